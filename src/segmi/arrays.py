@@ -1,0 +1,66 @@
+"""Named array types and the two small containers that data, models, objectives and training exchange.
+
+Imports nothing of segmi, so that every room may use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+VOID: Final = 255
+"""The label of pixels that count nowhere. Data sets translate their own void value to this one when they are read."""
+
+Images: TypeAlias = Tensor
+"""N×3×H×W, float in [0, 1]; networks normalise for themselves."""
+
+Logits: TypeAlias = Tensor
+"""N×C×H×W, any float dtype. C = 1 stands for a binary problem: the logit of class 1 against class 0."""
+
+Probabilities: TypeAlias = Tensor
+"""N×C×H×W, in [0, 1]."""
+
+Labels: TypeAlias = Tensor
+"""N×H×W, any integer dtype: class indices, or the ignore value."""
+
+Counts: TypeAlias = Tensor
+"""C×C confusion counts, int64: rows are the truth, columns the prediction."""
+
+
+class Output(NamedTuple):
+    """What a network returns: its logits at the size of the images, and the features it was asked for, by name."""
+
+    logits: Logits
+    features: Mapping[str, Tensor] = {}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures with what is known about them.
+
+    Args:
+        images: N×3×H×W, float in [0, 1].
+        labels: N×H×W, integer, ``VOID`` where a pixel counts nowhere.
+        names: one name per picture, unique in its split.
+        groups: what is not independent (city, video clip, patient), one per picture.
+    """
+
+    images: Images
+    labels: Labels
+    names: tuple[str, ...] = field(default=())
+    groups: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
+        """The same batch on another device."""
+        return replace(
+            self,
+            images=self.images.to(device, non_blocking=non_blocking),
+            labels=self.labels.to(device, non_blocking=non_blocking),
+        )

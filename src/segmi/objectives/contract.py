@@ -1,0 +1,101 @@
+"""The two contracts of this room: losses that anyone can use, and objectives that training sees.
+
+A *loss* is ``loss(logits, labels) → scalar``. An *objective* is ``objective(outputs, batch) → {term: Term}``: every term
+keeps its numerator and its denominator apart, so that accumulated batches and parallel processes can divide by the
+global count. `PerMember` makes an objective of a loss.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from torch import Tensor, nn
+
+from segmi.arrays import Batch, Labels, Logits, Output
+
+Outputs = Mapping[str, Output]
+"""What a cohort returns: an `Output` for every member, frozen ones included, by the member's name."""
+
+
+class Term(NamedTuple):
+    """One addend of an objective, as a ratio whose two parts may be summed over batches before dividing.
+
+    Args:
+        numerator: scalar, attached to the graph of the logits even where nothing counts (it is then 0).
+        denominator: scalar without gradient: how much was averaged over (valid pixels, images, pairs). It depends on
+            the labels alone.
+        weight: the factor of this term in the sum that is minimised.
+    """
+
+    numerator: Tensor
+    denominator: Tensor
+    weight: float = 1.0
+
+    @property
+    def value(self) -> Tensor:
+        """Numerator over denominator, unweighted; 0, attached to the graph, where the denominator is 0."""
+        return self.numerator / self.denominator.clamp(min=1e-12)
+
+
+class Loss(nn.Module, ABC):
+    """A loss on the logits of one network: ``loss(logits, labels) → scalar``, to be minimised.
+
+    A subclass stores and checks its knobs and implements `term` by one call of its pure function.
+    """
+
+    @abstractmethod
+    def term(self, logits: Logits, labels: Labels) -> Term:
+        """The loss as numerator over denominator."""
+
+    def forward(self, logits: Logits, labels: Labels) -> Tensor:
+        """The scalar loss of N×C×H×W logits against N×H×W integer labels."""
+        return self.term(logits, labels).value
+
+
+class Objective(nn.Module, ABC):
+    """What a cohort is trained on: ``objective(outputs, batch) → {term: Term}``, the weighted sum is minimised."""
+
+    needs_teacher: bool = False
+    """Whether the cohort must have a frozen member."""
+
+    @abstractmethod
+    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
+        """The terms by name; a term of one member is called ``term/member``."""
+
+    def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """The denominators alone, for the global count over accumulated batches, from labels and shapes only."""
+        return {name: term.denominator for name, term in self(outputs, batch).items()}
+
+
+class PerMember(Objective):
+    """A loss as an objective: one term for each member that is trained.
+
+    Args:
+        loss: a `Loss` of segmi, or any callable ``loss(logits, labels) → scalar``, which then counts by pictures.
+        name: the name of the term; ``name/member`` in the result.
+        weight: the factor of this loss in the sum.
+        frozen: the members that are not trained; they get no term.
+    """
+
+    def __init__(self, loss: nn.Module, name: str, *, weight: float = 1.0, frozen: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.loss = loss
+        self.name: Final = name
+        self.weight: Final = weight
+        self.frozen: Final = frozen
+
+    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
+        """One term ``name/member`` per trained member."""
+        return {
+            f"{self.name}/{member}": self._term(output.logits, batch.labels)
+            for member, output in outputs.items()
+            if member not in self.frozen
+        }
+
+    def _term(self, logits: Logits, labels: Labels) -> Term:
+        if isinstance(self.loss, Loss):
+            return self.loss.term(logits, labels)._replace(weight=self.weight)
+        count = labels.new_tensor(len(labels), dtype=logits.dtype)
+        return Term(self.loss(logits, labels) * count, count, self.weight)
