@@ -1,0 +1,48 @@
+# Everything runs in a virtual environment of the project's own; the first target that needs it makes it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUNS ?= runs
+
+.PHONY: help install demo test slow check docs bench clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/segmi: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "segmi needs Python 3.11 or newer; set PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install -e .
+	@touch $@
+
+$(VENV)/.test: $(BIN)/segmi
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@
+
+install: $(BIN)/segmi ## make the virtual environment and install segmi into it
+
+demo: $(BIN)/segmi ## the whole study at small scale on generated pictures
+	$(BIN)/segmi study run studies/demo.yaml --runs $(RUNS)
+
+test: $(VENV)/.test ## the tests
+	$(BIN)/python -m pytest -m 'not slow' tests
+
+slow: $(VENV)/.test ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow --timeout 3600 tests
+
+check: $(VENV)/.test ## style, types and the examples in docstrings
+	$(BIN)/ruff check src tests examples benchmarks
+	$(BIN)/ruff format --check src tests examples benchmarks
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q --doctest-modules src
+
+docs: $(BIN)/segmi ## write the command line's help texts into docs/command-line.md
+	$(BIN)/python docs/write_command_line.py
+
+bench: $(VENV)/.test ## time and memory against other implementations
+	$(BIN)/python benchmarks/objectives.py
+
+clean: ## remove caches; runs and the virtual environment stay
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist

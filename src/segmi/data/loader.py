@@ -1,0 +1,175 @@
+"""Pictures of a split as batches, where every random choice is a function of (seed, epoch, index)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from segmi.arrays import Batch, Labels
+from segmi.data.base import DataSet, Sample
+from segmi.data.processing import Pair, Processing
+from segmi.errors import DataError
+from segmi.randomness import key
+
+STALLED_SECONDS = 300
+
+
+class Pictures:
+    """The pictures of a split together with their processing.
+
+    Resized pictures and labels are kept in memory up to ``cache_bytes``, because decoding costs a hundred times more
+    than copying.
+
+    Args:
+        dataset: reads the samples.
+        samples: which ones.
+        processing: how they are prepared.
+        seed: keys the random crops and augmentations.
+        cache_bytes: memory for resized pictures, per process; 0 decodes every time.
+    """
+
+    def __init__(
+        self,
+        dataset: DataSet,
+        samples: Sequence[Sample],
+        processing: Processing,
+        *,
+        seed: int = 0,
+        cache_bytes: int = 2 * 2**30,
+    ) -> None:
+        self.dataset = dataset
+        self.samples = list(samples)
+        self.processing = processing
+        self.seed = seed
+        self.cache_bytes = cache_bytes
+        self._cache: dict[tuple[str, int], Any] = {}
+        self._cached_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def resized(self, index: int) -> Pair:
+        """Picture ``index`` with its labels at the working scale, whole."""
+        pair: Pair | None = self._cache.get(("resized", index))
+        if pair is None:
+            image, mask = self.dataset.read(self.samples[index])
+            pair = self.processing.resized(image, mask)
+            self._keep(("resized", index), pair, pair.image.nbytes + pair.mask.nbytes)
+        return pair
+
+    def labels(self, index: int) -> Labels:
+        """The labels of picture ``index`` at their original size: H×W uint8."""
+        labels: Tensor | None = self._cache.get(("labels", index))
+        if labels is None:
+            labels = torch.from_numpy(np.ascontiguousarray(self.dataset.read_mask(self.samples[index])))
+            self._keep(("labels", index), labels, labels.nbytes)
+        return labels
+
+    def _keep(self, what: tuple[str, int], value: Any, size: int) -> None:
+        if self._cached_bytes + size <= self.cache_bytes:
+            self._cache[what] = value
+            self._cached_bytes += size
+
+    def crop(self, epoch: int, index: int) -> Pair:
+        """The random crop of picture ``index`` in ``epoch``, augmented."""
+        return self.processing.augmented(self.resized(index), key(self.seed, "augment", epoch, index))
+
+    def batch(self, keys: Sequence[tuple[int, int]]) -> Batch:
+        """The crops for (epoch, index) ``keys`` as one batch: float images in [0, 1], int64 labels."""
+        pairs = [self.crop(epoch, index) for epoch, index in keys]
+        samples = [self.samples[index] for _, index in keys]
+        return Batch(
+            images=torch.stack([pair.image.as_subclass(torch.Tensor) for pair in pairs]).float().div_(255),
+            labels=torch.stack([pair.mask.as_subclass(torch.Tensor) for pair in pairs]).long(),
+            names=tuple(sample.name for sample in samples),
+            groups=tuple(sample.group for sample in samples),
+        )
+
+    def __getstate__(self) -> dict[str, object]:
+        # Worker processes get the list of files, not a copy of the decoded pictures.
+        return {**self.__dict__, "_cache": {}, "_cached_bytes": 0}
+
+
+def steps_per_epoch(pictures: int, batch_size: int, *, drop_last: bool) -> int:
+    """The number of batches in one pass over ``pictures``."""
+    return pictures // batch_size if drop_last else -(-pictures // batch_size)
+
+
+def epoch_order(pictures: int, seed: int, epoch: int) -> np.ndarray:
+    """The order in which pictures are drawn in ``epoch``: a permutation keyed by (seed, epoch)."""
+    return np.random.default_rng(key(seed, "order", epoch)).permutation(pictures)
+
+
+class _KeyedBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index) from number ``first`` to ``last``; those before are skipped without being read."""
+
+    def __init__(self, pictures: Pictures, batch_size: int, first: int, last: int, *, drop_last: bool) -> None:
+        self.count, self.seed = len(pictures), pictures.seed
+        self.batch_size, self.first, self.last, self.drop_last = batch_size, first, last, drop_last
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        per_epoch = steps_per_epoch(self.count, self.batch_size, drop_last=self.drop_last)
+        order, order_epoch = np.empty(0, dtype=np.int64), -1
+        for number in range(self.first, self.last):
+            epoch, position = divmod(number, per_epoch)
+            if epoch != order_epoch:
+                order, order_epoch = epoch_order(self.count, self.seed, epoch), epoch
+            chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
+            yield [(epoch, int(index)) for index in chosen]
+
+
+class _KeyedPictures(Dataset[Batch]):
+    """Hands a whole list of keys to `Pictures.batch`, so that a batch is made in one place."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self.pictures = pictures
+
+    def __getitems__(self, keys: list[tuple[int, int]]) -> Batch:
+        return self.pictures.batch(keys)
+
+    def __getitem__(self, key_: tuple[int, int]) -> Batch:
+        return self.pictures.batch([key_])
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def training_batches(
+    pictures: Pictures, *, batch_size: int, first: int, last: int, drop_last: bool = True, workers: int = 0
+) -> Iterator[Batch]:
+    """Batches number ``first`` to ``last`` of an endless, reshuffled training stream.
+
+    The stream is the same whatever the number of workers and wherever it is entered.
+
+    Raises:
+        DataError: if a worker dies or gives no batch within five minutes.
+    """
+    generator = torch.Generator().manual_seed(0)  # the loader draws from it for its workers; segmi never does
+    loader = DataLoader(
+        _KeyedPictures(pictures),
+        batch_sampler=_KeyedBatches(pictures, batch_size, first, last, drop_last=drop_last),
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        multiprocessing_context="forkserver" if workers else None,  # fork hangs now and then beside threads
+        timeout=STALLED_SECONDS if workers else 0,
+        generator=generator,
+        pin_memory=False,
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader" not in str(error):
+            raise
+        raise DataError(
+            f"a data loader worker was lost or stalled: {error}",
+            "look for a full memory or an unreachable disk, then run again: the run continues from its checkpoint",
+        ) from error

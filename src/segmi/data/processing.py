@@ -1,0 +1,93 @@
+"""From a decoded picture to what a network trains on: resize, then random crop and augmentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from segmi.arrays import VOID
+from segmi.errors import UsageError
+
+FILL = {tv_tensors.Image: 0, tv_tensors.Mask: VOID}
+
+
+class Pair(NamedTuple):
+    """A picture and its labels at the same size: 3×H×W uint8 and H×W uint8."""
+
+    image: tv_tensors.Image
+    mask: tv_tensors.Mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processing:
+    """How pictures are prepared. The defaults are the study's: 234 × 234, random crops of 224 × 224, nothing else.
+
+    Args:
+        resize: side in pixels to which pictures are resized first; None leaves them as they are.
+        resize_mode: ``exact`` makes a square of ``resize`` × ``resize``, as the paper says; ``shorter`` scales the
+            shorter side to it and keeps the aspect ratio, as the authors' code did.
+        crop: side of the random crop. Pictures smaller than it are padded, the labels with void.
+        flip: probability of a horizontal flip.
+        scale: range of the random scale factor applied before cropping.
+        colour: strength of the random change of brightness, contrast, saturation and (a tenth of it) hue.
+
+    Masks are resized with the nearest neighbour and filled with void, always. Normalisation is the network's affair.
+    """
+
+    resize: int | None = 234
+    resize_mode: Literal["exact", "shorter"] = "exact"
+    crop: int = 224
+    flip: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    colour: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.resize is not None and self.resize < 1:
+            raise UsageError(f"processing.resize must be a positive number of pixels, got {self.resize}")
+        if self.crop < 1:
+            raise UsageError(f"processing.crop must be a positive number of pixels, got {self.crop}")
+        if self.resize is not None and self.crop > self.resize:
+            raise UsageError(
+                f"processing.crop ({self.crop}) is larger than processing.resize ({self.resize})",
+                "make the crop at most as large as the resized picture",
+            )
+        if not 0 <= self.flip <= 1:
+            raise UsageError(f"processing.flip is a probability between 0 and 1, got {self.flip}")
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise UsageError(f"processing.scale is a range (low, high) of positive factors, got {self.scale}")
+        if not 0 <= self.colour <= 1:
+            raise UsageError(f"processing.colour is a strength between 0 and 1, got {self.colour}")
+
+    def resized(self, image: np.ndarray, mask: np.ndarray) -> Pair:
+        """The deterministic part: an H×W×3 uint8 image and its H×W uint8 mask at the working scale."""
+        pair = Pair(
+            tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous()),
+            tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(mask))),
+        )
+        if self.resize is None:
+            return pair
+        size = [self.resize, self.resize] if self.resize_mode == "exact" else [self.resize]
+        # A mask is resized with the nearest neighbour whatever the interpolation says: torchvision knows the type.
+        return Pair(*v2.Resize(size, antialias=True)(*pair))
+
+    def augmented(self, pair: Pair, seed: int) -> Pair:
+        """The random part: scale, crop, flip and colour, as a pure function of ``seed``."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Pair(*self._random_transform(pair)(*pair))
+
+    def _random_transform(self, pair: Pair) -> v2.Transform:
+        steps: list[v2.Transform] = []
+        if self.scale != (1.0, 1.0):
+            steps.append(v2.ScaleJitter(target_size=pair.image.shape[-2:], scale_range=self.scale, antialias=True))
+        steps.append(v2.RandomCrop(self.crop, pad_if_needed=True, fill=FILL))
+        if self.flip:
+            steps.append(v2.RandomHorizontalFlip(self.flip))
+        if self.colour:
+            steps.append(v2.ColorJitter(self.colour, self.colour, self.colour, self.colour / 10))
+        return v2.Compose(steps)

@@ -1,0 +1,134 @@
+"""Checkpoints of a run: one folder per step, complete or not there at all.
+
+``checkpoints/step-00001200/`` holds ``members.safetensors`` (the weights), ``state.pt`` (optimiser and counters, plain
+types only, loaded with ``weights_only``) and ``checkpoint.json`` (the step and the SHA-256 of both). The last two are
+kept, so that a damaged one leaves the one before. ``checkpoints/best.safetensors`` holds the weights that were chosen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import pickle
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from segmi.errors import RunError
+from segmi.records.atomic import atomic_folder, atomic_write, sweep
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+KEPT = 2
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, pickle.UnpicklingError, SafetensorError)
+WEIGHTS, STATE, MANIFEST = "members.safetensors", "state.pt", "checkpoint.json"
+
+
+class Checkpoint(NamedTuple):
+    """What a run continues from."""
+
+    step: int
+    weights: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints in one folder.
+
+    Args:
+        folder: usually ``<run>/checkpoints``; made when the first one is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        sweep(folder)
+
+    @property
+    def best_path(self) -> Path:
+        """Where the chosen weights are."""
+        return self.folder / "best.safetensors"
+
+    def save(self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Write the checkpoint of ``step`` and drop all but the last two."""
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        files = {WEIGHTS: _serialised(weights), STATE: buffer.getvalue()}
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "step": step,
+            "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        }
+        files[MANIFEST] = json.dumps(manifest, indent=2).encode()
+        with atomic_folder(self.folder / f"step-{step:08d}", replace=True) as folder:
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
+        for old in self._steps()[:-KEPT]:
+            shutil.rmtree(old)
+
+    def save_best(self, weights: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
+        """Write the chosen weights, with what they were chosen by."""
+        atomic_write(self.best_path, _serialised(weights, about))
+
+    def load_best(self) -> dict[str, Tensor]:
+        """The chosen weights."""
+        return load_file(self.best_path)
+
+    def newest(self) -> Checkpoint | None:
+        """The newest intact checkpoint, None where there is none.
+
+        A damaged one is passed over with a warning that names it and the one used instead.
+
+        Raises:
+            RunError: if there are checkpoints and all of them are damaged: starting over would lose work unasked.
+        """
+        damaged: list[str] = []
+        for folder in reversed(self._steps()):
+            try:
+                checkpoint = _read(folder)
+            except UNREADABLE as error:
+                damaged.append(f"{folder} ({_first_line(error)})")
+                continue
+            for problem in damaged:
+                log.warning("checkpoint %s is damaged; continuing from %s instead", problem, folder)
+            return checkpoint
+        if damaged:
+            raise RunError(
+                f"every checkpoint is damaged: {'; '.join(damaged)}",
+                "start the run anew with --overwrite, or put an intact checkpoint folder back",
+            )
+        return None
+
+    def _steps(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("step-*") if path.is_dir())
+
+
+def _serialised(weights: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> bytes:
+    content = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    return save(content, metadata={"format": "pt", **(about or {})})
+
+
+def _read(folder: Path) -> Checkpoint:
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    if manifest["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(f"schema version {manifest['schema_version']}, this segmi reads {SCHEMA_VERSION}")
+    for name, digest in manifest["sha256"].items():
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+            raise ValueError(f"{name} does not match its checksum")
+    return Checkpoint(
+        step=int(manifest["step"]),
+        weights=load_file(folder / WEIGHTS),
+        state=torch.load(folder / STATE, map_location="cpu", weights_only=True),
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,123 @@
+"""Score every member of a cohort on pictures, with one pooled confusion matrix each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segmi.arrays import Images, Labels, Logits
+from segmi.data.base import Sample
+from segmi.data.loader import Pictures
+from segmi.errors import UsageError
+from segmi.metrics.confusion import ConfusionMatrix, predicted_labels
+from segmi.training.cohort import Cohort
+from segmi.training.precision import resolve_device
+
+Protocol: TypeAlias = Literal["full", "paper"]
+
+
+def evaluate(
+    cohort: Cohort,
+    pictures: Pictures,
+    *,
+    protocol: Protocol = "full",
+    passes: int = 5,
+    batch_size: int = 8,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, ConfusionMatrix]:
+    """The confusion matrix of every member, frozen ones included, by the member's name.
+
+    ``full`` predicts whole pictures at the working scale, padded to the networks' stride, and scores the logits resized
+    to the original label size; it draws nothing. ``paper`` does what the study did: ``passes`` passes of random crops,
+    scored at the crop's scale, here keyed by the pictures' seed.
+
+    Args:
+        cohort: the networks; moved to the device, left in the mode they came in.
+        pictures: what is scored.
+        protocol: see above.
+        passes: passes of random crops of ``paper``.
+        batch_size: pictures predicted together.
+        device: as in `fit`.
+        progress: called with (pictures done, pictures in all).
+
+    Raises:
+        UsageError: for an unknown protocol or no pictures.
+    """
+    if protocol not in ("full", "paper"):
+        raise UsageError(f"unknown evaluation protocol {protocol!r}", "use full or paper")
+    if not len(pictures) or (protocol == "paper" and passes < 1):
+        raise UsageError("there is nothing to evaluate: no pictures, or no passes", "use a split with pictures in it")
+    target = resolve_device(device)
+    classes = len(pictures.dataset.info.classes)
+    matrices = {name: ConfusionMatrix(classes) for name in cohort.members}
+    batches = _whole(pictures, batch_size) if protocol == "full" else _crops(pictures, batch_size, passes)
+    total, done = len(pictures) * (1 if protocol == "full" else passes), 0
+    was_training = cohort.training
+    cohort.to(target).eval()
+    try:
+        with torch.inference_mode():
+            for indices, images, labels in batches:
+                logits = padded_forward(cohort, images.to(target))
+                for name, matrix in matrices.items():
+                    _score(matrix, logits[name], labels, [pictures.samples[index] for index in indices])
+                done += len(indices)
+                if progress is not None:
+                    progress(done, total)
+    finally:
+        cohort.train(was_training)
+    return matrices
+
+
+def padded_forward(cohort: Cohort, images: Images) -> dict[str, Logits]:
+    """The logits of all members at the size of the images, which are padded to the cohort's stride on the way."""
+    height, width = images.shape[-2:]
+    stride = cohort.stride
+    padding = (0, -width % stride, 0, -height % stride)
+    if any(padding):
+        images = F.pad(images, padding, mode="replicate")
+    return {name: output.logits[..., :height, :width].float() for name, output in cohort(images).items()}
+
+
+def resize_logits(logits: Logits, size: tuple[int, int]) -> Logits:
+    """N×C×h×w logits, bilinearly at N×C×``size``; unchanged where they have that size."""
+    if tuple(logits.shape[-2:]) == size:
+        return logits
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+def _score(matrix: ConfusionMatrix, logits: Logits, labels: list[Labels], samples: list[Sample]) -> None:
+    for one, truth, sample in zip(logits.split(1), labels, samples, strict=True):
+        predictions = predicted_labels(resize_logits(one, (truth.shape[-2], truth.shape[-1])))
+        matrix.update(predictions.cpu(), truth[None], names=(sample.name,), groups=(sample.group,))
+
+
+def _whole(pictures: Pictures, batch_size: int) -> Iterator[tuple[list[int], Images, list[Labels]]]:
+    """Whole pictures at the working scale, batched while their size is the same; labels at the original size."""
+    indices: list[int] = []
+    images: list[Tensor] = []
+    for index in range(len(pictures)):
+        image = pictures.resized(index).image.as_subclass(Tensor)
+        if images and (len(images) == batch_size or image.shape != images[0].shape):
+            yield indices, _as_floats(images), [pictures.labels(i) for i in indices]
+            indices, images = [], []
+        indices.append(index)
+        images.append(image)
+    yield indices, _as_floats(images), [pictures.labels(i) for i in indices]
+
+
+def _crops(pictures: Pictures, batch_size: int, passes: int) -> Iterator[tuple[list[int], Images, list[Labels]]]:
+    """Random crops of every picture; all passes of a picture together, so that its counts are its own."""
+    for start in range(0, len(pictures), batch_size):
+        indices = list(range(start, min(start + batch_size, len(pictures))))
+        for number in range(passes):
+            batch = pictures.batch([(number, index) for index in indices])
+            yield indices, batch.images, list(batch.labels)
+
+
+def _as_floats(images: list[Tensor]) -> Images:
+    return torch.stack(images).float().div_(255)

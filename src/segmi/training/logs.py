@@ -1,0 +1,58 @@
+"""TensorBoard entries and ``metrics.csv`` of a run."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from segmi.records.atomic import atomic_write
+
+
+class Logs:
+    """Context that writes what a run measures.
+
+    Args:
+        folder: the run folder; gets ``metrics.csv`` and ``tensorboard/``.
+        first_step: the step the run continues from; TensorBoard hides entries of a previous session after it.
+    """
+
+    def __init__(self, folder: Path, *, first_step: int = 0) -> None:
+        self.folder = folder
+        self.first_step = first_step
+
+    def __enter__(self) -> Self:
+        # TensorBoard's writer takes a second to import, which `segmi evaluate` need not pay.
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.first_step)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._board.close()
+
+    def losses(self, step: int, values: Mapping[str, float], learning_rate: float) -> None:
+        """The loss and its terms at one update."""
+        for name, value in values.items():
+            self._board.add_scalar(f"train/{name}", value, step)
+        self._board.add_scalar("lr", learning_rate, step)
+
+    def row(self, row: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
+        """A row of the history: its held-out scores to TensorBoard, all rows to ``metrics.csv``.
+
+        The file is rewritten whole, so that an interrupted run leaves neither a gap nor a row twice.
+        """
+        for name, value in row.items():
+            if name.startswith("holdout/"):
+                self._board.add_scalar(name, value, row["step"])
+        columns = list(dict.fromkeys(name for entry in history for name in entry))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+        atomic_write(self.folder / "metrics.csv", text.getvalue())

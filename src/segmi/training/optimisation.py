@@ -1,0 +1,92 @@
+"""Optimisers and schedules of PyTorch by name, with their options checked before training starts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler
+
+from segmi.errors import UsageError, unknown_name
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    name: kind
+    for name, kind in vars(torch.optim).items()
+    if inspect.isclass(kind) and issubclass(kind, Optimizer) and kind is not Optimizer
+    # LBFGS evaluates the loss several times a step, SparseAdam takes sparse gradients only.
+    if name not in ("LBFGS", "SparseAdam")
+}
+
+SCHEDULES: dict[str, type[LRScheduler]] = {
+    name: kind
+    for name, kind in vars(lr_scheduler).items()
+    if inspect.isclass(kind) and issubclass(kind, LRScheduler) and kind is not LRScheduler
+    # These take other schedules or a metric as an argument, which no plain option can be.
+    if name not in ("ReduceLROnPlateau", "SequentialLR", "ChainedScheduler", "LambdaLR", "MultiplicativeLR")
+}
+
+CONSTANT = "constant"
+LENGTHS = ("total_iters", "T_max", "total_steps")
+"""The arguments by which PyTorch's schedules name their length; filled in with the number of updates."""
+
+
+def build_optimizer(
+    parameters: Iterable[nn.Parameter], name: str, learning_rate: float, options: Mapping[str, Any] | None = None
+) -> Optimizer:
+    """The optimiser ``torch.optim.<name>`` over the parameters that learn.
+
+    Raises:
+        UsageError: for an unknown name or an option that the optimiser does not take.
+    """
+    if name not in OPTIMIZERS:
+        raise unknown_name("optimizer", name, OPTIMIZERS)
+    kind = OPTIMIZERS[name]
+    known = [option for option in inspect.signature(kind).parameters if option not in ("params", "lr")]
+    _check_options(f"optimizer {name}", options, known)
+    try:
+        return kind([p for p in parameters if p.requires_grad], lr=learning_rate, **(options or {}))  # type: ignore[call-arg]
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"optimizer {name} refuses its options: {error}", f"see torch.optim.{name}") from error
+
+
+def build_schedule(
+    optimizer: Optimizer, name: str, updates: int, options: Mapping[str, Any] | None = None
+) -> LRScheduler | None:
+    """The schedule ``torch.optim.lr_scheduler.<name>``, stepped once per update; None for ``constant``.
+
+    The length of the schedule is the number of updates unless the options say otherwise.
+
+    Raises:
+        UsageError: for an unknown name or an option that the schedule does not take.
+    """
+    if name == CONSTANT:
+        _check_options("schedule constant", options, [])
+        return None
+    if name not in SCHEDULES:
+        raise unknown_name("schedule", name, [*SCHEDULES, CONSTANT])
+    kind = SCHEDULES[name]
+    known = [option for option in inspect.signature(kind).parameters if option not in ("optimizer", "last_epoch")]
+    _check_options(f"schedule {name}", options, known)
+    lengths = {length: updates for length in LENGTHS if length in known}
+    if name == "OneCycleLR":
+        lengths["max_lr"] = optimizer.param_groups[0]["lr"]
+    try:
+        return kind(optimizer, **{**lengths, **(options or {})})
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"schedule {name} refuses its options: {error}", f"see torch.optim.lr_scheduler.{name}"
+        ) from error
+
+
+def _check_options(what: str, options: Mapping[str, Any] | None, known: list[str]) -> None:
+    for option in options or {}:
+        if option not in known:
+            raise (
+                unknown_name(f"option of {what}:", option, known)
+                if known
+                else UsageError(f"{what} takes no options, got {option!r}", "remove it")
+            )

@@ -1,0 +1,79 @@
+"""What a run tells about itself while it goes on: the running means of its terms, and the rows of its history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from segmi.errors import RunError
+
+
+@dataclass(frozen=True)
+class FitProgress:
+    """Where a run stands.
+
+    Args:
+        step: updates done.
+        steps: updates in all.
+        epoch: passes over the training pictures begun, from 0.
+        loss: the weighted sum at the last update that was read back.
+        images_per_second: since this process began.
+        phase: ``train`` or ``validate``.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    loss: float
+    images_per_second: float
+    phase: str = "train"
+
+
+ProgressCallback: TypeAlias = Callable[[FitProgress], None]
+
+
+@dataclass
+class RunningMeans:
+    """Means of the loss and its terms since the last row of the history; survives a checkpoint as plain numbers."""
+
+    count: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """One update's values by name."""
+        self.count += 1
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        """The mean of every value added since the last reset."""
+        return {name: total / self.count for name, total in self.sums.items()} if self.count else {}
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.count, self.sums = 0, {}
+
+    def state(self) -> dict[str, Any]:
+        """Plain types for the checkpoint."""
+        return {"count": self.count, "sums": dict(self.sums)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> RunningMeans:
+        """The means as they were at the checkpoint."""
+        return cls(count=int(state["count"]), sums=dict(state["sums"]))
+
+
+def check_finite(values: Mapping[str, float], step: int, names: tuple[str, ...]) -> None:
+    """Stop a run whose loss is no number any more.
+
+    Raises:
+        RunError: with the step, the terms and the pictures of the batch.
+    """
+    if all(abs(value) < float("inf") for value in values.values()):  # false for NaN too
+        return
+    listing = ", ".join(f"{name} = {value:g}" for name, value in values.items())
+    raise RunError(
+        f"the loss is not finite at update {step}: {listing}; pictures of the batch: {', '.join(names)}",
+        "lower the learning rate, set clip_norm, or look at these pictures and masks",
+    )

@@ -1,0 +1,78 @@
+"""Which weights of a run are kept: scored on pictures held out of train, or by the training loss as the study did."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from segmi.data.loader import Pictures
+from segmi.errors import unknown_name
+from segmi.metrics.scores import scores
+from segmi.training.checkpoints import Checkpoints
+from segmi.training.evaluate import evaluate
+from segmi.training.session import Session
+
+SelectBy: TypeAlias = Literal["holdout_mIoU", "train_loss", "last"]
+
+
+class Selection:
+    """Closes the rows of the history and keeps the best weights.
+
+    Args:
+        session: the run.
+        checkpoints: where the best weights go.
+        select_by: ``holdout_mIoU`` (highest), ``train_loss`` (lowest mean of a row) or ``last``.
+        holdout: pictures held out of train, scored at every row when there are some.
+        member: whose held-out mIoU decides; the first member that learns by default.
+
+    Raises:
+        UsageError: if there is no such member.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        checkpoints: Checkpoints,
+        select_by: SelectBy,
+        *,
+        holdout: Pictures | None,
+        member: str | None,
+    ) -> None:
+        members = session.cohort.members
+        if member is not None and member not in members:
+            raise unknown_name("member to select by", member, members)
+        self.session, self.checkpoints, self.select_by, self.holdout = session, checkpoints, select_by, holdout
+        self.member = member or next(name for name in members if name not in session.cohort.frozen)
+
+    def close_row(self, *, epoch: float) -> dict[str, Any]:
+        """Add a row to the history: the means since the last one, the held-out scores; keep the weights if best."""
+        session = self.session
+        row: dict[str, Any] = {"step": session.step, "epoch": round(epoch, 4), "learning_rate": session.learning_rate}
+        row.update({f"train/{name}": value for name, value in session.means.means().items()})
+        if self.holdout:
+            matrices = evaluate(session.cohort, self.holdout, device=str(session.device))
+            for name, matrix in matrices.items():
+                result = scores(matrix.pooled().numpy())
+                row[f"holdout/mIoU/{name}"] = result["mIoU"]
+                row[f"holdout/pixel_accuracy/{name}"] = result["pixel_accuracy"]
+        session.means.reset()
+        session.history.append(row)
+        self._keep_if_best(row)
+        return row
+
+    def _keep_if_best(self, row: dict[str, Any]) -> None:
+        session = self.session
+        if self.select_by == "last":
+            session.best_step = session.step
+            return
+        column = f"holdout/mIoU/{self.member}" if self.select_by == "holdout_mIoU" else "train/loss"
+        score, best = float(row[column]), session.best_score
+        better = best is None or (score > best if self.select_by == "holdout_mIoU" else score < best)
+        if better:
+            session.best_step, session.best_score = session.step, score
+            self.checkpoints.save_best(session.weights(), {"step": str(session.step), column: repr(score)})
+
+    def take_best(self) -> None:
+        """Give the cohort the weights that were selected."""
+        if self.select_by != "last":
+            self.session.cohort.load_state_dict(self.checkpoints.load_best())
+        self.session.cohort.eval()

@@ -1,0 +1,76 @@
+"""One update: the terms of one or several batches, their weighted sum, and its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from segmi.arrays import Batch, Images, Output
+from segmi.objectives.contract import Objective, Term
+
+Forward = Callable[[Images], Mapping[str, Output]]
+
+
+def weighted_sum(terms: Mapping[str, Term]) -> Tensor:
+    """The scalar that is minimised: Σ weight · numerator / denominator."""
+    return torch.stack([term.weight * term.value for term in terms.values()]).sum()
+
+
+def accumulate_gradient(
+    forward: Forward, objective: Objective, batches: Sequence[Batch], backward: Callable[[Tensor], None]
+) -> dict[str, Term]:
+    """Add the gradient of the objective on the joint batch, one part after the other.
+
+    Averaging the losses of the parts is not the loss of the joint batch where void pixels are unevenly shared. So every
+    numerator is divided by the denominator of all parts, which labels alone decide.
+
+    Args:
+        forward: the cohort.
+        objective: what is minimised.
+        batches: the parts of the joint batch.
+        backward: adds the gradient of a scalar, ``Tensor.backward`` or Fabric's.
+
+    Returns:
+        The terms of the joint batch, detached.
+    """
+    outputs = _in_fp32(forward(batches[0].images))
+    joint = _joint_denominators(objective, outputs, batches) if len(batches) > 1 else None
+    parts: list[dict[str, Term]] = []
+    for index, batch in enumerate(batches):
+        if index > 0:
+            outputs = _in_fp32(forward(batch.images))
+        terms = objective(outputs, batch)
+        if joint is not None:
+            terms = {name: term._replace(denominator=joint[name]) for name, term in terms.items()}
+        backward(weighted_sum(terms))
+        parts.append({name: term._replace(numerator=term.numerator.detach()) for name, term in terms.items()})
+    return {
+        name: term._replace(numerator=torch.stack([part[name].numerator for part in parts]).sum())
+        for name, term in parts[0].items()
+    }
+
+
+def _in_fp32(outputs: Mapping[str, Output]) -> dict[str, Output]:
+    # No objective ever sees half precision: a logarithm of a determinant in bf16 is noise.
+    return {name: output._replace(logits=output.logits.float()) for name, output in outputs.items()}
+
+
+def _joint_denominators(
+    objective: Objective, outputs: Mapping[str, Output], batches: Sequence[Batch]
+) -> dict[str, Tensor]:
+    totals: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for batch in batches:
+            for name, denominator in objective.denominators(_blank(outputs, batch), batch).items():
+                totals[name] = totals.get(name, torch.zeros_like(denominator)) + denominator
+    return totals
+
+
+def _blank(outputs: Mapping[str, Output], batch: Batch) -> dict[str, Output]:
+    """Outputs of the right shape that take no memory and no forward pass."""
+    return {
+        name: Output(output.logits.new_zeros(()).expand(len(batch), output.logits.shape[1], *batch.labels.shape[-2:]))
+        for name, output in outputs.items()
+    }

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from segmi.data.base import Sample
+from segmi.data.loader import Pictures, epoch_order, steps_per_epoch, training_batches
+from segmi.data.processing import Processing
+
+
+class Ramp:
+    """A stand-in for a data set that counts how often it is read."""
+
+    class info:  # noqa: N801
+        classes = ("a", "b")
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+        self.reads += 1
+        value = int(sample.name)
+        return np.full((12, 12, 3), value, np.uint8), np.full((12, 12), value % 2, np.uint8)
+
+    def read_mask(self, sample: Sample) -> np.ndarray:
+        return self.read(sample)[1]
+
+
+@pytest.fixture
+def pictures() -> Pictures:
+    samples = [Sample(None, None, str(i), f"g{i % 3}") for i in range(10)]
+    return Pictures(Ramp(), samples, Processing(resize=10, crop=8), seed=4)
+
+
+def names(batches) -> list[tuple[str, ...]]:
+    return [batch.names for batch in batches]
+
+
+def test_an_epoch_shows_every_picture_once_in_an_order_of_its_own(pictures):
+    batches = names(training_batches(pictures, batch_size=3, first=0, last=8, drop_last=False))
+    first, second = ([name for batch in batches[i : i + 4] for name in batch] for i in (0, 4))
+    assert sorted(first) == sorted(second) == sorted(str(i) for i in range(10))
+    assert first != second
+    assert [len(batch) for batch in batches[:4]] == [3, 3, 3, 1]
+    assert sorted(epoch_order(10, 4, 0)) == list(range(10))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_stream_can_be_entered_anywhere(pictures, workers):
+    whole = list(training_batches(pictures, batch_size=3, first=0, last=9))
+    late = list(training_batches(pictures, batch_size=3, first=5, last=9, workers=workers))
+    assert names(whole[5:]) == names(late)
+    for a, b in zip(whole[5:], late, strict=True):
+        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.labels, b.labels)
+        assert a.groups == b.groups
+
+
+def test_batches_are_floats_in_the_unit_interval_with_integer_labels(pictures):
+    batch = next(training_batches(pictures, batch_size=2, first=0, last=1))
+    assert batch.images.dtype == torch.float32
+    assert batch.labels.dtype == torch.int64
+    assert batch.images[0, 0, 0, 0] == pytest.approx(int(batch.names[0]) / 255)
+    assert batch.labels.shape == (2, 8, 8)
+
+
+def test_decoding_happens_once_within_the_memory_allowed(pictures):
+    for _ in range(3):
+        for index in range(10):
+            pictures.resized(index)
+    assert pictures.dataset.reads == 10
+    small = Pictures(Ramp(), pictures.samples, pictures.processing, cache_bytes=900)  # two pairs of 400 bytes
+    for _ in range(2):
+        for index in range(10):
+            small.resized(index)
+    assert small.dataset.reads == 2 + 8 + 8
+
+
+def test_workers_are_not_sent_the_decoded_pictures(pictures):
+    before = len(pickle.dumps(pictures))
+    for index in range(10):
+        pictures.resized(index)
+    assert len(pickle.dumps(pictures)) < before + 100
+
+
+def test_number_of_batches():
+    assert steps_per_epoch(2975, 8, drop_last=False) == 372
+    assert steps_per_epoch(1464, 8, drop_last=False) == 183
+    assert steps_per_epoch(1464, 10, drop_last=False) == 147
+    assert steps_per_epoch(2975, 2, drop_last=False) == 1488
+    assert steps_per_epoch(10, 3, drop_last=True) == 3

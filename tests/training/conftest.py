@@ -1,0 +1,125 @@
+"""A data set of coloured squares and the smallest networks, so that a run takes a second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from segmi.arrays import Output
+from segmi.data.base import DataSet, DataSetInfo, Sample
+from segmi.data.loader import Pictures
+from segmi.data.processing import Processing
+from segmi.objectives import build_objective
+from segmi.training import Cohort
+
+
+@dataclass(frozen=True)
+class Drawing:
+    index: int
+    kind: str
+    size: tuple[int, int] = (20, 24)
+    shuffled: bool = False
+
+    def draw(self) -> np.ndarray:
+        rng = np.random.default_rng(self.index)
+        height, width = self.size
+        mask = np.zeros(self.size, np.uint8)
+        top, left = rng.integers(0, height // 2), rng.integers(0, width // 2)
+        mask[top : top + height // 2, left : left + width // 2] = 1 + self.index % 2
+        if self.kind == "mask":
+            mask[:2] = 3  # the native void value
+            return rng.integers(0, 3, self.size).astype(np.uint8) if self.shuffled else mask
+        colours = np.array([[30, 40, 50], [220, 60, 40], [40, 200, 90]], np.uint8)
+        noise = rng.integers(0, 25, (*self.size, 3))
+        return (colours[mask] + noise).astype(np.uint8)
+
+
+class Squares(DataSet):
+    info = DataSetInfo(
+        name="squares",
+        title="Squares",
+        classes=("background", "red", "green"),
+        palette=tuple((i, i, i) for i in range(256)),
+        void=3,
+        lookup=(0, 1, 2, 255) + (-1,) * 252,
+    )
+    splits = ("train", "val")
+
+    def __init__(self, shuffled: bool = False) -> None:
+        self.shuffled = shuffled
+
+    def listing(self, name: str):  # type: ignore[no-untyped-def]
+        raise NotImplementedError
+
+    def split(self, name: str) -> list[Sample]:
+        first, count = (0, 10) if name == "train" else (100, 4)
+        return [
+            Sample(Drawing(i, "image"), Drawing(i, "mask", shuffled=self.shuffled), f"{name}-{i}", f"clip{i % 2}")
+            for i in range(first, first + count)
+        ]
+
+
+class Tiny(nn.Module):
+    """Two convolutions with batch norm and dropout: everything that a resume could get wrong."""
+
+    stride = 2
+
+    def __init__(self, seed: int, classes: int = 3) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.layers = nn.Sequential(
+                nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2), nn.Conv2d(8, classes, 1)
+            )
+
+    def forward(self, images: torch.Tensor) -> Output:
+        return Output(self.layers(images))
+
+
+def tiny_cohort(count: int = 1, frozen: tuple[str, ...] = ()) -> Cohort:
+    return Cohort({f"net{i}": Tiny(i) for i in range(count)}, frozen)
+
+
+def tiny_objective(cohort: Cohort, **options):  # type: ignore[no-untyped-def]
+    terms = options or {"cross_entropy": {}}
+    return build_objective(terms, members=tuple(cohort.members), frozen=cohort.frozen)
+
+
+PROCESSING = Processing(resize=18, crop=16, flip=0.5)
+
+
+@pytest.fixture
+def squares() -> Squares:
+    return Squares()
+
+
+@pytest.fixture
+def train(squares: Squares) -> Pictures:
+    return Pictures(squares, squares.split("train"), PROCESSING)
+
+
+@pytest.fixture
+def val(squares: Squares) -> Pictures:
+    return Pictures(squares, squares.split("val"), PROCESSING)
+
+
+@pytest.fixture
+def make_cohort():  # type: ignore[no-untyped-def]
+    return tiny_cohort
+
+
+@pytest.fixture
+def make_objective():  # type: ignore[no-untyped-def]
+    return tiny_objective
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    return folder

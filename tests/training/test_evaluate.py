@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from segmi.arrays import Output
+from segmi.data.loader import Pictures
+from segmi.data.processing import Processing
+from segmi.errors import UsageError
+from segmi.training import Cohort, evaluate, predict_labels
+
+
+class ByColour(torch.nn.Module):
+    """Tells the squares by their colour, so that its labels are known to be right up to resizing."""
+
+    stride = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.colours = torch.nn.Parameter(torch.tensor([[30, 40, 50], [220, 60, 40], [40, 200, 90]]) / 255.0)
+        self.sizes: list[tuple[int, ...]] = []
+
+    def forward(self, images: torch.Tensor) -> Output:
+        self.sizes.append(tuple(images.shape[-2:]))
+        return Output(-((images[:, None] - self.colours[None, :, :, None, None]) ** 2).sum(2) * 50)
+
+
+@pytest.fixture
+def whole(squares) -> Pictures:
+    return Pictures(squares, squares.split("val"), Processing(resize=None, crop=16))
+
+
+def test_full_protocol_scores_every_valid_pixel_at_the_original_size(squares, whole):
+    network = ByColour()
+    matrix = evaluate(Cohort({"net": network}), whole, device="cpu")["net"]
+    truth = np.stack([squares.read_mask(sample) for sample in whole.samples])
+    pooled = matrix.pooled().numpy()
+    assert pooled.sum() == (truth != 255).sum()
+    assert np.trace(pooled) == pooled.sum(), "colours tell the classes apart, unresized"
+    assert set(network.sizes) == {(20, 24)}
+
+
+def test_pictures_are_padded_to_the_stride_and_scored_at_label_size(squares):
+    pictures = Pictures(squares, squares.split("val"), Processing(resize=18, crop=16))
+    network = ByColour()
+    matrix = evaluate(Cohort({"net": network}), pictures, device="cpu")["net"]
+    assert set(network.sizes) == {(20, 20)}, "18 is padded to a multiple of 4"
+    pooled = matrix.pooled().numpy()
+    assert pooled.sum() == sum((squares.read_mask(s) != 255).sum() for s in pictures.samples)
+    assert np.trace(pooled) / pooled.sum() > 0.9
+
+
+def test_full_protocol_equals_a_plain_loop(squares, make_cohort):
+    pictures = Pictures(squares, squares.split("val"), Processing(resize=18, crop=16))
+    cohort = make_cohort().eval()
+    expected = np.zeros((3, 3), np.int64)
+    for index, sample in enumerate(pictures.samples):
+        image = pictures.resized(index).image[None].float() / 255
+        with torch.no_grad():
+            logits = cohort(image)["net0"].logits
+        predicted = F.interpolate(logits, (20, 24), mode="bilinear").argmax(1)[0].numpy()
+        truth = squares.read_mask(sample)
+        np.add.at(expected, (truth[truth != 255], predicted[truth != 255]), 1)
+    matrix = evaluate(cohort, pictures, device="cpu", batch_size=3)["net0"]
+    assert (matrix.pooled().numpy() == expected).all()
+
+
+def test_evaluation_draws_nothing_and_leaves_the_mode(whole, make_cohort):
+    cohort = make_cohort().train()
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    evaluate(cohort, whole, device="cpu")
+    assert torch.rand(1) == expected
+    assert cohort.training
+
+
+def test_paper_protocol_is_seeded_and_counts_every_pass(squares, make_cohort):
+    counts = []
+    for seed in (0, 0, 1):
+        pictures = Pictures(squares, squares.split("val"), Processing(resize=18, crop=8), seed=seed)
+        counts.append(evaluate(make_cohort(), pictures, protocol="paper", passes=5, device="cpu")["net0"].pooled())
+    assert torch.equal(counts[0], counts[1])
+    assert not torch.equal(counts[0], counts[2])
+    assert 0 < counts[0].sum() <= 5 * 4 * 64
+
+
+def test_predicted_labels_have_the_size_of_the_labels(squares, make_cohort):
+    pictures = Pictures(squares, squares.split("val"), Processing(resize=18, crop=16))
+    labels = predict_labels(make_cohort(2), pictures, 1)
+    assert list(labels) == ["net0", "net1"]
+    assert labels["net0"].shape == (20, 24)
+    assert labels["net0"].dtype == np.uint8
+
+
+def test_nothing_to_evaluate(squares, make_cohort):
+    with pytest.raises(UsageError, match="nothing to evaluate"):
+        evaluate(make_cohort(), Pictures(squares, [], Processing()), device="cpu")
+    with pytest.raises(UsageError, match="unknown evaluation protocol"):
+        evaluate(make_cohort(), Pictures(squares, squares.split("val"), Processing()), protocol="half", device="cpu")

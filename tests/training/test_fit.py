@@ -1,0 +1,210 @@
+"""The loop: it learns, it selects, and a run that was stopped anywhere ends bit for bit like one that was not."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+
+import pytest
+import torch
+from torch import nn
+
+from segmi.arrays import Output
+from segmi.data.loader import Pictures
+from segmi.data.processing import Processing
+from segmi.errors import Interrupted, RunError, UsageError
+from segmi.training import fit
+
+STEPS = 12
+
+
+def run(make_cohort, make_objective, train, folder, holdout=None, *, count=1, objective=None, **settings):
+    cohort = make_cohort(count)
+    options = {
+        "updates": STEPS,
+        "batch_size": 3,
+        "checkpoint_every": 4,
+        "select_by": "last",
+        "device": "cpu",
+        **settings,
+    }
+    outcome = fit(cohort, make_objective(cohort, **(objective or {})), train, folder=folder, holdout=holdout, **options)
+    return cohort, outcome
+
+
+def weights(cohort: nn.Module) -> list[bytes]:
+    return [value.numpy().tobytes() for value in cohort.state_dict().values()]
+
+
+def test_the_loss_goes_down_and_the_history_says_so(make_cohort, make_objective, train, val, run_folder):
+    _, outcome = run(make_cohort, make_objective, train, run_folder, val, updates=60, select_by="holdout_mIoU",
+                     learning_rate=0.02, validate_every=6)  # fmt: skip
+    losses = [row["train/loss"] for row in outcome.history]
+    assert losses[-1] < 0.5 * losses[0]
+    scores = [row["holdout/mIoU/net0"] for row in outcome.history]
+    assert outcome.best_score == max(scores) > 0.5
+    assert outcome.best_step == outcome.history[scores.index(max(scores))]["step"]
+    with (run_folder / "metrics.csv").open() as file:
+        assert [float(row["train/loss"]) for row in csv.DictReader(file)] == losses
+    assert any((run_folder / "tensorboard").iterdir())
+
+
+def test_the_cohort_holds_the_selected_weights(make_cohort, make_objective, train, val, run_folder):
+    from safetensors.torch import load_file
+
+    cohort, _ = run(make_cohort, make_objective, train, run_folder, val, select_by="holdout_mIoU")
+    best = load_file(run_folder / "checkpoints" / "best.safetensors")
+    assert all(torch.equal(value, best[name]) for name, value in cohort.state_dict().items())
+
+
+def test_training_loss_selects_the_lowest_mean(make_cohort, make_objective, train, run_folder):
+    _, outcome = run(make_cohort, make_objective, train, run_folder, select_by="train_loss")
+    assert outcome.best_score == min(row["train/loss"] for row in outcome.history)
+
+
+class StopAt:
+    """Ends the run at a step the hard way, after whatever was written by then."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def __call__(self, progress) -> None:
+        if progress.step == self.step and progress.phase == "train":
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stops", [(1,), (5,), (8,), (6, 9, 11)])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_run_that_was_stopped_equals_one_that_was_not(
+    make_cohort, make_objective, train, val, tmp_path, stops, count
+):
+    objective = {"cross_entropy": {}, "mutual_learning": {}} if count == 2 else {"cross_entropy": {}}
+    settings = {"select_by": "holdout_mIoU", "validate_every": 5, "schedule": "CosineAnnealingLR", "count": count,
+                "objective": objective, "accumulate": 2}  # fmt: skip
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    whole, outcome = run(make_cohort, make_objective, train, straight, val, **settings)
+    for step in stops:
+        with pytest.raises(KeyboardInterrupt):
+            run(make_cohort, make_objective, train, stopped, val, progress=StopAt(step), **settings)
+        torch.manual_seed(step)  # whatever else the process draws must not matter
+    resumed, resumed_outcome = run(make_cohort, make_objective, train, stopped, val, **settings)
+    assert weights(resumed) == weights(whole)
+    assert resumed_outcome.history == outcome.history
+    assert resumed_outcome.best_step == outcome.best_step
+    assert (stopped / "metrics.csv").read_bytes() == (straight / "metrics.csv").read_bytes()
+
+
+def test_workers_change_nothing(make_cohort, make_objective, train, tmp_path):
+    alone, _ = run(make_cohort, make_objective, train, tmp_path / "alone")
+    helped, _ = run(make_cohort, make_objective, train, tmp_path / "helped", workers=2)
+    assert weights(alone) == weights(helped)
+
+
+def test_a_signal_leaves_a_checkpoint_of_that_step(make_cohort, make_objective, train, run_folder):
+    def kill(progress) -> None:
+        if progress.step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="interrupted at update 7 of 12") as stopped:
+        run(make_cohort, make_objective, train, run_folder, progress=kill)
+    assert stopped.value.exit_code == 143
+    assert (run_folder / "checkpoints" / "step-00000007").is_dir()
+    _, outcome = run(make_cohort, make_objective, train, run_folder)
+    assert outcome.updates == STEPS
+
+
+def test_accumulated_batches_give_the_gradient_of_the_joint_batch(make_cohort, make_objective, squares, run_folder):
+    from segmi.training.step import accumulate_gradient
+
+    pictures = Pictures(squares, squares.split("train"), Processing(resize=18, crop=16))
+    joint, halves = pictures.batch([(0, i) for i in range(6)]), []
+    joint.labels[0, :9] = 255  # unequal shares of void
+    for part in (slice(0, 2), slice(2, 6)):
+        halves.append(type(joint)(joint.images[part], joint.labels[part], joint.names[part], joint.groups[part]))
+    gradients = []
+    for batches in ([joint], halves):
+        cohort = make_cohort(2).eval()  # batch statistics would differ, and should
+        objective = make_objective(cohort, cross_entropy={}, mutual_learning={"weight": 0.5}, rmi_loss={"weight": 0.1})
+        terms = accumulate_gradient(cohort, objective, batches, torch.Tensor.backward)
+        gradients.append(torch.cat([p.grad.flatten() for p in cohort.parameters()]))
+        value = sum(term.weight * float(term.value) for term in terms.values())
+        gradients.append(torch.tensor(value))
+    torch.testing.assert_close(gradients[0], gradients[2], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(gradients[1], gradients[3], rtol=1e-5, atol=0)
+
+
+class Explodes(nn.Module):
+    stride = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+
+    def forward(self, images: torch.Tensor) -> Output:
+        return Output((images * self.scale[:, None, None]).log() * 1e30 * 1e30)
+
+
+def test_a_loss_that_is_not_finite_names_the_step_the_terms_and_the_pictures(make_objective, train, run_folder):
+    from segmi.training import Cohort
+
+    cohort = Cohort({"net": Explodes()})
+    with pytest.raises(RunError, match=r"not finite at update 1: .*cross_entropy/net.*pictures of the batch: train-\d"):
+        fit(cohort, make_objective(cohort), train, folder=run_folder, updates=3, batch_size=2, select_by="last",
+            device="cpu")  # fmt: skip
+    assert not list((run_folder / "checkpoints").glob("step-*")), "a broken run must not leave a checkpoint to resume"
+
+
+def test_bf16_follows_fp32(make_cohort, make_objective, train, tmp_path):
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        _, outcome = run(make_cohort, make_objective, train, tmp_path / precision, precision=precision, updates=30)
+        assert outcome.precision == precision
+        losses[precision] = outcome.history[-1]["train/loss"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
+
+
+def test_a_frozen_member_does_not_change(make_cohort, make_objective, train, run_folder):
+    cohort = make_cohort(2, frozen=("net1",))
+    before = [value.clone() for value in cohort.members["net1"].state_dict().values()]
+    fit(cohort, make_objective(cohort, cross_entropy={}, mutual_learning={}), train, folder=run_folder, updates=4,
+        batch_size=3, select_by="last", device="cpu")  # fmt: skip
+    assert all(torch.equal(a, b) for a, b in zip(before, cohort.members["net1"].state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW", "NAdam"])
+def test_any_optimizer_by_name(make_cohort, make_objective, train, run_folder, optimizer):
+    options = {"weight_decay": 1e-4}
+    _, outcome = run(make_cohort, make_objective, train, run_folder, updates=2, optimizer=optimizer,
+                     optimizer_options=options, schedule="PolynomialLR", schedule_options={"power": 0.9})  # fmt: skip
+    assert outcome.updates == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"updates": None}, "give the budget as updates or as epochs"),
+        ({"epochs": 3}, "give the budget as updates or as epochs"),
+        ({"updates": 0}, "at least one update"),
+        ({"batch_size": 50}, "10 training pictures do not fill a batch of 50"),
+        ({"optimizer": "Adan"}, "unknown optimizer 'Adan'"),
+        ({"optimizer_options": {"weight_decy": 1}}, "did you mean 'weight_decay'"),
+        ({"schedule": "cosine"}, "unknown schedule 'cosine'"),
+        ({"select_by": "holdout_mIoU"}, "needs pictures held out of train"),
+        ({"select_member": "nett"}, "did you mean 'net0'"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'"),
+        ({"precision": "fp16"}, "fp16 needs a GPU"),
+        ({"device": "gpu"}, "unknown device 'gpu'"),
+    ],
+)
+def test_contradictions_are_refused_before_anything_starts(
+    make_cohort, make_objective, train, run_folder, settings, message
+):
+    with pytest.raises(UsageError, match=message):
+        run(make_cohort, make_objective, train, run_folder, **settings)
+
+
+@pytest.mark.parametrize(("epochs", "drop_last", "updates", "images"), [(2, True, 6, 18), (2, False, 8, 20)])
+def test_a_budget_in_epochs(make_cohort, make_objective, train, run_folder, epochs, drop_last, updates, images):
+    _, outcome = run(make_cohort, make_objective, train, run_folder, updates=None, epochs=epochs, drop_last=drop_last)
+    assert (outcome.updates, outcome.images, outcome.epochs) == (updates, images, 2.0)
