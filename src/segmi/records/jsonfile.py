@@ -1,0 +1,70 @@
+"""Records as JSON: one object per file, its schema version first, written atomically."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from segmi.errors import DataError
+from segmi.records.atomic import atomic_write
+
+SCHEMA_VERSION: Final = 1
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file with a schema version; None if there is no file.
+
+    Raises:
+        DataError: it is damaged, or written by a newer segmi.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise damaged(path, str(error)) from error
+    if not isinstance(record, dict):
+        raise damaged(path, f"expected an object, got {type(record).__name__}")
+    version = record.get("schema_version")
+    if not isinstance(version, int):
+        raise damaged(path, "it has no schema_version")
+    if version > SCHEMA_VERSION:
+        raise DataError(f"{path} has schema version {version}, expected at most {SCHEMA_VERSION}", "update segmi")
+    return record
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> Path:
+    """Write an object atomically, its schema version first."""
+    text = json.dumps(
+        plain({"schema_version": SCHEMA_VERSION, **record}), indent=2, ensure_ascii=False, allow_nan=False
+    )
+    return atomic_write(path, text + "\n")
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: NaN and infinities as None, tuples as lists, numpy's numbers as Python's.
+
+    >>> plain({"IoU": (0.5, float("nan"))})
+    {'IoU': [0.5, None]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if hasattr(value, "tolist"):  # numpy, without importing it for those who do not use it
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def damaged(path: Path, reason: str) -> DataError:
+    """The error for a record that cannot be read."""
+    return DataError(
+        f"{path} is damaged: {reason}", "delete it and run the study again: the run is taken up where it stopped"
+    )
+
+

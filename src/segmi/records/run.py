@@ -1,0 +1,265 @@
+"""The folder of a run: ``<study>/<data set>/<method>/seed<k>/``, its path being its key; readers and writers.
+
+==================================  ===================================================================
+``config.yaml``                     the resolved configuration of this run
+``environment.json``                machine, versions, thread count
+``metrics.csv``                     one row per validation: step, train/…, holdout/…
+``failure.json``                    why the run failed, if it did
+``result.json``                     what came out; written last, and what makes the run finished
+``confusion/<member>.<protocol>.npz``  per-image confusion counts
+``samples/<picture>.<layer>.png``   pictures for the figures; layers: image, truth, each member
+``bundles/<member>/``               the trained networks
+``checkpoints/``, ``tensorboard/``  what training keeps for itself
+==================================  ===================================================================
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from segmi.errors import DataError, SegmiError, UsageError
+from segmi.records.confusion import ConfusionRecord, read_confusion
+from segmi.records.jsonfile import SCHEMA_VERSION, damaged, read_record, write_record
+from segmi.records.samples import SamplePaths, find_samples
+
+State = Literal["finished", "failed", "unfinished", "missing"]
+
+_ARTEFACT_FOLDERS = ("confusion", "samples", "bundles")
+
+
+class RunKey(NamedTuple):
+    """What tells a run from every other: the last four parts of its path."""
+
+    study: str
+    dataset: str
+    method: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run on disk.
+
+    Args:
+        path: ``…/<study>/<data set>/<method>/seed<k>``; need not exist.
+
+    Raises:
+        UsageError: the path is none of a run.
+
+    Example:
+        >>> RunFolder.of("runs", RunKey("demo", "street-scenes", "model-1", 0)).key.method
+        'model-1'
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+        if len(self.path.absolute().parts) < 5 or not re.fullmatch(r"seed\d+", self.path.name):
+            raise UsageError(
+                f"{self.path} is not the folder of a run, expected …/<study>/<data set>/<method>/seed<k>",
+                "give the folder that holds the studies, or one study's folder",
+            )
+
+    @classmethod
+    def of(cls, root: str | Path, key: RunKey) -> RunFolder:
+        """The folder of a run under the folder that holds the studies."""
+        for part in key[:3]:
+            if not re.fullmatch(r"[\w.+-]+", part) or part.startswith("."):
+                raise UsageError(
+                    f"{part!r} cannot name a folder: expected letters, digits, '.', '_', '+' and '-'", "rename it"
+                )
+        return cls(Path(root, key.study, key.dataset, key.method, f"seed{key.seed}"))
+
+    @property
+    def key(self) -> RunKey:
+        """Study, data set, method, seed."""
+        study, dataset, method, seed = self.path.absolute().parts[-4:]
+        return RunKey(study, dataset, method, int(seed.removeprefix("seed")))
+
+    def confusion_path(self, member: str, protocol: str) -> Path:
+        """Where a member's per-image confusion counts lie."""
+        return self.path / "confusion" / f"{member}.{protocol}.npz"
+
+    def state(self) -> State:
+        """``finished`` if the result is readable and its artefacts are there; a failure counts until then.
+
+        A result that is damaged or whose artefacts are missing counts as unfinished: the run is to be taken up again.
+        """
+        if not self.path.is_dir():
+            return "missing"
+        try:
+            result = self.result()
+        except DataError:
+            result = None
+        if result is not None and not self.missing_artefacts(result):
+            return "finished"
+        return "failed" if (self.path / "failure.json").exists() else "unfinished"
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state() == "finished"
+
+    def result(self) -> dict[str, Any] | None:
+        """The result; None if there is none yet.
+
+        Raises:
+            DataError: it is damaged, or written by a newer segmi.
+        """
+        result = read_record(self.path / "result.json")
+        if result is not None and not isinstance(result.get("members"), dict):
+            raise damaged(self.path / "result.json", "it lists no members")
+        return result
+
+    def failure(self) -> dict[str, Any] | None:
+        """Why the run failed; None if it did not. A damaged record is still a failure."""
+        try:
+            return read_record(self.path / "failure.json")
+        except DataError as error:
+            return {"schema_version": SCHEMA_VERSION, "type": "unknown", "message": error.message, "remedy": None}
+
+    def environment(self) -> dict[str, Any]:
+        """Machine and versions; empty if not recorded."""
+        try:
+            return read_record(self.path / "environment.json") or {}
+        except DataError:
+            return {}
+
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration; empty if not recorded.
+
+        Raises:
+            DataError: it is no YAML mapping.
+        """
+        import yaml
+
+        path = self.path / "config.yaml"
+        try:
+            config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise damaged(path, str(error)) from error
+        if not isinstance(config, dict):
+            raise damaged(path, "expected a mapping")
+        return config
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of ``metrics.csv``: numbers as floats, empty cells left out; no rows if there is no file.
+
+        Raises:
+            DataError: it is no table.
+        """
+        path = self.path / "metrics.csv"
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                return [
+                    {k: _number(v) for k, v in row.items() if k and v not in ("", None)} for row in csv.DictReader(file)
+                ]
+        except FileNotFoundError:
+            return []
+        except (OSError, UnicodeDecodeError, csv.Error, TypeError) as error:
+            raise damaged(path, str(error)) from error
+
+    def confusion(self, member: str, protocol: str) -> ConfusionRecord:
+        """Per-image confusion counts of a member under an evaluation protocol.
+
+        Raises:
+            DataError: missing or damaged.
+        """
+        return read_confusion(self.confusion_path(member, protocol))
+
+    def samples(self, members: Sequence[str]) -> list[SamplePaths]:
+        """The pictures kept for the figures."""
+        return find_samples(self.path / "samples", members)
+
+    def missing_artefacts(self, result: Mapping[str, Any]) -> list[str]:
+        """What the result promises and the folder does not hold (or not at its size), relative to the folder."""
+        sizes = result.get("artefacts")
+        if isinstance(sizes, Mapping):
+            return [name for name, size in sizes.items() if _size(self.path / name) != size]
+        promised = [
+            self.confusion_path(member, protocol)
+            for member, entry in result["members"].items()
+            for protocol in entry.get("scores", {})
+        ]
+        return [str(path.relative_to(self.path)) for path in promised if not path.is_file()]
+
+    def write_result(self, result: Mapping[str, Any]) -> Path:
+        """Write the result, last of all; what lies in confusion/, samples/ and bundles/ becomes its artefacts.
+
+        NaN becomes null. A failure of an earlier attempt is removed.
+        """
+        artefacts = {
+            file.relative_to(self.path).as_posix(): file.stat().st_size
+            for folder in _ARTEFACT_FOLDERS
+            for file in sorted((self.path / folder).rglob("*"))
+            if file.is_file()
+        }
+        path = write_record(self.path / "result.json", {**result, "artefacts": artefacts})
+        (self.path / "failure.json").unlink(missing_ok=True)
+        return path
+
+    def write_environment(self, environment: Mapping[str, Any]) -> Path:
+        """Write machine and versions."""
+        return write_record(self.path / "environment.json", environment)
+
+    def write_failure(self, error: BaseException) -> Path:
+        """Write why the run failed, with its traceback."""
+        record = {
+            "type": type(error).__name__,
+            "message": error.message if isinstance(error, SegmiError) else str(error),
+            "remedy": error.remedy if isinstance(error, SegmiError) else None,
+            "exit_code": getattr(error, "exit_code", 4),
+            "traceback": "".join(traceback.format_exception(error)),
+        }
+        return write_record(self.path / "failure.json", record)
+
+
+def find_runs(root: str | Path) -> list[RunFolder]:
+    """All run folders under the folder of the studies, one study's folder, or anything between, sorted by key.
+
+    Raises:
+        UsageError: the folder does not exist.
+
+    Example:
+        >>> import tempfile
+        >>> root = Path(tempfile.mkdtemp())
+        >>> (root / "demo/street-scenes/model-1/seed0").mkdir(parents=True)
+        >>> [tuple(run.key) for run in find_runs(root)] == [tuple(run.key) for run in find_runs(root / "demo")]
+        True
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise UsageError(f"no folder {root}", "give the folder that a study wrote its runs into (by default runs/)")
+    return sorted((RunFolder(path) for path in _seed_folders(root, depth=4)), key=lambda run: run.key)
+
+
+def _seed_folders(folder: Path, depth: int) -> Iterator[Path]:
+    if re.fullmatch(r"seed\d+", folder.name) and len(folder.absolute().parts) > 4:
+        yield folder
+    elif depth:
+        for child in folder.iterdir():
+            if child.is_dir() and not child.name.startswith("."):
+                yield from _seed_folders(child, depth - 1)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,98 @@
+"""Pictures kept for the figures: the image, its ground truth and each member's prediction, side by side in a folder."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from segmi.errors import DataError
+from segmi.records.atomic import atomic_write
+
+
+@dataclass(frozen=True)
+class SamplePaths:
+    """Where one picture of a run lies: its image, its truth, and its predictions by member."""
+
+    name: str
+    image: Path
+    truth: Path
+    predictions: Mapping[str, Path]
+
+
+def write_sample(
+    folder: str | Path,
+    name: str,
+    image: npt.NDArray[np.uint8],
+    truth: npt.NDArray[np.uint8],
+    predictions: Mapping[str, npt.NDArray[np.uint8]],
+    palette: Sequence[Sequence[int]],
+) -> list[Path]:
+    """Write one picture's image, truth and predictions as PNG files, the masks with the data set's colours.
+
+    Shapes: image H×W×3; truth and predictions H×W train ids, 255 void; palette up to 256 RGB triples.
+
+    Example:
+        >>> import tempfile
+        >>> image, mask = np.zeros((2, 3, 3), np.uint8), np.ones((2, 3), np.uint8)
+        >>> paths = write_sample(tempfile.mkdtemp(), "berlin/01", image, mask, {"unet": mask}, [(0, 0, 0), (9, 9, 9)])
+        >>> [path.name for path in paths]
+        ['berlin-01.image.png', 'berlin-01.truth.png', 'berlin-01.unet.png']
+    """
+    stem = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "picture"
+    colours = bytes(channel for colour in palette for channel in colour)
+    layers = {"image": Image.fromarray(image), "truth": Image.fromarray(truth)}
+    layers.update({member: Image.fromarray(mask) for member, mask in predictions.items()})
+    paths = []
+    for layer, picture in layers.items():
+        if layer != "image":
+            picture.putpalette(colours)  # turns L into P
+        data = io.BytesIO()
+        picture.save(data, format="PNG", optimize=layer != "image")
+        paths.append(atomic_write(Path(folder) / f"{stem}.{layer}.png", data.getvalue()))
+    return paths
+
+
+def find_samples(folder: str | Path, members: Sequence[str]) -> list[SamplePaths]:
+    """The pictures of a samples folder that have an image and a truth, by name."""
+    found = []
+    for image in sorted(Path(folder).glob("*.image.png")):
+        name = image.name.removesuffix(".image.png")
+        layers = {member: image.with_name(f"{name}.{member}.png") for member in members}
+        truth = image.with_name(f"{name}.truth.png")
+        if truth.is_file():
+            found.append(
+                SamplePaths(name, image, truth, {member: path for member, path in layers.items() if path.is_file()})
+            )
+    return found
+
+
+def read_picture(path: str | Path) -> npt.NDArray[np.uint8]:
+    """The image of a sample, H×W×3."""
+    with _opened(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def read_labels(path: str | Path) -> npt.NDArray[np.uint8]:
+    """The mask of a sample as train ids, H×W."""
+    with _opened(path) as picture:
+        if picture.mode not in ("P", "L"):
+            raise DataError(
+                f"{path} is a picture of mode {picture.mode}, expected a palette PNG", "run the study again"
+            )
+        return np.asarray(picture)
+
+
+def _opened(path: str | Path) -> Image.Image:
+    try:
+        picture = Image.open(path)
+        picture.load()
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{path} cannot be read: {error}", "delete it and run the study again") from error
+    return picture
