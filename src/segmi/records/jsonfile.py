@@ -66,5 +66,3 @@ def damaged(path: Path, reason: str) -> DataError:
     return DataError(
         f"{path} is damaged: {reason}", "delete it and run the study again: the run is taken up where it stopped"
     )
-
-
