@@ -42,16 +42,26 @@ class Term(NamedTuple):
 class Loss(nn.Module, ABC):
     """A loss on the logits of one network: ``loss(logits, labels) → scalar``, to be minimised.
 
-    A subclass stores and checks its knobs and implements `term` by one call of its pure function.
+    A subclass stores and checks its knobs and implements `term` by one call of its pure function. One that adds up
+    ratios with different denominators also overrides `terms`.
     """
 
     @abstractmethod
     def term(self, logits: Logits, labels: Labels) -> Term:
         """The loss as numerator over denominator."""
 
+    def terms(self, logits: Logits, labels: Labels) -> dict[str, Term]:
+        """The addends of the loss by name; the name is empty where there is only one."""
+        return {"": self.term(logits, labels)}
+
+    def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
+        """The denominators of `terms`; of the logits only shape, type and device count."""
+        return {part: term.denominator for part, term in self.terms(logits, labels).items()}
+
     def forward(self, logits: Logits, labels: Labels) -> Tensor:
         """The scalar loss of N×C×H×W logits against N×H×W integer labels."""
-        return self.term(logits, labels).value
+        terms = list(self.terms(logits, labels).values())
+        return sum((term.weight * term.value for term in terms[1:]), start=terms[0].weight * terms[0].value)
 
 
 class Objective(nn.Module, ABC):
@@ -87,15 +97,31 @@ class PerMember(Objective):
         self.frozen: Final = frozen
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
-        """One term ``name/member`` per trained member."""
+        """One term ``name/member`` per trained member, ``name.part/member`` for a loss of several parts."""
         return {
-            f"{self.name}/{member}": self._term(output.logits, batch.labels)
-            for member, output in outputs.items()
-            if member not in self.frozen
+            self._name(part, member): term._replace(weight=self.weight * term.weight)
+            for member, output in self._trained(outputs)
+            for part, term in self._terms(output.logits, batch.labels).items()
         }
 
-    def _term(self, logits: Logits, labels: Labels) -> Term:
+    def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """The denominators alone, without computing the loss where it is one of segmi."""
+        if not isinstance(self.loss, Loss):
+            return super().denominators(outputs, batch)
+        return {
+            self._name(part, member): denominator
+            for member, output in self._trained(outputs)
+            for part, denominator in self.loss.denominators(output.logits, batch.labels).items()
+        }
+
+    def _trained(self, outputs: Outputs) -> list[tuple[str, Output]]:
+        return [(member, output) for member, output in outputs.items() if member not in self.frozen]
+
+    def _name(self, part: str, member: str) -> str:
+        return f"{self.name}.{part}/{member}" if part else f"{self.name}/{member}"
+
+    def _terms(self, logits: Logits, labels: Labels) -> dict[str, Term]:
         if isinstance(self.loss, Loss):
-            return self.loss.term(logits, labels)._replace(weight=self.weight)
+            return self.loss.terms(logits, labels)
         count = labels.new_tensor(len(labels), dtype=logits.dtype)
-        return Term(self.loss(logits, labels) * count, count, self.weight)
+        return {"": Term(self.loss(logits, labels) * count, count)}

@@ -1,0 +1,143 @@
+"""Covariances of square windows, and gradients with respect to them brought back to the map, without unfolding.
+
+A map of H×W pixels has n = H'·W' windows of side R, each a vector of d = R² values; their d×n matrix is R² times the
+map. `RowWindows` never builds it. Two positions in a window differ by some rows and some columns. The columns are
+unfolded, which takes R copies of a row; rows that are s apart are then multiplied as they stand, row by row, and which
+rows count for which position in the window is left to one small 0/1 matrix. So the cost in rows is that of the 2R - 1
+displacements, not of the R² pairs, and the borders need no special case.
+
+`PickedWindows` does the same for a list of windows, by building the matrix of those.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+
+class Windows(ABC):
+    """The windows of m pairs of maps (P, Y), centred, in float64.
+
+    Args:
+        radius: the side R of the windows; d = R².
+
+    Attributes:
+        count: the number n of windows.
+        sums: m×2d×2d, ``[[PPᵀ, PYᵀ], [YPᵀ, YYᵀ]]``: sums over the windows, not means.
+    """
+
+    count: int
+    sums: Tensor
+
+    @abstractmethod
+    def fold(self, coefficients: Tensor) -> Tensor:
+        """Bring ``coefficients @ [P; Y]``, one value per window and position in it, back to the pixels by adding.
+
+        Shapes:
+            coefficients: m×d×2d; the result is m×H×W.
+        """
+
+
+class RowWindows(Windows):
+    """All windows of the maps.
+
+    Shapes:
+        p, y: m×H×W, H and W at least R.
+    """
+
+    def __init__(self, p: Tensor, y: Tensor, radius: int) -> None:
+        m, height, width = p.shape
+        self.radius, self.height, self.width = radius, height, width
+        self.starts, self.columns = height - radius + 1, width - radius + 1
+        self.count = self.starts * self.columns
+        self._unfold_columns(p, y)
+        # counts[r, i] = 1 if row r is row i of the windows that start at row r - i, for some start
+        offset = torch.arange(height, device=p.device)[:, None] - torch.arange(radius, device=p.device)
+        self.counts = ((offset >= 0) & (offset < self.starts)).double()
+        self.means = torch.einsum("ri,mra->mia", self.counts, self._rows(radius - 1, 1).sum(-1)) / self.count
+        self.sums = self._sums()
+
+    def _unfold_columns(self, p: Tensor, y: Tensor) -> None:
+        # m × rows × 2R × W': every row R times, each a column further, P above Y. R - 1 rows of zeros above and below
+        # let every row see its neighbours. Centred by the mean of the map, so that no large numbers cancel.
+        margin = self.radius - 1
+        shape = (len(p), self.height + 2 * margin, 2, self.radius, self.columns)
+        self.unfolded = p.new_zeros(shape, dtype=torch.float64)
+        for which, picture in enumerate((p, y)):
+            centred = picture.double()
+            centred = centred - centred.mean((-2, -1), keepdim=True)
+            for j in range(self.radius):
+                self.unfolded[:, margin : margin + self.height, which, j] = centred[:, :, j : j + self.columns]
+
+    def _rows(self, first: int, number: int) -> Tensor:
+        """m×H×(2R·number)×W': for every row r, the unfolded rows r + first - (R-1) and the number - 1 below it."""
+        row = 2 * self.radius * self.columns
+        shape = (len(self.unfolded), self.height, 2 * self.radius * number, self.columns)
+        return self.unfolded.as_strided(shape, (self.unfolded.stride(0), row, self.columns, 1), first * row)
+
+    def _sums(self) -> Tensor:
+        m, radius = len(self.unfolded), self.radius
+        here, below = self._rows(radius - 1, 1), self._rows(radius - 1, radius)
+        products = here.new_empty(m, self.height, 2 * radius, 2 * radius * radius)
+        for k in range(m):
+            torch.bmm(here[k], below[k].mT, out=products[k])
+        # m × i × (a, s, b): sums over the rows of the windows of row i times row i + s
+        by_start = torch.matmul(self.counts.T, products.flatten(2)).view(m, radius, 2 * radius, radius, 2 * radius)
+        sums = here.new_empty(m, radius, 2 * radius, radius, 2 * radius)
+        for i in range(radius):
+            for s in range(radius - i):
+                block = by_start[:, i, :, s]
+                sums[:, i, :, i + s], sums[:, i + s, :, i] = block, block.mT
+        means = self.means.flatten(1)
+        side = 2 * radius * radius
+        centred = sums.view(m, side, side) - self.count * means[:, :, None] * means[:, None, :]
+        # from (row, map, column) to (map, row, column), twice
+        return centred.view(m, *(radius, 2, radius) * 2).permute(0, 2, 1, 3, 5, 4, 6).reshape(m, side, side)
+
+    def fold(self, coefficients: Tensor) -> Tensor:
+        """See `Windows.fold`."""
+        m, radius = len(coefficients), self.radius
+        # m × i × j × i' × (map, j')
+        k = coefficients.view(m, radius, radius, 2, radius, radius).transpose(3, 4).flatten(4)
+        constant = torch.einsum("mijkb,mkb->mij", k, self.means)
+        # by displacement s + 1 - R = i' - i, and then for every row the sum over the positions i that it takes
+        displaced = k.new_zeros(m, radius, radius, 2 * radius - 1, 2 * radius)
+        for i in range(radius):
+            displaced[:, i, :, radius - 1 - i : 2 * radius - 1 - i] = k[:, i]
+        by_row = torch.matmul(self.counts, displaced.flatten(2)).view(m, self.height, radius, -1)
+        offset = torch.matmul(self.counts, constant).unsqueeze(-1)
+        around = self._rows(0, 2 * radius - 1)
+        result = k.new_zeros(m, self.height, self.width)
+        for image in range(m):
+            spread = torch.bmm(by_row[image], around[image]).sub_(offset[image])
+            for j in range(radius):
+                result[image, :, j : j + self.columns] += spread[:, j]
+        return result
+
+
+class PickedWindows(Windows):
+    """The windows that start at given pixels.
+
+    Shapes:
+        p, y: m×H×W.
+        starts: n flat indices (row · W + column) of the upper left pixels, at least one.
+    """
+
+    def __init__(self, p: Tensor, y: Tensor, radius: int, starts: Tensor) -> None:
+        self.shape = p.shape
+        rows, columns = torch.meshgrid(*[torch.arange(radius, device=p.device)] * 2, indexing="ij")
+        self.pixels = (rows * p.shape[-1] + columns).flatten()[:, None] + starts
+        self.count = len(starts)
+        windows = torch.cat([picture.flatten(1)[:, self.pixels] for picture in (p, y)], 1).double()
+        self.windows = windows - windows.mean(-1, keepdim=True)
+        self.sums = self.windows @ self.windows.mT
+
+    def fold(self, coefficients: Tensor) -> Tensor:
+        """See `Windows.fold`."""
+        spread = coefficients @ self.windows
+        result = spread.new_zeros(self.shape).flatten(1)
+        for position, pixels in enumerate(self.pixels):
+            result[:, pixels] += spread[:, position]
+        return result.view(self.shape)
