@@ -1,0 +1,29 @@
+"""What is reported and never optimised: one pooled confusion matrix, and the scores that are read off it.
+
+`scores` and its neighbours need numpy alone; PyTorch is imported when the counting is asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from segmi.metrics.scores import Scores, class_iou, constant_prediction_scores, scores
+
+if TYPE_CHECKING:
+    from segmi.metrics.confusion import ConfusionMatrix, confusion_counts, predicted_labels
+
+__all__ = [
+    "ConfusionMatrix",
+    "Scores",
+    "class_iou",
+    "confusion_counts",
+    "constant_prediction_scores",
+    "predicted_labels",
+    "scores",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("ConfusionMatrix", "confusion_counts", "predicted_labels"):
+        from segmi.metrics import confusion
+
+        return getattr(confusion, name)
+    raise AttributeError(f"module 'segmi.metrics' has no attribute {name!r}")

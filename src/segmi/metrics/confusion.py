@@ -1,0 +1,264 @@
+"""Counting predictions against labels: exact, streaming, one confusion matrix per picture and one for all.
+
+Counts are int64, so they add up exactly for any number of pixels, in any order and over any split of the pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from segmi.arrays import VOID, Counts, Labels, Logits
+
+
+def predicted_labels(logits: Logits) -> Labels:
+    """The most probable class of every pixel.
+
+    ``ŷ = argmax_c z_c``, the first of equal ones; with one channel, ``ŷ = 1`` where ``z > 0``, that is ``σ(z) > ½``
+
+    Shapes:
+        logits: N×C×H×W, any float dtype; the result is N×H×W, uint8 (int64 beyond 256 classes).
+
+    Raises:
+        TypeError: logits that are no floats.
+        ValueError: not four dimensions, no channel, or NaN, of which no class can be the largest.
+
+    Example:
+        >>> predicted_labels(torch.tensor([2.0, -1.0]).view(1, 1, 1, 2))
+        tensor([[[1, 0]]], dtype=torch.uint8)
+    """
+    if not logits.is_floating_point():
+        raise TypeError(f"logits: expected floats, got {logits.dtype}; labels need no conversion")
+    if logits.ndim != 4 or logits.shape[1] == 0:
+        raise ValueError(f"logits: expected N×C×H×W with at least one channel, got shape {tuple(logits.shape)}")
+    largest, classes = logits.max(dim=1)
+    if bool(largest.isnan().any()):  # the maximum is NaN where any channel is
+        raise ValueError("logits: expected numbers, got NaN; the network has diverged, or its input holds NaN")
+    if logits.shape[1] == 1:
+        return (largest > 0).to(torch.uint8)
+    return classes.to(torch.uint8) if logits.shape[1] <= 256 else classes
+
+
+def confusion_counts(predictions: Labels, labels: Labels, classes: int, ignore_index: int = VOID) -> Counts:
+    """How often each class was predicted for each true class, picture by picture.
+
+    ``n_ab = #{valid pixels with label a and prediction b}``
+
+    Shapes:
+        predictions, labels: N×H×W class indices, any integer dtype; the result is N×C×C int64, rows the truth.
+
+    Args:
+        predictions: class indices; what they hold at ignored pixels does not matter.
+        labels: class indices, or ``ignore_index`` where a pixel counts nowhere.
+        classes: C; 2 for a binary problem.
+        ignore_index: the label that is left out.
+
+    Raises:
+        TypeError: predictions or labels that are no integers.
+        ValueError: different shapes, or an id that is neither a class nor ``ignore_index``.
+
+    Example:
+        >>> confusion_counts(torch.tensor([[[0, 1, 1]]]), torch.tensor([[[0, 0, 255]]]), classes=2)
+        tensor([[[1, 1],
+                 [0, 0]]])
+    """
+    _check(predictions, labels, classes)
+    each = [
+        _count(p, t, classes, ignore_index, f"picture {i} of the batch")
+        for i, (p, t) in enumerate(zip(predictions, labels.to(predictions.device), strict=True))
+    ]
+    return torch.stack(each) if each else predictions.new_zeros((0, classes, classes), dtype=torch.int64)
+
+
+class _Cells(NamedTuple):
+    """The cells of one picture's matrix that are not 0; of C² cells, a picture fills few."""
+
+    place: Tensor
+    value: Tensor
+
+
+class ConfusionMatrix:
+    """Confusion counts of a data set, collected picture by picture.
+
+    Pictures that are named alike are one picture: its counts add up, over several crops or passes. Unnamed pictures are
+    kept apart. Counts are kept on the CPU, and of each picture only those that are not 0.
+
+    Args:
+        classes: C; 2 for a binary problem.
+        ignore_index: the label of pixels that count nowhere.
+
+    Raises:
+        ValueError: fewer than one class.
+
+    Example:
+        >>> matrix = ConfusionMatrix(2)
+        >>> labels = torch.tensor([[[0, 1]], [[1, 255]]])
+        >>> matrix.update(torch.tensor([[[0, 0]], [[1, 1]]]), labels, names=("a", "b"), groups=("city", "city"))
+        >>> matrix.names, matrix.pooled().tolist(), matrix.counts()[1].tolist()
+        (('a', 'b'), [[1, 0], [1, 1]], [[0, 0], [0, 1]])
+    """
+
+    def __init__(self, classes: int, *, ignore_index: int = VOID) -> None:
+        if classes < 1:
+            raise ValueError(f"classes: expected at least 1, got {classes}")
+        self.classes: Final = classes
+        self.ignore_index: Final = ignore_index
+        self._names: list[str] = []
+        self._groups: list[str] = []
+        self._pictures: list[_Cells] = []
+        self._position: dict[str, int] = {}
+        self._pooled = torch.zeros(classes, classes, dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the pictures, in the order of their first update; empty strings for unnamed ones."""
+        return tuple(self._names)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups of the pictures (city, video clip, patient), in the same order."""
+        return tuple(self._groups)
+
+    def pooled(self) -> Counts:
+        """The counts of all pictures together: C×C, int64."""
+        return self._pooled.clone()
+
+    def counts(self) -> Counts:
+        """The counts of every picture: N×C×C, int64. It is made anew, and large for many classes."""
+        result = torch.zeros(len(self), self.classes**2, dtype=torch.int64)
+        for row, cells in zip(result, self._pictures, strict=True):
+            row[cells.place] = cells.value
+        return result.view(-1, self.classes, self.classes)
+
+    def update(
+        self, predictions: Labels, labels: Labels, names: Sequence[str] = (), groups: Sequence[str] = ()
+    ) -> None:
+        """Count a batch of pictures; nothing is counted if anything in it is refused.
+
+        Args:
+            predictions: N×H×W class indices, see `predicted_labels`.
+            labels: N×H×W class indices, or the ignore value.
+            names: one per picture, or none.
+            groups: one per picture, or none.
+
+        Raises:
+            TypeError: predictions or labels that are no integers.
+            ValueError: different shapes or numbers of names, an id that is neither a class nor the ignore value, or a
+                known picture in another group.
+        """
+        _check(predictions, labels, self.classes)
+        size = len(labels)
+        names = self._one_each("names", names, size)
+        groups = self._one_each("groups", groups, size)
+        in_batch: dict[str, str] = {}
+        for name, group in zip(names, groups, strict=True):
+            self._expect_group(name, group, in_batch.setdefault(name, group))
+        counted = [
+            _count(p, t, self.classes, self.ignore_index, f"picture {name!r}" if name else f"picture {i} of the batch")
+            for i, (p, t, name) in enumerate(zip(predictions, labels.to(predictions.device), names, strict=True))
+        ]
+        for name, group, counts in zip(names, groups, counted, strict=True):
+            self._add(name, group, counts.cpu().flatten())
+
+    def merge(self, other: ConfusionMatrix) -> ConfusionMatrix:
+        """A new matrix that holds the pictures of both, as if one had counted them all.
+
+        Raises:
+            ValueError: different numbers of classes or ignore values, or a picture in different groups.
+        """
+        if (self.classes, self.ignore_index) != (other.classes, other.ignore_index):
+            raise ValueError(
+                f"expected a matrix of {self.classes} classes with ignore_index {self.ignore_index}, got one of "
+                f"{other.classes} with {other.ignore_index}; merge matrices of the same problem"
+            )
+        merged = ConfusionMatrix(self.classes, ignore_index=self.ignore_index)
+        for part in (self, other):
+            for name, group, cells in zip(part._names, part._groups, part._pictures, strict=True):
+                merged._expect_group(name, group, group)
+                merged._add(name, group, part._dense(cells))
+        return merged
+
+    def _one_each(self, what: str, given: Sequence[str], size: int) -> Sequence[str]:
+        if isinstance(given, str) or len(given) not in (0, size):
+            raise ValueError(f"{what}: expected one for each of {size} pictures, or none, got {given!r}")
+        return given or ("",) * size
+
+    def _expect_group(self, name: str, group: str, otherwise: str) -> None:
+        """Refuse a named picture whose group is not the one it is known by, or ``otherwise`` where it is not known."""
+        known = self._position.get(name)
+        expected = otherwise if known is None else self._groups[known]
+        if name and group != expected:
+            raise ValueError(
+                f"picture {name!r}: expected its group {expected!r}, got {group!r}; a picture has one group"
+            )
+
+    def _dense(self, cells: _Cells) -> Tensor:
+        dense = torch.zeros(self.classes**2, dtype=torch.int64)
+        dense[cells.place] = cells.value
+        return dense
+
+    def _add(self, name: str, group: str, counts: Tensor) -> None:
+        self._pooled += counts.view(self.classes, self.classes)
+        known = self._position.get(name) if name else None
+        if known is not None:
+            counts = counts + self._dense(self._pictures[known])
+        place = counts.nonzero().squeeze(1)
+        cells = _Cells(place, counts[place])
+        if known is not None:
+            self._pictures[known] = cells
+            return
+        if name:
+            self._position[name] = len(self._pictures)
+        self._names.append(name)
+        self._groups.append(group)
+        self._pictures.append(cells)
+
+
+def _check(predictions: Tensor, labels: Tensor, classes: int) -> None:
+    for name, values in (("predictions", predictions), ("labels", labels)):
+        if values.is_floating_point() or values.is_complex():
+            raise TypeError(
+                f"{name}: expected class indices of an integer dtype, got {values.dtype}; "
+                "apply predicted_labels to logits"
+            )
+    if predictions.ndim != 3 or predictions.shape != labels.shape:
+        raise ValueError(
+            f"expected predictions and labels of the same shape N×H×W, got {tuple(predictions.shape)} and "
+            f"{tuple(labels.shape)}; resize the logits to the labels, and add a leading dimension to a single picture"
+        )
+    if classes < 1:
+        raise ValueError(f"classes: expected at least 1, got {classes}")
+
+
+def _count(predictions: Tensor, labels: Tensor, classes: int, ignore_index: int, place: str) -> Counts:
+    """C×C counts of one H×W picture; ``place`` is what an error calls it."""
+    predictions, labels = _signed(predictions), _signed(labels)
+    valid = labels != ignore_index
+    _refuse_unknown(labels, valid, classes, f"labels of {place}", f", or {ignore_index} to ignore")
+    _refuse_unknown(predictions, valid, classes, f"predictions of {place}", "")
+    # one 4-byte map, changed in place; ignored pixels go to a cell of their own, which is dropped
+    cell = labels.to(torch.int32, copy=True).mul_(classes).add_(predictions).masked_fill_(~valid, classes**2)
+    return torch.bincount(cell.flatten(), minlength=classes**2 + 1)[:-1].view(classes, classes)
+
+
+def _signed(values: Tensor) -> Tensor:
+    """In a dtype in which any id can be compared: uint8 cannot hold -100, nor int32 all of uint32."""
+    wide = values.dtype in (torch.int64, torch.uint32, torch.uint64)
+    return values.to(torch.int64 if wide else torch.int32)
+
+
+def _refuse_unknown(values: Tensor, valid: Tensor, classes: int, what: str, otherwise: str) -> None:
+    unknown = ((values < 0) | (values >= classes)) & valid
+    if bool(unknown.any()):
+        ids = values[unknown].unique().tolist()
+        shown = ", ".join(str(i) for i in ids[:10]) + (", …" if len(ids) > 10 else "")
+        raise ValueError(
+            f"{what}: expected class indices from 0 to {classes - 1}{otherwise}, got {shown} at "
+            f"{int(unknown.sum())} pixels; check the number of classes and how the data set maps its ids"
+        )
