@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from segmi.arrays import Batch, Labels
 from segmi.data.base import DataSet, Sample
-from segmi.data.processing import Pair, Processing
+from segmi.data.processing import Pair, Processing, as_tensor
 from segmi.errors import DataError
 from segmi.randomness import key
 
@@ -66,7 +66,7 @@ class Pictures:
         """The labels of picture ``index`` at their original size: H×W uint8."""
         labels: Tensor | None = self._cache.get(("labels", index))
         if labels is None:
-            labels = torch.from_numpy(np.ascontiguousarray(self.dataset.read_mask(self.samples[index])))
+            labels = as_tensor(self.dataset.read_mask(self.samples[index]))
             self._keep(("labels", index), labels, labels.nbytes)
         return labels
 

@@ -66,8 +66,8 @@ class Processing:
     def resized(self, image: np.ndarray, mask: np.ndarray) -> Pair:
         """The deterministic part: an H×W×3 uint8 image and its H×W uint8 mask at the working scale."""
         pair = Pair(
-            tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous()),
-            tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(mask))),
+            tv_tensors.Image(as_tensor(image).permute(2, 0, 1).contiguous()),
+            tv_tensors.Mask(as_tensor(mask)),
         )
         if self.resize is None:
             return pair
@@ -91,3 +91,8 @@ class Processing:
         if self.colour:
             steps.append(v2.ColorJitter(self.colour, self.colour, self.colour, self.colour / 10))
         return v2.Compose(steps)
+
+
+def as_tensor(pixels: np.ndarray) -> torch.Tensor:
+    """A uint8 array as a tensor, without a copy where its memory allows."""
+    return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
