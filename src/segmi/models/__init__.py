@@ -1,0 +1,20 @@
+"""Networks by name: the paper's U-Net, torchvision's and segmentation_models_pytorch's, behind one contract."""
+
+from segmi.models.catalogue import MODELS, Architecture, architecture_named, build_network, list_models
+from segmi.models.network import Parts, SegmentationNetwork, Statistics, logits_of_any_size
+from segmi.models.smp_models import encoders as list_encoders
+from segmi.models.unet import UNet
+
+__all__ = [
+    "MODELS",
+    "Architecture",
+    "Parts",
+    "SegmentationNetwork",
+    "Statistics",
+    "UNet",
+    "architecture_named",
+    "build_network",
+    "list_encoders",
+    "list_models",
+    "logits_of_any_size",
+]
