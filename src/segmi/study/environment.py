@@ -1,0 +1,86 @@
+"""What a run ran on: versions, machine, threads, code. No names of users or hosts, no environment variables."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import segmi
+
+PACKAGES = (
+    "torch", "torchvision", "lightning", "segmentation-models-pytorch", "timm", "numpy", "pillow", "pydantic",
+    "safetensors",
+)  # fmt: skip
+
+
+def environment() -> dict[str, Any]:
+    """The environment of this process as plain data, for ``environment.json``."""
+    import torch
+
+    return {
+        "schema_version": 1,
+        "segmi": segmi.__version__,
+        "commit": code_version(),
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cpu": cpu_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": memory_gb(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "mps": torch.backends.mps.is_available(),
+    }
+
+
+@cache
+def code_version() -> str | None:
+    """The commit of segmi's own checkout, with ``+changes`` if files differ from it; None outside a checkout."""
+    folder = Path(segmi.__file__).resolve().parent
+    if not (folder.parent.parent / ".git").exists():
+        return None
+    commit = _git(folder, "rev-parse", "HEAD")
+    return commit + ("+changes" if _git(folder, "status", "--porcelain", "--", ".") else "") if commit else None
+
+
+@cache
+def cpu_name() -> str:
+    """The processor's model."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def memory_gb() -> float | None:
+    """The main memory in GiB, None where it cannot be asked for."""
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None

@@ -1,0 +1,220 @@
+"""One run from its configuration to its ``result.json``: build, train, score, keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segmi.data.base import VOID
+from segmi.errors import UsageError
+from segmi.records import RunFolder, atomic_write, write_confusion
+from segmi.study import resolve
+from segmi.study.binding import arguments
+from segmi.study.environment import environment
+from segmi.study.expand import Run
+from segmi.study.samples import keep_samples
+from segmi.study.strict_yaml import dump
+
+if TYPE_CHECKING:
+    from segmi.data.base import DataSet, DataSetInfo
+    from segmi.metrics.confusion import ConfusionMatrix
+    from segmi.training import Cohort, FitOutcome, FitProgress
+
+FitListener = Callable[["FitProgress"], None]
+CountListener = Callable[[int, int], None]
+
+
+class Facts:
+    """What several runs on one data set share: the data set, opened once, and the frequencies of its classes.
+
+    Args:
+        dataset: opened.
+    """
+
+    def __init__(self, dataset: DataSet) -> None:
+        self.dataset = dataset
+        self._most_frequent: int | None = None
+
+    def most_frequent_class(self) -> int:
+        """The class with the most pixels in train."""
+        if self._most_frequent is None:
+            counts = np.zeros(256, dtype=np.int64)
+            for sample in self.dataset.split("train"):
+                counts += np.bincount(self.dataset.read_mask(sample).ravel(), minlength=256)
+            self._most_frequent = int(counts[: len(self.dataset.info.classes)].argmax())
+        return self._most_frequent
+
+
+def execute(
+    run: Run,
+    folder: RunFolder,
+    facts: Facts,
+    *,
+    init_from: Path | None = None,
+    on_fit: FitListener | None = None,
+    on_evaluate: CountListener | None = None,
+) -> None:
+    """Do a run in its folder, continuing from its checkpoints, until its ``result.json`` is written.
+
+    Args:
+        run: what is to be done.
+        folder: the run folder, locked by the caller.
+        facts: its data set.
+        init_from: a bundle whose weights the reported member starts from.
+        on_fit: hears of every update.
+        on_evaluate: hears of every batch that is scored, as (pictures done, pictures in all).
+    """
+    config, dataset = run.config, facts.dataset
+    if not (folder.path / "config.yaml").exists():
+        atomic_write(folder.path / "config.yaml", dump(config))
+    where = environment()
+    folder.write_environment(where)
+    cohort = resolve.build_cohort(config, len(dataset.info.classes), run.seed)
+    if init_from is not None:
+        start_from(cohort, config["reported"], init_from)
+    outcome = _train(run, folder.path, dataset, cohort, on_fit)
+    processing = resolve.build_processing(config["processing"])
+    scored = resolve.pictures(dataset, dataset.split(config["evaluation"]["split"]), processing, seed=run.seed)
+    options = arguments(
+        resolve.evaluate_function(),
+        {name: value for name, value in config["evaluation"].items() if name != "split"},
+        resolve.NOT_OF_EVALUATION,
+    )
+    matrices = resolve.evaluate_function()(
+        cohort, scored, **options, device=config["training"]["device"], progress=on_evaluate
+    )
+    for member, matrix in matrices.items():
+        path = folder.confusion_path(member, config["evaluation"]["protocol"])
+        write_confusion(path, matrix.counts().numpy(), matrix.names, matrix.groups)
+    keep_samples(cohort, scored, config["samples"], folder.path / "samples")
+    _keep_bundles(folder.path, run, cohort, dataset)
+    folder.write_result(_result(run, facts, cohort, outcome, matrices, where))
+
+
+def _train(run: Run, folder: Path, dataset: DataSet, cohort: Cohort, on_fit: FitListener | None) -> FitOutcome:
+    training = dict(run.config["training"])
+    kept, held = resolve.kept_and_held(dataset.split("train"), training, seed=0)
+    training.pop("holdout")
+    processing = resolve.build_processing(run.config["processing"])
+    objective = resolve.build_method_objective(
+        run.config["objective"], list(run.config["members"]), run.config["frozen"]
+    )
+    bound = arguments(resolve.fit_function(), training, resolve.NOT_OF_TRAINING)
+    return resolve.fit_function()(
+        cohort,
+        objective,
+        resolve.pictures(dataset, kept, processing, seed=run.seed),
+        folder=folder,
+        holdout=resolve.pictures(dataset, held, processing, seed=run.seed) if held else None,
+        seed=run.seed,
+        resume=True,
+        progress=on_fit,
+        **bound,
+    )
+
+
+def start_from(cohort: Cohort, member: str, bundle: Path) -> list[str]:
+    """Load a bundle's weights into a member of a cohort; layers of another shape keep theirs and are returned.
+
+    Raises:
+        UsageError: if hardly anything fits, so that the bundle must be of another architecture.
+    """
+    from segmi.deploy import load
+
+    network = cohort.members[member]
+    weights, own = load(bundle).state_dict(), network.state_dict()
+    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    left = [name for name in own if name not in fitting]
+    if len(left) > len(own) // 4:
+        raise UsageError(
+            f"the bundle {bundle} fits {len(fitting)} of the {len(own)} arrays of {member!r}",
+            "start from a bundle of the same architecture and width",
+        )
+    network.load_state_dict(fitting, strict=False)
+    return left
+
+
+def dataset_card(info: DataSetInfo) -> dict[str, Any]:
+    """The facts about a data set that records and bundles carry; masks hold train ids, so void is always 255."""
+    return {
+        "name": info.name,
+        "title": info.title,
+        "classes": list(info.classes),
+        "palette": [list(colour) for colour in info.palette],
+        "void": VOID,
+    }
+
+
+def _keep_bundles(folder: Path, run: Run, cohort: Cohort, dataset: DataSet) -> None:
+    from segmi.deploy.bundle import save_bundle
+
+    for member, network in cohort.members.items():
+        save_bundle(
+            folder / "bundles" / member,
+            network,
+            dataset=dataset_card(dataset.info),
+            preprocessing=run.config["processing"],
+        )
+
+
+def _result(
+    run: Run,
+    facts: Facts,
+    cohort: Cohort,
+    outcome: FitOutcome,
+    matrices: Mapping[str, ConfusionMatrix],
+    where: Mapping[str, Any],
+) -> dict[str, Any]:
+    from segmi.metrics.scores import constant_prediction_scores, scores
+
+    config, protocol = run.config, run.config["evaluation"]["protocol"]
+    pooled = {member: matrix.pooled().numpy() for member, matrix in matrices.items()}
+    return {
+        "study": run.study,
+        "dataset": dataset_card(facts.dataset.info) | {"name": run.dataset},
+        "method": run.method,
+        "label": config["label"],
+        "seed": run.seed,
+        "reported_member": config["reported"],
+        "protocol": protocol,
+        "members": {
+            member: {
+                "label": member,
+                "architecture": described(config["members"][member]),
+                "parameters": sum(parameter.numel() for parameter in network.parameters()),
+                "scores": {protocol: scores(pooled[member])},
+            }
+            for member, network in cohort.members.items()
+        },
+        "baseline_constant": constant_prediction_scores(
+            pooled[config["reported"]], predicted_class=facts.most_frequent_class()
+        ),
+        "training": {
+            "updates": outcome.updates,
+            "images": outcome.images,
+            "epochs": outcome.epochs,
+            "best_step": outcome.best_step,
+            "best_score": outcome.best_score,
+            "selection": config["training"]["select_by"],
+            "precision": outcome.precision,
+            "wall_seconds": outcome.wall_seconds,
+        },
+        "environment": dict(where),
+    }
+
+
+def described(spec: Mapping[str, Any]) -> str:
+    """A network in a few words.
+
+    Example:
+        >>> described({"architecture": "unet", "width": 8, "encoder": None})
+        'unet, width 8'
+    """
+    parts = [str(spec["architecture"])]
+    parts += [f"width {spec['width']}"] if spec.get("width") else []
+    parts += [str(spec["encoder"])] if spec.get("encoder") else []
+    parts += [f"{spec['encoder_weights']} weights"] if spec.get("encoder_weights") else []
+    return ", ".join(parts)

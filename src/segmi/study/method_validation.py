@@ -1,0 +1,204 @@
+"""One method of a study checked: its networks, their roles, its objective, its settings against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from segmi.study import resolve
+from segmi.study.binding import bind, describe, validate
+from segmi.study.problems import Problems, unknown
+from segmi.study.schema import Method, check_reference
+from segmi.study.strict_yaml import Place
+
+HOLDOUT = {"holdout": (Annotated[float, Field(ge=0, lt=1)], 0.0)}
+"""The part of train to select by: the study takes it, not the loop."""
+
+_POSITIVE = (
+    "updates", "epochs", "batch_size", "accumulate", "learning_rate", "clip_norm", "validate_every", "checkpoint_every",
+    "log_every", "passes",
+)  # fmt: skip
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """The value if it is a mapping, else an empty one: what it is instead was noted where it was read."""
+    return value if isinstance(value, dict) else {}
+
+
+def check_training(options: dict[str, Any], place: Place, problems: Problems) -> dict[str, Any]:
+    """Training options with every default, their values in range."""
+    bound = bind(resolve.fit_function(), options, place, problems, leave_out=resolve.NOT_OF_TRAINING, extra=HOLDOUT)
+    check_positive(options, place, problems)
+    return bound
+
+
+def check_positive(options: Mapping[str, Any], place: Place, problems: Problems) -> None:
+    """Note the counts and rates that are not positive."""
+    for name in _POSITIVE:
+        value = options.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
+            problems.add((*place, name), f"expected more than 0, got {value}")
+
+
+def check_method(
+    name: str, value: Any, training: dict[str, Any], processing: dict[str, Any], problems: Problems
+) -> dict[str, Any]:
+    """A method with every default, as plain data; what is wrong with it goes to ``problems``.
+
+    Args:
+        name: the method's.
+        value: what the file says.
+        training: the study's training options, complete.
+        processing: likewise.
+        problems: collects what is wrong.
+    """
+    place = ("methods", name)
+    if not isinstance(value, dict):
+        problems.add(place, f"expected a mapping with members and objective, got {describe(value)}")
+        return {}
+    method = validate(Method, value, place, problems)
+    own_training, own_processing = mapping(method.get("training")), mapping(method.get("processing"))
+    bound = check_training(own_training, (*place, "training"), problems)
+    method["training"] = {**training, **{key: bound.get(key) for key in own_training}}
+    bound = bind(resolve.processing_class(), own_processing, (*place, "processing"), problems)
+    method["processing"] = {**processing, **{key: bound.get(key) for key in own_processing}}
+    members = mapping(method.get("members"))
+    method["members"] = {
+        member: _member(spec, (*place, "members", member), problems) for member, spec in members.items()
+    }
+    method["label"] = method.get("label") or name
+    _check_roles(method, place, problems)
+    _check_processing(method, own_processing, place, problems)
+    _check_budget(method, own_training, place, problems)
+    method["objective"] = _objective(method, place, problems)
+    return method
+
+
+def _member(spec: Any, place: Place, problems: Problems) -> dict[str, Any]:
+    if not isinstance(spec, dict):
+        return {}
+    architecture = spec.get("architecture")
+    known = resolve.architectures()
+    if isinstance(architecture, str) and architecture not in known:
+        problems.add((*place, "architecture"), unknown("architecture", architecture, known))
+    elif isinstance(architecture, str):
+        taken = resolve.member_options(architecture)
+        for option in spec:
+            if option not in taken:
+                problems.add((*place, option), unknown(f"option of {architecture}", option, taken))
+    bound = bind(resolve.build_function(), spec, place, problems, leave_out=resolve.NOT_OF_MEMBERS)
+    if not problems.touches(*place):
+        try:
+            resolve.probe_network(bound)
+        except Exception as error:  # whatever the libraries of networks raise is about these options
+            problems.add_error(place, error)
+    return bound
+
+
+def _check_roles(method: dict[str, Any], place: Place, problems: Problems) -> None:
+    members = list(method["members"])
+    frozen = method.get("frozen") if isinstance(method.get("frozen"), list) else []
+    for index, member in enumerate(frozen or []):
+        if message := check_reference("member", member, members):
+            problems.add((*place, "frozen", index), message)
+    learning = [member for member in members if member not in (frozen or [])]
+    if members and not learning:
+        problems.add((*place, "frozen"), "every member is frozen; leave at least one to be trained")
+    reported = method.get("reported")
+    if reported is None:
+        if len(members) > 1:
+            problems.add((*place, "reported"), f"is missing; say which of {', '.join(members)} stands in Table 1")
+        method["reported"] = next(iter(members), None)
+    elif isinstance(reported, str) and (message := check_reference("member", reported, members)):
+        problems.add((*place, "reported"), message)
+    selecting = method["training"].get("select_member")
+    if selecting is None:
+        method["training"]["select_member"] = method["reported"] if method["reported"] in learning else None
+    elif isinstance(selecting, str) and (message := check_reference("member", selecting, members)):
+        problems.add((*place, "training", "select_member"), message)
+
+
+def _owner(key: str, own: Mapping[str, Any], section: str, place: Place) -> Place:
+    """Where a setting of a method was made: in the method or in the study."""
+    return (*place, section, key) if key in own else (section, key)
+
+
+def _check_processing(method: dict[str, Any], own: Mapping[str, Any], place: Place, problems: Problems) -> None:
+    if problems.touches("processing") or problems.touches(*place, "processing"):
+        return
+    crop_place = _owner("crop", own, "processing", place)
+    try:
+        processing = resolve.build_processing(method["processing"])
+    except ValueError as error:
+        problems.add_error(_owner("crop" if "crop" in str(error) else "scale", own, "processing", place), error)
+        return
+    for member, spec in method["members"].items():
+        if problems.touches(*place, "members", member):
+            continue
+        stride = resolve.probe_network(spec).stride
+        if processing.crop % stride:
+            nearest = max(stride, round(processing.crop / stride) * stride)
+            problems.add(
+                crop_place,
+                f"{processing.crop} is no multiple of {stride}, as {member} of {place[-1]} needs; use {nearest}",
+            )
+
+
+def _check_budget(method: dict[str, Any], own: Mapping[str, Any], place: Place, problems: Problems) -> None:
+    training = method["training"]
+
+    def owner(key: str) -> Place:
+        return _owner(key, own, "training", place)
+
+    updates, epochs = training.get("updates"), training.get("epochs")
+    if updates is not None and epochs is not None:
+        problems.add(
+            owner("epochs"),
+            f"both updates ({updates}) and epochs ({epochs}) are given; keep one, set the other to null",
+        )
+    if updates is None and epochs is None:
+        problems.add(("training", "updates"), "is missing: give the budget as training.updates or training.epochs")
+    if training.get("select_by") == "holdout_mIoU" and not training.get("holdout"):
+        problems.add(
+            owner("holdout"),
+            "select_by holdout_mIoU needs a part of train; set holdout: 0.1, or select_by: last",
+        )
+    touched = [problems.touches(*owner(key)) for key in ("optimizer", "optimizer_options", "learning_rate")]
+    if not any(touched):
+        _check_optimizer(training, owner, problems)
+
+
+def _check_optimizer(training: dict[str, Any], owner: Callable[[str], Place], problems: Problems) -> None:
+    named = training.get("optimizer") in resolve.optimizers()
+    try:
+        optimizer = resolve.probe_optimizer(training)
+    except (ValueError, TypeError) as error:
+        problems.add_error(owner("optimizer_options" if named else "optimizer"), error)
+        return
+    try:
+        resolve.probe_schedule(optimizer, training)
+    except (ValueError, TypeError) as error:
+        known = training.get("schedule") in resolve.schedules()
+        problems.add_error(owner("schedule_options" if known else "schedule"), error)
+
+
+def _objective(method: dict[str, Any], place: Place, problems: Problems) -> dict[str, Any]:
+    place = (*place, "objective")
+    known = resolve.objectives()
+    bound = {}
+    for name, options in mapping(method.get("objective")).items():
+        if name not in known:
+            problems.add((*place, name), unknown("objective", name, known))
+        else:
+            bound[name] = bind(
+                known[name], options, (*place, name), problems, leave_out=resolve.NOT_OF_OBJECTIVES,
+                extra={"weight": (float, 1.0)},
+            )  # fmt: skip
+    if method["members"] and not problems.touches(*place) and not problems.touches(*place[:-1], "frozen"):
+        try:
+            resolve.build_method_objective(bound, list(method["members"]), method.get("frozen") or [])
+        except (ValueError, TypeError) as error:
+            problems.add_error(place if len(bound) != 1 else (*place, next(iter(bound))), error)
+    return bound

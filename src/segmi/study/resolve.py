@@ -1,0 +1,231 @@
+"""From names and options to data sets, networks, objectives: the only place of the study that knows the other rooms.
+
+The rooms are imported when they are needed, because PyTorch takes seconds and a study file with a typo should not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from segmi.randomness import key
+from segmi.study.binding import arguments
+from segmi.study.roots import Roots
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from segmi.data.base import DataSet, Sample
+    from segmi.data.loader import Pictures
+    from segmi.data.processing import Processing
+    from segmi.models import SegmentationNetwork
+    from segmi.objectives.contract import Objective
+    from segmi.training import Cohort
+
+NOT_OF_TRAINING = ("cohort", "objective", "train", "folder", "holdout", "seed", "resume", "progress")
+NOT_OF_EVALUATION = ("cohort", "pictures", "seed", "progress")
+NOT_OF_MEMBERS = ("classes", "in_channels")
+NOT_OF_OBJECTIVES = ("self", "members", "frozen", "name", "weight")
+PROBED_UPDATES = 1000
+
+
+def dataset_classes() -> Mapping[str, type[DataSet]]:
+    """The data sets by name."""
+    from segmi.data import DATASETS
+
+    return DATASETS
+
+
+def architectures() -> Sequence[str]:
+    """The names of the networks."""
+    from segmi.models import list_models
+
+    return [row["name"] for row in list_models()]
+
+
+def member_options(architecture: str) -> set[str]:
+    """What a member with this architecture can be told."""
+    from segmi.models import architecture_named
+
+    general = {"architecture", "one_logit", "normalise", "features", "encoder_weights"}
+    return general | set(architecture_named(architecture).options())
+
+
+def objectives() -> Mapping[str, type]:
+    """The objectives by name."""
+    from segmi.objectives import OBJECTIVES
+
+    return OBJECTIVES
+
+
+def optimizers() -> Mapping[str, type]:
+    """The optimisers by name."""
+    from segmi.training.optimisation import OPTIMIZERS
+
+    return OPTIMIZERS
+
+
+def schedules() -> Mapping[str, type]:
+    """The schedules by name, ``constant`` left out."""
+    from segmi.training.optimisation import SCHEDULES
+
+    return SCHEDULES
+
+
+def build_function() -> Callable[..., SegmentationNetwork]:
+    """What builds networks; its signature is what members are bound to."""
+    from segmi.models import build_network
+
+    return build_network
+
+
+def fit_function() -> Callable[..., Any]:
+    """What trains; its signature is what ``training`` is bound to."""
+    from segmi.training import fit
+
+    return fit
+
+
+def evaluate_function() -> Callable[..., Any]:
+    """What scores; its signature is what ``evaluation`` is bound to."""
+    from segmi.training import evaluate
+
+    return evaluate
+
+
+def processing_class() -> type[Processing]:
+    """What ``processing`` is bound to."""
+    from segmi.data.processing import Processing
+
+    return Processing
+
+
+def build_processing(options: Mapping[str, Any]) -> Processing:
+    """The processing that bound options describe."""
+    kind = processing_class()
+    return kind(**arguments(kind, options))
+
+
+def open_data(name: str, options: Mapping[str, Any], roots: Roots) -> DataSet:
+    """The data set of a study under ``name``; ``type`` in its options tells what it is if the name does not."""
+    from segmi.data import open_dataset
+
+    known = {option: value for option, value in options.items() if option != "type"}
+    kind = options.get("type", name)
+    bound = arguments(dataset_classes()[kind], known, ("self", "root"))
+    return open_dataset(kind, roots.of(name), **bound)
+
+
+def kept_and_held(
+    samples: Sequence[Sample], training: Mapping[str, Any], *, seed: int
+) -> tuple[list[Sample], list[Sample]]:
+    """Train as it is trained on, and the part held out to select by, the same for every method and seed of a study.
+
+    The part that is held out does not depend on ``training`` beyond its size, so that methods stay comparable.
+    """
+    from segmi.data.holdout import hold_out
+
+    fraction = training.get("holdout") or 0
+    return hold_out(samples, fraction, seed) if fraction else (list(samples), [])
+
+
+def pictures(dataset: DataSet, samples: Sequence[Sample], processing: Processing, *, seed: int) -> Pictures:
+    """Samples with their processing."""
+    from segmi.data.loader import Pictures
+
+    return Pictures(dataset, samples, processing, seed=seed)
+
+
+def build_member(spec: Mapping[str, Any], member: str, classes: int, seed: int) -> SegmentationNetwork:
+    """A network with initial weights keyed by (seed, member): the same in every method that has this member."""
+    bound = arguments(build_function(), spec, NOT_OF_MEMBERS)
+    with _keyed(key(seed, "initial weights", member)):
+        return build_function()(**bound, classes=classes)
+
+
+def build_cohort(method: Mapping[str, Any], classes: int, seed: int) -> Cohort:
+    """The networks of a method."""
+    from segmi.training import Cohort
+
+    members = {name: build_member(spec, name, classes, seed) for name, spec in method["members"].items()}
+    return Cohort(members, method["frozen"])
+
+
+def build_method_objective(
+    specification: Mapping[str, Mapping[str, Any]], members: Sequence[str], frozen: Sequence[str]
+) -> Objective:
+    """The weighted sum of a method's objectives."""
+    from segmi.objectives import build_objective
+
+    known = objectives()
+    bound = {
+        name: {
+            **arguments(known[name], {k: v for k, v in options.items() if k != "weight"}, NOT_OF_OBJECTIVES),
+            "weight": options.get("weight", 1.0),
+        }
+        for name, options in specification.items()
+    }
+    return build_objective(bound, members=members, frozen=frozen)
+
+
+class Probe(NamedTuple):
+    """What building a network without its weights tells."""
+
+    stride: int
+    needs_batch_of_two: bool
+
+
+def probe_network(spec: Mapping[str, Any]) -> Probe:
+    """Build a network without its weights, to find options that cannot be meant before any run starts."""
+    return _probe(json.dumps({**spec, "encoder_weights": None, "normalise": "none"}, sort_keys=True))
+
+
+@cache
+def _probe(spec: str) -> Probe:
+    network = build_member(json.loads(spec), "probe", 2, 0)
+    return Probe(int(network.stride), bool(getattr(network, "needs_batch_of_two", False)))
+
+
+def probe_weights(spec: Mapping[str, Any]) -> None:
+    """Build a network with its pretrained weights, to find out before any run starts that they cannot be had."""
+    _with_weights(json.dumps(dict(spec), sort_keys=True))
+
+
+@cache
+def _with_weights(spec: str) -> None:
+    build_member(json.loads(spec), "probe", 2, 0)
+
+
+def probe_optimizer(training: Mapping[str, Any]) -> Optimizer:
+    """The optimiser over a stand-in for the weights, to see whether its options can be meant."""
+    import torch
+
+    from segmi.training.optimisation import build_optimizer
+
+    return build_optimizer(
+        [torch.nn.Parameter(torch.zeros(2, 2))],
+        training["optimizer"],
+        training["learning_rate"],
+        training.get("optimizer_options"),
+    )
+
+
+def probe_schedule(optimizer: Optimizer, training: Mapping[str, Any]) -> None:
+    """The schedule over such an optimiser, likewise."""
+    from segmi.training.optimisation import build_schedule
+
+    updates = training.get("updates") or PROBED_UPDATES
+    build_schedule(optimizer, training["schedule"], updates, training.get("schedule_options"))
+
+
+@contextmanager
+def _keyed(seed: int) -> Iterator[None]:
+    """PyTorch's generator seeded inside, as it was outside."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,127 @@
+"""The shape of a study: methods × data sets × seeds as plain data.
+
+The options of data sets, networks, objectives, processing, training and evaluation are not listed here: they are
+bound to the signatures that receive them, see `segmi.study.validation`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from segmi.study.problems import unknown
+
+_PLAIN = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+
+Options = dict[str, Any]
+
+
+def _folder_name(name: str) -> str:
+    """Names become folders, so they hold nothing that a file system minds or that leads elsewhere."""
+    allowed = all(character.isalnum() or character in "-_." for character in name) and name.isascii()
+    if not name or not allowed or not name[0].isalnum() or len(name) > 80:
+        raise ValueError(
+            f"expected a name of letters, digits, '-', '_' and '.' that starts with a letter or digit, got {name!r}"
+        )
+    return name
+
+
+FolderName = Annotated[str, AfterValidator(_folder_name)]
+
+
+def _distinct(seeds: list[int]) -> list[int]:
+    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if twice:
+        raise ValueError(f"each seed may stand once, {', '.join(map(str, twice))} stands more often; remove the copies")
+    return seeds
+
+
+class Method(BaseModel):
+    """A cohort of networks and what it is trained on.
+
+    Args:
+        label: as in tables; the method's name by default.
+        members: the networks by name: the arguments of `segmi.models.build_network`, data-set facts left out.
+        objective: objectives by name with their options and ``weight``; their weighted sum is minimised.
+        reported: the member that stands for the method in Table 1; the only one by default.
+        frozen: members that teach but do not learn.
+        training: settings of this method alone, over those of the study.
+        processing: likewise.
+    """
+
+    model_config = _PLAIN
+
+    label: str | None = None
+    members: dict[FolderName, Options] = Field(min_length=1)
+    objective: dict[str, Options | None] = Field(min_length=1)
+    reported: str | None = None
+    frozen: list[str] = []
+    training: Options | None = None
+    processing: Options | None = None
+
+
+class StudyFile(BaseModel):
+    """What stands in a study file.
+
+    Args:
+        name: the study's folder under ``runs/``.
+        protocol: the presets that apply, see `segmi.study.presets`.
+        datasets: the data sets by name, with the options of their constructors; never a root.
+        methods: see `Method`.
+        seeds: one run per seed, data set and method.
+        baseline: the method that others are compared with; the first by default.
+        processing: arguments of `segmi.data.processing.Processing`.
+        training: arguments of `segmi.training.fit`, and ``holdout``, the part of train held out to select by.
+        evaluation: arguments of `segmi.training.evaluate`, and ``split``.
+        samples: pictures kept for the figures, evenly spaced over the split that is scored.
+    """
+
+    model_config = _PLAIN
+
+    name: FolderName
+    protocol: Literal["controlled", "paper"] = "controlled"
+    datasets: dict[FolderName, Options | None] = Field(min_length=1)
+    methods: dict[FolderName, Any] = Field(min_length=1)
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1), AfterValidator(_distinct)] = [0]
+    baseline: str | None = None
+    processing: Options | None = None
+    training: Options | None = None
+    evaluation: Options | None = None
+    samples: Annotated[int, Field(ge=0, le=64)] = 4
+
+
+class Study(BaseModel):
+    """A validated study with every default written out; made by `segmi.study.load_study`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    protocol: str
+    datasets: dict[str, Options]
+    seeds: list[int]
+    baseline: str
+    evaluation: Options
+    methods: dict[str, Method]
+    samples: int
+
+    def plain(self) -> dict[str, Any]:
+        """The study as plain data that reads back as the same study; what all methods share stands once, above them."""
+        data = self.model_dump(mode="json")
+        methods = data.pop("methods")
+        for section in ("processing", "training"):
+            first = next(iter(methods.values()))[section]
+            shared = {
+                key: value
+                for key, value in first.items()
+                if all(key in method[section] and method[section][key] == value for method in methods.values())
+            }
+            data[section] = shared
+            for method in methods.values():
+                method[section] = {key: value for key, value in method[section].items() if key not in shared}
+        return {**data, "methods": methods}
+
+
+def check_reference(kind: str, name: str, known: list[str]) -> str | None:
+    """What to say about a name that should be one of ``known``; None if it is."""
+    return None if name in known else unknown(kind, name, known)

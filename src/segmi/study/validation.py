@@ -1,0 +1,102 @@
+"""A study checked whole before anything starts: every problem at once, each with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from segmi.study import resolve
+from segmi.study.binding import bind, describe, validate
+from segmi.study.data_validation import check_data
+from segmi.study.method_validation import check_method, check_positive, check_training, mapping
+from segmi.study.overrides import apply_overrides
+from segmi.study.presets import layered, preset
+from segmi.study.problems import Problems, unknown
+from segmi.study.roots import Roots
+from segmi.study.schema import Method, Study, StudyFile
+from segmi.study.strict_yaml import Document, Place, parse_file
+
+SPLIT = {"split": (str, "val")}
+"""The split that is scored; it belongs to the study, `segmi.training.evaluate` gets its pictures."""
+
+
+def load_study(path: str | Path, overrides: Sequence[str] = (), *, roots: Roots | None = None) -> Study:
+    """The study in a file, with overrides applied and every default written out.
+
+    Args:
+        path: a YAML file.
+        overrides: ``path.to.field=value``.
+        roots: where the data sets are; without them the study is checked, its data are not looked for.
+
+    Raises:
+        UsageError: with everything that is wrong with the study.
+        DataError: if nothing but data is missing.
+    """
+    return validated(apply_overrides(parse_file(path), overrides), roots=roots)
+
+
+def validated(document: Document, *, roots: Roots | None = None) -> Study:
+    """The study in a document; see `load_study`."""
+    problems = Problems(document)
+    if not isinstance(document.data, dict):
+        problems.add((), f"expected a study with name, datasets and methods, got {describe(document.data)}")
+        problems.raise_if_any()
+    shape = validate(StudyFile, document.data, (), problems)
+    protocol = shape.get("protocol", "controlled")
+    datasets = {
+        name: _dataset(name, options, ("datasets", name), problems)
+        for name, options in mapping(shape.get("datasets")).items()
+    }
+    training = check_training(layered(preset(protocol, "training"), shape.get("training")), ("training",), problems)
+    processing = bind(
+        resolve.processing_class(),
+        layered(preset(protocol, "processing"), shape.get("processing")),
+        ("processing",),
+        problems,
+    )
+    evaluation = bind(
+        resolve.evaluate_function(),
+        layered(preset(protocol, "evaluation"), shape.get("evaluation")),
+        ("evaluation",),
+        problems,
+        leave_out=resolve.NOT_OF_EVALUATION,
+        extra=SPLIT,
+    )
+    check_positive(evaluation, ("evaluation",), problems)
+    methods = {
+        name: check_method(name, value, training, processing, problems)
+        for name, value in mapping(shape.get("methods")).items()
+    }
+    baseline = shape.get("baseline") or next(iter(methods), "")
+    if isinstance(baseline, str) and methods and baseline not in methods:
+        problems.add(("baseline",), unknown("method", baseline, methods))
+    if roots is not None:
+        check_data(datasets, evaluation, methods, shape, roots, problems)
+    problems.raise_if_any()
+    return Study(
+        name=shape["name"],
+        protocol=protocol,
+        datasets=datasets,
+        seeds=shape["seeds"],
+        baseline=baseline,
+        evaluation=evaluation,
+        methods={name: Method.model_validate(method) for name, method in methods.items()},
+        samples=shape["samples"],
+    )
+
+
+def _dataset(name: str, options: Any, place: Place, problems: Problems) -> dict[str, Any]:
+    options = dict(options) if isinstance(options, Mapping) else {}
+    kind = options.pop("type", name)
+    known = resolve.dataset_classes()
+    if kind not in known:
+        problems.add((*place, "type") if kind != name else place, unknown("data set", kind, known))
+        return options
+    if "root" in options:
+        problems.add(
+            (*place, "root"), "a study file names no folders of one machine; give --root or SEGMI_DATA instead"
+        )
+        del options["root"]
+    bound = bind(known[kind], options, place, problems, leave_out=("self", "root"))
+    return bound if kind == name else {"type": kind, **bound}
