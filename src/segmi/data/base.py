@@ -210,7 +210,7 @@ class DataSet(ABC):
                 "; ".join(remedies),
             )
         if not samples:
-            raise self._empty(name)
+            raise self.empty_split(name)
         return samples
 
     def read_image(self, sample: Sample) -> Pixels:
@@ -242,7 +242,8 @@ class DataSet(ABC):
         """The native ids of a mask file, H×W uint8."""
         return indices_of(decode_mask(path), path)
 
-    def _empty(self, split: str) -> DataError:
+    def empty_split(self, split: str) -> DataError:
+        """The error for a split without pictures."""
         return DataError(
             f"split {split!r} of {self.info.name} is empty: expected pictures, got none"
             + (f" in {shown(root)}" if (root := getattr(self, "root", None)) else ""),

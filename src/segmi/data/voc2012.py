@@ -1,0 +1,53 @@
+"""PASCAL VOC 2012: objects of 20 classes and background."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from segmi.data.base import VOID, DataSet, DataSetInfo, Listing, lookup_of
+from segmi.data.layout import find_root, pair, picture_files, read_list
+from segmi.data.palette import VOC_PALETTE
+
+CLASSES: Final = (
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+
+
+class VOC2012(DataSet):
+    """PASCAL VOC 2012 as downloaded: ``VOCtrainval_11-May-2012.tar``, unpacked.
+
+    Read are the pictures of ``ImageSets/Segmentation/{train,val}.txt``: ``JPEGImages/*.jpg`` with the palette masks
+    ``SegmentationClass/*.png``, whose index 255, the rim of the objects, is void. Pictures do not belong together:
+    each is a group of its own.
+
+    Args:
+        root: ``VOCdevkit/VOC2012``, ``VOCdevkit``, or the folder that holds it; None: ``SEGMI_DATA``.
+
+    Raises:
+        DataError: the layout is not found.
+    """
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        self.root: Final = find_root(
+            "PASCAL VOC 2012",
+            root,
+            usual=("VOC2012", "VOCdevkit/VOC2012", "voc2012"),
+            needed=("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"),
+        )
+        lookup = lookup_of({index: index for index in range(len(CLASSES))} | {255: VOID})
+        self.info = DataSetInfo("voc2012", "PASCAL VOC 2012", CLASSES, VOC_PALETTE, void=255, lookup=lookup)
+        self.splits = tuple(split for split in ("train", "val") if self._list(split).is_file())
+
+    def listing(self, split: str) -> Listing:
+        """The pictures in the order of the split's list."""
+        entries, problems = read_list(self._list(split))
+        images = picture_files(self.root / "JPEGImages", ending=".jpg")
+        masks = picture_files(self.root / "SegmentationClass", ending=".png")
+        stems = [entry.text for entry in entries]
+        samples, unpaired = pair(images, masks, group=lambda stem: stem, stems=stems)
+        return Listing(samples, problems + unpaired)
+
+    def _list(self, split: str) -> Path:
+        return self.root / "ImageSets" / "Segmentation" / f"{split}.txt"
