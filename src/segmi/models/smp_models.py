@@ -11,7 +11,7 @@ from segmi.errors import EnvironmentProblem, SegmiError, UsageError, unknown_nam
 from segmi.models.network import Parts, Statistics
 from segmi.models.pretrained import (
     BUNDLED,
-    BUNDLED_ENCODERS,
+    BUNDLED_ENCODER,
     ensure_hub_files,
     explained_download,
     load_bundled,
@@ -88,10 +88,10 @@ def build(
     model = _class(name)
     encoder = encoder or inspect.signature(model).parameters["encoder_name"].default
     check_encoder(encoder)
-    if encoder_weights == BUNDLED and encoder not in BUNDLED_ENCODERS:
+    if encoder_weights == BUNDLED and encoder != BUNDLED_ENCODER:
         raise UsageError(
-            f"encoder_weights 'bundled' fit {' and '.join(BUNDLED_ENCODERS)}, got encoder {encoder!r}",
-            f"use encoder {BUNDLED_ENCODERS[0]!r}, or set encoder_weights to null",
+            f"encoder_weights 'bundled' fit {BUNDLED_ENCODER}, got encoder {encoder!r}",
+            f"use encoder {BUNDLED_ENCODER!r}, or set encoder_weights to null",
         )
     if encoder_options is None:
         encoder_options = {"dynamic_img_size": True} if name == "smp_dpt" else {}
