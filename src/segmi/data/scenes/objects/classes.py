@@ -1,0 +1,49 @@
+"""The classes of object scenes, and what the data set says about itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from segmi.data.base import VOID, DataSetInfo, lookup_of
+from segmi.data.scenes.colours import palette_of
+
+PALETTE: Final = palette_of(
+    (
+        (34, 36, 44),  # background: ink
+        (156, 176, 196),  # aeroplane: silver blue
+        (240, 128, 96),  # ball: salmon
+        (142, 98, 186),  # balloon: violet
+        (250, 220, 92),  # banana: yellow
+        (72, 182, 190),  # bird: turquoise
+        (44, 88, 140),  # boat: navy
+        (42, 122, 84),  # bottle: bottle green
+        (198, 52, 60),  # bus: red
+        (196, 146, 226),  # butterfly: lilac
+        (128, 178, 80),  # cactus: moss
+        (60, 130, 214),  # car: cobalt
+        (128, 118, 112),  # cat: taupe
+        (150, 98, 60),  # chair: walnut
+        (236, 226, 206),  # clock: cream
+        (120, 206, 180),  # cup: mint
+        (240, 154, 56),  # fish: orange
+        (240, 140, 176),  # flower: pink
+        (172, 78, 60),  # house: brick
+        (224, 94, 112),  # mushroom: raspberry
+        (182, 54, 138),  # umbrella: magenta
+    ),
+    void=(224, 224, 214),
+)
+
+CLASSES: Final = (
+    "background", "aeroplane", "ball", "balloon", "banana", "bird", "boat", "bottle", "bus", "butterfly", "cactus",
+    "car", "cat", "chair", "clock", "cup", "fish", "flower", "house", "mushroom", "umbrella",
+)  # fmt: skip
+
+INFO: Final = DataSetInfo(
+    name="object-scenes",
+    title="Object scenes",
+    classes=CLASSES,
+    palette=PALETTE,
+    void=VOID,
+    lookup=lookup_of({**{label: label for label in range(len(CLASSES))}, VOID: VOID}),
+)
