@@ -34,7 +34,7 @@ class Plan:
     command: str | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
-    def keys(self) -> list[RunKey]:
+    def grid(self) -> list[RunKey]:
         """Every run of the grid."""
         return [RunKey(self.study, d, m, s) for d in self.datasets for m in self.methods for s in self.seeds]
 
@@ -46,7 +46,7 @@ def write_plan(folder: str | Path, plan: Plan) -> Path:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp()) / "demo"
         >>> _ = write_plan(folder, Plan("demo", {"camvid": "CamVid"}, {"model-1": "Model 1"}, [0]))
-        >>> read_plan(folder).keys()[0].dataset
+        >>> read_plan(folder).grid()[0].dataset
         'camvid'
     """
     return write_record(Path(folder) / PLAN_NAME, asdict(plan))

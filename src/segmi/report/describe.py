@@ -1,0 +1,112 @@
+"""In words what was trained and how: from the configuration and the results of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from segmi.comparison import StudyRuns
+from segmi.errors import DataError
+from segmi.records import RunFolder
+
+_NETWORK_OPTIONS = ("width", "encoder", "encoder_weights", "weights")
+
+
+def describe_method(study: StudyRuns, method: str) -> str:
+    """What a model is: its networks with their parameters, its objective, updates, batch and learning rate."""
+    keys = [key for key in study.runs if key.method == method]
+    configs = [read_config(study.runs[key]) for key in keys]
+    config = next((config for config in configs if config), {})
+    results = [study.results[key] for key in keys if key in study.results]
+    parts = [_networks(config, results), _objective(config), _budget(configs, results)]
+    label = study.plan.methods.get(method, method)
+    words = "; ".join(part for part in parts if part)
+    return f"{label}: {words}." if words else f"{label}: no run has started."
+
+
+def read_config(run: RunFolder) -> dict[str, Any]:
+    """A run's configuration; empty if missing or damaged, for a report goes on without it."""
+    try:
+        return run.config()
+    except DataError:
+        return {}
+
+
+def number_range(values: Iterable[Any], *, scale: str = "") -> str:
+    """Numbers as one text: their range where they differ.
+
+    >>> number_range([2000, 2000]), number_range([7_759_521, 7_762_465], scale="M"), number_range([0.001, 0.0001])
+    ('2,000', '7.76 M', '0.0001–0.001')
+    """
+    numbers = sorted({value for value in values if isinstance(value, int | float)})
+    texts = list(dict.fromkeys(_number(number, scale) for number in numbers))
+    return texts[0] if len(texts) == 1 else f"{texts[0]}–{texts[-1]}" if texts else ""
+
+
+def duration(seconds: float) -> str:
+    """A time in words.
+
+    >>> duration(42.4), duration(3725), duration(200_000)
+    ('42 s', '1 h 02 min', '2 d 7 h')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def _number(number: float, scale: str) -> str:
+    if scale == "M":
+        return f"{number / 1e6:.2f} M" if number >= 1e5 else f"{number:,.0f}"
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
+
+
+def _networks(config: Mapping[str, Any], results: list[dict[str, Any]]) -> str:
+    members = config.get("members") or {}
+    names = list(dict.fromkeys([*members, *(name for result in results for name in result["members"])]))
+    reported = config.get("reported") or next((r.get("reported_member") for r in results), None)
+    texts = []
+    for name in names:
+        options = members.get(name) or {}
+        entries = [result["members"][name] for result in results if name in result["members"]]
+        architecture = options.get("architecture") or next((e.get("architecture") for e in entries), None) or name
+        extras = [f"{key} {options[key]}" for key in _NETWORK_OPTIONS if options.get(key)]
+        parameters = number_range((e.get("parameters") for e in entries), scale="M")
+        extras += [f"{parameters} parameters"] if parameters else []
+        extras += ["frozen"] if name in (config.get("frozen") or ()) else []
+        extras += ["reported"] if len(names) > 1 and name == reported else []
+        texts.append(f"{architecture} ({', '.join(extras)})" if extras else str(architecture))
+    return " and ".join(texts)
+
+
+def _objective(config: Mapping[str, Any]) -> str:
+    terms = []
+    for name, options in (config.get("objective") or {}).items():
+        options = dict(options or {})
+        weight = options.pop("weight", 1)
+        shown = ", ".join(f"{key} {value}" for key, value in options.items())
+        times = "" if weight == 1 else f"{weight:g} × " if isinstance(weight, int | float) else f"{weight} × "
+        terms.append(times + name + (f" ({shown})" if shown else ""))
+    return " + ".join(terms)
+
+
+def _budget(configs: list[dict[str, Any]], results: list[dict[str, Any]]) -> str:
+    training = [config.get("training") or {} for config in configs]
+    recorded = [result.get("training") or {} for result in results]
+
+    def known(key: str) -> str:
+        return number_range(entry.get(key) for entry in [*training, *recorded])
+
+    updates = number_range(entry.get("updates") for entry in recorded) or known("updates")
+    batch, rate = known("batch_size"), known("learning_rate")
+    optimizer = next((str(entry["optimizer"]) for entry in [*training, *recorded] if entry.get("optimizer")), "")
+    parts = [
+        f"{updates} updates" + (f" of {batch} pictures" if batch else "") if updates else "",
+        f"{optimizer} at learning rate {rate}".strip() if rate else optimizer,
+        next((str(entry["precision"]) for entry in recorded if entry.get("precision")), ""),
+    ]
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,191 @@
+"""Tables as Markdown, CSV, LaTeX (booktabs) and aligned text. Names come from anywhere, so everything is escaped."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import textwrap
+import unicodedata
+from typing import Final
+
+from segmi.report.table import Cell, Table
+
+_LATEX: Final = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "–": "--",
+    "\u2212": "$-$",
+    "≥": r"$\geq$",
+    "…": r"\ldots{}",
+}
+
+
+def escape_latex(text: str) -> str:
+    r"""Text that LaTeX sets as it is.
+
+    >>> escape_latex("50_% & more")
+    '50\\_\\% \\& more'
+    """
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def escape_markdown(text: str) -> str:
+    r"""Text that Markdown and the HTML within it show as it is.
+
+    >>> escape_markdown("<b>_a_|b")
+    '&lt;b&gt;\\_a\\_\\|b'
+    """
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]|#~$])", r"\\\1", text)
+
+
+def escape_csv(text: str) -> str:
+    """Text that a spreadsheet does not take for a formula.
+
+    >>> escape_csv("=cmd()"), escape_csv("road")
+    ("'=cmd()", 'road')
+    """
+    return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@") or text[:1] in ("\t", "\r", "\n") else text
+
+
+def markdown(table: Table) -> str:
+    """The table in Markdown's pipe syntax, its notes below."""
+    header = [*table.labels, *table.columns]
+    lines = [_pipes(escape_markdown(name) for name in header)]
+    lines.append(_pipes(["---"] * len(table.labels) + ["---:"] * len(table.columns)))
+    for row in table.rows:
+        labels = [
+            f"*{escape_markdown(label)}*" if row.muted and label else escape_markdown(label) for label in row.labels
+        ]
+        lines.append(_pipes([*labels, *(_markdown_cell(cell) for cell in row.cells)]))
+    notes = [f"- {escape_markdown(note)}" for note in table.notes]
+    return "\n".join([f"**{escape_markdown(table.title)}**", "", *lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def csv_text(table: Table) -> str:
+    """The table as CSV: means with all shown digits; columns for spread and number where seeds were repeated."""
+    spread = any(cell.sd is not None or cell.short for row in table.rows for cell in row.cells)
+    parts = ("", " sd", " n") if spread else ("",)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        [escape_csv(name) for name in table.labels] + [escape_csv(c + p) for c in table.columns for p in parts]
+    )
+    for row in table.rows:
+        values: list[str] = []
+        for cell in row.cells:
+            shown = [cell.number or escape_csv("" if cell.text == "–" else cell.text), cell.spread, str(cell.n or "")]
+            values += shown[: len(parts)]
+        writer.writerow([escape_csv(label) for label in row.labels] + values)
+    return text.getvalue()
+
+
+def latex(table: Table, label: str) -> str:
+    """The table as a LaTeX ``table`` with booktabs rules and a spanning header per group."""
+    width = len(table.labels)
+    spec = "l" * width + "".join("r" * len(names) for _, names in table.groups)
+    grouped = any(group for group, _ in table.groups)
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        "  \\centering",
+        f"  \\caption{{{escape_latex(table.title)}}}",
+    ]
+    lines += [f"  \\label{{{label}}}", f"  \\begin{{tabular}}{{{spec}}}", "    \\toprule"]
+    if grouped:
+        heads, rules, column = [""] * width, [], width + 1
+        for group, names in table.groups:
+            heads.append(f"\\multicolumn{{{len(names)}}}{{c}}{{{escape_latex(group)}}}")
+            rules.append(f"\\cmidrule(lr){{{column}-{column + len(names) - 1}}}")
+            column += len(names)
+        lines += [f"    {' & '.join(heads)} \\\\", f"    {' '.join(rules)}"]
+    header = [*table.labels, *(name for _, columns in table.groups for name in columns)]
+    lines += [f"    {' & '.join(escape_latex(name) for name in header)} \\\\", "    \\midrule"]
+    for index, row in enumerate(table.rows):
+        if row.rule and index:
+            lines.append("    \\addlinespace")
+        shown = [
+            f"\\textit{{{escape_latex(text)}}}" if row.muted and text else escape_latex(text) for text in row.labels
+        ]
+        lines.append(f"    {' & '.join([*shown, *(_latex_cell(cell) for cell in row.cells)])} \\\\")
+    lines += ["    \\bottomrule", "  \\end{tabular}"]
+    if table.notes:
+        lines += ["", "  \\medskip", "  \\begin{minipage}{\\linewidth}\\footnotesize"]
+        lines += [f"    {escape_latex(note)}\\par" for note in table.notes] + ["  \\end{minipage}"]
+    return "\n".join([*lines, "\\end{table}"]) + "\n"
+
+
+def terminal(table: Table) -> str:
+    """The table as aligned text for a terminal; the best of a row carries a star."""
+    stars = [[cell.plain() + ("*" if cell.bold else " ") for cell in row.cells] for row in table.rows]
+    body = [
+        [*(_printable(label) for label in row.labels), *cells] for row, cells in zip(table.rows, stars, strict=True)
+    ]
+    pad = len(table.labels)
+    names = [name for _, columns in table.groups for name in columns]
+    header = [*table.labels, *(f"{name} " for name in names)]
+    widths = [max(_width(line[i]) for line in [header, *body]) for i in range(len(header))]
+    top, column = " " * (sum(widths[:pad]) + 2 * pad), pad
+    for group, columns in table.groups:
+        # A group as wide as its columns; a longer name widens the last of them.
+        room = sum(widths[column : column + len(columns)]) + 2 * (len(columns) - 1)
+        name = _printable(group)
+        if _width(name) > room:
+            widths[column + len(columns) - 1] += _width(name) - room
+            room = _width(name)
+        top += name + " " * (room - _width(name) + 2)
+        column += len(columns)
+    lines = [_printable(table.title), ""] + ([top.rstrip()] if any(g for g, _ in table.groups) else [])
+    for line in [header, *body]:
+        lines.append("  ".join(_pad(text, widths[i], right=i >= pad) for i, text in enumerate(line)).rstrip())
+        if line is header:
+            lines.append("─" * (sum(widths) + 2 * (len(widths) - 1)))
+    room = max(sum(widths) + 2 * (len(widths) - 1), 80)
+    marked = ["* best of its row"] if any(cell.bold for row in table.rows for cell in row.cells) else []
+    wrapped = [line for note in table.notes for line in textwrap.wrap(_printable(note), room, subsequent_indent="  ")]
+    return "\n".join([*lines, *marked, *([""] if wrapped else []), *wrapped]).rstrip() + "\n"
+
+
+def _pipes(cells: object) -> str:
+    return "| " + " | ".join(cells) + " |"  # type: ignore[arg-type]
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = escape_markdown(cell.plain())
+    return f"**{text}**" if cell.bold else text
+
+
+def _latex_cell(cell: Cell) -> str:
+    if cell.number is None:
+        return escape_latex(cell.text)
+    number = f"\\textbf{{{cell.number}}}" if cell.bold else cell.number
+    return number + (f" $\\pm$ {cell.spread}" if cell.spread else "") + (f" ({cell.short})" if cell.short else "")
+
+
+def _printable(text: str) -> str:
+    """No control characters, which a terminal would obey."""
+    return "".join(c if unicodedata.category(c)[0] != "C" else " " for c in text)
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text if not unicodedata.combining(c))
+
+
+def _pad(text: str, width: int, *, right: bool) -> str:
+    room = " " * (width - _width(text))
+    return room + text if right else text + room
