@@ -93,11 +93,16 @@ def _model(title: str, fields: Mapping[str, Any], open_ended: bool) -> type[Base
     usable: dict[str, Any] = {}
     for name, (kind, default) in fields.items():
         try:
-            create_model("probe", __config__=config, **{name: (kind, default)}).model_json_schema()
+            _create("probe", config, {name: (kind, default)}).model_json_schema()
             usable[name] = (kind, default)
         except PydanticUserError:  # a type that no plain value can have, such as a tensor: the callable checks it
             usable[name] = (Any, default)
-    return create_model(title, __config__=config, **usable)
+    return _create(title, config, usable)
+
+
+def _create(title: str, config: ConfigDict, fields: dict[str, Any]) -> type[BaseModel]:
+    model: type[BaseModel] = create_model(title, __config__=config, **fields)
+    return model
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

@@ -32,11 +32,18 @@ NOT_OF_OBJECTIVES = ("self", "members", "frozen", "name", "weight")
 PROBED_UPDATES = 1000
 
 
-def dataset_classes() -> Mapping[str, type[DataSet]]:
-    """The data sets by name."""
-    from segmi.data import DATASETS
+def dataset_names() -> Sequence[str]:
+    """The names of the data sets."""
+    from segmi import data
 
-    return DATASETS
+    return data.dataset_names()
+
+
+def dataset_class(name: str) -> type[DataSet]:
+    """The class of a data set; its constructor is what the data set's options are bound to."""
+    from segmi import data
+
+    return data.dataset_class(name)
 
 
 def architectures() -> Sequence[str]:
@@ -115,7 +122,7 @@ def open_data(name: str, options: Mapping[str, Any], roots: Roots) -> DataSet:
 
     known = {option: value for option, value in options.items() if option != "type"}
     kind = options.get("type", name)
-    bound = arguments(dataset_classes()[kind], known, ("self", "root"))
+    bound = arguments(dataset_class(kind), known, ("self", "root"))
     return open_dataset(kind, roots.of(name), **bound)
 
 

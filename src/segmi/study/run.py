@@ -220,7 +220,7 @@ def refuse_changed(runs: Sequence[tuple[Run, Path]], allow_changed: Sequence[str
     if lines:
         raise UsageError(
             f"these runs were begun with another configuration:\n{together(lines)}",
-            "--overwrite starts them anew, --allow-changed KEY goes on with what is there; or name the study differently",
+            "--overwrite starts them anew, --allow-changed KEY goes on with what is there; or rename the study",
         )
 
 

@@ -89,7 +89,7 @@ def validated(document: Document, *, roots: Roots | None = None) -> Study:
 def _dataset(name: str, options: Any, place: Place, problems: Problems) -> dict[str, Any]:
     options = dict(options) if isinstance(options, Mapping) else {}
     kind = options.pop("type", name)
-    known = resolve.dataset_classes()
+    known = resolve.dataset_names()
     if kind not in known:
         problems.add((*place, "type") if kind != name else place, unknown("data set", kind, known))
         return options
@@ -98,5 +98,5 @@ def _dataset(name: str, options: Any, place: Place, problems: Problems) -> dict[
             (*place, "root"), "a study file names no folders of one machine; give --root or SEGMI_DATA instead"
         )
         del options["root"]
-    bound = bind(known[kind], options, place, problems, leave_out=("self", "root"))
+    bound = bind(resolve.dataset_class(kind), options, place, problems, leave_out=("self", "root"))
     return bound if kind == name else {"type": kind, **bound}

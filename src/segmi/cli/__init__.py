@@ -1,0 +1,77 @@
+"""The command line: parse, call, print. Whatever is heavy is imported by the verb that needs it.
+
+Exit codes: 0 finished, 2 usage, 3 data refused, 4 run failed, 5 environment, 128 + signal when interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import segmi
+from segmi.cli import data, listing, networks, study, train
+from segmi.cli.output import explain_error, settings
+
+app = typer.Typer(
+    name="segmi",
+    help="""Does mutual information help your segmentation network? Fair studies, and networks from your own pictures.
+
+    A study, with nothing to download: `segmi study run studies/demo.yaml`
+
+    Your own pictures: `segmi train --data folder --root DIR --model unet --objective rmi_loss --updates 500`""",
+    epilog="Exit codes: 0 finished, 2 usage, 3 data refused, 4 run failed, 5 environment, 130/143 interrupted.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(study.app, name="study", rich_help_panel="Studies")
+app.command(name="report", rich_help_panel="Studies")(study.report)
+app.command(name="train", rich_help_panel="Networks")(train.train)
+app.command(name="evaluate", rich_help_panel="Networks")(networks.evaluate)
+app.command(name="predict", rich_help_panel="Networks")(networks.predict)
+app.add_typer(listing.app, name="list", rich_help_panel="What there is")
+app.add_typer(data.app, name="data", rich_help_panel="What there is")
+
+_ANYWHERE = {"--debug": "--debug", "--quiet": "--quiet", "-q": "--quiet"}
+"""Options of the whole program that people also write behind the verb."""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(segmi.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that every verb understands."""
+    settings.debug, settings.quiet = debug, quiet
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; one clear message instead of a traceback."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    end = given.index("--") if "--" in given else len(given)
+    front = [_ANYWHERE[argument] for argument in given[:end] if argument in _ANYWHERE]
+    rest = [argument for argument in given[:end] if argument not in _ANYWHERE] + given[end:]
+    settings.debug, settings.quiet = "--debug" in front, "--quiet" in front
+    try:
+        app(args=front + rest, prog_name="segmi")
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else int(bool(exit_.code))
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        return 130
+    except Exception as error:
+        return explain_error(error)
+    return 0

@@ -1,0 +1,140 @@
+"""``segmi data …``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from segmi.cli.output import calm_libraries, put, put_json, put_table, say, settings
+
+if TYPE_CHECKING:
+    from segmi.data import CheckReport
+
+app = typer.Typer(no_args_is_help=True, help="Look at data sets before training on them.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A data set of `segmi list datasets`.")]
+Root = Annotated[
+    Path | None, typer.Option("--root", metavar="DIR", help="Its folder, or one that holds it; SEGMI_DATA otherwise.")
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="OPTION=VALUE", help="Options of the data set, such as 'classes=[sky, road]'."),
+]
+
+
+@app.command()
+def check(
+    name: Name,
+    options: Options = None,
+    root: Root = None,
+    split: Annotated[list[str] | None, typer.Option("--split", help="Only this split; may be repeated.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Read every file of a data set: counts, classes, void, and every problem with the file's name.
+
+    Ends with exit code 3 if a file is refused.
+
+    Example: `segmi data check camvid --root /data/CamVid`
+    """
+    calm_libraries()
+    from segmi.data import check_dataset, open_dataset
+
+    dataset = open_dataset(name, root, **parse_options(options or []))
+    report = check_dataset(dataset, split, counting())
+    error = report.error()
+    if as_json:
+        put_json(report.as_dict())
+    else:
+        _print(report)
+    if error is not None:
+        raise error
+
+
+@app.command()
+def preview(
+    name: Name,
+    options: Options = None,
+    root: Root = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the pictures go.")] = Path("preview"),
+    split: Annotated[str, typer.Option("--split", help="Which split.")] = "train",
+    count: Annotated[int, typer.Option("--count", min=1, help="How many pictures, evenly spaced.")] = 8,
+) -> None:
+    """Write some pictures and their masks in the data set's colours, to look at them.
+
+    Example: `segmi data preview street-scenes --out preview`
+    """
+    calm_libraries()
+    from segmi.data import open_dataset
+    from segmi.records import write_sample
+    from segmi.study.samples import evenly_spaced
+
+    dataset = open_dataset(name, root, **parse_options(options or []))
+    samples = dataset.split(split)
+    for index in evenly_spaced(count, len(samples)):
+        image, mask = dataset.read(samples[index])
+        name_ = f"{split}-{index:04d}-{samples[index].name}"
+        for path in write_sample(out, name_, image, mask, {}, dataset.info.palette):
+            put(str(path))
+
+
+def parse_options(texts: list[str]) -> dict[str, Any]:
+    """``name=value`` texts as options, values read as YAML."""
+    from segmi.study.overrides import apply_overrides
+    from segmi.study.strict_yaml import Document
+
+    return apply_overrides(Document({}, "command line"), texts).data
+
+
+def counting() -> Any:
+    """A listener for (pictures done, pictures in all) that shows them on stderr now and then."""
+    last = [time.monotonic()]
+
+    def listener(done: int, of: int) -> None:
+        now = time.monotonic()
+        if not settings.quiet and (now - last[0] > (0.2 if sys.stderr.isatty() else 10) or done == of):
+            last[0] = now
+            if sys.stderr.isatty():
+                print(f"\rread {done}/{of} pictures", end="\n" if done == of else "", file=sys.stderr, flush=True)
+            else:
+                say(f"read {done}/{of} pictures")
+
+    return listener
+
+
+def _print(report: CheckReport) -> None:
+    put(f"{report.title}: {len(report.classes)} classes")
+    put_table(
+        [
+            {
+                "split": split.name,
+                "pictures": split.pictures,
+                "readable": split.readable,
+                "groups": split.groups,
+                "smallest": _size(split.smallest),
+                "largest": _size(split.largest),
+                "void": f"{split.void_share:.1%}",
+            }
+            for split in report.splits
+        ],
+        ["split", "pictures", "readable", "groups", "smallest", "largest", "void"],
+    )
+    put("")
+    put_table(
+        [
+            {"class": name, **{split.name: f"{split.class_shares[index]:.2%}" for split in report.splits}}
+            for index, name in enumerate(report.classes)
+        ],
+        ["class", *(split.name for split in report.splits)],
+    )
+    for note in report.notes:
+        put(f"note: {note}")
+    if not report.problems:
+        put("no problems")
+
+
+def _size(size: tuple[int, int] | None) -> str:
+    return f"{size[0]}×{size[1]}" if size else "–"

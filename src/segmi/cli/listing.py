@@ -1,0 +1,87 @@
+"""``segmi list …``."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated, Any
+
+import typer
+
+from segmi.cli.output import calm_libraries, put_json, put_table
+
+app = typer.Typer(no_args_is_help=True, help="List what can be named in a study file and on the command line.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def objectives(as_json: AsJson = False) -> None:
+    """The objectives, with their options.
+
+    Example: `segmi list objectives --json`
+    """
+    calm_libraries()
+    from segmi.objectives import OBJECTIVES
+    from segmi.study.resolve import NOT_OF_OBJECTIVES
+
+    rows = [
+        {"name": name, "options": _options(kind, NOT_OF_OBJECTIVES), "about": _first_line(kind)}
+        for name, kind in OBJECTIVES.items()
+    ]
+    _show(rows, ["name", "about", "options"], as_json)
+
+
+@app.command()
+def models(
+    encoders: Annotated[
+        bool, typer.Option("--encoders", help="The encoders of the smp_ architectures instead.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The architectures; those that begin with smp_ take any of many encoders.
+
+    Example: `segmi list models`, `segmi list models --encoders`
+    """
+    calm_libraries()
+    from segmi.models import list_encoders, list_models
+
+    if encoders:
+        _show([{"name": name} for name in list_encoders()], ["name"], as_json)
+    else:
+        _show(list_models(), ["name", "title", "library", "encoder", "weights"], as_json)
+
+
+@app.command()
+def datasets(as_json: AsJson = False) -> None:
+    """The data sets, with their options.
+
+    Example: `segmi list datasets`
+    """
+    calm_libraries()
+    from segmi.data import dataset_class, dataset_names
+
+    rows = []
+    for name in dataset_names():
+        kind = dataset_class(name)
+        rows.append({"name": name, "options": _options(kind, ("self", "root")), "about": _first_line(kind)})
+    _show(rows, ["name", "about", "options"], as_json)
+
+
+def _show(rows: list[dict[str, Any]], columns: list[str], as_json: bool) -> None:
+    if as_json:
+        put_json(rows)
+    else:
+        put_table(rows, columns)
+
+
+def _options(kind: type, leave_out: tuple[str, ...]) -> list[str]:
+    """Options as ``name=default``."""
+    return [
+        name if parameter.default is parameter.empty else f"{name}={parameter.default}"
+        for name, parameter in inspect.signature(kind).parameters.items()
+        if name not in leave_out and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    ]
+
+
+def _first_line(kind: type) -> str:
+    return (inspect.getdoc(kind) or "").partition("\n\n")[0].replace("\n", " ").replace("``", "")

@@ -1,0 +1,153 @@
+"""``segmi evaluate`` and ``segmi predict``: what one does with a finished network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from segmi.cli.data import counting, parse_options
+from segmi.cli.output import calm_libraries, put, put_json, say
+from segmi.cli.train import put_scores
+from segmi.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from segmi.data import DataSet
+    from segmi.data.processing import Processing
+    from segmi.models import SegmentationNetwork
+
+Bundle = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="A folder with model.safetensors and model.json, or a run's folder.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+
+
+def evaluate(
+    bundle: Bundle,
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="OPTION=VALUE", help="Options of the data set, such as 'classes=[sky, road]'."),
+    ] = None,
+    data: Annotated[
+        str, typer.Option("--data", metavar="NAME", help="A data set of `segmi list datasets`.")
+    ] = "folder",
+    root: Annotated[
+        Path | None, typer.Option("--root", metavar="DIR", help="Where it lies; SEGMI_DATA is taken otherwise.")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="Which split is scored.")] = "val",
+    protocol: Annotated[
+        str, typer.Option("--protocol", help="full: whole pictures; paper: passes of random crops.")
+    ] = "full",
+    seed: Annotated[int, typer.Option("--seed", help="Keys the crops of the protocol paper.")] = 0,
+    device: Device = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score a bundle on a data set: mean IoU, IoU per class, accuracies.
+
+    Example: `segmi evaluate runs/mine/folder/unet-rmi_loss/seed0/bundles/network --data folder --root DIR`
+    """
+    if protocol not in ("full", "paper"):
+        raise UsageError(f"unknown protocol {protocol!r}", "use full or paper")
+    calm_libraries()
+    from segmi.data import open_dataset
+    from segmi.data.loader import Pictures
+    from segmi.deploy import load
+    from segmi.metrics.scores import scores
+    from segmi.training import Cohort
+    from segmi.training import evaluate as score
+
+    network = load(find_bundle(bundle))
+    dataset = open_dataset(data, root, **parse_options(options or []))
+    _check_classes(network, dataset)
+    pictures = Pictures(dataset, dataset.split(split), _processing(network), seed=seed)
+    matrices = score(Cohort({"network": network}), pictures, protocol=protocol, device=device, progress=counting())  # type: ignore[arg-type]
+    result: Any = scores(matrices["network"].pooled().numpy())
+    if as_json:
+        facts = {"bundle": str(bundle), "data": data, "split": split, "protocol": protocol, "pictures": len(pictures)}
+        put_json({**facts, "classes": dataset.info.classes, "scores": result})
+    else:
+        put_scores(result, list(dataset.info.classes))
+
+
+def predict(
+    bundle: Bundle,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Pictures, or folders of pictures.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the masks go.")] = Path("predictions"),
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Also write the pictures with their masks over them.")
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Write a mask per picture, in the bundle's colours and at the picture's own resolution; the paths are printed.
+
+    Example: `segmi predict BUNDLE photos/*.jpg --out masks --overlay`
+    """
+    calm_libraries()
+    from segmi.deploy.predict import predict_files
+
+    found = pictures_in(images)
+    say(f"predicting {len(found)} pictures")
+    for path in predict_files(find_bundle(bundle), found, out, overlay=overlay, device=device):
+        put(str(path))
+
+
+def find_bundle(path: Path) -> Path:
+    """The bundle at a path, or the only one in the run there.
+
+    Raises:
+        UsageError: there is none, or several, which are named.
+    """
+    if (path / "model.json").exists():
+        return path
+    found = sorted(card.parent for card in path.glob("**/bundles/*/model.json")) if path.is_dir() else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"{path} holds {len(found)} bundles", f"give one of: {', '.join(map(str, found[:8]))}")
+    raise UsageError(
+        f"{path} is no bundle: expected a folder with model.json and model.safetensors",
+        "give the folder that `segmi train` prints, runs/…/bundles/<member>",
+    )
+
+
+def pictures_in(paths: list[Path]) -> list[Path]:
+    """The pictures that are meant: files as they are, folders with what they hold.
+
+    Raises:
+        UsageError: paths that do not exist, all of them named, or folders without pictures.
+    """
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise UsageError(f"there is no {', '.join(missing)}", "give pictures or folders that exist")
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in PICTURES) if path.is_dir() else [path]
+        if not inside:
+            raise UsageError(f"{path} holds no pictures", f"expected files ending in {', '.join(PICTURES)}")
+        found += inside
+    return found
+
+
+def _processing(network: SegmentationNetwork) -> Processing:
+    """The bundle's own preparation of pictures; augmentation is for training."""
+    from dataclasses import fields
+
+    from segmi.data.processing import Processing
+
+    stored = (network.card or {}).get("preprocessing", {})
+    known = {field.name for field in fields(Processing)} - {"flip", "scale", "colour"}
+    return Processing(**{name: value for name, value in stored.items() if name in known})
+
+
+def _check_classes(network: SegmentationNetwork, dataset: DataSet) -> None:
+    trained = (network.card or {}).get("dataset", {}).get("classes")
+    if network.classes != len(dataset.info.classes):
+        raise DataError(
+            f"the bundle tells {network.classes} classes apart, {dataset.info.name} has {len(dataset.info.classes)}",
+            "evaluate it on the data set it was trained for",
+        )
+    if trained and list(trained) != list(dataset.info.classes):
+        say("warning: the classes of the bundle are called otherwise than those of the data set; the order must agree")

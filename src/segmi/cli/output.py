@@ -1,0 +1,94 @@
+"""What goes where: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segmi.errors import SegmiError
+
+
+@dataclass
+class Settings:
+    """The options of the whole program."""
+
+    debug: bool = False
+    quiet: bool = False
+
+
+settings = Settings()
+
+
+def say(text: str) -> None:
+    """A line of news on stderr, unless ``--quiet``."""
+    if not settings.quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def put(text: str) -> None:
+    """A result on stdout."""
+    print(text, flush=True)
+
+
+def put_json(value: Any) -> None:
+    """A result on stdout as JSON; NaN becomes null."""
+    from segmi.records.jsonfile import plain
+
+    put(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def put_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Rows as aligned plain text, which a terminal shows well and a script can cut."""
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max(len(column), *(len(row[i]) for row in cells), 0) for i, column in enumerate(columns)]
+    for row in [list(columns), *cells]:
+        put("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else " ".join(str(value).split())
+
+
+def calm_libraries() -> None:
+    """Keep what libraries tell about themselves off the screen; warnings of segmi's own logger stay."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for name in ("lightning", "lightning.fabric", "lightning.pytorch", "lightning_fabric", "timm", "PIL"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if not settings.debug:
+        warnings.filterwarnings("ignore", module=r"(torch|torchvision|lightning|timm|segmentation_models_pytorch)\b.*")
+
+
+def explain_error(error: Exception) -> int:
+    """Print an error as one message and return its exit code."""
+    if settings.debug:
+        traceback.print_exception(error, file=sys.stderr)
+    if isinstance(error, BrokenPipeError):  # the reader, such as head, has seen enough
+        sys.stdout = open("/dev/null", "w") if Path("/dev/null").exists() else sys.stdout  # noqa: SIM115, PTH123
+        return 0
+    if isinstance(error, SegmiError):
+        print(f"segmi: {error}", file=sys.stderr)
+        return error.exit_code
+    if isinstance(error, OSError):
+        from segmi.records import environment_problem
+
+        problem = environment_problem(error, Path(error.filename or "."))
+        if problem is not None:
+            print(f"segmi: {problem}", file=sys.stderr)
+            return problem.exit_code
+    text = " ".join(str(error).split()) or "no message"
+    hint = "" if settings.debug else "; run again with --debug for the traceback"
+    print(f"segmi: unexpected {type(error).__name__}: {text}{hint}", file=sys.stderr)
+    return 4

@@ -1,0 +1,116 @@
+"""Progress of a study on stderr: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from segmi.cli.output import settings
+
+if TYPE_CHECKING:
+    from segmi.study.events import Event
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them.
+
+    Example:
+        >>> duration(42), duration(150), duration(7300), duration(None)
+        ('42 s', '2 min 30 s', '2 h 2 min', '…')
+    """
+    if seconds is None:
+        return "…"
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+
+
+def describe_event(event: Event) -> str:
+    """One line for one event."""
+    head = f"[{event.number}/{event.total}] {event.run.key}"
+    if event.kind == "train":
+        rate = f", {event.rate:.1f} pictures/s" if event.rate else ""
+        loss = f", loss {event.loss:.4f}" if event.loss is not None else ""
+        left = f", {duration(event.run_seconds_left)} left" if event.run_seconds_left is not None else ""
+        total = f" ({duration(event.study_seconds_left)} for all)" if event.study_seconds_left is not None else ""
+        return f"{head}: update {event.done}/{event.of}{loss}{rate}{left}{total}"
+    if event.kind == "evaluate":
+        return f"{head}: scored {event.done}/{event.of} pictures"
+    words = {
+        "skipped": "is finished, nothing to do",
+        "started": "starts",
+        "finished": "finished",
+        "failed": f"FAILED: {event.text}",
+        "busy": f"left alone: {event.text}",
+    }
+    return f"{head}: {words[event.kind]}"
+
+
+class StudyProgress:
+    """Listens to a study and shows where it stands; use as a context and as the listener."""
+
+    def __init__(self) -> None:
+        self._bars: Any = None
+        self._last_line = -SECONDS_BETWEEN_LINES
+        self._study: Any = None
+        self._run: Any = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty() and not settings.quiet:
+            self._open_bars()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show an event; of the frequent kinds one every ten seconds where there is no terminal."""
+        if settings.quiet:
+            return
+        frequent = event.kind in ("train", "evaluate")
+        if self._bars is not None:
+            self._update_bars(event)
+            if not frequent:
+                self._bars.console.print(describe_event(event), markup=False, highlight=False)
+        elif not frequent or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            if frequent:
+                self._last_line = time.monotonic()
+            print(describe_event(event), file=sys.stderr, flush=True)
+
+    def _open_bars(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[news]}"),
+            console=Console(stderr=True),
+            refresh_per_second=4,
+        )
+        self._study = self._bars.add_task("study", total=None, news="")
+        self._run = self._bars.add_task("", total=None, news="")
+        self._bars.start()
+
+    def _update_bars(self, event: Event) -> None:
+        done = event.number if event.kind in ("finished", "failed", "skipped", "busy") else event.number - 1
+        left = {"news": f"{duration(event.study_seconds_left)} left"} if event.study_seconds_left is not None else {}
+        self._bars.update(self._study, completed=done, total=event.total, **left)
+        if event.kind == "train":
+            loss = f"loss {event.loss:.4f}, " if event.loss is not None else ""
+            news = f"{loss}{duration(event.run_seconds_left)} left"
+            self._bars.update(self._run, description=event.run.key, completed=event.done, total=event.of, news=news)
+        elif event.kind == "evaluate":
+            self._bars.update(
+                self._run, description=event.run.key, completed=event.done, total=event.of, news="scoring"
+            )

@@ -1,0 +1,176 @@
+"""``segmi train``: one network on one data set, written as a study of one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from segmi.cli.output import calm_libraries, put, put_json, put_table, say
+from segmi.cli.progress import StudyProgress
+from segmi.errors import UsageError
+
+if TYPE_CHECKING:
+    from segmi.study import Run
+    from segmi.study.strict_yaml import Document
+
+
+def train(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PATH.TO.FIELD=VALUE",
+            help="Any other field, as --print-config shows them: processing.flip=0.5 training.clip_norm=1.",
+        ),
+    ] = None,
+    data: Annotated[
+        str, typer.Option("--data", metavar="NAME", help="A data set of `segmi list datasets`.")
+    ] = "folder",
+    root: Annotated[
+        list[str] | None, typer.Option("--root", metavar="DIR", help="Where it lies; SEGMI_DATA is taken otherwise.")
+    ] = None,
+    model: Annotated[str, typer.Option("--model", help="An architecture of `segmi list models`.")] = "unet",
+    width: Annotated[int | None, typer.Option("--width", help="Features of the first block of unet.")] = None,
+    encoder: Annotated[str | None, typer.Option("--encoder", help="The encoder of an smp_ architecture.")] = None,
+    encoder_weights: Annotated[
+        str | None, typer.Option("--encoder-weights", "--pretrained", help="Pretrained weights, off unless asked.")
+    ] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option("--objective", help="An objective of `segmi list objectives`; repeated, they are added up."),
+    ] = None,
+    updates: Annotated[int | None, typer.Option("--updates", help="The budget in optimiser steps.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="The budget in passes over train instead.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help="Pictures per step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="Learning rate.")] = None,
+    precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", "-j", help="Processes that read pictures.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Keys every random choice.")] = 0,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where everything goes.")] = Path(
+        "runs/train"
+    ),
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the unfinished run in --output.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew; the run in --output is removed.")] = False,
+    init_from: Annotated[
+        Path | None, typer.Option("--init-from", metavar="BUNDLE", help="Fine-tune: start from a bundle's weights.")
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the whole configuration as a study file, and stop.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+) -> None:
+    """Train one network on a data set or on a folder of your own pictures, and score it on val.
+
+    The finished network is a bundle, the folder that is printed: `segmi predict` and `segmi.load` take it.
+
+    Example: `segmi train --data folder --root DIR --model unet --objective rmi_loss --updates 500 --output runs/mine`
+    """
+    from segmi.study.strict_yaml import Document, dump
+
+    calm_libraries()
+    member = _given(architecture=model, width=width, encoder=encoder, encoder_weights=encoder_weights)
+    training = _given(
+        updates=updates, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, precision=precision,
+        device=device, workers=workers,
+    )  # fmt: skip
+    objectives = objective or ["cross_entropy"]
+    absolute = output.absolute()
+    document = Document(
+        {
+            "name": absolute.name,
+            "datasets": {data: {}},
+            "seeds": [seed],
+            "training": training,
+            "methods": {
+                "-".join([model, *objectives]): {
+                    "members": {"network": member},
+                    "objective": {name: {} for name in objectives},
+                }
+            },
+        },
+        "segmi train",
+    )
+    if print_config:
+        put(dump(_resolved(document, overrides or [], None).plain()).rstrip())
+        return
+    _run(document, overrides or [], root or [], absolute.parent, resume, overwrite, init_from, as_json)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given: the defaults of the others live in the signatures they are bound to."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _resolved(document: Document, overrides: list[str], roots: Any) -> Any:
+    from segmi.study.overrides import apply_overrides
+    from segmi.study.validation import validated
+
+    return validated(apply_overrides(document, overrides), roots=roots)
+
+
+def _run(
+    document: Document,
+    overrides: list[str],
+    root: list[str],
+    runs: Path,
+    resume: bool,
+    overwrite: bool,
+    init_from: Path | None,
+    as_json: bool,
+) -> None:
+    from segmi.study import Roots, expand
+    from segmi.study.run import run_study
+
+    roots = Roots.parse(root)
+    study = _resolved(document, overrides, roots)
+    (run,) = expand(study)
+    _check_state(run, runs, resume, overwrite)
+    with StudyProgress() as progress:
+        outcome = run_study(study, runs, roots=roots, overwrite=overwrite, init_from=init_from, listener=progress)
+    outcome.raise_if_incomplete()
+    _print_result(run, runs, as_json)
+
+
+def _check_state(run: Run, runs: Path, resume: bool, overwrite: bool) -> None:
+    """``--resume`` and ``--overwrite`` are said, not guessed: a run that was begun is not continued by accident."""
+    from segmi.records import RunFolder
+
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other", "give one of them")
+    folder = RunFolder(run.folder(runs))
+    begun = (folder.path / "config.yaml").exists()
+    if resume and not begun:
+        raise UsageError(f"there is nothing to resume in {folder.path}", "leave --resume out to start the run")
+    if begun and folder.finished and not overwrite:
+        say(f"{folder.path} is finished already; --overwrite starts it anew")
+    elif begun and not resume and not overwrite:
+        raise UsageError(
+            f"{folder.path} holds a run that is not finished",
+            "--resume continues it, --overwrite starts it anew, --output names another folder",
+        )
+
+
+def _print_result(run: Run, runs: Path, as_json: bool) -> None:
+    from segmi.records import RunFolder
+
+    folder = RunFolder(run.folder(runs))
+    result = folder.result() or {}
+    member = result["members"][result["reported_member"]]
+    scores = member["scores"][result["protocol"]]
+    bundle = folder.path / "bundles" / result["reported_member"]
+    if as_json:
+        put_json({"bundle": str(bundle), "run": str(folder.path), "scores": scores})
+        return
+    put_scores(scores, result["dataset"]["classes"])
+    put(f"bundle: {bundle}")
+
+
+def put_scores(scores: dict[str, Any], classes: list[str]) -> None:
+    """The scores of a network as two small tables."""
+    put_table([{"score": name, "value": value} for name, value in scores.items() if name != "IoU"], ["score", "value"])
+    put("")
+    put_table(
+        [{"class": name, "IoU": value} for name, value in zip(classes, scores["IoU"], strict=True)], ["class", "IoU"]
+    )
