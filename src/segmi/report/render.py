@@ -25,7 +25,10 @@ _LATEX: Final = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",
+    "[": "{[}",  # else the optional argument of a line end before it
+    "]": "{]}",
+    "*": "{*}",
     "±": r"$\pm$",
     "×": r"$\times$",
     "–": "--",
