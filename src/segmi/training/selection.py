@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, TypeAlias
 
 from segmi.data.loader import Pictures
@@ -66,13 +67,14 @@ class Selection:
             return
         column = f"holdout/mIoU/{self.member}" if self.select_by == "holdout_mIoU" else "train/loss"
         score, best = float(row[column]), session.best_score
-        better = best is None or (score > best if self.select_by == "holdout_mIoU" else score < best)
-        if better:
+        if math.isnan(score):  # nothing was valid in the held-out pictures: no reason to keep these weights
+            return
+        if best is None or (score > best if self.select_by == "holdout_mIoU" else score < best):
             session.best_step, session.best_score = session.step, score
             self.checkpoints.save_best(session.weights(), {"step": str(session.step), column: repr(score)})
 
     def take_best(self) -> None:
         """Give the cohort the weights that were selected."""
-        if self.select_by != "last":
+        if self.session.best_score is not None:
             self.session.cohort.load_state_dict(self.checkpoints.load_best())
         self.session.cohort.eval()
