@@ -33,7 +33,7 @@ from segmi.errors import DataError, EnvironmentProblem
 MAX_PIXELS: Final = 89_478_485
 """The largest picture that is decoded (a quarter of a GiB as RGB); more is taken for a decompression bomb."""
 
-FORMATS: Final = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "WEBP", "GIF", "PPM")
+FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 """What is opened at all. Pillow's other readers (EPS runs Ghostscript) stay shut."""
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"})
@@ -122,7 +122,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         # Not a context of its own around the size check: changing warning filters is not safe between threads.
         with Image.open(path, formats=FORMATS) as image:
             _check_size(path, image.size)
-            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a photograph with its previews
+            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a JPEG photograph with previews
                 raise DataError(
                     f"{shown(path)}: expected one picture, got {image.n_frames} frames",  # type: ignore[attr-defined]
                     "save the frame you mean as a picture of its own",
