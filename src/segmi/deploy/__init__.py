@@ -1,0 +1,6 @@
+"""Finished models: bundles on disk, networks from bundles, label maps from pictures."""
+
+from segmi.deploy.bundle import load, save_bundle
+from segmi.deploy.predict import predict_files, predict_picture
+
+__all__ = ["load", "predict_files", "predict_picture", "save_bundle"]

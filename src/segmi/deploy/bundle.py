@@ -1,0 +1,211 @@
+"""A finished model as a folder of two files: its weights, and all that is needed to use them, as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from segmi import __version__
+from segmi.arrays import VOID
+from segmi.errors import DataError, SegmiError, UsageError
+from segmi.models import SegmentationNetwork, build_network
+from segmi.records.atomic import atomic_folder
+
+SCHEMA_VERSION: Final = 1
+WEIGHTS: Final = "model.safetensors"
+CARD: Final = "model.json"
+
+_PICKLES: Final = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
+_CARD_TYPES: Final[dict[str, type]] = {
+    "specification": dict,
+    "preprocessing": dict,
+    "classes": list,
+    "palette": list,
+    "void": int,
+    "sha256": str,
+}
+
+
+def save_bundle(
+    folder: str | Path,
+    network: SegmentationNetwork,
+    *,
+    dataset: Mapping[str, Any],
+    preprocessing: Mapping[str, Any],
+) -> Path:
+    """Write a network as a bundle; a bundle that is there is replaced as a whole.
+
+    Args:
+        folder: the bundle's folder; its parents are made.
+        network: as `segmi.models.build_network` makes them.
+        dataset: ``name``, ``title``, ``classes``, ``palette`` (256 colours) and ``void`` of the labels it predicts.
+        preprocessing: the fields of `segmi.data.processing.Processing` that it was trained with.
+
+    Returns: the folder.
+
+    Raises:
+        UsageError: if the network cannot be rebuilt from its specification, or does not fit the data set.
+        EnvironmentProblem: if the folder cannot be written.
+    """
+    folder = Path(folder)
+    card = _new_card(network, dataset, preprocessing)
+    # Copies, since safetensors refuses arrays that share memory.
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
+    with atomic_folder(folder, replace=True) as temporary:
+        save_file(state, temporary / WEIGHTS)
+        card["sha256"] = _sha256(temporary / WEIGHTS)
+        (temporary / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return folder
+
+
+def load(folder: str | Path, *, device: str | torch.device = "cpu") -> SegmentationNetwork:
+    """The network of a bundle, in evaluation mode, with the bundle's description as its ``card``.
+
+    Nothing is executed and nothing is downloaded: the weights are plain arrays, the architecture is looked up by name.
+
+    Args:
+        folder: the bundle's folder, as a run leaves it under ``bundles/<member>``.
+        device: where the network goes.
+
+    Raises:
+        DataError: the folder is no bundle, of a newer schema, damaged, or its two files do not belong together.
+    """
+    folder = Path(folder)
+    card = _read_card(folder)
+    weights = folder / WEIGHTS
+    if _sha256(weights) != card["sha256"]:
+        raise DataError(
+            f"{weights} is not the file that {CARD} was written with: its SHA-256 differs",
+            "copy both files of the bundle again from the run that wrote them",
+        )
+    try:
+        state = load_file(weights)
+    except SafetensorError as error:
+        raise DataError(f"{weights} is damaged: {error}", "copy the bundle again from its run") from error
+    network = _rebuilt(folder, card)
+    try:
+        network.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise DataError(
+            f"the weights in {folder} do not fit the network that {CARD} describes: {_first_lines(error)}",
+            f"restore {CARD} as the run wrote it",
+        ) from error
+    network.card = card
+    return network.eval().to(device)
+
+
+def _new_card(
+    network: SegmentationNetwork, dataset: Mapping[str, Any], preprocessing: Mapping[str, Any]
+) -> dict[str, Any]:
+    if not isinstance(network, SegmentationNetwork) or not network.specification:
+        raise UsageError(
+            f"a bundle is written from a network that build_network made, got {type(network).__name__}",
+            "build the network with segmi.models.build_network, which records how to build it again",
+        )
+    missing = [key for key in ("name", "title", "classes", "palette") if key not in dataset]
+    if missing:
+        raise UsageError(f"the description of the data set lacks {', '.join(missing)}", "give all of its fields")
+    classes = list(dataset["classes"])
+    if len(classes) != network.classes:
+        raise UsageError(
+            f"the network has {network.classes} classes, the data set {dataset['name']} has {len(classes)}"
+        )
+    card = {
+        "schema_version": SCHEMA_VERSION,
+        "segmi_version": __version__,
+        "architecture": network.specification["architecture"],
+        "parameters": network.parameter_count,
+        "specification": network.specification,
+        "preprocessing": dict(preprocessing),
+        "dataset": {"name": dataset["name"], "title": dataset["title"]},
+        "classes": classes,
+        "palette": [list(colour) for colour in dataset["palette"]],
+        "void": dataset.get("void", VOID),
+        "sha256": "",
+    }
+    _check_card(card, Path(CARD), UsageError)
+    try:
+        return json.loads(json.dumps(card))
+    except TypeError as error:
+        raise UsageError(f"the bundle's description must be plain JSON: {error}") from error
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    if folder.suffix in _PICKLES or (folder.is_dir() and not (folder / WEIGHTS).is_file() and _pickles_in(folder)):
+        raise DataError(
+            f"{folder} holds pickled weights, which can run any program when they are opened; segmi does not open them",
+            f"use a bundle: a folder with {WEIGHTS} and {CARD}, as `segmi study run` and `segmi train` leave them",
+        )
+    missing = [name for name in (WEIGHTS, CARD) if not (folder / name).is_file()]
+    if missing:
+        what = "no such folder" if not folder.is_dir() else f"{' and '.join(missing)} missing"
+        raise DataError(
+            f"{folder} is no bundle: {what}",
+            f"name a folder with {WEIGHTS} and {CARD}, for instance bundles/<member> of a finished run",
+        )
+    path = folder / CARD
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {error}", "copy the bundle again from its run") from error
+    version = card.get("schema_version") if isinstance(card, dict) else None
+    if version != SCHEMA_VERSION:
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        raise DataError(
+            f"{path} has schema_version {version!r}, this segmi ({__version__}) reads {SCHEMA_VERSION}",
+            "install a newer segmi" if newer else "use a bundle that segmi wrote",
+        )
+    _check_card(card, path, DataError)
+    return card
+
+
+def _check_card(card: Mapping[str, Any], path: Path, kind: type[SegmiError]) -> None:
+    """Everything that prediction will rely on, checked before it starts."""
+    wrong = [
+        f"{key} should be a {wanted.__name__}, got {type(card.get(key)).__name__}"
+        for key, wanted in _CARD_TYPES.items()
+        if not isinstance(card.get(key), wanted)
+    ]
+    if not wrong:
+        if len(card["classes"]) != card["specification"].get("classes") or len(card["classes"]) > VOID:
+            wrong.append(f"{len(card['classes'])} classes for a network of {card['specification'].get('classes')}")
+        if len(card["palette"]) != 256 or not all(_is_colour(colour) for colour in card["palette"]):
+            wrong.append("the palette should be 256 colours of three numbers from 0 to 255")
+    if wrong:
+        raise kind(f"{path}: {'; '.join(wrong)}", "restore the description as segmi wrote it")
+
+
+def _is_colour(colour: Any) -> bool:
+    return isinstance(colour, list) and len(colour) == 3 and all(isinstance(c, int) and 0 <= c <= 255 for c in colour)
+
+
+def _pickles_in(folder: Path) -> bool:
+    return any(path.suffix in _PICKLES for path in folder.iterdir())
+
+
+def _rebuilt(folder: Path, card: Mapping[str, Any]) -> SegmentationNetwork:
+    try:
+        with torch.random.fork_rng(devices=[]):  # the weights drawn here are thrown away; nobody's draws should move
+            return build_network(**{**card["specification"], "encoder_weights": None})
+    except (SegmiError, TypeError) as error:
+        raise DataError(
+            f"{folder / CARD} describes a network that this segmi ({__version__}) cannot build: {_first_lines(error)}",
+            f"install segmi {card.get('segmi_version', 'as it was')} or newer, and the package that adds the network",
+        ) from error
+
+
+def _first_lines(error: Exception, count: int = 4) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    return " ".join(lines[:count]) + (" …" if len(lines) > count else "")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
