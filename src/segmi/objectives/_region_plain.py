@@ -28,17 +28,19 @@ def region_mutual_information_plain(
     z = logits.double()
     classes = torch.arange(z.shape[1]) if z.shape[1] > 1 else torch.ones(1, dtype=torch.long)
     valid = targets.valid.unsqueeze(1)
-    one_hot = (targets.index.unsqueeze(1) == classes.to(z.device).view(1, -1, 1, 1)) & valid
+    one_hot = (targets.classes.unsqueeze(1) == classes.to(z.device).view(1, -1, 1, 1)) & valid
     p = z.sigmoid() * valid + 1e-6
     if mode == "reference":
-        terms = [_published(_windows(p_n, radius), _windows(y_n.double(), radius), alpha) for p_n, y_n in zip(p, one_hot)]
-        return torch.stack(terms).sum(1).mean() / radius**2 if terms else z.sum()
+        windows = [(_windows(p_n, radius), _windows(y_n.double(), radius)) for p_n, y_n in zip(p, one_hot, strict=True)]
+        terms = [_published(p_windows, y_windows, alpha) for p_windows, y_windows in windows]
+        return torch.stack(terms).sum(1).mean() / radius**2 if terms else 0 * z.sum()
     inside = [_windows(v_n.double(), radius)[0].amin(0) == 1 for v_n in valid]
     terms = []
-    for p_n, y_n, keep in zip(p, one_hot, inside):
+    for p_n, y_n, keep in zip(p, one_hot, inside, strict=True):
         y_windows, p_windows = _windows(y_n.double(), radius)[..., keep], _windows(p_n, radius)[..., keep]
         varying = (y_windows != y_windows[..., :1]).flatten(1).any(1)
-        terms += [_sound(p_c, y_c, relative_ridge) for p_c, y_c in zip(p_windows[varying], y_windows[varying])]
+        pairs = zip(p_windows[varying], y_windows[varying], strict=True)
+        terms += [_sound(p_c, y_c, relative_ridge) for p_c, y_c in pairs]
     return torch.stack(terms).mean() / radius**2 if terms else 0 * z.sum()
 
 

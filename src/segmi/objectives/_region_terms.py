@@ -18,12 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segmi.information import conditional_cholesky, gaussian_entropy
-from segmi.objectives._region_windows import PickedWindows, RowWindows, Windows
+from segmi.objectives._region_windows import PickedWindows, RowWindows, Windows, Workspace
 from segmi.objectives.targets import Targets, widened
 
 Mode = Literal["reference", "sound"]
 
-_CHUNK_BYTES = 8 * 2**20
+_CHUNK_BYTES = 16 * 2**20
 """How much memory the unfolded rows of one chunk of pairs may take; more does not fit the caches."""
 
 
@@ -71,15 +71,15 @@ def absent_value(knobs: RegionKnobs) -> float:
 def counted_pairs(targets: Targets, channels: int, knobs: RegionKnobs) -> Tensor:
     """N×C bool: the pairs whose label varies over the windows that count. What is False is certain not to vary."""
     if knobs.mode == "reference":
-        held = _pixels_per_class(targets.index, targets.valid, channels)
-        return (held > 0) & (held < math.prod(targets.index.shape[1:]))
+        held = _pixels_per_class(targets.classes, targets.valid, channels)
+        return (held > 0) & (held < math.prod(targets.classes.shape[1:]))
     whole = whole_windows(targets.valid, knobs.radius)
     windows = whole.flatten(1).sum(1)[:, None]
     height, width = whole.shape[1:]
     varies = torch.zeros(len(whole), channels, dtype=torch.bool, device=whole.device)
     for i in range(knobs.radius):
         for j in range(knobs.radius):
-            held = _pixels_per_class(targets.index[:, i : i + height, j : j + width], whole, channels)
+            held = _pixels_per_class(targets.classes[:, i : i + height, j : j + width], whole, channels)
             varies |= (held > 0) & (held < windows)
     return varies
 
@@ -109,37 +109,40 @@ class _RegionTerms(torch.autograd.Function):
                 z, targets = z.cpu(), Targets(*(tensor.cpu() for tensor in targets))
             terms = z.new_full(z.shape[:2], absent_value(knobs), dtype=torch.float64)
             information = torch.zeros_like(terms)
-            gradients, pairs = [], []
-            for pair, windows, slope in _chunks(z, targets, knobs):
+            outcome = widened(logits).dtype
+            ctx.like, ctx.pairs = (logits.shape, logits.dtype), counted_pairs(targets, z.shape[1], knobs).nonzero()
+            wanted = len(ctx.pairs) if ctx.needs_input_grad[0] else 0
+            gradients = z.new_empty(wanted, *z.shape[2:], dtype=outcome)
+            done = 0
+            for pair, p, windows in _chunks(z, targets, knobs, ctx.pairs):
                 value, nats, coefficients, count = _value_and_derivative(windows.sums, windows.count, knobs)
                 terms[pair], information[pair] = value, nats
                 jittered.append(count)
-                pairs.append(torch.stack(pair))
-                if ctx.needs_input_grad[0]:
-                    gradients.append(slope * windows.fold(coefficients).to(slope.dtype))
-            if gradients:
-                ctx.save_for_backward(torch.cat(gradients).to(home), torch.cat(pairs, 1).to(home))
-            ctx.like = (logits.shape, logits.dtype)
-            outcome = widened(logits).dtype
+                if wanted:
+                    # p - p² is the derivative of the sigmoid, and 0 in void pixels
+                    gradients[done : done + len(p)] = windows.fold(coefficients).mul_(torch.addcmul(p, p, p, value=-1))
+                    done += len(p)
+            ctx.save_for_backward(gradients.to(home))
             terms, information = terms.to(outcome).to(home), information.to(outcome).to(home)
         ctx.mark_non_differentiable(information)
         return terms, information
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        return _Spread.apply(upstream[0], ctx.like, *ctx.saved_tensors), None, None, None
+        return _Spread.apply(upstream[0], ctx.saved_tensors[0], ctx.pairs, ctx.like), None, None, None
 
 
 class _Spread(torch.autograd.Function):
     """The saved gradient of every pair times its upstream gradient; a function of its own, to refuse a second one."""
 
     @staticmethod
-    def forward(ctx: Any, upstream: Tensor, like: tuple[torch.Size, torch.dtype], *saved: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, upstream: Tensor, gradients: Tensor, pairs: Tensor, like: tuple[torch.Size, torch.dtype]
+    ) -> Tensor:
         shape, dtype = like
         result = upstream.new_zeros(shape)
-        if saved:
-            gradients, (picture, channel) = saved
-            result[picture, channel] = gradients * upstream[picture, channel, None, None]
+        for gradient, (picture, channel) in zip(gradients, pairs.tolist(), strict=True):
+            torch.mul(gradient, upstream[picture, channel], out=result[picture, channel])
         return result.to(dtype)
 
     @staticmethod
@@ -150,28 +153,42 @@ class _Spread(torch.autograd.Function):
         )
 
 
-def _chunks(z: Tensor, targets: Targets, knobs: RegionKnobs) -> Iterator[tuple[tuple[Tensor, Tensor], Windows, Tensor]]:
-    """The pairs that vary, a few at a time: their indices, their windows, and the derivative of P by the logit."""
-    pairs = counted_pairs(targets, z.shape[1], knobs).nonzero()
-    voids = ~targets.valid.flatten(1).all(1)
-    whole = knobs.mode == "sound" and bool(voids.any())
-    size = max(1, _CHUNK_BYTES // (16 * knobs.radius * max(1, math.prod(z.shape[2:]))))
-    # Where windows with void pixels are left out, a chunk stays in one picture, whose other windows it shares.
-    groups = [pairs[pairs[:, 0] == n] for n in range(len(z))] if whole else [pairs]
-    for group in groups:
-        for chunk in group.split(size) if len(group) else ():
-            picture, channel = chunk.unbind(1)
+def _chunks(
+    z: Tensor, targets: Targets, knobs: RegionKnobs, pairs: Tensor
+) -> Iterator[tuple[tuple[Tensor, Tensor], Tensor, Windows]]:
+    """The ``pairs``, a few at a time and in order: their indices, their probabilities, their windows."""
+    height, width = z.shape[2:]
+    size = min(len(pairs), max(1, _CHUNK_BYTES // (16 * knobs.radius * height * width)))
+    workspace: Workspace | None = None
+    for group, picked in _by_kind(targets, knobs, pairs):
+        for picture, channel in (chunk.unbind(1) for chunk in group.split(size)):
             valid = targets.valid[picture]
-            s = widened(z[picture, channel]).sigmoid()
-            p, slope = s * valid, s * (1 - s) * valid
-            y = (targets.index[picture] == (channel if z.shape[1] > 1 else channel + 1)[:, None, None]) & valid
+            p = widened(z[picture, channel]).sigmoid() * valid
+            y = (targets.classes[picture] == (channel if z.shape[1] > 1 else channel + 1)[:, None, None]) & valid
             # The published 1e-6, added to every probability, is the same everywhere and goes with the mean.
-            if whole and bool(voids[picture[0]]):
-                starts = whole_windows(valid[:1], knobs.radius)[0].nonzero()
-                windows: Windows = PickedWindows(p, y, knobs.radius, starts[:, 0] * z.shape[-1] + starts[:, 1])
+            if picked is not None:
+                windows: Windows = PickedWindows(p, y, knobs.radius, picked)
             else:
-                windows = RowWindows(p, y, knobs.radius)
-            yield (picture, channel), windows, slope
+                workspace = workspace or Workspace(size, height, width, knobs.radius, z.device)
+                windows = RowWindows(p, y, workspace)
+            yield (picture, channel), p, windows
+
+
+def _by_kind(targets: Targets, knobs: RegionKnobs, pairs: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Runs of pairs with the windows that they are to use: None for all, else the flat indices of their first pixels.
+
+    Where windows with void pixels are left out, a run stays in one picture.
+    """
+    if not len(pairs):
+        return
+    if knobs.mode == "reference" or bool(targets.valid.all()):
+        yield pairs, None
+        return
+    width = targets.valid.shape[-1]
+    for picture, run in enumerate(pairs.split(torch.bincount(pairs[:, 0], minlength=len(targets.valid)).tolist())):
+        if len(run):
+            starts = whole_windows(targets.valid[picture : picture + 1], knobs.radius)[0].nonzero()
+            yield run, starts[:, 0] * width + starts[:, 1]
 
 
 def _value_and_derivative(sums: Tensor, count: int, knobs: RegionKnobs) -> tuple[Tensor, Tensor, Tensor, int]:

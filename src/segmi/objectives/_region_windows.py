@@ -12,6 +12,7 @@ displacements, not of the R² pairs, and the borders need no special case.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,9 +20,6 @@ from torch import Tensor
 
 class Windows(ABC):
     """The windows of m pairs of maps (P, Y), centred, in float64.
-
-    Args:
-        radius: the side R of the windows; d = R².
 
     Attributes:
         count: the number n of windows.
@@ -40,51 +38,70 @@ class Windows(ABC):
         """
 
 
+class Workspace:
+    """The memory that the windows of H×W maps are computed in, used again by every chunk of at most m pairs.
+
+    Fresh memory is what would cost most on a CPU: the system hands it out page by page.
+    """
+
+    def __init__(self, m: int, height: int, width: int, radius: int, device: torch.device) -> None:
+        self.height, self.width, self.radius = height, width, radius
+        self.starts, self.columns = height - radius + 1, width - radius + 1
+        new = partial(torch.empty, dtype=torch.float64, device=device)
+        self.centred = new(m, height, width)
+        # m × rows × 2R × W': every row R times, each a column further, P above Y. R - 1 rows of zeros above and below
+        # let every row see its neighbours.
+        self.unfolded = new(m, height + 2 * (radius - 1), 2, radius, self.columns).zero_()
+        self.spread = new(height, radius, self.columns)
+        self.products = new(m, height, 2 * radius, 2 * radius * radius)
+        # counts[r, i] = 1 if row r is row i of the windows that start at row r - i, for some start
+        offset = torch.arange(height, device=device)[:, None] - torch.arange(radius, device=device)
+        self.counts = ((offset >= 0) & (offset < self.starts)).double()
+
+
 class RowWindows(Windows):
-    """All windows of the maps.
+    """All windows of the maps, whose workspace they keep until the next ones are made in it.
 
     Shapes:
         p, y: m×H×W, H and W at least R.
     """
 
-    def __init__(self, p: Tensor, y: Tensor, radius: int) -> None:
-        m, height, width = p.shape
-        self.radius, self.height, self.width = radius, height, width
-        self.starts, self.columns = height - radius + 1, width - radius + 1
-        self.count = self.starts * self.columns
+    def __init__(self, p: Tensor, y: Tensor, workspace: Workspace) -> None:
+        self.m, self.work, self.radius = len(p), workspace, workspace.radius
+        self.count = workspace.starts * workspace.columns
         self._unfold_columns(p, y)
-        # counts[r, i] = 1 if row r is row i of the windows that start at row r - i, for some start
-        offset = torch.arange(height, device=p.device)[:, None] - torch.arange(radius, device=p.device)
-        self.counts = ((offset >= 0) & (offset < self.starts)).double()
-        self.means = torch.einsum("ri,mra->mia", self.counts, self._rows(radius - 1, 1).sum(-1)) / self.count
+        rows = self._rows(self.radius - 1, 1)
+        ones = rows.new_ones(workspace.columns)
+        row_sums = torch.stack([torch.mv(rows[k].reshape(-1, workspace.columns), ones) for k in range(self.m)])
+        row_sums = row_sums.view(self.m, workspace.height, 2 * self.radius)
+        self.means = torch.matmul(workspace.counts.T, row_sums) / self.count  # m × i × (map, j)
         self.sums = self._sums()
 
     def _unfold_columns(self, p: Tensor, y: Tensor) -> None:
-        # m × rows × 2R × W': every row R times, each a column further, P above Y. R - 1 rows of zeros above and below
-        # let every row see its neighbours. Centred by the mean of the map, so that no large numbers cancel.
-        margin = self.radius - 1
-        shape = (len(p), self.height + 2 * margin, 2, self.radius, self.columns)
-        self.unfolded = p.new_zeros(shape, dtype=torch.float64)
+        margin, columns, height = self.radius - 1, self.work.columns, self.work.height
+        centred = self.work.centred[: self.m]
         for which, picture in enumerate((p, y)):
-            centred = picture.double()
-            centred = centred - centred.mean((-2, -1), keepdim=True)
+            centred.copy_(picture)
+            centred -= centred.mean((-2, -1), keepdim=True)  # so that no large numbers cancel in the covariances
             for j in range(self.radius):
-                self.unfolded[:, margin : margin + self.height, which, j] = centred[:, :, j : j + self.columns]
+                self.work.unfolded[: self.m, margin : margin + height, which, j] = centred[:, :, j : j + columns]
 
     def _rows(self, first: int, number: int) -> Tensor:
         """m×H×(2R·number)×W': for every row r, the unfolded rows r + first - (R-1) and the number - 1 below it."""
-        row = 2 * self.radius * self.columns
-        shape = (len(self.unfolded), self.height, 2 * self.radius * number, self.columns)
-        return self.unfolded.as_strided(shape, (self.unfolded.stride(0), row, self.columns, 1), first * row)
+        row = 2 * self.radius * self.work.columns
+        shape = (self.m, self.work.height, 2 * self.radius * number, self.work.columns)
+        return self.work.unfolded.as_strided(
+            shape, (self.work.unfolded.stride(0), row, self.work.columns, 1), first * row
+        )
 
     def _sums(self) -> Tensor:
-        m, radius = len(self.unfolded), self.radius
+        m, radius = self.m, self.radius
         here, below = self._rows(radius - 1, 1), self._rows(radius - 1, radius)
-        products = here.new_empty(m, self.height, 2 * radius, 2 * radius * radius)
+        products = self.work.products[:m]
         for k in range(m):
             torch.bmm(here[k], below[k].mT, out=products[k])
         # m × i × (a, s, b): sums over the rows of the windows of row i times row i + s
-        by_start = torch.matmul(self.counts.T, products.flatten(2)).view(m, radius, 2 * radius, radius, 2 * radius)
+        by_start = torch.matmul(self.work.counts.T, products.flatten(2)).view(m, radius, 2 * radius, radius, 2 * radius)
         sums = here.new_empty(m, radius, 2 * radius, radius, 2 * radius)
         for i in range(radius):
             for s in range(radius - i):
@@ -98,7 +115,7 @@ class RowWindows(Windows):
 
     def fold(self, coefficients: Tensor) -> Tensor:
         """See `Windows.fold`."""
-        m, radius = len(coefficients), self.radius
+        m, radius, work = self.m, self.radius, self.work
         # m × i × j × i' × (map, j')
         k = coefficients.view(m, radius, radius, 2, radius, radius).transpose(3, 4).flatten(4)
         constant = torch.einsum("mijkb,mkb->mij", k, self.means)
@@ -106,14 +123,15 @@ class RowWindows(Windows):
         displaced = k.new_zeros(m, radius, radius, 2 * radius - 1, 2 * radius)
         for i in range(radius):
             displaced[:, i, :, radius - 1 - i : 2 * radius - 1 - i] = k[:, i]
-        by_row = torch.matmul(self.counts, displaced.flatten(2)).view(m, self.height, radius, -1)
-        offset = torch.matmul(self.counts, constant).unsqueeze(-1)
+        by_row = torch.matmul(work.counts, displaced.flatten(2)).view(m, work.height, radius, -1)
+        offset = torch.matmul(work.counts, constant)
         around = self._rows(0, 2 * radius - 1)
-        result = k.new_zeros(m, self.height, self.width)
-        for image in range(m):
-            spread = torch.bmm(by_row[image], around[image]).sub_(offset[image])
+        result = work.centred[:m].zero_()
+        for pair in range(m):
+            torch.bmm(by_row[pair], around[pair], out=work.spread)
             for j in range(radius):
-                result[image, :, j : j + self.columns] += spread[:, j]
+                result[pair, :, j : j + work.columns] += work.spread[:, j]
+                result[pair, :, j : j + work.columns] -= offset[pair, :, j, None]
         return result
 
 

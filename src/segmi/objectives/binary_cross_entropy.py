@@ -49,7 +49,7 @@ def binary_cross_entropy_term(
 
 
 def _truth(z: Tensor, targets: Targets) -> Tensor:
-    index = targets.index.unsqueeze(1)
+    index = targets.classes.unsqueeze(1)
     if z.shape[1] == 1:
         return index.to(z.dtype)
     return torch.zeros_like(z, requires_grad=False).scatter_(1, index, 1.0)

@@ -1,7 +1,7 @@
 """The two contracts of this room: losses that anyone can use, and objectives that training sees.
 
-A *loss* is ``loss(logits, labels) → scalar``. An *objective* is ``objective(outputs, batch) → {term: Term}``: every term
-keeps its numerator and its denominator apart, so that accumulated batches and parallel processes can divide by the
+A *loss* is ``loss(logits, labels) → scalar``. An *objective* is ``objective(outputs, batch) → {term: Term}``: every
+term keeps its numerator and its denominator apart, so that accumulated batches and parallel processes can divide by the
 global count. `PerMember` makes an objective of a loss.
 """
 

@@ -41,10 +41,11 @@ def cross_entropy_term(logits: Logits, labels: Labels, *, ignore_index: int = VO
     targets = read_targets(logits, labels, ignore_index)
     z = widened(logits)
     if z.shape[1] == 1:
-        weight, truth = targets.valid.to(z.dtype), targets.index.to(z.dtype)
+        weight, truth = targets.valid.to(z.dtype), targets.classes.to(z.dtype)
         total = F.binary_cross_entropy_with_logits(z[:, 0], truth, weight, reduction="sum")
     else:
-        total = F.cross_entropy(z, targets.index.masked_fill(~targets.valid, -100), ignore_index=-100, reduction="sum")
+        truth = targets.classes.masked_fill(~targets.valid, -100)
+        total = F.cross_entropy(z, truth, ignore_index=-100, reduction="sum")
     return Term(total + targets.poison, targets.valid.sum().to(z.dtype))
 
 

@@ -96,8 +96,8 @@ def region_information(logits: Logits, labels: Labels, *, radius: int = 3, ignor
     Example:
         >>> labels = torch.zeros(1, 16, 16, dtype=torch.long)
         >>> labels[:, 4:12, 5:13] = 1
-        >>> region_information(torch.zeros(1, 3, 16, 16), labels)
-        tensor([[0., 0., 0.]])
+        >>> region_information(torch.stack([labels, 1 - labels, labels], 1).float(), labels).round(decimals=1)
+        tensor([[30.5000, 30.5000,  0.0000]])
     """
     targets = _region_targets(logits, labels, radius, ignore_index)
     found = region_terms(logits.detach(), targets, RegionKnobs(radius, "reference", 5e-4, 1e-3))

@@ -15,13 +15,13 @@ class Targets(NamedTuple):
     """Labels after `read_targets`.
 
     Args:
-        index: N×H×W int64 class indices, 0 where void.
+        classes: N×H×W int64 class indices, 0 where void.
         valid: N×H×W bool, False where void.
         poison: scalar, float32: 0, or NaN if something came that no loss can be computed from. It is added to every
             numerator, so that such a batch can neither pass for a good one nor make a GPU wait for the check.
     """
 
-    index: Tensor
+    classes: Tensor
     valid: Tensor
     poison: Tensor
 

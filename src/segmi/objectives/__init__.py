@@ -1,0 +1,42 @@
+"""Scalars to be minimised, from logits and labels: one file per objective.
+
+Use one as ``loss(logits, labels)`` in any training loop, or build what a cohort is trained on with `build_objective`.
+"""
+
+from segmi.objectives._region_plain import region_mutual_information_plain
+from segmi.objectives.binary_cross_entropy import BinaryCrossEntropy, binary_cross_entropy
+from segmi.objectives.build import OBJECTIVES, build_objective, known_objectives
+from segmi.objectives.contract import Loss, Objective, Outputs, PerMember, Term
+from segmi.objectives.cross_entropy import CrossEntropy, cross_entropy
+from segmi.objectives.mutual_learning import MutualLearning, mutual_learning
+from segmi.objectives.region_mutual_information import (
+    RegionMutualInformation,
+    region_information,
+    region_mutual_information,
+)
+from segmi.objectives.rmi_loss import RMILoss, rmi_loss
+from segmi.objectives.weighted_sum import WeightedSum
+
+__all__ = [
+    "OBJECTIVES",
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "Loss",
+    "MutualLearning",
+    "Objective",
+    "Outputs",
+    "PerMember",
+    "RMILoss",
+    "RegionMutualInformation",
+    "Term",
+    "WeightedSum",
+    "binary_cross_entropy",
+    "build_objective",
+    "cross_entropy",
+    "known_objectives",
+    "mutual_learning",
+    "region_information",
+    "region_mutual_information",
+    "region_mutual_information_plain",
+    "rmi_loss",
+]

@@ -1,0 +1,105 @@
+"""The table of objectives by name, and how plain data becomes an objective."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Any, Final
+
+from torch import nn
+
+from segmi.errors import UsageError, nearest, unknown_name
+from segmi.objectives.binary_cross_entropy import BinaryCrossEntropy
+from segmi.objectives.contract import Loss, Objective, PerMember
+from segmi.objectives.cross_entropy import CrossEntropy
+from segmi.objectives.mutual_learning import MutualLearning
+from segmi.objectives.region_mutual_information import RegionMutualInformation
+from segmi.objectives.rmi_loss import RMILoss
+from segmi.objectives.weighted_sum import WeightedSum
+
+OBJECTIVES: Final[dict[str, type[Loss] | type[Objective]]] = {
+    "cross_entropy": CrossEntropy,
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "region_mutual_information": RegionMutualInformation,
+    "rmi_loss": RMILoss,
+    "mutual_learning": MutualLearning,
+}
+"""The objectives of segmi by name. A `Loss` applies to every trained member, an `Objective` sees them all."""
+
+_GIVEN: Final = ("name", "weight", "frozen")
+
+
+def known_objectives() -> dict[str, type[nn.Module]]:
+    """`OBJECTIVES`, and those that installed packages offer as entry points of the group ``segmi.objectives``."""
+    offered = {entry.name: entry.load() for entry in entry_points(group="segmi.objectives")}
+    return {**offered, **OBJECTIVES}
+
+
+def build_objective(
+    specification: Mapping[str, Mapping[str, Any] | None], *, members: Sequence[str], frozen: Sequence[str] = ()
+) -> Objective:
+    """The objective that plain data describes.
+
+    Args:
+        specification: by name in `known_objectives`, the options of its class and, optionally, its ``weight``.
+        members: the names of all networks of the cohort.
+        frozen: those of them that are not trained.
+
+    Returns:
+        A `WeightedSum`, in the order of the specification.
+
+    Raises:
+        UsageError: an unknown name or option, a value that the class refuses, or members that do not suffice.
+
+    Example:
+        >>> build_objective({"cross_entropy": {}, "rmi_loss": {"weight": 0.1, "radius": 5}}, members=["unet"])
+        WeightedSum(
+          (objectives): ModuleList(
+            (0): PerMember(
+              (loss): CrossEntropy()
+            )
+            (1): PerMember(
+              (loss): RMILoss(
+                (region): RegionMutualInformation()
+              )
+            )
+          )
+        )
+    """
+    if not specification:
+        raise UsageError("objective: expected at least one objective, got none", "name one, such as cross_entropy")
+    strangers = [name for name in frozen if name not in members]
+    if strangers:
+        raise UsageError(f"frozen: expected members of the cohort, got {', '.join(strangers)}", f"use {list(members)}")
+    if set(members) <= set(frozen):
+        raise UsageError("frozen: expected a member that is trained, got none", "take one out of frozen")
+    return WeightedSum([_built(name, dict(options or {}), members, frozen) for name, options in specification.items()])
+
+
+def _built(name: str, options: dict[str, Any], members: Sequence[str], frozen: Sequence[str]) -> Objective:
+    known = known_objectives()
+    if name not in known:
+        raise unknown_name("objective", name, known)
+    weight = options.pop("weight", 1.0)
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise UsageError(f"objective {name}, weight: expected a number, got {weight!r}", "leave it out for 1")
+    kind = known[name]
+    _check_options(name, kind, options)
+    if kind is MutualLearning and len(members) < 2:
+        raise UsageError(f"objective {name}: expected two or more members, got {list(members)}", "add a member")
+    try:
+        if issubclass(kind, Objective):
+            return kind(name=name, weight=float(weight), frozen=tuple(frozen), **options)
+        return PerMember(kind(**options), name, weight=float(weight), frozen=tuple(frozen))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"objective {name}: {error}") from error
+
+
+def _check_options(name: str, kind: type[nn.Module], options: Mapping[str, Any]) -> None:
+    accepted = [option for option in inspect.signature(kind).parameters if option not in _GIVEN]
+    for option in options:
+        if option not in accepted:
+            guess = nearest(option, accepted)
+            remedy = (f"did you mean {guess!r}? " if guess else "") + f"Known: weight, {', '.join(accepted)}"
+            raise UsageError(f"objective {name}: unknown option {option!r}", remedy)

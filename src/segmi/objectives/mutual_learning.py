@@ -1,0 +1,184 @@
+"""Deep mutual learning: every network imitates what the others predict at the same pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segmi.arrays import VOID, Batch, Labels, Logits
+from segmi.information import kl_divergence_of_logs
+from segmi.objectives.contract import Objective, Outputs, Term
+from segmi.objectives.targets import read_targets, widened
+
+PeerReduction = Literal["mean", "sum"]
+
+
+def mutual_learning(
+    logits: Logits,
+    peers: Sequence[Logits],
+    labels: Labels,
+    *,
+    temperature: float = 1.0,
+    peer_reduction: PeerReduction = "mean",
+    ignore_index: int = VOID,
+) -> Tensor:
+    """How far one network is from its peers, pixel by pixel.
+
+    ``L_k = T² / (K-1) Σ_{l≠k} 1/|V| Σ_{u∈V} KL(q_lu ‖ q_ku)`` with ``q = softmax(z / T)``, V the valid pixels
+
+    The divergence is summed over classes. The peers are constants: no gradient reaches them. T² keeps the size of the
+    gradient as T grows. Averaged over peers it has the gradient of KL(mean of the peers ‖ q_k); over all members it is
+    an upper bound on ``I(K; Ŷ | u)``, what the predicted class tells of the network that predicted it.
+
+    Args:
+        logits: N×C×H×W, of the network that learns, any float type; C = 1 for a binary problem.
+        peers: the logits of the others, at least one, of the same shape.
+        labels: N×H×W, any integer type; they only tell which pixels are void.
+        temperature: T, above 0.
+        peer_reduction: ``mean`` over the peers, or their ``sum`` as in the code released with the paper.
+        ignore_index: the label of void pixels.
+
+    Shapes:
+        logits and peers: N×C×H×W; labels: N×H×W; the result is a scalar.
+
+    Unit and sign: nats per pixel, at least 0, minimised; 0, attached to the graph, where no pixel is valid.
+
+    Raises:
+        TypeError: logits that are not float, labels that are not integer.
+        ValueError: no peer, shapes that do not match, a temperature that is not above 0; on the CPU, ids that are
+            neither class nor void. On other devices those give NaN, and so do NaN logits everywhere.
+
+    Source: Zhang, Xiang, Hospedales and Lu, *Deep Mutual Learning*, CVPR 2018, eq. 6 and 8.
+
+    Example:
+        >>> ours, theirs = torch.zeros(1, 2, 1, 1), torch.tensor([200.0, 0.0]).view(1, 2, 1, 1)
+        >>> mutual_learning(ours, [theirs], torch.zeros(1, 1, 1, dtype=torch.long))  # log 2
+        tensor(0.6931)
+    """
+    return mutual_learning_term(
+        logits, peers, labels, temperature=temperature, peer_reduction=peer_reduction, ignore_index=ignore_index
+    ).value
+
+
+def mutual_learning_term(
+    logits: Logits,
+    peers: Sequence[Logits],
+    labels: Labels,
+    *,
+    temperature: float = 1.0,
+    peer_reduction: PeerReduction = "mean",
+    ignore_index: int = VOID,
+) -> Term:
+    """`mutual_learning` as the sum over valid pixels and their number."""
+    _check_knobs(temperature, peer_reduction)
+    _check_peers(logits, peers)
+    targets = read_targets(logits, labels, ignore_index)
+    log_q = _log_probabilities(logits, temperature)
+    total = log_q.new_zeros(())
+    poison = targets.poison
+    for peer in peers:
+        log_p = _log_probabilities(peer.detach(), temperature).to(log_q.dtype)
+        divergence = kl_divergence_of_logs(log_p, log_q, dim=1)
+        total = total + torch.where(targets.valid, divergence, 0.0).sum()
+        poison = poison + read_targets(peer, labels, ignore_index).poison
+    factor = temperature**2 / (len(peers) if peer_reduction == "mean" else 1)
+    return Term(factor * total + poison, targets.valid.sum().to(log_q.dtype))
+
+
+def _log_probabilities(logits: Tensor, temperature: float) -> Tensor:
+    z = widened(logits) / temperature
+    if z.shape[1] == 1:
+        return torch.cat([F.logsigmoid(-z), F.logsigmoid(z)], 1)
+    return z.log_softmax(1)
+
+
+def _check_peers(logits: Tensor, peers: Sequence[Tensor]) -> None:
+    if not len(peers):
+        raise ValueError("peers: expected the logits of at least one other network, got none; add a member")
+    for number, peer in enumerate(peers):
+        if peer.shape != logits.shape:
+            raise ValueError(
+                f"peers[{number}]: expected the shape of logits, {tuple(logits.shape)}, got {tuple(peer.shape)}; "
+                "give all members the same classes, and resize their logits to the labels"
+            )
+
+
+def _check_knobs(temperature: float, peer_reduction: str) -> None:
+    if not temperature > 0:
+        raise ValueError(f"temperature: expected a number above 0, got {temperature!r}; 1 leaves the logits alone")
+    if peer_reduction not in ("mean", "sum"):
+        raise ValueError(f"peer_reduction: expected 'mean' or 'sum', got {peer_reduction!r}; choose one of the two")
+
+
+class MutualLearning(Objective):
+    """`mutual_learning` of every member that is trained, from all the others: one term ``name/member`` each.
+
+    Since the peers are constants, one optimiser that works element by element does to the sum of these terms what one
+    optimiser per network does when all step together. Clipping by the norm of all gradients is the exception.
+
+    Args:
+        name: the name of the terms.
+        weight: their factor in the sum that is minimised.
+        temperature: T, above 0.
+        peer_reduction: ``mean`` over the peers, or ``sum``.
+        frozen: members that teach and do not learn; with one of them and one other, this is distillation.
+        ignore_index: the label of void pixels.
+
+    Example:
+        >>> from segmi.arrays import Output
+        >>> outputs = {"a": Output(torch.zeros(1, 2, 1, 1)), "b": Output(torch.ones(1, 2, 1, 1))}
+        >>> batch = Batch(torch.zeros(1, 3, 1, 1), torch.zeros(1, 1, 1, dtype=torch.uint8))
+        >>> {name: term.value.item() for name, term in MutualLearning()(outputs, batch).items()}
+        {'mutual_learning/a': 0.0, 'mutual_learning/b': 0.0}
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "mutual_learning",
+        weight: float = 1.0,
+        temperature: float = 1.0,
+        peer_reduction: PeerReduction = "mean",
+        frozen: Sequence[str] = (),
+        ignore_index: int = VOID,
+    ) -> None:
+        super().__init__()
+        _check_knobs(temperature, peer_reduction)
+        self.name, self.weight = name, float(weight)
+        self.temperature, self.peer_reduction = float(temperature), peer_reduction
+        self.frozen, self.ignore_index = tuple(frozen), ignore_index
+
+    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
+        """One term per trained member."""
+        return {
+            f"{self.name}/{member}": mutual_learning_term(
+                outputs[member].logits,
+                [output.logits for other, output in outputs.items() if other != member],
+                batch.labels,
+                temperature=self.temperature,
+                peer_reduction=self.peer_reduction,
+                ignore_index=self.ignore_index,
+            )._replace(weight=self.weight)
+            for member in self._learners(outputs)
+        }
+
+    def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """The number of valid pixels, for every term."""
+        valid = (batch.labels != self.ignore_index).sum()
+        return {
+            f"{self.name}/{member}": valid.to(widened(outputs[member].logits).dtype)
+            for member in self._learners(outputs)
+        }
+
+    def _learners(self, outputs: Outputs) -> list[str]:
+        learners = [member for member in outputs if member not in self.frozen]
+        if len(outputs) < 2 or not learners:
+            raise ValueError(
+                f"mutual_learning: expected two or more members, one of them not frozen, got {list(outputs)} with "
+                f"{list(self.frozen)} frozen; add a member"
+            )
+        return learners

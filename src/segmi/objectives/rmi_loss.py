@@ -1,0 +1,122 @@
+"""The published mixture of binary cross-entropy and region mutual information, as one loss."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from segmi.arrays import VOID, Labels, Logits
+from segmi.objectives._region_terms import Mode
+from segmi.objectives.binary_cross_entropy import binary_cross_entropy_term
+from segmi.objectives.contract import Loss, Term
+from segmi.objectives.region_mutual_information import RegionMutualInformation
+
+
+def rmi_loss(
+    logits: Logits,
+    labels: Labels,
+    *,
+    bce_weight: float = 0.5,
+    radius: int = 3,
+    mode: Mode = "reference",
+    alpha: float = 5e-4,
+    relative_ridge: float = 1e-3,
+    ignore_index: int = VOID,
+) -> Tensor:
+    """Binary cross-entropy and region mutual information, weighted.
+
+    ``L = λ L_BCE + (1 - λ) L_RMI``  (eq. 17, as released), λ = ``bce_weight``. In the mode ``reference`` the binary
+    cross-entropy is divided by the number of valid pixels plus one, as published; it is `binary_cross_entropy` in the
+    mode ``sound``.
+
+    Shapes:
+        logits: N×C×H×W, any float type, H and W at least ``radius``; labels: N×H×W, any integer type.
+
+    Unit and sign: nats, minimised; of either sign, since every class that is absent from a picture adds about
+    -3.8 (1 - λ) / N in the mode ``reference``.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as `region_mutual_information`; ValueError for a weight outside [0, 1].
+
+    Source: Zhao, Wang, Yang and Cai, *Region Mutual Information Loss for Semantic Segmentation*, NeurIPS 2019, and the
+    code released with it.
+
+    Example:
+        >>> import torch
+        >>> rmi_loss(torch.zeros(1, 2, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8))  # ½ 64/65 2 log 2 - ½ 7.6009
+        tensor(-3.1180)
+    """
+    loss = RMILoss(
+        bce_weight=bce_weight,
+        radius=radius,
+        mode=mode,
+        alpha=alpha,
+        relative_ridge=relative_ridge,
+        ignore_index=ignore_index,
+    )
+    return loss(logits, labels)
+
+
+class RMILoss(Loss):
+    """`rmi_loss` as a module: call it as the published class, ``RMILoss()(logits, labels)``.
+
+    Args:
+        bce_weight: λ, the share of the binary cross-entropy.
+        radius: the side of the window.
+        mode: ``reference`` or ``sound``.
+        alpha: the ridge of the mode ``reference``.
+        relative_ridge: the ridge of the mode ``sound``, over the mean variance of the label window.
+        ignore_index: the label of void pixels.
+
+    Example:
+        >>> import torch
+        >>> sorted(RMILoss().terms(torch.zeros(1, 2, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8)))
+        ['binary_cross_entropy', 'region_mutual_information']
+    """
+
+    def __init__(
+        self,
+        *,
+        bce_weight: float = 0.5,
+        radius: int = 3,
+        mode: Mode = "reference",
+        alpha: float = 5e-4,
+        relative_ridge: float = 1e-3,
+        ignore_index: int = VOID,
+    ) -> None:
+        super().__init__()
+        if not 0 <= bce_weight <= 1:
+            raise ValueError(f"bce_weight: expected a share between 0 and 1, got {bce_weight!r}; 0.5 is published")
+        self.bce_weight = float(bce_weight)
+        self.extra_pixels = 1 if mode == "reference" else 0
+        self.region = RegionMutualInformation(
+            radius=radius, mode=mode, alpha=alpha, relative_ridge=relative_ridge, ignore_index=ignore_index
+        )
+
+    @property
+    def jittered(self) -> int:
+        """How many covariances so far needed more than their ridge to be factored."""
+        return self.region.jittered
+
+    def terms(self, logits: Logits, labels: Labels) -> dict[str, Term]:
+        """Both parts, each with its own denominator. The published extra pixel counts once for every call."""
+        pixels = binary_cross_entropy_term(
+            logits, labels, ignore_index=self.region.ignore_index, extra_pixels=self.extra_pixels
+        )
+        return {
+            "binary_cross_entropy": pixels._replace(weight=self.bce_weight),
+            "region_mutual_information": self.region.term(logits, labels)._replace(weight=1 - self.bce_weight),
+        }
+
+    def term(self, logits: Logits, labels: Labels) -> Term:
+        """The mixture counted by pictures, for those who need one ratio; `terms` is exact over several batches."""
+        count = logits.new_tensor(float(len(logits)))
+        return Term(self(logits, labels) * count, count)
+
+    def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
+        """The number of valid pixels, and that of pictures or of varying pairs."""
+        pixels = (labels != self.region.ignore_index).sum()
+        region = self.region.denominators(logits, labels)[""]
+        return {
+            "binary_cross_entropy": pixels.to(region.dtype) + self.extra_pixels,
+            "region_mutual_information": region,
+        }

@@ -1,0 +1,61 @@
+"""Several objectives as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from segmi.arrays import Batch
+from segmi.objectives.contract import Objective, Outputs, Term
+
+T = TypeVar("T")
+
+
+class WeightedSum(Objective):
+    """The terms of several objectives together, each under its own name and with its own weight.
+
+    ``L = Σ_o Σ_t w_t · numerator_t / denominator_t``
+
+    Args:
+        objectives: at least one; no two of them may name a term alike.
+
+    Raises:
+        ValueError: no objective; when called, a name that two of them use.
+
+    Example:
+        >>> import torch
+        >>> from segmi.arrays import Output
+        >>> from segmi.objectives import CrossEntropy, PerMember
+        >>> halves = [PerMember(CrossEntropy(), name, weight=0.5) for name in ("left", "right")]
+        >>> outputs = {"unet": Output(torch.zeros(1, 2, 1, 1))}
+        >>> batch = Batch(torch.zeros(1, 3, 1, 1), torch.zeros(1, 1, 1, dtype=torch.uint8))
+        >>> {name: term.weight for name, term in WeightedSum(halves)(outputs, batch).items()}
+        {'left/unet': 0.5, 'right/unet': 0.5}
+    """
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        super().__init__()
+        if not objectives:
+            raise ValueError("objectives: expected at least one, got none; name a loss such as cross_entropy")
+        self.objectives = nn.ModuleList(objectives)
+        self.needs_teacher = any(objective.needs_teacher for objective in objectives)
+
+    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
+        """The terms of all objectives."""
+        return self._merged(lambda objective: objective(outputs, batch))
+
+    def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """The denominators of all objectives."""
+        return self._merged(lambda objective: objective.denominators(outputs, batch))
+
+    def _merged(self, ask: Callable[[Objective], dict[str, T]]) -> dict[str, T]:
+        merged: dict[str, T] = {}
+        for objective in self.objectives:
+            found = ask(objective)  # type: ignore[arg-type]
+            twice = sorted(merged.keys() & found.keys())
+            if twice:
+                raise ValueError(f"terms: expected different names, got {', '.join(twice)} twice; rename one objective")
+            merged |= found
+        return merged
