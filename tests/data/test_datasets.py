@@ -13,8 +13,8 @@ from segmi.data.base import VOID
 from segmi.errors import DataError, UsageError
 
 GENERATED = {
-    "street-scenes": {"train": 2, "val": 2, "size": (64, 96)},
-    "object-scenes": {"train": 2, "val": 2, "size": (64, 96)},
+    "street-scenes": {"train": 2, "val": 2, "height": 48, "width": 64},
+    "object-scenes": {"train": 2, "val": 2, "height": 48, "width": 64},
 }
 
 
@@ -163,3 +163,8 @@ def test_a_split_whose_pictures_are_gone(make):
         DataError, match=r"split 'val' of ade20k is empty: expected pictures, got none in .*ADEChallenge"
     ):
         open_dataset("ade20k", root).split("val")
+
+
+def test_generated_data_sets_leave_a_root_alone(tmp_path):
+    dataset = open_dataset("street-scenes", tmp_path, **GENERATED["street-scenes"])
+    assert len(dataset.split("train")) == 2

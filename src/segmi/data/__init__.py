@@ -13,6 +13,7 @@ from segmi.data.camvid import CamVid
 from segmi.data.check import CheckReport, SplitReport, check_dataset
 from segmi.data.cityscapes import Cityscapes
 from segmi.data.folder import Folder
+from segmi.data.scenes import ObjectScenes, StreetScenes
 from segmi.data.voc2012 import VOC2012
 from segmi.errors import EnvironmentProblem, UsageError, nearest, unknown_name
 
@@ -39,10 +40,13 @@ DATASETS: Final[dict[str, type[DataSet]]] = {
     "ade20k": ADE20K,
     "camvid": CamVid,
     "folder": Folder,
+    "street-scenes": StreetScenes,
+    "object-scenes": ObjectScenes,
 }
 """The data sets of segmi by name; other packages add theirs by entry points of the group ``segmi.datasets``."""
 
 _GROUP: Final = "segmi.datasets"
+_GENERATED: Final = frozenset({StreetScenes, ObjectScenes})
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -78,7 +82,7 @@ def open_dataset(name: str, root: str | Path | None = None, **options: Any) -> D
     Args:
         name: one of `dataset_names`.
         root: the folder of the data set or one that holds it under its usual name; None: the environment variable
-            ``SEGMI_DATA``. Generated data sets need none.
+            ``SEGMI_DATA``. Generated data sets leave it alone: one root may be meant for all data sets of a study.
         options: what the data set's constructor takes beside the root.
 
     Raises:
@@ -95,4 +99,4 @@ def open_dataset(name: str, root: str | Path | None = None, **options: Any) -> D
                 f"data set {name!r} has no option {option!r}",
                 f"did you mean {guess!r}? {listing}" if guess else listing,
             )
-    return found(root=root, **options)  # type: ignore[call-arg]  # the contract of the subclasses' constructors
+    return found(root=None if found in _GENERATED else root, **options)  # type: ignore[call-arg]  # the contract of the subclasses' constructors
