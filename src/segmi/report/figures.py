@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
 
 from segmi.report.drawing import FAINT, INK, figure
 from segmi.report.gallery import Gallery, Tile
 
 _TILE, _GAP, _MARGIN, _HEAD, _LINE = 2.1, 0.07, 0.12, 0.34, 0.23  # inches
+_SMALL = 8.5  # points
 
 
 def predictions_figure(pictures: Gallery) -> Figure:
@@ -67,13 +69,17 @@ def _legend_lines(
     used = room
     for name, colour in legend:
         shown = _fitted(name)
-        needed = 0.42 + 0.074 * len(shown)
+        needed = 0.47 + _inches(shown)
         if used + needed > room or not lines:
             lines.append([])
             used = 0.0
         lines[-1].append((used, shown, colour))
         used += needed
     return lines
+
+
+def _inches(text: str) -> float:
+    return float(TextPath((0, 0), text, size=_SMALL, usetex=False).get_extents().width) / 72 if text.strip() else 0.0
 
 
 def _draw_legend(made: Figure, lines: list[list[tuple[float, str, tuple[int, int, int]]]]) -> None:
@@ -93,5 +99,5 @@ def _draw_legend(made: Figure, lines: list[list[tuple[float, str, tuple[int, int
                 )
             )
             made.text(
-                (_MARGIN + left + 0.25) / width, middle / height, name, va="center_baseline", fontsize=8.5, color=INK
+                (_MARGIN + left + 0.25) / width, middle / height, name, va="center_baseline", fontsize=_SMALL, color=INK
             )

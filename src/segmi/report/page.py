@@ -1,0 +1,226 @@
+"""The report as one HTML page that needs nothing beside it, and as Markdown that shows the files beside it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from segmi.comparison import StudyRuns
+from segmi.report.describe import duration, number_range, read_config
+from segmi.report.drawing import COLOURS, FAINT, INK
+from segmi.report.gallery import Gallery, Tile
+from segmi.report.render import escape_markdown, markdown
+from segmi.report.table import Table
+from segmi.report.table1 import title_of
+
+_PROTOCOLS: Final = {
+    "full": "Every picture of the split is scored whole and once: padded to what the network needs, its logits resized "
+    "to the original label size and compared there. Nothing is random.",
+    "paper": "Five passes of random crops over the split, at the resized scale, with seeded crops, as the paper's "
+    "authors evaluated.",
+}
+
+
+def html_page(
+    study: StudyRuns,
+    tables: Mapping[str, Table],
+    classes: Sequence[tuple[str, Table]],
+    galleries: Mapping[str, Gallery],
+    curves: str | None,
+) -> str:
+    """The page.
+
+    Args:
+        study: its runs.
+        tables: ``table1`` and ``members``.
+        classes: (data set title, its table of IoU per class).
+        galleries: the pictures by data set.
+        curves: the learning curves as SVG.
+    """
+    return _template("page.html.jinja").render(
+        study=study.plan.study,
+        finished=study.finished,
+        planned=len(study.runs),
+        table1=tables["table1"],
+        members=tables["members"],
+        classes=classes,
+        galleries=[(title_of(study, dataset), pictures) for dataset, pictures in galleries.items()],
+        curves=Markup(_inline_svg(curves)) if curves else None,  # drawn by us: text is paths, no name stands in it
+        colours=COLOURS,
+        sections=facts(study),
+        failures=failures(study),
+    )
+
+
+def html_index(studies: Sequence[tuple[str, str, int, int]]) -> str:
+    """The list of several studies: (name, link, runs finished, runs planned)."""
+    return _template("index.html.jinja").render(studies=studies)
+
+
+def markdown_page(
+    study: StudyRuns,
+    tables: Mapping[str, Table],
+    classes: Sequence[tuple[str, Table]],
+    figures: Sequence[tuple[str, str]],
+) -> str:
+    """The same as Markdown; ``figures`` are (caption, file relative to the page)."""
+    lines = [f"# Study {escape_markdown(study.plan.study)}", "", markdown(tables["table1"])]
+    lines += [f"![{escape_markdown(caption)}]({file})\n\n*{escape_markdown(caption)}*\n" for caption, file in figures]
+    lines += ["## All networks", "", markdown(tables["members"])]
+    lines += ["## IoU per class", ""] + [markdown(table) for _, table in classes] if classes else []
+    for title, entries in facts(study):
+        lines += [f"## {title}", ""]
+        lines += [f"- {escape_markdown(name)}: {escape_markdown(value)}" for name, value in entries] + [""]
+    failed = failures(study)
+    if failed:
+        lines += ["## Failures", ""]
+        lines += [f"- {escape_markdown(run)}: {escape_markdown(message)}" for run, message, _ in failed] + [""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def facts(study: StudyRuns) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Protocol, budgets and machine in words: sections of (name, value)."""
+    sections = [
+        ("Protocol", _protocol(study)),
+        ("Budget", _budget(study)),
+        ("Machine and versions", _machine(study)),
+    ]
+    return [(title, entries) for title, entries in sections if entries]
+
+
+def failures(study: StudyRuns) -> list[tuple[str, str, str]]:
+    """(run, message, traceback) of every failed run."""
+    found = []
+    for key, state in study.states.items():
+        record = study.runs[key].failure() if state == "failed" else None
+        if record is not None:
+            message = f"{record.get('type', 'error')}: {record.get('message', '')}"
+            remedy = f" To mend it: {record['remedy']}." if record.get("remedy") else ""
+            run = f"{key.dataset}/{key.method}/seed{key.seed}"
+            found.append((run, message + remedy, str(record.get("traceback") or "")))
+    return found
+
+
+def picture_uri(tile: Tile) -> str:
+    """A tile as a data URI: masks as small palette PNG, photographs as JPEG."""
+    if tile.pixels is None:
+        return ""
+    data, picture = io.BytesIO(), Image.fromarray(tile.pixels)
+    if tile.exact and len(np.unique(tile.pixels.reshape(-1, 3), axis=0)) <= 256:
+        picture.quantize(256, method=Image.Quantize.FASTOCTREE).save(data, format="PNG", optimize=True)
+        kind = "png"
+    else:
+        picture.save(data, format="JPEG", quality=88)
+        kind = "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("segmi.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["picture"] = picture_uri
+    return environment.get_template(name)
+
+
+def _inline_svg(text: str) -> str:
+    """The figure as part of the page: its ink and its colours follow the page's, light or dark."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", text, count=1)
+    text = re.sub(r'<svg ([^>]*?)height="[^"]*"', r'<svg role="img" aria-label="Learning curves" \1', text, count=1)
+    text = text.replace(INK, "currentColor").replace(FAINT, "var(--faint)")
+    for index, colour in enumerate(COLOURS):
+        text = text.replace(colour, f"var(--model-{index})")
+    return text
+
+
+def _protocol(study: StudyRuns) -> list[tuple[str, str]]:
+    configs = [config for config in map(read_config, study.runs.values()) if config]
+    entries = []
+    protocol = study.plan.protocol or next((str(c["protocol"]) for c in configs if c.get("protocol")), None)
+    if protocol:
+        entries.append(("Study protocol", protocol))
+    for name in sorted({str(result.get("protocol")) for result in study.results.values()}):
+        entries.append((f"Evaluation, {name}", _PROTOCOLS.get(name, name)))
+    for title, section in (
+        ("Evaluation settings", "evaluation"),
+        ("Processing", "processing"),
+        ("Training", "training"),
+    ):
+        settings = {
+            str(key): c[section][key] for c in configs if isinstance(c.get(section), Mapping) for key in c[section]
+        }
+        common = {
+            key: value
+            for key, value in settings.items()
+            if all((c.get(section) or {}).get(key) == value for c in configs) and value is not None
+        }
+        if common:
+            entries.append((f"{title}, equal in all runs", _settings(common)))
+    kinds = sorted({str((r.get("training") or {}).get("selection")) for r in study.results.values()} - {"None"})
+    if kinds:
+        entries.append(("Weights selected by", ", ".join(kinds)))
+    entries.append(("Seeds", ", ".join(map(str, study.plan.seeds))))
+    if study.plan.command:
+        entries.append(("Command", study.plan.command))
+    return entries
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in settings.items())
+
+
+def _budget(study: StudyRuns) -> list[tuple[str, str]]:
+    entries = []
+    for method, label in study.plan.methods.items():
+        found = [r["training"] for k, r in study.results.items() if k.method == method and r.get("training")]
+        seconds = [t["wall_seconds"] for t in found if isinstance(t.get("wall_seconds"), int | float)]
+        parts = [
+            f"{number_range(t.get(key) for t in found)} {name}"
+            for key, name in (("updates", "updates"), ("images", "pictures seen"), ("epochs", "epochs"))
+            if any(t.get(key) is not None for t in found)
+        ]
+        parts += [f"{duration(sum(seconds) / len(seconds))} of training per run"] if seconds else []
+        if parts:
+            entries.append((label, ", ".join(parts)))
+    total = sum(float((r.get("training") or {}).get("wall_seconds") or 0) for r in study.results.values())
+    return [*entries, ("All finished runs together", duration(total))] if entries else []
+
+
+def _machine(study: StudyRuns) -> list[tuple[str, str]]:
+    entries: dict[str, list[str]] = {}
+    for key, result in study.results.items():
+        environment = study.runs[key].environment() or result.get("environment") or {}
+        for name, value in _flat(environment):
+            if (
+                name != "schema_version"
+                and value not in (None, "", False)
+                and str(value) not in entries.setdefault(name, [])
+            ):
+                entries[name].append(str(value))
+    return [(name, "; ".join(values)) for name, values in entries.items() if values]
+
+
+def _flat(data: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for name, value in data.items():
+        if isinstance(value, Mapping):
+            flat.append((name, ", ".join(f"{k} {v}" for k, v in value.items())))
+        elif isinstance(value, list | tuple):
+            flat.append((name, ", ".join(map(str, value))))
+        else:
+            flat.append((name, value))
+    return flat
