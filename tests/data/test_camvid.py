@@ -64,7 +64,6 @@ def test_real_camvid(real_data):
     assert dataset.info.classes[np.bincount(mask[200:].ravel()).argmax()] == "road"
 
 
-@pytest.mark.slow
 def test_real_camvid_is_clean(real_data):
     report = check_dataset(open_dataset("camvid", real_data))
     assert report.problems == ()
