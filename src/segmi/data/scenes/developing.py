@@ -111,9 +111,10 @@ def develop(painted: Painted, rng: np.random.Generator, film: Film, sky: Sky | N
     places = np.ascontiguousarray(painted.places)
     if sky is not None:
         _lay_sky(pixels, painted, rng, sky)
-    pixels *= _brightness(painted, places, rng, film.vignette)[..., None]
+    ground = np.take(painted.ground, places, mode="clip")
+    pixels *= _brightness(painted, places, ground, rng, film.vignette)[..., None]
     if film.haze_density:
-        _lay_haze(pixels, painted.ground, places, film)
+        _lay_haze(pixels, ground, film)
     if film.noise:
         levels = _BELL * np.float32(film.noise)
         pixels += np.take(levels, rng.integers(0, 256, pixels.shape, dtype=np.uint8), mode="clip")
@@ -131,7 +132,7 @@ def _averaged_colours(painted: Painted) -> NDArray[np.float32]:
 
 
 def _brightness(
-    painted: Painted, places: NDArray[np.int32], rng: np.random.Generator, vignette: float
+    painted: Painted, places: NDArray[np.int32], ground: NDArray[np.float32], rng: np.random.Generator, vignette: float
 ) -> NDArray[np.float32]:
     """What textures, ramps, shadows and the lens make of the brightness, 1 where nothing changes it."""
     height, width = places.shape
@@ -152,7 +153,7 @@ def _brightness(
                 gain += of(slope) * distance
     if painted.shadows.any():
         softened = Image.fromarray(painted.shadows).filter(ImageFilter.BoxBlur(max(1, height // 200)))
-        gain *= 1 - of(painted.ground) * (np.asarray(softened, dtype=np.float32) / 255)
+        gain *= 1 - ground * (np.asarray(softened, dtype=np.float32) / 255)
     rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None] ** 2
     columns = np.linspace(-1, 1, width, dtype=np.float32)[None, :] ** 2
     gain *= 1 - np.float32(vignette / 2) * (rows + columns)
@@ -178,12 +179,12 @@ def _lay_sky(pixels: NDArray[np.float32], painted: Painted, rng: np.random.Gener
     pixels[:rows] += layer * painted.coverage(sky.label, rows)[..., None]
 
 
-def _lay_haze(pixels: NDArray[np.float32], ground: NDArray[np.float32], places: NDArray[np.int32], film: Film) -> None:
+def _lay_haze(pixels: NDArray[np.float32], ground: NDArray[np.float32], film: Film) -> None:
     height = pixels.shape[0]
     first = int(film.horizon * height)
     below = np.maximum(np.arange(first, height, dtype=np.float32) / height - np.float32(film.horizon), 0.004)
     share = np.minimum(np.float32(film.haze_density) * 0.1 / below, 0.85)[:, None]
-    share = (share * np.take(ground, places[first:], mode="clip"))[..., None]
+    share = (share * ground[first:])[..., None]
     lower = pixels[first:]
     lower *= 1 - share
     lower += share * np.array(film.haze, dtype=np.float32)

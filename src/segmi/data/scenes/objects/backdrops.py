@@ -14,13 +14,13 @@ from segmi.data.scenes.painting import Painting, Point
 BACKGROUND: Final = 0
 
 MOODS: Final[tuple[tuple[Colour, ...], ...]] = (  # harmonious, rather quiet colours: surface, second, accents
-    ((196, 176, 150), (168, 142, 112), (120, 96, 78), (150, 158, 140)),
-    ((158, 176, 168), (128, 150, 146), (204, 198, 180), (96, 116, 120)),
-    ((188, 182, 190), (156, 148, 164), (120, 118, 140), (206, 188, 176)),
-    ((134, 142, 116), (110, 122, 94), (168, 160, 124), (92, 96, 84)),
-    ((206, 196, 178), (184, 170, 156), (148, 160, 172), (170, 136, 122)),
-    ((122, 134, 150), (98, 108, 126), (160, 166, 172), (138, 122, 118)),
-    ((172, 138, 116), (146, 112, 92), (196, 176, 156), (112, 104, 104)),
+    ((222, 208, 186), (198, 180, 156), (164, 142, 122), (186, 190, 176)),
+    ((188, 202, 196), (164, 182, 178), (222, 216, 202), (136, 154, 158)),
+    ((214, 208, 214), (188, 180, 192), (156, 152, 170), (224, 210, 200)),
+    ((176, 182, 160), (152, 162, 140), (204, 198, 172), (132, 138, 128)),
+    ((232, 224, 210), (210, 200, 188), (184, 192, 200), (196, 172, 160)),
+    ((164, 172, 184), (140, 148, 162), (198, 202, 206), (172, 162, 158)),
+    ((204, 182, 166), (182, 158, 142), (222, 208, 192), (150, 144, 142)),
 )
 
 
@@ -92,7 +92,7 @@ class Backdrop:
                 self.painting.disc((column + 0.5 * (row % 2)) * step, top + (row + 0.5) * step, 0.24 * step, other)
 
     def _meadow(self, top: float, bottom: float, base: int, other: int) -> None:
-        greens = [self.paint((112, 132, 84), hue=14, strength=0.16, leaves=0.25) for _ in range(3)]
+        greens = [self.paint((138, 152, 112), hue=12, strength=0.16, leaves=0.25) for _ in range(3)]
         self.painting.box(0, top, self.painting.width, bottom, greens[0])
         places = self.rng.random((60, 2)).tolist()
         for right, down in places:
@@ -115,9 +115,9 @@ class Backdrop:
             self.painting.box(x - wide, max(top, y - high), x + wide, min(bottom, y + high), other)
 
     def clutter(self, size: float) -> None:
-        """Something small that is no object: a box, pebble, leaf, pencil, striped card or ring, sometimes in a loud colour."""
+        """Something small that is no object: a box, pebble, leaf, pencil, card or ring, sometimes in a loud colour."""
         rng, painting = self.rng, self.painting
-        loud = rng.random() < 0.3
+        loud = rng.random() < 0.2
         tone = of_hue(float(rng.uniform(0, 360)), float(rng.uniform(0.4, 0.8)), float(rng.uniform(0.5, 0.9)))
         colour = tone if loud else mixed(self.mood[int(rng.integers(4))], tone, 0.3)
         material = self.paint(colour, grain=0.06, blotches=0.06)
@@ -129,13 +129,24 @@ class Backdrop:
         def slab(length: float, breadth: float, fill: int) -> None:
             along, aside = (right * length, down * length), (-down * breadth, right * breadth)
             painting.polygon(
-                [(x + along[0] + aside[0], y + along[1] + aside[1]), (x + along[0] - aside[0], y + along[1] - aside[1]),
-                 (x - along[0] - aside[0], y - along[1] - aside[1]), (x - along[0] + aside[0], y - along[1] + aside[1])],
+                [
+                    (x + along[0] + aside[0], y + along[1] + aside[1]),
+                    (x + along[0] - aside[0], y + along[1] - aside[1]),
+                    (x - along[0] - aside[0], y - along[1] - aside[1]),
+                    (x - along[0] + aside[0], y - along[1] + aside[1]),
+                ],
                 fill,
             )
 
-        painting.shadow([(x - radius, y + 0.5 * radius), (x + radius, y + 0.5 * radius), (x + radius, y + 1.1 * radius),
-                         (x - radius, y + 1.1 * radius)], 0.16)
+        painting.shadow(
+            [
+                (x - radius, y + 0.5 * radius),
+                (x + radius, y + 0.5 * radius),
+                (x + radius, y + 1.1 * radius),
+                (x - radius, y + 1.1 * radius),
+            ],
+            0.16,
+        )
         kind = int(rng.integers(6))
         if kind == 0:
             slab(1.0, 0.7, material)
@@ -144,8 +155,15 @@ class Backdrop:
             painting.ellipse(x, y, radius, 0.7 * radius, material)
         elif kind == 2:
             slab(1.0, 0.0, dark)
-            painting.polygon([(x + right, y + down), (x - 0.4 * down, y + 0.4 * right), (x - right, y - down),
-                              (x + 0.4 * down, y - 0.4 * right)], material)
+            painting.polygon(
+                [
+                    (x + right, y + down),
+                    (x - 0.4 * down, y + 0.4 * right),
+                    (x - right, y - down),
+                    (x + 0.4 * down, y - 0.4 * right),
+                ],
+                material,
+            )
         elif kind == 3:
             slab(1.8, 0.14, material)
         elif kind == 4:

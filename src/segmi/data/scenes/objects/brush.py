@@ -1,4 +1,4 @@
-"""A frame of reference for one object: shapes given around (0, 0) appear turned, mirrored and lit at the object's place."""
+"""A frame of reference for one object: shapes around (0, 0) appear turned, mirrored and lit at the object's place."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cut(points: Sequence[Point], low: float, high: float, *, axis: int = 0) -> l
 
     Example:
         >>> cut([(0, 0), (2, 0), (2, 1), (0, 1)], 1, 5)
-        [(2, 0), (2, 1), (1.0, 1.0), (1.0, 0.0)]
+        [(1.0, 0.0), (2, 0), (2, 1), (1.0, 1.0)]
     """
     kept = list(points)
     for bound, sign in ((low, 1), (high, -1)):
@@ -37,9 +37,7 @@ def cut(points: Sequence[Point], low: float, high: float, *, axis: int = 0) -> l
                 result.append(first)
             if (a >= 0) != (b >= 0):
                 share = a / (a - b)
-                result.append(
-                    (first[0] + share * (second[0] - first[0]), first[1] + share * (second[1] - first[1]))
-                )
+                result.append((first[0] + share * (second[0] - first[0]), first[1] + share * (second[1] - first[1])))
         kept = result
     return kept
 

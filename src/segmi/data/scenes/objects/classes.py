@@ -11,7 +11,7 @@ PALETTE: Final = palette_of(
     (
         (34, 36, 44),  # background: ink
         (156, 176, 196),  # aeroplane: silver blue
-        (240, 128, 96),  # ball: salmon
+        (194, 208, 72),  # ball: lime
         (142, 98, 186),  # balloon: violet
         (250, 220, 92),  # banana: yellow
         (72, 182, 190),  # bird: turquoise
@@ -21,7 +21,7 @@ PALETTE: Final = palette_of(
         (196, 146, 226),  # butterfly: lilac
         (128, 178, 80),  # cactus: moss
         (60, 130, 214),  # car: cobalt
-        (128, 118, 112),  # cat: taupe
+        (84, 72, 108),  # cat: charcoal
         (150, 98, 60),  # chair: walnut
         (236, 226, 206),  # clock: cream
         (120, 206, 180),  # cup: mint
@@ -31,7 +31,7 @@ PALETTE: Final = palette_of(
         (224, 94, 112),  # mushroom: raspberry
         (182, 54, 138),  # umbrella: magenta
     ),
-    void=(224, 224, 214),
+    void=(112, 116, 128),
 )
 
 CLASSES: Final = (

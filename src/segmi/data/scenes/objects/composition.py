@@ -44,7 +44,7 @@ DRAWERS: Final[dict[str, tuple[Callable[[Brush], None], float, float]]] = {
 }
 
 LIGHTS: Final[tuple[Colour, ...]] = (
-    (1.0, 1.0, 1.0), (1.06, 1.0, 0.9), (0.93, 0.98, 1.06), (1.1, 0.98, 0.82), (0.8, 0.83, 0.92), (0.88, 0.86, 0.82),
+    (1.0, 1.0, 1.0), (1.06, 1.0, 0.9), (0.95, 1.0, 1.06), (1.1, 1.0, 0.85), (0.84, 0.87, 0.95), (0.92, 0.9, 0.86),
 )  # fmt: skip
 
 SHARE_OF_OBJECTS: Final = (0.2, 0.46)
@@ -121,7 +121,7 @@ def _room(place: Point, size: float, centres: list[Point], sizes: list[float]) -
 def film_of(rng: np.random.Generator) -> Film:
     """The camera of one picture."""
     return Film(
-        vignette=float(rng.uniform(0.1, 0.4)),
+        vignette=float(rng.uniform(0.06, 0.26)),
         noise=float(rng.uniform(3, 9)),
         blur=float(rng.choice([0.0, 0.0, 0.4, 0.7])),
     )

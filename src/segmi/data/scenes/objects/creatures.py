@@ -17,7 +17,9 @@ def draw_banana(brush: Brush) -> None:
     outer = oval(0, -0.62, 0.98, 1.3, start=8, stop=172)
     inner = oval(0, -0.68, 0.86, float(rng.uniform(0.6, 0.72)), start=172, stop=8)
     brush.polygon([*outer, *inner], peel)
-    brush.polygon([*oval(0, -0.62, 0.98, 1.3, start=14, stop=166), *oval(0, -0.62, 0.9, 1.08, start=166, stop=14)], shade)
+    brush.polygon(
+        [*oval(0, -0.62, 0.98, 1.3, start=14, stop=166), *oval(0, -0.62, 0.9, 1.08, start=166, stop=14)], shade
+    )
     brush.polygon([(0.86, -0.44), (0.99, -0.44), (0.96, -0.74), (0.87, -0.74)], tip)
     brush.oval(-0.92, -0.46, 0.08, 0.07, tip)
     for _ in range(int(rng.integers(0, 4))):
@@ -54,10 +56,22 @@ def draw_butterfly(brush: Brush) -> None:
     dots, body = brush.paint((250, 244, 214)), brush.paint((40, 32, 44))
     spread = float(rng.uniform(0.82, 1.0))
     for side in (-spread, spread):
-        upper = [(0, 0.06), (0.2 * side, -0.62), (0.7 * side, -0.9), (0.98 * side, -0.72), (0.9 * side, -0.2),
-                 (0.5 * side, 0.06)]
-        lower = [(0, 0), (0.56 * side, 0.04), (0.8 * side, 0.36), (0.66 * side, 0.8), (0.34 * side, 0.82),
-                 (0.08 * side, 0.4)]
+        upper = [
+            (0, 0.06),
+            (0.2 * side, -0.62),
+            (0.7 * side, -0.9),
+            (0.98 * side, -0.72),
+            (0.9 * side, -0.2),
+            (0.5 * side, 0.06),
+        ]
+        lower = [
+            (0, 0),
+            (0.56 * side, 0.04),
+            (0.8 * side, 0.36),
+            (0.66 * side, 0.8),
+            (0.34 * side, 0.82),
+            (0.08 * side, 0.4),
+        ]
         for outline, middle in ((upper, (0.55 * side, -0.42)), (lower, (0.45 * side, 0.42))):
             brush.polygon(outline, seam)
             brush.polygon([mixed_point(corner, middle, 0.16) for corner in outline], wing)
@@ -97,11 +111,12 @@ def draw_cactus(brush: Brush) -> None:
 
 
 def draw_cat(brush: Brush) -> None:
-    """A sitting grey tabby with stripes, seen from the front."""
+    """A sitting dark cat with paler stripes and a white chest, seen from the front."""
     rng = brush.rng
-    colour = of_hue(float(rng.uniform(20, 40)), float(rng.uniform(0.06, 0.2)), float(rng.uniform(0.46, 0.64)))
-    fur, stripe = brush.paint(colour, leaves=0.1), brush.paint(scaled(colour, 0.5), leaves=0.1)
-    chest = brush.paint(mixed(colour, (250, 244, 236), 0.75), leaves=0.06)
+    colour = of_hue(float(rng.uniform(225, 260)), float(rng.uniform(0.08, 0.25)), float(rng.uniform(0.2, 0.32)))
+    fur = brush.paint(colour, leaves=0.1)
+    stripe = brush.paint(mixed(colour, (214, 206, 214), float(rng.uniform(0.35, 0.6))), leaves=0.1)
+    chest = brush.paint((232, 226, 224), leaves=0.06)
     eye, pupil = brush.paint((190, 206, 80), hue=20), brush.paint((18, 20, 22))
     pink = brush.paint((220, 150, 150))
     tail = [(0.4, 0.84), (0.82, 0.74), (0.9, 0.34), (0.74, 0.06)]
@@ -165,8 +180,10 @@ def draw_flower(brush: Brush) -> None:
             angle = math.radians(start + 360 * number / count)
             sine, cosine = math.sin(angle), math.cos(angle)
             across = wide if material == petal else 0.3 * wide
-            outline = [(cosine * (reach + u) - sine * v, -0.3 + sine * (reach + u) + cosine * v)
-                       for u, v in oval(0, 0, length, across)]
+            outline = [
+                (cosine * (reach + u) - sine * v, -0.3 + sine * (reach + u) + cosine * v)
+                for u, v in oval(0, 0, length, across)
+            ]
             brush.polygon(outline, material)
     brush.oval(0, -0.3, 0.25, 0.25, heart)
 
@@ -182,6 +199,13 @@ def draw_mushroom(brush: Brush) -> None:
     brush.polygon([(-0.26, 0.18), (0.26, 0.18), (0.36, 0.36), (-0.36, 0.36)], gills)
     brush.oval(0, 0.04, 0.94, 0.16, gills)
     brush.polygon(oval(0, 0.04, 0.96, high, start=180, stop=360), red)
-    for x, y, size in ((-0.6, -0.16, 0.11), (-0.24, -0.5, 0.15), (0.24, -0.22, 0.16), (0.52, -0.46, 0.11),
-                       (-0.18, -0.1, 0.09), (0.74, -0.12, 0.08), (0.1, -0.7, 0.09)):
+    for x, y, size in (
+        (-0.6, -0.16, 0.11),
+        (-0.24, -0.5, 0.15),
+        (0.24, -0.22, 0.16),
+        (0.52, -0.46, 0.11),
+        (-0.18, -0.1, 0.09),
+        (0.74, -0.12, 0.08),
+        (0.1, -0.7, 0.09),
+    ):
         brush.oval(x, y * high, size * float(rng.uniform(0.8, 1.2)), 0.9 * size, white)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from segmi.data.scenes.colours import of_hue, scaled
 from segmi.data.scenes.objects.brush import Brush, cut, oval
@@ -11,9 +12,9 @@ from segmi.data.scenes.objects.brush import Brush, cut, oval
 def draw_aeroplane(brush: Brush) -> None:
     """Silver fuselage with swept wings, seen from the side and a little from above."""
     rng = brush.rng
-    silver = brush.paint((212, 218, 226), strength=0.06, clouds=0.08)
-    shade = brush.paint((146, 156, 170), strength=0.06, grain=0.04)
-    accent = brush.paint(of_hue(float(rng.choice([212, 225, 8])), 0.75, 0.72), hue=8, strength=0.1)
+    silver = brush.paint((206, 222, 240), strength=0.05, clouds=0.08)
+    shade = brush.paint((120, 152, 196), hue=6, strength=0.08, grain=0.04)
+    accent = brush.paint(of_hue(float(rng.uniform(212, 228)), 0.7, 0.72), hue=4, strength=0.1)
     glass = brush.paint((44, 60, 84))
     brush.polygon([(0.1, -0.1), (-0.3, -0.62), (-0.12, -0.62), (0.42, -0.1)], shade)  # far wing
     brush.polygon([(-0.6, -0.08), (-1.0, -0.66), (-0.74, -0.66), (-0.34, -0.12)], accent)  # fin
@@ -29,18 +30,18 @@ def draw_aeroplane(brush: Brush) -> None:
 
 
 def draw_ball(brush: Brush) -> None:
-    """A beach ball in sectors of four colours."""
+    """A beach ball in lime and white sectors."""
     rng = brush.rng
-    first = float(rng.uniform(-12, 12))
-    colours = [of_hue(first, 0.78, 0.88), (244, 242, 236), of_hue(218 + first, 0.72, 0.8), (244, 242, 236),
-               of_hue(48 + first / 2, 0.8, 0.96), (244, 242, 236)]
-    materials = [brush.paint(colour, strength=0.06, grain=0.03) for colour in colours]
+    lime = brush.paint(of_hue(float(rng.uniform(66, 84)), 0.72, 0.86), hue=5, strength=0.1, grain=0.03)
+    deep = brush.paint(of_hue(float(rng.uniform(66, 84)), 0.85, 0.66), hue=5, strength=0.1, grain=0.03)
+    white = brush.paint((246, 246, 236), strength=0.04, grain=0.03)
+    materials = [lime, white, deep, white, lime, white, deep, white] if rng.random() < 0.5 else [lime, white] * 3
     pole = (float(rng.uniform(-0.35, 0.35)), float(rng.uniform(-0.45, 0.1)))
     offset = float(rng.uniform(0, 60))
     for number, material in enumerate(materials):
-        start = offset + 60 * number
-        brush.polygon([pole, *oval(0, 0, 0.95, 0.95, start=start, stop=start + 61)], material)
-    brush.oval(*pole, 0.13, 0.11, materials[1])
+        start, step = offset + 360 * number / len(materials), 360 / len(materials)
+        brush.polygon([pole, *oval(0, 0, 0.95, 0.95, start=start, stop=start + step + 1)], material)
+    brush.oval(*pole, 0.13, 0.11, deep)
 
 
 def draw_balloon(brush: Brush) -> None:
@@ -59,8 +60,12 @@ def draw_balloon(brush: Brush) -> None:
         edge += [(right * _balloon_half(y), y) for y in reversed(_BALLOON_ROWS)]
         brush.polygon(edge, violet if number % 2 else gold)
     if rng.random() < 0.6:
-        band = [(-_balloon_half(-0.35), -0.35), (_balloon_half(-0.35), -0.35), (_balloon_half(-0.18), -0.18),
-                (-_balloon_half(-0.18), -0.18)]
+        band = [
+            (-_balloon_half(-0.35), -0.35),
+            (_balloon_half(-0.35), -0.35),
+            (_balloon_half(-0.18), -0.18),
+            (-_balloon_half(-0.18), -0.18),
+        ]
         brush.polygon(band, violet)
     brush.box(-0.16, 0.74, 0.16, 0.97, basket)
 
@@ -76,15 +81,21 @@ def _balloon_half(y: float) -> float:
 
 
 def draw_boat(brush: Brush) -> None:
-    """A sailing boat with two cream sails and a navy hull."""
+    """A sailing boat with sails in navy and white stripes."""
     rng = brush.rng
     cream = brush.paint((242, 236, 220), strength=0.05, columns=0.06)
-    warm = brush.paint((228, 214, 186) if rng.random() < 0.6 else (222, 110, 84), strength=0.08, columns=0.06)
-    hull = brush.paint((34, 58, 108), hue=12, strength=0.2, rows=0.1)
+    hull = brush.paint((34, 46, 112), hue=8, strength=0.2, rows=0.1)
     stripe, wood = brush.paint((206, 62, 56), strength=0.1), brush.paint((120, 82, 52), strength=0.1)
     brush.line([(0.02, -0.98), (0.02, 0.5)], 0.06, wood)
-    brush.polygon([(0.08, -0.92), (0.3, -0.45), (0.76, 0.32), (0.08, 0.36)], cream)
-    brush.polygon([(-0.04, -0.8), (-0.36, -0.3), (-0.66, 0.34), (-0.04, 0.36)], warm)
+    count = int(rng.integers(3, 6))
+    for sail in (
+        [(0.08, -0.92), (0.3, -0.45), (0.76, 0.34), (0.08, 0.34)],
+        [(-0.04, -0.8), (-0.66, 0.34), (-0.04, 0.34)],
+    ):
+        brush.polygon(sail, cream)
+        for number in range(count):
+            top = 0.34 - 1.2 * (number + 0.6) / count
+            brush.polygon(cut(sail, top, top + 0.55 / count, axis=1), hull)
     brush.polygon([(-0.96, 0.46), (0.98, 0.46), (0.72, 0.92), (-0.62, 0.92)], hull)
     brush.polygon([(-0.92, 0.53), (0.95, 0.53), (0.91, 0.61), (-0.87, 0.61)], stripe)
 
@@ -99,8 +110,21 @@ def draw_bottle(brush: Brush) -> None:
     mark = brush.paint(of_hue(float(rng.uniform(0, 360)), 0.6, 0.55))
     neck = float(rng.uniform(0.12, 0.16))
     brush.box(-neck, -1.0, neck, -0.82, cork)
-    brush.polygon([(-neck, -0.86), (neck, -0.86), (neck, -0.45), (0.4, -0.16), (0.42, 0.9), (0.34, 0.98), (-0.34, 0.98),
-                   (-0.42, 0.9), (-0.4, -0.16), (-neck, -0.45)], glass)
+    brush.polygon(
+        [
+            (-neck, -0.86),
+            (neck, -0.86),
+            (neck, -0.45),
+            (0.4, -0.16),
+            (0.42, 0.9),
+            (0.34, 0.98),
+            (-0.34, 0.98),
+            (-0.42, 0.9),
+            (-0.4, -0.16),
+            (-neck, -0.45),
+        ],
+        glass,
+    )
     brush.box(-0.415, 0.1, 0.415, 0.66, label)
     brush.oval(0.0, 0.36, 0.2, 0.14, mark)
     brush.line([(-0.28, -0.12), (-0.3, 0.86)], 0.07, light)
@@ -152,7 +176,7 @@ def draw_car(brush: Brush) -> None:
 
 def draw_chair(brush: Brush) -> None:
     """A wooden chair with a slatted back."""
-    wood = (152, 98, 54)
+    wood = (170, 98, 40)
     light = brush.paint(wood, hue=8, strength=0.16, columns=0.16)
     dark = brush.paint(scaled(wood, 0.66), strength=0.1, columns=0.12)
     cushion = brush.paint((110, 60, 40), hue=10, strength=0.2, grain=0.06)
@@ -208,9 +232,9 @@ def draw_cup(brush: Brush) -> None:
 def draw_house(brush: Brush) -> None:
     """A brick house with a slate roof."""
     rng = brush.rng
-    brick = brush.paint((176, 84, 60), hue=8, strength=0.14, rows=0.14, blotches=0.08)
+    brick = brush.paint((206, 92, 66), hue=6, strength=0.12, rows=0.14, blotches=0.08)
     joint = brush.paint((206, 168, 146), strength=0.05)
-    slate = brush.paint((66, 76, 98), hue=14, strength=0.18, rows=0.16)
+    slate = brush.paint((70, 84, 120), hue=10, strength=0.18, rows=0.16)
     pane, frame = brush.paint((250, 220, 130), strength=0.1), brush.paint((244, 240, 230))
     door = brush.paint((60, 110, 84), hue=40, strength=0.2)
     left, right = -0.78, 0.78
@@ -237,7 +261,7 @@ def draw_umbrella(brush: Brush) -> None:
     brush.line([(0, -0.9), (0, 0.72), (0.06, 0.88), (0.18, 0.9), (0.26, 0.78)], 0.085, stick)
     panels = int(rng.choice([4, 6]))
     edges = [math.sin(math.pi * (step / panels - 0.5)) for step in range(panels + 1)]
-    for number, (left, right) in enumerate(zip(edges, edges[1:], strict=False)):
+    for number, (left, right) in enumerate(pairwise(edges)):
         rows = [-0.84 + 0.16 * step for step in range(6)]
         half = [0.97 * math.sqrt(max(0.0, 1 - ((y - 0.04) / 0.92) ** 2)) for y in rows]
         outline = [(left * h, y) for h, y in zip(half, rows, strict=True)]

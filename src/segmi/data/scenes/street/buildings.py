@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from segmi.data.scenes.colours import Colour, mixed, scaled, varied
 from segmi.data.scenes.street.classes import Label
-from segmi.data.scenes.street.stage import NEAREST, Stage
+from segmi.data.scenes.street.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _draw_openings(stage: Stage, house: House) -> None:
     blind = stage.look(Label.BUILDING, mixed(glass, (214, 206, 190), 0.45), middle, face=face)
     lit = stage.look(Label.BUILDING, varied(rng, (255, 214, 136)), middle, glow=True, texture={"blotches": 0.1})
     frame = stage.look(Label.BUILDING, town.window_frame, middle, face=face)
-    framed = middle < 28
+    framed = middle < 24
     chances = rng.random((house.storeys, columns))
     for floor in range(house.storeys):
         if floor == 0 and house.shop:
@@ -111,7 +111,7 @@ def _draw_openings(stage: Stage, house: House) -> None:
         for column in range(columns):
             begin = near + pitch * (column + 0.5 - wide / 2)
             end = begin + pitch * wide
-            if end < NEAREST:
+            if not stage.in_view(x, end):
                 continue
             chance = chances[floor, column]
             pane = lit if chance < weather.lit else blind if chance > 0.82 else dark

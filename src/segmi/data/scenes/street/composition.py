@@ -83,7 +83,7 @@ def _plots(stage: Stage, side: int) -> list[Item]:
     items: list[Item] = []
     edge = town.road_half + town.pavement_width
     near = float(rng.uniform(-6, 4))
-    while near < 75:
+    while near < 64:
         far = near + float(rng.uniform(8, 16))
         colour = varied(rng, town.facades[int(rng.integers(len(town.facades)))], hue=4, strength=0.07)
         storeys = int(np.clip(round(float(rng.normal(town.storeys, 0.8))), 1, 5))

@@ -141,16 +141,20 @@ def draw_fence(stage: Stage, x: float, near: float, far: float) -> None:
 
     if town.fence_kind == "boards":
         panel(0, height, near, far, light)
-        pitch = max(0.32, 0.02 * middle)
+        pitch = max(0.32, 0.03 * middle)
         for number in range(int((far - near) / pitch)):
             begin = near + pitch * number
+            if not stage.in_view(x, begin + pitch):
+                continue
             panel(0, height, begin, begin + 0.22 * pitch, shade)
         panel(height - 0.12, height, near, far, shade)
         return
     pitch, share = (0.36, 0.62) if town.fence_kind == "pickets" else (0.3, 0.4)
-    pitch = max(pitch, 0.024 * middle)
+    pitch = max(pitch, 0.03 * middle)
     for low in (0.2, height - 0.25):
         panel(low, low + 0.14, near, far, shade)
     for number in range(int((far - near) / pitch)):
         begin = near + pitch * number
+        if not stage.in_view(x, begin + pitch):
+            continue
         panel(0.04, height, begin, begin + share * pitch, light)

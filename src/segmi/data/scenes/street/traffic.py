@@ -145,10 +145,10 @@ def draw_bicycle(stage: Stage, x: float, z: float, heading: float) -> None:
 
     for centre in (-0.54, 0.54):
         rim = [
-            at(centre + 0.34 * math.cos(a * math.pi / 8), 0.36 + 0.34 * math.sin(a * math.pi / 8)) for a in range(17)
+            at(centre + 0.34 * math.cos(a * math.pi / 7), 0.36 + 0.34 * math.sin(a * math.pi / 7)) for a in range(15)
         ]
         stage.line(rim, 0.085, rubber)
-        for angle in (0.3, 1.35, 2.4):
+        for angle in (0.3, 1.35, 2.4) if z < 10 else ():
             reach_x, reach_y = 0.32 * math.cos(angle), 0.32 * math.sin(angle)
             stage.line([at(centre - reach_x, 0.36 - reach_y), at(centre + reach_x, 0.36 + reach_y)], 0.02, spokes)
     hub, crank, seat, head, fork = at(-0.54, 0.36), at(-0.1, 0.34), at(-0.25, 0.88), at(0.36, 0.86), at(0.54, 0.36)
