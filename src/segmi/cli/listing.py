@@ -21,12 +21,12 @@ def objectives(as_json: AsJson = False) -> None:
     Example: `segmi list objectives --json`
     """
     calm_libraries()
-    from segmi.objectives import OBJECTIVES
+    from segmi.objectives import known_objectives
     from segmi.study.resolve import NOT_OF_OBJECTIVES
 
     rows = [
         {"name": name, "options": _options(kind, NOT_OF_OBJECTIVES), "about": _first_line(kind)}
-        for name, kind in OBJECTIVES.items()
+        for name, kind in known_objectives().items()
     ]
     _show(rows, ["name", "about", "options"], as_json)
 

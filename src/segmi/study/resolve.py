@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from segmi.training import Cohort
 
 NOT_OF_TRAINING = ("cohort", "objective", "train", "folder", "holdout", "seed", "resume", "progress")
-NOT_OF_EVALUATION = ("cohort", "pictures", "seed", "progress")
+NOT_OF_EVALUATION = ("cohort", "pictures", "seed", "device", "progress")
 NOT_OF_MEMBERS = ("classes", "in_channels")
-NOT_OF_OBJECTIVES = ("self", "members", "frozen", "name", "weight")
+NOT_OF_OBJECTIVES = ("self", "members", "frozen", "name", "weight", "ignore_index")
 PROBED_UPDATES = 1000
 
 
@@ -63,9 +63,9 @@ def member_options(architecture: str) -> set[str]:
 
 def objectives() -> Mapping[str, type]:
     """The objectives by name."""
-    from segmi.objectives import OBJECTIVES
+    from segmi.objectives import known_objectives
 
-    return OBJECTIVES
+    return known_objectives()
 
 
 def optimizers() -> Mapping[str, type]:
