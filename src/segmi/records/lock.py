@@ -151,7 +151,7 @@ def _take_by_text(path: Path) -> int:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
-            holder = json.loads(path.read_text(encoding="utf-8") or "{}") if path.exists() else {}
+            holder = _read_path(path)
             if not _is_stale(holder):
                 raise _busy(path, holder) from None
             _reclaim(path, guard, holder)
@@ -167,9 +167,8 @@ def _reclaim(path: Path, guard: Path, stale: dict[str, Any]) -> None:
     except FileExistsError:
         raise _busy(path, stale) from None
     try:
-        with suppress(OSError, ValueError):
-            if json.loads(path.read_text(encoding="utf-8")) == stale:  # not yet someone else's
-                path.unlink()
+        if _read_path(path) == stale:  # not yet someone else's
+            path.unlink(missing_ok=True)
     finally:
         guard.unlink(missing_ok=True)
 
@@ -194,10 +193,21 @@ def _text() -> bytes:
 
 def _read(descriptor: int) -> dict[str, Any]:
     try:
-        holder = json.loads(os.pread(descriptor, 4096, 0))
+        holder = json.loads(os.read(descriptor, 4096))
     except (OSError, ValueError):  # being written at this moment
         return {}
     return holder if isinstance(holder, dict) else {}
+
+
+def _read_path(path: Path) -> dict[str, Any]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # removed at this moment
+        return {}
+    try:
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _busy(path: Path, holder: dict[str, Any]) -> EnvironmentProblem:
