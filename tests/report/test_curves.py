@@ -1,0 +1,42 @@
+"""Learning curves: the right columns, every model in its colour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+from segmi.comparison import collect
+from segmi.report.curves import curves_of, learning_curves
+from segmi.report.drawing import COLOURS, style, svg_text
+
+
+def test_the_reported_members_column_is_taken(demo_runs: Path) -> None:
+    study = collect(demo_runs)[0]
+    curves = curves_of(study, "street-scenes", "holdout/mIoU")
+    assert {method: len(seeds) for method, seeds in curves.items()} == {"model-1": 2, "model-2": 2, "model-3": 2}
+    steps, values = curves["model-3"][0]
+    assert steps == [float(step) for step in range(25, 401, 25)]
+    assert np.isclose(values[-1], 0.52 * (1 - np.exp(-400 / 120)))  # the U-Net's, not DeepLabV3's
+
+
+def test_panels_lines_and_no_global_state(demo_runs: Path) -> None:
+    before = dict(mpl.rcParams)
+    with style():
+        made = learning_curves(collect(demo_runs)[0])
+        assert made is not None
+        assert svg_text(made) == svg_text(made)
+    assert len(made.axes) == 4
+    for axes in made.axes:
+        assert {line.get_color() for line in axes.get_lines()} == set(COLOURS[:3])
+        assert len(axes.get_lines()) == 9  # 3 models: two seeds and their mean
+    assert dict(mpl.rcParams) == before
+
+
+def test_no_metrics_no_figure(fabricate: Callable[..., Any]) -> None:
+    made = fabricate()
+    made.plan()
+    assert learning_curves(collect(made.root)[0]) is None

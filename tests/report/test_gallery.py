@@ -1,0 +1,57 @@
+"""The same pictures for every model, and a legend of what is seen in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segmi.comparison import collect
+from segmi.errors import RunError
+from segmi.report.gallery import gallery
+
+
+def test_rows_and_legend(demo_runs: Path) -> None:
+    pictures = gallery(collect(demo_runs)[0], "object-scenes")
+    assert pictures is not None
+    assert [name for name, _ in pictures.rows] == ["val_0000", "val_0001"]
+    assert [tile.title for tile in pictures.rows[0][1]] == ["Image", "Ground truth", "Model 1", "Model 2", "Model 3"]
+    assert pictures.legend[0] == ("background", (0, 0, 0))
+    assert pictures.legend[-1] == ("void", (255, 255, 255))
+    shown = {
+        tuple(c) for _, tiles in pictures.rows for t in tiles[1:] for c in np.unique(t.pixels.reshape(-1, 3), axis=0)
+    }
+    assert {colour for _, colour in pictures.legend} == shown
+
+
+def test_classes_that_are_not_shown_are_not_in_the_legend(demo_runs: Path) -> None:
+    study = collect(demo_runs)[0]
+    one, two = gallery(study, "street-scenes", rows=1), gallery(study, "street-scenes", rows=2)
+    assert one is not None
+    assert two is not None
+    assert set(one.legend) <= set(two.legend)
+    assert len(one.rows) == 1
+
+
+def test_large_pictures_shrink_without_new_colours(demo_runs: Path) -> None:
+    study = collect(demo_runs)[0]
+    small, full = gallery(study, "street-scenes", largest=40), gallery(study, "street-scenes")
+    assert small is not None
+    assert full is not None
+    for (_, a), (_, b) in zip(small.rows, full.rows, strict=True):
+        assert max(a[1].pixels.shape) == 40
+        assert {tuple(c) for c in a[1].pixels.reshape(-1, 3)} <= {tuple(c) for c in b[1].pixels.reshape(-1, 3)}
+
+
+def test_a_failed_model_leaves_a_gap(fabricate: Callable[..., Any]) -> None:
+    made = fabricate(seeds=(0,))
+    made.plan()
+    made.run("street-scenes", "model-1", 0)
+    made.fail("street-scenes", "model-2", 0, RunError("no"))
+    study = collect(made.root)[0]
+    pictures = gallery(study, "street-scenes")
+    assert pictures is not None
+    assert [tile.reason for tile in pictures.rows[0][1]] == ["", "", "", "failed", "missing"]
+    assert gallery(study, "object-scenes") is None
