@@ -110,7 +110,7 @@ class _RegionTerms(torch.autograd.Function):
             terms = z.new_full(z.shape[:2], absent_value(knobs), dtype=torch.float64)
             information = torch.zeros_like(terms)
             outcome = widened(logits).dtype
-            ctx.like, ctx.pairs = (logits.shape, logits.dtype), counted_pairs(targets, z.shape[1], knobs).nonzero()
+            ctx.pairs = counted_pairs(targets, z.shape[1], knobs).nonzero()
             wanted = len(ctx.pairs) if ctx.needs_input_grad[0] else 0
             gradients = z.new_empty(wanted, *z.shape[2:], dtype=outcome)
             done = 0
@@ -122,28 +122,26 @@ class _RegionTerms(torch.autograd.Function):
                     # p - p² is the derivative of the sigmoid, and 0 in void pixels
                     gradients[done : done + len(p)] = windows.fold(coefficients).mul_(torch.addcmul(p, p, p, value=-1))
                     done += len(p)
-            ctx.save_for_backward(gradients.to(home))
+            ctx.save_for_backward(gradients.to(home), logits)  # the logits only to know of a second derivative
             terms, information = terms.to(outcome).to(home), information.to(outcome).to(home)
         ctx.mark_non_differentiable(information)
         return terms, information
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        return _Spread.apply(upstream[0], ctx.saved_tensors[0], ctx.pairs, ctx.like), None, None, None
+        gradients, logits = ctx.saved_tensors
+        return _Spread.apply(upstream[0], gradients, ctx.pairs, logits), None, None, None
 
 
 class _Spread(torch.autograd.Function):
     """The saved gradient of every pair times its upstream gradient; a function of its own, to refuse a second one."""
 
     @staticmethod
-    def forward(
-        ctx: Any, upstream: Tensor, gradients: Tensor, pairs: Tensor, like: tuple[torch.Size, torch.dtype]
-    ) -> Tensor:
-        shape, dtype = like
-        result = upstream.new_zeros(shape)
+    def forward(ctx: Any, upstream: Tensor, gradients: Tensor, pairs: Tensor, logits: Tensor) -> Tensor:
+        result = upstream.new_zeros(logits.shape)
         for gradient, (picture, channel) in zip(gradients, pairs.tolist(), strict=True):
             torch.mul(gradient, upstream[picture, channel], out=result[picture, channel])
-        return result.to(dtype)
+        return result.to(logits.dtype)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
@@ -161,9 +159,10 @@ def _chunks(
     size = min(len(pairs), max(1, _CHUNK_BYTES // (16 * knobs.radius * height * width)))
     workspace: Workspace | None = None
     for group, picked in _by_kind(targets, knobs, pairs):
-        for picture, channel in (chunk.unbind(1) for chunk in group.split(size)):
+        step = size if picked is None else max(1, size // knobs.radius)  # a list of windows is R times their rows
+        for picture, channel in (chunk.unbind(1) for chunk in group.split(step)):
             valid = targets.valid[picture]
-            p = widened(z[picture, channel]).sigmoid() * valid
+            p = z[picture, channel].double().sigmoid() * valid
             y = (targets.classes[picture] == (channel if z.shape[1] > 1 else channel + 1)[:, None, None]) & valid
             # The published 1e-6, added to every probability, is the same everywhere and goes with the mean.
             if picked is not None:

@@ -1,4 +1,21 @@
-"""Region mutual information: how much the windows of a predicted map tell about the windows of the label map."""
+"""Region mutual information: how much the windows of a predicted map tell about the windows of the label map.
+
+The default ridge of the mode ``sound``, 1e-3 of the variance of the label, stands where the value hardly depends on it
+any more, except for sharp predictions, and where maps that are still nearly constant are not thrown about. On three
+label maps of CamVid (224×224, void pixels left out), the value, and the norm of the gradient by the logits in 1e-4:
+
+=====================  ======  ======  ======  ======  ======  ======  ======
+relative ridge          1e-7    1e-6    1e-5    1e-4    1e-3    1e-2    1e-1
+=====================  ======  ======  ======  ======  ======  ======  ======
+blurred, noisy         -0.189  -0.189  -0.189  -0.189  -0.187  -0.177  -0.138
+less so                -0.735  -0.735  -0.734  -0.727  -0.674  -0.485  -0.246
+sharp, noisy           -2.168  -2.164  -2.133  -1.961  -1.481  -0.786  -0.295
+one pixel off          -4.368  -3.600  -2.833  -2.067  -1.314  -0.654  -0.256
+the truth              -6.455  -5.304  -4.153  -3.004  -1.875  -0.889  -0.314
+gradient, near flat     37.10   25.18   13.75    6.18    1.85    0.31    0.03
+gradient, less so       63.72   63.69   63.40   60.78   45.83   18.31    3.62
+=====================  ======  ======  ======  ======  ======  ======  ======
+"""
 
 from __future__ import annotations
 

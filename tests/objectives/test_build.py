@@ -1,0 +1,65 @@
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from segmi.arrays import Batch, Labels, Logits, Output
+from segmi.errors import UsageError
+from segmi.objectives import OBJECTIVES, Loss, Term, build_objective
+from segmi.objectives import build as build_module
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_name_builds(name: str) -> None:
+    objective = build_objective({name: {"weight": 0.5}}, members=["a", "b"], frozen=["b"])
+    logits = torch.zeros(1, 2, 8, 8)
+    terms = objective({k: Output(logits) for k in "ab"}, Batch(logits, torch.zeros(1, 8, 8, dtype=torch.uint8)))
+    assert {key.split("/")[1] for key in terms} == {"a"}
+    assert {key.split("/")[0].split(".")[0] for key in terms} == {name}
+    assert sum(term.weight for term in terms.values()) == 0.5
+
+
+def test_options_reach_the_class() -> None:
+    text = build_objective({"region_mutual_information": {"radius": 5, "mode": "sound"}}, members=["a"])
+    assert text.objectives[0].loss.knobs.radius == 5  # type: ignore[union-attr]
+    build_objective({"cross_entropy": None}, members=["a"])  # an empty entry of a YAML file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"specification": {"cross_entopy": {}}}, "unknown objective 'cross_entopy'.*did you mean 'cross_entropy'"),
+        ({"specification": {"rmi_loss": {"radus": 3}}}, "rmi_loss: unknown option 'radus'.*did you mean 'radius'"),
+        ({"specification": {"rmi_loss": {"radius": 0}}}, "objective rmi_loss: radius: expected an integer"),
+        ({"specification": {"mutual_learning": {"frozen": []}}}, "unknown option 'frozen'"),
+        ({"specification": {"cross_entropy": {"weight": "1"}}}, "cross_entropy, weight: expected a number, got '1'"),
+        ({"specification": {"mutual_learning": {}}}, "mutual_learning: expected two or more members"),
+        ({"specification": {}}, "expected at least one objective"),
+        ({"specification": {"cross_entropy": {}}, "frozen": ["b"]}, "frozen: expected members of the cohort, got b"),
+        ({"specification": {"cross_entropy": {}}, "frozen": ["a"]}, "frozen: expected a member that is trained"),
+    ],
+)
+def test_mistakes_are_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=f"(?s){message}"):
+        build_objective(**arguments, members=["a"])
+
+
+class Zero(Loss):
+    def term(self, logits: Logits, labels: Labels) -> Term:
+        return Term(0 * logits.sum(), self._count(labels))
+
+    @staticmethod
+    def _count(labels: Tensor) -> Tensor:
+        return torch.tensor(float(len(labels)))
+
+
+def test_other_packages_add_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Found(EntryPoint):
+        def load(self) -> type[Zero]:
+            return Zero
+
+    offered = [Found("zero", "elsewhere:Zero", "segmi.objectives")]
+    monkeypatch.setattr(build_module, "entry_points", lambda group: offered if group == "segmi.objectives" else [])
+    build_objective({"zero": {}}, members=["a"])

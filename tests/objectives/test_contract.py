@@ -1,0 +1,31 @@
+import torch
+from torch import nn
+
+from segmi.arrays import Batch, Output
+from segmi.objectives import CrossEntropy, PerMember, Term
+
+LOGITS = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+BATCH = Batch(LOGITS, torch.randint(3, (4, 8, 8), generator=torch.Generator().manual_seed(1)))
+
+
+def test_a_term_of_nothing_is_zero() -> None:
+    numerator = torch.zeros((), requires_grad=True)
+    value = Term(numerator, torch.zeros(())).value
+    value.backward()
+    assert value == 0
+
+
+def test_frozen_members_get_no_term() -> None:
+    terms = PerMember(CrossEntropy(), "ce", weight=2.0, frozen=("b",))({k: Output(LOGITS) for k in "ab"}, BATCH)
+    assert list(terms) == ["ce/a"]
+    assert terms["ce/a"].weight == 2.0
+    torch.testing.assert_close(terms["ce/a"].value, CrossEntropy()(LOGITS, BATCH.labels))
+
+
+def test_any_callable_loss_counts_by_pictures() -> None:
+    objective = PerMember(nn.CrossEntropyLoss(), "ce")
+    outputs = {"a": Output(LOGITS)}
+    term = objective(outputs, BATCH)["ce/a"]
+    assert term.denominator == 4
+    torch.testing.assert_close(term.value, nn.CrossEntropyLoss()(LOGITS, BATCH.labels))
+    assert objective.denominators(outputs, BATCH) == {"ce/a": term.denominator}

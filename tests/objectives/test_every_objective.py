@@ -1,0 +1,270 @@
+"""What every objective promises, whatever it computes. A new one joins by one entry in `INFOS`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from segmi.arrays import Batch, Output
+from segmi.objectives import (
+    OBJECTIVES,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Loss,
+    MutualLearning,
+    Objective,
+    PerMember,
+    RegionMutualInformation,
+    RMILoss,
+    Term,
+)
+
+Scene = Any
+Gradient = Callable[..., tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class ObjectiveInfo:
+    """An objective under test.
+
+    Args:
+        make: makes it; ``ignore_index`` is its only argument.
+        constant: the value on all-void pictures, of C channels.
+        split_tolerance: how much two half batches may differ from the joint one (relative).
+    """
+
+    name: str
+    make: Callable[..., Loss | Objective]
+    constant: Callable[[int], float] = field(default=lambda channels: 0.0)
+    split_tolerance: float = 1e-12
+
+
+ABSENT = torch.log(torch.tensor(5e-4, dtype=torch.float64).sqrt() + 1e-8).item()
+INFOS = [
+    ObjectiveInfo("cross_entropy", CrossEntropy),
+    ObjectiveInfo("binary_cross_entropy", BinaryCrossEntropy),
+    ObjectiveInfo("region_mutual_information", RegionMutualInformation, lambda channels: channels * ABSENT),
+    ObjectiveInfo("region_mutual_information-sound", lambda **k: RegionMutualInformation(mode="sound", **k)),
+    ObjectiveInfo("rmi_loss", RMILoss, lambda channels: channels * ABSENT / 2, split_tolerance=1e-2),
+    ObjectiveInfo("rmi_loss-sound", lambda **k: RMILoss(mode="sound", **k)),
+    ObjectiveInfo("mutual_learning", MutualLearning),
+    ObjectiveInfo("mutual_learning-warm", lambda **k: MutualLearning(temperature=3.0, peer_reduction="sum", **k)),
+]
+
+
+@pytest.fixture(params=INFOS, ids=lambda info: info.name)
+def info(request: pytest.FixtureRequest) -> ObjectiveInfo:
+    return request.param
+
+
+def terms(info: ObjectiveInfo, logits: Tensor, labels: Tensor, ignore_index: int = 255) -> dict[str, Term]:
+    """Those of the member ``net``; its peer, for objectives that want one, is a frozen function of the same logits."""
+    objective = _as_objective(info, ignore_index)
+    return objective(_outputs(logits), Batch(logits, labels))
+
+
+def value(info: ObjectiveInfo, logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
+    return sum(term.weight * term.value for term in terms(info, logits, labels, ignore_index).values())  # type: ignore[return-value]
+
+
+def _as_objective(info: ObjectiveInfo, ignore_index: int) -> Objective:
+    made = info.make(ignore_index=ignore_index)
+    if isinstance(made, Loss):
+        return PerMember(made, info.name, frozen=("peer",))
+    made.frozen = ("peer",)
+    return made
+
+
+def _outputs(logits: Tensor) -> dict[str, Output]:
+    return {"net": Output(logits), "peer": Output(0.5 * logits.detach().flip(1))}
+
+
+def test_the_table_is_complete() -> None:
+    assert {info.name.split("-")[0] for info in INFOS} == set(OBJECTIVES)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_gradient_is_the_derivative(info: ObjectiveInfo, scene: Scene, channels: int) -> None:
+    labels = scene.labels(1, max(channels, 2), 6, 6, void=True)
+    fixed = _outputs(scene.logits(labels, channels))["peer"]
+    objective = _as_objective(info, 255)
+
+    def total(logits: Tensor) -> Tensor:
+        found = objective({"net": Output(logits), "peer": fixed}, Batch(logits, labels))
+        return sum(term.weight * term.value for term in found.values())  # type: ignore[return-value]
+
+    assert torch.autograd.gradcheck(total, scene.logits(labels, channels).requires_grad_())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_computes_in_at_least_float32(
+    info: ObjectiveInfo, scene: Scene, gradient: Gradient, dtype: torch.dtype
+) -> None:
+    labels = scene.labels(2, 4, 20, 18, void=True)
+    logits = scene.logits(labels, 4).to(dtype)
+    exact, exact_slope = gradient(lambda z: value(info, z, labels), logits.double())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got, slope = gradient(lambda z: value(info, z, labels), logits)
+    assert got.dtype == torch.float32
+    assert slope.dtype == dtype
+    torch.testing.assert_close(got.double(), exact, rtol=2e-5, atol=1e-6)
+    half = dtype != torch.float32
+    assert (slope.double() - exact_slope).norm() <= (1e-2 if half else 1e-5) * exact_slope.norm()
+
+
+@pytest.mark.parametrize("ignore_index", [-1, -100, 4, 77])
+def test_any_ignore_value(info: ObjectiveInfo, scene: Scene, ignore_index: int) -> None:
+    labels = scene.labels(2, 4, 12, 12, void=True)
+    logits = scene.logits(labels, 4)
+    renamed = labels.masked_fill(labels == 255, ignore_index)
+    assert torch.equal(value(info, logits, renamed, ignore_index), value(info, logits, labels))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16])
+def test_any_integer_labels(info: ObjectiveInfo, scene: Scene, dtype: torch.dtype) -> None:
+    labels = scene.labels(2, 4, 12, 12)
+    logits = scene.logits(labels, 4)
+    assert torch.equal(value(info, logits, labels.to(dtype)), value(info, logits, labels))
+
+
+def test_void_pixels_count_nowhere(info: ObjectiveInfo, scene: Scene, gradient: Gradient) -> None:
+    labels = scene.labels(2, 4, 14, 13, void=True)
+    logits = scene.logits(labels, 4)
+    void = (labels == 255).unsqueeze(1)
+    before, slope = gradient(lambda z: value(info, z, labels), logits)
+    after, _ = gradient(lambda z: value(info, z, labels), torch.where(void, 9.0 - logits, logits))
+    torch.testing.assert_close(after, before)
+    assert slope[void.expand_as(slope)].abs().max() == 0
+    assert slope.abs().max() > 0
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_all_void_is_a_constant_attached_to_the_graph(info: ObjectiveInfo, gradient: Gradient, channels: int) -> None:
+    labels = torch.full((2, 8, 8), 255)
+    got, slope = gradient(lambda z: value(info, z, labels), torch.randn(2, channels, 8, 8, dtype=torch.float64))
+    assert got.item() == pytest.approx(info.constant(channels), abs=1e-12)
+    assert slope.abs().max() == 0
+
+
+def test_empty_batch_is_zero_attached_to_the_graph(info: ObjectiveInfo, gradient: Gradient) -> None:
+    labels = torch.zeros(0, 8, 8, dtype=torch.uint8)
+    got, slope = gradient(lambda z: value(info, z, labels), torch.zeros(0, 4, 8, 8))
+    assert got.item() == 0
+    assert slope.shape == (0, 4, 8, 8)
+
+
+@pytest.mark.parametrize("case", ["one class", "class absent", "constant", "saturated", "huge", "huge and wrong"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_extremes_stay_finite(
+    info: ObjectiveInfo, scene: Scene, gradient: Gradient, case: str, dtype: torch.dtype
+) -> None:
+    labels = scene.labels(2, 4, 12, 12)
+    logits = scene.logits(labels, 4)
+    match case:
+        case "one class":
+            labels = torch.full_like(labels, 2)
+        case "class absent":
+            labels = labels.masked_fill(labels == 1, 0)
+        case "constant":
+            logits = torch.zeros_like(logits)
+        case "saturated":
+            logits = scene.logits(labels, 4, contrast=30.0, noise=0.0)
+        case "huge":
+            logits = scene.logits(labels, 4, contrast=1e4)
+        case "huge and wrong":
+            logits = scene.logits(labels, 4, contrast=-1e4)
+    got, slope = gradient(lambda z: value(info, z, labels), logits.to(dtype))
+    assert got.isfinite()
+    assert slope.isfinite().all()
+
+
+def test_order_of_pictures_does_not_matter(info: ObjectiveInfo, scene: Scene, gradient: Gradient) -> None:
+    labels = scene.labels(3, 4, 12, 12, void=True)
+    logits, order = scene.logits(labels, 4), torch.tensor([2, 0, 1])
+    before, slope = gradient(lambda z: value(info, z, labels), logits)
+    after, permuted = gradient(lambda z: value(info, z, labels[order]), logits[order])
+    torch.testing.assert_close(after, before)
+    torch.testing.assert_close(permuted, slope[order])
+
+
+def test_memory_layout_does_not_matter(info: ObjectiveInfo, scene: Scene, gradient: Gradient) -> None:
+    labels = scene.labels(2, 4, 12, 10, void=True)
+    logits = scene.logits(labels, 4)
+    expected, slope = gradient(lambda z: value(info, z, labels), logits)
+    strided = torch.stack([logits, logits], -1)[..., 0]
+    swapped = labels.mT.contiguous().mT
+    for other in (logits.to(memory_format=torch.channels_last), strided):
+        got, other_slope = gradient(lambda z: value(info, z, swapped), other)
+        torch.testing.assert_close(got, expected)
+        torch.testing.assert_close(other_slope, slope)
+
+
+def test_two_half_batches_make_the_joint_one(info: ObjectiveInfo, scene: Scene) -> None:
+    labels = scene.labels(4, 4, 12, 12, void=True)
+    labels[0, 3:] = 255  # so that averaging the averages would be wrong
+    logits = scene.logits(labels, 4)
+    joint = terms(info, logits, labels)
+    halves = [terms(info, logits[part], labels[part]) for part in (slice(0, 1), slice(1, 4))]
+    for name, term in joint.items():
+        numerator = sum(half[name].numerator for half in halves)
+        denominator = sum(half[name].denominator for half in halves)
+        torch.testing.assert_close(numerator / denominator, term.value, rtol=info.split_tolerance, atol=1e-12)
+
+
+def test_denominators_need_no_logits(info: ObjectiveInfo, scene: Scene) -> None:
+    labels = scene.labels(2, 4, 12, 12, void=True)
+    logits = scene.logits(labels, 4)
+    blank = logits.new_zeros(()).expand_as(logits)
+    found = _as_objective(info, 255).denominators(_outputs(blank), Batch(logits, labels))
+    expected = terms(info, logits, labels)
+    assert found.keys() == expected.keys()
+    for name, denominator in found.items():
+        assert torch.equal(denominator, expected[name].denominator)
+        assert not expected[name].denominator.requires_grad
+
+
+def test_repeats_itself(info: ObjectiveInfo, scene: Scene, gradient: Gradient) -> None:
+    labels = scene.labels(2, 4, 12, 12, void=True)
+    logits = scene.logits(labels, 4).float()
+    first, again = (gradient(lambda z: value(info, z, labels), logits) for _ in range(2))
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+
+
+@pytest.mark.parametrize("where", ["valid pixel", "void pixel", "absent class"])
+def test_nan_is_not_swallowed(info: ObjectiveInfo, scene: Scene, where: str) -> None:
+    labels = scene.labels(1, 3, 12, 12)
+    labels[0, 0, 0] = 255
+    logits = scene.logits(labels, 4)  # class 3 is in no picture
+    position = {"valid pixel": (0, 0, 5, 5), "void pixel": (0, 0, 0, 0), "absent class": (0, 3, 5, 5)}[where]
+    logits[position] = float("nan")
+    assert value(info, logits, labels).isnan()
+
+
+def test_unknown_ids_are_named(info: ObjectiveInfo, scene: Scene) -> None:
+    labels = scene.labels(1, 4, 12, 12)
+    labels[0, 0, :2] = torch.tensor([200, 9])
+    with pytest.raises(ValueError, match=r"class ids 0 to 3 or the ignore value 255, got also 9, 200; map them"):
+        value(info, torch.zeros(1, 4, 12, 12), labels)
+    labels[0, 0, :2] = torch.tensor([0, 2])
+    with pytest.raises(ValueError, match=r"class ids 0 to 1 .* got also 2"):
+        value(info, torch.zeros(1, 1, 12, 12), labels.clamp(max=2))
+
+
+def test_shapes_must_match(info: ObjectiveInfo) -> None:
+    with pytest.raises(ValueError, match=r"labels: expected shape N×H×W = \(1, 8, 8\).* got \(1, 8, 9\); squeeze"):
+        value(info, torch.zeros(1, 4, 8, 8), torch.zeros(1, 8, 9, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"labels: expected shape .* got \(1, 1, 8, 8\)"):
+        value(info, torch.zeros(1, 4, 8, 8), torch.zeros(1, 1, 8, 8, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"logits: expected shape N×C×H×W"):
+        value(info, torch.zeros(4, 8, 8), torch.zeros(8, 8, dtype=torch.long))
+
+
+def test_types_must_match(info: ObjectiveInfo) -> None:
+    with pytest.raises(TypeError, match=r"labels: expected class indices of an integer type, got torch.float32"):
+        value(info, torch.zeros(1, 4, 8, 8), torch.zeros(1, 8, 8))
+    with pytest.raises(TypeError, match=r"logits: expected a floating-point tensor, got torch.int64"):
+        CrossEntropy()(torch.zeros(1, 4, 8, 8, dtype=torch.long), torch.zeros(1, 8, 8, dtype=torch.long))

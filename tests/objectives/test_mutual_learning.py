@@ -1,0 +1,172 @@
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segmi.arrays import Batch, Output
+from segmi.information import jensen_shannon_divergence, kl_divergence
+from segmi.objectives import MutualLearning, PerMember, WeightedSum, cross_entropy, mutual_learning
+from segmi.objectives.cross_entropy import CrossEntropy
+
+Scene = Any
+Gradient = Callable[..., tuple[Tensor, Tensor]]
+
+
+def peers_of(labels: Tensor, scene: Scene, number: int, channels: int = 4) -> list[Tensor]:
+    return [scene.logits(labels, channels, seed=10 + k) for k in range(number)]
+
+
+def test_equals_torch_with_the_right_reduction(scene: Scene) -> None:
+    """Per pixel it is C times kl_div's ``mean`` and its ``batchmean`` over H·W."""
+    labels = scene.labels(2, 4, 6, 5)
+    ours, theirs = peers_of(labels, scene, 2)
+    got = mutual_learning(ours, [theirs], labels)
+    log_q, p = ours.log_softmax(1), theirs.softmax(1)
+    torch.testing.assert_close(got, 4 * F.kl_div(log_q, p, reduction="none").mean())
+    torch.testing.assert_close(got, F.kl_div(log_q, p, reduction="batchmean") / 30)
+
+
+def test_void_pixels_are_left_out(scene: Scene) -> None:
+    labels = scene.labels(2, 4, 12, 12, void=True)
+    ours, theirs = peers_of(labels, scene, 2)
+    divergence = kl_divergence(theirs.softmax(1), ours.softmax(1), dim=1)
+    torch.testing.assert_close(mutual_learning(ours, [theirs], labels), divergence[labels != 255].mean())
+
+
+def test_mean_or_sum_over_peers(scene: Scene) -> None:
+    labels = scene.labels(1, 4, 6, 6)
+    ours, *theirs = peers_of(labels, scene, 4)
+    alone = torch.stack([mutual_learning(ours, [peer], labels) for peer in theirs])
+    torch.testing.assert_close(mutual_learning(ours, theirs, labels), alone.mean())
+    torch.testing.assert_close(mutual_learning(ours, theirs, labels, peer_reduction="sum"), alone.sum())
+
+
+def test_one_channel_equals_two(scene: Scene) -> None:
+    labels = scene.labels(1, 2, 6, 6)
+    ours, theirs = peers_of(labels, scene, 2, channels=1)
+    both = [torch.cat([torch.zeros_like(z), z], 1) for z in (ours, theirs)]
+    torch.testing.assert_close(
+        mutual_learning(ours, [theirs], labels, temperature=2.0),
+        mutual_learning(both[0], [both[1]], labels, temperature=2.0),
+    )
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_peers_teach_what_their_mean_teaches(scene: Scene, gradient: Gradient, temperature: float) -> None:
+    """Σ KL(p_l ‖ q) / K = KL(p̄ ‖ q) + JSD, whose last term does not depend on q."""
+    labels = scene.labels(1, 4, 6, 6)
+    ours, *theirs = peers_of(labels, scene, 4)
+    tempered = [(peer / temperature).softmax(1) for peer in theirs]
+    mean = torch.stack(tempered).mean(0)
+    value, slope = gradient(lambda z: mutual_learning(z, theirs, labels, temperature=temperature), ours)
+    ensemble = temperature * mean.log()
+    other, other_slope = gradient(lambda z: mutual_learning(z, [ensemble], labels, temperature=temperature), ours)
+    spread = jensen_shannon_divergence(*tempered, dim=1).mean() * temperature**2
+    torch.testing.assert_close(value, other + spread)
+    torch.testing.assert_close(slope, other_slope, rtol=1e-10, atol=1e-15)
+
+
+def test_bounds_what_the_class_tells_of_the_network(scene: Scene) -> None:
+    labels = scene.labels(1, 4, 6, 6)
+    members = peers_of(labels, scene, 3)
+    total = sum(mutual_learning(z, [o for o in members if o is not z], labels, peer_reduction="sum") for z in members)
+    assert jensen_shannon_divergence(*(z.softmax(1) for z in members), dim=1).mean() <= total / 9
+
+
+def test_with_cross_entropy_it_smooths_the_label(scene: Scene, gradient: Gradient) -> None:
+    """CE + KL(p ‖ q) has the logit gradient 2 (q - (y + p) / 2) / n."""
+    labels = scene.labels(1, 4, 6, 6)
+    ours, theirs = peers_of(labels, scene, 2)
+    _, slope = gradient(lambda z: cross_entropy(z, labels) + mutual_learning(z, [theirs], labels), ours)
+    target = (F.one_hot(labels, 4).movedim(-1, 1) + theirs.softmax(1)) / 2
+    torch.testing.assert_close(slope, 2 * (ours.softmax(1) - target) / 36)
+
+
+def test_high_temperature_matches_logits(scene: Scene, gradient: Gradient) -> None:
+    labels = scene.labels(1, 4, 6, 6)
+    ours, theirs = peers_of(labels, scene, 2)
+    _, slope = gradient(lambda z: mutual_learning(z, [theirs], labels, temperature=1000.0), ours)
+    centred = (ours - ours.mean(1, keepdim=True)) - (theirs - theirs.mean(1, keepdim=True))
+    torch.testing.assert_close(slope * 36, centred / 4, rtol=0, atol=5e-3)
+
+
+def test_no_gradient_reaches_the_peers(scene: Scene) -> None:
+    labels = scene.labels(1, 4, 6, 6)
+    ours, theirs = (z.requires_grad_() for z in peers_of(labels, scene, 2))
+    mutual_learning(ours, [theirs], labels).backward()
+    assert theirs.grad is None
+    assert ours.grad is not None
+
+
+def test_frozen_members_teach_and_do_not_learn(scene: Scene) -> None:
+    labels = scene.labels(1, 4, 6, 6)
+    a, b, teacher = peers_of(labels, scene, 3)
+    outputs = {"a": Output(a), "b": Output(b), "teacher": Output(teacher)}
+    found = MutualLearning(frozen=["teacher"], weight=0.5)(outputs, Batch(a, labels))
+    assert list(found) == ["mutual_learning/a", "mutual_learning/b"]
+    torch.testing.assert_close(found["mutual_learning/a"].value, mutual_learning(a, [b, teacher], labels))
+    assert found["mutual_learning/a"].weight == 0.5
+
+
+OPTIMISERS = {
+    "SGD": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=1e-3),
+    "Adam": lambda parameters: torch.optim.Adam(parameters, lr=1e-2),
+    "AdamW": lambda parameters: torch.optim.AdamW(parameters, lr=1e-2),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_summed_loss_equals_two_optimisers(scene: Scene, name: str) -> None:
+    torch.manual_seed(0)
+    labels = scene.labels(2, 3, 6, 6, void=True)
+    images = torch.randn(2, 3, 6, 6)
+    def network() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 1))
+
+    joint = nn.ModuleDict({"a": network(), "b": network()})
+        {k: nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 1)) for k in "ab"}
+    )
+    apart = copy.deepcopy(joint)
+    objective = WeightedSum([PerMember(CrossEntropy(), "ce"), MutualLearning()])
+
+    def terms(networks: nn.ModuleDict) -> dict[str, Tensor]:
+        outputs = {k: Output(network(images)) for k, network in networks.items()}
+        return {k: term.weight * term.value for k, term in objective(outputs, Batch(images, labels)).items()}
+
+    one = OPTIMISERS[name](joint.parameters())
+    two = {k: OPTIMISERS[name](apart[k].parameters()) for k in "ab"}
+    for _ in range(20):
+        one.zero_grad()
+        torch.stack(list(terms(joint).values())).sum().backward()
+        one.step()
+        found = terms(apart)
+        for k, optimiser in two.items():
+            optimiser.zero_grad()
+            (found[f"ce/{k}"] + found[f"mutual_learning/{k}"]).backward()
+        for optimiser in two.values():
+            optimiser.step()
+    for a, b in zip(joint.parameters(), apart.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_impossible_cohorts_and_knobs_are_refused(scene: Scene) -> None:
+    labels = scene.labels(1, 4, 6, 6)
+    z = torch.zeros(1, 4, 6, 6)
+    with pytest.raises(ValueError, match="peers: expected the logits of at least one other network, got none"):
+        mutual_learning(z, [], labels)
+    with pytest.raises(
+        ValueError, match=r"peers\[0\]: expected the shape of logits, \(1, 4, 6, 6\), got \(1, 3, 6, 6\)"
+    ):
+        mutual_learning(z, [z[:, :3]], labels)
+    with pytest.raises(ValueError, match="temperature: expected a number above 0, got 0"):
+        MutualLearning(temperature=0)
+    with pytest.raises(ValueError, match="peer_reduction: expected 'mean' or 'sum', got 'max'"):
+        MutualLearning(peer_reduction="max")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expected two or more members, one of them not frozen"):
+        MutualLearning()({"a": Output(z)}, Batch(z, labels))
+    with pytest.raises(ValueError, match="expected two or more members, one of them not frozen"):
+        MutualLearning(frozen=["a", "b"])({"a": Output(z), "b": Output(z)}, Batch(z, labels))

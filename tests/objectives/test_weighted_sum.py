@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from segmi.arrays import Batch, Output
+from segmi.objectives import BinaryCrossEntropy, CrossEntropy, PerMember, RMILoss, WeightedSum
+
+LOGITS = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+BATCH = Batch(LOGITS, torch.randint(3, (2, 8, 8), generator=torch.Generator().manual_seed(1)))
+OUTPUTS = {"a": Output(LOGITS), "b": Output(-LOGITS)}
+
+
+def test_keeps_every_term_with_its_weight() -> None:
+    terms = WeightedSum([PerMember(CrossEntropy(), "ce"), PerMember(RMILoss(), "rmi", weight=0.5)])(OUTPUTS, BATCH)
+    assert list(terms) == [
+        "ce/a",
+        "ce/b",
+        "rmi.binary_cross_entropy/a",
+        "rmi.region_mutual_information/a",
+        "rmi.binary_cross_entropy/b",
+        "rmi.region_mutual_information/b",
+    ]
+    assert terms["rmi.binary_cross_entropy/a"].weight == 0.25
+    total = sum(term.weight * term.value for term in terms.values())
+    expected = sum(CrossEntropy()(z, BATCH.labels) + 0.5 * RMILoss()(z, BATCH.labels) for z in (LOGITS, -LOGITS))
+    torch.testing.assert_close(total, expected)
+
+
+def test_denominators_are_those_of_the_terms() -> None:
+    objective = WeightedSum([PerMember(CrossEntropy(), "ce"), PerMember(BinaryCrossEntropy(), "bce")])
+    expected = {name: term.denominator for name, term in objective(OUTPUTS, BATCH).items()}
+    assert objective.denominators(OUTPUTS, BATCH) == expected
+
+
+def test_equal_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="terms: expected different names, got ce/a, ce/b twice; rename"):
+        WeightedSum([PerMember(CrossEntropy(), "ce"), PerMember(BinaryCrossEntropy(), "ce")])(OUTPUTS, BATCH)
+
+
+def test_nothing_to_sum_is_refused() -> None:
+    with pytest.raises(ValueError, match="objectives: expected at least one, got none"):
+        WeightedSum([])
