@@ -111,9 +111,10 @@ def test_encoders_by_name():
 @pytest.mark.slow
 def test_every_own_encoder_builds_and_runs():
     for encoder in list_encoders(timm=False):
-        with torch.device("meta"):
+        device = "cpu" if encoder.startswith("mit_") else "meta"  # those look at numbers while they are built
+        with torch.device(device):
             network = build_network("smp_fpn", classes=2, encoder=encoder).eval()
-        assert network(torch.rand(1, 3, 64, 64, device="meta")).logits.shape == (1, 2, 64, 64), encoder
+        assert network(torch.rand(1, 3, 64, 64, device=device)).logits.shape == (1, 2, 64, 64), encoder
 
 
 @pytest.mark.parametrize(
