@@ -124,12 +124,11 @@ def test_summed_loss_equals_two_optimisers(scene: Scene, name: str) -> None:
     torch.manual_seed(0)
     labels = scene.labels(2, 3, 6, 6, void=True)
     images = torch.randn(2, 3, 6, 6)
+
     def network() -> nn.Module:
         return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 1))
 
     joint = nn.ModuleDict({"a": network(), "b": network()})
-        {k: nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 1)) for k in "ab"}
-    )
     apart = copy.deepcopy(joint)
     objective = WeightedSum([PerMember(CrossEntropy(), "ce"), MutualLearning()])
 
