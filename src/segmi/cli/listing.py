@@ -25,7 +25,7 @@ def objectives(as_json: AsJson = False) -> None:
     from segmi.study.resolve import NOT_OF_OBJECTIVES
 
     rows = [
-        {"name": name, "options": _options(kind, NOT_OF_OBJECTIVES), "about": _first_line(kind)}
+        {"name": name, "options": _options(kind, NOT_OF_OBJECTIVES), "about": _first_line(_function_of(name, kind))}
         for name, kind in known_objectives().items()
     ]
     _show(rows, ["name", "about", "options"], as_json)
@@ -83,5 +83,10 @@ def _options(kind: type, leave_out: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _first_line(kind: type) -> str:
-    return (inspect.getdoc(kind) or "").partition("\n\n")[0].replace("\n", " ").replace("``", "")
+def _function_of(name: str, kind: type) -> Any:
+    """The function that a module wraps, whose first sentence says more; the class itself where there is none."""
+    return getattr(inspect.getmodule(kind), name, kind)
+
+
+def _first_line(described: Any) -> str:
+    return (inspect.getdoc(described) or "").partition("\n\n")[0].replace("\n", " ").replace("`", "")

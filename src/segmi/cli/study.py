@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -145,10 +146,13 @@ def run(
             overwrite=overwrite,
             allow_changed=allow_changed or [],
             init_from=init_from,
+            command=shlex.join(["segmi", "study", "run", str(file), *(overrides or [])]),
             listener=progress,
         )
-    print_report(runs / study.name)
-    outcome.raise_if_incomplete()
+    try:
+        print_report(runs / study.name)
+    finally:
+        outcome.raise_if_incomplete()  # a failed run matters more than a report that could not be written
 
 
 def report(
@@ -169,11 +173,9 @@ def report(
 
 def print_report(runs: Path, out: Path | None = None) -> None:
     """Write the report; Table 1 and the report's folder go to stdout."""
-    from segmi.report import write_report
+    from segmi.report import table1_text, write_report
 
     folder = write_report(runs, out)
-    table = folder / "table1.md"
-    if table.exists():
-        put(table.read_text(encoding="utf-8").rstrip())
-        put("")
+    put(table1_text(runs).rstrip())
+    put("")
     put(f"report: {folder}")

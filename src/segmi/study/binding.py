@@ -17,6 +17,12 @@ from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError, 
 from segmi.study.problems import Problems, unknown
 from segmi.study.strict_yaml import Place
 
+_IN_OUR_WORDS = {
+    "an object": "a mapping",
+    "a valid array": "a list",
+    "Dictionary should have at least 1 item after validation, not 0": "at least one entry",
+    "List should have at least 1 item after validation, not 0": "at least one entry",
+}
 _STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), strict=True)
 
 
@@ -49,14 +55,26 @@ def bind(
 
 
 def validate(model: type[BaseModel], data: dict[str, Any], place: Place, problems: Problems) -> dict[str, Any]:
-    """``data`` completed by ``model``, as plain data; what does not fit goes to ``problems``."""
+    """``data`` completed by ``model``, as plain data; what does not fit goes to ``problems``.
+
+    Options that do not fit come back with their defaults, so that whatever looks at the others can go on.
+    """
     try:
-        # As JSON a list may stand for a tuple and text for a path, while "5" still is no number.
-        return model.model_validate_json(json.dumps(data)).model_dump(mode="json")
+        return _completed(model, data)
     except ValidationError as error:
-        for where, messages in _by_place(error, data, model).items():
-            problems.add((*place, *where), " or ".join(messages))
+        found = _by_place(error, data, model)
+    for where, messages in found.items():
+        problems.add((*place, *where), " or ".join(messages))
+    wrong = {where[0] for where in found if where}
+    try:
+        return _completed(model, {name: value for name, value in data.items() if name not in wrong})
+    except ValidationError:  # something without a default is missing
         return data
+
+
+def _completed(model: type[BaseModel], data: dict[str, Any]) -> dict[str, Any]:
+    # As JSON a list may stand for a tuple and text for a path, while "5" still is no number.
+    return model.model_validate_json(json.dumps(data)).model_dump(mode="json")
 
 
 def arguments(
@@ -137,15 +155,15 @@ def _by_place(error: ValidationError, data: Any, model: type[BaseModel]) -> dict
 
 
 def _expected(message: str) -> str:
-    message = message.removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"expected {message}"
+    message = message.removeprefix("Input should be ").partition(", got ")[0]
+    return f"expected {_IN_OUR_WORDS.get(message, message)}"
 
 
 def _in_data(location: tuple[str | int, ...], data: Any) -> tuple[Place, Any]:
     """The part of pydantic's location that exists in the data; the rest names the branch of a union."""
     place: Place = ()
     for key in location:
-        inside = key in data if isinstance(data, dict) else isinstance(key, int) and isinstance(data, list)
+        inside = key in data if isinstance(data, dict) else isinstance(data, list) and key in range(len(data))
         if not inside:
             break
         data = data[key]

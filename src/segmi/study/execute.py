@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from segmi.study.strict_yaml import dump
 if TYPE_CHECKING:
     from segmi.data.base import DataSet, DataSetInfo
     from segmi.metrics.confusion import ConfusionMatrix
+    from segmi.models import SegmentationNetwork
     from segmi.training import Cohort, FitOutcome, FitProgress
 
 FitListener = Callable[["FitProgress"], None]
@@ -154,7 +155,7 @@ def _keep_bundles(folder: Path, run: Run, cohort: Cohort, dataset: DataSet) -> N
     for member, network in cohort.members.items():
         save_bundle(
             folder / "bundles" / member,
-            network,
+            cast("SegmentationNetwork", network),
             dataset=dataset_card(dataset.info),
             preprocessing=run.config["processing"],
         )

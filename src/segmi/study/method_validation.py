@@ -81,14 +81,17 @@ def _member(spec: Any, place: Place, problems: Problems) -> dict[str, Any]:
         return {}
     architecture = spec.get("architecture")
     known = resolve.architectures()
+    taken: dict[str, Any] = {}
     if isinstance(architecture, str) and architecture not in known:
         problems.add((*place, "architecture"), unknown("architecture", architecture, known))
     elif isinstance(architecture, str):
-        taken = resolve.member_options(architecture)
+        taken = {"architecture": architecture, **resolve.member_options(architecture)}
         for option in spec:
             if option not in taken:
                 problems.add((*place, option), unknown(f"option of {architecture}", option, taken))
     bound = bind(resolve.build_function(), spec, place, problems, leave_out=resolve.NOT_OF_MEMBERS)
+    given = {name: value for name, value in bound.items() if value is not None}
+    bound = {name: given.get(name, default) for name, default in taken.items()}
     if not problems.touches(*place):
         try:
             resolve.probe_network(bound)
@@ -158,15 +161,16 @@ def _check_budget(method: dict[str, Any], own: Mapping[str, Any], place: Place, 
             owner("epochs"),
             f"both updates ({updates}) and epochs ({epochs}) are given; keep one, set the other to null",
         )
-    if updates is None and epochs is None:
+    wrong = any(problems.touches(*owner(key)) for key in ("updates", "epochs"))
+    if updates is None and epochs is None and not wrong:
         problems.add(("training", "updates"), "is missing: give the budget as training.updates or training.epochs")
     if training.get("select_by") == "holdout_mIoU" and not training.get("holdout"):
         problems.add(
             owner("holdout"),
             "select_by holdout_mIoU needs a part of train; set holdout: 0.1, or select_by: last",
         )
-    touched = [problems.touches(*owner(key)) for key in ("optimizer", "optimizer_options", "learning_rate")]
-    if not any(touched):
+    settings = ("optimizer", "optimizer_options", "learning_rate", "schedule", "schedule_options")
+    if not any(problems.touches(*owner(key)) for key in settings):
         _check_optimizer(training, owner, problems)
 
 

@@ -57,17 +57,17 @@ class Problems:
         return any(problem.place == dotted or problem.place.startswith(f"{dotted}.") for problem in self.found)
 
     def raise_if_any(self) -> None:
-        """One error with every problem, in the order of the file.
+        """One error with every problem.
 
         Raises:
-            DataError: if only data are missing.
+            UsageError: if the study itself is at fault.
+            DataError: if it is not, but data are missing.
             EnvironmentProblem: if only the machine lacks something.
-            UsageError: otherwise.
         """
         if not self.found:
             return
         kinds = {problem.kind for problem in self.found}
-        kind = kinds.pop() if len(kinds) == 1 else UsageError
+        kind = next(kind for kind in (UsageError, DataError, EnvironmentProblem) if kind in kinds)
         count = "1 problem" if len(self.found) == 1 else f"{len(self.found)} problems"
         listing = "\n".join(f"  - {problem}" for problem in self.found)
         raise kind(f"{self.document.source} has {count}, nothing was started:\n{listing}")

@@ -5,6 +5,7 @@ The rooms are imported when they are needed, because PyTorch takes seconds and a
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -53,12 +54,25 @@ def architectures() -> Sequence[str]:
     return [row["name"] for row in list_models()]
 
 
-def member_options(architecture: str) -> set[str]:
-    """What a member with this architecture can be told."""
+def member_options(architecture: str) -> dict[str, Any]:
+    """What a member with this architecture can be told beside ``architecture``, with the defaults of its library."""
     from segmi.models import architecture_named
 
-    general = {"architecture", "one_logit", "normalise", "features", "encoder_weights"}
-    return general | set(architecture_named(architecture).options())
+    general = {
+        name: parameter.default
+        for name, parameter in inspect.signature(build_function()).parameters.items()
+        if name in ("one_logit", "normalise", "features", "encoder_weights")
+    }
+    own = {name: parameter.default for name, parameter in architecture_named(architecture).options().items()}
+    return {name: _plain(default) for name, default in (general | own).items()}
+
+
+def _plain(value: Any) -> Any:
+    """A default as plain data; None, which stands for the default everywhere, for what is none."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        return None
 
 
 def objectives() -> Mapping[str, type]:
@@ -70,14 +84,14 @@ def objectives() -> Mapping[str, type]:
 
 def optimizers() -> Mapping[str, type]:
     """The optimisers by name."""
-    from segmi.training.optimisation import OPTIMIZERS
+    from segmi.training import OPTIMIZERS
 
     return OPTIMIZERS
 
 
 def schedules() -> Mapping[str, type]:
     """The schedules by name, ``constant`` left out."""
-    from segmi.training.optimisation import SCHEDULES
+    from segmi.training import SCHEDULES
 
     return SCHEDULES
 

@@ -76,6 +76,7 @@ def run_study(
     overwrite: bool = False,
     allow_changed: Sequence[str] = (),
     init_from: Path | None = None,
+    command: str | None = None,
     listener: Listener | None = None,
 ) -> StudyOutcome:
     """Do every run of a study that is not finished.
@@ -88,6 +89,7 @@ def run_study(
         overwrite: start the runs anew, finished ones included.
         allow_changed: keys that may differ from the configuration a run was begun with.
         init_from: a bundle from whose weights the reported member starts.
+        command: how to run it again, for the report.
         listener: hears what happens.
 
     Raises:
@@ -110,14 +112,14 @@ def run_study(
             facts[name] = Facts(resolve.open_data(name, study.datasets[name], roots or Roots()))
         return facts[name]
 
-    write_plan(root / study.name, study_plan(study, opened))
+    write_plan(root / study.name, study_plan(study, opened, command))
     with stoppable():
         for number, run in enumerate(runs, 1):
             _do(run, number, root, opened, outcome, clock, say, overwrite=overwrite, init_from=init_from)
     return outcome
 
 
-def study_plan(study: Study, opened: Callable[[str], Facts]) -> Plan:
+def study_plan(study: Study, opened: Callable[[str], Facts], command: str | None = None) -> Plan:
     """What the study sets out to do, for the report: it tells missing runs from runs that nobody wanted."""
     return Plan(
         study=study.name,
@@ -125,6 +127,7 @@ def study_plan(study: Study, opened: Callable[[str], Facts]) -> Plan:
         methods={name: method.label or name for name, method in study.methods.items()},
         seeds=study.seeds,
         protocol=study.protocol,
+        command=command,
         notes={"baseline": study.baseline},
     )
 

@@ -1,0 +1,58 @@
+"""A study small enough to run in a test: networks of width 2, pictures of 32 × 32, a handful of updates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TINY = """\
+name: tiny
+datasets:
+  street-scenes: {train: 8, val: 3, height: 40, width: 48}
+processing: {resize: 36, crop: 32}
+training:
+  updates: 6
+  batch_size: 2
+  learning_rate: 1e-3
+  holdout: 0.25
+  checkpoint_every: 2
+samples: 1
+methods:
+  model-1:
+    label: Model 1
+    members:
+      unet: {architecture: unet, width: 2}
+    objective:
+      cross_entropy: {}
+"""
+
+
+@pytest.fixture
+def tiny_text() -> str:
+    return TINY
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture
+def check() -> Any:
+    """The message with which a study is refused; fails the test if it is accepted."""
+    from segmi.errors import SegmiError
+    from segmi.study import Roots
+    from segmi.study.overrides import apply_overrides
+    from segmi.study.strict_yaml import parse
+    from segmi.study.validation import validated
+
+    def refused(text: str, *overrides: str, data: bool = False, kind: type[SegmiError] = SegmiError) -> str:
+        with pytest.raises(kind) as caught:
+            validated(apply_overrides(parse(text, "s.yaml"), overrides), roots=Roots() if data else None)
+        return str(caught.value)
+
+    return refused

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segmi.errors import DataError, EnvironmentProblem, UsageError
+from segmi.study import Roots, expand
+from segmi.study.strict_yaml import dump, parse
+from segmi.study.validation import load_study, validated
+
+REPOSITORY = Path(__file__).parents[2]
+
+MUTUAL = """methods={both: {members: {a: {architecture: unet, width: 2}, b: {architecture: unet, width: 2}},
+ objective: {cross_entropy: {}, mutual_learning: {}}, reported: a}}"""
+
+
+def test_a_sound_study_is_taken_with_every_default(tiny_text: str) -> None:
+    study = validated(parse(tiny_text), roots=Roots())
+    method = study.methods["model-1"]
+    assert study.baseline == "model-1"
+    assert study.evaluation["protocol"] == "full"
+    assert study.evaluation["split"] == "val"
+    assert method.reported == "unet"
+    assert method.training is not None
+    assert method.training["optimizer"] == "Adam"
+    assert method.training["select_by"] == "holdout_mIoU"
+    assert method.training["select_member"] == "unet"
+    assert method.processing is not None
+    assert method.processing["resize_mode"] == "exact"
+
+
+def test_the_protocol_paper_is_a_preset_that_the_file_may_change(tiny_text: str) -> None:
+    text = tiny_text.replace("holdout: 0.25", "drop_last: false")
+    study = validated(parse("protocol: paper\n" + text))
+    training = study.methods["model-1"].training
+    assert training is not None
+    assert (training["select_by"], training["holdout"], training["drop_last"]) == ("train_loss", 0.0, False)
+    assert (study.evaluation["protocol"], study.evaluation["passes"]) == ("paper", 5)
+    changed = validated(parse("protocol: paper\nevaluation: {passes: 2}\n" + text))
+    assert changed.evaluation["passes"] == 2
+
+
+def test_a_method_overrides_the_study(tiny_text: str) -> None:
+    own = tiny_text + "    training: {learning_rate: 1e-4}\n    processing: {flip: 0.5}\n"
+    method = validated(parse(own)).methods["model-1"]
+    assert method.training is not None
+    assert method.processing is not None
+    assert method.training["learning_rate"] == 1e-4
+    assert method.training["updates"] == 6
+    assert method.processing["flip"] == 0.5
+    assert method.processing["crop"] == 32
+
+
+@pytest.mark.parametrize("name", ["demo", "camvid", "paper"])
+def test_the_shipped_studies_are_sound_and_what_show_prints_is_the_same_study(name: str) -> None:
+    study = load_study(REPOSITORY / "studies" / f"{name}.yaml")
+    again = validated(parse(dump(study.plain())))
+    assert again == study
+    assert [run.config for run in expand(again)] == [run.config for run in expand(study)]
+
+
+def test_the_controlled_studies_give_all_methods_the_same_budget() -> None:
+    for name in ("demo", "camvid"):
+        study = load_study(REPOSITORY / "studies" / f"{name}.yaml")
+        budgets = {
+            (m.training["updates"], m.training["batch_size"], m.training["learning_rate"])
+            for m in study.methods.values()
+            if m.training
+        }
+        assert len(budgets) == 1
+
+
+def test_the_paper_study_has_the_papers_hyper_parameters() -> None:
+    study = load_study(REPOSITORY / "studies" / "paper.yaml")
+    told = {
+        name: (m.training["epochs"], m.training["learning_rate"], m.training["batch_size"], m.training["optimizer"])
+        for name, m in study.methods.items()
+        if m.training
+    }
+    assert told == {
+        "model-1": (200, 1e-3, 8, "Adam"),
+        "model-2": (200, 1e-4, 2, "Adam"),
+        "model-3": (200, 1e-4, 10, "Adam"),
+    }
+    assert study.methods["model-2"].objective["rmi_loss"] == {
+        "bce_weight": 0.5, "radius": 3, "mode": "reference", "alpha": 5e-4,
+        "relative_ridge": study.methods["model-2"].objective["rmi_loss"]["relative_ridge"], "weight": 1.0,
+    }  # fmt: skip
+    assert study.methods["model-3"].members["deeplabv3"]["encoder_weights"] == "coco"
+
+
+CASES: list[tuple[str, list[str], str]] = [
+    ("unknown key", ["sede=[0]"], "sede: unknown key 'sede', did you mean 'seeds'? Known:"),
+    ("unknown section key", ["training.udpates=5"], "training.udpates: unknown key 'udpates', did you mean 'updates'?"),
+    ("unknown processing key", ["processing.corp=5"], "processing.corp: unknown key 'corp', did you mean 'crop'?"),
+    ("unknown method key", ["methods.model-1.objectve=5"], "unknown key 'objectve', did you mean 'objective'?"),
+    ("wrong type", ["training.updates=many"], "training.updates: expected a valid integer, got 'many' (text)"),
+    ("wrong type in method", ["methods.model-1.training={updates: 1.5}"], "methods.model-1.training.updates: expected"),
+    ("section no mapping", ["training=5"], "training: expected a mapping, got 5 (a whole number)"),
+    ("method no mapping", ["methods.model-1=5"], "methods.model-1: expected a mapping with members and objective, got"),
+    ("unknown protocol", ["protocol=papr"], "protocol: expected 'controlled' or 'paper', got 'papr' (text)"),
+    ("no name", ["name=null"], "name: expected a valid string, got nothing"),
+    ("bad name", ["name=../up"], "name: expected a name of letters, digits, '-', '_' and '.'"),
+    ("no data sets", ["datasets={}"], "datasets: expected at least one entry"),
+    ("no methods", ["methods={}"], "methods: expected at least one entry"),
+    ("unknown data set", ["datasets={camvd: {}}"], "datasets.camvd: unknown data set 'camvd', did you mean 'camvid'?"),
+    ("unknown type", ["datasets={x: {type: fodler}}"], "datasets.x.type: unknown data set 'fodler', did you mean"),
+    ("data set option", ["datasets.street-scenes.trian=5"], "unknown key 'trian', did you mean 'train'?"),
+    ("a root", ["datasets={camvid: {root: /data}}"], "datasets.camvid.root: a study file names no folders of one"),
+    (
+        "unknown architecture",
+        ["methods.model-1.members.unet.architecture=unett"],
+        "methods.model-1.members.unet.architecture: unknown architecture 'unett', did you mean",
+    ),
+    (
+        "unknown encoder",
+        ["methods.model-1.members.unet={architecture: smp_unet, encoder: resnet19}"],
+        "unknown encoder 'resnet19'; did you mean 'resnet1",
+    ),
+    (
+        "option of another architecture",
+        ["methods.model-1.members.unet.encoder=resnet18", "methods.model-1.members.unet.deepth=5"],
+        "unknown option of unet 'deepth'",
+    ),
+    ("no architecture", ["methods.model-1.members.unet={}"], "members.unet.architecture: is missing"),
+    (
+        "unknown objective",
+        ["methods.model-1.objective={cros_entropy: {}}"],
+        "objective.cros_entropy: unknown objective 'cros_entropy', did you mean 'cross_entropy'?",
+    ),
+    (
+        "objective option",
+        ["methods.model-1.objective={rmi_loss: {raduis: 3}}"],
+        "objective.rmi_loss.raduis: unknown key 'raduis', did you mean 'radius'?",
+    ),
+    ("objective value", ["methods.model-1.objective={rmi_loss: {radius: 0}}"], "methods.model-1.objective.rmi_loss"),
+    ("objective type", ["methods.model-1.objective={rmi_loss: {radius: x}}"], "radius: expected a valid integer"),
+    ("one peer", ["methods.model-1.objective={mutual_learning: {}}"], "expected two or more members"),
+    ("optimizer", ["training.optimizer=Adm"], "training.optimizer: unknown optimizer 'Adm'; did you mean 'Adam'?"),
+    ("optimizer option", ["training.optimizer_options={betta: 1}"], "training.optimizer_options: unknown option of"),
+    ("schedule", ["training.schedule=CosineLR"], "training.schedule: unknown schedule 'CosineLR'"),
+    ("options of no schedule", ["training.schedule_options={x: 1}"], "training.schedule: schedule constant takes no"),
+    (
+        "schedule option",
+        ["training.schedule=PolynomialLR", "training.schedule_options={pwr: 1}"],
+        "training.schedule_options: unknown option of schedule PolynomialLR",
+    ),
+    ("both budgets", ["training.epochs=5"], "both updates (6) and epochs (5) are given; keep one, set the other to"),
+    ("no budget", ["training.updates=null"], "training.updates: is missing: give the budget as training.updates or"),
+    ("no updates", ["training.updates=0"], "training.updates: expected more than 0, got 0"),
+    ("no rate", ["training.learning_rate=0"], "training.learning_rate: expected more than 0, got 0"),
+    ("holdout", ["training.holdout=1.5"], "training.holdout: expected less than 1, got 1.5"),
+    ("nothing held out", ["training.holdout=0"], "training.holdout: select_by holdout_mIoU needs a part of train"),
+    ("select by", ["training.select_by=luck"], "training.select_by: expected 'holdout_mIoU', 'train_loss' or 'last'"),
+    ("reported", ["methods.model-1.reported=unte"], "methods.model-1.reported: unknown member 'unte', did you mean"),
+    ("frozen", ["methods.model-1.frozen=[unte]"], "methods.model-1.frozen.0: unknown member 'unte'"),
+    ("all frozen", ["methods.model-1.frozen=[unet]"], "methods.model-1.frozen: every member is frozen"),
+    ("member to select by", ["training.select_member=x"], "unknown member 'x'"),
+    (
+        "reported missing",
+        [MUTUAL, "methods.both.reported=null"],
+        "methods.both.reported: is missing; say which of a, b",
+    ),
+    ("member name", ["methods.model-1.members={a/b: {architecture: unet}}"], "expected a name of letters"),
+    ("crop and resize", ["processing.crop=64"], "processing.crop (64) is larger than processing.resize (36)"),
+    ("crop and stride", ["processing.crop=30"], "processing.crop: 30 is no multiple of 16, as unet of model-1 needs"),
+    ("flip", ["processing.flip=2"], "processing.flip is a probability between 0 and 1, got 2"),
+    ("seeds", ["seeds=[0, 1, 0]"], "seeds: each seed may stand once, 0 stands more often; remove the copies"),
+    ("no seeds", ["seeds=[]"], "seeds: expected at least one entry"),
+    ("negative seed", ["seeds=[-1]"], "seeds.0: expected greater than or equal to 0, got -1"),
+    ("baseline", ["baseline=model-2"], "baseline: unknown method 'model-2', did you mean 'model-1'?"),
+    ("evaluation", ["evaluation.protocol=half"], "evaluation.protocol: expected 'full' or 'paper', got 'half'"),
+    ("evaluation key", ["evaluation.pases=2"], "evaluation.pases: unknown key 'pases', did you mean 'passes'?"),
+    ("samples", ["samples=-1"], "samples: expected greater than or equal to 0, got -1"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_what_is_wrong_is_named_with_its_place(check: Any, tiny_text: str, overrides: list[str], message: str) -> None:
+    refusal = check(tiny_text, *overrides, kind=UsageError)
+    assert message in refusal
+    assert "nothing was started" in refusal
+    assert "command line, " in refusal or "s.yaml:" in refusal
+
+
+def test_the_place_is_file_and_line(check: Any, tiny_text: str) -> None:
+    line = tiny_text.splitlines().index("  updates: 6") + 1
+    assert f"(s.yaml:{line})" in check(tiny_text.replace("updates: 6", "updates: six"))
+
+
+def test_everything_is_told_at_once(check: Any, tiny_text: str) -> None:
+    refusal = check(
+        tiny_text, "sede=1", "training.updates=x", "training.optimizer=Adm", "processing.crop=64", "seeds=[1, 1]",
+        "methods.model-1.members.unet.architecture=x", "methods.model-1.objective={y: {}}", "datasets={z: {}}",
+    )  # fmt: skip
+    assert "s.yaml has 8 problems, nothing was started" in refusal
+
+
+@pytest.mark.parametrize("text", ["", "5", "[a]", "text"])
+def test_a_file_that_is_no_study(check: Any, text: str) -> None:
+    assert "expected a study with name, datasets and methods" in check(text)
+
+
+def test_data_that_are_not_there_are_a_refusal_of_data(
+    check: Any, tiny_text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SEGMI_DATA", raising=False)
+    refusal = check(tiny_text, "datasets={camvid: {}}", data=True, kind=DataError)
+    assert "datasets.camvid: " in refusal
+    assert "SEGMI_DATA" in refusal
+
+
+def test_data_and_the_rest_are_told_together(check: Any, tiny_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEGMI_DATA", raising=False)
+    refusal = check(tiny_text, "datasets={camvid: {}}", "seeds=[1, 1]", data=True, kind=UsageError)
+    assert "2 problems" in refusal
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["evaluation.split=tst"], "unknown split of street-scenes 'tst'"),
+        (["samples=9"], "samples: 9 pictures are asked for, street-scenes has 3"),
+        (["training.batch_size=20"], "training pictures of street-scenes do not fill a batch of 20"),
+        (["methods.model-1.members.unet.one_logit=true"], "street-scenes has 11 classes, one logit tells two apart"),
+        (["datasets.street-scenes.train=1"], "cannot hold out a part of 1 picture"),
+        (
+            ["methods.model-1.members.unet={architecture: deeplabv3_mobilenet_v3_large}", "training.batch_size=1"],
+            "cannot train on a batch of one picture",
+        ),
+    ],
+)
+def test_a_study_that_does_not_fit_its_data(check: Any, tiny_text: str, overrides: list[str], message: str) -> None:
+    assert message in check(tiny_text, *overrides, data=True)
+
+
+def test_pretrained_weights_that_cannot_be_had_are_known_before_the_start(
+    check: Any, tiny_text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    member = "methods.model-1.members.unet={architecture: deeplabv3_resnet50, encoder_weights: coco}"
+    refusal = check(tiny_text, member, data=True, kind=EnvironmentProblem)
+    assert "members.unet.encoder_weights: the coco weights of deeplabv3_resnet50" in refusal
+    assert "set encoder_weights to null" in refusal
