@@ -128,10 +128,9 @@ class RowWindows(Windows):
         around = self._rows(0, 2 * radius - 1)
         result = work.centred[:m].zero_()
         for pair in range(m):
-            torch.bmm(by_row[pair], around[pair], out=work.spread)
+            torch.baddbmm(offset[pair].unsqueeze(-1), by_row[pair], around[pair], beta=-1, out=work.spread)
             for j in range(radius):
                 result[pair, :, j : j + work.columns] += work.spread[:, j]
-                result[pair, :, j : j + work.columns] -= offset[pair, :, j, None]
         return result
 
 
