@@ -125,7 +125,9 @@ def test_accumulated_batches_give_the_gradient_of_the_joint_batch(make_cohort, m
     gradients = []
     for batches in ([joint], halves):
         cohort = make_cohort(2).eval()  # batch statistics would differ, and should
-        objective = make_objective(cohort, cross_entropy={}, mutual_learning={"weight": 0.5}, rmi_loss={"weight": 0.1})
+        objective = make_objective(
+            cohort, cross_entropy={}, mutual_learning={"weight": 0.5}, region_mutual_information={"weight": 0.1}
+        )
         terms = accumulate_gradient(cohort, objective, batches, torch.Tensor.backward)
         gradients.append(torch.cat([p.grad.flatten() for p in cohort.parameters()]))
         value = sum(term.weight * float(term.value) for term in terms.values())

@@ -77,9 +77,15 @@ class Processing:
 
     def augmented(self, pair: Pair, seed: int) -> Pair:
         """The random part: scale, crop, flip and colour, as a pure function of ``seed``."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        # torchvision draws from the CPU's generator only. `torch.manual_seed` would seed every device as well, which
+        # costs a thousand times as much and queues a call per picture where a device is not initialised.
+        generator = torch.default_generator
+        before = generator.get_state()
+        generator.manual_seed(seed)
+        try:
             return Pair(*self._random_transform(pair)(*pair))
+        finally:
+            generator.set_state(before)
 
     def _random_transform(self, pair: Pair) -> v2.Transform:
         steps: list[v2.Transform] = []

@@ -73,7 +73,7 @@ class Session:
             RunError: if memory runs out, or if a loss read back was not finite.
         """
         group = [next(batches).to(self.device, non_blocking=True) for _ in range(parts)]
-        torch.manual_seed(key(self.seed, "update", self.step))
+        self._seed_generators(key(self.seed, "update", self.step))
         self.cohort.train()
         self.objective.train()
         try:
@@ -95,6 +95,14 @@ class Session:
         with torch.no_grad():
             values = {"loss": weighted_sum(terms), **{f"loss/{name}": term.value for name, term in terms.items()}}
         self._pending.append((self.step, names, {name: value.detach() for name, value in values.items()}))
+
+    def _seed_generators(self, seed: int) -> None:
+        """Key what dropout draws; only the CPU and the device in use, for seeding all is slow."""
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif self.device.type == "mps":
+            torch.mps.manual_seed(seed)
 
     def read_back(self) -> None:
         """Fetch the losses of the updates since the last call: the only place that waits for the device."""
