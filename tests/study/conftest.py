@@ -29,7 +29,7 @@ methods:
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_text() -> str:
     return TINY
 

@@ -17,6 +17,15 @@ NOT_COMPARED: Final = ("training.workers", "label")
 """What may change between two sessions of a run without changing its numbers."""
 
 
+class _Missing:
+    def __repr__(self) -> str:
+        return "missing"
+
+
+MISSING: Final = _Missing()
+"""Stands for a key that one of two configurations does not have."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One training with its evaluation.
@@ -95,9 +104,9 @@ def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tu
     before, after = _flat(old), _flat(new)
     keys = [*before, *(key for key in after if key not in before)]
     return {
-        key: (before.get(key), after.get(key))
+        key: (before.get(key, MISSING), after.get(key, MISSING))
         for key in keys
-        if key not in NOT_COMPARED and (before.get(key) != after.get(key) or (key in before) != (key in after))
+        if key not in NOT_COMPARED and before.get(key, MISSING) != after.get(key, MISSING)
     }
 
 

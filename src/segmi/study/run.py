@@ -94,10 +94,13 @@ def run_study(
 
     Raises:
         UsageError: if a run was begun with another configuration; the changed keys are named, nothing is touched.
+            If ``init_from`` is no bundle, or would be removed.
         EnvironmentProblem: if records cannot be written.
         Interrupted: on SIGINT or SIGTERM, after the checkpoint is written.
     """
     runs = [_starting_from(run, init_from) for run in expand(study, only)]
+    if init_from is not None:
+        _check_bundle(init_from, [run.folder(root) for run in runs] if overwrite else [])
     if not overwrite:
         refuse_changed([(run, run.folder(root)) for run in runs], allow_changed)
     outcome, clock = StudyOutcome(), Clock(runs)
@@ -112,11 +115,21 @@ def run_study(
             facts[name] = Facts(resolve.open_data(name, study.datasets[name], roots or Roots()))
         return facts[name]
 
+    _make_folder(root / study.name)
     write_plan(root / study.name, study_plan(study, opened, command))
     with stoppable():
         for number, run in enumerate(runs, 1):
             _do(run, number, root, opened, outcome, clock, say, overwrite=overwrite, init_from=init_from)
     return outcome
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"the runs cannot be written to {path}: {error.strerror}", "give a folder that can be written with --runs"
+        ) from error
 
 
 def study_plan(study: Study, opened: Callable[[str], Facts], command: str | None = None) -> Plan:
@@ -204,6 +217,17 @@ def _starting_from(run: Run, init_from: Path | None) -> Run:
     if init_from is None:
         return run
     return Run(run.study, run.dataset, run.method, run.seed, {**run.config, "init_from": str(init_from)})
+
+
+def _check_bundle(bundle: Path, removed: Sequence[Path]) -> None:
+    if not (bundle / "model.json").exists():
+        raise UsageError(f"--init-from {bundle} is no bundle", "give a folder with model.json and model.safetensors")
+    for folder in removed:
+        if bundle.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(
+                f"the bundle {bundle} lies in {folder}, which --overwrite would remove",
+                "copy the bundle elsewhere, or write the new run to another folder",
+            )
 
 
 def refuse_changed(runs: Sequence[tuple[Run, Path]], allow_changed: Sequence[str] = ()) -> None:

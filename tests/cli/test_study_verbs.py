@@ -1,0 +1,176 @@
+"""``segmi study …`` and ``segmi train`` from the outside, once for real at the smallest scale."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from segmi.cli import main
+
+STUDY = """\
+name: tiny
+datasets:
+  street-scenes: {train: 8, val: 3, height: 40, width: 48}
+processing: {resize: 36, crop: 32}
+training: {updates: 4, batch_size: 2, holdout: 0.25, checkpoint_every: 2}
+samples: 1
+methods:
+  model-1: {members: {unet: {architecture: unet, width: 2}}, objective: {cross_entropy: {}}}
+"""
+TRAIN = [
+    "train", "--data", "street-scenes", "--width", "2", "--updates", "3", "-b", "2", "samples=1",
+    "datasets.street-scenes={train: 8, val: 4, height: 40, width: 48}", "processing={resize: 36, crop: 32}",
+]  # fmt: skip
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(STUDY)
+    return str(path)
+
+
+def test_check_says_that_a_study_is_sound(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "check", file]) == 0
+    assert "is sound: 1 runs" in capsys.readouterr().out
+    assert main(["study", "check", file, "seeds=[0, 1]", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"] == [f"street-scenes/model-1/seed{seed}" for seed in (0, 1)]
+
+
+def test_check_names_file_line_and_remedy(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "check", file, "training.updtes=3"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "did you mean 'updates'?" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_missing_data_are_exit_code_3(
+    file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SEGMI_DATA", raising=False)
+    assert main(["study", "check", file, "datasets={camvid: {}}"]) == 3
+    assert "datasets.camvid" in capsys.readouterr().err
+
+
+def test_show_prints_a_study_file_with_every_default(
+    file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", "show", file]) == 0
+    shown = capsys.readouterr().out
+    assert "optimizer: Adam" in shown
+    (tmp_path / "again.yaml").write_text(shown)
+    assert main(["study", "show", str(tmp_path / "again.yaml")]) == 0
+    assert capsys.readouterr().out == shown
+    assert main(["study", "show", file, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["training"]["updates"] == 4
+
+
+def test_run_status_report_predict_evaluate(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = str(tmp_path / "runs")
+    assert main(["study", "run", file, "--runs", runs, "--resume"]) == 2
+    assert "there is nothing to resume" in capsys.readouterr().err
+    assert main(["study", "status", file, "--runs", runs]) == 0
+    assert "0 of 1 runs are finished" in capsys.readouterr().out
+
+    assert main(["study", "run", file, "--runs", runs]) == 0
+    first = capsys.readouterr()
+    assert "Street scenes" in first.out
+    assert "report: " in first.out
+    assert "[1/1] street-scenes/model-1/seed0: finished" in first.err
+    assert "[1/1]" not in first.out
+
+    assert main(["study", "run", file, "--runs", runs]) == 0
+    second = capsys.readouterr()
+    assert "is finished, nothing to do" in second.err
+    assert second.out == first.out
+
+    assert main(["study", "status", file, "--runs", runs, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["state"] == "finished"
+    assert row["step"] == 4
+
+    assert main(["study", "run", file, "--runs", runs, "training.updates=5"]) == 2
+    assert "training.updates was 4, is now 5" in capsys.readouterr().err
+
+    assert main(["report", f"{runs}/tiny", "--out", str(tmp_path / "page"), "--quiet"]) == 0
+    assert (tmp_path / "page" / "index.html").exists()
+    capsys.readouterr()
+
+    run = f"{runs}/tiny/street-scenes/model-1/seed0"
+    options = ["train=8", "val=3", "height=40", "width=48"]
+    assert main(["evaluate", run, *options, "--data", "street-scenes", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    result = json.loads((Path(run) / "result.json").read_text())
+    assert scores["mIoU"] == pytest.approx(result["members"]["unet"]["scores"]["full"]["mIoU"], abs=1e-6)
+    assert main(["evaluate", run, "--data", "object-scenes", "val=2", "train=2"]) == 3
+    assert "tells 11 classes apart" in capsys.readouterr().err
+
+    out = tmp_path / "pictures"
+    assert main(["data", "preview", "street-scenes", *options, "--out", str(out), "--count", "2"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert main(["predict", run, str(out), "--out", str(tmp_path / "masks"), "--overlay"]) == 0
+    assert all(Path(line).exists() for line in capsys.readouterr().out.splitlines())
+    assert main(["predict", run, str(tmp_path / "none.png")]) == 2
+    assert "there is no" in capsys.readouterr().err
+    assert main(["predict", str(out), str(out)]) == 2
+    assert "is no bundle" in capsys.readouterr().err
+
+
+def test_train_resume_overwrite_are_three_things(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = ["--output", str(tmp_path / "mine")]
+    assert main([*TRAIN, *output, "--resume"]) == 2
+    assert "there is nothing to resume" in capsys.readouterr().err
+    assert main([*TRAIN, *output, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (Path(told["bundle"]) / "model.json").exists()
+    assert "mIoU" in told["scores"]
+    run = Path(told["run"])
+    assert run == tmp_path / "mine/street-scenes/unet-cross_entropy/seed0"
+
+    assert main([*TRAIN, *output]) == 0
+    assert "is finished already" in capsys.readouterr().err
+    (run / "result.json").unlink()
+    assert main([*TRAIN, *output]) == 2
+    assert "--resume continues it, --overwrite starts it anew" in capsys.readouterr().err
+    assert main([*TRAIN, *output, "--resume", "--overwrite"]) == 2
+    assert main([*TRAIN, *output, "--resume"]) == 0
+    assert main([*TRAIN, *output, "--overwrite", "--init-from", told["bundle"]]) == 2
+    assert "which --overwrite would remove" in capsys.readouterr().err
+    assert main([*TRAIN, *output, "--overwrite"]) == 0
+    assert main([*TRAIN, "-o", str(tmp_path / "tuned"), "--init-from", told["bundle"]]) == 0
+    assert main([*TRAIN, "-o", str(tmp_path / "none"), "--init-from", str(tmp_path)]) == 2
+    assert "is no bundle" in capsys.readouterr().err
+
+
+def test_train_prints_its_configuration_as_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main([*TRAIN, "--objective", "rmi_loss", "--lr", "1e-4", "--print-config", "-o", str(tmp_path / "mine")]) == 0
+    )
+    shown = capsys.readouterr().out
+    assert "unet-rmi_loss:" in shown
+    assert "learning_rate: 0.0001" in shown
+    assert not (tmp_path / "mine").exists()
+
+
+def test_train_without_a_budget_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--data", "street-scenes", "--objective", "rmi_lss"]) == 2
+    err = capsys.readouterr().err
+    assert "training.updates" in err
+    assert "did you mean 'rmi_loss'?" in err
+
+
+def test_data_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["data", "check", "street-scenes", "train=3", "val=2", "height=40", "width=48"]
+    assert main(arguments) == 0
+    assert "Street scenes: 11 classes" in capsys.readouterr().out
+    assert main([*arguments, "--json", "--split", "val"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["ok"] is True
+    assert report["splits"][0]["pictures"] == 2
+    assert main(["data", "check", "camvid", "--root", str(tmp_path)]) == 3
+    assert str(tmp_path) in capsys.readouterr().err
+    assert main(["data", "check", "camvd"]) == 2
+    assert "did you mean 'camvid'" in capsys.readouterr().err

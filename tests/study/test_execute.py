@@ -1,0 +1,155 @@
+"""Real runs, small enough for a test: what they leave behind, and that stopping them changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segmi.deploy import load
+from segmi.errors import UsageError
+from segmi.records import RunFolder
+from segmi.report import write_report
+from segmi.study import Roots, Study
+from segmi.study.overrides import apply_overrides
+from segmi.study.run import run_study
+from segmi.study.strict_yaml import parse
+from segmi.study.validation import validated
+
+MUTUAL = """methods.model-3={label: Model 3, members: {unet: {architecture: unet, width: 2},
+ peer: {architecture: unet, width: 3}}, objective: {cross_entropy: {}, mutual_learning: {}}, reported: unet}"""
+
+
+class Killed(BaseException):
+    """Ends a run without a chance to tidy up, as a kill does."""
+
+
+def study_of(text: str, *overrides: str) -> Study:
+    return validated(apply_overrides(parse(text), overrides), roots=Roots())
+
+
+def weights(folder: Path) -> dict[str, str]:
+    return {
+        path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.glob("bundles/*/model.safetensors"))
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
+    """A study run without interruption, with its report."""
+    root = tmp_path_factory.mktemp("whole")
+    outcome = run_study(study_of(tiny_text, MUTUAL), root)
+    assert not outcome.failed
+    write_report(root / "tiny")
+    return root / "tiny"
+
+
+def test_a_run_leaves_what_the_report_needs(whole: Path) -> None:
+    folder = RunFolder(whole / "street-scenes/model-3/seed0")
+    result = folder.result()
+    assert folder.finished
+    assert result is not None
+    assert result["reported_member"] == "unet"
+    assert result["dataset"]["title"] == "Street scenes"
+    assert set(result["members"]) == {"unet", "peer"}
+    assert result["members"]["unet"]["parameters"] < result["members"]["peer"]["parameters"]
+    assert result["training"]["updates"] == 6
+    assert result["training"]["selection"] == "holdout_mIoU"
+    assert result["environment"]["threads"] >= 1
+    assert folder.confusion("peer", "full").counts.shape == (3, 11, 11)
+    (picture,) = folder.samples(["unet", "peer"])
+    assert set(picture.predictions) == {"unet", "peer"}
+    assert set(weights(folder.path)) == {"unet", "peer"}
+    assert folder.metrics()
+
+
+def test_the_constant_prediction_is_that_of_the_most_frequent_class_of_train(whole: Path) -> None:
+    folder = RunFolder(whole / "street-scenes/model-1/seed0")
+    result = folder.result()
+    assert result is not None
+    truth = folder.confusion("unet", "full").pooled().sum(1)
+    constant = result["baseline_constant"]
+    assert constant["pixel_accuracy"] in [pytest.approx(share) for share in truth / truth.sum()]
+    assert sum(iou > 0 for iou in constant["IoU"] if iou is not None) == 1
+
+
+def test_members_of_the_same_name_start_from_the_same_weights(tiny_text: str) -> None:
+    from segmi.study.expand import expand
+    from segmi.study.resolve import build_cohort
+
+    first, second = (build_cohort(run.config, 11, run.seed) for run in expand(study_of(tiny_text, MUTUAL)))
+    assert all((a == b).all() for a, b in zip(first.parameters(), second.members["unet"].parameters(), strict=True))
+
+
+@pytest.mark.parametrize("steps", [[1], [3, 5], [2, 2, 4]])
+def test_stopping_changes_nothing(whole: Path, tiny_text: str, tmp_path: Path, steps: list[int]) -> None:
+    study = study_of(tiny_text, MUTUAL)
+    for step in steps:
+
+        def stop(event: Any, step: int = step) -> None:
+            if event.kind == "train" and event.done == step:
+                raise Killed
+
+        with pytest.raises(Killed):
+            run_study(study, tmp_path, listener=stop)
+    run_study(study, tmp_path)
+    report = write_report(tmp_path / "tiny")
+    assert (report / "table1.csv").read_bytes() == (whole / "report/table1.csv").read_bytes()
+    for method in ("model-1", "model-3"):
+        run = Path("street-scenes", method, "seed0")
+        assert weights(tmp_path / "tiny" / run) == weights(whole / run)
+        assert (tmp_path / "tiny" / run / "metrics.csv").read_bytes() == (whole / run / "metrics.csv").read_bytes()
+
+
+def test_fine_tuning_starts_from_a_bundle(whole: Path, tiny_text: str, tmp_path: Path) -> None:
+    bundle = whole / "street-scenes/model-1/seed0/bundles/unet"
+    study = study_of(tiny_text, "training.learning_rate=1e-12", "training.updates=1", "training.select_by=last")
+    run_study(study, tmp_path, init_from=bundle)
+    tuned = load(tmp_path / "tiny/street-scenes/model-1/seed0/bundles/unet")
+    for before, after in zip(load(bundle).parameters(), tuned.parameters(), strict=True):
+        assert (before - after).abs().max() < 1e-6
+    outcome = run_study(
+        study_of(tiny_text, "methods.model-1.members.unet.width=5", "name=other"), tmp_path, init_from=bundle
+    )
+    (failure,) = outcome.failed.values()
+    assert failure["type"] == UsageError.__name__
+    assert "start from a bundle of the same architecture and width" in failure["remedy"]
+
+
+def test_the_protocol_paper_runs(tiny_text: str, tmp_path: Path) -> None:
+    text = "protocol: paper\n" + tiny_text.replace("  holdout: 0.25\n", "")
+    assert not run_study(study_of(text, "evaluation.passes=2", "training.updates=2"), tmp_path).failed
+    result = RunFolder(tmp_path / "tiny/street-scenes/model-1/seed0").result()
+    assert result is not None
+    assert list(result["members"]["unet"]["scores"]) == ["paper"]
+    assert result["training"]["selection"] == "train_loss"
+
+
+def test_one_logit_for_two_classes(tiny_text: str, tmp_path: Path) -> None:
+    import numpy as np
+    from PIL import Image
+
+    for number in range(6):
+        for kind, pixels in (
+            ("images", np.random.default_rng(number).integers(0, 255, (40, 40, 3))),
+            ("masks", np.eye(40)),
+        ):
+            path = tmp_path / "data" / kind / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+    data = "datasets={mine: {type: folder, classes: [back, line]}}"
+    study = validated(
+        apply_overrides(
+            parse(tiny_text),
+            [data, "methods.model-1.members.unet.one_logit=true", "training.updates=2",
+             "methods.model-1.objective={binary_cross_entropy: {}}"],
+        ),
+        roots=Roots({"mine": tmp_path / "data"}),
+    )  # fmt: skip
+    outcome = run_study(study, tmp_path / "runs", roots=Roots({"mine": tmp_path / "data"}))
+    assert not outcome.failed, outcome.failed
+    folder = RunFolder(tmp_path / "runs/tiny/mine/model-1/seed0")
+    assert folder.confusion("unet", "full").counts.shape[1:] == (2, 2)
