@@ -1,0 +1,108 @@
+"""The documentation keeps its promises: examples run and print what they say, links lead somewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import re
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+SHELL = ("sh", "shell", "bash", "console", "text")
+FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, its text, the line before its first."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for match in FENCE.finditer(text):
+        yield Block(match[1], match[2], text.count("\n", 0, match.start()) + 1)
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+WITH_PYTHON = [page for page in PAGES if any(block.language in ("python", "pycon") for block in blocks(page))]
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=name)
+def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of a page one after the other, as a reader would type them; those with prompts must print the same."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "page"}
+    for block in blocks(page):
+        if block.language == "python":
+            code = compile("\n" * block.line + block.text, str(page), "exec")
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(code, names)
+        elif block.language == "pycon":
+            test = doctest.DocTestParser().get_doctest(block.text, names, name(page), str(page), block.line)
+            told = io.StringIO()
+            runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+            failed = runner.run(test, out=told.write, clear_globs=False).failed
+            assert not failed, told.getvalue()
+            names.update(test.globs)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_blocks_say_what_they_are(page: Path) -> None:
+    """A block without a language, or with a misspelt one, would never be run."""
+    known = ("python", "pycon", "yaml", "json", *SHELL)
+    strange = [
+        f"{name(page)}:{block.line}: {block.language!r}" for block in blocks(page) if block.language not in known
+    ]
+    assert not strange
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for target in links(page):
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists():
+            broken.append(f"{target}: there is no {file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}")
+        elif anchor and file.suffix == ".md" and anchor not in anchors(file):
+            broken.append(f"{target}: {name(file)} has no such heading")
+    assert not broken, broken
+
+
+def links(page: Path) -> list[str]:
+    """What relative links and pictures of a page point to; code is not looked at."""
+    prose = re.sub(r"`[^`\n]*`", "`", FENCE.sub("", page.read_text(encoding="utf-8")))
+    targets = re.findall(r"\]\(([^()\s]+)(?:\s+\"[^\"]*\")?\)", prose) + re.findall(r"(?:src|href)=\"([^\"]+)\"", prose)
+    return [target for target in targets if not re.match(r"[a-z][a-z+.-]*:", target)]
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub writes them in links."""
+    prose = FENCE.sub("", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ +(.*?)\s*$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A heading, with `code`\n[a](b.md#c) ![d](e.png) `[no](code)` [f](https://g) [h](#i)\n")
+    assert links(page) == ["b.md#c", "e.png", "#i"]
+    assert anchors(page) == {"a-heading-with-code"}
+
+
+def test_command_line_page_is_up_to_date() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "write_command_line.py"))
+    assert script["PAGE"].read_text(encoding="utf-8") == script["render"](), "run `make docs` and commit the page"
