@@ -245,3 +245,8 @@ def test_pretrained_weights_that_cannot_be_had_are_known_before_the_start(
     refusal = check(tiny_text, member, data=True, kind=EnvironmentProblem)
     assert "members.unet.encoder_weights: the coco weights of deeplabv3_resnet50" in refusal
     assert "set encoder_weights to null" in refusal
+
+
+def test_a_root_for_a_data_set_that_the_study_does_not_have(tiny_text: str) -> None:
+    with pytest.raises(UsageError, match="unknown data set 'street-scene', did you mean 'street-scenes'?"):
+        validated(parse(tiny_text), roots=Roots({"street-scene": Path("/data")}))

@@ -20,7 +20,7 @@ def duration(seconds: float | None) -> str:
 
     Example:
         >>> duration(42), duration(150), duration(7300), duration(None)
-        ('42 s', '2 min 30 s', '2 h 2 min', '…')
+        ('42 s', '2 min 30 s', '2 h 1 min', '…')
     """
     if seconds is None:
         return "…"

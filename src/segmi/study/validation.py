@@ -72,6 +72,11 @@ def validated(document: Document, *, roots: Roots | None = None) -> Study:
     if isinstance(baseline, str) and methods and baseline not in methods:
         problems.add(("baseline",), unknown("method", baseline, methods))
     if roots is not None:
+        for name in roots.named:
+            if name not in datasets:
+                problems.add(
+                    ("datasets",), f"--root {name}=… is for none of them: " + unknown("data set", name, datasets)
+                )
         check_data(datasets, evaluation, methods, shape, roots, problems)
     problems.raise_if_any()
     return Study(
