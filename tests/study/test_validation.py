@@ -248,5 +248,5 @@ def test_pretrained_weights_that_cannot_be_had_are_known_before_the_start(
 
 
 def test_a_root_for_a_data_set_that_the_study_does_not_have(tiny_text: str) -> None:
-    with pytest.raises(UsageError, match="unknown data set 'street-scene', did you mean 'street-scenes'?"):
+    with pytest.raises(UsageError, match=r"unknown data set 'street-scene', did you mean 'street-scenes'\?"):
         validated(parse(tiny_text), roots=Roots({"street-scene": Path("/data")}))
