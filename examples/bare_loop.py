@@ -1,0 +1,40 @@
+"""RMILoss in a plain PyTorch loop: segmi brings the loss, the network and the pictures; the loop is yours.
+
+python examples/bare_loop.py --steps 200
+"""
+
+import argparse
+
+import torch
+
+from segmi.data import open_dataset
+from segmi.data.loader import Pictures, training_batches
+from segmi.data.processing import Processing
+from segmi.models import build_network
+from segmi.objectives import RMILoss
+
+
+def main(steps: int) -> None:
+    torch.manual_seed(0)
+    scenes = open_dataset("street-scenes", train=16, val=1, height=64, width=128)  # generated, nothing is downloaded
+    pictures = Pictures(scenes, scenes.split("train"), Processing(resize=64, crop=64))
+
+    network = build_network("unet", classes=len(scenes.info.classes), width=8)
+    loss_function = RMILoss(mode="sound")  # half binary cross-entropy, half region mutual information
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+
+    for step, batch in enumerate(training_batches(pictures, batch_size=4, first=0, last=steps), 1):
+        logits = network(batch.images).logits  # N×C×H×W; labels are N×H×W, 255 where a pixel counts nowhere
+        parts = loss_function.terms(logits, batch.labels)
+        loss = loss_function(logits, batch.labels)  # the same parts, weighted and added up
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        shown = ", ".join(f"{name} {term.value.item():.3f}" for name, term in parts.items())
+        print(f"step {step}/{steps}: loss {loss.item():.3f} ({shown})")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=5, help="optimiser steps")
+    main(parser.parse_args().steps)

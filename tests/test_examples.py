@@ -1,0 +1,37 @@
+"""Every example runs as it stands, in a process and a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+LAST_WORDS = {
+    "bare_loop.py": "step 5/5: loss",
+    "information.py": "noise 0.5: ",
+    "own_objective.py": "after 8 updates",
+}
+
+
+def test_every_example_is_run() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(LAST_WORDS)
+
+
+@pytest.mark.parametrize("name", sorted(LAST_WORDS))
+def test_runs(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name)],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert LAST_WORDS[name] in done.stdout.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
