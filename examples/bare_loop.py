@@ -1,6 +1,6 @@
 """RMILoss in a plain PyTorch loop: segmi brings the loss, the network and the pictures; the loop is yours.
 
-python examples/bare_loop.py --steps 200
+Longer: `python examples/bare_loop.py --steps 200`.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """A loss of your own, a plain function, trained through segmi: checkpoints, selection and scores included.
 
-    python examples/own_objective.py --updates 200 --folder runs/own
+Longer: `python examples/own_objective.py --updates 200 --folder runs/own`.
 """
 
 import argparse

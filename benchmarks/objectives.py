@@ -1,0 +1,205 @@
+"""Time and memory of RMILoss beside cross-entropy and the package rmi-pytorch: `make bench`.
+
+Forward and backward together, all candidates in turn in one process, so that a change of the machine's pace hits them
+alike; the median over the rounds. Memory: a process of its own for each, its peak above what stood there before the
+call, in multiples of the size of the logits. All candidates get float32 logits and their targets ready made: class
+indices, or for rmi-pytorch one-hot maps, whose making is therefore not in its time or peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import gc
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segmi.data import open_dataset
+from segmi.objectives import BinaryCrossEntropy, RMILoss
+
+VOID = 255
+FIRST, RIVAL = "cross-entropy (torch)", "rmi-pytorch, stride 1"
+
+
+class Case(NamedTuple):
+    title: str
+    pictures: int
+    classes: int
+    side: int
+    labels: Callable[[int, int], Tensor]
+
+
+def object_labels(pictures: int, side: int) -> Tensor:
+    """As in VOC: background, one or two of 20 classes as ellipses and rectangles, a void rim around each."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:side, :side] / side
+    labels = np.zeros((pictures, side, side), np.int64)
+    for number, picture in enumerate(labels):
+        for one, kind in enumerate(rng.choice(np.arange(1, 21), 1 + number % 2, replace=False)):
+            centre, half = rng.uniform(0.3, 0.7, 2), rng.uniform(0.12, 0.28, 2)
+            away = np.abs(rows - centre[0]) / half[0], np.abs(columns - centre[1]) / half[1]
+            distance = np.maximum(*away) if (number + one) % 2 else np.hypot(*away)
+            picture[distance < 1.06] = VOID
+            picture[distance < 1] = kind
+    return torch.from_numpy(labels)
+
+
+def street_labels(pictures: int, side: int) -> Tensor:
+    """Generated street scenes, one street each: nearly every class in nearly every picture."""
+    scenes = open_dataset("street-scenes", train=10 * pictures, val=1, height=side, width=side)
+    masks = [scenes.read_mask(sample) for sample in scenes.split("train")[::10]]
+    return torch.from_numpy(np.stack(masks)).long()
+
+
+FULL = {
+    "objects": Case("objects, as in VOC", 2, 21, 224, object_labels),
+    "streets": Case("street scenes", 8, 12, 224, street_labels),
+}
+QUICK = {name: case._replace(pictures=2, side=48) for name, case in FULL.items()}
+
+
+def candidates() -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
+    """Losses of (logits, labels, one-hot labels) by name."""
+    pixels, reference, sound = BinaryCrossEntropy(), RMILoss(), RMILoss(mode="sound")
+    found: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+        FIRST: lambda z, y, _: F.cross_entropy(z, y, ignore_index=VOID),
+        "BinaryCrossEntropy": lambda z, y, _: pixels(z, y),
+        "RMILoss, reference": lambda z, y, _: reference(z, y),
+        "RMILoss, sound": lambda z, y, _: sound(z, y),
+    }
+    try:
+        import rmi
+    except ImportError:
+        return found
+    torch.cholesky = torch.linalg.cholesky  # the package calls it by a name that PyTorch has removed
+    theirs = rmi.RMILoss(with_logits=True, stride=1)
+    return {**found, RIVAL: lambda z, _, y: theirs(z, y)}
+
+
+def inputs(case: Case, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits like those of a network that has learnt something, class indices, one-hot maps (zero where void)."""
+    labels = case.labels(case.pictures, case.side)
+    one_hot = F.one_hot(labels.masked_fill(labels == VOID, case.classes), case.classes + 1)[..., : case.classes]
+    one_hot = one_hot.movedim(-1, 1).float().contiguous()
+    noise = torch.randn(one_hot.shape, generator=torch.Generator().manual_seed(0))
+    return (3 * one_hot + noise).to(device), labels.to(device), one_hot.to(device)
+
+
+def step(loss: Callable[..., Tensor], logits: Tensor, labels: Tensor, one_hot: Tensor) -> None:
+    leaf = logits.detach().requires_grad_()
+    loss(leaf, labels, one_hot).backward()
+    if leaf.is_cuda:
+        torch.cuda.synchronize()
+
+
+def seconds(case: Case, rounds: int, device: str) -> dict[str, float]:
+    """The median time of one forward and backward pass of every candidate."""
+    data, losses = inputs(case, device), candidates()
+    times: dict[str, list[float]] = {name: [] for name in losses}
+    for number in range(rounds + 1):
+        for name, loss in losses.items():
+            begin = time.perf_counter()
+            step(loss, *data)
+            if number:  # the first round warms up
+                times[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def peak_bytes(case: Case, name: str, device: str) -> int:
+    """How far the memory of this process rises during one forward and backward pass, the gradient included."""
+    data, loss = inputs(case, device), candidates()[name]
+    step(loss, *(tensor[:1, ..., :16, :16] for tensor in data))  # loads what is loaded once
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step(loss, *data)
+        return torch.cuda.max_memory_allocated() - before
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is in use
+    before = status("VmRSS")
+    step(loss, *data)
+    return status("VmHWM") - before
+
+
+def status(field: str) -> int:
+    found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return 1024 * int(found[1]) if found else 0
+
+
+def peaks(key: str, given: argparse.Namespace) -> dict[str, int | None]:
+    """`peak_bytes` of every candidate, each in a process of its own; None where the system does not tell."""
+    found: dict[str, int | None] = {}
+    for name in candidates():
+        command = [sys.executable, __file__, "--peak", key, name, "--device", given.device]
+        command += ["--threads", str(torch.get_num_threads()), *["--quick"] * given.quick]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        found[name] = int(done.stdout) if done.returncode == 0 else None
+    return found
+
+
+def table(case: Case, times: dict[str, float], memory: dict[str, int | None]) -> str:
+    size = 4 * case.pictures * case.classes * case.side**2
+    shape = f"{case.pictures} × {case.classes} × {case.side} × {case.side}"
+    lines = [
+        f"## {case.title}: {shape}, logits of {size / 2**20:.1f} MiB",
+        "",
+        "| loss | forward and backward | × cross-entropy | × rmi-pytorch | peak memory, × logits |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, value in times.items():
+        rival = f"{value / times[RIVAL]:.3f}" if RIVAL in times else "–"
+        peak = memory[name]
+        shown = "–" if peak is None else f"{peak / size:.1f}"
+        lines.append(f"| {name} | {1e3 * value:.1f} ms | {value / times[FIRST]:.2f} | {rival} | {shown} |")
+    return "\n".join(lines)
+
+
+def machine(device: str) -> str:
+    cpu = re.search(r"model name\s*:\s*(.*)", info.read_text()) if (info := Path("/proc/cpuinfo")).exists() else None
+    on = torch.cuda.get_device_name(device) if device.startswith("cuda") else (cpu[1] if cpu else platform.machine())
+    return f"{on}, {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, to see that it runs")
+    parser.add_argument("--rounds", type=int, help="timed rounds; 15, or 3 with --quick")
+    parser.add_argument("--threads", type=int, help="threads of PyTorch on the CPU")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--peak", nargs=2, metavar=("CASE", "LOSS"), help=argparse.SUPPRESS)
+    given: Any = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    cases = QUICK if given.quick else FULL
+    if given.peak:
+        key, name = given.peak
+        print(peak_bytes(cases[key], name, given.device))
+        return 0
+    print("# Objectives, time and memory\n")
+    print(f"{datetime.date.today()}, {machine(given.device)}, PyTorch {torch.__version__}, float32.")
+    print("Written by `python benchmarks/objectives.py" + (" --quick" if given.quick else "") + "`.\n")
+    print("Time: median of forward and backward, all losses in turn in one process. Memory: the peak above what stood")
+    print(
+        "there before, the gradient included, each loss in a process of its own. `rmi-pytorch` gets one-hot maps made"
+    )
+    print("beforehand; its binary cross-entropy is a mean over classes, and void pixels count as no class.")
+    for key, case in cases.items():
+        times = seconds(case, given.rounds or (3 if given.quick else 15), given.device)
+        print("\n" + table(case, times, peaks(key, given)), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
