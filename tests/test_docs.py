@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import doctest
+import inspect
 import io
 import re
 import runpy
@@ -106,3 +107,41 @@ def test_links_are_found(tmp_path: Path) -> None:
 def test_command_line_page_is_up_to_date() -> None:
     script = runpy.run_path(str(ROOT / "docs" / "write_command_line.py"))
     assert script["PAGE"].read_text(encoding="utf-8") == script["render"](), "run `make docs` and commit the page"
+
+
+def test_studies_on_pages_are_sound() -> None:
+    """A YAML block that begins with a name is a whole study file."""
+    from segmi.study.strict_yaml import parse
+    from segmi.study.validation import validated
+
+    studies = [
+        (f"{name(page)}:{block.line}", block.text)
+        for page in PAGES
+        for block in blocks(page)
+        if block.language == "yaml" and block.text.startswith("name:")
+    ]
+    assert studies
+    for where, text in studies:
+        assert validated(parse(text, where)).methods
+
+
+def test_every_setting_of_a_study_is_on_its_page() -> None:
+    """Names and defaults in the tables of docs/studies.md are those of the signatures that receive the settings."""
+    from segmi.study import resolve
+    from segmi.study.schema import Method, StudyFile
+    from segmi.study.strict_yaml import parse_value
+
+    page = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+    sections = {part.partition("\n")[0]: part for part in re.split(r"^##+ ", page, flags=re.MULTILINE)}
+    for section, function, left_out in [
+        ("processing", resolve.processing_class(), ()),
+        ("training", resolve.fit_function(), resolve.NOT_OF_TRAINING),
+        ("evaluation", resolve.evaluate_function(), resolve.NOT_OF_EVALUATION),
+    ]:
+        parameters = inspect.signature(function).parameters.values()
+        expected = {one.name: one.default for one in parameters if one.name not in left_out}
+        rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", sections[section], re.MULTILINE)
+        found = {field: parse_value(default) for field, default in rows}
+        assert found == {k: list(v) if isinstance(v, tuple) else v for k, v in expected.items()}, section
+    for section, model in [("Its fields", StudyFile), ("methods", Method)]:
+        assert set(re.findall(r"^\| `(\w+)` \|", sections[section], re.MULTILINE)) >= set(model.model_fields), section

@@ -79,6 +79,20 @@ def test_decoding_happens_once_within_the_memory_allowed(pictures):
     assert small.dataset.reads == 2 + 8 + 8
 
 
+def test_reseeded_pictures_share_what_is_decoded_and_draw_anew(pictures):
+    for index in range(10):
+        pictures.resized(index)
+    other = pictures.reseeded(5)
+    assert not torch.equal(epoch_order_of(other), epoch_order_of(pictures))
+    assert pictures.dataset.reads == 10
+
+
+def epoch_order_of(pictures: Pictures) -> torch.Tensor:
+    return torch.tensor(
+        [int(name) for batch in names(training_batches(pictures, batch_size=5, first=0, last=2)) for name in batch]
+    )
+
+
 def test_workers_are_not_sent_the_decoded_pictures(pictures):
     before = len(pickle.dumps(pictures))
     for index in range(10):

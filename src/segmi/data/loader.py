@@ -19,6 +19,19 @@ from segmi.randomness import key
 STALLED_SECONDS = 300
 
 
+class _Memory:
+    """Decoded things up to a number of bytes; what comes later is not kept."""
+
+    def __init__(self, budget: int) -> None:
+        self.budget, self.used = budget, 0
+        self.items: dict[tuple[str, int], Any] = {}
+
+    def keep(self, what: tuple[str, int], value: Any, size: int) -> None:
+        if self.used + size <= self.budget:
+            self.items[what] = value
+            self.used += size
+
+
 class Pictures:
     """The pictures of a split together with their processing.
 
@@ -30,7 +43,7 @@ class Pictures:
         samples: which ones.
         processing: how they are prepared.
         seed: keys the random crops and augmentations.
-        cache_bytes: memory for resized pictures, per process; 0 decodes every time.
+        cache_bytes: memory for them, per process; 0 decodes every time.
     """
 
     def __init__(
@@ -40,40 +53,39 @@ class Pictures:
         processing: Processing,
         *,
         seed: int = 0,
-        cache_bytes: int = 2 * 2**30,
+        cache_bytes: int = 2**30,
     ) -> None:
         self.dataset = dataset
         self.samples = list(samples)
         self.processing = processing
         self.seed = seed
-        self.cache_bytes = cache_bytes
-        self._cache: dict[tuple[str, int], Any] = {}
-        self._cached_bytes = 0
+        self._memory = _Memory(cache_bytes)
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def resized(self, index: int) -> Pair:
         """Picture ``index`` with its labels at the working scale, whole."""
-        pair: Pair | None = self._cache.get(("resized", index))
+        pair: Pair | None = self._memory.items.get(("resized", index))
         if pair is None:
             image, mask = self.dataset.read(self.samples[index])
             pair = self.processing.resized(image, mask)
-            self._keep(("resized", index), pair, pair.image.nbytes + pair.mask.nbytes)
+            self._memory.keep(("resized", index), pair, pair.image.nbytes + pair.mask.nbytes)
         return pair
 
     def labels(self, index: int) -> Labels:
         """The labels of picture ``index`` at their original size: H×W uint8."""
-        labels: Tensor | None = self._cache.get(("labels", index))
+        labels: Tensor | None = self._memory.items.get(("labels", index))
         if labels is None:
             labels = as_tensor(self.dataset.read_mask(self.samples[index]))
-            self._keep(("labels", index), labels, labels.nbytes)
+            self._memory.keep(("labels", index), labels, labels.nbytes)
         return labels
 
-    def _keep(self, what: tuple[str, int], value: Any, size: int) -> None:
-        if self._cached_bytes + size <= self.cache_bytes:
-            self._cache[what] = value
-            self._cached_bytes += size
+    def reseeded(self, seed: int) -> Pictures:
+        """The same pictures with other random choices; what is decoded already is shared."""
+        other = object.__new__(Pictures)  # copy.copy would drop the memory, as pickling should
+        other.__dict__.update(self.__dict__, seed=seed)
+        return other
 
     def crop(self, epoch: int, index: int) -> Pair:
         """The random crop of picture ``index`` in ``epoch``, augmented."""
@@ -92,7 +104,7 @@ class Pictures:
 
     def __getstate__(self) -> dict[str, object]:
         # Worker processes get the list of files, not a copy of the decoded pictures.
-        return {**self.__dict__, "_cache": {}, "_cached_bytes": 0}
+        return {**self.__dict__, "_memory": _Memory(self._memory.budget)}
 
 
 def steps_per_epoch(pictures: int, batch_size: int, *, drop_last: bool) -> int:
@@ -139,7 +151,7 @@ class _KeyedPictures(Dataset[Batch]):
         return self.pictures.batch([key_])
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,7 +19,9 @@ from segmi.study.samples import keep_samples
 from segmi.study.strict_yaml import dump
 
 if TYPE_CHECKING:
-    from segmi.data.base import DataSet, DataSetInfo
+    from segmi.data.base import DataSet, DataSetInfo, Sample
+    from segmi.data.loader import Pictures
+    from segmi.data.processing import Processing
     from segmi.metrics.confusion import ConfusionMatrix
     from segmi.models import SegmentationNetwork
     from segmi.training import Cohort, FitOutcome, FitProgress
@@ -29,7 +31,7 @@ CountListener = Callable[[int, int], None]
 
 
 class Facts:
-    """What several runs on one data set share: the data set, opened once, and the frequencies of its classes.
+    """What several runs on one data set share: the data set, opened once, its pictures, the frequencies of its classes.
 
     Args:
         dataset: opened.
@@ -38,6 +40,18 @@ class Facts:
     def __init__(self, dataset: DataSet) -> None:
         self.dataset = dataset
         self._most_frequent: int | None = None
+        self._pictures: dict[tuple[tuple[str, ...], Processing], Pictures] = {}
+
+    def pictures(self, samples: Sequence[Sample], processing: Processing, seed: int) -> Pictures:
+        """Samples with their processing; decoded once for all runs that prepare them alike."""
+        known = (tuple(sample.name for sample in samples), processing)
+        if known not in self._pictures:
+            self._pictures[known] = resolve.pictures(self.dataset, samples, processing, seed=seed)
+        return self._pictures[known].reseeded(seed)
+
+    def forget_pictures(self) -> None:
+        """Free the memory of the decoded pictures."""
+        self._pictures.clear()
 
     def most_frequent_class(self) -> int:
         """The class with the most pixels in train."""
@@ -76,9 +90,9 @@ def execute(
     cohort = resolve.build_cohort(config, len(dataset.info.classes), run.seed)
     if init_from is not None:
         start_from(cohort, config["reported"], init_from)
-    outcome = _train(run, folder.path, dataset, cohort, on_fit)
+    outcome = _train(run, folder.path, facts, cohort, on_fit)
     processing = resolve.build_processing(config["processing"])
-    scored = resolve.pictures(dataset, dataset.split(config["evaluation"]["split"]), processing, seed=run.seed)
+    scored = facts.pictures(dataset.split(config["evaluation"]["split"]), processing, run.seed)
     options = arguments(
         resolve.evaluate_function(),
         {name: value for name, value in config["evaluation"].items() if name != "split"},
@@ -95,9 +109,9 @@ def execute(
     folder.write_result(_result(run, facts, cohort, outcome, matrices, where))
 
 
-def _train(run: Run, folder: Path, dataset: DataSet, cohort: Cohort, on_fit: FitListener | None) -> FitOutcome:
+def _train(run: Run, folder: Path, facts: Facts, cohort: Cohort, on_fit: FitListener | None) -> FitOutcome:
     training = dict(run.config["training"])
-    kept, held = resolve.kept_and_held(dataset.split("train"), training, seed=0)
+    kept, held = resolve.kept_and_held(facts.dataset.split("train"), training, seed=0)
     training.pop("holdout")
     processing = resolve.build_processing(run.config["processing"])
     objective = resolve.build_method_objective(
@@ -107,9 +121,9 @@ def _train(run: Run, folder: Path, dataset: DataSet, cohort: Cohort, on_fit: Fit
     return resolve.fit_function()(
         cohort,
         objective,
-        resolve.pictures(dataset, kept, processing, seed=run.seed),
+        facts.pictures(kept, processing, run.seed),
         folder=folder,
-        holdout=resolve.pictures(dataset, held, processing, seed=run.seed) if held else None,
+        holdout=facts.pictures(held, processing, run.seed) if held else None,
         seed=run.seed,
         resume=True,
         progress=on_fit,

@@ -111,6 +111,8 @@ def run_study(
             listener(Event(kind, run, number, len(runs), **news))
 
     def opened(name: str) -> Facts:
+        for other in facts.keys() - {name}:  # runs go data set by data set: one's pictures in memory are enough
+            facts[other].forget_pictures()
         if name not in facts:
             facts[name] = Facts(resolve.open_data(name, study.datasets[name], roots or Roots()))
         return facts[name]

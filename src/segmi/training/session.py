@@ -57,10 +57,10 @@ class Session:
         self._pending: list[tuple[int, tuple[str, ...], dict[str, Tensor]]] = []
         self._seconds_before, self._began, self._step_began = 0.0, time.perf_counter(), 0
         devices = [device.index or 0] if device.type == "cuda" else 1
-        self.fabric = Fabric(accelerator=device.type, devices=devices, precision=FABRIC_PRECISION[precision])  # type: ignore[arg-type]
+        self.fabric = Fabric(accelerator=device.type, devices=devices, precision=FABRIC_PRECISION[precision])
         self.device = self.fabric.device
         if device.type != "mps":
-            cohort.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            cohort.to(memory_format=torch.channels_last)
         self._forward, self.optimizer = self.fabric.setup(cohort, optimizer)
         objective.to(self.device)
 
