@@ -33,8 +33,8 @@ slow: $(VENV)/.test ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 3600 tests
 
 check: $(VENV)/.test ## style, types and the examples in docstrings
-	$(BIN)/ruff check src tests examples benchmarks
-	$(BIN)/ruff format --check src tests examples benchmarks
+	$(BIN)/ruff check src tests examples benchmarks docs
+	$(BIN)/ruff format --check src tests examples benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q --doctest-modules src
 

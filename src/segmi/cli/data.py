@@ -22,7 +22,7 @@ Root = Annotated[
 ]
 Options = Annotated[
     list[str] | None,
-    typer.Argument(metavar="OPTION=VALUE", help="Options of the data set, such as 'classes=[sky, road]'."),
+    typer.Argument(metavar="OPTION=VALUE", help="Options of the data set, such as val=0.2 or masks=colour."),
 ]
 
 

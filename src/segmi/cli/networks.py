@@ -29,7 +29,7 @@ def evaluate(
     bundle: Bundle,
     options: Annotated[
         list[str] | None,
-        typer.Argument(metavar="OPTION=VALUE", help="Options of the data set, such as 'classes=[sky, road]'."),
+        typer.Argument(metavar="OPTION=VALUE", help="Options of the data set, such as val=0.2 or masks=colour."),
     ] = None,
     data: Annotated[
         str, typer.Option("--data", metavar="NAME", help="A data set of `segmi list datasets`.")
@@ -74,7 +74,7 @@ def evaluate(
 
 def predict(
     bundle: Bundle,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Pictures, or folders of pictures.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Pictures, or folders of pictures.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the masks go.")] = Path("predictions"),
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also write the pictures with their masks over them.")

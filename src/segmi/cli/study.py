@@ -24,7 +24,7 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A study file, such a
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[PATH.TO.FIELD=VALUE]...",
+        metavar="PATH.TO.FIELD=VALUE",
         help="Fields set for this call, such as training.updates=100 'seeds=[0, 1]'.",
     ),
 ]
