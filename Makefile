@@ -26,8 +26,8 @@ install: $(BIN)/segmi ## make the virtual environment and install segmi into it
 demo: $(BIN)/segmi ## the whole study at small scale on generated pictures
 	$(BIN)/segmi study run studies/demo.yaml --runs $(RUNS)
 
-test: $(VENV)/.test ## the tests
-	$(BIN)/python -m pytest -m 'not slow' tests
+test: $(VENV)/.test ## the tests, one process per core and one thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow' tests
 
 slow: $(VENV)/.test ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 3600 tests
