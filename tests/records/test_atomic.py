@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -249,8 +250,9 @@ def as_nobody() -> Iterator[None]:
 
 @pytest.mark.parametrize("write", [lambda p: atomic_write(p, "x"), lambda p: atomic_folder(p).__enter__()])
 def test_a_folder_without_permission(tmp_path: Path, write: Callable[[Path], object]) -> None:
-    for parent in [tmp_path, *list(tmp_path.parents)[:2]]:
-        parent.chmod(0o755)  # for nobody to reach it
+    for parent in [tmp_path, *list(tmp_path.parents)[:3]]:
+        if parent.stat().st_uid == os.geteuid() and parent != Path(tempfile.gettempdir()):
+            parent.chmod(0o755)  # for nobody to reach it
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o555)
     with as_nobody(), pytest.raises(EnvironmentProblem) as caught:
@@ -259,6 +261,13 @@ def test_a_folder_without_permission(tmp_path: Path, write: Callable[[Path], obj
     assert "Permission denied" in str(caught.value)
     assert "writable" in str(caught.value)
     assert caught.value.exit_code == 5
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not look")
+def test_a_folder_that_may_not_be_looked_into(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with as_nobody(), pytest.raises(EnvironmentProblem, match=r"cannot write .*Permission denied"):
+        atomic_write(tmp_path / "inside" / "result.json", "x")
 
 
 @pytest.fixture

@@ -196,10 +196,10 @@ def _exists(path: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
+    with suppress(OSError):  # a folder that may not even be looked into holds nothing of ours
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 
@@ -295,6 +295,6 @@ def environment_problem(
 def _existing(path: Path) -> Path:
     """The nearest ancestor that exists (the path itself included)."""
     path = path.absolute()
-    while not path.exists() and path != path.parent:
+    while not os.path.exists(path) and path != path.parent:  # noqa: PTH110  (Path.exists raises where it may not look)
         path = path.parent
     return path
