@@ -13,7 +13,7 @@ from segmi.study.schema import Study
 
 SCHEMA_VERSION: Final = 1
 
-NOT_COMPARED: Final = ("training.workers", "label")
+NOT_COMPARED: Final = ("training.workers", "training.checkpoint_every", "training.log_every", "label")
 """What may change between two sessions of a run without changing its numbers."""
 
 

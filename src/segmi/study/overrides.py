@@ -66,8 +66,8 @@ def _descend(container: Any, keys: Sequence[str], value: Any) -> Place:
         elif not isinstance(container, dict):
             raise UsageError(f"{_dotted(place)} is {container!r}, which has no fields")
         elif key not in container:
-            new_name = place and place[-1] in _NAMED_BY_THE_FILE and not (not rest and isinstance(value, dict))
-            if new_name:
+            named = container and place and place[-1] in _NAMED_BY_THE_FILE
+            if named and not (not rest and isinstance(value, dict)):
                 guess = nearest(str(key), container) or ", ".join(container)
                 raise UsageError(f"{_dotted(place)} has no {key!r}", f"did you mean {guess!r}?")
         place = (*place, key)
