@@ -45,7 +45,7 @@ def trained(model: str, pictures: Pictures, folder: Path, **settings: Any) -> Co
 def test_eight_pictures_can_be_memorised(model: str, tmp_path: Path) -> None:
     dataset = open_dataset("street-scenes", height=SIDE, width=SIDE, train=8, val=1)
     pictures = Pictures(dataset, dataset.split("train"), Processing(resize=None, crop=SIDE))
-    cohort = trained(model, pictures, tmp_path, updates=400, batch_size=8, learning_rate=3e-3,
+    cohort = trained(model, pictures, tmp_path, updates=1000, batch_size=8, learning_rate=3e-3,
                      schedule="CosineAnnealingLR")  # fmt: skip
     result = scores(evaluate(cohort, pictures, device="cpu")["unet"].pooled().numpy())
     assert result["mIoU"] >= 0.9, result
