@@ -1,13 +1,27 @@
-"""The maps whose windows are compared: the probability and the label of every class, on one grid."""
+"""The maps whose windows are compared: the probability and the label of every class, on one grid.
+
+Down-sampling is as published: averages and maxima are taken over squares of ``stride`` pixels, the first of which
+reach ``stride // 2`` pixels over the upper and the left border, where the average counts zeros. Interpolation takes
+``H // stride`` samples, corner to corner, of both maps; as published (``misregistered``) only the probability is
+sampled so, the label at the nearest pixels of another grid, and the two do not lie on each other.
+
+Where void is dropped, so are the cells that reach over the border, and every cell in whose value a void pixel has a
+part.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from segmi.arrays import Logits
+from segmi.objectives._region_knobs import RegionKnobs
 from segmi.objectives.targets import Targets, widened
 
 
@@ -25,10 +39,89 @@ class RegionMaps(NamedTuple):
     valid: Tensor
 
 
-def region_maps(logits: Logits, targets: Targets) -> RegionMaps:
-    """The maps of ``logits`` and ``targets``, void pixels set to 0 in both."""
+def region_maps(logits: Logits, targets: Targets, knobs: RegionKnobs | None = None) -> RegionMaps:
+    """The maps of ``logits`` and ``targets``, void pixels set to 0 in both; not pooled unless ``knobs`` say so."""
+    knobs = knobs or RegionKnobs()
     z = widened(logits)
-    index = torch.arange(z.shape[1], device=z.device) if z.shape[1] > 1 else torch.ones(1, dtype=torch.long, device=z.device)
     valid = targets.valid.unsqueeze(1)
-    y = (targets.classes.unsqueeze(1) == index.view(1, -1, 1, 1)) & valid
-    return RegionMaps(z.sigmoid() * valid, y.to(z.dtype), targets.valid)
+    p = (z.sigmoid() if knobs.probability == "sigmoid" else z.softmax(1)) * valid
+    y = (targets.classes.unsqueeze(1) == class_ids(z.shape[1], z.device).view(1, -1, 1, 1)) & valid
+    return RegionMaps(
+        pooled_probability(p, knobs), pooled_label(y.to(z.dtype), knobs), pooled_valid(targets.valid, knobs)
+    )
+
+
+def class_ids(channels: int, device: torch.device) -> Tensor:
+    """The class of every channel: that of a single one is 1."""
+    return torch.arange(channels, device=device) if channels > 1 else torch.ones(1, dtype=torch.long, device=device)
+
+
+def pooled_size(size: Sequence[int], knobs: RegionKnobs) -> tuple[int, int]:
+    """The height and width of the maps after down-sampling; 0 where nothing is left."""
+    (height, width), stride = size, knobs.stride
+    extra = 0
+    if knobs.pooling in ("average", "max"):
+        extra = 2 * (stride // 2) if knobs.void == "zero" else -_cut(knobs)
+    return max(height + extra, 0) // stride, max(width + extra, 0) // stride
+
+
+def _cut(knobs: RegionKnobs) -> int:
+    """How many rows of pixels the first cells, which reach over the border, cover."""
+    return knobs.stride - knobs.stride // 2
+
+
+def pooled_probability(p: Tensor, knobs: RegionKnobs) -> Tensor:
+    """Probability maps (…×H×W), 0 in void pixels, on the grid of the statistics."""
+    if knobs.pooling == "average" and knobs.mode == "reference":
+        p = p + 1e-6  # as published; it matters where zeros beyond the border are averaged, else goes with the mean
+    return _interpolated(p, knobs) if knobs.pooling == "interpolation" else _pooled(p, knobs)
+
+
+def pooled_label(y: Tensor, knobs: RegionKnobs) -> Tensor:
+    """Label maps (…×H×W) in a float type, on the grid of the statistics."""
+    if knobs.pooling == "interpolation":
+        return _nearest(y, knobs) if knobs.misregistered else _interpolated(y, knobs)
+    return _pooled(y, knobs)
+
+
+def pooled_valid(valid: Tensor, knobs: RegionKnobs) -> Tensor:
+    """N×h×w bool: the cells without a part of a void pixel."""
+    if knobs.pooling == "none":
+        return valid
+    void = (~valid).double()
+    if knobs.pooling != "interpolation":
+        return _pooled(void, replace(knobs, pooling="max")) == 0
+    cells = _interpolated(void, knobs) == 0
+    return cells & (_nearest(void, knobs) == 0) if knobs.misregistered else cells
+
+
+def _pooled(maps: Tensor, knobs: RegionKnobs) -> Tensor:
+    if knobs.pooling == "none":
+        return maps
+    stride, padding = knobs.stride, knobs.stride // 2
+    if knobs.void == "drop":
+        maps, padding = maps[..., _cut(knobs) :, _cut(knobs) :], 0
+    pool = F.avg_pool2d if knobs.pooling == "average" else F.max_pool2d
+    return _unflattened(pool(_flattened(maps), stride, stride, padding), maps)
+
+
+def _interpolated(maps: Tensor, knobs: RegionKnobs) -> Tensor:
+    size = pooled_size(maps.shape[-2:], knobs)
+    if not maps.numel():  # which PyTorch does not resize
+        return maps.new_zeros(*maps.shape[:-2], *size) + maps.sum()
+    return _unflattened(F.interpolate(_flattened(maps), size, mode="bilinear", align_corners=True), maps)
+
+
+def _nearest(maps: Tensor, knobs: RegionKnobs) -> Tensor:
+    size = pooled_size(maps.shape[-2:], knobs)
+    if not maps.numel():
+        return maps[..., : size[0], : size[1]]
+    return _unflattened(F.interpolate(_flattened(maps), size, mode="nearest"), maps)
+
+
+def _flattened(maps: Tensor) -> Tensor:
+    return maps.reshape(math.prod(maps.shape[:-2]), 1, *maps.shape[-2:])
+
+
+def _unflattened(cells: Tensor, maps: Tensor) -> Tensor:
+    return cells.view(*maps.shape[:-2], *cells.shape[-2:])

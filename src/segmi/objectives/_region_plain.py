@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segmi.arrays import VOID, Labels, Logits
+from segmi.objectives._region_knobs import ClassReduction, Mode, Pooling, Probability, RegionKnobs, VoidHandling
+from segmi.objectives._region_maps import region_maps
 from segmi.objectives.targets import read_targets
 
 
@@ -18,30 +20,52 @@ def region_mutual_information_plain(
     labels: Labels,
     *,
     radius: int = 3,
-    mode: str = "reference",
+    mode: Mode = "reference",
+    probability: Probability = "sigmoid",
+    pooling: Pooling = "none",
+    stride: int = 1,
+    misregistered: bool = False,
+    void: VoidHandling | None = None,
+    class_reduction: ClassReduction | None = None,
     alpha: float = 5e-4,
     relative_ridge: float = 1e-3,
     ignore_index: int = VOID,
 ) -> Tensor:
     """What `segmi.objectives.region_mutual_information` computes, in float64 throughout, by unfolding every window."""
-    targets = read_targets(logits, labels, ignore_index)
-    z = logits.double()
-    classes = torch.arange(z.shape[1]) if z.shape[1] > 1 else torch.ones(1, dtype=torch.long)
-    valid = targets.valid.unsqueeze(1)
-    one_hot = (targets.classes.unsqueeze(1) == classes.to(z.device).view(1, -1, 1, 1)) & valid
-    p = z.sigmoid() * valid + 1e-6
-    if mode == "reference":
-        windows = [(_windows(p_n, radius), _windows(y_n.double(), radius)) for p_n, y_n in zip(p, one_hot, strict=True)]
-        terms = [_published(p_windows, y_windows, alpha) for p_windows, y_windows in windows]
-        return torch.stack(terms).sum(1).mean() / radius**2 if terms else 0 * z.sum()
-    inside = [_windows(v_n.double(), radius)[0].amin(0) == 1 for v_n in valid]
-    terms = []
-    for p_n, y_n, keep in zip(p, one_hot, inside, strict=True):
-        y_windows, p_windows = _windows(y_n.double(), radius)[..., keep], _windows(p_n, radius)[..., keep]
-        varying = (y_windows != y_windows[..., :1]).flatten(1).any(1)
-        pairs = zip(p_windows[varying], y_windows[varying], strict=True)
-        terms += [_sound(p_c, y_c, relative_ridge) for p_c, y_c in pairs]
-    return torch.stack(terms).mean() / radius**2 if terms else 0 * z.sum()
+    knobs = RegionKnobs(
+        radius=radius,
+        mode=mode,
+        alpha=alpha,
+        relative_ridge=relative_ridge,
+        probability=probability,
+        pooling=pooling,
+        stride=stride,
+        misregistered=misregistered,
+        void=void,
+        class_reduction=class_reduction,
+    )
+    maps = region_maps(logits.double(), read_targets(logits, labels, ignore_index), knobs)
+    terms, varying = [], []
+    for p, y, valid in zip(*maps, strict=True):
+        keep = _windows(valid.double()[None], radius)[0].amin(0) == 1
+        if knobs.void == "zero":
+            keep = torch.ones_like(keep)
+        p_windows, y_windows = _windows(p + 1e-6, radius)[..., keep], _windows(y, radius)[..., keep]
+        varies = _varies(y_windows) if keep.any() else torch.zeros(len(y), dtype=torch.bool, device=y.device)
+        if mode == "reference":
+            terms.append(_published(p_windows, y_windows, alpha))
+        else:
+            pairs = zip(p_windows, y_windows, varies, strict=True)
+            terms.append(
+                torch.stack([_sound(p_c, y_c, relative_ridge) if some else 0 * p.sum() for p_c, y_c, some in pairs])
+            )
+        varying.append(varies)
+    if not terms:
+        return 0 * logits.double().sum()
+    every = torch.stack(terms) / radius**2
+    if knobs.class_reduction == "present":
+        return every[torch.stack(varying)].sum() / torch.stack(varying).sum().clamp(min=1) + 0 * every.sum()
+    return every.sum(1).mean() if knobs.class_reduction == "sum" else every.mean()
 
 
 def _windows(maps: Tensor, radius: int) -> Tensor:
@@ -49,8 +73,13 @@ def _windows(maps: Tensor, radius: int) -> Tensor:
     return F.unfold(maps.unsqueeze(1), radius)
 
 
+def _varies(y: Tensor) -> Tensor:
+    """Whether any position in the window takes different values, beyond the rounding of interpolation."""
+    return (y.amax(-1) - y.amin(-1) > 1e-10).any(1)
+
+
 def _published(p: Tensor, y: Tensor, alpha: float) -> Tensor:
-    p, y = p - p.mean(-1, keepdim=True), y - y.mean(-1, keepdim=True)
+    p, y = _centred(p), _centred(y)
     ridge = alpha * torch.eye(p.shape[-2], dtype=p.dtype, device=p.device)
     y_p = y @ p.mT
     conditional = y @ y.mT - y_p @ torch.linalg.inv(p @ p.mT + ridge) @ y_p.mT
@@ -59,9 +88,13 @@ def _published(p: Tensor, y: Tensor, alpha: float) -> Tensor:
 
 
 def _sound(p: Tensor, y: Tensor, relative_ridge: float) -> Tensor:
-    p, y = p - p.mean(-1, keepdim=True), y - y.mean(-1, keepdim=True)
+    p, y = _centred(p), _centred(y)
     n = p.shape[-1]
     s_pp, s_yy, s_yp = p @ p.mT / n, y @ y.mT / n, y @ p.mT / n
     ridge = relative_ridge * s_yy.diagonal().mean() * torch.eye(len(p), dtype=p.dtype, device=p.device)
     conditional = s_yy - s_yp @ torch.linalg.inv(s_pp + ridge) @ s_yp.mT
     return 0.5 * (torch.logdet(conditional + ridge) - torch.logdet(s_yy + ridge))
+
+
+def _centred(windows: Tensor) -> Tensor:
+    return windows - windows.mean(-1, keepdim=True) if windows.shape[-1] else windows

@@ -2,44 +2,34 @@
 
 The value depends on the maps through the covariances of their windows alone. So its derivative with respect to those
 small matrices, taken by autograd, gives one d×2d matrix per pair, and the gradient of the map is that matrix applied to
-the windows and folded back. It is computed in the forward pass, while the windows are at hand, and only it is kept.
-Pairs whose label does not vary are skipped: their value is a constant, their gradient zero.
+the windows and folded back; down-sampling is undone by autograd, a few maps at a time. All this is done in the forward
+pass, while the windows are at hand, and only the gradient is kept. Pairs whose label does not vary are skipped: their
+value is a constant, their gradient zero.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from segmi.information import conditional_cholesky, gaussian_entropy
+from segmi.objectives._region_knobs import Mode, RegionKnobs
+from segmi.objectives._region_maps import class_ids, pooled_label, pooled_probability, pooled_size, pooled_valid
 from segmi.objectives._region_windows import PickedWindows, RowWindows, Windows, Workspace
 from segmi.objectives.targets import Targets, widened
 
-Mode = Literal["reference", "sound"]
+__all__ = ["Mode", "RegionKnobs", "RegionTerms", "absent_value", "counted_pairs", "region_terms"]
 
 _CHUNK_BYTES = 16 * 2**20
 """How much memory the unfolded rows of one chunk of pairs may take; more does not fit the caches."""
 
-
-@dataclass(frozen=True)
-class RegionKnobs:
-    """The parameters of `region_mutual_information`, under their names there."""
-
-    radius: int
-    mode: Mode
-    alpha: float
-    relative_ridge: float
-
-    @property
-    def dimension(self) -> int:
-        """d, the number of pixels of a window."""
-        return self.radius**2
+_ROUNDING = 1e-10
+"""Labels that differ by less do so by rounding: the weights of an interpolation are at least 1 over the pixels."""
 
 
 class RegionTerms(NamedTuple):
@@ -48,19 +38,21 @@ class RegionTerms(NamedTuple):
     Args:
         terms: N×C, what is minimised, before the division by d; in the mode ``sound`` 0 where nothing varies.
         information: N×C, I_G in nats, without gradient.
+        counted: N×C bool, `counted_pairs`.
         jittered: how many covariances needed more than their ridge to be factored.
     """
 
     terms: Tensor
     information: Tensor
+    counted: Tensor
     jittered: int
 
 
 def region_terms(logits: Tensor, targets: Targets, knobs: RegionKnobs) -> RegionTerms:
     """The terms of all pairs; differentiable once with respect to ``logits``."""
     jittered: list[int] = []
-    terms, information = _RegionTerms.apply(logits, targets, knobs, jittered)
-    return RegionTerms(terms, information, sum(jittered))
+    terms, information, counted = _RegionTerms.apply(logits, targets, knobs, jittered)
+    return RegionTerms(terms, information, counted, sum(jittered))
 
 
 def absent_value(knobs: RegionKnobs) -> float:
@@ -69,24 +61,59 @@ def absent_value(knobs: RegionKnobs) -> float:
 
 
 def counted_pairs(targets: Targets, channels: int, knobs: RegionKnobs) -> Tensor:
-    """N×C bool: the pairs whose label varies over the windows that count. What is False is certain not to vary."""
-    if knobs.mode == "reference":
-        held = _pixels_per_class(targets.classes, targets.valid, channels)
-        return (held > 0) & (held < math.prod(targets.classes.shape[1:]))
-    whole = whole_windows(targets.valid, knobs.radius)
-    windows = whole.flatten(1).sum(1)[:, None]
-    height, width = whole.shape[1:]
-    varies = torch.zeros(len(whole), channels, dtype=torch.bool, device=whole.device)
-    for i in range(knobs.radius):
-        for j in range(knobs.radius):
-            held = _pixels_per_class(targets.classes[:, i : i + height, j : j + width], whole, channels)
-            varies |= (held > 0) & (held < windows)
-    return varies
+    """N×C bool: the pairs whose label varies over the windows that count.
+
+    What is False is certain not to vary. What is True may not either, where that does no harm to the value and telling
+    would cost more than it spares: in the mode ``reference`` with void zeroed, unless pairs are to be counted.
+    """
+    held = _pixels_per_class(targets.classes, targets.valid, channels)
+    exact = knobs.mode == "sound" or knobs.void == "drop" or knobs.class_reduction == "present"
+    if not exact:
+        full = math.prod(targets.classes.shape[1:])
+        return (held > 0) & (held < full) if knobs.pooling == "none" else held > 0
+    whole = _counted_windows(targets, knobs)
+    if knobs.pooling == "none":
+        return _varying_pixels(targets, whole, channels, knobs.radius)
+    result = held > 0
+    pairs = result.nonzero()
+    height, width = targets.classes.shape[1:]
+    for picture, channel in (chunk.unbind(1) for chunk in pairs.split(max(1, _CHUNK_BYTES // (16 * height * width)))):
+        y = pooled_label(_label_maps(targets, picture, channel, channels).double(), knobs)
+        result[picture, channel] = _varying_maps(y, whole[picture], knobs.radius)
+    return result
+
+
+def _counted_windows(targets: Targets, knobs: RegionKnobs) -> Tensor:
+    cells = pooled_valid(targets.valid, knobs)
+    return whole_windows(cells if knobs.void == "drop" else torch.ones_like(cells), knobs.radius)
 
 
 def whole_windows(valid: Tensor, radius: int) -> Tensor:
     """N×H'×W' bool: the windows, by their upper left pixel, that hold no void pixel."""
     return F.max_pool2d((~valid).float().unsqueeze(1), radius, stride=1).squeeze(1) == 0
+
+
+def _varying_pixels(targets: Targets, whole: Tensor, channels: int, radius: int) -> Tensor:
+    windows = whole.flatten(1).sum(1)[:, None]
+    height, width = whole.shape[1:]
+    varies = torch.zeros(len(whole), channels, dtype=torch.bool, device=whole.device)
+    for i in range(radius):
+        for j in range(radius):
+            here = (slice(None), slice(i, i + height), slice(j, j + width))
+            held = _pixels_per_class(targets.classes[here], whole & targets.valid[here], channels)
+            varies |= (held > 0) & (held < windows)
+    return varies
+
+
+def _varying_maps(y: Tensor, whole: Tensor, radius: int) -> Tensor:
+    height, width = whole.shape[1:]
+    varies = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+    for i in range(radius):
+        for j in range(radius):
+            position = y[:, i : i + height, j : j + width]
+            lowest, highest = (torch.where(whole, position, bound) for bound in (math.inf, -math.inf))
+            varies |= highest.flatten(1).amax(1) - lowest.flatten(1).amin(1) > _ROUNDING
+    return varies
 
 
 def _pixels_per_class(index: Tensor, valid: Tensor, channels: int) -> Tensor:
@@ -97,50 +124,66 @@ def _pixels_per_class(index: Tensor, valid: Tensor, channels: int) -> Tensor:
     return held[:, 1:2] if channels == 1 else held[:, :classes]
 
 
+def _label_maps(targets: Targets, picture: Tensor, channel: Tensor, channels: int) -> Tensor:
+    """m×H×W bool: where the pictures hold the class of the channel."""
+    wanted = class_ids(channels, channel.device)[channel]
+    return (targets.classes[picture] == wanted[:, None, None]) & targets.valid[picture]
+
+
 class _RegionTerms(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, targets: Targets, knobs: RegionKnobs, jittered: list[int]
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         with torch.autocast(logits.device.type, enabled=False):
-            home = logits.device
+            home, valid = logits.device, targets.valid
             z = logits.detach()
             if home.type == "mps":  # which has no float64
                 z, targets = z.cpu(), Targets(*(tensor.cpu() for tensor in targets))
             terms = z.new_full(z.shape[:2], absent_value(knobs), dtype=torch.float64)
             information = torch.zeros_like(terms)
             outcome = widened(logits).dtype
-            ctx.pairs = counted_pairs(targets, z.shape[1], knobs).nonzero()
+            counted = counted_pairs(targets, z.shape[1], knobs)
+            ctx.pairs, ctx.knobs = counted.nonzero(), knobs
             wanted = len(ctx.pairs) if ctx.needs_input_grad[0] else 0
             gradients = z.new_empty(wanted, *z.shape[2:], dtype=outcome)
             done = 0
-            for pair, p, windows in _chunks(z, targets, knobs, ctx.pairs):
+            for pair, windows, pull_back in _chunks(z, targets, knobs, ctx.pairs):
                 value, nats, coefficients, count = _value_and_derivative(windows.sums, windows.count, knobs)
                 terms[pair], information[pair] = value, nats
                 jittered.append(count)
                 if wanted:
-                    # p - p² is the derivative of the sigmoid, and 0 in void pixels
-                    gradients[done : done + len(p)] = windows.fold(coefficients).mul_(torch.addcmul(p, p, p, value=-1))
-                    done += len(p)
-            ctx.save_for_backward(gradients.to(home), logits)  # the logits only to know of a second derivative
+                    gradients[done : done + len(value)] = pull_back(windows.fold(coefficients))
+                    done += len(value)
+            ctx.save_for_backward(gradients.to(home), logits, valid)
             terms, information = terms.to(outcome).to(home), information.to(outcome).to(home)
-        ctx.mark_non_differentiable(information)
-        return terms, information
+        counted = counted.to(home)
+        ctx.mark_non_differentiable(information, counted)
+        return terms, information, counted
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        gradients, logits = ctx.saved_tensors
-        return _Spread.apply(upstream[0], gradients, ctx.pairs, logits), None, None, None
+        gradients, logits, valid = ctx.saved_tensors
+        softmax = ctx.knobs.probability == "softmax"
+        return _Spread.apply(upstream[0], gradients, ctx.pairs, logits, valid if softmax else None), None, None, None
 
 
 class _Spread(torch.autograd.Function):
-    """The saved gradient of every pair times its upstream gradient; a function of its own, to refuse a second one."""
+    """The saved gradient of every pair times its upstream gradient; a function of its own, to refuse a second one.
+
+    With ``valid``, those are gradients by the probabilities of a softmax, which is undone here, where the upstream
+    gradients of all classes are known.
+    """
 
     @staticmethod
-    def forward(ctx: Any, upstream: Tensor, gradients: Tensor, pairs: Tensor, logits: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, upstream: Tensor, gradients: Tensor, pairs: Tensor, logits: Tensor, valid: Tensor | None
+    ) -> Tensor:
         result = upstream.new_zeros(logits.shape)
         for gradient, (picture, channel) in zip(gradients, pairs.tolist(), strict=True):
             torch.mul(gradient, upstream[picture, channel], out=result[picture, channel])
+        if valid is not None:
+            _undo_softmax(result, logits, valid, pairs[:, 0].unique().tolist())
         return result.to(logits.dtype)
 
     @staticmethod
@@ -151,26 +194,76 @@ class _Spread(torch.autograd.Function):
         )
 
 
-def _chunks(
-    z: Tensor, targets: Targets, knobs: RegionKnobs, pairs: Tensor
-) -> Iterator[tuple[tuple[Tensor, Tensor], Tensor, Windows]]:
-    """The ``pairs``, a few at a time and in order: their indices, their probabilities, their windows."""
-    height, width = z.shape[2:]
-    size = min(len(pairs), max(1, _CHUNK_BYTES // (16 * knobs.radius * height * width)))
+def _undo_softmax(gradient: Tensor, logits: Tensor, valid: Tensor, pictures: list[int]) -> None:
+    """Replace gradients by the probabilities of these pictures by those by their logits, some rows at a time."""
+    wide = torch.float32 if logits.device.type == "mps" else torch.float64
+    channels, height, width = logits.shape[1:]
+    step = max(1, _CHUNK_BYTES // (32 * channels * width))
+    for picture in pictures:
+        for start in range(0, height, step):
+            rows = slice(start, start + step)
+            p = logits[picture, :, rows].to(wide).softmax(0) * valid[picture, rows]
+            part = gradient[picture, :, rows]
+            part.copy_(p * (part - (p * part).sum(0)))
+
+
+_Chunk = tuple[tuple[Tensor, Tensor], Windows, Callable[[Tensor], Tensor]]
+
+
+def _chunks(z: Tensor, targets: Targets, knobs: RegionKnobs, pairs: Tensor) -> Iterator[_Chunk]:
+    """The ``pairs``, a few at a time and in order.
+
+    Their indices, their windows, and what brings a gradient by the pooled map (m×h×w) back to the pixels (m×H×W): by
+    the logits of a sigmoid, by the probabilities of a softmax.
+    """
+    if not len(pairs):
+        return
+    height, width = pooled_size(z.shape[2:], knobs)
+    pixels = 0 if knobs.pooling == "none" else math.prod(z.shape[2:])
+    size = min(len(pairs), max(1, _CHUNK_BYTES // max(16 * knobs.radius * height * width, 32 * pixels)))
+    probability = _Probability(z, targets, knobs)
     workspace: Workspace | None = None
     for group, picked in _by_kind(targets, knobs, pairs):
-        step = size if picked is None else max(1, size // knobs.radius)  # a list of windows is R times their rows
+        step = size if picked is None else max(1, size // (2 * knobs.radius))  # a list of windows takes so much more
         for picture, channel in (chunk.unbind(1) for chunk in group.split(step)):
-            valid = targets.valid[picture]
-            p = z[picture, channel].double().sigmoid() * valid
-            y = (targets.classes[picture] == (channel if z.shape[1] > 1 else channel + 1)[:, None, None]) & valid
-            # The published 1e-6, added to every probability, is the same everywhere and goes with the mean.
+            p, pull_back = probability.pooled(picture, channel)
+            y = _label_maps(targets, picture, channel, z.shape[1])
+            y = y if knobs.pooling == "none" else pooled_label(y.double(), knobs)
             if picked is not None:
                 windows: Windows = PickedWindows(p, y, knobs.radius, picked)
             else:
                 workspace = workspace or Workspace(size, height, width, knobs.radius, z.device)
                 windows = RowWindows(p, y, workspace)
-            yield (picture, channel), p, windows
+            yield (picture, channel), windows, pull_back
+
+
+class _Probability:
+    """The probability maps of single (picture, class) pairs, in float64."""
+
+    def __init__(self, z: Tensor, targets: Targets, knobs: RegionKnobs) -> None:
+        self.z, self.valid, self.knobs = z, targets.valid, knobs
+        if knobs.probability == "softmax":
+            self.normaliser = torch.stack([picture.double().logsumexp(0) for picture in z])
+
+    def pooled(self, picture: Tensor, channel: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """The maps on the grid of the statistics, without the published 1e-6 where it goes with the mean."""
+        p = self.z[picture, channel].double()
+        if self.knobs.probability == "sigmoid":
+            p = p.sigmoid() * self.valid[picture]
+        else:
+            p = (p - self.normaliser[picture]).exp() * self.valid[picture]
+        if self.knobs.pooling == "none":
+            return p, lambda gradient: self._by_logit(gradient, p)
+        with torch.enable_grad():
+            leaf = p.requires_grad_()
+            cells = pooled_probability(leaf, self.knobs)
+        return cells.detach(), lambda gradient: self._by_logit(
+            torch.autograd.grad(cells, leaf, gradient)[0], leaf.detach()
+        )
+
+    def _by_logit(self, gradient: Tensor, p: Tensor) -> Tensor:
+        # p - p² is the derivative of the sigmoid, and 0 in void pixels
+        return gradient.mul_(torch.addcmul(p, p, p, value=-1)) if self.knobs.probability == "sigmoid" else gradient
 
 
 def _by_kind(targets: Targets, knobs: RegionKnobs, pairs: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -178,15 +271,14 @@ def _by_kind(targets: Targets, knobs: RegionKnobs, pairs: Tensor) -> Iterator[tu
 
     Where windows with void pixels are left out, a run stays in one picture.
     """
-    if not len(pairs):
-        return
-    if knobs.mode == "reference" or bool(targets.valid.all()):
+    cells = pooled_valid(targets.valid, knobs)
+    if knobs.void == "zero" or bool(cells.all()):
         yield pairs, None
         return
-    width = targets.valid.shape[-1]
-    for picture, run in enumerate(pairs.split(torch.bincount(pairs[:, 0], minlength=len(targets.valid)).tolist())):
+    width = cells.shape[-1]
+    for picture, run in enumerate(pairs.split(torch.bincount(pairs[:, 0], minlength=len(cells)).tolist())):
         if len(run):
-            starts = whole_windows(targets.valid[picture : picture + 1], knobs.radius)[0].nonzero()
+            starts = whole_windows(cells[picture : picture + 1], knobs.radius)[0].nonzero()
             yield run, starts[:, 0] * width + starts[:, 1]
 
 

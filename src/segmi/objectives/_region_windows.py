@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -143,18 +144,18 @@ class PickedWindows(Windows):
     """
 
     def __init__(self, p: Tensor, y: Tensor, radius: int, starts: Tensor) -> None:
-        self.shape = p.shape
-        rows, columns = torch.meshgrid(*[torch.arange(radius, device=p.device)] * 2, indexing="ij")
-        self.pixels = (rows * p.shape[-1] + columns).flatten()[:, None] + starts
-        self.count = len(starts)
-        windows = torch.cat([picture.flatten(1)[:, self.pixels] for picture in (p, y)], 1).double()
-        self.windows = windows - windows.mean(-1, keepdim=True)
+        self.shape, self.starts, self.count = p.shape, starts, len(starts)
+        self.offsets = [row * p.shape[-1] + column for row in range(radius) for column in range(radius)]
+        self.windows = torch.empty(len(p), 2 * len(self.offsets), self.count, dtype=torch.float64, device=p.device)
+        for position, (picture, offset) in enumerate(product((p.flatten(1), y.flatten(1)), self.offsets)):
+            self.windows[:, position] = picture[:, starts + offset]
+        self.windows -= self.windows.mean(-1, keepdim=True)
         self.sums = self.windows @ self.windows.mT
 
     def fold(self, coefficients: Tensor) -> Tensor:
         """See `Windows.fold`."""
         spread = coefficients @ self.windows
         result = spread.new_zeros(self.shape).flatten(1)
-        for position, pixels in enumerate(self.pixels):
-            result[:, pixels] += spread[:, position]
+        for position, offset in enumerate(self.offsets):
+            result[:, self.starts + offset] += spread[:, position]
         return result.view(self.shape)

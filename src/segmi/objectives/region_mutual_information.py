@@ -23,7 +23,9 @@ import torch
 from torch import Tensor
 
 from segmi.arrays import VOID, Labels, Logits
-from segmi.objectives._region_terms import Mode, RegionKnobs, RegionTerms, counted_pairs, region_terms
+from segmi.objectives._region_knobs import ClassReduction, Mode, Pooling, Probability, RegionKnobs, VoidHandling
+from segmi.objectives._region_maps import pooled_size
+from segmi.objectives._region_terms import RegionTerms, counted_pairs, region_terms
 from segmi.objectives.contract import Loss, Term
 from segmi.objectives.targets import Targets, read_targets, widened
 
@@ -34,6 +36,12 @@ def region_mutual_information(
     *,
     radius: int = 3,
     mode: Mode = "reference",
+    probability: Probability = "sigmoid",
+    pooling: Pooling = "none",
+    stride: int = 1,
+    misregistered: bool = False,
+    void: VoidHandling | None = None,
+    class_reduction: ClassReduction | None = None,
     alpha: float = 5e-4,
     relative_ridge: float = 1e-3,
     ignore_index: int = VOID,
@@ -55,14 +63,30 @@ def region_mutual_information(
     ``ε = relative_ridge · tr(S_yy) / d``, which depends on the label alone, and returns ``-I_G / d`` averaged over the
     (picture, class) pairs whose label varies, with ``I_G = ½ log det(S_yy + εI) - ½ log det(M + εI)``.
 
+    Both maps may be down-sampled first: by the average or the maximum of squares of ``stride`` pixels, which as
+    published start ``stride // 2`` pixels outside the picture (the average counts zeros there), or by interpolation,
+    ``H // stride`` samples from corner to corner. Average pooling by 4 is the published setting. A maximum, and an
+    average over the border, are not blind to P and 1 - P.
+
     Neither sees what a linear map of the window can undo: P and 1 - P have the same value. So it is no loss of its own;
     add a pixel-wise one. It does not enforce registration: a shift by one pixel keeps most of the value at R = 3.
 
     Args:
-        logits: N×C×H×W, any float type, C = 1 for a binary problem; H and W at least R.
+        logits: N×C×H×W, any float type, C = 1 for a binary problem; H and W at least R after down-sampling.
         labels: N×H×W, any integer type.
         radius: R, the side of the window.
         mode: ``reference`` or ``sound``.
+        probability: ``sigmoid``, or ``softmax`` over the classes, of which there must be two or more.
+        pooling: ``none``, ``average``, ``max`` or ``interpolation``.
+        stride: how many pixels become one, on each side; at least 2 with a pooling.
+        misregistered: whether interpolation takes the label from the nearest pixels of another grid, as published. A
+            perfect prediction is then worse than a constant one.
+        void: ``zero``, label and probability are 0 in void pixels; or ``drop``, windows with a void pixel in them are
+            left out, and with pooling also those with a cell that reaches over the border. None: ``zero`` in the mode
+            ``reference``, ``drop`` in the mode ``sound``.
+        class_reduction: over the classes of a picture, ``sum`` or ``mean``, and then the mean over pictures; or
+            ``present``, the mean over the (picture, class) pairs whose label varies. None: ``sum`` in the mode
+            ``reference``, ``present`` in the mode ``sound``.
         alpha: α of the mode ``reference``.
         relative_ridge: ε over the mean variance of the label window, in the mode ``sound``.
         ignore_index: the label of void pixels.
@@ -76,8 +100,9 @@ def region_mutual_information(
 
     Raises:
         TypeError: logits that are not float, labels that are not integer.
-        ValueError: shapes that do not match, a picture smaller than the window, knobs out of range; on the CPU, ids
-            that are neither class nor void. On other devices those give NaN, and so do NaN logits everywhere.
+        ValueError: shapes that do not match, a picture (after down-sampling) smaller than the window, knobs out of
+            range; on the CPU, ids that are neither class nor void. On other devices those give NaN, and so do NaN
+            logits everywhere.
         RuntimeError: a second derivative; `region_mutual_information_plain` has it.
 
     Source: Zhao, Wang, Yang and Cai, *Region Mutual Information Loss for Semantic Segmentation*, NeurIPS 2019.
@@ -89,16 +114,42 @@ def region_mutual_information(
         >>> region_mutual_information(perfect, labels) < region_mutual_information(0 * perfect, labels)
         tensor(True)
     """
-    knobs = _knobs(radius, mode, alpha, relative_ridge)
+    knobs = RegionKnobs(
+        radius=radius,
+        mode=mode,
+        alpha=alpha,
+        relative_ridge=relative_ridge,
+        probability=probability,
+        pooling=pooling,
+        stride=stride,
+        misregistered=misregistered,
+        void=void,
+        class_reduction=class_reduction,
+    )
     return region_mutual_information_term(logits, labels, knobs, ignore_index)[0].value
 
 
-def region_information(logits: Logits, labels: Labels, *, radius: int = 3, ignore_index: int = VOID) -> Tensor:
-    """How much the prediction tells about the label, by picture and class, as the reference mode sees it.
+def region_information(
+    logits: Logits,
+    labels: Labels,
+    *,
+    radius: int = 3,
+    mode: Mode = "reference",
+    probability: Probability = "sigmoid",
+    pooling: Pooling = "none",
+    stride: int = 1,
+    misregistered: bool = False,
+    void: VoidHandling | None = None,
+    alpha: float = 5e-4,
+    relative_ridge: float = 1e-3,
+    ignore_index: int = VOID,
+) -> Tensor:
+    """How much the prediction tells about the label, by picture and class, as the loss sees it.
 
-    ``I_G = ½ log det(S_yy + αI) - ½ log det(M + αI) = -½ Σ_i log(1 - ρ_i²)``, α = 5e-4, ρ the canonical correlations of
-    the windows under that ridge. Its gradient is that of the loss with the sign turned, but it is 0 for an absent class
-    and for a constant prediction: the number to look at.
+    ``I_G = ½ log det(S_yy + αI) - ½ log det(M + αI) = -½ Σ_i log(1 - ρ_i²)``, ρ the canonical correlations of the
+    windows under that ridge (ε in the mode ``sound``). Its gradient is that of the loss with the sign turned, but it is
+    0 for an absent class and for a constant prediction: the number to look at. The options are those of the loss; there
+    is no reduction over classes.
 
     Shapes:
         logits: N×C×H×W; labels: N×H×W; the result is N×C, without gradient.
@@ -116,53 +167,71 @@ def region_information(logits: Logits, labels: Labels, *, radius: int = 3, ignor
         >>> region_information(torch.stack([labels, 1 - labels, labels], 1).float(), labels).round(decimals=1)
         tensor([[30.5000, 30.5000,  0.0000]])
     """
-    targets = _region_targets(logits, labels, radius, ignore_index)
-    found = region_terms(logits.detach(), targets, RegionKnobs(radius, "reference", 5e-4, 1e-3))
+    knobs = RegionKnobs(
+        radius=radius,
+        mode=mode,
+        alpha=alpha,
+        relative_ridge=relative_ridge,
+        probability=probability,
+        pooling=pooling,
+        stride=stride,
+        misregistered=misregistered,
+        void=void,
+    )
+    targets = _region_targets(logits, labels, knobs, ignore_index)
+    found = region_terms(logits.detach(), targets, knobs)
     return found.information.clamp(min=0) + targets.poison
 
 
 def region_mutual_information_term(
     logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int
 ) -> tuple[Term, RegionTerms]:
-    """The loss as a ratio (its denominator counts pictures, or pairs where sound), and what it was made from."""
-    targets = _region_targets(logits, labels, knobs.radius, ignore_index)
+    """The loss as a ratio (its denominator counts pictures or pairs), and what it was made from."""
+    targets = _region_targets(logits, labels, knobs, ignore_index)
     found = region_terms(logits, targets, knobs)
-    numerator = found.terms.sum() / knobs.dimension + targets.poison
-    return Term(numerator, _denominator(logits, targets, knobs)), found
+    terms = found.terms
+    if knobs.class_reduction == "present":
+        terms = torch.where(found.counted, terms, 0)
+    return Term(terms.sum() / knobs.dimension + targets.poison, _denominator(logits, found.counted, knobs)), found
 
 
 def region_denominator(logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int) -> Tensor:
     """The denominator of `region_mutual_information_term` alone."""
-    return _denominator(logits, _region_targets(logits, labels, knobs.radius, ignore_index), knobs)
+    targets = _region_targets(logits, labels, knobs, ignore_index)
+    present = knobs.class_reduction == "present"
+    return _denominator(logits, counted_pairs(targets, logits.shape[1], knobs) if present else None, knobs)
 
 
-def _denominator(logits: Tensor, targets: Targets, knobs: RegionKnobs) -> Tensor:
+def _denominator(logits: Tensor, counted: Tensor | None, knobs: RegionKnobs) -> Tensor:
     dtype = widened(logits).dtype
-    if knobs.mode == "reference":
-        return torch.full((), float(len(logits)), dtype=dtype, device=logits.device)
-    return counted_pairs(targets, logits.shape[1], knobs).sum().to(dtype)
+    if knobs.class_reduction == "present" and counted is not None:
+        return counted.sum().to(dtype)
+    pictures, channels = logits.shape[:2]
+    averaged = pictures if knobs.class_reduction == "sum" else pictures * channels
+    return torch.full((), float(averaged), dtype=dtype, device=logits.device)
 
 
-def _region_targets(logits: Tensor, labels: Tensor, radius: int, ignore_index: int) -> Targets:
+def _region_targets(logits: Tensor, labels: Tensor, knobs: RegionKnobs, ignore_index: int) -> Targets:
     targets = read_targets(logits, labels, ignore_index)
-    if min(logits.shape[2:]) < radius:
-        height, width = logits.shape[2:]
+    if knobs.probability == "softmax" and logits.shape[1] == 1:
+        raise ValueError(
+            "logits: expected two or more channels for probability 'softmax', which makes a single one 1 everywhere, "
+            "got 1; use probability 'sigmoid'"
+        )
+    (height, width), radius = logits.shape[2:], knobs.radius
+    cells = pooled_size((height, width), knobs)
+    if min(cells) < radius and knobs.pooling == "none":
         raise ValueError(
             f"logits: expected pictures of at least {radius}×{radius} pixels, the window, got {height}×{width}; "
             "use larger crops or a smaller radius"
         )
+    if min(cells) < radius:
+        raise ValueError(
+            f"logits: expected pictures of at least {radius}×{radius} cells, the window, after down-sampling by "
+            f"{knobs.stride}, got {cells[0]}×{cells[1]} cells of {height}×{width} pixels; use larger crops, a smaller "
+            "stride or a smaller radius"
+        )
     return targets
-
-
-def _knobs(radius: int, mode: Mode, alpha: float, relative_ridge: float) -> RegionKnobs:
-    if isinstance(radius, bool) or not isinstance(radius, int) or radius < 1:
-        raise ValueError(f"radius: expected an integer of at least 1, the side of the window, got {radius!r}; try 3")
-    if mode not in ("reference", "sound"):
-        raise ValueError(f"mode: expected 'reference' or 'sound', got {mode!r}; choose one of the two")
-    for name, value in (("alpha", alpha), ("relative_ridge", relative_ridge)):
-        if not value > 0:
-            raise ValueError(f"{name}: expected a number above 0, got {value!r}; leave it out for the default")
-    return RegionKnobs(radius, mode, float(alpha), float(relative_ridge))
 
 
 class RegionMutualInformation(Loss):
@@ -171,6 +240,12 @@ class RegionMutualInformation(Loss):
     Args:
         radius: the side of the window.
         mode: ``reference`` or ``sound``.
+        probability: ``sigmoid`` or ``softmax``.
+        pooling: ``none``, ``average``, ``max`` or ``interpolation``.
+        stride: how many pixels become one, on each side.
+        misregistered: whether interpolation takes label and probability from different grids, as published.
+        void: ``zero`` or ``drop``; None for what the mode does.
+        class_reduction: ``sum``, ``mean`` or ``present``; None for what the mode does.
         alpha: the ridge of the mode ``reference``.
         relative_ridge: the ridge of the mode ``sound``, over the mean variance of the label window.
         ignore_index: the label of void pixels.
@@ -189,21 +264,38 @@ class RegionMutualInformation(Loss):
         *,
         radius: int = 3,
         mode: Mode = "reference",
+        probability: Probability = "sigmoid",
+        pooling: Pooling = "none",
+        stride: int = 1,
+        misregistered: bool = False,
+        void: VoidHandling | None = None,
+        class_reduction: ClassReduction | None = None,
         alpha: float = 5e-4,
         relative_ridge: float = 1e-3,
         ignore_index: int = VOID,
     ) -> None:
         super().__init__()
-        self.knobs = _knobs(radius, mode, alpha, relative_ridge)
+        self.knobs = RegionKnobs(
+            radius=radius,
+            mode=mode,
+            alpha=alpha,
+            relative_ridge=relative_ridge,
+            probability=probability,
+            pooling=pooling,
+            stride=stride,
+            misregistered=misregistered,
+            void=void,
+            class_reduction=class_reduction,
+        )
         self.ignore_index = ignore_index
         self.jittered = 0
 
     def term(self, logits: Logits, labels: Labels) -> Term:
-        """The sum over pictures and their number; over varying (picture, class) pairs where sound."""
+        """The sum over what is averaged, pictures or (picture, class) pairs, and their number."""
         term, found = region_mutual_information_term(logits, labels, self.knobs, self.ignore_index)
         self.jittered += found.jittered
         return term
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
-        """The number of pictures, or of varying pairs."""
+        """The number of pictures or of pairs."""
         return {"": region_denominator(logits, labels, self.knobs, self.ignore_index)}

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, Self
+
 from torch import Tensor
 
 from segmi.arrays import VOID, Labels, Logits
-from segmi.objectives._region_terms import Mode
+from segmi.objectives._region_knobs import ClassReduction, Mode, Pooling, Probability, VoidHandling
 from segmi.objectives.binary_cross_entropy import binary_cross_entropy_term
 from segmi.objectives.contract import Loss, Term
 from segmi.objectives.region_mutual_information import RegionMutualInformation
+
+AS_RUN: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "bce_weight": 0.5,
+        "radius": 3,
+        "mode": "reference",
+        "probability": "sigmoid",
+        "pooling": "none",
+        "stride": 1,
+        "void": "zero",
+        "class_reduction": "sum",
+        "alpha": 5e-4,
+    }
+)
+"""What the study's code ran: nothing is down-sampled."""
+
+AS_PUBLISHED: Final[Mapping[str, Any]] = MappingProxyType({**AS_RUN, "pooling": "average", "stride": 4})
+"""What the paper of the loss reports: averages of 4×4 pixels."""
 
 
 def rmi_loss(
@@ -18,6 +40,12 @@ def rmi_loss(
     bce_weight: float = 0.5,
     radius: int = 3,
     mode: Mode = "reference",
+    probability: Probability = "sigmoid",
+    pooling: Pooling = "none",
+    stride: int = 1,
+    misregistered: bool = False,
+    void: VoidHandling | None = None,
+    class_reduction: ClassReduction | None = None,
     alpha: float = 5e-4,
     relative_ridge: float = 1e-3,
     ignore_index: int = VOID,
@@ -26,10 +54,14 @@ def rmi_loss(
 
     ``L = λ L_BCE + (1 - λ) L_RMI``  (eq. 17, as released), λ = ``bce_weight``. In the mode ``reference`` the binary
     cross-entropy is divided by the number of valid pixels plus one, as published; it is `binary_cross_entropy` in the
-    mode ``sound``.
+    mode ``sound``. The other options are those of `region_mutual_information`; they do not touch the pixel term.
+
+    As published: ``pooling="average", stride=4``, see `RMILoss.as_published`. As the study's code ran it: the defaults,
+    see `RMILoss.as_run`.
 
     Shapes:
-        logits: N×C×H×W, any float type, H and W at least ``radius``; labels: N×H×W, any integer type.
+        logits: N×C×H×W, any float type, H and W at least ``radius`` after down-sampling;
+            labels: N×H×W, any integer type.
 
     Unit and sign: nats, minimised; of either sign, since every class that is absent from a picture adds about
     -3.8 (1 - λ) / N in the mode ``reference``.
@@ -51,6 +83,12 @@ def rmi_loss(
         mode=mode,
         alpha=alpha,
         relative_ridge=relative_ridge,
+        probability=probability,
+        pooling=pooling,
+        stride=stride,
+        misregistered=misregistered,
+        void=void,
+        class_reduction=class_reduction,
         ignore_index=ignore_index,
     )
     return loss(logits, labels)
@@ -63,6 +101,12 @@ class RMILoss(Loss):
         bce_weight: λ, the share of the binary cross-entropy.
         radius: the side of the window.
         mode: ``reference`` or ``sound``.
+        probability: ``sigmoid`` or ``softmax``, in the region term; the pixel term has the sigmoid always.
+        pooling: ``none``, ``average``, ``max`` or ``interpolation``.
+        stride: how many pixels become one, on each side.
+        misregistered: whether interpolation takes label and probability from different grids, as published.
+        void: ``zero`` or ``drop``; None for what the mode does.
+        class_reduction: ``sum``, ``mean`` or ``present``; None for what the mode does.
         alpha: the ridge of the mode ``reference``.
         relative_ridge: the ridge of the mode ``sound``, over the mean variance of the label window.
         ignore_index: the label of void pixels.
@@ -79,6 +123,12 @@ class RMILoss(Loss):
         bce_weight: float = 0.5,
         radius: int = 3,
         mode: Mode = "reference",
+        probability: Probability = "sigmoid",
+        pooling: Pooling = "none",
+        stride: int = 1,
+        misregistered: bool = False,
+        void: VoidHandling | None = None,
+        class_reduction: ClassReduction | None = None,
         alpha: float = 5e-4,
         relative_ridge: float = 1e-3,
         ignore_index: int = VOID,
@@ -89,8 +139,34 @@ class RMILoss(Loss):
         self.bce_weight = float(bce_weight)
         self.extra_pixels = 1 if mode == "reference" else 0
         self.region = RegionMutualInformation(
-            radius=radius, mode=mode, alpha=alpha, relative_ridge=relative_ridge, ignore_index=ignore_index
+            radius=radius,
+            mode=mode,
+            alpha=alpha,
+            relative_ridge=relative_ridge,
+            probability=probability,
+            pooling=pooling,
+            stride=stride,
+            misregistered=misregistered,
+            void=void,
+            class_reduction=class_reduction,
+            ignore_index=ignore_index,
         )
+
+    @classmethod
+    def as_published(cls, **overrides: Any) -> Self:
+        """As in the paper of Zhao et al.: average pooling by 4, windows of 3×3, λ = 0.5, the published formula.
+
+        In a study file: ``rmi_loss: {pooling: average, stride: 4}``.
+        """
+        return cls(**{**AS_PUBLISHED, **overrides})
+
+    @classmethod
+    def as_run(cls, **overrides: Any) -> Self:
+        """As the code of *Deep Image Segmentation based on Mutual Information: A Study* ran it: the same, not pooled.
+
+        In a study file: ``rmi_loss: {}``.
+        """
+        return cls(**{**AS_RUN, **overrides})
 
     @property
     def jittered(self) -> int:

@@ -1,0 +1,87 @@
+"""The options of region mutual information, checked in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+Mode = Literal["reference", "sound"]
+Probability = Literal["sigmoid", "softmax"]
+Pooling = Literal["none", "average", "max", "interpolation"]
+VoidHandling = Literal["zero", "drop"]
+ClassReduction = Literal["sum", "mean", "present"]
+
+_CHOICES: Final[dict[str, Any]] = {
+    "mode": Mode,
+    "probability": Probability,
+    "pooling": Pooling,
+    "void": VoidHandling,
+    "class_reduction": ClassReduction,
+}
+
+
+@dataclass(frozen=True)
+class RegionKnobs:
+    """The parameters of `region_mutual_information`, under their names there.
+
+    ``void`` and ``class_reduction`` may be given as None, and then hold what the mode makes of it.
+
+    Raises:
+        ValueError: a knob out of range, or two that do not go together.
+    """
+
+    radius: int = 3
+    mode: Mode = "reference"
+    alpha: float = 5e-4
+    relative_ridge: float = 1e-3
+    probability: Probability = "sigmoid"
+    pooling: Pooling = "none"
+    stride: int = 1
+    misregistered: bool = False
+    void: VoidHandling | None = None
+    class_reduction: ClassReduction | None = None
+
+    def __post_init__(self) -> None:
+        reference = self.mode == "reference"
+        object.__setattr__(self, "void", self.void or ("zero" if reference else "drop"))
+        object.__setattr__(self, "class_reduction", self.class_reduction or ("sum" if reference else "present"))
+        if not _whole(self.radius) or self.radius < 1:
+            raise ValueError(
+                f"radius: expected an integer of at least 1, the side of the window, got {self.radius!r}; try 3"
+            )
+        for name, kind in _CHOICES.items():
+            _check_choice(name, getattr(self, name), get_args(kind))
+        for name in ("alpha", "relative_ridge"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not value > 0:
+                raise ValueError(f"{name}: expected a number above 0, got {value!r}; leave it out for the default")
+        self._check_pooling()
+
+    def _check_pooling(self) -> None:
+        if self.pooling == "none" and self.stride != 1:
+            raise ValueError(f"stride: expected 1 without pooling, got {self.stride!r}; choose a pooling as well")
+        if self.pooling != "none" and not (_whole(self.stride) and self.stride >= 2):
+            raise ValueError(
+                f"stride: expected an integer of at least 2 with pooling {self.pooling!r}, got {self.stride!r}; "
+                "4 is published"
+            )
+        if self.misregistered and self.pooling != "interpolation":
+            raise ValueError(
+                f"misregistered: expected pooling 'interpolation', the only one with two grids, got {self.pooling!r}; "
+                "leave it out"
+            )
+
+    @property
+    def dimension(self) -> int:
+        """d, the number of pixels of a window."""
+        return self.radius**2
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        *first, last = map(repr, choices)
+        raise ValueError(f"{name}: expected {', '.join(first)} or {last}, got {value!r}; choose one of them")
