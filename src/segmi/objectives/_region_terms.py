@@ -20,7 +20,7 @@ from torch import Tensor
 from segmi.information import conditional_cholesky, gaussian_entropy
 from segmi.objectives._region_knobs import Mode, RegionKnobs
 from segmi.objectives._region_maps import class_ids, pooled_label, pooled_probability, pooled_size, pooled_valid
-from segmi.objectives._region_windows import PickedWindows, RowWindows, Windows, Workspace
+from segmi.objectives._region_windows import OtherWindows, PickedWindows, RowWindows, Windows, Workspace
 from segmi.objectives.targets import Targets, widened
 
 __all__ = ["Mode", "RegionKnobs", "RegionTerms", "absent_value", "counted_pairs", "region_terms"]
@@ -218,22 +218,25 @@ def _chunks(z: Tensor, targets: Targets, knobs: RegionKnobs, pairs: Tensor) -> I
     """
     if not len(pairs):
         return
-    height, width = pooled_size(z.shape[2:], knobs)
+    (height, width), radius = pooled_size(z.shape[2:], knobs), knobs.radius
     pixels = 0 if knobs.pooling == "none" else math.prod(z.shape[2:])
-    size = min(len(pairs), max(1, _CHUNK_BYTES // max(16 * knobs.radius * height * width, 32 * pixels)))
+    size = min(len(pairs), max(1, _CHUNK_BYTES // max(16 * radius * height * width, 32 * pixels)))
     probability = _Probability(z, targets, knobs)
     workspace: Workspace | None = None
-    for group, picked in _by_kind(targets, knobs, pairs):
-        step = size if picked is None else max(1, size // (2 * knobs.radius))  # a list of windows takes so much more
-        for picture, channel in (chunk.unbind(1) for chunk in group.split(step)):
+    for group, picked, left_out in _by_kind(targets, knobs, pairs):
+        # a list of windows takes 2R times the memory of their rows
+        listed = 0 if picked is None else len(picked) / (height * width)
+        for picture, channel in (
+            chunk.unbind(1) for chunk in group.split(max(1, int(size / (1 + 2 * radius * listed))))
+        ):
             p, pull_back = probability.pooled(picture, channel)
             y = _label_maps(targets, picture, channel, z.shape[1])
             y = y if knobs.pooling == "none" else pooled_label(y.double(), knobs)
-            if picked is not None:
-                windows: Windows = PickedWindows(p, y, knobs.radius, picked)
-            else:
-                workspace = workspace or Workspace(size, height, width, knobs.radius, z.device)
-                windows = RowWindows(p, y, workspace)
+            if picked is not None and not left_out:
+                yield (picture, channel), PickedWindows(p, y, radius, picked), pull_back
+                continue
+            workspace = workspace or Workspace(size, height, width, radius, z.device)
+            windows = RowWindows(p, y, workspace) if picked is None else OtherWindows(p, y, workspace, picked)
             yield (picture, channel), windows, pull_back
 
 
@@ -266,20 +269,22 @@ class _Probability:
         return gradient.mul_(torch.addcmul(p, p, p, value=-1)) if self.knobs.probability == "sigmoid" else gradient
 
 
-def _by_kind(targets: Targets, knobs: RegionKnobs, pairs: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Runs of pairs with the windows that they are to use: None for all, else the flat indices of their first pixels.
+def _by_kind(targets: Targets, knobs: RegionKnobs, pairs: Tensor) -> Iterator[tuple[Tensor, Tensor | None, bool]]:
+    """Runs of pairs with a list of windows, by the flat indices of their first pixels, and whether to leave those out.
 
-    Where windows with void pixels are left out, a run stays in one picture.
+    None for the list stands for all windows. Where windows with void pixels are left out, a run stays in one picture.
     """
     cells = pooled_valid(targets.valid, knobs)
     if knobs.void == "zero" or bool(cells.all()):
-        yield pairs, None
+        yield pairs, None, False
         return
     width = cells.shape[-1]
     for picture, run in enumerate(pairs.split(torch.bincount(pairs[:, 0], minlength=len(cells)).tolist())):
         if len(run):
-            starts = whole_windows(cells[picture : picture + 1], knobs.radius)[0].nonzero()
-            yield run, starts[:, 0] * width + starts[:, 1]
+            whole = whole_windows(cells[picture : picture + 1], knobs.radius)[0]
+            few_broken = 2 * int(whole.sum()) > whole.numel()
+            starts = (~whole if few_broken else whole).nonzero()
+            yield run, starts[:, 0] * width + starts[:, 1] if len(starts) else None, few_broken
 
 
 def _value_and_derivative(sums: Tensor, count: int, knobs: RegionKnobs) -> tuple[Tensor, Tensor, Tensor, int]:

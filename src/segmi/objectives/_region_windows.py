@@ -6,7 +6,8 @@ unfolded, which takes R copies of a row; rows that are s apart are then multipli
 rows count for which position in the window is left to one small 0/1 matrix. So the cost in rows is that of the 2R - 1
 displacements, not of the R² pairs, and the borders need no special case.
 
-`PickedWindows` does the same for a list of windows, by building the matrix of those.
+`PickedWindows` does the same for a list of windows, by building the matrix of those. `OtherWindows` takes all windows
+but a list of them, as the difference of the two, which is what is wanted where few windows hold void pixels.
 """
 
 from __future__ import annotations
@@ -149,7 +150,8 @@ class PickedWindows(Windows):
         self.windows = torch.empty(len(p), 2 * len(self.offsets), self.count, dtype=torch.float64, device=p.device)
         for position, (picture, offset) in enumerate(product((p.flatten(1), y.flatten(1)), self.offsets)):
             self.windows[:, position] = picture[:, starts + offset]
-        self.windows -= self.windows.mean(-1, keepdim=True)
+        self.means = self.windows.mean(-1)  # m × (map, position)
+        self.windows -= self.means.unsqueeze(-1)
         self.sums = self.windows @ self.windows.mT
 
     def fold(self, coefficients: Tensor) -> Tensor:
@@ -159,3 +161,32 @@ class PickedWindows(Windows):
         for position, offset in enumerate(self.offsets):
             result[:, self.starts + offset] += spread[:, position]
         return result.view(self.shape)
+
+
+class OtherWindows(Windows):
+    """All windows but those that start at given pixels, in the workspace of `RowWindows`.
+
+    Shapes:
+        p, y: m×H×W.
+        starts: flat indices (row · W + column) of the upper left pixels that are left out, at least one and not all.
+    """
+
+    def __init__(self, p: Tensor, y: Tensor, workspace: Workspace, starts: Tensor) -> None:
+        # Centred for both, so that their means can be compared and no large numbers cancel in the difference.
+        p, y = (picture - picture.mean((-2, -1), keepdim=True) for picture in (p, y.double()))
+        self.every = RowWindows(p, y, workspace)
+        self.out = PickedWindows(p, y, workspace.radius, starts)
+        self.count = self.every.count - self.out.count
+        m, radius = len(p), workspace.radius
+        of_all = self.every.means.view(m, radius, 2, radius).transpose(1, 2).flatten(1)
+        self.means = (self.every.count * of_all - self.out.count * self.out.means) / self.count
+        apart = self.means - self.out.means
+        between = self.count * self.out.count / self.every.count * apart[:, :, None] * apart[:, None, :]
+        self.sums = self.every.sums - self.out.sums - between
+
+    def fold(self, coefficients: Tensor) -> Tensor:
+        """See `Windows.fold`; may be called once."""
+        m, radius = len(self.means), self.every.radius
+        self.every.means = self.means.view(m, 2, radius, radius).transpose(1, 2).flatten(2)
+        self.out.windows += (self.out.means - self.means).unsqueeze(-1)
+        return self.every.fold(coefficients) - self.out.fold(coefficients)
