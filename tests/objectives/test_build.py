@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segmi.arrays import Batch, Labels, Logits, Output
 from segmi.errors import UsageError
-from segmi.objectives import OBJECTIVES, Loss, Term, build_objective
+from segmi.objectives import OBJECTIVES, Loss, RMILoss, Term, build_objective
 from segmi.objectives import build as build_module
 
 
@@ -24,6 +24,8 @@ def test_every_name_builds(name: str) -> None:
 def test_options_reach_the_class() -> None:
     text = build_objective({"region_mutual_information": {"radius": 5, "mode": "sound"}}, members=["a"])
     assert text.objectives[0].loss.knobs.radius == 5  # type: ignore[union-attr]
+    pooled = build_objective({"rmi_loss": {"pooling": "average", "stride": 4}}, members=["a"])
+    assert pooled.objectives[0].loss.region.knobs == RMILoss.as_published().region.knobs  # type: ignore[union-attr]
     build_objective({"cross_entropy": None}, members=["a"])  # an empty entry of a YAML file
 
 
@@ -33,6 +35,7 @@ def test_options_reach_the_class() -> None:
         ({"specification": {"cross_entopy": {}}}, "unknown objective 'cross_entopy'.*did you mean 'cross_entropy'"),
         ({"specification": {"rmi_loss": {"radus": 3}}}, "rmi_loss: unknown option 'radus'.*did you mean 'radius'"),
         ({"specification": {"rmi_loss": {"radius": 0}}}, "objective rmi_loss: radius: expected an integer"),
+        ({"specification": {"rmi_loss": {"stride": 4}}}, "objective rmi_loss: stride: expected 1 without pooling, got 4"),
         ({"specification": {"mutual_learning": {"frozen": []}}}, "unknown option 'frozen'"),
         ({"specification": {"cross_entropy": {"weight": "1"}}}, "cross_entropy, weight: expected a number, got '1'"),
         ({"specification": {"mutual_learning": {}}}, "mutual_learning: expected two or more members"),

@@ -77,7 +77,7 @@ def counted_pairs(targets: Targets, channels: int, knobs: RegionKnobs) -> Tensor
     result = held > 0
     pairs = result.nonzero()
     height, width = targets.classes.shape[1:]
-    for picture, channel in (chunk.unbind(1) for chunk in pairs.split(max(1, _CHUNK_BYTES // (16 * height * width)))):
+    for picture, channel in (chunk.unbind(1) for chunk in pairs.split(max(1, _CHUNK_BYTES // (64 * height * width)))):
         y = pooled_label(_label_maps(targets, picture, channel, channels).double(), knobs)
         result[picture, channel] = _varying_maps(y, whole[picture], knobs.radius)
     return result
@@ -197,14 +197,18 @@ class _Spread(torch.autograd.Function):
 def _undo_softmax(gradient: Tensor, logits: Tensor, valid: Tensor, pictures: list[int]) -> None:
     """Replace gradients by the probabilities of these pictures by those by their logits, some rows at a time."""
     wide = torch.float32 if logits.device.type == "mps" else torch.float64
-    channels, height, width = logits.shape[1:]
-    step = max(1, _CHUNK_BYTES // (32 * channels * width))
     for picture in pictures:
-        for start in range(0, height, step):
-            rows = slice(start, start + step)
+        for rows in _strips(logits):
             p = logits[picture, :, rows].to(wide).softmax(0) * valid[picture, rows]
             part = gradient[picture, :, rows]
             part.copy_(p * (part - (p * part).sum(0)))
+
+
+def _strips(logits: Tensor) -> list[slice]:
+    """Rows of one picture, as many as a chunk may take with all their channels."""
+    channels, height, width = logits.shape[1:]
+    step = max(1, _CHUNK_BYTES // (128 * channels * width))
+    return [slice(start, start + step) for start in range(0, height, step)]
 
 
 _Chunk = tuple[tuple[Tensor, Tensor], Windows, Callable[[Tensor], Tensor]]
@@ -220,7 +224,7 @@ def _chunks(z: Tensor, targets: Targets, knobs: RegionKnobs, pairs: Tensor) -> I
         return
     (height, width), radius = pooled_size(z.shape[2:], knobs), knobs.radius
     pixels = 0 if knobs.pooling == "none" else math.prod(z.shape[2:])
-    size = min(len(pairs), max(1, _CHUNK_BYTES // max(16 * radius * height * width, 32 * pixels)))
+    size = min(len(pairs), max(1, _CHUNK_BYTES // max(16 * radius * height * (width + 2 * radius**2), 128 * pixels)))
     probability = _Probability(z, targets, knobs)
     workspace: Workspace | None = None
     for group, picked, left_out in _by_kind(targets, knobs, pairs):
@@ -246,7 +250,7 @@ class _Probability:
     def __init__(self, z: Tensor, targets: Targets, knobs: RegionKnobs) -> None:
         self.z, self.valid, self.knobs = z, targets.valid, knobs
         if knobs.probability == "softmax":
-            self.normaliser = torch.stack([picture.double().logsumexp(0) for picture in z])
+            self.normaliser = torch.cat([z[:, :, rows].double().logsumexp(1) for rows in _strips(z)], 1)
 
     def pooled(self, picture: Tensor, channel: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """The maps on the grid of the statistics, without the published 1e-6 where it goes with the mean."""
