@@ -35,7 +35,7 @@ def test_options_reach_the_class() -> None:
         ({"specification": {"cross_entopy": {}}}, "unknown objective 'cross_entopy'.*did you mean 'cross_entropy'"),
         ({"specification": {"rmi_loss": {"radus": 3}}}, "rmi_loss: unknown option 'radus'.*did you mean 'radius'"),
         ({"specification": {"rmi_loss": {"radius": 0}}}, "objective rmi_loss: radius: expected an integer"),
-        ({"specification": {"rmi_loss": {"stride": 4}}}, "objective rmi_loss: stride: expected 1 without pooling, got 4"),
+        ({"specification": {"rmi_loss": {"stride": 4}}}, "rmi_loss: stride: expected 1 without pooling, got 4"),
         ({"specification": {"mutual_learning": {"frozen": []}}}, "unknown option 'frozen'"),
         ({"specification": {"cross_entropy": {"weight": "1"}}}, "cross_entropy, weight: expected a number, got '1'"),
         ({"specification": {"mutual_learning": {}}}, "mutual_learning: expected two or more members"),
