@@ -116,7 +116,7 @@ def published(maps: Tensor, way: int, stride: int, label: bool) -> Tensor:
         return F.avg_pool2d(maps, stride, stride, stride // 2)
     size = (maps.shape[2] // stride, maps.shape[3] // stride)
     options = {"mode": "nearest"} if label else {"mode": "bilinear", "align_corners": True}
-    return F.interpolate(maps, size, **options)  # type: ignore[arg-type]
+    return F.interpolate(maps, size, **options)
 
 
 @pytest.mark.parametrize("stride", [2, 3, 4, 5])
