@@ -118,7 +118,9 @@ def test_the_exit_code_is_that_of_the_failures_if_they_agree(
 
 def test_a_changed_configuration_is_refused_with_its_keys(work: Work, tiny_text: str, tmp_path: Path) -> None:
     run_study(study_of(tiny_text), tmp_path)
-    changed = study_of(tiny_text, "training.updates=7", "processing.flip=0.5", "training.workers=1", "training.log_every=7")
+    changed = study_of(
+        tiny_text, "training.updates=7", "processing.flip=0.5", "training.workers=1", "training.log_every=7"
+    )
     with pytest.raises(UsageError) as caught:
         run_study(changed, tmp_path)
     message = str(caught.value)
