@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from segmi.arrays import Batch, Output
-from segmi.objectives import CrossEntropy, PerMember, Term
+from segmi.objectives import CrossEntropy, PerMember, Readout, Term
 
 LOGITS = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 BATCH = Batch(LOGITS, torch.randint(3, (4, 8, 8), generator=torch.Generator().manual_seed(1)))
@@ -29,3 +29,14 @@ def test_any_callable_loss_counts_by_pictures() -> None:
     assert term.denominator == 4
     torch.testing.assert_close(term.value, nn.CrossEntropyLoss()(LOGITS, BATCH.labels))
     assert objective.denominators(outputs, BATCH) == {"ce/a": term.denominator}
+
+
+def test_readouts_are_named_like_their_term() -> None:
+    class Shows(CrossEntropy):
+        def term(self, logits: torch.Tensor, labels: torch.Tensor) -> Term:
+            one = torch.ones(())
+            return super().term(logits, labels)._replace(readouts={"seen": Readout(2 * one, one)})
+
+    terms = PerMember(Shows(), "ce", weight=0.5)({k: Output(LOGITS) for k in "ab"}, BATCH)
+    assert {name: list(term.readouts) for name, term in terms.items()} == {"ce/a": ["seen/ce/a"], "ce/b": ["seen/ce/b"]}
+    assert dict(CrossEntropy().term(LOGITS, BATCH.labels).readouts) == {}

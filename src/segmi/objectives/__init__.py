@@ -6,7 +6,7 @@ Use one as ``loss(logits, labels)`` in any training loop, or build what a cohort
 from segmi.objectives._region_plain import region_mutual_information_plain
 from segmi.objectives.binary_cross_entropy import BinaryCrossEntropy, binary_cross_entropy
 from segmi.objectives.build import OBJECTIVES, build_objective, known_objectives
-from segmi.objectives.contract import Loss, Objective, Outputs, PerMember, Term
+from segmi.objectives.contract import Loss, Objective, Outputs, PerMember, Readout, Term
 from segmi.objectives.cross_entropy import CrossEntropy, cross_entropy
 from segmi.objectives.mutual_learning import MutualLearning, mutual_learning
 from segmi.objectives.region_mutual_information import (
@@ -27,6 +27,7 @@ __all__ = [
     "Outputs",
     "PerMember",
     "RMILoss",
+    "Readout",
     "RegionMutualInformation",
     "Term",
     "WeightedSum",

@@ -2,13 +2,15 @@
 
 A *loss* is ``loss(logits, labels) → scalar``. An *objective* is ``objective(outputs, batch) → {term: Term}``: every
 term keeps its numerator and its denominator apart, so that accumulated batches and parallel processes can divide by the
-global count. `PerMember` makes an objective of a loss.
+global count. `PerMember` makes an objective of a loss. A term may carry *readouts*: what else is known of the batch
+once the term is computed, shown in the logs and never minimised.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from torch import Tensor, nn
@@ -19,6 +21,19 @@ Outputs = Mapping[str, Output]
 """What a cohort returns: an `Output` for every member, frozen ones included, by the member's name."""
 
 
+class Readout(NamedTuple):
+    """A number, or one per class, that is shown while a network trains: a ratio whose parts may be summed over batches.
+
+    Args:
+        numerator: () or (C,), without gradient.
+        denominator: of the same shape: how much was averaged over. Where the sum over all batches is 0, there is
+            nothing to show.
+    """
+
+    numerator: Tensor
+    denominator: Tensor
+
+
 class Term(NamedTuple):
     """One addend of an objective, as a ratio whose two parts may be summed over batches before dividing.
 
@@ -27,11 +42,13 @@ class Term(NamedTuple):
         denominator: scalar without gradient: how much was averaged over (valid pixels, images, pairs). It depends on
             the labels alone.
         weight: the factor of this term in the sum that is minimised.
+        readouts: what is shown along with it, by name.
     """
 
     numerator: Tensor
     denominator: Tensor
     weight: float = 1.0
+    readouts: Mapping[str, Readout] = MappingProxyType({})
 
     @property
     def value(self) -> Tensor:
@@ -97,9 +114,15 @@ class PerMember(Objective):
         self.frozen: Final = frozen
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
-        """One term ``name/member`` per trained member, ``name.part/member`` for a loss of several parts."""
+        """One term ``name/member`` per trained member, ``name.part/member`` for a loss of several parts.
+
+        A readout of the loss becomes ``readout/name/member``.
+        """
         return {
-            self._name(part, member): term._replace(weight=self.weight * term.weight)
+            self._name(part, member): term._replace(
+                weight=self.weight * term.weight,
+                readouts={f"{shown}/{self.name}/{member}": ratio for shown, ratio in term.readouts.items()},
+            )
             for member, output in self._trained(outputs)
             for part, term in self._terms(output.logits, batch.labels).items()
         }

@@ -26,7 +26,7 @@ from segmi.arrays import VOID, Labels, Logits
 from segmi.objectives._region_knobs import ClassReduction, Mode, Pooling, Probability, RegionKnobs, VoidHandling
 from segmi.objectives._region_maps import pooled_size
 from segmi.objectives._region_terms import RegionTerms, counted_pairs, region_terms
-from segmi.objectives.contract import Loss, Term
+from segmi.objectives.contract import Loss, Readout, Term
 from segmi.objectives.targets import Targets, read_targets, widened
 
 
@@ -192,7 +192,18 @@ def region_mutual_information_term(
     terms = found.terms
     if knobs.class_reduction == "present":
         terms = torch.where(found.counted, terms, 0)
-    return Term(terms.sum() / knobs.dimension + targets.poison, _denominator(logits, found.counted, knobs)), found
+    term = Term(terms.sum() / knobs.dimension + targets.poison, _denominator(logits, found.counted, knobs))
+    return term._replace(readouts=_readouts(found)), found
+
+
+def _readouts(found: RegionTerms) -> dict[str, Readout]:
+    """``I_G`` per class, over the pictures whose label varies, and ``jittered``, the share of those covariances."""
+    pairs = found.counted.to(found.information.dtype)
+    jittered = pairs.new_tensor(float(found.jittered))
+    return {
+        "I_G": Readout((found.information.detach().clamp(min=0) * pairs).sum(0), pairs.sum(0)),
+        "jittered": Readout(jittered, pairs.sum()),
+    }
 
 
 def region_denominator(logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int) -> Tensor:
@@ -291,7 +302,11 @@ class RegionMutualInformation(Loss):
         self.jittered = 0
 
     def term(self, logits: Logits, labels: Labels) -> Term:
-        """The sum over what is averaged, pictures or (picture, class) pairs, and their number."""
+        """The sum over what is averaged, pictures or (picture, class) pairs, and their number.
+
+        Its readouts: ``I_G``, that of `region_information` by class, in nats per window, averaged over the pictures
+        that hold the class; ``jittered``, the share of their covariances that needed more than the ridge.
+        """
         term, found = region_mutual_information_term(logits, labels, self.knobs, self.ignore_index)
         self.jittered += found.jittered
         return term

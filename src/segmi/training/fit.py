@@ -139,6 +139,7 @@ def fit(
         precision=checkpoint.state["precision"] if checkpoint else resolve_precision(precision, torch_device),
         seed=seed,
         clip_norm=clip_norm,
+        classes=train.dataset.info.classes,
     )
     if checkpoint:
         session.restore(checkpoint.step, checkpoint.weights, checkpoint.state)

@@ -43,12 +43,12 @@ class Logs:
         self._board.add_scalar("lr", learning_rate, step)
 
     def row(self, row: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
-        """A row of the history: its held-out scores to TensorBoard, all rows to ``metrics.csv``.
+        """A row of the history: its held-out scores and readouts to TensorBoard, all rows to ``metrics.csv``.
 
         The file is rewritten whole, so that an interrupted run leaves neither a gap nor a row twice.
         """
         for name, value in row.items():
-            if name.startswith("holdout/"):
+            if name.startswith(("holdout/", "train/")) and not name.startswith("train/loss"):
                 self._board.add_scalar(name, value, row["step"])
         columns = list(dict.fromkeys(name for entry in history for name in entry))
         text = io.StringIO()

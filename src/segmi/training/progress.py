@@ -35,10 +35,14 @@ ProgressCallback: TypeAlias = Callable[[FitProgress], None]
 
 @dataclass
 class RunningMeans:
-    """Means of the loss and its terms since the last row of the history; survives a checkpoint as plain numbers."""
+    """Means of the loss, its terms and their readouts since the last row of the history.
+
+    They survive a checkpoint as plain numbers.
+    """
 
     count: int = 0
     sums: dict[str, float] = field(default_factory=dict)
+    ratios: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, values: Mapping[str, float]) -> None:
         """One update's values by name."""
@@ -46,22 +50,30 @@ class RunningMeans:
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
 
+    def add_ratio(self, name: str, numerator: float, denominator: float) -> None:
+        """One update's share of a mean that not every update has equally much part in."""
+        ratio = self.ratios.setdefault(name, [0.0, 0.0])
+        ratio[0] += numerator
+        ratio[1] += denominator
+
     def means(self) -> dict[str, float]:
-        """The mean of every value added since the last reset."""
-        return {name: total / self.count for name, total in self.sums.items()} if self.count else {}
+        """The mean of every value added since the last reset; none of a ratio of which nothing was there."""
+        means = {name: total / self.count for name, total in self.sums.items()} if self.count else {}
+        return means | {name: over / under for name, (over, under) in self.ratios.items() if under > 0}
 
     def reset(self) -> None:
         """Forget everything."""
-        self.count, self.sums = 0, {}
+        self.count, self.sums, self.ratios = 0, {}, {}
 
     def state(self) -> dict[str, Any]:
         """Plain types for the checkpoint."""
-        return {"count": self.count, "sums": dict(self.sums)}
+        return {"count": self.count, "sums": dict(self.sums), "ratios": {k: list(v) for k, v in self.ratios.items()}}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> RunningMeans:
         """The means as they were at the checkpoint."""
-        return cls(count=int(state["count"]), sums=dict(state["sums"]))
+        ratios = {name: list(ratio) for name, ratio in state.get("ratios", {}).items()}
+        return cls(count=int(state["count"]), sums=dict(state["sums"]), ratios=ratios)
 
 
 def check_finite(values: Mapping[str, float], step: int, names: tuple[str, ...]) -> None:

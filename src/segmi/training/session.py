@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ class Session:
         precision: ``fp32``, ``bf16`` or ``fp16``.
         seed: keys dropout.
         clip_norm: largest norm of the gradient, or None.
+        classes: their names, for the readouts that have a value per class.
     """
 
     def __init__(
@@ -47,14 +48,15 @@ class Session:
         precision: str,
         seed: int,
         clip_norm: float | None,
+        classes: Sequence[str] = (),
     ) -> None:
         self.cohort, self.objective, self.schedule = cohort, objective, schedule
-        self.precision, self.seed, self.clip_norm = precision, seed, clip_norm
+        self.precision, self.seed, self.clip_norm, self.classes = precision, seed, clip_norm, tuple(classes)
         self.step, self.best_step, self.best_score = 0, 0, None
         self.history: list[dict[str, Any]] = []
         self.means = RunningMeans()
         self.latest: dict[str, float] = {}
-        self._pending: list[tuple[int, tuple[str, ...], dict[str, Tensor]]] = []
+        self._pending: list[tuple[int, tuple[str, ...], dict[str, Tensor], dict[str, Tensor]]] = []
         self._seconds_before, self._began, self._step_began = 0.0, time.perf_counter(), 0
         devices = [device.index or 0] if device.type == "cuda" else 1
         self.fabric = Fabric(accelerator=device.type, devices=devices, precision=FABRIC_PRECISION[precision])
@@ -94,7 +96,12 @@ class Session:
         names = tuple(name for batch in group for name in batch.names)
         with torch.no_grad():
             values = {"loss": weighted_sum(terms), **{f"loss/{name}": term.value for name, term in terms.items()}}
-        self._pending.append((self.step, names, {name: value.detach() for name, value in values.items()}))
+            readouts = {
+                name: torch.stack([ratio.numerator, ratio.denominator]).reshape(2, -1)
+                for term in terms.values()
+                for name, ratio in term.readouts.items()
+            }
+        self._pending.append((self.step, names, {name: value.detach() for name, value in values.items()}, readouts))
 
     def _seed_generators(self, seed: int) -> None:
         """Key what dropout draws; only the CPU and the device in use, for seeding all is slow."""
@@ -106,12 +113,23 @@ class Session:
 
     def read_back(self) -> None:
         """Fetch the losses of the updates since the last call: the only place that waits for the device."""
-        for step, names, tensors in self._pending:
+        for step, names, tensors, readouts in self._pending:
             values = {name: float(value) for name, value in tensors.items()}
             check_finite(values, step, names)
             self.means.add(values)
             self.latest = values
+            for readout, ratios in readouts.items():
+                suffixes = self._suffixes(ratios.shape[1])
+                for suffix, numerator, denominator in zip(suffixes, *ratios.tolist(), strict=True):
+                    self.means.add_ratio(readout + suffix, numerator, denominator)
         self._pending.clear()
+
+    def _suffixes(self, channels: int) -> list[str]:
+        """What tells the classes of a readout apart; a single channel is that of class 1, or no class at all."""
+        if channels == 1:
+            return [""]
+        named = channels == len(self.classes)
+        return [f"/{self.classes[channel] if named else channel}" for channel in range(channels)]
 
     @property
     def learning_rate(self) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from segmi.arrays import Batch, Images, Output
-from segmi.objectives.contract import Objective, Term
+from segmi.objectives.contract import Objective, Readout, Term
 
 Forward = Callable[[Images], Mapping[str, Output]]
 
@@ -33,7 +33,7 @@ def accumulate_gradient(
         backward: adds the gradient of a scalar, ``Tensor.backward`` or Fabric's.
 
     Returns:
-        The terms of the joint batch, detached.
+        The terms of the joint batch, detached, with their readouts.
     """
     outputs = _in_fp32(forward(batches[0].images))
     joint = _joint_denominators(objective, outputs, batches) if len(batches) > 1 else None
@@ -47,8 +47,18 @@ def accumulate_gradient(
         backward(weighted_sum(terms))
         parts.append({name: term._replace(numerator=term.numerator.detach()) for name, term in terms.items()})
     return {
-        name: term._replace(numerator=torch.stack([part[name].numerator for part in parts]).sum())
+        name: term._replace(
+            numerator=torch.stack([part[name].numerator for part in parts]).sum(),
+            readouts=_summed([part[name].readouts for part in parts]),
+        )
         for name, term in parts[0].items()
+    }
+
+
+def _summed(parts: Sequence[Mapping[str, Readout]]) -> dict[str, Readout]:
+    return {
+        name: Readout(*(torch.stack(same).sum(0) for same in zip(*(part[name] for part in parts), strict=True)))
+        for name in parts[0]
     }
 
 
