@@ -39,3 +39,20 @@ def test_equal_names_are_refused() -> None:
 def test_nothing_to_sum_is_refused() -> None:
     with pytest.raises(ValueError, match="objectives: expected at least one, got none"):
         WeightedSum([])
+
+
+class Contrast(CrossEntropy):
+    scope = "batch"
+
+
+class Gathered(CrossEntropy):
+    scope = "global"
+
+
+def test_has_the_widest_scope_of_its_parts() -> None:
+    def scope(*losses: CrossEntropy) -> str:
+        return WeightedSum([PerMember(loss, str(i)) for i, loss in enumerate(losses)]).scope
+
+    assert scope(CrossEntropy()) == "picture"
+    assert scope(CrossEntropy(), Gathered()) == "global"
+    assert scope(Gathered(), Contrast(), CrossEntropy()) == "batch"

@@ -40,12 +40,12 @@ def binary_cross_entropy(logits: Logits, labels: Labels, *, ignore_index: int = 
 def binary_cross_entropy_term(
     logits: Logits, labels: Labels, *, ignore_index: int = VOID, extra_pixels: int = 0
 ) -> Term:
-    """`binary_cross_entropy` as the sum over valid pixels and their number, to which ``extra_pixels`` are added."""
+    """`binary_cross_entropy` as the sum over valid pixels and their number, to which ``extra_pixels`` are added once."""
     targets = read_targets(logits, labels, ignore_index)
     z = widened(logits)
     weight = targets.valid.unsqueeze(1).to(z.dtype)
     total = F.binary_cross_entropy_with_logits(z, _truth(z, targets), weight, reduction="sum")
-    return Term(total + targets.poison, targets.valid.sum().to(z.dtype) + extra_pixels)
+    return Term(total + targets.poison, targets.valid.sum().to(z.dtype), once=float(extra_pixels))
 
 
 def _truth(z: Tensor, targets: Targets) -> Tensor:

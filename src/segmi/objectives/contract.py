@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
@@ -19,6 +19,10 @@ from segmi.arrays import Batch, Labels, Logits, Output
 
 Outputs = Mapping[str, Output]
 """What a cohort returns: an `Output` for every member, frozen ones included, by the member's name."""
+
+
+Scope: TypeAlias = Literal["picture", "batch", "global"]
+"""Over what the numerator of a term adds up: see `Objective.scope`."""
 
 
 class Readout(NamedTuple):
@@ -42,26 +46,31 @@ class Term(NamedTuple):
         denominator: scalar without gradient: how much was averaged over (valid pixels, images, pairs). It depends on
             the labels alone.
         weight: the factor of this term in the sum that is minimised.
+        once: added to the denominator after summing, once however many batches were summed.
         readouts: what is shown along with it, by name.
     """
 
     numerator: Tensor
     denominator: Tensor
     weight: float = 1.0
+    once: float = 0.0
     readouts: Mapping[str, Readout] = MappingProxyType({})
 
     @property
     def value(self) -> Tensor:
         """Numerator over denominator, unweighted; 0, attached to the graph, where the denominator is 0."""
-        return self.numerator / self.denominator.clamp(min=1e-12)
+        return self.numerator / (self.denominator + self.once).clamp(min=1e-12)
 
 
 class Loss(nn.Module, ABC):
     """A loss on the logits of one network: ``loss(logits, labels) → scalar``, to be minimised.
 
     A subclass stores and checks its knobs and implements `term` by one call of its pure function. One that adds up
-    ratios with different denominators also overrides `terms`.
+    ratios with different denominators also overrides `terms`. One that couples the pictures of a batch says so by its
+    ``scope``, see `Objective.scope`.
     """
+
+    scope: Scope = "picture"
 
     @abstractmethod
     def term(self, logits: Logits, labels: Labels) -> Term:
@@ -86,6 +95,12 @@ class Objective(nn.Module, ABC):
 
     needs_teacher: bool = False
     """Whether the cohort must have a frozen member."""
+
+    scope: Scope = "picture"
+    """``picture``: numerators are sums over pictures, so that batches may be divided at will. ``batch``: the pictures of
+    a batch are coupled, so a batch must not be divided, neither over processes nor accumulated. ``global``: they are
+    coupled, and the objective itself gathers what it needs over the processes of `torch.distributed`; only accumulation
+    is refused."""
 
     @abstractmethod
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
@@ -112,6 +127,7 @@ class PerMember(Objective):
         self.name: Final = name
         self.weight: Final = weight
         self.frozen: Final = frozen
+        self.scope = getattr(loss, "scope", "picture")
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
         """One term ``name/member`` per trained member, ``name.part/member`` for a loss of several parts.

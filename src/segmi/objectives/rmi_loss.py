@@ -174,7 +174,7 @@ class RMILoss(Loss):
         return self.region.jittered
 
     def terms(self, logits: Logits, labels: Labels) -> dict[str, Term]:
-        """Both parts, each with its own denominator. The published extra pixel counts once for every call."""
+        """Both parts, each with its own denominator. The published extra pixel is added once, see `Term`."""
         pixels = binary_cross_entropy_term(
             logits, labels, ignore_index=self.region.ignore_index, extra_pixels=self.extra_pixels
         )
@@ -193,6 +193,6 @@ class RMILoss(Loss):
         pixels = (labels != self.region.ignore_index).sum()
         region = self.region.denominators(logits, labels)[""]
         return {
-            "binary_cross_entropy": pixels.to(region.dtype) + self.extra_pixels,
+            "binary_cross_entropy": pixels.to(region.dtype),
             "region_mutual_information": region,
         }

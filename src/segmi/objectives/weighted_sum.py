@@ -8,7 +8,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from segmi.arrays import Batch
-from segmi.objectives.contract import Objective, Outputs, Term
+from segmi.objectives.contract import Objective, Outputs, Scope, Term
 
 T = TypeVar("T")
 
@@ -41,6 +41,8 @@ class WeightedSum(Objective):
             raise ValueError("objectives: expected at least one, got none; name a loss such as cross_entropy")
         self.objectives = nn.ModuleList(objectives)
         self.needs_teacher = any(objective.needs_teacher for objective in objectives)
+        scopes: tuple[Scope, ...] = ("batch", "global", "picture")
+        self.scope = next(scope for scope in scopes if any(objective.scope == scope for objective in objectives))
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
         """The terms of all objectives."""
