@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from segmi.data.base import Sample
-from segmi.data.loader import Pictures, epoch_order, steps_per_epoch, training_batches
+from segmi.data.loader import Pictures, Share, epoch_order, steps_per_epoch, training_batches
 from segmi.data.processing import Processing
 
 
@@ -106,3 +106,14 @@ def test_number_of_batches():
     assert steps_per_epoch(1464, 10, drop_last=False) == 147
     assert steps_per_epoch(2975, 2, drop_last=False) == 1488
     assert steps_per_epoch(10, 3, drop_last=True) == 3
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_shares_of_all_processes_make_the_batch_of_one(pictures, count):
+    def stream(share: Share) -> list[tuple[str, ...]]:
+        return names(training_batches(pictures, batch_size=6, first=0, last=4, drop_last=False, share=share))
+
+    shares = [stream(Share(rank, count)) for rank in range(count)]
+    joint = [sum(parts, ()) for parts in zip(*shares, strict=True)]
+    assert joint == stream(Share())
+    assert [len(batch) for batch in joint] == [6, 4, 6, 4]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -117,11 +117,33 @@ def epoch_order(pictures: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng(key(seed, "order", epoch)).permutation(pictures)
 
 
+class Share(NamedTuple):
+    """Which part of every batch is meant: that of process ``rank`` of ``count``."""
+
+    rank: int = 0
+    count: int = 1
+
+    def of(self, total: int) -> slice:
+        """A run of ``total`` things; those of all processes are as even as can be, and in order make all of them.
+
+        Example:
+            >>> [Share(rank, 3).of(8) for rank in range(3)]
+            [slice(0, 2, None), slice(2, 5, None), slice(5, 8, None)]
+        """
+        return slice(total * self.rank // self.count, total * (self.rank + 1) // self.count)
+
+
+WHOLE = Share()
+"""The share of a process that trains alone."""
+
+
 class _KeyedBatches(Sampler[list[tuple[int, int]]]):
     """Batches of (epoch, index) from number ``first`` to ``last``; those before are skipped without being read."""
 
-    def __init__(self, pictures: Pictures, batch_size: int, first: int, last: int, *, drop_last: bool) -> None:
-        self.count, self.seed = len(pictures), pictures.seed
+    def __init__(
+        self, pictures: Pictures, batch_size: int, first: int, last: int, *, drop_last: bool, share: Share
+    ) -> None:
+        self.count, self.seed, self.share = len(pictures), pictures.seed, share
         self.batch_size, self.first, self.last, self.drop_last = batch_size, first, last, drop_last
 
     def __len__(self) -> int:
@@ -135,7 +157,7 @@ class _KeyedBatches(Sampler[list[tuple[int, int]]]):
             if epoch != order_epoch:
                 order, order_epoch = epoch_order(self.count, self.seed, epoch), epoch
             chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
-            yield [(epoch, int(index)) for index in chosen]
+            yield [(epoch, int(index)) for index in chosen[self.share.of(len(chosen))]]
 
 
 class _KeyedPictures(Dataset[Batch]):
@@ -156,11 +178,18 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def training_batches(
-    pictures: Pictures, *, batch_size: int, first: int, last: int, drop_last: bool = True, workers: int = 0
+    pictures: Pictures,
+    *,
+    batch_size: int,
+    first: int,
+    last: int,
+    drop_last: bool = True,
+    workers: int = 0,
+    share: Share = WHOLE,
 ) -> Iterator[Batch]:
-    """Batches number ``first`` to ``last`` of an endless, reshuffled training stream.
+    """Batches number ``first`` to ``last`` of an endless, reshuffled training stream, or a process's share of each.
 
-    The stream is the same whatever the number of workers and wherever it is entered.
+    The stream is the same whatever the number of workers or processes and wherever it is entered.
 
     Raises:
         DataError: if a worker dies or gives no batch within five minutes.
@@ -168,7 +197,7 @@ def training_batches(
     generator = torch.Generator().manual_seed(0)  # the loader draws from it for its workers; segmi never does
     loader = DataLoader(
         _KeyedPictures(pictures),
-        batch_sampler=_KeyedBatches(pictures, batch_size, first, last, drop_last=drop_last),
+        batch_sampler=_KeyedBatches(pictures, batch_size, first, last, drop_last=drop_last, share=share),
         collate_fn=_as_it_is,
         num_workers=workers,
         multiprocessing_context="forkserver" if workers else None,  # fork hangs now and then beside threads
