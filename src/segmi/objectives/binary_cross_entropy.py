@@ -40,7 +40,7 @@ def binary_cross_entropy(logits: Logits, labels: Labels, *, ignore_index: int = 
 def binary_cross_entropy_term(
     logits: Logits, labels: Labels, *, ignore_index: int = VOID, extra_pixels: int = 0
 ) -> Term:
-    """`binary_cross_entropy` as the sum over valid pixels and their number, to which ``extra_pixels`` are added once."""
+    """`binary_cross_entropy` as the sum over valid pixels and their number, and ``extra_pixels``, added once."""
     targets = read_targets(logits, labels, ignore_index)
     z = widened(logits)
     weight = targets.valid.unsqueeze(1).to(z.dtype)

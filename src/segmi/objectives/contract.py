@@ -97,10 +97,10 @@ class Objective(nn.Module, ABC):
     """Whether the cohort must have a frozen member."""
 
     scope: Scope = "picture"
-    """``picture``: numerators are sums over pictures, so that batches may be divided at will. ``batch``: the pictures of
-    a batch are coupled, so a batch must not be divided, neither over processes nor accumulated. ``global``: they are
-    coupled, and the objective itself gathers what it needs over the processes of `torch.distributed`; only accumulation
-    is refused."""
+    """``picture``: numerators are sums over pictures, so that batches may be divided at will. ``batch``: the pictures
+    of a batch are coupled, so a batch must not be divided, neither over processes nor accumulated. ``global``: they are
+    coupled, and the objective gathers what it needs over the processes of `torch.distributed`; only accumulation is
+    refused."""
 
     @abstractmethod
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
