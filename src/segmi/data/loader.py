@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -117,7 +118,8 @@ def epoch_order(pictures: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng(key(seed, "order", epoch)).permutation(pictures)
 
 
-class Share(NamedTuple):
+@dataclass(frozen=True)
+class Share:
     """Which part of every batch is meant: that of process ``rank`` of ``count``."""
 
     rank: int = 0
