@@ -132,6 +132,9 @@ def test_train_resume_overwrite_are_three_things(tmp_path: Path, capsys: pytest.
 
     assert main([*TRAIN, *output]) == 0
     assert "is finished already" in capsys.readouterr().err
+    assert main([*TRAIN, *output, "--lr", "0.5"]) == 2
+    assert "another --output of `segmi train`, keeps both" in capsys.readouterr().err
+    assert main([*TRAIN, *output, "--lr", "0.5", "--allow-changed", "training.learning_rate"]) == 0
     (run / "result.json").unlink()
     assert main([*TRAIN, *output]) == 2
     assert "--resume continues it, --overwrite starts it anew" in capsys.readouterr().err

@@ -53,6 +53,12 @@ def test_the_place_of_an_overridden_value_is_the_command_line() -> None:
     assert document.where(("seeds",)) == "s.yaml:2"
 
 
+def test_the_place_of_a_section_that_an_override_began_is_the_command_line() -> None:
+    document = apply_overrides(parse(TEXT, "s.yaml"), ["procesing.resize=3", "training.clip_norm=1"])
+    assert document.where(("procesing",)) == "command line, procesing.resize=3"
+    assert document.where(("training",)) == "s.yaml:1"
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

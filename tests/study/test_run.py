@@ -134,6 +134,14 @@ def test_a_changed_configuration_is_refused_with_its_keys(work: Work, tiny_text:
     assert run_study(changed, tmp_path, allow_changed=allowed).skipped == ["street-scenes/model-1/seed0"]
 
 
+def test_a_change_in_every_run_is_told_once(work: Work, tiny_text: str, tmp_path: Path) -> None:
+    run_study(study_of(tiny_text, TWO), tmp_path)
+    with pytest.raises(UsageError) as caught:
+        run_study(study_of(tiny_text, TWO, "training.updates=7"), tmp_path)
+    assert str(caught.value).count("training.updates was 6, is now 7") == 1
+    assert "street-scenes/model-1/seed0 and 1 more" in str(caught.value)
+
+
 def test_a_label_may_change(work: Work, tiny_text: str, tmp_path: Path) -> None:
     run_study(study_of(tiny_text), tmp_path)
     assert run_study(study_of(tiny_text, "methods.model-1.label=New"), tmp_path).skipped

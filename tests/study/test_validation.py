@@ -7,6 +7,7 @@ import pytest
 
 from segmi.errors import DataError, EnvironmentProblem, UsageError
 from segmi.study import Roots, expand
+from segmi.study.overrides import apply_overrides
 from segmi.study.strict_yaml import dump, parse
 from segmi.study.validation import load_study, validated
 
@@ -84,10 +85,13 @@ def test_the_paper_study_has_the_papers_hyper_parameters() -> None:
         "model-2": (200, 1e-4, 2, "Adam"),
         "model-3": (200, 1e-4, 10, "Adam"),
     }
-    assert study.methods["model-2"].objective["rmi_loss"] == {
-        "bce_weight": 0.5, "radius": 3, "mode": "reference", "alpha": 5e-4,
-        "relative_ridge": study.methods["model-2"].objective["rmi_loss"]["relative_ridge"], "weight": 1.0,
+    papers = {
+        "bce_weight": 0.5, "radius": 3, "mode": "reference", "probability": "sigmoid", "pooling": "none", "stride": 1,
+        "misregistered": False, "void": None, "class_reduction": None, "alpha": 5e-4, "weight": 1.0,
     }  # fmt: skip
+    told = study.methods["model-2"].objective["rmi_loss"]
+    assert {name: told[name] for name in papers} == papers
+    assert told.keys() - papers.keys() == {"relative_ridge"}  # which the reference mode does not have
     assert study.methods["model-3"].members["deeplabv3"]["encoder_weights"] == "coco"
 
 
@@ -222,7 +226,6 @@ def test_data_and_the_rest_are_told_together(check: Any, tiny_text: str, monkeyp
     ("overrides", "message"),
     [
         (["evaluation.split=tst"], "unknown split of street-scenes 'tst'"),
-        (["samples=9"], "samples: 9 pictures are asked for, street-scenes has 3"),
         (["training.batch_size=20"], "training pictures of street-scenes do not fill a batch of 20"),
         (["methods.model-1.members.unet.one_logit=true"], "street-scenes has 11 classes, one logit tells two apart"),
         (["datasets.street-scenes.train=1"], "cannot hold out a part of 1 picture"),
@@ -234,6 +237,11 @@ def test_data_and_the_rest_are_told_together(check: Any, tiny_text: str, monkeyp
 )
 def test_a_study_that_does_not_fit_its_data(check: Any, tiny_text: str, overrides: list[str], message: str) -> None:
     assert message in check(tiny_text, *overrides, data=True)
+
+
+def test_a_split_may_have_fewer_pictures_than_the_figures_show(tiny_text: str) -> None:
+    document = apply_overrides(parse(tiny_text), ["samples=9"])
+    assert validated(document, roots=Roots()).samples == 9
 
 
 def test_pretrained_weights_that_cannot_be_had_are_known_before_the_start(

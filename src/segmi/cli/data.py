@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from segmi.cli.output import calm_libraries, put, put_json, put_table, say, settings
+from segmi.errors import UsageError
 
 if TYPE_CHECKING:
     from segmi.data import CheckReport
@@ -82,11 +83,20 @@ def preview(
 
 
 def parse_options(texts: list[str]) -> dict[str, Any]:
-    """``name=value`` texts as options, values read as YAML."""
-    from segmi.study.overrides import apply_overrides
-    from segmi.study.strict_yaml import Document
+    """``name=value`` texts as options, values read as YAML.
 
-    return apply_overrides(Document({}, "command line"), texts).data
+    Raises:
+        UsageError: texts of another form, all of them named, or a value that is no YAML.
+    """
+    from segmi.study.strict_yaml import parse_value
+
+    parts = [text.partition("=") for text in texts]
+    odd = [repr(text) for text, (name, equals, _) in zip(texts, parts, strict=True) if not (name and equals)]
+    if odd:
+        raise UsageError(
+            f"expected OPTION=VALUE, got {', '.join(odd)}", "`segmi list datasets` shows the options of each data set"
+        )
+    return {name: parse_value(value) for name, _, value in parts}
 
 
 def counting() -> Any:

@@ -143,7 +143,7 @@ def _processing(network: SegmentationNetwork) -> Processing:
 
 
 def _check_classes(network: SegmentationNetwork, dataset: DataSet) -> None:
-    trained = (network.card or {}).get("dataset", {}).get("classes")
+    trained = (network.card or {}).get("classes")
     if network.classes != len(dataset.info.classes):
         raise DataError(
             f"the bundle tells {network.classes} classes apart, {dataset.info.name} has {len(dataset.info.classes)}",

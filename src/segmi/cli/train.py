@@ -56,6 +56,10 @@ def train(
     init_from: Annotated[
         Path | None, typer.Option("--init-from", metavar="BUNDLE", help="Fine-tune: start from a bundle's weights.")
     ] = None,
+    allow_changed: Annotated[
+        list[str] | None,
+        typer.Option("--allow-changed", metavar="KEY", help="Continue although this key has changed."),
+    ] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the whole configuration as a study file, and stop.")
     ] = False,
@@ -95,7 +99,8 @@ def train(
     if print_config:
         put(dump(_resolved(document, overrides or [], None).plain()).rstrip())
         return
-    _run(document, overrides or [], root or [], absolute.parent, resume, overwrite, init_from, as_json)
+    allowed = allow_changed or []
+    _run(document, overrides or [], root or [], absolute.parent, resume, overwrite, init_from, allowed, as_json)
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -118,6 +123,7 @@ def _run(
     resume: bool,
     overwrite: bool,
     init_from: Path | None,
+    allow_changed: list[str],
     as_json: bool,
 ) -> None:
     from segmi.study import Roots, expand
@@ -128,7 +134,15 @@ def _run(
     (run,) = expand(study)
     _check_state(run, runs, resume, overwrite)
     with StudyProgress() as progress:
-        outcome = run_study(study, runs, roots=roots, overwrite=overwrite, init_from=init_from, listener=progress)
+        outcome = run_study(
+            study,
+            runs,
+            roots=roots,
+            overwrite=overwrite,
+            allow_changed=allow_changed,
+            init_from=init_from,
+            listener=progress,
+        )
     outcome.raise_if_incomplete()
     _print_result(run, runs, as_json)
 

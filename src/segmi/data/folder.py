@@ -88,7 +88,10 @@ class Folder(DataSet):
         self.root: Final = _root(root, subfolder)
         self._classes: Final = class_list_of(self.root, classes, colours, void, void_colour)
         if masks == "colour" and self._classes.colours is None:
-            raise UsageError("masks=colour: expected a colour for every class, got none", "write `name r g b` lines")
+            raise UsageError(
+                "masks=colour: expected a colour for every class, got none",
+                "write `name r g b` lines in classes.txt, or give the option colours: [[r, g, b], …]",
+            )
         self.info = self._classes.info(title or shown(self.root.resolve().name))
         self._masks: Final = masks
         self._mask_suffix: Final = mask_suffix

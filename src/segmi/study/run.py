@@ -236,20 +236,25 @@ def refuse_changed(runs: Sequence[tuple[Run, Path]], allow_changed: Sequence[str
     """Refuse to continue or keep runs that were begun with another configuration.
 
     Raises:
-        UsageError: naming each run and the keys, with the old and the new value.
+        UsageError: naming the keys, with the old and the new value, and the runs.
     """
-    lines = []
+    changes: dict[str, list[Path]] = {}
     for run, folder in runs:
         if not (folder / "config.yaml").exists():
             continue
         before = parse_file(folder / "config.yaml").data
         for key, (old, new) in changed_keys(before if isinstance(before, dict) else {}, run.config).items():
             if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in allow_changed):
-                lines.append(f"{folder}: {key} was {old!r}, is now {new!r}")
-    if lines:
+                changes.setdefault(f"{key} was {old!r}, is now {new!r}", []).append(folder)
+    if changes:
+        lines = [
+            f"{change}: {folders[0]}" + (f" and {len(folders) - 1} more" if len(folders) > 1 else "")
+            for change, folders in changes.items()
+        ]
         raise UsageError(
-            f"these runs were begun with another configuration:\n{together(lines)}",
-            "--overwrite starts them anew, --allow-changed KEY goes on with what is there; or rename the study",
+            f"what is there was begun with another configuration:\n{together(lines)}",
+            "--overwrite starts it anew, --allow-changed KEY goes on with what is there; another name, or another "
+            "--output of `segmi train`, keeps both",
         )
 
 

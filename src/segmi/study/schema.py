@@ -74,7 +74,7 @@ class StudyFile(BaseModel):
         processing: arguments of `segmi.data.processing.Processing`.
         training: arguments of `segmi.training.fit`, and ``holdout``, the part of train held out to select by.
         evaluation: arguments of `segmi.training.evaluate`, and ``split``.
-        samples: pictures kept for the figures, evenly spaced over the split that is scored.
+        samples: pictures kept for the figures, evenly spaced over the split that is scored; all where it has fewer.
     """
 
     model_config = _PLAIN

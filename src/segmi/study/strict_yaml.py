@@ -52,12 +52,16 @@ class Document:
     set_by: dict[Place, str] = field(default_factory=dict)
 
     def where(self, place: Place) -> str:
-        """``file:line``, or the argument that set the value; for a missing value, that of its nearest parent.
+        """``file:line``, or the argument that set the value or a part of it; for a missing value, its nearest parent's.
 
         Example:
             >>> parse("training:\\n  updates: 5\\n", "demo.yaml").where(("training", "updates"))
             'demo.yaml:2'
         """
+        if place and place not in self.lines:
+            for known, argument in self.set_by.items():
+                if known[: len(place)] == place:
+                    return f"command line, {argument}"
         for length in range(len(place), -1, -1):
             if place[:length] in self.set_by:
                 return f"command line, {self.set_by[place[:length]]}"

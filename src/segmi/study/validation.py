@@ -77,7 +77,7 @@ def validated(document: Document, *, roots: Roots | None = None) -> Study:
                 problems.add(
                     ("datasets",), f"--root {name}=… is for none of them: " + unknown("data set", name, datasets)
                 )
-        check_data(datasets, evaluation, methods, shape, roots, problems)
+        check_data(datasets, evaluation, methods, roots, problems)
     problems.raise_if_any()
     return Study(
         name=shape["name"],

@@ -1,0 +1,91 @@
+"""A folder of one's own, two classes and one logit: from the check of the data to masks of new pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segmi.cli import main
+
+CLASSES = ["background", "disc"]
+
+
+def draw(folder: Path, index: int) -> None:
+    """A bright disc on a dark, noisy ground, of another size each time; the mask holds 0 and 1."""
+    rng = np.random.default_rng(index)
+    height, width = 40 + 3 * index, 56 + index
+    y, x = np.mgrid[:height, :width]
+    disc = (y - rng.integers(12, 28)) ** 2 + (x - rng.integers(12, 40)) ** 2 < 100
+    image = rng.integers(0, 60, (height, width, 3)) + disc[..., None] * np.array([150, 60, 30])
+    Image.fromarray(image.astype(np.uint8)).save(folder / "images" / f"photo {index:02d}.png")
+    Image.fromarray(disc.astype(np.uint8)).save(folder / "masks" / f"photo {index:02d}.png")
+
+
+@pytest.fixture
+def discs(tmp_path: Path) -> Path:
+    folder = tmp_path / "discs"
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for index in range(12):
+        draw(folder, index)
+    (folder / "classes.txt").write_text("\n".join(CLASSES))
+    return folder
+
+
+@pytest.mark.parametrize("objective", ["cross_entropy", "rmi_loss"])
+def test_one_logit_from_training_to_masks(
+    discs: Path, objective: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = ["--root", str(discs)]
+    assert main(["data", "check", "folder", *root, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"] == CLASSES
+
+    output = tmp_path / "runs"
+    member = f"methods.unet-{objective}.members.network.one_logit=true"
+    arguments = ["--width", "4", "--updates", "60", "-b", "2", "--lr", "0.01", "--objective", objective]
+    fields = ["processing={resize: 36, crop: 32}", member]
+    assert main(["train", *root, *arguments, "-o", str(output), "--json", *fields]) == 0
+    trained = json.loads(capsys.readouterr().out)
+    card = json.loads((Path(trained["bundle"]) / "model.json").read_text())
+    assert card["specification"]["one_logit"] is True
+
+    assert main(["evaluate", str(output), *root, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["classes"] == CLASSES
+    assert told["scores"]["mIoU"] == pytest.approx(trained["scores"]["mIoU"], abs=1e-6)
+    assert told["scores"]["mIoU"] > 0.8
+
+    masks = tmp_path / "masks"
+    assert main(["predict", str(output), str(discs / "images"), "--out", str(masks), "--overlay"]) == 0
+    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(paths) == 12
+    union = overlap = 0
+    for path in paths:
+        with Image.open(path) as mask, Image.open(discs / "masks" / path.name) as truth:
+            assert mask.mode == "P"
+            assert mask.size == truth.size
+            assert mask.getpalette()[:6] == [value for colour in card["palette"][:2] for value in colour]
+            found, disc = np.asarray(mask), np.asarray(truth) == 1
+        assert set(np.unique(found)) <= {0, 1}
+        union += int((disc | (found == 1)).sum())
+        overlap += int((disc & (found == 1)).sum())
+        assert (masks / f"{path.stem}.overlay.png").exists()
+    assert overlap / union > 0.7
+
+
+def test_classes_that_are_called_otherwise_are_pointed_out(
+    discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = ["-o", str(tmp_path / "runs"), "processing={resize: 36, crop: 32}"]
+    assert main(["train", "--root", str(discs), "--width", "2", "--updates", "1", "-b", "2", *output]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "runs"), "--root", str(discs)]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path / "runs"), "--root", str(discs), "classes=[disc, background]"]) == 0
+    assert "are called otherwise than those of the data set" in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path / "runs"), "--root", str(discs), "val"]) == 2
+    assert "expected OPTION=VALUE, got 'val'" in capsys.readouterr().err
