@@ -12,6 +12,7 @@ from segmi.objectives.mutual_learning import MutualLearning, mutual_learning
 from segmi.objectives.region_mutual_information import (
     RegionMutualInformation,
     region_information,
+    region_kernel,
     region_mutual_information,
 )
 from segmi.objectives.rmi_loss import RMILoss, rmi_loss
@@ -37,6 +38,7 @@ __all__ = [
     "known_objectives",
     "mutual_learning",
     "region_information",
+    "region_kernel",
     "region_mutual_information",
     "region_mutual_information_plain",
     "rmi_loss",

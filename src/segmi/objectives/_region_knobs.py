@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
@@ -50,7 +51,7 @@ class RegionKnobs:
                 f"radius: expected an integer of at least 1, the side of the window, got {self.radius!r}; try 3"
             )
         for name, kind in _CHOICES.items():
-            _check_choice(name, getattr(self, name), get_args(kind))
+            check_choice(name, getattr(self, name), get_args(kind))
         for name in ("alpha", "relative_ridge"):
             value = getattr(self, name)
             if isinstance(value, str) or not value > 0:
@@ -77,11 +78,17 @@ class RegionKnobs:
         return self.radius**2
 
 
+def absent_value(knobs: RegionKnobs) -> float:
+    """The term of a pair without variation: d log(√α + 1e-8) as published, 0 where sound."""
+    return knobs.dimension * math.log(math.sqrt(knobs.alpha) + 1e-8) if knobs.mode == "reference" else 0.0
+
+
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuse a ``value`` that is none of the ``choices``."""
     if value not in choices:
         *first, last = map(repr, choices)
         raise ValueError(f"{name}: expected {', '.join(first)} or {last}, got {value!r}; choose one of them")

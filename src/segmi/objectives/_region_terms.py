@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segmi.information import conditional_cholesky, gaussian_entropy
-from segmi.objectives._region_knobs import Mode, RegionKnobs
+from segmi.objectives._region_knobs import Mode, RegionKnobs, absent_value
 from segmi.objectives._region_maps import class_ids, pooled_label, pooled_probability, pooled_size, pooled_valid
 from segmi.objectives._region_windows import OtherWindows, PickedWindows, RowWindows, Windows, Workspace
 from segmi.objectives.targets import Targets, widened
@@ -53,11 +53,6 @@ def region_terms(logits: Tensor, targets: Targets, knobs: RegionKnobs) -> Region
     jittered: list[int] = []
     terms, information, counted = _RegionTerms.apply(logits, targets, knobs, jittered)
     return RegionTerms(terms, information, counted, sum(jittered))
-
-
-def absent_value(knobs: RegionKnobs) -> float:
-    """The term of a pair without variation: d (log √α + 1e-8) or nearly so as published, 0 where sound."""
-    return knobs.dimension * math.log(math.sqrt(knobs.alpha) + 1e-8) if knobs.mode == "reference" else 0.0
 
 
 def counted_pairs(targets: Targets, channels: int, knobs: RegionKnobs) -> Tensor:

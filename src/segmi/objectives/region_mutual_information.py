@@ -19,15 +19,26 @@ gradient, less so       63.72   63.69   63.40   60.78   45.83   18.31    3.62
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from torch import Tensor
 
 from segmi.arrays import VOID, Labels, Logits
-from segmi.objectives._region_knobs import ClassReduction, Mode, Pooling, Probability, RegionKnobs, VoidHandling
-from segmi.objectives._region_maps import pooled_size
-from segmi.objectives._region_terms import RegionTerms, counted_pairs, region_terms
+from segmi.objectives._region_found import RegionFound, check_windows, found_regions
+from segmi.objectives._region_kernels import Kernel, choose_kernel
+from segmi.objectives._region_knobs import (
+    ClassReduction,
+    Mode,
+    Pooling,
+    Probability,
+    RegionKnobs,
+    VoidHandling,
+    check_choice,
+)
+from segmi.objectives._region_terms import counted_pairs
 from segmi.objectives.contract import Loss, Readout, Term
-from segmi.objectives.targets import Targets, read_targets, widened
+from segmi.objectives.targets import read_targets, widened
 
 
 def region_mutual_information(
@@ -45,6 +56,7 @@ def region_mutual_information(
     alpha: float = 5e-4,
     relative_ridge: float = 1e-3,
     ignore_index: int = VOID,
+    kernel: Kernel = "auto",
 ) -> Tensor:
     """A lower bound, up to constants and sign, on the mutual information of label and prediction regions.
 
@@ -90,6 +102,9 @@ def region_mutual_information(
         alpha: α of the mode ``reference``.
         relative_ridge: ε over the mean variance of the label window, in the mode ``sound``.
         ignore_index: the label of void pixels.
+        kernel: what computes it: ``numba``, compiled for the CPU when first called and then kept on the disk;
+            ``triton``, likewise for CUDA; ``torch``, plain PyTorch, several times slower; ``auto``, the compiled one
+            where it can: sigmoid, no pooling, at most 32 bits. `region_kernel` tells which.
 
     Shapes:
         logits: N×C×H×W; labels: N×H×W; the result is a scalar.
@@ -126,7 +141,7 @@ def region_mutual_information(
         void=void,
         class_reduction=class_reduction,
     )
-    return region_mutual_information_term(logits, labels, knobs, ignore_index)[0].value
+    return region_mutual_information_term(logits, labels, knobs, ignore_index, kernel)[0].value
 
 
 def region_information(
@@ -143,6 +158,7 @@ def region_information(
     alpha: float = 5e-4,
     relative_ridge: float = 1e-3,
     ignore_index: int = VOID,
+    kernel: Kernel = "auto",
 ) -> Tensor:
     """How much the prediction tells about the label, by picture and class, as the loss sees it.
 
@@ -178,37 +194,59 @@ def region_information(
         misregistered=misregistered,
         void=void,
     )
-    targets = _region_targets(logits, labels, knobs, ignore_index)
-    found = region_terms(logits.detach(), targets, knobs)
-    return found.information.clamp(min=0) + targets.poison
+    found = found_regions(logits.detach(), labels, knobs, ignore_index, kernel)
+    return found.information + found.poison
+
+
+def region_kernel(
+    logits: Logits, *, probability: Probability = "sigmoid", pooling: Pooling = "none", kernel: Kernel = "auto"
+) -> Kernel:
+    """Which routine `region_mutual_information` takes with these options: ``numba``, ``triton`` or ``torch``.
+
+    Shapes:
+        logits: N×C×H×W, any float type and device.
+
+    Raises:
+        ValueError: a routine that cannot do what is asked, with the reason.
+
+    Example:
+        >>> region_kernel(torch.zeros(1, 2, 8, 8)), region_kernel(torch.zeros(1, 2, 8, 8, dtype=torch.float64))
+        ('numba', 'torch')
+    """
+    stride = 1 if pooling == "none" else 2
+    return choose_kernel(logits, RegionKnobs(probability=probability, pooling=pooling, stride=stride), kernel)
 
 
 def region_mutual_information_term(
-    logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int
-) -> tuple[Term, RegionTerms]:
+    logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int, kernel: Kernel = "auto"
+) -> tuple[Term, RegionFound]:
     """The loss as a ratio (its denominator counts pictures or pairs), and what it was made from."""
-    targets = _region_targets(logits, labels, knobs, ignore_index)
-    found = region_terms(logits, targets, knobs)
+    found = found_regions(logits, labels, knobs, ignore_index, kernel)
+    return region_term(logits, found, knobs), found
+
+
+def region_term(logits: Logits, found: RegionFound, knobs: RegionKnobs) -> Term:
+    """The term of what was found on ``logits``, of which shape, type and device count."""
     terms = found.terms
     if knobs.class_reduction == "present":
         terms = torch.where(found.counted, terms, 0)
-    term = Term(terms.sum() / knobs.dimension + targets.poison, _denominator(logits, found.counted, knobs))
-    return term._replace(readouts=_readouts(found)), found
+    numerator = (terms.sum() / knobs.dimension).to(widened(logits).dtype) + found.poison
+    return Term(numerator, _denominator(logits, found.counted, knobs), readouts=_readouts(found))
 
 
-def _readouts(found: RegionTerms) -> dict[str, Readout]:
+def _readouts(found: RegionFound) -> dict[str, Readout]:
     """``I_G`` per class, over the pictures whose label varies, and ``jittered``, the share of those covariances."""
     pairs = found.counted.to(found.information.dtype)
-    jittered = pairs.new_tensor(float(found.jittered))
     return {
-        "I_G": Readout((found.information.detach().clamp(min=0) * pairs).sum(0), pairs.sum(0)),
-        "jittered": Readout(jittered, pairs.sum()),
+        "I_G": Readout((found.information.detach() * pairs).sum(0), pairs.sum(0)),
+        "jittered": Readout(found.jittered.to(pairs.dtype), pairs.sum()),
     }
 
 
 def region_denominator(logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int) -> Tensor:
     """The denominator of `region_mutual_information_term` alone."""
-    targets = _region_targets(logits, labels, knobs, ignore_index)
+    check_windows(logits, knobs)
+    targets = read_targets(logits, labels, ignore_index)
     present = knobs.class_reduction == "present"
     return _denominator(logits, counted_pairs(targets, logits.shape[1], knobs) if present else None, knobs)
 
@@ -220,29 +258,6 @@ def _denominator(logits: Tensor, counted: Tensor | None, knobs: RegionKnobs) -> 
     pictures, channels = logits.shape[:2]
     averaged = pictures if knobs.class_reduction == "sum" else pictures * channels
     return torch.full((), float(averaged), dtype=dtype, device=logits.device)
-
-
-def _region_targets(logits: Tensor, labels: Tensor, knobs: RegionKnobs, ignore_index: int) -> Targets:
-    targets = read_targets(logits, labels, ignore_index)
-    if knobs.probability == "softmax" and logits.shape[1] == 1:
-        raise ValueError(
-            "logits: expected two or more channels for probability 'softmax', which makes a single one 1 everywhere, "
-            "got 1; use probability 'sigmoid'"
-        )
-    (height, width), radius = logits.shape[2:], knobs.radius
-    cells = pooled_size((height, width), knobs)
-    if min(cells) < radius and knobs.pooling == "none":
-        raise ValueError(
-            f"logits: expected pictures of at least {radius}×{radius} pixels, the window, got {height}×{width}; "
-            "use larger crops or a smaller radius"
-        )
-    if min(cells) < radius:
-        raise ValueError(
-            f"logits: expected pictures of at least {radius}×{radius} cells, the window, after down-sampling by "
-            f"{knobs.stride}, got {cells[0]}×{cells[1]} cells of {height}×{width} pixels; use larger crops, a smaller "
-            "stride or a smaller radius"
-        )
-    return targets
 
 
 class RegionMutualInformation(Loss):
@@ -260,6 +275,7 @@ class RegionMutualInformation(Loss):
         alpha: the ridge of the mode ``reference``.
         relative_ridge: the ridge of the mode ``sound``, over the mean variance of the label window.
         ignore_index: the label of void pixels.
+        kernel: ``auto``, ``numba``, ``triton`` or ``torch``.
 
     Attributes:
         jittered: how many covariances so far needed more than their ridge to be factored.
@@ -284,6 +300,7 @@ class RegionMutualInformation(Loss):
         alpha: float = 5e-4,
         relative_ridge: float = 1e-3,
         ignore_index: int = VOID,
+        kernel: Kernel = "auto",
     ) -> None:
         super().__init__()
         self.knobs = RegionKnobs(
@@ -299,7 +316,14 @@ class RegionMutualInformation(Loss):
             class_reduction=class_reduction,
         )
         self.ignore_index = ignore_index
-        self.jittered = 0
+        check_choice("kernel", kernel, get_args(Kernel))
+        self.kernel: Kernel = kernel
+        self._jittered: Tensor | int = 0
+
+    @property
+    def jittered(self) -> int:
+        """How many covariances so far needed more than their ridge to be factored; waits for the device."""
+        return int(self._jittered)
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """The sum over what is averaged, pictures or (picture, class) pairs, and their number.
@@ -307,9 +331,13 @@ class RegionMutualInformation(Loss):
         Its readouts: ``I_G``, that of `region_information` by class, in nats per window, averaged over the pictures
         that hold the class; ``jittered``, the share of their covariances that needed more than the ridge.
         """
-        term, found = region_mutual_information_term(logits, labels, self.knobs, self.ignore_index)
-        self.jittered += found.jittered
+        term, found = region_mutual_information_term(logits, labels, self.knobs, self.ignore_index, self.kernel)
+        self.count_jittered(found)
         return term
+
+    def count_jittered(self, found: RegionFound) -> None:
+        """Add to `jittered`."""
+        self._jittered = self._jittered + found.jittered
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
         """The number of pictures or of pairs."""

@@ -40,8 +40,7 @@ def read_targets(logits: Logits, labels: Labels, ignore_index: int) -> Targets:
         TypeError: logits that are not float, labels that are not integer.
         ValueError: shapes or devices that do not match, or unknown ids.
     """
-    _check_types(logits, labels)
-    _check_shapes(logits, labels)
+    check_targets(logits, labels)
     classes = class_count(logits)
     index = labels.long()
     valid = index != ignore_index
@@ -53,6 +52,12 @@ def read_targets(logits: Logits, labels: Labels, ignore_index: int) -> Targets:
     else:
         poison = poison + _nan_if(unknown.any())
     return Targets(index.masked_fill(~valid | unknown, 0), valid, poison)
+
+
+def check_targets(logits: Logits, labels: Labels) -> None:
+    """Refuse types, shapes and devices that do not match; looks at no value."""
+    _check_types(logits, labels)
+    _check_shapes(logits, labels)
 
 
 def class_count(logits: Logits) -> int:

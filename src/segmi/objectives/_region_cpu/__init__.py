@@ -1,0 +1,179 @@
+"""Region mutual information and binary cross-entropy on a CPU, compiled by Numba for whatever machine it runs on.
+
+One visit of every map in each direction. Windows are never unfolded, labels are worked on at the ends of their runs,
+and a map whose label does not vary over the windows costs its pixel loss alone. Probabilities are kept in float32;
+products and sums are float64, without which the gradient is wrong by percents where covariances are nearly singular.
+
+Threads are Python's, which sleep when there is nothing to do: those of a second OpenMP would spin against PyTorch's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segmi.objectives._region_cpu.entries import Picture, backward_channels, forward_channels, read_picture
+
+__all__ = ["RegionResult", "backward", "forward"]
+
+
+class RegionResult(NamedTuple):
+    """What one visit of the maps finds.
+
+    Args:
+        pixels: N×C float64, the binary cross-entropy of the class, summed over valid pixels; 0 where not wanted.
+        terms: N×C float64, what is minimised, before the division by d.
+        information: N×C float64, I_G in nats.
+        counted: N×C bool, the pairs whose label varies over the windows.
+        valid: how many pixels are not void.
+        coefficients: N×C×d×2d float64, K, where counted.
+        offsets: N×C×d float64, k₀: the derivative of the term by the window P_i is ``K (P_i, Y_i) - k₀``.
+        jittered: how many covariances needed more than their ridge to be factored.
+        unknown: how many pixels hold an id that is neither class nor void.
+        poisoned: whether a logit is NaN.
+    """
+
+    pixels: Tensor
+    terms: Tensor
+    information: Tensor
+    counted: Tensor
+    valid: int
+    coefficients: Tensor
+    offsets: Tensor
+    jittered: int
+    unknown: int
+    poisoned: bool
+
+
+def forward(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    radius: int,
+    reference: bool,
+    drop: bool,
+    ridge: float,
+    absent: float,
+    pixels: bool,
+    ignore_index: int,
+) -> RegionResult:
+    """Pixel losses, terms, and what `backward` needs.
+
+    Args:
+        logits: N×C×H×W, float32.
+        labels: N×H×W, any integer type.
+        radius: R.
+        reference: whether ``ridge`` is α, added to sums; else it is relative to the mean variance of the label window.
+        drop: whether windows with void pixels in them are left out; else label and probability are 0 there.
+        ridge: see ``reference``.
+        absent: the term of a pair whose label does not vary.
+        pixels: whether the pixel losses are wanted.
+        ignore_index: the label of void pixels.
+    """
+    n, c = logits.shape[:2]
+    d = radius * radius
+    z, pictures = _array(logits), _read(labels, ignore_index, max(c, 2), radius, drop)
+    summed, terms, information = np.zeros((n, c)), np.full((n, c), absent), np.zeros((n, c))
+    counted, flags = np.zeros((n, c), bool), np.zeros((n, c, 2), np.int64)
+    coefficients, offsets = np.empty((n, c, d, 2 * d)), np.empty((n, c, d))
+    heavy = _candidates(pictures, c)
+
+    def run(picture: int, channels: np.ndarray) -> None:
+        forward_channels(
+            z[picture], channels, heavy[picture], pictures[picture], radius, reference, ridge, absent, pixels,
+            summed[picture], terms[picture], information[picture], counted[picture], coefficients[picture],
+            offsets[picture], flags[picture],
+        )  # fmt: skip
+
+    _in_threads(run, heavy)
+    return RegionResult(
+        pixels=torch.from_numpy(summed),
+        terms=torch.from_numpy(terms),
+        information=torch.from_numpy(information),
+        counted=torch.from_numpy(counted),
+        valid=sum(int(picture.pixels[1:].sum()) for picture in pictures),
+        coefficients=torch.from_numpy(coefficients),
+        offsets=torch.from_numpy(offsets),
+        jittered=int(flags[..., 0].sum()),
+        unknown=sum(int(picture.pixels[1]) for picture in pictures),
+        poisoned=bool(flags[..., 1].any() or np.isnan(summed).any()),
+    )
+
+
+def backward(
+    logits: Tensor,
+    labels: Tensor,
+    counted: Tensor,
+    coefficients: Tensor,
+    offsets: Tensor,
+    term_scale: Tensor,
+    pixel_scale: Tensor,
+    *,
+    radius: int,
+    drop: bool,
+    ignore_index: int,
+) -> Tensor:
+    """The gradient of ``Σ term_scale · terms + Σ pixel_scale · pixels`` by the logits, float32.
+
+    Shapes:
+        logits, labels, counted, coefficients, offsets: as in `forward` and its result; the scales: N×C.
+    """
+    c = logits.shape[1]
+    z, pictures = _array(logits), _read(labels, ignore_index, max(c, 2), radius, drop)
+    result = torch.empty(logits.shape, dtype=torch.float32)
+    weights, constants, out = _array(coefficients), _array(offsets), _array(result)
+    term_scales, pixel_scales = _array(term_scale.double()), _array(pixel_scale.double())
+    heavy = _array(counted) & (term_scales != 0)
+
+    def run(picture: int, channels: np.ndarray) -> None:
+        backward_channels(
+            z[picture], channels, heavy[picture], pictures[picture], radius, weights[picture], constants[picture],
+            term_scales[picture], pixel_scales[picture], out[picture],
+        )  # fmt: skip
+
+    _in_threads(run, heavy)
+    return result
+
+
+def _read(labels: Tensor, ignore_index: int, classes: int, radius: int, drop: bool) -> list[Picture]:
+    return [Picture(*read_picture(each, ignore_index, classes, radius, drop)) for each in _array(labels)]
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
+
+
+def _candidates(pictures: Sequence[Picture], channels: int) -> np.ndarray:
+    """N×C bool: the pairs that hold some pixels of the class, and not all."""
+    if not pictures:
+        return np.zeros((0, channels), bool)
+    held = np.stack([picture.pixels for picture in pictures])
+    some = (held > 0) & (held < held.sum(1, keepdims=True))
+    return some[:, 3:4] if channels == 1 else some[:, 2:]
+
+
+def _in_threads(run: Callable[[int, np.ndarray], None], heavy: np.ndarray) -> None:
+    """``run`` on lists of channels of one picture, in as many threads as PyTorch has, of about equal cost."""
+    costly, cheap = np.argwhere(heavy), np.argwhere(~heavy)
+    threads = max(1, min(torch.get_num_threads(), len(costly) + len(cheap)))
+
+    def work(k: int) -> None:
+        pairs = np.concatenate([costly[k::threads], cheap[threads - 1 - k :: threads]])
+        for picture in np.unique(pairs[:, 0]):
+            run(int(picture), pairs[pairs[:, 0] == picture, 1])
+
+    waiting = [_pool(threads - 1).submit(work, k) for k in range(1, threads)] if threads > 1 else []
+    work(0)
+    for each in waiting:
+        each.result()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="segmi-region")

@@ -1,0 +1,28 @@
+"""How the functions of this folder are compiled: for the machine they run on, kept on the disk.
+
+Sums of `reordered` functions may be taken in any order, which lets them be vectorised. NaN and infinities keep their
+meaning everywhere. Loops are kept short and of one width of numbers, since a loop is vectorised for its widest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from numba import njit
+
+compiled: Final[Callable[..., Any]] = njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz"})
+reordered: Final[Callable[..., Any]] = njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+entry: Final[Callable[..., Any]] = njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz"}, cache=True)
+"""For the functions that Python calls, and what these call; only they are kept on the disk."""
+
+
+def source_digest() -> str:
+    """A digest of this folder's sources, which an entry closes over to make it part of what it is found by.
+
+    Numba looks for changes in the file of the kept function alone, not in those of the functions that it calls.
+    """
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

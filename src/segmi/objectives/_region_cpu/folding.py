@@ -1,0 +1,137 @@
+"""A linear function of every window brought back to the pixels: ``Σ_i K (P_i, Y_i) - k₀``, added where window i lies.
+
+On a pixel that is in windows at all R² positions this is one (2R - 1)² stencil on each of the two maps; the m = R - 1
+rows and columns at the border have stencils of their own. Along a row, the stencil of a label changes at the ends of
+runs alone, so its changes are written there and then summed up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from segmi.objectives._region_cpu.compiling import compiled, reordered
+
+
+@compiled
+def new_stencils(radius: int) -> Any:
+    """Weights on P and Y, by place of column: 0 inside, 1 … 2m at the border; and the constants of each."""
+    places, taps = 2 * radius - 1, 2 * radius - 1
+    return np.zeros((places, 2, taps, taps)), np.zeros(places)
+
+
+@compiled
+def fold_row(
+    rows: Any, r: int, ring: int, height: int, width: int, radius: int, runs: Any, held: Any,
+    coefficients: Any, offsets: Any, stencils: Any, changes: Any, out: Any,
+) -> None:  # fmt: skip
+    """Write row r; ``changes`` is room for W + 1 numbers. Rows are to be asked for in order."""
+    margin = radius - 1
+    weights, constants = stencils
+    _prepare(coefficients, offsets, r, height, width, radius, weights, constants)
+    out[:] = -constants[0]
+    stride, changed = width + 2 * margin, False
+    for s in range(max(-margin, -r), min(radius, height - r)):
+        there = ((r + s) % ring) * stride
+        _add_taps(rows[0], there, weights[0, 0, s + margin], out)
+        if held[r + s] < held[r + s + 1]:
+            if not changed:
+                changes[:] = 0.0
+                changed = True
+            _add_changes(runs, held[r + s], held[r + s + 1], weights[0, 1, s + margin], margin, width, changes)
+    if changed:
+        _add_running_sum(changes, out)
+    for e in range(2 * margin):
+        x = e if e < margin else width - 2 * margin + e
+        value = -constants[1 + e]
+        for s in range(max(-margin, -r), min(radius, height - r)):
+            there = ((r + s) % ring) * stride + x
+            for t in range(2 * radius - 1):
+                value += weights[1 + e, 0, s + margin, t] * rows[0, there + t]
+                value += weights[1 + e, 1, s + margin, t] * rows[1, there + t]
+        out[x] = value
+
+
+@compiled
+def _prepare(
+    coefficients: Any, offsets: Any, r: int, height: int, width: int, radius: int, weights: Any, constants: Any
+) -> None:
+    """The stencils of row r, where they are not those of the row above."""
+    margin = radius - 1
+    down, right = height - margin, width - margin
+    a0, a1 = max(0, r - down + 1), min(radius, r + 1)
+    if r > 0 and a0 == max(0, r - down) and a1 == min(radius, r):
+        return
+    constants[0] = _stencil(coefficients, offsets, a0, a1, 0, radius, radius, weights[0])
+    for e in range(2 * margin):
+        x = e if e < margin else width - 2 * margin + e
+        b0, b1 = max(0, x - right + 1), min(radius, x + 1)
+        constants[1 + e] = _stencil(coefficients, offsets, a0, a1, b0, b1, radius, weights[1 + e])
+
+
+@compiled
+def _stencil(coefficients: Any, offsets: Any, a0: int, a1: int, b0: int, b1: int, radius: int, weights: Any) -> float:
+    """Write the weights around a pixel that is in windows at the positions a0 … a1 - 1, b0 … b1 - 1."""
+    margin = radius - 1
+    weights[:] = 0.0
+    constant = 0.0
+    for a in range(a0, a1):
+        for b in range(b0, b1):
+            position = a * radius + b
+            constant += offsets[position]
+            for which in range(2):
+                for u in range(radius):
+                    for v in range(radius):
+                        weight = coefficients[position, (which * radius + u) * radius + v]
+                        weights[which, u - a + margin, v - b + margin] += weight
+    return constant
+
+
+@reordered
+def _add_taps5(a: Any, j: Any, w0: float, w1: float, w2: float, w3: float, w4: float, out: Any) -> None:
+    for k in range(np.uintp(out.size)):
+        out[k] += (
+            w0 * a[j + k]
+            + w1 * a[j + k + np.uintp(1)]
+            + w2 * a[j + k + np.uintp(2)]
+            + w3 * a[j + k + np.uintp(3)]
+            + w4 * a[j + k + np.uintp(4)]
+        )
+
+
+@reordered
+def _add_tap(a: Any, j: Any, w: float, out: Any) -> None:
+    for k in range(np.uintp(out.size)):
+        out[k] += w * a[j + k]
+
+
+@compiled
+def _add_taps(a: Any, begin: int, weights: Any, out: Any) -> None:
+    """``out[k] += Σ_t weights[t] a[begin + k + t]``."""
+    first, t = np.uintp(begin), 0
+    while t + 5 <= len(weights):
+        _add_taps5(
+            a, first + np.uintp(t), weights[t], weights[t + 1], weights[t + 2], weights[t + 3], weights[t + 4], out
+        )
+        t += 5
+    while t < len(weights):
+        _add_tap(a, first + np.uintp(t), weights[t], out)
+        t += 1
+
+
+@compiled
+def _add_changes(runs: Any, begin: int, end: int, weights: Any, margin: int, width: int, changes: Any) -> None:
+    """Add by how much ``Σ_t weights[t] y[x + t - m]`` differs from that at x - 1, of a row with these runs."""
+    for k in range(begin, end):
+        for t in range(2 * margin + 1):
+            changes[max(runs[k, 1] + margin - t, 0)] += weights[t]
+            changes[min(runs[k, 2] + margin - t, width)] -= weights[t]
+
+
+@compiled
+def _add_running_sum(changes: Any, out: Any) -> None:
+    value = 0.0
+    for x in range(out.size):
+        value += changes[x]
+        out[x] += value

@@ -1,0 +1,152 @@
+"""Sigmoids and the binary cross-entropy, by stretches of pixels.
+
+One exponential per pixel, of -|z|, gives the sigmoid, its slope and the loss, none of which cancels however large z is.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+
+from segmi.objectives._region_cpu.compiling import compiled, reordered
+
+_f32 = np.float32
+_LOG2_E: Final = _f32(1 / math.log(2))
+_LN2_HIGH: Final = _f32(0.693359375)  # few enough bits that its product with the exponent is exact
+_LN2_LOW: Final = _f32(math.log(2) - 0.693359375)
+_ZERO, _HALF, _ONE = _f32(0), _f32(0.5), _f32(1)
+_C2, _C3, _C4, _C5, _C6 = (_f32(1 / math.factorial(k)) for k in range(2, 7))
+_C7: Final = _f32(1 / math.factorial(7))
+_LOWEST: Final = _f32(-87)  # e to this is about the smallest normal number; below it, 0
+
+STRETCH: Final = 512
+"""How many factors, each at most 2, are multiplied before one logarithm is taken: 2⁵¹² is a float64."""
+
+
+@njit(inline="always")
+def _exponential(x: Any) -> Any:
+    """e to a float32 of at most 0, to about 1e-7, or 0: 2^k times a Taylor polynomial on |r| ≤ ½ log 2."""
+    bounded = max(x, _LOWEST)
+    power = np.floor(bounded * _LOG2_E + _HALF)
+    r = (bounded - power * _LN2_HIGH) - power * _LN2_LOW
+    q = _C7
+    q = q * r + _C6
+    q = q * r + _C5
+    q = q * r + _C4
+    q = q * r + _C3
+    q = q * r + _C2
+    q = q * r + _ONE
+    q = q * r + _ONE
+    q = q * np.int32((np.int32(power) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return _ZERO if x < _LOWEST else q
+
+
+@compiled
+def exponentials(z: Any, e: Any) -> None:
+    """``e = exp(-|z|)``."""
+    for k in range(z.size):
+        e[k] = _exponential(-abs(z[k]))
+
+
+@reordered
+def _softplus_stretch(z: Any, e: Any) -> float:
+    product, total = 1.0, 0.0
+    for k in range(z.size):
+        v = z[k]
+        product *= 1.0 + np.float64(e[k])
+        total += np.float64(_ZERO if v <= _ZERO else v)  # which is NaN where v is
+    return total + np.log(product)
+
+
+@compiled
+def softplus_sum(z: Any, e: Any) -> float:
+    """``Σ log(1 + exp(z))``, the loss where the label is 0; ``e`` is room for `STRETCH` numbers."""
+    total = 0.0
+    for begin in range(0, z.size, STRETCH):
+        part = z[begin : begin + STRETCH]
+        exponentials(part, e)
+        total += _softplus_stretch(part, e)
+    return total
+
+
+@reordered
+def total(z: Any) -> float:
+    """``Σ z``, what the loss is less where the label is 1."""
+    result = 0.0
+    for k in range(z.size):
+        result += np.float64(z[k])
+    return result
+
+
+@compiled
+def has_nan(z: Any) -> bool:
+    """Whether any of ``z`` is NaN."""
+    found = np.int32(0)
+    for k in range(z.size):
+        found |= np.int32(z[k] != z[k])
+    return found != 0
+
+
+@compiled
+def tails(z: Any, q: Any) -> None:
+    """``q = σ(z)`` where z is negative, else ``-σ(-z)``, so that what is near 1 is as exact as what is near 0."""
+    for k in range(z.size):
+        v = z[k]
+        e = _exponential(-abs(v))
+        tail = e / (_ONE + e)
+        q[k] = -tail if v >= _ZERO else tail
+
+
+@compiled
+def tails_and_gradient(z: Any, scale: Any, q: Any, out: Any) -> None:
+    """`tails`, and the gradient ``scale · σ(z)`` of the loss where the label is 0."""
+    for k in range(z.size):
+        v = z[k]
+        e = _exponential(-abs(v))
+        rest = _ONE / (_ONE + e)
+        tail = e * rest
+        q[k] = -tail if v >= _ZERO else tail
+        out[k] = scale * (rest if v >= _ZERO else tail)
+
+
+@compiled
+def negative_gradient(z: Any, scale: Any, out: Any) -> None:
+    """``scale · σ(z)``, the gradient of the loss where the label is 0."""
+    for k in range(z.size):
+        v = z[k]
+        e = _exponential(-abs(v))
+        out[k] = scale * ((_ONE if v >= _ZERO else e) / (_ONE + e))
+
+
+@compiled
+def positive_gradient(z: Any, scale: Any, out: Any) -> None:
+    """``-scale · σ(-z)``, the gradient of the loss where the label is 1."""
+    for k in range(z.size):
+        v = z[k]
+        e = _exponential(-abs(v))
+        out[k] = -scale * ((e if v >= _ZERO else _ONE) / (_ONE + e))
+
+
+@compiled
+def widen(q: Any, offset: float, out: Any) -> None:
+    """``out = σ(z) - offset`` in float64, from its `tails`."""
+    for k in range(q.size):
+        out[k] = np.float64(q[k]) + ((1.0 if q[k] < _ZERO else 0.0) - offset)
+
+
+@compiled
+def slopes(q: Any, out: Any) -> None:
+    """``σ(z) σ(-z)`` from the `tails`, as float64 has it: 0 where σ(z) is 1."""
+    for k in range(q.size):
+        p = np.float64(q[k]) + (1.0 if q[k] < _ZERO else 0.0)
+        out[k] = np.float32(p * (1.0 - p))
+
+
+@compiled
+def add_scaled(scale: float, folded: Any, slope: Any, out: Any) -> None:
+    """``out += scale · folded · slope``."""
+    for k in range(out.size):
+        out[k] += np.float32(scale * folded[k]) * slope[k]

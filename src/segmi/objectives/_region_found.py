@@ -1,0 +1,98 @@
+"""What the losses of this family are made from, whichever routine finds it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from segmi.arrays import Labels, Logits
+from segmi.objectives._region_kernels import Kernel, choose_kernel, region_kernel_result
+from segmi.objectives._region_knobs import RegionKnobs
+from segmi.objectives._region_maps import pooled_size
+from segmi.objectives._region_terms import region_terms
+from segmi.objectives.binary_cross_entropy import binary_cross_entropy_term
+from segmi.objectives.targets import check_targets, read_targets, widened
+
+
+class RegionFound(NamedTuple):
+    """Region terms of the N×C (picture, class) pairs, and the pixel loss of the same visit.
+
+    Args:
+        terms: N×C, attached: what is minimised, before the division by d; a constant where the label does not vary.
+        information: N×C, I_G in nats, at least 0.
+        counted: N×C bool, the pairs whose label varies over the windows that count. In the mode ``reference``, without
+            a count of pairs, a pair more may be True.
+        jittered: (), how many covariances needed more than their ridge to be factored.
+        poison: (), 0, or NaN where no loss can be computed; see `segmi.objectives.targets.Targets`.
+        pixels: (), attached: the binary cross-entropy summed over classes and valid pixels; 0 where not wanted.
+        valid: (), how many pixels are not void; 0 where not wanted.
+    """
+
+    terms: Tensor
+    information: Tensor
+    counted: Tensor
+    jittered: Tensor
+    poison: Tensor
+    pixels: Tensor
+    valid: Tensor
+
+
+def found_regions(
+    logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int, kernel: Kernel, *, pixels: bool = False
+) -> RegionFound:
+    """Visit the maps once, by the routine that `choose_kernel` names; with ``pixels``, take the pixel loss as well."""
+    check_targets(logits, labels)
+    check_windows(logits, knobs)
+    if choose_kernel(logits, knobs, kernel) == "torch":
+        return _found_by_torch(logits, labels, knobs, ignore_index, pixels)
+    found = region_kernel_result(logits, labels, knobs, ignore_index, pixels=pixels)
+    dtype = widened(logits).dtype
+    return RegionFound(
+        terms=found.terms,
+        information=found.information.clamp(min=0).to(dtype),
+        counted=found.counted,
+        jittered=found.jittered,
+        poison=found.poison,
+        pixels=found.pixels.sum().to(dtype) + found.poison,
+        valid=found.valid.to(dtype),
+    )
+
+
+def _found_by_torch(logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int, pixels: bool) -> RegionFound:
+    targets = read_targets(logits, labels, ignore_index)
+    found = region_terms(logits, targets, knobs)
+    nothing = torch.zeros((), dtype=found.terms.dtype, device=logits.device)
+    sums = binary_cross_entropy_term(logits, labels, ignore_index=ignore_index) if pixels else None
+    return RegionFound(
+        terms=found.terms,
+        information=found.information.clamp(min=0),
+        counted=found.counted,
+        jittered=torch.tensor(found.jittered, device=logits.device),
+        poison=targets.poison,
+        pixels=nothing if sums is None else sums.numerator,
+        valid=nothing if sums is None else sums.denominator,
+    )
+
+
+def check_windows(logits: Logits, knobs: RegionKnobs) -> None:
+    """Refuse logits on which the windows of ``knobs`` cannot be laid."""
+    if knobs.probability == "softmax" and logits.shape[1] == 1:
+        raise ValueError(
+            "logits: expected two or more channels for probability 'softmax', which makes a single one 1 everywhere, "
+            "got 1; use probability 'sigmoid'"
+        )
+    (height, width), radius = logits.shape[2:], knobs.radius
+    cells = pooled_size((height, width), knobs)
+    if min(cells) < radius and knobs.pooling == "none":
+        raise ValueError(
+            f"logits: expected pictures of at least {radius}×{radius} pixels, the window, got {height}×{width}; "
+            "use larger crops or a smaller radius"
+        )
+    if min(cells) < radius:
+        raise ValueError(
+            f"logits: expected pictures of at least {radius}×{radius} cells, the window, after down-sampling by "
+            f"{knobs.stride}, got {cells[0]}×{cells[1]} cells of {height}×{width} pixels; use larger crops, a smaller "
+            "stride or a smaller radius"
+        )

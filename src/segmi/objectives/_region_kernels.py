@@ -1,0 +1,231 @@
+"""Which of three routines computes region mutual information, and the operators by which PyTorch knows two of them.
+
+``numba`` is compiled for the CPU, ``triton`` for CUDA; ``torch`` runs everywhere, has every option, and is slower.
+The operators ``segmi::region_forward`` and ``segmi::region_backward`` are opaque to `torch.compile`, autocast and
+data-parallel wrappers, which see shapes and gradients alone.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib.util import find_spec
+from typing import Any, Final, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from segmi.arrays import Labels, Logits
+from segmi.objectives._region_knobs import RegionKnobs, absent_value, check_choice
+from segmi.objectives.targets import read_targets
+
+Kernel = Literal["auto", "numba", "triton", "torch"]
+
+_HOMES: Final[dict[Kernel, str]] = {"numba": "cpu", "triton": "cuda"}
+
+
+def choose_kernel(logits: Logits, knobs: RegionKnobs, kernel: Kernel = "auto") -> Kernel:
+    """The routine that ``kernel`` stands for on such logits: ``numba``, ``triton`` or ``torch``.
+
+    Raises:
+        ValueError: an unknown name, or a routine that cannot do what is asked, with the reason.
+    """
+    check_choice("kernel", kernel, get_args(Kernel))
+    if kernel == "torch":
+        return kernel
+    if kernel == "auto":
+        fitting = [name for name in _HOMES if not _obstacle(name, logits, knobs)]
+        return fitting[0] if fitting else "torch"
+    obstacle = _obstacle(kernel, logits, knobs)
+    if obstacle:
+        raise ValueError(f"kernel: {kernel!r} {obstacle}; use 'auto' or 'torch'")
+    return kernel
+
+
+def _obstacle(kernel: Kernel, logits: Logits, knobs: RegionKnobs) -> str:
+    """Why a compiled routine cannot be used; empty where it can."""
+    if find_spec(kernel) is None:
+        return f"expected the package {kernel} to be installed, got none"
+    if logits.device.type != _HOMES[kernel]:
+        return f"expected logits on a device of type {_HOMES[kernel]!r}, got {logits.device.type!r}"
+    if logits.dtype not in (torch.float16, torch.bfloat16, torch.float32):
+        return f"expected logits of at most 32 bits, got {logits.dtype}"
+    if knobs.probability != "sigmoid" or knobs.pooling != "none":
+        return f"expected probability 'sigmoid' and pooling 'none', got {knobs.probability!r} and {knobs.pooling!r}"
+    return ""
+
+
+class KernelResult(NamedTuple):
+    """What an operator returns.
+
+    Args:
+        pixels: N×C float64, attached: the binary cross-entropy summed over valid pixels; 0 where not wanted.
+        terms: N×C float64, attached: what is minimised, before the division by d.
+        information: N×C float64: I_G in nats.
+        counted: N×C bool: the pairs whose label varies over the windows.
+        valid: () int64: how many pixels are not void.
+        coefficients: N×C×d×2d float64: K.
+        offsets: N×C×d float64: k₀.
+        jittered: () int64: how many covariances needed more than their ridge.
+        poison: () float32: 0, or NaN where no loss can be computed.
+    """
+
+    pixels: Tensor
+    terms: Tensor
+    information: Tensor
+    counted: Tensor
+    valid: Tensor
+    coefficients: Tensor
+    offsets: Tensor
+    jittered: Tensor
+    poison: Tensor
+
+
+def region_kernel_result(
+    logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int, *, pixels: bool
+) -> KernelResult:
+    """Terms and pixel losses by the compiled routine of the device; differentiable once."""
+    reference = knobs.mode == "reference"
+    found = torch.ops.segmi.region_forward(
+        logits,
+        labels,
+        knobs.radius,
+        reference,
+        knobs.void == "drop",
+        knobs.alpha if reference else knobs.relative_ridge,
+        absent_value(knobs),
+        pixels,
+        ignore_index,
+    )
+    return KernelResult(*found)
+
+
+_FORWARD: Final = (
+    "(Tensor logits, Tensor labels, int radius, bool reference, bool drop, float ridge, float absent, bool pixels, "
+    "int ignore_index) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
+)
+_BACKWARD: Final = (
+    "(Tensor logits, Tensor labels, Tensor counted, Tensor coefficients, Tensor offsets, Tensor term_scale, "
+    "Tensor pixel_scale, int radius, bool drop, int ignore_index) -> Tensor"
+)
+
+
+@torch.library.custom_op("segmi::region_forward", mutates_args=(), device_types="cpu", schema=_FORWARD)
+def _forward(
+    logits: Tensor,
+    labels: Tensor,
+    radius: int,
+    reference: bool,
+    drop: bool,
+    ridge: float,
+    absent: float,
+    pixels: bool,
+    ignore_index: int,
+) -> tuple[Tensor, ...]:
+    from segmi.objectives import _region_cpu
+
+    found = _region_cpu.forward(
+        logits.float(),
+        labels,
+        radius=radius,
+        reference=reference,
+        drop=drop,
+        ridge=ridge,
+        absent=absent,
+        pixels=pixels,
+        ignore_index=ignore_index,
+    )
+    if found.unknown:
+        read_targets(logits, labels, ignore_index)  # which refuses them by name
+    poison = math.nan if found.poisoned else 0.0
+    return (
+        found.pixels,
+        found.terms,
+        found.information,
+        found.counted,
+        torch.tensor(found.valid),
+        found.coefficients,
+        found.offsets,
+        torch.tensor(found.jittered),
+        torch.tensor(poison, dtype=torch.float32),
+    )
+
+
+@torch.library.custom_op("segmi::region_backward", mutates_args=(), device_types="cpu", schema=_BACKWARD)
+def _backward(
+    logits: Tensor,
+    labels: Tensor,
+    counted: Tensor,
+    coefficients: Tensor,
+    offsets: Tensor,
+    term_scale: Tensor,
+    pixel_scale: Tensor,
+    radius: int,
+    drop: bool,
+    ignore_index: int,
+) -> Tensor:
+    from segmi.objectives import _region_cpu
+
+    gradient = _region_cpu.backward(
+        logits.float(),
+        labels,
+        counted,
+        coefficients,
+        offsets,
+        term_scale,
+        pixel_scale,
+        radius=radius,
+        drop=drop,
+        ignore_index=ignore_index,
+    )
+    return gradient.to(logits.dtype)
+
+
+@_forward.register_fake
+def _(logits: Tensor, labels: Tensor, radius: int, *_: Any) -> tuple[Tensor, ...]:
+    n, c = logits.shape[:2]
+    d = radius * radius
+
+    def new(*shape: Any, dtype: torch.dtype = torch.float64) -> Tensor:
+        return logits.new_empty(shape, dtype=dtype)
+
+    return (
+        new(n, c),
+        new(n, c),
+        new(n, c),
+        new(n, c, dtype=torch.bool),
+        new(dtype=torch.int64),
+        new(n, c, d, 2 * d),
+        new(n, c, d),
+        new(dtype=torch.int64),
+        new(dtype=torch.float32),
+    )
+
+
+@_backward.register_fake
+def _(logits: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(logits, memory_format=torch.contiguous_format)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    logits, labels, ctx.radius, _, ctx.drop, *_, ctx.ignore_index = inputs
+    found = KernelResult(*output)
+    ctx.mark_non_differentiable(*found[2:])
+    ctx.save_for_backward(logits, labels, found.counted, found.coefficients, found.offsets)
+
+
+def _pull_back(ctx: Any, pixels: Tensor, terms: Tensor, *_: Tensor) -> tuple[Any, ...]:
+    gradient = torch.ops.segmi.region_backward(
+        *ctx.saved_tensors, terms, pixels, ctx.radius, ctx.drop, ctx.ignore_index
+    )
+    return gradient, None, None, None, None, None, None, None, None
+
+
+def _refuse(ctx: Any, *_: Tensor) -> Any:
+    raise RuntimeError(
+        "region_mutual_information: expected to be differentiated once, got a second derivative, which its "
+        "closed-form gradient does not have; use segmi.objectives.region_mutual_information_plain for that"
+    )
+
+
+_forward.register_autograd(_pull_back, setup_context=_keep)
+_backward.register_autograd(_refuse)
