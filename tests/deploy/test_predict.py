@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +10,10 @@ from PIL import Image
 from segmi.data.decode import decode_image
 from segmi.data.processing import Processing
 from segmi.deploy import load, predict_files, predict_picture, save_bundle
-from segmi.deploy.predict import decided, overlaid
+from segmi.deploy import picture as picture_module
+from segmi.deploy.predict import overlaid
 from segmi.errors import DataError, EnvironmentProblem, UsageError
-from segmi.models import SegmentationNetwork, build_network, logits_of_any_size
+from segmi.models import SegmentationNetwork, build_network, decided, logits_of_any_size
 
 
 @pytest.fixture
@@ -95,6 +99,110 @@ def test_decided_equals_resizing_whole(channels, size):
 
 def test_decided_takes_the_first_of_equal_classes():
     assert decided(torch.zeros(1, 4, 2, 2), (3, 3)).unique().tolist() == [0]
+
+
+@pytest.fixture
+def unresized(tmp_path, network, dataset):
+    """A bundle whose pictures keep their scale."""
+    return save_bundle(tmp_path / "unresized", network, dataset=dataset, preprocessing={"resize": None})
+
+
+@pytest.mark.parametrize("size", [(64, 64), (49, 33), (20, 64)])
+def test_pictures_within_the_window_are_predicted_whole(unresized, picture, tmp_path, size):
+    path = picture(size=size)
+    (whole,) = predict_files(unresized, [path], tmp_path / "whole", device="cpu")
+    (found,) = predict_files(unresized, [path], tmp_path / "found", window=64, probabilities=True, device="cpu")
+    assert found.read_bytes() == whole.read_bytes()
+    stored = np.load(tmp_path / "found" / "picture.npy", mmap_mode="r")
+    assert stored.shape == (3, *size[::-1])
+    np.testing.assert_array_equal(
+        stored.argmax(0)[stored.max(0) > 0.34], np.array(Image.open(found))[stored.max(0) > 0.34]
+    )
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_larger_pictures_are_predicted_in_windows(tmp_path, dataset, picture, classes):
+    """By a network that looks at single pixels, so that its windows must say what the whole picture says."""
+    network = build_network("unet", classes=classes, one_logit=classes == 2, width=2).eval()
+    network.module = torch.nn.Conv2d(3, network.channels, 1)
+    network.stride = 16
+    network.card = {"preprocessing": {"resize": 90, "resize_mode": "shorter"}}
+    pixels = decode_image(picture(size=(150, 60)))
+    with torch.no_grad():  # no class wins everywhere
+        network.module.bias -= network.module(torch.full((1, 3, 1, 1), 0.5)).flatten()
+    seen = []
+    network.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape[-2:])))
+    whole = predict_picture(network, pixels, probabilities=tmp_path / "whole.npy")
+    assert seen == [(96, 240)]
+    found = predict_picture(network, pixels, window=64, probabilities=tmp_path / "found.npy")
+    assert set(seen[1:]) == {(64, 64)}
+    expected, stored = np.load(tmp_path / "whole.npy"), np.load(tmp_path / "found.npy")
+    assert expected.shape == (classes, 60, 150)
+    assert expected.dtype == np.float16
+    np.testing.assert_allclose(expected.astype(np.float32).sum(0), 1, atol=2e-3)
+    np.testing.assert_allclose(stored.astype(np.float32), expected.astype(np.float32), atol=1e-3)
+    assert (found == whole).mean() > 0.999, "rounding may decide a tie the other way"
+    assert len(np.unique(found)) > 1
+
+
+def test_very_large_pictures_need_no_window_to_be_asked_for(network, monkeypatch):
+    monkeypatch.setattr(picture_module, "WHOLE", 48 * 64)
+    monkeypatch.setattr(picture_module, "WINDOW", 32)
+    network.card = {"preprocessing": {"resize": None}}
+    seen = []
+    network.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape[-2:])))
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    predict_picture(network, pixels[:48])
+    assert seen == [(48, 64)]
+    found = predict_picture(network, pixels)
+    assert set(seen[1:]) == {(32, 32)}
+    np.testing.assert_array_equal(found, predict_picture(network, pixels, window=32, overlap=8))
+
+
+def test_impossible_windows_are_refused(bundle, picture, tmp_path):
+    with pytest.raises(UsageError, match="overlap must be between 0 and the window's 8 pixels, got 8"):
+        predict_files(bundle, [picture()], tmp_path / "out", window=8, overlap=8)
+    assert not (tmp_path / "out").exists()
+
+
+def peak_of_a_prediction(size, *, window=None):
+    """Bytes by which predicting a picture of ``size`` = (height, width) raises the memory of a process of its own."""
+    code = f"""
+import resource
+import numpy as np, torch
+from segmi.deploy import predict_picture
+from segmi.models import build_network
+
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+torch.set_num_threads(1)
+network = build_network("unet", classes=19, width=16).eval()
+network.card = {{"preprocessing": {{"resize": None}}}}
+predict_picture(network, np.zeros((64, 64, 3), np.uint8))
+pixels = np.random.default_rng(0).integers(0, 256, {(*size, 3)}, dtype=np.uint8)
+before = peak()
+labels = predict_picture(network, pixels, window={window})
+assert labels.shape == {size}
+print(before, peak())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    return before, after
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts other units elsewhere")
+def test_memory_is_bounded_by_the_window():
+    """Logits of the whole picture would take 76 bytes per pixel; a picture four times as large takes its bytes more."""
+    (_, small), (_, large) = (peak_of_a_prediction((side, 640), window=128) for side in (320, 1280))
+    assert large - small < 20 * 640 * (1280 - 320)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts other units elsewhere")
+def test_a_picture_of_4000_by_3000_takes_less_than_2_gigabytes():
+    """The whole process, PyTorch included."""
+    assert peak_of_a_prediction((3000, 4000))[1] < 2 * 10**9
 
 
 def test_overlay_lies_beside_the_mask(bundle, picture, dataset, tmp_path):

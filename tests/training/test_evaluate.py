@@ -100,3 +100,46 @@ def test_nothing_to_evaluate(squares, make_cohort):
         evaluate(make_cohort(), Pictures(squares, [], Processing()), device="cpu")
     with pytest.raises(UsageError, match="unknown evaluation protocol"):
         evaluate(make_cohort(), Pictures(squares, squares.split("val"), Processing()), protocol="half", device="cpu")
+
+
+@pytest.mark.parametrize("resize", [None, 18, 40])
+def test_windows_see_what_the_whole_picture_shows(squares, resize):
+    """A network that looks at single pixels: windows change nothing, at whatever scale the labels are."""
+    pictures = Pictures(squares, squares.split("val"), Processing(resize=resize, crop=16))
+    network = ByColour()
+    cohort = Cohort({"net": network, "other": ByColour()})
+    whole = evaluate(cohort, pictures, device="cpu")
+    network.sizes.clear()
+    found = evaluate(cohort, pictures, window=12, overlap=4, batch_size=2, device="cpu")
+    assert set(network.sizes) == {(12, 12)}
+    for name in ("net", "other"):
+        assert torch.equal(found[name].counts(), whole[name].counts())
+        assert found[name].names == whole[name].names
+    labels = predict_labels(cohort, pictures, 1)["net"]
+    np.testing.assert_array_equal(predict_labels(cohort, pictures, 1, window=12)["net"], labels)
+
+
+def test_a_window_larger_than_the_pictures_changes_nothing(squares, make_cohort):
+    pictures = Pictures(squares, squares.split("val"), Processing(resize=18, crop=16))
+    cohort = make_cohort()
+    whole = evaluate(cohort, pictures, device="cpu")["net0"]
+    assert torch.equal(evaluate(cohort, pictures, window=18, device="cpu")["net0"].counts(), whole.counts())
+    smaller = evaluate(cohort, pictures, window=8, overlap=0, device="cpu")["net0"]
+    assert smaller.pooled().sum() == whole.pooled().sum()
+    assert not torch.equal(smaller.counts(), whole.counts()), "the padding at the borders of the windows shows"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            {"protocol": "paper", "window": 8},
+            "windows do not go with the evaluation protocol paper(.|\n)*leave window out",
+        ),
+        ({"window": 8, "overlap": 9}, "overlap must be between 0 and the window's 8 pixels, got 9"),
+        ({"overlap": 9}, "an overlap of 9 pixels needs a window"),
+    ],
+)
+def test_windows_that_cannot_be(whole, make_cohort, options, text):
+    with pytest.raises(UsageError, match=text):
+        evaluate(make_cohort(), whole, device="cpu", **options)

@@ -21,6 +21,14 @@ Bundle = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A folder with model.safetensors and model.json, or a run's folder.")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Window = Annotated[
+    int | None,
+    typer.Option("--window", metavar="PIXELS", min=1, help="Predict larger pictures in windows of this side."),
+]
+Overlap = Annotated[
+    int | None,
+    typer.Option("--overlap", metavar="PIXELS", min=0, help="What windows share; a quarter of them by default."),
+]
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 
@@ -42,6 +50,8 @@ def evaluate(
         str, typer.Option("--protocol", help="full: whole pictures; paper: passes of random crops.")
     ] = "full",
     seed: Annotated[int, typer.Option("--seed", help="Keys the crops of the protocol paper.")] = 0,
+    window: Window = None,
+    overlap: Overlap = None,
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -63,7 +73,15 @@ def evaluate(
     dataset = open_dataset(data, root, **parse_options(options or []))
     _check_classes(network, dataset)
     pictures = Pictures(dataset, dataset.split(split), _processing(network), seed=seed)
-    matrices = score(Cohort({"network": network}), pictures, protocol=protocol, device=device, progress=counting())  # type: ignore[arg-type]
+    matrices = score(
+        Cohort({"network": network}),
+        pictures,
+        protocol=protocol,  # type: ignore[arg-type]
+        window=window,
+        overlap=overlap,
+        device=device,
+        progress=counting(),
+    )
     result: Any = scores(matrices["network"].pooled().numpy())
     if as_json:
         facts = {"bundle": str(bundle), "data": data, "split": split, "protocol": protocol, "pictures": len(pictures)}
@@ -79,9 +97,17 @@ def predict(
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also write the pictures with their masks over them.")
     ] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write the probabilities of all classes, as NumPy arrays.")
+    ] = False,
+    window: Window = None,
+    overlap: Overlap = None,
     device: Device = "auto",
 ) -> None:
     """Write a mask per picture, in the bundle's colours and at the picture's own resolution; the paths are printed.
+
+    Pictures of any size: those of more than 2048 × 1024 pixels, as the network sees them, are predicted in windows of
+    1024 that fade into each other, unless --window says otherwise.
 
     Example: `segmi predict BUNDLE photos/*.jpg --out masks --overlay`
     """
@@ -90,7 +116,16 @@ def predict(
 
     found = pictures_in(images)
     say(f"predicting {len(found)} pictures")
-    for path in predict_files(find_bundle(bundle), found, out, overlay=overlay, device=device):
+    for path in predict_files(
+        find_bundle(bundle),
+        found,
+        out,
+        overlay=overlay,
+        probabilities=probabilities,
+        window=window,
+        overlap=overlap,
+        device=device,
+    ):
         put(str(path))
 
 

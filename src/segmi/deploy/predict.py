@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
-from segmi.arrays import Logits
 from segmi.data.decode import SUFFIXES, decode_image, shown
-from segmi.data.processing import Processing
 from segmi.deploy.bundle import load
+from segmi.deploy.picture import card_of, predict_picture
 from segmi.errors import DataError, EnvironmentProblem, UsageError, together
-from segmi.models import SegmentationNetwork, logits_of_any_size
+from segmi.models import SegmentationNetwork
+from segmi.models.windows import check_windows
 from segmi.records.atomic import atomic_path
+
+ROWS: Final = 64
+"""Rows of a picture that are mixed with their colours together."""
 
 
 def predict_files(
@@ -28,6 +30,9 @@ def predict_files(
     out: str | Path,
     *,
     overlay: bool = False,
+    probabilities: bool = False,
+    window: int | None = None,
+    overlap: int | None = None,
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
@@ -38,18 +43,22 @@ def predict_files(
         images: picture files; folders stand for the pictures in them.
         out: the folder of the results; made if it is missing.
         overlay: also write ``<name>.overlay.png``, the picture under its label map.
+        probabilities: also write ``<name>.npy``, the probabilities of all classes as float16, C×H×W.
+        window: side of the windows in which larger pictures are predicted, as in `predict_picture`.
+        overlap: pixels that neighbouring windows share.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         progress: called with (pictures done, pictures in all).
 
     Returns: the label maps, in the order of the pictures.
 
     Raises:
-        UsageError: no pictures, two of the same name, or a result that would overwrite a picture.
+        UsageError: no pictures, two of the same name, a result that would overwrite a picture, or impossible windows.
         DataError: the bundle is refused, or pictures are; those that can be read are predicted all the same.
         EnvironmentProblem: no such device, or ``out`` cannot be written.
     """
     ready = network if isinstance(network, SegmentationNetwork) else load(network)
-    card = _card(ready)
+    card = card_of(ready)
+    check_windows(window, overlap)
     pictures = _pictures(images)
     masks = _targets(pictures, Path(out), overlay)
     ready = ready.eval().to(_device(device))
@@ -57,7 +66,8 @@ def predict_files(
     for done, (picture, mask) in enumerate(zip(pictures, masks, strict=True), start=1):
         try:
             pixels = decode_image(picture)
-            labels = predict_picture(ready, pixels)
+            store = mask.with_suffix(".npy") if probabilities else None
+            labels = predict_picture(ready, pixels, window=window, overlap=overlap, probabilities=store)
         except DataError as error:
             refused.append(str(error).replace("\n ", " –"))
         except ValueError as error:
@@ -77,53 +87,6 @@ def predict_files(
     return written
 
 
-@torch.inference_mode()
-def predict_picture(network: SegmentationNetwork, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The label map of one picture: prepared as in training, predicted whole, decided at its own resolution.
-
-    Shapes: H×W×3 uint8 to H×W uint8 class indices.
-
-    Args:
-        network: as `segmi.load` returns it.
-        image: the picture, RGB.
-
-    Raises:
-        UsageError: if the network does not come from a bundle.
-        ValueError: if the picture is too small for the network.
-    """
-    preprocessing = _card(network)["preprocessing"]
-    given = {key: preprocessing[key] for key in ("resize", "resize_mode") if key in preprocessing}
-    # The crop is training's; 1 so that it fits any size.
-    prepared = Processing(**given, crop=1).resized(image, np.zeros(image.shape[:2], np.uint8)).image
-    device = next(network.parameters()).device
-    pixels = prepared.as_subclass(torch.Tensor)[None].to(device).float().div(255)
-    return decided(logits_of_any_size(network, pixels).float(), image.shape[:2])[0].cpu().numpy()
-
-
-def decided(logits: Logits, size: Sequence[int]) -> torch.Tensor:
-    """Class indices at ``size`` from smaller or larger logits, as if the logits had been resized whole.
-
-    One class after the other, so that a large picture with many classes takes little memory.
-
-    Shapes: N×C×h×w to N×H×W uint8. C = 1 is decided at 0, where the sigmoid is 0.5.
-
-    Example:
-        >>> decided(torch.tensor([[[[2.0]], [[3.0]]]]), (1, 2)).tolist()
-        [[[1, 1]]]
-    """
-    size = tuple(size)
-    if logits.shape[1] == 1:
-        return (_resized(logits, size)[:, 0] > 0).to(torch.uint8)
-    best = _resized(logits[:, :1], size)
-    labels = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
-    for index in range(1, logits.shape[1]):
-        candidate = _resized(logits[:, index : index + 1], size)
-        better = candidate > best
-        labels.masked_fill_(better, index)
-        best = torch.where(better, candidate, best)
-    return labels[:, 0]
-
-
 def overlaid(
     image: NDArray[np.uint8], labels: NDArray[np.uint8], palette: Sequence[Sequence[int]], *, strength: float = 0.5
 ) -> NDArray[np.uint8]:
@@ -135,22 +98,16 @@ def overlaid(
         >>> overlaid(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.uint8), [(0, 0, 0), (200, 100, 0)]).tolist()
         [[[100, 50, 0]]]
     """
-    colours = np.asarray(palette, dtype=np.float32)[labels]
-    return np.rint(image * (1 - strength) + colours * strength).astype(np.uint8)
-
-
-def _resized(logits: Logits, size: tuple[int, ...]) -> Logits:
-    if tuple(logits.shape[-2:]) == size:
-        return logits
-    return F.interpolate(logits.contiguous(), size=size, mode="bilinear", align_corners=False)
-
-
-def _card(network: SegmentationNetwork) -> dict[str, Any]:
-    if network.card is None:
-        raise UsageError(
-            "this network has no description of its pictures and classes", "save it with save_bundle and load it again"
+    colours = np.asarray(palette, dtype=np.float32)
+    mixed = np.empty_like(image)
+    for first in range(0, len(image), ROWS):  # as floats, a large picture would be larger by far
+        rows = slice(first, first + ROWS)
+        np.rint(
+            image[rows] * np.float32(1 - strength) + colours[labels[rows]] * np.float32(strength),
+            out=mixed[rows],
+            casting="unsafe",
         )
-    return network.card
+    return mixed
 
 
 def _pictures(images: Sequence[str | Path]) -> list[Path]:

@@ -1,9 +1,11 @@
 """Networks by name: the paper's U-Net, torchvision's and segmentation_models_pytorch's, behind one contract."""
 
 from segmi.models.catalogue import MODELS, Architecture, architecture_named, build_network, list_models
+from segmi.models.label_maps import decided, decided_tiles
 from segmi.models.network import Parts, SegmentationNetwork, Statistics, logits_of_any_size
 from segmi.models.smp_models import encoders as list_encoders
 from segmi.models.unet import UNet
+from segmi.models.windows import Tile, blended_tiles
 
 __all__ = [
     "MODELS",
@@ -11,9 +13,13 @@ __all__ = [
     "Parts",
     "SegmentationNetwork",
     "Statistics",
+    "Tile",
     "UNet",
     "architecture_named",
+    "blended_tiles",
     "build_network",
+    "decided",
+    "decided_tiles",
     "list_encoders",
     "list_models",
     "logits_of_any_size",

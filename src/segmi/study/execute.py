@@ -104,7 +104,8 @@ def execute(
     for member, matrix in matrices.items():
         path = folder.confusion_path(member, config["evaluation"]["protocol"])
         write_confusion(path, matrix.counts().numpy(), matrix.names, matrix.groups)
-    keep_samples(cohort, scored, config["samples"], folder.path / "samples")
+    windows = {name: config["evaluation"].get(name) for name in ("window", "overlap")}
+    keep_samples(cohort, scored, config["samples"], folder.path / "samples", **windows)
     _keep_bundles(folder.path, run, cohort, dataset)
     folder.write_result(_result(run, facts, cohort, outcome, matrices, where))
 

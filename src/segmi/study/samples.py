@@ -29,7 +29,15 @@ def evenly_spaced(count: int, total: int) -> list[int]:
     return [int((part + 0.5) * total / count) for part in range(count)]
 
 
-def keep_samples(cohort: Cohort, pictures: Pictures, count: int, folder: Path) -> list[Path]:
+def keep_samples(
+    cohort: Cohort,
+    pictures: Pictures,
+    count: int,
+    folder: Path,
+    *,
+    window: int | None = None,
+    overlap: int | None = None,
+) -> list[Path]:
     """Write some pictures with their truth and what every member says, scaled down to at most 640 pixels."""
     from segmi.training import predict_labels
 
@@ -37,7 +45,7 @@ def keep_samples(cohort: Cohort, pictures: Pictures, count: int, folder: Path) -
     for index in evenly_spaced(count, len(pictures)):
         sample = pictures.samples[index]
         image, truth = pictures.dataset.read(sample)
-        predictions = predict_labels(cohort, pictures, index)
+        predictions = predict_labels(cohort, pictures, index, window=window, overlap=overlap)
         paths += write_sample(
             folder,
             f"{index:04d}-{sample.name}",

@@ -14,8 +14,10 @@ from segmi.data.base import Sample
 from segmi.data.loader import Pictures
 from segmi.errors import UsageError
 from segmi.metrics.confusion import ConfusionMatrix, predicted_labels
+from segmi.models.windows import check_windows
 from segmi.training.cohort import Cohort
 from segmi.training.precision import resolve_device
+from segmi.training.windowed import fits, windowed_labels
 
 Protocol: TypeAlias = Literal["full", "paper"]
 
@@ -27,6 +29,8 @@ def evaluate(
     protocol: Protocol = "full",
     passes: int = 5,
     batch_size: int = 8,
+    window: int | None = None,
+    overlap: int | None = None,
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, ConfusionMatrix]:
@@ -41,17 +45,26 @@ def evaluate(
         pictures: what is scored.
         protocol: see above.
         passes: passes of random crops of ``paper``.
-        batch_size: pictures predicted together.
+        batch_size: pictures predicted together, or windows.
+        window: side of the windows in which ``full`` predicts pictures that are larger, see
+            `segmi.models.windows.blended_tiles`; None predicts every picture whole.
+        overlap: pixels that neighbouring windows share; a quarter of the window by default.
         device: as in `fit`.
         progress: called with (pictures done, pictures in all).
 
     Raises:
-        UsageError: for an unknown protocol or no pictures.
+        UsageError: for an unknown protocol, no pictures, or windows that do not go with the protocol.
     """
     if protocol not in ("full", "paper"):
         raise UsageError(f"unknown evaluation protocol {protocol!r}", "use full or paper")
     if not len(pictures) or (protocol == "paper" and passes < 1):
         raise UsageError("there is nothing to evaluate: no pictures, or no passes", "use a split with pictures in it")
+    if window is not None and protocol == "paper":
+        raise UsageError(
+            "windows do not go with the evaluation protocol paper, which predicts crops",
+            "leave window out, or use protocol: full",
+        )
+    check_windows(window, overlap)
     target = resolve_device(device)
     classes = len(pictures.dataset.info.classes)
     matrices = {name: ConfusionMatrix(classes) for name in cohort.members}
@@ -62,9 +75,10 @@ def evaluate(
     try:
         with torch.inference_mode():
             for indices, images, labels in batches:
-                logits = padded_forward(cohort, images.to(target))
+                sizes = [(truth.shape[-2], truth.shape[-1]) for truth in labels]
+                found = predictions_by_member(cohort, images.to(target), sizes, window, overlap, batch_size)
                 for name, matrix in matrices.items():
-                    _score(matrix, logits[name], labels, [pictures.samples[index] for index in indices])
+                    _score(matrix, found[name], labels, [pictures.samples[index] for index in indices])
                 done += len(indices)
                 if progress is not None:
                     progress(done, total)
@@ -90,10 +104,30 @@ def resize_logits(logits: Logits, size: tuple[int, int]) -> Logits:
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
-def _score(matrix: ConfusionMatrix, logits: Logits, labels: list[Labels], samples: list[Sample]) -> None:
-    for one, truth, sample in zip(logits.split(1), labels, samples, strict=True):
-        predictions = predicted_labels(resize_logits(one, (truth.shape[-2], truth.shape[-1])))
-        matrix.update(predictions.cpu(), truth[None], names=(sample.name,), groups=(sample.group,))
+def predictions_by_member(
+    cohort: Cohort,
+    images: Images,
+    sizes: list[tuple[int, int]],
+    window: int | None,
+    overlap: int | None,
+    batch_size: int,
+) -> dict[str, list[Labels]]:
+    """By member the 1×H×W label map of every picture, at the size that is given for it."""
+    if fits(images, window):
+        return {
+            name: [predicted_labels(resize_logits(one, size)) for one, size in zip(logits.split(1), sizes, strict=True)]
+            for name, logits in padded_forward(cohort, images).items()
+        }
+    found = [
+        windowed_labels(cohort, image, size, window=window, overlap=overlap, batch_size=batch_size)
+        for image, size in zip(images, sizes, strict=True)
+    ]
+    return {name: [by_member[name] for by_member in found] for name in cohort.members}
+
+
+def _score(matrix: ConfusionMatrix, predictions: list[Labels], labels: list[Labels], samples: list[Sample]) -> None:
+    for prediction, truth, sample in zip(predictions, labels, samples, strict=True):
+        matrix.update(prediction.cpu(), truth[None], names=(sample.name,), groups=(sample.group,))
 
 
 def _whole(pictures: Pictures, batch_size: int) -> Iterator[tuple[list[int], Images, list[Labels]]]:

@@ -1,0 +1,136 @@
+"""The label map of one picture of any size, and its probabilities if they are wanted."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segmi.data.processing import Processing
+from segmi.errors import UsageError
+from segmi.models import SegmentationNetwork, Tile, blended_tiles, decided, decided_tiles, logits_of_any_size
+from segmi.models.label_maps import probabilities_of_tile
+from segmi.models.windows import check_windows
+from segmi.records.atomic import atomic_path
+
+WHOLE: Final = 2048 * 1024
+"""Pixels, as the network sees them, up to which a picture is predicted whole where no window is given.
+
+A number, not a question to the machine: the same picture has the same label map everywhere."""
+
+WINDOW: Final = 1024
+"""The side of the windows of larger pictures."""
+
+
+@torch.inference_mode()
+def predict_picture(
+    network: SegmentationNetwork,
+    image: NDArray[np.uint8],
+    *,
+    window: int | None = None,
+    overlap: int | None = None,
+    batch_size: int = 1,
+    probabilities: str | Path | None = None,
+) -> NDArray[np.uint8]:
+    """The label map of one picture: prepared as in training, predicted, decided at its own resolution.
+
+    Pictures larger than the window are predicted in windows that overlap and fade into each other, in memory that the
+    window bounds; see `segmi.models.windows`. Smaller ones are predicted whole.
+
+    Shapes: H×W×3 uint8 to H×W uint8 class indices.
+
+    Args:
+        network: as `segmi.load` returns it.
+        image: the picture, RGB.
+        window: side of the windows in pixels of the prepared picture. By default pictures of more than 2048 × 1024
+            pixels are predicted in windows of 1024.
+        overlap: pixels that neighbouring windows share; a quarter of the window by default.
+        batch_size: windows predicted together.
+        probabilities: a file that gets the probabilities as a NumPy array of C×H×W, float16, written piece by piece;
+            ``numpy.load(file, mmap_mode="r")`` opens it without reading it. C = 2 for a network with one logit.
+
+    Raises:
+        UsageError: the network does not come from a bundle, or the windows do not overlap or are none.
+        ValueError: if the picture is too small for the network.
+        EnvironmentProblem: if the probabilities cannot be written.
+    """
+    check_windows(window, overlap)
+    prepared = _prepared(network, image).to(next(network.parameters()).device)
+    working, size = prepared.shape[-2:], image.shape[:2]
+    side = _side(working, window)
+    with _store(probabilities, (network.classes, *size)) as store:
+        if max(working) <= side:
+            logits = logits_of_any_size(network, prepared[None].float().div(255)).float()
+            for _ in _written([Tile(0, 0, logits[0])], store, working):
+                pass
+            return decided(logits, size)[0].cpu().numpy()
+        tiles = blended_tiles(
+            lambda images: network(images).logits,
+            prepared,
+            window=side,
+            overlap=overlap,
+            stride=network.stride,
+            batch_size=batch_size,
+        )
+        return decided_tiles(_written(tiles, store, working), working, size).numpy()
+
+
+def _prepared(network: SegmentationNetwork, image: NDArray[np.uint8]) -> Tensor:
+    """3×h×w uint8 at the working scale."""
+    preprocessing = card_of(network)["preprocessing"]
+    given = {key: preprocessing[key] for key in ("resize", "resize_mode") if key in preprocessing}
+    # The crop is training's; 1 so that it fits any size.
+    pair = Processing(**given, crop=1).resized(image, np.zeros(image.shape[:2], np.uint8))
+    return pair.image.as_subclass(Tensor)
+
+
+def _side(working: Sequence[int], window: int | None) -> int:
+    if window is not None:
+        return window
+    return max(working) if math.prod(working) <= WHOLE else WINDOW
+
+
+@contextmanager
+def _store(path: str | Path | None, shape: tuple[int, ...]) -> Iterator[NDArray[np.float16] | None]:
+    """A memory-mapped array that becomes the file at ``path``, or None."""
+    if path is None:
+        yield None
+        return
+    needed = math.prod(shape) * np.dtype(np.float16).itemsize
+    with atomic_path(path, needed=needed) as temporary:
+        store = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error now, where later it would end the process
+            with temporary.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+        yield store
+        store.flush()
+
+
+def _written(tiles: Iterable[Tile], store: NDArray[np.float16] | None, working: Sequence[int]) -> Iterator[Tile]:
+    """The tiles as they come; their probabilities are written on the way where there is a store for them."""
+    for tile in tiles:
+        if store is not None:
+            for rows, columns, piece in probabilities_of_tile(tile, working, store.shape[1:]):
+                store[:, rows, columns] = piece.cpu().numpy()
+        yield tile
+
+
+def card_of(network: SegmentationNetwork) -> dict[str, Any]:
+    """What a bundle says of its network.
+
+    Raises:
+        UsageError: if the network does not come from a bundle.
+    """
+    if network.card is None:
+        raise UsageError(
+            "this network has no description of its pictures and classes", "save it with save_bundle and load it again"
+        )
+    return network.card

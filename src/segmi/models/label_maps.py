@@ -1,0 +1,153 @@
+"""From logits, whole or in tiles, to label maps and probabilities at the size of the original picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segmi.arrays import Labels, Logits, Probabilities
+from segmi.models.windows import Tile
+
+ROWS: Final = 64
+"""Rows whose probabilities are worked out together: many enough to be quick, few enough to be small."""
+
+
+def decided(logits: Logits, size: Sequence[int]) -> Labels:
+    """Class indices at ``size`` from smaller or larger logits, as if the logits had been resized whole.
+
+    One class after the other, so that a large picture with many classes takes little memory.
+
+    Shapes: N×C×h×w to N×H×W uint8 (int32 beyond 256 classes). C = 1 is decided at 0, where the sigmoid is 0.5.
+
+    Example:
+        >>> decided(torch.tensor([[[[2.0]], [[3.0]]]]), (1, 2)).tolist()
+        [[[1, 1]]]
+    """
+    planes = (_resized(logits[:, index : index + 1], tuple(size))[:, 0] for index in range(logits.shape[1]))
+    return _largest(planes, logits.shape[1])
+
+
+def decided_tiles(tiles: Iterable[Tile], picture: Sequence[int], size: Sequence[int]) -> Labels:
+    """The label map at ``size`` of a picture whose logits come in tiles: what `decided` says of all of them together.
+
+    Shapes: tiles of C×h×w logits of a picture of h×w = ``picture`` to H×W on the CPU, dtype as there.
+
+    Args:
+        tiles: as `segmi.models.windows.blended_tiles` yields them; together they cover the picture.
+        picture: height and width in which the tiles lie.
+        size: height and width of the result.
+
+    Example:
+        >>> tile = Tile(0, 0, torch.tensor([[[2.0]], [[3.0]]]))
+        >>> decided_tiles([tile], picture=(1, 1), size=(1, 2)).tolist()
+        [[1, 1]]
+    """
+    labels = torch.empty(0)
+    scales = _scales(picture, size)
+    for tile in tiles:
+        rows, columns = (scale.part(*stretch) for scale, stretch in zip(scales, _stretches(tile), strict=True))
+        planes = (columns.along(rows.along(plane, 0), 1) for plane in tile.logits)
+        decision = _largest(planes, len(tile.logits)).cpu()
+        if not labels.numel():
+            labels = torch.empty(tuple(size), dtype=decision.dtype)
+        labels[rows.here, columns.here] = decision
+    return labels
+
+
+def probabilities_of_tile(
+    tile: Tile, picture: Sequence[int], size: Sequence[int]
+) -> Iterator[tuple[slice, slice, Probabilities]]:
+    """The probabilities at ``size`` that a tile decides, some rows at a time, and where they lie.
+
+    Shapes: C×h×w logits to pieces of C×r×W; two classes for one logit, whose sigmoid is the second.
+
+    Example:
+        >>> pieces = probabilities_of_tile(Tile(0, 0, torch.zeros(4, 2, 2)), picture=(2, 2), size=(3, 3))
+        >>> [(rows, columns, piece[:, 0, 0].tolist()) for rows, columns, piece in pieces]
+        [(slice(0, 3, None), slice(0, 3, None), [0.25, 0.25, 0.25, 0.25])]
+    """
+    scales = _scales(picture, size)
+    rows, columns = (scale.part(*stretch) for scale, stretch in zip(scales, _stretches(tile), strict=True))
+    logits = tile.logits if len(tile.logits) > 1 else torch.cat((torch.zeros_like(tile.logits), tile.logits))
+    for first in range(rows.here.start, rows.here.stop, ROWS):
+        some = rows.only(slice(first, min(first + ROWS, rows.here.stop)))
+        yield some.here, columns.here, columns.along(some.along(logits, 1), 2).softmax(dim=0)
+
+
+class _Part(NamedTuple):
+    """Pixels of an axis of the result, each between two of a tile: ``(1 - share) · lower + share · upper``."""
+
+    here: slice
+    lower: Tensor
+    upper: Tensor
+    share: Tensor
+
+    def only(self, here: slice) -> _Part:
+        chosen = slice(here.start - self.here.start, here.stop - self.here.start)
+        return _Part(here, self.lower[chosen], self.upper[chosen], self.share[chosen])
+
+    def along(self, values: Tensor, axis: int) -> Tensor:
+        lower = values.index_select(axis, self.lower.to(values.device))
+        if not self.share.any():  # not resized
+            return lower
+        upper = values.index_select(axis, self.upper.to(values.device))
+        shape = [-1 if dimension == axis else 1 for dimension in range(values.ndim)]
+        return lower.lerp_(upper, self.share.to(values.device).view(shape))
+
+
+class _Scale(NamedTuple):
+    """Bilinear resizing along one axis as `torch.nn.functional.interpolate` does it, pixel centres aligned."""
+
+    length: int
+    lower: Tensor
+    share: Tensor
+
+    def part(self, begin: int, end: int) -> _Part:
+        """The pixels of the result that lie between pixels ``begin`` and ``end - 1``, the last of the axis included."""
+        last = end == self.length
+        first = int(torch.searchsorted(self.lower, begin))
+        after = len(self.lower) if last else int(torch.searchsorted(self.lower, end - 1))
+        lower = self.lower[first:after] - begin
+        upper = (lower + 1).clamp_(max=self.length - 1 - begin)
+        return _Part(slice(first, after), lower, upper, self.share[first:after])
+
+
+def _scales(picture: Sequence[int], size: Sequence[int]) -> list[_Scale]:
+    return [_scale(source, target) for source, target in zip(picture, size, strict=True)]
+
+
+def _scale(source: int, target: int) -> _Scale:
+    # in float32, as PyTorch does it for float32 maps
+    place = ((torch.arange(target, dtype=torch.float32) + 0.5) * (source / target) - 0.5).clamp_(min=0)
+    lower = place.long().clamp_(max=source - 1)
+    return _Scale(source, lower, place - lower if source != target else torch.zeros(target))
+
+
+def _stretches(tile: Tile) -> tuple[tuple[int, int], tuple[int, int]]:
+    height, width = tile.logits.shape[-2:]
+    return (tile.top, tile.top + height), (tile.left, tile.left + width)
+
+
+def _largest(planes: Iterable[Tensor], channels: int) -> Labels:
+    """The index of the largest of several maps, the first of equal ones; of a single one whether it exceeds 0."""
+    iterator = iter(planes)
+    best = next(iterator)
+    if channels == 1:
+        return (best > 0).to(torch.uint8)
+    dtype = torch.uint8 if channels <= 256 else torch.int32
+    labels = torch.zeros(best.shape, dtype=dtype, device=best.device)
+    for index, candidate in enumerate(iterator, start=1):
+        better = candidate > best
+        labels.masked_fill_(better, index)
+        best = torch.where(better, candidate, best)
+    return labels
+
+
+def _resized(logits: Logits, size: tuple[int, ...]) -> Logits:
+    if tuple(logits.shape[-2:]) == size:
+        return logits
+    return F.interpolate(logits.contiguous(), size=size, mode="bilinear", align_corners=False)
