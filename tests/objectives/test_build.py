@@ -13,7 +13,8 @@ from segmi.objectives import build as build_module
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_name_builds(name: str) -> None:
-    objective = build_objective({name: {"weight": 0.5}}, members=["a", "b"], frozen=["b"])
+    needed = {"region_matched_bound": {"target": -1.0}}.get(name, {})
+    objective = build_objective({name: {"weight": 0.5, **needed}}, members=["a", "b"], frozen=["b"])
     logits = torch.zeros(1, 2, 8, 8)
     terms = objective({k: Output(logits) for k in "ab"}, Batch(logits, torch.zeros(1, 8, 8, dtype=torch.uint8)))
     assert {key.split("/")[1] for key in terms} == {"a"}
@@ -36,6 +37,8 @@ def test_options_reach_the_class() -> None:
         ({"specification": {"rmi_loss": {"radus": 3}}}, "rmi_loss: unknown option 'radus'.*did you mean 'radius'"),
         ({"specification": {"rmi_loss": {"radius": 0}}}, "objective rmi_loss: radius: expected an integer"),
         ({"specification": {"rmi_loss": {"stride": 4}}}, "rmi_loss: stride: expected 1 without pooling, got 4"),
+        ({"specification": {"region_matched_bound": {}}}, "region_matched_bound: .*missing .*argument.* 'target'"),
+        ({"specification": {"region_shuffled_labels": {"seed": 0.5}}}, "seed: expected an integer, got 0.5; leave"),
         ({"specification": {"mutual_learning": {"frozen": []}}}, "unknown option 'frozen'"),
         ({"specification": {"cross_entropy": {"weight": "1"}}}, "cross_entropy, weight: expected a number, got '1'"),
         ({"specification": {"mutual_learning": {}}}, "mutual_learning: expected two or more members"),

@@ -1,7 +1,9 @@
 """What every objective promises, whatever it computes. A new one joins by one entry in `INFOS`."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from segmi.objectives import (
     MutualLearning,
     Objective,
     PerMember,
+    RegionMatchedBound,
     RegionMutualInformation,
     RMILoss,
     Term,
@@ -48,6 +51,25 @@ INFOS = [
     ObjectiveInfo("region_mutual_information-sound", lambda **k: RegionMutualInformation(mode="sound", **k)),
     ObjectiveInfo("rmi_loss", RMILoss, lambda channels: channels * ABSENT / 2),
     ObjectiveInfo("rmi_loss-sound", lambda **k: RMILoss(mode="sound", **k)),
+    *(
+        ObjectiveInfo(f"{name}{mode and '-'}{mode}", made, constant if not mode else (lambda channels: 0.0))
+        for name, constant in {
+            "region_permuted_pixels": lambda channels: channels * ABSENT,
+            "region_shuffled_labels": lambda channels: channels * ABSENT,
+            "region_diagonal": lambda channels: channels * math.log(5e-4) / 2,
+            "region_own_pixel": lambda channels: channels * math.log(5e-4) / 2,
+            "region_error_determinant": lambda channels: channels * math.log(1e-3) / 2,
+            "region_log_mse": lambda channels: channels * math.log(1e-3) / 2,
+            "region_cca_trace": lambda channels: 0.0,
+            "region_cka": lambda channels: 0.0,
+            "region_covariance_matching": lambda channels: 0.0,
+        }.items()
+        for mode in ("", "sound")
+        for made in (partial(OBJECTIVES[name], **({"mode": mode} if mode else {})),)
+    ),
+    # below all values, so that both halves of a batch are on the same side of it
+    ObjectiveInfo("region_matched_bound", partial(RegionMatchedBound, target=-50.0), lambda c: c * ABSENT + 50),
+    ObjectiveInfo("region_matched_bound-sound", partial(RegionMatchedBound, target=-50.0, mode="sound")),
     ObjectiveInfo("mutual_learning", MutualLearning),
     ObjectiveInfo("mutual_learning-warm", lambda **k: MutualLearning(temperature=3.0, peer_reduction="sum", **k)),
 ]

@@ -9,11 +9,36 @@ from segmi.objectives.build import OBJECTIVES, build_objective, known_objectives
 from segmi.objectives.contract import Loss, Objective, Outputs, PerMember, Readout, Term
 from segmi.objectives.cross_entropy import CrossEntropy, cross_entropy
 from segmi.objectives.mutual_learning import MutualLearning, mutual_learning
+from segmi.objectives.region_correlations import (
+    RegionCCATrace,
+    RegionCKA,
+    RegionCovarianceMatching,
+    region_cca_trace,
+    region_cka,
+    region_covariance_matching,
+)
+from segmi.objectives.region_matched_bound import RegionMatchedBound, region_matched_bound
 from segmi.objectives.region_mutual_information import (
     RegionMutualInformation,
     region_information,
     region_kernel,
     region_mutual_information,
+)
+from segmi.objectives.region_residuals import (
+    RegionDiagonal,
+    RegionErrorDeterminant,
+    RegionLogMSE,
+    RegionOwnPixel,
+    region_diagonal,
+    region_error_determinant,
+    region_log_mse,
+    region_own_pixel,
+)
+from segmi.objectives.region_shuffles import (
+    RegionPermutedPixels,
+    RegionShuffledLabels,
+    region_permuted_pixels,
+    region_shuffled_labels,
 )
 from segmi.objectives.rmi_loss import RMILoss, rmi_loss
 from segmi.objectives.weighted_sum import WeightedSum
@@ -29,7 +54,17 @@ __all__ = [
     "PerMember",
     "RMILoss",
     "Readout",
+    "RegionCCATrace",
+    "RegionCKA",
+    "RegionCovarianceMatching",
+    "RegionDiagonal",
+    "RegionErrorDeterminant",
+    "RegionLogMSE",
+    "RegionMatchedBound",
     "RegionMutualInformation",
+    "RegionOwnPixel",
+    "RegionPermutedPixels",
+    "RegionShuffledLabels",
     "Term",
     "WeightedSum",
     "binary_cross_entropy",
@@ -37,9 +72,19 @@ __all__ = [
     "cross_entropy",
     "known_objectives",
     "mutual_learning",
+    "region_cca_trace",
+    "region_cka",
+    "region_covariance_matching",
+    "region_diagonal",
+    "region_error_determinant",
     "region_information",
     "region_kernel",
+    "region_log_mse",
+    "region_matched_bound",
     "region_mutual_information",
     "region_mutual_information_plain",
+    "region_own_pixel",
+    "region_permuted_pixels",
+    "region_shuffled_labels",
     "rmi_loss",
 ]

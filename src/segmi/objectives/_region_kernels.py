@@ -51,6 +51,8 @@ def _obstacle(kernel: Kernel, logits: Logits, knobs: RegionKnobs) -> str:
         return f"expected logits of at most 32 bits, got {logits.dtype}"
     if knobs.probability != "sigmoid" or knobs.pooling != "none":
         return f"expected probability 'sigmoid' and pooling 'none', got {knobs.probability!r} and {knobs.pooling!r}"
+    if knobs.surrogate:
+        return f"expected region mutual information itself, got {knobs.quantity!r} with shuffle {knobs.shuffle!r}"
     return ""
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, TypedDict, get_args
 
 Mode = Literal["reference", "sound"]
 Probability = Literal["sigmoid", "softmax"]
 Pooling = Literal["none", "average", "max", "interpolation"]
 VoidHandling = Literal["zero", "drop"]
 ClassReduction = Literal["sum", "mean", "present"]
+Quantity = Literal[
+    "information", "diagonal", "own_pixel", "error_determinant", "log_mse", "cca_trace", "cka", "covariance_matching"
+]
+Shuffle = Literal["none", "pixels", "labels"]
 
 _CHOICES: Final[dict[str, Any]] = {
     "mode": Mode,
@@ -21,11 +25,32 @@ _CHOICES: Final[dict[str, Any]] = {
 }
 
 
+class RegionOptions(TypedDict, total=False):
+    """The options that all losses on regions share, for those who pass them on; see `RegionKnobs`."""
+
+    radius: int
+    mode: Mode
+    probability: Probability
+    pooling: Pooling
+    stride: int
+    misregistered: bool
+    void: VoidHandling | None
+    class_reduction: ClassReduction | None
+    alpha: float
+    relative_ridge: float
+
+
 @dataclass(frozen=True)
 class RegionKnobs:
     """The parameters of `region_mutual_information`, under their names there.
 
-    ``void`` and ``class_reduction`` may be given as None, and then hold what the mode makes of it.
+    ``void`` and ``class_reduction`` may be given as None, and then hold what the mode makes of it. The last three are
+    not for users: they make its surrogates.
+
+    Args:
+        quantity: what is read off the covariances; ``information`` is region mutual information.
+        shuffle: whether the cells of the label, or of label and probability alike, are put into another order.
+        seed: of that order.
 
     Raises:
         ValueError: a knob out of range, or two that do not go together.
@@ -41,6 +66,9 @@ class RegionKnobs:
     misregistered: bool = False
     void: VoidHandling | None = None
     class_reduction: ClassReduction | None = None
+    quantity: Quantity = "information"
+    shuffle: Shuffle = "none"
+    seed: int = 0
 
     def __post_init__(self) -> None:
         reference = self.mode == "reference"
@@ -56,6 +84,8 @@ class RegionKnobs:
             value = getattr(self, name)
             if isinstance(value, str) or not value > 0:
                 raise ValueError(f"{name}: expected a number above 0, got {value!r}; leave it out for the default")
+        if not _whole(self.seed):
+            raise ValueError(f"seed: expected an integer, got {self.seed!r}; leave it out for 0")
         self._check_pooling()
 
     def _check_pooling(self) -> None:
@@ -76,6 +106,11 @@ class RegionKnobs:
     def dimension(self) -> int:
         """d, the number of pixels of a window."""
         return self.radius**2
+
+    @property
+    def surrogate(self) -> bool:
+        """Whether this is another quantity than region mutual information, or that of maps in disorder."""
+        return self.quantity != "information" or self.shuffle != "none"
 
 
 def absent_value(knobs: RegionKnobs) -> float:

@@ -17,9 +17,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segmi.information import conditional_cholesky, gaussian_entropy
+from segmi.information import conditional_cholesky
 from segmi.objectives._region_knobs import Mode, RegionKnobs, absent_value
 from segmi.objectives._region_maps import class_ids, pooled_label, pooled_probability, pooled_size, pooled_valid
+from segmi.objectives._region_quantities import (
+    FELT_BY_ABSENT_CLASSES,
+    Moments,
+    half_log_determinant,
+    surrogate_terms,
+)
+from segmi.objectives._region_shuffles import shuffled, shuffled_order, unshuffled
 from segmi.objectives._region_windows import OtherWindows, PickedWindows, RowWindows, Windows, Workspace
 from segmi.objectives.targets import Targets, widened
 
@@ -66,16 +73,31 @@ def counted_pairs(targets: Targets, channels: int, knobs: RegionKnobs) -> Tensor
     if not exact:
         full = math.prod(targets.classes.shape[1:])
         return (held > 0) & (held < full) if knobs.pooling == "none" else held > 0
-    whole = _counted_windows(targets, knobs)
-    if knobs.pooling == "none":
+    whole, order = _counted_windows(targets, knobs), shuffled_order(targets, knobs)
+    if knobs.pooling == "none" and order is None:
         return _varying_pixels(targets, whole, channels, knobs.radius)
     result = held > 0
     pairs = result.nonzero()
     height, width = targets.classes.shape[1:]
     for picture, channel in (chunk.unbind(1) for chunk in pairs.split(max(1, _CHUNK_BYTES // (64 * height * width)))):
-        y = pooled_label(_label_maps(targets, picture, channel, channels).double(), knobs)
+        y = _label_cells(targets, picture, channel, channels, knobs, order).double()
         result[picture, channel] = _varying_maps(y, whole[picture], knobs.radius)
     return result
+
+
+def _unvisited_value(knobs: RegionKnobs) -> float:
+    """The term of a pair whose windows are left alone."""
+    if knobs.quantity == "information" or knobs.mode == "sound":
+        return absent_value(knobs)
+    nothing = torch.zeros(1, 2 * knobs.dimension, 2 * knobs.dimension, dtype=torch.float64)
+    return _value_and_derivative(nothing, 1, knobs)[0].item()
+
+
+def _visited_pairs(counted: Tensor, targets: Targets, knobs: RegionKnobs) -> Tensor:
+    """N×C bool: the pairs whose term is not `_unvisited_value`, or whose gradient is not zero."""
+    if knobs.quantity not in FELT_BY_ABSENT_CLASSES or knobs.mode == "sound" or knobs.class_reduction == "present":
+        return counted
+    return counted | _counted_windows(targets, knobs).flatten(1).any(1)[:, None]
 
 
 def _counted_windows(targets: Targets, knobs: RegionKnobs) -> Tensor:
@@ -125,6 +147,15 @@ def _label_maps(targets: Targets, picture: Tensor, channel: Tensor, channels: in
     return (targets.classes[picture] == wanted[:, None, None]) & targets.valid[picture]
 
 
+def _label_cells(
+    targets: Targets, picture: Tensor, channel: Tensor, channels: int, knobs: RegionKnobs, order: Tensor | None
+) -> Tensor:
+    """m×h×w: the label maps on the grid of the statistics, as bool where that is the pixels; in the order given."""
+    y = _label_maps(targets, picture, channel, channels)
+    y = y if knobs.pooling == "none" else pooled_label(y.double(), knobs)
+    return y if order is None else shuffled(y, order[picture])
+
+
 class _RegionTerms(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -135,11 +166,11 @@ class _RegionTerms(torch.autograd.Function):
             z = logits.detach()
             if home.type == "mps":  # which has no float64
                 z, targets = z.cpu(), Targets(*(tensor.cpu() for tensor in targets))
-            terms = z.new_full(z.shape[:2], absent_value(knobs), dtype=torch.float64)
+            terms = z.new_full(z.shape[:2], _unvisited_value(knobs), dtype=torch.float64)
             information = torch.zeros_like(terms)
             outcome = widened(logits).dtype
             counted = counted_pairs(targets, z.shape[1], knobs)
-            ctx.pairs, ctx.knobs = counted.nonzero(), knobs
+            ctx.pairs, ctx.knobs = _visited_pairs(counted, targets, knobs).nonzero(), knobs
             wanted = len(ctx.pairs) if ctx.needs_input_grad[0] else 0
             gradients = z.new_empty(wanted, *z.shape[2:], dtype=outcome)
             done = 0
@@ -220,7 +251,7 @@ def _chunks(z: Tensor, targets: Targets, knobs: RegionKnobs, pairs: Tensor) -> I
     (height, width), radius = pooled_size(z.shape[2:], knobs), knobs.radius
     pixels = 0 if knobs.pooling == "none" else math.prod(z.shape[2:])
     size = min(len(pairs), max(1, _CHUNK_BYTES // max(16 * radius * height * (width + 2 * radius**2), 128 * pixels)))
-    probability = _Probability(z, targets, knobs)
+    probability, order = _Probability(z, targets, knobs), shuffled_order(targets, knobs)
     workspace: Workspace | None = None
     for group, picked, left_out in _by_kind(targets, knobs, pairs):
         # a list of windows takes 2R times the memory of their rows
@@ -229,14 +260,19 @@ def _chunks(z: Tensor, targets: Targets, knobs: RegionKnobs, pairs: Tensor) -> I
             chunk.unbind(1) for chunk in group.split(max(1, int(size / (1 + 2 * radius * listed))))
         ):
             p, pull_back = probability.pooled(picture, channel)
-            y = _label_maps(targets, picture, channel, z.shape[1])
-            y = y if knobs.pooling == "none" else pooled_label(y.double(), knobs)
+            if order is not None and knobs.shuffle == "pixels":
+                p, pull_back = shuffled(p, order[picture]), _from_shuffled(pull_back, order[picture])
+            y = _label_cells(targets, picture, channel, z.shape[1], knobs, order)
             if picked is not None and not left_out:
                 yield (picture, channel), PickedWindows(p, y, radius, picked), pull_back
                 continue
             workspace = workspace or Workspace(size, height, width, radius, z.device)
             windows = RowWindows(p, y, workspace) if picked is None else OtherWindows(p, y, workspace, picked)
             yield (picture, channel), windows, pull_back
+
+
+def _from_shuffled(pull_back: Callable[[Tensor], Tensor], order: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda gradient: pull_back(unshuffled(gradient, order))
 
 
 class _Probability:
@@ -300,14 +336,14 @@ def _value_and_derivative(sums: Tensor, count: int, knobs: RegionKnobs) -> tuple
         factor, jittered = factor_with_jitter(ridged, d)
         diagonal = factor.diagonal(dim1=-2, dim2=-1)
         remaining = torch.log(diagonal).sum(-1)  # ½ log det of what the prediction leaves open
-        nats = _half_log_determinant(ridged[:, d:, d:].detach()) - remaining
-        terms = torch.log(diagonal + 1e-8).sum(-1) if knobs.mode == "reference" else -nats
+        nats = half_log_determinant(ridged[:, d:, d:].detach()) - remaining
+        if knobs.quantity != "information":
+            windows = count if knobs.mode == "reference" else 1
+            terms = surrogate_terms(Moments.of(covariance, ridge, factor, windows), knobs)
+        else:
+            terms = torch.log(diagonal + 1e-8).sum(-1) if knobs.mode == "reference" else -nats
         derivative = torch.autograd.grad(terms.sum(), sums)[0]
     return terms.detach(), nats.detach(), (derivative + derivative.mT)[:, :d], jittered
-
-
-def _half_log_determinant(covariance: Tensor) -> Tensor:
-    return gaussian_entropy(covariance, check=False) - covariance.shape[-1] / 2 * math.log(2 * math.pi * math.e)
 
 
 def factor_with_jitter(ridged: Tensor, split: int, *, steps: int = 6) -> tuple[Tensor, int]:

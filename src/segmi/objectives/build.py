@@ -14,7 +14,11 @@ from segmi.objectives.binary_cross_entropy import BinaryCrossEntropy
 from segmi.objectives.contract import Loss, Objective, PerMember
 from segmi.objectives.cross_entropy import CrossEntropy
 from segmi.objectives.mutual_learning import MutualLearning
+from segmi.objectives.region_correlations import RegionCCATrace, RegionCKA, RegionCovarianceMatching
+from segmi.objectives.region_matched_bound import RegionMatchedBound
 from segmi.objectives.region_mutual_information import RegionMutualInformation
+from segmi.objectives.region_residuals import RegionDiagonal, RegionErrorDeterminant, RegionLogMSE, RegionOwnPixel
+from segmi.objectives.region_shuffles import RegionPermutedPixels, RegionShuffledLabels
 from segmi.objectives.rmi_loss import RMILoss
 from segmi.objectives.weighted_sum import WeightedSum
 
@@ -24,6 +28,16 @@ OBJECTIVES: Final[dict[str, type[Loss] | type[Objective]]] = {
     "region_mutual_information": RegionMutualInformation,
     "rmi_loss": RMILoss,
     "mutual_learning": MutualLearning,
+    "region_permuted_pixels": RegionPermutedPixels,
+    "region_shuffled_labels": RegionShuffledLabels,
+    "region_diagonal": RegionDiagonal,
+    "region_own_pixel": RegionOwnPixel,
+    "region_error_determinant": RegionErrorDeterminant,
+    "region_log_mse": RegionLogMSE,
+    "region_cca_trace": RegionCCATrace,
+    "region_cka": RegionCKA,
+    "region_covariance_matching": RegionCovarianceMatching,
+    "region_matched_bound": RegionMatchedBound,
 }
 """The objectives of segmi by name. A `Loss` applies to every trained member, an `Objective` sees them all."""
 
