@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 from segmi.metrics import ConfusionMatrix, confusion_counts, predicted_labels
+from segmi.metrics.confusion import _count, _count_by_maps
 
 INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64, torch.uint64]
 
@@ -38,6 +39,17 @@ def test_any_float_dtype_and_infinite_logits(dtype):
     assert predicted_labels(logits).item() == 2
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("channels", [1, 2, 5, 260])
+def test_equal_logits_go_to_the_first_in_any_memory_format(dtype, channels):
+    logits = torch.randint(-3, 3, (2, channels, 7, 9), generator=torch.Generator().manual_seed(0)).to(dtype)
+    logits[0, 0, 0] = -torch.inf
+    plain = logits.double().max(dim=1)
+    expected = plain.indices if channels > 1 else plain.values > 0
+    for one in (logits, logits.contiguous(memory_format=torch.channels_last)):
+        assert torch.equal(predicted_labels(one).long(), expected.long())
+
+
 def test_many_classes_and_empty_batches():
     logits = torch.zeros(1, 300, 1, 1)
     logits[0, 299] = 1
@@ -52,6 +64,7 @@ def test_many_classes_and_empty_batches():
         (torch.zeros(1, 0, 4, 4), ValueError, "at least one channel"),
         (torch.zeros(1, 3, 4, 4, dtype=torch.int64), TypeError, "expected floats, got torch.int64"),
         (torch.tensor([1.0, torch.nan]).view(1, 2, 1, 1), ValueError, "got NaN; the network has diverged"),
+        (torch.tensor([torch.nan, 1.0]).view(1, 2, 1, 1), ValueError, "got NaN; the network has diverged"),
     ],
 )
 def test_logits_that_are_none_are_refused(logits, error, text):
@@ -77,6 +90,24 @@ def test_counts_equal_scikit_learn(random_maps, classes, used):
         valid = t != 255
         theirs = confusion_matrix(t[valid], p[valid], labels=list(range(classes)))
         assert ours.tolist() == theirs.tolist()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    data=st.data(), dtype=st.sampled_from([torch.uint8, torch.int64]), ignore_index=st.sampled_from([0, 2, 255, -100])
+)
+def test_the_compiled_counting_equals_pytorchs(data, dtype, ignore_index):
+    classes = data.draw(st.integers(1, 7))
+    seed = data.draw(st.integers(0, 2**16))
+    generator = torch.Generator().manual_seed(seed)
+    height, width = data.draw(st.integers(0, 9)), data.draw(st.integers(1, 9))
+    predictions, labels = torch.randint(0, classes, (2, height, width), generator=generator)
+    if dtype == torch.int64 or ignore_index >= 0:
+        labels[torch.rand(labels.shape, generator=generator) < 0.3] = ignore_index
+    maps = predictions.to(dtype).t(), labels.to(dtype).t()  # not contiguous
+    plain = _count_by_maps(*maps, classes, ignore_index, "here")
+    assert torch.equal(_count(*maps, classes, ignore_index, "here"), plain)
+    assert plain.sum() == (labels != ignore_index).sum()
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
