@@ -61,7 +61,9 @@ def test_one_logit_from_training_to_masks(
 
     masks = tmp_path / "masks"
     assert main(["predict", str(output), str(discs / "images"), "--out", str(masks), "--overlay"]) == 0
-    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    printed = capsys.readouterr()
+    assert "predicted 12/12 pictures" in printed.err
+    paths = [Path(line) for line in printed.out.splitlines()]
     assert len(paths) == 12
     union = overlap = 0
     for path in paths:

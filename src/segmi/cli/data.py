@@ -99,7 +99,7 @@ def parse_options(texts: list[str]) -> dict[str, Any]:
     return {name: parse_value(value) for name, _, value in parts}
 
 
-def counting() -> Any:
+def counting(verb: str = "read") -> Any:
     """A listener for (pictures done, pictures in all) that shows them on stderr now and then."""
     last = [time.monotonic()]
 
@@ -108,9 +108,9 @@ def counting() -> Any:
         if not settings.quiet and (now - last[0] > (0.2 if sys.stderr.isatty() else 10) or done == of):
             last[0] = now
             if sys.stderr.isatty():
-                print(f"\rread {done}/{of} pictures", end="\n" if done == of else "", file=sys.stderr, flush=True)
+                print(f"\r{verb} {done}/{of} pictures", end="\n" if done == of else "", file=sys.stderr, flush=True)
             else:
-                say(f"read {done}/{of} pictures")
+                say(f"{verb} {done}/{of} pictures")
 
     return listener
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from segmi.models import SegmentationNetwork
 
 Bundle = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="A folder with model.safetensors and model.json, or a run's folder.")
+    Path,
+    typer.Argument(metavar="BUNDLE", help="A folder with model.safetensors and model.json, or a folder around one."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Window = Annotated[
@@ -57,7 +58,7 @@ def evaluate(
 ) -> None:
     """Score a bundle on a data set: mean IoU, IoU per class, accuracies.
 
-    Example: `segmi evaluate runs/mine/folder/unet-rmi_loss/seed0/bundles/network --data folder --root DIR`
+    Example: `segmi evaluate runs/mine --data folder --root DIR`, where `segmi train` wrote into runs/mine
     """
     if protocol not in ("full", "paper"):
         raise UsageError(f"unknown protocol {protocol!r}", "use full or paper")
@@ -80,7 +81,7 @@ def evaluate(
         window=window,
         overlap=overlap,
         device=device,
-        progress=counting(),
+        progress=counting("scored"),
     )
     result: Any = scores(matrices["network"].pooled().numpy())
     if as_json:
@@ -109,13 +110,12 @@ def predict(
     Pictures of any size: those of more than 2048 × 1024 pixels, as the network sees them, are predicted in windows of
     1024 that fade into each other, unless --window says otherwise.
 
-    Example: `segmi predict BUNDLE photos/*.jpg --out masks --overlay`
+    Example: `segmi predict runs/mine photos/*.jpg --out masks --overlay`
     """
     calm_libraries()
     from segmi.deploy.predict import predict_files
 
     found = pictures_in(images)
-    say(f"predicting {len(found)} pictures")
     for path in predict_files(
         find_bundle(bundle),
         found,
@@ -124,6 +124,7 @@ def predict(
         probabilities=probabilities,
         window=window,
         overlap=overlap,
+        progress=counting("predicted"),
         device=device,
     ):
         put(str(path))

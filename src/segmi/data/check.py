@@ -84,7 +84,7 @@ class CheckReport:
         remedies = dict.fromkeys(problem.remedy for problem in self.problems)
         count = f"{len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}"
         text = together([str(problem) for problem in self.problems])
-        return DataError(f"{self.title} is refused: {count}\n{text}", "; ".join(remedies))
+        return DataError(f"{self.title} is refused: {count}\n{text}", "\n    ".join(remedies))
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain types, for JSON."""
