@@ -22,3 +22,9 @@ def camvid_root() -> Path:
     if not (root / "trainannot").is_dir():
         pytest.skip("CamVid is not installed: set SEGMI_DATA to the folder that holds CamVid/")
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Commands that are tested, in other processes too, leave the user's cache alone."""
+    os.environ["SEGMI_CACHE"] = str(tmp_path_factory.mktemp("cache"))

@@ -72,7 +72,7 @@ def test_decoding_happens_once_within_the_memory_allowed(pictures):
         for index in range(10):
             pictures.resized(index)
     assert pictures.dataset.reads == 10
-    small = Pictures(Ramp(), pictures.samples, pictures.processing, cache_bytes=900)  # two pairs of 400 bytes
+    small = Pictures(Ramp(), pictures.samples, pictures.processing, memory_bytes=900)  # two pairs of 400 bytes
     for _ in range(2):
         for index in range(10):
             small.resized(index)

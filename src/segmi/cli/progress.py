@@ -42,6 +42,8 @@ def describe_event(event: Event) -> str:
         return f"{head}: update {event.done}/{event.of}{loss}{rate}{left}{total}"
     if event.kind == "evaluate":
         return f"{head}: scored {event.done}/{event.of} pictures"
+    if event.kind == "prepare":
+        return f"{head}: decoded {event.done}/{event.of} pictures into the cache"
     words = {
         "skipped": "is finished, nothing to do",
         "started": "starts",
@@ -76,7 +78,7 @@ class StudyProgress:
         """Show an event; of the frequent kinds one every ten seconds where there is no terminal."""
         if settings.quiet:
             return
-        frequent = event.kind in ("train", "evaluate")
+        frequent = event.kind in ("prepare", "train", "evaluate")
         if self._bars is not None:
             self._update_bars(event)
             if not frequent:
@@ -110,7 +112,6 @@ class StudyProgress:
             loss = f"loss {event.loss:.4f}, " if event.loss is not None else ""
             news = f"{loss}{duration(event.run_seconds_left)} left"
             self._bars.update(self._run, description=event.run.key, completed=event.done, total=event.of, news=news)
-        elif event.kind == "evaluate":
-            self._bars.update(
-                self._run, description=event.run.key, completed=event.done, total=event.of, news="scoring"
-            )
+        elif event.kind in ("prepare", "evaluate"):
+            news = "scoring" if event.kind == "evaluate" else "decoding"
+            self._bars.update(self._run, description=event.run.key, completed=event.done, total=event.of, news=news)

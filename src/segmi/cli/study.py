@@ -37,6 +37,14 @@ Root = Annotated[
     ),
 ]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The folder of all runs.")]
+Cache = Annotated[
+    str | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR|none",
+        help="Where decoded pictures are kept, none to keep none; SEGMI_CACHE otherwise, then the user's cache folder.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -117,6 +125,7 @@ def run(
         list[str] | None,
         typer.Option("--allow-changed", metavar="KEY", help="Continue although this key of the study has changed."),
     ] = None,
+    cache: Cache = None,
 ) -> None:
     """Do every run of a study that is not finished, then write the report and print Table 1.
 
@@ -125,6 +134,7 @@ def run(
 
     Example: `segmi study run studies/camvid.yaml --root /data training.updates=500`
     """
+    from segmi.data.cache import cache_folder
     from segmi.study import Roots, expand
     from segmi.study.run import run_study
     from segmi.study.validation import load_study
@@ -146,6 +156,7 @@ def run(
             overwrite=overwrite,
             allow_changed=allow_changed or [],
             init_from=init_from,
+            cache=cache_folder(cache),
             command=shlex.join(["segmi", "study", "run", str(file), *(overrides or [])]),
             listener=progress,
         )

@@ -9,6 +9,7 @@ import typer
 
 from segmi.cli.output import calm_libraries, put, put_json, put_table, say
 from segmi.cli.progress import StudyProgress
+from segmi.cli.study import Cache
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def train(
         list[str] | None,
         typer.Option("--allow-changed", metavar="KEY", help="Continue although this key has changed."),
     ] = None,
+    cache: Cache = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the whole configuration as a study file, and stop.")
     ] = False,
@@ -100,7 +102,7 @@ def train(
         put(dump(_resolved(document, overrides or [], None).plain()).rstrip())
         return
     allowed = allow_changed or []
-    _run(document, overrides or [], root or [], absolute.parent, resume, overwrite, init_from, allowed, as_json)
+    _run(document, overrides or [], root or [], absolute.parent, resume, overwrite, init_from, allowed, cache, as_json)
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -124,8 +126,10 @@ def _run(
     overwrite: bool,
     init_from: Path | None,
     allow_changed: list[str],
+    cache: str | None,
     as_json: bool,
 ) -> None:
+    from segmi.data.cache import cache_folder
     from segmi.study import Roots, expand
     from segmi.study.run import run_study
 
@@ -141,6 +145,7 @@ def _run(
             overwrite=overwrite,
             allow_changed=allow_changed,
             init_from=init_from,
+            cache=cache_folder(cache),
             listener=progress,
         )
     outcome.raise_if_incomplete()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,10 @@ Pixels: TypeAlias = NDArray[np.uint8]
 
 @runtime_checkable
 class Drawn(Protocol):
-    """A picture or mask that is generated when it is asked for; picklable, and the same at every call."""
+    """A picture or mask that is generated when it is asked for; picklable, and the same at every call.
+
+    It is cached if it has a method ``cache_key() -> str`` that tells it from every other picture that was ever drawn.
+    """
 
     def draw(self) -> Pixels:
         """H×W×3 RGB for a picture, H×W native ids for a mask."""
@@ -241,6 +244,13 @@ class DataSet(ABC):
     def native_mask(self, path: Path) -> Pixels:
         """The native ids of a mask file, H×W uint8."""
         return indices_of(decode_mask(path), path)
+
+    def reading(self) -> tuple[Hashable, ...]:
+        """What beside the files decides the pixels that are read, with a ``repr`` that tells it apart.
+
+        Decoded pictures are cached under it: a data set whose options change how files are read adds them.
+        """
+        return (f"{type(self).__module__}.{type(self).__qualname__}", self.info.lookup)
 
     def empty_split(self, split: str) -> DataError:
         """The error for a split without pictures."""

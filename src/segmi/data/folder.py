@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -136,6 +136,10 @@ class Folder(DataSet):
             return indices_of(mask, path)
         colours, ids = self._classes.colour_ids
         return ids_of_colours(np.array(mask.convert("RGB")), colours, ids, path)
+
+    def reading(self) -> tuple[Hashable, ...]:
+        """How masks are meant, and the classes."""
+        return (*super().reading(), self._masks, self._classes)
 
     def _group_of(self, stem: str) -> str | None:
         if self._group is None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
+from torchvision import tv_tensors
 
 from segmi.arrays import Batch, Labels
-from segmi.data.base import DataSet, Sample
+from segmi.data.base import DataSet, Pixels, Sample
+from segmi.data.cache import Store
+from segmi.data.crops import take, windows
 from segmi.data.processing import Pair, Processing, as_tensor
-from segmi.errors import DataError
+from segmi.data.workers import read_by_workers
 from segmi.randomness import key
-
-STALLED_SECONDS = 300
 
 
 class _Memory:
@@ -36,15 +37,18 @@ class _Memory:
 class Pictures:
     """The pictures of a split together with their processing.
 
-    Resized pictures and labels are kept in memory up to ``cache_bytes``, because decoding costs a hundred times more
-    than copying.
+    They come from a cache entry where there is one. Otherwise they are decoded, and resized pictures and labels are
+    kept in memory up to ``memory_bytes``, because decoding costs a hundred times more than copying. The pixels are the
+    same, bit for bit.
 
     Args:
         dataset: reads the samples.
         samples: which ones.
         processing: how they are prepared.
         seed: keys the random crops and augmentations.
-        cache_bytes: memory for them, per process; 0 decodes every time.
+        memory_bytes: memory for what is decoded, per process; 0 decodes every time.
+        prepared: a cache entry with the samples at the working scale.
+        labels: a cache entry with their labels at the original size; not needed where nothing is resized.
     """
 
     def __init__(
@@ -54,19 +58,36 @@ class Pictures:
         processing: Processing,
         *,
         seed: int = 0,
-        cache_bytes: int = 2**30,
+        memory_bytes: int = 2**30,
+        prepared: Store | None = None,
+        labels: Store | None = None,
     ) -> None:
         self.dataset = dataset
         self.samples = list(samples)
         self.processing = processing
         self.seed = seed
-        self._memory = _Memory(cache_bytes)
+        self._memory = _Memory(memory_bytes)
+        names = [sample.name for sample in self.samples]
+        self._prepared = _Rows(prepared, prepared.rows(names)) if prepared else None
+        if labels is not None:
+            self._labels: _Rows | None = _Rows(labels, labels.rows(names))
+        else:
+            self._labels = self._prepared if processing.resize is None else None
 
     def __len__(self) -> int:
         return len(self.samples)
 
+    @property
+    def needs_workers(self) -> bool:
+        """Whether there is work that further processes could share: decoding, or pixels computed at random."""
+        processing = self.processing
+        return self._prepared is None or processing.scale != (1.0, 1.0) or processing.colour > 0
+
     def resized(self, index: int) -> Pair:
         """Picture ``index`` with its labels at the working scale, whole."""
+        if self._prepared is not None:
+            image, mask = self._prepared.arrays("images", "masks", index=index)
+            return Pair(tv_tensors.Image(as_tensor(image)), tv_tensors.Mask(as_tensor(mask)))
         pair: Pair | None = self._memory.items.get(("resized", index))
         if pair is None:
             image, mask = self.dataset.read(self.samples[index])
@@ -76,6 +97,9 @@ class Pictures:
 
     def labels(self, index: int) -> Labels:
         """The labels of picture ``index`` at their original size: H×W uint8."""
+        if self._labels is not None:
+            (mask,) = self._labels.arrays(self._labels.store.columns[-1], index=index)
+            return as_tensor(mask)
         labels: Tensor | None = self._memory.items.get(("labels", index))
         if labels is None:
             labels = as_tensor(self.dataset.read_mask(self.samples[index]))
@@ -92,20 +116,50 @@ class Pictures:
         """The random crop of picture ``index`` in ``epoch``, augmented."""
         return self.processing.augmented(self.resized(index), key(self.seed, "augment", epoch, index))
 
+    def crops(self, keys: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+        """The random crops for (epoch, index) ``keys``: N×3×H×W and N×H×W uint8, `crop` by `crop` the same pixels."""
+        if self.processing.colour:
+            pairs = [self.crop(epoch, index) for epoch, index in keys]
+            return (
+                torch.stack([pair.image.as_subclass(Tensor) for pair in pairs]),
+                torch.stack([pair.mask.as_subclass(Tensor) for pair in pairs]),
+            )
+        images, masks = zip(*(self._arrays(index) for _, index in keys), strict=True)
+        seeds = [key(self.seed, "augment", epoch, index) for epoch, index in keys]
+        drawn = windows(self.processing, [mask.shape for mask in masks], seeds)
+        return take(images, masks, drawn, self.processing.crop)
+
     def batch(self, keys: Sequence[tuple[int, int]]) -> Batch:
         """The crops for (epoch, index) ``keys`` as one batch: float images in [0, 1], int64 labels."""
-        pairs = [self.crop(epoch, index) for epoch, index in keys]
+        images, labels = self.crops(keys)
         samples = [self.samples[index] for _, index in keys]
         return Batch(
-            images=torch.stack([pair.image.as_subclass(torch.Tensor) for pair in pairs]).float().div_(255),
-            labels=torch.stack([pair.mask.as_subclass(torch.Tensor) for pair in pairs]).long(),
+            images=images.float().div_(255),
+            labels=labels.long(),
             names=tuple(sample.name for sample in samples),
             groups=tuple(sample.group for sample in samples),
         )
 
+    def _arrays(self, index: int) -> Sequence[Pixels]:
+        """Picture and labels at the working scale, from the cache without a copy."""
+        if self._prepared is not None:
+            return self._prepared.arrays("images", "masks", index=index)
+        pair = self.resized(index)
+        return pair.image.numpy(), pair.mask.numpy()
+
     def __getstate__(self) -> dict[str, object]:
         # Worker processes get the list of files, not a copy of the decoded pictures.
         return {**self.__dict__, "_memory": _Memory(self._memory.budget)}
+
+
+class _Rows(NamedTuple):
+    """A cache entry, and the row of each sample in it."""
+
+    store: Store
+    rows: list[int]
+
+    def arrays(self, *columns: str, index: int) -> list[Pixels]:
+        return [self.store.array(column, self.rows[index]) for column in columns]
 
 
 def steps_per_epoch(pictures: int, batch_size: int, *, drop_last: bool) -> int:
@@ -175,10 +229,6 @@ class _KeyedPictures(Dataset[Batch]):
         return self.pictures.batch([key_])
 
 
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
 def training_batches(
     pictures: Pictures,
     *,
@@ -191,28 +241,14 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Batches number ``first`` to ``last`` of an endless, reshuffled training stream, or a process's share of each.
 
-    The stream is the same whatever the number of workers or processes and wherever it is entered.
+    The stream is the same whatever the number of workers or processes and wherever it is entered. Workers are started
+    only where there is something left for them to do.
 
     Raises:
         DataError: if a worker dies or gives no batch within five minutes.
     """
-    generator = torch.Generator().manual_seed(0)  # the loader draws from it for its workers; segmi never does
-    loader = DataLoader(
-        _KeyedPictures(pictures),
-        batch_sampler=_KeyedBatches(pictures, batch_size, first, last, drop_last=drop_last, share=share),
-        collate_fn=_as_it_is,
-        num_workers=workers,
-        multiprocessing_context="forkserver" if workers else None,  # fork hangs now and then beside threads
-        timeout=STALLED_SECONDS if workers else 0,
-        generator=generator,
-        pin_memory=False,
-    )
-    try:
-        yield from loader
-    except RuntimeError as error:
-        if "DataLoader" not in str(error):
-            raise
-        raise DataError(
-            f"a data loader worker was lost or stalled: {error}",
-            "look for a full memory or an unreachable disk, then run again: the run continues from its checkpoint",
-        ) from error
+    batches = _KeyedBatches(pictures, batch_size, first, last, drop_last=drop_last, share=share)
+    if workers and pictures.needs_workers:
+        yield from read_by_workers(_KeyedPictures(pictures), workers, batch_sampler=batches)
+    else:
+        yield from map(pictures.batch, batches)

@@ -12,7 +12,7 @@ from segmi.study.expand import Run
 if TYPE_CHECKING:
     from segmi.training import FitProgress
 
-Kind: TypeAlias = Literal["skipped", "started", "train", "evaluate", "finished", "failed", "busy"]
+Kind: TypeAlias = Literal["skipped", "started", "prepare", "train", "evaluate", "finished", "failed", "busy"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Event:
     """One piece of news.
 
     Args:
-        kind: what happened; ``train`` and ``evaluate`` come often.
+        kind: what happened; ``prepare``, ``train`` and ``evaluate`` come often.
         run: the run it is about.
         number: its place among the runs, from 1.
         total: the number of runs.

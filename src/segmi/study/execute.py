@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
 
 from segmi.data.base import VOID
 from segmi.errors import UsageError
@@ -15,52 +13,18 @@ from segmi.study import resolve
 from segmi.study.binding import arguments
 from segmi.study.environment import environment
 from segmi.study.expand import Run
+from segmi.study.facts import Facts
 from segmi.study.samples import keep_samples
 from segmi.study.strict_yaml import dump
 
 if TYPE_CHECKING:
-    from segmi.data.base import DataSet, DataSetInfo, Sample
-    from segmi.data.loader import Pictures
-    from segmi.data.processing import Processing
+    from segmi.data.base import DataSet, DataSetInfo
     from segmi.metrics.confusion import ConfusionMatrix
     from segmi.models import SegmentationNetwork
     from segmi.training import Cohort, FitOutcome, FitProgress
 
 FitListener = Callable[["FitProgress"], None]
 CountListener = Callable[[int, int], None]
-
-
-class Facts:
-    """What several runs on one data set share: the data set, opened once, its pictures, the frequencies of its classes.
-
-    Args:
-        dataset: opened.
-    """
-
-    def __init__(self, dataset: DataSet) -> None:
-        self.dataset = dataset
-        self._most_frequent: int | None = None
-        self._pictures: dict[tuple[tuple[str, ...], Processing], Pictures] = {}
-
-    def pictures(self, samples: Sequence[Sample], processing: Processing, seed: int) -> Pictures:
-        """Samples with their processing; decoded once for all runs that prepare them alike."""
-        known = (tuple(sample.name for sample in samples), processing)
-        if known not in self._pictures:
-            self._pictures[known] = resolve.pictures(self.dataset, samples, processing, seed=seed)
-        return self._pictures[known].reseeded(seed)
-
-    def forget_pictures(self) -> None:
-        """Free the memory of the decoded pictures."""
-        self._pictures.clear()
-
-    def most_frequent_class(self) -> int:
-        """The class with the most pixels in train."""
-        if self._most_frequent is None:
-            counts = np.zeros(256, dtype=np.int64)
-            for sample in self.dataset.split("train"):
-                counts += np.bincount(self.dataset.read_mask(sample).ravel(), minlength=256)
-            self._most_frequent = int(counts[: len(self.dataset.info.classes)].argmax())
-        return self._most_frequent
 
 
 def execute(
@@ -71,6 +35,7 @@ def execute(
     init_from: Path | None = None,
     on_fit: FitListener | None = None,
     on_evaluate: CountListener | None = None,
+    on_prepare: CountListener | None = None,
 ) -> None:
     """Do a run in its folder, continuing from its checkpoints, until its ``result.json`` is written.
 
@@ -81,6 +46,7 @@ def execute(
         init_from: a bundle whose weights the reported member starts from.
         on_fit: hears of every update.
         on_evaluate: hears of every batch that is scored, as (pictures done, pictures in all).
+        on_prepare: hears of every picture that is decoded into the cache, likewise.
     """
     config, dataset = run.config, facts.dataset
     if not (folder.path / "config.yaml").exists():
@@ -90,9 +56,10 @@ def execute(
     cohort = resolve.build_cohort(config, len(dataset.info.classes), run.seed)
     if init_from is not None:
         start_from(cohort, config["reported"], init_from)
-    outcome = _train(run, folder.path, facts, cohort, on_fit)
+    outcome = _train(run, folder.path, facts, cohort, on_fit, on_prepare)
     processing = resolve.build_processing(config["processing"])
-    scored = facts.pictures(dataset.split(config["evaluation"]["split"]), processing, run.seed)
+    split, whole = config["evaluation"]["split"], config["evaluation"]["protocol"] == "full"
+    scored = facts.pictures(split, dataset.split(split), processing, run.seed, labels=whole, progress=on_prepare)
     options = arguments(
         resolve.evaluate_function(),
         {name: value for name, value in config["evaluation"].items() if name != "split"},
@@ -110,7 +77,14 @@ def execute(
     folder.write_result(_result(run, facts, cohort, outcome, matrices, where))
 
 
-def _train(run: Run, folder: Path, facts: Facts, cohort: Cohort, on_fit: FitListener | None) -> FitOutcome:
+def _train(
+    run: Run,
+    folder: Path,
+    facts: Facts,
+    cohort: Cohort,
+    on_fit: FitListener | None,
+    on_prepare: CountListener | None,
+) -> FitOutcome:
     training = dict(run.config["training"])
     kept, held = resolve.kept_and_held(facts.dataset.split("train"), training, seed=0)
     training.pop("holdout")
@@ -122,9 +96,9 @@ def _train(run: Run, folder: Path, facts: Facts, cohort: Cohort, on_fit: FitList
     return resolve.fit_function()(
         cohort,
         objective,
-        facts.pictures(kept, processing, run.seed),
+        facts.pictures("train", kept, processing, run.seed, progress=on_prepare),
         folder=folder,
-        holdout=facts.pictures(held, processing, run.seed) if held else None,
+        holdout=facts.pictures("train", held, processing, run.seed, labels=True, progress=on_prepare) if held else None,
         seed=run.seed,
         resume=True,
         progress=on_fit,

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segmi.randomness import key
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from segmi.data.base import DataSet, Sample
+    from segmi.data.cache import Store
     from segmi.data.loader import Pictures
     from segmi.data.processing import Processing
     from segmi.models import SegmentationNetwork
@@ -153,11 +155,44 @@ def kept_and_held(
     return hold_out(samples, fraction, seed) if fraction else (list(samples), [])
 
 
-def pictures(dataset: DataSet, samples: Sequence[Sample], processing: Processing, *, seed: int) -> Pictures:
-    """Samples with their processing."""
+def pictures(
+    dataset: DataSet,
+    samples: Sequence[Sample],
+    processing: Processing,
+    *,
+    seed: int,
+    prepared: Store | None = None,
+    labels: Store | None = None,
+) -> Pictures:
+    """Samples with their processing, from cache entries where there are some."""
     from segmi.data.loader import Pictures
 
-    return Pictures(dataset, samples, processing, seed=seed)
+    return Pictures(dataset, samples, processing, seed=seed, prepared=prepared, labels=labels)
+
+
+def prepared(
+    cache: Path,
+    dataset: DataSet,
+    split: str,
+    samples: Sequence[Sample],
+    processing: Processing | None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Store | None:
+    """The cache entry of samples at a working scale, or of their original labels without one; None if there can be none.
+
+    Raises:
+        EnvironmentProblem: there is no room for it, or it may not be written.
+    """
+    from segmi.data.cache import LABELS, PICTURES, content_of
+    from segmi.data.cache import prepared as build
+
+    if processing is None:
+        content = content_of(dataset, split, samples, LABELS)
+    else:
+        scale = {"resize": processing.resize, "resize_mode": processing.resize_mode}
+        content = content_of(dataset, split, samples, PICTURES, **scale)  # type: ignore[arg-type]
+    return None if content is None else build(cache, dataset, samples, content, progress=progress)
 
 
 def build_member(spec: Mapping[str, Any], member: str, classes: int, seed: int) -> SegmentationNetwork:

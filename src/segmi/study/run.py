@@ -16,8 +16,9 @@ from segmi.errors import EnvironmentProblem, Interrupted, SegmiError, UsageError
 from segmi.records import Plan, RunFolder, run_lock, sweep, write_plan
 from segmi.study import resolve
 from segmi.study.events import Clock, Event, Kind, Listener
-from segmi.study.execute import Facts, execute
+from segmi.study.execute import execute
 from segmi.study.expand import Run, changed_keys, expand
+from segmi.study.facts import Facts
 from segmi.study.roots import Roots
 from segmi.study.schema import Study
 from segmi.study.strict_yaml import parse_file
@@ -76,6 +77,7 @@ def run_study(
     overwrite: bool = False,
     allow_changed: Sequence[str] = (),
     init_from: Path | None = None,
+    cache: Path | None = None,
     command: str | None = None,
     listener: Listener | None = None,
 ) -> StudyOutcome:
@@ -89,6 +91,7 @@ def run_study(
         overwrite: start the runs anew, finished ones included.
         allow_changed: keys that may differ from the configuration a run was begun with.
         init_from: a bundle from whose weights the reported member starts.
+        cache: the folder of decoded pictures, from `segmi.data.cache.cache_folder`; None keeps them in memory.
         command: how to run it again, for the report.
         listener: hears what happens.
 
@@ -114,7 +117,7 @@ def run_study(
         for other in facts.keys() - {name}:  # runs go data set by data set: one's pictures in memory are enough
             facts[other].forget_pictures()
         if name not in facts:
-            facts[name] = Facts(resolve.open_data(name, study.datasets[name], roots or Roots()))
+            facts[name] = Facts(resolve.open_data(name, study.datasets[name], roots or Roots()), cache)
         return facts[name]
 
     _make_folder(root / study.name)
@@ -184,8 +187,14 @@ def _do(
         def on_evaluate(done: int, of: int) -> None:
             say("evaluate", number, run, done=done, of=of)
 
+        def on_prepare(done: int, of: int) -> None:
+            say("prepare", number, run, done=done, of=of)
+
         try:
-            execute(run, folder, opened(run.dataset), init_from=init_from, on_fit=on_fit, on_evaluate=on_evaluate)
+            execute(
+                run, folder, opened(run.dataset), init_from=init_from,
+                on_fit=on_fit, on_evaluate=on_evaluate, on_prepare=on_prepare,
+            )  # fmt: skip
         except (Interrupted, KeyboardInterrupt):
             raise
         except Exception as error:

@@ -1,10 +1,13 @@
-"""What the two generated data sets refuse."""
+"""What the two generated data sets have in common: what they refuse, and the version of their drawing."""
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Final
 
+from segmi import randomness
 from segmi.errors import UsageError
 
 SMALLEST: Final = 16
@@ -28,3 +31,11 @@ def check_sizes(name: str, root: str | Path | None, *, train: int, val: int, hei
     ):
         if value < least:
             raise UsageError(f"{name}: expected {argument} of at least {least}, got {value}", f"raise {argument}")
+
+
+@cache
+def generator_version() -> str:
+    """The drawing as 16 digits: a digest of the code, so that nobody can forget to raise a number."""
+    folder = Path(__file__).parent
+    files = [*sorted(folder.rglob("*.py")), Path(randomness.__file__)]
+    return hashlib.blake2b(b"".join(path.read_bytes() for path in files), digest_size=8).hexdigest()

@@ -10,7 +10,7 @@ import numpy as np
 
 from segmi.data.base import DataSet, Listing, Pixels, Sample
 from segmi.data.scenes.developing import develop
-from segmi.data.scenes.generated import check_sizes
+from segmi.data.scenes.generated import check_sizes, generator_version
 from segmi.data.scenes.objects.classes import INFO
 from segmi.data.scenes.objects.composition import film_of, painted_objects, with_rim
 from segmi.randomness import key
@@ -34,6 +34,10 @@ class ObjectPicture:
             return with_rim(painted.mask())
         rng = np.random.default_rng(key(self.seed, "object light", self.split, self.index))
         return develop(painted, rng, film_of(rng))
+
+    def cache_key(self) -> str:
+        """The picture and the version of its drawing."""
+        return f"{self!r} {generator_version()}"
 
 
 class ObjectScenes(DataSet):

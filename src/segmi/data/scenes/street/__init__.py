@@ -10,7 +10,7 @@ import numpy as np
 
 from segmi.data.base import DataSet, Listing, Pixels, Sample
 from segmi.data.scenes.developing import develop
-from segmi.data.scenes.generated import check_sizes
+from segmi.data.scenes.generated import check_sizes, generator_version
 from segmi.data.scenes.street.classes import INFO
 from segmi.data.scenes.street.composition import film_of, painted_street
 from segmi.randomness import key
@@ -38,6 +38,10 @@ class StreetPicture:
         rng = np.random.default_rng(key(self.seed, "street light", self.split, self.index))
         film, sky = film_of(weather, horizon, rng)
         return develop(painted, rng, film, sky)
+
+    def cache_key(self) -> str:
+        """The picture and the version of its drawing."""
+        return f"{self!r} {generator_version()}"
 
 
 class StreetScenes(DataSet):
