@@ -44,6 +44,7 @@ docs: $(BIN)/segmi ## write the command line's help texts into docs/command-line
 bench: $(VENV)/.test ## time and memory against other implementations
 	$(BIN)/python benchmarks/objectives.py
 	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/data.py
 
 clean: ## remove caches; runs and the virtual environment stay
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist

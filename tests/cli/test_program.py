@@ -17,7 +17,7 @@ from segmi.cli import main
 VERBS = [
     ["study"], ["study", "check"], ["study", "run"], ["study", "status"], ["study", "show"], ["report"], ["train"],
     ["evaluate"], ["predict"], ["list"], ["list", "objectives"], ["list", "models"], ["list", "datasets"], ["data"],
-    ["data", "check"], ["data", "preview"],
+    ["data", "check"], ["data", "prepare"], ["data", "info"], ["data", "clear"], ["data", "preview"],
 ]  # fmt: skip
 
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from segmi.cli.options import Cache
 from segmi.cli.output import calm_libraries, put, put_json, put_table, say, settings
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:
     from segmi.data import CheckReport
 
-app = typer.Typer(no_args_is_help=True, help="Look at data sets before training on them.")
+app = typer.Typer(no_args_is_help=True, help="Look at data sets before training on them, and prepare them for it.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A data set of `segmi list datasets`.")]
 Root = Annotated[
@@ -53,6 +54,95 @@ def check(
         _print(report)
     if error is not None:
         raise error
+
+
+@app.command()
+def prepare(
+    name: Name,
+    options: Options = None,
+    root: Root = None,
+    split: Annotated[list[str] | None, typer.Option("--split", help="Only this split; may be repeated.")] = None,
+    resize: Annotated[
+        str | None, typer.Option("--resize", metavar="PIXELS|none", help="The study's processing.resize.")
+    ] = None,
+    resize_mode: Annotated[str | None, typer.Option("--resize-mode", help="The study's: exact or shorter.")] = None,
+    labels: Annotated[
+        bool | None,
+        typer.Option("--labels/--no-labels", help="Labels at their original size too; for all splits but train."),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Processes; as many as there are processors if it pays.")
+    ] = None,
+    cache: Cache = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Decode and resize every picture once, into the cache, where runs map it into memory.
+
+    Runs do this themselves when they start; do it before where many of them will start at once, or on a machine with
+    more processors. What is there already is left alone, what has changed is built anew.
+
+    Example: `segmi data prepare camvid --root /data/CamVid --resize 234`
+    """
+    calm_libraries()
+    from segmi.cli.caching import folder_or_refuse, prepare_split, put_entries, scale_of
+    from segmi.data import open_dataset
+
+    folder = folder_or_refuse(cache)
+    dataset = open_dataset(name, root, **parse_options(options or []))
+    processing = scale_of(resize, resize_mode)
+    built = []
+    for part in split or dataset.splits:
+        wanted = labels if labels is not None else part != "train"
+        built += prepare_split(folder, dataset, part, processing, labels=wanted, jobs=jobs)
+    put_entries(folder, built, as_json)
+
+
+@app.command()
+def info(
+    cache: Cache = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare every byte with its checksum.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell where the cache is, what lies in it and how large it is.
+
+    Ends with exit code 3 if an entry is damaged; the next run builds it anew.
+
+    Example: `segmi data info --verify`
+    """
+    from segmi.cli.caching import folder_or_refuse, put_entries
+    from segmi.data.cache import entries
+    from segmi.errors import DataError
+
+    folder = folder_or_refuse(cache)
+    found = entries(folder, verify=verify)
+    put_entries(folder, found, as_json)
+    damaged = [f"{entry.folder}: {entry.damage}" for entry in found if entry.damage]
+    if damaged:
+        raise DataError("damaged entries:\n" + "\n".join(damaged), "remove them with segmi data clear")
+
+
+@app.command()
+def clear(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only what is of this data set.")] = None,
+    cache: Cache = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Remove decoded pictures from the cache; runs that have them open keep them until they end.
+
+    Example: `segmi data clear camvid`
+    """
+    from segmi.cli.caching import counted, folder_or_refuse
+    from segmi.data.cache import clear as remove
+    from segmi.data.cache import size
+
+    folder = folder_or_refuse(cache)
+    removed, left = remove(folder, name)
+    if as_json:
+        put_json({"folder": str(folder), "removed": [entry.as_dict() for entry in removed], "left": left})
+        return
+    put(f"removed {counted(len(removed))} of {size(sum(entry.bytes for entry in removed))} from {folder}")
+    for line in left:
+        put(f"left alone: {line}")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from segmi.cli.options import Cache
 from segmi.cli.output import calm_libraries, put, put_json, put_table, say
 from segmi.cli.progress import StudyProgress
 from segmi.errors import UsageError
@@ -37,14 +38,6 @@ Root = Annotated[
     ),
 ]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The folder of all runs.")]
-Cache = Annotated[
-    str | None,
-    typer.Option(
-        "--cache",
-        metavar="DIR|none",
-        help="Where decoded pictures are kept, none to keep none; SEGMI_CACHE otherwise, then the user's cache folder.",
-    ),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

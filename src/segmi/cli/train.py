@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from segmi.cli.options import Cache
 from segmi.cli.output import calm_libraries, put, put_json, put_table, say
 from segmi.cli.progress import StudyProgress
-from segmi.cli.study import Cache
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:

@@ -63,7 +63,7 @@ def windows(processing: Processing, sizes: Sequence[tuple[int, int]], seeds: Seq
 
 
 def _scaled(scale: tuple[float, float], height: int, width: int, generator: torch.Generator) -> tuple[int, int]:
-    """The size after the random scale, in the arithmetic of torchvision's ScaleJitter towards the picture's own size."""
+    """The size after the random scale, in the arithmetic of torchvision's ScaleJitter towards the own size."""
     factor = scale[0] + torch.rand(1, generator=generator) * (scale[1] - scale[0])
     ratio = min(width / height, height / width) * factor
     return int(height * ratio), int(width * ratio)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import threading
 from collections.abc import Iterator
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from segmi.errors import DataError
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 STALLED_SECONDS: Final = 300
 
@@ -40,6 +45,7 @@ def read_by_workers(dataset: Dataset[Item], workers: int, **options: Any) -> Ite
         timeout=STALLED_SECONDS,
         generator=torch.Generator().manual_seed(0),  # the loader draws from it for its workers; segmi never does
         pin_memory=False,
+        worker_init_fn=_end_with_its_starter,
         **options,
     )
     try:
@@ -51,6 +57,18 @@ def read_by_workers(dataset: Dataset[Item], workers: int, **options: Any) -> Ite
             f"a data loader worker was lost or stalled: {error}",
             "look for a full memory or an unreachable disk, then run again: the run continues from its checkpoint",
         ) from error
+
+
+def _end_with_its_starter(worker: int) -> None:
+    """A worker is the child of the fork server, so PyTorch's own watch over the parent misses a killed trainer."""
+    starter = multiprocessing.parent_process()
+    if starter is not None:
+        threading.Thread(target=_follow, args=(starter,), daemon=True).start()
+
+
+def _follow(process: BaseProcess) -> None:
+    process.join()
+    os._exit(1)
 
 
 def _as_it_is(item: Item) -> Item:

@@ -74,7 +74,7 @@ class Facts:
         processing: Processing | None,
         progress: Callable[[int, int], None] | None,
     ) -> Store | None:
-        """The cache entry with samples at the working scale, or with their original labels; None if there can be none."""
+        """The cache entry with samples at the working scale or, without one, with their original labels."""
         if self._cache is None:
             return None
         try:

@@ -179,7 +179,7 @@ def prepared(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Store | None:
-    """The cache entry of samples at a working scale, or of their original labels without one; None if there can be none.
+    """The cache entry of samples at a working scale or, without one, of their labels; None if there can be none.
 
     Raises:
         EnvironmentProblem: there is no room for it, or it may not be written.

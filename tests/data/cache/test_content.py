@@ -111,4 +111,3 @@ def test_a_missing_file_is_for_the_reader_to_tell(camvid):
     sample = camvid.split("train")[0]
     gone = sample._replace(image=sample.image.with_name("gone.png"))
     assert content_of(camvid, "train", [gone], resize=24) is not None
-

@@ -67,13 +67,16 @@ def prepared(
         return store
     _refuse_inside(root, dataset)
     slot = (root / content.folder).parent
+    _make(slot)
     with _lock_when_free(slot):
         sweep(slot)  # what a killed builder left
         store = found(root, content)  # another process may have built it while this one waited
         if store is None:
             outdated = [path for path in _entries_of(slot) if path.name != content.folder.name]
             if outdated:
-                log.warning("the files of %s, %s, have changed: they are prepared anew", dataset.info.name, content.split)
+                log.warning(
+                    "the files of %s, %s, have changed: they are prepared anew", dataset.info.name, content.split
+                )
             decoding = Decoding(dataset, samples, content)
             _refuse_without_room(root, decoding)
             _build(root / content.folder, decoding, jobs, progress)
@@ -142,6 +145,16 @@ def _refuse_without_room(root: Path, decoding: Decoding) -> None:
             f"no room in {shown(root)} for {what}: about {size(needed)} are needed, {size(free)} are free",
             "free space, name a folder on another disk with --cache DIR or SEGMI_CACHE, or say --cache none",
         )
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"the cache cannot be written to {shown(folder)}: {error.strerror}",
+            "name a folder that can be written with --cache DIR or SEGMI_CACHE, or say --cache none",
+        ) from error
 
 
 def _refuse_inside(root: Path, dataset: DataSet) -> None:

@@ -88,9 +88,7 @@ def content_of(
     names = tuple(sample.name for sample in samples)
     facts = (FORMAT, dataset.info.name, split, columns, resize, resize_mode, dataset.reading(), *_versions())
     slot = _hash([repr(facts), *names, *what])
-    return Content(
-        dataset.info.name, split, columns, resize, resize_mode, slot, _hash([slot, *map(repr, when)]), names
-    )
+    return Content(dataset.info.name, split, columns, resize, resize_mode, slot, _hash([slot, *map(repr, when)]), names)
 
 
 def _identity(source: Source) -> tuple[str, tuple[int, int]] | None:

@@ -1,4 +1,4 @@
-"""Every sample of a split read and brought to the working scale, in this process and, where it takes long, in several."""
+"""Every sample of a split read and brought to the working scale, by several processes where it takes long."""
 
 from __future__ import annotations
 

@@ -91,10 +91,11 @@ def _slots(root: Path) -> list[Path]:
 
 def _entries_of(slot: Path, verify: bool = False) -> list[Entry]:
     folders = sorted(path for path in slot.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return [_entry(folder, verify) for folder in folders]
+    return [entry_of(folder, verify=verify) for folder in folders]
 
 
-def _entry(folder: Path, verify: bool) -> Entry:
+def entry_of(folder: Path, *, verify: bool = False) -> Entry:
+    """What is known about the entry in a folder."""
     there = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     try:
         store = Store(folder)

@@ -1,4 +1,4 @@
-"""The files of a cache entry: columns of arrays one after the other, mapped into memory, and a manifest of their sizes."""
+"""The files of a cache entry: columns of arrays, mapped into memory, and a manifest of their sizes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Store:
 
     @property
     def label_counts(self) -> NDArray[np.int64]:
-        """How many pixels of each train id (256 entries) the masks have at their original size, all samples together."""
+        """How many pixels of each train id (256 entries) all masks have together, at their original size."""
         return np.array(self.manifest["label_counts"], dtype=np.int64)
 
     def rows(self, names: Sequence[str]) -> list[int]:
@@ -110,7 +110,7 @@ class _Column:
     def checksum(self) -> int:
         found = 0
         for start in range(0, len(self.data), _CHUNK):
-            found = zlib.crc32(self.data[start : start + _CHUNK], found)
+            found = zlib.crc32(self.data[start : start + _CHUNK].data, found)
         return found
 
 
@@ -165,7 +165,7 @@ class StoreWriter:
         for (column, file), array in zip(self._files.items(), arrays, strict=True):
             data = np.ascontiguousarray(array, dtype=np.uint8)
             file.write(data.data)
-            self._checksums[column] = zlib.crc32(data, self._checksums[column])
+            self._checksums[column] = zlib.crc32(data.data, self._checksums[column])
             self._sizes[column].append([int(side) for side in data.shape[-2:]])
         self.label_counts += counts
 

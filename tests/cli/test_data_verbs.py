@@ -1,0 +1,90 @@
+"""``segmi data prepare``, ``info`` and ``clear``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segmi.cli import main
+
+SCENES = ["street-scenes", "train=3", "val=2", "height=24", "width=32"]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> list[str]:
+    return ["--cache", str(tmp_path / "cache")]
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Any:
+    """What a command prints as JSON."""
+
+    def run(*arguments: str, code: int = 0) -> Any:
+        assert main([*arguments, "--json"]) == code
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_prepare_info_clear(cache: list[str], told: Any, tmp_path: Path) -> None:
+    built = told("data", "prepare", *SCENES, "--resize", "16", *cache)
+    holds = [(entry["split"], entry["columns"], entry["pictures"]) for entry in built["entries"]]
+    assert holds == [("train", ["images", "masks"], 3), ("val", ["images", "masks"], 2), ("val", ["labels"], 2)]
+    folder = tmp_path / "cache" / "pictures"
+    assert built["folder"] == str(folder)
+    assert built["bytes"] == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    again = told("data", "prepare", *SCENES, "--resize", "16", "--split", "train", "--labels", *cache)
+    assert [entry["columns"] for entry in again["entries"]] == [["images", "masks"], ["labels"]]
+    assert again["entries"][0] == built["entries"][0]
+    found = told("data", "info", "--verify", *cache)
+    assert len(found["entries"]) == 4
+    assert all(entry["damage"] is None for entry in found["entries"])
+    assert told("data", "clear", "camvid", *cache)["removed"] == []
+    assert len(told("data", "clear", "street-scenes", *cache)["removed"]) == 4
+    assert told("data", "info", *cache)["entries"] == []
+    assert list(folder.iterdir()) == []
+
+
+def test_tables_for_people(cache: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "prepare", *SCENES, "--resize", "none", "--split", "val", *cache]) == 0
+    captured = capsys.readouterr()
+    assert "2/2 pictures" in captured.err
+    assert "original" in captured.out
+    assert "sound" in captured.out
+    assert main(["data", "info", *cache]) == 0
+    assert ": 1 entry, " in capsys.readouterr().out
+    assert main(["data", "clear", *cache]) == 0
+    assert "removed 1 " in capsys.readouterr().out
+
+
+def test_damage_is_told(cache: list[str], told: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    (entry,) = told("data", "prepare", *SCENES, "--split", "train", *cache)["entries"]
+    path = Path(entry["folder"]) / "images.bin"
+    data = bytearray(path.read_bytes())
+    data[3] ^= 4
+    path.write_bytes(data)
+    assert told("data", "info", *cache)["entries"][0]["damage"] is None
+    assert main(["data", "info", "--verify", *cache]) == 3
+    captured = capsys.readouterr()
+    assert "damaged" in captured.out
+    assert "images.bin is not what was written" in captured.err
+    path.unlink()
+    assert main(["data", "info", *cache]) == 3
+    assert "images.bin: expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["info", "--cache", "none"], "there is no cache"),
+        (["prepare", *SCENES, "--resize", "big"], "expected a number of pixels or none, got 'big'"),
+        (["prepare", *SCENES, "--resize", "0"], "must be a positive number of pixels, got 0"),
+        (["prepare", *SCENES, "--resize-mode", "longer"], "expected exact or shorter, got 'longer'"),
+    ],
+)
+def test_what_cannot_be_meant(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", *arguments]) == 2
+    assert message in capsys.readouterr().err

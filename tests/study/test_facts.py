@@ -1,0 +1,94 @@
+"""Runs from the cache are runs without it, bit for bit, and go on where there can be none."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segmi.data import open_dataset
+from segmi.data.base import DataSet
+from segmi.data.processing import Processing
+from segmi.study import Roots
+from segmi.study.facts import Facts
+from segmi.study.overrides import apply_overrides
+from segmi.study.run import run_study
+from segmi.study.strict_yaml import parse
+from segmi.study.validation import validated
+
+PROCESSING = Processing(resize=20, crop=16)
+
+
+@pytest.fixture
+def scenes() -> DataSet:
+    return open_dataset("street-scenes", train=4, val=2, height=24, width=32)
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The samples that are read from here on."""
+    read: list[str] = []
+    for name in ("read_image", "read_mask"):
+        original = getattr(DataSet, name)
+
+        def noted(self: DataSet, sample: Any, original: Any = original) -> Any:
+            read.append(sample.name)
+            return original(self, sample)
+
+        monkeypatch.setattr(DataSet, name, noted)
+    return read
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    wanted = ("bundles/*/*.safetensors", "metrics.csv", "*.npz", "config.yaml")
+    return {str(path.relative_to(folder)): path.read_bytes() for one in wanted for path in folder.rglob(one)}
+
+
+def test_a_study_from_the_cache_leaves_the_same_files(tiny_text: str, tmp_path: Path) -> None:
+    study = validated(apply_overrides(parse(tiny_text), ["training.updates=3", "processing.flip=0.5"]), roots=Roots())
+    told = []
+
+    def listener(event: Any) -> None:
+        if event.kind == "prepare":
+            told.append((event.done, event.of))
+
+    assert not run_study(study, tmp_path / "plain", listener=listener).failed
+    assert told == []
+    for name in ("first", "second"):
+        assert not run_study(study, tmp_path / name, cache=tmp_path / "cache", listener=listener).failed
+        assert files(tmp_path / name) == files(tmp_path / "plain")
+        assert (tmp_path / name / "tiny/street-scenes/model-1/seed0/result.json").exists()
+    parts = [(n, count) for count in (8, 2, 3, 3) for n in range(1, count + 1)]  # train, held-out labels, val, labels
+    assert sorted(told) == sorted(parts)
+
+
+def test_what_is_prepared_is_not_read_again(scenes: DataSet, tmp_path: Path, unread: list[str]) -> None:
+    samples = scenes.split("train")
+    Facts(scenes, tmp_path).pictures("train", samples, PROCESSING, 0, labels=True)
+    unread.clear()
+    facts = Facts(scenes, tmp_path)
+    pictures = facts.pictures("train", samples[1:], PROCESSING, 0, labels=False)
+    held = facts.pictures("train", samples, PROCESSING, 0, labels=True)
+    pictures.batch([(0, 0), (1, 1)])
+    held.labels(2)
+    most = facts.most_frequent_class()
+    assert unread == []
+    assert most == Facts(scenes).most_frequent_class()
+    assert unread
+
+
+def test_where_nothing_can_be_cached_pictures_are_decoded(
+    scenes: DataSet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    facts = Facts(scenes, tmp_path / "file")
+    with caplog.at_level(logging.WARNING):
+        for split in ("train", "val"):
+            pictures = facts.pictures(split, scenes.split(split), PROCESSING, 3)
+            plain = Facts(scenes).pictures(split, scenes.split(split), PROCESSING, 3)
+            assert (pictures.batch([(0, 0)]).images == plain.batch([(0, 0)]).images).all()
+    (record,) = caplog.records
+    assert "the cache cannot be written to" in record.message
+    assert record.message.endswith("Not a directory; pictures are decoded in every run instead")
