@@ -4,7 +4,7 @@ The plain counterpart is written here as one writes it first: Pillow decodes pic
 random crop, for every item anew. Both sides hand over the same things and take turns in one process, so that a change
 of the machine's pace hits them alike; the best of the rounds counts. Sources are generated street scenes saved as
 Cityscapes lays them out, 2048 × 1024, and CamVid where it is installed. How time and memory grow is told by passes over
-1, 4 and 16 copies of a data set, each number of copies in a process of its own, with a cache of its own.
+1, 4 and 16 copies of a data set in an entry so many times as large, each in a process of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ import torch
 from PIL import Image
 
 from segmi.data import DataSet, Sample, open_dataset
-from segmi.data.cache import content_of, prepared
+from segmi.data.cache import Store, content_of, prepared
+from segmi.data.cache.store import StoreWriter
 from segmi.data.loader import Pictures, epoch_order
 from segmi.data.processing import Processing
 
@@ -68,16 +69,21 @@ def save_cityscapes(root: Path, scale: Scale) -> DataSet:
     return open_dataset("cityscapes", root)
 
 
-class Repeated(DataSet):
-    """A data set several times over, every copy under names of its own."""
-
-    def __init__(self, dataset: DataSet, copies: int) -> None:
-        self.info, self.splits, self._dataset, self._copies = dataset.info, dataset.splits, dataset, copies
-
-    def listing(self, split: str) -> Any:
-        found = self._dataset.listing(split)
-        samples = [s._replace(name=f"{s.name}-{copy}") for copy in range(self._copies) for s in found.samples]
-        return found._replace(samples=samples)
+def repeated(pictures: Pictures, copies: int, folder: Path) -> Pictures:
+    """Pictures several times over, in a cache entry so many times as large; copying it saves decoding them again."""
+    once = pictures.prepared
+    if once is None:
+        raise RuntimeError("expected pictures from a cache")
+    samples = [s._replace(name=f"{s.name}-{copy}") for copy in range(copies) for s in pictures.samples]
+    content = content_of(pictures.dataset, "train", samples, resize=pictures.processing.resize)
+    if content is None:
+        raise RuntimeError(f"{pictures.dataset.info.name} cannot be cached")
+    folder.mkdir()
+    with StoreWriter(folder, content) as writer:
+        for row in list(range(len(once))) * copies:
+            writer.add([once.array(column, row) for column in once.columns], np.zeros(256, np.int64))
+        writer.finish()
+    return Pictures(pictures.dataset, samples, pictures.processing, prepared=Store(folder))
 
 
 def decode_and_crop(dataset: DataSet, sample: Sample, processing: Processing, seed: int) -> tuple[Any, Any]:
@@ -155,12 +161,12 @@ def each(groups: Sequence[Any], work: Callable[[Any], Any]) -> None:
         work(group)
 
 
-def growth(root: str, name: str, copies: int, processing: Processing) -> dict[str, float]:
+def growth(name: str, root: str, shared: str, copies: int, processing: Processing) -> dict[str, float]:
     """One pass over copies of a data set: microseconds per picture, and by how much this process's memory has grown."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as cache:
-        dataset = Repeated(open_dataset(name, root), copies)
-        pictures, _ = cached_pictures(dataset, processing, Path(cache))
+        once, _ = cached_pictures(open_dataset(name, root), processing, Path(shared))
+        pictures = repeated(once, copies, Path(cache) / "copies")
         wanted = keys(len(pictures), len(pictures))
         each(wanted[:4], pictures.batch)
         before, times = status("RssAnon"), []
@@ -173,7 +179,7 @@ def growth(root: str, name: str, copies: int, processing: Processing) -> dict[st
             "µs": 1e6 * min(times) / len(pictures),
             "grown": max(0, status("RssAnon") - before),
             "anonymous": status("RssAnon"),
-            "mapped": pictures._prepared.store.nbytes,  # type: ignore[union-attr]
+            "mapped": pictures.prepared.nbytes if pictures.prepared else 0,
         }
 
 
@@ -184,7 +190,7 @@ def status(field: str) -> int:
     return 1024 * int(found[1]) if found else 0
 
 
-def growth_table(name: str, root: Path, scale: Scale, processing: Processing) -> str:
+def growth_table(name: str, root: Path, shared: Path, scale: Scale, processing: Processing) -> str:
     """The table of `growth`, each row measured in a process of its own."""
     lines = [
         "| pictures | mapped | time per picture | anonymous memory | of which grown over five passes |",
@@ -192,7 +198,7 @@ def growth_table(name: str, root: Path, scale: Scale, processing: Processing) ->
     ]
     for copies in scale.copies:
         facts = json.dumps({"resize": processing.resize, "crop": processing.crop})
-        command = [sys.executable, __file__, "--growth", name, str(root), str(copies), facts]
+        command = [sys.executable, __file__, "--growth", name, str(root), str(shared), str(copies), facts]
         row = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         lines.append(
             f"| {row['pictures']:.0f} | {row['mapped'] / 2**20:.0f} MiB | {row['µs']:.0f} µs | "
@@ -223,12 +229,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, to see that it runs")
     parser.add_argument("--root", help="where CamVid lies; SEGMI_DATA otherwise")
-    parser.add_argument("--growth", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--growth", nargs=5, help=argparse.SUPPRESS)
     given: Any = parser.parse_args()
     torch.set_num_threads(1)
     if given.growth:
-        name, root, copies, facts = given.growth
-        print(json.dumps(growth(root, name, int(copies), Processing(**json.loads(facts)))))
+        name, root, shared, copies, facts = given.growth
+        print(json.dumps(growth(name, root, shared, int(copies), Processing(**json.loads(facts)))))
         return 0
     scale = QUICK if given.quick else FULL
     processing = Processing(resize=48, crop=40) if given.quick else Processing()
@@ -252,7 +258,8 @@ def main() -> int:
             print(table(rates(pictures, scale), built, pictures), flush=True)
         title, dataset = list(sets.items())[-1]
         print(f"\n## Growth: {title}, repeated\n")
-        print(growth_table(dataset.info.name, dataset.root, scale, processing), flush=True)  # type: ignore[attr-defined]
+        root = Path(getattr(dataset, "root", "."))
+        print(growth_table(dataset.info.name, root, folder / "cache", scale, processing), flush=True)
     return 0
 
 

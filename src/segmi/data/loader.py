@@ -78,6 +78,11 @@ class Pictures:
         return len(self.samples)
 
     @property
+    def prepared(self) -> Store | None:
+        """The cache entry that they come from, None where they are decoded."""
+        return self._prepared.store if self._prepared is not None else None
+
+    @property
     def needs_workers(self) -> bool:
         """Whether there is work that further processes could share: decoding, or pixels computed at random."""
         processing = self.processing
