@@ -22,9 +22,8 @@ from segmi.objectives._region_cpu.pixels import (
     tails,
     tails_and_gradient,
     total,
-    widen,
 )
-from segmi.objectives._region_cpu.rows import new_rows, set_row
+from segmi.objectives._region_cpu.rows import first_probability, is_narrow, new_rows, set_row
 from segmi.objectives._region_cpu.runs import VOID, count_runs, index_rows, list_runs
 
 
@@ -77,27 +76,19 @@ def _map_loss(z: Any, runs: Any, held: Any, void: Any, e: Any) -> tuple[float, b
 
 
 @compiled
-def _corner(z: Any, runs: Any, void: Any) -> float:
-    """The probability of the first pixel, which all others are taken less: the smaller they are, the less cancels."""
-    q, p = np.zeros(1, np.float32), np.zeros(1)
-    tails(z[0, :1], q)
-    widen(q, 0.0, p)
-    return 0.0 if void[0] < void[1] and runs[void[0], 1] == 0 else p[0]
-
-
-@compiled
 def _map_moments(
     z: Any, runs: Any, held: Any, void: Any, starts: Any, sign: int, radius: int, first: Any, second: Any
 ) -> None:
     height, width = z.shape
     margin = radius - 1
     ring = height if sign else 2 * margin + 1
-    rows, q, offset = new_rows(ring, width, radius), np.zeros(width, np.float32), _corner(z, runs, void)
+    rows, q, narrow = new_rows(ring, width, radius), np.zeros(width, np.float32), is_narrow(z)
+    offset = first_probability(z, narrow, runs, void)
     tables = new_tables(radius)
     for r in range(height + margin):
         if r < height:
             tails(z[r], q)
-            set_row(rows, r, ring, width, radius, q, offset, runs, held, void)
+            set_row(rows, r, ring, radius, z[r], q, narrow, offset, runs, held, void)
         if sign <= 0 and r >= margin:
             add_row(rows, r - margin, ring, height, width, radius, runs, held, tables)
     first[:] = 0.0
@@ -127,14 +118,15 @@ def _map_gradient(
     height, width = z.shape
     margin = radius - 1
     ring = height if sign else 2 * margin + 1
-    rows, q, offset = new_rows(ring, width, radius), np.zeros(width, np.float32), _corner(z, runs, void)
+    rows, q, narrow = new_rows(ring, width, radius), np.zeros(width, np.float32), is_narrow(z)
+    offset = first_probability(z, narrow, runs, void)
     slope, folded = np.zeros((ring, width), np.float32), np.zeros((height if sign else 1, width))
     stencils, changes = new_stencils(radius), np.zeros(width + 1)
     for r in range(height + margin):
         if r < height:
             tails_and_gradient(z[r], pixel_scale, q, out[r])
             slopes(q, slope[r % ring])
-            set_row(rows, r, ring, width, radius, q, offset, runs, held, void)
+            set_row(rows, r, ring, radius, z[r], q, narrow, offset, runs, held, void)
             _mend_gradient(z, runs, held, void, r, r + 1, pixel_scale, out)
             for k in range(void[r], void[r + 1]):
                 slope[r % ring, runs[k, 1] : runs[k, 2]] = 0.0

@@ -138,6 +138,15 @@ def widen(q: Any, offset: float, out: Any) -> None:
 
 
 @compiled
+def probabilities(z: Any, offset: float, out: Any) -> None:
+    """``out = σ(z) - offset``, in float64 throughout, which is slow."""
+    for k in range(z.size):
+        v = np.float64(z[k])
+        e = math.exp(-abs(v))
+        out[k] = (1.0 if v >= 0.0 else e) / (1.0 + e) - offset
+
+
+@compiled
 def slopes(q: Any, out: Any) -> None:
     """``σ(z) σ(-z)`` from the `tails`, as float64 has it: 0 where σ(z) is 1."""
     for k in range(q.size):

@@ -6,12 +6,14 @@ that a pixel displaced by up to m columns is at a place of its own. ``ring`` is 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from segmi.objectives._region_cpu.compiling import compiled
-from segmi.objectives._region_cpu.pixels import widen
+from segmi.objectives._region_cpu.pixels import probabilities, tails, widen
+
+_NARROW: Final = np.float32(1)
 
 
 @compiled
@@ -21,13 +23,46 @@ def new_rows(ring: int, width: int, radius: int) -> Any:
 
 
 @compiled
+def is_narrow(z: Any) -> bool:
+    """Whether the logits differ so little that a float32 does not tell their probabilities apart well enough."""
+    height, width = z.shape
+    for r in range(height):
+        for k in range(width):
+            if not abs(z[r, k] - z[0, 0]) < _NARROW:
+                return False
+    return True
+
+
+@compiled
+def first_probability(z: Any, narrow: bool, runs: Any, void: Any) -> float:
+    """The probability of the first pixel, which all others are taken less: the smaller they are, the less cancels."""
+    if void[0] < void[1] and runs[void[0], 1] == 0:
+        return 0.0
+    q, p = np.zeros(1, np.float32), np.zeros(1)
+    if narrow:
+        probabilities(z[0, :1], 0.0, p)
+    else:
+        tails(z[0, :1], q)
+        widen(q, 0.0, p)
+    return p[0]
+
+
+@compiled
 def set_row(
-    rows: Any, r: int, ring: int, width: int, radius: int, q: Any, offset: float, runs: Any, held: Any, void: Any
-) -> None:
-    """Write row r: the probability less ``offset``, from its tails; 0 less ``offset`` in void pixels; and the label."""
+    rows: Any, r: int, ring: int, radius: int, z: Any, q: Any, narrow: bool, offset: float,
+    runs: Any, held: Any, void: Any,
+) -> None:  # fmt: skip
+    """Write row r: the probability less ``offset``, 0 less ``offset`` in void pixels, and the label.
+
+    The probability is taken from its tails ``q``, or, where logits are ``narrow``, from these.
+    """
+    width = z.size
     begin = (r % ring) * (width + 2 * (radius - 1)) + radius - 1
     inner = rows[0, begin : begin + width]
-    widen(q, offset, inner)
+    if narrow:
+        probabilities(z, offset, inner)
+    else:
+        widen(q, offset, inner)
     for k in range(void[r], void[r + 1]):
         inner[runs[k, 1] : runs[k, 2]] = -offset
     label = rows[1, begin : begin + width]
