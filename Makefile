@@ -38,8 +38,9 @@ check: $(VENV)/.test ## style, types and the examples in docstrings
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q --doctest-modules src
 
-docs: $(BIN)/segmi ## write the command line's help texts into docs/command-line.md
+docs: $(BIN)/segmi ## write what is generated under docs: the help texts as a page, the picture of a window
 	$(BIN)/python docs/write_command_line.py
+	$(BIN)/python docs/draw_windows.py
 
 bench: $(VENV)/.test ## time and memory against other implementations
 	$(BIN)/python benchmarks/objectives.py

@@ -4,6 +4,8 @@ Forward and backward together, all candidates in turn in one process, so that a 
 alike; the median over the rounds. Memory: a process of its own for each, its peak above what stood there before the
 call, in multiples of the size of the logits. All candidates get float32 logits and their targets ready made: class
 indices, or for rmi-pytorch one-hot maps, whose making is therefore not in its time or peak.
+
+What the first call of a compiled kernel costs is measured in new processes, with an empty cache, then with a full one.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from __future__ import annotations
 import argparse
 import datetime
 import gc
+import os
 import platform
 import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,10 +31,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segmi.data import open_dataset
-from segmi.objectives import BinaryCrossEntropy, RMILoss
+from segmi.objectives import BinaryCrossEntropy, RegionMutualInformation, RMILoss
 
 VOID = 255
-FIRST, RIVAL = "cross-entropy (torch)", "rmi-pytorch, stride 1"
+FIRST, OURS, RIVAL = "cross-entropy (torch)", "RMILoss", "rmi-pytorch, stride 1"
 
 
 class Case(NamedTuple):
@@ -38,16 +42,16 @@ class Case(NamedTuple):
     pictures: int
     classes: int
     side: int
-    labels: Callable[[int, int], Tensor]
+    labels: Callable[[int, int, int], Tensor]
 
 
-def object_labels(pictures: int, side: int) -> Tensor:
-    """As in VOC: background, one or two of 20 classes as ellipses and rectangles, a void rim around each."""
+def object_labels(pictures: int, classes: int, side: int) -> Tensor:
+    """As in VOC: background, one or two of the other classes as ellipses and rectangles, a void rim around each."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:side, :side] / side
     labels = np.zeros((pictures, side, side), np.int64)
     for number, picture in enumerate(labels):
-        for one, kind in enumerate(rng.choice(np.arange(1, 21), 1 + number % 2, replace=False)):
+        for one, kind in enumerate(rng.choice(np.arange(1, classes), 1 + number % 2, replace=False)):
             centre, half = rng.uniform(0.3, 0.7, 2), rng.uniform(0.12, 0.28, 2)
             away = np.abs(rows - centre[0]) / half[0], np.abs(columns - centre[1]) / half[1]
             distance = np.maximum(*away) if (number + one) % 2 else np.hypot(*away)
@@ -56,29 +60,55 @@ def object_labels(pictures: int, side: int) -> Tensor:
     return torch.from_numpy(labels)
 
 
-def street_labels(pictures: int, side: int) -> Tensor:
-    """Generated street scenes, one street each: nearly every class in nearly every picture."""
-    scenes = open_dataset("street-scenes", train=10 * pictures, val=1, height=side, width=side)
-    masks = [scenes.read_mask(sample) for sample in scenes.split("train")[::10]]
-    return torch.from_numpy(np.stack(masks)).long()
+def camvid_labels(pictures: int, classes: int, side: int) -> Tensor:
+    """Those of CamVid, its void as a class of its own; FileNotFoundError where CamVid is not installed."""
+    root = Path(os.environ.get("SEGMI_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "CamVid"
+    if not root.is_dir():
+        raise FileNotFoundError(f"no CamVid in {root.parent}; set SEGMI_DATA to the folder that holds CamVid/")
+    dataset = open_dataset("camvid", root=root)
+    every = dataset.split("val")
+    masks = [dataset.read_mask(sample)[:side, :side] for sample in every[:: len(every) // pictures][:pictures]]
+    return torch.from_numpy(np.minimum(np.stack(masks), classes - 1)).long()
+
+
+def dense_labels(pictures: int, classes: int, side: int) -> Tensor:
+    """Cells of the nearest of 60 points: nearly every class in every picture."""
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.mgrid[:side, :side], -1)[..., None, :]
+    labels = np.empty((pictures, side, side), np.int64)
+    for picture in labels:
+        points = rng.uniform(0, side, (60, 2))
+        nearest = ((grid - points) ** 2).sum(-1).argmin(-1)
+        picture[:] = rng.integers(0, classes, 60)[nearest]
+    return torch.from_numpy(labels)
 
 
 FULL = {
-    "objects": Case("objects, as in VOC", 2, 21, 224, object_labels),
-    "streets": Case("street scenes", 8, 12, 224, street_labels),
+    "objects-2": Case("objects, as in VOC", 2, 21, 224, object_labels),
+    "objects-8": Case("objects, as in VOC", 8, 21, 224, object_labels),
+    "camvid": Case("CamVid's labels, void as a class", 8, 12, 224, camvid_labels),
+    "dense": Case("nearly every class in every picture", 8, 21, 224, dense_labels),
+    "large": Case("objects, large", 8, 19, 512, object_labels),
 }
 QUICK = {name: case._replace(pictures=2, side=48) for name, case in FULL.items()}
 
 
-def candidates() -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
+def candidates(case: Case) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
     """Losses of (logits, labels, one-hot labels) by name."""
-    pixels, reference, sound = BinaryCrossEntropy(), RMILoss(), RMILoss(mode="sound")
+    pixels, region = BinaryCrossEntropy(), RegionMutualInformation()
+    reference, sound, published = RMILoss(), RMILoss(mode="sound"), RMILoss.as_published()
+    plain = RMILoss(kernel="torch")
     found: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
         FIRST: lambda z, y, _: F.cross_entropy(z, y, ignore_index=VOID),
-        "BinaryCrossEntropy": lambda z, y, _: pixels(z, y),
-        "RMILoss, reference": lambda z, y, _: reference(z, y),
+        OURS: lambda z, y, _: reference(z, y),
         "RMILoss, sound": lambda z, y, _: sound(z, y),
+        "RMILoss, as published (pooled)": lambda z, y, _: published(z, y),
+        "BinaryCrossEntropy + RegionMutualInformation": lambda z, y, _: pixels(z, y) + region(z, y),
+        "RMILoss, plain PyTorch": lambda z, y, _: plain(z, y),
     }
+    needed = 80 * 4 * case.pictures * case.classes * case.side**2
+    if needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"):
+        return found
     try:
         import rmi
     except ImportError:
@@ -90,7 +120,7 @@ def candidates() -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
 
 def inputs(case: Case, device: str) -> tuple[Tensor, Tensor, Tensor]:
     """Logits like those of a network that has learnt something, class indices, one-hot maps (zero where void)."""
-    labels = case.labels(case.pictures, case.side)
+    labels = case.labels(case.pictures, case.classes, case.side)
     one_hot = F.one_hot(labels.masked_fill(labels == VOID, case.classes), case.classes + 1)[..., : case.classes]
     one_hot = one_hot.movedim(-1, 1).float().contiguous()
     noise = torch.randn(one_hot.shape, generator=torch.Generator().manual_seed(0))
@@ -106,7 +136,7 @@ def step(loss: Callable[..., Tensor], logits: Tensor, labels: Tensor, one_hot: T
 
 def seconds(case: Case, rounds: int, device: str) -> dict[str, float]:
     """The median time of one forward and backward pass of every candidate."""
-    data, losses = inputs(case, device), candidates()
+    data, losses = inputs(case, device), candidates(case)
     times: dict[str, list[float]] = {name: [] for name in losses}
     for number in range(rounds + 1):
         for name, loss in losses.items():
@@ -119,7 +149,7 @@ def seconds(case: Case, rounds: int, device: str) -> dict[str, float]:
 
 def peak_bytes(case: Case, name: str, device: str) -> int:
     """How far the memory of this process rises during one forward and backward pass, the gradient included."""
-    data, loss = inputs(case, device), candidates()[name]
+    data, loss = inputs(case, device), candidates(case)[name]
     step(loss, *(tensor[:1, ..., :16, :16] for tensor in data))  # loads what is loaded once
     gc.collect()
     if device.startswith("cuda"):
@@ -141,7 +171,7 @@ def status(field: str) -> int:
 def peaks(key: str, given: argparse.Namespace) -> dict[str, int | None]:
     """`peak_bytes` of every candidate, each in a process of its own; None where the system does not tell."""
     found: dict[str, int | None] = {}
-    for name in candidates():
+    for name in candidates(FULL[key]):
         command = [sys.executable, __file__, "--peak", key, name, "--device", given.device]
         command += ["--threads", str(torch.get_num_threads()), *["--quick"] * given.quick]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -155,15 +185,40 @@ def table(case: Case, times: dict[str, float], memory: dict[str, int | None]) ->
     lines = [
         f"## {case.title}: {shape}, logits of {size / 2**20:.1f} MiB",
         "",
-        "| loss | forward and backward | × cross-entropy | × rmi-pytorch | peak memory, × logits |",
+        "| loss | forward and backward | × cross-entropy | times faster than rmi-pytorch | peak memory, × logits |",
         "|---|---:|---:|---:|---:|",
     ]
     for name, value in times.items():
-        rival = f"{value / times[RIVAL]:.3f}" if RIVAL in times else "–"
+        rival = f"{times[RIVAL] / value:.1f}" if RIVAL in times else "–"
         peak = memory[name]
         shown = "–" if peak is None else f"{peak / size:.1f}"
         lines.append(f"| {name} | {1e3 * value:.1f} ms | {value / times[FIRST]:.2f} | {rival} | {shown} |")
     return "\n".join(lines)
+
+
+STEP = """
+import time, torch
+from segmi.objectives import rmi_loss
+logits, labels = torch.zeros(1, 2, 8, 8, requires_grad=True), torch.zeros(1, 8, 8, dtype=torch.long)
+begin = time.perf_counter()
+rmi_loss(logits, labels, kernel="numba").backward()
+print(time.perf_counter() - begin)
+"""
+
+
+def first_calls() -> str:
+    """What the first call of the CPU's kernel costs in a process, where nothing is kept yet and where all is."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
+        command = [sys.executable, "-c", STEP]
+        empty, full = (
+            float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+            for _ in range(2)
+        )
+    return (
+        "## First call\n\n"
+        f"With nothing compiled yet: {empty:.1f} s. In the next process: {full:.2f} s, the import of Numba included."
+    )
 
 
 def machine(device: str) -> str:
@@ -175,6 +230,7 @@ def machine(device: str) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, to see that it runs")
+    parser.add_argument("--only", nargs="+", choices=list(FULL), help="these cases alone")
     parser.add_argument("--rounds", type=int, help="timed rounds; 15, or 3 with --quick")
     parser.add_argument("--threads", type=int, help="threads of PyTorch on the CPU")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -182,7 +238,7 @@ def main() -> int:
     given: Any = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
-    cases = QUICK if given.quick else FULL
+    cases = {key: case for key, case in (QUICK if given.quick else FULL).items() if key in (given.only or FULL)}
     if given.peak:
         key, name = given.peak
         print(peak_bytes(cases[key], name, given.device))
@@ -196,8 +252,14 @@ def main() -> int:
     )
     print("beforehand; its binary cross-entropy is a mean over classes, and void pixels count as no class.")
     for key, case in cases.items():
-        times = seconds(case, given.rounds or (3 if given.quick else 15), given.device)
+        try:
+            times = seconds(case, given.rounds or (3 if given.quick else 15), given.device)
+        except FileNotFoundError as error:
+            print(f"\n## {case.title}\n\nLeft out: {error}.")
+            continue
         print("\n" + table(case, times, peaks(key, given)), flush=True)
+    if given.device == "cpu":
+        print("\n" + first_calls())
     return 0
 
 

@@ -142,7 +142,7 @@ def backward(
 
 
 def _read(labels: Tensor, ignore_index: int, classes: int, radius: int, drop: bool) -> list[Picture]:
-    return [Picture(*read_picture(each, ignore_index, classes, radius, drop)) for each in _array(labels)]
+    return [Picture(*read_picture(each, ignore_index, classes, radius, drop)) for each in _array(labels.long())]
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -125,8 +125,9 @@ def _add_changes(runs: Any, begin: int, end: int, weights: Any, margin: int, wid
     """Add by how much ``Σ_t weights[t] y[x + t - m]`` differs from that at x - 1, of a row with these runs."""
     for k in range(begin, end):
         for t in range(2 * margin + 1):
-            changes[max(runs[k, 1] + margin - t, 0)] += weights[t]
-            changes[min(runs[k, 2] + margin - t, width)] -= weights[t]
+            shift = margin - t
+            changes[min(max(runs[k, 1] + shift, 0), width)] += weights[t]
+            changes[min(max(runs[k, 2] + shift, 0), width)] -= weights[t]
 
 
 @compiled

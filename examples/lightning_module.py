@@ -1,0 +1,74 @@
+"""RMILoss in a Lightning module: segmi brings the loss and the pictures; the network and the training are Lightning's.
+
+Longer: `python examples/lightning_module.py --steps 200`.
+"""
+
+import argparse
+import logging
+import warnings
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from segmi.data import open_dataset
+from segmi.data.loader import Pictures, training_batches
+from segmi.data.processing import Processing
+from segmi.objectives import RMILoss
+
+
+class Crops(Dataset):
+    """Pairs of a crop and its labels, as any other data set has them."""
+
+    def __init__(self, pictures: Pictures, number: int) -> None:
+        batches = training_batches(pictures, batch_size=1, first=0, last=number)
+        self.pairs = [(batch.images[0], batch.labels[0]) for batch in batches]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.pairs[index]
+
+
+class Segmenter(lightning.LightningModule):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.network = nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, classes, 3, padding=1)
+        )
+        self.loss_function = RMILoss(mode="sound")
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        images, labels = batch
+        logits = self.network(images)  # half precision is welcome too: the loss computes in single
+        for name, term in self.loss_function.terms(logits, labels).items():
+            self.log(f"train/{name}", term.value, prog_bar=True)
+        return self.loss_function(logits, labels)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=1e-2)
+
+
+def main(steps: int) -> None:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")
+    lightning.seed_everything(0, verbose=False)
+    scenes = open_dataset("street-scenes", train=16, val=1, height=64, width=128)
+    pictures = Pictures(scenes, scenes.split("train"), Processing(resize=64, crop=64))
+    loader = DataLoader(Crops(pictures, 16), batch_size=4, shuffle=True)
+    trainer = lightning.Trainer(
+        max_steps=steps, accelerator="auto", devices=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    module = Segmenter(len(scenes.info.classes))
+    trainer.fit(module, loader)
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in trainer.callback_metrics.items())
+    print(f"after {trainer.global_step} steps: {shown}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=5, help="optimiser steps")
+    main(parser.parse_args().steps)
