@@ -111,7 +111,13 @@ _BACKWARD: Final = (
 )
 
 
-@torch.library.custom_op("segmi::region_forward", mutates_args=(), device_types="cpu", schema=_FORWARD)
+# Not `torch.library.custom_op`, whose first call imports the whole of TorchDynamo: seconds that most never need.
+_LIBRARY: Final = torch.library.Library("segmi", "DEF")
+_LIBRARY.define("region_forward" + _FORWARD, tags=(torch.Tag.pt2_compliant_tag,))
+_LIBRARY.define("region_backward" + _BACKWARD, tags=(torch.Tag.pt2_compliant_tag,))
+
+
+@torch.library.impl(_LIBRARY, "region_forward", "CPU")
 def _forward(
     logits: Tensor,
     labels: Tensor,
@@ -152,7 +158,7 @@ def _forward(
     )
 
 
-@torch.library.custom_op("segmi::region_backward", mutates_args=(), device_types="cpu", schema=_BACKWARD)
+@torch.library.impl(_LIBRARY, "region_backward", "CPU")
 def _backward(
     logits: Tensor,
     labels: Tensor,
@@ -182,7 +188,7 @@ def _backward(
     return gradient.to(logits.dtype)
 
 
-@_forward.register_fake
+@torch.library.register_fake("segmi::region_forward", lib=_LIBRARY)
 def _(logits: Tensor, labels: Tensor, radius: int, *_: Any) -> tuple[Tensor, ...]:
     n, c = logits.shape[:2]
     d = radius * radius
@@ -203,7 +209,7 @@ def _(logits: Tensor, labels: Tensor, radius: int, *_: Any) -> tuple[Tensor, ...
     )
 
 
-@_backward.register_fake
+@torch.library.register_fake("segmi::region_backward", lib=_LIBRARY)
 def _(logits: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(logits, memory_format=torch.contiguous_format)
 
@@ -229,5 +235,5 @@ def _refuse(ctx: Any, *_: Tensor) -> Any:
     )
 
 
-_forward.register_autograd(_pull_back, setup_context=_keep)
-_backward.register_autograd(_refuse)
+torch.library.register_autograd("segmi::region_forward", _pull_back, setup_context=_keep, lib=_LIBRARY)
+torch.library.register_autograd("segmi::region_backward", _refuse, lib=_LIBRARY)

@@ -38,13 +38,10 @@ def add_row(
     margin = radius - 1
     pp, yp, yy, first = tables
     down = height - margin
-    _add_row_at(rows, r, ring, height, width, radius, runs, held, pp[0], yp[0], yy[0], first[:, 0])
-    if r < margin:
-        u = 1 + r
-        _add_row_at(rows, r, ring, height, width, radius, runs, held, pp[u], yp[u], yy[u], first[:, u])
-    if r >= down:
-        u = 1 + margin + r - down
-        _add_row_at(rows, r, ring, height, width, radius, runs, held, pp[u], yp[u], yy[u], first[:, u])
+    # One call in a loop, not three calls: each would be compiled anew into its caller.
+    for u in (0, 1 + r if r < margin else -1, 1 + margin + r - down if r >= down else -1):
+        if u >= 0:
+            _add_row_at(rows, r, ring, height, width, radius, runs, held, pp[u], yp[u], yy[u], first[:, u])
 
 
 @compiled
@@ -64,10 +61,9 @@ def _add_row_at(
         if not 0 <= r + s < height:
             continue
         there = ((r + s) % ring) * stride
-        if s == 0:  # what is displaced to the left is the same
-            displaced(p, here + margin, p, there + margin, width, radius, pp[0, 0, margin:])
-        elif s > 0:
-            displaced(p, here + margin, p, there, width, taps, pp[s, 0])
+        if s >= 0:
+            t = margin if s == 0 else 0  # in the same row, what is displaced to the left is the same
+            displaced(p, here + margin, p, there + t, width, taps - t, pp[s, 0, t:])
         if labelled:
             _add_runs_by_probability(p, there, taps, runs, held[r], held[r + 1], yp[s + margin, 0])
             if s >= 0:
