@@ -18,10 +18,15 @@ from PIL import Image
 from segmi.errors import RunError, UsageError
 from segmi.report import table1_text, write_report
 
+COMPARED = (
+    "comparison", "new_images", "interaction_datasets", "ranks", "estimates", "class_differences_street-scenes",
+    "class_differences_object-scenes",
+)  # fmt: skip
 FILES = {
     "index.html", "report.md", "table1.md", "table1.csv", "table1.tex", "table_members.md", "table_members.csv",
     "table_members.tex", "figures/learning_curves.png", "figures/learning_curves.svg",
     *(f"figures/predictions_{d}.png" for d in ("street-scenes", "object-scenes")),
+    *(f"{t}.{e}" for t in COMPARED for e in ("md", "csv", "tex")),
     *(f"classes_{d}.{e}" for d in ("street-scenes", "object-scenes") for e in ("md", "csv", "tex")),
 }  # fmt: skip
 

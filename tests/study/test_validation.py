@@ -258,3 +258,32 @@ def test_pretrained_weights_that_cannot_be_had_are_known_before_the_start(
 def test_a_root_for_a_data_set_that_the_study_does_not_have(tiny_text: str) -> None:
     with pytest.raises(UsageError, match=r"unknown data set 'street-scene', did you mean 'street-scenes'\?"):
         validated(parse(tiny_text), roots=Roots({"street-scene": Path("/data")}))
+
+
+CROSSED = """\
+name: crossed
+seeds: [0, 1]
+baseline: ce-2
+datasets: {street-scenes: {train: 8, val: 3, height: 40, width: 48}}
+processing: {resize: 36, crop: 32}
+training: {updates: 6, batch_size: 2, learning_rate: 1e-3, holdout: 0.25}
+methods:
+  ce-2: {treatment: ce, members: {unet: {architecture: unet, width: 2}}, objective: {cross_entropy: {}}}
+  bce-2: {treatment: bce, members: {unet: {architecture: unet, width: 2}}, objective: {binary_cross_entropy: {}}}
+  ce-4: {treatment: ce, members: {unet: {architecture: unet, width: 4}}, objective: {cross_entropy: {}}}
+  bce-4: {treatment: bce, members: {unet: {architecture: unet, width: 4}}, objective: {binary_cross_entropy: {}}}
+"""
+
+
+def test_methods_on_several_networks(check: Any) -> None:
+    study = validated(parse(CROSSED))
+    assert [method.treatment for method in study.methods.values()] == ["ce", "bce", "ce", "bce"]
+    assert validated(parse(dump(study.plain()))) == study
+    assert (
+        "methods.bce-4.treatment: 'bce' stands on unet, width 2 in bce-2 already; give it another network or treatment"
+        in check(CROSSED, "methods.bce-4.members.unet.width=2")
+    )
+    assert (
+        "methods.bce-4.treatment: nothing to compare with: no method of the baseline's treatment 'ce' has the network "
+        "unet, width 8; add one" in check(CROSSED, "methods.bce-4.members.unet.width=8")
+    )

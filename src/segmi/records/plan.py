@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from segmi.records.jsonfile import damaged, read_record, write_record
 from segmi.records.run import RunFolder, RunKey
@@ -24,6 +24,9 @@ class Plan:
         seeds: the seeds of every cell.
         protocol: ``paper`` or ``controlled``.
         command: how to run it again.
+        baseline: the method that the others are compared with; the first if it is None or no method of the study.
+        treatments: what each method is apart from its network, where several methods are one on several networks.
+        networks: the network of each method, in words.
     """
 
     study: str
@@ -32,11 +35,52 @@ class Plan:
     seeds: Sequence[int]
     protocol: str | None = None
     command: str | None = None
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    baseline: str | None = None
+    treatments: Mapping[str, str] = field(default_factory=dict)
+    networks: Mapping[str, str] = field(default_factory=dict)
 
     def grid(self) -> list[RunKey]:
         """Every run of the grid."""
         return [RunKey(self.study, d, m, s) for d in self.datasets for m in self.methods for s in self.seeds]
+
+    def compared_with(self, method: str) -> str | None:
+        """The method that another is measured against; None for a baseline, or where its network has none.
+
+        That is the baseline, or, where methods share treatments, the method of the baseline's treatment on the same
+        network.
+
+        Example:
+            >>> methods = {"ce-unet": "", "mi-unet": "", "ce-fpn": "", "mi-fpn": ""}
+            >>> treatments = {name: name[:2] for name in methods}
+            >>> networks = {name: name[3:] for name in methods}
+            >>> plan = Plan("s", {}, methods, [0], treatments=treatments, networks=networks)
+            >>> [plan.compared_with(name) for name in methods]
+            [None, 'ce-unet', None, 'ce-fpn']
+        """
+        if not self.methods:
+            return None
+        named = self.baseline
+        baseline = named if named is not None and named in self.methods else next(iter(self.methods))
+        wanted = self.treatment_of(baseline)
+        if self.treatment_of(method) == wanted:
+            return None
+        alike = [
+            m for m in self.methods if (self.treatment_of(m), self.network_of(m)) == (wanted, self.network_of(method))
+        ]
+        return alike[0] if alike else None
+
+    def treatment_of(self, method: str) -> str:
+        """What a method is apart from its network: its own name unless the study says that several share one."""
+        return self.treatments.get(method, method)
+
+    def network_of(self, method: str) -> str:
+        """The network that a method is compared on; empty where the study does not cross methods with networks."""
+        return self.networks.get(method, "") if self.crossed else ""
+
+    @property
+    def crossed(self) -> bool:
+        """Whether some treatment stands on several networks."""
+        return len({self.treatment_of(method) for method in self.methods}) < len(self.methods)
 
 
 def write_plan(folder: str | Path, plan: Plan) -> Path:

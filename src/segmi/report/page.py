@@ -14,6 +14,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from segmi.comparison import StudyRuns
+from segmi.report.comparison import Shown
 from segmi.report.describe import duration, number_range, read_config
 from segmi.report.drawing import COLOURS, FAINT, INK
 from segmi.report.gallery import Gallery, Tile
@@ -32,6 +33,7 @@ _PROTOCOLS: Final = {
 def html_page(
     study: StudyRuns,
     tables: Mapping[str, Table],
+    compared: Sequence[Shown],
     classes: Sequence[tuple[str, Table]],
     galleries: Mapping[str, Gallery],
     curves: str | None,
@@ -41,6 +43,7 @@ def html_page(
     Args:
         study: its runs.
         tables: ``table1`` and ``members``.
+        compared: the tables of what is known about differences.
         classes: (data set title, its table of IoU per class).
         galleries: the pictures by data set.
         curves: the learning curves as SVG.
@@ -51,6 +54,8 @@ def html_page(
         planned=len(study.runs),
         table1=tables["table1"],
         members=tables["members"],
+        files=[one.name for one in compared],
+        comparison=[(one.heading, one.table, one.folded) for one in compared],
         classes=classes,
         galleries=[(title_of(study, dataset), pictures) for dataset, pictures in galleries.items()],
         curves=Markup(_inline_svg(curves)) if curves else None,  # drawn by us: text is paths, no name stands in it
@@ -68,11 +73,15 @@ def html_index(studies: Sequence[tuple[str, str, int, int]]) -> str:
 def markdown_page(
     study: StudyRuns,
     tables: Mapping[str, Table],
+    compared: Sequence[Shown],
     classes: Sequence[tuple[str, Table]],
     figures: Sequence[tuple[str, str]],
 ) -> str:
     """The same as Markdown; ``figures`` are (caption, file relative to the page)."""
     lines = [f"# Study {escape_markdown(study.plan.study)}", "", markdown(tables["table1"])]
+    lines += ["## Is it more than the seed?", ""] if compared else []
+    for one in compared:
+        lines += [f"### {escape_markdown(one.heading)}", "", markdown(one.table)]
     lines += [f"![{escape_markdown(caption)}]({file})\n\n*{escape_markdown(caption)}*\n" for caption, file in figures]
     lines += ["## All networks", "", markdown(tables["members"])]
     lines += ["## IoU per class", ""] + [markdown(table) for _, table in classes] if classes else []

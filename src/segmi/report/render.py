@@ -34,6 +34,7 @@ _LATEX: Final = {
     "–": "--",
     "\u2212": "$-$",
     "≥": r"$\geq$",
+    "√": r"$\sqrt{}$",
     "…": r"\ldots{}",
 }
 
@@ -174,9 +175,10 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def _latex_cell(cell: Cell) -> str:
-    if cell.number is None:
-        return escape_latex(cell.text)
-    number = f"\\textbf{{{cell.number}}}" if cell.bold else cell.number
+    text = escape_latex(cell.text if cell.shown is None else cell.shown)
+    number = f"\\textbf{{{text}}}" if cell.bold else text
+    if cell.shown is None:
+        return number
     return number + (f" $\\pm$ {cell.spread}" if cell.spread else "") + (f" ({cell.short})" if cell.short else "")
 
 

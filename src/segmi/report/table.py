@@ -20,6 +20,8 @@ class Cell:
         planned: the number of seeds the study planned.
         bold: whether it is best of its row.
         digits: decimals shown.
+        signed: whether a positive number carries its sign, as differences do.
+        stated: whether ``text`` is an entry of its own and no gap.
     """
 
     text: str = "–"
@@ -29,15 +31,22 @@ class Cell:
     planned: int = 0
     bold: bool = False
     digits: int = DIGITS
+    signed: bool = False
+    stated: bool = False
 
     @property
     def number(self) -> str | None:
-        """The mean as shown, None if there is none.
+        """The mean as programs read it, None if there is none.
 
-        >>> Cell(value=0.59305).number
-        '0.5930'
+        >>> Cell(value=0.59305).number, Cell(value=0.01, signed=True).number
+        ('0.5930', '+0.0100')
         """
-        return None if self.value is None else f"{self.value:.{self.digits}f}"
+        return None if self.value is None else f"{self.value:{'+' if self.signed else ''}.{self.digits}f}"
+
+    @property
+    def shown(self) -> str | None:
+        """The mean as people read it: with a minus sign and not a hyphen."""
+        return None if self.number is None else self.number.replace("-", "\u2212")
 
     @property
     def spread(self) -> str:
@@ -59,9 +68,9 @@ class Cell:
         >>> Cell(value=0.5, sd=0.01, n=2, planned=3).plain()
         '0.5000 ± 0.0100 (2 of 3)'
         """
-        if self.number is None:
+        if self.shown is None:
             return self.text
-        return self.number + (f" ± {self.spread}" if self.spread else "") + (f" ({self.short})" if self.short else "")
+        return self.shown + (f" ± {self.spread}" if self.spread else "") + (f" ({self.short})" if self.short else "")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from segmi.comparison import StudyRuns, collect
 from segmi.errors import UsageError
 from segmi.records import atomic_write, sweep
+from segmi.report.comparison import comparison_tables, remove_others
 from segmi.report.curves import learning_curves
 from segmi.report.drawing import save_png, style, svg_text
 from segmi.report.figures import predictions_figure
@@ -82,13 +83,18 @@ def _write_study(study: StudyRuns, out: Path, reference: Reference | None) -> Pa
     ]
     galleries = {dataset: found for dataset in study.plan.datasets if (found := gallery(study, dataset)) is not None}
     named = [(title, table) for _, title, table in classes]
+    compared = comparison_tables(study)
+    if out.is_dir():
+        remove_others(out, compared)
+    for one in compared:
+        _write_table(out, one.name, one.table, f"tab:{one.name.replace('_', '-')}")
     _write_table(out, "table1", tables["table1"], "tab:table1")
     _write_table(out, "table_members", tables["members"], "tab:members")
     for dataset, _, table in classes:
         _write_table(out, f"classes_{dataset}", table, f"tab:classes-{dataset}")
     figures, curves = _write_figures(study, galleries, out / "figures")
-    atomic_write(out / "report.md", markdown_page(study, tables, named, figures))
-    atomic_write(out / "index.html", html_page(study, tables, named, galleries, curves))
+    atomic_write(out / "report.md", markdown_page(study, tables, compared, named, figures))
+    atomic_write(out / "index.html", html_page(study, tables, compared, named, galleries, curves))
     return out
 
 

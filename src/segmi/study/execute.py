@@ -15,6 +15,7 @@ from segmi.study.environment import environment
 from segmi.study.expand import Run
 from segmi.study.facts import Facts
 from segmi.study.samples import keep_samples
+from segmi.study.schema import described
 from segmi.study.strict_yaml import dump
 
 if TYPE_CHECKING:
@@ -194,17 +195,3 @@ def _result(
         },
         "environment": dict(where),
     }
-
-
-def described(spec: Mapping[str, Any]) -> str:
-    """A network in a few words.
-
-    Example:
-        >>> described({"architecture": "unet", "width": 8, "encoder": None})
-        'unet, width 8'
-    """
-    parts = [str(spec["architecture"])]
-    parts += [f"width {spec['width']}"] if spec.get("width") else []
-    parts += [str(spec["encoder"])] if spec.get("encoder") else []
-    parts += [f"{spec['encoder_weights']} weights"] if spec.get("encoder_weights") else []
-    return ", ".join(parts)

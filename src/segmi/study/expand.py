@@ -13,7 +13,7 @@ from segmi.study.schema import Study
 
 SCHEMA_VERSION: Final = 1
 
-NOT_COMPARED: Final = ("training.workers", "training.checkpoint_every", "training.log_every", "label")
+NOT_COMPARED: Final = ("training.workers", "training.checkpoint_every", "training.log_every", "label", "treatment")
 """What may change between two sessions of a run without changing its numbers."""
 
 

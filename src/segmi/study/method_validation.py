@@ -10,7 +10,7 @@ from pydantic import Field
 from segmi.study import resolve
 from segmi.study.binding import bind, describe, validate
 from segmi.study.problems import Problems, unknown
-from segmi.study.schema import Method, check_reference
+from segmi.study.schema import Method, check_reference, described
 from segmi.study.strict_yaml import Place
 
 HOLDOUT = {"holdout": (Annotated[float, Field(ge=0, lt=1)], 0.0)}
@@ -121,6 +121,29 @@ def _check_roles(method: dict[str, Any], place: Place, problems: Problems) -> No
         method["training"]["select_member"] = method["reported"] if method["reported"] in learning else None
     elif isinstance(selecting, str) and (message := check_reference("member", selecting, members)):
         problems.add((*place, "training", "select_member"), message)
+
+
+def check_treatments(methods: Mapping[str, dict[str, Any]], baseline: str, problems: Problems) -> None:
+    """Where methods share treatments, each stands on a network of its own, and the baseline's stands on all of them."""
+    treatments = {name: method.get("treatment") or name for name, method in methods.items()}
+    if len(set(treatments.values())) == len(methods) or problems.found:
+        return
+    networks = {name: described(method["members"][method["reported"]]) for name, method in methods.items()}
+    taken: dict[tuple[str, str], str] = {}
+    for name in methods:
+        first = taken.setdefault((treatments[name], networks[name]), name)
+        if first != name:
+            problems.add(
+                ("methods", name, "treatment"),
+                f"{treatments[name]!r} stands on {networks[name]} in {first} already; "
+                "give it another network or treatment",
+            )
+        elif (treatments[baseline], networks[name]) not in {(treatments[m], networks[m]) for m in methods}:
+            problems.add(
+                ("methods", name, "treatment"),
+                f"nothing to compare with: no method of the baseline's treatment {treatments[baseline]!r} has the "
+                f"network {networks[name]}; add one",
+            )
 
 
 def _owner(key: str, own: Mapping[str, Any], section: str, place: Place) -> Place:

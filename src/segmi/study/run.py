@@ -20,7 +20,7 @@ from segmi.study.execute import execute
 from segmi.study.expand import Run, changed_keys, expand
 from segmi.study.facts import Facts
 from segmi.study.roots import Roots
-from segmi.study.schema import Study
+from segmi.study.schema import Study, described
 from segmi.study.strict_yaml import parse_file
 
 RECORDS: Final = (
@@ -146,7 +146,9 @@ def study_plan(study: Study, opened: Callable[[str], Facts], command: str | None
         seeds=study.seeds,
         protocol=study.protocol,
         command=command,
-        notes={"baseline": study.baseline},
+        baseline=study.baseline,
+        treatments={name: method.treatment or name for name, method in study.methods.items()},
+        networks={name: described(method.members[method.reported or ""]) for name, method in study.methods.items()},
     )
 
 

@@ -6,6 +6,7 @@ bound to the signatures that receive them, see `segmi.study.validation`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -42,6 +43,7 @@ class Method(BaseModel):
 
     Args:
         label: as in tables; the method's name by default.
+        treatment: what the method is apart from its network; methods of one treatment are one on several networks.
         members: the networks by name: the arguments of `segmi.models.build_network`, data-set facts left out.
         objective: objectives by name with their options and ``weight``; their weighted sum is minimised.
         reported: the member that stands for the method in Table 1; the only one by default.
@@ -53,6 +55,7 @@ class Method(BaseModel):
     model_config = _PLAIN
 
     label: str | None = None
+    treatment: str | None = None
     members: dict[FolderName, Options] = Field(min_length=1)
     objective: dict[str, Options | None] = Field(min_length=1)
     reported: str | None = None
@@ -125,3 +128,17 @@ class Study(BaseModel):
 def check_reference(kind: str, name: str, known: list[str]) -> str | None:
     """What to say about a name that should be one of ``known``; None if it is."""
     return None if name in known else unknown(kind, name, known)
+
+
+def described(spec: Mapping[str, Any]) -> str:
+    """A network in a few words.
+
+    Example:
+        >>> described({"architecture": "unet", "width": 8, "encoder": None})
+        'unet, width 8'
+    """
+    parts = [str(spec["architecture"])]
+    parts += [f"width {spec['width']}"] if spec.get("width") else []
+    parts += [str(spec["encoder"])] if spec.get("encoder") else []
+    parts += [f"{spec['encoder_weights']} weights"] if spec.get("encoder_weights") else []
+    return ", ".join(parts)

@@ -9,7 +9,7 @@ from typing import Any
 from segmi.study import resolve
 from segmi.study.binding import bind, describe, validate
 from segmi.study.data_validation import check_data
-from segmi.study.method_validation import check_method, check_positive, check_training, mapping
+from segmi.study.method_validation import check_method, check_positive, check_training, check_treatments, mapping
 from segmi.study.overrides import apply_overrides
 from segmi.study.presets import layered, preset
 from segmi.study.problems import Problems, unknown
@@ -71,6 +71,7 @@ def validated(document: Document, *, roots: Roots | None = None) -> Study:
     baseline = shape.get("baseline") or next(iter(methods), "")
     if isinstance(baseline, str) and methods and baseline not in methods:
         problems.add(("baseline",), unknown("method", baseline, methods))
+    check_treatments(methods, baseline, problems)
     if roots is not None:
         for name in roots.named:
             if name not in datasets:
