@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segmi.objectives import _region_triton
+from segmi.objectives import _region_cuda, _region_triton
 from segmi.objectives._region_knobs import RegionKnobs
 from segmi.objectives._region_plain import region_mutual_information_plain
 from segmi.objectives._region_terms import absent_value, counted_pairs, whole_windows
@@ -216,3 +216,37 @@ def test_the_host_does_not_wait(scene: SimpleNamespace) -> None:
             )
         finally:
             torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize(("reference", "drop"), [(True, False), (False, True)])
+def test_as_an_operator_it_equals_the_kernel_of_the_cpu(reference: bool, drop: bool) -> None:
+    generator = torch.Generator().manual_seed(3)
+    labels = torch.randint(0, 3, (2, 11, 12), generator=generator).repeat_interleave(2, 1)[:, :11]
+    labels[:, 4, 5:8] = 255
+    labels[1] = labels[1].clamp(max=1)
+    logits = 2 * torch.randn(2, 3, 11, 12, generator=generator)
+    options = (3, reference, drop, 0.1, -3.8, True, 255)
+    expected = torch.ops.segmi.region_forward(logits, labels, *options)
+    got = _region_cuda.forward(logits.to(DEVICE), labels.to(DEVICE), *options)
+    counted = expected[3]
+    for ours, theirs in zip(got[:5], expected[:5], strict=True):
+        torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-5, atol=1e-7)
+    assert float(got[8]) == 0
+    scale = torch.rand(2, 3, dtype=torch.float64, generator=generator)
+    slope = torch.ops.segmi.region_backward(
+        logits, labels, counted, expected[5], expected[6], scale, scale, 3, drop, 255
+    )
+    ours = _region_cuda.backward(
+        logits.to(DEVICE), labels.to(DEVICE), got[3], got[5], got[6], scale.to(DEVICE), scale.to(DEVICE), 3, drop, 255
+    )
+    torch.testing.assert_close(ours.cpu(), slope, rtol=1e-5, atol=1e-6)
+
+
+def test_as_an_operator_it_shows_what_it_cannot_refuse() -> None:
+    options = (3, True, False, 5e-4, -3.8, True, 255)
+    logits, labels = torch.zeros(1, 2, 6, 6, device=DEVICE), torch.zeros(1, 6, 6, dtype=torch.long, device=DEVICE)
+    assert float(_region_cuda.forward(logits, labels, *options)[8]) == 0
+    logits[0, 1, 2, 2] = float("nan")
+    assert _region_cuda.forward(logits, labels, *options)[8].isnan()
+    labels[0, 0, 0] = 7
+    assert _region_cuda.forward(torch.zeros_like(logits), labels, *options)[8].isnan()

@@ -22,6 +22,9 @@ Kernel = Literal["auto", "numba", "triton", "torch"]
 
 _HOMES: Final[dict[Kernel, str]] = {"numba": "cpu", "triton": "cuda"}
 
+_AUTOMATIC: Final[Kernel] = "numba"
+"""Triton's kernels agree under its interpreter, but have yet to be run on a GPU: they must be asked for."""
+
 
 def choose_kernel(logits: Logits, knobs: RegionKnobs, kernel: Kernel = "auto") -> Kernel:
     """The routine that ``kernel`` stands for on such logits: ``numba``, ``triton`` or ``torch``.
@@ -33,8 +36,7 @@ def choose_kernel(logits: Logits, knobs: RegionKnobs, kernel: Kernel = "auto") -
     if kernel == "torch":
         return kernel
     if kernel == "auto":
-        fitting = [name for name in _HOMES if not _obstacle(name, logits, knobs)]
-        return fitting[0] if fitting else "torch"
+        return _AUTOMATIC if not _obstacle(_AUTOMATIC, logits, knobs) else "torch"
     obstacle = _obstacle(kernel, logits, knobs)
     if obstacle:
         raise ValueError(f"kernel: {kernel!r} {obstacle}; use 'auto' or 'torch'")
@@ -186,6 +188,20 @@ def _backward(
         ignore_index=ignore_index,
     )
     return gradient.to(logits.dtype)
+
+
+@torch.library.impl(_LIBRARY, "region_forward", "CUDA")
+def _forward_cuda(*given: Any) -> tuple[Tensor, ...]:
+    from segmi.objectives import _region_cuda
+
+    return _region_cuda.forward(*given)
+
+
+@torch.library.impl(_LIBRARY, "region_backward", "CUDA")
+def _backward_cuda(*given: Any) -> Tensor:
+    from segmi.objectives import _region_cuda
+
+    return _region_cuda.backward(*given)
 
 
 @torch.library.register_fake("segmi::region_forward", lib=_LIBRARY)

@@ -103,8 +103,9 @@ def region_mutual_information(
         relative_ridge: ε over the mean variance of the label window, in the mode ``sound``.
         ignore_index: the label of void pixels.
         kernel: what computes it: ``numba``, compiled for the CPU when first called and then kept on the disk;
-            ``triton``, likewise for CUDA; ``torch``, plain PyTorch, several times slower; ``auto``, the compiled one
-            where it can: sigmoid, no pooling, at most 32 bits. `region_kernel` tells which.
+            ``triton``, likewise for CUDA, which has been run in Triton's interpreter only and must be asked for;
+            ``torch``, plain PyTorch, several times slower; ``auto``, ``numba`` where it can (a CPU, sigmoid, no
+            pooling, at most 32 bits), else ``torch``. `region_kernel` tells which.
 
     Shapes:
         logits: N×C×H×W; labels: N×H×W; the result is a scalar.

@@ -1,0 +1,86 @@
+"""The operators of `_region_kernels` on a CUDA device: labels made ready for the kernels of `_region_triton`."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from segmi.objectives import _region_triton
+from segmi.objectives._region_knobs import RegionKnobs
+from segmi.objectives._region_terms import counted_pairs, whole_windows
+from segmi.objectives.targets import Targets
+
+
+class _Prepared(NamedTuple):
+    classes: Tensor
+    whole: Tensor | None
+    targets: Targets
+
+
+def forward(
+    logits: Tensor,
+    labels: Tensor,
+    radius: int,
+    reference: bool,
+    drop: bool,
+    ridge: float,
+    absent: float,
+    pixels: bool,
+    ignore_index: int,
+) -> tuple[Tensor, ...]:
+    """See `segmi.objectives._region_kernels.KernelResult`; unknown ids give NaN, since to look at them would wait."""
+    ready = _prepared(logits, labels, radius, drop, ignore_index)
+    knobs = RegionKnobs(radius=radius, void="drop" if drop else "zero", class_reduction="present")
+    counted = counted_pairs(ready.targets, logits.shape[1], knobs)
+    found = _region_triton.forward(
+        logits, ready.classes, counted, radius=radius, reference=reference, ridge=ridge, pixels=pixels,
+        whole=ready.whole,
+    )  # fmt: skip
+    terms = torch.where(counted, found.terms, absent)
+    valid, poison = ready.targets.valid.sum(), ready.targets.poison
+    return (
+        found.pixels,
+        terms,
+        found.information,
+        counted,
+        valid,
+        found.coefficients,
+        found.offsets,
+        found.jittered,
+        poison,
+    )
+
+
+def backward(
+    logits: Tensor,
+    labels: Tensor,
+    counted: Tensor,
+    coefficients: Tensor,
+    offsets: Tensor,
+    term_scale: Tensor,
+    pixel_scale: Tensor,
+    radius: int,
+    drop: bool,
+    ignore_index: int,
+) -> Tensor:
+    """The gradient by the logits, contiguous and of their type."""
+    ready = _prepared(logits, labels, radius, drop, ignore_index)
+    gradient = _region_triton.backward(
+        logits, ready.classes, counted, coefficients, offsets, term_scale, pixel_scale, radius=radius, whole=ready.whole
+    )
+    return gradient.contiguous()
+
+
+def _prepared(logits: Tensor, labels: Tensor, radius: int, drop: bool, ignore_index: int) -> _Prepared:
+    index = labels.long()
+    void = index == ignore_index
+    unknown = ~void & ((index < 0) | (index >= max(logits.shape[1], 2)))
+    valid = ~(void | unknown)
+    wrong = unknown.any() | logits.detach().isnan().any()
+    poison = torch.where(wrong, math.nan, 0.0).float()
+    classes = index.masked_fill(~valid, -1).int()
+    whole = whole_windows(valid, radius) if drop else None
+    return _Prepared(classes, whole, Targets(classes.long().clamp(min=0), valid, poison))
