@@ -110,7 +110,7 @@ def test_pixel_loss_of_the_same_visit(scene: Scene, gradient: Gradient, channels
     expected, truth = gradient(lambda z: binary_cross_entropy(z, labels), logits.double())
     assert value == pytest.approx(float(expected), rel=1e-6)
     assert apart(slope, truth) < 1e-6
-    assert not slope[truth == 0].any(), "nothing in void pixels"
+    assert not slope.movedim(1, -1)[labels == VOID].any(), "nothing in void pixels"
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64])
@@ -254,6 +254,14 @@ def test_gradient_is_as_good_as_its_logits(
     )
     assert float(value) == pytest.approx(expected, rel=1e-6)
     assert apart(got[0, 0], torch.from_numpy(slope)) < (1e-6 if source == "camvid" else 1e-5)
+
+
+@pytest.mark.parametrize("certainty", [60.0, 88.0, 100.0, 1e4, 3e38])
+def test_certain_predictions_are_as_good_as_the_truth(scene: Scene, certainty: float) -> None:
+    labels = scene.labels(1, 3, 30, 30)
+    sign = 2 * F.one_hot(labels, 3).movedim(-1, 1).float() - 1
+    expected = region_mutual_information_plain(60 * sign.double(), labels)
+    assert float(region_mutual_information(certainty * sign, labels, kernel="numba")) == pytest.approx(float(expected))
 
 
 def test_a_constant_map_has_no_gradient(gradient: Gradient) -> None:

@@ -20,7 +20,7 @@ _LN2_LOW: Final = _f32(math.log(2) - 0.693359375)
 _ZERO, _HALF, _ONE = _f32(0), _f32(0.5), _f32(1)
 _C2, _C3, _C4, _C5, _C6 = (_f32(1 / math.factorial(k)) for k in range(2, 7))
 _C7: Final = _f32(1 / math.factorial(7))
-_LOWEST: Final = _f32(-87)  # e to this is about the smallest normal number; below it, 0
+_LOWEST: Final = _f32(-87)  # e to this is about the smallest normal number
 
 STRETCH: Final = 512
 """How many factors, each at most 2, are multiplied before one logarithm is taken: 2⁵¹² is a float64."""
@@ -28,10 +28,13 @@ STRETCH: Final = 512
 
 @njit(inline="always")
 def _exponential(x: Any) -> Any:
-    """e to a float32 of at most 0, to about 1e-7, or 0: 2^k times a Taylor polynomial on |r| ≤ ½ log 2."""
-    bounded = max(x, _LOWEST)
-    power = np.floor(bounded * _LOG2_E + _HALF)
-    r = (bounded - power * _LN2_HIGH) - power * _LN2_LOW
+    """e to a float32 of at most 0, to about 1e-7: 2^k times a Taylor polynomial on |r| ≤ ½ log 2.
+
+    At least about 1.6e-38, never 0: its sign tells `tails` on which side of ½ a probability lies.
+    """
+    x = max(x, _LOWEST)
+    power = np.floor(x * _LOG2_E + _HALF)
+    r = (x - power * _LN2_HIGH) - power * _LN2_LOW
     q = _C7
     q = q * r + _C6
     q = q * r + _C5
@@ -40,8 +43,7 @@ def _exponential(x: Any) -> Any:
     q = q * r + _C2
     q = q * r + _ONE
     q = q * r + _ONE
-    q = q * np.int32((np.int32(power) + np.int32(127)) << np.int32(23)).view(np.float32)
-    return _ZERO if x < _LOWEST else q
+    return q * np.int32((np.int32(power) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
 @compiled
