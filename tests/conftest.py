@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,6 @@ import torch
 def _few_threads() -> None:
     # Tiny tensors lose more to hand-overs between threads than they gain.
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What segmi keeps for later stays out of the user's home, for the processes that tests start too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SEGMI_CACHE", str(tmp_path_factory.mktemp("segmi-cache")))
-        yield
 
 
 @pytest.fixture(scope="session")

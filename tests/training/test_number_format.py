@@ -95,6 +95,16 @@ def test_where_nothing_can_be_kept_it_is_measured_every_time(make_cohort, timing
     assert len(timings["asked"]) == 2 * count
 
 
+def test_a_user_who_keeps_no_cache_has_it_measured_every_time(monkeypatch, make_cohort, timings, tmp_path):
+    monkeypatch.setenv("SEGMI_CACHE", "none")
+    monkeypatch.chdir(tmp_path)
+    chosen(make_cohort())
+    count = len(timings["asked"])
+    chosen(make_cohort())
+    assert len(timings["asked"]) == 2 * count
+    assert not list(tmp_path.iterdir())
+
+
 def test_measuring_leaves_the_networks_as_they_are(monkeypatch, make_cohort, cache):
     monkeypatch.setattr(number_format, "TRIFLE", 0.0)
     cohort = make_cohort(2, frozen=("net1",)).eval()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import platform
 import time
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from segmi.data.cache import cache_folder
 from segmi.errors import SegmiError
 from segmi.records.jsonfile import read_record, write_record
 from segmi.training.cohort import Cohort
@@ -114,18 +114,15 @@ def choose_format(
     if device.type == "mps":
         return NumberFormat("fp32", layout)
     count = min(pictures, PICTURES_ON_CPU) if device.type == "cpu" else pictures
-    path = cache_folder() / "number-formats" / f"{_key(cohort, device, count, side)}.json"
+    pictures_folder = cache_folder()
+    if pictures_folder is None:  # nothing is to be kept
+        return _decide(_measure(cohort, device, count, side), count)
+    path = pictures_folder.parent / "number-formats" / f"{_key(cohort, device, count, side)}.json"
     known = _read(path)
     if known is None:
         known = _decide(_measure(cohort, device, count, side), count)
         _keep(path, known)
     return _read(path) or known  # another process may have been first
-
-
-def cache_folder() -> Path:
-    """Where segmi keeps what can be found out again: ``SEGMI_CACHE``, else ``segmi`` in the user's cache folder."""
-    named = os.environ.get("SEGMI_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segmi"
 
 
 def _decide(seconds: Mapping[str, float | None], pictures: int) -> NumberFormat:
