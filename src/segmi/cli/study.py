@@ -153,8 +153,6 @@ def run(
             command=shlex.join(["segmi", "study", "run", str(file), *(overrides or [])]),
             listener=progress,
         )
-    if not outcome.leads:
-        return
     try:
         print_report(runs / study.name)
     finally:
