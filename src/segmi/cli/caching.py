@@ -62,11 +62,12 @@ def prepare_split(
     from segmi.data.cache.place import entry_of
 
     samples = dataset.split(split)
-    mode = {"resize": processing.resize, "resize_mode": processing.resize_mode}
     wanted = [PICTURES, LABELS] if labels and processing.resize is not None else [PICTURES]
     entries = []
     for columns in wanted:
-        content = content_of(dataset, split, samples, columns, **mode)  # type: ignore[arg-type]
+        content = content_of(
+            dataset, split, samples, columns, resize=processing.resize, resize_mode=processing.resize_mode
+        )
         if content is None:
             raise UsageError(f"{dataset.info.name} cannot be cached", "its pictures have no cache_key; ask its authors")
         what = f"{split}, {', '.join(columns)}:"

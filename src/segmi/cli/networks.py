@@ -77,7 +77,7 @@ def evaluate(
     matrices = score(
         Cohort({"network": network}),
         pictures,
-        protocol=protocol,  # type: ignore[arg-type]
+        protocol=protocol,  # type: ignore[arg-type]  # a word of the command line, checked above
         window=window,
         overlap=overlap,
         device=device,

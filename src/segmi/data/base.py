@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ UNKNOWN: Final = -1
 """The entry of a lookup for a native id that is neither a class nor void."""
 
 Pixels: TypeAlias = NDArray[np.uint8]
+
+ResizeMode: TypeAlias = Literal["exact", "shorter"]
+"""Whether pictures are resized to a square, or so that their shorter side has the length: see `Processing`."""
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from segmi.arrays import VOID
+from segmi.data.base import ResizeMode
 from segmi.errors import UsageError
 
 FILL = {tv_tensors.Image: 0, tv_tensors.Mask: VOID}
@@ -40,7 +41,7 @@ class Processing:
     """
 
     resize: int | None = 234
-    resize_mode: Literal["exact", "shorter"] = "exact"
+    resize_mode: ResizeMode = "exact"
     crop: int = 224
     flip: float = 0.0
     scale: tuple[float, float] = (1.0, 1.0)

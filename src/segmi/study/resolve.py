@@ -190,8 +190,9 @@ def prepared(
     if processing is None:
         content = content_of(dataset, split, samples, LABELS)
     else:
-        scale = {"resize": processing.resize, "resize_mode": processing.resize_mode}
-        content = content_of(dataset, split, samples, PICTURES, **scale)  # type: ignore[arg-type]
+        content = content_of(
+            dataset, split, samples, PICTURES, resize=processing.resize, resize_mode=processing.resize_mode
+        )
     return None if content is None else build(cache, dataset, samples, content, progress=progress)
 
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from segmi.data.base import DataSet, Drawn, Sample, Source
+from segmi.data.base import DataSet, Drawn, ResizeMode, Sample, Source
 
 FORMAT: Final = 1
 """Raise it when the files of an entry, the decoding or the resizing change, so that old entries are not read."""
@@ -43,7 +43,7 @@ class Content:
     split: str
     columns: tuple[str, ...]
     resize: int | None
-    resize_mode: str
+    resize_mode: ResizeMode
     slot: str
     digest: str
     names: tuple[str, ...] = field(repr=False)
@@ -62,7 +62,7 @@ def content_of(
     columns: tuple[str, ...] = PICTURES,
     *,
     resize: int | None = None,
-    resize_mode: str = "exact",
+    resize_mode: ResizeMode = "exact",
 ) -> Content | None:
     """The content of an entry with these samples; None if it cannot be told apart from another.
 

@@ -66,8 +66,7 @@ class Decoding:
     def _processing(self) -> Processing:
         from segmi.data.processing import Processing
 
-        mode = self.content.resize_mode
-        return Processing(resize=self.content.resize, resize_mode=mode, crop=1)  # type: ignore[arg-type]
+        return Processing(resize=self.content.resize, resize_mode=self.content.resize_mode, crop=1)
 
 
 def decoded(decoding: Decoding, jobs: int | None = None) -> Iterator[Outcome]:
@@ -94,6 +93,7 @@ def _by_processes(decoding: Decoding, first: int, jobs: int | None) -> Iterator[
     from segmi.data.workers import processors, read_by_workers
 
     workers = min(jobs or processors(), len(decoding) - first)
+    # A loader is typed for its own base class, but takes whatever has a length and indices.
     return read_by_workers(decoding, workers, sampler=range(first, len(decoding)), batch_size=None)  # type: ignore[arg-type]
 
 
