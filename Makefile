@@ -46,6 +46,7 @@ bench: $(VENV)/.test ## time and memory against other implementations
 	$(BIN)/python benchmarks/objectives.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/training.py
 
 clean: ## remove caches; runs and the virtual environment stay
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist

@@ -47,6 +47,10 @@ class RunError(SegmiError):
     exit_code = 4
 
 
+class Diverged(RunError):
+    """A run whose loss or gradient is no number any more; every process of a run sees it at the same update."""
+
+
 class EnvironmentProblem(SegmiError):
     """The machine stands in the way: disk, permissions, locks, no network, a missing optional package."""
 

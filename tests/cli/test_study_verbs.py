@@ -148,6 +148,20 @@ def test_train_resume_overwrite_are_three_things(tmp_path: Path, capsys: pytest.
     assert "is no bundle" in capsys.readouterr().err
 
 
+def test_train_tells_what_took_how_long(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TRAIN, "-o", str(tmp_path / "mine"), "--profile"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[-10].split() == ["part", "seconds", "share", "ms_per_update"]
+    assert [line.split()[0] for line in captured.out.splitlines()[-9:]] == [
+        "data", "forward", "objective", "backward", "optimiser", "validation", "checkpoint", "other", "bundle:",
+    ]  # fmt: skip
+    assert "computes in fp32" in captured.err
+    assert main([*TRAIN, "-o", str(tmp_path / "json"), "--profile", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["profile"]["updates"] == 2
+    assert json.loads((Path(told["run"]) / "profile.json").read_text())["parts"] == told["profile"]["parts"]
+
+
 def test_train_prints_its_configuration_as_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         main([*TRAIN, "--objective", "rmi_loss", "--lr", "1e-4", "--print-config", "-o", str(tmp_path / "mine")]) == 0

@@ -45,6 +45,7 @@ def describe_event(event: Event) -> str:
     if event.kind == "prepare":
         return f"{head}: decoded {event.done}/{event.of} pictures into the cache"
     words = {
+        "note": event.text,
         "skipped": "is finished, nothing to do",
         "started": "starts",
         "finished": "finished",

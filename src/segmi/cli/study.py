@@ -153,6 +153,8 @@ def run(
             command=shlex.join(["segmi", "study", "run", str(file), *(overrides or [])]),
             listener=progress,
         )
+    if not outcome.leads:
+        return
     try:
         print_report(runs / study.name)
     finally:

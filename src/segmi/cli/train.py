@@ -65,6 +65,9 @@ def train(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the whole configuration as a study file, and stop.")
     ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Tell what took how long, and keep it in the run's profile.json.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
     """Train one network on a data set or on a folder of your own pictures, and score it on val.
@@ -101,8 +104,10 @@ def train(
     if print_config:
         put(dump(_resolved(document, overrides or [], None).plain()).rstrip())
         return
-    allowed = allow_changed or []
-    _run(document, overrides or [], root or [], absolute.parent, resume, overwrite, init_from, allowed, cache, as_json)
+    _run(
+        document, overrides or [], root or [], absolute.parent, resume, as_json, overwrite=overwrite,
+        init_from=init_from, allow_changed=allow_changed or [], cache=cache, profile=profile,
+    )  # fmt: skip
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -123,11 +128,12 @@ def _run(
     root: list[str],
     runs: Path,
     resume: bool,
-    overwrite: bool,
-    init_from: Path | None,
-    allow_changed: list[str],
-    cache: str | None,
     as_json: bool,
+    *,
+    overwrite: bool,
+    cache: str | None,
+    profile: bool,
+    **options: Any,
 ) -> None:
     from segmi.data.cache import cache_folder
     from segmi.study import Roots, expand
@@ -143,13 +149,14 @@ def _run(
             runs,
             roots=roots,
             overwrite=overwrite,
-            allow_changed=allow_changed,
-            init_from=init_from,
             cache=cache_folder(cache),
+            profile=profile,
             listener=progress,
+            **options,
         )
     outcome.raise_if_incomplete()
-    _print_result(run, runs, as_json)
+    if outcome.leads:
+        _print_result(run, runs, as_json, profile)
 
 
 def _check_state(run: Run, runs: Path, resume: bool, overwrite: bool) -> None:
@@ -171,7 +178,7 @@ def _check_state(run: Run, runs: Path, resume: bool, overwrite: bool) -> None:
         )
 
 
-def _print_result(run: Run, runs: Path, as_json: bool) -> None:
+def _print_result(run: Run, runs: Path, as_json: bool, profile: bool) -> None:
     from segmi.records import RunFolder
 
     folder = RunFolder(run.folder(runs))
@@ -179,10 +186,15 @@ def _print_result(run: Run, runs: Path, as_json: bool) -> None:
     member = result["members"][result["reported_member"]]
     scores = member["scores"][result["protocol"]]
     bundle = folder.path / "bundles" / result["reported_member"]
+    times = folder.profile() if profile else None
     if as_json:
-        put_json({"bundle": str(bundle), "run": str(folder.path), "scores": scores})
+        found = {"bundle": str(bundle), "run": str(folder.path), "scores": scores}
+        put_json({**found, "profile": times} if times else found)
         return
     put_scores(scores, result["dataset"]["classes"])
+    if times:
+        put("")
+        put_table(times["parts"], ["part", "seconds", "share", "ms_per_update"])
     put(f"bundle: {bundle}")
 
 

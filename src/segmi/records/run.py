@@ -4,6 +4,8 @@
 ``config.yaml``                     the resolved configuration of this run
 ``environment.json``                machine, versions, thread count
 ``metrics.csv``                     one row per validation: step, train/…, holdout/…
+``number_format.json``              in which numbers and memory layout the run computes, and why
+``profile.json``                    what took how long, where that was asked for
 ``failure.json``                    why the run failed, if it did
 ``result.json``                     what came out; written last, and what makes the run finished
 ``confusion/<member>.<protocol>.npz``  per-image confusion counts
@@ -167,6 +169,14 @@ class RunFolder:
             return []
         except (OSError, UnicodeDecodeError, csv.Error, TypeError) as error:
             raise damaged(path, str(error)) from error
+
+    def profile(self) -> dict[str, Any] | None:
+        """What took how long; None if it was not measured.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        return read_record(self.path / "profile.json")
 
     def confusion(self, member: str, protocol: str) -> ConfusionRecord:
         """Per-image confusion counts of a member under an evaluation protocol.

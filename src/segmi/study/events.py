@@ -12,7 +12,7 @@ from segmi.study.expand import Run
 if TYPE_CHECKING:
     from segmi.training import FitProgress
 
-Kind: TypeAlias = Literal["skipped", "started", "prepare", "train", "evaluate", "finished", "failed", "busy"]
+Kind: TypeAlias = Literal["skipped", "started", "note", "prepare", "train", "evaluate", "finished", "failed", "busy"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Event:
         rate: pictures per second.
         run_seconds_left: an estimate, None before there is one.
         study_seconds_left: likewise for all runs.
-        text: what to say beyond that.
+        text: what to say beyond that; of a ``note``, all there is.
     """
 
     kind: Kind

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from segmi.metrics.confusion import ConfusionMatrix
     from segmi.models import SegmentationNetwork
     from segmi.training import Cohort, FitOutcome, FitProgress
+    from segmi.training.processes import Processes
 
 FitListener = Callable[["FitProgress"], None]
 CountListener = Callable[[int, int], None]
@@ -34,30 +35,38 @@ def execute(
     facts: Facts,
     *,
     init_from: Path | None = None,
+    processes: Processes | None = None,
+    profile: bool = False,
     on_fit: FitListener | None = None,
     on_evaluate: CountListener | None = None,
     on_prepare: CountListener | None = None,
 ) -> None:
     """Do a run in its folder, continuing from its checkpoints, until its ``result.json`` is written.
 
+    Several processes do it together; all but the first one write nothing and are done when the pictures are scored.
+
     Args:
         run: what is to be done.
         folder: the run folder, locked by the caller.
         facts: its data set.
         init_from: a bundle whose weights the reported member starts from.
+        processes: those that were started for it; this one alone by default.
+        profile: measure what takes how long, into ``profile.json``.
         on_fit: hears of every update.
         on_evaluate: hears of every batch that is scored, as (pictures done, pictures in all).
         on_prepare: hears of every picture that is decoded into the cache, likewise.
     """
     config, dataset = run.config, facts.dataset
-    if not (folder.path / "config.yaml").exists():
+    processes = processes or resolve.connect([config["training"]])
+    if processes.leads and not (folder.path / "config.yaml").exists():
         atomic_write(folder.path / "config.yaml", dump(config))
     where = environment()
-    folder.write_environment(where)
+    if processes.leads:
+        folder.write_environment(where)
     cohort = resolve.build_cohort(config, len(dataset.info.classes), run.seed)
     if init_from is not None:
         start_from(cohort, config["reported"], init_from)
-    outcome = _train(run, folder.path, facts, cohort, on_fit, on_prepare)
+    outcome = _train(run, folder.path, facts, cohort, on_fit, on_prepare, profile=profile)
     processing = resolve.build_processing(config["processing"])
     split, whole = config["evaluation"]["split"], config["evaluation"]["protocol"] == "full"
     scored = facts.pictures(split, dataset.split(split), processing, run.seed, labels=whole, progress=on_prepare)
@@ -67,8 +76,10 @@ def execute(
         resolve.NOT_OF_EVALUATION,
     )
     matrices = resolve.evaluate_function()(
-        cohort, scored, **options, device=config["training"]["device"], progress=on_evaluate
+        cohort, scored, **options, device=config["training"]["device"], processes=processes, progress=on_evaluate
     )
+    if not processes.leads:
+        return
     for member, matrix in matrices.items():
         path = folder.confusion_path(member, config["evaluation"]["protocol"])
         write_confusion(path, matrix.counts().numpy(), matrix.names, matrix.groups)
@@ -85,6 +96,8 @@ def _train(
     cohort: Cohort,
     on_fit: FitListener | None,
     on_prepare: CountListener | None,
+    *,
+    profile: bool,
 ) -> FitOutcome:
     training = dict(run.config["training"])
     kept, held = resolve.kept_and_held(facts.dataset.split("train"), training, seed=0)
@@ -102,6 +115,7 @@ def _train(
         holdout=facts.pictures("train", held, processing, run.seed, labels=True, progress=on_prepare) if held else None,
         seed=run.seed,
         resume=True,
+        profile=profile,
         progress=on_fit,
         **bound,
     )
@@ -191,6 +205,8 @@ def _result(
             "best_score": outcome.best_score,
             "selection": config["training"]["select_by"],
             "precision": outcome.precision,
+            "number_format": outcome.number_format.plain(),
+            "processes": config["training"]["devices"] * config["training"]["num_nodes"],
             "wall_seconds": outcome.wall_seconds,
         },
         "environment": dict(where),

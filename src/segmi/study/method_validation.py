@@ -17,8 +17,8 @@ HOLDOUT = {"holdout": (Annotated[float, Field(ge=0, lt=1)], 0.0)}
 """The part of train to select by: the study takes it, not the loop."""
 
 _POSITIVE = (
-    "updates", "epochs", "batch_size", "accumulate", "learning_rate", "clip_norm", "validate_every", "checkpoint_every",
-    "log_every", "passes",
+    "updates", "epochs", "batch_size", "accumulate", "devices", "num_nodes", "learning_rate", "clip_norm",
+    "validate_every", "checkpoint_every", "log_every", "passes",
 )  # fmt: skip
 
 
@@ -192,9 +192,22 @@ def _check_budget(method: dict[str, Any], own: Mapping[str, Any], place: Place, 
             owner("holdout"),
             "select_by holdout_mIoU needs a part of train; set holdout: 0.1, or select_by: last",
         )
+    _check_division(training, owner, problems)
     settings = ("optimizer", "optimizer_options", "learning_rate", "schedule", "schedule_options")
     if not any(problems.touches(*owner(key)) for key in settings):
         _check_optimizer(training, owner, problems)
+
+
+def _check_division(training: dict[str, Any], owner: Callable[[str], Place], problems: Problems) -> None:
+    batch, devices, nodes = (training.get(name) for name in ("batch_size", "devices", "num_nodes"))
+    if not (isinstance(batch, int) and isinstance(devices, int) and isinstance(nodes, int) and devices * nodes > 0):
+        return  # which is noted elsewhere
+    if batch % (devices * nodes):
+        problems.add(
+            owner("batch_size"),
+            f"{batch}, the pictures of all processes together, does not divide by devices × num_nodes = {devices} × "
+            f"{nodes}; use a multiple of {devices * nodes}",
+        )
 
 
 def _check_optimizer(training: dict[str, Any], owner: Callable[[str], Place], problems: Problems) -> None:

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from segmi.errors import UsageError
 from segmi.randomness import key
 from segmi.study.binding import arguments
 from segmi.study.roots import Roots
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
     from segmi.models import SegmentationNetwork
     from segmi.objectives.contract import Objective
     from segmi.training import Cohort
+    from segmi.training.processes import Processes
 
-NOT_OF_TRAINING = ("cohort", "objective", "train", "folder", "holdout", "seed", "resume", "progress")
-NOT_OF_EVALUATION = ("cohort", "pictures", "seed", "device", "progress")
+NOT_OF_TRAINING = ("cohort", "objective", "train", "folder", "holdout", "seed", "resume", "profile", "progress")
+NOT_OF_EVALUATION = ("cohort", "pictures", "seed", "device", "processes", "progress")
 NOT_OF_MEMBERS = ("classes", "in_channels")
 NOT_OF_OBJECTIVES = ("self", "members", "frozen", "name", "weight", "ignore_index")
 PROBED_UPDATES = 1000
+PARALLEL = ("device", "devices", "num_nodes", "strategy")
 
 
 def dataset_names() -> Sequence[str]:
@@ -226,6 +229,26 @@ def build_method_objective(
         for name, options in specification.items()
     }
     return build_objective(bound, members=members, frozen=frozen)
+
+
+def connect(trainings: Sequence[Mapping[str, Any]]) -> Processes:
+    """The processes that do all these runs together, once all of them are there.
+
+    Raises:
+        UsageError: if the runs want different ones, or if other ones were started.
+    """
+    from segmi.training.processes import connect
+
+    declared = [{name: training[name] for name in PARALLEL} for training in trainings]
+    if all(one["devices"] * one["num_nodes"] == 1 for one in declared):
+        return connect()
+    differing = [name for name in PARALLEL if any(one[name] != declared[0][name] for one in declared)]
+    if differing:
+        raise UsageError(
+            f"the methods of this study differ in {', '.join(differing)}, but the same processes do them all",
+            "set it in the study's training section only, or run the methods apart with --only",
+        )
+    return connect(**declared[0])
 
 
 class Probe(NamedTuple):

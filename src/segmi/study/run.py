@@ -6,13 +6,13 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from segmi.errors import EnvironmentProblem, Interrupted, SegmiError, UsageError, together
+from segmi.errors import Diverged, EnvironmentProblem, Interrupted, SegmiError, UsageError, together
 from segmi.records import Plan, RunFolder, run_lock, sweep, write_plan
 from segmi.study import resolve
 from segmi.study.events import Clock, Event, Kind, Listener
@@ -23,11 +23,17 @@ from segmi.study.roots import Roots
 from segmi.study.schema import Study, described
 from segmi.study.strict_yaml import parse_file
 
+if TYPE_CHECKING:
+    from segmi.training.processes import Processes
+
 RECORDS: Final = (
-    "result.json", "failure.json", "config.yaml", "environment.json", "metrics.csv", "confusion", "samples", "bundles",
-    "checkpoints", "tensorboard",
+    "result.json", "failure.json", "config.yaml", "environment.json", "number_format.json", "metrics.csv",
+    "profile.json", "confusion", "samples", "bundles", "checkpoints", "tensorboard",
 )  # fmt: skip
 """What a run folder holds, the mark of a finished run first; starting over removes nothing else."""
+
+ALIKE: Final = (Diverged, UsageError)
+"""The failures that all processes of a run meet at the same point, so that they can go on to the next one."""
 
 
 @dataclass
@@ -38,6 +44,8 @@ class StudyOutcome:
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, dict[str, Any]] = field(default_factory=dict)
     busy: dict[str, str] = field(default_factory=dict)
+    leads: bool = True
+    """False in the other processes of a study that several do together: it is the first one that tells."""
 
     def raise_if_incomplete(self) -> None:
         """The error that a command ends with when not every run is finished.
@@ -79,9 +87,13 @@ def run_study(
     init_from: Path | None = None,
     cache: Path | None = None,
     command: str | None = None,
+    profile: bool = False,
     listener: Listener | None = None,
 ) -> StudyOutcome:
     """Do every run of a study that is not finished.
+
+    Where ``training.devices`` or ``num_nodes`` asks for several processes, all of them call this; the first one decides
+    what is done, writes the records, and tells the others.
 
     Args:
         study: from `load_study`, checked with the same roots.
@@ -93,6 +105,7 @@ def run_study(
         init_from: a bundle from whose weights the reported member starts.
         cache: the folder of decoded pictures, from `segmi.data.cache.cache_folder`; None keeps them in memory.
         command: how to run it again, for the report.
+        profile: measure what takes how long, into the ``profile.json`` of each run.
         listener: hears what happens.
 
     Raises:
@@ -106,7 +119,8 @@ def run_study(
         _check_bundle(init_from, [run.folder(root) for run in runs] if overwrite else [])
     if not overwrite:
         refuse_changed([(run, run.folder(root)) for run in runs], allow_changed)
-    outcome, clock = StudyOutcome(), Clock(runs)
+    processes = resolve.connect([run.config["training"] for run in runs])
+    outcome, clock = StudyOutcome(leads=processes.leads), Clock(runs)
     facts: dict[str, Facts] = {}
 
     def say(kind: Kind, number: int, run: Run, **news: Any) -> None:
@@ -120,12 +134,40 @@ def run_study(
             facts[name] = Facts(resolve.open_data(name, study.datasets[name], roots or Roots()), cache)
         return facts[name]
 
+    if not processes.leads:
+        with stoppable():
+            _follow(processes, runs, root, opened, init_from, profile=profile)
+        return outcome
     _make_folder(root / study.name)
     write_plan(root / study.name, study_plan(study, opened, command))
     with stoppable():
         for number, run in enumerate(runs, 1):
-            _do(run, number, root, opened, outcome, clock, say, overwrite=overwrite, init_from=init_from)
+            _do(
+                run, number, root, opened, outcome, clock, say, processes,
+                overwrite=overwrite, init_from=init_from, profile=profile,
+            )  # fmt: skip
+        processes.order(None)
     return outcome
+
+
+def _follow(
+    processes: Processes,
+    runs: Sequence[Run],
+    root: Path,
+    opened: Callable[[str], Facts],
+    init_from: Path | None,
+    *,
+    profile: bool,
+) -> None:
+    """What the other processes do: their part of the runs that the first one names."""
+    by_key = {run.key: run for run in runs}
+    while (key := processes.next_order()) is not None:
+        run = by_key[key]
+        with suppress(*ALIKE), processes.watched():
+            execute(
+                run, RunFolder(run.folder(root)), opened(run.dataset),
+                init_from=init_from, processes=processes, profile=profile,
+            )  # fmt: skip
 
 
 def _make_folder(path: Path) -> None:
@@ -160,9 +202,11 @@ def _do(
     outcome: StudyOutcome,
     clock: Clock,
     say: Callable[..., None],
+    processes: Processes,
     *,
     overwrite: bool,
     init_from: Path | None,
+    profile: bool,
 ) -> None:
     """One run of a study under its lock, its failure recorded."""
     folder = RunFolder(run.folder(root))
@@ -180,6 +224,9 @@ def _do(
         say("started", number, run)
 
         def on_fit(progress: Any) -> None:
+            if progress.text:
+                say("note", number, run, text=progress.text)
+                return
             run_left, study_left = clock.estimate(run, progress)
             say(
                 "train", number, run, done=progress.step, of=progress.steps, loss=progress.loss,
@@ -192,17 +239,21 @@ def _do(
         def on_prepare(done: int, of: int) -> None:
             say("prepare", number, run, done=done, of=of)
 
+        processes.order(run.key)
         try:
-            execute(
-                run, folder, opened(run.dataset), init_from=init_from,
-                on_fit=on_fit, on_evaluate=on_evaluate, on_prepare=on_prepare,
-            )  # fmt: skip
+            with processes.watched():
+                execute(
+                    run, folder, opened(run.dataset), init_from=init_from, processes=processes, profile=profile,
+                    on_fit=on_fit, on_evaluate=on_evaluate, on_prepare=on_prepare,
+                )  # fmt: skip
         except (Interrupted, KeyboardInterrupt):
             raise
         except Exception as error:
             folder.write_failure(error)
             outcome.failed[run.key] = folder.failure() or {}
             say("failed", number, run, text=str(error))
+            if processes.count > 1 and not isinstance(error, ALIKE):
+                raise  # the others stand somewhere else in the run: there is no next one to do together
         else:
             outcome.finished.append(run.key)
             say("finished", number, run)

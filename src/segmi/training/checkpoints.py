@@ -46,11 +46,13 @@ class Checkpoints:
 
     Args:
         folder: usually ``<run>/checkpoints``; made when the first one is written.
+        writes: whether this process is the one that writes them; saving does nothing in the others.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        sweep(folder)
+    def __init__(self, folder: Path, *, writes: bool = True) -> None:
+        self.folder, self.writes = folder, writes
+        if writes:
+            sweep(folder)
 
     @property
     def best_path(self) -> Path:
@@ -59,6 +61,8 @@ class Checkpoints:
 
     def save(self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Write the checkpoint of ``step`` and drop all but the last two."""
+        if not self.writes:
+            return
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         files = {WEIGHTS: _serialised(weights), STATE: buffer.getvalue()}
@@ -68,7 +72,7 @@ class Checkpoints:
             "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
         }
         files[MANIFEST] = json.dumps(manifest, indent=2).encode()
-        with atomic_folder(self.folder / f"step-{step:08d}", replace=True) as folder:
+        with atomic_folder(self._path(step), replace=True) as folder:
             for name, content in files.items():
                 (folder / name).write_bytes(content)
         for old in self._steps()[:-KEPT]:
@@ -76,7 +80,8 @@ class Checkpoints:
 
     def save_best(self, weights: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
         """Write the chosen weights, with what they were chosen by."""
-        atomic_write(self.best_path, _serialised(weights, about))
+        if self.writes:
+            atomic_write(self.best_path, _serialised(weights, about))
 
     def load_best(self) -> dict[str, Tensor]:
         """The chosen weights."""
@@ -106,6 +111,13 @@ class Checkpoints:
                 "start the run anew with --overwrite, or put an intact checkpoint folder back",
             )
         return None
+
+    def read(self, step: int) -> Checkpoint:
+        """The checkpoint of ``step``, which must be there and intact."""
+        return _read(self._path(step))
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
 
     def _steps(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("step-*") if path.is_dir())

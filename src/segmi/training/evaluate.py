@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import Literal, TypeAlias
 
 import torch
@@ -17,6 +18,7 @@ from segmi.metrics.confusion import ConfusionMatrix, predicted_labels
 from segmi.models.windows import check_windows
 from segmi.training.cohort import Cohort
 from segmi.training.precision import resolve_device
+from segmi.training.processes import ALONE, Processes
 from segmi.training.windowed import fits, windowed_labels
 
 Protocol: TypeAlias = Literal["full", "paper"]
@@ -32,6 +34,7 @@ def evaluate(
     window: int | None = None,
     overlap: int | None = None,
     device: str = "auto",
+    processes: Processes = ALONE,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, ConfusionMatrix]:
     """The confusion matrix of every member, frozen ones included, by the member's name.
@@ -50,7 +53,8 @@ def evaluate(
             `segmi.models.windows.blended_tiles`; None predicts every picture whole.
         overlap: pixels that neighbouring windows share; a quarter of the window by default.
         device: as in `fit`.
-        progress: called with (pictures done, pictures in all).
+        processes: each scores a part of the pictures, none twice, and all have the matrices of all of them.
+        progress: called with (pictures done, pictures in all) of this process.
 
     Raises:
         UsageError: for an unknown protocol, no pictures, or windows that do not go with the protocol.
@@ -65,11 +69,12 @@ def evaluate(
             "leave window out, or use protocol: full",
         )
     check_windows(window, overlap)
-    target = resolve_device(device)
+    target = processes.device or resolve_device(device)
+    mine = _in_batches(len(pictures), batch_size, processes)
     classes = len(pictures.dataset.info.classes)
     matrices = {name: ConfusionMatrix(classes) for name in cohort.members}
-    batches = _whole(pictures, batch_size) if protocol == "full" else _crops(pictures, batch_size, passes)
-    total, done = len(pictures) * (1 if protocol == "full" else passes), 0
+    batches = _whole(pictures, mine, batch_size) if protocol == "full" else _crops(pictures, mine, batch_size, passes)
+    total, done = len(mine) * (1 if protocol == "full" else passes), 0
     was_training = cohort.training
     cohort.to(target).eval()
     try:
@@ -84,7 +89,16 @@ def evaluate(
                     progress(done, total)
     finally:
         cohort.train(was_training)
-    return matrices
+    if processes.count == 1:
+        return matrices
+    # Counts are whole numbers, so their sum is exact; process by process, the pictures are in their order again.
+    return {name: reduce(ConfusionMatrix.merge, processes.gather(matrix)) for name, matrix in matrices.items()}
+
+
+def _in_batches(pictures: int, batch_size: int, processes: Processes) -> range:
+    """This process's run of pictures, which begins where a batch does, so that batches are those of one process."""
+    batches = processes.share.of(-(-pictures // batch_size))
+    return range(batches.start * batch_size, min(batches.stop * batch_size, pictures))
 
 
 def padded_forward(cohort: Cohort, images: Images) -> dict[str, Logits]:
@@ -130,24 +144,27 @@ def _score(matrix: ConfusionMatrix, predictions: list[Labels], labels: list[Labe
         matrix.update(prediction.cpu(), truth[None], names=(sample.name,), groups=(sample.group,))
 
 
-def _whole(pictures: Pictures, batch_size: int) -> Iterator[tuple[list[int], Images, list[Labels]]]:
+def _whole(pictures: Pictures, chosen: range, batch_size: int) -> Iterator[tuple[list[int], Images, list[Labels]]]:
     """Whole pictures at the working scale, batched while their size is the same; labels at the original size."""
     indices: list[int] = []
     images: list[Tensor] = []
-    for index in range(len(pictures)):
+    for index in chosen:
         image = pictures.resized(index).image.as_subclass(Tensor)
         if images and (len(images) == batch_size or image.shape != images[0].shape):
             yield indices, _as_floats(images), [pictures.labels(i) for i in indices]
             indices, images = [], []
         indices.append(index)
         images.append(image)
-    yield indices, _as_floats(images), [pictures.labels(i) for i in indices]
+    if indices:
+        yield indices, _as_floats(images), [pictures.labels(i) for i in indices]
 
 
-def _crops(pictures: Pictures, batch_size: int, passes: int) -> Iterator[tuple[list[int], Images, list[Labels]]]:
+def _crops(
+    pictures: Pictures, chosen: range, batch_size: int, passes: int
+) -> Iterator[tuple[list[int], Images, list[Labels]]]:
     """Random crops of every picture; all passes of a picture together, so that its counts are its own."""
-    for start in range(0, len(pictures), batch_size):
-        indices = list(range(start, min(start + batch_size, len(pictures))))
+    for start in range(0, len(chosen), batch_size):
+        indices = list(chosen[start : start + batch_size])
         for number in range(passes):
             batch = pictures.batch([(number, index) for index in indices])
             yield indices, batch.images, list(batch.labels)

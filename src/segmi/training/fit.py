@@ -11,18 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from segmi.data.loader import Pictures, steps_per_epoch, training_batches
-from segmi.errors import Interrupted, UsageError
+from segmi.errors import UsageError
 from segmi.objectives.contract import Objective
-from segmi.training.checkpoints import Checkpoints
+from segmi.records.jsonfile import read_record, write_record
+from segmi.training.checkpoints import Checkpoint, Checkpoints
 from segmi.training.cohort import Cohort
-from segmi.training.interruption import Interruption
-from segmi.training.logs import Logs
+from segmi.training.loop import Rhythm, run_loop
+from segmi.training.number_format import NumberFormat, choose_format
 from segmi.training.optimisation import build_optimizer, build_schedule
-from segmi.training.precision import Precision, resolve_device, resolve_precision
-from segmi.training.progress import FitProgress, ProgressCallback
+from segmi.training.precision import Precision, check_precision, resolve_device
+from segmi.training.processes import Processes, Strategy, connect
+from segmi.training.profile import Profile
+from segmi.training.progress import ProgressCallback
 from segmi.training.selection import SelectBy, Selection
-from segmi.training.session import Session
+from segmi.training.session import How, Session
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class FitOutcome:
         epochs: passes over the training pictures, a fraction where the last was not completed.
         best_step: the update whose weights the cohort holds.
         best_score: its held-out mIoU or mean training loss; None for ``last``.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        number_format: in which numbers it was computed, and why.
         wall_seconds: training and validation time over all sessions of the run.
         history: a row per ``validate_every`` updates.
     """
@@ -45,9 +50,14 @@ class FitOutcome:
     epochs: float
     best_step: int
     best_score: float | None
-    precision: str
+    number_format: NumberFormat
     wall_seconds: float
     history: list[dict[str, Any]]
+
+    @property
+    def precision(self) -> str:
+        """``fp32``, ``bf16`` or ``fp16``."""
+        return self.number_format.precision
 
 
 def fit(
@@ -71,6 +81,11 @@ def fit(
     clip_norm: float | None = None,
     precision: Precision = "auto",
     device: str = "auto",
+    devices: int = 1,
+    num_nodes: int = 1,
+    strategy: Strategy = "auto",
+    sync_batch_norm: bool = False,
+    compile: bool = False,
     workers: int = 0,
     select_by: SelectBy = "holdout_mIoU",
     select_member: str | None = None,
@@ -78,9 +93,14 @@ def fit(
     checkpoint_every: int = 200,
     log_every: int = 20,
     resume: bool = True,
+    profile: bool = False,
     progress: ProgressCallback | None = None,
 ) -> FitOutcome:
     """Train ``cohort`` on ``objective`` and leave it with the weights that were selected.
+
+    On several devices every process calls this with the same arguments, see `segmi.training.processes`; batches, and so
+    the learning rate that suits them, stay those of one process, as does the gradient, up to rounding and to batch
+    statistics, which are those of a process's part unless ``sync_batch_norm`` is set.
 
     Args:
         cohort: the networks, trained in place.
@@ -91,7 +111,7 @@ def fit(
         seed: keys dropout; the pictures bring their own seed.
         updates: the budget in optimiser steps; give this or ``epochs``.
         epochs: the budget in passes over the training pictures.
-        batch_size: pictures per forward pass.
+        batch_size: pictures per forward pass, those of all processes together.
         accumulate: forward passes per update; their joint batch is what the objective averages over.
         drop_last: leave out the incomplete batch at the end of an epoch.
         optimizer: a class of ``torch.optim`` by name.
@@ -100,9 +120,15 @@ def fit(
         schedule: ``constant`` or a class of ``torch.optim.lr_scheduler`` by name, stepped per update.
         schedule_options: its further arguments.
         clip_norm: largest norm of the gradient over all members together; None leaves it alone.
-        precision: ``auto`` takes bf16 where the hardware multiplies it; decided once and kept on resume.
+        precision: ``auto`` measures whether bf16, and which memory layout, is faster for these networks on this device;
+            decided once and kept on resume, see `segmi.training.number_format`.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        workers: processes that read pictures; 0 reads in this one.
+        devices: processes per node, each with a device of its own; started by ``torchrun`` or SLURM.
+        num_nodes: machines, all of which see ``folder``.
+        strategy: ``auto`` or ``ddp``; ``ddp_find_unused_parameters_true`` for networks with parts without effect.
+        sync_batch_norm: whether batch statistics are those of all processes; on CUDA only.
+        compile: whether the cohort is compiled by ``torch.compile``: a long wait before the first update.
+        workers: processes that read pictures, per training process; 0 reads in this one.
         select_by: ``holdout_mIoU`` (highest), ``train_loss`` (lowest mean of an epoch) or ``last``.
         select_member: the member whose held-out mIoU decides; the first that learns by default.
         validate_every: updates per row of the history, each closed by a validation; by default an epoch, and at least a
@@ -110,79 +136,71 @@ def fit(
         checkpoint_every: updates between checkpoints.
         log_every: updates between TensorBoard entries.
         resume: continue from the folder's checkpoints where there are some.
+        profile: measure what takes how long, and write it to ``profile.json``.
         progress: called after every update.
 
     Raises:
         UsageError: if the arguments contradict each other.
-        RunError: if the loss is not finite or memory runs out.
+        RunError: if the loss is not finite, memory runs out, or another process is lost.
         Interrupted: on SIGINT or SIGTERM, after the checkpoint is written.
     """
+    processes = connect(device, devices, num_nodes, strategy)
+    per_epoch = _batches_per_epoch(train, batch_size, processes, drop_last=drop_last)
+    steps = _budget(updates, epochs, per_epoch / accumulate)
     if select_by == "holdout_mIoU" and not holdout:
         raise UsageError(
             "select_by holdout_mIoU needs pictures held out of train, got none",
             "hold out a part of train (holdout: 0.1), or use select_by: last",
         )
-    per_epoch = _batches_per_epoch(train, batch_size, drop_last=drop_last)
-    steps = _budget(updates, epochs, per_epoch / accumulate)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    checkpoint = checkpoints.newest() if resume else None
-    torch_device = resolve_device(device)
-    parameters = [*cohort.parameters(), *objective.parameters()]
-    built = build_optimizer(parameters, optimizer, learning_rate, optimizer_options)
-    session = Session(
-        cohort,
-        objective,
-        built,
-        build_schedule(built, schedule, steps, schedule_options),
-        device=torch_device,
-        # The format is part of the run: one that began in fp32 goes on in fp32, whatever this machine would choose.
-        precision=checkpoint.state["precision"] if checkpoint else resolve_precision(precision, torch_device),
-        seed=seed,
-        clip_norm=clip_norm,
-        classes=train.dataset.info.classes,
+    _check_scope(objective, processes, accumulate)
+    target = processes.device or resolve_device(device)
+    _check_sync_batch_norm(sync_batch_norm, target)
+    built = build_optimizer(
+        [*cohort.parameters(), *objective.parameters()],
+        optimizer,
+        learning_rate,
+        optimizer_options,
+        fused=not (precision == "fp16" and clip_norm is not None),  # which Fabric cannot clip
     )
-    if checkpoint:
-        session.restore(checkpoint.step, checkpoint.weights, checkpoint.state)
-    selection = Selection(session, checkpoints, select_by, holdout=holdout, member=select_member)
-    epoch = math.ceil(per_epoch / accumulate)
-    row_length = validate_every or (max(epoch, steps // 20) if holdout else epoch)
-
-    def tell(phase: str) -> None:
-        if progress is not None:
-            rate = session.steps_per_second * batch_size * accumulate
-            done, loss = session.step, session.latest.get("loss", math.nan)
-            progress(FitProgress(done, steps, done * accumulate // per_epoch, loss, rate, phase))
-
-    with Interruption() as interruption, Logs(folder, first_step=session.step) as logs:
-        batches = training_batches(
-            train,
-            batch_size=batch_size,
-            first=session.step * accumulate,
-            last=steps * accumulate,
-            drop_last=drop_last,
-            workers=workers,
+    built_schedule = build_schedule(built, schedule, steps, schedule_options)
+    with processes.watched():
+        checkpoints = Checkpoints(folder / "checkpoints", writes=processes.leads)
+        checkpoint = _agreed_checkpoint(checkpoints, processes) if resume else None
+        how = How(
+            device=target,
+            number_format=_number_format(
+                folder, checkpoint, cohort, precision, target, processes, batch_size, train, resume=resume
+            ),
+            processes=processes,
+            compile=compile,
+            sync_batch_norm=sync_batch_norm,
+            profile=Profile(target, enabled=profile),
         )
-        while session.step < steps:
-            session.update(batches, accumulate)
-            step, last = session.step, session.step == steps
-            row_ends = step % row_length == 0 or last
-            if session.device.type == "cpu" or step % log_every == 0 or row_ends:
-                session.read_back()  # on a GPU every read waits for it
-            if step % log_every == 0:
-                logs.losses(step, session.latest, session.learning_rate)
-            tell("train")
-            if row_ends:
-                tell("validate")
-                logs.row(selection.close_row(epoch=step * accumulate / per_epoch), session.history)
-            if interruption.requested or step % checkpoint_every == 0 or last:
-                checkpoints.save(step, session.weights(), session.state())
-            if interruption.requested and not last:
-                raise Interrupted(
-                    f"interrupted at update {step} of {steps}; the checkpoint is in {checkpoints.folder}",
-                    "run the same command again to continue",
-                    signal_number=interruption.signal_number or 2,
-                )
-    selection.take_best()
+        session = Session(
+            cohort, objective, built, built_schedule, how=how, seed=seed, clip_norm=clip_norm,
+            classes=train.dataset.info.classes,
+        )  # fmt: skip
+        if checkpoint:
+            session.restore(checkpoint.step, checkpoint.weights, checkpoint.state)
+        selection = Selection(session, checkpoints, select_by, holdout=holdout, member=select_member)
+        epoch = math.ceil(per_epoch / accumulate)
+        rhythm = Rhythm(
+            steps=steps,
+            accumulate=accumulate,
+            batch_size=batch_size,
+            per_epoch=per_epoch,
+            row=validate_every or (max(epoch, steps // 20) if holdout else epoch),
+            checkpoint=checkpoint_every,
+            log=log_every,
+        )
+        batches = training_batches(
+            train, batch_size=batch_size, first=session.step * accumulate, last=steps * accumulate,
+            drop_last=drop_last, workers=workers, share=processes.share,
+        )  # fmt: skip
+        run_loop(session, selection, checkpoints, batches, rhythm, folder, progress)
+        selection.take_best()
+    if profile and processes.leads:
+        write_record(folder / "profile.json", how.profile.summary())
     epochs_done, rest = divmod(steps * accumulate, per_epoch)
     return FitOutcome(
         updates=steps,
@@ -190,15 +208,87 @@ def fit(
         epochs=steps * accumulate / per_epoch,
         best_step=session.best_step,
         best_score=session.best_score,
-        precision=session.precision,
+        number_format=how.number_format,
         wall_seconds=session.seconds,
         history=session.history,
     )
 
 
-def _batches_per_epoch(train: Pictures, batch_size: int, *, drop_last: bool) -> int:
+def _agreed_checkpoint(checkpoints: Checkpoints, processes: Processes) -> Checkpoint | None:
+    """The newest intact checkpoint by the word of process 0, so that all continue from the same one."""
+    checkpoint = checkpoints.newest() if processes.leads else None
+    step = processes.from_leader(checkpoint.step if checkpoint else None)
+    return checkpoint if processes.leads or step is None else checkpoints.read(step)
+
+
+def _number_format(
+    folder: Path,
+    checkpoint: Checkpoint | None,
+    cohort: Cohort,
+    precision: Precision,
+    device: torch.device,
+    processes: Processes,
+    batch_size: int,
+    train: Pictures,
+    *,
+    resume: bool,
+) -> NumberFormat:
+    """The format of the run: one that began in fp32 goes on in fp32, whatever this machine would choose."""
+    check_precision(precision, device)
+    path = folder / "number_format.json"
+    if checkpoint and "number_format" in checkpoint.state:
+        return NumberFormat.from_plain(checkpoint.state["number_format"])
+    if checkpoint:  # of a segmi that knew no memory formats
+        return NumberFormat(checkpoint.state["precision"], "channels_last")
+    found = None
+    if processes.leads:
+        begun = read_record(path) if resume else None
+        found = NumberFormat.from_plain(begun) if begun else None
+        if found is None or (precision != "auto" and found.precision != precision):
+            pictures = max(1, batch_size // processes.count)
+            found = choose_format(precision, cohort, device, pictures=pictures, side=train.processing.crop)
+            write_record(path, found.plain())
+    return processes.from_leader(found)
+
+
+def _check_scope(objective: Objective, processes: Processes, accumulate: int) -> None:
+    scope = getattr(objective, "scope", "picture")
+    divided = []
+    if scope == "batch" and processes.count > 1:
+        divided.append(f"{processes.count} processes")
+    if scope in ("batch", "global") and accumulate > 1:
+        divided.append(f"accumulate: {accumulate}")
+    if divided:
+        raise UsageError(
+            f"the objective couples the pictures of a batch (its scope is {scope!r}), which {' and '.join(divided)} "
+            "would divide",
+            "train on whole batches: devices: 1, accumulate: 1",
+        )
+
+
+def _check_sync_batch_norm(wanted: bool, device: torch.device) -> None:
+    if wanted and device.type != "cuda":
+        raise UsageError(
+            f"sync_batch_norm needs CUDA devices, this run is on {device.type}",
+            "set sync_batch_norm: false; every process then normalises by its own pictures",
+        )
+
+
+def _batches_per_epoch(train: Pictures, batch_size: int, processes: Processes, *, drop_last: bool) -> int:
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, got {batch_size}")
+    if batch_size % processes.count:
+        raise UsageError(
+            f"batch_size {batch_size}, the pictures of all processes together, does not divide by {processes.count} "
+            "processes",
+            f"use a multiple of {processes.count}; the learning rate goes with it",
+        )
+    left = len(train) % batch_size
+    if not drop_last and 0 < left < processes.count:
+        raise UsageError(
+            f"the last batch of an epoch has {left} of {len(train)} pictures, too few for {processes.count} processes",
+            "set drop_last: true, or another batch_size",
+        )
     count = steps_per_epoch(len(train), batch_size, drop_last=drop_last)
     if count == 0:
         raise UsageError(

@@ -18,13 +18,16 @@ class Logs:
     Args:
         folder: the run folder; gets ``metrics.csv`` and ``tensorboard/``.
         first_step: the step the run continues from; TensorBoard hides entries of a previous session after it.
+        writes: whether this process is the one that writes.
     """
 
-    def __init__(self, folder: Path, *, first_step: int = 0) -> None:
+    def __init__(self, folder: Path, *, first_step: int = 0, writes: bool = True) -> None:
         self.folder = folder
-        self.first_step = first_step
+        self.first_step, self.writes = first_step, writes
 
     def __enter__(self) -> Self:
+        if not self.writes:
+            return self
         # TensorBoard's writer takes a second to import, which `segmi evaluate` need not pay.
         from torch.utils.tensorboard import SummaryWriter
 
@@ -34,10 +37,13 @@ class Logs:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._board.close()
+        if self.writes:
+            self._board.close()
 
     def losses(self, step: int, values: Mapping[str, float], learning_rate: float) -> None:
         """The loss and its terms at one update."""
+        if not self.writes:
+            return
         for name, value in values.items():
             self._board.add_scalar(f"train/{name}", value, step)
         self._board.add_scalar("lr", learning_rate, step)
@@ -47,6 +53,8 @@ class Logs:
 
         The file is rewritten whole, so that an interrupted run leaves neither a gap nor a row twice.
         """
+        if not self.writes:
+            return
         for name, value in row.items():
             if name.startswith(("holdout/", "train/")) and not name.startswith("train/loss"):
                 self._board.add_scalar(name, value, row["step"])

@@ -35,9 +35,21 @@ LENGTHS = ("total_iters", "T_max", "total_steps")
 
 
 def build_optimizer(
-    parameters: Iterable[nn.Parameter], name: str, learning_rate: float, options: Mapping[str, Any] | None = None
+    parameters: Iterable[nn.Parameter],
+    name: str,
+    learning_rate: float,
+    options: Mapping[str, Any] | None = None,
+    *,
+    fused: bool = True,
 ) -> Optimizer:
-    """The optimiser ``torch.optim.<name>`` over the parameters that learn.
+    """The optimiser ``torch.optim.<name>`` over the parameters that learn, fused into one pass where it can be.
+
+    Args:
+        parameters: what is optimised, frozen ones left out.
+        name: of the class.
+        learning_rate: the same for all.
+        options: its further arguments; one of ``fused``, ``foreach`` and ``differentiable`` decides how it is computed.
+        fused: whether it may be fused where the options leave it open.
 
     Raises:
         UsageError: for an unknown name or an option that the optimiser does not take.
@@ -47,8 +59,12 @@ def build_optimizer(
     kind = OPTIMIZERS[name]
     known = [option for option in inspect.signature(kind).parameters if option not in ("params", "lr")]
     _check_options(f"optimizer {name}", options, known)
+    given = dict(options or {})
+    learning = [p for p in parameters if p.requires_grad]
+    if fused and "fused" in known and not given.keys() & {"fused", "foreach", "differentiable"}:
+        given["fused"] = all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in learning)
     try:
-        return kind([p for p in parameters if p.requires_grad], lr=learning_rate, **(options or {}))  # type: ignore[call-arg]
+        return kind(learning, lr=learning_rate, **given)  # type: ignore[call-arg]
     except (TypeError, ValueError) as error:
         raise UsageError(f"optimizer {name} refuses its options: {error}", f"see torch.optim.{name}") from error
 

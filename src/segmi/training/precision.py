@@ -40,28 +40,13 @@ def resolve_device(name: str = "auto") -> torch.device:
     return device
 
 
-def resolve_precision(precision: Precision, device: torch.device) -> str:
-    """``auto`` as what pays on this device: bf16 where the hardware multiplies it, fp32 elsewhere.
-
-    A CPU without bf16 instructions emulates them at a tenth of the speed of fp32, so it gets fp32.
+def check_precision(precision: str, device: torch.device) -> None:
+    """Refuse what no run can compute in.
 
     Raises:
         UsageError: for an unknown precision, or for fp16 on a CPU.
     """
-    if precision == "auto":
-        return "bf16" if _multiplies_bf16(device) else "fp32"
-    if precision not in FABRIC_PRECISION:
+    if precision not in ("auto", *FABRIC_PRECISION):
         raise UsageError(f"unknown precision {precision!r}", "use one of: auto, fp32, bf16, fp16")
     if precision == "fp16" and device.type == "cpu":
         raise UsageError("precision fp16 needs a GPU, this run is on the CPU", "use auto, bf16 or fp32")
-    return precision
-
-
-def _multiplies_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        # Older releases of PyTorch cannot be asked; fp32 is the safe answer there.
-        capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-        return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return False

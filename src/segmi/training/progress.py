@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from segmi.errors import RunError
+from segmi.errors import Diverged
+from segmi.training.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class FitProgress:
         epoch: passes over the training pictures begun, from 0.
         loss: the weighted sum at the last update that was read back.
         images_per_second: since this process began.
-        phase: ``train`` or ``validate``.
+        phase: ``begin``, ``train`` or ``validate``.
+        text: what is worth saying beyond that.
     """
 
     step: int
@@ -28,6 +30,7 @@ class FitProgress:
     loss: float
     images_per_second: float
     phase: str = "train"
+    text: str = ""
 
 
 ProgressCallback: TypeAlias = Callable[[FitProgress], None]
@@ -76,16 +79,17 @@ class RunningMeans:
         return cls(count=int(state["count"]), sums=dict(state["sums"]), ratios=ratios)
 
 
-def check_finite(values: Mapping[str, float], step: int, names: tuple[str, ...]) -> None:
+def check_finite(values: Mapping[str, float], step: int, names: tuple[str, ...], processes: Processes) -> None:
     """Stop a run whose loss is no number any more.
 
     Raises:
-        RunError: with the step, the terms and the pictures of the batch.
+        Diverged: with the step, the terms and the pictures of the batch, those of the other processes included.
     """
     if all(abs(value) < float("inf") for value in values.values()):  # false for NaN too
         return
     listing = ", ".join(f"{name} = {value:g}" for name, value in values.items())
-    raise RunError(
+    names = sum(processes.gather(names), ())
+    raise Diverged(
         f"the loss is not finite at update {step}: {listing}; pictures of the batch: {', '.join(names)}",
         "lower the learning rate, set clip_norm, or look at these pictures and masks",
     )

@@ -50,7 +50,9 @@ class Selection:
         row: dict[str, Any] = {"step": session.step, "epoch": round(epoch, 4), "learning_rate": session.learning_rate}
         row.update({f"train/{name}": value for name, value in session.means.means().items()})
         if self.holdout:
-            matrices = evaluate(session.cohort, self.holdout, device=str(session.device))
+            matrices = evaluate(
+                session.cohort, self.holdout, device=str(session.device), processes=session.how.processes
+            )
             for name, matrix in matrices.items():
                 result = scores(matrix.pooled().numpy())
                 row[f"holdout/mIoU/{name}"] = result["mIoU"]
@@ -75,6 +77,7 @@ class Selection:
 
     def take_best(self) -> None:
         """Give the cohort the weights that were selected."""
+        self.session.how.processes.largest(0)  # until all are here: process 0 may still be writing
         if self.session.best_score is not None:
             self.session.cohort.load_state_dict(self.checkpoints.load_best())
         self.session.cohort.eval()

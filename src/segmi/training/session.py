@@ -4,38 +4,63 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from segmi.arrays import Batch
 from segmi.errors import RunError
-from segmi.objectives.contract import Objective
+from segmi.objectives.contract import Objective, Term
 from segmi.randomness import key
 from segmi.training.cohort import Cohort
-from segmi.training.precision import FABRIC_PRECISION
+from segmi.training.number_format import NumberFormat
+from segmi.training.processes import ALONE, Processes
+from segmi.training.profile import UNTIMED, Profile
 from segmi.training.progress import RunningMeans, check_finite
+from segmi.training.readback import ReadBack
 from segmi.training.step import accumulate_gradient, weighted_sum
 
 
+@dataclass(frozen=True)
+class How:
+    """How a run computes, as opposed to what.
+
+    Args:
+        device: where.
+        number_format: in which numbers.
+        processes: together with which others.
+        compile: whether the cohort is compiled by ``torch.compile``.
+        sync_batch_norm: whether batch statistics are those of all processes.
+        profile: measures what takes how long.
+    """
+
+    device: torch.device
+    number_format: NumberFormat
+    processes: Processes = ALONE
+    compile: bool = False
+    sync_batch_norm: bool = False
+    profile: Profile = UNTIMED
+
+
 class Session:
-    """A cohort in training on one device.
+    """A cohort in training.
 
     Args:
         cohort: the networks.
         objective: what is minimised.
         optimizer: over the parameters of both.
         schedule: stepped once per update, or None.
-        device: where to compute.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        how: device, number format, processes.
         seed: keys dropout.
         clip_norm: largest norm of the gradient, or None.
         classes: their names, for the readouts that have a value per class.
     """
+
+    best_score: float | None
 
     def __init__(
         self,
@@ -44,29 +69,27 @@ class Session:
         optimizer: Optimizer,
         schedule: LRScheduler | None,
         *,
-        device: torch.device,
-        precision: str,
+        how: How,
         seed: int,
         clip_norm: float | None,
         classes: Sequence[str] = (),
     ) -> None:
-        self.cohort, self.objective, self.schedule = cohort, objective, schedule
-        self.precision, self.seed, self.clip_norm, self.classes = precision, seed, clip_norm, tuple(classes)
+        self.cohort, self.objective, self.schedule, self.how = cohort, objective, schedule, how
+        self.seed, self.clip_norm, self.classes = seed, clip_norm, tuple(classes)
         self.step, self.best_step, self.best_score = 0, 0, None
         self.history: list[dict[str, Any]] = []
         self.means = RunningMeans()
         self.latest: dict[str, float] = {}
-        self._pending: list[tuple[int, tuple[str, ...], dict[str, Tensor], dict[str, Tensor]]] = []
+        self._read_back = ReadBack(how.processes)
         self._seconds_before, self._began, self._step_began = 0.0, time.perf_counter(), 0
-        devices = [device.index or 0] if device.type == "cuda" else 1
-        self.fabric = Fabric(accelerator=device.type, devices=devices, precision=FABRIC_PRECISION[precision])
+        self.fabric = how.processes.fabric(how.device, how.number_format.precision)
         self.device = self.fabric.device
-        if device.type != "mps":
-            cohort.to(memory_format=torch.channels_last)
-        self._forward, self.optimizer = self.fabric.setup(cohort, optimizer)
+        how.number_format.apply(cohort)
+        if how.sync_batch_norm and how.processes.count > 1:
+            nn.SyncBatchNorm.convert_sync_batchnorm(cohort)
+        module: Any = torch.compile(cohort) if how.compile else cohort
+        self._forward, self.optimizer = self.fabric.setup(module, optimizer)
         objective.to(self.device)
-
-    best_score: float | None
 
     def update(self, batches: Iterator[Batch], parts: int) -> None:
         """One optimiser step on the next ``parts`` batches.
@@ -74,16 +97,19 @@ class Session:
         Raises:
             RunError: if memory runs out, or if a loss read back was not finite.
         """
-        group = [next(batches).to(self.device, non_blocking=True) for _ in range(parts)]
-        self._seed_generators(key(self.seed, "update", self.step))
+        profile = self.how.profile
+        with profile.part("data"):
+            group = [next(batches).to(self.device, non_blocking=True) for _ in range(parts)]
+        self._seed_generators()
         self.cohort.train()
         self.objective.train()
         try:
-            self.optimizer.zero_grad()
-            terms = accumulate_gradient(self._forward, self.objective, group, self.fabric.backward)
-            if self.clip_norm is not None:
-                self.fabric.clip_gradients(self._forward, self.optimizer, max_norm=self.clip_norm)
-            self.optimizer.step()
+            with profile.part("optimiser"):
+                self.optimizer.zero_grad()
+            terms = self._gradient(group)
+            with profile.part("optimiser"):
+                norm = self._clipped()
+                self.optimizer.step()
         except torch.OutOfMemoryError as error:
             raise RunError(
                 f"out of memory at update {self.step + 1} with batches of {len(group[0])} pictures of "
@@ -93,18 +119,49 @@ class Session:
         if self.schedule is not None:
             self.schedule.step()
         self.step += 1
-        names = tuple(name for batch in group for name in batch.names)
         with torch.no_grad():
             values = {"loss": weighted_sum(terms), **{f"loss/{name}": term.value for name, term in terms.items()}}
-            readouts = {
-                name: torch.stack([ratio.numerator, ratio.denominator]).reshape(2, -1)
-                for term in terms.values()
-                for name, ratio in term.readouts.items()
-            }
-        self._pending.append((self.step, names, {name: value.detach() for name, value in values.items()}, readouts))
+        if norm is not None:
+            values["gradient_norm"] = norm / self.how.processes.count  # every process has that of the whole
+        ratios = {
+            name: (ratio.numerator, ratio.denominator) for t in terms.values() for name, ratio in t.readouts.items()
+        }
+        self._read_back.add(self.step, tuple(name for batch in group for name in batch.names), values, ratios)
+        profile.update_done()
 
-    def _seed_generators(self, seed: int) -> None:
+    def _gradient(self, group: Sequence[Batch]) -> dict[str, Term]:
+        processes = self.how.processes
+        terms = accumulate_gradient(
+            self._forward,
+            self.objective,
+            group,
+            self.fabric.backward,
+            processes=processes,
+            unsynchronised=lambda enabled: self.fabric.no_backward_sync(
+                self._forward, enabled=enabled and processes.count > 1
+            ),
+            profile=self.how.profile,
+        )
+        if processes.count > 1:  # the objective's own parameters are in no module that Fabric has wrapped
+            for parameter in self.objective.parameters():
+                if parameter.requires_grad:
+                    gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                    parameter.grad = processes.sum(gradient).div_(processes.count)
+        return terms
+
+    def _clipped(self) -> Tensor | None:
+        """The norm of the gradient before it is clipped, where it is and where fp16 does not scale it at will."""
+        if self.clip_norm is None:
+            return None
+        norm = self.fabric.clip_gradients(
+            self._forward, self.optimizer, max_norm=self.clip_norm, error_if_nonfinite=False
+        )
+        return norm if self.how.number_format.precision != "fp16" else None
+
+    def _seed_generators(self) -> None:
         """Key what dropout draws; only the CPU and the device in use, for seeding all is slow."""
+        rank = self.how.processes.rank
+        seed = key(self.seed, "update", self.step, *((rank,) if rank else ()))
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
@@ -112,17 +169,19 @@ class Session:
             torch.mps.manual_seed(seed)
 
     def read_back(self) -> None:
-        """Fetch the losses of the updates since the last call: the only place that waits for the device."""
-        for step, names, tensors, readouts in self._pending:
-            values = {name: float(value) for name, value in tensors.items()}
-            check_finite(values, step, names)
-            self.means.add(values)
-            self.latest = values
-            for readout, ratios in readouts.items():
-                suffixes = self._suffixes(ratios.shape[1])
-                for suffix, numerator, denominator in zip(suffixes, *ratios.tolist(), strict=True):
-                    self.means.add_ratio(readout + suffix, numerator, denominator)
-        self._pending.clear()
+        """Fetch the losses of the updates since the last call: the only place that waits for the device.
+
+        Raises:
+            Diverged: if one of them is not finite.
+        """
+        for update in self._read_back.fetch():
+            check_finite(update.values, update.step, update.names, self.how.processes)
+            self.means.add(update.values)
+            self.latest = update.values
+            for name, ratios in update.ratios.items():
+                for suffix, (numerator, denominator) in zip(self._suffixes(len(ratios)), ratios, strict=True):
+                    self.means.add_ratio(name + suffix, numerator, denominator)
+        self.how.profile.settle()
 
     def _suffixes(self, channels: int) -> list[str]:
         """What tells the classes of a readout apart; a single channel is that of class 1, or no class at all."""
@@ -154,7 +213,8 @@ class Session:
         """Everything besides the weights, as tensors and plain types."""
         self.read_back()
         return {
-            "precision": self.precision,
+            "precision": self.how.number_format.precision,
+            "number_format": self.how.number_format.plain(),
             "best_step": self.best_step,
             "best_score": self.best_score,
             "history": self.history,

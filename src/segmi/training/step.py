@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
 from segmi.arrays import Batch, Images, Output
 from segmi.objectives.contract import Objective, Readout, Term
+from segmi.training.processes import ALONE, Processes
+from segmi.training.profile import UNTIMED, Profile
 
 Forward = Callable[[Images], Mapping[str, Output]]
 
@@ -19,32 +22,49 @@ def weighted_sum(terms: Mapping[str, Term]) -> Tensor:
 
 
 def accumulate_gradient(
-    forward: Forward, objective: Objective, batches: Sequence[Batch], backward: Callable[[Tensor], None]
+    forward: Forward,
+    objective: Objective,
+    batches: Sequence[Batch],
+    backward: Callable[[Tensor], None],
+    *,
+    processes: Processes = ALONE,
+    unsynchronised: Callable[[bool], AbstractContextManager[object]] = lambda enabled: nullcontext(),
+    profile: Profile = UNTIMED,
 ) -> dict[str, Term]:
     """Add the gradient of the objective on the joint batch, one part after the other.
 
     Averaging the losses of the parts is not the loss of the joint batch where void pixels are unevenly shared. So every
-    numerator is divided by the denominator of all parts, which labels alone decide.
+    numerator is divided by the denominator of all parts, those of the other processes included, which labels alone
+    decide. Each network is run once per part, whatever the number of terms that look at it.
 
     Args:
         forward: the cohort.
         objective: what is minimised.
-        batches: the parts of the joint batch.
-        backward: adds the gradient of a scalar, ``Tensor.backward`` or Fabric's.
+        batches: the parts of the joint batch that are this process's.
+        backward: adds the gradient of a scalar, ``Tensor.backward`` or Fabric's. Of several processes, it averages.
+        processes: those that have the other parts.
+        unsynchronised: context in which ``backward`` leaves the other processes alone, if told so.
+        profile: measures what takes how long.
 
     Returns:
-        The terms of the joint batch, detached, with their readouts.
+        The terms of this process's parts over the denominators of the joint batch, detached, with their readouts: their
+        sum over the processes is what the joint batch has.
     """
-    outputs = _in_fp32(forward(batches[0].images))
-    joint = _joint_denominators(objective, outputs, batches) if len(batches) > 1 else None
+    joint: dict[str, Tensor] | None = None
     parts: list[dict[str, Term]] = []
     for index, batch in enumerate(batches):
-        if index > 0:
-            outputs = _in_fp32(forward(batch.images))
-        terms = objective(outputs, batch)
-        if joint is not None:
-            terms = {name: term._replace(denominator=joint[name]) for name, term in terms.items()}
-        backward(weighted_sum(terms))
+        with unsynchronised(index < len(batches) - 1):
+            with profile.part("forward"):
+                outputs = _in_fp32(forward(batch.images))
+            with profile.part("objective"):
+                if joint is None and (len(batches) > 1 or processes.count > 1):
+                    joint = _joint_denominators(objective, outputs, batches, processes)
+                terms = objective(outputs, batch)
+                if joint is not None:
+                    terms = {name: term._replace(denominator=joint[name]) for name, term in terms.items()}
+                loss = weighted_sum(terms)
+            with profile.part("backward"):
+                backward(loss * processes.count if processes.count > 1 else loss)
         parts.append({name: term._replace(numerator=term.numerator.detach()) for name, term in terms.items()})
     return {
         name: term._replace(
@@ -68,14 +88,18 @@ def _in_fp32(outputs: Mapping[str, Output]) -> dict[str, Output]:
 
 
 def _joint_denominators(
-    objective: Objective, outputs: Mapping[str, Output], batches: Sequence[Batch]
+    objective: Objective, outputs: Mapping[str, Output], batches: Sequence[Batch], processes: Processes
 ) -> dict[str, Tensor]:
     totals: dict[str, Tensor] = {}
     with torch.no_grad():
         for batch in batches:
             for name, denominator in objective.denominators(_blank(outputs, batch), batch).items():
                 totals[name] = totals.get(name, torch.zeros_like(denominator)) + denominator
-    return totals
+        if processes.count == 1:
+            return totals
+        # counts of pixels pass 2^24, where float32 ends counting
+        together = processes.sum(torch.stack([total.double() for total in totals.values()]))
+    return {name: total.to(totals[name].dtype) for name, total in zip(totals, together, strict=True)}
 
 
 def _blank(outputs: Mapping[str, Output], batch: Batch) -> dict[str, Output]:

@@ -1,0 +1,341 @@
+"""What a training step costs beside its plain counterpart, and where the time of a run goes: `make bench`.
+
+The plain counterpart stands in this file: float32, PyTorch's default layout and optimiser, and for mutual learning the
+order of the study's code, three forward passes of each network per step. Candidates take turns in one process, so that
+a change of the machine's pace hits them alike; the median over the rounds. `--curves` trains on CamVid instead, in fp32
+with two seeds and in bf16, to see whether bf16 ends within the spread of seeds; that takes long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import itertools
+import platform
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from segmi.arrays import Batch
+from segmi.data import open_dataset
+from segmi.data.base import DataSet
+from segmi.data.holdout import hold_out
+from segmi.data.loader import Pictures
+from segmi.data.processing import Processing
+from segmi.models import build_network
+from segmi.objectives import build_objective
+from segmi.training import Cohort, fit
+from segmi.training.number_format import NumberFormat, choose_format
+from segmi.training.optimisation import build_optimizer
+from segmi.training.session import How, Session
+
+VOID = 255
+CLASSES = 12
+
+
+class Size(NamedTuple):
+    width: int
+    run_width: int
+    backbone: str
+    side: int
+    batch: int
+    mutual_batch: int
+    rounds: int
+    updates: int
+    matrix: int
+
+
+FULL = Size(32, 16, "deeplabv3_resnet50", 224, 8, 4, 7, 60, 2048)
+QUICK = Size(2, 2, "deeplabv3_mobilenet_v3_large", 64, 2, 2, 2, 4, 256)
+
+
+def unet(width: int) -> nn.Module:
+    return build_network("unet", classes=CLASSES, width=width)
+
+
+def peers(size: Size) -> dict[str, nn.Module]:
+    return {"deeplab": build_network(size.backbone, classes=CLASSES), "unet": unet(size.width)}
+
+
+def batches(size: Size, count: int, device: str) -> Iterator[Batch]:
+    """The same generated street scenes again and again, so that no reading is in the time of a step."""
+    scenes = open_dataset("street-scenes", train=count, val=1, height=size.side, width=size.side)
+    pictures = Pictures(scenes, scenes.split("train"), Processing(resize=None, crop=size.side))
+    return itertools.repeat(pictures.batch([(0, index) for index in range(count)]).to(device))
+
+
+def ours(
+    members: dict[str, nn.Module], objective: dict[str, Any], chosen: NumberFormat, data: Iterator[Batch], device: str
+) -> Callable[[], None]:
+    """An update as `segmi.training.fit` does it."""
+    cohort = Cohort(members)
+    built = build_objective(objective, members=list(members))
+    optimizer = build_optimizer([*cohort.parameters(), *built.parameters()], "Adam", 1e-4)
+    how = How(device=torch.device(device), number_format=chosen)
+    session = Session(cohort, built, optimizer, None, how=how, seed=0, clip_norm=None)
+
+    def update() -> None:
+        session.update(data, 1)
+        session.read_back()
+
+    return update
+
+
+def plain(network: nn.Module, data: Iterator[Batch], device: str) -> Callable[[], None]:
+    """An update as one writes it down: fp32, default layout."""
+    network.to(device).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+
+    def update() -> None:
+        batch = next(data)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(network(batch.images).logits, batch.labels, ignore_index=VOID)
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+    return update
+
+
+def plain_mutual(
+    members: dict[str, nn.Module], chosen: NumberFormat, data: Iterator[Batch], device: str
+) -> Callable[[], None]:
+    """The order of the study's code: for each network a forward pass for its labels, one more and one of its peer for
+    the divergence, then its step."""
+    networks = list(members.values())
+    for network in networks:
+        network.to(device).train()
+        chosen.apply(network)
+    optimizers = [torch.optim.Adam(network.parameters(), lr=1e-4) for network in networks]
+    half = chosen.precision == "bf16"
+
+    def logits(network: nn.Module, images: Tensor) -> Tensor:
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
+            return network(images).logits.float()
+
+    def update() -> None:
+        batch = next(data)
+        valid = (batch.labels != VOID).unsqueeze(1)
+        for network, peer, optimizer in zip(networks, reversed(networks), optimizers, strict=True):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(logits(network, batch.images), batch.labels, ignore_index=VOID)
+            mine = logits(network, batch.images).log_softmax(1)
+            with torch.no_grad():
+                theirs = logits(peer, batch.images).log_softmax(1)
+            divergence = F.kl_div(mine, theirs, log_target=True, reduction="none") * valid
+            (loss + divergence.sum() / valid.sum()).backward()
+            optimizer.step()
+        loss.item()
+
+    return update
+
+
+def median_seconds(candidates: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for number in range(rounds + 1):
+        for name, run in candidates.items():
+            begin = time.perf_counter()
+            run()
+            if number:  # the first round warms up
+                times[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def matrix_rate(size: Size, precision: str, device: str) -> float:
+    """Floating-point operations per second of a product of square matrices, the best of several."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    left, right = (torch.randn(size.matrix, size.matrix, device=device).to(dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(3 * size.rounds):
+        begin = time.perf_counter()
+        product = left @ right
+        product[0, 0].item()
+        best = min(best, time.perf_counter() - begin)
+    return 2 * size.matrix**3 / best
+
+
+def step_operations(network: nn.Module, batch: Batch) -> int:
+    with FlopCounterMode(display=False) as counter:
+        network(batch.images).logits.sum().backward()
+    return counter.get_total_flops()
+
+
+def chosen_format(members: dict[str, nn.Module], count: int, size: Size, device: str) -> NumberFormat:
+    return choose_format("auto", Cohort(members), torch.device(device), pictures=count, side=size.side)
+
+
+def step_section(size: Size, device: str) -> str:
+    data = batches(size, size.batch, device)
+    chosen = chosen_format({"unet": unet(size.width)}, size.batch, size, device)
+    operations = step_operations(unet(size.width).to(device), next(data))
+    rate = matrix_rate(size, chosen.precision, device)
+    losses = {"cross-entropy": {"cross_entropy": {}}, "`rmi_loss`": {"rmi_loss": {}}}
+    candidates = {"plain, cross-entropy": plain(unet(size.width), data, device)} | {
+        f"segmi, {name}": ours({"unet": unet(size.width)}, objective, chosen, data, device)
+        for name, objective in losses.items()
+    }
+    times = median_seconds(candidates, size.rounds)
+    base, own = times["plain, cross-entropy"], times["segmi, cross-entropy"]
+    lines = [
+        f"## U-Net {size.width}, a step of {size.batch} × {size.side}²",
+        "",
+        f"`precision: auto` takes {chosen.describe()}.",
+        f"The machine multiplies {size.matrix}² {chosen.precision} matrices at {rate / 1e9:.0f} GFLOP/s; "
+        f"the step takes {operations / 1e9:.1f} GFLOP.",
+        "",
+        "| step | time | pictures/s | plain ÷ this | share of the matrix rate | beyond segmi's cross-entropy |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, value in times.items():
+        share, more = operations / value / rate, "–" if name == "plain, cross-entropy" else f"{value / own - 1:+.1%}"
+        lines.append(
+            f"| {name} | {1e3 * value:.0f} ms | {size.batch / value:.2f} | {base / value:.2f} | {share:.0%} | {more} |"
+        )
+    return "\n".join(lines)
+
+
+def mutual_section(size: Size, device: str) -> str:
+    data = batches(size, size.mutual_batch, device)
+    chosen = chosen_format(peers(size), size.mutual_batch, size, device)
+    default = NumberFormat("fp32", "contiguous")
+    objective = {"cross_entropy": {}, "mutual_learning": {}}
+    candidates = {
+        "three forward passes each, fp32, default layout": plain_mutual(peers(size), default, data, device),
+        "three forward passes each, segmi's format": plain_mutual(peers(size), chosen, data, device),
+        "segmi, one forward pass each": ours(peers(size), objective, chosen, data, device),
+    }
+    times = median_seconds(candidates, size.rounds)
+    own = times["segmi, one forward pass each"]
+    lines = [
+        f"## Mutual learning, {size.backbone} and U-Net {size.width}, a step of {size.mutual_batch} × {size.side}²",
+        "",
+        f"`precision: auto` takes {chosen.describe()}.",
+        "",
+        "| step | time | this ÷ segmi |",
+        "|---|---:|---:|",
+        *(f"| {name} | {1e3 * value:.0f} ms | {value / own:.2f} |" for name, value in times.items()),
+    ]
+    return "\n".join(lines)
+
+
+def camvid_or_scenes(given: argparse.Namespace, size: Size) -> tuple[DataSet, str]:
+    root = Path(given.data)
+    if (root / "CamVid" / "trainannot").is_dir() and not given.quick:
+        return open_dataset("camvid", root), "CamVid"
+    return open_dataset("street-scenes", train=24, val=1, height=size.side + 8, width=size.side + 8), "street scenes"
+
+
+def run_section(size: Size, given: argparse.Namespace) -> str:
+    from segmi.records.jsonfile import read_record
+
+    dataset, title = camvid_or_scenes(given, size)
+    side = size.side
+    pictures = Pictures(dataset, dataset.split("train"), Processing(resize=side + 10, crop=side))
+    cohort = Cohort({"unet": build_network("unet", classes=len(dataset.info.classes), width=size.run_width)})
+    objective = build_objective({"cross_entropy": {}}, members=["unet"])
+    with tempfile.TemporaryDirectory() as folder:
+        fit(
+            cohort, objective, pictures, folder=Path(folder), updates=size.updates, batch_size=size.batch,
+            select_by="last", device=given.device, profile=True, validate_every=size.updates,
+            checkpoint_every=size.updates,
+        )  # fmt: skip
+        profile = read_record(Path(folder) / "profile.json") or {}
+    parts = {row["part"]: row for row in profile["parts"]}
+    outside = ("validation", "checkpoint")
+    training = sum(row["seconds"] for name, row in parts.items() if name not in outside)
+    spent = sum(parts[name]["seconds"] for name in ("forward", "backward", "optimiser"))
+    lines = [
+        f"## A run: U-Net {size.run_width} on {title}, {profile['updates']} updates of {size.batch} × {side}²",
+        "",
+        f"Of the training steps, **{1 - spent / training:.1%}** is not spent in forward, backward and optimiser.",
+        "In the time of data is also the decoding of pictures that are seen for the first time.",
+        "",
+        "| part | share | ms per update |",
+        "|---|---:|---:|",
+        *(f"| {name} | {row['share']:.1%} | {row['ms_per_update']:.2f} |" for name, row in parts.items()),
+    ]
+    return "\n".join(lines)
+
+
+def curves_section(size: Size, given: argparse.Namespace) -> str:
+    """Loss curves of fp32 with two seeds and of bf16, as a table of means over a tenth of the run."""
+    dataset, title = camvid_or_scenes(given, size)
+    updates = 20 if given.quick else 200
+    _, held = hold_out(dataset.split("train"), 0.1, 0)
+    kept = [sample for sample in dataset.split("train") if sample.name not in {one.name for one in held}]
+    processing = Processing(resize=size.side + 10, crop=size.side)
+    histories: dict[str, list[dict[str, Any]]] = {}
+    for precision, seed in (("fp32", 0), ("fp32", 1), ("bf16", 0)):
+        torch.manual_seed(seed)
+        network = build_network("unet", classes=len(dataset.info.classes), width=size.run_width)
+        objective = build_objective({"cross_entropy": {}}, members=["unet"])
+        with tempfile.TemporaryDirectory() as folder:
+            outcome = fit(
+                Cohort({"unet": network}), objective, Pictures(dataset, kept, processing, seed=seed),
+                folder=Path(folder), holdout=Pictures(dataset, held, processing), updates=updates,
+                batch_size=size.batch, seed=seed, precision=precision, device=given.device, select_by="last",
+                validate_every=max(1, updates // 10),
+            )  # fmt: skip
+        histories[f"{precision}, seed {seed}"] = outcome.history
+    names = list(histories)
+    lines = [
+        f"## bf16 beside fp32: U-Net {size.run_width} on {title}, {updates} updates of {size.batch} × {size.side}²",
+        "",
+        "| update | " + " | ".join(f"loss, {name}" for name in names) + " | "
+        + " | ".join(f"held-out mIoU, {name}" for name in names) + " |",
+        "|---:|" + "---:|" * (2 * len(names)),
+    ]  # fmt: skip
+    for rows in zip(*histories.values(), strict=True):
+        cells = [f"{row['train/loss']:.4f}" for row in rows] + [f"{row['holdout/mIoU/unet']:.3f}" for row in rows]
+        lines.append(f"| {rows[0]['step']} | " + " | ".join(cells) + " |")
+    first, second, half = (rows[-1] for rows in histories.values())
+    for column, what in (("train/loss", "loss"), ("holdout/mIoU/unet", "held-out mIoU")):
+        away, spread = abs(half[column] - first[column]), abs(second[column] - first[column])
+        lines += ["", f"At the end, bf16 is {away:.4f} from fp32 in {what}; two seeds of fp32 are {spread:.4f} apart."]
+    return "\n".join(lines)
+
+
+def machine(device: str) -> str:
+    cpu = re.search(r"model name\s*:\s*(.*)", info.read_text()) if (info := Path("/proc/cpuinfo")).exists() else None
+    on = torch.cuda.get_device_name(device) if device.startswith("cuda") else (cpu[1] if cpu else platform.machine())
+    return f"{on}, {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, to see that it runs")
+    parser.add_argument("--rounds", type=int, help="timed rounds; 7, or 2 with --quick")
+    parser.add_argument("--threads", type=int, help="threads of PyTorch on the CPU")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--data", default="data", help="the folder that holds CamVid/; generated scenes otherwise")
+    parser.add_argument("--curves", action="store_true", help="bf16 beside fp32 on CamVid, and nothing else")
+    given: Any = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    size = QUICK if given.quick else FULL
+    size = size._replace(rounds=given.rounds or size.rounds)
+    print("# Training, time\n")
+    print(f"{datetime.date.today()}, {machine(given.device)}, PyTorch {torch.__version__}.")
+    print("Written by `python benchmarks/training.py" + (" --quick" if given.quick else "") + "`.\n")
+    print("Time: median of whole updates, data in memory, all candidates in turn in one process.")
+    if given.curves:
+        print("\n" + curves_section(size, given), flush=True)
+        return 0
+    for section in (lambda: step_section(size, given.device), lambda: mutual_section(size, given.device),
+                    lambda: run_section(size, given)):  # fmt: skip
+        print("\n" + section(), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The loop itself: update, look, validate, keep, until the budget is spent or somebody asks to stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from segmi.arrays import Batch
+from segmi.errors import Interrupted
+from segmi.training.checkpoints import Checkpoints
+from segmi.training.interruption import Interruption
+from segmi.training.logs import Logs
+from segmi.training.progress import FitProgress, ProgressCallback
+from segmi.training.selection import Selection
+from segmi.training.session import Session
+
+
+class Rhythm(NamedTuple):
+    """How long a run is and what happens how often; all but the batches are counted in updates.
+
+    Args:
+        steps: updates in all.
+        accumulate: batches per update.
+        batch_size: pictures per batch.
+        per_epoch: batches per epoch.
+        row: updates per row of the history.
+        checkpoint: updates between checkpoints.
+        log: updates between entries of the log.
+    """
+
+    steps: int
+    accumulate: int
+    batch_size: int
+    per_epoch: int
+    row: int
+    checkpoint: int
+    log: int
+
+
+def run_loop(
+    session: Session,
+    selection: Selection,
+    checkpoints: Checkpoints,
+    batches: Iterator[Batch],
+    rhythm: Rhythm,
+    folder: Path,
+    progress: ProgressCallback | None,
+) -> None:
+    """Bring a session to its last update.
+
+    Raises:
+        Interrupted: on SIGINT or SIGTERM in any process, after the checkpoint is written.
+    """
+    processes, profile, steps = session.how.processes, session.how.profile, rhythm.steps
+
+    def tell(phase: str, text: str = "") -> None:
+        if progress is not None and processes.leads:
+            rate = session.steps_per_second * rhythm.batch_size * rhythm.accumulate
+            done, loss = session.step, session.latest.get("loss", math.nan)
+            epoch = done * rhythm.accumulate // rhythm.per_epoch
+            progress(FitProgress(done, steps, epoch, loss, rate, phase, text))
+
+    with Interruption() as interruption, Logs(folder, first_step=session.step, writes=processes.leads) as logs:
+        tell("begin", f"computes in {session.how.number_format.describe()} on {session.device}")
+        while session.step < steps:
+            session.update(batches, rhythm.accumulate)
+            step, last = session.step, session.step == steps
+            row_ends = step % rhythm.row == 0 or last
+            if session.device.type == "cpu" or step % rhythm.log == 0 or row_ends:
+                session.read_back()  # on a GPU every read waits for it
+            if step % rhythm.log == 0:
+                logs.losses(step, session.latest, session.learning_rate)
+            tell("train")
+            if row_ends:
+                tell("validate")
+                with profile.part("validation"):
+                    row = selection.close_row(epoch=step * rhythm.accumulate / rhythm.per_epoch)
+                logs.row(row, session.history)
+            signal_number = processes.largest(interruption.signal_number or 0)
+            if signal_number or step % rhythm.checkpoint == 0 or last:
+                with profile.part("checkpoint"):
+                    checkpoints.save(step, session.weights(), session.state())
+            if signal_number and not last:
+                raise Interrupted(
+                    f"interrupted at update {step} of {steps}; the checkpoint is in {checkpoints.folder}",
+                    "run the same command again to continue",
+                    signal_number=signal_number,
+                )

@@ -1,0 +1,228 @@
+"""``precision: auto``: number format and memory layout by a short measurement, once per device and network.
+
+Whether bf16 pays depends on the instructions of the processor, whether a layout with channels last does on the
+network: depth-wise layers gain little from either. So both are timed, forward and backward, and what is not clearly
+faster than fp32 is not taken. What was found is kept, so that every run on this machine computes alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import platform
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from segmi.data.cache import cache_folder
+from segmi.errors import SegmiError
+from segmi.records.jsonfile import read_record, write_record
+from segmi.training.cohort import Cohort
+from segmi.training.precision import Precision, check_precision
+
+GAIN: Final = 0.9
+"""The share of the time of fp32 that another format must not exceed to be taken: timings of a busy machine wander."""
+
+ROUNDS: Final = 3
+SETTLED_SECONDS: Final = 0.5
+"""Short steps are timed again until each candidate had this long, at most `MOST_ROUNDS` times."""
+
+MOST_ROUNDS: Final = 20
+HOPELESS: Final = 3.0
+"""A format whose first step takes this many times the best one is not timed further: emulated bf16 takes ten."""
+
+TRIFLE: Final = 0.05
+"""Seconds of a step on a CPU below which it is calls that take the time, not arithmetic: there is little to gain."""
+
+PICTURES_ON_CPU: Final = 2
+MEMORY_FORMATS: Final = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+CANDIDATES: Final = tuple(f"{precision} {layout}" for precision in ("fp32", "bf16") for layout in MEMORY_FORMATS)
+"""The first one is taken unless another is clearly faster."""
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """In which numbers and in which order of them a run computes.
+
+    Args:
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        memory_format: ``channels_last`` or ``contiguous``.
+        chosen: ``measured`` or ``given``.
+        seconds: a forward and backward pass of each candidate as measured, where it was; None: too slow to go on.
+        pictures: how many of them it was measured on.
+    """
+
+    precision: str
+    memory_format: str
+    chosen: str = "given"
+    seconds: Mapping[str, float | None] = field(default_factory=dict)
+    pictures: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """As plain types, for the records."""
+        return {**asdict(self), "seconds": dict(self.seconds)}
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> NumberFormat:
+        """From `plain`, whatever else a record says."""
+        return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
+
+    def describe(self) -> str:
+        """The choice and its reasons in a line.
+
+        Example:
+            >>> NumberFormat("fp32", "contiguous", "measured", {"fp32 contiguous": 0.1, "bf16": None}, 2).describe()
+            'fp32 contiguous (measured on 2 pictures: fp32 contiguous 100.0 ms; bf16 far slower)'
+        """
+        times = "; ".join(
+            f"{name} {1000 * value:.1f} ms" if value is not None else f"{name} far slower"
+            for name, value in self.seconds.items()
+        )
+        head = f"{self.precision} {self.memory_format}"
+        return f"{head} (measured on {self.pictures} pictures: {times})" if times else f"{head} ({self.chosen})"
+
+    def apply(self, cohort: nn.Module) -> None:
+        """Lay out the weights."""
+        cohort.to(memory_format=MEMORY_FORMATS[self.memory_format])
+
+
+def choose_format(
+    precision: Precision, cohort: Cohort, device: torch.device, *, pictures: int, side: int
+) -> NumberFormat:
+    """What ``precision`` means for these networks on this device; ``auto`` is measured unless that was done before.
+
+    Args:
+        precision: as in `fit`.
+        cohort: the networks; moved to the device, otherwise left as they are.
+        device: where the run computes.
+        pictures: of a batch; on a CPU, where steps take long, two of them are measured.
+        side: of the crops.
+
+    Raises:
+        UsageError: for an unknown precision, or for fp16 on a CPU.
+    """
+    check_precision(precision, device)
+    layout = "contiguous" if device.type == "mps" else "channels_last"
+    if precision != "auto":
+        return NumberFormat(precision, layout)
+    if device.type == "mps":
+        return NumberFormat("fp32", layout)
+    count = min(pictures, PICTURES_ON_CPU) if device.type == "cpu" else pictures
+    pictures_folder = cache_folder()
+    if pictures_folder is None:  # nothing is to be kept
+        return _decide(_measure(cohort, device, count, side), count)
+    path = pictures_folder.parent / "number-formats" / f"{_key(cohort, device, count, side)}.json"
+    known = _read(path)
+    if known is None:
+        known = _decide(_measure(cohort, device, count, side), count)
+        _keep(path, known)
+    return _read(path) or known  # another process may have been first
+
+
+def _decide(seconds: Mapping[str, float | None], pictures: int) -> NumberFormat:
+    chosen, *others = CANDIDATES
+    for name in others:
+        mine, best = seconds.get(name), seconds.get(chosen)
+        if mine is not None and (best is None or mine <= GAIN * best):
+            chosen = name
+    precision, memory_format = chosen.split()
+    return NumberFormat(precision, memory_format, "measured", dict(seconds), pictures)
+
+
+def _measure(cohort: Cohort, device: torch.device, pictures: int, side: int) -> dict[str, float | None]:
+    """Seconds per candidate, the least of some interleaved rounds; the cohort's state is as before afterwards."""
+    cohort.to(device)
+    images = torch.rand(pictures, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    kept = {name: value.clone() for name, value in cohort.named_buffers()}
+    mode = cohort.training
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            cohort.train()
+            return _timed(cohort, images)
+    finally:
+        cohort.train(mode)
+        with torch.no_grad():
+            for name, value in cohort.named_buffers():
+                value.copy_(kept[name])
+
+
+def _timed(cohort: Cohort, images: Tensor) -> dict[str, float | None]:
+    best: dict[str, float] = {}
+    for name in CANDIDATES:
+        if name == "bf16 contiguous" and "bf16 channels_last" not in best:
+            continue
+        if not best:
+            _step(cohort, images, name)  # the first step of a process also sets up the libraries
+        seconds = _step(cohort, images, name)
+        if not best and images.device.type == "cpu" and seconds < TRIFLE:
+            return {name: seconds}
+        limit = HOPELESS * min(best.values(), default=seconds)
+        if limit < seconds < 1:  # the first step in a layout also makes what the library keeps for it
+            seconds = _step(cohort, images, name)
+        if seconds <= limit:
+            best[name] = seconds
+    rounds = round(SETTLED_SECONDS / max(1e-3, min(best.values(), default=1.0)))
+    for _ in range(min(max(ROUNDS, rounds), MOST_ROUNDS)):
+        for name in best:
+            best[name] = min(best[name], _step(cohort, images, name))
+    return {name: best[name] if math.isfinite(best.get(name, math.inf)) else None for name in CANDIDATES}
+
+
+def _step(cohort: Cohort, images: Tensor, name: str) -> float:
+    """Seconds of one forward and backward pass; endless where the device cannot do it.
+
+    On a CPU they are those that its threads computed, each its part: what other programs do meanwhile counts little.
+    """
+    precision, layout = name.split()
+    cohort.to(memory_format=MEMORY_FORMATS[layout])
+    device = images.device
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    try:
+        _wait(device)
+        began = clock()
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            outputs = cohort(images)
+        torch.stack([output.logits.float().square().mean() for output in outputs.values()]).sum().backward()
+        _wait(device)
+        return (clock() - began) / (torch.get_num_threads() if device.type == "cpu" else 1)
+    except RuntimeError:  # no memory left, or no such operation in bf16
+        return math.inf
+    finally:
+        cohort.zero_grad(set_to_none=True)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _key(cohort: Cohort, device: torch.device, pictures: int, side: int) -> str:
+    """What the choice depends on, as a name."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.processor()} {_cpu()}"
+    parts = [repr(cohort), name, torch.get_num_threads(), torch.__version__, pictures, side]
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:24]
+
+
+def _cpu() -> str:
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return f"{known.get('cpu_name', '')} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _read(path: Path) -> NumberFormat | None:
+    try:
+        found = read_record(path)
+        return NumberFormat.from_plain(found) if found else None
+    except (SegmiError, TypeError):
+        return None
+
+
+def _keep(path: Path, found: NumberFormat) -> None:
+    with suppress(SegmiError, OSError):  # a home that cannot be written costs a measurement per run, nothing else
+        if not path.exists():
+            write_record(path, found.plain())

@@ -1,0 +1,158 @@
+"""What one of several processes does in the tests of this folder; also called by the tests for a process alone.
+
+Run as ``python joint_run.py FOLDER TASK``: it writes what it found to ``FOLDER/<rank>.pt``, or the error that ended it
+to ``FOLDER/<rank>.error``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import PROCESSING, Drawing, Squares, Tiny, tiny_objective
+from segmi.arrays import Output
+from segmi.data.base import Sample
+from segmi.data.loader import Pictures
+from segmi.errors import SegmiError
+from segmi.training import Cohort, evaluate, fit
+from segmi.training.processes import ALONE, connect
+
+CASES: dict[str, tuple[int, dict[str, Any]]] = {
+    "cross-entropy": (1, {"cross_entropy": {}}),
+    "region": (1, {"rmi_loss": {}}),
+    "present-pairs": (1, {"region_mutual_information": {"mode": "sound"}, "binary_cross_entropy": {}}),
+    "mutual": (2, {"cross_entropy": {}, "mutual_learning": {"weight": 0.5}}),
+}
+"""The number of members and the objective."""
+
+
+@dataclass(frozen=True)
+class Veiled(Drawing):
+    """A drawing with as much void as its number says: none to nearly all of it."""
+
+    def draw(self) -> np.ndarray:
+        picture = super().draw()
+        if self.kind == "mask":
+            picture[: 2 * (self.index % 10)] = 3
+        return picture
+
+
+class VeiledSquares(Squares):
+    def split(self, name: str) -> list[Sample]:
+        first, count = (0, 10) if name == "train" else (100, 5)
+        return [
+            Sample(Veiled(i, "image"), Veiled(i, "mask"), f"{name}-{i}", f"clip{i % 2}")
+            for i in range(first, first + count)
+        ]
+
+
+class Plain(nn.Module):
+    """A network without batch statistics and without chance."""
+
+    stride = 2
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, 3, 1))
+
+    def forward(self, images: torch.Tensor) -> Output:
+        return Output(self.layers(images))
+
+
+def pictures(split: str) -> Pictures:
+    squares = VeiledSquares()
+    return Pictures(squares, squares.split(split), PROCESSING)
+
+
+def train(folder: Path, network: type[nn.Module], members: int, objective: dict[str, Any], **settings: Any) -> Any:
+    cohort = Cohort({f"net{i}": network(i) for i in range(members)})
+    options = {
+        "updates": 6, "batch_size": 4, "select_by": "last", "device": "cpu", "precision": "fp32", "validate_every": 1,
+        "optimizer": "SGD", "learning_rate": 0.1, **settings,
+    }  # fmt: skip
+    outcome = fit(cohort, tiny_objective(cohort, **objective), pictures("train"), folder=folder, **options)
+    return {"weights": {k: v.clone() for k, v in cohort.state_dict().items()}, "history": outcome.history}
+
+
+def curves(folder: Path, **settings: Any) -> dict[str, Any]:
+    """Every case, with and without accumulation, on a network without batch statistics."""
+    found = {}
+    for name, (members, objective) in CASES.items():
+        for accumulate in (1, 2):
+            key = f"{name}-{accumulate}"
+            found[key] = train(folder / key, Plain, members, objective, accumulate=accumulate, drop_last=False,
+                               clip_norm=0.5 if accumulate == 2 else None, **settings)  # fmt: skip
+    processes = connect("cpu", settings.get("devices", 1)) if settings else ALONE
+    cohort = Cohort({"net": Plain(3)})
+    for protocol in ("full", "paper"):
+        matrix = evaluate(cohort, pictures("val"), protocol=protocol, passes=2, batch_size=2, device="cpu",
+                          processes=processes)["net"]  # fmt: skip
+        found[protocol] = {"counts": matrix.counts(), "names": matrix.names, "groups": matrix.groups}
+    return found
+
+
+def whole(folder: Path, **settings: Any) -> dict[str, Any]:
+    """Everything that a resume could get wrong: batch norm, dropout, a schedule, a validation."""
+    return train(
+        folder / "run", Tiny, 1, {"cross_entropy": {}}, updates=12, validate_every=5, checkpoint_every=4,
+        optimizer="Adam", schedule="CosineAnnealingLR", holdout=pictures("val"), select_by="holdout_mIoU",
+        accumulate=2, **settings,
+    )  # fmt: skip
+
+
+def interrupted(folder: Path, **settings: Any) -> dict[str, Any]:
+    """As `whole`, with a signal to the last process after seven updates, then to the end."""
+    return _signalled(folder, signal.SIGTERM, **settings)
+
+
+def killed(folder: Path, **settings: Any) -> dict[str, Any]:
+    """As `whole`, but the last process is killed after seven updates."""
+    return _signalled(folder, signal.SIGKILL, **settings)
+
+
+def failing(folder: Path, **settings: Any) -> dict[str, Any]:
+    """As `whole`, but the last process cannot read a picture."""
+    return _signalled(folder, None, **settings)
+
+
+def _signalled(folder: Path, number: int | None, **settings: Any) -> dict[str, Any]:
+    from segmi.training import session
+
+    update = session.Session.update
+
+    def with_signal(self: Any, *arguments: Any) -> None:
+        update(self, *arguments)
+        if self.step == 7 and self.how.processes.rank == 1 and not (folder / "again").exists():
+            if number is None:
+                raise OSError("no picture")
+            os.kill(os.getpid(), number)
+
+    session.Session.update = with_signal  # type: ignore[method-assign]
+    return whole(folder, **settings)
+
+
+def exploding(folder: Path, **settings: Any) -> dict[str, Any]:
+    """A loss that is no number."""
+    return train(folder / "run", Plain, 1, {"cross_entropy": {}}, learning_rate=1e38, **settings)
+
+
+if __name__ == "__main__":
+    here, task = Path(sys.argv[1]), sys.argv[2]
+    torch.set_num_threads(1)
+    rank = os.environ["RANK"]
+    try:
+        torch.save(globals()[task](here, devices=2), here / f"{rank}.pt")
+    except SegmiError as error:
+        (here / f"{rank}.error").write_text(f"{error.exit_code} {error}")
+        sys.exit(error.exit_code)

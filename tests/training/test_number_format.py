@@ -1,0 +1,170 @@
+"""``precision: auto``: measured once, kept, and never in the way of a resume."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from segmi.training import fit, number_format
+from segmi.training.number_format import NumberFormat, choose_format
+
+CPU = torch.device("cpu")
+SLOW = {"fp32 channels_last": 1.0, "fp32 contiguous": 1.0, "bf16 channels_last": 9.0, "bf16 contiguous": 9.0}
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("SEGMI_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def timings(monkeypatch, cache):
+    """Seconds by candidate, in place of a clock; what was asked for is in ``asked``."""
+    given = dict(SLOW)
+    asked: list[str] = []
+
+    def step(cohort, images, name):
+        asked.append(name)
+        return given[name]
+
+    monkeypatch.setattr(number_format, "_step", step)
+    given["asked"] = asked
+    return given
+
+
+def chosen(cohort, **options) -> NumberFormat:
+    return choose_format("auto", cohort, CPU, pictures=8, side=16, **options)
+
+
+@pytest.mark.parametrize(
+    ("faster", "expected"),
+    [
+        ({}, "fp32 channels_last"),
+        ({"fp32 contiguous": 0.95}, "fp32 channels_last"),
+        ({"fp32 contiguous": 0.85}, "fp32 contiguous"),
+        ({"bf16 channels_last": 0.95}, "fp32 channels_last"),
+        ({"bf16 channels_last": 0.4, "bf16 contiguous": 0.39}, "bf16 channels_last"),
+        ({"bf16 channels_last": 0.6, "bf16 contiguous": 0.4}, "bf16 contiguous"),
+        ({"fp32 contiguous": 0.5, "bf16 channels_last": 0.48}, "fp32 contiguous"),
+        ({"fp32 channels_last": float("inf")}, "fp32 contiguous"),
+    ],
+)
+def test_another_format_is_taken_where_it_is_clearly_faster(make_cohort, timings, faster, expected):
+    timings.update(faster)
+    found = chosen(make_cohort())
+    assert f"{found.precision} {found.memory_format}" == expected
+    assert found.chosen == "measured"
+    assert found.pictures == 2
+
+
+def test_what_is_hopeless_is_tried_once_and_its_other_layout_not_at_all(make_cohort, timings):
+    found = chosen(make_cohort())
+    assert timings["asked"].count("bf16 channels_last") == 1
+    assert "bf16 contiguous" not in timings["asked"]
+    assert found.seconds == {**SLOW, "bf16 channels_last": None, "bf16 contiguous": None}
+    assert "bf16 channels_last far slower" in found.describe()
+
+
+def test_a_step_that_takes_no_time_is_not_worth_a_choice(make_cohort, timings):
+    timings.update({"fp32 channels_last": 0.002, "bf16 channels_last": 0.0001})
+    assert chosen(make_cohort()).describe() == "fp32 channels_last (measured on 2 pictures: fp32 channels_last 2.0 ms)"
+
+
+def test_it_is_measured_once_per_network(make_cohort, timings, cache):
+    first = chosen(make_cohort())
+    count = len(timings["asked"])
+    timings["fp32 contiguous"] = 0.1
+    assert chosen(make_cohort()) == first
+    assert len(timings["asked"]) == count
+    chosen(make_cohort(2))
+    assert len(timings["asked"]) > count
+    assert len(list(cache.rglob("*.json"))) == 2
+    for path in cache.rglob("*.json"):
+        path.write_text("{")
+    assert chosen(make_cohort()).memory_format == "contiguous", "what cannot be read is measured again"
+
+
+def test_where_nothing_can_be_kept_it_is_measured_every_time(make_cohort, timings, cache):
+    cache.write_text("no folder")
+    chosen(make_cohort())
+    count = len(timings["asked"])
+    chosen(make_cohort())
+    assert len(timings["asked"]) == 2 * count
+
+
+def test_a_user_who_keeps_no_cache_has_it_measured_every_time(monkeypatch, make_cohort, timings, tmp_path):
+    monkeypatch.setenv("SEGMI_CACHE", "none")
+    monkeypatch.chdir(tmp_path)
+    chosen(make_cohort())
+    count = len(timings["asked"])
+    chosen(make_cohort())
+    assert len(timings["asked"]) == 2 * count
+    assert not list(tmp_path.iterdir())
+
+
+def test_measuring_leaves_the_networks_as_they_are(monkeypatch, make_cohort, cache):
+    monkeypatch.setattr(number_format, "TRIFLE", 0.0)
+    cohort = make_cohort(2, frozen=("net1",)).eval()
+    before = {name: value.clone() for name, value in cohort.state_dict().items()}
+    generator = torch.random.get_rng_state()
+    found = chosen(cohort)
+    assert set(found.seconds) == set(SLOW)
+    assert found.seconds["fp32 channels_last"] > 0
+    assert all(torch.equal(value, before[name]) for name, value in cohort.state_dict().items())
+    assert torch.equal(torch.random.get_rng_state(), generator)
+    assert all(parameter.grad is None for parameter in cohort.parameters())
+    assert not cohort.training
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_is_given_is_not_measured(make_cohort, timings, precision):
+    found = choose_format(precision, make_cohort(), CPU, pictures=8, side=16)
+    assert (found.precision, found.chosen, timings["asked"]) == (precision, "given", [])
+
+
+def test_the_choice_is_told_kept_with_the_run_and_not_made_again(
+    make_cohort, make_objective, train, run_folder, timings
+):
+    timings["fp32 contiguous"] = 0.5
+    told: list[str] = []
+    options = {"batch_size": 3, "select_by": "last", "device": "cpu", "checkpoint_every": 2}
+
+    def listen(progress):
+        told.extend([progress.text] if progress.phase == "begin" else [])
+        if progress.step == 4 and progress.phase == "train" and len(told) == 1:
+            raise KeyboardInterrupt
+
+    def run(cohort):
+        return fit(cohort, make_objective(cohort), train, folder=run_folder, updates=6, progress=listen, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(make_cohort())
+    record = json.loads((run_folder / "number_format.json").read_text())
+    assert (record["precision"], record["memory_format"], record["seconds"]["fp32 contiguous"]) == (
+        "fp32", "contiguous", 0.5,
+    )  # fmt: skip
+    timings["fp32 contiguous"] = 9.0
+    (run_folder / "number_format.json").unlink()  # the checkpoint knows
+    outcome = run(make_cohort())
+    assert outcome.number_format.memory_format == "contiguous"
+    assert told[0] == told[1]
+    assert told[0].startswith("computes in fp32 contiguous (measured on 2 pictures: ")
+    assert told[0].endswith("on cpu")
+
+
+def test_a_run_without_a_checkpoint_keeps_its_choice_too(
+    make_cohort, make_objective, train, run_folder, timings, cache
+):
+    def run(**options):
+        cohort = make_cohort()
+        return fit(cohort, make_objective(cohort), train, folder=run_folder, updates=1, batch_size=3, select_by="last",
+                   device="cpu", **options).number_format  # fmt: skip
+
+    (run_folder / "number_format.json").write_text(
+        json.dumps({"schema_version": 1, "precision": "bf16", "memory_format": "contiguous", "chosen": "measured"})
+    )
+    assert run().precision == "bf16"
+    assert run(resume=False).precision == "fp32"

@@ -1,0 +1,220 @@
+"""Two processes train as one would, stop together, and do not wait for the dead."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from segmi.errors import UsageError
+from segmi.objectives import CrossEntropy, PerMember
+from segmi.training import fit
+from segmi.training.processes import ALONE, Processes, connect
+
+SCRIPT = Path(__file__).with_name("joint_run.py")
+
+
+def load_script() -> Any:
+    spec = importlib.util.spec_from_file_location("joint_run", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["joint_run"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start(folder: Path, task: str) -> list[subprocess.Popen]:
+    """Two processes as ``torchrun`` would start them."""
+    folder.mkdir(exist_ok=True)
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
+              "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}  # fmt: skip
+    return [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(folder), task], stderr=subprocess.PIPE, text=True,
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+
+
+def results(folder: Path, task: str) -> list[Any]:
+    for process in start(folder, task):
+        _, err = process.communicate(timeout=200)
+        assert process.returncode == 0, err
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+def errors(folder: Path, task: str) -> list[tuple[int, str]]:
+    found = []
+    for rank, process in enumerate(start(folder, task)):
+        process.communicate(timeout=200)
+        path = folder / f"{rank}.error"
+        found.append((process.returncode, path.read_text() if path.exists() else ""))
+    return found
+
+
+@pytest.fixture(scope="module")
+def both_curves(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any]:
+    folder = tmp_path_factory.mktemp("curves")
+    alone = load_script().curves(folder / "alone")
+    return alone, *results(folder / "together", "curves")
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("case", ["cross-entropy", "region", "present-pairs", "mutual"])
+def test_two_processes_have_the_loss_curve_and_the_weights_of_one(both_curves, case, accumulate):
+    alone, first, second = (found[f"{case}-{accumulate}"] for found in both_curves)
+    assert first["history"] == second["history"]
+    assert len(first["history"]) == 6
+    for here, there in zip(alone["history"], first["history"], strict=True):
+        assert here.keys() == there.keys()
+        for column, value in here.items():
+            assert there[column] == pytest.approx(value, rel=2e-5, abs=1e-6), column
+    for name, value in alone["weights"].items():
+        assert torch.equal(first["weights"][name], second["weights"][name])
+        torch.testing.assert_close(first["weights"][name], value, rtol=1e-4, atol=2e-6)
+
+
+def test_the_curves_can_tell(both_curves):
+    """Uneven void matters: the mean of two means is another curve than that of the joint batch."""
+    script = load_script()
+    images = script.pictures("train").batch([(0, index) for index in range(10)])
+    valid = (images.labels != 255).flatten(1).sum(1)
+    assert valid.max() > 4 * valid.min()
+
+
+@pytest.mark.parametrize("protocol", ["full", "paper"])
+def test_every_picture_is_scored_once(both_curves, protocol):
+    alone, first, second = (found[protocol] for found in both_curves)
+    assert first["names"] == second["names"] == alone["names"] == tuple(f"val-{i}" for i in range(100, 105))
+    assert first["groups"] == alone["groups"]
+    assert torch.equal(first["counts"], alone["counts"])
+    assert torch.equal(second["counts"], alone["counts"])
+
+
+def test_a_signal_to_one_stops_both_and_they_go_on_as_if_nothing_had_happened(tmp_path):
+    (straight, _), stopped = results(tmp_path / "straight", "whole"), tmp_path / "stopped"
+    for code, text in errors(stopped, "interrupted"):
+        assert code == 143
+        assert "interrupted at update 7 of 12" in text
+    assert [path.name for path in sorted((stopped / "run/checkpoints").glob("step-*"))][-1] == "step-00000007"
+    (stopped / "again").touch()
+    resumed = results(stopped, "interrupted")
+    for found in resumed:
+        assert found["history"] == straight["history"]
+        assert all(torch.equal(value, straight["weights"][name]) for name, value in found["weights"].items())
+    csv = "run/metrics.csv"
+    assert (stopped / csv).read_bytes() == (tmp_path / "straight" / csv).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("task", "text"), [("killed", "process 1 of 2 has gone"), ("failing", "process 1 of 2 failed: OSError: no picture")]
+)
+def test_who_is_lost_is_named_and_nobody_waits_for_it(tmp_path, task, text):
+    processes = start(tmp_path, task)
+    processes[1].communicate(timeout=200)
+    ended = time.monotonic()
+    processes[0].communicate(timeout=60)
+    assert time.monotonic() - ended < 30
+    assert processes[0].returncode == 4
+    assert text in (tmp_path / "0.error").read_text()
+
+
+def test_a_loss_that_is_not_finite_names_the_pictures_of_all_processes(tmp_path):
+    texts = [text for code, text in errors(tmp_path, "exploding") if code == 4]
+    assert len(texts) == 2
+    assert texts[0] == texts[1]
+    assert len(texts[0].split("pictures of the batch: ")[1].splitlines()[0].split(", ")) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"devices": 2}, r"devices × num_nodes is 2 × 1, but the number of processes started is 1"),
+        ({"devices": 0}, "devices must be at least 1, got 0"),
+        ({"strategy": "fsdp"}, "unknown strategy 'fsdp'"),
+    ],
+)
+def test_processes_must_have_been_started(options, message):
+    with pytest.raises(UsageError, match=message):
+        connect(**options)
+
+
+def test_a_process_alone_needs_nobody():
+    assert connect() is ALONE
+    assert ALONE.leads
+    assert ALONE.gather(1) == [1]
+    assert ALONE.from_leader("a") == "a"
+    assert ALONE.largest(3) == 3
+    assert torch.equal(ALONE.sum(torch.ones(2)), torch.ones(2))
+
+
+def test_more_processes_than_declared_are_refused(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(UsageError, match=r"is 1 × 1, but the number of processes started is 4(.|\n)*torchrun"):
+        connect()
+
+
+class Two(Processes):
+    """The arguments are checked before anybody is spoken to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 3}, "batch_size 3, the pictures of all processes together, does not divide by 2 processes"),
+        ({"batch_size": 9 * 2, "drop_last": True}, "10 training pictures do not fill a batch of 18"),
+        ({"batch_size": 9 - 1, "drop_last": False, "pictures": 9}, "has 1 of 9 pictures, too few for 2 processes"),
+    ],
+)
+def test_batches_must_divide(monkeypatch, make_cohort, make_objective, train, run_folder, settings, message):
+    monkeypatch.setattr(import_module("segmi.training.fit"), "connect", lambda *arguments: Two())
+    train.samples = train.samples[: settings.pop("pictures", 10)]
+    cohort = make_cohort()
+    with pytest.raises(UsageError, match=message):
+        fit(cohort, make_objective(cohort), train, folder=run_folder, updates=2, select_by="last", **settings)
+
+
+@pytest.mark.parametrize(
+    ("scope", "settings", "divided"),
+    [
+        ("batch", {"accumulate": 2}, "accumulate: 2"),
+        ("global", {"accumulate": 2}, "accumulate: 2"),
+        ("batch", {"joint": True}, "2 processes"),
+        ("batch", {"joint": True, "accumulate": 2}, "2 processes and accumulate: 2"),
+    ],
+)
+def test_what_couples_pictures_is_not_divided(monkeypatch, make_cohort, train, run_folder, scope, settings, divided):
+    if settings.pop("joint", False):
+        monkeypatch.setattr(import_module("segmi.training.fit"), "connect", lambda *arguments: Two())
+    loss = CrossEntropy()
+    loss.scope = scope
+    with pytest.raises(UsageError, match=f"its scope is '{scope}'.*which {divided} would divide"):
+        fit(make_cohort(), PerMember(loss, "ce"), train, folder=run_folder, updates=2, batch_size=4, select_by="last",
+            **settings)  # fmt: skip
+
+
+def test_synchronised_batch_norm_is_for_cuda(make_cohort, make_objective, train, run_folder):
+    cohort = make_cohort()
+    with pytest.raises(UsageError, match="sync_batch_norm needs CUDA devices, this run is on cpu"):
+        fit(cohort, make_objective(cohort), train, folder=run_folder, updates=2, select_by="last", device="cpu",
+            sync_batch_norm=True)  # fmt: skip

@@ -1,0 +1,63 @@
+"""Where the time goes: parts that make the whole, and nothing where nobody asks."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import torch
+
+from segmi.training import fit
+from segmi.training.profile import PARTS, UNTIMED, Profile
+
+
+def test_parts_and_the_rest_make_the_whole():
+    profile = Profile(torch.device("cpu"))
+    with profile.part("forward"):
+        time.sleep(0.2)  # before counting begins
+    profile.update_done()
+    with profile.part("data"):
+        time.sleep(0.03)
+    for _ in range(2):
+        with profile.part("backward"):
+            time.sleep(0.02)
+        profile.update_done()
+    time.sleep(0.03)
+    profile.settle()
+    summary = profile.summary()
+    parts = {row["part"]: row for row in summary["parts"]}
+    assert list(parts) == [*PARTS, "other"]
+    assert summary["updates"] == 2
+    assert sum(row["share"] for row in parts.values()) == pytest.approx(1)
+    assert sum(row["seconds"] for row in parts.values()) == pytest.approx(summary["seconds"])
+    assert parts["forward"]["seconds"] == 0
+    assert parts["data"]["seconds"] >= 0.03
+    assert parts["backward"]["seconds"] >= 0.04
+    assert parts["other"]["seconds"] >= 0.029
+    assert parts["backward"]["ms_per_update"] == pytest.approx(500 * parts["backward"]["seconds"])
+
+
+def test_nothing_is_measured_unasked():
+    with UNTIMED.part("forward"):
+        pass
+    UNTIMED.update_done()
+    assert UNTIMED.summary()["seconds"] == 0
+
+
+def test_a_run_that_is_over_before_counting_begins_has_no_shares():
+    assert {row["share"] for row in Profile(torch.device("cpu")).summary()["parts"]} == {0.0}
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_run_keeps_its_profile_where_asked(make_cohort, make_objective, train, val, run_folder, asked):
+    cohort = make_cohort(2)
+    fit(cohort, make_objective(cohort, cross_entropy={}, mutual_learning={}), train, folder=run_folder, holdout=val,
+        updates=4, batch_size=3, device="cpu", checkpoint_every=2, accumulate=2, profile=asked)  # fmt: skip
+    path = run_folder / "profile.json"
+    assert path.exists() == asked
+    if asked:
+        summary = json.loads(path.read_text())
+        assert summary["updates"] == 3
+        parts = {row["part"]: row["seconds"] for row in summary["parts"]}
+        assert all(parts[name] > 0 for name in PARTS)

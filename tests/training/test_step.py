@@ -1,0 +1,137 @@
+"""One update: fused where it can be, and nothing in it that waits for a device."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from segmi.arrays import Output
+from segmi.objectives import PerMember
+from segmi.training import Cohort, fit
+from segmi.training.number_format import NumberFormat
+from segmi.training.optimisation import build_optimizer
+from segmi.training.session import How, Session
+
+
+class Waits(TorchDispatchMode):
+    """Counts what would make a program wait for a GPU: numbers that are read, and shapes that depend on values."""
+
+    FORBIDDEN = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "is_nonzero", "equal")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        name = function.__name__.split(".")[0]
+        if name in self.FORBIDDEN:
+            self.found.append(name)
+        return function(*arguments, **(options or {}))
+
+
+def session(make_cohort, clip_norm=None, **options) -> tuple[Session, Cohort]:
+    cohort = make_cohort(2)
+    # a loss of PyTorch: those of segmi name unknown ids, which costs nothing on a CPU and is not done on a GPU
+    objective = PerMember(nn.CrossEntropyLoss(ignore_index=255), "ce")
+    optimizer = build_optimizer(cohort.parameters(), "Adam", 1e-3)
+    how = How(device=torch.device("cpu"), number_format=NumberFormat("fp32", "channels_last"))
+    return Session(cohort, objective, optimizer, None, how=how, seed=0, clip_norm=clip_norm, **options), cohort
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_an_update_reads_nothing_back(make_cohort, train, clip_norm):
+    running, _ = session(make_cohort, clip_norm)
+    batches = itertools.repeat(train.batch([(0, 0), (0, 1), (0, 2)]))
+    running.update(batches, 2)
+    with Waits() as waits:
+        for _ in range(3):
+            running.update(batches, 2)
+    assert waits.found == []
+    assert running.latest == {}
+    with Waits() as waits:
+        float(torch.zeros(()))
+    assert waits.found == ["_local_scalar_dense"], "the counter counts"
+    running.read_back()
+    assert running.means.count == 4
+    assert ("gradient_norm" in running.latest) == (clip_norm is not None)
+
+
+def test_what_was_not_finite_is_named_however_late_it_is_read(make_cohort, train):
+    from segmi.errors import Diverged
+
+    running, _ = session(make_cohort)
+    good, bad = train.batch([(0, 0), (0, 1)]), train.batch([(0, 2), (0, 3)])
+    bad.images[1, 0, 0, 0] = float("nan")
+    for batch in (good, bad, good):
+        running.update(iter([batch]), 1)
+    with pytest.raises(Diverged, match=r"not finite at update 2: loss = nan.*pictures of the batch: train-2, train-3"):
+        running.read_back()
+
+
+class Counting(nn.Module):
+    stride = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 1)
+        self.calls = 0
+
+    def forward(self, images: torch.Tensor) -> Output:
+        self.calls += 1
+        return Output(self.layer(images))
+
+
+def test_each_network_is_run_once_per_batch(make_objective, train, run_folder):
+    cohort = Cohort({name: Counting() for name in ("a", "b", "c")})
+    objective = make_objective(cohort, cross_entropy={}, mutual_learning={}, rmi_loss={"weight": 0.1})
+    fit(cohort, objective, train, folder=run_folder, updates=3, batch_size=3, accumulate=2, select_by="last",
+        device="cpu", precision="fp32")  # fmt: skip
+    assert [member.calls for member in cohort.members.values()] == [6, 6, 6]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "fused"),
+    [
+        ("Adam", {}, True),
+        ("AdamW", {"weight_decay": 0.1}, True),
+        ("SGD", {"momentum": 0.9}, True),
+        ("Adam", {"fused": False}, False),
+        ("Adam", {"foreach": True}, None),
+        ("NAdam", {}, None),
+    ],
+)
+def test_optimisers_are_fused_unless_told_otherwise(name, options, fused):
+    parameters = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2), requires_grad=False)]
+    optimizer = build_optimizer(parameters, name, 0.1, options)
+    assert optimizer.defaults.get("fused") is fused
+    assert optimizer.param_groups[0]["params"] == parameters[:1]
+
+
+def test_fused_steps_are_those_of_the_plain_optimiser():
+    steps = []
+    for fused in (True, False):
+        parameter = nn.Parameter(torch.linspace(-1, 1, 50))
+        optimizer = build_optimizer([parameter], "AdamW", 0.01, {"weight_decay": 0.1, "fused": fused})
+        for _ in range(5):
+            optimizer.zero_grad()
+            parameter.pow(4).sum().backward()
+            optimizer.step()
+        steps.append(parameter.detach())
+    torch.testing.assert_close(steps[0], steps[1], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_a_compiled_cohort_trains_alike(make_cohort, make_objective, train, tmp_path):
+    losses = []
+    for compiled in (False, True):
+        cohort = make_cohort().eval()
+        cohort.members["net0"].layers[3].p = 0.0  # compiled dropout draws otherwise
+        outcome = fit(cohort, make_objective(cohort), train, folder=tmp_path / str(compiled), updates=4, batch_size=3,
+                      select_by="last", device="cpu", precision="fp32", validate_every=1, compile=compiled)  # fmt: skip
+        losses.append([row["train/loss"] for row in outcome.history])
+        assert list(cohort.state_dict()) == list(make_cohort().state_dict())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
