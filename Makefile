@@ -42,11 +42,8 @@ docs: $(BIN)/segmi ## write what is generated under docs: the help texts as a pa
 	$(BIN)/python docs/write_command_line.py
 	$(BIN)/python docs/draw_windows.py
 
-bench: $(VENV)/.test ## time and memory against other implementations
-	$(BIN)/python benchmarks/objectives.py
-	$(BIN)/python benchmarks/evaluation.py
-	$(BIN)/python benchmarks/data.py
-	$(BIN)/python benchmarks/training.py
+bench: $(VENV)/.test ## time and memory against other implementations, written to benchmarks/RESULTS.md
+	$(BIN)/python benchmarks/results.py
 
 clean: ## remove caches; runs and the virtual environment stay
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist

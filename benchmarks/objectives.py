@@ -11,6 +11,7 @@ What the first call of a compiled kernel costs is measured in new processes, wit
 from __future__ import annotations
 
 import argparse
+import ctypes
 import datetime
 import gc
 import os
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -157,6 +159,8 @@ def peak_bytes(case: Case, name: str, device: str) -> int:
         before = torch.cuda.memory_allocated()
         step(loss, *data)
         return torch.cuda.max_memory_allocated() - before
+    with suppress(OSError, AttributeError):  # else what is freed and kept at hand is used again, and seen nowhere
+        ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is in use
     before = status("VmRSS")
     step(loss, *data)
@@ -231,7 +235,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, to see that it runs")
     parser.add_argument("--only", nargs="+", choices=list(FULL), help="these cases alone")
-    parser.add_argument("--rounds", type=int, help="timed rounds; 15, or 3 with --quick")
+    parser.add_argument("--rounds", type=int, help="timed rounds; 7, or 3 with --quick")
     parser.add_argument("--threads", type=int, help="threads of PyTorch on the CPU")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--peak", nargs=2, metavar=("CASE", "LOSS"), help=argparse.SUPPRESS)
@@ -253,7 +257,7 @@ def main() -> int:
     print("beforehand; its binary cross-entropy is a mean over classes, and void pixels count as no class.")
     for key, case in cases.items():
         try:
-            times = seconds(case, given.rounds or (3 if given.quick else 15), given.device)
+            times = seconds(case, given.rounds or (3 if given.quick else 7), given.device)
         except FileNotFoundError as error:
             print(f"\n## {case.title}\n\nLeft out: {error}.")
             continue

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import itertools
+import os
 import platform
 import re
 import statistics
@@ -317,7 +318,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="timed rounds; 7, or 2 with --quick")
     parser.add_argument("--threads", type=int, help="threads of PyTorch on the CPU")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--data", default="data", help="the folder that holds CamVid/; generated scenes otherwise")
+    parser.add_argument(
+        "--data",
+        default=os.environ.get("SEGMI_DATA", "data"),
+        help="the folder that holds CamVid/, SEGMI_DATA otherwise; without it, generated scenes",
+    )
     parser.add_argument("--curves", action="store_true", help="bf16 beside fp32 on CamVid, and nothing else")
     given: Any = parser.parse_args()
     if given.threads:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from segmi.arrays import VOID, Labels, Logits
 from segmi.objectives.contract import Loss, Term
-from segmi.objectives.targets import Targets, read_targets, widened
+from segmi.objectives.targets import read_targets, widened
 
 
 def binary_cross_entropy(logits: Logits, labels: Labels, *, ignore_index: int = VOID) -> Tensor:
@@ -43,16 +45,34 @@ def binary_cross_entropy_term(
     """`binary_cross_entropy` as the sum over valid pixels and their number, and ``extra_pixels``, added once."""
     targets = read_targets(logits, labels, ignore_index)
     z = widened(logits)
-    weight = targets.valid.unsqueeze(1).to(z.dtype)
-    total = F.binary_cross_entropy_with_logits(z, _truth(z, targets), weight, reduction="sum")
+    total: Tensor = _SummedPixels.apply(z, targets.classes, targets.valid)
     return Term(total + targets.poison, targets.valid.sum().to(z.dtype), once=float(extra_pixels))
 
 
-def _truth(z: Tensor, targets: Targets) -> Tensor:
-    index = targets.classes.unsqueeze(1)
-    if z.shape[1] == 1:
-        return index.to(z.dtype)
-    return torch.zeros_like(z, requires_grad=False).scatter_(1, index, 1.0)
+class _SummedPixels(torch.autograd.Function):
+    """``Σ log(1 + exp(±z))`` over valid pixels and classes, minus where the class is the label's.
+
+    The label stays an index and the gradient is written down instead of recorded, so that no map is kept but the
+    logits. The gradient is made of differentiable operations: there are further
+    derivatives.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, classes: Tensor, valid: Tensor) -> Tensor:
+        ctx.save_for_backward(z, classes, valid)
+        index = classes.unsqueeze(1)
+        # the sign goes into the logit: log(1 + exp(z)) - z would cancel where z is large
+        signed = z.where(index == 0, -z) if z.shape[1] == 1 else z.scatter(1, index, -z.gather(1, index))
+        return F.softplus(signed).sum(1).masked_fill_(~valid, 0.0).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        z, classes, valid = ctx.saved_tensors
+        index = classes.unsqueeze(1)
+        p = z.sigmoid()
+        truth_taken = p - index if z.shape[1] == 1 else p.scatter_add(1, index, -torch.ones_like(index, dtype=z.dtype))
+        del p
+        return truth_taken * (valid.unsqueeze(1) * upstream[0]), None, None
 
 
 class BinaryCrossEntropy(Loss):
