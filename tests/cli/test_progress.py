@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from segmi.cli.output import settings
@@ -13,24 +11,22 @@ RUN = Run("demo", "camvid", "model-1", 0, {"training": {"updates": 10}})
 OTHER = Run("demo", "camvid", "model-2", 0, {"training": {"updates": 20}})
 
 
-class Step:
-    def __init__(self, step: int, steps: int = 10) -> None:
-        self.step, self.steps = step, steps
-
-
 def test_lines_say_where_the_study_stands() -> None:
-    event = Event("train", RUN, 1, 6, 50, 100, loss=1.5, rate=20.0, run_seconds_left=65, study_seconds_left=4000)
+    event = Event("train", 50, 100, 1.5, 20.0, run=RUN, number=1, total=6, run_seconds_left=65, study_seconds_left=4000)
     assert describe_event(event) == (
         "[1/6] camvid/model-1/seed0: update 50/100, loss 1.5000, 20.0 pictures/s, 1 min 5 s left (1 h 6 min for all)"
     )
-    assert describe_event(Event("failed", RUN, 1, 6, text="no data")) == "[1/6] camvid/model-1/seed0: FAILED: no data"
+    assert (
+        describe_event(Event("failed", text="no data", run=RUN, number=1, total=6))
+        == "[1/6] camvid/model-1/seed0: FAILED: no data"
+    )
 
 
 def test_without_a_terminal_frequent_news_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     with StudyProgress() as progress:
         for step in range(100):
-            progress(Event("train", RUN, 1, 1, step, 100))
-        progress(Event("finished", RUN, 1, 1))
+            progress(Event("train", step, 100, run=RUN, number=1, total=1))
+        progress(Event("finished", run=RUN, number=1, total=1))
     captured = capsys.readouterr()
     assert captured.out == ""
     assert len(captured.err.splitlines()) == 2
@@ -38,24 +34,30 @@ def test_without_a_terminal_frequent_news_is_a_line_now_and_then(capsys: pytest.
 
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "quiet", True)
-    StudyProgress()(Event("finished", RUN, 1, 1))
+    StudyProgress()(Event("finished", run=RUN, number=1, total=1))
     assert capsys.readouterr().err == ""
 
 
 def test_the_clock_estimates_run_and_study_from_the_pace() -> None:
     times = iter([0.0, 2.0])
     clock = Clock([RUN, OTHER], now=lambda: next(times))
-    first: Any = Step(1)
-    second: Any = Step(2)
-    clock.start_run()
-    assert clock.estimate(RUN, first) == (None, None)
-    assert clock.estimate(RUN, second) == (16.0, 16.0 + 40.0)
+    clock.start(RUN)
+    assert clock.estimate(RUN, 1, 10) == (None, None)
+    assert clock.estimate(RUN, 2, 10) == (16.0, 16.0 + 40.0)
 
 
 def test_a_resumed_run_does_not_count_what_was_done_before() -> None:
     times = iter([0.0, 3.0])
     clock = Clock([RUN], now=lambda: next(times))
-    first: Any = Step(8)
-    second: Any = Step(9)
-    clock.estimate(RUN, first)
-    assert clock.estimate(RUN, second) == (3.0, 3.0)
+    clock.estimate(RUN, 8, 10)
+    assert clock.estimate(RUN, 9, 10) == (3.0, 3.0)
+
+
+def test_runs_at_the_same_time_share_what_is_left() -> None:
+    times = iter([0.0, 0.0, 2.0, 2.0])
+    clock = Clock([RUN, OTHER], now=lambda: next(times))
+    clock.estimate(RUN, 0, 10)
+    clock.estimate(OTHER, 0, 20)
+    assert clock.estimate(RUN, 1, 10) == (18.0, 9.0)
+    assert clock.estimate(OTHER, 1, 20) == (38.0, (18.0 + 38.0) / 2)
+    clock.end(RUN)

@@ -12,8 +12,7 @@ import pytest
 
 from segmi.errors import DataError, EnvironmentProblem, Interrupted, RunError, SegmiError, UsageError
 from segmi.records import RunFolder, read_plan, run_lock, write_confusion
-from segmi.study import Study
-from segmi.study import run as run_module
+from segmi.study import Study, workshop
 from segmi.study.expand import Run, changed_keys, expand
 from segmi.study.overrides import apply_overrides
 from segmi.study.run import StudyOutcome, run_study
@@ -49,7 +48,7 @@ class Work:
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     work = Work()
-    monkeypatch.setattr(run_module, "execute", work)
+    monkeypatch.setattr(workshop, "execute", work)
     return work
 
 
@@ -206,7 +205,7 @@ def test_signals_outside_of_training_end_the_study_in_order(
     tiny_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(run_module, "execute", lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(workshop, "execute", lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted) as caught:
         run_study(study_of(tiny_text), tmp_path)
     assert caught.value.exit_code == 143
@@ -215,7 +214,7 @@ def test_signals_outside_of_training_end_the_study_in_order(
     def interrupt(*a: Any, **k: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_module, "execute", interrupt)
+    monkeypatch.setattr(workshop, "execute", interrupt)
     with pytest.raises(Interrupted) as caught:
         run_study(study_of(tiny_text), tmp_path)
     assert caught.value.exit_code == 130

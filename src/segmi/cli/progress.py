@@ -51,6 +51,7 @@ def describe_event(event: Event) -> str:
         "finished": "finished",
         "failed": f"FAILED: {event.text}",
         "busy": f"left alone: {event.text}",
+        "interrupted": "stopped, its checkpoint is written",
     }
     return f"{head}: {words[event.kind]}"
 
@@ -62,7 +63,8 @@ class StudyProgress:
         self._bars: Any = None
         self._last_line = -SECONDS_BETWEEN_LINES
         self._study: Any = None
-        self._run: Any = None
+        self._rows: dict[str, Any] = {}
+        self._done = 0
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty() and not settings.quiet:
@@ -102,17 +104,26 @@ class StudyProgress:
             refresh_per_second=4,
         )
         self._study = self._bars.add_task("study", total=None, news="")
-        self._run = self._bars.add_task("", total=None, news="")
         self._bars.start()
 
     def _update_bars(self, event: Event) -> None:
-        done = event.number if event.kind in ("finished", "failed", "skipped", "busy") else event.number - 1
+        """A row for the study, and one for every run that is going on."""
+        from segmi.study.events import ENDS
+
+        self._done += event.kind in ENDS
         left = {"news": f"{duration(event.study_seconds_left)} left"} if event.study_seconds_left is not None else {}
-        self._bars.update(self._study, completed=done, total=event.total, **left)
+        self._bars.update(self._study, completed=self._done, total=event.total, **left)
+        key = event.run.key
+        if event.kind in ENDS:
+            if key in self._rows:
+                self._bars.remove_task(self._rows.pop(key))
+            return
+        if key not in self._rows:
+            self._rows[key] = self._bars.add_task(key, total=None, news="")
         if event.kind == "train":
             loss = f"loss {event.loss:.4f}, " if event.loss is not None else ""
             news = f"{loss}{duration(event.run_seconds_left)} left"
-            self._bars.update(self._run, description=event.run.key, completed=event.done, total=event.of, news=news)
+            self._bars.update(self._rows[key], completed=event.done, total=event.of, news=news)
         elif event.kind in ("prepare", "evaluate"):
             news = "scoring" if event.kind == "evaluate" else "decoding"
-            self._bars.update(self._run, description=event.run.key, completed=event.done, total=event.of, news=news)
+            self._bars.update(self._rows[key], completed=event.done, total=event.of, news=news)

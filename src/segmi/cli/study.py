@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segmi.cli.options import Cache
 from segmi.cli.output import calm_libraries, put, put_json, put_table, say
 from segmi.cli.progress import StudyProgress
-from segmi.errors import UsageError
+from segmi.errors import UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from segmi.study.engines import Engine
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -119,6 +122,13 @@ def run(
         typer.Option("--allow-changed", metavar="KEY", help="Continue although this key of the study has changed."),
     ] = None,
     cache: Cache = None,
+    engine: Annotated[
+        str,
+        typer.Option("--engine", help="in-process: one run after the other; pool: several at a time, in processes."),
+    ] = "in-process",
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", metavar="N", help="Of the pool: how many runs at a time.")
+    ] = None,
 ) -> None:
     """Do every run of a study that is not finished, then write the report and print Table 1.
 
@@ -151,6 +161,7 @@ def run(
             init_from=init_from,
             cache=cache_folder(cache),
             command=shlex.join(["segmi", "study", "run", str(file), *(overrides or [])]),
+            engine=_engine(engine, jobs),
             listener=progress,
         )
     if not outcome.leads:
@@ -159,6 +170,18 @@ def run(
         print_report(runs / study.name)
     finally:
         outcome.raise_if_incomplete()  # a failed run matters more than a report that could not be written
+
+
+def _engine(name: str, jobs: int | None) -> Engine:
+    from segmi.study.engines import InProcess, Pool
+
+    if name == "pool":
+        return Pool(jobs)
+    if name != "in-process":
+        raise unknown_name("engine", name, ["in-process", "pool"])
+    if jobs is not None:
+        raise UsageError("--jobs is an option of the pool", "write --engine pool --jobs N")
+    return InProcess()
 
 
 def report(

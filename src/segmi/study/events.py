@@ -4,46 +4,59 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Final, Literal, TypeAlias
 
 from segmi.study.expand import Run
 
-if TYPE_CHECKING:
-    from segmi.training import FitProgress
+Kind: TypeAlias = Literal[
+    "skipped", "started", "note", "prepare", "train", "evaluate", "finished", "failed", "busy", "interrupted"
+]
 
-Kind: TypeAlias = Literal["skipped", "started", "note", "prepare", "train", "evaluate", "finished", "failed", "busy"]
+FREQUENT: Final = ("prepare", "train", "evaluate")
+ENDS: Final = ("skipped", "finished", "failed", "busy", "interrupted")
+"""The last that is heard of a run."""
 
 
 @dataclass(frozen=True)
-class Event:
-    """One piece of news.
+class News:
+    """What a run tells while it is done; plain, so that it travels between processes.
 
     Args:
-        kind: what happened; ``prepare``, ``train`` and ``evaluate`` come often.
-        run: the run it is about.
-        number: its place among the runs, from 1.
-        total: the number of runs.
+        kind: what happened; those of `FREQUENT` come often, one of `ENDS` comes last.
         done: steps or pictures done, of ``of``.
         of: steps or pictures in all.
         loss: the last training loss.
         rate: pictures per second.
-        run_seconds_left: an estimate, None before there is one.
-        study_seconds_left: likewise for all runs.
         text: what to say beyond that; of a ``note``, all there is.
     """
 
     kind: Kind
-    run: Run
-    number: int
-    total: int
     done: int = 0
     of: int = 0
     loss: float | None = None
     rate: float | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Event(News):
+    """News with the run that they are about.
+
+    Args:
+        run: the run.
+        number: its place among the runs, from 1.
+        total: the number of runs.
+        run_seconds_left: an estimate, None before there is one.
+        study_seconds_left: likewise for all runs.
+    """
+
+    _: KW_ONLY
+    run: Run
+    number: int
+    total: int
     run_seconds_left: float | None = None
     study_seconds_left: float | None = None
-    text: str = ""
 
 
 Listener: TypeAlias = Callable[[Event], None]
@@ -62,27 +75,39 @@ class Clock:
     now: Callable[[], float] = time.monotonic
     pace: dict[tuple[str, str], float] = field(default_factory=dict)
     steps: dict[tuple[str, str], int] = field(default_factory=dict)
-    _began: float | None = None
-    _began_at_step: int = 0
+    _began: dict[str, tuple[float, int]] = field(default_factory=dict)
+    _left: dict[str, float] = field(default_factory=dict)
+    _done: set[str] = field(default_factory=set)
 
-    def start_run(self) -> None:
-        """Forget where the last run began."""
-        self._began = None
+    def start(self, run: Run) -> None:
+        """A run begins, or begins again."""
+        self._began.pop(run.key, None)
 
-    def estimate(self, run: Run, progress: FitProgress) -> tuple[float | None, float | None]:
-        """Seconds left for this run and for all, as far as they can be told."""
+    def end(self, run: Run) -> None:
+        """Nothing is left of a run."""
+        self._done.add(run.key)
+        self._began.pop(run.key, None)
+        self._left.pop(run.key, None)
+
+    def estimate(self, run: Run, step: int, steps: int) -> tuple[float | None, float | None]:
+        """Seconds left for a run at ``step`` of ``steps`` and for all, as far as they can be told.
+
+        Runs that are done at the same time share what is left.
+        """
         kind = (run.dataset, run.method)
-        self.steps[kind] = progress.steps
-        if self._began is None:  # resumed runs begin in the middle
-            self._began, self._began_at_step = self.now(), progress.step
+        self.steps[kind] = steps
+        if run.key not in self._began:  # resumed runs begin in the middle
+            self._began[run.key] = self.now(), step
             return None, None
-        taken = progress.step - self._began_at_step
-        if taken > 0:
-            self.pace[kind] = (self.now() - self._began) / taken
+        since, first = self._began[run.key]
+        if step > first:
+            self.pace[kind] = (self.now() - since) / (step - first)
         if kind not in self.pace:
             return None, None
-        run_left = self.pace[kind] * (progress.steps - progress.step)
-        return run_left, run_left + sum(self._whole(later) for later in self.runs[self.runs.index(run) + 1 :])
+        self._left[run.key] = self.pace[kind] * (steps - step)
+        waiting = (other for other in self.runs if other.key not in self._done and other.key not in self._began)
+        whole = sum(self._left.values()) + sum(self._whole(other) for other in waiting)
+        return self._left[run.key], whole / len(self._began)
 
     def _whole(self, run: Run) -> float:
         kind = (run.dataset, run.method)

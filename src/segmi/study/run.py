@@ -1,39 +1,24 @@
-"""All runs of a study, one after the other: what is finished stays, what was begun goes on, a failure is a record."""
+"""All runs of a study, by whatever engine: what is finished stays, what was begun goes on, a failure is a record."""
 
 from __future__ import annotations
 
-import shutil
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
-from segmi.errors import Diverged, EnvironmentProblem, Interrupted, SegmiError, UsageError, together
-from segmi.records import Plan, RunFolder, run_lock, sweep, write_plan
+from segmi.errors import EnvironmentProblem, SegmiError, UsageError, together
+from segmi.records import Plan, RunFolder, write_plan
 from segmi.study import resolve
-from segmi.study.events import Clock, Event, Kind, Listener
-from segmi.study.execute import execute
+from segmi.study.engines import Engine, InProcess
+from segmi.study.engines.in_process import follow
+from segmi.study.events import ENDS, Clock, Event, Listener, News
 from segmi.study.expand import Run, changed_keys, expand
 from segmi.study.facts import Facts
 from segmi.study.roots import Roots
 from segmi.study.schema import Study, described
 from segmi.study.strict_yaml import parse_file
-
-if TYPE_CHECKING:
-    from segmi.training.processes import Processes
-
-RECORDS: Final = (
-    "result.json", "failure.json", "config.yaml", "environment.json", "number_format.json", "metrics.csv",
-    "profile.json", "confusion", "samples", "bundles", "checkpoints", "tensorboard",
-)  # fmt: skip
-"""What a run folder holds, the mark of a finished run first; starting over removes nothing else."""
-
-ALIKE: Final = (Diverged, UsageError)
-"""The failures that all processes of a run meet at the same point, so that they can go on to the next one."""
+from segmi.study.workshop import Job, Workshop
 
 
 @dataclass
@@ -88,6 +73,7 @@ def run_study(
     cache: Path | None = None,
     command: str | None = None,
     profile: bool = False,
+    engine: Engine | None = None,
     listener: Listener | None = None,
 ) -> StudyOutcome:
     """Do every run of a study that is not finished.
@@ -106,11 +92,13 @@ def run_study(
         cache: the folder of decoded pictures, from `segmi.data.cache.cache_folder`; None keeps them in memory.
         command: how to run it again, for the report.
         profile: measure what takes how long, into the ``profile.json`` of each run.
+        engine: where the runs are done; one after the other in this process by default.
         listener: hears what happens.
 
     Raises:
         UsageError: if a run was begun with another configuration; the changed keys are named, nothing is touched.
             If ``init_from`` is no bundle, or would be removed.
+            If a run is to be done by several processes and the engine cannot do that.
         EnvironmentProblem: if records cannot be written.
         Interrupted: on SIGINT or SIGTERM, after the checkpoint is written.
     """
@@ -119,55 +107,76 @@ def run_study(
         _check_bundle(init_from, [run.folder(root) for run in runs] if overwrite else [])
     if not overwrite:
         refuse_changed([(run, run.folder(root)) for run in runs], allow_changed)
+    engine = engine or InProcess()
+    _refuse_joint(runs, engine)
     processes = resolve.connect([run.config["training"] for run in runs])
-    outcome, clock = StudyOutcome(leads=processes.leads), Clock(runs)
-    facts: dict[str, Facts] = {}
-
-    def say(kind: Kind, number: int, run: Run, **news: Any) -> None:
-        if listener is not None:
-            listener(Event(kind, run, number, len(runs), **news))
-
-    def opened(name: str) -> Facts:
-        for other in facts.keys() - {name}:  # runs go data set by data set: one's pictures in memory are enough
-            facts[other].forget_pictures()
-        if name not in facts:
-            facts[name] = Facts(resolve.open_data(name, study.datasets[name], roots or Roots()), cache)
-        return facts[name]
-
+    job = Job(
+        root.absolute(), study.datasets, roots or Roots(), cache, init_from, overwrite=overwrite, profile=profile
+    )  # fmt: skip
+    shop = Workshop(job, processes)
+    outcome = StudyOutcome(leads=processes.leads)
     if not processes.leads:
-        with stoppable():
-            _follow(processes, runs, root, opened, init_from, profile=profile)
+        follow(shop, runs)
         return outcome
     _make_folder(root / study.name)
-    write_plan(root / study.name, study_plan(study, opened, command))
-    with stoppable():
-        for number, run in enumerate(runs, 1):
-            _do(
-                run, number, root, opened, outcome, clock, say, processes,
-                overwrite=overwrite, init_from=init_from, profile=profile,
-            )  # fmt: skip
-        processes.order(None)
+    write_plan(root / study.name, study_plan(study, shop.facts, command))
+    engine.do(shop, runs, _Reporter(runs, root, outcome, listener))
     return outcome
 
 
-def _follow(
-    processes: Processes,
-    runs: Sequence[Run],
-    root: Path,
-    opened: Callable[[str], Facts],
-    init_from: Path | None,
-    *,
-    profile: bool,
-) -> None:
-    """What the other processes do: their part of the runs that the first one names."""
-    by_key = {run.key: run for run in runs}
-    while (key := processes.next_order()) is not None:
-        run = by_key[key]
-        with suppress(*ALIKE), processes.watched():
-            execute(
-                run, RunFolder(run.folder(root)), opened(run.dataset),
-                init_from=init_from, processes=processes, profile=profile,
+class _Reporter:
+    """Keeps count of what the runs tell, and passes it on with estimates."""
+
+    def __init__(self, runs: Sequence[Run], root: Path, outcome: StudyOutcome, listener: Listener | None) -> None:
+        self._numbers = {run.key: number for number, run in enumerate(runs, 1)}
+        self._root, self._outcome, self._listener, self._clock = root, outcome, listener, Clock(runs)
+
+    def __call__(self, run: Run, news: News) -> None:
+        estimates: tuple[float | None, float | None] = (None, None)
+        if news.kind == "started":
+            self._clock.start(run)
+        elif news.kind == "train":
+            estimates = self._clock.estimate(run, news.done, news.of)
+        elif news.kind in ENDS:
+            self._clock.end(run)
+            self._count(run, news)
+        if self._listener is not None:
+            number, total = self._numbers[run.key], len(self._numbers)
+            run_left, study_left = estimates
+            self._listener(
+                Event(
+                    **vars(news), run=run, number=number, total=total,
+                    run_seconds_left=run_left, study_seconds_left=study_left,
+                )
             )  # fmt: skip
+
+    def _count(self, run: Run, news: News) -> None:
+        if news.kind == "finished":
+            self._outcome.finished.append(run.key)
+        elif news.kind == "skipped":
+            self._outcome.skipped.append(run.key)
+        elif news.kind == "busy":
+            self._outcome.busy[run.key] = news.text
+        elif news.kind == "failed":
+            unwritten = {"type": "EnvironmentProblem", "message": news.text, "exit_code": EnvironmentProblem.exit_code}
+            self._outcome.failed[run.key] = RunFolder(run.folder(self._root)).failure() or unwritten
+
+
+def _refuse_joint(runs: Sequence[Run], engine: Engine) -> None:
+    """Runs of several processes are started from outside, by ``torchrun`` or SLURM; an engine starts its own.
+
+    Raises:
+        UsageError: naming the first such run.
+    """
+    for run in runs:
+        devices, nodes = run.config["training"]["devices"], run.config["training"]["num_nodes"]
+        if devices * nodes > 1 and not engine.joint:
+            raise UsageError(
+                f"{run.key} is to be done by {devices} × {nodes} processes (training.devices × num_nodes), the engine "
+                f"{engine.name} does a run in one",
+                "leave --engine out and start the study with torchrun or srun, or set training.devices and "
+                "training.num_nodes to 1",
+            )
 
 
 def _make_folder(path: Path) -> None:
@@ -192,88 +201,6 @@ def study_plan(study: Study, opened: Callable[[str], Facts], command: str | None
         treatments={name: method.treatment or name for name, method in study.methods.items()},
         networks={name: described(method.members[method.reported or ""]) for name, method in study.methods.items()},
     )
-
-
-def _do(
-    run: Run,
-    number: int,
-    root: Path,
-    opened: Callable[[str], Facts],
-    outcome: StudyOutcome,
-    clock: Clock,
-    say: Callable[..., None],
-    processes: Processes,
-    *,
-    overwrite: bool,
-    init_from: Path | None,
-    profile: bool,
-) -> None:
-    """One run of a study under its lock, its failure recorded."""
-    folder = RunFolder(run.folder(root))
-    with _lock_if_free(folder.path) as problem:
-        if problem is not None:
-            outcome.busy[run.key] = problem.message
-            say("busy", number, run, text=problem.message)
-            return
-        if folder.finished and not overwrite:
-            outcome.skipped.append(run.key)
-            say("skipped", number, run)
-            return
-        prepare(folder.path, overwrite=overwrite)
-        clock.start_run()
-        say("started", number, run)
-
-        def on_fit(progress: Any) -> None:
-            if progress.text:
-                say("note", number, run, text=progress.text)
-                return
-            run_left, study_left = clock.estimate(run, progress)
-            say(
-                "train", number, run, done=progress.step, of=progress.steps, loss=progress.loss,
-                rate=progress.images_per_second, run_seconds_left=run_left, study_seconds_left=study_left,
-            )  # fmt: skip
-
-        def on_evaluate(done: int, of: int) -> None:
-            say("evaluate", number, run, done=done, of=of)
-
-        def on_prepare(done: int, of: int) -> None:
-            say("prepare", number, run, done=done, of=of)
-
-        processes.order(run.key)
-        try:
-            with processes.watched():
-                execute(
-                    run, folder, opened(run.dataset), init_from=init_from, processes=processes, profile=profile,
-                    on_fit=on_fit, on_evaluate=on_evaluate, on_prepare=on_prepare,
-                )  # fmt: skip
-        except (Interrupted, KeyboardInterrupt):
-            raise
-        except Exception as error:
-            folder.write_failure(error)
-            outcome.failed[run.key] = folder.failure() or {}
-            say("failed", number, run, text=str(error))
-            if processes.count > 1 and not isinstance(error, ALIKE):
-                raise  # the others stand somewhere else in the run: there is no next one to do together
-        else:
-            outcome.finished.append(run.key)
-            say("finished", number, run)
-
-
-@contextmanager
-def _lock_if_free(folder: Path) -> Iterator[EnvironmentProblem | None]:
-    """The lock of a run folder, or the reason why it cannot be had."""
-    lock = run_lock(folder)
-    try:
-        lock.__enter__()
-    except EnvironmentProblem as problem:
-        if "in use" not in problem.message:
-            raise
-        yield problem
-        return
-    try:
-        yield None
-    finally:
-        lock.__exit__(None, None, None)
 
 
 def _starting_from(run: Run, init_from: Path | None) -> Run:
@@ -320,36 +247,5 @@ def refuse_changed(runs: Sequence[tuple[Run, Path]], allow_changed: Sequence[str
         )
 
 
-def prepare(folder: Path, *, overwrite: bool) -> None:
-    """Sweep what a killed process left half-written; on ``overwrite`` remove the records of the run before."""
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
-    for name in RECORDS if overwrite else ("result.json", "failure.json"):
-        path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-
-
 def _first_line(text: str) -> str:
     return text.splitlines()[0] if text else "no message"
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """SIGINT and SIGTERM end what is inside as `Interrupted`, also where no training loop watches for them."""
-    remedy = "run the same command again to continue"
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Interrupted("terminated", remedy, signal_number=number)
-
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, stop) if main else None
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted", remedy, signal_number=signal.SIGINT) from None
-    finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)
