@@ -23,8 +23,8 @@ $(VENV)/.test: $(BIN)/segmi
 
 install: $(BIN)/segmi ## make the virtual environment and install segmi into it
 
-demo: $(BIN)/segmi ## the whole study at small scale on generated pictures
-	$(BIN)/segmi study run studies/demo.yaml --runs $(RUNS)
+demo: $(BIN)/segmi ## the whole study at small scale on generated pictures, a run per core
+	OMP_NUM_THREADS=1 $(BIN)/segmi study run studies/demo.yaml --runs $(RUNS) --engine pool
 
 test: $(VENV)/.test ## the tests, one process per core and one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow' tests
