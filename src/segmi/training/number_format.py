@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import platform
 import time
 from collections.abc import Mapping
@@ -223,6 +224,11 @@ def _read(path: Path) -> NumberFormat | None:
 
 
 def _keep(path: Path, found: NumberFormat) -> None:
+    """Where several processes measure at once, the choice of the first stands for all of them."""
+    mine = path.with_name(f".{path.stem}.{os.getpid()}.json")
     with suppress(SegmiError, OSError):  # a home that cannot be written costs a measurement per run, nothing else
-        if not path.exists():
-            write_record(path, found.plain())
+        write_record(mine, found.plain())
+        try:
+            os.link(mine, path)  # which unlike a rename replaces nothing
+        finally:
+            mine.unlink()

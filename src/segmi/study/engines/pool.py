@@ -183,7 +183,10 @@ def _record_loss(job: Job, run: Run, reason: str, last_words: str, tell: partial
         if folder.finished:
             tell(News("finished"))
             return
-        error = LostWorker(reason, "see what it printed in failure.json, then run the same command again: the run goes on from its checkpoint")
+        error = LostWorker(
+            reason,
+            "see what it printed in failure.json, then run the same command again: the run goes on from its checkpoint",
+        )
         if last_words:
             error.add_note(f"The process printed:\n{last_words}")
         folder.write_failure(error)
