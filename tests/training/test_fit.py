@@ -95,6 +95,39 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
     assert (stopped / "metrics.csv").read_bytes() == (straight / "metrics.csv").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("budget", "updates", "images"),
+    [
+        ({"updates": 5}, 5, 15),
+        ({"images": 14}, 5, 15),
+        ({"epochs": 2}, 6, 18),
+        ({"images": 20, "drop_last": False}, 8, 20),  # 3, 3, 3 and 1 of ten pictures
+        ({"images": 12, "accumulate": 2}, 2, 12),
+    ],
+)
+def test_the_budget_in_every_unit(make_cohort, make_objective, train, run_folder, budget, updates, images):
+    _, outcome = run(make_cohort, make_objective, train, run_folder, **{"updates": None, **budget})
+    assert (outcome.updates, outcome.images) == (updates, images)
+
+
+def test_a_budget_in_minutes_ends_by_the_clock_and_stays_ended(make_cohort, make_objective, train, val, run_folder):
+    settings = {"updates": None, "minutes": 1 / 60, "select_by": "holdout_mIoU", "validate_every": 10**6}
+    _, outcome = run(make_cohort, make_objective, train, run_folder, val, **settings)
+    assert outcome.wall_seconds >= 1
+    assert outcome.history[-1]["step"] == outcome.best_step == outcome.updates > 1
+    _, again = run(make_cohort, make_objective, train, run_folder, val, **settings)
+    assert (again.updates, again.best_step) == (outcome.updates, outcome.best_step)
+
+
+def test_a_run_that_was_stopped_past_its_time_still_closes_its_row(make_cohort, make_objective, train, val, run_folder):
+    settings = {"updates": None, "minutes": 60, "select_by": "holdout_mIoU", "validate_every": 10**6}
+    with pytest.raises(KeyboardInterrupt):
+        run(make_cohort, make_objective, train, run_folder, val, progress=StopAt(5), **settings)
+    _, outcome = run(make_cohort, make_objective, train, run_folder, val, **{**settings, "minutes": 1e-6})
+    assert outcome.history[-1]["step"] == outcome.updates == 5
+    assert outcome.best_score is not None
+
+
 def test_workers_change_nothing(make_cohort, make_objective, train, tmp_path):
     alone, _ = run(make_cohort, make_objective, train, tmp_path / "alone")
     helped, _ = run(make_cohort, make_objective, train, tmp_path / "helped", workers=2)
@@ -185,9 +218,11 @@ def test_any_optimizer_by_name(make_cohort, make_objective, train, run_folder, o
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"updates": None}, "give the budget as updates or as epochs"),
-        ({"epochs": 3}, "give the budget as updates or as epochs"),
-        ({"updates": 0}, "at least one update"),
+        ({"updates": None}, "updates, epochs, images or minutes, got none of them"),
+        ({"epochs": 3}, "got updates = 12 and epochs = 3"),
+        ({"minutes": 2}, "got updates = 12 and minutes = 2"),
+        ({"updates": None, "images": 0}, "must be more than 0, got images = 0"),
+        ({"updates": 0}, "must be more than 0, got updates = 0"),
         ({"batch_size": 50}, "10 training pictures do not fill a batch of 50"),
         ({"optimizer": "Adan"}, "unknown optimizer 'Adan'"),
         ({"optimizer_options": {"weight_decy": 1}}, "did you mean 'weight_decay'"),

@@ -23,7 +23,9 @@ _IN_OUR_WORDS = {
     "Dictionary should have at least 1 item after validation, not 0": "at least one entry",
     "List should have at least 1 item after validation, not 0": "at least one entry",
 }
-_STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), strict=True)
+_STRICT = ConfigDict(
+    extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), strict=True, ser_json_inf_nan="constants"
+)
 
 
 def bind(

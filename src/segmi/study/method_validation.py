@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from pydantic import Field
 
 from segmi.study import resolve
 from segmi.study.binding import bind, describe, validate
+from segmi.study.budgets import BUDGETS, budget_of
 from segmi.study.problems import Problems, unknown
 from segmi.study.schema import Method, check_reference, described
 from segmi.study.strict_yaml import Place
@@ -17,8 +19,8 @@ HOLDOUT = {"holdout": (Annotated[float, Field(ge=0, lt=1)], 0.0)}
 """The part of train to select by: the study takes it, not the loop."""
 
 _POSITIVE = (
-    "updates", "epochs", "batch_size", "accumulate", "devices", "num_nodes", "learning_rate", "clip_norm",
-    "validate_every", "checkpoint_every", "log_every", "passes",
+    "updates", "epochs", "images", "minutes", "batch_size", "accumulate", "devices", "num_nodes", "learning_rate",
+    "clip_norm", "validate_every", "checkpoint_every", "log_every", "passes",
 )  # fmt: skip
 
 
@@ -38,8 +40,8 @@ def check_positive(options: Mapping[str, Any], place: Place, problems: Problems)
     """Note the counts and rates that are not positive."""
     for name in _POSITIVE:
         value = options.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
-            problems.add((*place, name), f"expected more than 0, got {value}")
+        if isinstance(value, int | float) and not isinstance(value, bool) and not 0 < value < math.inf:
+            problems.add((*place, name), f"expected {'more than 0' if value <= 0 else 'a finite number'}, got {value}")
 
 
 def check_method(
@@ -178,15 +180,19 @@ def _check_budget(method: dict[str, Any], own: Mapping[str, Any], place: Place, 
     def owner(key: str) -> Place:
         return _owner(key, own, "training", place)
 
-    updates, epochs = training.get("updates"), training.get("epochs")
-    if updates is not None and epochs is not None:
+    given = budget_of(training)
+    if len(given) > 1:
         problems.add(
-            owner("epochs"),
-            f"both updates ({updates}) and epochs ({epochs}) are given; keep one, set the other to null",
+            owner(list(given)[-1]),
+            f"both {' and '.join(f'{unit} ({amount})' for unit, amount in given.items())} are given; keep one, set the "
+            "other to null",
         )
-    wrong = any(problems.touches(*owner(key)) for key in ("updates", "epochs"))
-    if updates is None and epochs is None and not wrong:
-        problems.add(("training", "updates"), "is missing: give the budget as training.updates or training.epochs")
+    wrong = any(problems.touches(*owner(unit)) for unit in BUDGETS)
+    if not given and not wrong:
+        problems.add(
+            ("training", "updates"),
+            "is missing: give the budget as training.updates, training.epochs, training.images or training.minutes",
+        )
     if training.get("select_by") == "holdout_mIoU" and not training.get("holdout"):
         problems.add(
             owner("holdout"),

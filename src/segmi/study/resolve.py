@@ -297,7 +297,7 @@ def probe_schedule(optimizer: Optimizer, training: Mapping[str, Any]) -> None:
     """The schedule over such an optimiser, likewise."""
     from segmi.training.optimisation import build_schedule
 
-    updates = training.get("updates") or PROBED_UPDATES
+    updates = None if training.get("minutes") else training.get("updates") or PROBED_UPDATES
     build_schedule(optimizer, training["schedule"], updates, training.get("schedule_options"))
 
 

@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from segmi.study.problems import unknown
 
-_PLAIN = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+# Infinity stays what it is, to be refused where it is read; as JSON proper it would become null, that is, a default.
+_PLAIN = ConfigDict(extra="forbid", strict=True, protected_namespaces=(), ser_json_inf_nan="constants")
 
 Options = dict[str, Any]
 
@@ -74,6 +75,7 @@ class StudyFile(BaseModel):
         methods: see `Method`.
         seeds: one run per seed, data set and method.
         baseline: the method that others are compared with; the first by default.
+        allow_unequal: whether methods may differ in budget, and in how many trials choose their settings.
         processing: arguments of `segmi.data.processing.Processing`.
         training: arguments of `segmi.training.fit`, and ``holdout``, the part of train held out to select by.
         evaluation: arguments of `segmi.training.evaluate`, and ``split``.
@@ -88,6 +90,7 @@ class StudyFile(BaseModel):
     methods: dict[FolderName, Any] = Field(min_length=1)
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1), AfterValidator(_distinct)] = [0]
     baseline: str | None = None
+    allow_unequal: bool = False
     processing: Options | None = None
     training: Options | None = None
     evaluation: Options | None = None
@@ -104,6 +107,7 @@ class Study(BaseModel):
     datasets: dict[str, Options]
     seeds: list[int]
     baseline: str
+    allow_unequal: bool
     evaluation: Options
     methods: dict[str, Method]
     samples: int

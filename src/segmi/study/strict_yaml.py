@@ -44,12 +44,14 @@ class Document:
         source: the file's name, for messages.
         lines: the line (from 1) of each value by its place.
         set_by: the command-line argument that set the value at a place.
+        sources: the file of each value that comes from another one.
     """
 
     data: Any
     source: str
     lines: dict[Place, int] = field(default_factory=dict)
     set_by: dict[Place, str] = field(default_factory=dict)
+    sources: dict[Place, str] = field(default_factory=dict)
 
     def where(self, place: Place) -> str:
         """``file:line``, or the argument that set the value or a part of it; for a missing value, its nearest parent's.
@@ -66,7 +68,7 @@ class Document:
             if place[:length] in self.set_by:
                 return f"command line, {self.set_by[place[:length]]}"
             if length and place[:length] in self.lines:
-                return f"{self.source}:{self.lines[place[:length]]}"
+                return f"{self.sources.get(place[:length], self.source)}:{self.lines[place[:length]]}"
         return self.source
 
 

@@ -8,14 +8,16 @@ from typing import Any
 
 from segmi.study import resolve
 from segmi.study.binding import bind, describe, validate
+from segmi.study.budgets import check_equal_budgets
 from segmi.study.data_validation import check_data
+from segmi.study.inheritance import read_study_file
 from segmi.study.method_validation import check_method, check_positive, check_training, check_treatments, mapping
 from segmi.study.overrides import apply_overrides
 from segmi.study.presets import layered, preset
 from segmi.study.problems import Problems, unknown
 from segmi.study.roots import Roots
 from segmi.study.schema import Method, Study, StudyFile
-from segmi.study.strict_yaml import Document, Place, parse_file
+from segmi.study.strict_yaml import Document, Place
 
 SPLIT = {"split": (str, "val")}
 """The split that is scored; it belongs to the study, `segmi.training.evaluate` gets its pictures."""
@@ -33,7 +35,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), *, roots: Roots 
         UsageError: with everything that is wrong with the study.
         DataError: if nothing but data is missing.
     """
-    return validated(apply_overrides(parse_file(path), overrides), roots=roots)
+    return validated(apply_overrides(read_study_file(path), overrides), roots=roots)
 
 
 def validated(document: Document, *, roots: Roots | None = None) -> Study:
@@ -72,6 +74,7 @@ def validated(document: Document, *, roots: Roots | None = None) -> Study:
     if isinstance(baseline, str) and methods and baseline not in methods:
         problems.add(("baseline",), unknown("method", baseline, methods))
     check_treatments(methods, baseline, problems)
+    check_equal_budgets(methods, shape.get("allow_unequal"), problems)
     if roots is not None:
         for name in roots.named:
             if name not in datasets:
@@ -86,6 +89,7 @@ def validated(document: Document, *, roots: Roots | None = None) -> Study:
         datasets=datasets,
         seeds=shape["seeds"],
         baseline=baseline,
+        allow_unequal=shape["allow_unequal"],
         evaluation=evaluation,
         methods={name: Method.model_validate(method) for name, method in methods.items()},
         samples=shape["samples"],

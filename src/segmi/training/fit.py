@@ -7,6 +7,7 @@ step. So a checkpoint needs weights, optimiser and counters only, and a resumed 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from segmi.objectives.contract import Objective
 from segmi.records.jsonfile import read_record, write_record
 from segmi.training.checkpoints import Checkpoint, Checkpoints
 from segmi.training.cohort import Cohort
-from segmi.training.loop import Rhythm, run_loop
+from segmi.training.loop import UNBOUNDED, Rhythm, run_loop
 from segmi.training.number_format import NumberFormat, choose_format
 from segmi.training.optimisation import build_optimizer, build_schedule
 from segmi.training.precision import Precision, check_precision, resolve_device
@@ -70,6 +71,8 @@ def fit(
     seed: int = 0,
     updates: int | None = None,
     epochs: int | None = None,
+    images: int | None = None,
+    minutes: float | None = None,
     batch_size: int = 8,
     accumulate: int = 1,
     drop_last: bool = True,
@@ -109,8 +112,11 @@ def fit(
         folder: the run folder; ``checkpoints/``, ``metrics.csv`` and ``tensorboard/`` are written into it.
         holdout: pictures to select by, never the test split; needed for ``holdout_mIoU``.
         seed: keys dropout; the pictures bring their own seed.
-        updates: the budget in optimiser steps; give this or ``epochs``.
+        updates: the budget in optimiser steps; give this or one of the next three.
         epochs: the budget in passes over the training pictures.
+        images: the budget in pictures seen, rounded up to whole updates.
+        minutes: the budget in time of training and validation. Such a run ends at another update on another machine, or
+            on the same one on another day.
         batch_size: pictures per forward pass, those of all processes together.
         accumulate: forward passes per update; their joint batch is what the objective averages over.
         drop_last: leave out the incomplete batch at the end of an epoch.
@@ -146,7 +152,11 @@ def fit(
     """
     processes = connect(device, devices, num_nodes, strategy)
     per_epoch = _batches_per_epoch(train, batch_size, processes, drop_last=drop_last)
-    steps = _budget(updates, epochs, per_epoch / accumulate)
+    per_batch = batch_size if drop_last else len(train) / per_epoch
+    steps = _budget(
+        {"updates": updates, "epochs": epochs, "images": images, "minutes": minutes},
+        per_epoch / accumulate, per_batch * accumulate,
+    )  # fmt: skip
     if select_by == "holdout_mIoU" and not holdout:
         raise UsageError(
             "select_by holdout_mIoU needs pictures held out of train, got none",
@@ -162,7 +172,7 @@ def fit(
         optimizer_options,
         fused=not (precision == "fp16" and clip_norm is not None),  # which Fabric cannot clip
     )
-    built_schedule = build_schedule(built, schedule, steps, schedule_options)
+    built_schedule = build_schedule(built, schedule, None if minutes else steps, schedule_options)
     with processes.watched():
         checkpoints = Checkpoints(folder / "checkpoints", writes=processes.leads)
         checkpoint = _agreed_checkpoint(checkpoints, processes) if resume else None
@@ -189,9 +199,10 @@ def fit(
             accumulate=accumulate,
             batch_size=batch_size,
             per_epoch=per_epoch,
-            row=validate_every or (max(epoch, steps // 20) if holdout else epoch),
+            row=validate_every or (max(epoch, steps // 20) if holdout and not minutes else epoch),
             checkpoint=checkpoint_every,
             log=log_every,
+            seconds=minutes * 60 if minutes else None,
         )
         batches = training_batches(
             train, batch_size=batch_size, first=session.step * accumulate, last=steps * accumulate,
@@ -201,11 +212,11 @@ def fit(
         selection.take_best()
     if profile and processes.leads:
         write_record(folder / "profile.json", how.profile.summary())
-    epochs_done, rest = divmod(steps * accumulate, per_epoch)
+    epochs_done, rest = divmod(session.step * accumulate, per_epoch)
     return FitOutcome(
-        updates=steps,
+        updates=session.step,
         images=epochs_done * (per_epoch * batch_size if drop_last else len(train)) + rest * batch_size,
-        epochs=steps * accumulate / per_epoch,
+        epochs=session.step * accumulate / per_epoch,
         best_step=session.best_step,
         best_score=session.best_score,
         number_format=how.number_format,
@@ -298,13 +309,16 @@ def _batches_per_epoch(train: Pictures, batch_size: int, processes: Processes, *
     return count
 
 
-def _budget(updates: int | None, epochs: int | None, updates_per_epoch: float) -> int:
-    if (updates is None) == (epochs is None):
+def _budget(given: Mapping[str, float | None], updates_per_epoch: float, pictures_per_update: float) -> int:
+    """The number of updates that the one budget which is given comes to; more than any run has for one in minutes."""
+    stated = {unit: amount for unit, amount in given.items() if amount is not None}
+    if len(stated) != 1:
+        told = " and ".join(f"{unit} = {amount}" for unit, amount in stated.items()) or "none of them"
         raise UsageError(
-            f"give the budget as updates or as epochs, got updates = {updates} and epochs = {epochs}",
-            "set exactly one of them",
+            f"give the budget as updates, epochs, images or minutes, got {told}", "set exactly one of them"
         )
-    budget = updates if updates is not None else math.ceil((epochs or 0) * updates_per_epoch)
-    if budget < 1:
-        raise UsageError(f"the budget must be at least one update, got {budget}")
-    return budget
+    ((unit, amount),) = stated.items()
+    if not amount > 0:
+        raise UsageError(f"the budget must be more than 0, got {unit} = {amount}")
+    updates = {"updates": amount, "epochs": amount * updates_per_epoch, "images": amount / pictures_per_update}
+    return math.ceil(updates.get(unit, UNBOUNDED))

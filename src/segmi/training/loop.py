@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from segmi.arrays import Batch
 from segmi.errors import Interrupted
@@ -15,6 +15,9 @@ from segmi.training.logs import Logs
 from segmi.training.progress import FitProgress, ProgressCallback
 from segmi.training.selection import Selection
 from segmi.training.session import Session
+
+UNBOUNDED: Final = 2**40
+"""Updates of a run that time ends: more than any has, and few enough to count pictures by."""
 
 
 class Rhythm(NamedTuple):
@@ -28,6 +31,7 @@ class Rhythm(NamedTuple):
         row: updates per row of the history.
         checkpoint: updates between checkpoints.
         log: updates between entries of the log.
+        seconds: of training and validation, after which the run ends; None for one that ends after ``steps``.
     """
 
     steps: int
@@ -37,6 +41,7 @@ class Rhythm(NamedTuple):
     row: int
     checkpoint: int
     log: int
+    seconds: float | None = None
 
 
 def run_loop(
@@ -60,13 +65,16 @@ def run_loop(
             rate = session.steps_per_second * rhythm.batch_size * rhythm.accumulate
             done, loss = session.step, session.latest.get("loss", math.nan)
             epoch = done * rhythm.accumulate // rhythm.per_epoch
-            progress(FitProgress(done, steps, epoch, loss, rate, phase, text))
+            progress(FitProgress(done, _expected(session, rhythm), epoch, loss, rate, phase, text))
 
     with Interruption() as interruption, Logs(folder, first_step=session.step, writes=processes.leads) as logs:
         tell("begin", f"computes in {session.how.number_format.describe()} on {session.device}")
-        while session.step < steps:
+        over = session.step >= steps or bool(processes.largest(int(_closed_in_time(session, rhythm))))
+        while not over:
             session.update(batches, rhythm.accumulate)
             step, last = session.step, session.step == steps
+            if rhythm.seconds is not None:  # the clocks of several processes differ: all stop at the first that is over
+                last = bool(processes.largest(int(session.seconds >= rhythm.seconds)))
             row_ends = step % rhythm.row == 0 or last
             if session.device.type == "cpu" or step % rhythm.log == 0 or row_ends:
                 session.read_back()  # on a GPU every read waits for it
@@ -83,8 +91,25 @@ def run_loop(
                 with profile.part("checkpoint"):
                     checkpoints.save(step, session.weights(), session.state())
             if signal_number and not last:
+                steps = _expected(session, rhythm)
                 raise Interrupted(
                     f"interrupted at update {step} of {steps}; the checkpoint is in {checkpoints.folder}",
                     "run the same command again to continue",
                     signal_number=signal_number,
                 )
+            over = last
+
+
+def _closed_in_time(session: Session, rhythm: Rhythm) -> bool:
+    """Whether a run that time ends was at its end when it was stopped: with its last row in the history."""
+    if rhythm.seconds is None or session.seconds < rhythm.seconds:
+        return False
+    return bool(session.history) and session.history[-1]["step"] == session.step
+
+
+def _expected(session: Session, rhythm: Rhythm) -> int:
+    """How many updates the run will have; of one that time ends, by its pace so far."""
+    if rhythm.seconds is None:
+        return rhythm.steps
+    spent = session.seconds
+    return max(session.step, round(session.step * rhythm.seconds / spent) if spent else 0)

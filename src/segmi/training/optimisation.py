@@ -70,14 +70,15 @@ def build_optimizer(
 
 
 def build_schedule(
-    optimizer: Optimizer, name: str, updates: int, options: Mapping[str, Any] | None = None
+    optimizer: Optimizer, name: str, updates: int | None, options: Mapping[str, Any] | None = None
 ) -> LRScheduler | None:
     """The schedule ``torch.optim.lr_scheduler.<name>``, stepped once per update; None for ``constant``.
 
     The length of the schedule is the number of updates unless the options say otherwise.
 
     Raises:
-        UsageError: for an unknown name or an option that the schedule does not take.
+        UsageError: for an unknown name, an option that the schedule does not take, or a schedule whose length nobody
+            says, where ``updates`` is None because time ends the run.
     """
     if name == CONSTANT:
         _check_options("schedule constant", options, [])
@@ -88,6 +89,14 @@ def build_schedule(
     known = [option for option in inspect.signature(kind).parameters if option not in ("optimizer", "last_epoch")]
     _check_options(f"schedule {name}", options, known)
     lengths = {length: updates for length in LENGTHS if length in known}
+    if updates is None:
+        unsaid = [length for length in lengths if length not in (options or {})]
+        if unsaid and not (name == "OneCycleLR" and {"epochs", "steps_per_epoch"} <= (options or {}).keys()):
+            raise UsageError(
+                f"schedule {name} needs to know how many updates there will be, which a budget in minutes does not say",
+                f"use schedule: constant, or set schedule_options: {{{unsaid[0]}: …}}",
+            )
+        lengths = {}
     if name == "OneCycleLR":
         lengths["max_lr"] = optimizer.param_groups[0]["lr"]
     try:
