@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torchvision.transforms import v2
 
 from segmi.arrays import VOID
 from segmi.data.base import ResizeMode
+from segmi.data.decode import MAX_PIXELS
 from segmi.errors import UsageError
 
 FILL = {tv_tensors.Image: 0, tv_tensors.Mask: VOID}
@@ -50,6 +51,15 @@ class Processing:
     def __post_init__(self) -> None:
         if self.resize is not None and self.resize < 1:
             raise UsageError(f"processing.resize must be a positive number of pixels, got {self.resize}")
+        for name, side in (("resize", self.resize or 1), ("crop", self.crop)):
+            if side**2 > MAX_PIXELS:
+                raise UsageError(
+                    f"processing.{name} gives pictures of at most {MAX_PIXELS / 1e6:.0f} megapixels, got a side of "
+                    f"{side}",
+                    "lower it",
+                )
+        if self.resize_mode not in get_args(ResizeMode):
+            raise UsageError(f"processing.resize_mode must be exact or shorter, got {self.resize_mode!r}")
         if self.crop < 1:
             raise UsageError(f"processing.crop must be a positive number of pixels, got {self.crop}")
         if self.resize is not None and self.crop > self.resize:

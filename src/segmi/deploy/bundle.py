@@ -14,13 +14,19 @@ from safetensors.torch import load_file, save_file
 
 from segmi import __version__
 from segmi.arrays import VOID
+from segmi.data.processing import Processing
 from segmi.errors import DataError, SegmiError, UsageError
 from segmi.models import SegmentationNetwork, build_network
+from segmi.models.allocation import AllocationError, BoundedAllocation
 from segmi.records.atomic import atomic_folder
+from segmi.records.jsonfile import read_json
 
 SCHEMA_VERSION: Final = 1
 WEIGHTS: Final = "model.safetensors"
 CARD: Final = "model.json"
+
+ROOM: Final = 2**26
+"""Bytes that building a network may take beyond twice its weights, for what libraries make on the way."""
 
 _PICKLES: Final = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 _CARD_TYPES: Final[dict[str, type]] = {
@@ -89,6 +95,13 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Segmentat
         state = load_file(weights)
     except SafetensorError as error:
         raise DataError(f"{weights} is damaged: {error}", "copy the bundle again from its run") from error
+    if unfinished := [
+        name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()
+    ]:
+        raise DataError(
+            f"{weights} holds numbers that are not finite, first in {unfinished[0]}: such a network predicts nothing",
+            "copy the bundle again from its run, or train it again",
+        )
     network = _rebuilt(folder, card)
     try:
         network.load_state_dict(state, strict=True)
@@ -130,11 +143,12 @@ def _new_card(
         "void": dataset.get("void", VOID),
         "sha256": "",
     }
-    _check_card(card, Path(CARD), UsageError)
     try:
-        return json.loads(json.dumps(card))
+        card = json.loads(json.dumps(card))
     except TypeError as error:
         raise UsageError(f"the bundle's description must be plain JSON: {error}") from error
+    _check_card(card, Path(CARD), UsageError)
+    return card
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
@@ -152,12 +166,12 @@ def _read_card(folder: Path) -> dict[str, Any]:
         )
     path = folder / CARD
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = read_json(path)
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}", "copy the bundle again from its run") from error
     version = card.get("schema_version") if isinstance(card, dict) else None
-    if version != SCHEMA_VERSION:
-        newer = isinstance(version, int) and version > SCHEMA_VERSION
+    if type(version) is not int or version != SCHEMA_VERSION:
+        newer = type(version) is int and version > SCHEMA_VERSION
         raise DataError(
             f"{path} has schema_version {version!r}, this segmi ({__version__}) reads {SCHEMA_VERSION}",
             "install a newer segmi" if newer else "use a bundle that segmi wrote",
@@ -176,14 +190,26 @@ def _check_card(card: Mapping[str, Any], path: Path, kind: type[SegmiError]) -> 
     if not wrong:
         if len(card["classes"]) != card["specification"].get("classes") or len(card["classes"]) > VOID:
             wrong.append(f"{len(card['classes'])} classes for a network of {card['specification'].get('classes')}")
+        if not all(isinstance(name, str) for name in card["classes"]):
+            wrong.append("the classes should be names")
+        wrong += _wrong_preprocessing(card["preprocessing"])
         if len(card["palette"]) != 256 or not all(_is_colour(colour) for colour in card["palette"]):
             wrong.append("the palette should be 256 colours of three numbers from 0 to 255")
     if wrong:
         raise kind(f"{path}: {'; '.join(wrong)}", "restore the description as segmi wrote it")
 
 
+def _wrong_preprocessing(stored: Mapping[str, Any]) -> list[str]:
+    known = {name: stored[name] for name in ("resize", "resize_mode") if name in stored}
+    try:
+        Processing(**known, crop=1)
+    except (SegmiError, TypeError) as error:
+        return [f"preprocessing cannot be {known}: {_first_lines(error, 1)}"]
+    return []
+
+
 def _is_colour(colour: Any) -> bool:
-    return isinstance(colour, list) and len(colour) == 3 and all(isinstance(c, int) and 0 <= c <= 255 for c in colour)
+    return isinstance(colour, list) and len(colour) == 3 and all(type(c) is int and 0 <= c <= 255 for c in colour)
 
 
 def _pickles_in(folder: Path) -> bool:
@@ -192,9 +218,15 @@ def _pickles_in(folder: Path) -> bool:
 
 def _rebuilt(folder: Path, card: Mapping[str, Any]) -> SegmentationNetwork:
     try:
-        with torch.random.fork_rng(devices=[]):  # the weights drawn here are thrown away; nobody's draws should move
+        # The weights drawn here are thrown away; nobody's draws should move.
+        with torch.random.fork_rng(devices=[]), BoundedAllocation(2 * (folder / WEIGHTS).stat().st_size + ROOM):
             return build_network(**{**card["specification"], "encoder_weights": None})
-    except (SegmiError, TypeError) as error:
+    except AllocationError as error:
+        raise DataError(
+            f"the weights in {folder} do not fit the network that {CARD} describes, which is far larger: {error}",
+            f"restore {CARD} as the run wrote it",
+        ) from error
+    except Exception as error:  # whatever the libraries of networks raise is about this description
         raise DataError(
             f"{folder / CARD} describes a network that this segmi ({__version__}) cannot build: {_first_lines(error)}",
             f"install segmi {card.get('segmi_version', 'as it was')} or newer, and the package that adds the network",

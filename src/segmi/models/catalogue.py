@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -222,8 +223,8 @@ def _statistics(
     if isinstance(normalise, str) or set(normalise) != {"mean", "std"}:
         raise UsageError(f"normalise must be {wanted}, got {normalise!r}")
     mean, std = tuple(map(float, normalise["mean"])), tuple(map(float, normalise["std"]))
-    if not len(mean) == len(std) == in_channels or min(std) <= 0:
-        raise UsageError(f"normalise must be {wanted} with positive std, got {dict(normalise)}")
+    if not len(mean) == len(std) == in_channels or not min(std) > 0 or not all(map(math.isfinite, mean + std)):
+        raise UsageError(f"normalise must be {wanted}, finite and with positive std, got {dict(normalise)}")
     return Statistics(mean, std)
 
 

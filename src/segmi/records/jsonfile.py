@@ -13,6 +13,26 @@ from segmi.records.atomic import atomic_write
 
 SCHEMA_VERSION: Final = 1
 
+LARGEST: Final = 2**24
+"""Bytes of the largest JSON file that is read; what segmi writes is far smaller."""
+
+
+def read_json(path: Path) -> Any:
+    """What stands in a JSON file, of anybody's making.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON, or absurdly large or deeply nested.
+    """
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"more than {LARGEST:,} bytes")
+    try:
+        return json.loads(content.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
 
 def read_record(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file with a schema version; None if there is no file.
@@ -21,7 +41,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
         DataError: it is damaged, or written by a newer segmi.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -29,7 +49,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         raise damaged(path, f"expected an object, got {type(record).__name__}")
     version = record.get("schema_version")
-    if not isinstance(version, int):
+    if type(version) is not int:
         raise damaged(path, "it has no schema_version")
     if version > SCHEMA_VERSION:
         raise DataError(f"{path} has schema version {version}, expected at most {SCHEMA_VERSION}", "update segmi")

@@ -18,6 +18,9 @@ from segmi.study.strict_yaml import Place
 HOLDOUT = {"holdout": (Annotated[float, Field(ge=0, lt=1)], 0.0)}
 """The part of train to select by: the study takes it, not the loop."""
 
+MOST_WORKERS = 512
+"""Processes that read pictures; a machine that would gain from more is not built yet."""
+
 _POSITIVE = (
     "updates", "epochs", "images", "minutes", "batch_size", "accumulate", "devices", "num_nodes", "learning_rate",
     "clip_norm", "validate_every", "checkpoint_every", "log_every", "passes",
@@ -33,6 +36,9 @@ def check_training(options: dict[str, Any], place: Place, problems: Problems) ->
     """Training options with every default, their values in range."""
     bound = bind(resolve.fit_function(), options, place, problems, leave_out=resolve.NOT_OF_TRAINING, extra=HOLDOUT)
     check_positive(options, place, problems)
+    workers = options.get("workers")
+    if isinstance(workers, int) and not 0 <= workers <= MOST_WORKERS:
+        problems.add((*place, "workers"), f"expected 0 to {MOST_WORKERS} processes, got {workers}")
     return bound
 
 

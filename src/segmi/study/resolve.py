@@ -265,7 +265,8 @@ def probe_network(spec: Mapping[str, Any]) -> Probe:
 
 @cache
 def _probe(spec: str) -> Probe:
-    network = build_member(json.loads(spec), "probe", 2, 0)
+    with _within_memory():
+        network = build_member(json.loads(spec), "probe", 2, 0)
     return Probe(int(network.stride), bool(getattr(network, "needs_batch_of_two", False)))
 
 
@@ -299,6 +300,31 @@ def probe_schedule(optimizer: Optimizer, training: Mapping[str, Any]) -> None:
 
     updates = None if training.get("minutes") else training.get("updates") or PROBED_UPDATES
     build_schedule(optimizer, training["schedule"], updates, training.get("schedule_options"))
+
+
+@contextmanager
+def _within_memory() -> Iterator[None]:
+    """Refuse networks whose weights and gradient alone are more than the machine's memory.
+
+    Raises:
+        UsageError: before the memory is taken.
+    """
+    from segmi.models.allocation import AllocationError, BoundedAllocation
+    from segmi.study.environment import memory_gb
+
+    memory = memory_gb()
+    if memory is None:
+        yield
+        return
+    try:
+        with BoundedAllocation(int(memory / 2 * 2**30)):
+            yield
+    except AllocationError as error:
+        raise UsageError(
+            f"the weights of the network take {error}; with their gradient that is beyond the {memory} GiB of this "
+            "machine",
+            "make the network narrower",
+        ) from error
 
 
 @contextmanager

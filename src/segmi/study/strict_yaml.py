@@ -84,7 +84,10 @@ def parse(text: str, source: str = "<text>") -> Document:
         {'rate': 0.001, 'country': 'no', 'name': '1e-3'}
     """
     if len(text) > _LONGEST:
-        raise UsageError(f"{source} is {len(text):,} characters long; a study file has at most {_LONGEST:,}")
+        raise UsageError(
+            f"{source} is {len(text):,} characters long; a study file has at most {_LONGEST:,}",
+            "give the study file itself",
+        )
     try:
         _refuse_what_is_not_plain(text, source)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -114,15 +117,19 @@ def parse_file(path: str | Path) -> Document:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > _LONGEST:
-            raise UsageError(f"{path} has {path.stat().st_size:,} bytes; a study file has at most {_LONGEST:,}")
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(_LONGEST + 1)  # of what has no end, too
+        if len(content) > _LONGEST:
+            raise UsageError(
+                f"{path} has more than {_LONGEST:,} bytes, which no study file needs", "give the study file itself"
+            )
+        text = content.decode("utf-8-sig")
     except FileNotFoundError:
         near = sorted(str(other) for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise UsageError(
             f"there is no study file {path}", f"give one that exists, such as {near[0]}" if near else "check the path"
         ) from None
-    except (IsADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", "give a readable YAML file") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from None

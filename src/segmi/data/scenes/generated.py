@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from segmi import randomness
+from segmi.data.decode import MAX_PIXELS
 from segmi.errors import UsageError
 
 SMALLEST: Final = 16
+
+MOST: Final = 1_000_000
+"""Pictures of all splits together: beyond that the list alone takes gigabytes."""
 
 
 def check_sizes(name: str, root: str | Path | None, *, train: int, val: int, height: int, width: int) -> None:
@@ -31,6 +35,13 @@ def check_sizes(name: str, root: str | Path | None, *, train: int, val: int, hei
     ):
         if value < least:
             raise UsageError(f"{name}: expected {argument} of at least {least}, got {value}", f"raise {argument}")
+    if train + val > MOST:
+        raise UsageError(f"{name}: expected at most {MOST:,} pictures, got {train + val:,}", "lower train or val")
+    if height * width > MAX_PIXELS:
+        raise UsageError(
+            f"{name}: expected pictures of at most {MAX_PIXELS / 1e6:.0f} megapixels, got {width}×{height}",
+            "lower height or width",
+        )
 
 
 @cache

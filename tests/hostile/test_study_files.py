@@ -1,0 +1,169 @@
+"""Study files that somebody sent: refused before anything starts, with the file, the place and the remedy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Mutation = Callable[[Path], object]
+
+
+def put(content: bytes | str) -> Mutation:
+    return lambda file: file.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def swap(old: str, new: str) -> Mutation:
+    def mutate(file: Path) -> None:
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new))
+
+    return mutate
+
+
+def setting(section: str, text: str) -> Mutation:
+    """Another value in the flow mapping of a section, in place of one that is there."""
+    name = text.partition(":")[0]
+
+    def mutate(file: Path) -> None:
+        lines = file.read_text().splitlines()
+        (number,) = [number for number, line in enumerate(lines) if line.strip().startswith(f"{section}:")]
+        head, _, body = lines[number].partition("{")
+        parts = [part for part in body.rstrip("}").split(", ") if not part.startswith(f"{name}:")]
+        lines[number] = f"{head}{{{', '.join([*parts, text])}}}"
+        file.write_text("\n".join(lines) + "\n")
+
+    return mutate
+
+
+def in_its_place(what: str) -> Mutation:
+    def mutate(file: Path) -> None:
+        file.unlink()
+        if what == "folder":
+            file.mkdir()
+        elif what == "without end":
+            file.symlink_to("/dev/zero")
+        elif what == "dangling link":
+            file.symlink_to(file.parent / "nowhere")
+        elif what == "circle of links":
+            file.symlink_to(file.parent / "other")
+            (file.parent / "other").symlink_to(file)
+
+    return mutate
+
+
+def bomb(levels: int = 9) -> str:
+    lines = [f"l{level}: &l{level} [{', '.join([f'*l{level - 1}'] * 10)}]" for level in range(1, levels)]
+    return "\n".join(["l0: &l0 [x, x]", *lines])
+
+
+CANARY = "!!python/object/apply:os.system ['touch canary']"
+
+CASES: dict[str, tuple[Mutation, int, str]] = {
+    # what is wrong: (mutation, exit code, what is said)
+    "no file": (in_its_place("nothing"), 2, "there is no study file"),
+    "a folder": (in_its_place("folder"), 2, "cannot be read: Is a directory"),
+    "a link that leads nowhere": (in_its_place("dangling link"), 2, "there is no study file"),
+    "links in a circle": (in_its_place("circle of links"), 2, "cannot be read: Too many levels of symbolic links"),
+    "a file without end": (in_its_place("without end"), 2, "more than 1,000,000 bytes"),
+    "a file of 2 MB": (put("a: " + "x" * 2_000_000), 2, "more than 1,000,000 bytes"),
+    "an empty file": (put(""), 2, "expected a study with name, datasets and methods"),
+    "bytes that are no UTF-8": (put(b"name: \xff\xfe"), 3, "is not UTF-8 text (byte 6)"),
+    "a zip": (put(b"PK\x03\x04" + bytes(200)), 2, "is not valid YAML"),
+    "control signs": (put("name: \x07\x00"), 2, "is not valid YAML"),
+    "a tag that runs a command": (swap("name: own", f"name: {CANARY}"), 2, "only plain values are read"),
+    "a tag in a flow": (setting("training", "updates: !!python/name:os.system x"), 2, "only plain values are read"),
+    "an alias bomb": (put(bomb()), 2, "the anchor &l0"),
+    "nested five thousand deep": (put("[" * 5000), 2, "levels of nesting"),
+    "two documents": (swap("name: own", "name: own\n---\nname: other"), 2, "a second document"),
+    "an equal key": (swap("samples: 1", "samples: 1\nsamples: 2"), 2, "'samples' stands twice (first on line 6)"),
+    "an unknown key": (swap("samples: 1", "sampels: 1"), 2, "did you mean 'samples'?"),
+    "a key that is a number": (swap("samples: 1", "1: 1"), 2, "the key 1 is not text"),
+    "a list for a study": (put("[a, b]"), 2, "expected a study"),
+    "a name that leads out": (swap("name: own", "name: ../../own"), 2, "expected a name of letters"),
+    "an absolute name": (swap("name: own", "name: /tmp/own"), 2, "expected a name of letters"),
+    "a hidden name": (swap("name: own", "name: .own"), 2, "expected a name of letters"),
+    "a name of 5000 letters": (swap("name: own", f"name: {'o' * 5000}"), 2, "expected a name of letters"),
+    "a data set that leads out": (swap("  cells:", "  ../cells:"), 2, "expected a name of letters"),
+    "a method that leads out": (swap("  plain:", "  ../../plain:"), 2, "expected a name of letters"),
+    "a member that leads out": (swap("      unet:", "      ../unet:"), 2, "expected a name of letters"),
+    "a method of NUL": (swap("  plain:", '  "pl\\0ain":'), 2, "expected a name of letters"),
+    "a root in the file": (setting("cells", "root: /etc"), 2, "names no folders of one machine"),
+    "a subfolder that leads out": (setting("cells", "subfolder: ../.."), 2, "expected a place below the root"),
+    "a group that is no expression": (setting("cells", 'group: "("'), 2, "expected a regular expression"),
+    "a share that is NaN": (setting("cells", "val: .nan"), 2, "val"),
+    "a hundred thousand classes": (swap("[background, cell]", f"[{', '.join(f'c{i}' for i in range(100_000))}]"), 3,
+                                   "expected 1 to 255 classes"),
+    "a rate that is NaN": (setting("training", "learning_rate: .nan"), 2, "training.learning_rate"),
+    "an infinite rate": (setting("training", "learning_rate: .inf"), 2, "training.learning_rate"),
+    "a rate below zero": (setting("training", "learning_rate: -1"), 2, "expected more than 0, got -1"),
+    "a rate in words": (setting("training", "learning_rate: fast"), 2, "training.learning_rate"),
+    "a flip that is NaN": (setting("processing", "flip: .nan"), 2, "processing.flip"),
+    "a scale that is NaN": (setting("processing", "scale: [.nan, 1.0]"), 2, "processing.scale"),
+    "an infinite scale": (setting("processing", "scale: [1.0, .inf]"), 2, "processing.scale"),
+    "a weight that is NaN": (swap("cross_entropy: {}", "cross_entropy: {weight: .nan}"), 2, "weight"),
+    "an absurd resize": (setting("processing", "resize: 1000000000"), 2, "megapixels"),
+    "an absurd crop": (swap("{resize: 36, crop: 32}", "{resize: null, crop: 1000000000}"), 2, "megapixels"),
+    "an absurd batch": (setting("training", "batch_size: 1000000000000"), 2, "do not fill a batch"),
+    "absurdly many readers": (setting("training", "workers: 100000"), 2, "training.workers"),
+    "readers below zero": (setting("training", "workers: -1"), 2, "training.workers"),
+    "an absurd width": (setting("unet", "width: 1000000000"), 2, "beyond the"),
+    "a width beyond counting": (setting("unet", f"width: {'9' * 30}"), 2, "methods.plain.members.unet"),
+    "a width in words": (setting("unet", "width: wide"), 2, "methods.plain.members.unet.width"),
+    "an architecture from elsewhere": (setting("unet", "architecture: os.system"), 2, "unknown architecture"),
+    "weights from a file": (setting("unet", "encoder_weights: /etc/passwd"), 2, "encoder_weights"),
+    "an objective from elsewhere": (swap("cross_entropy", "builtins.eval"), 2, "unknown objective"),
+    "an optimiser from elsewhere": (setting("training", "optimizer: os.system"), 2, "training.optimizer"),
+    "a schedule of the wrong kind": (setting("training", "schedule: Optimizer"), 2, "training.schedule"),
+    "a seed below zero": (swap("samples: 1", "seeds: [-1]"), 2, "seeds"),
+    "a seed of 40 digits": (swap("samples: 1", f"seeds: [{'9' * 40}]"), 2, "seeds"),
+    "a seed twice": (swap("samples: 1", "seeds: [1, 1]"), 2, "each seed may stand once"),
+    "no seeds": (swap("samples: 1", "seeds: []"), 2, "at least one entry"),
+    "a million samples": (swap("samples: 1", "samples: 1000000"), 2, "samples"),
+    "generated pictures of absurd size": (
+        swap("cells: {type: folder, classes: [background, cell], val: 0.34}",
+             "street-scenes: {height: 1000000, width: 1000000}"), 2, "megapixels"),
+    "absurdly many generated pictures": (
+        swap("cells: {type: folder, classes: [background, cell], val: 0.34}",
+             "street-scenes: {train: 1000000000000}"), 2, "at most 1,000,000 pictures"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_study_that_cannot_be_meant_is_refused_before_anything_starts(case, estate, refused, monkeypatch):
+    monkeypatch.chdir(estate.root)
+    mutate, code, says = CASES[case]
+    mutate(estate.study)
+    before = sorted(str(path) for path in estate.root.rglob("*"))
+    err = refused(estate.run_command, code, says, estate.study.name)
+    assert len(err) < 20_000
+    assert sorted(str(path) for path in estate.root.rglob("*")) == before
+    assert not Path("canary").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("training.updates=!!python/object/apply:os.system ['touch canary']", "only plain values are read"),
+        ("training.updates=[", "is not valid YAML"),
+        ("training.learning_rate=.nan", "training.learning_rate"),
+        ("name=../../own", "expected a name of letters"),
+        ("trainig.updates=5", "did you mean"),
+        ("training.updates.deep=5", "training.updates"),
+        ("__class__=5", "__class__"),
+    ],
+)
+def test_overrides_are_no_way_round(override, says, estate, refused, monkeypatch):
+    monkeypatch.chdir(estate.root)
+    refused([*estate.run_command, override], 2, says)
+    assert not Path("canary").exists()
+
+
+def test_a_study_that_may_not_be_read(estate, refused):
+    estate.study.chmod(0)
+    if os.access(estate.study, os.R_OK):
+        pytest.skip("root may read everything")
+    refused(estate.run_command, 2, "cannot be read: Permission denied", str(estate.study))
