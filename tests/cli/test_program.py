@@ -15,9 +15,10 @@ import segmi
 from segmi.cli import main
 
 VERBS = [
-    ["study"], ["study", "check"], ["study", "run"], ["study", "status"], ["study", "show"], ["report"], ["train"],
-    ["evaluate"], ["predict"], ["list"], ["list", "objectives"], ["list", "models"], ["list", "datasets"], ["data"],
-    ["data", "check"], ["data", "prepare"], ["data", "info"], ["data", "clear"], ["data", "preview"],
+    ["study"], ["study", "check"], ["study", "run"], ["study", "retry"], ["study", "status"], ["study", "show"],
+    ["report"], ["train"], ["evaluate"], ["predict"], ["list"], ["list", "objectives"], ["list", "models"],
+    ["list", "datasets"], ["data"], ["data", "check"], ["data", "prepare"], ["data", "info"], ["data", "clear"],
+    ["data", "preview"],
 ]  # fmt: skip
 
 

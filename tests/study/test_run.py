@@ -88,7 +88,7 @@ def test_a_failure_is_a_record_and_the_others_go_on(work: Work, tiny_text: str, 
     assert "1 of 2 runs failed" in str(caught.value)
     assert "street-scenes/model-1/seed0: RunError: the loss is not finite" in str(caught.value)
     states = {row.run: (row.state, row.detail) for row in study_status(study, tmp_path)}
-    assert states["street-scenes/model-1/seed0"] == ("failed", "the loss is not finite")
+    assert states["street-scenes/model-1/seed0"] == ("failed", "RunError: the loss is not finite")
     assert states["street-scenes/model-2/seed0"][0] == "finished"
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import segmi
-from segmi.cli import data, listing, networks, study, train
+from segmi.cli import data, listing, networks, study, study_run, train
 from segmi.cli.output import explain_error, settings
 
 app = typer.Typer(
@@ -28,6 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+study.app.command()(study_run.run)
+study.app.command()(study_run.retry)
 app.add_typer(study.app, name="study", rich_help_panel="Studies")
 app.command(name="report", rich_help_panel="Studies")(study.report)
 app.command(name="train", rich_help_panel="Networks")(train.train)

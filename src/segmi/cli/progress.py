@@ -47,7 +47,7 @@ def describe_event(event: Event) -> str:
     words = {
         "note": event.text,
         "skipped": "is finished, nothing to do",
-        "started": "starts",
+        "started": f"starts ({event.text})" if event.text else "starts",
         "finished": "finished",
         "failed": f"FAILED: {event.text}",
         "busy": f"left alone: {event.text}",

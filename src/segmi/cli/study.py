@@ -1,27 +1,22 @@
-"""``segmi study …`` and ``segmi report``."""
+"""``segmi study …`` and ``segmi report``; the verbs that do runs are in `segmi.cli.study_run`."""
 
 from __future__ import annotations
 
-import shlex
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from segmi.cli.options import Cache
-from segmi.cli.output import calm_libraries, put, put_json, put_table, say
-from segmi.cli.progress import StudyProgress
-from segmi.errors import UsageError, unknown_name
-
-if TYPE_CHECKING:
-    from segmi.study.engines import Engine
+from segmi.cli.output import calm_libraries, put, put_json, put_table
+from segmi.cli.progress import duration
 
 app = typer.Typer(
     no_args_is_help=True,
     help="""Compare methods × data sets × seeds as a study file declares them.
 
-    `segmi study check FILE` tells everything that is wrong with a file, `run` does what is not done yet, `status` tells
-    where the runs stand, `show` prints the file with every default written out.""",
+    `segmi study check FILE` tells everything that is wrong with a file, `run` does what is not done yet, `retry` what
+    failed, `status` tells where the runs stand, `show` prints the file with every default written out.""",
 )
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A study file, such as studies/demo.yaml.")]
@@ -81,7 +76,9 @@ def show(file: File, overrides: Overrides = None, as_json: AsJson = False) -> No
 
 @app.command()
 def status(file: File, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
-    """Tell where the runs of a study stand: finished, running, failed (and why), unfinished, missing.
+    """Tell where the runs of a study stand: finished, running, failed, diverged, interrupted, pending.
+
+    Of a running one the process, its machine and since when; of a failed one the last line of its traceback.
 
     Example: `segmi study status studies/demo.yaml --json`
     """
@@ -95,93 +92,12 @@ def status(file: File, overrides: Overrides = None, runs: Runs = Path("runs"), a
     if as_json:
         put_json(rows)
         return
-    put_table(rows, ["run", "state", "step", "score", "detail"])
-    put(f"{sum(row['state'] == 'finished' for row in rows)} of {len(rows)} runs are finished")
-
-
-@app.command()
-def run(
-    file: File,
-    overrides: Overrides = None,
-    runs: Runs = Path("runs"),
-    root: Root = None,
-    only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="PATTERN", help="Only these runs, such as 'camvid/model-1/*'.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Insist on continuing: refuse if no run of the study was begun.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start the runs anew; what they hold is removed.")
-    ] = False,
-    init_from: Annotated[
-        Path | None, typer.Option("--init-from", metavar="BUNDLE", help="Fine-tune: start from a bundle's weights.")
-    ] = None,
-    allow_changed: Annotated[
-        list[str] | None,
-        typer.Option("--allow-changed", metavar="KEY", help="Continue although this key of the study has changed."),
-    ] = None,
-    cache: Cache = None,
-    engine: Annotated[
-        str,
-        typer.Option("--engine", help="in-process: one run after the other; pool: several at a time, in processes."),
-    ] = "in-process",
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", metavar="N", help="Of the pool: how many runs at a time.")
-    ] = None,
-) -> None:
-    """Do every run of a study that is not finished, then write the report and print Table 1.
-
-    Stop it whenever you like: the same command continues where it stopped, bit for bit. Runs that failed are tried
-    again.
-
-    Example: `segmi study run studies/camvid.yaml --root /data training.updates=500`
-    """
-    from segmi.data.cache import cache_folder
-    from segmi.study import Roots, expand
-    from segmi.study.run import run_study
-    from segmi.study.validation import load_study
-
-    if resume and overwrite:
-        raise UsageError("--resume and --overwrite exclude each other", "give one of them")
-    say(f"checking {file}")
-    calm_libraries()
-    roots = Roots.parse(root or [])
-    study = load_study(file, overrides or [], roots=roots)
-    if resume and not any((one.folder(runs) / "config.yaml").exists() for one in expand(study, only or [])):
-        raise UsageError(f"there is nothing to resume in {runs / study.name}", "leave --resume out to start the study")
-    with StudyProgress() as progress:
-        outcome = run_study(
-            study,
-            runs,
-            roots=roots,
-            only=only or [],
-            overwrite=overwrite,
-            allow_changed=allow_changed or [],
-            init_from=init_from,
-            cache=cache_folder(cache),
-            command=shlex.join(["segmi", "study", "run", str(file), *(overrides or [])]),
-            engine=_engine(engine, jobs),
-            listener=progress,
-        )
-    if not outcome.leads:
-        return
-    try:
-        print_report(runs / study.name)
-    finally:
-        outcome.raise_if_incomplete()  # a failed run matters more than a report that could not be written
-
-
-def _engine(name: str, jobs: int | None) -> Engine:
-    from segmi.study.engines import InProcess, Pool
-
-    if name == "pool":
-        return Pool(jobs)
-    if name != "in-process":
-        raise unknown_name("engine", name, ["in-process", "pool"])
-    if jobs is not None:
-        raise UsageError("--jobs is an option of the pool", "write --engine pool --jobs N")
-    return InProcess()
+    for row in rows:
+        row["for"] = duration(row["seconds"]) if row["seconds"] is not None else None
+    put_table(rows, ["run", "state", "for", "step", "score", "detail"])
+    counts = Counter(row["state"] for row in rows)
+    others = "".join(f", {count} {state}" for state, count in counts.items() if state != "finished")
+    put(f"{counts['finished']} of {len(rows)} runs are finished{others}")
 
 
 def report(

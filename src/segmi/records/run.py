@@ -7,6 +7,7 @@
 ``number_format.json``              in which numbers and memory layout the run computes, and why
 ``profile.json``                    what took how long, where that was asked for
 ``failure.json``                    why the run failed, if it did
+``losses.json``                     how often the process of the run was lost, and how; only if it was
 ``result.json``                     what came out; written last, and what makes the run finished
 ``confusion/<member>.<protocol>.npz``  per-image confusion counts
 ``samples/<picture>.<layer>.png``   pictures for the figures; layers: image, truth, each member
@@ -22,6 +23,7 @@ import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -231,6 +233,20 @@ class RunFolder:
             "traceback": "".join(traceback.format_exception(error)),
         }
         return write_record(self.path / "failure.json", record)
+
+    def losses(self) -> list[dict[str, Any]]:
+        """When and how the process of the run was lost, one entry for each time; a damaged record is none."""
+        try:
+            found = (read_record(self.path / "losses.json") or {}).get("losses")
+        except DataError:
+            return []
+        return found if isinstance(found, list) else []
+
+    def write_loss(self, reason: str) -> Path:
+        """Add to the record of losses, which outlives failures and results."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return write_record(self.path / "losses.json", {"losses": [*self.losses(), {"time": now, "reason": reason}]})
 
 
 def find_runs(root: str | Path) -> list[RunFolder]:

@@ -52,3 +52,10 @@ class Roots:
     def of(self, name: str) -> Path | None:
         """The folder of a data set, None if the environment must say."""
         return self.named.get(name, self.default)
+
+    def absolute(self) -> Roots:
+        """The same folders for processes that stand elsewhere."""
+        return Roots(
+            {name: folder.absolute() for name, folder in self.named.items()},
+            self.default.absolute() if self.default is not None else None,
+        )

@@ -111,8 +111,14 @@ def run_study(
     _refuse_joint(runs, engine)
     processes = resolve.connect([run.config["training"] for run in runs])
     job = Job(
-        root.absolute(), study.datasets, roots or Roots(), cache, init_from, overwrite=overwrite, profile=profile
-    )  # fmt: skip
+        root.absolute(),
+        study.datasets,
+        (roots or Roots()).absolute(),
+        cache.absolute() if cache is not None else None,
+        init_from.absolute() if init_from is not None else None,
+        overwrite=overwrite,
+        profile=profile,
+    )
     shop = Workshop(job, processes)
     outcome = StudyOutcome(leads=processes.leads)
     if not processes.leads:

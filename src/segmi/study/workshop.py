@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from segmi.training.processes import Processes
 
 RECORDS: Final = (
-    "result.json", "failure.json", "config.yaml", "environment.json", "number_format.json", "metrics.csv",
-    "profile.json", "confusion", "samples", "bundles", "checkpoints", "tensorboard",
+    "result.json", "failure.json", "losses.json", "config.yaml", "environment.json", "number_format.json",
+    "metrics.csv", "profile.json", "confusion", "samples", "bundles", "checkpoints", "tensorboard",
 )  # fmt: skip
 """What a run folder holds, the mark of a finished run first; starting over removes nothing else."""
 
@@ -95,7 +95,7 @@ class Workshop:
             Interrupted: on SIGINT or SIGTERM, after the checkpoint is written.
         """
         folder = RunFolder(run.folder(self.job.root))
-        with _lock_if_free(folder.path, patience) as problem:
+        with lock_if_free(folder.path, patience) as problem:
             if problem is not None:
                 tell(News("busy", text=problem.message))
                 return None
@@ -142,8 +142,8 @@ def _listeners(tell: Tell) -> dict[str, Any]:
 
 
 @contextmanager
-def _lock_if_free(folder: Path, patience: float) -> Iterator[EnvironmentProblem | None]:
-    """The lock of a run folder, or the reason why it cannot be had."""
+def lock_if_free(folder: Path, patience: float) -> Iterator[EnvironmentProblem | None]:
+    """The lock of a run folder, or the reason why it cannot be had within ``patience`` seconds."""
     until = time.monotonic() + patience
     while True:
         lock = run_lock(folder)

@@ -8,5 +8,6 @@ from __future__ import annotations
 from segmi.study.engines.contract import Engine
 from segmi.study.engines.in_process import InProcess
 from segmi.study.engines.pool import Pool
+from segmi.study.engines.ray_engine import Ray
 
-__all__ = ["Engine", "InProcess", "Pool"]
+__all__ = ["Engine", "InProcess", "Pool", "Ray"]

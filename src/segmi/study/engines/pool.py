@@ -6,31 +6,17 @@ import multiprocessing
 import os
 import signal
 import tempfile
-import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Final
 
-from segmi.errors import Interrupted, RunError, UsageError
-from segmi.records import RunFolder, run_lock
 from segmi.study.engines.contract import Report
+from segmi.study.engines.supervision import Loss, Order, check_count, supervise
 from segmi.study.engines.worker import serve
 from segmi.study.events import ENDS, News
 from segmi.study.expand import Run
-from segmi.study.workshop import Job, Workshop, stoppable
-
-PATIENCE: Final = 120.0
-"""Seconds that runs have to finish their update and write their checkpoints."""
-
-LOCK_PATIENCE: Final = 30.0
-
-
-class LostWorker(RunError):
-    """A run whose process ended without a word."""
+from segmi.study.workshop import Job, Workshop
 
 
 class Pool:
@@ -48,56 +34,53 @@ class Pool:
     joint = False
 
     def __init__(self, jobs: int | None = None, retries: int = 0) -> None:
-        if jobs is not None and jobs < 1:
-            raise UsageError(f"--jobs: expected 1 or more, got {jobs}", "give the number of runs to do at a time")
-        if retries < 0:
-            raise UsageError(f"--retries: expected 0 or more, got {retries}", "give 0 to take up no run again")
+        check_count("--jobs", jobs, 1)
+        check_count("--retries", retries, 0)
         self.jobs, self.retries = jobs, retries
 
     def do(self, shop: Workshop, runs: Sequence[Run], report: Report) -> None:
         """Do the runs, see `Engine`."""
         import torch
 
-        from segmi.training.interruption import Interruption
-
         threads = torch.get_num_threads()  # of one run, as in this process: other numbers would give other gradients
-        jobs = min(self.jobs or max(1, _cores() // threads), len(runs))
-        with tempfile.TemporaryDirectory(prefix="segmi-pool-") as outputs, stoppable(), Interruption() as interruption:
-            crew = [_Worker(shop.job, threads, Path(outputs, f"{number}.txt")) for number in range(jobs)]
-            waiting = deque((run, shop.job.overwrite, 0.0) for run in runs)
-            tries: dict[str, int] = {}
-            stop_by: float | None = None
-            try:
-                while waiting or any(worker.run for worker in crew):
-                    if interruption.requested and stop_by is None:
-                        stop_by = time.monotonic() + PATIENCE
-                        waiting.clear()
-                        for worker in crew:
-                            worker.stop()
-                    if stop_by is not None and time.monotonic() > stop_by:
-                        break
-                    for worker in crew:
-                        if waiting and worker.run is None:
-                            worker.begin(*waiting.popleft())
-                    for worker, run, reason in _heard(crew, report):
-                        if stop_by is not None:
-                            continue
-                        tries[run.key] = tries.get(run.key, 0) + 1
-                        if tries[run.key] <= self.retries:
-                            again = f"{reason}; taken up again ({tries[run.key]} of {self.retries})"
-                            report(run, News("note", text=again))
-                            waiting.appendleft((run, False, LOCK_PATIENCE))
-                        else:
-                            _record_loss(shop.job, run, reason, worker.last_words(), partial(report, run))
-            finally:
-                for worker in crew:
-                    worker.end()
-            if interruption.signal_number is not None:
-                raise Interrupted(
-                    "interrupted; the checkpoints of the runs that were going on are written",
-                    "run the same command again to continue",
-                    signal_number=interruption.signal_number,
-                )
+        jobs = min(self.jobs or max(1, cores() // threads), len(runs))
+        with tempfile.TemporaryDirectory(prefix="segmi-pool-") as outputs:
+            crew = _Processes(shop.job, threads, [Path(outputs, f"{number}.txt") for number in range(jobs)])
+            supervise(crew, shop.job, runs, report, retries=self.retries)
+
+
+class _Processes:
+    """The crew of a pool, see `Crew`."""
+
+    def __init__(self, job: Job, threads: int, outputs: Sequence[Path]) -> None:
+        self._workers = [_Worker(job, threads, output) for output in outputs]
+
+    @property
+    def has_room(self) -> bool:
+        return any(worker.order is None for worker in self._workers)
+
+    @property
+    def is_busy(self) -> bool:
+        return any(worker.order is not None for worker in self._workers)
+
+    def begin(self, order: Order) -> None:
+        next(worker for worker in self._workers if worker.order is None).begin(order)
+
+    def listen(self) -> list[tuple[Order, News | Loss]]:
+        there = {worker.connection: worker for worker in self._workers if worker.process is not None}
+        return [
+            heard
+            for ready in wait(list(there), timeout=0.2)
+            for heard in there[ready].heard()  # type: ignore[index]
+        ]
+
+    def stop(self) -> None:
+        for worker in self._workers:
+            worker.stop()
+
+    def end(self) -> None:
+        for worker in self._workers:
+            worker.end()
 
 
 class _Worker:
@@ -105,10 +88,10 @@ class _Worker:
 
     def __init__(self, job: Job, threads: int, output: Path) -> None:
         self._job, self._threads, self._output = job, threads, output
-        self.run: Run | None = None
+        self.order: Order | None = None
         self.process: multiprocessing.process.BaseProcess | None = None
 
-    def begin(self, run: Run, overwrite: bool, patience: float) -> None:
+    def begin(self, order: Order) -> None:
         """Give it a run."""
         if self.process is None:
             context = multiprocessing.get_context("spawn")
@@ -116,34 +99,31 @@ class _Worker:
             self.process = context.Process(target=serve, args=(theirs, self._job, self._threads, self._output))
             self.process.start()
             theirs.close()
-        self.run = run
+        self.order = order
         with suppress(OSError):  # it died at this moment: heard of next
-            self.connection.send((run, overwrite, patience))
+            self.connection.send(order)
+
+    def heard(self) -> list[tuple[Order, News | Loss]]:
+        """What it told, its loss if it told no end of a run."""
+        found: list[tuple[Order, News | Loss]] = []
+        try:
+            while self.connection.poll():
+                news = self.connection.recv()
+                if self.order is not None:
+                    found.append((self.order, news))
+                if news.kind in ENDS:
+                    self.order = None
+        except (EOFError, OSError):
+            order, reason = self.order, self._lost()
+            if order is not None:
+                found.append((order, Loss(reason, self._last_words())))
+        return found
 
     def stop(self) -> None:
         """Ask it to end after the checkpoint."""
         if self.process is not None:
             with suppress(OSError):
                 self.connection.send(None)
-
-    def lost(self) -> str:
-        """It has ended: how, in words."""
-        process = self.process
-        if process is None:
-            return "the process of the run never started"
-        process.join()
-        self.connection.close()
-        self.process, self.run = None, None
-        code = process.exitcode or 0
-        if code < 0:
-            name = signal.Signals(-code).name
-            hint = ", which the system does when memory runs out" if name == "SIGKILL" else ""
-            return f"the process of the run was ended by {name}{hint}"
-        return f"the process of the run ended with exit code {code}"
-
-    def last_words(self) -> str:
-        """What it printed since the run began."""
-        return self._output.read_text(errors="replace") if self._output.exists() else ""
 
     def end(self) -> None:
         """End it at once."""
@@ -153,45 +133,25 @@ class _Worker:
             self.connection.close()
             self.process = None
 
+    def _lost(self) -> str:
+        """It has ended: how, in words."""
+        process = self.process
+        if process is None:
+            return "the process of the run never started"
+        process.join()
+        self.connection.close()
+        self.process, self.order = None, None
+        code = process.exitcode or 0
+        if code < 0:
+            name = signal.Signals(-code).name
+            hint = ", which the system does when memory runs out" if name == "SIGKILL" else ""
+            return f"the process of the run was ended by {name}{hint}"
+        return f"the process of the run ended with exit code {code}"
 
-def _heard(crew: Sequence[_Worker], report: Report) -> list[tuple[_Worker, Run, str]]:
-    """Pass on what has come in; the workers that were lost in a run, with the run and how they ended."""
-    lost = []
-    there = {worker.connection: worker for worker in crew if worker.process is not None}
-    for ready in wait(list(there), timeout=0.2):
-        worker = there[ready]  # type: ignore[index]
-        try:
-            while worker.connection.poll():
-                news = worker.connection.recv()
-                run = worker.run
-                if run is None:
-                    continue
-                if news.kind in ENDS:
-                    worker.run = None
-                report(run, news)
-        except (EOFError, OSError):
-            run, reason = worker.run, worker.lost()
-            if run is not None:
-                lost.append((worker, run, reason))
-    return lost
+    def _last_words(self) -> str:
+        return self._output.read_text(errors="replace") if self._output.exists() else ""
 
 
-def _record_loss(job: Job, run: Run, reason: str, last_words: str, tell: partial[None]) -> None:
-    """A run whose process was lost has failed, unless that happened when its result was there already."""
-    folder = RunFolder(run.folder(job.root))
-    with run_lock(folder.path):
-        if folder.finished:
-            tell(News("finished"))
-            return
-        error = LostWorker(
-            reason,
-            "see what it printed in failure.json, then run the same command again: the run goes on from its checkpoint",
-        )
-        if last_words:
-            error.add_note(f"The process printed:\n{last_words}")
-        folder.write_failure(error)
-    tell(News("failed", text=str(error)))
-
-
-def _cores() -> int:
+def cores() -> int:
+    """The processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

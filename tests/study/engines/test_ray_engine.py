@@ -1,0 +1,179 @@
+"""Ray gives what the process itself gives, whatever is lost meanwhile: a worker, the whole cluster."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segmi.errors import EnvironmentProblem, UsageError
+from segmi.records import RunFolder
+from segmi.study.engines import Ray
+from segmi.study.events import Event
+from segmi.study.run import run_study
+from segmi.study.schema import Study
+
+
+@pytest.mark.slow
+def test_ray_gives_what_the_process_itself_gives_though_a_worker_is_killed(
+    study_of: Callable[..., Study], outcome_of: Callable[[Path], Any], killer: Callable[..., Any], tmp_path: Path
+) -> None:
+    study = study_of("training.updates=40", "seeds=[0, 1, 2]")
+    run_study(study, tmp_path / "here")
+    kill, addresses = killer(seed=1, times=1), set()
+
+    def listen(event: Event) -> None:
+        import ray
+
+        addresses.update(node["NodeManagerAddress"] for node in ray.nodes())
+        kill(event)
+
+    outcome = run_study(study, tmp_path / "ray", engine=Ray(retries=1), listener=listen)
+    assert sorted(outcome.finished) == [f"street-scenes/model-1/seed{seed}" for seed in (0, 1, 2)]
+    assert addresses == {"127.0.0.1"}
+    assert [note for note in kill.notes if "was lost" in note and "taken up again (1 of 1)" in note]
+    record = tmp_path / "ray/tiny/street-scenes/model-1/seed1/losses.json"
+    assert len(RunFolder(record.parent).losses()) == 1
+    record.unlink()
+    assert outcome_of(tmp_path / "ray") == outcome_of(tmp_path / "here")
+    assert [path.name for path in (tmp_path / "ray/tiny").iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.slow
+def test_a_run_that_is_lost_too_often_has_failed_with_what_its_process_printed(
+    study_of: Callable[..., Study], killer: Callable[..., Any], tmp_path: Path
+) -> None:
+    study = study_of("training.updates=40", "seeds=[0, 1]")
+    outcome = run_study(study, tmp_path, engine=Ray(retries=1), listener=killer(seed=1, times=2))
+    assert outcome.finished == ["street-scenes/model-1/seed0"]
+    failure = outcome.failed["street-scenes/model-1/seed1"]
+    assert failure["type"] == "LostWorker"
+    assert "in each of 2 tries" in failure["message"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_all_runs_after_their_checkpoints(interrupted: Callable[..., None], tmp_path: Path) -> None:
+    interrupted(tmp_path, "--engine", "ray", "--jobs", "2", "--cpus", "0.5")
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+class Head:
+    """A cluster of this machine alone, started by hand as one is on a head."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.environment = {
+            **os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": "5e9" * 16, "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        command = [
+            str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--port", str(self.port),
+            "--num-cpus", "2", "--include-dashboard=false", "--disable-usage-stats", "--temp-dir", str(self.folder),
+            "--ray-client-server-port", str(free_port()),
+        ]  # fmt: skip
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.environment,
+            start_new_session=True,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        said = ""
+        while "--block" not in said:
+            line = self.process.stdout.readline()
+            assert line, said
+            said += line
+
+    def kill(self) -> None:
+        """SIGKILL to all its processes, which are a session of their own."""
+        if self.process is None:
+            return
+        listing = subprocess.run(["ps", "-eo", "pid=,sess="], capture_output=True, text=True, check=True).stdout
+        for pid, session in (map(int, line.split()) for line in listing.splitlines()):
+            if session == self.process.pid:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self.process.wait(30)
+
+
+@pytest.fixture
+def head() -> Iterator[Head]:
+    head = Head(Path(tempfile.mkdtemp(prefix="segmi-head-", dir="/tmp")))
+    yield head
+    head.kill()
+    shutil.rmtree(head.folder, ignore_errors=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_head_that_is_killed_and_started_again_costs_the_updates_since_the_checkpoint(
+    head: Head, study_of: Callable[..., Study], command: Callable[..., list[str]], outcome_of: Callable[..., Any],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    study = study_of("training.updates=300", "seeds=[0, 1]")
+    run_study(study, tmp_path / "here")
+    head.start()
+    line = command(
+        tmp_path / "ray", "training.updates=300", "seeds=[0, 1]", "--engine", "ray", "--jobs", "1",
+        "--address", f"127.0.0.1:{head.port}",
+    )  # fmt: skip
+    first = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=head.environment)
+    assert first.stderr is not None
+    said = ""
+    while "computes in" not in said:
+        news = first.stderr.readline()
+        assert news, said
+        said += news
+    head.kill()
+    _, err = first.communicate(timeout=200)
+    assert first.returncode == 5, err
+    assert "the Ray cluster does not answer any more" in err
+    assert "give the same command again" in err
+    head.start()
+    again = subprocess.run(line, capture_output=True, text=True, env=head.environment, timeout=300, check=False)
+    assert again.returncode == 0, again.stderr
+    for record in (tmp_path / "ray").rglob("losses.json"):
+        record.unlink()
+    assert outcome_of(tmp_path / "ray") == outcome_of(tmp_path / "here")
+
+
+def test_numbers_and_addresses_that_cannot_be_meant_are_refused(study_of: Callable[..., Study], tmp_path: Path) -> None:
+    for options, message in [
+        ({"jobs": 0}, "--jobs: expected 1 or more, got 0"),
+        ({"retries": -1}, "--retries: expected 0 or more, got -1"),
+        ({"cpus": 0}, "--cpus: expected a number above 0, got 0"),
+        ({"gpus": -1}, "--gpus: expected 0 or more, got -1"),
+    ]:
+        with pytest.raises(UsageError, match=re.escape(message)):
+            Ray(**options)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"--address: expected HOST:PORT or auto, got 'ray://head:10001'"):
+        run_study(study_of(), tmp_path, engine=Ray("ray://head:10001"))
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(EnvironmentProblem, match=rf"no Ray answers at {address}(.|\n)*ray start --head"):
+        run_study(study_of(), tmp_path, engine=Ray(address))
+
+
+def test_without_ray_it_says_what_to_install(
+    study_of: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(EnvironmentProblem, match=r"not installed(.|\n)*segmi\[ray\]"):
+        run_study(study_of(), tmp_path, engine=Ray())
