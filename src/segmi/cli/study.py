@@ -47,14 +47,16 @@ def check(file: File, overrides: Overrides = None, root: Root = None, as_json: A
     """
     calm_libraries()
     from segmi.study import Roots, expand
+    from segmi.study.search import number_of_trials
     from segmi.study.validation import load_study
 
     study = load_study(file, overrides or [], roots=Roots.parse(root or []))
     runs = [run.key for run in expand(study)]
+    trials = len(study.datasets) * sum(map(number_of_trials, study.searches.values()))
     if as_json:
-        put_json({"study": study.name, "ok": True, "runs": runs})
+        put_json({"study": study.name, "ok": True, "runs": runs, "trials": trials})
     else:
-        put(f"{file} is sound: {len(runs)} runs")
+        put(f"{file} is sound: {len(runs)} runs" + (f" after {trials} trials, each as long as a run" if trials else ""))
 
 
 @app.command()

@@ -103,12 +103,14 @@ def run(
     Example: `segmi study run studies/camvid.yaml --root /data training.updates=500`
     """
     from segmi.study import expand
+    from segmi.study.agenda import Agenda
 
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other", "give one of them")
     chosen = _engine(engine, jobs=jobs, retries=retries, address=address, cpus=cpus, gpus=gpus)
     study, roots = _checked(file, overrides, root)
-    if resume and not any((one.folder(runs) / "config.yaml").exists() for one in expand(study, only or [])):
+    begun = Agenda(study, expand(study, only or []), runs).all() if resume else []
+    if resume and not any((one.folder(runs) / "config.yaml").exists() for one in begun):
         raise UsageError(f"there is nothing to resume in {runs / study.name}", "leave --resume out to start the study")
     _do(
         study, runs, file, overrides, roots=roots, only=only or [], overwrite=overwrite,
@@ -141,12 +143,12 @@ def retry(
     Example: `segmi study retry studies/camvid.yaml --root /data --only '*/model-2/*'`
     """
     from segmi.study import expand
-    from segmi.study.status import study_status
+    from segmi.study.status import study_status, to_retry
 
     chosen = _engine(engine, jobs=jobs, retries=retries, address=address, cpus=cpus, gpus=gpus)
     study, roots = _checked(file, overrides, root)
-    wanted = {one.key for one in expand(study, only or [])}
-    failed = [row.run for row in study_status(study, runs) if row.run in wanted and row.state in ("failed", "diverged")]
+    wanted = expand(study, only or [])
+    failed = to_retry(study_status(study, runs), wanted)
     if not failed:
         put(f"no run of {study.name} has failed" + (f" among the {len(wanted)} of --only" if only else ""))
         return

@@ -31,6 +31,7 @@ from segmi.errors import DataError, SegmiError, UsageError
 from segmi.records.confusion import ConfusionRecord, read_confusion
 from segmi.records.jsonfile import SCHEMA_VERSION, damaged, read_record, write_record
 from segmi.records.samples import SamplePaths, find_samples
+from segmi.records.selection import is_trial
 
 State = Literal["finished", "failed", "unfinished", "missing"]
 
@@ -252,6 +253,8 @@ class RunFolder:
 def find_runs(root: str | Path) -> list[RunFolder]:
     """All run folders under the folder of the studies, one study's folder, or anything between, sorted by key.
 
+    The trials of searches are none of them: they are told of by the `Selection` that they led to.
+
     Raises:
         UsageError: the folder does not exist.
 
@@ -265,7 +268,8 @@ def find_runs(root: str | Path) -> list[RunFolder]:
     root = Path(root)
     if not root.is_dir():
         raise UsageError(f"no folder {root}", "give the folder that a study wrote its runs into (by default runs/)")
-    return sorted((RunFolder(path) for path in _seed_folders(root, depth=4)), key=lambda run: run.key)
+    runs = (RunFolder(path) for path in _seed_folders(root, depth=4))
+    return sorted((run for run in runs if not is_trial(run.key.method)), key=lambda run: run.key)
 
 
 def _seed_folders(folder: Path, depth: int) -> Iterator[Path]:

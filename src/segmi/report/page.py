@@ -19,6 +19,7 @@ from segmi.report.describe import duration, number_range, read_config
 from segmi.report.drawing import COLOURS, FAINT, INK
 from segmi.report.gallery import Gallery, Tile
 from segmi.report.render import escape_markdown, markdown
+from segmi.report.searches import describe_searches
 from segmi.report.table import Table
 from segmi.report.table1 import title_of
 
@@ -99,6 +100,7 @@ def facts(study: StudyRuns) -> list[tuple[str, list[tuple[str, str]]]]:
     """Protocol, budgets and machine in words: sections of (name, value)."""
     sections = [
         ("Protocol", _protocol(study)),
+        ("Settings that were searched for", describe_searches(study)),
         ("Budget", _budget(study)),
         ("Machine and versions", _machine(study)),
     ]
@@ -205,6 +207,8 @@ def _budget(study: StudyRuns) -> list[tuple[str, str]]:
         parts += [f"{duration(sum(seconds) / len(seconds))} of training per run"] if seconds else []
         if parts:
             entries.append((label, ", ".join(parts)))
+    if any((read_config(run).get("training") or {}).get("minutes") for run in study.runs.values()):
+        entries.append(("Not reproducible", "the budget is a time; repeated, these runs end at other updates"))
     total = sum(float((r.get("training") or {}).get("wall_seconds") or 0) for r in study.results.values())
     return [*entries, ("All finished runs together", duration(total))] if entries else []
 

@@ -12,7 +12,7 @@ from segmi.records import RunFolder, atomic_write, write_confusion
 from segmi.study import resolve
 from segmi.study.binding import arguments
 from segmi.study.environment import environment
-from segmi.study.expand import Run
+from segmi.study.expand import HELD_OUT, Run
 from segmi.study.facts import Facts
 from segmi.study.samples import keep_samples
 from segmi.study.schema import described
@@ -69,7 +69,12 @@ def execute(
     outcome = _train(run, folder.path, facts, cohort, on_fit, on_prepare, profile=profile)
     processing = resolve.build_processing(config["processing"])
     split, whole = config["evaluation"]["split"], config["evaluation"]["protocol"] == "full"
-    scored = facts.pictures(split, dataset.split(split), processing, run.seed, labels=whole, progress=on_prepare)
+    if split == HELD_OUT:
+        _, samples = resolve.kept_and_held(dataset.split("train"), config["training"], seed=0)
+        split = "train"
+    else:
+        samples = list(dataset.split(split))
+    scored = facts.pictures(split, samples, processing, run.seed, labels=whole, progress=on_prepare)
     options = arguments(
         resolve.evaluate_function(),
         {name: value for name, value in config["evaluation"].items() if name != "split"},

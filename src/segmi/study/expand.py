@@ -16,6 +16,9 @@ SCHEMA_VERSION: Final = 1
 NOT_COMPARED: Final = ("training.workers", "training.checkpoint_every", "training.log_every", "label", "treatment")
 """What may change between two sessions of a run without changing its numbers."""
 
+HELD_OUT: Final = "held-out"
+"""Stands for the split that is scored in the configuration of a trial: the pictures of train that are held out."""
+
 
 class _Missing:
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from segmi.errors import UsageError
+from segmi.study.search import is_search
 from segmi.study.strict_yaml import Document, Place, parse_file
 
 KEY: Final = "extends"
@@ -87,12 +88,3 @@ def _forget(merged: Document, place: Place) -> None:
     for known in [known for known in merged.lines if known[: len(place)] == place]:
         del merged.lines[known]
         merged.sources.pop(known, None)
-
-
-SEARCHES: Final = ("grid", "choice", "uniform", "log_uniform", "int")
-"""The ways to say that a value is to be searched for."""
-
-
-def is_search(value: Any) -> bool:
-    """Whether a value of a study file is one that is to be searched for: ``{grid: [1e-3, 1e-2]}``."""
-    return isinstance(value, Mapping) and any(isinstance(value.get(kind), list) for kind in SEARCHES)

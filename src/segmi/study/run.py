@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segmi.errors import EnvironmentProblem, SegmiError, UsageError, together
+from segmi.errors import Diverged, EnvironmentProblem, SegmiError, UsageError, together
 from segmi.records import Plan, RunFolder, write_plan
+from segmi.records.selection import is_trial
 from segmi.study import resolve
+from segmi.study.agenda import Agenda
 from segmi.study.engines import Engine, InProcess
 from segmi.study.engines.in_process import follow
 from segmi.study.events import ENDS, Clock, Event, Listener, News
@@ -29,6 +31,8 @@ class StudyOutcome:
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, dict[str, Any]] = field(default_factory=dict)
     busy: dict[str, str] = field(default_factory=dict)
+    waiting: list[str] = field(default_factory=list)
+    """Runs whose settings are not chosen yet, because a trial failed or belongs to another process."""
     leads: bool = True
     """False in the other processes of a study that several do together: it is the first one that tells."""
 
@@ -43,7 +47,7 @@ class StudyOutcome:
                 f"{run}: {failure['type']}: {_first_line(failure['message'])}" for run, failure in self.failed.items()
             ]
             error = SegmiError(
-                f"{len(self.failed)} of {self._total} runs failed:\n{together(lines)}",
+                f"{len(self.failed)} of {self._total} runs failed{self._others_wait}:\n{together(lines)}",
                 "mend the cause and run the same command again: finished runs stay, failed ones are tried again",
             )
             codes = {failure["exit_code"] for failure in self.failed.values()}
@@ -51,14 +55,18 @@ class StudyOutcome:
             raise error
         if self.busy:
             raise EnvironmentProblem(
-                f"{len(self.busy)} of {self._total} runs belong to another process:\n"
+                f"{len(self.busy)} of {self._total} runs belong to another process{self._others_wait}:\n"
                 + together(list(self.busy.values())),
                 "run the same command again when it has ended",
             )
 
     @property
     def _total(self) -> int:
-        return len(self.finished) + len(self.skipped) + len(self.failed) + len(self.busy)
+        return len(self.finished) + len(self.skipped) + len(self.failed) + len(self.busy) + len(self.waiting)
+
+    @property
+    def _others_wait(self) -> str:
+        return f", {len(self.waiting)} wait for their trials" if self.waiting else ""
 
 
 def run_study(
@@ -105,8 +113,10 @@ def run_study(
     runs = [_starting_from(run, init_from) for run in expand(study, only)]
     if init_from is not None:
         _check_bundle(init_from, [run.folder(root) for run in runs] if overwrite else [])
+    agenda = Agenda(study, runs, root, overwrite=overwrite, change=lambda run: _starting_from(run, init_from))
+    todo = agenda.next()
     if not overwrite:
-        refuse_changed([(run, run.folder(root)) for run in runs], allow_changed)
+        refuse_changed([(run, run.folder(root)) for run in [*agenda.ended(), *todo]], allow_changed)
     engine = engine or InProcess()
     _refuse_joint(runs, engine)
     processes = resolve.connect([run.config["training"] for run in runs])
@@ -122,11 +132,23 @@ def run_study(
     shop = Workshop(job, processes)
     outcome = StudyOutcome(leads=processes.leads)
     if not processes.leads:
-        follow(shop, runs)
+        follow(shop)
         return outcome
     _make_folder(root / study.name)
     write_plan(root / study.name, study_plan(study, shop.facts, command))
-    engine.do(shop, runs, _Reporter(runs, root, outcome, listener))
+    report = _Reporter(agenda.all(), root, outcome, listener)
+    while todo:
+        agenda.keep()
+        engine.do(shop, todo, report)
+        todo = agenda.next()
+        if not overwrite:
+            refuse_changed([(run, run.folder(root)) for run in todo], allow_changed)
+    agenda.keep()
+    processes.order(None)
+    for run, error in agenda.unchosen():
+        RunFolder(run.folder(root)).write_failure(error)
+        report(run, News("failed", text=str(error)))
+    outcome.waiting += agenda.waiting()
     return outcome
 
 
@@ -165,7 +187,11 @@ class _Reporter:
             self._outcome.busy[run.key] = news.text
         elif news.kind == "failed":
             unwritten = {"type": "EnvironmentProblem", "message": news.text, "exit_code": EnvironmentProblem.exit_code}
-            self._outcome.failed[run.key] = RunFolder(run.folder(self._root)).failure() or unwritten
+            failure = RunFolder(run.folder(self._root)).failure() or unwritten
+            if is_trial(run.method) and failure["type"] == Diverged.__name__:
+                self._outcome.finished.append(run.key)  # that these settings diverge is what the trial was to tell
+            else:
+                self._outcome.failed[run.key] = failure
 
 
 def _refuse_joint(runs: Sequence[Run], engine: Engine) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from segmi.study.problems import unknown
+from segmi.study.search import Space, put
 
 # Infinity stays what it is, to be refused where it is read; as JSON proper it would become null, that is, a default.
 _PLAIN = ConfigDict(extra="forbid", strict=True, protected_namespaces=(), ser_json_inf_nan="constants")
@@ -80,6 +81,7 @@ class StudyFile(BaseModel):
         training: arguments of `segmi.training.fit`, and ``holdout``, the part of train held out to select by.
         evaluation: arguments of `segmi.training.evaluate`, and ``split``.
         samples: pictures kept for the figures, evenly spaced over the split that is scored; all where it has fewer.
+        search_seed: keys the trials of searches, and is their seed; none of ``seeds``, so that these stay alike.
     """
 
     model_config = _PLAIN
@@ -95,10 +97,14 @@ class StudyFile(BaseModel):
     training: Options | None = None
     evaluation: Options | None = None
     samples: Annotated[int, Field(ge=0, le=64)] = 4
+    search_seed: Annotated[int, Field(ge=0, lt=2**32)] = 1000
 
 
 class Study(BaseModel):
-    """A validated study with every default written out; made by `segmi.study.load_study`."""
+    """A validated study with every default written out; made by `segmi.study.load_study`.
+
+    In the place of what is searched for stand values of the search; ``searches`` has the spaces by method.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -111,11 +117,16 @@ class Study(BaseModel):
     evaluation: Options
     methods: dict[str, Method]
     samples: int
+    search_seed: int
+    searches: dict[str, list[Space]] = {}
 
     def plain(self) -> dict[str, Any]:
         """The study as plain data that reads back as the same study; what all methods share stands once, above them."""
-        data = self.model_dump(mode="json")
+        data = self.model_dump(mode="json", exclude={"searches"})
         methods = data.pop("methods")
+        for name, spaces in self.searches.items():
+            for space in spaces:
+                put(methods[name], space.place, space.spec())
         for section in ("processing", "training"):
             first = next(iter(methods.values()))[section]
             shared = {

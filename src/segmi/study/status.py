@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any, Literal, TypeAlias
 
 from segmi.errors import DataError
 from segmi.records import RunFolder, lock_holder
+from segmi.records.selection import TRIAL_MARK, is_trial
+from segmi.study.agenda import Agenda
 from segmi.study.expand import Run, expand
 from segmi.study.schema import Study
 
@@ -20,12 +23,12 @@ class RunStatus:
     """One line of ``segmi study status``.
 
     Args:
-        run: its key, ``dataset/method/seed0``.
+        run: its key, ``dataset/method/seed0``, or ``dataset/method+trial0/seed1000`` of a trial.
         folder: where it lies.
         state: ``finished``; ``running``; ``failed``, or ``diverged`` if its loss is no number any more;
             ``interrupted``, to be continued; ``pending``, not begun.
         step: the last update in ``metrics.csv``; None before the first row.
-        score: mIoU of the reported member when finished.
+        score: mIoU of the reported member when finished; of a trial on held-out pictures.
         detail: who is running it, or the last line of the traceback; how often its process was lost.
         pid: the process that is running it.
         host: the machine that it is running on.
@@ -46,8 +49,19 @@ class RunStatus:
 
 
 def study_status(study: Study, root: Path) -> list[RunStatus]:
-    """The state of every run of a study under the folder of all runs."""
-    return [run_status(run, RunFolder(run.folder(root))) for run in expand(study)]
+    """The state of every trial and every run of a study under the folder of all runs."""
+    return [run_status(run, RunFolder(run.folder(root))) for run in Agenda(study, expand(study), root).all()]
+
+
+def to_retry(rows: Sequence[RunStatus], wanted: Sequence[Run]) -> list[str]:
+    """The keys of the wanted runs that failed or diverged, or that wait for a trial that failed.
+
+    A trial that diverged has told what it was to tell.
+    """
+    failed = {row.run for row in rows if row.state in ("failed", "diverged")}
+    awaited = {(d, m.partition(TRIAL_MARK)[0]) for d, m, _ in (r.run.split("/") for r in rows if r.state == "failed")
+               if is_trial(m)}  # fmt: skip
+    return [run.key for run in wanted if run.key in failed or (run.dataset, run.method) in awaited]
 
 
 def run_status(run: Run, folder: RunFolder) -> RunStatus:

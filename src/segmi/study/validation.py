@@ -17,6 +17,7 @@ from segmi.study.presets import layered, preset
 from segmi.study.problems import Problems, unknown
 from segmi.study.roots import Roots
 from segmi.study.schema import Method, Study, StudyFile
+from segmi.study.search import Space, check_searches, searches_of, take_searches, with_edges
 from segmi.study.strict_yaml import Document, Place
 
 SPLIT = {"split": (str, "val")}
@@ -44,7 +45,17 @@ def validated(document: Document, *, roots: Roots | None = None) -> Study:
     if not isinstance(document.data, dict):
         problems.add((), f"expected a study with name, datasets and methods, got {describe(document.data)}")
         problems.raise_if_any()
-    shape = validate(StudyFile, document.data, (), problems)
+    found = take_searches(document.data, problems)
+    studies = [_checked(data, found, problems, roots) for data in with_edges(document.data, found)]
+    problems.raise_if_any()
+    return studies[0]
+
+
+def _checked(
+    data: dict[str, Any], found: Mapping[Place, Space | None], problems: Problems, roots: Roots | None
+) -> Study:
+    """The study in data that hold values in the place of searches; what is wrong goes to ``problems``."""
+    shape = validate(StudyFile, data, (), problems)
     protocol = shape.get("protocol", "controlled")
     datasets = {
         name: _dataset(name, options, ("datasets", name), problems)
@@ -75,6 +86,8 @@ def validated(document: Document, *, roots: Roots | None = None) -> Study:
         problems.add(("baseline",), unknown("method", baseline, methods))
     check_treatments(methods, baseline, problems)
     check_equal_budgets(methods, shape.get("allow_unequal"), problems)
+    searches = {name: searches_of(name, mapping(shape["methods"].get(name)), found) for name in methods}
+    check_searches(searches, methods, shape, problems)
     if roots is not None:
         for name in roots.named:
             if name not in datasets:
@@ -82,7 +95,8 @@ def validated(document: Document, *, roots: Roots | None = None) -> Study:
                     ("datasets",), f"--root {name}=… is for none of them: " + unknown("data set", name, datasets)
                 )
         check_data(datasets, evaluation, methods, roots, problems)
-    problems.raise_if_any()
+    if problems.found:
+        return Study.model_construct()  # which is not looked at: everything that is wrong is told at once
     return Study(
         name=shape["name"],
         protocol=protocol,
@@ -93,6 +107,8 @@ def validated(document: Document, *, roots: Roots | None = None) -> Study:
         evaluation=evaluation,
         methods={name: Method.model_validate(method) for name, method in methods.items()},
         samples=shape["samples"],
+        search_seed=shape["search_seed"],
+        searches={name: spaces for name, spaces in searches.items() if spaces},
     )
 
 

@@ -104,7 +104,7 @@ class Workshop:
                 return None
             prepare(folder.path, overwrite=overwrite)
             tell(News("started"))
-            self.processes.order(run.key)
+            self.processes.order(vars(run))
             try:
                 with self.processes.watched():
                     self.execute(run, folder, **_listeners(tell))

@@ -30,14 +30,12 @@ class InProcess:
                 error = shop.do(run, partial(report, run), overwrite=shop.job.overwrite)
                 if error is not None and shop.processes.count > 1 and not isinstance(error, ALIKE):
                     raise error  # the others stand somewhere else in the run: there is no next one to do together
-            shop.processes.order(None)
 
 
-def follow(shop: Workshop, runs: Sequence[Run]) -> None:
-    """What the other processes do: their part of the runs that the first one names."""
-    by_key = {run.key: run for run in runs}
+def follow(shop: Workshop) -> None:
+    """What the other processes do: their part of the runs that the first one orders, until it orders none."""
     with stoppable():
-        while (key := shop.processes.next_order()) is not None:
-            run = by_key[key]
+        while (order := shop.processes.next_order()) is not None:
+            run = Run(**order)
             with suppress(*ALIKE), shop.processes.watched():
                 shop.execute(run, RunFolder(run.folder(shop.job.root)))

@@ -1,0 +1,60 @@
+"""The values of trials: every combination of grids, evenly spread over ranges, then where the scores are high."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import pytest
+
+from segmi.study.search import Space
+from segmi.study.suggest import SPREAD, steered, suggest
+
+RATE = Space(place=("training", "learning_rate"), log_uniform=(1e-5, 1e-1), trials=20)
+WIDTH = Space(place=("members", "unet", "width"), grid=(2, 4, 8))
+FLIP = Space(place=("processing", "flip"), uniform=(0.0, 1.0), trials=20)
+
+
+def test_grids_are_tried_whole() -> None:
+    batch = Space(place=("training", "batch_size"), grid=(1, 2))
+    tried = [tuple(suggest([WIDTH, batch], number, [], 0).values()) for number in range(6)]
+    assert tried == [(2, 1), (2, 2), (4, 1), (4, 2), (8, 1), (8, 2)]
+    assert not steered([WIDTH, batch], 100)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 1000])
+def test_the_first_trials_are_spread_over_the_range(seed: int) -> None:
+    """Of eight points of a Sobol sequence every eighth of the range holds one, up to where the sequence begins."""
+    places = [(math.log10(suggest([RATE], n, [], seed)["training.learning_rate"]) + 5) / 4 for n in range(8)]
+    assert all(0 <= place <= 1 for place in places)
+    assert len({int(8 * place) for place in places}) >= 7
+
+
+def test_they_depend_on_number_and_seed_alone() -> None:
+    first = suggest([RATE, WIDTH, FLIP], 3, [], 5)
+    assert first == suggest([RATE, WIDTH, FLIP], 3, [({}, 0.9)], 5)
+    assert first != suggest([RATE, WIDTH, FLIP], 3, [], 6)
+    assert first != suggest([RATE, WIDTH, FLIP], 4, [], 5)
+    assert first["members.unet.width"] in (2, 4, 8)
+
+
+def test_later_trials_go_where_the_scores_are_high() -> None:
+    """The best rate is 1e-3, the best width 8; three trials of each of six searches end without a score."""
+    early, late, wide = [], [], []
+    for seed in range(6):
+        tried: list[tuple[dict[str, float], float | None]] = []
+        for number in range(24):
+            values = suggest([RATE, WIDTH], number, tried, seed)
+            away = abs(math.log10(values["training.learning_rate"]) + 3)
+            score = 0.5 - 0.1 * away + 0.02 * values["members.unet.width"]
+            tried.append((values, None if number in (2, 5) else math.nan if number == 7 else score))
+            (late if steered([RATE, WIDTH], number) else early).append(away)
+            wide += [values["members.unet.width"] == 8] if number >= SPREAD else []
+        assert suggest([RATE, WIDTH], 23, tried[:23], seed) == tried[23][0]
+    assert statistics.mean(late) < 0.85 * statistics.mean(early)
+    assert sum(wide) > len(wide) / 2  # a third by chance
+
+
+def test_where_nothing_has_a_score_there_is_a_trial_all_the_same() -> None:
+    tried = [(suggest([RATE], number, [], 1), None) for number in range(SPREAD)]
+    assert 1e-5 <= suggest([RATE], SPREAD, tried, 1)["training.learning_rate"] <= 1e-1
