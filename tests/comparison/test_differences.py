@@ -11,6 +11,7 @@ from scipy import stats
 
 from segmi.comparison import compare, compare_classes, detectable_factor, estimates, pairings, rank_methods
 from segmi.comparison.ranks import ranks_of
+from segmi.report.table_comparison import baseline_name, compared_label
 
 Make = Callable[..., Any]
 BASE = {0: 0.50, 1: 0.56, 2: 0.53}
@@ -122,3 +123,12 @@ def test_friedman_where_there_is_enough() -> None:
     assert ranks.p == pytest.approx(stats.friedmanchisquare(*np.array(list(order.values())).T).pvalue)
     equal = ranks_of({dataset: dict.fromkeys("mno", 0.5) for dataset in order})
     assert (equal.p, equal.reason) == (None, "all methods are equal")
+
+
+def test_methods_with_baselines_of_their_own(study_of: Make) -> None:
+    zero, one, two = ({seed: base + 0.001 * seed for seed in range(3)} for base in (0.5, 0.6, 0.4))
+    study = study_of({("a", "m1"): zero, ("a", "m2"): one, ("a", "m2-defect"): two}, baselines={"m2-defect": "m2"})
+    found = {c.pairing.method: (c.pairing.baseline, round(c.difference.mean, 3)) for c in compare(study)}
+    assert found == {"m2": ("m1", 0.1), "m2-defect": ("m2", -0.2)}
+    assert compared_label(study, "m2-defect") == "M2-DEFECT − M2"
+    assert baseline_name(study) == "what each is compared with"

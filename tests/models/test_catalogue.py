@@ -189,3 +189,24 @@ def test_other_packages_add_architectures(monkeypatch):
             build_network("their_net", classes=2, deph=1)
     finally:
         catalogue_module._added.cache_clear()
+
+
+def test_batch_norm_momentum() -> None:
+    """Three passes of a batch at 0.1, as the study's code made them, move the statistics as one at 1 - 0.9³ does."""
+    images = torch.rand(2, 3, 32, 32)
+    thrice = build_network("unet", classes=3, width=2).train()
+    once = build_network("unet", classes=3, width=2, batch_norm_momentum=1 - 0.9**3).train()
+    once.load_state_dict(thrice.state_dict())
+    for _ in range(3):
+        thrice(images)
+    once(images)
+    for (name, one), other in zip(once.named_buffers(), thrice.buffers(), strict=True):
+        if "running" in name:
+            torch.testing.assert_close(one, other)
+    rebuilt = build_network(**once.specification)
+    assert {m.momentum for m in rebuilt.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {1 - 0.9**3}
+
+
+def test_a_momentum_that_cannot_be_meant() -> None:
+    with pytest.raises(UsageError, match="batch_norm_momentum: expected more than 0 and at most 1, got 0"):
+        build_network("unet", classes=3, batch_norm_momentum=0)

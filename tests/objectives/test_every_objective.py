@@ -71,6 +71,7 @@ INFOS = [
     ObjectiveInfo("region_matched_bound", partial(RegionMatchedBound, target=-50.0), lambda c: c * ABSENT + 50),
     ObjectiveInfo("region_matched_bound-sound", partial(RegionMatchedBound, target=-50.0, mode="sound")),
     ObjectiveInfo("mutual_learning", MutualLearning),
+    ObjectiveInfo("mutual_learning-logits", lambda **k: MutualLearning(target="logits", class_reduction="mean", **k)),
     ObjectiveInfo("mutual_learning-warm", lambda **k: MutualLearning(temperature=3.0, peer_reduction="sum", **k)),
 ]
 

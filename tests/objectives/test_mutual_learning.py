@@ -11,6 +11,7 @@ from segmi.arrays import Batch, Output
 from segmi.information import jensen_shannon_divergence, kl_divergence
 from segmi.objectives import MutualLearning, PerMember, WeightedSum, cross_entropy, mutual_learning
 from segmi.objectives.cross_entropy import CrossEntropy
+from segmi.objectives.mutual_learning import AS_RUN
 
 Scene = Any
 Gradient = Callable[..., tuple[Tensor, Tensor]]
@@ -35,6 +36,54 @@ def test_void_pixels_are_left_out(scene: Scene) -> None:
     ours, theirs = peers_of(labels, scene, 2)
     divergence = kl_divergence(theirs.softmax(1), ours.softmax(1), dim=1)
     torch.testing.assert_close(mutual_learning(ours, [theirs], labels), divergence[labels != 255].mean())
+
+
+def test_as_the_study_ran_it(scene: Scene) -> None:
+    """kl_div of the peer's logits, averaged over everything; where one is negative, PyTorch said 0 then and NaN now."""
+    labels = scene.labels(2, 4, 6, 5, void=True)
+    ours, theirs = peers_of(labels, scene, 2)
+    log_q = ours.log_softmax(1)
+    assert F.kl_div(log_q, theirs).isnan()
+    found = mutual_learning(ours, [theirs], labels, **AS_RUN)
+    torch.testing.assert_close(found, F.kl_div(log_q, theirs, reduction="none").nan_to_num(0.0).mean())
+    assert mutual_learning(ours, [ours], labels, **AS_RUN) != 0  # an equal peer is no minimum
+    module = MutualLearning.as_run(frozen=("peer",))
+    outputs = {"net": Output(ours), "peer": Output(theirs)}
+    (term,) = module(outputs, Batch(ours, labels)).values()
+    torch.testing.assert_close(term.value, found)
+    assert (
+        term.denominator == module.denominators(outputs, Batch(ours, labels))["mutual_learning/net"] == labels.numel()
+    )
+
+
+def test_each_departure_by_itself(scene: Scene, gradient: Gradient) -> None:
+    labels = scene.labels(2, 4, 6, 5, void=True)
+    ours, theirs = peers_of(labels, scene, 2)
+    right = mutual_learning(ours, [theirs], labels)
+    torch.testing.assert_close(mutual_learning(ours, [theirs], labels, class_reduction="mean"), right / 4)
+    everywhere = kl_divergence(theirs.softmax(1), ours.softmax(1), dim=1).mean()
+    torch.testing.assert_close(mutual_learning(ours, [theirs], labels, void="include"), everywhere)
+    _, slope = gradient(lambda z: mutual_learning(z, [theirs], labels, void="include"), ours)
+    assert (slope.abs().sum(1)[labels == 255] > 0).all()
+    one, two = ours[:, :1], torch.cat([torch.zeros_like(ours[:, :1]), ours[:, :1]], 1)
+    peer, peer_two = theirs[:, :1], torch.cat([torch.zeros_like(theirs[:, :1]), theirs[:, :1]], 1)
+    binary = torch.where(labels == 255, 255, labels % 2)
+    torch.testing.assert_close(
+        mutual_learning(one, [peer], binary, target="logits"), mutual_learning(two, [peer_two], binary, target="logits")
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"target": "logit"}, "target: expected 'probabilities' or 'logits', got 'logit'"),
+        ({"void": "zero"}, "void: expected 'drop' or 'include', got 'zero'"),
+        ({"class_reduction": "max"}, "class_reduction: expected 'sum' or 'mean', got 'max'"),
+    ],
+)
+def test_unknown_choices(option: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MutualLearning(**option)  # type: ignore[arg-type]
 
 
 def test_mean_or_sum_over_peers(scene: Scene) -> None:

@@ -128,6 +128,20 @@ def test_the_protocol_paper_runs(tiny_text: str, tmp_path: Path) -> None:
     assert result["training"]["selection"] == "train_loss"
 
 
+def test_a_second_protocol_scores_the_same_networks(tiny_text: str, tmp_path: Path) -> None:
+    study = study_of(tiny_text, "evaluation.also=paper", "evaluation.passes=1", "evaluation.window=36")
+    run_study(study, tmp_path).raise_if_incomplete()
+    folder = RunFolder(tmp_path / "tiny/street-scenes/model-1/seed0")
+    result = folder.result()
+    assert result is not None
+    scores = result["members"]["unet"]["scores"]
+    assert list(scores) == ["full", "paper"]
+    assert scores["paper"] != scores["full"]
+    assert result["protocol"] == "full"
+    assert folder.confusion("unet", "paper").pooled().sum() <= 3 * 32 * 32
+    assert "unet, paper" in (write_report(tmp_path / "tiny") / "table_members.md").read_text()
+
+
 def test_one_logit_for_two_classes(tiny_text: str, tmp_path: Path) -> None:
     import numpy as np
     from PIL import Image

@@ -152,6 +152,21 @@ CASES: list[tuple[str, list[str], str]] = [
         ["training.schedule=PolynomialLR", "training.schedule_options={pwr: 1}"],
         "training.schedule_options: unknown option of schedule PolynomialLR",
     ),
+    (
+        "baseline of one",
+        ["methods.model-1.baseline=model-2"],
+        "methods.model-1.baseline: unknown method 'model-2', did",
+    ),
+    ("its own baseline", ["methods.model-1.baseline=model-1"], "model-1 cannot be compared with itself; name another"),
+    (
+        "baseline and treatment",
+        [
+            "methods.model-2={treatment: a, baseline: model-1, members: {unet: {architecture: unet}}, "
+            "objective: {rmi_loss: {}}}"
+        ],
+        "where methods have a treatment, it tells what they are compared with; leave out one of the two",
+    ),
+    ("second protocol", ["evaluation.also=crops"], "evaluation.also: expected 'full' or 'paper', got 'crops' (text)"),
     ("both budgets", ["training.epochs=5"], "both updates (6) and epochs (5) are given; keep one, set the other to"),
     ("no budget", ["training.updates=null"], "training.updates: is missing: give the budget as training.updates,"),
     ("endless", ["training.updates=null", "training.minutes=.inf"], "training.minutes: expected a finite number, got"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, Literal, Self, TypedDict, Unpack, get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +12,34 @@ from torch import Tensor
 
 from segmi.arrays import VOID, Batch, Labels, Logits
 from segmi.information import kl_divergence_of_logs
+from segmi.objectives._region_knobs import check_choice
 from segmi.objectives.contract import Objective, Outputs, Term
 from segmi.objectives.targets import read_targets, widened
 
 PeerReduction = Literal["mean", "sum"]
+Target = Literal["probabilities", "logits"]
+MutualVoid = Literal["drop", "include"]
+MutualClasses = Literal["sum", "mean"]
+
+_CHOICES: Final[dict[str, Any]] = {
+    "peer_reduction": PeerReduction,
+    "target": Target,
+    "void": MutualVoid,
+    "class_reduction": MutualClasses,
+}
+
+AS_RUN: Final[Mapping[str, Any]] = MappingProxyType({"target": "logits", "void": "include", "class_reduction": "mean"})
+"""What the study's code ran."""
+
+
+class MutualOptions(TypedDict, total=False):
+    """The options of `mutual_learning`, for those who pass them on."""
+
+    temperature: float
+    peer_reduction: PeerReduction
+    target: Target
+    void: MutualVoid
+    class_reduction: MutualClasses
 
 
 def mutual_learning(
@@ -24,6 +49,9 @@ def mutual_learning(
     *,
     temperature: float = 1.0,
     peer_reduction: PeerReduction = "mean",
+    target: Target = "probabilities",
+    void: MutualVoid = "drop",
+    class_reduction: MutualClasses = "sum",
     ignore_index: int = VOID,
 ) -> Tensor:
     """How far one network is from its peers, pixel by pixel.
@@ -40,6 +68,10 @@ def mutual_learning(
         labels: N×H×W, any integer type; they only tell which pixels are void.
         temperature: T, above 0.
         peer_reduction: ``mean`` over the peers, or their ``sum`` as in the code released with the paper.
+        target: what a peer teaches: its ``probabilities``, or its ``logits`` in their place, as the study's code did.
+            Those that are not positive are then left out, as PyTorch did before it made the loss NaN.
+        void: whether void pixels are left out (``drop``), or imitated and counted like the others (``include``).
+        class_reduction: ``sum`` of the divergence over classes, or their ``mean``, which is 1/C of it.
         ignore_index: the label of void pixels.
 
     Shapes:
@@ -49,8 +81,8 @@ def mutual_learning(
 
     Raises:
         TypeError: logits that are not float, labels that are not integer.
-        ValueError: no peer, shapes that do not match, a temperature that is not above 0; on the CPU, ids that are
-            neither class nor void. On other devices those give NaN, and so do NaN logits everywhere.
+        ValueError: no peer, shapes that do not match, a temperature that is not above 0, an unknown choice; on the CPU,
+            ids that are neither class nor void. On other devices those give NaN, and so do NaN logits everywhere.
 
     Source: Zhang, Xiang, Hospedales and Lu, *Deep Mutual Learning*, CVPR 2018, eq. 6 and 8.
 
@@ -60,8 +92,9 @@ def mutual_learning(
         tensor(0.6931)
     """
     return mutual_learning_term(
-        logits, peers, labels, temperature=temperature, peer_reduction=peer_reduction, ignore_index=ignore_index
-    ).value
+        logits, peers, labels, temperature=temperature, peer_reduction=peer_reduction, target=target, void=void,
+        class_reduction=class_reduction, ignore_index=ignore_index,
+    ).value  # fmt: skip
 
 
 def mutual_learning_term(
@@ -69,24 +102,30 @@ def mutual_learning_term(
     peers: Sequence[Logits],
     labels: Labels,
     *,
-    temperature: float = 1.0,
-    peer_reduction: PeerReduction = "mean",
     ignore_index: int = VOID,
+    **options: Unpack[MutualOptions],
 ) -> Term:
-    """`mutual_learning` as the sum over valid pixels and their number."""
-    _check_knobs(temperature, peer_reduction)
+    """`mutual_learning` as the sum over the pixels that count and their number."""
+    knobs = _checked(options)
+    temperature = knobs["temperature"]
     _check_peers(logits, peers)
     targets = read_targets(logits, labels, ignore_index)
     log_q = _log_probabilities(logits, temperature)
     total = log_q.new_zeros(())
     poison = targets.poison
+    counted = targets.valid if knobs["void"] == "drop" else torch.ones_like(targets.valid)
     for peer in peers:
-        log_p = _log_probabilities(peer.detach(), temperature).to(log_q.dtype)
-        divergence = kl_divergence_of_logs(log_p, log_q, dim=1)
-        total = total + torch.where(targets.valid, divergence, 0.0).sum()
+        if knobs["target"] == "probabilities":
+            log_p = _log_probabilities(peer.detach(), temperature).to(log_q.dtype)
+            divergence = kl_divergence_of_logs(log_p, log_q, dim=1)
+        else:
+            divergence = _divergence_to_logits(peer.detach(), log_q, temperature)
+        total = total + torch.where(counted, divergence, 0.0).sum()
         poison = poison + read_targets(peer, labels, ignore_index).poison
-    factor = temperature**2 / (len(peers) if peer_reduction == "mean" else 1)
-    return Term(factor * total + poison, targets.valid.sum().to(log_q.dtype))
+    factor = temperature**2 / (len(peers) if knobs["peer_reduction"] == "mean" else 1)
+    if knobs["class_reduction"] == "mean":
+        factor /= log_q.shape[1]
+    return Term(factor * total + poison, counted.sum().to(log_q.dtype))
 
 
 def _log_probabilities(logits: Tensor, temperature: float) -> Tensor:
@@ -94,6 +133,14 @@ def _log_probabilities(logits: Tensor, temperature: float) -> Tensor:
     if z.shape[1] == 1:
         return torch.cat([F.logsigmoid(-z), F.logsigmoid(z)], 1)
     return z.log_softmax(1)
+
+
+def _divergence_to_logits(peer: Tensor, log_q: Tensor, temperature: float) -> Tensor:
+    """``Σ_c z_c (log z_c - log q_c)`` over the logits above 0: the divergence if z were a probability."""
+    z = (widened(peer) / temperature).to(log_q.dtype)
+    z = torch.cat([torch.zeros_like(z), z], 1) if z.shape[1] == 1 else z
+    positive = z.clamp_min(0)
+    return (torch.xlogy(positive, positive) - positive * log_q).sum(1)
 
 
 def _check_peers(logits: Tensor, peers: Sequence[Tensor]) -> None:
@@ -107,11 +154,19 @@ def _check_peers(logits: Tensor, peers: Sequence[Tensor]) -> None:
             )
 
 
-def _check_knobs(temperature: float, peer_reduction: str) -> None:
-    if not temperature > 0:
-        raise ValueError(f"temperature: expected a number above 0, got {temperature!r}; 1 leaves the logits alone")
-    if peer_reduction not in ("mean", "sum"):
-        raise ValueError(f"peer_reduction: expected 'mean' or 'sum', got {peer_reduction!r}; choose one of the two")
+def _checked(options: MutualOptions) -> MutualOptions:
+    """The options with their defaults, refused where they are out of range."""
+    knobs: MutualOptions = {
+        "temperature": 1.0, "peer_reduction": "mean", "target": "probabilities", "void": "drop",
+        "class_reduction": "sum", **options,
+    }  # fmt: skip
+    if not knobs["temperature"] > 0:
+        raise ValueError(
+            f"temperature: expected a number above 0, got {knobs['temperature']!r}; 1 leaves the logits alone"
+        )
+    for name, kind in _CHOICES.items():
+        check_choice(name, knobs.get(name), get_args(kind))
+    return knobs
 
 
 class MutualLearning(Objective):
@@ -125,6 +180,9 @@ class MutualLearning(Objective):
         weight: their factor in the sum that is minimised.
         temperature: T, above 0.
         peer_reduction: ``mean`` over the peers, or ``sum``.
+        target: what peers teach, ``probabilities`` or, as the study's code did, ``logits``.
+        void: whether void pixels are left out (``drop``) or imitated (``include``).
+        class_reduction: ``sum`` over classes, or ``mean``.
         frozen: members that teach and do not learn; with one of them and one other, this is distillation.
         ignore_index: the label of void pixels.
 
@@ -143,14 +201,28 @@ class MutualLearning(Objective):
         weight: float = 1.0,
         temperature: float = 1.0,
         peer_reduction: PeerReduction = "mean",
+        target: Target = "probabilities",
+        void: MutualVoid = "drop",
+        class_reduction: MutualClasses = "sum",
         frozen: Sequence[str] = (),
         ignore_index: int = VOID,
     ) -> None:
         super().__init__()
-        _check_knobs(temperature, peer_reduction)
         self.name, self.weight = name, float(weight)
-        self.temperature, self.peer_reduction = float(temperature), peer_reduction
+        self.options: MutualOptions = {
+            "temperature": temperature, "peer_reduction": peer_reduction, "target": target, "void": void,
+            "class_reduction": class_reduction,
+        }  # fmt: skip
+        _checked(self.options)
         self.frozen, self.ignore_index = tuple(frozen), ignore_index
+
+    @classmethod
+    def as_run(cls, **overrides: Any) -> Self:
+        """As the code of *Deep Image Segmentation based on Mutual Information: A Study* ran it.
+
+        In a study file: ``mutual_learning: {target: logits, void: include, class_reduction: mean}``.
+        """
+        return cls(**{**AS_RUN, **overrides})
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
         """One term per trained member."""
@@ -159,16 +231,16 @@ class MutualLearning(Objective):
                 outputs[member].logits,
                 [output.logits for other, output in outputs.items() if other != member],
                 batch.labels,
-                temperature=self.temperature,
-                peer_reduction=self.peer_reduction,
                 ignore_index=self.ignore_index,
+                **self.options,
             )._replace(weight=self.weight)
             for member in self._learners(outputs)
         }
 
     def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """The number of valid pixels, for every term."""
-        valid = (batch.labels != self.ignore_index).sum()
+        """The number of pixels that count, for every term."""
+        include = self.options.get("void") == "include"
+        valid = (torch.ones_like(batch.labels) if include else batch.labels != self.ignore_index).sum()
         return {
             f"{self.name}/{member}": valid.to(widened(outputs[member].logits).dtype)
             for member in self._learners(outputs)

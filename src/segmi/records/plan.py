@@ -27,6 +27,7 @@ class Plan:
         baseline: the method that the others are compared with; the first if it is None or no method of the study.
         treatments: what each method is apart from its network, where several methods are one on several networks.
         networks: the network of each method, in words.
+        baselines: what single methods are compared with in the place of the study's baseline.
     """
 
     study: str
@@ -38,6 +39,7 @@ class Plan:
     baseline: str | None = None
     treatments: Mapping[str, str] = field(default_factory=dict)
     networks: Mapping[str, str] = field(default_factory=dict)
+    baselines: Mapping[str, str] = field(default_factory=dict)
 
     def grid(self) -> list[RunKey]:
         """Every run of the grid."""
@@ -46,8 +48,8 @@ class Plan:
     def compared_with(self, method: str) -> str | None:
         """The method that another is measured against; None for a baseline, or where its network has none.
 
-        That is the baseline, or, where methods share treatments, the method of the baseline's treatment on the same
-        network.
+        That is the one that it names itself, else the baseline, or, where methods share treatments, the method of the
+        baseline's treatment on the same network.
 
         Example:
             >>> methods = {"ce-unet": "", "mi-unet": "", "ce-fpn": "", "mi-fpn": ""}
@@ -59,6 +61,8 @@ class Plan:
         """
         if not self.methods:
             return None
+        if self.baselines.get(method) in self.methods:
+            return self.baselines[method]
         named = self.baseline
         baseline = named if named is not None and named in self.methods else next(iter(self.methods))
         wanted = self.treatment_of(baseline)

@@ -74,9 +74,18 @@ def table_new_images(study: StudyRuns) -> Table:
 def baseline_name(study: StudyRuns) -> str:
     """What the methods are compared with, in words."""
     others = [other for method in study.plan.methods if (other := study.plan.compared_with(method))]
+    if study.plan.baselines:
+        return "what each is compared with"
     if study.plan.crossed and others:
         return f"{study.plan.treatment_of(others[0])} on the same network"
     return study.plan.methods[others[0]] if others else ""
+
+
+def compared_label(study: StudyRuns, method: str) -> str:
+    """A method's label, with that of what it is compared with where methods have baselines of their own."""
+    other = study.plan.compared_with(method)
+    label = study.plan.methods[method]
+    return f"{label} − {study.plan.methods[other]}" if study.plan.baselines and other else label
 
 
 def p_cell(p: float | None) -> Cell:
@@ -169,7 +178,7 @@ def _left_out(found: Sequence[Comparison]) -> list[str]:
 
 
 def _labels(study: StudyRuns, pairing: Pairing) -> tuple[str, str]:
-    return title_of(study, pairing.dataset), study.plan.methods[pairing.method]
+    return title_of(study, pairing.dataset), compared_label(study, pairing.method)
 
 
 def _first_of_its_data_set(index: int, pairs: Sequence[Pairing]) -> bool:

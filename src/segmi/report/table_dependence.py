@@ -15,7 +15,7 @@ from segmi.comparison import (
 )
 from segmi.report.table import Cell, Row, Table
 from segmi.report.table1 import title_of
-from segmi.report.table_comparison import baseline_name, p_cell
+from segmi.report.table_comparison import baseline_name, compared_label, p_cell
 
 
 def table_interaction(study: StudyRuns, over: Over) -> Table | None:
@@ -86,7 +86,7 @@ def table_class_differences(study: StudyRuns, dataset: str) -> Table | None:
                 p_cell(one.p_holm),
             ]
         rows.append(Row((name,), tuple(shown)))
-    groups = tuple((study.plan.methods[method], ("difference", "Holm")) for method in methods)
+    groups = tuple((compared_label(study, method), ("difference", "Holm")) for method in methods)
     notes = (
         "Exploratory: it says where a difference lies, not whether there is one. Holm: p of the paired t test, "
         f"adjusted over all classes and models of this table; bold below {LEVEL:g}.",
@@ -96,7 +96,7 @@ def table_class_differences(study: StudyRuns, dataset: str) -> Table | None:
 
 
 def _treatment(study: StudyRuns, one: Interaction) -> str:
-    return study.plan.methods.get(one.treatment, one.treatment)
+    return compared_label(study, one.treatment) if one.treatment in study.plan.methods else one.treatment
 
 
 def _fixed(study: StudyRuns, one: Interaction) -> str:

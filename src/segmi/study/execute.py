@@ -20,6 +20,7 @@ from segmi.study.strict_yaml import dump
 
 if TYPE_CHECKING:
     from segmi.data.base import DataSet, DataSetInfo
+    from segmi.data.loader import Pictures
     from segmi.metrics.confusion import ConfusionMatrix
     from segmi.models import SegmentationNetwork
     from segmi.training import Cohort, FitOutcome, FitProgress
@@ -67,31 +68,59 @@ def execute(
     if init_from is not None:
         start_from(cohort, config["reported"], init_from)
     outcome = _train(run, folder.path, facts, cohort, on_fit, on_prepare, profile=profile)
-    processing = resolve.build_processing(config["processing"])
-    split, whole = config["evaluation"]["split"], config["evaluation"]["protocol"] == "full"
-    if split == HELD_OUT:
-        _, samples = resolve.kept_and_held(dataset.split("train"), config["training"], seed=0)
-        split = "train"
-    else:
-        samples = list(dataset.split(split))
-    scored = facts.pictures(split, samples, processing, run.seed, labels=whole, progress=on_prepare)
-    options = arguments(
-        resolve.evaluate_function(),
-        {name: value for name, value in config["evaluation"].items() if name != "split"},
-        resolve.NOT_OF_EVALUATION,
-    )
-    matrices = resolve.evaluate_function()(
-        cohort, scored, **options, device=config["training"]["device"], processes=processes, progress=on_evaluate
-    )
+    matrices = {}
+    for protocol in protocols(config["evaluation"]):
+        scored = _scored_pictures(run, facts, protocol, on_prepare)
+        matrices[protocol] = _evaluate(config, cohort, scored, protocol, processes, on_evaluate)
     if not processes.leads:
         return
-    for member, matrix in matrices.items():
-        path = folder.confusion_path(member, config["evaluation"]["protocol"])
-        write_confusion(path, matrix.counts().numpy(), matrix.names, matrix.groups)
+    for protocol, found in matrices.items():
+        for member, matrix in found.items():
+            path = folder.confusion_path(member, protocol)
+            write_confusion(path, matrix.counts().numpy(), matrix.names, matrix.groups)
+    scored = _scored_pictures(run, facts, config["evaluation"]["protocol"], on_prepare)
     windows = {name: config["evaluation"].get(name) for name in ("window", "overlap")}
     keep_samples(cohort, scored, config["samples"], folder.path / "samples", **windows)
     _keep_bundles(folder.path, run, cohort, dataset)
     folder.write_result(_result(run, facts, cohort, outcome, matrices, where))
+
+
+def protocols(evaluation: Mapping[str, Any]) -> list[str]:
+    """The protocols by which a run is scored; that of Table 1 first.
+
+    Example:
+        >>> protocols({"protocol": "full", "also": "paper"}), protocols({"protocol": "full"})
+        (['full', 'paper'], ['full'])
+    """
+    return list(dict.fromkeys(filter(None, [evaluation["protocol"], evaluation.get("also")])))
+
+
+def _scored_pictures(run: Run, facts: Facts, protocol: str, on_prepare: CountListener | None) -> Pictures:
+    split, whole = run.config["evaluation"]["split"], protocol == "full"
+    if split == HELD_OUT:
+        _, samples = resolve.kept_and_held(facts.dataset.split("train"), run.config["training"], seed=0)
+        split = "train"
+    else:
+        samples = list(facts.dataset.split(split))
+    processing = resolve.build_processing(run.config["processing"])
+    return facts.pictures(split, samples, processing, run.seed, labels=whole, progress=on_prepare)
+
+
+def _evaluate(
+    config: Mapping[str, Any],
+    cohort: Cohort,
+    scored: Pictures,
+    protocol: str,
+    processes: Processes,
+    on_evaluate: CountListener | None,
+) -> dict[str, ConfusionMatrix]:
+    evaluation = {name: value for name, value in config["evaluation"].items() if name not in ("split", "also")}
+    if protocol != evaluation["protocol"]:
+        evaluation |= {"protocol": protocol, "window": None, "overlap": None}
+    options = arguments(resolve.evaluate_function(), evaluation, resolve.NOT_OF_EVALUATION)
+    return resolve.evaluate_function()(
+        cohort, scored, **options, device=config["training"]["device"], processes=processes, progress=on_evaluate
+    )
 
 
 def _train(
@@ -175,13 +204,15 @@ def _result(
     facts: Facts,
     cohort: Cohort,
     outcome: FitOutcome,
-    matrices: Mapping[str, ConfusionMatrix],
+    matrices: Mapping[str, Mapping[str, ConfusionMatrix]],
     where: Mapping[str, Any],
 ) -> dict[str, Any]:
     from segmi.metrics.scores import constant_prediction_scores, scores
 
     config, protocol = run.config, run.config["evaluation"]["protocol"]
-    pooled = {member: matrix.pooled().numpy() for member, matrix in matrices.items()}
+    pooled = {
+        kind: {member: matrix.pooled().numpy() for member, matrix in found.items()} for kind, found in matrices.items()
+    }
     return {
         "study": run.study,
         "dataset": dataset_card(facts.dataset.info) | {"name": run.dataset},
@@ -195,12 +226,12 @@ def _result(
                 "label": member,
                 "architecture": described(config["members"][member]),
                 "parameters": sum(parameter.numel() for parameter in network.parameters()),
-                "scores": {protocol: scores(pooled[member])},
+                "scores": {kind: scores(found[member]) for kind, found in pooled.items()},
             }
             for member, network in cohort.members.items()
         },
         "baseline_constant": constant_prediction_scores(
-            pooled[config["reported"]], predicted_class=facts.most_frequent_class()
+            pooled[protocol][config["reported"]], predicted_class=facts.most_frequent_class()
         ),
         "training": {
             "updates": outcome.updates,

@@ -13,7 +13,9 @@ from segmi.study.schema import Study
 
 SCHEMA_VERSION: Final = 1
 
-NOT_COMPARED: Final = ("training.workers", "training.checkpoint_every", "training.log_every", "label", "treatment")
+NOT_COMPARED: Final = (
+    "training.workers", "training.checkpoint_every", "training.log_every", "label", "treatment", "baseline",
+)  # fmt: skip
 """What may change between two sessions of a run without changing its numbers."""
 
 HELD_OUT: Final = "held-out"

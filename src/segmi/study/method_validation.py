@@ -131,6 +131,22 @@ def _check_roles(method: dict[str, Any], place: Place, problems: Problems) -> No
         problems.add((*place, "training", "select_member"), message)
 
 
+def check_baselines(methods: Mapping[str, dict[str, Any]], problems: Problems) -> None:
+    """Where methods name what they are compared with, that is another method, and none is one of several networks."""
+    for name, method in methods.items():
+        other, place = method.get("baseline"), ("methods", name, "baseline")
+        if not isinstance(other, str):
+            continue
+        if message := check_reference("method", other, list(methods)):
+            problems.add(place, message)
+        elif other == name:
+            problems.add(place, f"{name} cannot be compared with itself; name another method or leave it out")
+        elif any(method.get("treatment") for method in methods.values()):
+            problems.add(
+                place, "where methods have a treatment, it tells what they are compared with; leave out one of the two"
+            )
+
+
 def check_treatments(methods: Mapping[str, dict[str, Any]], baseline: str, problems: Problems) -> None:
     """Where methods share treatments, each stands on a network of its own, and the baseline's stands on all of them."""
     treatments = {name: method.get("treatment") or name for name, method in methods.items()}

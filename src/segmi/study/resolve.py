@@ -66,7 +66,7 @@ def member_options(architecture: str) -> dict[str, Any]:
     general = {
         name: parameter.default
         for name, parameter in inspect.signature(build_function()).parameters.items()
-        if name in ("one_logit", "normalise", "features", "encoder_weights")
+        if name in ("one_logit", "normalise", "features", "encoder_weights", "batch_norm_momentum")
     }
     own = {name: parameter.default for name, parameter in architecture_named(architecture).options().items()}
     return {name: _plain(default) for name, default in (general | own).items()}

@@ -231,6 +231,7 @@ def study_plan(study: Study, opened: Callable[[str], Facts], command: str | None
         command=command,
         baseline=study.baseline,
         treatments={name: method.treatment or name for name, method in study.methods.items()},
+        baselines={name: method.baseline for name, method in study.methods.items() if method.baseline},
         networks={name: described(method.members[method.reported or ""]) for name, method in study.methods.items()},
     )
 

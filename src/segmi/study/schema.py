@@ -46,6 +46,7 @@ class Method(BaseModel):
     Args:
         label: as in tables; the method's name by default.
         treatment: what the method is apart from its network; methods of one treatment are one on several networks.
+        baseline: the method that this one is compared with; the study's by default.
         members: the networks by name: the arguments of `segmi.models.build_network`, data-set facts left out.
         objective: objectives by name with their options and ``weight``; their weighted sum is minimised.
         reported: the member that stands for the method in Table 1; the only one by default.
@@ -58,6 +59,7 @@ class Method(BaseModel):
 
     label: str | None = None
     treatment: str | None = None
+    baseline: str | None = None
     members: dict[FolderName, Options] = Field(min_length=1)
     objective: dict[str, Options | None] = Field(min_length=1)
     reported: str | None = None

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from segmi.study import resolve
 from segmi.study.binding import bind, describe, validate
 from segmi.study.budgets import check_equal_budgets
 from segmi.study.data_validation import check_data
 from segmi.study.inheritance import read_study_file
-from segmi.study.method_validation import check_method, check_positive, check_training, check_treatments, mapping
+from segmi.study.method_validation import (
+    check_baselines,
+    check_method,
+    check_positive,
+    check_training,
+    check_treatments,
+    mapping,
+)
 from segmi.study.overrides import apply_overrides
 from segmi.study.presets import layered, preset
 from segmi.study.problems import Problems, unknown
@@ -20,8 +27,8 @@ from segmi.study.schema import Method, Study, StudyFile
 from segmi.study.search import Space, check_searches, searches_of, take_searches, with_edges
 from segmi.study.strict_yaml import Document, Place
 
-SPLIT = {"split": (str, "val")}
-"""The split that is scored; it belongs to the study, `segmi.training.evaluate` gets its pictures."""
+OF_THE_STUDY = {"split": (str, "val"), "also": (Literal["full", "paper"] | None, None)}
+"""The split that is scored, and a second protocol; `segmi.training.evaluate` gets pictures and one protocol."""
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = (), *, roots: Roots | None = None) -> Study:
@@ -74,7 +81,7 @@ def _checked(
         ("evaluation",),
         problems,
         leave_out=resolve.NOT_OF_EVALUATION,
-        extra=SPLIT,
+        extra=OF_THE_STUDY,
     )
     check_positive(evaluation, ("evaluation",), problems)
     methods = {
@@ -84,6 +91,7 @@ def _checked(
     baseline = shape.get("baseline") or next(iter(methods), "")
     if isinstance(baseline, str) and methods and baseline not in methods:
         problems.add(("baseline",), unknown("method", baseline, methods))
+    check_baselines(methods, problems)
     check_treatments(methods, baseline, problems)
     check_equal_budgets(methods, shape.get("allow_unequal"), problems)
     searches = {name: searches_of(name, mapping(shape["methods"].get(name)), found) for name in methods}

@@ -1,0 +1,70 @@
+"""The studies that segmi brings: each is sound, and runs to its report when it is shrunk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from segmi.report import write_report
+from segmi.study import Roots, expand
+from segmi.study.overrides import apply_overrides
+from segmi.study.run import run_study
+from segmi.study.strict_yaml import parse_file
+from segmi.study.validation import load_study, validated
+
+FOLDER = Path(__file__).parents[2] / "studies"
+SCENES = "datasets={street-scenes: {train: 8, val: 2, height: 40, width: 48}}"
+SMALL = (
+    SCENES, "processing.resize=36", "processing.crop=32", "training.updates=2", "training.batch_size=2",
+    "training.holdout=0.25", "training.precision=fp32", "samples=0",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.yaml")))
+def test_it_is_sound(name: str) -> None:
+    assert expand(load_study(FOLDER / name))
+
+
+def test_every_departure_is_compared_with_the_model_that_it_departs_from() -> None:
+    study = load_study(FOLDER / "paper-defects.yaml")
+    for name, method in study.methods.items():
+        model = "-".join(name.split("-")[:2])
+        if name.startswith("model-") and name != model:
+            assert method.baseline == model
+            other = study.methods[model]
+            assert any(
+                getattr(method, part) != getattr(other, part) for part in ("members", "objective", "processing")
+            ) or (method.training != other.training)
+
+
+def test_every_architecture_has_every_treatment() -> None:
+    methods = load_study(FOLDER / "architectures.yaml").methods.values()
+    networks = {method.members["network"]["architecture"] for method in methods}
+    assert networks == {"smp_unet", "smp_unetplusplus", "smp_deeplabv3plus", "smp_fpn", "smp_segformer"}
+    cells = {(method.treatment, method.members["network"]["architecture"]) for method in methods}
+    assert len(cells) == len(methods) == 4 * len(networks)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("name", "overrides", "tables"),
+    [
+        (
+            "architectures.yaml",
+            ["seeds=[0, 1]", "training.learning_rate={grid: [1e-3, 1e-2]}"],
+            ["table1.md", "interaction_networks.md"],
+        ),
+        ("paper-defects.yaml", ["seeds=[0, 1]", "evaluation.passes=1"], ["table1.md", "comparison.md"]),
+    ],
+)
+def test_shrunk_it_runs_to_its_report(tmp_path: Path, name: str, overrides: list[str], tables: list[str]) -> None:
+    study = validated(apply_overrides(parse_file(FOLDER / name), [*SMALL, *overrides]), roots=Roots())
+    run_study(study, tmp_path).raise_if_incomplete()
+    report = write_report(tmp_path / study.name)
+    for table in tables:
+        assert (report / table).read_text().count("|") > 20
+    if name == "paper-defects.yaml":
+        assert "Model 3, void imitated − Model 3" in (report / "comparison.md").read_text()
+        assert "paper" in (report / "table_members.md").read_text()
