@@ -13,7 +13,7 @@ from typing import Final
 from segmi.records.atomic import atomic_write
 
 HERE: Final = Path(__file__).resolve().parent
-BENCHMARKS: Final = ("objectives", "training", "data", "evaluation")
+BENCHMARKS: Final = ("objectives", "training", "data", "evaluation", "engines")
 
 HEAD: Final = """# What segmi costs, beside its plain counterparts
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from segmi.deploy import load
 from segmi.errors import UsageError
@@ -102,6 +104,30 @@ def test_stopping_changes_nothing(whole: Path, tiny_text: str, tmp_path: Path, s
         run = Path("street-scenes", method, "seed0")
         assert weights(tmp_path / "tiny" / run) == weights(whole / run)
         assert (tmp_path / "tiny" / run / "metrics.csv").read_bytes() == (whole / run / "metrics.csv").read_bytes()
+
+
+def test_a_run_that_goes_on_where_there_are_other_threads_ends_with_the_same_bits(
+    tiny_text: str, tmp_path: Path
+) -> None:
+    study = study_of(tiny_text, "training.precision=fp32", "training.select_by=last")
+
+    def stop(event: Any) -> None:
+        if event.kind == "train" and event.done == 3:
+            raise Killed
+
+    before = torch.get_num_threads()
+    try:
+        for threads, name, listener in [(2, "two", None), (1, "one", None), (2, "changed", stop), (1, "changed", None)]:
+            torch.set_num_threads(threads)
+            with pytest.raises(Killed) if listener else nullcontext():
+                run_study(study, tmp_path / name, listener=listener)
+    finally:
+        torch.set_num_threads(before)
+    run = Path("tiny/street-scenes/model-1/seed0")
+    assert weights(tmp_path / "one" / run) != weights(tmp_path / "two" / run)  # or there is nothing to be kept
+    assert weights(tmp_path / "changed" / run) == weights(tmp_path / "two" / run)
+    confusion = run / "confusion/unet.full.npz"
+    assert (tmp_path / "changed" / confusion).read_bytes() == (tmp_path / "two" / confusion).read_bytes()
 
 
 def test_fine_tuning_starts_from_a_bundle(whole: Path, tiny_text: str, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_the_choice_is_told_kept_with_the_run_and_not_made_again(
     assert outcome.number_format.memory_format == "contiguous"
     assert told[0] == told[1]
     assert told[0].startswith("computes in fp32 contiguous (measured on 2 pictures: ")
-    assert told[0].endswith("on cpu")
+    assert told[0].endswith("on cpu with 1 thread")
 
 
 def test_a_run_without_a_checkpoint_keeps_its_choice_too(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -109,6 +109,23 @@ class Objective(nn.Module, ABC):
     def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """The denominators alone, for the global count over accumulated batches, from labels and shapes only."""
         return {name: term.denominator for name, term in self(outputs, batch).items()}
+
+
+@runtime_checkable
+class HasKernel(Protocol):
+    """A part of an objective that several routines can compute, which differ in rounding."""
+
+    def settle_kernel(self, logits: Logits, kernel: str | None = None) -> str:
+        """Take one routine from now on, and say which.
+
+        Args:
+            logits: as it will be called with; shape and values do not count.
+            kernel: the routine to be taken unless one was asked for by name; None leaves the choice here.
+
+        Raises:
+            ValueError: ``kernel`` cannot be had for such logits, with the reason.
+        """
+        ...
 
 
 class PerMember(Objective):

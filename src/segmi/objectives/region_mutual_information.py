@@ -19,7 +19,7 @@ gradient, less so       63.72   63.69   63.40   60.78   45.83   18.31    3.62
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import cast, get_args
 
 import torch
 from torch import Tensor
@@ -319,6 +319,7 @@ class RegionMutualInformation(Loss):
         self.ignore_index = ignore_index
         check_choice("kernel", kernel, get_args(Kernel))
         self.kernel: Kernel = kernel
+        self._asked: Kernel = kernel
         self._jittered: Tensor | int = 0
 
     @property
@@ -335,6 +336,12 @@ class RegionMutualInformation(Loss):
         term, found = region_mutual_information_term(logits, labels, self.knobs, self.ignore_index, self.kernel)
         self.count_jittered(found)
         return term
+
+    def settle_kernel(self, logits: Logits, kernel: str | None = None) -> str:
+        """See `HasKernel`."""
+        wanted = self._asked if self._asked != "auto" else cast(Kernel, kernel or "auto")
+        self.kernel = choose_kernel(logits, self.knobs, wanted)
+        return self.kernel
 
     def count_jittered(self, found: RegionFound) -> None:
         """Add to `jittered`."""

@@ -68,12 +68,30 @@ def execute(
     if init_from is not None:
         start_from(cohort, config["reported"], init_from)
     outcome = _train(run, folder.path, facts, cohort, on_fit, on_prepare, profile=profile)
-    matrices = {}
+    with resolve.threads(outcome.number_format.threads):
+        matrices = _score(run, folder, facts, cohort, processes, on_evaluate, on_prepare)
+    if not processes.leads:
+        return
+    _keep_bundles(folder.path, run, cohort, dataset)
+    folder.write_result(_result(run, facts, cohort, outcome, matrices, where))
+
+
+def _score(
+    run: Run,
+    folder: RunFolder,
+    facts: Facts,
+    cohort: Cohort,
+    processes: Processes,
+    on_evaluate: CountListener | None,
+    on_prepare: CountListener | None,
+) -> dict[str, dict[str, ConfusionMatrix]]:
+    """The counts by protocol and member; they are kept, and so are the pictures for the figures."""
+    config, matrices = run.config, {}
     for protocol in protocols(config["evaluation"]):
         scored = _scored_pictures(run, facts, protocol, on_prepare)
         matrices[protocol] = _evaluate(config, cohort, scored, protocol, processes, on_evaluate)
     if not processes.leads:
-        return
+        return matrices
     for protocol, found in matrices.items():
         for member, matrix in found.items():
             path = folder.confusion_path(member, protocol)
@@ -81,8 +99,7 @@ def execute(
     scored = _scored_pictures(run, facts, config["evaluation"]["protocol"], on_prepare)
     windows = {name: config["evaluation"].get(name) for name in ("window", "overlap")}
     keep_samples(cohort, scored, config["samples"], folder.path / "samples", **windows)
-    _keep_bundles(folder.path, run, cohort, dataset)
-    folder.write_result(_result(run, facts, cohort, outcome, matrices, where))
+    return matrices
 
 
 def protocols(evaluation: Mapping[str, Any]) -> list[str]:

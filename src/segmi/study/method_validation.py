@@ -22,8 +22,8 @@ MOST_WORKERS = 512
 """Processes that read pictures; a machine that would gain from more is not built yet."""
 
 _POSITIVE = (
-    "updates", "epochs", "images", "minutes", "batch_size", "accumulate", "devices", "num_nodes", "learning_rate",
-    "clip_norm", "validate_every", "checkpoint_every", "log_every", "passes",
+    "updates", "epochs", "images", "minutes", "batch_size", "accumulate", "devices", "num_nodes", "threads",
+    "learning_rate", "clip_norm", "validate_every", "checkpoint_every", "log_every", "passes",
 )  # fmt: skip
 
 

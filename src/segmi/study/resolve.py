@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -120,6 +120,13 @@ def evaluate_function() -> Callable[..., Any]:
     from segmi.training import evaluate
 
     return evaluate
+
+
+def threads(count: int | None) -> AbstractContextManager[None]:
+    """PyTorch with so many threads inside; as it is, for None."""
+    from segmi.training.settling import keeping_threads
+
+    return keeping_threads(count)
 
 
 def processing_class() -> type[Processing]:

@@ -17,18 +17,19 @@ import torch
 from segmi.data.loader import Pictures, steps_per_epoch, training_batches
 from segmi.errors import UsageError
 from segmi.objectives.contract import Objective
-from segmi.records.jsonfile import read_record, write_record
+from segmi.records.jsonfile import write_record
 from segmi.training.checkpoints import Checkpoint, Checkpoints
 from segmi.training.cohort import Cohort
 from segmi.training.loop import UNBOUNDED, Rhythm, run_loop
-from segmi.training.number_format import NumberFormat, choose_format
+from segmi.training.number_format import NumberFormat
 from segmi.training.optimisation import build_optimizer, build_schedule
-from segmi.training.precision import Precision, check_precision, resolve_device
+from segmi.training.precision import Precision, resolve_device
 from segmi.training.processes import Processes, Strategy, connect
 from segmi.training.profile import Profile
 from segmi.training.progress import ProgressCallback
 from segmi.training.selection import SelectBy, Selection
 from segmi.training.session import How, Session
+from segmi.training.settling import keeping_threads, settle
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class FitOutcome:
         epochs: passes over the training pictures, a fraction where the last was not completed.
         best_step: the update whose weights the cohort holds.
         best_score: its held-out mIoU or mean training loss; None for ``last``.
-        number_format: in which numbers it was computed, and why.
+        number_format: in which numbers it was computed, with which threads and kernels, and why.
         wall_seconds: training and validation time over all sessions of the run.
         history: a row per ``validate_every`` updates.
     """
@@ -83,6 +84,7 @@ def fit(
     schedule_options: dict[str, Any] | None = None,
     clip_norm: float | None = None,
     precision: Precision = "auto",
+    threads: int | None = None,
     device: str = "auto",
     devices: int = 1,
     num_nodes: int = 1,
@@ -128,6 +130,8 @@ def fit(
         clip_norm: largest norm of the gradient over all members together; None leaves it alone.
         precision: ``auto`` measures whether bf16, and which memory layout, is faster for these networks on this device;
             decided once and kept on resume, see `segmi.training.number_format`.
+        threads: those that a CPU computes with; None: as many as PyTorch takes by itself where the run begins, kept on
+            resume, see `segmi.training.settling`.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         devices: processes per node, each with a device of its own; started by ``torchrun`` or SLURM.
         num_nodes: machines, all of which see ``folder``.
@@ -173,19 +177,21 @@ def fit(
         fused=not (precision == "fp16" and clip_norm is not None),  # which Fabric cannot clip
     )
     built_schedule = build_schedule(built, schedule, None if minutes else steps, schedule_options)
-    with processes.watched():
+    with processes.watched(), keeping_threads():
         checkpoints = Checkpoints(folder / "checkpoints", writes=processes.leads)
         checkpoint = _agreed_checkpoint(checkpoints, processes) if resume else None
         how = How(
             device=target,
-            number_format=_number_format(
-                folder, checkpoint, cohort, precision, target, processes, batch_size, train, resume=resume
+            number_format=settle(
+                folder, checkpoint, cohort, objective, threads=threads, precision=precision, device=target,
+                processes=processes, pictures=max(1, batch_size // processes.count), side=train.processing.crop,
+                resume=resume,
             ),
             processes=processes,
             compile=compile,
             sync_batch_norm=sync_batch_norm,
             profile=Profile(target, enabled=profile),
-        )
+        )  # fmt: skip
         session = Session(
             cohort, objective, built, built_schedule, how=how, seed=seed, clip_norm=clip_norm,
             classes=train.dataset.info.classes,
@@ -230,36 +236,6 @@ def _agreed_checkpoint(checkpoints: Checkpoints, processes: Processes) -> Checkp
     checkpoint = checkpoints.newest() if processes.leads else None
     step = processes.from_leader(checkpoint.step if checkpoint else None)
     return checkpoint if processes.leads or step is None else checkpoints.read(step)
-
-
-def _number_format(
-    folder: Path,
-    checkpoint: Checkpoint | None,
-    cohort: Cohort,
-    precision: Precision,
-    device: torch.device,
-    processes: Processes,
-    batch_size: int,
-    train: Pictures,
-    *,
-    resume: bool,
-) -> NumberFormat:
-    """The format of the run: one that began in fp32 goes on in fp32, whatever this machine would choose."""
-    check_precision(precision, device)
-    path = folder / "number_format.json"
-    if checkpoint and "number_format" in checkpoint.state:
-        return NumberFormat.from_plain(checkpoint.state["number_format"])
-    if checkpoint:  # of a segmi that knew no memory formats
-        return NumberFormat(checkpoint.state["precision"], "channels_last")
-    found = None
-    if processes.leads:
-        begun = read_record(path) if resume else None
-        found = NumberFormat.from_plain(begun) if begun else None
-        if found is None or (precision != "auto" and found.precision != precision):
-            pictures = max(1, batch_size // processes.count)
-            found = choose_format(precision, cohort, device, pictures=pictures, side=train.processing.crop)
-            write_record(path, found.plain())
-    return processes.from_leader(found)
 
 
 def _check_scope(objective: Objective, processes: Processes, accumulate: int) -> None:

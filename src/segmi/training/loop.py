@@ -68,7 +68,7 @@ def run_loop(
             progress(FitProgress(done, _expected(session, rhythm), epoch, loss, rate, phase, text))
 
     with Interruption() as interruption, Logs(folder, first_step=session.step, writes=processes.leads) as logs:
-        tell("begin", f"computes in {session.how.number_format.describe()} on {session.device}")
+        tell("begin", f"computes in {_described(session)}")
         over = session.step >= steps or bool(processes.largest(int(_closed_in_time(session, rhythm))))
         while not over:
             session.update(batches, rhythm.accumulate)
@@ -113,3 +113,11 @@ def _expected(session: Session, rhythm: Rhythm) -> int:
         return rhythm.steps
     spent = session.seconds
     return max(session.step, round(session.step * rhythm.seconds / spent) if spent else 0)
+
+
+def _described(session: Session) -> str:
+    """In what the session computes, for people."""
+    settled = session.how.number_format
+    threads = f" with {settled.threads} thread{'s' if settled.threads != 1 else ''}" if settled.threads else ""
+    kernels = f", kernel {', '.join(sorted(set(settled.kernels.values())))}" if settled.kernels else ""
+    return f"{settled.describe()} on {session.device}{threads}{kernels}"

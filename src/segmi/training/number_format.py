@@ -57,6 +57,8 @@ class NumberFormat:
         chosen: ``measured`` or ``given``.
         seconds: a forward and backward pass of each candidate as measured, where it was; None: too slow to go on.
         pictures: how many of them it was measured on.
+        threads: those of the CPU among which sums are divided; None before a run has settled it.
+        kernels: what computes the parts of the objective that have a choice, by the names of the parts.
     """
 
     precision: str
@@ -64,10 +66,12 @@ class NumberFormat:
     chosen: str = "given"
     seconds: Mapping[str, float | None] = field(default_factory=dict)
     pictures: int = 0
+    threads: int | None = None
+    kernels: Mapping[str, str] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As plain types, for the records."""
-        return {**asdict(self), "seconds": dict(self.seconds)}
+        return {**asdict(self), "seconds": dict(self.seconds), "kernels": dict(self.kernels)}
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> NumberFormat:

@@ -42,8 +42,9 @@ class Pool:
         """Do the runs, see `Engine`."""
         import torch
 
-        threads = torch.get_num_threads()  # of one run, as in this process: other numbers would give other gradients
-        jobs = min(self.jobs or max(1, cores() // threads), len(runs))
+        threads = torch.get_num_threads()  # as in this process: other numbers would give other gradients
+        most = max(run.config["training"]["threads"] or threads for run in runs)
+        jobs = min(self.jobs or max(1, cores() // most), len(runs))
         with tempfile.TemporaryDirectory(prefix="segmi-pool-") as outputs:
             crew = _Processes(shop.job, threads, [Path(outputs, f"{number}.txt") for number in range(jobs)])
             supervise(crew, shop.job, runs, report, retries=self.retries)

@@ -70,10 +70,10 @@ class Ray:
             supervise(_Tasks(ray, task, needs, self.jobs), shop.job, runs, report, retries=self.retries)
 
     def _needs(self, run: Run, threads: int, there: dict[str, float]) -> dict[str, float]:
-        device = run.config["training"]["device"]
+        device, own = run.config["training"]["device"], run.config["training"]["threads"]
         may_use = device == "auto" or device.startswith("cuda")
         gpus = self.gpus if self.gpus is not None else float(may_use and there.get("GPU", 0) > 0)
-        return {"CPU": float(threads if self.cpus is None else self.cpus), "GPU": gpus}
+        return {"CPU": float(self.cpus if self.cpus is not None else own or threads), "GPU": gpus}
 
 
 class _Tasks:

@@ -1,0 +1,119 @@
+"""Threads, kernels and numbers are settled when a run begins and taken up again when it goes on."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from segmi.errors import UsageError
+from segmi.objectives import build_objective
+from segmi.training import fit
+from segmi.training.settling import keeping_threads, settle_kernels
+
+CPU = torch.device("cpu")
+RMI = {"cross_entropy": {}, "rmi_loss": {"radius": 2}}
+REGION = "objectives.1.loss.region"
+
+
+class StopAt:
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def __call__(self, progress) -> None:
+        if progress.step == self.step and progress.phase == "train":
+            raise KeyboardInterrupt
+
+
+def run(make_cohort, train, folder, **settings):
+    options = {"updates": 6, "batch_size": 3, "checkpoint_every": 2, "select_by": "last", "precision": "fp32"}
+    cohort = make_cohort(1)
+    objective = build_objective(settings.pop("objective", RMI), members=list(cohort.members))
+    return cohort, fit(cohort, objective, train, folder=folder, device="cpu", **{**options, **settings})
+
+
+def settled(folder):
+    record = json.loads((folder / "number_format.json").read_text())
+    return record["threads"], record["kernels"]
+
+
+def test_a_run_keeps_its_threads_whatever_the_process_has_when_it_goes_on(make_cohort, train, run_folder):
+    seen = []
+
+    class Watching(nn.Module):
+        def forward(self, logits, labels):
+            seen.append(torch.get_num_threads())
+            return logits.square().mean()
+
+    def watched(**settings):
+        from segmi.objectives import PerMember
+
+        return fit(
+            make_cohort(1), PerMember(Watching(), "watching"), train, folder=run_folder, updates=4, batch_size=3,
+            checkpoint_every=2, select_by="last", precision="fp32", device="cpu", **settings,
+        )  # fmt: skip
+
+    with keeping_threads(3):
+        with pytest.raises(KeyboardInterrupt):
+            watched(progress=StopAt(3))
+        assert torch.get_num_threads() == 3
+    with keeping_threads(1):
+        outcome = watched()
+        assert torch.get_num_threads() == 1
+    assert set(seen) == {3}
+    assert outcome.number_format.threads == settled(run_folder)[0] == 3
+
+
+def test_what_is_declared_is_what_it_computes_with(make_cohort, train, run_folder):
+    _, outcome = run(make_cohort, train, run_folder, threads=2)
+    assert outcome.number_format.threads == settled(run_folder)[0] == 2
+    with pytest.raises(UsageError, match="threads must be at least 1, got 0"):
+        run(make_cohort, train, run_folder, threads=0)
+
+
+@pytest.mark.parametrize("kernel", ["auto", "torch"])
+def test_the_kernel_is_settled_and_told(make_cohort, train, run_folder, kernel):
+    told = []
+    objective = {"cross_entropy": {}, "rmi_loss": {"radius": 2, "kernel": kernel}}
+    run(make_cohort, train, run_folder, objective=objective, threads=1, progress=lambda p: told.append(p.text))
+    expected = "torch" if kernel == "torch" else "numba"
+    assert settled(run_folder)[1] == {REGION: expected}
+    assert told[0].endswith(f"on cpu with 1 thread, kernel {expected}")
+
+
+def test_a_run_goes_on_with_the_kernel_it_began_with(make_cohort, train, tmp_path):
+    """One that began where there was no compiled kernel is not continued by another that rounds otherwise."""
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    plain = {"cross_entropy": {}, "rmi_loss": {"radius": 2, "kernel": "torch"}}
+    expected, _ = run(make_cohort, train, whole, objective=plain)
+    with pytest.raises(KeyboardInterrupt):
+        run(make_cohort, train, stopped, objective=plain, progress=StopAt(3))
+    cohort, outcome = run(make_cohort, train, stopped)  # which by itself would take the compiled one
+    assert outcome.number_format.kernels == {REGION: "torch"}
+    assert all(torch.equal(mine, other) for mine, other in zip(cohort.parameters(), expected.parameters(), strict=True))
+
+
+def test_a_kernel_that_cannot_be_had_any_more_is_replaced_with_a_warning(monkeypatch, caplog):
+    objective = build_objective(RMI, members=["net0"])
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "segmi.objectives._region_kernels.find_spec", lambda name: None if name == "numba" else find(name)
+    )
+    with caplog.at_level(logging.WARNING):
+        assert settle_kernels(objective, CPU, {REGION: "numba"}) == {REGION: "torch"}
+    assert "kernel: 'numba' expected the package numba to be installed" in caplog.text
+    assert "the run was begun so, and goes on with 'torch' in other roundings" in caplog.text
+
+
+def test_a_record_of_before_threads_were_kept_is_completed(make_cohort, train, run_folder):
+    run_folder.mkdir(parents=True, exist_ok=True)
+    (run_folder / "number_format.json").write_text(
+        json.dumps({"schema_version": 1, "precision": "fp32", "memory_format": "contiguous", "chosen": "measured"})
+    )
+    _, outcome = run(make_cohort, train, run_folder, precision="auto")
+    assert outcome.number_format.memory_format == "contiguous"
+    assert settled(run_folder) == (torch.get_num_threads(), {REGION: "numba"})
