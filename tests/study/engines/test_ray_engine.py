@@ -19,10 +19,12 @@ import pytest
 
 from segmi.errors import EnvironmentProblem, UsageError
 from segmi.records import RunFolder
+from segmi.report import write_report
 from segmi.study.engines import Ray
 from segmi.study.events import Event
 from segmi.study.run import run_study
 from segmi.study.schema import Study
+from segmi.study.validation import load_study
 
 
 @pytest.mark.slow
@@ -65,6 +67,30 @@ def test_a_run_that_is_lost_too_often_has_failed_with_what_its_process_printed(
 @pytest.mark.slow
 def test_ctrl_c_ends_all_runs_after_their_checkpoints(interrupted: Callable[..., None], tmp_path: Path) -> None:
     interrupted(tmp_path, "--engine", "ray", "--jobs", "2", "--cpus", "0.5")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_demo_is_the_same_on_ray(outcome_of: Callable[[Path], Any], tmp_path: Path) -> None:
+    """All of its methods and data sets, each smaller and shorter than in the file."""
+    file = Path(__file__).parents[3] / "studies/demo.yaml"
+    overrides = [
+        "training.updates=20", "training.validate_every=10", "samples=1",
+        "datasets.street-scenes.train=24", "datasets.street-scenes.val=4",
+        "datasets.object-scenes.train=24", "datasets.object-scenes.val=4",
+    ]  # fmt: skip
+    study = load_study(file, overrides)
+    assert len(run_study(study, tmp_path / "here").finished) == 6
+    assert len(run_study(study, tmp_path / "ray", engine=Ray()).finished) == 6
+    assert outcome_of(tmp_path / "ray") == outcome_of(tmp_path / "here")
+    for root in (tmp_path / "here", tmp_path / "ray"):
+        write_report(root / "demo")
+    tables = [
+        {path.name: path.read_bytes() for path in (root / "demo/report").glob("*.csv")}
+        for root in (tmp_path / "here", tmp_path / "ray")
+    ]
+    assert tables[0] == tables[1]
+    assert "table1.csv" in tables[0]
 
 
 def free_port() -> int:
