@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 SIDE = 96
 UNET = {"architecture": "unet", "width": 8}
-DEEPLABV3 = {"architecture": "deeplabv3_mobilenet_v3_large"}
+DEEPLABV3 = {"architecture": "smp_deeplabv3", "encoder": "tu-test_resnet", "decoder_channels": 32}
 MODELS: dict[str, tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]] = {
     "Model 1": ({"unet": UNET}, {"cross_entropy": {}}),
     "Model 2": ({"unet": UNET}, {"rmi_loss": {}}),

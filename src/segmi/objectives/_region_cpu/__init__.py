@@ -22,6 +22,9 @@ from segmi.objectives._region_cpu.entries import Picture, backward_channels, for
 
 __all__ = ["RegionResult", "backward", "forward"]
 
+_COST = 4
+"""What a pair whose label varies costs, in those whose label does not; about the same in both directions."""
+
 
 class RegionResult(NamedTuple):
     """What one visit of the maps finds.
@@ -160,18 +163,27 @@ def _candidates(pictures: Sequence[Picture], channels: int) -> np.ndarray:
 
 def _in_threads(run: Callable[[int, np.ndarray], None], heavy: np.ndarray) -> None:
     """``run`` on lists of channels of one picture, in as many threads as PyTorch has, of about equal cost."""
-    costly, cheap = np.argwhere(heavy), np.argwhere(~heavy)
-    threads = max(1, min(torch.get_num_threads(), len(costly) + len(cheap)))
+    threads = max(1, min(torch.get_num_threads(), heavy.size))
 
-    def work(k: int) -> None:
-        pairs = np.concatenate([costly[k::threads], cheap[threads - 1 - k :: threads]])
+    def work(pairs: np.ndarray) -> None:
         for picture in np.unique(pairs[:, 0]):
             run(int(picture), pairs[pairs[:, 0] == picture, 1])
 
-    waiting = [_pool(threads - 1).submit(work, k) for k in range(1, threads)] if threads > 1 else []
-    work(0)
+    mine, *others = _shares(heavy, threads)
+    waiting = [_pool(threads - 1).submit(work, each) for each in others]
+    work(mine)
     for each in waiting:
         each.result()
+
+
+def _shares(heavy: np.ndarray, threads: int) -> list[np.ndarray]:
+    """All (picture, channel) pairs, in shares that cost about the same."""
+    costly, cheap = np.argwhere(heavy), np.argwhere(~heavy)
+    dealt = [costly[k::threads] for k in range(threads)]
+    even = -(-(_COST * len(costly) + len(cheap)) // threads)
+    room = [max(0, even - _COST * len(each)) for each in dealt]
+    added = np.split(cheap, np.cumsum(room)[:-1])
+    return [np.concatenate(pair) for pair in zip(dealt, added, strict=True)]
 
 
 @cache

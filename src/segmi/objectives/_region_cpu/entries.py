@@ -14,6 +14,7 @@ from segmi.objectives._region_cpu.moments import add_row, collect, new_tables
 from segmi.objectives._region_cpu.pixels import (
     STRETCH,
     add_scaled,
+    exponentials,
     has_nan,
     negative_gradient,
     positive_gradient,
@@ -23,7 +24,7 @@ from segmi.objectives._region_cpu.pixels import (
     tails_and_gradient,
     total,
 )
-from segmi.objectives._region_cpu.rows import first_probability, is_narrow, new_rows, set_row
+from segmi.objectives._region_cpu.rows import find_rows, first_probability, is_narrow, new_rows, set_row
 from segmi.objectives._region_cpu.runs import VOID, count_runs, index_rows, list_runs
 
 
@@ -48,55 +49,73 @@ class Picture(NamedTuple):
 
 
 @compiled
-def _row_loss(z: Any, runs: Any, begin: int, end: int, e: Any) -> tuple[float, bool]:
-    """The loss of a row but for its void runs, and whether a logit in one of these is NaN."""
+def _row_loss(z: Any, e: Any, runs: Any, held: Any, void: Any, r: int) -> tuple[float, bool]:
+    """The binary cross-entropy of row r, of its valid pixels, from its `exponentials`; whether a void logit is NaN."""
     result, bad, at = 0.0, False, 0
-    for k in range(begin, end):
-        result += softplus_sum(z[at : runs[k, 1]], e)
+    for k in range(void[r], void[r + 1]):
+        result += softplus_sum(z[at : runs[k, 1]], e[at : runs[k, 1]])
         at = runs[k, 2]
         bad = bad or has_nan(z[runs[k, 1] : at])
-    return result + softplus_sum(z[at:], e), bad
+    result += softplus_sum(z[at:], e[at:])
+    for k in range(held[r], held[r + 1]):
+        result -= total(z[runs[k, 1] : runs[k, 2]])
+    return result, bad
 
 
 @compiled
 def _map_loss(z: Any, runs: Any, held: Any, void: Any, e: Any) -> tuple[float, bool]:
-    """The binary cross-entropy of a map, summed over its valid pixels."""
+    """`_row_loss` of all rows together; ``e`` is room for a row and for a stretch."""
     height, width = z.shape
     result, bad = 0.0, False
-    if void[0] == void[height]:
-        result = softplus_sum(z.reshape(height * width), e)
+    if void[0] == void[height] and held[0] == held[height]:
+        flat = z.reshape(height * width)
+        for begin in range(0, flat.size, STRETCH):
+            part = flat[begin : begin + STRETCH]
+            exponentials(part, e)
+            result += softplus_sum(part, e)
     else:
         for r in range(height):
-            part, worse = _row_loss(z[r], runs, void[r], void[r + 1], e)
+            exponentials(z[r], e)
+            part, worse = _row_loss(z[r], e, runs, held, void, r)
             result += part
             bad = bad or worse
-    for k in range(held[0], held[height]):
-        result -= total(z[runs[k, 0], runs[k, 1] : runs[k, 2]])
     return result, bad
 
 
 @compiled
 def _map_moments(
-    z: Any, runs: Any, held: Any, void: Any, starts: Any, sign: int, radius: int, first: Any, second: Any
-) -> None:
+    z: Any, runs: Any, held: Any, void: Any, starts: Any, sign: int, radius: int, with_pixels: bool, e: Any,
+    first: Any, second: Any,
+) -> tuple[float, bool]:  # fmt: skip
+    """Write Σ x and Σ x xᵀ of the windows x = (P, Y); `_map_loss`, whose exponentials are those of the sigmoid."""
     height, width = z.shape
     margin = radius - 1
     ring = height if sign else 2 * margin + 1
     rows, q, narrow = new_rows(ring, width, radius), np.zeros(width, np.float32), is_narrow(z)
     offset = first_probability(z, narrow, runs, void)
-    tables = new_tables(radius)
+    tables, found = new_tables(radius), np.empty(2 * margin + 1, np.int64)
+    loss, bad = 0.0, False
     for r in range(height + margin):
         if r < height:
-            tails(z[r], q)
+            exponentials(z[r], e)
+            tails(z[r], e, q)
+            if with_pixels:
+                part, worse = _row_loss(z[r], e, runs, held, void, r)
+                loss += part
+            else:
+                worse = has_nan(z[r])
+            bad = bad or worse
             set_row(rows, r, ring, radius, z[r], q, narrow, offset, runs, held, void)
         if sign <= 0 and r >= margin:
-            add_row(rows, r - margin, ring, height, width, radius, runs, held, tables)
+            find_rows(r - margin, ring, height, width, radius, found)
+            add_row(rows, found, r - margin, height, width, radius, runs, held, tables)
     first[:] = 0.0
     second[:] = 0.0
     if sign <= 0:
         collect(tables, height, width, radius, first, second)
     if sign:
         add_moments(rows, width, radius, starts, float(sign), first, second)
+    return loss, bad
 
 
 @compiled
@@ -121,7 +140,7 @@ def _map_gradient(
     rows, q, narrow = new_rows(ring, width, radius), np.zeros(width, np.float32), is_narrow(z)
     offset = first_probability(z, narrow, runs, void)
     slope, folded = np.zeros((ring, width), np.float32), np.zeros((height if sign else 1, width))
-    stencils, changes = new_stencils(radius), np.zeros(width + 1)
+    stencils, changes, found = new_stencils(radius), np.zeros(width + 1), np.empty(2 * margin + 1, np.int64)
     for r in range(height + margin):
         if r < height:
             tails_and_gradient(z[r], pixel_scale, q, out[r])
@@ -133,7 +152,10 @@ def _map_gradient(
         done = r - margin
         if sign <= 0 and done >= 0:
             row = folded[done if sign else 0]
-            fold_row(rows, done, ring, height, width, radius, runs, held, coefficients, offsets, stencils, changes, row)
+            find_rows(done, ring, height, width, radius, found)
+            fold_row(
+                rows, found, done, height, width, radius, runs, held, coefficients, offsets, stencils, changes, row
+            )
             if sign == 0:
                 add_scaled(term_scale, row, slope[done % ring], out[done])
     if sign:
@@ -174,23 +196,25 @@ def _entries(digest: str) -> Any:
     ) -> None:  # fmt: skip
         _ = digest
         runs, first, _, starts, sign, windows = picture
-        height = logits.shape[1]
+        height, width = logits.shape[1:]
         held, void = np.zeros(height + 1, np.int64), np.zeros(height + 1, np.int64)
-        e = np.zeros(STRETCH, np.float32)
+        e = np.zeros(max(STRETCH, width), np.float32)
         sums, products = np.zeros(2 * radius * radius), np.zeros((2 * radius * radius, 2 * radius * radius))
         index_rows(runs, first[VOID], first[VOID + 1], void)
         for c in channels:
             z, slot = logits[c], c + 2 if len(logits) > 1 else 3
             index_rows(runs, first[slot], first[slot + 1], held)
-            if with_pixels:
-                pixels[c], bad = _map_loss(z, runs, held, void, e)
+            if heavy[c]:
+                loss, bad = _map_moments(z, runs, held, void, starts, sign, radius, with_pixels, e, sums, products)
+            elif with_pixels:
+                loss, bad = _map_loss(z, runs, held, void, e)
             else:
-                bad = has_nan(z.reshape(z.size))
-            flags[c, 1] = bad
+                loss, bad = 0.0, has_nan(z.reshape(z.size))
+            pixels[c] = loss
+            flags[c, 1] = bad or np.isnan(loss)
             terms[c] = absent
             if not heavy[c]:
                 continue
-            _map_moments(z, runs, held, void, starts, sign, radius, sums, products)
             if varies(sums, windows):
                 counted[c] = True
                 terms[c], information[c], flags[c, 0] = solve(

@@ -23,33 +23,37 @@ def new_stencils(radius: int) -> Any:
 
 @compiled
 def fold_row(
-    rows: Any, r: int, ring: int, height: int, width: int, radius: int, runs: Any, held: Any,
+    rows: Any, found: Any, r: int, height: int, width: int, radius: int, runs: Any, held: Any,
     coefficients: Any, offsets: Any, stencils: Any, changes: Any, out: Any,
 ) -> None:  # fmt: skip
-    """Write row r; ``changes`` is room for W + 1 numbers. Rows are to be asked for in order."""
+    """Write row r, the rows around which are ``found``; ``changes`` is W + 1 zeros, and is left so.
+
+    Rows are to be asked for in order.
+    """
     margin = radius - 1
     weights, constants = stencils
     _prepare(coefficients, offsets, r, height, width, radius, weights, constants)
     out[:] = -constants[0]
-    stride, changed = width + 2 * margin, False
-    for s in range(max(-margin, -r), min(radius, height - r)):
-        there = ((r + s) % ring) * stride
-        _add_taps(rows[0], there, weights[0, 0, s + margin], out)
-        if held[r + s] < held[r + s + 1]:
-            if not changed:
-                changes[:] = 0.0
-                changed = True
-            _add_changes(runs, held[r + s], held[r + s + 1], weights[0, 1, s + margin], margin, width, changes)
-    if changed:
-        _add_running_sum(changes, out)
+    begin, end = width, 0
+    for s in range(2 * margin + 1):
+        there = found[s]
+        if there < 0:
+            continue
+        _add_taps(rows[0], there, weights[0, 0, s], out)
+        first, last = held[r + s - margin], held[r + s - margin + 1]
+        if first < last:
+            _add_changes(runs, first, last, weights[0, 1, s], margin, width, changes)
+            begin, end = min(begin, runs[first, 1] - margin), max(end, runs[last - 1, 2] + radius)
+    if begin < end:
+        _add_running_sum(changes, max(begin, 0), min(end, width), out)
     for e in range(2 * margin):
         x = e if e < margin else width - 2 * margin + e
         value = -constants[1 + e]
-        for s in range(max(-margin, -r), min(radius, height - r)):
-            there = ((r + s) % ring) * stride + x
-            for t in range(2 * radius - 1):
-                value += weights[1 + e, 0, s + margin, t] * rows[0, there + t]
-                value += weights[1 + e, 1, s + margin, t] * rows[1, there + t]
+        for s in range(2 * margin + 1):
+            if found[s] >= 0:
+                value += _tap_sum(weights[1 + e, 0, s], rows[0], found[s] + x)
+                if held[r + s - margin] < held[r + s - margin + 1]:
+                    value += _tap_sum(weights[1 + e, 1, s], rows[1], found[s] + x)
         out[x] = value
 
 
@@ -121,6 +125,15 @@ def _add_taps(a: Any, begin: int, weights: Any, out: Any) -> None:
 
 
 @compiled
+def _tap_sum(weights: Any, a: Any, begin: int) -> float:
+    """``Σ_t weights[t] a[begin + t]``: a sum of its own, so that several can be under way at once."""
+    value = 0.0
+    for t in range(len(weights)):
+        value += weights[t] * a[begin + t]
+    return value
+
+
+@compiled
 def _add_changes(runs: Any, begin: int, end: int, weights: Any, margin: int, width: int, changes: Any) -> None:
     """Add by how much ``Σ_t weights[t] y[x + t - m]`` differs from that at x - 1, of a row with these runs."""
     for k in range(begin, end):
@@ -131,8 +144,11 @@ def _add_changes(runs: Any, begin: int, end: int, weights: Any, margin: int, wid
 
 
 @compiled
-def _add_running_sum(changes: Any, out: Any) -> None:
+def _add_running_sum(changes: Any, begin: int, end: int, out: Any) -> None:
+    """Add the sums of the changes so far to ``out``, begin … end - 1, where all changes lie; these become 0 again."""
     value = 0.0
-    for x in range(out.size):
+    for x in range(begin, end):
         value += changes[x]
+        changes[x] = 0.0
         out[x] += value
+    changes[len(out)] = 0.0

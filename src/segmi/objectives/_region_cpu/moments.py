@@ -32,35 +32,34 @@ def new_tables(radius: int) -> Any:
 
 @compiled
 def add_row(
-    rows: Any, r: int, ring: int, height: int, width: int, radius: int, runs: Any, held: Any, tables: Any
+    rows: Any, found: Any, r: int, height: int, width: int, radius: int, runs: Any, held: Any, tables: Any
 ) -> None:
-    """Add the products of row r with the rows around it to the tables."""
+    """Add the products of row r with the rows around it, which are ``found``, to the tables."""
     margin = radius - 1
     pp, yp, yy, first = tables
     down = height - margin
     # One call in a loop, not three calls: each would be compiled anew into its caller.
     for u in (0, 1 + r if r < margin else -1, 1 + margin + r - down if r >= down else -1):
         if u >= 0:
-            _add_row_at(rows, r, ring, height, width, radius, runs, held, pp[u], yp[u], yy[u], first[:, u])
+            _add_row_at(rows, found, r, width, radius, runs, held, pp[u], yp[u], yy[u], first[:, u])
 
 
 @compiled
 def _add_row_at(
-    rows: Any, r: int, ring: int, height: int, width: int, radius: int, runs: Any, held: Any,
+    rows: Any, found: Any, r: int, width: int, radius: int, runs: Any, held: Any,
     pp: Any, yp: Any, yy: Any, first: Any,
 ) -> None:  # fmt: skip
     margin, taps = radius - 1, 2 * radius - 1
-    stride = width + 2 * margin
-    here = (r % ring) * stride
+    here = found[margin]
     p, y = rows[0], rows[1]
     labelled = held[r] < held[r + 1]
     first[0, 0] += _span(p, here + margin, width)
     for k in range(held[r], held[r + 1]):
         first[1, 0] += runs[k, 2] - runs[k, 1]
     for s in range(-margin, radius):
-        if not 0 <= r + s < height:
+        there = found[s + margin]
+        if there < 0:
             continue
-        there = ((r + s) % ring) * stride
         if s >= 0:
             t = margin if s == 0 else 0  # in the same row, what is displaced to the left is the same
             displaced(p, here + margin, p, there + t, width, taps - t, pp[s, 0, t:])
@@ -74,9 +73,9 @@ def _add_row_at(
         first[0, 1 + e] += value
         first[1, 1 + e] += y[at]
         for s in range(-margin, radius):
-            if not 0 <= r + s < height:
+            if found[s + margin] < 0:
                 continue
-            there = ((r + s) % ring) * stride + column
+            there = found[s + margin] + column
             if s >= 0:
                 for t in range(taps):
                     pp[s, 1 + e, t] += value * p[there + t]

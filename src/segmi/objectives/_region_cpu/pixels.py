@@ -65,12 +65,10 @@ def _softplus_stretch(z: Any, e: Any) -> float:
 
 @compiled
 def softplus_sum(z: Any, e: Any) -> float:
-    """``Σ log(1 + exp(z))``, the loss where the label is 0; ``e`` is room for `STRETCH` numbers."""
+    """``Σ log(1 + exp(z))``, the loss where the label is 0, from the `exponentials`."""
     total = 0.0
     for begin in range(0, z.size, STRETCH):
-        part = z[begin : begin + STRETCH]
-        exponentials(part, e)
-        total += _softplus_stretch(part, e)
+        total += _softplus_stretch(z[begin : begin + STRETCH], e[begin : begin + STRETCH])
     return total
 
 
@@ -93,18 +91,19 @@ def has_nan(z: Any) -> bool:
 
 
 @compiled
-def tails(z: Any, q: Any) -> None:
-    """``q = σ(z)`` where z is negative, else ``-σ(-z)``, so that what is near 1 is as exact as what is near 0."""
+def tails(z: Any, e: Any, q: Any) -> None:
+    """``q = σ(z)`` where z is negative, else ``-σ(-z)``, so that what is near 1 is as exact as what is near 0.
+
+    From the `exponentials` ``e``.
+    """
     for k in range(z.size):
-        v = z[k]
-        e = _exponential(-abs(v))
-        tail = e / (_ONE + e)
-        q[k] = -tail if v >= _ZERO else tail
+        tail = e[k] / (_ONE + e[k])
+        q[k] = -tail if z[k] >= _ZERO else tail
 
 
 @compiled
 def tails_and_gradient(z: Any, scale: Any, q: Any, out: Any) -> None:
-    """`tails`, and the gradient ``scale · σ(z)`` of the loss where the label is 0."""
+    """`tails` without ready exponentials, and the gradient ``scale · σ(z)`` of the loss where the label is 0."""
     for k in range(z.size):
         v = z[k]
         e = _exponential(-abs(v))

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from segmi.objectives._region_cpu.compiling import compiled
-from segmi.objectives._region_cpu.pixels import probabilities, tails, widen
+from segmi.objectives._region_cpu.pixels import exponentials, probabilities, tails, widen
 
 _NARROW: Final = np.float32(1)
 
@@ -20,6 +20,19 @@ _NARROW: Final = np.float32(1)
 def new_rows(ring: int, width: int, radius: int) -> Any:
     """2 × (ring · stride + 1) zeros: probability, label, and one place that sliding sums may look at."""
     return np.zeros((2, ring * (width + 2 * (radius - 1)) + 1))
+
+
+@compiled
+def find_rows(r: int, ring: int, height: int, width: int, radius: int, found: Any) -> None:
+    """Where rows r - m … r + m begin, margins included; -1 where the picture has none.
+
+    Once per row of a map, since a division takes as long as dozens of products.
+    """
+    margin, stride = radius - 1, width + 2 * (radius - 1)
+    slot = (r - margin) % ring
+    for s in range(2 * margin + 1):
+        found[s] = slot * stride if 0 <= r + s - margin < height else -1
+        slot = slot + 1 if slot + 1 < ring else 0
 
 
 @compiled
@@ -42,7 +55,9 @@ def first_probability(z: Any, narrow: bool, runs: Any, void: Any) -> float:
     if narrow:
         probabilities(z[0, :1], 0.0, p)
     else:
-        tails(z[0, :1], q)
+        e = np.zeros(1, np.float32)
+        exponentials(z[0, :1], e)
+        tails(z[0, :1], e, q)
         widen(q, 0.0, p)
     return p[0]
 
