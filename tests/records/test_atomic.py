@@ -202,7 +202,10 @@ def test_a_failed_rename_puts_the_old_folder_back(tmp_path: Path, monkeypatch: p
         real(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    with pytest.raises(OSError, match="broken disk"), atomic_folder(tmp_path / "bundle", replace=True) as folder:
+    with (
+        pytest.raises(EnvironmentProblem, match=r"bundle: Input/output error\n.*see to the disk"),
+        atomic_folder(tmp_path / "bundle", replace=True) as folder,
+    ):
         (folder / "a").write_text("new")
     assert names(tmp_path) == ["bundle"]
     assert (tmp_path / "bundle" / "a").read_text() == "old"

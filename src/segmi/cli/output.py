@@ -28,8 +28,12 @@ settings = Settings()
 
 def say(text: str) -> None:
     """A line of news on stderr, unless ``--quiet``."""
-    if not settings.quiet:
+    if settings.quiet:
+        return
+    try:
         print(text, file=sys.stderr, flush=True)
+    except OSError:  # whoever read it has gone, or its disk is full: no reason to stop what is being done
+        settings.quiet = True
 
 
 def put(text: str) -> None:

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from segmi.cli.output import settings
+from segmi.cli.output import say, settings
 
 if TYPE_CHECKING:
     from segmi.study.events import Event
@@ -89,7 +89,7 @@ class StudyProgress:
         elif not frequent or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             if frequent:
                 self._last_line = time.monotonic()
-            print(describe_event(event), file=sys.stderr, flush=True)
+            say(describe_event(event))
 
     def _open_bars(self) -> None:
         from rich.console import Console

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from segmi.errors import DataError
+from segmi.errors import RunError, SegmiError
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -35,10 +35,11 @@ def read_by_workers(dataset: Dataset[Item], workers: int, **options: Any) -> Ite
         options: further ones of the loader.
 
     Raises:
-        DataError: if a worker dies or gives nothing within five minutes.
+        RunError: if a worker dies or gives nothing within five minutes.
+        SegmiError: what a worker refused, as it would be refused here.
     """
     loader = DataLoader(
-        dataset,
+        _Telling(dataset),
         collate_fn=_as_it_is,
         num_workers=workers,
         multiprocessing_context="forkserver",  # fork hangs now and then beside threads
@@ -49,14 +50,45 @@ def read_by_workers(dataset: Dataset[Item], workers: int, **options: Any) -> Ite
         **options,
     )
     try:
-        yield from loader
+        for item in loader:
+            if isinstance(item, _Refusal):
+                raise item.error
+            yield item
     except RuntimeError as error:
         if "DataLoader" not in str(error):
             raise
-        raise DataError(
+        raise RunError(
             f"a data loader worker was lost or stalled: {error}",
             "look for a full memory or an unreachable disk, then run again: the run continues from its checkpoint",
         ) from error
+
+
+class _Refusal:
+    """What a worker refused; raised there, PyTorch would make one text of it and its traceback."""
+
+    def __init__(self, error: SegmiError) -> None:
+        self.error = error
+
+
+class _Telling(Dataset[Any]):
+    """The items of a data set, and what they are refused with."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        if hasattr(dataset, "__getitems__"):
+            self.__getitems__ = self._items
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return self.dataset[key]
+        except SegmiError as error:
+            return _Refusal(error)
+
+    def _items(self, keys: Any) -> Any:
+        try:
+            return self.dataset.__getitems__(keys)
+        except SegmiError as error:
+            return _Refusal(error)
 
 
 def _end_with_its_starter(worker: int) -> None:

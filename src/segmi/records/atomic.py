@@ -26,6 +26,8 @@ RETIRED_PREFIX: Final = ".segmi-retired-"
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.ENAMETOOLONG, errno.EBUSY)
+_FAILING = (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ETIMEDOUT)
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> Path:
@@ -108,8 +110,9 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     with _guarded(target, temporary):
         target.parent.mkdir(parents=True, exist_ok=True)
         _put_back(target.parent)
-        if target.exists() and not replace:
-            raise FileExistsError(errno.EEXIST, "the folder exists already", str(target))
+    if target.exists() and not replace:
+        raise FileExistsError(errno.EEXIST, "the folder exists already", str(target))
+    with _guarded(target, temporary):
         temporary.mkdir()
         yield temporary
         _sync_tree(temporary)
@@ -258,7 +261,7 @@ def _free_bytes(path: Path) -> int | None:
 def environment_problem(
     error: BaseException, target: str | Path, *, needed: int | None = None, free: int | None = None
 ) -> EnvironmentProblem | None:
-    """The error to show when the disk is full or the target may not be written; None for any other error.
+    """The error to show when the disk is full or fails, or the target cannot be written; None for any other error.
 
     Args:
         error: what was raised while writing; libraries that hide the error number are recognised by their text, or
@@ -282,6 +285,22 @@ def environment_problem(
             f"no space left to write {target}: {need}, {free or 0:,} bytes are available",
             f"free space on the file system of {_existing(target)} (or its quota) and run the same command again; "
             "what was there before is intact",
+        )
+    if number == errno.EFBIG:
+        return EnvironmentProblem(
+            f"cannot write {target}: it would be larger than files may be here",
+            "raise the limit (ulimit -f), or choose a folder on another file system, and run the same command again",
+        )
+    if number in _IN_THE_WAY:
+        return EnvironmentProblem(
+            f"cannot write {target}: {os.strerror(number or 0)}",
+            f"move away what is in its place or on the way to it, beginning at {_existing(target)}",
+        )
+    if number in _FAILING:
+        return EnvironmentProblem(
+            f"cannot write {target}: {os.strerror(number or 0)}",
+            f"see to the disk or the network share that holds {_existing(target.parent)}, then run the same command "
+            "again; what was there before is intact",
         )
     if number in _NOT_ALLOWED:
         need = f" ({needed:,} bytes)" if needed else ""

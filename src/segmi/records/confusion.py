@@ -15,6 +15,9 @@ from segmi.records.atomic import atomic_path
 
 SCHEMA_VERSION = 1
 
+LARGEST = 2**33
+"""Bytes of the largest counts that are unpacked: twenty thousand pictures of 256 classes."""
+
 
 @dataclass(frozen=True, eq=False)
 class ConfusionRecord:
@@ -79,18 +82,43 @@ def read_confusion(path: str | Path) -> ConfusionRecord:
         DataError: the file is missing, damaged, or no record of confusion counts.
     """
     try:
+        _refuse_bomb(path)
         with np.load(path, allow_pickle=False) as arrays:
             version = int(arrays["schema_version"])
-            counts = arrays["counts"].astype(np.int64)
+            stored = arrays["counts"]
             names, groups = tuple(map(str, arrays["names"])), tuple(map(str, arrays["groups"]))
     except FileNotFoundError:
         raise DataError(f"no confusion counts at {path}", "run the study again: it completes what is missing") from None
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        TypeError,
+        IndexError,
+        MemoryError,
+        SyntaxError,
+        zipfile.BadZipFile,
+        zipfile.zlib.error,
+    ) as error:  # type: ignore[attr-defined]
         raise DataError(
             f"{path} is damaged: {error}", "delete it and run the study again: it completes what is missing"
         ) from error
     if version > SCHEMA_VERSION:
         raise DataError(f"{path} has schema version {version}, expected at most {SCHEMA_VERSION}", "update segmi")
-    if counts.ndim != 3 or not len(counts) == len(names) == len(groups):
-        raise DataError(f"{path} is damaged: {counts.shape} counts, {len(names)} names", "delete it and run again")
-    return ConfusionRecord(counts, names, groups)
+    square = stored.ndim == 3 and stored.shape[1] == stored.shape[2]
+    whole = np.issubdtype(stored.dtype, np.integer) and not (stored.size and stored.min() < 0)
+    if not square or not whole or not len(stored) == len(names) == len(groups):
+        raise DataError(
+            f"{path} is damaged: {stored.shape} counts of {stored.dtype}, {len(names)} names",
+            "delete it and run the study again: it completes what is missing",
+        )
+    return ConfusionRecord(stored.astype(np.int64), names, groups)
+
+
+def _refuse_bomb(path: str | Path) -> None:
+    """Raises ValueError for an archive that would unpack to more than any run's counts."""
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > LARGEST:
+        raise ValueError(f"it unpacks to {size:,} bytes, more than {LARGEST:,}")

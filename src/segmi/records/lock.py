@@ -194,7 +194,7 @@ def _text() -> bytes:
 def _read(descriptor: int) -> dict[str, Any]:
     try:
         holder = json.loads(os.read(descriptor, 4096))
-    except (OSError, ValueError):  # being written at this moment
+    except (OSError, ValueError, RecursionError):  # being written at this moment, or nonsense
         return {}
     return holder if isinstance(holder, dict) else {}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from segmi.records.jsonfile import damaged, read_record, write_record
-from segmi.records.run import RunFolder, RunKey
+from segmi.records.run import RunFolder, RunKey, is_folder_name
 
 PLAN_NAME: Final = "plan.json"
 
@@ -110,10 +110,28 @@ def read_plan(folder: str | Path) -> Plan | None:
     record = read_record(path)
     if record is None:
         return None
+    known = {name: record[name] for name in Plan.__dataclass_fields__ if name in record}
+    if (wrong := _wrong(known)) is not None:
+        raise damaged(path, wrong)
     try:
-        return Plan(**{name: record[name] for name in Plan.__dataclass_fields__ if name in record})
+        return Plan(**known)
     except TypeError as error:
         raise damaged(path, str(error)) from error
+
+
+def _wrong(record: dict[str, Any]) -> str | None:
+    """What no plan can hold, since names become paths; None if nothing."""
+    for part in ("datasets", "methods", "treatments", "networks"):
+        value = record.get(part, {})
+        if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):
+            return f"{part} should be names and titles"
+    for name in (*record.get("datasets", {}), *record.get("methods", {})):
+        if not is_folder_name(name):
+            return f"{name!r} cannot name a folder"
+    seeds = record.get("seeds", [])
+    if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        return "seeds should be whole numbers"
+    return None
 
 
 def guess_plan(study: str, runs: Sequence[RunFolder]) -> Plan:

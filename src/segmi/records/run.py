@@ -29,6 +29,7 @@ from typing import Any, Literal, NamedTuple
 
 from segmi.errors import DataError, SegmiError, UsageError
 from segmi.records.confusion import ConfusionRecord, read_confusion
+from segmi.records.damage import what_is_wrong
 from segmi.records.jsonfile import SCHEMA_VERSION, damaged, read_record, write_record
 from segmi.records.samples import SamplePaths, find_samples
 from segmi.records.selection import is_trial
@@ -45,6 +46,15 @@ class RunKey(NamedTuple):
     dataset: str
     method: str
     seed: int
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether a name can be a part of a run's path.
+
+    >>> is_folder_name("camvid"), is_folder_name("../camvid")
+    (True, False)
+    """
+    return bool(re.fullmatch(r"[\w.+-]+", name)) and not name.startswith(".")
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,7 @@ class RunFolder:
     def of(cls, root: str | Path, key: RunKey) -> RunFolder:
         """The folder of a run under the folder that holds the studies."""
         for part in key[:3]:
-            if not re.fullmatch(r"[\w.+-]+", part) or part.startswith("."):
+            if not is_folder_name(part):
                 raise UsageError(
                     f"{part!r} cannot name a folder: expected letters, digits, '.', '_', '+' and '-'", "rename it"
                 )
@@ -119,8 +129,8 @@ class RunFolder:
             DataError: it is damaged, or written by a newer segmi.
         """
         result = read_record(self.path / "result.json")
-        if result is not None and not isinstance(result.get("members"), dict):
-            raise damaged(self.path / "result.json", "it lists no members")
+        if result is not None and (wrong := what_is_wrong(result)) is not None:
+            raise damaged(self.path / "result.json", wrong)
         return result
 
     def failure(self) -> dict[str, Any] | None:
@@ -143,18 +153,9 @@ class RunFolder:
         Raises:
             DataError: it is no YAML mapping.
         """
-        import yaml
+        from segmi.records.configuration import read_configuration
 
-        path = self.path / "config.yaml"
-        try:
-            config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise damaged(path, str(error)) from error
-        if not isinstance(config, dict):
-            raise damaged(path, "expected a mapping")
-        return config
+        return read_configuration(self.path / "config.yaml")
 
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of ``metrics.csv``: numbers as floats, empty cells left out; no rows if there is no file.

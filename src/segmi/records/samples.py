@@ -91,8 +91,8 @@ def read_labels(path: str | Path) -> npt.NDArray[np.uint8]:
 
 def _opened(path: str | Path) -> Image.Image:
     try:
-        picture = Image.open(path)
+        picture = Image.open(path, formats=("PNG",))
         picture.load()
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read: {error}", "delete it and run the study again") from error
     return picture

@@ -115,7 +115,7 @@ def _age(started: Any) -> float | None:
 def _score(result: dict[str, Any]) -> float | None:
     try:
         return result["members"][result["reported_member"]]["scores"][result["protocol"]]["mIoU"]
-    except KeyError:
+    except (KeyError, TypeError):
         return None
 
 
@@ -123,5 +123,5 @@ def _step(folder: RunFolder) -> int | None:
     try:
         rows = folder.metrics()
         return int(rows[-1]["step"]) if rows else None
-    except (DataError, KeyError, ValueError):
+    except (DataError, KeyError, ValueError, OverflowError, TypeError):
         return None

@@ -18,18 +18,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from segmi.errors import RunError
 from segmi.records.atomic import atomic_folder, atomic_write, sweep
+from segmi.records.jsonfile import read_json
 
 log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 KEPT = 2
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, pickle.UnpicklingError, SafetensorError)
+UNREADABLE = (
+    OSError, ValueError, LookupError, EOFError, RuntimeError, TypeError, AttributeError, MemoryError,
+    pickle.UnpicklingError, SafetensorError,
+)  # fmt: skip
+DIGEST = "sha256"
 WEIGHTS, STATE, MANIFEST = "members.safetensors", "state.pt", "checkpoint.json"
 
 
@@ -81,11 +86,26 @@ class Checkpoints:
     def save_best(self, weights: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
         """Write the chosen weights, with what they were chosen by."""
         if self.writes:
-            atomic_write(self.best_path, _serialised(weights, about))
+            atomic_write(self.best_path, _serialised(weights, {**about, DIGEST: _digest(weights)}))
 
     def load_best(self) -> dict[str, Tensor]:
-        """The chosen weights."""
-        return load_file(self.best_path)
+        """The chosen weights.
+
+        Raises:
+            RunError: they are damaged or gone.
+        """
+        try:
+            with safe_open(self.best_path, "pt") as file:
+                told = (file.metadata() or {}).get(DIGEST)
+            weights = load_file(self.best_path)
+            if _digest(weights) != told:
+                raise ValueError("it does not match its checksum")
+        except UNREADABLE as error:
+            raise RunError(
+                f"the weights that were chosen, {self.best_path}, are damaged: {_first_line(error)}",
+                "put the file back, or start the run anew with --overwrite",
+            ) from error
+        return weights
 
     def newest(self) -> Checkpoint | None:
         """The newest intact checkpoint, None where there is none.
@@ -117,10 +137,14 @@ class Checkpoints:
         return _read(self._path(step))
 
     def _path(self, step: int) -> Path:
-        return self.folder / f"step-{step:08d}"
+        return self.folder / _name(step)
 
     def _steps(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("step-*") if path.is_dir())
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def _serialised(weights: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> bytes:
@@ -128,18 +152,31 @@ def _serialised(weights: Mapping[str, Tensor], about: Mapping[str, str] | None =
     return save(content, metadata={"format": "pt", **(about or {})})
 
 
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
 def _read(folder: Path) -> Checkpoint:
-    manifest = json.loads((folder / MANIFEST).read_bytes())
-    if manifest["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(f"schema version {manifest['schema_version']}, this segmi reads {SCHEMA_VERSION}")
+    manifest = read_json(folder / MANIFEST)
+    version = manifest["schema_version"]
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise ValueError(f"schema version {version}, this segmi reads {SCHEMA_VERSION}")
+    if manifest["sha256"].keys() != {WEIGHTS, STATE}:
+        raise ValueError(f"{MANIFEST} has checksums of {', '.join(manifest['sha256']) or 'nothing'}")
+    if folder.name != _name(manifest["step"]):
+        raise ValueError(f"{MANIFEST} is of step {manifest['step']}")
     for name, digest in manifest["sha256"].items():
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
             raise ValueError(f"{name} does not match its checksum")
-    return Checkpoint(
-        step=int(manifest["step"]),
-        weights=load_file(folder / WEIGHTS),
-        state=torch.load(folder / STATE, map_location="cpu", weights_only=True),
-    )
+    state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or not isinstance(state.get("optimizer"), dict):
+        raise ValueError(f"{STATE} holds no optimiser")
+    return Checkpoint(step=manifest["step"], weights=load_file(folder / WEIGHTS), state=state)
 
 
 def _first_line(error: BaseException) -> str:

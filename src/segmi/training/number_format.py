@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from segmi.data.cache import cache_folder
-from segmi.errors import SegmiError
+from segmi.errors import RunError, SegmiError
 from segmi.records.jsonfile import read_record, write_record
 from segmi.training.cohort import Cohort
-from segmi.training.precision import Precision, check_precision
+from segmi.training.precision import FABRIC_PRECISION, Precision, check_precision
 
 GAIN: Final = 0.9
 """The share of the time of fp32 that another format must not exceed to be taken: timings of a busy machine wander."""
@@ -75,8 +75,19 @@ class NumberFormat:
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> NumberFormat:
-        """From `plain`, whatever else a record says."""
-        return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
+        """From `plain`, whatever else a record says.
+
+        Raises:
+            RunError: the record names no number format.
+        """
+        known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
+        if known.get("precision") not in FABRIC_PRECISION or known.get("memory_format") not in MEMORY_FORMATS:
+            raise RunError(
+                f"the number format on record does not fit this run: expected a precision of "
+                f"{', '.join(FABRIC_PRECISION)} and a memory format of {', '.join(MEMORY_FORMATS)}, got {known}",
+                "start the run anew with --overwrite",
+            )
+        return cls(**known)
 
     def describe(self) -> str:
         """The choice and its reasons in a line.

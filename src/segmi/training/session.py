@@ -46,6 +46,17 @@ class How:
     profile: Profile = UNTIMED
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory has run out: a GPU's is an error of its own, the machine's is told by PyTorch in words alone.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
+        True
+    """
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in said
+
+
 class Session:
     """A cohort in training.
 
@@ -110,7 +121,9 @@ class Session:
             with profile.part("optimiser"):
                 norm = self._clipped()
                 self.optimizer.step()
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise RunError(
                 f"out of memory at update {self.step + 1} with batches of {len(group[0])} pictures of "
                 f"{tuple(group[0].images.shape[-2:])} pixels",
@@ -227,7 +240,21 @@ class Session:
         }
 
     def restore(self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Continue from a checkpoint as if nothing had happened."""
+        """Continue from a checkpoint as if nothing had happened.
+
+        Raises:
+            RunError: it is of another network, optimiser or objective.
+        """
+        try:
+            self._restore(step, weights, state)
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split()[:40])
+            raise RunError(
+                f"the checkpoint of step {step} does not fit this run: {type(error).__name__}: {reason}",
+                "start the run anew with --overwrite, or continue it as it was begun",
+            ) from error
+
+    def _restore(self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         self.step, self._step_began = step, step
         self.best_step, self.best_score = state["best_step"], state["best_score"]
         self.history = [dict(row) for row in state["history"]]

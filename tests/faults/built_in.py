@@ -1,0 +1,179 @@
+"""Faults that are built into a process before it does a command; options are words."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+
+def kill_at(place: str, number: str, when: str = "before") -> None:
+    """SIGKILL before or after the call ``number`` of ``module:function`` or ``module:Class.method``."""
+    _at(place, int(number), _kill, after=when == "after")
+
+
+def kill_in_write(name: str, number: str) -> None:
+    """SIGKILL when half of the file ``name`` is written, for the time ``number``."""
+    whole, calls = Path.write_bytes, iter(range(1, 10**6))
+
+    def write(path: Path, data: bytes) -> int:
+        if path.name != name or next(calls) < int(number):
+            return whole(path, data)
+        whole(path, data[: len(data) // 2])
+        _kill()
+        return 0
+
+    Path.write_bytes = write  # type: ignore[method-assign]
+
+
+def small_files(size: str) -> None:
+    """No file may be larger than so many bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
+
+
+def as_nobody() -> None:
+    """A user who owns nothing."""
+    if os.geteuid() == 0:
+        os.setegid(65534)
+        os.seteuid(65534)
+
+
+def lose_pictures(folder: str) -> None:
+    """The pictures of a folder are gone before the second update."""
+
+    def lose() -> None:
+        for path in Path(folder).iterdir():
+            path.unlink()
+
+    _at("segmi.training.session:Session.update", 2, lose)
+
+
+def nobody_listens() -> None:
+    """Whoever read stdout and stderr has gone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    for descriptor in (1, 2):
+        os.dup2(writer, descriptor)
+
+
+def fill_at(place: str, number: str, folder: str) -> None:
+    """Fill the disk of a folder before the call ``number``."""
+
+    def fill() -> None:
+        with (Path(folder) / "ballast").open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError:
+                return
+
+    _at(place, int(number), fill)
+
+
+def out_of_memory(number: str) -> None:
+    """More memory than any machine has is asked for in the update ``number`` of every run with a network of width 3."""
+    import torch
+
+    from segmi.training.session import Session
+
+    real = Session._gradient
+
+    def gradient(session: Session, group: Any) -> Any:
+        wide = next(session.cohort.parameters()).shape[0] == 3
+        if wide and session.step + 1 == int(number):
+            torch.empty(2**55, dtype=torch.uint8)
+        return real(session, group)
+
+    Session._gradient = gradient  # type: ignore[method-assign]
+
+
+def kill_readers(number: str) -> None:
+    """SIGKILL to every process that reads pictures, before the update ``number``."""
+    _at("segmi.training.session:Session.update", int(number), _kill_readers)
+
+
+def short_patience(seconds: str) -> None:
+    """Processes that read pictures stall, and are waited for so long."""
+    import segmi.data.workers as workers
+
+    workers.STALLED_SECONDS = int(seconds)  # type: ignore[misc]
+    _at("segmi.training.session:Session.update", 2, lambda: _signal_readers(signal.SIGSTOP))
+
+
+def jumping_clock() -> None:
+    """The time of day jumps a year back or forth at every look."""
+    real, looks = time.time, iter(range(10**9))
+
+    def jumped() -> float:
+        return real() + (-1) ** next(looks) * 365 * 86400.0
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.fromtimestamp(jumped(), tz)
+
+    time.time = jumped
+    time.time_ns = lambda: int(jumped() * 1e9)
+    for module in ("segmi.records.lock", "segmi.data.cache.store"):
+        importlib.import_module(module).datetime = Jumping  # type: ignore[attr-defined]
+    assert abs((Jumping.now(UTC) - datetime.now(UTC)) / timedelta(days=1)) > 300
+
+
+def jumping_clock_and_kill(place: str, number: str) -> None:
+    """Both."""
+    jumping_clock()
+    kill_at(place, number)
+
+
+def _at(place: str, number: int, act: Callable[[], object], *, after: bool = False) -> None:
+    module, _, path = place.partition(":")
+    *outer, name = path.split(".")
+    owner = functools.reduce(getattr, outer, importlib.import_module(module))
+    real, calls = getattr(owner, name), iter(range(1, 10**9))
+
+    @functools.wraps(real)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        due = next(calls) == number
+        if due and not after:
+            act()
+        result = real(*args, **kwargs)
+        if due and after:
+            act()
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _kill_readers() -> None:
+    _signal_readers(signal.SIGKILL)
+
+
+def _signal_readers(number: signal.Signals) -> None:
+    """Readers are the children of the fork server, which is a child of this process."""
+    servers = [pid for pid, parent, words in _processes() if parent == os.getpid() and "forkserver" in words]
+    readers = [pid for pid, parent, _ in _processes() if parent in servers]
+    assert readers
+    for pid in readers:
+        os.kill(pid, number)
+
+
+def _processes() -> list[tuple[int, int, str]]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            found.append((int(folder.name), parent, (folder / "cmdline").read_bytes().decode(errors="replace")))
+        except OSError:
+            continue
+    return found

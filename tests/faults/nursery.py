@@ -1,0 +1,76 @@
+"""Processes of segmi by the dozen: one that has imported everything forks a child for every command.
+
+Run as ``python nursery.py``. It reads orders from stdin, a JSON object a line, and answers each with a line:
+
+* ``{"start": arguments, "output": file, "fault": "name option …", "environment": {…}}``: the number of a process that
+  does the command as the program does, with a fault of ``built_in.py``, and writes what it says into the file;
+* ``{"wait": number}``: how it ended: its exit code, or minus the number of the signal that ended it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+
+def serve() -> None:
+    sys.path.insert(0, str(Path(__file__).parent))
+    _import_everything()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "wait" in order:
+            answer = os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1])
+        else:
+            answer = os.fork()
+            if answer == 0:
+                _do(order)
+        print(answer, flush=True)
+
+
+def _import_everything() -> None:
+    """What a command would import; nothing is computed, for a process with threads is not to be forked."""
+    import built_in  # noqa: F401
+    import lightning  # noqa: F401
+    import matplotlib.pyplot  # noqa: F401
+    import torch.utils.tensorboard  # noqa: F401
+
+    import segmi.cli
+    import segmi.data.cache
+    import segmi.deploy
+    import segmi.report
+    import segmi.study.run
+    import segmi.study.validation
+    import segmi.training.fit  # noqa: F401
+
+
+def _do(order: dict[str, Any]) -> None:
+    output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for descriptor in (1, 2):
+        os.dup2(output, descriptor)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.update(order["environment"])
+    code = 70
+    try:
+        import built_in
+
+        import segmi.cli
+
+        if order["fault"]:
+            name, *options = order["fault"].split()
+            getattr(built_in, name)(*options)
+        code = segmi.cli.main(order["start"])
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    serve()

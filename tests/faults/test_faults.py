@@ -1,0 +1,310 @@
+"""Disks, files, memory, processes and clocks that fail: the message names the thing and the remedy, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+UPDATE = "segmi.training.session:Session.update"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        done = False
+    if not done:
+        pytest.skip("mounting a small tmpfs needs root and the mount capability")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def reachable(path: Path) -> None:
+    """Let other users reach a folder of pytest, which are closed to them."""
+    for parent in [path, *path.parents]:
+        if parent == Path(tempfile.gettempdir()):
+            return
+        parent.chmod(0o755)
+
+
+# the disk
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "segmi.training.checkpoints:Checkpoints.save 3",
+        "segmi.training.logs:Logs.row 2",
+        "segmi.study.execute:_result 1",
+    ],
+)
+def test_a_full_disk(moment, small_disk, place, ends_whole):
+    ended = place.do(fault=f"fill_at {moment} {small_disk}")
+    assert ended.code == 5, ended.said
+    assert "no space left to write" in ended.said
+    assert str(small_disk) in ended.said
+    assert "To mend it: free space on the file system of" in ended.said
+    assert "Traceback" not in ended.said
+    (small_disk / "ballast").unlink()
+    ends_whole()
+
+
+def test_a_full_disk_at_the_report(small_disk, place, ends_whole):
+    ended = place.do(fault=f"fill_at segmi.report.write:_write_figures 1 {small_disk}")
+    assert ended.code == 5, ended.said
+    assert "no space left to write" in ended.said
+    assert len(list(place.runs.glob("tiny/*/*/*/result.json"))) == 2
+    (small_disk / "ballast").unlink()
+    assert ends_whole().said.count("is finished, nothing to do") == 2
+
+
+def test_files_that_may_not_be_that_large(place, ends_whole):
+    ended = place.do(fault="small_files 60000")
+    assert ended.code == 5, ended.said
+    assert "it would be larger than files may be here" in ended.said
+    assert "ulimit -f" in ended.said
+    ends_whole()
+
+
+def test_an_output_folder_that_may_not_be_written(place, ends_whole):
+    place.runs.mkdir()
+    place.cache.mkdir(mode=0o777)
+    reachable(place.runs)
+    place.runs.chmod(0o555)
+    begin = time.monotonic()
+    ended = place.do(fault="as_nobody")
+    assert ended.code == 5, ended.said
+    assert f"{place.runs}" in ended.said
+    assert "Permission denied" in ended.said
+    assert "To mend it" in ended.said
+    assert "decoded" not in ended.said, "no picture is read for nothing"
+    assert time.monotonic() - begin < 60
+    place.runs.chmod(0o755)
+    ends_whole()
+
+
+def test_a_cache_that_cannot_be_written_is_gone_without(place, ends_whole):
+    place.cache.write_text("in the way")
+    ended = ends_whole()
+    assert "cannot be written" in ended.said
+    assert "pictures are decoded in every run instead" in ended.said
+
+
+def test_a_temporary_folder_that_is_full_or_elsewhere_does_not_matter(small_disk, place, ends_whole, monkeypatch):
+    """The runs lie on another file system than TMPDIR, where a rename would be a copy."""
+    assert small_disk.stat().st_dev != Path(tempfile.gettempdir()).stat().st_dev
+    ended = place.do(fault="kill_in_write members.safetensors 3")
+    assert ended.code == -signal.SIGKILL
+    ends_whole()
+
+
+# checkpoints
+
+
+@pytest.mark.parametrize("harm", ["cut", "flip", "empty", "gone"])
+def test_a_corrupt_checkpoint_leaves_the_one_before(harm, place, ends_whole):
+    assert place.do(fault=f"kill_at {UPDATE} 6").code == -signal.SIGKILL
+    newest = place.run() / "checkpoints/step-00000004"
+    path = newest / "members.safetensors"
+    content = bytearray(path.read_bytes())
+    if harm == "gone":
+        path.unlink()
+    elif harm == "flip":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    else:
+        path.write_bytes(content[: len(content) // 2] if harm == "cut" else b"")
+    ended = ends_whole()
+    assert f"checkpoint {newest} " in ended.said
+    assert f"continuing from {newest.with_name('step-00000002')} instead" in ended.said
+
+
+def test_no_checkpoint_left_is_a_failure_and_no_fresh_start(place, ends_whole):
+    assert place.do(fault=f"kill_at {UPDATE} 6").code == -signal.SIGKILL
+    for path in (place.run() / "checkpoints").glob("step-*/state.pt"):
+        path.write_bytes(b"")
+    ended = place.do()
+    assert ended.code == 4, ended.said
+    assert "every checkpoint is damaged" in ended.said
+    assert "1/2 runs finished" in ended.said, "the other run goes on"
+    assert "--overwrite" in place.failure()["remedy"]
+    ends_whole("--overwrite", "--only", "*/one/*")
+
+
+# data
+
+
+FOLDER = """\
+name: tiny
+datasets:
+  cells: {type: folder, classes: [background, cell], val: 0.3}
+processing: {resize: 36, crop: 32}
+training: {updates: 8, batch_size: 2, holdout: 0.25, checkpoint_every: 2, precision: fp32, workers: WORKERS}
+samples: 1
+methods:
+  one: {members: {unet: {architecture: unet, width: 2}}, objective: {cross_entropy: {}}}
+"""
+
+
+@pytest.fixture
+def pictures(place) -> Path:
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (place.root / "data" / folder).mkdir(parents=True)
+    for number in range(10):
+        Image.fromarray(rng.integers(0, 256, (40, 48, 3), np.uint8)).save(place.root / f"data/images/{number}.png")
+        Image.fromarray(rng.integers(0, 2, (40, 48), np.uint8)).save(place.root / f"data/masks/{number}.png")
+    return place.root / "data"
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_picture_that_disappears_while_a_run_goes_on(workers, place, pictures):
+    place.study.write_text(FOLDER.replace("WORKERS", str(workers)))
+    words = ("--root", str(pictures), "--cache", "none")
+    whole = place.do(*words)
+    assert whole.code == 0, whole.said
+    weights = (place.runs / "tiny/cells/one/seed0/bundles/unet/model.safetensors").read_bytes()
+    shutil.rmtree(place.runs)
+    kept = place.root / "kept"
+    shutil.copytree(pictures, kept)
+    ended = place.do(*words, fault=f"lose_pictures {pictures / 'images'}")
+    assert ended.code == 3, ended.said
+    assert ".png: expected a file, got none" in ended.said
+    failure = json.loads((place.runs / "tiny/cells/one/seed0/failure.json").read_text())
+    assert failure["type"] == "DataError"
+    assert "put the file there" in failure["remedy"]
+    assert "Traceback" not in failure["message"]
+    shutil.rmtree(pictures)
+    shutil.copytree(kept, pictures)
+    ended = place.do(*words)
+    assert ended.code == 0, ended.said
+    assert (place.runs / "tiny/cells/one/seed0/bundles/unet/model.safetensors").read_bytes() == weights
+
+
+def test_with_the_cache_a_run_does_not_miss_them(place, pictures):
+    place.study.write_text(FOLDER.replace("WORKERS", "0"))
+    ended = place.do("--root", str(pictures), fault=f"lose_pictures {pictures / 'images'}")
+    assert ended.code == 0, ended.said
+
+
+@pytest.mark.slow
+def test_a_killed_reader(place, ends_whole):
+    words = ("training.workers=1", "--cache", "none", "--only", "*/one/*")
+    ended = place.do(*words, fault="kill_readers 4")
+    assert ended.code == 4, ended.said
+    assert "a data loader worker was lost or stalled" in ended.said
+    assert "continues from its checkpoint" in place.failure()["remedy"]
+    ends_whole()
+
+
+@pytest.mark.slow
+def test_a_reader_that_hangs(place, ends_whole):
+    words = ("training.workers=1", "--cache", "none", "--only", "*/one/*")
+    ended = place.do(*words, fault="short_patience 20")
+    assert ended.code == 4, ended.said
+    assert "a data loader worker was lost or stalled" in ended.said
+    ends_whole()
+
+
+# processes
+
+
+def test_two_runners_do_every_run_once(place, ends_whole):
+    pair = [place.start(), place.start()]
+    ended = [child.wait() for child in pair]
+    assert {one.code for one in ended} <= {0, 5}, "\n".join(one.said for one in ended)
+    said = "".join(one.said for one in ended)
+    for method in ("one", "two"):
+        assert said.count(f"street-scenes/{method}/seed0: finished") == 1, said
+    for one in ended:
+        assert "Traceback" not in one.said
+        if one.code == 5:
+            assert "in use by process" in one.said
+            assert "run the same command again when it has ended" in one.said
+    ends_whole()
+
+
+def test_a_runner_that_is_killed_leaves_its_runs_to_the_other(place, ends_whole):
+    first = place.start("training.updates=8", fault=f"kill_at {UPDATE} 5")
+    assert first.wait().code == -signal.SIGKILL
+    holder = json.loads((place.run() / "run.lock").read_text())
+    assert holder["pid"] == first.pid
+    ends_whole()
+
+
+def test_nobody_listens_any_more(place, ends_whole):
+    """``segmi study run … 2>&1 | head -1``: the run does not fail for want of a reader."""
+    ended = place.do(fault="nobody_listens")
+    assert not list(place.runs.rglob("failure.json")), ended.said
+    ends_whole()
+
+
+# numbers, memory, time
+
+
+def test_a_loss_that_is_no_number_is_the_failure_of_one_run(place, ends_whole):
+    ended = place.do("methods.one.training.learning_rate=1e38")
+    assert ended.code == 4, ended.said
+    assert "the loss is not finite at update" in ended.said
+    assert "street_train_" in place.failure()["message"], "the pictures of the batch are named"
+    assert "lower the learning rate" in place.failure()["remedy"]
+    assert place.failure()["type"] == "Diverged"
+    assert (place.run("two") / "result.json").exists()
+    assert "1/2 runs finished" in ended.said
+    ends_whole("--overwrite")
+
+
+def test_out_of_memory_is_the_failure_of_one_run(place, ends_whole):
+    ended = place.do(fault="out_of_memory 5")
+    assert ended.code == 4, ended.said
+    assert "out of memory at update 5 with batches of 2 pictures of (32, 32) pixels" in ended.said
+    assert "smaller batch_size" in place.failure("two")["remedy"]
+    assert (place.run("one") / "result.json").exists()
+    ends_whole()
+
+
+def test_a_clock_that_jumps(place, ends_whole):
+    ended = place.do(fault="jumping_clock")
+    assert ended.code == 0, ended.said
+    ends_whole()
+
+
+def test_a_clock_that_jumps_before_a_kill_and_file_times_in_the_wrong_order(place, ends_whole):
+    assert place.do(fault=f"jumping_clock_and_kill {UPDATE} 6").code == -signal.SIGKILL
+    steps = sorted((place.run() / "checkpoints").glob("step-*"))
+    for age, step in enumerate(steps):
+        os.utime(step, (2e9 - age * 1e6, 2e9 - age * 1e6))
+    ends_whole()
+
+
+# secrets
+
+
+def test_secrets_of_the_environment_are_written_nowhere(place, monkeypatch):
+    secret = "canary-7f3a9c"
+    child = place._nursery.start(
+        ["study", "run", str(place.study), "--runs", str(place.runs)], "",
+        {"SEGMI_CACHE": str(place.cache), "WANDB_API_KEY": secret, "HF_TOKEN": secret, "MY_PASSWORD": secret},
+    )  # fmt: skip
+    ended = child.wait()
+    assert ended.code == 0, ended.said
+    assert secret not in ended.said
+    files = [path for folder in (place.runs, place.cache) for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 20
+    assert [path for path in files if secret.encode() in path.read_bytes()] == []

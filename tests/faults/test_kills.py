@@ -1,0 +1,97 @@
+"""``kill -9`` at the worst moments: nothing finished is lost, nothing half-written is read, the end is the same."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+UPDATE = "segmi.training.session:Session.update"
+
+POINTS = {
+    # where in the study: (fault, what is finished by then)
+    "the first update": (f"kill_at {UPDATE} 1", 0),
+    "an epoch": (f"kill_at {UPDATE} 4", 0),
+    "an update of the second run": (f"kill_at {UPDATE} 13", 1),
+    "the plan": ("kill_at segmi.records.atomic:_sync 1", 0),
+    "before a checkpoint is written": ("kill_at segmi.training.checkpoints:Checkpoints.save 2", 0),
+    "half of the weights of a checkpoint": ("kill_in_write members.safetensors 2", 0),
+    "half of the state of a checkpoint": ("kill_in_write state.pt 2", 0),
+    "half of the manifest of a checkpoint": ("kill_in_write checkpoint.json 2", 0),
+    "before a checkpoint takes its place": ("kill_at segmi.records.atomic:_take_place 2", 0),
+    "after a checkpoint took its place": ("kill_at segmi.records.atomic:_take_place 2 after", 0),
+    "before an old checkpoint goes": ("kill_at segmi.training.checkpoints:shutil.rmtree 1", 0),
+    "after the selected weights": ("kill_at segmi.training.checkpoints:Checkpoints.save_best 1 after", 0),
+    "the cache": ("kill_at segmi.data.cache.store:StoreWriter.add 3", 0),
+    "the manifest of the cache": ("kill_at segmi.data.cache.store:StoreWriter.finish 1 after", 0),
+    "the evaluation": ("kill_at segmi.study.execute:write_confusion 1", 0),
+    "the bundle": ("kill_at segmi.deploy.bundle:save_file 1 after", 0),
+    "before the result": ("kill_at segmi.records.run:RunFolder.write_result 1", 0),
+    "after the result": ("kill_at segmi.records.run:RunFolder.write_result 1 after", 1),
+    "the report": ("kill_at segmi.report.write:_write_table 2", 2),
+    "the figures of the report": ("kill_at segmi.report.write:save_png 1 after", 2),
+    "the page of the report": ("kill_at segmi.report.write:html_page 1 after", 2),
+}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_in(point, place, ends_whole):
+    fault, finished = POINTS[point]
+    ended = place.do(fault=fault)
+    assert ended.code == -signal.SIGKILL, ended.said
+    results = list(place.runs.glob("tiny/*/*/*/result.json"))
+    assert len(results) == finished
+    before = {path: path.stat().st_mtime_ns for path in results}
+    ends_whole()
+    assert {path: path.stat().st_mtime_ns for path in results} == before
+
+
+def killed_at_random(place, ends_whole, kills: int, seed: int) -> None:
+    """Kill at random moments, the start left out, until so many have met a living process; then end."""
+    moments, met, steps = random.Random(seed), 0, set()
+    while met < kills:
+        child = place.start()
+        time.sleep(moments.uniform(0.05, 1.5))
+        os.kill(child.pid, signal.SIGKILL)
+        if child.wait().code != -signal.SIGKILL:
+            for result in place.runs.glob("tiny/*/*/*/result.json"):  # all was done: another round
+                result.unlink()
+            continue
+        met += 1
+        steps |= {path.name for path in place.runs.rglob("step-*")}
+    assert steps
+    ends_whole()
+
+
+def test_a_few_kills_at_random_moments(place, ends_whole):
+    killed_at_random(place, ends_whole, 5, seed=1)
+
+
+@pytest.mark.slow
+def test_twenty_five_kills_at_random_moments(place, ends_whole):
+    killed_at_random(place, ends_whole, 25, seed=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(25))
+def test_one_kill_each_at_twenty_five_random_moments(seed, place, ends_whole):
+    killed_at_random(place, ends_whole, 1, seed=100 + seed)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_writes_the_checkpoint_and_says_how_to_go_on(number, code, place):
+    child = place.start("training.updates=100000", "training.checkpoint_every=100000", "--only", "*/one/*")
+    until = time.monotonic() + 60
+    while "computes in" not in child.said and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    os.kill(child.pid, number)
+    ended = child.wait()
+    assert ended.code == code, ended.said
+    assert "interrupted at update" in ended.said
+    assert "run the same command again to continue" in ended.said
+    assert "Traceback" not in ended.said
+    assert list((place.run() / "checkpoints").glob("step-*"))

@@ -1,0 +1,334 @@
+"""Records, checkpoints and reports that somebody spoilt: taken for what they are, told, and never built upon."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from segmi.cli import main, study
+from segmi.errors import DataError
+from segmi.records import confusion, read_confusion
+
+Mutation = Callable[[Path], object]
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than all the rest, and these tests are about something else."""
+    monkeypatch.setattr(study, "print_report", lambda *_: None)
+
+
+def put(content: bytes | str) -> Mutation:
+    return lambda path: path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def fields(**changes: Any) -> Mutation:
+    def mutate(path: Path) -> None:
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return mutate
+
+
+def folder_instead(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def circle(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.with_name("other"))
+    path.with_name("other").symlink_to(path)
+
+
+SPOILT: dict[str, Mutation] = {
+    "empty": put(""),
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:40]),
+    "no UTF-8": put(b"\xff\xfe\x00"),
+    "a list": put("[]"),
+    "nested deeply": put("[" * 100_000),
+    "17 MB": put('{"schema_version": 1, "x": "' + "x" * 17_000_000 + '"}'),
+    "without a version": put("{}"),
+    "of a version that is true": fields(schema_version=True),
+    "of a later version": fields(schema_version=99),
+    "a folder": folder_instead,
+    "a circle of links": circle,
+}
+
+WRONG_RESULTS: dict[str, Mutation] = {
+    "members that are numbers": fields(members={"unet": 5}),
+    "members without scores": fields(members={"unet": {}}),
+    "scores that are a list": fields(members={"unet": {"scores": []}}),
+    "scores that are words": fields(members={"unet": {"scores": {"full": {"mIoU": "<script>", "IoU": "much"}}}}),
+    "artefacts that lead out": fields(artefacts={"../../../../../../../../etc/passwd": 1}),
+    "artefacts of another size": fields(artefacts={"confusion/unet.full.npz": 1}),
+    "artefacts that are a list": fields(artefacts=["a"]),
+    "a data set that is a word": fields(dataset="cells"),
+    "a reported member that is not there": fields(reported_member="evil"),
+    "a training that is a number": fields(training=5),
+}
+
+
+@pytest.mark.parametrize("case", [*SPOILT, *WRONG_RESULTS])
+def test_a_spoilt_result_is_an_unfinished_run_and_done_again(case, estate, refused, capfd, no_report):
+    path = estate.run / "result.json"
+    before = json.loads(path.read_text())
+    (SPOILT | WRONG_RESULTS)[case](path)
+    assert main(["study", "status", str(estate.study), "--runs", str(estate.runs), "--json"]) == 0
+    (row,) = json.loads(capfd.readouterr().out)
+    assert row["state"] == "unfinished"
+    refused(estate.run_command, 0)
+    after = json.loads(path.read_text())
+    assert after["members"] == before["members"]
+    assert after["artefacts"] == before["artefacts"]
+
+
+PLANS: dict[str, Mutation] = {
+    **SPOILT,
+    "data sets that are a list": fields(datasets=["cells"]),
+    "seeds that are words": fields(seeds=["zero"]),
+    "a method that leads out": fields(methods={"../../../etc": "x"}),
+}
+
+
+@pytest.mark.parametrize("case", PLANS)
+def test_a_spoilt_plan_is_named_and_the_next_run_writes_it_anew(case, estate, refused):
+    path = estate.runs / "own/plan.json"
+    PLANS[case](path)
+    refused(["report", str(estate.runs / "own")], 3, str(path), "To mend it")
+    if path.is_dir():
+        return  # nobody's folder is removed for a file's sake
+    refused(estate.run_command, 0)
+    refused(["report", str(estate.runs / "own")], 0)
+
+
+class Canary:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {os.environ['SEGMI_CANARY']}",)
+
+
+def sealed(checkpoint: Path) -> None:
+    """Make the checksums fit whatever lies there: who can write files can write checksums."""
+    manifest = json.loads((checkpoint / "checkpoint.json").read_text())
+    for name in manifest["sha256"]:
+        manifest["sha256"][name] = hashlib.sha256((checkpoint / name).read_bytes()).hexdigest()
+    (checkpoint / "checkpoint.json").write_text(json.dumps(manifest))
+
+
+def state(change: Callable[[dict[str, Any]], Any]) -> Mutation:
+    def mutate(checkpoint: Path) -> None:
+        content = torch.load(checkpoint / "state.pt", weights_only=True)
+        torch.save(change(content), checkpoint / "state.pt")
+        sealed(checkpoint)
+
+    return mutate
+
+
+def manifest(**changes: Any) -> Mutation:
+    return lambda checkpoint: fields(**changes)(checkpoint / "checkpoint.json")
+
+
+def inside(name: str, mutation: Mutation, *, seal: bool = False) -> Mutation:
+    def mutate(checkpoint: Path) -> None:
+        mutation(checkpoint / name)
+        if seal:
+            sealed(checkpoint)
+
+    return mutate
+
+
+def pickled(path: Path) -> None:
+    torch.save({"x": Canary()}, path, pickle_module=pickle)
+
+
+CHECKPOINTS: dict[str, Mutation] = {
+    **{f"a manifest {case}": inside("checkpoint.json", mutation) for case, mutation in SPOILT.items()},
+    "a manifest without checksums": manifest(sha256={}),
+    "a manifest that reads elsewhere": manifest(sha256={"../../../config.yaml": "0" * 64}),
+    "a manifest of a later step": manifest(step=10**9),
+    "a manifest of a step in words": manifest(step="two"),
+    "a pickled state": inside("state.pt", pickled, seal=True),
+    "a plain pickle as state": inside("state.pt", lambda path: path.write_bytes(pickle.dumps(Canary())), seal=True),
+    "an empty state": inside("state.pt", put(b""), seal=True),
+    "a state that is a list": state(lambda content: [1, 2]),
+    "a state without an optimiser": state(lambda content: {k: v for k, v in content.items() if k != "optimizer"}),
+    "a flipped byte": inside("members.safetensors", lambda path: path.write_bytes(
+        path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))),
+    "no weights": inside("members.safetensors", Path.unlink),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CHECKPOINTS)
+def test_a_spoilt_checkpoint_is_passed_over_and_nothing_of_it_is_run(
+    case, estate, tmp_path, monkeypatch, refused, caplog, no_report
+):
+    monkeypatch.setenv("SEGMI_CANARY", str(tmp_path / "canary"))
+    weights = (estate.bundle / "model.safetensors").read_bytes()
+    (estate.run / "result.json").unlink()
+    newest = max(estate.checkpoints.glob("step-*"))
+    CHECKPOINTS[case](newest)
+    refused(estate.run_command, 0)
+    assert f"checkpoint {newest}" in caplog.text
+    assert f"is damaged; continuing from {newest.with_name('step-00000001')} instead" in caplog.text
+    assert (estate.bundle / "model.safetensors").read_bytes() == weights
+    assert not (tmp_path / "canary").exists()
+
+
+STRANGE: dict[str, Mutation] = {
+    "a history of words": state(lambda content: {**content, "history": "long"}),
+    "another optimiser": state(lambda content: {**content, "optimizer": {"state": {}, "param_groups": []}}),
+    "weights of another network": inside("members.safetensors", put(save({"x": torch.zeros(1)})), seal=True),
+    "a number format of another world": state(lambda content: {**content, "number_format": {"precision": "fp7"}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_a_checkpoint_of_something_else_is_a_failure_with_its_reason(case, estate, refused, no_report):
+    (estate.run / "result.json").unlink()
+    for checkpoint in estate.checkpoints.glob("step-*"):
+        STRANGE[case](checkpoint)
+    refused(estate.run_command, 4, "does not fit this run")
+    assert "--overwrite" in json.loads((estate.run / "failure.json").read_text())["remedy"]
+
+
+def test_nothing_but_spoilt_checkpoints_is_a_failure_and_no_fresh_start(estate, refused, no_report):
+    (estate.run / "result.json").unlink()
+    for checkpoint in estate.checkpoints.glob("step-*"):
+        (checkpoint / "state.pt").write_bytes(b"")
+    refused(estate.run_command, 4, "every checkpoint is damaged")
+    assert "--overwrite" in json.loads((estate.run / "failure.json").read_text())["remedy"]
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "remove", "web page"])
+def test_spoilt_selected_weights_are_named(harm, estate, refused, no_report):
+    (estate.run / "result.json").unlink()
+    best = estate.checkpoints / "best.safetensors"
+    content = bytearray(best.read_bytes())
+    content[-3] ^= 1
+    best.unlink()
+    if harm != "remove":
+        best.write_bytes({"flip": content, "cut": content[: len(content) // 2], "web page": b"<html>" * 9}[harm])
+    refused(estate.run_command, 4, str(best))
+    assert "--overwrite" in json.loads((estate.run / "failure.json").read_text())["remedy"]
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def absurd_header() -> bytes:
+    """A compressed array that says it had 10¹⁵ numbers."""
+    buffer = io.BytesIO()
+    header = b"{'descr': '<u4', 'fortran_order': False, 'shape': (1000000000000000,), }"
+    header += b" " * (117 - len(header)) + b"\n"
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("counts.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        for name in ("names", "groups"):
+            archive.writestr(f"{name}.npy", b"")
+        version = io.BytesIO()
+        np.save(version, np.int64(1))
+        archive.writestr("schema_version.npy", version.getvalue())
+    return buffer.getvalue()
+
+
+NPZ: dict[str, Mutation] = {
+    "empty": put(b""),
+    "a web page": put(b"<html>" * 99),
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:100]),
+    "pickled": lambda path: path.write_bytes(pickle.dumps(Canary())),
+    "an array of objects": lambda path: path.write_bytes(npz(counts=np.array([Canary()], dtype=object))),
+    "of an absurd size": put(absurd_header()),
+    "counts below zero": put(npz(schema_version=np.int64(1), counts=np.full((2, 2, 2), -1), names=np.array(["a", "b"]),
+                                 groups=np.array(["a", "b"]))),
+    "counts of another form": put(npz(schema_version=np.int64(1), counts=np.zeros((2, 3)), names=np.array(["a"]),
+                                      groups=np.array(["a"]))),
+    "counts of NaN": put(npz(schema_version=np.int64(1), counts=np.full((2, 2, 2), np.nan), names=np.array(["a", "b"]),
+                             groups=np.array(["a", "b"]))),
+}  # fmt: skip
+
+
+def test_counts_that_unpack_to_absurd_sizes_are_not_unpacked(estate, monkeypatch):
+    monkeypatch.setattr(confusion, "LARGEST", 10)
+    with pytest.raises(DataError, match=r"unet.full.npz is damaged: it unpacks to [\d,]+ bytes, more than 10"):
+        read_confusion(estate.run / "confusion/unet.full.npz")
+
+
+@pytest.mark.parametrize("case", NPZ)
+def test_spoilt_counts_are_refused(case, estate, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGMI_CANARY", str(tmp_path / "canary"))
+    path = estate.run / "confusion/unet.full.npz"
+    NPZ[case](path)
+    with pytest.raises(DataError) as caught:
+        read_confusion(path)
+    assert str(path) in str(caught.value)
+    assert caught.value.remedy
+    assert not (tmp_path / "canary").exists()
+
+
+OTHERS: dict[str, tuple[str, Mutation]] = {
+    "a configuration that is a bomb": ("config.yaml", put("a: &a [x, x]\nb: [*a, *a]\n")),
+    "a configuration that runs": ("config.yaml", put("a: !!python/object/apply:os.system ['touch canary']\n")),
+    "a configuration in binary": ("config.yaml", put(b"\xff\xfe")),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_a_spoilt_configuration_is_named(case, estate, refused, monkeypatch):
+    monkeypatch.chdir(estate.root)
+    name, mutation = OTHERS[case]
+    mutation(estate.run / name)
+    refused(estate.run_command, 3 if "binary" in case else 2, str(estate.run / name), "To mend it")
+    refused(["report", str(estate.runs / "own")], 0)  # which goes on without it
+    refused([*estate.run_command, "--overwrite"], 0)
+    assert not Path("canary").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"step\n1e999\n", b"step\nnan\n", b"step,x\n" + b"x" * 200_000, b"\0" * 99]
+)
+def test_a_spoilt_table_of_metrics_spoils_no_status(content, estate, capfd):
+    (estate.run / "metrics.csv").write_bytes(content)
+    assert main(["study", "status", str(estate.study), "--runs", str(estate.runs), "--json"]) == 0
+    (row,) = json.loads(capfd.readouterr().out)
+    assert row["state"] == "finished"
+    assert row["step"] is None
+    assert main(["report", str(estate.runs / "own"), "--quiet"]) in (0, 3)
+    assert "unexpected" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"\x89PNG\r\n\x1a\n" + b"x" * 99])
+def test_spoilt_samples_are_shown_as_such(content, estate, refused):
+    path = next((estate.run / "samples").glob("*.image.png"))
+    result = json.loads((estate.run / "result.json").read_text())
+    path.write_bytes(content)
+    result["artefacts"][f"samples/{path.name}"] = len(content)
+    (estate.run / "result.json").write_text(json.dumps(result))
+    refused(["report", str(estate.runs / "own")], 0)
+    assert "unreadable" in (estate.runs / "own/report/index.html").read_text()
+
+
+@pytest.mark.parametrize("holder", [b"", b"\xff\xfe", b"[]", b'{"pid": "x"}', b'{"pid": -1}', b"[" * 5000])
+def test_a_lock_of_nonsense_locks_nobody_out(holder, estate, refused):
+    (estate.run / "run.lock").write_bytes(holder)
+    refused(estate.run_command, 0)
+    refused(["study", "status", str(estate.study), "--runs", str(estate.runs)], 0)
+
+
+def test_a_folder_as_lock(estate, refused):
+    shutil.rmtree(estate.run)
+    (estate.run / "run.lock").mkdir(parents=True)
+    refused(estate.run_command, 5, str(estate.run / "run.lock"), "To mend it")
