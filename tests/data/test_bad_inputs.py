@@ -6,6 +6,7 @@ Every refusal is a `DataError` that names the file and says what to do.
 from __future__ import annotations
 
 import io
+import os
 import warnings
 import zlib
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segmi.cli import main
 from segmi.data import DataSet, check_dataset, open_dataset
 from segmi.errors import DataError, EnvironmentProblem, SegmiError
 
@@ -91,6 +93,14 @@ def png_of_size(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
+def instead(put: Callable[[Path], object]) -> Callable[[Path], None]:
+    def mutate(path: Path) -> None:
+        path.unlink()
+        put(path)
+
+    return mutate
+
+
 HTML = b"\n<!DOCTYPE html><html><title>Sign in</title></html>"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"
 
@@ -163,6 +173,25 @@ CASES: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
         "megapixels, got 10000×9000",
         "into tiles",
     ),
+    "pipe as picture": (IMAGE, instead(os.mkfifo), "expected a file, got a pipe or device", "put the picture there"),
+    "device as mask": (
+        MASK,
+        instead(lambda path: path.symlink_to("/dev/zero")),
+        "expected a file, got a pipe or device",
+        "put the picture there",
+    ),
+    "link that leads nowhere": (
+        IMAGE,
+        instead(lambda path: path.symlink_to(path.with_name("nowhere"))),
+        "expected a file, got none",
+        "put the file there",
+    ),
+    "links in a circle": (
+        MASK,
+        instead(lambda path: path.symlink_to(path)),
+        "expected a file, got Too many levels of symbolic links",
+        "download or copy the file again",
+    ),
     "picture without mask": (
         IMAGE,
         lambda path: (path.parents[1] / MASK).unlink(),
@@ -213,6 +242,28 @@ def test_reading_refuses(case, make):
         read_everything(dataset)
     for part in (str(root / file), what, remedy):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_the_command_refuses_with_one_message(case, make, capsys):
+    file, mutate, what, remedy = CASES[case]
+    root = make("folder")
+    mutate(root / file)
+    assert main(["data", "check", "folder", "--root", str(root), "--quiet"]) == 3
+    err = capsys.readouterr().err
+    for part in (str(root / file), what, "To mend it", remedy):
+        assert part in err
+    assert "Traceback" not in err
+    assert "unexpected" not in err
+
+
+def test_a_folder_called_like_a_picture_is_none(make):
+    root = make("folder")
+    (root / IMAGE).unlink()
+    (root / IMAGE).mkdir()
+    (problem,) = check_dataset(open_dataset("folder", root)).problems
+    assert "mask without picture" in problem.what
 
 
 def test_warnings_as_errors_do_not_hide_the_bomb(make):

@@ -38,13 +38,6 @@ def small_files(size: str) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
 
 
-def as_nobody() -> None:
-    """A user who owns nothing."""
-    if os.geteuid() == 0:
-        os.setegid(65534)
-        os.seteuid(65534)
-
-
 def lose_pictures(folder: str) -> None:
     """The pictures of a folder are gone before the second update."""
 
@@ -99,14 +92,6 @@ def kill_readers(number: str) -> None:
     _at("segmi.training.session:Session.update", int(number), _kill_readers)
 
 
-def short_patience(seconds: str) -> None:
-    """Processes that read pictures stall, and are waited for so long."""
-    import segmi.data.workers as workers
-
-    workers.STALLED_SECONDS = int(seconds)  # type: ignore[misc]
-    _at("segmi.training.session:Session.update", 2, lambda: _signal_readers(signal.SIGSTOP))
-
-
 def jumping_clock() -> None:
     """The time of day jumps a year back or forth at every look."""
     real, looks = time.time, iter(range(10**9))
@@ -156,16 +141,12 @@ def _kill() -> None:
 
 
 def _kill_readers() -> None:
-    _signal_readers(signal.SIGKILL)
-
-
-def _signal_readers(number: signal.Signals) -> None:
     """Readers are the children of the fork server, which is a child of this process."""
     servers = [pid for pid, parent, words in _processes() if parent == os.getpid() and "forkserver" in words]
     readers = [pid for pid, parent, _ in _processes() if parent in servers]
     assert readers
     for pid in readers:
-        os.kill(pid, number)
+        os.kill(pid, signal.SIGKILL)
 
 
 def _processes() -> list[tuple[int, int, str]]:

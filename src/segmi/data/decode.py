@@ -120,6 +120,11 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """The file, opened and decoded; whatever goes wrong becomes an error that names it."""
     try:
         # Not a context of its own around the size check: changing warning filters is not safe between threads.
+        if path.exists() and not path.is_file():  # a pipe would keep us waiting for ever
+            raise DataError(
+                f"{shown(path)}: expected a file, got a {'folder' if path.is_dir() else 'pipe or device'}",
+                "put the picture there, or take it off the split's list",
+            )
         with Image.open(path, formats=FORMATS) as image:
             _check_size(path, image.size)
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a JPEG photograph with previews

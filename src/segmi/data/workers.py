@@ -54,13 +54,20 @@ def read_by_workers(dataset: Dataset[Item], workers: int, **options: Any) -> Ite
             if isinstance(item, _Refusal):
                 raise item.error
             yield item
-    except RuntimeError as error:
-        if "DataLoader" not in str(error):
+    except (RuntimeError, OSError, EOFError) as error:
+        if not _is_loss(error):
             raise
         raise RunError(
             f"a data loader worker was lost or stalled: {error}",
             "look for a full memory or an unreachable disk, then run again: the run continues from its checkpoint",
         ) from error
+
+
+def _is_loss(error: Exception) -> bool:
+    """Whether the loader tells that a worker has gone, or what it had sent cannot be fetched from it any more."""
+    if isinstance(error, RuntimeError):
+        return "DataLoader" in str(error) and "Caught" not in str(error)
+    return "Caught" not in str(error)
 
 
 class _Refusal:

@@ -119,10 +119,14 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         _take_place(temporary, target)
 
 
-def sweep(folder: str | Path) -> list[Path]:
+def sweep(folder: str | Path, *, deep: bool = True) -> list[Path]:
     """Remove what dead writers left unfinished under a folder, and put back folders that were set aside too early.
 
     Leftovers of processes that still run on this host are left alone. Call it while holding the folder's lock.
+
+    Args:
+        folder: where to look.
+        deep: whether the folders in it are looked through as well.
 
     Returns: what was removed or put back.
 
@@ -142,7 +146,7 @@ def sweep(folder: str | Path) -> list[Path]:
                 continue
             _remove(path)
             swept.append(path)
-        names[:] = [name for name in names if not name.startswith((TEMPORARY_PREFIX, RETIRED_PREFIX))]
+        names[:] = [name for name in names if deep and not name.startswith((TEMPORARY_PREFIX, RETIRED_PREFIX))]
     return swept
 
 

@@ -28,11 +28,11 @@ def read_study_file(path: str | Path) -> Document:
 
 
 def _read(path: Path, before: tuple[Path, ...]) -> Document:
+    document = parse_file(path)
     here = path.resolve()
     if here in before:
         chain = " extends ".join(file.name for file in (*before[before.index(here) :], here))
         raise UsageError(f"{path} extends itself: {chain}", f"remove {KEY} from one of them")
-    document = parse_file(path)
     if not isinstance(document.data, dict) or KEY not in document.data:
         return document
     name = document.data.pop(KEY)

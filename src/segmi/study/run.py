@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from segmi.errors import Diverged, EnvironmentProblem, SegmiError, UsageError, together
-from segmi.records import Plan, RunFolder, write_plan
+from segmi.records import Plan, RunFolder, sweep, write_plan
 from segmi.records.selection import is_trial
 from segmi.study import resolve
 from segmi.study.agenda import Agenda
@@ -20,7 +20,10 @@ from segmi.study.facts import Facts
 from segmi.study.roots import Roots
 from segmi.study.schema import Study, described
 from segmi.study.strict_yaml import parse_file
-from segmi.study.workshop import Job, Workshop
+from segmi.study.workshop import Job, Workshop, lock_if_free
+
+PLAN_PATIENCE: Final = 5.0
+"""Seconds to wait for another process that writes the plan of the same study; it does so in a moment."""
 
 
 @dataclass
@@ -135,7 +138,10 @@ def run_study(
         follow(shop)
         return outcome
     _make_folder(root / study.name)
-    write_plan(root / study.name, study_plan(study, shop.facts, command))
+    with lock_if_free(root / study.name, PLAN_PATIENCE) as problem:
+        if problem is None:
+            sweep(root / study.name, deep=False)  # what was killed here; runs sweep their own folders
+        write_plan(root / study.name, study_plan(study, shop.facts, command))
     report = _Reporter(agenda.all(), root, outcome, listener)
     while todo:
         agenda.keep()

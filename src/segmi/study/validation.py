@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,10 +53,21 @@ def validated(document: Document, *, roots: Roots | None = None) -> Study:
     if not isinstance(document.data, dict):
         problems.add((), f"expected a study with name, datasets and methods, got {describe(document.data)}")
         problems.raise_if_any()
+    for place, number in _not_finite(document.data, ()):
+        problems.add(place, f"expected a finite number, got {number}")
     found = take_searches(document.data, problems)
     studies = [_checked(data, found, problems, roots) for data in with_edges(document.data, found)]
     problems.raise_if_any()
     return studies[0]
+
+
+def _not_finite(data: Any, place: Place) -> Iterator[tuple[Place, float]]:
+    """Infinities and NaN anywhere in plain data: no setting means them, and comparisons let NaN pass."""
+    if isinstance(data, float) and not math.isfinite(data):
+        yield place, data
+    elif isinstance(data, dict | list):
+        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from _not_finite(value, (*place, key))
 
 
 def _checked(
