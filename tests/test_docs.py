@@ -145,3 +145,16 @@ def test_every_setting_of_a_study_is_on_its_page() -> None:
         assert found == {k: list(v) if isinstance(v, tuple) else v for k, v in expected.items()}, section
     for section, model in [("Its fields", StudyFile), ("methods", Method)]:
         assert set(re.findall(r"^\| `(\w+)` \|", sections[section], re.MULTILINE)) >= set(model.model_fields), section
+
+
+def test_every_test_named_on_the_page_of_faults_exists() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page))
+    assert len(named) > 60
+    missing = [
+        f"{file}::{test}"
+        for file, test in sorted(named)
+        if not (ROOT / file).is_file()
+        or not re.search(rf"^def {test}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert not missing
