@@ -37,16 +37,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 # the disk
 
 
+MOMENTS = {
+    "a checkpoint": "segmi.training.checkpoints:Checkpoints.save 3",
+    "a row of metrics": "segmi.training.logs:Logs.row 2",
+    "the result": "segmi.study.execute:_result 1",
+}
+
+
 @pytest.mark.parametrize(
     "moment",
-    [
-        "segmi.training.checkpoints:Checkpoints.save 3",
-        "segmi.training.logs:Logs.row 2",
-        "segmi.study.execute:_result 1",
-    ],
+    ["a checkpoint", *(pytest.param(one, marks=pytest.mark.slow) for one in ("a row of metrics", "the result"))],
 )
 def test_a_full_disk(moment, small_disk, place, ends_whole):
-    ended = place.do(fault=f"fill_at {moment} {small_disk}")
+    ended = place.do(fault=f"fill_at {MOMENTS[moment]} {small_disk}")
     assert ended.code == 5, ended.said
     assert "no space left to write" in ended.said
     assert str(small_disk) in ended.said
@@ -56,6 +59,7 @@ def test_a_full_disk(moment, small_disk, place, ends_whole):
     ends_whole()
 
 
+@pytest.mark.slow
 def test_a_full_disk_at_the_report(small_disk, place, ends_whole):
     ended = place.do(fault=f"fill_at segmi.report.write:_write_figures 1 {small_disk}")
     assert ended.code == 5, ended.said
@@ -65,6 +69,7 @@ def test_a_full_disk_at_the_report(small_disk, place, ends_whole):
     assert ends_whole().said.count("is finished, nothing to do") == 2
 
 
+@pytest.mark.slow
 def test_files_that_may_not_be_that_large(place, ends_whole):
     ended = place.do(fault="small_files 60000")
     assert ended.code == 5, ended.said
@@ -96,6 +101,7 @@ def test_an_output_folder_that_may_not_be_written(closed_folder, place):
     assert not place.cache.exists()
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_gone_without(place, ends_whole):
     place.cache.write_text("in the way")
     ended = ends_whole()
@@ -103,6 +109,7 @@ def test_a_cache_that_cannot_be_written_is_gone_without(place, ends_whole):
     assert "pictures are decoded in every run instead" in ended.said
 
 
+@pytest.mark.slow
 def test_runs_on_another_file_system_are_as_safe(small_disk, place, ends_whole):
     """A rename from the temporary folder would be a copy, which a kill can cut in two."""
     assert small_disk.stat().st_dev != Path(tempfile.gettempdir()).stat().st_dev
@@ -114,7 +121,9 @@ def test_runs_on_another_file_system_are_as_safe(small_disk, place, ends_whole):
 # checkpoints
 
 
-@pytest.mark.parametrize("harm", ["cut", "flip", "empty", "gone"])
+@pytest.mark.parametrize(
+    "harm", ["flip", *(pytest.param(harm, marks=pytest.mark.slow) for harm in ("cut", "empty", "gone"))]
+)
 def test_a_corrupt_checkpoint_leaves_the_one_before(harm, place, ends_whole):
     assert place.do(fault=f"kill_at {UPDATE} 6").code == -signal.SIGKILL
     newest = place.run() / "checkpoints/step-00000004"
@@ -132,6 +141,7 @@ def test_a_corrupt_checkpoint_leaves_the_one_before(harm, place, ends_whole):
     assert f"continuing from {newest.with_name('step-00000002')} instead" in ended.said
 
 
+@pytest.mark.slow
 def test_no_checkpoint_left_is_a_failure_and_no_fresh_start(place, ends_whole):
     assert place.do(fault=f"kill_at {UPDATE} 6").code == -signal.SIGKILL
     for path in (place.run() / "checkpoints").glob("step-*/state.pt"):
@@ -170,7 +180,8 @@ def pictures(place) -> Path:
     return place.root / "data"
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
 def test_a_picture_that_disappears_while_a_run_goes_on(workers, place, pictures):
     place.study.write_text(FOLDER.replace("WORKERS", str(workers)))
     words = ("--root", str(pictures), "--cache", "none")
@@ -222,6 +233,7 @@ def test_two_runners_do_every_run_once(place, ends_whole):
     ends_whole()
 
 
+@pytest.mark.slow
 def test_a_runner_that_is_killed_leaves_its_runs_to_the_other(place, ends_whole):
     first = place.start("training.updates=8", fault=f"kill_at {UPDATE} 5")
     assert first.wait().code == -signal.SIGKILL
@@ -230,17 +242,19 @@ def test_a_runner_that_is_killed_leaves_its_runs_to_the_other(place, ends_whole)
     ends_whole()
 
 
+@pytest.mark.slow
 def test_nobody_listens_any_more(place, ends_whole):
     """``segmi study run … 2>&1 | head -1``: the run does not fail for want of a reader."""
     ended = place.do(fault="nobody_listens")
     assert not list(place.runs.rglob("failure.json")), ended.said
+    assert len(list(place.runs.rglob("result.json"))) == 2
     ends_whole()
 
 
 # numbers, memory, time
 
 
-def test_a_loss_that_is_no_number_is_the_failure_of_one_run(place, ends_whole):
+def test_a_loss_that_is_no_number_is_the_failure_of_one_run(place):
     ended = place.do("methods.one.training.learning_rate=1e38")
     assert ended.code == 4, ended.said
     assert "the loss is not finite at update" in ended.said
@@ -249,7 +263,6 @@ def test_a_loss_that_is_no_number_is_the_failure_of_one_run(place, ends_whole):
     assert place.failure()["type"] == "Diverged"
     assert (place.run("two") / "result.json").exists()
     assert "1/2 runs finished" in ended.said
-    ends_whole("--overwrite")
 
 
 def test_out_of_memory_is_the_failure_of_one_run(place, ends_whole):
@@ -261,12 +274,14 @@ def test_out_of_memory_is_the_failure_of_one_run(place, ends_whole):
     ends_whole()
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps(place, ends_whole):
     ended = place.do(fault="jumping_clock")
     assert ended.code == 0, ended.said
     ends_whole()
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_before_a_kill_and_file_times_in_the_wrong_order(place, ends_whole):
     assert place.do(fault=f"jumping_clock_and_kill {UPDATE} 6").code == -signal.SIGKILL
     steps = sorted((place.run() / "checkpoints").glob("step-*"))
@@ -278,6 +293,7 @@ def test_a_clock_that_jumps_before_a_kill_and_file_times_in_the_wrong_order(plac
 # secrets
 
 
+@pytest.mark.slow
 def test_secrets_of_the_environment_are_written_nowhere(place, monkeypatch):
     secret = "canary-7f3a9c"
     child = place._nursery.start(

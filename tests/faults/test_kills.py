@@ -37,7 +37,7 @@ POINTS = {
 }
 
 
-OFTEN = ("an epoch", "half of the state of a checkpoint", "the cache", "the report")
+OFTEN = ("half of the state of a checkpoint", "the report")
 """The points that are tried whenever tests are run."""
 
 
@@ -87,7 +87,9 @@ def test_one_kill_each_at_twenty_five_random_moments(seed, place, ends_whole):
     killed_at_random(place, ends_whole, 1, seed=100 + seed)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_writes_the_checkpoint_and_says_how_to_go_on(number, code, place):
     child = place.start("training.updates=100000", "training.checkpoint_every=100000", "--only", "*/one/*")
     until = time.monotonic() + 60

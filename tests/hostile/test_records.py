@@ -87,7 +87,7 @@ def test_a_spoilt_result_is_an_unfinished_run(case, estate, capfd):
     (SPOILT | WRONG_RESULTS)[case](path)
     assert main(["study", "status", str(estate.study), "--runs", str(estate.runs), "--json"]) == 0
     (row,) = json.loads(capfd.readouterr().out)
-    assert row["state"] == "unfinished"
+    assert row["state"] == "interrupted"
 
 
 @pytest.mark.parametrize("case", ["cut short", "a folder", "scores that are words"])
@@ -305,7 +305,13 @@ OTHERS: dict[str, tuple[str, Mutation]] = {
 }
 
 
-@pytest.mark.parametrize("case", OTHERS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        "a configuration that runs",
+        *(pytest.param(case, marks=pytest.mark.slow) for case in OTHERS if "runs" not in case),
+    ],
+)
 def test_a_spoilt_configuration_is_named(case, estate, refused, monkeypatch):
     monkeypatch.chdir(estate.root)
     name, mutation = OTHERS[case]

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 STALLED_SECONDS: Final = 300
 
+SECONDS_BETWEEN_LOOKS: Final = 5
+"""How soon a worker that has ended is missed; workers of a fork server send no signal when they do."""
+
 Item = TypeVar("Item")
 
 
@@ -43,14 +46,14 @@ def read_by_workers(dataset: Dataset[Item], workers: int, **options: Any) -> Ite
         collate_fn=_as_it_is,
         num_workers=workers,
         multiprocessing_context="forkserver",  # fork hangs now and then beside threads
-        timeout=STALLED_SECONDS,
+        timeout=SECONDS_BETWEEN_LOOKS,
         generator=torch.Generator().manual_seed(0),  # the loader draws from it for its workers; segmi never does
         pin_memory=False,
         worker_init_fn=_end_with_its_starter,
         **options,
     )
     try:
-        for item in loader:
+        for item in _patiently(iter(loader)):
             if isinstance(item, _Refusal):
                 raise item.error
             yield item
@@ -61,6 +64,23 @@ def read_by_workers(dataset: Dataset[Item], workers: int, **options: Any) -> Ite
             f"a data loader worker was lost or stalled: {error}",
             "look for a full memory or an unreachable disk, then run again: the run continues from its checkpoint",
         ) from error
+
+
+def _patiently(items: Iterator[Item]) -> Iterator[Item]:
+    """The items, the next one waited for for five minutes; the loader itself gives up after every look."""
+    waited = 0
+    while True:
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            waited += SECONDS_BETWEEN_LOOKS
+            if not str(error).startswith("DataLoader timed out") or waited >= STALLED_SECONDS:
+                raise
+        else:
+            waited = 0
+            yield item
 
 
 def _is_loss(error: Exception) -> bool:

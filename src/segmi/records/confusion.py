@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,18 @@ from segmi.errors import DataError
 from segmi.records.atomic import atomic_path
 
 SCHEMA_VERSION = 1
+
+UNREADABLE = (
+    OSError,
+    ValueError,
+    LookupError,
+    EOFError,
+    TypeError,
+    MemoryError,
+    SyntaxError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 LARGEST = 2**33
 """Bytes of the largest counts that are unpacked: twenty thousand pictures of 256 classes."""
@@ -89,18 +102,7 @@ def read_confusion(path: str | Path) -> ConfusionRecord:
             names, groups = tuple(map(str, arrays["names"])), tuple(map(str, arrays["groups"]))
     except FileNotFoundError:
         raise DataError(f"no confusion counts at {path}", "run the study again: it completes what is missing") from None
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        TypeError,
-        IndexError,
-        MemoryError,
-        SyntaxError,
-        zipfile.BadZipFile,
-        zipfile.zlib.error,
-    ) as error:  # type: ignore[attr-defined]
+    except UNREADABLE as error:
         raise DataError(
             f"{path} is damaged: {error}", "delete it and run the study again: it completes what is missing"
         ) from error
