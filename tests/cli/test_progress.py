@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from segmi.cli.output import settings
-from segmi.cli.progress import StudyProgress, describe_event
+from segmi.cli.progress import StudyProgress, describe_event, describe_together
 from segmi.study.events import Clock, Event
 from segmi.study.expand import Run
 
@@ -30,6 +30,37 @@ def test_without_a_terminal_frequent_news_is_a_line_now_and_then(capsys: pytest.
     captured = capsys.readouterr()
     assert captured.out == ""
     assert len(captured.err.splitlines()) == 2
+
+
+def test_runs_that_go_on_together_share_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with StudyProgress() as progress:
+        progress(Event("finished", run=RUN, number=1, total=4))
+        progress(Event("started", run=OTHER, number=2, total=4, text="process 7 on node-3"))
+        progress(Event("started", run=RUN, number=1, total=4))
+        progress(Event("train", 5, 10, run=RUN, number=1, total=4, study_seconds_left=65))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "[2/4] camvid/model-2/seed0: starts (process 7 on node-3)"
+    assert lines[-1] == "[1/4] 2 runs go on: camvid/model-2/seed0, camvid/model-1/seed0 5/10 (1 min 5 s for all)"
+    many = [Event("train", 1, 9, run=RUN, number=1, total=64)] * 10
+    assert describe_together(many, 54).endswith("seed0 1/9, and 2 more")
+
+
+def test_on_a_terminal_every_run_that_goes_on_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with StudyProgress() as progress:
+        table = progress._bars
+        progress(Event("started", run=RUN, number=1, total=3, text="process 7 on node-3"))
+        progress(Event("started", run=OTHER, number=2, total=3))
+        progress(Event("train", 5, 10, 1.5, 20.0, run=RUN, number=1, total=3, run_seconds_left=65))
+        progress(Event("evaluate", 1, 3, run=OTHER, number=2, total=3))
+        assert [(row.description, row.completed, row.total) for row in table.tasks] == [
+            ("study", 0, 3), (RUN.key, 5, 10), (OTHER.key, 1, 3),
+        ]  # fmt: skip
+        assert table.tasks[1].fields == {
+            "news": "loss 1.5000, 20.0 pictures/s, 1 min 5 s left", "where": "process 7 on node-3",
+        }  # fmt: skip
+        progress(Event("finished", run=RUN, number=1, total=3))
+        assert [(row.description, row.completed) for row in table.tasks] == [("study", 1), (OTHER.key, 1)]
 
 
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from segmi.study.events import Event
 
 SECONDS_BETWEEN_LINES = 10.0
+SHOWN = 8
+"""Runs that one line names."""
 
 
 def duration(seconds: float | None) -> str:
@@ -56,6 +59,20 @@ def describe_event(event: Event) -> str:
     return f"{head}: {words[event.kind]}"
 
 
+def describe_together(latest: Sequence[Event], done: int) -> str:
+    """One line for several runs that go on at the same time, from the latest news of each.
+
+    Args:
+        latest: of the runs that go on.
+        done: runs that do not any more.
+    """
+    shown = [f"{event.run.key} {event.done}/{event.of}" if event.of else event.run.key for event in latest[:SHOWN]]
+    more = f", and {len(latest) - SHOWN} more" if len(latest) > SHOWN else ""
+    lefts = [event.study_seconds_left for event in latest if event.study_seconds_left is not None]
+    left = f" ({duration(lefts[-1])} for all)" if lefts else ""
+    return f"[{done}/{latest[0].total}] {len(latest)} runs go on: {', '.join(shown)}{more}{left}"
+
+
 class StudyProgress:
     """Listens to a study and shows where it stands; use as a context and as the listener."""
 
@@ -64,6 +81,7 @@ class StudyProgress:
         self._last_line = -SECONDS_BETWEEN_LINES
         self._study: Any = None
         self._rows: dict[str, Any] = {}
+        self._latest: dict[str, Event] = {}
         self._done = 0
 
     def __enter__(self) -> Self:
@@ -81,7 +99,14 @@ class StudyProgress:
         """Show an event; of the frequent kinds one every ten seconds where there is no terminal."""
         if settings.quiet:
             return
-        frequent = event.kind in ("prepare", "train", "evaluate")
+        from segmi.study.events import ENDS, FREQUENT
+
+        frequent = event.kind in FREQUENT
+        if event.kind in ENDS:
+            self._done += 1
+            self._latest.pop(event.run.key, None)
+        elif frequent or event.run.key not in self._latest:
+            self._latest[event.run.key] = event
         if self._bars is not None:
             self._update_bars(event)
             if not frequent:
@@ -89,7 +114,8 @@ class StudyProgress:
         elif not frequent or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             if frequent:
                 self._last_line = time.monotonic()
-            say(describe_event(event))
+            together = frequent and len(self._latest) > 1
+            say(describe_together(list(self._latest.values()), self._done) if together else describe_event(event))
 
     def _open_bars(self) -> None:
         from rich.console import Console
@@ -100,17 +126,17 @@ class StudyProgress:
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[news]}"),
+            TextColumn("{task.fields[where]}", style="dim"),
             console=Console(stderr=True),
             refresh_per_second=4,
         )
-        self._study = self._bars.add_task("study", total=None, news="")
+        self._study = self._bars.add_task("study", total=None, news="", where="")
         self._bars.start()
 
     def _update_bars(self, event: Event) -> None:
         """A row for the study, and one for every run that is going on."""
         from segmi.study.events import ENDS
 
-        self._done += event.kind in ENDS
         left = {"news": f"{duration(event.study_seconds_left)} left"} if event.study_seconds_left is not None else {}
         self._bars.update(self._study, completed=self._done, total=event.total, **left)
         key = event.run.key
@@ -119,10 +145,13 @@ class StudyProgress:
                 self._bars.remove_task(self._rows.pop(key))
             return
         if key not in self._rows:
-            self._rows[key] = self._bars.add_task(key, total=None, news="")
-        if event.kind == "train":
+            self._rows[key] = self._bars.add_task(key, total=None, news="", where="")
+        if event.kind == "started":
+            self._bars.update(self._rows[key], where=event.text)
+        elif event.kind == "train":
             loss = f"loss {event.loss:.4f}, " if event.loss is not None else ""
-            news = f"{loss}{duration(event.run_seconds_left)} left"
+            rate = f"{event.rate:.1f} pictures/s, " if event.rate else ""
+            news = f"{loss}{rate}{duration(event.run_seconds_left)} left"
             self._bars.update(self._rows[key], completed=event.done, total=event.of, news=news)
         elif event.kind in ("prepare", "evaluate"):
             news = "scoring" if event.kind == "evaluate" else "decoding"

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 
 from segmi.errors import EnvironmentProblem, UsageError
-from segmi.records import RunFolder
+from segmi.records import RunFolder, lock_holder
 from segmi.report import write_report
 from segmi.study.engines import Ray
 from segmi.study.events import Event
@@ -67,6 +68,32 @@ def test_a_run_that_is_lost_too_often_has_failed_with_what_its_process_printed(
 @pytest.mark.slow
 def test_ctrl_c_ends_all_runs_after_their_checkpoints(interrupted: Callable[..., None], tmp_path: Path) -> None:
     interrupted(tmp_path, "--engine", "ray", "--jobs", "2", "--cpus", "0.5")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_when_the_process_of_the_study_is_killed_its_runs_end_and_the_same_command_goes_on(
+    study_of: Callable[..., Study], command: Callable[..., list[str]], outcome_of: Callable[..., Any], tmp_path: Path
+) -> None:
+    settings = ("training.updates=3000", "training.validate_every=1000", "training.checkpoint_every=20")
+    run_study(study_of(*settings), tmp_path / "here")
+    line = command(tmp_path / "ray", *settings, "--engine", "ray")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    first = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+    assert first.stderr is not None
+    folder = tmp_path / "ray/tiny/street-scenes/model-1/seed0"
+    while first.poll() is None and not list(folder.glob("checkpoints/step-*")):
+        time.sleep(0.1)
+    first.kill()
+    first.communicate(timeout=60)
+    until = time.monotonic() + 60
+    while lock_holder(folder) is not None and time.monotonic() < until:
+        time.sleep(0.1)
+    assert lock_holder(folder) is None
+    assert RunFolder(folder).state() == "unfinished"
+    again = subprocess.run(line, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert again.returncode == 0, again.stderr
+    assert outcome_of(tmp_path / "ray") == outcome_of(tmp_path / "here")
 
 
 @pytest.mark.slow
