@@ -22,7 +22,9 @@ from segmi.errors import EnvironmentProblem, UsageError
 from segmi.records import RunFolder, lock_holder
 from segmi.report import write_report
 from segmi.study.engines import Ray
+from segmi.study.engines.ray_engine import check_room
 from segmi.study.events import Event
+from segmi.study.expand import Run
 from segmi.study.run import run_study
 from segmi.study.schema import Study
 from segmi.study.validation import load_study
@@ -222,6 +224,46 @@ def test_numbers_and_addresses_that_cannot_be_meant_are_refused(study_of: Callab
     address = f"127.0.0.1:{free_port()}"
     with pytest.raises(EnvironmentProblem, match=rf"no Ray answers at {address}(.|\n)*ray start --head"):
         run_study(study_of(), tmp_path, engine=Ray(address))
+
+
+class Machines:
+    """Stands for the module ``ray`` where only its list of machines is asked for."""
+
+    def __init__(self, *machines: dict[str, float]) -> None:
+        self.machines = machines
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Alive": True, "Resources": machine} for machine in self.machines] + [
+            {"Alive": False, "Resources": {"CPU": 99.0, "GPU": 99.0}}
+        ]
+
+
+def test_a_run_that_no_machine_has_room_for_is_refused_or_waits(caplog: pytest.LogCaptureFixture) -> None:
+    there = Machines({"CPU": 4.0}, {"CPU": 2.0, "GPU": 1.0})
+    check_room(there, {"a": {"CPU": 4.0, "GPU": 0.0}, "b": {"CPU": 1.0, "GPU": 0.25}}, fixed=True)
+    assert caplog.text == ""
+    message = r"b is to have 3 processors and 1 GPUs, the machines have 4 and 0, 2 and 1(.|\n)*--cpus and --gpus"
+    with pytest.raises(UsageError, match=message):
+        check_room(there, {"b": {"CPU": 3.0, "GPU": 1.0}}, fixed=True)
+    check_room(there, {"b": {"CPU": 3.0, "GPU": 1.0}}, fixed=False)
+    assert "it waits until one with more joins the cluster" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "training", "there", "expected"),
+    [
+        ({}, {}, {}, (2, 0)),
+        ({}, {"threads": 4}, {"GPU": 8.0}, (4, 1)),
+        ({}, {"device": "cpu"}, {"GPU": 8.0}, (2, 0)),
+        ({"gpus": 0.25, "cpus": 1}, {"device": "cuda"}, {"GPU": 8.0}, (1, 0.25)),
+    ],
+)
+def test_what_is_set_aside_for_a_run(
+    options: dict[str, Any], training: dict[str, Any], there: dict[str, float], expected: tuple[float, float]
+) -> None:
+    run = Run("s", "d", "m", 0, {"training": {"device": "auto", "threads": None, **training}})
+    needs = Ray(**options).needs(run, 2, there)
+    assert (needs["CPU"], needs["GPU"]) == expected
 
 
 def test_without_ray_it_says_what_to_install(

@@ -64,12 +64,13 @@ class Ray:
         threads = torch.get_num_threads()
         study = shop.job.root / runs[0].study
         with joined(self.address) as ray, tempfile.TemporaryDirectory(prefix=".output-", dir=study) as outputs:
-            needs = {run.key: self._needs(run, threads, ray.cluster_resources()) for run in runs}
-            _check_room(ray, needs, fixed=self.address is None)
+            needs = {run.key: self.needs(run, threads, ray.cluster_resources()) for run in runs}
+            check_room(ray, needs, fixed=self.address is None)
             task = Task(shop.job, threads, Path(outputs), {v: os.environ[v] for v in CARRIED if v in os.environ})
             supervise(_Tasks(ray, task, needs, self.jobs), shop.job, runs, report, retries=self.retries)
 
-    def _needs(self, run: Run, threads: int, there: dict[str, float]) -> dict[str, float]:
+    def needs(self, run: Run, threads: int, there: dict[str, float]) -> dict[str, float]:
+        """What Ray sets aside for a run, where a process has so many threads and the cluster these resources."""
         device, own = run.config["training"]["device"], run.config["training"]["threads"]
         may_use = device == "auto" or device.startswith("cuda")
         gpus = self.gpus if self.gpus is not None else float(may_use and there.get("GPU", 0) > 0)
@@ -165,7 +166,7 @@ class _Tasks:
         ) from error
 
 
-def _check_room(ray: Any, needs: dict[str, dict[str, float]], *, fixed: bool) -> None:
+def check_room(ray: Any, needs: dict[str, dict[str, float]], *, fixed: bool) -> None:
     """A run that no machine has room for would wait for ever.
 
     Raises:
