@@ -77,7 +77,7 @@ def test_ctrl_c_ends_all_runs_after_their_checkpoints(interrupted: Callable[...,
 def test_when_the_process_of_the_study_is_killed_its_runs_end_and_the_same_command_goes_on(
     study_of: Callable[..., Study], command: Callable[..., list[str]], outcome_of: Callable[..., Any], tmp_path: Path
 ) -> None:
-    settings = ("training.updates=3000", "training.validate_every=1000", "training.checkpoint_every=20")
+    settings = ("training.updates=1500", "training.validate_every=500", "training.checkpoint_every=20")
     run_study(study_of(*settings), tmp_path / "here")
     line = command(tmp_path / "ray", *settings, "--engine", "ray")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
