@@ -61,6 +61,8 @@ def test_a_run_leaves_what_the_report_needs(whole: Path) -> None:
     assert result["training"]["updates"] == 6
     assert result["training"]["selection"] == "holdout_mIoU"
     assert result["environment"]["threads"] >= 1
+    assert result["usage"]["sessions"] == 1
+    assert result["usage"]["seconds"] > 0
     assert folder.confusion("peer", "full").counts.shape == (3, 11, 11)
     (picture,) = folder.samples(["unet", "peer"])
     assert set(picture.predictions) == {"unet", "peer"}

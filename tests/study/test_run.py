@@ -243,3 +243,13 @@ def test_a_key_that_is_new_or_gone_is_a_change() -> None:
 
 def test_nothing_done_is_nothing_to_complain_about() -> None:
     StudyOutcome().raise_if_incomplete()
+
+
+def test_a_run_of_a_newer_segmi_is_refused(work: Work, tiny_text: str, tmp_path: Path) -> None:
+    study = study_of(tiny_text)
+    run_study(study, tmp_path)
+    path = tmp_path / "tiny/street-scenes/model-1/seed0/config.yaml"
+    path.write_text(path.read_text().replace("schema_version: 1", "schema_version: 2"))
+    for ask in (lambda: run_study(study, tmp_path), RunFolder(path.parent).config):
+        with pytest.raises(DataError, match=r"config\.yaml has schema version 2, expected at most 1"):
+            ask()

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from segmi.records.jsonfile import LARGEST, damaged
+from segmi.records.jsonfile import LARGEST, damaged, refuse_newer
 
 
 class _Plain(yaml.SafeLoader):
@@ -23,7 +23,7 @@ def read_configuration(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; empty if there is no file.
 
     Raises:
-        DataError: it is no YAML mapping, or holds more than plain values.
+        DataError: it is no YAML mapping, holds more than plain values, or is a newer segmi's.
     """
     try:
         with path.open("rb") as file:
@@ -37,4 +37,5 @@ def read_configuration(path: Path) -> dict[str, Any]:
         raise damaged(path, str(error)) from error
     if not isinstance(config, dict):
         raise damaged(path, "expected a mapping")
+    refuse_newer(path, config.get("schema_version"))
     return config

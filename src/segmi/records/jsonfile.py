@@ -51,9 +51,18 @@ def read_record(path: Path) -> dict[str, Any] | None:
     version = record.get("schema_version")
     if type(version) is not int:
         raise damaged(path, "it has no schema_version")
-    if version > SCHEMA_VERSION:
-        raise DataError(f"{path} has schema version {version}, expected at most {SCHEMA_VERSION}", "update segmi")
+    refuse_newer(path, version)
     return record
+
+
+def refuse_newer(path: Path, version: Any) -> None:
+    """Refuse the schema version of a record that this segmi does not know yet.
+
+    Raises:
+        DataError: naming both versions.
+    """
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise DataError(f"{path} has schema version {version}, expected at most {SCHEMA_VERSION}", "update segmi")
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> Path:

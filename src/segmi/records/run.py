@@ -6,6 +6,8 @@
 ``metrics.csv``                     one row per validation: step, train/…, holdout/…
 ``number_format.json``              in which numbers and memory layout the run computes, and why
 ``profile.json``                    what took how long, where that was asked for
+``usage.json``                      time, peak of memory and energy of every session, as far as they can be read
+``trackers.json``                   under which names other trackers keep the run
 ``failure.json``                    why the run failed, if it did
 ``losses.json``                     how often the process of the run was lost, and how; only if it was
 ``result.json``                     what came out; written last, and what makes the run finished
@@ -151,7 +153,7 @@ class RunFolder:
         """The resolved configuration; empty if not recorded.
 
         Raises:
-            DataError: it is no YAML mapping.
+            DataError: it is no YAML mapping, or written by a newer segmi.
         """
         from segmi.records.configuration import read_configuration
 

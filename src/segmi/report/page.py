@@ -205,12 +205,32 @@ def _budget(study: StudyRuns) -> list[tuple[str, str]]:
             if any(t.get(key) is not None for t in found)
         ]
         parts += [f"{duration(sum(seconds) / len(seconds))} of training per run"] if seconds else []
+        parts += _usage([r["usage"] for k, r in study.results.items() if k.method == method and r.get("usage")])
         if parts:
             entries.append((label, ", ".join(parts)))
     if any((read_config(run).get("training") or {}).get("minutes") for run in study.runs.values()):
         entries.append(("Not reproducible", "the budget is a time; repeated, these runs end at other updates"))
     total = sum(float((r.get("training") or {}).get("wall_seconds") or 0) for r in study.results.values())
     return [*entries, ("All finished runs together", duration(total))] if entries else []
+
+
+def _usage(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The largest peak of memory and the mean energy of runs; nothing of what was not read for all of them."""
+
+    def known(name: str) -> list[float]:
+        values = [one[name] for one in found if one.get(name) is not None]
+        return values if len(values) == len(found) else []
+
+    words = [
+        f"at most {max(values) / 2**30:.2f} GiB of {name} memory"
+        for key, name in (("peak_memory_bytes", "main"), ("peak_device_memory_bytes", "GPU"))
+        if (values := known(key))
+    ]
+    return words + [
+        f"{sum(values) / len(values) / 1e3:.3g} kJ per run by the counters of the {name}"
+        for key, name in (("processor_joules", "processor"), ("gpu_joules", "GPU"))
+        if (values := known(key))
+    ]
 
 
 def _machine(study: StudyRuns) -> list[tuple[str, str]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from segmi.data.base import VOID
 from segmi.errors import UsageError
 from segmi.records import RunFolder, atomic_write, write_confusion
+from segmi.records.usage import Usage
 from segmi.study import resolve
 from segmi.study.binding import arguments
 from segmi.study.environment import environment
@@ -64,16 +66,29 @@ def execute(
     where = environment()
     if processes.leads:
         folder.write_environment(where)
-    cohort = resolve.build_cohort(config, len(dataset.info.classes), run.seed)
-    if init_from is not None:
-        start_from(cohort, config["reported"], init_from)
-    outcome = _train(run, folder.path, facts, cohort, on_fit, on_prepare, profile=profile)
-    with resolve.threads(outcome.number_format.threads):
-        matrices = _score(run, folder, facts, cohort, processes, on_evaluate, on_prepare)
+    with _measured(folder, config, processes) as usage:
+        cohort = resolve.build_cohort(config, len(dataset.info.classes), run.seed)
+        if init_from is not None:
+            start_from(cohort, config["reported"], init_from)
+        outcome = _train(run, folder.path, facts, cohort, on_fit, on_prepare, profile=profile)
+        with resolve.threads(outcome.number_format.threads):
+            matrices = _score(run, folder, facts, cohort, processes, on_evaluate, on_prepare)
+        if not processes.leads:
+            return
+        _keep_bundles(folder.path, run, cohort, dataset)
+        folder.write_result(_result(run, facts, cohort, outcome, matrices, where, usage.summary()))
+
+
+@contextmanager
+def _measured(folder: RunFolder, config: Mapping[str, Any], processes: Processes) -> Iterator[Usage]:
+    """What the session takes of its machine goes on record, by the process that writes."""
+    gpu = resolve.gpu(config["training"]["device"], processes)
+    usage = Usage(folder.path, gpu=gpu.uuid if gpu else None, device_memory=gpu.peak_memory if gpu else None)
     if not processes.leads:
+        yield usage
         return
-    _keep_bundles(folder.path, run, cohort, dataset)
-    folder.write_result(_result(run, facts, cohort, outcome, matrices, where))
+    with usage:
+        yield usage
 
 
 def _score(
@@ -223,6 +238,7 @@ def _result(
     outcome: FitOutcome,
     matrices: Mapping[str, Mapping[str, ConfusionMatrix]],
     where: Mapping[str, Any],
+    usage: Mapping[str, Any],
 ) -> dict[str, Any]:
     from segmi.metrics.scores import constant_prediction_scores, scores
 
@@ -262,5 +278,6 @@ def _result(
             "processes": config["training"]["devices"] * config["training"]["num_nodes"],
             "wall_seconds": outcome.wall_seconds,
         },
+        "usage": dict(usage),
         "environment": dict(where),
     }

@@ -14,7 +14,8 @@ from segmi.study.schema import Study
 SCHEMA_VERSION: Final = 1
 
 NOT_COMPARED: Final = (
-    "training.workers", "training.checkpoint_every", "training.log_every", "label", "treatment", "baseline",
+    "training.workers", "training.checkpoint_every", "training.log_every", "training.logger", "label", "treatment",
+    "baseline",
 )  # fmt: skip
 """What may change between two sessions of a run without changing its numbers."""
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from segmi.errors import EnvironmentProblem
 from segmi.study import resolve
 from segmi.study.binding import bind, describe, validate
 from segmi.study.budgets import BUDGETS, budget_of
@@ -39,6 +40,11 @@ def check_training(options: dict[str, Any], place: Place, problems: Problems) ->
     workers = options.get("workers")
     if isinstance(workers, int) and not 0 <= workers <= MOST_WORKERS:
         problems.add((*place, "workers"), f"expected 0 to {MOST_WORKERS} processes, got {workers}")
+    if options.get("logger") and not problems.touches(*place, "logger"):
+        try:
+            resolve.check_trackers(bound["logger"])
+        except EnvironmentProblem as problem:
+            problems.add_error((*place, "logger"), problem)
     return bound
 
 

@@ -101,6 +101,13 @@ def schedules() -> Mapping[str, type]:
     return SCHEDULES
 
 
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse trackers whose packages are not installed."""
+    from segmi.training.trackers import check_trackers
+
+    check_trackers(names)
+
+
 def build_function() -> Callable[..., SegmentationNetwork]:
     """What builds networks; its signature is what members are bound to."""
     from segmi.models import build_network
@@ -256,6 +263,27 @@ def connect(trainings: Sequence[Mapping[str, Any]]) -> Processes:
             "set it in the study's training section only, or run the methods apart with --only",
         )
     return connect(**declared[0])
+
+
+class Gpu(NamedTuple):
+    """What is asked of a GPU beside its computing."""
+
+    uuid: str | None
+    peak_memory: Callable[[], int]
+
+
+def gpu(device: str, processes: Processes) -> Gpu | None:
+    """The GPU of a run, the peak of its memory set to begin anew; None for a run without one."""
+    import torch
+
+    from segmi.training.precision import resolve_device
+
+    target = processes.device or resolve_device(device)
+    if target.type != "cuda":
+        return None
+    torch.cuda.reset_peak_memory_stats(target)
+    uuid = getattr(torch.cuda.get_device_properties(target), "uuid", None)
+    return Gpu(f"GPU-{uuid}" if uuid else None, lambda: torch.cuda.max_memory_allocated(target))
 
 
 class Probe(NamedTuple):

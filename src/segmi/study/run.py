@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from segmi.errors import Diverged, EnvironmentProblem, SegmiError, UsageError, together
 from segmi.records import Plan, RunFolder, sweep, write_plan
+from segmi.records.jsonfile import refuse_newer
 from segmi.records.selection import is_trial
 from segmi.study import resolve
 from segmi.study.agenda import Agenda
@@ -271,6 +272,7 @@ def refuse_changed(runs: Sequence[tuple[Run, Path]], allow_changed: Sequence[str
         if not (folder / "config.yaml").exists():
             continue
         before = parse_file(folder / "config.yaml").data
+        refuse_newer(folder / "config.yaml", before.get("schema_version") if isinstance(before, dict) else None)
         for key, (old, new) in changed_keys(before if isinstance(before, dict) else {}, run.config).items():
             if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in allow_changed):
                 changes.setdefault(f"{key} was {old!r}, is now {new!r}", []).append(folder)

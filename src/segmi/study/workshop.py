@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 RECORDS: Final = (
     "result.json", "failure.json", "losses.json", "config.yaml", "environment.json", "number_format.json",
-    "metrics.csv", "profile.json", "confusion", "samples", "bundles", "checkpoints", "tensorboard",
+    "metrics.csv", "profile.json", "usage.json", "trackers.json", "confusion", "samples", "bundles", "checkpoints",
+    "tensorboard", "mlflow", "wandb",
 )  # fmt: skip
 """What a run folder holds, the mark of a finished run first; starting over removes nothing else."""
 

@@ -30,6 +30,7 @@ from segmi.training.progress import ProgressCallback
 from segmi.training.selection import SelectBy, Selection
 from segmi.training.session import How, Session
 from segmi.training.settling import keeping_threads, settle
+from segmi.training.trackers import Tracker, check_trackers
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def fit(
     validate_every: int | None = None,
     checkpoint_every: int = 200,
     log_every: int = 20,
+    logger: tuple[Tracker, ...] = ("tensorboard",),
     resume: bool = True,
     profile: bool = False,
     progress: ProgressCallback | None = None,
@@ -111,7 +113,7 @@ def fit(
         cohort: the networks, trained in place.
         objective: minimised; its own parameters are optimised and checkpointed too.
         train: the training pictures.
-        folder: the run folder; ``checkpoints/``, ``metrics.csv`` and ``tensorboard/`` are written into it.
+        folder: the run folder; ``checkpoints/``, ``metrics.csv`` and what the trackers keep are written into it.
         holdout: pictures to select by, never the test split; needed for ``holdout_mIoU``.
         seed: keys dropout; the pictures bring their own seed.
         updates: the budget in optimiser steps; give this or one of the next three.
@@ -144,13 +146,15 @@ def fit(
         validate_every: updates per row of the history, each closed by a validation; by default an epoch, and at least a
             twentieth of the run when held-out pictures are scored.
         checkpoint_every: updates between checkpoints.
-        log_every: updates between TensorBoard entries.
+        log_every: updates between entries of the trackers.
+        logger: the trackers: ``tensorboard``, ``mlflow``, ``wandb``, and ``csv`` for ``metrics.csv``, always written.
         resume: continue from the folder's checkpoints where there are some.
         profile: measure what takes how long, and write it to ``profile.json``.
         progress: called after every update.
 
     Raises:
         UsageError: if the arguments contradict each other.
+        EnvironmentProblem: if a tracker's package is not installed.
         RunError: if the loss is not finite, memory runs out, or another process is lost.
         Interrupted: on SIGINT or SIGTERM, after the checkpoint is written.
     """
@@ -167,6 +171,7 @@ def fit(
             "hold out a part of train (holdout: 0.1), or use select_by: last",
         )
     _check_scope(objective, processes, accumulate)
+    check_trackers(logger)
     target = processes.device or resolve_device(device)
     _check_sync_batch_norm(sync_batch_norm, target)
     built = build_optimizer(
@@ -214,7 +219,7 @@ def fit(
             train, batch_size=batch_size, first=session.step * accumulate, last=steps * accumulate,
             drop_last=drop_last, workers=workers, share=processes.share,
         )  # fmt: skip
-        run_loop(session, selection, checkpoints, batches, rhythm, folder, progress)
+        run_loop(session, selection, checkpoints, batches, rhythm, folder, logger, progress)
         selection.take_best()
     if profile and processes.leads:
         write_record(folder / "profile.json", how.profile.summary())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -51,6 +51,7 @@ def run_loop(
     batches: Iterator[Batch],
     rhythm: Rhythm,
     folder: Path,
+    trackers: Sequence[str],
     progress: ProgressCallback | None,
 ) -> None:
     """Bring a session to its last update.
@@ -67,7 +68,8 @@ def run_loop(
             epoch = done * rhythm.accumulate // rhythm.per_epoch
             progress(FitProgress(done, _expected(session, rhythm), epoch, loss, rate, phase, text))
 
-    with Interruption() as interruption, Logs(folder, first_step=session.step, writes=processes.leads) as logs:
+    logs = Logs(folder, trackers, first_step=session.step, writes=processes.leads)
+    with Interruption() as interruption, logs:
         tell("begin", f"computes in {_described(session)}")
         over = session.step >= steps or bool(processes.largest(int(_closed_in_time(session, rhythm))))
         while not over:

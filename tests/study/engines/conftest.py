@@ -21,8 +21,8 @@ from segmi.study.schema import Study
 from segmi.study.strict_yaml import parse
 from segmi.study.validation import validated
 
-VARYING = ("wall_seconds", "environment", "number_format")
-"""What a result says beyond its numbers: how long it took, and where."""
+VARYING = ("wall_seconds", "environment", "number_format", "usage")
+"""What a result says beyond its numbers: how long it took, of what, and where."""
 
 
 @pytest.fixture
