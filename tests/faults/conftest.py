@@ -133,6 +133,7 @@ def fingerprint(runs: Path) -> dict[str, str]:
             found[str(path.relative_to(study))] = hashlib.sha256(path.read_bytes()).hexdigest()
     for path in study.glob("*/*/*/result.json"):
         result = json.loads(path.read_text())
+        result.pop("usage", None)  # sessions, seconds and memory
         del result["environment"], result["training"]["wall_seconds"]
         found[str(path.relative_to(study))] = json.dumps(result, sort_keys=True)
     return found
