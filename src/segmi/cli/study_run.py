@@ -28,7 +28,7 @@ InitFrom = Annotated[
 ]
 AllowChanged = Annotated[
     list[str] | None,
-    typer.Option("--allow-changed", metavar="KEY", help="Continue although this key of the study has changed."),
+    typer.Option("--allow-changed", metavar="KEY", help="Go on although this has changed: a key, data, segmi."),
 ]
 EngineName = Annotated[
     str,

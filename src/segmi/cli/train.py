@@ -59,7 +59,7 @@ def train(
     ] = None,
     allow_changed: Annotated[
         list[str] | None,
-        typer.Option("--allow-changed", metavar="KEY", help="Continue although this key has changed."),
+        typer.Option("--allow-changed", metavar="KEY", help="Go on although this has changed: a key, data, segmi."),
     ] = None,
     cache: Cache = None,
     print_config: Annotated[

@@ -3,6 +3,7 @@
 ==================================  ===================================================================
 ``config.yaml``                     the resolved configuration of this run
 ``environment.json``                machine, versions, thread count
+``origin.json``                     code and pictures that it was begun with
 ``metrics.csv``                     one row per validation: step, train/…, holdout/…
 ``number_format.json``              in which numbers and memory layout the run computes, and why
 ``profile.json``                    what took how long, where that was asked for

@@ -16,6 +16,7 @@ from segmi.study.binding import arguments
 from segmi.study.environment import environment
 from segmi.study.expand import HELD_OUT, Run
 from segmi.study.facts import Facts
+from segmi.study.origin import keep_origin
 from segmi.study.samples import keep_samples
 from segmi.study.schema import described
 from segmi.study.strict_yaml import dump
@@ -66,6 +67,7 @@ def execute(
     where = environment()
     if processes.leads:
         folder.write_environment(where)
+        keep_origin(folder, run, facts)
     with _measured(folder, config, processes) as usage:
         cohort = resolve.build_cohort(config, len(dataset.info.classes), run.seed)
         if init_from is not None:

@@ -18,6 +18,7 @@ from segmi.study.engines.in_process import follow
 from segmi.study.events import ENDS, Clock, Event, Listener, News
 from segmi.study.expand import Run, changed_keys, expand
 from segmi.study.facts import Facts
+from segmi.study.origin import refuse_other_origin
 from segmi.study.roots import Roots
 from segmi.study.schema import Study, described
 from segmi.study.strict_yaml import parse_file
@@ -99,7 +100,8 @@ def run_study(
         roots: where the data sets are.
         only: patterns on the keys of runs, such as ``camvid/model-1/*``.
         overwrite: start the runs anew, finished ones included.
-        allow_changed: keys that may differ from the configuration a run was begun with.
+        allow_changed: keys that may differ from the configuration a run was begun with; ``data``, ``segmi``: its
+            pictures, its version of segmi.
         init_from: a bundle from whose weights the reported member starts.
         cache: the folder of decoded pictures, from `segmi.data.cache.cache_folder`; None keeps them in memory.
         command: how to run it again, for the report.
@@ -108,7 +110,8 @@ def run_study(
         listener: hears what happens.
 
     Raises:
-        UsageError: if a run was begun with another configuration; the changed keys are named, nothing is touched.
+        UsageError: if a run was begun with another configuration, with other pictures or another version of segmi;
+            what changed is named, nothing is touched.
             If ``init_from`` is no bundle, or would be removed.
             If a run is to be done by several processes and the engine cannot do that.
         EnvironmentProblem: if records cannot be written.
@@ -143,6 +146,8 @@ def run_study(
         if problem is None:
             sweep(root / study.name, deep=False)  # what was killed here; runs sweep their own folders
         write_plan(root / study.name, study_plan(study, shop.facts, command))
+    if not overwrite:
+        refuse_other_origin([(run, run.folder(root)) for run in todo], shop.facts, allow_changed)
     report = _Reporter(agenda.all(), root, outcome, listener)
     while todo:
         agenda.keep()

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from segmi.training.processes import Processes
 
 RECORDS: Final = (
-    "result.json", "failure.json", "losses.json", "config.yaml", "environment.json", "number_format.json",
-    "metrics.csv", "profile.json", "usage.json", "trackers.json", "confusion", "samples", "bundles", "checkpoints",
-    "tensorboard", "mlflow", "wandb",
+    "result.json", "failure.json", "losses.json", "config.yaml", "environment.json", "origin.json",
+    "number_format.json", "metrics.csv", "profile.json", "usage.json", "trackers.json", "confusion", "samples",
+    "bundles", "checkpoints", "tensorboard", "mlflow", "wandb",
 )  # fmt: skip
 """What a run folder holds, the mark of a finished run first; starting over removes nothing else."""
 

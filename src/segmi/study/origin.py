@@ -1,0 +1,115 @@
+"""What a run was begun with besides its configuration: pictures and code, which must be the same when it goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segmi import __version__
+from segmi.errors import UsageError
+from segmi.records import RunFolder
+from segmi.records.jsonfile import read_record, write_record
+from segmi.study.environment import code_version
+from segmi.study.expand import HELD_OUT, Run
+
+if TYPE_CHECKING:
+    from segmi.data.base import Sample, Source
+    from segmi.study.facts import Facts
+
+log = logging.getLogger(__name__)
+
+_FILE = "origin.json"
+
+
+def origin(run: Run, facts: Facts) -> dict[str, Any]:
+    """Code and pictures of a run as plain data, for ``origin.json``."""
+    splits = {"train", run.config["evaluation"]["split"]} - {HELD_OUT}
+    return {
+        "schema_version": 1,
+        "segmi": __version__,
+        "commit": code_version(),
+        "data": {split: pictures_digest(facts.dataset.split(split)) for split in sorted(splits)},
+    }
+
+
+def keep_origin(folder: RunFolder, run: Run, facts: Facts) -> None:
+    """Write what a run goes on with; `refuse_other_origin` comes before."""
+    write_record(folder.path / _FILE, origin(run, facts))
+
+
+def pictures_digest(samples: Iterable[Sample]) -> str:
+    """Names of samples with the sizes of their files in bytes, or with what draws them.
+
+    Neither places nor times are in it: a data set that was copied or moved is the same.
+
+    Example:
+        >>> from segmi.data import StreetScenes
+        >>> one, two = (StreetScenes(train=n, val=1, height=32, width=64) for n in (1, 2))
+        >>> pictures_digest(one.split("train")) == pictures_digest(two.split("train")[:1])
+        True
+    """
+    hashed = hashlib.blake2b(digest_size=16)
+    for sample in samples:
+        hashed.update(repr((sample.name, _told(sample.image), _told(sample.mask))).encode())
+    return hashed.hexdigest()
+
+
+def _told(source: Source) -> str:
+    if not isinstance(source, Path):
+        key = getattr(source, "cache_key", None)
+        return key() if key is not None else type(source).__qualname__
+    try:
+        return str(source.stat().st_size)
+    except OSError:  # whoever reads it says what is wrong
+        return "unreadable"
+
+
+def refuse_other_origin(
+    runs: Sequence[tuple[Run, Path]], opened: Callable[[str], Facts], allow_changed: Sequence[str] = ()
+) -> None:
+    """Refuse to continue runs from their checkpoints on other pictures or with another version of segmi.
+
+    Another commit of the same version is told and no obstacle: whoever changes segmi knows.
+
+    Args:
+        runs: what is to be done, with its folders.
+        opened: the data set of a name.
+        allow_changed: ``data`` and ``segmi`` may be among them.
+
+    Raises:
+        UsageError: naming the runs, and what is another.
+    """
+    changes: dict[tuple[str, str], list[Path]] = {}
+    commits: dict[tuple[str, str], list[Path]] = {}
+    for run, folder in runs:
+        continues = any((folder / "checkpoints").glob("*")) and not RunFolder(folder).finished
+        before = read_record(folder / _FILE) if continues else None
+        if before is None:
+            continue
+        now = origin(run, opened(run.dataset))
+        for split, digest in now["data"].items():
+            if before.get("data", {}).get(split) != digest:
+                changes.setdefault(("data", f"{split} has other files, or of other sizes"), []).append(folder)
+        if before.get("segmi") != now["segmi"]:
+            changes.setdefault(("segmi", f"was {before.get('segmi')}, is now {now['segmi']}"), []).append(folder)
+        elif before.get("commit") != now["commit"]:
+            commits.setdefault(("commit", f"was {before.get('commit')}, is now {now['commit']}"), []).append(folder)
+    refused = {change: folders for change, folders in changes.items() if change[0] not in allow_changed}
+    if refused:
+        keys = " ".join(f"--allow-changed {key}" for key in dict.fromkeys(key for key, _ in refused))
+        raise UsageError(
+            "what is there was begun with something else:\n" + "\n".join(_lines(refused)),
+            f"put it back as it was, start anew with --overwrite, or go on all the same with {keys}",
+        )
+    for line in _lines(commits):
+        log.warning("%s; it goes on, perhaps in other roundings", line)
+
+
+def _lines(changes: Mapping[tuple[str, str], Sequence[Path]]) -> list[str]:
+    return [
+        f"{key} {change}: {folders[0]}" + (f" and {len(folders) - 1} more" if len(folders) > 1 else "")
+        for (key, change), folders in changes.items()
+    ]
