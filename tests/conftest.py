@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,23 @@ def camvid_root() -> Path:
     if not (root / "trainannot").is_dir():
         pytest.skip("CamVid is not installed: set SEGMI_DATA to the folder that holds CamVid/")
     return root
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system of its own, of 16 MB or, by an indirect parameter, of another size as `mount` writes it."""
+    folder = tmp_path / "runs"  # where the tests of whole commands keep theirs
+    folder.mkdir()
+    size = getattr(request, "param", "16m")
+    try:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+        done = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        done = False
+    if not done:
+        pytest.skip("mounting a small tmpfs needs root and the mount capability")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,22 +18,6 @@ from PIL import Image
 UPDATE = "segmi.training.session:Session.update"
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 16 MB."""
-    folder = tmp_path / "runs"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
-        done = False
-    if not done:
-        pytest.skip("mounting a small tmpfs needs root and the mount capability")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 # the disk
 
 

@@ -273,21 +273,7 @@ def test_a_folder_that_may_not_be_looked_into(tmp_path: Path) -> None:
         atomic_write(tmp_path / "inside" / "result.json", "x")
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
-        done = False
-    if not done:
-        pytest.skip("mounting a small tmpfs needs root and the mount capability")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
+@pytest.mark.parametrize("small_disk", ["256k"], indirect=True)
 def test_a_disk_that_is_really_full(small_disk: Path) -> None:
     target = atomic_write(small_disk / "last", b"good")
     with pytest.raises(EnvironmentProblem, match="no space left"):

@@ -52,7 +52,7 @@ def test_other_pictures_and_another_version_are_refused_before_anything_starts(
     with pytest.raises(UsageError) as refused:
         begun({"data": {"train": "other", "val": "other"}, "segmi": "0.0.1"})
     message = str(refused.value)
-    for part in ("data train has other files", "data val has", "segmi was 0.0.1, is now", str(tmp_path / RUN)):
+    for part in ("data: train has other files", "data: val has", "segmi was 0.0.1, is now", str(tmp_path / RUN)):
         assert part in message
     assert "--overwrite" in message
     assert "--allow-changed data --allow-changed segmi" in message

@@ -123,3 +123,20 @@ def run_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     folder.mkdir()
     return folder
+
+
+class StopAt:
+    """Ends a run at a step the hard way, after whatever was written by then."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def __call__(self, progress) -> None:
+        if progress.step == self.step and progress.phase == "train":
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def stop_at() -> type[StopAt]:
+    """What makes a listener of the step at which a run is to end."""
+    return StopAt

@@ -63,21 +63,10 @@ def test_training_loss_selects_the_lowest_mean(make_cohort, make_objective, trai
     assert outcome.best_score == min(row["train/loss"] for row in outcome.history)
 
 
-class StopAt:
-    """Ends the run at a step the hard way, after whatever was written by then."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def __call__(self, progress) -> None:
-        if progress.step == self.step and progress.phase == "train":
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("stops", [(1,), (5,), (8,), (6, 9, 11)])
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_run_that_was_stopped_equals_one_that_was_not(
-    make_cohort, make_objective, train, val, tmp_path, stops, count
+    make_cohort, make_objective, train, val, tmp_path, stop_at, stops, count
 ):
     objective = {"cross_entropy": {}, "mutual_learning": {}} if count == 2 else {"cross_entropy": {}}
     settings = {"select_by": "holdout_mIoU", "validate_every": 5, "schedule": "CosineAnnealingLR", "count": count,
@@ -86,7 +75,7 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
     whole, outcome = run(make_cohort, make_objective, train, straight, val, **settings)
     for step in stops:
         with pytest.raises(KeyboardInterrupt):
-            run(make_cohort, make_objective, train, stopped, val, progress=StopAt(step), **settings)
+            run(make_cohort, make_objective, train, stopped, val, progress=stop_at(step), **settings)
         torch.manual_seed(step)  # whatever else the process draws must not matter
     resumed, resumed_outcome = run(make_cohort, make_objective, train, stopped, val, **settings)
     assert weights(resumed) == weights(whole)
@@ -119,10 +108,12 @@ def test_a_budget_in_minutes_ends_by_the_clock_and_stays_ended(make_cohort, make
     assert (again.updates, again.best_step) == (outcome.updates, outcome.best_step)
 
 
-def test_a_run_that_was_stopped_past_its_time_still_closes_its_row(make_cohort, make_objective, train, val, run_folder):
+def test_a_run_that_was_stopped_past_its_time_still_closes_its_row(
+    make_cohort, make_objective, train, val, run_folder, stop_at
+):
     settings = {"updates": None, "minutes": 60, "select_by": "holdout_mIoU", "validate_every": 10**6}
     with pytest.raises(KeyboardInterrupt):
-        run(make_cohort, make_objective, train, run_folder, val, progress=StopAt(5), **settings)
+        run(make_cohort, make_objective, train, run_folder, val, progress=stop_at(5), **settings)
     _, outcome = run(make_cohort, make_objective, train, run_folder, val, **{**settings, "minutes": 1e-6})
     assert outcome.history[-1]["step"] == outcome.updates == 5
     assert outcome.best_score is not None

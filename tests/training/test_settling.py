@@ -20,15 +20,6 @@ RMI = {"cross_entropy": {}, "rmi_loss": {"radius": 2}}
 REGION = "objectives.1.loss.region"
 
 
-class StopAt:
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def __call__(self, progress) -> None:
-        if progress.step == self.step and progress.phase == "train":
-            raise KeyboardInterrupt
-
-
 def run(make_cohort, train, folder, **settings):
     options = {"updates": 6, "batch_size": 3, "checkpoint_every": 2, "select_by": "last", "precision": "fp32"}
     cohort = make_cohort(1)
@@ -41,7 +32,7 @@ def settled(folder):
     return record["threads"], record["kernels"]
 
 
-def test_a_run_keeps_its_threads_whatever_the_process_has_when_it_goes_on(make_cohort, train, run_folder):
+def test_a_run_keeps_its_threads_whatever_the_process_has_when_it_goes_on(make_cohort, train, run_folder, stop_at):
     seen = []
 
     class Watching(nn.Module):
@@ -59,7 +50,7 @@ def test_a_run_keeps_its_threads_whatever_the_process_has_when_it_goes_on(make_c
 
     with keeping_threads(3):
         with pytest.raises(KeyboardInterrupt):
-            watched(progress=StopAt(3))
+            watched(progress=stop_at(3))
         assert torch.get_num_threads() == 3
     with keeping_threads(1):
         outcome = watched()
@@ -85,13 +76,13 @@ def test_the_kernel_is_settled_and_told(make_cohort, train, run_folder, kernel):
     assert told[0].endswith(f"on cpu with 1 thread, kernel {expected}")
 
 
-def test_a_run_goes_on_with_the_kernel_it_began_with(make_cohort, train, tmp_path):
+def test_a_run_goes_on_with_the_kernel_it_began_with(make_cohort, train, tmp_path, stop_at):
     """One that began where there was no compiled kernel is not continued by another that rounds otherwise."""
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     plain = {"cross_entropy": {}, "rmi_loss": {"radius": 2, "kernel": "torch"}}
     expected, _ = run(make_cohort, train, whole, objective=plain)
     with pytest.raises(KeyboardInterrupt):
-        run(make_cohort, train, stopped, objective=plain, progress=StopAt(3))
+        run(make_cohort, train, stopped, objective=plain, progress=stop_at(3))
     cohort, outcome = run(make_cohort, train, stopped)  # which by itself would take the compiled one
     assert outcome.number_format.kernels == {REGION: "torch"}
     assert all(torch.equal(mine, other) for mine, other in zip(cohort.parameters(), expected.parameters(), strict=True))

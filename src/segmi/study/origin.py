@@ -1,4 +1,4 @@
-"""What a run was begun with besides its configuration: pictures and code, which must be the same when it goes on."""
+"""What a run was begun with, its configuration, pictures and code, which must be the same when it goes on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segmi import __version__
-from segmi.errors import UsageError
+from segmi.errors import UsageError, together
 from segmi.records import RunFolder
-from segmi.records.jsonfile import read_record, write_record
+from segmi.records.jsonfile import read_record, refuse_newer, write_record
 from segmi.study.environment import code_version
-from segmi.study.expand import HELD_OUT, Run
+from segmi.study.expand import HELD_OUT, Run, changed_keys
+from segmi.study.strict_yaml import parse_file
 
 if TYPE_CHECKING:
     from segmi.data.base import Sample, Source
@@ -67,6 +68,29 @@ def _told(source: Source) -> str:
         return "unreadable"
 
 
+def refuse_changed(runs: Sequence[tuple[Run, Path]], allow_changed: Sequence[str] = ()) -> None:
+    """Refuse to continue or keep runs that were begun with another configuration.
+
+    Raises:
+        UsageError: naming the keys, with the old and the new value, and the runs.
+    """
+    changes: dict[str, list[Path]] = {}
+    for run, folder in runs:
+        if not (folder / "config.yaml").exists():
+            continue
+        before = parse_file(folder / "config.yaml").data
+        refuse_newer(folder / "config.yaml", before.get("schema_version") if isinstance(before, dict) else None)
+        for key, (old, new) in changed_keys(before if isinstance(before, dict) else {}, run.config).items():
+            if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in allow_changed):
+                changes.setdefault(f"{key} was {old!r}, is now {new!r}", []).append(folder)
+    if changes:
+        raise UsageError(
+            f"what is there was begun with another configuration:\n{together(_lines(changes))}",
+            "--overwrite starts it anew, --allow-changed KEY goes on with what is there; another name, or another "
+            "--output of `segmi train`, keeps both",
+        )
+
+
 def refuse_other_origin(
     runs: Sequence[tuple[Run, Path]], opened: Callable[[str], Facts], allow_changed: Sequence[str] = ()
 ) -> None:
@@ -82,8 +106,7 @@ def refuse_other_origin(
     Raises:
         UsageError: naming the runs, and what is another.
     """
-    changes: dict[tuple[str, str], list[Path]] = {}
-    commits: dict[tuple[str, str], list[Path]] = {}
+    changes: dict[str, dict[str, list[Path]]] = {"data": {}, "segmi": {}, "commit": {}}
     for run, folder in runs:
         continues = any((folder / "checkpoints").glob("*")) and not RunFolder(folder).finished
         before = read_record(folder / _FILE) if continues else None
@@ -92,24 +115,24 @@ def refuse_other_origin(
         now = origin(run, opened(run.dataset))
         for split, digest in now["data"].items():
             if before.get("data", {}).get(split) != digest:
-                changes.setdefault(("data", f"{split} has other files, or of other sizes"), []).append(folder)
-        if before.get("segmi") != now["segmi"]:
-            changes.setdefault(("segmi", f"was {before.get('segmi')}, is now {now['segmi']}"), []).append(folder)
-        elif before.get("commit") != now["commit"]:
-            commits.setdefault(("commit", f"was {before.get('commit')}, is now {now['commit']}"), []).append(folder)
-    refused = {change: folders for change, folders in changes.items() if change[0] not in allow_changed}
+                changes["data"].setdefault(f"data: {split} has other files, or of other sizes", []).append(folder)
+        for key in ("segmi", "commit"):
+            if before.get(key) != now[key]:
+                changes[key].setdefault(f"{key} was {before.get(key)}, is now {now[key]}", []).append(folder)
+    refused = [key for key in ("data", "segmi") if changes[key] and key not in allow_changed]
     if refused:
-        keys = " ".join(f"--allow-changed {key}" for key in dict.fromkeys(key for key, _ in refused))
+        keys = " ".join(f"--allow-changed {key}" for key in refused)
+        lines = [line for key in refused for line in _lines(changes[key])]
         raise UsageError(
-            "what is there was begun with something else:\n" + "\n".join(_lines(refused)),
+            f"what is there was begun with something else:\n{together(lines)}",
             f"put it back as it was, start anew with --overwrite, or go on all the same with {keys}",
         )
-    for line in _lines(commits):
+    for line in _lines(changes["commit"]):
         log.warning("%s; it goes on, perhaps in other roundings", line)
 
 
-def _lines(changes: Mapping[tuple[str, str], Sequence[Path]]) -> list[str]:
+def _lines(changes: Mapping[str, Sequence[Path]]) -> list[str]:
     return [
-        f"{key} {change}: {folders[0]}" + (f" and {len(folders) - 1} more" if len(folders) > 1 else "")
-        for (key, change), folders in changes.items()
+        f"{change}: {folders[0]}" + (f" and {len(folders) - 1} more" if len(folders) > 1 else "")
+        for change, folders in changes.items()
     ]

@@ -9,19 +9,17 @@ from typing import Any, Final
 
 from segmi.errors import Diverged, EnvironmentProblem, SegmiError, UsageError, together
 from segmi.records import Plan, RunFolder, sweep, write_plan
-from segmi.records.jsonfile import refuse_newer
 from segmi.records.selection import is_trial
 from segmi.study import resolve
 from segmi.study.agenda import Agenda
 from segmi.study.engines import Engine, InProcess
 from segmi.study.engines.in_process import follow
 from segmi.study.events import ENDS, Clock, Event, Listener, News
-from segmi.study.expand import Run, changed_keys, expand
+from segmi.study.expand import Run, expand
 from segmi.study.facts import Facts
-from segmi.study.origin import refuse_other_origin
+from segmi.study.origin import refuse_changed, refuse_other_origin
 from segmi.study.roots import Roots
 from segmi.study.schema import Study, described
-from segmi.study.strict_yaml import parse_file
 from segmi.study.workshop import Job, Workshop, lock_if_free
 
 PLAN_PATIENCE: Final = 5.0
@@ -137,6 +135,8 @@ def run_study(
         profile=profile,
     )
     shop = Workshop(job, processes)
+    if not overwrite:
+        refuse_other_origin([(run, run.folder(root)) for run in todo], shop.facts, allow_changed)
     outcome = StudyOutcome(leads=processes.leads)
     if not processes.leads:
         follow(shop)
@@ -146,8 +146,6 @@ def run_study(
         if problem is None:
             sweep(root / study.name, deep=False)  # what was killed here; runs sweep their own folders
         write_plan(root / study.name, study_plan(study, shop.facts, command))
-    if not overwrite:
-        refuse_other_origin([(run, run.folder(root)) for run in todo], shop.facts, allow_changed)
     report = _Reporter(agenda.all(), root, outcome, listener)
     while todo:
         agenda.keep()
@@ -155,6 +153,7 @@ def run_study(
         todo = agenda.next()
         if not overwrite:
             refuse_changed([(run, run.folder(root)) for run in todo], allow_changed)
+            refuse_other_origin([(run, run.folder(root)) for run in todo], shop.facts, allow_changed)
     agenda.keep()
     processes.order(None)
     for run, error in agenda.unchosen():
@@ -264,33 +263,6 @@ def _check_bundle(bundle: Path, removed: Sequence[Path]) -> None:
                 f"the bundle {bundle} lies in {folder}, which --overwrite would remove",
                 "copy the bundle elsewhere, or write the new run to another folder",
             )
-
-
-def refuse_changed(runs: Sequence[tuple[Run, Path]], allow_changed: Sequence[str] = ()) -> None:
-    """Refuse to continue or keep runs that were begun with another configuration.
-
-    Raises:
-        UsageError: naming the keys, with the old and the new value, and the runs.
-    """
-    changes: dict[str, list[Path]] = {}
-    for run, folder in runs:
-        if not (folder / "config.yaml").exists():
-            continue
-        before = parse_file(folder / "config.yaml").data
-        refuse_newer(folder / "config.yaml", before.get("schema_version") if isinstance(before, dict) else None)
-        for key, (old, new) in changed_keys(before if isinstance(before, dict) else {}, run.config).items():
-            if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in allow_changed):
-                changes.setdefault(f"{key} was {old!r}, is now {new!r}", []).append(folder)
-    if changes:
-        lines = [
-            f"{change}: {folders[0]}" + (f" and {len(folders) - 1} more" if len(folders) > 1 else "")
-            for change, folders in changes.items()
-        ]
-        raise UsageError(
-            f"what is there was begun with another configuration:\n{together(lines)}",
-            "--overwrite starts it anew, --allow-changed KEY goes on with what is there; another name, or another "
-            "--output of `segmi train`, keeps both",
-        )
 
 
 def _first_line(text: str) -> str:

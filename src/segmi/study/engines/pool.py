@@ -69,11 +69,8 @@ class _Processes:
 
     def listen(self) -> list[tuple[Order, News | Loss]]:
         there = {worker.connection: worker for worker in self._workers if worker.process is not None}
-        return [
-            heard
-            for ready in wait(list(there), timeout=0.2)
-            for heard in there[ready].heard()  # type: ignore[index]
-        ]
+        ready = wait(list(there), timeout=0.2)
+        return [heard for connection, worker in there.items() if connection in ready for heard in worker.heard()]
 
     def stop(self) -> None:
         for worker in self._workers:
