@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,15 +16,22 @@ from sklearn.metrics import mutual_info_score
 
 from segmi.information import (
     conditional_entropy,
+    conditional_mutual_information,
+    cross_entropy,
     empirical_distribution,
     entropy,
+    entropy_of_counts,
     jensen_shannon_divergence,
+    jensen_shannon_divergence_of_logs,
     joint_entropy,
     kl_divergence,
     kl_divergence_of_logs,
+    log_determinant_mutual_information,
     mutual_information,
+    mutual_information_of_counts,
     self_information,
 )
+from segmi.information.discrete.counts import Correction
 
 LOG2 = math.log(2)
 
@@ -340,3 +348,97 @@ def test_mistakes_are_explained(call, error, text):
 def test_checks_can_be_left_out():
     entropy(torch.tensor([0.5, 0.6]), check=False)
     mutual_information(torch.eye(2), check=False)
+
+
+# conditions, determinants and counts
+
+
+def test_conditional_mutual_information_is_the_mean_over_what_is_known_and_obeys_the_chain_rule():
+    table = distributions(11, 24, zeros=0.2).reshape(2, 3, 4)
+    mean = sum(table[z].sum() * mutual_information(table[z] / table[z].sum()) for z in range(2))
+    close(conditional_mutual_information(table), mean)
+    # I(X; Y, Z) = I(X; Z) + I(X; Y|Z)
+    x_yz = table.permute(1, 2, 0).reshape(3, 8)
+    close(mutual_information(x_yz), mutual_information(table.sum(2)) + conditional_mutual_information(table))
+    batched = torch.stack([table, table.flip(0)])
+    close(conditional_mutual_information(batched, base=2), (mean / LOG2).expand(2))
+
+
+def test_cross_entropy_is_entropy_and_divergence():
+    p, q = distributions(1, 5, 4, zeros=0.3), distributions(2, 5, 4)
+    close(cross_entropy(p, q), entropy(p) + kl_divergence(p, q))
+    close(cross_entropy(p, p), entropy(p))
+    assert cross_entropy(torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0])) == math.inf
+
+
+def test_jensen_shannon_of_logs_is_that_of_probabilities_and_does_not_underflow():
+    members = [distributions(seed, 5, 4) for seed in range(3)]
+    logs = [p.log() for p in members]
+    close(jensen_shannon_divergence_of_logs(*logs), jensen_shannon_divergence(*members))
+    weights = [0.5, 0.5, 0.0]
+    close(
+        jensen_shannon_divergence_of_logs(*logs, weights=weights), jensen_shannon_divergence(*members, weights=weights)
+    )
+    far = torch.tensor([[900.0, 0.0], [0.0, 900.0]], requires_grad=True)
+    divergence = jensen_shannon_divergence_of_logs(*far.log_softmax(-1))
+    (gradient,) = torch.autograd.grad(divergence, far)
+    assert divergence.item() == pytest.approx(LOG2)
+    assert gradient.isfinite().all()
+
+
+def test_the_determinant_of_square_and_of_present_rows():
+    table = tables(3, 2, 4, 4)
+    close(log_determinant_mutual_information(table), torch.linalg.slogdet(table).logabsdet)
+    wide = tables(4, 3, 5)
+    close(log_determinant_mutual_information(wide), 0.5 * torch.linalg.slogdet(wide @ wide.T).logabsdet)
+    absent = torch.cat([wide[:1], torch.zeros(1, 5, dtype=torch.float64), wide[1:]]).requires_grad_()
+    value = log_determinant_mutual_information(absent)
+    (gradient,) = torch.autograd.grad(value, absent)
+    close(value, log_determinant_mutual_information(wide))
+    assert gradient[[0, 2, 3]].abs().min() > 0
+    assert gradient.isfinite().all()
+    with pytest.raises(ValueError, match=r"expected no more rows than columns, got shape \(5, 3\); transpose it"):
+        log_determinant_mutual_information(wide.T)
+
+
+def test_label_noise_shifts_the_determinant_by_a_constant_and_leaves_its_gradient():
+    noise = 0.6 * torch.eye(4, dtype=torch.float64) + 0.1
+    logits = torch.randn(30, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    given = distributions(8, 30, 4)  # how probable each label is for each object
+    clean, noisy = ((y.T @ logits.softmax(-1)) / 30 for y in (given, given @ noise))
+    values = [log_determinant_mutual_information(table) for table in (clean, noisy)]
+    close(values[1] - values[0], torch.linalg.slogdet(noise).logabsdet)
+    first, second = (torch.autograd.grad(value, logits, retain_graph=True)[0] for value in values)
+    close(first, second, atol=1e-12)
+
+
+@pytest.mark.parametrize("outcomes", [2, 3, 4])
+def test_corrections_of_counts_take_the_bias_away(outcomes: int):
+    """Averaged over every table of 30 draws there is, with its probability."""
+    p = torch.linspace(1, 3, outcomes, dtype=torch.float64)
+    p /= p.sum()
+    draws = torch.cartesian_prod(*[torch.arange(31)] * (outcomes - 1)).view(-1, outcomes - 1)
+    draws = draws[draws.sum(1) <= 30]
+    counts = torch.cat([draws, 30 - draws.sum(1, keepdim=True)], 1)
+    probability = torch.from_numpy(stats.multinomial.pmf(counts.numpy(), 30, p.numpy()))
+    bias = {
+        correction: (probability @ entropy_of_counts(counts, correction=correction) - entropy(p)).item()
+        for correction in get_args(Correction)
+    }
+    expected = (outcomes - 1) / 60
+    assert probability.sum().item() == pytest.approx(1)
+    assert bias["none"] == pytest.approx(-expected, rel=0.1)
+    assert abs(bias["miller_madow"]) < 0.1 * expected
+    assert abs(bias["grassberger"]) < 0.01 * expected
+
+
+def test_mutual_information_of_counts_is_the_plug_in_of_scikit_learn_and_its_correction():
+    counts = torch.tensor([[12, 3, 0], [1, 7, 5]])
+    expected = mutual_info_score(None, None, contingency=counts.numpy())
+    close(mutual_information_of_counts(counts, correction="none"), expected)
+    close(mutual_information_of_counts(counts), expected + (2 + 3 - 5 - 1) / (2 * 28))
+    close(mutual_information_of_counts(torch.stack([counts, counts]), base=2, correction="none"), expected / LOG2)
+    with pytest.raises(ValueError, match="correction: expected one of none, miller_madow, grassberger, got"):
+        entropy_of_counts(counts, correction="jackknife")
+    with pytest.raises(ValueError, match=r"counts: expected tables …×X×Y, got shape \(3,\)"):
+        mutual_information_of_counts(counts[0])

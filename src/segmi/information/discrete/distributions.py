@@ -1,0 +1,237 @@
+"""Of single distributions, and between distributions over the same outcomes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from segmi.information._checks import distribution, in_base, real
+from segmi.information.discrete._logs import log_or_zero, log_ratio, same_outcomes
+
+
+def self_information(probabilities: Tensor, *, base: float | None = None, check: bool = True) -> Tensor:
+    """The surprise at an event of known probability.
+
+    ``i(x) = -log p(x)``
+
+    Shapes:
+        probabilities: any shape; the result has the same.
+
+    Unit and sign: nats, at least 0; infinite at probability 0.
+
+    Raises:
+        TypeError: not a floating-point tensor.
+        ValueError: a value outside [0, 1], or an impossible ``base``.
+
+    Source: Shannon, *A Mathematical Theory of Communication*, 1948.
+
+    Example:
+        >>> self_information(torch.tensor([1.0, 0.5, 0.125]), base=2)
+        tensor([0., 1., 3.])
+    """
+    p = real(probabilities, "probabilities", instead="pass probabilities, not counts")
+    if check and not bool(((p >= 0) & (p <= 1)).all()):
+        raise ValueError(
+            f"probabilities: expected values in [0, 1], got {p.min().item():g} to {p.max().item():g}; "
+            "apply softmax or sigmoid to logits"
+        )
+    return in_base(0 - torch.log(p), base)
+
+
+def entropy(p: Tensor, *, dim: int = -1, base: float | None = None, check: bool = True) -> Tensor:
+    """The mean self-information of a distribution.
+
+    ``H(X) = -Σ_x p(x) log p(x)``  (2.1)
+
+    Shapes:
+        p: probabilities along ``dim``; the result lacks that dimension.
+
+    Unit and sign: nats, between 0 (one certain outcome) and ``log C`` (uniform over C outcomes).
+
+    Raises:
+        TypeError: not a floating-point tensor.
+        ValueError: negative entries, sums other than 1, no outcome, or an impossible ``base``.
+
+    Source: Cover and Thomas, eq. 2.1.
+
+    Example:
+        >>> entropy(torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.5, 0.25]]), base=2)
+        tensor([1.0000, 1.5000])
+    """
+    p = distribution(p, "p", dims=dim, check=check)
+    return in_base(0 - (p * log_or_zero(p)).sum(dim), base)
+
+
+def cross_entropy(p: Tensor, q: Tensor, *, dim: int = -1, base: float | None = None, check: bool = True) -> Tensor:
+    """The mean surprise at draws from ``p`` of one who expects ``q``.
+
+    ``H(p, q) = -Σ_x p(x) log q(x) = H(p) + KL(p ‖ q)``
+
+    Shapes:
+        p, q: probabilities along ``dim``, equally many; the other dimensions broadcast. The result lacks ``dim``.
+
+    Unit and sign: nats, at least ``H(p)``; infinite where q is 0 and p is not. Not symmetric.
+
+    Raises:
+        TypeError: not floating-point tensors.
+        ValueError: negative entries, sums other than 1, shapes that do not fit, or an impossible ``base``.
+
+    Source: Good, *Some Terminology and Notation in Information Theory*, 1956; Cover and Thomas, Theorem 5.4.3.
+
+    Example:
+        >>> cross_entropy(torch.tensor([1.0, 0.0]), torch.tensor([0.25, 0.75]), base=2)
+        tensor(2.)
+    """
+    p = distribution(p, "p", dims=dim, check=check)
+    q = distribution(q, "q", dims=dim, check=check)
+    same_outcomes(p, q, dim)
+    return in_base(0 - (p * torch.log(torch.where(p > 0, q, 1.0))).sum(dim), base)
+
+
+def kl_divergence(p: Tensor, q: Tensor, *, dim: int = -1, base: float | None = None, check: bool = True) -> Tensor:
+    """The Kullback–Leibler divergence of ``q`` from ``p``, also called relative entropy.
+
+    ``KL(p ‖ q) = Σ_x p(x) log [p(x) / q(x)]``  (2.26)
+
+    Shapes:
+        p, q: probabilities along ``dim``, equally many; the other dimensions broadcast. The result lacks ``dim``.
+
+    Unit and sign: nats, at least 0 up to rounding; 0 where p = q; infinite where q is 0 and p is not. Not symmetric.
+
+    Raises:
+        TypeError: not floating-point tensors.
+        ValueError: negative entries, sums other than 1, shapes that do not fit, or an impossible ``base``.
+
+    Source: Cover and Thomas, eq. 2.26.
+
+    Example:
+        >>> kl_divergence(torch.tensor([1.0, 0.0]), torch.tensor([0.25, 0.75]), base=2)
+        tensor(2.)
+    """
+    p = distribution(p, "p", dims=dim, check=check)
+    q = distribution(q, "q", dims=dim, check=check)
+    same_outcomes(p, q, dim)
+    return in_base((p * log_ratio(p, q)).sum(dim), base)
+
+
+def kl_divergence_of_logs(log_p: Tensor, log_q: Tensor, *, dim: int = -1, base: float | None = None) -> Tensor:
+    """The Kullback–Leibler divergence from log-probabilities, which does not underflow: what training uses.
+
+    ``KL(p ‖ q) = Σ_x p(x) [log p(x) - log q(x)]``  (2.26)
+
+    Shapes:
+        log_p, log_q: natural log-probabilities along ``dim`` (as log_softmax gives them), equally many; the other
+            dimensions broadcast. The result lacks ``dim``. That they are normalised is not checked.
+
+    Unit and sign: nats, at least 0 up to rounding; 0 where p = q.
+
+    Raises:
+        TypeError: not floating-point tensors.
+        ValueError: shapes that do not fit, or an impossible ``base``.
+
+    Source: Cover and Thomas, eq. 2.26.
+
+    Example:
+        >>> log_p = torch.tensor([200.0, 0.0]).log_softmax(-1)
+        >>> kl_divergence_of_logs(log_p, log_p.flip(-1))
+        tensor(200.)
+    """
+    log_p = real(log_p, "log_p", instead="pass log-probabilities")
+    log_q = real(log_q, "log_q", instead="pass log-probabilities")
+    same_outcomes(log_p, log_q, dim)
+    p = log_p.exp()
+    return in_base((p * torch.where(p > 0, log_p - log_q, 0.0)).sum(dim), base)
+
+
+def jensen_shannon_divergence(
+    *distributions: Tensor,
+    weights: Sequence[float] | None = None,
+    dim: int = -1,
+    base: float | None = None,
+    check: bool = True,
+) -> Tensor:
+    """How far two or more distributions stand from their mixture.
+
+    ``JSD_w(p_1, …, p_K) = Σ_k w_k KL(p_k ‖ p̄)`` with ``p̄ = Σ_k w_k p_k``, which is ``I(K; Y)`` for Y ~ p_K, K ~ w
+
+    Shapes:
+        distributions: two or more, probabilities along ``dim``, equally many; the other dimensions broadcast. The
+            result lacks ``dim``.
+        weights: one per distribution, at least 0, with sum 1; equal where None.
+
+    Unit and sign: nats, between 0 (all equal) and ``H(w)`` (disjoint supports), so at most ``log K``; symmetric for
+    equal weights.
+
+    Raises:
+        TypeError: not floating-point tensors.
+        ValueError: fewer than two distributions, weights or shapes that do not fit, negative entries, sums other than
+            1, or an impossible ``base``.
+
+    Source: Lin, *Divergence measures based on the Shannon entropy*, IEEE Trans. Inf. Theory 37(1), 1991.
+
+    Example:
+        >>> jensen_shannon_divergence(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), base=2)
+        tensor(1.)
+    """
+    w = _weights(len(distributions), weights)
+    members = [distribution(p, f"distribution {k}", dims=dim, check=check) for k, p in enumerate(distributions)]
+    for member in members[1:]:
+        same_outcomes(members[0], member, dim)
+    mixture = sum((w_k * p for w_k, p in zip(w[1:], members[1:], strict=True)), w[0] * members[0])
+    divergence = torch.zeros_like(mixture).sum(dim)
+    for w_k, p in zip(w, members, strict=True):
+        # a weight of 0, or one that underflows, leaves the mixture 0 where the member is not: that counts nothing
+        seen = torch.where(mixture > 0, p, 0.0)
+        divergence = divergence + w_k * (seen * log_ratio(seen, mixture)).sum(dim)
+    return in_base(divergence, base)
+
+
+def jensen_shannon_divergence_of_logs(
+    *log_distributions: Tensor, weights: Sequence[float] | None = None, dim: int = -1, base: float | None = None
+) -> Tensor:
+    """How far distributions stand from their mixture, from log-probabilities, which do not underflow.
+
+    ``JSD_w(p_1, …, p_K) = Σ_k w_k KL(p_k ‖ p̄)`` with ``p̄ = Σ_k w_k p_k``: ``I(K; Y)`` for Y ~ p_K, K ~ w
+
+    Shapes:
+        log_distributions: two or more, natural log-probabilities along ``dim`` (as log_softmax gives them), equally
+            many; the other dimensions broadcast. The result lacks ``dim``. That they are normalised is not checked.
+        weights: one per distribution, at least 0, with sum 1; equal where None.
+
+    Unit and sign: nats, between 0 (all equal) and ``H(w)``, so at most ``log K``.
+
+    Raises:
+        TypeError: not floating-point tensors.
+        ValueError: fewer than two distributions, weights or shapes that do not fit, or an impossible ``base``.
+
+    Source: Lin, *Divergence measures based on the Shannon entropy*, IEEE Trans. Inf. Theory 37(1), 1991.
+
+    Example:
+        >>> log_p = torch.tensor([200.0, 0.0]).log_softmax(-1)
+        >>> jensen_shannon_divergence_of_logs(log_p, log_p.flip(-1), base=2)
+        tensor(1.)
+    """
+    w = _weights(len(log_distributions), weights)
+    members = [
+        real(log_p, f"distribution {k}", instead="pass log-probabilities") for k, log_p in enumerate(log_distributions)
+    ]
+    for member in members[1:]:
+        same_outcomes(members[0], member, dim)
+    weighted = [(w_k, log_p) for w_k, log_p in zip(w, members, strict=True) if w_k > 0]
+    shifted = torch.broadcast_tensors(*(log_p + math.log(w_k) for w_k, log_p in weighted))
+    mixture = torch.stack(shifted).logsumexp(0)
+    divergence = sum(w_k * (log_p.exp() * (log_p - mixture)).sum(dim) for w_k, log_p in weighted)
+    return in_base(torch.as_tensor(divergence), base)
+
+
+def _weights(count: int, given: Sequence[float] | None) -> list[float]:
+    """Equal weights, or those that were given, if they suit ``count`` distributions."""
+    if count < 2:
+        raise ValueError(f"distributions: expected two or more, got {count}")
+    w = [1 / count] * count if given is None else [float(weight) for weight in given]
+    if len(w) != count or not min(w) >= 0 or not math.isclose(sum(w), 1, abs_tol=1e-6):
+        raise ValueError(f"weights: expected {count} weights, all at least 0, with sum 1, got {w}")
+    return w
