@@ -117,3 +117,7 @@ def test_the_shares_of_all_processes_make_the_batch_of_one(pictures, count):
     joint = [sum(parts, ()) for parts in zip(*shares, strict=True)]
     assert joint == stream(Share())
     assert [len(batch) for batch in joint] == [6, 4, 6, 4]
+
+
+def test_classes_are_counted_at_the_working_scale(pictures):
+    assert pictures.class_counts().tolist() == [500, 500]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segmi.arrays import Batch, Labels, Logits, Output
 from segmi.errors import UsageError
-from segmi.objectives import OBJECTIVES, Loss, RMILoss, Term, build_objective
+from segmi.objectives import OBJECTIVES, Loss, RMILoss, TakesClassCounts, Term, build_objective
 from segmi.objectives import build as build_module
 
 
@@ -15,6 +15,9 @@ from segmi.objectives import build as build_module
 def test_every_name_builds(name: str) -> None:
     needed = {"region_matched_bound": {"target": -1.0}}.get(name, {})
     objective = build_objective({name: {"weight": 0.5, **needed}}, members=["a", "b"], frozen=["b"])
+    for part in objective.modules():
+        if isinstance(part, TakesClassCounts):
+            part.take_class_counts(torch.tensor([3, 1]))
     logits = torch.zeros(1, 2, 8, 8)
     terms = objective({k: Output(logits) for k in "ab"}, Batch(logits, torch.zeros(1, 8, 8, dtype=torch.uint8)))
     assert {key.split("/")[1] for key in terms} == {"a"}

@@ -22,6 +22,7 @@ from segmi.objectives import (
     RegionMatchedBound,
     RegionMutualInformation,
     RMILoss,
+    TakesClassCounts,
     Term,
 )
 
@@ -70,6 +71,22 @@ INFOS = [
     # below all values, so that both halves of a batch are on the same side of it
     ObjectiveInfo("region_matched_bound", partial(RegionMatchedBound, target=-50.0), lambda c: c * ABSENT + 50),
     ObjectiveInfo("region_matched_bound-sound", partial(RegionMatchedBound, target=-50.0, mode="sound")),
+    *(
+        ObjectiveInfo(name, OBJECTIVES[name])
+        for name in (
+            "soft_confusion",
+            "determinant_information",
+            "conditional_information",
+            "normalised_conditional_information",
+            "probability_corrected",
+        )
+    ),
+    ObjectiveInfo(
+        "conditional_information-CMIC", lambda **k: OBJECTIVES["conditional_information"](separation=0.1, **k)
+    ),
+    ObjectiveInfo(
+        "conditional_information-MCMI", lambda **k: OBJECTIVES["conditional_information"](direction="spread", **k)
+    ),
     ObjectiveInfo("mutual_learning", MutualLearning),
     ObjectiveInfo("mutual_learning-logits", lambda **k: MutualLearning(target="logits", class_reduction="mean", **k)),
     ObjectiveInfo("mutual_learning-warm", lambda **k: MutualLearning(temperature=3.0, peer_reduction="sum", **k)),
@@ -83,7 +100,7 @@ def info(request: pytest.FixtureRequest) -> ObjectiveInfo:
 
 def terms(info: ObjectiveInfo, logits: Tensor, labels: Tensor, ignore_index: int = 255) -> dict[str, Term]:
     """Those of the member ``net``; its peer, for objectives that want one, is a frozen function of the same logits."""
-    objective = _as_objective(info, ignore_index)
+    objective = _as_objective(info, ignore_index, logits)
     return objective(_outputs(logits), Batch(logits, labels))
 
 
@@ -91,8 +108,11 @@ def value(info: ObjectiveInfo, logits: Tensor, labels: Tensor, ignore_index: int
     return sum(term.weight * term.value for term in terms(info, logits, labels, ignore_index).values())  # type: ignore[return-value]
 
 
-def _as_objective(info: ObjectiveInfo, ignore_index: int) -> Objective:
+def _as_objective(info: ObjectiveInfo, ignore_index: int, logits: Tensor) -> Objective:
     made = info.make(ignore_index=ignore_index)
+    for part in made.modules():
+        if isinstance(part, TakesClassCounts):
+            part.take_class_counts(torch.arange(1, max(logits.shape[1], 2) + 1))
     if isinstance(made, Loss):
         return PerMember(made, info.name, frozen=("peer",))
     made.frozen = ("peer",)
@@ -111,7 +131,7 @@ def test_the_table_is_complete() -> None:
 def test_gradient_is_the_derivative(info: ObjectiveInfo, scene: Scene, channels: int) -> None:
     labels = scene.labels(1, max(channels, 2), 6, 6, void=True)
     fixed = _outputs(scene.logits(labels, channels))["peer"]
-    objective = _as_objective(info, 255)
+    objective = _as_objective(info, 255, fixed.logits)
 
     def total(logits: Tensor) -> Tensor:
         found = objective({"net": Output(logits), "peer": fixed}, Batch(logits, labels))
@@ -225,6 +245,8 @@ def test_memory_layout_does_not_matter(info: ObjectiveInfo, scene: Scene, gradie
 
 def test_two_half_batches_make_the_joint_one(info: ObjectiveInfo, scene: Scene) -> None:
     labels = scene.labels(4, 4, 12, 12, void=True)
+    if _as_objective(info, 255, scene.logits(labels, 4)).scope != "picture":
+        pytest.skip("its value is no sum over pictures; see test_processes_share_the_batch")
     labels[0, 3:] = 255  # so that averaging the averages would be wrong
     logits = scene.logits(labels, 4)
     joint = terms(info, logits, labels)
@@ -236,11 +258,54 @@ def test_two_half_batches_make_the_joint_one(info: ObjectiveInfo, scene: Scene) 
         torch.testing.assert_close(summed.value, term.value, rtol=1e-12, atol=1e-12)
 
 
+def _offset(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    return logits + torch.linspace(-2, 2, labels.numel(), dtype=logits.dtype).view(labels.shape).unsqueeze(1), labels
+
+
+def _renamed_predictions(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    return logits[:, ORDER], labels
+
+
+def _renamed_classes(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    names = torch.cat([torch.argsort(ORDER), torch.full((252,), 255)])
+    return logits[:, ORDER], names[labels]
+
+
+def _moved_pixels(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    n, c, *size = logits.shape
+    order = torch.randperm(labels.numel(), generator=torch.Generator().manual_seed(0))
+    moved = logits.movedim(1, -1).reshape(-1, c)[order].view(n, *size, c).movedim(-1, 1)
+    return moved, labels.flatten()[order].view(labels.shape)
+
+
+ORDER = torch.tensor([2, 0, 3, 1])
+CHANGES = {
+    "logit offset": _offset,
+    "predicted names": _renamed_predictions,
+    "class names": _renamed_classes,
+    "pixel order": _moved_pixels,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_declared_invariances_hold_and_no_others(info: ObjectiveInfo, scene: Scene, change: str) -> None:
+    labels = scene.labels(2, 4, 12, 12, void=True)
+    logits = scene.logits(labels, 4)
+    objective, outputs = _as_objective(info, 255, logits), _outputs(logits)
+    found = []
+    for alter in (lambda z, y: (z, y), CHANGES[change]):
+        altered = {name: output._replace(logits=alter(output.logits, labels)[0]) for name, output in outputs.items()}
+        terms = objective(altered, Batch(logits, alter(logits, labels)[1]))
+        found.append(sum(term.weight * term.value for term in terms.values()).item())
+    holds = found[1] == pytest.approx(found[0], rel=1e-9, abs=1e-11)
+    assert holds == (change in objective.invariances)
+
+
 def test_denominators_need_no_logits(info: ObjectiveInfo, scene: Scene) -> None:
     labels = scene.labels(2, 4, 12, 12, void=True)
     logits = scene.logits(labels, 4)
     blank = logits.new_zeros(()).expand_as(logits)
-    found = _as_objective(info, 255).denominators(_outputs(blank), Batch(logits, labels))
+    found = _as_objective(info, 255, logits).denominators(_outputs(blank), Batch(logits, labels))
     expected = terms(info, logits, labels)
     assert found.keys() == expected.keys()
     for name, denominator in found.items():

@@ -30,6 +30,7 @@ CASES: dict[str, tuple[int, dict[str, Any]]] = {
     "cross-entropy": (1, {"cross_entropy": {}}),
     "region": (1, {"rmi_loss": {}}),
     "present-pairs": (1, {"region_mutual_information": {"mode": "sound"}, "binary_cross_entropy": {}}),
+    "coupled": (1, {"cross_entropy": {}, "soft_confusion": {}, "determinant_information": {"weight": 0.1}}),
     "mutual": (2, {"cross_entropy": {}, "mutual_learning": {"weight": 0.5}}),
 }
 """The number of members and the objective."""
@@ -89,7 +90,7 @@ def curves(folder: Path, **settings: Any) -> dict[str, Any]:
     """Every case, with and without accumulation, on a network without batch statistics."""
     found = {}
     for name, (members, objective) in CASES.items():
-        for accumulate in (1, 2):
+        for accumulate in (1, 2)[: 1 if name == "coupled" else 2]:
             key = f"{name}-{accumulate}"
             found[key] = train(folder / key, Plain, members, objective, accumulate=accumulate, drop_last=False,
                                clip_norm=0.5 if accumulate == 2 else None, **settings)  # fmt: skip

@@ -236,3 +236,14 @@ def test_contradictions_are_refused_before_anything_starts(
 def test_a_budget_in_epochs(make_cohort, make_objective, train, run_folder, epochs, drop_last, updates, images):
     _, outcome = run(make_cohort, make_objective, train, run_folder, updates=None, epochs=epochs, drop_last=drop_last)
     assert (outcome.updates, outcome.images, outcome.epochs) == (updates, images, 2.0)
+
+
+def test_objectives_that_ask_are_told_how_often_the_classes_are(make_cohort, make_objective, train, run_folder):
+    cohort = make_cohort()
+    objective = make_objective(cohort, probability_corrected={})
+    options = {"updates": 2, "batch_size": 3, "select_by": "last", "device": "cpu"}
+    fit(cohort, objective, train, folder=run_folder, **options)
+    (counted,) = (part for part in objective.modules() if hasattr(part, "counts"))
+    assert counted.counts.tolist() == train.class_counts().tolist()
+    assert counted.counts.sum() > 0
+    fit(cohort, make_objective(cohort, probability_corrected={}), train, folder=run_folder, **options | {"updates": 3})

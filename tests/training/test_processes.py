@@ -74,10 +74,12 @@ def both_curves(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any
     return alone, *results(folder / "together", "curves")
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("case", ["cross-entropy", "region", "present-pairs", "mutual"])
-def test_two_processes_have_the_loss_curve_and_the_weights_of_one(both_curves, case, accumulate):
-    alone, first, second = (found[f"{case}-{accumulate}"] for found in both_curves)
+@pytest.mark.parametrize(
+    "case",
+    ["coupled-1", *(f"{name}-{n}" for name in ("cross-entropy", "region", "present-pairs", "mutual") for n in (1, 2))],
+)
+def test_two_processes_have_the_loss_curve_and_the_weights_of_one(both_curves, case):
+    alone, first, second = (found[case] for found in both_curves)
     assert first["history"] == second["history"]
     assert len(first["history"]) == 6
     for here, there in zip(alone["history"], first["history"], strict=True):

@@ -111,6 +111,13 @@ class Pictures:
             self._memory.keep(("labels", index), labels, labels.nbytes)
         return labels
 
+    def class_counts(self) -> Tensor:
+        """How many pixels of each class the labels have at the working scale, whole: C int64."""
+        counts = np.zeros(256, dtype=np.int64)
+        for index in range(len(self)):
+            counts += np.bincount(self._arrays(index)[1].ravel(), minlength=256)
+        return torch.from_numpy(counts[: len(self.dataset.info.classes)])
+
     def reseeded(self, seed: int) -> Pictures:
         """The same pictures with other random choices; what is decoded already is shared."""
         other = object.__new__(Pictures)  # copy.copy would drop the memory, as pickling should

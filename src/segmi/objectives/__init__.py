@@ -6,8 +6,16 @@ Use one as ``loss(logits, labels)`` in any training loop, or build what a cohort
 from segmi.objectives._region_plain import region_mutual_information_plain
 from segmi.objectives.binary_cross_entropy import BinaryCrossEntropy, binary_cross_entropy
 from segmi.objectives.build import OBJECTIVES, build_objective, known_objectives
-from segmi.objectives.contract import Loss, Objective, Outputs, PerMember, Readout, Term
+from segmi.objectives.contract import Loss, Objective, Outputs, PerMember, Readout, TakesClassCounts, Term
 from segmi.objectives.cross_entropy import CrossEntropy, cross_entropy
+from segmi.objectives.dependence.conditional_information import ConditionalInformation, conditional_information
+from segmi.objectives.dependence.determinant_information import DeterminantInformation, determinant_information
+from segmi.objectives.dependence.normalised_conditional_information import (
+    NormalisedConditionalInformation,
+    normalised_conditional_information,
+)
+from segmi.objectives.dependence.probability_corrected import ProbabilityCorrected, probability_corrected
+from segmi.objectives.dependence.soft_confusion import SoftConfusion, soft_confusion
 from segmi.objectives.mutual_learning import MutualLearning, mutual_learning
 from segmi.objectives.region_correlations import (
     RegionCCATrace,
@@ -46,12 +54,16 @@ from segmi.objectives.weighted_sum import WeightedSum
 __all__ = [
     "OBJECTIVES",
     "BinaryCrossEntropy",
+    "ConditionalInformation",
     "CrossEntropy",
+    "DeterminantInformation",
     "Loss",
     "MutualLearning",
+    "NormalisedConditionalInformation",
     "Objective",
     "Outputs",
     "PerMember",
+    "ProbabilityCorrected",
     "RMILoss",
     "Readout",
     "RegionCCATrace",
@@ -65,13 +77,19 @@ __all__ = [
     "RegionOwnPixel",
     "RegionPermutedPixels",
     "RegionShuffledLabels",
+    "SoftConfusion",
+    "TakesClassCounts",
     "Term",
     "WeightedSum",
     "binary_cross_entropy",
     "build_objective",
+    "conditional_information",
     "cross_entropy",
+    "determinant_information",
     "known_objectives",
     "mutual_learning",
+    "normalised_conditional_information",
+    "probability_corrected",
     "region_cca_trace",
     "region_cka",
     "region_covariance_matching",
@@ -87,4 +105,5 @@ __all__ = [
     "region_permuted_pixels",
     "region_shuffled_labels",
     "rmi_loss",
+    "soft_confusion",
 ]

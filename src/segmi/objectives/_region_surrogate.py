@@ -17,7 +17,7 @@ from segmi.objectives._region_knobs import (
     Shuffle,
     VoidHandling,
 )
-from segmi.objectives.contract import Loss, Term
+from segmi.objectives.contract import Invariance, Loss, Term
 from segmi.objectives.region_mutual_information import region_denominator, region_mutual_information_term
 
 
@@ -26,6 +26,9 @@ class RegionSurrogate(Loss):
 
     Its options are those of `segmi.objectives.RegionMutualInformation`.
     """
+
+    family = "region"
+    invariances: tuple[Invariance, ...] = ("class names",)
 
     quantity: ClassVar[Quantity] = "information"
     shuffle: ClassVar[Shuffle] = "none"

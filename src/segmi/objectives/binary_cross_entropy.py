@@ -87,6 +87,9 @@ class BinaryCrossEntropy(Loss):
         tensor(0.6931)
     """
 
+    family = "pixel-wise"
+    invariances = ("class names", "pixel order")
+
     def __init__(self, *, ignore_index: int = VOID) -> None:
         super().__init__()
         self.ignore_index = ignore_index

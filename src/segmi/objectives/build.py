@@ -13,6 +13,11 @@ from segmi.errors import UsageError, nearest, unknown_name
 from segmi.objectives.binary_cross_entropy import BinaryCrossEntropy
 from segmi.objectives.contract import Loss, Objective, PerMember
 from segmi.objectives.cross_entropy import CrossEntropy
+from segmi.objectives.dependence.conditional_information import ConditionalInformation
+from segmi.objectives.dependence.determinant_information import DeterminantInformation
+from segmi.objectives.dependence.normalised_conditional_information import NormalisedConditionalInformation
+from segmi.objectives.dependence.probability_corrected import ProbabilityCorrected
+from segmi.objectives.dependence.soft_confusion import SoftConfusion
 from segmi.objectives.mutual_learning import MutualLearning
 from segmi.objectives.region_correlations import RegionCCATrace, RegionCKA, RegionCovarianceMatching
 from segmi.objectives.region_matched_bound import RegionMatchedBound
@@ -38,6 +43,11 @@ OBJECTIVES: Final[dict[str, type[Loss] | type[Objective]]] = {
     "region_cka": RegionCKA,
     "region_covariance_matching": RegionCovarianceMatching,
     "region_matched_bound": RegionMatchedBound,
+    "soft_confusion": SoftConfusion,
+    "determinant_information": DeterminantInformation,
+    "conditional_information": ConditionalInformation,
+    "normalised_conditional_information": NormalisedConditionalInformation,
+    "probability_corrected": ProbabilityCorrected,
 }
 """The objectives of segmi by name. A `Loss` applies to every trained member, an `Objective` sees them all."""
 

@@ -24,6 +24,18 @@ Outputs = Mapping[str, Output]
 Scope: TypeAlias = Literal["picture", "batch", "global"]
 """Over what the numerator of a term adds up: see `Objective.scope`."""
 
+Family: TypeAlias = Literal[
+    "pixel-wise", "region", "dependence", "prediction", "peers", "representation", "control", "other"
+]
+"""What an objective is about, as `segmi list objectives` sorts them."""
+
+Need: TypeAlias = Literal["peers", "teacher", "features", "class counts", "unlabelled pictures", "two views"]
+"""What an objective asks for beside logits and labels."""
+
+Invariance: TypeAlias = Literal["logit offset", "predicted names", "class names", "pixel order"]
+"""What does not change the value: a constant added to all logits of a pixel; other names for the predicted classes
+alone; other names for the classes in labels and predictions alike; the pixels of all pictures in another order."""
+
 
 class Readout(NamedTuple):
     """A number, or one per class, that is shown while a network trains: a ratio whose parts may be summed over batches.
@@ -70,6 +82,9 @@ class Loss(nn.Module, ABC):
     ``scope``, see `Objective.scope`.
     """
 
+    family: Family = "other"
+    needs: tuple[Need, ...] = ()
+    invariances: tuple[Invariance, ...] = ()
     scope: Scope = "picture"
 
     @abstractmethod
@@ -93,6 +108,15 @@ class Loss(nn.Module, ABC):
 class Objective(nn.Module, ABC):
     """What a cohort is trained on: ``objective(outputs, batch) → {term: Term}``, the weighted sum is minimised."""
 
+    family: Family = "other"
+    """What it is about."""
+
+    needs: tuple[Need, ...] = ()
+    """What it asks for beside logits and labels."""
+
+    invariances: tuple[Invariance, ...] = ()
+    """What does not change its value."""
+
     needs_teacher: bool = False
     """Whether the cohort must have a frozen member."""
 
@@ -109,6 +133,15 @@ class Objective(nn.Module, ABC):
     def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """The denominators alone, for the global count over accumulated batches, from labels and shapes only."""
         return {name: term.denominator for name, term in self(outputs, batch).items()}
+
+
+@runtime_checkable
+class TakesClassCounts(Protocol):
+    """A part of an objective that must know how often the classes are in the pictures that train."""
+
+    def take_class_counts(self, counts: Tensor) -> None:
+        """Be told the number of pixels per class, C integers, before training; what the user has said stands."""
+        ...
 
 
 @runtime_checkable
@@ -145,6 +178,8 @@ class PerMember(Objective):
         self.weight: Final = weight
         self.frozen: Final = frozen
         self.scope = getattr(loss, "scope", "picture")
+        self.family, self.needs = getattr(loss, "family", "other"), getattr(loss, "needs", ())
+        self.invariances = getattr(loss, "invariances", ())
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
         """One term ``name/member`` per trained member, ``name.part/member`` for a loss of several parts.

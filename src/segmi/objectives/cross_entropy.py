@@ -61,6 +61,9 @@ class CrossEntropy(Loss):
         tensor(1.3863)
     """
 
+    family = "pixel-wise"
+    invariances = ("logit offset", "class names", "pixel order")
+
     def __init__(self, *, ignore_index: int = VOID) -> None:
         super().__init__()
         self.ignore_index = ignore_index

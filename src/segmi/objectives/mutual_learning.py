@@ -13,7 +13,7 @@ from torch import Tensor
 from segmi.arrays import VOID, Batch, Labels, Logits
 from segmi.information import kl_divergence_of_logs
 from segmi.objectives._region_knobs import check_choice
-from segmi.objectives.contract import Objective, Outputs, Term
+from segmi.objectives.contract import Invariance, Objective, Outputs, Term
 from segmi.objectives.targets import read_targets, widened
 
 PeerReduction = Literal["mean", "sum"]
@@ -194,6 +194,10 @@ class MutualLearning(Objective):
         {'mutual_learning/a': 0.0, 'mutual_learning/b': 0.0}
     """
 
+    family = "peers"
+    needs = ("peers",)
+    invariances: tuple[Invariance, ...] = ("logit offset", "predicted names", "class names", "pixel order")
+
     def __init__(
         self,
         *,
@@ -215,6 +219,8 @@ class MutualLearning(Objective):
         }  # fmt: skip
         _checked(self.options)
         self.frozen, self.ignore_index = tuple(frozen), ignore_index
+        if target == "logits":
+            self.invariances = ("predicted names", "class names", "pixel order")
 
     @classmethod
     def as_run(cls, **overrides: Any) -> Self:

@@ -287,6 +287,9 @@ class RegionMutualInformation(Loss):
         tensor(-7.6009)
     """
 
+    family = "region"
+    invariances = ("class names",)
+
     def __init__(
         self,
         *,

@@ -123,6 +123,9 @@ class RMILoss(Loss):
         ['binary_cross_entropy', 'region_mutual_information']
     """
 
+    family = "region"
+    invariances = ("class names",)
+
     def __init__(
         self,
         *,

@@ -41,6 +41,7 @@ class WeightedSum(Objective):
             raise ValueError("objectives: expected at least one, got none; name a loss such as cross_entropy")
         self.objectives = nn.ModuleList(objectives)
         self.needs_teacher = any(objective.needs_teacher for objective in objectives)
+        self.needs = tuple(dict.fromkeys(need for objective in objectives for need in objective.needs))
         scopes: tuple[Scope, ...] = ("batch", "global", "picture")
         self.scope = next(scope for scope in scopes if any(objective.scope == scope for objective in objectives))
 

@@ -16,7 +16,7 @@ import torch
 
 from segmi.data.loader import Pictures, steps_per_epoch, training_batches
 from segmi.errors import UsageError
-from segmi.objectives.contract import Objective
+from segmi.objectives.contract import Objective, TakesClassCounts
 from segmi.records.jsonfile import write_record
 from segmi.training.checkpoints import Checkpoint, Checkpoints
 from segmi.training.cohort import Cohort
@@ -172,6 +172,7 @@ def fit(
         )
     _check_scope(objective, processes, accumulate)
     check_trackers(logger)
+    _tell_class_counts(objective, train)
     target = processes.device or resolve_device(device)
     _check_sync_batch_norm(sync_batch_norm, target)
     built = build_optimizer(
@@ -241,6 +242,14 @@ def _agreed_checkpoint(checkpoints: Checkpoints, processes: Processes) -> Checkp
     checkpoint = checkpoints.newest() if processes.leads else None
     step = processes.from_leader(checkpoint.step if checkpoint else None)
     return checkpoint if processes.leads or step is None else checkpoints.read(step)
+
+
+def _tell_class_counts(objective: Objective, train: Pictures) -> None:
+    """Tell the parts of an objective that ask for it how often the classes are in the training pictures."""
+    asking = [part for part in objective.modules() if isinstance(part, TakesClassCounts)]
+    counts = train.class_counts() if asking else None
+    for part in asking:
+        part.take_class_counts(counts)  # type: ignore[arg-type]
 
 
 def _check_scope(objective: Objective, processes: Processes, accumulate: int) -> None:

@@ -1,0 +1,80 @@
+"""Normalised conditional mutual information: how compact classes are, relative to how far they stand apart."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from segmi.arrays import VOID, Labels, Logits
+from segmi.information import normalised_conditional_mutual_information
+from segmi.objectives.contract import Loss, Term
+from segmi.objectives.dependence._sums import dependence_term, valid_pixels
+
+
+def normalised_conditional_information(logits: Logits, labels: Labels, *, ignore_index: int = VOID) -> Tensor:
+    """The information that a class holds of its pixels, over the distance of the classes.
+
+    ``L = I(X; Ŷ|Y) / Γ``, numerator and denominator as in `conditional_information`
+
+    Shapes:
+        logits: N×C×H×W, any float type, C = 1 for a binary problem; labels: N×H×W, any integer type.
+
+    Unit and sign: none, at least 0, minimised; 0, attached to the graph, where fewer than two classes are in the batch.
+
+    Raises:
+        TypeError: logits that are not float, labels that are not integer.
+        ValueError: shapes that do not match; on the CPU, ids that are neither class nor void. On other devices those
+            give NaN, and so do NaN logits everywhere.
+
+    Source: Yang, Hamidi, Ye, Tan and Yang, *Conditional Mutual Information Constrained Deep Learning for
+    Classification*, IEEE TNNLS 36(8), 2025; as a loss by itself: Ye, Chi, Plataniotis and Yang, arXiv 2601.02543, 2026
+    (both read in their abstracts).
+
+    Example:
+        >>> import torch
+        >>> labels = torch.tensor([[[0, 0, 1, 1]]])
+        >>> compact = torch.tensor([1.0, 1.0, -1.0, -1.0]).view(1, 1, 1, 4)
+        >>> spread = torch.tensor([2.0, 0.0, -2.0, 0.0]).view(1, 1, 1, 4)
+        >>> [round(normalised_conditional_information(z, labels).item(), 2) + 0.0 for z in (compact, spread)]
+        [0.0, 0.16]
+    """
+    return normalised_conditional_information_term(logits, labels, ignore_index=ignore_index).value
+
+
+def normalised_conditional_information_term(logits: Logits, labels: Labels, *, ignore_index: int = VOID) -> Term:
+    """`normalised_conditional_information` times the valid pixels, and their number."""
+    return dependence_term(logits, labels, normalised_conditional_mutual_information, ignore_index=ignore_index)
+
+
+class NormalisedConditionalInformation(Loss):
+    """`normalised_conditional_information` as a module.
+
+    Assumes: that the pixels of a class in the batch stand for the class.
+    Invariances: any permutation of the predicted classes, and of the pixels; a constant added to the logits of a pixel.
+    Degenerate solutions: all pixels with one prediction; classes under wrong names. It can be lowered by the scale of
+        the logits alone, and is not monotone in it. So give it a loss beside it that knows names and certainty.
+    Cost: two maps of the size of the logits, and a product of tables; nothing at inference.
+
+    Args:
+        ignore_index: the label of void pixels.
+
+    Example:
+        >>> import torch
+        >>> NormalisedConditionalInformation()(torch.zeros(1, 4, 2, 2), torch.zeros(1, 2, 2, dtype=torch.uint8))
+        tensor(0.)
+    """
+
+    family = "dependence"
+    invariances = ("logit offset", "predicted names", "class names", "pixel order")
+    scope = "global"
+
+    def __init__(self, *, ignore_index: int = VOID) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
+    def term(self, logits: Logits, labels: Labels) -> Term:
+        """The loss times the valid pixels, and their number."""
+        return normalised_conditional_information_term(logits, labels, ignore_index=self.ignore_index)
+
+    def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
+        """The number of valid pixels."""
+        return {"": valid_pixels(logits, labels, self.ignore_index)}
