@@ -107,12 +107,25 @@ def make_folder(root: Path, count: int = 6) -> Path:
     return root
 
 
+def make_described(root: Path) -> Path:
+    for index in range(6):
+        save_image(root / f"{index:04d}.png", index)
+        save_mask(root / f"{index:04d}_mask.png", ids_of([0, 1, 2, 255], index))
+    (root / "segmi.toml").write_text(
+        'format = 1\nmasks = "index"\nvoid = [255]\n'
+        'classes = [{ name = "background", value = 0 }, { name = "cell", value = 1 }, { name = "wall", value = 2 }]\n'
+        'splits.train = { images = ".", masks = "." }\nnames.mask_suffix = "_mask"\ndraw.val = 0.2\n'
+    )
+    return root
+
+
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "cityscapes": make_cityscapes,
     "voc2012": make_voc2012,
     "ade20k": make_ade20k,
     "camvid": make_camvid,
     "folder": make_folder,
+    "described": make_described,
 }
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segmi.cli.data import counting
 from segmi.cli.output import put, put_json, put_table
+from segmi.cli.progress import counting
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:

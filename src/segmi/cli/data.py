@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from segmi.cli.options import Cache
-from segmi.cli.output import calm_libraries, put, put_json, put_table, say, settings
+from segmi.cli.output import calm_libraries, put, put_json, put_table
+from segmi.cli.own_data import init, named
+from segmi.cli.progress import counting
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Look at data sets before training on them, and prepare them for it.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A data set of `segmi list datasets`.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A data set of `segmi list datasets`, or a folder.")]
 Root = Annotated[
     Path | None, typer.Option("--root", metavar="DIR", help="Its folder, or one that holds it; SEGMI_DATA otherwise.")
 ]
@@ -26,6 +26,8 @@ Options = Annotated[
     list[str] | None,
     typer.Argument(metavar="OPTION=VALUE", help="Options of the data set, such as val=0.2 or masks=colour."),
 ]
+
+app.command()(init)
 
 
 @app.command()
@@ -45,7 +47,8 @@ def check(
     calm_libraries()
     from segmi.data import check_dataset, open_dataset
 
-    dataset = open_dataset(name, root, **parse_options(options or []))
+    kind, place = named(name, root)
+    dataset = open_dataset(kind, place, **parse_options(options or []))
     report = check_dataset(dataset, split, counting())
     error = report.error()
     if as_json:
@@ -88,7 +91,8 @@ def prepare(
     from segmi.data import open_dataset
 
     folder = folder_or_refuse(cache)
-    dataset = open_dataset(name, root, **parse_options(options or []))
+    kind, place = named(name, root)
+    dataset = open_dataset(kind, place, **parse_options(options or []))
     processing = scale_of(resize, resize_mode)
     built = []
     for part in split or dataset.splits:
@@ -163,7 +167,8 @@ def preview(
     from segmi.records import write_sample
     from segmi.study.samples import evenly_spaced
 
-    dataset = open_dataset(name, root, **parse_options(options or []))
+    kind, place = named(name, root)
+    dataset = open_dataset(kind, place, **parse_options(options or []))
     samples = dataset.split(split)
     for index in evenly_spaced(count, len(samples)):
         image, mask = dataset.read(samples[index])
@@ -187,22 +192,6 @@ def parse_options(texts: list[str]) -> dict[str, Any]:
             f"expected OPTION=VALUE, got {', '.join(odd)}", "`segmi list datasets` shows the options of each data set"
         )
     return {name: parse_value(value) for name, _, value in parts}
-
-
-def counting(verb: str = "read") -> Any:
-    """A listener for (pictures done, pictures in all) that shows them on stderr now and then."""
-    last = [time.monotonic()]
-
-    def listener(done: int, of: int) -> None:
-        now = time.monotonic()
-        if not settings.quiet and (now - last[0] > (0.2 if sys.stderr.isatty() else 10) or done == of):
-            last[0] = now
-            if sys.stderr.isatty():
-                print(f"\r{verb} {done}/{of} pictures", end="\n" if done == of else "", file=sys.stderr, flush=True)
-            else:
-                say(f"{verb} {done}/{of} pictures")
-
-    return listener
 
 
 def _print(report: CheckReport) -> None:

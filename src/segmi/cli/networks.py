@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segmi.cli.data import counting, parse_options
+from segmi.cli.data import parse_options
 from segmi.cli.output import calm_libraries, put, put_json, say
+from segmi.cli.own_data import named
+from segmi.cli.progress import counting
 from segmi.cli.train import put_scores
 from segmi.errors import DataError, UsageError
 
@@ -41,7 +43,7 @@ def evaluate(
         typer.Argument(metavar="OPTION=VALUE", help="Options of the data set, such as val=0.2 or masks=colour."),
     ] = None,
     data: Annotated[
-        str, typer.Option("--data", metavar="NAME", help="A data set of `segmi list datasets`.")
+        str, typer.Option("--data", metavar="NAME", help="A data set of `segmi list datasets`, or a folder.")
     ] = "folder",
     root: Annotated[
         Path | None, typer.Option("--root", metavar="DIR", help="Where it lies; SEGMI_DATA is taken otherwise.")
@@ -71,7 +73,8 @@ def evaluate(
     from segmi.training import evaluate as score
 
     network = load(find_bundle(bundle))
-    dataset = open_dataset(data, root, **parse_options(options or []))
+    kind, place = named(data, root)
+    dataset = open_dataset(kind, place, **parse_options(options or []))
     _check_classes(network, dataset)
     pictures = Pictures(dataset, dataset.split(split), _processing(network), seed=seed)
     matrices = score(

@@ -1,4 +1,4 @@
-"""Progress of a study on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Progress on stderr, of a study or of many files: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -32,6 +32,22 @@ def duration(seconds: float | None) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+
+
+def counting(verb: str = "read") -> Any:
+    """A listener for (pictures done, pictures in all) that shows them on stderr now and then."""
+    last = [time.monotonic()]
+
+    def listener(done: int, of: int) -> None:
+        now = time.monotonic()
+        if not settings.quiet and (now - last[0] > (0.2 if sys.stderr.isatty() else 10) or done == of):
+            last[0] = now
+            if sys.stderr.isatty():
+                print(f"\r{verb} {done}/{of} pictures", end="\n" if done == of else "", file=sys.stderr, flush=True)
+            else:
+                say(f"{verb} {done}/{of} pictures")
+
+    return listener
 
 
 def describe_event(event: Event) -> str:

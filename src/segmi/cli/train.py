@@ -9,6 +9,7 @@ import typer
 
 from segmi.cli.options import Cache
 from segmi.cli.output import calm_libraries, put, put_json, put_table, say
+from segmi.cli.own_data import is_folder, kind_of, study_name
 from segmi.cli.progress import StudyProgress
 from segmi.errors import UsageError
 
@@ -21,8 +22,9 @@ def train(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PATH.TO.FIELD=VALUE",
-            help="Any other field, as --print-config shows them: processing.flip=0.5 training.clip_norm=1.",
+            metavar="[FOLDER] PATH.TO.FIELD=VALUE",
+            help="A folder that `segmi data init` has looked at, in the place of --data and --root; and any other "
+            "field, as --print-config shows them: processing.flip=0.5 training.clip_norm=1.",
         ),
     ] = None,
     data: Annotated[
@@ -74,11 +76,12 @@ def train(
 
     The finished network is a bundle, the folder that is printed: `segmi predict` and `segmi.load` take it.
 
-    Example: `segmi train --data folder --root DIR --model unet --objective rmi_loss --updates 500 --output runs/mine`
+    Example: `segmi data init photos`, then `segmi train photos --objective rmi_loss --updates 500 --output runs/mine`
     """
     from segmi.study.strict_yaml import Document, dump
 
     calm_libraries()
+    dataset, root, overrides = _data(data, root or [], overrides or [])
     member = _given(architecture=model, width=width, encoder=encoder, encoder_weights=encoder_weights)
     training = _given(
         updates=updates, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, precision=precision,
@@ -89,7 +92,7 @@ def train(
     document = Document(
         {
             "name": absolute.name,
-            "datasets": {data: {}},
+            "datasets": dataset,
             "seeds": [seed],
             "training": training,
             "methods": {
@@ -102,12 +105,24 @@ def train(
         "segmi train",
     )
     if print_config:
-        put(dump(_resolved(document, overrides or [], None).plain()).rstrip())
+        put(dump(_resolved(document, overrides, None).plain()).rstrip())
         return
     _run(
-        document, overrides or [], root or [], absolute.parent, resume, as_json, overwrite=overwrite,
+        document, overrides, root, absolute.parent, resume, as_json, overwrite=overwrite,
         init_from=init_from, allow_changed=allow_changed or [], cache=cache, profile=profile,
     )  # fmt: skip
+
+
+def _data(name: str, roots: list[str], words: list[str]) -> tuple[dict[str, Any], list[str], list[str]]:
+    """The data set with its options, its root, and the words that are overrides; the first word may be a folder."""
+    if not words or not is_folder(words[0]):
+        return {name: {}}, roots, words
+    folder = Path(words[0])
+    if roots or name != "folder":
+        raise UsageError(
+            f"{folder} says which data are meant, and so do --data and --root", "leave the options or the folder out"
+        )
+    return {study_name(folder): {"type": kind_of(folder)}}, [words[0]], words[1:]
 
 
 def _given(**options: Any) -> dict[str, Any]:

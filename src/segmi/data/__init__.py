@@ -12,6 +12,7 @@ from segmi.data.base import DataSet, DataSetInfo, Drawn, Listing, Problem, Sampl
 from segmi.data.camvid import CamVid
 from segmi.data.check import CheckReport, SplitReport, check_dataset
 from segmi.data.cityscapes import Cityscapes
+from segmi.data.described import Described
 from segmi.data.folder import Folder
 from segmi.data.scenes import ObjectScenes, StreetScenes
 from segmi.data.voc2012 import VOC2012
@@ -40,6 +41,7 @@ DATASETS: Final[dict[str, type[DataSet]]] = {
     "ade20k": ADE20K,
     "camvid": CamVid,
     "folder": Folder,
+    "described": Described,
     "street-scenes": StreetScenes,
     "object-scenes": ObjectScenes,
 }

@@ -153,6 +153,8 @@ class DataSetInfo:
 
     def unknown_id_remedy(self, unknown: Sequence[int]) -> str:
         """What to do about ids that are neither a class nor void."""
+        if self.name == "described":
+            return "add the ids to the classes or to void in segmi.toml, or mend the mask"
         if self.name != "folder":
             return "put the original file of the data set back; this one was converted, scaled or damaged"
         if unknown == [255] and self.void is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -13,10 +12,10 @@ import numpy as np
 from segmi.data.base import DataSet, Listing, Pixels, Problem
 from segmi.data.class_list import class_list_of
 from segmi.data.decode import decode_mask, indices_of, shown
+from segmi.data.holdout import draw_groups
 from segmi.data.layout import find_root, pair, picture_files, read_list
 from segmi.data.palette import ids_of_colours
 from segmi.errors import DataError, UsageError
-from segmi.randomness import key
 
 _SPLIT_NAMES: Final = {
     **{"train": "train", "training": "train"},
@@ -119,7 +118,7 @@ class Folder(DataSet):
         problems += [self._ungrouped(images.by_stem.get(stem), stem) for stem in stems if groups[stem] is None]
         group_of = {stem: group or shown(stem) for stem, group in groups.items()}
         if self._drawn and split != "test":
-            chosen = _drawn_groups(list(group_of.values()), self._val, self._seed)
+            chosen = draw_groups(list(group_of.values()), self._val, self._seed)
             if stems and not chosen:
                 what = f"expected at least two groups to draw val from, got {len(set(group_of.values()))}"
                 problems.append(Problem(shown(part.images), what, "say val=0, or add pictures of another group"))
@@ -206,17 +205,3 @@ def _parts(root: Path) -> dict[str, _Part]:
             "arrange the files in one of these layouts, or point --root or SEGMI_DATA to the folder that has it",
         )
     return by_split
-
-
-def _drawn_groups(groups: Sequence[str], share: float, seed: int) -> set[str]:
-    """The groups of ``val``: in an order keyed by the seed, as many as hold the share, at least one, never all."""
-    sizes = Counter(groups)
-    order = sorted(sizes, key=lambda group: key(seed, "folder val", group))
-    drawn: set[str] = set()
-    held = 0
-    for group in order[:-1]:
-        if drawn and held + sizes[group] / 2 > share * len(groups):
-            break
-        drawn.add(group)
-        held += sizes[group]
-    return drawn

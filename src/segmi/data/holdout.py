@@ -1,8 +1,8 @@
-"""A part of train held out to choose by, so that the test split never does."""
+"""A part of train held out to choose by, so that the test split never does; and splits drawn where none is given."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from segmi.data.base import Sample
@@ -61,3 +61,23 @@ def _tails(groups: dict[str, list[int]], fraction: float) -> set[int]:
     if not held:
         held.add(max(groups.values(), key=len)[-1])
     return held
+
+
+def draw_groups(groups: Sequence[str], share: float, seed: int) -> set[str]:
+    """The groups of a split that is drawn: in an order keyed by the seed, at least one, never all.
+
+    Args:
+        groups: of each picture.
+        share: of the pictures.
+        seed: of the order.
+    """
+    sizes = Counter(groups)
+    order = sorted(sizes, key=lambda group: key(seed, "folder val", group))
+    drawn: set[str] = set()
+    held = 0
+    for group in order[:-1]:
+        if drawn and held + sizes[group] / 2 > share * len(groups):
+            break
+        drawn.add(group)
+        held += sizes[group]
+    return drawn

@@ -89,11 +89,18 @@ ADE20K_PALETTE: Final = full_palette(
 
 
 def ids_of_colours(
-    pixels: NDArray[np.uint8], colours: Sequence[Colour], ids: Sequence[int], path: Path
+    pixels: NDArray[np.uint8], colours: Sequence[Colour], ids: Sequence[int], path: Path, *, remedy: str | None = None
 ) -> NDArray[np.uint8]:
     """The id of every pixel of a colour mask; two colours may have the same id.
 
     Shapes: H×W×3 → H×W, both uint8.
+
+    Args:
+        pixels: the mask.
+        colours: all different.
+        ids: of the colours.
+        path: of the mask, for the message.
+        remedy: what to do about a colour that has no id; None: what is right for ``classes.txt``.
 
     Raises:
         DataError: a pixel has none of the colours; the text names the file and the most frequent such colours.
@@ -105,11 +112,11 @@ def ids_of_colours(
     place = np.searchsorted(known[order], codes).clip(max=len(known) - 1)
     unknown = known[order][place] != codes
     if unknown.any():
-        raise _unknown_colours(codes[unknown], codes.size, path)
+        raise _unknown_colours(codes[unknown], codes.size, path, remedy)
     return np.asarray(ids, dtype=np.uint8)[order][place]
 
 
-def _unknown_colours(codes: NDArray[np.int32], pixels: int, path: Path) -> DataError:
+def _unknown_colours(codes: NDArray[np.int32], pixels: int, path: Path, remedy: str | None) -> DataError:
     found, counts = np.unique(codes, return_counts=True)
     frequent = [int(code) for code in found[np.argsort(-counts, kind="stable")[:5]]]
     listing = ", ".join(f"{code >> 16} {(code >> 8) & 255} {code & 255}" for code in frequent)
@@ -117,7 +124,8 @@ def _unknown_colours(codes: NDArray[np.int32], pixels: int, path: Path) -> DataE
     remedy = (
         "save the mask again without smoothing, scaling or JPEG; its edges are blurred"
         if len(found) > 50
-        else "add the colour to classes.txt (`name r g b`, or `void r g b`); if the mask holds ids in a palette of its "
+        else remedy
+        or "add the colour to classes.txt (`name r g b`, or `void r g b`); if the mask holds ids in a palette of its "
         "own, say masks=index"
     )
     return DataError(

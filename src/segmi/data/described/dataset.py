@@ -1,0 +1,171 @@
+"""The data set that a data-set file describes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import numpy as np
+
+from segmi.data.base import DataSet, Listing, Pixels, Problem
+from segmi.data.decode import decode_mask, indices_of, shown
+from segmi.data.described.description import FILE_NAME, Description, Part
+from segmi.data.described.file import read_description
+from segmi.data.described.panoptic import Segments
+from segmi.data.holdout import draw_groups
+from segmi.data.layout import Files, find_root, pair, picture_files, read_list
+from segmi.data.palette import ids_of_colours
+
+OWN_PREFIX: Final = "segmi-"
+"""How pictures begin that segmi itself writes into a folder, such as the contact sheet; they are no data."""
+
+
+class Described(DataSet):
+    """A folder with a data-set file, ``segmi.toml``, as `segmi data init` writes it.
+
+    Args:
+        root: the folder that holds the file; None: ``SEGMI_DATA``.
+
+    Raises:
+        DataError: there is no such file, or it cannot be meant.
+    """
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        self.root = find_root("a folder with a data-set file", root, usual=(), needed=())
+        self._take(read_description(self.root / FILE_NAME))
+
+    @classmethod
+    def proposed(cls, root: Path, description: Description) -> Described:
+        """The data set that a folder would be with this file."""
+        self = cls.__new__(cls)
+        self.root = root
+        self._take(description)
+        return self
+
+    def _take(self, description: Description) -> None:
+        self.description = description
+        self.info = description.info()
+        self.splits = description.splits
+        self._group = None if description.group is None else re.compile(description.group)
+
+    def listing(self, split: str) -> Listing:
+        """The pictures of the split, by name or in the order of its list."""
+        drawn = self.description.drawn
+        source = "train" if split in drawn else split
+        part = self.description.parts[source]
+        images, masks = self._files(part)
+        stems, problems = self._stems(part, images, masks)
+        groups = {stem: self._group_of(stem) for stem in stems}
+        problems += [self._ungrouped(stem) for stem, group in groups.items() if group is None]
+        group_of = {stem: group or shown(stem) for stem, group in groups.items()}
+        if drawn and source == "train":
+            chosen = self._drawn([group_of[stem] for stem in stems])
+            if stems and not all(chosen[name] for name in drawn):
+                count = len(set(group_of.values()))
+                what = f"expected at least {len(drawn) + 1} groups to draw {' and '.join(drawn)} from, got {count}"
+                problems.append(Problem(shown(self.root / part.images), what, "add pictures of other groups"))
+            held = {group for groups in chosen.values() for group in groups}
+            stems = [s for s in stems if (group_of[s] in chosen[split] if split in chosen else group_of[s] not in held)]
+        ending = f"{self.description.affixes.mask_suffix}.png"
+        samples, unpaired = pair(images, masks, group=group_of.__getitem__, stems=stems, mask_ending=ending)
+        return Listing(samples, [*problems, *unpaired])
+
+    def native_mask(self, path: Path) -> Pixels:
+        """The native ids of a mask, H×W uint8."""
+        mask = decode_mask(path)
+        if self.description.masks == "index":
+            return indices_of(mask, path)
+        if self.description.masks == "panoptic":
+            places = {v: p for p, one in enumerate(self.description.classes) for v in one.values if isinstance(v, int)}
+            return self._segments_of(path).labels(mask, path, places)
+        colours, ids = self.description.colour_ids()
+        remedy = f"add the colour to the classes or to void in {shown(self.root / FILE_NAME)}, or mend the mask"
+        return ids_of_colours(np.array(mask.convert("RGB")), colours, ids, path, remedy=remedy)
+
+    def reading(self) -> tuple[Hashable, ...]:
+        """What the values of the masks mean."""
+        digests = tuple(segments.digest for segments in self._segments.values())
+        said = self.description
+        return (*super().reading(), said.masks, said.classes, said.void, digests)
+
+    @cached_property
+    def _segments(self) -> dict[str, Segments]:
+        """By the folder of the masks, what explains them."""
+        parts = self.description.parts.values()
+        return {part.masks: Segments(self.root / part.panoptic) for part in parts if part.panoptic is not None}
+
+    def _segments_of(self, path: Path) -> Segments:
+        inside = path.relative_to(self.root).as_posix()
+        return next(segments for folder, segments in self._segments.items() if inside.startswith(f"{folder}/"))
+
+    def _files(self, part: Part) -> tuple[Files, Files]:
+        """Pictures and masks by what their names have in common."""
+        affixes = self.description.affixes
+        masks = _trimmed(
+            picture_files(self.root / part.masks, stem_ending=affixes.mask_suffix), affixes.mask_prefix, exclude=()
+        )
+        together = part.images == part.masks
+        images = _trimmed(
+            picture_files(self.root / part.images, stem_ending=affixes.image_suffix),
+            affixes.image_prefix,
+            exclude=masks.by_stem.values() if together else (),
+        )
+        if together:  # which one of two files of a stem is meant is then told by its affixes alone
+            images, masks = images._replace(problems=[]), masks._replace(problems=[])
+        return images, masks
+
+    def _stems(self, part: Part, images: Files, masks: Files) -> tuple[list[str], list[Problem]]:
+        if part.names is not None:
+            entries, problems = read_list(self.root / part.names, folders_allowed=True)
+            return [stem_of(entry.text, images) for entry in entries], problems
+        if part.panoptic is not None:
+            affixes = self.description.affixes
+            listed = [PurePosixPath(mask).stem for _, mask in self._segments[part.masks].pairs]
+            return [one.removeprefix(affixes.mask_prefix).removesuffix(affixes.mask_suffix) for one in listed], []
+        return sorted(images.by_stem.keys() | masks.by_stem.keys()), [*images.problems, *masks.problems]
+
+    def _drawn(self, groups: list[str]) -> dict[str, set[str]]:
+        """Whole groups for each split that is drawn, first val, then test from what is left."""
+        chosen: dict[str, set[str]] = {}
+        left = groups
+        for name, share in self.description.drawn.items():
+            chosen[name] = draw_groups(left, share * len(groups) / max(len(left), 1), self.description.seed)
+            left = [group for group in left if group not in chosen[name]]
+        return chosen
+
+    def _group_of(self, stem: str) -> str | None:
+        if self._group is None:
+            return shown(stem)
+        match = self._group.search(stem)
+        return shown(match.group(1 if self._group.groups else 0) or "") if match else None
+
+    def _ungrouped(self, stem: str) -> Problem:
+        pattern = self._group.pattern if self._group else ""
+        what = f"expected a name in which the group {pattern!r} is found, got {shown(stem)!r}"
+        return Problem(shown(stem), what, f"correct `group` in {FILE_NAME}, or the name")
+
+
+def _trimmed(files: Files, prefix: str, exclude: Iterable[Path]) -> Files:
+    """Files whose name begins with a prefix, without it; those of segmi and the excluded ones are left out."""
+    left_out = set(exclude)
+    by_stem = {}
+    for stem, path in files.by_stem.items():
+        folder, slash, name = stem.rpartition("/")
+        own = path.name.startswith(OWN_PREFIX) and path.parent == files.folder
+        if name.startswith(prefix) and path not in left_out and not own:
+            by_stem[f"{folder}{slash}{name[len(prefix) :]}"] = path
+    return files._replace(by_stem=by_stem)
+
+
+def stem_of(line: str, images: Files) -> str:
+    """The picture that a line of a list means: its name, with or without folder and ending, or before its mask's."""
+    fields = line.split(" ")
+    for text in (line, " ".join(fields[: len(fields) // 2 or 1]), fields[0]):
+        path = PurePosixPath(text)
+        for stem in (text, str(path.with_suffix("")) if path.name else text, path.name, path.stem):
+            if stem in images.by_stem:
+                return stem
+    return line

@@ -1,0 +1,162 @@
+"""How a folder of pictures and masks is read: where they lie, how they pair, what the values of the masks mean."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from segmi.data.base import VOID, DataSetInfo, lookup_of
+from segmi.data.palette import Colour, full_palette
+from segmi.errors import DataError
+
+FILE_NAME: Final = "segmi.toml"
+
+Value: TypeAlias = int | Colour
+"""What stands in a mask: a number, or a colour."""
+
+Masks: TypeAlias = Literal["index", "colour", "panoptic"]
+KINDS: Final[tuple[Masks, ...]] = ("index", "colour", "panoptic")
+SPLITS: Final = ("train", "val", "test")
+
+
+class LabelClass(NamedTuple):
+    """A class.
+
+    Args:
+        name: as in tables.
+        values: what its pixels hold in the masks; for panoptic masks the ids of its categories.
+        colour: in which it is drawn.
+    """
+
+    name: str
+    values: tuple[Value, ...]
+    colour: Colour
+
+
+class Part(NamedTuple):
+    """Where the files of a split lie, relative to the folder, with ``/``.
+
+    Args:
+        images: the folder of its pictures, and of those below.
+        masks: that of its masks; the same one where they lie side by side.
+        names: the list of its pictures, one per line; None: all of them.
+        panoptic: the JSON that says what the segments of panoptic masks are.
+    """
+
+    images: str
+    masks: str
+    names: str | None = None
+    panoptic: str | None = None
+
+
+class Affixes(NamedTuple):
+    """What stands before and after the part of the file names that a picture and its mask have in common."""
+
+    image_prefix: str = ""
+    image_suffix: str = ""
+    mask_prefix: str = ""
+    mask_suffix: str = ""
+
+
+NO_AFFIXES: Final = Affixes()
+
+
+@dataclass(frozen=True)
+class Description:
+    """What ``segmi.toml`` says.
+
+    Args:
+        title: as in tables.
+        masks: ``index``: greyscale or palette files of numbers; ``colour``: colours; ``panoptic``: COCO's PNG files,
+            whose colours number segments that a JSON file explains.
+        classes: in the order of their train ids.
+        parts: the splits that lie on the disk.
+        void: the values that count nowhere. In panoptic masks what is in no segment is void anyway.
+        void_colour: in which they are drawn.
+        affixes: of the file names.
+        group: a regular expression for what pictures have in common, its first group or whole match in the common part
+            of their names; None: each picture for itself.
+        val: the share of train that is drawn for ``val`` where no part gives it.
+        test: likewise for ``test``.
+        seed: of these draws.
+
+    Raises:
+        DataError: these contradict themselves.
+    """
+
+    title: str
+    masks: Masks
+    classes: tuple[LabelClass, ...]
+    parts: dict[str, Part] = field(hash=False)
+    void: tuple[Value, ...] = ()
+    void_colour: Colour = (0, 0, 0)
+    affixes: Affixes = NO_AFFIXES
+    group: str | None = None
+    val: float = 0.0
+    test: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        names = [one.name for one in self.classes]
+        values = [value for one in self.classes for value in one.values] + list(self.void)
+        twice = sorted({str(value) for value in values if values.count(value) > 1})
+        if not 2 <= len(names) <= VOID:
+            raise DataError(f"expected 2 to {VOID} classes, got {len(names)}", "list the classes in segmi.toml")
+        if len(set(names)) < len(names):
+            same = sorted({name for name in names if names.count(name) > 1})
+            raise DataError(
+                f"expected class names that differ, got twice: {', '.join(same)}",
+                "give one class both values, `value = [3, 7]`, or two names",
+            )
+        if twice:
+            raise DataError(
+                f"expected every value in one class or in void, got in several: {', '.join(twice)}",
+                "keep it in one of them",
+            )
+        if "train" not in self.parts:
+            raise DataError(
+                f"expected a split train, got {', '.join(self.parts) or 'none'}", "add [splits.train] with its folders"
+            )
+        if not (self.val >= 0 and self.test >= 0 and self.val + self.test < 1):
+            raise DataError(
+                f"expected shares of train to draw, val + test < 1, got val = {self.val} and test = {self.test}",
+                "say val = 0.2 for a fifth",
+            )
+        if self.group is not None:
+            try:
+                re.compile(self.group)
+            except re.error as error:
+                raise DataError(
+                    f"group: expected a regular expression, got {self.group!r} ({error})", "write '^([^_]+)_'"
+                ) from error
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Those on the disk and those that are drawn."""
+        return tuple(name for name in SPLITS if name in self.parts or name in self.drawn)
+
+    @property
+    def drawn(self) -> dict[str, float]:
+        """The splits that are drawn from train, with their shares."""
+        shares = {"val": self.val, "test": self.test}
+        return {name: share for name, share in shares.items() if share > 0 and name not in self.parts}
+
+    def colour_ids(self) -> tuple[list[Colour], list[int]]:
+        """The colours in colour masks, and the native id of each: the place of its class, 255 for void."""
+        pairs = [(value, place) for place, one in enumerate(self.classes) for value in one.values]
+        pairs += [(value, VOID) for value in self.void]
+        return [value for value, _ in pairs if isinstance(value, tuple)], [place for _, place in pairs]
+
+    def info(self) -> DataSetInfo:
+        """The facts of a data set that is read so."""
+        if self.masks == "index":
+            train_ids = {value: VOID for value in self.void if isinstance(value, int)}
+            for place, one in enumerate(self.classes):
+                train_ids |= {value: place for value in one.values if isinstance(value, int)}
+        else:
+            train_ids = {place: place for place in range(len(self.classes))} | {VOID: VOID}
+        void = next((value for value, train in sorted(train_ids.items(), reverse=True) if train == VOID), None)
+        palette = full_palette([one.colour for one in self.classes], void=self.void_colour)
+        names = tuple(one.name for one in self.classes)
+        return DataSetInfo("described", self.title, names, palette, void, lookup_of(train_ids))

@@ -1,0 +1,222 @@
+"""``segmi.toml``: a `Description` as text that people read and change.
+
+TOML, since Python reads it by itself, each key stands once in it, nothing in it can run, and it has comments.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from segmi.data.base import VOID
+from segmi.data.decode import shown
+from segmi.data.described.description import KINDS, SPLITS, Affixes, Description, LabelClass, Part, Value
+from segmi.data.palette import Colour, voc_colour
+from segmi.errors import DataError, nearest, together
+
+FORMAT: Final = 1
+
+_TOP: Final = ("format", "title", "masks", "void", "void_colour", "classes", "splits", "names", "draw")
+_NAMES: Final = (*Affixes._fields, "group")
+_DRAW: Final = ("val", "test", "seed")
+
+
+def written(description: Description, found: str = "") -> str:
+    """The description as the text of a data-set file.
+
+    Args:
+        description: what to write.
+        found: in words, how it came about; a comment at the head.
+    """
+    lines = [
+        *(f"# {line}".rstrip() for line in found.splitlines()),
+        "# Change what is wrong here, then look again: segmi data check FOLDER",
+        "",
+        f"format = {FORMAT}",
+        f"title = {_text(description.title)}",
+        f"masks = {_text(description.masks)}  # index: numbers; colour: colours; panoptic: segments, with a JSON file",
+        f"void = {_value(description.void)}  # values that count nowhere",
+        f"void_colour = {_value(description.void_colour)}",
+        "",
+        "# In the order of their train ids; `value` may be a list: classes are merged so.",
+        "classes = [",
+        *(
+            f"  {{ name = {_text(one.name)}, value = {_value(one.values if one.values[1:] else one.values[0])}, "
+            f"colour = {_value(one.colour)} }},"
+            for one in description.classes
+        ),
+        "]",
+    ]
+    for name, part in description.parts.items():
+        lines += ["", f"[splits.{name}]"]
+        lines += [f"{key} = {_text(value)}" for key, value in part._asdict().items() if value is not None]
+    affixes = [f"{key} = {_text(value)}" for key, value in description.affixes._asdict().items() if value]
+    if affixes or description.group is not None:
+        lines += ["", "# What stands around the part of the names that a picture and its mask share; group: a regular"]
+        lines += ["# expression for what pictures of one patient, clip, city … have in common.", "[names]", *affixes]
+        lines += [f"group = {_text(description.group)}"] if description.group is not None else []
+    if description.drawn:
+        lines += ["", "# Drawn from train, whole groups, always the same ones for a seed.", "[draw]"]
+        lines += [f"{name} = {share}" for name, share in description.drawn.items()] + [f"seed = {description.seed}"]
+    return "\n".join(lines) + "\n"
+
+
+def read_description(path: Path) -> Description:
+    """The description in a data-set file.
+
+    Raises:
+        DataError: there is none, it is no TOML, or says what cannot be meant; everything wrong is listed.
+    """
+    try:
+        data = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{shown(path)}: expected a data-set file, got none",
+            f"write it: segmi data init {shown(path.parent)}",
+        ) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{shown(path)} is no TOML file: {error}", "mend it, or write it again: segmi data init") from (
+            error
+        )
+    reader = _Reader()
+    description = reader.description(data, shown(path.resolve().parent.name))
+    if reader.problems or description is None:
+        raise DataError(
+            f"{shown(path)} cannot be meant as it stands:\n{together(reader.problems)}",
+            "mend these, or write the file again: segmi data init --overwrite",
+        )
+    return description
+
+
+class _Reader:
+    """Collects everything that is wrong with a file."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def description(self, data: Mapping[str, Any], title: str) -> Description | None:
+        self._known(data, _TOP, "")
+        if data.get("format") != FORMAT:
+            self.problems.append(f"format: expected {FORMAT}, got {data.get('format')!r}; is it of a newer segmi?")
+        kind = data.get("masks", "index")
+        if kind not in KINDS:
+            self.problems.append(f"masks: expected {', '.join(KINDS)}, got {kind!r}")
+            return None
+        names, draw = self._table(data, "names", _NAMES), self._table(data, "draw", _DRAW)
+        texts = {key: self._text(names.get(key, ""), f"names.{key}") for key in Affixes._fields}
+        group = self._text(names["group"], "names.group") if "group" in names else None
+        shares = {key: self._number(draw.get(key, 0.0), f"draw.{key}") for key in ("val", "test")}
+        seed = draw.get("seed", 0)
+        if type(seed) is not int:
+            self.problems.append(f"draw.seed: expected a whole number, got {seed!r}")
+        parts, classes = self._parts(data.get("splits"), kind), self._classes(data.get("classes"), kind)
+        void = self._values(data.get("void", []), kind, "void", many=True)
+        colour = self._colour(data.get("void_colour", list(voc_colour(VOID))), "void_colour")
+        title = self._text(data.get("title", title), "title")
+        if self.problems:
+            return None
+        try:
+            return Description(title, kind, classes, parts, void, colour, Affixes(**texts), group, **shares, seed=seed)
+        except DataError as error:
+            self.problems.append(f"{error.message}; {error.remedy}")
+            return None
+
+    def _known(self, data: Mapping[str, Any], known: Sequence[str], place: str) -> None:
+        for key in data:
+            if key not in known:
+                guess = nearest(key, known)
+                hint = f"did you mean {guess}?" if guess else f"known: {', '.join(known)}"
+                self.problems.append(f"{place}{key}: no such key; {hint}")
+
+    def _table(self, data: Mapping[str, Any], name: str, known: Sequence[str]) -> Mapping[str, Any]:
+        table = data.get(name, {})
+        if not isinstance(table, dict):
+            self.problems.append(f"{name}: expected a table [{name}], got {table!r}")
+            return {}
+        self._known(table, known, f"{name}.")
+        return table
+
+    def _parts(self, splits: Any, kind: str) -> dict[str, Part]:
+        if not isinstance(splits, dict) or not splits:
+            self.problems.append("splits: expected tables [splits.train], [splits.val], …, got none")
+            return {}
+        self._known(splits, SPLITS, "splits.")
+        parts = {}
+        for name in (name for name in SPLITS if name in splits):
+            table = self._table(splits, name, Part._fields)
+            needed = ("images", "masks", "panoptic") if kind == "panoptic" else ("images", "masks")
+            missing = [key for key in needed if key not in table]
+            if missing:
+                self.problems.append(
+                    f"splits.{name}: expected {' and '.join(needed)}, got no {' and no '.join(missing)}"
+                )
+                continue
+            parts[name] = Part(**{key: self._path(value, f"splits.{name}.{key}") for key, value in table.items()})
+        return parts
+
+    def _path(self, value: Any, place: str) -> str:
+        text = self._text(value, place)
+        if PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts or "\0" in text:
+            self.problems.append(f"{place}: expected a place inside the folder, got {shown(text)!r}")
+        return text
+
+    def _classes(self, classes: Any, kind: str) -> tuple[LabelClass, ...]:
+        if not isinstance(classes, list) or not classes:
+            self.problems.append('classes: expected a list of { name = "…", value = … }, got none')
+            return ()
+        read = []
+        for number, one in enumerate(classes):
+            place = f"classes[{number}]"
+            if not isinstance(one, dict) or "name" not in one or "value" not in one:
+                self.problems.append(f'{place}: expected {{ name = "…", value = … }}, got {one!r}')
+                continue
+            self._known(one, ("name", "value", "colour"), f"{place}.")
+            values = self._values(one["value"], kind, f"{place}.value", many=False)
+            colour = self._colour(one.get("colour", list(voc_colour(number))), f"{place}.colour")
+            read.append(LabelClass(self._text(one["name"], f"{place}.name"), values, colour))
+        return tuple(read)
+
+    def _values(self, value: Any, kind: str, place: str, *, many: bool) -> tuple[Value, ...]:
+        """One value or a list of them; ``many``: always a list, which may be empty."""
+        single = not isinstance(value, list) or (
+            kind == "colour" and not many and bool(value) and not isinstance(value[0], list)
+        )
+        items = [value] if single else value
+        if kind == "colour":
+            return tuple(self._colour(item, place) for item in items)
+        top = VOID if kind == "index" else 2**31
+        wrong = [item for item in items if type(item) is not int or not 0 <= item <= top]
+        if wrong or not (items or many):
+            self.problems.append(f"{place}: expected numbers from 0 to {top}, got {wrong[0] if wrong else 'none'!r}")
+        return tuple(items)
+
+    def _colour(self, value: Any, place: str) -> Colour:
+        whole = isinstance(value, list) and len(value) == 3 and all(type(v) is int and 0 <= v <= 255 for v in value)
+        if not whole:
+            self.problems.append(f"{place}: expected a colour [r, g, b] of numbers from 0 to 255, got {value!r}")
+            return 0, 0, 0
+        return value[0], value[1], value[2]
+
+    def _text(self, value: Any, place: str) -> str:
+        if not isinstance(value, str):
+            self.problems.append(f"{place}: expected text in quotes, got {value!r}")
+            return ""
+        return value
+
+    def _number(self, value: Any, place: str) -> float:
+        if type(value) not in (int, float):
+            self.problems.append(f"{place}: expected a number, got {value!r}")
+            return 0.0
+        return float(value)
+
+
+def _text(text: str) -> str:
+    """As TOML writes it: JSON's escapes are among TOML's, but for one character that TOML wants escaped."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _value(value: Value | Iterable[Any]) -> str:
+    return str(value) if isinstance(value, int) else f"[{', '.join(map(_value, value))}]"

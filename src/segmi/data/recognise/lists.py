@@ -1,0 +1,38 @@
+"""Splits that lists of names give: ``train.txt``, ``val.txt`` …"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import PurePosixPath
+from typing import Final
+
+from segmi.data.described.dataset import stem_of
+from segmi.data.described.description import SPLITS, Affixes, Part
+from segmi.data.layout import picture_files, read_list
+from segmi.data.recognise.survey import Survey
+from segmi.data.recognise.words import told_by
+
+MOST: Final = 0.5
+"""The share of lines that must name pictures for a text file to be a list of them."""
+
+
+def lists_of_splits(found: Survey, part: Part, affixes: Affixes) -> tuple[dict[str, Part], str]:
+    """The part by split where lists tell, with words on it; ``train`` alone where none does."""
+    known = picture_files(found.root / part.images, stem_ending=affixes.image_suffix)
+    by_folder: dict[str, dict[str, str]] = defaultdict(dict)
+    for name, paths in found.lists.items():
+        told = told_by(PurePosixPath(name).stem)
+        if not name.endswith(".txt") or told.split is None or told.rest:
+            continue
+        for path in paths:
+            entries, _ = read_list(found.root / path, folders_allowed=True)
+            hits = sum(stem_of(entry.text, known) in known.by_stem for entry in entries)
+            if entries and hits >= MOST * len(entries):
+                by_folder[str(PurePosixPath(path).parent)].setdefault(told.split, path)
+    if not by_folder:
+        return {"train": part}, ""
+    folder, lists = max(by_folder.items(), key=lambda item: ("Segmentation" in item[0], len(item[1])))
+    if "train" not in lists:
+        return {"train": part}, ""
+    parts: dict[str, Part] = {name: part._replace(names=lists[name]) for name in SPLITS if name in lists}
+    return parts, f", splits by the lists in {folder if folder != '.' else 'the folder itself'}"

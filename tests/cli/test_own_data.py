@@ -1,0 +1,117 @@
+"""One's own pictures: from a folder that nobody has described to a trained network, nothing asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segmi.cli import main
+from segmi.cli.own_data import study_name
+
+SMALL = ["--width", "2", "--updates", "2", "-b", "2", "processing={resize: 36, crop: 32}"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "Meine Fotos (neu)"
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for number in range(8):
+        rng = np.random.default_rng(number)
+        y, x = np.mgrid[:40, :56]
+        disc = (y - rng.integers(12, 28)) ** 2 + (x - rng.integers(12, 40)) ** 2 < 100
+        pixels = rng.integers(0, 60, (40, 56, 3)) + disc[..., None] * np.array([150, 60, 30])
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / f"{number}.png")
+        Image.fromarray((disc * 255).astype(np.uint8)).save(folder / "masks" / f"{number}.png")
+    return folder
+
+
+def test_init_then_train(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "init", str(photos)]) == 0
+    told = capsys.readouterr()
+    assert "pictures and masks in folders of their own" in told.out
+    assert "foreground  255" in told.out
+    assert f"next: segmi train '{photos}'" in told.out
+    assert "checked 8/8 pictures" in told.err
+    assert sorted(path.name for path in photos.iterdir()) == [
+        "images",
+        "masks",
+        "segmi-contact-sheet.png",
+        "segmi.toml",
+    ]
+
+    assert main(["data", "check", str(photos)]) == 0
+    assert "no problems" in capsys.readouterr().out
+    output = tmp_path / "runs"
+    assert main(["train", str(photos), *SMALL, "--objective", "rmi_loss", "-o", str(output), "--json"]) == 0
+    bundle = Path(json.loads(capsys.readouterr().out)["bundle"])
+    assert "Meine-Fotos-neu" in bundle.parts
+    card = json.loads((bundle / "model.json").read_text())
+    assert (card["classes"], card["dataset"]["title"]) == (["background", "foreground"], "Meine Fotos (neu)")
+    assert main(["evaluate", str(output), "--data", str(photos), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["scores"]["IoU"]
+
+
+def test_in_a_study_file(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "init", str(photos), "--title", "Discs"]) == 0
+    study = tmp_path / "discs.yaml"
+    study.write_text(
+        "name: discs\n"
+        "datasets: {discs: {type: described}}\n"
+        "processing: {resize: 36, crop: 32}\n"
+        "training: {updates: 1, batch_size: 2}\n"
+        "methods: {unet: {members: {network: {architecture: unet, width: 2}}, objective: {cross_entropy: {}}}}\n"
+    )
+    assert main(["study", "run", str(study), "--root", str(photos), "--runs", str(tmp_path / "runs")]) == 0
+    assert (tmp_path / "runs" / "discs" / "discs" / "unet" / "seed0" / "result.json").is_file()
+
+
+def test_json(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "init", str(photos), "--json", "--val", "0.5"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["file"] == str(photos / "segmi.toml")
+    assert [split["pictures"] for split in told["report"]["splits"]] == [4, 4]
+    assert any("255 is taken for a class" in note for note in told["notes"])
+
+
+def test_a_file_is_not_replaced_by_accident(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "init", str(photos)]) == 0
+    text = (photos / "segmi.toml").read_text().replace('"foreground"', '"disc"')
+    (photos / "segmi.toml").write_text(text)
+    assert main(["data", "init", str(photos)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert (photos / "segmi.toml").read_text() == text
+    assert main(["data", "init", str(photos), "--overwrite"]) == 0
+    assert '"foreground"' in (photos / "segmi.toml").read_text()
+
+
+def test_a_refused_folder_is_left_as_it_was(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (photos / "masks" / "3.png").unlink()
+    assert main(["data", "init", str(photos)]) == 3
+    assert "3.png: picture without mask" in capsys.readouterr().err
+    assert sorted(path.name for path in photos.iterdir()) == ["images", "masks"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "{photos}"], "has no segmi.toml that says how it is read\n  To mend it: let it be written"),
+        (["train", "./nowhere"], "there is no folder nowhere"),
+        (["train", "{photos}", "--root", "."], "says which data are meant, and so do --data and --root"),
+        (["data", "check", "{photos}", "--root", "."], "give one of the two"),
+    ],
+)
+def test_what_cannot_be_meant(
+    photos: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word.replace("{photos}", str(photos)) for word in arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_names_of_folders_become_names_of_data_sets() -> None:
+    assert study_name(Path("/x/Größe 3")) == "Gr-e-3"
+    assert study_name(Path("/x/---")) == "data"

@@ -1,0 +1,139 @@
+"""Every layout is recognised from what lies in the folder alone: pairs, classes, void, splits, groups."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from segmi.data import open_dataset
+from segmi.data.described import FILE_NAME, Described
+from segmi.data.recognise import propose
+
+ELEVEN = ["background", *(f"class {value}" for value in range(1, 11))]
+EXPECTED = {
+    # layout: words, splits with their sizes, names of the classes, void
+    "voc": ("PASCAL VOC's layout, splits by the lists in ImageSets/Segmentation", [5, 3], 21, (255,)),
+    "cityscapes": ("Cityscapes' layout", [6, 3], 19, None),
+    "segnet": ("SegNet's layout", [4, 2, 2], 11, (11,)),
+    "parallel": ("pictures and masks in folders of their own", [8, 2], ELEVEN, (255,)),
+    "parallel_with_splits": ("pictures and masks in folders of their own", [4, 2], ELEVEN, (255,)),
+    "split_folders": ("pictures and masks in folders of their own", [4, 2, 2], ELEVEN, (255,)),
+    "suffixes": (
+        "pictures and masks side by side, told apart by their names",
+        None,
+        ["background", "foreground"],
+        (),
+    ),
+    "both_suffixes": (
+        "pictures and masks side by side, told apart by their names",
+        [5, 1],
+        [f"c{place}" for place in range(11)],
+        ((0, 0, 0),),
+    ),
+    "cvat": ("PASCAL VOC's layout", [5, 1], [f"thing{place}" for place in range(11)], ((0, 0, 0),)),
+    "few_colours": ("two folders, of which one holds masks", [5, 1], 3, ()),
+    "panoptic": ("COCO's panoptic PNG files with their JSON", [4, 2], ["person", "road", "sky-other"], ()),
+    "unnamed": ("two folders, of which one holds masks", [4, 1], 11, (255,)),
+}
+
+
+@pytest.mark.parametrize("layout", EXPECTED)
+def test_layouts_are_recognised(make, layout):
+    words, sizes, classes, void = EXPECTED[layout]
+    proposal = propose(make(layout))
+    dataset = proposal.dataset
+    assert proposal.layout == words
+    assert dataset.splits == ("train", "val", "test")[: len(dataset.splits)]
+    if sizes is not None:
+        assert [len(dataset.split(split)) for split in dataset.splits] == sizes
+    names = list(dataset.info.classes)
+    assert names == classes if isinstance(classes, list) else len(names) == classes
+    if void is not None:
+        assert dataset.description.void == void
+    for split in dataset.splits:
+        for sample in dataset.split(split):
+            image, mask = dataset.read(sample)
+            assert image.shape[:2] == mask.shape
+            assert set(np.unique(mask)) <= {*range(len(names)), 255}
+
+
+@pytest.mark.parametrize("layout", EXPECTED)
+def test_the_file_reads_back_as_what_was_proposed(make, layout):
+    root = make(layout)
+    proposal = propose(root)
+    (root / FILE_NAME).write_text(proposal.text(), encoding="utf-8")
+    proposal.sheet().save(root / "segmi-contact-sheet.png")  # lies beside the data and is none
+    reread = open_dataset("described", root)
+    assert isinstance(reread, Described)
+    assert reread.description == proposal.dataset.description
+    assert reread.description.parts == proposal.dataset.description.parts
+    assert reread.info == proposal.dataset.info
+    for split in reread.splits:
+        assert reread.split(split) == proposal.dataset.split(split)
+
+
+@pytest.mark.parametrize(
+    ("layout", "official"), [("voc", "voc2012"), ("cityscapes", "cityscapes"), ("segnet", "camvid")]
+)
+def test_known_data_sets_are_read_as_their_own_readers_do(make, layout, official):
+    root = make(layout)
+    for path in root.glob("*.txt"):
+        path.unlink()  # SegNet's lists name other machines' files
+    mine, theirs = propose(root).dataset, open_dataset(official, root)
+    assert mine.info.classes == theirs.info.classes
+    assert mine.info.palette == theirs.info.palette
+    assert [mine.info.lookup[i] for i in range(256) if theirs.info.lookup[i] >= 0] == [
+        value for value in theirs.info.lookup if value >= 0
+    ]
+    for split in theirs.splits:
+        pairs = {sample.image: sample for sample in mine.split(split)}
+        assert pairs.keys() == {sample.image for sample in theirs.split(split)}
+        for sample in theirs.split(split):
+            own = pairs[sample.image]
+            assert own.mask == sample.mask
+            np.testing.assert_array_equal(mine.read_mask(own), theirs.read_mask(sample))
+
+
+def test_values_come_out_as_they_were_drawn(make, labels):
+    dataset = propose(make("panoptic")).dataset
+    drawn = labels(0)
+    expected = np.full(drawn.shape, 255)
+    for value, place in {0: 2, 3: 1, 9: 0}.items():
+        expected[drawn == value] = place
+    np.testing.assert_array_equal(dataset.read_mask(dataset.split("train")[0]), expected)
+
+
+def test_groups_of_names_stay_together(make):
+    dataset = propose(make("suffixes"), val=0.34).dataset
+    assert dataset.description.affixes.mask_suffix == "_mask"
+    patients = {split: {sample.group for sample in dataset.split(split)} for split in dataset.splits}
+    assert patients["train"] | patients["val"] == {f"p{number}" for number in range(6)}
+    assert not patients["train"] & patients["val"]
+    assert len(dataset.split("val")) == 6
+
+
+def test_splits_are_drawn_by_the_seed(make):
+    root = make("parallel")
+    drawn = [propose(root, val=0.3, test=0.2, seed=seed).dataset for seed in (0, 0, 1)]
+    names = [{split: [s.name for s in one.split(split)] for split in one.splits} for one in drawn]
+    assert names[0] == names[1]
+    assert names[0] != names[2]
+    assert [len(names[0][split]) for split in ("train", "val", "test")] == [5, 3, 2]
+    assert sorted(name for split in names[0].values() for name in split) == [f"photo {number}" for number in range(10)]
+
+
+def test_what_is_said_wins(make):
+    root = make("parallel")
+    (root / "masks").rename(root / "odd one")
+    proposal = propose(root, masks="odd one", title="Streets")
+    assert proposal.dataset.description.parts["train"].masks == "odd one"
+    assert proposal.report.title == "Streets"
+
+
+def test_the_sheet_shows_pictures_and_names(make):
+    proposal = propose(make("parallel"))
+    sheet = np.asarray(proposal.sheet(4))
+    colours = {tuple(colour) for colour in proposal.dataset.info.palette[:11]}
+    legend = sheet[-200:].reshape(-1, 3)
+    assert colours <= {tuple(int(c) for c in colour) for colour in np.unique(legend, axis=0)}
+    assert sheet.shape[1] > 1000
