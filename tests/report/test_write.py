@@ -17,6 +17,7 @@ from PIL import Image
 
 from segmi.errors import RunError, UsageError
 from segmi.report import table1_text, write_report
+from segmi.report.page import CHART_DATA, GALLERY_DATA, LIBRARY, SCRIPTS, STYLE
 
 COMPARED = (
     "comparison", "new_images", "interaction_datasets", "ranks", "estimates", "class_differences_street-scenes",
@@ -28,6 +29,10 @@ FILES = {
     *(f"figures/predictions_{d}.png" for d in ("street-scenes", "object-scenes")),
     *(f"{t}.{e}" for t in COMPARED for e in ("md", "csv", "tex")),
     *(f"classes_{d}.{e}" for d in ("street-scenes", "object-scenes") for e in ("md", "csv", "tex")),
+    *(f"assets/{name}" for name in (STYLE, *SCRIPTS, LIBRARY, CHART_DATA, GALLERY_DATA)),
+    *(f"gallery/{d}/val_000{p}.{layer}" for d in ("street-scenes", "object-scenes") for p in (0, 1)
+      for layer in ("image.jpg", "truth.png", *(f"model-{m}.{kind}.png" for m in (1, 2, 3)
+                                                for kind in ("prediction", "errors")))),
 }  # fmt: skip
 
 
@@ -44,10 +49,12 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.addresses: list[str] = []
         self.texts: list[str] = []
+        self.scripts: list[str | None] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.scripts += [dict(attributes).get("src")] if tag == "script" else []
         self.addresses += [value or "" for name, value in attributes if name in ("src", "href")]
 
     def handle_data(self, data: str) -> None:
@@ -68,8 +75,9 @@ def test_a_second_report_replaces_the_first(fabricate: Callable[..., Any]) -> No
     folder = write_report(made.all())
     assert folder == made.root / "demo" / "report"
     before = digests(folder)
-    stray = folder / "figures" / "predictions_gone.png"
-    stray.touch()
+    for stray in ("figures/predictions_gone.png", "gallery/gone/val_0000.image.jpg"):
+        (folder / stray).parent.mkdir(exist_ok=True)
+        (folder / stray).touch()
     assert write_report(made.root) == folder
     assert digests(folder) == before
 
@@ -81,7 +89,7 @@ def test_table1_csv_by_hand(fabricate: Callable[..., Any]) -> None:
     assert rows[2] == ["Object scenes", "0.6000", "0.8000", "0.6100", "0.8100", "0.6200", "0.8200"]
 
 
-def test_the_page_needs_nothing_beside_it_and_believes_no_name(fabricate: Callable[..., Any]) -> None:
+def test_the_page_needs_nothing_else_and_believes_no_name(fabricate: Callable[..., Any]) -> None:
     made = fabricate(nasty=True, seeds=(0,))
     made.all()
     made.fail("object-scenes", "model-1", 0, RunError("<img src=x onerror=alert(1)>", "use </style>"))
@@ -89,10 +97,13 @@ def test_the_page_needs_nothing_beside_it_and_believes_no_name(fabricate: Callab
     folder = write_report(made.root)
     text = (folder / "index.html").read_text(encoding="utf-8")
     page = Page(text)
-    assert "script" not in page.tags
-    assert page.tags.count("style") == 2  # the page's and the one within the learning curves
-    outside = [a for a in page.addresses if not a.startswith(("data:image/", "#")) and not (folder / a).is_file()]
+    own = [LIBRARY, CHART_DATA, GALLERY_DATA, *SCRIPTS]
+    assert sorted(page.scripts) == sorted(f"assets/{name}" for name in own), "no script but the page's own"
+    assert "style" not in page.tags
+    outside = [a for a in page.addresses if not a.startswith(("data:,", "#")) and not (folder / a).is_file()]
     assert outside == []
+    for data in (CHART_DATA, GALLERY_DATA):
+        assert "</script" not in (folder / "assets" / data).read_text(encoding="utf-8")
     assert "<script>alert(1)</script>" in page.texts  # as text
     assert "<i>Model_2</i> & 50%" in page.texts
     assert "onerror" not in re.sub(r"&lt;img[^<]*", "", text)
@@ -140,7 +151,7 @@ def test_several_studies(fabricate: Callable[..., Any], tmp_path: Path) -> None:
     made.plan()
     folder = write_report(made.root)
     assert folder == made.root / "report"
-    links = list(Page((folder / "index.html").read_text()).addresses)
+    links = [a for a in Page((folder / "index.html").read_text()).addresses if a != "data:,"]
     assert links == ["../demo/report/index.html", "../paper/report/index.html"]
     assert all((folder / link).is_file() for link in links)
     apart = write_report(made.root, tmp_path / "out")

@@ -65,14 +65,15 @@ def gallery(study: StudyRuns, dataset: str, *, rows: int = 4, largest: int = 640
         samples = {
             method: found
             for method in study.plan.methods
-            if (found := _samples(study, RunKey(study.folder.name, dataset, method, seed)))
+            if (found := samples_of(study, RunKey(study.folder.name, dataset, method, seed)))
         }
         if samples:
             return _gallery(study, dataset, seed, samples, rows, largest)
     return None
 
 
-def _samples(study: StudyRuns, key: RunKey) -> dict[str, SamplePaths]:
+def samples_of(study: StudyRuns, key: RunKey) -> dict[str, SamplePaths]:
+    """The pictures that a run has kept, by name; none before it is finished."""
     result = study.results.get(key)
     if result is None:
         return {}

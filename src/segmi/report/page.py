@@ -1,137 +1,138 @@
-"""The report as one HTML page that needs nothing beside it, and as Markdown that shows the files beside it."""
+"""The report as one HTML page; beside it lie its scripts, the data of its charts and its pictures."""
 
 from __future__ import annotations
 
-import base64
-import io
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Final
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
-from PIL import Image
 
 from segmi.comparison import StudyRuns
+from segmi.report.answer import Answer
+from segmi.report.charts import Chart
 from segmi.report.comparison import Shown
-from segmi.report.describe import duration, number_range, read_config
-from segmi.report.drawing import COLOURS, FAINT, INK
-from segmi.report.gallery import Gallery, Tile
-from segmi.report.render import escape_markdown, markdown
-from segmi.report.searches import describe_searches
+from segmi.report.facts import facts, failures
+from segmi.report.settings import settings_table
 from segmi.report.table import Table
 from segmi.report.table1 import title_of
 
-_PROTOCOLS: Final = {
-    "full": "Every picture of the split is scored whole and once: padded to what the network needs, its logits resized "
-    "to the original label size and compared there. Nothing is random.",
-    "paper": "Five passes of random crops over the split, at the resized scale, with seeded crops, as the paper's "
-    "authors evaluated.",
-}
+STYLE: Final = "report.css"
+SCRIPTS: Final = ("theme.js", "charts.js", "tables.js", "gallery.js", "viewer.js")
+"""The page's own files, as they lie in the package and in ``assets/`` beside the page."""
+
+LIBRARY: Final = "plotly.min.js"
+CHART_DATA: Final = "charts.data.js"
+GALLERY_DATA: Final = "gallery.data.js"
+
+_DIAGNOSTICS: Final = ("confusion", "reliability", "sizes", "boundary")
 
 
-def html_page(
-    study: StudyRuns,
-    tables: Mapping[str, Table],
-    compared: Sequence[Shown],
-    classes: Sequence[tuple[str, Table]],
-    galleries: Mapping[str, Gallery],
-    curves: str | None,
-) -> str:
-    """The page.
+@dataclass(frozen=True)
+class Parts:
+    """What the page shows.
 
     Args:
-        study: its runs.
-        tables: ``table1`` and ``members``.
-        compared: the tables of what is known about differences.
-        classes: (data set title, its table of IoU per class).
-        galleries: the pictures by data set.
-        curves: the learning curves as SVG.
+        answer: the top.
+        table1: the table in the paper's form.
+        members: every network with every score.
+        compared: what is known about differences.
+        classes: (file, data set, IoU per class, colours by class).
+        charts: by name.
+        galleries: titles of the data sets that have pictures.
+        unreadable: pictures, or layers of them, that could not be read.
+        beyond: scores beyond the mIoU; None where no run kept what they need.
+        missing_details: what to say where runs lack those.
     """
+
+    answer: Answer
+    table1: Table
+    members: Table
+    compared: Sequence[Shown] = ()
+    classes: Sequence[tuple[str, str, Table, Mapping[str, str]]] = ()
+    charts: Mapping[str, Chart] = field(default_factory=dict)
+    galleries: Sequence[str] = ()
+    unreadable: Sequence[str] = ()
+    beyond: Table | None = None
+    missing_details: str = ""
+
+
+def html_page(study: StudyRuns, parts: Parts, library: str = f"assets/{LIBRARY}") -> str:
+    """The page; ``library`` is where the plotting library lies, seen from it."""
+    diagnostics = [parts.charts[name] for name in _DIAGNOSTICS if name in parts.charts]
+    failed = failures(study)
+    sections = [
+        ("answer", "The answer", True),
+        ("table1", "Table 1", True),
+        ("comparison", "More than the seed?", bool(parts.compared)),
+        ("gallery", "Pictures", bool(parts.galleries)),
+        ("training", "Learning curves", bool({"curves", "readouts"} & set(parts.charts))),
+        ("cost", "Cost", "cost" in parts.charts),
+        ("classes", "Class by class", bool(parts.classes)),
+        ("diagnostics", "Where they go wrong", bool(diagnostics)),
+        ("members", "All scores", True),
+        ("making", "How it was made", True),
+        ("failures", "Failures", bool(failed)),
+    ]
+    scripts = [
+        *([library, f"assets/{CHART_DATA}"] if parts.charts else []),
+        *([f"assets/{GALLERY_DATA}"] if parts.galleries else []),
+        *(f"assets/{name}" for name in SCRIPTS[1:]),
+    ]
+    names = ("forest", "curves", "readouts", "cost", "classes")
     return _template("page.html.jinja").render(
         study=study.plan.study,
         finished=study.finished,
         planned=len(study.runs),
-        table1=tables["table1"],
-        members=tables["members"],
-        files=[one.name for one in compared],
-        comparison=[(one.heading, one.table, one.folded) for one in compared],
-        classes=classes,
-        galleries=[(title_of(study, dataset), pictures) for dataset, pictures in galleries.items()],
-        curves=Markup(_inline_svg(curves)) if curves else None,  # drawn by us: text is paths, no name stands in it
-        colours=COLOURS,
-        sections=facts(study),
-        failures=failures(study),
+        methods=len(study.plan.methods),
+        datasets=len(study.plan.datasets),
+        seeds=len(study.plan.seeds),
+        sections=[(anchor, title) for anchor, title, there in sections if there],
+        scripts=scripts,
+        answer=parts.answer,
+        table1=parts.table1,
+        members=parts.members,
+        comparison=parts.compared,
+        classes=parts.classes,
+        charts={name: parts.charts.get(name) for name in names},
+        diagnostics=diagnostics,
+        beyond=parts.beyond,
+        missing_details=parts.missing_details,
+        galleries=parts.galleries,
+        unreadable=parts.unreadable,
+        facts=facts(study),
+        settings=settings_table(study),
+        failures=failed,
     )
 
 
 def html_index(studies: Sequence[tuple[str, str, int, int]]) -> str:
     """The list of several studies: (name, link, runs finished, runs planned)."""
-    return _template("index.html.jinja").render(studies=studies)
+    return _template("index.html.jinja").render(
+        studies=studies, style=Markup(asset(STYLE)), theme=Markup(asset("theme.js"))
+    )
 
 
-def markdown_page(
-    study: StudyRuns,
-    tables: Mapping[str, Table],
-    compared: Sequence[Shown],
-    classes: Sequence[tuple[str, Table]],
-    figures: Sequence[tuple[str, str]],
-) -> str:
-    """The same as Markdown; ``figures`` are (caption, file relative to the page)."""
-    lines = [f"# Study {escape_markdown(study.plan.study)}", "", markdown(tables["table1"])]
-    lines += ["## Is it more than the seed?", ""] if compared else []
-    for one in compared:
-        lines += [f"### {escape_markdown(one.heading)}", "", markdown(one.table)]
-    lines += [f"![{escape_markdown(caption)}]({file})\n\n*{escape_markdown(caption)}*\n" for caption, file in figures]
-    lines += ["## All networks", "", markdown(tables["members"])]
-    lines += ["## IoU per class", ""] + [markdown(table) for _, table in classes] if classes else []
-    for title, entries in facts(study):
-        lines += [f"## {title}", ""]
-        lines += [f"- {escape_markdown(name)}: {escape_markdown(value)}" for name, value in entries] + [""]
-    failed = failures(study)
-    if failed:
-        lines += ["## Failures", ""]
-        lines += [f"- {escape_markdown(run)}: {escape_markdown(message)}" for run, message, _ in failed] + [""]
-    return "\n".join(lines).rstrip() + "\n"
+def asset(name: str) -> str:
+    """One of the page's own files."""
+    return (files("segmi.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def facts(study: StudyRuns) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Protocol, budgets and machine in words: sections of (name, value)."""
-    sections = [
-        ("Protocol", _protocol(study)),
-        ("Settings that were searched for", describe_searches(study)),
-        ("Budget", _budget(study)),
-        ("Machine and versions", _machine(study)),
+def class_colours(study: StudyRuns, dataset: str) -> dict[str, str]:
+    """The colours of a data set's classes as CSS has them."""
+    card = next((result.get("dataset") or {} for result in study.results_of(dataset)), {})
+    pairs = zip(card.get("classes") or [], card.get("palette") or [], strict=False)
+    return {str(name): f"rgb({', '.join(str(int(channel)) for channel in colour)})" for name, colour in pairs}
+
+
+def class_titles(study: StudyRuns, tables: Mapping[str, Table]) -> list[tuple[str, str, Table, Mapping[str, str]]]:
+    """The tables of classes as `Parts` takes them."""
+    return [
+        (f"classes_{dataset}", title_of(study, dataset), table, class_colours(study, dataset))
+        for dataset, table in tables.items()
     ]
-    return [(title, entries) for title, entries in sections if entries]
-
-
-def failures(study: StudyRuns) -> list[tuple[str, str, str]]:
-    """(run, message, traceback) of every failed run."""
-    found = []
-    for key, state in study.states.items():
-        record = study.runs[key].failure() if state == "failed" else None
-        if record is not None:
-            message = f"{record.get('type', 'error')}: {record.get('message', '')}"
-            remedy = f" To mend it: {record['remedy']}." if record.get("remedy") else ""
-            run = f"{key.dataset}/{key.method}/seed{key.seed}"
-            found.append((run, message + remedy, str(record.get("traceback") or "")))
-    return found
-
-
-def picture_uri(tile: Tile) -> str:
-    """A tile as a data URI: masks as small palette PNG, photographs as JPEG."""
-    if tile.pixels is None:
-        return ""
-    data, picture = io.BytesIO(), Image.fromarray(tile.pixels)
-    if tile.exact and len(np.unique(tile.pixels.reshape(-1, 3), axis=0)) <= 256:
-        picture.quantize(256, method=Image.Quantize.FASTOCTREE).save(data, format="PNG", optimize=True)
-        kind = "png"
-    else:
-        picture.save(data, format="JPEG", quality=88)
-        kind = "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
 
 
 def _template(name: str) -> jinja2.Template:
@@ -142,118 +143,4 @@ def _template(name: str) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["picture"] = picture_uri
     return environment.get_template(name)
-
-
-def _inline_svg(text: str) -> str:
-    """The figure as part of the page: its ink and its colours follow the page's, light or dark."""
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", text, count=1)
-    text = re.sub(r'<svg ([^>]*?)height="[^"]*"', r'<svg role="img" aria-label="Learning curves" \1', text, count=1)
-    text = text.replace(INK, "currentColor").replace(FAINT, "var(--faint)")
-    for index, colour in enumerate(COLOURS):
-        text = text.replace(colour, f"var(--model-{index})")
-    return text
-
-
-def _protocol(study: StudyRuns) -> list[tuple[str, str]]:
-    configs = [config for config in map(read_config, study.runs.values()) if config]
-    entries = []
-    protocol = study.plan.protocol or next((str(c["protocol"]) for c in configs if c.get("protocol")), None)
-    if protocol:
-        entries.append(("Study protocol", protocol))
-    for name in sorted({str(result.get("protocol")) for result in study.results.values()}):
-        entries.append((f"Evaluation, {name}", _PROTOCOLS.get(name, name)))
-    for title, section in (
-        ("Evaluation settings", "evaluation"),
-        ("Processing", "processing"),
-        ("Training", "training"),
-    ):
-        settings = {
-            str(key): c[section][key] for c in configs if isinstance(c.get(section), Mapping) for key in c[section]
-        }
-        common = {
-            key: value
-            for key, value in settings.items()
-            if all((c.get(section) or {}).get(key) == value for c in configs) and value is not None
-        }
-        if common:
-            entries.append((f"{title}, equal in all runs", _settings(common)))
-    kinds = sorted({str((r.get("training") or {}).get("selection")) for r in study.results.values()} - {"None"})
-    if kinds:
-        entries.append(("Weights selected by", ", ".join(kinds)))
-    entries.append(("Seeds", ", ".join(map(str, study.plan.seeds))))
-    if study.plan.command:
-        entries.append(("Command", study.plan.command))
-    return entries
-
-
-def _settings(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in settings.items())
-
-
-def _budget(study: StudyRuns) -> list[tuple[str, str]]:
-    entries = []
-    for method, label in study.plan.methods.items():
-        found = [r["training"] for k, r in study.results.items() if k.method == method and r.get("training")]
-        seconds = [t["wall_seconds"] for t in found if isinstance(t.get("wall_seconds"), int | float)]
-        parts = [
-            f"{number_range(t.get(key) for t in found)} {name}"
-            for key, name in (("updates", "updates"), ("images", "pictures seen"), ("epochs", "epochs"))
-            if any(t.get(key) is not None for t in found)
-        ]
-        parts += [f"{duration(sum(seconds) / len(seconds))} of training per run"] if seconds else []
-        parts += _usage([r["usage"] for k, r in study.results.items() if k.method == method and r.get("usage")])
-        if parts:
-            entries.append((label, ", ".join(parts)))
-    if any((read_config(run).get("training") or {}).get("minutes") for run in study.runs.values()):
-        entries.append(("Not reproducible", "the budget is a time; repeated, these runs end at other updates"))
-    total = sum(float((r.get("training") or {}).get("wall_seconds") or 0) for r in study.results.values())
-    return [*entries, ("All finished runs together", duration(total))] if entries else []
-
-
-def _usage(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The largest peak of memory and the mean energy of runs; nothing of what was not read for all of them."""
-
-    def known(name: str) -> list[float]:
-        values = [one[name] for one in found if one.get(name) is not None]
-        return values if len(values) == len(found) else []
-
-    words = [
-        f"at most {max(values) / 2**30:.2f} GiB of {name} memory"
-        for key, name in (("peak_memory_bytes", "main"), ("peak_device_memory_bytes", "GPU"))
-        if (values := known(key))
-    ]
-    return words + [
-        f"{sum(values) / len(values) / 1e3:.3g} kJ per run by the counters of the {name}"
-        for key, name in (("processor_joules", "processor"), ("gpu_joules", "GPU"))
-        if (values := known(key))
-    ]
-
-
-def _machine(study: StudyRuns) -> list[tuple[str, str]]:
-    entries: dict[str, list[str]] = {}
-    for key, result in study.results.items():
-        environment = study.runs[key].environment() or result.get("environment") or {}
-        for name, value in _flat(environment):
-            if (
-                name != "schema_version"
-                and value not in (None, "", False)
-                and str(value) not in entries.setdefault(name, [])
-            ):
-                entries[name].append(str(value))
-    return [(name, "; ".join(values)) for name, values in entries.items() if values]
-
-
-def _flat(data: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    flat: list[tuple[str, Any]] = []
-    for name, value in data.items():
-        if isinstance(value, Mapping):
-            flat.append((name, ", ".join(f"{k} {v}" for k, v in value.items())))
-        elif isinstance(value, list | tuple):
-            flat.append((name, ", ".join(map(str, value))))
-        else:
-            flat.append((name, value))
-    return flat

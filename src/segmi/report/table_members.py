@@ -74,7 +74,7 @@ def table_classes(study: StudyRuns, dataset: str) -> Table:
     for index, name in enumerate(classes):
         values = {method: _class_values(found, index) for method, found in results.items()}
         means = {method: statistics.fmean(v) if v else None for method, v in values.items()}
-        bold = best(means)
+        bold = best(means) if len(set(means.values())) > 1 else set()
         cells = tuple(
             Cell(
                 value=means[method],

@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from segmi.comparison import StudyRuns, collect
-from segmi.errors import UsageError
-from segmi.records import atomic_write, sweep
+from segmi.errors import EnvironmentProblem, UsageError
+from segmi.records import atomic_folder, atomic_write, sweep
+from segmi.report.answer import Answer, answer
+from segmi.report.charts import Chart, chart_data
+from segmi.report.charts.classes import class_chart
+from segmi.report.charts.confusion import confusion_chart
+from segmi.report.charts.cost import cost_chart
+from segmi.report.charts.curves import curve_charts
+from segmi.report.charts.forest import forest_chart
 from segmi.report.comparison import comparison_tables, remove_others
 from segmi.report.curves import learning_curves
 from segmi.report.drawing import save_png, style, svg_text
 from segmi.report.figures import predictions_figure
-from segmi.report.gallery import Gallery, gallery
-from segmi.report.page import html_index, html_page, markdown_page
+from segmi.report.gallery import gallery
+from segmi.report.markdown_page import markdown_page
+from segmi.report.page import (
+    CHART_DATA,
+    GALLERY_DATA,
+    LIBRARY,
+    SCRIPTS,
+    STYLE,
+    Parts,
+    asset,
+    class_titles,
+    html_index,
+    html_page,
+)
 from segmi.report.paper_numbers import Reference
+from segmi.report.pictures import PictureRow, gallery_data, picture_set, unreadable_layers, write_gallery
 from segmi.report.render import csv_text, latex, markdown, terminal
 from segmi.report.table import Table
 from segmi.report.table1 import table1, title_of
@@ -24,7 +46,13 @@ from segmi.report.table_members import table_classes, table_members
 REPORT_FOLDER = "report"
 
 
-def write_report(runs_root: str | Path, out: str | Path | None = None, *, reference: Reference | None = None) -> Path:
+def write_report(
+    runs_root: str | Path,
+    out: str | Path | None = None,
+    *,
+    reference: Reference | None = None,
+    pictures: bool = True,
+) -> Path:
     """Write tables, figures and pages of the studies under a folder.
 
     Args:
@@ -33,6 +61,7 @@ def write_report(runs_root: str | Path, out: str | Path | None = None, *, refere
             folder, ``<study>/report`` (or ``<out>/<study>``), listed in ``report/`` (or ``<out>``).
         reference: published numbers to show beside Table 1, by data set and method; by default the paper's where the
             study is named ``paper``.
+        pictures: whether pictures of the data set are part of it, which not every licence lets you hand on.
 
     Returns: the report folder.
 
@@ -42,11 +71,12 @@ def write_report(runs_root: str | Path, out: str | Path | None = None, *, refere
     """
     studies = _studies(runs_root)
     if len(studies) == 1:
-        return _write_study(studies[0], Path(out) if out else studies[0].folder / REPORT_FOLDER, reference)
+        folder = Path(out) if out else studies[0].folder / REPORT_FOLDER
+        return _write_study(studies[0], folder, reference, pictures)
     root = Path(out) if out else Path(runs_root) / REPORT_FOLDER
     entries = []
     for study in studies:
-        _write_study(study, root / study.folder.name if out else study.folder / REPORT_FOLDER, reference)
+        _write_study(study, root / study.folder.name if out else study.folder / REPORT_FOLDER, reference, pictures)
         link = study.folder.name if out else f"../{study.folder.name}/{REPORT_FOLDER}"
         entries.append((study.plan.study, f"{link}/index.html", study.finished, len(study.runs)))
     atomic_write(root / "index.html", html_index(entries))
@@ -72,17 +102,12 @@ def _studies(root: str | Path) -> list[StudyRuns]:
     return studies
 
 
-def _write_study(study: StudyRuns, out: Path, reference: Reference | None) -> Path:
+def _write_study(study: StudyRuns, out: Path, reference: Reference | None, pictures: bool) -> Path:
     if out.is_dir():
         sweep(out)
+    found = answer(study)
     tables = {"table1": table1(study, reference=reference), "members": table_members(study)}
-    classes = [
-        (dataset, title_of(study, dataset), table)
-        for dataset in study.plan.datasets
-        if (table := table_classes(study, dataset)).rows
-    ]
-    galleries = {dataset: found for dataset in study.plan.datasets if (found := gallery(study, dataset)) is not None}
-    named = [(title, table) for _, title, table in classes]
+    classes = {dataset: table for dataset in study.plan.datasets if (table := table_classes(study, dataset)).rows}
     compared = comparison_tables(study)
     if out.is_dir():
         remove_others(out, compared)
@@ -90,12 +115,79 @@ def _write_study(study: StudyRuns, out: Path, reference: Reference | None) -> Pa
         _write_table(out, one.name, one.table, f"tab:{one.name.replace('_', '-')}")
     _write_table(out, "table1", tables["table1"], "tab:table1")
     _write_table(out, "table_members", tables["members"], "tab:members")
-    for dataset, _, table in classes:
+    for dataset, table in classes.items():
         _write_table(out, f"classes_{dataset}", table, f"tab:classes-{dataset}")
-    figures, curves = _write_figures(study, galleries, out / "figures")
-    atomic_write(out / "report.md", markdown_page(study, tables, compared, named, figures))
-    atomic_write(out / "index.html", html_page(study, tables, compared, named, galleries, curves))
+    figures = _write_figures(study, out / "figures", pictures)
+    charts = _charts(study, found)
+    galleries = _write_gallery(study, out, pictures)
+    _write_assets(out / "assets", charts)
+    parts = Parts(
+        answer=found,
+        table1=tables["table1"],
+        members=tables["members"],
+        compared=compared,
+        classes=class_titles(study, classes),
+        charts={chart.name: chart for chart in charts},
+        galleries=[title_of(study, dataset) for dataset in galleries],
+        unreadable=[layer for rows in galleries.values() for layer in unreadable_layers(rows)],
+    )
+    atomic_write(out / "report.md", markdown_page(study, found, tables, compared, list(classes.values()), figures))
+    atomic_write(out / "index.html", html_page(study, parts))
     return out
+
+
+def _charts(study: StudyRuns, found: Answer) -> list[Chart]:
+    made = [
+        forest_chart(found),
+        *curve_charts(study),
+        cost_chart(study),
+        class_chart(study),
+        confusion_chart(study),
+    ]
+    return [chart for chart in made if chart is not None]
+
+
+def _write_assets(folder: Path, charts: Sequence[Chart]) -> None:
+    """The page's style and scripts, the plotting library, and the charts' data."""
+    for name in (STYLE, *SCRIPTS):
+        atomic_write(folder / name, asset(name))
+    if not charts:
+        return
+    atomic_write(folder / CHART_DATA, chart_data(charts))
+    library = plotting_library()
+    target = folder / LIBRARY
+    if not target.is_file() or target.stat().st_size != library.stat().st_size:
+        atomic_write(target, library.read_bytes())
+
+
+def plotting_library() -> Path:
+    """Where Plotly's package keeps the script that a page needs; the package itself is not imported, which takes long.
+
+    Raises:
+        EnvironmentProblem: it is not there.
+    """
+    spec = find_spec("plotly")
+    path = Path(str(spec.origin)).parent / "package_data" / LIBRARY if spec is not None else None
+    if path is None or not path.is_file():
+        raise EnvironmentProblem(
+            f"the plotting library is missing: expected {path or LIBRARY} in the package plotly",
+            "install segmi with its dependencies again: pip install 'plotly>=6'",
+        )
+    return path
+
+
+def _write_gallery(study: StudyRuns, out: Path, pictures: bool) -> dict[str, list[PictureRow]]:
+    """The pictures of all data sets that have some, as files and as rows."""
+    sets = {d: found for d in study.plan.datasets if pictures and (found := picture_set(study, d)) is not None}
+    if not sets:
+        shutil.rmtree(out / "gallery", ignore_errors=True)
+        (out / "assets" / GALLERY_DATA).unlink(missing_ok=True)
+        return {}
+    with atomic_folder(out / "gallery", replace=True) as folder:
+        rows = {dataset: write_gallery(found, folder / dataset) for dataset, found in sets.items()}
+    data = gallery_data(study, {dataset: (found, rows[dataset]) for dataset, found in sets.items()})
+    atomic_write(out / "assets" / GALLERY_DATA, data)
+    return rows
 
 
 def _write_table(out: Path, name: str, table: Table, label: str) -> None:
@@ -104,21 +196,20 @@ def _write_table(out: Path, name: str, table: Table, label: str) -> None:
     atomic_write(out / f"{name}.tex", latex(table, re.sub(r"[^\w:-]", "-", label)))
 
 
-def _write_figures(
-    study: StudyRuns, galleries: dict[str, Gallery], folder: Path
-) -> tuple[list[tuple[str, str]], str | None]:
-    """The figures as files; returns (caption, file) of each and the learning curves as SVG."""
+def _write_figures(study: StudyRuns, folder: Path, pictures: bool) -> list[tuple[str, str]]:
+    """The figures as files; returns (caption, file) of each."""
     shutil.rmtree(folder, ignore_errors=True)  # a picture of a data set that is no longer part would mislead
-    written, curves = [], None
+    written = []
     with style():
-        for dataset, pictures in galleries.items():
-            save_png(predictions_figure(pictures), folder / f"predictions_{dataset}.png")
-            caption = f"Predictions on {title_of(study, dataset)}, seed {pictures.seed}."
-            written.append((caption, f"figures/predictions_{dataset}.png"))
+        for dataset in study.plan.datasets if pictures else ():
+            shown = gallery(study, dataset)
+            if shown is not None:
+                save_png(predictions_figure(shown), folder / f"predictions_{dataset}.png")
+                caption = f"Predictions on {title_of(study, dataset)}, seed {shown.seed}."
+                written.append((caption, f"figures/predictions_{dataset}.png"))
         drawn = learning_curves(study)
         if drawn is not None:
             save_png(drawn, folder / "learning_curves.png")
-            curves = svg_text(drawn)
-            atomic_write(folder / "learning_curves.svg", curves)
+            atomic_write(folder / "learning_curves.svg", svg_text(drawn))
             written.append(("Learning curves: training loss and held-out mIoU.", "figures/learning_curves.png"))
-    return written, curves
+    return written

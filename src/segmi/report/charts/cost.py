@@ -1,0 +1,96 @@
+"""What a score costs: training time, memory, energy and parameters against it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from segmi.comparison import PRIMARY, StudyRuns
+from segmi.comparison.pairing import reported_score
+from segmi.report.charts.spec import Chart, Choice, method_colour, method_symbol, plain_text, rounded
+from segmi.report.table1 import title_of
+
+Reader = Callable[[Mapping[str, Any]], float | None]
+
+
+def _training(name: str, unit: float) -> Reader:
+    return lambda result: _scaled((result.get("training") or {}).get(name), unit)
+
+
+def _usage(name: str, unit: float) -> Reader:
+    return lambda result: _scaled((result.get("usage") or {}).get(name), unit)
+
+
+def _parameters(result: Mapping[str, Any]) -> float | None:
+    members = result["members"].values()
+    return _scaled(sum(entry.get("parameters") or 0 for entry in members) or None, 1e6)
+
+
+COSTS: Final[Mapping[str, tuple[str, Reader]]] = {
+    "time": ("training time, minutes", _training("wall_seconds", 60)),
+    "memory": ("peak of main memory, GiB", _usage("peak_memory_bytes", 2**30)),
+    "gpu": ("peak of GPU memory, GiB", _usage("peak_device_memory_bytes", 2**30)),
+    "processor": ("energy of the processor, kJ", _usage("processor_joules", 1e3)),
+    "energy": ("energy of the GPU, kJ", _usage("gpu_joules", 1e3)),
+    "parameters": ("parameters of all networks in training, millions", _parameters),
+}
+
+
+def cost_chart(study: StudyRuns) -> Chart | None:
+    """A mark per method: its cost and its score, both with the range over seeds; None without a finished run."""
+    figures, costs, datasets = {}, {}, {}
+    for name, (text, read) in COSTS.items():
+        for dataset in study.plan.datasets:
+            traces = [
+                trace
+                for index, method in enumerate(study.plan.methods)
+                if (trace := _trace(study, dataset, method, index, read)) is not None
+            ]
+            if traces:
+                costs[name], datasets[dataset] = text, title_of(study, dataset)
+                layout = {
+                    "xaxis": {"title": {"text": text}, "rangemode": "tozero"},
+                    "yaxis": {"title": {"text": PRIMARY}},
+                }
+                figures[f"{name}|{dataset}"] = {"data": traces, "layout": layout}
+    if not figures:
+        return None
+    choices = (Choice("cost", list(costs.items())), Choice("data set", list(datasets.items())))
+    notes = (
+        "Up and to the left is better. Whiskers span the seeds. Times are wall-clock times of the machine on which the "
+        "runs ran, whatever else it did.",
+    )
+    return Chart("cost", "Cost against score", figures, choices, notes)
+
+
+def _trace(study: StudyRuns, dataset: str, method: str, index: int, read: Reader) -> dict[str, Any] | None:
+    pairs = [
+        (cost, float(score))
+        for result in study.results_of(dataset, method)
+        if (cost := read(result)) is not None and (score := reported_score(result, PRIMARY)) is not None
+    ]
+    if not pairs:
+        return None
+    costs, scores = [cost for cost, _ in pairs], [score for _, score in pairs]
+    colour = method_colour(index)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": plain_text(study.plan.methods[method]),
+        "x": rounded([statistics.fmean(costs)]),
+        "y": rounded([statistics.fmean(scores)]),
+        "error_x": _range(costs, colour),
+        "error_y": _range(scores, colour),
+        "marker": {"color": colour, "symbol": method_symbol(index), "size": 12},
+    }
+
+
+def _range(values: Sequence[float], colour: str) -> dict[str, Any]:
+    mean = statistics.fmean(values)
+    return {"type": "data", "symmetric": False, "array": [max(values) - mean], "arrayminus": [mean - min(values)],
+            "color": colour, "thickness": 1.5, "width": 0}  # fmt: skip
+
+
+def _scaled(value: Any, unit: float) -> float | None:
+    return float(value) / unit if isinstance(value, int | float) else None

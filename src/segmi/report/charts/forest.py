@@ -1,0 +1,117 @@
+"""The forest plot: every method's difference to its baseline with its interval, data set by data set."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from segmi.comparison import LEVEL, PRIMARY
+from segmi.report.answer import Answer, Statement, interval_text, signed
+from segmi.report.charts.spec import Chart, plain_text
+
+MARKS: Final = {
+    "better": ("better", "var(--better)", "triangle-up"),
+    "worse": ("worse", "var(--worse)", "triangle-down"),
+    "same": ("not distinguishable", "var(--neutral)", "circle"),
+    "none": ("no test: too few seeds", "var(--neutral)", "circle-open"),
+}
+"""Name, colour and symbol by kind of statement."""
+
+ROW: Final = 34
+
+
+def forest_chart(found: Answer) -> Chart | None:
+    """Differences over retraining, and beside each the one on new pictures; None where nothing is compared."""
+    shown = [one for one in found.statements if one.difference is not None]
+    if not shown:
+        return None
+    places, ticks, heads, line = {}, [], [], 0.0
+    for title, statements in found.by_dataset():
+        heads.append((line, title))
+        for one in statements:
+            line += 1
+            places[id(one)] = line
+            ticks.append((line, one.method))
+        line += 1.35
+    traces = [trace for kind in MARKS if (trace := _retraining(kind, shown, places))]
+    new = _on_new_pictures(shown, places)
+    height = int(ROW * line + 120)
+    layout = {
+        "xaxis": {"title": {"text": f"difference in {PRIMARY} to the baseline"}, "zeroline": True,
+                  "zerolinewidth": 2, "tickformat": "+.3~f"},
+        "yaxis": {"tickvals": [place for place, _ in ticks], "ticktext": [plain_text(name) for _, name in ticks],
+                  "range": [line - 0.7, -0.6], "fixedrange": True, "showgrid": False, "zeroline": False,
+                  "automargin": True, "ticklen": 0},
+        "annotations": [
+            {"x": 0, "xref": "paper", "y": place, "yref": "y", "text": f"<b>{plain_text(title)}</b>",
+             "showarrow": False, "xanchor": "left", "xshift": 4, "font": {"size": 13}, "bgcolor": "var(--card)"}
+            for place, title in heads
+        ],
+        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "yref": "paper"},
+        "margin": {"t": 44},
+    }  # fmt: skip
+    note = (
+        f"Lines are {100 * (1 - LEVEL):g} % intervals. The thick mark answers: would it hold if the networks were "
+        "trained again, on these pictures? The thin one below it: would these networks differ so on other pictures "
+        "of the kind? Right of 0 the method scores higher than its baseline."
+    )
+    traces = [*traces, *([new] if new else [])]
+    title = "Forest plot: differences to the baseline with their intervals"
+    return Chart("forest", title, {"": {"data": traces, "layout": layout}}, notes=(note,), height=height)
+
+
+def _retraining(kind: str, shown: list[Statement], places: dict[int, float]) -> dict[str, Any] | None:
+    rows = [one for one in shown if one.kind == kind]
+    if not rows:
+        return None
+    name, colour, symbol = MARKS[kind]
+    differences = [one.difference or 0.0 for one in rows]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": differences,
+        "y": [places[id(one)] for one in rows],
+        "error_x": _whiskers(differences, [one.interval for one in rows], colour, 2.5),
+        "marker": {"color": colour, "symbol": symbol, "size": 12, "line": {"width": 1.5, "color": colour}},
+        "text": [plain_text(f"{one.method} on {one.dataset}: {one.details}") for one in rows],
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def _on_new_pictures(shown: list[Statement], places: dict[int, float]) -> dict[str, Any] | None:
+    rows = [(one, new) for one in shown if (new := one.new_images) is not None and new.interval is not None]
+    if not rows:
+        return None
+    differences = [new.difference for _, new in rows]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "on new pictures",
+        "x": differences,
+        "y": [places[id(one)] + 0.27 for one, _ in rows],
+        "error_x": _whiskers(differences, [new.interval for _, new in rows], "var(--faint)", 1),
+        "marker": {"color": "var(--faint)", "symbol": "line-ns-open", "size": 7},
+        "text": [
+            plain_text(
+                f"{one.method} on new pictures: {signed(new.difference)}, {interval_text(new.interval)}, "
+                f"{new.groups} groups"
+            )
+            for one, new in rows
+            if new.interval
+        ],
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def _whiskers(
+    centres: list[float], intervals: list[tuple[float, float] | None], colour: str, thickness: float
+) -> dict[str, Any]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [0 if one is None else one[1] - x for x, one in zip(centres, intervals, strict=True)],
+        "arrayminus": [0 if one is None else x - one[0] for x, one in zip(centres, intervals, strict=True)],
+        "color": colour,
+        "thickness": thickness,
+        "width": 0,
+    }
