@@ -79,6 +79,14 @@ INFOS = [
             "conditional_information",
             "normalised_conditional_information",
             "probability_corrected",
+            "weighted_cross_entropy",
+            "balanced_cross_entropy",
+            "focal",
+            "dice",
+            "lovasz_softmax",
+            "label_smoothing",
+            "confidence_penalty",
+            "affinity_fields",
         )
     ),
     ObjectiveInfo(
@@ -87,6 +95,11 @@ INFOS = [
     ObjectiveInfo(
         "conditional_information-MCMI", lambda **k: OBJECTIVES["conditional_information"](direction="spread", **k)
     ),
+    ObjectiveInfo("weighted_cross_entropy-root", lambda **k: OBJECTIVES["weighted_cross_entropy"](power=0.5, **k)),
+    ObjectiveInfo("focal-soft", lambda **k: OBJECTIVES["focal"](focus=0.5, **k)),
+    ObjectiveInfo("dice-picture", lambda **k: OBJECTIVES["dice"](over="picture", smooth=1.0, **k)),
+    ObjectiveInfo("lovasz_softmax-picture", lambda **k: OBJECTIVES["lovasz_softmax"](over="picture", **k)),
+    ObjectiveInfo("affinity_fields-adaptive", lambda **k: OBJECTIVES["affinity_fields"](sizes=(3, 5, 7), **k)),
     ObjectiveInfo("mutual_learning", MutualLearning),
     ObjectiveInfo("mutual_learning-logits", lambda **k: MutualLearning(target="logits", class_reduction="mean", **k)),
     ObjectiveInfo("mutual_learning-warm", lambda **k: MutualLearning(temperature=3.0, peer_reduction="sum", **k)),
@@ -299,6 +312,17 @@ def test_declared_invariances_hold_and_no_others(info: ObjectiveInfo, scene: Sce
         found.append(sum(term.weight * term.value for term in terms.values()).item())
     holds = found[1] == pytest.approx(found[0], rel=1e-9, abs=1e-11)
     assert holds == (change in objective.invariances)
+
+
+SECTIONS = ("Assumes:", "Invariances:", "Degenerate solutions:", "Cost:", "Args:")
+
+
+def test_the_docstring_says_what_to_expect(info: ObjectiveInfo) -> None:
+    kind = OBJECTIVES[info.name.split("-")[0]]
+    if kind.family not in ("dependence", "control", "prediction"):
+        pytest.skip("its function and its page say it")
+    said = [line.strip().partition(":")[0] + ":" for line in (kind.__doc__ or "").splitlines()]
+    assert [section for section in said if section in SECTIONS] == list(SECTIONS)
 
 
 def test_denominators_need_no_logits(info: ObjectiveInfo, scene: Scene) -> None:

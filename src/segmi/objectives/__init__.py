@@ -7,6 +7,14 @@ from segmi.objectives._region_plain import region_mutual_information_plain
 from segmi.objectives.binary_cross_entropy import BinaryCrossEntropy, binary_cross_entropy
 from segmi.objectives.build import OBJECTIVES, build_objective, known_objectives
 from segmi.objectives.contract import Loss, Objective, Outputs, PerMember, Readout, TakesClassCounts, Term
+from segmi.objectives.controls.affinity_fields import AffinityFields, affinity_fields
+from segmi.objectives.controls.balanced_cross_entropy import BalancedCrossEntropy, balanced_cross_entropy
+from segmi.objectives.controls.confidence_penalty import ConfidencePenalty, confidence_penalty
+from segmi.objectives.controls.dice import Dice, dice
+from segmi.objectives.controls.focal import Focal, focal
+from segmi.objectives.controls.label_smoothing import LabelSmoothing, label_smoothing
+from segmi.objectives.controls.lovasz_softmax import LovaszSoftmax, lovasz_softmax
+from segmi.objectives.controls.weighted_cross_entropy import WeightedCrossEntropy, weighted_cross_entropy
 from segmi.objectives.cross_entropy import CrossEntropy, cross_entropy
 from segmi.objectives.dependence.conditional_information import ConditionalInformation, conditional_information
 from segmi.objectives.dependence.determinant_information import DeterminantInformation, determinant_information
@@ -53,11 +61,18 @@ from segmi.objectives.weighted_sum import WeightedSum
 
 __all__ = [
     "OBJECTIVES",
+    "AffinityFields",
+    "BalancedCrossEntropy",
     "BinaryCrossEntropy",
     "ConditionalInformation",
+    "ConfidencePenalty",
     "CrossEntropy",
     "DeterminantInformation",
+    "Dice",
+    "Focal",
+    "LabelSmoothing",
     "Loss",
+    "LovaszSoftmax",
     "MutualLearning",
     "NormalisedConditionalInformation",
     "Objective",
@@ -80,13 +95,21 @@ __all__ = [
     "SoftConfusion",
     "TakesClassCounts",
     "Term",
+    "WeightedCrossEntropy",
     "WeightedSum",
+    "affinity_fields",
+    "balanced_cross_entropy",
     "binary_cross_entropy",
     "build_objective",
     "conditional_information",
+    "confidence_penalty",
     "cross_entropy",
     "determinant_information",
+    "dice",
+    "focal",
     "known_objectives",
+    "label_smoothing",
+    "lovasz_softmax",
     "mutual_learning",
     "normalised_conditional_information",
     "probability_corrected",
@@ -106,4 +129,5 @@ __all__ = [
     "region_shuffled_labels",
     "rmi_loss",
     "soft_confusion",
+    "weighted_cross_entropy",
 ]

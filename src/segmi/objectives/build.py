@@ -12,6 +12,14 @@ from torch import nn
 from segmi.errors import UsageError, nearest, unknown_name
 from segmi.objectives.binary_cross_entropy import BinaryCrossEntropy
 from segmi.objectives.contract import Loss, Objective, PerMember
+from segmi.objectives.controls.affinity_fields import AffinityFields
+from segmi.objectives.controls.balanced_cross_entropy import BalancedCrossEntropy
+from segmi.objectives.controls.confidence_penalty import ConfidencePenalty
+from segmi.objectives.controls.dice import Dice
+from segmi.objectives.controls.focal import Focal
+from segmi.objectives.controls.label_smoothing import LabelSmoothing
+from segmi.objectives.controls.lovasz_softmax import LovaszSoftmax
+from segmi.objectives.controls.weighted_cross_entropy import WeightedCrossEntropy
 from segmi.objectives.cross_entropy import CrossEntropy
 from segmi.objectives.dependence.conditional_information import ConditionalInformation
 from segmi.objectives.dependence.determinant_information import DeterminantInformation
@@ -48,6 +56,14 @@ OBJECTIVES: Final[dict[str, type[Loss] | type[Objective]]] = {
     "conditional_information": ConditionalInformation,
     "normalised_conditional_information": NormalisedConditionalInformation,
     "probability_corrected": ProbabilityCorrected,
+    "weighted_cross_entropy": WeightedCrossEntropy,
+    "balanced_cross_entropy": BalancedCrossEntropy,
+    "focal": Focal,
+    "dice": Dice,
+    "lovasz_softmax": LovaszSoftmax,
+    "label_smoothing": LabelSmoothing,
+    "confidence_penalty": ConfidencePenalty,
+    "affinity_fields": AffinityFields,
 }
 """The objectives of segmi by name. A `Loss` applies to every trained member, an `Objective` sees them all."""
 

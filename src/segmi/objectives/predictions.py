@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segmi.arrays import Logits
-from segmi.objectives.targets import Targets, widened
+from segmi.arrays import Labels, Logits
+from segmi.objectives.targets import Targets, check_targets, widened
 
 
 def log_probabilities(logits: Logits) -> Tensor:
@@ -27,6 +27,30 @@ def log_probabilities(logits: Logits) -> Tensor:
 def pixel_entropies(log_p: Tensor) -> Tensor:
     """The entropy of the prediction at every pixel: N×H×W nats from N×C×H×W log-probabilities."""
     return 0 - (log_p.exp() * log_p).sum(1)
+
+
+def pixel_surprises(logits: Logits, targets: Targets) -> Tensor:
+    """Minus the log-probability of the true class at every pixel, 0 where void: N×H×W nats."""
+    z = widened(logits)
+    if z.shape[1] == 1:
+        weight, truth = targets.valid.to(z.dtype), targets.classes.to(z.dtype)
+        return F.binary_cross_entropy_with_logits(z[:, 0], truth, weight, reduction="none")
+    return F.cross_entropy(z, targets.classes.masked_fill(~targets.valid, -100), ignore_index=-100, reduction="none")
+
+
+def memberships(targets: Targets, classes: int) -> Tensor:
+    """True at the class of every valid pixel: N×C×H×W bool."""
+    return _members(targets.classes, targets.valid, classes)
+
+
+def _members(index: Tensor, valid: Tensor, classes: int) -> Tensor:
+    ids = torch.arange(classes, device=index.device).view(1, -1, 1, 1)
+    return (index.unsqueeze(1) == ids) & valid.unsqueeze(1)
+
+
+def picture_counts(targets: Targets, classes: int) -> Tensor:
+    """The number of valid pixels of every class in every picture: N×C int64."""
+    return memberships(targets, classes).sum((2, 3))
 
 
 def class_sums(maps: Tensor, targets: Targets, classes: int) -> Tensor:
@@ -48,8 +72,7 @@ class _ClassSums(torch.autograd.Function):
     def forward(context: Any, maps: Tensor, index: Tensor, valid: Tensor, classes: int) -> Tensor:
         context.save_for_backward(index, valid)
         context.dtype = maps.dtype
-        ids = torch.arange(classes, device=maps.device).view(1, -1, 1, 1)
-        members = (index.unsqueeze(1) == ids) & valid.unsqueeze(1)
+        members = _members(index, valid, classes)
         with torch.autocast(maps.device.type, enabled=False):  # which would count in half precision
             return precise(torch.bmm(members.flatten(2).to(maps.dtype), maps.flatten(2).mT)).sum(0)
 
@@ -63,3 +86,9 @@ class _ClassSums(torch.autograd.Function):
 def precise(values: Tensor) -> Tensor:
     """In float64, where the device has it: sums over a batch and what is read off them."""
     return values.float() if values.device.type == "mps" else values.double()
+
+
+def count_valid(logits: Logits, labels: Labels, ignore_index: int) -> Tensor:
+    """The number of valid pixels, as a denominator; of the logits only shape, type and device count."""
+    check_targets(logits, labels)
+    return (labels != ignore_index).sum().to(widened(logits).dtype)

@@ -12,7 +12,7 @@ from segmi.information import PredictionSums
 from segmi.objectives.contract import Term
 from segmi.objectives.coupling import coupled_term, gathered
 from segmi.objectives.predictions import class_sums, log_probabilities, pixel_entropies, precise
-from segmi.objectives.targets import check_targets, class_count, read_targets, widened
+from segmi.objectives.targets import class_count, read_targets, widened
 
 
 def dependence_term(
@@ -31,9 +31,3 @@ def dependence_term(
     quantity = value(PredictionSums(mass, log_mass, surprise.squeeze(1)))
     term = coupled_term(quantity, counted, everywhere[-1].detach(), dtype=widened(logits).dtype)
     return term._replace(numerator=term.numerator + targets.poison)
-
-
-def valid_pixels(logits: Logits, labels: Labels, ignore_index: int) -> Tensor:
-    """The number of valid pixels, the denominator of all terms of this folder."""
-    check_targets(logits, labels)
-    return (labels != ignore_index).sum().to(widened(logits).dtype)

@@ -10,7 +10,8 @@ from segmi.arrays import VOID, Labels, Logits
 from segmi.information import PredictionSums, class_separation, conditional_prediction_mutual_information
 from segmi.objectives._region_knobs import check_choice
 from segmi.objectives.contract import Loss, Term
-from segmi.objectives.dependence._sums import dependence_term, valid_pixels
+from segmi.objectives.dependence._sums import dependence_term
+from segmi.objectives.predictions import count_valid
 
 Direction: TypeAlias = Literal["compress", "spread"]
 
@@ -134,4 +135,4 @@ class ConditionalInformation(Loss):
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
         """The number of valid pixels."""
-        return {"": valid_pixels(logits, labels, self.ignore_index)}
+        return {"": count_valid(logits, labels, self.ignore_index)}

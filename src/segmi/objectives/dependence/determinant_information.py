@@ -8,7 +8,8 @@ from torch import Tensor
 from segmi.arrays import VOID, Labels, Logits
 from segmi.information import PredictionSums
 from segmi.objectives.contract import Loss, Term
-from segmi.objectives.dependence._sums import dependence_term, valid_pixels
+from segmi.objectives.dependence._sums import dependence_term
+from segmi.objectives.predictions import count_valid
 
 
 def determinant_information(logits: Logits, labels: Labels, *, ridge: float = 1e-6, ignore_index: int = VOID) -> Tensor:
@@ -112,4 +113,4 @@ class DeterminantInformation(Loss):
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
         """The number of valid pixels."""
-        return {"": valid_pixels(logits, labels, self.ignore_index)}
+        return {"": count_valid(logits, labels, self.ignore_index)}

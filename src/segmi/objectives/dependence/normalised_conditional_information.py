@@ -7,7 +7,8 @@ from torch import Tensor
 from segmi.arrays import VOID, Labels, Logits
 from segmi.information import normalised_conditional_mutual_information
 from segmi.objectives.contract import Loss, Term
-from segmi.objectives.dependence._sums import dependence_term, valid_pixels
+from segmi.objectives.dependence._sums import dependence_term
+from segmi.objectives.predictions import count_valid
 
 
 def normalised_conditional_information(logits: Logits, labels: Labels, *, ignore_index: int = VOID) -> Tensor:
@@ -77,4 +78,4 @@ class NormalisedConditionalInformation(Loss):
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
         """The number of valid pixels."""
-        return {"": valid_pixels(logits, labels, self.ignore_index)}
+        return {"": count_valid(logits, labels, self.ignore_index)}

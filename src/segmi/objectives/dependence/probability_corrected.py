@@ -11,7 +11,7 @@ from segmi.arrays import VOID, Labels, Logits
 from segmi.objectives.class_counts import CountedClasses
 from segmi.objectives.contract import Loss, Term
 from segmi.objectives.cross_entropy import cross_entropy_term
-from segmi.objectives.dependence._sums import valid_pixels
+from segmi.objectives.predictions import count_valid
 from segmi.objectives.targets import check_targets, widened
 
 
@@ -114,4 +114,4 @@ class ProbabilityCorrected(Loss):
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
         """The number of valid pixels."""
-        return {"": valid_pixels(logits, labels, self.ignore_index)}
+        return {"": count_valid(logits, labels, self.ignore_index)}

@@ -7,7 +7,8 @@ from torch import Tensor
 from segmi.arrays import VOID, Labels, Logits
 from segmi.information import soft_confusion_mutual_information
 from segmi.objectives.contract import Loss, Term
-from segmi.objectives.dependence._sums import dependence_term, valid_pixels
+from segmi.objectives.dependence._sums import dependence_term
+from segmi.objectives.predictions import count_valid
 
 
 def soft_confusion(logits: Logits, labels: Labels, *, ignore_index: int = VOID) -> Tensor:
@@ -80,4 +81,4 @@ class SoftConfusion(Loss):
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
         """The number of valid pixels."""
-        return {"": valid_pixels(logits, labels, self.ignore_index)}
+        return {"": count_valid(logits, labels, self.ignore_index)}
