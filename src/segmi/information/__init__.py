@@ -1,8 +1,22 @@
-"""Information quantities in nats on plain tensors: of discrete distributions and tables, and of Gaussian vectors.
+"""Information quantities in nats on plain tensors; nothing here knows of images or networks, everything works alone.
 
-Nothing here knows of images or networks; everything is usable alone.
+Of distributions, tables, counts and labelled predictions (`discrete`), of Gaussian vectors (`gaussian`), from
+neighbours (`neighbours`) and kernels (`kernels`), by scores and likelihoods of pairs (`bounds`). What is trained is in
+`segmi.information.estimation`, what has a known answer in `segmi.information.laws`.
 """
 
+from segmi.information.bounds import (
+    barber_agakov,
+    contrastive_log_ratio_upper_bound,
+    difference_of_entropies,
+    donsker_varadhan,
+    info_nce,
+    jensen_shannon_bound,
+    leave_one_out_upper_bound,
+    nguyen_wainwright_jordan,
+    smile,
+    unnormalised_barber_agakov,
+)
 from segmi.information.discrete import (
     PredictionSums,
     barber_agakov_bound,
@@ -38,9 +52,17 @@ from segmi.information.gaussian import (
     gaussian_entropy,
     gaussian_mutual_information,
 )
+from segmi.information.kernels import (
+    gaussian_kernel,
+    hilbert_schmidt_independence,
+    renyi_matrix_entropy,
+    renyi_matrix_mutual_information,
+)
+from segmi.information.neighbours import ksg_mutual_information
 
 __all__ = [
     "PredictionSums",
+    "barber_agakov",
     "barber_agakov_bound",
     "canonical_correlations",
     "class_separation",
@@ -48,27 +70,41 @@ __all__ = [
     "conditional_entropy",
     "conditional_mutual_information",
     "conditional_prediction_mutual_information",
+    "contrastive_log_ratio_upper_bound",
     "cross_entropy",
+    "difference_of_entropies",
+    "donsker_varadhan",
     "empirical_distribution",
     "entropy",
     "entropy_of_counts",
     "gaussian_conditional_entropy",
     "gaussian_entropy",
+    "gaussian_kernel",
     "gaussian_mutual_information",
+    "hilbert_schmidt_independence",
+    "info_nce",
+    "jensen_shannon_bound",
     "jensen_shannon_divergence",
     "jensen_shannon_divergence_of_logs",
     "joint_entropy",
     "kl_divergence",
     "kl_divergence_of_logs",
+    "ksg_mutual_information",
     "label_entropy",
+    "leave_one_out_upper_bound",
     "log_determinant_mutual_information",
     "mutual_information",
     "mutual_information_of_counts",
+    "nguyen_wainwright_jordan",
     "normalised_conditional_mutual_information",
     "prediction_cross_entropy",
     "prediction_mutual_information",
     "prediction_sums",
+    "renyi_matrix_entropy",
+    "renyi_matrix_mutual_information",
     "self_information",
+    "smile",
     "soft_confusion",
     "soft_confusion_mutual_information",
+    "unnormalised_barber_agakov",
 ]

@@ -1,0 +1,318 @@
+"""Mutual information of samples by a critic, or a law of one's own, that is trained on some of them."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from segmi.information import bounds
+from segmi.information.bounds._pairs import log_mean_exp_apart, together
+from segmi.information.estimation.critics import (
+    BilinearCritic,
+    ConcatenatedCritic,
+    Critic,
+    InnerProductCritic,
+    SeparableCritic,
+    perceptron,
+)
+from segmi.information.estimation.densities import ConditionalGaussian, MarginalGaussian
+from segmi.information.neighbours import paired_samples
+
+CriticName = Literal["inner_product", "bilinear", "separable", "concatenated"]
+OfPairs = Callable[[Tensor, Tensor], Tensor]
+
+
+class Estimate(NamedTuple):
+    """What `estimate` found.
+
+    Args:
+        nats: the estimate, on pairs that nothing was fitted to or chosen by.
+        fitted: the same on the pairs of the training; what it has more is learnt by heart.
+        step: the update whose weights gave both, by the pairs set aside for choosing.
+    """
+
+    nats: float
+    fitted: float
+    step: int
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """What is trained and what is read off it; both take the matrix of pairs and a vector for every y, if there is one.
+
+    Args:
+        of: whether the matrix holds the ``scores`` of a critic, or the ``likelihoods`` of a conditional law.
+        beside: what the vector holds: a ``baseline``, the ``marginal`` likelihood of y, or ``nothing``.
+        trained_on: what is maximised, by default the value.
+        value: the estimate, nats.
+    """
+
+    of: Literal["scores", "likelihoods"]
+    value: OfPairs
+    trained_on: OfPairs | None = None
+    beside: Literal["nothing", "baseline", "marginal"] = "nothing"
+
+
+def _likelihood(log_q: Tensor, log_marginal: Tensor) -> Tensor:
+    return together(log_q).mean() + log_marginal.mean()
+
+
+ESTIMATORS: Final = MappingProxyType(
+    {
+        "donsker_varadhan": Estimator("scores", lambda f, _: bounds.donsker_varadhan(f)),
+        "mine": Estimator("scores", lambda f, _: bounds.donsker_varadhan(f)),
+        "nguyen_wainwright_jordan": Estimator("scores", lambda f, _: bounds.nguyen_wainwright_jordan(f)),
+        "unnormalised_barber_agakov": Estimator("scores", bounds.unnormalised_barber_agakov, beside="baseline"),
+        "jensen_shannon": Estimator(
+            "scores",
+            lambda f, _: bounds.nguyen_wainwright_jordan(f + 1),
+            lambda f, _: bounds.jensen_shannon_bound(f),
+        ),
+        "info_nce": Estimator("scores", lambda f, _: bounds.info_nce(f)),
+        "smile": Estimator(
+            "scores", lambda f, _: bounds.smile(f), lambda f, _: bounds.jensen_shannon_bound(f)
+        ),
+        "barber_agakov": Estimator("likelihoods", lambda log_q, _: together(log_q).mean(-1), _likelihood),
+        "difference_of_entropies": Estimator(
+            "likelihoods",
+            lambda log_q, log_marginal: bounds.difference_of_entropies(log_marginal, together(log_q)),
+            _likelihood,
+            beside="marginal",
+        ),
+        "contrastive_log_ratio_upper_bound": Estimator(
+            "likelihoods", lambda log_q, _: bounds.contrastive_log_ratio_upper_bound(log_q), _likelihood
+        ),
+        "leave_one_out_upper_bound": Estimator(
+            "likelihoods", lambda log_q, _: bounds.leave_one_out_upper_bound(log_q), _likelihood
+        ),
+    }
+)  # fmt: skip
+"""The estimates that are trained, by name."""
+
+
+def estimate(
+    x: Tensor,
+    y: Tensor,
+    estimator: str = "info_nce",
+    *,
+    critic: CriticName | Critic = "separable",
+    entropy: float | None = None,
+    groups: Tensor | None = None,
+    hidden: int = 128,
+    layers: int = 2,
+    embedding: int = 32,
+    steps: int = 1000,
+    batch_size: int = 128,
+    learning_rate: float = 1e-3,
+    set_aside: float = 0.2,
+    seed: int = 0,
+) -> Estimate:
+    """The mutual information of samples, by an estimator that is trained on some of them and read off others.
+
+    The samples are divided into three parts: one to train on, one to choose the update by, and one that gives the
+    estimate, in batches of ``batch_size`` whose values are averaged. So nothing that was learnt by heart is in it, and
+    what is called a lower bound is one, on average over samples, if they are independent.
+
+    Its failures are those of the bound, see `segmi.information.bounds`, and: with few samples the critic has little to
+    learn from, which makes lower bounds low; overlapping samples, such as windows of one picture, are in all parts at
+    once, which makes them high, unless ``groups`` keeps them together.
+
+    Shapes:
+        x: n×D; y: n×E, of any scale, for every coordinate is brought to mean 0 and variance 1.
+
+    Args:
+        x: samples.
+        y: what belongs to them.
+        estimator: a name in `ESTIMATORS`.
+        critic: what scores pairs, by name or built; for estimators of scores.
+        entropy: ``H(Y)`` in nats, which ``barber_agakov`` needs.
+        groups: n ids; samples of one id (a picture, a patient) go to one part together.
+        hidden: neurons of the hidden layers.
+        layers: hidden layers.
+        embedding: of the separable critic.
+        steps: updates by Adam.
+        batch_size: pairs per update; the ceiling of ``info_nce`` is its logarithm.
+        learning_rate: of Adam.
+        set_aside: the share of the samples, or groups, that chooses the update; as large a one gives the estimate.
+        seed: of the division, the batches and the first weights.
+
+    Unit and sign: nats, of either sign; see the bound.
+
+    Raises:
+        TypeError: not floating-point tensors.
+        ValueError: shapes that do not fit, too few samples or groups for three parts, an unknown estimator or critic,
+            or an ``entropy`` that is missing.
+
+    Source: the bound's; the three parts are this library's.
+
+    Example:
+        >>> from segmi.information.laws import GaussianLaw
+        >>> x, y = GaussianLaw.of(nats=1.0, dimensions=2).sample(2000)
+        >>> abs(estimate(x, y, "difference_of_entropies", steps=300).nats - 1) < 0.25
+        True
+    """
+    x, y = paired_samples(x, y)
+    kind = _expect(estimator)
+    if estimator == "barber_agakov" and entropy is None:
+        raise ValueError(
+            "entropy: expected H(Y) in nats for barber_agakov, got None; difference_of_entropies models it"
+        )
+    if critic in ("inner_product",) and x.shape[1] != y.shape[1]:
+        raise ValueError(f"critic: an inner product needs x and y of one size, got {x.shape[1]} and {y.shape[1]}")
+    draw = torch.Generator().manual_seed(seed)
+    fit, choose, judge = (part.to(x.device) for part in _parts(len(x), groups, set_aside, draw))
+    x, _ = _standardised(x, fit)
+    y, log_scale = _standardised(y, fit)
+    with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        model = _Model(kind, critic, x.shape[1], y.shape[1], hidden, layers, embedding).to(x.device, x.dtype)
+    objective = _MovingAverage() if estimator == "mine" else kind.trained_on or kind.value
+    shift = entropy - log_scale if entropy is not None else 0.0
+    step = _train(
+        model, objective, kind, (x[fit], y[fit]), (x[choose], y[choose]),
+        steps=steps, batch_size=batch_size, learning_rate=learning_rate, draw=draw,
+    )  # fmt: skip
+    nats, fitted = (_mean_value(model, kind.value, x[part], y[part], batch_size) for part in (judge, fit))
+    return Estimate(nats + shift, fitted + shift, step)
+
+
+class _Model(nn.Module):
+    """The matrix of a batch of pairs, and the vector beside it."""
+
+    def __init__(
+        self, kind: Estimator, critic: CriticName | Critic, x_size: int, y_size: int, hidden: int, layers: int,
+        embedding: int,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if kind.of == "likelihoods":
+            self.pairs: nn.Module = ConditionalGaussian(x_size, y_size, hidden=hidden, layers=layers)
+        else:
+            self.pairs = _critic(critic, x_size, y_size, hidden, layers, embedding)
+        self.beside: nn.Module | None = None
+        if kind.beside == "baseline":
+            self.beside = nn.Sequential(perceptron(y_size, hidden, 1, layers), nn.Flatten(0))
+        elif kind.beside == "marginal":
+            self.beside = MarginalGaussian(y_size)
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self.pairs(x, y), self.beside(y) if self.beside is not None else y.new_zeros(())
+
+
+class _MovingAverage:
+    """`donsker_varadhan` with the gradient that MINE takes: of ``log E_⊗ e^f``, divided by an average over updates.
+
+    The mean of one batch in the denominator would bias the gradient. The value is that of no estimate.
+    """
+
+    def __init__(self, momentum: float = 0.9) -> None:
+        self.momentum, self.log_average = momentum, None
+
+    log_average: Tensor | None
+
+    def __call__(self, scores: Tensor, _: Tensor) -> Tensor:
+        log_mean = log_mean_exp_apart(scores)
+        if self.log_average is None:
+            self.log_average = log_mean.detach()
+        else:
+            self.log_average = torch.logaddexp(
+                self.log_average + math.log(self.momentum), log_mean.detach() + math.log(1 - self.momentum)
+            )
+        return together(scores).mean() - (log_mean - self.log_average).exp()
+
+
+def _expect(estimator: str) -> Estimator:
+    if estimator not in ESTIMATORS:
+        raise ValueError(f"estimator: expected one of {', '.join(ESTIMATORS)}, got {estimator!r}")
+    return ESTIMATORS[estimator]
+
+
+def _critic(
+    critic: CriticName | Critic, x_size: int, y_size: int, hidden: int, layers: int, embedding: int
+) -> nn.Module:
+    if isinstance(critic, nn.Module):
+        return copy.deepcopy(critic)
+    if critic == "inner_product":
+        return InnerProductCritic()
+    if critic == "bilinear":
+        return BilinearCritic(x_size, y_size)
+    if critic == "separable":
+        return SeparableCritic(x_size, y_size, hidden=hidden, embedding=embedding, layers=layers)
+    if critic == "concatenated":
+        return ConcatenatedCritic(x_size, y_size, hidden=hidden, layers=layers)
+    names = "inner_product, bilinear, separable, concatenated"
+    raise ValueError(f"critic: expected one of {names}, or a Critic, got {critic!r}")
+
+
+def _parts(n: int, groups: Tensor | None, share: float, draw: torch.Generator) -> list[Tensor]:
+    """The indices to train on, to choose by and to judge by; whole groups each."""
+    ids = torch.arange(n) if groups is None else torch.unique(groups.cpu(), return_inverse=True)[1]
+    if len(ids) != n:
+        raise ValueError(f"groups: expected one id for each of {n} samples, got {len(ids)}")
+    count = int(ids.max()) + 1
+    aside = max(1, round(share * count))
+    if not 0 < share < 0.5 or count - 2 * aside < 1:
+        raise ValueError(
+            f"set_aside: expected a share below a half that leaves a part to train on, got {share} of {count} samples "
+            "or groups"
+        )
+    place = torch.randperm(count, generator=draw)[ids]
+    part = (place < 2 * aside).long() + (place < aside).long()
+    parts = [(part == number).nonzero().squeeze(1) for number in range(3)]
+    if min(map(len, parts)) < 2:
+        raise ValueError(f"x: expected at least 2 samples in each of three parts, got {[len(part) for part in parts]}")
+    return parts
+
+
+def _standardised(values: Tensor, fit: Tensor) -> tuple[Tensor, float]:
+    """Coordinates of mean 0 and variance 1 on ``fit``, and the sum of the logarithms of what they were divided by."""
+    scale = values[fit].std(0)
+    scale = scale.where(scale > 0, 1.0)
+    return (values - values[fit].mean(0)) / scale, scale.log().sum().item()
+
+
+def _batches(n: int, batch_size: int, draw: torch.Generator) -> Iterator[Tensor]:
+    size = min(batch_size, n)
+    while True:
+        order = torch.randperm(n, generator=draw)
+        yield from (order[start : start + size] for start in range(0, n - size + 1, size))
+
+
+def _train(
+    model: _Model, objective: OfPairs, kind: Estimator, fit: tuple[Tensor, Tensor], choose: tuple[Tensor, Tensor], *,
+    steps: int, batch_size: int, learning_rate: float, draw: torch.Generator,
+) -> int:  # fmt: skip
+    """Train the model and leave it with the weights that do best on ``choose``; which update those are of."""
+    parameters = list(model.parameters())
+    if not parameters:
+        return 0
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate)
+    batches = _batches(len(fit[0]), batch_size, draw)
+    judged_by = kind.trained_on or kind.value
+    best, best_step, weights = -math.inf, 0, copy.deepcopy(model.state_dict())
+    for step in range(1, steps + 1):
+        index = next(batches).to(fit[0].device)
+        optimizer.zero_grad()
+        (-objective(*model(fit[0][index], fit[1][index]))).backward()
+        optimizer.step()
+        if step % max(1, steps // 20) == 0 or step == steps:
+            value = _mean_value(model, judged_by, *choose, batch_size)
+            if value > best:
+                best, best_step, weights = value, step, copy.deepcopy(model.state_dict())
+    model.load_state_dict(weights)
+    return best_step
+
+
+@torch.no_grad()
+def _mean_value(model: _Model, value: OfPairs, x: Tensor, y: Tensor, batch_size: int) -> float:
+    """The mean over whole batches; over all pairs at once where there are fewer."""
+    size = min(batch_size, len(x))
+    starts = range(0, len(x) - size + 1, size)
+    values = [value(*model(x[start : start + size], y[start : start + size])) for start in starts]
+    return torch.stack(values).mean().item()

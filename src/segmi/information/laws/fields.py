@@ -1,0 +1,85 @@
+"""Pairs of Gaussian pictures: the information of their windows is known, their pixels are no independent draws."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from segmi.information.laws.base import Samples, generator
+
+
+class GaussianFields:
+    """Two smooth Gaussian pictures that are correlated pixel by pixel, on a grid without borders.
+
+    X and a noise of the same smoothness are independent, ``Y = ρ X + √(1 - ρ²) noise``. A window of d pixels then has
+    ``I(X; Y) = -d/2 log(1 - ρ²)``, for any smoothness. What smoothness changes is how much the windows at different
+    places repeat each other: of n of them, few are new.
+
+    Args:
+        height: pixels.
+        width: pixels.
+        length: over which a picture changes, in pixels: ``Cov(u, v) = e^{-|u - v|²/2ℓ²}``; 0 is white noise.
+        nats_per_pixel: ``-½ log(1 - ρ²)``, at least 0.
+
+    Raises:
+        ValueError: sizes below 1, a negative length, or negative information.
+
+    Example:
+        >>> fields = GaussianFields(32, 32, length=2.0, nats_per_pixel=0.5)
+        >>> x, y = fields.sample(3)
+        >>> x.shape, fields.mutual_information(side=2)
+        (torch.Size([3, 32, 32]), 2.0)
+    """
+
+    def __init__(self, height: int, width: int, *, length: float, nats_per_pixel: float) -> None:
+        if min(height, width) < 1 or not length >= 0 or not nats_per_pixel >= 0:
+            raise ValueError(
+                f"expected height and width of at least 1, length and nats_per_pixel of at least 0, got {height}, "
+                f"{width}, {length} and {nats_per_pixel}"
+            )
+        self.height, self.width = height, width
+        self.length, self.nats_per_pixel = float(length), float(nats_per_pixel)
+
+    def mutual_information(self, side: int = 1) -> float:
+        """``I(X; Y)`` of a window of ``side``×``side`` pixels, nats."""
+        return side**2 * self.nats_per_pixel
+
+    def sample(self, n: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Samples:
+        """``n`` independent pairs of pictures, n×H×W each."""
+        draw = generator(seed)
+        white = torch.randn(2, n, self.height, self.width, generator=draw, dtype=torch.float64)
+        gain = self._gain()
+        x, noise = torch.fft.irfft2(torch.fft.rfft2(white) * gain, s=(self.height, self.width))
+        rest = math.exp(-self.nats_per_pixel)  # √(1 - ρ²)
+        return Samples(x.to(dtype), (math.sqrt(1 - rest**2) * x + rest * noise).to(dtype))
+
+    def _gain(self) -> Tensor:
+        """What white noise is multiplied by, frequency by frequency, so that a pixel has variance 1."""
+        rows = torch.fft.fftfreq(self.height, dtype=torch.float64)[:, None]
+        columns = torch.fft.fftfreq(self.width, dtype=torch.float64)
+        gain = torch.exp(-((math.pi * self.length) ** 2) * (rows**2 + columns**2))
+        return (gain / gain.square().mean().sqrt())[:, : self.width // 2 + 1]
+
+
+def windows(pictures: Tensor, side: int, *, stride: int = 1) -> Tensor:
+    """All square windows of pictures, as vectors.
+
+    Shapes:
+        pictures: N×H×W; the result is n×side², the windows of the first picture first.
+        stride: pixels from a window to the next.
+
+    Raises:
+        ValueError: not three dimensions, a window that does not fit, or a stride below 1.
+
+    Example:
+        >>> windows(torch.arange(9.0).view(1, 3, 3), 2, stride=1)[0]
+        tensor([0., 1., 3., 4.])
+    """
+    if pictures.ndim != 3 or not 1 <= side <= min(pictures.shape[1:]) or stride < 1:
+        raise ValueError(
+            f"expected pictures N×H×W, windows that fit into them and a stride of at least 1, got shape "
+            f"{tuple(pictures.shape)}, side {side} and stride {stride}"
+        )
+    return pictures.unfold(1, side, stride).unfold(2, side, stride).reshape(-1, side**2)

@@ -1,0 +1,128 @@
+"""Laws that no linear regression sees whole: heavy tails, a sharp edge, and labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segmi.information._checks import distribution
+from segmi.information.discrete import mutual_information
+from segmi.information.laws.base import Law, Samples, expect_correlations, generator
+
+
+class StudentLaw(Law):
+    """Student's t in two vectors: Gaussian pairs, all divided by one random number, which X and Y so have in common.
+
+    ``I(X; Y) = -½ Σ_i log(1 - ρ_i²) + f(ν) + f(ν + 2D) - 2 f(ν + D)`` with ``f(z) = log Γ(z/2) - z/2 ψ(z/2)``
+
+    Args:
+        correlations: ρ_i of the Gaussian pairs; where all are 0, X and Y are uncorrelated and still dependent.
+        degrees: of freedom, ν, above 0; few are heavy tails.
+
+    Raises:
+        ValueError: no correlation, one that is out of range, or degrees that are not above 0.
+
+    Source: Arellano-Valle, Contreras-Reyes and Genton, *Shannon Entropy and Mutual Information for Multivariate
+    Skew-Elliptical Distributions*, Scandinavian Journal of Statistics 40, 2013.
+
+    Example:
+        >>> round(StudentLaw([0.0], degrees=3).mutual_information, 4)  # uncorrelated
+        0.0424
+    """
+
+    def __init__(self, correlations: Sequence[float], *, degrees: float) -> None:
+        self.correlations = expect_correlations(tuple(float(rho) for rho in correlations))
+        if not degrees > 0:
+            raise ValueError(f"degrees: expected a number above 0, got {degrees!r}")
+        self.degrees = float(degrees)
+
+    @property
+    def mutual_information(self) -> float:
+        """The Gaussian part and that of the common scale, nats."""
+        size, nu = len(self.correlations), self.degrees
+        gaussian = -0.5 * sum(math.log1p(-(rho**2)) for rho in self.correlations)
+        z = torch.tensor([nu, nu + 2 * size, nu + size], dtype=torch.float64) / 2
+        f = torch.lgamma(z) - z * torch.digamma(z)
+        return gaussian + (f[0] + f[1] - 2 * f[2]).item()
+
+    def sample(self, n: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Samples:
+        """``n`` independent pairs, n×D each."""
+        draw = generator(seed)
+        x, noise = torch.randn(2, n, len(self.correlations), generator=draw, dtype=torch.float64)
+        rho = torch.tensor(self.correlations, dtype=torch.float64)
+        y = rho * x + (1 - rho**2).sqrt() * noise
+        # NumPy draws χ² from a generator of its own; PyTorch has it for its global one alone
+        scale = torch.from_numpy(self.degrees / np.random.default_rng(seed).chisquare(self.degrees, (n, 1))).sqrt()
+        return Samples((x * scale).to(dtype), (y * scale).to(dtype))
+
+
+class UniformNoiseLaw(Law):
+    """A uniform number and a copy with uniform noise: ``X ~ U(0, 1)``, ``Y = X + U(-ε, ε)``.
+
+    ``I(X; Y) = ε - log 2ε`` for ε ≤ ½, ``1/4ε`` beyond
+
+    Args:
+        noise: ε, above 0.
+
+    Raises:
+        ValueError: noise that is not above 0.
+
+    Source: from ``h(Y) - log 2ε``, the density of Y being a trapezium.
+
+    Example:
+        >>> UniformNoiseLaw(0.5).mutual_information
+        0.5
+    """
+
+    def __init__(self, noise: float) -> None:
+        if not noise > 0:
+            raise ValueError(f"noise: expected a number above 0, got {noise!r}")
+        self.noise = float(noise)
+
+    @property
+    def mutual_information(self) -> float:
+        """By the formula, nats."""
+        return self.noise - math.log(2 * self.noise) if self.noise <= 0.5 else 1 / (4 * self.noise)
+
+    def sample(self, n: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Samples:
+        """``n`` independent pairs, n×1 each."""
+        x, noise = torch.rand(2, n, 1, generator=generator(seed), dtype=torch.float64)
+        return Samples(x.to(dtype), (x + self.noise * (2 * noise - 1)).to(dtype))
+
+
+class TableLaw(Law):
+    """Labels drawn from a joint table.
+
+    Args:
+        table: X×Y joint probabilities.
+
+    Raises:
+        TypeError: not a floating-point tensor.
+        ValueError: not one table of probabilities.
+
+    Example:
+        >>> law = TableLaw(torch.eye(4) / 4)
+        >>> x, y = law.sample(5)
+        >>> bool((x == y).all()), law.mutual_information == math.log(4)
+        (True, True)
+    """
+
+    def __init__(self, table: Tensor) -> None:
+        self.table = distribution(table, "table", dims=(-2, -1), check=True).double()
+        if table.ndim != 2:
+            raise ValueError(f"table: expected one table X×Y, got shape {tuple(table.shape)}")
+
+    @property
+    def mutual_information(self) -> float:
+        """That of the table, nats."""
+        return mutual_information(self.table, check=False).item()
+
+    def sample(self, n: int, *, seed: int = 0, dtype: torch.dtype = torch.int64) -> Samples:
+        """``n`` independent pairs of indices, n×1 each."""
+        cells = torch.multinomial(self.table.flatten(), n, replacement=True, generator=generator(seed))
+        columns = self.table.shape[1]
+        return Samples((cells // columns)[:, None].to(dtype), (cells % columns)[:, None].to(dtype))
