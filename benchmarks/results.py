@@ -1,10 +1,12 @@
 """Runs every benchmark, one after the other, and writes what they print to benchmarks/RESULTS.md: `make bench`.
 
-Nothing else should run meanwhile. A benchmark that fails leaves the file as it was.
+Nothing else should run meanwhile. A benchmark that fails leaves the file as it was. ``--only NAME`` runs one of them
+and puts its chapter in the place of the one that is there; further options are the benchmark's.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Final
 from segmi.records.atomic import atomic_write
 
 HERE: Final = Path(__file__).resolve().parent
-BENCHMARKS: Final = ("objectives", "training", "data", "evaluation", "engines")
+BENCHMARKS: Final = ("objectives", "training", "data", "evaluation", "engines", "estimators")
 
 HEAD: Final = """# What segmi costs, beside its plain counterparts
 
@@ -37,10 +39,29 @@ def printed(name: str, options: list[str]) -> str:
     return "".join(lines).strip()
 
 
+def chapter(name: str, options: list[str]) -> str:
+    """What a benchmark prints as a chapter of the file, after a mark by which it is found again."""
+    return f"<!-- {name} -->\n\n#{printed(name, options)}\n"  # its title becomes that of a chapter
+
+
+def with_chapter(text: str, name: str, made: str) -> str:
+    """The file with one chapter in the place of its predecessor, or at the end if it has none."""
+    parts = re.split(r"(?m)^(?=<!-- [a-z_]+ -->$)", text)
+    mark = f"<!-- {name} -->\n"
+    places = [number for number, part in enumerate(parts) if part.startswith(mark)]
+    place = places[0] if places else len(parts)
+    parts[place : place + 1] = [made]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
 def main() -> None:
-    """Run all of them; ``--quick`` is theirs."""
-    parts = [f"#{printed(name, sys.argv[1:])}\n" for name in BENCHMARKS]  # their titles become those of chapters
-    atomic_write(HERE / "RESULTS.md", "\n".join([HEAD, *parts]))
+    """Run all of them, or one; ``--quick`` is theirs."""
+    path, options = HERE / "RESULTS.md", sys.argv[1:]
+    if options[:1] == ["--only"]:
+        name, *options = options[1:]
+        atomic_write(path, with_chapter(path.read_text(), name, chapter(name, options)))
+        return
+    atomic_write(path, "\n".join([HEAD, *(chapter(name, options) for name in BENCHMARKS)]))
 
 
 if __name__ == "__main__":

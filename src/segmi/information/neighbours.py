@@ -9,7 +9,7 @@ from segmi.information._checks import in_base, real
 
 
 def ksg_mutual_information(
-    x: Tensor, y: Tensor, *, neighbours: int = 3, base: float | None = None, chunk: int = 1024
+    x: Tensor, y: Tensor, *, neighbours: int = 3, base: float | None = None, chunk: int = 256
 ) -> Tensor:
     """The estimator of Kraskov, Stögbauer and Grassberger, in its first form.
 
