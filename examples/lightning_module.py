@@ -1,4 +1,6 @@
-"""RMILoss in a Lightning module: segmi brings the loss and the pictures; the network and the training are Lightning's.
+"""RMILoss in a Lightning module, and what its predictions tell about the labels after every epoch.
+
+segmi brings the loss, the readouts and the pictures; the network and the training are Lightning's.
 
 Longer: `python examples/lightning_module.py --steps 200`.
 """
@@ -16,6 +18,7 @@ from segmi.data import open_dataset
 from segmi.data.loader import Pictures, training_batches
 from segmi.data.processing import Processing
 from segmi.objectives import RMILoss
+from segmi.training.own_loops import ReadoutsCallback
 
 
 class Crops(Dataset):
@@ -47,6 +50,10 @@ class Segmenter(lightning.LightningModule):
             self.log(f"train/{name}", term.value, prog_bar=True)
         return self.loss_function(logits, labels)
 
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> dict[str, Tensor]:
+        images, labels = batch
+        return {"logits": self.network(images), "labels": labels}  # what ReadoutsCallback looks at
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=1e-2)
 
@@ -58,12 +65,14 @@ def main(steps: int) -> None:
     scenes = open_dataset("street-scenes", train=16, val=1, height=64, width=128)
     pictures = Pictures(scenes, scenes.split("train"), Processing(resize=64, crop=64))
     loader = DataLoader(Crops(pictures, 16), batch_size=4, shuffle=True)
+    classes = len(scenes.info.classes)
     trainer = lightning.Trainer(
         max_steps=steps, accelerator="auto", devices=1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        callbacks=[ReadoutsCallback(classes)],
     )  # fmt: skip
-    module = Segmenter(len(scenes.info.classes))
-    trainer.fit(module, loader)
+    held_out = Pictures(scenes, scenes.split("val"), Processing(resize=64, crop=64))
+    trainer.fit(Segmenter(classes), loader, DataLoader(Crops(held_out, 1)))
     shown = ", ".join(f"{name} {value:.3f}" for name, value in trainer.callback_metrics.items())
     print(f"after {trainer.global_step} steps: {shown}")
 

@@ -36,6 +36,21 @@ def test_panels_lines_and_no_global_state(demo_runs: Path) -> None:
     assert dict(mpl.rcParams) == before
 
 
+def test_information_has_rows_of_its_own_where_it_was_measured(fabricate: Callable[..., Any]) -> None:
+    made = fabricate()
+    made.all()
+    for path in made.root.rglob("metrics.csv"):
+        head, *rows = path.read_text().splitlines()
+        member = next(name for name in head.split(",") if name.startswith("holdout/mIoU/")).rpartition("/")[2]
+        added = [f"{row},{0.1 * number}" for number, row in enumerate(rows)]
+        path.write_text("\n".join([f"{head},holdout/barber_agakov_bound/{member}", *added]) + "\n")
+    with style():
+        figure = learning_curves(collect(made.root)[0])
+        assert figure is not None
+    named = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
+    assert named == ["training loss", "held-out mIoU", "held-out H(Y) - CE, nats"]
+
+
 def test_no_metrics_no_figure(fabricate: Callable[..., Any]) -> None:
     made = fabricate()
     made.plan()

@@ -68,6 +68,7 @@ def evaluate(
     from segmi.data import open_dataset
     from segmi.data.loader import Pictures
     from segmi.deploy import load
+    from segmi.metrics.readouts import PredictionReadouts
     from segmi.metrics.scores import scores
     from segmi.training import Cohort
     from segmi.training import evaluate as score
@@ -77,6 +78,7 @@ def evaluate(
     dataset = open_dataset(kind, place, **parse_options(options or []))
     _check_classes(network, dataset)
     pictures = Pictures(dataset, dataset.split(split), _processing(network), seed=seed)
+    readouts = PredictionReadouts(len(dataset.info.classes))
     matrices = score(
         Cohort({"network": network}),
         pictures,
@@ -85,11 +87,13 @@ def evaluate(
         overlap=overlap,
         device=device,
         progress=counting("scored"),
+        readouts=readouts,
     )
+    told = {name.removesuffix("/network"): value for name, value in readouts.values().items()}
     result: Any = scores(matrices["network"].pooled().numpy())
     if as_json:
         facts = {"bundle": str(bundle), "data": data, "split": split, "protocol": protocol, "pictures": len(pictures)}
-        put_json({**facts, "classes": dataset.info.classes, "scores": result})
+        put_json({**facts, "classes": dataset.info.classes, "scores": result, "readouts": told})
     else:
         put_scores(result, list(dataset.info.classes))
 

@@ -9,9 +9,11 @@ from segmi.metrics.scores import Scores, class_iou, constant_prediction_scores, 
 
 if TYPE_CHECKING:
     from segmi.metrics.confusion import ConfusionMatrix, confusion_counts, predicted_labels
+    from segmi.metrics.readouts import PredictionReadouts
 
 __all__ = [
     "ConfusionMatrix",
+    "PredictionReadouts",
     "Scores",
     "class_iou",
     "confusion_counts",
@@ -26,4 +28,8 @@ def __getattr__(name: str) -> Any:
         from segmi.metrics import confusion
 
         return getattr(confusion, name)
+    if name == "PredictionReadouts":
+        from segmi.metrics.readouts import PredictionReadouts
+
+        return PredictionReadouts
     raise AttributeError(f"module 'segmi.metrics' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Learning curves: training loss and held-out mIoU over updates, a column per data set, a colour per model."""
+"""Learning curves: loss, held-out mIoU and information over updates, a column per data set, a colour per model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ from segmi.report.table1 import title_of
 Curve: TypeAlias = tuple[list[float], list[float]]
 """Updates and values."""
 
-_ROWS = (("train/loss", "training loss"), ("holdout/mIoU", "held-out mIoU"))
+_ROWS = (
+    ("train/loss", "training loss"),
+    ("holdout/mIoU", "held-out mIoU"),
+    ("holdout/mutual_information", "held-out I(Y; Ŷ), nats"),
+    ("holdout/barber_agakov_bound", "held-out H(Y) - CE, nats"),
+    ("holdout/jensen_shannon_divergence", "held-out I(K; Ŷ|X), nats"),
+)
+"""Columns of the history, and what they are called; those that no run has are left out."""
 
 
 def curves_of(study: StudyRuns, dataset: str, quantity: str) -> dict[str, list[Curve]]:

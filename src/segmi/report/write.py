@@ -211,5 +211,7 @@ def _write_figures(study: StudyRuns, folder: Path, pictures: bool) -> list[tuple
         if drawn is not None:
             save_png(drawn, folder / "learning_curves.png")
             atomic_write(folder / "learning_curves.svg", svg_text(drawn))
-            written.append(("Learning curves: training loss and held-out mIoU.", "figures/learning_curves.png"))
+            written.append(
+                ("Learning curves: training loss, held-out mIoU, information.", "figures/learning_curves.png")
+            )
     return written

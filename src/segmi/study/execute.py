@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from segmi.data.base import DataSet, DataSetInfo
     from segmi.data.loader import Pictures
     from segmi.metrics.confusion import ConfusionMatrix
+    from segmi.metrics.readouts import PredictionReadouts
     from segmi.models import SegmentationNetwork
     from segmi.training import Cohort, FitOutcome, FitProgress
     from segmi.training.processes import Processes
@@ -74,11 +75,11 @@ def execute(
             start_from(cohort, config["reported"], init_from)
         outcome = _train(run, folder.path, facts, cohort, on_fit, on_prepare, profile=profile)
         with resolve.threads(outcome.number_format.threads):
-            matrices = _score(run, folder, facts, cohort, processes, on_evaluate, on_prepare)
+            matrices, readouts = _score(run, folder, facts, cohort, processes, on_evaluate, on_prepare)
         if not processes.leads:
             return
         _keep_bundles(folder.path, run, cohort, dataset)
-        folder.write_result(_result(run, facts, cohort, outcome, matrices, where, usage.summary()))
+        folder.write_result(_result(run, facts, cohort, outcome, matrices, readouts, where, usage.summary()))
 
 
 @contextmanager
@@ -101,14 +102,18 @@ def _score(
     processes: Processes,
     on_evaluate: CountListener | None,
     on_prepare: CountListener | None,
-) -> dict[str, dict[str, ConfusionMatrix]]:
-    """The counts by protocol and member; they are kept, and so are the pictures for the figures."""
-    config, matrices = run.config, {}
+) -> tuple[dict[str, dict[str, ConfusionMatrix]], dict[str, dict[str, float]]]:
+    """The counts by protocol and member, and the readouts by protocol; counts and the figures' pictures are kept."""
+    from segmi.metrics.readouts import PredictionReadouts
+
+    config, matrices, values = run.config, {}, {}
     for protocol in protocols(config["evaluation"]):
         scored = _scored_pictures(run, facts, protocol, on_prepare)
-        matrices[protocol] = _evaluate(config, cohort, scored, protocol, processes, on_evaluate)
+        readouts = PredictionReadouts(len(facts.dataset.info.classes))
+        matrices[protocol] = _evaluate(config, cohort, scored, protocol, processes, on_evaluate, readouts)
+        values[protocol] = readouts.values()
     if not processes.leads:
-        return matrices
+        return matrices, values
     for protocol, found in matrices.items():
         for member, matrix in found.items():
             path = folder.confusion_path(member, protocol)
@@ -116,7 +121,7 @@ def _score(
     scored = _scored_pictures(run, facts, config["evaluation"]["protocol"], on_prepare)
     windows = {name: config["evaluation"].get(name) for name in ("window", "overlap")}
     keep_samples(cohort, scored, config["samples"], folder.path / "samples", **windows)
-    return matrices
+    return matrices, values
 
 
 def protocols(evaluation: Mapping[str, Any]) -> list[str]:
@@ -147,14 +152,16 @@ def _evaluate(
     protocol: str,
     processes: Processes,
     on_evaluate: CountListener | None,
+    readouts: PredictionReadouts,
 ) -> dict[str, ConfusionMatrix]:
     evaluation = {name: value for name, value in config["evaluation"].items() if name not in ("split", "also")}
     if protocol != evaluation["protocol"]:
         evaluation |= {"protocol": protocol, "window": None, "overlap": None}
     options = arguments(resolve.evaluate_function(), evaluation, resolve.NOT_OF_EVALUATION)
     return resolve.evaluate_function()(
-        cohort, scored, **options, device=config["training"]["device"], processes=processes, progress=on_evaluate
-    )
+        cohort, scored, **options, device=config["training"]["device"], processes=processes, progress=on_evaluate,
+        readouts=readouts,
+    )  # fmt: skip
 
 
 def _train(
@@ -239,6 +246,7 @@ def _result(
     cohort: Cohort,
     outcome: FitOutcome,
     matrices: Mapping[str, Mapping[str, ConfusionMatrix]],
+    readouts: Mapping[str, Mapping[str, float]],
     where: Mapping[str, Any],
     usage: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -265,6 +273,7 @@ def _result(
             }
             for member, network in cohort.members.items()
         },
+        "readouts": {kind: dict(values) for kind, values in readouts.items()},
         "baseline_constant": constant_prediction_scores(
             pooled[protocol][config["reported"]], predicted_class=facts.most_frequent_class()
         ),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from segmi.training.processes import Processes
 
 NOT_OF_TRAINING = ("cohort", "objective", "train", "folder", "holdout", "seed", "resume", "profile", "progress")
-NOT_OF_EVALUATION = ("cohort", "pictures", "seed", "device", "processes", "progress")
+NOT_OF_EVALUATION = ("cohort", "pictures", "seed", "device", "processes", "progress", "readouts")
 NOT_OF_MEMBERS = ("classes", "in_channels")
 NOT_OF_OBJECTIVES = ("self", "members", "frozen", "name", "weight", "ignore_index")
 PROBED_UPDATES = 1000

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import reduce
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial, reduce
 from typing import Literal, TypeAlias
 
 import torch
@@ -15,6 +15,7 @@ from segmi.data.base import Sample
 from segmi.data.loader import Pictures
 from segmi.errors import UsageError
 from segmi.metrics.confusion import ConfusionMatrix, predicted_labels
+from segmi.metrics.readouts import PredictionReadouts
 from segmi.models.windows import check_windows
 from segmi.training.cohort import Cohort
 from segmi.training.precision import resolve_device
@@ -36,6 +37,7 @@ def evaluate(
     device: str = "auto",
     processes: Processes = ALONE,
     progress: Callable[[int, int], None] | None = None,
+    readouts: PredictionReadouts | None = None,
 ) -> dict[str, ConfusionMatrix]:
     """The confusion matrix of every member, frozen ones included, by the member's name.
 
@@ -55,6 +57,8 @@ def evaluate(
         device: as in `fit`.
         processes: each scores a part of the pictures, none twice, and all have the matrices of all of them.
         progress: called with (pictures done, pictures in all) of this process.
+        readouts: look at what the matrices are counted from, those of all processes; pictures that are predicted in
+            windows are passed over, for of them no logits are kept.
 
     Raises:
         UsageError: for an unknown protocol, no pictures, or windows that do not go with the protocol.
@@ -81,7 +85,8 @@ def evaluate(
         with torch.inference_mode():
             for indices, images, labels in batches:
                 sizes = [(truth.shape[-2], truth.shape[-1]) for truth in labels]
-                found = predictions_by_member(cohort, images.to(target), sizes, window, overlap, batch_size)
+                look = None if readouts is None else partial(_look, readouts, labels)
+                found = predictions_by_member(cohort, images.to(target), sizes, window, overlap, batch_size, look)
                 for name, matrix in matrices.items():
                     _score(matrix, found[name], labels, [pictures.samples[index] for index in indices])
                 done += len(indices)
@@ -91,6 +96,8 @@ def evaluate(
         cohort.train(was_training)
     if processes.count == 1:
         return matrices
+    if readouts is not None:
+        readouts.take(reduce(PredictionReadouts.merge, processes.gather(readouts)))
     # Counts are whole numbers, so their sum is exact; process by process, the pictures are in their order again.
     return {name: reduce(ConfusionMatrix.merge, processes.gather(matrix)) for name, matrix in matrices.items()}
 
@@ -125,18 +132,32 @@ def predictions_by_member(
     window: int | None,
     overlap: int | None,
     batch_size: int,
+    look: Callable[[int, Mapping[str, Logits]], None] | None = None,
 ) -> dict[str, list[Labels]]:
-    """By member the 1×H×W label map of every picture, at the size that is given for it."""
+    """By member the 1×H×W label map of every picture, at the size that is given for it.
+
+    ``look`` is shown the logits of all members at that size, picture by picture, of pictures that are predicted whole.
+    """
     if fits(images, window):
-        return {
-            name: [predicted_labels(resize_logits(one, size)) for one, size in zip(logits.split(1), sizes, strict=True)]
-            for name, logits in padded_forward(cohort, images).items()
-        }
+        whole = padded_forward(cohort, images)
+        maps: dict[str, list[Labels]] = {name: [] for name in whole}
+        for number, size in enumerate(sizes):
+            resized = {name: resize_logits(logits[number : number + 1], size) for name, logits in whole.items()}
+            for name, logits in resized.items():
+                maps[name].append(predicted_labels(logits))
+            if look is not None:
+                look(number, resized)
+        return maps
     found = [
         windowed_labels(cohort, image, size, window=window, overlap=overlap, batch_size=batch_size)
         for image, size in zip(images, sizes, strict=True)
     ]
     return {name: [by_member[name] for by_member in found] for name in cohort.members}
+
+
+def _look(readouts: PredictionReadouts, labels: list[Labels], number: int, logits: Mapping[str, Logits]) -> None:
+    device = next(iter(logits.values())).device
+    readouts.update(logits, labels[number][None].to(device))
 
 
 def _score(matrix: ConfusionMatrix, predictions: list[Labels], labels: list[Labels], samples: list[Sample]) -> None:

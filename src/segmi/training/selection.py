@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from segmi.data.loader import Pictures
 from segmi.errors import unknown_name
+from segmi.metrics.readouts import PredictionReadouts
 from segmi.metrics.scores import scores
 from segmi.training.checkpoints import Checkpoints
 from segmi.training.evaluate import evaluate
@@ -50,13 +51,19 @@ class Selection:
         row: dict[str, Any] = {"step": session.step, "epoch": round(epoch, 4), "learning_rate": session.learning_rate}
         row.update({f"train/{name}": value for name, value in session.means.means().items()})
         if self.holdout:
+            readouts = PredictionReadouts(len(self.holdout.dataset.info.classes), every=2)
             matrices = evaluate(
-                session.cohort, self.holdout, device=str(session.device), processes=session.how.processes
+                session.cohort,
+                self.holdout,
+                device=str(session.device),
+                processes=session.how.processes,
+                readouts=readouts,
             )
             for name, matrix in matrices.items():
                 result = scores(matrix.pooled().numpy())
                 row[f"holdout/mIoU/{name}"] = result["mIoU"]
                 row[f"holdout/pixel_accuracy/{name}"] = result["pixel_accuracy"]
+            row.update({f"holdout/{name}": value for name, value in readouts.values().items()})
         session.means.reset()
         session.history.append(row)
         self._keep_if_best(row)

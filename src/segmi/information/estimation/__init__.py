@@ -12,6 +12,7 @@ from segmi.information.estimation.critics import (
 )
 from segmi.information.estimation.densities import ConditionalGaussian, MarginalGaussian
 from segmi.information.estimation.estimate import ESTIMATORS, Estimate, estimate
+from segmi.information.estimation.probes import label_information
 
 __all__ = [
     "ESTIMATORS",
@@ -24,4 +25,5 @@ __all__ = [
     "MarginalGaussian",
     "SeparableCritic",
     "estimate",
+    "label_information",
 ]

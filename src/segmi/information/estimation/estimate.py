@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
@@ -23,6 +23,7 @@ from segmi.information.estimation.critics import (
     perceptron,
 )
 from segmi.information.estimation.densities import ConditionalGaussian, MarginalGaussian
+from segmi.information.estimation.samples import batches, parts, standardised
 from segmi.information.neighbours import paired_samples
 
 CriticName = Literal["inner_product", "bilinear", "separable", "concatenated"]
@@ -167,9 +168,9 @@ def estimate(
     if critic in ("inner_product",) and x.shape[1] != y.shape[1]:
         raise ValueError(f"critic: an inner product needs x and y of one size, got {x.shape[1]} and {y.shape[1]}")
     draw = torch.Generator().manual_seed(seed)
-    fit, choose, judge = (part.to(x.device) for part in _parts(len(x), groups, set_aside, draw))
-    x, _ = _standardised(x, fit)
-    y, log_scale = _standardised(y, fit)
+    fit, choose, judge = (part.to(x.device) for part in parts(len(x), groups, set_aside, draw))
+    x, _ = standardised(x, fit)
+    y, log_scale = standardised(y, fit)
     with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
         torch.manual_seed(seed)
         model = _Model(kind, critic, x.shape[1], y.shape[1], hidden, layers, embedding).to(x.device, x.dtype)
@@ -250,40 +251,6 @@ def _critic(
     raise ValueError(f"critic: expected one of {names}, or a Critic, got {critic!r}")
 
 
-def _parts(n: int, groups: Tensor | None, share: float, draw: torch.Generator) -> list[Tensor]:
-    """The indices to train on, to choose by and to judge by; whole groups each."""
-    ids = torch.arange(n) if groups is None else torch.unique(groups.cpu(), return_inverse=True)[1]
-    if len(ids) != n:
-        raise ValueError(f"groups: expected one id for each of {n} samples, got {len(ids)}")
-    count = int(ids.max()) + 1
-    aside = max(1, round(share * count))
-    if not 0 < share < 0.5 or count - 2 * aside < 1:
-        raise ValueError(
-            f"set_aside: expected a share below a half that leaves a part to train on, got {share} of {count} samples "
-            "or groups"
-        )
-    place = torch.randperm(count, generator=draw)[ids]
-    part = (place < 2 * aside).long() + (place < aside).long()
-    parts = [(part == number).nonzero().squeeze(1) for number in range(3)]
-    if min(map(len, parts)) < 2:
-        raise ValueError(f"x: expected at least 2 samples in each of three parts, got {[len(part) for part in parts]}")
-    return parts
-
-
-def _standardised(values: Tensor, fit: Tensor) -> tuple[Tensor, float]:
-    """Coordinates of mean 0 and variance 1 on ``fit``, and the sum of the logarithms of what they were divided by."""
-    scale = values[fit].std(0)
-    scale = scale.where(scale > 0, 1.0)
-    return (values - values[fit].mean(0)) / scale, scale.log().sum().item()
-
-
-def _batches(n: int, batch_size: int, draw: torch.Generator) -> Iterator[Tensor]:
-    size = min(batch_size, n)
-    while True:
-        order = torch.randperm(n, generator=draw)
-        yield from (order[start : start + size] for start in range(0, n - size + 1, size))
-
-
 def _train(
     model: _Model, objective: OfPairs, kind: Estimator, fit: tuple[Tensor, Tensor], choose: tuple[Tensor, Tensor], *,
     steps: int, batch_size: int, learning_rate: float, draw: torch.Generator,
@@ -293,11 +260,11 @@ def _train(
     if not parameters:
         return 0
     optimizer = torch.optim.Adam(parameters, lr=learning_rate)
-    batches = _batches(len(fit[0]), batch_size, draw)
+    order = batches(len(fit[0]), batch_size, draw)
     judged_by = kind.trained_on or kind.value
     best, best_step, weights = -math.inf, 0, copy.deepcopy(model.state_dict())
     for step in range(1, steps + 1):
-        index = next(batches).to(fit[0].device)
+        index = next(order).to(fit[0].device)
         optimizer.zero_grad()
         (-objective(*model(fit[0][index], fit[1][index]))).backward()
         optimizer.step()

@@ -17,6 +17,16 @@ LEARNING: Final = {
 }
 """The quantities of the learning curves; every other one is a readout."""
 
+INFORMATION: Final = {
+    "holdout/mutual_information": "held-out I(Y; Ŷ) of the most probable class",
+    "holdout/mutual_information_share": "its share of H(Y)",
+    "holdout/barber_agakov_bound": "held-out H(Y) - CE, at most I(X; Y)",
+    "holdout/soft_confusion_mutual_information": "held-out I(Y; Ŷ) of a class drawn from the prediction",
+    "holdout/conditional_mutual_information": "held-out I(X; Ŷ|Y), the spread within classes",
+    "holdout/jensen_shannon_divergence": "held-out I(K; Ŷ|X), how far the members are apart",
+}
+"""What the readouts of every run are called; those of objectives and probes have the names that they gave them."""
+
 
 def curve_charts(study: StudyRuns) -> list[Chart]:
     """The learning curves, and the readouts where objectives or probes left some."""
@@ -49,7 +59,8 @@ def _chart(
     figures, options = {}, {}
     for name in names:
         for part in _parts(found, name):
-            text = LEARNING.get(name) or f"{name.partition('/')[2] or name}" + (f", {part}" if part else "")
+            known = LEARNING.get(name) or INFORMATION.get(name)
+            text = known or f"{name.partition('/')[2] or name}" + (f", {part}" if part else "")
             for dataset, quantities in found.items():
                 series = quantities.get(name, {}).get(part)
                 if series:
