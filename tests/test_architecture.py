@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": BOTTOM | {"records"},
     "models": BOTTOM,
     "records": BOTTOM - {"arrays"},
-    "training": BOTTOM | {"objectives", "metrics", "data", "models", "records"},
+    "training": BOTTOM | {"information", "objectives", "metrics", "data", "models", "records"},
     "deploy": BOTTOM | {"models", "data", "records"},
     "comparison": BOTTOM - {"arrays"} | {"records"},
     "report": BOTTOM - {"arrays"} | {"records", "comparison"},

@@ -1,0 +1,63 @@
+"""Probes of layers: what is read is what is there, layer by layer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from segmi.arrays import Images
+from segmi.data import open_dataset
+from segmi.data.loader import Pictures
+from segmi.data.processing import Processing
+from segmi.errors import UsageError
+from segmi.models import SegmentationNetwork
+from segmi.training.probes import probe_layers
+
+SCENES = open_dataset("street-scenes", train=24, val=1, height=32, width=64)
+PICTURES = Pictures(SCENES, SCENES.split("train"), Processing(resize=32, crop=32))
+
+
+class Halves(nn.Module):
+    """The colours themselves, and one grey level of four by four pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.colours, self.grey, self.pooled = nn.Identity(), nn.AvgPool2d(4), nn.Flatten()
+
+    def forward(self, images: Images) -> torch.Tensor:
+        seen = self.colours(images)
+        self.pooled(self.grey(seen.mean(1, keepdim=True)))
+        return seen[:, :1].expand(-1, len(SCENES.info.classes), -1, -1)
+
+
+def network() -> SegmentationNetwork:
+    return SegmentationNetwork(Halves(), classes=len(SCENES.info.classes)).train()
+
+
+def test_colours_tell_more_than_grey_and_no_layer_more_than_there_is():
+    looked_at = network()
+    found = probe_layers(looked_at, PICTURES, ["colours", "grey"], steps=150, batch_size=5)
+    assert looked_at.training
+    assert looked_at.features == ()
+    colours, grey = found["colours"], found["grey"]
+    assert grey["linear"].nats < colours["linear"].nats < 3
+    assert colours["linear"].nats > 0.3
+    assert colours["nonlinear"].nats > colours["linear"].nats - 0.05
+    again = probe_layers(network(), PICTURES, ["grey"], steps=150, batch_size=24)
+    assert again["grey"]["linear"].nats == pytest.approx(grey["linear"].nats, abs=1e-3)
+
+
+def test_the_feature_of_a_pixel_is_that_of_its_cell():
+    from segmi.training.probes import _at
+
+    cells = torch.arange(8.0).view(1, 1, 2, 4)
+    rows, columns = torch.tensor([0, 3, 4, 7]), torch.tensor([0, 3, 4, 15])
+    assert _at(cells, "cells", 0, rows, columns, torch.Size([8, 16])).flatten().tolist() == [0, 0, 5, 7]
+
+
+def test_what_is_no_layer_is_refused():
+    with pytest.raises(UsageError, match="unknown layer 'colour'"):
+        probe_layers(network(), PICTURES, ["colour"])
+    with pytest.raises(UsageError, match=r"layer 'pooled' gives features of shape \(8, 64\), not maps N×D×h×w"):
+        probe_layers(network(), PICTURES, ["pooled"])
