@@ -118,11 +118,16 @@ def table(cases: list[Case], results: list[dict[str, Found]]) -> str:
     lines = [f"### {cases[0].title}", "", head, "|---|" + "---:|" * (len(cases) + 1)]
     for name in results[0]:
         cells = [
-            f"{one[name].mean - case.nats:+.2f} ± {one[name].spread:.2f}"
+            f"{number(one[name].mean - case.nats, sign='+')} ± {number(one[name].spread)}"
             for case, one in zip(cases, results, strict=True)
         ]
         lines.append(f"| {shown(name)} | {' | '.join(cells)} | {results[-1][name].seconds:.1f} |")
     return "\n".join(lines)
+
+
+def number(value: float, sign: str = "-") -> str:
+    """Two decimals, or two digits of what is beyond all bounds."""
+    return f"{value:{sign}.2f}" if abs(value) < 1000 else f"{value:{sign}.1e}"
 
 
 def shown(name: str) -> str:
