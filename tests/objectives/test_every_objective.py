@@ -1,5 +1,6 @@
 """What every objective promises, whatever it computes. A new one joins by one entry in `INFOS`."""
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,6 +43,12 @@ class ObjectiveInfo:
     name: str
     make: Callable[..., Loss | Objective]
     constant: Callable[[int], float] = field(default=lambda channels: 0.0)
+
+
+def _looking(name: str, **options: Any) -> Callable[..., Objective]:
+    """An objective on the layer ``body`` of both members, narrow for speed."""
+    own = {"dimensions": 8} if "dimensions" in inspect.signature(OBJECTIVES[name]).parameters else {}
+    return partial(OBJECTIVES[name], layers={"net": "body", "peer": "body"}, **own, **options)  # type: ignore[return-value]
 
 
 ABSENT = torch.log(torch.tensor(5e-4, dtype=torch.float64).sqrt() + 1e-8).item()
@@ -102,6 +109,25 @@ INFOS = [
     ObjectiveInfo("affinity_fields-adaptive", lambda **k: OBJECTIVES["affinity_fields"](sizes=(3, 5, 7), **k)),
     ObjectiveInfo("mutual_learning", MutualLearning),
     ObjectiveInfo("mutual_learning-logits", lambda **k: MutualLearning(target="logits", class_reduction="mean", **k)),
+    ObjectiveInfo("ensemble_teacher", OBJECTIVES["ensemble_teacher"]),
+    ObjectiveInfo(
+        "ensemble_teacher-logits", partial(OBJECTIVES["ensemble_teacher"], average="logits", temperature=2.0)
+    ),
+    ObjectiveInfo("jensen_shannon", OBJECTIVES["jensen_shannon"]),
+    ObjectiveInfo("distillation", partial(OBJECTIVES["distillation"], temperature=2.0)),
+    ObjectiveInfo("shuffled_teacher", OBJECTIVES["shuffled_teacher"]),
+    ObjectiveInfo("shuffled_teacher-nothing", partial(OBJECTIVES["shuffled_teacher"], keep="nothing")),
+    ObjectiveInfo("channel_wise_distillation", OBJECTIVES["channel_wise_distillation"]),
+    ObjectiveInfo("dist", OBJECTIVES["dist"]),
+    ObjectiveInfo("variational_information_distillation", _looking("variational_information_distillation")),
+    ObjectiveInfo("contrastive_distillation", _looking("contrastive_distillation", per_class=9)),
+    ObjectiveInfo(
+        "contrastive_distillation-classes",
+        _looking("contrastive_distillation", per_class=9, negatives="other_classes"),
+    ),
+    ObjectiveInfo("pixel_contrast", _looking("pixel_contrast", per_class=9)),
+    ObjectiveInfo("pixel_contrast-picture", _looking("pixel_contrast", per_class=9, across="picture")),
+    ObjectiveInfo("information_bottleneck", _looking("information_bottleneck")),
     ObjectiveInfo("mutual_learning-warm", lambda **k: MutualLearning(temperature=3.0, peer_reduction="sum", **k)),
 ]
 
@@ -129,11 +155,17 @@ def _as_objective(info: ObjectiveInfo, ignore_index: int, logits: Tensor) -> Obj
     if isinstance(made, Loss):
         return PerMember(made, info.name, frozen=("peer",))
     made.frozen = ("peer",)
-    return made
+    made.prepare(_outputs(logits), seed=0)
+    return made.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _outputs(logits: Tensor) -> dict[str, Output]:
-    return {"net": Output(logits), "peer": Output(0.5 * logits.detach().flip(1))}
+    return {"net": _output(logits), "peer": _output(0.5 * logits.detach().flip(1))}
+
+
+def _output(logits: Tensor) -> Output:
+    """For objectives that look inside: a network whose last layer but one is its last."""
+    return Output(logits, {"body": logits if logits.ndim == 4 else logits.unsqueeze(0)})
 
 
 def test_the_table_is_complete() -> None:
@@ -147,7 +179,7 @@ def test_gradient_is_the_derivative(info: ObjectiveInfo, scene: Scene, channels:
     objective = _as_objective(info, 255, fixed.logits)
 
     def total(logits: Tensor) -> Tensor:
-        found = objective({"net": Output(logits), "peer": fixed}, Batch(logits, labels))
+        found = objective({"net": _output(logits), "peer": fixed}, Batch(logits, labels))
         return sum(term.weight * term.value for term in found.values())  # type: ignore[return-value]
 
     assert torch.autograd.gradcheck(total, scene.logits(labels, channels).requires_grad_())
@@ -307,7 +339,14 @@ def test_declared_invariances_hold_and_no_others(info: ObjectiveInfo, scene: Sce
     objective, outputs = _as_objective(info, 255, logits), _outputs(logits)
     found = []
     for alter in (lambda z, y: (z, y), CHANGES[change]):
-        altered = {name: output._replace(logits=alter(output.logits, labels)[0]) for name, output in outputs.items()}
+        altered = {
+            name: Output(
+                alter(output.logits, labels)[0],
+                # features are no logits: of all that is done here, only pixels that move take them along
+                {"body": alter(output.logits, labels)[0] if change == "pixel order" else output.logits},
+            )
+            for name, output in outputs.items()
+        }
         terms = objective(altered, Batch(logits, alter(logits, labels)[1]))
         found.append(sum(term.weight * term.value for term in terms.values()).item())
     holds = found[1] == pytest.approx(found[0], rel=1e-9, abs=1e-11)

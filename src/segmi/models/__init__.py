@@ -2,6 +2,7 @@
 
 from segmi.models.catalogue import MODELS, Architecture, architecture_named, build_network, list_models
 from segmi.models.label_maps import decided, decided_tiles
+from segmi.models.layers import layer_names
 from segmi.models.network import Parts, SegmentationNetwork, Statistics, logits_of_any_size
 from segmi.models.smp_models import encoders as list_encoders
 from segmi.models.unet import UNet
@@ -20,6 +21,7 @@ __all__ = [
     "build_network",
     "decided",
     "decided_tiles",
+    "layer_names",
     "list_encoders",
     "list_models",
     "logits_of_any_size",

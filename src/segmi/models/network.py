@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from segmi.arrays import Images, Logits, Output
-from segmi.errors import UsageError, unknown_name
+from segmi.errors import unknown_name
+from segmi.models.layers import kept_outputs
 
 BATCH_NORM_TEXT = "Expected more than 1 value per channel"
 """How torch refuses to normalise a single value per channel; `SegmentationNetwork` says it more helpfully."""
@@ -129,7 +129,7 @@ class SegmentationNetwork(nn.Module):
         if self.mean is not None and self.std is not None:
             images = (images - self.mean) / self.std
         kept: dict[str, Tensor] = {}
-        with _kept_outputs(self.module, self.features, kept):
+        with kept_outputs(self.module, self.features, kept):
             try:
                 result = self.module(images)
             except (ValueError, AssertionError, RuntimeError) as error:
@@ -194,29 +194,6 @@ def _explanation(text: str, asserted: bool, images: Images) -> str | None:
     if asserted:
         return f"expected pictures of the one size that this network is made for; {came}. It says: {text}"
     return None
-
-
-@contextmanager
-def _kept_outputs(module: nn.Module, names: Sequence[str], kept: dict[str, Tensor]) -> Iterator[None]:
-    """Collect the outputs of the named modules; no hook outlives the block, so copies of the network stay apart."""
-    with ExitStack() as stack:
-        for name in names:
-            handle = module.get_submodule(name).register_forward_hook(_keep(name, kept))
-            stack.callback(handle.remove)
-        yield
-
-
-def _keep(name: str, kept: dict[str, Tensor]) -> Callable[[nn.Module, Any, Any], None]:
-    def hook(module: nn.Module, _: Any, output: Any) -> None:
-        if not isinstance(output, Tensor):
-            raise UsageError(
-                f"feature {name!r} ({type(module).__name__}) gives a {type(output).__name__}, not a tensor",
-                "name one of the modules inside it",
-            )
-        # A copy: the next activation or shortcut may work in place and would change what was kept.
-        kept[name] = output.clone()
-
-    return hook
 
 
 def _refuses_one_picture(module: nn.Module, in_channels: int, stride: int) -> bool:

@@ -14,11 +14,14 @@ from segmi.objectives.binary_cross_entropy import BinaryCrossEntropy
 from segmi.objectives.contract import Loss, Objective, PerMember
 from segmi.objectives.controls.affinity_fields import AffinityFields
 from segmi.objectives.controls.balanced_cross_entropy import BalancedCrossEntropy
+from segmi.objectives.controls.channel_wise_distillation import ChannelWiseDistillation
 from segmi.objectives.controls.confidence_penalty import ConfidencePenalty
 from segmi.objectives.controls.dice import Dice
+from segmi.objectives.controls.dist import DIST
 from segmi.objectives.controls.focal import Focal
 from segmi.objectives.controls.label_smoothing import LabelSmoothing
 from segmi.objectives.controls.lovasz_softmax import LovaszSoftmax
+from segmi.objectives.controls.shuffled_teacher import ShuffledTeacher
 from segmi.objectives.controls.weighted_cross_entropy import WeightedCrossEntropy
 from segmi.objectives.cross_entropy import CrossEntropy
 from segmi.objectives.dependence.conditional_information import ConditionalInformation
@@ -26,12 +29,19 @@ from segmi.objectives.dependence.determinant_information import DeterminantInfor
 from segmi.objectives.dependence.normalised_conditional_information import NormalisedConditionalInformation
 from segmi.objectives.dependence.probability_corrected import ProbabilityCorrected
 from segmi.objectives.dependence.soft_confusion import SoftConfusion
-from segmi.objectives.mutual_learning import MutualLearning
+from segmi.objectives.peers.contrastive_distillation import ContrastiveDistillation
+from segmi.objectives.peers.distillation import Distillation
+from segmi.objectives.peers.ensemble_teacher import EnsembleTeacher
+from segmi.objectives.peers.jensen_shannon import JensenShannon
+from segmi.objectives.peers.mutual_learning import MutualLearning
+from segmi.objectives.peers.variational_information_distillation import VariationalInformationDistillation
 from segmi.objectives.region_correlations import RegionCCATrace, RegionCKA, RegionCovarianceMatching
 from segmi.objectives.region_matched_bound import RegionMatchedBound
 from segmi.objectives.region_mutual_information import RegionMutualInformation
 from segmi.objectives.region_residuals import RegionDiagonal, RegionErrorDeterminant, RegionLogMSE, RegionOwnPixel
 from segmi.objectives.region_shuffles import RegionPermutedPixels, RegionShuffledLabels
+from segmi.objectives.representation.information_bottleneck import InformationBottleneck
+from segmi.objectives.representation.pixel_contrast import PixelContrast
 from segmi.objectives.rmi_loss import RMILoss
 from segmi.objectives.weighted_sum import WeightedSum
 
@@ -64,6 +74,16 @@ OBJECTIVES: Final[dict[str, type[Loss] | type[Objective]]] = {
     "label_smoothing": LabelSmoothing,
     "confidence_penalty": ConfidencePenalty,
     "affinity_fields": AffinityFields,
+    "ensemble_teacher": EnsembleTeacher,
+    "jensen_shannon": JensenShannon,
+    "distillation": Distillation,
+    "variational_information_distillation": VariationalInformationDistillation,
+    "contrastive_distillation": ContrastiveDistillation,
+    "shuffled_teacher": ShuffledTeacher,
+    "channel_wise_distillation": ChannelWiseDistillation,
+    "dist": DIST,
+    "pixel_contrast": PixelContrast,
+    "information_bottleneck": InformationBottleneck,
 }
 """The objectives of segmi by name. A `Loss` applies to every trained member, an `Objective` sees them all."""
 
@@ -126,14 +146,40 @@ def _built(name: str, options: dict[str, Any], members: Sequence[str], frozen: S
         raise UsageError(f"objective {name}, weight: expected a number, got {weight!r}", "leave it out for 1")
     kind = known[name]
     _check_options(name, kind, options)
-    if kind is MutualLearning and len(members) < 2:
-        raise UsageError(f"objective {name}: expected two or more members, got {list(members)}", "add a member")
+    if issubclass(kind, Objective):
+        _check_members(name, kind, members, frozen)
     try:
         if issubclass(kind, Objective):
-            return kind(name=name, weight=float(weight), frozen=tuple(frozen), **options)
+            made = kind(name=name, weight=float(weight), frozen=tuple(frozen), **options)
+            _check_layers(name, made, members)
+            return made
         return PerMember(kind(**options), name, weight=float(weight), frozen=tuple(frozen))
     except (TypeError, ValueError) as error:
         raise UsageError(f"objective {name}: {error}") from error
+
+
+def _check_members(name: str, kind: type[Objective], members: Sequence[str], frozen: Sequence[str]) -> None:
+    if "peers" in kind.needs and len(members) < 2:
+        raise UsageError(f"objective {name}: expected two or more members, got {list(members)}", "add a member")
+    if "teacher" in kind.needs and not frozen:
+        raise UsageError(
+            f"objective {name}: expected a frozen member that teaches, got {list(members)}, all of which learn",
+            "name the teacher under frozen",
+        )
+
+
+def _check_layers(name: str, objective: Objective, members: Sequence[str]) -> None:
+    """Members of whose layers it speaks are there, one that learns among them, and one that teaches where it must."""
+    wanted = objective.layers()
+    for member in wanted:
+        if member not in members:
+            raise unknown_name(f"member under layers of {name}:", member, members)
+    frozen = getattr(objective, "frozen", ())
+    learning, teaching = ([m for m in wanted if (m in frozen) is role] for role in (False, True))
+    if "features" in objective.needs and not learning:
+        raise UsageError(f"layers: expected a layer of a member that learns, got those of {list(wanted)}")
+    if wanted and "teacher" in objective.needs and not teaching:
+        raise UsageError(f"layers: expected a layer of the teacher too, got those of {list(wanted)}")
 
 
 def _check_options(name: str, kind: type[nn.Module], options: Mapping[str, Any]) -> None:

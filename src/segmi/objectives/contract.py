@@ -9,7 +9,7 @@ once the term is computed, shown in the logs and never minimised.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -112,13 +112,10 @@ class Objective(nn.Module, ABC):
     """What it is about."""
 
     needs: tuple[Need, ...] = ()
-    """What it asks for beside logits and labels."""
+    """What it asks for beside logits and labels: ``peers`` are two or more members, a ``teacher`` is a frozen one."""
 
     invariances: tuple[Invariance, ...] = ()
     """What does not change its value."""
-
-    needs_teacher: bool = False
-    """Whether the cohort must have a frozen member."""
 
     scope: Scope = "picture"
     """``picture``: numerators are sums over pictures, so that batches may be divided at will. ``batch``: the pictures
@@ -126,9 +123,31 @@ class Objective(nn.Module, ABC):
     coupled, and the objective gathers what it needs over the processes of `torch.distributed`; only accumulation is
     refused."""
 
+    edits: bool = False
+    """Whether `edit` changes what members go on with in training."""
+
     @abstractmethod
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
         """The terms by name; a term of one member is called ``term/member``."""
+
+    def layers(self) -> Mapping[str, Sequence[str]]:
+        """The layers, by member, whose outputs it wants as features: dotted names inside that member's network."""
+        return {}
+
+    def prepare(self, outputs: Outputs, seed: int) -> None:
+        """Make the parts whose sizes depend on the networks, such as projection heads; called once before training.
+
+        They are optimised and checkpointed with the networks, and exported with none of them. The same outputs and seed
+        make the same parts.
+
+        Args:
+            outputs: of a picture that only tells shapes.
+            seed: keys initial weights and whatever the objective draws.
+        """
+
+    def edit(self, member: str, layer: str, output: Tensor) -> Tensor:
+        """What a member goes on with in training after one of `layers`; draws come from PyTorch's generators."""
+        return output
 
     def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """The denominators alone, for the global count over accumulated batches, from labels and shapes only."""

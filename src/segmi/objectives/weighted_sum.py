@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from torch import Tensor, nn
 
 from segmi.arrays import Batch
 from segmi.objectives.contract import Objective, Outputs, Scope, Term
+from segmi.randomness import key
 
 T = TypeVar("T")
 
@@ -40,7 +41,8 @@ class WeightedSum(Objective):
         if not objectives:
             raise ValueError("objectives: expected at least one, got none; name a loss such as cross_entropy")
         self.objectives = nn.ModuleList(objectives)
-        self.needs_teacher = any(objective.needs_teacher for objective in objectives)
+        self.edits = any(objective.edits for objective in objectives)
+        self.needs = tuple(dict.fromkeys(need for objective in objectives for need in objective.needs))
         self.needs = tuple(dict.fromkeys(need for objective in objectives for need in objective.needs))
         scopes: tuple[Scope, ...] = ("batch", "global", "picture")
         self.scope = next(scope for scope in scopes if any(objective.scope == scope for objective in objectives))
@@ -53,10 +55,34 @@ class WeightedSum(Objective):
         """The denominators of all objectives."""
         return self._merged(lambda objective: objective.denominators(outputs, batch))
 
+    def layers(self) -> dict[str, list[str]]:
+        """Those that any of the objectives wants."""
+        wanted: dict[str, list[str]] = {}
+        for objective in self._each():
+            for member, names in objective.layers().items():
+                known = wanted.setdefault(member, [])
+                known += [name for name in names if name not in known]
+        return wanted
+
+    def prepare(self, outputs: Outputs, seed: int) -> None:
+        """Each of the objectives, with a seed of its own."""
+        for number, objective in enumerate(self._each()):
+            objective.prepare(outputs, key(seed, "objective", number))
+
+    def edit(self, member: str, layer: str, output: Tensor) -> Tensor:
+        """One edit after the other."""
+        for objective in self._each():
+            if objective.edits and layer in objective.layers().get(member, ()):
+                output = objective.edit(member, layer, output)
+        return output
+
+    def _each(self) -> list[Objective]:
+        return cast("list[Objective]", list(self.objectives))
+
     def _merged(self, ask: Callable[[Objective], dict[str, T]]) -> dict[str, T]:
         merged: dict[str, T] = {}
-        for objective in self.objectives:
-            found = ask(objective)  # type: ignore[arg-type]
+        for objective in self._each():
+            found = ask(objective)
             twice = sorted(merged.keys() & found.keys())
             if twice:
                 raise ValueError(f"terms: expected different names, got {', '.join(twice)} twice; rename one objective")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from segmi.arrays import Images, Output
 from segmi.errors import UsageError, unknown_name
+from segmi.models.layers import inside, kept_outputs, layer_names
+
+EditOfMember: TypeAlias = Callable[[str, str, Tensor], Tensor]
+"""What takes the place of a layer's output in training: from the member, the layer and that output."""
 
 
 class Cohort(nn.Module):
@@ -40,6 +45,8 @@ class Cohort(nn.Module):
         self.frozen = tuple(frozen)
         for name in self.frozen:
             self.members[name].requires_grad_(False)
+        self._watched: dict[str, tuple[str, ...]] = {}
+        self._edit: EditOfMember | None = None
         self.train()
 
     def train(self, mode: bool = True) -> Cohort:
@@ -54,8 +61,39 @@ class Cohort(nn.Module):
         outputs = {}
         for name, member in self.members.items():
             with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self.frozen):
-                outputs[name] = member(images)
+                outputs[name] = self._output(name, member, images)
         return outputs
+
+    def watch(self, layers: Mapping[str, Sequence[str]], edit: EditOfMember | None = None) -> None:
+        """From now on return the outputs of these layers as features.
+
+        Args:
+            layers: the dotted names of layers by member, as `segmi.models.layer_names` lists them; none to stop.
+            edit: what the members go on with in training instead of those outputs; the features are what came before.
+
+        Raises:
+            UsageError: for an unknown member or layer, with the nearest one.
+        """
+        for member, names in layers.items():
+            if member not in self.members:
+                raise unknown_name("member", member, self.members)
+            known = layer_names(self.members[member])
+            for name in names:
+                if name not in known:
+                    raise unknown_name(f"layer of {member}:", name, known)
+        self._watched = {member: tuple(dict.fromkeys(names)) for member, names in layers.items()}
+        self._edit = edit
+
+    def _output(self, name: str, member: nn.Module, images: Images) -> Output:
+        watched = self._watched.get(name, ())
+        if not watched:
+            output: Output = member(images)
+            return output
+        kept: dict[str, Tensor] = {}
+        edit = partial(self._edit, name) if self._edit is not None and self.training else None
+        with kept_outputs(inside(member), watched, kept, edit):
+            output = member(images)
+        return output._replace(features={**output.features, **kept})
 
     @property
     def stride(self) -> int:

@@ -20,6 +20,7 @@ from segmi.objectives.contract import Objective, TakesClassCounts
 from segmi.records.jsonfile import write_record
 from segmi.training.checkpoints import Checkpoint, Checkpoints
 from segmi.training.cohort import Cohort
+from segmi.training.looking_inside import look_inside
 from segmi.training.loop import UNBOUNDED, Rhythm, run_loop
 from segmi.training.number_format import NumberFormat
 from segmi.training.optimisation import build_optimizer, build_schedule
@@ -175,6 +176,7 @@ def fit(
     _tell_class_counts(objective, train)
     target = processes.device or resolve_device(device)
     _check_sync_batch_norm(sync_batch_norm, target)
+    look_inside(cohort, objective, device=target, side=train.processing.crop, seed=seed)
     built = build_optimizer(
         [*cohort.parameters(), *objective.parameters()],
         optimizer,
@@ -222,6 +224,7 @@ def fit(
         )  # fmt: skip
         run_loop(session, selection, checkpoints, batches, rhythm, folder, logger, progress)
         selection.take_best()
+    cohort.watch({})
     if profile and processes.leads:
         write_record(folder / "profile.json", how.profile.summary())
     epochs_done, rest = divmod(session.step * accumulate, per_epoch)

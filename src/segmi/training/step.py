@@ -84,7 +84,10 @@ def _summed(parts: Sequence[Mapping[str, Readout]]) -> dict[str, Readout]:
 
 def _in_fp32(outputs: Mapping[str, Output]) -> dict[str, Output]:
     # No objective ever sees half precision: a logarithm of a determinant in bf16 is noise.
-    return {name: output._replace(logits=output.logits.float()) for name, output in outputs.items()}
+    return {
+        name: Output(output.logits.float(), {layer: value.float() for layer, value in output.features.items()})
+        for name, output in outputs.items()
+    }
 
 
 def _joint_denominators(
@@ -105,6 +108,12 @@ def _joint_denominators(
 def _blank(outputs: Mapping[str, Output], batch: Batch) -> dict[str, Output]:
     """Outputs of the right shape that take no memory and no forward pass."""
     return {
-        name: Output(output.logits.new_zeros(()).expand(len(batch), output.logits.shape[1], *batch.labels.shape[-2:]))
+        name: Output(
+            output.logits.new_zeros(()).expand(len(batch), output.logits.shape[1], *batch.labels.shape[-2:]),
+            {
+                layer: value.new_zeros(()).expand(len(batch), *value.shape[1:])
+                for layer, value in output.features.items()
+            },
+        )
         for name, output in outputs.items()
     }

@@ -11,7 +11,7 @@ from segmi.arrays import Batch, Output
 from segmi.information import jensen_shannon_divergence, kl_divergence
 from segmi.objectives import MutualLearning, PerMember, WeightedSum, cross_entropy, mutual_learning
 from segmi.objectives.cross_entropy import CrossEntropy
-from segmi.objectives.mutual_learning import AS_RUN
+from segmi.objectives.peers.mutual_learning import AS_RUN
 
 Scene = Any
 Gradient = Callable[..., tuple[Tensor, Tensor]]

@@ -7,11 +7,11 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, Self, TypedDict, Unpack, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from segmi.arrays import VOID, Batch, Labels, Logits
 from segmi.information import kl_divergence_of_logs
+from segmi.objectives import predictions
 from segmi.objectives._region_knobs import check_choice
 from segmi.objectives.contract import Invariance, Objective, Outputs, Term
 from segmi.objectives.targets import read_targets, widened
@@ -108,15 +108,15 @@ def mutual_learning_term(
     """`mutual_learning` as the sum over the pixels that count and their number."""
     knobs = _checked(options)
     temperature = knobs["temperature"]
-    _check_peers(logits, peers)
+    check_peers(logits, peers)
     targets = read_targets(logits, labels, ignore_index)
-    log_q = _log_probabilities(logits, temperature)
+    log_q = log_probabilities(logits, temperature)
     total = log_q.new_zeros(())
     poison = targets.poison
     counted = targets.valid if knobs["void"] == "drop" else torch.ones_like(targets.valid)
     for peer in peers:
         if knobs["target"] == "probabilities":
-            log_p = _log_probabilities(peer.detach(), temperature).to(log_q.dtype)
+            log_p = log_probabilities(peer.detach(), temperature).to(log_q.dtype)
             divergence = kl_divergence_of_logs(log_p, log_q, dim=1)
         else:
             divergence = _divergence_to_logits(peer.detach(), log_q, temperature)
@@ -128,11 +128,9 @@ def mutual_learning_term(
     return Term(factor * total + poison, counted.sum().to(log_q.dtype))
 
 
-def _log_probabilities(logits: Tensor, temperature: float) -> Tensor:
-    z = widened(logits) / temperature
-    if z.shape[1] == 1:
-        return torch.cat([F.logsigmoid(-z), F.logsigmoid(z)], 1)
-    return z.log_softmax(1)
+def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
+    """The logarithms of ``softmax(z / T)``; of both classes for a single channel."""
+    return predictions.log_probabilities(widened(logits) / temperature)
 
 
 def _divergence_to_logits(peer: Tensor, log_q: Tensor, temperature: float) -> Tensor:
@@ -143,7 +141,8 @@ def _divergence_to_logits(peer: Tensor, log_q: Tensor, temperature: float) -> Te
     return (torch.xlogy(positive, positive) - positive * log_q).sum(1)
 
 
-def _check_peers(logits: Tensor, peers: Sequence[Tensor]) -> None:
+def check_peers(logits: Tensor, peers: Sequence[Tensor]) -> None:
+    """Refuse no peers, and peers of another shape."""
     if not len(peers):
         raise ValueError("peers: expected the logits of at least one other network, got none; add a member")
     for number, peer in enumerate(peers):

@@ -1,0 +1,1 @@
+"""Objectives on the features of a network."""
