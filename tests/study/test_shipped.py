@@ -46,6 +46,17 @@ def test_every_architecture_has_every_treatment() -> None:
     assert len(cells) == len(methods) == 4 * len(networks)
 
 
+def test_what_is_taught_is_one_network_beside_what_teaches_it() -> None:
+    study = load_study(FOLDER / "distillation.yaml")
+    for name, method in study.methods.items():
+        if name != "teacher":
+            assert method.members["student"] == study.methods["alone"].members["student"]
+            assert method.reported == "student"
+        for source in method.weights_from.values():
+            assert (source.method, source.member) == ("teacher", "teacher")
+    assert len({str({**method.training, "peer_updates": None}) for method in study.methods.values()}) <= 2
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
@@ -56,6 +67,7 @@ def test_every_architecture_has_every_treatment() -> None:
             ["seeds=[0, 1]", "training.learning_rate={grid: [1e-3, 1e-2]}"],
             ["table1.md", "interaction_networks.md"],
         ),
+        ("distillation.yaml", ["seeds=[0, 1]"], ["table1.md", "comparison.md"]),
         ("paper-defects.yaml", ["seeds=[0, 1]", "evaluation.passes=1"], ["table1.md", "comparison.md"]),
     ],
 )

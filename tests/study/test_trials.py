@@ -155,7 +155,8 @@ def test_any_other_failure_keeps_the_runs_waiting(work: Work, tiny_text: str, tm
     work.failing[trial(1)] = RunError("out of memory", "use smaller batches")
     outcome = run_study(study, tmp_path)
     assert outcome.waiting == ["street-scenes/model-1/seed0", "street-scenes/model-1/seed1"]
-    with pytest.raises(SegmiError, match=r"1 of 5 runs failed, 2 wait for their trials:\n(.|\n)*trial1.*out of memory"):
+    message = r"1 of 5 runs failed, 2 wait for what they rest on:\n(.|\n)*trial1.*out of memory"
+    with pytest.raises(SegmiError, match=message):
         outcome.raise_if_incomplete()
     again = to_retry(study_status(study, tmp_path), expand(study))
     assert again == outcome.waiting
@@ -179,7 +180,7 @@ def test_a_trial_of_another_process_is_waited_for(work: Work, tiny_text: str, tm
     study = study_of(tiny_text, GRID)
     with run_lock(tmp_path / "tiny" / trial(2)):
         outcome = run_study(study, tmp_path)
-    with pytest.raises(EnvironmentProblem, match="1 of 4 runs belong to another process, 1 wait for their trials"):
+    with pytest.raises(EnvironmentProblem, match="1 of 4 runs belong to another process, 1 wait for what they rest on"):
         outcome.raise_if_incomplete()
     assert not (tmp_path / CELL / "selection.json").exists()
 

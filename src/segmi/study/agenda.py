@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from segmi.errors import RunError
+from segmi.records import RunFolder
 from segmi.study.expand import Run
+from segmi.study.provenance import rests_on
 from segmi.study.schema import Study
 from segmi.study.trials import Search, Trial, chosen
 
@@ -31,7 +33,7 @@ class Agenda:
         overwrite: bool = False,
         change: Callable[[Run], Run] = lambda run: run,
     ) -> None:
-        self.runs = list(runs)
+        self.runs, self._root, self._overwrite = list(runs), root, overwrite
         self._begun: set[str] = set()
         self._searches: dict[tuple[str, str], Search] = {}
         for run in runs:
@@ -54,10 +56,21 @@ class Agenda:
                 todo += [trial.run for trial in search.trials() if trial.record is None]
         for run in self.runs:
             resolved = self._resolved(run)
-            todo += [resolved] if resolved is not None else []
+            todo += [resolved] if resolved is not None and not self.missing(run) else []
         todo = [run for run in todo if run.key not in self._begun]
         self._begun |= {run.key for run in todo}
         return todo
+
+    def missing(self, run: Run) -> list[str]:
+        """The keys of the runs that must be done before, since it takes their weights."""
+        if not self._overwrite and RunFolder(run.folder(self._root)).finished:
+            return []
+        anew = {one.key for one in self.runs} - self._begun if self._overwrite else set()
+        return [
+            other.key
+            for other in rests_on(run)
+            if other.key in anew or not RunFolder(other.folder(self._root)).finished
+        ]
 
     def ended(self) -> list[Run]:
         """The trials that have ended already, and so were begun with what may be another configuration by now."""
@@ -85,12 +98,12 @@ class Agenda:
         return found
 
     def waiting(self) -> list[str]:
-        """The keys of the runs whose trials have not all ended."""
-        return [
-            run.key
-            for run in self.runs
-            if (search := self._searches.get((run.dataset, run.method))) and search.selection() is None
-        ]
+        """The keys of the runs whose trials have not all ended, or that take the weights of runs that have not."""
+        return [run.key for run in self.runs if self._searching(run) or self.missing(run)]
+
+    def _searching(self, run: Run) -> bool:
+        search = self._searches.get((run.dataset, run.method))
+        return search is not None and search.selection() is None
 
     def _resolved(self, run: Run) -> Run | None:
         search = self._searches.get((run.dataset, run.method))

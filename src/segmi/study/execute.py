@@ -17,6 +17,7 @@ from segmi.study.environment import environment
 from segmi.study.expand import HELD_OUT, Run
 from segmi.study.facts import Facts
 from segmi.study.origin import keep_origin
+from segmi.study.provenance import take_weights
 from segmi.study.samples import keep_samples
 from segmi.study.schema import described
 from segmi.study.strict_yaml import dump
@@ -71,6 +72,7 @@ def execute(
         keep_origin(folder, run, facts)
     with _measured(folder, config, processes) as usage:
         cohort = resolve.build_cohort(config, len(dataset.info.classes), run.seed)
+        take_weights(cohort, run, folder)
         if init_from is not None:
             start_from(cohort, config["reported"], init_from)
         outcome = _train(run, folder.path, facts, cohort, on_fit, on_prepare, profile=profile)

@@ -13,6 +13,7 @@ from segmi.study import resolve
 from segmi.study.binding import bind, describe, validate
 from segmi.study.budgets import BUDGETS, budget_of
 from segmi.study.problems import Problems, unknown
+from segmi.study.provenance import check_averages, with_averages
 from segmi.study.schema import Method, check_reference, described
 from segmi.study.strict_yaml import Place
 
@@ -78,12 +79,13 @@ def check_method(
     method["training"] = {**training, **{key: bound.get(key) for key in own_training}}
     bound = bind(resolve.processing_class(), own_processing, (*place, "processing"), problems)
     method["processing"] = {**processing, **{key: bound.get(key) for key in own_processing}}
-    members = mapping(method.get("members"))
+    members = with_averages(method, place, problems)
     method["members"] = {
         member: _member(spec, (*place, "members", member), problems) for member, spec in members.items()
     }
     method["label"] = method.get("label") or name
     _check_roles(method, place, problems)
+    check_averages(method, place, problems)
     _check_processing(method, own_processing, place, problems)
     _check_budget(method, own_training, place, problems)
     method["objective"] = _objective(method, place, problems)
@@ -272,7 +274,20 @@ def _objective(method: dict[str, Any], place: Place, problems: Problems) -> dict
             )  # fmt: skip
     if method["members"] and not problems.touches(*place) and not problems.touches(*place[:-1], "frozen"):
         try:
-            resolve.build_method_objective(bound, list(method["members"]), method.get("frozen") or [])
+            objective = resolve.build_method_objective(bound, list(method["members"]), method.get("frozen") or [])
         except (ValueError, TypeError) as error:
             problems.add_error(place if len(bound) != 1 else (*place, next(iter(bound))), error)
+        else:
+            _check_layers(method["members"], objective, place, problems)
     return bound
+
+
+def _check_layers(members: Mapping[str, Any], objective: Any, place: Place, problems: Problems) -> None:
+    """Layers that the objective looks at are there, before any run begins."""
+    for member, layers in objective.layers().items():
+        if problems.touches(*place[:-1], "members", member):
+            continue
+        known = resolve.probe_network(members[member]).layers
+        for layer in layers:
+            if layer not in known:
+                problems.add(place, unknown(f"layer of {member}:", layer, known))

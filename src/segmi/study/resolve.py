@@ -222,10 +222,11 @@ def build_member(spec: Mapping[str, Any], member: str, classes: int, seed: int) 
 
 def build_cohort(method: Mapping[str, Any], classes: int, seed: int) -> Cohort:
     """The networks of a method."""
-    from segmi.training import Cohort
+    from segmi.training import Average, Cohort
 
     members = {name: build_member(spec, name, classes, seed) for name, spec in method["members"].items()}
-    return Cohort(members, method["frozen"])
+    averages = {name: Average(**average) for name, average in method["averages"].items()}
+    return Cohort(members, method["frozen"], averages)
 
 
 def build_method_objective(
@@ -291,6 +292,7 @@ class Probe(NamedTuple):
 
     stride: int
     needs_batch_of_two: bool
+    layers: tuple[str, ...]
 
 
 def probe_network(spec: Mapping[str, Any]) -> Probe:
@@ -300,9 +302,11 @@ def probe_network(spec: Mapping[str, Any]) -> Probe:
 
 @cache
 def _probe(spec: str) -> Probe:
+    from segmi.models import layer_names
+
     with _within_memory():
         network = build_member(json.loads(spec), "probe", 2, 0)
-    return Probe(int(network.stride), bool(getattr(network, "needs_batch_of_two", False)))
+    return Probe(int(network.stride), bool(getattr(network, "needs_batch_of_two", False)), layer_names(network))
 
 
 def probe_weights(spec: Mapping[str, Any]) -> None:

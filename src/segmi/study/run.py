@@ -63,13 +63,20 @@ class StudyOutcome:
                 "run the same command again when it has ended",
             )
 
+        if self.waiting:
+            raise UsageError(
+                f"{len(self.waiting)} of {self._total} runs take the weights of runs that are not done:\n"
+                + together(self.waiting),
+                "do those first, or leave --only out",
+            )
+
     @property
     def _total(self) -> int:
         return len(self.finished) + len(self.skipped) + len(self.failed) + len(self.busy) + len(self.waiting)
 
     @property
     def _others_wait(self) -> str:
-        return f", {len(self.waiting)} wait for their trials" if self.waiting else ""
+        return f", {len(self.waiting)} wait for what they rest on" if self.waiting else ""
 
 
 def run_study(

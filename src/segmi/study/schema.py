@@ -40,6 +40,31 @@ def _distinct(seeds: list[int]) -> list[int]:
     return seeds
 
 
+class WeightsFrom(BaseModel):
+    """Where a member's weights come from: a bundle, or the run of another method on the same data set and seed.
+
+    Args:
+        bundle: the folder of a bundle.
+        method: a method of this study, which is then done first.
+        member: of that method; the one it reports by default.
+    """
+
+    model_config = _PLAIN
+
+    bundle: str | None = None
+    method: str | None = None
+    member: str | None = None
+
+
+class AverageOf(BaseModel):
+    """A member that is the moving average of another's weights, see `segmi.training.Average`."""
+
+    model_config = _PLAIN
+
+    of: str
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.999
+
+
 class Method(BaseModel):
     """A cohort of networks and what it is trained on.
 
@@ -51,6 +76,8 @@ class Method(BaseModel):
         objective: objectives by name with their options and ``weight``; their weighted sum is minimised.
         reported: the member that stands for the method in Table 1; the only one by default.
         frozen: members that teach but do not learn.
+        averages: members that are averages of the weights of others, by name; they need not stand among the members.
+        weights_from: where members have their weights from, by name; drawn or of their library where it is not said.
         training: settings of this method alone, over those of the study.
         processing: likewise.
     """
@@ -64,6 +91,8 @@ class Method(BaseModel):
     objective: dict[str, Options | None] = Field(min_length=1)
     reported: str | None = None
     frozen: list[str] = []
+    averages: dict[FolderName, AverageOf] = {}
+    weights_from: dict[str, WeightsFrom] = {}
     training: Options | None = None
     processing: Options | None = None
 

@@ -23,6 +23,7 @@ from segmi.study.method_validation import (
 from segmi.study.overrides import apply_overrides
 from segmi.study.presets import layered, preset
 from segmi.study.problems import Problems, unknown
+from segmi.study.provenance import check_weights
 from segmi.study.roots import Roots
 from segmi.study.schema import Method, Study, StudyFile
 from segmi.study.search import Space, check_searches, searches_of, take_searches, with_edges
@@ -105,6 +106,8 @@ def _checked(
     if isinstance(baseline, str) and methods and baseline not in methods:
         problems.add(("baseline",), unknown("method", baseline, methods))
     check_baselines(methods, problems)
+    shared = any(place[0] != "methods" for place in found)
+    check_weights(methods, set(methods) if shared else {str(place[1]) for place in found}, problems)
     check_treatments(methods, baseline, problems)
     check_equal_budgets(methods, shape.get("allow_unequal"), problems)
     searches = {name: searches_of(name, mapping(shape["methods"].get(name)), found) for name in methods}

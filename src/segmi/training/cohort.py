@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,22 @@ from torch import Tensor, nn
 from segmi.arrays import Images, Output
 from segmi.errors import UsageError, unknown_name
 from segmi.models.layers import inside, kept_outputs, layer_names
+
+
+class Average(NamedTuple):
+    """A member whose weights are the moving average of another's, which it stands for as a teacher or in the end.
+
+    ``w̄ ← a w̄ + (1 - a) w`` after every update t = 0, 1, …, with ``a = min(decay, 1 - 1/(t + 1))``: at first the mean of
+    all weights so far, and for good with a decay of 1. Statistics of normalisation are averaged likewise.
+
+    Args:
+        of: the member that learns.
+        decay: the share of what was there that stays.
+    """
+
+    of: str
+    decay: float = 0.999
+
 
 EditOfMember: TypeAlias = Callable[[str, str, Tensor], Tensor]
 """What takes the place of a layer's output in training: from the member, the layer and that output."""
@@ -27,26 +45,37 @@ class Cohort(nn.Module):
     Args:
         members: networks that return an `Output`, by name.
         frozen: the names of those that teach but do not learn.
+        averages: those that are averages of others, by name; they are frozen as well.
 
     Raises:
-        UsageError: if there is no member, if all are frozen, or if a frozen name is unknown.
+        UsageError: if there is no member, if all are frozen, if a name is unknown, or if an average is of a member that
+            does not learn or that is another network.
     """
 
-    def __init__(self, members: Mapping[str, nn.Module], frozen: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        members: Mapping[str, nn.Module],
+        frozen: Sequence[str] = (),
+        averages: Mapping[str, Average] = MappingProxyType({}),
+    ) -> None:
         super().__init__()
         if not members:
             raise UsageError("a cohort needs at least one member, got none")
         for name in frozen:
             if name not in members:
                 raise unknown_name("frozen member", name, members)
+        frozen = tuple(dict.fromkeys((*frozen, *averages)))
+        for name, average in averages.items():
+            _check_average(name, average, members, frozen)
         if len(set(frozen)) == len(members):
             raise UsageError("every member of the cohort is frozen", "leave at least one member to be trained")
         self.members = nn.ModuleDict(members)
-        self.frozen = tuple(frozen)
+        self.frozen, self.averages = frozen, dict(averages)
         for name in self.frozen:
             self.members[name].requires_grad_(False)
         self._watched: dict[str, tuple[str, ...]] = {}
         self._edit: EditOfMember | None = None
+        self._turn: str | None = None
         self.train()
 
     def train(self, mode: bool = True) -> Cohort:
@@ -60,9 +89,56 @@ class Cohort(nn.Module):
         """The `Output` of every member for N×3×H×W images in [0, 1]."""
         outputs = {}
         for name, member in self.members.items():
-            with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self.frozen):
+            learns = name not in self.frozen and self._turn in (None, name)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
                 outputs[name] = self._output(name, member, images)
         return outputs
+
+    def put(self, name: str, network: nn.Module) -> None:
+        """Take another network as the member ``name``, in its role."""
+        self.members[name] = network.requires_grad_(name not in self.frozen)
+        self.train(self.training)
+
+    @property
+    def learning(self) -> tuple[str, ...]:
+        """The names of the members that learn."""
+        return tuple(name for name in self.members if name not in self.frozen)
+
+    @contextmanager
+    def turn_of(self, learner: str) -> Iterator[None]:
+        """Inside, one member learns; the others say what they would say in training, and nothing of them changes."""
+        norms = [
+            layer
+            for name in self.learning
+            if name != learner
+            for layer in self.members[name].modules()
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats
+        ]
+        self._turn = learner
+        for layer in norms:
+            layer.track_running_stats = False
+        try:
+            yield
+        finally:
+            self._turn = None
+            for layer in norms:
+                layer.track_running_stats = True
+
+    @torch.no_grad()
+    def average(self, updates: int | None) -> None:
+        """Bring the averages up to date.
+
+        Args:
+            updates: how many there were before the last one; None where there was none, and all begins alike.
+        """
+        for name, average in self.averages.items():
+            kept = 0.0 if updates is None else min(average.decay, 1 - 1 / (updates + 1))
+            own, other = self.members[name].state_dict(), self.members[average.of].state_dict()
+            for key, value in own.items():
+                if value.is_floating_point():
+                    value.lerp_(other[key], 1 - kept)
+                else:
+                    value.copy_(other[key])
 
     def watch(self, layers: Mapping[str, Sequence[str]], edit: EditOfMember | None = None) -> None:
         """From now on return the outputs of these layers as features.
@@ -104,3 +180,16 @@ class Cohort(nn.Module):
         """The stride of one member; 1 for a network that declares none."""
         stride: Any = getattr(self.members[name], "stride", 1)
         return int(stride)
+
+
+def _check_average(name: str, average: Average, members: Mapping[str, nn.Module], frozen: Sequence[str]) -> None:
+    for one in (name, average.of):
+        if one not in members:
+            raise unknown_name("averaged member", one, members)
+    if average.of in frozen:
+        raise UsageError(f"{name} averages {average.of}, which does not learn", "average a member that is not frozen")
+    if not 0 < average.decay <= 1:
+        raise UsageError(f"decay of {name}: expected more than 0 and at most 1, got {average.decay}", "0.999 is usual")
+    shapes = [{key: value.shape for key, value in members[one].state_dict().items()} for one in (name, average.of)]
+    if shapes[0] != shapes[1]:
+        raise UsageError(f"{name} averages {average.of}, which is another network", "give both the same architecture")

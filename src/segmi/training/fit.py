@@ -10,12 +10,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 
 from segmi.data.loader import Pictures, steps_per_epoch, training_batches
-from segmi.errors import UsageError
+from segmi.errors import UsageError, unknown_name
 from segmi.objectives.contract import Objective, TakesClassCounts
 from segmi.records.jsonfile import write_record
 from segmi.training.checkpoints import Checkpoint, Checkpoints
@@ -32,6 +32,9 @@ from segmi.training.selection import SelectBy, Selection
 from segmi.training.session import How, Session
 from segmi.training.settling import keeping_threads, settle
 from segmi.training.trackers import Tracker, check_trackers
+
+PeerUpdates: TypeAlias = Literal["simultaneous", "sequential"]
+"""Whether the members of a cohort take their steps at once or in turn."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def fit(
     schedule: str = "constant",
     schedule_options: dict[str, Any] | None = None,
     clip_norm: float | None = None,
+    peer_updates: PeerUpdates = "simultaneous",
     precision: Precision = "auto",
     threads: int | None = None,
     device: str = "auto",
@@ -131,6 +135,9 @@ def fit(
         schedule: ``constant`` or a class of ``torch.optim.lr_scheduler`` by name, stepped per update.
         schedule_options: its further arguments.
         clip_norm: largest norm of the gradient over all members together; None leaves it alone.
+        peer_updates: ``simultaneous``, one step of all members at once; or ``sequential``, where each member in turn
+            takes its own step after what the others say by then, as in the published algorithm of mutual learning. That
+            takes a forward pass of all members for each that learns, and one process.
         precision: ``auto`` measures whether bf16, and which memory layout, is faster for these networks on this device;
             decided once and kept on resume, see `segmi.training.number_format`.
         threads: those that a CPU computes with; None: as many as PyTorch takes by itself where the run begins, kept on
@@ -172,6 +179,7 @@ def fit(
             "hold out a part of train (holdout: 0.1), or use select_by: last",
         )
     _check_scope(objective, processes, accumulate)
+    _check_peer_updates(peer_updates, processes)
     check_trackers(logger)
     _tell_class_counts(objective, train)
     target = processes.device or resolve_device(device)
@@ -202,10 +210,12 @@ def fit(
         )  # fmt: skip
         session = Session(
             cohort, objective, built, built_schedule, how=how, seed=seed, clip_norm=clip_norm,
-            classes=train.dataset.info.classes,
+            classes=train.dataset.info.classes, sequential=peer_updates == "sequential",
         )  # fmt: skip
         if checkpoint:
             session.restore(checkpoint.step, checkpoint.weights, checkpoint.state)
+        else:
+            cohort.average(None)
         selection = Selection(session, checkpoints, select_by, holdout=holdout, member=select_member)
         epoch = math.ceil(per_epoch / accumulate)
         rhythm = Rhythm(
@@ -267,6 +277,16 @@ def _check_scope(objective: Objective, processes: Processes, accumulate: int) ->
             f"the objective couples the pictures of a batch (its scope is {scope!r}), which {' and '.join(divided)} "
             "would divide",
             "train on whole batches: devices: 1, accumulate: 1",
+        )
+
+
+def _check_peer_updates(wanted: PeerUpdates, processes: Processes) -> None:
+    if wanted not in get_args(PeerUpdates):
+        raise unknown_name("peer_updates", wanted, get_args(PeerUpdates))
+    if wanted == "sequential" and processes.count > 1:
+        raise UsageError(
+            f"peer_updates: sequential is for one process, got {processes.count}",
+            "set peer_updates: simultaneous, or devices: 1",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +68,7 @@ class Session:
         schedule: stepped once per update, or None.
         how: device, number format, processes.
         seed: keys dropout.
+        sequential: whether the members take their steps one after the other, each after what the others say by then.
         clip_norm: largest norm of the gradient, or None.
         classes: their names, for the readouts that have a value per class.
     """
@@ -84,9 +86,11 @@ class Session:
         seed: int,
         clip_norm: float | None,
         classes: Sequence[str] = (),
+        sequential: bool = False,
     ) -> None:
         self.cohort, self.objective, self.schedule, self.how = cohort, objective, schedule, how
         self.seed, self.clip_norm, self.classes = seed, clip_norm, tuple(classes)
+        self._turns: tuple[str | None, ...] = cohort.learning if sequential else (None,)
         self.step, self.best_step, self.best_score = 0, 0, None
         self.history: list[dict[str, Any]] = []
         self.means = RunningMeans()
@@ -115,12 +119,14 @@ class Session:
         self.cohort.train()
         self.objective.train()
         try:
+            terms: dict[str, Term] = {}
+            norms = []
+            for member in self._turns:
+                found, norm = self._step(group, member)
+                terms |= found
+                norms += [] if norm is None else [norm]
             with profile.part("optimiser"):
-                self.optimizer.zero_grad()
-            terms = self._gradient(group)
-            with profile.part("optimiser"):
-                norm = self._clipped()
-                self.optimizer.step()
+                self.cohort.average(self.step)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -134,7 +140,8 @@ class Session:
         self.step += 1
         with torch.no_grad():
             values = {"loss": weighted_sum(terms), **{f"loss/{name}": term.value for name, term in terms.items()}}
-        if norm is not None:
+        if norms:
+            norm = torch.stack(norms).square().sum().sqrt()
             values["gradient_norm"] = norm / self.how.processes.count  # every process has that of the whole
         ratios = {
             name: (ratio.numerator, ratio.denominator) for t in terms.values() for name, ratio in t.readouts.items()
@@ -142,7 +149,18 @@ class Session:
         self._read_back.add(self.step, tuple(name for batch in group for name in batch.names), values, ratios)
         profile.update_done()
 
-    def _gradient(self, group: Sequence[Batch]) -> dict[str, Term]:
+    def _step(self, group: Sequence[Batch], member: str | None) -> tuple[dict[str, Term], Tensor | None]:
+        """One step of the optimiser, of all members or of one: the terms, and the norm of the gradient if it is cut."""
+        with self.cohort.turn_of(member) if member else nullcontext():
+            with self.how.profile.part("optimiser"):
+                self.optimizer.zero_grad()
+            terms = self._gradient(group, member)
+            with self.how.profile.part("optimiser"):
+                norm = self._clipped()
+                self.optimizer.step()
+        return terms, norm
+
+    def _gradient(self, group: Sequence[Batch], member: str | None) -> dict[str, Term]:
         processes = self.how.processes
         terms = accumulate_gradient(
             self._forward,
@@ -150,6 +168,7 @@ class Session:
             group,
             self.fabric.backward,
             processes=processes,
+            of=member,
             unsynchronised=lambda enabled: self.fabric.no_backward_sync(
                 self._forward, enabled=enabled and processes.count > 1
             ),

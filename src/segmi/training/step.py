@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from segmi.arrays import Batch, Images, Output
+from segmi.errors import UsageError
 from segmi.objectives.contract import Objective, Readout, Term
 from segmi.training.processes import ALONE, Processes
 from segmi.training.profile import UNTIMED, Profile
@@ -28,6 +29,7 @@ def accumulate_gradient(
     backward: Callable[[Tensor], None],
     *,
     processes: Processes = ALONE,
+    of: str | None = None,
     unsynchronised: Callable[[bool], AbstractContextManager[object]] = lambda enabled: nullcontext(),
     profile: Profile = UNTIMED,
 ) -> dict[str, Term]:
@@ -43,6 +45,7 @@ def accumulate_gradient(
         batches: the parts of the joint batch that are this process's.
         backward: adds the gradient of a scalar, ``Tensor.backward`` or Fabric's. Of several processes, it averages.
         processes: those that have the other parts.
+        of: the member whose terms alone are minimised; terms of no member are everybody's. None: all terms.
         unsynchronised: context in which ``backward`` leaves the other processes alone, if told so.
         profile: measures what takes how long.
 
@@ -59,7 +62,7 @@ def accumulate_gradient(
             with profile.part("objective"):
                 if joint is None and (len(batches) > 1 or processes.count > 1):
                     joint = _joint_denominators(objective, outputs, batches, processes)
-                terms = objective(outputs, batch)
+                terms = _those_of(of, objective(outputs, batch))
                 if joint is not None:
                     terms = {name: term._replace(denominator=joint[name]) for name, term in terms.items()}
                 loss = weighted_sum(terms)
@@ -73,6 +76,18 @@ def accumulate_gradient(
         )
         for name, term in parts[0].items()
     }
+
+
+def _those_of(member: str | None, terms: Mapping[str, Term]) -> dict[str, Term]:
+    if member is None:
+        return dict(terms)
+    chosen = {name: term for name, term in terms.items() if "/" not in name or name.endswith(f"/{member}")}
+    if not chosen:
+        raise UsageError(
+            f"the objective has no term for {member}, whose turn it is to learn",
+            "give it an objective, freeze it, or set peer_updates: simultaneous",
+        )
+    return chosen
 
 
 def _summed(parts: Sequence[Mapping[str, Readout]]) -> dict[str, Readout]:

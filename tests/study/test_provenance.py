@@ -1,0 +1,114 @@
+"""Teachers with weights of other runs or bundles, averages as members: what a study may say, and what becomes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from segmi.deploy import load
+from segmi.errors import UsageError
+from segmi.records import RunFolder
+from segmi.study import Roots, Study
+from segmi.study.events import Event
+from segmi.study.overrides import apply_overrides
+from segmi.study.run import run_study
+from segmi.study.strict_yaml import dump, parse
+from segmi.study.validation import validated
+
+TAUGHT = """methods.taught={members: {student: {architecture: unet, width: 2}, teacher: {architecture: unet, width: 2}},
+ frozen: [teacher], weights_from: {teacher: {method: model-1}}, reported: student,
+ objective: {cross_entropy: {}, distillation: {}}}"""
+AVERAGED = """methods.averaged={members: {unet: {architecture: unet, width: 2}}, reported: unet,
+ averages: {mean: {of: unet, decay: 0.9}}, objective: {cross_entropy: {}, distillation: {}}}"""
+
+
+def study_of(text: str, *overrides: str) -> Study:
+    return validated(apply_overrides(parse(text), overrides), roots=Roots())
+
+
+def state(folder: Path, member: str) -> dict[str, torch.Tensor]:
+    return load(folder / "bundles" / member).state_dict()
+
+
+def test_a_teacher_is_the_other_run_of_the_same_seed_and_is_left_alone(tmp_path: Path, tiny_text: str) -> None:
+    study = study_of(tiny_text, TAUGHT, AVERAGED, "seeds=[0, 1]", "training.updates=3")
+    assert study.methods["taught"].weights_from["teacher"].member == "unet"
+    assert study.methods["averaged"].members["mean"] == study.methods["averaged"].members["unet"]
+    assert study.methods["averaged"].frozen == ["mean"]
+    assert validated(parse(dump(study.plain())), roots=Roots()) == study, "written out, it reads back"
+    only = ["*/taught/seed1"]
+    with pytest.raises(UsageError, match=r"1 of 1 runs take the weights of runs that are not done:\n.*taught/seed1"):
+        run_study(study, tmp_path, only=only).raise_if_incomplete()
+    outcome = run_study(study, tmp_path)
+    outcome.raise_if_incomplete()
+    assert len(outcome.finished) == 6
+    cell = tmp_path / "tiny/street-scenes"
+    for seed in ("seed0", "seed1"):
+        known, kept = state(cell / "model-1" / seed, "unet"), state(cell / "taught" / seed, "teacher")
+        assert all(torch.equal(value, kept[name]) for name, value in known.items())
+        own, mean = state(cell / "averaged" / seed, "unet"), state(cell / "averaged" / seed, "mean")
+        assert not torch.equal(own["module.head.weight"], mean["module.head.weight"])
+    scores = [RunFolder(cell / "model-1/seed1").result()["members"]["unet"]["scores"],  # type: ignore[index]
+              RunFolder(cell / "taught/seed1").result()["members"]["teacher"]["scores"]]  # type: ignore[index] # fmt: skip
+    assert scores[0] == scores[1]
+    assert run_study(study, tmp_path, only=only).skipped == ["street-scenes/taught/seed1"]
+    bundle = cell / "model-1/seed0/bundles/unet"
+    again = study_of(
+        tiny_text, TAUGHT.replace("{method: model-1}", f"{{bundle: '{bundle}'}}"), "name=again", "training.updates=1"
+    )
+    run_study(again, tmp_path, only=["*/taught/*"]).raise_if_incomplete()
+    kept = state(tmp_path / "again/street-scenes/taught/seed0", "teacher")
+    assert all(torch.equal(value, kept[name]) for name, value in state(cell / "model-1/seed0", "unet").items())
+
+
+def test_overwriting_takes_the_weights_of_the_new_run(tmp_path: Path, tiny_text: str) -> None:
+    study = study_of(tiny_text, TAUGHT, "training.updates=1")
+    methods = {name: study.methods[name] for name in ("taught", "model-1")}  # the teacher stands last
+    turned = study.model_copy(update={"methods": methods})
+    run_study(turned, tmp_path).raise_if_incomplete()
+    heard: list[Event] = []
+    run_study(turned, tmp_path, overwrite=True, listener=heard.append)
+    order = [event.run.method for event in heard if event.kind == "started"]
+    assert order == ["model-1", "taught"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "methods.taught.weights_from.teacher={method: model-7}",
+            "teacher.method: unknown method 'model-7'",
+        ),
+        ("methods.taught.weights_from.teacher={method: taught}", "taught would wait for itself"),
+        ("methods.taught.weights_from.teacher={method: model-1, member: net}", "unknown member 'net'"),
+        ("methods.taught.weights_from.teacher={}", "expected either bundle or method; keep one of them"),
+        ("methods.taught.weights_from.teacher={bundle: nowhere}", "nowhere is no bundle"),
+        ("methods.taught.weights_from={tacher: {method: model-1}}", "unknown member 'tacher'.*did you mean 'teacher'"),
+        ("methods.taught.members.teacher.width=3", r"weights of another network \(width 2, here 3\)"),
+        ("methods.taught.training={learning_rate: {grid: [1e-3, 1e-2]}}", "does not go with a search"),
+        ("methods.averaged.averages.mean.of=net", "unknown member 'net'"),
+        ("methods.averaged.averages.mean.decay=1.5", "expected less than or equal to 1"),
+        ("methods.averaged.members.mean={architecture: unet, width: 3}", "the average of unet, but is another network"),
+        ("methods.averaged.frozen=[unet]", "unet does not learn"),
+        ("methods.averaged.weights_from={mean: {method: model-1}}", "the weights of mean are those of unet"),
+        ("methods.model-1.objective={distillation: {}}", "expected a frozen member that teaches"),
+        ("methods.model-1.objective={pixel_contrast: {layers: {unet: botleneck}}}", "did you mean 'bottleneck'"),
+    ],
+)
+def test_mistakes_are_told_before_anything_runs(check, tiny_text: str, override: str, message: str) -> None:  # type: ignore[no-untyped-def]
+    import re
+
+    text = check(tiny_text, TAUGHT, AVERAGED, override)
+    assert re.search(message, text), text
+
+
+def test_a_teacher_for_other_classes_is_refused(tmp_path: Path, tiny_text: str) -> None:
+    run_study(study_of(tiny_text, "training.updates=1"), tmp_path).raise_if_incomplete()
+    bundle = tmp_path / "tiny/street-scenes/model-1/seed0/bundles/unet"
+    objects = "datasets={object-scenes: {train: 8, val: 2, height: 40, width: 48}}"
+    other = study_of(tiny_text, TAUGHT.replace("{method: model-1}", f"{{bundle: '{bundle}'}}"), objects, "name=other")
+    outcome = run_study(other, tmp_path, only=["*/taught/*"])
+    (failure,) = outcome.failed.values()
+    assert "is to have 21 and 21" in failure["message"]
