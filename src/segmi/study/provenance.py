@@ -148,7 +148,7 @@ def take_weights(cohort: Cohort, run: Run, folder: RunFolder) -> None:
             other = replace(run, method=source["method"]).folder(folder.path.parents[3])
             path = other / "bundles" / source["member"]
         network = load(path)
-        wanted = cohort.members[member]
+        wanted: Any = cohort.members[member]
         if (network.classes, network.channels) != (wanted.classes, wanted.channels):
             raise RunError(
                 f"the network in {path} has {network.classes} classes and {network.channels} logits, "

@@ -51,6 +51,7 @@ def channel_wise_distillation(
         and weight 3 in the released command for logits.
 
     Example:
+        >>> import torch
         >>> seen = torch.randn(1, 3, 4, 4)
         >>> channel_wise_distillation(seen + 5, seen, torch.zeros(1, 4, 4, dtype=torch.long)).abs() < 1e-5
         tensor(True)
@@ -94,6 +95,7 @@ class ChannelWiseDistillation(Taught):
         ignore_index: the label of void pixels.
 
     Example:
+        >>> import torch
         >>> outputs = {name: Output(torch.zeros(1, 2, 4, 4)) for name in ("a", "t")}
         >>> batch = Batch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8))
         >>> list(ChannelWiseDistillation(frozen=["t"])(outputs, batch))

@@ -58,6 +58,7 @@ def shuffled_teacher(
         TypeError, ValueError: as `distillation`, and an unknown choice.
 
     Example:
+        >>> import torch
         >>> sure = torch.tensor([9.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
         >>> labels = torch.zeros(1, 4, 4, dtype=torch.long)
         >>> shuffled_teacher(sure, sure, labels)  # the same everywhere: nothing is lost
@@ -99,6 +100,7 @@ class ShuffledTeacher(Distillation):
         ignore_index: the label of void pixels.
 
     Example:
+        >>> import torch
         >>> outputs = {name: Output(torch.zeros(1, 2, 4, 4)) for name in ("a", "t")}
         >>> batch = Batch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8))
         >>> list(ShuffledTeacher(frozen=["t"])(outputs, batch))

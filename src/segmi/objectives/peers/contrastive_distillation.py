@@ -140,7 +140,8 @@ class ContrastiveDistillation(Taught):
 
     def prepare(self, outputs: Outputs, seed: int) -> None:
         """A head for every member that has a layer here, and for teachers one per member that learns from them."""
-        self.seed, heads = seed, {}
+        self.seed = seed
+        heads: dict[str, nn.Module] = {}
         for student, teachers in self._pairs(outputs).items():
             for name, member in ((student, student), *((f"{one} for {student}", one) for one in teachers)):
                 width = feature(outputs[member].features, member, self.named[member]).shape[1]

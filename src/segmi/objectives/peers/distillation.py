@@ -43,6 +43,7 @@ def distillation(
         code released with CIRKD (Yang et al., CVPR 2022): T = 1, weight 1.
 
     Example:
+        >>> import torch
         >>> known = torch.tensor([200.0, 0.0]).view(1, 2, 1, 1)
         >>> distillation(torch.zeros(1, 2, 1, 1), known, torch.zeros(1, 1, 1, dtype=torch.long))  # log 2
         tensor(0.6931)
@@ -71,6 +72,7 @@ class Distillation(Taught):
         ignore_index: the label of void pixels.
 
     Example:
+        >>> import torch
         >>> outputs = {"a": Output(torch.zeros(1, 2, 1, 1)), "t": Output(torch.tensor([200.0, 0.0]).view(1, 2, 1, 1))}
         >>> batch = Batch(torch.zeros(1, 3, 1, 1), torch.zeros(1, 1, 1, dtype=torch.uint8))
         >>> Distillation(frozen=["t"])(outputs, batch)["distillation/a"].value

@@ -119,7 +119,8 @@ class VariationalInformationDistillation(Taught):
 
     def prepare(self, outputs: Outputs, seed: int) -> None:
         """A head for every member that learns."""
-        heads, self.spreads = {}, nn.ParameterDict()
+        heads: dict[str, nn.Module] = {}
+        self.spreads = nn.ParameterDict()
         for student, (teacher, *_) in self._pairs(outputs).items():
             wide, own = (self._features(name, outputs[name]).shape[1] for name in (teacher, student))
             heads[student] = projection([own, wide, wide, wide], seed)
