@@ -11,7 +11,8 @@ from segmi.arrays import VOID, Batch, Labels, Logits, Output
 from segmi.objectives._region_knobs import check_choice
 from segmi.objectives.cells import shuffled_cells
 from segmi.objectives.contract import Invariance, Outputs, Term
-from segmi.objectives.peers.distillation import Distillation, distillation_term
+from segmi.objectives.peers.distillation import distillation_term
+from segmi.objectives.peers.taught import Taught, valid_pixels
 from segmi.objectives.targets import read_targets
 
 Keep = Literal["class", "nothing"]
@@ -88,7 +89,7 @@ def shuffled_teacher_term(
     return distillation_term(logits, moved, labels, temperature=temperature, ignore_index=ignore_index)
 
 
-class ShuffledTeacher(Distillation):
+class ShuffledTeacher(Taught):
     """`shuffled_teacher` of every member that learns from those that are frozen, on average over them.
 
     Args:
@@ -121,9 +122,12 @@ class ShuffledTeacher(Distillation):
         frozen: Sequence[str] = (),
         ignore_index: int = VOID,
     ) -> None:
-        super().__init__(name=name, weight=weight, temperature=temperature, frozen=frozen, ignore_index=ignore_index)
+        super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         check_choice("keep", keep, get_args(Keep))
+        if not temperature > 0:
+            raise ValueError(f"temperature: expected a number above 0, got {temperature!r}; 1 leaves the logits alone")
         self.keep: Keep = keep
+        self.temperature = temperature
         self.seed = 0
 
     def prepare(self, outputs: Outputs, seed: int) -> None:
@@ -138,3 +142,7 @@ class ShuffledTeacher(Distillation):
                 temperature=self.temperature, ignore_index=self.ignore_index,
             )
         }  # fmt: skip
+
+    def counted(self, student: Output, teacher: Output, batch: Batch) -> dict[str, Tensor]:
+        """The valid pixels."""
+        return {"": valid_pixels(student, batch, self.ignore_index)}

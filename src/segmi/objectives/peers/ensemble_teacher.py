@@ -9,11 +9,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from segmi.arrays import VOID, Batch, Labels, Logits
+from segmi.arrays import VOID, Labels, Logits
 from segmi.information import kl_divergence_of_logs
 from segmi.objectives._region_knobs import check_choice
-from segmi.objectives.contract import Invariance, Outputs, Term
-from segmi.objectives.peers.mutual_learning import MutualLearning, check_peers, log_probabilities
+from segmi.objectives.contract import Term
+from segmi.objectives.peers.among_peers import AmongPeers
+from segmi.objectives.peers.mutual_learning import check_peers, log_probabilities
 from segmi.objectives.targets import read_targets
 
 Average = Literal["probabilities", "logits"]
@@ -80,9 +81,7 @@ def ensemble_teacher_term(
     ignore_index: int = VOID,
 ) -> Term:
     """`ensemble_teacher` as the sum over the valid pixels and their number."""
-    check_choice("average", average, get_args(Average))
-    if not temperature > 0:
-        raise ValueError(f"temperature: expected a number above 0, got {temperature!r}; 1 leaves the logits alone")
+    _check(temperature, average)
     check_peers(logits, peers)
     targets = read_targets(logits, labels, ignore_index)
     poison = targets.poison
@@ -96,7 +95,13 @@ def ensemble_teacher_term(
     return Term(temperature**2 * total + poison, targets.valid.sum().to(log_q.dtype))
 
 
-class EnsembleTeacher(MutualLearning):
+def _check(temperature: float, average: Average) -> None:
+    check_choice("average", average, get_args(Average))
+    if not temperature > 0:
+        raise ValueError(f"temperature: expected a number above 0, got {temperature!r}; 1 leaves the logits alone")
+
+
+class EnsembleTeacher(AmongPeers):
     """`ensemble_teacher` of every member that is trained, from all the others: one term ``name/member`` each.
 
     Args:
@@ -108,16 +113,12 @@ class EnsembleTeacher(MutualLearning):
         ignore_index: the label of void pixels.
 
     Example:
-        >>> from segmi.arrays import Output
+        >>> from segmi.arrays import Batch, Output
         >>> outputs = {name: Output(torch.zeros(1, 2, 1, 1)) for name in "abc"}
         >>> batch = Batch(torch.zeros(1, 3, 1, 1), torch.zeros(1, 1, 1, dtype=torch.uint8))
         >>> list(EnsembleTeacher()(outputs, batch))
         ['ensemble_teacher/a', 'ensemble_teacher/b', 'ensemble_teacher/c']
     """
-
-    family = "peers"
-    needs = ("peers",)
-    invariances: tuple[Invariance, ...] = ("logit offset", "predicted names", "class names", "pixel order")
 
     def __init__(
         self,
@@ -129,20 +130,12 @@ class EnsembleTeacher(MutualLearning):
         frozen: Sequence[str] = (),
         ignore_index: int = VOID,
     ) -> None:
-        super().__init__(name=name, weight=weight, temperature=temperature, frozen=frozen, ignore_index=ignore_index)
-        check_choice("average", average, get_args(Average))
+        super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
+        _check(temperature, average)
         self.temperature, self.average = temperature, average
 
-    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
-        """One term per trained member."""
-        return {
-            f"{self.name}/{member}": ensemble_teacher_term(
-                outputs[member].logits,
-                [output.logits for other, output in outputs.items() if other != member],
-                batch.labels,
-                temperature=self.temperature,
-                average=self.average,
-                ignore_index=self.ignore_index,
-            )._replace(weight=self.weight)
-            for member in self._learners(outputs)
-        }
+    def learned(self, own: Logits, others: Sequence[Logits], labels: Labels) -> Term:
+        """`ensemble_teacher` from the others."""
+        return ensemble_teacher_term(
+            own, others, labels, temperature=self.temperature, average=self.average, ignore_index=self.ignore_index
+        )

@@ -9,11 +9,12 @@ from typing import Any, Final, Literal, Self, TypedDict, Unpack, get_args
 import torch
 from torch import Tensor
 
-from segmi.arrays import VOID, Batch, Labels, Logits
+from segmi.arrays import VOID, Labels, Logits
 from segmi.information import kl_divergence_of_logs
 from segmi.objectives import predictions
 from segmi.objectives._region_knobs import check_choice
-from segmi.objectives.contract import Invariance, Objective, Outputs, Term
+from segmi.objectives.contract import Term
+from segmi.objectives.peers.among_peers import AmongPeers
 from segmi.objectives.targets import read_targets, widened
 
 PeerReduction = Literal["mean", "sum"]
@@ -168,7 +169,7 @@ def _checked(options: MutualOptions) -> MutualOptions:
     return knobs
 
 
-class MutualLearning(Objective):
+class MutualLearning(AmongPeers):
     """`mutual_learning` of every member that is trained, from all the others: one term ``name/member`` each.
 
     Since the peers are constants, one optimiser that works element by element does to the sum of these terms what one
@@ -186,16 +187,12 @@ class MutualLearning(Objective):
         ignore_index: the label of void pixels.
 
     Example:
-        >>> from segmi.arrays import Output
+        >>> from segmi.arrays import Batch, Output
         >>> outputs = {"a": Output(torch.zeros(1, 2, 1, 1)), "b": Output(torch.ones(1, 2, 1, 1))}
         >>> batch = Batch(torch.zeros(1, 3, 1, 1), torch.zeros(1, 1, 1, dtype=torch.uint8))
         >>> {name: term.value.item() for name, term in MutualLearning()(outputs, batch).items()}
         {'mutual_learning/a': 0.0, 'mutual_learning/b': 0.0}
     """
-
-    family = "peers"
-    needs = ("peers",)
-    invariances: tuple[Invariance, ...] = ("logit offset", "predicted names", "class names", "pixel order")
 
     def __init__(
         self,
@@ -210,14 +207,12 @@ class MutualLearning(Objective):
         frozen: Sequence[str] = (),
         ignore_index: int = VOID,
     ) -> None:
-        super().__init__()
-        self.name, self.weight = name, float(weight)
+        super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         self.options: MutualOptions = {
             "temperature": temperature, "peer_reduction": peer_reduction, "target": target, "void": void,
             "class_reduction": class_reduction,
         }  # fmt: skip
         _checked(self.options)
-        self.frozen, self.ignore_index = tuple(frozen), ignore_index
         if target == "logits":
             self.invariances = ("predicted names", "class names", "pixel order")
 
@@ -229,33 +224,12 @@ class MutualLearning(Objective):
         """
         return cls(**{**AS_RUN, **overrides})
 
-    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
-        """One term per trained member."""
-        return {
-            f"{self.name}/{member}": mutual_learning_term(
-                outputs[member].logits,
-                [output.logits for other, output in outputs.items() if other != member],
-                batch.labels,
-                ignore_index=self.ignore_index,
-                **self.options,
-            )._replace(weight=self.weight)
-            for member in self._learners(outputs)
-        }
+    def learned(self, own: Logits, others: Sequence[Logits], labels: Labels) -> Term:
+        """`mutual_learning` from the others."""
+        return mutual_learning_term(own, others, labels, ignore_index=self.ignore_index, **self.options)
 
-    def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """The number of pixels that count, for every term."""
-        include = self.options.get("void") == "include"
-        valid = (torch.ones_like(batch.labels) if include else batch.labels != self.ignore_index).sum()
-        return {
-            f"{self.name}/{member}": valid.to(widened(outputs[member].logits).dtype)
-            for member in self._learners(outputs)
-        }
-
-    def _learners(self, outputs: Outputs) -> list[str]:
-        learners = [member for member in outputs if member not in self.frozen]
-        if len(outputs) < 2 or not learners:
-            raise ValueError(
-                f"mutual_learning: expected two or more members, one of them not frozen, got {list(outputs)} with "
-                f"{list(self.frozen)} frozen; add a member"
-            )
-        return learners
+    def counted(self, labels: Labels) -> Tensor:
+        """The pixels that are not void, or all of them."""
+        if self.options.get("void") == "include":
+            return torch.ones_like(labels).sum()
+        return super().counted(labels)
