@@ -38,32 +38,38 @@ def with_averages(method: dict[str, Any], place: Place, problems: Problems) -> d
 
 def check_averages(method: Mapping[str, Any], place: Place, problems: Problems) -> None:
     """Note averages of members that do not learn or are other networks, and weights for members that are not there."""
-    for name, average in method["averages"].items():
-        of = average["of"]
+    averages, sources = (_sound(method.get(section)) for section in ("averages", "weights_from"))
+    for name, average in averages.items():
+        of = average.get("of")
         if of not in method["members"] or problems.touches(*place, "averages", name):
             continue
-        if of in method["frozen"]:
+        if of in (method.get("frozen") or []):
             problems.add((*place, "averages", name, "of"), f"{of} does not learn; average a member that is not frozen")
         if _network(method["members"][name]) != _network(method["members"][of]):
             problems.add((*place, "members", name), f"is the average of {of}, but is another network; leave it out")
-    for name, source in method["weights_from"].items():
+    for name, source in sources.items():
         here = (*place, "weights_from", name)
         if message := check_reference("member", name, list(method["members"])):
             problems.add(here, message)
-        elif name in method["averages"]:
-            problems.add(here, f"the weights of {name} are those of {method['averages'][name]['of']}; leave it out")
-        if (source["bundle"] is None) == (source["method"] is None):
+        elif name in averages:
+            problems.add(here, f"the weights of {name} are those of {averages[name]['of']}; leave it out")
+        if (source.get("bundle") is None) == (source.get("method") is None):
             problems.add(here, "expected either bundle or method; keep one of them")
+
+
+def _sound(section: Any) -> dict[str, dict[str, Any]]:
+    """What of a section can be looked at; that the rest is no mapping was noted where it was read."""
+    return {name: one for name, one in section.items() if isinstance(one, dict)} if isinstance(section, dict) else {}
 
 
 def check_weights(methods: Mapping[str, dict[str, Any]], searched: Collection[Any], problems: Problems) -> None:
     """Note sources of weights that are not there or of another network, and methods that wait for each other."""
     for name, method in methods.items():
-        for member, source in (method.get("weights_from") or {}).items():
+        for member, source in _sound(method.get("weights_from")).items():
             place = ("methods", name, "weights_from", member)
-            if problems.touches(*place) or member not in method["members"]:
+            if problems.touches(*place) or member not in method.get("members", {}):
                 continue
-            if source["bundle"] is not None:
+            if source.get("bundle") is not None:
                 _check_bundle(source["bundle"], method["members"][member], place, problems)
             elif message := check_reference("method", source["method"], list(methods)):
                 problems.add((*place, "method"), message)
@@ -83,8 +89,8 @@ def _sources(methods: Mapping[str, dict[str, Any]], name: str) -> set[str]:
         one = todo.pop()
         if one in methods and one not in found:
             found.add(one)
-            sources = (methods[one].get("weights_from") or {}).values()
-            todo += [source["method"] for source in sources if source["method"]]
+            sources = _sound(methods[one].get("weights_from")).values()
+            todo += [source["method"] for source in sources if source.get("method")]
     return found
 
 
