@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from segmi.data.decode import decode_image
 from segmi.data.processing import Processing
-from segmi.deploy import load, predict_files, predict_picture, save_bundle
+from segmi.deploy import load, predict_files, predict_picture, predict_pictures, predictions, save_bundle
 from segmi.deploy import picture as picture_module
 from segmi.deploy.predict import overlaid
 from segmi.errors import DataError, EnvironmentProblem, UsageError
@@ -271,6 +272,69 @@ def test_nothing_to_predict_is_refused(bundle, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="empty holds no pictures"):
         predict_files(bundle, [tmp_path / "empty"], tmp_path / "out")
+
+
+def test_pictures_of_a_folder_keep_their_places(bundle, picture, tmp_path):
+    for folder in ("a", "b/deep"):
+        picture("same.png", folder=tmp_path / "frames" / folder)
+    written = predict_files(bundle, [tmp_path / "frames"], tmp_path / "out", device="cpu")
+    assert [str(p.relative_to(tmp_path / "out")) for p in written] == ["a/same.png", "b/deep/same.png"]
+
+
+def test_patterns_are_read_as_a_shell_reads_them(bundle, picture, tmp_path):
+    for name in ("frame_2.png", "frame_1.png", "other.png"):
+        picture(name)
+    (tmp_path / "pictures" / "frame_3.txt").write_text("no picture")
+    written = predict_files(bundle, [tmp_path / "pictures" / "frame_*"], tmp_path / "out", device="cpu")
+    assert [p.name for p in written] == ["frame_1.png", "frame_2.png"]
+    with pytest.raises(UsageError, match=r"no picture matches .*frame_\?\?(.|\n)*correct the pattern"):
+        predict_files(bundle, [tmp_path / "pictures" / "frame_??"], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("https://example.org/a.jpg", r"https://example.org/a.jpg is an address, not a file(.|\n)*download it first"),
+        ("s3://bucket/a.jpg", r"s3://bucket/a.jpg is an address, not a file"),
+        (Path("http://example.org/a.jpg"), r"http:/example.org/a.jpg is an address, not a file"),
+        ("film.mp4", r"film.mp4 is a video, not a picture(.|\n)*ffmpeg -i film.mp4 frames/%06d.png"),
+    ],
+)
+def test_what_is_no_picture_is_refused_by_its_name(bundle, tmp_path, argument, message):
+    with pytest.raises(UsageError, match=message):
+        predict_files(bundle, [argument], tmp_path / "out")
+    with pytest.raises(UsageError, match=r"2 arguments name no pictures:(.|\n)*clip.avi is a video(.|\n)*is a"):
+        predict_files(bundle, ["clip.avi", argument], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_batches_give_the_same_masks(bundle, picture, tmp_path, network):
+    paths = [picture(f"{'x' * number}.png", size=(50, 37) if number % 3 else (20, 20)) for number in range(1, 8)]
+    one = predict_files(bundle, paths, tmp_path / "one", device="cpu")
+    loaded = load(bundle)
+    seen = []
+    loaded.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    several = predict_files(loaded, paths, tmp_path / "several", batch_size=4, probabilities=True, device="cpu")
+    assert seen == [3, 1, 2, 1]
+    assert sorted(p.name for p in several) == sorted(p.name for p in one)
+    for path in one:
+        same = np.array(Image.open(path)) == np.array(Image.open(tmp_path / "several" / path.name))
+        assert same.mean() > 0.999, "another order of sums may decide a tie the other way"
+    assert np.load(tmp_path / "several" / "xxx.npy").shape == (3, 20, 20)
+
+
+def test_shares_are_those_of_the_mask(bundle, picture, dataset, tmp_path):
+    (one,) = predictions(bundle, [picture()], tmp_path / "out", device="cpu")
+    labels = np.array(Image.open(one.mask))
+    assert (one.picture, one.size) == (tmp_path / "pictures" / "picture.png", (50, 37))
+    assert one.shares == {name: (labels == index).mean() for index, name in enumerate(dataset["classes"])}
+    assert sum(one.shares.values()) == pytest.approx(1)
+
+
+def test_pictures_of_several_sizes_are_no_batch(bundle):
+    images = [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)]
+    with pytest.raises(ValueError, match=r"expected pictures of one size, got \[\(8, 8\), \(8, 9\)\]"):
+        predict_pictures(load(bundle), images)
 
 
 def test_networks_without_description_are_refused(network, picture, tmp_path):

@@ -33,8 +33,6 @@ Overlap = Annotated[
     typer.Option("--overlap", metavar="PIXELS", min=0, help="What windows share; a quarter of them by default."),
 ]
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
-
 
 def evaluate(
     bundle: Bundle,
@@ -100,7 +98,10 @@ def evaluate(
 
 def predict(
     bundle: Bundle,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Pictures, or folders of pictures.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGES", help="Pictures, folders of pictures (or of a video's frames), or patterns."),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the masks go.")] = Path("predictions"),
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also write the pictures with their masks over them.")
@@ -110,31 +111,46 @@ def predict(
     ] = False,
     window: Window = None,
     overlap: Overlap = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "-b", min=1, help="Pictures of one size, or windows, predicted together.")
+    ] = 1,
     device: Device = "auto",
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print JSON: for each picture its mask, size and shares of the classes."),
+    ] = False,
 ) -> None:
     """Write a mask per picture, in the bundle's colours and at the picture's own resolution; the paths are printed.
 
     Pictures of any size: those of more than 2048 × 1024 pixels, as the network sees them, are predicted in windows of
-    1024 that fade into each other, unless --window says otherwise.
+    1024 that fade into each other, unless --window says otherwise. Pictures of a folder keep their places below it.
 
     Example: `segmi predict runs/mine photos/*.jpg --out masks --overlay`
     """
     calm_libraries()
-    from segmi.deploy.predict import predict_files
+    from segmi.deploy import predictions
 
-    found = pictures_in(images)
-    for path in predict_files(
+    found = predictions(
         find_bundle(bundle),
-        found,
+        images,
         out,
         overlay=overlay,
         probabilities=probabilities,
         window=window,
         overlap=overlap,
+        batch_size=batch_size,
         progress=counting("predicted"),
         device=device,
-    ):
-        put(str(path))
+    )
+    told = []
+    try:
+        for one in found:
+            told.append({**one._asdict(), "picture": str(one.picture), "mask": str(one.mask)})
+            if not as_json:
+                put(str(one.mask))
+    finally:  # some pictures may have been refused in the end
+        if as_json:
+            put_json(told)
 
 
 def find_bundle(path: Path) -> Path:
@@ -154,24 +170,6 @@ def find_bundle(path: Path) -> Path:
         f"{path} is no bundle: expected a folder with model.json and model.safetensors",
         "give the folder that `segmi train` prints, runs/…/bundles/<member>",
     )
-
-
-def pictures_in(paths: list[Path]) -> list[Path]:
-    """The pictures that are meant: files as they are, folders with what they hold.
-
-    Raises:
-        UsageError: paths that do not exist, all of them named, or folders without pictures.
-    """
-    missing = [str(path) for path in paths if not path.exists()]
-    if missing:
-        raise UsageError(f"there is no {', '.join(missing)}", "give pictures or folders that exist")
-    found: list[Path] = []
-    for path in paths:
-        inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in PICTURES) if path.is_dir() else [path]
-        if not inside:
-            raise UsageError(f"{path} holds no pictures", f"expected files ending in {', '.join(PICTURES)}")
-        found += inside
-    return found
 
 
 def _processing(network: SegmentationNetwork) -> Processing:

@@ -1,7 +1,7 @@
 """Finished models: bundles on disk, networks from bundles, label maps from pictures."""
 
 from segmi.deploy.bundle import load, save_bundle
-from segmi.deploy.picture import predict_picture
-from segmi.deploy.predict import predict_files
+from segmi.deploy.picture import predict_picture, predict_pictures
+from segmi.deploy.predict import Prediction, predict_files, predictions
 
-__all__ = ["load", "predict_files", "predict_picture", "save_bundle"]
+__all__ = ["Prediction", "load", "predict_files", "predict_picture", "predict_pictures", "predictions", "save_bundle"]

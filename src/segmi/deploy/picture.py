@@ -30,7 +30,6 @@ WINDOW: Final = 1024
 """The side of the windows of larger pictures."""
 
 
-@torch.inference_mode()
 def predict_picture(
     network: SegmentationNetwork,
     image: NDArray[np.uint8],
@@ -62,25 +61,78 @@ def predict_picture(
         ValueError: if the picture is too small for the network.
         EnvironmentProblem: if the probabilities cannot be written.
     """
+    (labels,) = predict_pictures(
+        network, [image], window=window, overlap=overlap, batch_size=batch_size, probabilities=[probabilities]
+    )
+    return labels
+
+
+@torch.inference_mode()
+def predict_pictures(
+    network: SegmentationNetwork,
+    images: Sequence[NDArray[np.uint8]],
+    *,
+    window: int | None = None,
+    overlap: int | None = None,
+    batch_size: int = 1,
+    probabilities: Sequence[str | Path | None] = (),
+) -> list[NDArray[np.uint8]]:
+    """The label maps of pictures of one size, as `predict_picture` makes them; small ones go through together.
+
+    Shapes: H×W×3 uint8 each to H×W uint8 each.
+
+    Args:
+        network: as `segmi.load` returns it.
+        images: the pictures, RGB, all of one size.
+        window: as there.
+        overlap: as there.
+        batch_size: windows predicted together; pictures that need none are one batch, however many they are.
+        probabilities: for each picture a file of probabilities, or None; none for no files at all.
+
+    Raises:
+        ValueError: pictures of several sizes, or too small for the network.
+    """
     check_windows(window, overlap)
-    prepared = _prepared(network, image).to(next(network.parameters()).device)
-    working, size = prepared.shape[-2:], image.shape[:2]
+    sizes = {image.shape[:2] for image in images}
+    if len(sizes) != 1:
+        raise ValueError(f"expected pictures of one size, got {sorted(sizes)}")
+    (size,) = sizes
+    paths = [*probabilities, *[None] * (len(images) - len(probabilities))]
+    prepared = torch.stack([_prepared(network, image) for image in images]).to(next(network.parameters()).device)
+    working = prepared.shape[-2:]
     side = _side(working, window)
-    with _store(probabilities, (network.classes, *size)) as store:
-        if max(working) <= side:
-            logits = logits_of_any_size(network, prepared[None].float().div(255)).float()
-            for _ in _written([Tile(0, 0, logits[0])], store, working):
+    if max(working) > side:
+        return [
+            _in_windows(network, one, size, side, overlap, batch_size, path)
+            for one, path in zip(prepared, paths, strict=True)
+        ]
+    logits = logits_of_any_size(network, prepared.float().div(255)).float()
+    for one, path in zip(logits, paths, strict=True):
+        with _store(path, (network.classes, *size)) as store:
+            for _ in _written([Tile(0, 0, one)], store, working):
                 pass
-            return decided(logits, size)[0].cpu().numpy()
+    return list(decided(logits, size).cpu().numpy())
+
+
+def _in_windows(
+    network: SegmentationNetwork,
+    prepared: Tensor,
+    size: Sequence[int],
+    window: int,
+    overlap: int | None,
+    batch_size: int,
+    probabilities: str | Path | None,
+) -> NDArray[np.uint8]:
+    with _store(probabilities, (network.classes, *size)) as store:
         tiles = blended_tiles(
             lambda images: network(images).logits,
             prepared,
-            window=side,
+            window=window,
             overlap=overlap,
             stride=network.stride,
             batch_size=batch_size,
         )
-        return decided_tiles(_written(tiles, store, working), working, size).numpy()
+        return decided_tiles(_written(tiles, store, prepared.shape[-2:]), prepared.shape[-2:], size).numpy()
 
 
 def _prepared(network: SegmentationNetwork, image: NDArray[np.uint8]) -> Tensor:

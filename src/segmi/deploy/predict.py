@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from segmi.data.decode import SUFFIXES, decode_image, shown
+from segmi.data.decode import decode_image, shown
 from segmi.deploy.bundle import load
-from segmi.deploy.picture import card_of, predict_picture
+from segmi.deploy.found import Picture, found_pictures
+from segmi.deploy.picture import card_of, predict_pictures
 from segmi.errors import DataError, EnvironmentProblem, UsageError, together
 from segmi.models import SegmentationNetwork
 from segmi.models.windows import check_windows
@@ -22,6 +23,22 @@ from segmi.records.atomic import atomic_path
 
 ROWS: Final = 64
 """Rows of a picture that are mixed with their colours together."""
+
+
+class Prediction(NamedTuple):
+    """What became of one picture.
+
+    Args:
+        picture: its file.
+        mask: the file of its label map.
+        size: width and height.
+        shares: of each class in its pixels, by name.
+    """
+
+    picture: Path
+    mask: Path
+    size: tuple[int, int]
+    shares: dict[str, float]
 
 
 def predict_files(
@@ -33,6 +50,7 @@ def predict_files(
     probabilities: bool = False,
     window: int | None = None,
     overlap: int | None = None,
+    batch_size: int = 1,
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
@@ -40,12 +58,13 @@ def predict_files(
 
     Args:
         network: a bundle's folder, or a network that `segmi.load` returned.
-        images: picture files; folders stand for the pictures in them.
+        images: picture files; folders stand for all pictures below them, patterns for the files that match.
         out: the folder of the results; made if it is missing.
         overlay: also write ``<name>.overlay.png``, the picture under its label map.
         probabilities: also write ``<name>.npy``, the probabilities of all classes as float16, C×H×W.
         window: side of the windows in which larger pictures are predicted, as in `predict_picture`.
         overlap: pixels that neighbouring windows share.
+        batch_size: pictures of one size that are predicted together, and windows of a larger one.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         progress: called with (pictures done, pictures in all).
 
@@ -56,35 +75,75 @@ def predict_files(
         DataError: the bundle is refused, or pictures are; those that can be read are predicted all the same.
         EnvironmentProblem: no such device, or ``out`` cannot be written.
     """
+    found = predictions(
+        network, images, out, overlay=overlay, probabilities=probabilities, window=window, overlap=overlap,
+        batch_size=batch_size, device=device, progress=progress,
+    )  # fmt: skip
+    return [prediction.mask for prediction in found]
+
+
+def predictions(
+    network: str | Path | SegmentationNetwork,
+    images: Sequence[str | Path],
+    out: str | Path,
+    *,
+    overlay: bool = False,
+    probabilities: bool = False,
+    window: int | None = None,
+    overlap: int | None = None,
+    batch_size: int = 1,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Prediction]:
+    """What `predict_files` does, picture after picture, with the share of every class."""
     ready = network if isinstance(network, SegmentationNetwork) else load(network)
     card = card_of(ready)
     check_windows(window, overlap)
-    pictures = _pictures(images)
+    pictures = found_pictures(images)
     masks = _targets(pictures, Path(out), overlay)
-    ready = ready.eval().to(_device(device))
-    written, refused = [], []
-    for done, (picture, mask) in enumerate(zip(pictures, masks, strict=True), start=1):
-        try:
-            pixels = decode_image(picture)
-            store = mask.with_suffix(".npy") if probabilities else None
-            labels = predict_picture(ready, pixels, window=window, overlap=overlap, probabilities=store)
-        except DataError as error:
-            refused.append(str(error).replace("\n ", " –"))
-        except ValueError as error:
-            refused.append(f"{shown(picture)}: {error}")
-        else:
-            _save(Image.fromarray(labels), mask, card["palette"])
-            if overlay:
-                _save(Image.fromarray(overlaid(pixels, labels, card["palette"])), _overlay_name(mask))
-            written.append(mask)
+    ready = ready.eval().to(device_of(device))
+    refused: list[str] = []
+    for first in range(0, len(pictures), batch_size):
+        pixels: dict[Path, NDArray[np.uint8]] = {}
+        for picture, mask in zip(pictures[first : first + batch_size], masks[first : first + batch_size], strict=True):
+            try:
+                pixels[mask] = decode_image(picture.path)
+            except DataError as error:
+                refused.append(str(error).replace("\n ", " –"))
+        for alike in _of_one_size(pixels):
+            stores = [mask.with_suffix(".npy") if probabilities else None for mask in alike]
+            try:
+                label_maps = predict_pictures(
+                    ready, [pixels[mask] for mask in alike], window=window, overlap=overlap, batch_size=batch_size,
+                    probabilities=stores,
+                )  # fmt: skip
+            except ValueError as error:
+                refused += [f"{shown(pictures[masks.index(mask)].path)}: {error}" for mask in alike]
+                continue
+            for mask, labels in zip(alike, label_maps, strict=True):
+                _save(Image.fromarray(labels), mask, card["palette"])
+                if overlay:
+                    _save(Image.fromarray(overlaid(pixels[mask], labels, card["palette"])), _overlay_name(mask))
+                size = (labels.shape[1], labels.shape[0])
+                yield Prediction(pictures[masks.index(mask)].path, mask, size, shares_of(labels, card["classes"]))
         if progress is not None:
-            progress(done, len(pictures))
+            progress(min(first + batch_size, len(pictures)), len(pictures))
     if refused:
         raise DataError(
             f"{len(refused)} of {len(pictures)} pictures were refused, the label maps of the others are in {out}:\n"
             f"{together(refused)}"
         )
-    return written
+
+
+def shares_of(labels: NDArray[np.uint8], classes: Sequence[str]) -> dict[str, float]:
+    """The share of each class in the pixels of a label map.
+
+    Example:
+        >>> shares_of(np.array([[0, 1, 1, 1]], np.uint8), ["sky", "road", "car"])
+        {'sky': 0.25, 'road': 0.75, 'car': 0.0}
+    """
+    counts = np.bincount(labels.ravel(), minlength=len(classes))
+    return {name: float(count) / labels.size for name, count in zip(classes, counts, strict=False)}
 
 
 def overlaid(
@@ -110,27 +169,21 @@ def overlaid(
     return mixed
 
 
-def _pictures(images: Sequence[str | Path]) -> list[Path]:
-    found: list[Path] = []
-    for path in map(Path, images):
-        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
-        if not inside:
-            raise UsageError(
-                f"{shown(path)} holds no pictures", f"expected files ending in {', '.join(sorted(SUFFIXES))}"
-            )
-        found += inside
-    if not found:
-        raise UsageError("there are no pictures to predict", "name picture files or folders of them")
-    return found
+def _of_one_size(pixels: Mapping[Path, NDArray[np.uint8]]) -> list[list[Path]]:
+    """The pictures of a batch by their size, in the order in which the sizes come."""
+    by_size: dict[tuple[int, ...], list[Path]] = defaultdict(list)
+    for mask, image in pixels.items():
+        by_size[image.shape].append(mask)
+    return list(by_size.values())
 
 
-def _targets(pictures: Sequence[Path], out: Path, overlay: bool) -> list[Path]:
+def _targets(pictures: Sequence[Picture], out: Path, overlay: bool) -> list[Path]:
     """The names of the results, refused before anything is written if one would fall on another or on a picture."""
-    masks = [out / f"{picture.stem}.png" for picture in pictures]
+    masks = [out / f"{picture.target}.png" for picture in pictures]
     sources = defaultdict(list)
     for picture, mask in zip(pictures, masks, strict=True):
         for target in (mask, _overlay_name(mask)) if overlay else (mask,):
-            sources[target].append(picture)
+            sources[target].append(picture.path)
     clashes = [
         f"{shown(target)} from {' and '.join(shown(p) for p in from_)}"
         for target, from_ in sources.items()
@@ -141,7 +194,7 @@ def _targets(pictures: Sequence[Path], out: Path, overlay: bool) -> list[Path]:
             f"pictures of the same name would overwrite each other's label maps:\n{together(clashes)}",
             "predict them into different folders",
         )
-    originals = {picture.resolve() for picture in pictures}
+    originals = {picture.path.resolve() for picture in pictures}
     if any(target.resolve() in originals for target in sources):
         raise UsageError(f"the label maps would overwrite the pictures in {shown(out)}", "choose another output folder")
     return masks
@@ -158,7 +211,12 @@ def _save(image: Image.Image, path: Path, palette: Sequence[Sequence[int]] | Non
         image.save(temporary, format="PNG")
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device of a name; ``auto`` is the machine's accelerator, the CPU without one.
+
+    Raises:
+        EnvironmentProblem: this machine has no such device.
+    """
     if name == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
         return found if found is not None else torch.device("cpu")

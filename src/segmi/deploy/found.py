@@ -1,0 +1,82 @@
+"""Which pictures are meant by files, folders and patterns, and what their results are called."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from segmi.data.decode import SUFFIXES, shown
+from segmi.errors import UsageError, together
+
+VIDEOS: Final = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
+
+_ADDRESS: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/{1,2}(?!/)")
+
+
+class Picture(NamedTuple):
+    """A picture file, and where its results go below the output folder, without an ending."""
+
+    path: Path
+    target: Path
+
+
+def found_pictures(arguments: Sequence[str | Path]) -> list[Picture]:
+    """The pictures that are meant: files, folders with all pictures below them, and patterns as a shell reads them.
+
+    Pictures of a folder keep their place below it; others go by their name.
+
+    Raises:
+        UsageError: addresses, videos, folders or patterns without pictures, all of them named, or nothing at all.
+
+    Example:
+        >>> found_pictures(["https://example.org/a.jpg"])
+        Traceback (most recent call last):
+        segmi.errors.UsageError: https://example.org/a.jpg is an address, not a file
+          To mend it: download it first, and give the file
+    """
+    found: list[Picture] = []
+    problems: list[UsageError] = []
+    for argument in arguments:
+        try:
+            found += _meant_by(str(argument))
+        except UsageError as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        remedies = dict.fromkeys(str(error.remedy) for error in problems)
+        raise UsageError(
+            f"{len(problems)} arguments name no pictures:\n{together([error.message for error in problems])}",
+            "; ".join(remedies),
+        )
+    if not found:
+        raise UsageError("there are no pictures to predict", "name picture files or folders of them")
+    return list(dict.fromkeys(found))
+
+
+def _meant_by(argument: str) -> list[Picture]:
+    path = Path(argument)
+    if path.is_dir():
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+        if not inside:
+            raise UsageError(
+                f"{shown(path)} holds no pictures", f"expected files ending in {', '.join(sorted(SUFFIXES))}"
+            )
+        return [Picture(one, one.relative_to(path).with_suffix("")) for one in inside]
+    if _ADDRESS.match(argument) and not path.exists():
+        raise UsageError(f"{shown(argument)} is an address, not a file", "download it first, and give the file")
+    if path.suffix.lower() in VIDEOS:
+        raise UsageError(
+            f"{shown(path)} is a video, not a picture",
+            f"write its frames into a folder and give that: ffmpeg -i {shown(path)} frames/%06d.png",
+        )
+    if not path.exists() and glob.has_magic(argument):
+        names = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+        matches = [p for p in map(Path, names) if p.suffix.lower() in SUFFIXES]
+        if not matches:
+            raise UsageError(f"no picture matches {shown(argument)}", "correct the pattern, or give a folder")
+        return [Picture(one, Path(one.stem)) for one in matches]
+    return [Picture(path, Path(path.stem))]
