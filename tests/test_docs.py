@@ -63,7 +63,7 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_blocks_say_what_they_are(page: Path) -> None:
     """A block without a language, or with a misspelt one, would never be run."""
-    known = ("python", "pycon", "yaml", "json", "math", *SHELL)
+    known = ("python", "pycon", "yaml", "toml", "json", "math", *SHELL)
     strange = [
         f"{name(page)}:{block.line}: {block.language!r}" for block in blocks(page) if block.language not in known
     ]

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from segmi.deploy import load
+    from segmi.deploy import load, predict  # type: ignore[no-redef]  # seen twice, through the circle of imports
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "predict"]
 
 
 def __getattr__(name: str) -> Any:
     # PyTorch takes two seconds to import: only those who ask for a network pay.
-    if name == "load":
-        from segmi.deploy import load
+    if name in ("load", "predict"):
+        from segmi import deploy
 
-        return load
+        return getattr(deploy, name)
     raise AttributeError(f"module 'segmi' has no attribute {name!r}")

@@ -55,6 +55,20 @@ def test_init_then_train(photos: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["evaluate", str(output), "--data", str(photos), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["scores"]["IoU"]
 
+    assert main(["predict", str(output), str(photos / "images"), "-o", str(tmp_path / "masks"), "--json"]) == 0
+    predicted = json.loads(capsys.readouterr().out)
+    assert [Path(one["mask"]).name for one in predicted] == [f"{number}.png" for number in range(8)]
+    assert predicted[0]["size"] == [56, 40]
+    assert sum(predicted[0]["shares"].values()) == pytest.approx(1)
+    assert main(["predict", str(output), "https://example.org/a.jpg"]) == 2
+    assert "is an address, not a file" in capsys.readouterr().err
+
+    assert main(["publish", str(output), "--folder", str(tmp_path / "shared"), "--licence", "cc-by-4.0"]) == 0
+    card = (tmp_path / "shared" / "README.md").read_text()
+    assert "| mIoU | 0." in card
+    assert "| objective | rmi\\_loss |" in card
+    assert (tmp_path / "shared" / "config.yaml").is_file()
+
 
 def test_in_a_study_file(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "init", str(photos), "--title", "Discs"]) == 0

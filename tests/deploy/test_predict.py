@@ -12,7 +12,7 @@ from segmi.data.decode import decode_image
 from segmi.data.processing import Processing
 from segmi.deploy import load, predict_files, predict_picture, predict_pictures, predictions, save_bundle
 from segmi.deploy import picture as picture_module
-from segmi.deploy.predict import overlaid
+from segmi.deploy.files import overlaid
 from segmi.errors import DataError, EnvironmentProblem, UsageError
 from segmi.models import SegmentationNetwork, build_network, decided, logits_of_any_size
 
@@ -204,6 +204,26 @@ def test_memory_is_bounded_by_the_window():
 def test_a_picture_of_4000_by_3000_takes_less_than_2_gigabytes():
     """The whole process, PyTorch included."""
     assert peak_of_a_prediction((3000, 4000))[1] < 2 * 10**9
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts other units elsewhere")
+def test_the_whole_command_on_such_a_picture_takes_less_than_2_gigabytes(tmp_path, dataset, picture):
+    """Reading, windows, overlay and the probabilities of all classes, in a process of its own."""
+    dataset["classes"] = [f"class {number}" for number in range(11)]
+    network = build_network("unet", classes=11, width=16)
+    bundle = save_bundle(tmp_path / "bundle", network, dataset=dataset, preprocessing={"resize": None})
+    large = picture("large.jpg", size=(4000, 3000), mode="RGB")
+    wrapper = f"""
+import resource, subprocess, sys
+command = [sys.executable, "-m", "segmi.cli", "predict", {str(bundle)!r}, {str(large)!r}]
+options = ["--out", {str(tmp_path / "out")!r}, "--overlay", "--probabilities", "--device", "cpu"]
+subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
+print(1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+    done = subprocess.run([sys.executable, "-c", wrapper], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 2 * 10**9
+    assert Image.open(tmp_path / "out" / "large.png").size == (4000, 3000)
 
 
 def test_overlay_lies_beside_the_mask(bundle, picture, dataset, tmp_path):

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import segmi
-from segmi.cli import data, listing, networks, study, study_run, train
+from segmi.cli import data, deploying, listing, networks, study, study_run, train
 from segmi.cli.output import explain_error, settings
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
 
     A study, with nothing to download: `segmi study run studies/demo.yaml`
 
-    Your own pictures: `segmi train --data folder --root DIR --model unet --objective rmi_loss --updates 500`""",
+    Your own pictures: `segmi data init DIR`, then `segmi train DIR --objective rmi_loss --updates 500`""",
     epilog="Exit codes: 0 finished, 2 usage, 3 data refused, 4 run failed, 5 environment, 130/143 interrupted.",
     no_args_is_help=True,
     add_completion=True,
@@ -35,6 +35,9 @@ app.command(name="report", rich_help_panel="Studies")(study.report)
 app.command(name="train", rich_help_panel="Networks")(train.train)
 app.command(name="evaluate", rich_help_panel="Networks")(networks.evaluate)
 app.command(name="predict", rich_help_panel="Networks")(networks.predict)
+app.command(name="export", rich_help_panel="Networks")(deploying.export)
+app.command(name="app", rich_help_panel="Networks")(deploying.app)
+app.command(name="publish", rich_help_panel="Networks")(deploying.publish)
 app.add_typer(listing.app, name="list", rich_help_panel="What there is")
 app.add_typer(data.app, name="data", rich_help_panel="What there is")
 

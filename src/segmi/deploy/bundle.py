@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from segmi import __version__
 from segmi.arrays import VOID
 from segmi.data.processing import Processing
+from segmi.deploy.hub import fetched, repository
 from segmi.errors import DataError, SegmiError, UsageError
 from segmi.models import SegmentationNetwork, build_network
 from segmi.models.allocation import AllocationError, BoundedAllocation
@@ -74,16 +75,20 @@ def save_bundle(
 def load(folder: str | Path, *, device: str | torch.device = "cpu") -> SegmentationNetwork:
     """The network of a bundle, in evaluation mode, with the bundle's description as its ``card``.
 
-    Nothing is executed and nothing is downloaded: the weights are plain arrays, the architecture is looked up by name.
+    Nothing is executed: the weights are plain arrays, the architecture is looked up by name. Nothing is downloaded but
+    the two files of a repository, where one is named.
 
     Args:
-        folder: the bundle's folder, as a run leaves it under ``bundles/<member>``.
+        folder: the bundle's folder, as a run leaves it under ``bundles/<member>`` or `segmi publish` writes it; or a
+            repository of the Hugging Face Hub, ``owner/name`` or ``owner/name@revision``.
         device: where the network goes.
 
     Raises:
-        DataError: the folder is no bundle, of a newer schema, damaged, or its two files do not belong together.
+        DataError: the folder is no bundle, of a newer schema, damaged, or its two files do not belong together; or
+            there is no such repository.
+        EnvironmentProblem: the Hub cannot be reached.
     """
-    folder = Path(folder)
+    folder = _on_disk(folder)
     card = _read_card(folder)
     weights = folder / WEIGHTS
     if _sha256(weights) != card["sha256"]:
@@ -112,6 +117,16 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Segmentat
         ) from error
     network.card = card
     return network.eval().to(device)
+
+
+def _on_disk(named: str | Path) -> Path:
+    """The folder that is named, or that a repository was downloaded into."""
+    wanted = repository(str(named)) if isinstance(named, str) else None
+    here = Path(named)
+    # A path that begins in a folder that is here is a path, though the end of it may be misspelt.
+    if wanted is None or here.exists() or Path(here.parts[0]).exists():
+        return here
+    return fetched(wanted, [WEIGHTS, CARD])
 
 
 def _new_card(

@@ -12,8 +12,10 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from segmi.data.decode import decode_image
 from segmi.data.processing import Processing
 from segmi.errors import UsageError
 from segmi.models import SegmentationNetwork, Tile, blended_tiles, decided, decided_tiles, logits_of_any_size
@@ -28,6 +30,41 @@ A number, not a question to the machine: the same picture has the same label map
 
 WINDOW: Final = 1024
 """The side of the windows of larger pictures."""
+
+
+def predict(
+    network: SegmentationNetwork,
+    picture: str | Path | Image.Image | NDArray[np.uint8],
+    *,
+    window: int | None = None,
+    overlap: int | None = None,
+) -> NDArray[np.uint8]:
+    """The class indices of a picture, at its own size, prepared as the network was trained.
+
+    Shapes: H×W uint8, for a picture of H×W.
+
+    Args:
+        network: as `segmi.load` returns it.
+        picture: a file, a Pillow image, or H×W×3 RGB, uint8.
+        window: as in `predict_picture`.
+        overlap: likewise.
+
+    Raises:
+        DataError: the file cannot be read.
+        UsageError: the network does not come from a bundle, or the array is no picture.
+    """
+    if isinstance(picture, str | Path):
+        pixels = decode_image(Path(picture))
+    elif isinstance(picture, Image.Image):
+        pixels = np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+    else:
+        pixels = np.asarray(picture)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        raise UsageError(
+            f"expected a picture of H×W×3 uint8, got {pixels.dtype} of {'×'.join(map(str, pixels.shape))}",
+            "give RGB values from 0 to 255; PIL.Image.open(file) and a path will do as well",
+        )
+    return predict_picture(network, pixels, window=window, overlap=overlap)
 
 
 def predict_picture(
@@ -98,7 +135,7 @@ def predict_pictures(
         raise ValueError(f"expected pictures of one size, got {sorted(sizes)}")
     (size,) = sizes
     paths = [*probabilities, *[None] * (len(images) - len(probabilities))]
-    prepared = torch.stack([_prepared(network, image) for image in images]).to(next(network.parameters()).device)
+    prepared = torch.stack([prepared_picture(network, image) for image in images]).to(next(network.parameters()).device)
     working = prepared.shape[-2:]
     side = _side(working, window)
     if max(working) > side:
@@ -135,7 +172,7 @@ def _in_windows(
         return decided_tiles(_written(tiles, store, prepared.shape[-2:]), prepared.shape[-2:], size).numpy()
 
 
-def _prepared(network: SegmentationNetwork, image: NDArray[np.uint8]) -> Tensor:
+def prepared_picture(network: SegmentationNetwork, image: NDArray[np.uint8]) -> Tensor:
     """3×h×w uint8 at the working scale."""
     preprocessing = card_of(network)["preprocessing"]
     given = {key: preprocessing[key] for key in ("resize", "resize_mode") if key in preprocessing}

@@ -1,0 +1,117 @@
+"""A small local page: a picture in, masks of several runs side by side, with confidence and class shares."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmi.deploy.bundle import CARD, WEIGHTS
+from segmi.deploy.files import shares_of
+from segmi.deploy.picture import card_of, predict_picture
+from segmi.errors import EnvironmentProblem, UsageError
+from segmi.models import SegmentationNetwork
+
+PAGE: Final = Path(__file__).with_name("page.py")
+
+_ROWS: Final = 64
+
+
+class Answer(NamedTuple):
+    """What a network makes of a picture.
+
+    Args:
+        labels: H×W class indices.
+        confidence: H×W, the probability of the class that is shown, float32.
+        shares: of each class, by name.
+        palette: 256 colours.
+    """
+
+    labels: NDArray[np.uint8]
+    confidence: NDArray[np.float32]
+    shares: dict[str, float]
+    palette: list[list[int]]
+
+    def ranked(self) -> list[tuple[str, float]]:
+        """The classes that are there, the largest first."""
+        return sorted(((n, s) for n, s in self.shares.items() if s > 0), key=lambda pair: -pair[1])
+
+
+def answer(network: SegmentationNetwork, pixels: NDArray[np.uint8]) -> Answer:
+    """Predict a picture with its confidence, in memory that the window bounds; the probabilities lie on the disk.
+
+    Raises:
+        ValueError: the picture is too small for the network.
+    """
+    card = card_of(network)
+    with TemporaryDirectory(prefix="segmi-app-") as folder:
+        file = Path(folder) / "probabilities.npy"
+        labels = predict_picture(network, pixels, probabilities=file)
+        stored = np.load(file, mmap_mode="r")
+        confidence = np.empty(labels.shape, dtype=np.float32)
+        for first in range(0, len(labels), _ROWS):
+            rows = slice(first, first + _ROWS)
+            confidence[rows] = np.asarray(stored[:, rows]).max(0)
+    return Answer(labels, confidence, shares_of(labels, card["classes"]), card["palette"])
+
+
+def confidence_picture(confidence: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Confidence in grey: white is certain, black is a guess.
+
+    Shapes: H×W to H×W×3.
+    """
+    grey = np.rint(confidence.clip(0, 1) * 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def bundles_below(root: Path) -> list[Path]:
+    """The bundles in a folder, itself included, by their path."""
+    if (root / CARD).is_file():
+        return [root]
+    return sorted(card.parent for card in root.rglob(CARD) if (card.parent / WEIGHTS).is_file())
+
+
+def title_of(bundle: Path, root: Path) -> str:
+    """A bundle by the part of its path that tells it from the others.
+
+    Example:
+        >>> title_of(Path("runs/demo/camvid/model-2/seed0/bundles/network"), Path("runs"))
+        'demo / camvid / model-2 / seed0 / network'
+    """
+    inside = bundle.relative_to(root).parts or (bundle.name,)
+    return " / ".join(part for part in inside if part != "bundles")
+
+
+def serve(root: Path, *, port: int, browser: bool = True) -> int:
+    """Serve the page on loopback until it is stopped, and return the exit code.
+
+    Raises:
+        EnvironmentProblem: Streamlit is not installed.
+        UsageError: there is no bundle below ``root``.
+    """
+    if importlib.util.find_spec("streamlit") is None:
+        raise EnvironmentProblem("the page needs Streamlit, which is not installed", "pip install 'segmi[app]'")
+    if not root.is_dir() or not bundles_below(root):
+        raise UsageError(
+            f"{root} holds no trained network", "give the folder of your runs; `segmi train` writes networks there"
+        )
+    options = {
+        "server.address": "127.0.0.1",
+        "server.port": str(port),
+        "server.headless": "false" if browser else "true",
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": "false",
+        "client.toolbarMode": "minimal",
+    }
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    command = [sys.executable, "-m", "streamlit", "run", str(PAGE), *flags, "--", str(root)]
+    try:
+        return subprocess.run(command, check=False).returncode
+    except KeyboardInterrupt:
+        return 0

@@ -1,0 +1,124 @@
+"""The page answers: a picture in, a mask, its confidence and the shares of its classes out, in a real browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segmi.cli import main
+from segmi.deploy import load, predict_picture, save_bundle
+from segmi.deploy.app import answer, bundles_below, confidence_picture, title_of
+
+
+@pytest.fixture
+def runs(tmp_path, network, dataset, preprocessing):
+    for method in ("unet-rmi", "unet-ce"):
+        folder = tmp_path / "runs" / "study" / "toy" / method / "seed0" / "bundles" / "network"
+        save_bundle(folder, network, dataset=dataset, preprocessing=preprocessing)
+    return tmp_path / "runs"
+
+
+def test_an_answer_is_the_prediction_with_its_confidence(runs, tmp_path):
+    network = load(bundles_below(runs)[0])
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    found = answer(network, pixels)
+    np.testing.assert_array_equal(found.labels, predict_picture(network, pixels, probabilities=tmp_path / "p.npy"))
+    np.testing.assert_array_equal(found.confidence, np.load(tmp_path / "p.npy").max(0))
+    assert sum(found.shares.values()) == pytest.approx(1)
+    shares = [share for _, share in found.ranked()]
+    assert shares == sorted(shares, reverse=True)
+    assert confidence_picture(np.array([[0.0, 0.5, 1.0]], np.float32))[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_runs_are_called_by_what_tells_them_apart(runs):
+    titles = [title_of(bundle, runs) for bundle in bundles_below(runs)]
+    assert titles == ["study / toy / unet-ce / seed0 / network", "study / toy / unet-rmi / seed0 / network"]
+    (one,) = bundles_below(bundles_below(runs)[0])
+    assert title_of(one, one) == "network"
+
+
+def test_what_is_missing_is_told(tmp_path, runs, capsys, monkeypatch):
+    assert main(["app", str(tmp_path / "nothing")]) == 2
+    assert "holds no trained network" in capsys.readouterr().err
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["app", str(runs)]) == 5
+    assert "pip install 'segmi[app]'" in capsys.readouterr().err
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def address(runs: Path) -> Iterator[str]:
+    pytest.importorskip("streamlit", reason="streamlit is not installed: pip install 'segmi[app]'")
+    port = free_port()
+    command = [sys.executable, "-m", "segmi.cli", "app", str(runs), "--no-browser", "--port", str(port)]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as page:
+        url = f"http://127.0.0.1:{port}"
+        try:
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and not _answers(url):
+                time.sleep(0.2)
+            yield url
+        finally:
+            os.killpg(page.pid, 15)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def test_a_picture_in_a_mask_out(address, picture, tmp_path):
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    browser_file = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser_file is None:
+        pytest.skip("no Chromium is installed: apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_file, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        elsewhere: list[str] = []
+        page.on("request", lambda one: elsewhere.append(one.url) if not _local(one.url, address) else None)
+        page.goto(address)
+        page.locator("input[type=file]").set_input_files(str(picture(size=(96, 64))), timeout=60_000)
+        api.expect(page.get_by_text("96 × 64 pixels")).to_be_visible(timeout=60_000)
+        api.expect(page.get_by_text("mean confidence")).to_have_count(2, timeout=60_000)
+        masks = page.locator("[data-testid=stImage] img")
+        api.expect(masks).to_have_count(3, timeout=60_000)
+        with page.expect_download() as download:
+            page.get_by_text("mask as PNG").first.click()
+        assert Path(download.value.path()).read_bytes()[:4] == b"\x89PNG"
+        overlay = masks.nth(1).get_attribute("src")
+        page.get_by_text("confidence", exact=True).click()
+        api.expect(page.get_by_text("white is certain").first).to_be_visible(timeout=60_000)
+        assert masks.nth(1).get_attribute("src") != overlay
+        if os.environ.get("SEGMI_SCREENSHOTS"):
+            page.screenshot(path=f"{os.environ['SEGMI_SCREENSHOTS']}/app.png", full_page=True)
+        bad = tmp_path / "bad.png"
+        bad.write_bytes(b"no picture at all")
+        page.locator("input[type=file]").set_input_files(str(bad))
+        api.expect(page.get_by_text("got something else")).to_be_visible(timeout=60_000)
+        browser.close()
+    assert not elsewhere
+
+
+def _local(url: str, address: str) -> bool:
+    return url.startswith((address, address.replace("http", "ws"), "data:", "blob:"))

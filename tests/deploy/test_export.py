@@ -1,0 +1,121 @@
+"""Exported programs say what PyTorch says, carry what is needed to use them, and are not written where they do not."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from segmi.deploy import load, save_bundle
+from segmi.deploy.export import export
+from segmi.deploy.export import write as module
+from segmi.errors import EnvironmentProblem, RunError, UsageError
+from segmi.models import build_network
+
+ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'segmi[export]'")
+
+NETWORKS = {
+    "unet": {"architecture": "unet", "width": 8},
+    "deeplabv3": {"architecture": "deeplabv3_resnet50"},
+    "segformer": {"architecture": "smp_segformer", "encoder": "mit_b0"},
+}
+
+
+def bundle_of(tmp_path, dataset, classes=3, **specification):
+    network = build_network(classes=classes, **specification).eval()
+    dataset["classes"] = [f"class {number}" for number in range(classes)]
+    return save_bundle(tmp_path / "bundle", network, dataset=dataset, preprocessing={"resize": None})
+
+
+@pytest.fixture
+def small(tmp_path, network, dataset, preprocessing):
+    return save_bundle(tmp_path / "bundle", network, dataset=dataset, preprocessing=preprocessing)
+
+
+def test_onnx_takes_any_batch_and_size_and_says_how_it_is_used(small, tmp_path, dataset):
+    done = export(small, tmp_path / "m.onnx")
+    assert done.agreement.difference <= 1e-4
+    assert done.agreement.same_class > 0.999
+    session = ort.InferenceSession(str(done.path), providers=["CPUExecutionProvider"])
+    network = load(small)
+    for shape in ((1, 3, 48, 32), (3, 3, 32, 80)):
+        images = torch.rand(shape)
+        (logits,) = session.run(["logits"], {"images": images.numpy()})
+        np.testing.assert_allclose(logits, network(images).logits.detach().numpy(), atol=1e-4)
+    stored = session.get_modelmeta().custom_metadata_map
+    assert json.loads(stored["segmi.classes"]) == dataset["classes"]
+    assert json.loads(stored["segmi.palette"]) == dataset["palette"]
+    preprocessing = json.loads(stored["segmi.preprocessing"])
+    assert (preprocessing["resize"], preprocessing["stride"]) == (40, 16)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle", "m.onnx"]
+
+
+def test_torch_export_reads_back(small, tmp_path, dataset):
+    done = export(small, tmp_path / "m.pt2", format="torch-export")
+    extra = {"segmi.classes": ""}
+    program = torch.export.load(tmp_path / "m.pt2", extra_files=extra)
+    assert json.loads(extra["segmi.classes"]) == dataset["classes"]
+    images = torch.rand(3, 3, 64, 48)
+    torch.testing.assert_close(program.module()(images), load(small)(images).logits)
+    assert done.agreement.difference == 0
+
+
+def test_safetensors_holds_weights_and_description(small, tmp_path, dataset):
+    export(small, tmp_path / "m.safetensors", format="safetensors")
+    with safe_open(tmp_path / "m.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["segmi.classes"]) == dataset["classes"]
+        assert set(file.keys()) == set(load(small).state_dict())
+
+
+def test_one_logit(tmp_path, dataset):
+    bundle = bundle_of(tmp_path, dataset, classes=2, architecture="unet", width=2, one_logit=True)
+    done = export(bundle, tmp_path / "m.safetensors", format="safetensors")
+    assert done.agreement.same_class == 1
+    with safe_open(done.path, "pt") as file:
+        meta = file.metadata()
+    assert "class 1 where it exceeds 0" in json.loads(meta["segmi.preprocessing"])["output"]
+
+
+def test_a_program_that_does_not_agree_is_not_written(small, tmp_path, monkeypatch):
+    true = module._safetensors
+
+    def off_by(difference):
+        def wrong(network, path):
+            run, stride = true(network, path)
+            return lambda images: run(images) + np.float32(difference) * (len(images) == 2), stride
+
+        return wrong
+
+    monkeypatch.setattr(module, "_safetensors", off_by(2e-4))  # only where two pictures go through together
+    with pytest.raises(RunError, match=r"does not agree with PyTorch: .* at most 1e-04(.|\n)*nothing was"):
+        export(small, tmp_path / "m.safetensors", format="safetensors")
+    monkeypatch.setattr(module, "_safetensors", off_by(np.nan))
+    with pytest.raises(RunError, match="greatest difference to PyTorch nan"):
+        export(small, tmp_path / "m.safetensors", format="safetensors")
+    monkeypatch.setattr(module, "_safetensors", off_by(5e-5))
+    export(small, tmp_path / "m.safetensors", format="safetensors")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle", "m.safetensors"]
+
+
+def test_what_cannot_be_meant(small, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match=r"unknown format 'onx'(.|\n)*did you mean 'onnx'"):
+        export(small, tmp_path / "m.onnx", format="onx")
+    with pytest.raises(UsageError, match=r"expected a file ending in .pt2 for torch-export, got .*m.onnx"):
+        export(small, tmp_path / "m.onnx", format="torch-export")
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    with pytest.raises(EnvironmentProblem, match=r"needs the package onnxruntime(.|\n)*segmi\[export\]"):
+        export(small, tmp_path / "m.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("format", ["onnx", "torch-export"])
+def test_networks_agree_on_twenty_pictures_of_camvid(tmp_path, dataset, camvid_root, name, format):
+    bundle = bundle_of(tmp_path, dataset, classes=11, **NETWORKS[name])
+    pictures = sorted((camvid_root / "val").iterdir())[::5][:20]
+    done = export(bundle, tmp_path / f"m{module.FORMATS[format]}", format=format, pictures=pictures)
+    assert done.agreement.pictures >= 20
+    assert done.agreement.difference <= 1e-4
