@@ -26,11 +26,6 @@ def channel_wise_distillation(
 
     The softmax runs over the valid pixels of a picture, class by class; it compares where, and not what.
 
-    Assumptions: none on what the classes are; it is a control without mutual information between label and prediction.
-    Invariances: a constant added to one channel of one picture, whatever it does to the classes that are predicted.
-    Degenerate solutions: by that invariance classes may be biased at will, so it needs a cross-entropy beside it. Cost:
-    the teacher's forward pass.
-
     Args:
         logits: of the network that learns.
         teacher: of the one that teaches; no gradient reaches it.
@@ -86,6 +81,11 @@ def _channels(logits: Tensor, valid: Tensor) -> Tensor:
 
 class ChannelWiseDistillation(Taught):
     """`channel_wise_distillation` of every member that learns from those that are frozen, on average over them.
+
+    Assumes: nothing of what the classes are; it knows no mutual information between label and prediction.
+    Invariances: a constant added to one channel of one picture, whatever it does to the classes that are predicted.
+    Degenerate solutions: by that invariance classes may be biased at will, so it needs a cross-entropy beside it.
+    Cost: the teacher's forward pass.
 
     Args:
         name: the name of the terms.

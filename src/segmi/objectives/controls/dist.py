@@ -35,11 +35,6 @@ def dist(
     has the same statistic without the logarithm: what it does as well as an information term is no merit of
     information.
 
-    Assumptions: the teacher's order of preferences matters, its confidence does not. Invariances: shift and positive
-    scale of a pixel's probabilities over classes (inter) and of a class's map over pixels (intra). Degenerate
-    solutions: with two classes a pixel's correlation is ±1 whatever the confidence, so inter then has no gradient.
-    Cost: the teacher's forward pass.
-
     Args:
         logits: of the network that learns.
         teacher: of the one that teaches; no gradient reaches it.
@@ -114,6 +109,13 @@ def _uncorrelated(x: Tensor, y: Tensor, weights: Tensor, *, dim: int) -> Tensor:
 
 class DIST(Taught):
     """`dist` of every member that learns from those that are frozen: the terms ``name.inter`` and ``name.intra``.
+
+    Assumes: the teacher's order of preferences matters, its confidence does not.
+    Invariances: shift and positive scale of a pixel's probabilities over classes (inter) and of a class's map over
+        pixels (intra).
+    Degenerate solutions: with two classes a pixel's correlation is ±1 whatever the confidence, so inter then has no
+        gradient.
+    Cost: the teacher's forward pass.
 
     Args:
         name: the name of the terms.

@@ -36,11 +36,6 @@ def shuffled_teacher(
     the rest. With ``keep="class"``, π moves pixels within their true class: the first addend stays as it is (which
     classes resemble each other, how sure one should be of each), the second is gone. With ``"nothing"`` both are.
 
-    Assumptions: none of the teacher. Invariances: those of `distillation`, and a permutation of the teacher's pixels
-    within a class. Degenerate solutions: the best answer is the teacher's average of the class, so with ``"class"`` it
-    smooths labels by the teacher's confusions; with ``"nothing"``, by the classes' shares of the picture. Cost: that of
-    `distillation`, and two sorts of the pixels.
-
     Args:
         logits: of the network that learns.
         teacher: of the one that teaches; no gradient reaches it.
@@ -91,6 +86,12 @@ def shuffled_teacher_term(
 
 class ShuffledTeacher(Taught):
     """`shuffled_teacher` of every member that learns from those that are frozen, on average over them.
+
+    Assumes: nothing of the teacher.
+    Invariances: those of `Distillation` per pixel, and a permutation of the teacher's pixels within a class.
+    Degenerate solutions: the best answer is the teacher's average of the class: with ``keep="class"`` it smooths labels
+        by the teacher's confusions, with ``"nothing"`` by the classes' shares of the picture.
+    Cost: that of `Distillation`, and two sorts of the pixels.
 
     Args:
         name: the name of the terms.
