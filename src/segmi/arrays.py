@@ -38,6 +38,24 @@ class Output(NamedTuple):
     features: Mapping[str, Tensor] = {}
 
 
+class Views(NamedTuple):
+    """The pictures without labels that stand at the end of a batch, U of them, once or in two views.
+
+    Args:
+        seen: U×H×W bool, False where a crop reaches beyond its picture.
+        flipped: U bool, which of the second views are mirrored left to right; None where there is one view only. The
+            second views stand behind the first ones, in the same order.
+    """
+
+    seen: Tensor
+    flipped: Tensor | None = None
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Views:
+        """The same on another device."""
+        flipped = None if self.flipped is None else self.flipped.to(device, non_blocking=non_blocking)
+        return Views(self.seen.to(device, non_blocking=non_blocking), flipped)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Pictures with what is known about them.
@@ -47,15 +65,24 @@ class Batch:
         labels: N×H×W, integer, ``VOID`` where a pixel counts nowhere.
         names: one name per picture, unique in its split.
         groups: what is not independent (city, video clip, patient), one per picture.
+        views: those of the pictures at the end that have no labels, all of whose labels are ``VOID``.
     """
 
     images: Images
     labels: Labels
     names: tuple[str, ...] = field(default=())
     groups: tuple[str, ...] = field(default=())
+    views: Views | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def labelled(self) -> int:
+        """How many pictures have labels; they come first."""
+        if self.views is None:
+            return len(self)
+        return len(self) - len(self.views.seen) * (1 if self.views.flipped is None else 2)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""
@@ -63,4 +90,5 @@ class Batch:
             self,
             images=self.images.to(device, non_blocking=non_blocking),
             labels=self.labels.to(device, non_blocking=non_blocking),
+            views=self.views and self.views.to(device, non_blocking=non_blocking),
         )

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from segmi.arrays import Batch, Labels, Logits, Output
+from segmi.arrays import Batch, Labels, Logits, Output, Views
 from segmi.errors import UsageError
 from segmi.objectives import OBJECTIVES, Loss, RMILoss, TakesClassCounts, Term, build_objective
 from segmi.objectives import build as build_module
@@ -20,10 +20,13 @@ def test_every_name_builds(name: str) -> None:
     for part in objective.modules():
         if isinstance(part, TakesClassCounts):
             part.take_class_counts(torch.tensor([3, 1]))
-    logits = torch.zeros(1, 2, 8, 8)
+    logits, labels, views = torch.zeros(1, 2, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8), None
+    if "two views" in objective.needs:
+        logits, labels = torch.zeros(2, 2, 8, 8), torch.full((2, 8, 8), 255)
+        views = Views(torch.ones(1, 8, 8, dtype=torch.bool), torch.tensor([True]))
     outputs = {k: Output(logits, {"body": torch.rand(1, 4, 4, 4)}) for k in "ab"}
     objective.prepare(outputs, seed=0)
-    terms = objective(outputs, Batch(logits, torch.zeros(1, 8, 8, dtype=torch.uint8)))
+    terms = objective(outputs, Batch(logits, labels, views=views))
     assert {member for key in terms for member in key.split("/")[1:]} <= {"a"}
     assert {key.split("/")[0].split(".")[0] for key in terms} == {name}
     assert {term.weight for term in terms.values()} == {0.5} or sum(term.weight for term in terms.values()) == 0.5

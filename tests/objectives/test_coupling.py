@@ -12,7 +12,7 @@ import torch
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from segmi.objectives import OBJECTIVES, Loss
+from segmi.objectives import OBJECTIVES, Loss, TakesClassCounts
 from segmi.objectives.coupling import coupled_term, gathered
 
 PARTS = (slice(0, 1), slice(1, 4))
@@ -20,12 +20,18 @@ PARTS = (slice(0, 1), slice(1, 4))
 
 
 def coupled() -> list[str]:
-    return [name for name, kind in OBJECTIVES.items() if issubclass(kind, Loss) and kind.scope == "global"]
+    kinds = ((name, kind) for name, kind in OBJECTIVES.items() if issubclass(kind, Loss) or hasattr(kind, "between"))
+    return [name for name, kind in kinds if kind.scope == "global"]
 
 
 def computed(name: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     leaf = logits.clone().requires_grad_()
-    term = OBJECTIVES[name]().term(leaf, labels)  # type: ignore[union-attr, call-arg]
+    objective: Any = OBJECTIVES[name]()
+    for part in objective.modules():
+        if isinstance(part, TakesClassCounts):
+            part.take_class_counts(torch.arange(1, 6))
+    # of objectives on two views, another function of the same logits is the second one
+    term = objective.term(leaf, labels) if isinstance(objective, Loss) else objective.between(leaf, leaf**2, labels)
     (slope,) = torch.autograd.grad(term.numerator, leaf)
     return term.numerator.detach(), term.denominator, slope
 

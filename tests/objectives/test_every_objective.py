@@ -51,6 +51,18 @@ def _looking(name: str, **options: Any) -> Callable[..., Objective]:
     return partial(OBJECTIVES[name], layers={"net": "body", "peer": "body"}, **own, **options)  # type: ignore[return-value]
 
 
+class _OnePicture(Objective):
+    """An objective on two views, whose second view is what the other member says of the same pixels."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__()
+        self.views: Any = OBJECTIVES[name](**options)
+        self.name, self.scope, self.invariances = name, self.views.scope, self.views.invariances
+
+    def forward(self, outputs: Any, batch: Batch) -> dict[str, Term]:
+        return {self.name: self.views.between(outputs["net"].logits, outputs["peer"].logits, batch.labels)}
+
+
 ABSENT = torch.log(torch.tensor(5e-4, dtype=torch.float64).sqrt() + 1e-8).item()
 INFOS = [
     ObjectiveInfo("cross_entropy", CrossEntropy),
@@ -94,6 +106,9 @@ INFOS = [
             "label_smoothing",
             "confidence_penalty",
             "affinity_fields",
+            "information_maximisation",
+            "marginal_prior",
+            "entropy_minimisation",
         )
     ),
     ObjectiveInfo(
@@ -107,6 +122,16 @@ INFOS = [
     ObjectiveInfo("dice-picture", lambda **k: OBJECTIVES["dice"](over="picture", smooth=1.0, **k)),
     ObjectiveInfo("lovasz_softmax-picture", lambda **k: OBJECTIVES["lovasz_softmax"](over="picture", **k)),
     ObjectiveInfo("affinity_fields-adaptive", lambda **k: OBJECTIVES["affinity_fields"](sizes=(3, 5, 7), **k)),
+    ObjectiveInfo(
+        "information_maximisation-TIM", lambda **k: OBJECTIVES["information_maximisation"](certainty=0.1, **k)
+    ),
+    ObjectiveInfo("invariant_information", partial(_OnePicture, "invariant_information")),
+    ObjectiveInfo("invariant_information-diverse", partial(_OnePicture, "invariant_information", entropy_weight=1.5)),
+    ObjectiveInfo("local_invariant_information", partial(_OnePicture, "local_invariant_information")),
+    ObjectiveInfo(
+        "local_invariant_information-windows",
+        partial(_OnePicture, "local_invariant_information", displacement=2, window=5),
+    ),
     ObjectiveInfo("mutual_learning", MutualLearning),
     ObjectiveInfo("mutual_learning-logits", lambda **k: MutualLearning(target="logits", class_reduction="mean", **k)),
     ObjectiveInfo("ensemble_teacher", OBJECTIVES["ensemble_teacher"]),

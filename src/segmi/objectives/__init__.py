@@ -36,6 +36,14 @@ from segmi.objectives.peers.variational_information_distillation import (
     VariationalInformationDistillation,
     gaussian_surprise,
 )
+from segmi.objectives.prediction.entropy_minimisation import EntropyMinimisation, entropy_minimisation
+from segmi.objectives.prediction.information_maximisation import InformationMaximisation, information_maximisation
+from segmi.objectives.prediction.invariant_information import InvariantInformation, invariant_information
+from segmi.objectives.prediction.local_invariant_information import (
+    LocalInvariantInformation,
+    local_invariant_information,
+)
+from segmi.objectives.prediction.marginal_prior import MarginalPrior, marginal_prior
 from segmi.objectives.region_correlations import (
     RegionCCATrace,
     RegionCKA,
@@ -87,12 +95,17 @@ __all__ = [
     "Dice",
     "Distillation",
     "EnsembleTeacher",
+    "EntropyMinimisation",
     "Focal",
     "InformationBottleneck",
+    "InformationMaximisation",
+    "InvariantInformation",
     "JensenShannon",
     "LabelSmoothing",
+    "LocalInvariantInformation",
     "Loss",
     "LovaszSoftmax",
+    "MarginalPrior",
     "MutualLearning",
     "NormalisedConditionalInformation",
     "Objective",
@@ -134,12 +147,17 @@ __all__ = [
     "dist",
     "distillation",
     "ensemble_teacher",
+    "entropy_minimisation",
     "focal",
     "gaussian_surprise",
+    "information_maximisation",
+    "invariant_information",
     "jensen_shannon",
     "known_objectives",
     "label_smoothing",
+    "local_invariant_information",
     "lovasz_softmax",
+    "marginal_prior",
     "mutual_learning",
     "normalised_conditional_information",
     "probability_corrected",

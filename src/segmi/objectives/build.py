@@ -35,6 +35,11 @@ from segmi.objectives.peers.ensemble_teacher import EnsembleTeacher
 from segmi.objectives.peers.jensen_shannon import JensenShannon
 from segmi.objectives.peers.mutual_learning import MutualLearning
 from segmi.objectives.peers.variational_information_distillation import VariationalInformationDistillation
+from segmi.objectives.prediction.entropy_minimisation import EntropyMinimisation
+from segmi.objectives.prediction.information_maximisation import InformationMaximisation
+from segmi.objectives.prediction.invariant_information import InvariantInformation
+from segmi.objectives.prediction.local_invariant_information import LocalInvariantInformation
+from segmi.objectives.prediction.marginal_prior import MarginalPrior
 from segmi.objectives.region_correlations import RegionCCATrace, RegionCKA, RegionCovarianceMatching
 from segmi.objectives.region_matched_bound import RegionMatchedBound
 from segmi.objectives.region_mutual_information import RegionMutualInformation
@@ -66,6 +71,11 @@ OBJECTIVES: Final[dict[str, type[Loss] | type[Objective]]] = {
     "conditional_information": ConditionalInformation,
     "normalised_conditional_information": NormalisedConditionalInformation,
     "probability_corrected": ProbabilityCorrected,
+    "information_maximisation": InformationMaximisation,
+    "marginal_prior": MarginalPrior,
+    "entropy_minimisation": EntropyMinimisation,
+    "invariant_information": InvariantInformation,
+    "local_invariant_information": LocalInvariantInformation,
     "weighted_cross_entropy": WeightedCrossEntropy,
     "balanced_cross_entropy": BalancedCrossEntropy,
     "focal": Focal,

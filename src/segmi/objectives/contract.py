@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
-from segmi.arrays import Batch, Labels, Logits, Output
+from segmi.arrays import VOID, Batch, Labels, Logits, Output
 
 Outputs = Mapping[str, Output]
 """What a cohort returns: an `Output` for every member, frozen ones included, by the member's name."""
@@ -31,6 +32,9 @@ Family: TypeAlias = Literal[
 
 Need: TypeAlias = Literal["peers", "teacher", "features", "class counts", "unlabelled pictures", "two views"]
 """What an objective asks for beside logits and labels."""
+
+Rows: TypeAlias = Literal["labelled", "unlabelled", "all"]
+"""The pictures of a batch that a loss is computed from: see `Loss.on`."""
 
 Invariance: TypeAlias = Literal["logit offset", "predicted names", "class names", "pixel order"]
 """What does not change the value: a constant added to all logits of a pixel; other names for the predicted classes
@@ -86,6 +90,9 @@ class Loss(nn.Module, ABC):
     needs: tuple[Need, ...] = ()
     invariances: tuple[Invariance, ...] = ()
     scope: Scope = "picture"
+    on: Rows = "labelled"
+    """Of which pictures it is computed in training. Those without labels come to it with class 0 wherever there is a
+    picture, so only a loss that does not look at the classes can have them."""
 
     @abstractmethod
     def term(self, logits: Logits, labels: Labels) -> Term:
@@ -211,7 +218,7 @@ class PerMember(Objective):
                 readouts={f"{shown}/{self.name}/{member}": ratio for shown, ratio in term.readouts.items()},
             )
             for member, output in self._trained(outputs)
-            for part, term in self._terms(output.logits, batch.labels).items()
+            for part, term in self._terms(*self._rows(output.logits, batch)).items()
         }
 
     def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
@@ -221,8 +228,28 @@ class PerMember(Objective):
         return {
             self._name(part, member): denominator
             for member, output in self._trained(outputs)
-            for part, denominator in self.loss.denominators(output.logits, batch.labels).items()
+            for part, denominator in self.loss.denominators(*self._rows(output.logits, batch)).items()
         }
+
+    def _rows(self, logits: Logits, batch: Batch) -> tuple[Logits, Labels]:
+        """Logits and labels of the pictures that the loss is computed from."""
+        on: Rows = getattr(self.loss, "on", "labelled")
+        if batch.views is None:
+            if on != "labelled":
+                raise ValueError(
+                    f"{self.name}: expected pictures without labels in the batch, got none; set on: labelled"
+                )
+            return logits, batch.labels
+        first, seen = batch.labelled, batch.views.seen
+        void = getattr(self.loss, "ignore_index", VOID)
+        without = batch.labels[first : first + len(seen)].masked_fill(seen, 0).masked_fill(~seen, void)
+        match on:
+            case "labelled":
+                return logits[:first], batch.labels[:first]
+            case "unlabelled":
+                return logits[first : first + len(seen)], without
+            case _:
+                return logits[: first + len(seen)], torch.cat([batch.labels[:first], without])
 
     def _trained(self, outputs: Outputs) -> list[tuple[str, Output]]:
         return [(member, output) for member, output in outputs.items() if member not in self.frozen]
