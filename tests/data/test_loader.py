@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from segmi.data.base import Sample
-from segmi.data.loader import Pictures, Share, epoch_order, steps_per_epoch, training_batches
+from segmi.data.loader import Pictures, Share, Unlabelled, epoch_order, steps_per_epoch, training_batches
 from segmi.data.processing import Processing
 
 
@@ -121,3 +121,98 @@ def test_the_shares_of_all_processes_make_the_batch_of_one(pictures, count):
 
 def test_classes_are_counted_at_the_working_scale(pictures):
     assert pictures.class_counts().tolist() == [500, 500]
+
+
+def joint(pictures, *, first=0, last=7, **options):
+    others = Pictures(Ramp(), [Sample(None, None, str(i), "") for i in range(100, 105)], pictures.processing, seed=4)
+    joining = Unlabelled(others, 2, two_views=True)
+    return list(training_batches(pictures, batch_size=3, first=first, last=last, unlabelled=joining, **options))
+
+
+def same(one, other):
+    assert one.names == other.names
+    for here, there in (
+        (one.images, other.images),
+        (one.labels, other.labels),
+        *zip(one.views, other.views, strict=True),
+    ):
+        assert torch.equal(here, there)
+
+
+def test_pictures_without_labels_stand_behind_those_with(pictures):
+    batches = joint(pictures)
+    plain = list(training_batches(pictures, batch_size=3, first=0, last=7))
+    for batch, without in zip(batches, plain, strict=True):
+        assert (batch.labelled, len(batch)) == (3, 7)
+        assert torch.equal(batch.images[:3], without.images)
+        assert torch.equal(batch.labels[:3], without.labels)
+        assert (batch.labels[3:] == 255).all()
+        assert batch.views.seen.all()
+        assert len(batch.names) == 5
+    seen = [name for batch in batches for name in batch.names[3:]]
+    assert sorted(seen[:5]) == sorted(seen[5:10]) == [str(i) for i in range(100, 105)]
+    assert {bool(one) for batch in batches for one in batch.views.flipped} == {True, False}
+
+
+def test_the_joint_stream_can_be_entered_anywhere_and_read_by_workers(pictures):
+    whole = joint(pictures)
+    for one, other in zip(joint(pictures, first=4), whole[4:], strict=True):
+        same(one, other)
+    for one, other in zip(joint(pictures, workers=1), whole, strict=True):
+        same(one, other)
+
+
+def test_the_joint_batches_of_processes_make_that_of_one(pictures):
+    whole = joint(pictures)
+    parts = [joint(pictures, share=Share(rank, 2)) for rank in range(2)]
+    for one, first, second in zip(whole, *parts, strict=True):
+        n, m = first.labelled, second.labelled
+        assert torch.equal(one.images[:3], torch.cat([first.images[:n], second.images[:m]]))
+        views = [torch.cat([first.images[n + i : n + i + 1], second.images[m + i : m + i + 1]]) for i in range(2)]
+        assert torch.equal(one.images[3:], torch.cat(views))
+        assert torch.equal(one.views.flipped, torch.cat([first.views.flipped, second.views.flipped]))
+
+
+def test_the_second_view_is_the_first_mirrored_where_it_says_so():
+    class Slope(Ramp):
+        def read(self, sample):
+            image, mask = super().read(sample)
+            return image + np.arange(12, dtype=np.uint8)[None, :, None], mask
+
+    samples = [Sample(None, None, str(i), "") for i in range(9)]
+    processing = Processing(resize=None, crop=16, view_colour=0.0)  # reaches beyond pictures of 12
+    others = Pictures(Slope(), samples, processing, seed=1)
+    batch = Unlabelled(others, 9, two_views=True).join(others.batch([(0, 0)]), [(0, i) for i in range(9)])
+    first, second = batch.images[1:10], batch.images[10:]
+    mirrored = batch.views.flipped.view(-1, 1, 1, 1)
+    assert torch.equal(torch.where(mirrored, second.flip(-1), second), first)
+    assert batch.views.seen.sum() == 9 * 144
+    assert (first.amax(1)[~batch.views.seen] == 0).all()
+
+
+def test_label_noise_is_symmetric_keyed_and_of_training_alone():
+    class Classes(Ramp):
+        class info:  # noqa: N801
+            classes = ("a", "b", "c", "d")
+
+        def read(self, sample):
+            mask = np.full((100, 100), 2, np.uint8)
+            mask[:10] = 255
+            return np.zeros((100, 100, 3), np.uint8), mask
+
+    samples = [Sample(None, None, str(i), "") for i in range(2)]
+    clean = Pictures(Classes(), samples, Processing(resize=None, crop=100), seed=4)
+    noisy = clean.with_label_noise(0.3)
+    first, later, other = (noisy.batch([(epoch, index)]).labels[0] for epoch, index in ((0, 0), (5, 0), (0, 1)))
+    assert torch.equal(first, later)
+    assert not torch.equal(first, other)
+    assert torch.equal(noisy.crop(0, 0).mask.long(), first)
+    assert (first[:10] == 255).all()
+    shares = torch.bincount(first[10:].flatten(), minlength=4) / 9000
+    torch.testing.assert_close(shares, torch.tensor([0.1, 0.1, 0.7, 0.1]), atol=0.015, rtol=0)
+    assert (noisy.labels(0)[10:] == 2).all()
+    assert (clean.batch([(0, 0)]).labels[0][10:] == 2).all()
+    assert noisy.class_counts().tolist() == first.flatten()[1000:].bincount(minlength=4).add(
+        other.flatten()[1000:].bincount(minlength=4)
+    ).tolist()  # fmt: skip
+    assert not torch.equal(noisy.reseeded(5).batch([(0, 0)]).labels[0], first)

@@ -247,3 +247,35 @@ def test_objectives_that_ask_are_told_how_often_the_classes_are(make_cohort, mak
     assert counted.counts.tolist() == train.class_counts().tolist()
     assert counted.counts.sum() > 0
     fit(cohort, make_objective(cohort, probability_corrected={}), train, folder=run_folder, **options | {"updates": 3})
+
+
+PREDICTIONS = {
+    "cross_entropy": {},
+    "local_invariant_information": {"weight": 0.1},
+    "entropy_minimisation": {"on": "all"},
+}
+
+
+def test_pictures_without_labels_are_trained_on_and_the_run_resumes(
+    make_cohort, make_objective, train, val, tmp_path, stop_at
+):
+    settings = {"objective": PREDICTIONS, "unlabelled": val, "unlabelled_batch_size": 2}
+    straight, outcome = run(make_cohort, make_objective, train, tmp_path / "straight", **settings)
+    assert all(row["train/loss/local_invariant_information/net0"] < 0 for row in outcome.history)
+    with pytest.raises(KeyboardInterrupt):
+        run(make_cohort, make_objective, train, tmp_path / "stopped", progress=stop_at(7), **settings)
+    resumed, again = run(make_cohort, make_objective, train, tmp_path / "stopped", **settings)
+    assert weights(resumed) == weights(straight)
+    assert again.history == outcome.history
+    plain, _ = run(make_cohort, make_objective, train, tmp_path / "plain")
+    assert weights(plain) != weights(straight)
+
+
+def test_pictures_without_labels_are_asked_for_and_left_alone_otherwise(
+    make_cohort, make_objective, train, val, tmp_path
+):
+    with pytest.raises(UsageError, match=r"asks for pictures without labels, got none\s.*labelled: 0.5"):
+        run(make_cohort, make_objective, train, tmp_path / "none", objective=PREDICTIONS)
+    one, _ = run(make_cohort, make_objective, train, tmp_path / "one", unlabelled=val)
+    other, _ = run(make_cohort, make_objective, train, tmp_path / "other")
+    assert weights(one) == weights(other)

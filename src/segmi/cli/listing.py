@@ -16,19 +16,31 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command()
 def objectives(as_json: AsJson = False) -> None:
-    """The objectives, with their options.
+    """The objectives: family, what they need, what they cost beside cross-entropy, options.
+
+    Time of value and gradient, and what is kept in between, in multiples of cross-entropy's, as benchmarks/catalogue.py
+    found them on its machine; what an objective asks of the networks (teachers, second views) comes on top.
 
     Example: `segmi list objectives --json`
     """
     calm_libraries()
     from segmi.objectives import known_objectives
+    from segmi.objectives.costs import measured_costs
     from segmi.study.resolve import NOT_OF_OBJECTIVES
 
+    costs = measured_costs()
     rows = [
-        {"name": name, "options": _options(kind, NOT_OF_OBJECTIVES), "about": _first_line(_function_of(name, kind))}
+        {
+            "name": name,
+            "family": getattr(kind, "family", "other"),
+            "needs": list(getattr(kind, "needs", ())) or None,
+            **{column: costs.get(name, {}).get(column) for column in ("time", "memory")},
+            "about": _first_line(_function_of(name, kind)),
+            "options": _options(kind, NOT_OF_OBJECTIVES),
+        }
         for name, kind in known_objectives().items()
     ]
-    _show(rows, ["name", "about", "options"], as_json)
+    _show(rows, ["name", "family", "needs", "time", "memory", "about", "options"], as_json)
 
 
 @app.command()

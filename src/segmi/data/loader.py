@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from torchvision import tv_tensors
 
-from segmi.arrays import Batch, Labels
+from segmi.arrays import VOID, Batch, Labels, Views
 from segmi.data.base import DataSet, Pixels, Sample
 from segmi.data.cache import Store
 from segmi.data.crops import take, windows
+from segmi.data.label_noise import noisy_labels
 from segmi.data.processing import Pair, Processing, as_tensor
 from segmi.data.workers import read_by_workers
 from segmi.randomness import key
@@ -66,6 +67,7 @@ class Pictures:
         self.samples = list(samples)
         self.processing = processing
         self.seed = seed
+        self.label_noise = 0.0
         self._memory = _Memory(memory_bytes)
         names = [sample.name for sample in self.samples]
         self._prepared = _Rows(prepared, prepared.rows(names)) if prepared else None
@@ -124,9 +126,18 @@ class Pictures:
         other.__dict__.update(self.__dict__, seed=seed)
         return other
 
+    def with_label_noise(self, share: float) -> Pictures:
+        """The same pictures, a share of whose labels is another class when they are trained on."""
+        other = self.reseeded(self.seed)
+        other.label_noise = share
+        return other
+
     def crop(self, epoch: int, index: int) -> Pair:
         """The random crop of picture ``index`` in ``epoch``, augmented."""
-        return self.processing.augmented(self.resized(index), key(self.seed, "augment", epoch, index))
+        pair = self.resized(index)
+        if self.label_noise:
+            pair = pair._replace(mask=tv_tensors.Mask(as_tensor(self._noisy(pair.mask.numpy(), index))))
+        return self.processing.augmented(pair, key(self.seed, "augment", epoch, index))
 
     def crops(self, keys: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
         """The random crops for (epoch, index) ``keys``: N×3×H×W and N×H×W uint8, `crop` by `crop` the same pixels."""
@@ -141,6 +152,16 @@ class Pictures:
         drawn = windows(self.processing, [mask.shape for mask in masks], seeds)
         return take(images, masks, drawn, self.processing.crop)
 
+    def covered(self, keys: Sequence[tuple[int, int]]) -> Tensor:
+        """Where the random crops for (epoch, index) ``keys`` show a picture, and do not reach beyond it: N×H×W bool."""
+        sizes = [self._arrays(index)[1].shape for _, index in keys]
+        return torch.stack(
+            [
+                self.processing.augmented(_blank_pair(size), key(self.seed, "augment", epoch, index)).mask != VOID
+                for size, (epoch, index) in zip(sizes, keys, strict=True)
+            ]
+        )
+
     def batch(self, keys: Sequence[tuple[int, int]]) -> Batch:
         """The crops for (epoch, index) ``keys`` as one batch: float images in [0, 1], int64 labels."""
         images, labels = self.crops(keys)
@@ -153,15 +174,29 @@ class Pictures:
         )
 
     def _arrays(self, index: int) -> Sequence[Pixels]:
-        """Picture and labels at the working scale, from the cache without a copy."""
+        """Picture and labels at the working scale, from the cache without a copy; labels with their noise."""
         if self._prepared is not None:
-            return self._prepared.arrays("images", "masks", index=index)
-        pair = self.resized(index)
-        return pair.image.numpy(), pair.mask.numpy()
+            image, mask = self._prepared.arrays("images", "masks", index=index)
+        else:
+            pair = self.resized(index)
+            image, mask = pair.image.numpy(), pair.mask.numpy()
+        return image, self._noisy(mask, index) if self.label_noise else mask
+
+    def _noisy(self, mask: Pixels, index: int) -> Pixels:
+        classes = len(self.dataset.info.classes)
+        return noisy_labels(mask, self.label_noise, classes=classes, seed=key(self.seed, "label noise", index))
 
     def __getstate__(self) -> dict[str, object]:
         # Worker processes get the list of files, not a copy of the decoded pictures.
         return {**self.__dict__, "_memory": _Memory(self._memory.budget)}
+
+
+def _blank_pair(size: Sequence[int]) -> Pair:
+    """Of a size, with nothing in it: what random crops show of it is where they show a picture."""
+    return Pair(
+        tv_tensors.Image(torch.zeros((3, *size), dtype=torch.uint8)),
+        tv_tensors.Mask(torch.zeros(tuple(size), dtype=torch.uint8)),
+    )
 
 
 class _Rows(NamedTuple):
@@ -205,19 +240,84 @@ WHOLE = Share()
 """The share of a process that trains alone."""
 
 
-class _KeyedBatches(Sampler[list[tuple[int, int]]]):
+@dataclass(frozen=True)
+class Unlabelled:
+    """Pictures whose labels are not looked at, and how they join the batches.
+
+    Their stream is one of its own, endless and reshuffled like that of the pictures with labels, and as much a function
+    of the number of the batch.
+
+    Args:
+        pictures: the pictures.
+        batch_size: how many join each batch.
+        two_views: whether each comes twice, the second time mirrored or not and in other colours.
+    """
+
+    pictures: Pictures
+    batch_size: int
+    two_views: bool = False
+
+    def keys(self, number: int, share: Share) -> list[tuple[int, int]]:
+        """The (epoch, index) of those that join batch ``number``, or of a process's share of them."""
+        count = len(self.pictures)
+        places = range(number * self.batch_size, (number + 1) * self.batch_size)[share.of(self.batch_size)]
+        orders = {epoch: epoch_order(count, self.pictures.seed, epoch) for epoch in {p // count for p in places}}
+        return [(place // count, int(orders[place // count][place % count])) for place in places]
+
+    def join(self, batch: Batch, keys: Sequence[tuple[int, int]]) -> Batch:
+        """A batch with these pictures behind it."""
+        pictures = self.pictures
+        images, masks = pictures.crops(keys)
+        seen = pictures.covered(keys)
+        views, flipped = [images], None
+        if self.two_views:
+            seeds = [key(pictures.seed, "second view", epoch, index) for epoch, index in keys]
+            seconds, mirrored = zip(
+                *(pictures.processing.second_view(one, seed) for one, seed in zip(images, seeds, strict=True)),
+                strict=True,
+            )
+            views.append(torch.stack(seconds))
+            flipped = torch.tensor(mirrored)
+        samples = [pictures.samples[index] for _, index in keys]
+        labels = torch.full((len(keys) * len(views), *masks.shape[1:]), VOID)
+        return Batch(
+            images=torch.cat([batch.images, torch.cat(views).float().div_(255)]),
+            labels=torch.cat([batch.labels, labels]),
+            names=(*batch.names, *(sample.name for sample in samples)),
+            groups=(*batch.groups, *(sample.group for sample in samples)),
+            views=Views(seen, flipped),
+        )
+
+
+class _Keys(NamedTuple):
+    """The (epoch, index) of the pictures of a batch, those with labels and those without."""
+
+    labelled: list[tuple[int, int]]
+    unlabelled: list[tuple[int, int]]
+
+
+class _KeyedBatches(Sampler[_Keys]):
     """Batches of (epoch, index) from number ``first`` to ``last``; those before are skipped without being read."""
 
     def __init__(
-        self, pictures: Pictures, batch_size: int, first: int, last: int, *, drop_last: bool, share: Share
+        self,
+        pictures: Pictures,
+        batch_size: int,
+        first: int,
+        last: int,
+        *,
+        drop_last: bool,
+        share: Share,
+        unlabelled: Unlabelled | None,
     ) -> None:
+        self.unlabelled = unlabelled
         self.count, self.seed, self.share = len(pictures), pictures.seed, share
         self.batch_size, self.first, self.last, self.drop_last = batch_size, first, last, drop_last
 
     def __len__(self) -> int:
         return self.last - self.first
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[_Keys]:
         per_epoch = steps_per_epoch(self.count, self.batch_size, drop_last=self.drop_last)
         order, order_epoch = np.empty(0, dtype=np.int64), -1
         for number in range(self.first, self.last):
@@ -225,17 +325,21 @@ class _KeyedBatches(Sampler[list[tuple[int, int]]]):
             if epoch != order_epoch:
                 order, order_epoch = epoch_order(self.count, self.seed, epoch), epoch
             chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
-            yield [(epoch, int(index)) for index in chosen[self.share.of(len(chosen))]]
+            yield _Keys(
+                [(epoch, int(index)) for index in chosen[self.share.of(len(chosen))]],
+                self.unlabelled.keys(number, self.share) if self.unlabelled else [],
+            )
 
 
 class _KeyedPictures(Dataset[Batch]):
-    """Hands a whole list of keys to `Pictures.batch`, so that a batch is made in one place."""
+    """Hands all keys of a batch on at once, so that it is made in one place."""
 
-    def __init__(self, pictures: Pictures) -> None:
-        self.pictures = pictures
+    def __init__(self, pictures: Pictures, unlabelled: Unlabelled | None) -> None:
+        self.pictures, self.unlabelled = pictures, unlabelled
 
-    def __getitems__(self, keys: list[tuple[int, int]]) -> Batch:
-        return self.pictures.batch(keys)
+    def __getitems__(self, keys: _Keys) -> Batch:
+        batch = self.pictures.batch(keys.labelled)
+        return self.unlabelled.join(batch, keys.unlabelled) if self.unlabelled else batch
 
     def __getitem__(self, key_: tuple[int, int]) -> Batch:
         return self.pictures.batch([key_])
@@ -250,6 +354,7 @@ def training_batches(
     drop_last: bool = True,
     workers: int = 0,
     share: Share = WHOLE,
+    unlabelled: Unlabelled | None = None,
 ) -> Iterator[Batch]:
     """Batches number ``first`` to ``last`` of an endless, reshuffled training stream, or a process's share of each.
 
@@ -259,8 +364,9 @@ def training_batches(
     Raises:
         DataError: if a worker dies or gives no batch within five minutes.
     """
-    batches = _KeyedBatches(pictures, batch_size, first, last, drop_last=drop_last, share=share)
-    if workers and pictures.needs_workers:
-        yield from read_by_workers(_KeyedPictures(pictures), workers, batch_sampler=batches)
+    batches = _KeyedBatches(pictures, batch_size, first, last, drop_last=drop_last, share=share, unlabelled=unlabelled)
+    made = _KeyedPictures(pictures, unlabelled)
+    if workers and (pictures.needs_workers or (unlabelled and unlabelled.pictures.needs_workers)):
+        yield from read_by_workers(made, workers, batch_sampler=batches)
     else:
-        yield from map(pictures.batch, batches)
+        yield from map(made.__getitems__, batches)

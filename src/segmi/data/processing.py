@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
@@ -37,6 +39,7 @@ class Processing:
         flip: probability of a horizontal flip.
         scale: range of the random scale factor applied before cropping.
         colour: strength of the random change of brightness, contrast, saturation and (a tenth of it) hue.
+        view_colour: the same, of the second view of a picture without labels.
 
     Masks are resized with the nearest neighbour and filled with void, always. Normalisation is the network's affair.
     """
@@ -47,6 +50,7 @@ class Processing:
     flip: float = 0.0
     scale: tuple[float, float] = (1.0, 1.0)
     colour: float = 0.0
+    view_colour: float = 0.4
 
     def __post_init__(self) -> None:
         if self.resize is not None and self.resize < 1:
@@ -71,8 +75,9 @@ class Processing:
             raise UsageError(f"processing.flip is a probability between 0 and 1, got {self.flip}")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise UsageError(f"processing.scale is a range (low, high) of positive factors, got {self.scale}")
-        if not 0 <= self.colour <= 1:
-            raise UsageError(f"processing.colour is a strength between 0 and 1, got {self.colour}")
+        for name in ("colour", "view_colour"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"processing.{name} is a strength between 0 and 1, got {getattr(self, name)}")
 
     def resized(self, image: np.ndarray, mask: np.ndarray) -> Pair:
         """The deterministic part: an H×W×3 uint8 image and its H×W uint8 mask at the working scale."""
@@ -88,15 +93,17 @@ class Processing:
 
     def augmented(self, pair: Pair, seed: int) -> Pair:
         """The random part: scale, crop, flip and colour, as a pure function of ``seed``."""
-        # torchvision draws from the CPU's generator only. `torch.manual_seed` would seed every device as well, which
-        # costs a thousand times as much and queues a call per picture where a device is not initialised.
-        generator = torch.default_generator
-        before = generator.get_state()
-        generator.manual_seed(seed)
-        try:
+        with _seeded(seed):
             return Pair(*self._random_transform(pair)(*pair))
-        finally:
-            generator.set_state(before)
+
+    def second_view(self, image: torch.Tensor, seed: int) -> tuple[torch.Tensor, bool]:
+        """A crop in other colours and mirrored half of the time, and whether it is; a pure function of ``seed``."""
+        strength = self.view_colour
+        with _seeded(seed):
+            mirrored = bool(torch.rand(()) < 0.5)
+            if strength:
+                image = v2.ColorJitter(strength, strength, strength, strength / 10)(image)
+        return (image.flip(-1) if mirrored else image), mirrored
 
     def _random_transform(self, pair: Pair) -> v2.Transform:
         steps: list[v2.Transform] = []
@@ -108,6 +115,22 @@ class Processing:
         if self.colour:
             steps.append(v2.ColorJitter(self.colour, self.colour, self.colour, self.colour / 10))
         return v2.Compose(steps)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """The CPU's generator, the only one that torchvision draws from, seeded inside and afterwards as it was.
+
+    `torch.manual_seed` would seed every device as well, which costs a thousand times as much and queues a call per
+    picture where a device is not initialised.
+    """
+    generator = torch.default_generator
+    before = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        generator.set_state(before)
 
 
 def as_tensor(pixels: np.ndarray) -> torch.Tensor:

@@ -59,6 +59,7 @@ def _check_fit(
     training = method["training"]
     try:
         kept, _ = resolve.kept_and_held(samples, training, seed=0)
+        kept, _ = resolve.labelled_and_not(kept, training, seed=1)
     except ValueError as error:
         problems.add_error(("training", "holdout"), error)
         return

@@ -178,7 +178,10 @@ def _train(
 ) -> FitOutcome:
     training = dict(run.config["training"])
     kept, held = resolve.kept_and_held(facts.dataset.split("train"), training, seed=0)
-    training.pop("holdout")
+    kept, hidden = resolve.labelled_and_not(kept, training, seed=1)
+    noise = training.get("label_noise", 0.0)
+    for of_the_study in ("holdout", "labelled", "label_noise"):
+        training.pop(of_the_study, None)
     processing = resolve.build_processing(run.config["processing"])
     objective = resolve.build_method_objective(
         run.config["objective"], list(run.config["members"]), run.config["frozen"]
@@ -187,7 +190,8 @@ def _train(
     return resolve.fit_function()(
         cohort,
         objective,
-        facts.pictures("train", kept, processing, run.seed, progress=on_prepare),
+        facts.pictures("train", kept, processing, run.seed, progress=on_prepare).with_label_noise(noise),
+        unlabelled=facts.pictures("train", hidden, processing, run.seed, progress=on_prepare) if hidden else None,
         folder=folder,
         holdout=facts.pictures("train", held, processing, run.seed, labels=True, progress=on_prepare) if held else None,
         seed=run.seed,

@@ -17,15 +17,20 @@ from segmi.study.provenance import check_averages, with_averages
 from segmi.study.schema import Method, check_reference, described
 from segmi.study.strict_yaml import Place
 
-HOLDOUT = {"holdout": (Annotated[float, Field(ge=0, lt=1)], 0.0)}
-"""The part of train to select by: the study takes it, not the loop."""
+OF_THE_STUDY = {
+    "holdout": (Annotated[float, Field(ge=0, lt=1)], 0.0),
+    "labelled": (Annotated[float, Field(gt=0, le=1)], 1.0),
+    "label_noise": (Annotated[float, Field(ge=0, lt=1)], 0.0),
+}
+"""The part of train to select by, the part of the rest that has labels, and how many of those are wrong: the study
+takes them, not the loop."""
 
 MOST_WORKERS = 512
 """Processes that read pictures; a machine that would gain from more is not built yet."""
 
 _POSITIVE = (
-    "updates", "epochs", "images", "minutes", "batch_size", "accumulate", "devices", "num_nodes", "threads",
-    "learning_rate", "clip_norm", "validate_every", "checkpoint_every", "log_every", "passes",
+    "updates", "epochs", "images", "minutes", "batch_size", "unlabelled_batch_size", "accumulate", "devices",
+    "num_nodes", "threads", "learning_rate", "clip_norm", "validate_every", "checkpoint_every", "log_every", "passes",
 )  # fmt: skip
 
 
@@ -36,7 +41,9 @@ def mapping(value: Any) -> dict[str, Any]:
 
 def check_training(options: dict[str, Any], place: Place, problems: Problems) -> dict[str, Any]:
     """Training options with every default, their values in range."""
-    bound = bind(resolve.fit_function(), options, place, problems, leave_out=resolve.NOT_OF_TRAINING, extra=HOLDOUT)
+    bound = bind(
+        resolve.fit_function(), options, place, problems, leave_out=resolve.NOT_OF_TRAINING, extra=OF_THE_STUDY
+    )
     check_positive(options, place, problems)
     workers = options.get("workers")
     if isinstance(workers, int) and not 0 <= workers <= MOST_WORKERS:
@@ -275,6 +282,10 @@ def _objective(method: dict[str, Any], place: Place, problems: Problems) -> dict
     if method["members"] and not problems.touches(*place) and not problems.touches(*place[:-1], "frozen"):
         try:
             objective = resolve.build_method_objective(bound, list(method["members"]), method.get("frozen") or [])
+            if {"unlabelled pictures", "two views"} & set(objective.needs) and method["training"].get(
+                "labelled", 1
+            ) == 1:
+                problems.add(place, "asks for pictures without labels; set training.labelled to the part that has some")
         except (ValueError, TypeError) as error:
             problems.add_error(place if len(bound) != 1 else (*place, next(iter(bound))), error)
         else:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from segmi.training import Cohort
     from segmi.training.processes import Processes
 
-NOT_OF_TRAINING = ("cohort", "objective", "train", "folder", "holdout", "seed", "resume", "profile", "progress")
+NOT_OF_TRAINING = (
+    "cohort", "objective", "train", "folder", "holdout", "unlabelled", "seed", "resume", "profile", "progress",
+)  # fmt: skip
 NOT_OF_EVALUATION = ("cohort", "pictures", "seed", "device", "processes", "progress", "readouts")
 NOT_OF_MEMBERS = ("classes", "in_channels")
 NOT_OF_OBJECTIVES = ("self", "members", "frozen", "name", "weight", "ignore_index")
@@ -170,6 +172,16 @@ def kept_and_held(
 
     fraction = training.get("holdout") or 0
     return hold_out(samples, fraction, seed) if fraction else (list(samples), [])
+
+
+def labelled_and_not(
+    samples: Sequence[Sample], training: Mapping[str, Any], *, seed: int
+) -> tuple[list[Sample], list[Sample]]:
+    """What is trained on with labels, and the part whose labels are hidden, the same for every method and seed."""
+    from segmi.data.holdout import hold_out
+
+    share = training.get("labelled", 1.0)
+    return hold_out(samples, 1 - share, seed) if share < 1 else (list(samples), [])
 
 
 def pictures(

@@ -25,7 +25,16 @@ RANGES: Final = ("uniform", "log_uniform")
 SEARCHES: Final = ("grid", *RANGES)
 """The ways to say that a value is to be searched for."""
 
-NOT_SEARCHED: Final = (*BUDGETS, *PARALLEL, "holdout", "select_by", "select_member", "architecture")
+NOT_SEARCHED: Final = (
+    *BUDGETS,
+    *PARALLEL,
+    "holdout",
+    "labelled",
+    "label_noise",
+    "select_by",
+    "select_member",
+    "architecture",
+)
 """What decides what a trial may cost and how it is scored, and so cannot be chosen by that score."""
 
 _SHARED: Final = ("training", "processing")

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 
-from segmi.data.loader import Pictures, steps_per_epoch, training_batches
+from segmi.data.loader import Pictures, Unlabelled, steps_per_epoch, training_batches
 from segmi.errors import UsageError, unknown_name
 from segmi.objectives.contract import Objective, TakesClassCounts
 from segmi.records.jsonfile import write_record
@@ -74,6 +74,7 @@ def fit(
     *,
     folder: Path,
     holdout: Pictures | None = None,
+    unlabelled: Pictures | None = None,
     seed: int = 0,
     updates: int | None = None,
     epochs: int | None = None,
@@ -82,6 +83,7 @@ def fit(
     batch_size: int = 8,
     accumulate: int = 1,
     drop_last: bool = True,
+    unlabelled_batch_size: int | None = None,
     optimizer: str = "Adam",
     optimizer_options: dict[str, Any] | None = None,
     learning_rate: float = 1e-3,
@@ -119,6 +121,7 @@ def fit(
         objective: minimised; its own parameters are optimised and checkpointed too.
         train: the training pictures.
         folder: the run folder; ``checkpoints/``, ``metrics.csv`` and what the trackers keep are written into it.
+        unlabelled: pictures whose labels are not looked at, for objectives that ask for them; others do without.
         holdout: pictures to select by, never the test split; needed for ``holdout_mIoU``.
         seed: keys dropout; the pictures bring their own seed.
         updates: the budget in optimiser steps; give this or one of the next three.
@@ -129,6 +132,8 @@ def fit(
         batch_size: pictures per forward pass, those of all processes together.
         accumulate: forward passes per update; their joint batch is what the objective averages over.
         drop_last: leave out the incomplete batch at the end of an epoch.
+        unlabelled_batch_size: pictures without labels per forward pass, those of all processes together; by default as
+            many as with labels.
         optimizer: a class of ``torch.optim`` by name.
         optimizer_options: its further arguments.
         learning_rate: its learning rate.
@@ -182,6 +187,7 @@ def fit(
     _check_peer_updates(peer_updates, processes)
     check_trackers(logger)
     _tell_class_counts(objective, train)
+    joining = _unlabelled(objective, unlabelled, unlabelled_batch_size or batch_size, processes)
     target = processes.device or resolve_device(device)
     _check_sync_batch_norm(sync_batch_norm, target)
     look_inside(cohort, objective, device=target, side=train.processing.crop, seed=seed)
@@ -230,7 +236,7 @@ def fit(
         )
         batches = training_batches(
             train, batch_size=batch_size, first=session.step * accumulate, last=steps * accumulate,
-            drop_last=drop_last, workers=workers, share=processes.share,
+            drop_last=drop_last, workers=workers, share=processes.share, unlabelled=joining,
         )  # fmt: skip
         run_loop(session, selection, checkpoints, batches, rhythm, folder, logger, progress)
         selection.take_best()
@@ -263,6 +269,27 @@ def _tell_class_counts(objective: Objective, train: Pictures) -> None:
     counts = train.class_counts() if asking else None
     for part in asking:
         part.take_class_counts(counts)  # type: ignore[arg-type]
+
+
+def _unlabelled(
+    objective: Objective, pictures: Pictures | None, batch_size: int, processes: Processes
+) -> Unlabelled | None:
+    """How pictures without labels join the batches, if the objective asks for some."""
+    needs = getattr(objective, "needs", ())
+    two_views = "two views" in needs
+    if not two_views and "unlabelled pictures" not in needs:
+        return None
+    if not pictures:
+        raise UsageError(
+            "the objective asks for pictures without labels, got none",
+            "hide the labels of a part of train (labelled: 0.5), or set on: labelled where the objective has it",
+        )
+    if batch_size % processes.count:
+        raise UsageError(
+            f"unlabelled_batch_size {batch_size} does not divide by {processes.count} processes",
+            f"use a multiple of {processes.count}",
+        )
+    return Unlabelled(pictures, batch_size, two_views)
 
 
 def _check_scope(objective: Objective, processes: Processes, accumulate: int) -> None:
