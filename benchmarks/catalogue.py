@@ -32,9 +32,9 @@ OPTIONS: dict[str, dict[str, Any]] = {"region_matched_bound": {"target": -1.0}}
 
 def measurable(name: str, classes: int) -> Objective | None:
     """The objective, if logits, labels and the logits of a frozen peer are all that it needs."""
-    made: Any = OBJECTIVES[name](**OPTIONS.get(name, {}))
-    if {"features"} & set(made.needs):
+    if "features" in OBJECTIVES[name].needs:
         return None
+    made: Any = OBJECTIVES[name](**OPTIONS.get(name, {}))
     for part in made.modules():
         if isinstance(part, TakesClassCounts):
             part.take_class_counts(torch.arange(1, classes + 1))
