@@ -9,6 +9,8 @@ from segmi.arrays import Output
 from segmi.data.loader import Pictures
 from segmi.data.processing import Processing
 from segmi.errors import UsageError
+from segmi.metrics.details import Details
+from segmi.records import DetailsRecord
 from segmi.training import Cohort, evaluate, predict_labels
 
 
@@ -91,8 +93,33 @@ def test_predicted_labels_have_the_size_of_the_labels(squares, make_cohort):
     pictures = Pictures(squares, squares.split("val"), Processing(resize=18, crop=16))
     labels = predict_labels(make_cohort(2), pictures, 1)
     assert list(labels) == ["net0", "net1"]
-    assert labels["net0"].shape == (20, 24)
-    assert labels["net0"].dtype == np.uint8
+    assert labels["net0"].labels.shape == labels["net0"].confidence.shape == (20, 24)
+    assert labels["net0"].labels.dtype == np.uint8
+    assert (labels["net0"].confidence > 1 / 3).all()
+    assert (labels["net0"].confidence <= 1).all()
+
+
+def test_details_of_a_network_that_is_always_right(squares, whole):
+    """Every boundary and every object is met, and what is said with confidence p is right."""
+    details: dict[str, Details] = {}
+    matrix = evaluate(Cohort({"net": ByColour()}), whole, device="cpu", details=details)["net"]
+    record = DetailsRecord(**details["net"].arrays())
+    assert record.pixels.sum() == record.correct.sum() == matrix.pooled().sum()
+    seen = matrix.pooled().sum(0).numpy() > 0
+    assert (record.boundary_iou()[seen] == 1).all()
+    assert record.object_iou.sum() == record.objects.sum() > 0
+    assert record.calibration_error() == pytest.approx(1 - record.confidence.sum() / record.pixels.sum())
+
+
+def test_details_through_windows_are_those_of_the_whole_picture(squares):
+    pictures = Pictures(squares, squares.split("val"), Processing(resize=18, crop=16))
+    found: list[dict[str, Details]] = [{}, {}]
+    evaluate(Cohort({"net": ByColour()}), pictures, device="cpu", details=found[0])
+    evaluate(Cohort({"net": ByColour()}), pictures, device="cpu", window=12, overlap=4, details=found[1])
+    whole, windowed = (one["net"].arrays() for one in found)
+    for name in ("boundary", "objects", "object_iou"):
+        np.testing.assert_array_equal(windowed[name], whole[name])
+    np.testing.assert_allclose(windowed["confidence"].sum(), whole["confidence"].sum(), rtol=1e-5)
 
 
 def test_nothing_to_evaluate(squares, make_cohort):
@@ -115,8 +142,10 @@ def test_windows_see_what_the_whole_picture_shows(squares, resize):
     for name in ("net", "other"):
         assert torch.equal(found[name].counts(), whole[name].counts())
         assert found[name].names == whole[name].names
-    labels = predict_labels(cohort, pictures, 1)["net"]
-    np.testing.assert_array_equal(predict_labels(cohort, pictures, 1, window=12)["net"], labels)
+    whole = predict_labels(cohort, pictures, 1)["net"]
+    windowed = predict_labels(cohort, pictures, 1, window=12)["net"]
+    np.testing.assert_array_equal(windowed.labels, whole.labels)
+    np.testing.assert_allclose(windowed.confidence, whole.confidence, rtol=1e-5)
 
 
 def test_a_window_larger_than_the_pictures_changes_nothing(squares, make_cohort):

@@ -31,7 +31,9 @@ def decided(logits: Logits, size: Sequence[int]) -> Labels:
     return _largest(planes, logits.shape[1])
 
 
-def decided_tiles(tiles: Iterable[Tile], picture: Sequence[int], size: Sequence[int]) -> Labels:
+def decided_tiles(
+    tiles: Iterable[Tile], picture: Sequence[int], size: Sequence[int], confidence: Tensor | None = None
+) -> Labels:
     """The label map at ``size`` of a picture whose logits come in tiles: what `decided` says of all of them together.
 
     Shapes: tiles of C×h×w logits of a picture of h×w = ``picture`` to H×W on the CPU, dtype as there.
@@ -40,6 +42,7 @@ def decided_tiles(tiles: Iterable[Tile], picture: Sequence[int], size: Sequence[
         tiles: as `segmi.models.windows.blended_tiles` yields them; together they cover the picture.
         picture: height and width in which the tiles lie.
         size: height and width of the result.
+        confidence: H×W, float, filled with the probability of the class that is decided on; left out by default.
 
     Example:
         >>> tile = Tile(0, 0, torch.tensor([[[2.0]], [[3.0]]]))
@@ -55,7 +58,27 @@ def decided_tiles(tiles: Iterable[Tile], picture: Sequence[int], size: Sequence[
         if not labels.numel():
             labels = torch.empty(tuple(size), dtype=decision.dtype)
         labels[rows.here, columns.here] = decision
+        if confidence is not None:
+            for above, beside, piece in probabilities_of_tile(tile, picture, size):
+                confidence[above, beside] = piece.amax(dim=0).to(confidence.device)
     return labels
+
+
+def confidences(logits: Logits) -> Tensor:
+    """The probability of the most probable class of every pixel.
+
+    ``max_c softmax(z)_c``; with one channel, ``σ(|z|)``
+
+    Shapes: N×C×H×W to N×H×W float32.
+
+    Example:
+        >>> confidences(torch.zeros(1, 4, 1, 2))
+        tensor([[[0.2500, 0.2500]]])
+    """
+    logits = logits.float()
+    if logits.shape[1] == 1:
+        return logits[:, 0].abs().sigmoid()
+    return (logits.amax(dim=1) - logits.logsumexp(dim=1)).exp()
 
 
 def probabilities_of_tile(

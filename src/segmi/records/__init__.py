@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from segmi.records.atomic import atomic_folder, atomic_path, atomic_write, environment_problem, sweep
 from segmi.records.confusion import ConfusionRecord, read_confusion, write_confusion
+from segmi.records.details import DetailsRecord, read_details, write_details
 from segmi.records.jsonfile import plain
 from segmi.records.lock import lock_holder, run_lock
 from segmi.records.plan import Plan, guess_plan, read_plan, write_plan
@@ -12,6 +13,7 @@ from segmi.records.samples import SamplePaths, find_samples, read_labels, read_p
 
 __all__ = [
     "ConfusionRecord",
+    "DetailsRecord",
     "Plan",
     "RunFolder",
     "RunKey",
@@ -27,12 +29,14 @@ __all__ = [
     "lock_holder",
     "plain",
     "read_confusion",
+    "read_details",
     "read_labels",
     "read_picture",
     "read_plan",
     "run_lock",
     "sweep",
     "write_confusion",
+    "write_details",
     "write_plan",
     "write_sample",
 ]

@@ -13,7 +13,8 @@
 ``losses.json``                     how often the process of the run was lost, and how; only if it was
 ``result.json``                     what came out; written last, and what makes the run finished
 ``confusion/<member>.<protocol>.npz``  per-image confusion counts
-``samples/<picture>.<layer>.png``   pictures for the figures; layers: image, truth, each member
+``details/<member>.<protocol>.npz``    sums from which reliability, boundary IoU and IoU by object size are read
+``samples/<picture>.<layer>.png``   pictures for the figures; layers: image, truth, each member, how sure it is
 ``bundles/<member>/``               the trained networks
 ``checkpoints/``, ``tensorboard/``  what training keeps for itself
 ==================================  ===================================================================
@@ -33,13 +34,14 @@ from typing import Any, Literal, NamedTuple
 from segmi.errors import DataError, SegmiError, UsageError
 from segmi.records.confusion import ConfusionRecord, read_confusion
 from segmi.records.damage import what_is_wrong
+from segmi.records.details import DetailsRecord, read_details
 from segmi.records.jsonfile import SCHEMA_VERSION, damaged, read_record, write_record
 from segmi.records.samples import SamplePaths, find_samples
 from segmi.records.selection import is_trial
 
 State = Literal["finished", "failed", "unfinished", "missing"]
 
-_ARTEFACT_FOLDERS = ("confusion", "samples", "bundles")
+_ARTEFACT_FOLDERS = ("confusion", "details", "samples", "bundles")
 
 
 class RunKey(NamedTuple):
@@ -193,6 +195,18 @@ class RunFolder:
         """
         return read_confusion(self.confusion_path(member, protocol))
 
+    def details_path(self, member: str, protocol: str) -> Path:
+        """Where the details of a member's predictions lie, where they were asked for."""
+        return self.path / "details" / f"{member}.{protocol}.npz"
+
+    def details(self, member: str, protocol: str) -> DetailsRecord:
+        """The details of a member's predictions under an evaluation protocol.
+
+        Raises:
+            DataError: missing, as they are in runs that were scored without them, or damaged.
+        """
+        return read_details(self.details_path(member, protocol))
+
     def samples(self, members: Sequence[str]) -> list[SamplePaths]:
         """The pictures kept for the figures."""
         return find_samples(self.path / "samples", members)
@@ -210,7 +224,7 @@ class RunFolder:
         return [str(path.relative_to(self.path)) for path in promised if not path.is_file()]
 
     def write_result(self, result: Mapping[str, Any]) -> Path:
-        """Write the result, last of all; what lies in confusion/, samples/ and bundles/ becomes its artefacts.
+        """Write the result, last of all; what lies in the folders of artefacts becomes part of what it promises.
 
         NaN becomes null. A failure of an earlier attempt is removed.
         """

@@ -33,10 +33,13 @@ def write_sample(
     truth: npt.NDArray[np.uint8],
     predictions: Mapping[str, npt.NDArray[np.uint8]],
     palette: Sequence[Sequence[int]],
+    *,
+    confidences: Mapping[str, npt.NDArray[np.uint8]] | None = None,
 ) -> list[Path]:
     """Write one picture's image, truth and predictions as PNG files, the masks with the data set's colours.
 
-    Shapes: image H×W×3; truth and predictions H×W train ids, 255 void; palette up to 256 RGB triples.
+    Shapes: image H×W×3; truth and predictions H×W train ids, 255 void; palette up to 256 RGB triples; confidences H×W,
+    the probabilities of what is predicted, 255 for 1.
 
     Example:
         >>> import tempfile
@@ -56,6 +59,10 @@ def write_sample(
         data = io.BytesIO()
         picture.save(data, format="PNG", optimize=layer != "image")
         paths.append(atomic_write(Path(folder) / f"{stem}.{layer}.png", data.getvalue()))
+    for member, levels in (confidences or {}).items():
+        data = io.BytesIO()
+        Image.fromarray(levels).save(data, format="PNG", optimize=True)
+        paths.append(atomic_write(Path(folder) / f"{stem}.{member}.confidence.png", data.getvalue()))
     return paths
 
 

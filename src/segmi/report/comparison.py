@@ -11,7 +11,15 @@ from segmi.report.table1 import title_of
 from segmi.report.table_comparison import table_comparison, table_estimates, table_new_images
 from segmi.report.table_dependence import table_class_differences, table_interaction, table_ranks
 
-PATTERNS: Final = ("comparison.*", "estimates.*", "new_images.*", "interaction_*", "ranks.*", "class_differences_*")
+PATTERNS: Final = (
+    "comparison.*",
+    "estimates.*",
+    "new_images.*",
+    "interaction_*",
+    "ranks.*",
+    "class_differences_*",
+    "table_beyond.*",
+)
 """The files that these tables may become."""
 
 

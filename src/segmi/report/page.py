@@ -27,7 +27,7 @@ LIBRARY: Final = "plotly.min.js"
 CHART_DATA: Final = "charts.data.js"
 GALLERY_DATA: Final = "gallery.data.js"
 
-_DIAGNOSTICS: Final = ("confusion", "reliability", "sizes", "boundary")
+_DIAGNOSTICS: Final = ("confusion", "reliability", "sizes")
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,11 @@ from segmi.report.charts.classes import class_chart
 from segmi.report.charts.confusion import confusion_chart
 from segmi.report.charts.cost import cost_chart
 from segmi.report.charts.curves import curve_charts
+from segmi.report.charts.details import detail_charts
 from segmi.report.charts.forest import forest_chart
 from segmi.report.comparison import comparison_tables, remove_others
 from segmi.report.curves import learning_curves
+from segmi.report.details import table_beyond, without_details
 from segmi.report.drawing import save_png, style, svg_text
 from segmi.report.figures import predictions_figure
 from segmi.report.gallery import gallery
@@ -115,6 +117,9 @@ def _write_study(study: StudyRuns, out: Path, reference: Reference | None, pictu
         _write_table(out, one.name, one.table, f"tab:{one.name.replace('_', '-')}")
     _write_table(out, "table1", tables["table1"], "tab:table1")
     _write_table(out, "table_members", tables["members"], "tab:members")
+    beyond = table_beyond(study)
+    if beyond is not None:
+        _write_table(out, "table_beyond", beyond, "tab:beyond")
     for dataset, table in classes.items():
         _write_table(out, f"classes_{dataset}", table, f"tab:classes-{dataset}")
     figures = _write_figures(study, out / "figures", pictures)
@@ -129,6 +134,8 @@ def _write_study(study: StudyRuns, out: Path, reference: Reference | None, pictu
         classes=class_titles(study, classes),
         charts={chart.name: chart for chart in charts},
         galleries=[title_of(study, dataset) for dataset in galleries],
+        beyond=beyond,
+        missing_details=without_details(study),
         unreadable=[layer for rows in galleries.values() for layer in unreadable_layers(rows)],
     )
     atomic_write(out / "report.md", markdown_page(study, found, tables, compared, list(classes.values()), figures))
@@ -143,6 +150,7 @@ def _charts(study: StudyRuns, found: Answer) -> list[Chart]:
         cost_chart(study),
         class_chart(study),
         confusion_chart(study),
+        *detail_charts(study),
     ]
     return [chart for chart in made if chart is not None]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from segmi.data.base import VOID
 from segmi.errors import UsageError
-from segmi.records import RunFolder, atomic_write, write_confusion
+from segmi.records import RunFolder, atomic_write, write_confusion, write_details
 from segmi.records.usage import Usage
 from segmi.study import resolve
 from segmi.study.binding import arguments
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from segmi.data.base import DataSet, DataSetInfo
     from segmi.data.loader import Pictures
     from segmi.metrics.confusion import ConfusionMatrix
+    from segmi.metrics.details import Details
     from segmi.metrics.readouts import PredictionReadouts
     from segmi.models import SegmentationNetwork
     from segmi.training import Cohort, FitOutcome, FitProgress
@@ -109,10 +110,12 @@ def _score(
     from segmi.metrics.readouts import PredictionReadouts
 
     config, matrices, values = run.config, {}, {}
+    details: dict[str, Details] = {}
     for protocol in protocols(config["evaluation"]):
         scored = _scored_pictures(run, facts, protocol, on_prepare)
         readouts = PredictionReadouts(len(facts.dataset.info.classes))
-        matrices[protocol] = _evaluate(config, cohort, scored, protocol, processes, on_evaluate, readouts)
+        wanted = details if protocol == "full" and config["evaluation"].get("details") else None
+        matrices[protocol] = _evaluate(config, cohort, scored, protocol, processes, on_evaluate, readouts, wanted)
         values[protocol] = readouts.values()
     if not processes.leads:
         return matrices, values
@@ -120,6 +123,8 @@ def _score(
         for member, matrix in found.items():
             path = folder.confusion_path(member, protocol)
             write_confusion(path, matrix.counts().numpy(), matrix.names, matrix.groups)
+    for member, one in details.items():
+        write_details(folder.details_path(member, "full"), one.arrays())
     scored = _scored_pictures(run, facts, config["evaluation"]["protocol"], on_prepare)
     windows = {name: config["evaluation"].get(name) for name in ("window", "overlap")}
     keep_samples(cohort, scored, config["samples"], folder.path / "samples", **windows)
@@ -155,15 +160,24 @@ def _evaluate(
     processes: Processes,
     on_evaluate: CountListener | None,
     readouts: PredictionReadouts,
+    details: dict[str, Details] | None,
 ) -> dict[str, ConfusionMatrix]:
-    evaluation = {name: value for name, value in config["evaluation"].items() if name not in ("split", "also")}
+    """The counts of all members; their details go into ``details``, which is none for crops of pictures."""
+    of_the_study = ("split", "also", "details")
+    evaluation = {name: value for name, value in config["evaluation"].items() if name not in of_the_study}
     if protocol != evaluation["protocol"]:
         evaluation |= {"protocol": protocol, "window": None, "overlap": None}
     options = arguments(resolve.evaluate_function(), evaluation, resolve.NOT_OF_EVALUATION)
     return resolve.evaluate_function()(
-        cohort, scored, **options, device=config["training"]["device"], processes=processes, progress=on_evaluate,
+        cohort,
+        scored,
+        **options,
+        device=config["training"]["device"],
+        processes=processes,
+        progress=on_evaluate,
         readouts=readouts,
-    )  # fmt: skip
+        details=details,
+    )
 
 
 def _train(

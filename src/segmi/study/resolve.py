@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 NOT_OF_TRAINING = (
     "cohort", "objective", "train", "folder", "holdout", "unlabelled", "seed", "resume", "profile", "progress",
 )  # fmt: skip
-NOT_OF_EVALUATION = ("cohort", "pictures", "seed", "device", "processes", "progress", "readouts")
+NOT_OF_EVALUATION = ("cohort", "pictures", "seed", "device", "processes", "progress", "readouts", "details")
 NOT_OF_MEMBERS = ("classes", "in_channels")
 NOT_OF_OBJECTIVES = ("self", "members", "frozen", "name", "weight", "ignore_index")
 PROBED_UPDATES = 1000

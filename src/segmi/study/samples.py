@@ -1,4 +1,4 @@
-"""Pictures kept for the figures: the same ones in every run, with the truth and every member's prediction."""
+"""Pictures kept for the figures: the same ones in every run, with the truth and what every member says, how surely."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def keep_samples(
     window: int | None = None,
     overlap: int | None = None,
 ) -> list[Path]:
-    """Write some pictures with their truth and what every member says, scaled down to at most 640 pixels."""
+    """Write some pictures with their truth, what every member says and how sure it is, at most 640 pixels wide."""
     from segmi.training import predict_labels
 
     paths = []
@@ -51,8 +51,12 @@ def keep_samples(
             f"{index:04d}-{sample.name}",
             smaller(image, Image.Resampling.LANCZOS),
             smaller(truth, Image.Resampling.NEAREST),
-            {member: smaller(mask, Image.Resampling.NEAREST) for member, mask in predictions.items()},
+            {member: smaller(one.labels, Image.Resampling.NEAREST) for member, one in predictions.items()},
             pictures.dataset.info.palette,
+            confidences={
+                member: smaller(np.rint(255 * one.confidence).astype(np.uint8), Image.Resampling.BILINEAR)
+                for member, one in predictions.items()
+            },
         )
     return paths
 

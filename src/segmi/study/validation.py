@@ -29,7 +29,7 @@ from segmi.study.schema import Method, Study, StudyFile
 from segmi.study.search import Space, check_searches, searches_of, take_searches, with_edges
 from segmi.study.strict_yaml import Document, Place
 
-OF_THE_STUDY = {"split": (str, "val"), "also": (Literal["full", "paper"] | None, None)}
+OF_THE_STUDY = {"split": (str, "val"), "also": (Literal["full", "paper"] | None, None), "details": (bool, True)}
 """The split that is scored, and a second protocol; `segmi.training.evaluate` gets pictures and one protocol."""
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import partial, reduce
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,9 @@ from segmi.data.base import Sample
 from segmi.data.loader import Pictures
 from segmi.errors import UsageError
 from segmi.metrics.confusion import ConfusionMatrix, predicted_labels
+from segmi.metrics.details import Details, Truth
 from segmi.metrics.readouts import PredictionReadouts
+from segmi.models.label_maps import confidences
 from segmi.models.windows import check_windows
 from segmi.training.cohort import Cohort
 from segmi.training.precision import resolve_device
@@ -38,6 +40,7 @@ def evaluate(
     processes: Processes = ALONE,
     progress: Callable[[int, int], None] | None = None,
     readouts: PredictionReadouts | None = None,
+    details: MutableMapping[str, Details] | None = None,
 ) -> dict[str, ConfusionMatrix]:
     """The confusion matrix of every member, frozen ones included, by the member's name.
 
@@ -59,6 +62,7 @@ def evaluate(
         progress: called with (pictures done, pictures in all) of this process.
         readouts: look at what the matrices are counted from, those of all processes; pictures that are predicted in
             windows are passed over, for of them no logits are kept.
+        details: gets every member's, by its name; they cost more than the counting.
 
     Raises:
         UsageError: for an unknown protocol, no pictures, or windows that do not go with the protocol.
@@ -77,6 +81,7 @@ def evaluate(
     mine = _in_batches(len(pictures), batch_size, processes)
     classes = len(pictures.dataset.info.classes)
     matrices = {name: ConfusionMatrix(classes) for name in cohort.members}
+    known = None if details is None else {name: Details(classes) for name in cohort.members}
     batches = _whole(pictures, mine, batch_size) if protocol == "full" else _crops(pictures, mine, batch_size, passes)
     total, done = len(mine) * (1 if protocol == "full" else passes), 0
     was_training = cohort.training
@@ -86,20 +91,33 @@ def evaluate(
             for indices, images, labels in batches:
                 sizes = [(truth.shape[-2], truth.shape[-1]) for truth in labels]
                 look = None if readouts is None else partial(_look, readouts, labels)
-                found = predictions_by_member(cohort, images.to(target), sizes, window, overlap, batch_size, look)
+                found = predictions_by_member(
+                    cohort, images.to(target), sizes, window, overlap, batch_size, look, confident=details is not None
+                )
                 for name, matrix in matrices.items():
                     _score(matrix, found[name], labels, [pictures.samples[index] for index in indices])
+                if known is not None:
+                    _add_details(known, found, labels)
                 done += len(indices)
                 if progress is not None:
                     progress(done, total)
     finally:
         cohort.train(was_training)
+    if details is not None and known is not None:
+        details.update({name: reduce(Details.merge, processes.gather(one)) for name, one in known.items()})
     if processes.count == 1:
         return matrices
     if readouts is not None:
         readouts.take(reduce(PredictionReadouts.merge, processes.gather(readouts)))
     # Counts are whole numbers, so their sum is exact; process by process, the pictures are in their order again.
     return {name: reduce(ConfusionMatrix.merge, processes.gather(matrix)) for name, matrix in matrices.items()}
+
+
+class Prediction(NamedTuple):
+    """What a member says of one picture: 1×H×W class indices, and their probabilities where they were asked for."""
+
+    labels: Labels
+    confidence: Tensor | None
 
 
 def _in_batches(pictures: int, batch_size: int, processes: Processes) -> range:
@@ -133,26 +151,29 @@ def predictions_by_member(
     overlap: int | None,
     batch_size: int,
     look: Callable[[int, Mapping[str, Logits]], None] | None = None,
-) -> dict[str, list[Labels]]:
-    """By member the 1×H×W label map of every picture, at the size that is given for it.
+    *,
+    confident: bool = False,
+) -> dict[str, list[Prediction]]:
+    """By member what it says of every picture, at the size that is given for it.
 
     ``look`` is shown the logits of all members at that size, picture by picture, of pictures that are predicted whole.
     """
     if fits(images, window):
         whole = padded_forward(cohort, images)
-        maps: dict[str, list[Labels]] = {name: [] for name in whole}
+        maps: dict[str, list[Prediction]] = {name: [] for name in whole}
         for number, size in enumerate(sizes):
             resized = {name: resize_logits(logits[number : number + 1], size) for name, logits in whole.items()}
             for name, logits in resized.items():
-                maps[name].append(predicted_labels(logits))
+                maps[name].append(_decided(logits, confident))
             if look is not None:
                 look(number, resized)
         return maps
+    options = {"window": window, "overlap": overlap, "batch_size": batch_size}
     found = [
-        windowed_labels(cohort, image, size, window=window, overlap=overlap, batch_size=batch_size)
+        windowed_labels(cohort, image, size, **options, confident=confident)
         for image, size in zip(images, sizes, strict=True)
     ]
-    return {name: [by_member[name] for by_member in found] for name in cohort.members}
+    return {name: [Prediction(*by_member[name]) for by_member in found] for name in cohort.members}
 
 
 def _look(readouts: PredictionReadouts, labels: list[Labels], number: int, logits: Mapping[str, Logits]) -> None:
@@ -160,9 +181,23 @@ def _look(readouts: PredictionReadouts, labels: list[Labels], number: int, logit
     readouts.update(logits, labels[number][None].to(device))
 
 
-def _score(matrix: ConfusionMatrix, predictions: list[Labels], labels: list[Labels], samples: list[Sample]) -> None:
+def _decided(logits: Logits, confident: bool) -> Prediction:
+    return Prediction(predicted_labels(logits), confidences(logits) if confident else None)
+
+
+def _score(matrix: ConfusionMatrix, predictions: list[Prediction], labels: list[Labels], samples: list[Sample]) -> None:
     for prediction, truth, sample in zip(predictions, labels, samples, strict=True):
-        matrix.update(prediction.cpu(), truth[None], names=(sample.name,), groups=(sample.group,))
+        matrix.update(prediction.labels.cpu(), truth[None], names=(sample.name,), groups=(sample.group,))
+
+
+def _add_details(details: Mapping[str, Details], found: Mapping[str, list[Prediction]], labels: list[Labels]) -> None:
+    """Add a batch; what depends on the truth alone is worked out once for all members."""
+    for place, truth in enumerate(labels):
+        prepared = Truth.of(truth.cpu().numpy())
+        for name, one in details.items():
+            said, confidence = found[name][place]
+            if confidence is not None:
+                one.update(said[0].cpu().numpy(), confidence[0].cpu().numpy(), prepared)
 
 
 def _whole(pictures: Pictures, chosen: range, batch_size: int) -> Iterator[tuple[list[int], Images, list[Labels]]]:

@@ -1,6 +1,8 @@
-"""Label maps of single pictures, as a run keeps them for its figures."""
+"""Label maps of single pictures with their confidence, as a run keeps them for its figures."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -8,13 +10,20 @@ import torch
 from segmi.data.loader import Pictures
 from segmi.models.windows import check_windows
 from segmi.training.cohort import Cohort
-from segmi.training.evaluate import predictions_by_member
+from segmi.training.evaluate import Prediction, predictions_by_member
+
+
+class LabelMap(NamedTuple):
+    """What a member says of a picture: H×W uint8 class indices, and H×W float32 probabilities of these classes."""
+
+    labels: np.ndarray
+    confidence: np.ndarray
 
 
 def predict_labels(
     cohort: Cohort, pictures: Pictures, index: int, *, window: int | None = None, overlap: int | None = None
-) -> dict[str, np.ndarray]:
-    """The label map of picture ``index`` by every member: H×W uint8 at the size of its labels.
+) -> dict[str, LabelMap]:
+    """The label map of picture ``index`` by every member, at the size of its labels.
 
     Args:
         cohort: the networks, left in the mode they came in.
@@ -31,7 +40,13 @@ def predict_labels(
     cohort.eval()
     try:
         with torch.inference_mode():
-            found = predictions_by_member(cohort, image, [size], window, overlap, batch_size=1)
-            return {name: one[0].to(torch.uint8).cpu().numpy() for name, (one,) in found.items()}
+            found = predictions_by_member(cohort, image, [size], window, overlap, batch_size=1, confident=True)
+            return {name: _as_arrays(one) for name, (one,) in found.items()}
     finally:
         cohort.train(was_training)
+
+
+def _as_arrays(one: Prediction) -> LabelMap:
+    labels = one.labels[0].to(torch.uint8).cpu().numpy()
+    sure = np.ones(labels.shape, np.float32) if one.confidence is None else one.confidence[0].cpu().numpy()
+    return LabelMap(labels, sure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from segmi.arrays import Images, Labels, Logits
@@ -13,11 +14,19 @@ from segmi.training.cohort import Cohort
 
 
 def windowed_labels(
-    cohort: Cohort, picture: Tensor, size: tuple[int, int], *, window: int | None, overlap: int | None, batch_size: int
-) -> dict[str, Labels]:
+    cohort: Cohort,
+    picture: Tensor,
+    size: tuple[int, int],
+    *,
+    window: int | None,
+    overlap: int | None,
+    batch_size: int,
+    confident: bool = False,
+) -> dict[str, tuple[Labels, Tensor | None]]:
     """The label map of one picture by every member, one member after the other, from windows that overlap.
 
-    Shapes: 3×h×w, uint8 or float in [0, 1], to 1×H×W class indices on the CPU, H×W = ``size``.
+    Shapes: 3×h×w, uint8 or float in [0, 1], to 1×H×W class indices on the CPU, H×W = ``size``, and their probabilities
+    where they are asked for.
 
     Args:
         cohort: the networks, in evaluation mode; windows lie on their common stride.
@@ -26,6 +35,7 @@ def windowed_labels(
         window: side of the windows; None is one window, the picture.
         overlap: as in `segmi.models.windows.blended_tiles`.
         batch_size: windows predicted together.
+        confident: whether probabilities are asked for.
     """
     found = {}
     for name, member in cohort.members.items():
@@ -37,7 +47,9 @@ def windowed_labels(
             stride=cohort.stride,
             batch_size=batch_size,
         )
-        found[name] = decided_tiles(tiles, picture.shape[-2:], size)[None]
+        sure = torch.empty(size) if confident else None
+        labels = decided_tiles(tiles, picture.shape[-2:], size, sure)
+        found[name] = labels[None], None if sure is None else sure[None]
     return found
 
 

@@ -1,14 +1,16 @@
-"""IoU class by class: a mark per method, with the range over its seeds."""
+"""IoU and boundary IoU class by class: a mark per method, with the range over its seeds."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from segmi.comparison import StudyRuns
 from segmi.comparison.pairing import reported_score
 from segmi.report.charts.spec import Chart, Choice, method_colour, method_symbol, plain_text, rounded
+from segmi.report.details import details_by_seed
 from segmi.report.table1 import title_of
 
 ROW = 26
@@ -16,20 +18,22 @@ ROW = 26
 
 def class_chart(study: StudyRuns) -> Chart | None:
     """Classes as rows, from the best to the worst by the first method; None without scores per class."""
-    figures, datasets, longest = {}, {}, 0
+    figures, datasets, measures, longest = {}, {}, {}, 0
     for dataset in study.plan.datasets:
         cards = ((result.get("dataset") or {}).get("classes") for result in study.results_of(dataset))
         names: Sequence[str] = next((classes for classes in cards if classes), [])
-        found = {method: _values(study, dataset, method, len(names)) for method in study.plan.methods}
-        found = {method: values for method, values in found.items() if any(values)}
-        if names and found:
-            figures[dataset] = _figure(study, [str(name) for name in names], found)
-            datasets[dataset], longest = title_of(study, dataset), max(longest, len(names))
+        for measure, values_of in MEASURES.items():
+            found = {method: values_of(study, dataset, method, len(names)) for method in study.plan.methods}
+            found = {method: values for method, values in found.items() if any(values)}
+            if names and found:
+                figures[f"{measure}|{dataset}"] = _figure(study, [str(name) for name in names], found, measure)
+                datasets[dataset], measures[measure] = title_of(study, dataset), measure
+                longest = max(longest, len(names))
     if not figures:
         return None
     notes = ("Classes are ordered by the mean over methods. Marks are means over seeds, whiskers span them.",)
-    choices = (Choice("data set", list(datasets.items())),)
-    return Chart("classes", "IoU per class", figures, choices, notes, height=ROW * longest + 150)
+    choices = (Choice("score", list(measures.items())), Choice("data set", list(datasets.items())))
+    return Chart("classes", "Scores per class", figures, choices, notes, height=ROW * longest + 150)
 
 
 def _values(study: StudyRuns, dataset: str, method: str, classes: int) -> list[list[float]]:
@@ -42,7 +46,20 @@ def _values(study: StudyRuns, dataset: str, method: str, classes: int) -> list[l
     return found
 
 
-def _figure(study: StudyRuns, names: list[str], found: dict[str, list[list[float]]]) -> dict[str, Any]:
+def _boundaries(study: StudyRuns, dataset: str, method: str, classes: int) -> list[list[float]]:
+    """The same of the boundary IoU, where runs kept it."""
+    found: list[list[float]] = [[] for _ in range(classes)]
+    for one in details_by_seed(study, dataset, method):
+        for index, value in enumerate(one.boundary_iou()[:classes]):
+            if math.isfinite(value):
+                found[index].append(float(value))
+    return found
+
+
+MEASURES: Final = {"IoU": _values, "boundary IoU": _boundaries}
+
+
+def _figure(study: StudyRuns, names: list[str], found: dict[str, list[list[float]]], measure: str) -> dict[str, Any]:
     means = {method: [statistics.fmean(v) if v else None for v in values] for method, values in found.items()}
     every = [[v for m in means.values() if (v := m[index]) is not None] for index in range(len(names))]
     order = sorted(range(len(names)), key=lambda index: -statistics.fmean(every[index]) if every[index] else 1.0)
@@ -67,7 +84,7 @@ def _figure(study: StudyRuns, names: list[str], found: dict[str, list[list[float
             }
         )  # fmt: skip
     layout = {
-        "xaxis": {"title": {"text": "IoU"}, "range": [-0.02, 1.02]},
+        "xaxis": {"title": {"text": measure}, "range": [-0.02, 1.02]},
         "yaxis": {"tickvals": list(range(len(names))), "ticktext": [plain_text(names[c]) for c in order],
                   "range": [len(names) - 0.4, -0.6], "automargin": True, "fixedrange": True, "zeroline": False},
     }  # fmt: skip

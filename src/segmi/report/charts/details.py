@@ -1,0 +1,142 @@
+"""Reliability diagram, and IoU by object size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from segmi.comparison import StudyRuns
+from segmi.records import DetailsRecord
+from segmi.report.charts.spec import (
+    Chart,
+    Choice,
+    method_colour,
+    method_line,
+    method_symbol,
+    plain_text,
+    rounded,
+)
+from segmi.report.details import pooled_details
+from segmi.report.table1 import title_of
+
+ALL = "all classes"
+
+
+def detail_charts(study: StudyRuns) -> list[Chart]:
+    """The charts of what runs kept besides their counts; none where no run kept it."""
+    found = {
+        dataset: {m: one for m in study.plan.methods if (one := pooled_details(study, dataset, m)) is not None}
+        for dataset in study.plan.datasets
+    }
+    found = {dataset: records for dataset, records in found.items() if records}
+    if not found:
+        return []
+    datasets = Choice("data set", [(dataset, title_of(study, dataset)) for dataset in found])
+    return [_reliability_chart(study, found, datasets), _size_chart(study, found, datasets)]
+
+
+def _reliability_chart(study: StudyRuns, found: dict[str, dict[str, DetailsRecord]], datasets: Choice) -> Chart:
+    figures = {dataset: _reliability(study, records) for dataset, records in found.items()}
+    notes = (
+        "Above: of the pixels that a method predicts with a confidence, the share that is right; on the diagonal "
+        "confidence means what it says, below it the method is too sure of itself. Below: how many pixels have which confidence. "
+        "ECE: expected calibration error. All seeds together.",
+    )
+    return Chart("reliability", "Reliability diagram", figures, (datasets,), notes, height=520)
+
+
+def _reliability(study: StudyRuns, records: dict[str, DetailsRecord]) -> dict[str, Any]:
+    diagonal = {
+        "type": "scatter", "mode": "lines", "x": [0, 1], "y": [0, 1], "hoverinfo": "skip", "showlegend": False,
+        "line": {"color": "var(--faint)", "dash": "dot", "width": 1},
+    }  # fmt: skip
+    traces: list[dict[str, Any]] = [diagonal]
+    for method, one in records.items():
+        index = list(study.plan.methods).index(method)
+        label = f"{plain_text(study.plan.methods[method])}, ECE {one.calibration_error():.3f}"
+        bins = np.flatnonzero(one.pixels)
+        edges = (np.arange(len(one.pixels)) + 0.5) / len(one.pixels)
+        style = {"color": method_colour(index), "dash": method_line(index), "width": 2}
+        share = 100 * one.pixels / max(one.pixels.sum(), 1)
+        traces.append(
+            {
+                "type": "scatter", "mode": "lines+markers", "name": label, "legendgroup": method, "line": style,
+                "x": rounded((one.confidence[bins] / one.pixels[bins]).tolist()),
+                "y": rounded((one.correct[bins] / one.pixels[bins]).tolist()),
+                "marker": {"symbol": method_symbol(index), "size": 7, "color": method_colour(index)},
+                "text": [f"{value:.2g} % of the pixels" for value in share[bins]],
+                "hovertemplate": "confidence %{x:.2f}, right %{y:.2f}<br>%{text}<extra>%{fullData.name}</extra>",
+            }
+        )  # fmt: skip
+        traces.append(
+            {
+                "type": "scatter", "mode": "lines", "name": label, "legendgroup": method, "showlegend": False,
+                "x": rounded(edges.tolist()), "y": rounded(share.tolist()), "yaxis": "y2",
+                "line": style | {"shape": "hvh", "width": 1.5},
+                "hovertemplate": "%{y:.2g} % of the pixels<extra>%{fullData.name}</extra>",
+            }
+        )  # fmt: skip
+    layout = {
+        "xaxis": {"title": {"text": "confidence"}, "range": [0, 1.01], "anchor": "y2"},
+        "yaxis": {"title": {"text": "share that is right"}, "range": [0, 1.03], "domain": [0.32, 1]},
+        "yaxis2": {"title": {"text": "pixels, %"}, "domain": [0, 0.22], "rangemode": "tozero", "anchor": "x"},
+    }
+    return {"data": traces, "layout": layout}
+
+
+def _size_chart(study: StudyRuns, found: dict[str, dict[str, DetailsRecord]], datasets: Choice) -> Chart:
+    figures: dict[str, Any] = {}
+    classes: dict[str, str] = {"": ALL}
+    for dataset, records in found.items():
+        figures[f"{dataset}|"] = _sizes(study, records, None)
+        for index, name in enumerate(_classes(study, dataset)):
+            if any(one.objects[index].any() for one in records.values() if index < len(one.objects)):
+                classes[name] = name
+                figures[f"{dataset}|{name}"] = _sizes(study, records, index)
+    notes = (
+        "An object is a connected region of a class in the truth, its IoU is taken against the predicted regions of "
+        "that class that overlap it. Means over objects of all pictures and seeds; hover for their number.",
+    )
+    choices = (datasets, Choice("class", list(classes.items())))
+    return Chart("sizes", "IoU by object size", figures, choices, notes)
+
+
+def _sizes(study: StudyRuns, records: dict[str, DetailsRecord], index: int | None) -> dict[str, Any]:
+    traces, texts = [], []
+    for method, one in records.items():
+        place = list(study.plan.methods).index(method)
+        numbers = one.objects.sum(axis=0) if index is None else one.objects[index]
+        sums = one.object_iou.sum(axis=0) if index is None else one.object_iou[index]
+        sizes = np.flatnonzero(numbers)
+        texts = size_texts(len(numbers))
+        traces.append(
+            {
+                "type": "scatter", "mode": "lines+markers", "name": plain_text(study.plan.methods[method]),
+                "x": sizes.tolist(), "y": rounded((sums[sizes] / numbers[sizes]).tolist()),
+                "line": {"color": method_colour(place), "dash": method_line(place), "width": 2},
+                "marker": {"symbol": method_symbol(place), "size": 8, "color": method_colour(place)},
+                "text": [f"{int(n):,} objects" for n in numbers[sizes]],
+                "hovertemplate": "IoU %{y:.3f}, %{text}<extra>%{fullData.name}</extra>",
+            }
+        )  # fmt: skip
+    layout = {
+        "xaxis": {"title": {"text": "pixels of the object"}, "tickvals": list(range(len(texts))), "ticktext": texts},
+        "yaxis": {"title": {"text": "mean IoU of objects"}, "rangemode": "tozero"},
+    }
+    return {"data": traces, "layout": layout}
+
+
+def size_texts(sizes: int) -> list[str]:
+    """The sizes in words.
+
+    >>> size_texts(3)
+    ['1–3', '4–15', '16 and more']
+    """
+    texts = [f"{4**k:,}–{4 ** (k + 1) - 1:,}" for k in range(sizes - 1)]
+    return [*texts, f"{4 ** (sizes - 1):,} and more"]
+
+
+def _classes(study: StudyRuns, dataset: str) -> list[str]:
+    cards = (result.get("dataset") or {} for result in study.results_of(dataset))
+    return next(([str(name) for name in card["classes"]] for card in cards if card.get("classes")), [])
