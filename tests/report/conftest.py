@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segmi.records import Plan, RunFolder, RunKey, write_confusion, write_plan, write_sample
+from segmi.records import Plan, RunFolder, RunKey, write_confusion, write_details, write_plan, write_sample
 
 STREET = {
     "road": (128, 64, 128),
@@ -78,13 +78,31 @@ def wrong(mask: np.ndarray, share: float, seed: int, classes: int) -> np.ndarray
     return out
 
 
+def detail_sums(classes: int, right: float) -> dict[str, np.ndarray]:
+    """Details of 2,000 pixels of confidence 0.91, of which a share is right, and of objects of two sizes."""
+    pixels, objects = np.zeros(20, np.int64), np.zeros((classes, 11), np.int64)
+    pixels[18] = 2000
+    objects[:, 3], objects[:, 6] = 4, 2
+    return {
+        "pixels": pixels, "confidence": pixels * 0.91, "correct": (pixels * right).astype(np.int64),
+        "boundary": np.stack([np.full(classes, 30), np.full(classes, 60)]), "objects": objects,
+        "object_iou": objects * 0.5,
+    }  # fmt: skip
+
+
 class Fabricator:
     """Writes a study run by run."""
 
     def __init__(
-        self, root: Path, study: str = "demo", *, nasty: bool = False, seeds: tuple[int, ...] = (0, 1)
+        self,
+        root: Path,
+        study: str = "demo",
+        *,
+        nasty: bool = False,
+        seeds: tuple[int, ...] = (0, 1),
+        details: bool = True,
     ) -> None:
-        self.root, self.study, self.seeds = root, study, seeds
+        self.root, self.study, self.seeds, self.details = root, study, seeds, details
         second = (
             {"voc2012": ("PASCAL VOC 2012", OBJECTS)}
             if study == "paper"
@@ -134,8 +152,12 @@ class Fabricator:
                 name: wrong(mask, 0.9 - 0.2 * m - 0.1 * i, 100 * seed + 10 * m + i, classes)
                 for i, name in enumerate(members)
             }
-            write_sample(run.path / "samples", f"val_{picture:04d}", image, mask, predictions, palette)
+            sure = {name: np.where(one == mask, 230, 90).astype(np.uint8) for name, one in predictions.items()}
+            write_sample(run.path / "samples", f"val_{picture:04d}", image, mask, predictions, palette,
+                         confidences=sure if self.details else None)  # fmt: skip
         for name in members:
+            if self.details:
+                write_details(run.details_path(name, "full"), detail_sums(classes, 0.8 + 0.01 * m))
             counts = np.tile(np.eye(classes, dtype=np.int64) * 50 + 3, (2, 1, 1))
             write_confusion(run.confusion_path(name, "full"), counts, ["val_0000", "val_0001"], ["", ""])
         miou = self.miou(d, m, seed)
@@ -175,6 +197,7 @@ class Fabricator:
         for step in range(25, 401, 25):
             row = {"step": step, "epoch": step / 25, "learning_rate": 0.001}
             row["train/loss"] = (1 + 0.6 * m) * math.exp(-step / 150) + 0.3 + 0.02 * rng.normal()
+            row["train/I_G/objective/unet"] = 0.5 + step / 1000
             for i, name in enumerate(members):
                 row[f"holdout/mIoU/{name}"] = self.miou(d, m, seed) * (1 - math.exp(-step / 120)) + 0.02 * i
             rows.append(row)
@@ -192,6 +215,12 @@ def fabricate(tmp_path: Path) -> Callable[..., Fabricator]:
         return Fabricator(tmp_path / "runs", study, **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def fabricator() -> type[Fabricator]:
+    """The class itself, for studies of a test's own."""
+    return Fabricator
 
 
 @pytest.fixture(scope="session")

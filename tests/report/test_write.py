@@ -25,14 +25,16 @@ COMPARED = (
 )  # fmt: skip
 FILES = {
     "index.html", "report.md", "table1.md", "table1.csv", "table1.tex", "table_members.md", "table_members.csv",
-    "table_members.tex", "figures/learning_curves.png", "figures/learning_curves.svg",
+    "table_members.tex",
+    "table_beyond.md", "table_beyond.csv", "table_beyond.tex",
+    "figures/learning_curves.png", "figures/learning_curves.svg",
     *(f"figures/predictions_{d}.png" for d in ("street-scenes", "object-scenes")),
     *(f"{t}.{e}" for t in COMPARED for e in ("md", "csv", "tex")),
     *(f"classes_{d}.{e}" for d in ("street-scenes", "object-scenes") for e in ("md", "csv", "tex")),
     *(f"assets/{name}" for name in (STYLE, *SCRIPTS, LIBRARY, CHART_DATA, GALLERY_DATA)),
     *(f"gallery/{d}/val_000{p}.{layer}" for d in ("street-scenes", "object-scenes") for p in (0, 1)
       for layer in ("image.jpg", "truth.png", *(f"model-{m}.{kind}.png" for m in (1, 2, 3)
-                                                for kind in ("prediction", "errors")))),
+                                                for kind in ("prediction", "errors", "confidence")))),
 }  # fmt: skip
 
 

@@ -109,13 +109,31 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where the report goes; RUNS/report by default.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Serve it on this machine and write it anew while a study runs.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Where --watch serves; a free port by default.")
+    ] = 0,
 ) -> None:
     """Write tables, figures and a page from the runs on disk, and print Table 1.
 
-    Example: `segmi report runs/demo`
+    Example: `segmi report runs/demo`, or `segmi report runs/demo --watch` while it runs
     """
     calm_libraries()
-    print_report(runs, out)
+    if watch:
+        watch_report(runs, out, port)
+    else:
+        print_report(runs, out)
+
+
+def watch_report(runs: Path, out: Path | None, port: int) -> None:
+    """Serve the report until Ctrl-C; its address goes to stdout, what is written anew to stderr."""
+    from segmi.report.watch import Watch, serving, wait_for_interrupt
+
+    with serving(Watch(runs, out, tell=lambda line: typer.echo(line, err=True)), port) as address:
+        put(f"{address} (Ctrl-C ends it)")
+        wait_for_interrupt()
 
 
 def print_report(runs: Path, out: Path | None = None) -> None:

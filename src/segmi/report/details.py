@@ -77,9 +77,9 @@ def table_beyond(study: StudyRuns) -> Table | None:
         return None
     notes = (
         "boundary IoU: of the pixels within 2 % of the picture's diagonal from an outline, as mIoU otherwise (Cheng et "
-        "al. 2021). objects: mean IoU of connected regions of the truth, small below 32² pixels, large from 128² on, each "
-        "against the predicted regions of its class that overlap it (Chan et al. 2021). calibration error: by how much "
-        "confidence and accuracy differ on average, in 20 bins of confidence; the smaller, the better.",
+        "al. 2021). objects: mean IoU of connected regions of the truth, small below 32² pixels, large from 128² on, "
+        "each against the predicted regions of its class that overlap it (Chan et al. 2021). calibration error: by how "
+        "much confidence and accuracy differ on average, in 20 bins of confidence; the smaller, the better.",
     )
     groups = (
         ("", (PRIMARY, "boundary IoU")),

@@ -22,8 +22,8 @@
 
   function picture(src, classes, alt) {
     const image = new Image();
-    image.loading = "lazy";
     image.decoding = "async";
+    image.draggable = false; // else a drag of the boundary carries the picture away
     image.className = classes;
     image.alt = alt;
     image.src = src;
@@ -205,7 +205,6 @@
   });
   window.addEventListener("beforeprint", () => {
     Array.from(document.querySelectorAll("#g-rows .row")).slice(0, 12).forEach((row) => row.dataset.filled || fill(row));
-    document.querySelectorAll("#g-rows img").forEach((image) => (image.loading = "eager"));
   });
   Object.assign(segmi, { galleryPictures: pictures, galleryLegend: drawLegend, galleryLayer: layerOf });
 })();

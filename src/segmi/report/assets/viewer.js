@@ -25,7 +25,6 @@
     element.replaceChildren();
     if (!layer || !row.layers[method || value]) return;
     const pictures = segmi.galleryPictures(gallery, row, layer, method, true, `${nameOf(value)}, picture ${row.name}`);
-    for (const picture of pictures) picture.loading = "eager";
     element.append(...pictures);
   }
 

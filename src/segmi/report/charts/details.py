@@ -40,8 +40,8 @@ def _reliability_chart(study: StudyRuns, found: dict[str, dict[str, DetailsRecor
     figures = {dataset: _reliability(study, records) for dataset, records in found.items()}
     notes = (
         "Above: of the pixels that a method predicts with a confidence, the share that is right; on the diagonal "
-        "confidence means what it says, below it the method is too sure of itself. Below: how many pixels have which confidence. "
-        "ECE: expected calibration error. All seeds together.",
+        "confidence means what it says, below it the method is too sure of itself. Below: how many pixels have "
+        "which confidence. ECE: expected calibration error. All seeds together.",
     )
     return Chart("reliability", "Reliability diagram", figures, (datasets,), notes, height=520)
 
@@ -121,7 +121,12 @@ def _sizes(study: StudyRuns, records: dict[str, DetailsRecord], index: int | Non
             }
         )  # fmt: skip
     layout = {
-        "xaxis": {"title": {"text": "pixels of the object"}, "tickvals": list(range(len(texts))), "ticktext": texts},
+        "xaxis": {
+            "title": {"text": "pixels of the object"},
+            "tickvals": list(range(len(texts))),
+            "ticktext": texts,
+            "zeroline": False,
+        },
         "yaxis": {"title": {"text": "mean IoU of objects"}, "rangemode": "tozero"},
     }
     return {"data": traces, "layout": layout}

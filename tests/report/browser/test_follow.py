@@ -1,0 +1,36 @@
+"""A page that is served while a study runs follows it, and keeps the reader's place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from segmi.report.watch import Watch, serving
+
+
+@pytest.mark.slow
+def test_an_open_page_is_loaded_again_where_the_reader_was(chromium: Any, fabricate: Callable[..., Any]) -> None:
+    made = fabricate(seeds=(0,))
+    made.plan()
+    for method in ("model-1", "model-2"):
+        made.run("street-scenes", method, 0)
+    watch = Watch(made.root)
+    with serving(watch, every=60) as address:
+        page = chromium.new_page()
+        told: list[str] = []
+        page.on("console", lambda message: told.append(message.text))
+        page.goto(address)
+        page.wait_for_load_state("networkidle")
+        assert page.locator(".state b").text_content() == "2 of 6 runs finished"
+        page.locator("#g-order").select_option("worst")
+        page.evaluate("window.scrollTo({ top: 700, behavior: 'instant' })")
+        made.run("street-scenes", "model-3", 0)
+        assert watch.look()
+        page.locator(".state b", has_text="3 of 6").wait_for(timeout=15_000)
+        page.wait_for_load_state("load")
+        assert page.locator("#g-order").input_value() == "worst"
+        assert page.evaluate("window.scrollY") == 700
+        assert told == []
+        page.close()
