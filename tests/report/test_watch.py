@@ -30,9 +30,17 @@ def watch(fabricate: Callable[..., Any]) -> Watch:
     return Watch(made.root)
 
 
-@pytest.fixture
-def address(watch: Watch) -> Iterator[str]:
-    with serving(watch, every=60) as found:
+@pytest.fixture(scope="module")
+def still(fabricator: Any, tmp_path_factory: pytest.TempPathFactory) -> Watch:
+    """A report whose records do not change."""
+    made = fabricator(tmp_path_factory.mktemp("still") / "runs", seeds=(0,))
+    made.run("street-scenes", "model-1", 0)
+    return Watch(made.root)
+
+
+@pytest.fixture(scope="module")
+def address(still: Watch) -> Iterator[str]:
+    with serving(still, every=600) as found:
         yield found
 
 
@@ -67,14 +75,14 @@ def test_a_record_that_cannot_be_read_is_told_and_looked_at_again(watch: Watch) 
     assert watch.look()
 
 
-def test_what_is_served(watch: Watch, address: str) -> None:
+def test_what_is_served(still: Watch, address: str) -> None:
     assert address.startswith("http://127.0.0.1:")
     page = get(address)
-    assert page.replace('<script src="/watch/follow.js"></script>\n', "") == (watch.folder / "index.html").read_text()
-    assert "/watch/" not in (watch.folder / "index.html").read_text(), "the folder stays as it is on the disk"
+    assert page.replace('<script src="/watch/follow.js"></script>\n', "") == (still.folder / "index.html").read_text()
+    assert "/watch/" not in (still.folder / "index.html").read_text(), "the folder stays as it is on the disk"
     assert get(address, "watch/version") == "1"
     assert "location.reload" in get(address, "watch/follow.js")
-    assert get(address, "table1.csv") == (watch.folder / "table1.csv").read_text()
+    assert get(address, "table1.csv") == (still.folder / "table1.csv").read_text()
 
 
 @pytest.mark.parametrize(
@@ -94,12 +102,12 @@ def test_a_name_that_is_not_this_machines_is_refused(method: str, address: str) 
     connection.close()
 
 
-def test_a_port_that_is_taken(watch: Watch) -> None:
+def test_a_port_that_is_taken(still: Watch) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        with pytest.raises(EnvironmentProblem, match=f"cannot serve on port {port}"), serving(watch, port):
+        with pytest.raises(EnvironmentProblem, match=f"cannot serve on port {port}"), serving(still, port):
             pass
 
 

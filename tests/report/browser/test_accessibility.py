@@ -23,8 +23,8 @@ def grave(page: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("width", "theme"),
     [
-        (375, "light"),
         (1440, "dark"),
+        pytest.param(375, "light", marks=pytest.mark.slow),
         pytest.param(375, "dark", marks=pytest.mark.slow),
         pytest.param(1440, "light", marks=pytest.mark.slow),
     ],
