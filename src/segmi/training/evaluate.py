@@ -168,9 +168,8 @@ def predictions_by_member(
             if look is not None:
                 look(number, resized)
         return maps
-    options = {"window": window, "overlap": overlap, "batch_size": batch_size}
     found = [
-        windowed_labels(cohort, image, size, **options, confident=confident)
+        windowed_labels(cohort, image, size, window=window, overlap=overlap, batch_size=batch_size, confident=confident)
         for image, size in zip(images, sizes, strict=True)
     ]
     return {name: [Prediction(*by_member[name]) for by_member in found] for name in cohort.members}
