@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from segmi.deploy import load, predict  # type: ignore[no-redef, unused-ignore]  # at times seen twice, through the circle of imports
+    from segmi.deploy import load, predict
 
 __all__ = ["__version__", "load", "predict"]
 
