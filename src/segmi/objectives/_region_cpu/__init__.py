@@ -9,10 +9,11 @@ Threads are Python's, which sleep when there is nothing to do: those of a second
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +21,17 @@ from torch import Tensor
 
 from segmi.objectives._region_cpu.entries import Picture, backward_channels, forward_channels, read_picture
 
-__all__ = ["RegionResult", "backward", "forward"]
+__all__ = ["RegionResult", "Scales", "backward", "forward"]
 
-_COST = 4
-"""What a pair whose label varies costs, in those whose label does not; about the same in both directions."""
+_LIGHT: Final = 6
+"""How many maps whose label does not vary are taken up at once: about as long as one whose label does."""
+
+
+class Scales(NamedTuple):
+    """By what the sums of all pairs are multiplied in the loss: the pixel losses by ``pixel``, the terms by ``term``."""
+
+    pixel: float
+    term: float
 
 
 class RegionResult(NamedTuple):
@@ -40,6 +48,9 @@ class RegionResult(NamedTuple):
         jittered: how many covariances needed more than their ridge to be factored.
         unknown: how many pixels hold an id that is neither class nor void.
         poisoned: whether a logit is NaN.
+        gradient: N×C×H×W float32, that of ``Σ term · terms + Σ pixel · pixels`` by the logits for the scales that were
+            foreseen; None where none were.
+        scales: those scales.
     """
 
     pixels: Tensor
@@ -52,6 +63,8 @@ class RegionResult(NamedTuple):
     jittered: int
     unknown: int
     poisoned: bool
+    gradient: Tensor | None
+    scales: Scales | None
 
 
 def forward(
@@ -65,8 +78,9 @@ def forward(
     absent: float,
     pixels: bool,
     ignore_index: int,
+    foresee: Callable[[int, int], Scales] | None = None,
 ) -> RegionResult:
-    """Pixel losses, terms, and what `backward` needs.
+    """Pixel losses, terms, and what `backward` needs, or what it would give.
 
     Args:
         logits: N×C×H×W, float32.
@@ -78,6 +92,8 @@ def forward(
         absent: the term of a pair whose label does not vary.
         pixels: whether the pixel losses are wanted.
         ignore_index: the label of void pixels.
+        foresee: gives the scales of the gradient from the number of valid pixels and of the pairs whose label varies,
+            where they are known before. The gradient is then taken in the same visit, which costs about half.
     """
     n, c = logits.shape[:2]
     d = radius * radius
@@ -86,12 +102,16 @@ def forward(
     counted, flags = np.zeros((n, c), bool), np.zeros((n, c, 2), np.int64)
     coefficients, offsets = np.empty((n, c, d, 2 * d)), np.empty((n, c, d))
     heavy = _candidates(pictures, c)
+    valid = sum(int(picture.pixels[1:].sum()) for picture in pictures)
+    scales = foresee(valid, int(heavy.sum())) if foresee else None
+    slopes = _new_maps(logits.shape if scales else (n, 1, 0, 0))
+    factors = (scales.term, np.float32(scales.pixel)) if scales else (0.0, np.float32(0))
 
     def run(picture: int, channels: np.ndarray) -> None:
         forward_channels(
             z[picture], channels, heavy[picture], pictures[picture], radius, reference, ridge, absent, pixels,
-            summed[picture], terms[picture], information[picture], counted[picture], coefficients[picture],
-            offsets[picture], flags[picture],
+            scales is not None, *factors, summed[picture], terms[picture], information[picture], counted[picture],
+            coefficients[picture], offsets[picture], flags[picture], slopes[picture],
         )  # fmt: skip
 
     _in_threads(run, heavy)
@@ -100,12 +120,14 @@ def forward(
         terms=torch.from_numpy(terms),
         information=torch.from_numpy(information),
         counted=torch.from_numpy(counted),
-        valid=sum(int(picture.pixels[1:].sum()) for picture in pictures),
+        valid=valid,
         coefficients=torch.from_numpy(coefficients),
         offsets=torch.from_numpy(offsets),
         jittered=int(flags[..., 0].sum()),
         unknown=sum(int(picture.pixels[1]) for picture in pictures),
         poisoned=bool(flags[..., 1].any() or np.isnan(summed).any()),
+        gradient=torch.from_numpy(slopes) if scales else None,
+        scales=scales,
     )
 
 
@@ -129,8 +151,7 @@ def backward(
     """
     c = logits.shape[1]
     z, pictures = _array(logits), _read(labels, ignore_index, max(c, 2), radius, drop)
-    result = torch.empty(logits.shape, dtype=torch.float32)
-    weights, constants, out = _array(coefficients), _array(offsets), _array(result)
+    weights, constants, out = _array(coefficients), _array(offsets), _new_maps(logits.shape)
     term_scales, pixel_scales = _array(term_scale.double()), _array(pixel_scale.double())
     heavy = _array(counted) & (term_scales != 0)
 
@@ -141,7 +162,7 @@ def backward(
         )  # fmt: skip
 
     _in_threads(run, heavy)
-    return result
+    return torch.from_numpy(out)
 
 
 def _read(labels: Tensor, ignore_index: int, classes: int, radius: int, drop: bool) -> list[Picture]:
@@ -161,29 +182,44 @@ def _candidates(pictures: Sequence[Picture], channels: int) -> np.ndarray:
     return some[:, 3:4] if channels == 1 else some[:, 2:]
 
 
+def _new_maps(shape: Sequence[int]) -> np.ndarray:
+    """Room for float32 maps; NumPy's, since it asks for large pages, of which the first touch costs half."""
+    return np.empty(tuple(shape), np.float32)
+
+
 def _in_threads(run: Callable[[int, np.ndarray], None], heavy: np.ndarray) -> None:
-    """``run`` on lists of channels of one picture, in as many threads as PyTorch has, of about equal cost."""
-    threads = max(1, min(torch.get_num_threads(), heavy.size))
+    """``run`` on channels of one picture at a time, in as many threads as PyTorch has.
 
-    def work(pairs: np.ndarray) -> None:
-        for picture in np.unique(pairs[:, 0]):
-            run(int(picture), pairs[pairs[:, 0] == picture, 1])
+    Whoever is free takes what is next. Equal shares would wait for the slower thread, and one of them often is: after
+    an operation of PyTorch its own threads keep a core busy for milliseconds before they sleep.
+    """
+    waiting = deque(_portions(heavy))
 
-    mine, *others = _shares(heavy, threads)
-    waiting = [_pool(threads - 1).submit(work, each) for each in others]
-    work(mine)
-    for each in waiting:
+    def work() -> None:
+        while True:
+            try:
+                picture, channels = waiting.popleft()
+            except IndexError:
+                return
+            run(picture, channels)
+
+    helpers = max(0, min(torch.get_num_threads(), len(waiting)) - 1)
+    helping = [_pool(helpers).submit(work) for _ in range(helpers)]
+    work()
+    for each in helping:
         each.result()
 
 
-def _shares(heavy: np.ndarray, threads: int) -> list[np.ndarray]:
-    """All (picture, channel) pairs, in shares that cost about the same."""
-    costly, cheap = np.argwhere(heavy), np.argwhere(~heavy)
-    dealt = [costly[k::threads] for k in range(threads)]
-    even = -(-(_COST * len(costly) + len(cheap)) // threads)
-    room = [max(0, even - _COST * len(each)) for each in dealt]
-    added = np.split(cheap, np.cumsum(room)[:-1])
-    return [np.concatenate(pair) for pair in zip(dealt, added, strict=True)]
+def _portions(heavy: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """All channels of all pictures, in portions that cost about the same, the largest first."""
+    single = [(int(picture), np.array([channel])) for picture, channel in np.argwhere(heavy)]
+    light = [(picture, np.flatnonzero(~row)) for picture, row in enumerate(heavy)]
+    several = [
+        (picture, channels[begin : begin + _LIGHT])
+        for picture, channels in light
+        for begin in range(0, len(channels), _LIGHT)
+    ]
+    return single + several
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from segmi.objectives._region_cpu.compiling import compiled
+from segmi.objectives._region_cpu.compiling import allocating, compiled
 
 _JITTERS = 6
 
@@ -22,7 +22,7 @@ def varies(first: Any, count: int) -> bool:
     return found
 
 
-@compiled
+@allocating
 def solve(
     first: Any, second: Any, count: int, reference: bool, ridge: float, coefficients: Any, offsets: Any
 ) -> tuple[float, float, int]:
@@ -71,7 +71,7 @@ def solve(
     return (term if reference else -nats), nats, jittered
 
 
-@compiled
+@allocating
 def _derive(lower: Any, weighted: Any, scale: float, coefficients: Any) -> None:
     """``-BᵀWE = BᵀWB P - BᵀW Y`` as coefficients of (P, Y); B = S_yp (S_pp + αI)⁻¹, W = L⁻ᵀ diag(weighted) L⁻¹."""
     d = len(weighted)
@@ -128,7 +128,7 @@ def _invert(lower: Any, out: Any) -> None:
             out[i, j] = rest / lower[i, i]
 
 
-@compiled
+@allocating
 def _product(a: Any, b: Any) -> Any:
     result = np.zeros((len(a), b.shape[1]))
     for i in range(len(a)):
@@ -138,7 +138,7 @@ def _product(a: Any, b: Any) -> Any:
     return result
 
 
-@compiled
+@allocating
 def _product_of_transposed(a: Any, b: Any) -> Any:
     result = np.zeros((a.shape[1], b.shape[1]))
     for k in range(len(a)):

@@ -13,9 +13,14 @@ from typing import Any, Final
 
 from numba import njit
 
-compiled: Final[Callable[..., Any]] = njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz"})
-reordered: Final[Callable[..., Any]] = njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-entry: Final[Callable[..., Any]] = njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz"}, cache=True)
+_OPTIONS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy"}
+
+compiled: Final[Callable[..., Any]] = njit(**_OPTIONS, _nrt=False, fastmath={"contract", "nsz"})
+"""Without Numba's counting of references, which locks the bus at every slice, and so without making arrays."""
+reordered: Final[Callable[..., Any]] = njit(**_OPTIONS, _nrt=False, fastmath={"reassoc", "contract", "nsz"})
+allocating: Final[Callable[..., Any]] = njit(**_OPTIONS, fastmath={"contract", "nsz"})
+"""For the functions that make arrays."""
+entry: Final[Callable[..., Any]] = njit(**_OPTIONS, fastmath={"contract", "nsz"}, cache=True)
 """For the functions that Python calls, and what these call; only they are kept on the disk."""
 
 

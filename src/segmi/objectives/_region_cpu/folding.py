@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from segmi.objectives._region_cpu.compiling import compiled, reordered
+from segmi.objectives._region_cpu.compiling import allocating, compiled, reordered
 
 
-@compiled
+@allocating
 def new_stencils(radius: int) -> Any:
     """Weights on P and Y, by place of column: 0 inside, 1 … 2m at the border; and the constants of each."""
     places, taps = 2 * radius - 1, 2 * radius - 1
@@ -23,45 +23,34 @@ def new_stencils(radius: int) -> Any:
 
 @compiled
 def fold_row(
-    rows: Any, found: Any, r: int, height: int, width: int, radius: int, runs: Any, held: Any,
-    coefficients: Any, offsets: Any, stencils: Any, changes: Any, out: Any,
+    layout: Any, rows: Any, found: Any, r: int, height: int, width: int, radius: int, stencils: Any,
+    changes: Any, out: Any,
 ) -> None:  # fmt: skip
-    """Write row r, the rows around which are ``found``; ``changes`` is W + 1 zeros, and is left so.
-
-    Rows are to be asked for in order.
+    """Write row r but for its edges, the rows around it being ``found``; ``changes`` is W + 1 zeros, and is left so.
     """
-    margin = radius - 1
+    runs, held, margin = layout.runs, layout.held, radius - 1
     weights, constants = stencils
-    _prepare(coefficients, offsets, r, height, width, radius, weights, constants)
     out[:] = -constants[0]
     begin, end = width, 0
     for s in range(2 * margin + 1):
         there = found[s]
         if there < 0:
             continue
-        _add_taps(rows[0], there, weights[0, 0, s], out)
+        add_taps(rows[0], there, weights[0, 0, s], out)
         first, last = held[r + s - margin], held[r + s - margin + 1]
         if first < last:
             _add_changes(runs, first, last, weights[0, 1, s], margin, width, changes)
             begin, end = min(begin, runs[first, 1] - margin), max(end, runs[last - 1, 2] + radius)
     if begin < end:
         _add_running_sum(changes, max(begin, 0), min(end, width), out)
-    for e in range(2 * margin):
-        x = e if e < margin else width - 2 * margin + e
-        value = -constants[1 + e]
-        for s in range(2 * margin + 1):
-            if found[s] >= 0:
-                value += _tap_sum(weights[1 + e, 0, s], rows[0], found[s] + x)
-                if held[r + s - margin] < held[r + s - margin + 1]:
-                    value += _tap_sum(weights[1 + e, 1, s], rows[1], found[s] + x)
-        out[x] = value
 
 
 @compiled
-def _prepare(
-    coefficients: Any, offsets: Any, r: int, height: int, width: int, radius: int, weights: Any, constants: Any
+def prepare_stencils(
+    coefficients: Any, offsets: Any, r: int, height: int, width: int, radius: int, stencils: Any
 ) -> None:
-    """The stencils of row r, where they are not those of the row above."""
+    """Write the stencils of row r, where they are not those of the row above; rows are to be asked for in order."""
+    weights, constants = stencils
     margin = radius - 1
     down, right = height - margin, width - margin
     a0, a1 = max(0, r - down + 1), min(radius, r + 1)
@@ -111,7 +100,7 @@ def _add_tap(a: Any, j: Any, w: float, out: Any) -> None:
 
 
 @compiled
-def _add_taps(a: Any, begin: int, weights: Any, out: Any) -> None:
+def add_taps(a: Any, begin: int, weights: Any, out: Any) -> None:
     """``out[k] += Σ_t weights[t] a[begin + k + t]``."""
     first, t = np.uintp(begin), 0
     while t + 5 <= len(weights):
@@ -122,15 +111,6 @@ def _add_taps(a: Any, begin: int, weights: Any, out: Any) -> None:
     while t < len(weights):
         _add_tap(a, first + np.uintp(t), weights[t], out)
         t += 1
-
-
-@compiled
-def _tap_sum(weights: Any, a: Any, begin: int) -> float:
-    """``Σ_t weights[t] a[begin + t]``: a sum of its own, so that several can be under way at once."""
-    value = 0.0
-    for t in range(len(weights)):
-        value += weights[t] * a[begin + t]
-    return value
 
 
 @compiled

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from segmi.objectives._region_cpu.compiling import compiled
 
 
@@ -43,9 +41,10 @@ def _gather(rows: Any, r: int, k: int, width: int, radius: int, out: Any) -> Non
 
 
 @compiled
-def add_moments(rows: Any, width: int, radius: int, starts: Any, sign: float, first: Any, second: Any) -> None:
+def add_moments(
+    rows: Any, width: int, radius: int, starts: Any, sign: float, window: Any, first: Any, second: Any
+) -> None:
     """Add ``sign`` times Σ x and the lower triangle of Σ x xᵀ of these windows; the rows are all in place."""
-    window = np.zeros(2 * radius * radius)
     for place in range(len(starts)):
         _gather(rows, starts[place, 0], starts[place, 1], width, radius, window)
         for i in range(window.size):
@@ -57,10 +56,10 @@ def add_moments(rows: Any, width: int, radius: int, starts: Any, sign: float, fi
 
 @compiled
 def add_folded(
-    rows: Any, width: int, radius: int, starts: Any, sign: float, coefficients: Any, offsets: Any, folded: Any
+    rows: Any, width: int, radius: int, starts: Any, sign: float, window: Any, coefficients: Any, offsets: Any,
+    folded: Any,
 ) -> None:
     """Add ``sign`` times ``K (P_i, Y_i) - k₀`` of these windows to the H×W pixels where they lie."""
-    window = np.zeros(2 * radius * radius)
     for place in range(len(starts)):
         r, k = starts[place]
         _gather(rows, r, k, width, radius, window)

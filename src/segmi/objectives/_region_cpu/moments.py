@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from segmi.objectives._region_cpu.compiling import compiled, reordered
+from segmi.objectives._region_cpu.compiling import allocating, compiled, reordered
 
 
-@compiled
+@allocating
 def new_tables(radius: int) -> Any:
     """PP, YP, YY, by place of row, row displacement, place of column, column displacement; P and Y by places."""
     places, taps = 2 * radius - 1, 2 * radius - 1
@@ -31,27 +31,37 @@ def new_tables(radius: int) -> Any:
 
 
 @compiled
+def clear(tables: Any) -> None:
+    """Make all of them 0."""
+    pp, yp, yy, first = tables
+    pp[:] = 0.0
+    yp[:] = 0.0
+    yy[:] = 0.0
+    first[:] = 0.0
+
+
+@compiled
 def add_row(
-    rows: Any, found: Any, r: int, height: int, width: int, radius: int, runs: Any, held: Any, tables: Any
+    layout: Any, rows: Any, found: Any, r: int, height: int, width: int, radius: int, tables: Any
 ) -> None:
-    """Add the products of row r with the rows around it, which are ``found``, to the tables."""
+    """Add the products of row r with the rows around it, which are ``found``, to the tables, over all columns alone."""
     margin = radius - 1
     pp, yp, yy, first = tables
     down = height - margin
     # One call in a loop, not three calls: each would be compiled anew into its caller.
     for u in (0, 1 + r if r < margin else -1, 1 + margin + r - down if r >= down else -1):
         if u >= 0:
-            _add_row_at(rows, found, r, width, radius, runs, held, pp[u], yp[u], yy[u], first[:, u])
+            _add_row_at(layout, rows, found, r, width, radius, pp[u], yp[u], yy[u], first[:, u])
 
 
 @compiled
 def _add_row_at(
-    rows: Any, found: Any, r: int, width: int, radius: int, runs: Any, held: Any,
-    pp: Any, yp: Any, yy: Any, first: Any,
-) -> None:  # fmt: skip
+    layout: Any, rows: Any, found: Any, r: int, width: int, radius: int, pp: Any, yp: Any, yy: Any, first: Any
+) -> None:
+    runs, held = layout.runs, layout.held
     margin, taps = radius - 1, 2 * radius - 1
     here = found[margin]
-    p, y = rows[0], rows[1]
+    p = rows[0]
     labelled = held[r] < held[r + 1]
     first[0, 0] += _span(p, here + margin, width)
     for k in range(held[r], held[r + 1]):
@@ -67,24 +77,6 @@ def _add_row_at(
             _add_runs_by_probability(p, there, taps, runs, held[r], held[r + 1], yp[s + margin, 0])
             if s >= 0:
                 _add_runs_by_runs(margin, runs, held[r], held[r + 1], held[r + s], held[r + s + 1], yy[s, 0])
-    for e in range(2 * margin):
-        column = e if e < margin else width - 2 * margin + e
-        at, value = here + margin + column, p[here + margin + column]
-        first[0, 1 + e] += value
-        first[1, 1 + e] += y[at]
-        for s in range(-margin, radius):
-            if found[s + margin] < 0:
-                continue
-            there = found[s + margin] + column
-            if s >= 0:
-                for t in range(taps):
-                    pp[s, 1 + e, t] += value * p[there + t]
-            if y[at] != 0.0:
-                for t in range(taps):
-                    yp[s + margin, 1 + e, t] += p[there + t]
-                if s >= 0:
-                    for t in range(taps):
-                        yy[s, 1 + e, t] += y[there + t]
 
 
 @compiled

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from segmi.objectives._region_cpu.compiling import compiled
+from segmi.objectives._region_cpu.compiling import allocating, compiled
 from segmi.objectives._region_cpu.pixels import exponentials, probabilities, tails, widen
 
 _NARROW: Final = np.float32(1)
 
 
-@compiled
+@allocating
 def new_rows(ring: int, width: int, radius: int) -> Any:
     """2 × (ring · stride + 1) zeros: probability, label, and one place that sliding sums may look at."""
     return np.zeros((2, ring * (width + 2 * (radius - 1)) + 1))
@@ -47,15 +47,16 @@ def is_narrow(z: Any) -> bool:
 
 
 @compiled
-def first_probability(z: Any, narrow: bool, runs: Any, void: Any) -> float:
-    """The probability of the first pixel, which all others are taken less: the smaller they are, the less cancels."""
-    if void[0] < void[1] and runs[void[0], 1] == 0:
+def first_probability(layout: Any, z: Any, narrow: bool, e: Any, q: Any, p: Any) -> float:
+    """The probability of the first pixel, which all others are taken less: the smaller they are, the less cancels.
+
+    ``e``, ``q`` and ``p`` are room for one pixel each.
+    """
+    if layout.void[0] < layout.void[1] and layout.runs[layout.void[0], 1] == 0:
         return 0.0
-    q, p = np.zeros(1, np.float32), np.zeros(1)
     if narrow:
         probabilities(z[0, :1], 0.0, p)
     else:
-        e = np.zeros(1, np.float32)
         exponentials(z[0, :1], e)
         tails(z[0, :1], e, q)
         widen(q, 0.0, p)
@@ -64,22 +65,24 @@ def first_probability(z: Any, narrow: bool, runs: Any, void: Any) -> float:
 
 @compiled
 def set_row(
-    rows: Any, r: int, ring: int, radius: int, z: Any, q: Any, narrow: bool, offset: float,
-    runs: Any, held: Any, void: Any,
-) -> None:  # fmt: skip
-    """Write row r: the probability less ``offset``, 0 less ``offset`` in void pixels, and the label.
+    layout: Any, rows: Any, r: int, ring: int, radius: int, z: Any, q: Any, narrow: bool, offset: float
+) -> None:
+    """Write row r: the probability less ``offset``, 0 less ``offset`` in void pixels; and the label, for windows that are listed.
 
     The probability is taken from its tails ``q``, or, where logits are ``narrow``, from these.
     """
-    width = z.size
+    runs, held, void = layout.runs, layout.held, layout.void
+    width = z.shape[1]
     begin = (r % ring) * (width + 2 * (radius - 1)) + radius - 1
     inner = rows[0, begin : begin + width]
     if narrow:
-        probabilities(z, offset, inner)
+        probabilities(z[r], offset, inner)
     else:
-        widen(q, offset, inner)
+        widen(q[r], offset, inner)
     for k in range(void[r], void[r + 1]):
         inner[runs[k, 1] : runs[k, 2]] = -offset
+    if not layout.sign:
+        return
     label = rows[1, begin : begin + width]
     label[:] = 0.0
     for k in range(held[r], held[r + 1]):

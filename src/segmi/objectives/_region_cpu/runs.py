@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from segmi.objectives._region_cpu.compiling import compiled
+from segmi.objectives._region_cpu.compiling import allocating, compiled
 
 VOID, UNKNOWN = 0, 1  # the first two slots of a picture's runs; class c is in slot c + 2
 
@@ -33,7 +33,7 @@ def count_runs(labels: Any, ignore_index: int, classes: int, counts: Any, pixels
                 begin = k
 
 
-@compiled
+@allocating
 def list_runs(labels: Any, ignore_index: int, classes: int, first: Any, runs: Any) -> None:
     """Write (row, begin, end) of every run, by slot and then by row; ``first[slot]`` is where a slot begins."""
     height, width = labels.shape
