@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from segmi.arrays import Labels, Logits
+from segmi.objectives._region_foresight import Foresight
 from segmi.objectives._region_kernels import Kernel, choose_kernel, region_kernel_result
 from segmi.objectives._region_knobs import RegionKnobs
 from segmi.objectives._region_maps import pooled_size
@@ -40,14 +41,21 @@ class RegionFound(NamedTuple):
 
 
 def found_regions(
-    logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int, kernel: Kernel, *, pixels: bool = False
+    logits: Logits,
+    labels: Labels,
+    knobs: RegionKnobs,
+    ignore_index: int,
+    kernel: Kernel,
+    *,
+    pixels: bool = False,
+    foresight: Foresight | None = None,
 ) -> RegionFound:
     """Visit the maps once, by the routine that `choose_kernel` names; with ``pixels``, take the pixel loss as well."""
     check_targets(logits, labels)
     check_windows(logits, knobs)
     if choose_kernel(logits, knobs, kernel) == "torch":
         return _found_by_torch(logits, labels, knobs, ignore_index, pixels)
-    found = region_kernel_result(logits, labels, knobs, ignore_index, pixels=pixels)
+    found = region_kernel_result(logits, labels, knobs, ignore_index, pixels=pixels, foresight=foresight)
     dtype = widened(logits).dtype
     return RegionFound(
         terms=found.terms,

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import math
 from importlib.util import find_spec
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from segmi.arrays import Labels, Logits
+from segmi.objectives._region_foresight import Foresight
 from segmi.objectives._region_knobs import RegionKnobs, absent_value, check_choice
 from segmi.objectives.targets import read_targets
+
+if TYPE_CHECKING:  # these import Numba
+    from segmi.objectives._region_cpu import RegionResult
 
 Kernel = Literal["auto", "numba", "triton", "torch"]
 
@@ -85,22 +90,60 @@ class KernelResult(NamedTuple):
 
 
 def region_kernel_result(
-    logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int, *, pixels: bool
+    logits: Logits,
+    labels: Labels,
+    knobs: RegionKnobs,
+    ignore_index: int,
+    *,
+    pixels: bool,
+    foresight: Foresight | None = None,
 ) -> KernelResult:
-    """Terms and pixel losses by the compiled routine of the device; differentiable once."""
+    """Terms and pixel losses by the compiled routine of the device; differentiable once.
+
+    With ``foresight``, the gradient is taken in the same visit where that is possible.
+    """
     reference = knobs.mode == "reference"
-    found = torch.ops.segmi.region_forward(
-        logits,
-        labels,
-        knobs.radius,
-        reference,
-        knobs.void == "drop",
-        knobs.alpha if reference else knobs.relative_ridge,
-        absent_value(knobs),
-        pixels,
-        ignore_index,
+    options = {
+        "radius": knobs.radius,
+        "reference": reference,
+        "drop": knobs.void == "drop",
+        "ridge": knobs.alpha if reference else knobs.relative_ridge,
+        "absent": absent_value(knobs),
+        "pixels": pixels,
+    }
+    if foresight and logits.device.type == "cpu" and is_plain(logits):
+        from segmi.objectives._region_visit import visit
+
+        found, summed, terms = visit(logits, labels, foresight, options, ignore_index)
+        return _told(logits, labels, ignore_index, found)._replace(pixels=summed, terms=terms)
+    return KernelResult(*torch.ops.segmi.region_forward(logits, labels, *options.values(), ignore_index))
+
+
+def is_plain(logits: Tensor) -> bool:
+    """Whether nobody is tracing or transforming, so that a function may look at what its arguments hold."""
+    return (
+        type(logits) in (Tensor, Parameter)
+        and not torch.compiler.is_compiling()
+        and not torch._C._len_torch_dispatch_stack()
+        and torch._C._functorch.peek_interpreter_stack() is None
     )
-    return KernelResult(*found)
+
+
+def _told(logits: Tensor, labels: Tensor, ignore_index: int, found: RegionResult) -> KernelResult:
+    """The result of the CPU's kernel as tensors; ids that are neither class nor void are refused by name."""
+    if found.unknown:
+        read_targets(logits, labels, ignore_index)
+    return KernelResult(
+        found.pixels,
+        found.terms,
+        found.information,
+        found.counted,
+        torch.tensor(found.valid),
+        found.coefficients,
+        found.offsets,
+        torch.tensor(found.jittered),
+        torch.tensor(math.nan if found.poisoned else 0.0, dtype=torch.float32),
+    )
 
 
 _FORWARD: Final = (
@@ -144,20 +187,7 @@ def _forward(
         pixels=pixels,
         ignore_index=ignore_index,
     )
-    if found.unknown:
-        read_targets(logits, labels, ignore_index)  # which refuses them by name
-    poison = math.nan if found.poisoned else 0.0
-    return (
-        found.pixels,
-        found.terms,
-        found.information,
-        found.counted,
-        torch.tensor(found.valid),
-        found.coefficients,
-        found.offsets,
-        torch.tensor(found.jittered),
-        torch.tensor(poison, dtype=torch.float32),
-    )
+    return _told(logits, labels, ignore_index, found)
 
 
 @torch.library.impl(_LIBRARY, "region_backward", "CPU")

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from segmi.arrays import VOID, Labels, Logits
 from segmi.objectives._region_found import RegionFound, check_windows, found_regions
+from segmi.objectives._region_foresight import Foresight
 from segmi.objectives._region_kernels import Kernel, choose_kernel
 from segmi.objectives._region_knobs import (
     ClassReduction,
@@ -219,10 +220,15 @@ def region_kernel(
 
 
 def region_mutual_information_term(
-    logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int, kernel: Kernel = "auto"
+    logits: Logits,
+    labels: Labels,
+    knobs: RegionKnobs,
+    ignore_index: int,
+    kernel: Kernel = "auto",
+    foresight: Foresight | None = None,
 ) -> tuple[Term, RegionFound]:
     """The loss as a ratio (its denominator counts pictures or pairs), and what it was made from."""
-    found = found_regions(logits, labels, knobs, ignore_index, kernel)
+    found = found_regions(logits, labels, knobs, ignore_index, kernel, foresight=foresight)
     return region_term(logits, found, knobs), found
 
 
@@ -324,6 +330,7 @@ class RegionMutualInformation(Loss):
         self.kernel: Kernel = kernel
         self._asked: Kernel = kernel
         self._jittered: Tensor | int = 0
+        self._foresight = Foresight(0.0, 0.0, 1.0, self.knobs.class_reduction, self.knobs.dimension)
 
     @property
     def jittered(self) -> int:
@@ -336,7 +343,9 @@ class RegionMutualInformation(Loss):
         Its readouts: ``I_G``, that of `region_information` by class, in nats per window, averaged over the pictures
         that hold the class; ``jittered``, the share of their covariances that needed more than the ridge.
         """
-        term, found = region_mutual_information_term(logits, labels, self.knobs, self.ignore_index, self.kernel)
+        term, found = region_mutual_information_term(
+            logits, labels, self.knobs, self.ignore_index, self.kernel, self._foresight
+        )
         self.count_jittered(found)
         return term
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from segmi.arrays import VOID, Labels, Logits
 from segmi.objectives._region_found import found_regions
+from segmi.objectives._region_foresight import Foresight
 from segmi.objectives._region_kernels import Kernel
 from segmi.objectives._region_knobs import ClassReduction, Mode, Pooling, Probability, VoidHandling
 from segmi.objectives.contract import Loss, Term
@@ -162,6 +163,14 @@ class RMILoss(Loss):
             ignore_index=ignore_index,
             kernel=kernel,
         )
+        knobs = self.region.knobs
+        self._foresight = Foresight(
+            pixel_weight=self.bce_weight,
+            extra_pixels=self.extra_pixels,
+            term_weight=1 - self.bce_weight,
+            reduction=knobs.class_reduction,
+            dimension=knobs.dimension,
+        )
 
     @classmethod
     def as_published(cls, **overrides: Any) -> Self:
@@ -187,7 +196,9 @@ class RMILoss(Loss):
     def terms(self, logits: Logits, labels: Labels) -> dict[str, Term]:
         """Both parts, each with its own denominator. The published extra pixel is added once, see `Term`."""
         region = self.region
-        found = found_regions(logits, labels, region.knobs, region.ignore_index, region.kernel, pixels=True)
+        found = found_regions(
+            logits, labels, region.knobs, region.ignore_index, region.kernel, pixels=True, foresight=self._foresight
+        )
         region.count_jittered(found)
         return {
             "binary_cross_entropy": Term(

@@ -20,18 +20,12 @@ import torch
 from torch import Tensor
 
 from segmi.objectives._region_cpu.entries import Picture, backward_channels, forward_channels, read_picture
+from segmi.objectives._region_foresight import Scales
 
-__all__ = ["RegionResult", "Scales", "backward", "forward"]
+__all__ = ["RegionResult", "backward", "forward"]
 
 _LIGHT: Final = 6
 """How many maps whose label does not vary are taken up at once: about as long as one whose label does."""
-
-
-class Scales(NamedTuple):
-    """By what the sums of all pairs are multiplied in the loss: the pixel losses by ``pixel``, the terms by ``term``."""
-
-    pixel: float
-    term: float
 
 
 class RegionResult(NamedTuple):
@@ -93,7 +87,7 @@ def forward(
         pixels: whether the pixel losses are wanted.
         ignore_index: the label of void pixels.
         foresee: gives the scales of the gradient from the number of valid pixels and of the pairs whose label varies,
-            where they are known before. The gradient is then taken in the same visit, which costs about half.
+            where they are known before; the gradient is then taken in the same visit.
     """
     n, c = logits.shape[:2]
     d = radius * radius

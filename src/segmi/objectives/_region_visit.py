@@ -1,0 +1,65 @@
+"""The CPU's kernel without an operator around it: the gradient in the same visit as the value, where that is foreseen."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segmi.arrays import Labels, Logits
+from segmi.objectives._region_cpu import RegionResult, forward
+from segmi.objectives._region_foresight import Foresight
+
+
+def visit(
+    logits: Logits, labels: Labels, foresight: Foresight, options: dict[str, Any], ignore_index: int
+) -> tuple[RegionResult, Tensor, Tensor]:
+    """What `segmi.objectives._region_cpu.forward` finds, and its pixel losses and terms, attached to the graph.
+
+    Args:
+        logits: N×C×H×W.
+        labels: N×H×W.
+        foresight: by what the two will be multiplied.
+        options: those of the kernel besides ``ignore_index``.
+        ignore_index: the label of void pixels.
+    """
+    found: list[RegionResult] = []
+    pixels, terms = _Visit.apply(logits, labels, foresight, options, ignore_index, found)
+    return found[0], pixels, terms
+
+
+class _Visit(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, labels: Tensor, foresight: Foresight, options: dict[str, Any], ignore_index: int,
+        found: list[RegionResult],
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        wanted = ctx.needs_input_grad[0] and foresight.came_true
+        foresee = partial(foresight.scales, *logits.shape[:2]) if wanted else None
+        result = forward(logits.float(), labels, **options, ignore_index=ignore_index, foresee=foresee)
+        ctx.ready = None if result.gradient is None else result.gradient.to(logits.dtype)
+        ctx.foresight, ctx.scales = foresight, result.scales
+        ctx.radius, ctx.drop, ctx.ignore_index = options["radius"], options["drop"], ignore_index
+        ctx.save_for_backward(logits, labels, result.counted, result.coefficients, result.offsets)
+        found.append(result._replace(gradient=None))
+        return result.pixels, result.terms
+
+    @staticmethod
+    def backward(ctx: Any, pixels: Tensor, terms: Tensor) -> tuple[Tensor | None, ...]:
+        ready, ctx.ready = ctx.ready, None  # handed out once: whoever gets it may add to it
+        if ready is not None and not torch.is_grad_enabled():
+            ctx.foresight.came_true = _equal(pixels, ctx.scales.pixel) and _equal(
+                terms[ctx.saved_tensors[2]], ctx.scales.term
+            )
+            if ctx.foresight.came_true:
+                return ready, None, None, None, None, None
+        gradient = torch.ops.segmi.region_backward(
+            *ctx.saved_tensors, terms, pixels, ctx.radius, ctx.drop, ctx.ignore_index
+        )
+        return gradient, None, None, None, None, None
+
+
+def _equal(scales: Tensor, foreseen: float) -> bool:
+    return bool((scales.numpy() == foreseen).all())
