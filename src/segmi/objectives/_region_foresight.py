@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Scales(NamedTuple):
-    """By what the sums of all pairs are multiplied in the loss: the pixel losses by ``pixel``, the terms by ``term``."""
+    """By what a loss multiplies the sums of all pairs: the pixel losses by ``pixel``, the terms by ``term``."""
 
     pixel: float
     term: float

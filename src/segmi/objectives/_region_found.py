@@ -13,8 +13,8 @@ from segmi.objectives._region_kernels import Kernel, choose_kernel, region_kerne
 from segmi.objectives._region_knobs import RegionKnobs
 from segmi.objectives._region_maps import pooled_size
 from segmi.objectives._region_terms import region_terms
-from segmi.objectives.binary_cross_entropy import binary_cross_entropy_term
-from segmi.objectives.targets import check_targets, read_targets, widened
+from segmi.objectives.binary_cross_entropy import PixelKernel, binary_cross_entropy_term
+from segmi.objectives.targets import Targets, check_targets, read_targets, widened
 
 
 class RegionFound(NamedTuple):
@@ -49,38 +49,47 @@ def found_regions(
     *,
     pixels: bool = False,
     foresight: Foresight | None = None,
+    pixel_kernel: PixelKernel = "auto",
 ) -> RegionFound:
-    """Visit the maps once, by the routine that `choose_kernel` names; with ``pixels``, take the pixel loss as well."""
+    """Visit the maps once, by the routine that `choose_kernel` names; with ``pixels``, take the pixel loss as well.
+
+    Where PyTorch is what finds the terms, ``pixel_kernel`` is what finds the pixel loss.
+    """
     check_targets(logits, labels)
     check_windows(logits, knobs)
     if choose_kernel(logits, knobs, kernel) == "torch":
-        return _found_by_torch(logits, labels, knobs, ignore_index, pixels)
-    found = region_kernel_result(logits, labels, knobs, ignore_index, pixels=pixels, foresight=foresight)
+        targets = read_targets(logits, labels, ignore_index)
+        found = _found_by_torch(logits, targets, knobs)
+        if not pixels:
+            return found
+        sums = binary_cross_entropy_term(
+            logits, labels, ignore_index=ignore_index, kernel=pixel_kernel, foresight=foresight, targets=targets
+        )
+        return found._replace(pixels=sums.numerator, valid=sums.denominator)
+    result = region_kernel_result(logits, labels, knobs, ignore_index, pixels=pixels, foresight=foresight)
     dtype = widened(logits).dtype
     return RegionFound(
-        terms=found.terms,
-        information=found.information.clamp(min=0).to(dtype),
-        counted=found.counted,
-        jittered=found.jittered,
-        poison=found.poison,
-        pixels=found.pixels.sum().to(dtype) + found.poison,
-        valid=found.valid.to(dtype),
+        terms=result.terms,
+        information=result.information.clamp(min=0).to(dtype),
+        counted=result.counted,
+        jittered=result.jittered,
+        poison=result.poison,
+        pixels=result.pixels.sum().to(dtype) + result.poison,
+        valid=result.valid.to(dtype),
     )
 
 
-def _found_by_torch(logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int, pixels: bool) -> RegionFound:
-    targets = read_targets(logits, labels, ignore_index)
+def _found_by_torch(logits: Logits, targets: Targets, knobs: RegionKnobs) -> RegionFound:
     found = region_terms(logits, targets, knobs)
     nothing = torch.zeros((), dtype=found.terms.dtype, device=logits.device)
-    sums = binary_cross_entropy_term(logits, labels, ignore_index=ignore_index) if pixels else None
     return RegionFound(
         terms=found.terms,
         information=found.information.clamp(min=0),
         counted=found.counted,
         jittered=torch.tensor(found.jittered, device=logits.device),
         poison=targets.poison,
-        pixels=nothing if sums is None else sums.numerator,
-        valid=nothing if sums is None else sums.denominator,
+        pixels=nothing,
+        valid=nothing,
     )
 
 

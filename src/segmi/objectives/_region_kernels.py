@@ -50,16 +50,24 @@ def choose_kernel(logits: Logits, knobs: RegionKnobs, kernel: Kernel = "auto") -
 
 def _obstacle(kernel: Kernel, logits: Logits, knobs: RegionKnobs) -> str:
     """Why a compiled routine cannot be used; empty where it can."""
+    obstacle = machine_obstacle(kernel, logits)
+    if obstacle:
+        return obstacle
+    if knobs.probability != "sigmoid" or knobs.pooling != "none":
+        return f"expected probability 'sigmoid' and pooling 'none', got {knobs.probability!r} and {knobs.pooling!r}"
+    if knobs.surrogate:
+        return f"expected region mutual information itself, got {knobs.quantity!r} with shuffle {knobs.shuffle!r}"
+    return ""
+
+
+def machine_obstacle(kernel: Kernel, logits: Logits) -> str:
+    """Why a compiled routine cannot be used here whatever is asked of it; empty where it can."""
     if find_spec(kernel) is None:
         return f"expected the package {kernel} to be installed, got none"
     if logits.device.type != _HOMES[kernel]:
         return f"expected logits on a device of type {_HOMES[kernel]!r}, got {logits.device.type!r}"
     if logits.dtype not in (torch.float16, torch.bfloat16, torch.float32):
         return f"expected logits of at most 32 bits, got {logits.dtype}"
-    if knobs.probability != "sigmoid" or knobs.pooling != "none":
-        return f"expected probability 'sigmoid' and pooling 'none', got {knobs.probability!r} and {knobs.pooling!r}"
-    if knobs.surrogate:
-        return f"expected region mutual information itself, got {knobs.quantity!r} with shuffle {knobs.shuffle!r}"
     return ""
 
 

@@ -34,6 +34,8 @@ __all__ = ["Mode", "RegionKnobs", "RegionTerms", "absent_value", "counted_pairs"
 
 _CHUNK_BYTES = 16 * 2**20
 """How much memory the unfolded rows of one chunk of pairs may take; more does not fit the caches."""
+_CHUNK_SHARE = 0.25
+"""How much of the memory of the logits, in float32, they may take, if that is less."""
 
 _ROUNDING = 1e-10
 """Labels that differ by less do so by rounding: the weights of an interpolation are at least 1 over the pixels."""
@@ -250,7 +252,8 @@ def _chunks(z: Tensor, targets: Targets, knobs: RegionKnobs, pairs: Tensor) -> I
         return
     (height, width), radius = pooled_size(z.shape[2:], knobs), knobs.radius
     pixels = 0 if knobs.pooling == "none" else math.prod(z.shape[2:])
-    size = min(len(pairs), max(1, _CHUNK_BYTES // max(16 * radius * height * (width + 2 * radius**2), 128 * pixels)))
+    room = min(_CHUNK_BYTES, int(_CHUNK_SHARE * 4 * z.numel()))
+    size = min(len(pairs), max(1, room // max(16 * radius * height * (width + 2 * radius**2), 128 * pixels)))
     probability, order = _Probability(z, targets, knobs), shuffled_order(targets, knobs)
     workspace: Workspace | None = None
     for group, picked, left_out in _by_kind(targets, knobs, pairs):

@@ -1,7 +1,8 @@
-"""The CPU's kernel without an operator around it: the gradient in the same visit as the value, where that is foreseen."""
+"""The CPU's kernel without an operator around it: the gradient in the visit that finds the value, if foreseen."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from segmi.arrays import Labels, Logits
-from segmi.objectives._region_cpu import RegionResult, forward
+from segmi.objectives._region_cpu import RegionResult, backward, forward
 from segmi.objectives._region_foresight import Foresight
 
 
@@ -63,3 +64,52 @@ class _Visit(torch.autograd.Function):
 
 def _equal(scales: Tensor, foreseen: float) -> bool:
     return bool((scales.numpy() == foreseen).all())
+
+
+def visit_pixels(
+    logits: Logits, labels: Labels, foresight: Foresight, ignore_index: int, plain: Callable[[Logits], Tensor]
+) -> tuple[RegionResult, Tensor]:
+    """The pixel losses alone, and their sum as a float32 that is attached to the graph.
+
+    Further derivatives are those of ``plain``, which takes the same sum from the logits.
+    """
+    found: list[RegionResult] = []
+    total = _PixelVisit.apply(logits, labels, foresight, ignore_index, plain, found)
+    return found[0], total
+
+
+class _PixelVisit(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, labels: Tensor, foresight: Foresight, ignore_index: int, plain: Any,
+        found: list[RegionResult],
+    ) -> Tensor:  # fmt: skip
+        wanted = ctx.needs_input_grad[0] and foresight.came_true
+        result = forward(
+            logits.float(), labels, radius=1, reference=True, drop=False, ridge=0.0, absent=0.0, pixels=True,
+            regions=False, ignore_index=ignore_index,
+            foresee=partial(foresight.scales, *logits.shape[:2]) if wanted else None,
+        )  # fmt: skip
+        ctx.ready = None if result.gradient is None else result.gradient.to(logits.dtype)
+        ctx.foresight, ctx.scales, ctx.ignore_index = foresight, result.scales, ignore_index
+        ctx.plain = plain
+        ctx.save_for_backward(logits, labels, result.counted, result.coefficients, result.offsets)
+        found.append(result._replace(gradient=None))
+        return result.pixels.sum().float()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            logits = ctx.saved_tensors[0]
+            return *torch.autograd.grad(ctx.plain(logits), logits, upstream, create_graph=True), *[None] * 5
+        ready, ctx.ready = ctx.ready, None
+        if ready is not None:
+            ctx.foresight.came_true = _equal(upstream, ctx.scales.pixel)
+        if ready is None or not ctx.foresight.came_true:
+            logits, *others = ctx.saved_tensors
+            scale = upstream.double().expand(logits.shape[:2])
+            ready = backward(
+                logits.float(), *others, torch.zeros_like(scale), scale, radius=1, drop=False,
+                ignore_index=ctx.ignore_index,
+            ).to(logits.dtype)  # fmt: skip
+        return ready, None, None, None, None, None

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from segmi.arrays import VOID, Labels, Logits
-from segmi.objectives._region_found import RegionFound, check_windows, found_regions
 from segmi.objectives._region_foresight import Foresight
+from segmi.objectives._region_found import RegionFound, check_windows, found_regions
 from segmi.objectives._region_kernels import Kernel, choose_kernel
 from segmi.objectives._region_knobs import (
     ClassReduction,

@@ -9,10 +9,11 @@ from typing import Any, Final, Self
 from torch import Tensor
 
 from segmi.arrays import VOID, Labels, Logits
-from segmi.objectives._region_found import found_regions
 from segmi.objectives._region_foresight import Foresight
+from segmi.objectives._region_found import found_regions
 from segmi.objectives._region_kernels import Kernel
 from segmi.objectives._region_knobs import ClassReduction, Mode, Pooling, Probability, VoidHandling
+from segmi.objectives.binary_cross_entropy import BinaryCrossEntropy
 from segmi.objectives.contract import Loss, Term
 from segmi.objectives.region_mutual_information import RegionMutualInformation, region_term
 
@@ -163,6 +164,7 @@ class RMILoss(Loss):
             ignore_index=ignore_index,
             kernel=kernel,
         )
+        self.pixels = BinaryCrossEntropy(ignore_index=ignore_index, kernel="torch" if kernel == "torch" else "auto")
         knobs = self.region.knobs
         self._foresight = Foresight(
             pixel_weight=self.bce_weight,
@@ -197,8 +199,9 @@ class RMILoss(Loss):
         """Both parts, each with its own denominator. The published extra pixel is added once, see `Term`."""
         region = self.region
         found = found_regions(
-            logits, labels, region.knobs, region.ignore_index, region.kernel, pixels=True, foresight=self._foresight
-        )
+            logits, labels, region.knobs, region.ignore_index, region.kernel,
+            pixels=True, foresight=self._foresight, pixel_kernel=self.pixels.kernel,
+        )  # fmt: skip
         region.count_jittered(found)
         return {
             "binary_cross_entropy": Term(

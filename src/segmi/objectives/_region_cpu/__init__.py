@@ -72,6 +72,7 @@ def forward(
     absent: float,
     pixels: bool,
     ignore_index: int,
+    regions: bool = True,
     foresee: Callable[[int, int], Scales] | None = None,
 ) -> RegionResult:
     """Pixel losses, terms, and what `backward` needs, or what it would give.
@@ -86,6 +87,7 @@ def forward(
         absent: the term of a pair whose label does not vary.
         pixels: whether the pixel losses are wanted.
         ignore_index: the label of void pixels.
+        regions: whether the terms are wanted; if not, no pair counts, and only the pixel losses are found.
         foresee: gives the scales of the gradient from the number of valid pixels and of the pairs whose label varies,
             where they are known before; the gradient is then taken in the same visit.
     """
@@ -95,7 +97,7 @@ def forward(
     summed, terms, information = np.zeros((n, c)), np.full((n, c), absent), np.zeros((n, c))
     counted, flags = np.zeros((n, c), bool), np.zeros((n, c, 2), np.int64)
     coefficients, offsets = np.empty((n, c, d, 2 * d)), np.empty((n, c, d))
-    heavy = _candidates(pictures, c)
+    heavy = _candidates(pictures, c) & regions
     valid = sum(int(picture.pixels[1:].sum()) for picture in pictures)
     scales = foresee(valid, int(heavy.sum())) if foresee else None
     slopes = _new_maps(logits.shape if scales else (n, 1, 0, 0))

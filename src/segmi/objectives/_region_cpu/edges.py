@@ -31,9 +31,7 @@ def _place(e: int, margin: int) -> int:
 
 
 @compiled
-def write_strips(
-    layout: Any, z: Any, q: Any, narrow: bool, offset: float, radius: int, room: Any, strips: Any
-) -> None:
+def write_strips(layout: Any, z: Any, q: Any, narrow: bool, offset: float, radius: int, room: Any, strips: Any) -> None:
     """From the tails ``q`` of all rows, or from logits that are ``narrow``; ``room`` is for W pixels."""
     height, width = z.shape
     margin, runs = radius - 1, layout.runs

@@ -26,8 +26,7 @@ def fold_row(
     layout: Any, rows: Any, found: Any, r: int, height: int, width: int, radius: int, stencils: Any,
     changes: Any, out: Any,
 ) -> None:  # fmt: skip
-    """Write row r but for its edges, the rows around it being ``found``; ``changes`` is W + 1 zeros, and is left so.
-    """
+    """Write row r but for its edges, the rows around it being ``found``; ``changes`` is W + 1 zeros, and is left so."""
     runs, held, margin = layout.runs, layout.held, radius - 1
     weights, constants = stencils
     out[:] = -constants[0]

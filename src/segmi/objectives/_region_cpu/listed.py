@@ -56,7 +56,14 @@ def add_moments(
 
 @compiled
 def add_folded(
-    rows: Any, width: int, radius: int, starts: Any, sign: float, window: Any, coefficients: Any, offsets: Any,
+    rows: Any,
+    width: int,
+    radius: int,
+    starts: Any,
+    sign: float,
+    window: Any,
+    coefficients: Any,
+    offsets: Any,
     folded: Any,
 ) -> None:
     """Add ``sign`` times ``K (P_i, Y_i) - k₀`` of these windows to the H×W pixels where they lie."""

@@ -6,6 +6,7 @@ stay, 4 bytes a pixel, so that a map that is visited for its moments need not be
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from segmi.objectives._region_cpu.compiling import compiled
@@ -17,12 +18,12 @@ from segmi.objectives._region_cpu.pixels import (
     NOWHERE,
     STRETCH,
     add_scaled,
+    add_softplus,
     exponentials,
     has_nan,
     negate,
     negative_gradient,
     slopes,
-    softplus_sum,
     tails,
     tails_and_gradient,
 )
@@ -74,6 +75,11 @@ def _write_tails(layout: Any, r: int, room: Any, with_gradient: bool, scale: Any
 
 
 @compiled
+def _told(room: Any) -> float:
+    return room.loss[0] + math.log(room.loss[1])
+
+
+@compiled
 def visit_pixels(
     layout: Any, z: Any, room: Any, with_loss: bool, with_gradient: bool, scale: Any, out: Any
 ) -> tuple[float, bool]:
@@ -87,33 +93,33 @@ def visit_pixels(
         scale: float32, by which the gradient is multiplied.
         out: H×W, where the gradient is written.
     """
-    height, width = z.shape
-    loss, bad = 0.0, False
+    height = len(z)
+    room.loss[0], room.loss[1], bad = 0.0, 1.0, False
     if with_gradient and scale == 0.0:
         out[:] = 0.0
         with_gradient = False
     if not with_loss:
         bad = has_nan(z.reshape(z.size))
     if not (with_loss or with_gradient):
-        return loss, bad
+        return 0.0, bad
     if layout.void[0] == layout.void[height] and layout.held[0] == layout.held[height]:
         flat, flat_out = z.reshape(z.size), out.reshape(out.size)
         for begin in range(0, flat.size, STRETCH):
             part = flat[begin : begin + STRETCH]
             exponentials(part, room.stretch)
             if with_loss:
-                loss += softplus_sum(part, room.stretch, room.joined)
+                add_softplus(part, room.stretch, room.joined, room.loss)
             if with_gradient:
                 negative_gradient(part, room.stretch, scale, flat_out[begin : begin + STRETCH])
-        return loss, bad
+        return _told(room), bad
     for r in range(height):
         bad = _sign_row(layout, z, r, room.row, room.e) or bad
         if with_loss:
-            loss += softplus_sum(room.row, room.e, room.joined)
+            add_softplus(room.row, room.e, room.joined, room.loss)
         if with_gradient:
             negative_gradient(room.row, room.e, scale, out[r])
             _unsign_gradient(layout, r, out)
-    return loss, bad
+    return _told(room), bad
 
 
 @compiled
@@ -137,13 +143,13 @@ def visit_moments(
     ring = height if sign else 2 * margin + 1
     narrow = is_narrow(z)
     offset = first_probability(layout, z, narrow, room.e[:1], room.slope[:1], room.window[:1])
-    loss, bad = 0.0, not with_loss and has_nan(z.reshape(z.size))
+    room.loss[0], room.loss[1], bad = 0.0, 1.0, not with_loss and has_nan(z.reshape(z.size))
     clear(room.tables)
     for r in range(height + margin):
         if r < height:
             bad = _sign_row(layout, z, r, room.row, room.e) or bad
             if with_loss:
-                loss += softplus_sum(room.row, room.e, room.joined)
+                add_softplus(room.row, room.e, room.joined, room.loss)
             _write_tails(layout, r, room, with_gradient, scale, out)
             set_row(layout, room.rows, r, ring, radius, z, room.q, narrow, offset)
         if sign <= 0 and r >= margin:
@@ -157,7 +163,7 @@ def visit_moments(
         collect(room.tables, height, width, radius, room.sums, room.products)
     if sign:
         add_moments(room.rows, width, radius, layout.starts, float(sign), room.window, room.sums, room.products)
-    return loss, bad
+    return _told(room), bad
 
 
 @compiled
@@ -180,16 +186,12 @@ def add_region_gradient(
             find_rows(done, ring, height, width, radius, room.found)
             prepare_stencils(coefficients, offsets, done, height, width, radius, room.stencils)
             row = folded[done if sign else 0]
-            fold_row(
-                layout, room.rows, room.found, done, height, width, radius, room.stencils, room.changes, row
-            )
+            fold_row(layout, room.rows, room.found, done, height, width, radius, room.stencils, room.changes, row)
             _set_edges(done, height, width, radius, room, row)
             if sign == 0:
                 _add_row_gradient(layout, done, scale, folded[0], room, out)
     if sign:
-        add_folded(
-            room.rows, width, radius, layout.starts, float(sign), room.window, coefficients, offsets, folded
-        )
+        add_folded(room.rows, width, radius, layout.starts, float(sign), room.window, coefficients, offsets, folded)
         for r in range(height):
             _add_row_gradient(layout, r, scale, folded[r], room, out)
 

@@ -41,9 +41,7 @@ def clear(tables: Any) -> None:
 
 
 @compiled
-def add_row(
-    layout: Any, rows: Any, found: Any, r: int, height: int, width: int, radius: int, tables: Any
-) -> None:
+def add_row(layout: Any, rows: Any, found: Any, r: int, height: int, width: int, radius: int, tables: Any) -> None:
     """Add the products of row r with the rows around it, which are ``found``, to the tables, over all columns alone."""
     margin = radius - 1
     pp, yp, yy, first = tables

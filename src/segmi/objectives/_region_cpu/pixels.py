@@ -26,7 +26,8 @@ NOWHERE: Final = _f32(-1e30)
 """A logit that costs nothing where the label is 0."""
 
 STRETCH: Final = 512
-"""How many factors 1 + e, each at most 2, are multiplied before one logarithm is taken: 2⁵¹² is a float64."""
+"""How many factors 1 + e, each at most 2, are multiplied before it is seen whether the product has grown large."""
+_MUCH: Final = 2.0**500  # which times 2⁵¹² is a float64
 _PARTS: Final = 8
 PART: Final = STRETCH // _PARTS
 
@@ -85,39 +86,48 @@ def _join(e: Any, z: Any, room: Any, n: int) -> None:
 
 
 @reordered
-def _log_of_joined(room: Any, n: int) -> float:
-    product, total = 1.0, 0.0
+def _add_joined(joined: Any, n: int, total: Any) -> None:
+    product, positive = 1.0, 0.0
     for k in range(n):
-        product *= 1.0 + np.float64(room[0, k])
-        total += np.float64(room[1, k])
-    return total + np.log(product)
+        product *= 1.0 + np.float64(joined[0, k])
+        positive += np.float64(joined[1, k])
+    total[0] += positive
+    total[1] *= product
 
 
 @reordered
-def _softplus_rest(z: Any, e: Any) -> float:
-    product, total = 1.0, 0.0
+def _add_rest(z: Any, e: Any, total: Any) -> None:
+    product, positive = 1.0, 0.0
     for k in range(z.size):
         v = z[k]
         product *= 1.0 + np.float64(e[k])
-        total += np.float64(_ZERO if v <= _ZERO else v)
-    return total + np.log(product)
+        positive += np.float64(_ZERO if v <= _ZERO else v)
+    total[0] += positive
+    total[1] *= product
 
 
 @compiled
-def softplus_sum(z: Any, e: Any, joined: Any) -> float:
-    """``Σ log(1 + exp(z))``, the loss where the label is 0, from the `exponentials`; ``joined`` is 2 × STRETCH / 8."""
-    total, begin = 0.0, 0
+def add_softplus(z: Any, e: Any, joined: Any, total: Any) -> None:
+    """Add ``Σ log(1 + exp(z))``, the loss where the label is 0, from the `exponentials`.
+
+    Args:
+        z, e: of any length.
+        joined: room of 2 × PART.
+        total: what the sum is so far, as a number and, since logarithms cost much, one whose logarithm is to be added.
+    """
+    begin = 0
     while begin < z.size:
         n = min(PART, (z.size - begin) // _PARTS)
+        end = begin + n * _PARTS if n else z.size
         if n:
-            end = begin + n * _PARTS
             _join(e[begin:end], z[begin:end], joined, n)
-            total += _log_of_joined(joined, n)
+            _add_joined(joined, n, total)
         else:
-            end = z.size
-            total += _softplus_rest(z[begin:end], e[begin:end])
+            _add_rest(z[begin:end], e[begin:end], total)
+        if total[1] > _MUCH:
+            total[0] += np.log(total[1])
+            total[1] = 1.0
         begin = end
-    return total
 
 
 @compiled

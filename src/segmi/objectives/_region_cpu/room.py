@@ -39,7 +39,7 @@ class Room(NamedTuple):
         row: W float32, a signed row.
         e: W float32, its exponentials.
         stretch: STRETCH float32, exponentials of a stretch of a map.
-        joined: for `segmi.objectives._region_cpu.pixels.softplus_sum`.
+        joined, loss: for `segmi.objectives._region_cpu.pixels.add_softplus`.
         q: H×W float32, the tails of a map.
         slope: W float32.
         folded: W float64, or H×W where windows are listed.
@@ -59,6 +59,7 @@ class Room(NamedTuple):
     e: Any
     stretch: Any
     joined: Any
+    loss: Any
     q: Any
     slope: Any
     folded: Any
@@ -85,6 +86,7 @@ def new_room(height: int, width: int, radius: int, listed: bool, windows: bool) 
         np.empty(width, np.float32),
         np.empty(STRETCH, np.float32),
         np.empty((2, PART), np.float32),
+        np.empty(2),
         np.empty((height if windows else 0, width), np.float32),
         np.empty(width, np.float32),
         np.empty((height if listed else 1, width)),

@@ -67,7 +67,7 @@ def first_probability(layout: Any, z: Any, narrow: bool, e: Any, q: Any, p: Any)
 def set_row(
     layout: Any, rows: Any, r: int, ring: int, radius: int, z: Any, q: Any, narrow: bool, offset: float
 ) -> None:
-    """Write row r: the probability less ``offset``, 0 less ``offset`` in void pixels; and the label, for windows that are listed.
+    """Write row r: the probability less ``offset``, 0 less ``offset`` in void; the label, where windows are listed.
 
     The probability is taken from its tails ``q``, or, where logits are ``narrow``, from these.
     """
