@@ -359,9 +359,9 @@ def test_jitter_is_bounded_and_counted() -> None:
 def test_module_counts_jittered_covariances(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = scene.labels(1, 3, 12, 12)
     loss = RegionMutualInformation()
-    monkeypatch.setattr("segmi.objectives._region_terms.factor_with_jitter", lambda m, d: (m[:, d:, d:], 2))
+    monkeypatch.setattr("segmi.objectives._region_terms.factor_with_jitter", lambda m, d: (m[:, d:, d:], len(m)))
     loss(scene.logits(labels, 3), labels)
-    assert loss.jittered == 2
+    assert loss.jittered == 3
 
 
 def test_second_derivative_is_refused_and_the_twin_has_it(scene: Scene) -> None:

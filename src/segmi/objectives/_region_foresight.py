@@ -37,7 +37,7 @@ class Foresight:
     pixel_weight: float
     extra_pixels: float
     term_weight: float
-    reduction: str
+    reduction: str | None
     dimension: int
     came_true: bool = field(default=True, init=False)
 
@@ -48,7 +48,7 @@ class Foresight:
             >>> Foresight(0.5, 1, 0.5, "sum", 9).scales(pictures=2, channels=3, valid=7, varying=4)
             Scales(pixel=0.0625, term=0.027777777777777776)
         """
-        averaged = {"sum": pictures, "mean": pictures * channels, "present": varying}[self.reduction]
+        averaged = {"sum": pictures, "mean": pictures * channels, "present": varying}[str(self.reduction)]
         return Scales(
             pixel=_quotient(self.pixel_weight, valid, self.extra_pixels),
             term=_quotient(self.term_weight, averaged, 0.0) / self.dimension,

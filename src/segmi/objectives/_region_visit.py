@@ -106,10 +106,10 @@ class _PixelVisit(torch.autograd.Function):
         if ready is not None:
             ctx.foresight.came_true = _equal(upstream, ctx.scales.pixel)
         if ready is None or not ctx.foresight.came_true:
-            logits, *others = ctx.saved_tensors
+            logits, labels, counted, coefficients, offsets = ctx.saved_tensors
             scale = upstream.double().expand(logits.shape[:2])
             ready = backward(
-                logits.float(), *others, torch.zeros_like(scale), scale, radius=1, drop=False,
-                ignore_index=ctx.ignore_index,
+                logits.float(), labels, counted, coefficients, offsets, torch.zeros_like(scale), scale,
+                radius=1, drop=False, ignore_index=ctx.ignore_index,
             ).to(logits.dtype)  # fmt: skip
         return ready, None, None, None, None, None

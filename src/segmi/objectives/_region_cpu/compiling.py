@@ -7,20 +7,21 @@ meaning everywhere. Loops are kept short and of one width of numbers, since a lo
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from numba import njit
 
-_OPTIONS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy"}
+_njit: Final[Any] = partial(njit, nogil=True, error_model="numpy")
 
-compiled: Final[Callable[..., Any]] = njit(**_OPTIONS, _nrt=False, fastmath={"contract", "nsz"})
+compiled: Final[Callable[..., Any]] = _njit(_nrt=False, fastmath={"contract", "nsz"})
 """Without Numba's counting of references, which locks the bus at every slice, and so without making arrays."""
-reordered: Final[Callable[..., Any]] = njit(**_OPTIONS, _nrt=False, fastmath={"reassoc", "contract", "nsz"})
-allocating: Final[Callable[..., Any]] = njit(**_OPTIONS, fastmath={"contract", "nsz"})
+reordered: Final[Callable[..., Any]] = _njit(_nrt=False, fastmath={"reassoc", "contract", "nsz"})
+allocating: Final[Callable[..., Any]] = _njit(fastmath={"contract", "nsz"})
 """For the functions that make arrays."""
-entry: Final[Callable[..., Any]] = njit(**_OPTIONS, fastmath={"contract", "nsz"}, cache=True)
+entry: Final[Callable[..., Any]] = _njit(fastmath={"contract", "nsz"}, cache=True)
 """For the functions that Python calls, and what these call; only they are kept on the disk."""
 
 

@@ -60,29 +60,29 @@ def exponentials(z: Any, e: Any) -> None:
 
 
 @compiled
-def _join(e: Any, z: Any, room: Any, n: int) -> None:
-    """Of eight parts of n pixels each, place by place: ``Π (1 + e) - 1`` and ``Σ max(z, 0)``, into ``room``.
+def _join(e: Any, z: Any, joined: Any, n: int) -> None:
+    """Of eight parts of n pixels each, place by place: ``Π (1 + e) - 1`` and ``Σ max(z, 0)``, into ``joined``.
 
     Without ever adding 1, so that in float32 the smallest e still counts in full.
     """
-    n = np.uintp(n)
-    for k in range(n):
-        a, b, c, d = e[k], e[k + n], e[k + n + n], e[k + n + n + n]
+    size = np.uintp(n)
+    for k in range(size):
+        a, b, c, d = e[k], e[k + size], e[k + size + size], e[k + size + size + size]
         a, c = a + b + a * b, c + d + c * d
-        room[0, k] = a + c + a * c
-    i = n + n + n + n
-    for k in range(n):
-        a, b, c, d = e[k + i], e[k + i + n], e[k + i + n + n], e[k + i + n + n + n]
+        joined[0, k] = a + c + a * c
+    i = size + size + size + size
+    for k in range(size):
+        a, b, c, d = e[k + i], e[k + i + size], e[k + i + size + size], e[k + i + size + size + size]
         a, c = a + b + a * b, c + d + c * d
         a = a + c + a * c
-        room[0, k] += a + room[0, k] * a
-    for k in range(n):
-        room[1, k] = _ZERO
+        joined[0, k] += a + joined[0, k] * a
+    for k in range(size):
+        joined[1, k] = _ZERO
     for part in range(_PARTS):
-        first = np.uintp(part) * n
-        for k in range(n):
+        first = np.uintp(part) * size
+        for k in range(size):
             v = z[first + k]
-            room[1, k] += _ZERO if v <= _ZERO else v  # which is NaN where v is
+            joined[1, k] += _ZERO if v <= _ZERO else v  # which is NaN where v is
 
 
 @reordered
