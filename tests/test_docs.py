@@ -147,6 +147,19 @@ def test_every_setting_of_a_study_is_on_its_page() -> None:
         assert set(re.findall(r"^\| `(\w+)` \|", sections[section], re.MULTILINE)) >= set(model.model_fields), section
 
 
+def test_every_objective_is_on_the_page_under_its_family() -> None:
+    from segmi.objectives import OBJECTIVES
+
+    page = (ROOT / "docs" / "objectives.md").read_text(encoding="utf-8")
+    found, family = [], ""
+    for first, second in re.findall(r"^\| (\S.*?) \| (.*?) ?\|", page.partition("\n[In a loop]")[0], re.MULTILINE):
+        if heading := re.match(r"\*\*(.+?)\*\*", first):
+            family = heading[1]
+        elif family:
+            found.append((first.strip("`"), second.strip("`"), family))
+    assert sorted(found) == sorted((name, kind.__name__, kind.family) for name, kind in OBJECTIVES.items())
+
+
 def test_every_test_named_on_the_page_of_faults_exists() -> None:
     page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page))

@@ -18,8 +18,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def objectives(as_json: AsJson = False) -> None:
     """The objectives: family, what they need, what they cost beside cross-entropy, options.
 
-    Time of value and gradient, and what is kept in between, in multiples of cross-entropy's, as benchmarks/catalogue.py
-    found them on its machine; what an objective asks of the networks (teachers, second views) comes on top.
+    Time is that of value and gradient, memory what autograd keeps between the two, not the peak; both in multiples of
+    cross-entropy's, as benchmarks/catalogue.py found them on its machine. What an objective asks of the networks
+    (teachers, second views) comes on top.
 
     Example: `segmi list objectives --json`
     """

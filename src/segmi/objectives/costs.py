@@ -13,7 +13,9 @@ FILE: Final = "measured_costs.csv"
 def measured_costs() -> dict[str, dict[str, str]]:
     """Time and memory of value and gradient in multiples of cross-entropy's, by the objective's name; as text, rounded.
 
-    Objectives that have come since the measurement, or cannot be measured alone, are missing.
+    Memory is what autograd keeps between value and gradient, the logits included; what is needed for a moment, as while
+    the one or the other is computed, is not in it. Objectives that have come since the measurement, or cannot be
+    measured alone, are missing.
 
     Example:
         >>> measured_costs()["cross_entropy"]
