@@ -251,14 +251,21 @@ def test_folders_stand_for_their_pictures(bundle, picture, tmp_path):
 
 
 def test_bad_files_are_named_and_the_others_predicted(bundle, picture, tmp_path):
-    good, cut, gone = picture("good.png"), picture("cut.png"), tmp_path / "gone.png"
+    good, cut, text_file = picture("good.png"), picture("cut.png"), picture("text.png")
     cut.write_bytes(cut.read_bytes()[:200])
+    text_file.write_text("no picture")
     with pytest.raises(DataError, match=r"2 of 3 pictures were refused") as caught:
-        predict_files(bundle, [cut, good, gone], tmp_path / "out", device="cpu")
+        predict_files(bundle, [cut, good, text_file], tmp_path / "out", device="cpu")
     text = str(caught.value)
     assert f"{cut}: expected a whole picture" in text
-    assert f"{gone}: expected a file, got none" in text
+    assert f"{text_file}: expected a" in text
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["good.png"]
+
+
+def test_a_file_that_is_not_there_is_refused_before_any_work(bundle, picture, tmp_path):
+    with pytest.raises(UsageError, match=r"there is no file .*gone.png"):
+        predict_files(bundle, [picture("good.png"), tmp_path / "gone.png"], tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
 
 
 def test_pictures_too_small_for_the_network_are_named(tmp_path, dataset, picture):

@@ -78,11 +78,11 @@ def out_of_memory(number: str) -> None:
 
     real = Session._gradient
 
-    def gradient(session: Session, group: Any) -> Any:
+    def gradient(session: Session, group: Any, *rest: Any) -> Any:
         wide = next(session.cohort.parameters()).shape[0] == 3
         if wide and session.step + 1 == int(number):
             torch.empty(2**55, dtype=torch.uint8)
-        return real(session, group)
+        return real(session, group, *rest)
 
     Session._gradient = gradient  # type: ignore[method-assign]
 

@@ -29,7 +29,8 @@ def found_pictures(arguments: Sequence[str | Path]) -> list[Picture]:
     Pictures of a folder keep their place below it; others go by their name.
 
     Raises:
-        UsageError: addresses, videos, folders or patterns without pictures, all of them named, or nothing at all.
+        UsageError: what is not there, addresses, videos, folders or patterns without pictures, all of them named; or
+            nothing at all.
 
     Example:
         >>> found_pictures(["https://example.org/a.jpg"])
@@ -79,4 +80,6 @@ def _meant_by(argument: str) -> list[Picture]:
         if not matches:
             raise UsageError(f"no picture matches {shown(argument)}", "correct the pattern, or give a folder")
         return [Picture(one, Path(one.stem)) for one in matches]
+    if not path.exists():
+        raise UsageError(f"there is no file {shown(path)}", "check the path")
     return [Picture(path, Path(path.stem))]

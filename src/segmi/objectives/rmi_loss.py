@@ -13,7 +13,7 @@ from segmi.objectives._region_foresight import Foresight
 from segmi.objectives._region_found import found_regions
 from segmi.objectives._region_kernels import Kernel
 from segmi.objectives._region_knobs import ClassReduction, Mode, Pooling, Probability, VoidHandling
-from segmi.objectives.binary_cross_entropy import BinaryCrossEntropy
+from segmi.objectives.binary_cross_entropy import BinaryCrossEntropy, PixelKernel
 from segmi.objectives.contract import Loss, Term
 from segmi.objectives.region_mutual_information import RegionMutualInformation, region_term
 
@@ -164,8 +164,11 @@ class RMILoss(Loss):
             ignore_index=ignore_index,
             kernel=kernel,
         )
-        self.pixels = BinaryCrossEntropy(ignore_index=ignore_index, kernel="torch" if kernel == "torch" else "auto")
         knobs = self.region.knobs
+        self.pixels: BinaryCrossEntropy | None = None
+        """What finds the pixel loss where no compiled kernel has the region term; it has a kernel of its own."""
+        if knobs.pooling != "none" or knobs.probability != "sigmoid":
+            self.pixels = BinaryCrossEntropy(ignore_index=ignore_index, kernel="torch" if kernel == "torch" else "auto")
         self._foresight = Foresight(
             pixel_weight=self.bce_weight,
             extra_pixels=self.extra_pixels,
@@ -198,9 +201,10 @@ class RMILoss(Loss):
     def terms(self, logits: Logits, labels: Labels) -> dict[str, Term]:
         """Both parts, each with its own denominator. The published extra pixel is added once, see `Term`."""
         region = self.region
+        apart: PixelKernel = "torch" if region.kernel == "torch" else "auto"
         found = found_regions(
             logits, labels, region.knobs, region.ignore_index, region.kernel,
-            pixels=True, foresight=self._foresight, pixel_kernel=self.pixels.kernel,
+            pixels=True, foresight=self._foresight, pixel_kernel=self.pixels.kernel if self.pixels else apart,
         )  # fmt: skip
         region.count_jittered(found)
         return {
