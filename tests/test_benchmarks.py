@@ -25,6 +25,7 @@ def test_the_benchmark_prints_its_tables(name: str) -> None:
     assert "| pictures | mapped | time per picture |" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_yardstick_of_estimators_prints_its_tables_and_draws_them(tmp_path: Path) -> None:
     figure = tmp_path / "estimators.png"
     command = [sys.executable, str(FOLDER / "estimators.py"), "--quick", "--repetitions", "2", "--figure", str(figure)]

@@ -193,6 +193,7 @@ print(before, peak())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts other units elsewhere")
+@pytest.mark.slow
 def test_memory_is_bounded_by_the_window():
     """Logits of the whole picture would take 76 bytes per pixel; a picture four times as large takes its bytes more."""
     (_, small), (_, large) = (peak_of_a_prediction((side, 640), window=128) for side in (320, 1280))

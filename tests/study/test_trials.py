@@ -257,6 +257,7 @@ def test_a_damaged_selection_is_named(work: Work, tiny_text: str, tmp_path: Path
         run_study(study_of(tiny_text, GRID), tmp_path)
 
 
+@pytest.mark.slow
 def test_real_trials_see_train_alone(tiny_text: str, tmp_path: Path) -> None:
     """The pictures scored are those of train that are held out; two processes choose what one chooses."""
     search = "training.learning_rate={log_uniform: [1e-3, 1e-1], trials: 2}"

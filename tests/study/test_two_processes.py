@@ -57,6 +57,7 @@ def test_two_processes_do_the_runs_of_a_study_and_one_writes(tiny_file: Path, tm
     assert len(set(rows)) == len(rows)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_does_not_stop_the_others(tiny_file: Path, tmp_path: Path) -> None:
     text = tiny_file.read_text()
     wild = text[text.index("  model-1:") :].replace("model-1", "wild").replace("Model 1", "Wild")
