@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def main() -> int:
     for name in OBJECTIVES:
         objective = measurable(name, classes)
         if objective is not None:
-            values[name] = lambda z, objective=objective: total(objective, z, peer, labels)  # type: ignore[misc]
+            values[name] = partial(total, objective, peer=peer, labels=labels)
     seconds: dict[str, list[float]] = {name: [] for name in values}
     for round_ in range((1 if given.quick else given.rounds) + 1):  # the first one compiles and is not counted
         for name, value in values.items():

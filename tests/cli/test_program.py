@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 import segmi
-from segmi.cli import main
+from segmi.cli import app, main
 
 VERBS = [
     ["study"], ["study", "check"], ["study", "run"], ["study", "retry"], ["study", "status"], ["study", "show"],
@@ -40,6 +42,20 @@ def test_every_verb_explains_itself(verb: list[str], capsys: pytest.CaptureFixtu
     assert "Usage: segmi" in text
     if verb not in (["study"], ["list"], ["data"]):
         assert "Example: `segmi" in text
+
+
+def test_no_help_holds_what_would_be_taken_for_markup() -> None:
+    """Words in brackets, as in the name of an extra, vanish from the help as it is shown."""
+
+    def helps(command: Any) -> Iterator[str]:
+        yield command.help or ""
+        yield from (getattr(parameter, "help", None) or "" for parameter in command.params)
+        for inner in getattr(command, "commands", {}).values():
+            yield from helps(inner)
+
+    texts = list(helps(typer.main.get_command(app)))
+    assert len(texts) > 100
+    assert not [text for text in texts if re.search(r"\[[a-z]", text)]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

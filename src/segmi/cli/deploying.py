@@ -29,7 +29,7 @@ def export(
 
     The program takes any batch, height and width; normalisation is inside, the rest of the preparation, the classes and
     their colours are in its metadata. It is run (ONNX by onnxruntime) on pictures: if a logit differs by more than
-    1e-4, nothing is written. ONNX needs `pip install 'segmi[export]'`.
+    1e-4, nothing is written. ONNX needs the extra `export` of segmi.
 
     Example: `segmi export runs/mine --format onnx --out mine.onnx --pictures photos`
     """
@@ -97,7 +97,7 @@ def app(
 ) -> None:
     """Open a page to drop pictures on: masks of several runs side by side, confidence, and the shares of the classes.
 
-    It is served on this machine alone, and pictures stay on it. Needs `pip install 'segmi[app]'`; Ctrl-C ends it.
+    It is served on this machine alone, and pictures stay on it. Needs the extra `app` of segmi; Ctrl-C ends it.
 
     Example: `segmi app runs`
     """
