@@ -98,3 +98,29 @@ def test_ties_share_the_bold(fabricate: Callable[..., Any], accuracy: float, bol
         run.write_result(result)
     cells = table1(collect(made.root)[0]).rows[0].cells
     assert [cells[3].bold, cells[5].bold] == bold
+
+
+def test_many_models_stand_one_below_the_other(fabricate: Callable[..., Any]) -> None:
+    made = fabricate("paper", seeds=(0,))
+    plain = table1(collect(made.all())[0])
+    made.methods |= {f"further-{i}": f"Further {i}" for i in range(4)}
+    made.plan()
+    table = table1(collect(made.root)[0])
+    assert [row.labels[0] for row in table.rows] == list(made.methods.values())
+    assert [title for title, _ in table.groups] == [
+        "Cityscapes", "Cityscapes, as published", "PASCAL VOC 2012", "PASCAL VOC 2012, as published",
+    ]  # fmt: skip
+    for place, row in enumerate(plain.rows):  # the same cells, turned
+        turned = [cell for line in table.rows[:3] for cell in line.cells[2 * place : 2 * place + 2]]
+        assert turned == list(row.cells)
+    assert [cell.plain() for cell in table.rows[3].cells] == ["missing", "missing", "–", "–"] * 2
+
+
+def test_published_numbers_are_told_where_they_are_from(fabricate: Callable[..., Any]) -> None:
+    made = fabricate("paper", seeds=(0,))
+    assert "Table 1 of Gonçalves" in table1(collect(made.all())[0]).notes[0]
+    made.methods = {"other": "Other"}
+    made.plan()
+    table = table1(collect(made.root)[0])
+    assert [row.muted for row in table.rows] == [False, False]
+    assert "Gonçalves" not in "".join(table.notes)

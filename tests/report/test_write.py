@@ -173,3 +173,25 @@ def test_table1_text(demo_runs: Path) -> None:
     assert "Street scenes" in text
     assert "0.5300 ± 0.0141*" in text
     assert "12/12 runs finished." in text
+
+
+@pytest.mark.parametrize("name", ["assets", "figures", "gallery"])
+def test_what_is_no_report_is_not_replaced(demo_runs: Path, tmp_path: Path, name: str) -> None:
+    mine = tmp_path / name / "mine.png"
+    mine.parent.mkdir()
+    mine.write_text("a figure of my own")
+    (tmp_path / "comparison.docx").write_text("a text of my own")
+    with pytest.raises(UsageError, match=f"expected a report or nothing in .*, got a folder with {name} of its own"):
+        write_report(demo_runs, tmp_path)
+    assert mine.is_file()
+    mine.parent.rename(tmp_path / "elsewhere")
+    write_report(demo_runs, tmp_path)
+    assert (tmp_path / "comparison.docx").is_file()
+
+
+def test_reports_may_share_the_plotting_library(demo_runs: Path, tmp_path: Path) -> None:
+    write_report(demo_runs, tmp_path / "whole")
+    slim = write_report(demo_runs, tmp_path / "slim", library="../whole/assets/plotly.min.js", pictures=False)
+    assert not (slim / "assets" / LIBRARY).exists()
+    assert not (slim / "gallery").exists()
+    assert '<script src="../whole/assets/plotly.min.js" defer>' in (slim / "index.html").read_text()

@@ -115,6 +115,10 @@ def report(
     port: Annotated[
         int, typer.Option("--port", metavar="N", min=0, max=65535, help="Where --watch serves; a free port by default.")
     ] = 0,
+    pictures: Annotated[
+        bool,
+        typer.Option("--pictures/--no-pictures", help="Leave out pictures, where a licence forbids to hand them on."),
+    ] = True,
 ) -> None:
     """Write tables, figures and a page from the runs on disk, and print Table 1.
 
@@ -122,25 +126,26 @@ def report(
     """
     calm_libraries()
     if watch:
-        watch_report(runs, out, port)
+        watch_report(runs, out, port, pictures)
     else:
-        print_report(runs, out)
+        print_report(runs, out, pictures)
 
 
-def watch_report(runs: Path, out: Path | None, port: int) -> None:
+def watch_report(runs: Path, out: Path | None, port: int, pictures: bool = True) -> None:
     """Serve the report until Ctrl-C; its address goes to stdout, what is written anew to stderr."""
     from segmi.report.watch import Watch, serving, wait_for_interrupt
 
-    with serving(Watch(runs, out, tell=lambda line: typer.echo(line, err=True)), port) as address:
+    watch = Watch(runs, out, pictures=pictures, tell=lambda line: typer.echo(line, err=True))
+    with serving(watch, port) as address:
         put(f"{address} (Ctrl-C ends it)")
         wait_for_interrupt()
 
 
-def print_report(runs: Path, out: Path | None = None) -> None:
+def print_report(runs: Path, out: Path | None = None, pictures: bool = True) -> None:
     """Write the report; Table 1 and the report's folder go to stdout."""
     from segmi.report import table1_text, write_report
 
-    folder = write_report(runs, out)
+    folder = write_report(runs, out, pictures=pictures)
     put(table1_text(runs).rstrip())
     put("")
     put(f"report: {folder}")

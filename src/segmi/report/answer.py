@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from segmi.comparison import LEVEL, PRIMARY, NewImages, StudyRuns, compare, compare_on_new_images
 from segmi.comparison.differences import Comparison
+from segmi.comparison.pairing import reported_score
 from segmi.report.table1 import title_of
 
 MINUS = "\u2212"
@@ -69,7 +71,11 @@ class Answer:
 def answer(study: StudyRuns) -> Answer:
     """The answer of a study as far as its runs are finished; without statements where nothing can be compared."""
     new = {(one.pairing.dataset, one.pairing.method): one for one in compare_on_new_images(study)}
-    statements = [_statement(study, one, new.get((one.pairing.dataset, one.pairing.method))) for one in compare(study)]
+    compared = compare(study)
+    family = sum(one.p_holm is not None for one in compared)
+    statements = [
+        _statement(study, one, new.get((one.pairing.dataset, one.pairing.method)), family) for one in compared
+    ]
     left = len(study.runs) - study.finished
     preliminary = f"{study.finished} of {len(study.runs)} runs are finished; this may still change." if left else ""
     return Answer(_headline(study, statements), preliminary, statements if study.results else ())
@@ -94,14 +100,14 @@ def interval_text(interval: tuple[float, float]) -> str:
     return f"{signed(interval[0])} to {signed(interval[1])}"
 
 
-def _statement(study: StudyRuns, one: Comparison, new: NewImages | None) -> Statement:
+def _statement(study: StudyRuns, one: Comparison, new: NewImages | None, family: int) -> Statement:
     pair, found = one.pairing, one.difference
     return Statement(
         dataset=title_of(study, pair.dataset),
         method=study.plan.methods[pair.method],
         baseline=study.plan.methods[pair.baseline],
         verdict=one.verdict,
-        details=_details(one),
+        details=_details(one, family),
         difference=found.mean if found.n else None,
         interval=found.interval,
         seeds=found.n,
@@ -109,7 +115,7 @@ def _statement(study: StudyRuns, one: Comparison, new: NewImages | None) -> Stat
     )
 
 
-def _details(one: Comparison) -> str:
+def _details(one: Comparison, family: int) -> str:
     found = one.difference
     if not found.n:
         return "no seed has finished in both"
@@ -117,6 +123,9 @@ def _details(one: Comparison) -> str:
     if found.interval is None:
         return f"{text}, {'one seed' if found.n == 1 else f'{found.n} seeds that do not differ'}"
     text += f", {100 * (1 - LEVEL):g} % interval {interval_text(found.interval)}, {found.n} seeds"
+    alone = found.interval[0] > 0 or found.interval[1] < 0
+    if one.verdict == "not distinguishable" and alone and one.p_holm is not None:
+        return f"{text}; by itself the interval leaves out 0, among {family} comparisons p is {one.p_holm:.2f} (Holm)"
     if one.verdict == "not distinguishable" and one.detectable is not None and one.detectable <= 1:
         text += f"; a true difference below {one.detectable:.3f} would easily be missed"
     return text
@@ -126,11 +135,13 @@ def _headline(study: StudyRuns, statements: Sequence[Statement]) -> str:
     if not study.results:
         return "No run has finished yet."
     if not statements:
-        return "This study has one method: there is nothing to compare it with."
+        return f"One method, nothing to compare it with: {_reached(study)}."
     baselines = list(dict.fromkeys(one.baseline for one in statements))
     other = baselines[0] if len(baselines) == 1 else "what it is compared with"
     if all(one.kind == "none" for one in statements):
+        spread = all(one.verdict == "no test: no spread" for one in statements)
         why = "one seed each" if any(one.seeds == 1 for one in statements) else "too few finished seeds"
+        why = "seeds that do not differ" if spread else why
         return f"With {why}, nothing can be said about the differences to {other}: add seeds."
     told = [_counted(kind, statements) for kind in ("better", "worse")]
     told = [text for text in told if text]
@@ -139,6 +150,18 @@ def _headline(study: StudyRuns, statements: Sequence[Statement]) -> str:
         return f"No method could be told apart from {other}, {counted}."
     rest = " Nothing else could be told apart." if any(one.kind == "same" for one in statements) else ""
     return f"Compared with {other}: {'; '.join(told)}.{rest}"
+
+
+def _reached(study: StudyRuns) -> str:
+    """What the only method reaches on the data sets that it has finished."""
+    scores = {
+        title_of(study, dataset): [float(s) for r in found if (s := reported_score(r, PRIMARY)) is not None]
+        for dataset in study.plan.datasets
+        if (found := study.results_of(dataset))
+    }
+    places = [f"{statistics.fmean(values):.3f} on {title}" for title, values in scores.items() if values]
+    label = next(iter(study.plan.methods.values()), "it")
+    return f"{label} reaches {PRIMARY} {', '.join(places)}" if places else f"{label} has no score"
 
 
 def _counted(kind: str, statements: Sequence[Statement]) -> str:

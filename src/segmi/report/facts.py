@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from segmi.comparison import StudyRuns
 from segmi.report.describe import duration, number_range, read_config
+from segmi.report.protocol import protocol_in_words
 from segmi.report.searches import describe_searches
-
-_PROTOCOLS: Final = {
-    "full": "Every picture of the split is scored whole and once: padded to what the network needs, its logits resized "
-    "to the original label size and compared there. Nothing is random.",
-    "paper": "Five passes of random crops over the split, at the resized scale, with seeded crops, as the paper's "
-    "authors evaluated.",
-}
 
 
 def facts(study: StudyRuns) -> list[tuple[str, list[tuple[str, str]]]]:
     """Protocol, budgets and machine in words: sections of (name, value)."""
     sections = [
-        ("Protocol", _protocol(study)),
+        ("Protocol", protocol_in_words(study)),
         ("Settings that were searched for", describe_searches(study)),
         ("Budget", _budget(study)),
         ("Machine and versions", _machine(study)),
@@ -41,49 +35,13 @@ def failures(study: StudyRuns) -> list[tuple[str, str, str]]:
     return found
 
 
-def _protocol(study: StudyRuns) -> list[tuple[str, str]]:
-    configs = [config for config in map(read_config, study.runs.values()) if config]
-    entries = []
-    protocol = study.plan.protocol or next((str(c["protocol"]) for c in configs if c.get("protocol")), None)
-    if protocol:
-        entries.append(("Study protocol", protocol))
-    for name in sorted({str(result.get("protocol")) for result in study.results.values()}):
-        entries.append((f"Evaluation, {name}", _PROTOCOLS.get(name, name)))
-    for title, section in (
-        ("Evaluation settings", "evaluation"),
-        ("Processing", "processing"),
-        ("Training", "training"),
-    ):
-        settings = {
-            str(key): c[section][key] for c in configs if isinstance(c.get(section), Mapping) for key in c[section]
-        }
-        common = {
-            key: value
-            for key, value in settings.items()
-            if all((c.get(section) or {}).get(key) == value for c in configs) and value is not None
-        }
-        if common:
-            entries.append((f"{title}, equal in all runs", _settings(common)))
-    kinds = sorted({str((r.get("training") or {}).get("selection")) for r in study.results.values()} - {"None"})
-    if kinds:
-        entries.append(("Weights selected by", ", ".join(kinds)))
-    entries.append(("Seeds", ", ".join(map(str, study.plan.seeds))))
-    if study.plan.command:
-        entries.append(("Command", study.plan.command))
-    return entries
-
-
-def _settings(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in settings.items())
-
-
 def _budget(study: StudyRuns) -> list[tuple[str, str]]:
     entries = []
     for method, label in study.plan.methods.items():
         found = [r["training"] for k, r in study.results.items() if k.method == method and r.get("training")]
         seconds = [t["wall_seconds"] for t in found if isinstance(t.get("wall_seconds"), int | float)]
         parts = [
-            f"{number_range(t.get(key) for t in found)} {name}"
+            f"{number_range(_tenths(t.get(key)) for t in found)} {name}"
             for key, name in (("updates", "updates"), ("images", "pictures seen"), ("epochs", "epochs"))
             if any(t.get(key) is not None for t in found)
         ]
@@ -95,6 +53,10 @@ def _budget(study: StudyRuns) -> list[tuple[str, str]]:
         entries.append(("Not reproducible", "the budget is a time; repeated, these runs end at other updates"))
     total = sum(float((r.get("training") or {}).get("wall_seconds") or 0) for r in study.results.values())
     return [*entries, ("All finished runs together", duration(total))] if entries else []
+
+
+def _tenths(value: Any) -> Any:
+    return round(value, 1) if isinstance(value, float) else value
 
 
 def _usage(found: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,19 +1,23 @@
-"""Table 1: data sets as rows, IoU and Acc of every model, the best in bold."""
+"""Table 1: data sets as rows, IoU and Acc of every model, the best in bold; models as rows where there are many."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final, TypeAlias
 
 import pandas as pd
 
 from segmi.comparison import StudyRuns, best, run_scores, summarise
 from segmi.records import RunKey
 from segmi.report.describe import describe_method
-from segmi.report.paper_numbers import Reference, reference_for
+from segmi.report.paper_numbers import PAPER, SOURCE, Reference, reference_for
 from segmi.report.table import Cell, Row, Table
 
 HEADERS: Mapping[str, str] = {"mIoU": "IoU", "pixel_accuracy": "Acc"}
 """The scores of Table 1 under the paper's names."""
+
+WIDEST: Final = 6
+"""Up to so many models stand side by side, as in the paper; more stand one below the other."""
 
 
 def table1(study: StudyRuns, *, reference: Reference | None = None) -> Table:
@@ -21,23 +25,58 @@ def table1(study: StudyRuns, *, reference: Reference | None = None) -> Table:
 
     Args:
         study: its runs.
-        reference: published numbers, shown in a row below each data set that has some; by default the paper's, if the
-            study is named ``paper``.
+        reference: published numbers, shown beside the data sets and models that have some; by default the paper's,
+            where the study follows its protocol.
     """
-    reference = reference_for(study.plan.study) if reference is None else reference
+    reference = reference_for(study.plan.study, study.plan.protocol) if reference is None else reference
+    published = {
+        dataset: {method: numbers[method] for method in study.plan.methods if method in numbers}
+        for dataset in study.plan.datasets
+        if (numbers := (reference or {}).get(dataset)) and set(numbers) & set(study.plan.methods)
+    }
     scores = run_scores(study)
     meant = scores[scores["reported"].astype(bool) & scores["main"].astype(bool)]
     summaries = {score: summarise(meant, score) for score in HEADERS}
+    found = {
+        dataset: {score: _cells(study, dataset, summary) for score, summary in summaries.items()}
+        for dataset in study.plan.datasets
+    }
+    columns = _methods_below(study, found, published) if len(study.plan.methods) > WIDEST else None
+    labels, groups, rows = columns or _methods_beside(study, found, published)
+    source = [SOURCE] if published and reference is PAPER else []
+    return Table(f"Table 1 of the study {study.plan.study}.", labels, groups, rows, [*source, *notes(study)])
+
+
+_Found: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Cell]]]
+"""Data set → score → method → cell."""
+_Shape: TypeAlias = tuple[tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...], list[Row]]
+"""What a table is made of: headers of its labels, groups of columns, rows."""
+
+
+def _methods_beside(study: StudyRuns, found: _Found, published: Reference) -> _Shape:
     rows = []
-    for dataset in study.plan.datasets:
+    methods = list(study.plan.methods)
+    for dataset, cells in found.items():
         title = title_of(study, dataset)
-        cells = {score: _cells(study, dataset, summary) for score, summary in summaries.items()}
-        rows.append(_row(title, cells, list(study.plan.methods), rule=bool(reference)))
-        published = (reference or {}).get(dataset)
-        if published:
-            rows.append(_published_row(f"{title}, as published", published, list(study.plan.methods)))
-    groups = tuple((label, tuple(HEADERS.values())) for label in study.plan.methods.values())
-    return Table(f"Table 1 of the study {study.plan.study}.", ("data set",), groups, rows, notes(study))
+        rows.append(_row(title, cells, methods, rule=bool(published)))
+        if dataset in published:
+            rows.append(_row(_as_published(title), _published(published[dataset], methods), methods, muted=True))
+    return ("data set",), tuple((label, tuple(HEADERS.values())) for label in study.plan.methods.values()), rows
+
+
+def _methods_below(study: StudyRuns, found: _Found, published: Reference) -> _Shape:
+    methods = list(study.plan.methods)
+    blocks: list[tuple[str, Mapping[str, Mapping[str, Cell]]]] = []
+    for dataset, cells in found.items():
+        title = title_of(study, dataset)
+        blocks.append((title, cells))
+        if dataset in published:
+            blocks.append((_as_published(title), _published(published[dataset], methods)))
+    rows = [
+        Row((label,), tuple(cells[score][method] for _, cells in blocks for score in HEADERS))
+        for method, label in study.plan.methods.items()
+    ]
+    return ("model",), tuple((title, tuple(HEADERS.values())) for title, _ in blocks), rows
 
 
 def title_of(study: StudyRuns, dataset: str) -> str:
@@ -105,16 +144,23 @@ def cell_of(row: pd.Series, planned: int, *, bold: bool = False) -> Cell:
     return Cell(value=float(row["mean"]), sd=sd, n=int(row["n"]), planned=planned, bold=bold)
 
 
-def _row(title: str, cells: Mapping[str, Mapping[str, Cell]], methods: list[str], *, rule: bool) -> Row:
-    return Row((title,), tuple(cells[score][method] for method in methods for score in HEADERS), rule=rule)
+def _row(
+    title: str, cells: Mapping[str, Mapping[str, Cell]], methods: list[str], *, rule: bool = False, muted: bool = False
+) -> Row:
+    shown = tuple(cells[score][method] for method in methods for score in HEADERS)
+    return Row((title,), shown, muted=muted, rule=rule)
 
 
-def _published_row(title: str, published: Mapping[str, tuple[float, float]], methods: list[str]) -> Row:
-    shown = {method: published[method] for method in methods if method in published}
-    bold = [best({method: numbers[i] for method, numbers in shown.items()}) for i in range(len(HEADERS))]
-    cells = [
-        Cell(value=shown[method][i], bold=method in bold[i]) if method in shown else Cell()
-        for method in methods
-        for i in range(len(HEADERS))
-    ]
-    return Row((title,), tuple(cells), muted=True)
+def _as_published(title: str) -> str:
+    return f"{title}, as published"
+
+
+def _published(numbers: Mapping[str, tuple[float, float]], methods: list[str]) -> dict[str, dict[str, Cell]]:
+    cells: dict[str, dict[str, Cell]] = {}
+    for place, score in enumerate(HEADERS):
+        bold = best({method: values[place] for method, values in numbers.items()})
+        cells[score] = {
+            method: Cell(value=numbers[method][place], bold=method in bold) if method in numbers else Cell()
+            for method in methods
+        }
+    return cells

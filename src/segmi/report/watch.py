@@ -48,14 +48,20 @@ class Watch:
     Args:
         runs_root: as `write_report` takes it.
         out: likewise.
+        pictures: likewise.
         tell: gets a line for every report that was written, and for every one that could not be.
     """
 
     def __init__(
-        self, runs_root: Path, out: Path | None = None, tell: Callable[[str], None] = lambda line: None
+        self,
+        runs_root: Path,
+        out: Path | None = None,
+        *,
+        pictures: bool = True,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.runs_root, self.out, self.tell = runs_root, out, tell
-        self.folder = write_report(runs_root, out)
+        self.runs_root, self.out, self.pictures, self.tell = runs_root, out, pictures, tell
+        self.folder = write_report(runs_root, out, pictures=pictures)
         self.version = 1
         self._seen = fingerprint(runs_root)
 
@@ -66,7 +72,7 @@ class Watch:
             return False
         self._seen = seen
         try:
-            self.folder = write_report(self.runs_root, self.out)
+            self.folder = write_report(self.runs_root, self.out, pictures=self.pictures)
         except SegmiError as error:  # a record that is half written is whole a moment later
             self.tell(f"not written: {error.message}")
             self._seen = ()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from segmi.comparison import StudyRuns, collect
-from segmi.errors import EnvironmentProblem, UsageError
+from segmi.errors import UsageError
 from segmi.records import atomic_folder, atomic_write, sweep
 from segmi.report.answer import Answer, answer
-from segmi.report.charts import Chart, chart_data
+from segmi.report.charts import Chart
 from segmi.report.charts.classes import class_chart
 from segmi.report.charts.confusion import confusion_chart
 from segmi.report.charts.cost import cost_chart
@@ -26,26 +24,18 @@ from segmi.report.drawing import save_png, style, svg_text
 from segmi.report.figures import predictions_figure
 from segmi.report.gallery import gallery
 from segmi.report.markdown_page import markdown_page
-from segmi.report.page import (
-    CHART_DATA,
-    GALLERY_DATA,
-    LIBRARY,
-    SCRIPTS,
-    STYLE,
-    Parts,
-    asset,
-    class_titles,
-    html_index,
-    html_page,
-)
+from segmi.report.page import GALLERY_DATA, LIBRARY, Parts, class_titles, html_index, html_page
 from segmi.report.paper_numbers import Reference
 from segmi.report.pictures import PictureRow, gallery_data, picture_set, unreadable_layers, write_gallery
 from segmi.report.render import csv_text, latex, markdown, terminal
+from segmi.report.scripts import write_assets
 from segmi.report.table import Table
 from segmi.report.table1 import table1, title_of
 from segmi.report.table_members import table_classes, table_members
 
 REPORT_FOLDER = "report"
+TABLE1 = "table1"
+"""The table that every report has, and by which a folder is known to be one."""
 
 
 def write_report(
@@ -54,6 +44,7 @@ def write_report(
     *,
     reference: Reference | None = None,
     pictures: bool = True,
+    library: str | None = None,
 ) -> Path:
     """Write tables, figures and pages of the studies under a folder.
 
@@ -64,21 +55,24 @@ def write_report(
         reference: published numbers to show beside Table 1, by data set and method; by default the paper's where the
             study is named ``paper``.
         pictures: whether pictures of the data set are part of it, which not every licence lets you hand on.
+        library: where the plotting library lies, seen from the page, if several reports are to share one; by default
+            each has its own.
 
     Returns: the report folder.
 
     Raises:
-        UsageError: there is no such folder, or no study in it.
+        UsageError: there is no such folder, no study in it, or something else where the report is to go.
         EnvironmentProblem: the report cannot be written.
     """
     studies = _studies(runs_root)
     if len(studies) == 1:
         folder = Path(out) if out else studies[0].folder / REPORT_FOLDER
-        return _write_study(studies[0], folder, reference, pictures)
+        return _write_study(studies[0], folder, reference, pictures, library)
     root = Path(out) if out else Path(runs_root) / REPORT_FOLDER
     entries = []
     for study in studies:
-        _write_study(study, root / study.folder.name if out else study.folder / REPORT_FOLDER, reference, pictures)
+        folder = root / study.folder.name if out else study.folder / REPORT_FOLDER
+        _write_study(study, folder, reference, pictures, library)
         link = study.folder.name if out else f"../{study.folder.name}/{REPORT_FOLDER}"
         entries.append((study.plan.study, f"{link}/index.html", study.finished, len(study.runs)))
     atomic_write(root / "index.html", html_index(entries))
@@ -104,18 +98,31 @@ def _studies(root: str | Path) -> list[StudyRuns]:
     return studies
 
 
-def _write_study(study: StudyRuns, out: Path, reference: Reference | None, pictures: bool) -> Path:
+def _refuse_foreign(out: Path) -> None:
+    """A report replaces the folders of an earlier one, and must not replace those of anything else."""
+    names = [name for name in ("assets", "figures", "gallery") if (out / name).exists()]
+    if names and not (out / f"{TABLE1}.csv").is_file():
+        raise UsageError(
+            f"expected a report or nothing in {out}, got a folder with {' and '.join(names)} of its own",
+            "give the report a folder of its own with --out",
+        )
+
+
+def _write_study(
+    study: StudyRuns, out: Path, reference: Reference | None, pictures: bool, library: str | None = None
+) -> Path:
+    _refuse_foreign(out)
     if out.is_dir():
         sweep(out)
     found = answer(study)
     tables = {"table1": table1(study, reference=reference), "members": table_members(study)}
     classes = {dataset: table for dataset in study.plan.datasets if (table := table_classes(study, dataset)).rows}
     compared = comparison_tables(study)
-    if out.is_dir():
+    if (out / f"{TABLE1}.csv").is_file():
         remove_others(out, compared)
     for one in compared:
         _write_table(out, one.name, one.table, f"tab:{one.name.replace('_', '-')}")
-    _write_table(out, "table1", tables["table1"], "tab:table1")
+    _write_table(out, TABLE1, tables["table1"], "tab:table1")
     _write_table(out, "table_members", tables["members"], "tab:members")
     beyond = table_beyond(study)
     if beyond is not None:
@@ -125,7 +132,7 @@ def _write_study(study: StudyRuns, out: Path, reference: Reference | None, pictu
     figures = _write_figures(study, out / "figures", pictures)
     charts = _charts(study, found)
     galleries = _write_gallery(study, out, pictures)
-    _write_assets(out / "assets", charts)
+    write_assets(out / "assets", charts, with_library=library is None)
     parts = Parts(
         answer=found,
         table1=tables["table1"],
@@ -139,7 +146,7 @@ def _write_study(study: StudyRuns, out: Path, reference: Reference | None, pictu
         unreadable=[layer for rows in galleries.values() for layer in unreadable_layers(rows)],
     )
     atomic_write(out / "report.md", markdown_page(study, found, tables, compared, list(classes.values()), figures))
-    atomic_write(out / "index.html", html_page(study, parts))
+    atomic_write(out / "index.html", html_page(study, parts, library or f"assets/{LIBRARY}"))
     return out
 
 
@@ -153,35 +160,6 @@ def _charts(study: StudyRuns, found: Answer) -> list[Chart]:
         *detail_charts(study),
     ]
     return [chart for chart in made if chart is not None]
-
-
-def _write_assets(folder: Path, charts: Sequence[Chart]) -> None:
-    """The page's style and scripts, the plotting library, and the charts' data."""
-    for name in (STYLE, *SCRIPTS):
-        atomic_write(folder / name, asset(name))
-    if not charts:
-        return
-    atomic_write(folder / CHART_DATA, chart_data(charts))
-    library = plotting_library()
-    target = folder / LIBRARY
-    if not target.is_file() or target.stat().st_size != library.stat().st_size:
-        atomic_write(target, library.read_bytes())
-
-
-def plotting_library() -> Path:
-    """Where Plotly's package keeps the script that a page needs; the package itself is not imported, which takes long.
-
-    Raises:
-        EnvironmentProblem: it is not there.
-    """
-    spec = find_spec("plotly")
-    path = Path(str(spec.origin)).parent / "package_data" / LIBRARY if spec is not None else None
-    if path is None or not path.is_file():
-        raise EnvironmentProblem(
-            f"the plotting library is missing: expected {path or LIBRARY} in the package plotly",
-            "install segmi with its dependencies again: pip install 'plotly>=6'",
-        )
-    return path
 
 
 def _write_gallery(study: StudyRuns, out: Path, pictures: bool) -> dict[str, list[PictureRow]]:

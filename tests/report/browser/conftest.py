@@ -101,8 +101,11 @@ AS_AT_FIRST = """() => {
         select.dispatchEvent(new Event("change", { bubbles: true }));
     }
     document.querySelector("#g-view input").click();
+    document.querySelectorAll("details").forEach((one) => (one.open = "opened" in one.dataset));
     window.scrollTo({ top: 0, behavior: "instant" });
 }"""
+
+REMEMBERED = 'document.querySelectorAll("details[open]").forEach((one) => (one.dataset.opened = "yes"))'
 
 
 def _load(chromium: Any, folder: Path, width: int, theme: str) -> Opened:
@@ -113,4 +116,5 @@ def _load(chromium: Any, folder: Path, width: int, theme: str) -> Opened:
     found.page.on("pageerror", lambda error: found.told.append(f"error: {error}"))
     found.page.on("request", lambda request: found.requests.append(request.url))
     found.page.goto((folder / "index.html").absolute().as_uri())
+    found.page.evaluate(REMEMBERED)
     return found

@@ -13,7 +13,8 @@ from segmi.report.charts.spec import Chart, Choice, method_colour, method_symbol
 from segmi.report.details import details_by_seed
 from segmi.report.table1 import title_of
 
-ROW = 26
+ROW, MARK, HIGHEST = 26, 7, 90
+"""Pixels of a class with few methods, of a method within it, and of a class at most."""
 
 
 def class_chart(study: StudyRuns) -> Chart | None:
@@ -33,7 +34,23 @@ def class_chart(study: StudyRuns) -> Chart | None:
         return None
     notes = ("Classes are ordered by the mean over methods. Marks are means over seeds, whiskers span them.",)
     choices = (Choice("score", list(measures.items())), Choice("data set", list(datasets.items())))
-    return Chart("classes", "Scores per class", figures, choices, notes, height=ROW * longest + 150)
+    return Chart(
+        "classes",
+        "Scores per class",
+        figures,
+        choices,
+        notes,
+        height=row_height(len(study.plan.methods)) * longest + 150,
+    )
+
+
+def row_height(methods: int) -> int:
+    """Room for the marks of so many methods, in pixels.
+
+    >>> row_height(3), row_height(10), row_height(50)
+    (26, 70, 90)
+    """
+    return min(HIGHEST, max(ROW, MARK * methods))
 
 
 def _values(study: StudyRuns, dataset: str, method: str, classes: int) -> list[list[float]]:
@@ -67,7 +84,7 @@ def _figure(study: StudyRuns, names: list[str], found: dict[str, list[list[float
     traces = []
     for method, values in found.items():
         index = methods.index(method)
-        shift = (list(found).index(method) - (len(found) - 1) / 2) * min(0.22, 0.7 / len(found))
+        shift = (list(found).index(method) - (len(found) - 1) / 2) * min(0.22, 0.8 / len(found))
         rows = [(place + shift, means[method][c], values[c]) for place, c in enumerate(order) if values[c]]
         traces.append(
             {

@@ -18,14 +18,18 @@ LEARNING: Final = {
 """The quantities of the learning curves; every other one is a readout."""
 
 INFORMATION: Final = {
-    "holdout/mutual_information": "held-out I(Y; Ŷ) of the most probable class",
-    "holdout/mutual_information_share": "its share of H(Y)",
+    "holdout/mutual_information": "held-out I(Y; Ŷ), most probable class",
+    "holdout/mutual_information_share": "held-out I(Y; Ŷ) / H(Y)",
     "holdout/barber_agakov_bound": "held-out H(Y) - CE, at most I(X; Y)",
-    "holdout/soft_confusion_mutual_information": "held-out I(Y; Ŷ) of a class drawn from the prediction",
-    "holdout/conditional_mutual_information": "held-out I(X; Ŷ|Y), the spread within classes",
-    "holdout/jensen_shannon_divergence": "held-out I(K; Ŷ|X), how far the members are apart",
+    "holdout/soft_confusion_mutual_information": "held-out I(Y; Ŷ), class drawn from the prediction",
+    "holdout/conditional_mutual_information": "held-out I(X; Ŷ | Y), spread within classes",
+    "holdout/jensen_shannon_divergence": "held-out I(K; Ŷ | X), how far members are apart",
 }
 """What the readouts of every run are called; those of objectives and probes have the names that they gave them."""
+
+
+BAND, FAINT, FEW = 0.16, 0.06, 6
+"""How opaque bands are, and how opaque where there are more than so many."""
 
 
 def curve_charts(study: StudyRuns) -> list[Chart]:
@@ -33,7 +37,8 @@ def curve_charts(study: StudyRuns) -> list[Chart]:
     found = {dataset: histories(study, dataset) for dataset in study.plan.datasets}
     names = list(dict.fromkeys(name for quantities in found.values() for name in quantities))
     learning = [name for name in LEARNING if name in names]
-    readouts = [name for name in names if name not in LEARNING]
+    general = [name for name in INFORMATION if name in names]  # every run has these, so they come first
+    readouts = general + [name for name in names if name not in LEARNING and name not in general]
     charts = [
         _chart(study, found, learning, "curves", "Learning curves", (
             "The line is the mean over seeds, the band spans them. Held-out scores are measured on a part of the "
@@ -88,16 +93,16 @@ def _figure(study: StudyRuns, series: Sequence[Series], text: str) -> dict[str, 
     traces: list[dict[str, Any]] = []
     for one in sorted(shown, key=lambda one: methods.index(one.method)):
         label = study.plan.methods[one.method] + (f", {one.variant}" if one.method in several else "")
-        traces += _traces(one, methods.index(one.method), plain_text(label))
+        traces += _traces(one, methods.index(one.method), plain_text(label), BAND if len(shown) <= FEW else FAINT)
     layout = {
-        "xaxis": {"title": {"text": "updates"}, "rangemode": "tozero"},
+        "xaxis": {"title": {"text": "updates"}, "rangemode": "tozero", "tickformat": ",d"},
         "yaxis": {"title": {"text": plain_text(text)}},
         "hovermode": "x unified",
     }
     return {"data": traces, "layout": layout}
 
 
-def _traces(series: Series, index: int, label: str) -> list[dict[str, Any]]:
+def _traces(series: Series, index: int, label: str, opacity: float) -> list[dict[str, Any]]:
     """Band and mean over the updates that all seeds have measured; single seeds where they go on alone."""
     common = sorted(set.intersection(*(set(line.steps) for line in series.lines)))
     group = {"legendgroup": label}
@@ -113,7 +118,7 @@ def _traces(series: Series, index: int, label: str) -> list[dict[str, Any]]:
     low, high = rounded([min(v) for v in values]), rounded([max(v) for v in values])
     band = {
         "type": "scatter", "mode": "lines", "x": [*steps, *reversed(steps)], "y": [*high, *reversed(low)],
-        "fill": "toself", "fillcolor": method_colour(index, 0.16), "line": {"width": 0}, "hoverinfo": "skip",
+        "fill": "toself", "fillcolor": method_colour(index, opacity), "line": {"width": 0}, "hoverinfo": "skip",
         "showlegend": False, "name": f"{label}, range", **group,
     }  # fmt: skip
     mean = Line(-1, steps, [sum(v) / len(v) for v in values])

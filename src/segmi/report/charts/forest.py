@@ -16,7 +16,8 @@ MARKS: Final = {
 }
 """Name, colour and symbol by kind of statement."""
 
-ROW: Final = 34
+ROW, TIGHT, MANY = 34, 24, 12
+"""Pixels of a line, and of one where there are more than so many."""
 
 
 def forest_chart(found: Answer) -> Chart | None:
@@ -34,10 +35,10 @@ def forest_chart(found: Answer) -> Chart | None:
         line += 1.35
     traces = [trace for kind in MARKS if (trace := _retraining(kind, shown, places))]
     new = _on_new_pictures(shown, places)
-    height = int(ROW * line + 120)
+    height = int((ROW if len(found.statements) <= MANY else TIGHT) * line + 120)
     layout = {
-        "xaxis": {"title": {"text": f"difference in {PRIMARY} to the baseline"}, "zeroline": True,
-                  "zerolinewidth": 2, "tickformat": "+.3~f"},
+        "xaxis": {"title": {"text": f"difference in {PRIMARY} to the baseline (right of 0: better)"}, "zeroline": True,
+                  "zerolinewidth": 2, "tickformat": "+.3~f", "labelalias": {"+0": "0"}},
         "yaxis": {"tickvals": [place for place, _ in ticks], "ticktext": [plain_text(name) for _, name in ticks],
                   "range": [line - 0.7, -0.6], "fixedrange": True, "showgrid": False, "zeroline": False,
                   "automargin": True, "ticklen": 0},
@@ -45,14 +46,19 @@ def forest_chart(found: Answer) -> Chart | None:
             {"x": 0, "xref": "paper", "y": place, "yref": "y", "text": f"<b>{plain_text(title)}</b>",
              "showarrow": False, "xanchor": "left", "xshift": 4, "font": {"size": 13}, "bgcolor": "var(--card)"}
             for place, title in heads
+        ] + [
+            {"x": 0, "xref": "paper", "y": places[id(one)], "yref": "y", "text": one.details,
+             "showarrow": False, "xanchor": "left", "xshift": 4, "font": {"size": 11, "color": "var(--faint)"}}
+            for one in found.statements if one.difference is None
         ],
+        "showlegend": True,
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "yref": "paper"},
         "margin": {"t": 44},
     }  # fmt: skip
     note = (
         f"Lines are {100 * (1 - LEVEL):g} % intervals. The thick mark answers: would it hold if the networks were "
         "trained again, on these pictures? The thin one below it: would these networks differ so on other pictures "
-        "of the kind? Right of 0 the method scores higher than its baseline."
+        "of the kind?"
     )
     traces = [*traces, *([new] if new else [])]
     title = "Forest plot: differences to the baseline with their intervals"
