@@ -66,6 +66,11 @@
     return lines;
   }
 
+  // On a narrow screen the cells of a matrix have no room for numbers; a tap still tells them.
+  function withoutNumbers(trace) {
+    return trace.type === "heatmap" ? { ...trace, texttemplate: "", showscale: false } : trace;
+  }
+
   function draw(chart) {
     const key = keyOf(chart);
     const figure = (figures[chart.dataset.chart] || {})[key];
@@ -83,7 +88,7 @@
     const layout = merged(merged(base(narrow), figure.layout), printing ? { width, autosize: false } : { autosize: true });
     for (const name of Object.keys(layout)) if (/^[xy]axis\d+$/.test(name)) layout[name] = merged(axis(), layout[name]);
     if (narrow && layout.hovermode === "x unified") layout.hovermode = "closest";
-    const fresh = coloured({ data: figure.data, layout: layout }, style);
+    const fresh = coloured({ data: narrow ? figure.data.map(withoutNumbers) : figure.data, layout: layout }, style);
     window.Plotly.react(plot, fresh.data, fresh.layout, config);
   }
 

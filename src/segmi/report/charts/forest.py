@@ -37,7 +37,7 @@ def forest_chart(found: Answer) -> Chart | None:
     new = _on_new_pictures(shown, places)
     height = int((ROW if len(found.statements) <= MANY else TIGHT) * line + 120)
     layout = {
-        "xaxis": {"title": {"text": f"difference in {PRIMARY} to the baseline (right of 0: better)"}, "zeroline": True,
+        "xaxis": {"title": {"text": f"difference in {PRIMARY} to the baseline"}, "zeroline": True,
                   "zerolinewidth": 2, "tickformat": "+.3~f", "labelalias": {"+0": "0"}},
         "yaxis": {"tickvals": [place for place, _ in ticks], "ticktext": [plain_text(name) for _, name in ticks],
                   "range": [line - 0.7, -0.6], "fixedrange": True, "showgrid": False, "zeroline": False,
@@ -58,7 +58,7 @@ def forest_chart(found: Answer) -> Chart | None:
     note = (
         f"Lines are {100 * (1 - LEVEL):g} % intervals. The thick mark answers: would it hold if the networks were "
         "trained again, on these pictures? The thin one below it: would these networks differ so on other pictures "
-        "of the kind?"
+        "of the kind? Right of 0 the method scores higher than its baseline."
     )
     traces = [*traces, *([new] if new else [])]
     title = "Forest plot: differences to the baseline with their intervals"
