@@ -1,12 +1,10 @@
-"""Random crops of a whole batch: what is drawn for each picture, then one copy per picture into the batch's arrays.
-
-The choices and the pixels are those of `Processing.augmented`, bit for bit; it is the readable twin of this file.
-"""
+"""Random crops of a whole batch: what is drawn for each picture, then one copy per picture into the batch's arrays."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +14,9 @@ from torchvision.transforms import v2
 
 from segmi.arrays import VOID
 from segmi.data.base import Pixels
-from segmi.data.processing import Processing, as_tensor
+
+_FRACTION: Final = 1 << 24
+"""A float32 holds every multiple of 1 / 2²⁴ between 0 and 1."""
 
 
 class Window(NamedTuple):
@@ -37,43 +37,36 @@ class Window(NamedTuple):
     flipped: bool
 
 
-def windows(processing: Processing, sizes: Sequence[tuple[int, int]], seeds: Sequence[int]) -> list[Window]:
-    """The windows of pictures, each a pure function of its size and seed.
+def draw_window(
+    size: Sequence[int], seed: int, *, crop: int, flip: float = 0.0, scale: tuple[float, float] = (1.0, 1.0)
+) -> Window:
+    """The window of a picture, a pure function of its size and the seed.
+
+    The seed is hashed to a number of 128 digits, and every choice takes some of them away. No generator is set up,
+    which would cost as much as the copy of the pixels.
 
     Args:
-        processing: without random colours, which are no matter of place.
-        sizes: height and width of each picture.
-        seeds: one per picture.
+        size: height and width of the picture.
+        seed: not negative, below 2⁶⁴.
+        crop: side of the crop. A side of the picture that is shorter is padded on both ends by what it lacks.
+        flip: probability that the crop is mirrored.
+        scale: range of the factor by which both sides are multiplied first.
 
     Example:
-        >>> windows(Processing(resize=None, crop=8), [(8, 8), (10, 4)], [1, 2])[0]
-        Window(height=8, width=8, top=0, left=0, flipped=False)
+        >>> draw_window((8, 10), 1, crop=8)
+        Window(height=8, width=10, top=0, left=2, flipped=False)
     """
-    generator = torch.Generator()
-    found = []
-    for (height, width), seed in zip(sizes, seeds, strict=True):
-        generator.manual_seed(seed)
-        if processing.scale != (1.0, 1.0):
-            height, width = _scaled(processing.scale, height, width, generator)
-        top = _first(height, processing.crop, generator)
-        left = _first(width, processing.crop, generator)
-        flipped = bool(processing.flip) and float(torch.rand(1, generator=generator)) < processing.flip
-        found.append(Window(height, width, top, left, flipped))
-    return found
-
-
-def _scaled(scale: tuple[float, float], height: int, width: int, generator: torch.Generator) -> tuple[int, int]:
-    """The size after the random scale, in the arithmetic of torchvision's ScaleJitter towards the own size."""
-    factor = scale[0] + torch.rand(1, generator=generator) * (scale[1] - scale[0])
-    ratio = min(width / height, height / width) * factor
-    return int(height * ratio), int(width * ratio)
-
-
-def _first(length: int, crop: int, generator: torch.Generator) -> int:
-    """The first row or column of a crop; a side that is too short is padded on both ends by what it lacks."""
-    padding = max(crop - length, 0)
-    room = length + 2 * padding - crop
-    return (int(torch.randint(0, room + 1, (), generator=generator)) if room else 0) - padding
+    digits = int.from_bytes(hashlib.blake2b(seed.to_bytes(8, "big"), digest_size=16).digest(), "big")
+    height, width = size
+    if scale != (1.0, 1.0):
+        digits, part = divmod(digits, _FRACTION)
+        factor = scale[0] + part / _FRACTION * (scale[1] - scale[0])
+        height, width = max(1, int(height * factor)), max(1, int(width * factor))
+    missing_rows, missing_columns = max(crop - height, 0), max(crop - width, 0)
+    digits, top = divmod(digits, height + 2 * missing_rows - crop + 1)
+    digits, left = divmod(digits, width + 2 * missing_columns - crop + 1)
+    flipped = digits % _FRACTION < flip * _FRACTION
+    return Window(height, width, top - missing_rows, left - missing_columns, flipped)
 
 
 def take(
@@ -84,31 +77,25 @@ def take(
     Shapes: 3×H×W and H×W uint8 each → N×3×crop×crop and N×crop×crop uint8.
     """
     count = len(drawn)
-    inside = all(_is_inside(one, crop) for one in drawn)
-    batch = np.empty((count, 3, crop, crop), np.uint8) if inside else np.zeros((count, 3, crop, crop), np.uint8)
-    labels = np.empty((count, crop, crop), np.uint8) if inside else np.full((count, crop, crop), VOID, np.uint8)
+    batch, labels = np.empty((count, 3, crop, crop), np.uint8), np.empty((count, crop, crop), np.uint8)
     for number, (image, mask, window) in enumerate(zip(images, masks, drawn, strict=True)):
-        if mask.shape != (window.height, window.width):
-            image, mask = _resized(image, mask, window.height, window.width)
-        here, there = _overlap(window, crop)
-        batch[number, :, here[0], here[1]] = image[:, there[0], there[1]]
-        labels[number, here[0], here[1]] = mask[there]
-    pictures, maps = torch.from_numpy(batch), torch.from_numpy(labels)
-    flipped = [number for number, window in enumerate(drawn) if window.flipped]
-    if flipped:
-        pictures[flipped] = pictures[flipped].flip(-1)
-        maps[flipped] = maps[flipped].flip(-1)
-    return pictures, maps
+        height, width, top, left, flipped = window
+        if mask.shape != (height, width):
+            image, mask = _resized(image, mask, height, width)
+        if top >= 0 and left >= 0 and top + crop <= height and left + crop <= width:
+            batch[number] = image[:, top : top + crop, left : left + crop]
+            labels[number] = mask[top : top + crop, left : left + crop]
+        else:
+            batch[number], labels[number] = 0, VOID
+            here, there = overlap(window, crop)
+            batch[number][:, *here], labels[number][here] = image[:, *there], mask[there]
+        if flipped:
+            batch[number], labels[number] = batch[number, :, :, ::-1].copy(), labels[number, :, ::-1].copy()
+    return torch.from_numpy(batch), torch.from_numpy(labels)
 
 
-def _is_inside(window: Window, crop: int) -> bool:
-    return min(window.top, window.left) >= 0 and (
-        window.top + crop <= window.height and window.left + crop <= window.width
-    )
-
-
-def _overlap(window: Window, crop: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where crop and picture overlap, in the crop and in the picture."""
+def overlap(window: Window, crop: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Rows and columns where crop and picture overlap, in the crop and in the picture."""
     here, there = [], []
     for first, length in ((window.top, window.height), (window.left, window.width)):
         begin, end = max(first, 0), min(first + crop, length)
@@ -118,6 +105,12 @@ def _overlap(window: Window, crop: int) -> tuple[tuple[slice, slice], tuple[slic
 
 
 def _resized(image: Pixels, mask: Pixels, height: int, width: int) -> tuple[Pixels, Pixels]:
+    # A mask is resized with the nearest neighbour whatever the interpolation says: torchvision knows the type.
     pair = tv_tensors.Image(as_tensor(image)), tv_tensors.Mask(as_tensor(mask))
     picture, labels = (v2.functional.resize(one, [height, width], antialias=True) for one in pair)
     return picture.numpy(), labels.numpy()
+
+
+def as_tensor(pixels: Pixels) -> Tensor:
+    """A uint8 array as a tensor, without a copy where its memory allows."""
+    return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))

@@ -15,9 +15,9 @@ from torchvision import tv_tensors
 from segmi.arrays import VOID, Batch, Labels, Views
 from segmi.data.base import DataSet, Pixels, Sample
 from segmi.data.cache import Store
-from segmi.data.crops import take, windows
+from segmi.data.crops import as_tensor, overlap, take
 from segmi.data.label_noise import noisy_labels
-from segmi.data.processing import Pair, Processing, as_tensor
+from segmi.data.processing import Pair, Processing
 from segmi.data.workers import read_by_workers
 from segmi.randomness import key
 
@@ -141,26 +141,30 @@ class Pictures:
 
     def crops(self, keys: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
         """The random crops for (epoch, index) ``keys``: N×3×H×W and N×H×W uint8, `crop` by `crop` the same pixels."""
-        if self.processing.colour:
-            pairs = [self.crop(epoch, index) for epoch, index in keys]
-            return (
-                torch.stack([pair.image.as_subclass(Tensor) for pair in pairs]),
-                torch.stack([pair.mask.as_subclass(Tensor) for pair in pairs]),
-            )
-        images, masks = zip(*(self._arrays(index) for _, index in keys), strict=True)
-        seeds = [key(self.seed, "augment", epoch, index) for epoch, index in keys]
-        drawn = windows(self.processing, [mask.shape for mask in masks], seeds)
-        return take(images, masks, drawn, self.processing.crop)
+        processing = self.processing
+        images, masks, seeds, drawn = [], [], [], []
+        for epoch, index in keys:
+            image, mask = self._arrays(index)
+            seed = key(self.seed, "augment", epoch, index)
+            images.append(image)
+            masks.append(mask)
+            seeds.append(seed)
+            drawn.append(processing.window(mask.shape, seed))
+        crops, labels = take(images, masks, drawn, processing.crop)
+        if processing.colour:
+            crops = torch.stack([processing.recoloured(one, seed) for one, seed in zip(crops, seeds, strict=True)])
+        return crops, labels
 
     def covered(self, keys: Sequence[tuple[int, int]]) -> Tensor:
         """Where the random crops for (epoch, index) ``keys`` show a picture, and do not reach beyond it: N×H×W bool."""
-        sizes = [self._arrays(index)[1].shape for _, index in keys]
-        return torch.stack(
-            [
-                self.processing.augmented(_blank_pair(size), key(self.seed, "augment", epoch, index)).mask != VOID
-                for size, (epoch, index) in zip(sizes, keys, strict=True)
-            ]
-        )
+        side = self.processing.crop
+        seen = torch.zeros(len(keys), side, side, dtype=torch.bool)
+        for number, (epoch, index) in enumerate(keys):
+            window = self.processing.window(self._arrays(index)[1].shape, key(self.seed, "augment", epoch, index))
+            (rows, columns), _ = overlap(window, side)
+            mirrored = slice(side - columns.stop, side - columns.start)
+            seen[number, rows, mirrored if window.flipped else columns] = True
+        return seen
 
     def batch(self, keys: Sequence[tuple[int, int]]) -> Batch:
         """The crops for (epoch, index) ``keys`` as one batch: float images in [0, 1], int64 labels."""
@@ -189,14 +193,6 @@ class Pictures:
     def __getstate__(self) -> dict[str, object]:
         # Worker processes get the list of files, not a copy of the decoded pictures.
         return {**self.__dict__, "_memory": _Memory(self._memory.budget)}
-
-
-def _blank_pair(size: Sequence[int]) -> Pair:
-    """Of a size, with nothing in it: what random crops show of it is where they show a picture."""
-    return Pair(
-        tv_tensors.Image(torch.zeros((3, *size), dtype=torch.uint8)),
-        tv_tensors.Mask(torch.zeros(tuple(size), dtype=torch.uint8)),
-    )
 
 
 class _Rows(NamedTuple):

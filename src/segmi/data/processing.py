@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
@@ -12,13 +12,10 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from segmi.arrays import VOID
 from segmi.data.base import ResizeMode
+from segmi.data.crops import Window, as_tensor, draw_window, take
 from segmi.data.decode import MAX_PIXELS
 from segmi.errors import UsageError
-
-FILL = {tv_tensors.Image: 0, tv_tensors.Mask: VOID}
-
 
 class Pair(NamedTuple):
     """A picture and its labels at the same size: 3×H×W uint8 and H×W uint8."""
@@ -91,10 +88,22 @@ class Processing:
         # A mask is resized with the nearest neighbour whatever the interpolation says: torchvision knows the type.
         return Pair(*v2.Resize(size, antialias=True)(*pair))
 
+    def window(self, size: Sequence[int], seed: int) -> Window:
+        """What scale, crop and flip do to a picture of height and width ``size``; see `segmi.data.crops.draw_window`."""
+        return draw_window(size, seed, crop=self.crop, flip=self.flip, scale=self.scale)
+
     def augmented(self, pair: Pair, seed: int) -> Pair:
         """The random part: scale, crop, flip and colour, as a pure function of ``seed``."""
+        mask = pair.mask.numpy()
+        images, masks = take([pair.image.numpy()], [mask], [self.window(mask.shape, seed)], self.crop)
+        return Pair(tv_tensors.Image(self.recoloured(images[0], seed)), tv_tensors.Mask(masks[0]))
+
+    def recoloured(self, image: torch.Tensor, seed: int) -> torch.Tensor:
+        """A 3×H×W picture in random colours, as a pure function of ``seed``."""
+        if not self.colour:
+            return image
         with _seeded(seed):
-            return Pair(*self._random_transform(pair)(*pair))
+            return _jittered(image, self.colour)
 
     def second_view(self, image: torch.Tensor, seed: int) -> tuple[torch.Tensor, bool]:
         """A crop in other colours and mirrored half of the time, and whether it is; a pure function of ``seed``."""
@@ -102,19 +111,13 @@ class Processing:
         with _seeded(seed):
             mirrored = bool(torch.rand(()) < 0.5)
             if strength:
-                image = v2.ColorJitter(strength, strength, strength, strength / 10)(image)
+                image = _jittered(image, strength)
         return (image.flip(-1) if mirrored else image), mirrored
 
-    def _random_transform(self, pair: Pair) -> v2.Transform:
-        steps: list[v2.Transform] = []
-        if self.scale != (1.0, 1.0):
-            steps.append(v2.ScaleJitter(target_size=pair.image.shape[-2:], scale_range=self.scale, antialias=True))
-        steps.append(v2.RandomCrop(self.crop, pad_if_needed=True, fill=FILL))
-        if self.flip:
-            steps.append(v2.RandomHorizontalFlip(self.flip))
-        if self.colour:
-            steps.append(v2.ColorJitter(self.colour, self.colour, self.colour, self.colour / 10))
-        return v2.Compose(steps)
+
+def _jittered(image: torch.Tensor, strength: float) -> torch.Tensor:
+    made: torch.Tensor = v2.ColorJitter(strength, strength, strength, strength / 10)(image)
+    return made
 
 
 @contextmanager
@@ -131,8 +134,3 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         generator.set_state(before)
-
-
-def as_tensor(pixels: np.ndarray) -> torch.Tensor:
-    """A uint8 array as a tensor, without a copy where its memory allows."""
-    return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))

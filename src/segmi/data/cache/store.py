@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -59,7 +61,7 @@ class Store:
     @property
     def nbytes(self) -> int:
         """Bytes of all columns."""
-        return sum(int(column.offsets[-1]) for column in self._columns.values())
+        return sum(column.offsets[-1] for column in self._columns.values())
 
     @property
     def label_counts(self) -> NDArray[np.int64]:
@@ -88,20 +90,19 @@ class Store:
 @dataclass
 class _Column:
     data: Pixels
-    offsets: NDArray[np.int64]
+    offsets: list[int]
     shapes: list[tuple[int, ...]]
 
     @classmethod
     def mapped(cls, folder: Path, name: str, facts: dict[str, Any]) -> _Column:
         channels = (_CHANNELS[name],) if name in _CHANNELS else ()
         shapes = [(*channels, height, width) for height, width in facts["sizes"]]
-        offsets = np.zeros(len(shapes) + 1, dtype=np.int64)
-        np.cumsum([int(np.prod(shape)) for shape in shapes], out=offsets[1:])
+        offsets = [0, *itertools.accumulate(math.prod(shape) for shape in shapes)]
         path = folder / _file(name)
         found = path.stat().st_size if path.is_file() else None
         if found != offsets[-1]:
             size = "no file" if found is None else f"{found:,} bytes"
-            raise DamagedError(f"{path.name}: expected {int(offsets[-1]):,} bytes, got {size}")
+            raise DamagedError(f"{path.name}: expected {offsets[-1]:,} bytes, got {size}")
         return cls(np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray), offsets, shapes)
 
     def array(self, row: int) -> Pixels:
