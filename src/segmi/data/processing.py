@@ -17,6 +17,7 @@ from segmi.data.crops import Window, as_tensor, draw_window, take
 from segmi.data.decode import MAX_PIXELS
 from segmi.errors import UsageError
 
+
 class Pair(NamedTuple):
     """A picture and its labels at the same size: 3×H×W uint8 and H×W uint8."""
 
@@ -89,7 +90,7 @@ class Processing:
         return Pair(*v2.Resize(size, antialias=True)(*pair))
 
     def window(self, size: Sequence[int], seed: int) -> Window:
-        """What scale, crop and flip do to a picture of height and width ``size``; see `segmi.data.crops.draw_window`."""
+        """What scale, crop and flip do to a picture of this height and width: `segmi.data.crops.draw_window`."""
         return draw_window(size, seed, crop=self.crop, flip=self.flip, scale=self.scale)
 
     def augmented(self, pair: Pair, seed: int) -> Pair:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from segmi.arrays import Labels, Logits
 from segmi.objectives._region_foresight import Foresight
-from segmi.objectives._region_kernels import Kernel, choose_kernel, region_kernel_result
+from segmi.objectives._region_kernels import Kernel, choose_kernel, is_plain, kernel_options, region_kernel_result
 from segmi.objectives._region_knobs import RegionKnobs
 from segmi.objectives._region_maps import pooled_size
 from segmi.objectives._region_terms import region_terms
@@ -21,7 +22,8 @@ class RegionFound(NamedTuple):
     """Region terms of the N×C (picture, class) pairs, and the pixel loss of the same visit.
 
     Args:
-        terms: N×C, attached: what is minimised, before the division by d; a constant where the label does not vary.
+        numerator: (), attached: the sum of the terms over d; of all pairs, or, where pairs are counted, of those that
+            vary; NaN where no loss can be computed.
         information: N×C, I_G in nats, at least 0.
         counted: N×C bool, the pairs whose label varies over the windows that count. In the mode ``reference``, without
             a count of pairs, a pair more may be True.
@@ -31,7 +33,7 @@ class RegionFound(NamedTuple):
         valid: (), how many pixels are not void; 0 where not wanted.
     """
 
-    terms: Tensor
+    numerator: Tensor
     information: Tensor
     counted: Tensor
     jittered: Tensor
@@ -66,10 +68,12 @@ def found_regions(
             logits, labels, ignore_index=ignore_index, kernel=pixel_kernel, foresight=foresight, targets=targets
         )
         return found._replace(pixels=sums.numerator, valid=sums.denominator)
-    result = region_kernel_result(logits, labels, knobs, ignore_index, pixels=pixels, foresight=foresight)
+    if foresight and logits.device.type == "cpu" and is_plain(logits):
+        return _found_in_one_visit(logits, labels, knobs, ignore_index, pixels=pixels, foresight=foresight)
+    result = region_kernel_result(logits, labels, knobs, ignore_index, pixels=pixels)
     dtype = widened(logits).dtype
     return RegionFound(
-        terms=result.terms,
+        numerator=_numerator(result.terms, result.counted, knobs).to(dtype) + result.poison,
         information=result.information.clamp(min=0).to(dtype),
         counted=result.counted,
         jittered=result.jittered,
@@ -79,11 +83,32 @@ def found_regions(
     )
 
 
+def _found_in_one_visit(
+    logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int, *, pixels: bool, foresight: Foresight
+) -> RegionFound:
+    from segmi.objectives._region_visit import visit  # which imports Numba
+
+    result, summed, numerator = visit(
+        logits, labels, foresight, kernel_options(knobs, pixels), ignore_index, knobs.class_reduction == "present"
+    )
+    if result.unknown:
+        read_targets(logits, labels, ignore_index)  # which refuses them by name
+    return RegionFound(
+        numerator=numerator,
+        information=result.information.clamp(min=0).float(),
+        counted=result.counted,
+        jittered=torch.tensor(result.jittered),
+        poison=torch.tensor(math.nan if result.poisoned else 0.0, dtype=torch.float32),
+        pixels=summed,
+        valid=torch.tensor(result.valid, dtype=torch.float32),
+    )
+
+
 def _found_by_torch(logits: Logits, targets: Targets, knobs: RegionKnobs) -> RegionFound:
     found = region_terms(logits, targets, knobs)
     nothing = torch.zeros((), dtype=found.terms.dtype, device=logits.device)
     return RegionFound(
-        terms=found.terms,
+        numerator=_numerator(found.terms, found.counted, knobs).to(widened(logits).dtype) + targets.poison,
         information=found.information.clamp(min=0),
         counted=found.counted,
         jittered=torch.tensor(found.jittered, device=logits.device),
@@ -91,6 +116,12 @@ def _found_by_torch(logits: Logits, targets: Targets, knobs: RegionKnobs) -> Reg
         pixels=nothing,
         valid=nothing,
     )
+
+
+def _numerator(terms: Tensor, counted: Tensor, knobs: RegionKnobs) -> Tensor:
+    if knobs.class_reduction == "present":
+        terms = torch.where(counted, terms, 0)
+    return terms.sum() / knobs.dimension
 
 
 def check_windows(logits: Logits, knobs: RegionKnobs) -> None:

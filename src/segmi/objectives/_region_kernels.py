@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from segmi.arrays import Labels, Logits
-from segmi.objectives._region_foresight import Foresight
 from segmi.objectives._region_knobs import RegionKnobs, absent_value, check_choice
 from segmi.objectives.targets import read_targets
 
@@ -98,20 +97,17 @@ class KernelResult(NamedTuple):
 
 
 def region_kernel_result(
-    logits: Logits,
-    labels: Labels,
-    knobs: RegionKnobs,
-    ignore_index: int,
-    *,
-    pixels: bool,
-    foresight: Foresight | None = None,
+    logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int, *, pixels: bool
 ) -> KernelResult:
-    """Terms and pixel losses by the compiled routine of the device; differentiable once.
+    """Terms and pixel losses by the compiled routine of the device; differentiable once."""
+    options = kernel_options(knobs, pixels)
+    return KernelResult(*torch.ops.segmi.region_forward(logits, labels, *options.values(), ignore_index))
 
-    With ``foresight``, the gradient is taken in the same visit where that is possible.
-    """
+
+def kernel_options(knobs: RegionKnobs, pixels: bool) -> dict[str, Any]:
+    """What a compiled routine is told besides logits, labels and the ignore value, in its order."""
     reference = knobs.mode == "reference"
-    options = {
+    return {
         "radius": knobs.radius,
         "reference": reference,
         "drop": knobs.void == "drop",
@@ -119,12 +115,6 @@ def region_kernel_result(
         "absent": absent_value(knobs),
         "pixels": pixels,
     }
-    if foresight and logits.device.type == "cpu" and is_plain(logits):
-        from segmi.objectives._region_visit import visit
-
-        found, summed, terms = visit(logits, labels, foresight, options, ignore_index)
-        return _told(logits, labels, ignore_index, found)._replace(pixels=summed, terms=terms)
-    return KernelResult(*torch.ops.segmi.region_forward(logits, labels, *options.values(), ignore_index))
 
 
 def is_plain(logits: Tensor) -> bool:

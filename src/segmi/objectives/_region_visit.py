@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,13 +12,15 @@ from torch import Tensor
 
 from segmi.arrays import Labels, Logits
 from segmi.objectives._region_cpu import RegionResult, backward, forward
-from segmi.objectives._region_foresight import Foresight
+from segmi.objectives._region_foresight import Foresight, Scales
 
 
 def visit(
-    logits: Logits, labels: Labels, foresight: Foresight, options: dict[str, Any], ignore_index: int
+    logits: Logits, labels: Labels, foresight: Foresight, options: dict[str, Any], ignore_index: int, varying: bool
 ) -> tuple[RegionResult, Tensor, Tensor]:
-    """What `segmi.objectives._region_cpu.forward` finds, and its pixel losses and terms, attached to the graph.
+    """What `segmi.objectives._region_cpu.forward` finds, and two float32 sums, attached to the graph.
+
+    They are that of the pixel losses and that of the terms over d; NaN where no loss can be computed.
 
     Args:
         logits: N×C×H×W.
@@ -25,9 +28,10 @@ def visit(
         foresight: by what the two will be multiplied.
         options: those of the kernel besides ``ignore_index``.
         ignore_index: the label of void pixels.
+        varying: whether only the terms of pairs whose label varies are added up.
     """
     found: list[RegionResult] = []
-    pixels, terms = _Visit.apply(logits, labels, foresight, options, ignore_index, found)
+    pixels, terms = _Visit.apply(logits, labels, foresight, options, ignore_index, varying, found)
     return found[0], pixels, terms
 
 
@@ -35,7 +39,7 @@ class _Visit(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, labels: Tensor, foresight: Foresight, options: dict[str, Any], ignore_index: int,
-        found: list[RegionResult],
+        varying: bool, found: list[RegionResult],
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         wanted = ctx.needs_input_grad[0] and foresight.came_true
         foresee = partial(foresight.scales, *logits.shape[:2]) if wanted else None
@@ -45,25 +49,27 @@ class _Visit(torch.autograd.Function):
         ctx.radius, ctx.drop, ctx.ignore_index = options["radius"], options["drop"], ignore_index
         ctx.save_for_backward(logits, labels, result.counted, result.coefficients, result.offsets)
         found.append(result._replace(gradient=None))
-        return result.pixels, result.terms
+        terms = result.terms.numpy()
+        summed = (terms[result.counted.numpy()] if varying else terms).sum() / foresight.dimension
+        poison = math.nan if result.poisoned else 0.0
+        return (
+            torch.tensor(result.pixels.numpy().sum() + poison, dtype=torch.float32),
+            torch.tensor(summed + poison, dtype=torch.float32),
+        )
 
     @staticmethod
     def backward(ctx: Any, pixels: Tensor, terms: Tensor) -> tuple[Tensor | None, ...]:
         ready, ctx.ready = ctx.ready, None  # handed out once: whoever gets it may add to it
-        if ready is not None and not torch.is_grad_enabled():
-            ctx.foresight.came_true = _equal(pixels, ctx.scales.pixel) and _equal(
-                terms[ctx.saved_tensors[2]], ctx.scales.term
-            )
-            if ctx.foresight.came_true:
-                return ready, None, None, None, None, None
-        gradient = torch.ops.segmi.region_backward(
-            *ctx.saved_tensors, terms, pixels, ctx.radius, ctx.drop, ctx.ignore_index
-        )
-        return gradient, None, None, None, None, None
-
-
-def _equal(scales: Tensor, foreseen: float) -> bool:
-    return bool((scales.numpy() == foreseen).all())
+        logits, labels, counted, coefficients, offsets = ctx.saved_tensors
+        dimension, once = ctx.foresight.dimension, not torch.is_grad_enabled()
+        if ready is not None and once:
+            ctx.foresight.came_true = ctx.scales == Scales(pixels.item(), terms.item() / dimension)
+        if ready is None or not (once and ctx.foresight.came_true):
+            ready = torch.ops.segmi.region_backward(
+                logits, labels, counted, coefficients, offsets, (terms.double() / dimension).expand(counted.shape),
+                pixels.double().expand(counted.shape), ctx.radius, ctx.drop, ctx.ignore_index,
+            )  # fmt: skip
+        return ready, None, None, None, None, None, None
 
 
 def visit_pixels(
@@ -104,7 +110,7 @@ class _PixelVisit(torch.autograd.Function):
             return *torch.autograd.grad(ctx.plain(logits), logits, upstream, create_graph=True), *[None] * 5
         ready, ctx.ready = ctx.ready, None
         if ready is not None:
-            ctx.foresight.came_true = _equal(upstream, ctx.scales.pixel)
+            ctx.foresight.came_true = upstream.item() == ctx.scales.pixel
         if ready is None or not ctx.foresight.came_true:
             logits, labels, counted, coefficients, offsets = ctx.saved_tensors
             scale = upstream.double().expand(logits.shape[:2])

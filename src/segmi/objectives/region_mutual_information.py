@@ -234,11 +234,7 @@ def region_mutual_information_term(
 
 def region_term(logits: Logits, found: RegionFound, knobs: RegionKnobs) -> Term:
     """The term of what was found on ``logits``, of which shape, type and device count."""
-    terms = found.terms
-    if knobs.class_reduction == "present":
-        terms = torch.where(found.counted, terms, 0)
-    numerator = (terms.sum() / knobs.dimension).to(widened(logits).dtype) + found.poison
-    return Term(numerator, _denominator(logits, found.counted, knobs), readouts=_readouts(found))
+    return Term(found.numerator, _denominator(logits, found.counted, knobs), readouts=_readouts(found))
 
 
 def _readouts(found: RegionFound) -> dict[str, Readout]:

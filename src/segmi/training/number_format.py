@@ -145,7 +145,9 @@ def choose_format(
 def _decide(seconds: Mapping[str, float | None], pictures: int) -> NumberFormat:
     known = {name: found for name in CANDIDATES if (found := seconds.get(name)) is not None}
     best = {
-        precision: min((name for name in known if name.startswith(precision)), key=lambda name: known[name], default=None)
+        precision: min(
+            (name for name in known if name.startswith(precision)), key=lambda name: known[name], default=None
+        )
         for precision in ("fp32", "bf16")
     }
     plain, half = best["fp32"], best["bf16"]

@@ -3,16 +3,11 @@
 One visit of every map in each direction. Windows are never unfolded, labels are worked on at the ends of their runs,
 and a map whose label does not vary over the windows costs its pixel loss alone. Probabilities are kept in float32;
 products and sums are float64, without which the gradient is wrong by percents where covariances are nearly singular.
-
-Threads are Python's, which sleep when there is nothing to do: those of a second OpenMP would spin against PyTorch's.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,6 +15,7 @@ import torch
 from torch import Tensor
 
 from segmi.objectives._region_cpu.entries import Picture, backward_channels, forward_channels, read_picture
+from segmi.objectives._region_cpu.threads import share
 from segmi.objectives._region_foresight import Scales
 
 __all__ = ["RegionResult", "backward", "forward"]
@@ -94,7 +90,7 @@ def forward(
     n, c = logits.shape[:2]
     d = radius * radius
     z, pictures = _array(logits), _read(labels, ignore_index, max(c, 2), radius, drop)
-    summed, terms, information = np.zeros((n, c)), np.full((n, c), absent), np.zeros((n, c))
+    summed, terms, information = np.empty((n, c)), np.empty((n, c)), np.zeros((n, c))
     counted, flags = np.zeros((n, c), bool), np.zeros((n, c, 2), np.int64)
     coefficients, offsets = np.empty((n, c, d, 2 * d)), np.empty((n, c, d))
     heavy = _candidates(pictures, c) & regions
@@ -103,14 +99,14 @@ def forward(
     slopes = _new_maps(logits.shape if scales else (n, 1, 0, 0))
     factors = (scales.term, np.float32(scales.pixel)) if scales else (0.0, np.float32(0))
 
-    def run(picture: int, channels: np.ndarray) -> None:
+    def run(portion: tuple[int, np.ndarray]) -> None:
+        number, channels = portion
         forward_channels(
-            z[picture], channels, heavy[picture], pictures[picture], radius, reference, ridge, absent, pixels,
-            scales is not None, *factors, summed[picture], terms[picture], information[picture], counted[picture],
-            coefficients[picture], offsets[picture], flags[picture], slopes[picture],
+            z, number, channels, heavy, pictures[number], radius, reference, ridge, absent, pixels,
+            scales is not None, *factors, summed, terms, information, counted, coefficients, offsets, flags, slopes,
         )  # fmt: skip
 
-    _in_threads(run, heavy)
+    share(run, _portions(heavy))
     return RegionResult(
         pixels=torch.from_numpy(summed),
         terms=torch.from_numpy(terms),
@@ -121,7 +117,7 @@ def forward(
         offsets=torch.from_numpy(offsets),
         jittered=int(flags[..., 0].sum()),
         unknown=sum(int(picture.pixels[1]) for picture in pictures),
-        poisoned=bool(flags[..., 1].any() or np.isnan(summed).any()),
+        poisoned=bool(flags[..., 1].any()),
         gradient=torch.from_numpy(slopes) if scales else None,
         scales=scales,
     )
@@ -151,18 +147,24 @@ def backward(
     term_scales, pixel_scales = _array(term_scale.double()), _array(pixel_scale.double())
     heavy = _array(counted) & (term_scales != 0)
 
-    def run(picture: int, channels: np.ndarray) -> None:
+    def run(portion: tuple[int, np.ndarray]) -> None:
+        number, channels = portion
         backward_channels(
-            z[picture], channels, heavy[picture], pictures[picture], radius, weights[picture], constants[picture],
-            term_scales[picture], pixel_scales[picture], out[picture],
-        )  # fmt: skip
+            z, number, channels, heavy, pictures[number], radius, weights, constants, term_scales, pixel_scales, out
+        )
 
-    _in_threads(run, heavy)
+    share(run, _portions(heavy))
     return torch.from_numpy(out)
 
 
 def _read(labels: Tensor, ignore_index: int, classes: int, radius: int, drop: bool) -> list[Picture]:
-    return [Picture(*read_picture(each, ignore_index, classes, radius, drop)) for each in _array(labels.long())]
+    maps, found = _array(labels.long()), dict[int, Picture]()
+
+    def run(number: int) -> None:
+        found[number] = Picture(*read_picture(maps[number], ignore_index, classes, radius, drop))
+
+    share(run, range(len(maps)))
+    return [found[number] for number in range(len(maps))]
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -183,41 +185,10 @@ def _new_maps(shape: Sequence[int]) -> np.ndarray:
     return np.empty(tuple(shape), np.float32)
 
 
-def _in_threads(run: Callable[[int, np.ndarray], None], heavy: np.ndarray) -> None:
-    """``run`` on channels of one picture at a time, in as many threads as PyTorch has.
-
-    Whoever is free takes what is next. Equal shares would wait for the slower thread, and one of them often is: after
-    an operation of PyTorch its own threads keep a core busy for milliseconds before they sleep.
-    """
-    waiting = deque(_portions(heavy))
-
-    def work() -> None:
-        while True:
-            try:
-                picture, channels = waiting.popleft()
-            except IndexError:
-                return
-            run(picture, channels)
-
-    helpers = max(0, min(torch.get_num_threads(), len(waiting)) - 1)
-    helping = [_pool(helpers).submit(work) for _ in range(helpers)]
-    work()
-    for each in helping:
-        each.result()
-
-
 def _portions(heavy: np.ndarray) -> list[tuple[int, np.ndarray]]:
     """All channels of all pictures, in portions that cost about the same, the largest first."""
-    single = [(int(picture), np.array([channel])) for picture, channel in np.argwhere(heavy)]
-    light = [(picture, np.flatnonzero(~row)) for picture, row in enumerate(heavy)]
-    several = [
-        (picture, channels[begin : begin + _LIGHT])
-        for picture, channels in light
-        for begin in range(0, len(channels), _LIGHT)
-    ]
+    every = np.arange(heavy.shape[1])
+    single = [(n, every[c : c + 1]) for n, row in enumerate(heavy.tolist()) for c, one in enumerate(row) if one]
+    light = [(n, every[~row]) for n, row in enumerate(heavy)]
+    several = [(n, some[begin : begin + _LIGHT]) for n, some in light for begin in range(0, len(some), _LIGHT)]
     return single + several
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="segmi-region")

@@ -66,53 +66,57 @@ def _entries(digest: str) -> Any:
 
     @entry
     def forward_channels(
-        logits: Any, channels: Any, heavy: Any, picture: Any, radius: int, reference: bool, ridge: float,
-        absent: float, with_pixels: bool, with_gradient: bool, term_scale: float, pixel_scale: Any, pixels: Any,
-        terms: Any, information: Any, counted: Any, coefficients: Any, offsets: Any, flags: Any, out: Any,
+        every: Any, number: int, channels: Any, candidates: Any, picture: Any, radius: int, reference: bool,
+        ridge: float, absent: float, with_pixels: bool, with_gradient: bool, term_scale: float, pixel_scale: Any,
+        pixels: Any, terms: Any, information: Any, counted: Any, coefficients: Any, offsets: Any, flags: Any, out: Any,
     ) -> None:  # fmt: skip
         _ = digest
+        logits, heavy, flag, slopes = every[number], candidates[number], flags[number], out[number]
         runs, first, _, starts, sign, windows = picture
         height, width = logits.shape[1:]
         held, void = np.zeros(height + 1, np.int64), np.zeros(height + 1, np.int64)
         layout, room = Layout(runs, held, void, starts, sign), _room(height, width, radius, sign, heavy[channels])
         index_rows(runs, first[VOID], first[VOID + 1], void)
         for c in channels:
-            z, slot, gradient = logits[c], c + 2 if len(logits) > 1 else 3, out[c if with_gradient else 0]
+            z, slot, gradient = logits[c], c + 2 if len(logits) > 1 else 3, slopes[c if with_gradient else 0]
             index_rows(runs, first[slot], first[slot + 1], held)
             if heavy[c]:
                 loss, bad = visit_moments(layout, z, radius, room, with_pixels, with_gradient, pixel_scale, gradient)
             else:
                 loss, bad = visit_pixels(layout, z, room, with_pixels, with_gradient, pixel_scale, gradient)
-            pixels[c] = loss
-            flags[c, 1] = bad or np.isnan(loss)
-            terms[c] = absent
+            pixels[number, c] = loss
+            flag[c, 1] = bad or np.isnan(loss)
+            terms[number, c] = absent
             if heavy[c] and varies(room.sums, windows):
-                counted[c] = True
-                terms[c], information[c], flags[c, 0] = solve(
-                    room.sums, room.products, windows, reference, ridge, coefficients[c], offsets[c]
+                counted[number, c] = True
+                k, constant = coefficients[number, c], offsets[number, c]
+                terms[number, c], information[number, c], flag[c, 0] = solve(
+                    room.sums, room.products, windows, reference, ridge, k, constant
                 )
                 if with_gradient:
-                    add_region_gradient(layout, z, radius, room, coefficients[c], offsets[c], term_scale, gradient)
+                    add_region_gradient(layout, z, radius, room, k, constant, term_scale, gradient)
 
     @entry
     def backward_channels(
-        logits: Any, channels: Any, heavy: Any, picture: Any, radius: int, coefficients: Any, offsets: Any,
-        term_scales: Any, pixel_scales: Any, out: Any,
+        every: Any, number: int, channels: Any, visited: Any, picture: Any, radius: int, coefficients: Any,
+        offsets: Any, term_scales: Any, pixel_scales: Any, out: Any,
     ) -> None:  # fmt: skip
         _ = digest
+        logits, heavy, slopes, factors = every[number], visited[number], out[number], term_scales[number]
         runs, first, _, starts, sign, _ = picture
         height, width = logits.shape[1:]
         held, void = np.zeros(height + 1, np.int64), np.zeros(height + 1, np.int64)
         layout, room = Layout(runs, held, void, starts, sign), _room(height, width, radius, sign, heavy[channels])
         index_rows(runs, first[VOID], first[VOID + 1], void)
         for c in channels:
-            z, slot, pixel_scale = logits[c], c + 2 if len(logits) > 1 else 3, np.float32(pixel_scales[c])
+            z, slot, pixel_scale = logits[c], c + 2 if len(logits) > 1 else 3, np.float32(pixel_scales[number, c])
             index_rows(runs, first[slot], first[slot + 1], held)
             if heavy[c]:
-                visit_tails(layout, z, radius, room, pixel_scale, out[c])
-                add_region_gradient(layout, z, radius, room, coefficients[c], offsets[c], term_scales[c], out[c])
+                k, constant = coefficients[number, c], offsets[number, c]
+                visit_tails(layout, z, radius, room, pixel_scale, slopes[c])
+                add_region_gradient(layout, z, radius, room, k, constant, factors[c], slopes[c])
             else:
-                visit_pixels(layout, z, room, False, True, pixel_scale, out[c])
+                visit_pixels(layout, z, room, False, True, pixel_scale, slopes[c])
 
     return read_picture, forward_channels, backward_channels
 

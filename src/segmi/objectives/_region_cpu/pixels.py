@@ -17,9 +17,9 @@ _f32 = np.float32
 _LOG2_E: Final = _f32(1 / math.log(2))
 _LN2_HIGH: Final = _f32(0.693359375)  # few enough bits that its product with the exponent is exact
 _LN2_LOW: Final = _f32(math.log(2) - 0.693359375)
-_ZERO, _HALF, _ONE = _f32(0), _f32(0.5), _f32(1)
-_C2, _C3, _C4, _C5, _C6 = (_f32(1 / math.factorial(k)) for k in range(2, 7))
-_C7: Final = _f32(1 / math.factorial(7))
+_ROUNDER: Final = _f32(1.5 * 2**23 + 127)
+"""Added to a far smaller float32, it gives a whole number, in the lowest bits of which is the rounded one plus 127."""
+_ZERO, _ONE = _f32(0), _f32(1)
 _LOWEST: Final = _f32(-87)  # e to this is about the smallest normal number
 
 NOWHERE: Final = _f32(-1e30)
@@ -32,24 +32,38 @@ _PARTS: Final = 8
 PART: Final = STRETCH // _PARTS
 
 
+def _fitted() -> tuple[Any, ...]:
+    """The coefficients of r², r³ … r⁶ of an approximation of e^r on |r| ≤ ½ log 2; those of 1 and r are 1."""
+
+    def rest(r: Any) -> Any:  # (e^r - 1 - r) / r², by its series, which does not cancel
+        return sum(r**k / math.factorial(k + 2) for k in range(16))
+
+    edge = math.log(2) / 2
+    fitted = np.polynomial.Chebyshev.interpolate(rest, 4, domain=[-edge, edge])
+    return tuple(_f32(c) for c in fitted.convert(kind=np.polynomial.Polynomial, domain=[-1, 1]).coef)
+
+
+_C2, _C3, _C4, _C5, _C6 = _fitted()
+
+
 @njit(inline="always")
 def _exponential(x: Any) -> Any:
-    """e to a float32 of at most 0, to about 1e-7: 2^k times a Taylor polynomial on |r| ≤ ½ log 2.
+    """e to a float32 of at most 0, to about 1e-7: 2^k times a polynomial on |r| ≤ ½ log 2.
 
     At least about 1.6e-38, never 0: its sign tells `tails` on which side of ½ a probability lies.
     """
     x = max(x, _LOWEST)
-    power = np.floor(x * _LOG2_E + _HALF)
+    shifted = np.float32(x * _LOG2_E + _ROUNDER)
+    power = shifted - _ROUNDER
     r = (x - power * _LN2_HIGH) - power * _LN2_LOW
-    q = _C7
-    q = q * r + _C6
+    q = _C6
     q = q * r + _C5
     q = q * r + _C4
     q = q * r + _C3
     q = q * r + _C2
     q = q * r + _ONE
     q = q * r + _ONE
-    return q * np.int32((np.int32(power) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return q * np.int32(shifted.view(np.int32) << np.int32(23)).view(np.float32)
 
 
 @compiled
