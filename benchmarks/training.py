@@ -2,8 +2,7 @@
 
 The plain counterpart stands in this file: float32, PyTorch's default layout and optimiser, and for mutual learning the
 order of the study's code, three forward passes of each network per step. Candidates take turns in one process, so that
-a change of the machine's pace hits them alike; the median over the rounds. `--curves` trains on CamVid instead, in fp32
-with two seeds and in bf16, to see whether bf16 ends within the spread of seeds; that takes long.
+a change of the machine's pace hits them alike; the median over the rounds.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from segmi.arrays import Batch
 from segmi.data import open_dataset
 from segmi.data.base import DataSet
-from segmi.data.holdout import hold_out
 from segmi.data.loader import Pictures
 from segmi.data.processing import Processing
 from segmi.models import build_network
@@ -229,17 +227,17 @@ def mutual_section(size: Size, device: str) -> str:
     return "\n".join(lines)
 
 
-def camvid_or_scenes(given: argparse.Namespace, size: Size) -> tuple[DataSet, str]:
+def camvid_or_scenes(given: argparse.Namespace, side: int) -> tuple[DataSet, str]:
     root = Path(given.data)
     if (root / "CamVid" / "trainannot").is_dir() and not given.quick:
         return open_dataset("camvid", root), "CamVid"
-    return open_dataset("street-scenes", train=24, val=1, height=size.side + 8, width=size.side + 8), "street scenes"
+    return open_dataset("street-scenes", train=24, val=1, height=side + 8, width=side + 8), "street scenes"
 
 
 def run_section(size: Size, given: argparse.Namespace) -> str:
     from segmi.records.jsonfile import read_record
 
-    dataset, title = camvid_or_scenes(given, size)
+    dataset, title = camvid_or_scenes(given, size.side)
     side = size.side
     pictures = Pictures(dataset, dataset.split("train"), Processing(resize=side + 10, crop=side))
     cohort = Cohort({"unet": build_network("unet", classes=len(dataset.info.classes), width=size.run_width)})
@@ -268,63 +266,30 @@ def run_section(size: Size, given: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def curves_section(size: Size, given: argparse.Namespace) -> str:
-    """Loss curves of fp32 with two seeds and of bf16, as a table of means over a tenth of the run."""
-    dataset, title = camvid_or_scenes(given, size)
-    updates = 20 if given.quick else 200
-    _, held = hold_out(dataset.split("train"), 0.1, 0)
-    kept = [sample for sample in dataset.split("train") if sample.name not in {one.name for one in held}]
-    processing = Processing(resize=size.side + 10, crop=size.side)
-    histories: dict[str, list[dict[str, Any]]] = {}
-    for precision, seed in (("fp32", 0), ("fp32", 1), ("bf16", 0)):
-        torch.manual_seed(seed)
-        network = build_network("unet", classes=len(dataset.info.classes), width=size.run_width)
-        objective = build_objective({"cross_entropy": {}}, members=["unet"])
-        with tempfile.TemporaryDirectory() as folder:
-            outcome = fit(
-                Cohort({"unet": network}), objective, Pictures(dataset, kept, processing, seed=seed),
-                folder=Path(folder), holdout=Pictures(dataset, held, processing), updates=updates,
-                batch_size=size.batch, seed=seed, precision=precision, device=given.device, select_by="last",
-                validate_every=max(1, updates // 10),
-            )  # fmt: skip
-        histories[f"{precision}, seed {seed}"] = outcome.history
-    names = list(histories)
-    lines = [
-        f"## bf16 beside fp32: U-Net {size.run_width} on {title}, {updates} updates of {size.batch} × {size.side}²",
-        "",
-        "| update | " + " | ".join(f"loss, {name}" for name in names) + " | "
-        + " | ".join(f"held-out mIoU, {name}" for name in names) + " |",
-        "|---:|" + "---:|" * (2 * len(names)),
-    ]  # fmt: skip
-    for rows in zip(*histories.values(), strict=True):
-        cells = [f"{row['train/loss']:.4f}" for row in rows] + [f"{row['holdout/mIoU/unet']:.3f}" for row in rows]
-        lines.append(f"| {rows[0]['step']} | " + " | ".join(cells) + " |")
-    first, second, half = (rows[-1] for rows in histories.values())
-    for column, what in (("train/loss", "loss"), ("holdout/mIoU/unet", "held-out mIoU")):
-        away, spread = abs(half[column] - first[column]), abs(second[column] - first[column])
-        lines += ["", f"At the end, bf16 is {away:.4f} from fp32 in {what}; two seeds of fp32 are {spread:.4f} apart."]
-    return "\n".join(lines)
-
-
 def machine(device: str) -> str:
     cpu = re.search(r"model name\s*:\s*(.*)", info.read_text()) if (info := Path("/proc/cpuinfo")).exists() else None
     on = torch.cuda.get_device_name(device) if device.startswith("cuda") else (cpu[1] if cpu else platform.machine())
     return f"{on}, {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, to see that it runs")
-    parser.add_argument("--rounds", type=int, help="timed rounds; 7, or 2 with --quick")
-    parser.add_argument("--threads", type=int, help="threads of PyTorch on the CPU")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument(
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The options of every benchmark that trains."""
+    found = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, to see that it runs")
+    found.add_argument("--threads", type=int, help="threads of PyTorch on the CPU")
+    found.add_argument("--device", default="cpu", help="cpu or cuda")
+    found.add_argument(
         "--data",
         default=os.environ.get("SEGMI_DATA", "data"),
         help="the folder that holds CamVid/, SEGMI_DATA otherwise; without it, generated scenes",
     )
-    parser.add_argument("--curves", action="store_true", help="bf16 beside fp32 on CamVid, and nothing else")
-    given: Any = parser.parse_args()
+    return found
+
+
+def main() -> int:
+    options = parser(__doc__)
+    options.add_argument("--rounds", type=int, help="timed rounds; 7, or 2 with --quick")
+    given: Any = options.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
     size = QUICK if given.quick else FULL
@@ -333,9 +298,6 @@ def main() -> int:
     print(f"{datetime.date.today()}, {machine(given.device)}, PyTorch {torch.__version__}.")
     print("Written by `python benchmarks/training.py" + (" --quick" if given.quick else "") + "`.\n")
     print("Time: median of whole updates, data in memory, all candidates in turn in one process.")
-    if given.curves:
-        print("\n" + curves_section(size, given), flush=True)
-        return 0
     for section in (lambda: step_section(size, given.device), lambda: mutual_section(size, given.device),
                     lambda: run_section(size, given)):  # fmt: skip
         print("\n" + section(), flush=True)

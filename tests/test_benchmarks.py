@@ -38,6 +38,27 @@ def test_the_yardstick_of_estimators_prints_its_tables_and_draws_them(tmp_path: 
     assert figure.stat().st_size > 10_000
 
 
+@pytest.mark.slow
+def test_precision_draws_its_curves(tmp_path: Path) -> None:
+    figure = tmp_path / "precision.png"
+    command = [sys.executable, str(FOLDER / "precision.py"), "--quick", "--data", "none", "--figure", str(figure)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("# bf16 beside fp32")
+    assert "| 20 | " in done.stdout
+    assert "bf16 is" in done.stdout
+    assert figure.stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_training_prints_its_tables() -> None:
+    command = [sys.executable, str(FOLDER / "training.py"), "--quick", "--data", "none"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for head in ("## U-Net 2, a step", "## Mutual learning", "## A run: U-Net 2 on street scenes"):
+        assert head in done.stdout
+
+
 def test_one_chapter_of_the_results_takes_the_place_of_its_predecessor() -> None:
     namespace = runpy.run_path(str(FOLDER / "results.py"))
     with_chapter = namespace["with_chapter"]
