@@ -29,6 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from segmi.arrays import Batch
 from segmi.data import open_dataset
 from segmi.data.base import DataSet
+from segmi.data.cache import content_of, prepared
 from segmi.data.loader import Pictures
 from segmi.data.processing import Processing
 from segmi.models import build_network
@@ -239,16 +240,19 @@ def run_section(size: Size, given: argparse.Namespace) -> str:
 
     dataset, title = camvid_or_scenes(given, size.side)
     side = size.side
-    pictures = Pictures(dataset, dataset.split("train"), Processing(resize=side + 10, crop=side))
+    samples, processing = dataset.split("train"), Processing(resize=side + 10, crop=side)
     cohort = Cohort({"unet": build_network("unet", classes=len(dataset.info.classes), width=size.run_width)})
     objective = build_objective({"cross_entropy": {}}, members=["unet"])
+    content = content_of(dataset, "train", samples, resize=processing.resize)
     with tempfile.TemporaryDirectory() as folder:
+        store = prepared(Path(folder) / "cache", dataset, samples, content) if content else None
+        pictures = Pictures(dataset, samples, processing, prepared=store)
         fit(
-            cohort, objective, pictures, folder=Path(folder), updates=size.updates, batch_size=size.batch,
+            cohort, objective, pictures, folder=Path(folder) / "run", updates=size.updates, batch_size=size.batch,
             select_by="last", device=given.device, profile=True, validate_every=size.updates,
             checkpoint_every=size.updates,
         )  # fmt: skip
-        profile = read_record(Path(folder) / "profile.json") or {}
+        profile = read_record(Path(folder) / "run" / "profile.json") or {}
     parts = {row["part"]: row for row in profile["parts"]}
     outside = ("validation", "checkpoint")
     training = sum(row["seconds"] for name, row in parts.items() if name not in outside)
@@ -257,7 +261,7 @@ def run_section(size: Size, given: argparse.Namespace) -> str:
         f"## A run: U-Net {size.run_width} on {title}, {profile['updates']} updates of {size.batch} × {side}²",
         "",
         f"Of the training steps, **{1 - spent / training:.1%}** is not spent in forward, backward and optimiser.",
-        "In the time of data is also the decoding of pictures that are seen for the first time.",
+        "The pictures come from the cache." if store else "The pictures are generated when they are first seen.",
         "",
         "| part | share | ms per update |",
         "|---|---:|---:|",
