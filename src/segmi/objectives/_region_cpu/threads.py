@@ -35,15 +35,15 @@ def share(run: Callable[[T], None], things: Iterable[T]) -> None:
     waiting, failures = deque(things), list[BaseException]()
 
     def work(*_: object) -> None:
-        while not failures:
-            try:
-                thing = waiting.popleft()
-            except IndexError:
-                return
-            try:
+        try:
+            while not failures:
+                try:
+                    thing = waiting.popleft()
+                except IndexError:
+                    return
                 run(thing)
-            except BaseException as failure:
-                failures.append(failure)
+        except BaseException as failure:  # an interruption too: nothing may leave a function that OpenMP has called
+            failures.append(failure)
 
     threads = min(torch.get_num_threads(), len(waiting))
     parallel = openmp() if threads > 1 and not _Process.forked else None
