@@ -9,6 +9,7 @@ from segmi.arrays import Output
 from segmi.data.loader import Pictures
 from segmi.data.processing import Processing
 from segmi.errors import UsageError
+from segmi.metrics import PredictionReadouts
 from segmi.metrics.details import Details
 from segmi.records import DetailsRecord
 from segmi.training import Cohort, evaluate, predict_labels
@@ -120,6 +121,19 @@ def test_details_through_windows_are_those_of_the_whole_picture(squares):
     for name in ("boundary", "objects", "object_iou"):
         np.testing.assert_array_equal(windowed[name], whole[name])
     np.testing.assert_allclose(windowed["confidence"].sum(), whole["confidence"].sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("resize", "every"), [(None, 1), (18, 1), (40, 3)])
+def test_readouts_through_windows_are_those_of_the_whole_picture(squares, resize, every):
+    pictures = Pictures(squares, squares.split("val"), Processing(resize=resize, crop=16))
+    other = ByColour()
+    other.colours.data = 0.6 * other.colours.data + 0.4 * other.colours.data.roll(1, 0)
+    found = [PredictionReadouts(3, every=every) for _ in range(2)]
+    for readouts, windows in zip(found, ({}, {"window": 12, "overlap": 4, "batch_size": 2}), strict=True):
+        evaluate(Cohort({"net": ByColour(), "other": other}), pictures, device="cpu", readouts=readouts, **windows)
+    whole, windowed = (readouts.values() for readouts in found)
+    assert whole["jensen_shannon_divergence"] > 1e-3
+    assert windowed == pytest.approx(whole, rel=1e-5)
 
 
 def test_nothing_to_evaluate(squares, make_cohort):

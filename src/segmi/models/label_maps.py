@@ -50,17 +50,32 @@ def decided_tiles(
         [[1, 1]]
     """
     labels = torch.empty(0)
-    scales = _scales(picture, size)
     for tile in tiles:
-        rows, columns = (scale.part(*stretch) for scale, stretch in zip(scales, _stretches(tile), strict=True))
-        planes = (columns.along(rows.along(plane, 0), 1) for plane in tile.logits)
-        decision = _largest(planes, len(tile.logits)).cpu()
-        if not labels.numel():
-            labels = torch.empty(tuple(size), dtype=decision.dtype)
-        labels[rows.here, columns.here] = decision
-        if confidence is not None:
-            for above, beside, piece in probabilities_of_tile(tile, picture, size):
-                confidence[above, beside] = piece.amax(dim=0).to(confidence.device)
+        labels = decide_tile(tile, picture, size, labels, confidence)
+    return labels
+
+
+def decide_tile(
+    tile: Tile, picture: Sequence[int], size: Sequence[int], labels: Labels, confidence: Tensor | None = None
+) -> Labels:
+    """The label map of `decided_tiles` with what one more tile decides.
+
+    Args:
+        tile: of the picture.
+        picture: height and width in which the tiles lie.
+        size: height and width of the label map.
+        labels: the label map so far, written into; empty before the first tile.
+        confidence: as there.
+    """
+    rows, columns = _parts(tile, picture, size)
+    planes = (columns.along(rows.along(plane, 0), 1) for plane in tile.logits)
+    decision = _largest(planes, len(tile.logits)).cpu()
+    if not labels.numel():
+        labels = torch.empty(tuple(size), dtype=decision.dtype)
+    labels[rows.here, columns.here] = decision
+    if confidence is not None:
+        for above, beside, piece in probabilities_of_tile(tile, picture, size):
+            confidence[above, beside] = piece.amax(dim=0).to(confidence.device)
     return labels
 
 
@@ -93,12 +108,27 @@ def probabilities_of_tile(
         >>> [(rows, columns, piece[:, 0, 0].tolist()) for rows, columns, piece in pieces]
         [(slice(0, 3, None), slice(0, 3, None), [0.25, 0.25, 0.25, 0.25])]
     """
-    scales = _scales(picture, size)
-    rows, columns = (scale.part(*stretch) for scale, stretch in zip(scales, _stretches(tile), strict=True))
-    logits = tile.logits if len(tile.logits) > 1 else torch.cat((torch.zeros_like(tile.logits), tile.logits))
+    two = len(tile.logits) == 1
+    for rows, columns, logits in logits_of_tile(tile, picture, size):
+        yield rows, columns, (torch.cat((torch.zeros_like(logits), logits)) if two else logits).softmax(dim=0)
+
+
+def logits_of_tile(tile: Tile, picture: Sequence[int], size: Sequence[int]) -> Iterator[tuple[slice, slice, Logits]]:
+    """The logits at ``size`` of the pixels that a tile decides, some rows at a time, and where they lie.
+
+    Over all tiles of a picture every pixel comes once.
+
+    Shapes: C×h×w logits to pieces of C×r×W.
+
+    Example:
+        >>> pieces = logits_of_tile(Tile(0, 0, torch.ones(4, 2, 2)), picture=(2, 2), size=(3, 3))
+        >>> [(rows, columns, tuple(piece.shape)) for rows, columns, piece in pieces]
+        [(slice(0, 3, None), slice(0, 3, None), (4, 3, 3))]
+    """
+    rows, columns = _parts(tile, picture, size)
     for first in range(rows.here.start, rows.here.stop, ROWS):
         some = rows.only(slice(first, min(first + ROWS, rows.here.stop)))
-        yield some.here, columns.here, columns.along(some.along(logits, 1), 2).softmax(dim=0)
+        yield some.here, columns.here, columns.along(some.along(tile.logits, 1), 2)
 
 
 class _Part(NamedTuple):
@@ -139,8 +169,11 @@ class _Scale(NamedTuple):
         return _Part(slice(first, after), lower, upper, self.share[first:after])
 
 
-def _scales(picture: Sequence[int], size: Sequence[int]) -> list[_Scale]:
-    return [_scale(source, target) for source, target in zip(picture, size, strict=True)]
+def _parts(tile: Tile, picture: Sequence[int], size: Sequence[int]) -> tuple[_Part, _Part]:
+    """The rows and the columns of the result that a tile decides."""
+    rows, columns = (_scale(source, target) for source, target in zip(picture, size, strict=True))
+    height, width = tile.logits.shape[-2:]
+    return rows.part(tile.top, tile.top + height), columns.part(tile.left, tile.left + width)
 
 
 def _scale(source: int, target: int) -> _Scale:
@@ -148,11 +181,6 @@ def _scale(source: int, target: int) -> _Scale:
     place = ((torch.arange(target, dtype=torch.float32) + 0.5) * (source / target) - 0.5).clamp_(min=0)
     lower = place.long().clamp_(max=source - 1)
     return _Scale(source, lower, place - lower if source != target else torch.zeros(target))
-
-
-def _stretches(tile: Tile) -> tuple[tuple[int, int], tuple[int, int]]:
-    height, width = tile.logits.shape[-2:]
-    return (tile.top, tile.top + height), (tile.left, tile.left + width)
 
 
 def _largest(planes: Iterable[Tensor], channels: int) -> Labels:

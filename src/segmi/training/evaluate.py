@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import partial, reduce
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,7 @@ from segmi.training.processes import ALONE, Processes
 from segmi.training.windowed import fits, windowed_labels
 
 Protocol: TypeAlias = Literal["full", "paper"]
+WHOLE: Final = slice(None)
 
 
 def evaluate(
@@ -60,8 +61,7 @@ def evaluate(
         device: as in `fit`.
         processes: each scores a part of the pictures, none twice, and all have the matrices of all of them.
         progress: called with (pictures done, pictures in all) of this process.
-        readouts: look at what the matrices are counted from, those of all processes; pictures that are predicted in
-            windows are passed over, for of them no logits are kept.
+        readouts: look at what the matrices are counted from, those of all processes.
         details: gets every member's, by its name; they cost more than the counting.
 
     Raises:
@@ -150,13 +150,14 @@ def predictions_by_member(
     window: int | None,
     overlap: int | None,
     batch_size: int,
-    look: Callable[[int, Mapping[str, Logits]], None] | None = None,
+    look: Callable[[int, slice, slice, Mapping[str, Logits]], None] | None = None,
     *,
     confident: bool = False,
 ) -> dict[str, list[Prediction]]:
     """By member what it says of every picture, at the size that is given for it.
 
-    ``look`` is shown the logits of all members at that size, picture by picture, of pictures that are predicted whole.
+    ``look`` is shown the logits of all members at that size, picture by picture, or piece by piece where a picture is
+    predicted in windows.
     """
     if fits(images, window):
         whole = padded_forward(cohort, images)
@@ -166,18 +167,27 @@ def predictions_by_member(
             for name, logits in resized.items():
                 maps[name].append(_decided(logits, confident))
             if look is not None:
-                look(number, resized)
+                look(number, WHOLE, WHOLE, resized)
         return maps
     found = [
-        windowed_labels(cohort, image, size, window=window, overlap=overlap, batch_size=batch_size, confident=confident)
-        for image, size in zip(images, sizes, strict=True)
-    ]
+        windowed_labels(
+            cohort, image, size, window=window, overlap=overlap, batch_size=batch_size, confident=confident,
+            look=None if look is None else partial(look, number),
+        )
+        for number, (image, size) in enumerate(zip(images, sizes, strict=True))
+    ]  # fmt: skip
     return {name: [Prediction(*by_member[name]) for by_member in found] for name in cohort.members}
 
 
-def _look(readouts: PredictionReadouts, labels: list[Labels], number: int, logits: Mapping[str, Logits]) -> None:
+def _look(
+    readouts: PredictionReadouts, labels: list[Labels], number: int, rows: slice, columns: slice,
+    logits: Mapping[str, Logits],
+) -> None:  # fmt: skip
+    """Look at a piece of a picture, at those of its pixels that would be looked at in the whole."""
+    above, beside = (-(stretch.start or 0) % readouts.every for stretch in (rows, columns))
     device = next(iter(logits.values())).device
-    readouts.update(logits, labels[number][None].to(device))
+    truth = labels[number][None, rows, columns].to(device)[:, above:, beside:]
+    readouts.update({name: z[:, :, above:, beside:] for name, z in logits.items()}, truth)
 
 
 def _decided(logits: Logits, confident: bool) -> Prediction:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from segmi.arrays import Images, Labels, Logits
-from segmi.models.label_maps import decided_tiles
+from segmi.models.label_maps import decide_tile, logits_of_tile
 from segmi.models.windows import blended_tiles
 from segmi.training.cohort import Cohort
+
+Look: TypeAlias = Callable[[slice, slice, Mapping[str, Logits]], None]
+"""Is shown a piece of a picture: its rows, its columns, and the 1×C×h×w logits of all members there."""
 
 
 def windowed_labels(
@@ -22,8 +26,9 @@ def windowed_labels(
     overlap: int | None,
     batch_size: int,
     confident: bool = False,
+    look: Look | None = None,
 ) -> dict[str, tuple[Labels, Tensor | None]]:
-    """The label map of one picture by every member, one member after the other, from windows that overlap.
+    """The label map of one picture by every member, window by window, from windows that overlap.
 
     Shapes: 3×h×w, uint8 or float in [0, 1], to 1×H×W class indices on the CPU, H×W = ``size``, and their probabilities
     where they are asked for.
@@ -36,21 +41,30 @@ def windowed_labels(
         overlap: as in `segmi.models.windows.blended_tiles`.
         batch_size: windows predicted together.
         confident: whether probabilities are asked for.
+        look: is shown the logits of all members, piece by piece, every pixel once.
     """
-    found = {}
-    for name, member in cohort.members.items():
-        tiles = blended_tiles(
+    shape = picture.shape[-2:]
+    streams = [
+        blended_tiles(
             _logits_of(member),
             picture,
-            window=max(picture.shape[-2:]) if window is None else window,
+            window=max(shape) if window is None else window,
             overlap=overlap,
             stride=cohort.stride,
             batch_size=batch_size,
         )
-        sure = torch.empty(size) if confident else None
-        labels = decided_tiles(tiles, picture.shape[-2:], size, sure)
-        found[name] = labels[None], None if sure is None else sure[None]
-    return found
+        for member in cohort.members.values()
+    ]
+    labels = dict.fromkeys(cohort.members, torch.empty(0))
+    sure = {name: torch.empty(size) if confident else None for name in cohort.members}
+    for tiles in zip(*streams, strict=True):
+        for name, tile in zip(labels, tiles, strict=True):
+            labels[name] = decide_tile(tile, shape, size, labels[name], sure[name])
+        if look is not None:
+            for pieces in zip(*(logits_of_tile(tile, shape, size) for tile in tiles), strict=True):
+                rows, columns, _ = pieces[0]
+                look(rows, columns, {name: z[None] for name, (_, _, z) in zip(labels, pieces, strict=True)})
+    return {name: (labels[name][None], None if known is None else known[None]) for name, known in sure.items()}
 
 
 def fits(picture: Tensor, window: int | None) -> bool:
