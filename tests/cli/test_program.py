@@ -18,7 +18,7 @@ from segmi.cli import app, main
 
 VERBS = [
     ["study"], ["study", "check"], ["study", "run"], ["study", "retry"], ["study", "status"], ["study", "show"],
-    ["report"], ["train"], ["evaluate"], ["predict"], ["list"], ["list", "objectives"], ["list", "models"],
+    ["report"], ["train"], ["evaluate"], ["probe"], ["predict"], ["list"], ["list", "objectives"], ["list", "models"],
     ["list", "datasets"], ["data"], ["data", "check"], ["data", "prepare"], ["data", "info"], ["data", "clear"],
     ["data", "preview"],
 ]  # fmt: skip

@@ -108,6 +108,18 @@ def test_run_status_report_predict_evaluate(file: str, tmp_path: Path, capsys: p
     assert main(["evaluate", run, "--data", "object-scenes", "val=2", "train=2"]) == 3
     assert "tells 11 classes apart" in capsys.readouterr().err
 
+    probed = ["probe", run, *options, "--data", "street-scenes", "--steps", "2", "--layer", "bottleneck"]
+    assert main([*probed, "--layer", "head"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["layer", "bottleneck", "head"]
+    assert lines[0].split()[1:] == ["linear", "nonlinear"]
+    assert main([*probed, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["pictures"] == 3
+    assert told["layers"][0]["layer"] == "bottleneck"
+    assert main([*probed, "--layer", "bottle"]) == 2
+    assert "unknown layer 'bottle'" in capsys.readouterr().err
+
     out = tmp_path / "pictures"
     assert main(["data", "preview", "street-scenes", *options, "--out", str(out), "--count", "2"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 4

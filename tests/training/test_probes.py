@@ -11,7 +11,7 @@ from segmi.data import open_dataset
 from segmi.data.loader import Pictures
 from segmi.data.processing import Processing
 from segmi.errors import UsageError
-from segmi.models import SegmentationNetwork
+from segmi.models import SegmentationNetwork, build_network
 from segmi.training.probes import probe_layers
 
 SCENES = open_dataset("street-scenes", train=24, val=1, height=32, width=64)
@@ -54,6 +54,18 @@ def test_the_feature_of_a_pixel_is_that_of_its_cell():
     cells = torch.arange(8.0).view(1, 1, 2, 4)
     rows, columns = torch.tensor([0, 3, 4, 7]), torch.tensor([0, 3, 4, 15])
     assert _at(cells, "cells", 0, rows, columns, torch.Size([8, 16])).flatten().tolist() == [0, 0, 5, 7]
+
+
+def test_by_default_it_is_the_blocks_that_are_probed():
+    counts: list[tuple[int, int]] = []
+    unet = build_network("unet", classes=len(SCENES.info.classes), width=2)
+    found = probe_layers(unet, PICTURES, steps=2, per_picture=20, progress=lambda *count: counts.append(count))
+    encoders, decoders = ([f"{kind}.{n}" for n in range(4)] for kind in ("encoders", "decoders"))
+    steps = [name for pair in zip([f"upsamplings.{n}" for n in range(4)], decoders, strict=True) for name in pair]
+    assert list(found) == [*encoders, "bottleneck", *steps, "head"]
+    assert counts[-1] == (28, 28)
+    with pytest.raises(UsageError, match=r"no layers with weights that put out maps(.|\n)*name its layers"):
+        probe_layers(network(), PICTURES)
 
 
 def test_what_is_no_layer_is_refused():

@@ -74,8 +74,8 @@ def evaluate(
     network = load(find_bundle(bundle))
     kind, place = named(data, root)
     dataset = open_dataset(kind, place, **parse_options(options or []))
-    _check_classes(network, dataset)
-    pictures = Pictures(dataset, dataset.split(split), _processing(network), seed=seed)
+    check_classes(network, dataset)
+    pictures = Pictures(dataset, dataset.split(split), processing_of(network), seed=seed)
     readouts = PredictionReadouts(len(dataset.info.classes))
     matrices = score(
         Cohort({"network": network}),
@@ -172,7 +172,7 @@ def find_bundle(path: Path) -> Path:
     )
 
 
-def _processing(network: SegmentationNetwork) -> Processing:
+def processing_of(network: SegmentationNetwork) -> Processing:
     """The bundle's own preparation of pictures; augmentation is for training."""
     from dataclasses import fields
 
@@ -183,7 +183,8 @@ def _processing(network: SegmentationNetwork) -> Processing:
     return Processing(**{name: value for name, value in stored.items() if name in known})
 
 
-def _check_classes(network: SegmentationNetwork, dataset: DataSet) -> None:
+def check_classes(network: SegmentationNetwork, dataset: DataSet) -> None:
+    """Refuse a data set with another number of classes than a bundle's; warn where they are called otherwise."""
     trained = (network.card or {}).get("classes")
     if network.classes != len(dataset.info.classes):
         raise DataError(

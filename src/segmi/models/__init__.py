@@ -2,7 +2,7 @@
 
 from segmi.models.catalogue import MODELS, Architecture, architecture_named, build_network, list_models
 from segmi.models.label_maps import decided, decided_tiles
-from segmi.models.layers import layer_names
+from segmi.models.layers import blocks, layer_names
 from segmi.models.network import Parts, SegmentationNetwork, Statistics, logits_of_any_size
 from segmi.models.smp_models import encoders as list_encoders
 from segmi.models.unet import UNet
@@ -18,6 +18,7 @@ __all__ = [
     "UNet",
     "architecture_named",
     "blended_tiles",
+    "blocks",
     "build_network",
     "decided",
     "decided_tiles",

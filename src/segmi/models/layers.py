@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
+from segmi.arrays import Images
 from segmi.errors import UsageError
 
 Edit: TypeAlias = Callable[[str, Tensor], Tensor]
@@ -28,6 +30,43 @@ def inside(network: nn.Module) -> nn.Module:
     """The module whose layers have the names that are told to users: that of a `SegmentationNetwork`, or all of it."""
     wrapped = hasattr(network, "feature_names")
     return network.get_submodule("module") if wrapped else network
+
+
+def blocks(network: nn.Module, images: Images) -> tuple[str, ...]:
+    """The outermost layers with weights that put out one map, in the order in which they are run.
+
+    What puts out something else, such as an encoder that returns all its stages, is opened, and so is the whole.
+
+    Args:
+        network: run once, in the mode that it is in, without gradients.
+        images: N×3×H×W, what it is run on.
+
+    Example:
+        >>> body = nn.Sequential(nn.Conv2d(3, 5, 1), nn.ReLU())
+        >>> blocks(nn.Sequential(body, nn.MaxPool2d(2), nn.Conv2d(5, 2, 1)), torch.rand(1, 3, 4, 4))
+        ('0', '2')
+    """
+    module, is_map = inside(network), dict[str, bool]()
+
+    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda _, given, output: is_map.update({name: isinstance(output, Tensor) and output.ndim == 4})
+
+    with ExitStack() as stack, torch.no_grad():
+        for name, layer in module.named_modules():
+            if name:
+                stack.callback(layer.register_forward_hook(note(name)).remove)
+        network(images)
+
+    def outermost(parent: nn.Module, prefix: str) -> Iterator[str]:
+        for short, layer in parent.named_children():
+            name = f"{prefix}{short}"
+            if not is_map.get(name):
+                yield from outermost(layer, f"{name}.")
+            elif any(True for _ in layer.parameters()):
+                yield name
+
+    chosen = set(outermost(module, ""))
+    return tuple(name for name in is_map if name in chosen)
 
 
 @contextmanager

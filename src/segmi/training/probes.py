@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor
@@ -13,22 +14,23 @@ from segmi.arrays import VOID, Batch
 from segmi.data.loader import Pictures
 from segmi.errors import UsageError, unknown_name
 from segmi.information.estimation import Estimate, label_information
-from segmi.models import SegmentationNetwork
+from segmi.models import SegmentationNetwork, blocks
 from segmi.randomness import key
 from segmi.training.precision import resolve_device
 
-PROBES: Final = ("linear", "nonlinear")
+PROBES: Final[tuple[Literal["linear", "nonlinear"], ...]] = ("linear", "nonlinear")
 
 
 def probe_layers(
     network: SegmentationNetwork,
     pictures: Pictures,
-    layers: Sequence[str],
+    layers: Sequence[str] | None = None,
     *,
     per_picture: int = 200,
     batch_size: int = 8,
     seed: int = 0,
     device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> dict[str, dict[str, Estimate]]:
     """Lower bounds on ``I(feature; label)`` at named layers, by a linear probe and a small non-linear one.
@@ -40,11 +42,12 @@ def probe_layers(
     Args:
         network: looked at in evaluation mode; left as it came, but for the device.
         pictures: ten or more, not those that the network was trained on; crops as in training.
-        layers: names of ``network.feature_names`` whose outputs are N×D×h×w.
+        layers: names of ``network.feature_names`` whose outputs are N×D×h×w; by default its `segmi.models.blocks`.
         per_picture: pixels drawn from each, valid ones alone kept.
         batch_size: pictures per forward pass.
         seed: of the pixels and the probes.
         device: as in `fit`, of the network and the probes.
+        progress: called with (probes trained, probes in all).
         options: of `label_information`: ``steps``, ``hidden``, ….
 
     Returns:
@@ -53,44 +56,57 @@ def probe_layers(
     Raises:
         UsageError: an unknown layer, one without a map, or too few pictures.
     """
-    for name in layers:
+    for name in layers or ():
         if name not in network.feature_names:
             raise unknown_name("layer", name, network.feature_names)
     if len(pictures) < 3:
         raise UsageError(f"probes need pictures to learn from, to choose and to judge by, got {len(pictures)}")
     target = resolve_device(device)
     network.to(target)
-    found: dict[str, list[Tensor]] = {name: [] for name in layers}
+    values, truth, picture = _samples(network, pictures, layers, per_picture, batch_size, seed, target)
+    if not values:
+        raise UsageError("the network has no layers with weights that put out maps", "name its layers")
+    classes = len(pictures.dataset.info.classes)
+    found: dict[str, dict[str, Estimate]] = {name: {} for name in values}
+    for number, (name, kind) in enumerate(itertools.product(values, PROBES), 1):
+        found[name][kind] = label_information(
+            values[name], truth, classes, probe=kind, groups=picture, seed=seed, **options
+        )
+        if progress is not None:
+            progress(number, len(PROBES) * len(values))
+    return found
+
+
+def _samples(
+    network: SegmentationNetwork, pictures: Pictures, layers: Sequence[str] | None, per_picture: int, batch_size: int,
+    seed: int, device: torch.device,
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:  # fmt: skip
+    """The features of the drawn pixels by layer, their labels, and the pictures that they are of."""
     labels, groups = [], []
-    with _looking(network, layers), torch.inference_mode():
+    found: dict[str, list[Tensor]] = {}
+    with _looking(network), torch.inference_mode():
         for start in range(0, len(pictures), batch_size):
             chosen = range(start, min(start + batch_size, len(pictures)))
-            batch = pictures.batch([(0, index) for index in chosen]).to(target)
+            batch = pictures.batch([(0, index) for index in chosen]).to(device)
+            network.features = tuple(blocks(network, batch.images) if layers is None else layers)
+            layers = network.features
             features = network(batch.images).features
             for number, index in enumerate(chosen):
                 rows, columns = _drawn(batch, number, per_picture, key(seed, "probe", index))
                 labels.append(batch.labels[number, rows, columns].long())
                 groups.append(torch.full_like(labels[-1], index))
                 for name in layers:
-                    found[name].append(_at(features[name], name, number, rows, columns, batch.labels.shape[-2:]))
-    truth, picture = torch.cat(labels), torch.cat(groups)
-    classes = len(pictures.dataset.info.classes)
-    return {
-        name: {
-            probe: label_information(
-                torch.cat(values).clone(), truth, classes, probe=probe, groups=picture, seed=seed, **options
-            )
-            for probe in PROBES
-        }
-        for name, values in found.items()
-    }
+                    size = batch.labels.shape[-2:]
+                    found.setdefault(name, []).append(_at(features[name], name, number, rows, columns, size))
+    joined = {name: torch.cat(values) for name, values in found.items()}
+    return {name: values.clone() for name, values in joined.items()}, torch.cat(labels).clone(), torch.cat(groups)
 
 
 @contextmanager
-def _looking(network: SegmentationNetwork, layers: Sequence[str]) -> Iterator[None]:
-    """The network in evaluation mode and with the features of ``layers``; afterwards as it was."""
+def _looking(network: SegmentationNetwork) -> Iterator[None]:
+    """The network in evaluation mode, whatever features are asked of it; afterwards as it was."""
     before, training = network.features, network.training
-    network.features = tuple(layers)
+    network.features = ()
     network.eval()
     try:
         yield
