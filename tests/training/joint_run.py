@@ -30,10 +30,22 @@ CASES: dict[str, tuple[int, dict[str, Any]]] = {
     "cross-entropy": (1, {"cross_entropy": {}}),
     "region": (1, {"rmi_loss": {}}),
     "present-pairs": (1, {"region_mutual_information": {"mode": "sound"}, "binary_cross_entropy": {}}),
-    "coupled": (1, {"cross_entropy": {}, "soft_confusion": {}, "determinant_information": {"weight": 0.1}}),
+    "coupled": (
+        1,
+        {"cross_entropy": {}, "soft_confusion": {"momentum": 0.5}, "determinant_information": {"weight": 0.1}},
+    ),
+    "heads": (
+        2,
+        {
+            "cross_entropy": {},
+            "variational_information_distillation": {"layers": {"net0": "layers.1", "taught": "layers.1"}},
+            "contrastive_distillation": {"layers": {"net0": "layers.1", "taught": "layers.0"}, "dimensions": 6},
+            "pixel_contrast": {"layers": {"net0": "layers.1"}, "dimensions": 6, "across": "picture", "weight": 0.1},
+        },
+    ),
     "mutual": (2, {"cross_entropy": {}, "mutual_learning": {"weight": 0.5}}),
 }
-"""The number of members and the objective."""
+"""The number of members, of whom the last one teaches in the case with heads, and the objective."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +89,17 @@ def pictures(split: str) -> Pictures:
 
 
 def train(folder: Path, network: type[nn.Module], members: int, objective: dict[str, Any], **settings: Any) -> Any:
-    cohort = Cohort({f"net{i}": network(i) for i in range(members)})
+    frozen = ["taught"] if "contrastive_distillation" in objective else []
+    names = [*(f"net{i}" for i in range(members - len(frozen))), *frozen]
+    cohort = Cohort({name: network(i) for i, name in enumerate(names)}, frozen)
     options = {
         "updates": 6, "batch_size": 4, "select_by": "last", "device": "cpu", "precision": "fp32", "validate_every": 1,
         "optimizer": "SGD", "learning_rate": 0.1, **settings,
     }  # fmt: skip
-    outcome = fit(cohort, tiny_objective(cohort, **objective), pictures("train"), folder=folder, **options)
-    return {"weights": {k: v.clone() for k, v in cohort.state_dict().items()}, "history": outcome.history}
+    built = tiny_objective(cohort, **objective)
+    outcome = fit(cohort, built, pictures("train"), folder=folder, **options)
+    weights = {**cohort.state_dict(), **built.state_dict(prefix="objective.")}
+    return {"weights": {name: value.clone() for name, value in weights.items()}, "history": outcome.history}
 
 
 def curves(folder: Path, **settings: Any) -> dict[str, Any]:

@@ -76,7 +76,10 @@ def both_curves(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any
 
 @pytest.mark.parametrize(
     "case",
-    ["coupled-1", *(f"{name}-{n}" for name in ("cross-entropy", "region", "present-pairs", "mutual") for n in (1, 2))],
+    [
+        "coupled-1",
+        *(f"{name}-{n}" for name in ("cross-entropy", "region", "present-pairs", "mutual", "heads") for n in (1, 2)),
+    ],
 )
 def test_two_processes_have_the_loss_curve_and_the_weights_of_one(both_curves, case):
     alone, first, second = (found[case] for found in both_curves)
@@ -89,6 +92,14 @@ def test_two_processes_have_the_loss_curve_and_the_weights_of_one(both_curves, c
     for name, value in alone["weights"].items():
         assert torch.equal(first["weights"][name], second["weights"][name])
         torch.testing.assert_close(first["weights"][name], value, rtol=1e-4, atol=2e-6)
+
+
+def test_heads_and_averages_of_objectives_are_among_what_is_compared(both_curves):
+    heads, coupled = (set(both_curves[0][case]["weights"]) for case in ("heads-1", "coupled-1"))
+    assert {name.split(".")[3] for name in heads if name.startswith("objective.")} == {"heads", "spreads"}
+    assert sum(name.endswith("memory.sums") for name in coupled) == 2, "of the loss and of the member's copy"
+    start, end = (both_curves[0]["heads-1"]["history"][i]["train/loss"] for i in (0, -1))
+    assert end < start
 
 
 def test_the_curves_can_tell(both_curves):

@@ -163,7 +163,8 @@ def _built(name: str, options: dict[str, Any], members: Sequence[str], frozen: S
             made = kind(name=name, weight=float(weight), frozen=tuple(frozen), **options)
             _check_layers(name, made, members)
             return made
-        return PerMember(kind(**options), name, weight=float(weight), frozen=tuple(frozen))
+        learning = [member for member in members if member not in frozen]
+        return PerMember(kind(**options), name, weight=float(weight), frozen=tuple(frozen), members=learning)
     except (TypeError, ValueError) as error:
         raise UsageError(f"objective {name}: {error}") from error
 

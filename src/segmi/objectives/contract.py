@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +91,9 @@ class Loss(nn.Module, ABC):
     needs: tuple[Need, ...] = ()
     invariances: tuple[Invariance, ...] = ()
     scope: Scope = "picture"
+    remembers: bool = False
+    """Whether it carries something on from batch to batch, so that every member needs one of its own."""
+
     on: Rows = "labelled"
     """Of which pictures it is computed in training. Those without labels come to it with class 0 wherever there is a
     picture, so only a loss that does not look at the classes can have them."""
@@ -195,11 +199,22 @@ class PerMember(Objective):
         name: the name of the term; ``name/member`` in the result.
         weight: the factor of this loss in the sum.
         frozen: the members that are not trained; they get no term.
+        members: those that are, of whom each gets a copy of a loss that remembers; one that is alone need not be named.
     """
 
-    def __init__(self, loss: nn.Module, name: str, *, weight: float = 1.0, frozen: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        loss: nn.Module,
+        name: str,
+        *,
+        weight: float = 1.0,
+        frozen: tuple[str, ...] = (),
+        members: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         self.loss = loss
+        copies = {member: deepcopy(loss) for member in members} if getattr(loss, "remembers", False) else {}
+        self.copies = nn.ModuleDict({_as_attribute(member): copy for member, copy in copies.items()})
         self.name: Final = name
         self.weight: Final = weight
         self.frozen: Final = frozen
@@ -218,7 +233,7 @@ class PerMember(Objective):
                 readouts={f"{shown}/{self.name}/{member}": ratio for shown, ratio in term.readouts.items()},
             )
             for member, output in self._trained(outputs)
-            for part, term in self._terms(*self._rows(output.logits, batch)).items()
+            for part, term in self._terms(member, *self._rows(output.logits, batch)).items()
         }
 
     def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
@@ -252,13 +267,26 @@ class PerMember(Objective):
                 return logits[: first + len(seen)], torch.cat([batch.labels[:first], without])
 
     def _trained(self, outputs: Outputs) -> list[tuple[str, Output]]:
-        return [(member, output) for member, output in outputs.items() if member not in self.frozen]
+        found = [(member, output) for member, output in outputs.items() if member not in self.frozen]
+        if len(found) > 1 and not self.copies and getattr(self.loss, "remembers", False):
+            raise ValueError(
+                f"{self.name} remembers, and is computed for {', '.join(member for member, _ in found)}: expected one "
+                "for each; name them with members="
+            )
+        return found
 
     def _name(self, part: str, member: str) -> str:
         return f"{self.name}.{part}/{member}" if part else f"{self.name}/{member}"
 
-    def _terms(self, logits: Logits, labels: Labels) -> dict[str, Term]:
+    def _terms(self, member: str, logits: Logits, labels: Labels) -> dict[str, Term]:
         if isinstance(self.loss, Loss):
-            return self.loss.terms(logits, labels)
+            loss: Any = self.copies[_as_attribute(member)] if self.copies else self.loss
+            found: dict[str, Term] = loss.terms(logits, labels)
+            return found
         count = labels.new_tensor(len(labels), dtype=logits.dtype)
         return {"": Term(self.loss(logits, labels) * count, count)}
+
+
+def _as_attribute(member: str) -> str:
+    """A name that `torch.nn` accepts, which a dot in a member's name would not be."""
+    return member.replace(".", "·")

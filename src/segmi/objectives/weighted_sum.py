@@ -43,7 +43,6 @@ class WeightedSum(Objective):
         self.objectives = nn.ModuleList(objectives)
         self.edits = any(objective.edits for objective in objectives)
         self.needs = tuple(dict.fromkeys(need for objective in objectives for need in objective.needs))
-        self.needs = tuple(dict.fromkeys(need for objective in objectives for need in objective.needs))
         scopes: tuple[Scope, ...] = ("batch", "global", "picture")
         self.scope = next(scope for scope in scopes if any(objective.scope == scope for objective in objectives))
 

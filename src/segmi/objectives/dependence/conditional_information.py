@@ -10,7 +10,7 @@ from segmi.arrays import VOID, Labels, Logits
 from segmi.information import PredictionSums, class_separation, conditional_prediction_mutual_information
 from segmi.objectives._region_knobs import check_choice
 from segmi.objectives.contract import Loss, Term
-from segmi.objectives.dependence._sums import dependence_term
+from segmi.objectives.dependence._sums import Memory, dependence_term
 from segmi.objectives.predictions import count_valid
 
 Direction: TypeAlias = Literal["compress", "spread"]
@@ -77,6 +77,7 @@ def conditional_information_term(
     direction: Direction = "compress",
     separation: float = 0.0,
     ignore_index: int = VOID,
+    memory: Memory | None = None,
 ) -> Term:
     """`conditional_information` times the valid pixels, and their number."""
     _check(direction, separation)
@@ -86,7 +87,7 @@ def conditional_information_term(
         spread = sign * conditional_prediction_mutual_information(sums)
         return spread - separation * class_separation(sums) if separation else spread
 
-    return dependence_term(logits, labels, value, ignore_index=ignore_index)
+    return dependence_term(logits, labels, value, ignore_index=ignore_index, memory=memory)
 
 
 def _check(direction: str, separation: float) -> None:
@@ -110,6 +111,8 @@ class ConditionalInformation(Loss):
     Args:
         direction: ``compress`` (CMIC) or ``spread`` (MCMI, for teachers).
         separation: β, at least 0.
+        momentum: m of a moving average of the batches' table (0.9, say), for batches too small to stand for the whole;
+            0: of every batch its own. Every member has an average of its own.
         ignore_index: the label of void pixels.
 
     Example:
@@ -122,15 +125,28 @@ class ConditionalInformation(Loss):
     invariances = ("logit offset", "predicted names", "class names", "pixel order")
     scope = "global"
 
-    def __init__(self, *, direction: Direction = "compress", separation: float = 0.0, ignore_index: int = VOID) -> None:
+    def __init__(
+        self,
+        *,
+        direction: Direction = "compress",
+        separation: float = 0.0,
+        momentum: float = 0.0,
+        ignore_index: int = VOID,
+    ) -> None:
         super().__init__()
         _check(direction, separation)
         self.direction, self.separation, self.ignore_index = direction, separation, ignore_index
+        self.memory, self.remembers = Memory(momentum) if momentum else None, momentum > 0
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """The loss times the valid pixels, and their number."""
         return conditional_information_term(
-            logits, labels, direction=self.direction, separation=self.separation, ignore_index=self.ignore_index
+            logits,
+            labels,
+            direction=self.direction,
+            separation=self.separation,
+            ignore_index=self.ignore_index,
+            memory=self.memory,
         )
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:

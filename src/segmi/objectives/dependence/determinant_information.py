@@ -8,8 +8,11 @@ from torch import Tensor
 from segmi.arrays import VOID, Labels, Logits
 from segmi.information import PredictionSums
 from segmi.objectives.contract import Loss, Term
-from segmi.objectives.dependence._sums import dependence_term
+from segmi.objectives.dependence._sums import Memory, dependence_term
 from segmi.objectives.predictions import count_valid
+
+FEWEST = 1e-6
+"""Pixels of a class below which it counts as missing; in one batch they are whole, in a moving average they fade."""
 
 
 def determinant_information(logits: Logits, labels: Labels, *, ridge: float = 1e-6, ignore_index: int = VOID) -> Tensor:
@@ -43,7 +46,8 @@ def determinant_information(logits: Logits, labels: Labels, *, ridge: float = 1e
             void. On other devices those give NaN, and so do NaN logits everywhere.
 
     Source: Xu, Cao, Kong and Wang, *L_DMI: A Novel Information-theoretic Loss Function for Training Deep Nets Robust to
-    Label Noise*, NeurIPS 2019; the form for batches in which classes are missing is ours.
+    Label Noise*, NeurIPS 2019 (read in its abstract and in the released code); the form for batches in which classes
+    are missing is ours.
 
     Example:
         >>> labels = torch.tensor([[[0, 1], [0, 1]]])
@@ -55,16 +59,18 @@ def determinant_information(logits: Logits, labels: Labels, *, ridge: float = 1e
 
 
 def determinant_information_term(
-    logits: Logits, labels: Labels, *, ridge: float = 1e-6, ignore_index: int = VOID
+    logits: Logits, labels: Labels, *, ridge: float = 1e-6, ignore_index: int = VOID, memory: Memory | None = None
 ) -> Term:
     """`determinant_information` times the valid pixels, and their number."""
     _check_ridge(ridge)
-    return dependence_term(logits, labels, lambda sums: _minus_log_volume(sums, ridge), ignore_index=ignore_index)
+    return dependence_term(
+        logits, labels, lambda sums: _minus_log_volume(sums, ridge), ignore_index=ignore_index, memory=memory
+    )
 
 
 def _minus_log_volume(sums: PredictionSums, ridge: float) -> Tensor:
     counts = sums.mass.detach().sum(1)
-    present = counts > 0.5  # rows sum to whole numbers of pixels
+    present = counts > FEWEST
     rows = sums.mass / torch.where(present, counts, 1.0).unsqueeze(1)
     gram = rows @ rows.mT + torch.diag(torch.where(present, ridge, 1.0).to(rows.dtype))
     return 0 - 0.5 * torch.logdet(gram)
@@ -89,6 +95,8 @@ class DeterminantInformation(Loss):
 
     Args:
         ridge: ε, above 0.
+        momentum: m of a moving average of the batches' table (0.9, say), for batches too small to stand for the whole;
+            0: of every batch its own. Every member has an average of its own.
         ignore_index: the label of void pixels.
 
     Example:
@@ -102,14 +110,17 @@ class DeterminantInformation(Loss):
     invariances = ("logit offset", "predicted names", "class names", "pixel order")
     scope = "global"
 
-    def __init__(self, *, ridge: float = 1e-6, ignore_index: int = VOID) -> None:
+    def __init__(self, *, ridge: float = 1e-6, momentum: float = 0.0, ignore_index: int = VOID) -> None:
         super().__init__()
         _check_ridge(ridge)
         self.ridge, self.ignore_index = ridge, ignore_index
+        self.memory, self.remembers = Memory(momentum) if momentum else None, momentum > 0
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """The loss times the valid pixels, and their number."""
-        return determinant_information_term(logits, labels, ridge=self.ridge, ignore_index=self.ignore_index)
+        return determinant_information_term(
+            logits, labels, ridge=self.ridge, ignore_index=self.ignore_index, memory=self.memory
+        )
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
         """The number of valid pixels."""

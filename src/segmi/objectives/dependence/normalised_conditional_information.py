@@ -7,7 +7,7 @@ from torch import Tensor
 from segmi.arrays import VOID, Labels, Logits
 from segmi.information import normalised_conditional_mutual_information
 from segmi.objectives.contract import Loss, Term
-from segmi.objectives.dependence._sums import dependence_term
+from segmi.objectives.dependence._sums import Memory, dependence_term
 from segmi.objectives.predictions import count_valid
 
 
@@ -41,9 +41,13 @@ def normalised_conditional_information(logits: Logits, labels: Labels, *, ignore
     return normalised_conditional_information_term(logits, labels, ignore_index=ignore_index).value
 
 
-def normalised_conditional_information_term(logits: Logits, labels: Labels, *, ignore_index: int = VOID) -> Term:
+def normalised_conditional_information_term(
+    logits: Logits, labels: Labels, *, ignore_index: int = VOID, memory: Memory | None = None
+) -> Term:
     """`normalised_conditional_information` times the valid pixels, and their number."""
-    return dependence_term(logits, labels, normalised_conditional_mutual_information, ignore_index=ignore_index)
+    return dependence_term(
+        logits, labels, normalised_conditional_mutual_information, ignore_index=ignore_index, memory=memory
+    )
 
 
 class NormalisedConditionalInformation(Loss):
@@ -56,6 +60,8 @@ class NormalisedConditionalInformation(Loss):
     Cost: two maps of the size of the logits, and a product of tables; nothing at inference.
 
     Args:
+        momentum: m of a moving average of the batches' table (0.9, say), for batches too small to stand for the whole;
+            0: of every batch its own. Every member has an average of its own.
         ignore_index: the label of void pixels.
 
     Example:
@@ -68,13 +74,16 @@ class NormalisedConditionalInformation(Loss):
     invariances = ("logit offset", "predicted names", "class names", "pixel order")
     scope = "global"
 
-    def __init__(self, *, ignore_index: int = VOID) -> None:
+    def __init__(self, *, momentum: float = 0.0, ignore_index: int = VOID) -> None:
         super().__init__()
         self.ignore_index = ignore_index
+        self.memory, self.remembers = Memory(momentum) if momentum else None, momentum > 0
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """The loss times the valid pixels, and their number."""
-        return normalised_conditional_information_term(logits, labels, ignore_index=self.ignore_index)
+        return normalised_conditional_information_term(
+            logits, labels, ignore_index=self.ignore_index, memory=self.memory
+        )
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
         """The number of valid pixels."""
