@@ -1,8 +1,10 @@
-"""Against what the package benchmark-mi 0.1.3 (module bmi) gave for the same laws and samples.
+"""Against what the packages benchmark-mi 0.1.3 (module bmi) and torch-mist 0.2.17 gave for the same laws and samples.
 
-It needs a NumPy below 2, so its numbers are kept here instead of the package. They come from
+Both need a NumPy below 2, so their numbers are kept here instead of the packages. Those of benchmark-mi come from
 ``mutual_information()`` of ``SplitStudentT`` and ``AdditiveUniformSampler``, from ``CCAMutualInformationEstimator``,
-and from ``KSGEnsembleFirstEstimator`` with ``standardize=False, metric_x="chebyshev"``; JAX 0.4.30.
+and from ``KSGEnsembleFirstEstimator`` with ``standardize=False, metric_x="chebyshev"``; JAX 0.4.30. Those of torch-mist
+are ``log_ratio(x, y).mean()`` in evaluation mode, with a ``SeparableCritic`` of identities and ``neg_samples=-1`` (all
+pairs but one's own), or 0 (all) for ``InfoNCE``.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from segmi.information import gaussian_mutual_information, ksg_mutual_information
+from segmi.information import bounds, gaussian_mutual_information, ksg_mutual_information
 from segmi.information.laws import StudentLaw, UniformNoiseLaw
 
 
@@ -52,3 +54,20 @@ def test_neighbours_find_what_they_find_there(dimensions: int, neighbours: int, 
 def test_canonical_correlations_find_what_they_find_there():
     joint = torch.cov(torch.cat(samples(), 1).T)
     assert gaussian_mutual_information(joint, 2).item() == pytest.approx(1.0255449161949792, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("bound", "expected"),
+    [
+        (bounds.nguyen_wainwright_jordan, -140.87147226194742),
+        (bounds.donsker_varadhan, -3.0544931527230155),  # MINE there
+        (bounds.smile, 0.4895398991791719),  # cut off at 5
+        (bounds.info_nce, -0.08110035617807729),
+    ],
+)
+def test_bounds_of_the_same_scores_are_what_they_are_there(bound, expected: float):
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(64, 2))
+    y = 0.8 * x + 0.6 * draw.normal(size=(64, 2))
+    scores = torch.from_numpy(2 * x) @ torch.from_numpy(y).T
+    assert bound(scores).item() == pytest.approx(expected, rel=1e-10)

@@ -87,7 +87,7 @@ def contrastive_log_ratio_upper_bound(likelihoods: Tensor, *, base: float | None
         ValueError: not square, fewer than two pairs, or an impossible ``base``.
 
     Source: Cheng, Hao, Dai, Liu, Gan and Carin, *CLUB: A Contrastive Log-ratio Upper Bound of Mutual Information*, ICML
-    2020, eq. 7.
+    2020; not read at source.
 
     Example:
         >>> import torch

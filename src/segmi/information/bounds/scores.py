@@ -29,7 +29,8 @@ def donsker_varadhan(scores: Tensor, *, base: float | None = None) -> Tensor:
         TypeError: not a floating-point tensor.
         ValueError: not square, fewer than two pairs, or an impossible ``base``.
 
-    Source: Donsker and Varadhan, 1983; Belghazi et al., *Mutual Information Neural Estimation*, ICML 2018.
+    Source: Donsker and Varadhan, 1983; Belghazi et al., *Mutual Information Neural Estimation*, ICML 2018; not
+    read at source.
 
     Example:
         >>> donsker_varadhan(torch.full((4, 4), 3.0))  # scores that tell nothing
@@ -57,7 +58,7 @@ def nguyen_wainwright_jordan(scores: Tensor, *, base: float | None = None) -> Te
         ValueError: not square, fewer than two pairs, or an impossible ``base``.
 
     Source: Nguyen, Wainwright and Jordan, *Estimating Divergence Functionals and the Likelihood Ratio by Convex Risk
-    Minimization*, IEEE Trans. Inf. Theory 56(11), 2010.
+    Minimization*, IEEE Trans. Inf. Theory 56(11), 2010; not read at source.
 
     Example:
         >>> nguyen_wainwright_jordan(torch.ones(4, 4))  # the optimal scores of independent variables
