@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import segmi.objectives
 from segmi.arrays import Batch, Output
 from segmi.objectives import (
     OBJECTIVES,
@@ -443,3 +445,11 @@ def test_types_must_match(info: ObjectiveInfo) -> None:
         value(info, torch.zeros(1, 4, 8, 8), torch.zeros(1, 8, 8))
     with pytest.raises(TypeError, match=r"logits: expected a floating-point tensor, got torch.int64"):
         CrossEntropy()(torch.zeros(1, 4, 8, 8, dtype=torch.long), torch.zeros(1, 8, 8, dtype=torch.long))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_its_documentation_says_what_it_assumes_what_it_does_not_see_how_it_fails_and_what_it_costs(name: str) -> None:
+    function = getattr(segmi.objectives, name, None)
+    text = "".join(inspect.getdoc(one) or "" for one in (OBJECTIVES[name], function) if one is not None)
+    for said in ("Assum(es|ptions):", "Invariances:", "Degenerate solutions:", "Cost:"):
+        assert re.search(said, " ".join(text.split())), said

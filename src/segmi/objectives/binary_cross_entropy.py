@@ -139,6 +139,12 @@ class _SummedPixels(torch.autograd.Function):
 class BinaryCrossEntropy(Loss):
     """`binary_cross_entropy` as a module.
 
+    Assumes: that every class is a question of its own, so that the probabilities of a pixel need not sum to 1.
+    Invariances: other names for the classes, in labels and channels alike; the order of pixels.
+    Degenerate solutions: as cross-entropy; and most of its C questions are about classes that are not there, so
+        that a network that says no to everything begins well.
+    Cost: one pass over the logits.
+
     Args:
         ignore_index: the label of void pixels.
         kernel: ``auto``, ``numba`` or ``torch``.

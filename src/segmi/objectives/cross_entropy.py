@@ -52,6 +52,14 @@ def cross_entropy_term(logits: Logits, labels: Labels, *, ignore_index: int = VO
 class CrossEntropy(Loss):
     """`cross_entropy` as a module.
 
+    Assumes: that pixels count alike, and that a right label is certain: given the picture, pixels are independent
+        of each other.
+    Invariances: a constant added to the logits of a pixel; other names for the classes, in labels and channels
+        alike; the order of pixels.
+    Degenerate solutions: where the labels can be told, none but logits that grow without end; it never says that a
+        rare class is not worth having.
+    Cost: one pass over the logits; the unit in which the cost of all others is told.
+
     Args:
         ignore_index: the label of void pixels.
 

@@ -56,7 +56,13 @@ def region_cca_trace(
 
 
 class RegionCCATrace(RegionSurrogate):
-    """`region_cca_trace` as a module; its options are those of `RegionMutualInformation`."""
+    """`region_cca_trace` as a module; its options are those of `RegionMutualInformation`.
+
+    Assumes: as region mutual information, which it is set beside, but for what it takes away.
+    Invariances: those of region mutual information.
+    Degenerate solutions: those of region mutual information.
+    Cost: that of region mutual information, whose moments it takes.
+    """
 
     quantity = "cca_trace"
 
@@ -100,7 +106,14 @@ def region_cka(logits: Logits, labels: Labels, *, ignore_index: int = VOID, **op
 
 
 class RegionCKA(RegionSurrogate):
-    """`region_cka` as a module; its options are those of `RegionMutualInformation`."""
+    """`region_cka` as a module; its options are those of `RegionMutualInformation`.
+
+    Assumes: as region mutual information, which it is set beside, but for what it takes away.
+    Invariances: offset, complement and rotations of each class's window; up to the ridge its contrast.
+    Degenerate solutions: the complement, and the brightness of a window alone; a constant map and that of an absent
+        class are stationary.
+    Cost: that of region mutual information, whose moments it takes.
+    """
 
     quantity = "cka"
 
@@ -147,6 +160,12 @@ def region_covariance_matching(
 
 
 class RegionCovarianceMatching(RegionSurrogate):
-    """`region_covariance_matching` as a module; its options are those of `RegionMutualInformation`."""
+    """`region_covariance_matching` as a module; its options are those of `RegionMutualInformation`.
+
+    Assumes: as region mutual information, which it is set beside, but for what it takes away.
+    Invariances: other names for the classes, in labels and channels alike; the offset of each class's map.
+    Degenerate solutions: a wrong offset alone.
+    Cost: some 15 times cross-entropy: its errors go through PyTorch's maps, not through the compiled routines.
+    """
 
     quantity = "covariance_matching"

@@ -79,6 +79,11 @@ def _matched(term: Term, target: float) -> Term:
 class RegionMatchedBound(RegionSurrogate):
     """`region_matched_bound` as a module; but for the target its options are those of `RegionMutualInformation`.
 
+    Assumes: as region mutual information, with the same options, of which the target is a value.
+    Invariances: those of region mutual information.
+    Degenerate solutions: every network whose bound is the target, good or bad: that is what is asked.
+    Cost: that of region mutual information.
+
     Args:
         target: the value to reach.
     """

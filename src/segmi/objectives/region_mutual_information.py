@@ -266,6 +266,18 @@ def _denominator(logits: Tensor, counted: Tensor | None, knobs: RegionKnobs) -> 
 class RegionMutualInformation(Loss):
     """`region_mutual_information` as a module.
 
+    Assumes: that windows of label and probability are Gaussian together, or else it is a lower bound by the best
+        linear regression of the one on the other; that the windows of a picture stand for its law, many more of
+        them than d².
+    Invariances: other names for the classes, in labels and channels alike; of each class's map the offset, the
+        complement ``1 - p`` and any rotation, reflection or order of the positions in the window, and up to the
+        ridge any invertible linear map.
+    Degenerate solutions: the complement; a shift by up to R - 1 pixels keeps most of the reward; a constant map is
+        stationary, and so is in ``reference`` the map of a class that the picture does not hold. So it needs a
+        pixel-wise loss beside it.
+    Cost: two passes over the probabilities and a factorisation of size 2 R² per picture and class; nothing at
+        prediction.
+
     Args:
         radius: the side of the window.
         mode: ``reference`` or ``sound``.

@@ -57,7 +57,13 @@ def region_diagonal(
 
 
 class RegionDiagonal(RegionSurrogate):
-    """`region_diagonal` as a module; its options are those of `RegionMutualInformation`."""
+    """`region_diagonal` as a module; its options are those of `RegionMutualInformation`.
+
+    Assumes: as region mutual information, which it is set beside, but for what it takes away.
+    Invariances: as region mutual information, but for rotations of the label's window.
+    Degenerate solutions: those of region mutual information.
+    Cost: that of region mutual information, whose moments it takes.
+    """
 
     quantity = "diagonal"
 
@@ -104,7 +110,13 @@ def region_own_pixel(
 
 
 class RegionOwnPixel(RegionSurrogate):
-    """`region_own_pixel` as a module; its options are those of `RegionMutualInformation`."""
+    """`region_own_pixel` as a module; its options are those of `RegionMutualInformation`.
+
+    Assumes: as region mutual information, which it is set beside, but for what it takes away.
+    Invariances: offset, complement and, up to the ridge, contrast of each class's map; a shift is none.
+    Degenerate solutions: the complement; a constant map is stationary.
+    Cost: that of region mutual information, whose moments it takes.
+    """
 
     quantity = "own_pixel"
 
@@ -151,7 +163,14 @@ def region_error_determinant(
 
 
 class RegionErrorDeterminant(RegionSurrogate):
-    """`region_error_determinant` as a module; its options are those of `RegionMutualInformation`."""
+    """`region_error_determinant` as a module; its options are those of `RegionMutualInformation`.
+
+    Assumes: that the errors of a window are Gaussian; nothing of how prediction and label hang together, for a
+        prediction is taken at its word.
+    Invariances: other names for the classes, in labels and channels alike; the offset of each class's map.
+    Degenerate solutions: a wrong offset alone.
+    Cost: some 15 times cross-entropy: its errors go through PyTorch's maps, not through the compiled routines.
+    """
 
     quantity = "error_determinant"
 
@@ -199,6 +218,12 @@ def region_log_mse(
 
 
 class RegionLogMSE(RegionSurrogate):
-    """`region_log_mse` as a module; its options are those of `RegionMutualInformation`."""
+    """`region_log_mse` as a module; its options are those of `RegionMutualInformation`.
+
+    Assumes: that what is wrong counts in proportion to what is still wrong of the same class in the same picture.
+    Invariances: other names for the classes, in labels and channels alike; the offset of each class's map.
+    Degenerate solutions: a wrong offset alone.
+    Cost: some 15 times cross-entropy: its errors go through PyTorch's maps, not through the compiled routines.
+    """
 
     quantity = "log_mse"

@@ -137,12 +137,26 @@ class _Shuffled(RegionSurrogate):
 
 
 class RegionPermutedPixels(_Shuffled):
-    """`region_permuted_pixels` as a module; but for the seed its options are those of `RegionMutualInformation`."""
+    """`region_permuted_pixels` as a module; but for the seed its options are those of `RegionMutualInformation`.
+
+    Assumes: as region mutual information, which it is set beside, but for what it takes away.
+    Invariances: none that the shuffle leaves exact but the offset and complement of each class's map: its order
+        hangs on the number of the class.
+    Degenerate solutions: the complement; a constant map is stationary.
+    Cost: that of region mutual information, and a shuffle of label and probability.
+    """
 
     shuffle = "pixels"
 
 
 class RegionShuffledLabels(_Shuffled):
-    """`region_shuffled_labels` as a module; but for the seed its options are those of `RegionMutualInformation`."""
+    """`region_shuffled_labels` as a module; but for the seed its options are those of `RegionMutualInformation`.
+
+    Assumes: nothing: it is there to show that nothing is gained.
+    Invariances: as `RegionPermutedPixels`.
+    Degenerate solutions: all: label and prediction have nothing to do with each other. What a network can gain is
+        chance, by maps that vary enough to correlate with anything.
+    Cost: that of region mutual information, and a shuffle of the label.
+    """
 
     shuffle = "labels"

@@ -104,6 +104,14 @@ def rmi_loss(
 class RMILoss(Loss):
     """`rmi_loss` as a module: call it as the published class, ``RMILoss()(logits, labels)``.
 
+    Assumes: what `RegionMutualInformation` does; the pixel term says which side of a class is the class, and where
+        it is.
+    Invariances: other names for the classes, in labels and channels alike. Those of the region term end at the
+        pixel term.
+    Degenerate solutions: none of its own: those of the region term are no minima of the pixel term.
+    Cost: close to one pass over the logits where the compiled routines do both parts in one visit; nothing at
+        prediction.
+
     Args:
         bce_weight: λ, the share of the binary cross-entropy.
         radius: the side of the window.

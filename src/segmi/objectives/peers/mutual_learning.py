@@ -85,7 +85,8 @@ def mutual_learning(
         ValueError: no peer, shapes that do not match, a temperature that is not above 0, an unknown choice; on the CPU,
             ids that are neither class nor void. On other devices those give NaN, and so do NaN logits everywhere.
 
-    Source: Zhang, Xiang, Hospedales and Lu, *Deep Mutual Learning*, CVPR 2018, eq. 6 and 8.
+    Source: Zhang, Xiang, Hospedales and Lu, *Deep Mutual Learning*, CVPR 2018. For two peers the formula is that of
+    the paper as others quote it; the mean over more of them was not read at source, and the released code sums.
 
     Example:
         >>> ours, theirs = torch.zeros(1, 2, 1, 1), torch.tensor([200.0, 0.0]).view(1, 2, 1, 1)
@@ -174,6 +175,14 @@ class MutualLearning(AmongPeers):
 
     Since the peers are constants, one optimiser that works element by element does to the sum of these terms what one
     optimiser per network does when all step together. Clipping by the norm of all gradients is the exception.
+
+    Assumes: peers of the same classes that see the same pixels; that what one of them is unsure of is worth
+        imitating.
+    Invariances: a constant added to all logits of a pixel; other names for the classes, in all members alike; the
+        order of pixels.
+    Degenerate solutions: all agree on anything: the value is 0 whatever it is that they agree on, so a loss beside
+        it must say on what.
+    Cost: a forward and backward pass per network, and one divergence per pair.
 
     Args:
         name: the name of the terms.

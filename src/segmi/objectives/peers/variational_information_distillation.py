@@ -37,8 +37,8 @@ def gaussian_surprise(truth: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         ValueError: shapes that do not match.
 
     Source: Ahn, Hu, Damianou, Lawrence and Dai, *Variational Information Distillation for Knowledge Transfer*, CVPR
-        2019, eq. 4; the floor, the initial variance and three convolutions as in the code released with Tian, Krishnan
-        and Isola, ICLR 2020.
+        2019 (read in its abstract); the floor, the initial variance and three convolutions as in the code released with
+        Tian, Krishnan and Isola, ICLR 2020.
 
     Example:
         >>> gaussian_surprise(torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), torch.ones(1))

@@ -41,7 +41,8 @@ def information_maximisation(
 
     Source: Bridle, Heading and MacKay, *Unsupervised Classifiers, Mutual Information and 'Phantom Targets'*, NIPS 1991;
     Krause, Perona and Gomes, *Discriminative Clustering by Regularized Information Maximization*, NIPS 2010; with α,
-    Boudiaf et al., *Transductive Information Maximization for Few-Shot Learning*, NeurIPS 2020 (read in its abstract).
+    Boudiaf et al., *Transductive Information Maximization for Few-Shot Learning*, NeurIPS 2020 (read in its abstract;
+    the older two not at source).
 
     Example:
         >>> import torch

@@ -31,7 +31,7 @@ def rate(mean: Tensor, variance: Tensor) -> Tensor:
 
     Unit and sign: nats per position, at least 0.
 
-    Source: Alemi, Fischer, Dillon and Murphy, *Deep Variational Information Bottleneck*, ICLR 2017, eq. 17.
+    Source: Alemi, Fischer, Dillon and Murphy, *Deep Variational Information Bottleneck*, ICLR 2017 (its abstract read).
 
     Example:
         >>> rate(torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1))
@@ -64,8 +64,8 @@ class InformationBottleneck(Objective):
     Args:
         layers: one layer or several of each member, by member.
         name: the name of the terms.
-        weight: β, their factor in the sum that is minimised. The sum over a picture's positions is published, at 1e-3
-            or so; the mean over cells that is minimised here is smaller by their number.
+        weight: β, their factor in the sum that is minimised. The sum over a picture's positions is published, with 1e-3
+            or so as others quote it; the mean over cells that is minimised here is smaller by their number.
         initial_variance: σ² at the beginning.
         frozen: members that do not learn, and get no noise.
         ignore_index: the label of void pixels.
