@@ -2,7 +2,9 @@
 
 Value and gradient of one member's logits, all objectives in turn in one process, so that a change of the machine's pace
 hits them alike; the median over the rounds. Memory: what autograd keeps between value and gradient, each storage once,
-with the logits themselves. What an objective asks of the networks (teachers, second views) is not in it.
+with the logits themselves, and with the features where an objective looks at some: 64 channels at a quarter of the
+side. What an objective asks of the networks (a teacher's pass, second views, noise in a layer) is not in it; that is in
+the steps of ``benchmarks/catalogue_training.py``.
 """
 
 from __future__ import annotations
@@ -12,65 +14,96 @@ import datetime
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
+from catalogue_cases import OPTIONS, tell_class_counts
+
 from objectives import machine, object_labels
 from segmi.arrays import Batch, Output, Views
-from segmi.objectives import OBJECTIVES, Loss, Objective, PerMember, TakesClassCounts
+from segmi.objectives import OBJECTIVES, Loss, Objective, PerMember
 from segmi.objectives.costs import FILE
 
 PLACE = Path(__file__).resolve().parents[1] / "src" / "segmi" / "objectives" / FILE
-OPTIONS: dict[str, dict[str, Any]] = {"region_matched_bound": {"target": -1.0}}
-"""What those need that have no default for everything."""
+LAYER, CHANNELS, SHRUNK = "body", 64, 4
+"""The features that are looked at: of both networks, and how much smaller than the logits."""
 
 
-def measurable(name: str, classes: int) -> Objective | None:
-    """The objective, if logits, labels and the logits of a frozen peer are all that it needs."""
-    if "features" in OBJECTIVES[name].needs:
-        return None
-    made: Any = OBJECTIVES[name](**OPTIONS.get(name, {}))
-    for part in made.modules():
-        if isinstance(part, TakesClassCounts):
-            part.take_class_counts(torch.arange(1, classes + 1))
+class Inputs(NamedTuple):
+    """What objectives are computed from: the first two are a network's and want a gradient."""
+
+    logits: Tensor
+    features: Tensor
+    peer: Tensor
+    taught: Tensor
+    labels: Tensor
+
+    def outputs(self) -> dict[str, Output]:
+        return {"net": Output(self.logits, {LAYER: self.features}), "peer": Output(self.peer, {LAYER: self.taught})}
+
+    def fresh(self) -> Inputs:
+        return self._replace(
+            logits=self.logits.clone().requires_grad_(), features=self.features.clone().requires_grad_()
+        )
+
+
+def drawn(pictures: int, classes: int, side: int) -> Inputs:
+    generator = torch.Generator().manual_seed(0)
+    logits, peer = (torch.randn(pictures, classes, side, side, generator=generator) for _ in range(2))
+    small = side // SHRUNK
+    features, taught = (torch.randn(pictures, CHANNELS, small, small, generator=generator) for _ in range(2))
+    return Inputs(logits, features, peer, taught, object_labels(pictures, classes, side))
+
+
+def prepared(name: str, given: Inputs) -> Objective:
+    """The objective of one network that learns, beside one that does not and is a peer or a teacher."""
+    kind = OBJECTIVES[name]
+    options = dict(OPTIONS.get(name, {}))
+    if "features" in kind.needs:
+        options["layers"] = {"net": LAYER, "peer": LAYER} if "teacher" in kind.needs else {"net": LAYER}
+    made: Any = kind(**options)
+    tell_class_counts(made, torch.arange(1, given.logits.shape[1] + 1))
     if isinstance(made, Loss):
         return PerMember(made, name, frozen=("peer",))
     made.frozen = ("peer",)
+    made.prepare(given.outputs(), seed=0)
     return made
 
 
-def total(objective: Objective, logits: Tensor, peer: Tensor, labels: Tensor) -> Tensor:
-    batch = Batch(logits.detach()[:, :3], labels)
-    net, other = logits, peer
+def total(objective: Objective, given: Inputs) -> Tensor:
+    batch = Batch(given.logits.detach()[:, :3], given.labels)
+    outputs = given.outputs()
     if "two views" in objective.needs:
+        labels, (net, peer) = given.labels, (given.logits, given.peer)
         seen = torch.ones_like(labels, dtype=torch.bool)
         batch = Batch(batch.images, torch.full_like(labels, 255).repeat(2, 1, 1),
                       views=Views(seen, torch.zeros(len(labels), dtype=torch.bool)))  # fmt: skip
-        net, other = torch.cat([logits, peer]), torch.cat([peer, peer])
-    terms = objective({"net": Output(net), "peer": Output(other)}, batch)
+        outputs = {"net": Output(torch.cat([net, peer])), "peer": Output(torch.cat([peer, peer]))}
+    terms = objective(outputs, batch)
     return torch.stack([term.weight * term.value for term in terms.values()]).sum()
 
 
-def kept(value: Callable[[Tensor], Tensor], logits: Tensor) -> int:
-    """Bytes that wait for the gradient."""
+def kept(objective: Objective, given: Inputs) -> int:
+    """Bytes that wait for the gradient; the objective's own parameters, which are there anyway, left out."""
     storages: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    leaf = logits.clone().requires_grad_()
+    fresh = given.fresh()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        result = value(leaf)
+        result = total(objective, fresh)
+    looked_at = [fresh.logits, *([fresh.features] if objective.layers() else [])]
     del result
-    storages[leaf.untyped_storage().data_ptr()] = leaf.untyped_storage().nbytes()
-    return sum(storages.values())
+    for tensor in looked_at:
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+    own = {parameter.untyped_storage().data_ptr() for parameter in objective.parameters()}
+    return sum(size for place, size in storages.items() if place not in own)
 
 
 def main() -> int:
@@ -79,31 +112,25 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     pictures, classes, side = (2, 5, 24) if given.quick else (4, 19, 160)
-    labels = object_labels(pictures, classes, side)
-    generator = torch.Generator().manual_seed(0)
-    logits, peer = (torch.randn(pictures, classes, side, side, generator=generator) for _ in range(2))
-    values: dict[str, Callable[[Tensor], Tensor]] = {}
-    for name in OBJECTIVES:
-        objective = measurable(name, classes)
-        if objective is not None:
-            values[name] = partial(total, objective, peer=peer, labels=labels)
-    seconds: dict[str, list[float]] = {name: [] for name in values}
+    inputs = drawn(pictures, classes, side)
+    objectives = {name: prepared(name, inputs) for name in OBJECTIVES}
+    seconds: dict[str, list[float]] = {name: [] for name in objectives}
     for round_ in range((1 if given.quick else given.rounds) + 1):  # the first one compiles and is not counted
-        for name, value in values.items():
-            leaf = logits.clone().requires_grad_()
+        for name, objective in objectives.items():
+            fresh = inputs.fresh()
             began = time.perf_counter()
-            value(leaf).backward()
+            total(objective, fresh).backward()
             if round_:
                 seconds[name].append(time.perf_counter() - began)
     times = {name: statistics.median(found) for name, found in seconds.items()}
-    memory = {name: kept(value, logits) for name, value in values.items()}
+    memory = {name: kept(objective, inputs) for name, objective in objectives.items()}
     lines = [
         f"# {datetime.date.today()}, {machine('cpu')}, PyTorch {torch.__version__}, {pictures} x {classes} x {side} x "
         f"{side} logits in float32, labels as in VOC",
         "objective,time,memory",
         *(
             f"{name},{times[name] / times['cross_entropy']:.1f},{memory[name] / memory['cross_entropy']:.1f}"
-            for name in values
+            for name in objectives
         ),
     ]
     print("\n".join(lines))

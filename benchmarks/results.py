@@ -15,7 +15,9 @@ from typing import Final
 from segmi.records.atomic import atomic_write
 
 HERE: Final = Path(__file__).resolve().parent
-BENCHMARKS: Final = ("objectives", "training", "precision", "data", "evaluation", "engines", "estimators")
+BENCHMARKS: Final = (
+    "objectives", "training", "precision", "data", "evaluation", "engines", "estimators", "catalogue_training",
+)  # fmt: skip
 
 HEAD: Final = """# What segmi costs, beside its plain counterparts
 

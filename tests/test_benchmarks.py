@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from segmi.information.estimation import ESTIMATORS
+from segmi.objectives import OBJECTIVES
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -57,6 +58,45 @@ def test_training_prints_its_tables() -> None:
     assert done.returncode == 0, done.stderr
     for head in ("## U-Net 2, a step", "## Mutual learning", "## A run: U-Net 2 on street scenes"):
         assert head in done.stdout
+
+
+def rows(printed: str) -> dict[str, list[list[str]]]:
+    """The cells of every table row behind an objective's name, by the name."""
+    found: dict[str, list[list[str]]] = {}
+    for line in printed.splitlines():
+        if line.startswith("| `"):
+            name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+            found.setdefault(name.strip("`"), []).append(cells)
+    return found
+
+
+def test_a_few_objectives_train_and_their_own_terms_get_better() -> None:
+    """One with a teacher, one of peers, one with heads; what cross-entropy leaves is no better."""
+    names = ["dist", "mutual_learning", "information_bottleneck"]
+    command = [sys.executable, str(FOLDER / "catalogue_training.py"), "--quick", "--updates", "25", "--only", *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = rows(done.stdout)
+    assert list(found) == [*names, "cross_entropy"]
+    for name in names:
+        terms, step = found[name]
+        assert terms[0] == "beside cross-entropy"
+        assert float(terms[2]) < float(terms[1])
+        assert terms[3] == "yes"
+        assert all(float(cell.removesuffix(" ms")) > 0 for cell in step)
+    assert found["cross_entropy"][0][1] == "1.00"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_every_objective_trains_and_leaves_its_own_term_better_than_cross_entropy_does() -> None:
+    command = [sys.executable, str(FOLDER / "catalogue_training.py"), "--part", "terms"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = rows(done.stdout)
+    assert list(found) == list(OBJECTIVES), done.stderr
+    verdicts = {name: row[0][-1] for name, row in found.items()}
+    assert verdicts == {name: "–" if name == "cross_entropy" else "yes" for name in OBJECTIVES}
+    assert done.returncode == 0
 
 
 def test_one_chapter_of_the_results_takes_the_place_of_its_predecessor() -> None:
