@@ -5,6 +5,8 @@
   const figures = segmi.charts || {};
   const drawn = new Map(); // chart element → the key of the figure that it shows
   const config = { displayModeBar: false, displaylogo: false, responsive: true, doubleClick: "reset" };
+  const PAPER = 680; // what a sheet of A4 or letter paper has room for, in CSS pixels
+  let printing = false;
   const touch = window.matchMedia("(pointer: coarse)").matches;
 
   // "var(--name)" or "var(--name)@0.2" anywhere in a figure becomes the colour that it stands for.
@@ -52,6 +54,23 @@
     return Array.from(chart.querySelectorAll(".controls select"), (select) => select.value).join("|");
   }
 
+  // Above the plot a long legend takes several lines; the chart grows by them instead of its plot getting smaller.
+  function legendLines(data, width) {
+    const named = data.filter((trace) => trace.name && trace.showlegend !== false && trace.type !== "heatmap");
+    let [lines, along] = [1, 0];
+    const widest = Math.max(0, ...named.map((trace) => 54 + 7 * trace.name.length));
+    for (const _ of named) {
+      if (along && along + widest > width) [lines, along] = [lines + 1, 0];
+      along += widest;
+    }
+    return lines;
+  }
+
+  // On a narrow screen the cells of a matrix have no room for numbers; a tap still tells them.
+  function withoutNumbers(trace) {
+    return trace.type === "heatmap" ? { ...trace, texttemplate: "", showscale: false } : trace;
+  }
+
   function draw(chart) {
     const key = keyOf(chart);
     const figure = (figures[chart.dataset.chart] || {})[key];
@@ -61,11 +80,15 @@
     drawn.set(chart, key);
     if (!figure || !window.Plotly) return;
     const style = getComputedStyle(document.documentElement);
-    const narrow = plot.clientWidth < 560;
-    const layout = merged(base(narrow), figure.layout);
+    const width = printing ? PAPER : plot.clientWidth;
+    const narrow = width < 560;
+    plot.dataset.height = plot.dataset.height || parseFloat(plot.style.height);
+    const above = 20 * (legendLines(figure.data, width - (narrow ? 60 : 88)) - 1);
+    plot.style.height = `${Number(plot.dataset.height) + above}px`;
+    const layout = merged(merged(base(narrow), figure.layout), printing ? { width, autosize: false } : { autosize: true });
     for (const name of Object.keys(layout)) if (/^[xy]axis\d+$/.test(name)) layout[name] = merged(axis(), layout[name]);
     if (narrow && layout.hovermode === "x unified") layout.hovermode = "closest";
-    const fresh = coloured({ data: figure.data, layout: layout }, style);
+    const fresh = coloured({ data: narrow ? figure.data.map(withoutNumbers) : figure.data, layout: layout }, style);
     window.Plotly.react(plot, fresh.data, fresh.layout, config);
   }
 
@@ -128,6 +151,11 @@
   });
   document.addEventListener("segmi:theme", () => drawn.forEach((_, chart) => draw(chart)));
   window.addEventListener("beforeprint", () => {
-    for (const chart of document.querySelectorAll("[data-chart]")) if (!drawn.has(chart)) draw(chart);
+    printing = true;
+    document.querySelectorAll("[data-chart]").forEach(draw);
+  });
+  window.addEventListener("afterprint", () => {
+    printing = false;
+    drawn.forEach((_, chart) => draw(chart));
   });
 })();

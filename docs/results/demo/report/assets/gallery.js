@@ -3,7 +3,8 @@
   "use strict";
   const segmi = (window.segmi = window.segmi || {});
   const byId = (id) => document.getElementById(id);
-  const state = { gallery: null, view: "prediction", order: "split", chosen: null, shown: [] };
+  const state = { gallery: null, view: "prediction", order: "split", chosen: null, shown: [], left: new Set() };
+  const SIDE_BY_SIDE = 5; // so many methods are shown at first; the reader may choose others
   let watcher = null;
 
   function make(tag, classes, text) {
@@ -73,6 +74,10 @@
     return state.order === "class" ? (scores.iou[state.chosen] ?? null) : scores.mean;
   }
 
+  function methods() {
+    return state.gallery.methods.filter((one) => !state.left.has(one.name));
+  }
+
   function fill(element) {
     const row = element.segmiRow;
     const gallery = state.gallery;
@@ -80,7 +85,7 @@
     for (const column of [{ name: "image", label: "Image" }, { name: "truth", label: "Truth" }]) {
       cells.append(row.layers[column.name] ? cell(gallery, row, column.name, null, column.label) : gap(row, column));
     }
-    for (const method of gallery.methods) {
+    for (const method of methods()) {
       const layer = layerOf(row, method.name, state.view);
       cells.append(layer ? cell(gallery, row, layer, method.name, method.label, score(row, method)) : gap(row, method));
     }
@@ -101,7 +106,7 @@
     element.segmiRow = row;
     element.style.setProperty("--shape", `${row.size[0]} / ${row.size[1]}`);
     const heading = make("h3", "", row.name);
-    heading.append(make("span", "", `methods differ on ${(100 * row.differ).toFixed(1)} %`));
+    if (state.gallery.methods.length > 1) heading.append(make("span", "", `methods differ on ${(100 * row.differ).toFixed(1)} %`));
     element.append(heading, make("div", "cells"));
     return element;
   }
@@ -112,12 +117,13 @@
   }
 
   function ordered(gallery) {
+    const scores = (row) => methods().map((one) => row.scores[one.name]).filter(Boolean);
     const rows = gallery.rows.map((row, place) => ({ row, place }));
     const by = {
       split: () => 0,
       differ: ({ row }) => -row.differ,
-      worst: ({ row }) => mean(Object.values(row.scores).map((scores) => scores.mean)) ?? 2,
-      class: ({ row }) => mean(Object.values(row.scores).map((scores) => scores.iou[state.chosen])) ?? 2,
+      worst: ({ row }) => mean(scores(row).map((one) => one.mean)) ?? 2,
+      class: ({ row }) => mean(scores(row).map((one) => one.iou[state.chosen])) ?? 2,
     }[state.order];
     const kept = state.order === "class" ? rows.filter(({ row }) => state.chosen in row.shares) : rows;
     return kept.map((entry) => ({ ...entry, key: by(entry) })).sort((a, b) => a.key - b.key || a.place - b.place).map(({ row }) => row);
@@ -149,8 +155,8 @@
     const list = byId("g-rows");
     const gallery = state.gallery;
     state.shown = ordered(gallery);
-    list.style.setProperty("--columns", gallery.methods.length + 2);
-    const width = Math.max(list.clientWidth, 1) / (gallery.methods.length + 2);
+    list.style.setProperty("--columns", methods().length + 2);
+    const width = Math.max(list.clientWidth, 1) / (methods().length + 2);
     if (watcher) watcher.disconnect();
     watcher = new IntersectionObserver((entries) => {
       for (const entry of entries) if (entry.isIntersecting) { watcher.unobserve(entry.target); fill(entry.target); }
@@ -167,8 +173,31 @@
     byId("g-seed").textContent = `seed ${gallery.seed}`;
   }
 
+  // Which methods stand side by side; orders go by their scores alone.
+  function drawChoice(gallery) {
+    const boxes = gallery.methods.map((one, place) => {
+      const label = make("label", "check");
+      const box = make("input");
+      box.type = "checkbox";
+      box.value = one.name;
+      box.checked = place < SIDE_BY_SIDE;
+      label.append(box, make("span", "", one.label));
+      return label;
+    });
+    byId("g-boxes").replaceChildren(...boxes);
+    byId("g-methods").hidden = gallery.methods.length < 2;
+    choose();
+  }
+
+  function choose() {
+    const boxes = Array.from(document.querySelectorAll("#g-boxes input"));
+    state.left = new Set(boxes.filter((box) => !box.checked).map((box) => box.value));
+    byId("g-chosen").textContent = state.left.size ? `${boxes.length - state.left.size} of ${boxes.length}` : "all";
+  }
+
   function take(index) {
     const gallery = (state.gallery = segmi.galleries[index]);
+    drawChoice(gallery);
     const classes = byId("g-class");
     const present = gallery.classes.filter((one) => gallery.rows.some((row) => one.id in row.shares));
     classes.replaceChildren(...present.map((one) => new Option(one.name, one.id)));
@@ -191,6 +220,10 @@
         watcher.observe(row);
       });
       drawLegend(byId("g-legend"), state.gallery, state.view);
+    });
+    byId("g-boxes").addEventListener("change", () => {
+      choose();
+      drawRows();
     });
     byId("g-order").addEventListener("change", (event) => {
       state.order = event.target.value;
