@@ -124,3 +124,11 @@ def test_published_numbers_are_told_where_they_are_from(fabricate: Callable[...,
     table = table1(collect(made.root)[0])
     assert [row.muted for row in table.rows] == [False, False]
     assert "Gonçalves" not in "".join(table.notes)
+
+
+def test_not_every_missing_run_is_named(fabricate: Callable[..., Any]) -> None:
+    made = fabricate(seeds=tuple(range(4)))
+    made.plan()
+    note = table1(collect(made.root)[0]).notes[-1]
+    assert note.count("/seed") == 12
+    assert note.endswith("/seed3 and 12 more.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 import pandas as pd
@@ -18,6 +18,9 @@ HEADERS: Mapping[str, str] = {"mIoU": "IoU", "pixel_accuracy": "Acc"}
 
 WIDEST: Final = 6
 """Up to so many models stand side by side, as in the paper; more stand one below the other."""
+
+LISTED: Final = 12
+"""So many runs without a result are named."""
 
 
 def table1(study: StudyRuns, *, reference: Reference | None = None) -> Table:
@@ -118,10 +121,13 @@ def _missing(study: StudyRuns) -> str:
     for key, state in study.states.items():
         if state != "finished":
             by_state.setdefault(state, []).append(key)
-    return "".join(
-        f" {state.capitalize()}: {', '.join(f'{k.dataset}/{k.method}/seed{k.seed}' for k in keys)}."
-        for state, keys in by_state.items()
-    )
+    return "".join(f" {state.capitalize()}: {_listed(keys)}." for state, keys in by_state.items())
+
+
+def _listed(keys: Sequence[RunKey]) -> str:
+    names = [f"{key.dataset}/{key.method}/seed{key.seed}" for key in keys[:LISTED]]
+    more = [f"{len(keys) - LISTED} more"] if len(keys) > LISTED else []
+    return ", ".join(names) + "".join(f" and {text}" for text in more)
 
 
 def _cells(study: StudyRuns, dataset: str, summary: pd.DataFrame) -> dict[str, Cell]:

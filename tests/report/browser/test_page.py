@@ -140,9 +140,12 @@ def test_on_paper_everything_is_open(report: Path, opened: Open) -> None:
     page = opened(report).page
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open])").count() == 0
+    widths = "() => Array.from(document.querySelectorAll('.plot:not([hidden])'), (p) => p._fullLayout.width)"
+    assert max(page.evaluate(widths)) <= 680, "charts fit on the sheet"
     page.emulate_media(media="print")
     assert not page.locator(".contents").is_visible()
     assert page.locator("#g-rows img").count() > 0
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert min(page.evaluate(widths)) > 680, "and are as wide as before afterwards"
     assert page.locator("details:not([open])").count() > 0
     assert len(page.pdf()) > 50_000

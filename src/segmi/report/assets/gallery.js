@@ -144,10 +144,8 @@
     } else if (view === "confidence") {
       add("", "confidence from 0 to 1", "ramp");
     }
-    if (view === "prediction" || element.id === "g-legend") {
-      gallery.classes.filter((one) => one.seen).forEach((one) => add(one.colour, one.name));
-      add("#ffffff", "void");
-    }
+    gallery.classes.filter((one) => one.seen).forEach((one) => add(one.colour, one.name)); // the truth is shown in any view
+    add("#ffffff", "void");
     element.replaceChildren(...entries);
   }
 
