@@ -9,6 +9,23 @@ import pytest
 
 from segmi.report.watch import Watch, serving
 
+AT_REST = """async () => {
+    const place = () => {
+        const sections = Array.from(document.querySelectorAll("main section"));
+        const begun = sections.map((section) => [section.id, section.getBoundingClientRect().top]);
+        const [id, top] = begun.filter(([, top]) => top <= 0).pop();
+        return `${id} ${Math.round(-top)}`;
+    };
+    let [before, same] = ["", 0];
+    while (same < 5) {
+        await new Promise((done) => setTimeout(done, 100));
+        same = place() === before ? same + 1 : 0;
+        before = place();
+    }
+    return before;
+}"""
+"""In which section the page is and how far below its beginning, once nothing moves any more."""
+
 
 @pytest.mark.slow
 def test_an_open_page_is_loaded_again_where_the_reader_was(chromium: Any, fabricate: Callable[..., Any]) -> None:
@@ -26,11 +43,14 @@ def test_an_open_page_is_loaded_again_where_the_reader_was(chromium: Any, fabric
         assert page.locator(".state b").text_content() == "2 of 6 runs finished"
         page.locator("#g-order").select_option("worst")
         page.evaluate("window.scrollTo({ top: 700, behavior: 'instant' })")
+        page.locator('[data-chart="forest"] .main-svg').first.wait_for()
+        place = page.evaluate(AT_REST)
+        assert not place.startswith("answer 0")
         made.run("street-scenes", "model-3", 0)
         assert watch.look()
         page.locator(".state b", has_text="3 of 6").wait_for(timeout=15_000)
         page.wait_for_load_state("load")
         assert page.locator("#g-order").input_value() == "worst"
-        assert page.evaluate("window.scrollY") == 700
+        assert page.evaluate(AT_REST) == place
         assert told == []
         page.close()

@@ -3,11 +3,25 @@
   "use strict";
   const place = "segmi-place";
   let version = null;
+  history.scrollRestoration = "manual"; // the browser's own would come in between
+
+  // Where the reader is: how far below the beginning of which section, since what lies above may grow.
+  function standing() {
+    const begun = Array.from(document.querySelectorAll("main section[id]")).filter((one) => one.getBoundingClientRect().top <= 0);
+    const section = begun.pop();
+    return section ? { id: section.id, below: -section.getBoundingClientRect().top } : { id: null, below: window.scrollY };
+  }
+
+  function goTo({ id, below }) {
+    const section = id && document.getElementById(id);
+    const begins = section ? section.getBoundingClientRect().top + window.scrollY : 0;
+    window.scrollTo({ top: begins + below, behavior: "instant" });
+  }
 
   const before = sessionStorage.getItem(place);
   if (before) {
     sessionStorage.removeItem(place);
-    const { top, choices } = JSON.parse(before);
+    const { stood, choices } = JSON.parse(before);
     window.addEventListener("load", () => {
       for (const [index, value] of choices) {
         const select = document.querySelectorAll("select")[index];
@@ -15,7 +29,7 @@
         select.value = value;
         select.dispatchEvent(new Event("change", { bubbles: true }));
       }
-      window.scrollTo({ top, behavior: "instant" });
+      goTo(stood);
     });
   }
 
@@ -25,7 +39,7 @@
     const viewer = document.getElementById("viewer");
     if (version !== null && found !== version && !(viewer && viewer.open)) {
       const choices = Array.from(document.querySelectorAll("select"), (select, index) => [index, select.value]);
-      sessionStorage.setItem(place, JSON.stringify({ top: window.scrollY, choices }));
+      sessionStorage.setItem(place, JSON.stringify({ stood: standing(), choices }));
       window.location.reload();
     } else if (version === null) {
       version = found;
