@@ -57,7 +57,7 @@ def turned(path: Path) -> None:
 
 
 def sixteen_bits(path: Path) -> None:
-    Image.fromarray(np.ones(SIZE, dtype=np.uint16)).save(path)
+    Image.fromarray(np.full(SIZE, 300, dtype=np.uint16)).save(path)
 
 
 def floats(path: Path) -> None:
@@ -142,10 +142,10 @@ CASES: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
     "16-bit mask": (
         MASK,
         sixteen_bits,
-        "expected a mask of 8 bits per pixel, got 16-bit",
-        "save it as an 8-bit greyscale PNG",
+        "expected a mask of numbers from 0 to 255, got 16-bit numbers from 300 to 300",
+        "save the mask as an 8-bit greyscale PNG",
     ),
-    "float mask": (MASK, floats, "expected a mask of 8 bits per pixel, got float", "save it as an 8-bit greyscale PNG"),
+    "float mask": (MASK, floats, "expected a mask of numbers from 0 to 255, got float", "as an 8-bit greyscale PNG"),
     "16-bit picture": (
         IMAGE,
         sixteen_bits,

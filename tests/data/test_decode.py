@@ -101,6 +101,12 @@ def write_png(path, values, bits, palette) -> None:
     )
 
 
+@pytest.mark.parametrize(("dtype", "suffix"), [(np.uint16, ".png"), (np.uint16, ".tif"), (np.int32, ".tif")])
+def test_numbers_of_more_bits_are_kept_where_they_are_small(tmp_path, dtype, suffix):
+    Image.fromarray(GREY.astype(dtype)).save(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(ids(tmp_path / f"a{suffix}"), GREY)
+
+
 def test_the_alpha_of_a_mask_is_dropped(tmp_path):
     Image.fromarray(np.dstack([GREY, np.zeros((6, 8), np.uint8)])).save(tmp_path / "m.png")
     np.testing.assert_array_equal(ids(tmp_path / "m.png"), GREY)

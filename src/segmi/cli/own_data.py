@@ -35,6 +35,9 @@ def init(
         float, typer.Option("--test", min=0, max=1, help="The share drawn for test where the folder has no test.")
     ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Keys these draws.")] = 0,
+    pairs_only: Annotated[
+        bool, typer.Option("--pairs-only", help="Leave out pictures without mask, and masks without picture.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a data-set file that is there already.")
     ] = False,
@@ -42,9 +45,10 @@ def init(
 ) -> None:
     """Look at a folder of pictures and masks, and write the file that lets everything else read it.
 
-    Understood are pictures and masks in folders of their own or side by side, with or without splits, and the layouts
-    of PASCAL VOC, Cityscapes, SegNet, ADE20K and COCO's panoptic PNG; masks of numbers, palettes or colours. Classes,
-    void, splits and groups are proposed: look at the contact sheet, and change segmi.toml where it is wrong.
+    Understood are pictures and masks in folders of their own, side by side or in a folder per scene, with or without
+    splits, and the layouts of PASCAL VOC, Cityscapes, SegNet, ADE20K and COCO's panoptic PNG; masks of numbers,
+    palettes or colours. Classes, void, splits and groups are proposed: look at the contact sheet, and change segmi.toml
+    where it is wrong.
 
     Example: `segmi data init photos`, then `segmi train photos --objective rmi_loss --updates 500`
     """
@@ -59,8 +63,9 @@ def init(
             f"{target} is there already", "check it with `segmi data check FOLDER`, or replace it with --overwrite"
         )
     proposal = propose(
-        folder, images=images, masks=masks, title=title, val=val, test=test, seed=seed, progress=_stages()
-    )
+        folder, images=images, masks=masks, title=title, val=val, test=test, seed=seed, pairs_only=pairs_only,
+        progress=_stages(),
+    )  # fmt: skip
     with atomic_path(folder / SHEET) as temporary:
         proposal.sheet().save(temporary, format="PNG")
     atomic_write(target, proposal.text())

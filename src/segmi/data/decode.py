@@ -9,7 +9,7 @@ grey, palette, black-and-white, CMYK → RGB   1-, 2- and 4-bit files keep their
 alpha is dropped                             alpha is dropped
 the EXIF orientation is applied              the EXIF orientation is applied
 animations are refused                       animations are refused
-16-bit and float grey are refused            16-bit and float are refused
+16-bit and float grey are refused            16- and 32-bit numbers up to 255 are kept, other ones and float refused
 \\                                            JPEG and WebP are refused: they change the ids at every edge
 ===========================================  ==========================================================
 
@@ -64,7 +64,7 @@ def decode_mask(path: Path) -> Image.Image:
     """A mask file as a loaded Pillow image of mode ``L`` or ``P`` (ids), or ``RGB`` (colours).
 
     Raises:
-        DataError: as for `decode_image`, and for 16-bit masks and lossy formats.
+        DataError: as for `decode_image`, and for numbers above 255 and lossy formats.
         EnvironmentProblem: it may not be read.
     """
     with _opened(path) as image:
@@ -74,10 +74,7 @@ def decode_mask(path: Path) -> Image.Image:
                 "export the mask again from its source as PNG; converting this file does not bring the ids back",
             )
         if image.mode.startswith(("I", "F")):
-            raise DataError(
-                f"{shown(path)}: expected a mask of 8 bits per pixel, got {_depth(image)}",
-                "if all ids are below 256, save it as an 8-bit greyscale PNG with the same numbers",
-            )
+            return _of_8_bits(path, ImageOps.exif_transpose(image))
         step = _grey_step(path, image)
         image = ImageOps.exif_transpose(image)
         if image.mode == "1":
@@ -87,6 +84,21 @@ def decode_mask(path: Path) -> Image.Image:
         elif image.mode not in ("L", "P"):
             image = image.convert("RGB")
         return Image.fromarray(np.array(image) // step) if step > 1 else image.copy()
+
+
+def _of_8_bits(path: Path, image: Image.Image) -> Image.Image:
+    """A mask of more bits as one of 8, where its numbers allow it; programs for labels often save them so."""
+    values = np.asarray(image)
+    if image.mode == "F":
+        found = "float"
+    elif values.min() < 0 or values.max() > 255:
+        found = f"{_depth(image)} numbers from {values.min()} to {values.max()}"
+    else:
+        return Image.fromarray(values.astype(np.uint8))
+    raise DataError(
+        f"{shown(path)}: expected a mask of numbers from 0 to 255, got {found}",
+        "give every class one number below 256 and save the mask as an 8-bit greyscale PNG",
+    )
 
 
 def indices_of(mask: Image.Image, path: Path) -> NDArray[np.uint8]:

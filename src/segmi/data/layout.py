@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -81,7 +81,7 @@ def picture_files(folder: Path, *, ending: str | None = None, stem_ending: str =
     """
     by_stem: dict[str, Path] = {}
     problems = []
-    for path in _walk(folder):
+    for path in (parent / name for parent, names in walk(folder) for name in names):
         end = path.suffix if ending is None else ending
         stem = path.relative_to(folder).as_posix()
         if (ending is None and end.lower() not in SUFFIXES) or not stem.endswith(stem_ending + end):
@@ -94,14 +94,27 @@ def picture_files(folder: Path, *, ending: str | None = None, stem_ending: str =
     return Files(folder, dict(sorted(by_stem.items())), problems)
 
 
-def _walk(folder: Path) -> Iterable[Path]:
+def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """A folder and those below it, each with the names of its files, in order; hidden ones are left out.
+
+    Links to folders are followed, unless they lead back up. A folder that is not there has none.
+
+    Raises:
+        EnvironmentProblem: one may not be read.
+    """
+
     def refuse(error: OSError) -> None:
         if isinstance(error, PermissionError):
             raise EnvironmentProblem(f"{shown(error.filename)}: may not be read", "give read permission") from error
 
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
+    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        here = Path(parent)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _leads_up(here / name))
+        yield here, sorted(name for name in names if not name.startswith("."))
+
+
+def _leads_up(folder: Path) -> bool:
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def pair(

@@ -201,11 +201,63 @@ def unnamed(root: Path) -> Path:
     return root
 
 
+def scene_folders(root: Path) -> Path:
+    for number in range(8):
+        picture(root / f"scene {number // 2}" / "images" / f"{number}.jpg", number)
+        mask(root / f"scene {number // 2}" / "masks" / f"{number}.png", labels_of(number))
+    return root
+
+
+def patient_folders(root: Path) -> Path:
+    for number in range(8):
+        folder = root / f"patient_{number // 2}"
+        picture(folder / f"patient_{number // 2}_{number % 2}.tif", number)
+        mask(folder / f"patient_{number // 2}_{number % 2}_mask.tif", np.where(labels_of(number) == 8, 255, 0))
+    return root
+
+
+def sample_folders(root: Path) -> Path:
+    for number in range(8):
+        picture(root / f"case {number}" / "image.png", number)
+        mask(root / f"case {number}" / "mask.png", labels_of(number))
+    return root
+
+
+def openmmlab(root: Path) -> Path:
+    for split, count in {"train": 4, "val": 2}.items():
+        for number in range(count):
+            picture(root / "img_dir" / split / f"{number}.jpg", number + OFFSET[split])
+            mask(root / "ann_dir" / split / f"{number}.png", labels_of(number))
+    (root / "id2label.json").write_text(json.dumps({str(value): f"n{value}" for value in range(11)}))
+    return root
+
+
+def roboflow(root: Path) -> Path:
+    for split, count in {"train": 4, "valid": 2}.items():
+        for number in range(count):
+            picture(root / split / f"{number}_jpg.rf.{OFFSET[split]}.jpg", number + OFFSET[split])
+            pixels = np.where(labels_of(number) == 8, 7, 2)
+            mask(root / split / f"{number}_jpg.rf.{OFFSET[split]}_mask.png", pixels)
+        (root / split / "_classes.csv").write_text("Pixel Value, Class\n2, other\n7, car\n")
+    return root
+
+
+def trimaps(root: Path) -> Path:
+    """Masks one folder deeper than said, and lists with numbers behind the names."""
+    for number in range(8):
+        picture(root / "images" / f"pet_{number}.jpg", number)
+        mask(root / "annotations" / "trimaps" / f"pet_{number}.png", np.clip(labels_of(number), 1, 3))
+    for name, numbers in {"trainval": range(6), "test": range(6, 8)}.items():
+        (root / "annotations" / f"{name}.txt").write_text("\n".join(f"pet_{number} 1 1 1" for number in numbers))
+    return root
+
+
 MAKERS: dict[str, Callable[[Path], Path]] = {
     one.__name__: one
     for one in (
         *(voc, cityscapes, segnet, parallel, parallel_with_splits, split_folders, suffixes, both_suffixes, cvat),
-        *(few_colours, panoptic, unnamed),
+        *(few_colours, panoptic, unnamed, scene_folders, patient_folders, sample_folders, openmmlab, roboflow),
+        trimaps,
     )
 }
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import unicodedata
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from segmi.data import open_dataset
 from segmi.data.described import FILE_NAME, Described
+from segmi.data.palette import CAMVID_PALETTE, CITYSCAPES_PALETTE, VOC_PALETTE
 from segmi.data.recognise import propose
+from segmi.errors import UsageError
 
 ELEVEN = ["background", *(f"class {value}" for value in range(1, 11))]
 EXPECTED = {
@@ -34,6 +40,22 @@ EXPECTED = {
     "few_colours": ("two folders, of which one holds masks", [5, 1], 3, ()),
     "panoptic": ("COCO's panoptic PNG files with their JSON", [4, 2], ["person", "road", "sky-other"], ()),
     "unnamed": ("two folders, of which one holds masks", [4, 1], 11, (255,)),
+    "scene_folders": ("folders that each hold pictures and masks", [6, 2], ELEVEN, (255,)),
+    "patient_folders": (
+        "pictures and masks side by side, told apart by their names",
+        [6, 2],
+        ["background", "foreground"],
+        (),
+    ),
+    "sample_folders": ("pictures and masks side by side, told apart by their names", [6, 2], ELEVEN, (255,)),
+    "openmmlab": ("pictures and masks in folders of their own", [4, 2], [f"n{value}" for value in range(11)], (255,)),
+    "roboflow": ("pictures and masks side by side, told apart by their names", [4, 2], ["other", "car"], ()),
+    "trimaps": (
+        "pictures and masks in folders of their own, splits by the lists in annotations",
+        [5, 1, 2],
+        ["class 1", "class 2", "class 3"],
+        (),
+    ),
 }
 
 
@@ -128,6 +150,83 @@ def test_what_is_said_wins(make):
     proposal = propose(root, masks="odd one", title="Streets")
     assert proposal.dataset.description.parts["train"].masks == "odd one"
     assert proposal.report.title == "Streets"
+
+
+def test_pictures_of_a_scene_stay_together(make):
+    dataset = propose(make("scene_folders")).dataset
+    groups = {split: {sample.group for sample in dataset.split(split)} for split in dataset.splits}
+    assert not groups["train"] & groups["val"]
+    assert groups["train"] | groups["val"] == {f"scene {number}" for number in range(4)}
+
+
+def test_only_pairs_where_that_is_said(make):
+    root = make("parallel")
+    for name in ("photo 1.png", "photo 4.png"):
+        (root / "masks" / name).unlink()
+    proposal = propose(root, pairs_only=True)
+    assert "2 files without counterpart left out" in proposal.notes
+    assert sum(len(proposal.dataset.split(split)) for split in proposal.dataset.splits) == 8
+    (root / FILE_NAME).write_text(proposal.text(), encoding="utf-8")
+    assert open_dataset("described", root).split("train") == proposal.dataset.split("train")
+
+
+def test_links_are_followed_but_not_in_circles(make, tmp_path):
+    root = make("parallel")
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for name in ("images", "masks"):
+        (linked / name).symlink_to(root / name)
+    (root / "images" / "back").symlink_to(root)
+    assert len(propose(linked).dataset.split("train")) == 8
+
+
+def test_names_that_are_composed_otherwise_are_the_same(make):
+    root = make("parallel")
+    for folder, form in (("images", "NFD"), ("masks", "NFC")):
+        for path in sorted((root / folder).iterdir()):
+            path.rename(path.with_name(unicodedata.normalize(form, f"für {path.name}")))
+    assert len(propose(root).dataset.split("train")) == 8
+
+
+def test_a_folder_that_every_split_has_is_named_once(make):
+    root = make("split_folders")
+    for split in ("train", "val", "test"):
+        shutil.copytree(root / split / "gt", root / split / "masks")
+    with pytest.raises(UsageError, match=r"got 2 that fit: test/gt, test/masks(.|\n)*--masks gt"):
+        propose(root)
+    dataset = propose(root, masks="gt").dataset
+    assert [part.masks for part in dataset.description.parts.values()] == ["train/gt", "val/gt", "test/gt"]
+
+
+def test_folders_that_are_left_aside_are_told(make):
+    root = make("parallel")
+    (root / "masks").rename(root / "labels")
+    (root / "raw").mkdir()
+    for path in (root / "images").iterdir():
+        (root / "raw" / f"{path.stem}-raw.jpg").write_bytes(path.read_bytes())
+    assert "left aside: raw (10 files)" in propose(root).notes
+
+
+@pytest.mark.parametrize("colour", ["Cityscapes", "CamVid"])
+def test_colours_of_published_labellings_bring_their_names(make, labels, colour):
+    root = make("parallel")
+    palette = {"Cityscapes": CITYSCAPES_PALETTE, "CamVid": CAMVID_PALETTE}[colour]
+    for number in range(10):
+        Image.fromarray(np.array(palette, np.uint8)[labels(number)]).save(root / "masks" / f"photo {number}.png")
+    proposal = propose(root)
+    assert f"the colours are those of {colour}" in proposal.notes
+    assert proposal.dataset.description.void == ((0, 0, 0),)
+
+
+def test_a_few_numbers_from_0_on_are_nobodys_but_ones_own(make):
+    """Tools for labels write VOC's layout and palette for any classes."""
+    root = make("voc")
+    for path in (root / "SegmentationClass").iterdir():
+        pixels = np.asarray(Image.open(path))
+        own = Image.fromarray(np.where(pixels == 255, 0, pixels % 3).astype(np.uint8))
+        own.putpalette([value for one in VOC_PALETTE for value in one])
+        own.save(path)
+    assert propose(root).dataset.info.classes == ("background", "class 1", "class 2")
 
 
 def test_the_sheet_shows_pictures_and_names(make):

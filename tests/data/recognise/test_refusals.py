@@ -48,7 +48,7 @@ def pictures_as_masks(root: Path) -> None:
 
 
 def sixteen_bits(root: Path) -> None:
-    Image.fromarray(np.ones((48, 64), dtype=np.uint16)).save(a_mask(root))
+    Image.fromarray(np.full((48, 64), 26001, dtype=np.uint16)).save(a_mask(root))
 
 
 def one_value(root: Path) -> None:
@@ -80,6 +80,12 @@ def no_masks(root: Path) -> None:
 def other_names(root: Path) -> None:
     for number, path in enumerate(sorted((root / "masks").iterdir())):
         path.rename(path.with_name(f"{chr(97 + number)}.png"))
+
+
+def arrays(root: Path) -> None:
+    for path in list((root / "masks").iterdir()):
+        np.save(path.with_suffix(".npy"), np.asarray(Image.open(path)))
+        path.unlink()
 
 
 def polygons(root: Path) -> None:
@@ -114,13 +120,13 @@ def same_picture_in_two_splits(root: Path) -> None:
 
 
 REFUSALS = {
-    lose_a_mask: ["got 1 file without", "photo 0.jpg: picture without mask", "add the mask"],
+    lose_a_mask: ["got 1 file without", "photo 0.jpg: picture without mask", "add the mask", "--pairs-only"],
     lose_a_picture: ["got 1 file without", "photo 0.png: mask without picture", "add the picture"],
     scale_a_mask: ["photo 0.png: expected the size of its picture", "64×48, got 50×40", "nearest neighbour"],
     masks_as_jpeg: ["10 of 10 masks cannot be read", "expected a lossless mask, got JPEG", "export the mask again"],
     smooth_the_masks: ["expected a value per class, got", "edges were smoothed", "nearest neighbour only"],
     pictures_as_masks: ["expected a value per class, got", "colours, spread as in a photograph", "--masks DIR"],
-    sixteen_bits: ["photo 0.png: expected a mask of 8 bits per pixel", "save it as an 8-bit greyscale PNG"],
+    sixteen_bits: ["photo 0.png: expected a mask of numbers from 0 to 255, got 16-bit numbers", "below 256"],
     one_value: ["expected at least two values, got only 0", "look at a mask"],
     cut_a_picture: ["photo 0.jpg: expected a whole picture", "download or copy the file again"],
     cut_a_mask: ["1 of 10 masks cannot be read", "photo 0.png: expected a picture, got an empty file"],
@@ -128,6 +134,11 @@ REFUSALS = {
     two_folders_of_masks: ["expected one folder of masks, got 2 that fit: labels, masks", "--masks labels"],
     no_masks: ["expected pictures and masks, got 10 pictures in images", "NAME_mask.png"],
     other_names: ["expected pictures and masks whose names agree", "10 pictures in images", "same name"],
+    arrays: [
+        "expected pictures and masks as .bmp",
+        "files that are not read: 10 .npy",
+        "save pictures and masks as PNG",
+    ],
     polygons: ["got polygons in instances.json", "draw the polygons into PNG masks"],
     broken_panoptic: ["masks.json: expected COCO's panoptic JSON", "download the file again"],
     empty: ["expected pictures (.bmp,", "got notes.txt", "give the folder that holds"],

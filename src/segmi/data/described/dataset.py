@@ -6,7 +6,7 @@ import re
 from collections.abc import Hashable, Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class Described(DataSet):
         part = self.description.parts[source]
         images, masks = self._files(part)
         stems, problems = self._stems(part, images, masks)
-        groups = {stem: self._group_of(stem) for stem in stems}
+        groups = {stem: self._group_of(stem, part) for stem in stems}
         problems += [self._ungrouped(stem) for stem, group in groups.items() if group is None]
         group_of = {stem: group or shown(stem) for stem, group in groups.items()}
         if drawn and source == "train":
@@ -103,14 +103,15 @@ class Described(DataSet):
 
     def _files(self, part: Part) -> tuple[Files, Files]:
         """Pictures and masks by what their names have in common."""
-        affixes = self.description.affixes
+        said = self.description.affixes
         masks = _trimmed(
-            picture_files(self.root / part.masks, stem_ending=affixes.mask_suffix), affixes.mask_prefix, exclude=()
+            picture_files(self.root / part.masks, stem_ending=said.mask_suffix),
+            _Around(said.mask_prefix, said.mask_folder, said.mask_name),
         )
         together = part.images == part.masks
         images = _trimmed(
-            picture_files(self.root / part.images, stem_ending=affixes.image_suffix),
-            affixes.image_prefix,
+            picture_files(self.root / part.images, stem_ending=said.image_suffix),
+            _Around(said.image_prefix, said.image_folder, said.image_name),
             exclude=masks.by_stem.values() if together else (),
         )
         if together:  # which one of two files of a stem is meant is then told by its affixes alone
@@ -120,12 +121,20 @@ class Described(DataSet):
     def _stems(self, part: Part, images: Files, masks: Files) -> tuple[list[str], list[Problem]]:
         if part.names is not None:
             entries, problems = read_list(self.root / part.names, folders_allowed=True)
-            return [stem_of(entry.text, images) for entry in entries], problems
+            return self._paired([stem_of(entry.text, images) for entry in entries], images, masks), problems
         if part.panoptic is not None:
             affixes = self.description.affixes
             listed = [PurePosixPath(mask).stem for _, mask in self._segments[part.masks].pairs]
-            return [one.removeprefix(affixes.mask_prefix).removesuffix(affixes.mask_suffix) for one in listed], []
-        return sorted(images.by_stem.keys() | masks.by_stem.keys()), [*images.problems, *masks.problems]
+            stems = [one.removeprefix(affixes.mask_prefix).removesuffix(affixes.mask_suffix) for one in listed]
+            return self._paired(stems, images, masks), []
+        stems = sorted(images.by_stem.keys() | masks.by_stem.keys())
+        return self._paired(stems, images, masks), [*images.problems, *masks.problems]
+
+    def _paired(self, stems: list[str], images: Files, masks: Files) -> list[str]:
+        """All of them, or those with picture and mask where others are left out."""
+        if not self.description.pairs_only:
+            return stems
+        return [stem for stem in stems if stem in images.by_stem and stem in masks.by_stem]
 
     def _drawn(self, groups: list[str]) -> dict[str, set[str]]:
         """Whole groups for each split that is drawn, first val, then test from what is left."""
@@ -136,9 +145,10 @@ class Described(DataSet):
             left = [group for group in left if group not in chosen[name]]
         return chosen
 
-    def _group_of(self, stem: str) -> str | None:
-        if self._group is None:
-            return shown(stem)
+    def _group_of(self, stem: str, part: Part) -> str | None:
+        if self._group is None:  # 1.png of train and 1.png of val are two pictures
+            several = len({one.images for one in self.description.parts.values()}) > 1
+            return shown(f"{part.images}/{stem}" if several else stem)
         match = self._group.search(stem)
         return shown(match.group(1 if self._group.groups else 0) or "") if match else None
 
@@ -148,15 +158,35 @@ class Described(DataSet):
         return Problem(shown(stem), what, f"correct `group` in {FILE_NAME}, or the name")
 
 
-def _trimmed(files: Files, prefix: str, exclude: Iterable[Path]) -> Files:
-    """Files whose name begins with a prefix, without it; those of segmi and the excluded ones are left out."""
+class _Around(NamedTuple):
+    """What stands around the common part of the names of pictures, or of masks; see `Affixes`."""
+
+    prefix: str
+    folder: str
+    name: str
+
+    def common(self, stem: str) -> str | None:
+        """The common part of a stem; None where it is not called so."""
+        *folders, name = stem.split("/")
+        if self.folder:
+            if self.folder not in folders:
+                return None
+            folders.remove(self.folder)
+        if self.name:
+            return "/".join(folders) if name == self.name and folders else None
+        rest = name.removeprefix(self.prefix)
+        return "/".join([*folders, rest]) if rest and name.startswith(self.prefix) else None
+
+
+def _trimmed(files: Files, around: _Around, exclude: Iterable[Path] = ()) -> Files:
+    """Files by the common part of their names; those of segmi and the excluded ones are left out."""
     left_out = set(exclude)
     by_stem = {}
     for stem, path in files.by_stem.items():
-        folder, slash, name = stem.rpartition("/")
         own = path.name.startswith(OWN_PREFIX) and path.parent == files.folder
-        if name.startswith(prefix) and path not in left_out and not own:
-            by_stem[f"{folder}{slash}{name[len(prefix) :]}"] = path
+        common = around.common(stem)
+        if common is not None and path not in left_out and not own:
+            by_stem[common] = path
     return files._replace(by_stem=by_stem)
 
 

@@ -51,12 +51,29 @@ class Part(NamedTuple):
 
 
 class Affixes(NamedTuple):
-    """What stands before and after the part of the file names that a picture and its mask have in common."""
+    """What stands around the part of the file names that a picture and its mask have in common.
+
+    Args:
+        image_prefix: before it in the names of pictures.
+        image_suffix: behind it.
+        mask_prefix: before it in the names of masks.
+        mask_suffix: behind it.
+        image_folder: the folder in which pictures lie inside one that they share with their masks (``images`` where
+            ``scene 7`` holds ``images`` and ``masks``); it is no part of what they have in common.
+        mask_folder: that of the masks.
+        image_name: the whole name of every picture without its ending, where each lies in a folder of its own with its
+            mask; they then have the folder in common.
+        mask_name: that of every mask.
+    """
 
     image_prefix: str = ""
     image_suffix: str = ""
     mask_prefix: str = ""
     mask_suffix: str = ""
+    image_folder: str = ""
+    mask_folder: str = ""
+    image_name: str = ""
+    mask_name: str = ""
 
 
 NO_AFFIXES: Final = Affixes()
@@ -80,6 +97,7 @@ class Description:
         val: the share of train that is drawn for ``val`` where no part gives it.
         test: likewise for ``test``.
         seed: of these draws.
+        pairs_only: whether pictures without mask and masks without picture are left out; they are refused otherwise.
 
     Raises:
         DataError: these contradict themselves.
@@ -96,6 +114,7 @@ class Description:
     val: float = 0.0
     test: float = 0.0
     seed: int = 0
+    pairs_only: bool = False
 
     def __post_init__(self) -> None:
         names = [one.name for one in self.classes]

@@ -19,7 +19,7 @@ from segmi.errors import DataError, nearest, together
 
 FORMAT: Final = 1
 
-_TOP: Final = ("format", "title", "masks", "void", "void_colour", "classes", "splits", "names", "draw")
+_TOP: Final = ("format", "title", "masks", "pairs_only", "void", "void_colour", "classes", "splits", "names", "draw")
 _NAMES: Final = (*Affixes._fields, "group")
 _DRAW: Final = ("val", "test", "seed")
 
@@ -38,6 +38,7 @@ def written(description: Description, found: str = "") -> str:
         f"format = {FORMAT}",
         f"title = {_text(description.title)}",
         f"masks = {_text(description.masks)}  # index: numbers; colour: colours; panoptic: segments, with a JSON file",
+        *(["pairs_only = true  # what has no counterpart is left out"] if description.pairs_only else []),
         f"void = {_value(description.void)}  # values that count nowhere",
         f"void_colour = {_value(description.void_colour)}",
         "",
@@ -55,8 +56,12 @@ def written(description: Description, found: str = "") -> str:
         lines += [f"{key} = {_text(value)}" for key, value in part._asdict().items() if value is not None]
     affixes = [f"{key} = {_text(value)}" for key, value in description.affixes._asdict().items() if value]
     if affixes or description.group is not None:
-        lines += ["", "# What stands around the part of the names that a picture and its mask share; group: a regular"]
-        lines += ["# expression for what pictures of one patient, clip, city … have in common.", "[names]", *affixes]
+        lines += [
+            "",
+            "# What stands around the part of the names that a picture and its mask share: before it, behind it,",
+        ]
+        lines += ["# folders between, or the whole name in a folder of its own; group: a regular expression for what"]
+        lines += ["# pictures of one patient, clip, city … have in common.", "[names]", *affixes]
         lines += [f"group = {_text(description.group)}"] if description.group is not None else []
     if description.drawn:
         lines += ["", "# Drawn from train, whole groups, always the same ones for a seed.", "[draw]"]
@@ -116,10 +121,16 @@ class _Reader:
         void = self._values(data.get("void", []), kind, "void", many=True)
         colour = self._colour(data.get("void_colour", list(voc_colour(VOID))), "void_colour")
         title = self._text(data.get("title", title), "title")
+        pairs_only = data.get("pairs_only", False)
+        if not isinstance(pairs_only, bool):
+            self.problems.append(f"pairs_only: expected true or false, got {pairs_only!r}")
         if self.problems:
             return None
         try:
-            return Description(title, kind, classes, parts, void, colour, Affixes(**texts), group, **shares, seed=seed)
+            return Description(
+                title, kind, classes, parts, void, colour, Affixes(**texts), group, **shares, seed=seed,
+                pairs_only=pairs_only,
+            )  # fmt: skip
         except DataError as error:
             self.problems.append(f"{error.message}; {error.remedy}")
             return None

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from segmi.data.described.description import Affixes
 
-_IMAGE_WORDS: Final = ("image", "img", "rgb", "sat", "photo", "input", "original", "leftImg8bit", "color", "colour")
+_IMAGE_NAMES: Final = ("image", "img", "rgb", "sat", "photo", "input", "original", "color", "colour")
+_MASK_NAMES: Final = (
+    *("mask", "masks", "label", "labels", "gt", "seg", "segmentation", "annotation", "groundtruth", "truth"),
+    *("lab", "target", "matte"),
+)
+_IMAGE_WORDS: Final = (*_IMAGE_NAMES, *(n.title() for n in _IMAGE_NAMES), *map(str.upper, _IMAGE_NAMES), "leftImg8bit")
 _MASK_WORDS: Final = (
-    *("mask", "masks", "label", "labels", "gt", "GT", "seg", "segmentation", "annotation", "groundtruth", "truth"),
-    *("L", "labelIds", "gtFine_labelIds", "manual1", "lab", "target", "matte", "Segmentation", "Annotation", "Mask"),
+    *(*_MASK_NAMES, *(name.title() for name in _MASK_NAMES), *map(str.upper, _MASK_NAMES)),
+    *("L", "labelIds", "gtFine_labelIds", "manual1"),
 )
 _SEPARATORS: Final = ("_", "-", ".", " ")
 
@@ -48,8 +54,13 @@ def between(images: Sequence[str], masks: Sequence[str]) -> Match:
 
 
 def within(stems: Sequence[str]) -> Match:
-    """Affixes by which the files of one folder fall into pictures and masks; share 0 where they do not."""
-    best = Match(Affixes(), 0.0)
+    """Affixes by which the files of one folder fall into pictures and masks; share 0 where they do not.
+
+    Example:
+        >>> within(["case1/image", "case1/mask", "case2/image", "case2/mask"]).affixes.mask_name
+        'mask'
+    """
+    best = _of_whole_names(stems)
     for mask_prefix, mask_suffix in _candidates((), _MASK_WORDS)[1:]:
         masks = {stem for stem in stems if _fits(stem, mask_prefix, mask_suffix)}
         if not masks or 3 * len(masks) < len(stems):
@@ -60,6 +71,25 @@ def within(stems: Sequence[str]) -> Match:
             continue
         best = Match(match.affixes._replace(mask_prefix=mask_prefix, mask_suffix=mask_suffix), match.share)
     return best
+
+
+def _of_whole_names(stems: Sequence[str]) -> Match:
+    """The two names by which each folder holds a picture and its mask."""
+    by_name: dict[str, set[str]] = defaultdict(set)
+    for stem in stems:
+        folder, _, name = stem.rpartition("/")
+        if folder:
+            by_name[name].add(folder)
+    masks = [name for name in by_name if name.lower() in _MASK_NAMES]
+    images = [name for name in by_name if name not in masks]
+    if not masks or not images:
+        return Match(Affixes(), 0.0)
+    mask = max(masks, key=lambda name: len(by_name[name]))
+    image = max(images, key=lambda name: (name.lower() in _IMAGE_NAMES, len(by_name[name] & by_name[mask])))
+    share = len(by_name[image] & by_name[mask]) / len(by_name[mask])
+    folders = set().union(*by_name.values())
+    common = len(by_name[mask]) * 2 >= len(folders) > 1
+    return Match(Affixes(image_name=image, mask_name=mask), share if common else 0.0)
 
 
 def _candidates(stems: Sequence[str], words: Iterable[str]) -> list[tuple[str, str]]:

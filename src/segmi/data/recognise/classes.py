@@ -87,6 +87,16 @@ _KNOWN: Final = (
 )
 
 
+_COLOURED: Final = (
+    ("PASCAL VOC", voc2012.CLASSES, VOC_PALETTE),
+    ("Cityscapes", cityscapes.CLASSES, CITYSCAPES_PALETTE),
+    ("CamVid", camvid.CLASSES, CAMVID_PALETTE),
+)
+
+MANY_COLOURS: Final = 3
+"""Of a published labelling, from which it is no accident that they are its own."""
+
+
 def proposed_classes(contents: Contents, named: Named | None, words: str, mask_suffix: str) -> Classes:
     """The classes of masks of numbers or colours.
 
@@ -134,7 +144,8 @@ def _known(contents: Contents, words: str, mask_suffix: str) -> Classes | None:
             for place, value in enumerate(known.values)
             if value in contents.pixels and value < len(palette) and known.title == "PASCAL VOC"
         )
-        if known.fits(words, mask_suffix) and {*contents.values} <= {*known.values, *known.void} and not own_colours:
+        fits = known.fits(words, mask_suffix) and {*contents.values} <= {*known.values, *known.void}
+        if fits and not own_colours and not _counted_by_oneself(contents.values, known.void, len(known.names)):
             classes = tuple(
                 LabelClass(name, (value,), known.palette[place])
                 for place, (name, value) in enumerate(zip(known.names, known.values, strict=True))
@@ -142,6 +153,12 @@ def _known(contents: Contents, words: str, mask_suffix: str) -> Classes | None:
             note = f"the classes are those of {known.title}, told by the layout and the values"
             return Classes(classes, tuple(known.void), known.palette[VOID], (note,))
     return None
+
+
+def _counted_by_oneself(values: Sequence[int], void: Sequence[int], classes: int) -> bool:
+    """Whether numbers run from 0 to a few, as somebody's own do whose tool arranges and colours files as others do."""
+    counted = sorted(value for value in values if value not in void)
+    return counted == list(range(len(counted))) and 2 * len(counted) < classes
 
 
 def _of_numbers(contents: Contents, named: Named | None) -> Classes:
@@ -155,7 +172,7 @@ def _of_numbers(contents: Contents, named: Named | None) -> Classes:
         notes.append(f"255 ({contents.share(VOID):.1%} of the pixels) is taken for void, since there are other values")
     rest = [value for value in values if value not in void]
     if named is not None:
-        places = [value for value in range(VOID + 1) if value not in void][: len(named.names)]
+        places = named.places
         unknown = [value for value in rest if value not in places]
         if unknown and unknown == [VOID]:
             void, unknown = [*void, VOID], []
@@ -181,10 +198,8 @@ def _of_colours(contents: Contents, named: Named | None) -> Classes:
     colours = [_colour(value) for value in contents.values]
     if named is not None and named.colours is not None:
         return _of_named_colours(contents, colours, named)
-    voc = dict(zip(VOC_PALETTE[:21], voc2012.CLASSES, strict=True))
-    if {*colours} <= {*VOC_PALETTE[:21], VOC_PALETTE[VOID]} and (0, 0, 0) in colours and len(colours) > 2:
-        classes = tuple(LabelClass(name, (colour,), colour) for colour, name in voc.items())
-        return Classes(classes, (VOC_PALETTE[VOID],), VOC_PALETTE[VOID], ("the colours are those of PASCAL VOC",))
+    if (known := _of_known_colours(colours)) is not None:
+        return known
     names = _invented(range(len(colours)), binary=len(colours) == 2, background=colours[0] == (0, 0, 0))
     grey = all(red == green == blue for red, green, blue in colours) and len(colours) > 2
     drawn = [voc_colour(place) for place in range(len(colours))] if grey else colours
@@ -195,6 +210,22 @@ def _of_colours(contents: Contents, named: Named | None) -> Classes:
         _free_colour({*drawn}),
         ("nothing names the colours: give the classes names in segmi.toml, and put what counts nowhere in void",),
     )
+
+
+def _of_known_colours(colours: Sequence[Colour]) -> Classes | None:
+    """The published labelling whose colours these are, if there are some that no other has."""
+    fitting = [
+        (title, names, palette)
+        for title, names, palette in _COLOURED
+        if {*colours} <= {*palette[: len(names)], palette[VOID]}
+        and len(colours) >= MANY_COLOURS
+        and not _counted_by_oneself([palette.index(colour) for colour in colours], [VOID], len(names))
+    ]
+    if len(fitting) != 1:
+        return None
+    ((title, names, palette),) = fitting
+    classes = tuple(LabelClass(name, (colour,), colour) for name, colour in zip(names, palette, strict=False))
+    return Classes(classes, (palette[VOID],), palette[VOID], (f"the colours are those of {title}",))
 
 
 def _of_named_colours(contents: Contents, colours: Sequence[Colour], named: Named) -> Classes:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from segmi.data.decode import shown
+from segmi.data.decode import SUFFIXES, shown
 from segmi.data.described.description import SPLITS, Affixes, Part
-from segmi.data.described.panoptic import Segments
-from segmi.data.recognise import affixes
-from segmi.data.recognise.contents import looks_like_masks
+from segmi.data.recognise import pairs
 from segmi.data.recognise.lists import lists_of_splits
-from segmi.data.recognise.survey import Place, Survey
-from segmi.data.recognise.words import told_by
+from segmi.data.recognise.pairs import Pair
+from segmi.data.recognise.survey import Survey
 from segmi.errors import DataError, UsageError
 
-ENOUGH: Final = 0.5
-"""The share of pairs from which two folders are taken to belong together; files without counterpart are told then."""
+ARRAYS = frozenset(
+    {".npy", ".npz", ".mat", ".jp2", ".exr", ".nii", ".gz", ".dcm", ".h5", ".hdr", ".heic", ".avif", ".svg"}
+)
+"""Endings of files that hold pictures or masks and are not read."""
 
 
 class Layout(NamedTuple):
@@ -36,13 +37,6 @@ class Layout(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-class _Pair(NamedTuple):
-    images: Place
-    masks: Place
-    match: affixes.Match
-    panoptic: str | None = None
-
-
 def recognised(found: Survey, images: str | None = None, masks: str | None = None) -> Layout:
     """The layout of a folder.
 
@@ -56,140 +50,42 @@ def recognised(found: Survey, images: str | None = None, masks: str | None = Non
         UsageError: several are.
     """
     if images is not None or masks is not None:
-        pairs = _said(found, images, masks)
-        return _layout(found, pairs, "pictures and masks in the folders that were named")
-    for pairs, words in (
-        (_panoptic(found), "COCO's panoptic PNG files with their JSON"),
-        (_by_role(found), ""),
-        (_side_by_side(found), "pictures and masks side by side, told apart by their names"),
-        (_by_content(found), "two folders, of which one holds masks"),
+        named = pairs.said(found, images, masks)
+        return _layout(found, named, "pictures and masks in the folders that were named")
+    for find, words in (
+        (pairs.panoptic, "COCO's panoptic PNG files with their JSON"),
+        (pairs.by_role, ""),
+        (pairs.side_by_side, "pictures and masks side by side, told apart by their names"),
+        (pairs.by_content, "two folders, of which one holds masks"),
     ):
-        if pairs:
-            return _layout(found, pairs, words or _named(found, pairs))
+        if paired := find(found):
+            return _layout(found, paired, words or _named(found, paired))
     raise _nothing(found)
 
 
-def _said(found: Survey, images: str | None, masks: str | None) -> list[_Pair]:
-    known = {folder: _place(found, folder) for folder in (images, masks) if folder is not None}
-    mask_places = [known[masks]] if masks is not None else [p for p in found.pictures if p.role == "mask"]
-    others = [p for p in found.pictures if masks is None or p.folder != masks]
-    image_places = [known[images]] if images is not None else others
-    stems = {**found.pictures, **{place: _stems_below(found, place.folder) for place in known.values()}}
-    matches = [
-        _Pair(image, mask, affixes.between(stems[image], stems[mask]))
-        for mask in mask_places
-        for image in image_places
-        if image.folder != mask.folder
-    ]
-    best = max(matches, key=lambda pair: pair.match.share, default=None)
-    if best is None or best.match.share < ENOUGH:
-        raise DataError(
-            f"{shown(found.root)}: expected masks in {masks or 'a folder'} named as the pictures in "
-            f"{images or 'another'}, got names of which too few agree",
-            "name both folders, --images DIR --masks DIR, and give a picture and its mask the same name",
-        )
-    return [best]
-
-
-def _place(found: Survey, folder: str) -> Place:
-    inside = PurePosixPath(folder)
-    place = Place(str(inside), None, None, ())
-    if not _stems_below(found, place.folder):
-        raise UsageError(f"{shown(found.root / folder)} holds no pictures", "name a folder inside the one that is read")
-    return place
-
-
-def _stems_below(found: Survey, folder: str) -> list[str]:
-    stems = []
-    for place, inside in found.pictures.items():
-        for stem in inside:
-            whole = PurePosixPath(place.folder) / stem
-            if whole.is_relative_to(folder):
-                stems.append(str(whole.relative_to(folder)))
-    return stems
-
-
-def _panoptic(found: Survey) -> list[_Pair]:
-    """Each JSON file with a folder of the same name beside it."""
-    pairs = []
-    for path in found.json:
-        folder = str(PurePosixPath(path).with_suffix(""))
-        masks = _stems_below(found, folder)
-        if not masks:
-            continue
-        Segments(found.root / path)  # refused here rather than taken for something else
-        split = told_by(PurePosixPath(folder).name).split
-        matches = [
-            _Pair(place, Place(folder, "mask", split, ()), affixes.between(stems, masks), path)
-            for place, stems in found.pictures.items()
-            if not PurePosixPath(place.folder).is_relative_to(folder) and place.role in (None, "image")
-        ]
-        best = max(matches, key=lambda pair: pair.match.share, default=None)
-        if best is not None and best.match.share >= ENOUGH:
-            pairs.append(best)
-    return pairs
-
-
-def _by_role(found: Survey) -> list[_Pair]:
-    """For each folder that is called like one of masks, the folder of its pictures."""
-    pairs = []
-    for mask, stems in found.pictures.items():
-        if mask.role != "mask":
-            continue
-        others = [p for p in found.pictures if p.role in (None, "image")]
-        same = [p for p in others if p.split == mask.split] or [p for p in others if p.split is None]
-        matches = [_Pair(place, mask, affixes.between(found.pictures[place], stems)) for place in same]
-        best = max(
-            matches,
-            key=lambda pair: (pair.images.key == mask.key, pair.match.share, pair.images.role == "image"),
-            default=None,
-        )
-        if best is not None and best.match.share >= ENOUGH:
-            pairs.append(best)
-    return pairs
-
-
-def _side_by_side(found: Survey) -> list[_Pair]:
-    pairs = [
-        _Pair(place, place, affixes.within(stems)) for place, stems in found.pictures.items() if place.role != "other"
-    ]
-    return [pair for pair in pairs if pair.match.share >= ENOUGH]
-
-
-def _by_content(found: Survey) -> list[_Pair]:
-    """Two folders of files that are called alike: the masks are those with few values."""
-    places = [place for place in found.pictures if place.role != "other"]
-    if len(places) != 2:
-        return []
-    masks = [place for place in places if looks_like_masks(found.root / place.folder, found.pictures[place])]
-    if len(masks) != 1:
-        return []
-    (image,) = [place for place in places if place not in masks]
-    match = affixes.between(found.pictures[image], found.pictures[masks[0]])
-    return [_Pair(image, masks[0], match)] if match.share >= ENOUGH else []
-
-
-def _named(found: Survey, pairs: Sequence[_Pair]) -> str:
-    folders = {pair.masks.folder.partition("/")[0] for pair in pairs} | {pair.masks.folder for pair in pairs}
+def _named(found: Survey, paired: Sequence[Pair]) -> str:
+    folders = {pair.masks.folder.partition("/")[0] for pair in paired} | {pair.masks.folder for pair in paired}
     if any(PurePosixPath(folder).name.startswith("SegmentationClass") for folder in folders):
         return "PASCAL VOC's layout"
     if "gtFine" in " ".join(folders):
         return "Cityscapes' layout"
-    if all(pair.masks.folder == f"{pair.images.folder}annot" for pair in pairs):
+    if all(pair.masks.folder == f"{pair.images.folder}annot" for pair in paired):
         return "SegNet's layout"
     if found.root.joinpath("annotations", "training").is_dir():
         return "ADE20K's layout"
+    if any(pair.match.affixes.mask_folder for pair in paired):
+        return "folders that each hold pictures and masks"
     return "pictures and masks in folders of their own"
 
 
-def _layout(found: Survey, pairs: Sequence[_Pair], words: str) -> Layout:
-    by_split: dict[str | None, list[_Pair]] = {}
-    for pair in pairs:
-        by_split.setdefault(pair.masks.split or pair.images.split, []).append(pair)
+def _layout(found: Survey, paired: Sequence[Pair], words: str) -> Layout:
+    by_split: dict[str | None, list[Pair]] = {}
+    for pair in paired:
+        by_split.setdefault(pair.split, []).append(pair)
     for several in by_split.values():
         if len(several) > 1:
             raise _ambiguous(found, several)
-    notes = []
+    notes = _left_aside(found, paired)
     if len(by_split) > 1 and None in by_split:
         (left,) = by_split.pop(None)
         notes.append(f"{left.masks.folder} belongs to no split and is left aside")
@@ -212,26 +108,56 @@ def _layout(found: Survey, pairs: Sequence[_Pair], words: str) -> Layout:
     return Layout(words, parts, match, tuple(notes))
 
 
-def _part(pair: _Pair) -> Part:
+def _left_aside(found: Survey, paired: Sequence[Pair]) -> list[str]:
+    """The folders of pictures that no split uses, those that are never meant apart."""
+    used = {place.folder for pair in paired for place in (pair.images, pair.masks)}
+    left = [
+        f"{shown(place.folder)} ({len(stems)} file{'s' if len(stems) > 1 else ''})"
+        for place, stems in found.pictures.items()
+        if place.role != "other"
+        and not any(PurePosixPath(f).is_relative_to(place.folder) or _is_below(place.folder, f) for f in used)
+    ]
+    more = f" and {len(left) - 4} more" if len(left) > 4 else ""
+    return [f"left aside: {', '.join(left[:4])}{more}"] if left else []
+
+
+def _is_below(folder: str, above: str) -> bool:
+    return PurePosixPath(folder).is_relative_to(above)
+
+
+def _part(pair: Pair) -> Part:
     return Part(pair.images.folder, pair.masks.folder, None, pair.panoptic)
 
 
 def _shown(used: Affixes) -> str:
-    return f"*{used.image_suffix} with {used.mask_prefix}*{used.mask_suffix}"
+    return f"{used.image_prefix}*{used.image_suffix} with {used.mask_prefix}*{used.mask_suffix}"
 
 
-def _ambiguous(found: Survey, pairs: Sequence[_Pair]) -> UsageError:
-    masks = [shown(pair.masks.folder) for pair in pairs]
-    same = len({pair.images.folder for pair in pairs}) == 1
+def _ambiguous(found: Survey, paired: Sequence[Pair]) -> UsageError:
+    masks = [shown(pair.masks.folder) for pair in paired]
+    same = len({pair.images.folder for pair in paired}) == 1
+    ends = [PurePosixPath(pair.masks.folder).name for pair in paired]
+    in_splits = paired[0].split is not None and len(set(ends)) == len(ends)
+    first = shown(ends[0]) if in_splits else masks[0]
     return UsageError(
         f"{shown(found.root)}: expected one folder of masks, got {len(masks)} that fit: {', '.join(masks)}",
-        f"say which one: --masks {masks[0]}" if same else "give one of the data sets in it, or --images and --masks",
+        f"say which one: --masks {shlex.quote(first)}"
+        if same
+        else "give one of the data sets in it, or --images and --masks",
     )
 
 
 def _nothing(found: Survey) -> DataError:
     where = shown(found.root)
     got = "; ".join(f"{len(stems)} pictures in {shown(p.folder)}" for p, stems in list(found.pictures.items())[:6])
+    got += "; …" if len(found.pictures) > 6 else ""
+    unread = [f"{count} {ending}" for ending, count in found.unread.most_common() if ending in ARRAYS]
+    if unread:
+        return DataError(
+            f"{where}: expected pictures and masks as {', '.join(sorted(SUFFIXES))}, got {got} and files that are not "
+            f"read: {', '.join(unread)}",
+            "save pictures and masks as PNG; a mask of numbers in grey, with 8 bits",
+        )
     if any(_has_polygons(found.root / path) for path in found.json):
         return DataError(
             f"{where}: expected masks as pictures, got polygons in {shown(found.json[0])}",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
+from segmi.data.base import VOID
 from segmi.data.class_list import FILE_NAME, read_classes
 from segmi.data.decode import shown
 from segmi.data.palette import Colour
@@ -32,8 +34,16 @@ VOID_NAMES: Final = frozenset(
 
 _KNOWN: Final = (
     *(FILE_NAME, "labelmap.txt", "label_colors.txt", "label_colours.txt", "class_dict.csv", "classes.csv"),
-    *("labels.txt", "class_names.txt", "codes.txt", "label_names.txt"),
+    *("_classes.csv", "labels.csv", "labels.txt", "class_names.txt", "codes.txt", "label_names.txt"),
+    *("classes.json", "labels.json", "id2label.json", "label_map.json"),
 )
+
+_COLUMNS: Final = {
+    **dict.fromkeys(("name", "class", "class_name", "label", "label_name"), "name"),
+    **dict.fromkeys(("pixel value", "value", "id", "index", "class_id", "label_id", "train_id"), "value"),
+    **{"r": "r", "red": "r", "g": "g", "green": "g", "b": "b", "blue": "b"},
+}
+"""What the heads of tables are called."""
 
 
 class Named(NamedTuple):
@@ -45,6 +55,7 @@ class Named(NamedTuple):
         void: the value or place of void in numbers, None if the file says nothing about it.
         void_colour: likewise its colour.
         origin: the file, relative to the folder.
+        values: of the classes in masks of numbers; None: those from 0 on in the order of the names, void left out.
     """
 
     names: tuple[str, ...]
@@ -52,62 +63,124 @@ class Named(NamedTuple):
     void: int | None
     void_colour: Colour | None
     origin: str
+    values: tuple[int, ...] | None = None
+
+    @property
+    def places(self) -> list[int]:
+        """The value of each class in masks of numbers."""
+        if self.values is not None:
+            return list(self.values)
+        return [value for value in range(VOID + 1) if value != self.void][: len(self.names)]
+
+
+class _Row(NamedTuple):
+    """A line of such a file."""
+
+    name: str
+    value: int | None = None
+    colour: Colour | None = None
 
 
 def class_names(found: Survey) -> Named | None:
-    """What the first file of names in a folder says: segmi's, CVAT's, CamVid's, or a table of name, r, g, b.
+    """What the first file of names in a folder says: segmi's, CVAT's, CamVid's, or a table with a head or without.
 
     Raises:
         DataError: segmi's own ``classes.txt`` cannot be meant.
     """
     for name in _KNOWN:
-        for inside in found.lists.get(name, []):
+        beside = [path for path in found.json if PurePosixPath(path).name.lower() == name]
+        for inside in found.lists.get(name, beside):
             path = found.root / inside
             if name == FILE_NAME:
                 said = read_classes(path)
                 return Named(said.names, said.colours, said.void, said.void_colour, inside)
-            rows = _rows(path)
-            if rows:
+            if rows := _rows(path):
                 return _named(rows, inside)
     return None
 
 
-def _rows(path: Path) -> list[tuple[str, Colour | None]]:
+def _rows(path: Path) -> list[_Row]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return []
+    if path.suffix.lower() == ".json":
+        return _rows_of_json(text)
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if path.suffix.lower() == ".csv":
-        lines = [" ".join(cells) for cells in csv.reader(io.StringIO(text)) if len(cells) >= 2]
-    rows = [_row(line) for line in lines]
-    return [row for row in rows if row is not None]
+        cells = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if len(row) >= 2]
+        if rows := _rows_under_a_head(cells):
+            return rows
+        lines = [" ".join(row) for row in cells]
+    return [row for row in map(_row, lines) if row is not None]
 
 
-def _row(line: str) -> tuple[str, Colour | None] | None:
+def _rows_under_a_head(cells: list[list[str]]) -> list[_Row]:
+    """Of a table whose first line names its columns; none where it does not."""
+    columns = {
+        _COLUMNS[head.lower()]: place
+        for place, head in enumerate(cells[0] if cells else [])
+        if head.lower() in _COLUMNS
+    }
+    if "name" not in columns or len(columns) < 2:
+        return []
+    rows = []
+    for row in cells[1:]:
+        said = {column: row[place] for column, place in columns.items() if place < len(row)}
+        numbers = {column: int(text) for column, text in said.items() if column != "name" and text.isdigit()}
+        coloured = all(0 <= numbers.get(channel, -1) <= VOID for channel in "rgb")
+        colour = (numbers["r"], numbers["g"], numbers["b"]) if coloured else None
+        rows.append(_Row(said.get("name", ""), numbers.get("value"), colour))
+    return [row for row in rows if row.name]
+
+
+def _rows_of_json(text: str) -> list[_Row]:
+    """A list of names, or names by number, either way round."""
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return []
+    if isinstance(data, list) and data and all(isinstance(name, str) for name in data):
+        return [_Row(name) for name in data]
+    if not isinstance(data, dict) or not data:
+        return []
+    if all(isinstance(name, str) and key.isdigit() for key, name in data.items()):
+        return [_Row(name, int(key)) for key, name in data.items()]
+    if all(type(number) is int for number in data.values()):
+        return [_Row(name, number) for name, number in data.items()]
+    return []
+
+
+def _row(line: str) -> _Row | None:
     """``name r g b``, ``r g b name``, ``name:r,g,b:…`` (CVAT) or a bare name."""
     words = re.split(r"[\s,:;]+", line)
     numbers = [int(word) for word in words if word.isdigit()]
     names = [word for word in words if word and not word.isdigit()]
     if not names:
         return None
-    if len(numbers) >= 3 and all(number <= 255 for number in numbers[:3]):
-        return " ".join(names), (numbers[0], numbers[1], numbers[2])
+    if len(numbers) >= 3 and all(number <= VOID for number in numbers[:3]):
+        return _Row(" ".join(names), None, (numbers[0], numbers[1], numbers[2]))
     if [name.lower() for name in names[:2]] in (["name", "r"], ["class", "r"], ["label", "color"]):
         return None  # the head of a table
-    return " ".join(names), None
+    return _Row(" ".join(names))
 
 
-def _named(rows: Iterable[tuple[str, Colour | None]], inside: str) -> Named:
-    names: list[str] = []
-    colours: list[Colour | None] = []
+def _named(rows: Iterable[_Row], inside: str) -> Named:
+    kept: list[_Row] = []
     void: int | None = None
     void_colour: Colour | None = None
-    for place, (name, colour) in enumerate(rows):
-        if name.lower() in VOID_NAMES and void is None:
-            void, void_colour = place, colour
-        elif name not in names:
-            names.append(name)
-            colours.append(colour)
-    whole = [colour for colour in colours if colour is not None]
-    return Named(tuple(names), tuple(whole) if len(whole) == len(names) else None, void, void_colour, shown(inside))
+    for place, row in enumerate(rows):
+        if row.name.lower() in VOID_NAMES and void is None:
+            void, void_colour = (place if row.value is None else row.value), row.colour
+        elif row.name not in [one.name for one in kept]:
+            kept.append(row)
+    colours = [row.colour for row in kept if row.colour is not None]
+    values = [row.value for row in kept if row.value is not None and row.value <= VOID]
+    return Named(
+        tuple(row.name for row in kept),
+        tuple(colours) if len(colours) == len(kept) else None,
+        void,
+        void_colour,
+        shown(inside),
+        tuple(values) if len(set(values)) == len(kept) else None,
+    )

@@ -72,6 +72,7 @@ def propose(
     val: float = 0.2,
     test: float = 0.0,
     seed: int = 0,
+    pairs_only: bool = False,
     progress: Progress | None = None,
 ) -> Proposal:
     """Look at a folder of pictures and masks and propose how it is read.
@@ -86,6 +87,7 @@ def propose(
         val: the share of train that is drawn for ``val`` where the layout has none.
         test: likewise for ``test``.
         seed: of these draws.
+        pairs_only: whether pictures without mask and masks without picture are left out rather than refused.
         progress: told after each file.
 
     Raises:
@@ -95,7 +97,7 @@ def propose(
     root = Path(root)
     found = survey(root)
     layout = recognised(found, images, masks)
-    draft = _draft(layout, title or shown(root.resolve().name))
+    draft = replace(_draft(layout, title or shown(root.resolve().name)), pairs_only=pairs_only)
     listed = _listed(Described.proposed(root, draft))
     kind, classes = _meaning(found, layout, listed, progress)
     stems = [sample.name for samples in listed.values() for sample in samples]
@@ -115,7 +117,7 @@ def propose(
     report = check_dataset(dataset, None, _said(progress, "checked"))
     if (error := report.error()) is not None:
         raise error
-    notes = (*layout.notes, *classes.notes, note, *_on_splits(description), *report.notes)
+    notes = (*layout.notes, *_left_out(dataset), *classes.notes, note, *_on_splits(description), *report.notes)
     return Proposal(dataset, layout.words, notes, report)
 
 
@@ -134,9 +136,18 @@ def _listed(dataset: Described) -> dict[str, list[Sample]]:
         raise DataError(
             f"{shown(dataset.root)}: expected a mask for every picture and a picture for every mask, got "
             f"{len(problems)} file{'s' if len(problems) > 1 else ''} without:\n{together([str(p) for p in problems])}",
-            "; ".join(remedies),
+            "; ".join([*remedies, "or leave out all of them: --pairs-only"]),
         )
     return {split: listing.samples for split, listing in listings.items()}
+
+
+def _left_out(dataset: Described) -> list[str]:
+    """How many files have no counterpart, where that is let pass."""
+    if not dataset.description.pairs_only:
+        return []
+    strict = Described.proposed(dataset.root, replace(dataset.description, pairs_only=False, val=0.0, test=0.0))
+    count = sum(len(strict.listing(split).problems) for split in strict.splits)
+    return [f"{count} file{'s' if count != 1 else ''} without counterpart left out"] if count else []
 
 
 def _meaning(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections import defaultdict
+import unicodedata
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from segmi.data.decode import SUFFIXES, shown
 from segmi.data.described.dataset import OWN_PREFIX
+from segmi.data.layout import walk
 from segmi.data.recognise.words import Role, told_by
-from segmi.errors import DataError, EnvironmentProblem
+from segmi.errors import DataError
 
 
 class Place(NamedTuple):
@@ -39,12 +40,14 @@ class Survey:
         pictures: stems of the pictures of each place, relative to it.
         lists: text files by their lower-case name.
         json: JSON files.
+        unread: how many files of each other ending there are, in lower case.
     """
 
     root: Path
     pictures: dict[Place, list[str]] = field(default_factory=dict)
     lists: dict[str, list[str]] = field(default_factory=dict)
     json: list[str] = field(default_factory=list)
+    unread: Counter[str] = field(default_factory=Counter)
 
     def some(self, count: int = 8) -> str:
         """What the root holds, in short, for messages."""
@@ -66,11 +69,12 @@ def survey(root: Path) -> Survey:
         )
     found = Survey(root)
     by_place: dict[Place, list[str]] = defaultdict(list)
-    for parent, folders, names in os.walk(root, onerror=_refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        inside = PurePosixPath(Path(parent).relative_to(root).as_posix())
+    for parent, names in walk(root):
+        inside = PurePosixPath(parent.relative_to(root).as_posix())
+        if "__MACOSX" in inside.parts:
+            continue
         place = place_of(inside)
-        for name in sorted(names):
+        for name in names:
             _note(found, by_place[place], place, inside, name)
     found.pictures = {place: stems for place, stems in by_place.items() if stems}
     if not found.pictures:
@@ -102,17 +106,14 @@ def place_of(inside: PurePosixPath) -> Place:
 
 def _note(found: Survey, stems: list[str], place: Place, inside: PurePosixPath, name: str) -> None:
     path = PurePosixPath(name)
-    if name.startswith(".") or (str(inside) == "." and name.startswith(OWN_PREFIX)):
+    if str(inside) == "." and name.startswith(OWN_PREFIX):
         return
     if path.suffix.lower() in SUFFIXES:
         whole = inside / path.stem
-        stems.append(str(whole.relative_to(place.folder)))
+        stems.append(unicodedata.normalize("NFC", str(whole.relative_to(place.folder))))
     elif path.suffix.lower() in (".txt", ".csv"):
         found.lists.setdefault(name.lower(), []).append(str(inside / name))
     elif path.suffix.lower() == ".json":
         found.json.append(str(inside / name))
-
-
-def _refuse(error: OSError) -> None:
-    if isinstance(error, PermissionError):
-        raise EnvironmentProblem(f"{shown(error.filename)}: may not be read", "give read permission") from error
+    else:
+        found.unread[path.suffix.lower()] += 1

@@ -40,6 +40,8 @@ _MASKS: Final = frozenset(
         "annotations",
         "annot",
         "annots",
+        "ann",
+        "anns",
         "gt",
         "groundtruth",
         "truth",
@@ -50,6 +52,7 @@ _MASKS: Final = frozenset(
         "segs",
         "segmentationclass",
         "segmentationclassaug",
+        "segmentationclasspng",
         "target",
         "targets",
         "gtfine",
@@ -59,6 +62,7 @@ _MASKS: Final = frozenset(
 _OTHERS: Final = frozenset(
     [
         "segmentationobject",
+        "segmentationclassvisualization",
         "instance",
         "instances",
         "depth",
@@ -101,6 +105,8 @@ def told_by(name: str) -> Told:
         (Told(role='mask', split='train', rest=()), Told(role='mask', split='val', rest=()))
         >>> told_by("aachen"), told_by("train2017")
         (Told(role=None, split=None, rest=('aachen',)), Told(role=None, split='train', rest=('2017',)))
+        >>> told_by("RGB_mask_images").role
+        'mask'
     """
     role: Role | None = None
     split: str | None = None
@@ -110,10 +116,10 @@ def told_by(name: str) -> Told:
             split = _SPLITS[token]
         elif token in _OTHERS:
             role = "other"
-        elif token in _MASKS and role is None:
-            role = "mask"
-        elif token in _IMAGES and role is None:
-            role = "image"
+        elif token in _MASKS:
+            role = role if role == "other" else "mask"
+        elif token in _IMAGES:
+            role = role or "image"  # pictures of masks are masks
         else:
             rest.append(token)
     return Told(role, split, tuple(rest))
