@@ -17,7 +17,7 @@ import pytest
 
 from segmi.cli import main
 from segmi.deploy import load, predict_picture, save_bundle
-from segmi.deploy.app import answer, bundles_below, confidence_picture, title_of
+from segmi.deploy.app import answer, bundles_below, confidence_picture, first_shown, legend_of, title_of, titles_of
 
 
 @pytest.fixture
@@ -43,8 +43,22 @@ def test_an_answer_is_the_prediction_with_its_confidence(runs, tmp_path):
 def test_runs_are_called_by_what_tells_them_apart(runs):
     titles = [title_of(bundle, runs) for bundle in bundles_below(runs)]
     assert titles == ["study / toy / unet-ce / seed0 / network", "study / toy / unet-rmi / seed0 / network"]
+    assert titles_of(bundles_below(runs), runs) == ["unet-ce", "unet-rmi"]
+    assert first_shown(bundles_below(runs)) == [0, 1]
     (one,) = bundles_below(bundles_below(runs)[0])
     assert title_of(one, one) == "network"
+    assert titles_of([one], one) == ["network"]
+
+
+def test_classes_stand_in_their_colours_and_names_are_no_markup(runs):
+    found = answer(load(bundles_below(runs)[0]), np.zeros((40, 40, 3), np.uint8))
+    shares = {"<b>sky</b>": 0.25, "road": 0.75, "car": 0.0}
+    legend = legend_of(found._replace(shares=shares))
+    assert legend.index("road") < legend.index("&lt;b&gt;sky&lt;/b&gt;")
+    assert "<b>" not in legend
+    assert "car" not in legend
+    assert f"rgb({','.join(map(str, found.palette[1]))})" in legend
+    assert "75.0%" in legend
 
 
 def test_what_is_missing_is_told(tmp_path, runs, capsys, monkeypatch):
@@ -87,7 +101,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def test_a_picture_in_a_mask_out(address, picture, tmp_path):
+def test_a_picture_in_a_mask_out(address, picture, dataset, tmp_path):
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     browser_file = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser_file is None:
@@ -103,6 +117,9 @@ def test_a_picture_in_a_mask_out(address, picture, tmp_path):
         api.expect(page.get_by_text("mean confidence")).to_have_count(2, timeout=60_000)
         masks = page.locator("[data-testid=stImage] img")
         api.expect(masks).to_have_count(3, timeout=60_000)
+        colours = page.locator(".shares .swatch").evaluate_all("all => all.map(one => one.style.backgroundColor)")
+        assert len(colours) >= 2
+        assert set(colours) <= {f"rgb({', '.join(map(str, colour))})" for colour in dataset["palette"][:3]}
         with page.expect_download() as download:
             page.get_by_text("mask as PNG").first.click()
         assert Path(download.value.path()).read_bytes()[:4] == b"\x89PNG"

@@ -166,7 +166,7 @@ def test_impossible_windows_are_refused(bundle, picture, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def peak_of_a_prediction(size, *, window=None):
+def peak_of_a_prediction(size, *, window=None, architecture="unet", options="width=16"):
     """Bytes by which predicting a picture of ``size`` = (height, width) raises the memory of a process of its own."""
     code = f"""
 import resource
@@ -178,7 +178,7 @@ def peak():
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 torch.set_num_threads(1)
-network = build_network("unet", classes=19, width=16).eval()
+network = build_network({architecture!r}, classes=19, {options}).eval()
 network.card = {{"preprocessing": {{"resize": None}}}}
 predict_picture(network, np.zeros((64, 64, 3), np.uint8))
 pixels = np.random.default_rng(0).integers(0, 256, {(*size, 3)}, dtype=np.uint8)
@@ -203,8 +203,16 @@ def test_memory_is_bounded_by_the_window():
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts other units elsewhere")
 def test_a_picture_of_4000_by_3000_takes_less_than_2_gigabytes():
-    """The whole process, PyTorch included."""
-    assert peak_of_a_prediction((3000, 4000))[1] < 2 * 10**9
+    """The whole process, PyTorch included, whose libraries take 0.7 GB before anything is predicted."""
+    assert peak_of_a_prediction((3000, 4000))[1] < 1.5 * 10**9
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts other units elsewhere")
+@pytest.mark.parametrize(("architecture", "options"), [("unet", "width=32"), ("deeplabv3_resnet50", "")])
+def test_wide_networks_leave_room_too(architecture, options):
+    """In windows; a picture of 4000 × 3000 takes 0.2 GB more than this one, for itself and what is kept of a row."""
+    assert peak_of_a_prediction((1300, 1700), architecture=architecture, options=options)[1] < 1.7 * 10**9
 
 
 @pytest.mark.slow
@@ -223,7 +231,7 @@ subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
 print(1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
     done = subprocess.run([sys.executable, "-c", wrapper], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 2 * 10**9
+    assert int(done.stdout) < 1.6 * 10**9
     assert Image.open(tmp_path / "out" / "large.png").size == (4000, 3000)
 
 

@@ -123,7 +123,7 @@ def predict(
     """Write a mask per picture, in the bundle's colours and at the picture's own resolution; the paths are printed.
 
     Pictures of any size: those of more than 2048 × 1024 pixels, as the network sees them, are predicted in windows of
-    1024 that fade into each other, unless --window says otherwise. Pictures of a folder keep their places below it.
+    512 that fade into each other, unless --window says otherwise. Pictures of a folder keep their places below it.
 
     Example: `segmi predict runs/mine photos/*.jpg --out masks --overlay`
     """

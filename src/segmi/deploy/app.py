@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import importlib.util
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
@@ -88,6 +91,47 @@ def title_of(bundle: Path, root: Path) -> str:
     return " / ".join(part for part in inside if part != "bundles")
 
 
+def titles_of(bundles: Sequence[Path], root: Path) -> list[str]:
+    """The titles of several bundles, without the parts that all of them have.
+
+    Example:
+        >>> paths = [Path(f"runs/demo/camvid/{method}/seed0/bundles/network") for method in ("ce", "rmi")]
+        >>> titles_of(paths, Path("runs"))
+        ['ce', 'rmi']
+    """
+    parts = [title_of(bundle, root).split(" / ") for bundle in bundles]
+    shared = set(parts[0]).intersection(*parts) if parts[1:] else set()
+    short = [" / ".join(part for part in one if part not in shared) for one in parts]
+    return short if all(short) and len(set(short)) == len(short) else [" / ".join(one) for one in parts]
+
+
+def first_shown(bundles: Sequence[Path], count: int = 2) -> list[int]:
+    """The places of the bundles that are shown at first: of every method one seed, as long as there is room.
+
+    Example:
+        >>> paths = [Path(f"{method}/seed{seed}/bundles/network") for method in ("ce", "rmi") for seed in range(3)]
+        >>> first_shown(paths)
+        [0, 3]
+    """
+    methods: dict[tuple[str, ...], int] = {}
+    for place, bundle in enumerate(bundles):
+        methods.setdefault(tuple(p for p in bundle.parts if not re.fullmatch(r"seed\d+", p)), place)
+    return list(methods.values())[:count]
+
+
+def legend_of(found: Answer) -> str:
+    """The classes of an answer as HTML: each with its colour, its name and its share as a bar."""
+    colours = {name: ",".join(map(str, colour)) for name, colour in zip(found.shares, found.palette, strict=False)}
+    rows = "".join(
+        f'<tr><td><i class="swatch" style="background:rgb({colours[name]})"></i></td>'
+        f'<th scope="row">{html.escape(name)}</th>'
+        f'<td class="bar"><i style="width:{share:.2%};background:rgb({colours[name]})"></i></td>'
+        f'<td class="number">{share:.1%}</td></tr>'
+        for name, share in found.ranked()
+    )
+    return f'<table class="shares"><caption>share of the pixels</caption>{rows}</table>'
+
+
 def serve(root: Path, *, port: int, browser: bool = True) -> int:
     """Serve the page on loopback until it is stopped, and return the exit code.
 
@@ -108,6 +152,7 @@ def serve(root: Path, *, port: int, browser: bool = True) -> int:
         "server.fileWatcherType": "none",
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "minimal",
+        "theme.primaryColor": "#2f6690",
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
     command = [sys.executable, "-m", "streamlit", "run", str(PAGE), *flags, "--", str(root)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import sys
 import tempfile
@@ -13,13 +14,26 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segmi.data.decode import decode_image
-from segmi.deploy.app import Answer, answer, bundles_below, confidence_picture, title_of
+from segmi.deploy.app import Answer, answer, bundles_below, confidence_picture, first_shown, legend_of, titles_of
 from segmi.deploy.bundle import load
 from segmi.deploy.files import overlaid
 from segmi.errors import SegmiError
 from segmi.models import SegmentationNetwork
 
 LAYERS = ("overlay", "mask", "confidence")
+
+STYLE = """<style>
+.stMainBlockContainer { padding-top: 2.5rem; padding-bottom: 2rem; }
+.shares { width: 100%; border-collapse: collapse; font-size: 0.9rem; }
+.shares caption { text-align: left; opacity: 0.7; padding-bottom: 0.2rem; }
+.shares td, .shares th { border: 0; padding: 0.15rem 0.4rem 0.15rem 0; font-weight: 400; text-align: left; }
+.shares .swatch { display: block; width: 1rem; height: 1rem; border: 1px solid #8888; border-radius: 3px; }
+.shares td:first-child { width: 1.6rem; }
+.shares .bar { width: 45%; }
+.shares .bar i { display: block; height: 0.6rem; min-width: 1px; outline: 1px solid #8886; }
+.shares .number { text-align: right; font-variant-numeric: tabular-nums; }
+.title { font-size: 1.15rem; line-height: 1.3; margin: 0.5rem 0 0; padding: 0; overflow-wrap: anywhere; }
+</style>"""
 
 
 @st.cache_resource(max_entries=4)
@@ -44,28 +58,28 @@ def shown(pixels: NDArray[np.uint8], found: Answer, layer: str) -> NDArray[np.ui
     return palette[found.labels] if layer == "mask" else overlaid(pixels, found.labels, found.palette)
 
 
-def column(place: object, bundle: Path, root: Path, pixels: NDArray[np.uint8], layer: str) -> None:
+def titled(text: str) -> None:
+    """A heading, as it stands: names of runs are no Markdown."""
+    st.html(f'<h2 class="title">{html.escape(text)}</h2>')
+
+
+def column(place: object, bundle: Path, title: str, pixels: NDArray[np.uint8], layer: str) -> None:
     """What one run makes of the picture."""
     with place:  # type: ignore[attr-defined]  # a container of Streamlit
-        st.subheader(title_of(bundle, root))
+        titled(title)
         try:
             with st.spinner("predicting …"):
-                found = answer(loaded(str(bundle), (bundle / "model.safetensors").stat().st_mtime), pixels)
+                network = loaded(str(bundle), (bundle / "model.safetensors").stat().st_mtime)
+                found = answer(network, pixels)
         except (SegmiError, ValueError) as error:
             st.error(str(error))
             return
-        st.image(shown(pixels, found, layer), width="stretch", alt=f"{layer} of {title_of(bundle, root)}")
+        st.image(shown(pixels, found, layer), width="stretch", alt=f"{layer} of {title}")
         words = "; white is certain, black a guess" if layer == "confidence" else ""
         st.caption(f"mean confidence {found.confidence.mean():.0%}{words}")
-        st.dataframe(
-            {
-                "class": [name for name, share in found.ranked()],
-                "share": [share for name, share in found.ranked()],
-            },
-            column_config={"share": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)},
-            hide_index=True,
-            width="stretch",
-        )
+        st.html(legend_of(found))
+        card = network.card or {}
+        st.caption(f"{card['architecture']}, trained on {card['dataset']['title']}".replace("_", r"\_"))
         data = io.BytesIO()
         mask = Image.fromarray(found.labels)
         mask.putpalette([channel for colour in found.palette for channel in colour])
@@ -76,13 +90,15 @@ def column(place: object, bundle: Path, root: Path, pixels: NDArray[np.uint8], l
 def page(root: Path) -> None:
     """The whole page."""
     st.set_page_config("segmi", layout="wide")
-    st.title("What does a network see?")
+    st.html(STYLE)
+    st.title("What does a network see?", anchor=False)
     bundles = bundles_below(root)
     if not bundles:
         st.error(f"There is no trained network in {root}. `segmi train` writes one.")
         return
-    names = {title_of(bundle, root): bundle for bundle in bundles}
-    chosen = st.multiselect("runs", list(names), default=list(names)[:2], placeholder="choose runs")
+    names = dict(zip(titles_of(bundles, root), bundles, strict=True))
+    shown_first = [list(names)[place] for place in first_shown(bundles)]
+    chosen = st.multiselect("runs", list(names), default=shown_first, placeholder="choose runs")
     layer = st.radio("show", LAYERS, horizontal=True)
     given = st.file_uploader("drop a picture", type=["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "gif", "ppm"])
     if given is None:
@@ -95,11 +111,11 @@ def page(root: Path) -> None:
         return
     places = st.columns(1 + len(chosen))
     with places[0]:
-        st.subheader("picture")
+        titled("picture")
         st.image(pixels, width="stretch", alt="the picture")
         st.caption(f"{pixels.shape[1]} × {pixels.shape[0]} pixels")
     for place, name in zip(places[1:], chosen, strict=True):
-        column(place, names[name], root, pixels, str(layer))
+        column(place, names[name], name, pixels, str(layer))
 
 
 if __name__ == "__main__":

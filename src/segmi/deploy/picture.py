@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,8 +29,8 @@ WHOLE: Final = 2048 * 1024
 
 A number, not a question to the machine: the same picture has the same label map everywhere."""
 
-WINDOW: Final = 1024
-"""The side of the windows of larger pictures."""
+WINDOW: Final = 512
+"""The side of the windows of larger pictures: that of usual training crops, and small enough for wide networks."""
 
 
 def predict(
@@ -87,7 +88,7 @@ def predict_picture(
         network: as `segmi.load` returns it.
         image: the picture, RGB.
         window: side of the windows in pixels of the prepared picture. By default pictures of more than 2048 × 1024
-            pixels are predicted in windows of 1024.
+            pixels are predicted in windows of 512.
         overlap: pixels that neighbouring windows share; a quarter of the window by default.
         batch_size: windows predicted together.
         probabilities: a file that gets the probabilities as a NumPy array of C×H×W, float16, written piece by piece;
@@ -209,7 +210,14 @@ def _written(tiles: Iterable[Tile], store: NDArray[np.float16] | None, working: 
         if store is not None:
             for rows, columns, piece in probabilities_of_tile(tile, working, store.shape[1:]):
                 store[:, rows, columns] = piece.cpu().numpy()
+            _let_go(store)
         yield tile
+
+
+def _let_go(store: NDArray[np.float16]) -> None:
+    """Take what is written out of this process's memory; the file keeps it, and the disk gets it in time."""
+    if isinstance(store.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        store.base.madvise(mmap.MADV_DONTNEED)
 
 
 def card_of(network: SegmentationNetwork) -> dict[str, Any]:
