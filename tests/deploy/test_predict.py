@@ -317,6 +317,14 @@ def test_pictures_of_a_folder_keep_their_places(bundle, picture, tmp_path):
     assert [str(p.relative_to(tmp_path / "out")) for p in written] == ["a/same.png", "b/deep/same.png"]
 
 
+def test_folders_that_are_links_are_followed(bundle, picture, tmp_path):
+    picture("one.png", folder=tmp_path / "elsewhere")
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "linked").symlink_to(tmp_path / "elsewhere")
+    written = predict_files(bundle, [tmp_path / "frames"], tmp_path / "out", device="cpu")
+    assert [str(p.relative_to(tmp_path / "out")) for p in written] == ["linked/one.png"]
+
+
 def test_patterns_are_read_as_a_shell_reads_them(bundle, picture, tmp_path):
     for name in ("frame_2.png", "frame_1.png", "other.png"):
         picture(name)

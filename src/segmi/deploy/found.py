@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from segmi.data.decode import SUFFIXES, shown
+from segmi.data.layout import walk
 from segmi.errors import UsageError, together
 
 VIDEOS: Final = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
@@ -61,7 +62,8 @@ def found_pictures(arguments: Sequence[str | Path]) -> list[Picture]:
 def _meant_by(argument: str) -> list[Picture]:
     path = Path(argument)
     if path.is_dir():
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+        files = (parent / name for parent, names in walk(path) for name in names)
+        inside = sorted(one for one in files if one.suffix.lower() in SUFFIXES)
         if not inside:
             raise UsageError(
                 f"{shown(path)} holds no pictures", f"expected files ending in {', '.join(sorted(SUFFIXES))}"
