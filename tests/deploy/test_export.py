@@ -7,8 +7,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 
+import segmi
 from segmi.deploy import load, save_bundle
 from segmi.deploy.export import export
 from segmi.deploy.export import write as module
@@ -35,6 +37,18 @@ def small(tmp_path, network, dataset, preprocessing):
     return save_bundle(tmp_path / "bundle", network, dataset=dataset, preprocessing=preprocessing)
 
 
+def by_the_metadata(session, how, photo):
+    """The label map of a picture as a program without segmi and PyTorch makes it; as on the page on use."""
+    small = photo.resize((how["resize"], how["resize"]), Image.Resampling.BILINEAR)
+    images = np.asarray(small, np.float32).transpose(2, 0, 1)[None] / 255
+    height, width = images.shape[2:]
+    below, right = -height % how["stride"], -width % how["stride"]
+    padded = np.pad(images, ((0, 0), (0, 0), (0, below), (0, right)), mode="edge")
+    (logits,) = session.run(["logits"], {"images": padded})
+    kept = logits[0, :, :height, :width]
+    return np.argmax([Image.fromarray(one).resize(photo.size, Image.Resampling.BILINEAR) for one in kept], axis=0)
+
+
 def test_onnx_takes_any_batch_and_size_and_says_how_it_is_used(small, tmp_path, dataset):
     done = export(small, tmp_path / "m.onnx")
     assert done.agreement.difference <= 1e-4
@@ -50,6 +64,10 @@ def test_onnx_takes_any_batch_and_size_and_says_how_it_is_used(small, tmp_path, 
     assert json.loads(stored["segmi.palette"]) == dataset["palette"]
     preprocessing = json.loads(stored["segmi.preprocessing"])
     assert (preprocessing["resize"], preprocessing["stride"]) == (40, 16)
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (61, 93, 3), dtype=np.uint8))
+    found = by_the_metadata(session, preprocessing, photo)
+    assert len(np.unique(found)) > 1
+    assert (found == segmi.predict(network, photo)).mean() > 0.97, "rounding of the resized picture moves edges"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle", "m.onnx"]
 
 

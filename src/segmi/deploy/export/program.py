@@ -82,6 +82,8 @@ def metadata(network: SegmentationNetwork, stride: int) -> dict[str, str]:
         "void": card["void"],
         "preprocessing": {
             **card["preprocessing"],
+            "resizing": "bilinear with antialiasing, as Pillow's BILINEAR; exact: to resize × resize, shorter: the "
+            "shorter side to resize; no resize: as it is. Logits go back to the picture's size bilinearly, then decide",
             "input": "float32 N×3×H×W, RGB, values 0–255 divided by 255; normalisation is inside",
             "output": "logits N×C×H×W" + ("; one logit, class 1 where it exceeds 0" if network.one_logit else ""),
             "sides": f"multiples of {stride}; pad below and right by repeating the edge, cut the logits back",
