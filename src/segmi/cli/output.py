@@ -73,6 +73,7 @@ def calm_libraries() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     if not settings.debug:
         warnings.filterwarnings("ignore", module=r"(torch|torchvision|lightning|timm|segmentation_models_pytorch)\b.*")
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # by Pillow; segmi refuses such files
 
 
 def explain_error(error: Exception) -> int:
