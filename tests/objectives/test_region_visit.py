@@ -121,3 +121,50 @@ def test_pixel_kernel_that_cannot_be_had() -> None:
         BinaryCrossEntropy(kernel="numba")(logits, labels)
     with pytest.raises(ValueError, match=r"kernel: expected 'auto', 'numba' or 'torch', got 'triton'"):
         BinaryCrossEntropy(kernel="triton")  # type: ignore[arg-type]
+
+
+class TestRoomOfTheGradient:
+    """It is used again, but never while somebody can see it."""
+
+    @pytest.fixture
+    def step(self, scene: Scene) -> Callable[[float], Tensor]:
+        labels = scene.labels(2, 4, 192, 192, void=True)
+        logits = scene.logits(labels, 4).float()
+        loss = RMILoss()
+
+        def step(factor: float) -> Tensor:
+            leaf = (factor * logits).contiguous().requires_grad_()  # else its gradient is a copy in its order
+            loss(leaf, labels).backward()
+            assert leaf.grad is not None
+            return leaf.grad
+
+        return step
+
+    def test_is_used_again_once_nobody_holds_it(self, step: Callable[[float], Tensor]) -> None:
+        first = step(1.0)
+        assert first.nbytes > 2**20
+        place, expected = first.data_ptr(), first.clone()
+        del first
+        again = step(1.0)
+        assert again.data_ptr() == place
+        assert torch.equal(again, expected)
+
+    @pytest.mark.parametrize(
+        "hold",
+        [
+            lambda gradient: gradient,
+            lambda gradient: gradient[0, 0],
+            lambda gradient: gradient.detach().view(-1),
+            lambda gradient: gradient.numpy(),
+            lambda gradient: torch.from_dlpack(gradient),
+        ],
+        ids=["itself", "a part", "a view", "an array", "shared memory"],
+    )
+    def test_is_left_alone_while_anything_of_it_is_held(
+        self, step: Callable[[float], Tensor], hold: Callable[[Tensor], Any]
+    ) -> None:
+        held = hold(step(1.0))
+        before = copy.deepcopy(held)
+        other = step(-2.0)
+        assert (held == before).all()
+        assert not torch.equal(other, step(1.0))

@@ -7,6 +7,7 @@ products and sums are float64, without which the gradient is wrong by percents w
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -22,6 +23,12 @@ __all__ = ["RegionResult", "backward", "forward"]
 
 _LIGHT: Final = 6
 """How many maps whose label does not vary are taken up at once: about as long as one whose label does."""
+
+_KEPT: Final[dict[tuple[int, ...], np.ndarray]] = {}
+"""The room of the last gradient, by its shape. A tensor that uses it, and every view of that, holds a reference."""
+_ONLY_KEPT: Final = 3
+"""The references to it where nobody else has one: that of `_KEPT`, of the name in `_new_maps`, and of the question."""
+_WORTH_KEEPING: Final = 2**20
 
 
 class RegionResult(NamedTuple):
@@ -181,8 +188,20 @@ def _candidates(pictures: Sequence[Picture], channels: int) -> np.ndarray:
 
 
 def _new_maps(shape: Sequence[int]) -> np.ndarray:
-    """Room for float32 maps; NumPy's, since it asks for large pages, of which the first touch costs half."""
-    return np.empty(tuple(shape), np.float32)
+    """Room for float32 maps: that of the gradient before, if nobody holds it any more, else new.
+
+    To map and to clear memory takes up to as long as to compute what is written there. New memory is NumPy's, which
+    asks for large pages.
+    """
+    wanted = tuple(shape)
+    kept = _KEPT.get(wanted)
+    if kept is not None and sys.getrefcount(kept) == _ONLY_KEPT:
+        return kept
+    made = np.empty(wanted, np.float32)
+    if made.nbytes >= _WORTH_KEEPING:
+        _KEPT.clear()
+        _KEPT[wanted] = made
+    return made
 
 
 def _portions(heavy: np.ndarray) -> list[tuple[int, np.ndarray]]:
