@@ -20,6 +20,10 @@ all others beside it."""
 OPTIONS: Final[dict[str, dict[str, Any]]] = {"region_matched_bound": {"target": -1.0}}
 """What those need that have no default for everything."""
 
+TRAINED_WITH: Final[dict[str, dict[str, Any]]] = {"region_own_pixel": {"mode": "sound"}}
+"""What is not the default in training. In the other mode, a sum over classes, this one has more weight than
+cross-entropy, and leads to the flat map, at which it stands still and is worth less than what cross-entropy finds."""
+
 TEACHER: Final = "teacher"
 
 
@@ -56,7 +60,7 @@ def case(name: str, *, layer: str, weights: Mapping[str, float]) -> Case:
     """
     needs = OBJECTIVES[name].needs
     members, teaches = ("a", "b") if "peers" in needs else ("a",), "teacher" in needs
-    options = {**OPTIONS.get(name, {}), "weight": weights.get(name, 1.0)}
+    options = {**OPTIONS.get(name, {}), **TRAINED_WITH.get(name, {}), "weight": weights.get(name, 1.0)}
     if "features" in needs:
         options["layers"] = dict.fromkeys((*members, TEACHER) if teaches else members, layer)
     own = {name: options}
