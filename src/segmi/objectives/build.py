@@ -123,19 +123,11 @@ def build_objective(
         UsageError: an unknown name or option, a value that the class refuses, or members that do not suffice.
 
     Example:
-        >>> build_objective({"cross_entropy": {}, "rmi_loss": {"weight": 0.1, "radius": 5}}, members=["unet"])
-        WeightedSum(
-          (objectives): ModuleList(
-            (0): PerMember(
-              (loss): CrossEntropy()
-            )
-            (1): PerMember(
-              (loss): RMILoss(
-                (region): RegionMutualInformation()
-              )
-            )
-          )
-        )
+        >>> both = {"cross_entropy": {}, "rmi_loss": {"weight": 0.1, "radius": 5}}
+        >>> [part.loss for part in build_objective(both, members=["unet"]).objectives]
+        [CrossEntropy(), RMILoss(
+          (region): RegionMutualInformation()
+        )]
     """
     if not specification:
         raise UsageError("objective: expected at least one objective, got none", "name one, such as cross_entropy")

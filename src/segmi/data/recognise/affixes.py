@@ -33,8 +33,9 @@ def between(images: Sequence[str], masks: Sequence[str]) -> Match:
     """The affixes by which most masks find their picture, the shortest of equally good ones.
 
     Example:
-        >>> between(["a_rgb", "b_rgb"], ["a_gt", "b_gt"])
-        Match(affixes=Affixes(image_prefix='', image_suffix='_rgb', mask_prefix='', mask_suffix='_gt'), share=1.0)
+        >>> affixes, share = between(["a_rgb", "b_rgb"], ["a_gt", "b_gt"])
+        >>> affixes.image_suffix, affixes.mask_suffix, share
+        ('_rgb', '_gt', 1.0)
     """
     best = Match(Affixes(), 0.0)
     if not images or not masks:
