@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,8 @@ def test_it_looks_by_itself(watch: Watch) -> None:
 
 def test_the_command_serves_until_it_is_interrupted(watch: Watch) -> None:
     command = [sys.executable, "-m", "segmi.cli", "report", str(watch.runs_root / "demo"), "--watch"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ}) as process:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # where the tests run in the background it is not
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ}, preexec_fn=heard) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert "demo" in get(line.split()[0])
