@@ -38,8 +38,10 @@ from catalogue_cases import TEACHER, Case, case, looks_at_unlabelled, own_value,
 from objectives import machine, status
 from segmi.arrays import Batch
 from segmi.data import open_dataset
-from segmi.data.loader import Pictures, Unlabelled, training_batches
+from segmi.data.loader import training_batches
+from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
+from segmi.data.unlabelled import Unlabelled
 from segmi.models import SegmentationNetwork
 from segmi.objectives import OBJECTIVES, Objective
 from segmi.study.resolve import build_member

@@ -29,7 +29,8 @@ from PIL import Image
 from segmi.data import DataSet, Sample, open_dataset
 from segmi.data.cache import Store, content_of, prepared
 from segmi.data.cache.store import StoreWriter
-from segmi.data.loader import Pictures, epoch_order
+from segmi.data.order import epoch_order
+from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
 
 BATCH = 8

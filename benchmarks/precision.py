@@ -18,7 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from segmi.data.holdout import hold_out
-from segmi.data.loader import Pictures
+from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
 from segmi.models import build_network
 from segmi.objectives import build_objective

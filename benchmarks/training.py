@@ -30,7 +30,7 @@ from segmi.arrays import Batch
 from segmi.data import open_dataset
 from segmi.data.base import DataSet
 from segmi.data.cache import content_of, prepared
-from segmi.data.loader import Pictures
+from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
 from segmi.models import build_network
 from segmi.objectives import build_objective

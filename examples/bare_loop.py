@@ -8,7 +8,8 @@ import argparse
 import torch
 
 from segmi.data import open_dataset
-from segmi.data.loader import Pictures, training_batches
+from segmi.data.loader import training_batches
+from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
 from segmi.models import build_network
 from segmi.objectives import RMILoss

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from segmi.data import open_dataset
-from segmi.data.loader import Pictures, training_batches
+from segmi.data.loader import training_batches
+from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
 from segmi.objectives import RMILoss
 from segmi.training.own_loops import ReadoutsCallback

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from segmi.data import open_dataset
-from segmi.data.loader import Pictures
+from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
 from segmi.metrics import scores
 from segmi.models import build_network

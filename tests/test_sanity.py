@@ -12,7 +12,7 @@ import torch
 
 from segmi.data import open_dataset
 from segmi.data.base import VOID, Drawn, Sample
-from segmi.data.loader import Pictures
+from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
 from segmi.metrics.scores import constant_prediction_scores, scores
 from segmi.models import build_network

@@ -43,7 +43,7 @@ def test_the_same_pixels_as_one_by_one(options, resize):
     seen = set()
     for first in range(0, 60, len(pairs)):
         drawn = [processing.window(mask.shape, first + number) for number, mask in enumerate(masks)]
-        crops, labels = take(images, masks, drawn, 24)
+        crops, labels = take(list(zip(images, masks, strict=True)), drawn, 24)
         seen.update(drawn)
         for number, (pair, window) in enumerate(zip(pairs, drawn, strict=True)):
             assert torch.equal(crops[number], cut(pair.image, window, 24))

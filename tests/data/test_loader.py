@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from segmi.data.base import Sample
-from segmi.data.loader import Pictures, Share, Unlabelled, epoch_order, steps_per_epoch, training_batches
+from segmi.data.loader import training_batches
+from segmi.data.order import Share, epoch_order, steps_per_epoch
+from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
+from segmi.data.unlabelled import Unlabelled
 
 
 class Ramp:

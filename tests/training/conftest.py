@@ -12,7 +12,7 @@ from torch import nn
 
 from segmi.arrays import Output
 from segmi.data.base import DataSet, DataSetInfo, Sample
-from segmi.data.loader import Pictures
+from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
 from segmi.objectives import build_objective
 from segmi.training import Cohort

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from conftest import PROCESSING, Drawing, Squares, Tiny, tiny_objective
 from segmi.arrays import Output
 from segmi.data.base import Sample
-from segmi.data.loader import Pictures
+from segmi.data.pictures import Pictures
 from segmi.errors import SegmiError
 from segmi.training import Cohort, evaluate, fit
 from segmi.training.processes import ALONE, connect

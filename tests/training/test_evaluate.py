@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from segmi.arrays import Output
-from segmi.data.loader import Pictures
+from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
 from segmi.errors import UsageError
 from segmi.metrics import PredictionReadouts

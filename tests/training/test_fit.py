@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from segmi.arrays import Output
-from segmi.data.loader import Pictures
+from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
 from segmi.errors import Interrupted, RunError, UsageError
 from segmi.training import fit

@@ -87,6 +87,16 @@ def test_it_is_measured_once_per_network(make_cohort, timings, cache):
     assert chosen(make_cohort()).memory_format == "contiguous", "what cannot be read is measured again"
 
 
+def test_of_what_was_kept_the_times_count_and_not_a_choice_by_an_older_rule(make_cohort, timings, cache):
+    timings["fp32 contiguous"] = 0.95
+    first = chosen(make_cohort())
+    (path,) = cache.rglob("*.json")
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "memory_format": "channels_last"}))
+    assert chosen(make_cohort()) == first
+    assert first.memory_format == "contiguous"
+
+
 def test_where_nothing_can_be_kept_it_is_measured_every_time(make_cohort, timings, cache):
     cache.write_text("no folder")
     chosen(make_cohort())

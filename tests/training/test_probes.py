@@ -8,7 +8,7 @@ from torch import nn
 
 from segmi.arrays import Images
 from segmi.data import open_dataset
-from segmi.data.loader import Pictures
+from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
 from segmi.errors import UsageError
 from segmi.models import SegmentationNetwork, build_network

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from segmi.arrays import Batch, Output
-from segmi.data.loader import Pictures
+from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
 from segmi.objectives import region_information
 from segmi.training import Cohort, fit

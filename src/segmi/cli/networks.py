@@ -64,7 +64,7 @@ def evaluate(
         raise UsageError(f"unknown protocol {protocol!r}", "use full or paper")
     calm_libraries()
     from segmi.data import open_dataset
-    from segmi.data.loader import Pictures
+    from segmi.data.pictures import Pictures
     from segmi.deploy import load
     from segmi.metrics.readouts import PredictionReadouts
     from segmi.metrics.scores import scores

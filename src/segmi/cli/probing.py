@@ -47,7 +47,7 @@ def probe(
     """
     calm_libraries()
     from segmi.data import open_dataset
-    from segmi.data.loader import Pictures
+    from segmi.data.pictures import Pictures
     from segmi.deploy import load
     from segmi.training.probes import probe_layers
 

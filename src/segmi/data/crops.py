@@ -62,23 +62,22 @@ def draw_window(
         digits, part = divmod(digits, _FRACTION)
         factor = scale[0] + part / _FRACTION * (scale[1] - scale[0])
         height, width = max(1, int(height * factor)), max(1, int(width * factor))
-    missing_rows, missing_columns = max(crop - height, 0), max(crop - width, 0)
+    missing_rows = crop - height if crop > height else 0  # max() would take longer than the division
+    missing_columns = crop - width if crop > width else 0
     digits, top = divmod(digits, height + 2 * missing_rows - crop + 1)
     digits, left = divmod(digits, width + 2 * missing_columns - crop + 1)
     flipped = digits % _FRACTION < flip * _FRACTION
     return Window(height, width, top - missing_rows, left - missing_columns, flipped)
 
 
-def take(
-    images: Sequence[Pixels], masks: Sequence[Pixels], drawn: Sequence[Window], crop: int
-) -> tuple[Tensor, Tensor]:
+def take(pairs: Sequence[tuple[Pixels, Pixels]], drawn: Sequence[Window], crop: int) -> tuple[Tensor, Tensor]:
     """The crops of pictures and of their labels; what lies outside a picture is black and void.
 
     Shapes: 3×H×W and H×W uint8 each → N×3×crop×crop and N×crop×crop uint8.
     """
     count = len(drawn)
     batch, labels = np.empty((count, 3, crop, crop), np.uint8), np.empty((count, crop, crop), np.uint8)
-    for number, (image, mask, window) in enumerate(zip(images, masks, drawn, strict=True)):
+    for number, ((image, mask), window) in enumerate(zip(pairs, drawn, strict=True)):
         height, width, top, left, flipped = window
         if mask.shape != (height, width):
             image, mask = _resized(image, mask, height, width)

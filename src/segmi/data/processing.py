@@ -96,7 +96,7 @@ class Processing:
     def augmented(self, pair: Pair, seed: int) -> Pair:
         """The random part: scale, crop, flip and colour, as a pure function of ``seed``."""
         mask = pair.mask.numpy()
-        images, masks = take([pair.image.numpy()], [mask], [self.window(mask.shape, seed)], self.crop)
+        images, masks = take([(pair.image.numpy(), mask)], [self.window(mask.shape, seed)], self.crop)
         return Pair(tv_tensors.Image(self.recoloured(images[0], seed)), tv_tensors.Mask(masks[0]))
 
     def recoloured(self, image: torch.Tensor, seed: int) -> torch.Tensor:

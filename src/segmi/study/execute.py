@@ -24,7 +24,7 @@ from segmi.study.strict_yaml import dump
 
 if TYPE_CHECKING:
     from segmi.data.base import DataSet, DataSetInfo
-    from segmi.data.loader import Pictures
+    from segmi.data.pictures import Pictures
     from segmi.metrics.confusion import ConfusionMatrix
     from segmi.metrics.details import Details
     from segmi.metrics.readouts import PredictionReadouts

@@ -15,7 +15,7 @@ from segmi.study import resolve
 if TYPE_CHECKING:
     from segmi.data.base import DataSet, Sample
     from segmi.data.cache import Store
-    from segmi.data.loader import Pictures
+    from segmi.data.pictures import Pictures
     from segmi.data.processing import Processing
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from segmi.data.base import DataSet, Sample
     from segmi.data.cache import Store
-    from segmi.data.loader import Pictures
+    from segmi.data.pictures import Pictures
     from segmi.data.processing import Processing
     from segmi.models import SegmentationNetwork
     from segmi.objectives.contract import Objective
@@ -194,7 +194,7 @@ def pictures(
     labels: Store | None = None,
 ) -> Pictures:
     """Samples with their processing, from cache entries where there are some."""
-    from segmi.data.loader import Pictures
+    from segmi.data.pictures import Pictures
 
     return Pictures(dataset, samples, processing, seed=seed, prepared=prepared, labels=labels)
 

@@ -11,7 +11,7 @@ from PIL import Image
 from segmi.records.samples import write_sample
 
 if TYPE_CHECKING:
-    from segmi.data.loader import Pictures
+    from segmi.data.pictures import Pictures
     from segmi.training import Cohort
 
 LONGEST_SIDE = 640

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from segmi.arrays import Images, Labels, Logits
 from segmi.data.base import Sample
-from segmi.data.loader import Pictures
+from segmi.data.pictures import Pictures
 from segmi.errors import UsageError
 from segmi.metrics.confusion import ConfusionMatrix, predicted_labels
 from segmi.metrics.details import Details, Truth

@@ -14,7 +14,10 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 
-from segmi.data.loader import Pictures, Unlabelled, steps_per_epoch, training_batches
+from segmi.data.loader import training_batches
+from segmi.data.order import steps_per_epoch
+from segmi.data.pictures import Pictures
+from segmi.data.unlabelled import Unlabelled
 from segmi.errors import UsageError, unknown_name
 from segmi.objectives.contract import Objective, TakesClassCounts
 from segmi.records.jsonfile import write_record

@@ -139,7 +139,8 @@ def choose_format(
     if known is None:
         known = _decide(_measure(cohort, device, count, side), count)
         _keep(path, known)
-    return _read(path) or known  # another process may have been first
+        known = _read(path) or known  # another process may have been first
+    return known
 
 
 def _decide(seconds: Mapping[str, float | None], pictures: int) -> NumberFormat:
@@ -238,11 +239,13 @@ def _cpu() -> str:
 
 
 def _read(path: Path) -> NumberFormat | None:
+    """What follows from the times on record; the choice noted with them may be by a rule of another version."""
     try:
         found = read_record(path)
-        return NumberFormat.from_plain(found) if found else None
+        known = NumberFormat.from_plain(found) if found else None
     except (SegmiError, TypeError):
         return None
+    return _decide(known.seconds, known.pictures) if known else None
 
 
 def _keep(path: Path, found: NumberFormat) -> None:

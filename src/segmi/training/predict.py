@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from segmi.data.loader import Pictures
+from segmi.data.pictures import Pictures
 from segmi.models.windows import check_windows
 from segmi.training.cohort import Cohort
 from segmi.training.evaluate import Prediction, predictions_by_member

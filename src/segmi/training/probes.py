@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from segmi.arrays import VOID, Batch
-from segmi.data.loader import Pictures
+from segmi.data.pictures import Pictures
 from segmi.errors import UsageError, unknown_name
 from segmi.information.estimation import Estimate, label_information
 from segmi.models import SegmentationNetwork, blocks

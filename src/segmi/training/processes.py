@@ -23,7 +23,7 @@ from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.fabric.strategies import DDPStrategy
 from torch import Tensor
 
-from segmi.data.loader import Share
+from segmi.data.order import Share
 from segmi.errors import RunError, UsageError, unknown_name
 from segmi.training.precision import FABRIC_PRECISION, resolve_device
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, TypeAlias
 
-from segmi.data.loader import Pictures
+from segmi.data.pictures import Pictures
 from segmi.errors import unknown_name
 from segmi.metrics.readouts import PredictionReadouts
 from segmi.metrics.scores import scores

@@ -19,7 +19,8 @@ import torch
 from segmi.data import open_dataset
 from segmi.data.cache import LABELS, PICTURES, build, content_of, decoding, prepared
 from segmi.data.cache.store import MANIFEST, Store
-from segmi.data.loader import Pictures, training_batches
+from segmi.data.loader import training_batches
+from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
 from segmi.errors import DataError, EnvironmentProblem, UsageError
 
