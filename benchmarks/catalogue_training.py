@@ -65,10 +65,9 @@ LAYER: Final = "decoders.1"
 """A map of 12 × 12 for a crop of 48."""
 
 BATCH: Final = 4
-LEARNING_RATE: Final = 5e-3
-LEARNING_RATES: Final = {"focal": 1e-2, "label_smoothing": 1e-2}
-"""For the objective and for the cross-entropy that it is set beside. At half of it both are so far from where they lead
-after 200 updates that cross-entropy, the faster one, has the better term of these two."""
+LEARNING_RATE: Final = 1e-2
+"""At half of it every network is so far from where it leads after 200 updates that cross-entropy, the faster one, has
+the better term of some objectives as well."""
 
 SCHEDULE: Final = ("PolynomialLR", {"power": 0.9})
 """Falls to 0, or else chance in the last steps is as large as what some objectives do."""
@@ -90,12 +89,12 @@ QUICK: Final = Size(width=2, crop=32, step_width=2, step_crop=32)
 class Scenes:
     """Generated street scenes, half of them with labels."""
 
-    def __init__(self, crop: int) -> None:
+    def __init__(self, crop: int, seed: int = 0) -> None:
         dataset = open_dataset("street-scenes", None, train=32, val=4, height=crop * 4 // 3, width=2 * crop)
         samples, processing = dataset.split("train"), Processing(resize=None, crop=crop)
         self.crop, self.classes = crop, len(dataset.info.classes)
-        self.train = Pictures(dataset, samples[:16], processing)
-        self.unlabelled = Pictures(dataset, samples[16:], processing)
+        self.train = Pictures(dataset, samples[:16], processing, seed=seed)
+        self.unlabelled = Pictures(dataset, samples[16:], processing, seed=seed)
 
     def batches(self, objective: Objective, count: int) -> list[Batch]:
         """The first batches of the training stream, with what the objective asks for."""
@@ -107,10 +106,10 @@ class Scenes:
         return list(training_batches(self.train, batch_size=BATCH, first=0, last=count, unlabelled=joining))
 
 
-def network(name: str, width: int, classes: int) -> SegmentationNetwork:
-    """A U-Net whose initial weights its name decides; a teacher is twice as wide."""
+def network(name: str, width: int, classes: int, seed: int = 0) -> SegmentationNetwork:
+    """A U-Net whose initial weights its name and the seed decide; a teacher is twice as wide."""
     wide = 2 * width if name == TEACHER else width
-    return build_member({"architecture": "unet", "width": wide}, name, classes, 0)
+    return build_member({"architecture": "unet", "width": wide}, name, classes, seed)
 
 
 class Trainer:
@@ -120,21 +119,21 @@ class Trainer:
         scenes: the pictures.
         width: of the networks.
         updates: of every training.
+        seed: of the weights, and of everything that is drawn.
     """
 
-    def __init__(self, scenes: Scenes, width: int, updates: int) -> None:
-        self.scenes, self.width, self.updates = scenes, width, updates
-        self.plain: dict[tuple[str, float], SegmentationNetwork] = {}
+    def __init__(self, scenes: Scenes, width: int, updates: int, seed: int) -> None:
+        self.scenes, self.width, self.updates, self.seed = scenes, width, updates, seed
+        self.plain: dict[str, SegmentationNetwork] = {}
 
-    def by_cross_entropy(self, name: str, learning_rate: float) -> SegmentationNetwork:
+    def by_cross_entropy(self, name: str) -> SegmentationNetwork:
         """A network as cross-entropy alone leaves it."""
-        key = (name, learning_rate)
-        if key not in self.plain:
-            made = network(name, self.width, self.scenes.classes)
+        if name not in self.plain:
+            made = self._untrained(name)
             alone = Case((name,), False, {"cross_entropy": {}})
-            self._fit(Cohort({name: made}), alone.objective(), learning_rate)
-            self.plain[key] = made
-        return self.plain[key]
+            self._fit(Cohort({name: made}), alone.objective())
+            self.plain[name] = made
+        return self.plain[name]
 
     def own_terms(self, name: str) -> tuple[float, float]:
         """An objective's own term, as cross-entropy alone leaves it and as training on it does.
@@ -142,35 +141,38 @@ class Trainer:
         Raises:
             RunError: a loss was not finite.
         """
-        chosen, rate = case(name, layer=LAYER, weights=WEIGHTS), LEARNING_RATES.get(name, LEARNING_RATE)
-        before = self._cohort(chosen, lambda one: self.by_cross_entropy(one, rate))
+        chosen = case(name, layer=LAYER, weights=WEIGHTS)
+        before = self._cohort(chosen, self.by_cross_entropy)
         heads = chosen.objective(name)
         self._fit_heads(before, heads, name)
-        after = self._cohort(chosen, lambda one: network(one, self.width, self.scenes.classes))
+        after = self._cohort(chosen, self._untrained)
         trained = chosen.objective()
-        self._fit(after, trained, rate)
+        self._fit(after, trained)
         after.watch(trained.layers())
         return self._value(name, before, heads), self._value(name, after, trained)
+
+    def _untrained(self, name: str) -> SegmentationNetwork:
+        return network(name, self.width, self.scenes.classes, self.seed)
 
     def _cohort(self, chosen: Case, learning: Callable[[str], SegmentationNetwork]) -> Cohort:
         members = {one: learning(one) for one in chosen.members}
         if not chosen.teaches:
             return Cohort(members)
-        return Cohort({**members, TEACHER: self.by_cross_entropy(TEACHER, LEARNING_RATE)}, frozen=[TEACHER])
+        return Cohort({**members, TEACHER: self.by_cross_entropy(TEACHER)}, frozen=[TEACHER])
 
-    def _fit(self, cohort: Cohort, objective: Objective, learning_rate: float) -> None:
+    def _fit(self, cohort: Cohort, objective: Objective) -> None:
         with tempfile.TemporaryDirectory() as folder:
             fit(
                 cohort, objective, self.scenes.train, folder=Path(folder), unlabelled=self.scenes.unlabelled,
-                updates=self.updates, batch_size=BATCH, learning_rate=learning_rate, schedule=SCHEDULE[0],
-                schedule_options=SCHEDULE[1], select_by="last", device="cpu",
+                updates=self.updates, batch_size=BATCH, learning_rate=LEARNING_RATE, seed=self.seed,
+                schedule=SCHEDULE[0], schedule_options=SCHEDULE[1], select_by="last", device="cpu",
                 precision="fp32", threads=1, checkpoint_every=self.updates, logger=(),
             )  # fmt: skip
 
     def _fit_heads(self, cohort: Cohort, objective: Objective, name: str) -> None:
         """Let the heads of an objective learn on networks that stay as they are."""
         tell_class_counts(objective, self.scenes.train.class_counts())
-        look_inside(cohort, objective, device=CPU, side=self.scenes.crop, seed=0)
+        look_inside(cohort, objective, device=CPU, side=self.scenes.crop, seed=self.seed)
         cohort.eval()
         if not list(objective.parameters()):
             return
@@ -269,6 +271,7 @@ def main() -> int:
     parser.add_argument("--updates", type=int, help="of every training; 200, or 10 with --quick")
     parser.add_argument("--rounds", type=int, help="timed rounds of steps; 5, or 1 with --quick")
     parser.add_argument("--only", nargs="+", choices=list(OBJECTIVES), help="these objectives alone")
+    parser.add_argument("--seed", type=int, default=0, help="of the trainings")
     parser.add_argument("--part", choices=["terms", "steps"], help="this part alone")
     given = parser.parse_args()
     size, names = QUICK if given.quick else SIZE, given.only or list(OBJECTIVES)
@@ -279,7 +282,7 @@ def main() -> int:
     print("Written by `python benchmarks/catalogue_training.py`.\n")
     good = True
     if given.part != "steps":
-        good = own_terms_section(names, Trainer(Scenes(size.crop), size.width, updates))
+        good = own_terms_section(names, Trainer(Scenes(size.crop, given.seed), size.width, updates, given.seed))
         print()
     if given.part != "terms":
         steps_section(names, Scenes(size.step_crop), size.step_width, rounds)

@@ -60,6 +60,17 @@ def test_training_prints_its_tables() -> None:
         assert head in done.stdout
 
 
+@pytest.mark.slow
+def test_two_processes_are_shown_beside_one() -> None:
+    command = [sys.executable, str(FOLDER / "processes.py"), "--quick", "--data", "none"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, *others = [line for line in done.stdout.splitlines() if line.startswith("| cross-entropy | ")]
+    assert not others
+    assert 0 < float(first.split(" | ")[1]) < 1e-5
+    assert done.stdout.count("| update | one process | one process, 2 threads | two processes |") == 3
+
+
 def rows(printed: str) -> dict[str, list[list[str]]]:
     """The cells of every table row behind an objective's name, by the name."""
     found: dict[str, list[list[str]]] = {}
