@@ -3,11 +3,11 @@
 A U-Net of a few channels is trained on generated street scenes for 200 updates, from the same weights and on the same
 crops each time: with cross-entropy alone, and with an objective beside it, or in its place where it is such a loss
 itself. Then the objective's own term, weight included, is computed for both networks in evaluation mode on the same
-crops of the training pictures in batches of the trained size, and the mean over the batches is compared. Where it has
-heads, those that were trained along are taken; the network of cross-entropy gets heads of the same initial weights,
-which learn for as many updates, with the same optimiser, on the same crops, while the network stays as it is. A teacher
-is twice as wide and was trained on cross-entropy; peers are two networks. One seed: this tells what an objective does
-to its own term, not what it is good for.
+crops of the training pictures in batches of the trained size, and the mean over the batches is compared; the last
+column tells how many of them agree with it. Where it has heads, those that were trained along are taken; the network of
+cross-entropy gets heads of the same initial weights, which learn for as many updates, with the same optimiser, on the
+same crops, while the network stays as it is. A teacher is twice as wide and was trained on cross-entropy; peers are two
+networks. One seed: this tells what an objective does to its own term, not what it is good for.
 
 A step is everything between two batches: forward, objective, backward and optimiser of all the networks that the
 objective needs, with the pictures that it asks for, beside a step of one network with cross-entropy. All objectives
@@ -135,8 +135,8 @@ class Trainer:
             self.plain[name] = made
         return self.plain[name]
 
-    def own_terms(self, name: str) -> tuple[float, float]:
-        """An objective's own term, as cross-entropy alone leaves it and as training on it does.
+    def own_terms(self, name: str) -> tuple[list[float], list[float]]:
+        """An objective's own term in every batch, as cross-entropy alone leaves it and as training on it does.
 
         Raises:
             RunError: a loss was not finite.
@@ -149,7 +149,7 @@ class Trainer:
         trained = chosen.objective()
         self._fit(after, trained)
         after.watch(trained.layers())
-        return self._value(name, before, heads), self._value(name, after, trained)
+        return self._values(name, before, heads), self._values(name, after, trained)
 
     def _untrained(self, name: str) -> SegmentationNetwork:
         return network(name, self.width, self.scenes.classes, self.seed)
@@ -186,31 +186,33 @@ class Trainer:
             optimizer.step()
             schedule.step()
 
-    def _value(self, name: str, cohort: Cohort, objective: Objective) -> float:
-        """The mean of the own term over four crops of every picture, batch by batch."""
+    def _values(self, name: str, cohort: Cohort, objective: Objective) -> list[float]:
+        """The own term of four crops of every picture, batch by batch."""
         batches = self.scenes.batches(objective, 4 * len(self.scenes.train) // BATCH)
         with torch.no_grad():
             cohort.eval(), objective.eval()
-            return statistics.fmean(float(own_value(name, objective(cohort(b.images), b))) for b in batches)
+            return [float(own_value(name, objective(cohort(b.images), b))) for b in batches]
 
 
 def own_terms_section(names: list[str], trainer: Trainer) -> bool:
     """Prints a row for every objective; whether each got better."""
     print(f"### Own terms after {trainer.updates} updates\n")
-    print("| objective | trained | after cross-entropy alone | after training on it | better |")
-    print("|---|---|---:|---:|---|", flush=True)
+    print("| objective | trained | after cross-entropy alone | after training on it | better | in batches |")
+    print("|---|---|---:|---:|---|---:|", flush=True)
     good = True
     for name in names:
         chosen = case(name, layer=LAYER, weights=WEIGHTS)
         how = "beside cross-entropy" if name in list(chosen.specification)[1:] else "in its place"
         if name == "cross_entropy":
-            before = after = trainer.own_terms(name)[1]
-            better = "–"
-        else:
-            before, after = trainer.own_terms(name)
-            better = "yes" if after < before else "no"
-        good = good and better != "no"
-        print(f"| `{name}` | {how} | {before:.4f} | {after:.4f} | {better} |", flush=True)
+            value = statistics.fmean(trainer.own_terms(name)[1])
+            print(f"| `{name}` | {how} | {value:.4f} | {value:.4f} | – | – |", flush=True)
+            continue
+        befores, afters = trainer.own_terms(name)
+        before, after = statistics.fmean(befores), statistics.fmean(afters)
+        share = f"{sum(b > a for b, a in zip(befores, afters, strict=True))} of {len(afters)}"
+        better = after < before
+        good = good and better
+        print(f"| `{name}` | {how} | {before:.4f} | {after:.4f} | {'yes' if better else 'no'} | {share} |", flush=True)
     return good
 
 
