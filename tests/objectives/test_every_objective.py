@@ -255,22 +255,29 @@ def test_void_pixels_count_nowhere(info: ObjectiveInfo, scene: Scene, gradient: 
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_all_void_is_a_constant_attached_to_the_graph(info: ObjectiveInfo, gradient: Gradient, channels: int) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_all_void_is_a_constant_attached_to_the_graph(
+    info: ObjectiveInfo, gradient: Gradient, channels: int, dtype: torch.dtype
+) -> None:
     labels = torch.full((2, 8, 8), 255)
-    got, slope = gradient(lambda z: value(info, z, labels), torch.randn(2, channels, 8, 8, dtype=torch.float64))
-    assert got.item() == pytest.approx(info.constant(channels), abs=1e-12)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        got, slope = gradient(lambda z: value(info, z, labels), torch.randn(2, channels, 8, 8, dtype=dtype))
+    exact = dtype == torch.float64
+    assert got.item() == pytest.approx(info.constant(channels), abs=1e-12, rel=1e-12 if exact else 1e-6)
     assert slope.abs().max() == 0
 
 
-def test_empty_batch_is_zero_attached_to_the_graph(info: ObjectiveInfo, gradient: Gradient) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_empty_batch_is_zero_attached_to_the_graph(info: ObjectiveInfo, gradient: Gradient, dtype: torch.dtype) -> None:
     labels = torch.zeros(0, 8, 8, dtype=torch.uint8)
-    got, slope = gradient(lambda z: value(info, z, labels), torch.zeros(0, 4, 8, 8))
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        got, slope = gradient(lambda z: value(info, z, labels), torch.zeros(0, 4, 8, 8, dtype=dtype))
     assert got.item() == 0
     assert slope.shape == (0, 4, 8, 8)
 
 
 @pytest.mark.parametrize("case", ["one class", "class absent", "constant", "saturated", "huge", "huge and wrong"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_extremes_stay_finite(
     info: ObjectiveInfo, scene: Scene, gradient: Gradient, case: str, dtype: torch.dtype
 ) -> None:
@@ -289,7 +296,8 @@ def test_extremes_stay_finite(
             logits = scene.logits(labels, 4, contrast=1e4)
         case "huge and wrong":
             logits = scene.logits(labels, 4, contrast=-1e4)
-    got, slope = gradient(lambda z: value(info, z, labels), logits.to(dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        got, slope = gradient(lambda z: value(info, z, labels), logits.to(dtype))
     assert got.isfinite()
     assert slope.isfinite().all()
 
@@ -448,8 +456,8 @@ def test_types_must_match(info: ObjectiveInfo) -> None:
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_its_documentation_says_what_it_assumes_what_it_does_not_see_how_it_fails_and_what_it_costs(name: str) -> None:
+def test_its_documentation_says_what_it_assumes_ignores_and_costs_how_it_fails_and_where_it_is_from(name: str) -> None:
     function = getattr(segmi.objectives, name, None)
     text = "".join(inspect.getdoc(one) or "" for one in (OBJECTIVES[name], function) if one is not None)
-    for said in ("Assum(es|ptions):", "Invariances:", "Degenerate solutions:", "Cost:"):
+    for said in ("Assum(es|ptions):", "Invariances:", "Degenerate solutions:", "Cost:", "Unit and sign:", "Source:"):
         assert re.search(said, " ".join(text.split())), said

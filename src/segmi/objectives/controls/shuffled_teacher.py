@@ -53,6 +53,8 @@ def shuffled_teacher(
     Raises:
         TypeError, ValueError: as `distillation`, and an unknown choice.
 
+    Source: this library's, as a control for `distillation`.
+
     Example:
         >>> import torch
         >>> sure = torch.tensor([9.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
