@@ -16,7 +16,7 @@ from segmi.information import (
     soft_confusion_mutual_information,
 )
 from segmi.metrics import PredictionReadouts
-from segmi.metrics import readouts as room
+from segmi.metrics import _readout_sums as room
 
 VOID = 255
 NAMES = (
@@ -94,7 +94,7 @@ def test_the_compiled_routine_is_the_plain_one(networks: int, pixels: int):
     labels[labels == 4] = VOID
     plain, divergence = room.sums_by_maps(logits, labels, VOID)
     for kind in (torch.int64, torch.uint8):
-        fast, fast_divergence = room._sums_of(logits, labels.to(kind), VOID)
+        fast, fast_divergence = room.sums_of(logits, labels.to(kind), VOID)
         torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-4)
         torch.testing.assert_close(fast_divergence, divergence, rtol=1e-5, atol=1e-5)
 

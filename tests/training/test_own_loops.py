@@ -12,8 +12,8 @@ from lightning.fabric.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from segmi.metrics import PredictionReadouts
 from segmi.training.own_loops import FabricReadouts, ReadoutsCallback
+from segmi.training.readouts import readouts_of
 
 
 class Identity(lightning.LightningModule):
@@ -41,9 +41,13 @@ def pairs(n: int = 5) -> list[tuple[Tensor, Tensor]]:
 
 
 def expected(prefix: str) -> dict[str, float]:
-    readouts = PredictionReadouts(3)
-    readouts.update({"": torch.stack([z for z, _ in pairs()])}, torch.stack([y for _, y in pairs()]))
-    return {prefix + name.rstrip("/"): value for name, value in readouts.values().items()}
+    readouts = readouts_of(3)
+    readouts.update({"net": torch.stack([z for z, _ in pairs()])}, torch.stack([y for _, y in pairs()]))
+    found = {prefix + name.replace("/net", ""): value for name, value in readouts.values().items()}
+    assert {f"{prefix}{name}" for name in ("mutual_information", "region_information/0", "region_information/2")} < set(
+        found
+    )
+    return found
 
 
 def trainer(callback: ReadoutsCallback) -> lightning.Trainer:

@@ -66,17 +66,17 @@ def evaluate(
     from segmi.data import open_dataset
     from segmi.data.pictures import Pictures
     from segmi.deploy import load
-    from segmi.metrics.readouts import PredictionReadouts
     from segmi.metrics.scores import scores
     from segmi.training import Cohort
     from segmi.training import evaluate as score
+    from segmi.training.readouts import readouts_of
 
     network = load(find_bundle(bundle))
     kind, place = named(data, root)
     dataset = open_dataset(kind, place, **parse_options(options or []))
     check_classes(network, dataset)
     pictures = Pictures(dataset, dataset.split(split), processing_of(network), seed=seed)
-    readouts = PredictionReadouts(len(dataset.info.classes))
+    readouts = readouts_of(dataset.info.classes)
     matrices = score(
         Cohort({"network": network}),
         pictures,
@@ -87,7 +87,7 @@ def evaluate(
         progress=counting("scored"),
         readouts=readouts,
     )
-    told = {name.removesuffix("/network"): value for name, value in readouts.values().items()}
+    told = {name.replace("/network", "", 1): value for name, value in readouts.values().items()}
     result: Any = scores(matrices["network"].pooled().numpy())
     if as_json:
         facts = {"bundle": str(bundle), "data": data, "split": split, "protocol": protocol, "pictures": len(pictures)}

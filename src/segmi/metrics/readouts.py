@@ -6,8 +6,8 @@ processes; numbers are made of them at the end alone, so collecting makes no dev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,13 +19,16 @@ from segmi.information import (
     conditional_prediction_mutual_information,
     empirical_distribution,
     entropy,
-    jensen_shannon_divergence_of_logs,
     mutual_information,
-    prediction_sums,
     soft_confusion_mutual_information,
 )
+from segmi.metrics._readout_sums import sums_of
 
 PEERS: Final = "jensen_shannon_divergence"
+
+Regions: TypeAlias = Callable[[Logits, Labels], tuple[Tensor, Tensor]]
+"""Of N×C×H×W logits, with whatever at void pixels, and labels, void 255: the sum of ``I_G`` over pictures by class, in
+nats, and the number of those pictures; each is C."""
 
 
 class PredictionReadouts:
@@ -34,9 +37,11 @@ class PredictionReadouts:
     Per network, in nats over all valid pixels: ``mutual_information``, the plug-in ``I(Y; Ŷ)`` of the most probable
     class, and ``mutual_information_share``, its share of ``H(Y)``; ``barber_agakov_bound``, ``H(Y) - CE``, what the
     picture at least tells about its labels; ``soft_confusion_mutual_information``, ``I(Y; Ŷ)`` of a class drawn from
-    the prediction; ``conditional_mutual_information``, ``I(X; Ŷ|Y)``, how much the predictions for one class differ. Of
-    all networks together, where they are two or more: ``jensen_shannon_divergence``, ``I(K; Ŷ|X)``, what a drawn class
-    tells of the network that predicted it, at most ``log K``.
+    the prediction; ``conditional_mutual_information``, ``I(X; Ŷ|Y)``, how much the predictions for one class differ. By
+    class, ``region_information``, the ``I_G`` of windows, averaged over the pictures in which the class varies, if
+    ``regions`` says how it is found. Of all networks together, where they are two or more:
+    ``jensen_shannon_divergence``, ``I(K; Ŷ|X)``, what a drawn class tells of the network that predicted it, at most
+    ``log K``.
 
     Pixels of a picture are no independent samples; these are properties of the pixels that were seen.
 
@@ -44,6 +49,9 @@ class PredictionReadouts:
         classes: C; 2 for a binary problem.
         ignore_index: the label of pixels that count nowhere.
         every: look at every so-manieth row and column alone; neighbours hardly differ, and 2 is four times as fast.
+            Windows then are of the pixels that are looked at.
+        names: of the classes, for what there is of each; their numbers by default.
+        regions: finds ``I_G``, which is left out without it; see `segmi.training.readouts`.
 
     Raises:
         ValueError: fewer than one class, or ``every`` below 1.
@@ -55,22 +63,35 @@ class PredictionReadouts:
         0.6931
     """
 
-    def __init__(self, classes: int, *, ignore_index: int = VOID, every: int = 1) -> None:
+    def __init__(
+        self,
+        classes: int,
+        *,
+        ignore_index: int = VOID,
+        every: int = 1,
+        names: Sequence[str] = (),
+        regions: Regions | None = None,
+    ) -> None:
         for name, value in (("classes", classes), ("every", every)):
             if value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
         self.classes: Final = classes
         self.ignore_index: Final = ignore_index
         self.every: Final = every
+        self.names: Final = tuple(names) or tuple(map(str, range(classes)))
+        self.regions: Final = regions
         self._sums: dict[str, Tensor] = {}
+        self._regions: dict[str, Tensor] = {}
         self._peers: Tensor | None = None
 
-    def update(self, logits: Mapping[str, Logits], labels: Labels) -> None:
+    def update(self, logits: Mapping[str, Logits], labels: Labels, *, whole: bool = True) -> None:
         """Look at a batch of pictures.
 
         Args:
             logits: N×C×H×W by network, any float type; C = 1 for a binary problem.
             labels: N×H×W, any integer type, class indices or the ignore value.
+            whole: whether these are pictures, not pieces of them, at whose seams windows would be missing: pieces
+                are left out of ``region_information``.
 
         Raises:
             ValueError: shapes that do not fit the labels and the number of classes, or other networks than before.
@@ -84,7 +105,9 @@ class PredictionReadouts:
             channels = {name: _two_or_more_channels(z[:, :, step, step]) for name, z in logits.items()}
             for picture, truth in enumerate(labels):
                 one = [z[picture].flatten(1) for z in channels.values()]
-                self._add(list(channels), *_sums_of(one, truth.flatten(), self.ignore_index))
+                self._add(list(channels), *sums_of(one, truth.flatten(), self.ignore_index))
+            if self.regions is not None:
+                self._add_regions(self.regions, channels, labels, whole)
 
     def _add(self, names: list[str], sums: Tensor, divergence: Tensor) -> None:
         for name, added in zip(names, sums, strict=True):
@@ -92,8 +115,21 @@ class PredictionReadouts:
         if len(names) > 1:
             self._peers = divergence if self._peers is None else self._peers + divergence
 
+    def _add_regions(self, regions: Regions, logits: Mapping[str, Tensor], labels: Tensor, counts: bool) -> None:
+        index = labels.long()
+        valid = (index != self.ignore_index) & (index >= 0) & (index < self.classes)
+        truth = index.masked_fill(~valid, VOID)
+        for name, z in logits.items():
+            found = regions(z, truth) if counts else None
+            wide = torch.float32 if z.device.type == "mps" else torch.float64
+            added = z.new_zeros(2, self.classes, dtype=wide) if found is None else torch.stack(found).to(wide)
+            self._regions[name] = self._regions[name] + added if name in self._regions else added
+
     def values(self) -> dict[str, float]:
-        """The readouts: ``name/network``, and ``jensen_shannon_divergence``; none where no pixel was valid."""
+        """The readouts: ``name/network``, those of a class ``name/network/class``, and ``jensen_shannon_divergence``.
+
+        None where no pixel was valid, and none of a class that was in no picture.
+        """
         found: dict[str, float] = {}
         for name, flat in self._sums.items():
             hard, sums = self._unpacked(flat.cpu())
@@ -106,6 +142,10 @@ class PredictionReadouts:
             found[f"barber_agakov_bound/{name}"] = barber_agakov_bound(sums).item()
             found[f"soft_confusion_mutual_information/{name}"] = soft_confusion_mutual_information(sums).item()
             found[f"conditional_mutual_information/{name}"] = conditional_prediction_mutual_information(sums).item()
+            if name in self._regions:
+                for label, (nats, pictures) in zip(self.names, self._regions[name].T.tolist(), strict=True):
+                    if pictures > 0:
+                        found[f"region_information/{name}/{label}"] = nats / pictures
             if self._peers is not None:
                 found[PEERS] = (self._peers.cpu() / hard.sum()).item()
         return found
@@ -121,10 +161,11 @@ class PredictionReadouts:
             raise ValueError(
                 f"expected readouts of the same classes, ignore value and networks, got {mine} and {theirs}"
             )
-        merged = PredictionReadouts(self.classes, ignore_index=self.ignore_index, every=self.every)
+        merged = self._empty()
         for part in (self, other):
-            for name, flat in part._sums.items():
-                merged._sums[name] = merged._sums[name] + flat.cpu() if name in merged._sums else flat.cpu()
+            for whole, sums in ((merged._sums, part._sums), (merged._regions, part._regions)):
+                for name, flat in sums.items():
+                    whole[name] = whole[name] + flat.cpu() if name in whole else flat.cpu()
             if part._peers is not None:
                 merged._peers = part._peers.cpu() + (0 if merged._peers is None else merged._peers)
         return merged
@@ -134,18 +175,24 @@ class PredictionReadouts:
 
         All processes must have seen the same networks; one that saw no picture has nothing to add.
         """
-        reduced = PredictionReadouts(self.classes, ignore_index=self.ignore_index, every=self.every)
+        reduced = self._empty()
         reduced._sums = {name: add_up(flat.clone()) for name, flat in self._sums.items()}
+        reduced._regions = {name: add_up(flat.clone()) for name, flat in self._regions.items()}
         reduced._peers = None if self._peers is None else add_up(self._peers.clone())
         return reduced
 
     def take(self, other: PredictionReadouts) -> None:
         """Hold what another holds, in the place of what was collected."""
-        self._sums, self._peers = dict(other._sums), other._peers
+        self._sums, self._regions, self._peers = dict(other._sums), dict(other._regions), other._peers
 
     def reset(self) -> None:
         """Forget everything."""
-        self._sums, self._peers = {}, None
+        self._sums, self._regions, self._peers = {}, {}, None
+
+    def _empty(self) -> PredictionReadouts:
+        return PredictionReadouts(
+            self.classes, ignore_index=self.ignore_index, every=self.every, names=self.names, regions=self.regions
+        )
 
     def _unpacked(self, flat: Tensor) -> tuple[Tensor, PredictionSums]:
         c = self.classes
@@ -169,36 +216,3 @@ def _two_or_more_channels(logits: Tensor) -> Tensor:
     """In float32, with the logit 0 of class 0 beside a single channel."""
     z = logits.float()
     return torch.cat([torch.zeros_like(z), z], 1) if z.shape[1] == 1 else z
-
-
-def _sums_of(logits: list[Tensor], labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """K×(3C² + C) sums and the Jensen–Shannon sum of one picture, from C×n logits of K networks and n labels."""
-    if labels.device.type != "cpu":
-        return sums_by_maps(logits, labels, ignore_index)
-    from segmi.metrics._readouts_cpu import add_pixels
-
-    together = logits[0][None] if len(logits) == 1 else torch.stack(logits)
-    # two dtypes of labels are compiled for, see `segmi.metrics.confusion`
-    flat = labels if labels.dtype == torch.uint8 else labels.long()
-    sums, divergence = add_pixels(together.contiguous().numpy(), flat.numpy(), ignore_index)
-    return torch.from_numpy(sums), torch.tensor(divergence, dtype=torch.float64)
-
-
-def sums_by_maps(logits: list[Tensor], labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """The sums by PyTorch alone, on any device: what the compiled routine is tested against."""
-    wide = torch.float32 if labels.device.type == "mps" else torch.float64
-    classes = logits[0].shape[0]
-    index = labels.long()
-    valid = (index != ignore_index) & (index >= 0) & (index < classes)
-    index = index.masked_fill(~valid, 0)
-    # whatever stands at void pixels, NaN included
-    logs = [z.masked_fill(~valid, 0).log_softmax(0) for z in logits]
-    rows = []
-    for log_p in logs:
-        sums = prediction_sums(log_p, index, weights=valid, dim=0, check=False)
-        cells = torch.where(valid, index * classes + log_p.argmax(0), classes**2)
-        hard = torch.zeros(classes**2 + 1, dtype=wide, device=labels.device)
-        hard = hard.scatter_add(0, cells, torch.ones_like(cells, dtype=wide))[:-1]
-        rows.append(torch.cat([hard, *(part.to(wide).flatten() for part in sums)]))
-    apart = jensen_shannon_divergence_of_logs(*logs, dim=0) if len(logs) > 1 else torch.zeros_like(valid, dtype=wide)
-    return torch.stack(rows), torch.where(valid, apart, 0.0).sum(dtype=wide)

@@ -107,13 +107,13 @@ def _score(
     on_prepare: CountListener | None,
 ) -> tuple[dict[str, dict[str, ConfusionMatrix]], dict[str, dict[str, float]]]:
     """The counts by protocol and member, and the readouts by protocol; counts and the figures' pictures are kept."""
-    from segmi.metrics.readouts import PredictionReadouts
+    from segmi.training.readouts import readouts_of
 
     config, matrices, values = run.config, {}, {}
     details: dict[str, Details] = {}
     for protocol in protocols(config["evaluation"]):
         scored = _scored_pictures(run, facts, protocol, on_prepare)
-        readouts = PredictionReadouts(len(facts.dataset.info.classes))
+        readouts = readouts_of(facts.dataset.info.classes)
         wanted = details if protocol == "full" and config["evaluation"].get("details") else None
         matrices[protocol] = _evaluate(config, cohort, scored, protocol, processes, on_evaluate, readouts, wanted)
         values[protocol] = readouts.values()

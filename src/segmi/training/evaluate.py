@@ -187,7 +187,8 @@ def _look(
     above, beside = (-(stretch.start or 0) % readouts.every for stretch in (rows, columns))
     device = next(iter(logits.values())).device
     truth = labels[number][None, rows, columns].to(device)[:, above:, beside:]
-    readouts.update({name: z[:, :, above:, beside:] for name, z in logits.items()}, truth)
+    pieces = {name: z[:, :, above:, beside:] for name, z in logits.items()}
+    readouts.update(pieces, truth, whole=rows == WHOLE and columns == WHOLE)
 
 
 def _decided(logits: Logits, confident: bool) -> Prediction:

@@ -5,7 +5,7 @@ Imports Lightning, so nothing else of segmi imports this.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from segmi.arrays import VOID, Labels, Logits
-from segmi.metrics.readouts import PredictionReadouts
+from segmi.training.readouts import readouts_of
 
 Predicted: TypeAlias = tuple[Logits | Mapping[str, Logits], Labels]
 """Logits of one network, or of several by name, and labels."""
@@ -25,7 +25,7 @@ class FabricReadouts:
 
     Args:
         fabric: sums over its processes, and logs to its loggers. All processes must look at something.
-        classes: C; 2 for a binary problem.
+        classes: their names, or C; 2 for a binary problem.
         prefix: of the names in the log.
         ignore_index: the label of pixels that count nowhere.
         every: look at every so-manieth row and column alone.
@@ -38,10 +38,16 @@ class FabricReadouts:
     """
 
     def __init__(
-        self, fabric: Fabric, classes: int, *, prefix: str = "val/", ignore_index: int = VOID, every: int = 1
+        self,
+        fabric: Fabric,
+        classes: int | Sequence[str],
+        *,
+        prefix: str = "val/",
+        ignore_index: int = VOID,
+        every: int = 1,
     ) -> None:
         self.fabric, self.prefix = fabric, prefix
-        self.readouts = PredictionReadouts(classes, ignore_index=ignore_index, every=every)
+        self.readouts = readouts_of(classes, ignore_index=ignore_index, every=every)
 
     def update(self, logits: Logits | Mapping[str, Logits], labels: Labels) -> None:
         """Look at a batch: N×C×H×W logits, of one network or of several by name, and N×H×W labels."""
@@ -62,7 +68,7 @@ class ReadoutsCallback(Callback):
     """What predictions tell about labels, at the end of every validation epoch of a Lightning Trainer.
 
     Args:
-        classes: C; 2 for a binary problem.
+        classes: their names, or C; 2 for a binary problem.
         predicted: how logits and labels are found, from what ``validation_step`` returned and the batch; by default
             the ``logits`` and ``labels`` of the mapping that it returned.
         prefix: of the names in the log.
@@ -75,14 +81,14 @@ class ReadoutsCallback(Callback):
 
     def __init__(
         self,
-        classes: int,
+        classes: int | Sequence[str],
         *,
         predicted: Callable[[Any, Any], Predicted] | None = None,
         prefix: str = "val/",
         ignore_index: int = VOID,
         every: int = 1,
     ) -> None:
-        self.readouts = PredictionReadouts(classes, ignore_index=ignore_index, every=every)
+        self.readouts = readouts_of(classes, ignore_index=ignore_index, every=every)
         self.predicted, self.prefix = predicted or _returned, prefix
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -127,4 +133,4 @@ def _by_name(logits: Logits | Mapping[str, Logits]) -> Mapping[str, Logits]:
 
 def _named(values: Mapping[str, float], prefix: str) -> dict[str, float]:
     """With the prefix; the only network has no name."""
-    return {prefix + name.removesuffix("/"): value for name, value in values.items()}
+    return {prefix + "/".join(part for part in name.split("/") if part): value for name, value in values.items()}

@@ -7,10 +7,10 @@ from typing import Any, Literal, TypeAlias
 
 from segmi.data.pictures import Pictures
 from segmi.errors import unknown_name
-from segmi.metrics.readouts import PredictionReadouts
 from segmi.metrics.scores import scores
 from segmi.training.checkpoints import Checkpoints
 from segmi.training.evaluate import evaluate
+from segmi.training.readouts import readouts_of
 from segmi.training.session import Session
 
 SelectBy: TypeAlias = Literal["holdout_mIoU", "train_loss", "last"]
@@ -51,7 +51,7 @@ class Selection:
         row: dict[str, Any] = {"step": session.step, "epoch": round(epoch, 4), "learning_rate": session.learning_rate}
         row.update({f"train/{name}": value for name, value in session.means.means().items()})
         if self.holdout:
-            readouts = PredictionReadouts(len(self.holdout.dataset.info.classes), every=2)
+            readouts = readouts_of(self.holdout.dataset.info.classes, every=2)
             matrices = evaluate(
                 session.cohort,
                 self.holdout,

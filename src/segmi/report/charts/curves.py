@@ -23,6 +23,7 @@ INFORMATION: Final = {
     "holdout/barber_agakov_bound": "held-out H(Y) - CE, at most I(X; Y)",
     "holdout/soft_confusion_mutual_information": "held-out I(Y; Ŷ), class drawn from the prediction",
     "holdout/conditional_mutual_information": "held-out I(X; Ŷ | Y), spread within classes",
+    "holdout/region_information": "held-out I_G, windows of label and prediction",
     "holdout/jensen_shannon_divergence": "held-out I(K; Ŷ | X), how far members are apart",
 }
 """What the readouts of every run are called; those of objectives and probes have the names that they gave them."""
@@ -65,7 +66,7 @@ def _chart(
     for name in names:
         for part in _parts(found, name):
             known = LEARNING.get(name) or INFORMATION.get(name)
-            text = known or f"{name.partition('/')[2] or name}" + (f", {part}" if part else "")
+            text = (known or name.partition("/")[2] or name) + (f", {part}" if part else "")
             for dataset, quantities in found.items():
                 series = quantities.get(name, {}).get(part)
                 if series:
