@@ -55,6 +55,10 @@ class Views(NamedTuple):
         flipped = None if self.flipped is None else self.flipped.to(device, non_blocking=non_blocking)
         return Views(self.seen.to(device, non_blocking=non_blocking), flipped)
 
+    def pinned(self) -> Views:
+        """The same in memory that CUDA copies from by itself."""
+        return Views(self.seen.pin_memory(), None if self.flipped is None else self.flipped.pin_memory())
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -91,4 +95,13 @@ class Batch:
             images=self.images.to(device, non_blocking=non_blocking),
             labels=self.labels.to(device, non_blocking=non_blocking),
             views=self.views and self.views.to(device, non_blocking=non_blocking),
+        )
+
+    def pinned(self) -> Batch:
+        """The same in memory that CUDA copies from by itself: from any other a copy holds up the program."""
+        return replace(
+            self,
+            images=self.images.pin_memory(),
+            labels=self.labels.pin_memory(),
+            views=self.views and self.views.pinned(),
         )

@@ -1,12 +1,17 @@
 """Small pictures that look like segmentation: smooth label maps, void pixels, predictions between noise and truth."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 
 def _labels(n: int, classes: int, height: int, width: int, *, void: bool = False, seed: int = 0) -> Tensor:
@@ -44,3 +49,54 @@ def gradient() -> Callable[..., tuple[Tensor, Tensor]]:
         return value.detach(), slope
 
     return compute
+
+
+class _Crossings(TorchDispatchMode):
+    """Notes what moves numbers from one device to another, for which a GPU is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        result = function(*arguments, **(options or {}))
+        devices = {one.device.type for one in tree_leaves((arguments, options, result)) if isinstance(one, Tensor)}
+        if len(devices) > 1:
+            self.found.append(str(function))
+        return result
+
+
+class _Fillings(TorchFunctionMode):
+    """Notes tensors that are made of Python's numbers elsewhere than on the CPU, which takes a copy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        result = function(*arguments, **(options or {}))
+        name = getattr(function, "__name__", "")
+        if name in ("tensor", "as_tensor", "asarray", "new_tensor") and result.device.type != "cpu":
+            self.found.append(name)
+        return result
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """``with unhurried() as found``: what would wait for a GPU, with tensors of the device ``meta`` in its place.
+
+    That has no numbers, so whatever looks at one raises. What copies to the device or from it is in ``found``.
+    """
+    autocast = torch.autocast
+    monkeypatch.setattr(  # the device has none
+        torch, "autocast", lambda kind, *a, **k: nullcontext() if kind == "meta" else autocast(kind, *a, **k)
+    )
+
+    @contextmanager
+    def watching() -> Iterator[list[str]]:
+        found: list[str] = []
+        with _Fillings() as fillings, _Crossings() as crossings:
+            yield found
+        found += fillings.found + crossings.found
+
+    return watching

@@ -1,3 +1,5 @@
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -29,6 +31,13 @@ def test_any_callable_loss_counts_by_pictures() -> None:
     assert term.denominator == 4
     torch.testing.assert_close(term.value, nn.CrossEntropyLoss()(LOGITS, BATCH.labels))
     assert objective.denominators(outputs, BATCH) == {"ce/a": term.denominator}
+
+
+def test_counting_by_pictures_does_not_wait_for_a_gpu(unhurried: Any) -> None:
+    batch, logits = BATCH.to("meta"), LOGITS.to("meta").requires_grad_()
+    with unhurried() as found:
+        PerMember(nn.CrossEntropyLoss(), "ce")({"a": Output(logits)}, batch)["ce/a"].value.backward()
+    assert found == []
 
 
 def test_readouts_are_named_like_their_term() -> None:

@@ -419,6 +419,85 @@ def test_repeats_itself(info: ObjectiveInfo, scene: Scene, gradient: Gradient) -
     assert torch.equal(first[1], again[1])
 
 
+WAITS = {name for name, kind in OBJECTIVES.items() if kind.family == "region"} | {
+    "rmi_loss", "contrastive_distillation", "pixel_contrast"
+}  # fmt: skip
+"""Those that look at numbers to know how much to do, as their pages say; for the first ones see the test below."""
+
+
+def test_a_gpu_is_not_waited_for(info: ObjectiveInfo, unhurried: Any) -> None:
+    cpu = torch.randn(2, 4, 12, 12)
+    objective = _as_objective(info, 255, cpu).to("meta")
+    batch = Batch(cpu.to("meta"), torch.zeros(2, 12, 12, dtype=torch.int64, device="meta"))
+    logits = cpu.to("meta").requires_grad_()
+
+    def update() -> list[str]:
+        with unhurried() as found:
+            objective.denominators(_outputs(logits), batch)
+            terms = objective(_outputs(logits), batch)
+            sum(term.weight * term.value for term in terms.values()).backward()  # type: ignore[union-attr]
+            if isinstance(objective, PerMember):
+                objective.loss.term(logits, batch.labels)  # type: ignore[operator]
+        shown = [part for term in terms.values() for ratio in term.readouts.values() for part in ratio]
+        counted = [part for term in terms.values() for part in (term.numerator, term.denominator)]
+        assert {part.device.type for part in shown + counted} == {"meta"}
+        return found
+
+    if info.name.split("-")[0] in WAITS:
+        with pytest.raises(RuntimeError):
+            update()
+    else:
+        assert update() == []
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "sound"}, {"void": "drop"}], ids=str)
+@pytest.mark.parametrize("name", ["rmi_loss", "region_mutual_information"])
+def test_nor_is_it_by_the_kernels_made_for_it(
+    monkeypatch: pytest.MonkeyPatch, unhurried: Any, name: str, options: dict[str, Any]
+) -> None:
+    """Of the kernels themselves only shapes are known here; see `region_triton_cases.py` for them on a GPU."""
+    from segmi.objectives import _region_kernels, _region_terms
+    from segmi.objectives.targets import Targets
+
+    monkeypatch.setattr(_region_kernels, "machine_obstacle", lambda kernel, logits: "")
+    objective = PerMember(OBJECTIVES[name](kernel="triton", **options), name)  # type: ignore[arg-type]
+    logits = torch.randn(2, 4, 12, 12, device="meta", requires_grad=True)
+    labels = torch.zeros(2, 12, 12, dtype=torch.int64, device="meta")
+    knobs = _region_terms.RegionKnobs(radius=3, class_reduction="present", **options)
+    with unhurried() as found:
+        objective.denominators({"net": Output(logits)}, Batch(logits, labels))
+        terms = objective({"net": Output(logits)}, Batch(logits, labels))
+        sum(term.weight * term.value for term in terms.values()).backward()  # type: ignore[union-attr]
+        objective.loss.term(logits, labels)  # type: ignore[operator]
+        _region_terms.counted_pairs(Targets(labels, labels != 255, torch.zeros((), device="meta")), 4, knobs)
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        lambda z: z.sum().item(),
+        lambda z: z[z > 0],
+        lambda z: bool((z > 0).any()),
+        lambda z: z.cpu(),
+        lambda z: torch.bincount(z.flatten().long(), minlength=9),
+    ],
+)
+def test_what_looks_at_numbers_would_be_noticed(unhurried: Any, waiting: Callable[[Tensor], Any]) -> None:
+    with pytest.raises(RuntimeError), unhurried():
+        waiting(torch.zeros(3, 3, device="meta"))
+
+
+@pytest.mark.parametrize(
+    "copying",
+    [lambda z: z.new_tensor(3.0), lambda z: torch.tensor([1.0], device=z.device), lambda z: torch.ones(3).to(z)],
+)
+def test_what_copies_numbers_would_be_noticed(unhurried: Any, copying: Callable[[Tensor], Any]) -> None:
+    with unhurried() as found:
+        copying(torch.zeros(3, 3, device="meta"))
+    assert found
+
+
 @pytest.mark.parametrize("where", ["valid pixel", "void pixel", "absent class"])
 def test_nan_is_not_swallowed(info: ObjectiveInfo, scene: Scene, where: str) -> None:
     labels = scene.labels(1, 3, 12, 12)

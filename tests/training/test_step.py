@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from segmi.arrays import Output
+from segmi.arrays import Batch, Output, Views
 from segmi.objectives import PerMember
 from segmi.training import Cohort, fit
 from segmi.training.number_format import NumberFormat
@@ -58,6 +59,29 @@ def test_an_update_reads_nothing_back(make_cohort, train, clip_norm):
     running.read_back()
     assert running.means.count == 4
     assert ("gradient_norm" in running.latest) == (clip_norm is not None)
+
+
+def test_a_gpu_is_sent_batches_from_pinned_memory(monkeypatch, make_cohort, train):
+    running, _ = session(make_cohort)
+    running.device = torch.device("cuda")
+    pinned, sent = [], []
+
+    def pin(tensor):
+        pinned.append(tensor.clone())
+        return pinned[-1]
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(Batch, "to", lambda batch, *where, **how: sent.append((batch, *where, how)))
+    batch = train.batch([(0, 0), (0, 1)])
+    batch = replace(batch, views=Views(torch.ones(1, 16, 16, dtype=torch.bool), torch.ones(1, dtype=torch.bool)))
+    running._taken(batch)
+    ((found, device, how),) = sent
+    assert (device, how) == (running.device, {"non_blocking": True})
+    tensors = [found.images, found.labels, *found.views]
+    assert all(any(tensor is one for one in pinned) for tensor in tensors)
+    assert torch.equal(found.images, batch.images)
+    assert torch.equal(found.labels, batch.labels)
+    assert (found.names, found.groups) == (batch.names, batch.groups)
 
 
 def test_what_was_not_finite_is_named_however_late_it_is_read(make_cohort, train):

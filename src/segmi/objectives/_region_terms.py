@@ -139,8 +139,18 @@ def _pixels_per_class(index: Tensor, valid: Tensor, channels: int) -> Tensor:
     classes = max(channels, 2)
     picture = torch.arange(len(index), device=index.device).view(-1, 1, 1) * (classes + 1)
     cell = picture + torch.where(valid, index, classes)
-    held = torch.bincount(cell.flatten(), minlength=len(index) * (classes + 1)).view(len(index), classes + 1)
+    held = _occurrences(cell.flatten(), len(index) * (classes + 1)).view(len(index), classes + 1)
     return held[:, 1:2] if channels == 1 else held[:, :classes]
+
+
+def _occurrences(numbers: Tensor, below: int) -> Tensor:
+    """How often each of the numbers 0 to ``below`` - 1 occurs."""
+    if numbers.device.type == "cpu":
+        return torch.bincount(numbers, minlength=below)
+    # `bincount` looks for the largest number first, and a GPU would be waited for
+    return torch.zeros(below, dtype=torch.int64, device=numbers.device).scatter_add_(
+        0, numbers, torch.ones_like(numbers)
+    )
 
 
 def _label_maps(targets: Targets, picture: Tensor, channel: Tensor, channels: int) -> Tensor:

@@ -283,7 +283,7 @@ class PerMember(Objective):
             loss: Any = self.copies[_as_attribute(member)] if self.copies else self.loss
             found: dict[str, Term] = loss.terms(logits, labels)
             return found
-        count = labels.new_tensor(len(labels), dtype=logits.dtype)
+        count = logits.new_full((), len(labels))  # not `new_tensor`, which a GPU is waited for to fill
         return {"": Term(self.loss(logits, labels) * count, count)}
 
 

@@ -224,7 +224,7 @@ class RMILoss(Loss):
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """The mixture counted by pictures, for those who need one ratio; `terms` is exact over several batches."""
-        count = logits.new_tensor(float(len(logits)))
+        count = logits.new_full((), float(len(logits)))
         return Term(self(logits, labels) * count, count)
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:

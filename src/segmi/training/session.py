@@ -114,7 +114,7 @@ class Session:
         """
         profile = self.how.profile
         with profile.part("data"):
-            group = [next(batches).to(self.device, non_blocking=True) for _ in range(parts)]
+            group = [self._taken(next(batches)) for _ in range(parts)]
         self._seed_generators()
         self.cohort.train()
         self.objective.train()
@@ -148,6 +148,12 @@ class Session:
         }
         self._read_back.add(self.step, tuple(name for batch in group for name in batch.names), values, ratios)
         profile.update_done()
+
+    def _taken(self, batch: Batch) -> Batch:
+        """A batch on the device; a GPU copies it when it gets there, without anybody waiting."""
+        if self.device.type != "cuda":
+            return batch.to(self.device)
+        return batch.pinned().to(self.device, non_blocking=True)
 
     def _step(self, group: Sequence[Batch], member: str | None) -> tuple[dict[str, Term], Tensor | None]:
         """One step of the optimiser, of all members or of one: the terms, and the norm of the gradient if it is cut."""

@@ -163,5 +163,5 @@ class AffinityFields(Loss):
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """Both parts counted by pictures, for those who need one ratio; `terms` is exact over several batches."""
-        count = widened(logits).new_tensor(float(len(logits)))
+        count = widened(logits).new_full((), float(len(logits)))
         return Term(self(logits, labels) * count, count)
