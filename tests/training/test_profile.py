@@ -61,3 +61,17 @@ def test_a_run_keeps_its_profile_where_asked(make_cohort, make_objective, train,
         assert summary["updates"] == 3
         parts = {row["part"]: row["seconds"] for row in summary["parts"]}
         assert all(parts[name] > 0 for name in PARTS)
+
+
+def test_a_run_that_goes_on_tells_what_took_how_long_since_then(
+    make_cohort, make_objective, train, run_folder, stop_at
+):
+    def run(**settings):
+        cohort = make_cohort()
+        fit(cohort, make_objective(cohort), train, folder=run_folder, updates=6, batch_size=3, device="cpu",
+            select_by="last", checkpoint_every=2, profile=True, **settings)  # fmt: skip
+
+    with pytest.raises(KeyboardInterrupt):
+        run(progress=stop_at(3))
+    run()
+    assert json.loads((run_folder / "profile.json").read_text())["updates"] == 3  # 3 to 6, but the first

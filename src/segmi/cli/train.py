@@ -209,7 +209,7 @@ def _print_result(run: Run, runs: Path, as_json: bool, profile: bool) -> None:
     put_scores(scores, result["dataset"]["classes"])
     if times:
         put("")
-        put_table(times["parts"], ["part", "seconds", "share", "ms_per_update"])
+        put_profile(times)
     put(f"bundle: {bundle}")
 
 
@@ -220,3 +220,18 @@ def put_scores(scores: dict[str, Any], classes: list[str]) -> None:
     put_table(
         [{"class": name, "IoU": value} for name, value in zip(classes, scores["IoU"], strict=True)], ["class", "IoU"]
     )
+
+
+def put_profile(times: dict[str, Any]) -> None:
+    """Where the time of a run went, as a table under its sum."""
+    put(f"{times['updates']} updates in {times['seconds']:.1f} s; the first of this call is not counted")
+    rows = [
+        {
+            "part": row["part"],
+            "seconds": f"{row['seconds']:.2f}",
+            "share": f"{row['share']:.1%}",
+            "ms per update": f"{row['ms_per_update']:.1f}",
+        }
+        for row in times["parts"]
+    ]
+    put_table(rows, ["part", "seconds", "share", "ms per update"])
