@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
@@ -22,6 +23,7 @@ from segmi.data.cache.store import MANIFEST, Store
 from segmi.data.loader import training_batches
 from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
+from segmi.data.unlabelled import Unlabelled
 from segmi.errors import DataError, EnvironmentProblem, UsageError
 
 BUILDER = """
@@ -74,8 +76,9 @@ def builder(dataset, cache, pause=0.0, jobs=1, **options):
         Processing(resize=5, crop=4, resize_mode="shorter"),
         Processing(resize=None, crop=5),
         Processing(resize=None, crop=16, scale=(0.5, 2.0), flip=0.5, colour=0.3),
+        Processing(resize=9, crop=7, resize_mode="shorter", scale=(0.8, 1.5), flip=0.5, colour=0.3, view_colour=0.9),
     ],
-    ids=["exact", "shorter", "original", "padded-scaled-coloured"],
+    ids=["exact", "shorter", "original", "padded-scaled-coloured", "everything"],
 )
 @pytest.mark.parametrize("name", ["camvid", "folder", "street-scenes"])
 def test_the_same_pixels_as_without_a_cache(make, cache, name, processing):
@@ -95,10 +98,20 @@ def test_the_same_pixels_as_without_a_cache(make, cache, name, processing):
             for a, b in zip(one.resized(index), plain.resized(index), strict=True):
                 assert torch.equal(a, b)
                 assert type(a) is type(b)
-    for a, b in zip(*(training_batches(p, batch_size=2, first=0, last=6) for p in (cached, plain)), strict=True):
-        assert torch.equal(a.images, b.images)
-        assert torch.equal(a.labels, b.labels)
-        assert (a.names, a.groups) == (b.names, b.groups)
+    assert cached.class_counts().tolist() == plain.class_counts().tolist()
+    streams = [
+        training_batches(
+            p.with_label_noise(noise), batch_size=2, first=0, last=6, unlabelled=Unlabelled(p, 1, two_views=True)
+        )
+        for noise in (0.0, 0.5)
+        for p in (cached, plain)
+    ]
+    for clean, other, noisy, likewise in zip(*streams, strict=True):
+        for a, b in ((clean, other), (noisy, likewise)):
+            assert torch.equal(a.images, b.images)
+            assert torch.equal(a.labels, b.labels)
+            assert all(torch.equal(one, two) for one, two in zip(a.views, b.views, strict=True))
+            assert (a.names, a.groups) == (b.names, b.groups)
 
 
 def test_sizes_may_differ(make, cache, save):
@@ -285,18 +298,49 @@ def test_a_disk_that_fills_up_leaves_what_was_there(camvid, cache, monkeypatch):
     assert files(cache) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_cache_that_may_not_be_written(camvid, cache):
+def test_a_disk_that_is_filled_by_others_meanwhile(camvid, small_disk):
+    """The estimate said that there was room; when there is none any more, nothing half-written stays."""
+    cache = small_disk / "pictures"
+
+    def fill(done, of):
+        with (small_disk / "other").open("wb", buffering=0) as other, contextlib.suppress(OSError):
+            while True:
+                other.write(bytes(4096))
+
+    with pytest.raises(EnvironmentProblem, match="no space left"):
+        store_of(cache, camvid, resize=400, progress=fill)
+    assert [path.name for path in files(small_disk)] == ["other"]
+    (small_disk / "other").unlink()
+    store_of(cache, camvid, resize=400).verify()
+
+
+@pytest.fixture
+def closed(request, tmp_path):
+    """A folder, and what closes it: from then on it may be looked at only."""
+    if os.geteuid() == 0:  # who may write anywhere but to a file system that is closed
+        folder = request.getfixturevalue("small_disk")
+        yield folder, lambda: subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        return
+    changed: list[Path] = []
+
+    def close():
+        changed.extend([tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir())])
+        for path in changed:
+            path.chmod(0o555)
+
+    yield tmp_path, close
+    for path in changed:
+        path.chmod(0o755)
+
+
+def test_a_cache_that_may_not_be_written(camvid, closed):
+    folder, close = closed
+    cache = folder / "pictures"
     store_of(cache, camvid, split="val")
-    for folder in [cache, *cache.iterdir()]:
-        folder.chmod(0o555)
-    try:
-        assert len(store_of(cache, camvid, split="val")) == 2  # reading needs no permission to write
-        with pytest.raises(EnvironmentProblem, match="Permission denied"):
-            store_of(cache, camvid)
-    finally:
-        for folder in [cache, *cache.iterdir()]:
-            folder.chmod(0o755)
+    close()
+    assert len(store_of(cache, camvid, split="val")) == 2  # reading needs no permission to write
+    with pytest.raises(EnvironmentProblem, match=r"Permission denied|Read-only file system"):
+        store_of(cache, camvid)
 
 
 def test_a_file_in_the_way_of_the_cache(camvid, tmp_path):
