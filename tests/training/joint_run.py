@@ -21,8 +21,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from conftest import PROCESSING, Drawing, Squares, Tiny, tiny_objective
 from segmi.arrays import Output
 from segmi.data.base import Sample
+from segmi.data.order import epoch_order
 from segmi.data.pictures import Pictures
 from segmi.errors import SegmiError
+from segmi.metrics.readouts import PredictionReadouts
 from segmi.training import Cohort, evaluate, fit
 from segmi.training.processes import ALONE, connect
 
@@ -48,14 +50,18 @@ CASES: dict[str, tuple[int, dict[str, Any]]] = {
 """The number of members, of whom the last one teaches in the case with heads, and the objective."""
 
 
+UNKNOWN = frozenset(epoch_order(10, 0, 0)[2:4].tolist())
+"""All that the second of two processes has of the first batch of four."""
+
+
 @dataclass(frozen=True)
 class Veiled(Drawing):
-    """A drawing with as much void as its number says: none to nearly all of it."""
+    """A drawing with as much void as its number says: none to nearly all of it, and of two nothing is known."""
 
     def draw(self) -> np.ndarray:
         picture = super().draw()
         if self.kind == "mask":
-            picture[: 2 * (self.index % 10)] = 3
+            picture[: 20 if self.index in UNKNOWN else 2 * (self.index % 10)] = 3
         return picture
 
 
@@ -110,12 +116,18 @@ def curves(folder: Path, **settings: Any) -> dict[str, Any]:
             key = f"{name}-{accumulate}"
             found[key] = train(folder / key, Plain, members, objective, accumulate=accumulate, drop_last=False,
                                clip_norm=0.5 if accumulate == 2 else None, **settings)  # fmt: skip
-    processes = connect("cpu", settings.get("devices", 1)) if settings else ALONE
+    processes = connect("cpu", settings["devices"]) if settings else ALONE
     cohort = Cohort({"net": Plain(3)})
     for protocol in ("full", "paper"):
-        matrix = evaluate(cohort, pictures("val"), protocol=protocol, passes=2, batch_size=2, device="cpu",
-                          processes=processes)["net"]  # fmt: skip
-        found[protocol] = {"counts": matrix.counts(), "names": matrix.names, "groups": matrix.groups}
+        for count in (5, 1):  # neither divides by two; of a single picture one process has nothing
+            chosen, readouts = pictures("val"), PredictionReadouts(3)
+            chosen.samples = chosen.samples[:count]
+            matrix = evaluate(cohort, chosen, protocol=protocol, passes=2, batch_size=2, device="cpu",
+                              processes=processes, readouts=readouts)["net"]  # fmt: skip
+            found[f"{protocol}-{count}"] = {
+                "counts": matrix.counts(), "names": matrix.names, "groups": matrix.groups,
+                "readouts": readouts.values(),
+            }  # fmt: skip
     return found
 
 
@@ -167,9 +179,10 @@ def exploding(folder: Path, **settings: Any) -> dict[str, Any]:
 if __name__ == "__main__":
     here, task = Path(sys.argv[1]), sys.argv[2]
     torch.set_num_threads(1)
-    rank = os.environ["RANK"]
+    rank = os.environ.get("RANK") or os.environ["SLURM_PROCID"]
+    nodes = int(os.environ.get("SLURM_NNODES", 1))
     try:
-        torch.save(globals()[task](here, devices=2), here / f"{rank}.pt")
+        torch.save(globals()[task](here, devices=2 // nodes, num_nodes=nodes), here / f"{rank}.pt")
     except SegmiError as error:
         (here / f"{rank}.error").write_text(f"{error.exit_code} {error}")
         sys.exit(error.exit_code)

@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from typing import Any
 import pytest
 import torch
 
+from segmi.data.loader import training_batches
+from segmi.data.order import Share
 from segmi.errors import UsageError
 from segmi.objectives import CrossEntropy, PerMember
 from segmi.training import fit
@@ -37,22 +41,35 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def start(folder: Path, task: str) -> list[subprocess.Popen]:
-    """Two processes as ``torchrun`` would start them."""
+def by_torchrun(rank: int) -> dict[str, str]:
+    """What ``torchrun`` tells one of two processes."""
+    return {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "test",
+            "RANK": str(rank), "LOCAL_RANK": str(rank)}  # fmt: skip
+
+
+def by_slurm(rank: int, nodes: int) -> dict[str, str]:
+    """What ``srun --ntasks 2 --nodes …`` tells one of two tasks."""
+    return {"SLURM_JOB_ID": "12345", "SLURM_JOB_NAME": "cells", "SLURM_NTASKS": "2", "SLURM_NNODES": str(nodes),
+            "SLURM_NODELIST": "127.0.0.1", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2",
+            "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank if nodes == 1 else 0),
+            "SLURM_NODEID": str(0 if nodes == 1 else rank)}  # fmt: skip
+
+
+def start(folder: Path, task: str, told: Callable[[int], dict[str, str]] = by_torchrun) -> list[subprocess.Popen]:
+    """Two processes, started as ``told`` says."""
     folder.mkdir(exist_ok=True)
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
-              "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}  # fmt: skip
+    shared = {"MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     return [
         subprocess.Popen(
             [sys.executable, str(SCRIPT), str(folder), task], stderr=subprocess.PIPE, text=True,
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**os.environ, **shared, **told(rank)},
         )
         for rank in range(2)
     ]  # fmt: skip
 
 
-def results(folder: Path, task: str) -> list[Any]:
-    for process in start(folder, task):
+def results(folder: Path, task: str, told: Callable[[int], dict[str, str]] = by_torchrun) -> list[Any]:
+    for process in start(folder, task, told):
         _, err = process.communicate(timeout=200)
         assert process.returncode == 0, err
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
@@ -104,23 +121,42 @@ def test_heads_and_averages_of_objectives_are_among_what_is_compared(both_curves
 
 def test_the_curves_can_tell(both_curves):
     """Uneven void matters: the mean of two means is another curve than that of the joint batch."""
-    script = load_script()
-    images = script.pictures("train").batch([(0, index) for index in range(10)])
-    valid = (images.labels != 255).flatten(1).sum(1)
-    assert valid.max() > 4 * valid.min()
+    train = load_script().pictures("train")
+    for share, known in ((Share(0, 2), True), (Share(1, 2), False)):
+        first = next(training_batches(train, batch_size=4, first=0, last=1, share=share))
+        assert bool((first.labels != 255).any()) == known
+    second = next(training_batches(train, batch_size=4, first=1, last=2))
+    valid = (second.labels != 255).flatten(1).sum(1)
+    assert valid.max() > 4 * valid[valid > 0].min()
 
 
+@pytest.mark.parametrize("count", [5, 1])
 @pytest.mark.parametrize("protocol", ["full", "paper"])
-def test_every_picture_is_scored_once(both_curves, protocol):
-    alone, first, second = (found[protocol] for found in both_curves)
-    assert first["names"] == second["names"] == alone["names"] == tuple(f"val-{i}" for i in range(100, 105))
+def test_every_picture_is_scored_once(both_curves, protocol, count):
+    alone, first, second = (found[f"{protocol}-{count}"] for found in both_curves)
+    names = tuple(f"val-{i}" for i in range(100, 100 + count))
+    assert first["names"] == second["names"] == alone["names"] == names
+    assert first["readouts"] == second["readouts"] == pytest.approx(alone["readouts"])
     assert first["groups"] == alone["groups"]
     assert torch.equal(first["counts"], alone["counts"])
     assert torch.equal(second["counts"], alone["counts"])
 
 
-def test_a_signal_to_one_stops_both_and_they_go_on_as_if_nothing_had_happened(tmp_path):
-    (straight, _), stopped = results(tmp_path / "straight", "whole"), tmp_path / "stopped"
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    folder = tmp_path_factory.mktemp("whole") / "straight"
+    return folder, results(folder, "whole")[0]
+
+
+@pytest.mark.parametrize("nodes", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_slurm_starts_them_too(tmp_path, whole_run, nodes):
+    for found in results(tmp_path / "run", "whole", partial(by_slurm, nodes=nodes)):
+        assert found["history"] == whole_run[1]["history"]
+        assert all(torch.equal(value, whole_run[1]["weights"][name]) for name, value in found["weights"].items())
+
+
+def test_a_signal_to_one_stops_both_and_they_go_on_as_if_nothing_had_happened(tmp_path, whole_run):
+    (whole, straight), stopped = whole_run, tmp_path / "stopped"
     for code, text in errors(stopped, "interrupted"):
         assert code == 143
         assert "interrupted at update 7 of 12" in text
@@ -131,7 +167,7 @@ def test_a_signal_to_one_stops_both_and_they_go_on_as_if_nothing_had_happened(tm
         assert found["history"] == straight["history"]
         assert all(torch.equal(value, straight["weights"][name]) for name, value in found["weights"].items())
     csv = "run/metrics.csv"
-    assert (stopped / csv).read_bytes() == (tmp_path / "straight" / csv).read_bytes()
+    assert (stopped / csv).read_bytes() == (whole / csv).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,14 @@ from typing import Any, Final, Literal, TypeAlias
 import torch
 import torch.distributed as dist
 from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.strategies import DDPStrategy
 from torch import Tensor
 
 from segmi.data.order import Share
 from segmi.errors import RunError, UsageError, unknown_name
 from segmi.training.precision import FABRIC_PRECISION, resolve_device
+from segmi.training.starters import cluster_environment, started
 
 Strategy: TypeAlias = Literal["auto", "ddp", "ddp_find_unused_parameters_true"]
 STRATEGIES: Final = ("auto", "ddp", "ddp_find_unused_parameters_true")
@@ -83,7 +84,12 @@ class Processes:
         """Lightning Fabric for a run of these processes, launched."""
         if self.count == 1:
             devices = [device.index or 0] if device.type == "cuda" else 1
-            return Fabric(accelerator=device.type, devices=devices, precision=FABRIC_PRECISION[precision])
+            return Fabric(
+                accelerator=device.type,
+                devices=devices,
+                precision=FABRIC_PRECISION[precision],
+                plugins=LightningEnvironment(),  # whatever cluster it is on
+            )
         return _launched(device, self.devices, self.num_nodes, self.strategy, precision)
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -216,14 +222,15 @@ def connect(device: str = "auto", devices: int = 1, num_nodes: int = 1, strategy
             raise UsageError(f"{name} must be at least 1, got {value}")
     if strategy not in STRATEGIES:
         raise unknown_name("strategy", strategy, STRATEGIES)
-    started, wanted = _started_processes(), devices * num_nodes
-    if wanted == started == 1 or (wanted == 1 and SLURMEnvironment.detect()):
+    (by, count), wanted = started(), devices * num_nodes
+    if wanted == 1 and (count == 1 or by == "srun"):  # of whose tasks each may train something else
         return ALONE
-    if started != wanted:
+    if count != wanted:
         raise UsageError(
-            f"devices × num_nodes is {devices} × {num_nodes}, but the number of processes started is {started}",
-            f"start it with `torchrun --nproc-per-node {devices} --nnodes {num_nodes} --no-python segmi …` or srun, or "
-            f"set devices and num_nodes to what was started",
+            f"devices × num_nodes is {devices} × {num_nodes}, but the number of processes started is {count}",
+            f"start it with `torchrun --nproc-per-node {devices} --nnodes {num_nodes} --no-python segmi …` or `srun "
+            f"--nodes {num_nodes} --ntasks-per-node {devices} segmi …`, or set devices and num_nodes to what was "
+            "started",
         )
     return _connected(device, devices, num_nodes, strategy)
 
@@ -247,18 +254,13 @@ def _launched(device: torch.device, devices: int, num_nodes: int, strategy: Stra
         num_nodes=num_nodes,
         strategy=ddp,
         precision=FABRIC_PRECISION[precision],
+        plugins=cluster_environment(devices),
     )
     try:
         fabric.launch()
     except ValueError as error:  # SLURM counts tasks per node, torchrun all of them
         raise UsageError(str(error), "start as many processes per node as devices says") from error
     return fabric
-
-
-def _started_processes() -> int:
-    if SLURMEnvironment.detect():
-        return int(os.environ.get("SLURM_NTASKS", 1))
-    return int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1
 
 
 def _is_about_others(error: Exception) -> bool:
