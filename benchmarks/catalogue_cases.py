@@ -20,9 +20,13 @@ all others beside it."""
 OPTIONS: Final[dict[str, dict[str, Any]]] = {"region_matched_bound": {"target": -1.0}}
 """What those need that have no default for everything."""
 
-TRAINED_WITH: Final[dict[str, dict[str, Any]]] = {"region_own_pixel": {"mode": "sound"}}
-"""What is not the default in training. In the other mode, a sum over classes, this one has more weight than
-cross-entropy, and leads to the flat map, at which it stands still and is worth less than what cross-entropy finds."""
+TRAINED_WITH: Final[dict[str, dict[str, Any]]] = {
+    "region_own_pixel": {"mode": "sound"},
+    "region_covariance_matching": {"probability": "softmax"},
+}
+"""What is not the default in training. In the other mode, a sum over classes, the first has more weight than
+cross-entropy, and leads to the flat map, at which it stands still and is worth less than what cross-entropy finds. The
+second has a slope too small to move sigmoids of logits that cross-entropy leaves free to shift together."""
 
 TEACHER: Final = "teacher"
 
@@ -43,6 +47,11 @@ class Case(NamedTuple):
     @property
     def everybody(self) -> tuple[str, ...]:
         return (*self.members, TEACHER) if self.teaches else self.members
+
+    def with_options(self, **options: Any) -> Case:
+        """The same with further options of the last objective."""
+        *_, last = self.specification
+        return self._replace(specification={**self.specification, last: {**self.specification[last], **options}})
 
     def objective(self, *own: str) -> Objective:
         """The whole objective, or those of its parts that are named."""
