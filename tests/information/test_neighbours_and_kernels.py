@@ -45,6 +45,19 @@ def test_neighbours_of_vectors_are_those_of_a_loop():
     assert ksg_mutual_information(x, y, neighbours=4).item() == pytest.approx(expected, rel=1e-10)
 
 
+def test_neighbours_find_less_in_parts_and_noisy_copies_the_sum_in_independent_pairs_and_nothing_where_nothing_is():
+    x, y = GaussianLaw([0.75, 0.75]).sample(2000)
+    both, first, second = (
+        ksg_mutual_information(*pair).item() for pair in ((x, y), *((x[:, [i]], y[:, [i]]) for i in range(2)))
+    )
+    assert first + second == pytest.approx(both, abs=0.08)
+    assert max(first, second) < both - 0.3
+    noisy = y + torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+    assert ksg_mutual_information(x, noisy) < both - 0.3
+    shuffled = [ksg_mutual_information(x, y.roll(shift, 0)).item() for shift in (1, 7, 50)]
+    assert np.mean(shuffled) == pytest.approx(0, abs=0.03)
+
+
 @pytest.mark.parametrize("disguise", ["none", "cubic", "asinh"])
 def test_neighbours_find_what_is_there_in_few_dimensions(disguise: str):
     law = GaussianLaw.of(nats=1.5, dimensions=1, disguise=disguise)
