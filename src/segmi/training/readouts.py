@@ -36,7 +36,7 @@ def readouts_of(classes: int | Sequence[str], *, ignore_index: int = VOID, every
         >>> readouts = readouts_of(["sea", "ship"])
         >>> readouts.update({"a": 3.0 * torch.stack([1 - labels, labels], 1)}, labels)
         >>> round(readouts.values()["region_information/a/ship"], 1)
-        12.7
+        20.4
     """
     number, names = (classes, ()) if isinstance(classes, int) else (len(classes), tuple(classes))
     return PredictionReadouts(number, ignore_index=ignore_index, every=every, names=names, regions=region_sums)

@@ -55,8 +55,8 @@ def conditional_information(
 
     Source: Yang, Hamidi, Ye, Tan and Yang, *Conditional Mutual Information Constrained Deep Learning for
     Classification*, IEEE TNNLS 36(8), 2025 (CMIC); Ye, Hamidi, Tan and Yang, *Bayes Conditional Distribution Estimation
-    for Knowledge Distillation Based on Conditional Mutual Information*, ICLR 2024 (MCMI). Read in their abstracts; no
-    weights for segmentation are published.
+    for Knowledge Distillation Based on Conditional Mutual Information*, ICLR 2024 (MCMI). Read in their abstracts,
+    the formulas in summaries; no weights for segmentation are published.
 
     Example:
         >>> import torch

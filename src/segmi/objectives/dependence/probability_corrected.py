@@ -44,7 +44,8 @@ def probability_corrected(
             void. On other devices those give NaN, and so do NaN logits everywhere.
 
     Source: Qin, Kim and Gedeon, *Neural network classifier as mutual information evaluator*, arXiv 2106.10471, 2021
-    (read in its abstract); as logit adjustment, Menon et al., *Long-tail learning via logit adjustment*, ICLR 2021.
+    (read in its abstract; the formula is given from knowledge of the literature); as logit adjustment, Menon et al.,
+    *Long-tail learning via logit adjustment*, ICLR 2021 (not read at source).
 
     Example:
         >>> labels = torch.tensor([[[0, 0, 0, 1]]])

@@ -97,7 +97,8 @@ class ContrastiveDistillation(Taught):
         ValueError: an option out of range, layers of no teacher or of nobody who learns, features that are no maps.
 
     Source: Tian, Krishnan and Isola, *Contrastive Representation Distillation*, ICLR 2020 (τ 0.07, 128 dimensions),
-        there by noise contrast with a memory of 16,384 pictures; here among the pixels of a picture.
+        there by noise contrast against 16,384 others from a memory, as in the released code; here among the pixels of
+        a picture.
 
     Example:
         >>> outputs = {m: Output(torch.zeros(1, 2, 4, 4), {"body": torch.rand(1, 8, 4, 4)}) for m in ("a", "t")}

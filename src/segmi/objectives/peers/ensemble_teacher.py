@@ -58,7 +58,8 @@ def ensemble_teacher(
     Raises:
         TypeError, ValueError: as `segmi.objectives.mutual_learning`, and an unknown choice.
 
-    Source: Zhang, Xiang, Hospedales and Lu, *Deep Mutual Learning*, CVPR 2018, section on DML_e.
+    Source: Zhang, Xiang, Hospedales and Lu, *Deep Mutual Learning*, CVPR 2018, section on DML_e (not read at
+    source; the identity is proved in the tests).
 
     Example:
         >>> ours, theirs = torch.zeros(1, 2, 1, 1), torch.tensor([200.0, 0.0]).view(1, 2, 1, 1)

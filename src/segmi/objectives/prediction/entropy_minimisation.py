@@ -29,7 +29,7 @@ def entropy_minimisation(logits: Logits, labels: Labels, *, ignore_index: int = 
             give NaN, and so do NaN logits everywhere.
 
     Source: Grandvalet and Bengio, *Semi-supervised Learning by Entropy Minimization*, NIPS 2004; for segmentation, Vu,
-    Jain, Bucher, Cord and Pérez, *ADVENT*, CVPR 2019, whose map is divided by log C.
+    Jain, Bucher, Cord and Pérez, *ADVENT*, CVPR 2019 (read in its abstract), whose map is divided by log C.
 
     Example:
         >>> import torch
