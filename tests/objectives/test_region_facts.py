@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from segmi.information import gaussian_conditional_entropy, gaussian_mutual_information
-from segmi.objectives import region_diagonal, region_information, region_mutual_information
+from segmi.objectives import (
+    binary_cross_entropy,
+    dice,
+    region_diagonal,
+    region_information,
+    region_log_mse,
+    region_mutual_information,
+)
 from segmi.objectives._region_knobs import RegionKnobs
 from segmi.objectives._region_terms import _value_and_derivative
 
@@ -118,6 +125,47 @@ def test_pooled_maps_forgive_a_whole_cell_sooner_than_a_part_of_one() -> None:
 
     values = [shifted(by) for by in (0, 1, 2, 4)]
     assert values[0] < values[3] < values[1] < values[2]
+
+
+def test_of_many_classes_those_in_the_picture_are_heard_and_flat_maps_are_thrown_about(gradient: Gradient) -> None:
+    """Beside the pixel loss it is published with: 21 classes, of which 3 are there, at the beginning of training."""
+    labels = torch.where(discs(), 1, 0)[None]
+    labels[0, 60:, :50].masked_fill_(labels[0, 60:, :50] == 1, 2)
+    start = torch.randn(1, 21, 96, 96, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ratios = []
+    for noise in (0.01, 0.1, 1.0):
+        pixels, slope = gradient(lambda z: binary_cross_entropy(z, labels), noise * start)
+        region, pull = gradient(lambda z: region_mutual_information(z, labels), noise * start)
+        constants = 18 * 0.5 * math.log(ALPHA)  # of the classes that are absent
+        assert 0 < region - constants < -0.1 * constants
+        assert (pull.abs().amax((0, 2, 3)) > 0).nonzero().flatten().tolist() == [0, 1, 2]
+        assert noise > 0.01 or pixels.item() == pytest.approx(14.56, abs=0.01)
+        ratios.append((pull.norm() / slope.norm()).item())
+    assert ratios[0] > 1 > ratios[1] > 5 * ratios[2]
+
+
+def test_small_objects_weigh_more_than_in_a_pixel_loss(gradient: Gradient) -> None:
+    """For the same blur an object of 13 pixels pulls less than one of 797 by pixels, and several times more by regions.
+
+    Most of that is the logarithm, which divides by what is left of the error; the overlap does little of it.
+    """
+    grid = torch.arange(96)
+    losses: dict[str, Callable[..., Tensor]] = {
+        "pixels": binary_cross_entropy, "region": region_mutual_information, "log": region_log_mse, "overlap": dice,
+        "correlation": lambda z, y: region_mutual_information(z, y, radius=1),
+    }  # fmt: skip
+    pulls: dict[str, list[float]] = {name: [] for name in losses}
+    for square in (4, 16, 64, 256):
+        truth = ((grid[:, None] - 48) ** 2 + (grid - 48) ** 2 <= square).long()[None]
+        blurred = torch.nn.functional.avg_pool2d(truth[:, None].double(), 3, 1, 1)
+        logits = torch.logit(0.9 * blurred + 0.05)
+        for name, loss in losses.items():
+            pulls[name].append(gradient(lambda z, f=loss, y=truth: f(z, y), logits)[1].norm().item())
+    assert pulls["pixels"] == sorted(pulls["pixels"])
+    shift = {name: pull[0] / pull[-1] / (pulls["pixels"][0] / pulls["pixels"][-1]) for name, pull in pulls.items()}
+    assert shift["region"] > 6
+    assert shift["region"] > shift["correlation"] > 3
+    assert shift["log"] > 3 > 2 > shift["overlap"]
 
 
 @pytest.mark.parametrize("case", ["p = y", ".999 y + .0005", "saturated at 12"])

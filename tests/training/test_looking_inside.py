@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from segmi.arrays import Output
+from segmi.arrays import Batch, Output
 from segmi.errors import UsageError
 from segmi.models import build_network
 from segmi.objectives import build_objective
@@ -33,6 +33,28 @@ def test_heads_fit_the_layers_of_any_network(name):
     assert first.shape[1] == features.shape[1] == (width or features.shape[1])
     assert last.shape[0] == 4
     assert not [key for key in cohort.state_dict() if "heads" in key]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_objective_that_looks_inside_trains_any_network(name):
+    spec, layer, _ = NETWORKS[name]
+    cohort = Cohort(
+        {"net": build_network(classes=3, **spec), "old": build_network("unet", classes=3, width=3)}, frozen=("old",)
+    )
+    both = {"layers": {"net": layer, "old": "decoders.2"}}
+    of_teachers = ("variational_information_distillation", "contrastive_distillation")
+    named = {"pixel_contrast": {"layers": {"net": layer}}, "information_bottleneck": {"layers": {"net": [layer]}}}
+    objective = build_objective({**named, **dict.fromkeys(of_teachers, both)}, members=["net", "old"], frozen=["old"])
+    look_inside(cohort, objective, device=torch.device("cpu"), side=64, seed=0)
+    images, labels = torch.rand(2, 3, 64, 64), torch.arange(64).div(22, rounding_mode="floor").expand(2, 64, 64)
+    terms = objective(cohort(images), Batch(images, labels))
+    assert len(terms) == len(named) + len(of_teachers)
+    for name, term in terms.items():
+        cohort.zero_grad()
+        term.value.backward(retain_graph=True)
+        assert any(p.grad is not None and p.grad.abs().max() > 0 for p in cohort.members["net"].parameters()), name
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in objective.parameters())
+    assert all(p.grad is None for p in cohort.members["old"].parameters())
 
 
 def test_features_are_what_the_layer_put_out(make_cohort):

@@ -170,6 +170,12 @@ class TestDeterminant:
         logits = math.log(0.8 / 0.01) * F.one_hot(labels, 21).movedim(-1, 1).float()
         expected = -(math.log(1.0) + 20 * math.log(0.79))  # eigenvalues of 0.79 I + 0.01
         assert determinant_information(logits, labels).item() == pytest.approx(expected, rel=1e-4)
+        shares = (0.79 * torch.eye(21) + 0.01) / 21
+        assert 1e-31 < torch.linalg.det(shares) < 1e-29, "which 1e-3, added as published, drowns"
+        assert torch.linalg.det(50_176 * shares).isinf()
+        assert log_determinant_mutual_information(shares).item() == pytest.approx(
+            -expected - 21 * math.log(21), rel=1e-4
+        )
 
     def test_ridge_must_be_positive(self) -> None:
         with pytest.raises(ValueError, match="ridge: expected a number above 0, got 0; 1e-6 leaves"):

@@ -201,6 +201,33 @@ def test_summed_loss_equals_two_optimisers(scene: Scene, name: str) -> None:
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
 
 
+def test_what_couples_the_networks_breaks_the_equality(scene: Scene) -> None:
+    """Cutting by the norm of all gradients does; so would peers that are not held constant."""
+    labels = scene.labels(1, 4, 6, 6)
+    one, two = (z.requires_grad_() for z in peers_of(labels, scene, 2))
+    outputs = {"a": Output(one), "b": Output(5 * two)}
+    terms = MutualLearning()(outputs, Batch(one, labels))
+    apart = [
+        torch.autograd.grad(terms[f"mutual_learning/{k}"].value, z, retain_graph=True)[0]
+        for k, z in zip("ab", (one, two), strict=True)
+    ]
+    joint = torch.autograd.grad(sum(term.value for term in terms.values()), (one, two))  # type: ignore[arg-type]
+    torch.testing.assert_close(joint, tuple(apart))
+
+    def cut(*slopes: Tensor) -> list[Tensor]:
+        held = [nn.Parameter(torch.zeros_like(slope)) for slope in slopes]
+        for parameter, slope in zip(held, slopes, strict=True):
+            parameter.grad = slope.clone()
+        nn.utils.clip_grad_norm_(held, 1e-3)
+        return [parameter.grad for parameter in held]  # type: ignore[misc]
+
+    assert (cut(*apart)[0] - cut(apart[0])[0]).norm() > 1e-2 * cut(apart[0])[0].norm()
+    logs = [z.log_softmax(1) for z in (one, 5 * two)]
+    free = sum(F.kl_div(q, p, reduction="batchmean", log_target=True) / 36 for q, p in (logs, logs[::-1]))
+    (slope,) = torch.autograd.grad(free, one)  # type: ignore[arg-type]
+    assert (slope - apart[0]).norm() > 1e-2 * apart[0].norm()
+
+
 def test_impossible_cohorts_and_knobs_are_refused(scene: Scene) -> None:
     labels = scene.labels(1, 4, 6, 6)
     z = torch.zeros(1, 4, 6, 6)
