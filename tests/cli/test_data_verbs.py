@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ def test_tables_for_people(cache: list[str], capsys: pytest.CaptureFixture[str])
     assert "sound" in captured.out
     assert main(["data", "info", *cache]) == 0
     assert ": 1 entry, " in capsys.readouterr().out
+    assert main(["data", "clear", "street-scene", *cache]) == 0
+    assert re.match(r"there is nothing of street-scene in .*; it holds street-scenes\n", capsys.readouterr().out)
     assert main(["data", "clear", *cache]) == 0
     assert "removed 1 " in capsys.readouterr().out
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from segmi.cli.output import settings
-from segmi.cli.progress import StudyProgress, describe_event, describe_together
+from segmi.cli.progress import StudyProgress, counting, describe_event, describe_together
 from segmi.study.events import Clock, Event
 from segmi.study.expand import Run
 
@@ -61,6 +61,34 @@ def test_on_a_terminal_every_run_that_goes_on_has_a_row(monkeypatch: pytest.Monk
         }  # fmt: skip
         progress(Event("finished", run=RUN, number=1, total=3))
         assert [(row.description, row.completed) for row in table.tasks] == [("study", 1), (OTHER.key, 1)]
+
+
+def test_files_are_counted_by_a_bar_with_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    times = iter([0.0, 0.1, 60.0, 60.1, 120.0])
+    monkeypatch.setattr("segmi.cli.progress.time.monotonic", lambda: next(times))
+    listener = counting("train, images:")
+    for done in (1, 2, 3, 4):
+        listener(done, 4)
+    shown = capsys.readouterr().err.replace("\033[K", "").split("\r")[1:]  # the first and the third came too soon
+    half = "━" * 12
+    assert shown == [
+        f"train, images: {half}{'┄' * 12} 2/4 pictures, 1 min 0 s left",
+        f"train, images: {half}{half} 4/4 pictures, in 2 min 0 s\n",
+    ]
+
+
+def test_files_are_counted_in_lines_where_there_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = iter([0.0, 1.0, 11.0, 12.0])
+    monkeypatch.setattr("segmi.cli.progress.time.monotonic", lambda: next(times))
+    listener = counting()
+    for done in (1, 2, 3):
+        listener(done, 3)
+    assert capsys.readouterr().err == "read 2/3 pictures\nread 3/3 pictures\n"
 
 
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,7 @@ def test_two_processes_do_the_runs_of_a_study_and_one_writes(tiny_file: Path, tm
     assert other_out == ""
     assert "finished" in err
     assert "finished" not in other_err
+    assert "distributed" not in err + other_err, "what Lightning tells of itself"
     found = results(tmp_path)
     assert [result["training"]["processes"] for result in found] == [2, 2]
     assert all(result["training"]["updates"] == 6 for result in found)

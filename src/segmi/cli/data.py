@@ -137,12 +137,16 @@ def clear(
     """
     from segmi.cli.caching import counted, folder_or_refuse
     from segmi.data.cache import clear as remove
-    from segmi.data.cache import size
+    from segmi.data.cache import entries, size
 
     folder = folder_or_refuse(cache)
     removed, left = remove(folder, name)
     if as_json:
         put_json({"folder": str(folder), "removed": [entry.as_dict() for entry in removed], "left": left})
+        return
+    if name is not None and not removed and not left:
+        there = sorted({entry.dataset for entry in entries(folder)})
+        put(f"there is nothing of {name} in {folder}" + (f"; it holds {', '.join(there)}" if there else ""))
         return
     put(f"removed {counted(len(removed))} of {size(sum(entry.bytes for entry in removed))} from {folder}")
     for line in left:

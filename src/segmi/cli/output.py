@@ -69,7 +69,12 @@ def _cell(value: Any) -> str:
 def calm_libraries() -> None:
     """Keep what libraries tell about themselves off the screen; warnings of segmi's own logger stay."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    for name in ("lightning", "lightning.fabric", "lightning.pytorch", "lightning_fabric", "timm", "PIL"):
+    for name in (
+        "lightning", "lightning.fabric", "lightning.pytorch", "lightning_fabric", "timm", "PIL",
+        # Lightning sets its own level again when it is imported, but not those of its modules
+        "lightning.fabric.utilities.distributed", "lightning.fabric.utilities.rank_zero",
+        "lightning.pytorch.utilities.rank_zero",
+    ):  # fmt: skip
         logging.getLogger(name).setLevel(logging.ERROR)
     if not settings.debug:
         warnings.filterwarnings("ignore", module=r"(torch|torchvision|lightning|timm|segmentation_models_pytorch)\b.*")

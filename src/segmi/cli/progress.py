@@ -34,18 +34,34 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
 
 
+def bar(done: int, of: int, width: int = 24) -> str:
+    """How much is done, as a strip.
+
+    Example:
+        >>> bar(1, 4, width=8), bar(3, 3, width=8)
+        ('━━┄┄┄┄┄┄', '━━━━━━━━')
+    """
+    full = width * done // of if of else width
+    return "━" * full + "┄" * (width - full)
+
+
 def counting(verb: str = "read") -> Any:
-    """A listener for (pictures done, pictures in all) that shows them on stderr now and then."""
-    last = [time.monotonic()]
+    """A listener for (pictures done, pictures in all) that shows them on stderr: a bar, or a line now and then."""
+    began = last = time.monotonic()
 
     def listener(done: int, of: int) -> None:
-        now = time.monotonic()
-        if not settings.quiet and (now - last[0] > (0.2 if sys.stderr.isatty() else 10) or done == of):
-            last[0] = now
-            if sys.stderr.isatty():
-                print(f"\r{verb} {done}/{of} pictures", end="\n" if done == of else "", file=sys.stderr, flush=True)
-            else:
-                say(f"{verb} {done}/{of} pictures")
+        nonlocal last
+        now, terminal = time.monotonic(), sys.stderr.isatty()
+        if settings.quiet or (now - last <= (0.2 if terminal else SECONDS_BETWEEN_LINES) and done != of):
+            return
+        last = now
+        if not terminal:
+            say(f"{verb} {done}/{of} pictures")
+            return
+        left = f"{duration((now - began) / done * (of - done))} left" if done != of else f"in {duration(now - began)}"
+        # the end of a longer line before is cleared, and the cursor stays where an error may be written
+        print(f"\r{verb} {bar(done, of)} {done}/{of} pictures, {left}\033[K", end="\n" if done == of else "",
+              file=sys.stderr, flush=True)  # fmt: skip
 
     return listener
 
