@@ -116,6 +116,7 @@ def curves(folder: Path, **settings: Any) -> dict[str, Any]:
             key = f"{name}-{accumulate}"
             found[key] = train(folder / key, Plain, members, objective, accumulate=accumulate, drop_last=False,
                                clip_norm=0.5 if accumulate == 2 else None, **settings)  # fmt: skip
+    found["normed"] = train(folder / "normed", Tiny, 1, {"cross_entropy": {}}, holdout=pictures("val"), **settings)
     processes = connect("cpu", settings["devices"]) if settings else ALONE
     cohort = Cohort({"net": Plain(3)})
     for protocol in ("full", "paper"):

@@ -20,8 +20,9 @@ import torch
 from segmi.data.loader import training_batches
 from segmi.data.order import Share
 from segmi.errors import UsageError
+from segmi.metrics.readouts import PredictionReadouts
 from segmi.objectives import CrossEntropy, PerMember
-from segmi.training import fit
+from segmi.training import Cohort, evaluate, fit
 from segmi.training.processes import ALONE, Processes, connect
 
 SCRIPT = Path(__file__).with_name("joint_run.py")
@@ -109,6 +110,20 @@ def test_two_processes_have_the_loss_curve_and_the_weights_of_one(both_curves, c
     for name, value in alone["weights"].items():
         assert torch.equal(first["weights"][name], second["weights"][name])
         torch.testing.assert_close(first["weights"][name], value, rtol=1e-4, atol=2e-6)
+
+
+def test_batch_statistics_are_those_of_the_first_process_wherever_a_picture_is_scored(both_curves):
+    """Each normalises by its own pictures; what is scored is what is kept, or two networks would be scored as one."""
+    script = load_script()
+    _, first, second = (found["normed"] for found in both_curves)
+    assert all(torch.equal(first["weights"][name], value) for name, value in second["weights"].items())
+    cohort = Cohort({"net0": script.Tiny(0)})
+    cohort.load_state_dict(first["weights"])
+    readouts = PredictionReadouts(3, every=2)
+    evaluate(cohort, script.pictures("val"), device="cpu", readouts=readouts)
+    shown = {name.removeprefix("holdout/"): value for name, value in first["history"][-1].items()}
+    for name, value in readouts.values().items():
+        assert shown[name] == pytest.approx(value, abs=1e-6), name  # some are differences of numbers around 1
 
 
 def test_heads_and_averages_of_objectives_are_among_what_is_compared(both_curves):

@@ -98,6 +98,12 @@ class Processes:
             dist.all_reduce(tensor)
         return tensor
 
+    def as_leader(self, tensor: Tensor) -> Tensor:
+        """What process 0 has, in place; nothing waits for it on a GPU."""
+        if self.count > 1:
+            dist.broadcast(tensor, src=0)
+        return tensor
+
     def largest(self, number: int) -> int:
         """The largest number that any process has; all must ask."""
         if self.count == 1:

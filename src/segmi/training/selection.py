@@ -48,6 +48,7 @@ class Selection:
     def close_row(self, *, epoch: float) -> dict[str, Any]:
         """Add a row to the history: the means since the last one, the held-out scores; keep the weights if best."""
         session = self.session
+        session.take_statistics_of_leader()
         row: dict[str, Any] = {"step": session.step, "epoch": round(epoch, 4), "learning_rate": session.learning_rate}
         row.update({f"train/{name}": value for name, value in session.means.means().items()})
         if self.holdout:

@@ -206,6 +206,11 @@ class Session:
         elif self.device.type == "mps":
             torch.mps.manual_seed(seed)
 
+    def take_statistics_of_leader(self) -> None:
+        """Have the batch statistics of process 0, which are the ones that are kept; others saw other pictures."""
+        for buffer in self.cohort.buffers():
+            self.how.processes.as_leader(buffer)
+
     def read_back(self) -> None:
         """Fetch the losses of the updates since the last call: the only place that waits for the device.
 
