@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -91,6 +92,29 @@ def test_lists_are_json_for_scripts(name: str, capsys: pytest.CaptureFixture[str
     assert expected in names
     assert main(["list", name]) == 0
     assert all(known in capsys.readouterr().out for known in [expected])
+
+
+def test_the_table_of_objectives_says_what_each_needs_and_costs(capsys: pytest.CaptureFixture[str]) -> None:
+    from segmi.objectives import OBJECTIVES
+    from segmi.objectives.costs import measured_costs
+
+    costs = measured_costs()
+    assert main(["list", "objectives", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows) == list(OBJECTIVES)
+    assert main(["list", "objectives"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["name", "family", "needs", "time", "memory", "about", "options"]
+    cuts = [head.index(column) for column in ("family", "needs", "time", "memory", "about")]
+    for (name, kind), line in zip(OBJECTIVES.items(), lines, strict=True):
+        family, needs, *cost = (line[a:b].strip() for a, b in itertools.pairwise(cuts))
+        row = rows[name]
+        assert (line.split()[0], family) == (name, kind.family) == (row["name"], row["family"])
+        assert (row["needs"] or []) == list(kind.needs)
+        assert needs == (", ".join(kind.needs) or "–")
+        assert cost == [costs[name]["time"], costs[name]["memory"]] == [row["time"], row["memory"]]
+        assert row["about"]
+        assert row["about"] in line
 
 
 @pytest.fixture
