@@ -135,6 +135,18 @@ def test_independent_vectors_share_nothing():
     close(gaussian_mutual_information(torch.block_diag(*covariances(7, 2, size=3)), 3), 0.0)
 
 
+@pytest.mark.parametrize(("size", "points", "nats"), [(9, 200, 0.2146), (9, 3000, 0.01365), (25, 3000, 0.10415)])
+def test_samples_of_independent_vectors_seem_to_share_something(size, points, nats):
+    """The bias of the plug-in, d²/2n and a little more: the expectation of ½ log of Wishart determinants."""
+    found = torch.stack([
+        gaussian_mutual_information(torch.cov(random(seed, 2 * size, points)), size) for seed in range(200)
+    ])  # fmt: skip
+    error = (found.std() / math.sqrt(200)).item()
+    assert found.mean().item() == pytest.approx(nats, abs=4 * error)
+    assert nats == pytest.approx(size**2 / (2 * points), rel=0.07)
+    assert error < 0.02 * nats
+
+
 # what region mutual information builds on: ℓ = ½ log det(M + αI), the lower right block with α added everywhere
 
 

@@ -70,13 +70,36 @@ def test_the_head_regresses_on_the_cells_that_are_not_void() -> None:
     assert [p.shape[0] for p in objective.heads["a"].parameters() if p.ndim == 4] == [5, 5, 5]
 
 
+def bilinear(maps: Tensor, size: int) -> Tensor:
+    """Square maps at another size, cell by cell: between the middles of the cells, and flat beyond the outermost."""
+    old = maps.shape[-1]
+    mixing = torch.zeros(size, old, dtype=maps.dtype)
+    for cell in range(size):
+        place = min(max((cell + 0.5) * old / size - 0.5, 0), old - 1)
+        before = int(place)
+        mixing[cell, before] += 1 - (place - before)
+        mixing[cell, min(before + 1, old - 1)] += place - before
+    return mixing @ maps @ mixing.T
+
+
 def test_maps_of_another_size_are_brought_to_the_teachers() -> None:
     found = outputs(features(2, 4, 2, 2), features(2, 5, 4, 4, seed=1))
     for kind in (VariationalInformationDistillation, ContrastiveDistillation):
         objective = kind(layers=LAYERS, frozen=["t"])
         objective.prepare(found, seed=0)
         (term,) = objective.double()(found, batch(2)).values()
-        assert term.value.isfinite()
+        own = objective.heads["a"](found["a"].features["body"])
+        if kind is VariationalInformationDistillation:
+            mean, variance = bilinear(own, 4), torch.full((5,), 5.0, dtype=torch.float64)
+            cells = batch(2).labels[:, 1::2, 1::2] != 255
+            expected = gaussian_surprise(found["t"].features["body"], mean, variance).mean(1)[cells].mean()
+        else:
+            told = bilinear(objective.heads["t for a"](found["t"].features["body"]), 2)
+            cells = batch(2).labels[:, 2::4, 2::4] != 255
+            pictures = torch.arange(2).view(2, 1, 1).expand(2, 2, 2)[cells]
+            ours, theirs = (F.normalize(maps.movedim(1, -1)[cells]) for maps in (own, told))
+            expected = contrast_of_pairs(ours, theirs, pictures, pictures).mean()
+        torch.testing.assert_close(term.value, expected, rtol=1e-6, atol=0)
         assert torch.equal(term.denominator, next(iter(objective.denominators(found, batch(2)).values())))
 
 
