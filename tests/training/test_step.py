@@ -15,7 +15,7 @@ from segmi.models import build_network
 from segmi.objectives import PerMember
 from segmi.training import Cohort, fit
 from segmi.training.number_format import NumberFormat
-from segmi.training.optimisation import build_optimizer
+from segmi.training.optimisation import build_optimizer, may_be_fused
 from segmi.training.session import How, Session
 
 
@@ -134,6 +134,20 @@ def test_optimisers_are_fused_unless_told_otherwise(name, options, fused):
     optimizer = build_optimizer(parameters, name, 0.1, options)
     assert optimizer.defaults.get("fused") is fused
     assert optimizer.param_groups[0]["params"] == parameters[:1]
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "precision", "clipped", "fused"),
+    [
+        ("Adam", "cuda", "fp16", True, False),
+        ("Adam", "cuda", "fp16", False, True),
+        ("Adam", "mps", "fp32", True, True),
+        ("Adagrad", "mps", "fp32", False, False),
+        ("Adagrad", "cuda", "auto", True, True),
+    ],
+)
+def test_what_stands_against_fusing(name, device, precision, clipped, fused):
+    assert may_be_fused(name, torch.device(device), precision=precision, clipped=clipped) == fused
 
 
 def test_fused_steps_are_those_of_the_plain_optimiser():

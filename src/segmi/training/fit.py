@@ -26,7 +26,7 @@ from segmi.training.cohort import Cohort
 from segmi.training.looking_inside import look_inside
 from segmi.training.loop import UNBOUNDED, Rhythm, run_loop
 from segmi.training.number_format import NumberFormat
-from segmi.training.optimisation import build_optimizer, build_schedule
+from segmi.training.optimisation import build_optimizer, build_schedule, may_be_fused
 from segmi.training.precision import Precision, resolve_device
 from segmi.training.processes import Processes, Strategy, connect
 from segmi.training.profile import Profile
@@ -199,7 +199,7 @@ def fit(
         optimizer,
         learning_rate,
         optimizer_options,
-        fused=not (precision == "fp16" and clip_norm is not None),  # which Fabric cannot clip
+        fused=may_be_fused(optimizer, target, precision=precision, clipped=clip_norm is not None),
     )
     built_schedule = build_schedule(built, schedule, None if minutes else steps, schedule_options)
     with processes.watched(), keeping_threads():

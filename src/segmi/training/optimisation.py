@@ -69,6 +69,18 @@ def build_optimizer(
         raise UsageError(f"optimizer {name} refuses its options: {error}", f"see torch.optim.{name}") from error
 
 
+def may_be_fused(name: str, device: torch.device, *, precision: str, clipped: bool) -> bool:
+    """Whether nothing in a run stands against a fused step.
+
+    Fabric does not clip what a fused optimiser unscales by itself, and on ``mps`` there is no fused Adagrad.
+
+    Example:
+        >>> may_be_fused("Adam", torch.device("cuda"), precision="bf16", clipped=True)
+        True
+    """
+    return not (clipped and precision == "fp16") and not (name == "Adagrad" and device.type == "mps")
+
+
 def build_schedule(
     optimizer: Optimizer, name: str, updates: int | None, options: Mapping[str, Any] | None = None
 ) -> LRScheduler | None:
