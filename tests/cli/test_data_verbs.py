@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,23 @@ def test_tables_for_people(cache: list[str], capsys: pytest.CaptureFixture[str])
     assert re.match(r"there is nothing of street-scene in .*; it holds street-scenes\n", capsys.readouterr().out)
     assert main(["data", "clear", *cache]) == 0
     assert "removed 1 " in capsys.readouterr().out
+
+
+def test_room_for_all_is_looked_for_before_anything_is_built(
+    cache: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pictures, labels = 4 * 16 * 16, 24 * 32
+    needed = 5 * pictures + 2 * labels
+    for free, code in ((needed - 1, 5), (needed, 0)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: shutil._ntuple_diskusage(free, 0, free))
+        assert main(["data", "prepare", *SCENES, "--resize", "16", *cache]) == code
+        assert (tmp_path / "cache").exists() == (code == 0)
+        said = capsys.readouterr().err
+        assert ("5 prepared pictures of street-scenes, train, val: about 7 kB are needed, 7 kB are free" in said) == (
+            code == 5
+        )
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 0))
+    assert main(["data", "prepare", *SCENES, "--resize", "16", *cache]) == 0, "all is there already"
 
 
 def test_damage_is_told(cache: list[str], told: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,28 +50,50 @@ def scale_of(resize: str | None, resize_mode: str | None) -> Processing:
     return Processing(**options)
 
 
-def prepare_split(
-    folder: Path, dataset: DataSet, split: str, processing: Processing, *, labels: bool, jobs: int | None
+def prepare_splits(
+    folder: Path,
+    dataset: DataSet,
+    splits: Sequence[str],
+    processing: Processing,
+    *,
+    labels: bool | None,
+    jobs: int | None,
 ) -> list[Entry]:
-    """The entries of a split, built where they are not there: pictures at the working scale and, if asked, labels.
+    """The entries of some splits, built where they are not there: pictures at the working scale, and labels.
+
+    Args:
+        folder: of the cache.
+        dataset: whose pictures they are.
+        splits: of it.
+        processing: the working scale.
+        labels: whether labels at their original size are wanted too; None: for all splits but ``train``.
+        jobs: processes.
 
     Raises:
         UsageError: the data set draws its pictures without saying how to tell them apart.
+        EnvironmentProblem: there is no room for all of them; none is built.
     """
-    from segmi.data.cache import LABELS, PICTURES, content_of, prepared
+    from segmi.data.cache import LABELS, PICTURES, check_room, content_of, prepared
     from segmi.data.cache.place import entry_of
 
-    samples = dataset.split(split)
-    wanted = [PICTURES, LABELS] if labels and processing.resize is not None else [PICTURES]
+    wanted = []
+    for split in splits:
+        samples = dataset.split(split)
+        both = processing.resize is not None and (labels if labels is not None else split != "train")
+        for columns in [PICTURES, LABELS] if both else [PICTURES]:
+            content = content_of(
+                dataset, split, samples, columns, resize=processing.resize, resize_mode=processing.resize_mode
+            )
+            if content is None:
+                raise UsageError(
+                    f"{dataset.info.name} cannot be cached", "its pictures have no cache_key; ask its authors"
+                )
+            wanted.append((samples, content))
+    check_room(folder, dataset, wanted)
     entries = []
-    for columns in wanted:
-        content = content_of(
-            dataset, split, samples, columns, resize=processing.resize, resize_mode=processing.resize_mode
-        )
-        if content is None:
-            raise UsageError(f"{dataset.info.name} cannot be cached", "its pictures have no cache_key; ask its authors")
-        what = f"{split}, {', '.join(columns)}:"
-        store = prepared(folder, dataset, samples, content, jobs=jobs, progress=counting(what))
+    for samples, content in wanted:
+        progress = counting(f"{content.split}, {', '.join(content.columns)}:")
+        store = prepared(folder, dataset, samples, content, jobs=jobs, progress=progress)
         entries.append(entry_of(store.folder))
     return entries
 

@@ -87,17 +87,14 @@ def prepare(
     Example: `segmi data prepare camvid --root /data/CamVid --resize 234`
     """
     calm_libraries()
-    from segmi.cli.caching import folder_or_refuse, prepare_split, put_entries, scale_of
+    from segmi.cli.caching import folder_or_refuse, prepare_splits, put_entries, scale_of
     from segmi.data import open_dataset
 
     folder = folder_or_refuse(cache)
     kind, place = named(name, root)
     dataset = open_dataset(kind, place, **parse_options(options or []))
     processing = scale_of(resize, resize_mode)
-    built = []
-    for part in split or dataset.splits:
-        wanted = labels if labels is not None else part != "train"
-        built += prepare_split(folder, dataset, part, processing, labels=wanted, jobs=jobs)
+    built = prepare_splits(folder, dataset, split or dataset.splits, processing, labels=labels, jobs=jobs)
     put_entries(folder, built, as_json)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segmi.data.cache.build import prepared, size
+from segmi.data.cache.build import check_room, prepared, size
 from segmi.data.cache.content import LABELS, PICTURES, Content, content_of
 from segmi.data.cache.place import Entry, cache_folder, clear, entries
 from segmi.data.cache.store import DamagedError, Store
@@ -15,6 +15,7 @@ __all__ = [
     "Entry",
     "Store",
     "cache_folder",
+    "check_room",
     "clear",
     "content_of",
     "entries",

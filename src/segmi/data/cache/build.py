@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from segmi.data.base import DataSet, Sample
-from segmi.data.cache.content import Content
+from segmi.data.cache.content import PICTURES, Content
 from segmi.data.cache.decoding import Decoding, Prepared, decoded, expected_bytes
 from segmi.data.cache.store import DamagedError, Store, StoreWriter
 from segmi.data.decode import shown
@@ -78,12 +78,28 @@ def prepared(
                     "the files of %s, %s, have changed: they are prepared anew", dataset.info.name, content.split
                 )
             decoding = Decoding(dataset, samples, content)
-            _refuse_without_room(root, decoding)
+            _refuse_without_room(root, [decoding])
             _build(root / content.folder, decoding, jobs, progress)
             for path in outdated:
                 shutil.rmtree(path, ignore_errors=True)
             store = Store(root / content.folder, content.digest)
     return store
+
+
+def check_room(root: Path, dataset: DataSet, wanted: Sequence[tuple[Sequence[Sample], Content]]) -> None:
+    """Refuse a disk without room for all of these entries together, as far as they are still to be built.
+
+    Args:
+        root: the folder of all entries.
+        dataset: reads the samples.
+        wanted: the samples of each entry, and its content.
+
+    Raises:
+        EnvironmentProblem: no room.
+    """
+    missing = [Decoding(dataset, samples, content) for samples, content in wanted if found(root, content) is None]
+    if missing:
+        _refuse_without_room(root, missing)
 
 
 def _build(folder: Path, decoding: Decoding, jobs: int | None, progress: Progress | None) -> None:
@@ -135,14 +151,17 @@ def _lock_when_free(folder: Path) -> Iterator[None]:
         lock.__exit__(None, None, None)
 
 
-def _refuse_without_room(root: Path, decoding: Decoding) -> None:
-    needed = expected_bytes(decoding)
+def _refuse_without_room(root: Path, decodings: Sequence[Decoding]) -> None:
+    needed = sum(expected_bytes(decoding) for decoding in decodings)
     there = next(path for path in (root, *root.parents) if path.exists())
     free = shutil.disk_usage(there).free
     if needed > free:
-        what = f"{len(decoding)} prepared pictures of {decoding.dataset.info.name}, {decoding.content.split}"
+        pictures = sum(len(decoding) for decoding in decodings if decoding.content.columns == PICTURES)
+        splits = ", ".join(dict.fromkeys(decoding.content.split for decoding in decodings))
+        what = f"{pictures} prepared pictures" if pictures else f"the labels of {len(decodings[0])} pictures"
         raise EnvironmentProblem(
-            f"no room in {shown(root)} for {what}: about {size(needed)} are needed, {size(free)} are free",
+            f"no room in {shown(root)} for {what} of {decodings[0].dataset.info.name}, {splits}: about {size(needed)} "
+            f"are needed, {size(free)} are free",
             "free space, name a folder on another disk with --cache DIR or SEGMI_CACHE, or say --cache none",
         )
 
