@@ -10,8 +10,10 @@ import matplotlib as mpl
 import numpy as np
 
 from segmi.comparison import collect
+from segmi.report.charts.curves import curve_charts
 from segmi.report.curves import curves_of, learning_curves
 from segmi.report.drawing import COLOURS, style, svg_text
+from segmi.report.history import MEAN
 
 
 def test_the_reported_members_column_is_taken(demo_runs: Path) -> None:
@@ -49,6 +51,30 @@ def test_information_has_rows_of_its_own_where_it_was_measured(fabricate: Callab
         assert figure is not None
     named = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
     assert named == ["training loss", "held-out mIoU", "held-out H(Y) - CE, nats"]
+
+
+def test_the_information_of_regions_is_a_curve_by_class_and_on_average(fabricate: Callable[..., Any]) -> None:
+    made = fabricate()
+    made.all()
+    for path in made.root.rglob("metrics.csv"):
+        head, *rows = path.read_text().splitlines()
+        member = next(name for name in head.split(",") if name.startswith("holdout/mIoU/")).rpartition("/")[2]
+        columns = ",".join(f"holdout/region_information/{member}/{name}" for name in ("road", "car"))
+        added = [f"{row},{number},{3 * number}" for number, row in enumerate(rows)]
+        path.write_text("\n".join([f"{head},{columns}", *added]) + "\n")
+    chart = next(one for one in curve_charts(collect(made.root)[0]) if one.name == "readouts")
+    quantity = "holdout/region_information"
+    shown = dict(chart.choices[0].options)
+    told = "held-out I_G, windows of label and prediction, "
+    assert {shown[f"{quantity}#{part}"] for part in ("road", "car", MEAN)} == {
+        told + part for part in ("road", "car", MEAN)
+    }
+    last = {
+        part: figure["data"][-1]["y"][-1] / (len(figure["data"][-1]["y"]) - 1)
+        for part in ("road", "car", MEAN)
+        for figure in [next(f for key, f in chart.figures.items() if key.startswith(f"{quantity}#{part}|"))]
+    }
+    assert last == {"road": 1, "car": 3, MEAN: 2}
 
 
 def test_no_metrics_no_figure(fabricate: Callable[..., Any]) -> None:

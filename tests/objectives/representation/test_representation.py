@@ -94,6 +94,20 @@ def test_the_rate_bounds_what_the_code_tells() -> None:
     assert matched.mean().item() == pytest.approx(math.log(4) / 2, abs=5e-3), "exact where the code is standard normal"
 
 
+@pytest.mark.parametrize("kind", [PixelContrast, InformationBottleneck])
+def test_heads_are_made_by_the_seed_and_leave_the_generator_alone(kind: type) -> None:
+    outputs, _ = scene()
+    made, before = [], torch.get_rng_state()
+    for seed in (0, 0, 1):
+        objective = kind(layers={"a": "body"})
+        objective.prepare(outputs, seed=seed)
+        made.append(torch.cat([p.detach().flatten() for p in objective.parameters()]))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(made[0], made[1])
+    assert made[0].isfinite().all()
+    assert torch.equal(made[0], made[2]) == (kind is InformationBottleneck)  # whose noise begins alike everywhere
+
+
 def test_noise_is_added_as_it_is_paid_for() -> None:
     outputs, batch = scene()
     objective = InformationBottleneck(layers={"a": ["body"]}, initial_variance=0.3, frozen=["t"])

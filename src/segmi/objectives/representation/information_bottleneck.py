@@ -155,10 +155,10 @@ class InformationBottleneck(Objective):
         }
 
     def _head(self, width: int) -> nn.Module:
-        head = nn.Conv2d(width, width, kernel_size=1)
+        head = nn.utils.skip_init(nn.Conv2d, width, width, kernel_size=1)  # which would draw weights for nothing
         nn.init.zeros_(head.weight)
         # softplus undone, so that the variance begins as it was asked to
-        nn.init.constant_(head.bias, math.log(math.expm1(self.initial_variance - FLOOR)))  # type: ignore[arg-type]
+        nn.init.constant_(head.bias, math.log(math.expm1(self.initial_variance - FLOOR)))
         return head
 
     def _variance(self, member: str, layer: str, mean: Tensor) -> Tensor:
