@@ -12,8 +12,9 @@ import torch
 from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
 from segmi.metrics import PredictionReadouts
-from segmi.objectives import region_information
+from segmi.objectives import RegionMutualInformation, region_information
 from segmi.training import evaluate, fit
+from segmi.training import readouts as module
 from segmi.training.readouts import readouts_of
 
 NAMES = ("sky", "road", "car", "pole")
@@ -52,7 +53,7 @@ def test_it_does_not_see_offsets_void_pixels_or_constants():
     assert shown(offset, labels) == pytest.approx(before, rel=1e-3)
     void = (labels == 255).unsqueeze(1)
     assert shown(logits.masked_fill(void, math.nan), labels.to(torch.uint8)) == before
-    assert shown(torch.zeros_like(logits), labels) == dict.fromkeys(before, 0)
+    assert shown(torch.zeros_like(logits), labels) == pytest.approx(dict.fromkeys(before, 0), abs=1e-12)
     assert shown(1e4 * logits, labels).keys() == before.keys()
     assert all(math.isfinite(value) for value in shown(1e4 * logits, labels).values())
 
@@ -114,3 +115,17 @@ def test_what_is_trained_on_cross_entropy_has_it_in_every_row_and_when_evaluated
     pictures = Pictures(squares, squares.split("val"), Processing(resize=18, crop=16))
     evaluate(cohort, pictures, device="cpu", readouts=readouts)
     assert {name.partition("/")[2] for name in columns} <= readouts.values().keys()
+
+
+@pytest.mark.parametrize(("size", "expected"), [(14, "torch"), (255, "torch"), (256, "auto")])
+def test_small_maps_are_not_worth_loading_a_compiler(monkeypatch, size, expected):
+    asked = []
+
+    class Asked(RegionMutualInformation):
+        def __init__(self, **options) -> None:
+            asked.append(options["kernel"])
+            super().__init__(**{**options, "kernel": "torch"})
+
+    monkeypatch.setattr(module, "RegionMutualInformation", Asked)
+    shown(*scene(1, size))
+    assert asked == [expected]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +20,11 @@ EDGE: Final = 1e-7
 
 RADIUS: Final = 3
 """The side of the windows."""
+
+COMPILED_FROM: Final = 2**18
+"""Classes × pixels of a picture from which on the compiled routine is taken, where there is one: below, loading it (the
+first time: compiling it) takes longer than what it spares. A rule about shapes alone, so that every process computes
+alike."""
 
 
 def readouts_of(classes: int | Sequence[str], *, ignore_index: int = VOID, every: int = 1) -> PredictionReadouts:
@@ -65,6 +70,7 @@ def region_sums(logits: Logits, labels: Labels) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(False), torch.no_grad():
         # as log-odds, whose sigmoid the compiled routine takes; whatever stands at void pixels, NaN included
         odds = logits.softmax(1).logit_(EDGE).masked_fill_((labels == VOID).unsqueeze(1), 0)
-        term = RegionMutualInformation(radius=RADIUS, mode="sound").term(odds, labels.clone())
+        kernel: Literal["auto", "torch"] = "auto" if odds[:1].numel() >= COMPILED_FROM else "torch"
+        term = RegionMutualInformation(radius=RADIUS, mode="sound", kernel=kernel).term(odds, labels.clone())
         shown = term.readouts["I_G"]
     return shown.numerator, shown.denominator
