@@ -4,7 +4,8 @@ A U-Net whose batch norm is replaced by group norm, since batch statistics are t
 trained on CamVid, or on generated scenes where it is not installed, by one process and by two over gloo, with the same
 arguments. Pictures differ in how much of them is void, and so do the processes' shares of a batch. Only the order in
 which sums are formed differs, so the curves may differ by rounding; how much that is, shows one process that divides
-its sums among two threads instead of one.
+its sums among two threads instead of one. The learning rate is small: at ten times as much, training magnifies rounding
+to a hundredth of the loss within forty updates, between two threads and one as well.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Size(NamedTuple):
     updates: int
 
 
-FULL: Final = Size(8, 112, 8, 40)
+FULL: Final = Size(8, 112, 8, 20)
 QUICK: Final = Size(2, 32, 4, 4)
 
 
@@ -73,7 +74,7 @@ def train(case: str, size: Size, given: Any, folder: Path, *, processes: int, th
     network = grouped(build_network("unet", classes=len(dataset.info.classes), width=size.width))
     outcome = fit(
         Cohort({"unet": network}), build_objective(objective, members=["unet"]), pictures, folder=folder,
-        updates=size.updates, batch_size=size.batch, accumulate=accumulate, optimizer="SGD", learning_rate=0.05,
+        updates=size.updates, batch_size=size.batch, accumulate=accumulate, optimizer="SGD", learning_rate=0.005,
         precision="fp32", threads=threads, device="cpu", devices=processes, select_by="last", validate_every=1,
         checkpoint_every=size.updates, logger=(),
     )  # fmt: skip
