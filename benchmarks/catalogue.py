@@ -22,8 +22,9 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 from catalogue_cases import OPTIONS, tell_class_counts
+from surroundings import machine
 
-from objectives import machine, object_labels
+from objectives import object_labels
 from segmi.arrays import Batch, Output, Views
 from segmi.objectives import OBJECTIVES, Loss, Objective, PerMember
 from segmi.objectives.costs import FILE
@@ -125,7 +126,7 @@ def main() -> int:
     times = {name: statistics.median(found) for name, found in seconds.items()}
     memory = {name: kept(objective, inputs) for name, objective in objectives.items()}
     lines = [
-        f"# {datetime.date.today()}, {machine('cpu')}, PyTorch {torch.__version__}, {pictures} x {classes} x {side} x "
+        f"# {datetime.date.today()}, {machine()}, PyTorch {torch.__version__}, {pictures} x {classes} x {side} x "
         f"{side} logits in float32, labels as in VOC",
         "objective,time,memory",
         *(

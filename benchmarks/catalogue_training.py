@@ -34,8 +34,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from catalogue_cases import TEACHER, Case, case, looks_at_unlabelled, own_value, tell_class_counts
+from surroundings import machine, status
 
-from objectives import machine, status
 from segmi.arrays import Batch
 from segmi.data import open_dataset
 from segmi.data.loader import training_batches
@@ -204,7 +204,7 @@ class Trainer:
 
 def own_terms_section(names: list[str], trainer: Trainer) -> bool:
     """Prints a row for every objective; whether each got better."""
-    print(f"### Own terms after {trainer.updates} updates\n")
+    print(f"## Own terms after {trainer.updates} updates\n")
     print("| objective | trained | after cross-entropy alone | after training on it | better | in batches |")
     print("|---|---|---:|---:|---|---:|", flush=True)
     good = True
@@ -268,7 +268,7 @@ def steps_section(names: list[str], scenes: Scenes, width: int, rounds: int) -> 
                 seconds[name].append(time.perf_counter() - began)
     times = {name: statistics.median(found) for name, found in seconds.items()}
     memory = {name: statistics.median(rise(update) for _ in range(3)) for name, update in steps.items()}
-    print(f"### A step of {BATCH} × {scenes.crop}², U-Net of width {width}\n")
+    print(f"## A step of {BATCH} × {scenes.crop}², U-Net of width {width}\n")
     print("| objective | time | × cross-entropy | memory, × cross-entropy |\n|---|---:|---:|---:|")
     for name, value in times.items():
         ratios = value / times[first], memory[name] / memory[first]
@@ -288,7 +288,7 @@ def main() -> int:
     updates, rounds = given.updates or (10 if given.quick else 200), given.rounds or (1 if given.quick else 5)
     torch.set_num_threads(1)
     print("# The catalogue in training\n")
-    print(f"{datetime.date.today()}, {machine('cpu')}, PyTorch {torch.__version__}, float32.")
+    print(f"{datetime.date.today()}, {machine()}, PyTorch {torch.__version__}, float32.")
     print("Written by `python benchmarks/catalogue_training.py`.\n")
     good = True
     if given.part != "steps":

@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -25,6 +23,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+from surroundings import data_folder, machine, status
 
 from segmi.data import DataSet, Sample, open_dataset
 from segmi.data.cache import Store, content_of, prepared
@@ -184,13 +185,6 @@ def growth(name: str, root: str, shared: str, copies: int, processing: Processin
         }
 
 
-def status(field: str) -> int:
-    """A field of this process's memory in bytes; 0 where the system does not tell."""
-    path = Path("/proc/self/status")
-    found = re.search(rf"^{field}:\s+(\d+) kB", path.read_text(), re.MULTILINE) if path.exists() else None
-    return 1024 * int(found[1]) if found else 0
-
-
 def growth_table(name: str, root: Path, shared: Path, scale: Scale, processing: Processing) -> str:
     """The table of `growth`, each row measured in a process of its own."""
     lines = [
@@ -220,16 +214,10 @@ def table(found: dict[str, float], built: float, pictures: Pictures) -> str:
     return "\n".join([*lines, "", f"Built by one process in {per_picture:.0f} ms per picture."])
 
 
-def machine() -> str:
-    cpu = re.search(r"model name\s*:\s*(.*)", info.read_text()) if (info := Path("/proc/cpuinfo")).exists() else None
-    threads = torch.get_num_threads()
-    return f"{cpu[1] if cpu else platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, to see that it runs")
-    parser.add_argument("--root", help="where CamVid lies; SEGMI_DATA otherwise")
+    parser.add_argument("--root", default=data_folder(), help="where CamVid lies; SEGMI_DATA otherwise")
     parser.add_argument("--growth", nargs=5, help=argparse.SUPPRESS)
     given: Any = parser.parse_args()
     torch.set_num_threads(1)

@@ -115,7 +115,7 @@ def measured(cases: list[Case], repetitions: int, training: Mapping[str, Any]) -
 def table(cases: list[Case], results: list[dict[str, Found]]) -> str:
     """One line per estimator, one column per number of samples: bias ± spread."""
     head = "| estimator | " + " | ".join(f"{case.samples:,} samples" for case in cases) + " | seconds |"
-    lines = [f"### {cases[0].title}", "", head, "|---|" + "---:|" * (len(cases) + 1)]
+    lines = [f"## {cases[0].title}", "", head, "|---|" + "---:|" * (len(cases) + 1)]
     for name in results[0]:
         cells = [
             f"{number(one[name].mean - case.nats, sign='+')} ± {number(one[name].spread)}"

@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import gc
-import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -21,6 +19,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent))
+from surroundings import machine, status
 
 from segmi.metrics import ConfusionMatrix, class_iou
 
@@ -119,11 +120,6 @@ def peak_bytes(case: Case, name: str) -> int:
     return status("VmHWM") - before
 
 
-def status(field: str) -> int:
-    found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    return 1024 * int(found[1]) if found else 0
-
-
 def peaks(given: argparse.Namespace) -> dict[str, int | None]:
     """`peak_bytes` of every candidate, each in a process of its own; None where the system does not tell."""
     found: dict[str, int | None] = {}
@@ -159,12 +155,8 @@ def main() -> int:
     if given.peak:
         print(peak_bytes(case, given.peak))
         return 0
-    cpu = re.search(r"model name\s*:\s*(.*)", info.read_text()) if (info := Path("/proc/cpuinfo")).exists() else None
     print("# Evaluation, time and memory\n")
-    print(
-        f"{datetime.date.today()}, {cpu[1] if cpu else platform.machine()}, {torch.get_num_threads()} threads, ", end=""
-    )
-    print(f"PyTorch {torch.__version__}.")
+    print(f"{datetime.date.today()}, {machine()}, PyTorch {torch.__version__}.")
     print("Written by `python benchmarks/evaluation.py" + (" --quick" if given.quick else "") + "`.\n")
     print(f"{case.pictures} predictions of {case.side} × {case.side} pixels, {case.classes} classes, uint8, batches of")
     print(

@@ -15,8 +15,6 @@ import ctypes
 import datetime
 import gc
 import os
-import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -31,6 +29,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent))
+from surroundings import data_folder, machine, status
 
 from segmi.data import open_dataset
 from segmi.objectives import BinaryCrossEntropy, RegionMutualInformation, RMILoss
@@ -64,7 +65,7 @@ def object_labels(pictures: int, classes: int, side: int) -> Tensor:
 
 def camvid_labels(pictures: int, classes: int, side: int) -> Tensor:
     """Those of CamVid, its void as a class of its own; FileNotFoundError where CamVid is not installed."""
-    root = Path(os.environ.get("SEGMI_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "CamVid"
+    root = data_folder() / "CamVid"
     if not root.is_dir():
         raise FileNotFoundError(f"no CamVid in {root.parent}; set SEGMI_DATA to the folder that holds CamVid/")
     dataset = open_dataset("camvid", root=root)
@@ -167,11 +168,6 @@ def peak_bytes(case: Case, name: str, device: str) -> int:
     return status("VmHWM") - before
 
 
-def status(field: str) -> int:
-    found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    return 1024 * int(found[1]) if found else 0
-
-
 def peaks(key: str, given: argparse.Namespace) -> dict[str, int | None]:
     """`peak_bytes` of every candidate, each in a process of its own; None where the system does not tell."""
     found: dict[str, int | None] = {}
@@ -223,12 +219,6 @@ def first_calls() -> str:
         "## First call\n\n"
         f"With nothing compiled yet: {empty:.1f} s. In the next process: {full:.2f} s, the import of Numba included."
     )
-
-
-def machine(device: str) -> str:
-    cpu = re.search(r"model name\s*:\s*(.*)", info.read_text()) if (info := Path("/proc/cpuinfo")).exists() else None
-    on = torch.cuda.get_device_name(device) if device.startswith("cuda") else (cpu[1] if cpu else platform.machine())
-    return f"{on}, {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
 
 
 def main() -> int:

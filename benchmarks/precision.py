@@ -17,6 +17,8 @@ from typing import Any, Final, NamedTuple
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
+from surroundings import machine
+
 from segmi.data.holdout import hold_out
 from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
@@ -24,7 +26,7 @@ from segmi.models import build_network
 from segmi.objectives import build_objective
 from segmi.training import Cohort, fit
 from segmi.training.number_format import choose_format
-from training import camvid_or_scenes, machine
+from training import camvid_or_scenes
 from training import parser as training_parser
 
 HERE: Final = Path(__file__).resolve().parent
@@ -124,7 +126,7 @@ def main() -> int:
     given: Any = options.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
-    emulated = not given.quick and not has_bf16(EMULATED, given.device)
+    emulated = not given.quick and not has_bf16(FULL, given.device)
     size = QUICK if given.quick else EMULATED if emulated else FULL
     found, title = histories(size, given)
     print("# bf16 beside fp32\n")

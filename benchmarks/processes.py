@@ -24,12 +24,14 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
+from surroundings import machine
+
 from segmi.data.pictures import Pictures
 from segmi.data.processing import Processing
 from segmi.models import build_network
 from segmi.objectives import build_objective
 from segmi.training import Cohort, fit
-from training import camvid_or_scenes, machine
+from training import camvid_or_scenes
 from training import parser as training_parser
 
 CASES: Final[dict[str, tuple[dict[str, Any], int]]] = {
@@ -108,7 +110,7 @@ def report(found: dict[str, dict[str, list[float]]]) -> str:
     ]
     for case in one:
         count = len(one[case])
-        lines += ["", f"### {case}", "", "| update | " + " | ".join(WAYS) + " |", "|---:|" + "---:|" * len(WAYS)]
+        lines += ["", f"## {case}", "", "| update | " + " | ".join(WAYS) + " |", "|---:|" + "---:|" * len(WAYS)]
         for update in sorted({0, count // 4, count // 2, 3 * count // 4, count - 1}):
             losses = " | ".join(f"{curve[case][update]:.7f}" for curve in found.values())
             lines.append(f"| {update + 1} | {losses} |")
@@ -133,7 +135,7 @@ def main() -> int:
         found = {way: curves(way, given, Path(folder) / str(number)) for number, way in enumerate(WAYS)}
     _, title = camvid_or_scenes(given, size.side)
     print("# Two processes beside one\n")
-    print(f"{datetime.date.today()}, {machine('cpu')}, PyTorch {torch.__version__}.")
+    print(f"{datetime.date.today()}, {machine()}, PyTorch {torch.__version__}.")
     print("Written by `python benchmarks/processes.py" + (" --quick" if given.quick else "") + "`.\n")
     print(
         f"U-Net {size.width} with group norm on {title}, {size.updates} updates of {size.batch} × {size.side}², fp32."

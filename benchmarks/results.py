@@ -44,7 +44,8 @@ def printed(name: str, options: list[str]) -> str:
 
 def chapter(name: str, options: list[str]) -> str:
     """What a benchmark prints as a chapter of the file, after a mark by which it is found again."""
-    return f"<!-- {name} -->\n\n#{printed(name, options)}\n"  # its title becomes that of a chapter
+    deeper = re.sub(r"(?m)^#", "##", printed(name, options))  # its title becomes that of a chapter
+    return f"<!-- {name} -->\n\n{deeper}\n"
 
 
 def with_chapter(text: str, name: str, made: str) -> str:

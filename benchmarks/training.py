@@ -2,7 +2,9 @@
 
 The plain counterpart stands in this file: float32, PyTorch's default layout and optimiser, and for mutual learning the
 order of the study's code, three forward passes of each network per step. Candidates take turns in one process, so that
-a change of the machine's pace hits them alike; the median over the rounds.
+a change of the machine's pace hits them alike; the median over the rounds. A turn is five updates, the last three of
+which are timed: segmi keeps freed memory during a run (`segmi.training.freed_memory`), as a plain loop does only where
+the table says so, and each has to find the memory as it would after updates of its own.
 """
 
 from __future__ import annotations
@@ -10,14 +12,12 @@ from __future__ import annotations
 import argparse
 import datetime
 import itertools
-import os
-import platform
-import re
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).parent))
+from surroundings import data_folder, machine
 
 from segmi.arrays import Batch
 from segmi.data import open_dataset
@@ -35,12 +38,14 @@ from segmi.data.processing import Processing
 from segmi.models import build_network
 from segmi.objectives import build_objective
 from segmi.training import Cohort, fit
+from segmi.training.freed_memory import keeping_freed_memory
 from segmi.training.number_format import NumberFormat, choose_format
 from segmi.training.optimisation import build_optimizer
 from segmi.training.session import How, Session
 
 VOID = 255
 CLASSES = 12
+UNTIMED, TIMED = 2, 3  # updates of a turn
 
 
 class Size(NamedTuple):
@@ -55,7 +60,7 @@ class Size(NamedTuple):
     matrix: int
 
 
-FULL = Size(32, 16, "deeplabv3_resnet50", 224, 8, 4, 7, 60, 2048)
+FULL = Size(32, 16, "deeplabv3_resnet50", 224, 8, 4, 4, 60, 2048)
 QUICK = Size(2, 2, "deeplabv3_mobilenet_v3_large", 64, 2, 2, 2, 4, 256)
 
 
@@ -111,7 +116,7 @@ def plain_mutual(
     members: dict[str, nn.Module], chosen: NumberFormat, data: Iterator[Batch], device: str
 ) -> Callable[[], None]:
     """The order of the study's code: for each network a forward pass for its labels, one more and one of its peer for
-    the divergence, then its step."""
+    the divergence, whose graph is recorded and cut off, then its step."""
     networks = list(members.values())
     for network in networks:
         network.to(device).train()
@@ -130,8 +135,7 @@ def plain_mutual(
             optimizer.zero_grad()
             loss = F.cross_entropy(logits(network, batch.images), batch.labels, ignore_index=VOID)
             mine = logits(network, batch.images).log_softmax(1)
-            with torch.no_grad():
-                theirs = logits(peer, batch.images).log_softmax(1)
+            theirs = logits(peer, batch.images).detach().log_softmax(1)
             divergence = F.kl_div(mine, theirs, log_target=True, reduction="none") * valid
             (loss + divergence.sum() / valid.sum()).backward()
             optimizer.step()
@@ -140,14 +144,25 @@ def plain_mutual(
     return update
 
 
-def median_seconds(candidates: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+class Candidate(NamedTuple):
+    """An update, and whether the memory that it frees is kept for the next one."""
+
+    update: Callable[[], None]
+    keeps: bool = False
+
+
+def median_seconds(candidates: dict[str, Candidate], rounds: int, device: str) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
-        for name, run in candidates.items():
-            begin = time.perf_counter()
-            run()
-            if number:  # the first round warms up
-                times[name].append(time.perf_counter() - begin)
+        for name, (update, keeps) in candidates.items():
+            with keeping_freed_memory(torch.device(device)) if keeps else nullcontext():
+                for _ in range(UNTIMED):
+                    update()
+                for _ in range(TIMED):
+                    begin = time.perf_counter()
+                    update()
+                    if number:  # the first round warms up
+                        times[name].append(time.perf_counter() - begin)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -180,11 +195,15 @@ def step_section(size: Size, device: str) -> str:
     operations = step_operations(unet(size.width).to(device), next(data))
     rate = matrix_rate(size, chosen.precision, device)
     losses = {"cross-entropy": {"cross_entropy": {}}, "`rmi_loss`": {"rmi_loss": {}}}
-    candidates = {"plain, cross-entropy": plain(unet(size.width), data, device)} | {
-        f"segmi, {name}": ours({"unet": unet(size.width)}, objective, chosen, data, device)
+    written_down = plain(unet(size.width), data, device)
+    candidates = {
+        "plain, cross-entropy": Candidate(written_down),
+        "plain, cross-entropy, freed memory kept": Candidate(written_down, keeps=True),
+    } | {
+        f"segmi, {name}": Candidate(ours({"unet": unet(size.width)}, objective, chosen, data, device), keeps=True)
         for name, objective in losses.items()
     }
-    times = median_seconds(candidates, size.rounds)
+    times = median_seconds(candidates, size.rounds, device)
     base, own = times["plain, cross-entropy"], times["segmi, cross-entropy"]
     lines = [
         f"## U-Net {size.width}, a step of {size.batch} × {size.side}²",
@@ -197,7 +216,7 @@ def step_section(size: Size, device: str) -> str:
         "|---|---:|---:|---:|---:|---:|",
     ]
     for name, value in times.items():
-        share, more = operations / value / rate, "–" if name == "plain, cross-entropy" else f"{value / own - 1:+.1%}"
+        share, more = operations / value / rate, f"{value / own - 1:+.1%}" if name.startswith("segmi") else "–"
         lines.append(
             f"| {name} | {1e3 * value:.0f} ms | {size.batch / value:.2f} | {base / value:.2f} | {share:.0%} | {more} |"
         )
@@ -209,12 +228,14 @@ def mutual_section(size: Size, device: str) -> str:
     chosen = chosen_format(peers(size), size.mutual_batch, size, device)
     default = NumberFormat("fp32", "contiguous")
     objective = {"cross_entropy": {}, "mutual_learning": {}}
+    three = plain_mutual(peers(size), chosen, data, device)
     candidates = {
-        "three forward passes each, fp32, default layout": plain_mutual(peers(size), default, data, device),
-        "three forward passes each, segmi's format": plain_mutual(peers(size), chosen, data, device),
-        "segmi, one forward pass each": ours(peers(size), objective, chosen, data, device),
+        "three forward passes each, fp32, default layout": Candidate(plain_mutual(peers(size), default, data, device)),
+        "three forward passes each, segmi's format": Candidate(three),
+        "three forward passes each, segmi's format, freed memory kept": Candidate(three, keeps=True),
+        "segmi, one forward pass each": Candidate(ours(peers(size), objective, chosen, data, device), keeps=True),
     }
-    times = median_seconds(candidates, size.rounds)
+    times = median_seconds(candidates, size.rounds, device)
     own = times["segmi, one forward pass each"]
     lines = [
         f"## Mutual learning, {size.backbone} and U-Net {size.width}, a step of {size.mutual_batch} × {size.side}²",
@@ -270,12 +291,6 @@ def run_section(size: Size, given: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def machine(device: str) -> str:
-    cpu = re.search(r"model name\s*:\s*(.*)", info.read_text()) if (info := Path("/proc/cpuinfo")).exists() else None
-    on = torch.cuda.get_device_name(device) if device.startswith("cuda") else (cpu[1] if cpu else platform.machine())
-    return f"{on}, {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
-
-
 def parser(description: str | None) -> argparse.ArgumentParser:
     """The options of every benchmark that trains."""
     found = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -284,7 +299,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     found.add_argument("--device", default="cpu", help="cpu or cuda")
     found.add_argument(
         "--data",
-        default=os.environ.get("SEGMI_DATA", "data"),
+        default=data_folder(),
         help="the folder that holds CamVid/, SEGMI_DATA otherwise; without it, generated scenes",
     )
     return found
@@ -292,7 +307,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 def main() -> int:
     options = parser(__doc__)
-    options.add_argument("--rounds", type=int, help="timed rounds; 7, or 2 with --quick")
+    options.add_argument("--rounds", type=int, help="rounds; 4, or 2 with --quick")
     given: Any = options.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)

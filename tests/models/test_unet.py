@@ -4,6 +4,7 @@ from torch import nn
 
 from segmi.errors import UsageError
 from segmi.models import UNet
+from segmi.models.unet import Upsampling
 
 
 def expected_parameters(outputs, in_channels, width):
@@ -39,7 +40,7 @@ def test_layout():
     network = UNet(21)
     kinds = [type(m) for m in network.modules() if not list(m.children())]
     assert kinds.count(nn.Conv2d) == 19
-    assert kinds.count(nn.ConvTranspose2d) == 4
+    assert sum(issubclass(kind, nn.ConvTranspose2d) for kind in kinds) == 4
     assert kinds.count(nn.BatchNorm2d) == 18
     assert kinds.count(nn.ReLU) == 18
     assert all(m.bias is None for m in network.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3))
@@ -56,18 +57,44 @@ def test_forward_equals_the_same_network_written_out_by_hand():
     e, u, d = network.encoders, network.upsamplings, network.decoders
     x = torch.rand(1, 3, 32, 32)
     pool = nn.functional.max_pool2d
+
+    def doubled(layer, x):
+        return nn.functional.conv_transpose2d(x, layer.weight, layer.bias, stride=2)
+
     e1 = e[0](x)
     e2 = e[1](pool(e1, 2))
     e3 = e[2](pool(e2, 2))
     e4 = e[3](pool(e3, 2))
     b = network.bottleneck(pool(e4, 2))
-    d4 = d[0](torch.cat([u[0](b), e4], 1))
-    d3 = d[1](torch.cat([u[1](d4), e3], 1))
-    d2 = d[2](torch.cat([u[2](d3), e2], 1))
-    d1 = d[3](torch.cat([u[3](d2), e1], 1))
+    d4 = d[0](torch.cat([doubled(u[0], b), e4], 1))
+    d3 = d[1](torch.cat([doubled(u[1], d4), e3], 1))
+    d2 = d[2](torch.cat([doubled(u[2], d3), e2], 1))
+    d1 = d[3](torch.cat([doubled(u[3], d2), e1], 1))
     assert (e1.shape[1], e4.shape[1], b.shape[1], b.shape[-1]) == (2, 16, 32, 2)
     torch.testing.assert_close(network(x), network.head(d1), rtol=0, atol=0)
     assert (network(x) < 0).any()  # raw logits: no sigmoid at the end
+
+
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_training_in_bf16_upsamples_as_in_float64(memory_format):
+    torch.manual_seed(0)
+    layer = Upsampling(8, 3).to(memory_format=memory_format)
+    x = torch.randn(2, 8, 5, 7).bfloat16().to(memory_format=memory_format).requires_grad_()
+    upstream = torch.randn(2, 3, 10, 14).bfloat16()
+    wanted = (x, layer.weight, layer.bias)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(x)
+        with torch.no_grad():
+            assert layer(x).stride() == found.stride()
+    exact = [one.double() for one in wanted]
+    truth = nn.functional.conv_transpose2d(*exact, stride=2)
+    pairs = zip(
+        [found, *torch.autograd.grad(found, wanted, upstream)],
+        [truth, *torch.autograd.grad(truth, exact, upstream.double())],
+        strict=True,
+    )
+    for got, known in pairs:
+        assert (got.double() - known).norm() < 2**-8 * known.norm()  # as near as bf16 can be
 
 
 def test_shift_by_the_stride_shifts_the_logits():

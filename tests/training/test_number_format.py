@@ -73,6 +73,12 @@ def test_a_step_that_takes_no_time_is_not_worth_a_choice(make_cohort, timings):
     assert chosen(make_cohort()).describe() == "fp32 channels_last (measured on 2 pictures: fp32 channels_last 2.0 ms)"
 
 
+def test_a_short_step_of_many_threads_is_work_all_the_same(monkeypatch, make_cohort, timings):
+    timings.update({"fp32 channels_last": 0.002, "bf16 channels_last": 0.001})
+    monkeypatch.setattr(number_format.torch, "get_num_threads", lambda: 64)
+    assert chosen(make_cohort()).precision == "bf16"
+
+
 def test_it_is_measured_once_per_network(make_cohort, timings, cache):
     first = chosen(make_cohort())
     count = len(timings["asked"])

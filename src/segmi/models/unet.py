@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segmi.errors import UsageError
@@ -54,9 +55,7 @@ class UNet(nn.Module):
         self.pool = nn.MaxPool2d(2)
         self.bottleneck = convolutions(features[-2], features[-1])
         # Both lists run from the bottleneck to the full resolution.
-        self.upsamplings = nn.ModuleList(
-            nn.ConvTranspose2d(2 * f, f, kernel_size=2, stride=2) for f in reversed(features[:LEVELS])
-        )
+        self.upsamplings = nn.ModuleList(Upsampling(2 * f, f) for f in reversed(features[:LEVELS]))
         self.decoders = nn.ModuleList(convolutions(2 * f, f) for f in reversed(features[:LEVELS]))
         self.head = nn.Conv2d(width, outputs, kernel_size=1)
 
@@ -72,6 +71,34 @@ class UNet(nn.Module):
         for upsampling, decoder in zip(self.upsamplings, self.decoders, strict=True):
             x = decoder(torch.cat((upsampling(x), skips.pop()), dim=1))
         return self.head(x)
+
+
+class Upsampling(nn.ConvTranspose2d):
+    """A 2×2 transposed convolution with stride 2, whose windows do not overlap: each pixel becomes four by itself.
+
+    Args:
+        before: channels of the input.
+        after: channels of the output, of twice the height and width.
+    """
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__(before, after, kernel_size=2, stride=2)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """N×before×H×W to N×after×2H×2W."""
+        half = x.device.type == "cpu" and x.dtype == torch.bfloat16
+        if half and torch.is_grad_enabled() and x.is_contiguous(memory_format=torch.channels_last):
+            return self._as_product(x)
+        return super().forward(x, output_size)
+
+    def _as_product(self, x: Tensor) -> Tensor:
+        """The same numbers; the CPU library takes twice as long for the gradient of its own transposed convolution."""
+        images, _, height, width = x.shape
+        corners = self.weight.permute(2, 3, 1, 0).flatten(0, 2)
+        bias = None if self.bias is None else self.bias.repeat(4)
+        four = F.linear(x.permute(0, 2, 3, 1), corners, bias).view(images, height, width, 2, 2, self.out_channels)
+        rows = four.transpose(2, 3).reshape(images, 2 * height, 2 * width, self.out_channels)
+        return rows.permute(0, 3, 1, 2)
 
 
 def convolutions(before: int, after: int) -> nn.Sequential:

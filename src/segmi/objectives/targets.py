@@ -45,13 +45,18 @@ def read_targets(logits: Logits, labels: Labels, ignore_index: int) -> Targets:
     index = labels.long()
     valid = index != ignore_index
     unknown = valid & ((index < 0) | (index >= classes))
-    poison = _nan_if(logits.detach().amax().isnan()) if logits.numel() else logits.new_zeros((), dtype=torch.float32)
+    poison = poison_of(logits)
     if logits.device.type == "cpu":
         if unknown.any():
             raise ValueError(_unknown_ids(index[unknown], classes, ignore_index))
     else:
         poison = poison + _nan_if(unknown.any())
     return Targets(index.masked_fill(~valid | unknown, 0), valid, poison)
+
+
+def poison_of(logits: Logits) -> Tensor:
+    """0, or NaN where NaN is among the logits: a scalar in float32, see `Targets.poison`."""
+    return _nan_if(logits.detach().amax().isnan()) if logits.numel() else logits.new_zeros((), dtype=torch.float32)
 
 
 def check_targets(logits: Logits, labels: Labels) -> None:

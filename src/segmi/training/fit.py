@@ -23,6 +23,7 @@ from segmi.objectives.contract import Objective, TakesClassCounts
 from segmi.records.jsonfile import write_record
 from segmi.training.checkpoints import Checkpoint, Checkpoints
 from segmi.training.cohort import Cohort
+from segmi.training.freed_memory import keeping_freed_memory
 from segmi.training.looking_inside import look_inside
 from segmi.training.loop import UNBOUNDED, Rhythm, run_loop
 from segmi.training.number_format import NumberFormat
@@ -202,7 +203,7 @@ def fit(
         fused=may_be_fused(optimizer, target, precision=precision, clipped=clip_norm is not None),
     )
     built_schedule = build_schedule(built, schedule, None if minutes else steps, schedule_options)
-    with processes.watched(), keeping_threads():
+    with processes.watched(), keeping_threads(), keeping_freed_memory(target):
         checkpoints = Checkpoints(folder / "checkpoints", writes=processes.leads)
         checkpoint = _agreed_checkpoint(checkpoints, processes) if resume else None
         how = How(

@@ -26,6 +26,7 @@ from segmi.data.cache import cache_folder
 from segmi.errors import RunError, SegmiError
 from segmi.records.jsonfile import read_record, write_record
 from segmi.training.cohort import Cohort
+from segmi.training.freed_memory import keeping_freed_memory
 from segmi.training.precision import FABRIC_PRECISION, Precision, check_precision
 
 GAIN: Final = 0.9
@@ -40,7 +41,10 @@ HOPELESS: Final = 3.0
 """A format whose first step takes this many times the best one is not timed further: emulated bf16 takes ten."""
 
 TRIFLE: Final = 0.05
-"""Seconds of a step on a CPU below which it is calls that take the time, not arithmetic: there is little to gain."""
+"""Seconds of a step, summed over the threads of a CPU, below which it is calls that take the time, not arithmetic."""
+
+CONDITIONS: Final = "freed memory is kept"
+"""Under which it is measured; times under others are not taken up."""
 
 PICTURES_ON_CPU: Final = 2
 MEMORY_FORMATS: Final = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -166,7 +170,7 @@ def _measure(cohort: Cohort, device: torch.device, pictures: int, side: int) -> 
     kept = {name: value.clone() for name, value in cohort.named_buffers()}
     mode = cohort.training
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), keeping_freed_memory(device):
             cohort.train()
             return _timed(cohort, images)
     finally:
@@ -184,7 +188,7 @@ def _timed(cohort: Cohort, images: Tensor) -> dict[str, float | None]:
         if not best:
             _step(cohort, images, name)  # the first step of a process also sets up the libraries
         seconds = _step(cohort, images, name)
-        if not best and images.device.type == "cpu" and seconds < TRIFLE:
+        if not best and images.device.type == "cpu" and seconds * torch.get_num_threads() < TRIFLE:
             return {name: seconds}
         limit = HOPELESS * min(best.values(), default=seconds)
         if limit < seconds < 1:  # the first step in a layout also makes what the library keeps for it
@@ -229,13 +233,14 @@ def _wait(device: torch.device) -> None:
 def _key(cohort: Cohort, device: torch.device, pictures: int, side: int) -> str:
     """What the choice depends on, as a name."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.processor()} {_cpu()}"
-    parts = [repr(cohort), name, torch.get_num_threads(), torch.__version__, pictures, side]
+    parts = [repr(cohort), name, torch.get_num_threads(), torch.__version__, pictures, side, CONDITIONS]
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:24]
 
 
 def _cpu() -> str:
     known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return f"{known.get('cpu_name', '')} {torch.backends.cpu.get_cpu_capability()}"
+    half = " ".join(name for name in ("avx512_bf16", "amx_bf16", "bf16") if known.get(name))
+    return f"{known.get('cpu_name', '')} {torch.backends.cpu.get_cpu_capability()} {half}"
 
 
 def _read(path: Path) -> NumberFormat | None:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from segmi.arrays import VOID, Labels, Logits
-from segmi.information import kl_divergence_of_logs
 from segmi.objectives._region_knobs import check_choice
 from segmi.objectives.contract import Term
 from segmi.objectives.peers.among_peers import AmongPeers
+from segmi.objectives.peers.divergence import summed_divergence
 from segmi.objectives.peers.mutual_learning import check_peers, log_probabilities
-from segmi.objectives.targets import read_targets
+from segmi.objectives.targets import poison_of, read_targets
 
 Average = Literal["probabilities", "logits"]
 
@@ -85,14 +85,11 @@ def ensemble_teacher_term(
     _check(temperature, average)
     check_peers(logits, peers)
     targets = read_targets(logits, labels, ignore_index)
-    poison = targets.poison
-    for peer in peers:
-        poison = poison + read_targets(peer, labels, ignore_index).poison
+    poison = torch.stack([targets.poison, *(poison_of(peer) for peer in peers)]).sum()
     log_q = log_probabilities(logits, temperature)
     told = torch.stack([log_probabilities(peer.detach(), temperature).to(log_q.dtype) for peer in peers])
     log_mean = told.logsumexp(0) - math.log(len(peers)) if average == "probabilities" else told.mean(0).log_softmax(1)
-    divergence = kl_divergence_of_logs(log_mean, log_q, dim=1)
-    total = torch.where(targets.valid, divergence, 0.0).sum()
+    total = summed_divergence(log_mean, log_q, targets.valid)
     return Term(temperature**2 * total + poison, targets.valid.sum().to(log_q.dtype))
 
 

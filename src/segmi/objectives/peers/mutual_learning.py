@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from segmi.arrays import VOID, Labels, Logits
-from segmi.information import kl_divergence_of_logs
 from segmi.objectives import predictions
 from segmi.objectives._region_knobs import check_choice
 from segmi.objectives.contract import Term
 from segmi.objectives.peers.among_peers import AmongPeers
-from segmi.objectives.targets import read_targets, widened
+from segmi.objectives.peers.divergence import summed_divergence
+from segmi.objectives.targets import poison_of, read_targets, widened
 
 PeerReduction = Literal["mean", "sum"]
 Target = Literal["probabilities", "logits"]
@@ -119,11 +119,11 @@ def mutual_learning_term(
     for peer in peers:
         if knobs["target"] == "probabilities":
             log_p = log_probabilities(peer.detach(), temperature).to(log_q.dtype)
-            divergence = kl_divergence_of_logs(log_p, log_q, dim=1)
+            total = total + summed_divergence(log_p, log_q, counted)
         else:
             divergence = _divergence_to_logits(peer.detach(), log_q, temperature)
-        total = total + torch.where(counted, divergence, 0.0).sum()
-        poison = poison + read_targets(peer, labels, ignore_index).poison
+            total = total + torch.where(counted, divergence, 0.0).sum()
+        poison = poison + poison_of(peer)
     factor = temperature**2 / (len(peers) if knobs["peer_reduction"] == "mean" else 1)
     if knobs["class_reduction"] == "mean":
         factor /= log_q.shape[1]
@@ -132,7 +132,8 @@ def mutual_learning_term(
 
 def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
     """The logarithms of ``softmax(z / T)``; of both classes for a single channel."""
-    return predictions.log_probabilities(widened(logits) / temperature)
+    z = widened(logits)
+    return predictions.log_probabilities(z if temperature == 1 else z / temperature)
 
 
 def _divergence_to_logits(peer: Tensor, log_q: Tensor, temperature: float) -> Tensor:

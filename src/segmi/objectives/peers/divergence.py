@@ -1,0 +1,42 @@
+"""The divergence from what a peer predicts, summed over pixels: what imitating objectives spend their time on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def summed_divergence(log_p: Tensor, log_q: Tensor, counted: Tensor) -> Tensor:
+    """``Σ_{u counted} KL(p_u ‖ q_u)`` in nats, with p a constant.
+
+    The same as `segmi.information.kl_divergence_of_logs`, masked and summed, in a third of the passes over the maps.
+
+    Args:
+        log_p: N×C×H×W log-probabilities of who is imitated; no gradient reaches them.
+        log_q: those of who imitates, in the same type.
+        counted: N×H×W bool.
+    """
+    total: Tensor = _SummedDivergence.apply(log_p, log_q, counted)
+    return total
+
+
+class _SummedDivergence(torch.autograd.Function):
+    """Its gradient, -p where it counts, is written down instead of recorded; there are further derivatives."""
+
+    @staticmethod
+    def forward(context: Any, log_p: Tensor, log_q: Tensor, counted: Tensor) -> Tensor:
+        context.save_for_backward(log_p, counted)
+        total = log_q.new_zeros(())
+        for picture in range(len(log_p)):  # one at a time, since nothing of its size is to stay
+            p, ratio = log_p[picture].exp(), log_p[picture] - log_q[picture]
+            ratio.masked_fill_(p == 0, 0.0)  # where both logarithms may be endless
+            total += ratio.mul_(p).sum(0).masked_fill_(~counted[picture], 0.0).sum()
+        return total
+
+    @staticmethod
+    def backward(context: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        log_p, counted = context.saved_tensors
+        scale = counted.unsqueeze(1) * -upstream[0]
+        return None, log_p.exp() * scale if torch.is_grad_enabled() else log_p.exp().mul_(scale), None
