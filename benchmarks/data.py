@@ -217,7 +217,11 @@ def table(found: dict[str, float], built: float, pictures: Pictures) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, to see that it runs")
-    parser.add_argument("--root", default=data_folder(), help="where CamVid lies; SEGMI_DATA otherwise")
+    parser.add_argument(
+        "--root",
+        default=data_folder(),
+        help="the folder of CamVid/ (%(default)s)",
+    )
     parser.add_argument("--growth", nargs=5, help=argparse.SUPPRESS)
     given: Any = parser.parse_args()
     torch.set_num_threads(1)

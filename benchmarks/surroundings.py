@@ -1,4 +1,4 @@
-"""Where a benchmark runs: on which machine, beside which data."""
+"""Where a benchmark runs: on which machine, beside which data, in how much memory."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from pathlib import Path
 
 import torch
 
+from segmi.study.environment import cpu_name
+
 HERE = Path(__file__).resolve().parent
 
 
 def machine(device: str = "cpu") -> str:
     """What computes, and with how many threads of the CPU."""
-    cpu = re.search(r"model name\s*:\s*(.*)", info.read_text()) if (info := Path("/proc/cpuinfo")).exists() else None
-    on = torch.cuda.get_device_name(device) if device.startswith("cuda") else (cpu[1] if cpu else platform.machine())
-    known = getattr(torch.cpu, "get_capabilities", dict)() if device == "cpu" else {}
-    half = "" if device != "cpu" else " with bf16" if known.get("avx512_bf16") or known.get("amx_bf16") else ""
-    return f"{on}{half}, {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
+    if device.startswith("cuda"):
+        on = torch.cuda.get_device_name(device)
+    else:
+        known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+        half = any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+        on = (cpu_name() or platform.machine()) + (" with bf16" if half else "")
+    return f"{on}, {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
 
 
 def data_folder() -> Path:

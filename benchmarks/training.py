@@ -300,7 +300,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     found.add_argument(
         "--data",
         default=data_folder(),
-        help="the folder that holds CamVid/, SEGMI_DATA otherwise; without it, generated scenes",
+        help="the folder of CamVid/, without which scenes are generated (%(default)s)",
     )
     return found
 

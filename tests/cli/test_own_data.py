@@ -115,6 +115,11 @@ def test_a_refused_folder_is_left_as_it_was(photos: Path, capsys: pytest.Capture
     [
         (["train", "{photos}"], "has no segmi.toml that says how it is read\n  To mend it: let it be written"),
         (["train", "./nowhere"], "there is no folder nowhere"),
+        (
+            ["train", "nowhere"],
+            "there is no folder nowhere\n  To mend it: give one that `segmi data init` has",
+        ),
+        (["train", "street-scenes"], "got the data set street-scenes\n  To mend it: use --data street-scenes"),
         (["train", "{photos}", "--root", "."], "says which data are meant, and so do --data and --root"),
         (["data", "check", "{photos}", "--root", "."], "give one of the two"),
     ],

@@ -76,16 +76,19 @@ def test_forward_equals_the_same_network_written_out_by_hand():
 
 
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
-def test_training_in_bf16_upsamples_as_in_float64(memory_format):
+def test_training_in_bf16_upsamples_as_in_float64(memory_format, monkeypatch):
     torch.manual_seed(0)
-    layer = Upsampling(8, 3).to(memory_format=memory_format)
+    layer = Upsampling(8, 16).to(memory_format=memory_format)
+    products = []
+    monkeypatch.setattr(layer, "_as_product", lambda x: products.append(1) or Upsampling._as_product(layer, x))
     x = torch.randn(2, 8, 5, 7).bfloat16().to(memory_format=memory_format).requires_grad_()
-    upstream = torch.randn(2, 3, 10, 14).bfloat16()
+    upstream = torch.randn(2, 16, 10, 14).bfloat16()
     wanted = (x, layer.weight, layer.bias)
     with torch.autocast("cpu", torch.bfloat16):
         found = layer(x)
         with torch.no_grad():
             assert layer(x).stride() == found.stride()
+    assert len(products) == (memory_format is torch.channels_last), "where a gradient is asked for, and only there"
     exact = [one.double() for one in wanted]
     truth = nn.functional.conv_transpose2d(*exact, stride=2)
     pairs = zip(

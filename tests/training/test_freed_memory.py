@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 import torch
 
-from segmi.training import freed_memory
-from segmi.training.freed_memory import keeping_freed_memory
+from segmi.training import fit, freed_memory, number_format
+from segmi.training.freed_memory import keeping_freed_memory, keeps_freed_memory
+from segmi.training.number_format import choose_format
 
 CPU = torch.device("cpu")
 
@@ -58,8 +60,8 @@ print(json.dumps(kept))
 def glibc(monkeypatch):
     for name in (*freed_memory.OUTSIDE, "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
-    if freed_memory._glibc() is None:
-        pytest.skip("the C library here is not glibc")
+    if freed_memory._glibc() is None or "LD_PRELOAD" in os.environ:
+        pytest.skip("the allocator here is not that of glibc")
 
 
 @pytest.mark.usefixtures("glibc")
@@ -70,17 +72,43 @@ def test_memory_is_kept_within_and_given_back_afterwards():
     assert held == {"within": 1, "after one inside": 1, "afterwards": 0, "after an error": 0}
 
 
+@pytest.mark.usefixtures("glibc")
+def test_a_run_and_the_choice_of_its_format_keep_it(monkeypatch, make_cohort, make_objective, train, run_folder):
+    holders = {}
+    step = number_format._step
+
+    def measured(*given):
+        holders["measuring"] = freed_memory._holders
+        return step(*given)
+
+    def listen(*_):
+        holders["training"] = freed_memory._holders
+
+    monkeypatch.setenv("SEGMI_CACHE", "none")
+    monkeypatch.setattr(number_format, "_step", measured)
+    cohort = make_cohort()
+    choose_format("auto", cohort, CPU, pictures=2, side=16)
+    fit(cohort, make_objective(cohort), train, folder=run_folder, updates=1, batch_size=3, select_by="last",
+        precision="fp32", progress=listen)  # fmt: skip
+    assert holders == {"measuring": 1, "training": 1}
+    assert freed_memory._holders == 0
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("MALLOC_TRIM_THRESHOLD_", "1000000"), ("GLIBC_TUNABLES", "glibc.malloc.mmap_max=0")]
 )
 def test_what_was_told_from_outside_counts(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
+    assert not keeps_freed_memory(CPU)
     assert freed_memory._glibc() is None
     with keeping_freed_memory(CPU):
         assert freed_memory._holders == 0
 
 
+@pytest.mark.usefixtures("glibc")
 def test_other_devices_and_other_libraries_are_left_alone(monkeypatch):
+    assert keeps_freed_memory(CPU)
+    assert not keeps_freed_memory(torch.device("meta"))
     with keeping_freed_memory(torch.device("meta")):
         assert freed_memory._holders == 0
     monkeypatch.setattr(freed_memory.platform, "libc_ver", lambda: ("", ""))

@@ -115,14 +115,27 @@ def train(
 
 def _data(name: str, roots: list[str], words: list[str]) -> tuple[dict[str, Any], list[str], list[str]]:
     """The data set with its options, its root, and the words that are overrides; the first word may be a folder."""
-    if not words or not is_folder(words[0]):
+    if not words or "=" in words[0]:
         return {name: {}}, roots, words
+    if not is_folder(words[0]):
+        raise _no_folder(words[0])
     folder = Path(words[0])
     if roots or name != "folder":
         raise UsageError(
             f"{folder} says which data are meant, and so do --data and --root", "leave the options or the folder out"
         )
     return {study_name(folder): {"type": kind_of(folder)}}, [words[0]], words[1:]
+
+
+def _no_folder(word: str) -> UsageError:
+    from segmi.data import dataset_names
+
+    if word in dataset_names():
+        return UsageError(f"expected a folder or path.to.field=value, got the data set {word}", f"use --data {word}")
+    return UsageError(
+        f"there is no folder {word}",
+        "give one that `segmi data init` has looked at; settings are written path.to.field=value",
+    )
 
 
 def _given(**options: Any) -> dict[str, Any]:

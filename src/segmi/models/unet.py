@@ -87,7 +87,8 @@ class Upsampling(nn.ConvTranspose2d):
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """N×before×H×W to N×after×2H×2W."""
         half = x.device.type == "cpu" and x.dtype == torch.bfloat16
-        if half and torch.is_grad_enabled() and x.is_contiguous(memory_format=torch.channels_last):
+        learning = torch.is_grad_enabled() and output_size is None
+        if half and learning and x.is_contiguous(memory_format=torch.channels_last):
             return self._as_product(x)
         return super().forward(x, output_size)
 

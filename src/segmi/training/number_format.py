@@ -26,7 +26,7 @@ from segmi.data.cache import cache_folder
 from segmi.errors import RunError, SegmiError
 from segmi.records.jsonfile import read_record, write_record
 from segmi.training.cohort import Cohort
-from segmi.training.freed_memory import keeping_freed_memory
+from segmi.training.freed_memory import keeping_freed_memory, keeps_freed_memory
 from segmi.training.precision import FABRIC_PRECISION, Precision, check_precision
 
 GAIN: Final = 0.9
@@ -42,9 +42,6 @@ HOPELESS: Final = 3.0
 
 TRIFLE: Final = 0.05
 """Seconds of a step, summed over the threads of a CPU, below which it is calls that take the time, not arithmetic."""
-
-CONDITIONS: Final = "freed memory is kept"
-"""Under which it is measured; times under others are not taken up."""
 
 PICTURES_ON_CPU: Final = 2
 MEMORY_FORMATS: Final = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -233,7 +230,8 @@ def _wait(device: torch.device) -> None:
 def _key(cohort: Cohort, device: torch.device, pictures: int, side: int) -> str:
     """What the choice depends on, as a name."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.processor()} {_cpu()}"
-    parts = [repr(cohort), name, torch.get_num_threads(), torch.__version__, pictures, side, CONDITIONS]
+    parts = [repr(cohort), name, torch.get_num_threads(), torch.__version__, pictures, side]
+    parts += ["freed memory is kept"] if keeps_freed_memory(device) else []
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:24]
 
 

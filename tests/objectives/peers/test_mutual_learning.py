@@ -38,6 +38,14 @@ def test_void_pixels_are_left_out(scene: Scene) -> None:
     torch.testing.assert_close(mutual_learning(ours, [theirs], labels), divergence[labels != 255].mean())
 
 
+def test_peers_that_are_no_logits_are_refused(scene: Scene) -> None:
+    labels = scene.labels(1, 4, 6, 6)
+    (ours,) = peers_of(labels, scene, 1)
+    for temperature in (1.0, 2.0):
+        with pytest.raises(TypeError, match=r"peers\[0\]: expected a floating-point tensor, got torch.int64"):
+            mutual_learning(ours, [ours.long()], labels, temperature=temperature)
+
+
 def test_as_the_study_ran_it(scene: Scene) -> None:
     """kl_div of the peer's logits, averaged over everything; where one is negative, PyTorch said 0 then and NaN now."""
     labels = scene.labels(2, 4, 6, 5, void=True)

@@ -145,10 +145,14 @@ def _divergence_to_logits(peer: Tensor, log_q: Tensor, temperature: float) -> Te
 
 
 def check_peers(logits: Tensor, peers: Sequence[Tensor]) -> None:
-    """Refuse no peers, and peers of another shape."""
+    """Refuse no peers, and peers of another shape or kind."""
     if not len(peers):
         raise ValueError("peers: expected the logits of at least one other network, got none; add a member")
     for number, peer in enumerate(peers):
+        if not peer.is_floating_point():
+            raise TypeError(
+                f"peers[{number}]: expected a floating-point tensor, got {peer.dtype}; pass what the network returns"
+            )
         if peer.shape != logits.shape:
             raise ValueError(
                 f"peers[{number}]: expected the shape of logits, {tuple(logits.shape)}, got {tuple(peer.shape)}; "
