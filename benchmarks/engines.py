@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import platform
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,8 +19,10 @@ from typing import NamedTuple
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parent))
+from surroundings import machine
+
 from segmi.study.engines import Engine, InProcess, Pool, Ray
-from segmi.study.environment import cpu_name
 from segmi.study.events import Event
 from segmi.study.run import run_study
 from segmi.study.schema import Study
@@ -79,7 +81,7 @@ def main() -> None:
     run_study(study, Path(tempfile.mkdtemp()), only=["*/seed0"])  # what this process does once is nobody's cost
     costs = {engine.name: cost(study, engine) for engine in (InProcess(), Pool(1), Ray(jobs=1))}
     print("# The engines: what a run costs beside its own work\n")
-    print(f"{datetime.date.today()}, {cpu_name() or platform.machine()}, {runs} runs, one at a time, one thread.\n")
+    print(f"{datetime.date.today()}, {machine()}, {runs} runs, one at a time.\n")
     print("| engine | before the first run | first run | each other | its overhead | after the last |")
     print("|---|---|---|---|---|---|")
     for name, each in costs.items():

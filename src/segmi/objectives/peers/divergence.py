@@ -11,8 +11,8 @@ from torch import Tensor
 def summed_divergence(log_p: Tensor, log_q: Tensor, counted: Tensor) -> Tensor:
     """``Σ_{u counted} KL(p_u ‖ q_u)`` in nats, with p a constant.
 
-    The same as `segmi.information.kl_divergence_of_logs`, masked and summed, but nothing is kept for the gradient that
-    is not there anyway; on a CPU nothing as large as the maps is made on the way either.
+    The same as `segmi.information.kl_divergence_of_logs`, masked and summed, but for the gradient only ``log_p`` is
+    kept, and on a CPU nothing as large as the maps is made on the way.
 
     Args:
         log_p: N×C×H×W log-probabilities of who is imitated; no gradient reaches them.
