@@ -61,9 +61,9 @@ def save_cityscapes(root: Path, scale: Scale) -> DataSet:
     for number, sample in enumerate(scenes.split("train")):
         image, mask = scenes.read(sample)
         noise = np.random.default_rng(number).integers(-6, 7, (scale.height, scale.width, 3))  # a camera's, to compress
-        picture = np.clip(image.repeat(2, 0).repeat(2, 1).astype(np.int16) + noise, 0, 255).astype(np.uint8)
+        noisy = np.clip(image.repeat(2, 0).repeat(2, 1).astype(np.int16) + noise, 0, 255).astype(np.uint8)
         ids = np.where(mask == 255, 0, mask % 26 + 7).astype(np.uint8).repeat(2, 0).repeat(2, 1)
-        for kind, suffix, pixels in (("leftImg8bit", "leftImg8bit", picture), ("gtFine", "gtFine_labelIds", ids)):
+        for kind, suffix, pixels in (("leftImg8bit", "leftImg8bit", noisy), ("gtFine", "gtFine_labelIds", ids)):
             path = root / kind / "train" / "town" / f"town_{number:06d}_000019_{suffix}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)

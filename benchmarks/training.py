@@ -117,11 +117,11 @@ def plain_mutual(
 ) -> Callable[[], None]:
     """The order of the study's code: for each network a forward pass for its labels, one more and one of its peer for
     the divergence, whose graph is recorded and cut off, then its step."""
-    networks = list(members.values())
-    for network in networks:
+    modules = list(members.values())
+    for network in modules:
         network.to(device).train()
         chosen.apply(network)
-    optimizers = [torch.optim.Adam(network.parameters(), lr=1e-4) for network in networks]
+    optimizers = [torch.optim.Adam(network.parameters(), lr=1e-4) for network in modules]
     half = chosen.precision == "bf16"
 
     def logits(network: nn.Module, images: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ def plain_mutual(
     def update() -> None:
         batch = next(data)
         valid = (batch.labels != VOID).unsqueeze(1)
-        for network, peer, optimizer in zip(networks, reversed(networks), optimizers, strict=True):
+        for network, peer, optimizer in zip(modules, reversed(modules), optimizers, strict=True):
             optimizer.zero_grad()
             loss = F.cross_entropy(logits(network, batch.images), batch.labels, ignore_index=VOID)
             mine = logits(network, batch.images).log_softmax(1)

@@ -18,8 +18,8 @@ FILL = {tv_tensors.Image: 0, tv_tensors.Mask: VOID}
 
 def pictures(sizes=SIZES):
     rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for height, width in sizes]
-    return images, [rng.integers(0, 5, size, dtype=np.uint8) for size in sizes]
+    arrays = [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for height, width in sizes]
+    return arrays, [rng.integers(0, 5, size, dtype=np.uint8) for size in sizes]
 
 
 def cut(one, window, crop):
@@ -39,11 +39,11 @@ def cut(one, window, crop):
 def test_the_same_pixels_as_one_by_one(options, resize):
     processing = Processing(resize=resize, crop=24, **options)
     pairs = [processing.resized(*both) for both in zip(*pictures(), strict=True)]
-    images, masks = [pair.image.numpy() for pair in pairs], [pair.mask.numpy() for pair in pairs]
+    arrays, masks = [pair.image.numpy() for pair in pairs], [pair.mask.numpy() for pair in pairs]
     seen = set()
     for first in range(0, 60, len(pairs)):
         drawn = [processing.window(mask.shape, first + number) for number, mask in enumerate(masks)]
-        crops, labels = take(list(zip(images, masks, strict=True)), drawn, 24)
+        crops, labels = take(list(zip(arrays, masks, strict=True)), drawn, 24)
         seen.update(drawn)
         for number, (pair, window) in enumerate(zip(pairs, drawn, strict=True)):
             assert torch.equal(crops[number], cut(pair.image, window, 24))

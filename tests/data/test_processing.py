@@ -9,11 +9,11 @@ from segmi.errors import UsageError
 
 
 def picture(height: int = 60, width: int = 80) -> tuple[np.ndarray, np.ndarray]:
-    """An image whose red channel is twice its mask, so that any misalignment shows."""
+    """An pixels whose red channel is twice its mask, so that any misalignment shows."""
     rows, columns = np.mgrid[:height, :width]
     mask = ((rows // 15) * 6 + columns // 15).astype(np.uint8)
-    image = np.stack([mask * 2, mask, mask], axis=-1).astype(np.uint8)
-    return image, mask
+    pixels = np.stack([mask * 2, mask, mask], axis=-1).astype(np.uint8)
+    return pixels, mask
 
 
 def test_exact_makes_a_square_and_shorter_keeps_the_aspect_ratio():

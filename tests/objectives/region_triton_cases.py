@@ -32,36 +32,36 @@ def _pixel_weights(logits: Tensor) -> Tensor:
     return torch.linspace(0.5, 1.5, n * c, dtype=torch.float64, device=logits.device).view(n, c)
 
 
-def _kernels(logits: Tensor, labels: Tensor, knobs: RegionKnobs) -> Found:
+def _kernels(logits: Tensor, labels: Tensor, config: RegionKnobs) -> Found:
     """The loss as it is made from the kernels, and the gradient of it and of weighted pixel losses."""
     targets = read_targets(logits, labels, 255)
     classes = torch.where(targets.valid, targets.classes, -1).to(torch.int16)
-    active = counted_pairs(targets, logits.shape[1], knobs)
-    whole = whole_windows(targets.valid, knobs.radius) if knobs.void == "drop" else None
-    reference = knobs.mode == "reference"
-    ridge = knobs.alpha if reference else knobs.relative_ridge
+    active = counted_pairs(targets, logits.shape[1], config)
+    whole = whole_windows(targets.valid, config.radius) if config.void == "drop" else None
+    reference = config.mode == "reference"
+    ridge = config.alpha if reference else config.relative_ridge
     result = _region_triton.forward(
-        logits, classes, active, radius=knobs.radius, reference=reference, ridge=ridge, pixels=True, whole=whole
+        logits, classes, active, radius=config.radius, reference=reference, ridge=ridge, pixels=True, whole=whole
     )
-    if knobs.class_reduction == "present":
+    if config.class_reduction == "present":
         scale = active.double() / active.sum().clamp(min=1)
         terms = result.terms
     else:
         scale = torch.full_like(result.terms, 1 / max(len(logits), 1))
-        terms = torch.where(active, result.terms, absent_value(knobs))
-    scale = scale / knobs.dimension
+        terms = torch.where(active, result.terms, absent_value(config))
+    scale = scale / config.dimension
     slope = _region_triton.backward(
         logits, classes, active, result.coefficients, result.offsets, scale, _pixel_weights(logits),
-        radius=knobs.radius, whole=whole,
+        radius=config.radius, whole=whole,
     )  # fmt: skip
     return Found((terms * scale).sum(), result.pixels, slope, result)
 
 
-def _truth(logits: Tensor, labels: Tensor, knobs: RegionKnobs) -> tuple[Tensor, Tensor, Tensor]:
+def _truth(logits: Tensor, labels: Tensor, config: RegionKnobs) -> tuple[Tensor, Tensor, Tensor]:
     """The value, the pixel losses, and the gradient of the value and of the weighted pixel losses, in float64."""
     leaf = logits.detach().double().requires_grad_()
     value = region_mutual_information_plain(
-        leaf, labels, radius=knobs.radius, mode=knobs.mode, void=knobs.void, alpha=knobs.alpha
+        leaf, labels, radius=config.radius, mode=config.mode, void=config.void, alpha=config.alpha
     )
     channels = logits.shape[1]
     ids = torch.arange(channels, device=logits.device) if channels > 1 else labels.new_ones(1)
@@ -72,9 +72,9 @@ def _truth(logits: Tensor, labels: Tensor, knobs: RegionKnobs) -> tuple[Tensor, 
     return value.detach(), pixels.detach(), slope
 
 
-def _agree(logits: Tensor, labels: Tensor, knobs: RegionKnobs, *, within: float, absolute: float = 0.0) -> Found:
-    found = _kernels(logits, labels, knobs)
-    value, pixels, slope = _truth(logits, labels, knobs)
+def _agree(logits: Tensor, labels: Tensor, config: RegionKnobs, *, within: float, absolute: float = 0.0) -> Found:
+    found = _kernels(logits, labels, config)
+    value, pixels, slope = _truth(logits, labels, config)
     # A logarithm, whose zero is arbitrary: what counts is the relative error of the determinant.
     torch.testing.assert_close(found.value, value, rtol=0, atol=within)
     torch.testing.assert_close(found.pixels, pixels, rtol=within, atol=1e-14)
@@ -151,13 +151,13 @@ def test_absent_classes_cost_their_pixel_loss_alone(scene: SimpleNamespace) -> N
 
 
 def test_all_void_and_empty_batch(scene: SimpleNamespace) -> None:
-    for knobs in (RegionKnobs(radius=2), RegionKnobs(radius=2, mode="sound")):
+    for config in (RegionKnobs(radius=2), RegionKnobs(radius=2, mode="sound")):
         labels = torch.full((1, 5, 6), 255, device=DEVICE)
-        found = _kernels(torch.randn(1, 2, 5, 6, device=DEVICE), labels, knobs)
-        assert found.value == pytest.approx(2 * absent_value(knobs) / 4)
+        found = _kernels(torch.randn(1, 2, 5, 6, device=DEVICE), labels, config)
+        assert found.value == pytest.approx(2 * absent_value(config) / 4)
         assert not found.pixels.any()
         assert not found.slope.any()
-        none = _kernels(torch.zeros(0, 2, 5, 6, device=DEVICE), labels[:0], knobs)
+        none = _kernels(torch.zeros(0, 2, 5, 6, device=DEVICE), labels[:0], config)
         assert none.value == 0
         assert none.slope.shape == (0, 2, 5, 6)
         assert none.result.coefficients.shape == (0, 2, 4, 8)

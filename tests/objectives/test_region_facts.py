@@ -39,8 +39,8 @@ def sums(p: Tensor, y: Tensor) -> Tensor:
 
 def of_sums(matrix: Tensor, alpha: float = ALPHA) -> tuple[float, float, Tensor]:
     """Term and information of 2d×2d sums of products, and the derivative."""
-    knobs = RegionKnobs(radius=math.isqrt(matrix.shape[-1] // 2), alpha=alpha)
-    term, nats, derivative, _ = _value_and_derivative(matrix.clone(), 1, knobs)
+    config = RegionKnobs(radius=math.isqrt(matrix.shape[-1] // 2), alpha=alpha)
+    term, nats, derivative, _ = _value_and_derivative(matrix.clone(), 1, config)
     return term.item(), nats.item(), derivative
 
 

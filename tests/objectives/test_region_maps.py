@@ -21,9 +21,9 @@ POOLINGS = [
 SIZES = [(13, 10), (12, 16), (9, 11)]
 
 
-def squares(picture: np.ndarray, valid: np.ndarray, knobs: RegionKnobs) -> tuple[np.ndarray, np.ndarray]:
+def squares(picture: np.ndarray, valid: np.ndarray, config: RegionKnobs) -> tuple[np.ndarray, np.ndarray]:
     """Averages or maxima, and which cells are whole: as published, or without those over the border."""
-    stride, margin = knobs.stride, knobs.stride // 2
+    stride, margin = config.stride, config.stride // 2
     height, width = picture.shape
     rows, columns = ((side + 2 * margin) // stride for side in (height, width))
     values, whole, inside = (np.zeros((rows, columns)) for _ in range(3))
@@ -32,10 +32,10 @@ def squares(picture: np.ndarray, valid: np.ndarray, knobs: RegionKnobs) -> tuple
             top, left = r * stride - margin, c * stride - margin
             part = (slice(max(top, 0), top + stride), slice(max(left, 0), left + stride))
             average = picture[part].sum() / stride**2
-            values[r, c] = average if knobs.pooling == "average" else picture[part].max()
+            values[r, c] = average if config.pooling == "average" else picture[part].max()
             whole[r, c] = valid[part].all()
             inside[r, c] = min(top, left) >= 0 and top + stride <= height and left + stride <= width
-    if knobs.void == "zero":
+    if config.void == "zero":
         return values, whole
     keep = np.ix_(inside.any(1), inside.any(0))
     return values[keep], whole[keep]
@@ -59,12 +59,12 @@ def samples(picture: np.ndarray, valid: np.ndarray, stride: int, nearest: bool) 
     return values, whole
 
 
-def expected(picture: np.ndarray, valid: np.ndarray, knobs: RegionKnobs, label: bool) -> tuple[np.ndarray, np.ndarray]:
-    if knobs.pooling == "none":
+def expected(picture: np.ndarray, valid: np.ndarray, config: RegionKnobs, label: bool) -> tuple[np.ndarray, np.ndarray]:
+    if config.pooling == "none":
         return picture, valid
-    if knobs.pooling == "interpolation":
-        return samples(picture, valid, knobs.stride, nearest=knobs.misregistered and label)
-    return squares(picture, valid, knobs)
+    if config.pooling == "interpolation":
+        return samples(picture, valid, config.stride, nearest=config.misregistered and label)
+    return squares(picture, valid, config)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -74,20 +74,20 @@ def expected(picture: np.ndarray, valid: np.ndarray, knobs: RegionKnobs, label: 
 def test_maps_equal_loops(
     scene: Scene, size: tuple[int, int], void: Any, pooling: Any, stride: int, misregistered: bool, probability: Any
 ) -> None:
-    knobs = RegionKnobs(
+    config = RegionKnobs(
         pooling=pooling, stride=stride, misregistered=misregistered, void=void, probability=probability
     )  # fmt: skip
     labels = scene.labels(2, 3, *size, void=True)
     logits = scene.logits(labels, 3)
-    maps = region_maps(logits, read_targets(logits, labels, 255), knobs)
+    maps = region_maps(logits, read_targets(logits, labels, 255), config)
     valid = (labels != 255).numpy()
     shift = 1e-6 if pooling == "average" else 0.0
     scores = (logits.softmax(1) if probability == "softmax" else logits.sigmoid()).numpy()
-    assert maps.p.shape[2:] == pooled_size(size, knobs) == maps.y.shape[2:] == maps.valid.shape[1:]
+    assert maps.p.shape[2:] == pooled_size(size, config) == maps.y.shape[2:] == maps.valid.shape[1:]
     for n in range(2):
         for c in range(3):
-            p, whole = expected(scores[n, c] * valid[n] + shift, valid[n], knobs, label=False)
-            y, label_whole = expected((labels[n] == c).double().numpy(), valid[n], knobs, label=True)
+            p, whole = expected(scores[n, c] * valid[n] + shift, valid[n], config, label=False)
+            y, label_whole = expected((labels[n] == c).double().numpy(), valid[n], config, label=True)
             np.testing.assert_allclose(maps.p[n, c], p, atol=1e-12)
             np.testing.assert_allclose(maps.y[n, c], y, atol=1e-12)
             np.testing.assert_array_equal(maps.valid[n], (whole * label_whole).astype(bool))
@@ -102,9 +102,9 @@ def test_a_single_channel_is_class_one(scene: Scene) -> None:
 @pytest.mark.parametrize("pooling", ["average", "max", "interpolation"])
 def test_maps_of_no_pictures_are_none(pooling: Any) -> None:
     logits = torch.zeros(0, 3, 12, 12, requires_grad=True)
-    knobs = RegionKnobs(pooling=pooling, stride=2)
-    maps = region_maps(logits, read_targets(logits, torch.zeros(0, 12, 12, dtype=torch.long), 255), knobs)
-    assert maps.p.shape[1:] == maps.y.shape[1:] == (3, *pooled_size((12, 12), knobs))
+    config = RegionKnobs(pooling=pooling, stride=2)
+    maps = region_maps(logits, read_targets(logits, torch.zeros(0, 12, 12, dtype=torch.long), 255), config)
+    assert maps.p.shape[1:] == maps.y.shape[1:] == (3, *pooled_size((12, 12), config))
     assert maps.p.requires_grad
 
 
@@ -126,7 +126,7 @@ def test_equals_the_published_pooling(scene: Scene, way: int, pooling: Any, stri
     logits = scene.logits(labels, 3)
     one_hot = F.one_hot(labels.masked_fill(labels == 255, 3), 4)[..., :3].movedim(-1, 1).double()
     p = logits.sigmoid() * (labels != 255).unsqueeze(1) + 1e-6
-    knobs = RegionKnobs(pooling=pooling, stride=stride, misregistered=way == 2)
-    maps = region_maps(logits, read_targets(logits, labels, 255), knobs)
+    config = RegionKnobs(pooling=pooling, stride=stride, misregistered=way == 2)
+    maps = region_maps(logits, read_targets(logits, labels, 255), config)
     torch.testing.assert_close(maps.y, published(one_hot, way, stride, True), rtol=0, atol=0)
     torch.testing.assert_close(maps.p + (0 if way == 1 else 1e-6), published(p, way, stride, False), rtol=0, atol=1e-15)

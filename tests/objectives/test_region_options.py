@@ -78,15 +78,15 @@ def by_hand(p: np.ndarray, y: np.ndarray, keep: np.ndarray, mode: str, radius: i
 def test_equals_brute_force(scene: Scene, options: Options) -> None:
     labels = scene.labels(2, 3, 21, 24, void=True)
     logits = scene.logits(labels, 4)
-    knobs = RegionKnobs(radius=2, **options)
-    maps = region_maps(logits, read_targets(logits, labels, 255), knobs)
+    config = RegionKnobs(radius=2, **options)
+    maps = region_maps(logits, read_targets(logits, labels, 255), config)
     terms = [
-        by_hand(p.numpy(), y.numpy(), np.ones_like(keep) if knobs.void == "zero" else keep.numpy(), knobs.mode, 2)
+        by_hand(p.numpy(), y.numpy(), np.ones_like(keep) if config.void == "zero" else keep.numpy(), config.mode, 2)
         for p_n, y_n, keep in zip(*maps, strict=True)
         for p, y in zip(p_n, y_n, strict=True)
     ]
     present = [term for term in terms if term is not None]
-    expected = sum(present) / (2 if knobs.mode == "reference" else len(present))
+    expected = sum(present) / (2 if config.mode == "reference" else len(present))
     assert region_mutual_information(logits, labels, radius=2, **options).item() == pytest.approx(expected, rel=1e-9)
 
 

@@ -30,9 +30,9 @@ def _sums(m: int, radius: int, *, noise: float) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize(("radius", "noise"), [(1, 0.3), (2, 0.3), (3, 0.3), (3, 0.0), (5, 0.1)])
 def test_agrees_with_autograd(mode: Literal["reference", "sound"], radius: int, noise: float) -> None:
     sums, means = _sums(4, radius, noise=noise)
-    knobs = RegionKnobs(radius=radius, mode=mode)
-    terms, nats, derivative, jittered = _value_and_derivative(sums.clone(), WINDOWS, knobs)
-    ridge = knobs.alpha if mode == "reference" else knobs.relative_ridge
+    config = RegionKnobs(radius=radius, mode=mode)
+    terms, nats, derivative, jittered = _value_and_derivative(sums.clone(), WINDOWS, config)
+    ridge = config.alpha if mode == "reference" else config.relative_ridge
     counts = torch.full((4,), WINDOWS, dtype=torch.float64)
     found = solve(sums, means, counts, reference=mode == "reference", ridge=ridge)
     torch.testing.assert_close(found.terms, terms, rtol=1e-11, atol=0)
@@ -46,9 +46,9 @@ def test_agrees_with_autograd(mode: Literal["reference", "sound"], radius: int, 
 def test_what_cannot_be_factored_is_jittered_and_counted() -> None:
     sums, means = _sums(3, 2, noise=0.3)
     sums[1] = torch.ones_like(sums[1])  # rank one, with a ridge that is lost in rounding
-    knobs = RegionKnobs(radius=2, alpha=1e-30)
-    terms, _, _, jittered = _value_and_derivative(sums.clone(), WINDOWS, knobs)
-    found = solve(sums, means, torch.full((3,), WINDOWS), reference=True, ridge=knobs.alpha)
+    config = RegionKnobs(radius=2, alpha=1e-30)
+    terms, _, _, jittered = _value_and_derivative(sums.clone(), WINDOWS, config)
+    found = solve(sums, means, torch.full((3,), WINDOWS), reference=True, ridge=config.alpha)
     assert found.jittered.tolist() == [False, True, False]
     assert jittered == 1
     torch.testing.assert_close(found.terms, terms, rtol=1e-9, atol=0)

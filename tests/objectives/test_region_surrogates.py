@@ -126,8 +126,8 @@ def pair_by_hand(quantity: str, p: np.ndarray, y: np.ndarray, mode: str) -> floa
 def test_equals_brute_force(scene: Scene, quantity: str, pooling: Options, mode: str, void: str) -> None:
     labels = scene.labels(2, 3, 22, 24, void=True)
     logits = scene.logits(labels, 4)  # the last class is in no picture
-    knobs = RegionKnobs(radius=2, mode=mode, void=void, **pooling)  # type: ignore[arg-type]
-    maps = region_maps(logits, read_targets(logits, labels, 255), knobs)
+    config = RegionKnobs(radius=2, mode=mode, void=void, **pooling)  # type: ignore[arg-type]
+    maps = region_maps(logits, read_targets(logits, labels, 255), config)
     terms = []
     for p_n, y_n, cells in zip(*maps, strict=True):
         keep = cells.numpy() if void == "drop" else np.ones(cells.shape, bool)
@@ -203,13 +203,13 @@ def test_shows_the_information_of_its_maps(scene: Scene, name: str) -> None:
     assert shown.numerator[3] == shown.denominator[3] == 0
 
 
-@pytest.mark.parametrize("knobs", [RegionKnobs(quantity="cka"), RegionKnobs(shuffle="pixels")])
-def test_compiled_kernels_are_left_to_the_original(knobs: RegionKnobs) -> None:
+@pytest.mark.parametrize("config", [RegionKnobs(quantity="cka"), RegionKnobs(shuffle="pixels")])
+def test_compiled_kernels_are_left_to_the_original(config: RegionKnobs) -> None:
     logits = torch.zeros(1, 2, 8, 8)
     assert choose_kernel(logits, RegionKnobs()) == "numba"
-    assert choose_kernel(logits, knobs) == "torch"
+    assert choose_kernel(logits, config) == "torch"
     with pytest.raises(ValueError, match=r"kernel: 'numba' expected region mutual information itself, got .*; use 'au"):
-        choose_kernel(logits, knobs, "numba")
+        choose_kernel(logits, config, "numba")
 
 
 # --- their order
@@ -437,10 +437,10 @@ def test_shuffled_labels_are_worth_a_constant_prediction(scene: Scene) -> None:
 def test_the_order_is_a_function_of_seed_and_picture(scene: Scene) -> None:
     labels = scene.labels(3, 3, 12, 12, void=True)
     logits = scene.logits(labels, 3)
-    knobs = RegionKnobs(shuffle="labels", seed=1)
+    config = RegionKnobs(shuffle="labels", seed=1)
 
-    def order(labels: Tensor, knobs: RegionKnobs = knobs, ignore_index: int = 255) -> Tensor:
-        found = shuffled_order(read_targets(logits[: len(labels)], labels, ignore_index), knobs)
+    def order(labels: Tensor, config: RegionKnobs = config, ignore_index: int = 255) -> Tensor:
+        found = shuffled_order(read_targets(logits[: len(labels)], labels, ignore_index), config)
         assert found is not None
         return found
 

@@ -23,10 +23,10 @@ def test_round_trip(tmp_path: Path) -> None:
     assert sorted(found.predictions) == ["other", "unet"]
     assert np.array_equal(read_picture(found.image), image)
     assert np.array_equal(read_labels(found.truth), truth)
-    with Image.open(found.truth) as picture:
-        assert picture.mode == "P"
-        assert picture.convert("RGB").getpixel((1, 0)) == (40, 50, 60)
-        assert picture.convert("RGB").getpixel((2, 0)) == (255, 255, 255)
+    with Image.open(found.truth) as opened:
+        assert opened.mode == "P"
+        assert opened.convert("RGB").getpixel((1, 0)) == (40, 50, 60)
+        assert opened.convert("RGB").getpixel((2, 0)) == (255, 255, 255)
 
 
 def test_damaged_pictures_are_named(tmp_path: Path) -> None:

@@ -145,15 +145,15 @@ class Fabricator:
         run.write_environment({"segmi": "0.1.0", "python": "3.11.7", "system": "Linux 6.1", "cpu": "A <slow> CPU",
                                "cores": 2, "memory_gb": 8.0, "packages": {"torch": "2.14.1"}})  # fmt: skip
         self._metrics(run, members, d, m, seed)
-        for picture in range(2):
-            size = (60, 120) if d == 0 else (90, 72 + 30 * picture)
-            image, mask = scene(10 * d + picture, classes, *size)
+        for number in range(2):
+            size = (60, 120) if d == 0 else (90, 72 + 30 * number)
+            image, mask = scene(10 * d + number, classes, *size)
             predictions = {
                 name: wrong(mask, 0.9 - 0.2 * m - 0.1 * i, 100 * seed + 10 * m + i, classes)
                 for i, name in enumerate(members)
             }
             sure = {name: np.where(one == mask, 230, 90).astype(np.uint8) for name, one in predictions.items()}
-            write_sample(run.path / "samples", f"val_{picture:04d}", image, mask, predictions, palette,
+            write_sample(run.path / "samples", f"val_{number:04d}", image, mask, predictions, palette,
                          confidences=sure if self.details else None)  # fmt: skip
         for name in members:
             if self.details:

@@ -106,8 +106,8 @@ def overlap(window: Window, crop: int) -> tuple[tuple[slice, slice], tuple[slice
 def _resized(image: Pixels, mask: Pixels, height: int, width: int) -> tuple[Pixels, Pixels]:
     # A mask is resized with the nearest neighbour whatever the interpolation says: torchvision knows the type.
     pair = tv_tensors.Image(as_tensor(image)), tv_tensors.Mask(as_tensor(mask))
-    picture, labels = (v2.functional.resize(one, [height, width], antialias=True) for one in pair)
-    return picture.numpy(), labels.numpy()
+    resized, labels = (v2.functional.resize(one, [height, width], antialias=True) for one in pair)
+    return resized.numpy(), labels.numpy()
 
 
 def as_tensor(pixels: Pixels) -> Tensor:

@@ -40,13 +40,13 @@ class Unlabelled:
     def join(self, batch: Batch, keys: Sequence[tuple[int, int]]) -> Batch:
         """A batch with these pictures behind it."""
         pictures = self.pictures
-        images, masks = pictures.crops(keys)
+        crops, masks = pictures.crops(keys)
         seen = pictures.covered(keys)
-        views, flipped = [images], None
+        views, flipped = [crops], None
         if self.two_views:
             seeds = [key(pictures.seed, "second view", epoch, index) for epoch, index in keys]
             seconds, mirrored = zip(
-                *(pictures.processing.second_view(one, seed) for one, seed in zip(images, seeds, strict=True)),
+                *(pictures.processing.second_view(one, seed) for one, seed in zip(crops, seeds, strict=True)),
                 strict=True,
             )
             views.append(torch.stack(seconds))

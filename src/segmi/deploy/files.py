@@ -99,13 +99,13 @@ def predictions(
     ready = network if isinstance(network, SegmentationNetwork) else load(network)
     card = card_of(ready)
     check_windows(window, overlap)
-    pictures = found_pictures(images)
-    masks = _targets(pictures, Path(out), overlay)
+    files = found_pictures(images)
+    masks = _targets(files, Path(out), overlay)
     ready = ready.eval().to(device_of(device))
     refused: list[str] = []
-    for first in range(0, len(pictures), batch_size):
+    for first in range(0, len(files), batch_size):
         pixels: dict[Path, NDArray[np.uint8]] = {}
-        for picture, mask in zip(pictures[first : first + batch_size], masks[first : first + batch_size], strict=True):
+        for picture, mask in zip(files[first : first + batch_size], masks[first : first + batch_size], strict=True):
             try:
                 pixels[mask] = decode_image(picture.path)
             except DataError as error:
@@ -118,19 +118,19 @@ def predictions(
                     probabilities=stores,
                 )  # fmt: skip
             except ValueError as error:
-                refused += [f"{shown(pictures[masks.index(mask)].path)}: {error}" for mask in alike]
+                refused += [f"{shown(files[masks.index(mask)].path)}: {error}" for mask in alike]
                 continue
             for mask, labels in zip(alike, label_maps, strict=True):
                 _save(Image.fromarray(labels), mask, card["palette"])
                 if overlay:
                     _save(Image.fromarray(overlaid(pixels[mask], labels, card["palette"])), _overlay_name(mask))
                 size = (labels.shape[1], labels.shape[0])
-                yield Prediction(pictures[masks.index(mask)].path, mask, size, shares_of(labels, card["classes"]))
+                yield Prediction(files[masks.index(mask)].path, mask, size, shares_of(labels, card["classes"]))
         if progress is not None:
-            progress(min(first + batch_size, len(pictures)), len(pictures))
+            progress(min(first + batch_size, len(files)), len(files))
     if refused:
         raise DataError(
-            f"{len(refused)} of {len(pictures)} pictures were refused, the label maps of the others are in {out}:\n"
+            f"{len(refused)} of {len(files)} files were refused, the label maps of the others are in {out}:\n"
             f"{together(refused)}"
         )
 

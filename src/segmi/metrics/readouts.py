@@ -99,10 +99,10 @@ class PredictionReadouts:
         self._check(logits, labels)
         if not labels.numel():
             return
-        step = slice(None, None, self.every)
-        labels = labels[:, step, step]
+        every = slice(None, None, self.every)
+        labels = labels[:, every, every]
         with torch.no_grad():
-            channels = {name: _two_or_more_channels(z[:, :, step, step]) for name, z in logits.items()}
+            channels = {name: _two_or_more_channels(z[:, :, every, every]) for name, z in logits.items()}
             for picture, truth in enumerate(labels):
                 one = [z[picture].flatten(1) for z in channels.values()]
                 self._add(list(channels), *sums_of(one, truth.flatten(), self.ignore_index))

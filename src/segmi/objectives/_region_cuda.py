@@ -33,8 +33,8 @@ def forward(
 ) -> tuple[Tensor, ...]:
     """See `segmi.objectives._region_kernels.KernelResult`; unknown ids give NaN, since to look at them would wait."""
     ready = _prepared(logits, labels, radius, drop, ignore_index)
-    knobs = RegionKnobs(radius=radius, void="drop" if drop else "zero", class_reduction="present")
-    counted = counted_pairs(ready.targets, logits.shape[1], knobs)
+    config = RegionKnobs(radius=radius, void="drop" if drop else "zero", class_reduction="present")
+    counted = counted_pairs(ready.targets, logits.shape[1], config)
     found = _region_triton.forward(
         logits, ready.classes, counted, radius=radius, reference=reference, ridge=ridge, pixels=pixels,
         whole=ready.whole,

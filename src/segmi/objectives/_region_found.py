@@ -45,7 +45,7 @@ class RegionFound(NamedTuple):
 def found_regions(
     logits: Logits,
     labels: Labels,
-    knobs: RegionKnobs,
+    config: RegionKnobs,
     ignore_index: int,
     kernel: Kernel,
     *,
@@ -58,10 +58,10 @@ def found_regions(
     Where PyTorch is what finds the terms, ``pixel_kernel`` is what finds the pixel loss.
     """
     check_targets(logits, labels)
-    check_windows(logits, knobs)
-    if choose_kernel(logits, knobs, kernel) == "torch":
+    check_windows(logits, config)
+    if choose_kernel(logits, config, kernel) == "torch":
         targets = read_targets(logits, labels, ignore_index)
-        found = _found_by_torch(logits, targets, knobs)
+        found = _found_by_torch(logits, targets, config)
         if not pixels:
             return found
         sums = binary_cross_entropy_term(
@@ -69,11 +69,11 @@ def found_regions(
         )
         return found._replace(pixels=sums.numerator, valid=sums.denominator)
     if foresight and logits.device.type == "cpu" and is_plain(logits):
-        return _found_in_one_visit(logits, labels, knobs, ignore_index, pixels=pixels, foresight=foresight)
-    result = region_kernel_result(logits, labels, knobs, ignore_index, pixels=pixels)
+        return _found_in_one_visit(logits, labels, config, ignore_index, pixels=pixels, foresight=foresight)
+    result = region_kernel_result(logits, labels, config, ignore_index, pixels=pixels)
     dtype = widened(logits).dtype
     return RegionFound(
-        numerator=_numerator(result.terms, result.counted, knobs).to(dtype) + result.poison,
+        numerator=_numerator(result.terms, result.counted, config).to(dtype) + result.poison,
         information=result.information.clamp(min=0).to(dtype),
         counted=result.counted,
         jittered=result.jittered,
@@ -84,12 +84,12 @@ def found_regions(
 
 
 def _found_in_one_visit(
-    logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int, *, pixels: bool, foresight: Foresight
+    logits: Logits, labels: Labels, config: RegionKnobs, ignore_index: int, *, pixels: bool, foresight: Foresight
 ) -> RegionFound:
     from segmi.objectives._region_visit import visit  # which imports Numba
 
     result, summed, numerator = visit(
-        logits, labels, foresight, kernel_options(knobs, pixels), ignore_index, knobs.class_reduction == "present"
+        logits, labels, foresight, kernel_options(config, pixels), ignore_index, config.class_reduction == "present"
     )
     if result.unknown:
         read_targets(logits, labels, ignore_index)  # which refuses them by name
@@ -104,11 +104,11 @@ def _found_in_one_visit(
     )
 
 
-def _found_by_torch(logits: Logits, targets: Targets, knobs: RegionKnobs) -> RegionFound:
-    found = region_terms(logits, targets, knobs)
+def _found_by_torch(logits: Logits, targets: Targets, config: RegionKnobs) -> RegionFound:
+    found = region_terms(logits, targets, config)
     nothing = torch.zeros((), dtype=found.terms.dtype, device=logits.device)
     return RegionFound(
-        numerator=_numerator(found.terms, found.counted, knobs).to(widened(logits).dtype) + targets.poison,
+        numerator=_numerator(found.terms, found.counted, config).to(widened(logits).dtype) + targets.poison,
         information=found.information.clamp(min=0),
         counted=found.counted,
         jittered=torch.tensor(found.jittered, device=logits.device),
@@ -118,22 +118,22 @@ def _found_by_torch(logits: Logits, targets: Targets, knobs: RegionKnobs) -> Reg
     )
 
 
-def _numerator(terms: Tensor, counted: Tensor, knobs: RegionKnobs) -> Tensor:
-    if knobs.class_reduction == "present":
+def _numerator(terms: Tensor, counted: Tensor, config: RegionKnobs) -> Tensor:
+    if config.class_reduction == "present":
         terms = torch.where(counted, terms, 0)
-    return terms.sum() / knobs.dimension
+    return terms.sum() / config.dimension
 
 
-def check_windows(logits: Logits, knobs: RegionKnobs) -> None:
-    """Refuse logits on which the windows of ``knobs`` cannot be laid."""
-    if knobs.probability == "softmax" and logits.shape[1] == 1:
+def check_windows(logits: Logits, config: RegionKnobs) -> None:
+    """Refuse logits on which the windows of ``config`` cannot be laid."""
+    if config.probability == "softmax" and logits.shape[1] == 1:
         raise ValueError(
             "logits: expected two or more channels for probability 'softmax', which makes a single one 1 everywhere, "
             "got 1; use probability 'sigmoid'"
         )
-    (height, width), radius = logits.shape[2:], knobs.radius
-    cells = pooled_size((height, width), knobs)
-    if min(cells) < radius and knobs.pooling == "none":
+    (height, width), radius = logits.shape[2:], config.radius
+    cells = pooled_size((height, width), config)
+    if min(cells) < radius and config.pooling == "none":
         raise ValueError(
             f"logits: expected pictures of at least {radius}×{radius} pixels, the window, got {height}×{width}; "
             "use larger crops or a smaller radius"
@@ -141,6 +141,6 @@ def check_windows(logits: Logits, knobs: RegionKnobs) -> None:
     if min(cells) < radius:
         raise ValueError(
             f"logits: expected pictures of at least {radius}×{radius} cells, the window, after down-sampling by "
-            f"{knobs.stride}, got {cells[0]}×{cells[1]} cells of {height}×{width} pixels; use larger crops, a smaller "
+            f"{config.stride}, got {cells[0]}×{cells[1]} cells of {height}×{width} pixels; use larger crops, a smaller "
             "stride or a smaller radius"
         )

@@ -30,7 +30,7 @@ _AUTOMATIC: Final[Kernel] = "numba"
 """Triton's kernels agree under its interpreter, but have yet to be run on a GPU: they must be asked for."""
 
 
-def choose_kernel(logits: Logits, knobs: RegionKnobs, kernel: Kernel = "auto") -> Kernel:
+def choose_kernel(logits: Logits, config: RegionKnobs, kernel: Kernel = "auto") -> Kernel:
     """The routine that ``kernel`` stands for on such logits: ``numba``, ``triton`` or ``torch``.
 
     Raises:
@@ -40,22 +40,22 @@ def choose_kernel(logits: Logits, knobs: RegionKnobs, kernel: Kernel = "auto") -
     if kernel == "torch":
         return kernel
     if kernel == "auto":
-        return _AUTOMATIC if not _obstacle(_AUTOMATIC, logits, knobs) else "torch"
-    obstacle = _obstacle(kernel, logits, knobs)
+        return _AUTOMATIC if not _obstacle(_AUTOMATIC, logits, config) else "torch"
+    obstacle = _obstacle(kernel, logits, config)
     if obstacle:
         raise ValueError(f"kernel: {kernel!r} {obstacle}; use 'auto' or 'torch'")
     return kernel
 
 
-def _obstacle(kernel: Kernel, logits: Logits, knobs: RegionKnobs) -> str:
+def _obstacle(kernel: Kernel, logits: Logits, config: RegionKnobs) -> str:
     """Why a compiled routine cannot be used; empty where it can."""
     obstacle = machine_obstacle(kernel, logits)
     if obstacle:
         return obstacle
-    if knobs.probability != "sigmoid" or knobs.pooling != "none":
-        return f"expected probability 'sigmoid' and pooling 'none', got {knobs.probability!r} and {knobs.pooling!r}"
-    if knobs.surrogate:
-        return f"expected region mutual information itself, got {knobs.quantity!r} with shuffle {knobs.shuffle!r}"
+    if config.probability != "sigmoid" or config.pooling != "none":
+        return f"expected probability 'sigmoid' and pooling 'none', got {config.probability!r} and {config.pooling!r}"
+    if config.surrogate:
+        return f"expected region mutual information itself, got {config.quantity!r} with shuffle {config.shuffle!r}"
     return ""
 
 
@@ -97,22 +97,22 @@ class KernelResult(NamedTuple):
 
 
 def region_kernel_result(
-    logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int, *, pixels: bool
+    logits: Logits, labels: Labels, config: RegionKnobs, ignore_index: int, *, pixels: bool
 ) -> KernelResult:
     """Terms and pixel losses by the compiled routine of the device; differentiable once."""
-    options = kernel_options(knobs, pixels)
+    options = kernel_options(config, pixels)
     return KernelResult(*torch.ops.segmi.region_forward(logits, labels, *options.values(), ignore_index))
 
 
-def kernel_options(knobs: RegionKnobs, pixels: bool) -> dict[str, Any]:
+def kernel_options(config: RegionKnobs, pixels: bool) -> dict[str, Any]:
     """What a compiled routine is told besides logits, labels and the ignore value, in its order."""
-    reference = knobs.mode == "reference"
+    reference = config.mode == "reference"
     return {
-        "radius": knobs.radius,
+        "radius": config.radius,
         "reference": reference,
-        "drop": knobs.void == "drop",
-        "ridge": knobs.alpha if reference else knobs.relative_ridge,
-        "absent": absent_value(knobs),
+        "drop": config.void == "drop",
+        "ridge": config.alpha if reference else config.relative_ridge,
+        "absent": absent_value(config),
         "pixels": pixels,
     }
 

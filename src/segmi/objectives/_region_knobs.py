@@ -113,9 +113,9 @@ class RegionKnobs:
         return self.quantity != "information" or self.shuffle != "none"
 
 
-def absent_value(knobs: RegionKnobs) -> float:
+def absent_value(config: RegionKnobs) -> float:
     """The term of a pair without variation: d log(√α + 1e-8) as published, 0 where sound."""
-    return knobs.dimension * math.log(math.sqrt(knobs.alpha) + 1e-8) if knobs.mode == "reference" else 0.0
+    return config.dimension * math.log(math.sqrt(config.alpha) + 1e-8) if config.mode == "reference" else 0.0
 
 
 def _whole(value: object) -> bool:

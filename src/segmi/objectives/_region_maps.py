@@ -39,15 +39,15 @@ class RegionMaps(NamedTuple):
     valid: Tensor
 
 
-def region_maps(logits: Logits, targets: Targets, knobs: RegionKnobs | None = None) -> RegionMaps:
-    """The maps of ``logits`` and ``targets``, void pixels set to 0 in both; not pooled unless ``knobs`` say so."""
-    knobs = knobs or RegionKnobs()
+def region_maps(logits: Logits, targets: Targets, config: RegionKnobs | None = None) -> RegionMaps:
+    """The maps of ``logits`` and ``targets``, void pixels set to 0 in both; not pooled unless ``config`` say so."""
+    config = config or RegionKnobs()
     z = widened(logits)
     valid = targets.valid.unsqueeze(1)
-    p = (z.sigmoid() if knobs.probability == "sigmoid" else z.softmax(1)) * valid
+    p = (z.sigmoid() if config.probability == "sigmoid" else z.softmax(1)) * valid
     y = (targets.classes.unsqueeze(1) == class_ids(z.shape[1], z.device).view(1, -1, 1, 1)) & valid
     return RegionMaps(
-        pooled_probability(p, knobs), pooled_label(y.to(z.dtype), knobs), pooled_valid(targets.valid, knobs)
+        pooled_probability(p, config), pooled_label(y.to(z.dtype), config), pooled_valid(targets.valid, config)
     )
 
 
@@ -56,64 +56,64 @@ def class_ids(channels: int, device: torch.device) -> Tensor:
     return torch.arange(channels, device=device) if channels > 1 else torch.ones(1, dtype=torch.long, device=device)
 
 
-def pooled_size(size: Sequence[int], knobs: RegionKnobs) -> tuple[int, int]:
+def pooled_size(size: Sequence[int], config: RegionKnobs) -> tuple[int, int]:
     """The height and width of the maps after down-sampling; 0 where nothing is left."""
-    (height, width), stride = size, knobs.stride
+    (height, width), stride = size, config.stride
     extra = 0
-    if knobs.pooling in ("average", "max"):
-        extra = 2 * (stride // 2) if knobs.void == "zero" else -_cut(knobs)
+    if config.pooling in ("average", "max"):
+        extra = 2 * (stride // 2) if config.void == "zero" else -_cut(config)
     return max(height + extra, 0) // stride, max(width + extra, 0) // stride
 
 
-def _cut(knobs: RegionKnobs) -> int:
+def _cut(config: RegionKnobs) -> int:
     """How many rows of pixels the first cells, which reach over the border, cover."""
-    return knobs.stride - knobs.stride // 2
+    return config.stride - config.stride // 2
 
 
-def pooled_probability(p: Tensor, knobs: RegionKnobs) -> Tensor:
+def pooled_probability(p: Tensor, config: RegionKnobs) -> Tensor:
     """Probability maps (…×H×W), 0 in void pixels, on the grid of the statistics."""
-    if knobs.pooling == "average" and knobs.mode == "reference":
+    if config.pooling == "average" and config.mode == "reference":
         p = p + 1e-6  # as published; it matters where zeros beyond the border are averaged, else goes with the mean
-    return _interpolated(p, knobs) if knobs.pooling == "interpolation" else _pooled(p, knobs)
+    return _interpolated(p, config) if config.pooling == "interpolation" else _pooled(p, config)
 
 
-def pooled_label(y: Tensor, knobs: RegionKnobs) -> Tensor:
+def pooled_label(y: Tensor, config: RegionKnobs) -> Tensor:
     """Label maps (…×H×W) in a float type, on the grid of the statistics."""
-    if knobs.pooling == "interpolation":
-        return _nearest(y, knobs) if knobs.misregistered else _interpolated(y, knobs)
-    return _pooled(y, knobs)
+    if config.pooling == "interpolation":
+        return _nearest(y, config) if config.misregistered else _interpolated(y, config)
+    return _pooled(y, config)
 
 
-def pooled_valid(valid: Tensor, knobs: RegionKnobs) -> Tensor:
+def pooled_valid(valid: Tensor, config: RegionKnobs) -> Tensor:
     """N×h×w bool: the cells without a part of a void pixel."""
-    if knobs.pooling == "none":
+    if config.pooling == "none":
         return valid
     void = (~valid).double()
-    if knobs.pooling != "interpolation":
-        return _pooled(void, replace(knobs, pooling="max")) == 0
-    cells = _interpolated(void, knobs) == 0
-    return cells & (_nearest(void, knobs) == 0) if knobs.misregistered else cells
+    if config.pooling != "interpolation":
+        return _pooled(void, replace(config, pooling="max")) == 0
+    cells = _interpolated(void, config) == 0
+    return cells & (_nearest(void, config) == 0) if config.misregistered else cells
 
 
-def _pooled(maps: Tensor, knobs: RegionKnobs) -> Tensor:
-    if knobs.pooling == "none":
+def _pooled(maps: Tensor, config: RegionKnobs) -> Tensor:
+    if config.pooling == "none":
         return maps
-    stride, padding = knobs.stride, knobs.stride // 2
-    if knobs.void == "drop":
-        maps, padding = maps[..., _cut(knobs) :, _cut(knobs) :], 0
-    pool = F.avg_pool2d if knobs.pooling == "average" else F.max_pool2d
+    stride, padding = config.stride, config.stride // 2
+    if config.void == "drop":
+        maps, padding = maps[..., _cut(config) :, _cut(config) :], 0
+    pool = F.avg_pool2d if config.pooling == "average" else F.max_pool2d
     return _unflattened(pool(_flattened(maps), stride, stride, padding), maps)
 
 
-def _interpolated(maps: Tensor, knobs: RegionKnobs) -> Tensor:
-    size = pooled_size(maps.shape[-2:], knobs)
+def _interpolated(maps: Tensor, config: RegionKnobs) -> Tensor:
+    size = pooled_size(maps.shape[-2:], config)
     if not maps.numel():  # which PyTorch does not resize
         return maps.new_zeros(*maps.shape[:-2], *size) + maps.sum()
     return _unflattened(F.interpolate(_flattened(maps), size, mode="bilinear", align_corners=True), maps)
 
 
-def _nearest(maps: Tensor, knobs: RegionKnobs) -> Tensor:
-    size = pooled_size(maps.shape[-2:], knobs)
+def _nearest(maps: Tensor, config: RegionKnobs) -> Tensor:
+    size = pooled_size(maps.shape[-2:], config)
     if not maps.numel():
         return maps[..., : size[0], : size[1]]
     return _unflattened(F.interpolate(_flattened(maps), size, mode="nearest"), maps)

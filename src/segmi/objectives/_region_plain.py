@@ -32,7 +32,7 @@ def region_mutual_information_plain(
     ignore_index: int = VOID,
 ) -> Tensor:
     """What `segmi.objectives.region_mutual_information` computes, in float64 throughout, by unfolding every window."""
-    knobs = RegionKnobs(
+    config = RegionKnobs(
         radius=radius,
         mode=mode,
         alpha=alpha,
@@ -44,11 +44,11 @@ def region_mutual_information_plain(
         void=void,
         class_reduction=class_reduction,
     )
-    maps = region_maps(logits.double(), read_targets(logits, labels, ignore_index), knobs)
+    maps = region_maps(logits.double(), read_targets(logits, labels, ignore_index), config)
     terms, varying = [], []
     for p, y, valid in zip(*maps, strict=True):
         keep = _windows(valid.double()[None], radius)[0].amin(0) == 1
-        if knobs.void == "zero":
+        if config.void == "zero":
             keep = torch.ones_like(keep)
         p_windows, y_windows = _windows(p + 1e-6, radius)[..., keep], _windows(y, radius)[..., keep]
         varies = _varies(y_windows) if keep.any() else torch.zeros(len(y), dtype=torch.bool, device=y.device)
@@ -63,9 +63,9 @@ def region_mutual_information_plain(
     if not terms:
         return 0 * logits.double().sum()
     every = torch.stack(terms) / radius**2
-    if knobs.class_reduction == "present":
+    if config.class_reduction == "present":
         return every[torch.stack(varying)].sum() / torch.stack(varying).sum().clamp(min=1) + 0 * every.sum()
-    return every.sum(1).mean() if knobs.class_reduction == "sum" else every.mean()
+    return every.sum(1).mean() if config.class_reduction == "sum" else every.mean()
 
 
 def _windows(maps: Tensor, radius: int) -> Tensor:

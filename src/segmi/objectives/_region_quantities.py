@@ -68,10 +68,10 @@ class Moments(NamedTuple):
         return self.yy - self.yp - self.yp.mT + self.pp
 
 
-def surrogate_terms(moments: Moments, knobs: RegionKnobs) -> Tensor:
+def surrogate_terms(moments: Moments, config: RegionKnobs) -> Tensor:
     """The m terms of `RegionKnobs.quantity`, times d; in the mode ``sound`` less the value of a constant prediction."""
-    quantity = _QUANTITIES[knobs.quantity]
-    return quantity(moments) if knobs.mode == "reference" else quantity(moments) - quantity(moments.of_constant())
+    quantity = _QUANTITIES[config.quantity]
+    return quantity(moments) if config.mode == "reference" else quantity(moments) - quantity(moments.of_constant())
 
 
 def half_log_determinant(covariance: Tensor) -> Tensor:

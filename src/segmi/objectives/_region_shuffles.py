@@ -18,15 +18,15 @@ from segmi.objectives.targets import Targets
 from segmi.randomness import key
 
 
-def shuffled_order(targets: Targets, knobs: RegionKnobs) -> Tensor | None:
+def shuffled_order(targets: Targets, config: RegionKnobs) -> Tensor | None:
     """N×(h·w): for every cell of the pooled maps the flat index of the one that takes its place; None for none."""
-    if knobs.shuffle == "none":
+    if config.shuffle == "none":
         return None
-    valid = pooled_valid(targets.valid, knobs).flatten(1).cpu()
+    valid = pooled_valid(targets.valid, config).flatten(1).cpu()
     known = torch.where(targets.valid, targets.classes, -1).cpu().numpy()
     order = torch.arange(valid.shape[1]).repeat(len(valid), 1)
     for n in range(len(valid)):
-        generator = torch.Generator().manual_seed(key(knobs.seed, "shuffled cells", zlib.crc32(known[n].tobytes())))
+        generator = torch.Generator().manual_seed(key(config.seed, "shuffled cells", zlib.crc32(known[n].tobytes())))
         cells = valid[n].nonzero()[:, 0]
         order[n, cells] = cells[torch.randperm(len(cells), generator=generator)]
     return order.to(targets.valid.device)

@@ -49,7 +49,7 @@ class RegionSurrogate(Loss):
         ignore_index: int = VOID,
     ) -> None:
         super().__init__()
-        self.knobs = RegionKnobs(
+        self.config = RegionKnobs(
             radius=radius,
             mode=mode,
             probability=probability,
@@ -67,13 +67,13 @@ class RegionSurrogate(Loss):
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """The sum over what is averaged, pictures or pairs, and their number; shows what the original shows."""
-        return surrogate_term(logits, labels, self.knobs, self.ignore_index)
+        return surrogate_term(logits, labels, self.config, self.ignore_index)
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
         """The number of pictures or of pairs."""
-        return {"": region_denominator(logits, labels, self.knobs, self.ignore_index)}
+        return {"": region_denominator(logits, labels, self.config, self.ignore_index)}
 
 
-def surrogate_term(logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int) -> Term:
+def surrogate_term(logits: Logits, labels: Labels, config: RegionKnobs, ignore_index: int) -> Term:
     """`RegionKnobs.quantity` of these maps as a ratio."""
-    return region_mutual_information_term(logits, labels, knobs, ignore_index)[0]
+    return region_mutual_information_term(logits, labels, config, ignore_index)[0]

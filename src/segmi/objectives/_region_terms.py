@@ -57,54 +57,54 @@ class RegionTerms(NamedTuple):
     jittered: int
 
 
-def region_terms(logits: Tensor, targets: Targets, knobs: RegionKnobs) -> RegionTerms:
+def region_terms(logits: Tensor, targets: Targets, config: RegionKnobs) -> RegionTerms:
     """The terms of all pairs; differentiable once with respect to ``logits``."""
     jittered: list[int] = []
-    terms, information, counted = _RegionTerms.apply(logits, targets, knobs, jittered)
+    terms, information, counted = _RegionTerms.apply(logits, targets, config, jittered)
     return RegionTerms(terms, information, counted, sum(jittered))
 
 
-def counted_pairs(targets: Targets, channels: int, knobs: RegionKnobs) -> Tensor:
+def counted_pairs(targets: Targets, channels: int, config: RegionKnobs) -> Tensor:
     """N×C bool: the pairs whose label varies over the windows that count.
 
     What is False is certain not to vary. What is True may not either, where that does no harm to the value and telling
     would cost more than it spares: in the mode ``reference`` with void zeroed, unless pairs are to be counted.
     """
     held = _pixels_per_class(targets.classes, targets.valid, channels)
-    exact = knobs.mode == "sound" or knobs.void == "drop" or knobs.class_reduction == "present"
+    exact = config.mode == "sound" or config.void == "drop" or config.class_reduction == "present"
     if not exact:
         full = math.prod(targets.classes.shape[1:])
-        return (held > 0) & (held < full) if knobs.pooling == "none" else held > 0
-    whole, order = _counted_windows(targets, knobs), shuffled_order(targets, knobs)
-    if knobs.pooling == "none" and order is None:
-        return _varying_pixels(targets, whole, channels, knobs.radius)
+        return (held > 0) & (held < full) if config.pooling == "none" else held > 0
+    whole, order = _counted_windows(targets, config), shuffled_order(targets, config)
+    if config.pooling == "none" and order is None:
+        return _varying_pixels(targets, whole, channels, config.radius)
     result = held > 0
     pairs = result.nonzero()
     height, width = targets.classes.shape[1:]
     for picture, channel in (chunk.unbind(1) for chunk in pairs.split(max(1, _CHUNK_BYTES // (64 * height * width)))):
-        y = _label_cells(targets, picture, channel, channels, knobs, order).double()
-        result[picture, channel] = _varying_maps(y, whole[picture], knobs.radius)
+        y = _label_cells(targets, picture, channel, channels, config, order).double()
+        result[picture, channel] = _varying_maps(y, whole[picture], config.radius)
     return result
 
 
-def _unvisited_value(knobs: RegionKnobs) -> float:
+def _unvisited_value(config: RegionKnobs) -> float:
     """The term of a pair whose windows are left alone."""
-    if knobs.quantity == "information" or knobs.mode == "sound":
-        return absent_value(knobs)
-    nothing = torch.zeros(1, 2 * knobs.dimension, 2 * knobs.dimension, dtype=torch.float64)
-    return _value_and_derivative(nothing, 1, knobs)[0].item()
+    if config.quantity == "information" or config.mode == "sound":
+        return absent_value(config)
+    nothing = torch.zeros(1, 2 * config.dimension, 2 * config.dimension, dtype=torch.float64)
+    return _value_and_derivative(nothing, 1, config)[0].item()
 
 
-def _visited_pairs(counted: Tensor, targets: Targets, knobs: RegionKnobs) -> Tensor:
+def _visited_pairs(counted: Tensor, targets: Targets, config: RegionKnobs) -> Tensor:
     """N×C bool: the pairs whose term is not `_unvisited_value`, or whose gradient is not zero."""
-    if knobs.quantity not in FELT_BY_ABSENT_CLASSES or knobs.mode == "sound" or knobs.class_reduction == "present":
+    if config.quantity not in FELT_BY_ABSENT_CLASSES or config.mode == "sound" or config.class_reduction == "present":
         return counted
-    return counted | _counted_windows(targets, knobs).flatten(1).any(1)[:, None]
+    return counted | _counted_windows(targets, config).flatten(1).any(1)[:, None]
 
 
-def _counted_windows(targets: Targets, knobs: RegionKnobs) -> Tensor:
-    cells = pooled_valid(targets.valid, knobs)
-    return whole_windows(cells if knobs.void == "drop" else torch.ones_like(cells), knobs.radius)
+def _counted_windows(targets: Targets, config: RegionKnobs) -> Tensor:
+    cells = pooled_valid(targets.valid, config)
+    return whole_windows(cells if config.void == "drop" else torch.ones_like(cells), config.radius)
 
 
 def whole_windows(valid: Tensor, radius: int) -> Tensor:
@@ -160,34 +160,34 @@ def _label_maps(targets: Targets, picture: Tensor, channel: Tensor, channels: in
 
 
 def _label_cells(
-    targets: Targets, picture: Tensor, channel: Tensor, channels: int, knobs: RegionKnobs, order: Tensor | None
+    targets: Targets, picture: Tensor, channel: Tensor, channels: int, config: RegionKnobs, order: Tensor | None
 ) -> Tensor:
     """m×h×w: the label maps on the grid of the statistics, as bool where that is the pixels; in the order given."""
     y = _label_maps(targets, picture, channel, channels)
-    y = y if knobs.pooling == "none" else pooled_label(y.double(), knobs)
+    y = y if config.pooling == "none" else pooled_label(y.double(), config)
     return y if order is None else shuffled(y, order[picture])
 
 
 class _RegionTerms(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, targets: Targets, knobs: RegionKnobs, jittered: list[int]
+        ctx: Any, logits: Tensor, targets: Targets, config: RegionKnobs, jittered: list[int]
     ) -> tuple[Tensor, Tensor, Tensor]:
         with torch.autocast(logits.device.type, enabled=False):
             home, valid = logits.device, targets.valid
             z = logits.detach()
             if home.type == "mps":  # which has no float64
                 z, targets = z.cpu(), Targets(*(tensor.cpu() for tensor in targets))
-            terms = z.new_full(z.shape[:2], _unvisited_value(knobs), dtype=torch.float64)
+            terms = z.new_full(z.shape[:2], _unvisited_value(config), dtype=torch.float64)
             information = torch.zeros_like(terms)
             outcome = widened(logits).dtype
-            counted = counted_pairs(targets, z.shape[1], knobs)
-            ctx.pairs, ctx.knobs = _visited_pairs(counted, targets, knobs).nonzero(), knobs
+            counted = counted_pairs(targets, z.shape[1], config)
+            ctx.pairs, ctx.config = _visited_pairs(counted, targets, config).nonzero(), config
             wanted = len(ctx.pairs) if ctx.needs_input_grad[0] else 0
             gradients = z.new_empty(wanted, *z.shape[2:], dtype=outcome)
             done = 0
-            for pair, windows, pull_back in _chunks(z, targets, knobs, ctx.pairs):
-                value, nats, coefficients, count = _value_and_derivative(windows.sums, windows.count, knobs)
+            for pair, windows, pull_back in _chunks(z, targets, config, ctx.pairs):
+                value, nats, coefficients, count = _value_and_derivative(windows.sums, windows.count, config)
                 terms[pair], information[pair] = value, nats
                 jittered.append(count)
                 if wanted:
@@ -202,7 +202,7 @@ class _RegionTerms(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         gradients, logits, valid = ctx.saved_tensors
-        softmax = ctx.knobs.probability == "softmax"
+        softmax = ctx.config.probability == "softmax"
         return _Spread.apply(upstream[0], gradients, ctx.pairs, logits, valid if softmax else None), None, None, None
 
 
@@ -252,7 +252,7 @@ def _strips(logits: Tensor) -> list[slice]:
 _Chunk = tuple[tuple[Tensor, Tensor], Windows, Callable[[Tensor], Tensor]]
 
 
-def _chunks(z: Tensor, targets: Targets, knobs: RegionKnobs, pairs: Tensor) -> Iterator[_Chunk]:
+def _chunks(z: Tensor, targets: Targets, config: RegionKnobs, pairs: Tensor) -> Iterator[_Chunk]:
     """The ``pairs``, a few at a time and in order.
 
     Their indices, their windows, and what brings a gradient by the pooled map (m×h×w) back to the pixels (m×H×W): by
@@ -260,22 +260,22 @@ def _chunks(z: Tensor, targets: Targets, knobs: RegionKnobs, pairs: Tensor) -> I
     """
     if not len(pairs):
         return
-    (height, width), radius = pooled_size(z.shape[2:], knobs), knobs.radius
-    pixels = 0 if knobs.pooling == "none" else math.prod(z.shape[2:])
+    (height, width), radius = pooled_size(z.shape[2:], config), config.radius
+    pixels = 0 if config.pooling == "none" else math.prod(z.shape[2:])
     room = min(_CHUNK_BYTES, int(_CHUNK_SHARE * 4 * z.numel()))
     size = min(len(pairs), max(1, room // max(16 * radius * height * (width + 2 * radius**2), 128 * pixels)))
-    probability, order = _Probability(z, targets, knobs), shuffled_order(targets, knobs)
+    probability, order = _Probability(z, targets, config), shuffled_order(targets, config)
     workspace: Workspace | None = None
-    for group, picked, left_out in _by_kind(targets, knobs, pairs):
+    for group, picked, left_out in _by_kind(targets, config, pairs):
         # a list of windows takes 2R times the memory of their rows
         listed = 0 if picked is None else len(picked) / (height * width)
         for picture, channel in (
             chunk.unbind(1) for chunk in group.split(max(1, int(size / (1 + 2 * radius * listed))))
         ):
             p, pull_back = probability.pooled(picture, channel)
-            if order is not None and knobs.shuffle == "pixels":
+            if order is not None and config.shuffle == "pixels":
                 p, pull_back = shuffled(p, order[picture]), _from_shuffled(pull_back, order[picture])
-            y = _label_cells(targets, picture, channel, z.shape[1], knobs, order)
+            y = _label_cells(targets, picture, channel, z.shape[1], config, order)
             if picked is not None and not left_out:
                 yield (picture, channel), PickedWindows(p, y, radius, picked), pull_back
                 continue
@@ -291,70 +291,70 @@ def _from_shuffled(pull_back: Callable[[Tensor], Tensor], order: Tensor) -> Call
 class _Probability:
     """The probability maps of single (picture, class) pairs, in float64."""
 
-    def __init__(self, z: Tensor, targets: Targets, knobs: RegionKnobs) -> None:
-        self.z, self.valid, self.knobs = z, targets.valid, knobs
-        if knobs.probability == "softmax":
+    def __init__(self, z: Tensor, targets: Targets, config: RegionKnobs) -> None:
+        self.z, self.valid, self.config = z, targets.valid, config
+        if config.probability == "softmax":
             self.normaliser = torch.cat([z[:, :, rows].double().logsumexp(1) for rows in _strips(z)], 1)
 
     def pooled(self, picture: Tensor, channel: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """The maps on the grid of the statistics, without the published 1e-6 where it goes with the mean."""
         p = self.z[picture, channel].double()
-        if self.knobs.probability == "sigmoid":
+        if self.config.probability == "sigmoid":
             p = p.sigmoid() * self.valid[picture]
         else:
             p = (p - self.normaliser[picture]).exp() * self.valid[picture]
-        if self.knobs.pooling == "none":
+        if self.config.pooling == "none":
             return p, lambda gradient: self._by_logit(gradient, p)
         with torch.enable_grad():
             leaf = p.requires_grad_()
-            cells = pooled_probability(leaf, self.knobs)
+            cells = pooled_probability(leaf, self.config)
         return cells.detach(), lambda gradient: self._by_logit(
             torch.autograd.grad(cells, leaf, gradient)[0], leaf.detach()
         )
 
     def _by_logit(self, gradient: Tensor, p: Tensor) -> Tensor:
         # p - p² is the derivative of the sigmoid, and 0 in void pixels
-        return gradient.mul_(torch.addcmul(p, p, p, value=-1)) if self.knobs.probability == "sigmoid" else gradient
+        return gradient.mul_(torch.addcmul(p, p, p, value=-1)) if self.config.probability == "sigmoid" else gradient
 
 
-def _by_kind(targets: Targets, knobs: RegionKnobs, pairs: Tensor) -> Iterator[tuple[Tensor, Tensor | None, bool]]:
+def _by_kind(targets: Targets, config: RegionKnobs, pairs: Tensor) -> Iterator[tuple[Tensor, Tensor | None, bool]]:
     """Runs of pairs with a list of windows, by the flat indices of their first pixels, and whether to leave those out.
 
     None for the list stands for all windows. Where windows with void pixels are left out, a run stays in one picture.
     """
-    cells = pooled_valid(targets.valid, knobs)
-    if knobs.void == "zero" or bool(cells.all()):
+    cells = pooled_valid(targets.valid, config)
+    if config.void == "zero" or bool(cells.all()):
         yield pairs, None, False
         return
     width = cells.shape[-1]
     for picture, run in enumerate(pairs.split(torch.bincount(pairs[:, 0], minlength=len(cells)).tolist())):
         if len(run):
-            whole = whole_windows(cells[picture : picture + 1], knobs.radius)[0]
+            whole = whole_windows(cells[picture : picture + 1], config.radius)[0]
             few_broken = 2 * int(whole.sum()) > whole.numel()
             starts = (~whole if few_broken else whole).nonzero()
             yield run, starts[:, 0] * width + starts[:, 1] if len(starts) else None, few_broken
 
 
-def _value_and_derivative(sums: Tensor, count: int, knobs: RegionKnobs) -> tuple[Tensor, Tensor, Tensor, int]:
+def _value_and_derivative(sums: Tensor, count: int, config: RegionKnobs) -> tuple[Tensor, Tensor, Tensor, int]:
     """Terms and I_G of m pairs, the m×d×2d derivative of the terms by P in units of (P, Y), and the jittered pairs."""
-    d = knobs.dimension
+    d = config.dimension
     sums = sums.requires_grad_()
     with torch.enable_grad():
-        if knobs.mode == "reference":
-            covariance, ridge = sums, sums.new_full((len(sums),), knobs.alpha)
+        if config.mode == "reference":
+            covariance, ridge = sums, sums.new_full((len(sums),), config.alpha)
         else:
             covariance = sums / count
-            ridge = knobs.relative_ridge * covariance[:, d:, d:].diagonal(dim1=-2, dim2=-1).mean(-1).detach()
+            ridge = config.relative_ridge * covariance[:, d:, d:].diagonal(dim1=-2, dim2=-1).mean(-1).detach()
         ridged = covariance + ridge[:, None, None] * torch.eye(2 * d, dtype=sums.dtype, device=sums.device)
         factor, jittered = factor_with_jitter(ridged, d)
         diagonal = factor.diagonal(dim1=-2, dim2=-1)
         remaining = torch.log(diagonal).sum(-1)  # ½ log det of what the prediction leaves open
         nats = half_log_determinant(ridged[:, d:, d:].detach()) - remaining
-        if knobs.quantity != "information":
-            windows = count if knobs.mode == "reference" else 1
-            terms = surrogate_terms(Moments.of(covariance, ridge, factor, windows), knobs)
+        if config.quantity != "information":
+            windows = count if config.mode == "reference" else 1
+            terms = surrogate_terms(Moments.of(covariance, ridge, factor, windows), config)
         else:
-            terms = torch.log(diagonal + 1e-8).sum(-1) if knobs.mode == "reference" else -nats
+            terms = torch.log(diagonal + 1e-8).sum(-1) if config.mode == "reference" else -nats
         derivative = torch.autograd.grad(terms.sum(), sums)[0]
     return terms.detach(), nats.detach(), (derivative + derivative.mT)[:, :d], jittered
 

@@ -117,7 +117,7 @@ def region_mutual_information(
 
     Raises:
         TypeError: logits that are not float, labels that are not integer.
-        ValueError: shapes that do not match, a picture (after down-sampling) smaller than the window, knobs out of
+        ValueError: shapes that do not match, a picture (after down-sampling) smaller than the window, config out of
             range; on the CPU, ids that are neither class nor void. On other devices those give NaN, and so do NaN
             logits everywhere.
         RuntimeError: a second derivative; `region_mutual_information_plain` has it.
@@ -131,7 +131,7 @@ def region_mutual_information(
         >>> region_mutual_information(perfect, labels) < region_mutual_information(0 * perfect, labels)
         tensor(True)
     """
-    knobs = RegionKnobs(
+    config = RegionKnobs(
         radius=radius,
         mode=mode,
         alpha=alpha,
@@ -143,7 +143,7 @@ def region_mutual_information(
         void=void,
         class_reduction=class_reduction,
     )
-    return region_mutual_information_term(logits, labels, knobs, ignore_index, kernel)[0].value
+    return region_mutual_information_term(logits, labels, config, ignore_index, kernel)[0].value
 
 
 def region_information(
@@ -185,7 +185,7 @@ def region_information(
         >>> region_information(torch.stack([labels, 1 - labels, labels], 1).float(), labels).round(decimals=1)
         tensor([[30.5000, 30.5000,  0.0000]])
     """
-    knobs = RegionKnobs(
+    config = RegionKnobs(
         radius=radius,
         mode=mode,
         alpha=alpha,
@@ -196,7 +196,7 @@ def region_information(
         misregistered=misregistered,
         void=void,
     )
-    found = found_regions(logits.detach(), labels, knobs, ignore_index, kernel)
+    found = found_regions(logits.detach(), labels, config, ignore_index, kernel)
     return found.information + found.poison
 
 
@@ -222,19 +222,19 @@ def region_kernel(
 def region_mutual_information_term(
     logits: Logits,
     labels: Labels,
-    knobs: RegionKnobs,
+    config: RegionKnobs,
     ignore_index: int,
     kernel: Kernel = "auto",
     foresight: Foresight | None = None,
 ) -> tuple[Term, RegionFound]:
     """The loss as a ratio (its denominator counts pictures or pairs), and what it was made from."""
-    found = found_regions(logits, labels, knobs, ignore_index, kernel, foresight=foresight)
-    return region_term(logits, found, knobs), found
+    found = found_regions(logits, labels, config, ignore_index, kernel, foresight=foresight)
+    return region_term(logits, found, config), found
 
 
-def region_term(logits: Logits, found: RegionFound, knobs: RegionKnobs) -> Term:
+def region_term(logits: Logits, found: RegionFound, config: RegionKnobs) -> Term:
     """The term of what was found on ``logits``, of which shape, type and device count."""
-    return Term(found.numerator, _denominator(logits, found.counted, knobs), readouts=_readouts(found))
+    return Term(found.numerator, _denominator(logits, found.counted, config), readouts=_readouts(found))
 
 
 def _readouts(found: RegionFound) -> dict[str, Readout]:
@@ -246,20 +246,20 @@ def _readouts(found: RegionFound) -> dict[str, Readout]:
     }
 
 
-def region_denominator(logits: Logits, labels: Labels, knobs: RegionKnobs, ignore_index: int) -> Tensor:
+def region_denominator(logits: Logits, labels: Labels, config: RegionKnobs, ignore_index: int) -> Tensor:
     """The denominator of `region_mutual_information_term` alone."""
-    check_windows(logits, knobs)
+    check_windows(logits, config)
     targets = read_targets(logits, labels, ignore_index)
-    present = knobs.class_reduction == "present"
-    return _denominator(logits, counted_pairs(targets, logits.shape[1], knobs) if present else None, knobs)
+    present = config.class_reduction == "present"
+    return _denominator(logits, counted_pairs(targets, logits.shape[1], config) if present else None, config)
 
 
-def _denominator(logits: Tensor, counted: Tensor | None, knobs: RegionKnobs) -> Tensor:
+def _denominator(logits: Tensor, counted: Tensor | None, config: RegionKnobs) -> Tensor:
     dtype = widened(logits).dtype
-    if knobs.class_reduction == "present" and counted is not None:
+    if config.class_reduction == "present" and counted is not None:
         return counted.sum().to(dtype)
     pictures, channels = logits.shape[:2]
-    averaged = pictures if knobs.class_reduction == "sum" else pictures * channels
+    averaged = pictures if config.class_reduction == "sum" else pictures * channels
     return torch.full((), float(averaged), dtype=dtype, device=logits.device)
 
 
@@ -321,7 +321,7 @@ class RegionMutualInformation(Loss):
         kernel: Kernel = "auto",
     ) -> None:
         super().__init__()
-        self.knobs = RegionKnobs(
+        self.config = RegionKnobs(
             radius=radius,
             mode=mode,
             alpha=alpha,
@@ -338,7 +338,7 @@ class RegionMutualInformation(Loss):
         self.kernel: Kernel = kernel
         self._asked: Kernel = kernel
         self._jittered: Tensor | int = 0
-        self._foresight = Foresight(0.0, 0.0, 1.0, self.knobs.class_reduction, self.knobs.dimension)
+        self._foresight = Foresight(0.0, 0.0, 1.0, self.config.class_reduction, self.config.dimension)
 
     @property
     def jittered(self) -> int:
@@ -352,7 +352,7 @@ class RegionMutualInformation(Loss):
         that hold the class; ``jittered``, the share of their covariances that needed more than the ridge.
         """
         term, found = region_mutual_information_term(
-            logits, labels, self.knobs, self.ignore_index, self.kernel, self._foresight
+            logits, labels, self.config, self.ignore_index, self.kernel, self._foresight
         )
         self.count_jittered(found)
         return term
@@ -360,7 +360,7 @@ class RegionMutualInformation(Loss):
     def settle_kernel(self, logits: Logits, kernel: str | None = None) -> str:
         """See `HasKernel`."""
         wanted = self._asked if self._asked != "auto" else cast(Kernel, kernel or "auto")
-        self.kernel = choose_kernel(logits, self.knobs, wanted)
+        self.kernel = choose_kernel(logits, self.config, wanted)
         return self.kernel
 
     def count_jittered(self, found: RegionFound) -> None:
@@ -369,4 +369,4 @@ class RegionMutualInformation(Loss):
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
         """The number of pictures or of pairs."""
-        return {"": region_denominator(logits, labels, self.knobs, self.ignore_index)}
+        return {"": region_denominator(logits, labels, self.config, self.ignore_index)}

@@ -57,8 +57,8 @@ def region_permuted_pixels(
         >>> region_permuted_pixels(shifted, labels), region_permuted_pixels(shifted, labels, radius=1)
         (tensor(2.2929), tensor(2.6856))
     """
-    knobs = RegionKnobs(shuffle="pixels", seed=seed, **options)
-    return surrogate_term(logits, labels, knobs, ignore_index).value
+    config = RegionKnobs(shuffle="pixels", seed=seed, **options)
+    return surrogate_term(logits, labels, config, ignore_index).value
 
 
 def region_shuffled_labels(
@@ -95,8 +95,8 @@ def region_shuffled_labels(
         >>> region_shuffled_labels(perfect, labels), region_shuffled_labels(0 * perfect, labels)
         (tensor(3.5235), tensor(3.5874))
     """
-    knobs = RegionKnobs(shuffle="labels", seed=seed, **options)
-    return surrogate_term(logits, labels, knobs, ignore_index).value
+    config = RegionKnobs(shuffle="labels", seed=seed, **options)
+    return surrogate_term(logits, labels, config, ignore_index).value
 
 
 class _Shuffled(RegionSurrogate):
@@ -133,7 +133,7 @@ class _Shuffled(RegionSurrogate):
             relative_ridge=relative_ridge,
             ignore_index=ignore_index,
         )
-        self.knobs = replace(self.knobs, seed=seed)
+        self.config = replace(self.config, seed=seed)
 
 
 class RegionPermutedPixels(_Shuffled):

@@ -172,17 +172,17 @@ class RMILoss(Loss):
             ignore_index=ignore_index,
             kernel=kernel,
         )
-        knobs = self.region.knobs
+        config = self.region.config
         self.pixels: BinaryCrossEntropy | None = None
         """What finds the pixel loss where no compiled kernel has the region term; it has a kernel of its own."""
-        if knobs.pooling != "none" or knobs.probability != "sigmoid":
+        if config.pooling != "none" or config.probability != "sigmoid":
             self.pixels = BinaryCrossEntropy(ignore_index=ignore_index, kernel="torch" if kernel == "torch" else "auto")
         self._foresight = Foresight(
             pixel_weight=self.bce_weight,
             extra_pixels=self.extra_pixels,
             term_weight=1 - self.bce_weight,
-            reduction=knobs.class_reduction,
-            dimension=knobs.dimension,
+            reduction=config.class_reduction,
+            dimension=config.dimension,
         )
 
     @classmethod
@@ -211,7 +211,7 @@ class RMILoss(Loss):
         region = self.region
         apart: PixelKernel = "torch" if region.kernel == "torch" else "auto"
         found = found_regions(
-            logits, labels, region.knobs, region.ignore_index, region.kernel,
+            logits, labels, region.config, region.ignore_index, region.kernel,
             pixels=True, foresight=self._foresight, pixel_kernel=self.pixels.kernel if self.pixels else apart,
         )  # fmt: skip
         region.count_jittered(found)
@@ -219,7 +219,7 @@ class RMILoss(Loss):
             "binary_cross_entropy": Term(
                 found.pixels, found.valid, weight=self.bce_weight, once=float(self.extra_pixels)
             ),
-            "region_mutual_information": region_term(logits, found, region.knobs)._replace(weight=1 - self.bce_weight),
+            "region_mutual_information": region_term(logits, found, region.config)._replace(weight=1 - self.bce_weight),
         }
 
     def term(self, logits: Logits, labels: Labels) -> Term:

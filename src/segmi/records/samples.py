@@ -53,11 +53,11 @@ def write_sample(
     layers = {"image": Image.fromarray(image), "truth": Image.fromarray(truth)}
     layers.update({member: Image.fromarray(mask) for member, mask in predictions.items()})
     paths = []
-    for layer, picture in layers.items():
+    for layer, rendered in layers.items():
         if layer != "image":
-            picture.putpalette(colours)  # turns L into P
+            rendered.putpalette(colours)  # turns L into P
         data = io.BytesIO()
-        picture.save(data, format="PNG", optimize=layer != "image")
+        rendered.save(data, format="PNG", optimize=layer != "image")
         paths.append(atomic_write(Path(folder) / f"{stem}.{layer}.png", data.getvalue()))
     for member, levels in (confidences or {}).items():
         data = io.BytesIO()

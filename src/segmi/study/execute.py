@@ -224,8 +224,8 @@ def start_from(cohort: Cohort, member: str, bundle: Path) -> list[str]:
     """
     from segmi.deploy import load
 
-    network = cohort.members[member]
-    weights, own = load(bundle).state_dict(), network.state_dict()
+    module = cohort.members[member]
+    weights, own = load(bundle).state_dict(), module.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     left = [name for name in own if name not in fitting]
     if len(left) > len(own) // 4:
@@ -233,7 +233,7 @@ def start_from(cohort: Cohort, member: str, bundle: Path) -> list[str]:
             f"the bundle {bundle} fits {len(fitting)} of the {len(own)} arrays of {member!r}",
             "start from a bundle of the same architecture and width",
         )
-    network.load_state_dict(fitting, strict=False)
+    module.load_state_dict(fitting, strict=False)
     return left
 
 
@@ -251,10 +251,10 @@ def dataset_card(info: DataSetInfo) -> dict[str, Any]:
 def _keep_bundles(folder: Path, run: Run, cohort: Cohort, dataset: DataSet) -> None:
     from segmi.deploy.bundle import save_bundle
 
-    for member, network in cohort.members.items():
+    for member, module in cohort.members.items():
         save_bundle(
             folder / "bundles" / member,
-            cast("SegmentationNetwork", network),
+            cast("SegmentationNetwork", module),
             dataset=dataset_card(dataset.info),
             preprocessing=run.config["processing"],
         )
@@ -288,10 +288,10 @@ def _result(
             member: {
                 "label": member,
                 "architecture": described(config["members"][member]),
-                "parameters": sum(parameter.numel() for parameter in network.parameters()),
+                "parameters": sum(parameter.numel() for parameter in module.parameters()),
                 "scores": {kind: scores(found[member]) for kind, found in pooled.items()},
             }
-            for member, network in cohort.members.items()
+            for member, module in cohort.members.items()
         },
         "readouts": {kind: dict(values) for kind, values in readouts.items()},
         "baseline_constant": constant_prediction_scores(

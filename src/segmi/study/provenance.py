@@ -153,12 +153,12 @@ def take_weights(cohort: Cohort, run: Run, folder: RunFolder) -> None:
         else:
             other = replace(run, method=source["method"]).folder(folder.path.parents[3])
             path = other / "bundles" / source["member"]
-        network = load(path)
+        module = load(path)
         wanted: Any = cohort.members[member]
-        if (network.classes, network.channels) != (wanted.classes, wanted.channels):
+        if (module.classes, module.channels) != (wanted.classes, wanted.channels):
             raise RunError(
-                f"the network in {path} has {network.classes} classes and {network.channels} logits, "
+                f"the network in {path} has {module.classes} classes and {module.channels} logits, "
                 f"{member} is to have {wanted.classes} and {wanted.channels}",
                 "take the weights of a network with the same classes",
             )
-        cohort.put(member, network)
+        cohort.put(member, module)

@@ -88,11 +88,11 @@ def evaluate(
     cohort.to(target).eval()
     try:
         with torch.inference_mode():
-            for indices, images, labels in batches:
+            for indices, inputs, labels in batches:
                 sizes = [(truth.shape[-2], truth.shape[-1]) for truth in labels]
                 look = None if readouts is None else partial(_look, readouts, labels)
                 found = predictions_by_member(
-                    cohort, images.to(target), sizes, window, overlap, batch_size, look, confident=details is not None
+                    cohort, inputs.to(target), sizes, window, overlap, batch_size, look, confident=details is not None
                 )
                 for name, matrix in matrices.items():
                     _score(matrix, found[name], labels, [pictures.samples[index] for index in indices])
@@ -213,16 +213,16 @@ def _add_details(details: Mapping[str, Details], found: Mapping[str, list[Predic
 def _whole(pictures: Pictures, chosen: range, batch_size: int) -> Iterator[tuple[list[int], Images, list[Labels]]]:
     """Whole pictures at the working scale, batched while their size is the same; labels at the original size."""
     indices: list[int] = []
-    images: list[Tensor] = []
+    batch: list[Tensor] = []
     for index in chosen:
         image = pictures.resized(index).image.as_subclass(Tensor)
-        if images and (len(images) == batch_size or image.shape != images[0].shape):
-            yield indices, _as_floats(images), [pictures.labels(i) for i in indices]
-            indices, images = [], []
+        if batch and (len(batch) == batch_size or image.shape != batch[0].shape):
+            yield indices, _as_floats(batch), [pictures.labels(i) for i in indices]
+            indices, batch = [], []
         indices.append(index)
-        images.append(image)
+        batch.append(image)
     if indices:
-        yield indices, _as_floats(images), [pictures.labels(i) for i in indices]
+        yield indices, _as_floats(batch), [pictures.labels(i) for i in indices]
 
 
 def _crops(
@@ -236,5 +236,5 @@ def _crops(
             yield indices, batch.images, list(batch.labels)
 
 
-def _as_floats(images: list[Tensor]) -> Images:
-    return torch.stack(images).float().div_(255)
+def _as_floats(batch: list[Tensor]) -> Images:
+    return torch.stack(batch).float().div_(255)

@@ -178,7 +178,7 @@ def fit(
     processes = connect(device, devices, num_nodes, strategy)
     per_epoch = _batches_per_epoch(train, batch_size, processes, drop_last=drop_last)
     per_batch = batch_size if drop_last else len(train) / per_epoch
-    steps = _budget(
+    last_step = _budget(
         {"updates": updates, "epochs": epochs, "images": images, "minutes": minutes},
         per_epoch / accumulate, per_batch * accumulate,
     )  # fmt: skip
@@ -202,7 +202,7 @@ def fit(
         optimizer_options,
         fused=may_be_fused(optimizer, target, precision=precision, clipped=clip_norm is not None),
     )
-    built_schedule = build_schedule(built, schedule, None if minutes else steps, schedule_options)
+    built_schedule = build_schedule(built, schedule, None if minutes else last_step, schedule_options)
     with processes.watched(), keeping_threads(), keeping_freed_memory(target):
         checkpoints = Checkpoints(folder / "checkpoints", writes=processes.leads)
         checkpoint = _agreed_checkpoint(checkpoints, processes) if resume else None
@@ -229,17 +229,17 @@ def fit(
         selection = Selection(session, checkpoints, select_by, holdout=holdout, member=select_member)
         epoch = math.ceil(per_epoch / accumulate)
         rhythm = Rhythm(
-            steps=steps,
+            steps=last_step,
             accumulate=accumulate,
             batch_size=batch_size,
             per_epoch=per_epoch,
-            row=validate_every or (max(epoch, steps // 20) if holdout and not minutes else epoch),
+            row=validate_every or (max(epoch, last_step // 20) if holdout and not minutes else epoch),
             checkpoint=checkpoint_every,
             log=log_every,
             seconds=minutes * 60 if minutes else None,
         )
         batches = training_batches(
-            train, batch_size=batch_size, first=session.step * accumulate, last=steps * accumulate,
+            train, batch_size=batch_size, first=session.step * accumulate, last=last_step * accumulate,
             drop_last=drop_last, workers=workers, share=processes.share, unlabelled=joining,
         )  # fmt: skip
         run_loop(session, selection, checkpoints, batches, rhythm, folder, logger, progress)

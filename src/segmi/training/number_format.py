@@ -163,13 +163,13 @@ def _decide(seconds: Mapping[str, float | None], pictures: int) -> NumberFormat:
 def _measure(cohort: Cohort, device: torch.device, pictures: int, side: int) -> dict[str, float | None]:
     """Seconds per candidate, the least of some interleaved rounds; the cohort's state is as before afterwards."""
     cohort.to(device)
-    images = torch.rand(pictures, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    inputs = torch.rand(pictures, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     kept = {name: value.clone() for name, value in cohort.named_buffers()}
     mode = cohort.training
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []), keeping_freed_memory(device):
             cohort.train()
-            return _timed(cohort, images)
+            return _timed(cohort, inputs)
     finally:
         cohort.train(mode)
         with torch.no_grad():

@@ -63,21 +63,21 @@ def test_the_average_of_logits_teaches_something_else() -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_what_the_prediction_tells_of_the_network_is_the_mutual_information_of_their_table(count: int) -> None:
-    members = networks(count, seed=count)
+    cohort = networks(count, seed=count)
     total, pixels = 0.0, (labels() != 255).nonzero()
     for n, row, column in pixels.tolist():
-        table = [[p / count for p in member[n, :, row, column].softmax(0).tolist()] for member in members]
+        table = [[p / count for p in own[n, :, row, column].softmax(0).tolist()] for own in cohort]
         marginal = [sum(row_of[c] for row_of in table) for c in range(4)]
         total += sum(p * math.log(p / (marginal[c] / count)) for row_of in table for c, p in enumerate(row_of))
-    torch.testing.assert_close(jensen_shannon(members, labels()).item(), total / len(pixels))
+    torch.testing.assert_close(jensen_shannon(cohort, labels()).item(), total / len(pixels))
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_mutual_learning_bounds_it(count: int) -> None:
     for seed in range(50):
-        members = networks(count, seed=seed)
-        pairs = [mutual_learning(a, [b], labels()) for a, b in itertools.permutations(members, 2)]
-        assert jensen_shannon(members, labels()) <= sum(pairs) / count**2
+        cohort = networks(count, seed=seed)
+        pairs = [mutual_learning(a, [b], labels()) for a, b in itertools.permutations(cohort, 2)]
+        assert jensen_shannon(cohort, labels()) <= sum(pairs) / count**2
 
 
 def test_sure_networks_that_disagree_give_themselves_away() -> None:

@@ -72,17 +72,17 @@ def compared(
     on = f"{len(pictures)} that were given" if pictures else "generated scenes"
     largest, same, pixels, count = 0.0, 0, 0, 0
     sizes: set[tuple[int, ...]] = set()
-    for images in _batches(_prepared(network, _decoded(pictures)), stride):
+    for batch in _batches(_prepared(network, _decoded(pictures)), stride):
         with torch.inference_mode():
-            expected = network(images).logits.numpy()
-        found = run(images.numpy())
+            expected = network(batch).logits.numpy()
+        found = run(batch.numpy())
         if found.shape != expected.shape:
             raise RunError(f"the exported program gives {found.shape} where PyTorch gives {expected.shape}")
         difference = float(np.abs(found - expected).max())
         largest = difference if np.isnan(difference) else max(largest, difference)
         classes = [values.argmax(1) if values.shape[1] > 1 else values[:, 0] > 0 for values in (found, expected)]
         same, pixels = same + int((classes[0] == classes[1]).sum()), pixels + classes[0].size
-        count, sizes = count + len(images), sizes | {tuple(images.shape[-2:])}
+        count, sizes = count + len(batch), sizes | {tuple(batch.shape[-2:])}
         if not largest <= tolerance:
             break
     agreement = Agreement(count, len(sizes), largest, same / max(pixels, 1), on)

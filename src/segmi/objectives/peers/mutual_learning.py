@@ -108,24 +108,24 @@ def mutual_learning_term(
     **options: Unpack[MutualOptions],
 ) -> Term:
     """`mutual_learning` as the sum over the pixels that count and their number."""
-    knobs = _checked(options)
-    temperature = knobs["temperature"]
+    checked = _checked(options)
+    temperature = checked["temperature"]
     check_peers(logits, peers)
     targets = read_targets(logits, labels, ignore_index)
     log_q = log_probabilities(logits, temperature)
     total = log_q.new_zeros(())
     poison = targets.poison
-    counted = targets.valid if knobs["void"] == "drop" else torch.ones_like(targets.valid)
+    counted = targets.valid if checked["void"] == "drop" else torch.ones_like(targets.valid)
     for peer in peers:
-        if knobs["target"] == "probabilities":
+        if checked["target"] == "probabilities":
             log_p = log_probabilities(peer.detach(), temperature).to(log_q.dtype)
             total = total + summed_divergence(log_p, log_q, counted)
         else:
             divergence = _divergence_to_logits(peer.detach(), log_q, temperature)
             total = total + torch.where(counted, divergence, 0.0).sum()
         poison = poison + poison_of(peer)
-    factor = temperature**2 / (len(peers) if knobs["peer_reduction"] == "mean" else 1)
-    if knobs["class_reduction"] == "mean":
+    factor = temperature**2 / (len(peers) if checked["peer_reduction"] == "mean" else 1)
+    if checked["class_reduction"] == "mean":
         factor /= log_q.shape[1]
     return Term(factor * total + poison, counted.sum().to(log_q.dtype))
 
@@ -162,17 +162,17 @@ def check_peers(logits: Tensor, peers: Sequence[Tensor]) -> None:
 
 def _checked(options: MutualOptions) -> MutualOptions:
     """The options with their defaults, refused where they are out of range."""
-    knobs: MutualOptions = {
+    checked: MutualOptions = {
         "temperature": 1.0, "peer_reduction": "mean", "target": "probabilities", "void": "drop",
         "class_reduction": "sum", **options,
     }  # fmt: skip
-    if not knobs["temperature"] > 0:
+    if not checked["temperature"] > 0:
         raise ValueError(
-            f"temperature: expected a number above 0, got {knobs['temperature']!r}; 1 leaves the logits alone"
+            f"temperature: expected a number above 0, got {checked['temperature']!r}; 1 leaves the logits alone"
         )
     for name, kind in _CHOICES.items():
-        check_choice(name, knobs.get(name), get_args(kind))
-    return knobs
+        check_choice(name, checked.get(name), get_args(kind))
+    return checked
 
 
 class MutualLearning(AmongPeers):
