@@ -23,7 +23,7 @@ $(VENV)/.test: $(BIN)/segmi
 
 install: $(BIN)/segmi ## make the virtual environment and install segmi into it
 
-demo: $(BIN)/segmi ## the whole study at small scale on generated pictures, a run per core
+demo: $(BIN)/segmi ## the whole study at small scale on generated images, a run per core
 	OMP_NUM_THREADS=1 $(BIN)/segmi study run studies/demo.yaml --runs $(RUNS) --engine pool
 
 test: $(VENV)/.test ## the tests, one process per core and one thread each
@@ -38,7 +38,7 @@ check: $(VENV)/.test ## style, types and the examples in docstrings
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q --doctest-modules src
 
-docs: $(BIN)/segmi ## write what is generated under docs: the help texts as a page, the picture of a window
+docs: $(BIN)/segmi ## write what is generated under docs: the help texts as a page, the image of a window
 	$(BIN)/python docs/write_command_line.py
 	$(BIN)/python docs/draw_windows.py
 

@@ -1,6 +1,6 @@
 """What a run costs beside its own work, by engine: `make bench`.
 
-A study of trivial runs, one at a time, on each engine in turn; the pictures are in memory or in a cache that is warm. A
+A study of trivial runs, one at a time, on each engine in turn; the images are in memory or in a cache that is warm. A
 run's cost is the time from the beginning of one run to that of the next: the first of a process apart, which imports
 PyTorch and opens the data, the median of the others. What Ray and the pool cost more than the process itself is their
 overhead.
@@ -35,10 +35,10 @@ seeds: {seeds}
 datasets:
   street-scenes: {{train: 4, val: 1, height: 40, width: 48}}
 processing: {{resize: 36, crop: 32}}
-training: {{updates: 1, batch_size: 2, holdout: 0.25, precision: fp32}}
+training: {{steps: 1, batch_size: 2, holdout: 0.25, precision: fp32}}
 samples: 0
 methods:
-  one: {{members: {{unet: {{architecture: unet, width: 2}}}}, objective: {{cross_entropy: {{}}}}}}
+  one: {{networks: {{unet: {{architecture: unet, width: 2}}}}, loss: {{cross_entropy: {{}}}}}}
 """
 FULL, QUICK = 20, 3
 

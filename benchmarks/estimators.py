@@ -1,8 +1,8 @@
 """Every estimator of mutual information on laws whose mutual information is known: bias and spread.
 
-Laws: Gaussians of 2 to 10 nats in 1 to 16 dimensions, one of them with long tails; pairs of Gaussian pictures that are
+Laws: Gaussians of 2 to 10 nats in 1 to 16 dimensions, one of them with long tails; pairs of Gaussian images that are
 independent of each other or share 2 nats per window, whose overlapping windows are no independent samples, as pixels
-are not. An estimate that is trained gets so many updates of so many pairs, whatever the law: what it needs beyond that
+are not. An estimate that is trained gets so many steps of so many pairs, whatever the law: what it needs beyond that
 it does not get here. Each is repeated with other samples and other first weights.
 """
 
@@ -57,7 +57,7 @@ def gaussian_case(nats: float, dimensions: int, samples: int, disguise: str = "n
 
 
 def field_case(nats: float, length: float, side: int = 2, size: int = 47) -> Case:
-    """All windows of one pair of pictures."""
+    """All windows of one pair of images."""
     fields = GaussianFields(size, size, length=length, nats_per_pixel=nats / side**2)
     covariance = covariance_of_window(length, side)
     entropy = 0.5 * torch.logdet(2 * math.pi * math.e * covariance).item()
@@ -67,7 +67,7 @@ def field_case(nats: float, length: float, side: int = 2, size: int = 47) -> Cas
         return windows(x, side), windows(y, side), None
 
     smooth = f"smooth over {length:g} pixels" if length else "white"
-    title = f"one pair of pictures, {smooth}, {nats:g} nats per {side}×{side} window"
+    title = f"one pair of images, {smooth}, {nats:g} nats per {side}×{side} window"
     return Case(title, nats, entropy, (size - side + 1) ** 2, draw)
 
 
@@ -85,7 +85,7 @@ def of_covariance(x: Tensor, y: Tensor) -> float:
 
 DIRECT: Final[Mapping[str, Callable[[Tensor, Tensor], float]]] = {
     "Gaussian plug-in": of_covariance,
-    "KSG, 3 neighbours": lambda x, y: ksg_mutual_information(x, y).item(),
+    "KSG, 3 neighbors": lambda x, y: ksg_mutual_information(x, y).item(),
 }
 
 
@@ -163,9 +163,9 @@ def draw_figure(groups: list[tuple[list[Case], list[dict[str, Found]]]], path: P
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few samples, updates and laws, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="few samples, steps and laws, to see that it runs")
     parser.add_argument("--repetitions", type=int, default=3, help="of every estimate")
-    parser.add_argument("--steps", type=int, default=200, help="updates of every estimate that is trained")
+    parser.add_argument("--steps", type=int, default=200, help="steps of every estimate that is trained")
     parser.add_argument("--figure", type=Path, default=HERE / "estimators.png", help="where the plot goes")
     given = parser.parse_args()
     training = {"steps": given.steps, "hidden": 64, "embedding": 32, "learning_rate": 3e-3, "batch_size": 128}
@@ -177,7 +177,7 @@ def main() -> None:
     print(f"{datetime.date.today()}, PyTorch {torch.__version__}, {given.repetitions} repetitions.")
     print("Written by `python benchmarks/estimators.py" + (" --quick" if given.quick else "") + "`.\n")
     print("In nats: mean estimate minus truth ± standard deviation over the repetitions. What is trained takes")
-    print(f"{training['steps']} updates of {training['batch_size']} pairs, a separable critic of two layers of")
+    print(f"{training['steps']} steps of {training['batch_size']} pairs, a separable critic of two layers of")
     print(
         f"{training['hidden']}, and is read off samples of its own: a fifth of all, in batches as large, so the ceiling"
     )

@@ -25,14 +25,14 @@ from surroundings import machine, status
 
 from segmi.metrics import ConfusionMatrix, class_iou
 
-VOID = 255
+IGNORE_INDEX = 255
 PASSES = 5  # of the study
 BATCH = 8
 OURS, STUDY, RIVAL = "segmi, one pass", "the study, five passes", "torchmetrics, one pass"
 
 
 class Case(NamedTuple):
-    pictures: int
+    images: int
     classes: int
     side: int
 
@@ -41,7 +41,7 @@ FULL, QUICK = Case(500, 19, 224), Case(20, 19, 64)
 
 
 class Data(NamedTuple):
-    """N×H×W uint8: labels of patches with void among them, and predictions of which four in five pixels are right."""
+    """N×H×W uint8: labels of patches with ignored among them, and predictions of which four in five pixels are right."""
 
     predictions: Tensor
     labels: Tensor
@@ -53,16 +53,16 @@ class Data(NamedTuple):
 def data_of(case: Case) -> Data:
     generator = torch.Generator().manual_seed(0)
     patch = 16
-    coarse = torch.randint(0, case.classes + 1, (case.pictures, *2 * [case.side // patch]), generator=generator)
+    coarse = torch.randint(0, case.classes + 1, (case.images, *2 * [case.side // patch]), generator=generator)
     labels = coarse.to(torch.uint8).repeat_interleave(patch, 1).repeat_interleave(patch, 2)
     guesses = torch.randint(0, case.classes, labels.shape, generator=generator, dtype=torch.uint8)
     wrong = torch.randint(0, 5, labels.shape, generator=generator, dtype=torch.uint8) == 0
-    void = labels == case.classes
-    return Data(torch.where(wrong | void, guesses, labels), labels.masked_fill_(void, VOID))
+    ignored = labels == case.classes
+    return Data(torch.where(wrong | ignored, guesses, labels), labels.masked_fill_(ignored, IGNORE_INDEX))
 
 
 def segmi(data: Data, classes: int) -> float:
-    """A matrix per picture and one of all."""
+    """A matrix per image and one of all."""
     matrix = ConfusionMatrix(classes)
     for predictions, labels in data.batches():
         matrix.update(predictions, labels)
@@ -75,7 +75,7 @@ def study(data: Data, classes: int) -> float:
     for _ in range(PASSES):
         kept += [(predictions.long(), labels.long()) for predictions, labels in data.batches()]
     predictions, labels = (torch.cat(parts) for parts in zip(*kept, strict=True))
-    valid = labels != VOID
+    valid = labels != IGNORE_INDEX
     scores = []
     for index in range(classes):
         predicted, true = (predictions == index) & valid, labels == index
@@ -86,7 +86,7 @@ def study(data: Data, classes: int) -> float:
 def rival(data: Data, classes: int) -> float:
     from torchmetrics.classification import MulticlassJaccardIndex
 
-    metric = MulticlassJaccardIndex(classes, ignore_index=VOID, validate_args=False)
+    metric = MulticlassJaccardIndex(classes, ignore_index=IGNORE_INDEX, validate_args=False)
     for predictions, labels in data.batches():
         metric.update(predictions, labels)
     return float(metric.compute())
@@ -158,12 +158,12 @@ def main() -> int:
     print("# Evaluation, time and memory\n")
     print(f"{datetime.date.today()}, {machine()}, PyTorch {torch.__version__}.")
     print("Written by `python benchmarks/evaluation.py" + (" --quick" if given.quick else "") + "`.\n")
-    print(f"{case.pictures} predictions of {case.side} × {case.side} pixels, {case.classes} classes, uint8, batches of")
+    print(f"{case.images} predictions of {case.side} × {case.side} pixels, {case.classes} classes, uint8, batches of")
     print(
         f"{BATCH}. Time: median, all in turn in one process. Memory: the peak above what stood there before, each in a"
     )
     print("process of its own. The study scores five passes of crops, which it keeps and joins; segmi and torchmetrics")
-    print("score every picture once, as the protocol `full` does.\n")
+    print("score every image once, as the protocol `full` does.\n")
     times, found = seconds(case, given.rounds or (3 if given.quick else 7))
     print(table(times, found, peaks(given)))
     return 0

@@ -1,4 +1,4 @@
-"""Whether bf16 trains as fp32 does: loss and held-out score of 200 updates, beside two seeds of fp32: `make bench`.
+"""Whether bf16 trains as fp32 does: loss and held-out score of 200 steps, beside two seeds of fp32: `make bench`.
 
 The three runs see CamVid, or generated scenes where it is not installed. Where the processor has no instructions for
 bf16, PyTorch does its arithmetic all the same, ten times slower; a smaller network then has to do, and the text says
@@ -19,11 +19,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from surroundings import machine
 
-from segmi.data.holdout import hold_out
-from segmi.data.pictures import Pictures
-from segmi.data.processing import Processing
+from segmi.datasets.holdout import hold_out
+from segmi.datasets.processing import Processing
+from segmi.datasets.segmentation_dataset import SegmentationDataset
+from segmi.losses import build_objective
 from segmi.models import build_network
-from segmi.objectives import build_objective
 from segmi.training import Cohort, fit
 from segmi.training.number_format import choose_format
 from training import camvid_or_scenes
@@ -41,7 +41,7 @@ class Size(NamedTuple):
     width: int
     side: int
     batch: int
-    updates: int
+    steps: int
 
 
 FULL = Size(16, 224, 8, 200)
@@ -54,7 +54,7 @@ History = list[dict[str, Any]]
 def has_bf16(size: Size, device: str) -> bool:
     """Whether a step in bf16 takes about as long as one in fp32, or less, as `precision: auto` measures it."""
     network = Cohort({"unet": build_network("unet", classes=11, width=size.width)})
-    found = choose_format("auto", network, torch.device(device), pictures=2, side=size.side)
+    found = choose_format("auto", network, torch.device(device), images=2, side=size.side)
     return found.seconds.get("bf16 channels_last") is not None
 
 
@@ -67,13 +67,13 @@ def histories(size: Size, given: argparse.Namespace) -> tuple[dict[str, History]
     for precision, seed in RUNS:
         torch.manual_seed(seed)
         network = build_network("unet", classes=len(dataset.info.classes), width=size.width)
-        objective = build_objective({"cross_entropy": {}}, members=["unet"])
+        objective = build_objective({"cross_entropy": {}}, networks=["unet"])
         with tempfile.TemporaryDirectory() as folder:
             outcome = fit(
-                Cohort({"unet": network}), objective, Pictures(dataset, samples, processing, seed=seed),
-                folder=Path(folder), holdout=Pictures(dataset, held, processing), updates=size.updates,
+                Cohort({"unet": network}), objective, SegmentationDataset(dataset, samples, processing, seed=seed),
+                folder=Path(folder), holdout=SegmentationDataset(dataset, held, processing), steps=size.steps,
                 batch_size=size.batch, seed=seed, precision=precision, device=given.device, select_by="last",
-                validate_every=max(1, size.updates // POINTS), logger=(),
+                validate_every=max(1, size.steps // POINTS), logger=(),
             )  # fmt: skip
         found[f"{precision}, seed {seed}"] = outcome.history
     return found, title
@@ -101,7 +101,7 @@ def ends(found: dict[str, History]) -> str:
 
 
 def draw(found: dict[str, History], path: Path) -> None:
-    """Loss and held-out score over the updates."""
+    """Loss and held-out score over the steps."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.4), dpi=110)
@@ -111,8 +111,8 @@ def draw(found: dict[str, History], path: Path) -> None:
         panels, ("train/loss", "holdout/mIoU/unet"), ("training loss, nats", "held-out mIoU"), strict=True
     ):
         for name, rows in found.items():
-            colour, line = styles[name]
-            panel.plot([row["step"] for row in rows], [row[column] for row in rows], line, color=colour, label=name)
+            color, line = styles[name]
+            panel.plot([row["step"] for row in rows], [row[column] for row in rows], line, color=color, label=name)
         panel.set(xlabel="update", ylabel=what)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].legend(frameon=False)
@@ -132,10 +132,10 @@ def main() -> int:
     print("# bf16 beside fp32\n")
     print(f"{datetime.date.today()}, {machine(given.device)}, PyTorch {torch.__version__}.")
     print("Written by `python benchmarks/precision.py" + (" --quick" if given.quick else "") + "`.\n")
-    print(f"U-Net {size.width} on {title}, {size.updates} updates of {size.batch} × {size.side}², cross-entropy.")
+    print(f"U-Net {size.width} on {title}, {size.steps} steps of {size.batch} × {size.side}², cross-entropy.")
     if emulated:
         print(f"This processor has no bf16; its arithmetic was done in software, hence no U-Net {FULL.width}.")
-    print(f"\n![Loss and score over the updates]({given.figure.name})\n")
+    print(f"\n![Loss and score over the steps]({given.figure.name})\n")
     print(table(found) + "\n\n" + ends(found))
     draw(found, given.figure)
     return 0

@@ -1,11 +1,11 @@
 """Whether two processes train as one does with the joint batch: the loss curves of both, side by side: `make bench`.
 
-A U-Net whose batch norm is replaced by group norm, since batch statistics are those of a process's own pictures, is
+A U-Net whose batch norm is replaced by group norm, since batch statistics are those of a process's own images, is
 trained on CamVid, or on generated scenes where it is not installed, by one process and by two over gloo, with the same
-arguments. Pictures differ in how much of them is void, and so do the processes' shares of a batch. Only the order in
+arguments. SegmentationDataset differ in how much of them is ignored, and so do the processes' shares of a batch. Only the order in
 which sums are formed differs, so the curves may differ by rounding; how much that is, shows one process that divides
 its sums among two threads instead of one. The learning rate is small: at ten times as much, training magnifies rounding
-to a hundredth of the loss within forty updates, between two threads and one as well.
+to a hundredth of the loss within forty steps, between two threads and one as well.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parent))
 from surroundings import machine
 
-from segmi.data.pictures import Pictures
-from segmi.data.processing import Processing
+from segmi.datasets.processing import Processing
+from segmi.datasets.segmentation_dataset import SegmentationDataset
+from segmi.losses import build_objective
 from segmi.models import build_network
-from segmi.objectives import build_objective
 from segmi.training import Cohort, fit
 from training import camvid_or_scenes
 from training import parser as training_parser
 
 CASES: Final[dict[str, tuple[dict[str, Any], int]]] = {
     "cross-entropy": ({"cross_entropy": {}}, 1),
-    "cross-entropy, two batches an update": ({"cross_entropy": {}}, 2),
+    "cross-entropy, two batches a step": ({"cross_entropy": {}}, 2),
     "`rmi_loss`": ({"rmi_loss": {}}, 1),
 }
-"""Objective, and forward passes per update."""
+"""Loss, and forward passes per step."""
 
 WAYS: Final = {"one process": (1, 1), "one process, 2 threads": (1, 2), "two processes": (2, 1)}
 """Processes, and threads of each."""
@@ -51,7 +51,7 @@ class Size(NamedTuple):
     width: int
     side: int
     batch: int
-    updates: int
+    steps: int
 
 
 FULL: Final = Size(8, 112, 8, 20)
@@ -59,7 +59,7 @@ QUICK: Final = Size(2, 32, 4, 4)
 
 
 def grouped(network: nn.Module) -> nn.Module:
-    """The network with group norm in the place of batch norm: its pictures have nothing to do with each other."""
+    """The network with group norm in the place of batch norm: its images have nothing to do with each other."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
@@ -68,17 +68,17 @@ def grouped(network: nn.Module) -> nn.Module:
 
 
 def train(case: str, size: Size, given: Any, folder: Path, *, processes: int, threads: int) -> list[float]:
-    """The loss of every update."""
+    """The loss of every step."""
     objective, accumulate = CASES[case]
     dataset, _ = camvid_or_scenes(given, size.side)
-    pictures = Pictures(dataset, dataset.split("train"), Processing(resize=size.side + 10, crop=size.side))
+    images = SegmentationDataset(dataset, dataset.split("train"), Processing(resize=size.side + 10, crop=size.side))
     torch.manual_seed(0)
     network = grouped(build_network("unet", classes=len(dataset.info.classes), width=size.width))
     outcome = fit(
-        Cohort({"unet": network}), build_objective(objective, members=["unet"]), pictures, folder=folder,
-        updates=size.updates, batch_size=size.batch, accumulate=accumulate, optimizer="SGD", learning_rate=0.005,
+        Cohort({"unet": network}), build_objective(objective, networks=["unet"]), images, folder=folder,
+        steps=size.steps, batch_size=size.batch, accumulate=accumulate, optimizer="SGD", learning_rate=0.005,
         precision="fp32", threads=threads, device="cpu", devices=processes, select_by="last", validate_every=1,
-        checkpoint_every=size.updates, logger=(),
+        checkpoint_every=size.steps, logger=(),
     )  # fmt: skip
     return [row["train/loss"] for row in outcome.history]
 
@@ -104,16 +104,16 @@ def apart(one: list[float], other: list[float]) -> float:
 def report(found: dict[str, dict[str, list[float]]]) -> str:
     """A table of the curves of each case, and one of what lies between them."""
     one, threaded, two = found.values()
-    lines = ["| objective | two processes against one | two threads against one |", "|---|---:|---:|"]
+    lines = ["| loss | two processes against one | two threads against one |", "|---|---:|---:|"]
     lines += [
         f"| {case} | {apart(one[case], two[case]):.1e} | {apart(one[case], threaded[case]):.1e} |" for case in one
     ]
     for case in one:
         count = len(one[case])
-        lines += ["", f"## {case}", "", "| update | " + " | ".join(WAYS) + " |", "|---:|" + "---:|" * len(WAYS)]
-        for update in sorted({0, count // 4, count // 2, 3 * count // 4, count - 1}):
-            losses = " | ".join(f"{curve[case][update]:.7f}" for curve in found.values())
-            lines.append(f"| {update + 1} | {losses} |")
+        lines += ["", f"## {case}", "", "| step | " + " | ".join(WAYS) + " |", "|---:|" + "---:|" * len(WAYS)]
+        for step in sorted({0, count // 4, count // 2, 3 * count // 4, count - 1}):
+            losses = " | ".join(f"{curve[case][step]:.7f}" for curve in found.values())
+            lines.append(f"| {step + 1} | {losses} |")
     return "\n".join(lines)
 
 
@@ -137,10 +137,8 @@ def main() -> int:
     print("# Two processes beside one\n")
     print(f"{datetime.date.today()}, {machine()}, PyTorch {torch.__version__}.")
     print("Written by `python benchmarks/processes.py" + (" --quick" if given.quick else "") + "`.\n")
-    print(
-        f"U-Net {size.width} with group norm on {title}, {size.updates} updates of {size.batch} × {size.side}², fp32."
-    )
-    print("The largest difference of the loss at any update, relative to it:\n")
+    print(f"U-Net {size.width} with group norm on {title}, {size.steps} steps of {size.batch} × {size.side}², fp32.")
+    print("The largest difference of the loss at any step, relative to it:\n")
     print(report(found))
     return 0
 

@@ -16,8 +16,8 @@ from segmi.records.atomic import atomic_write
 
 HERE: Final = Path(__file__).resolve().parent
 BENCHMARKS: Final = (
-    "objectives", "training", "precision", "processes", "data", "evaluation", "engines", "estimators",
-    "catalogue_training",
+    "losses", "training", "precision", "processes", "data", "evaluation", "engines", "estimators",
+    "catalog_training",
 )  # fmt: skip
 
 HEAD: Final = """# What segmi costs, beside its plain counterparts

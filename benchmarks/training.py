@@ -1,10 +1,10 @@
 """What a training step costs beside its plain counterpart, and where the time of a run goes: `make bench`.
 
-The plain counterpart stands in this file: float32, PyTorch's default layout and optimiser, and for mutual learning the
+The plain counterpart stands in this file: float32, PyTorch's default layout and optimizer, and for mutual learning the
 order of the study's code, three forward passes of each network per step. Candidates take turns in one process, so that
-a change of the machine's pace hits them alike; the median over the rounds. A turn is five updates, the last three of
-which are timed: segmi keeps freed memory during a run (`segmi.training.freed_memory`), as a plain loop does only where
-the table says so, and each has to find the memory as it would after updates of its own.
+a change of the machine's pace hits them alike; the median over the rounds. A turn is five steps, the last three of
+which are timed: segmi keeps freed memory during a run (`segmi.training.allocator`), as a plain loop does only where
+the table says so, and each has to find the memory as it would after steps of its own.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).parent))
 from surroundings import data_folder, machine
 
-from segmi.arrays import Batch
-from segmi.data import open_dataset
-from segmi.data.base import DataSet
-from segmi.data.cache import content_of, prepared
-from segmi.data.pictures import Pictures
-from segmi.data.processing import Processing
+from segmi.datasets import open_dataset
+from segmi.datasets.base import DatasetReader
+from segmi.datasets.cache import content_of, prepared
+from segmi.datasets.processing import Processing
+from segmi.datasets.segmentation_dataset import SegmentationDataset
+from segmi.losses import build_objective
 from segmi.models import build_network
-from segmi.objectives import build_objective
 from segmi.training import Cohort, fit
-from segmi.training.freed_memory import keeping_freed_memory
+from segmi.training.allocator import keeping_freed_memory
 from segmi.training.number_format import NumberFormat, choose_format
-from segmi.training.optimisation import build_optimizer
-from segmi.training.session import How, Session
+from segmi.training.optimization import build_optimizer
+from segmi.training.session import RuntimeConfig, Session
+from segmi.types import Batch
 
-VOID = 255
+IGNORE_INDEX = 255
 CLASSES = 12
-UNTIMED, TIMED = 2, 3  # updates of a turn
+UNTIMED, TIMED = 2, 3  # steps of a turn
 
 
 class Size(NamedTuple):
@@ -56,7 +56,7 @@ class Size(NamedTuple):
     batch: int
     mutual_batch: int
     rounds: int
-    updates: int
+    steps: int
     matrix: int
 
 
@@ -75,49 +75,49 @@ def peers(size: Size) -> dict[str, nn.Module]:
 def batches(size: Size, count: int, device: str) -> Iterator[Batch]:
     """The same generated street scenes again and again, so that no reading is in the time of a step."""
     scenes = open_dataset("street-scenes", train=count, val=1, height=size.side, width=size.side)
-    pictures = Pictures(scenes, scenes.split("train"), Processing(resize=None, crop=size.side))
-    return itertools.repeat(pictures.batch([(0, index) for index in range(count)]).to(device))
+    images = SegmentationDataset(scenes, scenes.split("train"), Processing(resize=None, crop=size.side))
+    return itertools.repeat(images.batch([(0, index) for index in range(count)]).to(device))
 
 
 def ours(
-    members: dict[str, nn.Module], objective: dict[str, Any], chosen: NumberFormat, data: Iterator[Batch], device: str
+    networks: dict[str, nn.Module], objective: dict[str, Any], chosen: NumberFormat, data: Iterator[Batch], device: str
 ) -> Callable[[], None]:
-    """An update as `segmi.training.fit` does it."""
-    cohort = Cohort(members)
-    built = build_objective(objective, members=list(members))
+    """A step as `segmi.training.fit` does it."""
+    cohort = Cohort(networks)
+    built = build_objective(objective, networks=list(networks))
     optimizer = build_optimizer([*cohort.parameters(), *built.parameters()], "Adam", 1e-4)
-    how = How(device=torch.device(device), number_format=chosen)
+    how = RuntimeConfig(device=torch.device(device), number_format=chosen)
     session = Session(cohort, built, optimizer, None, how=how, seed=0, clip_norm=None)
 
-    def update() -> None:
+    def step() -> None:
         session.update(data, 1)
         session.read_back()
 
-    return update
+    return step
 
 
 def plain(network: nn.Module, data: Iterator[Batch], device: str) -> Callable[[], None]:
-    """An update as one writes it down: fp32, default layout."""
+    """A step as one writes it down: fp32, default layout."""
     network.to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
 
-    def update() -> None:
+    def step() -> None:
         batch = next(data)
         optimizer.zero_grad()
-        loss = F.cross_entropy(network(batch.images).logits, batch.labels, ignore_index=VOID)
+        loss = F.cross_entropy(network(batch.images).logits, batch.labels, ignore_index=IGNORE_INDEX)
         loss.backward()
         optimizer.step()
         loss.item()
 
-    return update
+    return step
 
 
 def plain_mutual(
-    members: dict[str, nn.Module], chosen: NumberFormat, data: Iterator[Batch], device: str
+    networks: dict[str, nn.Module], chosen: NumberFormat, data: Iterator[Batch], device: str
 ) -> Callable[[], None]:
     """The order of the study's code: for each network a forward pass for its labels, one more and one of its peer for
     the divergence, whose graph is recorded and cut off, then its step."""
-    modules = list(members.values())
+    modules = list(networks.values())
     for network in modules:
         network.to(device).train()
         chosen.apply(network)
@@ -128,12 +128,12 @@ def plain_mutual(
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
             return network(images).logits.float()
 
-    def update() -> None:
+    def step() -> None:
         batch = next(data)
-        valid = (batch.labels != VOID).unsqueeze(1)
+        valid = (batch.labels != IGNORE_INDEX).unsqueeze(1)
         for network, peer, optimizer in zip(modules, reversed(modules), optimizers, strict=True):
             optimizer.zero_grad()
-            loss = F.cross_entropy(logits(network, batch.images), batch.labels, ignore_index=VOID)
+            loss = F.cross_entropy(logits(network, batch.images), batch.labels, ignore_index=IGNORE_INDEX)
             mine = logits(network, batch.images).log_softmax(1)
             theirs = logits(peer, batch.images).detach().log_softmax(1)
             divergence = F.kl_div(mine, theirs, log_target=True, reduction="none") * valid
@@ -141,26 +141,26 @@ def plain_mutual(
             optimizer.step()
         loss.item()
 
-    return update
+    return step
 
 
 class Candidate(NamedTuple):
-    """An update, and whether the memory that it frees is kept for the next one."""
+    """A step, and whether the memory that it frees is kept for the next one."""
 
-    update: Callable[[], None]
+    step: Callable[[], None]
     keeps: bool = False
 
 
 def median_seconds(candidates: dict[str, Candidate], rounds: int, device: str) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
-        for name, (update, keeps) in candidates.items():
+        for name, (step, keeps) in candidates.items():
             with keeping_freed_memory(torch.device(device)) if keeps else nullcontext():
                 for _ in range(UNTIMED):
-                    update()
+                    step()
                 for _ in range(TIMED):
                     begin = time.perf_counter()
-                    update()
+                    step()
                     if number:  # the first round warms up
                         times[name].append(time.perf_counter() - begin)
     return {name: statistics.median(values) for name, values in times.items()}
@@ -185,8 +185,8 @@ def step_operations(network: nn.Module, batch: Batch) -> int:
     return counter.get_total_flops()
 
 
-def chosen_format(members: dict[str, nn.Module], count: int, size: Size, device: str) -> NumberFormat:
-    return choose_format("auto", Cohort(members), torch.device(device), pictures=count, side=size.side)
+def chosen_format(networks: dict[str, nn.Module], count: int, size: Size, device: str) -> NumberFormat:
+    return choose_format("auto", Cohort(networks), torch.device(device), images=count, side=size.side)
 
 
 def step_section(size: Size, device: str) -> str:
@@ -212,7 +212,7 @@ def step_section(size: Size, device: str) -> str:
         f"The machine multiplies {size.matrix}² {chosen.precision} matrices at {rate / 1e9:.0f} GFLOP/s; "
         f"the step takes {operations / 1e9:.1f} GFLOP.",
         "",
-        "| step | time | pictures/s | plain ÷ this | share of the matrix rate | beyond segmi's cross-entropy |",
+        "| step | time | images/s | plain ÷ this | share of the matrix rate | beyond segmi's cross-entropy |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for name, value in times.items():
@@ -249,7 +249,7 @@ def mutual_section(size: Size, device: str) -> str:
     return "\n".join(lines)
 
 
-def camvid_or_scenes(given: argparse.Namespace, side: int) -> tuple[DataSet, str]:
+def camvid_or_scenes(given: argparse.Namespace, side: int) -> tuple[DatasetReader, str]:
     root = Path(given.data)
     if (root / "CamVid" / "trainannot").is_dir() and not given.quick:
         return open_dataset("camvid", root), "CamVid"
@@ -263,28 +263,28 @@ def run_section(size: Size, given: argparse.Namespace) -> str:
     side = size.side
     samples, processing = dataset.split("train"), Processing(resize=side + 10, crop=side)
     cohort = Cohort({"unet": build_network("unet", classes=len(dataset.info.classes), width=size.run_width)})
-    objective = build_objective({"cross_entropy": {}}, members=["unet"])
+    objective = build_objective({"cross_entropy": {}}, networks=["unet"])
     content = content_of(dataset, "train", samples, resize=processing.resize)
     with tempfile.TemporaryDirectory() as folder:
         store = prepared(Path(folder) / "cache", dataset, samples, content) if content else None
-        pictures = Pictures(dataset, samples, processing, prepared=store)
+        images = SegmentationDataset(dataset, samples, processing, prepared=store)
         fit(
-            cohort, objective, pictures, folder=Path(folder) / "run", updates=size.updates, batch_size=size.batch,
-            select_by="last", device=given.device, profile=True, validate_every=size.updates,
-            checkpoint_every=size.updates,
+            cohort, objective, images, folder=Path(folder) / "run", steps=size.steps, batch_size=size.batch,
+            select_by="last", device=given.device, profile=True, validate_every=size.steps,
+            checkpoint_every=size.steps,
         )  # fmt: skip
         profile = read_record(Path(folder) / "run" / "profile.json") or {}
     parts = {row["part"]: row for row in profile["parts"]}
     outside = ("validation", "checkpoint")
     training = sum(row["seconds"] for name, row in parts.items() if name not in outside)
-    spent = sum(parts[name]["seconds"] for name in ("forward", "backward", "optimiser"))
+    spent = sum(parts[name]["seconds"] for name in ("forward", "backward", "optimizer"))
     lines = [
-        f"## A run: U-Net {size.run_width} on {title}, {profile['updates']} updates of {size.batch} × {side}²",
+        f"## A run: U-Net {size.run_width} on {title}, {profile['steps']} steps of {size.batch} × {side}²",
         "",
-        f"Of the training steps, **{1 - spent / training:.1%}** is not spent in forward, backward and optimiser.",
-        "The pictures come from the cache." if store else "The pictures are generated when they are first seen.",
+        f"Of the training steps, **{1 - spent / training:.1%}** is not spent in forward, backward and optimizer.",
+        "The images come from the cache." if store else "The images are generated when they are first seen.",
         "",
-        "| part | share | ms per update |",
+        "| part | share | ms per step |",
         "|---|---:|---:|",
         *(f"| {name} | {row['share']:.1%} | {row['ms_per_update']:.2f} |" for name, row in parts.items()),
     ]
@@ -316,7 +316,7 @@ def main() -> int:
     print("# Training, time\n")
     print(f"{datetime.date.today()}, {machine(given.device)}, PyTorch {torch.__version__}.")
     print("Written by `python benchmarks/training.py" + (" --quick" if given.quick else "") + "`.\n")
-    print("Time: median of whole updates, data in memory, all candidates in turn in one process.")
+    print("Time: median of whole steps, data in memory, all candidates in turn in one process.")
     for section in (lambda: step_section(size, given.device), lambda: mutual_section(size, given.device),
                     lambda: run_section(size, given)):  # fmt: skip
         print("\n" + section(), flush=True)

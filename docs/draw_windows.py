@@ -1,4 +1,4 @@
-"""Draw what a window is, docs/pictures/windows.svg, from nothing but segmi's own window arithmetic."""
+"""Draw what a window is, docs/images/windows.svg, from nothing but segmi's own window arithmetic."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ def maps() -> tuple[np.ndarray, np.ndarray]:
     return label, 1 / (1 + np.exp(1.6 * distance + noise))
 
 
-def windows(picture: np.ndarray) -> np.ndarray:
+def windows(image: np.ndarray) -> np.ndarray:
     """d × n: every window as a point with d coordinates."""
-    view = np.lib.stride_tricks.sliding_window_view(picture, (RADIUS, RADIUS))
+    view = np.lib.stride_tricks.sliding_window_view(image, (RADIUS, RADIUS))
     return view.reshape(-1, RADIUS**2).T
 
 
-def draw_map(axes: Axes, picture: np.ndarray, title: str, colour: str) -> None:
+def draw_map(axes: Axes, image: np.ndarray, title: str, color: str) -> None:
     """One map, and where the window lies on it."""
-    axes.imshow(picture, cmap="Greys", vmin=-0.05, vmax=2.2)
-    axes.add_patch(Rectangle((LEFT - 0.5, TOP - 0.5), RADIUS, RADIUS, fill=False, edgecolor=colour, linewidth=2.5))
+    axes.imshow(image, cmap="Grays", vmin=-0.05, vmax=2.2)
+    axes.add_patch(Rectangle((LEFT - 0.5, TOP - 0.5), RADIUS, RADIUS, fill=False, edgecolor=color, linewidth=2.5))
     axes.set(title=title, xticks=[], yticks=[])
 
 
-def draw_vector(axes: Axes, vector: np.ndarray, name: str, colour: str) -> None:
+def draw_vector(axes: Axes, vector: np.ndarray, name: str, color: str) -> None:
     """The pixels of the window as one column."""
-    axes.imshow(vector[:, None], cmap="Greys", vmin=-0.05, vmax=2.2)
+    axes.imshow(vector[:, None], cmap="Grays", vmin=-0.05, vmax=2.2)
     for k, value in enumerate(vector):
         axes.text(0, k, f"{value:.1f}".rstrip("0").rstrip("."), ha="center", va="center", color="black", fontsize=9)
     axes.set(title=name, xticks=[], yticks=[])
     for spine in axes.spines.values():
-        spine.set(color=colour, linewidth=2)
+        spine.set(color=color, linewidth=2)
 
 
 def main() -> None:
@@ -53,9 +53,9 @@ def main() -> None:
     label, probability = maps()
     y, p = windows(label), windows(probability)
     place = TOP * (SIDE - RADIUS + 1) + LEFT
-    centred_y, centred_p = y - y.mean(1, keepdims=True), p - p.mean(1, keepdims=True)
+    centered_y, centered_p = y - y.mean(1, keepdims=True), p - p.mean(1, keepdims=True)
     ridge = 5e-4 * np.eye(len(p))
-    told = (centred_y @ centred_p.T) @ np.linalg.inv(centred_p @ centred_p.T + ridge) @ centred_p
+    told = (centered_y @ centered_p.T) @ np.linalg.inv(centered_p @ centered_p.T + ridge) @ centered_p
     middle = RADIUS**2 // 2
 
     figure, axes = plt.subplots(1, 5, figsize=(11, 3.2), width_ratios=[4, 0.8, 4, 0.8, 4], layout="constrained")
@@ -67,7 +67,7 @@ def main() -> None:
     axes[4].plot([0, 1], [0, 1], color=ORANGE, linewidth=1.5)
     axes[4].set(title=f"all n = {y.shape[1]} windows", xlabel="what p tells of the middle pixel of y")
     axes[4].set(ylabel="the middle pixel", yticks=[0, 1], box_aspect=1)
-    figure.savefig(Path(__file__).parent / "pictures" / "windows.svg", metadata={"Date": None})
+    figure.savefig(Path(__file__).parent / "images" / "windows.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":

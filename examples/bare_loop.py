@@ -1,4 +1,4 @@
-"""RMILoss in a plain PyTorch loop: segmi brings the loss, the network and the pictures; the loop is yours.
+"""RMILoss in a plain PyTorch loop: segmi brings the loss, the network and the images; the loop is yours.
 
 Longer: `python examples/bare_loop.py --steps 200`.
 """
@@ -7,24 +7,24 @@ import argparse
 
 import torch
 
-from segmi.data import open_dataset
-from segmi.data.loader import training_batches
-from segmi.data.pictures import Pictures
-from segmi.data.processing import Processing
+from segmi.datasets import open_dataset
+from segmi.datasets.loader import training_batches
+from segmi.datasets.processing import Processing
+from segmi.datasets.segmentation_dataset import SegmentationDataset
+from segmi.losses import RMILoss
 from segmi.models import build_network
-from segmi.objectives import RMILoss
 
 
 def main(steps: int) -> None:
     torch.manual_seed(0)
     scenes = open_dataset("street-scenes", train=16, val=1, height=64, width=128)  # generated, nothing is downloaded
-    pictures = Pictures(scenes, scenes.split("train"), Processing(resize=64, crop=64))
+    images = SegmentationDataset(scenes, scenes.split("train"), Processing(resize=64, crop=64))
 
     network = build_network("unet", classes=len(scenes.info.classes), width=8)
-    loss_function = RMILoss(mode="sound")  # half binary cross-entropy, half region mutual information
+    loss_function = RMILoss(variant="corrected")  # half binary cross-entropy, half region mutual information
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
 
-    for step, batch in enumerate(training_batches(pictures, batch_size=4, first=0, last=steps), 1):
+    for step, batch in enumerate(training_batches(images, batch_size=4, first=0, last=steps), 1):
         logits = network(batch.images).logits  # N×C×H×W; labels are N×H×W, 255 where a pixel counts nowhere
         parts = loss_function.terms(logits, batch.labels)
         loss = loss_function(logits, batch.labels)  # the same parts, weighted and added up
@@ -37,5 +37,5 @@ def main(steps: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=5, help="optimiser steps")
+    parser.add_argument("--steps", type=int, default=5, help="optimizer steps")
     main(parser.parse_args().steps)

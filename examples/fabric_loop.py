@@ -8,14 +8,14 @@ import argparse
 import torch
 from lightning.fabric import Fabric
 
-from segmi.data import open_dataset
-from segmi.data.loader import training_batches
-from segmi.data.pictures import Pictures
-from segmi.data.processing import Processing
+from segmi.datasets import open_dataset
+from segmi.datasets.loader import training_batches
+from segmi.datasets.processing import Processing
+from segmi.datasets.segmentation_dataset import SegmentationDataset
+from segmi.losses import CrossEntropy
 from segmi.models import build_network
-from segmi.objectives import CrossEntropy
 from segmi.training import Cohort
-from segmi.training.own_loops import FabricReadouts
+from segmi.training.callbacks import FabricDiagnostics
 
 
 def main(epochs: int) -> None:
@@ -23,13 +23,13 @@ def main(epochs: int) -> None:
     fabric = Fabric(accelerator="auto", devices=1)
     scenes = open_dataset("street-scenes", train=16, val=4, height=64, width=128)  # generated, nothing is downloaded
     crops = Processing(resize=64, crop=64)
-    train, held_out = (Pictures(scenes, scenes.split(split), crops) for split in ("train", "val"))
+    train, held_out = (SegmentationDataset(scenes, scenes.split(split), crops) for split in ("train", "val"))
     classes = len(scenes.info.classes)
 
     loss_function = CrossEntropy()
     cohort = Cohort({name: build_network("unet", classes=classes, width=8) for name in ("one", "other")})
     module, optimizer = fabric.setup(cohort, torch.optim.Adam(cohort.parameters(), lr=3e-3))
-    readouts = FabricReadouts(fabric, classes)
+    diagnostics = FabricDiagnostics(fabric, classes)
 
     for epoch in range(1, epochs + 1):
         for batch in training_batches(train, batch_size=4, first=4 * (epoch - 1), last=4 * epoch):
@@ -42,13 +42,13 @@ def main(epochs: int) -> None:
             for batch in training_batches(held_out, batch_size=2, first=0, last=2):
                 batch = batch.to(fabric.device)
                 outputs = module(batch.images)
-                readouts.update({name: output.logits for name, output in outputs.items()}, batch.labels)
-        values = readouts.log(step=epoch)
+                diagnostics.update({name: output.logits for name, output in outputs.items()}, batch.labels)
+        values = diagnostics.log(step=epoch)
         bound, apart = values["val/barber_agakov_bound/one"], values["val/jensen_shannon_divergence"]
         print(f"epoch {epoch}/{epochs}: at least {bound:.3f} nats about the labels, {apart:.4f} apart")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=2, help="of four updates")
+    parser.add_argument("--epochs", type=int, default=2, help="of four steps")
     main(parser.parse_args().epochs)

@@ -1,6 +1,6 @@
 """RMILoss in a Lightning module, and what its predictions tell about the labels after every epoch.
 
-segmi brings the loss, the readouts and the pictures; the network and the training are Lightning's.
+segmi brings the loss, the diagnostics and the images; the network and the training are Lightning's.
 
 Longer: `python examples/lightning_module.py --steps 200`.
 """
@@ -14,19 +14,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from segmi.data import open_dataset
-from segmi.data.loader import training_batches
-from segmi.data.pictures import Pictures
-from segmi.data.processing import Processing
-from segmi.objectives import RMILoss
-from segmi.training.own_loops import ReadoutsCallback
+from segmi.datasets import open_dataset
+from segmi.datasets.loader import training_batches
+from segmi.datasets.processing import Processing
+from segmi.datasets.segmentation_dataset import SegmentationDataset
+from segmi.losses import RMILoss
+from segmi.training.callbacks import DiagnosticsCallback
 
 
 class Crops(Dataset):
-    """Pairs of a crop and its labels, as any other data set has them."""
+    """Pairs of a crop and its labels, as any other dataset has them."""
 
-    def __init__(self, pictures: Pictures, number: int) -> None:
-        batches = training_batches(pictures, batch_size=1, first=0, last=number)
+    def __init__(self, images: SegmentationDataset, number: int) -> None:
+        batches = training_batches(images, batch_size=1, first=0, last=number)
         self.pairs = [(batch.images[0], batch.labels[0]) for batch in batches]
 
     def __len__(self) -> int:
@@ -42,7 +42,7 @@ class Segmenter(lightning.LightningModule):
         self.network = nn.Sequential(
             nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, classes, 3, padding=1)
         )
-        self.loss_function = RMILoss(mode="sound")
+        self.loss_function = RMILoss(variant="corrected")
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         images, labels = batch
@@ -53,7 +53,7 @@ class Segmenter(lightning.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> dict[str, Tensor]:
         images, labels = batch
-        return {"logits": self.network(images), "labels": labels}  # what ReadoutsCallback looks at
+        return {"logits": self.network(images), "labels": labels}  # what DiagnosticsCallback looks at
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=1e-2)
@@ -64,15 +64,15 @@ def main(steps: int) -> None:
     warnings.filterwarnings("ignore", module="lightning")
     lightning.seed_everything(0, verbose=False)
     scenes = open_dataset("street-scenes", train=16, val=1, height=64, width=128)
-    pictures = Pictures(scenes, scenes.split("train"), Processing(resize=64, crop=64))
-    loader = DataLoader(Crops(pictures, 16), batch_size=4, shuffle=True)
+    images = SegmentationDataset(scenes, scenes.split("train"), Processing(resize=64, crop=64))
+    loader = DataLoader(Crops(images, 16), batch_size=4, shuffle=True)
     classes = len(scenes.info.classes)
     trainer = lightning.Trainer(
         max_steps=steps, accelerator="auto", devices=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-        callbacks=[ReadoutsCallback(classes)],
+        callbacks=[DiagnosticsCallback(classes)],
     )  # fmt: skip
-    held_out = Pictures(scenes, scenes.split("val"), Processing(resize=64, crop=64))
+    held_out = SegmentationDataset(scenes, scenes.split("val"), Processing(resize=64, crop=64))
     trainer.fit(Segmenter(classes), loader, DataLoader(Crops(held_out, 1)))
     shown = ", ".join(f"{name} {value:.3f}" for name, value in trainer.callback_metrics.items())
     print(f"after {trainer.global_step} steps: {shown}")
@@ -80,5 +80,5 @@ def main(steps: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=5, help="optimiser steps")
+    parser.add_argument("--steps", type=int, default=5, help="optimizer steps")
     main(parser.parse_args().steps)

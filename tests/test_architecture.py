@@ -19,16 +19,16 @@ ALLOWED: dict[str, set[str]] = {
     "randomness": set(),
     "arrays": set(),
     "information": BOTTOM,
-    "objectives": BOTTOM | {"information"},
+    "losses": BOTTOM | {"information"},
     "metrics": BOTTOM | {"information"},
     "data": BOTTOM | {"records"},
     "models": BOTTOM,
     "records": BOTTOM - {"arrays"},
-    "training": BOTTOM | {"information", "objectives", "metrics", "data", "models", "records"},
+    "training": BOTTOM | {"information", "losses", "metrics", "data", "models", "records"},
     "deploy": BOTTOM | {"models", "data", "records"},
     "comparison": BOTTOM - {"arrays"} | {"records"},
     "report": BOTTOM - {"arrays"} | {"records", "comparison"},
-    "study": BOTTOM | {"training", "objectives", "metrics", "data", "models", "records", "deploy", "report"},
+    "study": BOTTOM | {"training", "losses", "metrics", "data", "models", "records", "deploy", "report"},
 }
 WITHOUT_TORCH = ("errors", "randomness", "records", "comparison", "report", "cli")
 

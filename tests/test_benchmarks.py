@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from segmi.information.estimation import ESTIMATORS
-from segmi.objectives import OBJECTIVES
+from segmi.losses import LOSSES
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -23,7 +23,7 @@ def test_the_benchmark_prints_its_tables(name: str) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("# ")
     assert "| item | decoded every time | from the cache | × |" in done.stdout
-    assert "| pictures | mapped | time per picture |" in done.stdout
+    assert "| images | mapped | time per image |" in done.stdout
 
 
 @pytest.mark.slow
@@ -34,7 +34,7 @@ def test_the_yardstick_of_estimators_prints_its_tables_and_draws_them(tmp_path: 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("# Estimators of mutual information")
     assert "| estimator | 64 samples | 128 samples | seconds |" in done.stdout
-    for name in ("Gaussian plug-in", "KSG, 3 neighbours", *(f"`{name}`" for name in ESTIMATORS)):
+    for name in ("Gaussian plug-in", "KSG, 3 neighbors", *(f"`{name}`" for name in ESTIMATORS)):
         assert done.stdout.count(f"| {name} | ") == 4
     assert figure.stat().st_size > 10_000
 
@@ -72,7 +72,7 @@ def test_two_processes_are_shown_beside_one() -> None:
 
 
 def rows(printed: str) -> dict[str, list[list[str]]]:
-    """The cells of every table row behind an objective's name, by the name."""
+    """The cells of every table row behind a loss's name, by the name."""
     found: dict[str, list[list[str]]] = {}
     for line in printed.splitlines():
         if line.startswith("| `"):
@@ -84,7 +84,7 @@ def rows(printed: str) -> dict[str, list[list[str]]]:
 def test_a_few_objectives_train_and_their_own_terms_get_better() -> None:
     """One with a teacher, one of peers, one with heads; what cross-entropy leaves is no better."""
     names = ["dist", "mutual_learning", "information_bottleneck"]
-    command = [sys.executable, str(FOLDER / "catalogue_training.py"), "--quick", "--updates", "25", "--only", *names]
+    command = [sys.executable, str(FOLDER / "catalog_training.py"), "--quick", "--steps", "25", "--only", *names]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = rows(done.stdout)
@@ -101,12 +101,12 @@ def test_a_few_objectives_train_and_their_own_terms_get_better() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_every_objective_trains_and_leaves_its_own_term_better_than_cross_entropy_does() -> None:
-    command = [sys.executable, str(FOLDER / "catalogue_training.py"), "--part", "terms"]
+    command = [sys.executable, str(FOLDER / "catalog_training.py"), "--part", "terms"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = rows(done.stdout)
-    assert list(found) == list(OBJECTIVES), done.stderr
+    assert list(found) == list(LOSSES), done.stderr
     verdicts = {name: row[0][3] for name, row in found.items()}
-    assert verdicts == {name: "–" if name == "cross_entropy" else "yes" for name in OBJECTIVES}
+    assert verdicts == {name: "–" if name == "cross_entropy" else "yes" for name in LOSSES}
     assert done.returncode == 0
 
 

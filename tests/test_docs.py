@@ -84,7 +84,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def links(page: Path) -> list[str]:
-    """What relative links and pictures of a page point to; code is not looked at."""
+    """What relative links and images of a page point to; code is not looked at."""
     prose = re.sub(r"`[^`\n]*`", "`", FENCE.sub("", page.read_text(encoding="utf-8")))
     targets = re.findall(r"\]\(([^()\s]+)(?:\s+\"[^\"]*\")?\)", prose) + re.findall(r"(?:src|href)=\"([^\"]+)\"", prose)
     return [target for target in targets if not re.match(r"[a-z][a-z+.-]*:", target)]
@@ -167,16 +167,16 @@ def test_every_setting_of_a_study_is_on_its_page() -> None:
 
 
 def test_every_objective_is_on_the_page_under_its_family() -> None:
-    from segmi.objectives import OBJECTIVES
+    from segmi.losses import LOSSES
 
-    page = (ROOT / "docs" / "objectives.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "losses.md").read_text(encoding="utf-8")
     found, family = [], ""
     for first, second in re.findall(r"^\| (\S.*?) \| (.*?) ?\|", page.partition("\n[In a loop]")[0], re.MULTILINE):
         if heading := re.match(r"\*\*(.+?)\*\*", first):
             family = heading[1]
         elif family:
             found.append((first.strip("`"), second.strip("`"), family))
-    assert sorted(found) == sorted((name, kind.__name__, kind.family) for name, kind in OBJECTIVES.items())
+    assert sorted(found) == sorted((name, kind.__name__, kind.family) for name, kind in LOSSES.items())
 
 
 def test_every_test_named_on_the_page_of_faults_exists() -> None:

@@ -15,7 +15,7 @@ LAST_WORDS = {
     "fabric_loop.py": "epoch 2/2: at least",
     "information.py": "noise 0.5: ",
     "lightning_module.py": "after 5 steps: train/binary_cross_entropy",
-    "own_objective.py": "after 8 updates",
+    "own_loss.py": "after 8 steps",
 }
 
 

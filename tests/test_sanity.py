@@ -1,4 +1,4 @@
-"""What a right implementation does and a wrong one does not: memorise a few pictures, and learn nothing from noise."""
+"""What a right implementation does and a wrong one does not: memorize a few images, and learn nothing from noise."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from segmi.data import open_dataset
-from segmi.data.base import VOID, Drawn, Sample
-from segmi.data.pictures import Pictures
-from segmi.data.processing import Processing
+from segmi.datasets import open_dataset
+from segmi.datasets.base import IGNORE_INDEX, Drawn, Sample
+from segmi.datasets.processing import Processing
+from segmi.datasets.segmentation_dataset import SegmentationDataset
+from segmi.losses import build_objective
 from segmi.metrics.scores import constant_prediction_scores, scores
 from segmi.models import build_network
-from segmi.objectives import build_objective
 from segmi.training import Cohort, evaluate, fit
 
 pytestmark = pytest.mark.slow
@@ -31,13 +31,13 @@ MODELS: dict[str, tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]] =
 }
 
 
-def trained(model: str, pictures: Pictures, folder: Path, **settings: Any) -> Cohort:
-    members, terms = MODELS[model]
-    classes = len(pictures.dataset.info.classes)
+def trained(model: str, images: SegmentationDataset, folder: Path, **settings: Any) -> Cohort:
+    networks, terms = MODELS[model]
+    classes = len(images.dataset.info.classes)
     torch.manual_seed(0)
-    cohort = Cohort({name: build_network(**member, classes=classes) for name, member in members.items()})
-    objective = build_objective(terms, members=tuple(members), frozen=())
-    fit(cohort, objective, pictures, folder=folder, select_by="last", device="cpu", **settings)
+    cohort = Cohort({name: build_network(**network, classes=classes) for name, network in networks.items()})
+    objective = build_objective(terms, networks=tuple(networks), frozen=())
+    fit(cohort, objective, images, folder=folder, select_by="last", device="cpu", **settings)
     return cohort
 
 
@@ -46,7 +46,7 @@ WIDE = ("road", "pavement", "building", "vegetation", "sky", "car")
 
 @dataclass(frozen=True)
 class WideClasses:
-    """A mask whose other classes are void, being a percent of the pixels or less.
+    """A mask whose other classes are ignored, being a percent of the pixels or less.
 
     Such a class region mutual information finds late or never: its gradient is 0 where prediction and label are
     independent and leads away from there on either side, so that a class which starts out anticorrelated is kept so,
@@ -58,29 +58,29 @@ class WideClasses:
 
     def draw(self) -> np.ndarray:
         native = self.mask.draw()
-        return np.where(np.isin(native, self.kept), native, VOID)
+        return np.where(np.isin(native, self.kept), native, IGNORE_INDEX)
 
     def least_share(self) -> float:
         native = self.draw()
         return min(float((native == label).mean()) for label in self.kept)
 
 
-def eight_pictures(side: int) -> Pictures:
+def eight_images(side: int) -> SegmentationDataset:
     """Of 200 street scenes the eight in which the rarest of the wide classes fills most."""
     dataset = open_dataset("street-scenes", height=side, width=side, train=200, val=1)
     kept = tuple(dataset.info.classes.index(name) for name in WIDE)
     masks = {sample: WideClasses(sample.mask, kept) for sample in dataset.split("train")}
     chosen = sorted(masks, key=lambda sample: -masks[sample].least_share())[:8]
     samples = [Sample(sample.image, masks[sample], sample.name, sample.group) for sample in chosen]
-    return Pictures(dataset, samples, Processing(resize=None, crop=side))
+    return SegmentationDataset(dataset, samples, Processing(resize=None, crop=side))
 
 
 @pytest.mark.parametrize("model", list(MODELS))
-def test_eight_pictures_can_be_memorised(model: str, tmp_path: Path) -> None:
-    pictures = eight_pictures(48)
-    cohort = trained(model, pictures, tmp_path, updates=300, batch_size=8, learning_rate=5e-3,
+def test_eight_images_can_be_memorized(model: str, tmp_path: Path) -> None:
+    images = eight_images(48)
+    cohort = trained(model, images, tmp_path, steps=300, batch_size=8, learning_rate=5e-3,
                      schedule="CosineAnnealingLR")  # fmt: skip
-    result = scores(evaluate(cohort, pictures, device="cpu")["unet"].pooled().numpy())
+    result = scores(evaluate(cohort, images, device="cpu")["unet"].pooled().numpy())
     assert result["mIoU"] >= 0.9, result
 
 
@@ -104,20 +104,24 @@ def test_shuffled_labels_teach_nothing(model: str, tmp_path: Path) -> None:
         for index, sample in enumerate(dataset.split("train"))
     ]
     processing = Processing(resize=None, crop=SIDE)
-    cohort = trained(model, Pictures(dataset, noise, processing), tmp_path, updates=80, batch_size=8)
-    counts = evaluate(cohort, Pictures(dataset, dataset.split("val"), processing), device="cpu")["unet"].pooled()
+    cohort = trained(model, SegmentationDataset(dataset, noise, processing), tmp_path, steps=80, batch_size=8)
+    counts = evaluate(cohort, SegmentationDataset(dataset, dataset.split("val"), processing), device="cpu")[
+        "unet"
+    ].pooled()
     constant = constant_prediction_scores(counts.numpy())["mIoU"]
     assert scores(counts.numpy())["mIoU"] <= constant + 0.03
 
 
 def test_the_cross_entropy_unet_learns_camvid(camvid_root: Path, tmp_path: Path) -> None:
     dataset = open_dataset("camvid", camvid_root)
-    pictures = {split: Pictures(dataset, dataset.split(split), Processing(flip=0.5)) for split in ("train", "val")}
+    images = {
+        split: SegmentationDataset(dataset, dataset.split(split), Processing(flip=0.5)) for split in ("train", "val")
+    }
     torch.manual_seed(1)  # of so small a network some beginnings end at 0.71
-    members = {"unet": build_network("unet", width=8, classes=11)}
-    cohort = Cohort(members)
-    objective = build_objective({"cross_entropy": {}}, members=("unet",), frozen=())
-    fit(cohort, objective, pictures["train"], folder=tmp_path, select_by="last", updates=600, batch_size=8,
+    networks = {"unet": build_network("unet", width=8, classes=11)}
+    cohort = Cohort(networks)
+    objective = build_objective({"cross_entropy": {}}, networks=("unet",), frozen=())
+    fit(cohort, objective, images["train"], folder=tmp_path, select_by="last", steps=600, batch_size=8,
         learning_rate=2e-3, schedule="CosineAnnealingLR", device="cpu", precision="fp32")  # fmt: skip
-    result = scores(evaluate(cohort, pictures["val"], device="cpu")["unet"].pooled().numpy())
+    result = scores(evaluate(cohort, images["val"], device="cpu")["unet"].pooled().numpy())
     assert result["pixel_accuracy"] >= 0.80, result

@@ -1,7 +1,7 @@
 """The errors that segmi raises for its users, one class per exit code.
 
 Every message says what was expected, what came, and what to do. Code that is called from other people's programs
-(objectives, information, metrics) raises plain ``ValueError`` and ``TypeError`` instead.
+(losses, information, metrics) raises plain ``ValueError`` and ``TypeError`` instead.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SegmiError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.message}\n  To mend it: {self.remedy}" if self.remedy else self.message
+        return f"{self.message}\n  Fix: {self.remedy}" if self.remedy else self.message
 
 
 class UsageError(SegmiError, ValueError):

@@ -1,6 +1,6 @@
 """Random choices as pure functions of what they are for.
 
-Nothing in segmi draws from a generator that remembers: a choice is keyed by (seed, purpose, epoch, index, …), so it
+Nothing in segmi draws from a generator that stateful: a choice is keyed by (seed, purpose, epoch, index, …), so it
 does not depend on the number of workers, on what ran before, or on whether the run was interrupted.
 """
 

@@ -33,9 +33,9 @@ def told(capsys: pytest.CaptureFixture[str]) -> Any:
 
 def test_prepare_info_clear(cache: list[str], told: Any, tmp_path: Path) -> None:
     built = told("data", "prepare", *SCENES, "--resize", "16", *cache)
-    holds = [(entry["split"], entry["columns"], entry["pictures"]) for entry in built["entries"]]
+    holds = [(entry["split"], entry["columns"], entry["images"]) for entry in built["entries"]]
     assert holds == [("train", ["images", "masks"], 3), ("val", ["images", "masks"], 2), ("val", ["labels"], 2)]
-    folder = tmp_path / "cache" / "pictures"
+    folder = tmp_path / "cache" / "images"
     assert built["folder"] == str(folder)
     assert built["bytes"] == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     again = told("data", "prepare", *SCENES, "--resize", "16", "--split", "train", "--labels", *cache)
@@ -53,7 +53,7 @@ def test_prepare_info_clear(cache: list[str], told: Any, tmp_path: Path) -> None
 def test_tables_for_people(cache: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "prepare", *SCENES, "--resize", "none", "--split", "val", *cache]) == 0
     captured = capsys.readouterr()
-    assert "2/2 pictures" in captured.err
+    assert "2/2 images" in captured.err
     assert "original" in captured.out
     assert "sound" in captured.out
     assert main(["data", "info", *cache]) == 0
@@ -67,14 +67,14 @@ def test_tables_for_people(cache: list[str], capsys: pytest.CaptureFixture[str])
 def test_room_for_all_is_looked_for_before_anything_is_built(
     cache: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pictures, labels = 4 * 16 * 16, 24 * 32
-    needed = 5 * pictures + 2 * labels
+    images, labels = 4 * 16 * 16, 24 * 32
+    needed = 5 * images + 2 * labels
     for free, code in ((needed - 1, 5), (needed, 0)):
         monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: shutil._ntuple_diskusage(free, 0, free))
         assert main(["data", "prepare", *SCENES, "--resize", "16", *cache]) == code
         assert (tmp_path / "cache").exists() == (code == 0)
         said = capsys.readouterr().err
-        assert ("5 prepared pictures of street-scenes, train, val: about 7 kB are needed, 7 kB are free" in said) == (
+        assert ("5 prepared images of street-scenes, train, val: about 7 kB are needed, 7 kB are free" in said) == (
             code == 5
         )
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 0))

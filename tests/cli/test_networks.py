@@ -1,4 +1,4 @@
-"""A folder of one's own, two classes and one logit: from the check of the data to masks of new pictures."""
+"""A folder of one's own, two classes and one logit: from the check of the data to masks of new images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def discs(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("objective", ["cross_entropy", "rmi_loss"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "rmi_loss"])
 def test_one_logit_from_training_to_masks(
     discs: Path, objective: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -45,9 +45,9 @@ def test_one_logit_from_training_to_masks(
     assert json.loads(capsys.readouterr().out)["classes"] == CLASSES
 
     output = tmp_path / "runs"
-    member = f"methods.unet-{objective}.members.network.one_logit=true"
-    arguments = ["--width", "4", "--updates", "60", "-b", "2", "--lr", "0.01", "--objective", objective]
-    fields = ["processing={resize: 36, crop: 32}", member]
+    network = f"methods.unet-{objective}.networks.network.one_logit=true"
+    arguments = ["--width", "4", "--steps", "60", "-b", "2", "--lr", "0.01", "--loss", objective]
+    fields = ["processing={resize: 36, crop: 32}", network]
     assert main(["train", *root, *arguments, "-o", str(output), "--json", *fields]) == 0
     trained = json.loads(capsys.readouterr().out)
     card = json.loads((Path(trained["bundle"]) / "model.json").read_text())
@@ -62,7 +62,7 @@ def test_one_logit_from_training_to_masks(
     masks = tmp_path / "masks"
     assert main(["predict", str(output), str(discs / "images"), "--out", str(masks), "--overlay"]) == 0
     printed = capsys.readouterr()
-    assert "predicted 12/12 pictures" in printed.err
+    assert "predicted 12/12 images" in printed.err
     paths = [Path(line) for line in printed.out.splitlines()]
     assert len(paths) == 12
     union = overlap = 0
@@ -70,7 +70,7 @@ def test_one_logit_from_training_to_masks(
         with Image.open(path) as mask, Image.open(discs / "masks" / path.name) as truth:
             assert mask.mode == "P"
             assert mask.size == truth.size
-            assert mask.getpalette()[:6] == [value for colour in card["palette"][:2] for value in colour]
+            assert mask.getpalette()[:6] == [value for color in card["palette"][:2] for value in color]
             found, disc = np.asarray(mask), np.asarray(truth) == 1
         assert set(np.unique(found)) <= {0, 1}
         union += int((disc | (found == 1)).sum())
@@ -83,11 +83,11 @@ def test_classes_that_are_called_otherwise_are_pointed_out(
     discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = ["-o", str(tmp_path / "runs"), "processing={resize: 36, crop: 32}"]
-    assert main(["train", "--root", str(discs), "--width", "2", "--updates", "1", "-b", "2", *output]) == 0
+    assert main(["train", "--root", str(discs), "--width", "2", "--steps", "1", "-b", "2", *output]) == 0
     capsys.readouterr()
     assert main(["evaluate", str(tmp_path / "runs"), "--root", str(discs)]) == 0
     assert "warning" not in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path / "runs"), "--root", str(discs), "classes=[disc, background]"]) == 0
-    assert "are called otherwise than those of the data set" in capsys.readouterr().err
+    assert "are called otherwise than those of the dataset" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path / "runs"), "--root", str(discs), "val"]) == 2
     assert "expected OPTION=VALUE, got 'val'" in capsys.readouterr().err

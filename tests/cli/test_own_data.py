@@ -1,4 +1,4 @@
-"""One's own pictures: from a folder that nobody has described to a trained network, nothing asked."""
+"""One's own images: from a folder that nobody has described to a trained network, nothing asked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from segmi.cli import main
 from segmi.cli.own_data import study_name
 
-SMALL = ["--width", "2", "--updates", "2", "-b", "2", "processing={resize: 36, crop: 32}"]
+SMALL = ["--width", "2", "--steps", "2", "-b", "2", "processing={resize: 36, crop: 32}"]
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def photos(tmp_path: Path) -> Path:
 def test_init_then_train(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "init", str(photos)]) == 0
     told = capsys.readouterr()
-    assert "pictures and masks in folders of their own" in told.out
+    assert "images and masks in folders of their own" in told.out
     assert "foreground  255" in told.out
     assert f"next: segmi train '{photos}'" in told.out
-    assert "checked 8/8 pictures" in told.err
+    assert "checked 8/8 images" in told.err
     assert sorted(path.name for path in photos.iterdir()) == [
         "images",
         "masks",
@@ -47,7 +47,7 @@ def test_init_then_train(photos: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["data", "check", str(photos)]) == 0
     assert "no problems" in capsys.readouterr().out
     output = tmp_path / "runs"
-    assert main(["train", str(photos), *SMALL, "--objective", "rmi_loss", "-o", str(output), "--json"]) == 0
+    assert main(["train", str(photos), *SMALL, "--loss", "rmi_loss", "-o", str(output), "--json"]) == 0
     bundle = Path(json.loads(capsys.readouterr().out)["bundle"])
     assert "Meine-Fotos-neu" in bundle.parts
     card = json.loads((bundle / "model.json").read_text())
@@ -63,10 +63,10 @@ def test_init_then_train(photos: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["predict", str(output), "https://example.org/a.jpg"]) == 2
     assert "is an address, not a file" in capsys.readouterr().err
 
-    assert main(["publish", str(output), "--folder", str(tmp_path / "shared"), "--licence", "cc-by-4.0"]) == 0
+    assert main(["publish", str(output), "--folder", str(tmp_path / "shared"), "--license", "cc-by-4.0"]) == 0
     card = (tmp_path / "shared" / "README.md").read_text()
     assert "| mIoU | 0." in card
-    assert "| objective | rmi\\_loss |" in card
+    assert "| loss | rmi\\_loss |" in card
     assert (tmp_path / "shared" / "config.yaml").is_file()
 
 
@@ -77,8 +77,8 @@ def test_in_a_study_file(photos: Path, tmp_path: Path, capsys: pytest.CaptureFix
         "name: discs\n"
         "datasets: {discs: {type: described}}\n"
         "processing: {resize: 36, crop: 32}\n"
-        "training: {updates: 1, batch_size: 2}\n"
-        "methods: {unet: {members: {network: {architecture: unet, width: 2}}, objective: {cross_entropy: {}}}}\n"
+        "training: {steps: 1, batch_size: 2}\n"
+        "methods: {unet: {networks: {network: {architecture: unet, width: 2}}, loss: {cross_entropy: {}}}}\n"
     )
     assert main(["study", "run", str(study), "--root", str(photos), "--runs", str(tmp_path / "runs")]) == 0
     assert (tmp_path / "runs" / "discs" / "discs" / "unet" / "seed0" / "result.json").is_file()
@@ -88,7 +88,7 @@ def test_json(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "init", str(photos), "--json", "--val", "0.5"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["file"] == str(photos / "segmi.toml")
-    assert [split["pictures"] for split in told["report"]["splits"]] == [4, 4]
+    assert [split["images"] for split in told["report"]["splits"]] == [4, 4]
     assert any("255 is taken for a class" in note for note in told["notes"])
 
 
@@ -106,20 +106,20 @@ def test_a_file_is_not_replaced_by_accident(photos: Path, capsys: pytest.Capture
 def test_a_refused_folder_is_left_as_it_was(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photos / "masks" / "3.png").unlink()
     assert main(["data", "init", str(photos)]) == 3
-    assert "3.png: picture without mask" in capsys.readouterr().err
+    assert "3.png: image without mask" in capsys.readouterr().err
     assert sorted(path.name for path in photos.iterdir()) == ["images", "masks"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "{photos}"], "has no segmi.toml that says how it is read\n  To mend it: let it be written"),
+        (["train", "{photos}"], "has no segmi.toml that says how it is read\n  Fix: let it be written"),
         (["train", "./nowhere"], "there is no folder nowhere"),
         (
             ["train", "nowhere"],
-            "there is no folder nowhere\n  To mend it: give one that `segmi data init` has",
+            "there is no folder nowhere\n  Fix: give one that `segmi data init` has",
         ),
-        (["train", "street-scenes"], "got the data set street-scenes\n  To mend it: use --data street-scenes"),
+        (["train", "street-scenes"], "got the dataset street-scenes\n  Fix: use --data street-scenes"),
         (["train", "{photos}", "--root", "."], "says which data are meant, and so do --data and --root"),
         (["data", "check", "{photos}", "--root", "."], "give one of the two"),
     ],

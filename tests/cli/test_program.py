@@ -19,7 +19,7 @@ from segmi.cli import app, main
 
 VERBS = [
     ["study"], ["study", "check"], ["study", "run"], ["study", "retry"], ["study", "status"], ["study", "show"],
-    ["report"], ["train"], ["evaluate"], ["probe"], ["predict"], ["list"], ["list", "objectives"], ["list", "models"],
+    ["report"], ["train"], ["evaluate"], ["probe"], ["predict"], ["list"], ["list", "losses"], ["list", "models"],
     ["list", "datasets"], ["data"], ["data", "check"], ["data", "prepare"], ["data", "info"], ["data", "clear"],
     ["data", "preview"],
 ]  # fmt: skip
@@ -83,30 +83,30 @@ def test_mistyped_commands_are_usage_errors(
     assert captured.out == ""
 
 
-@pytest.mark.parametrize("name", ["objectives", "models", "datasets"])
+@pytest.mark.parametrize("name", ["losses", "models", "datasets"])
 def test_lists_are_json_for_scripts(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", name, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     names = [row["name"] for row in rows]
-    expected = {"objectives": "rmi_loss", "models": "unet", "datasets": "street-scenes"}[name]
+    expected = {"losses": "rmi_loss", "models": "unet", "datasets": "street-scenes"}[name]
     assert expected in names
     assert main(["list", name]) == 0
     assert all(known in capsys.readouterr().out for known in [expected])
 
 
 def test_the_table_of_objectives_says_what_each_needs_and_costs(capsys: pytest.CaptureFixture[str]) -> None:
-    from segmi.objectives import OBJECTIVES
-    from segmi.objectives.costs import measured_costs
+    from segmi.losses import LOSSES
+    from segmi.losses.costs import measured_costs
 
     costs = measured_costs()
-    assert main(["list", "objectives", "--json"]) == 0
+    assert main(["list", "losses", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert list(rows) == list(OBJECTIVES)
-    assert main(["list", "objectives"]) == 0
+    assert list(rows) == list(LOSSES)
+    assert main(["list", "losses"]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.split() == ["name", "family", "needs", "time", "memory", "about", "options"]
     cuts = [head.index(column) for column in ("family", "needs", "time", "memory", "about")]
-    for (name, kind), line in zip(OBJECTIVES.items(), lines, strict=True):
+    for (name, kind), line in zip(LOSSES.items(), lines, strict=True):
         family, needs, *cost = (line[a:b].strip() for a, b in itertools.pairwise(cuts))
         row = rows[name]
         assert (line.split()[0], family) == (name, kind.family) == (row["name"], row["family"])
@@ -148,7 +148,7 @@ def test_errors_have_exit_codes_and_one_message(
     ]:
         assert main(failing(error)) == code
         captured = capsys.readouterr()
-        assert captured.err == "segmi: what\n  To mend it: how\n"
+        assert captured.err == "segmi: what\n  Fix: how\n"
         assert captured.out == ""
 
 

@@ -7,14 +7,14 @@ from segmi.cli.progress import StudyProgress, counting, describe_event, describe
 from segmi.study.events import Clock, Event
 from segmi.study.expand import Run
 
-RUN = Run("demo", "camvid", "model-1", 0, {"training": {"updates": 10}})
-OTHER = Run("demo", "camvid", "model-2", 0, {"training": {"updates": 20}})
+RUN = Run("demo", "camvid", "model-1", 0, {"training": {"steps": 10}})
+OTHER = Run("demo", "camvid", "model-2", 0, {"training": {"steps": 20}})
 
 
 def test_lines_say_where_the_study_stands() -> None:
     event = Event("train", 50, 100, 1.5, 20.0, run=RUN, number=1, total=6, run_seconds_left=65, study_seconds_left=4000)
     assert describe_event(event) == (
-        "[1/6] camvid/model-1/seed0: update 50/100, loss 1.5000, 20.0 pictures/s, 1 min 5 s left (1 h 6 min for all)"
+        "[1/6] camvid/model-1/seed0: update 50/100, loss 1.5000, 20.0 images/s, 1 min 5 s left (1 h 6 min for all)"
     )
     assert (
         describe_event(Event("failed", text="no data", run=RUN, number=1, total=6))
@@ -57,7 +57,7 @@ def test_on_a_terminal_every_run_that_goes_on_has_a_row(monkeypatch: pytest.Monk
             ("study", 0, 3), (RUN.key, 5, 10), (OTHER.key, 1, 3),
         ]  # fmt: skip
         assert table.tasks[1].fields == {
-            "news": "loss 1.5000, 20.0 pictures/s, 1 min 5 s left", "where": "process 7 on node-3",
+            "news": "loss 1.5000, 20.0 images/s, 1 min 5 s left", "where": "process 7 on node-3",
         }  # fmt: skip
         progress(Event("finished", run=RUN, number=1, total=3))
         assert [(row.description, row.completed) for row in table.tasks] == [("study", 1), (OTHER.key, 1)]
@@ -75,8 +75,8 @@ def test_files_are_counted_by_a_bar_with_the_time_left(
     shown = capsys.readouterr().err.replace("\033[K", "").split("\r")[1:]  # the first and the third came too soon
     half = "━" * 12
     assert shown == [
-        f"train, images: {half}{'┄' * 12} 2/4 pictures, 1 min 0 s left",
-        f"train, images: {half}{half} 4/4 pictures, in 2 min 0 s\n",
+        f"train, images: {half}{'┄' * 12} 2/4 images, 1 min 0 s left",
+        f"train, images: {half}{half} 4/4 images, in 2 min 0 s\n",
     ]
 
 
@@ -88,7 +88,7 @@ def test_files_are_counted_in_lines_where_there_is_no_terminal(
     listener = counting()
     for done in (1, 2, 3):
         listener(done, 3)
-    assert capsys.readouterr().err == "read 2/3 pictures\nread 3/3 pictures\n"
+    assert capsys.readouterr().err == "read 2/3 images\nread 3/3 images\n"
 
 
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

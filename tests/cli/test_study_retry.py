@@ -14,13 +14,13 @@ name: tiny
 datasets:
   street-scenes: {train: 8, val: 3, height: 40, width: 48}
 processing: {resize: 36, crop: 32}
-training: {updates: 4, batch_size: 2, holdout: 0.25, precision: fp32}
+training: {steps: 4, batch_size: 2, holdout: 0.25, precision: fp32}
 samples: 1
 methods:
-  steady: {members: {unet: {architecture: unet, width: 2}}, objective: {cross_entropy: {}}}
+  steady: {networks: {unet: {architecture: unet, width: 2}}, loss: {cross_entropy: {}}}
   wild:
-    members: {unet: {architecture: unet, width: 2}}
-    objective: {cross_entropy: {}}
+    networks: {unet: {architecture: unet, width: 2}}
+    loss: {cross_entropy: {}}
     training: {learning_rate: 1e30}
 """
 
@@ -66,7 +66,7 @@ def test_what_diverged_is_done_again_and_nothing_else(tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--engine", "rai"], "unknown engine 'rai'\n  To mend it: did you mean 'ray'?"),
+        (["--engine", "rai"], "unknown engine 'rai'\n  Fix: did you mean 'ray'?"),
         (["--jobs", "2"], "--jobs says nothing to the engine in-process"),
         (["--engine", "pool", "--gpus", "1"], "leave it out, or choose --engine ray"),
         (["--engine", "pool", "--jobs", "0"], "--jobs: expected 1 or more, got 0"),

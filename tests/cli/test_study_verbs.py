@@ -15,13 +15,13 @@ name: tiny
 datasets:
   street-scenes: {train: 8, val: 3, height: 40, width: 48}
 processing: {resize: 36, crop: 32}
-training: {updates: 4, batch_size: 2, holdout: 0.25, checkpoint_every: 2}
+training: {steps: 4, batch_size: 2, holdout: 0.25, checkpoint_every: 2}
 samples: 1
 methods:
-  model-1: {members: {unet: {architecture: unet, width: 2}}, objective: {cross_entropy: {}}}
+  model-1: {networks: {unet: {architecture: unet, width: 2}}, loss: {cross_entropy: {}}}
 """
 TRAIN = [
-    "train", "--data", "street-scenes", "--width", "2", "--updates", "3", "-b", "2", "samples=1",
+    "train", "--data", "street-scenes", "--width", "2", "--steps", "3", "-b", "2", "samples=1",
     "datasets.street-scenes={train: 8, val: 4, height: 40, width: 48}", "processing={resize: 36, crop: 32}",
 ]  # fmt: skip
 
@@ -44,7 +44,7 @@ def test_check_names_file_line_and_remedy(file: str, capsys: pytest.CaptureFixtu
     assert main(["study", "check", file, "training.updtes=3"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "did you mean 'updates'?" in captured.err
+    assert "did you mean 'steps'?" in captured.err
     assert "Traceback" not in captured.err
 
 
@@ -66,7 +66,7 @@ def test_show_prints_a_study_file_with_every_default(
     assert main(["study", "show", str(tmp_path / "again.yaml")]) == 0
     assert capsys.readouterr().out == shown
     assert main(["study", "show", file, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["training"]["updates"] == 4
+    assert json.loads(capsys.readouterr().out)["training"]["steps"] == 4
 
 
 def test_run_status_report_predict_evaluate(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,8 +93,8 @@ def test_run_status_report_predict_evaluate(file: str, tmp_path: Path, capsys: p
     assert row["state"] == "finished"
     assert row["step"] == 4
 
-    assert main(["study", "run", file, "--runs", runs, "training.updates=5"]) == 2
-    assert "training.updates was 4, is now 5" in capsys.readouterr().err
+    assert main(["study", "run", file, "--runs", runs, "training.steps=5"]) == 2
+    assert "training.steps was 4, is now 5" in capsys.readouterr().err
 
     assert main(["report", f"{runs}/tiny", "--out", str(tmp_path / "page"), "--quiet"]) == 0
     assert (tmp_path / "page" / "index.html").exists()
@@ -105,7 +105,7 @@ def test_run_status_report_predict_evaluate(file: str, tmp_path: Path, capsys: p
     assert main(["evaluate", run, *options, "--data", "street-scenes", "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)["scores"]
     result = json.loads((Path(run) / "result.json").read_text())
-    assert scores["mIoU"] == pytest.approx(result["members"]["unet"]["scores"]["full"]["mIoU"], abs=1e-6)
+    assert scores["mIoU"] == pytest.approx(result["networks"]["unet"]["scores"]["full"]["mIoU"], abs=1e-6)
     assert main(["evaluate", run, "--data", "object-scenes", "val=2", "train=2"]) == 3
     assert "tells 11 classes apart" in capsys.readouterr().err
 
@@ -116,12 +116,12 @@ def test_run_status_report_predict_evaluate(file: str, tmp_path: Path, capsys: p
     assert lines[0].split()[1:] == ["linear", "nonlinear"]
     assert main([*probed, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["pictures"] == 3
+    assert told["images"] == 3
     assert told["layers"][0]["layer"] == "bottleneck"
     assert main([*probed, "--layer", "bottle"]) == 2
     assert "unknown layer 'bottle'" in capsys.readouterr().err
 
-    out = tmp_path / "pictures"
+    out = tmp_path / "images"
     assert main(["data", "preview", "street-scenes", *options, "--out", str(out), "--count", "2"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 4
     assert main(["predict", run, str(out), "--out", str(tmp_path / "masks"), "--overlay"]) == 0
@@ -164,25 +164,21 @@ def test_train_resume_overwrite_are_three_things(tmp_path: Path, capsys: pytest.
 def test_train_tells_what_took_how_long(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*TRAIN, "-o", str(tmp_path / "mine"), "--profile"]) == 0
     captured = capsys.readouterr()
-    assert re.fullmatch(
-        r"2 updates in \d+\.\d s; the first of this call is not counted", captured.out.splitlines()[-11]
-    )
-    assert captured.out.splitlines()[-10].split("  ")[-1] == "ms per update"
+    assert re.fullmatch(r"2 steps in \d+\.\d s; the first of this call is not counted", captured.out.splitlines()[-11])
+    assert captured.out.splitlines()[-10].split("  ")[-1] == "ms per step"
     assert re.fullmatch(r"forward +\d+\.\d\d +\d+\.\d% +\d+\.\d", captured.out.splitlines()[-8])
     assert [line.split()[0] for line in captured.out.splitlines()[-9:]] == [
-        "data", "forward", "objective", "backward", "optimiser", "validation", "checkpoint", "other", "bundle:",
+        "data", "forward", "loss", "backward", "optimizer", "validation", "checkpoint", "other", "bundle:",
     ]  # fmt: skip
     assert "computes in fp32" in captured.err
     assert main([*TRAIN, "-o", str(tmp_path / "json"), "--profile", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["profile"]["updates"] == 2
+    assert told["profile"]["steps"] == 2
     assert json.loads((Path(told["run"]) / "profile.json").read_text())["parts"] == told["profile"]["parts"]
 
 
 def test_train_prints_its_configuration_as_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert (
-        main([*TRAIN, "--objective", "rmi_loss", "--lr", "1e-4", "--print-config", "-o", str(tmp_path / "mine")]) == 0
-    )
+    assert main([*TRAIN, "--loss", "rmi_loss", "--lr", "1e-4", "--print-config", "-o", str(tmp_path / "mine")]) == 0
     shown = capsys.readouterr().out
     assert "unet-rmi_loss:" in shown
     assert "learning_rate: 0.0001" in shown
@@ -190,9 +186,9 @@ def test_train_prints_its_configuration_as_a_study(tmp_path: Path, capsys: pytes
 
 
 def test_train_without_a_budget_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--data", "street-scenes", "--objective", "rmi_lss"]) == 2
+    assert main(["train", "--data", "street-scenes", "--loss", "rmi_lss"]) == 2
     err = capsys.readouterr().err
-    assert "training.updates" in err
+    assert "training.steps" in err
     assert "did you mean 'rmi_loss'?" in err
 
 
@@ -203,7 +199,7 @@ def test_data_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*arguments, "--json", "--split", "val"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["ok"] is True
-    assert report["splits"][0]["pictures"] == 2
+    assert report["splits"][0]["images"] == 2
     assert main(["data", "check", "camvid", "--root", str(tmp_path)]) == 3
     assert str(tmp_path) in capsys.readouterr().err
     assert main(["data", "check", "camvd"]) == 2

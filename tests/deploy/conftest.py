@@ -15,17 +15,17 @@ def _one_seed():
 
 @pytest.fixture
 def dataset():
-    return {"name": "toy", "title": "Toy pictures", "classes": ["sky", "road", "car"], "palette": PALETTE, "void": 255}
+    return {"name": "toy", "title": "Toy images", "classes": ["sky", "road", "car"], "palette": PALETTE, "ignored": 255}
 
 
 @pytest.fixture
 def preprocessing():
-    return {"resize": 40, "resize_mode": "exact", "crop": 32, "flip": 0.0, "scale": [1.0, 1.0], "colour": 0.0}
+    return {"resize": 40, "resize_mode": "exact", "crop": 32, "flip": 0.0, "scale": [1.0, 1.0], "color": 0.0}
 
 
 @pytest.fixture
 def network():
-    built = build_network("unet", classes=3, width=2, normalise={"mean": [0.4] * 3, "std": [0.2] * 3})
+    built = build_network("unet", classes=3, width=2, normalize={"mean": [0.4] * 3, "std": [0.2] * 3})
     built(torch.rand(4, 3, 32, 32))  # the batch statistics move, so that a forgotten buffer shows
     built.eval()
     with torch.no_grad():  # no class wins everywhere, so that a wrong label map shows
@@ -34,10 +34,10 @@ def network():
 
 
 @pytest.fixture
-def picture(tmp_path):
-    """Writes a picture file of a given size and mode, and returns its path."""
+def image(tmp_path):
+    """Writes an image file of a given size and mode, and returns its path."""
 
-    def write(name="picture.png", size=(50, 37), mode="RGB", folder=tmp_path / "pictures"):
+    def write(name="image.png", size=(50, 37), mode="RGB", folder=tmp_path / "images"):
         folder.mkdir(exist_ok=True, parents=True)
         pixels = np.random.default_rng(len(name)).integers(0, 256, (size[1], size[0], 4), dtype=np.uint8)
         Image.fromarray(pixels, "RGBA").convert(mode).save(folder / name)

@@ -1,4 +1,4 @@
-"""The page answers: a picture in, a mask, its confidence and the shares of its classes out, in a real browser."""
+"""The page answers: an image in, a mask, its confidence and the shares of its classes out, in a real browser."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from segmi.cli import main
-from segmi.deploy import load, predict_picture, save_bundle
-from segmi.deploy.app import answer, bundles_below, confidence_picture, first_shown, legend_of, title_of, titles_of
+from segmi.deploy import load, predict_image, save_bundle
+from segmi.deploy.app import answer, bundles_below, confidence_image, first_shown, legend_of, title_of, titles_of
 
 
 @pytest.fixture
@@ -32,12 +32,12 @@ def test_an_answer_is_the_prediction_with_its_confidence(runs, tmp_path):
     network = load(bundles_below(runs)[0])
     pixels = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
     found = answer(network, pixels)
-    np.testing.assert_array_equal(found.labels, predict_picture(network, pixels, probabilities=tmp_path / "p.npy"))
+    np.testing.assert_array_equal(found.labels, predict_image(network, pixels, probabilities=tmp_path / "p.npy"))
     np.testing.assert_array_equal(found.confidence, np.load(tmp_path / "p.npy").max(0))
     assert sum(found.shares.values()) == pytest.approx(1)
     shares = [share for _, share in found.ranked()]
     assert shares == sorted(shares, reverse=True)
-    assert confidence_picture(np.array([[0.0, 0.5, 1.0]], np.float32))[0, :, 0].tolist() == [0, 128, 255]
+    assert confidence_image(np.array([[0.0, 0.5, 1.0]], np.float32))[0, :, 0].tolist() == [0, 128, 255]
 
 
 def test_runs_are_called_by_what_tells_them_apart(runs):
@@ -50,7 +50,7 @@ def test_runs_are_called_by_what_tells_them_apart(runs):
     assert titles_of([one], one) == ["network"]
 
 
-def test_classes_stand_in_their_colours_and_names_are_no_markup(runs):
+def test_classes_stand_in_their_colors_and_names_are_no_markup(runs):
     found = answer(load(bundles_below(runs)[0]), np.zeros((40, 40, 3), np.uint8))
     shares = {"<b>sky</b>": 0.25, "road": 0.75, "car": 0.0}
     legend = legend_of(found._replace(shares=shares))
@@ -101,7 +101,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def test_a_picture_in_a_mask_out(address, picture, dataset, tmp_path):
+def test_a_image_in_a_mask_out(address, image, dataset, tmp_path):
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     browser_file = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser_file is None:
@@ -112,14 +112,14 @@ def test_a_picture_in_a_mask_out(address, picture, dataset, tmp_path):
         elsewhere: list[str] = []
         page.on("request", lambda one: elsewhere.append(one.url) if not _local(one.url, address) else None)
         page.goto(address)
-        page.locator("input[type=file]").set_input_files(str(picture(size=(96, 64))), timeout=60_000)
+        page.locator("input[type=file]").set_input_files(str(image(size=(96, 64))), timeout=60_000)
         api.expect(page.get_by_text("96 × 64 pixels")).to_be_visible(timeout=60_000)
         api.expect(page.get_by_text("mean confidence")).to_have_count(2, timeout=60_000)
         masks = page.locator("[data-testid=stImage] img")
         api.expect(masks).to_have_count(3, timeout=60_000)
-        colours = page.locator(".shares .swatch").evaluate_all("all => all.map(one => one.style.backgroundColor)")
-        assert len(colours) >= 2
-        assert set(colours) <= {f"rgb({', '.join(map(str, colour))})" for colour in dataset["palette"][:3]}
+        colors = page.locator(".shares .swatch").evaluate_all("all => all.map(one => one.style.backgroundColor)")
+        assert len(colors) >= 2
+        assert set(colors) <= {f"rgb({', '.join(map(str, color))})" for color in dataset["palette"][:3]}
         with page.expect_download() as download:
             page.get_by_text("mask as PNG").first.click()
         assert Path(download.value.path()).read_bytes()[:4] == b"\x89PNG"
@@ -130,7 +130,7 @@ def test_a_picture_in_a_mask_out(address, picture, dataset, tmp_path):
         if os.environ.get("SEGMI_SCREENSHOTS"):
             page.screenshot(path=f"{os.environ['SEGMI_SCREENSHOTS']}/app.png", full_page=True)
         bad = tmp_path / "bad.png"
-        bad.write_bytes(b"no picture at all")
+        bad.write_bytes(b"no image at all")
         page.locator("input[type=file]").set_input_files(str(bad))
         api.expect(page.get_by_text("got something else")).to_be_visible(timeout=60_000)
         browser.close()

@@ -41,8 +41,8 @@ def test_card_says_all_that_is_needed(bundle, network, dataset, preprocessing):
     assert card["architecture"] == "unet"
     assert card["parameters"] == sum(p.numel() for p in network.parameters())
     assert card["preprocessing"] == preprocessing
-    assert card["dataset"] == {"name": "toy", "title": "Toy pictures"}
-    assert (card["classes"], card["palette"], card["void"]) == (dataset["classes"], dataset["palette"], 255)
+    assert card["dataset"] == {"name": "toy", "title": "Toy images"}
+    assert (card["classes"], card["palette"], card["ignored"]) == (dataset["classes"], dataset["palette"], 255)
 
 
 def test_other_libraries_read_the_weights(bundle, network):
@@ -149,8 +149,8 @@ def test_pickles_are_refused_and_never_opened(tmp_path, monkeypatch):
     [
         ({"schema_version": 2}, r"has schema_version 2, .* reads 1(.|\n)*install a newer segmi"),
         ({"schema_version": "x"}, r"has schema_version 'x'(.|\n)*use a bundle that segmi wrote"),
-        ({"palette": [[0, 0, 0]]}, r"palette should be 256 colours"),
-        ({"palette": [[0, 0, 300]] * 256}, r"palette should be 256 colours"),
+        ({"palette": [[0, 0, 0]]}, r"palette should be 256 colors"),
+        ({"palette": [[0, 0, 300]] * 256}, r"palette should be 256 colors"),
         ({"classes": ["one"]}, r"1 classes for a network of 3"),
         ({"preprocessing": None}, r"preprocessing should be a dict, got NoneType"),
         ({"sha256": "0" * 64}, r"model.safetensors is not the file that model.json was written with"),
@@ -206,7 +206,7 @@ def test_what_cannot_become_a_bundle_is_refused(tmp_path, network, dataset, prep
         save_bundle(tmp_path / "b", bare, dataset=dataset, preprocessing=preprocessing)
     with pytest.raises(UsageError, match="lacks title, palette"):
         save_bundle(tmp_path / "b", network, dataset={"name": "x", "classes": []}, preprocessing=preprocessing)
-    with pytest.raises(UsageError, match="the network has 3 classes, the data set toy has 2"):
+    with pytest.raises(UsageError, match="the network has 3 classes, the dataset toy has 2"):
         save_bundle(tmp_path / "b", network, dataset=dataset | {"classes": ["a", "b"]}, preprocessing=preprocessing)
     with pytest.raises(UsageError, match="must be plain JSON"):
         save_bundle(tmp_path / "b", network, dataset=dataset, preprocessing={"resize": {1}})

@@ -38,7 +38,7 @@ def small(tmp_path, network, dataset, preprocessing):
 
 
 def by_the_metadata(session, how, photo):
-    """The label map of a picture as a program without segmi and PyTorch makes it; as on the page on use."""
+    """The label map of an image as a program without segmi and PyTorch makes it; as on the page on use."""
     small = photo.resize((how["resize"], how["resize"]), Image.Resampling.BILINEAR)
     images = np.asarray(small, np.float32).transpose(2, 0, 1)[None] / 255
     height, width = images.shape[2:]
@@ -67,7 +67,7 @@ def test_onnx_takes_any_batch_and_size_and_says_how_it_is_used(small, tmp_path, 
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (61, 93, 3), dtype=np.uint8))
     found = by_the_metadata(session, preprocessing, photo)
     assert len(np.unique(found)) > 1
-    assert (found == segmi.predict(network, photo)).mean() > 0.97, "rounding of the resized picture moves edges"
+    assert (found == segmi.predict(network, photo)).mean() > 0.97, "rounding of the resized image moves edges"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle", "m.onnx"]
 
 
@@ -107,7 +107,7 @@ def test_a_program_that_does_not_agree_is_not_written(small, tmp_path, monkeypat
 
         return wrong
 
-    monkeypatch.setattr(module, "_safetensors", off_by(2e-4))  # only where two pictures go through together
+    monkeypatch.setattr(module, "_safetensors", off_by(2e-4))  # only where two images go through together
     with pytest.raises(RunError, match=r"does not agree with PyTorch: .* at most 1e-04(.|\n)*nothing was"):
         export(small, tmp_path / "m.safetensors", format="safetensors")
     monkeypatch.setattr(module, "_safetensors", off_by(np.nan))
@@ -131,9 +131,9 @@ def test_what_cannot_be_meant(small, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("format", ["onnx", "torch-export"])
-def test_networks_agree_on_twenty_pictures_of_camvid(tmp_path, dataset, camvid_root, name, format):
+def test_networks_agree_on_twenty_images_of_camvid(tmp_path, dataset, camvid_root, name, format):
     bundle = bundle_of(tmp_path, dataset, classes=11, **NETWORKS[name])
-    pictures = sorted((camvid_root / "val").iterdir())[::5][:20]
-    done = export(bundle, tmp_path / f"m{module.FORMATS[format]}", format=format, pictures=pictures)
-    assert done.agreement.pictures >= 20
+    images = sorted((camvid_root / "val").iterdir())[::5][:20]
+    done = export(bundle, tmp_path / f"m{module.FORMATS[format]}", format=format, images=images)
+    assert done.agreement.images >= 20
     assert done.agreement.difference <= 1e-4

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from segmi.data.decode import decode_image
-from segmi.data.processing import Processing
-from segmi.deploy import load, predict_files, predict_picture, predict_pictures, predictions, save_bundle
-from segmi.deploy import picture as picture_module
+from segmi.datasets.decode import decode_image
+from segmi.datasets.processing import Processing
+from segmi.deploy import image as image_module
+from segmi.deploy import load, predict_files, predict_image, predict_images, predictions, save_bundle
 from segmi.deploy.files import overlaid
 from segmi.errors import DataError, EnvironmentProblem, UsageError
-from segmi.models import SegmentationNetwork, build_network, decided, logits_of_any_size
+from segmi.models import SegmentationNetwork, build_network, forward_padded, predict_labels
 
 
 @pytest.fixture
@@ -23,21 +23,21 @@ def bundle(tmp_path, network, dataset, preprocessing):
 
 
 @pytest.mark.parametrize("size", [(50, 37), (32, 32), (7, 90), (1, 1), (200, 150)])
-def test_masks_have_the_pictures_size_and_the_palette(bundle, picture, dataset, tmp_path, size):
-    path = picture(size=size)
+def test_masks_have_the_images_size_and_the_palette(bundle, image, dataset, tmp_path, size):
+    path = image(size=size)
     (written,) = predict_files(bundle, [path], tmp_path / "out", device="cpu")
-    assert written == tmp_path / "out" / "picture.png"
+    assert written == tmp_path / "out" / "image.png"
     with Image.open(written) as mask:
         assert mask.mode == "P"
         assert mask.size == size
         assert np.array(mask).max() <= 2
         stored = mask.getpalette()
-    colours = [channel for colour in dataset["palette"] for channel in colour]
-    assert stored[:9] == colours[:9]
+    colors = [channel for color in dataset["palette"] for channel in color]
+    assert stored[:9] == colors[:9]
 
 
-def test_predictions_equal_the_steps_done_by_hand(bundle, picture, network, tmp_path):
-    path = picture(size=(61, 45))
+def test_predictions_equal_the_steps_done_by_hand(bundle, image, network, tmp_path):
+    path = image(size=(61, 45))
     (written,) = predict_files(bundle, [path], tmp_path / "out", device="cpu")
     pixels = decode_image(path)
     small = Processing(resize=40, crop=32).resized(pixels, np.zeros((45, 61), np.uint8)).image
@@ -49,41 +49,41 @@ def test_predictions_equal_the_steps_done_by_hand(bundle, picture, network, tmp_
     assert len(np.unique(expected)) > 1
 
 
-def test_pictures_keep_their_scale_where_preprocessing_has_none(tmp_path, network, dataset, picture):
-    path = picture(size=(48, 32))
+def test_images_keep_their_scale_where_preprocessing_has_none(tmp_path, network, dataset, image):
+    path = image(size=(48, 32))
     loaded = load(save_bundle(tmp_path / "b", network, dataset=dataset, preprocessing={"resize": None}))
     pixels = decode_image(path)
     with torch.no_grad():
         expected = network(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255).logits.argmax(1)[0].numpy()
-    np.testing.assert_array_equal(predict_picture(loaded, pixels), expected)
+    np.testing.assert_array_equal(predict_image(loaded, pixels), expected)
 
 
-def test_shorter_side_is_scaled_where_preprocessing_says_so(tmp_path, network, dataset, picture):
-    pixels = decode_image(picture(size=(96, 64)))
+def test_shorter_side_is_scaled_where_preprocessing_says_so(tmp_path, network, dataset, image):
+    pixels = decode_image(image(size=(96, 64)))
     loaded = load(
         save_bundle(tmp_path / "b", network, dataset=dataset, preprocessing={"resize": 32, "resize_mode": "shorter"})
     )
     seen = []
     loaded.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape)))
-    assert predict_picture(loaded, pixels).shape == (64, 96)
+    assert predict_image(loaded, pixels).shape == (64, 96)
     assert seen == [(1, 3, 32, 48)]
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "LA"])
-def test_pictures_of_other_modes_are_converted(bundle, picture, tmp_path, mode):
-    path = picture(mode=mode)
+def test_images_of_other_modes_are_converted(bundle, image, tmp_path, mode):
+    path = image(mode=mode)
     (written,) = predict_files(bundle, [path], tmp_path / "out", device="cpu")
     assert Image.open(written).size == (50, 37)
 
 
-def test_one_logit_is_decided_at_zero(tmp_path, dataset, picture):
+def test_one_logit_is_decided_at_zero(tmp_path, dataset, image):
     network = build_network("unet", classes=2, one_logit=True, width=2).eval()
     dataset["classes"] = ["background", "thing"]
     loaded = load(save_bundle(tmp_path / "b", network, dataset=dataset, preprocessing={"resize": None}))
-    pixels = decode_image(picture(size=(32, 32)))
+    pixels = decode_image(image(size=(32, 32)))
     with torch.no_grad():
         logits = loaded(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255).logits
-    labels = predict_picture(loaded, pixels)
+    labels = predict_image(loaded, pixels)
     np.testing.assert_array_equal(labels, (logits.sigmoid() > 0.5)[0, 0].numpy())
 
 
@@ -92,29 +92,29 @@ def test_decided_equals_resizing_whole(channels, size):
     logits = torch.randn(2, channels, 8, 8)
     whole = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
     expected = whole.argmax(1) if channels > 1 else (whole[:, 0] > 0).long()
-    labels = decided(logits, size)
+    labels = predict_labels(logits, size)
     assert labels.dtype == torch.uint8
     assert torch.equal(labels.long(), expected)
-    assert torch.equal(decided(logits.contiguous(memory_format=torch.channels_last), size), labels)
+    assert torch.equal(predict_labels(logits.contiguous(memory_format=torch.channels_last), size), labels)
 
 
 def test_decided_takes_the_first_of_equal_classes():
-    assert decided(torch.zeros(1, 4, 2, 2), (3, 3)).unique().tolist() == [0]
+    assert predict_labels(torch.zeros(1, 4, 2, 2), (3, 3)).unique().tolist() == [0]
 
 
 @pytest.fixture
 def unresized(tmp_path, network, dataset):
-    """A bundle whose pictures keep their scale."""
+    """A bundle whose images keep their scale."""
     return save_bundle(tmp_path / "unresized", network, dataset=dataset, preprocessing={"resize": None})
 
 
 @pytest.mark.parametrize("size", [(64, 64), (49, 33), (20, 64)])
-def test_pictures_within_the_window_are_predicted_whole(unresized, picture, tmp_path, size):
-    path = picture(size=size)
+def test_images_within_the_window_are_predicted_whole(unresized, image, tmp_path, size):
+    path = image(size=size)
     (whole,) = predict_files(unresized, [path], tmp_path / "whole", device="cpu")
     (found,) = predict_files(unresized, [path], tmp_path / "found", window=64, probabilities=True, device="cpu")
     assert found.read_bytes() == whole.read_bytes()
-    stored = np.load(tmp_path / "found" / "picture.npy", mmap_mode="r")
+    stored = np.load(tmp_path / "found" / "image.npy", mmap_mode="r")
     assert stored.shape == (3, *size[::-1])
     np.testing.assert_array_equal(
         stored.argmax(0)[stored.max(0) > 0.34], np.array(Image.open(found))[stored.max(0) > 0.34]
@@ -122,20 +122,20 @@ def test_pictures_within_the_window_are_predicted_whole(unresized, picture, tmp_
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_larger_pictures_are_predicted_in_windows(tmp_path, dataset, picture, classes):
-    """By a network that looks at single pixels, so that its windows must say what the whole picture says."""
+def test_larger_images_are_predicted_in_windows(tmp_path, dataset, image, classes):
+    """By a network that looks at single pixels, so that its windows must say what the whole image says."""
     network = build_network("unet", classes=classes, one_logit=classes == 2, width=2).eval()
     network.module = torch.nn.Conv2d(3, network.channels, 1)
     network.stride = 16
     network.card = {"preprocessing": {"resize": 90, "resize_mode": "shorter"}}
-    pixels = decode_image(picture(size=(150, 60)))
+    pixels = decode_image(image(size=(150, 60)))
     with torch.no_grad():  # no class wins everywhere
         network.module.bias -= network.module(torch.full((1, 3, 1, 1), 0.5)).flatten()
     seen = []
     network.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape[-2:])))
-    whole = predict_picture(network, pixels, probabilities=tmp_path / "whole.npy")
+    whole = predict_image(network, pixels, probabilities=tmp_path / "whole.npy")
     assert seen == [(96, 240)]
-    found = predict_picture(network, pixels, window=64, probabilities=tmp_path / "found.npy")
+    found = predict_image(network, pixels, window=64, probabilities=tmp_path / "found.npy")
     assert set(seen[1:]) == {(64, 64)}
     expected, stored = np.load(tmp_path / "whole.npy"), np.load(tmp_path / "found.npy")
     assert expected.shape == (classes, 60, 150)
@@ -146,32 +146,32 @@ def test_larger_pictures_are_predicted_in_windows(tmp_path, dataset, picture, cl
     assert len(np.unique(found)) > 1
 
 
-def test_very_large_pictures_need_no_window_to_be_asked_for(network, monkeypatch):
-    monkeypatch.setattr(picture_module, "WHOLE", 48 * 64)
-    monkeypatch.setattr(picture_module, "WINDOW", 32)
+def test_very_large_images_need_no_window_to_be_asked_for(network, monkeypatch):
+    monkeypatch.setattr(image_module, "WHOLE", 48 * 64)
+    monkeypatch.setattr(image_module, "WINDOW", 32)
     network.card = {"preprocessing": {"resize": None}}
     seen = []
     network.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape[-2:])))
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    predict_picture(network, pixels[:48])
+    predict_image(network, pixels[:48])
     assert seen == [(48, 64)]
-    found = predict_picture(network, pixels)
+    found = predict_image(network, pixels)
     assert set(seen[1:]) == {(32, 32)}
-    np.testing.assert_array_equal(found, predict_picture(network, pixels, window=32, overlap=8))
+    np.testing.assert_array_equal(found, predict_image(network, pixels, window=32, overlap=8))
 
 
-def test_impossible_windows_are_refused(bundle, picture, tmp_path):
+def test_impossible_windows_are_refused(bundle, image, tmp_path):
     with pytest.raises(UsageError, match="overlap must be between 0 and the window's 8 pixels, got 8"):
-        predict_files(bundle, [picture()], tmp_path / "out", window=8, overlap=8)
+        predict_files(bundle, [image()], tmp_path / "out", window=8, overlap=8)
     assert not (tmp_path / "out").exists()
 
 
 def peak_of_a_prediction(size, *, window=None, architecture="unet", options="width=16"):
-    """Bytes by which predicting a picture of ``size`` = (height, width) raises the memory of a process of its own."""
+    """Bytes by which predicting an image of ``size`` = (height, width) raises the memory of a process of its own."""
     code = f"""
 import resource
 import numpy as np, torch
-from segmi.deploy import predict_picture
+from segmi.deploy import predict_image
 from segmi.models import build_network
 
 def peak():
@@ -180,10 +180,10 @@ def peak():
 torch.set_num_threads(1)
 network = build_network({architecture!r}, classes=19, {options}).eval()
 network.card = {{"preprocessing": {{"resize": None}}}}
-predict_picture(network, np.zeros((64, 64, 3), np.uint8))
+predict_image(network, np.zeros((64, 64, 3), np.uint8))
 pixels = np.random.default_rng(0).integers(0, 256, {(*size, 3)}, dtype=np.uint8)
 before = peak()
-labels = predict_picture(network, pixels, window={window})
+labels = predict_image(network, pixels, window={window})
 assert labels.shape == {size}
 print(before, peak())
 """
@@ -195,14 +195,14 @@ print(before, peak())
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts other units elsewhere")
 @pytest.mark.slow
 def test_memory_is_bounded_by_the_window():
-    """Logits of the whole picture would take 76 bytes per pixel; a picture four times as large takes its bytes more."""
+    """Logits of the whole image would take 76 bytes per pixel; an image four times as large takes its bytes more."""
     (_, small), (_, large) = (peak_of_a_prediction((side, 640), window=128) for side in (320, 1280))
     assert large - small < 20 * 640 * (1280 - 320)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts other units elsewhere")
-def test_a_picture_of_4000_by_3000_takes_less_than_2_gigabytes():
+def test_a_image_of_4000_by_3000_takes_less_than_2_gigabytes():
     """The whole process, PyTorch included, whose libraries take 0.7 GB before anything is predicted."""
     assert peak_of_a_prediction((3000, 4000))[1] < 1.5 * 10**9
 
@@ -211,18 +211,18 @@ def test_a_picture_of_4000_by_3000_takes_less_than_2_gigabytes():
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts other units elsewhere")
 @pytest.mark.parametrize(("architecture", "options"), [("unet", "width=32"), ("deeplabv3_resnet50", "")])
 def test_wide_networks_leave_room_too(architecture, options):
-    """In windows; a picture of 4000 × 3000 takes 0.2 GB more than this one, for itself and what is kept of a row."""
+    """In windows; an image of 4000 × 3000 takes 0.2 GB more than this one, for itself and what is kept of a row."""
     assert peak_of_a_prediction((1300, 1700), architecture=architecture, options=options)[1] < 1.7 * 10**9
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts other units elsewhere")
-def test_the_whole_command_on_such_a_picture_takes_less_than_2_gigabytes(tmp_path, dataset, picture):
+def test_the_whole_command_on_such_a_image_takes_less_than_2_gigabytes(tmp_path, dataset, image):
     """Reading, windows, overlay and the probabilities of all classes, in a process of its own."""
     dataset["classes"] = [f"class {number}" for number in range(11)]
     network = build_network("unet", classes=11, width=16)
     bundle = save_bundle(tmp_path / "bundle", network, dataset=dataset, preprocessing={"resize": None})
-    large = picture("large.jpg", size=(4000, 3000), mode="RGB")
+    large = image("large.jpg", size=(4000, 3000), mode="RGB")
     wrapper = f"""
 import resource, subprocess, sys
 command = [sys.executable, "-m", "segmi.cli", "predict", {str(bundle)!r}, {str(large)!r}]
@@ -235,11 +235,11 @@ print(1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
     assert Image.open(tmp_path / "out" / "large.png").size == (4000, 3000)
 
 
-def test_overlay_lies_beside_the_mask(bundle, picture, dataset, tmp_path):
-    path = picture()
+def test_overlay_lies_beside_the_mask(bundle, image, dataset, tmp_path):
+    path = image()
     (written,) = predict_files(bundle, [path], tmp_path / "out", overlay=True, device="cpu")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["picture.overlay.png", "picture.png"]
-    labels, mixed = np.array(Image.open(written)), np.array(Image.open(tmp_path / "out" / "picture.overlay.png"))
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["image.overlay.png", "image.png"]
+    labels, mixed = np.array(Image.open(written)), np.array(Image.open(tmp_path / "out" / "image.overlay.png"))
     expected = (decode_image(path).astype(float) + np.array(dataset["palette"])[labels]) / 2
     assert np.abs(mixed - expected).max() <= 0.5
     np.testing.assert_array_equal(
@@ -247,92 +247,92 @@ def test_overlay_lies_beside_the_mask(bundle, picture, dataset, tmp_path):
     )
 
 
-def test_folders_stand_for_their_pictures(bundle, picture, tmp_path):
+def test_folders_stand_for_their_images(bundle, image, tmp_path):
     for name in ("b.png", "a.jpg"):
-        picture(name)
-    (tmp_path / "pictures" / "notes.txt").write_text("no picture")
+        image(name)
+    (tmp_path / "images" / "notes.txt").write_text("no image")
     done = []
     written = predict_files(
-        bundle, [tmp_path / "pictures"], tmp_path / "out", device="cpu", progress=lambda *args: done.append(args)
+        bundle, [tmp_path / "images"], tmp_path / "out", device="cpu", progress=lambda *args: done.append(args)
     )
     assert [p.name for p in written] == ["a.png", "b.png"]
     assert done == [(1, 2), (2, 2)]
 
 
-def test_bad_files_are_named_and_the_others_predicted(bundle, picture, tmp_path):
-    good, cut, text_file = picture("good.png"), picture("cut.png"), picture("text.png")
+def test_bad_files_are_named_and_the_others_predicted(bundle, image, tmp_path):
+    good, cut, text_file = image("good.png"), image("cut.png"), image("text.png")
     cut.write_bytes(cut.read_bytes()[:200])
-    text_file.write_text("no picture")
-    with pytest.raises(DataError, match=r"2 of 3 pictures were refused") as caught:
+    text_file.write_text("no image")
+    with pytest.raises(DataError, match=r"2 of 3 images were refused") as caught:
         predict_files(bundle, [cut, good, text_file], tmp_path / "out", device="cpu")
     text = str(caught.value)
-    assert f"{cut}: expected a whole picture" in text
+    assert f"{cut}: expected a whole image" in text
     assert f"{text_file}: expected a" in text
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["good.png"]
 
 
-def test_a_file_that_is_not_there_is_refused_before_any_work(bundle, picture, tmp_path):
+def test_a_file_that_is_not_there_is_refused_before_any_work(bundle, image, tmp_path):
     with pytest.raises(UsageError, match=r"there is no file .*gone.png"):
-        predict_files(bundle, [picture("good.png"), tmp_path / "gone.png"], tmp_path / "out", device="cpu")
+        predict_files(bundle, [image("good.png"), tmp_path / "gone.png"], tmp_path / "out", device="cpu")
     assert not (tmp_path / "out").exists()
 
 
-def test_pictures_too_small_for_the_network_are_named(tmp_path, dataset, picture):
+def test_images_too_small_for_the_network_are_named(tmp_path, dataset, image):
     network = build_network("smp_pan", classes=3, encoder="tu-mobilenetv3_small_050")
     bundle = save_bundle(tmp_path / "b", network, dataset=dataset, preprocessing={"resize": None})
-    with pytest.raises(DataError, match=r"picture.png: expected pictures large enough for the network's pooling"):
-        predict_files(bundle, [picture()], tmp_path / "out", device="cpu")
+    with pytest.raises(DataError, match=r"image.png: expected images large enough for the network's pooling"):
+        predict_files(bundle, [image()], tmp_path / "out", device="cpu")
 
 
-def test_results_that_would_overwrite_one_another_are_refused(bundle, picture, tmp_path):
-    first, second = picture("a.png"), picture("a.jpg")
+def test_results_that_would_overwrite_one_another_are_refused(bundle, image, tmp_path):
+    first, second = image("a.png"), image("a.jpg")
     with pytest.raises(UsageError, match=r"same name would overwrite each other's label maps(.|\n)*a.png and .*a.jpg"):
         predict_files(bundle, [first, second], tmp_path / "out", device="cpu")
-    overlay_like = picture("a.overlay.jpg")
+    overlay_like = image("a.overlay.jpg")
     with pytest.raises(UsageError, match="same name"):
         predict_files(bundle, [first, overlay_like], tmp_path / "out", overlay=True, device="cpu")
     assert not (tmp_path / "out").exists()
 
 
-def test_pictures_are_never_overwritten(bundle, picture):
-    path = picture()
+def test_images_are_never_overwritten(bundle, image):
+    path = image()
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="would overwrite the pictures"):
+    with pytest.raises(UsageError, match="would overwrite the images"):
         predict_files(bundle, [path], path.parent, device="cpu")
     assert path.read_bytes() == before
 
 
 def test_nothing_to_predict_is_refused(bundle, tmp_path):
-    with pytest.raises(UsageError, match="no pictures to predict"):
+    with pytest.raises(UsageError, match="no images to predict"):
         predict_files(bundle, [], tmp_path / "out")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="empty holds no pictures"):
+    with pytest.raises(UsageError, match="empty holds no images"):
         predict_files(bundle, [tmp_path / "empty"], tmp_path / "out")
 
 
-def test_pictures_of_a_folder_keep_their_places(bundle, picture, tmp_path):
+def test_images_of_a_folder_keep_their_places(bundle, image, tmp_path):
     for folder in ("a", "b/deep"):
-        picture("same.png", folder=tmp_path / "frames" / folder)
+        image("same.png", folder=tmp_path / "frames" / folder)
     written = predict_files(bundle, [tmp_path / "frames"], tmp_path / "out", device="cpu")
     assert [str(p.relative_to(tmp_path / "out")) for p in written] == ["a/same.png", "b/deep/same.png"]
 
 
-def test_folders_that_are_links_are_followed(bundle, picture, tmp_path):
-    picture("one.png", folder=tmp_path / "elsewhere")
+def test_folders_that_are_links_are_followed(bundle, image, tmp_path):
+    image("one.png", folder=tmp_path / "elsewhere")
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "linked").symlink_to(tmp_path / "elsewhere")
     written = predict_files(bundle, [tmp_path / "frames"], tmp_path / "out", device="cpu")
     assert [str(p.relative_to(tmp_path / "out")) for p in written] == ["linked/one.png"]
 
 
-def test_patterns_are_read_as_a_shell_reads_them(bundle, picture, tmp_path):
+def test_patterns_are_read_as_a_shell_reads_them(bundle, image, tmp_path):
     for name in ("frame_2.png", "frame_1.png", "other.png"):
-        picture(name)
-    (tmp_path / "pictures" / "frame_3.txt").write_text("no picture")
-    written = predict_files(bundle, [tmp_path / "pictures" / "frame_*"], tmp_path / "out", device="cpu")
+        image(name)
+    (tmp_path / "images" / "frame_3.txt").write_text("no image")
+    written = predict_files(bundle, [tmp_path / "images" / "frame_*"], tmp_path / "out", device="cpu")
     assert [p.name for p in written] == ["frame_1.png", "frame_2.png"]
-    with pytest.raises(UsageError, match=r"no picture matches .*frame_\?\?(.|\n)*correct the pattern"):
-        predict_files(bundle, [tmp_path / "pictures" / "frame_??"], tmp_path / "out")
+    with pytest.raises(UsageError, match=r"no image matches .*frame_\?\?(.|\n)*correct the pattern"):
+        predict_files(bundle, [tmp_path / "images" / "frame_??"], tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -341,19 +341,19 @@ def test_patterns_are_read_as_a_shell_reads_them(bundle, picture, tmp_path):
         ("https://example.org/a.jpg", r"https://example.org/a.jpg is an address, not a file(.|\n)*download it first"),
         ("s3://bucket/a.jpg", r"s3://bucket/a.jpg is an address, not a file"),
         (Path("http://example.org/a.jpg"), r"http:/example.org/a.jpg is an address, not a file"),
-        ("film.mp4", r"film.mp4 is a video, not a picture(.|\n)*ffmpeg -i film.mp4 frames/%06d.png"),
+        ("film.mp4", r"film.mp4 is a video, not an image(.|\n)*ffmpeg -i film.mp4 frames/%06d.png"),
     ],
 )
-def test_what_is_no_picture_is_refused_by_its_name(bundle, tmp_path, argument, message):
+def test_what_is_no_image_is_refused_by_its_name(bundle, tmp_path, argument, message):
     with pytest.raises(UsageError, match=message):
         predict_files(bundle, [argument], tmp_path / "out")
-    with pytest.raises(UsageError, match=r"2 arguments name no pictures:(.|\n)*clip.avi is a video(.|\n)*is a"):
+    with pytest.raises(UsageError, match=r"2 arguments name no images:(.|\n)*clip.avi is a video(.|\n)*is a"):
         predict_files(bundle, ["clip.avi", argument], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_batches_give_the_same_masks(bundle, picture, tmp_path, network):
-    paths = [picture(f"{'x' * number}.png", size=(50, 37) if number % 3 else (20, 20)) for number in range(1, 8)]
+def test_batches_give_the_same_masks(bundle, image, tmp_path, network):
+    paths = [image(f"{'x' * number}.png", size=(50, 37) if number % 3 else (20, 20)) for number in range(1, 8)]
     one = predict_files(bundle, paths, tmp_path / "one", device="cpu")
     loaded = load(bundle)
     seen = []
@@ -367,40 +367,40 @@ def test_batches_give_the_same_masks(bundle, picture, tmp_path, network):
     assert np.load(tmp_path / "several" / "xxx.npy").shape == (3, 20, 20)
 
 
-def test_shares_are_those_of_the_mask(bundle, picture, dataset, tmp_path):
-    (one,) = predictions(bundle, [picture()], tmp_path / "out", device="cpu")
+def test_shares_are_those_of_the_mask(bundle, image, dataset, tmp_path):
+    (one,) = predictions(bundle, [image()], tmp_path / "out", device="cpu")
     labels = np.array(Image.open(one.mask))
-    assert (one.picture, one.size) == (tmp_path / "pictures" / "picture.png", (50, 37))
+    assert (one.image, one.size) == (tmp_path / "images" / "image.png", (50, 37))
     assert one.shares == {name: (labels == index).mean() for index, name in enumerate(dataset["classes"])}
     assert sum(one.shares.values()) == pytest.approx(1)
 
 
-def test_pictures_of_several_sizes_are_no_batch(bundle):
+def test_images_of_several_sizes_are_no_batch(bundle):
     images = [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)]
-    with pytest.raises(ValueError, match=r"expected pictures of one size, got \[\(8, 8\), \(8, 9\)\]"):
-        predict_pictures(load(bundle), images)
+    with pytest.raises(ValueError, match=r"expected images of one size, got \[\(8, 8\), \(8, 9\)\]"):
+        predict_images(load(bundle), images)
 
 
-def test_networks_without_description_are_refused(network, picture, tmp_path):
+def test_networks_without_description_are_refused(network, image, tmp_path):
     with pytest.raises(UsageError, match="save it with save_bundle and load it again"):
-        predict_files(network, [picture()], tmp_path / "out")
+        predict_files(network, [image()], tmp_path / "out")
 
 
-def test_devices_that_are_not_there(bundle, picture, tmp_path):
+def test_devices_that_are_not_there(bundle, image, tmp_path):
     with pytest.raises(EnvironmentProblem, match="this machine has no device 'nonsense'"):
-        predict_files(bundle, [picture()], tmp_path / "out", device="nonsense")
+        predict_files(bundle, [image()], tmp_path / "out", device="nonsense")
 
 
-def test_a_loaded_network_may_be_given(bundle, picture, tmp_path):
+def test_a_loaded_network_may_be_given(bundle, image, tmp_path):
     network = load(bundle)
     assert isinstance(network, SegmentationNetwork)
     network.train()
-    (first,) = predict_files(network, [picture()], tmp_path / "a", device="cpu")
-    (second,) = predict_files(bundle, [picture()], tmp_path / "b", device="cpu")
+    (first,) = predict_files(network, [image()], tmp_path / "a", device="cpu")
+    (second,) = predict_files(bundle, [image()], tmp_path / "b", device="cpu")
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_logits_of_any_size_agrees_on_whole_pictures(network):
+def test_logits_of_any_size_agrees_on_whole_images(network):
     images = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
-        assert torch.equal(logits_of_any_size(network, images), network(images).logits)
+        assert torch.equal(forward_padded(network, images), network(images).logits)

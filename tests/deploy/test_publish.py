@@ -42,7 +42,7 @@ def same_weights(one, other):
 
 
 def test_the_folder_is_a_bundle_with_a_card(bundle, tmp_path, network):
-    files = write_folder(bundle, tmp_path / "mine", licence="apache-2.0")
+    files = write_folder(bundle, tmp_path / "mine", license="apache-2.0")
     assert files == ["README.md", "model.json", "model.safetensors"]
     assert same_weights(segmi.load(tmp_path / "mine"), network)
     text = (tmp_path / "mine" / "README.md").read_text()
@@ -52,18 +52,18 @@ def test_the_folder_is_a_bundle_with_a_card(bundle, tmp_path, network):
         "apache-2.0",
         "image-segmentation",
     )
-    for heading in ("## Use", "## Scores", "## How it was trained", "## Licence", "## Limits"):
+    for heading in ("## Use", "## Scores", "## How it was trained", "## License", "## Limits"):
         assert heading in text
     assert 'segmi.load("mine")' in text
     assert "no record of a run" in text
     assert "resize 40" in text
 
 
-def test_without_a_licence_the_card_says_so(bundle, tmp_path):
+def test_without_a_license_the_card_says_so(bundle, tmp_path):
     write_folder(bundle, tmp_path / "mine")
     text = (tmp_path / "mine" / "README.md").read_text()
     assert "license:" not in text
-    assert "No licence was given" in text
+    assert "No license was given" in text
 
 
 def test_the_hub_takes_it_and_gives_it_back(bundle, hub, tmp_path, network, capsys):
@@ -129,13 +129,13 @@ def test_what_cannot_be_meant(bundle, arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_predict_takes_files_pictures_and_arrays(bundle, picture):
+def test_predict_takes_files_images_and_arrays(bundle, image):
     loaded = segmi.load(bundle)
-    path = picture(size=(50, 37))
+    path = image(size=(50, 37))
     expected = segmi.predict(loaded, path)
     with Image.open(path) as opened:
         np.testing.assert_array_equal(segmi.predict(loaded, opened), expected)
     np.testing.assert_array_equal(segmi.predict(loaded, np.array(Image.open(path))), expected)
     assert expected.shape == (37, 50)
-    with pytest.raises(UsageError, match=r"expected a picture of H×W×3 uint8, got float64 of 4×4×3(.|\n)*RGB values"):
+    with pytest.raises(UsageError, match=r"expected an image of H×W×3 uint8, got float64 of 4×4×3(.|\n)*RGB values"):
         segmi.predict(loaded, np.zeros((4, 4, 3)))

@@ -38,8 +38,8 @@ def small_files(size: str) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
 
 
-def lose_pictures(folder: str) -> None:
-    """The pictures of a folder are gone before the second update."""
+def lose_images(folder: str) -> None:
+    """The images of a folder are gone before the second update."""
 
     def lose() -> None:
         for path in Path(folder).iterdir():
@@ -71,7 +71,7 @@ def fill_at(place: str, number: str, folder: str) -> None:
 
 
 def out_of_memory(number: str) -> None:
-    """More memory than any machine has is asked for in the update ``number`` of every run with a network of width 3."""
+    """More memory than any machine has is asked for in the step ``number`` of every run with a network of width 3."""
     import torch
 
     from segmi.training.session import Session
@@ -88,7 +88,7 @@ def out_of_memory(number: str) -> None:
 
 
 def kill_readers(number: str) -> None:
-    """SIGKILL to every process that reads pictures, before the update ``number``."""
+    """SIGKILL to every process that reads images, before the step ``number``."""
     _at("segmi.training.session:Session.update", int(number), _kill_readers)
 
 
@@ -106,7 +106,7 @@ def jumping_clock() -> None:
 
     time.time = jumped
     time.time_ns = lambda: int(jumped() * 1e9)
-    for module in ("segmi.records.lock", "segmi.data.cache.store"):
+    for module in ("segmi.records.lock", "segmi.datasets.cache.store"):
         importlib.import_module(module).datetime = Jumping  # type: ignore[attr-defined]
     assert abs((Jumping.now(UTC) - datetime.now(UTC)) / timedelta(days=1)) > 300
 

@@ -18,11 +18,11 @@ name: tiny
 datasets:
   street-scenes: {train: 8, val: 3, height: 40, width: 48}
 processing: {resize: 36, crop: 32}
-training: {updates: 8, batch_size: 2, learning_rate: 1e-3, holdout: 0.25, checkpoint_every: 2, precision: fp32}
+training: {steps: 8, batch_size: 2, learning_rate: 1e-3, holdout: 0.25, checkpoint_every: 2, precision: fp32}
 samples: 1
 methods:
-  one: {members: {unet: {architecture: unet, width: 2}}, objective: {cross_entropy: {}}}
-  two: {members: {unet: {architecture: unet, width: 3}}, objective: {cross_entropy: {}}}
+  one: {networks: {unet: {architecture: unet, width: 2}}, loss: {cross_entropy: {}}}
+  two: {networks: {unet: {architecture: unet, width: 3}}, loss: {cross_entropy: {}}}
 """
 
 

@@ -40,7 +40,7 @@ def _import_everything() -> None:
     import torch.utils.tensorboard  # noqa: F401
 
     import segmi.cli
-    import segmi.data.cache
+    import segmi.datasets.cache
     import segmi.deploy
     import segmi.report
     import segmi.study.run

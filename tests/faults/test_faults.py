@@ -37,7 +37,7 @@ def test_a_full_disk(moment, small_disk, place, ends_whole):
     assert ended.code == 5, ended.said
     assert "no space left to write" in ended.said
     assert str(small_disk) in ended.said
-    assert "To mend it: free space on the file system of" in ended.said
+    assert "Fix: free space on the file system of" in ended.said
     assert "Traceback" not in ended.said
     (small_disk / "ballast").unlink()
     ends_whole()
@@ -81,7 +81,7 @@ def test_an_output_folder_that_may_not_be_written(closed_folder, place):
     assert f"the runs cannot be written to {place.runs / 'tiny'}" in ended.said
     assert "Read-only file system" in ended.said or "Permission denied" in ended.said
     assert "give a folder that can be written with --runs" in ended.said
-    assert "decoded" not in ended.said, "no picture is read for nothing"
+    assert "decoded" not in ended.said, "no image is read for nothing"
     assert not place.cache.exists()
 
 
@@ -90,14 +90,14 @@ def test_a_cache_that_cannot_be_written_is_gone_without(place, ends_whole):
     place.cache.write_text("in the way")
     ended = ends_whole()
     assert "cannot be written" in ended.said
-    assert "pictures are decoded in every run instead" in ended.said
+    assert "images are decoded in every run instead" in ended.said
 
 
 @pytest.mark.slow
 def test_runs_on_another_file_system_are_as_safe(small_disk, place, ends_whole):
     """A rename from the temporary folder would be a copy, which a kill can cut in two."""
     assert small_disk.stat().st_dev != Path(tempfile.gettempdir()).stat().st_dev
-    ended = place.do(fault="kill_in_write members.safetensors 3")
+    ended = place.do(fault="kill_in_write networks.safetensors 3")
     assert ended.code == -signal.SIGKILL
     ends_whole()
 
@@ -110,7 +110,7 @@ def test_runs_on_another_file_system_are_as_safe(small_disk, place, ends_whole):
 def test_a_corrupt_checkpoint_leaves_the_one_before(harm, place, ends_whole):
     assert place.do(fault=f"kill_at {UPDATE} 6").code == -signal.SIGKILL
     newest = place.run() / "checkpoints/step-00000004"
-    path = newest / "members.safetensors"
+    path = newest / "networks.safetensors"
     content = bytearray(path.read_bytes())
     if harm == "gone":
         path.unlink()
@@ -145,15 +145,15 @@ name: tiny
 datasets:
   cells: {type: folder, classes: [background, cell], val: 0.3}
 processing: {resize: 36, crop: 32}
-training: {updates: 8, batch_size: 2, holdout: 0.25, checkpoint_every: 2, precision: fp32, workers: WORKERS}
+training: {steps: 8, batch_size: 2, holdout: 0.25, checkpoint_every: 2, precision: fp32, workers: WORKERS}
 samples: 1
 methods:
-  one: {members: {unet: {architecture: unet, width: 2}}, objective: {cross_entropy: {}}}
+  one: {networks: {unet: {architecture: unet, width: 2}}, loss: {cross_entropy: {}}}
 """
 
 
 @pytest.fixture
-def pictures(place) -> Path:
+def images(place) -> Path:
     rng = np.random.default_rng(0)
     for folder in ("images", "masks"):
         (place.root / "data" / folder).mkdir(parents=True)
@@ -165,24 +165,24 @@ def pictures(place) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_picture_that_disappears_while_a_run_goes_on(workers, place, pictures):
+def test_a_image_that_disappears_while_a_run_goes_on(workers, place, images):
     place.study.write_text(FOLDER.replace("WORKERS", str(workers)))
-    words = ("--root", str(pictures), "--cache", "none")
+    words = ("--root", str(images), "--cache", "none")
     whole = place.do(*words)
     assert whole.code == 0, whole.said
     weights = (place.runs / "tiny/cells/one/seed0/bundles/unet/model.safetensors").read_bytes()
     shutil.rmtree(place.runs)
     kept = place.root / "kept"
-    shutil.copytree(pictures, kept)
-    ended = place.do(*words, fault=f"lose_pictures {pictures / 'images'}")
+    shutil.copytree(images, kept)
+    ended = place.do(*words, fault=f"lose_images {images / 'images'}")
     assert ended.code == 3, ended.said
     assert ".png: expected a file, got none" in ended.said
     failure = json.loads((place.runs / "tiny/cells/one/seed0/failure.json").read_text())
     assert failure["type"] == "DataError"
     assert "put the file there" in failure["remedy"]
     assert "Traceback" not in failure["message"]
-    shutil.rmtree(pictures)
-    shutil.copytree(kept, pictures)
+    shutil.rmtree(images)
+    shutil.copytree(kept, images)
     ended = place.do(*words)
     assert ended.code == 0, ended.said
     assert (place.runs / "tiny/cells/one/seed0/bundles/unet/model.safetensors").read_bytes() == weights
@@ -218,7 +218,7 @@ def test_two_runners_do_every_run_once(place, ends_whole):
 
 @pytest.mark.slow
 def test_a_runner_that_is_killed_leaves_its_runs_to_the_other(place, ends_whole):
-    first = place.start("training.updates=8", fault=f"kill_at {UPDATE} 5")
+    first = place.start("training.steps=8", fault=f"kill_at {UPDATE} 5")
     assert first.wait().code == -signal.SIGKILL
     holder = json.loads((place.run() / "run.lock").read_text())
     assert holder["pid"] == first.pid
@@ -241,7 +241,7 @@ def test_a_loss_that_is_no_number_is_the_failure_of_one_run(place):
     ended = place.do("methods.one.training.learning_rate=1e38")
     assert ended.code == 4, ended.said
     assert "the loss is not finite at update" in ended.said
-    assert "street_train_" in place.failure()["message"], "the pictures of the batch are named"
+    assert "street_train_" in place.failure()["message"], "the images of the batch are named"
     assert "lower the learning rate" in place.failure()["remedy"]
     assert place.failure()["type"] == "Diverged"
     assert (place.run("two") / "result.json").exists()
@@ -251,7 +251,7 @@ def test_a_loss_that_is_no_number_is_the_failure_of_one_run(place):
 def test_out_of_memory_is_the_failure_of_one_run(place, ends_whole):
     ended = place.do(fault="out_of_memory 5")
     assert ended.code == 4, ended.said
-    assert "out of memory at update 5 with batches of 2 pictures of (32, 32) pixels" in ended.said
+    assert "out of memory at update 5 with batches of 2 images of (32, 32) pixels" in ended.said
     assert "smaller batch_size" in place.failure("two")["remedy"]
     assert (place.run("one") / "result.json").exists()
     ends_whole()

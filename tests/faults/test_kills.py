@@ -13,20 +13,20 @@ UPDATE = "segmi.training.session:Session.update"
 
 POINTS = {
     # where in the study: (fault, what is finished by then)
-    "the first update": (f"kill_at {UPDATE} 1", 0),
+    "the first step": (f"kill_at {UPDATE} 1", 0),
     "an epoch": (f"kill_at {UPDATE} 4", 0),
-    "an update of the second run": (f"kill_at {UPDATE} 13", 1),
+    "a step of the second run": (f"kill_at {UPDATE} 13", 1),
     "the plan": ("kill_at segmi.records.atomic:_sync 1", 0),
     "before a checkpoint is written": ("kill_at segmi.training.checkpoints:Checkpoints.save 2", 0),
-    "half of the weights of a checkpoint": ("kill_in_write members.safetensors 2", 0),
+    "half of the weights of a checkpoint": ("kill_in_write networks.safetensors 2", 0),
     "half of the state of a checkpoint": ("kill_in_write state.pt 2", 0),
     "half of the manifest of a checkpoint": ("kill_in_write checkpoint.json 2", 0),
     "before a checkpoint takes its place": ("kill_at segmi.records.atomic:_take_place 2", 0),
     "after a checkpoint took its place": ("kill_at segmi.records.atomic:_take_place 2 after", 0),
     "before an old checkpoint goes": ("kill_at segmi.training.checkpoints:shutil.rmtree 1", 0),
     "after the selected weights": ("kill_at segmi.training.checkpoints:Checkpoints.save_best 1 after", 0),
-    "the cache": ("kill_at segmi.data.cache.store:StoreWriter.add 3", 0),
-    "the manifest of the cache": ("kill_at segmi.data.cache.store:StoreWriter.finish 1 after", 0),
+    "the cache": ("kill_at segmi.datasets.cache.store:StoreWriter.add 3", 0),
+    "the manifest of the cache": ("kill_at segmi.datasets.cache.store:StoreWriter.finish 1 after", 0),
     "the evaluation": ("kill_at segmi.study.execute:write_confusion 1", 0),
     "the bundle": ("kill_at segmi.deploy.bundle:save_file 1 after", 0),
     "before the result": ("kill_at segmi.records.run:RunFolder.write_result 1", 0),
@@ -92,7 +92,7 @@ def test_one_kill_each_at_twenty_five_random_moments(seed, place, ends_whole):
     ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
 )
 def test_a_signal_writes_the_checkpoint_and_says_how_to_go_on(number, code, place):
-    child = place.start("training.updates=100000", "training.checkpoint_every=100000", "--only", "*/one/*")
+    child = place.start("training.steps=100000", "training.checkpoint_every=100000", "--only", "*/one/*")
     until = time.monotonic() + 60
     while "computes in" not in child.said and time.monotonic() < until:
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""One estate in which all is well: pictures, a study, its finished run, a bundle. Every case spoils a copy of it."""
+"""One estate in which all is well: images, a study, its finished run, a bundle. Every case spoils a copy of it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ name: own
 datasets:
   cells: {type: folder, classes: [background, cell], val: 0.34}
 processing: {resize: 36, crop: 32}
-training: {updates: 2, batch_size: 2, holdout: 0.25, checkpoint_every: 1, precision: fp32}
+training: {steps: 2, batch_size: 2, holdout: 0.25, checkpoint_every: 1, precision: fp32}
 samples: 1
 methods:
   plain:
-    members:
+    networks:
       unet: {architecture: unet, width: 2}
-    objective:
+    loss:
       cross_entropy: {}
 """
 

@@ -136,8 +136,8 @@ CASES: dict[str, tuple[Mutation, str]] = {
     "preprocessing to a word": (card(preprocessing__resize="big"), "resize"),
     "preprocessing in an unknown mode": (card(preprocessing__resize_mode="melt"), "resize_mode"),
     "a checksum of another file": (card(sha256="0" * 64), "SHA-256 differs"),
-    "statistics that are NaN": (card(specification__normalise={"mean": [float("nan")] * 3, "std": [1.0] * 3}), "norm"),
-    "statistics without spread": (card(specification__normalise={"mean": [0.0] * 3, "std": [0.0] * 3}), "norm"),
+    "statistics that are NaN": (card(specification__normalize={"mean": [float("nan")] * 3, "std": [1.0] * 3}), "norm"),
+    "statistics without spread": (card(specification__normalize={"mean": [0.0] * 3, "std": [0.0] * 3}), "norm"),
     "a feature that is not there": (card(specification__features=["__class__"]), "__class__"),
     "cut weights": (weights(lambda data: data[: len(data) // 2]), "damaged"),
     "empty weights": (weights(lambda data: b""), "damaged"),
@@ -156,7 +156,7 @@ CASES: dict[str, tuple[Mutation, str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_spoilt_bundle_is_refused(case, estate, refused, tmp_path, monkeypatch):
+def test_a_spoiled_bundle_is_refused(case, estate, refused, tmp_path, monkeypatch):
     monkeypatch.setenv("SEGMI_CANARY", str(tmp_path / "canary"))
     mutate, says = CASES[case]
     mutate(estate.bundle)

@@ -1,4 +1,4 @@
-"""Records, checkpoints and reports that somebody spoilt: taken for what they are, told, and never built upon."""
+"""Records, checkpoints and reports that somebody spoiled: taken for what they are, told, and never built upon."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def circle(path: Path) -> None:
     path.with_name("other").symlink_to(path)
 
 
-SPOILT: dict[str, Mutation] = {
+SPOILED: dict[str, Mutation] = {
     "empty": put(""),
     "cut short": lambda path: path.write_bytes(path.read_bytes()[:40]),
     "no UTF-8": put(b"\xff\xfe\x00"),
@@ -68,49 +68,49 @@ SPOILT: dict[str, Mutation] = {
 }
 
 WRONG_RESULTS: dict[str, Mutation] = {
-    "members that are numbers": fields(members={"unet": 5}),
-    "members without scores": fields(members={"unet": {}}),
-    "scores that are a list": fields(members={"unet": {"scores": []}}),
-    "scores that are words": fields(members={"unet": {"scores": {"full": {"mIoU": "<script>", "IoU": "much"}}}}),
-    "artefacts that lead out": fields(artefacts={"../../../../../../../../etc/passwd": 1}),
-    "artefacts of another size": fields(artefacts={"confusion/unet.full.npz": 1}),
-    "artefacts that are a list": fields(artefacts=["a"]),
-    "a data set that is a word": fields(dataset="cells"),
-    "a reported member that is not there": fields(reported_member="evil"),
+    "networks that are numbers": fields(networks={"unet": 5}),
+    "networks without scores": fields(networks={"unet": {}}),
+    "scores that are a list": fields(networks={"unet": {"scores": []}}),
+    "scores that are words": fields(networks={"unet": {"scores": {"full": {"mIoU": "<script>", "IoU": "much"}}}}),
+    "artifacts that lead out": fields(artifacts={"../../../../../../../../etc/passwd": 1}),
+    "artifacts of another size": fields(artifacts={"confusion/unet.full.npz": 1}),
+    "artifacts that are a list": fields(artifacts=["a"]),
+    "a dataset that is a word": fields(dataset="cells"),
+    "a reported network that is not there": fields(reported_network="evil"),
     "a training that is a number": fields(training=5),
 }
 
 
-@pytest.mark.parametrize("case", [*SPOILT, *WRONG_RESULTS])
-def test_a_spoilt_result_is_an_unfinished_run(case, estate, capfd):
+@pytest.mark.parametrize("case", [*SPOILED, *WRONG_RESULTS])
+def test_a_spoiled_result_is_an_unfinished_run(case, estate, capfd):
     path = estate.run / "result.json"
-    (SPOILT | WRONG_RESULTS)[case](path)
+    (SPOILED | WRONG_RESULTS)[case](path)
     assert main(["study", "status", str(estate.study), "--runs", str(estate.runs), "--json"]) == 0
     (row,) = json.loads(capfd.readouterr().out)
     assert row["state"] == "interrupted"
 
 
 @pytest.mark.parametrize("case", ["cut short", "a folder", "scores that are words"])
-def test_a_run_with_a_spoilt_result_is_completed(case, estate, refused, no_report):
+def test_a_run_with_a_spoiled_result_is_completed(case, estate, refused, no_report):
     path = estate.run / "result.json"
     before = json.loads(path.read_text())
-    (SPOILT | WRONG_RESULTS)[case](path)
+    (SPOILED | WRONG_RESULTS)[case](path)
     refused(estate.run_command, 0)
     after = json.loads(path.read_text())
-    assert after["members"] == before["members"]
-    assert after["artefacts"] == before["artefacts"]
+    assert after["networks"] == before["networks"]
+    assert after["artifacts"] == before["artifacts"]
 
 
 PLANS: dict[str, Mutation] = {
-    **SPOILT,
-    "data sets that are a list": fields(datasets=["cells"]),
+    **SPOILED,
+    "datasets that are a list": fields(datasets=["cells"]),
     "seeds that are words": fields(seeds=["zero"]),
     "a method that leads out": fields(methods={"../../../etc": "x"}),
 }
 
 
 @pytest.mark.parametrize("case", PLANS)
-def test_a_spoilt_plan_is_named(case, estate, refused):
+def test_a_spoiled_plan_is_named(case, estate, refused):
     path = estate.runs / "own/plan.json"
     PLANS[case](path)
     refused(["report", str(estate.runs / "own")], 3, str(path), "To mend it")
@@ -167,7 +167,7 @@ def pickled(path: Path) -> None:
 
 
 CHECKPOINTS: dict[str, Mutation] = {
-    **{f"a manifest {case}": inside("checkpoint.json", mutation) for case, mutation in SPOILT.items()},
+    **{f"a manifest {case}": inside("checkpoint.json", mutation) for case, mutation in SPOILED.items()},
     "a manifest without checksums": manifest(sha256={}),
     "a manifest that reads elsewhere": manifest(sha256={"../../../config.yaml": "0" * 64}),
     "a manifest of a later step": manifest(step=10**9),
@@ -176,10 +176,10 @@ CHECKPOINTS: dict[str, Mutation] = {
     "a plain pickle as state": inside("state.pt", lambda path: path.write_bytes(pickle.dumps(Canary())), seal=True),
     "an empty state": inside("state.pt", put(b""), seal=True),
     "a state that is a list": state(lambda content: [1, 2]),
-    "a state without an optimiser": state(lambda content: {k: v for k, v in content.items() if k != "optimizer"}),
-    "a flipped byte": inside("members.safetensors", lambda path: path.write_bytes(
+    "a state without an optimizer": state(lambda content: {k: v for k, v in content.items() if k != "optimizer"}),
+    "a flipped byte": inside("networks.safetensors", lambda path: path.write_bytes(
         path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))),
-    "no weights": inside("members.safetensors", Path.unlink),
+    "no weights": inside("networks.safetensors", Path.unlink),
 }  # fmt: skip
 
 
@@ -190,7 +190,7 @@ OFTEN = ("a manifest cut short", "a manifest nested deeply", "a manifest without
 @pytest.mark.parametrize(
     "case", [case if case in OFTEN else pytest.param(case, marks=pytest.mark.slow) for case in CHECKPOINTS]
 )
-def test_a_spoilt_checkpoint_is_passed_over_and_nothing_of_it_is_run(
+def test_a_spoiled_checkpoint_is_passed_over_and_nothing_of_it_is_run(
     case, estate, tmp_path, monkeypatch, refused, caplog, no_report
 ):
     monkeypatch.setenv("SEGMI_CANARY", str(tmp_path / "canary"))
@@ -207,8 +207,8 @@ def test_a_spoilt_checkpoint_is_passed_over_and_nothing_of_it_is_run(
 
 STRANGE: dict[str, Mutation] = {
     "a history of words": state(lambda content: {**content, "history": "long"}),
-    "another optimiser": state(lambda content: {**content, "optimizer": {"state": {}, "param_groups": []}}),
-    "weights of another network": inside("members.safetensors", put(save({"x": torch.zeros(1)})), seal=True),
+    "another optimizer": state(lambda content: {**content, "optimizer": {"state": {}, "param_groups": []}}),
+    "weights of another network": inside("networks.safetensors", put(save({"x": torch.zeros(1)})), seal=True),
     "a number format of another world": state(lambda content: {**content, "number_format": {"precision": "fp7"}}),
 }  # fmt: skip
 
@@ -222,7 +222,7 @@ def test_a_checkpoint_of_something_else_is_a_failure_with_its_reason(case, estat
     assert "--overwrite" in json.loads((estate.run / "failure.json").read_text())["remedy"]
 
 
-def test_nothing_but_spoilt_checkpoints_is_a_failure_and_no_fresh_start(estate, refused, no_report):
+def test_nothing_but_spoiled_checkpoints_is_a_failure_and_no_fresh_start(estate, refused, no_report):
     (estate.run / "result.json").unlink()
     for checkpoint in estate.checkpoints.glob("step-*"):
         (checkpoint / "state.pt").write_bytes(b"")
@@ -231,7 +231,7 @@ def test_nothing_but_spoilt_checkpoints_is_a_failure_and_no_fresh_start(estate, 
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove", "web page"])
-def test_spoilt_selected_weights_are_named(harm, estate, refused, no_report):
+def test_spoiled_selected_weights_are_named(harm, estate, refused, no_report):
     (estate.run / "result.json").unlink()
     best = estate.checkpoints / "best.safetensors"
     content = bytearray(best.read_bytes())
@@ -287,7 +287,7 @@ def test_counts_that_unpack_to_absurd_sizes_are_not_unpacked(estate, monkeypatch
 
 
 @pytest.mark.parametrize("case", NPZ)
-def test_spoilt_counts_are_refused(case, estate, tmp_path, monkeypatch):
+def test_spoiled_counts_are_refused(case, estate, tmp_path, monkeypatch):
     monkeypatch.setenv("SEGMI_CANARY", str(tmp_path / "canary"))
     path = estate.run / "confusion/unet.full.npz"
     NPZ[case](path)
@@ -312,7 +312,7 @@ OTHERS: dict[str, tuple[str, Mutation]] = {
         *(pytest.param(case, marks=pytest.mark.slow) for case in OTHERS if "runs" not in case),
     ],
 )
-def test_a_spoilt_configuration_is_named(case, estate, refused, monkeypatch):
+def test_a_spoiled_configuration_is_named(case, estate, refused, monkeypatch):
     monkeypatch.chdir(estate.root)
     name, mutation = OTHERS[case]
     mutation(estate.run / name)
@@ -325,7 +325,7 @@ def test_a_spoilt_configuration_is_named(case, estate, refused, monkeypatch):
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe", b"step\n1e999\n", b"step\nnan\n", b"step,x\n" + b"x" * 200_000, b"\0" * 99]
 )
-def test_a_spoilt_table_of_metrics_spoils_no_status(content, estate, capfd):
+def test_a_spoiled_table_of_metrics_spoils_no_status(content, estate, capfd):
     (estate.run / "metrics.csv").write_bytes(content)
     assert main(["study", "status", str(estate.study), "--runs", str(estate.runs), "--json"]) == 0
     (row,) = json.loads(capfd.readouterr().out)
@@ -336,11 +336,11 @@ def test_a_spoilt_table_of_metrics_spoils_no_status(content, estate, capfd):
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\x89PNG\r\n\x1a\n" + b"x" * 99])
-def test_spoilt_samples_are_shown_as_such(content, estate, refused):
+def test_spoiled_samples_are_shown_as_such(content, estate, refused):
     path = next((estate.run / "samples").glob("*.image.png"))
     result = json.loads((estate.run / "result.json").read_text())
     path.write_bytes(content)
-    result["artefacts"][f"samples/{path.name}"] = len(content)
+    result["artifacts"][f"samples/{path.name}"] = len(content)
     (estate.run / "result.json").write_text(json.dumps(result))
     refused(["report", str(estate.runs / "own")], 0)
     assert "unreadable" in (estate.runs / "own/report/index.html").read_text()

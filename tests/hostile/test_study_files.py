@@ -76,7 +76,7 @@ CASES: dict[str, tuple[Mutation, int, str]] = {
     "a zip": (put(b"PK\x03\x04" + bytes(200)), 2, "is not valid YAML"),
     "control signs": (put("name: \x07\x00"), 2, "is not valid YAML"),
     "a tag that runs a command": (swap("name: own", f"name: {CANARY}"), 2, "only plain values are read"),
-    "a tag in a flow": (setting("training", "updates: !!python/name:os.system x"), 2, "only plain values are read"),
+    "a tag in a flow": (setting("training", "steps: !!python/name:os.system x"), 2, "only plain values are read"),
     "an alias bomb": (put(bomb()), 2, "the anchor &l0"),
     "nested five thousand deep": (put("[" * 5000), 2, "levels of nesting"),
     "two documents": (swap("name: own", "name: own\n---\nname: other"), 2, "a second document"),
@@ -88,9 +88,9 @@ CASES: dict[str, tuple[Mutation, int, str]] = {
     "an absolute name": (swap("name: own", "name: /tmp/own"), 2, "expected a name of letters"),
     "a hidden name": (swap("name: own", "name: .own"), 2, "expected a name of letters"),
     "a name of 5000 letters": (swap("name: own", f"name: {'o' * 5000}"), 2, "expected a name of letters"),
-    "a data set that leads out": (swap("  cells:", "  ../cells:"), 2, "expected a name of letters"),
+    "a dataset that leads out": (swap("  cells:", "  ../cells:"), 2, "expected a name of letters"),
     "a method that leads out": (swap("  plain:", "  ../../plain:"), 2, "expected a name of letters"),
-    "a member that leads out": (swap("      unet:", "      ../unet:"), 2, "expected a name of letters"),
+    "a network that leads out": (swap("      unet:", "      ../unet:"), 2, "expected a name of letters"),
     "a method of NUL": (swap("  plain:", '  "pl\\0ain":'), 2, "expected a name of letters"),
     "a root in the file": (setting("cells", "root: /etc"), 2, "names no folders of one machine"),
     "a subfolder that leads out": (setting("cells", "subfolder: ../.."), 2, "expected a place below the root"),
@@ -112,24 +112,24 @@ CASES: dict[str, tuple[Mutation, int, str]] = {
     "absurdly many readers": (setting("training", "workers: 100000"), 2, "training.workers"),
     "readers below zero": (setting("training", "workers: -1"), 2, "training.workers"),
     "an absurd width": (setting("unet", "width: 1000000000"), 2, "beyond the"),
-    "a width beyond counting": (setting("unet", f"width: {'9' * 30}"), 2, "methods.plain.members.unet"),
-    "a width in words": (setting("unet", "width: wide"), 2, "methods.plain.members.unet.width"),
+    "a width beyond counting": (setting("unet", f"width: {'9' * 30}"), 2, "methods.plain.networks.unet"),
+    "a width in words": (setting("unet", "width: wide"), 2, "methods.plain.networks.unet.width"),
     "an architecture from elsewhere": (setting("unet", "architecture: os.system"), 2, "unknown architecture"),
     "weights from a file": (setting("unet", "encoder_weights: /etc/passwd"), 2, "encoder_weights"),
-    "an objective from elsewhere": (swap("cross_entropy", "builtins.eval"), 2, "unknown objective"),
-    "an optimiser from elsewhere": (setting("training", "optimizer: os.system"), 2, "training.optimizer"),
+    "a loss from elsewhere": (swap("cross_entropy", "builtins.eval"), 2, "unknown loss"),
+    "an optimizer from elsewhere": (setting("training", "optimizer: os.system"), 2, "training.optimizer"),
     "a schedule of the wrong kind": (setting("training", "schedule: Optimizer"), 2, "training.schedule"),
     "a seed below zero": (swap("samples: 1", "seeds: [-1]"), 2, "seeds"),
     "a seed of 40 digits": (swap("samples: 1", f"seeds: [{'9' * 40}]"), 2, "seeds"),
     "a seed twice": (swap("samples: 1", "seeds: [1, 1]"), 2, "each seed may stand once"),
     "no seeds": (swap("samples: 1", "seeds: []"), 2, "at least one entry"),
     "a million samples": (swap("samples: 1", "samples: 1000000"), 2, "samples"),
-    "generated pictures of absurd size": (
+    "generated images of absurd size": (
         swap("cells: {type: folder, classes: [background, cell], val: 0.34}",
              "street-scenes: {height: 1000000, width: 1000000}"), 2, "megapixels"),
-    "absurdly many generated pictures": (
+    "absurdly many generated images": (
         swap("cells: {type: folder, classes: [background, cell], val: 0.34}",
-             "street-scenes: {train: 1000000000000}"), 2, "at most 1,000,000 pictures"),
+             "street-scenes: {train: 1000000000000}"), 2, "at most 1,000,000 images"),
 }  # fmt: skip
 
 
@@ -149,12 +149,12 @@ def test_a_study_that_cannot_be_meant_is_refused_before_anything_starts(case, es
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("training.updates=!!python/object/apply:os.system ['touch canary']", "only plain values are read"),
-        ("training.updates=[", "is not valid YAML"),
+        ("training.steps=!!python/object/apply:os.system ['touch canary']", "only plain values are read"),
+        ("training.steps=[", "is not valid YAML"),
         ("training.learning_rate=.nan", "training.learning_rate"),
         ("name=../../own", "expected a name of letters"),
-        ("trainig.updates=5", "did you mean"),
-        ("training.updates.deep=5", "training.updates"),
+        ("trainig.steps=5", "did you mean"),
+        ("training.steps.deep=5", "training.steps"),
         ("__class__=5", "__class__"),
     ],
 )

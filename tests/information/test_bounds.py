@@ -22,7 +22,7 @@ from segmi.information import (
     leave_one_out_upper_bound,
     nguyen_wainwright_jordan,
     smile,
-    unnormalised_barber_agakov,
+    unnormalized_barber_agakov,
 )
 from segmi.information.laws import GaussianLaw
 
@@ -48,7 +48,7 @@ def test_the_definitions_pair_by_pair():
     each = [f[i, i].item() - a[i].item() for i in range(n)]
     rest = [math.exp(f[i, j].item() - a[j].item()) for i in range(n) for j in range(n) if i != j]
     expected = 1 + sum(each) / n - sum(rest) / len(rest)
-    assert unnormalised_barber_agakov(f, a).item() == pytest.approx(expected)
+    assert unnormalized_barber_agakov(f, a).item() == pytest.approx(expected)
     assert contrastive_log_ratio_upper_bound(f).item() == pytest.approx(mean - sum(apart) / len(apart))
     others = [sum(math.exp(f[j, i].item()) for j in range(n) if j != i) / (n - 1) for i in range(n)]
     expected = sum(f[i, i].item() - math.log(others[i]) for i in range(n)) / n
@@ -75,7 +75,7 @@ def test_orders_and_ceilings_that_hold_for_any_scores(seed: int, n: int, scale: 
     assert jensen_shannon_bound(f) <= math.log(2) + 1e-9
     assert leave_one_out_upper_bound(f) <= contrastive_log_ratio_upper_bound(f) + 1e-9
     best = torch.logsumexp(f.masked_fill(torch.eye(n, dtype=torch.bool), -math.inf), 0) - math.log(n - 1)
-    assert unnormalised_barber_agakov(f, best) >= unnormalised_barber_agakov(f, best + 0.3) - 1e-9
+    assert unnormalized_barber_agakov(f, best) >= unnormalized_barber_agakov(f, best + 0.3) - 1e-9
     torch.testing.assert_close(donsker_varadhan(f + 3), donsker_varadhan(f))
     torch.testing.assert_close(info_nce(f + scores(seed + 1, n, 1)), info_nce(f))  # its own constant for every x
 
@@ -92,7 +92,7 @@ def test_optimal_scores_attain_the_truth(gaussian):
     assert ratio.diagonal().mean().item() == pytest.approx(1, abs=0.05)
     assert donsker_varadhan(ratio).item() == pytest.approx(1, abs=0.1)
     assert nguyen_wainwright_jordan(ratio + 1).item() == pytest.approx(1, abs=0.1)
-    assert unnormalised_barber_agakov(ratio, torch.zeros(2000)).item() == pytest.approx(1, abs=0.1)
+    assert unnormalized_barber_agakov(ratio, torch.zeros(2000)).item() == pytest.approx(1, abs=0.1)
     assert info_nce(ratio).item() == pytest.approx(1, abs=0.1)
     assert smile(ratio).item() == pytest.approx(1, abs=0.1)
 

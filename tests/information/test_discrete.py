@@ -372,12 +372,12 @@ def test_cross_entropy_is_entropy_and_divergence():
 
 
 def test_jensen_shannon_of_logs_is_that_of_probabilities_and_does_not_underflow():
-    members = [distributions(seed, 5, 4) for seed in range(3)]
-    logs = [p.log() for p in members]
-    close(jensen_shannon_divergence_of_logs(*logs), jensen_shannon_divergence(*members))
+    networks = [distributions(seed, 5, 4) for seed in range(3)]
+    logs = [p.log() for p in networks]
+    close(jensen_shannon_divergence_of_logs(*logs), jensen_shannon_divergence(*networks))
     weights = [0.5, 0.5, 0.0]
     close(
-        jensen_shannon_divergence_of_logs(*logs, weights=weights), jensen_shannon_divergence(*members, weights=weights)
+        jensen_shannon_divergence_of_logs(*logs, weights=weights), jensen_shannon_divergence(*networks, weights=weights)
     )
     far = torch.tensor([[900.0, 0.0], [0.0, 900.0]], requires_grad=True)
     divergence = jensen_shannon_divergence_of_logs(*far.log_softmax(-1))

@@ -135,7 +135,7 @@ HEART = {"steps": 200, "learning_rate": 3e-3, "batch_size": 36}
 
 
 def test_groups_keep_together_what_belongs_together():
-    """Every sample twice: at random, one of the two is learnt by heart and the other judged; with groups it is not."""
+    """Every sample twice: at random, one of the two is learned by heart and the other judged; with groups it is not."""
     x, y = torch.randn(2, 60, 8, generator=torch.Generator().manual_seed(4))
     x, y = x.repeat(2, 1), y.repeat(2, 1)
     leaking = estimate(x, y, "info_nce", **HEART)
@@ -144,7 +144,7 @@ def test_groups_keep_together_what_belongs_together():
     assert leaking.nats > kept.nats + 0.5
 
 
-def test_what_is_learnt_by_heart_is_told_apart():
+def test_what_is_learned_by_heart_is_told_apart():
     """The pairs that were trained on look dependent, those that judge do not."""
     x, y = torch.randn(2, 100, 8, generator=torch.Generator().manual_seed(3))
     found = estimate(x, y, "barber_agakov", entropy=gaussian_entropy(torch.eye(8)).item(), **HEART)

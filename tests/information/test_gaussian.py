@@ -36,7 +36,7 @@ def close(a: torch.Tensor, b: torch.Tensor | float, rtol: float = 1e-9, atol: fl
 
 @pytest.fixture
 def regions() -> tuple[torch.Tensor, torch.Tensor]:
-    """Row-centred label and probability vectors of d = 9 dimensions and n = 400 points, the second a noisy first."""
+    """Row-centered label and probability vectors of d = 9 dimensions and n = 400 points, the second a noisy first."""
     y = (random(0, 9, 400) > 0).double()
     p = torch.sigmoid(3 * y - 1.5 + random(1, 9, 400))
     return y - y.mean(1, keepdim=True), p - p.mean(1, keepdim=True)
@@ -266,7 +266,7 @@ def test_mistakes_are_explained(call, error, text):
         call()
 
 
-def test_without_checks_a_singular_matrix_gives_nan_and_leaves_its_neighbours_alone():
+def test_without_checks_a_singular_matrix_gives_nan_and_leaves_its_neighbors_alone():
     value = gaussian_mutual_information(torch.stack([torch.eye(2), SINGULAR]), 1, check=False)
     assert value[0] == 0
     assert value[1].isnan()

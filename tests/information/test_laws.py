@@ -92,9 +92,9 @@ def test_fields_have_the_variance_smoothness_and_information_they_are_said_to_ha
     )
 
 
-def spurious(side: int, length: float, pictures: int) -> float:
-    """What the Gaussian plug-in finds on average between independent fields of 56×56 pixels, picture by picture."""
-    x, y = GaussianFields(56, 56, length=length, nats_per_pixel=0.0).sample(pictures, dtype=torch.float64)
+def spurious(side: int, length: float, images: int) -> float:
+    """What the Gaussian plug-in finds on average between independent fields of 56×56 pixels, image by image."""
+    x, y = GaussianFields(56, 56, length=length, nats_per_pixel=0.0).sample(images, dtype=torch.float64)
     found = [
         gaussian_mutual_information(covariance(windows(a[None], side), windows(b[None], side)), side**2)
         for a, b in zip(x, y, strict=True)
@@ -106,12 +106,12 @@ def spurious(side: int, length: float, pictures: int) -> float:
 def test_pixels_of_smooth_fields_count_as_few(length: float):
     """``E[Î] ≈ ½ E[r²] = ½ Σ_r c(r)²/n`` with ``c(r) = e^{-r²/2ℓ²}``: one new pixel in πℓ²."""
     expected = math.pi * length**2 / (2 * 56**2)
-    assert spurious(1, length, pictures=400) == pytest.approx(expected, rel=0.25)
+    assert spurious(1, length, images=400) == pytest.approx(expected, rel=0.25)
 
 
 def test_windows_of_smooth_fields_seem_to_share_what_they_do_not():
     independent = 9**2 / (2 * 54**2)  # d²/2n, if windows did not overlap
-    bias = [spurious(3, length, pictures=20) for length in (0.0, 1.0, 2.0, 4.0)]
+    bias = [spurious(3, length, images=20) for length in (0.0, 1.0, 2.0, 4.0)]
     assert bias[0] == pytest.approx(independent, rel=0.3)
     assert bias[0] < bias[1] < bias[2] < bias[3]
     assert bias[3] > 8 * independent

@@ -1,4 +1,4 @@
-"""Neighbours and kernels against scikit-learn, loops, closed forms and the truth of known laws."""
+"""Neighbors and kernels against scikit-learn, loops, closed forms and the truth of known laws."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from segmi.information import (
 from segmi.information.laws import GaussianLaw
 
 
-def test_neighbours_of_single_coordinates_are_those_of_scikit_learn():
+def test_neighbors_of_single_coordinates_are_those_of_scikit_learn():
     x, y = GaussianLaw([0.8]).sample(400, dtype=torch.float64)
     x, y = (v / v.std(correction=0) for v in (x, y))  # which scikit-learn does by itself
-    for neighbours in (1, 3, 7):
-        expected = mutual_info_regression(x.numpy(), y[:, 0].numpy(), n_neighbors=neighbours, random_state=0)
-        found = ksg_mutual_information(x, y, neighbours=neighbours, chunk=150).item()
+    for neighbors in (1, 3, 7):
+        expected = mutual_info_regression(x.numpy(), y[:, 0].numpy(), n_neighbors=neighbors, random_state=0)
+        found = ksg_mutual_information(x, y, neighbors=neighbors, chunk=150).item()
         assert found == pytest.approx(expected[0], abs=1e-6)
 
 
-def test_neighbours_of_vectors_are_those_of_a_loop():
+def test_neighbors_of_vectors_are_those_of_a_loop():
     x, y = GaussianLaw([0.8, 0.2]).sample(60, dtype=torch.float64)
     dx = np.abs(x.numpy()[:, None] - x.numpy()[None]).max(-1)
     dy = np.abs(y.numpy()[:, None] - y.numpy()[None]).max(-1)
@@ -42,10 +42,10 @@ def test_neighbours_of_vectors_are_those_of_a_loop():
         radius = sorted(max(dx[i, j], dy[i, j]) for j in others)[3]
         total += sum(digamma(sum(d[i, j] < radius for j in others) + 1) for d in (dx, dy))
     expected = digamma(4) + digamma(60) - total / 60
-    assert ksg_mutual_information(x, y, neighbours=4).item() == pytest.approx(expected, rel=1e-10)
+    assert ksg_mutual_information(x, y, neighbors=4).item() == pytest.approx(expected, rel=1e-10)
 
 
-def test_neighbours_find_less_in_parts_and_noisy_copies_the_sum_in_independent_pairs_and_nothing_where_nothing_is():
+def test_neighbors_find_less_in_parts_and_noisy_copies_the_sum_in_independent_pairs_and_nothing_where_nothing_is():
     x, y = GaussianLaw([0.75, 0.75]).sample(2000)
     both, first, second = (
         ksg_mutual_information(*pair).item() for pair in ((x, y), *((x[:, [i]], y[:, [i]]) for i in range(2)))
@@ -59,7 +59,7 @@ def test_neighbours_find_less_in_parts_and_noisy_copies_the_sum_in_independent_p
 
 
 @pytest.mark.parametrize("disguise", ["none", "cubic", "asinh"])
-def test_neighbours_find_what_is_there_in_few_dimensions(disguise: str):
+def test_neighbors_find_what_is_there_in_few_dimensions(disguise: str):
     law = GaussianLaw.of(nats=1.5, dimensions=1, disguise=disguise)
     found = [ksg_mutual_information(*law.sample(2000, seed=seed)).item() for seed in range(3)]
     assert np.mean(found) == pytest.approx(1.5, abs=0.08)
@@ -141,8 +141,8 @@ def test_dependence_by_kernels_grows_with_information():
     [
         (lambda: ksg_mutual_information(torch.ones(3), torch.ones(3)), r"expected x of shape n×D .* got \(3,\)"),
         (
-            lambda: ksg_mutual_information(torch.ones(3, 1), torch.ones(3, 1), neighbours=3),
-            "neighbours: expected 1 to 2 for 3 samples, got 3",
+            lambda: ksg_mutual_information(torch.ones(3, 1), torch.ones(3, 1), neighbors=3),
+            "neighbors: expected 1 to 2 for 3 samples, got 3",
         ),
         (lambda: gaussian_kernel(torch.ones(3, 1), width=0), "width: expected a number above 0, or None"),
         (lambda: gaussian_kernel(torch.ones(1, 1)), r"x: expected samples …×n×D with n ≥ 2, got shape \(1, 1\)"),

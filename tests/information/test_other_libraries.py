@@ -40,15 +40,15 @@ def test_laws_have_the_information_that_they_have_there(law, expected: float):
 
 
 @pytest.mark.parametrize(
-    ("dimensions", "neighbours", "expected"),
+    ("dimensions", "neighbors", "expected"),
     [
         (1, 3, 0.5383208313636825), (1, 10, 0.496540293963438),
         (2, 3, 0.9588693581109595), (2, 10, 0.8488502610967963),
     ],
 )  # fmt: skip
-def test_neighbours_find_what_they_find_there(dimensions: int, neighbours: int, expected: float):
+def test_neighbors_find_what_they_find_there(dimensions: int, neighbors: int, expected: float):
     x, y = (v[:, :dimensions] for v in samples())
-    assert ksg_mutual_information(x, y, neighbours=neighbours).item() == pytest.approx(expected, rel=1e-10)
+    assert ksg_mutual_information(x, y, neighbors=neighbors).item() == pytest.approx(expected, rel=1e-10)
 
 
 def test_canonical_correlations_find_what_they_find_there():

@@ -1,4 +1,4 @@
-"""What labelled predictions tell: against loops over objects and pairs, scikit-learn, and their identities."""
+"""What labeled predictions tell: against loops over objects and pairs, scikit-learn, and their identities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from segmi.information import (
     kl_divergence,
     label_entropy,
     mutual_information,
-    normalised_conditional_mutual_information,
+    normalized_conditional_mutual_information,
     prediction_cross_entropy,
     prediction_mutual_information,
     prediction_sums,
@@ -33,7 +33,7 @@ QUANTITIES = (
     prediction_mutual_information,
     conditional_prediction_mutual_information,
     class_separation,
-    normalised_conditional_mutual_information,
+    normalized_conditional_mutual_information,
     label_entropy,
     prediction_cross_entropy,
     barber_agakov_bound,
@@ -53,8 +53,8 @@ def by_hand(log_p: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
     """The definitions, object by object and pair by pair."""
     p, n = log_p.exp().numpy(), len(labels)
     y = labels.numpy()
-    centre = {a: p[y == a].mean(0) for a in set(y.tolist())}
-    spread = np.mean([(p[i] * np.log(p[i] / centre[y[i]])).sum() for i in range(n)])
+    center = {a: p[y == a].mean(0) for a in set(y.tolist())}
+    spread = np.mean([(p[i] * np.log(p[i] / center[y[i]])).sum() for i in range(n)])
     apart = sum(-(p[i] * np.log(p[j])).sum() for i in range(n) for j in range(n) if y[i] != y[j]) / n**2
     told = np.mean([(p[i] * np.log(p[i] / p.mean(0))).sum() for i in range(n)])
     return {"spread": spread, "apart": apart, "told": told}
@@ -67,7 +67,7 @@ def test_the_definitions_object_by_object_and_pair_by_pair(seed: int):
     assert conditional_prediction_mutual_information(sums).item() == pytest.approx(expected["spread"], rel=1e-10)
     assert class_separation(sums).item() == pytest.approx(expected["apart"], rel=1e-10)
     assert prediction_mutual_information(sums).item() == pytest.approx(expected["told"], rel=1e-10)
-    ratio = normalised_conditional_mutual_information(sums).item()
+    ratio = normalized_conditional_mutual_information(sums).item()
     assert ratio == pytest.approx(expected["spread"] / expected["apart"], rel=1e-10)
 
 
@@ -138,8 +138,8 @@ def test_sums_of_batches_weights_layouts_and_half_precision():
     torch.testing.assert_close(PredictionSums(*map(torch.add, *parts)), whole)
     weights = (torch.arange(48) < 20).double()
     torch.testing.assert_close(prediction_sums(log_p, labels, weights=weights), parts[0])
-    pictures = log_p.view(2, 4, 6, 4).movedim(-1, 1)
-    torch.testing.assert_close(prediction_sums(pictures, labels.view(2, 4, 6), dim=1), whole)
+    images = log_p.view(2, 4, 6, 4).movedim(-1, 1)
+    torch.testing.assert_close(prediction_sums(images, labels.view(2, 4, 6), dim=1), whole)
     half = prediction_sums(log_p.bfloat16(), labels)
     assert half.mass.dtype == torch.float32
     torch.testing.assert_close(half.mass.double(), whole.mass, rtol=0.02, atol=0.02)
@@ -158,7 +158,7 @@ def test_nothing_counted_is_zero_and_attached_and_gradients_are_those_of_differe
     )
 
 
-@pytest.mark.parametrize("quantity", [q for q in QUANTITIES if q is not normalised_conditional_mutual_information])
+@pytest.mark.parametrize("quantity", [q for q in QUANTITIES if q is not normalized_conditional_mutual_information])
 def test_other_units(quantity):
     sums = prediction_sums(*predictions(6))
     torch.testing.assert_close(quantity(sums, base=2), quantity(sums) / math.log(2))

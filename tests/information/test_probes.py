@@ -41,13 +41,13 @@ def test_a_linear_probe_reads_what_the_logistic_regression_of_scikit_learn_does(
     assert found.nats == pytest.approx(bound, abs=0.04)
 
 
-def test_noise_tells_nothing_and_pictures_are_kept_together():
+def test_noise_tells_nothing_and_images_are_kept_together():
     draw = torch.Generator().manual_seed(2)
-    picture = torch.arange(20).repeat_interleave(30)
-    labels = torch.randint(2, (20,), generator=draw)[picture]  # of the picture: known by heart where it is known again
-    features = torch.randn(20, 8, generator=draw)[picture] + 0.01 * torch.randn(600, 8, generator=draw)
+    image = torch.arange(20).repeat_interleave(30)
+    labels = torch.randint(2, (20,), generator=draw)[image]  # of the image: known by heart where it is known again
+    features = torch.randn(20, 8, generator=draw)[image] + 0.01 * torch.randn(600, 8, generator=draw)
     scattered = label_information(features, labels, 2, probe="nonlinear", **QUICK)
-    together = label_information(features, labels, 2, probe="nonlinear", groups=picture, **QUICK)
+    together = label_information(features, labels, 2, probe="nonlinear", groups=image, **QUICK)
     assert scattered.nats > 0.5
     assert together.nats < 0.4
 
@@ -57,7 +57,7 @@ def test_noise_tells_nothing_and_pictures_are_kept_together():
     [
         ({"probe": "deep"}, "probe: expected linear or nonlinear, got 'deep'"),
         ({"labels": torch.zeros(5, dtype=torch.int64)}, r"expected features n×D and labels n with n ≥ 6, got \(20, 3"),
-        ({"labels": torch.full((20,), 255)}, "labels: expected class indices 0 to 1; leave void samples out"),
+        ({"labels": torch.full((20,), 255)}, "labels: expected class indices 0 to 1; leave ignored samples out"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments, told: str):

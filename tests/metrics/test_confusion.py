@@ -122,12 +122,12 @@ def test_any_integer_dtype(random_maps, dtype):
 @pytest.mark.parametrize("ignore_index", [-100, 255, 300])
 def test_any_ignore_value_and_anything_predicted_under_it(random_maps, ignore_index):
     predictions, labels = random_maps(2)
-    void = labels == 255
+    ignored = labels == 255
     expected = confusion_counts(predictions, labels, 5)
-    labels = labels.long().masked_fill(void, ignore_index)
-    predictions = predictions.long().masked_fill(void, 2**40 + 255)
+    labels = labels.long().masked_fill(ignored, ignore_index)
+    predictions = predictions.long().masked_fill(ignored, 2**40 + 255)
     assert torch.equal(confusion_counts(predictions, labels, 5, ignore_index), expected)
-    assert expected.sum() == (~void).sum()
+    assert expected.sum() == (~ignored).sum()
 
 
 def test_the_maps_are_left_as_they_were(random_maps):
@@ -140,8 +140,8 @@ def test_the_maps_are_left_as_they_were(random_maps):
 
 def test_nothing_to_count():
     assert confusion_counts(torch.zeros(0, 4, 4).long(), torch.zeros(0, 4, 4).long(), 3).shape == (0, 3, 3)
-    void = torch.full((1, 4, 4), 255)
-    assert confusion_counts(torch.zeros(1, 4, 4).long(), void, 3).sum() == 0
+    ignored = torch.full((1, 4, 4), 255)
+    assert confusion_counts(torch.zeros(1, 4, 4).long(), ignored, 3).sum() == 0
     assert confusion_counts(torch.zeros(1, 0, 4).long(), torch.zeros(1, 0, 4).long(), 3).sum() == 0
 
 
@@ -155,12 +155,12 @@ MAP = torch.zeros(2, 2, 2, dtype=torch.int64)
             MAP,
             MAP + 12,
             ValueError,
-            "labels of picture 0 of the batch: .* 0 to 10, or 255 to ignore, got 12 at 4 pixels",
+            "labels of image 0 of the batch: .* 0 to 10, or 255 to ignore, got 12 at 4 pixels",
         ),
-        (MAP, MAP - 1, ValueError, "labels of picture 0.*got -1"),
-        (MAP, MAP + 2**32, ValueError, "labels of picture 0.*got 4294967296"),
-        (MAP + 255, MAP, ValueError, "predictions of picture 0.*from 0 to 10, got 255"),
-        (MAP, torch.stack([MAP[0], MAP[1] + 99]), ValueError, "labels of picture 1 of the batch.*got 99"),
+        (MAP, MAP - 1, ValueError, "labels of image 0.*got -1"),
+        (MAP, MAP + 2**32, ValueError, "labels of image 0.*got 4294967296"),
+        (MAP + 255, MAP, ValueError, "predictions of image 0.*from 0 to 10, got 255"),
+        (MAP, torch.stack([MAP[0], MAP[1] + 99]), ValueError, "labels of image 1 of the batch.*got 99"),
         (MAP.float(), MAP, TypeError, "predictions: .*float32; apply predicted_labels"),
         (MAP, MAP.float(), TypeError, "labels: .*float32"),
         (MAP, MAP[:, :1], ValueError, r"same shape N×H×W, got \(2, 2, 2\) and \(2, 1, 2\); resize"),
@@ -186,7 +186,7 @@ def counted(predictions, labels, names=(), groups=(), classes=5):
     return matrix
 
 
-def test_pictures_keep_their_names_groups_and_counts(random_maps):
+def test_images_keep_their_names_groups_and_counts(random_maps):
     predictions, labels = random_maps(4)
     matrix = counted(predictions, labels, ("a", "b", "c"), ("x", "x", "y"))
     assert len(matrix) == 3
@@ -203,7 +203,7 @@ def test_parts_merge_to_the_whole(seed, cut, batch):
     generator = torch.Generator().manual_seed(seed)
     labels, predictions = torch.randint(0, 4, (2, 6, 5, 3), generator=generator)
     labels[torch.rand(labels.shape, generator=generator) < 0.3] = 255
-    names = [f"picture {i}" for i in range(6)]
+    names = [f"image {i}" for i in range(6)]
     groups = [f"group {i % 2}" for i in range(6)]
     whole = counted(predictions, labels, names, groups)
     first, second = ConfusionMatrix(5), ConfusionMatrix(5)
@@ -220,7 +220,7 @@ def test_parts_merge_to_the_whole(seed, cut, batch):
     assert len(first) == cut
 
 
-def test_a_picture_seen_again_is_the_same_picture(random_maps):
+def test_a_image_seen_again_is_the_same_image(random_maps):
     once, again = random_maps(5, 2), random_maps(6, 2)
     matrix = counted(*once, ("a", "b"), ("x", "y"))
     matrix.update(*again, ("b", "b"), ("y", "y"))
@@ -232,7 +232,7 @@ def test_a_picture_seen_again_is_the_same_picture(random_maps):
     assert len(matrix.merge(matrix)) == 2
 
 
-def test_unnamed_pictures_are_kept_apart(random_maps):
+def test_unnamed_images_are_kept_apart(random_maps):
     matrix = counted(*random_maps(7))
     matrix.update(*random_maps(8))
     assert matrix.names == matrix.groups == ("",) * 6
@@ -262,10 +262,10 @@ def test_an_empty_matrix_and_an_empty_batch():
     assert matrix.pooled().tolist() == [[0] * 3] * 3
 
 
-def test_few_cells_are_kept_of_a_picture():
+def test_few_cells_are_kept_of_a_image():
     matrix = ConfusionMatrix(150)
     matrix.update(MAP, MAP + 7, ("a", "b"))
-    assert len(pickle.dumps(matrix._pictures)) < 5000
+    assert len(pickle.dumps(matrix._images)) < 5000
     assert matrix.counts().sum() == 8
 
 
@@ -279,15 +279,15 @@ def test_counts_beyond_single_precision_stay_exact():
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda m: m.update(MAP, MAP, ("a",)), "names: expected one for each of 2 pictures"),
-        (lambda m: m.update(MAP, MAP, "ab"), "names: expected one for each of 2 pictures, or none, got 'ab'"),
+        (lambda m: m.update(MAP, MAP, ("a",)), "names: expected one for each of 2 images"),
+        (lambda m: m.update(MAP, MAP, "ab"), "names: expected one for each of 2 images, or none, got 'ab'"),
         (lambda m: m.update(MAP, MAP, ("a", "b"), ("x",)), "groups: expected one for each of 2"),
-        (lambda m: m.update(MAP, MAP, ("a", "known"), ("x", "y")), "picture 'known': expected its group 'x', got 'y'"),
-        (lambda m: m.update(MAP, MAP, ("a", "a"), ("x", "y")), "picture 'a': expected its group 'x', got 'y'"),
-        (lambda m: m.update(MAP, MAP + 9, ("a", "b")), "labels of picture 'a': expected.*got 9 at 4 pixels"),
+        (lambda m: m.update(MAP, MAP, ("a", "known"), ("x", "y")), "image 'known': expected its group 'x', got 'y'"),
+        (lambda m: m.update(MAP, MAP, ("a", "a"), ("x", "y")), "image 'a': expected its group 'x', got 'y'"),
+        (lambda m: m.update(MAP, MAP + 9, ("a", "b")), "labels of image 'a': expected.*got 9 at 4 pixels"),
         (lambda m: m.merge(ConfusionMatrix(4)), "of 3 classes .*got one of 4"),
         (lambda m: m.merge(ConfusionMatrix(3, ignore_index=0)), "ignore_index 255, got one of 3 with 0"),
-        (lambda m: m.merge(counted(MAP, MAP, ("a", "known"), ("x", "z"), 3)), "picture 'known': .*'x', got 'z'"),
+        (lambda m: m.merge(counted(MAP, MAP, ("a", "known"), ("x", "z"), 3)), "image 'known': .*'x', got 'z'"),
         (lambda m: ConfusionMatrix(0), "classes: expected at least 1, got 0"),
     ],
 )

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from segmi.arrays import VOID
 from segmi.metrics.details import (
     Details,
     Truth,
@@ -20,18 +19,19 @@ from segmi.metrics.details import (
 )
 from segmi.metrics.details.objects import SIZES
 from segmi.records import DetailsRecord
+from segmi.types import IGNORE_INDEX
 
 CLASSES = 3
 EIGHT = np.ones((3, 3), int)
 
 
 def maps(seed: int, height: int = 14, width: int = 17) -> tuple[np.ndarray, np.ndarray]:
-    """A truth of blotches with some void, and a prediction that is wrong in places."""
+    """A truth of blotches with some ignored, and a prediction that is wrong in places."""
     rng = np.random.default_rng(seed)
     smooth = ndimage.gaussian_filter(rng.normal(size=(CLASSES, height, width)), (0, 1.5, 1.5))
     truth = smooth.argmax(0).astype(np.uint8)
     prediction = (smooth + 0.1 * rng.normal(size=smooth.shape)).argmax(0).astype(np.uint8)
-    truth[rng.random(truth.shape) < 0.08] = VOID
+    truth[rng.random(truth.shape) < 0.08] = IGNORE_INDEX
     return truth, prediction
 
 
@@ -53,7 +53,7 @@ def test_boundary_is_the_region_less_its_erosion(seed: int, distance: int) -> No
 @pytest.mark.parametrize("seed", range(5))
 def test_boundary_counts_by_the_published_procedure(seed: int) -> None:
     truth, prediction = maps(seed)
-    filled = np.where(truth == VOID, VOID, prediction)
+    filled = np.where(truth == IGNORE_INDEX, IGNORE_INDEX, prediction)
     found = boundary_counts(prediction, truth, boundary(truth, 2), 2, CLASSES)
     for c in range(CLASSES):
         t, p = truth == c, filled == c
@@ -66,7 +66,7 @@ def test_boundary_counts_by_the_published_procedure(seed: int) -> None:
 def test_components_are_scipys(seed: int) -> None:
     labels, _ = maps(seed)
     found = components(labels)
-    assert (found == 0).tolist() == (labels == VOID).tolist()
+    assert (found == 0).tolist() == (labels == IGNORE_INDEX).tolist()
     for c in range(CLASSES):
         expected, number = ndimage.label(labels == c, EIGHT)
         pairs = {(int(a), int(b)) for a, b in zip(found[labels == c], expected[labels == c], strict=True)}
@@ -78,7 +78,7 @@ def slow_object_scores(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.nd
     counts, sums = np.zeros((CLASSES, SIZES), int), np.zeros((CLASSES, SIZES))
     for c in range(CLASSES):
         objects, number = ndimage.label(truth == c, EIGHT)
-        regions, _ = ndimage.label((prediction == c) & (truth != VOID), EIGHT)
+        regions, _ = ndimage.label((prediction == c) & (truth != IGNORE_INDEX), EIGHT)
         for k in range(1, number + 1):
             here = objects == k
             touching = np.isin(regions, np.setdiff1d(np.unique(regions[here]), [0]))
@@ -119,16 +119,16 @@ def gathered(seeds: list[int]) -> Details:
     return details
 
 
-def test_any_split_and_order_of_the_pictures_gives_the_same_bits() -> None:
+def test_any_split_and_order_of_the_images_gives_the_same_bits() -> None:
     whole = gathered([0, 1, 2, 3, 4]).arrays()
     for parts in ([[4, 2], [0, 3, 1]], [[1], [2, 3, 4, 0]]):
         merged = gathered(parts[0]).merge(gathered(parts[1])).arrays()
         assert all((merged[name] == whole[name]).all() for name in whole)
 
 
-def test_what_is_said_of_void_pixels_does_not_matter() -> None:
+def test_what_is_said_of_ignored_pixels_does_not_matter() -> None:
     truth, prediction = maps(3)
-    other = np.where(truth == VOID, (prediction + 1) % CLASSES, prediction).astype(np.uint8)
+    other = np.where(truth == IGNORE_INDEX, (prediction + 1) % CLASSES, prediction).astype(np.uint8)
     sure = np.full(truth.shape, 0.7, np.float32)
     found = []
     for one in (prediction, other):
@@ -138,9 +138,9 @@ def test_what_is_said_of_void_pixels_does_not_matter() -> None:
     assert all((found[0][name] == found[1][name]).all() for name in found[0])
 
 
-def test_a_picture_of_void_counts_nothing() -> None:
+def test_a_image_of_ignored_counts_nothing() -> None:
     details = Details(CLASSES)
-    details.update(np.zeros((5, 6)), np.ones((5, 6), np.float32), Truth.of(np.full((5, 6), VOID)))
+    details.update(np.zeros((5, 6)), np.ones((5, 6), np.float32), Truth.of(np.full((5, 6), IGNORE_INDEX)))
     assert not any(value.any() for value in details.arrays().values())
     assert np.isnan(DetailsRecord(**details.arrays()).calibration_error())
 

@@ -1,4 +1,4 @@
-"""Scores against their definitions, scikit-learn and torchmetrics, with void pixels and absent classes."""
+"""Scores against their definitions, scikit-learn and torchmetrics, with ignored pixels and absent classes."""
 
 from __future__ import annotations
 
@@ -87,11 +87,11 @@ def test_scores_equal_scikit_learn_and_torchmetrics(random_maps):
         )
 
 
-def test_pictures_are_pooled_before_anything_is_divided():
-    pictures = np.array([[[9, 1], [0, 0]], [[0, 0], [5, 5]]])
-    assert scores(pictures) == scores(pictures.sum(0))
-    assert scores(pictures)["mIoU"] == pytest.approx((9 / 15 + 5 / 11) / 2)
-    np.testing.assert_allclose(class_iou(pictures), [9 / 15, 5 / 11])
+def test_images_are_pooled_before_anything_is_divided():
+    images = np.array([[[9, 1], [0, 0]], [[0, 0], [5, 5]]])
+    assert scores(images) == scores(images.sum(0))
+    assert scores(images)["mIoU"] == pytest.approx((9 / 15 + 5 / 11) / 2)
+    np.testing.assert_allclose(class_iou(images), [9 / 15, 5 / 11])
 
 
 counts = st.integers(1, 6).flatmap(lambda c: arrays(np.int64, (c, c), elements=st.integers(0, 50)))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-# What makes each architecture small enough for a test, and the side of pictures it can take.
+# What makes each architecture small enough for a test, and the side of images it can take.
 SMALLEST = {
     "unet": {"width": 4},
     "smp_unet": {"decoder_channels": [16, 8, 8, 8, 8]},
@@ -33,7 +33,7 @@ def _one_thread_and_one_seed():
 
 @pytest.fixture
 def smallest():
-    """The arguments of ``build_network`` that make an architecture small, and a side of pictures that it takes."""
+    """The arguments of ``build_network`` that make an architecture small, and a side of images that it takes."""
 
     def arguments(name):
         encoder = {"encoder": "tu-mobilenetv3_small_050"} if name.startswith("smp_") else {}

@@ -1,4 +1,4 @@
-"""Tiles decided one by one against all of them resized together."""
+"""Tiles predict_labels one by one against all of them resized together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segmi.models import Tile, blended_tiles, decided, decided_tiles
+from segmi.models import Tile, blended_tiles, predict_label_tiles, predict_labels
 from segmi.models.label_maps import probabilities_of_tile
 
 SIZES = [(40, 50), (61, 47), (130, 99), (21, 33), (40, 99), (1, 1)]
@@ -21,7 +21,7 @@ def tiles_of(logits):
 @pytest.mark.parametrize("size", SIZES)
 def test_tiles_are_decided_as_the_whole(channels, size):
     logits = torch.randn(channels, 40, 50)
-    assert torch.equal(decided_tiles(tiles_of(logits), (40, 50), size), decided(logits[None], size)[0])
+    assert torch.equal(predict_label_tiles(tiles_of(logits), (40, 50), size), predict_labels(logits[None], size)[0])
 
 
 @pytest.mark.parametrize("channels", [1, 2, 7])
@@ -48,7 +48,7 @@ def test_every_pixel_is_decided_once():
 def test_many_classes_need_a_wider_dtype():
     logits = torch.zeros(300, 4, 4)
     logits[299] = 1
-    labels = decided_tiles([Tile(0, 0, logits)], (4, 4), (6, 6))
+    labels = predict_label_tiles([Tile(0, 0, logits)], (4, 4), (6, 6))
     assert labels.dtype == torch.int32
     assert labels.unique().tolist() == [299]
-    assert decided(logits[None], (6, 6)).unique().tolist() == [299]
+    assert predict_labels(logits[None], (6, 6)).unique().tolist() == [299]

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from segmi.errors import UsageError
-from segmi.models import SegmentationNetwork, Statistics, build_network, logits_of_any_size
+from segmi.models import SegmentationNetwork, Statistics, build_network, forward_padded
 
 
-def test_normalises_inside_by_the_statistics():
+def test_normalizes_inside_by_the_statistics():
     statistics = Statistics((0.5, 0.25, 0.1), (0.5, 0.2, 0.1))
     network = SegmentationNetwork(nn.Identity(), classes=3, statistics=statistics)
     images = torch.rand(2, 3, 4, 4)
@@ -96,7 +96,7 @@ def test_feature_that_is_no_tensor_is_refused():
 
 def test_copies_and_pickles_are_independent():
     network = build_network(
-        "unet", classes=2, width=2, features=["head"], normalise={"mean": [0.5] * 3, "std": [1] * 3}
+        "unet", classes=2, width=2, features=["head"], normalize={"mean": [0.5] * 3, "std": [1] * 3}
     )
     network.eval()
     images = torch.rand(1, 3, 16, 16)
@@ -108,7 +108,7 @@ def test_copies_and_pickles_are_independent():
         torch.testing.assert_close(twin(images).features["head"], before + 1)
 
 
-def test_batch_of_one_where_pooled_maps_are_normalised():
+def test_batch_of_one_where_pooled_maps_are_normalized():
     network = build_network("deeplabv3_mobilenet_v3_large", classes=3)
     before = copy.deepcopy(network.state_dict())
     network.eval()
@@ -116,14 +116,14 @@ def test_batch_of_one_where_pooled_maps_are_normalised():
     assert not network.training
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     network.train()
-    with pytest.raises(ValueError, match=r"takes at least 2 pictures in training; got a batch of 1 of 64×64 pixels"):
+    with pytest.raises(ValueError, match=r"takes at least 2 images in training; got a batch of 1 of 64×64 pixels"):
         network(torch.rand(1, 3, 64, 64))
     assert network(torch.rand(2, 3, 64, 64)).logits.shape == (2, 3, 64, 64)
     assert not build_network("unet", classes=3, width=2).needs_batch_of_two
     assert not build_network("lraspp_mobilenet_v3_large", classes=3).needs_batch_of_two
 
 
-def test_pictures_too_small_for_the_pooling():
+def test_images_too_small_for_the_pooling():
     network = build_network("smp_pan", classes=2, encoder="tu-mobilenetv3_small_050").eval()
     with pytest.raises(ValueError, match=r"large enough for the network's pooling; got a batch of 1 of 64×64 pixels"):
         network(torch.rand(1, 3, 64, 64))
@@ -142,7 +142,7 @@ def test_errors_of_other_kinds_pass_unchanged():
 def test_logits_of_any_size(height, width):
     network = build_network("unet", classes=3, width=2).eval()
     images = torch.rand(1, 3, height, width)
-    logits = logits_of_any_size(network, images)
+    logits = forward_padded(network, images)
     assert logits.shape == (1, 3, height, width)
     if not height % 16 and not width % 16:
         torch.testing.assert_close(logits, network(images).logits)
@@ -151,11 +151,11 @@ def test_logits_of_any_size(height, width):
 def test_padding_repeats_the_edge():
     network = SegmentationNetwork(nn.AvgPool2d(4), classes=3, stride=4)
     images = torch.full((1, 3, 5, 7), 0.75)
-    torch.testing.assert_close(logits_of_any_size(network, images), images)  # black or white borders would show
+    torch.testing.assert_close(forward_padded(network, images), images)  # black or white borders would show
 
 
 def test_autocast_in_bfloat16():
-    network = build_network("unet", classes=2, width=2, normalise={"mean": [0.5] * 3, "std": [0.5] * 3}).eval()
+    network = build_network("unet", classes=2, width=2, normalize={"mean": [0.5] * 3, "std": [0.5] * 3}).eval()
     images = torch.rand(1, 3, 16, 16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         low = network(images).logits

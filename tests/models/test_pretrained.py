@@ -35,11 +35,11 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **kwargs: None)
 
 
-def recognise(encoder, statistics, picture):
+def recognize(encoder, statistics, image):
     """The five most probable ImageNet classes: our encoder's deepest map under the package's own last layers."""
     from sklearn.datasets import load_sample_image
 
-    pixels = torch.from_numpy(load_sample_image(picture).copy()).permute(2, 0, 1)[None] / 255
+    pixels = torch.from_numpy(load_sample_image(image).copy()).permute(2, 0, 1)[None] / 255
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in statistics)
     x = nn.functional.interpolate((pixels - mean) / std, size=(224, 224), mode="bilinear", antialias=True)
     w = pretrained.bundled_state()
@@ -52,13 +52,13 @@ def recognise(encoder, statistics, picture):
         return (x @ w["classifier.weight"].T + w["classifier.bias"]).topk(5).indices[0].tolist()
 
 
-def test_bundled_weights_recognise_pictures():
+def test_bundled_weights_recognize_images():
     network = build_network("smp_fpn", classes=2, encoder=LITE, encoder_weights="bundled").eval()
     daisy, bell_cote, palace = 985, 442, 698
-    assert recognise(network.module.encoder, network.statistics, "flower.jpg")[0] == daisy
-    assert {bell_cote, palace} <= set(recognise(network.module.encoder, network.statistics, "china.jpg"))
+    assert recognize(network.module.encoder, network.statistics, "flower.jpg")[0] == daisy
+    assert {bell_cote, palace} <= set(recognize(network.module.encoder, network.statistics, "china.jpg"))
     untrained = build_network("smp_fpn", classes=2, encoder=LITE).eval()
-    assert daisy not in recognise(untrained.module.encoder, network.statistics, "flower.jpg")
+    assert daisy not in recognize(untrained.module.encoder, network.statistics, "flower.jpg")
 
 
 def test_bundled_encoder_equals_timms_classifier():
@@ -77,11 +77,11 @@ def test_bundled_encoder_equals_timms_classifier():
 
 def test_bundled_statistics_travel_in_the_specification():
     network = build_network("smp_unet", classes=2, encoder=LITE, encoder_weights="bundled")
-    assert network.specification["normalise"] == {"mean": [0.5] * 3, "std": [0.5] * 3}
+    assert network.specification["normalize"] == {"mean": [0.5] * 3, "std": [0.5] * 3}
     assert "encoder_weights" not in network.specification
     twin = build_network(**network.specification)
     assert twin.statistics == network.statistics
-    plain = build_network("smp_unet", classes=2, encoder=LITE, encoder_weights="bundled", normalise="none")
+    plain = build_network("smp_unet", classes=2, encoder=LITE, encoder_weights="bundled", normalize="none")
     assert plain.statistics is None
 
 

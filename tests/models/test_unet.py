@@ -30,7 +30,7 @@ def test_parameters_of_the_published_network_with_one_output():
 
 
 @pytest.mark.parametrize(("outputs", "in_channels", "width"), [(1, 1, 4), (2, 5, 7), (11, 3, 16)])
-def test_knobs_change_the_count_as_the_formula_says(outputs, in_channels, width):
+def test_options_change_the_count_as_the_formula_says(outputs, in_channels, width):
     assert sum(p.numel() for p in UNet(outputs, in_channels, width).parameters()) == expected_parameters(
         outputs, in_channels, width
     )

@@ -27,7 +27,7 @@ def test_what_is_read_is_what_was_written_and_gives_the_numbers_by_hand(tmp_path
     assert record.object_iou_by_size().tolist() == [0.5, 0.5]
 
 
-def test_the_sum_of_two_is_that_of_their_pictures() -> None:
+def test_the_sum_of_two_is_that_of_their_images() -> None:
     both = DetailsRecord(**sums()) + DetailsRecord(**sums())
     assert both.pixels.tolist() == [20, 60]
     assert both.calibration_error() == DetailsRecord(**sums()).calibration_error()
@@ -48,10 +48,10 @@ def test_equal_sums_give_equal_bytes(tmp_path: Path) -> None:
     ],
 )
 def test_sums_that_do_not_fit_are_refused(name: str, value: np.ndarray | None, told: str, tmp_path: Path) -> None:
-    spoilt = {key: array for key, array in (sums() | {name: value}).items() if array is not None}
+    spoiled = {key: array for key, array in (sums() | {name: value}).items() if array is not None}
     with pytest.raises(ValueError, match=told):
-        write_details(tmp_path / "x.npz", spoilt)
-    np.savez(tmp_path / "y.npz", schema_version=1, **spoilt)
+        write_details(tmp_path / "x.npz", spoiled)
+    np.savez(tmp_path / "y.npz", schema_version=1, **spoiled)
     with pytest.raises(DataError, match=r"y\.npz is damaged"):
         read_details(tmp_path / "y.npz")
 

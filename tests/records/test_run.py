@@ -15,9 +15,9 @@ from segmi.records import RunFolder, RunKey, find_runs, plain, write_confusion
 KEY = RunKey("demo", "camvid", "model-1", 3)
 RESULT: dict[str, Any] = {
     "study": "demo",
-    "reported_member": "unet",
+    "reported_network": "unet",
     "protocol": "full",
-    "members": {"unet": {"scores": {"full": {"mIoU": 0.1 + 0.2, "IoU": [0.5, float("nan")]}}}},
+    "networks": {"unet": {"scores": {"full": {"mIoU": 0.1 + 0.2, "IoU": [0.5, float("nan")]}}}},
 }
 
 
@@ -45,8 +45,8 @@ def test_result_round_trip(run: RunFolder) -> None:
     back = run.result()
     assert back is not None
     assert back["schema_version"] == 1
-    assert back["members"]["unet"]["scores"]["full"] == {"mIoU": 0.1 + 0.2, "IoU": [0.5, None]}
-    assert list(back["artefacts"]) == ["confusion/unet.full.npz"]
+    assert back["networks"]["unet"]["scores"]["full"] == {"mIoU": 0.1 + 0.2, "IoU": [0.5, None]}
+    assert list(back["artifacts"]) == ["confusion/unet.full.npz"]
     assert run.finished
     assert next(iter(json.loads((run.path / "result.json").read_text()))) == "schema_version"
 
@@ -68,11 +68,11 @@ def test_states(run: RunFolder, tmp_path: Path) -> None:
     ("content", "reason"),
     [
         ("", "Expecting value"),
-        ('{"schema_version": 1, "members": {', "damaged"),
+        ('{"schema_version": 1, "networks": {', "damaged"),
         ("[1]", "expected an object, got list"),
-        ('{"members": {}}', "no schema_version"),
-        ('{"schema_version": 1}', "it lists no members"),
-        ('{"schema_version": 99, "members": {}}', "schema version 99, expected at most 1"),
+        ('{"networks": {}}', "no schema_version"),
+        ('{"schema_version": 1}', "it lists no networks"),
+        ('{"schema_version": 99, "networks": {}}', "schema version 99, expected at most 1"),
     ],
 )
 def test_a_damaged_result_is_unfinished_and_explained(run: RunFolder, content: str, reason: str) -> None:
@@ -91,18 +91,18 @@ def test_a_result_that_is_no_text(run: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("harm", ["removed", "truncated"])
-def test_a_result_without_its_artefacts_is_unfinished(run: RunFolder, harm: str) -> None:
+def test_a_result_without_its_artifacts_is_unfinished(run: RunFolder, harm: str) -> None:
     run.write_result(RESULT)
-    artefact = run.confusion_path("unet", "full")
+    artifact = run.confusion_path("unet", "full")
     if harm == "removed":
-        artefact.unlink()
+        artifact.unlink()
     else:
-        artefact.write_bytes(artefact.read_bytes()[:-1])
+        artifact.write_bytes(artifact.read_bytes()[:-1])
     assert run.state() == "unfinished"
-    assert run.missing_artefacts(run.result() or {}) == ["confusion/unet.full.npz"]
+    assert run.missing_artifacts(run.result() or {}) == ["confusion/unet.full.npz"]
 
 
-def test_without_a_list_of_artefacts_the_confusion_counts_are_expected(run: RunFolder) -> None:
+def test_without_a_list_of_artifacts_the_confusion_counts_are_expected(run: RunFolder) -> None:
     (run.path / "result.json").write_text(json.dumps({"schema_version": 1, **plain(RESULT)}))
     assert run.finished
     run.confusion_path("unet", "full").unlink()
@@ -122,9 +122,9 @@ def test_metrics_are_numbers(run: RunFolder) -> None:
 
 def test_configuration_and_environment(run: RunFolder) -> None:
     assert (run.config(), run.environment()) == ({}, {})
-    (run.path / "config.yaml").write_text("training: {updates: 5}\n")
+    (run.path / "config.yaml").write_text("training: {steps: 5}\n")
     run.write_environment({"python": "3.11"})
-    assert run.config() == {"training": {"updates": 5}}
+    assert run.config() == {"training": {"steps": 5}}
     assert run.environment()["python"] == "3.11"
     (run.path / "config.yaml").write_text("a: [")
     with pytest.raises(DataError, match=r"config\.yaml is damaged"):

@@ -1,4 +1,4 @@
-"""Pictures for the figures: labels survive, colours are the data set's."""
+"""SegmentationDataset for the figures: labels survive, colors are the dataset's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from segmi.errors import DataError
-from segmi.records import find_samples, read_labels, read_picture, write_sample
+from segmi.records import find_samples, read_image, read_labels, write_sample
 
 PALETTE = [(1, 2, 3), (40, 50, 60), *[(0, 0, 0)] * 253, (255, 255, 255)]
 
@@ -21,7 +21,7 @@ def test_round_trip(tmp_path: Path) -> None:
     (found,) = find_samples(tmp_path, ["unet", "other", "absent"])
     assert found.name == "clip.a-01"
     assert sorted(found.predictions) == ["other", "unet"]
-    assert np.array_equal(read_picture(found.image), image)
+    assert np.array_equal(read_image(found.image), image)
     assert np.array_equal(read_labels(found.truth), truth)
     with Image.open(found.truth) as opened:
         assert opened.mode == "P"
@@ -29,7 +29,7 @@ def test_round_trip(tmp_path: Path) -> None:
         assert opened.convert("RGB").getpixel((2, 0)) == (255, 255, 255)
 
 
-def test_damaged_pictures_are_named(tmp_path: Path) -> None:
+def test_damaged_images_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.truth.png"
     path.write_bytes(b"\x89PNG\r\n")
     with pytest.raises(DataError, match=r"a\.truth\.png cannot be read"):

@@ -32,8 +32,8 @@ NASTY = {
     '=cmd()|"x"': (128, 64, 0),
 }
 METHODS = {"model-1": "Model 1", "model-2": "Model 2", "model-3": "Model 3"}
-MEMBERS = {"model-1": ["unet"], "model-2": ["unet"], "model-3": ["unet", "deeplabv3"]}
-OBJECTIVES = {
+NETWORKS = {"model-1": ["unet"], "model-2": ["unet"], "model-3": ["unet", "deeplabv3"]}
+LOSSES = {
     "model-1": {"cross_entropy": None},
     "model-2": {"rmi_loss": {"weight": 1.0, "radius": 3}},
     "model-3": {"cross_entropy": {"weight": 1.0}, "mutual_learning": {"weight": 1.0, "temperature": 2}},
@@ -54,7 +54,7 @@ def pooled_scores(miou: float, accuracy: float, classes: int) -> dict[str, Any]:
 
 
 def scene(index: int, classes: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture and its mask: bands and discs, a void frame."""
+    """An image and its mask: bands and discs, a ignored frame."""
     rng = np.random.default_rng(index)
     y, x = np.mgrid[:height, :width] / min(height, width)
     mask = np.clip((y * 4 + 0.3 * np.sin(4 * x + index)).astype(int), 0, min(3, classes - 1)).astype(np.uint8)
@@ -62,8 +62,8 @@ def scene(index: int, classes: int, height: int, width: int) -> tuple[np.ndarray
         cy, cx, r = rng.uniform(0.2, 0.8), rng.uniform(0.1, width / height), rng.uniform(0.08, 0.2)
         mask[(y - cy) ** 2 + (x - cx) ** 2 < r * r] = c
     mask[:3], mask[-3:], mask[:, :3], mask[:, -3:] = 255, 255, 255, 255
-    colours = rng.integers(40, 220, (256, 3))
-    image = colours[mask] + rng.normal(0, 14, (height, width, 3)) + 20 * np.sin(20 * x)[..., None]
+    colors = rng.integers(40, 220, (256, 3))
+    image = colors[mask] + rng.normal(0, 14, (height, width, 3)) + 20 * np.sin(20 * x)[..., None]
     return np.clip(image, 0, 255).astype(np.uint8), mask
 
 
@@ -127,35 +127,35 @@ class Fabricator:
 
     def run(self, dataset: str, method: str, seed: int) -> RunFolder:
         d, m = list(self.datasets).index(dataset), list(self.methods).index(method)
-        title, colours = self.datasets[dataset]
-        classes = len(colours)
+        title, colors = self.datasets[dataset]
+        classes = len(colors)
         run = RunFolder.of(self.root, RunKey(self.study, dataset, method, seed))
         run.path.mkdir(parents=True, exist_ok=True)
-        members = MEMBERS[method]
-        palette = [*colours.values(), *[(0, 0, 0)] * (255 - classes), (255, 255, 255)]
+        networks = NETWORKS[method]
+        palette = [*colors.values(), *[(0, 0, 0)] * (255 - classes), (255, 255, 255)]
         config = {
             "schema_version": 1, "study": self.study, "protocol": "controlled", "dataset": dataset, "method": method,
-            "seed": seed, "label": self.methods[method], "objective": OBJECTIVES[method], "reported": "unet",
-            "members": {name: {"architecture": "unet", "width": 16} if name == "unet" else
-                        {"architecture": "deeplabv3_resnet50"} for name in members},
-            "training": {"updates": 400, "batch_size": 8, "learning_rate": 0.001, "optimizer": "Adam"},
+            "seed": seed, "label": self.methods[method], "loss": LOSSES[method], "reported": "unet",
+            "networks": {name: {"architecture": "unet", "width": 16} if name == "unet" else
+                        {"architecture": "deeplabv3_resnet50"} for name in networks},
+            "training": {"steps": 400, "batch_size": 8, "learning_rate": 0.001, "optimizer": "Adam"},
             "processing": {"resize": 96, "crop": 80}, "evaluation": {"protocol": "full", "split": "val"},
         }  # fmt: skip
         (run.path / "config.yaml").write_text(json.dumps(config))
         run.write_environment({"segmi": "0.1.0", "python": "3.11.7", "system": "Linux 6.1", "cpu": "A <slow> CPU",
                                "cores": 2, "memory_gb": 8.0, "packages": {"torch": "2.14.1"}})  # fmt: skip
-        self._metrics(run, members, d, m, seed)
+        self._metrics(run, networks, d, m, seed)
         for number in range(2):
             size = (60, 120) if d == 0 else (90, 72 + 30 * number)
             image, mask = scene(10 * d + number, classes, *size)
             predictions = {
                 name: wrong(mask, 0.9 - 0.2 * m - 0.1 * i, 100 * seed + 10 * m + i, classes)
-                for i, name in enumerate(members)
+                for i, name in enumerate(networks)
             }
             sure = {name: np.where(one == mask, 230, 90).astype(np.uint8) for name, one in predictions.items()}
             write_sample(run.path / "samples", f"val_{number:04d}", image, mask, predictions, palette,
                          confidences=sure if self.details else None)  # fmt: skip
-        for name in members:
+        for name in networks:
             if self.details:
                 write_details(run.details_path(name, "full"), detail_sums(classes, 0.8 + 0.01 * m))
             counts = np.tile(np.eye(classes, dtype=np.int64) * 50 + 3, (2, 1, 1))
@@ -163,15 +163,15 @@ class Fabricator:
         miou = self.miou(d, m, seed)
         run.write_result({
             "study": self.study, "method": method, "label": self.methods[method], "seed": seed,
-            "dataset": {"name": dataset, "title": title, "classes": list(colours), "palette": palette, "void": 255},
-            "reported_member": "unet", "protocol": "full",
-            "members": {name: {"label": {"unet": "U-Net", "deeplabv3": "DeepLabV3"}[name],
-                               "architecture": config["members"][name]["architecture"],
+            "dataset": {"name": dataset, "title": title, "classes": list(colors), "palette": palette, "ignored": 255},
+            "reported_network": "unet", "protocol": "full",
+            "networks": {name: {"label": {"unet": "U-Net", "deeplabv3": "DeepLabV3"}[name],
+                               "architecture": config["networks"][name]["architecture"],
                                "parameters": 1_944_000 + 20 * d if name == "unet" else 39_633_000,
                                "scores": {"full": pooled_scores(miou + 0.05 * i, 0.8 + 0.01 * m, classes)}}
-                        for i, name in enumerate(members)},
+                        for i, name in enumerate(networks)},
             "baseline_constant": pooled_scores(0.05, 0.4, classes),
-            "training": {"updates": 400, "images": 3200, "epochs": 16.0, "best_step": 400, "best_score": miou,
+            "training": {"steps": 400, "images": 3200, "epochs": 16.0, "best_step": 400, "best_score": miou,
                          "selection": "holdout_mIoU", "precision": "fp32", "wall_seconds": 63.2 + m},
             "environment": {},
         })  # fmt: skip
@@ -191,14 +191,14 @@ class Fabricator:
                     self.run(dataset, method, seed)
         return self.root
 
-    def _metrics(self, run: RunFolder, members: list[str], d: int, m: int, seed: int) -> None:
+    def _metrics(self, run: RunFolder, networks: list[str], d: int, m: int, seed: int) -> None:
         rng = np.random.default_rng(seed + 10 * m + 100 * d)
         rows = []
         for step in range(25, 401, 25):
             row = {"step": step, "epoch": step / 25, "learning_rate": 0.001}
             row["train/loss"] = (1 + 0.6 * m) * math.exp(-step / 150) + 0.3 + 0.02 * rng.normal()
-            row["train/I_G/objective/unet"] = 0.5 + step / 1000
-            for i, name in enumerate(members):
+            row["train/I_G/loss/unet"] = 0.5 + step / 1000
+            for i, name in enumerate(networks):
                 row[f"holdout/mIoU/{name}"] = self.miou(d, m, seed) * (1 - math.exp(-step / 120)) + 0.02 * i
             rows.append(row)
         with (run.path / "metrics.csv").open("w", newline="") as file:
@@ -225,5 +225,5 @@ def fabricator() -> type[Fabricator]:
 
 @pytest.fixture(scope="session")
 def demo_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished study, for tests that only read it: 2 data sets × 3 methods × 2 seeds."""
+    """A finished study, for tests that only read it: 2 datasets × 3 methods × 2 seeds."""
     return Fabricator(tmp_path_factory.mktemp("demo") / "runs").all()

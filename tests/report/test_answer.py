@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from segmi.comparison import collect
 from segmi.report.answer import answer
+from segmi.statistics import collect
 
 
 @pytest.fixture

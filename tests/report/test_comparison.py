@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from segmi.comparison import collect
 from segmi.errors import RunError
 from segmi.records import read_plan, write_plan
 from segmi.report import write_report
@@ -18,6 +17,7 @@ from segmi.report.render import csv_text, latex, markdown
 from segmi.report.table import Table
 from segmi.report.table_comparison import table_comparison, table_new_images
 from segmi.report.table_dependence import table_class_differences, table_interaction, table_ranks
+from segmi.statistics import collect
 
 JITTER = {0: 0.000, 1: 0.002, 2: 0.001}
 
@@ -45,7 +45,7 @@ def by_row(table: Table) -> dict[tuple[str, ...], dict[str, str]]:
 
 def test_the_main_table_by_hand(three_seeds: Any) -> None:
     table = table_comparison(collect(three_seeds.root)[0])
-    assert table.title == "Differences in mIoU to Model 1, expected over retraining on these pictures."
+    assert table.title == "Differences in mIoU to Model 1, expected over retraining on these images."
     rows = by_row(table)
     assert list(rows) == [(d, m) for d in ("Street scenes", "Object scenes") for m in ("Model 2", "Model 3")]
     # Differences 0.100, 0.102, 0.101: t = 0.101 / (0.001 / √3) = 174.9, p = 3.3e-5, twice that by Holm.
@@ -107,7 +107,7 @@ def test_formats(three_seeds: Any) -> None:
     assert float(rows[1]["95 % interval from"]) < 0  # a hyphen, which programs read
 
 
-def test_new_pictures_of_too_few_groups(demo_runs: Any) -> None:
+def test_new_images_of_too_few_groups(demo_runs: Any) -> None:
     table = table_new_images(collect(demo_runs)[0])
     assert {row["verdict"] for row in by_row(table).values()} == {"not possible: one group"}
     assert "of 4 it is expected that 0.2 leave out 0" in table.notes[1]
@@ -115,11 +115,11 @@ def test_new_pictures_of_too_few_groups(demo_runs: Any) -> None:
 
 def test_by_data_set_class_and_rank(three_seeds: Any) -> None:
     study = collect(three_seeds.root)[0]
-    table = table_interaction(study, "data set")
+    table = table_interaction(study, "dataset")
     assert table is not None
     row = by_row(table)[("Model 2",)]
     assert row["difference on Street scenes"] == "+0.1010 ± 0.0010"
-    assert (row["same difference p"], row["verdict"]) == ("< 0.001", "depends on the data set")
+    assert (row["same difference p"], row["verdict"]) == ("< 0.001", "depends on the dataset")
     assert table_interaction(study, "network") is None
     classes = table_class_differences(study, "street-scenes")
     assert classes is not None
@@ -128,7 +128,7 @@ def test_by_data_set_class_and_rank(three_seeds: Any) -> None:
     ranks = table_ranks(study)
     assert ranks is not None
     assert [row["mean rank"] for row in by_row(ranks).values()] == ["3", "1.5", "1.5"]
-    assert ranks.notes[0].endswith("Friedman's test needs 3 data sets and 3 methods, there are 2 and 3.")
+    assert ranks.notes[0].endswith("Friedman's test needs 3 datasets and 3 methods, there are 2 and 3.")
 
 
 def test_one_method_has_nothing_to_compare_and_old_tables_go(fabricate: Callable[..., Any]) -> None:

@@ -1,4 +1,4 @@
-"""Learning curves: the right columns, every model in its colour."""
+"""Learning curves: the right columns, every model in its color."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from segmi.comparison import collect
 from segmi.report.charts.curves import curve_charts
 from segmi.report.curves import curves_of, learning_curves
-from segmi.report.drawing import COLOURS, style, svg_text
+from segmi.report.drawing import COLORS, style, svg_text
 from segmi.report.history import MEAN
+from segmi.statistics import collect
 
 
-def test_the_reported_members_column_is_taken(demo_runs: Path) -> None:
+def test_the_reported_networks_column_is_taken(demo_runs: Path) -> None:
     study = collect(demo_runs)[0]
     curves = curves_of(study, "street-scenes", "holdout/mIoU")
     assert {method: len(seeds) for method, seeds in curves.items()} == {"model-1": 2, "model-2": 2, "model-3": 2}
@@ -33,7 +33,7 @@ def test_panels_lines_and_no_global_state(demo_runs: Path) -> None:
         assert svg_text(made) == svg_text(made)
     assert len(made.axes) == 4
     for axes in made.axes:
-        assert {line.get_color() for line in axes.get_lines()} == set(COLOURS[:3])
+        assert {line.get_color() for line in axes.get_lines()} == set(COLORS[:3])
         assert len(axes.get_lines()) == 9  # 3 models: two seeds and their mean
     assert dict(mpl.rcParams) == before
 
@@ -43,9 +43,9 @@ def test_information_has_rows_of_its_own_where_it_was_measured(fabricate: Callab
     made.all()
     for path in made.root.rglob("metrics.csv"):
         head, *rows = path.read_text().splitlines()
-        member = next(name for name in head.split(",") if name.startswith("holdout/mIoU/")).rpartition("/")[2]
+        network = next(name for name in head.split(",") if name.startswith("holdout/mIoU/")).rpartition("/")[2]
         added = [f"{row},{0.1 * number}" for number, row in enumerate(rows)]
-        path.write_text("\n".join([f"{head},holdout/barber_agakov_bound/{member}", *added]) + "\n")
+        path.write_text("\n".join([f"{head},holdout/barber_agakov_bound/{network}", *added]) + "\n")
     with style():
         figure = learning_curves(collect(made.root)[0])
         assert figure is not None
@@ -58,11 +58,11 @@ def test_the_information_of_regions_is_a_curve_by_class_and_on_average(fabricate
     made.all()
     for path in made.root.rglob("metrics.csv"):
         head, *rows = path.read_text().splitlines()
-        member = next(name for name in head.split(",") if name.startswith("holdout/mIoU/")).rpartition("/")[2]
-        columns = ",".join(f"holdout/region_information/{member}/{name}" for name in ("road", "car"))
+        network = next(name for name in head.split(",") if name.startswith("holdout/mIoU/")).rpartition("/")[2]
+        columns = ",".join(f"holdout/region_information/{network}/{name}" for name in ("road", "car"))
         added = [f"{row},{number},{3 * number}" for number, row in enumerate(rows)]
         path.write_text("\n".join([f"{head},{columns}", *added]) + "\n")
-    chart = next(one for one in curve_charts(collect(made.root)[0]) if one.name == "readouts")
+    chart = next(one for one in curve_charts(collect(made.root)[0]) if one.name == "diagnostics")
     quantity = "holdout/region_information"
     shown = dict(chart.choices[0].options)
     told = "held-out I_G, windows of label and prediction, "

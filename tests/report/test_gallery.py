@@ -1,4 +1,4 @@
-"""The same pictures for every model, and a legend of what is seen in them."""
+"""The same images for every model, and a legend of what is seen in them."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from segmi.comparison import collect
 from segmi.errors import RunError
 from segmi.report.gallery import gallery
+from segmi.statistics import collect
 
 
 def test_rows_and_legend(demo_runs: Path) -> None:
-    pictures = gallery(collect(demo_runs)[0], "object-scenes")
-    assert pictures is not None
-    assert [name for name, _ in pictures.rows] == ["val_0000", "val_0001"]
-    assert [tile.title for tile in pictures.rows[0][1]] == ["Image", "Ground truth", "Model 1", "Model 2", "Model 3"]
-    assert pictures.legend[0] == ("background", (0, 0, 0))
-    assert pictures.legend[-1] == ("void", (255, 255, 255))
+    images = gallery(collect(demo_runs)[0], "object-scenes")
+    assert images is not None
+    assert [name for name, _ in images.rows] == ["val_0000", "val_0001"]
+    assert [tile.title for tile in images.rows[0][1]] == ["Image", "Ground truth", "Model 1", "Model 2", "Model 3"]
+    assert images.legend[0] == ("background", (0, 0, 0))
+    assert images.legend[-1] == ("ignored", (255, 255, 255))
     shown = {
-        tuple(c) for _, tiles in pictures.rows for t in tiles[1:] for c in np.unique(t.pixels.reshape(-1, 3), axis=0)
+        tuple(c) for _, tiles in images.rows for t in tiles[1:] for c in np.unique(t.pixels.reshape(-1, 3), axis=0)
     }
-    assert {colour for _, colour in pictures.legend} == shown
+    assert {color for _, color in images.legend} == shown
 
 
 def test_classes_that_are_not_shown_are_not_in_the_legend(demo_runs: Path) -> None:
@@ -35,7 +35,7 @@ def test_classes_that_are_not_shown_are_not_in_the_legend(demo_runs: Path) -> No
     assert len(one.rows) == 1
 
 
-def test_large_pictures_shrink_without_new_colours(demo_runs: Path) -> None:
+def test_large_images_shrink_without_new_colors(demo_runs: Path) -> None:
     study = collect(demo_runs)[0]
     small, full = gallery(study, "street-scenes", largest=40), gallery(study, "street-scenes")
     assert small is not None
@@ -51,7 +51,7 @@ def test_a_failed_model_leaves_a_gap(fabricate: Callable[..., Any]) -> None:
     made.run("street-scenes", "model-1", 0)
     made.fail("street-scenes", "model-2", 0, RunError("no"))
     study = collect(made.root)[0]
-    pictures = gallery(study, "street-scenes")
-    assert pictures is not None
-    assert [tile.reason for tile in pictures.rows[0][1]] == ["", "", "", "failed", "missing"]
+    images = gallery(study, "street-scenes")
+    assert images is not None
+    assert [tile.reason for tile in images.rows[0][1]] == ["", "", "", "failed", "missing"]
     assert gallery(study, "object-scenes") is None

@@ -7,17 +7,17 @@ from typing import Any
 
 import yaml
 
-from segmi.comparison import collect
 from segmi.report.protocol import differing, preparation, protocol_in_words, training
+from segmi.statistics import collect
 
 PAPER = {"epochs": 200, "batch_size": 8, "optimizer": "Adam", "learning_rate": 1e-3, "select_by": "train_loss"}
 
 
-def test_what_pictures_go_through() -> None:
-    shorter = {"resize": 234, "resize_mode": "shorter", "crop": 224, "scale": [0.5, 2.0], "colour": 0.3}
+def test_what_images_go_through() -> None:
+    shorter = {"resize": 234, "resize_mode": "shorter", "crop": 224, "scale": [0.5, 2.0], "color": 0.3}
     assert preparation([shorter]) == (
         "The shorter side is resized to 234 pixels; a random crop of 224 × 224 is trained on. "
-        "Scaled by a random factor of 0.5–2. Colours changed at random by up to 0.3."
+        "Scaled by a random factor of 0.5–2. Colors changed at random by up to 0.3."
     )
     assert preparation([{"resize": None, "crop": 64, "scale": [1.0, 1.0]}]) == "A random crop of 64 × 64 is trained on."
     assert preparation([{}]) == ""
@@ -25,16 +25,16 @@ def test_what_pictures_go_through() -> None:
 
 def test_how_networks_were_trained() -> None:
     assert training([PAPER]) == (
-        "200 epochs in batches of 8 pictures, with Adam at learning rate 0.001. Of the weights along the way those "
+        "200 epochs in batches of 8 images, with Adam at learning rate 0.001. Of the weights along the way those "
         "with the lowest training loss are scored."
     )
-    more = {"updates": 100, "batch_size": 4, "accumulate": 2, "clip_norm": 1.0, "labelled": 0.25, "holdout": 0.05}
+    more = {"steps": 100, "batch_size": 4, "accumulate": 2, "clip_norm": 1.0, "labeled": 0.25, "holdout": 0.05}
     assert training([more]) == (
-        "100 updates of 4 × 2 pictures. Gradients longer than 1 are shortened to it. 5 % of the training pictures are "
+        "100 steps of 4 × 2 images. Gradients longer than 1 are shortened to it. 5 % of the training images are "
         "held out. 25 % of the rest keep their labels."
     )
     assert training([PAPER, PAPER | {"learning_rate": 1e-4}]).startswith(
-        "200 epochs in batches of 8 pictures, with Adam at learning rate 0.0001–0.001."
+        "200 epochs in batches of 8 images, with Adam at learning rate 0.0001–0.001."
     )
 
 
@@ -42,7 +42,7 @@ def test_it_says_whether_methods_are_equal(fabricate: Callable[..., Any]) -> Non
     made = fabricate(seeds=(0,))
     made.all()
     study = collect(made.root)[0]
-    assert differing(study).startswith("everything but their networks and objectives")
+    assert differing(study).startswith("everything but their networks and losses")
     told = dict(protocol_in_words(study))
     assert told["Evaluation, full"].endswith("Nothing is random. The split is val.")
     for dataset in made.datasets:

@@ -13,7 +13,7 @@ from segmi.report.table import Cell, Row, Table
 
 TABLE = Table(
     "Table & caption_1.",
-    ("data set",),
+    ("dataset",),
     (("Model 1", ("IoU", "Acc")), ("M_2 & <i>", ("IoU", "Acc"))),
     (
         Row(("City",), (Cell(value=0.5931, bold=True), Cell(value=0.9388), Cell(value=0.52436), Cell("failed"))),
@@ -26,7 +26,7 @@ TABLE = Table(
 
 def test_markdown() -> None:
     lines = markdown(TABLE).splitlines()
-    assert lines[2] == r"| data set | Model 1 IoU | Model 1 Acc | M\_2 &amp; &lt;i&gt; IoU | M\_2 &amp; &lt;i&gt; Acc |"
+    assert lines[2] == r"| dataset | Model 1 IoU | Model 1 Acc | M\_2 &amp; &lt;i&gt; IoU | M\_2 &amp; &lt;i&gt; Acc |"
     assert lines[3] == "| --- | ---: | ---: | ---: | ---: |"
     assert lines[4] == "| City | **0.5931** | 0.9388 | 0.5244 | failed |"
     assert lines[5] == r"| \[x\] 50% | 0.1000 ± 0.0200 (2 of 3) | – | 0.2000 | – |"
@@ -37,15 +37,15 @@ def test_markdown() -> None:
 def test_csv_reads_back() -> None:
     rows = list(csv.reader(io.StringIO(csv_text(TABLE))))
     assert {len(row) for row in rows} == {13}
-    assert rows[0][:4] == ["data set", "Model 1 IoU", "Model 1 IoU sd", "Model 1 IoU n"]
+    assert rows[0][:4] == ["dataset", "Model 1 IoU", "Model 1 IoU sd", "Model 1 IoU n"]
     assert rows[1][1] == "0.5931"
     assert rows[1][-3:] == ["failed", "", ""]
     assert rows[2][1:5] == ["0.1000", "0.0200", "2", ""]
 
 
 def test_csv_of_single_seeds_has_only_the_means() -> None:
-    table = Table("", ("data set",), (("M", ("IoU",)),), (Row(("a",), (Cell(value=0.5, n=1, planned=1),)),))
-    assert csv_text(table) == "data set,M IoU\na,0.5000\n"
+    table = Table("", ("dataset",), (("M", ("IoU",)),), (Row(("a",), (Cell(value=0.5, n=1, planned=1),)),))
+    assert csv_text(table) == "dataset,M IoU\na,0.5000\n"
 
 
 def test_latex() -> None:
@@ -62,7 +62,7 @@ def test_latex() -> None:
 
 def test_terminal_columns_line_up() -> None:
     lines = terminal(TABLE).splitlines()
-    header = next(line for line in lines if line.startswith("data set"))
+    header = next(line for line in lines if line.startswith("dataset"))
     rows = [line for line in lines if line.startswith(("City ", "[x]"))]
     assert next(match.end() for match in re.finditer(r"IoU|Acc", header)) == rows[0].index("0.5931*") + 6
     assert "0.9388 " in rows[0]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from segmi.comparison import collect
 from segmi.errors import RunError
 from segmi.records import RunFolder
 from segmi.report.paper_numbers import PAPER
 from segmi.report.table1 import table1
+from segmi.statistics import collect
 
 
 def test_means_spreads_and_bold_by_hand(demo_runs: Any) -> None:
@@ -31,7 +31,7 @@ def test_the_note_says_what_each_model_is(demo_runs: Any) -> None:
     assert "Evaluation protocol: full" in notes[0]
     assert notes[3] == (
         "Model 3: unet (width 16, 1.94 M parameters, reported) and deeplabv3_resnet50 (39.63 M parameters); "
-        "cross_entropy + mutual_learning (temperature 2); 400 updates of 8 pictures, Adam at learning rate 0.001, fp32."
+        "cross_entropy + mutual_learning (temperature 2); 400 steps of 8 images, Adam at learning rate 0.001, fp32."
     )
 
 
@@ -94,7 +94,7 @@ def test_ties_share_the_bold(fabricate: Callable[..., Any], accuracy: float, bol
         run = RunFolder(made.root / "demo" / "street-scenes" / method / "seed0")
         result = run.result()
         assert result is not None
-        result["members"]["unet"]["scores"]["full"]["pixel_accuracy"] = value
+        result["networks"]["unet"]["scores"]["full"]["pixel_accuracy"] = value
         run.write_result(result)
     cells = table1(collect(made.root)[0]).rows[0].cells
     assert [cells[3].bold, cells[5].bold] == bold

@@ -24,8 +24,8 @@ COMPARED = (
     "class_differences_object-scenes",
 )  # fmt: skip
 FILES = {
-    "index.html", "report.md", "table1.md", "table1.csv", "table1.tex", "table_members.md", "table_members.csv",
-    "table_members.tex",
+    "index.html", "report.md", "table1.md", "table1.csv", "table1.tex", "table_networks.md", "table_networks.csv",
+    "table_networks.tex",
     "table_beyond.md", "table_beyond.csv", "table_beyond.tex",
     "figures/learning_curves.png", "figures/learning_curves.svg",
     *(f"figures/predictions_{d}.png" for d in ("street-scenes", "object-scenes")),
@@ -117,12 +117,12 @@ def test_the_page_needs_nothing_else_and_believes_no_name(fabricate: Callable[..
     assert cells[-1] == '\'=cmd()|"x"'
 
 
-def test_pictures_keep_the_data_sets_colours(fabricate: Callable[..., Any]) -> None:
+def test_images_keep_the_data_sets_colors(fabricate: Callable[..., Any]) -> None:
     folder = write_report(fabricate(seeds=(0,)).all())
-    with Image.open(folder / "figures" / "predictions_street-scenes.png") as picture:
-        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
-    colours, counts = np.unique(pixels, axis=0, return_counts=True)
-    common = {tuple(int(v) for v in c) for c, n in zip(colours, counts, strict=True) if n > 500}
+    with Image.open(folder / "figures" / "predictions_street-scenes.png") as image:
+        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    colors, counts = np.unique(pixels, axis=0, return_counts=True)
+    common = {tuple(int(v) for v in c) for c, n in zip(colors, counts, strict=True) if n > 500}
     assert {(128, 64, 128), (244, 35, 232), (70, 70, 70), (70, 130, 180)} <= common
 
 
@@ -191,7 +191,7 @@ def test_what_is_no_report_is_not_replaced(demo_runs: Path, tmp_path: Path, name
 
 def test_reports_may_share_the_plotting_library(demo_runs: Path, tmp_path: Path) -> None:
     write_report(demo_runs, tmp_path / "whole")
-    slim = write_report(demo_runs, tmp_path / "slim", library="../whole/assets/plotly.min.js", pictures=False)
+    slim = write_report(demo_runs, tmp_path / "slim", library="../whole/assets/plotly.min.js", images=False)
     assert not (slim / "assets" / LIBRARY).exists()
     assert not (slim / "gallery").exists()
     assert '<script src="../whole/assets/plotly.min.js" defer>' in (slim / "index.html").read_text()

@@ -1,4 +1,4 @@
-"""A study small enough to run in a test: networks of width 2, pictures of 32 × 32, a handful of updates."""
+"""A study small enough to run in a test: networks of width 2, images of 32 × 32, a handful of steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ datasets:
   street-scenes: {train: 8, val: 3, height: 40, width: 48}
 processing: {resize: 36, crop: 32}
 training:
-  updates: 6
+  steps: 6
   batch_size: 2
   learning_rate: 1e-3
   holdout: 0.25
@@ -22,9 +22,9 @@ samples: 1
 methods:
   model-1:
     label: Model 1
-    members:
+    networks:
       unet: {architecture: unet, width: 2}
-    objective:
+    loss:
       cross_entropy: {}
 """
 

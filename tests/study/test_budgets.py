@@ -10,32 +10,29 @@ from segmi.study.overrides import apply_overrides
 from segmi.study.strict_yaml import dump, parse
 from segmi.study.validation import validated
 
-TWO = (
-    "methods.model-2={members: {unet: {architecture: unet, width: 2}}, objective: {rmi_loss: {}}, "
-    "training: {updates: 5}}"
-)
+TWO = "methods.model-2={networks: {unet: {architecture: unet, width: 2}}, loss: {rmi_loss: {}}, training: {steps: 5}}"
 
 
 def test_other_amounts_are_refused_with_methods_and_numbers(check: Any, tiny_text: str) -> None:
     refusal = check(tiny_text, TWO)
-    assert "methods: the budgets differ (model-1: 6 updates; model-2: 5 updates)" in refusal
+    assert "methods: the budgets differ (model-1: 6 steps; model-2: 5 steps)" in refusal
     assert "allow_unequal: true" in refusal
 
 
 @pytest.mark.parametrize(
     ("training", "told"),
     [
-        ("{updates: null, epochs: 6}", "model-2: 6 epochs"),
-        ("{updates: null, images: 1200}", "model-2: 1,200 images"),
-        ("{updates: null, minutes: 0.5}", "model-2: 0.5 minutes"),
+        ("{steps: null, epochs: 6}", "model-2: 6 epochs"),
+        ("{steps: null, images: 1200}", "model-2: 1,200 images"),
+        ("{steps: null, minutes: 0.5}", "model-2: 0.5 minutes"),
     ],
 )
 def test_other_units_are_not_equal(check: Any, tiny_text: str, training: str, told: str) -> None:
     assert told in check(tiny_text, TWO, f"methods.model-2.training={training}")
 
 
-def test_equal_in_pictures_means_other_numbers_of_updates(tiny_text: str) -> None:
-    own = ["training.updates=null", "training.images=12", TWO, "methods.model-2.training={batch_size: 1}"]
+def test_equal_in_images_means_other_numbers_of_updates(tiny_text: str) -> None:
+    own = ["training.steps=null", "training.images=12", TWO, "methods.model-2.training={batch_size: 1}"]
     study = validated(apply_overrides(parse(tiny_text), own))
     assert [m.training["images"] for m in study.methods.values() if m.training] == [12, 12]
 

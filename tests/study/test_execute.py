@@ -20,8 +20,8 @@ from segmi.study.run import run_study
 from segmi.study.strict_yaml import parse
 from segmi.study.validation import validated
 
-MUTUAL = """methods.model-3={label: Model 3, members: {unet: {architecture: unet, width: 2},
- peer: {architecture: unet, width: 3}}, objective: {cross_entropy: {}, mutual_learning: {}}, reported: unet}"""
+MUTUAL = """methods.model-3={label: Model 3, networks: {unet: {architecture: unet, width: 2},
+ peer: {architecture: unet, width: 3}}, loss: {cross_entropy: {}, mutual_learning: {}}, reported: unet}"""
 
 
 class Killed(BaseException):
@@ -54,18 +54,18 @@ def test_a_run_leaves_what_the_report_needs(whole: Path) -> None:
     result = folder.result()
     assert folder.finished
     assert result is not None
-    assert result["reported_member"] == "unet"
+    assert result["reported_network"] == "unet"
     assert result["dataset"]["title"] == "Street scenes"
-    assert set(result["members"]) == {"unet", "peer"}
-    assert result["members"]["unet"]["parameters"] < result["members"]["peer"]["parameters"]
-    assert result["training"]["updates"] == 6
+    assert set(result["networks"]) == {"unet", "peer"}
+    assert result["networks"]["unet"]["parameters"] < result["networks"]["peer"]["parameters"]
+    assert result["training"]["steps"] == 6
     assert result["training"]["selection"] == "holdout_mIoU"
     assert result["environment"]["threads"] >= 1
     assert result["usage"]["sessions"] == 1
     assert result["usage"]["seconds"] > 0
     assert folder.confusion("peer", "full").counts.shape == (3, 11, 11)
-    (picture,) = folder.samples(["unet", "peer"])
-    assert set(picture.predictions) == {"unet", "peer"}
+    (image,) = folder.samples(["unet", "peer"])
+    assert set(image.predictions) == {"unet", "peer"}
     assert set(weights(folder.path)) == {"unet", "peer"}
     assert folder.metrics()
 
@@ -80,12 +80,12 @@ def test_the_constant_prediction_is_that_of_the_most_frequent_class_of_train(who
     assert sum(iou > 0 for iou in constant["IoU"] if iou is not None) == 1
 
 
-def test_members_of_the_same_name_start_from_the_same_weights(tiny_text: str) -> None:
+def test_networks_of_the_same_name_start_from_the_same_weights(tiny_text: str) -> None:
     from segmi.study.expand import expand
     from segmi.study.resolve import build_cohort
 
     first, second = (build_cohort(run.config, 11, run.seed) for run in expand(study_of(tiny_text, MUTUAL)))
-    assert all((a == b).all() for a, b in zip(first.parameters(), second.members["unet"].parameters(), strict=True))
+    assert all((a == b).all() for a, b in zip(first.parameters(), second.networks["unet"].parameters(), strict=True))
 
 
 @pytest.mark.parametrize("steps", [[1], [3, 5], [2, 2, 4]])
@@ -134,13 +134,13 @@ def test_a_run_that_goes_on_where_there_are_other_threads_ends_with_the_same_bit
 
 def test_fine_tuning_starts_from_a_bundle(whole: Path, tiny_text: str, tmp_path: Path) -> None:
     bundle = whole / "street-scenes/model-1/seed0/bundles/unet"
-    study = study_of(tiny_text, "training.learning_rate=1e-12", "training.updates=1", "training.select_by=last")
+    study = study_of(tiny_text, "training.learning_rate=1e-12", "training.steps=1", "training.select_by=last")
     run_study(study, tmp_path, init_from=bundle)
     tuned = load(tmp_path / "tiny/street-scenes/model-1/seed0/bundles/unet")
     for before, after in zip(load(bundle).parameters(), tuned.parameters(), strict=True):
         assert (before - after).abs().max() < 1e-6
     outcome = run_study(
-        study_of(tiny_text, "methods.model-1.members.unet.width=5", "name=other"), tmp_path, init_from=bundle
+        study_of(tiny_text, "methods.model-1.networks.unet.width=5", "name=other"), tmp_path, init_from=bundle
     )
     (failure,) = outcome.failed.values()
     assert failure["type"] == UsageError.__name__
@@ -149,10 +149,10 @@ def test_fine_tuning_starts_from_a_bundle(whole: Path, tiny_text: str, tmp_path:
 
 def test_the_protocol_paper_runs(tiny_text: str, tmp_path: Path) -> None:
     text = "protocol: paper\n" + tiny_text.replace("  holdout: 0.25\n", "")
-    assert not run_study(study_of(text, "evaluation.passes=2", "training.updates=2"), tmp_path).failed
+    assert not run_study(study_of(text, "evaluation.passes=2", "training.steps=2"), tmp_path).failed
     result = RunFolder(tmp_path / "tiny/street-scenes/model-1/seed0").result()
     assert result is not None
-    assert list(result["members"]["unet"]["scores"]) == ["paper"]
+    assert list(result["networks"]["unet"]["scores"]) == ["paper"]
     assert result["training"]["selection"] == "train_loss"
 
 
@@ -162,12 +162,12 @@ def test_a_second_protocol_scores_the_same_networks(tiny_text: str, tmp_path: Pa
     folder = RunFolder(tmp_path / "tiny/street-scenes/model-1/seed0")
     result = folder.result()
     assert result is not None
-    scores = result["members"]["unet"]["scores"]
+    scores = result["networks"]["unet"]["scores"]
     assert list(scores) == ["full", "paper"]
     assert scores["paper"] != scores["full"]
     assert result["protocol"] == "full"
     assert folder.confusion("unet", "paper").pooled().sum() <= 3 * 32 * 32
-    assert "unet, paper" in (write_report(tmp_path / "tiny") / "table_members.md").read_text()
+    assert "unet, paper" in (write_report(tmp_path / "tiny") / "table_networks.md").read_text()
 
 
 def test_one_logit_for_two_classes(tiny_text: str, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_one_logit_for_two_classes(tiny_text: str, tmp_path: Path) -> None:
     study = validated(
         apply_overrides(
             parse(tiny_text),
-            [data, "methods.model-1.members.unet.one_logit=true", "training.updates=2",
+            [data, "methods.model-1.networks.unet.one_logit=true", "training.steps=2",
              "methods.model-1.objective={binary_cross_entropy: {}}"],
         ),
         roots=Roots({"mine": tmp_path / "data"}),

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from segmi.data import open_dataset
-from segmi.data.base import DataSet
-from segmi.data.processing import Processing
+from segmi.datasets import open_dataset
+from segmi.datasets.base import DatasetReader
+from segmi.datasets.processing import Processing
 from segmi.study import Roots
 from segmi.study.facts import Facts
 from segmi.study.overrides import apply_overrides
@@ -22,7 +22,7 @@ PROCESSING = Processing(resize=20, crop=16)
 
 
 @pytest.fixture
-def scenes() -> DataSet:
+def scenes() -> DatasetReader:
     return open_dataset("street-scenes", train=4, val=2, height=24, width=32)
 
 
@@ -31,13 +31,13 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The samples that are read from here on."""
     read: list[str] = []
     for name in ("read_image", "read_mask"):
-        original = getattr(DataSet, name)
+        original = getattr(DatasetReader, name)
 
-        def noted(self: DataSet, sample: Any, original: Any = original) -> Any:
+        def noted(self: DatasetReader, sample: Any, original: Any = original) -> Any:
             read.append(sample.name)
             return original(self, sample)
 
-        monkeypatch.setattr(DataSet, name, noted)
+        monkeypatch.setattr(DatasetReader, name, noted)
     return read
 
 
@@ -47,7 +47,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_study_from_the_cache_leaves_the_same_files(tiny_text: str, tmp_path: Path) -> None:
-    study = validated(apply_overrides(parse(tiny_text), ["training.updates=3", "processing.flip=0.5"]), roots=Roots())
+    study = validated(apply_overrides(parse(tiny_text), ["training.steps=3", "processing.flip=0.5"]), roots=Roots())
     told = []
 
     def listener(event: Any) -> None:
@@ -64,14 +64,14 @@ def test_a_study_from_the_cache_leaves_the_same_files(tiny_text: str, tmp_path: 
     assert sorted(told) == sorted(parts)
 
 
-def test_what_is_prepared_is_not_read_again(scenes: DataSet, tmp_path: Path, unread: list[str]) -> None:
+def test_what_is_prepared_is_not_read_again(scenes: DatasetReader, tmp_path: Path, unread: list[str]) -> None:
     samples = scenes.split("train")
-    Facts(scenes, tmp_path).pictures("train", samples, PROCESSING, 0, labels=True)
+    Facts(scenes, tmp_path).images("train", samples, PROCESSING, 0, labels=True)
     unread.clear()
     facts = Facts(scenes, tmp_path)
-    pictures = facts.pictures("train", samples[1:], PROCESSING, 0, labels=False)
-    held = facts.pictures("train", samples, PROCESSING, 0, labels=True)
-    pictures.batch([(0, 0), (1, 1)])
+    images = facts.images("train", samples[1:], PROCESSING, 0, labels=False)
+    held = facts.images("train", samples, PROCESSING, 0, labels=True)
+    images.batch([(0, 0), (1, 1)])
     held.labels(2)
     most = facts.most_frequent_class()
     assert unread == []
@@ -79,16 +79,16 @@ def test_what_is_prepared_is_not_read_again(scenes: DataSet, tmp_path: Path, unr
     assert unread
 
 
-def test_where_nothing_can_be_cached_pictures_are_decoded(
-    scenes: DataSet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_where_nothing_can_be_cached_images_are_decoded(
+    scenes: DatasetReader, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
     facts = Facts(scenes, tmp_path / "file")
     with caplog.at_level(logging.WARNING):
         for split in ("train", "val"):
-            pictures = facts.pictures(split, scenes.split(split), PROCESSING, 3)
-            plain = Facts(scenes).pictures(split, scenes.split(split), PROCESSING, 3)
-            assert (pictures.batch([(0, 0)]).images == plain.batch([(0, 0)]).images).all()
+            images = facts.images(split, scenes.split(split), PROCESSING, 3)
+            plain = Facts(scenes).images(split, scenes.split(split), PROCESSING, 3)
+            assert (images.batch([(0, 0)]).images == plain.batch([(0, 0)]).images).all()
     (record,) = caplog.records
     assert "the cache cannot be written to" in record.message
-    assert record.message.endswith("Not a directory; pictures are decoded in every run instead")
+    assert record.message.endswith("Not a directory; images are decoded in every run instead")

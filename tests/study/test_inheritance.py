@@ -21,17 +21,17 @@ def write(folder: Path, name: str, text: str) -> Path:
 
 def test_a_study_over_another(tmp_path: Path, tiny_text: str) -> None:
     write(tmp_path, "tiny.yaml", tiny_text)
-    own = write(tmp_path, "long.yaml", "extends: tiny.yaml\nname: long\ntraining:\n  updates: 9\nseeds: [0, 1]\n")
+    own = write(tmp_path, "long.yaml", "extends: tiny.yaml\nname: long\ntraining:\n  steps: 9\nseeds: [0, 1]\n")
     study = load_study(own)
     training = study.methods["model-1"].training
     assert training is not None
-    assert (study.name, study.seeds, training["updates"], training["batch_size"]) == ("long", [0, 1], 9, 2)
+    assert (study.name, study.seeds, training["steps"], training["batch_size"]) == ("long", [0, 1], 9, 2)
     assert "extends" not in study.plain()
 
 
 def test_problems_name_the_file_in_which_they_stand(tmp_path: Path, tiny_text: str) -> None:
     write(tmp_path, "tiny.yaml", tiny_text.replace("batch_size: 2", "batch_size: two"))
-    own = write(tmp_path, "long.yaml", "extends: tiny.yaml\ntraining:\n  updates: many\n")
+    own = write(tmp_path, "long.yaml", "extends: tiny.yaml\ntraining:\n  steps: many\n")
     with pytest.raises(UsageError) as caught:
         load_study(own)
     line = tiny_text.splitlines().index("  batch_size: 2") + 1
@@ -41,27 +41,25 @@ def test_problems_name_the_file_in_which_they_stand(tmp_path: Path, tiny_text: s
 
 def test_over_several_files_in_other_folders(tmp_path: Path, tiny_text: str) -> None:
     write(tmp_path, "tiny.yaml", tiny_text)
-    write(tmp_path, "b/middle.yaml", "extends: ../tiny.yaml\ntraining: {updates: 9}\n")
+    write(tmp_path, "b/middle.yaml", "extends: ../tiny.yaml\ntraining: {steps: 9}\n")
     own = write(tmp_path, "c/own.yaml", "extends: ../b/middle.yaml\nsamples: 0\n")
     document = read_study_file(own)
-    assert (document.data["training"]["updates"], document.data["samples"]) == (9, 0)
-    assert document.where(("training", "updates")).endswith("middle.yaml:2")
+    assert (document.data["training"]["steps"], document.data["samples"]) == (9, 0)
+    assert document.where(("training", "steps")).endswith("middle.yaml:2")
     assert document.where(("name",)).endswith("tiny.yaml:1")
     assert document.where(("samples",)) == f"{own}:2"
 
 
 def test_null_leaves_out_what_has_a_name_and_resets_what_has_not() -> None:
-    base = parse(
-        "{datasets: {camvid: {}}, methods: {a: {objective: {cross_entropy: {}}}}, training: {updates: 5, epochs: 7}}"
-    )
+    base = parse("{datasets: {camvid: {}}, methods: {a: {loss: {cross_entropy: {}}}}, training: {steps: 5, epochs: 7}}")
     own = parse(
-        "{datasets: {camvid: null, ade20k: null}, methods: {a: {objective: {cross_entropy: null, rmi_loss: {}}}},"
-        " training: {updates: null}}"
+        "{datasets: {camvid: null, ade20k: null}, methods: {a: {loss: {cross_entropy: null, rmi_loss: {}}}},"
+        " training: {steps: null}}"
     )
     assert laid_over(base, own).data == {
         "datasets": {"ade20k": None},
-        "methods": {"a": {"objective": {"rmi_loss": {}}}},
-        "training": {"updates": None, "epochs": 7},
+        "methods": {"a": {"loss": {"rmi_loss": {}}}},
+        "training": {"steps": None, "epochs": 7},
     }
 
 

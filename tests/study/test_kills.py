@@ -32,19 +32,19 @@ def fingerprint(folder: Path) -> dict[str, str]:
 
 
 def test_sigkill_three_times(tiny_file: Path, tmp_path: Path) -> None:
-    updates = "training.updates=40"
-    whole = start(tiny_file, tmp_path / "whole", updates)
+    steps = "training.steps=40"
+    whole = start(tiny_file, tmp_path / "whole", steps)
     assert whole.wait(200) == 0, whole.stderr.read() if whole.stderr else ""
     moments = random.Random(0)
     for _ in range(3):
-        process = start(tiny_file, tmp_path / "killed", updates)
+        process = start(tiny_file, tmp_path / "killed", steps)
         assert process.stderr is not None
         while process.poll() is None and "starts" not in process.stderr.readline():
             pass  # importing is no moment worth killing at
         time.sleep(moments.uniform(0, 4))
         process.kill()
         process.wait()
-    last = start(tiny_file, tmp_path / "killed", updates)
+    last = start(tiny_file, tmp_path / "killed", steps)
     out, err = last.communicate(timeout=200)
     assert last.returncode == 0, err
     assert "Street scenes" in out
@@ -56,7 +56,7 @@ def test_sigkill_three_times(tiny_file: Path, tmp_path: Path) -> None:
 def test_a_signal_writes_the_checkpoint_and_says_how_to_go_on(
     tiny_file: Path, tmp_path: Path, number: int, code: int
 ) -> None:
-    process = start(tiny_file, tmp_path, "training.updates=5000", "training.checkpoint_every=5000")
+    process = start(tiny_file, tmp_path, "training.steps=5000", "training.checkpoint_every=5000")
     assert process.stderr is not None
     while process.poll() is None and "update 1/" not in process.stderr.readline():
         pass

@@ -1,4 +1,4 @@
-"""Code and pictures that a run was begun with: the same, or the run does not go on unasked."""
+"""Code and images that a run was begun with: the same, or the run does not go on unasked."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from segmi.data.base import Sample
+from segmi.datasets.base import Sample
 from segmi.errors import UsageError
-from segmi.study.origin import pictures_digest
+from segmi.study.origin import images_digest
 from segmi.study.overrides import apply_overrides
 from segmi.study.run import run_study
 from segmi.study.strict_yaml import parse
@@ -46,7 +46,7 @@ def begun(tiny_text: str, tmp_path: Path) -> Callable[..., Any]:
     return go_on
 
 
-def test_other_pictures_and_another_version_are_refused_before_anything_starts(
+def test_other_images_and_another_version_are_refused_before_anything_starts(
     begun: Callable[..., Any], tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError) as refused:
@@ -78,17 +78,17 @@ def test_what_is_begun_anew_may_differ(begun: Callable[..., Any], tmp_path: Path
     begun({"segmi": "0.0.1"}, overwrite=True).raise_if_incomplete()
 
 
-def test_pictures_are_told_by_names_and_sizes_wherever_they_lie(tmp_path: Path) -> None:
+def test_images_are_told_by_names_and_sizes_wherever_they_lie(tmp_path: Path) -> None:
     def samples(folder: str, mask: bytes, name: str = "a") -> list[Sample]:
         (tmp_path / folder).mkdir(exist_ok=True)
         for file, content in (("image.png", b"image"), ("mask.png", mask)):
             (tmp_path / folder / file).write_bytes(content)
         return [Sample(tmp_path / folder / "image.png", tmp_path / folder / "mask.png", name, name)]
 
-    first = pictures_digest(samples("here", b"mask"))
-    assert pictures_digest(samples("there", b"mask")) == first
-    assert pictures_digest(samples("there", b"masks")) != first
-    assert pictures_digest(samples("there", b"mask", name="b")) != first
+    first = images_digest(samples("here", b"mask"))
+    assert images_digest(samples("there", b"mask")) == first
+    assert images_digest(samples("there", b"masks")) != first
+    assert images_digest(samples("there", b"mask", name="b")) != first
     (tmp_path / "here/mask.png").unlink()
     gone = [Sample(tmp_path / "here/image.png", tmp_path / "here/mask.png", "a", "a")]
-    assert pictures_digest(gone) != first
+    assert images_digest(gone) != first

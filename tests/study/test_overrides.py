@@ -9,9 +9,9 @@ from segmi.study.overrides import apply_overrides
 from segmi.study.strict_yaml import parse
 
 TEXT = """\
-training: {updates: 5, batch_size: 2}
+training: {steps: 5, batch_size: 2}
 seeds: [0]
-methods: {model-1: {label: one, members: {unet: {width: 8}}}}
+methods: {model-1: {label: one, networks: {unet: {width: 8}}}}
 datasets: {voc.2012: {}}
 """
 
@@ -21,20 +21,20 @@ def changed(*overrides: str) -> Any:
 
 
 def test_values_are_read_as_yaml() -> None:
-    data = changed("training.learning_rate=1e-4", "seeds=[0, 1]", "methods.model-1.label=no", "training.updates=null")
-    assert data["training"] == {"updates": None, "batch_size": 2, "learning_rate": 1e-4}
+    data = changed("training.learning_rate=1e-4", "seeds=[0, 1]", "methods.model-1.label=no", "training.steps=null")
+    assert data["training"] == {"steps": None, "batch_size": 2, "learning_rate": 1e-4}
     assert data["seeds"] == [0, 1]
     assert data["methods"]["model-1"]["label"] == "no"
 
 
 def test_sections_that_the_file_leaves_out_are_made() -> None:
-    data = changed("processing.crop=32", "methods.model-1.training.updates=7")
+    data = changed("processing.crop=32", "methods.model-1.training.steps=7")
     assert data["processing"] == {"crop": 32}
-    assert data["methods"]["model-1"]["training"] == {"updates": 7}
+    assert data["methods"]["model-1"]["training"] == {"steps": 7}
 
 
 def test_the_last_one_wins_and_equals_signs_may_stand_in_the_value() -> None:
-    assert changed("training.updates=6", "training.updates=7")["training"]["updates"] == 7
+    assert changed("training.steps=6", "training.steps=7")["training"]["steps"] == 7
     assert changed("methods.model-1.label=a=b")["methods"]["model-1"]["label"] == "a=b"
 
 
@@ -48,8 +48,8 @@ def test_whole_methods_and_data_sets_can_be_added() -> None:
 
 
 def test_the_place_of_an_overridden_value_is_the_command_line() -> None:
-    document = apply_overrides(parse(TEXT, "s.yaml"), ["training={updates: 3}"])
-    assert document.where(("training", "updates")) == "command line, training={updates: 3}"
+    document = apply_overrides(parse(TEXT, "s.yaml"), ["training={steps: 3}"])
+    assert document.where(("training", "steps")) == "command line, training={steps: 3}"
     assert document.where(("seeds",)) == "s.yaml:2"
 
 
@@ -63,24 +63,24 @@ def test_the_place_of_a_section_that_an_override_began_is_the_command_line() -> 
     ("override", "message"),
     [
         ("methods.model1.label=x", "methods has no 'model1'; did you mean 'model-1'?"),
-        ("methods.model-1.members.unte.width=2", "methods.model-1.members has no 'unte'; did you mean 'unet'?"),
+        ("methods.model-1.networks.unte.width=2", "methods.model-1.networks has no 'unte'; did you mean 'unet'?"),
         ("datasets.voc2012.year=1", "datasets has no 'voc2012'; did you mean 'voc.2012'?"),
-        ("training.updates.x=1", "training.updates is 5, which has no fields"),
+        ("training.steps.x=1", "training.steps is 5, which has no fields"),
         ("seeds.1=1", "seeds is a list of 1; use an index from 0 to 0"),
         ("seeds.x=1", "seeds is a list of 1"),
-        ("training.updates", "expected path.to.field=value"),
+        ("training.steps", "expected path.to.field=value"),
         ("=5", "expected path.to.field=value"),
-        ("training..updates=5", "the path 'training..updates' has an empty part"),
-        ("training.updates=[", "is not valid YAML"),
-        ("training.updates=!!python/name:os.system", "only plain values are read"),
-        ("training.updates=&a 5", "the anchor &a"),
+        ("training..steps=5", "the path 'training..steps' has an empty part"),
+        ("training.steps=[", "is not valid YAML"),
+        ("training.steps=!!python/name:os.system", "only plain values are read"),
+        ("training.steps=&a 5", "the anchor &a"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(override: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         changed(override)
     assert message in str(caught.value)
-    assert "To mend it: write path.to.field=value" in str(caught.value)
+    assert "Fix: write path.to.field=value" in str(caught.value)
 
 
 def test_all_are_named_at_once() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import inspect
 
-from segmi.data.processing import Processing
+from segmi.datasets.processing import Processing
 from segmi.study.presets import PROTOCOLS, layered, preset
 from segmi.training import evaluate, fit
 

@@ -1,4 +1,4 @@
-"""Teachers with weights of other runs or bundles, averages as members: what a study may say, and what becomes of it."""
+"""Teachers with weights of other runs or bundles, averages as networks: what a study may say, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from segmi.study.run import run_study
 from segmi.study.strict_yaml import dump, parse
 from segmi.study.validation import validated
 
-TAUGHT = """methods.taught={members: {student: {architecture: unet, width: 2}, teacher: {architecture: unet, width: 2}},
+TAUGHT = """methods.taught={networks: {student: {architecture: unet, width: 2}, teacher: {architecture: unet, width: 2}},
  frozen: [teacher], weights_from: {teacher: {method: model-1}}, reported: student,
- objective: {cross_entropy: {}, distillation: {}}}"""
-AVERAGED = """methods.averaged={members: {unet: {architecture: unet, width: 2}}, reported: unet,
- averages: {mean: {of: unet, decay: 0.9}}, objective: {cross_entropy: {}, distillation: {}}}"""
+ loss: {cross_entropy: {}, distillation: {}}}"""
+AVERAGED = """methods.averaged={networks: {unet: {architecture: unet, width: 2}}, reported: unet,
+ averages: {mean: {of: unet, decay: 0.9}}, loss: {cross_entropy: {}, distillation: {}}}"""
 
 
 def study_of(text: str, *overrides: str) -> Study:
     return validated(apply_overrides(parse(text), overrides), roots=Roots())
 
 
-def state(folder: Path, member: str) -> dict[str, torch.Tensor]:
-    return load(folder / "bundles" / member).state_dict()
+def state(folder: Path, network: str) -> dict[str, torch.Tensor]:
+    return load(folder / "bundles" / network).state_dict()
 
 
 def test_a_teacher_is_the_other_run_of_the_same_seed_and_is_left_alone(tmp_path: Path, tiny_text: str) -> None:
-    study = study_of(tiny_text, TAUGHT, AVERAGED, "seeds=[0, 1]", "training.updates=3")
-    assert study.methods["taught"].weights_from["teacher"].member == "unet"
-    assert study.methods["averaged"].members["mean"] == study.methods["averaged"].members["unet"]
+    study = study_of(tiny_text, TAUGHT, AVERAGED, "seeds=[0, 1]", "training.steps=3")
+    assert study.methods["taught"].weights_from["teacher"].network == "unet"
+    assert study.methods["averaged"].networks["mean"] == study.methods["averaged"].networks["unet"]
     assert study.methods["averaged"].frozen == ["mean"]
     assert validated(parse(dump(study.plain())), roots=Roots()) == study, "written out, it reads back"
     only = ["*/taught/seed1"]
@@ -50,13 +50,13 @@ def test_a_teacher_is_the_other_run_of_the_same_seed_and_is_left_alone(tmp_path:
         assert all(torch.equal(value, kept[name]) for name, value in known.items())
         own, mean = state(cell / "averaged" / seed, "unet"), state(cell / "averaged" / seed, "mean")
         assert not torch.equal(own["module.head.weight"], mean["module.head.weight"])
-    scores = [RunFolder(cell / "model-1/seed1").result()["members"]["unet"]["scores"],  # type: ignore[index]
-              RunFolder(cell / "taught/seed1").result()["members"]["teacher"]["scores"]]  # type: ignore[index] # fmt: skip
+    scores = [RunFolder(cell / "model-1/seed1").result()["networks"]["unet"]["scores"],  # type: ignore[index]
+              RunFolder(cell / "taught/seed1").result()["networks"]["teacher"]["scores"]]  # type: ignore[index] # fmt: skip
     assert scores[0] == scores[1]
     assert run_study(study, tmp_path, only=only).skipped == ["street-scenes/taught/seed1"]
     bundle = cell / "model-1/seed0/bundles/unet"
     again = study_of(
-        tiny_text, TAUGHT.replace("{method: model-1}", f"{{bundle: '{bundle}'}}"), "name=again", "training.updates=1"
+        tiny_text, TAUGHT.replace("{method: model-1}", f"{{bundle: '{bundle}'}}"), "name=again", "training.steps=1"
     )
     run_study(again, tmp_path, only=["*/taught/*"]).raise_if_incomplete()
     kept = state(tmp_path / "again/street-scenes/taught/seed0", "teacher")
@@ -64,9 +64,9 @@ def test_a_teacher_is_the_other_run_of_the_same_seed_and_is_left_alone(tmp_path:
 
 
 def test_overwriting_takes_the_weights_of_the_new_run(tmp_path: Path, tiny_text: str) -> None:
-    study = study_of(tiny_text, TAUGHT, "training.updates=1")
+    study = study_of(tiny_text, TAUGHT, "training.steps=1")
     methods = {name: study.methods[name] for name in ("taught", "model-1")}  # the teacher stands last
-    turned = study.model_copy(update={"methods": methods})
+    turned = study.model_copy(step={"methods": methods})
     run_study(turned, tmp_path).raise_if_incomplete()
     heard: list[Event] = []
     run_study(turned, tmp_path, overwrite=True, listener=heard.append)
@@ -82,18 +82,21 @@ def test_overwriting_takes_the_weights_of_the_new_run(tmp_path: Path, tiny_text:
             "teacher.method: unknown method 'model-7'",
         ),
         ("methods.taught.weights_from.teacher={method: taught}", "taught would wait for itself"),
-        ("methods.taught.weights_from.teacher={method: model-1, member: net}", "unknown member 'net'"),
+        ("methods.taught.weights_from.teacher={method: model-1, network: net}", "unknown network 'net'"),
         ("methods.taught.weights_from.teacher={}", "expected either bundle or method; keep one of them"),
         ("methods.taught.weights_from.teacher={bundle: nowhere}", "nowhere is no bundle"),
-        ("methods.taught.weights_from={tacher: {method: model-1}}", "unknown member 'tacher'.*did you mean 'teacher'"),
-        ("methods.taught.members.teacher.width=3", r"weights of another network \(width 2, here 3\)"),
+        ("methods.taught.weights_from={tacher: {method: model-1}}", "unknown network 'tacher'.*did you mean 'teacher'"),
+        ("methods.taught.networks.teacher.width=3", r"weights of another network \(width 2, here 3\)"),
         ("methods.taught.training={learning_rate: {grid: [1e-3, 1e-2]}}", "does not go with a search"),
-        ("methods.averaged.averages.mean.of=net", "unknown member 'net'"),
+        ("methods.averaged.averages.mean.of=net", "unknown network 'net'"),
         ("methods.averaged.averages.mean.decay=1.5", "expected less than or equal to 1"),
-        ("methods.averaged.members.mean={architecture: unet, width: 3}", "the average of unet, but is another network"),
+        (
+            "methods.averaged.networks.mean={architecture: unet, width: 3}",
+            "the average of unet, but is another network",
+        ),
         ("methods.averaged.frozen=[unet]", "unet does not learn"),
         ("methods.averaged.weights_from={mean: {method: model-1}}", "the weights of mean are those of unet"),
-        ("methods.model-1.objective={distillation: {}}", "expected a frozen member that teaches"),
+        ("methods.model-1.objective={distillation: {}}", "expected a frozen network that teaches"),
         ("methods.model-1.objective={pixel_contrast: {layers: {unet: botleneck}}}", "did you mean 'bottleneck'"),
     ],
 )
@@ -105,7 +108,7 @@ def test_mistakes_are_told_before_anything_runs(check, tiny_text: str, override:
 
 
 def test_a_teacher_for_other_classes_is_refused(tmp_path: Path, tiny_text: str) -> None:
-    run_study(study_of(tiny_text, "training.updates=1"), tmp_path).raise_if_incomplete()
+    run_study(study_of(tiny_text, "training.steps=1"), tmp_path).raise_if_incomplete()
     bundle = tmp_path / "tiny/street-scenes/model-1/seed0/bundles/unet"
     objects = "datasets={object-scenes: {train: 8, val: 2, height: 40, width: 48}}"
     other = study_of(tiny_text, TAUGHT.replace("{method: model-1}", f"{{bundle: '{bundle}'}}"), objects, "name=other")

@@ -25,7 +25,7 @@ def test_a_folder_whose_name_holds_an_equals_sign(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["/a", "/b"], "--root /b comes after --root /a"),
-        (["x=/a", "x=/b"], "write --root NAME=DIR once per data set"),
+        (["x=/a", "x=/b"], "write --root NAME=DIR once per dataset"),
         (["=/a"], "cannot be meant"),
         (["x="], "cannot be meant"),
         ([""], "write --root NAME=DIR"),

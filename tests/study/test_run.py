@@ -20,7 +20,7 @@ from segmi.study.status import study_status
 from segmi.study.strict_yaml import dump, parse
 from segmi.study.validation import validated
 
-TWO = "methods.model-2={members: {unet: {architecture: unet, width: 2}}, objective: {rmi_loss: {}}}"
+TWO = "methods.model-2={networks: {unet: {architecture: unet, width: 2}}, loss: {rmi_loss: {}}}"
 
 
 def study_of(text: str, *overrides: str) -> Study:
@@ -42,7 +42,7 @@ class Work:
             raise self.failing[run.key]
         write_confusion(folder.confusion_path("unet", "full"), [[[1]]], ["a"], ["a"])
         scores = {"full": {"mIoU": 0.5}}
-        folder.write_result({"members": {"unet": {"scores": scores}}, "reported_member": "unet", "protocol": "full"})
+        folder.write_result({"networks": {"unet": {"scores": scores}}, "reported_network": "unet", "protocol": "full"})
 
 
 @pytest.fixture
@@ -118,26 +118,26 @@ def test_the_exit_code_is_that_of_the_failures_if_they_agree(
 def test_a_changed_configuration_is_refused_with_its_keys(work: Work, tiny_text: str, tmp_path: Path) -> None:
     run_study(study_of(tiny_text), tmp_path)
     changed = study_of(
-        tiny_text, "training.updates=7", "processing.flip=0.5", "training.workers=1", "training.log_every=7"
+        tiny_text, "training.steps=7", "processing.flip=0.5", "training.workers=1", "training.log_every=7"
     )
     with pytest.raises(UsageError) as caught:
         run_study(changed, tmp_path)
     message = str(caught.value)
-    assert "training.updates was 6, is now 7" in message
+    assert "training.steps was 6, is now 7" in message
     assert "processing.flip was 0.0, is now 0.5" in message
     assert "workers" not in message
     assert "log_every" not in message
     assert "--overwrite" in message
     assert "--allow-changed" in message
-    allowed = ["training.updates", "processing"]
+    allowed = ["training.steps", "processing"]
     assert run_study(changed, tmp_path, allow_changed=allowed).skipped == ["street-scenes/model-1/seed0"]
 
 
 def test_a_change_in_every_run_is_told_once(work: Work, tiny_text: str, tmp_path: Path) -> None:
     run_study(study_of(tiny_text, TWO), tmp_path)
     with pytest.raises(UsageError) as caught:
-        run_study(study_of(tiny_text, TWO, "training.updates=7"), tmp_path)
-    assert str(caught.value).count("training.updates was 6, is now 7") == 1
+        run_study(study_of(tiny_text, TWO, "training.steps=7"), tmp_path)
+    assert str(caught.value).count("training.steps was 6, is now 7") == 1
     assert "street-scenes/model-1/seed0 and 1 more" in str(caught.value)
 
 
@@ -161,14 +161,14 @@ def test_overwrite_starts_anew_and_removes_nothing_that_is_not_a_record(
     folder = tmp_path / "tiny/street-scenes/model-1/seed0"
     (folder / "notes.txt").write_text("mine")
     (folder / "checkpoints").mkdir()
-    outcome = run_study(study_of(tiny_text, "training.updates=7"), tmp_path, overwrite=True)
+    outcome = run_study(study_of(tiny_text, "training.steps=7"), tmp_path, overwrite=True)
     assert outcome.finished == ["street-scenes/model-1/seed0"]
     assert (folder / "notes.txt").exists()
     assert not (folder / "checkpoints").exists()
-    assert RunFolder(folder).config()["training"]["updates"] == 7
+    assert RunFolder(folder).config()["training"]["steps"] == 7
 
 
-def test_a_result_without_its_artefacts_is_not_finished(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_a_result_without_its_artifacts_is_not_finished(work: Work, tiny_text: str, tmp_path: Path) -> None:
     study = study_of(tiny_text)
     run_study(study, tmp_path)
     (tmp_path / "tiny/street-scenes/model-1/seed0/confusion/unet.full.npz").unlink()

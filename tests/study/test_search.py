@@ -13,7 +13,7 @@ from segmi.study.strict_yaml import dump, parse
 from segmi.study.validation import validated
 
 RATE = "training.learning_rate={log_uniform: [1e-4, 1e-1], trials: 4}"
-TWO = "methods.model-2={members: {unet: {architecture: unet, width: 2}}, objective: {rmi_loss: {}}}"
+TWO = "methods.model-2={networks: {unet: {architecture: unet, width: 2}}, loss: {rmi_loss: {}}}"
 
 
 def study_of(text: str, *overrides: str) -> Study:
@@ -43,7 +43,7 @@ def test_what_a_method_says_itself_wins(tiny_text: str) -> None:
     [
         [RATE],
         ["methods.model-1.objective={rmi_loss: {radius: {grid: [1, 3]}, bce_weight: {uniform: [0, 1], trials: 3}}}"],
-        ["methods.model-1.members.unet.width={grid: [2, 3]}", "processing.flip={grid: [0.0, 0.5]}"],
+        ["methods.model-1.networks.unet.width={grid: [2, 3]}", "processing.flip={grid: [0.0, 0.5]}"],
         ["training.optimizer_options={weight_decay: {log_uniform: [1e-6, 1e-2], trials: 5}}"],
         ["processing.scale={grid: [[0.5, 2.0], [1.0, 1.0]]}", "training.clip_norm={grid: [null, 1.0]}"],
     ],
@@ -75,12 +75,12 @@ CASES: list[tuple[list[str], str]] = [
     (["training.learning_rate={grid: [1e-3, fast]}"], "learning_rate: expected a valid number, got 'fast' (text)"),
     (["training.learning_rate={grid: [1e-3, 0]}"], "training.learning_rate: expected more than 0, got 0"),
     (["training.batch_size={uniform: [1, 4], trials: 2}"], "training.batch_size: expected a valid integer, got 1.0"),
-    (["methods.model-1.objective={rmi_loss: {radius: {grid: [3, -1]}}}"], "objective rmi_loss: radius: expected"),
-    (["training.updates={grid: [5, 6]}"], "updates cannot be searched for: it decides what a trial costs or how"),
+    (["methods.model-1.objective={rmi_loss: {radius: {grid: [3, -1]}}}"], "loss rmi_loss: radius: expected"),
+    (["training.steps={grid: [5, 6]}"], "steps cannot be searched for: it decides what a trial costs or how"),
     (["training.holdout={grid: [0.1, 0.2]}"], "holdout cannot be searched for"),
-    (["methods.model-1.members.unet={architecture: {grid: [unet, smp_fpn]}}"], "architecture cannot be searched for"),
+    (["methods.model-1.networks.unet={architecture: {grid: [unet, smp_fpn]}}"], "architecture cannot be searched for"),
     (["evaluation.batch_size={grid: [2, 4]}"], "evaluation.batch_size: expected a valid integer, got {'grid'"),
-    ([RATE, "training.holdout=0", "training.select_by=last"], "chooses by pictures held out of train, and none are"),
+    ([RATE, "training.holdout=0", "training.select_by=last"], "chooses by images held out of train, and none are"),
     ([RATE, "search_seed=0"], "search_seed: 0 is one of the seeds; runs with the seed of the trials would not be like"),
     (
         [RATE, "processing.flip={uniform: [0, 1], trials: 5}"],

@@ -16,7 +16,7 @@ from segmi.study.validation import load_study, validated
 FOLDER = Path(__file__).parents[2] / "studies"
 SCENES = "datasets={street-scenes: {train: 8, val: 2, height: 40, width: 48}}"
 SMALL = (
-    SCENES, "processing.resize=36", "processing.crop=32", "training.updates=2", "training.batch_size=2",
+    SCENES, "processing.resize=36", "processing.crop=32", "training.steps=2", "training.batch_size=2",
     "training.holdout=0.25", "training.precision=fp32", "samples=0",
 )  # fmt: skip
 
@@ -34,15 +34,15 @@ def test_every_departure_is_compared_with_the_model_that_it_departs_from() -> No
             assert method.baseline == model
             other = study.methods[model]
             assert any(
-                getattr(method, part) != getattr(other, part) for part in ("members", "objective", "processing")
+                getattr(method, part) != getattr(other, part) for part in ("networks", "loss", "processing")
             ) or (method.training != other.training)
 
 
 def test_every_architecture_has_every_treatment() -> None:
     methods = load_study(FOLDER / "architectures.yaml").methods.values()
-    networks = {method.members["network"]["architecture"] for method in methods}
+    networks = {method.networks["network"]["architecture"] for method in methods}
     assert networks == {"smp_unet", "smp_unetplusplus", "smp_deeplabv3plus", "smp_fpn", "smp_segformer"}
-    cells = {(method.treatment, method.members["network"]["architecture"]) for method in methods}
+    cells = {(method.treatment, method.networks["network"]["architecture"]) for method in methods}
     assert len(cells) == len(methods) == 4 * len(networks)
 
 
@@ -50,11 +50,11 @@ def test_what_is_taught_is_one_network_beside_what_teaches_it() -> None:
     study = load_study(FOLDER / "distillation.yaml")
     for name, method in study.methods.items():
         if name != "teacher":
-            assert method.members["student"] == study.methods["alone"].members["student"]
+            assert method.networks["student"] == study.methods["alone"].networks["student"]
             assert method.reported == "student"
         for source in method.weights_from.values():
-            assert (source.method, source.member) == ("teacher", "teacher")
-    assert len({str({**method.training, "peer_updates": None}) for method in study.methods.values()}) <= 2
+            assert (source.method, source.network) == ("teacher", "teacher")
+    assert len({str({**method.training, "step_order": None}) for method in study.methods.values()}) <= 2
 
 
 @pytest.mark.slow
@@ -78,5 +78,5 @@ def test_shrunk_it_runs_to_its_report(tmp_path: Path, name: str, overrides: list
     for table in tables:
         assert (report / table).read_text().count("|") > 20
     if name == "paper-defects.yaml":
-        assert "Model 3, void imitated − Model 3" in (report / "comparison.md").read_text()
-        assert "paper" in (report / "table_members.md").read_text()
+        assert "Model 3, ignored imitated − Model 3" in (report / "comparison.md").read_text()
+        assert "paper" in (report / "table_networks.md").read_text()

@@ -11,7 +11,7 @@ from segmi.study.search import Space
 from segmi.study.suggest import SPREAD, steered, suggest
 
 RATE = Space(place=("training", "learning_rate"), log_uniform=(1e-5, 1e-1), trials=20)
-WIDTH = Space(place=("members", "unet", "width"), grid=(2, 4, 8))
+WIDTH = Space(place=("networks", "unet", "width"), grid=(2, 4, 8))
 FLIP = Space(place=("processing", "flip"), uniform=(0.0, 1.0), trials=20)
 
 
@@ -35,7 +35,7 @@ def test_they_depend_on_number_and_seed_alone() -> None:
     assert first == suggest([RATE, WIDTH, FLIP], 3, [({}, 0.9)], 5)
     assert first != suggest([RATE, WIDTH, FLIP], 3, [], 6)
     assert first != suggest([RATE, WIDTH, FLIP], 4, [], 5)
-    assert first["members.unet.width"] in (2, 4, 8)
+    assert first["networks.unet.width"] in (2, 4, 8)
 
 
 def test_later_trials_go_where_the_scores_are_high() -> None:
@@ -46,10 +46,10 @@ def test_later_trials_go_where_the_scores_are_high() -> None:
         for number in range(24):
             values = suggest([RATE, WIDTH], number, tried, seed)
             away = abs(math.log10(values["training.learning_rate"]) + 3)
-            score = 0.5 - 0.1 * away + 0.02 * values["members.unet.width"]
+            score = 0.5 - 0.1 * away + 0.02 * values["networks.unet.width"]
             tried.append((values, None if number in (2, 5) else math.nan if number == 7 else score))
             (late if steered([RATE, WIDTH], number) else early).append(away)
-            wide += [values["members.unet.width"] == 8] if number >= SPREAD else []
+            wide += [values["networks.unet.width"] == 8] if number >= SPREAD else []
         assert suggest([RATE, WIDTH], 23, tried[:23], seed) == tried[23][0]
     assert statistics.mean(late) < 0.85 * statistics.mean(early)
     assert sum(wide) > len(wide) / 2  # a third by chance

@@ -24,7 +24,7 @@ from segmi.study.validation import validated
 
 GRID = "training.learning_rate={grid: [1e-3, 1e-2, 1e-1]}"
 RATE = "training.learning_rate={log_uniform: [1e-4, 1e-1], trials: 13}"
-TWO = "methods.model-2={members: {unet: {architecture: unet, width: 2}}, objective: {rmi_loss: {}}}"
+TWO = "methods.model-2={networks: {unet: {architecture: unet, width: 2}}, loss: {rmi_loss: {}}}"
 CELL = Path("tiny/street-scenes/model-1")
 
 
@@ -54,9 +54,9 @@ class Work:
         scores = {"full": {"mIoU": 1 / (1 + abs(rate - self.best))}}
         folder.write_result(
             {
-                "members": {"unet": {"scores": scores}}, "reported_member": "unet", "protocol": "full",
+                "networks": {"unet": {"scores": scores}}, "reported_network": "unet", "protocol": "full",
                 "dataset": {"name": run.dataset, "title": "Street scenes", "classes": ["a"], "palette": [[0, 0, 0]]},
-                "training": {"updates": 6, "images": 12, "wall_seconds": 1.5},
+                "training": {"steps": 6, "images": 12, "wall_seconds": 1.5},
             }
         )  # fmt: skip
 
@@ -84,10 +84,10 @@ def test_the_winner_is_trained_with_all_seeds(work: Work, tiny_text: str, tmp_pa
     assert list(work.splits.values()) == ["held-out"] * 3 + ["val"] * 2
     found = read_selection(tmp_path / CELL)
     assert found is not None
-    assert (found.winner, found.values, found.member) == (1, {"training.learning_rate": 1e-2}, "unet")
+    assert (found.winner, found.values, found.network) == (1, {"training.learning_rate": 1e-2}, "unet")
     assert [record.values["training.learning_rate"] for record in found.trials] == [1e-3, 1e-2, 1e-1]
     assert found.trials[1].score == 1.0
-    assert {record.updates for record in found.trials} == {6}
+    assert {record.steps for record in found.trials} == {6}
     assert RunFolder(tmp_path / CELL / "seed1").config()["selected"] == {"training.learning_rate": 1e-2}
 
 
@@ -246,7 +246,7 @@ def test_status_counts_trials_and_the_report_tells_of_them(work: Work, tiny_text
     assert "Settings that were searched for" in page
     assert "training.learning_rate 0.01, by trial 1 of 3" in page
     assert "0.9911, 1.0000, diverged" in page
-    assert "Together 12 updates, 24 pictures seen, 3 s" in page
+    assert "Together 12 steps, 24 images seen, 3 s" in page
 
 
 def test_a_damaged_selection_is_named(work: Work, tiny_text: str, tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_a_damaged_selection_is_named(work: Work, tiny_text: str, tmp_path: Path
 
 @pytest.mark.slow
 def test_real_trials_see_train_alone(tiny_text: str, tmp_path: Path) -> None:
-    """The pictures scored are those of train that are held out; two processes choose what one chooses."""
+    """The images scored are those of train that are held out; two processes choose what one chooses."""
     search = "training.learning_rate={log_uniform: [1e-3, 1e-1], trials: 2}"
     study = study_of(tiny_text, search, "training.precision=fp32")
     run_study(study, tmp_path / "one").raise_if_incomplete()

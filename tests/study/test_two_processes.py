@@ -51,7 +51,7 @@ def test_two_processes_do_the_runs_of_a_study_and_one_writes(tiny_file: Path, tm
     assert "distributed" not in err + other_err, "what Lightning tells of itself"
     found = results(tmp_path)
     assert [result["training"]["processes"] for result in found] == [2, 2]
-    assert all(result["training"]["updates"] == 6 for result in found)
+    assert all(result["training"]["steps"] == 6 for result in found)
     assert not list(tmp_path.glob("tiny/**/run.lock"))
     rows = (tmp_path / "tiny/street-scenes/model-1/seed0/metrics.csv").read_text().splitlines()
     assert len(rows) > 1

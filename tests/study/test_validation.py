@@ -13,8 +13,8 @@ from segmi.study.validation import load_study, validated
 
 REPOSITORY = Path(__file__).parents[2]
 
-MUTUAL = """methods={both: {members: {a: {architecture: unet, width: 2}, b: {architecture: unet, width: 2}},
- objective: {cross_entropy: {}, mutual_learning: {}}, reported: a}}"""
+MUTUAL = """methods={both: {networks: {a: {architecture: unet, width: 2}, b: {architecture: unet, width: 2}},
+ loss: {cross_entropy: {}, mutual_learning: {}}, reported: a}}"""
 
 
 def test_a_sound_study_is_taken_with_every_default(tiny_text: str) -> None:
@@ -27,7 +27,7 @@ def test_a_sound_study_is_taken_with_every_default(tiny_text: str) -> None:
     assert method.training is not None
     assert method.training["optimizer"] == "Adam"
     assert method.training["select_by"] == "holdout_mIoU"
-    assert method.training["select_member"] == "unet"
+    assert method.training["select_network"] == "unet"
     assert method.processing is not None
     assert method.processing["resize_mode"] == "exact"
 
@@ -49,7 +49,7 @@ def test_a_method_overrides_the_study(tiny_text: str) -> None:
     assert method.training is not None
     assert method.processing is not None
     assert method.training["learning_rate"] == 1e-4
-    assert method.training["updates"] == 6
+    assert method.training["steps"] == 6
     assert method.processing["flip"] == 0.5
     assert method.processing["crop"] == 32
 
@@ -66,7 +66,7 @@ def test_the_controlled_studies_give_all_methods_the_same_budget() -> None:
     for name in ("demo", "camvid"):
         study = load_study(REPOSITORY / "studies" / f"{name}.yaml")
         budgets = {
-            (m.training["updates"], m.training["batch_size"], m.training["learning_rate"])
+            (m.training["steps"], m.training["batch_size"], m.training["learning_rate"])
             for m in study.methods.values()
             if m.training
         }
@@ -87,62 +87,62 @@ def test_the_paper_study_has_the_papers_hyper_parameters() -> None:
     }
     papers = {
         "bce_weight": 0.5, "radius": 3, "mode": "reference", "probability": "sigmoid", "pooling": "none", "stride": 1,
-        "misregistered": False, "void": None, "class_reduction": None, "alpha": 5e-4, "weight": 1.0,
+        "legacy_interpolation": False, "ignored": None, "class_reduction": None, "alpha": 5e-4, "weight": 1.0,
     }  # fmt: skip
     told = study.methods["model-2"].objective["rmi_loss"]
     assert {name: told[name] for name in papers} == papers
     # The reference mode does not have the one, and the other changes no number.
     assert told.keys() - papers.keys() == {"relative_ridge", "kernel"}
-    assert study.methods["model-3"].members["deeplabv3"]["encoder_weights"] == "coco"
+    assert study.methods["model-3"].networks["deeplabv3"]["encoder_weights"] == "coco"
 
 
 CASES: list[tuple[str, list[str], str]] = [
     ("unknown key", ["sede=[0]"], "sede: unknown key 'sede', did you mean 'seeds'? Known:"),
-    ("unknown section key", ["training.udpates=5"], "training.udpates: unknown key 'udpates', did you mean 'updates'?"),
+    ("unknown section key", ["training.udpates=5"], "training.udpates: unknown key 'udpates', did you mean 'steps'?"),
     ("unknown processing key", ["processing.corp=5"], "processing.corp: unknown key 'corp', did you mean 'crop'?"),
-    ("unknown method key", ["methods.model-1.objectve=5"], "unknown key 'objectve', did you mean 'objective'?"),
-    ("wrong type", ["training.updates=many"], "training.updates: expected a valid integer, got 'many' (text)"),
-    ("wrong type in method", ["methods.model-1.training={updates: 1.5}"], "methods.model-1.training.updates: expected"),
+    ("unknown method key", ["methods.model-1.objectve=5"], "unknown key 'objectve', did you mean 'loss'?"),
+    ("wrong type", ["training.steps=many"], "training.steps: expected a valid integer, got 'many' (text)"),
+    ("wrong type in method", ["methods.model-1.training={steps: 1.5}"], "methods.model-1.training.steps: expected"),
     ("section no mapping", ["training=5"], "training: expected a mapping, got 5 (a whole number)"),
-    ("method no mapping", ["methods.model-1=5"], "methods.model-1: expected a mapping with members and objective, got"),
+    ("method no mapping", ["methods.model-1=5"], "methods.model-1: expected a mapping with networks and loss, got"),
     ("unknown protocol", ["protocol=papr"], "protocol: expected 'controlled' or 'paper', got 'papr' (text)"),
     ("no name", ["name=null"], "name: expected a valid string, got nothing"),
     ("bad name", ["name=../up"], "name: expected a name of letters, digits, '-', '_' and '.'"),
-    ("no data sets", ["datasets={}"], "datasets: expected at least one entry"),
+    ("no datasets", ["datasets={}"], "datasets: expected at least one entry"),
     ("no methods", ["methods={}"], "methods: expected at least one entry"),
-    ("unknown data set", ["datasets={camvd: {}}"], "datasets.camvd: unknown data set 'camvd', did you mean 'camvid'?"),
-    ("unknown type", ["datasets={x: {type: fodler}}"], "datasets.x.type: unknown data set 'fodler', did you mean"),
-    ("data set option", ["datasets.street-scenes.trian=5"], "unknown key 'trian', did you mean 'train'?"),
+    ("unknown dataset", ["datasets={camvd: {}}"], "datasets.camvd: unknown dataset 'camvd', did you mean 'camvid'?"),
+    ("unknown type", ["datasets={x: {type: fodler}}"], "datasets.x.type: unknown dataset 'fodler', did you mean"),
+    ("dataset option", ["datasets.street-scenes.trian=5"], "unknown key 'trian', did you mean 'train'?"),
     ("a root", ["datasets={camvid: {root: /data}}"], "datasets.camvid.root: a study file names no folders of one"),
     (
         "unknown architecture",
-        ["methods.model-1.members.unet.architecture=unett"],
-        "methods.model-1.members.unet.architecture: unknown architecture 'unett', did you mean",
+        ["methods.model-1.networks.unet.architecture=unett"],
+        "methods.model-1.networks.unet.architecture: unknown architecture 'unett', did you mean",
     ),
     (
         "unknown encoder",
-        ["methods.model-1.members.unet={architecture: smp_unet, encoder: resnet19}"],
+        ["methods.model-1.networks.unet={architecture: smp_unet, encoder: resnet19}"],
         "unknown encoder 'resnet19'; did you mean 'resnet1",
     ),
     (
         "option of another architecture",
-        ["methods.model-1.members.unet.encoder=resnet18", "methods.model-1.members.unet.deepth=5"],
+        ["methods.model-1.networks.unet.encoder=resnet18", "methods.model-1.networks.unet.deepth=5"],
         "unknown option of unet 'deepth'",
     ),
-    ("no architecture", ["methods.model-1.members.unet={}"], "members.unet.architecture: is missing"),
+    ("no architecture", ["methods.model-1.networks.unet={}"], "networks.unet.architecture: is missing"),
     (
-        "unknown objective",
+        "unknown loss",
         ["methods.model-1.objective={cros_entropy: {}}"],
-        "objective.cros_entropy: unknown objective 'cros_entropy', did you mean 'cross_entropy'?",
+        "loss.cros_entropy: unknown loss 'cros_entropy', did you mean 'cross_entropy'?",
     ),
     (
-        "objective option",
+        "loss option",
         ["methods.model-1.objective={rmi_loss: {raduis: 3}}"],
-        "objective.rmi_loss.raduis: unknown key 'raduis', did you mean 'radius'?",
+        "loss.rmi_loss.raduis: unknown key 'raduis', did you mean 'radius'?",
     ),
-    ("objective value", ["methods.model-1.objective={rmi_loss: {radius: 0}}"], "methods.model-1.objective.rmi_loss"),
-    ("objective type", ["methods.model-1.objective={rmi_loss: {radius: x}}"], "radius: expected a valid integer"),
-    ("one peer", ["methods.model-1.objective={mutual_learning: {}}"], "expected two or more members"),
+    ("loss value", ["methods.model-1.objective={rmi_loss: {radius: 0}}"], "methods.model-1.loss.rmi_loss"),
+    ("loss type", ["methods.model-1.objective={rmi_loss: {radius: x}}"], "radius: expected a valid integer"),
+    ("one peer", ["methods.model-1.objective={mutual_learning: {}}"], "expected two or more networks"),
     ("optimizer", ["training.optimizer=Adm"], "training.optimizer: unknown optimizer 'Adm'; did you mean 'Adam'?"),
     ("optimizer option", ["training.optimizer_options={betta: 1}"], "training.optimizer_options: unknown option of"),
     ("schedule", ["training.schedule=CosineLR"], "training.schedule: unknown schedule 'CosineLR'"),
@@ -161,35 +161,35 @@ CASES: list[tuple[str, list[str], str]] = [
     (
         "baseline and treatment",
         [
-            "methods.model-2={treatment: a, baseline: model-1, members: {unet: {architecture: unet}}, "
-            "objective: {rmi_loss: {}}}"
+            "methods.model-2={treatment: a, baseline: model-1, networks: {unet: {architecture: unet}}, "
+            "loss: {rmi_loss: {}}}"
         ],
         "where methods have a treatment, it tells what they are compared with; leave out one of the two",
     ),
     ("second protocol", ["evaluation.also=crops"], "evaluation.also: expected 'full' or 'paper', got 'crops' (text)"),
-    ("both budgets", ["training.epochs=5"], "both updates (6) and epochs (5) are given; keep one, set the other to"),
-    ("no budget", ["training.updates=null"], "training.updates: is missing: give the budget as training.updates,"),
-    ("endless", ["training.updates=null", "training.minutes=.inf"], "training.minutes: expected a finite number, got"),
+    ("both budgets", ["training.epochs=5"], "both steps (6) and epochs (5) are given; keep one, set the other to"),
+    ("no budget", ["training.steps=null"], "training.steps: is missing: give the budget as training.steps,"),
+    ("endless", ["training.steps=null", "training.minutes=.inf"], "training.minutes: expected a finite number, got"),
     (
         "a schedule without length",
-        ["training.updates=null", "training.minutes=5", "training.schedule=PolynomialLR"],
-        "schedule PolynomialLR needs to know how many updates there will be, which a budget in minutes does not say",
+        ["training.steps=null", "training.minutes=5", "training.schedule=PolynomialLR"],
+        "schedule PolynomialLR needs to know how many steps there will be, which a budget in minutes does not say",
     ),
-    ("no updates", ["training.updates=0"], "training.updates: expected more than 0, got 0"),
+    ("no steps", ["training.steps=0"], "training.steps: expected more than 0, got 0"),
     ("no rate", ["training.learning_rate=0"], "training.learning_rate: expected more than 0, got 0"),
     ("holdout", ["training.holdout=1.5"], "training.holdout: expected less than 1, got 1.5"),
     ("nothing held out", ["training.holdout=0"], "training.holdout: select_by holdout_mIoU needs a part of train"),
     ("select by", ["training.select_by=luck"], "training.select_by: expected 'holdout_mIoU', 'train_loss' or 'last'"),
-    ("reported", ["methods.model-1.reported=unte"], "methods.model-1.reported: unknown member 'unte', did you mean"),
-    ("frozen", ["methods.model-1.frozen=[unte]"], "methods.model-1.frozen.0: unknown member 'unte'"),
-    ("all frozen", ["methods.model-1.frozen=[unet]"], "methods.model-1.frozen: every member is frozen"),
-    ("member to select by", ["training.select_member=x"], "unknown member 'x'"),
+    ("reported", ["methods.model-1.reported=unte"], "methods.model-1.reported: unknown network 'unte', did you mean"),
+    ("frozen", ["methods.model-1.frozen=[unte]"], "methods.model-1.frozen.0: unknown network 'unte'"),
+    ("all frozen", ["methods.model-1.frozen=[unet]"], "methods.model-1.frozen: every network is frozen"),
+    ("network to select by", ["training.select_network=x"], "unknown network 'x'"),
     (
         "reported missing",
         [MUTUAL, "methods.both.reported=null"],
         "methods.both.reported: is missing; say which of a, b",
     ),
-    ("member name", ["methods.model-1.members={a/b: {architecture: unet}}"], "expected a name of letters"),
+    ("network name", ["methods.model-1.networks={a/b: {architecture: unet}}"], "expected a name of letters"),
     ("crop and resize", ["processing.crop=64"], "processing.crop (64) is larger than processing.resize (36)"),
     ("crop and stride", ["processing.crop=30"], "processing.crop: 30 is no multiple of 16, as unet of model-1 needs"),
     ("flip", ["processing.flip=2"], "processing.flip is a probability between 0 and 1, got 2"),
@@ -212,14 +212,14 @@ def test_what_is_wrong_is_named_with_its_place(check: Any, tiny_text: str, overr
 
 
 def test_the_place_is_file_and_line(check: Any, tiny_text: str) -> None:
-    line = tiny_text.splitlines().index("  updates: 6") + 1
-    assert f"(s.yaml:{line})" in check(tiny_text.replace("updates: 6", "updates: six"))
+    line = tiny_text.splitlines().index("  steps: 6") + 1
+    assert f"(s.yaml:{line})" in check(tiny_text.replace("steps: 6", "steps: six"))
 
 
 def test_everything_is_told_at_once(check: Any, tiny_text: str) -> None:
     refusal = check(
-        tiny_text, "sede=1", "training.updates=x", "training.optimizer=Adm", "processing.crop=64", "seeds=[1, 1]",
-        "methods.model-1.members.unet.architecture=x", "methods.model-1.objective={y: {}}", "datasets={z: {}}",
+        tiny_text, "sede=1", "training.steps=x", "training.optimizer=Adm", "processing.crop=64", "seeds=[1, 1]",
+        "methods.model-1.networks.unet.architecture=x", "methods.model-1.objective={y: {}}", "datasets={z: {}}",
     )  # fmt: skip
     assert "s.yaml has 8 problems, nothing was started" in refusal
 
@@ -248,12 +248,12 @@ def test_data_and_the_rest_are_told_together(check: Any, tiny_text: str, monkeyp
     ("overrides", "message"),
     [
         (["evaluation.split=tst"], "unknown split of street-scenes 'tst'"),
-        (["training.batch_size=20"], "training pictures of street-scenes do not fill a batch of 20"),
-        (["methods.model-1.members.unet.one_logit=true"], "street-scenes has 11 classes, one logit tells two apart"),
-        (["datasets.street-scenes.train=1"], "cannot hold out a part of 1 picture"),
+        (["training.batch_size=20"], "training images of street-scenes do not fill a batch of 20"),
+        (["methods.model-1.networks.unet.one_logit=true"], "street-scenes has 11 classes, one logit tells two apart"),
+        (["datasets.street-scenes.train=1"], "cannot hold out a part of 1 image"),
         (
-            ["methods.model-1.members.unet={architecture: deeplabv3_mobilenet_v3_large}", "training.batch_size=1"],
-            "cannot train on a batch of one picture",
+            ["methods.model-1.networks.unet={architecture: deeplabv3_mobilenet_v3_large}", "training.batch_size=1"],
+            "cannot train on a batch of one image",
         ),
     ],
 )
@@ -261,7 +261,7 @@ def test_a_study_that_does_not_fit_its_data(check: Any, tiny_text: str, override
     assert message in check(tiny_text, *overrides, data=True)
 
 
-def test_a_split_may_have_fewer_pictures_than_the_figures_show(tiny_text: str) -> None:
+def test_a_split_may_have_fewer_images_than_the_figures_show(tiny_text: str) -> None:
     document = apply_overrides(parse(tiny_text), ["samples=9"])
     assert validated(document, roots=Roots()).samples == 9
 
@@ -271,14 +271,14 @@ def test_pretrained_weights_that_cannot_be_had_are_known_before_the_start(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    member = "methods.model-1.members.unet={architecture: deeplabv3_resnet50, encoder_weights: coco}"
-    refusal = check(tiny_text, member, data=True, kind=EnvironmentProblem)
-    assert "members.unet.encoder_weights: the coco weights of deeplabv3_resnet50" in refusal
+    network = "methods.model-1.networks.unet={architecture: deeplabv3_resnet50, encoder_weights: coco}"
+    refusal = check(tiny_text, network, data=True, kind=EnvironmentProblem)
+    assert "networks.unet.encoder_weights: the coco weights of deeplabv3_resnet50" in refusal
     assert "set encoder_weights to null" in refusal
 
 
 def test_a_root_for_a_data_set_that_the_study_does_not_have(tiny_text: str) -> None:
-    with pytest.raises(UsageError, match=r"unknown data set 'street-scene', did you mean 'street-scenes'\?"):
+    with pytest.raises(UsageError, match=r"unknown dataset 'street-scene', did you mean 'street-scenes'\?"):
         validated(parse(tiny_text), roots=Roots({"street-scene": Path("/data")}))
 
 
@@ -288,12 +288,12 @@ seeds: [0, 1]
 baseline: ce-2
 datasets: {street-scenes: {train: 8, val: 3, height: 40, width: 48}}
 processing: {resize: 36, crop: 32}
-training: {updates: 6, batch_size: 2, learning_rate: 1e-3, holdout: 0.25}
+training: {steps: 6, batch_size: 2, learning_rate: 1e-3, holdout: 0.25}
 methods:
-  ce-2: {treatment: ce, members: {unet: {architecture: unet, width: 2}}, objective: {cross_entropy: {}}}
-  bce-2: {treatment: bce, members: {unet: {architecture: unet, width: 2}}, objective: {binary_cross_entropy: {}}}
-  ce-4: {treatment: ce, members: {unet: {architecture: unet, width: 4}}, objective: {cross_entropy: {}}}
-  bce-4: {treatment: bce, members: {unet: {architecture: unet, width: 4}}, objective: {binary_cross_entropy: {}}}
+  ce-2: {treatment: ce, networks: {unet: {architecture: unet, width: 2}}, loss: {cross_entropy: {}}}
+  bce-2: {treatment: bce, networks: {unet: {architecture: unet, width: 2}}, loss: {binary_cross_entropy: {}}}
+  ce-4: {treatment: ce, networks: {unet: {architecture: unet, width: 4}}, loss: {cross_entropy: {}}}
+  bce-4: {treatment: bce, networks: {unet: {architecture: unet, width: 4}}, loss: {binary_cross_entropy: {}}}
 """
 
 
@@ -303,9 +303,9 @@ def test_methods_on_several_networks(check: Any) -> None:
     assert validated(parse(dump(study.plain()))) == study
     assert (
         "methods.bce-4.treatment: 'bce' stands on unet, width 2 in bce-2 already; give it another network or treatment"
-        in check(CROSSED, "methods.bce-4.members.unet.width=2")
+        in check(CROSSED, "methods.bce-4.networks.unet.width=2")
     )
     assert (
         "methods.bce-4.treatment: nothing to compare with: no method of the baseline's treatment 'ce' has the network "
-        "unet, width 8; add one" in check(CROSSED, "methods.bce-4.members.unet.width=8")
+        "unet, width 8; add one" in check(CROSSED, "methods.bce-4.networks.unet.width=8")
     )

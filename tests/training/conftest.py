@@ -1,4 +1,4 @@
-"""A data set of coloured squares and the smallest networks, so that a run takes a second."""
+"""A dataset of colored squares and the smallest networks, so that a run takes a second."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from segmi.arrays import Output
-from segmi.data.base import DataSet, DataSetInfo, Sample
-from segmi.data.pictures import Pictures
-from segmi.data.processing import Processing
-from segmi.objectives import build_objective
+from segmi.datasets.base import DatasetInfo, DatasetReader, Sample
+from segmi.datasets.processing import Processing
+from segmi.datasets.segmentation_dataset import SegmentationDataset
+from segmi.losses import build_objective
 from segmi.training import Cohort
+from segmi.types import Output
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,20 @@ class Drawing:
         top, left = rng.integers(0, height // 2), rng.integers(0, width // 2)
         mask[top : top + height // 2, left : left + width // 2] = 1 + self.index % 2
         if self.kind == "mask":
-            mask[:2] = 3  # the native void value
+            mask[:2] = 3  # the native ignored value
             return rng.integers(0, 3, self.size).astype(np.uint8) if self.shuffled else mask
-        colours = np.array([[30, 40, 50], [220, 60, 40], [40, 200, 90]], np.uint8)
+        colors = np.array([[30, 40, 50], [220, 60, 40], [40, 200, 90]], np.uint8)
         noise = rng.integers(0, 25, (*self.size, 3))
-        return (colours[mask] + noise).astype(np.uint8)
+        return (colors[mask] + noise).astype(np.uint8)
 
 
-class Squares(DataSet):
-    info = DataSetInfo(
+class Squares(DatasetReader):
+    info = DatasetInfo(
         name="squares",
         title="Squares",
         classes=("background", "red", "green"),
         palette=tuple((i, i, i) for i in range(256)),
-        void=3,
+        ignored=3,
         lookup=(0, 1, 2, 255) + (-1,) * 252,
     )
     splits = ("train", "val")
@@ -87,7 +87,7 @@ def tiny_cohort(count: int = 1, frozen: tuple[str, ...] = ()) -> Cohort:
 
 def tiny_objective(cohort: Cohort, **options):  # type: ignore[no-untyped-def]
     terms = options or {"cross_entropy": {}}
-    return build_objective(terms, members=tuple(cohort.members), frozen=cohort.frozen)
+    return build_objective(terms, networks=tuple(cohort.networks), frozen=cohort.frozen)
 
 
 PROCESSING = Processing(resize=18, crop=16, flip=0.5)
@@ -99,13 +99,13 @@ def squares() -> Squares:
 
 
 @pytest.fixture
-def train(squares: Squares) -> Pictures:
-    return Pictures(squares, squares.split("train"), PROCESSING)
+def train(squares: Squares) -> SegmentationDataset:
+    return SegmentationDataset(squares, squares.split("train"), PROCESSING)
 
 
 @pytest.fixture
-def val(squares: Squares) -> Pictures:
-    return Pictures(squares, squares.split("val"), PROCESSING)
+def val(squares: Squares) -> SegmentationDataset:
+    return SegmentationDataset(squares, squares.split("val"), PROCESSING)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def make_cohort():  # type: ignore[no-untyped-def]
 
 
 @pytest.fixture
-def make_objective():  # type: ignore[no-untyped-def]
+def make_loss():  # type: ignore[no-untyped-def]
     return tiny_objective
 
 

@@ -19,14 +19,14 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import PROCESSING, Drawing, Squares, Tiny, tiny_objective
-from segmi.arrays import Output
-from segmi.data.base import Sample
-from segmi.data.order import epoch_order
-from segmi.data.pictures import Pictures
+from segmi.datasets.base import Sample
+from segmi.datasets.order import epoch_order
+from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import SegmiError
-from segmi.metrics.readouts import PredictionReadouts
+from segmi.metrics.diagnostics import PredictionDiagnostics
 from segmi.training import Cohort, evaluate, fit
 from segmi.training.processes import ALONE, connect
+from segmi.types import Output
 
 CASES: dict[str, tuple[int, dict[str, Any]]] = {
     "cross-entropy": (1, {"cross_entropy": {}}),
@@ -42,12 +42,12 @@ CASES: dict[str, tuple[int, dict[str, Any]]] = {
             "cross_entropy": {},
             "variational_information_distillation": {"layers": {"net0": "layers.1", "taught": "layers.1"}},
             "contrastive_distillation": {"layers": {"net0": "layers.1", "taught": "layers.0"}, "dimensions": 6},
-            "pixel_contrast": {"layers": {"net0": "layers.1"}, "dimensions": 6, "across": "picture", "weight": 0.1},
+            "pixel_contrast": {"layers": {"net0": "layers.1"}, "dimensions": 6, "across": "image", "weight": 0.1},
         },
     ),
     "mutual": (2, {"cross_entropy": {}, "mutual_learning": {"weight": 0.5}}),
 }
-"""The number of members, of whom the last one teaches in the case with heads, and the objective."""
+"""The number of networks, of whom the last one teaches in the case with heads, and the objective."""
 
 
 UNKNOWN = frozenset(epoch_order(10, 0, 0)[2:4].tolist())
@@ -56,13 +56,13 @@ UNKNOWN = frozenset(epoch_order(10, 0, 0)[2:4].tolist())
 
 @dataclass(frozen=True)
 class Veiled(Drawing):
-    """A drawing with as much void as its number says: none to nearly all of it, and of two nothing is known."""
+    """A drawing with as much ignored as its number says: none to nearly all of it, and of two nothing is known."""
 
     def draw(self) -> np.ndarray:
-        picture = super().draw()
+        image = super().draw()
         if self.kind == "mask":
-            picture[: 20 if self.index in UNKNOWN else 2 * (self.index % 10)] = 3
-        return picture
+            image[: 20 if self.index in UNKNOWN else 2 * (self.index % 10)] = 3
+        return image
 
 
 class VeiledSquares(Squares):
@@ -89,21 +89,21 @@ class Plain(nn.Module):
         return Output(self.layers(images))
 
 
-def pictures(split: str) -> Pictures:
+def images(split: str) -> SegmentationDataset:
     squares = VeiledSquares()
-    return Pictures(squares, squares.split(split), PROCESSING)
+    return SegmentationDataset(squares, squares.split(split), PROCESSING)
 
 
-def train(folder: Path, network: type[nn.Module], members: int, objective: dict[str, Any], **settings: Any) -> Any:
+def train(folder: Path, network: type[nn.Module], networks: int, objective: dict[str, Any], **settings: Any) -> Any:
     frozen = ["taught"] if "contrastive_distillation" in objective else []
-    names = [*(f"net{i}" for i in range(members - len(frozen))), *frozen]
+    names = [*(f"net{i}" for i in range(networks - len(frozen))), *frozen]
     cohort = Cohort({name: network(i) for i, name in enumerate(names)}, frozen)
     options = {
-        "updates": 6, "batch_size": 4, "select_by": "last", "device": "cpu", "precision": "fp32", "validate_every": 1,
+        "steps": 6, "batch_size": 4, "select_by": "last", "device": "cpu", "precision": "fp32", "validate_every": 1,
         "optimizer": "SGD", "learning_rate": 0.1, **settings,
     }  # fmt: skip
     built = tiny_objective(cohort, **objective)
-    outcome = fit(cohort, built, pictures("train"), folder=folder, **options)
+    outcome = fit(cohort, built, images("train"), folder=folder, **options)
     weights = {**cohort.state_dict(), **built.state_dict(prefix="objective.")}
     return {"weights": {name: value.clone() for name, value in weights.items()}, "history": outcome.history}
 
@@ -111,23 +111,23 @@ def train(folder: Path, network: type[nn.Module], members: int, objective: dict[
 def curves(folder: Path, **settings: Any) -> dict[str, Any]:
     """Every case, with and without accumulation, on a network without batch statistics."""
     found = {}
-    for name, (members, objective) in CASES.items():
+    for name, (networks, objective) in CASES.items():
         for accumulate in (1, 2)[: 1 if name == "coupled" else 2]:
             key = f"{name}-{accumulate}"
-            found[key] = train(folder / key, Plain, members, objective, accumulate=accumulate, drop_last=False,
+            found[key] = train(folder / key, Plain, networks, objective, accumulate=accumulate, drop_last=False,
                                clip_norm=0.5 if accumulate == 2 else None, **settings)  # fmt: skip
-    found["normed"] = train(folder / "normed", Tiny, 1, {"cross_entropy": {}}, holdout=pictures("val"), **settings)
+    found["normed"] = train(folder / "normed", Tiny, 1, {"cross_entropy": {}}, holdout=images("val"), **settings)
     processes = connect("cpu", settings["devices"]) if settings else ALONE
     cohort = Cohort({"net": Plain(3)})
     for protocol in ("full", "paper"):
-        for count in (5, 1):  # neither divides by two; of a single picture one process has nothing
-            chosen, readouts = pictures("val"), PredictionReadouts(3)
+        for count in (5, 1):  # neither divides by two; of a single image one process has nothing
+            chosen, diagnostics = images("val"), PredictionDiagnostics(3)
             chosen.samples = chosen.samples[:count]
             matrix = evaluate(cohort, chosen, protocol=protocol, passes=2, batch_size=2, device="cpu",
-                              processes=processes, readouts=readouts)["net"]  # fmt: skip
+                              processes=processes, diagnostics=diagnostics)["net"]  # fmt: skip
             found[f"{protocol}-{count}"] = {
                 "counts": matrix.counts(), "names": matrix.names, "groups": matrix.groups,
-                "readouts": readouts.values(),
+                "diagnostics": diagnostics.values(),
             }  # fmt: skip
     return found
 
@@ -135,28 +135,28 @@ def curves(folder: Path, **settings: Any) -> dict[str, Any]:
 def whole(folder: Path, **settings: Any) -> dict[str, Any]:
     """Everything that a resume could get wrong: batch norm, dropout, a schedule, a validation."""
     return train(
-        folder / "run", Tiny, 1, {"cross_entropy": {}}, updates=12, validate_every=5, checkpoint_every=4,
-        optimizer="Adam", schedule="CosineAnnealingLR", holdout=pictures("val"), select_by="holdout_mIoU",
+        folder / "run", Tiny, 1, {"cross_entropy": {}}, steps=12, validate_every=5, checkpoint_every=4,
+        optimizer="Adam", schedule="CosineAnnealingLR", holdout=images("val"), select_by="holdout_mIoU",
         accumulate=2, **settings,
     )  # fmt: skip
 
 
 def interrupted(folder: Path, **settings: Any) -> dict[str, Any]:
-    """As `whole`, with a signal to the last process after seven updates, then to the end."""
-    return _signalled(folder, signal.SIGTERM, **settings)
+    """As `whole`, with a signal to the last process after seven steps, then to the end."""
+    return _signaled(folder, signal.SIGTERM, **settings)
 
 
 def killed(folder: Path, **settings: Any) -> dict[str, Any]:
-    """As `whole`, but the last process is killed after seven updates."""
-    return _signalled(folder, signal.SIGKILL, **settings)
+    """As `whole`, but the last process is killed after seven steps."""
+    return _signaled(folder, signal.SIGKILL, **settings)
 
 
 def failing(folder: Path, **settings: Any) -> dict[str, Any]:
-    """As `whole`, but the last process cannot read a picture."""
-    return _signalled(folder, None, **settings)
+    """As `whole`, but the last process cannot read an image."""
+    return _signaled(folder, None, **settings)
 
 
-def _signalled(folder: Path, number: int | None, **settings: Any) -> dict[str, Any]:
+def _signaled(folder: Path, number: int | None, **settings: Any) -> dict[str, Any]:
     from segmi.training import session
 
     update = session.Session.update
@@ -165,7 +165,7 @@ def _signalled(folder: Path, number: int | None, **settings: Any) -> dict[str, A
         update(self, *arguments)
         if self.step == 7 and self.how.processes.rank == 1 and not (folder / "again").exists():
             if number is None:
-                raise OSError("no picture")
+                raise OSError("no image")
             os.kill(os.getpid(), number)
 
     session.Session.update = with_signal  # type: ignore[method-assign]

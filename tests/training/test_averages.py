@@ -1,4 +1,4 @@
-"""A member that is the average of another, and members that take their steps in turn: against loops written out."""
+"""A network that is the average of another, and networks that take their steps in turn: against loops written out."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from segmi.arrays import Output
 from segmi.errors import UsageError
-from segmi.objectives import cross_entropy, mutual_learning
+from segmi.losses import mutual_learning
+from segmi.losses.pixel import cross_entropy
 from segmi.training import Average, Cohort, fit
+from segmi.types import Output
 
 
 def plain(seed: int = 0) -> nn.Module:
@@ -33,12 +34,12 @@ def settings(folder, **more):
 
 
 @pytest.mark.parametrize("decay", [0.5, 1.0])
-def test_an_average_is_that_of_the_weights_so_far(make_objective, train, tmp_path, decay):
+def test_an_average_is_that_of_the_weights_so_far(make_loss, train, tmp_path, decay):
     states = []
-    for updates in range(1, 5):
+    for steps in range(1, 5):
         cohort = Cohort({"net": plain(), "mean": plain(1)}, averages={"mean": Average("net", decay)})
-        fit(cohort, make_objective(cohort), train, **settings(tmp_path / str(updates), updates=updates))
-        states.append({name: value.clone() for name, value in cohort.members["net"].state_dict().items()})
+        fit(cohort, make_loss(cohort), train, **settings(tmp_path / str(steps), steps=steps))
+        states.append({name: value.clone() for name, value in cohort.networks["net"].state_dict().items()})
     assert cohort.frozen == ("mean",)
     expected = states[0]
     for number, state in enumerate(states[1:], 1):
@@ -47,36 +48,36 @@ def test_an_average_is_that_of_the_weights_so_far(make_objective, train, tmp_pat
             name: kept * value + (1 - kept) * state[name] if value.is_floating_point() else state[name]
             for name, value in expected.items()
         }
-    for name, value in cohort.members["mean"].state_dict().items():
+    for name, value in cohort.networks["mean"].state_dict().items():
         torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
     if decay == 1:
         mean = torch.stack([state["layers.0.weight"] for state in states]).mean(0)
         torch.testing.assert_close(expected["layers.0.weight"], mean)
 
 
-def test_it_begins_as_what_it_averages_and_teaches(make_objective, train, run_folder):
+def test_it_begins_as_what_it_averages_and_teaches(make_loss, train, run_folder):
     cohort = Cohort({"net": plain(), "mean": plain(1)}, averages={"mean": Average("net", 0.9)})
-    objective = make_objective(cohort, cross_entropy={}, distillation={})
-    outcome = fit(cohort, objective, train, **settings(run_folder, updates=6, validate_every=1))
+    objective = make_loss(cohort, cross_entropy={}, distillation={})
+    outcome = fit(cohort, objective, train, **settings(run_folder, steps=6, validate_every=1))
     told = [row["train/loss/distillation/net"] for row in outcome.history]
-    # in training the network normalises by the batch, the average by what it has seen: alike in weights alone
+    # in training the network normalizes by the batch, the average by what it has seen: alike in weights alone
     assert all(value > 0 for value in told)
     cohort.average(None)
     assert all(
         torch.equal(a, b)
         for a, b in zip(
-            cohort.members["net"].state_dict().values(), cohort.members["mean"].state_dict().values(), strict=True
+            cohort.networks["net"].state_dict().values(), cohort.networks["mean"].state_dict().values(), strict=True
         )
     )
 
 
-@pytest.mark.parametrize("peer_updates", ["simultaneous", "sequential"])
-def test_stopped_anywhere_it_ends_alike(make_cohort, make_objective, train, tmp_path, stop_at, peer_updates):
+@pytest.mark.parametrize("step_order", ["simultaneous", "sequential"])
+def test_stopped_anywhere_it_ends_alike(make_cohort, make_loss, train, tmp_path, stop_at, step_order):
     def trained(folder, **more):
-        members = dict(make_cohort(3).members)
-        cohort = Cohort(members, averages={"net2": Average("net0", 0.9)})
-        objective = make_objective(cohort, cross_entropy={}, mutual_learning={}, distillation={})
-        options = {"updates": 8, "checkpoint_every": 3, "peer_updates": peer_updates, **more}
+        networks = dict(make_cohort(3).networks)
+        cohort = Cohort(networks, averages={"net2": Average("net0", 0.9)})
+        objective = make_loss(cohort, cross_entropy={}, mutual_learning={}, distillation={})
+        options = {"steps": 8, "checkpoint_every": 3, "step_order": step_order, **more}
         fit(cohort, objective, train, **settings(folder, **options))
         return [value.numpy().tobytes() for value in cohort.state_dict().values()]
 
@@ -87,13 +88,13 @@ def test_stopped_anywhere_it_ends_alike(make_cohort, make_objective, train, tmp_
     assert trained(tmp_path / "stopped") == whole
 
 
-def by_hand(train, updates: int, *, sequential: bool, accumulate: int = 1) -> list[nn.Module]:
-    """Two networks, two optimisers: the published algorithm as a loop."""
+def by_hand(train, steps: int, *, sequential: bool, accumulate: int = 1) -> list[nn.Module]:
+    """Two networks, two optimizers: the published algorithm as a loop."""
     peers = [plain(0).train(), plain(1).train()]
     optimizers = [torch.optim.SGD(peer.parameters(), 0.05, momentum=0.9, weight_decay=1e-3) for peer in peers]
-    from segmi.data.loader import training_batches
+    from segmi.datasets.loader import training_batches
 
-    batches = training_batches(train, batch_size=3, first=0, last=updates, drop_last=True, workers=0)
+    batches = training_batches(train, batch_size=3, first=0, last=steps, drop_last=True, workers=0)
     for batch in batches:
         if sequential:
             for own, other, optimizer in ((0, 1, optimizers[0]), (1, 0, optimizers[1])):
@@ -119,50 +120,50 @@ def by_hand(train, updates: int, *, sequential: bool, accumulate: int = 1) -> li
     return peers
 
 
-@pytest.mark.parametrize("peer_updates", ["simultaneous", "sequential"])
-def test_it_is_the_loop_written_out(make_objective, train, run_folder, peer_updates):
+@pytest.mark.parametrize("step_order", ["simultaneous", "sequential"])
+def test_it_is_the_loop_written_out(make_loss, train, run_folder, step_order):
     cohort = Cohort({"a": plain(0), "b": plain(1)})
-    objective = make_objective(cohort, cross_entropy={}, mutual_learning={})
-    fit(cohort, objective, train, **settings(run_folder, updates=6, optimizer="SGD", learning_rate=0.05,
-        optimizer_options={"momentum": 0.9, "weight_decay": 1e-3}, peer_updates=peer_updates))  # fmt: skip
+    objective = make_loss(cohort, cross_entropy={}, mutual_learning={})
+    fit(cohort, objective, train, **settings(run_folder, steps=6, optimizer="SGD", learning_rate=0.05,
+        optimizer_options={"momentum": 0.9, "weight_decay": 1e-3}, step_order=step_order))  # fmt: skip
     loops = {mode: by_hand(train, 6, sequential=mode == "sequential") for mode in ("simultaneous", "sequential")}
-    for member, mine, other in zip(
-        cohort.members.values(), loops.pop(peer_updates), next(iter(loops.values())), strict=True
+    for network, mine, other in zip(
+        cohort.networks.values(), loops.pop(step_order), next(iter(loops.values())), strict=True
     ):
-        for name, value in member.state_dict().items():
+        for name, value in network.state_dict().items():
             torch.testing.assert_close(value, mine.state_dict()[name], rtol=1e-4, atol=1e-6)
-        assert not torch.allclose(member.layers[0].weight, other.layers[0].weight, rtol=1e-3, atol=1e-4)
+        assert not torch.allclose(network.layers[0].weight, other.layers[0].weight, rtol=1e-3, atol=1e-4)
 
 
-def test_the_gradient_is_cut_per_member_where_they_step_in_turn(make_cohort, make_objective, train, run_folder):
+def test_the_gradient_is_cut_per_network_where_they_step_in_turn(make_cohort, make_loss, train, run_folder):
     cohort = make_cohort(2)
-    outcome = fit(cohort, make_objective(cohort, cross_entropy={}, mutual_learning={}), train,
-                  **settings(run_folder, updates=2, clip_norm=1e-3, peer_updates="sequential"))  # fmt: skip
+    outcome = fit(cohort, make_loss(cohort, cross_entropy={}, mutual_learning={}), train,
+                  **settings(run_folder, steps=2, clip_norm=1e-3, step_order="sequential"))  # fmt: skip
     assert outcome.history[-1]["train/gradient_norm"] > 1e-3
 
 
 @pytest.mark.parametrize(
     ("averages", "frozen", "message"),
     [
-        ({"net7": Average("net0")}, (), "unknown averaged member 'net7'"),
-        ({"net1": Average("net7")}, (), "unknown averaged member 'net7'"),
+        ({"net7": Average("net0")}, (), "unknown averaged network 'net7'"),
+        ({"net1": Average("net7")}, (), "unknown averaged network 'net7'"),
         ({"net1": Average("net0")}, ("net0",), "net1 averages net0, which does not learn"),
         ({"net1": Average("net0", 0.0)}, (), "decay of net1: expected more than 0 and at most 1, got 0"),
         ({"wide": Average("net0")}, (), "wide averages net0, which is another network"),
     ],
 )
 def test_impossible_averages(make_cohort, averages, frozen, message):
-    members = {**dict(make_cohort(2).members), "wide": nn.Conv2d(3, 3, 1)}
+    networks = {**dict(make_cohort(2).networks), "wide": nn.Conv2d(3, 3, 1)}
     with pytest.raises(UsageError, match=message):
-        Cohort(members, frozen, averages)
+        Cohort(networks, frozen, averages)
 
 
 def test_who_has_nothing_to_learn_is_named(make_cohort, train, run_folder):
-    from segmi.objectives import CrossEntropy, PerMember
+    from segmi.losses import CrossEntropy, PerNetwork
 
     cohort = make_cohort(2)
     with pytest.raises(UsageError, match="the objective has no term for net1, whose turn it is to learn"):
-        fit(cohort, PerMember(CrossEntropy(), "ce", frozen=("net1",)), train,
-            **settings(run_folder, updates=1, peer_updates="sequential"))  # fmt: skip
-    with pytest.raises(UsageError, match="unknown peer_updates 'together'"):
-        fit(cohort, PerMember(CrossEntropy(), "ce"), train, **settings(run_folder, updates=1, peer_updates="together"))
+        fit(cohort, PerNetwork(CrossEntropy(), "ce", frozen=("net1",)), train,
+            **settings(run_folder, steps=1, step_order="sequential"))  # fmt: skip
+    with pytest.raises(UsageError, match="unknown step_order 'together'"):
+        fit(cohort, PerNetwork(CrossEntropy(), "ce"), train, **settings(run_folder, steps=1, step_order="together"))

@@ -28,7 +28,7 @@ def test_a_damaged_checkpoint_leaves_the_one_before(tmp_path, caplog, damage):
     checkpoints = Checkpoints(tmp_path)
     save(checkpoints, 1)
     save(checkpoints, 2)
-    target = tmp_path / "step-00000002" / ("checkpoint.json" if damage == "manifest" else "members.safetensors")
+    target = tmp_path / "step-00000002" / ("checkpoint.json" if damage == "manifest" else "networks.safetensors")
     content = bytearray(target.read_bytes())
     if damage == "flip":
         content[-3] ^= 1

@@ -7,16 +7,16 @@ from segmi.errors import UsageError
 from segmi.training import Cohort
 
 
-def test_forward_returns_every_member(make_cohort):
+def test_forward_returns_every_network(make_cohort):
     outputs = make_cohort(2)(torch.rand(2, 3, 8, 8))
     assert list(outputs) == ["net0", "net1"]
     assert outputs["net1"].logits.shape == (2, 3, 8, 8)
 
 
-def test_frozen_members_stay_in_evaluation_mode_and_take_no_gradient(make_cohort):
+def test_frozen_networks_stay_in_evaluation_mode_and_take_no_gradient(make_cohort):
     cohort = make_cohort(2, frozen=("net1",)).train()
-    assert cohort.members["net0"].training
-    assert not cohort.members["net1"].training
+    assert cohort.networks["net0"].training
+    assert not cohort.networks["net1"].training
     outputs = cohort(torch.rand(2, 3, 8, 8))
     assert outputs["net0"].logits.requires_grad
     assert not outputs["net1"].logits.requires_grad
@@ -24,14 +24,14 @@ def test_frozen_members_stay_in_evaluation_mode_and_take_no_gradient(make_cohort
 
 def test_stride_is_the_least_common_multiple(make_cohort):
     cohort = make_cohort(2)
-    cohort.members["net1"].stride = 3
+    cohort.networks["net1"].stride = 3
     assert cohort.stride == 6
 
 
 def test_impossible_cohorts(make_cohort):
-    with pytest.raises(UsageError, match="at least one member"):
+    with pytest.raises(UsageError, match="at least one network"):
         Cohort({})
-    with pytest.raises(UsageError, match="every member of the cohort is frozen"):
+    with pytest.raises(UsageError, match="every network of the cohort is frozen"):
         make_cohort(1, frozen=("net0",))
-    with pytest.raises(UsageError, match="unknown frozen member 'net7'"):
+    with pytest.raises(UsageError, match="unknown frozen network 'net7'"):
         make_cohort(1, frozen=("net7",))

@@ -10,26 +10,26 @@ import pytest
 import torch
 from torch import nn
 
-from segmi.arrays import Output
-from segmi.data.pictures import Pictures
-from segmi.data.processing import Processing
+from segmi.datasets.processing import Processing
+from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import Interrupted, RunError, UsageError
 from segmi.training import fit
+from segmi.types import Output
 
 STEPS = 12
 
 
-def run(make_cohort, make_objective, train, folder, holdout=None, *, count=1, objective=None, **settings):
+def run(make_cohort, make_loss, train, folder, holdout=None, *, count=1, objective=None, **settings):
     cohort = make_cohort(count)
     options = {
-        "updates": STEPS,
+        "steps": STEPS,
         "batch_size": 3,
         "checkpoint_every": 4,
         "select_by": "last",
         "device": "cpu",
         **settings,
     }
-    outcome = fit(cohort, make_objective(cohort, **(objective or {})), train, folder=folder, holdout=holdout, **options)
+    outcome = fit(cohort, make_loss(cohort, **(objective or {})), train, folder=folder, holdout=holdout, **options)
     return cohort, outcome
 
 
@@ -37,8 +37,8 @@ def weights(cohort: nn.Module) -> list[bytes]:
     return [value.numpy().tobytes() for value in cohort.state_dict().values()]
 
 
-def test_the_loss_goes_down_and_the_history_says_so(make_cohort, make_objective, train, val, run_folder):
-    _, outcome = run(make_cohort, make_objective, train, run_folder, val, updates=60, select_by="holdout_mIoU",
+def test_the_loss_goes_down_and_the_history_says_so(make_cohort, make_loss, train, val, run_folder):
+    _, outcome = run(make_cohort, make_loss, train, run_folder, val, steps=60, select_by="holdout_mIoU",
                      learning_rate=0.02, validate_every=6)  # fmt: skip
     losses = [row["train/loss"] for row in outcome.history]
     assert losses[-1] < 0.5 * losses[0]
@@ -50,34 +50,34 @@ def test_the_loss_goes_down_and_the_history_says_so(make_cohort, make_objective,
     assert any((run_folder / "tensorboard").iterdir())
 
 
-def test_the_cohort_holds_the_selected_weights(make_cohort, make_objective, train, val, run_folder):
+def test_the_cohort_holds_the_selected_weights(make_cohort, make_loss, train, val, run_folder):
     from safetensors.torch import load_file
 
-    cohort, _ = run(make_cohort, make_objective, train, run_folder, val, select_by="holdout_mIoU")
+    cohort, _ = run(make_cohort, make_loss, train, run_folder, val, select_by="holdout_mIoU")
     best = load_file(run_folder / "checkpoints" / "best.safetensors")
     assert all(torch.equal(value, best[name]) for name, value in cohort.state_dict().items())
 
 
-def test_training_loss_selects_the_lowest_mean(make_cohort, make_objective, train, run_folder):
-    _, outcome = run(make_cohort, make_objective, train, run_folder, select_by="train_loss")
+def test_training_loss_selects_the_lowest_mean(make_cohort, make_loss, train, run_folder):
+    _, outcome = run(make_cohort, make_loss, train, run_folder, select_by="train_loss")
     assert outcome.best_score == min(row["train/loss"] for row in outcome.history)
 
 
 @pytest.mark.parametrize("stops", [(1,), (5,), (8,), (6, 9, 11)])
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_run_that_was_stopped_equals_one_that_was_not(
-    make_cohort, make_objective, train, val, tmp_path, stop_at, stops, count
+    make_cohort, make_loss, train, val, tmp_path, stop_at, stops, count
 ):
     objective = {"cross_entropy": {}, "mutual_learning": {}} if count == 2 else {"cross_entropy": {}}
     settings = {"select_by": "holdout_mIoU", "validate_every": 5, "schedule": "CosineAnnealingLR", "count": count,
-                "objective": objective, "accumulate": 2}  # fmt: skip
+                "loss": objective, "accumulate": 2}  # fmt: skip
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    whole, outcome = run(make_cohort, make_objective, train, straight, val, **settings)
+    whole, outcome = run(make_cohort, make_loss, train, straight, val, **settings)
     for step in stops:
         with pytest.raises(KeyboardInterrupt):
-            run(make_cohort, make_objective, train, stopped, val, progress=stop_at(step), **settings)
+            run(make_cohort, make_loss, train, stopped, val, progress=stop_at(step), **settings)
         torch.manual_seed(step)  # whatever else the process draws must not matter
-    resumed, resumed_outcome = run(make_cohort, make_objective, train, stopped, val, **settings)
+    resumed, resumed_outcome = run(make_cohort, make_loss, train, stopped, val, **settings)
     assert weights(resumed) == weights(whole)
     assert resumed_outcome.history == outcome.history
     assert resumed_outcome.best_step == outcome.best_step
@@ -85,71 +85,71 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
 
 
 @pytest.mark.parametrize(
-    ("budget", "updates", "images"),
+    ("budget", "steps", "images"),
     [
-        ({"updates": 5}, 5, 15),
+        ({"steps": 5}, 5, 15),
         ({"images": 14}, 5, 15),
         ({"epochs": 2}, 6, 18),
-        ({"images": 20, "drop_last": False}, 8, 20),  # 3, 3, 3 and 1 of ten pictures
+        ({"images": 20, "drop_last": False}, 8, 20),  # 3, 3, 3 and 1 of ten images
         ({"images": 12, "accumulate": 2}, 2, 12),
     ],
 )
-def test_the_budget_in_every_unit(make_cohort, make_objective, train, run_folder, budget, updates, images):
-    _, outcome = run(make_cohort, make_objective, train, run_folder, **{"updates": None, **budget})
-    assert (outcome.updates, outcome.images) == (updates, images)
+def test_the_budget_in_every_unit(make_cohort, make_loss, train, run_folder, budget, steps, images):
+    _, outcome = run(make_cohort, make_loss, train, run_folder, **{"steps": None, **budget})
+    assert (outcome.steps, outcome.images) == (steps, images)
 
 
-def test_a_budget_in_minutes_ends_by_the_clock_and_stays_ended(make_cohort, make_objective, train, val, run_folder):
-    settings = {"updates": None, "minutes": 1 / 60, "select_by": "holdout_mIoU", "validate_every": 10**6}
-    _, outcome = run(make_cohort, make_objective, train, run_folder, val, **settings)
+def test_a_budget_in_minutes_ends_by_the_clock_and_stays_ended(make_cohort, make_loss, train, val, run_folder):
+    settings = {"steps": None, "minutes": 1 / 60, "select_by": "holdout_mIoU", "validate_every": 10**6}
+    _, outcome = run(make_cohort, make_loss, train, run_folder, val, **settings)
     assert outcome.wall_seconds >= 1
-    assert outcome.history[-1]["step"] == outcome.best_step == outcome.updates > 1
-    _, again = run(make_cohort, make_objective, train, run_folder, val, **settings)
-    assert (again.updates, again.best_step) == (outcome.updates, outcome.best_step)
+    assert outcome.history[-1]["step"] == outcome.best_step == outcome.steps > 1
+    _, again = run(make_cohort, make_loss, train, run_folder, val, **settings)
+    assert (again.steps, again.best_step) == (outcome.steps, outcome.best_step)
 
 
 def test_a_run_that_was_stopped_past_its_time_still_closes_its_row(
-    make_cohort, make_objective, train, val, run_folder, stop_at
+    make_cohort, make_loss, train, val, run_folder, stop_at
 ):
-    settings = {"updates": None, "minutes": 60, "select_by": "holdout_mIoU", "validate_every": 10**6}
+    settings = {"steps": None, "minutes": 60, "select_by": "holdout_mIoU", "validate_every": 10**6}
     with pytest.raises(KeyboardInterrupt):
-        run(make_cohort, make_objective, train, run_folder, val, progress=stop_at(5), **settings)
-    _, outcome = run(make_cohort, make_objective, train, run_folder, val, **{**settings, "minutes": 1e-6})
-    assert outcome.history[-1]["step"] == outcome.updates == 5
+        run(make_cohort, make_loss, train, run_folder, val, progress=stop_at(5), **settings)
+    _, outcome = run(make_cohort, make_loss, train, run_folder, val, **{**settings, "minutes": 1e-6})
+    assert outcome.history[-1]["step"] == outcome.steps == 5
     assert outcome.best_score is not None
 
 
-def test_workers_change_nothing(make_cohort, make_objective, train, tmp_path):
-    alone, _ = run(make_cohort, make_objective, train, tmp_path / "alone")
-    helped, _ = run(make_cohort, make_objective, train, tmp_path / "helped", workers=2)
+def test_workers_change_nothing(make_cohort, make_loss, train, tmp_path):
+    alone, _ = run(make_cohort, make_loss, train, tmp_path / "alone")
+    helped, _ = run(make_cohort, make_loss, train, tmp_path / "helped", workers=2)
     assert weights(alone) == weights(helped)
 
 
-def test_a_signal_leaves_a_checkpoint_of_that_step(make_cohort, make_objective, train, run_folder):
+def test_a_signal_leaves_a_checkpoint_of_that_step(make_cohort, make_loss, train, run_folder):
     def kill(progress) -> None:
         if progress.step == 7:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted, match="interrupted at update 7 of 12") as stopped:
-        run(make_cohort, make_objective, train, run_folder, progress=kill)
+        run(make_cohort, make_loss, train, run_folder, progress=kill)
     assert stopped.value.exit_code == 143
     assert (run_folder / "checkpoints" / "step-00000007").is_dir()
-    _, outcome = run(make_cohort, make_objective, train, run_folder)
-    assert outcome.updates == STEPS
+    _, outcome = run(make_cohort, make_loss, train, run_folder)
+    assert outcome.steps == STEPS
 
 
-def test_accumulated_batches_give_the_gradient_of_the_joint_batch(make_cohort, make_objective, squares, run_folder):
+def test_accumulated_batches_give_the_gradient_of_the_joint_batch(make_cohort, make_loss, squares, run_folder):
     from segmi.training.step import accumulate_gradient
 
-    pictures = Pictures(squares, squares.split("train"), Processing(resize=18, crop=16))
-    joint, halves = pictures.batch([(0, i) for i in range(6)]), []
-    joint.labels[0, :9] = 255  # unequal shares of void
+    images = SegmentationDataset(squares, squares.split("train"), Processing(resize=18, crop=16))
+    joint, halves = images.batch([(0, i) for i in range(6)]), []
+    joint.labels[0, :9] = 255  # unequal shares of ignored
     for part in (slice(0, 2), slice(2, 6)):
         halves.append(type(joint)(joint.images[part], joint.labels[part], joint.names[part], joint.groups[part]))
     gradients = []
     for batches in ([joint], halves):
         cohort = make_cohort(2).eval()  # batch statistics would differ, and should
-        objective = make_objective(
+        objective = make_loss(
             cohort, cross_entropy={}, mutual_learning={"weight": 0.5}, region_mutual_information={"weight": 0.1}
         )
         terms = accumulate_gradient(cohort, objective, batches, torch.Tensor.backward)
@@ -171,111 +171,109 @@ class Explodes(nn.Module):
         return Output((images * self.scale[:, None, None]).log() * 1e30 * 1e30)
 
 
-def test_a_loss_that_is_not_finite_names_the_step_the_terms_and_the_pictures(make_objective, train, run_folder):
+def test_a_loss_that_is_not_finite_names_the_step_the_terms_and_the_images(make_loss, train, run_folder):
     from segmi.training import Cohort
 
     cohort = Cohort({"net": Explodes()})
-    with pytest.raises(RunError, match=r"not finite at update 1: .*cross_entropy/net.*pictures of the batch: train-\d"):
-        fit(cohort, make_objective(cohort), train, folder=run_folder, updates=3, batch_size=2, select_by="last",
+    with pytest.raises(RunError, match=r"not finite at update 1: .*cross_entropy/net.*images of the batch: train-\d"):
+        fit(cohort, make_loss(cohort), train, folder=run_folder, steps=3, batch_size=2, select_by="last",
             device="cpu")  # fmt: skip
     assert not list((run_folder / "checkpoints").glob("step-*")), "a broken run must not leave a checkpoint to resume"
 
 
-def test_bf16_follows_fp32(make_cohort, make_objective, train, tmp_path):
+def test_bf16_follows_fp32(make_cohort, make_loss, train, tmp_path):
     losses = {}
     for precision in ("fp32", "bf16"):
-        _, outcome = run(make_cohort, make_objective, train, tmp_path / precision, precision=precision, updates=30)
+        _, outcome = run(make_cohort, make_loss, train, tmp_path / precision, precision=precision, steps=30)
         assert outcome.precision == precision
         losses[precision] = outcome.history[-1]["train/loss"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
 
 
-def test_a_frozen_member_does_not_change(make_cohort, make_objective, train, run_folder):
+def test_a_frozen_network_does_not_change(make_cohort, make_loss, train, run_folder):
     cohort = make_cohort(2, frozen=("net1",))
-    before = [value.clone() for value in cohort.members["net1"].state_dict().values()]
-    fit(cohort, make_objective(cohort, cross_entropy={}, mutual_learning={}), train, folder=run_folder, updates=4,
+    before = [value.clone() for value in cohort.networks["net1"].state_dict().values()]
+    fit(cohort, make_loss(cohort, cross_entropy={}, mutual_learning={}), train, folder=run_folder, steps=4,
         batch_size=3, select_by="last", device="cpu")  # fmt: skip
-    assert all(torch.equal(a, b) for a, b in zip(before, cohort.members["net1"].state_dict().values(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, cohort.networks["net1"].state_dict().values(), strict=True))
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "AdamW", "NAdam"])
-def test_any_optimizer_by_name(make_cohort, make_objective, train, run_folder, optimizer):
+def test_any_optimizer_by_name(make_cohort, make_loss, train, run_folder, optimizer):
     options = {"weight_decay": 1e-4}
-    _, outcome = run(make_cohort, make_objective, train, run_folder, updates=2, optimizer=optimizer,
+    _, outcome = run(make_cohort, make_loss, train, run_folder, steps=2, optimizer=optimizer,
                      optimizer_options=options, schedule="PolynomialLR", schedule_options={"power": 0.9})  # fmt: skip
-    assert outcome.updates == 2
+    assert outcome.steps == 2
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"updates": None}, "updates, epochs, images or minutes, got none of them"),
-        ({"epochs": 3}, "got updates = 12 and epochs = 3"),
-        ({"minutes": 2}, "got updates = 12 and minutes = 2"),
-        ({"updates": None, "images": 0}, "must be more than 0, got images = 0"),
-        ({"updates": 0}, "must be more than 0, got updates = 0"),
-        ({"batch_size": 50}, "10 training pictures do not fill a batch of 50"),
+        ({"steps": None}, "steps, epochs, images or minutes, got none of them"),
+        ({"epochs": 3}, "got steps = 12 and epochs = 3"),
+        ({"minutes": 2}, "got steps = 12 and minutes = 2"),
+        ({"steps": None, "images": 0}, "must be more than 0, got images = 0"),
+        ({"steps": 0}, "must be more than 0, got steps = 0"),
+        ({"batch_size": 50}, "10 training images do not fill a batch of 50"),
         ({"optimizer": "Adan"}, "unknown optimizer 'Adan'"),
         ({"optimizer_options": {"weight_decy": 1}}, "did you mean 'weight_decay'"),
         ({"schedule": "cosine"}, "unknown schedule 'cosine'"),
-        ({"select_by": "holdout_mIoU"}, "needs pictures held out of train"),
-        ({"select_member": "nett"}, "did you mean 'net0'"),
+        ({"select_by": "holdout_mIoU"}, "needs images held out of train"),
+        ({"select_network": "nett"}, "did you mean 'net0'"),
         ({"precision": "fp8"}, "unknown precision 'fp8'"),
         ({"precision": "fp16"}, "fp16 needs a GPU"),
         ({"device": "gpu"}, "unknown device 'gpu'"),
     ],
 )
 def test_contradictions_are_refused_before_anything_starts(
-    make_cohort, make_objective, train, run_folder, settings, message
+    make_cohort, make_loss, train, run_folder, settings, message
 ):
     with pytest.raises(UsageError, match=message):
-        run(make_cohort, make_objective, train, run_folder, **settings)
+        run(make_cohort, make_loss, train, run_folder, **settings)
 
 
-@pytest.mark.parametrize(("epochs", "drop_last", "updates", "images"), [(2, True, 6, 18), (2, False, 8, 20)])
-def test_a_budget_in_epochs(make_cohort, make_objective, train, run_folder, epochs, drop_last, updates, images):
-    _, outcome = run(make_cohort, make_objective, train, run_folder, updates=None, epochs=epochs, drop_last=drop_last)
-    assert (outcome.updates, outcome.images, outcome.epochs) == (updates, images, 2.0)
+@pytest.mark.parametrize(("epochs", "drop_last", "steps", "images"), [(2, True, 6, 18), (2, False, 8, 20)])
+def test_a_budget_in_epochs(make_cohort, make_loss, train, run_folder, epochs, drop_last, steps, images):
+    _, outcome = run(make_cohort, make_loss, train, run_folder, steps=None, epochs=epochs, drop_last=drop_last)
+    assert (outcome.steps, outcome.images, outcome.epochs) == (steps, images, 2.0)
 
 
-def test_objectives_that_ask_are_told_how_often_the_classes_are(make_cohort, make_objective, train, run_folder):
+def test_objectives_that_ask_are_told_how_often_the_classes_are(make_cohort, make_loss, train, run_folder):
     cohort = make_cohort()
-    objective = make_objective(cohort, probability_corrected={})
-    options = {"updates": 2, "batch_size": 3, "select_by": "last", "device": "cpu"}
+    objective = make_loss(cohort, probability_corrected={})
+    options = {"steps": 2, "batch_size": 3, "select_by": "last", "device": "cpu"}
     fit(cohort, objective, train, folder=run_folder, **options)
     (counted,) = (part for part in objective.modules() if hasattr(part, "counts"))
     assert counted.counts.tolist() == train.class_counts().tolist()
     assert counted.counts.sum() > 0
-    fit(cohort, make_objective(cohort, probability_corrected={}), train, folder=run_folder, **options | {"updates": 3})
+    fit(cohort, make_loss(cohort, probability_corrected={}), train, folder=run_folder, **options | {"steps": 3})
 
 
 PREDICTIONS = {
     "cross_entropy": {},
     "local_invariant_information": {"weight": 0.1},
-    "entropy_minimisation": {"on": "all"},
+    "entropy_minimization": {"applies_to": "all"},
 }
 
 
-def test_pictures_without_labels_are_trained_on_and_the_run_resumes(
-    make_cohort, make_objective, train, val, tmp_path, stop_at
+def test_images_without_labels_are_trained_on_and_the_run_resumes(
+    make_cohort, make_loss, train, val, tmp_path, stop_at
 ):
-    settings = {"objective": PREDICTIONS, "unlabelled": val, "unlabelled_batch_size": 2}
-    straight, outcome = run(make_cohort, make_objective, train, tmp_path / "straight", **settings)
+    settings = {"loss": PREDICTIONS, "unlabeled": val, "unlabeled_batch_size": 2}
+    straight, outcome = run(make_cohort, make_loss, train, tmp_path / "straight", **settings)
     assert all(row["train/loss/local_invariant_information/net0"] < 0 for row in outcome.history)
     with pytest.raises(KeyboardInterrupt):
-        run(make_cohort, make_objective, train, tmp_path / "stopped", progress=stop_at(7), **settings)
-    resumed, again = run(make_cohort, make_objective, train, tmp_path / "stopped", **settings)
+        run(make_cohort, make_loss, train, tmp_path / "stopped", progress=stop_at(7), **settings)
+    resumed, again = run(make_cohort, make_loss, train, tmp_path / "stopped", **settings)
     assert weights(resumed) == weights(straight)
     assert again.history == outcome.history
-    plain, _ = run(make_cohort, make_objective, train, tmp_path / "plain")
+    plain, _ = run(make_cohort, make_loss, train, tmp_path / "plain")
     assert weights(plain) != weights(straight)
 
 
-def test_pictures_without_labels_are_asked_for_and_left_alone_otherwise(
-    make_cohort, make_objective, train, val, tmp_path
-):
-    with pytest.raises(UsageError, match=r"asks for pictures without labels, got none\s.*labelled: 0.5"):
-        run(make_cohort, make_objective, train, tmp_path / "none", objective=PREDICTIONS)
-    one, _ = run(make_cohort, make_objective, train, tmp_path / "one", unlabelled=val)
-    other, _ = run(make_cohort, make_objective, train, tmp_path / "other")
+def test_images_without_labels_are_asked_for_and_left_alone_otherwise(make_cohort, make_loss, train, val, tmp_path):
+    with pytest.raises(UsageError, match=r"asks for images without labels, got none\s.*labeled: 0.5"):
+        run(make_cohort, make_loss, train, tmp_path / "none", objective=PREDICTIONS)
+    one, _ = run(make_cohort, make_loss, train, tmp_path / "one", unlabeled=val)
+    other, _ = run(make_cohort, make_loss, train, tmp_path / "other")
     assert weights(one) == weights(other)

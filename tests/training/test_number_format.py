@@ -36,7 +36,7 @@ def timings(monkeypatch, cache):
 
 
 def chosen(cohort, **options) -> NumberFormat:
-    return choose_format("auto", cohort, CPU, pictures=8, side=16, **options)
+    return choose_format("auto", cohort, CPU, images=8, side=16, **options)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_faster_layout_is_taken_and_bf16_where_it_is_clearly_faster(make_coh
     found = chosen(make_cohort())
     assert f"{found.precision} {found.memory_format}" == expected
     assert found.chosen == "measured"
-    assert found.pictures == 2
+    assert found.images == 2
 
 
 def test_what_is_hopeless_is_tried_once_and_its_other_layout_not_at_all(make_cohort, timings):
@@ -70,7 +70,7 @@ def test_what_is_hopeless_is_tried_once_and_its_other_layout_not_at_all(make_coh
 
 def test_a_step_that_takes_no_time_is_not_worth_a_choice(make_cohort, timings):
     timings.update({"fp32 channels_last": 0.002, "bf16 channels_last": 0.0001})
-    assert chosen(make_cohort()).describe() == "fp32 channels_last (measured on 2 pictures: fp32 channels_last 2.0 ms)"
+    assert chosen(make_cohort()).describe() == "fp32 channels_last (measured on 2 images: fp32 channels_last 2.0 ms)"
 
 
 def test_a_short_step_of_many_threads_is_work_all_the_same(monkeypatch, make_cohort, timings):
@@ -137,13 +137,11 @@ def test_measuring_leaves_the_networks_as_they_are(monkeypatch, make_cohort, cac
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_what_is_given_is_not_measured(make_cohort, timings, precision):
-    found = choose_format(precision, make_cohort(), CPU, pictures=8, side=16)
+    found = choose_format(precision, make_cohort(), CPU, images=8, side=16)
     assert (found.precision, found.chosen, timings["asked"]) == (precision, "given", [])
 
 
-def test_the_choice_is_told_kept_with_the_run_and_not_made_again(
-    make_cohort, make_objective, train, run_folder, timings
-):
+def test_the_choice_is_told_kept_with_the_run_and_not_made_again(make_cohort, make_loss, train, run_folder, timings):
     timings["fp32 contiguous"] = 0.5
     told: list[str] = []
     options = {"batch_size": 3, "select_by": "last", "device": "cpu", "checkpoint_every": 2}
@@ -154,7 +152,7 @@ def test_the_choice_is_told_kept_with_the_run_and_not_made_again(
             raise KeyboardInterrupt
 
     def run(cohort):
-        return fit(cohort, make_objective(cohort), train, folder=run_folder, updates=6, progress=listen, **options)
+        return fit(cohort, make_loss(cohort), train, folder=run_folder, steps=6, progress=listen, **options)
 
     with pytest.raises(KeyboardInterrupt):
         run(make_cohort())
@@ -167,16 +165,14 @@ def test_the_choice_is_told_kept_with_the_run_and_not_made_again(
     outcome = run(make_cohort())
     assert outcome.number_format.memory_format == "contiguous"
     assert told[0] == told[1]
-    assert told[0].startswith("computes in fp32 contiguous (measured on 2 pictures: ")
+    assert told[0].startswith("computes in fp32 contiguous (measured on 2 images: ")
     assert told[0].endswith("on cpu with 1 thread")
 
 
-def test_a_run_without_a_checkpoint_keeps_its_choice_too(
-    make_cohort, make_objective, train, run_folder, timings, cache
-):
+def test_a_run_without_a_checkpoint_keeps_its_choice_too(make_cohort, make_loss, train, run_folder, timings, cache):
     def run(**options):
         cohort = make_cohort()
-        return fit(cohort, make_objective(cohort), train, folder=run_folder, updates=1, batch_size=3, select_by="last",
+        return fit(cohort, make_loss(cohort), train, folder=run_folder, steps=1, batch_size=3, select_by="last",
                    device="cpu", **options).number_format  # fmt: skip
 
     (run_folder / "number_format.json").write_text(

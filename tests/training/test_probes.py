@@ -6,28 +6,28 @@ import pytest
 import torch
 from torch import nn
 
-from segmi.arrays import Images
-from segmi.data import open_dataset
-from segmi.data.pictures import Pictures
-from segmi.data.processing import Processing
+from segmi.datasets import open_dataset
+from segmi.datasets.processing import Processing
+from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import UsageError
 from segmi.models import SegmentationNetwork, build_network
 from segmi.training.probes import probe_layers
+from segmi.types import Images
 
 SCENES = open_dataset("street-scenes", train=24, val=1, height=32, width=64)
-PICTURES = Pictures(SCENES, SCENES.split("train"), Processing(resize=32, crop=32))
+IMAGES = SegmentationDataset(SCENES, SCENES.split("train"), Processing(resize=32, crop=32))
 
 
 class Halves(nn.Module):
-    """The colours themselves, and one grey level of four by four pixels."""
+    """The colors themselves, and one gray level of four by four pixels."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.colours, self.grey, self.pooled = nn.Identity(), nn.AvgPool2d(4), nn.Flatten()
+        self.colors, self.gray, self.pooled = nn.Identity(), nn.AvgPool2d(4), nn.Flatten()
 
     def forward(self, images: Images) -> torch.Tensor:
-        seen = self.colours(images)
-        self.pooled(self.grey(seen.mean(1, keepdim=True)))
+        seen = self.colors(images)
+        self.pooled(self.gray(seen.mean(1, keepdim=True)))
         return seen[:, :1].expand(-1, len(SCENES.info.classes), -1, -1)
 
 
@@ -35,17 +35,17 @@ def network() -> SegmentationNetwork:
     return SegmentationNetwork(Halves(), classes=len(SCENES.info.classes)).train()
 
 
-def test_colours_tell_more_than_grey_and_no_layer_more_than_there_is():
+def test_colors_tell_more_than_gray_and_no_layer_more_than_there_is():
     looked_at = network()
-    found = probe_layers(looked_at, PICTURES, ["colours", "grey"], steps=150, batch_size=5)
+    found = probe_layers(looked_at, IMAGES, ["colors", "gray"], steps=150, batch_size=5)
     assert looked_at.training
     assert looked_at.features == ()
-    colours, grey = found["colours"], found["grey"]
-    assert grey["linear"].nats < colours["linear"].nats < 3
-    assert colours["linear"].nats > 0.3
-    assert colours["nonlinear"].nats > colours["linear"].nats - 0.05
-    again = probe_layers(network(), PICTURES, ["grey"], steps=150, batch_size=24)
-    assert again["grey"]["linear"].nats == pytest.approx(grey["linear"].nats, abs=1e-3)
+    colors, gray = found["colors"], found["gray"]
+    assert gray["linear"].nats < colors["linear"].nats < 3
+    assert colors["linear"].nats > 0.3
+    assert colors["nonlinear"].nats > colors["linear"].nats - 0.05
+    again = probe_layers(network(), IMAGES, ["gray"], steps=150, batch_size=24)
+    assert again["gray"]["linear"].nats == pytest.approx(gray["linear"].nats, abs=1e-3)
 
 
 def test_the_feature_of_a_pixel_is_that_of_its_cell():
@@ -59,17 +59,17 @@ def test_the_feature_of_a_pixel_is_that_of_its_cell():
 def test_by_default_it_is_the_blocks_that_are_probed():
     counts: list[tuple[int, int]] = []
     unet = build_network("unet", classes=len(SCENES.info.classes), width=2)
-    found = probe_layers(unet, PICTURES, steps=2, per_picture=20, progress=lambda *count: counts.append(count))
+    found = probe_layers(unet, IMAGES, steps=2, per_image=20, progress=lambda *count: counts.append(count))
     encoders, decoders = ([f"{kind}.{n}" for n in range(4)] for kind in ("encoders", "decoders"))
     steps = [name for pair in zip([f"upsamplings.{n}" for n in range(4)], decoders, strict=True) for name in pair]
     assert list(found) == [*encoders, "bottleneck", *steps, "head"]
     assert counts[-1] == (28, 28)
     with pytest.raises(UsageError, match=r"no layers with weights that put out maps(.|\n)*name its layers"):
-        probe_layers(network(), PICTURES)
+        probe_layers(network(), IMAGES)
 
 
 def test_what_is_no_layer_is_refused():
-    with pytest.raises(UsageError, match="unknown layer 'colour'"):
-        probe_layers(network(), PICTURES, ["colour"])
+    with pytest.raises(UsageError, match="unknown layer 'color'"):
+        probe_layers(network(), IMAGES, ["color"])
     with pytest.raises(UsageError, match=r"layer 'pooled' gives features of shape \(8, 64\), not maps N×D×h×w"):
-        probe_layers(network(), PICTURES, ["pooled"])
+        probe_layers(network(), IMAGES, ["pooled"])

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 import torch
 
-from segmi.data.loader import training_batches
-from segmi.data.order import Share
+from segmi.datasets.loader import training_batches
+from segmi.datasets.order import Share
 from segmi.errors import UsageError
-from segmi.metrics.readouts import PredictionReadouts
-from segmi.objectives import CrossEntropy, PerMember
+from segmi.losses import CrossEntropy, PerNetwork
+from segmi.metrics.diagnostics import PredictionDiagnostics
 from segmi.training import Cohort, evaluate, fit
 from segmi.training.processes import ALONE, Processes, connect
 
@@ -112,31 +112,31 @@ def test_two_processes_have_the_loss_curve_and_the_weights_of_one(both_curves, c
         torch.testing.assert_close(first["weights"][name], value, rtol=1e-4, atol=2e-6)
 
 
-def test_batch_statistics_are_those_of_the_first_process_wherever_a_picture_is_scored(both_curves):
-    """Each normalises by its own pictures; what is scored is what is kept, or two networks would be scored as one."""
+def test_batch_statistics_are_those_of_the_first_process_wherever_a_image_is_scored(both_curves):
+    """Each normalizes by its own images; what is scored is what is kept, or two networks would be scored as one."""
     script = load_script()
     _, first, second = (found["normed"] for found in both_curves)
     assert all(torch.equal(first["weights"][name], value) for name, value in second["weights"].items())
     cohort = Cohort({"net0": script.Tiny(0)})
     cohort.load_state_dict(first["weights"])
-    readouts = PredictionReadouts(3, every=2)
-    evaluate(cohort, script.pictures("val"), device="cpu", readouts=readouts)
+    diagnostics = PredictionDiagnostics(3, every=2)
+    evaluate(cohort, script.images("val"), device="cpu", diagnostics=diagnostics)
     shown = {name.removeprefix("holdout/"): value for name, value in first["history"][-1].items()}
-    for name, value in readouts.values().items():
+    for name, value in diagnostics.values().items():
         assert shown[name] == pytest.approx(value, abs=1e-6), name  # some are differences of numbers around 1
 
 
 def test_heads_and_averages_of_objectives_are_among_what_is_compared(both_curves):
     heads, coupled = (set(both_curves[0][case]["weights"]) for case in ("heads-1", "coupled-1"))
     assert {name.split(".")[3] for name in heads if name.startswith("objective.")} == {"heads", "spreads"}
-    assert sum(name.endswith("memory.sums") for name in coupled) == 2, "of the loss and of the member's copy"
+    assert sum(name.endswith("memory.sums") for name in coupled) == 2, "of the loss and of the network's copy"
     start, end = (both_curves[0]["heads-1"]["history"][i]["train/loss"] for i in (0, -1))
     assert end < start
 
 
 def test_the_curves_can_tell(both_curves):
-    """Uneven void matters: the mean of two means is another curve than that of the joint batch."""
-    train = load_script().pictures("train")
+    """Uneven ignored matters: the mean of two means is another curve than that of the joint batch."""
+    train = load_script().images("train")
     for share, known in ((Share(0, 2), True), (Share(1, 2), False)):
         first = next(training_batches(train, batch_size=4, first=0, last=1, share=share))
         assert bool((first.labels != 255).any()) == known
@@ -147,11 +147,11 @@ def test_the_curves_can_tell(both_curves):
 
 @pytest.mark.parametrize("count", [5, 1])
 @pytest.mark.parametrize("protocol", ["full", "paper"])
-def test_every_picture_is_scored_once(both_curves, protocol, count):
+def test_every_image_is_scored_once(both_curves, protocol, count):
     alone, first, second = (found[f"{protocol}-{count}"] for found in both_curves)
     names = tuple(f"val-{i}" for i in range(100, 100 + count))
     assert first["names"] == second["names"] == alone["names"] == names
-    assert first["readouts"] == second["readouts"] == pytest.approx(alone["readouts"])
+    assert first["diagnostics"] == second["diagnostics"] == pytest.approx(alone["diagnostics"])
     assert first["groups"] == alone["groups"]
     assert torch.equal(first["counts"], alone["counts"])
     assert torch.equal(second["counts"], alone["counts"])
@@ -186,7 +186,7 @@ def test_a_signal_to_one_stops_both_and_they_go_on_as_if_nothing_had_happened(tm
 
 
 @pytest.mark.parametrize(
-    ("task", "text"), [("killed", "process 1 of 2 has gone"), ("failing", "process 1 of 2 failed: OSError: no picture")]
+    ("task", "text"), [("killed", "process 1 of 2 has gone"), ("failing", "process 1 of 2 failed: OSError: no image")]
 )
 def test_who_is_lost_is_named_and_nobody_waits_for_it(tmp_path, task, text):
     processes = start(tmp_path, task)
@@ -198,11 +198,11 @@ def test_who_is_lost_is_named_and_nobody_waits_for_it(tmp_path, task, text):
     assert text in (tmp_path / "0.error").read_text()
 
 
-def test_a_loss_that_is_not_finite_names_the_pictures_of_all_processes(tmp_path):
+def test_a_loss_that_is_not_finite_names_the_images_of_all_processes(tmp_path):
     texts = [text for code, text in errors(tmp_path, "exploding") if code == 4]
     assert len(texts) == 2
     assert texts[0] == texts[1]
-    assert len(texts[0].split("pictures of the batch: ")[1].splitlines()[0].split(", ")) == 4
+    assert len(texts[0].split("images of the batch: ")[1].splitlines()[0].split(", ")) == 4
 
 
 @pytest.mark.parametrize(
@@ -245,17 +245,17 @@ class Two(Processes):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"batch_size": 3}, "batch_size 3, the pictures of all processes together, does not divide by 2 processes"),
-        ({"batch_size": 9 * 2, "drop_last": True}, "10 training pictures do not fill a batch of 18"),
-        ({"batch_size": 9 - 1, "drop_last": False, "pictures": 9}, "has 1 of 9 pictures, too few for 2 processes"),
+        ({"batch_size": 3}, "batch_size 3, the images of all processes together, does not divide by 2 processes"),
+        ({"batch_size": 9 * 2, "drop_last": True}, "10 training images do not fill a batch of 18"),
+        ({"batch_size": 9 - 1, "drop_last": False, "images": 9}, "has 1 of 9 images, too few for 2 processes"),
     ],
 )
-def test_batches_must_divide(monkeypatch, make_cohort, make_objective, train, run_folder, settings, message):
+def test_batches_must_divide(monkeypatch, make_cohort, make_loss, train, run_folder, settings, message):
     monkeypatch.setattr(import_module("segmi.training.fit"), "connect", lambda *arguments: Two())
-    train.samples = train.samples[: settings.pop("pictures", 10)]
+    train.samples = train.samples[: settings.pop("images", 10)]
     cohort = make_cohort()
     with pytest.raises(UsageError, match=message):
-        fit(cohort, make_objective(cohort), train, folder=run_folder, updates=2, select_by="last", **settings)
+        fit(cohort, make_loss(cohort), train, folder=run_folder, steps=2, select_by="last", **settings)
 
 
 @pytest.mark.parametrize(
@@ -267,18 +267,18 @@ def test_batches_must_divide(monkeypatch, make_cohort, make_objective, train, ru
         ("batch", {"joint": True, "accumulate": 2}, "2 processes and accumulate: 2"),
     ],
 )
-def test_what_couples_pictures_is_not_divided(monkeypatch, make_cohort, train, run_folder, scope, settings, divided):
+def test_what_couples_images_is_not_divided(monkeypatch, make_cohort, train, run_folder, scope, settings, divided):
     if settings.pop("joint", False):
         monkeypatch.setattr(import_module("segmi.training.fit"), "connect", lambda *arguments: Two())
     loss = CrossEntropy()
     loss.scope = scope
     with pytest.raises(UsageError, match=f"its scope is '{scope}'.*which {divided} would divide"):
-        fit(make_cohort(), PerMember(loss, "ce"), train, folder=run_folder, updates=2, batch_size=4, select_by="last",
+        fit(make_cohort(), PerNetwork(loss, "ce"), train, folder=run_folder, steps=2, batch_size=4, select_by="last",
             **settings)  # fmt: skip
 
 
-def test_synchronised_batch_norm_is_for_cuda(make_cohort, make_objective, train, run_folder):
+def test_synchronized_batch_norm_is_for_cuda(make_cohort, make_loss, train, run_folder):
     cohort = make_cohort()
     with pytest.raises(UsageError, match="sync_batch_norm needs CUDA devices, this run is on cpu"):
-        fit(cohort, make_objective(cohort), train, folder=run_folder, updates=2, select_by="last", device="cpu",
+        fit(cohort, make_loss(cohort), train, folder=run_folder, steps=2, select_by="last", device="cpu",
             sync_batch_norm=True)  # fmt: skip

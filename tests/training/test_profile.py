@@ -16,19 +16,19 @@ def test_parts_and_the_rest_make_the_whole():
     profile = Profile(torch.device("cpu"))
     with profile.part("forward"):
         time.sleep(0.2)  # before counting begins
-    profile.update_done()
+    profile.step_done()
     with profile.part("data"):
         time.sleep(0.03)
     for _ in range(2):
         with profile.part("backward"):
             time.sleep(0.02)
-        profile.update_done()
+        profile.step_done()
     time.sleep(0.03)
     profile.settle()
     summary = profile.summary()
     parts = {row["part"]: row for row in summary["parts"]}
     assert list(parts) == [*PARTS, "other"]
-    assert summary["updates"] == 2
+    assert summary["steps"] == 2
     assert sum(row["share"] for row in parts.values()) == pytest.approx(1)
     assert sum(row["seconds"] for row in parts.values()) == pytest.approx(summary["seconds"])
     assert parts["forward"]["seconds"] == 0
@@ -41,7 +41,7 @@ def test_parts_and_the_rest_make_the_whole():
 def test_nothing_is_measured_unasked():
     with UNTIMED.part("forward"):
         pass
-    UNTIMED.update_done()
+    UNTIMED.step_done()
     assert UNTIMED.summary()["seconds"] == 0
 
 
@@ -50,28 +50,26 @@ def test_a_run_that_is_over_before_counting_begins_has_no_shares():
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_run_keeps_its_profile_where_asked(make_cohort, make_objective, train, val, run_folder, asked):
+def test_a_run_keeps_its_profile_where_asked(make_cohort, make_loss, train, val, run_folder, asked):
     cohort = make_cohort(2)
-    fit(cohort, make_objective(cohort, cross_entropy={}, mutual_learning={}), train, folder=run_folder, holdout=val,
-        updates=4, batch_size=3, device="cpu", checkpoint_every=2, accumulate=2, profile=asked)  # fmt: skip
+    fit(cohort, make_loss(cohort, cross_entropy={}, mutual_learning={}), train, folder=run_folder, holdout=val,
+        steps=4, batch_size=3, device="cpu", checkpoint_every=2, accumulate=2, profile=asked)  # fmt: skip
     path = run_folder / "profile.json"
     assert path.exists() == asked
     if asked:
         summary = json.loads(path.read_text())
-        assert summary["updates"] == 3
+        assert summary["steps"] == 3
         parts = {row["part"]: row["seconds"] for row in summary["parts"]}
         assert all(parts[name] > 0 for name in PARTS)
 
 
-def test_a_run_that_goes_on_tells_what_took_how_long_since_then(
-    make_cohort, make_objective, train, run_folder, stop_at
-):
+def test_a_run_that_goes_on_tells_what_took_how_long_since_then(make_cohort, make_loss, train, run_folder, stop_at):
     def run(**settings):
         cohort = make_cohort()
-        fit(cohort, make_objective(cohort), train, folder=run_folder, updates=6, batch_size=3, device="cpu",
+        fit(cohort, make_loss(cohort), train, folder=run_folder, steps=6, batch_size=3, device="cpu",
             select_by="last", checkpoint_every=2, profile=True, **settings)  # fmt: skip
 
     with pytest.raises(KeyboardInterrupt):
         run(progress=stop_at(3))
     run()
-    assert json.loads((run_folder / "profile.json").read_text())["updates"] == 3  # 3 to 6, but the first
+    assert json.loads((run_folder / "profile.json").read_text())["steps"] == 3  # 3 to 6, but the first

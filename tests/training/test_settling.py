@@ -11,19 +11,19 @@ import torch
 from torch import nn
 
 from segmi.errors import UsageError
-from segmi.objectives import build_objective
+from segmi.losses import build_objective
 from segmi.training import fit
 from segmi.training.settling import keeping_threads, settle_kernels
 
 CPU = torch.device("cpu")
 RMI = {"cross_entropy": {}, "rmi_loss": {"radius": 2}}
-REGION = "objectives.1.loss.region"
+REGION = "losses.1.loss.region"
 
 
 def run(make_cohort, train, folder, **settings):
-    options = {"updates": 6, "batch_size": 3, "checkpoint_every": 2, "select_by": "last", "precision": "fp32"}
+    options = {"steps": 6, "batch_size": 3, "checkpoint_every": 2, "select_by": "last", "precision": "fp32"}
     cohort = make_cohort(1)
-    objective = build_objective(settings.pop("objective", RMI), members=list(cohort.members))
+    objective = build_objective(settings.pop("loss", RMI), networks=list(cohort.networks))
     return cohort, fit(cohort, objective, train, folder=folder, device="cpu", **{**options, **settings})
 
 
@@ -41,10 +41,10 @@ def test_a_run_keeps_its_threads_whatever_the_process_has_when_it_goes_on(make_c
             return logits.square().mean()
 
     def watched(**settings):
-        from segmi.objectives import PerMember
+        from segmi.losses import PerNetwork
 
         return fit(
-            make_cohort(1), PerMember(Watching(), "watching"), train, folder=run_folder, updates=4, batch_size=3,
+            make_cohort(1), PerNetwork(Watching(), "watching"), train, folder=run_folder, steps=4, batch_size=3,
             checkpoint_every=2, select_by="last", precision="fp32", device="cpu", **settings,
         )  # fmt: skip
 
@@ -89,11 +89,9 @@ def test_a_run_goes_on_with_the_kernel_it_began_with(make_cohort, train, tmp_pat
 
 
 def test_a_kernel_that_cannot_be_had_any_more_is_replaced_with_a_warning(monkeypatch, caplog):
-    objective = build_objective(RMI, members=["net0"])
+    objective = build_objective(RMI, networks=["net0"])
     find = importlib.util.find_spec
-    monkeypatch.setattr(
-        "segmi.objectives._region_kernels.find_spec", lambda name: None if name == "numba" else find(name)
-    )
+    monkeypatch.setattr("segmi.losses.rmi.dispatch.find_spec", lambda name: None if name == "numba" else find(name))
     with caplog.at_level(logging.WARNING):
         assert settle_kernels(objective, CPU, {REGION: "numba"}) == {REGION: "torch"}
     assert "kernel: 'numba' expected the package numba to be installed" in caplog.text

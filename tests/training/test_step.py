@@ -10,13 +10,13 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from segmi.arrays import Batch, Output, Views
+from segmi.losses import PerNetwork
 from segmi.models import build_network
-from segmi.objectives import PerMember
 from segmi.training import Cohort, fit
 from segmi.training.number_format import NumberFormat
-from segmi.training.optimisation import build_optimizer, may_be_fused
-from segmi.training.session import How, Session
+from segmi.training.optimization import build_optimizer, may_be_fused
+from segmi.training.session import RuntimeConfig, Session
+from segmi.types import Batch, Output, Views
 
 
 class Waits(TorchDispatchMode):
@@ -38,9 +38,9 @@ class Waits(TorchDispatchMode):
 def session(make_cohort, clip_norm=None, **options) -> tuple[Session, Cohort]:
     cohort = make_cohort(2)
     # a loss of PyTorch: those of segmi name unknown ids, which costs nothing on a CPU and is not done on a GPU
-    objective = PerMember(nn.CrossEntropyLoss(ignore_index=255), "ce")
+    objective = PerNetwork(nn.CrossEntropyLoss(ignore_index=255), "ce")
     optimizer = build_optimizer(cohort.parameters(), "Adam", 1e-3)
-    how = How(device=torch.device("cpu"), number_format=NumberFormat("fp32", "channels_last"))
+    how = RuntimeConfig(device=torch.device("cpu"), number_format=NumberFormat("fp32", "channels_last"))
     return Session(cohort, objective, optimizer, None, how=how, seed=0, clip_norm=clip_norm, **options), cohort
 
 
@@ -93,7 +93,7 @@ def test_what_was_not_finite_is_named_however_late_it_is_read(make_cohort, train
     bad.images[1, 0, 0, 0] = float("nan")
     for batch in (good, bad, good):
         running.update(iter([batch]), 1)
-    with pytest.raises(Diverged, match=r"not finite at update 2: loss = nan.*pictures of the batch: train-2, train-3"):
+    with pytest.raises(Diverged, match=r"not finite at update 2: loss = nan.*images of the batch: train-2, train-3"):
         running.read_back()
 
 
@@ -110,12 +110,12 @@ class Counting(nn.Module):
         return Output(self.layer(images))
 
 
-def test_each_network_is_run_once_per_batch(make_objective, train, run_folder):
+def test_each_network_is_run_once_per_batch(make_loss, train, run_folder):
     cohort = Cohort({name: Counting() for name in ("a", "b", "c")})
-    objective = make_objective(cohort, cross_entropy={}, mutual_learning={}, rmi_loss={"weight": 0.1})
-    fit(cohort, objective, train, folder=run_folder, updates=3, batch_size=3, accumulate=2, select_by="last",
+    objective = make_loss(cohort, cross_entropy={}, mutual_learning={}, rmi_loss={"weight": 0.1})
+    fit(cohort, objective, train, folder=run_folder, steps=3, batch_size=3, accumulate=2, select_by="last",
         device="cpu", precision="fp32")  # fmt: skip
-    assert [member.calls for member in cohort.members.values()] == [6, 6, 6]
+    assert [network.calls for network in cohort.networks.values()] == [6, 6, 6]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_each_network_is_run_once_per_batch(make_objective, train, run_folder):
         ("NAdam", {}, None),
     ],
 )
-def test_optimisers_are_fused_unless_told_otherwise(name, options, fused):
+def test_optimizers_are_fused_unless_told_otherwise(name, options, fused):
     parameters = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2), requires_grad=False)]
     optimizer = build_optimizer(parameters, name, 0.1, options)
     assert optimizer.defaults.get("fused") is fused
@@ -150,7 +150,7 @@ def test_what_stands_against_fusing(name, device, precision, clipped, fused):
     assert may_be_fused(name, torch.device(device), precision=precision, clipped=clipped) == fused
 
 
-def test_fused_steps_are_those_of_the_plain_optimiser():
+def test_fused_steps_are_those_of_the_plain_optimizer():
     steps = []
     for fused in (True, False):
         parameter = nn.Parameter(torch.linspace(-1, 1, 50))
@@ -165,19 +165,19 @@ def test_fused_steps_are_those_of_the_plain_optimiser():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["tiny", "unet"])
-def test_a_compiled_cohort_trains_alike(make_cohort, make_objective, train, tmp_path, network):
+def test_a_compiled_cohort_trains_alike(make_cohort, make_loss, train, tmp_path, network):
     def untrained() -> Cohort:
         if network == "unet":
             torch.manual_seed(0)
             return Cohort({"net0": build_network("unet", classes=3, width=2)})
         cohort = make_cohort().eval()
-        cohort.members["net0"].layers[3].p = 0.0  # compiled dropout draws otherwise
+        cohort.networks["net0"].layers[3].p = 0.0  # compiled dropout draws otherwise
         return cohort
 
     losses = []
     for compiled in (False, True):
         cohort = untrained()
-        outcome = fit(cohort, make_objective(cohort), train, folder=tmp_path / str(compiled), updates=4, batch_size=3,
+        outcome = fit(cohort, make_loss(cohort), train, folder=tmp_path / str(compiled), steps=4, batch_size=3,
                       select_by="last", device="cpu", precision="fp32", validate_every=1, optimizer="SGD",
                       compile=compiled)  # fmt: skip
         losses.append([row["train/loss"] for row in outcome.history])

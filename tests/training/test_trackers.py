@@ -106,7 +106,7 @@ def test_a_server_that_goes_away_is_told_once(
 
 
 def test_a_server_that_is_not_there_is_told_and_the_run_goes_on(
-    make_cohort: Any, make_objective: Any, train: Any, run_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    make_cohort: Any, make_loss: Any, train: Any, run_folder: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     from segmi.training import fit
@@ -118,10 +118,10 @@ def test_a_server_that_is_not_there_is_told_and_the_run_goes_on(
     cohort = make_cohort(1)
     with caplog.at_level(logging.WARNING):
         outcome = fit(
-            cohort, make_objective(cohort), train, folder=run_folder, updates=3, batch_size=3, select_by="last",
+            cohort, make_loss(cohort), train, folder=run_folder, steps=3, batch_size=3, select_by="last",
             device="cpu", logger=("csv", "wandb"),
         )  # fmt: skip
-    assert outcome.updates == 3
+    assert outcome.steps == 3
     assert "the logger wandb does not work: refused" in caplog.text
     assert (run_folder / "metrics.csv").exists()
     assert not (run_folder / "tensorboard").exists()

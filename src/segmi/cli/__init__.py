@@ -17,11 +17,11 @@ from segmi.cli.output import explain_error, settings
 
 app = typer.Typer(
     name="segmi",
-    help="""Does mutual information help your segmentation network? Fair studies, and networks from your own pictures.
+    help="""Does mutual information help your segmentation network? Fair studies, and networks from your own images.
 
     A study, with nothing to download: `segmi study run studies/demo.yaml`
 
-    Your own pictures: `segmi data init DIR`, then `segmi train DIR --objective rmi_loss --updates 500`""",
+    Your own images: `segmi data init DIR`, then `segmi train DIR --loss rmi_loss --steps 500`""",
     epilog="Exit codes: 0 finished, 2 usage, 3 data refused, 4 run failed, 5 environment, 130/143 interrupted.",
     no_args_is_help=True,
     add_completion=True,

@@ -1,4 +1,4 @@
-"""What the verbs about the cache of decoded pictures share."""
+"""What the verbs about the cache of decoded images share."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from segmi.cli.progress import counting
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:
-    from segmi.data import DataSet
-    from segmi.data.cache import Entry
-    from segmi.data.processing import Processing
+    from segmi.datasets import DatasetReader
+    from segmi.datasets.cache import Entry
+    from segmi.datasets.processing import Processing
 
 
 def folder_or_refuse(choice: str | None) -> Path:
@@ -22,7 +22,7 @@ def folder_or_refuse(choice: str | None) -> Path:
     Raises:
         UsageError: there is to be none.
     """
-    from segmi.data.cache import cache_folder
+    from segmi.datasets.cache import cache_folder
 
     folder = cache_folder(choice)
     if folder is None:
@@ -36,7 +36,7 @@ def scale_of(resize: str | None, resize_mode: str | None) -> Processing:
     Raises:
         UsageError: one of them cannot be meant.
     """
-    from segmi.data.processing import Processing
+    from segmi.datasets.processing import Processing
 
     options: dict[str, Any] = {"crop": 1}
     if resize is not None:
@@ -52,41 +52,41 @@ def scale_of(resize: str | None, resize_mode: str | None) -> Processing:
 
 def prepare_splits(
     folder: Path,
-    dataset: DataSet,
+    dataset: DatasetReader,
     splits: Sequence[str],
     processing: Processing,
     *,
     labels: bool | None,
     jobs: int | None,
 ) -> list[Entry]:
-    """The entries of some splits, built where they are not there: pictures at the working scale, and labels.
+    """The entries of some splits, built where they are not there: images at the working scale, and labels.
 
     Args:
         folder: of the cache.
-        dataset: whose pictures they are.
+        dataset: whose images they are.
         splits: of it.
         processing: the working scale.
         labels: whether labels at their original size are wanted too; None: for all splits but ``train``.
         jobs: processes.
 
     Raises:
-        UsageError: the data set draws its pictures without saying how to tell them apart.
+        UsageError: the dataset draws its images without saying how to tell them apart.
         EnvironmentProblem: there is no room for all of them; none is built.
     """
-    from segmi.data.cache import LABELS, PICTURES, check_room, content_of, prepared
-    from segmi.data.cache.place import entry_of
+    from segmi.datasets.cache import IMAGES, LABELS, check_room, content_of, prepared
+    from segmi.datasets.cache.place import entry_of
 
     wanted = []
     for split in splits:
         samples = dataset.split(split)
         both = processing.resize is not None and (labels if labels is not None else split != "train")
-        for columns in [PICTURES, LABELS] if both else [PICTURES]:
+        for columns in [IMAGES, LABELS] if both else [IMAGES]:
             content = content_of(
                 dataset, split, samples, columns, resize=processing.resize, resize_mode=processing.resize_mode
             )
             if content is None:
                 raise UsageError(
-                    f"{dataset.info.name} cannot be cached", "its pictures have no cache_key; ask its authors"
+                    f"{dataset.info.name} cannot be cached", "its images have no cache_key; ask its authors"
                 )
             wanted.append((samples, content))
     check_room(folder, dataset, wanted)
@@ -100,28 +100,28 @@ def prepare_splits(
 
 def put_entries(folder: Path, found: Sequence[Entry], as_json: bool) -> None:
     """Entries as a table or as JSON."""
-    from segmi.data.cache import size
+    from segmi.datasets.cache import size
 
     total = sum(entry.bytes for entry in found)
     if as_json:
         put_json({"folder": str(folder), "bytes": total, "entries": [entry.as_dict() for entry in found]})
         return
     if found:
-        columns = ["data set", "split", "holds", "scale", "pictures", "size", "built", "state"]
+        columns = ["dataset", "split", "holds", "scale", "images", "size", "built", "state"]
         put_table([_row(entry) for entry in found], columns)
     put(f"{folder}: {counted(len(found))}, {size(total)}")
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    from segmi.data.cache import size
+    from segmi.datasets.cache import size
 
     scale = "original" if entry.resize is None else f"{entry.resize}, {entry.resize_mode}"
     return {
-        "data set": entry.dataset,
+        "dataset": entry.dataset,
         "split": entry.split,
         "holds": list(entry.columns),
         "scale": scale,
-        "pictures": entry.pictures,
+        "images": entry.images,
         "size": size(entry.bytes),
         "built": entry.built.partition("T")[0],
         "state": "damaged" if entry.damage else "sound",

@@ -14,17 +14,17 @@ from segmi.cli.progress import counting
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:
-    from segmi.data import CheckReport
+    from segmi.datasets import CheckReport
 
-app = typer.Typer(no_args_is_help=True, help="Look at data sets before training on them, and prepare them for it.")
+app = typer.Typer(no_args_is_help=True, help="Look at datasets before training on them, and prepare them for it.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A data set of `segmi list datasets`, or a folder.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of `segmi list datasets`, or a folder.")]
 Root = Annotated[
     Path | None, typer.Option("--root", metavar="DIR", help="Its folder, or one that holds it; SEGMI_DATA otherwise.")
 ]
 Options = Annotated[
     list[str] | None,
-    typer.Argument(metavar="OPTION=VALUE", help="Options of the data set, such as val=0.2 or masks=colour."),
+    typer.Argument(metavar="OPTION=VALUE", help="Options of the dataset, such as val=0.2 or masks=color."),
 ]
 
 app.command()(init)
@@ -38,14 +38,14 @@ def check(
     split: Annotated[list[str] | None, typer.Option("--split", help="Only this split; may be repeated.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Read every file of a data set: counts, classes, void, and every problem with the file's name.
+    """Read every file of a dataset: counts, classes, ignored, and every problem with the file's name.
 
     Ends with exit code 3 if a file is refused.
 
     Example: `segmi data check camvid --root /data/CamVid`
     """
     calm_libraries()
-    from segmi.data import check_dataset, open_dataset
+    from segmi.datasets import check_dataset, open_dataset
 
     kind, place = named(name, root)
     dataset = open_dataset(kind, place, **parse_options(options or []))
@@ -79,7 +79,7 @@ def prepare(
     cache: Cache = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Decode and resize every picture once, into the cache, where runs map it into memory.
+    """Decode and resize every image once, into the cache, where runs map it into memory.
 
     Runs do this themselves when they start; do it before where many of them will start at once, or on a machine with
     more processors. What is there already is left alone, what has changed is built anew.
@@ -88,7 +88,7 @@ def prepare(
     """
     calm_libraries()
     from segmi.cli.caching import folder_or_refuse, prepare_splits, put_entries, scale_of
-    from segmi.data import open_dataset
+    from segmi.datasets import open_dataset
 
     folder = folder_or_refuse(cache)
     kind, place = named(name, root)
@@ -111,7 +111,7 @@ def info(
     Example: `segmi data info --verify`
     """
     from segmi.cli.caching import folder_or_refuse, put_entries
-    from segmi.data.cache import entries
+    from segmi.datasets.cache import entries
     from segmi.errors import DataError
 
     folder = folder_or_refuse(cache)
@@ -124,17 +124,17 @@ def info(
 
 @app.command()
 def clear(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only what is of this data set.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only what is of this dataset.")] = None,
     cache: Cache = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Remove decoded pictures from the cache; runs that have them open keep them until they end.
+    """Remove decoded images from the cache; runs that have them open keep them until they end.
 
     Example: `segmi data clear camvid`
     """
     from segmi.cli.caching import counted, folder_or_refuse
-    from segmi.data.cache import clear as remove
-    from segmi.data.cache import entries, size
+    from segmi.datasets.cache import clear as remove
+    from segmi.datasets.cache import entries, size
 
     folder = folder_or_refuse(cache)
     removed, left = remove(folder, name)
@@ -155,16 +155,16 @@ def preview(
     name: Name,
     options: Options = None,
     root: Root = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the pictures go.")] = Path("preview"),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the images go.")] = Path("preview"),
     split: Annotated[str, typer.Option("--split", help="Which split.")] = "train",
-    count: Annotated[int, typer.Option("--count", min=1, help="How many pictures, evenly spaced.")] = 8,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many images, evenly spaced.")] = 8,
 ) -> None:
-    """Write some pictures and their masks in the data set's colours, to look at them.
+    """Write some images and their masks in the dataset's colors, to look at them.
 
     Example: `segmi data preview street-scenes --out preview`
     """
     calm_libraries()
-    from segmi.data import open_dataset
+    from segmi.datasets import open_dataset
     from segmi.records import write_sample
     from segmi.study.samples import evenly_spaced
 
@@ -190,7 +190,7 @@ def parse_options(texts: list[str]) -> dict[str, Any]:
     odd = [repr(text) for text, (name, equals, _) in zip(texts, parts, strict=True) if not (name and equals)]
     if odd:
         raise UsageError(
-            f"expected OPTION=VALUE, got {', '.join(odd)}", "`segmi list datasets` shows the options of each data set"
+            f"expected OPTION=VALUE, got {', '.join(odd)}", "`segmi list datasets` shows the options of each dataset"
         )
     return {name: parse_value(value) for name, _, value in parts}
 
@@ -201,16 +201,16 @@ def _print(report: CheckReport) -> None:
         [
             {
                 "split": split.name,
-                "pictures": split.pictures,
+                "images": split.images,
                 "readable": split.readable,
                 "groups": split.groups,
                 "smallest": _size(split.smallest),
                 "largest": _size(split.largest),
-                "void": f"{split.void_share:.1%}",
+                "ignored": f"{split.ignored_share:.1%}",
             }
             for split in report.splits
         ],
-        ["split", "pictures", "readable", "groups", "smallest", "largest", "void"],
+        ["split", "images", "readable", "groups", "smallest", "largest", "ignored"],
     )
     put("")
     put_table(

@@ -15,33 +15,33 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
-def objectives(as_json: AsJson = False) -> None:
-    """The objectives: family, what they need, what they cost beside cross-entropy, options.
+def losses(as_json: AsJson = False) -> None:
+    """The losses: family, what they need, what they cost beside cross-entropy, options.
 
     Time is that of value and gradient, memory what autograd keeps between the two, not the peak; both in multiples of
-    cross-entropy's, as benchmarks/catalogue.py found them on its machine. What an objective asks of the networks
+    cross-entropy's, as benchmarks/catalog.py found them on its machine. What a loss asks of the networks
     (teachers, second views) comes on top.
 
-    Example: `segmi list objectives --json`
+    Example: `segmi list losses --json`
     """
     calm_libraries()
-    from segmi.objectives import known_objectives
-    from segmi.objectives.costs import measured_costs
-    from segmi.study.resolve import NOT_OF_OBJECTIVES
+    from segmi.losses import known_losss
+    from segmi.losses.costs import measured_costs
+    from segmi.study.resolve import NOT_OF_LOSSES
 
     costs = measured_costs()
     rows = [
         {
             "name": name,
             "family": getattr(kind, "family", "other"),
-            "needs": list(getattr(kind, "needs", ())) or None,
+            "requires": list(getattr(kind, "requires", ())) or None,
             **{column: costs.get(name, {}).get(column) for column in ("time", "memory")},
             "about": _first_line(_function_of(name, kind)),
-            "options": _options(kind, NOT_OF_OBJECTIVES),
+            "options": _options(kind, NOT_OF_LOSSES),
         }
-        for name, kind in known_objectives().items()
+        for name, kind in known_losss().items()
     ]
-    _show(rows, ["name", "family", "needs", "time", "memory", "about", "options"], as_json)
+    _show(rows, ["name", "family", "requires", "time", "memory", "about", "options"], as_json)
 
 
 @app.command()
@@ -66,12 +66,12 @@ def models(
 
 @app.command()
 def datasets(as_json: AsJson = False) -> None:
-    """The data sets, with their options.
+    """The datasets, with their options.
 
     Example: `segmi list datasets`
     """
     calm_libraries()
-    from segmi.data import dataset_class, dataset_names
+    from segmi.datasets import dataset_class, dataset_names
 
     rows = []
     for name in dataset_names():

@@ -11,6 +11,6 @@ Cache = Annotated[
     typer.Option(
         "--cache",
         metavar="DIR|none",
-        help="Where decoded pictures are kept, none to keep none; SEGMI_CACHE otherwise, then the user's cache folder.",
+        help="Where decoded images are kept, none to keep none; SEGMI_CACHE otherwise, then the user's cache folder.",
     ),
 ]

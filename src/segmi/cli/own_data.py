@@ -1,4 +1,4 @@
-"""``segmi data init``, and a folder in the place of a data set's name."""
+"""``segmi data init``, and a folder in the place of a dataset's name."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from segmi.cli.progress import counting
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:
-    from segmi.data.recognise import Proposal
+    from segmi.datasets.detection import Proposal
 
 SHEET = "segmi-contact-sheet.png"
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds pictures and masks.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds images and masks.")],
     images: Annotated[
-        str | None, typer.Option("--images", metavar="DIR", help="Where in it the pictures lie, if that is not found.")
+        str | None, typer.Option("--images", metavar="DIR", help="Where in it the images lie, if that is not found.")
     ] = None,
     masks: Annotated[
         str | None, typer.Option("--masks", metavar="DIR", help="Where in it the masks lie, if that is not found.")
@@ -36,24 +36,24 @@ def init(
     ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Keys these draws.")] = 0,
     pairs_only: Annotated[
-        bool, typer.Option("--pairs-only", help="Leave out pictures without mask, and masks without picture.")
+        bool, typer.Option("--pairs-only", help="Leave out images without mask, and masks without image.")
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a data-set file that is there already.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look at a folder of pictures and masks, and write the file that lets everything else read it.
+    """Look at a folder of images and masks, and write the file that lets everything else read it.
 
-    Understood are pictures and masks in folders of their own, side by side or in a folder per scene, with or without
+    Understood are images and masks in folders of their own, side by side or in a folder per scene, with or without
     splits, and the layouts of PASCAL VOC, Cityscapes, SegNet, ADE20K and COCO's panoptic PNG; masks of numbers,
-    palettes or colours. Classes, void, splits and groups are proposed: look at the contact sheet, and change segmi.toml
+    palettes or colors. Classes, ignored, splits and groups are proposed: look at the contact sheet, and change segmi.toml
     where it is wrong.
 
-    Example: `segmi data init photos`, then `segmi train photos --objective rmi_loss --updates 500`
+    Example: `segmi data init photos`, then `segmi train photos --loss rmi_loss --steps 500`
     """
-    from segmi.data.described import FILE_NAME
-    from segmi.data.recognise import propose
+    from segmi.datasets.custom import FILE_NAME
+    from segmi.datasets.detection import propose
     from segmi.records.atomic import atomic_path, atomic_write
 
     calm_libraries()
@@ -77,14 +77,14 @@ def init(
 
 
 def is_folder(text: str) -> bool:
-    """Whether a word of the command line names a folder of data rather than a data set or a setting."""
-    from segmi.data import dataset_names
+    """Whether a word of the command line names a folder of data rather than a dataset or a setting."""
+    from segmi.datasets import dataset_names
 
     return "=" not in text and text not in dataset_names() and ("/" in text or Path(text).is_dir())
 
 
 def named(name: str, root: Path | None) -> tuple[str, Path | None]:
-    """A data set and its root, where a folder may stand in the place of the name.
+    """A dataset and its root, where a folder may stand in the place of the name.
 
     Raises:
         UsageError: a folder and another root, or a folder that nothing describes.
@@ -102,22 +102,22 @@ def kind_of(folder: Path) -> str:
     Raises:
         UsageError: there is no such folder, or nothing in it says what its masks mean.
     """
-    from segmi.data.class_list import FILE_NAME as CLASS_LIST
-    from segmi.data.described import FILE_NAME
+    from segmi.datasets.class_list import FILE_NAME as CLASS_LIST
+    from segmi.datasets.custom import FILE_NAME
 
     if (folder / FILE_NAME).is_file():
         return "described"
     if (folder / CLASS_LIST).is_file():
         return "folder"
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}", "check the path; `segmi list datasets` shows the data sets")
+        raise UsageError(f"there is no folder {folder}", "check the path; `segmi list datasets` shows the datasets")
     raise UsageError(
         f"{folder} has no {FILE_NAME} that says how it is read", f"let it be written: segmi data init {folder}"
     )
 
 
 def study_name(folder: Path) -> str:
-    """The name of a folder as that of a data set in a study.
+    """The name of a folder as that of a dataset in a study.
 
     Example:
         >>> study_name(Path("/data/Meine Zellen (neu)"))
@@ -141,10 +141,10 @@ def _print(proposal: Proposal, folder: Path, target: Path) -> None:
     report = proposal.report
     put(f"{report.title}: {proposal.layout}")
     put("")
-    columns = ["split", "pictures", "groups", "void"]
+    columns = ["split", "images", "groups", "ignored"]
     put_table(
         [
-            {"split": s.name, "pictures": s.pictures, "groups": s.groups, "void": f"{s.void_share:.1%}"}
+            {"split": s.name, "images": s.images, "groups": s.groups, "ignored": f"{s.ignored_share:.1%}"}
             for s in report.splits
         ],
         columns,
@@ -166,9 +166,9 @@ def _print(proposal: Proposal, folder: Path, target: Path) -> None:
         put(f"- {note}")
     put("")
     put(f"wrote {target}")
-    put(f"wrote {folder / SHEET}: look whether the colours lie where they should")
+    put(f"wrote {folder / SHEET}: look whether the colors lie where they should")
     said, name = shlex.quote(str(folder)), study_name(folder)
-    put(f"next: segmi train {said} --objective rmi_loss --updates 500 --output runs/{name}")
+    put(f"next: segmi train {said} --loss rmi_loss --steps 500 --output runs/{name}")
 
 
 def _shown(value: Any) -> str:

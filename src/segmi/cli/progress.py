@@ -46,7 +46,7 @@ def bar(done: int, of: int, width: int = 24) -> str:
 
 
 def counting(verb: str = "read") -> Any:
-    """A listener for (pictures done, pictures in all) that shows them on stderr: a bar, or a line now and then."""
+    """A listener for (images done, images in all) that shows them on stderr: a bar, or a line now and then."""
     began = last = time.monotonic()
 
     def listener(done: int, of: int) -> None:
@@ -56,11 +56,11 @@ def counting(verb: str = "read") -> Any:
             return
         last = now
         if not terminal:
-            say(f"{verb} {done}/{of} pictures")
+            say(f"{verb} {done}/{of} images")
             return
         left = f"{duration((now - began) / done * (of - done))} left" if done != of else f"in {duration(now - began)}"
         # the end of a longer line before is cleared, and the cursor stays where an error may be written
-        print(f"\r{verb} {bar(done, of)} {done}/{of} pictures, {left}\033[K", end="\n" if done == of else "",
+        print(f"\r{verb} {bar(done, of)} {done}/{of} images, {left}\033[K", end="\n" if done == of else "",
               file=sys.stderr, flush=True)  # fmt: skip
 
     return listener
@@ -70,15 +70,15 @@ def describe_event(event: Event) -> str:
     """One line for one event."""
     head = f"[{event.number}/{event.total}] {event.run.key}"
     if event.kind == "train":
-        rate = f", {event.rate:.1f} pictures/s" if event.rate else ""
+        rate = f", {event.rate:.1f} images/s" if event.rate else ""
         loss = f", loss {event.loss:.4f}" if event.loss is not None else ""
         left = f", {duration(event.run_seconds_left)} left" if event.run_seconds_left is not None else ""
         total = f" ({duration(event.study_seconds_left)} for all)" if event.study_seconds_left is not None else ""
         return f"{head}: update {event.done}/{event.of}{loss}{rate}{left}{total}"
     if event.kind == "evaluate":
-        return f"{head}: scored {event.done}/{event.of} pictures"
+        return f"{head}: scored {event.done}/{event.of} images"
     if event.kind == "prepare":
-        return f"{head}: decoded {event.done}/{event.of} pictures into the cache"
+        return f"{head}: decoded {event.done}/{event.of} images into the cache"
     words = {
         "note": event.text,
         "skipped": "is finished, nothing to do",
@@ -140,7 +140,7 @@ class StudyProgress:
         elif frequent or event.run.key not in self._latest:
             self._latest[event.run.key] = event
         if self._bars is not None:
-            self._update_bars(event)
+            self._step_bars(event)
             if not frequent:
                 self._bars.console.print(describe_event(event), markup=False, highlight=False)
         elif not frequent or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
@@ -165,7 +165,7 @@ class StudyProgress:
         self._study = self._bars.add_task("study", total=None, news="", where="")
         self._bars.start()
 
-    def _update_bars(self, event: Event) -> None:
+    def _step_bars(self, event: Event) -> None:
         """A row for the study, and one for every run that is going on."""
         from segmi.study.events import ENDS
 
@@ -182,7 +182,7 @@ class StudyProgress:
             self._bars.update(self._rows[key], where=event.text)
         elif event.kind == "train":
             loss = f"loss {event.loss:.4f}, " if event.loss is not None else ""
-            rate = f"{event.rate:.1f} pictures/s, " if event.rate else ""
+            rate = f"{event.rate:.1f} images/s, " if event.rate else ""
             news = f"{loss}{rate}{duration(event.run_seconds_left)} left"
             self._bars.update(self._rows[key], completed=event.done, total=event.of, news=news)
         elif event.kind in ("prepare", "evaluate"):

@@ -13,7 +13,7 @@ from segmi.cli.progress import duration
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="""Compare methods × data sets × seeds as a study file declares them.
+    help="""Compare methods × datasets × seeds as a study file declares them.
 
     `segmi study check FILE` tells everything that is wrong with a file, `run` does what is not done yet, `retry` what
     failed, `status` tells where the runs stand, `show` prints the file with every default written out.""",
@@ -24,7 +24,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PATH.TO.FIELD=VALUE",
-        help="Fields set for this call, such as training.updates=100 'seeds=[0, 1]'.",
+        help="Fields set for this call, such as training.steps=100 'seeds=[0, 1]'.",
     ),
 ]
 Root = Annotated[
@@ -32,7 +32,7 @@ Root = Annotated[
     typer.Option(
         "--root",
         metavar="[NAME=]DIR",
-        help="Where the data sets lie: one folder for all, or NAME=DIR for each. SEGMI_DATA is taken otherwise.",
+        help="Where the datasets lie: one folder for all, or NAME=DIR for each. SEGMI_DATA is taken otherwise.",
     ),
 ]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The folder of all runs.")]
@@ -63,7 +63,7 @@ def check(file: File, overrides: Overrides = None, root: Root = None, as_json: A
 def show(file: File, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Print a study with every default written out; the output is itself a study file.
 
-    Example: `segmi study show studies/demo.yaml training.updates=100`
+    Example: `segmi study show studies/demo.yaml training.steps=100`
     """
     calm_libraries()
     from segmi.study.strict_yaml import dump
@@ -115,9 +115,9 @@ def report(
     port: Annotated[
         int, typer.Option("--port", metavar="N", min=0, max=65535, help="Where --watch serves; a free port by default.")
     ] = 0,
-    pictures: Annotated[
+    images: Annotated[
         bool,
-        typer.Option("--pictures/--no-pictures", help="Leave out pictures, where a licence forbids to hand them on."),
+        typer.Option("--images/--no-images", help="Leave out images, where a license forbids to hand them on."),
     ] = True,
 ) -> None:
     """Write tables, figures and a page from the runs on disk, and print Table 1.
@@ -126,26 +126,26 @@ def report(
     """
     calm_libraries()
     if watch:
-        watch_report(runs, out, port, pictures)
+        watch_report(runs, out, port, images)
     else:
-        print_report(runs, out, pictures)
+        print_report(runs, out, images)
 
 
-def watch_report(runs: Path, out: Path | None, port: int, pictures: bool = True) -> None:
+def watch_report(runs: Path, out: Path | None, port: int, images: bool = True) -> None:
     """Serve the report until Ctrl-C; its address goes to stdout, what is written anew to stderr."""
     from segmi.report.watch import Watch, serving, wait_for_interrupt
 
-    watch = Watch(runs, out, pictures=pictures, tell=lambda line: typer.echo(line, err=True))
+    watch = Watch(runs, out, images=images, tell=lambda line: typer.echo(line, err=True))
     with serving(watch, port) as address:
         put(f"{address} (Ctrl-C ends it)")
         wait_for_interrupt()
 
 
-def print_report(runs: Path, out: Path | None = None, pictures: bool = True) -> None:
+def print_report(runs: Path, out: Path | None = None, images: bool = True) -> None:
     """Write the report; Table 1 and the report's folder go to stdout."""
     from segmi.report import table1_text, write_report
 
-    folder = write_report(runs, out, pictures=pictures)
+    folder = write_report(runs, out, images=images)
     put(table1_text(runs).rstrip())
     put("")
     put(f"report: {folder}")

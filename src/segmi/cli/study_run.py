@@ -100,7 +100,7 @@ def run(
     Stop it whenever you like: the same command continues where it stopped, bit for bit. Runs that failed are tried
     again.
 
-    Example: `segmi study run studies/camvid.yaml --root /data training.updates=500`
+    Example: `segmi study run studies/camvid.yaml --root /data training.steps=500`
     """
     from segmi.study import expand
     from segmi.study.agenda import Agenda
@@ -171,7 +171,7 @@ def _checked(file: Path, overrides: list[str] | None, root: list[str] | None) ->
 def _do(
     study: Study, runs: Path, file: Path, overrides: list[str] | None, *, cache: str | None, **options: Any
 ) -> None:
-    from segmi.data.cache import cache_folder
+    from segmi.datasets.cache import cache_folder
     from segmi.study.run import run_study
 
     with StudyProgress() as progress:

@@ -1,4 +1,4 @@
-"""``segmi train``: one network on one data set, written as a study of one run."""
+"""``segmi train``: one network on one dataset, written as a study of one run."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ def train(
             "field, as --print-config shows them: processing.flip=0.5 training.clip_norm=1.",
         ),
     ] = None,
-    data: Annotated[
-        str, typer.Option("--data", metavar="NAME", help="A data set of `segmi list datasets`.")
-    ] = "folder",
+    data: Annotated[str, typer.Option("--data", metavar="NAME", help="A dataset of `segmi list datasets`.")] = "folder",
     root: Annotated[
         list[str] | None, typer.Option("--root", metavar="DIR", help="Where it lies; SEGMI_DATA is taken otherwise.")
     ] = None,
@@ -39,17 +37,17 @@ def train(
     encoder_weights: Annotated[
         str | None, typer.Option("--encoder-weights", "--pretrained", help="Pretrained weights, off unless asked.")
     ] = None,
-    objective: Annotated[
+    loss: Annotated[
         list[str] | None,
-        typer.Option("--objective", help="An objective of `segmi list objectives`; repeated, they are added up."),
+        typer.Option("--loss", help="A loss of `segmi list losses`; repeated, they are added up."),
     ] = None,
-    updates: Annotated[int | None, typer.Option("--updates", help="The budget in optimiser steps.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="The budget in optimizer steps.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="The budget in passes over train instead.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help="Pictures per step.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help="SegmentationDataset per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="Learning rate.")] = None,
     precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", "-j", help="Processes that read pictures.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", "-j", help="Processes that read images.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Keys every random choice.")] = 0,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where everything goes.")] = Path(
         "runs/train"
@@ -72,22 +70,22 @@ def train(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
-    """Train one network on a data set or on a folder of your own pictures, and score it on val.
+    """Train one network on a dataset or on a folder of your own images, and score it on val.
 
     The finished network is a bundle, the folder that is printed: `segmi predict` and `segmi.load` take it.
 
-    Example: `segmi data init photos`, then `segmi train photos --objective rmi_loss --updates 500 --output runs/mine`
+    Example: `segmi data init photos`, then `segmi train photos --loss rmi_loss --steps 500 --output runs/mine`
     """
     from segmi.study.strict_yaml import Document, dump
 
     calm_libraries()
     dataset, root, overrides = _data(data, root or [], overrides or [])
-    member = _given(architecture=model, width=width, encoder=encoder, encoder_weights=encoder_weights)
+    network = _given(architecture=model, width=width, encoder=encoder, encoder_weights=encoder_weights)
     training = _given(
-        updates=updates, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, precision=precision,
+        steps=steps, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, precision=precision,
         device=device, workers=workers,
     )  # fmt: skip
-    objectives = objective or ["cross_entropy"]
+    losses = loss or ["cross_entropy"]
     absolute = output.absolute()
     document = Document(
         {
@@ -96,9 +94,9 @@ def train(
             "seeds": [seed],
             "training": training,
             "methods": {
-                "-".join([model, *objectives]): {
-                    "members": {"network": member},
-                    "objective": {name: {} for name in objectives},
+                "-".join([model, *losses]): {
+                    "networks": {"network": network},
+                    "loss": {name: {} for name in losses},
                 }
             },
         },
@@ -114,7 +112,7 @@ def train(
 
 
 def _data(name: str, roots: list[str], words: list[str]) -> tuple[dict[str, Any], list[str], list[str]]:
-    """The data set with its options, its root, and the words that are overrides; the first word may be a folder."""
+    """The dataset with its options, its root, and the words that are overrides; the first word may be a folder."""
     if not words or "=" in words[0]:
         return {name: {}}, roots, words
     if not is_folder(words[0]):
@@ -128,10 +126,10 @@ def _data(name: str, roots: list[str], words: list[str]) -> tuple[dict[str, Any]
 
 
 def _no_folder(word: str) -> UsageError:
-    from segmi.data import dataset_names
+    from segmi.datasets import dataset_names
 
     if word in dataset_names():
-        return UsageError(f"expected a folder or path.to.field=value, got the data set {word}", f"use --data {word}")
+        return UsageError(f"expected a folder or path.to.field=value, got the dataset {word}", f"use --data {word}")
     return UsageError(
         f"there is no folder {word}",
         "give one that `segmi data init` has looked at; settings are written path.to.field=value",
@@ -163,7 +161,7 @@ def _run(
     profile: bool,
     **options: Any,
 ) -> None:
-    from segmi.data.cache import cache_folder
+    from segmi.datasets.cache import cache_folder
     from segmi.study import Roots, expand
     from segmi.study.run import run_study
 
@@ -211,9 +209,9 @@ def _print_result(run: Run, runs: Path, as_json: bool, profile: bool) -> None:
 
     folder = RunFolder(run.folder(runs))
     result = folder.result() or {}
-    member = result["members"][result["reported_member"]]
-    scores = member["scores"][result["protocol"]]
-    bundle = folder.path / "bundles" / result["reported_member"]
+    network = result["networks"][result["reported_network"]]
+    scores = network["scores"][result["protocol"]]
+    bundle = folder.path / "bundles" / result["reported_network"]
     times = folder.profile() if profile else None
     if as_json:
         found = {"bundle": str(bundle), "run": str(folder.path), "scores": scores}
@@ -237,14 +235,14 @@ def put_scores(scores: dict[str, Any], classes: list[str]) -> None:
 
 def put_profile(times: dict[str, Any]) -> None:
     """Where the time of a run went, as a table under its sum."""
-    put(f"{times['updates']} updates in {times['seconds']:.1f} s; the first of this call is not counted")
+    put(f"{times['steps']} steps in {times['seconds']:.1f} s; the first of this call is not counted")
     rows = [
         {
             "part": row["part"],
             "seconds": f"{row['seconds']:.2f}",
             "share": f"{row['share']:.1%}",
-            "ms per update": f"{row['ms_per_update']:.1f}",
+            "ms per step": f"{row['ms_per_update']:.1f}",
         }
         for row in times["parts"]
     ]
-    put_table(rows, ["part", "seconds", "share", "ms per update"])
+    put_table(rows, ["part", "seconds", "share", "ms per step"])

@@ -1,4 +1,4 @@
-"""A small local page: a picture in, masks of several runs side by side, with confidence and class shares."""
+"""A small local page: an image in, masks of several runs side by side, with confidence and class shares."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from segmi.deploy.bundle import CARD, WEIGHTS
 from segmi.deploy.files import shares_of
-from segmi.deploy.picture import card_of, predict_picture
+from segmi.deploy.image import card_of, predict_image
 from segmi.errors import EnvironmentProblem, UsageError
 from segmi.models import SegmentationNetwork
 
@@ -27,13 +27,13 @@ _ROWS: Final = 64
 
 
 class Answer(NamedTuple):
-    """What a network makes of a picture.
+    """What a network makes of an image.
 
     Args:
         labels: H×W class indices.
         confidence: H×W, the probability of the class that is shown, float32.
         shares: of each class, by name.
-        palette: 256 colours.
+        palette: 256 colors.
     """
 
     labels: NDArray[np.uint8]
@@ -47,15 +47,15 @@ class Answer(NamedTuple):
 
 
 def answer(network: SegmentationNetwork, pixels: NDArray[np.uint8]) -> Answer:
-    """Predict a picture with its confidence, in memory that the window bounds; the probabilities lie on the disk.
+    """Predict an image with its confidence, in memory that the window bounds; the probabilities lie on the disk.
 
     Raises:
-        ValueError: the picture is too small for the network.
+        ValueError: the image is too small for the network.
     """
     card = card_of(network)
     with TemporaryDirectory(prefix="segmi-app-") as folder:
         file = Path(folder) / "probabilities.npy"
-        labels = predict_picture(network, pixels, probabilities=file)
+        labels = predict_image(network, pixels, probabilities=file)
         stored = np.load(file, mmap_mode="r")
         confidence = np.empty(labels.shape, dtype=np.float32)
         for first in range(0, len(labels), _ROWS):
@@ -64,13 +64,13 @@ def answer(network: SegmentationNetwork, pixels: NDArray[np.uint8]) -> Answer:
     return Answer(labels, confidence, shares_of(labels, card["classes"]), card["palette"])
 
 
-def confidence_picture(confidence: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Confidence in grey: white is certain, black is a guess.
+def confidence_image(confidence: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Confidence in gray: white is certain, black is a guess.
 
     Shapes: H×W to H×W×3.
     """
-    grey = np.rint(confidence.clip(0, 1) * 255).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
+    gray = np.rint(confidence.clip(0, 1) * 255).astype(np.uint8)
+    return np.repeat(gray[..., None], 3, axis=2)
 
 
 def bundles_below(root: Path) -> list[Path]:
@@ -120,12 +120,12 @@ def first_shown(bundles: Sequence[Path], count: int = 2) -> list[int]:
 
 
 def legend_of(found: Answer) -> str:
-    """The classes of an answer as HTML: each with its colour, its name and its share as a bar."""
-    colours = {name: ",".join(map(str, colour)) for name, colour in zip(found.shares, found.palette, strict=False)}
+    """The classes of an answer as HTML: each with its color, its name and its share as a bar."""
+    colors = {name: ",".join(map(str, color)) for name, color in zip(found.shares, found.palette, strict=False)}
     rows = "".join(
-        f'<tr><td><i class="swatch" style="background:rgb({colours[name]})"></i></td>'
+        f'<tr><td><i class="swatch" style="background:rgb({colors[name]})"></i></td>'
         f'<th scope="row">{html.escape(name)}</th>'
-        f'<td class="bar"><i style="width:{share:.2%};background:rgb({colours[name]})"></i></td>'
+        f'<td class="bar"><i style="width:{share:.2%};background:rgb({colors[name]})"></i></td>'
         f'<td class="number">{share:.1%}</td></tr>'
         for name, share in found.ranked()
     )

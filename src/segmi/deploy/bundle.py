@@ -13,14 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from segmi import __version__
-from segmi.arrays import VOID
-from segmi.data.processing import Processing
+from segmi.datasets.processing import Processing
 from segmi.deploy.hub import fetched, repository
 from segmi.errors import DataError, SegmiError, UsageError
 from segmi.models import SegmentationNetwork, build_network
 from segmi.models.allocation import AllocationError, BoundedAllocation
 from segmi.records.atomic import atomic_folder
 from segmi.records.jsonfile import read_json
+from segmi.types import IGNORE_INDEX
 
 SCHEMA_VERSION: Final = 1
 WEIGHTS: Final = "model.safetensors"
@@ -35,7 +35,7 @@ _CARD_TYPES: Final[dict[str, type]] = {
     "preprocessing": dict,
     "classes": list,
     "palette": list,
-    "void": int,
+    "ignored": int,
     "sha256": str,
 }
 
@@ -52,13 +52,13 @@ def save_bundle(
     Args:
         folder: the bundle's folder; its parents are made.
         network: as `segmi.models.build_network` makes them.
-        dataset: ``name``, ``title``, ``classes``, ``palette`` (256 colours) and ``void`` of the labels it predicts.
-        preprocessing: the fields of `segmi.data.processing.Processing` that it was trained with.
+        dataset: ``name``, ``title``, ``classes``, ``palette`` (256 colors) and ``ignored`` of the labels it predicts.
+        preprocessing: the fields of `segmi.datasets.processing.Processing` that it was trained with.
 
     Returns: the folder.
 
     Raises:
-        UsageError: if the network cannot be rebuilt from its specification, or does not fit the data set.
+        UsageError: if the network cannot be rebuilt from its specification, or does not fit the dataset.
         EnvironmentProblem: if the folder cannot be written.
     """
     folder = Path(folder)
@@ -79,7 +79,7 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Segmentat
     the two files of a repository, where one is named.
 
     Args:
-        folder: the bundle's folder, as a run leaves it under ``bundles/<member>`` or `segmi publish` writes it; or a
+        folder: the bundle's folder, as a run leaves it under ``bundles/<network>`` or `segmi publish` writes it; or a
             repository of the Hugging Face Hub, ``owner/name`` or ``owner/name@revision``.
         device: where the network goes.
 
@@ -139,12 +139,10 @@ def _new_card(
         )
     missing = [key for key in ("name", "title", "classes", "palette") if key not in dataset]
     if missing:
-        raise UsageError(f"the description of the data set lacks {', '.join(missing)}", "give all of its fields")
+        raise UsageError(f"the description of the dataset lacks {', '.join(missing)}", "give all of its fields")
     classes = list(dataset["classes"])
     if len(classes) != network.classes:
-        raise UsageError(
-            f"the network has {network.classes} classes, the data set {dataset['name']} has {len(classes)}"
-        )
+        raise UsageError(f"the network has {network.classes} classes, the dataset {dataset['name']} has {len(classes)}")
     card = {
         "schema_version": SCHEMA_VERSION,
         "segmi_version": __version__,
@@ -154,8 +152,8 @@ def _new_card(
         "preprocessing": dict(preprocessing),
         "dataset": {"name": dataset["name"], "title": dataset["title"]},
         "classes": classes,
-        "palette": [list(colour) for colour in dataset["palette"]],
-        "void": dataset.get("void", VOID),
+        "palette": [list(color) for color in dataset["palette"]],
+        "ignored": dataset.get("ignored", IGNORE_INDEX),
         "sha256": "",
     }
     try:
@@ -177,7 +175,7 @@ def _read_card(folder: Path) -> dict[str, Any]:
         what = "no such folder" if not folder.is_dir() else f"{' and '.join(missing)} missing"
         raise DataError(
             f"{folder} is no bundle: {what}",
-            f"name a folder with {WEIGHTS} and {CARD}, for instance bundles/<member> of a finished run",
+            f"name a folder with {WEIGHTS} and {CARD}, for instance bundles/<network> of a finished run",
         )
     path = folder / CARD
     try:
@@ -203,13 +201,13 @@ def _check_card(card: Mapping[str, Any], path: Path, kind: type[SegmiError]) -> 
         if not isinstance(card.get(key), wanted)
     ]
     if not wrong:
-        if len(card["classes"]) != card["specification"].get("classes") or len(card["classes"]) > VOID:
+        if len(card["classes"]) != card["specification"].get("classes") or len(card["classes"]) > IGNORE_INDEX:
             wrong.append(f"{len(card['classes'])} classes for a network of {card['specification'].get('classes')}")
         if not all(isinstance(name, str) for name in card["classes"]):
             wrong.append("the classes should be names")
         wrong += _wrong_preprocessing(card["preprocessing"])
-        if len(card["palette"]) != 256 or not all(_is_colour(colour) for colour in card["palette"]):
-            wrong.append("the palette should be 256 colours of three numbers from 0 to 255")
+        if len(card["palette"]) != 256 or not all(_is_color(color) for color in card["palette"]):
+            wrong.append("the palette should be 256 colors of three numbers from 0 to 255")
     if wrong:
         raise kind(f"{path}: {'; '.join(wrong)}", "restore the description as segmi wrote it")
 
@@ -223,8 +221,8 @@ def _wrong_preprocessing(stored: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _is_colour(colour: Any) -> bool:
-    return isinstance(colour, list) and len(colour) == 3 and all(type(c) is int and 0 <= c <= 255 for c in colour)
+def _is_color(color: Any) -> bool:
+    return isinstance(color, list) and len(color) == 3 and all(type(c) is int and 0 <= c <= 255 for c in color)
 
 
 def _pickles_in(folder: Path) -> bool:

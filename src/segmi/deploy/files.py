@@ -1,4 +1,4 @@
-"""Label maps of pictures of any size, at their own resolution, with a bundle."""
+"""Label maps of images of any size, at their own resolution, with a bundle."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from segmi.data.decode import decode_image, shown
+from segmi.datasets.decode import decode_image, shown
 from segmi.deploy.bundle import load
-from segmi.deploy.found import Picture, found_pictures
-from segmi.deploy.picture import card_of, predict_pictures
+from segmi.deploy.image import card_of, predict_images
+from segmi.deploy.image_files import ImageFile, found_images
 from segmi.errors import DataError, EnvironmentProblem, UsageError, together
 from segmi.models import SegmentationNetwork
-from segmi.models.windows import check_windows
+from segmi.models.sliding_window import check_windows
 from segmi.records.atomic import atomic_path
 
 ROWS: Final = 64
-"""Rows of a picture that are mixed with their colours together."""
+"""Rows of an image that are mixed with their colors together."""
 
 
 class Prediction(NamedTuple):
-    """What became of one picture.
+    """What became of one image.
 
     Args:
-        picture: its file.
+        image: its file.
         mask: the file of its label map.
         size: width and height.
         shares: of each class in its pixels, by name.
     """
 
-    picture: Path
+    image: Path
     mask: Path
     size: tuple[int, int]
     shares: dict[str, float]
@@ -54,25 +54,25 @@ def predict_files(
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Write the predicted label map of every picture as ``<name>.png`` in the data set's palette.
+    """Write the predicted label map of every image as ``<name>.png`` in the dataset's palette.
 
     Args:
         network: a bundle's folder, or a network that `segmi.load` returned.
-        images: picture files; folders stand for all pictures below them, patterns for the files that match.
+        images: image files; folders stand for all images below them, patterns for the files that match.
         out: the folder of the results; made if it is missing.
-        overlay: also write ``<name>.overlay.png``, the picture under its label map.
+        overlay: also write ``<name>.overlay.png``, the image under its label map.
         probabilities: also write ``<name>.npy``, the probabilities of all classes as float16, C×H×W.
-        window: side of the windows in which larger pictures are predicted, as in `predict_picture`.
-        overlap: pixels that neighbouring windows share.
-        batch_size: pictures of one size that are predicted together, and windows of a larger one.
+        window: side of the windows in which larger images are predicted, as in `predict_image`.
+        overlap: pixels that neighboring windows share.
+        batch_size: images of one size that are predicted together, and windows of a larger one.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        progress: called with (pictures done, pictures in all).
+        progress: called with (images done, images in all).
 
-    Returns: the label maps, in the order of the pictures.
+    Returns: the label maps, in the order of the images.
 
     Raises:
-        UsageError: no pictures, two of the same name, a result that would overwrite a picture, or impossible windows.
-        DataError: the bundle is refused, or pictures are; those that can be read are predicted all the same.
+        UsageError: no images, two of the same name, a result that would overwrite an image, or impossible windows.
+        DataError: the bundle is refused, or images are; those that can be read are predicted all the same.
         EnvironmentProblem: no such device, or ``out`` cannot be written.
     """
     found = predictions(
@@ -95,25 +95,25 @@ def predictions(
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Prediction]:
-    """What `predict_files` does, picture after picture, with the share of every class."""
+    """What `predict_files` does, image after image, with the share of every class."""
     ready = network if isinstance(network, SegmentationNetwork) else load(network)
     card = card_of(ready)
     check_windows(window, overlap)
-    files = found_pictures(images)
+    files = found_images(images)
     masks = _targets(files, Path(out), overlay)
     ready = ready.eval().to(device_of(device))
     refused: list[str] = []
     for first in range(0, len(files), batch_size):
         pixels: dict[Path, NDArray[np.uint8]] = {}
-        for picture, mask in zip(files[first : first + batch_size], masks[first : first + batch_size], strict=True):
+        for image, mask in zip(files[first : first + batch_size], masks[first : first + batch_size], strict=True):
             try:
-                pixels[mask] = decode_image(picture.path)
+                pixels[mask] = decode_image(image.path)
             except DataError as error:
                 refused.append(str(error).replace("\n ", " –"))
         for alike in _of_one_size(pixels):
             stores = [mask.with_suffix(".npy") if probabilities else None for mask in alike]
             try:
-                label_maps = predict_pictures(
+                label_maps = predict_images(
                     ready, [pixels[mask] for mask in alike], window=window, overlap=overlap, batch_size=batch_size,
                     probabilities=stores,
                 )  # fmt: skip
@@ -149,7 +149,7 @@ def shares_of(labels: NDArray[np.uint8], classes: Sequence[str]) -> dict[str, fl
 def overlaid(
     image: NDArray[np.uint8], labels: NDArray[np.uint8], palette: Sequence[Sequence[int]], *, strength: float = 0.5
 ) -> NDArray[np.uint8]:
-    """A picture mixed with the colours of its labels.
+    """An image mixed with the colors of its labels.
 
     Shapes: H×W×3 and H×W, uint8, to H×W×3 uint8.
 
@@ -157,12 +157,12 @@ def overlaid(
         >>> overlaid(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.uint8), [(0, 0, 0), (200, 100, 0)]).tolist()
         [[[100, 50, 0]]]
     """
-    colours = np.asarray(palette, dtype=np.float32)
+    colors = np.asarray(palette, dtype=np.float32)
     mixed = np.empty_like(image)
-    for first in range(0, len(image), ROWS):  # as floats, a large picture would be larger by far
+    for first in range(0, len(image), ROWS):  # as floats, a large image would be larger by far
         rows = slice(first, first + ROWS)
         np.rint(
-            image[rows] * np.float32(1 - strength) + colours[labels[rows]] * np.float32(strength),
+            image[rows] * np.float32(1 - strength) + colors[labels[rows]] * np.float32(strength),
             out=mixed[rows],
             casting="unsafe",
         )
@@ -170,20 +170,20 @@ def overlaid(
 
 
 def _of_one_size(pixels: Mapping[Path, NDArray[np.uint8]]) -> list[list[Path]]:
-    """The pictures of a batch by their size, in the order in which the sizes come."""
+    """The images of a batch by their size, in the order in which the sizes come."""
     by_size: dict[tuple[int, ...], list[Path]] = defaultdict(list)
     for mask, image in pixels.items():
         by_size[image.shape].append(mask)
     return list(by_size.values())
 
 
-def _targets(pictures: Sequence[Picture], out: Path, overlay: bool) -> list[Path]:
-    """The names of the results, refused before anything is written if one would fall on another or on a picture."""
-    masks = [out / f"{picture.target}.png" for picture in pictures]
+def _targets(images: Sequence[ImageFile], out: Path, overlay: bool) -> list[Path]:
+    """The names of the results, refused before anything is written if one would fall on another or on an image."""
+    masks = [out / f"{image.target}.png" for image in images]
     sources = defaultdict(list)
-    for picture, mask in zip(pictures, masks, strict=True):
+    for image, mask in zip(images, masks, strict=True):
         for target in (mask, _overlay_name(mask)) if overlay else (mask,):
-            sources[target].append(picture.path)
+            sources[target].append(image.path)
     clashes = [
         f"{shown(target)} from {' and '.join(shown(p) for p in from_)}"
         for target, from_ in sources.items()
@@ -191,12 +191,12 @@ def _targets(pictures: Sequence[Picture], out: Path, overlay: bool) -> list[Path
     ]
     if clashes:
         raise UsageError(
-            f"pictures of the same name would overwrite each other's label maps:\n{together(clashes)}",
+            f"images of the same name would overwrite each other's label maps:\n{together(clashes)}",
             "predict them into different folders",
         )
-    originals = {picture.path.resolve() for picture in pictures}
+    originals = {image.path.resolve() for image in images}
     if any(target.resolve() in originals for target in sources):
-        raise UsageError(f"the label maps would overwrite the pictures in {shown(out)}", "choose another output folder")
+        raise UsageError(f"the label maps would overwrite the images in {shown(out)}", "choose another output folder")
     return masks
 
 
@@ -206,7 +206,7 @@ def _overlay_name(mask: Path) -> Path:
 
 def _save(image: Image.Image, path: Path, palette: Sequence[Sequence[int]] | None = None) -> None:
     if palette is not None:
-        image.putpalette([channel for colour in palette for channel in colour])
+        image.putpalette([channel for color in palette for channel in color])
     with atomic_path(path) as temporary:
         image.save(temporary, format="PNG")
 

@@ -1,4 +1,4 @@
-"""The page of `segmi app`: a picture in, what each run makes of it out. Streamlit runs this file."""
+"""The page of `segmi app`: an image in, what each run makes of it out. Streamlit runs this file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from segmi.data.decode import decode_image
-from segmi.deploy.app import Answer, answer, bundles_below, confidence_picture, first_shown, legend_of, titles_of
+from segmi.datasets.decode import decode_image
+from segmi.deploy.app import Answer, answer, bundles_below, confidence_image, first_shown, legend_of, titles_of
 from segmi.deploy.bundle import load
 from segmi.deploy.files import overlaid
 from segmi.errors import SegmiError
@@ -38,12 +38,12 @@ STYLE = """<style>
 
 @st.cache_resource(max_entries=4)
 def loaded(bundle: str, digest: float) -> SegmentationNetwork:
-    """The network of a bundle, kept between pictures; another file is loaded anew."""
+    """The network of a bundle, kept between images; another file is loaded anew."""
     return load(bundle)
 
 
-def picture_of(name: str, content: bytes) -> NDArray[np.uint8]:
-    """The picture that was dropped, decoded as files are."""
+def image_of(name: str, content: bytes) -> NDArray[np.uint8]:
+    """The image that was dropped, decoded as files are."""
     with tempfile.NamedTemporaryFile(suffix=Path(name).suffix) as file:
         file.write(content)
         file.flush()
@@ -51,10 +51,10 @@ def picture_of(name: str, content: bytes) -> NDArray[np.uint8]:
 
 
 def shown(pixels: NDArray[np.uint8], found: Answer, layer: str) -> NDArray[np.uint8]:
-    """A layer of an answer as a picture."""
+    """A layer of an answer as an image."""
     palette = np.array(found.palette, dtype=np.uint8)
     if layer == "confidence":
-        return confidence_picture(found.confidence)
+        return confidence_image(found.confidence)
     return palette[found.labels] if layer == "mask" else overlaid(pixels, found.labels, found.palette)
 
 
@@ -64,7 +64,7 @@ def titled(text: str) -> None:
 
 
 def column(place: object, bundle: Path, title: str, pixels: NDArray[np.uint8], layer: str) -> None:
-    """What one run makes of the picture."""
+    """What one run makes of the image."""
     with place:  # type: ignore[attr-defined]  # a container of Streamlit
         titled(title)
         try:
@@ -82,7 +82,7 @@ def column(place: object, bundle: Path, title: str, pixels: NDArray[np.uint8], l
         st.caption(f"{card['architecture']}, trained on {card['dataset']['title']}".replace("_", r"\_"))
         data = io.BytesIO()
         mask = Image.fromarray(found.labels)
-        mask.putpalette([channel for colour in found.palette for channel in colour])
+        mask.putpalette([channel for color in found.palette for channel in color])
         mask.save(data, format="PNG")
         st.download_button("mask as PNG", data.getvalue(), f"{bundle.name}.png", "image/png", key=str(bundle))
 
@@ -100,19 +100,19 @@ def page(root: Path) -> None:
     shown_first = [list(names)[place] for place in first_shown(bundles)]
     chosen = st.multiselect("runs", list(names), default=shown_first, placeholder="choose runs")
     layer = st.radio("show", LAYERS, horizontal=True)
-    given = st.file_uploader("drop a picture", type=["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "gif", "ppm"])
+    given = st.file_uploader("drop an image", type=["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "gif", "ppm"])
     if given is None:
-        st.info("Drop a picture above; it stays on this machine.")
+        st.info("Drop an image above; it stays on this machine.")
         return
     try:
-        pixels = picture_of(given.name, given.getvalue())
+        pixels = image_of(given.name, given.getvalue())
     except SegmiError as error:
         st.error(error.message.rpartition(": ")[2] + (f". {error.remedy}" if error.remedy else ""))
         return
     places = st.columns(1 + len(chosen))
     with places[0]:
-        titled("picture")
-        st.image(pixels, width="stretch", alt="the picture")
+        titled("image")
+        st.image(pixels, width="stretch", alt="the image")
         st.caption(f"{pixels.shape[1]} × {pixels.shape[0]} pixels")
     for place, name in zip(places[1:], chosen, strict=True):
         column(place, names[name], name, pixels, str(layer))

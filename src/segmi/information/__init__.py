@@ -1,7 +1,7 @@
 """Information quantities in nats on plain tensors; nothing here knows of images or networks, everything works alone.
 
-Of distributions, tables, counts and labelled predictions (`discrete`), of Gaussian vectors (`gaussian`), from
-neighbours (`neighbours`) and kernels (`kernels`), by scores and likelihoods of pairs (`bounds`). What is trained is in
+Of distributions, tables, counts and labeled predictions (`discrete`), of Gaussian vectors (`gaussian`), from
+neighbors (`neighbors`) and kernels (`kernels`), by scores and likelihoods of pairs (`bounds`). What is trained is in
 `segmi.information.estimation`, what has a known answer in `segmi.information.laws`.
 """
 
@@ -15,7 +15,7 @@ from segmi.information.bounds import (
     leave_one_out_upper_bound,
     nguyen_wainwright_jordan,
     smile,
-    unnormalised_barber_agakov,
+    unnormalized_barber_agakov,
 )
 from segmi.information.discrete import (
     PredictionSums,
@@ -37,7 +37,7 @@ from segmi.information.discrete import (
     log_determinant_mutual_information,
     mutual_information,
     mutual_information_of_counts,
-    normalised_conditional_mutual_information,
+    normalized_conditional_mutual_information,
     prediction_cross_entropy,
     prediction_mutual_information,
     prediction_sums,
@@ -58,7 +58,7 @@ from segmi.information.kernels import (
     renyi_matrix_entropy,
     renyi_matrix_mutual_information,
 )
-from segmi.information.neighbours import ksg_mutual_information
+from segmi.information.neighbors import ksg_mutual_information
 
 __all__ = [
     "PredictionSums",
@@ -96,7 +96,7 @@ __all__ = [
     "mutual_information",
     "mutual_information_of_counts",
     "nguyen_wainwright_jordan",
-    "normalised_conditional_mutual_information",
+    "normalized_conditional_mutual_information",
     "prediction_cross_entropy",
     "prediction_mutual_information",
     "prediction_sums",
@@ -106,5 +106,5 @@ __all__ = [
     "smile",
     "soft_confusion",
     "soft_confusion_mutual_information",
-    "unnormalised_barber_agakov",
+    "unnormalized_barber_agakov",
 ]

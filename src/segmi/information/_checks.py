@@ -18,7 +18,7 @@ def in_base(nats: Tensor, base: float | None) -> Tensor:
 
 
 def real(values: Tensor, name: str, *, instead: str) -> Tensor:
-    """``values`` if they are a floating-point tensor, half precision widened to float32; ``instead`` is the remedy."""
+    """``values`` if they are a floating-point tensor, half precision upcast to float32; ``instead`` is the remedy."""
     if not isinstance(values, Tensor):
         raise TypeError(f"{name}: expected a torch.Tensor, got {type(values).__name__}; wrap it in torch.as_tensor")
     if not values.is_floating_point():
@@ -27,7 +27,7 @@ def real(values: Tensor, name: str, *, instead: str) -> Tensor:
 
 
 def distribution(p: Tensor, name: str, *, dims: int | tuple[int, ...], check: bool) -> Tensor:
-    """``p`` widened by `real`, after checking that it is non-negative and sums to 1 over ``dims``.
+    """``p`` upcast by `real`, after checking that it is non-negative and sums to 1 over ``dims``.
 
     The sums may be off by 1e-5, or by 8 units of the input's precision where that is more (half precision).
     """
@@ -56,7 +56,7 @@ def distribution(p: Tensor, name: str, *, dims: int | tuple[int, ...], check: bo
 
 
 def covariance(matrix: Tensor, name: str, *, check: bool) -> Tensor:
-    """``matrix`` widened by `real`, after checking that it is square, finite and symmetric."""
+    """``matrix`` upcast by `real`, after checking that it is square, finite and symmetric."""
     matrix = real(matrix, name, instead="convert it with .double()")
     if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2] or matrix.shape[-1] == 0:
         raise ValueError(f"{name}: expected square matrices (…×D×D), got shape {tuple(matrix.shape)}")

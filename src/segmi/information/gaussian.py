@@ -34,7 +34,7 @@ def conditional_cholesky(joint: Tensor, split: int, *, check: bool = True) -> Te
         TypeError: not a floating-point tensor, or ``split`` not an int.
         ValueError: not square, symmetric, finite and positive definite, or ``split`` out of range.
 
-    Source: Golub and Van Loan, *Matrix Computations*, block Cholesky factorisation and the Schur complement.
+    Source: Golub and Van Loan, *Matrix Computations*, block Cholesky factorization and the Schur complement.
 
     Example:
         >>> conditional_cholesky(torch.tensor([[4.0, 2.0], [2.0, 5.0]]), split=1)  # 5 - 2·2/4 = 4

@@ -82,7 +82,7 @@ def hilbert_schmidt_independence(kernel_x: Tensor, kernel_y: Tensor, *, unbiased
     k, m = _kernels(kernel_x, kernel_y, least=4 if unbiased else 2)
     n = k.shape[-1]
     if not unbiased:
-        return (_centred(k) * m).sum((-2, -1)) / (n - 1) ** 2
+        return (_centered(k) * m).sum((-2, -1)) / (n - 1) ** 2
     k, m = (kernel - torch.diag_embed(kernel.diagonal(dim1=-2, dim2=-1)) for kernel in (k, m))
     sums = k.sum((-2, -1)) * m.sum((-2, -1)) / ((n - 1) * (n - 2))
     crossed = 2 / (n - 2) * (k.sum(-1) * m.sum(-1)).sum(-1)
@@ -94,7 +94,7 @@ def renyi_matrix_entropy(kernel: Tensor, *, order: float = 2.0, base: float | No
 
     ``S_α(A) = log tr(A^α) / (1 - α)`` with ``A = K / tr K``; for α = 2 that is ``-log ‖A‖_F²``, for α = 1 its limit
 
-    An analogue of entropy, of the samples and the kernel, not an estimate of one. Its failure: the width of the kernel
+    An analog of entropy, of the samples and the kernel, not an estimate of one. Its failure: the width of the kernel
     decides, from 0 (all samples alike) to ``log n`` (none alike).
 
     Shapes:
@@ -133,7 +133,7 @@ def renyi_matrix_mutual_information(
 
     ``I_α(A; B) = S_α(A) + S_α(B) - S_α(A ∘ B / tr(A ∘ B))``, ∘ entry by entry
 
-    An analogue of mutual information, not an estimate of it; see `renyi_matrix_entropy` for what decides its size.
+    An analog of mutual information, not an estimate of it; see `renyi_matrix_entropy` for what decides its size.
 
     Shapes:
         kernel_x, kernel_y: …×n×n, with equal diagonals, as Gaussian kernels have; the result is ….
@@ -157,7 +157,7 @@ def renyi_matrix_mutual_information(
     return entropies[0] + entropies[1] - entropies[2]
 
 
-def _centred(kernel: Tensor) -> Tensor:
+def _centered(kernel: Tensor) -> Tensor:
     """``H K H``."""
     rows = kernel - kernel.mean(-1, keepdim=True)
     return rows - rows.mean(-2, keepdim=True)

@@ -1,4 +1,4 @@
-"""Mutual information from the distances of samples to their neighbours: no model, no training, evaluation only."""
+"""Mutual information from the distances of samples to their neighbors: no model, no training, evaluation only."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from segmi.information._checks import in_base, real
 
 
 def ksg_mutual_information(
-    x: Tensor, y: Tensor, *, neighbours: int = 3, base: float | None = None, chunk: int = 256
+    x: Tensor, y: Tensor, *, neighbors: int = 3, base: float | None = None, chunk: int = 256
 ) -> Tensor:
     """The estimator of Kraskov, Stögbauer and Grassberger, in its first form.
 
     ``Î = ψ(k) + ψ(n) - 1/n Σ_i [ψ(n_x(i) + 1) + ψ(n_y(i) + 1)]``, n_x(i) the number of other samples whose x is closer
-    to x_i than the k-th neighbour of (x_i, y_i) is, distances being the largest of the coordinates' differences
+    to x_i than the k-th neighbor of (x_i, y_i) is, distances being the largest of the coordinates' differences
 
     Assumes independent samples of a law with a density. Close to the truth for few dimensions and little information.
     Its failures: it is far too small where I is large for the number of samples (it needs about e^{2I} of them) or the
@@ -24,7 +24,7 @@ def ksg_mutual_information(
 
     Shapes:
         x: n×D; y: n×E; the result is a scalar.
-        neighbours: k, from 1 to n - 1; small is little bias, large is little variance.
+        neighbors: k, from 1 to n - 1; small is little bias, large is little variance.
 
     Unit and sign: nats; somewhat negative values come for independent variables. No gradient.
 
@@ -42,8 +42,8 @@ def ksg_mutual_information(
     """
     x, y = paired_samples(x, y)
     n = x.shape[0]
-    if isinstance(neighbours, bool) or not 1 <= neighbours < n:
-        raise ValueError(f"neighbours: expected 1 to {n - 1} for {n} samples, got {neighbours!r}")
+    if isinstance(neighbors, bool) or not 1 <= neighbors < n:
+        raise ValueError(f"neighbors: expected 1 to {n - 1} for {n} samples, got {neighbors!r}")
     total = x.new_zeros((), dtype=torch.float64 if x.device.type != "mps" else torch.float32)
     with torch.no_grad():
         for start in range(0, n, chunk):
@@ -51,11 +51,11 @@ def ksg_mutual_information(
             distances = [torch.cdist(of[rows], of, p=torch.inf) for of in (x, y)]
             own = torch.arange(start, min(start + chunk, n), device=x.device)[:, None]
             joint = torch.maximum(*distances).scatter_(1, own, torch.inf)
-            radius = joint.kthvalue(neighbours, dim=1, keepdim=True).values
-            for d in distances:  # a sample is no neighbour of itself, but the + 1 of the formula counts it
+            radius = joint.kthvalue(neighbors, dim=1, keepdim=True).values
+            for d in distances:  # a sample is no neighbor of itself, but the + 1 of the formula counts it
                 closer = (d.scatter_(1, own, -1.0) < radius).sum(1)
                 total += torch.digamma(closer.to(total.dtype)).sum()
-        counts = torch.tensor([neighbours, n], dtype=total.dtype, device=x.device)
+        counts = torch.tensor([neighbors, n], dtype=total.dtype, device=x.device)
         return in_base(torch.digamma(counts).sum() - total / n, base).to(x.dtype)
 
 

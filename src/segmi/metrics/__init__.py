@@ -1,6 +1,6 @@
-"""What is reported and never optimised: one pooled confusion matrix, and the scores that are read off it.
+"""What is reported and never optimized: one pooled confusion matrix, and the scores that are read off it.
 
-`scores` and its neighbours need numpy alone; PyTorch is imported when the counting is asked for.
+`scores` and its neighbors need numpy alone; PyTorch is imported when the counting is asked for.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -9,11 +9,11 @@ from segmi.metrics.scores import Scores, class_iou, constant_prediction_scores, 
 
 if TYPE_CHECKING:
     from segmi.metrics.confusion import ConfusionMatrix, confusion_counts, predicted_labels
-    from segmi.metrics.readouts import PredictionReadouts
+    from segmi.metrics.diagnostics import PredictionDiagnostics
 
 __all__ = [
     "ConfusionMatrix",
-    "PredictionReadouts",
+    "PredictionDiagnostics",
     "Scores",
     "class_iou",
     "confusion_counts",
@@ -28,8 +28,8 @@ def __getattr__(name: str) -> Any:
         from segmi.metrics import confusion
 
         return getattr(confusion, name)
-    if name == "PredictionReadouts":
-        from segmi.metrics.readouts import PredictionReadouts
+    if name == "PredictionDiagnostics":
+        from segmi.metrics.diagnostics import PredictionDiagnostics
 
-        return PredictionReadouts
+        return PredictionDiagnostics
     raise AttributeError(f"module 'segmi.metrics' has no attribute {name!r}")

@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 TABLES: Final = 4
-"""Neighbouring pixels fall into the same cell; counting them into tables of their own spares waiting for each other."""
+"""Neighboring pixels fall into the same cell; counting them into tables of their own spares waiting for each other."""
 
 _compiled: Final[Callable[..., Any]] = njit(nogil=True, cache=True)
 

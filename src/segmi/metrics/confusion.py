@@ -1,6 +1,6 @@
-"""Counting predictions against labels: exact, streaming, one confusion matrix per picture and one for all.
+"""Counting predictions against labels: exact, streaming, one confusion matrix per image and one for all.
 
-Counts are int64, so they add up exactly for any number of pixels, in any order and over any split of the pictures.
+Counts are int64, so they add up exactly for any number of pixels, in any order and over any split of the images.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from segmi.arrays import VOID, Counts, Labels, Logits
+from segmi.types import IGNORE_INDEX, Counts, Labels, Logits
 
 
 def predicted_labels(logits: Logits) -> Labels:
@@ -42,8 +42,8 @@ def predicted_labels(logits: Logits) -> Labels:
     return classes.to(torch.uint8) if logits.shape[1] <= 256 else classes
 
 
-def confusion_counts(predictions: Labels, labels: Labels, classes: int, ignore_index: int = VOID) -> Counts:
-    """How often each class was predicted for each true class, picture by picture.
+def confusion_counts(predictions: Labels, labels: Labels, classes: int, ignore_index: int = IGNORE_INDEX) -> Counts:
+    """How often each class was predicted for each true class, image by image.
 
     ``n_ab = #{valid pixels with label a and prediction b}``
 
@@ -67,24 +67,24 @@ def confusion_counts(predictions: Labels, labels: Labels, classes: int, ignore_i
     """
     _check(predictions, labels, classes)
     each = [
-        _count(p, t, classes, ignore_index, f"picture {i} of the batch")
+        _count(p, t, classes, ignore_index, f"image {i} of the batch")
         for i, (p, t) in enumerate(zip(predictions, labels.to(predictions.device), strict=True))
     ]
     return torch.stack(each) if each else predictions.new_zeros((0, classes, classes), dtype=torch.int64)
 
 
 class _Cells(NamedTuple):
-    """The cells of one picture's matrix that are not 0; of C² cells, a picture fills few."""
+    """The cells of one image's matrix that are not 0; of C² cells, an image fills few."""
 
     place: Tensor
     value: Tensor
 
 
 class ConfusionMatrix:
-    """Confusion counts of a data set, collected picture by picture.
+    """Confusion counts of a dataset, collected image by image.
 
-    Pictures that are named alike are one picture: its counts add up, over several crops or passes. Unnamed pictures are
-    kept apart. Counts are kept on the CPU, and of each picture only those that are not 0.
+    SegmentationDataset that are named alike are one image: its counts add up, over several crops or passes. Unnamed images are
+    kept apart. Counts are kept on the CPU, and of each image only those that are not 0.
 
     Args:
         classes: C; 2 for a binary problem.
@@ -101,56 +101,56 @@ class ConfusionMatrix:
         (('a', 'b'), [[1, 0], [1, 1]], [[0, 0], [0, 1]])
     """
 
-    def __init__(self, classes: int, *, ignore_index: int = VOID) -> None:
+    def __init__(self, classes: int, *, ignore_index: int = IGNORE_INDEX) -> None:
         if classes < 1:
             raise ValueError(f"classes: expected at least 1, got {classes}")
         self.classes: Final = classes
         self.ignore_index: Final = ignore_index
         self._names: list[str] = []
         self._groups: list[str] = []
-        self._pictures: list[_Cells] = []
+        self._images: list[_Cells] = []
         self._position: dict[str, int] = {}
         self._pooled = torch.zeros(classes, classes, dtype=torch.int64)
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the pictures, in the order of their first update; empty strings for unnamed ones."""
+        """The names of the images, in the order of their first step; empty strings for unnamed ones."""
         return tuple(self._names)
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The groups of the pictures (city, video clip, patient), in the same order."""
+        """The groups of the images (city, video clip, patient), in the same order."""
         return tuple(self._groups)
 
     def pooled(self) -> Counts:
-        """The counts of all pictures together: C×C, int64."""
+        """The counts of all images together: C×C, int64."""
         return self._pooled.clone()
 
     def counts(self) -> Counts:
-        """The counts of every picture: N×C×C, int64. It is made anew, and large for many classes."""
+        """The counts of every image: N×C×C, int64. It is made anew, and large for many classes."""
         result = torch.zeros(len(self), self.classes**2, dtype=torch.int64)
-        for row, cells in zip(result, self._pictures, strict=True):
+        for row, cells in zip(result, self._images, strict=True):
             row[cells.place] = cells.value
         return result.view(-1, self.classes, self.classes)
 
     def update(
         self, predictions: Labels, labels: Labels, names: Sequence[str] = (), groups: Sequence[str] = ()
     ) -> None:
-        """Count a batch of pictures; nothing is counted if anything in it is refused.
+        """Count a batch of images; nothing is counted if anything in it is refused.
 
         Args:
             predictions: N×H×W class indices, see `predicted_labels`.
             labels: N×H×W class indices, or the ignore value.
-            names: one per picture, or none.
-            groups: one per picture, or none.
+            names: one per image, or none.
+            groups: one per image, or none.
 
         Raises:
             TypeError: predictions or labels that are no integers.
             ValueError: different shapes or numbers of names, an id that is neither a class nor the ignore value, or a
-                known picture in another group.
+                known image in another group.
         """
         _check(predictions, labels, self.classes)
         size = len(labels)
@@ -160,17 +160,17 @@ class ConfusionMatrix:
         for name, group in zip(names, groups, strict=True):
             self._expect_group(name, group, in_batch.setdefault(name, group))
         counted = [
-            _count(p, t, self.classes, self.ignore_index, f"picture {name!r}" if name else f"picture {i} of the batch")
+            _count(p, t, self.classes, self.ignore_index, f"image {name!r}" if name else f"image {i} of the batch")
             for i, (p, t, name) in enumerate(zip(predictions, labels.to(predictions.device), names, strict=True))
         ]
         for name, group, counts in zip(names, groups, counted, strict=True):
             self._add(name, group, counts.cpu().flatten())
 
     def merge(self, other: ConfusionMatrix) -> ConfusionMatrix:
-        """A new matrix that holds the pictures of both, as if one had counted them all.
+        """A new matrix that holds the images of both, as if one had counted them all.
 
         Raises:
-            ValueError: different numbers of classes or ignore values, or a picture in different groups.
+            ValueError: different numbers of classes or ignore values, or an image in different groups.
         """
         if (self.classes, self.ignore_index) != (other.classes, other.ignore_index):
             raise ValueError(
@@ -179,24 +179,22 @@ class ConfusionMatrix:
             )
         merged = ConfusionMatrix(self.classes, ignore_index=self.ignore_index)
         for part in (self, other):
-            for name, group, cells in zip(part._names, part._groups, part._pictures, strict=True):
+            for name, group, cells in zip(part._names, part._groups, part._images, strict=True):
                 merged._expect_group(name, group, group)
                 merged._add(name, group, part._dense(cells))
         return merged
 
     def _one_each(self, what: str, given: Sequence[str], size: int) -> Sequence[str]:
         if isinstance(given, str) or len(given) not in (0, size):
-            raise ValueError(f"{what}: expected one for each of {size} pictures, or none, got {given!r}")
+            raise ValueError(f"{what}: expected one for each of {size} images, or none, got {given!r}")
         return given or ("",) * size
 
     def _expect_group(self, name: str, group: str, otherwise: str) -> None:
-        """Refuse a named picture whose group is not the one it is known by, or ``otherwise`` where it is not known."""
+        """Refuse a named image whose group is not the one it is known by, or ``otherwise`` where it is not known."""
         known = self._position.get(name)
         expected = otherwise if known is None else self._groups[known]
         if name and group != expected:
-            raise ValueError(
-                f"picture {name!r}: expected its group {expected!r}, got {group!r}; a picture has one group"
-            )
+            raise ValueError(f"image {name!r}: expected its group {expected!r}, got {group!r}; an image has one group")
 
     def _dense(self, cells: _Cells) -> Tensor:
         dense = torch.zeros(self.classes**2, dtype=torch.int64)
@@ -207,17 +205,17 @@ class ConfusionMatrix:
         self._pooled += counts.view(self.classes, self.classes)
         known = self._position.get(name) if name else None
         if known is not None:
-            counts = counts + self._dense(self._pictures[known])
+            counts = counts + self._dense(self._images[known])
         place = counts.nonzero().squeeze(1)
         cells = _Cells(place, counts[place])
         if known is not None:
-            self._pictures[known] = cells
+            self._images[known] = cells
             return
         if name:
-            self._position[name] = len(self._pictures)
+            self._position[name] = len(self._images)
         self._names.append(name)
         self._groups.append(group)
-        self._pictures.append(cells)
+        self._images.append(cells)
 
 
 def _check(predictions: Tensor, labels: Tensor, classes: int) -> None:
@@ -230,14 +228,14 @@ def _check(predictions: Tensor, labels: Tensor, classes: int) -> None:
     if predictions.ndim != 3 or predictions.shape != labels.shape:
         raise ValueError(
             f"expected predictions and labels of the same shape N×H×W, got {tuple(predictions.shape)} and "
-            f"{tuple(labels.shape)}; resize the logits to the labels, and add a leading dimension to a single picture"
+            f"{tuple(labels.shape)}; resize the logits to the labels, and add a leading dimension to a single image"
         )
     if classes < 1:
         raise ValueError(f"classes: expected at least 1, got {classes}")
 
 
 def _count(predictions: Tensor, labels: Tensor, classes: int, ignore_index: int, place: str) -> Counts:
-    """C×C counts of one H×W picture; ``place`` is what an error calls it."""
+    """C×C counts of one H×W image; ``place`` is what an error calls it."""
     if predictions.device.type != "cpu":
         return _count_by_maps(predictions, labels, classes, ignore_index, place)
     from segmi.metrics._confusion_cpu import count_pixels
@@ -274,5 +272,5 @@ def _refuse_unknown(values: Tensor, valid: Tensor, classes: int, what: str, othe
         shown = ", ".join(str(i) for i in ids[:10]) + (", …" if len(ids) > 10 else "")
         raise ValueError(
             f"{what}: expected class indices from 0 to {classes - 1}{otherwise}, got {shown} at "
-            f"{int(unknown.sum())} pixels; check the number of classes and how the data set maps its ids"
+            f"{int(unknown.sum())} pixels; check the number of classes and how the dataset maps its ids"
         )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 CountsLike: TypeAlias = npt.ArrayLike
-"""C×C counts of a data set, or N×C×C counts of its pictures: non-negative integers."""
+"""C×C counts of a dataset, or N×C×C counts of its images: non-negative integers."""
 
 
 class Scores(TypedDict):
@@ -30,7 +30,7 @@ class Scores(TypedDict):
 
 
 def class_iou(counts: CountsLike) -> np.ndarray:
-    """The intersection over union of every class, pooled over all pictures.
+    """The intersection over union of every class, pooled over all images.
 
     ``IoU_c = TP_c / (TP_c + FP_c + FN_c)``
 
@@ -53,7 +53,7 @@ def class_iou(counts: CountsLike) -> np.ndarray:
 
 
 def scores(counts: CountsLike) -> Scores:
-    """All scores of a confusion matrix, pooled over all pictures.
+    """All scores of a confusion matrix, pooled over all images.
 
     With the sums over the classes c that are not absent, K of them, and n the number of pixels that count:
 
@@ -64,12 +64,12 @@ def scores(counts: CountsLike) -> Scores:
     - ``pixel_accuracy = Σ_c TP_c / n``: what Table 1 of the paper calls Acc
     - ``mean_accuracy``: mean over the classes in the truth of ``TP_c / (TP_c + FN_c)``
     - ``binary_IoU = 1/K Σ_c TP_c / (TP_c + FP_c + FN_c)``: the paper's printed formula, one class against the rest;
-      pooled over the data set it equals mIoU
+      pooled over the dataset it equals mIoU
     - ``binary_accuracy = 1/K Σ_c (TP_c + TN_c) / n``: the paper's printed formula, one class against the rest; it
       equals ``1 - 2 (1 - pixel_accuracy) / K``, so with many classes it is high for any prediction
 
     Shapes:
-        counts: C×C, or N×C×C, which is summed over the pictures first.
+        counts: C×C, or N×C×C, which is summed over the images first.
 
     Unit and sign: fractions, 0 to 1, more is better. Where nothing counts, all are NaN.
 
@@ -102,7 +102,7 @@ def scores(counts: CountsLike) -> Scores:
 
 
 def constant_prediction_scores(counts: CountsLike, *, predicted_class: int | None = None) -> Scores:
-    """The scores of predicting one class everywhere, on the pictures that ``counts`` were taken from.
+    """The scores of predicting one class everywhere, on the images that ``counts`` were taken from.
 
     Args:
         counts: C×C or N×C×C; only how often each class is true matters.

@@ -1,4 +1,4 @@
-"""From logits, whole or in tiles, to label maps and probabilities at the size of the original picture."""
+"""From logits, whole or in tiles, to label maps and probabilities at the size of the original image."""
 
 from __future__ import annotations
 
@@ -9,72 +9,72 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segmi.arrays import Labels, Logits, Probabilities
-from segmi.models.windows import Tile
+from segmi.models.sliding_window import Tile
+from segmi.types import Labels, Logits, Probabilities
 
 ROWS: Final = 64
 """Rows whose probabilities are worked out together: many enough to be quick, few enough to be small."""
 
 
-def decided(logits: Logits, size: Sequence[int]) -> Labels:
+def predict_labels(logits: Logits, size: Sequence[int]) -> Labels:
     """Class indices at ``size`` from smaller or larger logits, as if the logits had been resized whole.
 
-    One class after the other, so that a large picture with many classes takes little memory.
+    One class after the other, so that a large image with many classes takes little memory.
 
-    Shapes: N×C×h×w to N×H×W uint8 (int32 beyond 256 classes). C = 1 is decided at 0, where the sigmoid is 0.5.
+    Shapes: N×C×h×w to N×H×W uint8 (int32 beyond 256 classes). C = 1 is predict_labels at 0, where the sigmoid is 0.5.
 
     Example:
-        >>> decided(torch.tensor([[[[2.0]], [[3.0]]]]), (1, 2)).tolist()
+        >>> predict_labels(torch.tensor([[[[2.0]], [[3.0]]]]), (1, 2)).tolist()
         [[[1, 1]]]
     """
     planes = (_resized(logits[:, index : index + 1], tuple(size))[:, 0] for index in range(logits.shape[1]))
     return _largest(planes, logits.shape[1])
 
 
-def decided_tiles(
-    tiles: Iterable[Tile], picture: Sequence[int], size: Sequence[int], confidence: Tensor | None = None
+def predict_label_tiles(
+    tiles: Iterable[Tile], image: Sequence[int], size: Sequence[int], confidence: Tensor | None = None
 ) -> Labels:
-    """The label map at ``size`` of a picture whose logits come in tiles: what `decided` says of all of them together.
+    """The label map at ``size`` of an image whose logits come in tiles: what `predict_labels` says of all of them together.
 
-    Shapes: tiles of C×h×w logits of a picture of h×w = ``picture`` to H×W on the CPU, dtype as there.
+    Shapes: tiles of C×h×w logits of an image of h×w = ``image`` to H×W on the CPU, dtype as there.
 
     Args:
-        tiles: as `segmi.models.windows.blended_tiles` yields them; together they cover the picture.
-        picture: height and width in which the tiles lie.
+        tiles: as `segmi.models.sliding_window.blended_tiles` yields them; together they cover the image.
+        image: height and width in which the tiles lie.
         size: height and width of the result.
-        confidence: H×W, float, filled with the probability of the class that is decided on; left out by default.
+        confidence: H×W, float, filled with the probability of the class that is predict_labels on; left out by default.
 
     Example:
         >>> tile = Tile(0, 0, torch.tensor([[[2.0]], [[3.0]]]))
-        >>> decided_tiles([tile], picture=(1, 1), size=(1, 2)).tolist()
+        >>> predict_label_tiles([tile], image=(1, 1), size=(1, 2)).tolist()
         [[1, 1]]
     """
     labels = torch.empty(0)
     for tile in tiles:
-        labels = decide_tile(tile, picture, size, labels, confidence)
+        labels = decide_tile(tile, image, size, labels, confidence)
     return labels
 
 
 def decide_tile(
-    tile: Tile, picture: Sequence[int], size: Sequence[int], labels: Labels, confidence: Tensor | None = None
+    tile: Tile, image: Sequence[int], size: Sequence[int], labels: Labels, confidence: Tensor | None = None
 ) -> Labels:
-    """The label map of `decided_tiles` with what one more tile decides.
+    """The label map of `predict_label_tiles` with what one more tile decides.
 
     Args:
-        tile: of the picture.
-        picture: height and width in which the tiles lie.
+        tile: of the image.
+        image: height and width in which the tiles lie.
         size: height and width of the label map.
         labels: the label map so far, written into; empty before the first tile.
         confidence: as there.
     """
-    rows, columns = _parts(tile, picture, size)
+    rows, columns = _parts(tile, image, size)
     planes = (columns.along(rows.along(plane, 0), 1) for plane in tile.logits)
     decision = _largest(planes, len(tile.logits)).cpu()
     if not labels.numel():
         labels = torch.empty(tuple(size), dtype=decision.dtype)
     labels[rows.here, columns.here] = decision
     if confidence is not None:
-        for above, beside, piece in probabilities_of_tile(tile, picture, size):
+        for above, beside, piece in probabilities_of_tile(tile, image, size):
             confidence[above, beside] = piece.amax(dim=0).to(confidence.device)
     return labels
 
@@ -97,35 +97,35 @@ def confidences(logits: Logits) -> Tensor:
 
 
 def probabilities_of_tile(
-    tile: Tile, picture: Sequence[int], size: Sequence[int]
+    tile: Tile, image: Sequence[int], size: Sequence[int]
 ) -> Iterator[tuple[slice, slice, Probabilities]]:
     """The probabilities at ``size`` that a tile decides, some rows at a time, and where they lie.
 
     Shapes: C×h×w logits to pieces of C×r×W; two classes for one logit, whose sigmoid is the second.
 
     Example:
-        >>> pieces = probabilities_of_tile(Tile(0, 0, torch.zeros(4, 2, 2)), picture=(2, 2), size=(3, 3))
+        >>> pieces = probabilities_of_tile(Tile(0, 0, torch.zeros(4, 2, 2)), image=(2, 2), size=(3, 3))
         >>> [(rows, columns, piece[:, 0, 0].tolist()) for rows, columns, piece in pieces]
         [(slice(0, 3, None), slice(0, 3, None), [0.25, 0.25, 0.25, 0.25])]
     """
     two = len(tile.logits) == 1
-    for rows, columns, logits in logits_of_tile(tile, picture, size):
+    for rows, columns, logits in logits_of_tile(tile, image, size):
         yield rows, columns, (torch.cat((torch.zeros_like(logits), logits)) if two else logits).softmax(dim=0)
 
 
-def logits_of_tile(tile: Tile, picture: Sequence[int], size: Sequence[int]) -> Iterator[tuple[slice, slice, Logits]]:
+def logits_of_tile(tile: Tile, image: Sequence[int], size: Sequence[int]) -> Iterator[tuple[slice, slice, Logits]]:
     """The logits at ``size`` of the pixels that a tile decides, some rows at a time, and where they lie.
 
-    Over all tiles of a picture every pixel comes once.
+    Over all tiles of an image every pixel comes once.
 
     Shapes: C×h×w logits to pieces of C×r×W.
 
     Example:
-        >>> pieces = logits_of_tile(Tile(0, 0, torch.ones(4, 2, 2)), picture=(2, 2), size=(3, 3))
+        >>> pieces = logits_of_tile(Tile(0, 0, torch.ones(4, 2, 2)), image=(2, 2), size=(3, 3))
         >>> [(rows, columns, tuple(piece.shape)) for rows, columns, piece in pieces]
         [(slice(0, 3, None), slice(0, 3, None), (4, 3, 3))]
     """
-    rows, columns = _parts(tile, picture, size)
+    rows, columns = _parts(tile, image, size)
     for first in range(rows.here.start, rows.here.stop, ROWS):
         some = rows.only(slice(first, min(first + ROWS, rows.here.stop)))
         yield some.here, columns.here, columns.along(some.along(tile.logits, 1), 2)
@@ -153,7 +153,7 @@ class _Part(NamedTuple):
 
 
 class _Scale(NamedTuple):
-    """Bilinear resizing along one axis as `torch.nn.functional.interpolate` does it, pixel centres aligned."""
+    """Bilinear resizing along one axis as `torch.nn.functional.interpolate` does it, pixel centers aligned."""
 
     length: int
     lower: Tensor
@@ -169,9 +169,9 @@ class _Scale(NamedTuple):
         return _Part(slice(first, after), lower, upper, self.share[first:after])
 
 
-def _parts(tile: Tile, picture: Sequence[int], size: Sequence[int]) -> tuple[_Part, _Part]:
+def _parts(tile: Tile, image: Sequence[int], size: Sequence[int]) -> tuple[_Part, _Part]:
     """The rows and the columns of the result that a tile decides."""
-    rows, columns = (_scale(source, target) for source, target in zip(picture, size, strict=True))
+    rows, columns = (_scale(source, target) for source, target in zip(image, size, strict=True))
     height, width = tile.logits.shape[-2:]
     return rows.part(tile.top, tile.top + height), columns.part(tile.left, tile.left + width)
 

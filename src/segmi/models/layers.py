@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from segmi.arrays import Images
 from segmi.errors import UsageError
+from segmi.types import Images
 
 Edit: TypeAlias = Callable[[str, Tensor], Tensor]
 """What takes the place of a layer's output, from the layer's name and that output."""

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from segmi.arrays import Images, Logits, Output
 from segmi.errors import unknown_name
 from segmi.models.layers import kept_outputs
+from segmi.types import Images, Logits, Output
 
 BATCH_NORM_TEXT = "Expected more than 1 value per channel"
-"""How torch refuses to normalise a single value per channel; `SegmentationNetwork` says it more helpfully."""
+"""How torch refuses to normalize a single value per channel; `SegmentationNetwork` says it more helpfully."""
 
 
 class Statistics(NamedTuple):
@@ -43,7 +43,7 @@ class Parts(NamedTuple):
 class SegmentationNetwork(nn.Module):
     """Any segmentation module behind one contract.
 
-    Images come in [0, 1] and are normalised inside, by ``statistics``, so that whoever holds the network needs to
+    Images come in [0, 1] and are normalized inside, by ``statistics``, so that whoever holds the network needs to
     know nothing about its weights. Build one by name with `build_network`.
 
     Shapes: N×in_channels×H×W images to an `Output` with N×C×H×W logits; C = 1 for a problem of two classes with one
@@ -55,7 +55,7 @@ class SegmentationNetwork(nn.Module):
         in_channels: number of channels of the images.
         one_logit: whether the two classes of a binary problem share one logit channel.
         stride: what height and width must be multiples of.
-        statistics: normalisation of the images; None leaves them in [0, 1].
+        statistics: normalization of the images; None leaves them in [0, 1].
         features: names of the modules inside whose outputs are wanted; see ``feature_names`` for all of them.
         specification: plain arguments with which `build_network` makes this network again.
 
@@ -120,8 +120,8 @@ class SegmentationNetwork(nn.Module):
 
     @functools.cached_property
     def needs_batch_of_two(self) -> bool:
-        """Whether training on a batch of one picture fails, as it does where a pooled map is batch-normalised."""
-        return _refuses_one_picture(self.module, self.in_channels, self.stride)
+        """Whether training on a batch of one image fails, as it does where a pooled map is batch-normalized."""
+        return _refuses_one_image(self.module, self.in_channels, self.stride)
 
     def forward(self, images: Images) -> Output:
         """Logits at the size of the images, and the features that were asked for."""
@@ -156,7 +156,7 @@ class SegmentationNetwork(nn.Module):
             )
 
 
-def logits_of_any_size(network: nn.Module, images: Images) -> Logits:
+def forward_padded(network: nn.Module, images: Images) -> Logits:
     """The logits of images whose sides need not be multiples of the network's stride.
 
     The images are padded at the bottom and the right by repeating their edge, and the logits are cut to size.
@@ -165,7 +165,7 @@ def logits_of_any_size(network: nn.Module, images: Images) -> Logits:
 
     Example:
         >>> network = SegmentationNetwork(nn.Conv2d(3, 5, 3, 2), classes=5, stride=8)
-        >>> logits_of_any_size(network, torch.rand(1, 3, 13, 17)).shape
+        >>> forward_padded(network, torch.rand(1, 3, 13, 17)).shape
         torch.Size([1, 5, 13, 17])
     """
     height, width = images.shape[-2:]
@@ -181,23 +181,23 @@ def _up(length: int, stride: int) -> int:
 
 
 def _explanation(text: str, asserted: bool, images: Images) -> str | None:
-    """What a refusal from inside the module means for whoever chose the pictures; None if it is not about them."""
+    """What a refusal from inside the module means for whoever chose the images; None if it is not about them."""
     batch, _, height, width = images.shape
     came = f"got a batch of {batch} of {height}×{width} pixels"
     if BATCH_NORM_TEXT in text:
         return (
-            f"this network normalises over the batch where its map is 1×1, which takes at least 2 pictures in "
-            f"training; {came}. Use batches of 2 or more with drop_last on, larger pictures, or evaluation mode"
+            f"this network normalizes over the batch where its map is 1×1, which takes at least 2 images in "
+            f"training; {came}. Use batches of 2 or more with drop_last on, larger images, or evaluation mode"
         )
     if "Output size is too small" in text:
-        return f"expected pictures large enough for the network's pooling; {came}. Use larger pictures"
+        return f"expected images large enough for the network's pooling; {came}. Use larger images"
     if asserted:
-        return f"expected pictures of the one size that this network is made for; {came}. It says: {text}"
+        return f"expected images of the one size that this network is made for; {came}. It says: {text}"
     return None
 
 
-def _refuses_one_picture(module: nn.Module, in_channels: int, stride: int) -> bool:
-    """Try one picture in training mode on the meta device: no numbers are computed, no statistics move."""
+def _refuses_one_image(module: nn.Module, in_channels: int, stride: int) -> bool:
+    """Try one image in training mode on the meta device: no numbers are computed, no statistics move."""
     modes = [(part, part.training) for part in module.modules()]
     state = {name: value.to("meta") for name, value in (*module.named_parameters(), *module.named_buffers())}
     side = _up(256, stride)

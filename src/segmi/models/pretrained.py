@@ -33,7 +33,7 @@ BUNDLED: Final = "bundled"
 
 BUNDLED_ENCODER: Final = "tu-tf_efficientnet_lite0"
 """The encoder that the bundled weights fit. The library's own ``timm-tf_efficientnet_lite0`` has the same entries but
-pads and normalises differently, and recognises nothing with them."""
+pads and normalizes differently, and recognizes nothing with them."""
 
 _BUNDLED_CLASSIFIER: Final = "tf_efficientnet_lite0"
 _BUNDLED_MEAN: Final = (0.5, 0.5, 0.5)

@@ -78,7 +78,7 @@ def build(
         encoder_weights: None starts from random weights; ``bundled`` needs no download (for tf_efficientnet_lite0);
             ``imagenet`` and the library's other names download unless its cache holds them.
         encoder_options: further arguments of a ``tu-…`` encoder, as timm names them; None lets those of ``smp_dpt``
-            take pictures of any size, which timm's transformers otherwise refuse.
+            take images of any size, which timm's transformers otherwise refuse.
         options: further arguments of the library's class.
 
     Raises:

@@ -13,7 +13,7 @@ LEVELS = 4
 
 
 class UNet(nn.Module):
-    """A U-Net with batch normalisation and transposed convolutions; it returns raw logits.
+    """A U-Net with batch normalization and transposed convolutions; it returns raw logits.
 
     Four encoder blocks, a bottleneck and four decoder blocks of two 3×3 convolutions (no bias, batch norm, ReLU) each.
     The features double from ``width`` on while 2×2 max pooling halves the resolution; 2×2 transposed convolutions

@@ -9,7 +9,7 @@ from segmi.records.jsonfile import plain
 from segmi.records.lock import lock_holder, run_lock
 from segmi.records.plan import Plan, guess_plan, read_plan, write_plan
 from segmi.records.run import RunFolder, RunKey, State, find_runs
-from segmi.records.samples import SamplePaths, find_samples, read_labels, read_picture, write_sample
+from segmi.records.samples import SamplePaths, find_samples, read_image, read_labels, write_sample
 
 __all__ = [
     "ConfusionRecord",
@@ -30,8 +30,8 @@ __all__ = [
     "plain",
     "read_confusion",
     "read_details",
+    "read_image",
     "read_labels",
-    "read_picture",
     "read_plan",
     "run_lock",
     "sweep",

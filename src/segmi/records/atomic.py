@@ -219,7 +219,7 @@ def _sync(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name != "nt":  # Windows cannot open a folder; its renames are journalled
+    if os.name != "nt":  # Windows cannot open a folder; its renames are journaled
         with suppress(PermissionError):  # a folder that may be written but not read
             _sync(folder)
 
@@ -268,7 +268,7 @@ def environment_problem(
     """The error to show when the disk is full or fails, or the target cannot be written; None for any other error.
 
     Args:
-        error: what was raised while writing; libraries that hide the error number are recognised by their text, or
+        error: what was raised while writing; libraries that hide the error number are recognized by their text, or
             by a file system without room.
         target: what was being written.
         needed: the bytes it needs, or that it had when the space ran out, if known.

@@ -29,7 +29,7 @@ UNREADABLE = (
 )
 
 LARGEST = 2**33
-"""Bytes of the largest counts that are unpacked: twenty thousand pictures of 256 classes."""
+"""Bytes of the largest counts that are unpacked: twenty thousand images of 256 classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class ConfusionRecord:
 
     Args:
         counts: N×C×C, int64; rows are the truth, columns the prediction.
-        names: one picture name per image.
+        names: one image name per image.
         groups: what is not independent (city, clip, patient), one per image.
     """
 
@@ -121,6 +121,6 @@ def read_confusion(path: str | Path) -> ConfusionRecord:
 def _refuse_bomb(path: str | Path) -> None:
     """Raises ValueError for an archive that would unpack to more than any run's counts."""
     with zipfile.ZipFile(path) as archive:
-        size = sum(member.file_size for member in archive.infolist())
+        size = sum(network.file_size for network in archive.infolist())
     if size > LARGEST:
         raise ValueError(f"it unpacks to {size:,} bytes, more than {LARGEST:,}")

@@ -1,4 +1,4 @@
-"""Sums over pictures on disk, from which reliability, boundary IoU and IoU by object size are read."""
+"""Sums over images on disk, from which reliability, boundary IoU and IoU by object size are read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class DetailsRecord:
-    """The details of a network's predictions, over all pictures.
+    """The details of a network's predictions, over all images.
 
     Args:
         pixels: B: valid pixels by confidence, in equally wide bins from 0 to 1.

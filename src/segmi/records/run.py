@@ -1,9 +1,9 @@
-"""The folder of a run: ``<study>/<data set>/<method>/seed<k>/``, its path being its key; readers and writers.
+"""The folder of a run: ``<study>/<dataset>/<method>/seed<k>/``, its path being its key; readers and writers.
 
 ==================================  ===================================================================
 ``config.yaml``                     the resolved configuration of this run
 ``environment.json``                machine, versions, thread count
-``origin.json``                     code and pictures that it was begun with
+``origin.json``                     code and images that it was begun with
 ``metrics.csv``                     one row per validation: step, train/…, holdout/…
 ``number_format.json``              in which numbers and memory layout the run computes, and why
 ``profile.json``                    what took how long, where that was asked for
@@ -12,10 +12,10 @@
 ``failure.json``                    why the run failed, if it did
 ``losses.json``                     how often the process of the run was lost, and how; only if it was
 ``result.json``                     what came out; written last, and what makes the run finished
-``confusion/<member>.<protocol>.npz``  per-image confusion counts
-``details/<member>.<protocol>.npz``    sums from which reliability, boundary IoU and IoU by object size are read
-``samples/<picture>.<layer>.png``   pictures for the figures; layers: image, truth, each member, how sure it is
-``bundles/<member>/``               the trained networks
+``confusion/<network>.<protocol>.npz``  per-image confusion counts
+``details/<network>.<protocol>.npz``    sums from which reliability, boundary IoU and IoU by object size are read
+``samples/<image>.<layer>.png``   images for the figures; layers: image, truth, each network, how sure it is
+``bundles/<network>/``               the trained networks
 ``checkpoints/``, ``tensorboard/``  what training keeps for itself
 ==================================  ===================================================================
 """
@@ -41,7 +41,7 @@ from segmi.records.selection import is_trial
 
 State = Literal["finished", "failed", "unfinished", "missing"]
 
-_ARTEFACT_FOLDERS = ("confusion", "details", "samples", "bundles")
+_ARTIFACT_FOLDERS = ("confusion", "details", "samples", "bundles")
 
 
 class RunKey(NamedTuple):
@@ -67,7 +67,7 @@ class RunFolder:
     """One run on disk.
 
     Args:
-        path: ``…/<study>/<data set>/<method>/seed<k>``; need not exist.
+        path: ``…/<study>/<dataset>/<method>/seed<k>``; need not exist.
 
     Raises:
         UsageError: the path is none of a run.
@@ -83,7 +83,7 @@ class RunFolder:
         object.__setattr__(self, "path", Path(self.path))
         if len(self.path.absolute().parts) < 5 or not re.fullmatch(r"seed\d+", self.path.name):
             raise UsageError(
-                f"{self.path} is not the folder of a run, expected …/<study>/<data set>/<method>/seed<k>",
+                f"{self.path} is not the folder of a run, expected …/<study>/<dataset>/<method>/seed<k>",
                 "give the folder that holds the studies, or one study's folder",
             )
 
@@ -99,18 +99,18 @@ class RunFolder:
 
     @property
     def key(self) -> RunKey:
-        """Study, data set, method, seed."""
+        """Study, dataset, method, seed."""
         study, dataset, method, seed = self.path.absolute().parts[-4:]
         return RunKey(study, dataset, method, int(seed.removeprefix("seed")))
 
-    def confusion_path(self, member: str, protocol: str) -> Path:
-        """Where a member's per-image confusion counts lie."""
-        return self.path / "confusion" / f"{member}.{protocol}.npz"
+    def confusion_path(self, network: str, protocol: str) -> Path:
+        """Where a network's per-image confusion counts lie."""
+        return self.path / "confusion" / f"{network}.{protocol}.npz"
 
     def state(self) -> State:
-        """``finished`` if the result is readable and its artefacts are there; a failure counts until then.
+        """``finished`` if the result is readable and its artifacts are there; a failure counts until then.
 
-        A result that is damaged or whose artefacts are missing counts as unfinished: the run is to be taken up again.
+        A result that is damaged or whose artifacts are missing counts as unfinished: the run is to be taken up again.
         """
         if not self.path.is_dir():
             return "missing"
@@ -118,7 +118,7 @@ class RunFolder:
             result = self.result()
         except DataError:
             result = None
-        if result is not None and not self.missing_artefacts(result):
+        if result is not None and not self.missing_artifacts(result):
             return "finished"
         return "failed" if (self.path / "failure.json").exists() else "unfinished"
 
@@ -187,54 +187,54 @@ class RunFolder:
         """
         return read_record(self.path / "profile.json")
 
-    def confusion(self, member: str, protocol: str) -> ConfusionRecord:
-        """Per-image confusion counts of a member under an evaluation protocol.
+    def confusion(self, network: str, protocol: str) -> ConfusionRecord:
+        """Per-image confusion counts of a network under an evaluation protocol.
 
         Raises:
             DataError: missing or damaged.
         """
-        return read_confusion(self.confusion_path(member, protocol))
+        return read_confusion(self.confusion_path(network, protocol))
 
-    def details_path(self, member: str, protocol: str) -> Path:
-        """Where the details of a member's predictions lie, where they were asked for."""
-        return self.path / "details" / f"{member}.{protocol}.npz"
+    def details_path(self, network: str, protocol: str) -> Path:
+        """Where the details of a network's predictions lie, where they were asked for."""
+        return self.path / "details" / f"{network}.{protocol}.npz"
 
-    def details(self, member: str, protocol: str) -> DetailsRecord:
-        """The details of a member's predictions under an evaluation protocol.
+    def details(self, network: str, protocol: str) -> DetailsRecord:
+        """The details of a network's predictions under an evaluation protocol.
 
         Raises:
             DataError: missing, as they are in runs that were scored without them, or damaged.
         """
-        return read_details(self.details_path(member, protocol))
+        return read_details(self.details_path(network, protocol))
 
-    def samples(self, members: Sequence[str]) -> list[SamplePaths]:
-        """The pictures kept for the figures."""
-        return find_samples(self.path / "samples", members)
+    def samples(self, networks: Sequence[str]) -> list[SamplePaths]:
+        """The images kept for the figures."""
+        return find_samples(self.path / "samples", networks)
 
-    def missing_artefacts(self, result: Mapping[str, Any]) -> list[str]:
+    def missing_artifacts(self, result: Mapping[str, Any]) -> list[str]:
         """What the result promises and the folder does not hold (or not at its size), relative to the folder."""
-        sizes = result.get("artefacts")
+        sizes = result.get("artifacts")
         if isinstance(sizes, Mapping):
             return [name for name, size in sizes.items() if _size(self.path / name) != size]
         promised = [
-            self.confusion_path(member, protocol)
-            for member, entry in result["members"].items()
+            self.confusion_path(network, protocol)
+            for network, entry in result["networks"].items()
             for protocol in entry.get("scores", {})
         ]
         return [str(path.relative_to(self.path)) for path in promised if not path.is_file()]
 
     def write_result(self, result: Mapping[str, Any]) -> Path:
-        """Write the result, last of all; what lies in the folders of artefacts becomes part of what it promises.
+        """Write the result, last of all; what lies in the folders of artifacts becomes part of what it promises.
 
         NaN becomes null. A failure of an earlier attempt is removed.
         """
-        artefacts = {
+        artifacts = {
             file.relative_to(self.path).as_posix(): file.stat().st_size
-            for folder in _ARTEFACT_FOLDERS
+            for folder in _ARTIFACT_FOLDERS
             for file in sorted((self.path / folder).rglob("*"))
             if file.is_file()
         }
-        path = write_record(self.path / "result.json", {**result, "artefacts": artefacts})
+        path = write_record(self.path / "result.json", {**result, "artifacts": artifacts})
         (self.path / "failure.json").unlink(missing_ok=True)
         return path
 

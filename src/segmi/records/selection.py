@@ -1,7 +1,7 @@
-"""How the settings of a method on a data set were chosen: every trial with its score, and the winner.
+"""How the settings of a method on a dataset were chosen: every trial with its score, and the winner.
 
-It lies beside the runs that were trained with what was chosen, as ``<study>/<data set>/<method>/selection.json``. Its
-trials are runs themselves, in folders of their own: ``<study>/<data set>/<method>+trial<n>/seed<k>/``.
+It lies beside the runs that were trained with what was chosen, as ``<study>/<dataset>/<method>/selection.json``. Its
+trials are runs themselves, in folders of their own: ``<study>/<dataset>/<method>+trial<n>/seed<k>/``.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class TrialRecord:
     Args:
         number: from 0.
         values: by the names of the settings.
-        score: mIoU on the held-out pictures; None where it diverged.
-        updates: optimiser steps taken.
-        images: pictures seen.
+        score: mIoU on the held-out images; None where it diverged.
+        steps: optimizer steps taken.
+        images: images seen.
         wall_seconds: of training and validation.
         failure: why it has no score.
     """
@@ -35,7 +35,7 @@ class TrialRecord:
     number: int
     values: Mapping[str, Any]
     score: float | None
-    updates: int | None = None
+    steps: int | None = None
     images: int | None = None
     wall_seconds: float | None = None
     failure: str | None = None
@@ -48,22 +48,22 @@ class Selection:
     Args:
         searched: the spaces as in the study file, by the names of the settings.
         seed: of the trials.
-        member: whose score decides.
+        network: whose score decides.
         winner: the number of the trial with the highest score, the first of equals; None where none has a score.
         values: of the winner.
         config: what all trials have in common.
         trials: all of them.
-        measured_on: the pictures that the scores are of.
+        measured_on: the images that the scores are of.
     """
 
     searched: Mapping[str, Any]
     seed: int
-    member: str
+    network: str
     winner: int | None
     values: Mapping[str, Any]
     config: Mapping[str, Any] = field(repr=False)
     trials: Sequence[TrialRecord]
-    measured_on: str = "pictures held out of train"
+    measured_on: str = "images held out of train"
 
 
 def trial_name(method: str, number: int) -> str:
@@ -82,7 +82,7 @@ def is_trial(method: str) -> bool:
 
 
 def write_selection(folder: str | Path, selection: Selection) -> Path:
-    """Write a selection into the folder of its method on its data set.
+    """Write a selection into the folder of its method on its dataset.
 
     Example:
         >>> import tempfile
@@ -96,7 +96,7 @@ def write_selection(folder: str | Path, selection: Selection) -> Path:
 
 
 def read_selection(folder: str | Path) -> Selection | None:
-    """The selection in the folder of a method on a data set; None if it holds none.
+    """The selection in the folder of a method on a dataset; None if it holds none.
 
     Raises:
         DataError: it is damaged, or written by a newer segmi.

@@ -197,7 +197,7 @@ def reset_peak_memory(process: Path = _PROCESS) -> bool:
 def peak_memory(process: Path = _PROCESS) -> int | None:
     """The peak of this process's resident memory in bytes, since it was last reset; None where that is not told.
 
-    Worker processes that read pictures are not counted.
+    Worker processes that read images are not counted.
     """
     try:
         for line in (process / "status").read_text(encoding="utf-8").splitlines():

@@ -1,4 +1,4 @@
-"""What a study found, in words: for every data set which methods are better, worse or not distinguishable."""
+"""What a study found, in words: for every dataset which methods are better, worse or not distinguishable."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from segmi.comparison import LEVEL, PRIMARY, NewImages, StudyRuns, compare, compare_on_new_images
-from segmi.comparison.differences import Comparison
-from segmi.comparison.pairing import reported_score
 from segmi.report.table1 import title_of
+from segmi.statistics import LEVEL, PRIMARY, NewImages, StudyRuns, compare, compare_on_new_images
+from segmi.statistics.differences import Comparison
+from segmi.statistics.pairing import reported_score
 
 MINUS = "\u2212"
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One method on one data set.
+    """One method on one dataset.
 
     Args:
-        dataset: the data set's title.
+        dataset: the dataset's title.
         method: the method's label.
         baseline: the label of what it is compared with.
         verdict: ``better``, ``worse``, ``not distinguishable``, or why nothing can be said.
@@ -27,7 +27,7 @@ class Statement:
         difference: in mIoU, None without a common seed.
         interval: over retraining, None where it cannot be had.
         seeds: how many seeds are compared.
-        new_images: the same question on new pictures, the networks fixed; None where it was not asked.
+        new_images: the same question on new images, the networks fixed; None where it was not asked.
     """
 
     dataset: str
@@ -55,7 +55,7 @@ class Answer:
     Args:
         headline: one sentence.
         preliminary: what is still missing; empty when all runs are finished.
-        statements: data set by data set, in the plan's order.
+        statements: dataset by dataset, in the plan's order.
     """
 
     headline: str
@@ -63,7 +63,7 @@ class Answer:
     statements: Sequence[Statement]
 
     def by_dataset(self) -> Iterator[tuple[str, list[Statement]]]:
-        """The statements under the title of their data set."""
+        """The statements under the title of their dataset."""
         for title in dict.fromkeys(one.dataset for one in self.statements):
             yield title, [one for one in self.statements if one.dataset == title]
 
@@ -153,7 +153,7 @@ def _headline(study: StudyRuns, statements: Sequence[Statement]) -> str:
 
 
 def _reached(study: StudyRuns) -> str:
-    """What the only method reaches on the data sets that it has finished."""
+    """What the only method reaches on the datasets that it has finished."""
     scores = {
         title_of(study, dataset): [float(s) for r in found if (s := reported_score(r, PRIMARY)) is not None]
         for dataset in study.plan.datasets
@@ -175,7 +175,7 @@ def _counted(kind: str, statements: Sequence[Statement]) -> str:
     for one in found:
         places.setdefault(one.method, []).append(one.dataset)
     shown = [
-        method if total == 1 else f"{method} on {' and '.join(where) if len(where) < total else 'all data sets'}"
+        method if total == 1 else f"{method} on {' and '.join(where) if len(where) < total else 'all datasets'}"
         for method, where in places.items()
     ]
     return f"{kind}: {', '.join(shown)}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from segmi.comparison import StudyRuns, pairings
 from segmi.report.table import Table
 from segmi.report.table1 import title_of
 from segmi.report.table_comparison import table_comparison, table_estimates, table_new_images
 from segmi.report.table_dependence import table_class_differences, table_interaction, table_ranks
+from segmi.statistics import StudyRuns, pairings
 
 PATTERNS: Final = (
     "comparison.*",
@@ -38,10 +38,10 @@ def comparison_tables(study: StudyRuns) -> list[Shown]:
         return []
     shown: list[tuple[str, str, Table | None, bool]] = [
         ("comparison", "Differences to the baseline, over retraining", table_comparison(study), False),
-        ("new_images", "Differences to the baseline, on new pictures", table_new_images(study), False),
-        ("interaction_datasets", "Does it depend on the data set?", table_interaction(study, "data set"), False),
+        ("new_images", "Differences to the baseline, on new images", table_new_images(study), False),
+        ("interaction_datasets", "Does it depend on the dataset?", table_interaction(study, "dataset"), False),
         ("interaction_networks", "Does it depend on the network?", table_interaction(study, "network"), False),
-        ("ranks", "Ranks over data sets", table_ranks(study), False),
+        ("ranks", "Ranks over datasets", table_ranks(study), False),
         ("estimates", "Every method by itself", table_estimates(study), True),
     ]
     for dataset in study.plan.datasets:

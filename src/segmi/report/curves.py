@@ -1,4 +1,4 @@
-"""Learning curves: loss, held-out mIoU and information over updates, a column per data set, a colour per model."""
+"""Learning curves: loss, held-out mIoU and information over steps, a column per dataset, a color per model."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from segmi.comparison import StudyRuns
 from segmi.errors import DataError
-from segmi.report.drawing import COLOURS, DASHES, FAINT, figure, tidy
+from segmi.report.drawing import COLORS, DASHES, FAINT, figure, tidy
 from segmi.report.table1 import title_of
+from segmi.statistics import StudyRuns
 
 Curve: TypeAlias = tuple[list[float], list[float]]
 """Updates and values."""
@@ -38,7 +38,7 @@ def curves_of(study: StudyRuns, dataset: str, quantity: str) -> dict[str, list[C
             rows = run.metrics()
         except DataError:
             continue
-        column = _column(rows, quantity, (study.results.get(key) or {}).get("reported_member"))
+        column = _column(rows, quantity, (study.results.get(key) or {}).get("reported_network"))
         points = [(row["step"], row[column]) for row in rows if _numeric(row.get("step")) and _numeric(row.get(column))]
         if points:
             curves.setdefault(key.method, []).append(([p[0] for p in points], [p[1] for p in points]))
@@ -67,8 +67,8 @@ def learning_curves(study: StudyRuns) -> Figure | None:
             if j == 0:
                 axes[i][j].set_ylabel(name)
             if i == len(shown) - 1:
-                axes[i][j].set_xlabel("updates")
-    lines = [Line2D([], [], color=_colour(m), linestyle=_dash(m), linewidth=1.8) for m in range(len(methods))]
+                axes[i][j].set_xlabel("steps")
+    lines = [Line2D([], [], color=_color(m), linestyle=_dash(m), linewidth=1.8) for m in range(len(methods))]
     made.legend(
         lines,
         list(study.plan.methods.values()),
@@ -98,7 +98,7 @@ def _draw(axes: Axes, curves: Mapping[str, Sequence[Curve]], methods: Sequence[s
             axes.plot(
                 steps,
                 values,
-                color=_colour(index),
+                color=_color(index),
                 linestyle=_dash(index) if alone else "-",
                 linewidth=1.8 if alone else 0.7,
                 alpha=1.0 if alone else 0.4,
@@ -106,32 +106,32 @@ def _draw(axes: Axes, curves: Mapping[str, Sequence[Curve]], methods: Sequence[s
                 markersize=4,
             )
         if mean is not None:
-            axes.plot(*mean, color=_colour(index), linestyle=_dash(index), linewidth=1.8)
+            axes.plot(*mean, color=_color(index), linestyle=_dash(index), linewidth=1.8)
 
 
 def _mean(seeds: Sequence[Curve]) -> Curve | None:
-    """The mean over seeds that were measured at the same updates; None for one seed or for different updates."""
+    """The mean over seeds that were measured at the same steps; None for one seed or for different steps."""
     if len(seeds) < 2 or any(steps != seeds[0][0] for steps, _ in seeds):
         return None
     return seeds[0][0], [sum(values) / len(seeds) for values in zip(*(values for _, values in seeds), strict=True)]
 
 
-def _column(rows: Sequence[Mapping[str, Any]], quantity: str, member: str | None) -> str:
-    """The reported member's column of a quantity that is measured per member."""
+def _column(rows: Sequence[Mapping[str, Any]], quantity: str, network: str | None) -> str:
+    """The reported network's column of a quantity that is measured per network."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     if quantity in names:
         return quantity
-    per_member = [name for name in names if name.startswith(f"{quantity}/")]
-    wanted = f"{quantity}/{member}"
-    return wanted if wanted in per_member else per_member[0] if per_member else quantity
+    per_network = [name for name in names if name.startswith(f"{quantity}/")]
+    wanted = f"{quantity}/{network}"
+    return wanted if wanted in per_network else per_network[0] if per_network else quantity
 
 
 def _numeric(value: Any) -> bool:
     return isinstance(value, float) and value == value and abs(value) != float("inf")
 
 
-def _colour(index: int) -> str:
-    return COLOURS[index % len(COLOURS)]
+def _color(index: int) -> str:
+    return COLORS[index % len(COLORS)]
 
 
 def _dash(index: int) -> Any:

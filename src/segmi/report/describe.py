@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from segmi.comparison import StudyRuns
 from segmi.errors import DataError
 from segmi.records import RunFolder
+from segmi.statistics import StudyRuns
 
 _NETWORK_OPTIONS = ("width", "encoder", "encoder_weights", "weights")
 
 
 def describe_method(study: StudyRuns, method: str) -> str:
-    """What a model is: its networks with their parameters, its objective, updates, batch and learning rate."""
+    """What a model is: its networks with their parameters, its loss, steps, batch and learning rate."""
     keys = [key for key in study.runs if key.method == method]
     configs = [read_config(study.runs[key]) for key in keys]
     config = next((config for config in configs if config), {})
@@ -66,13 +66,13 @@ def _number(number: float, scale: str) -> str:
 
 
 def _networks(config: Mapping[str, Any], results: list[dict[str, Any]]) -> str:
-    members = config.get("members") or {}
-    names = list(dict.fromkeys([*members, *(name for result in results for name in result["members"])]))
-    reported = config.get("reported") or next((r.get("reported_member") for r in results), None)
+    networks = config.get("networks") or {}
+    names = list(dict.fromkeys([*networks, *(name for result in results for name in result["networks"])]))
+    reported = config.get("reported") or next((r.get("reported_network") for r in results), None)
     texts = []
     for name in names:
-        options = members.get(name) or {}
-        entries = [result["members"][name] for result in results if name in result["members"]]
+        options = networks.get(name) or {}
+        entries = [result["networks"][name] for result in results if name in result["networks"]]
         architecture = options.get("architecture") or next((e.get("architecture") for e in entries), None) or name
         extras = [f"{key} {options[key]}" for key in _NETWORK_OPTIONS if options.get(key)]
         parameters = number_range((e.get("parameters") for e in entries), scale="M")
@@ -85,7 +85,7 @@ def _networks(config: Mapping[str, Any], results: list[dict[str, Any]]) -> str:
 
 def _objective(config: Mapping[str, Any]) -> str:
     terms = []
-    for name, options in (config.get("objective") or {}).items():
+    for name, options in (config.get("loss") or {}).items():
         options = dict(options or {})
         weight = options.pop("weight", 1)
         shown = ", ".join(f"{key} {value}" for key, value in options.items())
@@ -101,11 +101,11 @@ def _budget(configs: list[dict[str, Any]], results: list[dict[str, Any]]) -> str
     def known(key: str) -> str:
         return number_range(entry.get(key) for entry in [*training, *recorded])
 
-    updates = number_range(entry.get("updates") for entry in recorded) or known("updates")
+    steps = number_range(entry.get("steps") for entry in recorded) or known("steps")
     batch, rate = known("batch_size"), known("learning_rate")
     optimizer = next((str(entry["optimizer"]) for entry in [*training, *recorded] if entry.get("optimizer")), "")
     parts = [
-        f"{updates} updates" + (f" of {batch} pictures" if batch else "") if updates else "",
+        f"{steps} steps" + (f" of {batch} images" if batch else "") if steps else "",
         f"{optimizer} at learning rate {rate}".strip() if rate else optimizer,
         next((str(entry["precision"]) for entry in recorded if entry.get("precision")), ""),
     ]

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from segmi.comparison import PRIMARY, StudyRuns
-from segmi.comparison.pairing import reported_score
 from segmi.errors import DataError
 from segmi.records import DetailsRecord, RunKey
 from segmi.report.table import Cell, Row, Table
 from segmi.report.table1 import title_of
+from segmi.statistics import PRIMARY, StudyRuns
+from segmi.statistics.pairing import reported_score
 
 SMALL, LARGE = 5, 7
 """Objects below 4⁵ = 32² pixels are small, from 4⁷ = 128² pixels on large."""
@@ -24,7 +24,7 @@ def details_by_seed(study: StudyRuns, dataset: str, method: str) -> list[Details
     for key, result in study.results.items():
         if (key.dataset, key.method) == (dataset, method):
             try:
-                found.append(study.runs[key].details(str(result.get("reported_member")), str(result.get("protocol"))))
+                found.append(study.runs[key].details(str(result.get("reported_network")), str(result.get("protocol"))))
             except DataError:
                 continue
     return [one for one in found if one.objects.shape == found[0].objects.shape]
@@ -51,7 +51,7 @@ def without_details(study: StudyRuns) -> str:
 
 
 def table_beyond(study: StudyRuns) -> Table | None:
-    """Every method on every data set beside its mIoU; None where no run kept what is needed."""
+    """Every method on every dataset beside its mIoU; None where no run kept what is needed."""
     rows = []
     planned = len(study.plan.seeds)
     for dataset in study.plan.datasets:
@@ -76,7 +76,7 @@ def table_beyond(study: StudyRuns) -> Table | None:
     if not rows:
         return None
     notes = (
-        "boundary IoU: of the pixels within 2 % of the picture's diagonal from an outline, as mIoU otherwise (Cheng et "
+        "boundary IoU: of the pixels within 2 % of the image's diagonal from an outline, as mIoU otherwise (Cheng et "
         "al. 2021). objects: mean IoU of connected regions of the truth, small below 32² pixels, large from 128² on, "
         "each against the predicted regions of its class that overlap it (Chan et al. 2021). calibration error: by how "
         "much confidence and accuracy differ on average, in 20 bins of confidence; the smaller, the better.",
@@ -86,12 +86,12 @@ def table_beyond(study: StudyRuns) -> Table | None:
         ("objects", ("small", "medium", "large")),
         ("", ("calibration error",)),
     )
-    return Table("Beyond the mIoU.", ("data set", "model"), groups, rows, notes)
+    return Table("Beyond the mIoU.", ("dataset", "model"), groups, rows, notes)
 
 
 def _kept(study: StudyRuns, key: RunKey) -> bool:
     result = study.results[key]
-    return study.runs[key].details_path(str(result.get("reported_member")), str(result.get("protocol"))).is_file()
+    return study.runs[key].details_path(str(result.get("reported_network")), str(result.get("protocol"))).is_file()
 
 
 def _cell(values: Sequence[float | None], planned: int) -> Cell:

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 
 from segmi.records import atomic_write
 
-COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
-"""One per model, told apart by colour-blind readers (Okabe and Ito)."""
+COLORS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+"""One per model, told apart by color-blind readers (Okabe and Ito)."""
 
 DASHES: Final = ((0, ()), (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
-"""One per model too, for prints in grey."""
+"""One per model too, for prints in gray."""
 
 INK: Final = "#1d2128"
 FAINT: Final = "#6b7280"

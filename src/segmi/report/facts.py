@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segmi.comparison import StudyRuns
 from segmi.report.describe import duration, number_range, read_config
 from segmi.report.protocol import protocol_in_words
 from segmi.report.searches import describe_searches
+from segmi.statistics import StudyRuns
 
 
 def facts(study: StudyRuns) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -29,7 +29,7 @@ def failures(study: StudyRuns) -> list[tuple[str, str, str]]:
         record = study.runs[key].failure() if state == "failed" else None
         if record is not None:
             message = f"{record.get('type', 'error')}: {record.get('message', '')}"
-            remedy = f" To mend it: {record['remedy']}." if record.get("remedy") else ""
+            remedy = f" Fix: {record['remedy']}." if record.get("remedy") else ""
             run = f"{key.dataset}/{key.method}/seed{key.seed}"
             found.append((run, message + remedy, str(record.get("traceback") or "")))
     return found
@@ -42,7 +42,7 @@ def _budget(study: StudyRuns) -> list[tuple[str, str]]:
         seconds = [t["wall_seconds"] for t in found if isinstance(t.get("wall_seconds"), int | float)]
         parts = [
             f"{number_range(_tenths(t.get(key)) for t in found)} {name}"
-            for key, name in (("updates", "updates"), ("images", "pictures seen"), ("epochs", "epochs"))
+            for key, name in (("steps", "steps"), ("images", "images seen"), ("epochs", "epochs"))
             if any(t.get(key) is not None for t in found)
         ]
         parts += [f"{duration(sum(seconds) / len(seconds))} of training per run"] if seconds else []
@@ -50,7 +50,7 @@ def _budget(study: StudyRuns) -> list[tuple[str, str]]:
         if parts:
             entries.append((label, ", ".join(parts)))
     if any((read_config(run).get("training") or {}).get("minutes") for run in study.runs.values()):
-        entries.append(("Not reproducible", "the budget is a time; repeated, these runs end at other updates"))
+        entries.append(("Not reproducible", "the budget is a time; repeated, these runs end at other steps"))
     total = sum(float((r.get("training") or {}).get("wall_seconds") or 0) for r in study.results.values())
     return [*entries, ("All finished runs together", duration(total))] if entries else []
 

@@ -1,4 +1,4 @@
-"""Predictions as a figure: a row per picture, with image, truth and each model side by side, and a legend below."""
+"""Predictions as a figure: a row per image, with image, truth and each model side by side, and a legend below."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _TILE, _GAP, _MARGIN, _HEAD, _LINE = 2.1, 0.07, 0.12, 0.34, 0.23  # inches
 _SMALL = 8.5  # points
 
 
-def predictions_figure(pictures: Gallery) -> Figure:
+def predictions_figure(images: Gallery) -> Figure:
     """Draw a gallery; call it within `drawing.style`."""
-    columns = max(len(tiles) for _, tiles in pictures.rows)
-    heights = [_TILE * _aspect(tiles) for _, tiles in pictures.rows]
+    columns = max(len(tiles) for _, tiles in images.rows)
+    heights = [_TILE * _aspect(tiles) for _, tiles in images.rows]
     width = 2 * _MARGIN + columns * _TILE + (columns - 1) * _GAP
-    legend = _legend_lines(pictures.legend, width - 2 * _MARGIN)
+    legend = _legend_lines(images.legend, width - 2 * _MARGIN)
     foot = _LINE * len(legend) + (0.16 if legend else 0)
     height = _HEAD + sum(heights) + _GAP * (len(heights) - 1) + foot + _MARGIN
     made = figure(width, height)
     top = height - _HEAD
-    for row, (_, tiles) in enumerate(pictures.rows):
+    for row, (_, tiles) in enumerate(images.rows):
         for column, tile in enumerate(tiles):
             left = _MARGIN + column * (_TILE + _GAP)
             if row == 0:
@@ -38,7 +38,7 @@ def predictions_figure(pictures: Gallery) -> Figure:
 
 
 def _aspect(tiles: Sequence[Tile]) -> float:
-    """Height over width of a row's pictures, kept within reason."""
+    """Height over width of a row's images, kept within reason."""
     shapes = [tile.pixels.shape for tile in tiles if tile.pixels is not None]
     return min(max((shape[0] / shape[1] for shape in shapes), default=0.75), 1.6)
 
@@ -64,16 +64,16 @@ def _fitted(text: str, length: int = 30) -> str:
 def _legend_lines(
     legend: Sequence[tuple[str, tuple[int, int, int]]], room: float
 ) -> list[list[tuple[float, str, tuple[int, int, int]]]]:
-    """The legend broken into lines: (left edge in inches, class, colour)."""
+    """The legend broken into lines: (left edge in inches, class, color)."""
     lines: list[list[tuple[float, str, tuple[int, int, int]]]] = []
     used = room
-    for name, colour in legend:
+    for name, color in legend:
         shown = _fitted(name)
         needed = 0.47 + _inches(shown)
         if used + needed > room or not lines:
             lines.append([])
             used = 0.0
-        lines[-1].append((used, shown, colour))
+        lines[-1].append((used, shown, color))
         used += needed
     return lines
 
@@ -86,13 +86,13 @@ def _draw_legend(made: Figure, lines: list[list[tuple[float, str, tuple[int, int
     width, height = made.get_size_inches()
     for index, line in enumerate(lines):
         middle = _MARGIN + _LINE * (len(lines) - index - 0.5)
-        for left, name, colour in line:
+        for left, name, color in line:
             made.add_artist(
                 Rectangle(
                     ((_MARGIN + left) / width, (middle - 0.065) / height),
                     0.19 / width,
                     0.13 / height,
-                    facecolor=tuple(channel / 255 for channel in colour),
+                    facecolor=tuple(channel / 255 for channel in color),
                     edgecolor="#8b929c",
                     linewidth=0.5,
                     transform=made.transFigure,

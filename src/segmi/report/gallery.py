@@ -1,4 +1,4 @@
-"""The pictures of a study, ready to be shown: the same pictures for every model, in the data set's own colours."""
+"""The images of a study, ready to be shown: the same images for every model, in the dataset's own colors."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from segmi.comparison import StudyRuns
 from segmi.errors import DataError
-from segmi.records import RunKey, SamplePaths, read_labels, read_picture
+from segmi.records import RunKey, SamplePaths, read_image, read_labels
+from segmi.statistics import StudyRuns
 
-VOID: Final = 255
-VOID_COLOUR: Final = (255, 255, 255)
+IGNORE_INDEX: Final = 255
+IGNORED_COLOR: Final = (255, 255, 255)
 
 Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """One picture of a row.
+    """One image of a row.
 
     Args:
         title: its column.
@@ -42,8 +42,8 @@ class Gallery:
     """Rows of image, ground truth and each model's prediction, and the classes seen in them.
 
     Args:
-        rows: (picture name, its tiles).
-        legend: (class name, RGB) of the classes in any shown mask, void last.
+        rows: (image name, its tiles).
+        legend: (class name, RGB) of the classes in any shown mask, ignored last.
         seed: the seed whose predictions are shown.
     """
 
@@ -53,13 +53,13 @@ class Gallery:
 
 
 def gallery(study: StudyRuns, dataset: str, *, rows: int = 4, largest: int = 640) -> Gallery | None:
-    """The pictures of one data set under the lowest seed that has any; None if no run kept some.
+    """The images of one dataset under the lowest seed that has any; None if no run kept some.
 
     Args:
         study: its runs.
-        dataset: the data set's name.
-        rows: how many pictures at most.
-        largest: the longest side of a tile; larger pictures are shrunk, masks without mixing labels.
+        dataset: the dataset's name.
+        rows: how many images at most.
+        largest: the longest side of a tile; larger images are shrunk, masks without mixing labels.
     """
     for seed in sorted(study.plan.seeds):
         samples = {
@@ -73,11 +73,11 @@ def gallery(study: StudyRuns, dataset: str, *, rows: int = 4, largest: int = 640
 
 
 def samples_of(study: StudyRuns, key: RunKey) -> dict[str, SamplePaths]:
-    """The pictures that a run has kept, by name; none before it is finished."""
+    """The images that a run has kept, by name; none before it is finished."""
     result = study.results.get(key)
     if result is None:
         return {}
-    return {sample.name: sample for sample in study.runs[key].samples(list(result["members"]))}
+    return {sample.name: sample for sample in study.runs[key].samples(list(result["networks"]))}
 
 
 def _gallery(
@@ -98,36 +98,36 @@ def _gallery(
         for method, label in study.plan.methods.items():
             key = RunKey(study.folder.name, dataset, method, seed)
             sample = samples.get(method, {}).get(name)
-            member = study.results[key]["reported_member"] if key in study.results else ""
-            path = sample.predictions.get(member) if sample else None
+            network = study.results[key]["reported_network"] if key in study.results else ""
+            path = sample.predictions.get(network) if sample else None
             if path is None:
                 tiles.append(Tile(label, None, study.states.get(key, "missing") if sample is None else "missing"))
             else:
                 tiles.append(_mask(label, path, palette, seen, largest))
         shown.append((name, tiles))
     classes = (first.get("dataset") or {}).get("classes") or []
-    legend = [(str(name), _colour(palette, index)) for index, name in enumerate(classes) if seen[index]]
-    legend += [("void", _colour(palette, VOID))] if seen[VOID] else []
+    legend = [(str(name), _color(palette, index)) for index, name in enumerate(classes) if seen[index]]
+    legend += [("ignored", _color(palette, IGNORE_INDEX))] if seen[IGNORE_INDEX] else []
     return Gallery(shown, legend, seed)
 
 
 def _palette(result: dict[str, Any]) -> Pixels:
     palette = np.zeros((256, 3), np.uint8)
-    palette[VOID] = VOID_COLOUR
-    colours = (result.get("dataset") or {}).get("palette") or []
-    for index, colour in enumerate(colours[:256]):
-        palette[index] = colour
+    palette[IGNORE_INDEX] = IGNORED_COLOR
+    colors = (result.get("dataset") or {}).get("palette") or []
+    for index, color in enumerate(colors[:256]):
+        palette[index] = color
     return palette
 
 
-def _colour(palette: Pixels, index: int) -> tuple[int, int, int]:
+def _color(palette: Pixels, index: int) -> tuple[int, int, int]:
     red, green, blue = (int(channel) for channel in palette[index])
     return red, green, blue
 
 
 def _photograph(sample: SamplePaths, largest: int) -> Tile:
     try:
-        pixels = read_picture(sample.image)
+        pixels = read_image(sample.image)
     except DataError:
         return Tile("Image", None, "unreadable", exact=False)
     return Tile("Image", _shrunk(pixels, largest, Image.Resampling.LANCZOS), exact=False)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeGuard
 
-from segmi.comparison import StudyRuns
 from segmi.errors import DataError
 from segmi.report.describe import read_config
+from segmi.statistics import StudyRuns
 
 BUDGET: Final = ("step", "epoch", "learning_rate")
 """Columns that say where a row stands and are no measurements."""
@@ -20,7 +20,7 @@ MEAN: Final = "mean over classes"
 
 @dataclass(frozen=True)
 class Line:
-    """One quantity of one run: at which updates it was measured, and what came out."""
+    """One quantity of one run: at which steps it was measured, and what came out."""
 
     seed: int
     steps: Sequence[float]
@@ -29,7 +29,7 @@ class Line:
 
 @dataclass
 class Series:
-    """The lines of one method, or of one term of its objective, one per seed."""
+    """The lines of one method, or of one term of its loss, one per seed."""
 
     method: str
     variant: str
@@ -42,7 +42,7 @@ class Quantity:
 
     Args:
         name: its first two parts, such as ``holdout/mIoU`` or ``train/I_G``.
-        variant: the term of the objective that it belongs to; empty for none.
+        variant: the term of the loss that it belongs to; empty for none.
         class_name: the class that it is of; empty for none.
     """
 
@@ -51,8 +51,8 @@ class Quantity:
     class_name: str = ""
 
 
-def quantity_of(column: str, members: Sequence[str], reported: str, classes: Sequence[str]) -> Quantity | None:
-    """What a column measures of the reported member; None for other members' columns and for none of a measurement.
+def quantity_of(column: str, networks: Sequence[str], reported: str, classes: Sequence[str]) -> Quantity | None:
+    """What a column measures of the reported network; None for other networks' columns and for none of a measurement.
 
     >>> quantity_of("holdout/mIoU/unet", ["unet", "teacher"], "unet", [])
     Quantity(name='holdout/mIoU', variant='', class_name='')
@@ -69,15 +69,15 @@ def quantity_of(column: str, members: Sequence[str], reported: str, classes: Seq
     class_name = next((name for name in sorted(classes, key=len, reverse=True) if rest.endswith(f"/{name}")), "")
     parts = rest.removesuffix(f"/{class_name}").split("/") if class_name else rest.split("/")
     name, further = f"{first}/{parts[0]}", parts[1:]
-    named = [part for part in further if part in members]
+    named = [part for part in further if part in networks]
     if named and reported not in named:
         return None
-    variant = "/".join(part for part in further if part not in members)
+    variant = "/".join(part for part in further if part not in networks)
     return Quantity(name, variant, class_name)
 
 
 def histories(study: StudyRuns, dataset: str) -> dict[str, dict[str, list[Series]]]:
-    """All series of a data set, by quantity and by part of it (``""``, a class, or their mean); runs under way too."""
+    """All series of a dataset, by quantity and by part of it (``""``, a class, or their mean); runs under way too."""
     found: dict[str, dict[str, dict[tuple[str, str], Series]]] = {}
     for key, run in study.runs.items():
         if key.dataset != dataset:
@@ -93,9 +93,9 @@ def histories(study: StudyRuns, dataset: str) -> dict[str, dict[str, list[Series
 
 
 def _lines(study: StudyRuns, key: Any, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], Line]:
-    members, reported, classes = _context(study, key)
+    networks, reported, classes = _context(study, key)
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    known = {column: found for column in columns if (found := quantity_of(column, members, reported, classes))}
+    known = {column: found for column in columns if (found := quantity_of(column, networks, reported, classes))}
     gathered: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     for row in rows:
         step = row.get("step")
@@ -115,13 +115,13 @@ def _lines(study: StudyRuns, key: Any, rows: Sequence[Mapping[str, Any]]) -> dic
 
 
 def _context(study: StudyRuns, key: Any) -> tuple[list[str], str, list[str]]:
-    """Members, the reported one, and classes, from the result or, before there is one, from the configuration."""
+    """Networks, the reported one, and classes, from the result or, before there is one, from the configuration."""
     result, config = study.results.get(key) or {}, read_config(study.runs[key])
-    members = list(result.get("members") or config.get("members") or {})
-    reported = str(result.get("reported_member") or config.get("reported") or (members[0] if members else ""))
+    networks = list(result.get("networks") or config.get("networks") or {})
+    reported = str(result.get("reported_network") or config.get("reported") or (networks[0] if networks else ""))
     cards = [result, *study.results_of(key.dataset)]
     classes = next(([str(c) for c in (card.get("dataset") or {}).get("classes") or []] for card in cards if card), [])
-    return members, reported, classes
+    return networks, reported, classes
 
 
 def _finite(value: Any) -> TypeGuard[float]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from segmi.comparison import StudyRuns
 from segmi.report.answer import Answer
 from segmi.report.comparison import Shown
 from segmi.report.facts import facts, failures
 from segmi.report.render import escape_markdown, markdown
 from segmi.report.table import Table
+from segmi.statistics import StudyRuns
 
 
 def markdown_page(
@@ -26,7 +26,7 @@ def markdown_page(
     for one in compared:
         lines += [f"### {escape_markdown(one.heading)}", "", markdown(one.table)]
     lines += [f"![{escape_markdown(caption)}]({file})\n\n*{escape_markdown(caption)}*\n" for caption, file in figures]
-    lines += ["## All networks", "", markdown(tables["members"])]
+    lines += ["## All networks", "", markdown(tables["networks"])]
     lines += ["## IoU per class", ""] + [markdown(table) for table in classes] if classes else []
     for title, entries in facts(study):
         lines += [f"## {title}", ""]

@@ -1,4 +1,4 @@
-"""The report as one HTML page; beside it lie its scripts, the data of its charts and its pictures."""
+"""The report as one HTML page; beside it lie its scripts, the data of its charts and its images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Final
 import jinja2
 from markupsafe import Markup
 
-from segmi.comparison import StudyRuns
 from segmi.report.answer import Answer
 from segmi.report.charts import Chart
 from segmi.report.comparison import Shown
@@ -18,6 +17,7 @@ from segmi.report.facts import facts, failures
 from segmi.report.settings import settings_table
 from segmi.report.table import Table
 from segmi.report.table1 import title_of
+from segmi.statistics import StudyRuns
 
 STYLE: Final = "report.css"
 SCRIPTS: Final = ("theme.js", "charts.js", "tables.js", "gallery.js", "viewer.js")
@@ -37,19 +37,19 @@ class Parts:
     Args:
         answer: the top.
         table1: the table in the paper's form.
-        members: every network with every score.
+        networks: every network with every score.
         compared: what is known about differences.
-        classes: (file, data set, IoU per class, colours by class).
+        classes: (file, dataset, IoU per class, colors by class).
         charts: by name.
-        galleries: titles of the data sets that have pictures.
-        unreadable: pictures, or layers of them, that could not be read.
+        galleries: titles of the datasets that have images.
+        unreadable: images, or layers of them, that could not be read.
         beyond: scores beyond the mIoU; None where no run kept what they need.
         missing_details: what to say where runs lack those.
     """
 
     answer: Answer
     table1: Table
-    members: Table
+    networks: Table
     compared: Sequence[Shown] = ()
     classes: Sequence[tuple[str, str, Table, Mapping[str, str]]] = ()
     charts: Mapping[str, Chart] = field(default_factory=dict)
@@ -67,12 +67,12 @@ def html_page(study: StudyRuns, parts: Parts, library: str = f"assets/{LIBRARY}"
         ("answer", "The answer", True),
         ("table1", "Table 1", True),
         ("comparison", "More than the seed?", bool(parts.compared)),
-        ("gallery", "Pictures", bool(parts.galleries)),
-        ("training", "Learning curves", bool({"curves", "readouts"} & set(parts.charts))),
+        ("gallery", "SegmentationDataset", bool(parts.galleries)),
+        ("training", "Learning curves", bool({"curves", "diagnostics"} & set(parts.charts))),
         ("cost", "Cost", "cost" in parts.charts),
         ("classes", "Class by class", bool(parts.classes)),
         ("diagnostics", "Where they go wrong", bool(diagnostics)),
-        ("members", "All scores", True),
+        ("networks", "All scores", True),
         ("making", "How it was made", True),
         ("failures", "Failures", bool(failed)),
     ]
@@ -81,7 +81,7 @@ def html_page(study: StudyRuns, parts: Parts, library: str = f"assets/{LIBRARY}"
         *([f"assets/{GALLERY_DATA}"] if parts.galleries else []),
         *(f"assets/{name}" for name in SCRIPTS[1:]),
     ]
-    names = ("forest", "curves", "readouts", "cost", "classes")
+    names = ("forest", "curves", "diagnostics", "cost", "classes")
     return _template("page.html.jinja").render(
         study=study.plan.study,
         finished=study.finished,
@@ -93,7 +93,7 @@ def html_page(study: StudyRuns, parts: Parts, library: str = f"assets/{LIBRARY}"
         scripts=scripts,
         answer=parts.answer,
         table1=parts.table1,
-        members=parts.members,
+        networks=parts.networks,
         comparison=parts.compared,
         classes=parts.classes,
         charts={name: parts.charts.get(name) for name in names},
@@ -120,17 +120,17 @@ def asset(name: str) -> str:
     return (files("segmi.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def class_colours(study: StudyRuns, dataset: str) -> dict[str, str]:
-    """The colours of a data set's classes as CSS has them."""
+def class_colors(study: StudyRuns, dataset: str) -> dict[str, str]:
+    """The colors of a dataset's classes as CSS has them."""
     card = next((result.get("dataset") or {} for result in study.results_of(dataset)), {})
     pairs = zip(card.get("classes") or [], card.get("palette") or [], strict=False)
-    return {str(name): f"rgb({', '.join(str(int(channel)) for channel in colour)})" for name, colour in pairs}
+    return {str(name): f"rgb({', '.join(str(int(channel)) for channel in color)})" for name, color in pairs}
 
 
 def class_titles(study: StudyRuns, tables: Mapping[str, Table]) -> list[tuple[str, str, Table, Mapping[str, str]]]:
     """The tables of classes as `Parts` takes them."""
     return [
-        (f"classes_{dataset}", title_of(study, dataset), table, class_colours(study, dataset))
+        (f"classes_{dataset}", title_of(study, dataset), table, class_colors(study, dataset))
         for dataset, table in tables.items()
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 Reference: TypeAlias = Mapping[str, Mapping[str, tuple[float, float]]]
-"""Numbers to show beside one's own: data set → method → (IoU, Acc), as fractions."""
+"""Numbers to show beside one's own: dataset → method → (IoU, Acc), as fractions."""
 
 PAPER: Final[Reference] = {
     "cityscapes": {"model-1": (0.5931, 0.9388), "model-2": (0.5244, 0.9345), "model-3": (0.5619, 0.9342)},

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from segmi.comparison import StudyRuns
 from segmi.report.describe import number_range, read_config
 from segmi.report.settings import settings_table
+from segmi.statistics import StudyRuns
 
 _EVALUATIONS: Final = {
-    "full": "Every picture of the split is scored whole and once: padded to what the network needs, its logits resized "
+    "full": "Every image of the split is scored whole and once: padded to what the network needs, its logits resized "
     "to the original label size and compared there. Nothing is random.",
     "paper": "Five passes of random crops over the split, at the resized scale, with seeded crops, as the paper's "
     "authors evaluated.",
@@ -22,9 +22,9 @@ _SELECTIONS: Final = {
     "last": "The last weights are scored.",
 }
 
-_BUDGETS: Final = {"updates": "updates", "epochs": "epochs", "images": "pictures seen", "minutes": "minutes"}
+_BUDGETS: Final = {"steps": "steps", "epochs": "epochs", "images": "images seen", "minutes": "minutes"}
 
-_OWN: Final = ("members", "objective", "reported", "frozen", "averages", "weights_from", "treatment", "baseline")
+_OWN: Final = ("networks", "loss", "reported", "frozen", "averages", "weights_from", "treatment", "baseline")
 """What makes a method; other settings are the study's, which methods may still differ in."""
 
 
@@ -32,7 +32,9 @@ def protocol_in_words(study: StudyRuns) -> list[tuple[str, str]]:
     """Entries of (name, sentences); what methods differ in is told as a range, and named at the end."""
     configs = [config for config in map(read_config, study.runs.values()) if config]
     entries = [("Study protocol", protocol)] if (protocol := _protocol(study, configs)) else []
-    entries += [("Pictures", text)] if (text := preparation([_section(c, "processing") for c in configs])) else []
+    entries += (
+        [("SegmentationDataset", text)] if (text := preparation([_section(c, "processing") for c in configs])) else []
+    )
     entries += [("Training", text)] if (text := training([_section(c, "training") for c in configs])) else []
     splits = _texts(_section(config, "evaluation").get("split") for config in configs)
     where = f" The split is {splits}." if splits else ""
@@ -44,7 +46,7 @@ def protocol_in_words(study: StudyRuns) -> list[tuple[str, str]]:
 
 
 def preparation(sections: Sequence[Mapping[str, Any]]) -> str:
-    """How pictures were prepared for training, in sentences.
+    """How images were prepared for training, in sentences.
 
     >>> preparation([{"resize": 96, "resize_mode": "exact", "crop": 80, "flip": 0.5, "scale": [1.0, 1.0]}])
     'Resized to 96 × 96; a random crop of 80 × 80 is trained on. Mirrored with probability 0.5.'
@@ -54,26 +56,26 @@ def preparation(sections: Sequence[Mapping[str, Any]]) -> str:
     resized = (shorter if modes == "shorter" else f"Resized to {size} × {size}") if size else ""
     cut = f"random crop of {crop} × {crop} is trained on" if crop else ""
     sentences = [(f"{resized}; a {cut}" if resized else f"A {cut}") if cut else resized]
-    flips, scales, colours = (list(_values(sections, name)) for name in ("flip", "scale", "colour"))
+    flips, scales, colors = (list(_values(sections, name)) for name in ("flip", "scale", "color"))
     sentences += [f"Mirrored with probability {number_range(flips)}"] if any(flips) else []
     factors = [f for pair in scales if isinstance(pair, Sequence) and not isinstance(pair, str) for f in pair]
     sentences += [f"Scaled by a random factor of {number_range(factors)}"] if set(factors) - {1} else []
-    sentences += [f"Colours changed at random by up to {number_range(colours)}"] if any(colours) else []
+    sentences += [f"Colors changed at random by up to {number_range(colors)}"] if any(colors) else []
     return "".join(f"{sentence}. " for sentence in sentences if sentence).rstrip()
 
 
 def training(sections: Sequence[Mapping[str, Any]]) -> str:
     """How networks were trained, in sentences.
 
-    >>> training([{"updates": 100, "batch_size": 4, "optimizer": "Adam", "learning_rate": 0.01, "holdout": 0.1}])
-    '100 updates of 4 pictures, with Adam at learning rate 0.01. 10 % of the training pictures are held out.'
+    >>> training([{"steps": 100, "batch_size": 4, "optimizer": "Adam", "learning_rate": 0.01, "holdout": 0.1}])
+    '100 steps of 4 images, with Adam at learning rate 0.01. 10 % of the training images are held out.'
     """
-    clip, held, labelled = (_range(sections, name) for name in ("clip_norm", "holdout", "labelled"))
+    clip, held, labeled = (_range(sections, name) for name in ("clip_norm", "holdout", "labeled"))
     sentences = [
         _budget(sections),
         f"Gradients longer than {clip} are shortened to it" if clip else "",
-        f"{_percent(sections, 'holdout')} % of the training pictures are held out" if held not in ("", "0") else "",
-        f"{_percent(sections, 'labelled')} % of the rest keep their labels" if labelled not in ("", "1") else "",
+        f"{_percent(sections, 'holdout')} % of the training images are held out" if held not in ("", "0") else "",
+        f"{_percent(sections, 'labeled')} % of the rest keep their labels" if labeled not in ("", "1") else "",
     ]
     kept = [text for one in dict.fromkeys(map(str, _values(sections, "select_by"))) if (text := _SELECTIONS.get(one))]
     return " ".join([*(f"{sentence}." for sentence in sentences if sentence), *kept])
@@ -83,7 +85,7 @@ def _budget(sections: Sequence[Mapping[str, Any]]) -> str:
     budget = next((f"{found} {text}" for unit, text in _BUDGETS.items() if (found := _range(sections, unit))), "")
     batch, rate, steps = (_range(sections, name) for name in ("batch_size", "learning_rate", "accumulate"))
     times = f" × {steps}" if steps not in ("", "1") else ""
-    batches = f"{'of' if budget.endswith('updates') else 'in batches of'} {batch}{times} pictures" if batch else ""
+    batches = f"{'of' if budget.endswith('steps') else 'in batches of'} {batch}{times} images" if batch else ""
     optimizer, schedule = _texts(_values(sections, "optimizer")), _texts(map(_scheduled, sections))
     how = f"with {optimizer}" if optimizer else ""
     how += f" at learning rate {rate}" if rate else ""
@@ -99,8 +101,8 @@ def differing(study: StudyRuns) -> str:
         return ""
     own = [row.path for row in settings.rows if not row.same and row.path.partition(".")[0] not in _OWN]
     if not own:
-        return "everything but their networks and objectives: pictures, crops, budget, optimiser, evaluation"
-    return f"not everything: besides networks and objectives they differ in {', '.join(own)}, see Every setting"
+        return "everything but their networks and losses: images, crops, budget, optimizer, evaluation"
+    return f"not everything: besides networks and losses they differ in {', '.join(own)}, see Every setting"
 
 
 def _protocol(study: StudyRuns, configs: Sequence[Mapping[str, Any]]) -> str:

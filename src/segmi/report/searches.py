@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from segmi.comparison import StudyRuns
 from segmi.errors import DataError
 from segmi.records.selection import Selection, TrialRecord, read_selection
 from segmi.report.describe import duration
 from segmi.report.table1 import title_of
+from segmi.statistics import StudyRuns
 
 
 def describe_searches(study: StudyRuns) -> list[tuple[str, str]]:
-    """(method and data set, what was chosen among what) of every search of a study that has ended."""
+    """(method and dataset, what was chosen among what) of every search of a study that has ended."""
     entries = []
     for dataset in study.plan.datasets:
         for method, label in study.plan.methods.items():
@@ -52,10 +52,10 @@ def _score(trial: TrialRecord) -> str:
 
 
 def _cost(trials: Sequence[TrialRecord]) -> str:
-    updates = sum(trial.updates or 0 for trial in trials)
-    pictures = sum(trial.images or 0 for trial in trials)
+    steps = sum(trial.steps or 0 for trial in trials)
+    images = sum(trial.images or 0 for trial in trials)
     seconds = sum(trial.wall_seconds or 0 for trial in trials)
-    return f"Together {updates:,} updates, {pictures:,} pictures seen, {duration(seconds)}"
+    return f"Together {steps:,} steps, {images:,} images seen, {duration(seconds)}"
 
 
 def _short(value: Any) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from segmi.comparison import StudyRuns
 from segmi.report.describe import read_config
+from segmi.statistics import StudyRuns
 
 _NO_SETTINGS: Final = ("schema_version", "study", "dataset", "method", "seed", "label")
 """What says which run a configuration is of."""
@@ -50,7 +50,7 @@ def settings_table(study: StudyRuns) -> Settings | None:
     paths = list(dict.fromkeys(path for method in methods for path in found[method]))
     rows = [
         Setting(path, shown, len(set(shown)) == 1)
-        for path in sorted(paths, key=lambda path: path.partition(".")[0] in ("members", "objective"))
+        for path in sorted(paths, key=lambda path: path.partition(".")[0] in ("networks", "loss"))
         if (shown := [" or ".join(found[method].get(path, ["–"])) for method in methods])
     ]
     return Settings([study.plan.methods[method] for method in methods], rows)
@@ -59,8 +59,8 @@ def settings_table(study: StudyRuns) -> Settings | None:
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested settings as paths and texts.
 
-    >>> flat({"training": {"updates": 100, "betas": [0.9, 0.99]}, "objective": {"cross_entropy": {}}})
-    {'training.updates': '100', 'training.betas': '0.9, 0.99', 'objective.cross_entropy': 'defaults'}
+    >>> flat({"training": {"steps": 100, "betas": [0.9, 0.99]}, "loss": {"cross_entropy": {}}})
+    {'training.steps': '100', 'training.betas': '0.9, 0.99', 'loss.cross_entropy': 'defaults'}
     """
     result: dict[str, str] = {}
     for name, value in config.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from segmi.comparison.summary import DIGITS
+from segmi.statistics.summary import DIGITS
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Table:
     def columns(self) -> list[str]:
         """The value columns in one line of header each.
 
-        >>> Table("", ("data set",), (("Model 1", ("IoU", "Acc")),), ()).columns
+        >>> Table("", ("dataset",), (("Model 1", ("IoU", "Acc")),), ()).columns
         ['Model 1 IoU', 'Model 1 Acc']
         """
         return [f"{group} {name}".strip() for group, names in self.groups for name in names]

@@ -1,4 +1,4 @@
-"""Table 1: data sets as rows, IoU and Acc of every model, the best in bold; models as rows where there are many."""
+"""Table 1: datasets as rows, IoU and Acc of every model, the best in bold; models as rows where there are many."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Final, TypeAlias
 
 import pandas as pd
 
-from segmi.comparison import StudyRuns, best, run_scores, summarise
 from segmi.records import RunKey
 from segmi.report.describe import describe_method
 from segmi.report.paper_numbers import PAPER, SOURCE, Reference, reference_for
 from segmi.report.table import Cell, Row, Table
+from segmi.statistics import StudyRuns, best, run_scores, summarize
 
 HEADERS: Mapping[str, str] = {"mIoU": "IoU", "pixel_accuracy": "Acc"}
 """The scores of Table 1 under the paper's names."""
@@ -28,7 +28,7 @@ def table1(study: StudyRuns, *, reference: Reference | None = None) -> Table:
 
     Args:
         study: its runs.
-        reference: published numbers, shown beside the data sets and models that have some; by default the paper's,
+        reference: published numbers, shown beside the datasets and models that have some; by default the paper's,
             where the study follows its protocol.
     """
     reference = reference_for(study.plan.study, study.plan.protocol) if reference is None else reference
@@ -39,7 +39,7 @@ def table1(study: StudyRuns, *, reference: Reference | None = None) -> Table:
     }
     scores = run_scores(study)
     meant = scores[scores["reported"].astype(bool) & scores["main"].astype(bool)]
-    summaries = {score: summarise(meant, score) for score in HEADERS}
+    summaries = {score: summarize(meant, score) for score in HEADERS}
     found = {
         dataset: {score: _cells(study, dataset, summary) for score, summary in summaries.items()}
         for dataset in study.plan.datasets
@@ -51,7 +51,7 @@ def table1(study: StudyRuns, *, reference: Reference | None = None) -> Table:
 
 
 _Found: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Cell]]]
-"""Data set → score → method → cell."""
+"""Dataset → score → method → cell."""
 _Shape: TypeAlias = tuple[tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...], list[Row]]
 """What a table is made of: headers of its labels, groups of columns, rows."""
 
@@ -64,7 +64,7 @@ def _methods_beside(study: StudyRuns, found: _Found, published: Reference) -> _S
         rows.append(_row(title, cells, methods, rule=bool(published)))
         if dataset in published:
             rows.append(_row(_as_published(title), _published(published[dataset], methods), methods, muted=True))
-    return ("data set",), tuple((label, tuple(HEADERS.values())) for label in study.plan.methods.values()), rows
+    return ("dataset",), tuple((label, tuple(HEADERS.values())) for label in study.plan.methods.values()), rows
 
 
 def _methods_below(study: StudyRuns, found: _Found, published: Reference) -> _Shape:
@@ -83,7 +83,7 @@ def _methods_below(study: StudyRuns, found: _Found, published: Reference) -> _Sh
 
 
 def title_of(study: StudyRuns, dataset: str) -> str:
-    """A data set's title, from its results or the plan."""
+    """A dataset's title, from its results or the plan."""
     for result in study.results_of(dataset):
         title = (result.get("dataset") or {}).get("title")
         if title:
@@ -99,7 +99,7 @@ def notes(study: StudyRuns) -> list[str]:
     repeated = f" Mean ± standard deviation over {seeds} seeds." if seeds > 1 else ""
     lines = [
         "IoU is the mean over classes of the intersection over union, Acc the pixel accuracy, both from one confusion "
-        f"matrix pooled over all pictures.{scored}{repeated}"
+        f"matrix pooled over all images.{scored}{repeated}"
     ]
     lines += [describe_method(study, method) for method in study.plan.methods]
     total = len(study.runs)
@@ -145,7 +145,7 @@ def _cells(study: StudyRuns, dataset: str, summary: pd.DataFrame) -> dict[str, C
 
 
 def cell_of(row: pd.Series, planned: int, *, bold: bool = False) -> Cell:
-    """A cell from a row of `summarise`."""
+    """A cell from a row of `summarize`."""
     sd = float(row["sd"]) if row["n"] > 1 else None
     return Cell(value=float(row["mean"]), sd=sd, n=int(row["n"]), planned=planned, bold=bold)
 

@@ -1,23 +1,23 @@
-"""What is known of the differences between methods: over retraining on these pictures, and on new ones."""
+"""What is known of the differences between methods: over retraining on these images, and on new ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from segmi.comparison import LEVEL, POWER, PRIMARY, StudyRuns, compare, compare_on_new_images, estimates, least_p
-from segmi.comparison.differences import Comparison
-from segmi.comparison.new_images import FEWEST_GROUPS, NewImages
-from segmi.comparison.pairing import Pairing
 from segmi.report.table import Cell, Row, Table
 from segmi.report.table1 import title_of
+from segmi.statistics import LEVEL, POWER, PRIMARY, StudyRuns, compare, compare_on_new_images, estimates, least_p
+from segmi.statistics.differences import Comparison
+from segmi.statistics.new_images import FEWEST_GROUPS, NewImages
+from segmi.statistics.pairing import Pairing
 
 _PERCENT: Final = f"{100 * (1 - LEVEL):g} %"
 _INTERVAL: Final = (f"{_PERCENT} interval", ("from", "to"))
 
 
 def table_estimates(study: StudyRuns) -> Table:
-    """Every method on every data set: mean, standard deviation and interval over seeds."""
+    """Every method on every dataset: mean, standard deviation and interval over seeds."""
     rows = []
     for cell in estimates(study):
         low, high = cell.interval or (None, None)
@@ -27,7 +27,7 @@ def table_estimates(study: StudyRuns) -> Table:
     note = "sd: standard deviation over seeds (n − 1). The interval holds the expected score of a retraining, by the t "
     return Table(
         f"{PRIMARY} over seeds.",
-        ("data set", "model"),
+        ("dataset", "model"),
         (("", ("seeds", "mean", "sd")), _INTERVAL),
         rows,
         (note + "distribution.",),
@@ -35,7 +35,7 @@ def table_estimates(study: StudyRuns) -> Table:
 
 
 def table_comparison(study: StudyRuns) -> Table:
-    """Every method against the baseline on every data set, with the seed as the unit."""
+    """Every method against the baseline on every dataset, with the seed as the unit."""
     found = compare(study)
     rows = [
         Row(_labels(study, one.pairing), _cells(one), rule=_first_of_its_data_set(i, [c.pairing for c in found]))
@@ -48,27 +48,27 @@ def table_comparison(study: StudyRuns) -> Table:
         ("sign flip", ("p", "least")),
         ("", ("effect", "detectable", "verdict")),
     )
-    title = f"Differences in {PRIMARY} to {baseline_name(study)}, expected over retraining on these pictures."
-    return Table(title, ("data set", "model"), groups, rows, _notes(study, found))
+    title = f"Differences in {PRIMARY} to {baseline_name(study)}, expected over retraining on these images."
+    return Table(title, ("dataset", "model"), groups, rows, _notes(study, found))
 
 
 def table_new_images(study: StudyRuns) -> Table:
-    """Every method against the baseline on new pictures of the same kind, the trained networks fixed."""
+    """Every method against the baseline on new images of the same kind, the trained networks fixed."""
     found = compare_on_new_images(study)
     rows = [
         Row(_labels(study, one.pairing), _new_cells(one), rule=_first_of_its_data_set(i, [c.pairing for c in found]))
         for i, one in enumerate(found)
     ]
     notes = (
-        "A separate statement: the networks stay as they were trained (their seeds averaged), the pictures are the "
+        "A separate statement: the networks stay as they were trained (their seeds averaged), the images are the "
         "sample. Whole groups (city, clip, patient) are drawn with replacement, never single frames, and each draw is "
         "scored by both methods.",
         f"Each interval stands for itself at {_PERCENT}, not adjusted for their number: of {len(found)} it is expected "
         f"that {LEVEL * len(found):.2g} leave out 0 by chance. Fewer than {FEWEST_GROUPS} groups give none.",
     )
-    groups = (("", ("groups", "pictures", "seeds", "difference")), _INTERVAL, ("", ("verdict",)))
-    title = f"Differences in {PRIMARY} to {baseline_name(study)} on new pictures of the same kind."
-    return Table(title, ("data set", "model"), groups, rows, notes)
+    groups = (("", ("groups", "images", "seeds", "difference")), _INTERVAL, ("", ("verdict",)))
+    title = f"Differences in {PRIMARY} to {baseline_name(study)} on new images of the same kind."
+    return Table(title, ("dataset", "model"), groups, rows, notes)
 
 
 def baseline_name(study: StudyRuns) -> str:
@@ -122,7 +122,7 @@ def _new_cells(one: NewImages) -> tuple[Cell, ...]:
     low, high = one.interval or (None, None)
     return (
         _count(one.groups),
-        _count(one.pictures),
+        _count(one.images),
         _count(len(one.pairing.seeds)),
         _signed(one.difference if one.difference == one.difference else None),
         _signed(low),
@@ -135,8 +135,8 @@ def _notes(study: StudyRuns, found: Sequence[Comparison]) -> list[str]:
     tests = sum(one.p_holm is not None for one in found)
     seeds = sorted({one.difference.n for one in found})
     notes = [
-        "The unit is the seed: a method's run is compared with the baseline's run of the same seed, on pictures that "
-        "stay the same. Whether it would hold on other pictures is another question.",
+        "The unit is the seed: a method's run is compared with the baseline's run of the same seed, on images that "
+        "stay the same. Whether it would hold on other images is another question.",
     ]
     if any(n < 2 for n in seeds):
         notes.append(

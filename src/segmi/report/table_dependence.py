@@ -1,8 +1,11 @@
-"""Where a difference lies: by data set, by network, by class, and how the methods rank."""
+"""Where a difference lies: by dataset, by network, by class, and how the methods rank."""
 
 from __future__ import annotations
 
-from segmi.comparison import (
+from segmi.report.table import Cell, Row, Table
+from segmi.report.table1 import title_of
+from segmi.report.table_comparison import baseline_name, compared_label, p_cell
+from segmi.statistics import (
     LEVEL,
     PRIMARY,
     Difference,
@@ -13,20 +16,17 @@ from segmi.comparison import (
     interactions,
     rank_methods,
 )
-from segmi.report.table import Cell, Row, Table
-from segmi.report.table1 import title_of
-from segmi.report.table_comparison import baseline_name, compared_label, p_cell
 
 
 def table_interaction(study: StudyRuns, over: Over) -> Table | None:
-    """Treatments as rows, data sets or networks as columns; None where there is only one of them."""
+    """Treatments as rows, datasets or networks as columns; None where there is only one of them."""
     found = interactions(study, over)
     if not found:
         return None
     contexts = list(dict.fromkeys(context for one in found for context in one.differences))
-    names = tuple(title_of(study, c) if over == "data set" else c for c in contexts)
+    names = tuple(title_of(study, c) if over == "dataset" else c for c in contexts)
     fixed = any(one.fixed for one in found)
-    other = "network" if over == "data set" else "data set"
+    other = "network" if over == "dataset" else "dataset"
     rows = [
         Row(
             (_treatment(study, one), *((_fixed(study, one),) if fixed else ())),
@@ -39,7 +39,7 @@ def table_interaction(study: StudyRuns, over: Over) -> Table | None:
         )
         for one in found
     ]
-    shared = " Networks share the order of the pictures with their seeds, which makes it cautious."
+    shared = " Networks share the order of the images with their seeds, which makes it cautious."
     notes = (
         f"Mean ± standard deviation of the seeds' differences. p: of equal expected differences on every {over}, by "
         "Brown and Forsythe's analysis of variance, which lets every column have a spread of its own (with two it is "
@@ -51,7 +51,7 @@ def table_interaction(study: StudyRuns, over: Over) -> Table | None:
 
 
 def table_ranks(study: StudyRuns) -> Table | None:
-    """Methods as rows, their rank on every data set; None with fewer than two data sets."""
+    """Methods as rows, their rank on every dataset; None with fewer than two datasets."""
     ranks = rank_methods(study)
     if len(ranks.by_dataset) < 2:
         return None
@@ -65,7 +65,7 @@ def table_ranks(study: StudyRuns) -> Table | None:
     test = f"Friedman's test of equal ranks: p = {p_cell(ranks.p).plain()}." if ranks.reason is None else ranks.reason
     note = f"By mean {PRIMARY} over seeds, 1 is the best. {test[0].upper()}{test[1:].rstrip('.')}."
     titles = tuple(title_of(study, dataset) for dataset in ranks.by_dataset)
-    return Table("Ranks over data sets.", ("model",), (("rank on", titles), ("", ("mean rank",))), rows, (note,))
+    return Table("Ranks over datasets.", ("model",), (("rank on", titles), ("", ("mean rank",))), rows, (note,))
 
 
 def table_class_differences(study: StudyRuns, dataset: str) -> Table | None:

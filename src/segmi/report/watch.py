@@ -48,7 +48,7 @@ class Watch:
     Args:
         runs_root: as `write_report` takes it.
         out: likewise.
-        pictures: likewise.
+        images: likewise.
         tell: gets a line for every report that was written, and for every one that could not be.
     """
 
@@ -57,11 +57,11 @@ class Watch:
         runs_root: Path,
         out: Path | None = None,
         *,
-        pictures: bool = True,
+        images: bool = True,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.runs_root, self.out, self.pictures, self.tell = runs_root, out, pictures, tell
-        self.folder = write_report(runs_root, out, pictures=pictures)
+        self.runs_root, self.out, self.images, self.tell = runs_root, out, images, tell
+        self.folder = write_report(runs_root, out, images=images)
         self.version = 1
         self._seen = fingerprint(runs_root)
 
@@ -72,7 +72,7 @@ class Watch:
             return False
         self._seen = seen
         try:
-            self.folder = write_report(self.runs_root, self.out, pictures=self.pictures)
+            self.folder = write_report(self.runs_root, self.out, images=self.images)
         except SegmiError as error:  # a record that is half written is whole a moment later
             self.tell(f"not written: {error.message}")
             self._seen = ()

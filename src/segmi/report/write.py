@@ -6,7 +6,6 @@ import re
 import shutil
 from pathlib import Path
 
-from segmi.comparison import StudyRuns, collect
 from segmi.errors import UsageError
 from segmi.records import atomic_folder, atomic_write, sweep
 from segmi.report.answer import Answer, answer
@@ -23,15 +22,16 @@ from segmi.report.details import table_beyond, without_details
 from segmi.report.drawing import save_png, style, svg_text
 from segmi.report.figures import predictions_figure
 from segmi.report.gallery import gallery
+from segmi.report.images import ImageRow, gallery_data, image_set, unreadable_layers, write_gallery
 from segmi.report.markdown_page import markdown_page
 from segmi.report.page import GALLERY_DATA, LIBRARY, Parts, class_titles, html_index, html_page
 from segmi.report.paper_numbers import Reference
-from segmi.report.pictures import PictureRow, gallery_data, picture_set, unreadable_layers, write_gallery
 from segmi.report.render import csv_text, latex, markdown, terminal
 from segmi.report.scripts import write_assets
 from segmi.report.table import Table
 from segmi.report.table1 import table1, title_of
-from segmi.report.table_members import table_classes, table_members
+from segmi.report.table_networks import table_classes, table_networks
+from segmi.statistics import StudyRuns, collect
 
 REPORT_FOLDER = "report"
 TABLE1 = "table1"
@@ -43,7 +43,7 @@ def write_report(
     out: str | Path | None = None,
     *,
     reference: Reference | None = None,
-    pictures: bool = True,
+    images: bool = True,
     library: str | None = None,
 ) -> Path:
     """Write tables, figures and pages of the studies under a folder.
@@ -52,9 +52,9 @@ def write_report(
         runs_root: the folder of one study, or the folder that holds several.
         out: where the report goes; by default ``report/`` in the study's folder. Of several studies each gets its own
             folder, ``<study>/report`` (or ``<out>/<study>``), listed in ``report/`` (or ``<out>``).
-        reference: published numbers to show beside Table 1, by data set and method; by default the paper's where the
+        reference: published numbers to show beside Table 1, by dataset and method; by default the paper's where the
             study is named ``paper``.
-        pictures: whether pictures of the data set are part of it, which not every licence lets you hand on.
+        images: whether images of the dataset are part of it, which not every license lets you hand on.
         library: where the plotting library lies, seen from the page, if several reports are to share one; by default
             each has its own.
 
@@ -67,12 +67,12 @@ def write_report(
     studies = _studies(runs_root)
     if len(studies) == 1:
         folder = Path(out) if out else studies[0].folder / REPORT_FOLDER
-        return _write_study(studies[0], folder, reference, pictures, library)
+        return _write_study(studies[0], folder, reference, images, library)
     root = Path(out) if out else Path(runs_root) / REPORT_FOLDER
     entries = []
     for study in studies:
         folder = root / study.folder.name if out else study.folder / REPORT_FOLDER
-        _write_study(study, folder, reference, pictures, library)
+        _write_study(study, folder, reference, images, library)
         link = study.folder.name if out else f"../{study.folder.name}/{REPORT_FOLDER}"
         entries.append((study.plan.study, f"{link}/index.html", study.finished, len(study.runs)))
     atomic_write(root / "index.html", html_index(entries))
@@ -92,7 +92,7 @@ def _studies(root: str | Path) -> list[StudyRuns]:
     studies = collect(root)
     if not studies:
         raise UsageError(
-            f"no runs under {root}, expected <study>/<data set>/<method>/seed<k>/",
+            f"no runs under {root}, expected <study>/<dataset>/<method>/seed<k>/",
             "run a study first (segmi study run FILE), or give the folder that it wrote its runs into",
         )
     return studies
@@ -109,13 +109,13 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _write_study(
-    study: StudyRuns, out: Path, reference: Reference | None, pictures: bool, library: str | None = None
+    study: StudyRuns, out: Path, reference: Reference | None, images: bool, library: str | None = None
 ) -> Path:
     _refuse_foreign(out)
     if out.is_dir():
         sweep(out)
     found = answer(study)
-    tables = {"table1": table1(study, reference=reference), "members": table_members(study)}
+    tables = {"table1": table1(study, reference=reference), "networks": table_networks(study)}
     classes = {dataset: table for dataset in study.plan.datasets if (table := table_classes(study, dataset)).rows}
     compared = comparison_tables(study)
     if (out / f"{TABLE1}.csv").is_file():
@@ -123,20 +123,20 @@ def _write_study(
     for one in compared:
         _write_table(out, one.name, one.table, f"tab:{one.name.replace('_', '-')}")
     _write_table(out, TABLE1, tables["table1"], "tab:table1")
-    _write_table(out, "table_members", tables["members"], "tab:members")
+    _write_table(out, "table_networks", tables["networks"], "tab:networks")
     beyond = table_beyond(study)
     if beyond is not None:
         _write_table(out, "table_beyond", beyond, "tab:beyond")
     for dataset, table in classes.items():
         _write_table(out, f"classes_{dataset}", table, f"tab:classes-{dataset}")
-    figures = _write_figures(study, out / "figures", pictures)
+    figures = _write_figures(study, out / "figures", images)
     charts = _charts(study, found)
-    galleries = _write_gallery(study, out, pictures)
+    galleries = _write_gallery(study, out, images)
     write_assets(out / "assets", charts, with_library=library is None)
     parts = Parts(
         answer=found,
         table1=tables["table1"],
-        members=tables["members"],
+        networks=tables["networks"],
         compared=compared,
         classes=class_titles(study, classes),
         charts={chart.name: chart for chart in charts},
@@ -162,9 +162,9 @@ def _charts(study: StudyRuns, found: Answer) -> list[Chart]:
     return [chart for chart in made if chart is not None]
 
 
-def _write_gallery(study: StudyRuns, out: Path, pictures: bool) -> dict[str, list[PictureRow]]:
-    """The pictures of all data sets that have some, as files and as rows."""
-    sets = {d: found for d in study.plan.datasets if pictures and (found := picture_set(study, d)) is not None}
+def _write_gallery(study: StudyRuns, out: Path, images: bool) -> dict[str, list[ImageRow]]:
+    """The images of all datasets that have some, as files and as rows."""
+    sets = {d: found for d in study.plan.datasets if images and (found := image_set(study, d)) is not None}
     if not sets:
         shutil.rmtree(out / "gallery", ignore_errors=True)
         (out / "assets" / GALLERY_DATA).unlink(missing_ok=True)
@@ -182,12 +182,12 @@ def _write_table(out: Path, name: str, table: Table, label: str) -> None:
     atomic_write(out / f"{name}.tex", latex(table, re.sub(r"[^\w:-]", "-", label)))
 
 
-def _write_figures(study: StudyRuns, folder: Path, pictures: bool) -> list[tuple[str, str]]:
+def _write_figures(study: StudyRuns, folder: Path, images: bool) -> list[tuple[str, str]]:
     """The figures as files; returns (caption, file) of each."""
-    shutil.rmtree(folder, ignore_errors=True)  # a picture of a data set that is no longer part would mislead
+    shutil.rmtree(folder, ignore_errors=True)  # an image of a dataset that is no longer part would mislead
     written = []
     with style():
-        for dataset in study.plan.datasets if pictures else ():
+        for dataset in study.plan.datasets if images else ():
             shown = gallery(study, dataset)
             if shown is not None:
                 save_png(predictions_figure(shown), folder / f"predictions_{dataset}.png")

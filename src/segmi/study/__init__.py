@@ -1,4 +1,4 @@
-"""A study is plain data: methods × data sets × seeds; checked whole, expanded to runs, run, resumed."""
+"""A study is plain data: methods × datasets × seeds; checked whole, expanded to runs, run, resumed."""
 
 from __future__ import annotations
 

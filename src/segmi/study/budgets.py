@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from segmi.study.problems import Problems
 
-BUDGETS: Final = ("updates", "epochs", "images", "minutes")
+BUDGETS: Final = ("steps", "epochs", "images", "minutes")
 """The units in which a budget may be given, one of them."""
 
 
@@ -15,8 +15,8 @@ def budget_of(training: Mapping[str, Any]) -> dict[str, float]:
     """The budget as stated, by its unit; more or less than one entry is a mistake.
 
     Example:
-        >>> budget_of({"updates": 100, "epochs": None, "batch_size": 8})
-        {'updates': 100}
+        >>> budget_of({"steps": 100, "epochs": None, "batch_size": 8})
+        {'steps': 100}
     """
     return {unit: training[unit] for unit in BUDGETS if training.get(unit) is not None}
 
@@ -25,8 +25,8 @@ def in_words(budget: Mapping[str, float]) -> str:
     """A budget as people say it.
 
     Example:
-        >>> in_words({"updates": 1000})
-        '1,000 updates'
+        >>> in_words({"steps": 1000})
+        '1,000 steps'
     """
     return " and ".join(f"{amount:,} {unit}" for unit, amount in budget.items())
 
@@ -35,8 +35,8 @@ def check_equal_budgets(methods: Mapping[str, Mapping[str, Any]], allow_unequal:
     """Note that methods have different budgets, unless the study says that they may.
 
     Budgets are equal as declared: in the one unit that is given, which the study chooses. Methods of other batch sizes
-    with equal ``updates`` see different numbers of pictures, with equal ``images`` they take different numbers of
-    updates.
+    with equal ``steps`` see different numbers of images, with equal ``images`` they take different numbers of
+    steps.
     """
     if allow_unequal is True or problems.found:
         return

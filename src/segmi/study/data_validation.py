@@ -1,4 +1,4 @@
-"""Whether the data sets of a study are where they should be, and whether its methods fit them."""
+"""Whether the datasets of a study are where they should be, and whether its methods fit them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def check_data(
     roots: Roots,
     problems: Problems,
 ) -> None:
-    """Note the data sets and pretrained weights that are not there, and the methods that do not fit the data."""
+    """Note the datasets and pretrained weights that are not there, and the methods that do not fit the data."""
     for method, options in methods.items():
-        for member, spec in mapping(options.get("members")).items():
-            _check_weights(spec, ("methods", method, "members", member), problems)
+        for network, spec in mapping(options.get("networks")).items():
+            _check_weights(spec, ("methods", method, "networks", network), problems)
     for name, options in datasets.items():
         place: Place = ("datasets", name)
         if problems.touches(*place):
@@ -51,30 +51,30 @@ def _check_fit(
 ) -> None:
     if problems.touches("training") or problems.touches(*place):
         return
-    for member, spec in method["members"].items():
+    for network, spec in method["networks"].items():
         if spec.get("one_logit") and classes != 2:
             problems.add(
-                (*place, "members", member, "one_logit"), f"{name} has {classes} classes, one logit tells two apart"
+                (*place, "networks", network, "one_logit"), f"{name} has {classes} classes, one logit tells two apart"
             )
     training = method["training"]
     try:
         kept, _ = resolve.kept_and_held(samples, training, seed=0)
-        kept, _ = resolve.labelled_and_not(kept, training, seed=1)
+        kept, _ = resolve.labeled_and_not(kept, training, seed=1)
     except ValueError as error:
         problems.add_error(("training", "holdout"), error)
         return
     batch = training["batch_size"] * training["accumulate"]
     last = len(kept) % training["batch_size"]
-    for member, spec in method["members"].items():
+    for network, spec in method["networks"].items():
         alone = training["batch_size"] == 1 or (last == 1 and not training["drop_last"])
-        if alone and member not in method["frozen"] and resolve.probe_network(spec).needs_batch_of_two:
+        if alone and network not in method["frozen"] and resolve.probe_network(spec).needs_batch_of_two:
             problems.add(
-                (*place, "members", member),
-                f"{spec['architecture']} normalises pooled values and cannot train on a batch of one picture, which "
-                f"{len(kept)} pictures of {name} in batches of {training['batch_size']} leave; change batch_size",
+                (*place, "networks", network),
+                f"{spec['architecture']} normalizes pooled values and cannot train on a batch of one image, which "
+                f"{len(kept)} images of {name} in batches of {training['batch_size']} leave; change batch_size",
             )
     if len(kept) < batch and training["drop_last"]:
         problems.add(
             ("training", "batch_size"),
-            f"the {len(kept)} training pictures of {name} do not fill a batch of {batch}; lower it",
+            f"the {len(kept)} training images of {name} do not fill a batch of {batch}; lower it",
         )

@@ -24,10 +24,10 @@ class News:
 
     Args:
         kind: what happened; those of `FREQUENT` come often, one of `ENDS` comes last.
-        done: steps or pictures done, of ``of``.
-        of: steps or pictures in all.
+        done: steps or images done, of ``of``.
+        of: steps or images in all.
         loss: the last training loss.
-        rate: pictures per second.
+        rate: images per second.
         text: what to say beyond that; of a ``note``, all there is.
     """
 
@@ -64,7 +64,7 @@ Listener: TypeAlias = Callable[[Event], None]
 
 @dataclass
 class Clock:
-    """Estimates from the pace so far: seconds per update of each method, the mean of the others where none is known.
+    """Estimates from the pace so far: seconds per step of each method, the mean of the others where none is known.
 
     Args:
         runs: the runs to be done, in order.
@@ -113,5 +113,5 @@ class Clock:
         kind = (run.dataset, run.method)
         mean_pace = sum(self.pace.values()) / len(self.pace)
         mean_steps = sum(self.steps.values()) / len(self.steps)
-        steps = self.steps.get(kind) or run.config["training"].get("updates") or mean_steps
+        steps = self.steps.get(kind) or run.config["training"].get("steps") or mean_steps
         return self.pace.get(kind, mean_pace) * steps

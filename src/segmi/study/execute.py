@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from segmi.data.base import VOID
+from segmi.datasets.base import IGNORE_INDEX
 from segmi.errors import UsageError
 from segmi.records import RunFolder, atomic_write, write_confusion, write_details
 from segmi.records.usage import Usage
@@ -23,11 +23,11 @@ from segmi.study.schema import described
 from segmi.study.strict_yaml import dump
 
 if TYPE_CHECKING:
-    from segmi.data.base import DataSet, DataSetInfo
-    from segmi.data.pictures import Pictures
+    from segmi.datasets.base import DatasetInfo, DatasetReader
+    from segmi.datasets.segmentation_dataset import SegmentationDataset
     from segmi.metrics.confusion import ConfusionMatrix
     from segmi.metrics.details import Details
-    from segmi.metrics.readouts import PredictionReadouts
+    from segmi.metrics.diagnostics import PredictionDiagnostics
     from segmi.models import SegmentationNetwork
     from segmi.training import Cohort, FitOutcome, FitProgress
     from segmi.training.processes import Processes
@@ -50,18 +50,18 @@ def execute(
 ) -> None:
     """Do a run in its folder, continuing from its checkpoints, until its ``result.json`` is written.
 
-    Several processes do it together; all but the first one write nothing and are done when the pictures are scored.
+    Several processes do it together; all but the first one write nothing and are done when the images are scored.
 
     Args:
         run: what is to be done.
         folder: the run folder, locked by the caller.
-        facts: its data set.
-        init_from: a bundle whose weights the reported member starts from.
+        facts: its dataset.
+        init_from: a bundle whose weights the reported network starts from.
         processes: those that were started for it; this one alone by default.
         profile: measure what takes how long, into ``profile.json``.
-        on_fit: hears of every update.
-        on_evaluate: hears of every batch that is scored, as (pictures done, pictures in all).
-        on_prepare: hears of every picture that is decoded into the cache, likewise.
+        on_fit: hears of every step.
+        on_evaluate: hears of every batch that is scored, as (images done, images in all).
+        on_prepare: hears of every image that is decoded into the cache, likewise.
     """
     config, dataset = run.config, facts.dataset
     processes = processes or resolve.connect([config["training"]])
@@ -78,11 +78,11 @@ def execute(
             start_from(cohort, config["reported"], init_from)
         outcome = _train(run, folder.path, facts, cohort, on_fit, on_prepare, profile=profile)
         with resolve.threads(outcome.number_format.threads):
-            matrices, readouts = _score(run, folder, facts, cohort, processes, on_evaluate, on_prepare)
+            matrices, diagnostics = _score(run, folder, facts, cohort, processes, on_evaluate, on_prepare)
         if not processes.leads:
             return
         _keep_bundles(folder.path, run, cohort, dataset)
-        folder.write_result(_result(run, facts, cohort, outcome, matrices, readouts, where, usage.summary()))
+        folder.write_result(_result(run, facts, cohort, outcome, matrices, diagnostics, where, usage.summary()))
 
 
 @contextmanager
@@ -106,26 +106,26 @@ def _score(
     on_evaluate: CountListener | None,
     on_prepare: CountListener | None,
 ) -> tuple[dict[str, dict[str, ConfusionMatrix]], dict[str, dict[str, float]]]:
-    """The counts by protocol and member, and the readouts by protocol; counts and the figures' pictures are kept."""
-    from segmi.training.readouts import readouts_of
+    """The counts by protocol and network, and the diagnostics by protocol; counts and the figures' images are kept."""
+    from segmi.training.diagnostics import diagnostics_of
 
     config, matrices, values = run.config, {}, {}
     details: dict[str, Details] = {}
     for protocol in protocols(config["evaluation"]):
-        scored = _scored_pictures(run, facts, protocol, on_prepare)
-        readouts = readouts_of(facts.dataset.info.classes)
+        scored = _scored_images(run, facts, protocol, on_prepare)
+        diagnostics = diagnostics_of(facts.dataset.info.classes)
         wanted = details if protocol == "full" and config["evaluation"].get("details") else None
-        matrices[protocol] = _evaluate(config, cohort, scored, protocol, processes, on_evaluate, readouts, wanted)
-        values[protocol] = readouts.values()
+        matrices[protocol] = _evaluate(config, cohort, scored, protocol, processes, on_evaluate, diagnostics, wanted)
+        values[protocol] = diagnostics.values()
     if not processes.leads:
         return matrices, values
     for protocol, found in matrices.items():
-        for member, matrix in found.items():
-            path = folder.confusion_path(member, protocol)
+        for network, matrix in found.items():
+            path = folder.confusion_path(network, protocol)
             write_confusion(path, matrix.counts().numpy(), matrix.names, matrix.groups)
-    for member, one in details.items():
-        write_details(folder.details_path(member, "full"), one.arrays())
-    scored = _scored_pictures(run, facts, config["evaluation"]["protocol"], on_prepare)
+    for network, one in details.items():
+        write_details(folder.details_path(network, "full"), one.arrays())
+    scored = _scored_images(run, facts, config["evaluation"]["protocol"], on_prepare)
     windows = {name: config["evaluation"].get(name) for name in ("window", "overlap")}
     keep_samples(cohort, scored, config["samples"], folder.path / "samples", **windows)
     return matrices, values
@@ -141,7 +141,7 @@ def protocols(evaluation: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(filter(None, [evaluation["protocol"], evaluation.get("also")])))
 
 
-def _scored_pictures(run: Run, facts: Facts, protocol: str, on_prepare: CountListener | None) -> Pictures:
+def _scored_images(run: Run, facts: Facts, protocol: str, on_prepare: CountListener | None) -> SegmentationDataset:
     split, whole = run.config["evaluation"]["split"], protocol == "full"
     if split == HELD_OUT:
         _, samples = resolve.kept_and_held(facts.dataset.split("train"), run.config["training"], seed=0)
@@ -149,20 +149,20 @@ def _scored_pictures(run: Run, facts: Facts, protocol: str, on_prepare: CountLis
     else:
         samples = list(facts.dataset.split(split))
     processing = resolve.build_processing(run.config["processing"])
-    return facts.pictures(split, samples, processing, run.seed, labels=whole, progress=on_prepare)
+    return facts.images(split, samples, processing, run.seed, labels=whole, progress=on_prepare)
 
 
 def _evaluate(
     config: Mapping[str, Any],
     cohort: Cohort,
-    scored: Pictures,
+    scored: SegmentationDataset,
     protocol: str,
     processes: Processes,
     on_evaluate: CountListener | None,
-    readouts: PredictionReadouts,
+    diagnostics: PredictionDiagnostics,
     details: dict[str, Details] | None,
 ) -> dict[str, ConfusionMatrix]:
-    """The counts of all members; their details go into ``details``, which is none for crops of pictures."""
+    """The counts of all networks; their details go into ``details``, which is none for crops of images."""
     of_the_study = ("split", "also", "details")
     evaluation = {name: value for name, value in config["evaluation"].items() if name not in of_the_study}
     if protocol != evaluation["protocol"]:
@@ -175,7 +175,7 @@ def _evaluate(
         device=config["training"]["device"],
         processes=processes,
         progress=on_evaluate,
-        readouts=readouts,
+        diagnostics=diagnostics,
         details=details,
     )
 
@@ -192,22 +192,20 @@ def _train(
 ) -> FitOutcome:
     training = dict(run.config["training"])
     kept, held = resolve.kept_and_held(facts.dataset.split("train"), training, seed=0)
-    kept, hidden = resolve.labelled_and_not(kept, training, seed=1)
+    kept, hidden = resolve.labeled_and_not(kept, training, seed=1)
     noise = training.get("label_noise", 0.0)
-    for of_the_study in ("holdout", "labelled", "label_noise"):
+    for of_the_study in ("holdout", "labeled", "label_noise"):
         training.pop(of_the_study, None)
     processing = resolve.build_processing(run.config["processing"])
-    objective = resolve.build_method_objective(
-        run.config["objective"], list(run.config["members"]), run.config["frozen"]
-    )
+    objective = resolve.build_method_objective(run.config["loss"], list(run.config["networks"]), run.config["frozen"])
     bound = arguments(resolve.fit_function(), training, resolve.NOT_OF_TRAINING)
     return resolve.fit_function()(
         cohort,
         objective,
-        facts.pictures("train", kept, processing, run.seed, progress=on_prepare).with_label_noise(noise),
-        unlabelled=facts.pictures("train", hidden, processing, run.seed, progress=on_prepare) if hidden else None,
+        facts.images("train", kept, processing, run.seed, progress=on_prepare).with_label_noise(noise),
+        unlabeled=facts.images("train", hidden, processing, run.seed, progress=on_prepare) if hidden else None,
         folder=folder,
-        holdout=facts.pictures("train", held, processing, run.seed, labels=True, progress=on_prepare) if held else None,
+        holdout=facts.images("train", held, processing, run.seed, labels=True, progress=on_prepare) if held else None,
         seed=run.seed,
         resume=True,
         profile=profile,
@@ -216,44 +214,44 @@ def _train(
     )
 
 
-def start_from(cohort: Cohort, member: str, bundle: Path) -> list[str]:
-    """Load a bundle's weights into a member of a cohort; layers of another shape keep theirs and are returned.
+def start_from(cohort: Cohort, network: str, bundle: Path) -> list[str]:
+    """Load a bundle's weights into a network of a cohort; layers of another shape keep theirs and are returned.
 
     Raises:
         UsageError: if hardly anything fits, so that the bundle must be of another architecture.
     """
     from segmi.deploy import load
 
-    module = cohort.members[member]
+    module = cohort.networks[network]
     weights, own = load(bundle).state_dict(), module.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     left = [name for name in own if name not in fitting]
     if len(left) > len(own) // 4:
         raise UsageError(
-            f"the bundle {bundle} fits {len(fitting)} of the {len(own)} arrays of {member!r}",
+            f"the bundle {bundle} fits {len(fitting)} of the {len(own)} arrays of {network!r}",
             "start from a bundle of the same architecture and width",
         )
     module.load_state_dict(fitting, strict=False)
     return left
 
 
-def dataset_card(info: DataSetInfo) -> dict[str, Any]:
-    """The facts about a data set that records and bundles carry; masks hold train ids, so void is always 255."""
+def dataset_card(info: DatasetInfo) -> dict[str, Any]:
+    """The facts about a dataset that records and bundles carry; masks hold train ids, so ignored is always 255."""
     return {
         "name": info.name,
         "title": info.title,
         "classes": list(info.classes),
-        "palette": [list(colour) for colour in info.palette],
-        "void": VOID,
+        "palette": [list(color) for color in info.palette],
+        "ignored": IGNORE_INDEX,
     }
 
 
-def _keep_bundles(folder: Path, run: Run, cohort: Cohort, dataset: DataSet) -> None:
+def _keep_bundles(folder: Path, run: Run, cohort: Cohort, dataset: DatasetReader) -> None:
     from segmi.deploy.bundle import save_bundle
 
-    for member, module in cohort.members.items():
+    for network, module in cohort.networks.items():
         save_bundle(
-            folder / "bundles" / member,
+            folder / "bundles" / network,
             cast("SegmentationNetwork", module),
             dataset=dataset_card(dataset.info),
             preprocessing=run.config["processing"],
@@ -266,7 +264,7 @@ def _result(
     cohort: Cohort,
     outcome: FitOutcome,
     matrices: Mapping[str, Mapping[str, ConfusionMatrix]],
-    readouts: Mapping[str, Mapping[str, float]],
+    diagnostics: Mapping[str, Mapping[str, float]],
     where: Mapping[str, Any],
     usage: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -274,7 +272,8 @@ def _result(
 
     config, protocol = run.config, run.config["evaluation"]["protocol"]
     pooled = {
-        kind: {member: matrix.pooled().numpy() for member, matrix in found.items()} for kind, found in matrices.items()
+        kind: {network: matrix.pooled().numpy() for network, matrix in found.items()}
+        for kind, found in matrices.items()
     }
     return {
         "study": run.study,
@@ -282,23 +281,23 @@ def _result(
         "method": run.method,
         "label": config["label"],
         "seed": run.seed,
-        "reported_member": config["reported"],
+        "reported_network": config["reported"],
         "protocol": protocol,
-        "members": {
-            member: {
-                "label": member,
-                "architecture": described(config["members"][member]),
+        "networks": {
+            network: {
+                "label": network,
+                "architecture": described(config["networks"][network]),
                 "parameters": sum(parameter.numel() for parameter in module.parameters()),
-                "scores": {kind: scores(found[member]) for kind, found in pooled.items()},
+                "scores": {kind: scores(found[network]) for kind, found in pooled.items()},
             }
-            for member, module in cohort.members.items()
+            for network, module in cohort.networks.items()
         },
-        "readouts": {kind: dict(values) for kind, values in readouts.items()},
+        "diagnostics": {kind: dict(values) for kind, values in diagnostics.items()},
         "baseline_constant": constant_prediction_scores(
             pooled[protocol][config["reported"]], predicted_class=facts.most_frequent_class()
         ),
         "training": {
-            "updates": outcome.updates,
+            "steps": outcome.steps,
             "images": outcome.images,
             "epochs": outcome.epochs,
             "best_step": outcome.best_step,

@@ -1,4 +1,4 @@
-"""A study as its runs: data set × method × seed, each with the folder that is its key and everything it depends on."""
+"""A study as its runs: dataset × method × seed, each with the folder that is its key and everything it depends on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_COMPARED: Final = (
 """What may change between two sessions of a run without changing its numbers."""
 
 HELD_OUT: Final = "held-out"
-"""Stands for the split that is scored in the configuration of a trial: the pictures of train that are held out."""
+"""Stands for the split that is scored in the configuration of a trial: the images of train that are held out."""
 
 
 class _Missing:
@@ -38,7 +38,7 @@ class Run:
 
     Args:
         study: the study's name.
-        dataset: the data set's name in the study.
+        dataset: the dataset's name in the study.
         method: the method's name.
         seed: keys every random choice.
         config: everything the run depends on, as plain data; stored with it and compared on resume.
@@ -104,8 +104,8 @@ def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tu
     """The dotted keys whose values differ between two configurations, with both values; workers and labels aside.
 
     Example:
-        >>> changed_keys({"seed": 0, "training": {"updates": 5}}, {"seed": 0, "training": {"updates": 6}})
-        {'training.updates': (5, 6)}
+        >>> changed_keys({"seed": 0, "training": {"steps": 5}}, {"seed": 0, "training": {"steps": 6}})
+        {'training.steps': (5, 6)}
     """
     before, after = _flat(old), _flat(new)
     keys = [*before, *(key for key in after if key not in before)]

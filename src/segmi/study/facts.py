@@ -1,4 +1,4 @@
-"""What the runs of a study on one data set share."""
+"""What the runs of a study on one dataset share."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from segmi.errors import EnvironmentProblem
 from segmi.study import resolve
 
 if TYPE_CHECKING:
-    from segmi.data.base import DataSet, Sample
-    from segmi.data.cache import Store
-    from segmi.data.pictures import Pictures
-    from segmi.data.processing import Processing
+    from segmi.datasets.base import DatasetReader, Sample
+    from segmi.datasets.cache import Store
+    from segmi.datasets.processing import Processing
+    from segmi.datasets.segmentation_dataset import SegmentationDataset
 
 log = logging.getLogger(__name__)
 
 
 class Facts:
-    """The data set, opened once, its pictures, the frequencies of its classes.
+    """The dataset, opened once, its images, the frequencies of its classes.
 
     Args:
         dataset: opened.
-        cache: the folder of decoded pictures; None decodes in every process and keeps them in memory.
+        cache: the folder of decoded images; None decodes in every process and keeps them in memory.
     """
 
-    def __init__(self, dataset: DataSet, cache: Path | None = None) -> None:
+    def __init__(self, dataset: DatasetReader, cache: Path | None = None) -> None:
         self.dataset = dataset
         self._cache = cache
         self._most_frequent: int | None = None
         self._train_counts: np.ndarray | None = None
-        self._pictures: dict[tuple[str, tuple[str, ...], Processing, bool], Pictures] = {}
+        self._images: dict[tuple[str, tuple[str, ...], Processing, bool], SegmentationDataset] = {}
 
-    def pictures(
+    def images(
         self,
         split: str,
         samples: Sequence[Sample],
@@ -45,27 +45,27 @@ class Facts:
         *,
         labels: bool = False,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Pictures:
+    ) -> SegmentationDataset:
         """Samples of a split with their processing; decoded once for all runs that prepare them alike.
 
         Args:
-            split: of the data set.
+            split: of the dataset.
             samples: all or some of it.
             processing: how they are prepared.
             seed: keys what is drawn.
             labels: whether they are scored whole, which takes their labels at the original size.
-            progress: hears of every picture that is decoded into the cache.
+            progress: hears of every image that is decoded into the cache.
         """
         known = (split, tuple(sample.name for sample in samples), processing, labels)
-        if known not in self._pictures:
+        if known not in self._images:
             prepared = self._store(split, self.dataset.split(split), processing, progress)
             original = self._store(split, samples, None, progress) if labels and processing.resize is not None else None
             if prepared is not None and split == "train":
                 self._train_counts = prepared.label_counts
-            self._pictures[known] = resolve.pictures(
+            self._images[known] = resolve.images(
                 self.dataset, samples, processing, seed=seed, prepared=prepared, labels=original
             )
-        return self._pictures[known].reseeded(seed)
+        return self._images[known].reseeded(seed)
 
     def _store(
         self,
@@ -80,13 +80,13 @@ class Facts:
         try:
             return resolve.prepared(self._cache, self.dataset, split, samples, processing, progress=progress)
         except EnvironmentProblem as problem:
-            log.warning("%s; pictures are decoded in every run instead", problem.message)
+            log.warning("%s; images are decoded in every run instead", problem.message)
             self._cache = None  # said once is enough
             return None
 
-    def forget_pictures(self) -> None:
-        """Free the memory of the decoded pictures."""
-        self._pictures.clear()
+    def forget_images(self) -> None:
+        """Free the memory of the decoded images."""
+        self._images.clear()
 
     def most_frequent_class(self) -> int:
         """The class with the most pixels in train."""

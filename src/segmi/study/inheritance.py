@@ -11,14 +11,14 @@ from segmi.study.search import is_search
 from segmi.study.strict_yaml import Document, Place, parse_file
 
 KEY: Final = "extends"
-_BY_NAME: Final = ("datasets", "methods", "members", "objective")
+_BY_NAME: Final = ("datasets", "methods", "networks", "loss")
 """Mappings from names that a file chooses: null there leaves an inherited entry out."""
 
 
 def read_study_file(path: str | Path) -> Document:
     """The document in a file, laid over the one that it extends, and so on.
 
-    Mappings are merged key by key; anything else is replaced. Of the data sets, methods, members and objectives that
+    Mappings are merged key by key; anything else is replaced. Of the datasets, methods, networks and losses that
     are inherited, null leaves one out.
 
     Raises:
@@ -55,9 +55,9 @@ def laid_over(base: Document, own: Document) -> Document:
 
     Example:
         >>> from segmi.study.strict_yaml import parse
-        >>> base = parse("{name: a, training: {updates: 5, batch_size: 2}, methods: {x: {}, y: {}}}")
-        >>> laid_over(base, parse("{name: b, training: {updates: 7}, methods: {x: null}}")).data
-        {'name': 'b', 'training': {'updates': 7, 'batch_size': 2}, 'methods': {'y': {}}}
+        >>> base = parse("{name: a, training: {steps: 5, batch_size: 2}, methods: {x: {}, y: {}}}")
+        >>> laid_over(base, parse("{name: b, training: {steps: 7}, methods: {x: null}}")).data
+        {'name': 'b', 'training': {'steps': 7, 'batch_size': 2}, 'methods': {'y': {}}}
     """
     merged = Document(
         None, own.source, dict(base.lines), sources={**dict.fromkeys(base.lines, base.source), **base.sources}

@@ -1,4 +1,4 @@
-"""One method of a study checked: its networks, their roles, its objective, its settings against each other."""
+"""One method of a study checked: its networks, their roles, its loss, its settings against each other."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from segmi.study.strict_yaml import Place
 
 OF_THE_STUDY = {
     "holdout": (Annotated[float, Field(ge=0, lt=1)], 0.0),
-    "labelled": (Annotated[float, Field(gt=0, le=1)], 1.0),
+    "labeled": (Annotated[float, Field(gt=0, le=1)], 1.0),
     "label_noise": (Annotated[float, Field(ge=0, lt=1)], 0.0),
 }
 """The part of train to select by, the part of the rest that has labels, and how many of those are wrong: the study
 takes them, not the loop."""
 
 MOST_WORKERS = 512
-"""Processes that read pictures; a machine that would gain from more is not built yet."""
+"""Processes that read images; a machine that would gain from more is not built yet."""
 
 _POSITIVE = (
-    "updates", "epochs", "images", "minutes", "batch_size", "unlabelled_batch_size", "accumulate", "devices",
+    "steps", "epochs", "images", "minutes", "batch_size", "unlabeled_batch_size", "accumulate", "devices",
     "num_nodes", "threads", "learning_rate", "clip_norm", "validate_every", "checkpoint_every", "log_every", "passes",
 )  # fmt: skip
 
@@ -78,7 +78,7 @@ def check_method(
     """
     place = ("methods", name)
     if not isinstance(value, dict):
-        problems.add(place, f"expected a mapping with members and objective, got {describe(value)}")
+        problems.add(place, f"expected a mapping with networks and loss, got {describe(value)}")
         return {}
     method = validate(Method, value, place, problems)
     own_training, own_processing = mapping(method.get("training")), mapping(method.get("processing"))
@@ -86,20 +86,20 @@ def check_method(
     method["training"] = {**training, **{key: bound.get(key) for key in own_training}}
     bound = bind(resolve.processing_class(), own_processing, (*place, "processing"), problems)
     method["processing"] = {**processing, **{key: bound.get(key) for key in own_processing}}
-    members = with_averages(method, place, problems)
-    method["members"] = {
-        member: _member(spec, (*place, "members", member), problems) for member, spec in members.items()
+    networks = with_averages(method, place, problems)
+    method["networks"] = {
+        network: _network(spec, (*place, "networks", network), problems) for network, spec in networks.items()
     }
     method["label"] = method.get("label") or name
     _check_roles(method, place, problems)
     check_averages(method, place, problems)
     _check_processing(method, own_processing, place, problems)
     _check_budget(method, own_training, place, problems)
-    method["objective"] = _objective(method, place, problems)
+    method["loss"] = _objective(method, place, problems)
     return method
 
 
-def _member(spec: Any, place: Place, problems: Problems) -> dict[str, Any]:
+def _network(spec: Any, place: Place, problems: Problems) -> dict[str, Any]:
     if not isinstance(spec, dict):
         return {}
     architecture = spec.get("architecture")
@@ -108,11 +108,11 @@ def _member(spec: Any, place: Place, problems: Problems) -> dict[str, Any]:
     if isinstance(architecture, str) and architecture not in known:
         problems.add((*place, "architecture"), unknown("architecture", architecture, known))
     elif isinstance(architecture, str):
-        taken = {"architecture": architecture, **resolve.member_options(architecture)}
+        taken = {"architecture": architecture, **resolve.network_options(architecture)}
         for option in spec:
             if option not in taken:
                 problems.add((*place, option), unknown(f"option of {architecture}", option, taken))
-    bound = bind(resolve.build_function(), spec, place, problems, leave_out=resolve.NOT_OF_MEMBERS)
+    bound = bind(resolve.build_function(), spec, place, problems, leave_out=resolve.NOT_OF_NETWORKS)
     given = {name: value for name, value in bound.items() if value is not None}
     bound = {name: given.get(name, default) for name, default in taken.items()}
     if not problems.touches(*place):
@@ -124,26 +124,26 @@ def _member(spec: Any, place: Place, problems: Problems) -> dict[str, Any]:
 
 
 def _check_roles(method: dict[str, Any], place: Place, problems: Problems) -> None:
-    members = list(method["members"])
+    networks = list(method["networks"])
     frozen = method.get("frozen") if isinstance(method.get("frozen"), list) else []
-    for index, member in enumerate(frozen or []):
-        if message := check_reference("member", member, members):
+    for index, network in enumerate(frozen or []):
+        if message := check_reference("network", network, networks):
             problems.add((*place, "frozen", index), message)
-    learning = [member for member in members if member not in (frozen or [])]
-    if members and not learning:
-        problems.add((*place, "frozen"), "every member is frozen; leave at least one to be trained")
+    learning = [network for network in networks if network not in (frozen or [])]
+    if networks and not learning:
+        problems.add((*place, "frozen"), "every network is frozen; leave at least one to be trained")
     reported = method.get("reported")
     if reported is None:
-        if len(members) > 1:
-            problems.add((*place, "reported"), f"is missing; say which of {', '.join(members)} stands in Table 1")
-        method["reported"] = next(iter(members), None)
-    elif isinstance(reported, str) and (message := check_reference("member", reported, members)):
+        if len(networks) > 1:
+            problems.add((*place, "reported"), f"is missing; say which of {', '.join(networks)} stands in Table 1")
+        method["reported"] = next(iter(networks), None)
+    elif isinstance(reported, str) and (message := check_reference("network", reported, networks)):
         problems.add((*place, "reported"), message)
-    selecting = method["training"].get("select_member")
+    selecting = method["training"].get("select_network")
     if selecting is None:
-        method["training"]["select_member"] = method["reported"] if method["reported"] in learning else None
-    elif isinstance(selecting, str) and (message := check_reference("member", selecting, members)):
-        problems.add((*place, "training", "select_member"), message)
+        method["training"]["select_network"] = method["reported"] if method["reported"] in learning else None
+    elif isinstance(selecting, str) and (message := check_reference("network", selecting, networks)):
+        problems.add((*place, "training", "select_network"), message)
 
 
 def check_baselines(methods: Mapping[str, dict[str, Any]], problems: Problems) -> None:
@@ -167,7 +167,7 @@ def check_treatments(methods: Mapping[str, dict[str, Any]], baseline: str, probl
     treatments = {name: method.get("treatment") or name for name, method in methods.items()}
     if len(set(treatments.values())) == len(methods) or problems.found:
         return
-    networks = {name: described(method["members"][method["reported"]]) for name, method in methods.items()}
+    networks = {name: described(method["networks"][method["reported"]]) for name, method in methods.items()}
     taken: dict[tuple[str, str], str] = {}
     for name in methods:
         first = taken.setdefault((treatments[name], networks[name]), name)
@@ -199,15 +199,15 @@ def _check_processing(method: dict[str, Any], own: Mapping[str, Any], place: Pla
     except ValueError as error:
         problems.add_error(_owner("crop" if "crop" in str(error) else "scale", own, "processing", place), error)
         return
-    for member, spec in method["members"].items():
-        if problems.touches(*place, "members", member):
+    for network, spec in method["networks"].items():
+        if problems.touches(*place, "networks", network):
             continue
         stride = resolve.probe_network(spec).stride
         if processing.crop % stride:
             nearest = max(stride, round(processing.crop / stride) * stride)
             problems.add(
                 crop_place,
-                f"{processing.crop} is no multiple of {stride}, as {member} of {place[-1]} needs; use {nearest}",
+                f"{processing.crop} is no multiple of {stride}, as {network} of {place[-1]} needs; use {nearest}",
             )
 
 
@@ -227,8 +227,8 @@ def _check_budget(method: dict[str, Any], own: Mapping[str, Any], place: Place, 
     wrong = any(problems.touches(*owner(unit)) for unit in BUDGETS)
     if not given and not wrong:
         problems.add(
-            ("training", "updates"),
-            "is missing: give the budget as training.updates, training.epochs, training.images or training.minutes",
+            ("training", "steps"),
+            "is missing: give the budget as training.steps, training.epochs, training.images or training.minutes",
         )
     if training.get("select_by") == "holdout_mIoU" and not training.get("holdout"):
         problems.add(
@@ -248,7 +248,7 @@ def _check_division(training: dict[str, Any], owner: Callable[[str], Place], pro
     if batch % (devices * nodes):
         problems.add(
             owner("batch_size"),
-            f"{batch}, the pictures of all processes together, does not divide by devices × num_nodes = {devices} × "
+            f"{batch}, the images of all processes together, does not divide by devices × num_nodes = {devices} × "
             f"{nodes}; use a multiple of {devices * nodes}",
         )
 
@@ -268,37 +268,37 @@ def _check_optimizer(training: dict[str, Any], owner: Callable[[str], Place], pr
 
 
 def _objective(method: dict[str, Any], place: Place, problems: Problems) -> dict[str, Any]:
-    place = (*place, "objective")
-    known = resolve.objectives()
+    place = (*place, "loss")
+    known = resolve.losses()
     bound = {}
-    for name, options in mapping(method.get("objective")).items():
+    for name, options in mapping(method.get("loss")).items():
         if name not in known:
-            problems.add((*place, name), unknown("objective", name, known))
+            problems.add((*place, name), unknown("loss", name, known))
         else:
             bound[name] = bind(
-                known[name], options, (*place, name), problems, leave_out=resolve.NOT_OF_OBJECTIVES,
+                known[name], options, (*place, name), problems, leave_out=resolve.NOT_OF_LOSSES,
                 extra={"weight": (float, 1.0)},
             )  # fmt: skip
-    if method["members"] and not problems.touches(*place) and not problems.touches(*place[:-1], "frozen"):
+    if method["networks"] and not problems.touches(*place) and not problems.touches(*place[:-1], "frozen"):
         try:
-            objective = resolve.build_method_objective(bound, list(method["members"]), method.get("frozen") or [])
-            if {"unlabelled pictures", "two views"} & set(objective.needs) and method["training"].get(
-                "labelled", 1
+            objective = resolve.build_method_objective(bound, list(method["networks"]), method.get("frozen") or [])
+            if {"unlabeled images", "two views"} & set(objective.requires) and method["training"].get(
+                "labeled", 1
             ) == 1:
-                problems.add(place, "asks for pictures without labels; set training.labelled to the part that has some")
+                problems.add(place, "asks for images without labels; set training.labeled to the part that has some")
         except (ValueError, TypeError) as error:
             problems.add_error(place if len(bound) != 1 else (*place, next(iter(bound))), error)
         else:
-            _check_layers(method["members"], objective, place, problems)
+            _check_layers(method["networks"], objective, place, problems)
     return bound
 
 
-def _check_layers(members: Mapping[str, Any], objective: Any, place: Place, problems: Problems) -> None:
-    """Layers that the objective looks at are there, before any run begins."""
-    for member, layers in objective.layers().items():
-        if problems.touches(*place[:-1], "members", member):
+def _check_layers(networks: Mapping[str, Any], objective: Any, place: Place, problems: Problems) -> None:
+    """Layers that the loss looks at are there, before any run begins."""
+    for network, layers in objective.layers().items():
+        if problems.touches(*place[:-1], "networks", network):
             continue
-        known = resolve.probe_network(members[member]).layers
+        known = resolve.probe_network(networks[network]).layers
         for layer in layers:
             if layer not in known:
-                problems.add(place, unknown(f"layer of {member}:", layer, known))
+                problems.add(place, unknown(f"layer of {network}:", layer, known))

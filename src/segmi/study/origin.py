@@ -1,4 +1,4 @@
-"""What a run was begun with, its configuration, pictures and code, which must be the same when it goes on."""
+"""What a run was begun with, its configuration, images and code, which must be the same when it goes on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segmi.study.expand import HELD_OUT, Run, changed_keys
 from segmi.study.strict_yaml import parse_file
 
 if TYPE_CHECKING:
-    from segmi.data.base import Sample, Source
+    from segmi.datasets.base import Sample, Source
     from segmi.study.facts import Facts
 
 log = logging.getLogger(__name__)
@@ -26,13 +26,13 @@ _FILE = "origin.json"
 
 
 def origin(run: Run, facts: Facts) -> dict[str, Any]:
-    """Code and pictures of a run as plain data, for ``origin.json``."""
+    """Code and images of a run as plain data, for ``origin.json``."""
     splits = {"train", run.config["evaluation"]["split"]} - {HELD_OUT}
     return {
         "schema_version": 1,
         "segmi": __version__,
         "commit": code_version(),
-        "data": {split: pictures_digest(facts.dataset.split(split)) for split in sorted(splits)},
+        "data": {split: images_digest(facts.dataset.split(split)) for split in sorted(splits)},
     }
 
 
@@ -41,15 +41,15 @@ def keep_origin(folder: RunFolder, run: Run, facts: Facts) -> None:
     write_record(folder.path / _FILE, origin(run, facts))
 
 
-def pictures_digest(samples: Iterable[Sample]) -> str:
+def images_digest(samples: Iterable[Sample]) -> str:
     """Names of samples with the sizes of their files in bytes, or with what draws them.
 
-    Neither places nor times are in it: a data set that was copied or moved is the same.
+    Neither places nor times are in it: a dataset that was copied or moved is the same.
 
     Example:
-        >>> from segmi.data import StreetScenes
+        >>> from segmi.datasets import StreetScenes
         >>> one, two = (StreetScenes(train=n, val=1, height=32, width=64) for n in (1, 2))
-        >>> pictures_digest(one.split("train")) == pictures_digest(two.split("train")[:1])
+        >>> images_digest(one.split("train")) == images_digest(two.split("train")[:1])
         True
     """
     hashed = hashlib.blake2b(digest_size=16)
@@ -94,13 +94,13 @@ def refuse_changed(runs: Sequence[tuple[Run, Path]], allow_changed: Sequence[str
 def refuse_other_origin(
     runs: Sequence[tuple[Run, Path]], opened: Callable[[str], Facts], allow_changed: Sequence[str] = ()
 ) -> None:
-    """Refuse to continue runs from their checkpoints on other pictures or with another version of segmi.
+    """Refuse to continue runs from their checkpoints on other images or with another version of segmi.
 
     Another commit of the same version is told and no obstacle: whoever changes segmi knows.
 
     Args:
         runs: what is to be done, with its folders.
-        opened: the data set of a name.
+        opened: the dataset of a name.
         allow_changed: ``data`` and ``segmi`` may be among them.
 
     Raises:

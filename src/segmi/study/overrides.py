@@ -1,4 +1,4 @@
-"""Fields of a study set on the command line: ``training.updates=100``, ``seeds=[0, 1]``."""
+"""Fields of a study set on the command line: ``training.steps=100``, ``seeds=[0, 1]``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from segmi.errors import UsageError, nearest, together
 from segmi.study.strict_yaml import Document, Place, parse_value
 
-_NAMED_BY_THE_FILE = ("methods", "datasets", "members")
+_NAMED_BY_THE_FILE = ("methods", "datasets", "networks")
 """Mappings whose keys the file chooses: an override may change what they hold, and misses are likely typos."""
 
 
@@ -16,15 +16,15 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:
     """The document with ``path.to.field=value`` set, values read as YAML; ``document`` itself is changed and returned.
 
     Keys that hold dots are reached by their whole name. Whether a field exists is left to the validation of the study,
-    except for the names that the file itself gives (methods, data sets, members, list items).
+    except for the names that the file itself gives (methods, datasets, networks, list items).
 
     Raises:
         UsageError: a malformed override or a name that the file does not have, with the nearest that it has.
 
     Example:
         >>> from segmi.study.strict_yaml import parse
-        >>> apply_overrides(parse("training: {updates: 5}"), ["training.updates=7", "seeds=[0, 1]"]).data
-        {'training': {'updates': 7}, 'seeds': [0, 1]}
+        >>> apply_overrides(parse("training: {steps: 5}"), ["training.steps=7", "seeds=[0, 1]"]).data
+        {'training': {'steps': 7}, 'seeds': [0, 1]}
     """
     problems = []
     for override in overrides:

@@ -6,13 +6,13 @@ setting                ``paper``                ``controlled``
 training.select_by     train_loss               holdout_mIoU
 training.holdout       0 (nothing held out)     0.1 of train, whole groups
 training.drop_last     false                    true
-evaluation.protocol    paper (random crops)     full (whole pictures)
+evaluation.protocol    paper (random crops)     full (whole images)
 evaluation.passes      5                        –
 =====================  =======================  ==========================
 
 Everything else is the default of the signature that receives it: 234 × 234 with crops of 224 × 224, no augmentation,
 Adam without schedule. ``processing.resize_mode: shorter`` scales the shorter side, as the authors' code did. The
-budget (``training.updates`` or ``training.epochs``) is for the file to say.
+budget (``training.steps`` or ``training.epochs``) is for the file to say.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where members have their weights from: drawn, a bundle, another run of the study, an average of another member."""
+"""Where networks have their weights from: drawn, a bundle, another run of the study, an average of another network."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ if TYPE_CHECKING:
     from segmi.study.expand import Run
     from segmi.training import Cohort
 
-_NOT_OF_THE_WEIGHTS: Final = ("encoder_weights", "normalise", "features", "batch_norm_momentum")
-"""Options in which a member may differ from the one whose weights it takes."""
+_NOT_OF_THE_WEIGHTS: Final = ("encoder_weights", "normalize", "features", "batch_norm_momentum")
+"""Options in which a network may differ from the one whose weights it takes."""
 
 
 def with_averages(method: dict[str, Any], place: Place, problems: Problems) -> dict[str, Any]:
-    """The members of a method, those that are averages like the members that they are averages of; they are frozen."""
-    members = dict(method["members"]) if isinstance(method.get("members"), dict) else {}
+    """The networks of a method, those that are averages like the networks that they are averages of; they are frozen."""
+    networks = dict(method["networks"]) if isinstance(method.get("networks"), dict) else {}
     averages = method.get("averages") if isinstance(method.get("averages"), dict) else {}
     for name, average in (averages or {}).items():
         of = average.get("of") if isinstance(average, dict) else None
-        if isinstance(of, str) and of in members:
-            members.setdefault(name, members[of])
+        if isinstance(of, str) and of in networks:
+            networks.setdefault(name, networks[of])
         elif isinstance(of, str):
-            problems.add((*place, "averages", name, "of"), unknown("member", of, members))
+            problems.add((*place, "averages", name, "of"), unknown("network", of, networks))
     if averages and isinstance(method.get("frozen", []), list):
         method["frozen"] = list(dict.fromkeys([*(method.get("frozen") or []), *averages]))
-    return members
+    return networks
 
 
 def check_averages(method: Mapping[str, Any], place: Place, problems: Problems) -> None:
-    """Note averages of members that do not learn or are other networks, and weights for members that are not there."""
+    """Note averages of networks that do not learn or are other networks, and weights for networks that are not there."""
     averages, sources = (_sound(method.get(section)) for section in ("averages", "weights_from"))
     for name, average in averages.items():
         of = average.get("of")
-        if of not in method["members"] or problems.touches(*place, "averages", name):
+        if of not in method["networks"] or problems.touches(*place, "averages", name):
             continue
         if of in (method.get("frozen") or []):
-            problems.add((*place, "averages", name, "of"), f"{of} does not learn; average a member that is not frozen")
-        if _network(method["members"][name]) != _network(method["members"][of]):
-            problems.add((*place, "members", name), f"is the average of {of}, but is another network; leave it out")
+            problems.add((*place, "averages", name, "of"), f"{of} does not learn; average a network that is not frozen")
+        if _network(method["networks"][name]) != _network(method["networks"][of]):
+            problems.add((*place, "networks", name), f"is the average of {of}, but is another network; leave it out")
     for name, source in sources.items():
         here = (*place, "weights_from", name)
-        if message := check_reference("member", name, list(method["members"])):
+        if message := check_reference("network", name, list(method["networks"])):
             problems.add(here, message)
         elif name in averages:
             problems.add(here, f"the weights of {name} are those of {averages[name]['of']}; leave it out")
@@ -65,12 +65,12 @@ def _sound(section: Any) -> dict[str, dict[str, Any]]:
 def check_weights(methods: Mapping[str, dict[str, Any]], searched: Collection[Any], problems: Problems) -> None:
     """Note sources of weights that are not there or of another network, and methods that wait for each other."""
     for name, method in methods.items():
-        for member, source in _sound(method.get("weights_from")).items():
-            place = ("methods", name, "weights_from", member)
-            if problems.touches(*place) or member not in method.get("members", {}):
+        for network, source in _sound(method.get("weights_from")).items():
+            place = ("methods", name, "weights_from", network)
+            if problems.touches(*place) or network not in method.get("networks", {}):
                 continue
             if source.get("bundle") is not None:
-                _check_bundle(source["bundle"], method["members"][member], place, problems)
+                _check_bundle(source["bundle"], method["networks"][network], place, problems)
             elif message := check_reference("method", source["method"], list(methods)):
                 problems.add((*place, "method"), message)
             elif name in _sources(methods, source["method"]):
@@ -78,7 +78,7 @@ def check_weights(methods: Mapping[str, dict[str, Any]], searched: Collection[An
             elif name in searched:
                 problems.add((*place, "method"), "does not go with a search: trials have other seeds; give a bundle")
             else:
-                _check_source(source, methods[source["method"]], method["members"][member], place, problems)
+                _check_source(source, methods[source["method"]], method["networks"][network], place, problems)
 
 
 def _sources(methods: Mapping[str, dict[str, Any]], name: str) -> set[str]:
@@ -97,11 +97,11 @@ def _sources(methods: Mapping[str, dict[str, Any]], name: str) -> set[str]:
 def _check_source(
     source: dict[str, Any], other: Mapping[str, Any], wanted: Mapping[str, Any], place: Place, problems: Problems
 ) -> None:
-    source["member"] = source["member"] or other.get("reported")
-    if message := check_reference("member", source["member"], list(other["members"])):
-        problems.add((*place, "member"), message)
+    source["network"] = source["network"] or other.get("reported")
+    if message := check_reference("network", source["network"], list(other["networks"])):
+        problems.add((*place, "network"), message)
     else:
-        _check_same(_network(other["members"][source["member"]]), _network(wanted), place, problems)
+        _check_same(_network(other["networks"][source["network"]]), _network(wanted), place, problems)
 
 
 def _check_bundle(path: str, wanted: Mapping[str, Any], place: Place, problems: Problems) -> None:
@@ -134,7 +134,7 @@ def rests_on(run: Run) -> list[Run]:
 
 
 def take_weights(cohort: Cohort, run: Run, folder: RunFolder) -> None:
-    """Put the networks whose weights the study names in the places of their members, their normalisation included.
+    """Put the networks whose weights the study names in the places of their networks, their normalization included.
 
     Args:
         cohort: of the run.
@@ -147,18 +147,18 @@ def take_weights(cohort: Cohort, run: Run, folder: RunFolder) -> None:
     """
     from segmi.deploy import load
 
-    for member, source in run.config["weights_from"].items():
+    for network, source in run.config["weights_from"].items():
         if source["bundle"] is not None:
             path = Path(source["bundle"])
         else:
             other = replace(run, method=source["method"]).folder(folder.path.parents[3])
-            path = other / "bundles" / source["member"]
+            path = other / "bundles" / source["network"]
         module = load(path)
-        wanted: Any = cohort.members[member]
+        wanted: Any = cohort.networks[network]
         if (module.classes, module.channels) != (wanted.classes, wanted.channels):
             raise RunError(
                 f"the network in {path} has {module.classes} classes and {module.channels} logits, "
-                f"{member} is to have {wanted.classes} and {wanted.channels}",
+                f"{network} is to have {wanted.classes} and {wanted.channels}",
                 "take the weights of a network with the same classes",
             )
-        cohort.put(member, module)
+        cohort.put(network, module)

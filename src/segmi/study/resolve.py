@@ -1,4 +1,4 @@
-"""From names and options to data sets, networks, objectives: the only place of the study that knows the other rooms.
+"""From names and options to datasets, networks, losses: the only place of the study that knows the other rooms.
 
 The rooms are imported when they are needed, because PyTorch takes seconds and a study file with a typo should not.
 """
@@ -21,37 +21,37 @@ from segmi.study.roots import Roots
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from segmi.data.base import DataSet, Sample
-    from segmi.data.cache import Store
-    from segmi.data.pictures import Pictures
-    from segmi.data.processing import Processing
+    from segmi.datasets.base import DatasetReader, Sample
+    from segmi.datasets.cache import Store
+    from segmi.datasets.processing import Processing
+    from segmi.datasets.segmentation_dataset import SegmentationDataset
+    from segmi.losses.base import Objective
     from segmi.models import SegmentationNetwork
-    from segmi.objectives.contract import Objective
     from segmi.training import Cohort
     from segmi.training.processes import Processes
 
 NOT_OF_TRAINING = (
-    "cohort", "objective", "train", "folder", "holdout", "unlabelled", "seed", "resume", "profile", "progress",
+    "cohort", "loss", "train", "folder", "holdout", "unlabeled", "seed", "resume", "profile", "progress",
 )  # fmt: skip
-NOT_OF_EVALUATION = ("cohort", "pictures", "seed", "device", "processes", "progress", "readouts", "details")
-NOT_OF_MEMBERS = ("classes", "in_channels")
-NOT_OF_OBJECTIVES = ("self", "members", "frozen", "name", "weight", "ignore_index")
-PROBED_UPDATES = 1000
+NOT_OF_EVALUATION = ("cohort", "images", "seed", "device", "processes", "progress", "diagnostics", "details")
+NOT_OF_NETWORKS = ("classes", "in_channels")
+NOT_OF_LOSSES = ("self", "networks", "frozen", "name", "weight", "ignore_index")
+PROBED_STEPS = 1000
 PARALLEL = ("device", "devices", "num_nodes", "strategy")
 
 
 def dataset_names() -> Sequence[str]:
-    """The names of the data sets."""
-    from segmi import data
+    """The names of the datasets."""
+    from segmi import datasets
 
-    return data.dataset_names()
+    return datasets.dataset_names()
 
 
-def dataset_class(name: str) -> type[DataSet]:
-    """The class of a data set; its constructor is what the data set's options are bound to."""
-    from segmi import data
+def dataset_class(name: str) -> type[DatasetReader]:
+    """The class of a dataset; its constructor is what the dataset's options are bound to."""
+    from segmi import datasets
 
-    return data.dataset_class(name)
+    return datasets.dataset_class(name)
 
 
 def architectures() -> Sequence[str]:
@@ -61,14 +61,14 @@ def architectures() -> Sequence[str]:
     return [row["name"] for row in list_models()]
 
 
-def member_options(architecture: str) -> dict[str, Any]:
-    """What a member with this architecture can be told beside ``architecture``, with the defaults of its library."""
+def network_options(architecture: str) -> dict[str, Any]:
+    """What a network with this architecture can be told beside ``architecture``, with the defaults of its library."""
     from segmi.models import architecture_named
 
     general = {
         name: parameter.default
         for name, parameter in inspect.signature(build_function()).parameters.items()
-        if name in ("one_logit", "normalise", "features", "encoder_weights", "batch_norm_momentum")
+        if name in ("one_logit", "normalize", "features", "encoder_weights", "batch_norm_momentum")
     }
     own = {name: parameter.default for name, parameter in architecture_named(architecture).options().items()}
     return {name: _plain(default) for name, default in (general | own).items()}
@@ -82,15 +82,15 @@ def _plain(value: Any) -> Any:
         return None
 
 
-def objectives() -> Mapping[str, type]:
-    """The objectives by name."""
-    from segmi.objectives import known_objectives
+def losses() -> Mapping[str, type]:
+    """The losses by name."""
+    from segmi.losses import known_losss
 
-    return known_objectives()
+    return known_losss()
 
 
 def optimizers() -> Mapping[str, type]:
-    """The optimisers by name."""
+    """The optimizers by name."""
     from segmi.training import OPTIMIZERS
 
     return OPTIMIZERS
@@ -111,7 +111,7 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 def build_function() -> Callable[..., SegmentationNetwork]:
-    """What builds networks; its signature is what members are bound to."""
+    """What builds networks; its signature is what networks are bound to."""
     from segmi.models import build_network
 
     return build_network
@@ -140,7 +140,7 @@ def threads(count: int | None) -> AbstractContextManager[None]:
 
 def processing_class() -> type[Processing]:
     """What ``processing`` is bound to."""
-    from segmi.data.processing import Processing
+    from segmi.datasets.processing import Processing
 
     return Processing
 
@@ -151,9 +151,9 @@ def build_processing(options: Mapping[str, Any]) -> Processing:
     return kind(**arguments(kind, options))
 
 
-def open_data(name: str, options: Mapping[str, Any], roots: Roots) -> DataSet:
-    """The data set of a study under ``name``; ``type`` in its options tells what it is if the name does not."""
-    from segmi.data import open_dataset
+def open_data(name: str, options: Mapping[str, Any], roots: Roots) -> DatasetReader:
+    """The dataset of a study under ``name``; ``type`` in its options tells what it is if the name does not."""
+    from segmi.datasets import open_dataset
 
     known = {option: value for option, value in options.items() if option != "type"}
     kind = options.get("type", name)
@@ -168,40 +168,40 @@ def kept_and_held(
 
     The part that is held out does not depend on ``training`` beyond its size, so that methods stay comparable.
     """
-    from segmi.data.holdout import hold_out
+    from segmi.datasets.holdout import hold_out
 
     fraction = training.get("holdout") or 0
     return hold_out(samples, fraction, seed) if fraction else (list(samples), [])
 
 
-def labelled_and_not(
+def labeled_and_not(
     samples: Sequence[Sample], training: Mapping[str, Any], *, seed: int
 ) -> tuple[list[Sample], list[Sample]]:
     """What is trained on with labels, and the part whose labels are hidden, the same for every method and seed."""
-    from segmi.data.holdout import hold_out
+    from segmi.datasets.holdout import hold_out
 
-    share = training.get("labelled", 1.0)
+    share = training.get("labeled", 1.0)
     return hold_out(samples, 1 - share, seed) if share < 1 else (list(samples), [])
 
 
-def pictures(
-    dataset: DataSet,
+def images(
+    dataset: DatasetReader,
     samples: Sequence[Sample],
     processing: Processing,
     *,
     seed: int,
     prepared: Store | None = None,
     labels: Store | None = None,
-) -> Pictures:
+) -> SegmentationDataset:
     """Samples with their processing, from cache entries where there are some."""
-    from segmi.data.pictures import Pictures
+    from segmi.datasets.segmentation_dataset import SegmentationDataset
 
-    return Pictures(dataset, samples, processing, seed=seed, prepared=prepared, labels=labels)
+    return SegmentationDataset(dataset, samples, processing, seed=seed, prepared=prepared, labels=labels)
 
 
 def prepared(
     cache: Path,
-    dataset: DataSet,
+    dataset: DatasetReader,
     split: str,
     samples: Sequence[Sample],
     processing: Processing | None,
@@ -213,22 +213,22 @@ def prepared(
     Raises:
         EnvironmentProblem: there is no room for it, or it may not be written.
     """
-    from segmi.data.cache import LABELS, PICTURES, content_of
-    from segmi.data.cache import prepared as build
+    from segmi.datasets.cache import IMAGES, LABELS, content_of
+    from segmi.datasets.cache import prepared as build
 
     if processing is None:
         content = content_of(dataset, split, samples, LABELS)
     else:
         content = content_of(
-            dataset, split, samples, PICTURES, resize=processing.resize, resize_mode=processing.resize_mode
+            dataset, split, samples, IMAGES, resize=processing.resize, resize_mode=processing.resize_mode
         )
     return None if content is None else build(cache, dataset, samples, content, progress=progress)
 
 
-def build_member(spec: Mapping[str, Any], member: str, classes: int, seed: int) -> SegmentationNetwork:
-    """A network with initial weights keyed by (seed, member): the same in every method that has this member."""
-    bound = arguments(build_function(), spec, NOT_OF_MEMBERS)
-    with _keyed(key(seed, "initial weights", member)):
+def build_network(spec: Mapping[str, Any], network: str, classes: int, seed: int) -> SegmentationNetwork:
+    """A network with initial weights keyed by (seed, network): the same in every method that has this network."""
+    bound = arguments(build_function(), spec, NOT_OF_NETWORKS)
+    with _keyed(key(seed, "initial weights", network)):
         return build_function()(**bound, classes=classes)
 
 
@@ -236,26 +236,26 @@ def build_cohort(method: Mapping[str, Any], classes: int, seed: int) -> Cohort:
     """The networks of a method."""
     from segmi.training import Average, Cohort
 
-    members = {name: build_member(spec, name, classes, seed) for name, spec in method["members"].items()}
+    networks = {name: build_network(spec, name, classes, seed) for name, spec in method["networks"].items()}
     averages = {name: Average(**average) for name, average in method["averages"].items()}
-    return Cohort(members, method["frozen"], averages)
+    return Cohort(networks, method["frozen"], averages)
 
 
 def build_method_objective(
-    specification: Mapping[str, Mapping[str, Any]], members: Sequence[str], frozen: Sequence[str]
+    specification: Mapping[str, Mapping[str, Any]], networks: Sequence[str], frozen: Sequence[str]
 ) -> Objective:
-    """The weighted sum of a method's objectives."""
-    from segmi.objectives import build_objective
+    """The weighted sum of a method's losses."""
+    from segmi.losses import build_objective
 
-    known = objectives()
+    known = losses()
     bound = {
         name: {
-            **arguments(known[name], {k: v for k, v in options.items() if k != "weight"}, NOT_OF_OBJECTIVES),
+            **arguments(known[name], {k: v for k, v in options.items() if k != "weight"}, NOT_OF_LOSSES),
             "weight": options.get("weight", 1.0),
         }
         for name, options in specification.items()
     }
-    return build_objective(bound, members=members, frozen=frozen)
+    return build_objective(bound, networks=networks, frozen=frozen)
 
 
 def connect(trainings: Sequence[Mapping[str, Any]]) -> Processes:
@@ -309,7 +309,7 @@ class Probe(NamedTuple):
 
 def probe_network(spec: Mapping[str, Any]) -> Probe:
     """Build a network without its weights, to find options that cannot be meant before any run starts."""
-    return _probe(json.dumps({**spec, "encoder_weights": None, "normalise": "none"}, sort_keys=True))
+    return _probe(json.dumps({**spec, "encoder_weights": None, "normalize": "none"}, sort_keys=True))
 
 
 @cache
@@ -317,7 +317,7 @@ def _probe(spec: str) -> Probe:
     from segmi.models import layer_names
 
     with _within_memory():
-        network = build_member(json.loads(spec), "probe", 2, 0)
+        network = build_network(json.loads(spec), "probe", 2, 0)
     return Probe(int(network.stride), bool(getattr(network, "needs_batch_of_two", False)), layer_names(network))
 
 
@@ -328,14 +328,14 @@ def probe_weights(spec: Mapping[str, Any]) -> None:
 
 @cache
 def _with_weights(spec: str) -> None:
-    build_member(json.loads(spec), "probe", 2, 0)
+    build_network(json.loads(spec), "probe", 2, 0)
 
 
 def probe_optimizer(training: Mapping[str, Any]) -> Optimizer:
-    """The optimiser over a stand-in for the weights, to see whether its options can be meant."""
+    """The optimizer over a stand-in for the weights, to see whether its options can be meant."""
     import torch
 
-    from segmi.training.optimisation import build_optimizer
+    from segmi.training.optimization import build_optimizer
 
     return build_optimizer(
         [torch.nn.Parameter(torch.zeros(2, 2))],
@@ -346,11 +346,11 @@ def probe_optimizer(training: Mapping[str, Any]) -> Optimizer:
 
 
 def probe_schedule(optimizer: Optimizer, training: Mapping[str, Any]) -> None:
-    """The schedule over such an optimiser, likewise."""
-    from segmi.training.optimisation import build_schedule
+    """The schedule over such an optimizer, likewise."""
+    from segmi.training.optimization import build_schedule
 
-    updates = None if training.get("minutes") else training.get("updates") or PROBED_UPDATES
-    build_schedule(optimizer, training["schedule"], updates, training.get("schedule_options"))
+    steps = None if training.get("minutes") else training.get("steps") or PROBED_STEPS
+    build_schedule(optimizer, training["schedule"], steps, training.get("schedule_options"))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Where data sets lie on this machine: from the command line or the environment, never from a study file."""
+"""Where datasets lie on this machine: from the command line or the environment, never from a study file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Roots:
     """The folders given with ``--root``.
 
     Args:
-        named: a folder per data set.
+        named: a folder per dataset.
         default: for all others; None leaves it to ``SEGMI_DATA``.
     """
 
@@ -26,7 +26,7 @@ class Roots:
         """From ``NAME=DIR`` and ``DIR`` arguments.
 
         Raises:
-            UsageError: two folders for the same data set, or an empty one.
+            UsageError: two folders for the same dataset, or an empty one.
 
         Example:
             >>> Roots.parse(["voc2012=/data/VOCdevkit", "/data"]).of("camvid").as_posix()
@@ -38,19 +38,19 @@ class Roots:
             name, equals, folder = argument.partition("=")
             if equals and not Path(argument).exists():
                 if not name or not folder or name in named:
-                    raise UsageError(f"--root {argument} cannot be meant", "write --root NAME=DIR once per data set")
+                    raise UsageError(f"--root {argument} cannot be meant", "write --root NAME=DIR once per dataset")
                 named[name] = Path(folder)
             elif not argument or default is not None:
                 raise UsageError(
                     f"--root {argument or repr('')} comes after --root {default}",
-                    "write --root NAME=DIR when data sets lie in different folders",
+                    "write --root NAME=DIR when datasets lie in different folders",
                 )
             else:
                 default = Path(argument)
         return cls(named, default)
 
     def of(self, name: str) -> Path | None:
-        """The folder of a data set, None if the environment must say."""
+        """The folder of a dataset, None if the environment must say."""
         return self.named.get(name, self.default)
 
     def absolute(self) -> Roots:

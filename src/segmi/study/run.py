@@ -102,20 +102,20 @@ def run_study(
     Args:
         study: from `load_study`, checked with the same roots.
         root: the folder of all runs, usually ``runs``.
-        roots: where the data sets are.
+        roots: where the datasets are.
         only: patterns on the keys of runs, such as ``camvid/model-1/*``.
         overwrite: start the runs anew, finished ones included.
         allow_changed: keys that may differ from the configuration a run was begun with; ``data``, ``segmi``: its
-            pictures, its version of segmi.
-        init_from: a bundle from whose weights the reported member starts.
-        cache: the folder of decoded pictures, from `segmi.data.cache.cache_folder`; None keeps them in memory.
+            images, its version of segmi.
+        init_from: a bundle from whose weights the reported network starts.
+        cache: the folder of decoded images, from `segmi.datasets.cache.cache_folder`; None keeps them in memory.
         command: how to run it again, for the report.
         profile: measure what takes how long, into the ``profile.json`` of each run.
         engine: where the runs are done; one after the other in this process by default.
         listener: hears what happens.
 
     Raises:
-        UsageError: if a run was begun with another configuration, with other pictures or another version of segmi;
+        UsageError: if a run was begun with another configuration, with other images or another version of segmi;
             what changed is named, nothing is touched.
             If ``init_from`` is no bundle, or would be removed.
             If a run is to be done by several processes and the engine cannot do that.
@@ -250,7 +250,7 @@ def study_plan(study: Study, opened: Callable[[str], Facts], command: str | None
         baseline=study.baseline,
         treatments={name: method.treatment or name for name, method in study.methods.items()},
         baselines={name: method.baseline for name, method in study.methods.items() if method.baseline},
-        networks={name: described(method.members[method.reported or ""]) for name, method in study.methods.items()},
+        networks={name: described(method.networks[method.reported or ""]) for name, method in study.methods.items()},
     )
 
 

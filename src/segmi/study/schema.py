@@ -1,6 +1,6 @@
-"""The shape of a study: methods × data sets × seeds as plain data.
+"""The shape of a study: methods × datasets × seeds as plain data.
 
-The options of data sets, networks, objectives, processing, training and evaluation are not listed here: they are
+The options of datasets, networks, losses, processing, training and evaluation are not listed here: they are
 bound to the signatures that receive them, see `segmi.study.validation`.
 """
 
@@ -41,23 +41,23 @@ def _distinct(seeds: list[int]) -> list[int]:
 
 
 class WeightsFrom(BaseModel):
-    """Where a member's weights come from: a bundle, or the run of another method on the same data set and seed.
+    """Where a network's weights come from: a bundle, or the run of another method on the same dataset and seed.
 
     Args:
         bundle: the folder of a bundle.
         method: a method of this study, which is then done first.
-        member: of that method; the one it reports by default.
+        network: of that method; the one it reports by default.
     """
 
     model_config = _PLAIN
 
     bundle: str | None = None
     method: str | None = None
-    member: str | None = None
+    network: str | None = None
 
 
 class AverageOf(BaseModel):
-    """A member that is the moving average of another's weights, see `segmi.training.Average`."""
+    """A network that is the moving average of another's weights, see `segmi.training.Average`."""
 
     model_config = _PLAIN
 
@@ -72,12 +72,12 @@ class Method(BaseModel):
         label: as in tables; the method's name by default.
         treatment: what the method is apart from its network; methods of one treatment are one on several networks.
         baseline: the method that this one is compared with; the study's by default.
-        members: the networks by name: the arguments of `segmi.models.build_network`, data-set facts left out.
-        objective: objectives by name with their options and ``weight``; their weighted sum is minimised.
-        reported: the member that stands for the method in Table 1; the only one by default.
-        frozen: members that teach but do not learn.
-        averages: members that are averages of the weights of others, by name; they need not stand among the members.
-        weights_from: where members have their weights from, by name; drawn or of their library where it is not said.
+        networks: the networks by name: the arguments of `segmi.models.build_network`, data-set facts left out.
+        loss: losses by name with their options and ``weight``; their weighted sum is minimized.
+        reported: the network that stands for the method in Table 1; the only one by default.
+        frozen: networks that teach but do not learn.
+        averages: networks that are averages of the weights of others, by name; they need not stand among the networks.
+        weights_from: where networks have their weights from, by name; drawn or of their library where it is not said.
         training: settings of this method alone, over those of the study.
         processing: likewise.
     """
@@ -87,7 +87,7 @@ class Method(BaseModel):
     label: str | None = None
     treatment: str | None = None
     baseline: str | None = None
-    members: dict[FolderName, Options] = Field(min_length=1)
+    networks: dict[FolderName, Options] = Field(min_length=1)
     objective: dict[str, Options | None] = Field(min_length=1)
     reported: str | None = None
     frozen: list[str] = []
@@ -103,15 +103,15 @@ class StudyFile(BaseModel):
     Args:
         name: the study's folder under ``runs/``.
         protocol: the presets that apply, see `segmi.study.presets`.
-        datasets: the data sets by name, with the options of their constructors; never a root.
+        datasets: the datasets by name, with the options of their constructors; never a root.
         methods: see `Method`.
-        seeds: one run per seed, data set and method.
+        seeds: one run per seed, dataset and method.
         baseline: the method that others are compared with; the first by default.
         allow_unequal: whether methods may differ in budget, and in how many trials choose their settings.
-        processing: arguments of `segmi.data.processing.Processing`.
+        processing: arguments of `segmi.datasets.processing.Processing`.
         training: arguments of `segmi.training.fit`, and ``holdout``, the part of train held out to select by.
         evaluation: arguments of `segmi.training.evaluate`, and ``split``.
-        samples: pictures kept for the figures, evenly spaced over the split that is scored; all where it has fewer.
+        samples: images kept for the figures, evenly spaced over the split that is scored; all where it has fewer.
         search_seed: keys the trials of searches, and is their seed; none of ``seeds``, so that these stay alike.
     """
 

@@ -29,16 +29,16 @@ NOT_SEARCHED: Final = (
     *BUDGETS,
     *PARALLEL,
     "holdout",
-    "labelled",
+    "labeled",
     "label_noise",
     "select_by",
-    "select_member",
+    "select_network",
     "architecture",
 )
 """What decides what a trial may cost and how it is scored, and so cannot be chosen by that score."""
 
 _SHARED: Final = ("training", "processing")
-_SECTIONS: Final = ("members", "objective", *_SHARED)
+_SECTIONS: Final = ("networks", "loss", *_SHARED)
 
 
 class Space(BaseModel):
@@ -87,7 +87,7 @@ def is_search(value: Any) -> bool:
 
 
 def number_of_trials(spaces: Sequence[Space]) -> int:
-    """How many trials choose the settings of a method on a data set; 0 where nothing is searched for.
+    """How many trials choose the settings of a method on a dataset; 0 where nothing is searched for.
 
     Example:
         >>> lr = Space(place=("training", "learning_rate"), grid=(1e-3, 1e-2))
@@ -179,8 +179,7 @@ def check_searches(
         if spaces and not (methods[name].get("training") or {}).get("holdout"):
             problems.add(
                 ("methods", name),
-                f"the search for {spaces[0].name} chooses by pictures held out of train, and none are; "
-                "set holdout: 0.1",
+                f"the search for {spaces[0].name} chooses by images held out of train, and none are; set holdout: 0.1",
             )
     trials = {name: number_of_trials(spaces) for name, spaces in searches.items()}
     if len(set(trials.values())) > 1 and study.get("allow_unequal") is not True and not problems.found:

@@ -27,8 +27,8 @@ class RunStatus:
         folder: where it lies.
         state: ``finished``; ``running``; ``failed``, or ``diverged`` if its loss is no number any more;
             ``interrupted``, to be continued; ``pending``, not begun.
-        step: the last update in ``metrics.csv``; None before the first row.
-        score: mIoU of the reported member when finished; of a trial on held-out pictures.
+        step: the last step in ``metrics.csv``; None before the first row.
+        score: mIoU of the reported network when finished; of a trial on held-out images.
         detail: who is running it, or the last line of the traceback; how often its process was lost.
         pid: the process that is running it.
         host: the machine that it is running on.
@@ -114,7 +114,7 @@ def _age(started: Any) -> float | None:
 
 def _score(result: dict[str, Any]) -> float | None:
     try:
-        return result["members"][result["reported_member"]]["scores"][result["protocol"]]["mIoU"]
+        return result["networks"][result["reported_network"]]["scores"][result["protocol"]]["mIoU"]
     except (KeyError, TypeError):
         return None
 

@@ -57,7 +57,7 @@ class Document:
         """``file:line``, or the argument that set the value or a part of it; for a missing value, its nearest parent's.
 
         Example:
-            >>> parse("training:\\n  updates: 5\\n", "demo.yaml").where(("training", "updates"))
+            >>> parse("training:\\n  steps: 5\\n", "demo.yaml").where(("training", "steps"))
             'demo.yaml:2'
         """
         if place and place not in self.lines:

@@ -1,6 +1,6 @@
-"""The trials that choose a method's settings on a data set: which are to be done, how they ended, which one won.
+"""The trials that choose a method's settings on a dataset: which are to be done, how they ended, which one won.
 
-A trial is a run like any other, with a folder, records and a lock of its own, but the pictures held out of train are
+A trial is a run like any other, with a folder, records and a lock of its own, but the images held out of train are
 scored in the place of the test split. Its seed is none of the study's, so that these stay alike.
 """
 
@@ -36,11 +36,11 @@ class Trial:
 
 @dataclass
 class Search:
-    """The search of one method on one data set.
+    """The search of one method on one dataset.
 
     Args:
         study: it is part of.
-        dataset: the data set's name in the study.
+        dataset: the dataset's name in the study.
         method: the method's name.
         root: the folder of all runs.
         anew: whether what is on the disk counts only where it is in ``done``.
@@ -100,7 +100,7 @@ class Search:
             return None
         best = max((record for record in records if record.score is not None), key=_score, default=None)
         return Selection(
-            self._searched(), self.study.search_seed, self._member(), best.number if best else None,
+            self._searched(), self.study.search_seed, self._network(), best.number if best else None,
             best.values if best else {}, self._base_config(), records,
         )  # fmt: skip
 
@@ -125,9 +125,9 @@ class Search:
         config = deepcopy(run_config(self.study, self.dataset, self.method, seed))
         return self.change(Run(self.study.name, self.dataset, self.method, seed, config)).config
 
-    def _member(self) -> str:
+    def _network(self) -> str:
         method = self.study.methods[self.method]
-        return (method.training or {}).get("select_member") or method.reported or ""
+        return (method.training or {}).get("select_network") or method.reported or ""
 
     def _ended(self, run: Run, number: int, values: dict[str, Any]) -> TrialRecord | None:
         if self.anew and run.key not in self.done:
@@ -138,8 +138,8 @@ class Search:
             result = folder.result() or {}
             spent = result.get("training", {})
             return TrialRecord(
-                number, values, _score_of(result, self._member()),
-                **{name: spent.get(name) for name in ("updates", "images", "wall_seconds")},
+                number, values, _score_of(result, self._network()),
+                **{name: spent.get(name) for name in ("steps", "images", "wall_seconds")},
             )  # fmt: skip
         failure = folder.failure() if state == "failed" else None
         if failure is not None and failure.get("type") == Diverged.__name__:
@@ -166,12 +166,12 @@ def _score(record: TrialRecord) -> tuple[float, int]:
     return (record.score or 0.0, -record.number)
 
 
-def _score_of(result: dict[str, Any], member: str) -> float | None:
+def _score_of(result: dict[str, Any], network: str) -> float | None:
     try:
-        score = result["members"][member]["scores"][result["protocol"]]["mIoU"]
+        score = result["networks"][network]["scores"][result["protocol"]]["mIoU"]
     except KeyError as error:
         raise DataError(
-            f"the result of trial {result.get('method')} holds no mIoU of {member}: {error}",
+            f"the result of trial {result.get('method')} holds no mIoU of {network}: {error}",
             "remove the folder of the trial and run the study again",
         ) from error
     return None if score is None else float(score)

@@ -30,7 +30,7 @@ from segmi.study.search import Space, check_searches, searches_of, take_searches
 from segmi.study.strict_yaml import Document, Place
 
 OF_THE_STUDY = {"split": (str, "val"), "also": (Literal["full", "paper"] | None, None), "details": (bool, True)}
-"""The split that is scored, and a second protocol; `segmi.training.evaluate` gets pictures and one protocol."""
+"""The split that is scored, and a second protocol; `segmi.training.evaluate` gets images and one protocol."""
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = (), *, roots: Roots | None = None) -> Study:
@@ -39,7 +39,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), *, roots: Roots 
     Args:
         path: a YAML file.
         overrides: ``path.to.field=value``.
-        roots: where the data sets are; without them the study is checked, its data are not looked for.
+        roots: where the datasets are; without them the study is checked, its data are not looked for.
 
     Raises:
         UsageError: with everything that is wrong with the study.
@@ -116,7 +116,7 @@ def _checked(
         for name in roots.named:
             if name not in datasets:
                 problems.add(
-                    ("datasets",), f"--root {name}=… is for none of them: " + unknown("data set", name, datasets)
+                    ("datasets",), f"--root {name}=… is for none of them: " + unknown("dataset", name, datasets)
                 )
         check_data(datasets, evaluation, methods, roots, problems)
     if problems.found:
@@ -141,7 +141,7 @@ def _dataset(name: str, options: Any, place: Place, problems: Problems) -> dict[
     kind = options.pop("type", name)
     known = resolve.dataset_names()
     if kind not in known:
-        problems.add((*place, "type") if kind != name else place, unknown("data set", kind, known))
+        problems.add((*place, "type") if kind != name else place, unknown("dataset", kind, known))
         return options
     if "root" in options:
         problems.add(

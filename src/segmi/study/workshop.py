@@ -41,10 +41,10 @@ class Job:
 
     Args:
         root: the folder of all runs.
-        datasets: the options of the study's data sets.
+        datasets: the options of the study's datasets.
         roots: where they are.
-        cache: the folder of decoded pictures; None keeps them in memory.
-        init_from: a bundle from whose weights the reported member starts.
+        cache: the folder of decoded images; None keeps them in memory.
+        init_from: a bundle from whose weights the reported network starts.
         overwrite: start the runs anew, finished ones included.
         profile: measure what takes how long.
     """
@@ -59,7 +59,7 @@ class Job:
 
 
 class Workshop:
-    """Does runs one at a time in this process, and keeps what the runs on one data set share.
+    """Does runs one at a time in this process, and keeps what the runs on one dataset share.
 
     Args:
         job: what the runs have in common.
@@ -72,9 +72,9 @@ class Workshop:
         self._facts: dict[str, Facts] = {}
 
     def facts(self, name: str) -> Facts:
-        """A data set, opened once; the pictures of the others are forgotten, for runs go data set by data set."""
+        """A dataset, opened once; the images of the others are forgotten, for runs go dataset by dataset."""
         for other in self._facts.keys() - {name}:
-            self._facts[other].forget_pictures()
+            self._facts[other].forget_images()
         if name not in self._facts:
             self._facts[name] = Facts(resolve.open_data(name, self.job.datasets[name], self.job.roots), self.job.cache)
         return self._facts[name]

@@ -3,7 +3,7 @@
 from segmi.training.cohort import Average, Cohort
 from segmi.training.evaluate import evaluate
 from segmi.training.fit import FitOutcome, fit
-from segmi.training.optimisation import OPTIMIZERS, SCHEDULES
+from segmi.training.optimization import OPTIMIZERS, SCHEDULES
 from segmi.training.predict import predict_labels
 from segmi.training.progress import FitProgress
 

@@ -1,6 +1,6 @@
 """Checkpoints of a run: one folder per step, complete or not there at all.
 
-``checkpoints/step-00001200/`` holds ``members.safetensors`` (the weights), ``state.pt`` (optimiser and counters, plain
+``checkpoints/step-00001200/`` holds ``networks.safetensors`` (the weights), ``state.pt`` (optimizer and counters, plain
 types only, loaded with ``weights_only``) and ``checkpoint.json`` (the step and the SHA-256 of both). The last two are
 kept, so that a damaged one leaves the one before. ``checkpoints/best.safetensors`` holds the weights that were chosen.
 """
@@ -35,7 +35,7 @@ UNREADABLE = (
     pickle.UnpicklingError, SafetensorError,
 )  # fmt: skip
 DIGEST = "sha256"
-WEIGHTS, STATE, MANIFEST = "members.safetensors", "state.pt", "checkpoint.json"
+WEIGHTS, STATE, MANIFEST = "networks.safetensors", "state.pt", "checkpoint.json"
 
 
 class Checkpoint(NamedTuple):
@@ -70,7 +70,7 @@ class Checkpoints:
             return
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
-        files = {WEIGHTS: _serialised(weights), STATE: buffer.getvalue()}
+        files = {WEIGHTS: _serialized(weights), STATE: buffer.getvalue()}
         manifest = {
             "schema_version": SCHEMA_VERSION,
             "step": step,
@@ -86,7 +86,7 @@ class Checkpoints:
     def save_best(self, weights: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
         """Write the chosen weights, with what they were chosen by."""
         if self.writes:
-            atomic_write(self.best_path, _serialised(weights, {**about, DIGEST: _digest(weights)}))
+            atomic_write(self.best_path, _serialized(weights, {**about, DIGEST: _digest(weights)}))
 
     def load_best(self) -> dict[str, Tensor]:
         """The chosen weights.
@@ -147,7 +147,7 @@ def _name(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def _serialised(weights: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> bytes:
+def _serialized(weights: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> bytes:
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     return save(content, metadata={"format": "pt", **(about or {})})
 
@@ -175,7 +175,7 @@ def _read(folder: Path) -> Checkpoint:
             raise ValueError(f"{name} does not match its checksum")
     state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
     if not isinstance(state, dict) or not isinstance(state.get("optimizer"), dict):
-        raise ValueError(f"{STATE} holds no optimiser")
+        raise ValueError(f"{STATE} holds no optimizer")
     return Checkpoint(step=manifest["step"], weights=load_file(folder / WEIGHTS), state=state)
 
 

@@ -12,19 +12,19 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from segmi.arrays import Images, Output
 from segmi.errors import UsageError, unknown_name
 from segmi.models.layers import inside, kept_outputs, layer_names
+from segmi.types import Images, Output
 
 
 class Average(NamedTuple):
-    """A member whose weights are the moving average of another's, which it stands for as a teacher or in the end.
+    """A network whose weights are the moving average of another's, which it stands for as a teacher or in the end.
 
-    ``w̄ ← a w̄ + (1 - a) w`` after every update t = 0, 1, …, with ``a = min(decay, 1 - 1/(t + 1))``: at first the mean of
-    all weights so far, and for good with a decay of 1. Statistics of normalisation are averaged likewise.
+    ``w̄ ← a w̄ + (1 - a) w`` after every step t = 0, 1, …, with ``a = min(decay, 1 - 1/(t + 1))``: at first the mean of
+    all weights so far, and for good with a decay of 1. Statistics of normalization are averaged likewise.
 
     Args:
-        of: the member that learns.
+        of: the network that learns.
         decay: the share of what was there that stays.
     """
 
@@ -32,86 +32,86 @@ class Average(NamedTuple):
     decay: float = 0.999
 
 
-EditOfMember: TypeAlias = Callable[[str, str, Tensor], Tensor]
-"""What takes the place of a layer's output in training: from the member, the layer and that output."""
+FeatureTransform: TypeAlias = Callable[[str, str, Tensor], Tensor]
+"""What takes the place of a layer's output in training: from the network, the layer and that output."""
 
 
 class Cohort(nn.Module):
     """One or more networks whose forward returns the outputs of all of them.
 
     Model 1 of the study is a cohort of one; mutual learning is a cohort of several; distillation is a cohort with a
-    frozen member, which stays in evaluation mode and gets no gradient.
+    frozen network, which stays in evaluation mode and gets no gradient.
 
     Args:
-        members: networks that return an `Output`, by name.
+        networks: networks that return an `Output`, by name.
         frozen: the names of those that teach but do not learn.
         averages: those that are averages of others, by name; they are frozen as well.
 
     Raises:
-        UsageError: if there is no member, if all are frozen, if a name is unknown, or if an average is of a member that
+        UsageError: if there is no network, if all are frozen, if a name is unknown, or if an average is of a network that
             does not learn or that is another network.
     """
 
     def __init__(
         self,
-        members: Mapping[str, nn.Module],
+        networks: Mapping[str, nn.Module],
         frozen: Sequence[str] = (),
         averages: Mapping[str, Average] = MappingProxyType({}),
     ) -> None:
         super().__init__()
-        if not members:
-            raise UsageError("a cohort needs at least one member, got none")
+        if not networks:
+            raise UsageError("a cohort needs at least one network, got none")
         for name in frozen:
-            if name not in members:
-                raise unknown_name("frozen member", name, members)
+            if name not in networks:
+                raise unknown_name("frozen network", name, networks)
         frozen = tuple(dict.fromkeys((*frozen, *averages)))
         for name, average in averages.items():
-            _check_average(name, average, members, frozen)
-        if len(set(frozen)) == len(members):
-            raise UsageError("every member of the cohort is frozen", "leave at least one member to be trained")
-        self.members = nn.ModuleDict(members)
+            _check_average(name, average, networks, frozen)
+        if len(set(frozen)) == len(networks):
+            raise UsageError("every network of the cohort is frozen", "leave at least one network to be trained")
+        self.networks = nn.ModuleDict(networks)
         self.frozen, self.averages = frozen, dict(averages)
         for name in self.frozen:
-            self.members[name].requires_grad_(False)
+            self.networks[name].requires_grad_(False)
         self._watched: dict[str, tuple[str, ...]] = {}
-        self._edit: EditOfMember | None = None
+        self._edit: FeatureTransform | None = None
         self._turn: str | None = None
         self.train()
 
     def train(self, mode: bool = True) -> Cohort:
-        """Training or evaluation mode for the members that learn; frozen ones stay in evaluation mode."""
+        """Training or evaluation mode for the networks that learn; frozen ones stay in evaluation mode."""
         super().train(mode)
         for name in self.frozen:
-            self.members[name].eval()
+            self.networks[name].eval()
         return self
 
     def forward(self, images: Images) -> dict[str, Output]:
-        """The `Output` of every member for N×3×H×W images in [0, 1]."""
+        """The `Output` of every network for N×3×H×W images in [0, 1]."""
         outputs = {}
-        for name, member in self.members.items():
+        for name, network in self.networks.items():
             learns = name not in self.frozen and self._turn in (None, name)
             with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
-                outputs[name] = self._output(name, member, images)
+                outputs[name] = self._output(name, network, images)
         return outputs
 
     def put(self, name: str, network: nn.Module) -> None:
-        """Take another network as the member ``name``, in its role."""
-        self.members[name] = network.requires_grad_(name not in self.frozen)
+        """Take another network as the network ``name``, in its role."""
+        self.networks[name] = network.requires_grad_(name not in self.frozen)
         self.train(self.training)
 
     @property
     def learning(self) -> tuple[str, ...]:
-        """The names of the members that learn."""
-        return tuple(name for name in self.members if name not in self.frozen)
+        """The names of the networks that learn."""
+        return tuple(name for name in self.networks if name not in self.frozen)
 
     @contextmanager
     def turn_of(self, learner: str) -> Iterator[None]:
-        """Inside, one member learns; the others say what they would say in training, and nothing of them changes."""
+        """Inside, one network learns; the others say what they would say in training, and nothing of them changes."""
         norms = [
             layer
             for name in self.learning
             if name != learner
-            for layer in self.members[name].modules()
+            for layer in self.networks[name].modules()
             if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats
         ]
         self._turn = learner
@@ -125,71 +125,71 @@ class Cohort(nn.Module):
                 layer.track_running_stats = True
 
     @torch.no_grad()
-    def average(self, updates: int | None) -> None:
+    def average(self, steps: int | None) -> None:
         """Bring the averages up to date.
 
         Args:
-            updates: how many there were before the last one; None where there was none, and all begins alike.
+            steps: how many there were before the last one; None where there was none, and all begins alike.
         """
         for name, average in self.averages.items():
-            kept = 0.0 if updates is None else min(average.decay, 1 - 1 / (updates + 1))
-            own, other = self.members[name].state_dict(), self.members[average.of].state_dict()
+            kept = 0.0 if steps is None else min(average.decay, 1 - 1 / (steps + 1))
+            own, other = self.networks[name].state_dict(), self.networks[average.of].state_dict()
             for key, value in own.items():
                 if value.is_floating_point():
                     value.lerp_(other[key], 1 - kept)
                 else:
                     value.copy_(other[key])
 
-    def watch(self, layers: Mapping[str, Sequence[str]], edit: EditOfMember | None = None) -> None:
+    def watch(self, layers: Mapping[str, Sequence[str]], edit: FeatureTransform | None = None) -> None:
         """From now on return the outputs of these layers as features.
 
         Args:
-            layers: the dotted names of layers by member, as `segmi.models.layer_names` lists them; none to stop.
-            edit: what the members go on with in training instead of those outputs; the features are what came before.
+            layers: the dotted names of layers by network, as `segmi.models.layer_names` lists them; none to stop.
+            edit: what the networks go on with in training instead of those outputs; the features are what came before.
 
         Raises:
-            UsageError: for an unknown member or layer, with the nearest one.
+            UsageError: for an unknown network or layer, with the nearest one.
         """
-        for member, names in layers.items():
-            if member not in self.members:
-                raise unknown_name("member", member, self.members)
-            known = layer_names(self.members[member])
+        for network, names in layers.items():
+            if network not in self.networks:
+                raise unknown_name("network", network, self.networks)
+            known = layer_names(self.networks[network])
             for name in names:
                 if name not in known:
-                    raise unknown_name(f"layer of {member}:", name, known)
-        self._watched = {member: tuple(dict.fromkeys(names)) for member, names in layers.items()}
+                    raise unknown_name(f"layer of {network}:", name, known)
+        self._watched = {network: tuple(dict.fromkeys(names)) for network, names in layers.items()}
         self._edit = edit
 
-    def _output(self, name: str, member: nn.Module, images: Images) -> Output:
+    def _output(self, name: str, network: nn.Module, images: Images) -> Output:
         watched = self._watched.get(name, ())
         if not watched:
-            output: Output = member(images)
+            output: Output = network(images)
             return output
         kept: dict[str, Tensor] = {}
         edit = partial(self._edit, name) if self._edit is not None and self.training else None
-        with kept_outputs(inside(member), watched, kept, edit):
-            output = member(images)
+        with kept_outputs(inside(network), watched, kept, edit):
+            output = network(images)
         return output._replace(features={**output.features, **kept})
 
     @property
     def stride(self) -> int:
-        """What the height and width of its pictures must be multiples of for all members to accept them."""
-        return math.lcm(*(self.stride_of(name) for name in self.members))
+        """What the height and width of its images must be multiples of for all networks to accept them."""
+        return math.lcm(*(self.stride_of(name) for name in self.networks))
 
     def stride_of(self, name: str) -> int:
-        """The stride of one member; 1 for a network that declares none."""
-        stride: Any = getattr(self.members[name], "stride", 1)
+        """The stride of one network; 1 for a network that declares none."""
+        stride: Any = getattr(self.networks[name], "stride", 1)
         return int(stride)
 
 
-def _check_average(name: str, average: Average, members: Mapping[str, nn.Module], frozen: Sequence[str]) -> None:
+def _check_average(name: str, average: Average, networks: Mapping[str, nn.Module], frozen: Sequence[str]) -> None:
     for one in (name, average.of):
-        if one not in members:
-            raise unknown_name("averaged member", one, members)
+        if one not in networks:
+            raise unknown_name("averaged network", one, networks)
     if average.of in frozen:
-        raise UsageError(f"{name} averages {average.of}, which does not learn", "average a member that is not frozen")
+        raise UsageError(f"{name} averages {average.of}, which does not learn", "average a network that is not frozen")
     if not 0 < average.decay <= 1:
         raise UsageError(f"decay of {name}: expected more than 0 and at most 1, got {average.decay}", "0.999 is usual")
-    shapes = [{key: value.shape for key, value in members[one].state_dict().items()} for one in (name, average.of)]
+    shapes = [{key: value.shape for key, value in networks[one].state_dict().items()} for one in (name, average.of)]
     if shapes[0] != shapes[1]:
         raise UsageError(f"{name} averages {average.of}, which is another network", "give both the same architecture")

@@ -1,7 +1,7 @@
-"""The training loop: a cohort, an objective, pictures; it resumes exactly from any step.
+"""The training loop: a cohort, an objective, images; it resumes exactly from any step.
 
-Nothing random remembers: the order of the pictures is keyed by the epoch, their crops by (epoch, index), dropout by the
-step. So a checkpoint needs weights, optimiser and counters only, and a resumed run equals one that was never stopped.
+Nothing random stateful: the order of the images is keyed by the epoch, their crops by (epoch, index), dropout by the
+step. So a checkpoint needs weights, optimizer and counters only, and a resumed run equals one that was never stopped.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 
-from segmi.data.loader import training_batches
-from segmi.data.order import steps_per_epoch
-from segmi.data.pictures import Pictures
-from segmi.data.unlabelled import Unlabelled
+from segmi.datasets.loader import training_batches
+from segmi.datasets.order import steps_per_epoch
+from segmi.datasets.segmentation_dataset import SegmentationDataset
+from segmi.datasets.unlabeled import Unlabeled
 from segmi.errors import UsageError, unknown_name
-from segmi.objectives.contract import Objective, TakesClassCounts
+from segmi.losses.base import Objective, UsesClassCounts
 from segmi.records.jsonfile import write_record
+from segmi.training.allocator import keeping_freed_memory
 from segmi.training.checkpoints import Checkpoint, Checkpoints
 from segmi.training.cohort import Cohort
-from segmi.training.freed_memory import keeping_freed_memory
-from segmi.training.looking_inside import look_inside
-from segmi.training.loop import UNBOUNDED, Rhythm, run_loop
+from segmi.training.feature_hooks import look_inside
+from segmi.training.loop import UNBOUNDED, LoopSchedule, run_loop
 from segmi.training.number_format import NumberFormat
-from segmi.training.optimisation import build_optimizer, build_schedule, may_be_fused
+from segmi.training.optimization import build_optimizer, build_schedule, may_be_fused
 from segmi.training.precision import Precision, resolve_device
 from segmi.training.processes import Processes, Strategy, connect
 from segmi.training.profile import Profile
 from segmi.training.progress import ProgressCallback
 from segmi.training.selection import SelectBy, Selection
-from segmi.training.session import How, Session
+from segmi.training.session import RuntimeConfig, Session
 from segmi.training.settling import keeping_threads, settle
 from segmi.training.trackers import Tracker, check_trackers
 
-PeerUpdates: TypeAlias = Literal["simultaneous", "sequential"]
-"""Whether the members of a cohort take their steps at once or in turn."""
+StepOrder: TypeAlias = Literal["simultaneous", "sequential"]
+"""Whether the networks of a cohort take their steps at once or in turn."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ class FitOutcome:
     """What a finished run amounts to; plain types only.
 
     Args:
-        updates: optimiser steps taken.
-        images: pictures seen.
-        epochs: passes over the training pictures, a fraction where the last was not completed.
-        best_step: the update whose weights the cohort holds.
+        steps: optimizer steps taken.
+        images: images seen.
+        epochs: passes over the training images, a fraction where the last was not completed.
+        best_step: the step whose weights the cohort holds.
         best_score: its held-out mIoU or mean training loss; None for ``last``.
         number_format: in which numbers it was computed, with which threads and kernels, and why.
         wall_seconds: training and validation time over all sessions of the run.
-        history: a row per ``validate_every`` updates.
+        history: a row per ``validate_every`` steps.
     """
 
-    updates: int
+    steps: int
     images: int
     epochs: float
     best_step: int
@@ -74,27 +74,27 @@ class FitOutcome:
 def fit(
     cohort: Cohort,
     objective: Objective,
-    train: Pictures,
+    train: SegmentationDataset,
     *,
     folder: Path,
-    holdout: Pictures | None = None,
-    unlabelled: Pictures | None = None,
+    holdout: SegmentationDataset | None = None,
+    unlabeled: SegmentationDataset | None = None,
     seed: int = 0,
-    updates: int | None = None,
+    steps: int | None = None,
     epochs: int | None = None,
     images: int | None = None,
     minutes: float | None = None,
     batch_size: int = 8,
     accumulate: int = 1,
     drop_last: bool = True,
-    unlabelled_batch_size: int | None = None,
+    unlabeled_batch_size: int | None = None,
     optimizer: str = "Adam",
     optimizer_options: dict[str, Any] | None = None,
     learning_rate: float = 1e-3,
     schedule: str = "constant",
     schedule_options: dict[str, Any] | None = None,
     clip_norm: float | None = None,
-    peer_updates: PeerUpdates = "simultaneous",
+    step_order: StepOrder = "simultaneous",
     precision: Precision = "auto",
     threads: int | None = None,
     device: str = "auto",
@@ -105,7 +105,7 @@ def fit(
     compile: bool = False,
     workers: int = 0,
     select_by: SelectBy = "holdout_mIoU",
-    select_member: str | None = None,
+    select_network: str | None = None,
     validate_every: int | None = None,
     checkpoint_every: int = 200,
     log_every: int = 20,
@@ -122,33 +122,33 @@ def fit(
 
     Args:
         cohort: the networks, trained in place.
-        objective: minimised; its own parameters are optimised and checkpointed too.
-        train: the training pictures.
+        objective: minimized; its own parameters are optimized and checkpointed too.
+        train: the training images.
         folder: the run folder; ``checkpoints/``, ``metrics.csv`` and what the trackers keep are written into it.
-        unlabelled: pictures whose labels are not looked at, for objectives that ask for them; others do without.
-        holdout: pictures to select by, never the test split; needed for ``holdout_mIoU``.
-        seed: keys dropout; the pictures bring their own seed.
-        updates: the budget in optimiser steps; give this or one of the next three.
-        epochs: the budget in passes over the training pictures.
-        images: the budget in pictures seen, rounded up to whole updates.
+        unlabeled: images whose labels are not looked at, for losses that ask for them; others do without.
+        holdout: images to select by, never the test split; needed for ``holdout_mIoU``.
+        seed: keys dropout; the images bring their own seed.
+        steps: the budget in optimizer steps; give this or one of the next three.
+        epochs: the budget in passes over the training images.
+        images: the budget in images seen, rounded up to whole steps.
         minutes: the budget in time of training and validation. Such a run ends at another update on another machine, or
             on the same one on another day.
-        batch_size: pictures per forward pass, those of all processes together.
-        accumulate: forward passes per update; their joint batch is what the objective averages over.
+        batch_size: images per forward pass, those of all processes together.
+        accumulate: forward passes per step; their joint batch is what the objective averages over.
         drop_last: leave out the incomplete batch at the end of an epoch.
-        unlabelled_batch_size: pictures without labels per forward pass, those of all processes together; by default as
+        unlabeled_batch_size: images without labels per forward pass, those of all processes together; by default as
             many as with labels.
         optimizer: a class of ``torch.optim`` by name.
         optimizer_options: its further arguments.
         learning_rate: its learning rate.
-        schedule: ``constant`` or a class of ``torch.optim.lr_scheduler`` by name, stepped per update.
+        schedule: ``constant`` or a class of ``torch.optim.lr_scheduler`` by name, stepped per step.
         schedule_options: its further arguments.
-        clip_norm: largest norm of the gradient over all members together; None leaves it alone.
-        peer_updates: ``simultaneous``, one step of all members at once; or ``sequential``, where each member in turn
+        clip_norm: largest norm of the gradient over all networks together; None leaves it alone.
+        step_order: ``simultaneous``, one step of all networks at once; or ``sequential``, where each network in turn
             takes its own step after what the others say by then, as in the published algorithm of mutual learning. That
-            takes a forward pass of all members for each that learns, and one process.
+            takes a forward pass of all networks for each that learns, and one process.
         precision: ``auto`` measures whether bf16, and which memory layout, is faster for these networks on this device;
-            decided once and kept on resume, see `segmi.training.number_format`.
+            predict_labels once and kept on resume, see `segmi.training.number_format`.
         threads: those that a CPU computes with; None: as many as PyTorch takes by itself where the run begins, kept on
             resume, see `segmi.training.settling`.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
@@ -156,18 +156,18 @@ def fit(
         num_nodes: machines, all of which see ``folder``.
         strategy: ``auto`` or ``ddp``; ``ddp_find_unused_parameters_true`` for networks with parts without effect.
         sync_batch_norm: whether batch statistics are those of all processes; on CUDA only.
-        compile: whether the cohort is compiled by ``torch.compile``: a long wait before the first update.
-        workers: processes that read pictures, per training process; 0 reads in this one.
+        compile: whether the cohort is compiled by ``torch.compile``: a long wait before the first step.
+        workers: processes that read images, per training process; 0 reads in this one.
         select_by: ``holdout_mIoU`` (highest), ``train_loss`` (lowest mean of an epoch) or ``last``.
-        select_member: the member whose held-out mIoU decides; the first that learns by default.
-        validate_every: updates per row of the history, each closed by a validation; by default an epoch, and at least a
-            twentieth of the run when held-out pictures are scored.
-        checkpoint_every: updates between checkpoints.
-        log_every: updates between entries of the trackers.
+        select_network: the network whose held-out mIoU decides; the first that learns by default.
+        validate_every: steps per row of the history, each closed by a validation; by default an epoch, and at least a
+            twentieth of the run when held-out images are scored.
+        checkpoint_every: steps between checkpoints.
+        log_every: steps between entries of the trackers.
         logger: the trackers: ``tensorboard``, ``mlflow``, ``wandb``, and ``csv`` for ``metrics.csv``, always written.
         resume: continue from the folder's checkpoints where there are some.
         profile: measure what takes how long, and write it to ``profile.json``.
-        progress: called after every update.
+        progress: called after every step.
 
     Raises:
         UsageError: if the arguments contradict each other.
@@ -179,19 +179,19 @@ def fit(
     per_epoch = _batches_per_epoch(train, batch_size, processes, drop_last=drop_last)
     per_batch = batch_size if drop_last else len(train) / per_epoch
     last_step = _budget(
-        {"updates": updates, "epochs": epochs, "images": images, "minutes": minutes},
+        {"steps": steps, "epochs": epochs, "images": images, "minutes": minutes},
         per_epoch / accumulate, per_batch * accumulate,
     )  # fmt: skip
     if select_by == "holdout_mIoU" and not holdout:
         raise UsageError(
-            "select_by holdout_mIoU needs pictures held out of train, got none",
+            "select_by holdout_mIoU needs images held out of train, got none",
             "hold out a part of train (holdout: 0.1), or use select_by: last",
         )
     _check_scope(objective, processes, accumulate)
-    _check_peer_updates(peer_updates, processes)
+    _check_step_order(step_order, processes)
     check_trackers(logger)
     _tell_class_counts(objective, train)
-    joining = _unlabelled(objective, unlabelled, unlabelled_batch_size or batch_size, processes)
+    joining = _unlabeled(objective, unlabeled, unlabeled_batch_size or batch_size, processes)
     target = processes.device or resolve_device(device)
     _check_sync_batch_norm(sync_batch_norm, target)
     look_inside(cohort, objective, device=target, side=train.processing.crop, seed=seed)
@@ -206,11 +206,11 @@ def fit(
     with processes.watched(), keeping_threads(), keeping_freed_memory(target):
         checkpoints = Checkpoints(folder / "checkpoints", writes=processes.leads)
         checkpoint = _agreed_checkpoint(checkpoints, processes) if resume else None
-        how = How(
+        how = RuntimeConfig(
             device=target,
             number_format=settle(
                 folder, checkpoint, cohort, objective, threads=threads, precision=precision, device=target,
-                processes=processes, pictures=max(1, batch_size // processes.count), side=train.processing.crop,
+                processes=processes, images=max(1, batch_size // processes.count), side=train.processing.crop,
                 resume=resume,
             ),
             processes=processes,
@@ -220,15 +220,15 @@ def fit(
         )  # fmt: skip
         session = Session(
             cohort, objective, built, built_schedule, how=how, seed=seed, clip_norm=clip_norm,
-            classes=train.dataset.info.classes, sequential=peer_updates == "sequential",
+            classes=train.dataset.info.classes, sequential=step_order == "sequential",
         )  # fmt: skip
         if checkpoint:
             session.restore(checkpoint.step, checkpoint.weights, checkpoint.state)
         else:
             cohort.average(None)
-        selection = Selection(session, checkpoints, select_by, holdout=holdout, member=select_member)
+        selection = Selection(session, checkpoints, select_by, holdout=holdout, network=select_network)
         epoch = math.ceil(per_epoch / accumulate)
-        rhythm = Rhythm(
+        loop_schedule = LoopSchedule(
             steps=last_step,
             accumulate=accumulate,
             batch_size=batch_size,
@@ -240,16 +240,16 @@ def fit(
         )
         batches = training_batches(
             train, batch_size=batch_size, first=session.step * accumulate, last=last_step * accumulate,
-            drop_last=drop_last, workers=workers, share=processes.share, unlabelled=joining,
+            drop_last=drop_last, workers=workers, share=processes.share, unlabeled=joining,
         )  # fmt: skip
-        run_loop(session, selection, checkpoints, batches, rhythm, folder, logger, progress)
+        run_loop(session, selection, checkpoints, batches, loop_schedule, folder, logger, progress)
         selection.take_best()
     cohort.watch({})
     if profile and processes.leads:
         write_record(folder / "profile.json", how.profile.summary())
     epochs_done, rest = divmod(session.step * accumulate, per_epoch)
     return FitOutcome(
-        updates=session.step,
+        steps=session.step,
         images=epochs_done * (per_epoch * batch_size if drop_last else len(train)) + rest * batch_size,
         epochs=session.step * accumulate / per_epoch,
         best_step=session.best_step,
@@ -267,37 +267,37 @@ def _agreed_checkpoint(checkpoints: Checkpoints, processes: Processes) -> Checkp
     return checkpoint if processes.leads or step is None else checkpoints.read(step)
 
 
-def _tell_class_counts(objective: Objective, train: Pictures) -> None:
-    """Tell the parts of an objective that ask for it how often the classes are in the training pictures."""
-    asking = [part for part in objective.modules() if isinstance(part, TakesClassCounts)]
+def _tell_class_counts(objective: Objective, train: SegmentationDataset) -> None:
+    """Tell the parts of an objective that ask for it how often the classes are in the training images."""
+    asking = [part for part in objective.modules() if isinstance(part, UsesClassCounts)]
     counts = train.class_counts() if asking else None
     for part in asking:
         part.take_class_counts(counts)  # type: ignore[arg-type]
 
 
-def _unlabelled(
-    objective: Objective, pictures: Pictures | None, batch_size: int, processes: Processes
-) -> Unlabelled | None:
-    """How pictures without labels join the batches, if the objective asks for some."""
-    needs = getattr(objective, "needs", ())
+def _unlabeled(
+    objective: Objective, images: SegmentationDataset | None, batch_size: int, processes: Processes
+) -> Unlabeled | None:
+    """How images without labels join the batches, if the objective asks for some."""
+    needs = getattr(objective, "requires", ())
     two_views = "two views" in needs
-    if not two_views and "unlabelled pictures" not in needs:
+    if not two_views and "unlabeled images" not in needs:
         return None
-    if not pictures:
+    if not images:
         raise UsageError(
-            "the objective asks for pictures without labels, got none",
-            "hide the labels of a part of train (labelled: 0.5), or set on: labelled where the objective has it",
+            "the objective asks for images without labels, got none",
+            "hide the labels of a part of train (labeled: 0.5), or set applies_to: labeled where the objective has it",
         )
     if batch_size % processes.count:
         raise UsageError(
-            f"unlabelled_batch_size {batch_size} does not divide by {processes.count} processes",
+            f"unlabeled_batch_size {batch_size} does not divide by {processes.count} processes",
             f"use a multiple of {processes.count}",
         )
-    return Unlabelled(pictures, batch_size, two_views)
+    return Unlabeled(images, batch_size, two_views)
 
 
 def _check_scope(objective: Objective, processes: Processes, accumulate: int) -> None:
-    scope = getattr(objective, "scope", "picture")
+    scope = getattr(objective, "scope", "image")
     divided = []
     if scope == "batch" and processes.count > 1:
         divided.append(f"{processes.count} processes")
@@ -305,19 +305,19 @@ def _check_scope(objective: Objective, processes: Processes, accumulate: int) ->
         divided.append(f"accumulate: {accumulate}")
     if divided:
         raise UsageError(
-            f"the objective couples the pictures of a batch (its scope is {scope!r}), which {' and '.join(divided)} "
+            f"the objective couples the images of a batch (its scope is {scope!r}), which {' and '.join(divided)} "
             "would divide",
             "train on whole batches: devices: 1, accumulate: 1",
         )
 
 
-def _check_peer_updates(wanted: PeerUpdates, processes: Processes) -> None:
-    if wanted not in get_args(PeerUpdates):
-        raise unknown_name("peer_updates", wanted, get_args(PeerUpdates))
+def _check_step_order(wanted: StepOrder, processes: Processes) -> None:
+    if wanted not in get_args(StepOrder):
+        raise unknown_name("step_order", wanted, get_args(StepOrder))
     if wanted == "sequential" and processes.count > 1:
         raise UsageError(
-            f"peer_updates: sequential is for one process, got {processes.count}",
-            "set peer_updates: simultaneous, or devices: 1",
+            f"step_order: sequential is for one process, got {processes.count}",
+            "set step_order: simultaneous, or devices: 1",
         )
 
 
@@ -325,44 +325,42 @@ def _check_sync_batch_norm(wanted: bool, device: torch.device) -> None:
     if wanted and device.type != "cuda":
         raise UsageError(
             f"sync_batch_norm needs CUDA devices, this run is on {device.type}",
-            "set sync_batch_norm: false; every process then normalises by its own pictures",
+            "set sync_batch_norm: false; every process then normalizes by its own images",
         )
 
 
-def _batches_per_epoch(train: Pictures, batch_size: int, processes: Processes, *, drop_last: bool) -> int:
+def _batches_per_epoch(train: SegmentationDataset, batch_size: int, processes: Processes, *, drop_last: bool) -> int:
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, got {batch_size}")
     if batch_size % processes.count:
         raise UsageError(
-            f"batch_size {batch_size}, the pictures of all processes together, does not divide by {processes.count} "
+            f"batch_size {batch_size}, the images of all processes together, does not divide by {processes.count} "
             "processes",
             f"use a multiple of {processes.count}; the learning rate goes with it",
         )
     left = len(train) % batch_size
     if not drop_last and 0 < left < processes.count:
         raise UsageError(
-            f"the last batch of an epoch has {left} of {len(train)} pictures, too few for {processes.count} processes",
+            f"the last batch of an epoch has {left} of {len(train)} images, too few for {processes.count} processes",
             "set drop_last: true, or another batch_size",
         )
     count = steps_per_epoch(len(train), batch_size, drop_last=drop_last)
     if count == 0:
         raise UsageError(
-            f"{len(train)} training pictures do not fill a batch of {batch_size}",
+            f"{len(train)} training images do not fill a batch of {batch_size}",
             "lower batch_size, or set drop_last: false",
         )
     return count
 
 
-def _budget(given: Mapping[str, float | None], updates_per_epoch: float, pictures_per_update: float) -> int:
-    """The number of updates that the one budget which is given comes to; more than any run has for one in minutes."""
+def _budget(given: Mapping[str, float | None], steps_per_epoch: float, images_per_step: float) -> int:
+    """The number of steps that the one budget which is given comes to; more than any run has for one in minutes."""
     stated = {unit: amount for unit, amount in given.items() if amount is not None}
     if len(stated) != 1:
         told = " and ".join(f"{unit} = {amount}" for unit, amount in stated.items()) or "none of them"
-        raise UsageError(
-            f"give the budget as updates, epochs, images or minutes, got {told}", "set exactly one of them"
-        )
+        raise UsageError(f"give the budget as steps, epochs, images or minutes, got {told}", "set exactly one of them")
     ((unit, amount),) = stated.items()
     if not amount > 0:
         raise UsageError(f"the budget must be more than 0, got {unit} = {amount}")
-    updates = {"updates": amount, "epochs": amount * updates_per_epoch, "images": amount / pictures_per_update}
-    return math.ceil(updates.get(unit, UNBOUNDED))
+    steps = {"steps": amount, "epochs": amount * steps_per_epoch, "images": amount / images_per_step}
+    return math.ceil(steps.get(unit, UNBOUNDED))

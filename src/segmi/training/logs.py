@@ -42,13 +42,13 @@ class Logs:
             self._trackers.close(failed=error is not None and not isinstance(error, Interrupted | KeyboardInterrupt))
 
     def losses(self, step: int, values: Mapping[str, float], learning_rate: float) -> None:
-        """The loss and its terms at one update."""
+        """The loss and its terms at one step."""
         if not self.writes:
             return
         self._trackers.log({**{f"train/{name}": value for name, value in values.items()}, "lr": learning_rate}, step)
 
     def row(self, row: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
-        """A row of the history: its held-out scores and readouts to the trackers, all rows to ``metrics.csv``.
+        """A row of the history: its held-out scores and diagnostics to the trackers, all rows to ``metrics.csv``.
 
         The file is rewritten whole, so that an interrupted run leaves neither a gap nor a row twice.
         """

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from segmi.arrays import Batch
 from segmi.errors import Interrupted
 from segmi.training.checkpoints import Checkpoints
 from segmi.training.interruption import Interruption
@@ -15,22 +14,23 @@ from segmi.training.logs import Logs
 from segmi.training.progress import FitProgress, ProgressCallback
 from segmi.training.selection import Selection
 from segmi.training.session import Session
+from segmi.types import Batch
 
 UNBOUNDED: Final = 2**40
-"""Updates of a run that time ends: more than any has, and few enough to count pictures by."""
+"""Updates of a run that time ends: more than any has, and few enough to count images by."""
 
 
-class Rhythm(NamedTuple):
-    """How long a run is and what happens how often; all but the batches are counted in updates.
+class LoopSchedule(NamedTuple):
+    """How long a run is and what happens how often; all but the batches are counted in steps.
 
     Args:
-        steps: updates in all.
-        accumulate: batches per update.
-        batch_size: pictures per batch.
+        steps: steps in all.
+        accumulate: batches per step.
+        batch_size: images per batch.
         per_epoch: batches per epoch.
-        row: updates per row of the history.
-        checkpoint: updates between checkpoints.
-        log: updates between entries of the log.
+        row: steps per row of the history.
+        checkpoint: steps between checkpoints.
+        log: steps between entries of the log.
         seconds: of training and validation, after which the run ends; None for one that ends after ``steps``.
     """
 
@@ -49,51 +49,53 @@ def run_loop(
     selection: Selection,
     checkpoints: Checkpoints,
     batches: Iterator[Batch],
-    rhythm: Rhythm,
+    loop_schedule: LoopSchedule,
     folder: Path,
     trackers: Sequence[str],
     progress: ProgressCallback | None,
 ) -> None:
-    """Bring a session to its last update.
+    """Bring a session to its last step.
 
     Raises:
         Interrupted: on SIGINT or SIGTERM in any process, after the checkpoint is written.
     """
-    processes, profile, steps = session.how.processes, session.how.profile, rhythm.steps
+    processes, profile, steps = session.how.processes, session.how.profile, loop_schedule.steps
 
     def tell(phase: str, text: str = "") -> None:
         if progress is not None and processes.leads:
-            rate = session.steps_per_second * rhythm.batch_size * rhythm.accumulate
+            rate = session.steps_per_second * loop_schedule.batch_size * loop_schedule.accumulate
             done, loss = session.step, session.latest.get("loss", math.nan)
-            epoch = done * rhythm.accumulate // rhythm.per_epoch
-            progress(FitProgress(done, _expected(session, rhythm), epoch, loss, rate, phase, text))
+            epoch = done * loop_schedule.accumulate // loop_schedule.per_epoch
+            progress(FitProgress(done, _expected(session, loop_schedule), epoch, loss, rate, phase, text))
 
     logs = Logs(folder, trackers, first_step=session.step, writes=processes.leads)
     with Interruption() as interruption, logs:
         tell("begin", f"computes in {_described(session)}")
-        over = session.step >= steps or bool(processes.largest(int(_closed_in_time(session, rhythm))))
+        over = session.step >= steps or bool(processes.largest(int(_closed_in_time(session, loop_schedule))))
         while not over:
-            session.update(batches, rhythm.accumulate)
+            session.update(batches, loop_schedule.accumulate)
             step, last = session.step, session.step == steps
-            if rhythm.seconds is not None:  # the clocks of several processes differ: all stop at the first that is over
-                last = bool(processes.largest(int(session.seconds >= rhythm.seconds)))
-            row_ends = step % rhythm.row == 0 or last
-            if session.device.type == "cpu" or step % rhythm.log == 0 or row_ends:
+            if (
+                loop_schedule.seconds is not None
+            ):  # the clocks of several processes differ: all stop at the first that is over
+                last = bool(processes.largest(int(session.seconds >= loop_schedule.seconds)))
+            row_ends = step % loop_schedule.row == 0 or last
+            if session.device.type == "cpu" or step % loop_schedule.log == 0 or row_ends:
                 session.read_back()  # on a GPU every read waits for it
-            if step % rhythm.log == 0:
+            if step % loop_schedule.log == 0:
                 logs.losses(step, session.latest, session.learning_rate)
             tell("train")
             if row_ends:
                 tell("validate")
                 with profile.part("validation"):
-                    row = selection.close_row(epoch=step * rhythm.accumulate / rhythm.per_epoch)
+                    row = selection.close_row(epoch=step * loop_schedule.accumulate / loop_schedule.per_epoch)
                 logs.row(row, session.history)
             signal_number = processes.largest(interruption.signal_number or 0)
-            if signal_number or step % rhythm.checkpoint == 0 or last:
+            if signal_number or step % loop_schedule.checkpoint == 0 or last:
                 with profile.part("checkpoint"):
                     checkpoints.save(step, session.weights(), session.state())
             if signal_number and not last:
-                steps = _expected(session, rhythm)
+                steps = _expected(session, loop_schedule)
                 raise Interrupted(
                     f"interrupted at update {step} of {steps}; the checkpoint is in {checkpoints.folder}",
                     "run the same command again to continue",
@@ -102,19 +104,19 @@ def run_loop(
             over = last
 
 
-def _closed_in_time(session: Session, rhythm: Rhythm) -> bool:
+def _closed_in_time(session: Session, loop_schedule: LoopSchedule) -> bool:
     """Whether a run that time ends was at its end when it was stopped: with its last row in the history."""
-    if rhythm.seconds is None or session.seconds < rhythm.seconds:
+    if loop_schedule.seconds is None or session.seconds < loop_schedule.seconds:
         return False
     return bool(session.history) and session.history[-1]["step"] == session.step
 
 
-def _expected(session: Session, rhythm: Rhythm) -> int:
-    """How many updates the run will have; of one that time ends, by its pace so far."""
-    if rhythm.seconds is None:
-        return rhythm.steps
+def _expected(session: Session, loop_schedule: LoopSchedule) -> int:
+    """How many steps the run will have; of one that time ends, by its pace so far."""
+    if loop_schedule.seconds is None:
+        return loop_schedule.steps
     spent = session.seconds
-    return max(session.step, round(session.step * rhythm.seconds / spent) if spent else 0)
+    return max(session.step, round(session.step * loop_schedule.seconds / spent) if spent else 0)
 
 
 def _described(session: Session) -> str:

@@ -22,11 +22,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from segmi.data.cache import cache_folder
+from segmi.datasets.cache import cache_folder
 from segmi.errors import RunError, SegmiError
 from segmi.records.jsonfile import read_record, write_record
+from segmi.training.allocator import keeping_freed_memory, keeps_freed_memory
 from segmi.training.cohort import Cohort
-from segmi.training.freed_memory import keeping_freed_memory, keeps_freed_memory
 from segmi.training.precision import FABRIC_PRECISION, Precision, check_precision
 
 GAIN: Final = 0.9
@@ -43,7 +43,7 @@ HOPELESS: Final = 3.0
 TRIFLE: Final = 0.05
 """Seconds of a step, summed over the threads of a CPU, below which it is calls that take the time, not arithmetic."""
 
-PICTURES_ON_CPU: Final = 2
+IMAGES_ON_CPU: Final = 2
 MEMORY_FORMATS: Final = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 CANDIDATES: Final = tuple(f"{precision} {layout}" for precision in ("fp32", "bf16") for layout in MEMORY_FORMATS)
 """Of equals the first one is taken."""
@@ -58,7 +58,7 @@ class NumberFormat:
         memory_format: ``channels_last`` or ``contiguous``.
         chosen: ``measured`` or ``given``.
         seconds: a forward and backward pass of each candidate as measured, where it was; None: too slow to go on.
-        pictures: how many of them it was measured on.
+        images: how many of them it was measured on.
         threads: those of the CPU among which sums are divided; None before a run has settled it.
         kernels: what computes the parts of the objective that have a choice, by the names of the parts.
     """
@@ -67,7 +67,7 @@ class NumberFormat:
     memory_format: str
     chosen: str = "given"
     seconds: Mapping[str, float | None] = field(default_factory=dict)
-    pictures: int = 0
+    images: int = 0
     threads: int | None = None
     kernels: Mapping[str, str] = field(default_factory=dict)
 
@@ -96,14 +96,14 @@ class NumberFormat:
 
         Example:
             >>> NumberFormat("fp32", "contiguous", "measured", {"fp32 contiguous": 0.1, "bf16": None}, 2).describe()
-            'fp32 contiguous (measured on 2 pictures: fp32 contiguous 100.0 ms; bf16 far slower)'
+            'fp32 contiguous (measured on 2 images: fp32 contiguous 100.0 ms; bf16 far slower)'
         """
         times = "; ".join(
             f"{name} {1000 * value:.1f} ms" if value is not None else f"{name} far slower"
             for name, value in self.seconds.items()
         )
         head = f"{self.precision} {self.memory_format}"
-        return f"{head} (measured on {self.pictures} pictures: {times})" if times else f"{head} ({self.chosen})"
+        return f"{head} (measured on {self.images} images: {times})" if times else f"{head} ({self.chosen})"
 
     def apply(self, cohort: nn.Module) -> None:
         """Lay out the weights."""
@@ -111,7 +111,7 @@ class NumberFormat:
 
 
 def choose_format(
-    precision: Precision, cohort: Cohort, device: torch.device, *, pictures: int, side: int
+    precision: Precision, cohort: Cohort, device: torch.device, *, images: int, side: int
 ) -> NumberFormat:
     """What ``precision`` means for these networks on this device; ``auto`` is measured unless that was done before.
 
@@ -119,7 +119,7 @@ def choose_format(
         precision: as in `fit`.
         cohort: the networks; moved to the device, otherwise left as they are.
         device: where the run computes.
-        pictures: of a batch; on a CPU, where steps take long, two of them are measured.
+        images: of a batch; on a CPU, where steps take long, two of them are measured.
         side: of the crops.
 
     Raises:
@@ -131,11 +131,11 @@ def choose_format(
         return NumberFormat(precision, layout)
     if device.type == "mps":
         return NumberFormat("fp32", layout)
-    count = min(pictures, PICTURES_ON_CPU) if device.type == "cpu" else pictures
-    pictures_folder = cache_folder()
-    if pictures_folder is None:  # nothing is to be kept
+    count = min(images, IMAGES_ON_CPU) if device.type == "cpu" else images
+    images_folder = cache_folder()
+    if images_folder is None:  # nothing is to be kept
         return _decide(_measure(cohort, device, count, side), count)
-    path = pictures_folder.parent / "number-formats" / f"{_key(cohort, device, count, side)}.json"
+    path = images_folder.parent / "number-formats" / f"{_key(cohort, device, count, side)}.json"
     known = _read(path)
     if known is None:
         known = _decide(_measure(cohort, device, count, side), count)
@@ -144,7 +144,7 @@ def choose_format(
     return known
 
 
-def _decide(seconds: Mapping[str, float | None], pictures: int) -> NumberFormat:
+def _decide(seconds: Mapping[str, float | None], images: int) -> NumberFormat:
     known = {name: found for name in CANDIDATES if (found := seconds.get(name)) is not None}
     best = {
         precision: min(
@@ -157,13 +157,13 @@ def _decide(seconds: Mapping[str, float | None], pictures: int) -> NumberFormat:
     if plain and half and known[half] <= GAIN * known[plain]:
         chosen = half
     precision, memory_format = chosen.split()
-    return NumberFormat(precision, memory_format, "measured", dict(seconds), pictures)
+    return NumberFormat(precision, memory_format, "measured", dict(seconds), images)
 
 
-def _measure(cohort: Cohort, device: torch.device, pictures: int, side: int) -> dict[str, float | None]:
+def _measure(cohort: Cohort, device: torch.device, images: int, side: int) -> dict[str, float | None]:
     """Seconds per candidate, the least of some interleaved rounds; the cohort's state is as before afterwards."""
     cohort.to(device)
-    inputs = torch.rand(pictures, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    inputs = torch.rand(images, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     kept = {name: value.clone() for name, value in cohort.named_buffers()}
     mode = cohort.training
     try:
@@ -227,10 +227,10 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _key(cohort: Cohort, device: torch.device, pictures: int, side: int) -> str:
+def _key(cohort: Cohort, device: torch.device, images: int, side: int) -> str:
     """What the choice depends on, as a name."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.processor()} {_cpu()}"
-    parts = [repr(cohort), name, torch.get_num_threads(), torch.__version__, pictures, side]
+    parts = [repr(cohort), name, torch.get_num_threads(), torch.__version__, images, side]
     parts += ["freed memory is kept"] if keeps_freed_memory(device) else []
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:24]
 
@@ -248,7 +248,7 @@ def _read(path: Path) -> NumberFormat | None:
         known = NumberFormat.from_plain(found) if found else None
     except (SegmiError, TypeError):
         return None
-    return _decide(known.seconds, known.pictures) if known else None
+    return _decide(known.seconds, known.images) if known else None
 
 
 def _keep(path: Path, found: NumberFormat) -> None:

@@ -1,4 +1,4 @@
-"""Which device and which number format a run uses, decided once and stored with it."""
+"""Which device and which number format a run uses, predict_labels once and stored with it."""
 
 from __future__ import annotations
 

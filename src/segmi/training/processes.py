@@ -23,10 +23,10 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.strategies import DDPStrategy
 from torch import Tensor
 
-from segmi.data.order import Share
+from segmi.datasets.order import Share
 from segmi.errors import RunError, UsageError, unknown_name
+from segmi.training.launchers import cluster_environment, started
 from segmi.training.precision import FABRIC_PRECISION, resolve_device
-from segmi.training.starters import cluster_environment, started
 
 Strategy: TypeAlias = Literal["auto", "ddp", "ddp_find_unused_parameters_true"]
 STRATEGIES: Final = ("auto", "ddp", "ddp_find_unused_parameters_true")

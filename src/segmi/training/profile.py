@@ -1,4 +1,4 @@
-"""Where the time of a run goes: data, forward, objective, backward, optimiser, and the rest."""
+"""Where the time of a run goes: data, forward, objective, backward, optimizer, and the rest."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, Final
 
 import torch
 
-PARTS: Final = ("data", "forward", "objective", "backward", "optimiser", "validation", "checkpoint")
+PARTS: Final = ("data", "forward", "objective", "backward", "optimizer", "validation", "checkpoint")
 """What is told apart; what is in none of them is ``other``: logs, progress, the loop itself."""
 
-ON_DEVICE: Final = ("forward", "objective", "backward", "optimiser")
+ON_DEVICE: Final = ("forward", "objective", "backward", "optimizer")
 
 
 class Profile:
-    """Seconds per part of a run, its first update left out, which allocates memory and compiles.
+    """Seconds per part of a run, its first step left out, which allocates memory and compiles.
 
-    On a GPU the parts that run there are timed there, by events that nobody waits for; reading pictures and copying
+    On a GPU the parts that run there are timed there, by events that nobody waits for; reading images and copying
     them is the time that the loop itself spends on it, so on a GPU the shares may add up to more than the whole where
     both go on at the same time, and ``other`` is then 0.
 
@@ -33,7 +33,7 @@ class Profile:
         ...     sum(range(10))
         45
         >>> [row["part"] for row in profile.summary()["parts"]]
-        ['data', 'forward', 'objective', 'backward', 'optimiser', 'validation', 'checkpoint', 'other']
+        ['data', 'forward', 'objective', 'backward', 'optimizer', 'validation', 'checkpoint', 'other']
     """
 
     def __init__(self, device: torch.device, *, enabled: bool = True) -> None:
@@ -43,7 +43,7 @@ class Profile:
         self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
         self._began: float | None = None
         self._ended = 0.0
-        self.updates = 0
+        self.steps = 0
 
     def part(self, name: str) -> AbstractContextManager[None]:
         """Context whose time counts as ``name``."""
@@ -51,15 +51,15 @@ class Profile:
 
     def begin(self) -> None:
         """Count from here on."""
-        self._seconds, self._events, self.updates = dict.fromkeys(PARTS, 0.0), [], 0
+        self._seconds, self._events, self.steps = dict.fromkeys(PARTS, 0.0), [], 0
         self._began = self._ended = time.perf_counter()
 
-    def update_done(self) -> None:
+    def step_done(self) -> None:
         """One update more; after the first, counting begins."""
         if self.enabled and self._began is None:
             self.begin()
         elif self.enabled:
-            self.updates += 1
+            self.steps += 1
 
     def settle(self) -> None:
         """Take the times that the device has measured; to be called when it has been waited for."""
@@ -69,7 +69,7 @@ class Profile:
         self._ended = time.perf_counter()
 
     def summary(self) -> dict[str, Any]:
-        """Seconds, share of the whole and milliseconds per update of every part, as plain data."""
+        """Seconds, share of the whole and milliseconds per step of every part, as plain data."""
         whole = self._ended - (self._began or 0.0) if self._began is not None else 0.0
         seconds = {**dict.fromkeys(PARTS, 0.0), **self._seconds}
         seconds["other"] = max(0.0, whole - sum(seconds.values()))
@@ -78,11 +78,11 @@ class Profile:
                 "part": name,
                 "seconds": value,
                 "share": value / whole if whole else 0.0,
-                "ms_per_update": 1000 * value / self.updates if self.updates else 0.0,
+                "ms_per_update": 1000 * value / self.steps if self.steps else 0.0,
             }
             for name, value in seconds.items()
         ]
-        return {"updates": self.updates, "seconds": whole, "parts": rows}
+        return {"steps": self.steps, "seconds": whole, "parts": rows}
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:

@@ -15,10 +15,10 @@ class FitProgress:
     """Where a run stands.
 
     Args:
-        step: updates done.
-        steps: updates in all.
-        epoch: passes over the training pictures begun, from 0.
-        loss: the weighted sum at the last update that was read back.
+        step: steps done.
+        steps: steps in all.
+        epoch: passes over the training images begun, from 0.
+        loss: the weighted sum at the last step that was read back.
         images_per_second: since this process began.
         phase: ``begin``, ``train`` or ``validate``.
         text: what is worth saying beyond that.
@@ -38,7 +38,7 @@ ProgressCallback: TypeAlias = Callable[[FitProgress], None]
 
 @dataclass
 class RunningMeans:
-    """Means of the loss, its terms and their readouts since the last row of the history.
+    """Means of the loss, its terms and their diagnostics since the last row of the history.
 
     They survive a checkpoint as plain numbers.
     """
@@ -54,7 +54,7 @@ class RunningMeans:
             self.sums[name] = self.sums.get(name, 0.0) + value
 
     def add_ratio(self, name: str, numerator: float, denominator: float) -> None:
-        """One update's share of a mean that not every update has equally much part in."""
+        """One update's share of a mean that not every step has equally much part in."""
         ratio = self.ratios.setdefault(name, [0.0, 0.0])
         ratio[0] += numerator
         ratio[1] += denominator
@@ -83,13 +83,13 @@ def check_finite(values: Mapping[str, float], step: int, names: tuple[str, ...],
     """Stop a run whose loss is no number any more.
 
     Raises:
-        Diverged: with the step, the terms and the pictures of the batch, those of the other processes included.
+        Diverged: with the step, the terms and the images of the batch, those of the other processes included.
     """
     if all(abs(value) < float("inf") for value in values.values()):  # false for NaN too
         return
     listing = ", ".join(f"{name} = {value:g}" for name, value in values.items())
     names = sum(processes.gather(names), ())
     raise Diverged(
-        f"the loss is not finite at update {step}: {listing}; pictures of the batch: {', '.join(names)}",
-        "lower the learning rate, set clip_norm, or look at these pictures and masks",
+        f"the loss is not finite at update {step}: {listing}; images of the batch: {', '.join(names)}",
+        "lower the learning rate, set clip_norm, or look at these images and masks",
     )

@@ -1,4 +1,4 @@
-"""What changes while a run goes on: weights, optimiser, counters, history; and how to save and restore it."""
+"""What changes while a run goes on: weights, optimizer, counters, history; and how to save and restore it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from segmi.arrays import Batch
 from segmi.errors import RunError
-from segmi.objectives.contract import Objective, Term
+from segmi.losses.base import Objective, Term
 from segmi.randomness import key
 from segmi.training.cohort import Cohort
+from segmi.training.metric_sync import ReadBack
 from segmi.training.number_format import NumberFormat
 from segmi.training.processes import ALONE, Processes
 from segmi.training.profile import UNTIMED, Profile
 from segmi.training.progress import RunningMeans, check_finite
-from segmi.training.readback import ReadBack
 from segmi.training.step import accumulate_gradient, weighted_sum
+from segmi.types import Batch
 
 
 @dataclass(frozen=True)
-class How:
+class RuntimeConfig:
     """How a run computes, as opposed to what.
 
     Args:
@@ -63,14 +63,14 @@ class Session:
 
     Args:
         cohort: the networks.
-        objective: what is minimised.
+        objective: what is minimized.
         optimizer: over the parameters of both.
-        schedule: stepped once per update, or None.
+        schedule: stepped once per step, or None.
         how: device, number format, processes.
         seed: keys dropout.
-        sequential: whether the members take their steps one after the other, each after what the others say by then.
+        sequential: whether the networks take their steps one after the other, each after what the others say by then.
         clip_norm: largest norm of the gradient, or None.
-        classes: their names, for the readouts that have a value per class.
+        classes: their names, for the diagnostics that have a value per class.
     """
 
     best_score: float | None
@@ -82,7 +82,7 @@ class Session:
         optimizer: Optimizer,
         schedule: LRScheduler | None,
         *,
-        how: How,
+        how: RuntimeConfig,
         seed: int,
         clip_norm: float | None,
         classes: Sequence[str] = (),
@@ -107,7 +107,7 @@ class Session:
         objective.to(self.device)
 
     def update(self, batches: Iterator[Batch], parts: int) -> None:
-        """One optimiser step on the next ``parts`` batches.
+        """One optimizer step on the next ``parts`` batches.
 
         Raises:
             RunError: if memory runs out, or if a loss read back was not finite.
@@ -121,17 +121,17 @@ class Session:
         try:
             terms: dict[str, Term] = {}
             norms = []
-            for member in self._turns:
-                found, norm = self._step(group, member)
+            for network in self._turns:
+                found, norm = self._step(group, network)
                 terms |= found
                 norms += [] if norm is None else [norm]
-            with profile.part("optimiser"):
+            with profile.part("optimizer"):
                 self.cohort.average(self.step)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             raise RunError(
-                f"out of memory at update {self.step + 1} with batches of {len(group[0])} pictures of "
+                f"out of memory at update {self.step + 1} with batches of {len(group[0])} images of "
                 f"{tuple(group[0].images.shape[-2:])} pixels",
                 "use a smaller batch_size with accumulate, or a smaller crop",
             ) from error
@@ -144,10 +144,10 @@ class Session:
             norm = torch.stack(norms).square().sum().sqrt()
             values["gradient_norm"] = norm / self.how.processes.count  # every process has that of the whole
         ratios = {
-            name: (ratio.numerator, ratio.denominator) for t in terms.values() for name, ratio in t.readouts.items()
+            name: (ratio.numerator, ratio.denominator) for t in terms.values() for name, ratio in t.diagnostics.items()
         }
         self._read_back.add(self.step, tuple(name for batch in group for name in batch.names), values, ratios)
-        profile.update_done()
+        profile.step_done()
 
     def _taken(self, batch: Batch) -> Batch:
         """A batch on the device; a GPU copies it when it gets there, without anybody waiting."""
@@ -155,18 +155,18 @@ class Session:
             return batch.to(self.device)
         return batch.pinned().to(self.device, non_blocking=True)
 
-    def _step(self, group: Sequence[Batch], member: str | None) -> tuple[dict[str, Term], Tensor | None]:
-        """One step of the optimiser, of all members or of one: the terms, and the norm of the gradient if it is cut."""
-        with self.cohort.turn_of(member) if member else nullcontext():
-            with self.how.profile.part("optimiser"):
+    def _step(self, group: Sequence[Batch], network: str | None) -> tuple[dict[str, Term], Tensor | None]:
+        """One step of the optimizer, of all networks or of one: the terms, and the norm of the gradient if it is cut."""
+        with self.cohort.turn_of(network) if network else nullcontext():
+            with self.how.profile.part("optimizer"):
                 self.optimizer.zero_grad()
-            terms = self._gradient(group, member)
-            with self.how.profile.part("optimiser"):
+            terms = self._gradient(group, network)
+            with self.how.profile.part("optimizer"):
                 norm = self._clipped()
                 self.optimizer.step()
         return terms, norm
 
-    def _gradient(self, group: Sequence[Batch], member: str | None) -> dict[str, Term]:
+    def _gradient(self, group: Sequence[Batch], network: str | None) -> dict[str, Term]:
         processes = self.how.processes
         terms = accumulate_gradient(
             self._forward,
@@ -174,8 +174,8 @@ class Session:
             group,
             self.fabric.backward,
             processes=processes,
-            of=member,
-            unsynchronised=lambda enabled: self.fabric.no_backward_sync(
+            of=network,
+            unsynchronized=lambda enabled: self.fabric.no_backward_sync(
                 self._forward, enabled=enabled and processes.count > 1
             ),
             profile=self.how.profile,
@@ -207,27 +207,27 @@ class Session:
             torch.mps.manual_seed(seed)
 
     def take_statistics_of_leader(self) -> None:
-        """Have the batch statistics of process 0, which are the ones that are kept; others saw other pictures."""
+        """Have the batch statistics of process 0, which are the ones that are kept; others saw other images."""
         for buffer in self.cohort.buffers():
             self.how.processes.as_leader(buffer)
 
     def read_back(self) -> None:
-        """Fetch the losses of the updates since the last call: the only place that waits for the device.
+        """Fetch the losses of the steps since the last call: the only place that waits for the device.
 
         Raises:
             Diverged: if one of them is not finite.
         """
-        for update in self._read_back.fetch():
-            check_finite(update.values, update.step, update.names, self.how.processes)
-            self.means.add(update.values)
-            self.latest = update.values
-            for name, ratios in update.ratios.items():
+        for step in self._read_back.fetch():
+            check_finite(step.values, step.step, step.names, self.how.processes)
+            self.means.add(step.values)
+            self.latest = step.values
+            for name, ratios in step.ratios.items():
                 for suffix, (numerator, denominator) in zip(self._suffixes(len(ratios)), ratios, strict=True):
                     self.means.add_ratio(name + suffix, numerator, denominator)
         self.how.profile.settle()
 
     def _suffixes(self, channels: int) -> list[str]:
-        """What tells the classes of a readout apart; a single channel is that of class 1, or no class at all."""
+        """What tells the classes of a diagnostic apart; a single channel is that of class 1, or no class at all."""
         if channels == 1:
             return [""]
         named = channels == len(self.classes)
@@ -235,7 +235,7 @@ class Session:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the next update."""
+        """The learning rate of the next step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     @property
@@ -249,7 +249,7 @@ class Session:
         return (self.step - self._step_began) / max(time.perf_counter() - self._began, 1e-9)
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights of all members."""
+        """The weights of all networks."""
         return dict(self.cohort.state_dict())
 
     def state(self) -> dict[str, Any]:
@@ -273,7 +273,7 @@ class Session:
         """Continue from a checkpoint as if nothing had happened.
 
         Raises:
-            RunError: it is of another network, optimiser or objective.
+            RunError: it is of another network, optimizer or objective.
         """
         try:
             self._restore(step, weights, state)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from segmi.errors import UsageError
-from segmi.objectives.contract import HasKernel, Objective
+from segmi.losses.base import HasKernel, Objective
 from segmi.records.jsonfile import read_record, write_record
 from segmi.training.checkpoints import Checkpoint
 from segmi.training.cohort import Cohort
@@ -52,7 +52,7 @@ def settle(
     precision: Precision,
     device: torch.device,
     processes: Processes,
-    pictures: int,
+    images: int,
     side: int,
     resume: bool,
 ) -> NumberFormat:
@@ -67,7 +67,7 @@ def settle(
         precision: likewise.
         device: where the run computes.
         processes: all settle on what process 0 has.
-        pictures: of a process's part of a batch.
+        images: of a process's part of a batch.
         side: of the crops.
         resume: whether what is in the folder counts.
 
@@ -81,7 +81,7 @@ def settle(
     count = threads or (begun.threads if begun else None) or processes.from_leader(torch.get_num_threads())
     torch.set_num_threads(count)
     if begun is None or (checkpoint is None and precision not in ("auto", begun.precision)):
-        found = choose_format(precision, cohort, device, pictures=pictures, side=side) if processes.leads else None
+        found = choose_format(precision, cohort, device, images=images, side=side) if processes.leads else None
         found = processes.from_leader(found)
     else:
         found = begun

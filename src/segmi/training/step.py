@@ -8,17 +8,17 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from segmi.arrays import Batch, Images, Output
 from segmi.errors import UsageError
-from segmi.objectives.contract import Objective, Readout, Term
+from segmi.losses.base import Diagnostic, Objective, Term
 from segmi.training.processes import ALONE, Processes
 from segmi.training.profile import UNTIMED, Profile
+from segmi.types import Batch, Images, Output
 
 Forward = Callable[[Images], Mapping[str, Output]]
 
 
 def weighted_sum(terms: Mapping[str, Term]) -> Tensor:
-    """The scalar that is minimised: Σ weight · numerator / denominator."""
+    """The scalar that is minimized: Σ weight · numerator / denominator."""
     return torch.stack([term.weight * term.value for term in terms.values()]).sum()
 
 
@@ -30,33 +30,33 @@ def accumulate_gradient(
     *,
     processes: Processes = ALONE,
     of: str | None = None,
-    unsynchronised: Callable[[bool], AbstractContextManager[object]] = lambda enabled: nullcontext(),
+    unsynchronized: Callable[[bool], AbstractContextManager[object]] = lambda enabled: nullcontext(),
     profile: Profile = UNTIMED,
 ) -> dict[str, Term]:
     """Add the gradient of the objective on the joint batch, one part after the other.
 
-    Averaging the losses of the parts is not the loss of the joint batch where void pixels are unevenly shared. So every
+    Averaging the losses of the parts is not the loss of the joint batch where ignored pixels are unevenly shared. So every
     numerator is divided by the denominator of all parts, those of the other processes included, which labels alone
     decide. Each network is run once per part, whatever the number of terms that look at it.
 
     Args:
         forward: the cohort.
-        objective: what is minimised.
+        objective: what is minimized.
         batches: the parts of the joint batch that are this process's.
         backward: adds the gradient of a scalar, ``Tensor.backward`` or Fabric's. Of several processes, it averages.
         processes: those that have the other parts.
-        of: the member whose terms alone are minimised; terms of no member are everybody's. None: all terms.
-        unsynchronised: context in which ``backward`` leaves the other processes alone, if told so.
+        of: the network whose terms alone are minimized; terms of no network are everybody's. None: all terms.
+        unsynchronized: context in which ``backward`` leaves the other processes alone, if told so.
         profile: measures what takes how long.
 
     Returns:
-        The terms of this process's parts over the denominators of the joint batch, detached, with their readouts: their
+        The terms of this process's parts over the denominators of the joint batch, detached, with their diagnostics: their
         sum over the processes is what the joint batch has.
     """
     joint: dict[str, Tensor] | None = None
     parts: list[dict[str, Term]] = []
     for index, batch in enumerate(batches):
-        with unsynchronised(index < len(batches) - 1):
+        with unsynchronized(index < len(batches) - 1):
             with profile.part("forward"):
                 outputs = _in_fp32(forward(batch.images))
             with profile.part("objective"):
@@ -72,27 +72,27 @@ def accumulate_gradient(
     return {
         name: term._replace(
             numerator=torch.stack([part[name].numerator for part in parts]).sum(),
-            readouts=_summed([part[name].readouts for part in parts]),
+            diagnostics=_summed([part[name].diagnostics for part in parts]),
         )
         for name, term in parts[0].items()
     }
 
 
-def _those_of(member: str | None, terms: Mapping[str, Term]) -> dict[str, Term]:
-    if member is None:
+def _those_of(network: str | None, terms: Mapping[str, Term]) -> dict[str, Term]:
+    if network is None:
         return dict(terms)
-    chosen = {name: term for name, term in terms.items() if "/" not in name or name.endswith(f"/{member}")}
+    chosen = {name: term for name, term in terms.items() if "/" not in name or name.endswith(f"/{network}")}
     if not chosen:
         raise UsageError(
-            f"the objective has no term for {member}, whose turn it is to learn",
-            "give it an objective, freeze it, or set peer_updates: simultaneous",
+            f"the objective has no term for {network}, whose turn it is to learn",
+            "give it an objective, freeze it, or set step_order: simultaneous",
         )
     return chosen
 
 
-def _summed(parts: Sequence[Mapping[str, Readout]]) -> dict[str, Readout]:
+def _summed(parts: Sequence[Mapping[str, Diagnostic]]) -> dict[str, Diagnostic]:
     return {
-        name: Readout(*(torch.stack(same).sum(0) for same in zip(*(part[name] for part in parts), strict=True)))
+        name: Diagnostic(*(torch.stack(same).sum(0) for same in zip(*(part[name] for part in parts), strict=True)))
         for name in parts[0]
     }
 

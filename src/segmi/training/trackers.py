@@ -46,7 +46,7 @@ class Trackers:
 
     Args:
         names: of them; ``csv`` is ``metrics.csv``, which is always written.
-        folder: the run folder. Its last four parts are study, data set, method and seed, by which it is named.
+        folder: the run folder. Its last four parts are study, dataset, method and seed, by which it is named.
         first_step: the step from which the run continues.
     """
 
@@ -61,7 +61,7 @@ class Trackers:
             write_record(folder / TRACKERS_NAME, {"ids": self._ids})
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Values of one update."""
+        """Values of one step."""
         for name, logger in list(self._open.items()):
             self._guarded(name, partial(logger.log_metrics, dict(values), step))
 

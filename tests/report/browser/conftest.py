@@ -60,7 +60,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def report(demo_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of the fabricated study: 2 data sets × 3 methods × 2 seeds."""
+    """The report of the fabricated study: 2 datasets × 3 methods × 2 seeds."""
     return write_report(demo_runs, tmp_path_factory.mktemp("browser") / "report")
 
 

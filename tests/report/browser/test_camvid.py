@@ -1,4 +1,4 @@
-"""The page of a real study on CamVid, of a few updates."""
+"""The page of a real study on CamVid, of a few steps."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ baseline: model-1
 datasets:
   camvid: {}
 processing: {resize: 48, crop: 32}
-training: {updates: 6, batch_size: 2, validate_every: 3, holdout: 0.02, precision: fp32}
+training: {steps: 6, batch_size: 2, validate_every: 3, holdout: 0.02, precision: fp32}
 methods:
   model-1:
     label: Model 1
-    members: {unet: {architecture: unet, width: 4}}
-    objective: {cross_entropy: {}}
+    networks: {unet: {architecture: unet, width: 4}}
+    loss: {cross_entropy: {}}
   model-2:
     label: Model 2
-    members: {unet: {architecture: unet, width: 4}}
-    objective: {rmi_loss: {radius: 3}}
+    networks: {unet: {architecture: unet, width: 4}}
+    loss: {rmi_loss: {radius: 3}}
 samples: 6
 """
 
@@ -48,7 +48,7 @@ def test_the_page_of_camvid(camvid_report: Path, opened: Callable[..., Any], wid
     found.scroll_through()
     page = found.page
     assert {one.get_attribute("data-chart") for one in page.locator("[data-chart]").all()} == {
-        "forest", "curves", "readouts", "cost", "classes", "confusion", "reliability", "sizes",
+        "forest", "curves", "diagnostics", "cost", "classes", "confusion", "reliability", "sizes",
     }  # fmt: skip
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for view in ("errors", "confidence"):

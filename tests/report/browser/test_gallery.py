@@ -1,4 +1,4 @@
-"""The gallery and the enlarged picture."""
+"""The gallery and the enlarged image."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_orders(report: Path, opened: Open) -> None:
     page.locator("#g-class").select_option(label="car")
     with_cars = [row for row in rows if "5" in row["shares"]]
     assert sorted(names(page)) == sorted(row["name"] for row in with_cars)
-    assert page.locator("#g-count").text_content() == f"{len(with_cars)} of {len(rows)} pictures"
+    assert page.locator("#g-count").text_content() == f"{len(with_cars)} of {len(rows)} images"
 
 
 def test_data_sets(report: Path, opened: Open) -> None:
@@ -91,7 +91,7 @@ def test_a_click_enlarges_and_the_boundary_slides(report: Path, opened: Open, wi
     assert page.locator("#viewer").evaluate("(d) => d.scrollWidth <= d.clientWidth")
 
 
-def test_the_keyboard_leads_through_the_pictures_and_back(report: Path, opened: Open) -> None:
+def test_the_keyboard_leads_through_the_images_and_back(report: Path, opened: Open) -> None:
     found = opened(report)
     page, cell = found.page, found.row().locator('[data-method="model-1"]')
     cell.scroll_into_view_if_needed()

@@ -33,7 +33,7 @@ def test_the_answer_is_on_top(report: Path, opened: Open) -> None:
 
 def test_tables_sort_by_mouse_and_keyboard_and_go_back(report: Path, opened: Open) -> None:
     page = opened(report).page
-    table = page.locator("#members table")
+    table = page.locator("#networks table")
     header = table.locator("th", has_text="mIoU").first
     shown = "(t) => Array.from(t.tBodies[0].rows, (r) => r.cells[4].textContent.trim().slice(0, 6))"
     first = table.evaluate(shown)

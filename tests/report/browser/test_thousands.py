@@ -12,7 +12,7 @@ import pytest
 
 from segmi.report import write_report
 
-PICTURES, COLUMNS = 400, 5
+IMAGES, COLUMNS = 400, 5
 LONG = 50
 """Milliseconds beyond which a task is long, as the browser has it."""
 
@@ -32,7 +32,7 @@ SCROLL = """async () => {
 
 @pytest.fixture(scope="module")
 def large_report(fabricator: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every run has kept the same picture four hundred times."""
+    """Every run has kept the same image four hundred times."""
     made = fabricator(tmp_path_factory.mktemp("large") / "runs", seeds=(0,))
     for method in made.methods:
         run = made.run("street-scenes", method, 0)
@@ -40,12 +40,12 @@ def large_report(fabricator: Any, tmp_path_factory: pytest.TempPathFactory) -> P
         for path in list(samples.glob("val_0001.*")):
             path.unlink()
         layers = sorted(samples.glob("val_0000.*"))
-        for number in range(1, PICTURES):
+        for number in range(1, IMAGES):
             for path in layers:
                 os.link(path, samples / path.name.replace("val_0000", f"val_{number:04d}"))
         result = run.result()
         assert result is not None
-        run.write_result({name: value for name, value in result.items() if name not in ("artefacts", "schema_version")})
+        run.write_result({name: value for name, value in result.items() if name not in ("artifacts", "schema_version")})
     return write_report(made.root)
 
 
@@ -59,10 +59,10 @@ def test_two_thousand_images_scroll_without_long_tasks(
     chromium.start_tracing(page=page, path=str(tmp_path / "trace.json"))
     found = page.evaluate(SCROLL)
     chromium.stop_tracing()
-    assert found["images"] == PICTURES * COLUMNS
+    assert found["images"] == IMAGES * COLUMNS
     assert found["end"]
     tasks = tasks_while_scrolling(tmp_path / "trace.json")
-    assert len(tasks) > PICTURES, "the trace has the tasks"
+    assert len(tasks) > IMAGES, "the trace has the tasks"
     assert [cost for cost in tasks if cost > LONG] == [], "milliseconds of processor time of single tasks"
 
 

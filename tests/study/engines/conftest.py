@@ -82,7 +82,7 @@ def interrupted(command: Callable[..., list[str]]) -> Callable[..., None]:
     """Sends SIGINT to a study of two runs on an engine while both train, and says what must hold then."""
 
     def check(runs: Path, *engine: str) -> None:
-        options = ("seeds=[0, 1]", "training.updates=20000", "training.checkpoint_every=20000", *engine)
+        options = ("seeds=[0, 1]", "training.steps=20000", "training.checkpoint_every=20000", *engine)
         process = subprocess.Popen(
             command(runs, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},

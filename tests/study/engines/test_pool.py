@@ -34,7 +34,7 @@ def test_the_pool_gives_what_the_process_itself_gives(
 def test_a_killed_process_is_one_runs_failure_or_taken_up_again(
     study_of: Callable[..., Study], outcome_of: Callable[[Path], Any], killer: Callable[..., Any], tmp_path: Path
 ) -> None:
-    study = study_of("training.updates=40", "seeds=[0, 1]")
+    study = study_of("training.steps=40", "seeds=[0, 1]")
     run_study(study, tmp_path / "here")
     outcome = run_study(study, tmp_path / "pool", engine=Pool(2), listener=killer(seed=0, times=1))
     assert outcome.finished == ["street-scenes/model-1/seed1"]

@@ -34,7 +34,7 @@ from segmi.study.validation import load_study
 def test_ray_gives_what_the_process_itself_gives_though_a_worker_is_killed(
     study_of: Callable[..., Study], outcome_of: Callable[[Path], Any], killer: Callable[..., Any], tmp_path: Path
 ) -> None:
-    study = study_of("training.updates=40", "seeds=[0, 1, 2]")
+    study = study_of("training.steps=40", "seeds=[0, 1, 2]")
     run_study(study, tmp_path / "here")
     kill, addresses = killer(seed=1, times=1), set()
 
@@ -59,7 +59,7 @@ def test_ray_gives_what_the_process_itself_gives_though_a_worker_is_killed(
 def test_a_run_that_is_lost_too_often_has_failed_with_what_its_process_printed(
     study_of: Callable[..., Study], killer: Callable[..., Any], tmp_path: Path
 ) -> None:
-    study = study_of("training.updates=40", "seeds=[0, 1]")
+    study = study_of("training.steps=40", "seeds=[0, 1]")
     outcome = run_study(study, tmp_path, engine=Ray(retries=1), listener=killer(seed=1, times=2))
     assert outcome.finished == ["street-scenes/model-1/seed0"]
     failure = outcome.failed["street-scenes/model-1/seed1"]
@@ -77,7 +77,7 @@ def test_ctrl_c_ends_all_runs_after_their_checkpoints(interrupted: Callable[...,
 def test_when_the_process_of_the_study_is_killed_its_runs_end_and_the_same_command_goes_on(
     study_of: Callable[..., Study], command: Callable[..., list[str]], outcome_of: Callable[..., Any], tmp_path: Path
 ) -> None:
-    settings = ("training.updates=1500", "training.validate_every=500", "training.checkpoint_every=20")
+    settings = ("training.steps=1500", "training.validate_every=500", "training.checkpoint_every=20")
     run_study(study_of(*settings), tmp_path / "here")
     line = command(tmp_path / "ray", *settings, "--engine", "ray")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -101,10 +101,10 @@ def test_when_the_process_of_the_study_is_killed_its_runs_end_and_the_same_comma
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_demo_is_the_same_on_ray(outcome_of: Callable[[Path], Any], tmp_path: Path) -> None:
-    """All of its methods and data sets, each smaller and shorter than in the file."""
+    """All of its methods and datasets, each smaller and shorter than in the file."""
     file = Path(__file__).parents[3] / "studies/demo.yaml"
     overrides = [
-        "training.updates=20", "training.validate_every=10", "samples=1",
+        "training.steps=20", "training.validate_every=10", "samples=1",
         "datasets.street-scenes.train=24", "datasets.street-scenes.val=4",
         "datasets.object-scenes.train=24", "datasets.object-scenes.val=4",
     ]  # fmt: skip
@@ -183,11 +183,11 @@ def test_a_head_that_is_killed_and_started_again_costs_the_updates_since_the_che
     head: Head, study_of: Callable[..., Study], command: Callable[..., list[str]], outcome_of: Callable[..., Any],
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    study = study_of("training.updates=300", "seeds=[0, 1]")
+    study = study_of("training.steps=300", "seeds=[0, 1]")
     run_study(study, tmp_path / "here")
     head.start()
     line = command(
-        tmp_path / "ray", "training.updates=300", "seeds=[0, 1]", "--engine", "ray", "--jobs", "1",
+        tmp_path / "ray", "training.steps=300", "seeds=[0, 1]", "--engine", "ray", "--jobs", "1",
         "--address", f"127.0.0.1:{head.port}",
     )  # fmt: skip
     first = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=head.environment)
@@ -262,7 +262,7 @@ def test_what_is_set_aside_for_a_run(
     options: dict[str, Any], training: dict[str, Any], there: dict[str, float], expected: tuple[float, float]
 ) -> None:
     run = Run("s", "d", "m", 0, {"training": {"device": "auto", "threads": None, **training}})
-    needs = Ray(**options).needs(run, 2, there)
+    needs = Ray(**options).requires(run, 2, there)
     assert (needs["CPU"], needs["GPU"]) == expected
 
 

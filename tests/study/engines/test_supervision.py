@@ -122,14 +122,14 @@ def test_as_many_runs_at_a_time_as_there_is_room_for(two: list[Run], tmp_path: P
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_begins_no_run_and_stops_those_that_go_on(two: list[Run], tmp_path: Path, number: int) -> None:
-    class Signalled(Script):
+    class Signaled(Script):
         def listen(self) -> list[tuple[Order, News | Loss]]:
             if len(self.orders) == 1 and self.going[0][1] != [News("interrupted")]:
                 os.kill(os.getpid(), number)
                 return [(self.orders[0], News("train", 1, 2))]
             return super().listen()
 
-    crew = Signalled([], [News("finished")])
+    crew = Signaled([], [News("finished")])
     with pytest.raises(Interrupted, match="the checkpoints of the runs that were going on are written") as caught:
         done(crew, two, tmp_path, retries=3)
     assert caught.value.exit_code == 128 + number

@@ -1,4 +1,4 @@
-"""Whether an exported program says what PyTorch says, on pictures."""
+"""Whether an exported program says what PyTorch says, on images."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segmi.data import open_dataset
-from segmi.data.decode import decode_image
-from segmi.deploy.found import found_pictures
-from segmi.deploy.picture import prepared_picture
+from segmi.datasets import open_dataset
+from segmi.datasets.decode import decode_image
+from segmi.deploy.image import prepared_image
+from segmi.deploy.image_files import found_images
 from segmi.errors import RunError
 from segmi.models import SegmentationNetwork
 
@@ -23,21 +23,21 @@ TOLERANCE: Final = 1e-4
 """The greatest difference of a logit that is let pass."""
 
 LONGEST: Final = 1024
-"""Longer pictures are cut to this: a difference shows in any part."""
+"""Longer images are cut to this: a difference shows in any part."""
 
 
 class Agreement(NamedTuple):
     """What the comparison found.
 
     Args:
-        pictures: how many were compared.
+        images: how many were compared.
         sizes: how many different sizes they had.
         difference: the greatest absolute difference of a logit.
         same_class: the share of pixels that both give to the same class.
-        on: which pictures, in words.
+        on: which images, in words.
     """
 
-    pictures: int
+    images: int
     sizes: int
     difference: float
     same_class: float
@@ -45,7 +45,7 @@ class Agreement(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"greatest difference to PyTorch {self.difference:.1e} over {self.pictures} pictures of {self.sizes} "
+            f"greatest difference to PyTorch {self.difference:.1e} over {self.images} images of {self.sizes} "
             f"size{'s' if self.sizes > 1 else ''} ({self.on}), {self.same_class:.4%} of the pixels of the same class"
         )
 
@@ -53,26 +53,26 @@ class Agreement(NamedTuple):
 def compared(
     network: SegmentationNetwork,
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-    pictures: Sequence[str | Path],
+    images: Sequence[str | Path],
     stride: int,
     tolerance: float = TOLERANCE,
 ) -> Agreement:
-    """Run a program and the network on pictures, one by one and two together.
+    """Run a program and the network on images, one by one and two together.
 
     Args:
         network: in evaluation mode.
         run: the program, from N×3×H×W to N×C×H×W.
-        pictures: files and folders; none: generated scenes of several sizes.
+        images: files and folders; none: generated scenes of several sizes.
         stride: what sides the program takes.
         tolerance: the greatest difference of a logit that is let pass.
 
     Raises:
         RunError: a logit differs by more, or is no number.
     """
-    on = f"{len(pictures)} that were given" if pictures else "generated scenes"
+    on = f"{len(images)} that were given" if images else "generated scenes"
     largest, same, pixels, count = 0.0, 0, 0, 0
     sizes: set[tuple[int, ...]] = set()
-    for batch in _batches(_prepared(network, _decoded(pictures)), stride):
+    for batch in _batches(_prepared(network, _decoded(images)), stride):
         with torch.inference_mode():
             expected = network(batch).logits.numpy()
         found = run(batch.numpy())
@@ -94,26 +94,26 @@ def compared(
     return agreement
 
 
-def _decoded(pictures: Sequence[str | Path]) -> Iterator[NDArray[np.uint8]]:
-    if pictures:
-        yield from (decode_image(picture.path) for picture in found_pictures(pictures))
+def _decoded(images: Sequence[str | Path]) -> Iterator[NDArray[np.uint8]]:
+    if images:
+        yield from (decode_image(image.path) for image in found_images(images))
         return
     for height, width in ((192, 256), (160, 224)):
         scenes = open_dataset("street-scenes", train=2, val=1, height=height, width=width)
         yield from (scenes.read_image(sample) for sample in scenes.split("train"))
 
 
-def _prepared(network: SegmentationNetwork, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Tensor]:
-    for pixels in pictures:
-        yield prepared_picture(network, pixels)[:, :LONGEST, :LONGEST].float() / 255
+def _prepared(network: SegmentationNetwork, images: Iterable[NDArray[np.uint8]]) -> Iterator[Tensor]:
+    for pixels in images:
+        yield prepared_image(network, pixels)[:, :LONGEST, :LONGEST].float() / 255
 
 
-def _batches(pictures: Iterable[Tensor], stride: int) -> Iterator[Tensor]:
-    """Every picture alone, and each with the one before it where their sizes agree, at sides that the program takes."""
+def _batches(images: Iterable[Tensor], stride: int) -> Iterator[Tensor]:
+    """Every image alone, and each with the one before it where their sizes agree, at sides that the program takes."""
     before: Tensor | None = None
-    for picture in pictures:
-        below, right = (-length % stride for length in picture.shape[-2:])
-        padded = F.pad(picture[None], (0, right, 0, below), mode="replicate")
+    for image in images:
+        below, right = (-length % stride for length in image.shape[-2:])
+        padded = F.pad(image[None], (0, right, 0, below), mode="replicate")
         paired = before is not None and before.shape == padded.shape
         yield torch.cat((before, padded)) if paired and before is not None else padded
         before = None if paired else padded

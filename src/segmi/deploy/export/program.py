@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from segmi.arrays import Images, Logits
-from segmi.deploy.picture import card_of
+from segmi.deploy.image import card_of
 from segmi.errors import RunError
 from segmi.models import SegmentationNetwork
+from segmi.types import Images, Logits
 
 LARGEST: Final = 8192
 """Sides up to which a program is traced; it must know some bound."""
@@ -26,7 +26,7 @@ class Program(NamedTuple):
     """A traced network.
 
     Args:
-        traced: from N×3×H×W float32 images in [0, 1] to N×C×H×W logits, normalisation inside.
+        traced: from N×3×H×W float32 images in [0, 1] to N×C×H×W logits, normalization inside.
         stride: what H and W must be multiples of.
     """
 
@@ -55,7 +55,7 @@ def traced(network: SegmentationNetwork) -> Program:
     module = LogitsOnly(network).eval()
     problems = []
     for stride in dict.fromkeys((network.stride, USUAL_STRIDE)):
-        # Two pictures that are not square: what is 1, or equal, in the example would become a constant.
+        # Two images that are not square: what is 1, or equal, in the example would become a constant.
         example = torch.rand(2, network.in_channels, 4 * max(stride, 16), 6 * max(stride, 16))
         sizes = {2: _side("height", stride), 3: _side("width", stride)}
         try:
@@ -74,17 +74,17 @@ def traced(network: SegmentationNetwork) -> Program:
 
 
 def metadata(network: SegmentationNetwork, stride: int) -> dict[str, str]:
-    """What a program carries with it: whatever is needed to prepare pictures and to read its results, as JSON texts."""
+    """What a program carries with it: whatever is needed to prepare images and to read its results, as JSON texts."""
     card = card_of(network)
     facts: dict[str, Any] = {
         "classes": card["classes"],
         "palette": card["palette"],
-        "void": card["void"],
+        "ignored": card["ignored"],
         "preprocessing": {
             **card["preprocessing"],
             "resizing": "bilinear with antialiasing, as Pillow's BILINEAR; exact: to resize × resize, shorter: the "
-            "shorter side to resize; no resize: as it is. Logits go back to the picture's size bilinearly, then decide",
-            "input": "float32 N×3×H×W, RGB, values 0–255 divided by 255; normalisation is inside",
+            "shorter side to resize; no resize: as it is. Logits go back to the image's size bilinearly, then decide",
+            "input": "float32 N×3×H×W, RGB, values 0–255 divided by 255; normalization is inside",
             "output": "logits N×C×H×W" + ("; one logit, class 1 where it exceeds 0" if network.one_logit else ""),
             "sides": f"multiples of {stride}; pad below and right by repeating the edge, cut the logits back",
             "stride": stride,

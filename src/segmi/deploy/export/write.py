@@ -35,7 +35,7 @@ class Exported(NamedTuple):
         path: the file.
         format: of `FORMATS`.
         bytes: its size.
-        stride: what the sides of pictures must be multiples of.
+        stride: what the sides of images must be multiples of.
         agreement: with PyTorch.
     """
 
@@ -51,19 +51,19 @@ def export(
     path: str | Path,
     *,
     format: str = "onnx",
-    pictures: Sequence[str | Path] = (),
+    images: Sequence[str | Path] = (),
     tolerance: float = TOLERANCE,
 ) -> Exported:
-    """Write a bundle in another format, after comparing it with PyTorch on pictures.
+    """Write a bundle in another format, after comparing it with PyTorch on images.
 
-    Programs take any batch, height and width (multiples of the network's stride); normalisation is inside, the rest of
+    Programs take any batch, height and width (multiples of the network's stride); normalization is inside, the rest of
     the preparation and the names of the classes are in the metadata of the file, under ``segmi.…``, as JSON.
 
     Args:
         bundle: its folder, or a network that `segmi.load` returned.
         path: the file; its ending should be that of the format.
         format: ``onnx``, ``torch-export`` or ``safetensors`` (weights and description in one file; no program).
-        pictures: files and folders to compare on; none: generated scenes.
+        images: files and folders to compare on; none: generated scenes.
         tolerance: the greatest difference of a logit that is let pass.
 
     Raises:
@@ -82,7 +82,7 @@ def export(
     write = {"onnx": _onnx, "torch-export": _torch_export, "safetensors": _safetensors}[format]
     with atomic_path(path) as temporary, _quiet():
         run, stride = write(network, temporary)
-        agreement = compared(network, run, pictures, stride, tolerance)
+        agreement = compared(network, run, images, stride, tolerance)
         size = temporary.stat().st_size
     return Exported(path, format, size, stride, agreement)
 

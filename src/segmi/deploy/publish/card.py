@@ -1,4 +1,4 @@
-"""The card of a published network: what it is, what it scored under which protocol, its licence and its limits."""
+"""The card of a published network: what it is, what it scored under which protocol, its license and its limits."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from jinja2 import Environment, StrictUndefined
 
 TEMPLATE: Final = Path(__file__).with_name("card.md.jinja")
 
-_FEW_PICTURES: Final = 100
+_FEW_IMAGES: Final = 100
 
 
 def written_card(
     description: Mapping[str, Any],
     *,
     name: str,
-    licence: str | None,
+    license: str | None,
     result: Mapping[str, Any] | None,
     configuration: Mapping[str, Any] | None,
 ) -> str:
@@ -27,7 +27,7 @@ def written_card(
     Args:
         description: what ``model.json`` says.
         name: of the repository or folder.
-        licence: of the weights, as the Hub abbreviates it; None leaves it open and says so.
+        license: of the weights, as the Hub abbreviates it; None leaves it open and says so.
         result: the record of the run that trained it; None if there is none.
         configuration: of that run.
     """
@@ -35,7 +35,7 @@ def written_card(
         "library_name": "segmi",
         "pipeline_tag": "image-segmentation",
         "tags": ["semantic-segmentation", "pytorch", description["architecture"]],
-        **({"license": licence} if licence else {}),
+        **({"license": license} if license else {}),
     }
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     environment.filters["cell"] = _cell
@@ -45,21 +45,21 @@ def written_card(
         head=yaml.safe_dump(head, sort_keys=False, allow_unicode=True).strip(),
         name=name,
         card=description,
-        licence=licence,
+        license=license,
         scored=scored,
         per_class=list(zip(description["classes"], scored["IoU"], strict=True)) if scored else [],
         result=result,
         split=((configuration or {}).get("evaluation") or {}).get("split", "val"),
         settings=_settings(configuration),
-        few=_FEW_PICTURES,
+        few=_FEW_IMAGES,
     )
 
 
 def _scored(result: Mapping[str, Any] | None) -> dict[str, Any]:
     if not result:
         return {}
-    member = result["members"][result["reported_member"]]
-    scores: dict[str, Any] = member["scores"][result["protocol"]]
+    network = result["networks"][result["reported_network"]]
+    scores: dict[str, Any] = network["scores"][result["protocol"]]
     return scores
 
 
@@ -68,10 +68,10 @@ def _settings(configuration: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if configuration is None:
         return []
     training = configuration.get("training", {})
-    asked = ("updates", "epochs", "images", "minutes", "batch_size", "learning_rate", "optimiser")
+    asked = ("steps", "epochs", "images", "minutes", "batch_size", "learning_rate", "optimizer")
     said = {key: training.get(key) for key in asked}
-    objective = " + ".join(configuration.get("objective", {}))
-    return [("objective", objective), *((key.replace("_", " "), str(v)) for key, v in said.items() if v is not None)]
+    objective = " + ".join(configuration.get("loss", {}))
+    return [("loss", objective), *((key.replace("_", " "), str(v)) for key, v in said.items() if v is not None)]
 
 
 def _cell(value: Any) -> str:

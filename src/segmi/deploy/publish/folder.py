@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segmi.deploy.bundle import CARD, WEIGHTS, load
-from segmi.deploy.picture import card_of
+from segmi.deploy.image import card_of
 from segmi.deploy.publish.card import written_card
 from segmi.records import RunFolder
 from segmi.records.atomic import atomic_folder
@@ -22,7 +22,7 @@ def write_folder(
     folder: str | Path,
     *,
     name: str | None = None,
-    licence: str | None = None,
+    license: str | None = None,
     replace: bool = False,
 ) -> list[str]:
     """Write what is published into a folder; `segmi.load` takes it.
@@ -31,7 +31,7 @@ def write_folder(
         bundle: the bundle's folder. Where it lies in the folder of a run, the run's scores and configuration go along.
         folder: where it goes.
         name: in the card; the folder's name by default.
-        licence: of the weights, as the Hub abbreviates it: ``apache-2.0``, ``cc-by-4.0``, ``other``.
+        license: of the weights, as the Hub abbreviates it: ``apache-2.0``, ``cc-by-4.0``, ``other``.
         replace: whether a folder that is there is replaced.
 
     Returns: the names of the files.
@@ -45,7 +45,7 @@ def write_folder(
     description = card_of(load(bundle))  # checks it whole: what is published can be loaded
     result, configuration, source = _run_of(bundle)
     text = written_card(
-        description, name=name or folder.resolve().name, licence=licence, result=result, configuration=configuration
+        description, name=name or folder.resolve().name, license=license, result=result, configuration=configuration
     )
     with atomic_folder(folder, replace=replace) as temporary:
         for file in (WEIGHTS, CARD):
@@ -63,6 +63,6 @@ def _run_of(bundle: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None,
     if bundle.resolve().parent.name != "bundles" or not source.is_file():
         return None, None, None
     result = RunFolder(run).result()
-    if result is not None and result["reported_member"] != bundle.resolve().name:
-        result = {**result, "reported_member": bundle.resolve().name}
+    if result is not None and result["reported_network"] != bundle.resolve().name:
+        result = {**result, "reported_network": bundle.resolve().name}
     return result, read_configuration(source), source

@@ -4,7 +4,7 @@ A *score matrix* holds ``f(x_i, y_j)`` in row i and column j for N pairs (x_i, y
 each other; on the diagonal is what belongs together, off it what was drawn apart. A *likelihood* is ``log q(y_j|x_i)``.
 Leading dimensions are a batch. ``E`` stands for the mean over the diagonal, ``E_⊗`` for the mean over the rest.
 
-All of this assumes independent pairs. Pixels of one picture are not, and then even what is called a bound is none
+All of this assumes independent pairs. Pixels of one image are not, and then even what is called a bound is none
 (Tschannen et al., *On Mutual Information Maximization for Representation Learning*, ICLR 2020, section 4).
 
 No lower bound that holds with high confidence for every law can exceed ``O(log N)`` from N pairs (McAllester and
@@ -24,7 +24,7 @@ from segmi.information.bounds.scores import (
     jensen_shannon_bound,
     nguyen_wainwright_jordan,
     smile,
-    unnormalised_barber_agakov,
+    unnormalized_barber_agakov,
 )
 
 __all__ = [
@@ -37,5 +37,5 @@ __all__ = [
     "leave_one_out_upper_bound",
     "nguyen_wainwright_jordan",
     "smile",
-    "unnormalised_barber_agakov",
+    "unnormalized_barber_agakov",
 ]

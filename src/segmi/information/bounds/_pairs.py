@@ -11,7 +11,7 @@ from segmi.information._checks import real
 
 
 def matrix_of_pairs(values: Tensor, name: str) -> Tensor:
-    """``values`` widened by `real`, if they are square matrices of at least two pairs."""
+    """``values`` upcast by `real`, if they are square matrices of at least two pairs."""
     values = real(values, name, instead="convert it with .float()")
     if values.ndim < 2 or values.shape[-1] != values.shape[-2] or values.shape[-1] < 2:
         raise ValueError(

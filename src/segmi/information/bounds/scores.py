@@ -13,7 +13,7 @@ from segmi.information.bounds._pairs import log_mean_exp_apart, matrix_of_pairs,
 
 
 def donsker_varadhan(scores: Tensor, *, base: float | None = None) -> Tensor:
-    """The Donsker–Varadhan lower bound, what MINE maximises.
+    """The Donsker–Varadhan lower bound, what MINE maximizes.
 
     ``I(X; Y) ≥ E f - log E_⊗ e^f``, with equality where ``f = log p(x, y)/(p(x) p(y)) + constant``
 
@@ -68,8 +68,8 @@ def nguyen_wainwright_jordan(scores: Tensor, *, base: float | None = None) -> Te
     return in_base(together(scores).mean(-1) - (log_mean_exp_apart(scores) - 1).exp(), base)
 
 
-def unnormalised_barber_agakov(scores: Tensor, log_baseline: Tensor, *, base: float | None = None) -> Tensor:
-    """The tractable unnormalised Barber–Agakov lower bound (TUBA), with a baseline of one's own for every y.
+def unnormalized_barber_agakov(scores: Tensor, log_baseline: Tensor, *, base: float | None = None) -> Tensor:
+    """The tractable unnormalized Barber–Agakov lower bound (TUBA), with a baseline of one's own for every y.
 
     ``I(X; Y) ≥ 1 + E[f - log a(y)] - E_⊗[e^f / a(y)]`` for every a > 0; the best is ``a(y) = E_x e^{f(x, y)}``
 
@@ -90,7 +90,7 @@ def unnormalised_barber_agakov(scores: Tensor, log_baseline: Tensor, *, base: fl
 
     Example:
         >>> scores = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
-        >>> unnormalised_barber_agakov(scores, torch.ones(2)) == nguyen_wainwright_jordan(scores)
+        >>> unnormalized_barber_agakov(scores, torch.ones(2)) == nguyen_wainwright_jordan(scores)
         tensor(True)
     """
     scores = matrix_of_pairs(scores, "scores")
@@ -104,7 +104,7 @@ def jensen_shannon_bound(scores: Tensor, *, base: float | None = None) -> Tensor
 
     ``JSD ≥ log 2 - ½ (E log(1 + e^{-f}) + E_⊗ log(1 + e^f))``, with equality where ``f = log p(x, y)/(p(x) p(y))``
 
-    It is not in the unit of mutual information, though it grows with it; the scores that maximise it are, plus 1, the
+    It is not in the unit of mutual information, though it grows with it; the scores that maximize it are, plus 1, the
     optimal ones of `nguyen_wainwright_jordan`, which turns them into an estimate. Its failure: where I is large, it is
     close to log 2 for very different scores.
 

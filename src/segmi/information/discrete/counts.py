@@ -52,7 +52,7 @@ def entropy_of_counts(
     ``G(k) = ψ(k) + ½ (-1)^k [ψ((k+1)/2) - ψ(k/2)]``
 
     Assumes n independent draws. The plug-in is too small by ``(C - 1) / 2n`` to first order, C the outcomes that are
-    possible; both corrections remove that where all were seen often, and Grassberger's most of the rest. Neighbouring
+    possible; both corrections remove that where all were seen often, and Grassberger's most of the rest. Neighboring
     pixels are not independent draws: their bias is that of fewer.
 
     Shapes:

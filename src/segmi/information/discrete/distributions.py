@@ -124,7 +124,7 @@ def kl_divergence_of_logs(log_p: Tensor, log_q: Tensor, *, dim: int = -1, base: 
 
     Shapes:
         log_p, log_q: natural log-probabilities along ``dim`` (as log_softmax gives them), equally many; the other
-            dimensions broadcast. The result lacks ``dim``. That they are normalised is not checked.
+            dimensions broadcast. The result lacks ``dim``. That they are normalized is not checked.
 
     Unit and sign: nats, at least 0 up to rounding; 0 where p = q.
 
@@ -177,13 +177,13 @@ def jensen_shannon_divergence(
         tensor(1.)
     """
     w = _weights(len(distributions), weights)
-    members = [distribution(p, f"distribution {k}", dims=dim, check=check) for k, p in enumerate(distributions)]
-    for member in members[1:]:
-        same_outcomes(members[0], member, dim)
-    mixture = sum((w_k * p for w_k, p in zip(w[1:], members[1:], strict=True)), w[0] * members[0])
+    networks = [distribution(p, f"distribution {k}", dims=dim, check=check) for k, p in enumerate(distributions)]
+    for network in networks[1:]:
+        same_outcomes(networks[0], network, dim)
+    mixture = sum((w_k * p for w_k, p in zip(w[1:], networks[1:], strict=True)), w[0] * networks[0])
     divergence = torch.zeros_like(mixture).sum(dim)
-    for w_k, p in zip(w, members, strict=True):
-        # a weight of 0, or one that underflows, leaves the mixture 0 where the member is not: that counts nothing
+    for w_k, p in zip(w, networks, strict=True):
+        # a weight of 0, or one that underflows, leaves the mixture 0 where the network is not: that counts nothing
         seen = torch.where(mixture > 0, p, 0.0)
         divergence = divergence + w_k * (seen * log_ratio(seen, mixture)).sum(dim)
     return in_base(divergence, base)
@@ -198,7 +198,7 @@ def jensen_shannon_divergence_of_logs(
 
     Shapes:
         log_distributions: two or more, natural log-probabilities along ``dim`` (as log_softmax gives them), equally
-            many; the other dimensions broadcast. The result lacks ``dim``. That they are normalised is not checked.
+            many; the other dimensions broadcast. The result lacks ``dim``. That they are normalized is not checked.
         weights: one per distribution, at least 0, with sum 1; equal where None.
 
     Unit and sign: nats, between 0 (all equal) and ``H(w)``, so at most ``log K``.
@@ -215,12 +215,12 @@ def jensen_shannon_divergence_of_logs(
         tensor(1.)
     """
     w = _weights(len(log_distributions), weights)
-    members = [
+    networks = [
         real(log_p, f"distribution {k}", instead="pass log-probabilities") for k, log_p in enumerate(log_distributions)
     ]
-    for member in members[1:]:
-        same_outcomes(members[0], member, dim)
-    weighted = [(w_k, log_p) for w_k, log_p in zip(w, members, strict=True) if w_k > 0]
+    for network in networks[1:]:
+        same_outcomes(networks[0], network, dim)
+    weighted = [(w_k, log_p) for w_k, log_p in zip(w, networks, strict=True) if w_k > 0]
     shifted = torch.broadcast_tensors(*(log_p + math.log(w_k) for w_k, log_p in weighted))
     mixture = torch.stack(shifted).logsumexp(0)
     divergence = sum(w_k * (log_p.exp() * (log_p - mixture)).sum(dim) for w_k, log_p in weighted)

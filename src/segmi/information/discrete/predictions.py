@@ -27,7 +27,7 @@ from segmi.information.discrete.tables import conditional_entropy, mutual_inform
 
 
 class PredictionSums(NamedTuple):
-    """Sums over labelled predictions; ``PredictionSums(*map(torch.add, a, b))`` are those of two sets together.
+    """Sums over labeled predictions; ``PredictionSums(*map(torch.add, a, b))`` are those of two sets together.
 
     Args:
         mass: C×C, ``Σ_{i: y_i = a} p_i(b)``, rows the label, columns the prediction.
@@ -43,7 +43,7 @@ class PredictionSums(NamedTuple):
 def prediction_sums(
     log_p: Tensor, labels: Tensor, *, weights: Tensor | None = None, dim: int = -1, check: bool = True
 ) -> PredictionSums:
-    """What the quantities of labelled predictions are read off.
+    """What the quantities of labeled predictions are read off.
 
     Shapes:
         log_p: natural log-probabilities of C classes along ``dim``, finite, as log_softmax gives them.
@@ -68,9 +68,9 @@ def prediction_sums(
     _check_labels(rows, labels, check)
     rows = rows.flatten(1)
     ones = rows.new_ones(rows.shape[1]) if weights is None else weights.to(rows.dtype).flatten()
-    members = torch.zeros_like(rows).scatter(0, labels.reshape(1, -1), ones[None])
+    networks = torch.zeros_like(rows).scatter(0, labels.reshape(1, -1), ones[None])
     p = rows.exp()
-    return PredictionSums(members @ p.T, members @ rows.T, members @ -(p * rows).sum(0))
+    return PredictionSums(networks @ p.T, networks @ rows.T, networks @ -(p * rows).sum(0))
 
 
 def soft_confusion(sums: PredictionSums) -> Tensor:
@@ -104,7 +104,7 @@ def soft_confusion_mutual_information(sums: PredictionSums, *, base: float | Non
     Raises:
         ValueError: an impossible ``base``.
 
-    Source: the objective of Ji, Henriques and Vedaldi, *Invariant Information Clustering*, ICCV 2019, eq. 3, with the
+    Source: the loss of Ji, Henriques and Vedaldi, *Invariant Information Clustering*, ICCV 2019, eq. 3, with the
     label in the place of the second view.
 
     Example:
@@ -185,7 +185,7 @@ def class_separation(sums: PredictionSums, *, base: float | None = None) -> Tens
     return in_base(pairs.diagonal().sum() - pairs.sum(), base)
 
 
-def normalised_conditional_mutual_information(sums: PredictionSums) -> Tensor:
+def normalized_conditional_mutual_information(sums: PredictionSums) -> Tensor:
     """How much classes are spread, relative to how far they stand apart.
 
     ``NCMI = I(X; Ŷ|Y) / Γ``, see `conditional_prediction_mutual_information` and `class_separation`
@@ -198,7 +198,7 @@ def normalised_conditional_mutual_information(sums: PredictionSums) -> Tensor:
 
     Example:
         >>> log_p = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8]]).log()
-        >>> normalised_conditional_mutual_information(prediction_sums(log_p, torch.tensor([0, 0, 1]))).abs() < 1e-6
+        >>> normalized_conditional_mutual_information(prediction_sums(log_p, torch.tensor([0, 0, 1]))).abs() < 1e-6
         tensor(True)
     """
     apart = class_separation(sums)

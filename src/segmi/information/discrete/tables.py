@@ -155,7 +155,7 @@ def log_determinant_mutual_information(table: Tensor, *, check: bool = True) -> 
     if table.shape[-2] > table.shape[-1]:
         raise ValueError(f"table: expected no more rows than columns, got shape {tuple(table.shape)}; transpose it")
     present = table.sum(-1) > 0
-    # normalised rows keep the triangle away from underflow; an absent row gets a direction of its own, of length 1
+    # normalized rows keep the triangle away from underflow; an absent row gets a direction of its own, of length 1
     mass = table.sum(-1, keepdim=True).where(present[..., None], 1.0)
     extra = torch.diag_embed((~present).to(table.dtype))
     triangle = torch.linalg.qr(torch.cat([table / mass, extra], -1).mT).R

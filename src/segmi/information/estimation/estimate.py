@@ -23,8 +23,8 @@ from segmi.information.estimation.critics import (
     perceptron,
 )
 from segmi.information.estimation.densities import ConditionalGaussian, MarginalGaussian
-from segmi.information.estimation.samples import batches, parts, standardised
-from segmi.information.neighbours import paired_samples
+from segmi.information.estimation.samples import batches, parts, standardized
+from segmi.information.neighbors import paired_samples
 
 CriticName = Literal["inner_product", "bilinear", "separable", "concatenated"]
 OfPairs = Callable[[Tensor, Tensor], Tensor]
@@ -35,8 +35,8 @@ class Estimate(NamedTuple):
 
     Args:
         nats: the estimate, on pairs that nothing was fitted to or chosen by.
-        fitted: the same on the pairs of the training; what it has more is learnt by heart.
-        step: the update whose weights gave both, by the pairs set aside for choosing.
+        fitted: the same on the pairs of the training; what it has more is learned by heart.
+        step: the step whose weights gave both, by the pairs set aside for choosing.
     """
 
     nats: float
@@ -51,7 +51,7 @@ class Estimator:
     Args:
         of: whether the matrix holds the ``scores`` of a critic, or the ``likelihoods`` of a conditional law.
         beside: what the vector holds: a ``baseline``, the ``marginal`` likelihood of y, or ``nothing``.
-        trained_on: what is maximised, by default the value.
+        trained_on: what is maximized, by default the value.
         value: the estimate, nats.
     """
 
@@ -70,7 +70,7 @@ ESTIMATORS: Final = MappingProxyType(
         "donsker_varadhan": Estimator("scores", lambda f, _: bounds.donsker_varadhan(f)),
         "mine": Estimator("scores", lambda f, _: bounds.donsker_varadhan(f)),
         "nguyen_wainwright_jordan": Estimator("scores", lambda f, _: bounds.nguyen_wainwright_jordan(f)),
-        "unnormalised_barber_agakov": Estimator("scores", bounds.unnormalised_barber_agakov, beside="baseline"),
+        "unnormalized_barber_agakov": Estimator("scores", bounds.unnormalized_barber_agakov, beside="baseline"),
         "jensen_shannon": Estimator(
             "scores",
             lambda f, _: bounds.nguyen_wainwright_jordan(f + 1),
@@ -117,12 +117,12 @@ def estimate(
 ) -> Estimate:
     """The mutual information of samples, by an estimator that is trained on some of them and read off others.
 
-    The samples are divided into three parts: one to train on, one to choose the update by, and one that gives the
-    estimate, in batches of ``batch_size`` whose values are averaged. So nothing that was learnt by heart is in it, and
+    The samples are divided into three parts: one to train on, one to choose the step by, and one that gives the
+    estimate, in batches of ``batch_size`` whose values are averaged. So nothing that was learned by heart is in it, and
     what is called a lower bound is one, on average over samples, if they are independent.
 
     Its failures are those of the bound, see `segmi.information.bounds`, and: with few samples the critic has little to
-    learn from, which makes lower bounds low; overlapping samples, such as windows of one picture, are in all parts at
+    learn from, which makes lower bounds low; overlapping samples, such as windows of one image, are in all parts at
     once, which makes them high, unless ``groups`` keeps them together.
 
     Shapes:
@@ -134,14 +134,14 @@ def estimate(
         estimator: a name in `ESTIMATORS`.
         critic: what scores pairs, by name or built; for estimators of scores.
         entropy: ``H(Y)`` in nats, which ``barber_agakov`` needs.
-        groups: n ids; samples of one id (a picture, a patient) go to one part together.
+        groups: n ids; samples of one id (an image, a patient) go to one part together.
         hidden: neurons of the hidden layers.
         layers: hidden layers.
         embedding: of the separable critic.
-        steps: updates by Adam.
-        batch_size: pairs per update; the ceiling of ``info_nce`` is its logarithm.
+        steps: steps by Adam.
+        batch_size: pairs per step; the ceiling of ``info_nce`` is its logarithm.
         learning_rate: of Adam.
-        set_aside: the share of the samples, or groups, that chooses the update; as large a one gives the estimate.
+        set_aside: the share of the samples, or groups, that chooses the step; as large a one gives the estimate.
         seed: of the division, the batches and the first weights.
 
     Unit and sign: nats, of either sign; see the bound.
@@ -169,8 +169,8 @@ def estimate(
         raise ValueError(f"critic: an inner product needs x and y of one size, got {x.shape[1]} and {y.shape[1]}")
     draw = torch.Generator().manual_seed(seed)
     fit, choose, judge = (part.to(x.device) for part in parts(len(x), groups, set_aside, draw))
-    x, _ = standardised(x, fit)
-    y, log_scale = standardised(y, fit)
+    x, _ = standardized(x, fit)
+    y, log_scale = standardized(y, fit)
     with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
         torch.manual_seed(seed)
         model = _Model(kind, critic, x.shape[1], y.shape[1], hidden, layers, embedding).to(x.device, x.dtype)
@@ -207,7 +207,7 @@ class _Model(nn.Module):
 
 
 class _MovingAverage:
-    """`donsker_varadhan` with the gradient that MINE takes: of ``log E_⊗ e^f``, divided by an average over updates.
+    """`donsker_varadhan` with the gradient that MINE takes: of ``log E_⊗ e^f``, divided by an average over steps.
 
     The mean of one batch in the denominator would bias the gradient. The value is that of no estimate.
     """

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from segmi.information.discrete.predictions import barber_agakov_bound, prediction_sums
 from segmi.information.estimation.critics import perceptron
 from segmi.information.estimation.estimate import Estimate
-from segmi.information.estimation.samples import batches, parts, standardised
+from segmi.information.estimation.samples import batches, parts, standardized
 
 
 def label_information(
@@ -48,12 +48,12 @@ def label_information(
         labels: of them.
         classes: C.
         probe: ``linear``, or ``nonlinear`` with one hidden layer.
-        groups: n ids; samples of one id (a picture) go to one part together.
+        groups: n ids; samples of one id (an image) go to one part together.
         hidden: neurons of the hidden layer.
-        steps: updates by Adam.
-        batch_size: samples per update.
+        steps: steps by Adam.
+        batch_size: samples per step.
         learning_rate: of Adam.
-        set_aside: the share that chooses the update; as large a one gives the bound.
+        set_aside: the share that chooses the step; as large a one gives the bound.
         seed: of the division, the batches and the first weights.
 
     Unit and sign: nats, at most ``H(Y)``; negative where the probe does worse than the frequencies of the labels.
@@ -80,10 +80,10 @@ def label_information(
             "flatten pixels into samples"
         )
     if not bool(((labels >= 0) & (labels < classes)).all()):
-        raise ValueError(f"labels: expected class indices 0 to {classes - 1}; leave void samples out")
+        raise ValueError(f"labels: expected class indices 0 to {classes - 1}; leave ignored samples out")
     draw = torch.Generator().manual_seed(seed)
     fit, choose, judge = (part.to(features.device) for part in parts(len(features), groups, set_aside, draw))
-    values, _ = standardised(features.float(), fit)
+    values, _ = standardized(features.float(), fit)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = perceptron(values.shape[1], hidden, classes, 0 if probe == "linear" else 1).to(features.device)

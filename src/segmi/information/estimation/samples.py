@@ -28,7 +28,7 @@ def parts(n: int, groups: Tensor | None, share: float, draw: torch.Generator) ->
     return parts
 
 
-def standardised(values: Tensor, fit: Tensor) -> tuple[Tensor, float]:
+def standardized(values: Tensor, fit: Tensor) -> tuple[Tensor, float]:
     """Coordinates of mean 0 and variance 1 on ``fit``, and the sum of the logarithms of what they were divided by."""
     scale = values[fit].std(0)
     scale = scale.where(scale > 0, 1.0)

@@ -1,7 +1,7 @@
 """Laws whose mutual information is known: the yardstick of estimators.
 
 A law is sampled from, ``x, y = law.sample(n)``, and says what the truth is, ``law.mutual_information``, in nats.
-`GaussianFields` are pairs of pictures; their windows are samples that are *not* independent of each other, as pixels
+`GaussianFields` are pairs of images; their windows are samples that are *not* independent of each other, as pixels
 are.
 """
 

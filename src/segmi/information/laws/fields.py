@@ -1,4 +1,4 @@
-"""Pairs of Gaussian pictures: the information of their windows is known, their pixels are no independent draws."""
+"""Pairs of Gaussian images: the information of their windows is known, their pixels are no independent draws."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from segmi.information.laws.base import Samples, generator
 
 
 class GaussianFields:
-    """Two smooth Gaussian pictures that are correlated pixel by pixel, on a grid without borders.
+    """Two smooth Gaussian images that are correlated pixel by pixel, on a grid without borders.
 
     X and a noise of the same smoothness are independent, ``Y = ρ X + √(1 - ρ²) noise``. A window of d pixels then has
     ``I(X; Y) = -d/2 log(1 - ρ²)``, for any smoothness. What smoothness changes is how much the windows at different
@@ -20,7 +20,7 @@ class GaussianFields:
     Args:
         height: pixels.
         width: pixels.
-        length: over which a picture changes, in pixels: ``Cov(u, v) = e^{-|u - v|²/2ℓ²}``; 0 is white noise.
+        length: over which an image changes, in pixels: ``Cov(u, v) = e^{-|u - v|²/2ℓ²}``; 0 is white noise.
         nats_per_pixel: ``-½ log(1 - ρ²)``, at least 0.
 
     Raises:
@@ -47,7 +47,7 @@ class GaussianFields:
         return side**2 * self.nats_per_pixel
 
     def sample(self, n: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Samples:
-        """``n`` independent pairs of pictures, n×H×W each."""
+        """``n`` independent pairs of images, n×H×W each."""
         draw = generator(seed)
         white = torch.randn(2, n, self.height, self.width, generator=draw, dtype=torch.float64)
         gain = self._gain()
@@ -63,11 +63,11 @@ class GaussianFields:
         return (gain / gain.square().mean().sqrt())[:, : self.width // 2 + 1]
 
 
-def windows(pictures: Tensor, side: int, *, stride: int = 1) -> Tensor:
-    """All square windows of pictures, as vectors.
+def windows(images: Tensor, side: int, *, stride: int = 1) -> Tensor:
+    """All square windows of images, as vectors.
 
     Shapes:
-        pictures: N×H×W; the result is n×side², the windows of the first picture first.
+        images: N×H×W; the result is n×side², the windows of the first image first.
         stride: pixels from a window to the next.
 
     Raises:
@@ -77,9 +77,9 @@ def windows(pictures: Tensor, side: int, *, stride: int = 1) -> Tensor:
         >>> windows(torch.arange(9.0).view(1, 3, 3), 2, stride=1)[0]
         tensor([0., 1., 3., 4.])
     """
-    if pictures.ndim != 3 or not 1 <= side <= min(pictures.shape[1:]) or stride < 1:
+    if images.ndim != 3 or not 1 <= side <= min(images.shape[1:]) or stride < 1:
         raise ValueError(
-            f"expected pictures N×H×W, windows that fit into them and a stride of at least 1, got shape "
-            f"{tuple(pictures.shape)}, side {side} and stride {stride}"
+            f"expected images N×H×W, windows that fit into them and a stride of at least 1, got shape "
+            f"{tuple(images.shape)}, side {side} and stride {stride}"
         )
-    return pictures.unfold(1, side, stride).unfold(2, side, stride).reshape(-1, side**2)
+    return images.unfold(1, side, stride).unfold(2, side, stride).reshape(-1, side**2)

@@ -1,6 +1,6 @@
 """What a confusion matrix cannot tell: how sure predictions are, how well edges lie, how small objects fare.
 
-Each is a sufficient statistic that adds up over pictures; the numbers are read off `segmi.records.DetailsRecord`.
+Each is a sufficient statistic that adds up over images; the numbers are read off `segmi.records.DetailsRecord`.
 """
 
 from __future__ import annotations

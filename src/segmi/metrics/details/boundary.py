@@ -8,16 +8,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from segmi.arrays import VOID
+from segmi.types import IGNORE_INDEX
 
 RATIO: Final = 0.02
-"""Width of the boundary as a share of the picture's diagonal."""
+"""Width of the boundary as a share of the image's diagonal."""
 
 Labels = npt.NDArray[np.uint8]
 
 
 def boundary_distance(height: int, width: int, ratio: float = RATIO) -> int:
-    """How many pixels wide the boundary of a picture is, at least 1.
+    """How many pixels wide the boundary of an image is, at least 1.
 
     Example:
         >>> boundary_distance(360, 480), boundary_distance(10, 10)
@@ -27,9 +27,9 @@ def boundary_distance(height: int, width: int, ratio: float = RATIO) -> int:
 
 
 def boundary(labels: Labels, distance: int) -> npt.NDArray[np.bool_]:
-    """The pixels within ``distance`` of another label or of the picture's edge, in rows, columns and diagonals.
+    """The pixels within ``distance`` of another label or of the image's edge, in rows, columns and diagonals.
 
-    ``B = {x : l is not constant on the (2d + 1)² pixels around x, or these reach beyond the picture}``, which for every
+    ``B = {x : l is not constant on the (2d + 1)² pixels around x, or these reach beyond the image}``, which for every
     class at once is its region less the region eroded d times by 3×3 pixels.
 
     Shapes: H×W to H×W.
@@ -54,7 +54,7 @@ def boundary_counts(
 
     ``|(G_d ∩ G) ∩ (P_d ∩ P)|`` and ``|(G_d ∩ G) ∪ (P_d ∩ P)|``
 
-    Void pixels count nowhere: the prediction takes them over, so that they end both regions alike.
+    Ignored pixels count nowhere: the prediction takes them over, so that they end both regions alike.
 
     Shapes:
         prediction, truth: H×W; true_boundary: H×W, `boundary` of the truth; the result is 2×C.
@@ -64,9 +64,9 @@ def boundary_counts(
         >>> boundary_counts(truth, truth, boundary(truth, 1), 1, 2).tolist()
         [[14, 14], [14, 14]]
     """
-    filled = np.where(truth == VOID, truth, prediction)
+    filled = np.where(truth == IGNORE_INDEX, truth, prediction)
     predicted_boundary = boundary(filled, distance)
-    valid = truth != VOID
+    valid = truth != IGNORE_INDEX
     in_truth, in_prediction = true_boundary & valid, predicted_boundary & valid
     both = in_truth & in_prediction & (truth == filled)
     hits = np.bincount(truth[both], minlength=classes)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 BINS: Final = 20
 
 STEP: Final = 2.0**-20
-"""Fractions are summed in whole steps of this, which float64 adds exactly, in any order, over any split of pictures."""
+"""Fractions are summed in whole steps of this, which float64 adds exactly, in any order, over any split of images."""
 
 
 def in_steps(fractions: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -31,7 +31,7 @@ def reliability_counts(
     ``bin(p) = min(⌊p · B⌋, B − 1)``, so bins are equally wide and 1 belongs to the last.
 
     Shapes:
-        confidence, correct: N pixels, void ones left out; each result has B entries.
+        confidence, correct: N pixels, ignored ones left out; each result has B entries.
 
     Unit: confidence is the probability of the predicted class, in [0, 1].
 

@@ -1,4 +1,4 @@
-"""All details of a network's predictions, collected picture by picture."""
+"""All details of a network's predictions, collected image by image."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segmi.arrays import VOID
 from segmi.metrics.details.boundary import boundary, boundary_counts, boundary_distance
 from segmi.metrics.details.calibration import BINS, reliability_counts
 from segmi.metrics.details.objects import SIZES, components, object_scores
+from segmi.types import IGNORE_INDEX
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """The ground truth of a picture with what is the same for every network that is scored by it.
+    """The ground truth of an image with what is the same for every network that is scored by it.
 
     Args:
-        labels: H×W train ids, `VOID` where a pixel counts nowhere.
+        labels: H×W train ids, `IGNORE_INDEX` where a pixel counts nowhere.
         distance: width of the boundary in pixels.
         boundary: H×W.
         objects: H×W, numbered from 1.
@@ -32,14 +32,14 @@ class Truth:
 
     @classmethod
     def of(cls, labels: npt.NDArray[Any]) -> Truth:
-        """From the labels of a picture, H×W, up to 255 classes."""
+        """From the labels of an image, H×W, up to 255 classes."""
         small = np.ascontiguousarray(labels, dtype=np.uint8)
         distance = boundary_distance(*small.shape)
         return cls(small, distance, boundary(small, distance), components(small))
 
 
 class Details:
-    """Sums over pictures from which reliability, boundary IoU and IoU by object size are read.
+    """Sums over images from which reliability, boundary IoU and IoU by object size are read.
 
     Args:
         classes: C.
@@ -64,7 +64,7 @@ class Details:
         }
 
     def update(self, prediction: npt.NDArray[Any], confidence: npt.NDArray[np.float32], truth: Truth) -> None:
-        """Add a picture: H×W class indices and the probabilities of these classes.
+        """Add an image: H×W class indices and the probabilities of these classes.
 
         Raises:
             ValueError: shapes that are not the truth's.
@@ -75,7 +75,7 @@ class Details:
                 f"{prediction.shape} and {confidence.shape}"
             )
         labels = prediction.astype(np.uint8)
-        valid = truth.labels != VOID
+        valid = truth.labels != IGNORE_INDEX
         correct = labels[valid] == truth.labels[valid]
         added = dict(
             zip(("pixels", "confidence", "correct"), reliability_counts(confidence[valid], correct), strict=True)
@@ -86,7 +86,7 @@ class Details:
             self._sums[name] += value
 
     def merge(self, other: Details) -> Details:
-        """New sums of the pictures of both.
+        """New sums of the images of both.
 
         Raises:
             ValueError: different numbers of classes.

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from segmi.arrays import VOID
 from segmi.metrics.details.calibration import in_steps
+from segmi.types import IGNORE_INDEX
 
 SIZES: Final = 11
 """Sizes are powers of 4: of 1 to 3 pixels, of 4 to 15, …, the last of 4¹⁰ pixels and more."""
@@ -54,7 +54,7 @@ def object_scores(
     objects = int(true_objects.max(initial=0))
     if not objects:
         return counts, sums
-    regions = components(np.where(truth == VOID, truth, prediction))
+    regions = components(np.where(truth == IGNORE_INDEX, truth, prediction))
     agree = (truth == prediction) & (true_objects > 0)
     areas = np.bincount(true_objects.ravel(), minlength=objects + 1)
     hits = np.bincount(true_objects[agree], minlength=objects + 1)
@@ -72,7 +72,7 @@ def object_scores(
 
 
 def components(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-    """The connected regions of equal labels, numbered from 1; void is 0. Pixels touch at sides and corners.
+    """The connected regions of equal labels, numbered from 1; ignored is 0. Pixels touch at sides and corners.
 
     Shapes: H×W to H×W.
 
@@ -80,18 +80,18 @@ def components(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
         >>> components(np.array([[0, 0, 1], [255, 1, 0]], np.uint8)).tolist()
         [[1, 1, 2], [0, 2, 1]]
     """
-    found: npt.NDArray[np.int32] = _components(np.ascontiguousarray(labels), VOID)
+    found: npt.NDArray[np.int32] = _components(np.ascontiguousarray(labels), IGNORE_INDEX)
     return found
 
 
 @_compiled
-def _components(labels: npt.NDArray[np.uint8], void: int) -> npt.NDArray[np.int32]:
-    """Two visits of every pixel: join it with the neighbours before it, then number the roots."""
+def _components(labels: npt.NDArray[np.uint8], ignored: int) -> npt.NDArray[np.int32]:
+    """Two visits of every pixel: join it with the neighbors before it, then number the roots."""
     height, width = labels.shape
     parent = np.arange(height * width, dtype=np.int32)
     for y in range(height):
         for x in range(width):
-            if labels[y, x] == void:
+            if labels[y, x] == ignored:
                 continue
             here = y * width + x
             for dy, dx in ((0, -1), (-1, -1), (-1, 0), (-1, 1)):
@@ -112,7 +112,7 @@ def _components(labels: npt.NDArray[np.uint8], void: int) -> npt.NDArray[np.int3
     numbers = np.zeros(height * width, dtype=np.int32)
     found = 0
     for place in range(height * width):
-        if labels[place // width, place % width] == void:
+        if labels[place // width, place % width] == ignored:
             continue
         root = place
         while parent[root] != root:

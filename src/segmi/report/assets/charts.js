@@ -1,4 +1,4 @@
-// Draws the page's charts with Plotly when they come into sight, in the colours of the page's theme.
+// Draws the page's charts with Plotly when they come into sight, in the colors of the page's theme.
 (function () {
   "use strict";
   const segmi = (window.segmi = window.segmi || {});
@@ -9,17 +9,17 @@
   let printing = false;
   const touch = window.matchMedia("(pointer: coarse)").matches;
 
-  // "var(--name)" or "var(--name)@0.2" anywhere in a figure becomes the colour that it stands for.
-  function coloured(value, style) {
-    if (Array.isArray(value)) return value.map((entry) => coloured(entry, style));
+  // "var(--name)" or "var(--name)@0.2" anywhere in a figure becomes the color that it stands for.
+  function colored(value, style) {
+    if (Array.isArray(value)) return value.map((entry) => colored(entry, style));
     if (value && typeof value === "object") {
-      return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, coloured(entry, style)]));
+      return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, colored(entry, style)]));
     }
     const match = typeof value === "string" && value.match(/^var\((--[\w-]+)\)(?:@([\d.]+))?$/);
     if (!match) return value;
-    const colour = style.getPropertyValue(match[1]).trim();
-    if (!match[2]) return colour;
-    const channels = [1, 3, 5].map((place) => parseInt(colour.slice(place, place + 2), 16));
+    const color = style.getPropertyValue(match[1]).trim();
+    if (!match[2]) return color;
+    const channels = [1, 3, 5].map((place) => parseInt(color.slice(place, place + 2), 16));
     return `rgba(${channels.join(",")},${match[2]})`;
   }
 
@@ -88,7 +88,7 @@
     const layout = merged(merged(base(narrow), figure.layout), printing ? { width, autosize: false } : { autosize: true });
     for (const name of Object.keys(layout)) if (/^[xy]axis\d+$/.test(name)) layout[name] = merged(axis(), layout[name]);
     if (narrow && layout.hovermode === "x unified") layout.hovermode = "closest";
-    const fresh = coloured({ data: narrow ? figure.data.map(withoutNumbers) : figure.data, layout: layout }, style);
+    const fresh = colored({ data: narrow ? figure.data.map(withoutNumbers) : figure.data, layout: layout }, style);
     window.Plotly.react(plot, fresh.data, fresh.layout, config);
   }
 

@@ -1,4 +1,4 @@
-// The gallery: a row per picture, filled when it comes near the screen; views, orders, legend.
+// The gallery: a row per image, filled when it comes near the screen; views, orders, legend.
 (function () {
   "use strict";
   const segmi = (window.segmi = window.segmi || {});
@@ -21,25 +21,25 @@
     return folder + encodeURIComponent(`${name}.${layer === "image" ? "jpg" : "png"}`);
   }
 
-  function picture(src, classes, alt) {
+  function image(src, classes, alt) {
     const image = new Image();
     image.decoding = "async";
-    image.draggable = false; // else a drag of the boundary carries the picture away
+    image.draggable = false; // else a drag of the boundary carries the image away
     image.className = classes;
     image.alt = alt;
     image.src = src;
     return image;
   }
 
-  // The pictures that together show a layer: errors lie over the photograph.
-  function pictures(gallery, row, layer, method, large, alt) {
+  // The images that together show a layer: errors lie over the photograph.
+  function images(gallery, row, layer, method, large, alt) {
     const shown = source(gallery, row, layer, method, large);
-    if (layer === "image") return [picture(shown, "", alt)];
+    if (layer === "image") return [image(shown, "", alt)];
     if (layer === "errors") {
-      const below = row.layers.image ? [picture(source(gallery, row, "image", null, large), "grey", "")] : [];
-      return [...below, picture(shown, "exact", alt)];
+      const below = row.layers.image ? [image(source(gallery, row, "image", null, large), "gray", "")] : [];
+      return [...below, image(shown, "exact", alt)];
     }
-    return [picture(shown, "exact", alt)];
+    return [image(shown, "exact", alt)];
   }
 
   // The layer of a method that a view shows, or the next best; null where there is none.
@@ -50,7 +50,7 @@
 
   function reason(row, column) {
     return row.unreadable.some((layer) => layer.split(".")[0] === column.name || layer === `${column.name}.prediction`)
-      ? "unreadable" : column.state || "no picture";
+      ? "unreadable" : column.state || "no image";
   }
 
   function cell(gallery, row, layer, method, label, number) {
@@ -60,7 +60,7 @@
     button.dataset.method = method || layer;
     const frame = make("span", "frame");
     const what = method ? `${label}, ${words[layer]}` : words[layer];
-    frame.append(...pictures(gallery, row, layer, method, false, `${what}, picture ${row.name}`));
+    frame.append(...images(gallery, row, layer, method, false, `${what}, image ${row.name}`));
     const caption = make("span", "caption");
     caption.append(make("b", "", label), make("span", "", number === null || number === undefined ? "" : number.toFixed(2)));
     button.append(frame, caption);
@@ -140,12 +140,12 @@
     };
     if (view === "errors") {
       add("#d55e00", "wrong");
-      add("#808080", "void: counts nowhere");
+      add("#808080", "ignored: counts nowhere");
     } else if (view === "confidence") {
       add("", "confidence from 0 to 1", "ramp");
     }
-    gallery.classes.filter((one) => one.seen).forEach((one) => add(one.colour, one.name)); // the truth is shown in any view
-    add("#ffffff", "void");
+    gallery.classes.filter((one) => one.seen).forEach((one) => add(one.color, one.name)); // the truth is shown in any view
+    add("#ffffff", "ignored");
     element.replaceChildren(...entries);
   }
 
@@ -166,7 +166,7 @@
     });
     list.replaceChildren(...elements);
     elements.forEach((element) => watcher.observe(element));
-    byId("g-count").textContent = `${state.shown.length} of ${gallery.rows.length} pictures`;
+    byId("g-count").textContent = `${state.shown.length} of ${gallery.rows.length} images`;
     drawLegend(byId("g-legend"), gallery, state.view);
     byId("g-seed").textContent = `seed ${gallery.seed}`;
   }
@@ -237,5 +237,5 @@
   window.addEventListener("beforeprint", () => {
     Array.from(document.querySelectorAll("#g-rows .row")).slice(0, 12).forEach((row) => row.dataset.filled || fill(row));
   });
-  Object.assign(segmi, { galleryPictures: pictures, galleryLegend: drawLegend, galleryLayer: layerOf });
+  Object.assign(segmi, { galleryImages: images, galleryLegend: drawLegend, galleryLayer: layerOf });
 })();

@@ -1,4 +1,4 @@
-// The enlarged picture: two layers, one over the other, and a boundary between them that slides.
+// The enlarged image: two layers, one over the other, and a boundary between them that slides.
 (function () {
   "use strict";
   const segmi = (window.segmi = window.segmi || {});
@@ -24,8 +24,8 @@
     const layer = plain ? value : segmi.galleryLayer(row, method, viewNow());
     element.replaceChildren();
     if (!layer || !row.layers[method || value]) return;
-    const pictures = segmi.galleryPictures(gallery, row, layer, method, true, `${nameOf(value)}, picture ${row.name}`);
-    element.append(...pictures);
+    const images = segmi.galleryImages(gallery, row, layer, method, true, `${nameOf(value)}, image ${row.name}`);
+    element.append(...images);
   }
 
   function draw() {
@@ -103,7 +103,7 @@
     if (!dialog) return;
     byId("v-close").addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => opener && opener.isConnected && opener.focus());
-    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close()); // beside the picture
+    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close()); // beside the image
     dialog.addEventListener("keydown", onKey);
     for (const id of ["v-left", "v-right", "v-view"]) byId(id).addEventListener("change", draw);
     byId("v-cut").addEventListener("input", (event) => cut(Number(event.target.value)));

@@ -1,4 +1,4 @@
-"""The charts of the page as plain data for Plotly, in colours that the page's theme names."""
+"""The charts of the page as plain data for Plotly, in colors that the page's theme names."""
 
 from __future__ import annotations
 

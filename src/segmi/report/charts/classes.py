@@ -7,11 +7,11 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, Final
 
-from segmi.comparison import StudyRuns
-from segmi.comparison.pairing import reported_score
-from segmi.report.charts.spec import Chart, Choice, method_colour, method_symbol, plain_text, rounded
+from segmi.report.charts.spec import Chart, Choice, method_color, method_symbol, plain_text, rounded
 from segmi.report.details import details_by_seed
 from segmi.report.table1 import title_of
+from segmi.statistics import StudyRuns
+from segmi.statistics.pairing import reported_score
 
 ROW, MARK, HIGHEST = 26, 7, 90
 """Pixels of a class with few methods, of a method within it, and of a class at most."""
@@ -33,7 +33,7 @@ def class_chart(study: StudyRuns) -> Chart | None:
     if not figures:
         return None
     notes = ("Classes are ordered by the mean over methods. Marks are means over seeds, whiskers span them.",)
-    choices = (Choice("score", list(measures.items())), Choice("data set", list(datasets.items())))
+    choices = (Choice("score", list(measures.items())), Choice("dataset", list(datasets.items())))
     return Chart(
         "classes",
         "Scores per class",
@@ -91,11 +91,11 @@ def _figure(study: StudyRuns, names: list[str], found: dict[str, list[list[float
                 "type": "scatter", "mode": "markers", "name": plain_text(study.plan.methods[method]),
                 "x": rounded([mean for _, mean, _ in rows]), "y": [y for y, _, _ in rows],
                 "error_x": {
-                    "type": "data", "symmetric": False, "thickness": 1.5, "width": 0, "color": method_colour(index),
+                    "type": "data", "symmetric": False, "thickness": 1.5, "width": 0, "color": method_color(index),
                     "array": rounded([max(v) - (mean or 0) for _, mean, v in rows]),
                     "arrayminus": rounded([(mean or 0) - min(v) for _, mean, v in rows]),
                 },
-                "marker": {"color": method_colour(index), "symbol": method_symbol(index), "size": 9},
+                "marker": {"color": method_color(index), "symbol": method_symbol(index), "size": 9},
                 "text": [plain_text(names[c]) for c in order if values[c]],
                 "hovertemplate": "%{text}: %{x:.3f}<extra>%{fullData.name}</extra>",
             }

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segmi.comparison import StudyRuns
 from segmi.errors import DataError
 from segmi.report.charts.spec import Chart, Choice, plain_text
 from segmi.report.table1 import title_of
+from segmi.statistics import StudyRuns
 
 FEW = 14
 """Up to so many classes have their numbers written into the cells."""
@@ -37,23 +37,23 @@ def confusion_chart(study: StudyRuns) -> Chart | None:
                 classes = max(classes, len(names))
     if not figures:
         return None
-    choices = (Choice("data set", list(datasets.items())), Choice("model", list(methods.items())))
+    choices = (Choice("dataset", list(datasets.items())), Choice("model", list(methods.items())))
     notes = (
         "Rows are the truth, columns the prediction; a row adds up to 100 % of the pixels of its class, over all "
-        "pictures and seeds. What is right lies on the diagonal.",
+        "images and seeds. What is right lies on the diagonal.",
     )
     height = min(760, max(380, 26 * classes + 150))
     return Chart("confusion", "What is taken for what", figures, choices, notes, height)
 
 
 def pooled_counts(study: StudyRuns, dataset: str, method: str) -> npt.NDArray[np.int64] | None:
-    """The counts of a method's reported network, C×C, summed over pictures and seeds; None if no run kept any."""
+    """The counts of a method's reported network, C×C, summed over images and seeds; None if no run kept any."""
     total: npt.NDArray[np.int64] | None = None
     for key, result in study.results.items():
         if (key.dataset, key.method) != (dataset, method):
             continue
         try:
-            record = study.runs[key].confusion(str(result.get("reported_member")), str(result.get("protocol")))
+            record = study.runs[key].confusion(str(result.get("reported_network")), str(result.get("protocol")))
         except DataError:
             continue
         pooled = record.pooled()

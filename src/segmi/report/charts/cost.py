@@ -6,10 +6,10 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from segmi.comparison import PRIMARY, StudyRuns
-from segmi.comparison.pairing import reported_score
-from segmi.report.charts.spec import Chart, Choice, method_colour, method_symbol, plain_text, rounded
+from segmi.report.charts.spec import Chart, Choice, method_color, method_symbol, plain_text, rounded
 from segmi.report.table1 import title_of
+from segmi.statistics import PRIMARY, StudyRuns
+from segmi.statistics.pairing import reported_score
 
 Reader = Callable[[Mapping[str, Any]], float | None]
 
@@ -23,8 +23,8 @@ def _usage(name: str, unit: float) -> Reader:
 
 
 def _parameters(result: Mapping[str, Any]) -> float | None:
-    members = result["members"].values()
-    return _scaled(sum(entry.get("parameters") or 0 for entry in members) or None, 1e6)
+    networks = result["networks"].values()
+    return _scaled(sum(entry.get("parameters") or 0 for entry in networks) or None, 1e6)
 
 
 COSTS: Final[Mapping[str, tuple[str, Reader]]] = {
@@ -56,7 +56,7 @@ def cost_chart(study: StudyRuns) -> Chart | None:
                 figures[f"{name}|{dataset}"] = {"data": traces, "layout": layout}
     if not figures:
         return None
-    choices = (Choice("cost", list(costs.items())), Choice("data set", list(datasets.items())))
+    choices = (Choice("cost", list(costs.items())), Choice("dataset", list(datasets.items())))
     notes = (
         "Up and to the left is better. Whiskers span the seeds. Times are wall-clock times of the machine on which the "
         "runs ran, whatever else it did.",
@@ -73,23 +73,23 @@ def _trace(study: StudyRuns, dataset: str, method: str, index: int, read: Reader
     if not pairs:
         return None
     costs, scores = [cost for cost, _ in pairs], [score for _, score in pairs]
-    colour = method_colour(index)
+    color = method_color(index)
     return {
         "type": "scatter",
         "mode": "markers",
         "name": plain_text(study.plan.methods[method]),
         "x": rounded([statistics.fmean(costs)]),
         "y": rounded([statistics.fmean(scores)]),
-        "error_x": _range(costs, colour),
-        "error_y": _range(scores, colour),
-        "marker": {"color": colour, "symbol": method_symbol(index), "size": 12},
+        "error_x": _range(costs, color),
+        "error_y": _range(scores, color),
+        "marker": {"color": color, "symbol": method_symbol(index), "size": 12},
     }
 
 
-def _range(values: Sequence[float], colour: str) -> dict[str, Any]:
+def _range(values: Sequence[float], color: str) -> dict[str, Any]:
     mean = statistics.fmean(values)
     return {"type": "data", "symmetric": False, "array": [max(values) - mean], "arrayminus": [mean - min(values)],
-            "color": colour, "thickness": 1.5, "width": 0}  # fmt: skip
+            "color": color, "thickness": 1.5, "width": 0}  # fmt: skip
 
 
 def _scaled(value: Any, unit: float) -> float | None:

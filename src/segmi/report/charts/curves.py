@@ -1,21 +1,21 @@
-"""Learning curves and readouts over training: a line per method, a band over its seeds."""
+"""Learning curves and diagnostics over training: a line per method, a band over its seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from segmi.comparison import StudyRuns
-from segmi.report.charts.spec import Chart, Choice, method_colour, method_line, plain_text, rounded, thinned
+from segmi.report.charts.spec import Chart, Choice, method_color, method_line, plain_text, rounded, thinned
 from segmi.report.history import MEAN, Line, Series, histories
 from segmi.report.table1 import title_of
+from segmi.statistics import StudyRuns
 
 LEARNING: Final = {
     "holdout/mIoU": "held-out mIoU",
     "holdout/pixel_accuracy": "held-out pixel accuracy",
     "train/loss": "training loss",
 }
-"""The quantities of the learning curves; every other one is a readout."""
+"""The quantities of the learning curves; every other one is a diagnostic."""
 
 INFORMATION: Final = {
     "holdout/mutual_information": "held-out I(Y; Ŷ), most probable class",
@@ -24,9 +24,9 @@ INFORMATION: Final = {
     "holdout/soft_confusion_mutual_information": "held-out I(Y; Ŷ), class drawn from the prediction",
     "holdout/conditional_mutual_information": "held-out I(X; Ŷ | Y), spread within classes",
     "holdout/region_information": "held-out I_G, windows of label and prediction",
-    "holdout/jensen_shannon_divergence": "held-out I(K; Ŷ | X), how far members are apart",
+    "holdout/jensen_shannon_divergence": "held-out I(K; Ŷ | X), how far networks are apart",
 }
-"""What the readouts of every run are called; those of objectives and probes have the names that they gave them."""
+"""What the diagnostics of every run are called; those of losses and probes have the names that they gave them."""
 
 
 BAND, FAINT, FEW = 0.16, 0.06, 6
@@ -34,20 +34,20 @@ BAND, FAINT, FEW = 0.16, 0.06, 6
 
 
 def curve_charts(study: StudyRuns) -> list[Chart]:
-    """The learning curves, and the readouts where objectives or probes left some."""
+    """The learning curves, and the diagnostics where losses or probes left some."""
     found = {dataset: histories(study, dataset) for dataset in study.plan.datasets}
     names = list(dict.fromkeys(name for quantities in found.values() for name in quantities))
     learning = [name for name in LEARNING if name in names]
     general = [name for name in INFORMATION if name in names]  # every run has these, so they come first
-    readouts = general + [name for name in names if name not in LEARNING and name not in general]
+    diagnostics = general + [name for name in names if name not in LEARNING and name not in general]
     charts = [
         _chart(study, found, learning, "curves", "Learning curves", (
             "The line is the mean over seeds, the band spans them. Held-out scores are measured on a part of the "
-            "training pictures, never on those that Table 1 scores. Losses of different objectives have different "
+            "training images, never on those that Table 1 scores. Losses of different losses have different "
             "scales: compare the shape of their curves, not their height.",
         )),
-        _chart(study, found, readouts, "readouts", "Information over training", (
-            "What objectives and probes show besides their value, averaged since the measurement before, in nats where "
+        _chart(study, found, diagnostics, "diagnostics", "Information over training", (
+            "What losses and probes show besides their value, averaged since the measurement before, in nats where "
             "it is an information. Only methods that measure a quantity have a line.",
         )),
     ]  # fmt: skip
@@ -75,7 +75,7 @@ def _chart(
     if not figures:
         return None
     shown = [dataset for dataset in found if any(key.endswith(f"|{dataset}") for key in figures)]
-    datasets = Choice("data set", [(dataset, title_of(study, dataset)) for dataset in shown])
+    datasets = Choice("dataset", [(dataset, title_of(study, dataset)) for dataset in shown])
     return Chart(chart, title, figures, (Choice("quantity", list(options.items())), datasets), notes)
 
 
@@ -96,7 +96,7 @@ def _figure(study: StudyRuns, series: Sequence[Series], text: str) -> dict[str, 
         label = study.plan.methods[one.method] + (f", {one.variant}" if one.method in several else "")
         traces += _traces(one, methods.index(one.method), plain_text(label), BAND if len(shown) <= FEW else FAINT)
     layout = {
-        "xaxis": {"title": {"text": "updates"}, "rangemode": "tozero", "tickformat": ",d"},
+        "xaxis": {"title": {"text": "steps"}, "rangemode": "tozero", "tickformat": ",d"},
         "yaxis": {"title": {"text": plain_text(text)}},
         "hovermode": "x unified",
     }
@@ -104,10 +104,10 @@ def _figure(study: StudyRuns, series: Sequence[Series], text: str) -> dict[str, 
 
 
 def _traces(series: Series, index: int, label: str, opacity: float) -> list[dict[str, Any]]:
-    """Band and mean over the updates that all seeds have measured; single seeds where they go on alone."""
+    """Band and mean over the steps that all seeds have measured; single seeds where they go on alone."""
     common = sorted(set.intersection(*(set(line.steps) for line in series.lines)))
     group = {"legendgroup": label}
-    line_style = {"color": method_colour(index), "dash": method_line(index), "width": 2.2}
+    line_style = {"color": method_color(index), "dash": method_line(index), "width": 2.2}
     if len(series.lines) == 1 or len(common) < 2:
         return [
             _line(line, label, group | {"showlegend": place == 0}, line_style)
@@ -119,7 +119,7 @@ def _traces(series: Series, index: int, label: str, opacity: float) -> list[dict
     low, high = rounded([min(v) for v in values]), rounded([max(v) for v in values])
     band = {
         "type": "scatter", "mode": "lines", "x": [*steps, *reversed(steps)], "y": [*high, *reversed(low)],
-        "fill": "toself", "fillcolor": method_colour(index, opacity), "line": {"width": 0}, "hoverinfo": "skip",
+        "fill": "toself", "fillcolor": method_color(index, opacity), "line": {"width": 0}, "hoverinfo": "skip",
         "showlegend": False, "name": f"{label}, range", **group,
     }  # fmt: skip
     mean = Line(-1, steps, [sum(v) / len(v) for v in values])

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from segmi.comparison import StudyRuns
 from segmi.records import DetailsRecord
 from segmi.report.charts.spec import (
     Chart,
     Choice,
-    method_colour,
+    method_color,
     method_line,
     method_symbol,
     plain_text,
@@ -19,6 +18,7 @@ from segmi.report.charts.spec import (
 )
 from segmi.report.details import pooled_details
 from segmi.report.table1 import title_of
+from segmi.statistics import StudyRuns
 
 ALL = "all classes"
 
@@ -32,7 +32,7 @@ def detail_charts(study: StudyRuns) -> list[Chart]:
     found = {dataset: records for dataset, records in found.items() if records}
     if not found:
         return []
-    datasets = Choice("data set", [(dataset, title_of(study, dataset)) for dataset in found])
+    datasets = Choice("dataset", [(dataset, title_of(study, dataset)) for dataset in found])
     return [_reliability_chart(study, found, datasets), _size_chart(study, found, datasets)]
 
 
@@ -57,14 +57,14 @@ def _reliability(study: StudyRuns, records: dict[str, DetailsRecord]) -> dict[st
         label = f"{plain_text(study.plan.methods[method])}, ECE {one.calibration_error():.3f}"
         bins = np.flatnonzero(one.pixels)
         edges = (np.arange(len(one.pixels)) + 0.5) / len(one.pixels)
-        style = {"color": method_colour(index), "dash": method_line(index), "width": 2}
+        style = {"color": method_color(index), "dash": method_line(index), "width": 2}
         share = 100 * one.pixels / max(one.pixels.sum(), 1)
         traces.append(
             {
                 "type": "scatter", "mode": "lines+markers", "name": label, "legendgroup": method, "line": style,
                 "x": rounded((one.confidence[bins] / one.pixels[bins]).tolist()),
                 "y": rounded((one.correct[bins] / one.pixels[bins]).tolist()),
-                "marker": {"symbol": method_symbol(index), "size": 7, "color": method_colour(index)},
+                "marker": {"symbol": method_symbol(index), "size": 7, "color": method_color(index)},
                 "text": [f"{value:.2g} % of the pixels" for value in share[bins]],
                 "hovertemplate": "confidence %{x:.2f}, right %{y:.2f}<br>%{text}<extra>%{fullData.name}</extra>",
             }
@@ -96,7 +96,7 @@ def _size_chart(study: StudyRuns, found: dict[str, dict[str, DetailsRecord]], da
                 figures[f"{dataset}|{name}"] = _sizes(study, records, index)
     notes = (
         "An object is a connected region of a class in the truth, its IoU is taken against the predicted regions of "
-        "that class that overlap it. Means over objects of all pictures and seeds; hover for their number.",
+        "that class that overlap it. Means over objects of all images and seeds; hover for their number.",
     )
     choices = (datasets, Choice("class", list(classes.items())))
     return Chart("sizes", "IoU by object size", figures, choices, notes)
@@ -114,8 +114,8 @@ def _sizes(study: StudyRuns, records: dict[str, DetailsRecord], index: int | Non
             {
                 "type": "scatter", "mode": "lines+markers", "name": plain_text(study.plan.methods[method]),
                 "x": sizes.tolist(), "y": rounded((sums[sizes] / numbers[sizes]).tolist()),
-                "line": {"color": method_colour(place), "dash": method_line(place), "width": 2},
-                "marker": {"symbol": method_symbol(place), "size": 8, "color": method_colour(place)},
+                "line": {"color": method_color(place), "dash": method_line(place), "width": 2},
+                "marker": {"symbol": method_symbol(place), "size": 8, "color": method_color(place)},
                 "text": [f"{int(n):,} objects" for n in numbers[sizes]],
                 "hovertemplate": "IoU %{y:.3f}, %{text}<extra>%{fullData.name}</extra>",
             }

@@ -1,12 +1,12 @@
-"""The forest plot: every method's difference to its baseline with its interval, data set by data set."""
+"""The forest plot: every method's difference to its baseline with its interval, dataset by dataset."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from segmi.comparison import LEVEL, PRIMARY
 from segmi.report.answer import Answer, Statement, interval_text, signed
 from segmi.report.charts.spec import Chart, plain_text
+from segmi.statistics import LEVEL, PRIMARY
 
 MARKS: Final = {
     "better": ("better", "var(--better)", "triangle-up"),
@@ -14,14 +14,14 @@ MARKS: Final = {
     "same": ("not distinguishable", "var(--neutral)", "circle"),
     "none": ("no test: too few seeds", "var(--neutral)", "circle-open"),
 }
-"""Name, colour and symbol by kind of statement."""
+"""Name, color and symbol by kind of statement."""
 
 ROW, TIGHT, MANY = 34, 24, 12
 """Pixels of a line, and of one where there are more than so many."""
 
 
 def forest_chart(found: Answer) -> Chart | None:
-    """Differences over retraining, and beside each the one on new pictures; None where nothing is compared."""
+    """Differences over retraining, and beside each the one on new images; None where nothing is compared."""
     shown = [one for one in found.statements if one.difference is not None]
     if not shown:
         return None
@@ -34,7 +34,7 @@ def forest_chart(found: Answer) -> Chart | None:
             ticks.append((line, one.method))
         line += 1.35
     traces = [trace for kind in MARKS if (trace := _retraining(kind, shown, places))]
-    new = _on_new_pictures(shown, places)
+    new = _on_new_images(shown, places)
     height = int((ROW if len(found.statements) <= MANY else TIGHT) * line + 120)
     layout = {
         "xaxis": {"title": {"text": f"difference in {PRIMARY} to the baseline"}, "zeroline": True,
@@ -57,7 +57,7 @@ def forest_chart(found: Answer) -> Chart | None:
     }  # fmt: skip
     note = (
         f"Lines are {100 * (1 - LEVEL):g} % intervals. The thick mark answers: would it hold if the networks were "
-        "trained again, on these pictures? The thin one below it: would these networks differ so on other pictures "
+        "trained again, on these images? The thin one below it: would these networks differ so on other images "
         "of the kind? Right of 0 the method scores higher than its baseline."
     )
     traces = [*traces, *([new] if new else [])]
@@ -69,7 +69,7 @@ def _retraining(kind: str, shown: list[Statement], places: dict[int, float]) -> 
     rows = [one for one in shown if one.kind == kind]
     if not rows:
         return None
-    name, colour, symbol = MARKS[kind]
+    name, color, symbol = MARKS[kind]
     differences = [one.difference or 0.0 for one in rows]
     return {
         "type": "scatter",
@@ -77,14 +77,14 @@ def _retraining(kind: str, shown: list[Statement], places: dict[int, float]) -> 
         "name": name,
         "x": differences,
         "y": [places[id(one)] for one in rows],
-        "error_x": _whiskers(differences, [one.interval for one in rows], colour, 2.5),
-        "marker": {"color": colour, "symbol": symbol, "size": 12, "line": {"width": 1.5, "color": colour}},
+        "error_x": _whiskers(differences, [one.interval for one in rows], color, 2.5),
+        "marker": {"color": color, "symbol": symbol, "size": 12, "line": {"width": 1.5, "color": color}},
         "text": [plain_text(f"{one.method} on {one.dataset}: {one.details}") for one in rows],
         "hovertemplate": "%{text}<extra></extra>",
     }
 
 
-def _on_new_pictures(shown: list[Statement], places: dict[int, float]) -> dict[str, Any] | None:
+def _on_new_images(shown: list[Statement], places: dict[int, float]) -> dict[str, Any] | None:
     rows = [(one, new) for one in shown if (new := one.new_images) is not None and new.interval is not None]
     if not rows:
         return None
@@ -92,14 +92,14 @@ def _on_new_pictures(shown: list[Statement], places: dict[int, float]) -> dict[s
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": "on new pictures",
+        "name": "on new images",
         "x": differences,
         "y": [places[id(one)] + 0.27 for one, _ in rows],
         "error_x": _whiskers(differences, [new.interval for _, new in rows], "var(--faint)", 1),
         "marker": {"color": "var(--faint)", "symbol": "line-ns-open", "size": 7},
         "text": [
             plain_text(
-                f"{one.method} on new pictures: {signed(new.difference)}, {interval_text(new.interval)}, "
+                f"{one.method} on new images: {signed(new.difference)}, {interval_text(new.interval)}, "
                 f"{new.groups} groups"
             )
             for one, new in rows
@@ -110,14 +110,14 @@ def _on_new_pictures(shown: list[Statement], places: dict[int, float]) -> dict[s
 
 
 def _whiskers(
-    centres: list[float], intervals: list[tuple[float, float] | None], colour: str, thickness: float
+    centers: list[float], intervals: list[tuple[float, float] | None], color: str, thickness: float
 ) -> dict[str, Any]:
     return {
         "type": "data",
         "symmetric": False,
-        "array": [0 if one is None else one[1] - x for x, one in zip(centres, intervals, strict=True)],
-        "arrayminus": [0 if one is None else x - one[0] for x, one in zip(centres, intervals, strict=True)],
-        "color": colour,
+        "array": [0 if one is None else one[1] - x for x, one in zip(centers, intervals, strict=True)],
+        "arrayminus": [0 if one is None else x - one[0] for x, one in zip(centers, intervals, strict=True)],
+        "color": color,
         "thickness": thickness,
         "width": 0,
     }

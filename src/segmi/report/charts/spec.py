@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from segmi.report.drawing import COLOURS
+from segmi.report.drawing import COLORS
 
 Spec: TypeAlias = Mapping[str, Any]
-"""``{"data": […], "layout": {…}}``; a colour may be ``var(--name)`` or ``var(--name)@0.2`` for a share of it."""
+"""``{"data": […], "layout": {…}}``; a color may be ``var(--name)`` or ``var(--name)@0.2`` for a share of it."""
 
 SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "star", "x", "triangle-down")
 LINES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -38,7 +38,7 @@ class Chart:
         choices: the lists above it.
         notes: sentences below it.
         height: in pixels.
-        file: a static picture of it beside the page, for readers without scripts.
+        file: a static image of it beside the page, for readers without scripts.
     """
 
     name: str
@@ -66,15 +66,15 @@ def data_script(name: str, data: Any) -> str:
     return f"window.segmi = window.segmi || {{}};\nwindow.segmi.{name} = {escaped};\n"
 
 
-def method_colour(index: int, share: float | None = None) -> str:
-    """The colour of a method by its place in the plan."""
-    name = f"var(--model-{index % len(COLOURS)})"
+def method_color(index: int, share: float | None = None) -> str:
+    """The color of a method by its place in the plan."""
+    name = f"var(--model-{index % len(COLORS)})"
     return name if share is None else f"{name}@{share:g}"
 
 
 def method_line(index: int) -> str:
-    """The dash of a method, so that colour is not needed to tell methods apart."""
-    return LINES[(index // len(COLOURS) + index) % len(LINES)]
+    """The dash of a method, so that color is not needed to tell methods apart."""
+    return LINES[(index // len(COLORS) + index) % len(LINES)]
 
 
 def method_symbol(index: int) -> str:

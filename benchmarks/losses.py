@@ -1,0 +1,261 @@
+"""Time and memory of RMILoss beside cross-entropy and the package rmi-pytorch: `make bench`.
+
+Forward and backward together, all candidates in turn in one process, so that a change of the machine's pace hits them
+alike; the median over the rounds. Memory: a process of its own for each, its peak above what stood there before the
+call, in multiples of the size of the logits. All candidates get float32 logits and their targets ready made: class
+indices, or for rmi-pytorch one-hot maps, whose making is therefore not in its time or peak.
+
+What the first call of a compiled kernel costs is measured in new processes, with an empty cache, then with a full one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import datetime
+import gc
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent))
+from surroundings import data_folder, machine, status
+
+from segmi.datasets import open_dataset
+from segmi.losses import BinaryCrossEntropy, RegionMutualInformation, RMILoss
+
+IGNORE_INDEX = 255
+FIRST, OURS, RIVAL = "cross-entropy (torch)", "RMILoss", "rmi-pytorch, stride 1"
+
+
+class Case(NamedTuple):
+    title: str
+    images: int
+    classes: int
+    side: int
+    labels: Callable[[int, int, int], Tensor]
+
+
+def object_labels(images: int, classes: int, side: int) -> Tensor:
+    """As in VOC: background, one or two of the other classes as ellipses and rectangles, a ignored rim around each."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:side, :side] / side
+    labels = np.zeros((images, side, side), np.int64)
+    for number, image in enumerate(labels):
+        for one, kind in enumerate(rng.choice(np.arange(1, classes), 1 + number % 2, replace=False)):
+            center, half = rng.uniform(0.3, 0.7, 2), rng.uniform(0.12, 0.28, 2)
+            away = np.abs(rows - center[0]) / half[0], np.abs(columns - center[1]) / half[1]
+            distance = np.maximum(*away) if (number + one) % 2 else np.hypot(*away)
+            image[distance < 1.06] = IGNORE_INDEX
+            image[distance < 1] = kind
+    return torch.from_numpy(labels)
+
+
+def camvid_labels(images: int, classes: int, side: int) -> Tensor:
+    """Those of CamVid, its ignored as a class of its own; FileNotFoundError where CamVid is not installed."""
+    root = data_folder() / "CamVid"
+    if not root.is_dir():
+        raise FileNotFoundError(f"no CamVid in {root.parent}; set SEGMI_DATA to the folder that holds CamVid/")
+    dataset = open_dataset("camvid", root=root)
+    every = dataset.split("val")
+    masks = [dataset.read_mask(sample)[:side, :side] for sample in every[:: len(every) // images][:images]]
+    return torch.from_numpy(np.minimum(np.stack(masks), classes - 1)).long()
+
+
+def dense_labels(images: int, classes: int, side: int) -> Tensor:
+    """Cells of the nearest of 60 points: nearly every class in every image."""
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.mgrid[:side, :side], -1)[..., None, :]
+    labels = np.empty((images, side, side), np.int64)
+    for image in labels:
+        points = rng.uniform(0, side, (60, 2))
+        nearest = ((grid - points) ** 2).sum(-1).argmin(-1)
+        image[:] = rng.integers(0, classes, 60)[nearest]
+    return torch.from_numpy(labels)
+
+
+FULL = {
+    "objects-2": Case("objects, as in VOC", 2, 21, 224, object_labels),
+    "objects-8": Case("objects, as in VOC", 8, 21, 224, object_labels),
+    "camvid": Case("CamVid's labels, ignored as a class", 8, 12, 224, camvid_labels),
+    "dense": Case("nearly every class in every image", 8, 21, 224, dense_labels),
+    "large": Case("objects, large", 8, 19, 512, object_labels),
+}
+QUICK = {name: case._replace(images=2, side=48) for name, case in FULL.items()}
+
+
+def candidates(case: Case) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
+    """Losses of (logits, labels, one-hot labels) by name."""
+    pixels, region = BinaryCrossEntropy(), RegionMutualInformation()
+    reference, sound, published = RMILoss(), RMILoss(variant="corrected"), RMILoss.as_published()
+    plain = RMILoss(kernel="torch")
+    found: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+        FIRST: lambda z, y, _: F.cross_entropy(z, y, ignore_index=IGNORE_INDEX),
+        OURS: lambda z, y, _: reference(z, y),
+        "RMILoss, sound": lambda z, y, _: sound(z, y),
+        "RMILoss, as published (pooled)": lambda z, y, _: published(z, y),
+        "BinaryCrossEntropy + RegionMutualInformation": lambda z, y, _: pixels(z, y) + region(z, y),
+        "RMILoss, plain PyTorch": lambda z, y, _: plain(z, y),
+    }
+    needed = 80 * 4 * case.images * case.classes * case.side**2
+    if needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"):
+        return found
+    try:
+        import rmi
+    except ImportError:
+        return found
+    torch.cholesky = torch.linalg.cholesky  # the package calls it by a name that PyTorch has removed
+    theirs = rmi.RMILoss(with_logits=True, stride=1)
+    return {**found, RIVAL: lambda z, _, y: theirs(z, y)}
+
+
+def inputs(case: Case, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits like those of a network that has learned something, class indices, one-hot maps (zero where ignored)."""
+    labels = case.labels(case.images, case.classes, case.side)
+    one_hot = F.one_hot(labels.masked_fill(labels == IGNORE_INDEX, case.classes), case.classes + 1)[..., : case.classes]
+    one_hot = one_hot.movedim(-1, 1).float().contiguous()
+    noise = torch.randn(one_hot.shape, generator=torch.Generator().manual_seed(0))
+    return (3 * one_hot + noise).to(device), labels.to(device), one_hot.to(device)
+
+
+def step(loss: Callable[..., Tensor], logits: Tensor, labels: Tensor, one_hot: Tensor) -> None:
+    leaf = logits.detach().requires_grad_()
+    loss(leaf, labels, one_hot).backward()
+    if leaf.is_cuda:
+        torch.cuda.synchronize()
+
+
+def seconds(case: Case, rounds: int, device: str) -> dict[str, float]:
+    """The median time of one forward and backward pass of every candidate."""
+    data, losses = inputs(case, device), candidates(case)
+    times: dict[str, list[float]] = {name: [] for name in losses}
+    for number in range(rounds + 1):
+        for name, loss in losses.items():
+            begin = time.perf_counter()
+            step(loss, *data)
+            if number:  # the first round warms up
+                times[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def peak_bytes(case: Case, name: str, device: str) -> int:
+    """How far the memory of this process rises during one forward and backward pass, the gradient included."""
+    data, loss = inputs(case, device), candidates(case)[name]
+    step(loss, *(tensor[:1] for tensor in data))  # loads what is loaded once, of libraries and their buffers
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step(loss, *data)
+        return torch.cuda.max_memory_allocated() - before
+    with suppress(OSError, AttributeError):  # else what is freed and kept at hand is used again, and seen nowhere
+        ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is in use
+    before = status("VmRSS")
+    step(loss, *data)
+    return status("VmHWM") - before
+
+
+def peaks(key: str, given: argparse.Namespace) -> dict[str, int | None]:
+    """`peak_bytes` of every candidate, each in a process of its own; None where the system does not tell."""
+    found: dict[str, int | None] = {}
+    for name in candidates(FULL[key]):
+        command = [sys.executable, __file__, "--peak", key, name, "--device", given.device]
+        command += ["--threads", str(torch.get_num_threads()), *["--quick"] * given.quick]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        found[name] = int(done.stdout) if done.returncode == 0 else None
+    return found
+
+
+def table(case: Case, times: dict[str, float], memory: dict[str, int | None]) -> str:
+    size = 4 * case.images * case.classes * case.side**2
+    shape = f"{case.images} × {case.classes} × {case.side} × {case.side}"
+    lines = [
+        f"## {case.title}: {shape}, logits of {size / 2**20:.1f} MiB",
+        "",
+        "| loss | forward and backward | × cross-entropy | times faster than rmi-pytorch | peak memory, × logits |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, value in times.items():
+        rival = f"{times[RIVAL] / value:.1f}" if RIVAL in times else "–"
+        peak = memory[name]
+        shown = "–" if peak is None else f"{peak / size:.1f}"
+        lines.append(f"| {name} | {1e3 * value:.1f} ms | {value / times[FIRST]:.2f} | {rival} | {shown} |")
+    return "\n".join(lines)
+
+
+STEP = """
+import time, torch
+from segmi.losses.rmi import rmi_loss
+logits, labels = torch.zeros(1, 2, 8, 8, requires_grad=True), torch.zeros(1, 8, 8, dtype=torch.long)
+begin = time.perf_counter()
+rmi_loss(logits, labels, kernel="numba").backward()
+print(time.perf_counter() - begin)
+"""
+
+
+def first_calls() -> str:
+    """What the first call of the CPU's kernel costs in a process, where nothing is kept yet and where all is."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
+        command = [sys.executable, "-c", STEP]
+        empty, full = (
+            float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+            for _ in range(2)
+        )
+    return (
+        "## First call\n\n"
+        f"With nothing compiled yet: {empty:.1f} s. In the next process: {full:.2f} s, the import of Numba included."
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, to see that it runs")
+    parser.add_argument("--only", nargs="+", choices=list(FULL), help="these cases alone")
+    parser.add_argument("--rounds", type=int, help="timed rounds; 7, or 3 with --quick")
+    parser.add_argument("--threads", type=int, help="threads of PyTorch on the CPU")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--peak", nargs=2, metavar=("CASE", "LOSS"), help=argparse.SUPPRESS)
+    given: Any = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    cases = {key: case for key, case in (QUICK if given.quick else FULL).items() if key in (given.only or FULL)}
+    if given.peak:
+        key, name = given.peak
+        print(peak_bytes(cases[key], name, given.device))
+        return 0
+    print("# Losses, time and memory\n")
+    print(f"{datetime.date.today()}, {machine(given.device)}, PyTorch {torch.__version__}, float32.")
+    print("Written by `python benchmarks/losses.py" + (" --quick" if given.quick else "") + "`.\n")
+    print("Time: median of forward and backward, all losses in turn in one process. Memory: the peak above what stood")
+    print(
+        "there before, the gradient included, each loss in a process of its own. `rmi-pytorch` gets one-hot maps made"
+    )
+    print("beforehand; its binary cross-entropy is a mean over classes, and ignored pixels count as no class.")
+    for key, case in cases.items():
+        try:
+            times = seconds(case, given.rounds or (3 if given.quick else 7), given.device)
+        except FileNotFoundError as error:
+            print(f"\n## {case.title}\n\nLeft out: {error}.")
+            continue
+        print("\n" + table(case, times, peaks(key, given)), flush=True)
+    if given.device == "cpu":
+        print("\n" + first_calls())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

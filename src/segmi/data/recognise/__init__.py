@@ -1,5 +1,0 @@
-"""A folder that nobody has described: what is in it, as a proposal for its data-set file."""
-
-from segmi.data.recognise.proposal import Proposal, propose
-
-__all__ = ["Proposal", "propose"]

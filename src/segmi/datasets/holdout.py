@@ -1,0 +1,83 @@
+"""A part of train held out to choose by, so that the test split never does; and splits drawn where none is given."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from segmi.datasets.base import Sample
+from segmi.errors import UsageError
+from segmi.randomness import key
+
+FEWEST_GROUPS = 5
+"""With fewer groups than this, leaving whole ones out would leave out too much."""
+
+
+def hold_out(samples: Sequence[Sample], fraction: float, seed: int = 0) -> tuple[list[Sample], list[Sample]]:
+    """Split ``samples`` into those that train and those that are held out, keeping what is dependent together.
+
+    With at least five groups (cities, clips, patients) whole groups are held out, in an order keyed by ``seed``, until
+    ``fraction`` is reached. With fewer, the end of every group is held out: the frames of a clip that come last, not
+    frames between those that are trained on.
+
+    Args:
+        samples: the images of a training split.
+        fraction: the share to hold out, at least one image.
+        seed: chooses the groups.
+
+    Raises:
+        UsageError: if nothing would be left to train on or to hold out.
+    """
+    if not 0 < fraction < 1:
+        raise UsageError(f"the held-out fraction must lie between 0 and 1, got {fraction}")
+    if len(samples) < 2:
+        raise UsageError(f"cannot hold out a part of {len(samples)} image", "add images or use select_by: last")
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        groups[sample.group].append(index)
+    wanted = max(1, round(fraction * len(samples)))
+    held = _whole_groups(groups, wanted, seed) if len(groups) >= FEWEST_GROUPS else _tails(groups, fraction)
+    return (
+        [sample for index, sample in enumerate(samples) if index not in held],
+        [sample for index, sample in enumerate(samples) if index in held],
+    )
+
+
+def _whole_groups(groups: dict[str, list[int]], wanted: int, seed: int) -> set[int]:
+    held: set[int] = set()
+    order = sorted(groups, key=lambda group: key(seed, "holdout", group))
+    for group in order[:-1]:  # one group always stays in train
+        if len(held) >= wanted:
+            break
+        held.update(groups[group])
+    return held
+
+
+def _tails(groups: dict[str, list[int]], fraction: float) -> set[int]:
+    held: set[int] = set()
+    for indices in groups.values():
+        count = round(fraction * len(indices))
+        held.update(indices[len(indices) - count :])
+    if not held:
+        held.add(max(groups.values(), key=len)[-1])
+    return held
+
+
+def draw_groups(groups: Sequence[str], share: float, seed: int) -> set[str]:
+    """The groups of a split that is drawn: in an order keyed by the seed, at least one, never all.
+
+    Args:
+        groups: of each image.
+        share: of the images.
+        seed: of the order.
+    """
+    sizes = Counter(groups)
+    order = sorted(sizes, key=lambda group: key(seed, "folder val", group))
+    drawn: set[str] = set()
+    held = 0
+    for group in order[:-1]:
+        if drawn and held + sizes[group] / 2 > share * len(groups):
+            break
+        drawn.add(group)
+        held += sizes[group]
+    return drawn

@@ -1,0 +1,1 @@
+"""Losses on the features of a network."""

@@ -1,0 +1,148 @@
+"""From the moments of the windows to the value, I_G, and the derivative by the windows; small matrices only."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from segmi.losses.rmi.cpu.compiling import allocating, compiled
+
+_JITTERS = 6
+
+
+@compiled
+def varies(first: Any, count: int) -> bool:
+    """Whether any position of the label window takes both values; sums of zeros and ones are exact."""
+    d = len(first) // 2
+    found = False
+    for i in range(d, 2 * d):
+        found = found or 0.0 < first[i] < count
+    return found
+
+
+@allocating
+def solve(
+    first: Any, second: Any, count: int, reference: bool, ridge: float, coefficients: Any, offsets: Any
+) -> tuple[float, float, int]:
+    """The term and I_G of one map, and whether its covariance had to be jittered.
+
+    Args:
+        first, second: Σ x and the lower triangle of Σ x xᵀ, x = (P, Y), of ``count`` windows.
+        reference: whether ``ridge`` is α, added to sums; else it is relative to the mean variance of the label.
+        coefficients, offsets: K (d×2d) and k₀ are written here: the term's derivative by P_i is ``K (P_i, Y_i) - k₀``.
+    """
+    side = len(first)
+    d = side // 2
+    scale = 1.0 if reference else 1.0 / count
+    matrix = np.zeros((side, side))
+    variance = 0.0
+    for i in range(side):
+        for j in range(i + 1):
+            matrix[i, j] = scale * (second[i, j] - first[i] * (first[j] / count))
+        if i >= d:
+            variance += matrix[i, i]
+    if not reference:
+        ridge = ridge * variance / d
+    for i in range(side):
+        matrix[i, i] += ridge
+    lower, labels = np.zeros((side, side)), np.zeros((d, d))
+    jittered, possible = _factor_with_jitter(matrix, lower)
+    if not (_factor(matrix[d:, d:], labels) and possible):
+        coefficients[:] = np.nan
+        offsets[:] = np.nan
+        return np.nan, np.nan, jittered
+    # The last block of the factor times its transpose is M + αI.
+    weighted = np.zeros(d)  # of Σ log(pivot + 1e-8), what of Σ log(pivot) is left in the derivative
+    remaining, whole, term = 0.0, 0.0, 0.0
+    for i in range(d):
+        pivot = lower[d + i, d + i]
+        remaining += math.log(pivot)
+        whole += math.log(labels[i, i])
+        term += math.log(pivot + 1e-8)
+        weighted[i] = pivot / (pivot + 1e-8) if reference else 1.0
+    _derive(lower, weighted, scale, coefficients)
+    for i in range(d):
+        offsets[i] = 0.0
+        for k in range(side):
+            offsets[i] += coefficients[i, k] * first[k] / count
+    nats = whole - remaining
+    return (term if reference else -nats), nats, jittered
+
+
+@allocating
+def _derive(lower: Any, weighted: Any, scale: float, coefficients: Any) -> None:
+    """``-BᵀWE = BᵀWB P - BᵀW Y`` as coefficients of (P, Y); B = S_yp (S_pp + αI)⁻¹, W = L⁻ᵀ diag(weighted) L⁻¹."""
+    d = len(weighted)
+    inverse_p, inverse_m = np.zeros((d, d)), np.zeros((d, d))
+    _invert(lower[:d, :d], inverse_p)
+    _invert(lower[d:, d:], inverse_m)
+    regression = _product(lower[d:, :d], inverse_p)  # B
+    halves = _product(inverse_m, regression)  # L⁻¹ B
+    for i in range(d):
+        inverse_m[i] *= scale * weighted[i]
+    coefficients[:, d:] = -_product_of_transposed(halves, inverse_m)
+    coefficients[:, :d] = -_product(coefficients[:, d:], regression)
+
+
+@compiled
+def _factor_with_jitter(matrix: Any, lower: Any) -> tuple[int, bool]:
+    """Whether a growing jitter had to be added to the diagonal, and whether there is a factor now."""
+    if _factor(matrix, lower):
+        return 0, True
+    scale = abs(np.trace(matrix)) / len(matrix)
+    for step in range(_JITTERS):
+        for i in range(len(matrix)):
+            matrix[i, i] += scale * 1e-14 * 100.0**step
+        if _factor(matrix, lower):
+            return 1, True
+    return 1, False
+
+
+@compiled
+def _factor(matrix: Any, out: Any) -> bool:
+    """The lower Cholesky factor of what is given by its lower triangle; False where there is none."""
+    for i in range(len(matrix)):
+        for j in range(i + 1):
+            rest = matrix[i, j]
+            for k in range(j):
+                rest -= out[i, k] * out[j, k]
+            if i > j:
+                out[i, j] = rest / out[j, j]
+            elif rest > 0.0:
+                out[i, i] = math.sqrt(rest)
+            else:
+                return False
+    return True
+
+
+@compiled
+def _invert(lower: Any, out: Any) -> None:
+    for j in range(len(lower)):
+        out[j, j] = 1.0 / lower[j, j]
+        for i in range(j + 1, len(lower)):
+            rest = 0.0
+            for k in range(j, i):
+                rest -= lower[i, k] * out[k, j]
+            out[i, j] = rest / lower[i, i]
+
+
+@allocating
+def _product(a: Any, b: Any) -> Any:
+    result = np.zeros((len(a), b.shape[1]))
+    for i in range(len(a)):
+        for k in range(len(b)):
+            for j in range(b.shape[1]):
+                result[i, j] += a[i, k] * b[k, j]
+    return result
+
+
+@allocating
+def _product_of_transposed(a: Any, b: Any) -> Any:
+    result = np.zeros((a.shape[1], b.shape[1]))
+    for k in range(len(a)):
+        for i in range(a.shape[1]):
+            for j in range(b.shape[1]):
+                result[i, j] += a[k, i] * b[k, j]
+    return result

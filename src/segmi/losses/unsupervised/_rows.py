@@ -1,0 +1,14 @@
+"""Which images the losses of this folder look at."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from segmi.losses.base import Requirement, Rows
+from segmi.losses.rmi.config import check_choice
+
+
+def needs_of(on: Rows) -> tuple[Requirement, ...]:
+    """What a choice of images asks for; refuses what is none."""
+    check_choice("applies_to", on, get_args(Rows))
+    return () if on == "labeled" else ("unlabeled images",)

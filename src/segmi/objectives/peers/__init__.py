@@ -1,1 +1,0 @@
-"""Objectives between networks: peers that learn from each other, teachers that do not learn."""

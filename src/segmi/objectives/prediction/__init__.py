@@ -1,1 +1,0 @@
-"""Objectives that look at predictions alone, so that pictures without labels can be trained on."""

@@ -1,1 +1,0 @@
-"""Objectives on the features of a network."""

@@ -1,0 +1,374 @@
+"""An entry is there, whole and right, or it is not there: whatever is killed, changed, cut short or refused."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from segmi.datasets import open_dataset
+from segmi.datasets.cache import IMAGES, LABELS, build, content_of, decoding, prepared
+from segmi.datasets.cache.store import MANIFEST, Store
+from segmi.datasets.loader import training_batches
+from segmi.datasets.processing import Processing
+from segmi.datasets.segmentation_dataset import SegmentationDataset
+from segmi.datasets.unlabeled import Unlabeled
+from segmi.errors import DataError, EnvironmentProblem, UsageError
+
+BUILDER = """
+import sys, time
+from pathlib import Path
+from segmi.datasets import open_dataset
+from segmi.datasets.cache import content_of, prepared
+name, root, cache, pause, jobs = sys.argv[1:]
+dataset = open_dataset(name, root)
+samples = dataset.split("train")
+def progress(done, of):
+    print(done, flush=True)
+    time.sleep(float(pause))
+content = content_of(dataset, "train", samples, resize=12)
+store = prepared(Path(cache), dataset, samples, content, jobs=int(jobs), progress=progress)
+print("built", len(store), flush=True)
+"""
+
+
+@pytest.fixture
+def camvid(make):
+    return open_dataset("camvid", make("camvid"))
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache" / "images"
+
+
+def store_of(cache, dataset, split="train", columns=IMAGES, resize=12, resize_mode="exact", **options):
+    samples = dataset.split(split)
+    content = content_of(dataset, split, samples, columns, resize=resize, resize_mode=resize_mode)
+    return prepared(cache, dataset, samples, content, **options)
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def builder(dataset, cache, pause=0.0, jobs=1, **options):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", BUILDER, "camvid", str(dataset.root), str(cache), str(pause), str(jobs)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(
+    "processing",
+    [
+        Processing(resize=12, crop=10, flip=0.5),
+        Processing(resize=5, crop=4, resize_mode="shorter"),
+        Processing(resize=None, crop=5),
+        Processing(resize=None, crop=16, scale=(0.5, 2.0), flip=0.5, color=0.3),
+        Processing(resize=9, crop=7, resize_mode="shorter", scale=(0.8, 1.5), flip=0.5, color=0.3, view_color=0.9),
+    ],
+    ids=["exact", "shorter", "original", "padded-scaled-colored", "everything"],
+)
+@pytest.mark.parametrize("name", ["camvid", "folder", "street-scenes"])
+def test_the_same_pixels_as_without_a_cache(make, cache, name, processing):
+    scenes = {"train": 6, "val": 1, "height": 20, "width": 28}
+    dataset = open_dataset(name, **scenes) if name == "street-scenes" else open_dataset(name, make(name))
+    samples = dataset.split("train")
+    scale = {"resize": processing.resize, "resize_mode": processing.resize_mode}
+    store = store_of(cache, dataset, **scale)
+    labels = store_of(cache, dataset, columns=LABELS)
+    kept = samples[::-1][:3]  # another order and fewer of them, as a hold-out leaves
+    cached = SegmentationDataset(dataset, kept, processing, seed=3, prepared=store, labels=labels)
+    plain = SegmentationDataset(dataset, kept, processing, seed=3, memory_bytes=0)
+    alone = SegmentationDataset(dataset, kept, processing, seed=3, prepared=store)
+    for index in range(len(kept)):
+        for one in (cached, alone):
+            assert torch.equal(one.labels(index), plain.labels(index))
+            for a, b in zip(one.resized(index), plain.resized(index), strict=True):
+                assert torch.equal(a, b)
+                assert type(a) is type(b)
+    assert cached.class_counts().tolist() == plain.class_counts().tolist()
+    streams = [
+        training_batches(
+            p.with_label_noise(noise), batch_size=2, first=0, last=6, unlabeled=Unlabeled(p, 1, two_views=True)
+        )
+        for noise in (0.0, 0.5)
+        for p in (cached, plain)
+    ]
+    for clean, other, noisy, likewise in zip(*streams, strict=True):
+        for a, b in ((clean, other), (noisy, likewise)):
+            assert torch.equal(a.images, b.images)
+            assert torch.equal(a.labels, b.labels)
+            assert all(torch.equal(one, two) for one, two in zip(a.views, b.views, strict=True))
+            assert (a.names, a.groups) == (b.names, b.groups)
+
+
+def test_sizes_may_differ(make, cache, save):
+    root = make("folder")
+    save["image"](root / "images" / "0002.png", 5, (9, 31))
+    save["mask"](root / "masks" / "0002.png", np.ones((9, 31)))
+    dataset = open_dataset("folder", root, val=0)
+    store = store_of(cache, dataset, resize=None)
+    for row, sample in enumerate(dataset.split("train")):
+        image, mask = dataset.read(sample)
+        assert np.array_equal(store.array("images", row).transpose(1, 2, 0), image)
+        assert np.array_equal(store.array("masks", row), mask)
+
+
+def test_workers_map_the_files_and_are_started_only_where_they_help(camvid, cache):
+    store = store_of(cache, camvid)
+    images = SegmentationDataset(camvid, camvid.split("train"), Processing(resize=12, crop=8), prepared=store)
+    assert not images.needs_workers
+    assert SegmentationDataset(camvid, camvid.split("train"), Processing(resize=12, crop=8)).needs_workers
+    scaled = SegmentationDataset(
+        camvid, camvid.split("train"), Processing(resize=12, crop=8, scale=(1, 2)), prepared=store
+    )
+    assert scaled.needs_workers
+    assert len(pickle.dumps(store)) < 1000
+    options = {"batch_size": 2, "first": 0, "last": 3}
+    for a, b in zip(training_batches(scaled, **options), training_batches(scaled, **options, workers=1), strict=True):
+        assert torch.equal(a.images, b.images)
+
+
+def test_an_entry_is_built_once(camvid, cache):
+    told = []
+    first = store_of(cache, camvid, progress=lambda done, of: told.append((done, of)))
+    assert told == [(1, 2), (2, 2)]
+    second = store_of(cache, camvid, progress=lambda done, of: told.append((done, of)))
+    assert len(told) == 2
+    assert first.folder == second.folder
+    assert {path.name for path in files(cache)} == {"images.bin", "masks.bin", MANIFEST}
+    counts = sum(np.bincount(camvid.read_mask(one).ravel(), minlength=256) for one in camvid.split("train"))
+    assert np.array_equal(second.label_counts, counts)
+
+
+def test_several_processes_build_the_same_entry(make, tmp_path, monkeypatch):
+    dataset = open_dataset("folder", make("folder"), val=0)
+    alone = store_of(tmp_path / "a", dataset, jobs=1)
+    several = store_of(tmp_path / "b", dataset, jobs=2)
+    monkeypatch.setattr(decoding, "TRIAL_SECONDS", -1.0)
+    monkeypatch.setattr(decoding, "WORTH_SECONDS", -1.0)  # the rest of the work seems to be worth it at once
+    turned = store_of(tmp_path / "c", dataset)
+    for store in (several, turned):
+        for column in IMAGES:
+            assert (store.folder / f"{column}.bin").read_bytes() == (alone.folder / f"{column}.bin").read_bytes()
+        assert store.names == alone.names
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_killed_builder_leaves_nothing_half_read(camvid, cache, jobs):
+    process = builder(camvid, cache, pause=60, jobs=jobs)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "1\n"
+    workers = children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list(cache.glob("*-*/[!.]*/"))
+    assert list(cache.glob("*/.segmi-partial-*"))
+    store = store_of(cache, camvid)
+    store.verify()
+    assert len(store) == 2
+    assert not list(cache.glob("*/.segmi-partial-*"))
+    assert len(workers) >= jobs - 1
+    until = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() and "Z" not in state(pid) for pid in workers):
+        assert time.monotonic() < until, "workers outlive their builder"
+        time.sleep(0.2)
+
+
+def children(pid: int) -> list[int]:
+    """All processes below a process."""
+    found = [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+    return found + [below for child in found for below in children(child)]
+
+
+def state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+def test_the_second_builder_waits_and_takes_what_is_there(camvid, cache, caplog):
+    process = builder(camvid, cache, pause=1.5)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "1\n"
+    told = []
+    with caplog.at_level(logging.WARNING):
+        store = store_of(cache, camvid, progress=lambda done, of: told.append(done))
+    assert process.wait(60) == 0
+    assert len(store) == 2
+    assert told == []
+    assert f"waiting for process {process.pid} on " in caplog.text
+
+
+def test_the_second_builder_takes_over_from_a_dead_one(camvid, cache):
+    process = builder(camvid, cache, pause=60)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "1\n"
+    second = builder(camvid, cache)
+    time.sleep(1)
+    process.kill()
+    process.wait()
+    out, err = second.communicate(timeout=120)
+    assert out.endswith("built 2\n"), err
+
+
+@pytest.mark.parametrize("how", ["cut", "longer", "gone", "manifest", "other"])
+def test_what_is_damaged_is_told_and_built_anew(camvid, cache, caplog, how):
+    store = store_of(cache, camvid)
+    path = store.folder / ("images.bin" if how in ("cut", "longer", "gone") else MANIFEST)
+    if how == "cut":
+        os.truncate(path, 100)
+    elif how == "longer":
+        path.write_bytes(path.read_bytes() + b"x")
+    elif how == "gone":
+        path.unlink()
+    elif how == "manifest":
+        path.write_text(path.read_text()[:-20])
+    else:
+        path.write_text(path.read_text().replace(store.manifest["digest"], "0" * 32))
+    with caplog.at_level(logging.WARNING):
+        again = store_of(cache, camvid)
+    assert f"the cache entry {store.folder} is damaged" in caplog.text
+    again.verify()
+    assert np.array_equal(
+        again.array("masks", 1),
+        Processing(resize=12, crop=1).resized(*camvid.read(camvid.split("train")[1])).mask.numpy(),
+    )
+
+
+def test_flipped_bits_are_found_where_they_are_looked_for(camvid, cache):
+    store = store_of(cache, camvid)
+    store.verify()
+    path = store.folder / "masks.bin"
+    data = bytearray(path.read_bytes())
+    data[7] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(Exception, match=r"masks.bin is not what was written: its checksum differs"):
+        Store(store.folder).verify()
+
+
+def test_what_is_out_of_date_is_built_anew_and_removed(camvid, cache, save, caplog):
+    old = store_of(cache, camvid)
+    path = camvid.split("train")[0].image
+    save["image"](path, 77)
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+    with caplog.at_level(logging.WARNING):
+        new = store_of(cache, camvid)
+    assert "the files of camvid, train, have changed: they are prepared anew" in caplog.text
+    assert not old.folder.exists()
+    assert old.array("images", 0).shape == (3, 12, 12)  # whoever has it open keeps it
+    assert not np.array_equal(new.array("images", 0), old.array("images", 0))
+    assert np.array_equal(new.array("images", 1), old.array("images", 1))
+
+
+def test_a_full_disk_is_told_before_it_starts(camvid, cache, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 500, 500))
+    with pytest.raises(EnvironmentProblem, match=r"no room in .* about 1 kB are needed, 500 B are free") as caught:
+        store_of(cache, camvid)
+    assert "--cache none" in str(caught.value.remedy)
+    assert files(cache) == []
+
+
+def test_room_is_estimated_where_sizes_differ(camvid, cache, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 900, 100))
+    with pytest.raises(EnvironmentProblem, match=f"about {2 * 4 * 6 * 8} B are needed"):
+        store_of(cache, camvid, resize=None)
+
+
+def test_a_disk_that_fills_up_leaves_what_was_there(camvid, cache, monkeypatch):
+    def full(self, arrays, counts):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(build.StoreWriter, "add", full)
+    with pytest.raises(EnvironmentProblem, match="no space left to write"):
+        store_of(cache, camvid)
+    assert files(cache) == []
+
+
+def test_a_disk_that_is_filled_by_others_meanwhile(camvid, small_disk):
+    """The estimate said that there was room; when there is none any more, nothing half-written stays."""
+    cache = small_disk / "images"
+
+    def fill(done, of):
+        with (small_disk / "other").open("wb", buffering=0) as other, contextlib.suppress(OSError):
+            while True:
+                other.write(bytes(4096))
+
+    with pytest.raises(EnvironmentProblem, match="no space left"):
+        store_of(cache, camvid, resize=400, progress=fill)
+    assert [path.name for path in files(small_disk)] == ["other"]
+    (small_disk / "other").unlink()
+    store_of(cache, camvid, resize=400).verify()
+
+
+@pytest.fixture
+def closed(request, tmp_path):
+    """A folder, and what closes it: from then on it may be looked at only."""
+    if os.geteuid() == 0:  # who may write anywhere but to a file system that is closed
+        folder = request.getfixturevalue("small_disk")
+        yield folder, lambda: subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        return
+    changed: list[Path] = []
+
+    def close():
+        changed.extend([tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir())])
+        for path in changed:
+            path.chmod(0o555)
+
+    yield tmp_path, close
+    for path in changed:
+        path.chmod(0o755)
+
+
+def test_a_cache_that_may_not_be_written(camvid, closed):
+    folder, close = closed
+    cache = folder / "images"
+    store_of(cache, camvid, split="val")
+    close()
+    assert len(store_of(cache, camvid, split="val")) == 2  # reading needs no permission to write
+    with pytest.raises(EnvironmentProblem, match=r"Permission denied|Read-only file system"):
+        store_of(cache, camvid)
+
+
+def test_a_file_in_the_way_of_the_cache(camvid, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnvironmentProblem, match=r"the cache cannot be written to .*: Not a directory"):
+        store_of(tmp_path / "file" / "images", camvid)
+
+
+def test_all_bad_files_are_named(camvid, cache):
+    paths = [sample.image for sample in camvid.split("train")]
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(DataError, match="2 of 2 images of camvid cannot be read") as caught:
+        store_of(cache, camvid)
+    assert all(str(path) in caught.value.message for path in paths)
+    assert files(cache) == []
+
+
+def test_one_bad_file_is_told_as_it_is(camvid, cache):
+    path = camvid.split("train")[1].image
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=f"{path.name}: expected an image, got an empty file"):
+        store_of(cache, camvid)
+
+
+def test_never_inside_the_data_set(camvid):
+    with pytest.raises(UsageError, match="lies in the folder of the dataset"):
+        store_of(camvid.root / "cache", camvid)
+    assert not (camvid.root / "cache").exists()

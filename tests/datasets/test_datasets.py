@@ -1,0 +1,168 @@
+"""One contract for all datasets; a new one costs a maker in conftest and nothing here."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from segmi import types
+from segmi.datasets import DATASETS, DatasetReader, check_dataset, dataset_class, dataset_names, open_dataset
+from segmi.datasets.base import IGNORE_INDEX
+from segmi.errors import DataError, UsageError
+
+GENERATED = {
+    "street-scenes": {"train": 2, "val": 2, "height": 48, "width": 64},
+    "object-scenes": {"train": 2, "val": 2, "height": 48, "width": 64},
+}
+
+
+@pytest.fixture(params=sorted(DATASETS))
+def dataset(request, make) -> DatasetReader:
+    if request.param in GENERATED:
+        return open_dataset(request.param, **GENERATED[request.param])
+    return open_dataset(request.param, make(request.param))
+
+
+def test_the_contract(dataset):
+    info = dataset.info
+    assert DATASETS[info.name] is type(dataset)
+    assert info.classes
+    assert all(name == name.strip() and name for name in info.classes)
+    assert len(info.palette) == 256
+    assert all(0 <= value <= 255 for color in info.palette for value in color)
+    assert {*range(len(info.classes))} <= set(info.lookup), "every class has a native id"
+    assert info.ignored is None or info.lookup[info.ignored] == IGNORE_INDEX
+    assert {"train", "val"} <= set(dataset.splits)
+    assert pickle.loads(pickle.dumps(info)) == info
+    for split in dataset.splits:
+        samples = dataset.split(split)
+        assert samples == dataset.split(split)
+        assert len({sample.name for sample in samples}) == len(samples)
+        assert all(sample.group for sample in samples)
+        again = pickle.loads(pickle.dumps(dataset))
+        for sample in samples:
+            image, mask = dataset.read(sample)
+            assert image.dtype == mask.dtype == np.uint8
+            assert image.shape == (*mask.shape, 3)
+            assert set(np.unique(mask)) <= {*range(len(info.classes)), IGNORE_INDEX}
+            for one, other in zip((image, mask), again.read(sample), strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+def test_the_check_finds_nothing_wrong(dataset):
+    steps = []
+    report = check_dataset(dataset, progress=lambda done, total: steps.append((done, total)))
+    assert report.problems == ()
+    assert report.error() is None
+    assert [split.name for split in report.splits] == list(dataset.splits)
+    count = sum(len(dataset.split(split)) for split in dataset.splits)
+    assert steps == [(done, count) for done in range(1, count + 1)]
+
+
+def test_an_unknown_split_names_the_known(dataset):
+    with pytest.raises(UsageError, match=r"unknown split of .* 'vall'(.|\n)*did you mean 'val'"):
+        dataset.split("vall")
+
+
+def test_ignored_is_the_same_everywhere():
+    assert IGNORE_INDEX == types.IGNORE_INDEX
+
+
+def test_an_unknown_data_set_names_the_nearest():
+    with pytest.raises(UsageError, match=r"unknown dataset 'citiscapes'(.|\n)*did you mean 'cityscapes'"):
+        dataset_class("citiscapes")
+    assert set(dataset_names()) >= set(DATASETS)
+
+
+def test_an_unknown_option_names_the_nearest(make):
+    with pytest.raises(UsageError, match=r"'folder' has no option 'clases'(.|\n)*did you mean 'classes'"):
+        open_dataset("folder", make("folder"), clases=["a"])
+
+
+def test_other_packages_add_data_sets(monkeypatch):
+    class Entry:
+        name, value = "mine", "mine.data:Mine"
+
+        def load(self):
+            return DATASETS["camvid"]
+
+    class Entries(list):
+        names = frozenset({"mine"})
+
+    monkeypatch.setattr("segmi.datasets.entry_points", lambda group, name=None: Entries([Entry()]))
+    assert dataset_class("mine") is DATASETS["camvid"]
+    assert "mine" in dataset_names()
+
+
+READERS = ["cityscapes", "voc2012", "ade20k", "camvid", "folder"]
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_no_root(name, monkeypatch):
+    monkeypatch.delenv("SEGMI_DATA", raising=False)
+    with pytest.raises(DataError, match=r"--root or the environment variable SEGMI_DATA, got neither"):
+        open_dataset(name)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_an_empty_folder(name, tmp_path):
+    with pytest.raises(DataError) as caught:
+        open_dataset(name, tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert caught.value.exit_code == 3
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_root_that_is_not_there(name, tmp_path):
+    with pytest.raises(DataError, match=r"missing: expected the folder of .*, got nothing there(.|\n)*correct --root"):
+        open_dataset(name, tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("cityscapes", "."),
+        ("voc2012", "VOCdevkit/VOC2012"),
+        ("voc2012", "VOCdevkit"),
+        ("voc2012", "."),
+        ("ade20k", "."),
+        ("ade20k", "ADEChallengeData2016"),
+        ("camvid", "."),
+        ("camvid", "CamVid"),
+    ],
+)
+def test_the_root_or_its_parent_as_argument_or_variable(name, place, make, monkeypatch):
+    root = make(name) / place
+    assert open_dataset(name, root).split("train")
+    monkeypatch.setenv("SEGMI_DATA", str(root))
+    assert open_dataset(name).split("train")
+
+
+def test_a_parent_that_holds_cityscapes(make, tmp_path):
+    make("cityscapes").rename(tmp_path / "cityscapes")
+    assert open_dataset("cityscapes", tmp_path).split("train")
+
+
+def test_a_wrong_root_lists_what_was_looked_for(make):
+    root = make("camvid")
+    with pytest.raises(DataError) as caught:
+        open_dataset("voc2012", root)
+    for part in (str(root / "VOCdevkit" / "VOC2012"), "JPEGImages", "got CamVid", "SEGMI_DATA"):
+        assert part in str(caught.value)
+
+
+def test_a_split_whose_images_are_gone(make):
+    root = make("ade20k")
+    for file in root.rglob("*val*"):
+        if file.is_file():
+            file.unlink()
+    with pytest.raises(DataError, match=r"split 'val' of ade20k is empty: expected images, got none in .*ADEChallenge"):
+        open_dataset("ade20k", root).split("val")
+
+
+def test_generated_data_sets_leave_a_root_alone(tmp_path):
+    dataset = open_dataset("street-scenes", tmp_path, **GENERATED["street-scenes"])
+    assert len(dataset.split("train")) == 2

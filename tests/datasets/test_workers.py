@@ -1,0 +1,45 @@
+"""Processes that read images: what they refuse comes back as it is, and those that are lost or stall are told."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from functools import partial
+from typing import Any
+
+import pytest
+
+from segmi.datasets import workers
+from segmi.errors import DataError, RunError
+
+
+def read(item: Any) -> list[Any]:
+    """What a dataset gives whose items are what ``item`` returns."""
+    return list(workers.read_by_workers(defaultdict(item), 1, sampler=range(2), batch_size=None))  # type: ignore[arg-type]
+
+
+def refuse() -> None:
+    raise DataError("a.png: expected an image, got an empty file", "download or copy the file again")
+
+
+def test_a_worker_that_ends_is_named():
+    with pytest.raises(RunError, match="a data loader worker was lost or stalled") as caught:
+        read(partial(os._exit, 3))
+    assert "continues from its checkpoint" in caught.value.remedy
+
+
+def test_a_worker_that_stalls_is_not_waited_for_for_ever(monkeypatch):
+    monkeypatch.setattr(workers, "STALLED_SECONDS", 10)
+    begin = time.monotonic()
+    with pytest.raises(RunError, match="a data loader worker was lost or stalled"):
+        read(partial(time.sleep, 1000))
+    assert time.monotonic() - begin < 120
+
+
+def test_what_a_worker_refuses_comes_as_it_is():
+    refusing = workers._Telling({0: 1})
+    assert refusing[0] == 1
+    told = workers._Telling(defaultdict(refuse))[0]
+    assert str(told.error).startswith("a.png: expected an image, got an empty file")
+    assert "Traceback" not in str(told.error)

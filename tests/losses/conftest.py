@@ -1,0 +1,102 @@
+"""Small images that look like segmentation: smooth label maps, ignored pixels, predictions between noise and truth."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+def _labels(n: int, classes: int, height: int, width: int, *, ignored: bool = False, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(n, classes, height // 6 + 2, width // 6 + 2, generator=generator)
+    labels = F.interpolate(coarse, (height, width), variant="bicubic").argmax(1)
+    if ignored:
+        labels[:, :3, : width // 3] = 255
+        labels[:, height // 2, ::5] = 255
+    return labels
+
+
+def _logits(labels: Tensor, channels: int, *, contrast: float = 2.0, noise: float = 1.0, seed: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    known = labels.clamp(max=max(channels, 2))
+    one_hot = F.one_hot(known, max(channels, 2) + 1).movedim(-1, 1).double()
+    truth = one_hot[:, 1:2] if channels == 1 else one_hot[:, :channels]
+    return contrast * (2 * truth - 1) + noise * torch.randn(truth.shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.fixture
+def scene() -> SimpleNamespace:
+    """``scene.labels(n, classes, height, width)`` and ``scene.logits(labels, channels)``, with options."""
+    return SimpleNamespace(labels=_labels, logits=_logits)
+
+
+@pytest.fixture
+def gradient() -> Callable[..., tuple[Tensor, Tensor]]:
+    """``gradient(function, logits)``: the value and the gradient, of a fresh leaf."""
+
+    def compute(function: Callable[[Tensor], Tensor], logits: Tensor) -> tuple[Tensor, Tensor]:
+        leaf = logits.detach().clone().requires_grad_()
+        value = function(leaf)
+        (slope,) = torch.autograd.grad(value, leaf)
+        return value.detach(), slope
+
+    return compute
+
+
+class _Crossings(TorchDispatchMode):
+    """Notes what moves numbers from one device to another, for which a GPU is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        result = function(*arguments, **(options or {}))
+        devices = {one.device.type for one in tree_leaves((arguments, options, result)) if isinstance(one, Tensor)}
+        if len(devices) > 1:
+            self.found.append(str(function))
+        return result
+
+
+class _Fillings(TorchFunctionMode):
+    """Notes tensors that are made of Python's numbers elsewhere than on the CPU, which takes a copy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        result = function(*arguments, **(options or {}))
+        name = getattr(function, "__name__", "")
+        if name in ("tensor", "as_tensor", "asarray", "new_tensor") and result.device.type != "cpu":
+            self.found.append(name)
+        return result
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """``with unhurried() as found``: what would wait for a GPU, with tensors of the device ``meta`` in its place.
+
+    That has no numbers, so whatever looks at one raises. What copies to the device or from it is in ``found``.
+    """
+    autocast = torch.autocast
+    monkeypatch.setattr(  # the device has none
+        torch, "autocast", lambda kind, *a, **k: nullcontext() if kind == "meta" else autocast(kind, *a, **k)
+    )
+
+    @contextmanager
+    def watching() -> Iterator[list[str]]:
+        found: list[str] = []
+        with _Fillings() as fillings, _Crossings() as crossings:
+            yield found
+        found += fillings.found + crossings.found
+
+    return watching

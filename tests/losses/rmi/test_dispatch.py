@@ -1,0 +1,163 @@
+"""Which routine is taken, and what PyTorch sees of those that are compiled."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segmi.losses import (
+    RegionMutualInformation,
+    RMILoss,
+    region_kernel,
+    region_mutual_information,
+    region_mutual_information_plain,
+    rmi_loss,
+)
+from segmi.losses.rmi.config import RMIConfig
+from segmi.losses.rmi.dispatch import region_kernel_result
+
+Scene = Any
+Gradient = Callable[..., tuple[Tensor, Tensor]]
+
+
+# --- the choice
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_the_compiled_routine_is_taken_where_it_can(dtype: torch.dtype) -> None:
+    assert region_kernel(torch.zeros(1, 2, 8, 8, dtype=dtype)) == "numba"
+
+
+@pytest.mark.parametrize(
+    ("logits", "options"),
+    [
+        (torch.zeros(1, 2, 8, 8, dtype=torch.float64), {}),
+        (torch.zeros(1, 2, 8, 8), {"probability": "softmax"}),
+        (torch.zeros(1, 2, 8, 8), {"pooling": "average"}),
+        (torch.zeros(1, 2, 8, 8, device="meta"), {}),
+    ],
+)
+def test_all_else_is_left_to_pytorch(logits: Tensor, options: dict[str, Any]) -> None:
+    assert region_kernel(logits, **options) == "torch"
+
+
+def test_without_the_compiler_all_is_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segmi.losses.rmi.dispatch.find_spec", lambda _: None)
+    logits = torch.zeros(1, 2, 8, 8)
+    assert region_kernel(logits) == "torch"
+    with pytest.raises(ValueError, match=r"^kernel: 'numba' expected the package numba .* got none; use 'auto' or"):
+        region_kernel(logits, kernel="numba")
+
+
+@pytest.mark.parametrize(
+    ("logits", "options", "message"),
+    [
+        (torch.zeros(1, 2, 8, 8, dtype=torch.float64), {"kernel": "numba"}, "at most 32 bits, got torch.float64"),
+        (torch.zeros(1, 2, 8, 8), {"kernel": "numba", "pooling": "max", "stride": 2}, "got 'sigmoid' and 'max'"),
+        (torch.zeros(1, 2, 8, 8), {"kernel": "triton"}, "a device of type 'cuda', got 'cpu'|package triton"),
+        (torch.zeros(1, 2, 8, 8), {"kernel": "fast"}, "expected 'auto', 'numba', 'triton' or 'torch', got 'fast'"),
+    ],
+)
+def test_what_cannot_be_forced_is_refused(logits: Tensor, options: dict[str, Any], message: str) -> None:
+    labels = torch.zeros(1, 8, 8, dtype=torch.long)
+    for call in (region_mutual_information, rmi_loss):
+        with pytest.raises(ValueError, match=message):
+            call(logits, labels, **options)
+
+
+def test_forced_routines_agree(scene: Scene, gradient: Gradient) -> None:
+    labels = scene.labels(2, 3, 24, 26, ignored=True)
+    logits = scene.logits(labels, 3).float()
+    slow, compiled = (
+        gradient(lambda z, kernel=kernel: RMILoss(kernel=kernel)(z, labels), logits) for kernel in ("torch", "numba")
+    )
+    torch.testing.assert_close(compiled, slow, rtol=1e-5, atol=1e-9)
+
+
+# --- what PyTorch sees
+
+
+def test_operators_pass_opcheck(scene: Scene) -> None:
+    labels = scene.labels(2, 3, 12, 14, ignored=True)
+    for logits in (scene.logits(labels, 3).float().requires_grad_(), scene.logits(labels, 3).half()):
+        options = (3, True, False, 5e-4, -3.8, True, 255)
+        torch.library.opcheck(torch.ops.segmi.region_forward, (logits, labels, *options))
+        found = region_kernel_result(logits.detach(), labels, RMIConfig(), 255, pixels=True)
+        scale = torch.rand(2, 3, dtype=torch.float64)
+        kept = (found.counted, found.coefficients, found.offsets)
+        torch.library.opcheck(
+            torch.ops.segmi.region_backward, (logits.detach(), labels, *kept, scale, scale, 3, False, 255)
+        )
+
+
+@pytest.mark.parametrize("loss", [RMILoss(), RegionMutualInformation(), RMILoss(variant="corrected")], ids=repr)
+def test_compiles_as_one_graph(scene: Scene, gradient: Gradient, loss: nn.Module) -> None:
+    labels = scene.labels(2, 3, 20, 22, ignored=True)
+    logits = scene.logits(labels, 3).float()
+    expected = gradient(lambda z: loss(z, labels), logits)
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    got = gradient(lambda z: compiled(z, labels), logits)
+    torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_autocast_does_not_touch_it(scene: Scene) -> None:
+    labels = scene.labels(1, 3, 20, 22)
+    images = torch.randn(1, 4, 20, 22)
+    network = nn.Conv2d(4, 3, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(images)
+        loss = rmi_loss(logits, labels)
+    assert logits.dtype == torch.bfloat16
+    assert loss.dtype == torch.float32
+    assert loss == rmi_loss(logits.float(), labels)
+    loss.backward()
+    assert network.weight.grad is not None
+    assert network.weight.grad.isfinite().all()
+
+
+def test_a_data_parallel_wrapper_sees_its_gradient(scene: Scene, tmp_path: Path) -> None:
+    labels = scene.labels(2, 3, 20, 22)
+    images = torch.randn(2, 4, 20, 22)
+    network = nn.Conv2d(4, 3, 1)
+    rmi_loss(network(images), labels).backward()
+    expected = network.weight.grad
+    network.weight.grad = None
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(network)
+        rmi_loss(wrapped(images), labels).backward()
+    finally:
+        torch.distributed.destroy_process_group()
+    torch.testing.assert_close(network.weight.grad, expected)
+
+
+def test_second_derivative_is_refused_and_the_twin_has_it(scene: Scene) -> None:
+    labels = scene.labels(1, 2, 12, 12)
+    logits = scene.logits(labels, 2).float().requires_grad_()
+    (slope,) = torch.autograd.grad(region_mutual_information(logits, labels), logits, create_graph=True)
+    with pytest.raises(RuntimeError, match=r"expected to be differentiated once.*region_mutual_information_plain"):
+        slope.square().sum().backward()
+    (slope,) = torch.autograd.grad(region_mutual_information_plain(logits, labels), logits, create_graph=True)
+    assert torch.autograd.grad(slope.square().sum(), logits)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("place", ["valid", "ignored"])
+@pytest.mark.parametrize("kernel", ["numba", "torch"])
+def test_nan_shows(scene: Scene, kernel: str, place: str) -> None:
+    labels = scene.labels(1, 3, 12, 12)
+    labels[0, 0, 0] = 255 if place == "ignored" else labels[0, 0, 0]
+    logits = scene.logits(labels, 3).float()
+    logits[0, 1, 0, 0] = math.nan
+    for call in (region_mutual_information, rmi_loss):
+        assert call(logits, labels, kernel=kernel).isnan()
+
+
+def test_unknown_ids_are_refused_by_name(scene: Scene) -> None:
+    labels = scene.labels(1, 3, 12, 12)
+    labels[0, 5, 5] = 200
+    with pytest.raises(ValueError, match=r"expected class ids 0 to 2 or the ignore value 255, got also 200;"):
+        rmi_loss(torch.zeros(1, 3, 12, 12), labels, kernel="numba")

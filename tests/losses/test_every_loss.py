@@ -1,0 +1,532 @@
+"""What every loss promises, whatever it computes. A new one joins by one entry in `INFOS`."""
+
+import inspect
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import segmi.losses
+from segmi.losses import (
+    LOSSES,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Loss,
+    MutualLearning,
+    Objective,
+    PerNetwork,
+    RegionMatchedBound,
+    RegionMutualInformation,
+    RMILoss,
+    Term,
+    UsesClassCounts,
+)
+from segmi.types import Batch, Output
+
+Scene = Any
+Gradient = Callable[..., tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class LossCase:
+    """A loss under test.
+
+    Args:
+        make: makes it; ``ignore_index`` is its only argument.
+        constant: the value on all-ignored images, of C channels.
+    """
+
+    name: str
+    make: Callable[..., Loss | Objective]
+    constant: Callable[[int], float] = field(default=lambda channels: 0.0)
+
+
+def _looking(name: str, **options: Any) -> Callable[..., Objective]:
+    """A loss on the layer ``body`` of both networks, narrow for speed."""
+    own = {"dimensions": 8} if "dimensions" in inspect.signature(LOSSES[name]).parameters else {}
+    return partial(LOSSES[name], layers={"net": "body", "peer": "body"}, **own, **options)  # type: ignore[return-value]
+
+
+class _OneImage(Objective):
+    """A loss on two views, whose second view is what the other network says of the same pixels."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__()
+        self.views: Any = LOSSES[name](**options)
+        self.name, self.scope, self.invariances = name, self.views.scope, self.views.invariances
+
+    def forward(self, outputs: Any, batch: Batch) -> dict[str, Term]:
+        return {self.name: self.views.between(outputs["net"].logits, outputs["peer"].logits, batch.labels)}
+
+
+ABSENT = torch.log(torch.tensor(5e-4, dtype=torch.float64).sqrt() + 1e-8).item()
+INFOS = [
+    LossCase("cross_entropy", CrossEntropy),
+    LossCase("binary_cross_entropy", BinaryCrossEntropy),
+    LossCase("region_mutual_information", RegionMutualInformation, lambda channels: channels * ABSENT),
+    LossCase("region_mutual_information-sound", lambda **k: RegionMutualInformation(variant="corrected", **k)),
+    LossCase("rmi_loss", RMILoss, lambda channels: channels * ABSENT / 2),
+    LossCase("rmi_loss-sound", lambda **k: RMILoss(variant="corrected", **k)),
+    *(
+        LossCase(f"{name}{mode and '-'}{mode}", made, constant if not mode else (lambda channels: 0.0))
+        for name, constant in {
+            "region_permuted_pixels": lambda channels: channels * ABSENT,
+            "region_shuffled_labels": lambda channels: channels * ABSENT,
+            "region_diagonal": lambda channels: channels * math.log(5e-4) / 2,
+            "region_own_pixel": lambda channels: channels * math.log(5e-4) / 2,
+            "region_error_determinant": lambda channels: channels * math.log(1e-3) / 2,
+            "region_log_mse": lambda channels: channels * math.log(1e-3) / 2,
+            "region_cca_trace": lambda channels: 0.0,
+            "region_cka": lambda channels: 0.0,
+            "region_covariance_matching": lambda channels: 0.0,
+        }.items()
+        for mode in ("", "corrected")
+        for made in (partial(LOSSES[name], **({"variant": mode} if mode else {})),)
+    ),
+    # below all values, so that both halves of a batch are on the same side of it
+    LossCase("region_matched_bound", partial(RegionMatchedBound, target=-50.0), lambda c: c * ABSENT + 50),
+    LossCase("region_matched_bound-sound", partial(RegionMatchedBound, target=-50.0, variant="corrected")),
+    *(
+        LossCase(name, LOSSES[name])
+        for name in (
+            "soft_confusion",
+            "determinant_information",
+            "conditional_information",
+            "normalized_conditional_information",
+            "probability_corrected",
+            "weighted_cross_entropy",
+            "balanced_cross_entropy",
+            "focal",
+            "dice",
+            "lovasz_softmax",
+            "label_smoothing",
+            "confidence_penalty",
+            "affinity_fields",
+            "information_maximization",
+            "marginal_prior",
+            "entropy_minimization",
+        )
+    ),
+    LossCase("conditional_information-CMIC", lambda **k: LOSSES["conditional_information"](separation=0.1, **k)),
+    LossCase("conditional_information-MCMI", lambda **k: LOSSES["conditional_information"](direction="spread", **k)),
+    LossCase("weighted_cross_entropy-root", lambda **k: LOSSES["weighted_cross_entropy"](power=0.5, **k)),
+    LossCase("focal-soft", lambda **k: LOSSES["focal"](focus=0.5, **k)),
+    LossCase("dice-image", lambda **k: LOSSES["dice"](over="image", smooth=1.0, **k)),
+    LossCase("lovasz_softmax-image", lambda **k: LOSSES["lovasz_softmax"](over="image", **k)),
+    LossCase("affinity_fields-adaptive", lambda **k: LOSSES["affinity_fields"](sizes=(3, 5, 7), **k)),
+    LossCase("information_maximization-TIM", lambda **k: LOSSES["information_maximization"](certainty=0.1, **k)),
+    LossCase("invariant_information", partial(_OneImage, "invariant_information")),
+    LossCase("invariant_information-diverse", partial(_OneImage, "invariant_information", entropy_weight=1.5)),
+    LossCase("local_invariant_information", partial(_OneImage, "local_invariant_information")),
+    LossCase(
+        "local_invariant_information-windows",
+        partial(_OneImage, "local_invariant_information", displacement=2, window=5),
+    ),
+    LossCase("mutual_learning", MutualLearning),
+    LossCase("mutual_learning-logits", lambda **k: MutualLearning(target="logits", class_reduction="mean", **k)),
+    LossCase("ensemble_teacher", LOSSES["ensemble_teacher"]),
+    LossCase("ensemble_teacher-logits", partial(LOSSES["ensemble_teacher"], average="logits", temperature=2.0)),
+    LossCase("jensen_shannon", LOSSES["jensen_shannon"]),
+    LossCase("distillation", partial(LOSSES["distillation"], temperature=2.0)),
+    LossCase("shuffled_teacher", LOSSES["shuffled_teacher"]),
+    LossCase("shuffled_teacher-nothing", partial(LOSSES["shuffled_teacher"], keep="nothing")),
+    LossCase("channel_wise_distillation", LOSSES["channel_wise_distillation"]),
+    LossCase("dist", LOSSES["dist"]),
+    LossCase("variational_information_distillation", _looking("variational_information_distillation")),
+    LossCase("contrastive_distillation", _looking("contrastive_distillation", per_class=9)),
+    LossCase(
+        "contrastive_distillation-classes",
+        _looking("contrastive_distillation", per_class=9, negatives="other_classes"),
+    ),
+    LossCase("pixel_contrast", _looking("pixel_contrast", per_class=9)),
+    LossCase("pixel_contrast-image", _looking("pixel_contrast", per_class=9, across="image")),
+    LossCase("information_bottleneck", _looking("information_bottleneck")),
+    LossCase("mutual_learning-warm", lambda **k: MutualLearning(temperature=3.0, peer_reduction="sum", **k)),
+]
+
+
+@pytest.fixture(params=INFOS, ids=lambda info: info.name)
+def info(request: pytest.FixtureRequest) -> LossCase:
+    return request.param
+
+
+def terms(info: LossCase, logits: Tensor, labels: Tensor, ignore_index: int = 255) -> dict[str, Term]:
+    """Those of the network ``net``; its peer, for losses that want one, is a frozen function of the same logits."""
+    objective = _as_objective(info, ignore_index, logits)
+    return objective(_outputs(logits), Batch(logits, labels))
+
+
+def value(info: LossCase, logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
+    return sum(term.weight * term.value for term in terms(info, logits, labels, ignore_index).values())  # type: ignore[return-value]
+
+
+def _as_objective(info: LossCase, ignore_index: int, logits: Tensor) -> Objective:
+    made = info.make(ignore_index=ignore_index)
+    for part in made.modules():
+        if isinstance(part, UsesClassCounts):
+            part.take_class_counts(torch.arange(1, max(logits.shape[1], 2) + 1))
+    if isinstance(made, Loss):
+        return PerNetwork(made, info.name, frozen=("peer",))
+    made.frozen = ("peer",)
+    made.prepare(_outputs(logits), seed=0)
+    return made.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _outputs(logits: Tensor) -> dict[str, Output]:
+    return {"net": _output(logits), "peer": _output(0.5 * logits.detach().flip(1))}
+
+
+def _output(logits: Tensor) -> Output:
+    """For losses that look inside: a network whose last layer but one is its last."""
+    return Output(logits, {"body": logits if logits.ndim == 4 else logits.unsqueeze(0)})
+
+
+def test_the_table_is_complete() -> None:
+    assert {info.name.split("-")[0] for info in INFOS} == set(LOSSES)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_gradient_is_the_derivative(info: LossCase, scene: Scene, channels: int) -> None:
+    labels = scene.labels(1, max(channels, 2), 6, 6, ignored=True)
+    fixed = _outputs(scene.logits(labels, channels))["peer"]
+    objective = _as_objective(info, 255, fixed.logits)
+
+    def total(logits: Tensor) -> Tensor:
+        found = objective({"net": _output(logits), "peer": fixed}, Batch(logits, labels))
+        return sum(term.weight * term.value for term in found.values())  # type: ignore[return-value]
+
+    assert torch.autograd.gradcheck(total, scene.logits(labels, channels).requires_grad_())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_computes_in_at_least_float32(info: LossCase, scene: Scene, gradient: Gradient, dtype: torch.dtype) -> None:
+    labels = scene.labels(2, 4, 20, 18, ignored=True)
+    logits = scene.logits(labels, 4).to(dtype)
+    exact, exact_slope = gradient(lambda z: value(info, z, labels), logits.double())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got, slope = gradient(lambda z: value(info, z, labels), logits)
+    assert got.dtype == torch.float32
+    assert slope.dtype == dtype
+    torch.testing.assert_close(got.double(), exact, rtol=2e-5, atol=1e-6)
+    half = dtype != torch.float32
+    assert (slope.double() - exact_slope).norm() <= (1e-2 if half else 1e-5) * exact_slope.norm()
+
+
+@pytest.mark.parametrize("ignore_index", [-1, -100, 4, 77])
+def test_any_ignore_value(info: LossCase, scene: Scene, ignore_index: int) -> None:
+    labels = scene.labels(2, 4, 12, 12, ignored=True)
+    logits = scene.logits(labels, 4)
+    renamed = labels.masked_fill(labels == 255, ignore_index)
+    assert torch.equal(value(info, logits, renamed, ignore_index), value(info, logits, labels))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16])
+def test_any_integer_labels(info: LossCase, scene: Scene, dtype: torch.dtype) -> None:
+    labels = scene.labels(2, 4, 12, 12)
+    logits = scene.logits(labels, 4)
+    assert torch.equal(value(info, logits, labels.to(dtype)), value(info, logits, labels))
+
+
+def test_ignored_pixels_count_nowhere(info: LossCase, scene: Scene, gradient: Gradient) -> None:
+    labels = scene.labels(2, 4, 14, 13, ignored=True)
+    logits = scene.logits(labels, 4)
+    ignored = (labels == 255).unsqueeze(1)
+    before, slope = gradient(lambda z: value(info, z, labels), logits)
+    after, _ = gradient(lambda z: value(info, z, labels), torch.where(ignored, 9.0 - logits, logits))
+    torch.testing.assert_close(after, before)
+    assert slope[ignored.expand_as(slope)].abs().max() == 0
+    assert slope.abs().max() > 0
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_all_ignored_is_a_constant_attached_to_the_graph(
+    info: LossCase, gradient: Gradient, channels: int, dtype: torch.dtype
+) -> None:
+    labels = torch.full((2, 8, 8), 255)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        got, slope = gradient(lambda z: value(info, z, labels), torch.randn(2, channels, 8, 8, dtype=dtype))
+    exact = dtype == torch.float64
+    assert got.item() == pytest.approx(info.constant(channels), abs=1e-12, rel=1e-12 if exact else 1e-6)
+    assert slope.abs().max() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_empty_batch_is_zero_attached_to_the_graph(info: LossCase, gradient: Gradient, dtype: torch.dtype) -> None:
+    labels = torch.zeros(0, 8, 8, dtype=torch.uint8)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        got, slope = gradient(lambda z: value(info, z, labels), torch.zeros(0, 4, 8, 8, dtype=dtype))
+    assert got.item() == 0
+    assert slope.shape == (0, 4, 8, 8)
+
+
+@pytest.mark.parametrize("case", ["one class", "class absent", "constant", "saturated", "huge", "huge and wrong"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_extremes_stay_finite(info: LossCase, scene: Scene, gradient: Gradient, case: str, dtype: torch.dtype) -> None:
+    labels = scene.labels(2, 4, 12, 12)
+    logits = scene.logits(labels, 4)
+    match case:
+        case "one class":
+            labels = torch.full_like(labels, 2)
+        case "class absent":
+            labels = labels.masked_fill(labels == 1, 0)
+        case "constant":
+            logits = torch.zeros_like(logits)
+        case "saturated":
+            logits = scene.logits(labels, 4, contrast=30.0, noise=0.0)
+        case "huge":
+            logits = scene.logits(labels, 4, contrast=1e4)
+        case "huge and wrong":
+            logits = scene.logits(labels, 4, contrast=-1e4)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        got, slope = gradient(lambda z: value(info, z, labels), logits.to(dtype))
+    assert got.isfinite()
+    assert slope.isfinite().all()
+
+
+def test_order_of_images_does_not_matter(info: LossCase, scene: Scene, gradient: Gradient) -> None:
+    labels = scene.labels(3, 4, 12, 12, ignored=True)
+    logits, order = scene.logits(labels, 4), torch.tensor([2, 0, 1])
+    before, slope = gradient(lambda z: value(info, z, labels), logits)
+    after, permuted = gradient(lambda z: value(info, z, labels[order]), logits[order])
+    torch.testing.assert_close(after, before)
+    torch.testing.assert_close(permuted, slope[order])
+
+
+def test_memory_layout_does_not_matter(info: LossCase, scene: Scene, gradient: Gradient) -> None:
+    labels = scene.labels(2, 4, 12, 10, ignored=True)
+    logits = scene.logits(labels, 4)
+    expected, slope = gradient(lambda z: value(info, z, labels), logits)
+    strided = torch.stack([logits, logits], -1)[..., 0]
+    swapped = labels.mT.contiguous().mT
+    for other in (logits.to(memory_format=torch.channels_last), strided):
+        got, other_slope = gradient(lambda z: value(info, z, swapped), other)
+        torch.testing.assert_close(got, expected)
+        torch.testing.assert_close(other_slope, slope)
+
+
+def test_two_half_batches_make_the_joint_one(info: LossCase, scene: Scene) -> None:
+    labels = scene.labels(4, 4, 12, 12, ignored=True)
+    if _as_objective(info, 255, scene.logits(labels, 4)).scope != "image":
+        pytest.skip("its value is no sum over images; see test_processes_share_the_batch")
+    labels[0, 3:] = 255  # so that averaging the averages would be wrong
+    logits = scene.logits(labels, 4)
+    joint = terms(info, logits, labels)
+    halves = [terms(info, logits[part], labels[part]) for part in (slice(0, 1), slice(1, 4))]
+    for name, term in joint.items():
+        numerator = sum(half[name].numerator for half in halves)
+        denominator = sum(half[name].denominator for half in halves)
+        summed = term._replace(numerator=numerator, denominator=denominator)
+        torch.testing.assert_close(summed.value, term.value, rtol=1e-12, atol=1e-12)
+
+
+def _offset(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    return logits + torch.linspace(-2, 2, labels.numel(), dtype=logits.dtype).view(labels.shape).unsqueeze(1), labels
+
+
+def _renamed_predictions(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    return logits[:, ORDER], labels
+
+
+def _renamed_classes(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    names = torch.cat([torch.argsort(ORDER), torch.full((252,), 255)])
+    return logits[:, ORDER], names[labels]
+
+
+def _moved_pixels(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    n, c, *size = logits.shape
+    order = torch.randperm(labels.numel(), generator=torch.Generator().manual_seed(0))
+    moved = logits.movedim(1, -1).reshape(-1, c)[order].view(n, *size, c).movedim(-1, 1)
+    return moved, labels.flatten()[order].view(labels.shape)
+
+
+ORDER = torch.tensor([2, 0, 3, 1])
+CHANGES = {
+    "logit offset": _offset,
+    "predicted names": _renamed_predictions,
+    "class names": _renamed_classes,
+    "pixel order": _moved_pixels,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_declared_invariances_hold_and_no_others(info: LossCase, scene: Scene, change: str) -> None:
+    labels = scene.labels(2, 4, 12, 12, ignored=True)
+    logits = scene.logits(labels, 4)
+    objective, outputs = _as_objective(info, 255, logits), _outputs(logits)
+    found = []
+    for alter in (lambda z, y: (z, y), CHANGES[change]):
+        altered = {
+            name: Output(
+                alter(output.logits, labels)[0],
+                # features are no logits: of all that is done here, only pixels that move take them along
+                {"body": alter(output.logits, labels)[0] if change == "pixel order" else output.logits},
+            )
+            for name, output in outputs.items()
+        }
+        terms = objective(altered, Batch(logits, alter(logits, labels)[1]))
+        found.append(sum(term.weight * term.value for term in terms.values()).item())
+    holds = found[1] == pytest.approx(found[0], rel=1e-9, abs=1e-11)
+    assert holds == (change in objective.invariances)
+
+
+SECTIONS = ("Assumes:", "Invariances:", "Degenerate solutions:", "Cost:", "Args:")
+
+
+def test_the_docstring_says_what_to_expect(info: LossCase) -> None:
+    kind = LOSSES[info.name.split("-")[0]]
+    if kind.family not in ("dependence", "control", "prediction") or "teacher" in kind.requires:
+        pytest.skip("its function and its page say it")
+    said = [line.strip().partition(":")[0] + ":" for line in (kind.__doc__ or "").splitlines()]
+    assert [section for section in said if section in SECTIONS] == list(SECTIONS)
+
+
+def test_denominators_need_no_logits(info: LossCase, scene: Scene) -> None:
+    labels = scene.labels(2, 4, 12, 12, ignored=True)
+    logits = scene.logits(labels, 4)
+    blank = logits.new_zeros(()).expand_as(logits)
+    found = _as_objective(info, 255, logits).denominators(_outputs(blank), Batch(logits, labels))
+    expected = terms(info, logits, labels)
+    assert found.keys() == expected.keys()
+    for name, denominator in found.items():
+        assert torch.equal(denominator, expected[name].denominator)
+        assert not expected[name].denominator.requires_grad
+
+
+def test_repeats_itself(info: LossCase, scene: Scene, gradient: Gradient) -> None:
+    labels = scene.labels(2, 4, 12, 12, ignored=True)
+    logits = scene.logits(labels, 4).float()
+    first, again = (gradient(lambda z: value(info, z, labels), logits) for _ in range(2))
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+
+
+WAITS = {name for name, kind in LOSSES.items() if kind.family == "region"} | {
+    "rmi_loss", "contrastive_distillation", "pixel_contrast"
+}  # fmt: skip
+"""Those that look at numbers to know how much to do, as their pages say; for the first ones see the test below."""
+
+
+def test_a_gpu_is_not_waited_for(info: LossCase, unhurried: Any) -> None:
+    cpu = torch.randn(2, 4, 12, 12)
+    objective = _as_objective(info, 255, cpu).to("meta")
+    batch = Batch(cpu.to("meta"), torch.zeros(2, 12, 12, dtype=torch.int64, device="meta"))
+    logits = cpu.to("meta").requires_grad_()
+
+    def update() -> list[str]:
+        with unhurried() as found:
+            objective.denominators(_outputs(logits), batch)
+            terms = objective(_outputs(logits), batch)
+            sum(term.weight * term.value for term in terms.values()).backward()  # type: ignore[union-attr]
+            if isinstance(objective, PerNetwork):
+                objective.loss.term(logits, batch.labels)  # type: ignore[operator]
+        shown = [part for term in terms.values() for ratio in term.diagnostics.values() for part in ratio]
+        counted = [part for term in terms.values() for part in (term.numerator, term.denominator)]
+        assert {part.device.type for part in shown + counted} == {"meta"}
+        return found
+
+    if info.name.split("-")[0] in WAITS:
+        with pytest.raises(RuntimeError):
+            update()
+    else:
+        assert update() == []
+
+
+@pytest.mark.parametrize("options", [{}, {"variant": "corrected"}, {"ignored": "drop"}], ids=str)
+@pytest.mark.parametrize("name", ["rmi_loss", "region_mutual_information"])
+def test_nor_is_it_by_the_kernels_made_for_it(
+    monkeypatch: pytest.MonkeyPatch, unhurried: Any, name: str, options: dict[str, Any]
+) -> None:
+    """Of the kernels themselves only shapes are known here; see `region_triton_cases.py` for them on a GPU."""
+    from segmi.losses.rmi import dispatch
+    from segmi.losses.rmi import torch as torch_routine
+    from segmi.losses.rmi.config import RMIConfig
+    from segmi.losses.targets import Targets
+
+    monkeypatch.setattr(dispatch, "machine_obstacle", lambda kernel, logits: "")
+    objective = PerNetwork(LOSSES[name](kernel="triton", **options), name)  # type: ignore[arg-type]
+    logits = torch.randn(2, 4, 12, 12, device="meta", requires_grad=True)
+    labels = torch.zeros(2, 12, 12, dtype=torch.int64, device="meta")
+    config = RMIConfig(radius=3, class_reduction="present", **options)
+    with unhurried() as found:
+        objective.denominators({"net": Output(logits)}, Batch(logits, labels))
+        terms = objective({"net": Output(logits)}, Batch(logits, labels))
+        sum(term.weight * term.value for term in terms.values()).backward()  # type: ignore[union-attr]
+        objective.loss.term(logits, labels)  # type: ignore[operator]
+        torch_routine.counted_pairs(Targets(labels, labels != 255, torch.zeros((), device="meta")), 4, config)
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        lambda z: z.sum().item(),
+        lambda z: z[z > 0],
+        lambda z: bool((z > 0).any()),
+        lambda z: z.cpu(),
+        lambda z: torch.bincount(z.flatten().long(), minlength=9),
+    ],
+)
+def test_what_looks_at_numbers_would_be_noticed(unhurried: Any, waiting: Callable[[Tensor], Any]) -> None:
+    with pytest.raises(RuntimeError), unhurried():
+        waiting(torch.zeros(3, 3, device="meta"))
+
+
+@pytest.mark.parametrize(
+    "copying",
+    [lambda z: z.new_tensor(3.0), lambda z: torch.tensor([1.0], device=z.device), lambda z: torch.ones(3).to(z)],
+)
+def test_what_copies_numbers_would_be_noticed(unhurried: Any, copying: Callable[[Tensor], Any]) -> None:
+    with unhurried() as found:
+        copying(torch.zeros(3, 3, device="meta"))
+    assert found
+
+
+@pytest.mark.parametrize("where", ["valid pixel", "ignored pixel", "absent class"])
+def test_nan_is_not_swallowed(info: LossCase, scene: Scene, where: str) -> None:
+    labels = scene.labels(1, 3, 12, 12)
+    labels[0, 0, 0] = 255
+    logits = scene.logits(labels, 4)  # class 3 is in no image
+    position = {"valid pixel": (0, 0, 5, 5), "ignored pixel": (0, 0, 0, 0), "absent class": (0, 3, 5, 5)}[where]
+    logits[position] = float("nan")
+    assert value(info, logits, labels).isnan()
+
+
+def test_unknown_ids_are_named(info: LossCase, scene: Scene) -> None:
+    labels = scene.labels(1, 4, 12, 12)
+    labels[0, 0, :2] = torch.tensor([200, 9])
+    with pytest.raises(ValueError, match=r"class ids 0 to 3 or the ignore value 255, got also 9, 200; map them"):
+        value(info, torch.zeros(1, 4, 12, 12), labels)
+    labels[0, 0, :2] = torch.tensor([0, 2])
+    with pytest.raises(ValueError, match=r"class ids 0 to 1 .* got also 2"):
+        value(info, torch.zeros(1, 1, 12, 12), labels.clamp(max=2))
+
+
+def test_shapes_must_match(info: LossCase) -> None:
+    with pytest.raises(ValueError, match=r"labels: expected shape N×H×W = \(1, 8, 8\).* got \(1, 8, 9\); squeeze"):
+        value(info, torch.zeros(1, 4, 8, 8), torch.zeros(1, 8, 9, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"labels: expected shape .* got \(1, 1, 8, 8\)"):
+        value(info, torch.zeros(1, 4, 8, 8), torch.zeros(1, 1, 8, 8, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"logits: expected shape N×C×H×W"):
+        value(info, torch.zeros(4, 8, 8), torch.zeros(8, 8, dtype=torch.long))
+
+
+def test_types_must_match(info: LossCase) -> None:
+    with pytest.raises(TypeError, match=r"labels: expected class indices of an integer type, got torch.float32"):
+        value(info, torch.zeros(1, 4, 8, 8), torch.zeros(1, 8, 8))
+    with pytest.raises(TypeError, match=r"logits: expected a floating-point tensor, got torch.int64"):
+        CrossEntropy()(torch.zeros(1, 4, 8, 8, dtype=torch.long), torch.zeros(1, 8, 8, dtype=torch.long))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_its_documentation_says_what_it_assumes_ignores_and_costs_how_it_fails_and_where_it_is_from(name: str) -> None:
+    function = getattr(segmi.losses, name, None)
+    text = "".join(inspect.getdoc(one) or "" for one in (LOSSES[name], function) if one is not None)
+    for said in ("Assum(es|ptions):", "Invariances:", "Degenerate solutions:", "Cost:", "Unit and sign:", "Source:"):
+        assert re.search(said, " ".join(text.split())), said

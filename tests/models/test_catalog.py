@@ -1,0 +1,212 @@
+import copy
+import json
+
+import pytest
+import torch
+
+from segmi.errors import UsageError
+from segmi.models import MODELS, build_network, list_encoders, list_models
+from segmi.models import catalog as catalog_module
+from segmi.models.smp_models import ARCHITECTURES
+from segmi.types import Output
+
+LARGE = {"fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101"}
+# What their library builds and does not use: PSPNet looks at three stages of the encoder, DPT at no classifier.
+UNUSED = {
+    "smp_pspnet": (
+        "module.encoder.model.blocks.2",
+        "module.encoder.model.blocks.3",
+        "module.encoder.model.blocks.4",
+        "module.encoder.model.blocks.5",
+    ),
+    "smp_dpt": ("module.encoder.model.norm", "module.encoder.model.head"),
+}
+ALL = [pytest.param(name, marks=pytest.mark.slow) if name.endswith("101") else name for name in MODELS]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_architecture_keeps_the_contract(name, smallest):
+    arguments, side = smallest(name)
+    names = build_network(**arguments, classes=3).feature_names
+    features = [next(n for n in names if n.endswith(("conv1", "conv_stem", "patch_embed", "0.0", "bottleneck")))]
+    network = build_network(**arguments, classes=3, features=features)
+    assert (network.classes, network.channels, network.in_channels) == (3, 3, 3)
+
+    # in training, two images: gradient reaches the images and every parameter
+    images = torch.rand(2, 3, side, side, requires_grad=True)
+    output = network.train()(images)
+    assert isinstance(output, Output)
+    assert output.logits.shape == (2, 3, side, side)
+    assert output.logits.dtype == torch.float32
+    assert torch.isfinite(output.logits).all()
+    assert set(output.features) == set(features)
+    output.logits.square().mean().backward()
+    assert images.grad.abs().sum() > 0
+    untouched = [n for n, p in network.named_parameters() if p.grad is None]
+    assert all(n.startswith(UNUSED.get(name, "-")) for n in untouched), untouched
+
+    # evaluation: deterministic, images do not see one another, sizes that are no square
+    network.eval()
+    with torch.no_grad():
+        images = torch.rand(2, 3, side, side + 2 * network.stride if network.stride > 1 else side + 5)
+        both, first = network(images).logits, network(images[:1]).logits
+    assert both.shape[-2:] == images.shape[-2:]
+    torch.testing.assert_close(both[:1], first, rtol=1e-3, atol=1e-4)
+
+    # specification: plain, and rebuilds a network that takes the state strictly and gives the same
+    specification = json.loads(json.dumps(network.specification))
+    assert specification == network.specification
+    twin = build_network(**specification).eval()
+    assert twin.specification == network.specification
+    twin.load_state_dict(network.state_dict(), strict=True)
+    copied = copy.deepcopy(network)
+    with torch.no_grad():
+        assert torch.equal(twin(images).logits, both)
+        assert torch.equal(copied(images).logits, both)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        twin.load_state_dict(dict(list(network.state_dict().items())[:-1]), strict=True)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in LARGE])
+def test_one_logit_and_other_channels(name, smallest):
+    arguments, side = smallest(name)
+    network = build_network(**arguments, classes=2, one_logit=True, in_channels=4).eval()
+    assert (network.classes, network.channels) == (2, 1)
+    with torch.no_grad():
+        assert network(torch.rand(1, 4, side, side)).logits.shape == (1, 1, side, side)
+    assert build_network(**network.specification).channels == 1
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_need_of_a_second_image_is_known_before_training(name, smallest):
+    arguments, side = smallest(name)
+    network = build_network(**arguments, classes=2).train()
+    try:
+        network(torch.rand(1, 3, 2 * side, 2 * side))
+        fails = False
+    except ValueError as error:
+        assert "takes at least 2 images" in str(error)  # noqa: PT017
+        fails = True
+    assert network.needs_batch_of_two is fails
+
+
+def test_table_is_complete():
+    import segmentation_models_pytorch as smp
+    import torchvision
+
+    assert {c.lower() for c in ARCHITECTURES.values()} == set(smp.MODEL_ARCHITECTURES_MAPPING)
+    assert all(name == f"smp_{c.lower()}" for name, c in ARCHITECTURES.items())
+    assert set(torchvision.models.list_models(module=torchvision.models.segmentation)) <= set(MODELS)
+    assert [row["name"] for row in list_models()][: len(MODELS)] == list(MODELS)
+    json.dumps(list_models())
+
+
+def test_encoders_by_name():
+    names = list_encoders()
+    assert len(names) == len(set(names)) > 1000
+    assert {"resnet18", "mit_b0", "tu-tf_efficientnet_lite0"} <= set(names)
+    assert set(list_encoders(timm=False)) < set(names)
+
+
+@pytest.mark.slow
+def test_every_own_encoder_builds_and_runs():
+    for encoder in list_encoders(timm=False):
+        device = "cpu" if encoder.startswith("mit_") else "meta"  # those look at numbers while they are built
+        with torch.device(device):
+            network = build_network("smp_fpn", classes=2, encoder=encoder).eval()
+        assert network(torch.rand(1, 3, 64, 64, device=device)).logits.shape == (1, 2, 64, 64), encoder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"architecture": "unett"}, r"unknown architecture 'unett'(.|\n)*did you mean 'unet'"),
+        ({"architecture": "smp_deeplab3plus"}, r"did you mean 'smp_deeplabv3plus'"),
+        (
+            {"architecture": "smp_unet", "encoder": "resnet81"},
+            r"unknown encoder 'resnet81'(.|\n)*did you mean 'resnet18'",
+        ),
+        (
+            {"architecture": "smp_unet", "encoder": "tu-mobilenetv3_smal_050"},
+            r"did you mean 'tu-mobilenetv3_small_050'",
+        ),
+        ({"architecture": "smp_unet", "encoder": "tu-resnet18.nonsense"}, r"unknown encoder(.|\n)*tu-resnet18.a1_in1k"),
+        ({"architecture": "smp_unet", "encoder": "resnet18", "encoder_weights": "imagnet"}, r"did you mean 'imagenet'"),
+        ({"architecture": "smp_unet", "decoder_chanels": [1]}, r"unknown option of smp_unet(.|\n)*'decoder_channels'"),
+        ({"architecture": "smp_unet", "width": 8}, r"unknown option of smp_unet 'width'"),
+        ({"architecture": "unet", "encoder": "resnet18"}, r"unknown option of unet 'encoder'(.|\n)*width"),
+        ({"architecture": "unet", "encoder_weights": "imagenet"}, r"unet has no pretrained weights"),
+        ({"architecture": "deeplabv3_resnet50", "encoder_weights": "coc"}, r"did you mean 'coco'"),
+        ({"architecture": "deeplabv3_resnet50", "encoder_weights": "coco", "in_channels": 1}, r"images of 3 channels"),
+        ({"architecture": "unet", "classes": 1}, r"at least 2 classes, got 1(.|\n)*one_logit=True"),
+        ({"architecture": "unet", "classes": 3, "one_logit": True}, r"problems of 2 classes, got 3"),
+        ({"architecture": "unet", "in_channels": 0}, r"in_channels must be at least 1"),
+        ({"architecture": "unet", "normalize": "imagenet"}, r"normalize must be \"weights\", \"none\" or"),
+        ({"architecture": "unet", "normalize": {"mean": [0.5], "std": [0.5]}}, r"\[3 numbers\]"),
+        ({"architecture": "unet", "normalize": {"mean": [0.5] * 3, "std": [0, 1, 1]}}, r"positive std"),
+        ({"architecture": "smp_unetplusplus", "encoder": "mit_b0"}, r"cannot be built with encoder 'mit_b0'"),
+        ({"architecture": "smp_dpt", "encoder": "resnet18"}, r"cannot be built(.|\n)*must start with 'tu-'"),
+        ({"architecture": "smp_fpn", "encoder": "resnet18", "encoder_options": {"a": 1}}, r"encoders of timm \(tu-…\)"),
+        ({"architecture": "smp_unet", "decoder_channels": {1}}, r"numbers, texts, lists and mappings|cannot be built"),
+    ],
+)
+def test_refusals_name_what_is_wrong(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        build_network(**{"classes": 2, **arguments})
+
+
+def test_weights_are_off_unless_asked(monkeypatch):
+    def forbidden(*args, **kwargs):
+        raise AssertionError("a download was attempted")
+
+    monkeypatch.setattr("socket.create_connection", forbidden)
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", forbidden)
+    for name in ("deeplabv3_mobilenet_v3_large", "smp_fpn"):
+        network = build_network(name, classes=2)
+        assert network.statistics is None
+        assert network.specification["normalize"] == "none"
+
+
+def test_other_packages_add_architectures(monkeypatch):
+    class EntryPoint:
+        name, module, dist = "their_net", "theirs", None
+
+        def load(self):
+            def build(outputs, in_channels=3, *, depth: int = 1):
+                network = torch.nn.Conv2d(in_channels, outputs, depth)
+                network.stride = 2
+                return network
+
+            return build
+
+    monkeypatch.setattr(catalog_module, "entry_points", lambda group: [EntryPoint()])
+    catalog_module._added.cache_clear()
+    try:
+        network = build_network("their_net", classes=2, depth=1)
+        assert network.stride == 2
+        assert "their_net" in [row["name"] for row in list_models()]
+        with pytest.raises(UsageError, match="did you mean 'depth'"):
+            build_network("their_net", classes=2, deph=1)
+    finally:
+        catalog_module._added.cache_clear()
+
+
+def test_batch_norm_momentum() -> None:
+    """Three passes of a batch at 0.1, as the study's code made them, move the statistics as one at 1 - 0.9³ does."""
+    images = torch.rand(2, 3, 32, 32)
+    thrice = build_network("unet", classes=3, width=2).train()
+    once = build_network("unet", classes=3, width=2, batch_norm_momentum=1 - 0.9**3).train()
+    once.load_state_dict(thrice.state_dict())
+    for _ in range(3):
+        thrice(images)
+    once(images)
+    for (name, one), other in zip(once.named_buffers(), thrice.buffers(), strict=True):
+        if "running" in name:
+            torch.testing.assert_close(one, other)
+    rebuilt = build_network(**once.specification)
+    assert {m.momentum for m in rebuilt.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {1 - 0.9**3}
+
+
+def test_a_momentum_that_cannot_be_meant() -> None:
+    with pytest.raises(UsageError, match="batch_norm_momentum: expected more than 0 and at most 1, got 0"):
+        build_network("unet", classes=3, batch_norm_momentum=0)

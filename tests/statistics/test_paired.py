@@ -1,0 +1,98 @@
+"""The tests of a few seeds against closed forms, hand-worked cases and statsmodels."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import DescrStatsW
+
+from segmi.statistics import LEVEL, describe_differences, holm, least_p
+
+
+def test_two_seeds_by_hand() -> None:
+    """t with one degree of freedom is Cauchy: differences 0.01 and 0.03 give t = 2, p = 1 - 2/π · arctan 2."""
+    found = describe_differences([0.01, 0.03])
+    assert found.mean == pytest.approx(0.02)
+    assert found.sd == pytest.approx(0.02 / math.sqrt(2))
+    assert found.p == pytest.approx(1 - 2 / math.pi * math.atan(2))
+    quantile = math.tan(math.pi * (0.5 - LEVEL / 2))
+    assert found.interval == pytest.approx((0.02 - 0.01 * quantile, 0.02 + 0.01 * quantile))
+    assert found.p_flip == pytest.approx(0.5)
+    assert found.effect is None  # the correction for few seeds would be 0
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_against_statsmodels_and_every_sign_pattern(seeds: int) -> None:
+    values = np.random.default_rng(seeds).normal(0.01, 0.02, seeds)
+    found = describe_differences(values)
+    other = DescrStatsW(values)
+    assert found.p == pytest.approx(other.ttest_mean(0)[1])
+    assert found.interval == pytest.approx(other.tconfint_mean(LEVEL))
+    means = [abs(np.mean(values * signs)) for signs in itertools.product((1, -1), repeat=seeds)]
+    assert found.p_flip == pytest.approx(np.mean(np.array(means) >= abs(values.mean()) - 1e-15))
+
+
+@pytest.mark.parametrize(("seeds", "correction"), [(3, 1 / math.sqrt(math.pi)), (5, 2 / math.sqrt(2 * math.pi))])
+def test_effect_by_hand(seeds: int, correction: float) -> None:
+    """Γ(1) / (√1 Γ(1/2)) for three seeds, Γ(2) / (√2 Γ(3/2)) for five."""
+    values = np.arange(1.0, seeds + 1)
+    assert describe_differences(values).effect == pytest.approx(correction * values.mean() / values.std(ddof=1))
+
+
+def test_the_effect_is_unbiased() -> None:
+    drawn = np.random.default_rng(0).normal(0.7, 1.0, (20_000, 5))
+    raw = drawn.mean(axis=1) / drawn.std(axis=1, ddof=1)
+    one = describe_differences(drawn[0]).effect
+    assert one is not None
+    correction = one / raw[0]
+    error = correction * raw.std() / math.sqrt(len(raw))
+    assert correction * raw.mean() == pytest.approx(0.7, abs=4 * error)
+    assert raw.mean() > 0.7 + 4 * error  # and without the correction it would not be
+
+
+def test_one_seed_says_nothing_of_chance() -> None:
+    found = describe_differences([0.2])
+    assert (found.n, found.mean) == (1, 0.2)
+    assert (found.sd, found.interval, found.p, found.p_flip, found.effect) == (None,) * 5
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0, 0.0], [0.1 + 0.2, 0.3, 0.3]])
+def test_seeds_that_repeat_one_another_are_no_evidence(values: list[float]) -> None:
+    found = describe_differences(values)
+    assert (found.sd, found.p, found.p_flip, found.interval) == (0.0, None, None, None)
+
+
+def test_no_seed_and_bad_values() -> None:
+    assert math.isnan(describe_differences([]).mean)
+    for wrong in ([[0.1, 0.2]], [0.1, float("nan")]):
+        with pytest.raises(ValueError, match=r"expected one finite value per seed, got .*; leave out what is missing"):
+            describe_differences(wrong)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 6, 10])
+def test_the_least_p_is_reached_where_all_seeds_agree(seeds: int) -> None:
+    assert describe_differences(np.linspace(0.01, 0.02, seeds)).p_flip == pytest.approx(least_p(seeds))
+    assert least_p(seeds) == 2 / 2**seeds
+
+
+def test_many_seeds_are_drawn_and_agree_with_the_t_test() -> None:
+    """With 24 seeds not all 2²⁴ patterns are gone through; the p is repeatable and close to the t test's."""
+    values = np.random.default_rng(3).normal(0.5, 1, 24)
+    first, second = describe_differences(values), describe_differences(values)
+    assert first == second
+    assert first.p_flip == pytest.approx(first.p, abs=0.01)
+    assert describe_differences(np.linspace(1, 2, 24)).p_flip == pytest.approx(least_p(24))
+
+
+def test_holm_by_hand_and_against_statsmodels() -> None:
+    # Sorted 0.01, 0.02, 0.04: 3 · 0.01, then max(0.03, 2 · 0.02), then max(0.04, 0.04).
+    assert holm([0.04, None, 0.01, 0.02]) == pytest.approx([0.04, None, 0.03, 0.04])
+    drawn = stats.uniform.rvs(size=9, random_state=1)
+    assert holm(list(drawn)) == pytest.approx(list(multipletests(drawn, method="holm")[1]))
+    assert holm([None]) == [None]
+    assert holm([]) == []

@@ -1,0 +1,75 @@
+"""Who started a process decides what it is: a task of SLURM, one of torchrun's, or one that trains alone."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from segmi.errors import UsageError
+from segmi.training.launchers import Started, cluster_environment, started
+from segmi.training.processes import ALONE, connect
+
+JOB = {"SLURM_JOB_ID": "12345", "SLURM_JOB_NAME": "cells", "SLURM_NTASKS": "4", "SLURM_NNODES": "2",
+       "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_NODELIST": "node[3-4]"}  # fmt: skip
+STEP = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4"}
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1",
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}  # fmt: skip
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """The environment of a process: what of clusters is in that of the tests is taken out."""
+    for name in [name for name in os.environ if name.startswith("SLURM_")] + [*TORCHRUN, "SLURM_NTASKS_PER_NODE"]:
+        monkeypatch.setenv(name, "")  # so that what is set meanwhile is taken back
+        monkeypatch.delenv(name)
+    return lambda variables: [monkeypatch.setenv(name, value) for name, value in variables.items()]
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, Started("hand", 1)),
+        ({"LOCAL_RANK": "0", "WORLD_SIZE": "3"}, Started("hand", 3)),
+        (JOB, Started("hand", 1)),  # the script of the job, before any srun
+        (JOB | STEP, Started("srun", 4)),
+        (TORCHRUN, Started("torchrun", 2)),
+        (JOB | TORCHRUN, Started("torchrun", 2)),
+        (JOB | STEP | TORCHRUN, Started("torchrun", 2)),
+    ],
+)
+def test_who_started_it(told, variables, expected):
+    told(variables)
+    assert started() == expected
+
+
+@pytest.mark.parametrize("variables", [JOB, JOB | STEP, {**JOB, **STEP, "SLURM_JOB_NAME": "bash"}])
+def test_what_trains_alone_in_a_job_is_alone(told, variables):
+    """Tasks of a job may each do another run; Lightning would take them for parts of one."""
+    told(variables)
+    assert connect() is ALONE
+    fabric = ALONE.fabric(torch.device("cpu"), "fp32")
+    assert (fabric.world_size, fabric.global_rank) == (1, 0)
+
+
+def test_the_script_of_a_job_is_not_taken_for_a_task(told):
+    told(JOB)
+    with pytest.raises(UsageError, match=r"number of processes started is 1(.|\n)*srun --nodes 2 --ntasks-per-node 2"):
+        connect("cpu", 2, 2)
+
+
+def test_tasks_per_node_must_be_as_many_as_devices(told):
+    told(JOB | STEP)
+    told({"SLURM_NTASKS_PER_NODE": "4"})
+    with pytest.raises(UsageError, match=r"SLURM starts 4 processes per node, devices is 2\s.*devices: 4, or start it"):
+        cluster_environment(2)
+
+
+def test_tasks_may_be_counted_in_all(told):
+    told(JOB | STEP)
+    environment = cluster_environment(2)
+    environment.validate_settings(num_devices=2, num_nodes=2)
+    assert (environment.world_size(), environment.main_address) == (4, "node3")
+    with pytest.raises(ValueError, match="num_nodes"):
+        environment.validate_settings(num_devices=2, num_nodes=1)
