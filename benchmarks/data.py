@@ -1,4 +1,4 @@
-"""SegmentationDataset per second from the cache beside decoding every time, and what grows with their number: `make bench`.
+"""Images per second from the cache beside decoding every time, and what grows with their number: `make bench`.
 
 The plain counterpart is written here as one writes it first: Pillow decodes image and mask, resizes both and cuts a
 random crop, for every item anew. Both sides hand over the same things and take turns in one process, so that a change

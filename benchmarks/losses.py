@@ -49,7 +49,7 @@ class Case(NamedTuple):
 
 
 def object_labels(images: int, classes: int, side: int) -> Tensor:
-    """As in VOC: background, one or two of the other classes as ellipses and rectangles, a ignored rim around each."""
+    """As in VOC: background, one or two of the other classes as ellipses and rectangles, an ignored rim around each."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:side, :side] / side
     labels = np.zeros((images, side, side), np.int64)

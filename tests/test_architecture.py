@@ -1,4 +1,4 @@
-"""The arrows between the rooms point one way, and the rooms that must stay light do not import PyTorch."""
+"""Imports between packages point one way, and packages that must stay light do not import PyTorch."""
 
 from __future__ import annotations
 
@@ -13,55 +13,55 @@ import segmi
 
 ROOT = Path(segmi.__file__).parent
 
-BOTTOM = {"errors", "randomness", "arrays"}
+BOTTOM = {"errors", "randomness", "types"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "randomness": set(),
-    "arrays": set(),
+    "types": set(),
     "information": BOTTOM,
     "losses": BOTTOM | {"information"},
     "metrics": BOTTOM | {"information"},
-    "data": BOTTOM | {"records"},
+    "datasets": BOTTOM | {"records"},
     "models": BOTTOM,
-    "records": BOTTOM - {"arrays"},
-    "training": BOTTOM | {"information", "losses", "metrics", "data", "models", "records"},
-    "deploy": BOTTOM | {"models", "data", "records"},
-    "comparison": BOTTOM - {"arrays"} | {"records"},
-    "report": BOTTOM - {"arrays"} | {"records", "comparison"},
-    "study": BOTTOM | {"training", "losses", "metrics", "data", "models", "records", "deploy", "report"},
+    "records": BOTTOM - {"types"},
+    "training": BOTTOM | {"information", "losses", "metrics", "datasets", "models", "records"},
+    "deploy": BOTTOM | {"models", "datasets", "records"},
+    "statistics": BOTTOM - {"types"} | {"records"},
+    "report": BOTTOM - {"types"} | {"records", "statistics"},
+    "study": BOTTOM | {"training", "losses", "metrics", "datasets", "models", "records", "deploy", "report"},
 }
-WITHOUT_TORCH = ("errors", "randomness", "records", "comparison", "report", "cli")
+WITHOUT_TORCH = ("errors", "randomness", "records", "statistics", "report", "cli")
 
 
-def room(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imported_rooms(path: Path) -> set[str]:
-    rooms = set()
+def imported_packages(path: Path) -> set[str]:
+    packages = set()
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno} imports relatively; name the room"
+            assert node.level == 0, f"{path}:{node.lineno} imports relatively; name the package"
             names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "segmi" else [node.module]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        rooms.update(name.split(".")[1] for name in names if name and name.startswith("segmi."))
-    return rooms - {"__version__", "load", "predict"}
+        packages.update(name.split(".")[1] for name in names if name and name.startswith("segmi."))
+    return packages - {"__version__", "load", "predict"}
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_arrows_point_forward(path: Path) -> None:
-    here = room(path)
+def test_imports_point_forward(path: Path) -> None:
+    here = package_of(path)
     if here in ("cli", "__init__"):
-        return  # the front door may open every room
-    assert here in ALLOWED, f"{here} is a room that the plan does not know"
-    assert imported_rooms(path) - {here} <= ALLOWED[here]
+        return  # the command line may import every package
+    assert here in ALLOWED, f"{here} is not listed in ALLOWED"
+    assert imported_packages(path) - {here} <= ALLOWED[here]
 
 
-def test_every_room_is_in_the_plan() -> None:
-    rooms = {room(path) for path in ROOT.rglob("*.py")} - {"cli", "__init__"}
-    assert rooms == set(ALLOWED)
+def test_every_package_is_listed() -> None:
+    packages = {package_of(path) for path in ROOT.rglob("*.py")} - {"cli", "__init__"}
+    assert packages == set(ALLOWED)
 
 
 def test_there_is_no_utils() -> None:
@@ -69,12 +69,12 @@ def test_there_is_no_utils() -> None:
 
 
 @pytest.mark.parametrize("name", WITHOUT_TORCH)
-def test_light_rooms_leave_torch_alone(name: str) -> None:
+def test_light_packages_do_not_import_torch(name: str) -> None:
     code = f"import sys, segmi.{name}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_tests_mirror_the_source() -> None:
+def test_tests_mirror_the_source() -> None:
     missing = [
         name
         for name in ALLOWED

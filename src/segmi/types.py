@@ -62,7 +62,7 @@ class Views(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """SegmentationDataset with what is known about them.
+    """Images with what is known about them.
 
     Args:
         images: N×3×H×W, float in [0, 1].

@@ -1,4 +1,4 @@
-"""SegmentationDataset for the figures: labels survive, colors are the dataset's."""
+"""Images for the figures: labels survive, colors are the dataset's."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def pooled_scores(miou: float, accuracy: float, classes: int) -> dict[str, Any]:
 
 
 def scene(index: int, classes: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """An image and its mask: bands and discs, a ignored frame."""
+    """An image and its mask: bands and discs, an ignored frame."""
     rng = np.random.default_rng(index)
     y, x = np.mgrid[:height, :width] / min(height, width)
     mask = np.clip((y * 4 + 0.3 * np.sin(4 * x + index)).astype(int), 0, min(3, classes - 1)).astype(np.uint8)

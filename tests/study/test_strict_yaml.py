@@ -25,7 +25,7 @@ from segmi.study.strict_yaml import dump, parse, parse_file, parse_value
         ("true", True),
         ("False", False),
         ("no", "no"),
-        ("applies_to", "applies_to"),
+        ("on", "on"),
         ("Yes", "Yes"),
         ("null", None),
         ("~", None),
@@ -139,7 +139,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["1e3", "no", "applies_to", "0o17", "017", "1_000", "12:30:00", "2024-01-01", "a: b", "- x", "", "null", "~", "<<", "=",
+    ["1e3", "no", "on", "0o17", "017", "1_000", "12:30:00", "2024-01-01", "a: b", "- x", "", "null", "~", "<<", "=",
      "é", "two\nlines", 1e-5, 1e22, 0.1, 1.0, -0.0, math.inf, True, None, 3, [1, [2]], {}, [], {"a": {"b": [1e-4]}}],
 )  # fmt: skip
 def test_what_is_written_is_read_back(value: Any) -> None:

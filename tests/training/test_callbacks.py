@@ -17,7 +17,7 @@ from segmi.training.diagnostics import diagnostics_of
 
 
 class Identity(lightning.LightningModule):
-    """SegmentationDataset that are logits already."""
+    """Images that are logits already."""
 
     def __init__(self, returns: str = "mapping") -> None:
         super().__init__()

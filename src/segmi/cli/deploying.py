@@ -22,7 +22,7 @@ def export(
     images: Annotated[
         list[str] | None,
         typer.Option(
-            "--images", metavar="FILES", help="SegmentationDataset or folders to compare on; else generated scenes."
+            "--images", metavar="FILES", help="Images or folders to compare on; else generated scenes."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

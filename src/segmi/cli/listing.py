@@ -25,7 +25,7 @@ def losses(as_json: AsJson = False) -> None:
     Example: `segmi list losses --json`
     """
     calm_libraries()
-    from segmi.losses import known_losss
+    from segmi.losses import known_losses
     from segmi.losses.costs import measured_costs
     from segmi.study.resolve import NOT_OF_LOSSES
 
@@ -39,7 +39,7 @@ def losses(as_json: AsJson = False) -> None:
             "about": _first_line(_function_of(name, kind)),
             "options": _options(kind, NOT_OF_LOSSES),
         }
-        for name, kind in known_losss().items()
+        for name, kind in known_losses().items()
     ]
     _show(rows, ["name", "family", "requires", "time", "memory", "about", "options"], as_json)
 

@@ -116,7 +116,7 @@ def predict(
     batch_size: Annotated[
         int,
         typer.Option(
-            "--batch-size", "-b", min=1, help="SegmentationDataset of one size, or windows, predicted together."
+            "--batch-size", "-b", min=1, help="Images of one size, or windows, predicted together."
         ),
     ] = 1,
     device: Device = "auto",
@@ -127,8 +127,8 @@ def predict(
 ) -> None:
     """Write a mask per image, in the bundle's colors and at the image's own resolution; the paths are printed.
 
-    SegmentationDataset of any size: those of more than 2048 × 1024 pixels, as the network sees them, are predicted in windows of
-    512 that fade into each other, unless --window says otherwise. SegmentationDataset of a folder keep their places below it.
+    Images of any size: those of more than 2048 × 1024 pixels, as the network sees them, are predicted in windows of
+    512 that fade into each other, unless --window says otherwise. Images of a folder keep their places below it.
 
     Example: `segmi predict runs/mine photos/*.jpg --out masks --overlay`
     """

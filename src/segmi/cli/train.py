@@ -43,7 +43,7 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="The budget in optimizer steps.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="The budget in passes over train instead.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help="SegmentationDataset per step.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help="Images per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="Learning rate.")] = None,
     precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = None,

@@ -187,7 +187,7 @@ def ranges(values: Iterable[int]) -> str:
 
 
 class DatasetReader(ABC):
-    """SegmentationDataset with masks, in named splits.
+    """Images with masks, in named splits.
 
     A dataset sets ``info`` and ``splits`` in its constructor and lists the pairs of a split; the rest is the same for
     all. Reading never writes, and a dataset can be pickled to worker processes.

@@ -201,7 +201,7 @@ def _problem(error: SegmiError, file: str) -> Problem:
 
 
 def _repeated(listings: dict[str, list[Sample]], found: dict[str, list[_Seen]]) -> tuple[list[Problem], list[str]]:
-    """SegmentationDataset with the same bytes: a problem between splits, a note within one."""
+    """Images with the same bytes: a problem between splits, a note within one."""
     first: dict[bytes, tuple[str, Sample]] = {}
     problems, notes = [], []
     for split, samples in listings.items():

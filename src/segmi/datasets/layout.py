@@ -125,7 +125,7 @@ def pair(
     stems: Iterable[str] | None = None,
     mask_ending: str = ".png",
 ) -> Listing:
-    """SegmentationDataset and masks of the same stem as samples; whatever has no counterpart is a problem.
+    """Images and masks of the same stem as samples; whatever has no counterpart is a problem.
 
     Args:
         images: the images.

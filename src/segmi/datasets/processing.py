@@ -33,7 +33,7 @@ class Processing:
         resize: side in pixels to which images are resized first; None leaves them as they are.
         resize_mode: ``exact`` makes a square of ``resize`` × ``resize``, as the paper says; ``shorter`` scales the
             shorter side to it and keeps the aspect ratio, as the authors' code did.
-        crop: side of the random crop. SegmentationDataset smaller than it are padded, the labels with ignored.
+        crop: side of the random crop. Images smaller than it are padded, the labels with ignored.
         flip: probability of a horizontal flip.
         scale: range of the random scale factor applied before cropping.
         color: strength of the random change of brightness, contrast, saturation and (a tenth of it) hue.

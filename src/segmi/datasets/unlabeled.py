@@ -1,4 +1,4 @@
-"""SegmentationDataset without labels that join the batches of those with labels."""
+"""Images without labels that join the batches of those with labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segmi.types import IGNORE_INDEX, Batch, Views
 
 @dataclass(frozen=True)
 class Unlabeled:
-    """SegmentationDataset whose labels are not looked at, and how they join the batches.
+    """Images whose labels are not looked at, and how they join the batches.
 
     Their stream is one of its own, endless and reshuffled like that of the images with labels, and as much a function
     of the number of the batch.

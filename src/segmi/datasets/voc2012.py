@@ -19,7 +19,7 @@ class VOC2012(DatasetReader):
     """PASCAL VOC 2012 as downloaded: ``VOCtrainval_11-May-2012.tar``, unpacked.
 
     Read are the images of ``ImageSets/Segmentation/{train,val}.txt``: ``JPEGImages/*.jpg`` with the palette masks
-    ``SegmentationClass/*.png``, whose index 255, the rim of the objects, is ignored. SegmentationDataset do not belong together:
+    ``SegmentationClass/*.png``, whose index 255, the rim of the objects, is ignored. Images do not belong together:
     each is a group of its own.
 
     Args:

@@ -79,7 +79,7 @@ def predict_image(
 ) -> NDArray[np.uint8]:
     """The label map of one image: prepared as in training, predicted, predict_labels at its own resolution.
 
-    SegmentationDataset larger than the window are predicted in windows that overlap and fade into each other, in memory that the
+    Images larger than the window are predicted in windows that overlap and fade into each other, in memory that the
     window bounds; see `segmi.models.sliding_window`. Smaller ones are predicted whole.
 
     Shapes: H×W×3 uint8 to H×W uint8 class indices.

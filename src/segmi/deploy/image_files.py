@@ -27,7 +27,7 @@ class ImageFile(NamedTuple):
 def found_images(arguments: Sequence[str | Path]) -> list[ImageFile]:
     """The images that are meant: files, folders with all images below them, and patterns as a shell reads them.
 
-    SegmentationDataset of a folder keep their place below it; others go by their name.
+    Images of a folder keep their place below it; others go by their name.
 
     Raises:
         UsageError: what is not there, addresses, videos, folders or patterns without images, all of them named; or

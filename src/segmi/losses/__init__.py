@@ -4,7 +4,7 @@ Use one as ``loss(logits, labels)`` in any training loop, or build what a cohort
 """
 
 from segmi.losses.base import Diagnostic, Loss, Objective, Outputs, PerNetwork, Term, UsesClassCounts
-from segmi.losses.build import LOSSES, build_objective, known_losss
+from segmi.losses.build import LOSSES, build_objective, known_losses
 from segmi.losses.distillation.channel_wise_distillation import ChannelWiseDistillation, channel_wise_distillation
 from segmi.losses.distillation.contrastive_distillation import ContrastiveDistillation, contrast_of_pairs
 from segmi.losses.distillation.dist import DIST, dist
@@ -153,7 +153,7 @@ __all__ = [
     "information_maximization",
     "invariant_information",
     "jensen_shannon",
-    "known_losss",
+    "known_losses",
     "label_smoothing",
     "local_invariant_information",
     "lovasz_softmax",

@@ -100,7 +100,7 @@ LOSSES: Final[dict[str, type[Loss] | type[Objective]]] = {
 _GIVEN: Final = ("name", "weight", "frozen")
 
 
-def known_losss() -> dict[str, type[nn.Module]]:
+def known_losses() -> dict[str, type[nn.Module]]:
     """`LOSSES`, and those that installed packages offer as entry points of the group ``segmi.losses``."""
     offered = {entry.name: entry.load() for entry in entry_points(group="segmi.losses")}
     return {**offered, **LOSSES}
@@ -112,7 +112,7 @@ def build_objective(
     """The loss that plain data describes.
 
     Args:
-        specification: by name in `known_losss`, the options of its class and, optionally, its ``weight``.
+        specification: by name in `known_losses`, the options of its class and, optionally, its ``weight``.
         networks: the names of all networks of the cohort.
         frozen: those of them that are not trained.
 
@@ -142,7 +142,7 @@ def build_objective(
 
 
 def _built(name: str, options: dict[str, Any], networks: Sequence[str], frozen: Sequence[str]) -> Objective:
-    known = known_losss()
+    known = known_losses()
     if name not in known:
         raise unknown_name("loss", name, known)
     weight = options.pop("weight", 1.0)

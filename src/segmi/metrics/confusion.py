@@ -83,7 +83,7 @@ class _Cells(NamedTuple):
 class ConfusionMatrix:
     """Confusion counts of a dataset, collected image by image.
 
-    SegmentationDataset that are named alike are one image: its counts add up, over several crops or passes. Unnamed images are
+    Images that are named alike are one image: its counts add up, over several crops or passes. Unnamed images are
     kept apart. Counts are kept on the CPU, and of each image only those that are not 0.
 
     Args:

@@ -1,4 +1,4 @@
-"""SegmentationDataset of any size through windows that overlap, in memory that the window bounds and the image does not.
+"""Images of any size through windows that overlap, in memory that the window bounds and the image does not.
 
 The windows lie on the network's stride, so that pooling falls on the pixels it would fall on in the whole image. The
 outer quarter of an overlap counts for nothing, since there a network sees the padding of its convolutions; over the

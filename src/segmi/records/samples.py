@@ -1,4 +1,4 @@
-"""SegmentationDataset kept for the figures: the image, its ground truth and each network's prediction, side by side in a folder."""
+"""Images kept for the figures: the image, its ground truth and each network's prediction, side by side in a folder."""
 
 from __future__ import annotations
 

@@ -84,9 +84,9 @@ def _plain(value: Any) -> Any:
 
 def losses() -> Mapping[str, type]:
     """The losses by name."""
-    from segmi.losses import known_losss
+    from segmi.losses import known_losses
 
-    return known_losss()
+    return known_losses()
 
 
 def optimizers() -> Mapping[str, type]:

@@ -1,4 +1,4 @@
-"""SegmentationDataset kept for the figures: the same ones in every run, with the truth and what every network says, how surely."""
+"""Images kept for the figures: the same ones in every run, with the truth and what every network says, how surely."""
 
 from __future__ import annotations
 

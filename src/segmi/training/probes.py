@@ -36,7 +36,7 @@ def probe_layers(
     """Lower bounds on ``I(feature; label)`` at named layers, by a linear probe and a small non-linear one.
 
     From every image the same pixels are drawn for all layers; the feature of a pixel is that of the cell of the
-    layer's map that it lies in. SegmentationDataset are divided, not pixels, into those that the probes learn from, those that
+    layer's map that it lies in. Images are divided, not pixels, into those that the probes learn from, those that
     choose and those that judge. See `segmi.information.estimation.label_information`.
 
     Args:

@@ -236,7 +236,7 @@ def test_softmax_of_two_classes_counts_each_region_twice(scene: Scene) -> None:
 
 
 def test_dropping_ignored_forgets_it(scene: Scene) -> None:
-    """SegmentationDataset with a ignored frame, dropped, are those without it."""
+    """Images with an ignored frame, dropped, are those without it."""
     labels = scene.labels(1, 3, 20, 20)
     framed = torch.nn.functional.pad(labels, (4, 4, 4, 4), value=255)
     logits = scene.logits(framed, 3)

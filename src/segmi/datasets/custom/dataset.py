@@ -102,7 +102,7 @@ class CustomDataset(DatasetReader):
         return next(segments for folder, segments in self._segments.items() if inside.startswith(f"{folder}/"))
 
     def _files(self, part: Part) -> tuple[Files, Files]:
-        """SegmentationDataset and masks by what their names have in common."""
+        """Images and masks by what their names have in common."""
         said = self.description.affixes
         masks = _trimmed(
             image_files(self.root / part.masks, stem_ending=said.mask_suffix),

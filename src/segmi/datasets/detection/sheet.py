@@ -27,7 +27,7 @@ _PAPER, _INK, _FAINT = (255, 255, 255), (30, 30, 30), (110, 110, 110)
 
 
 def contact_sheet(dataset: DatasetReader, samples: Sequence[tuple[str, Sample]], report: CheckReport) -> Image.Image:
-    """SegmentationDataset and their masks in a grid over a legend with the share of each class.
+    """Images and their masks in a grid over a legend with the share of each class.
 
     Args:
         dataset: to read from.

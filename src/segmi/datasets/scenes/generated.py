@@ -14,7 +14,7 @@ from segmi.errors import UsageError
 SMALLEST: Final = 16
 
 MOST: Final = 1_000_000
-"""SegmentationDataset of all splits together: beyond that the list alone takes gigabytes."""
+"""Images of all splits together: beyond that the list alone takes gigabytes."""
 
 
 def check_sizes(name: str, root: str | Path | None, *, train: int, val: int, height: int, width: int) -> None:

@@ -14,7 +14,7 @@ from segmi.losses.targets import read_targets, upcast
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits, Output
 
 _NOWHERE = -1e30
-"""The logit of a ignored pixel: no probability, and finite, so that an image of them alone has a value."""
+"""The logit of an ignored pixel: no probability, and finite, so that an image of them alone has a value."""
 
 
 def channel_wise_distillation(

@@ -5,7 +5,7 @@ reach ``stride // 2`` pixels over the upper and the left border, where the avera
 ``H // stride`` samples, corner to corner, of both maps; as published (``legacy_interpolation``) only the probability is
 sampled so, the label at the nearest pixels of another grid, and the two do not lie on each other.
 
-Where ignored is dropped, so are the cells that reach over the border, and every cell in whose value a ignored pixel has a
+Where ignored is dropped, so are the cells that reach over the border, and every cell in whose value an ignored pixel has a
 part.
 """
 
@@ -31,7 +31,7 @@ class RegionMaps(NamedTuple):
     Args:
         p: N×C×h×w, the probability of every class, attached to the graph of the logits, 0 in ignored pixels.
         y: N×C×h×w, the share of the class in the label, of the type of ``p``, 0 in ignored pixels.
-        valid: N×h×w bool, False where the cell holds a ignored pixel.
+        valid: N×h×w bool, False where the cell holds an ignored pixel.
     """
 
     p: Tensor
@@ -85,7 +85,7 @@ def pooled_label(y: Tensor, config: RMIConfig) -> Tensor:
 
 
 def pooled_valid(valid: Tensor, config: RMIConfig) -> Tensor:
-    """N×h×w bool: the cells without a part of a ignored pixel."""
+    """N×h×w bool: the cells without a part of an ignored pixel."""
     if config.pooling == "none":
         return valid
     ignored = (~valid).double()

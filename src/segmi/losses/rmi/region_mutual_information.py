@@ -94,7 +94,7 @@ def region_mutual_information(
         stride: how many pixels become one, on each side; at least 2 with a pooling.
         legacy_interpolation: whether interpolation takes the label from the nearest pixels of another grid, as published. A
             perfect prediction is then worse than a constant one.
-        ignored: ``zero``, label and probability are 0 in ignored pixels; or ``drop``, windows with a ignored pixel in them are
+        ignored: ``zero``, label and probability are 0 in ignored pixels; or ``drop``, windows with an ignored pixel in them are
             left out, and with pooling also those with a cell that reaches over the border. None: ``zero`` in the variant
             ``published``, ``drop`` in the variant ``corrected``.
         class_reduction: over the classes of an image, ``sum`` or ``mean``, and then the mean over images; or

@@ -41,7 +41,7 @@ class ObjectImage:
 
 
 class ObjectScenes(DatasetReader):
-    """SegmentationDataset of one to four objects of 20 classes on a busy background, generated, the same on every machine.
+    """Images of one to four objects of 20 classes on a busy background, generated, the same on every machine.
 
     The background fills about 70 % of the pixels, and a rim of ignored surrounds every object. Each image is a group of
     its own.

@@ -37,7 +37,7 @@ def _sign_row(layout: Any, z: Any, r: int, row: Any, e: Any) -> bool:
     Then the loss is ``softplus`` everywhere, and nothing has to be subtracted again, which would cancel.
 
     Returns:
-        Whether a ignored logit is NaN.
+        Whether an ignored logit is NaN.
     """
     runs, bad = layout.runs, False
     for x in range(len(row)):

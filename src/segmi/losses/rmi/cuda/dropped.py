@@ -1,4 +1,4 @@
-"""The Triton kernels that take windows away again: those that hold a ignored pixel, where such windows do not count.
+"""The Triton kernels that take windows away again: those that hold an ignored pixel, where such windows do not count.
 
 They are usually few, and blocks of windows without any cost a look at their flags. All products of two positions are
 formed, window by window. One more position, where P is 1 and Y is 0, makes the sums of P and Y products as well.
