@@ -1,4 +1,4 @@
-# Everything runs in a virtual environment of the project's own; the first target that needs it makes it.
+# All targets use a virtual environment in the project folder; the first target that needs it creates it.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

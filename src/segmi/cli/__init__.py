@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Whatever is heavy is imported by the verb that needs it.
+"""The command line: parse, call, print. Commands import heavy packages when they run, so that ``--help`` is fast.
 
 Exit codes: 0 finished, 2 usage, 3 data refused, 4 run failed, 5 environment, 128 + signal when interrupted.
 """
@@ -17,9 +17,9 @@ from segmi.cli.output import explain_error, settings
 
 app = typer.Typer(
     name="segmi",
-    help="""Does mutual information help your segmentation network? Fair studies, and networks from your own images.
+    help="""Compare segmentation losses fairly, and train networks on your own images.
 
-    A study, with nothing to download: `segmi study run studies/demo.yaml`
+    A study without downloads: `segmi study run studies/demo.yaml`
 
     Your own images: `segmi data init DIR`, then `segmi train DIR --loss rmi_loss --steps 500`""",
     epilog="Exit codes: 0 finished, 2 usage, 3 data refused, 4 run failed, 5 environment, 130/143 interrupted.",
@@ -39,11 +39,11 @@ app.command(name="predict", rich_help_panel="Networks")(networks.predict)
 app.command(name="export", rich_help_panel="Networks")(deploying.export)
 app.command(name="app", rich_help_panel="Networks")(deploying.app)
 app.command(name="publish", rich_help_panel="Networks")(deploying.publish)
-app.add_typer(listing.app, name="list", rich_help_panel="What there is")
-app.add_typer(data.app, name="data", rich_help_panel="What there is")
+app.add_typer(listing.app, name="list", rich_help_panel="Lists and data")
+app.add_typer(data.app, name="data", rich_help_panel="Lists and data")
 
-_ANYWHERE = {"--debug": "--debug", "--quiet": "--quiet", "-q": "--quiet"}
-"""Options of the whole program that people also write behind the verb."""
+_GLOBAL = {"--debug": "--debug", "--quiet": "--quiet", "-q": "--quiet"}
+"""Global options, which are also accepted after the command."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -55,24 +55,24 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors, no progress.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Take the options that every verb understands."""
+    """Store the global options."""
     settings.debug, settings.quiet = debug, quiet
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code; one clear message instead of a traceback."""
+    """Run a command and return its exit code; errors are printed as one message without a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     end = given.index("--") if "--" in given else len(given)
-    front = [_ANYWHERE[argument] for argument in given[:end] if argument in _ANYWHERE]
-    rest = [argument for argument in given[:end] if argument not in _ANYWHERE] + given[end:]
-    settings.debug, settings.quiet = "--debug" in front, "--quiet" in front
+    leading = [_GLOBAL[argument] for argument in given[:end] if argument in _GLOBAL]
+    rest = [argument for argument in given[:end] if argument not in _GLOBAL] + given[end:]
+    settings.debug, settings.quiet = "--debug" in leading, "--quiet" in leading
     try:
-        app(args=front + rest, prog_name="segmi")
+        app(args=leading + rest, prog_name="segmi")
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else int(bool(exit_.code))
     except KeyboardInterrupt:

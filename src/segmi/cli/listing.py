@@ -9,18 +9,17 @@ import typer
 
 from segmi.cli.output import calm_libraries, put_json, put_table
 
-app = typer.Typer(no_args_is_help=True, help="List what can be named in a study file and on the command line.")
+app = typer.Typer(no_args_is_help=True, help="List the losses, models and datasets that can be named.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
 def losses(as_json: AsJson = False) -> None:
-    """The losses: family, what they need, what they cost beside cross-entropy, options.
+    """List the losses with family, requirements, cost and options.
 
-    Time is that of value and gradient, memory what autograd keeps between the two, not the peak; both in multiples of
-    cross-entropy's, as benchmarks/catalog.py found them on its machine. What a loss asks of the networks
-    (teachers, second views) comes on top.
+    Time (forward and backward) and memory (kept by autograd between the two) are multiples of cross-entropy's, as
+    measured by benchmarks/catalog.py. Forward passes of teachers and second views are not included.
 
     Example: `segmi list losses --json`
     """
@@ -47,11 +46,11 @@ def losses(as_json: AsJson = False) -> None:
 @app.command()
 def models(
     encoders: Annotated[
-        bool, typer.Option("--encoders", help="The encoders of the smp_ architectures instead.")
+        bool, typer.Option("--encoders", help="List the encoders of the smp_ architectures instead.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The architectures; those that begin with smp_ take any of many encoders.
+    """List the architectures; those that begin with smp_ accept any encoder of `--encoders`.
 
     Example: `segmi list models`, `segmi list models --encoders`
     """
@@ -66,7 +65,7 @@ def models(
 
 @app.command()
 def datasets(as_json: AsJson = False) -> None:
-    """The datasets, with their options.
+    """List the datasets with their options.
 
     Example: `segmi list datasets`
     """
@@ -88,7 +87,7 @@ def _show(rows: list[dict[str, Any]], columns: list[str], as_json: bool) -> None
 
 
 def _options(kind: type, leave_out: tuple[str, ...]) -> list[str]:
-    """Options as ``name=default``."""
+    """Return the options as ``name=default``."""
     return [
         name if parameter.default is parameter.empty else f"{name}={parameter.default}"
         for name, parameter in inspect.signature(kind).parameters.items()
@@ -97,7 +96,7 @@ def _options(kind: type, leave_out: tuple[str, ...]) -> list[str]:
 
 
 def _function_of(name: str, kind: type) -> Any:
-    """The function that a module wraps, whose first sentence says more; the class itself where there is none."""
+    """Return the function that a module wraps, whose docstring is more specific, or else the class."""
     return getattr(inspect.getmodule(kind), name, kind)
 
 

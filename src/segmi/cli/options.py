@@ -1,4 +1,4 @@
-"""Options that several verbs have."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ Cache = Annotated[
     typer.Option(
         "--cache",
         metavar="DIR|none",
-        help="Where decoded images are kept, none to keep none; SEGMI_CACHE otherwise, then the user's cache folder.",
+        help="Folder for decoded images; none disables the cache. Default: $SEGMI_CACHE or the user's cache folder.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""What goes where: results on stdout, everything else on stderr."""
+"""Output of the commands: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segmi.errors import SegmiError
 
 @dataclass
 class Settings:
-    """The options of the whole program."""
+    """Global options."""
 
     debug: bool = False
     quiet: bool = False
@@ -27,29 +27,29 @@ settings = Settings()
 
 
 def say(text: str) -> None:
-    """A line of news on stderr, unless ``--quiet``."""
+    """Print a message on stderr, unless ``--quiet``."""
     if settings.quiet:
         return
     try:
         print(text, file=sys.stderr, flush=True)
-    except OSError:  # whoever read it has gone, or its disk is full: no reason to stop what is being done
+    except OSError:  # the reader is gone or its disk is full; the command itself can continue
         settings.quiet = True
 
 
 def put(text: str) -> None:
-    """A result on stdout."""
+    """Print a result on stdout."""
     print(text, flush=True)
 
 
 def put_json(value: Any) -> None:
-    """A result on stdout as JSON; NaN becomes null."""
+    """Print a result on stdout as JSON; NaN becomes null."""
     from segmi.records.jsonfile import plain
 
     put(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def put_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Rows as aligned plain text, which a terminal shows well and a script can cut."""
+    """Print rows as aligned plain text."""
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(len(column), *(len(row[i]) for row in cells), 0) for i, column in enumerate(columns)]
     for row in [list(columns), *cells]:
@@ -67,25 +67,25 @@ def _cell(value: Any) -> str:
 
 
 def calm_libraries() -> None:
-    """Keep what libraries tell about themselves off the screen; warnings of segmi's own logger stay."""
+    """Silence informational messages of libraries; warnings of segmi's own logger are still shown."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for name in (
         "lightning", "lightning.fabric", "lightning.pytorch", "lightning_fabric", "timm", "PIL",
-        # Lightning sets its own level again when it is imported, but not those of its modules
+        # Lightning resets its own level on import, but not the levels of these modules
         "lightning.fabric.utilities.distributed", "lightning.fabric.utilities.rank_zero",
         "lightning.pytorch.utilities.rank_zero",
     ):  # fmt: skip
         logging.getLogger(name).setLevel(logging.ERROR)
     if not settings.debug:
         warnings.filterwarnings("ignore", module=r"(torch|torchvision|lightning|timm|segmentation_models_pytorch)\b.*")
-    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # by Pillow; segmi refuses such files
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # Pillow; segmi refuses these
 
 
 def explain_error(error: Exception) -> int:
     """Print an error as one message and return its exit code."""
     if settings.debug:
         traceback.print_exception(error, file=sys.stderr)
-    if isinstance(error, BrokenPipeError):  # the reader, such as head, has seen enough
+    if isinstance(error, BrokenPipeError):  # the reader, such as `head`, closed the pipe
         sys.stdout = open("/dev/null", "w") if Path("/dev/null").exists() else sys.stdout  # noqa: SIM115, PTH123
         return 0
     if isinstance(error, SegmiError):
