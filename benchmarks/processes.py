@@ -92,7 +92,7 @@ def curves(way: str, given: argparse.Namespace, folder: Path) -> dict[str, list[
     subprocess.run(
         [sys.executable, *start, __file__, *options, "--part", str(folder), str(processes), str(threads)], check=True
     )
-    found: dict[str, list[float]] = json.loads((folder / "losses.json").read_text())
+    found: dict[str, list[float]] = json.loads((folder / "crashes.json").read_text())
     return found
 
 
@@ -129,7 +129,7 @@ def main() -> int:
             for number, case in enumerate(CASES)
         }
         if int(os.environ.get("RANK", 0)) == 0:
-            (folder / "losses.json").write_text(json.dumps(losses))
+            (folder / "crashes.json").write_text(json.dumps(losses))
         return 0
     with tempfile.TemporaryDirectory() as folder:
         found = {way: curves(way, given, Path(folder) / str(number)) for number, way in enumerate(WAYS)}

@@ -257,7 +257,7 @@ def camvid_or_scenes(given: argparse.Namespace, side: int) -> tuple[DatasetReade
 
 
 def run_section(size: Size, given: argparse.Namespace) -> str:
-    from segmi.records.jsonfile import read_record
+    from segmi.records.serialization import read_record
 
     dataset, title = camvid_or_scenes(given, size.side)
     side = size.side

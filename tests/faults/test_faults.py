@@ -45,7 +45,7 @@ def test_a_full_disk(moment, small_disk, place, ends_whole):
 
 @pytest.mark.slow
 def test_a_full_disk_at_the_report(small_disk, place, ends_whole):
-    ended = place.do(fault=f"fill_at segmi.report.write:_write_figures 1 {small_disk}")
+    ended = place.do(fault=f"fill_at segmi.report.build_report:_write_figures 1 {small_disk}")
     assert ended.code == 5, ended.said
     assert "no space left to write" in ended.said
     assert len(list(place.runs.glob("tiny/*/*/*/result.json"))) == 2

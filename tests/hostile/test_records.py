@@ -20,7 +20,7 @@ from safetensors.torch import save
 
 from segmi.cli import main, study
 from segmi.errors import DataError
-from segmi.records import confusion, read_confusion
+from segmi.records import evaluation_counts, read_confusion
 
 Mutation = Callable[[Path], object]
 
@@ -113,7 +113,7 @@ PLANS: dict[str, Mutation] = {
 def test_a_spoiled_plan_is_named(case, estate, refused):
     path = estate.runs / "own/plan.json"
     PLANS[case](path)
-    refused(["report", str(estate.runs / "own")], 3, str(path), "To mend it")
+    refused(["report", str(estate.runs / "own")], 3, str(path), "Fix:")
 
 
 def test_the_next_run_writes_the_plan_anew(estate, refused, no_report):
@@ -124,7 +124,7 @@ def test_the_next_run_writes_the_plan_anew(estate, refused, no_report):
     assert json.loads(path.read_text())["methods"] == before["methods"]
     path.unlink()
     path.mkdir()  # nobody's folder is removed for a file's sake
-    refused(estate.run_command, 5, f"cannot write {path}: Is a directory", "move away what is in its place")
+    refused(estate.run_command, 5, f"cannot write {path}: Is a directory", "move away the file or folder that blocks the path")
 
 
 class Canary:
@@ -281,7 +281,7 @@ NPZ: dict[str, Mutation] = {
 
 
 def test_counts_that_unpack_to_absurd_sizes_are_not_unpacked(estate, monkeypatch):
-    monkeypatch.setattr(confusion, "LARGEST", 10)
+    monkeypatch.setattr(evaluation_counts, "LARGEST", 10)
     with pytest.raises(DataError, match=r"unet.full.npz is damaged: it unpacks to [\d,]+ bytes, more than 10"):
         read_confusion(estate.run / "confusion/unet.full.npz")
 
@@ -316,7 +316,7 @@ def test_a_spoiled_configuration_is_named(case, estate, refused, monkeypatch):
     monkeypatch.chdir(estate.root)
     name, mutation = OTHERS[case]
     mutation(estate.run / name)
-    refused(estate.run_command, 3 if "binary" in case else 2, str(estate.run / name), "To mend it")
+    refused(estate.run_command, 3 if "binary" in case else 2, str(estate.run / name), "Fix:")
     refused(["report", str(estate.runs / "own")], 0)  # which goes on without it
     refused([*estate.run_command, "--overwrite"], 0)
     assert not Path("canary").exists()
@@ -356,4 +356,4 @@ def test_a_lock_of_nonsense_locks_nobody_out(holder, estate, refused, no_report)
 def test_a_folder_as_lock(estate, refused):
     shutil.rmtree(estate.run)
     (estate.run / "run.lock").mkdir(parents=True)
-    refused(estate.run_command, 5, str(estate.run / "run.lock"), "To mend it")
+    refused(estate.run_command, 5, str(estate.run / "run.lock"), "Fix:")

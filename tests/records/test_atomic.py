@@ -24,9 +24,9 @@ from segmi.records.atomic import (
     atomic_folder,
     atomic_path,
     atomic_write,
-    environment_problem,
     sweep,
 )
+from segmi.records.disk_errors import environment_problem
 
 DEAD = "999999999-1"
 
@@ -178,7 +178,7 @@ def test_folder_is_whole_and_refuses_to_overwrite(tmp_path: Path) -> None:
     assert names(tmp_path) == ["bundle"]
 
 
-def test_a_replacement_cut_in_two_is_put_back(tmp_path: Path) -> None:
+def test_a_replacement_cut_in_two_is_restore(tmp_path: Path) -> None:
     retired = tmp_path / f"{RETIRED_PREFIX}{DEAD}-ab-bundle"
     retired.mkdir()
     (retired / "a").write_text("old")
@@ -203,7 +203,7 @@ def test_a_failed_rename_puts_the_old_folder_back(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(os, "replace", replace)
     with (
-        pytest.raises(EnvironmentProblem, match=r"bundle: Input/output error\n.*see to the disk"),
+        pytest.raises(EnvironmentProblem, match=r"bundle: Input/output error\n.*check the disk"),
         atomic_folder(tmp_path / "bundle", replace=True) as folder,
     ):
         (folder / "a").write_text("new")
@@ -289,6 +289,6 @@ def test_the_room_that_matters_is_what_was_free_before_the_temporary_file_went(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = iter([7, 10**9])
-    monkeypatch.setattr(atomic, "_free_bytes", lambda path: next(free))
+    monkeypatch.setattr(atomic, "free_bytes", lambda path: next(free))
     with pytest.raises(EnvironmentProblem, match="7 bytes are available"):
         fail_while_writing(tmp_path / "a", OSError(errno.ENOSPC, "No space left on device"))

@@ -1,7 +1,8 @@
-"""One holder per folder, and none longer than it lives."""
+"""One holder per folder; the lock of a process that ended is free."""
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -9,9 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from filelock._identity import host_name
 
 from segmi.errors import EnvironmentProblem
 from segmi.records import lock
@@ -37,27 +41,34 @@ def hold(folder: Path) -> subprocess.Popen[str]:
     return holder
 
 
-@pytest.fixture(params=["system", "text"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """With the system's locks, and without."""
-    if request.param == "text":
-        monkeypatch.setattr(lock, "fcntl", None)
-    elif lock.fcntl is None:
-        pytest.skip("no flock here")
+def no_flock(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+@pytest.fixture(params=["flock", "soft"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A file system with ``flock``, and one without."""
+    if request.param == "soft":
+        monkeypatch.setattr(lock, "FileLock", no_flock)
+    elif sys.platform == "win32":
+        pytest.skip("no flock on Windows")
     return str(request.param)
 
 
-def test_the_lock_says_who_holds_it_and_goes_with_the_block(tmp_path: Path, way: str) -> None:
+def test_the_lock_names_its_holder_and_is_removed_after_the_block(tmp_path: Path, kind: str) -> None:
     with run_lock(tmp_path / "run") as path:
-        holder = json.loads(path.read_text())
+        holder = lock_holder(tmp_path / "run")
+        assert holder is not None
         assert (holder["pid"], holder["host"]) == (os.getpid(), socket.gethostname())
-        assert holder["process_start"] == process_start(os.getpid())
-        assert lock_holder(tmp_path / "run") == holder
+        assert abs(datetime.fromisoformat(holder["started"]).timestamp() - time.time()) < 60
+        if kind == "flock":
+            assert holder == json.loads(path.read_text())
+            assert holder["process_start"] == process_start(os.getpid())
     assert list((tmp_path / "run").iterdir()) == []
     assert lock_holder(tmp_path / "run") is None
 
 
-def test_a_second_holder_in_the_same_process_is_refused(tmp_path: Path, way: str) -> None:
+def test_a_second_holder_in_the_same_process_is_refused(tmp_path: Path, kind: str) -> None:
     with run_lock(tmp_path), pytest.raises(EnvironmentProblem, match="in use by process"), run_lock(tmp_path):
         pass
     with run_lock(tmp_path):
@@ -85,41 +96,45 @@ def test_two_processes_and_a_killed_holder(tmp_path: Path) -> None:
         assert json.loads(path.read_text())["pid"] == os.getpid()
 
 
-def write_stale(folder: Path, **changes: object) -> None:
-    stale = {"pid": 999_999_999, "host": socket.gethostname(), "started": "2026-01-01T00:00:00+00:00", **changes}
-    (folder / LOCK_NAME).write_text(json.dumps(stale))
+def write_stale(folder: Path, kind: str, *, pid: int = 999_999_999, host: str = "", start: int = 12) -> None:
+    host = host or (socket.gethostname() if kind == "flock" else host_name())
+    text = json.dumps({"pid": pid, "host": host, "started": "2026-01-01T00:00:00+00:00", "process_start": f"{start}"})
+    marker = f"filelock/2\npid={pid}\nhost={host}\nmode=exclusive\nstart={start}\n"
+    (folder / LOCK_NAME).write_text(text if kind == "flock" else marker)
 
 
-def test_a_dead_pid_is_reclaimed(tmp_path: Path, way: str) -> None:
-    write_stale(tmp_path)
+def test_a_dead_pid_is_reclaimed(tmp_path: Path, kind: str) -> None:
+    write_stale(tmp_path, kind)
+    assert lock_holder(tmp_path) is None
     with run_lock(tmp_path):
         pass
 
 
-def test_a_pid_used_again_is_not_taken_for_the_holder(tmp_path: Path, way: str) -> None:
-    write_stale(tmp_path, pid=os.getpid(), process_start="12")
+def test_a_reused_pid_is_not_taken_for_the_holder(tmp_path: Path, kind: str) -> None:
+    write_stale(tmp_path, kind, pid=os.getpid())
     assert is_running(os.getpid())
     assert not is_running(os.getpid(), "12")
     with run_lock(tmp_path):
         pass
 
 
-def test_without_system_locks_another_host_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "fcntl", None)
-    write_stale(tmp_path, host="elsewhere")
+def test_without_flock_the_lock_of_another_host_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "FileLock", no_flock)
+    write_stale(tmp_path, "soft", host="elsewhere")
+    assert lock_holder(tmp_path) is not None
     with pytest.raises(EnvironmentProblem, match="999999999 on elsewhere"), run_lock(tmp_path):
         pass
 
 
-def test_a_half_written_text_is_no_obstacle(tmp_path: Path) -> None:
+def test_an_incomplete_text_does_not_block(tmp_path: Path, kind: str) -> None:
     (tmp_path / LOCK_NAME).write_text('{"pid": 1')
     with run_lock(tmp_path):
         pass
 
 
-def compete(folder: str, text_only: bool, out: multiprocessing.SimpleQueue[str]) -> None:
-    if text_only:
-        lock.fcntl = None  # type: ignore[assignment]
+def compete(folder: str, soft: bool, out: multiprocessing.SimpleQueue[str]) -> None:
+    if soft:
+        lock.FileLock = no_flock  # type: ignore[assignment, misc]
     for _ in range(40):
         try:
             with run_lock(folder):
@@ -135,12 +150,12 @@ def compete(folder: str, text_only: bool, out: multiprocessing.SimpleQueue[str])
     out.put("ok")
 
 
-@pytest.mark.parametrize("text_only", [False, True])
-def test_reclaimers_never_hold_it_together(tmp_path: Path, text_only: bool) -> None:
-    write_stale(tmp_path)
+@pytest.mark.parametrize("soft", [False, True])
+def test_competing_processes_never_hold_it_together(tmp_path: Path, soft: bool) -> None:
+    write_stale(tmp_path, "soft" if soft else "flock")
     context = multiprocessing.get_context("fork")
     out = context.SimpleQueue()
-    crowd = [context.Process(target=compete, args=(str(tmp_path), text_only, out)) for _ in range(3)]
+    crowd = [context.Process(target=compete, args=(str(tmp_path), soft, out)) for _ in range(3)]
     for process in crowd:
         process.start()
     answers = [out.get() for _ in crowd]
@@ -149,7 +164,7 @@ def test_reclaimers_never_hold_it_together(tmp_path: Path, text_only: bool) -> N
     assert answers == ["ok"] * 3
 
 
-def test_a_forked_child_does_not_keep_it(tmp_path: Path) -> None:
+def test_a_forked_child_does_not_hold_it(tmp_path: Path) -> None:
     ready, done = os.pipe(), os.pipe()
     with run_lock(tmp_path):
         child = os.fork()

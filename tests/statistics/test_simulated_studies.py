@@ -17,7 +17,7 @@ from scipy import stats
 from segmi.statistics import LEVEL
 from segmi.statistics.differences import judge
 from segmi.statistics.interaction import equal_differences_p
-from segmi.statistics.paired import holm
+from segmi.statistics.paired_tests import holm
 
 METHODS, SPREADS = 3, (0.006, 0.02)
 COMPARISONS = (METHODS - 1) * len(SPREADS)

@@ -63,12 +63,12 @@ def test_a_running_one_names_its_process_its_machine_and_how_long(
 
 
 def test_losses_stand_beside_the_state(folder: RunFolder) -> None:
-    folder.write_loss("the process of the run was ended by SIGKILL")
+    folder.record_crash("the process of the run was ended by SIGKILL")
     assert (status(folder).state, status(folder).losses, status(folder).detail) == (
         "interrupted", 1, "its process was lost 1 time",
     )  # fmt: skip
-    folder.write_loss("the process of the run ended with exit code 1")
+    folder.record_crash("the process of the run ended with exit code 1")
     folder.write_failure(RunError("it ended"))
     assert status(folder).detail == "RunError: it ended; its process was lost 2 times"
-    (folder.path / "losses.json").write_text("[]")
+    (folder.path / "crashes.json").write_text("[]")
     assert status(folder).losses == 0

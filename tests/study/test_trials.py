@@ -11,7 +11,7 @@ import pytest
 
 from segmi.errors import Diverged, EnvironmentProblem, RunError, SegmiError, UsageError
 from segmi.records import RunFolder, find_runs, run_lock, write_confusion
-from segmi.records.selection import read_selection, trial_name
+from segmi.records.trial_records import read_selection, trial_name
 from segmi.report import write_report
 from segmi.study import Roots, Study, workshop
 from segmi.study.engines import Pool

@@ -43,7 +43,7 @@ def put(text: str) -> None:
 
 def put_json(value: Any) -> None:
     """Print a result on stdout as JSON; NaN becomes null."""
-    from segmi.records.jsonfile import plain
+    from segmi.records.serialization import plain
 
     put(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 

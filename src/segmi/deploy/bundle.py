@@ -19,7 +19,7 @@ from segmi.errors import DataError, SegmiError, UsageError
 from segmi.models import SegmentationNetwork, build_network
 from segmi.models.allocation import AllocationError, BoundedAllocation
 from segmi.records.atomic import atomic_folder
-from segmi.records.jsonfile import read_json
+from segmi.records.serialization import read_json
 from segmi.types import IGNORE_INDEX
 
 SCHEMA_VERSION: Final = 1

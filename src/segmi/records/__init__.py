@@ -1,15 +1,22 @@
-"""What a run leaves on disk: atomic files, locks, and the readers and writers of its records. Imports no torch."""
+"""Files of a run: schemas, atomic writes, locks, readers and writers. Does not import torch."""
 
 from __future__ import annotations
 
-from segmi.records.atomic import atomic_folder, atomic_path, atomic_write, environment_problem, sweep
-from segmi.records.confusion import ConfusionRecord, read_confusion, write_confusion
-from segmi.records.details import DetailsRecord, read_details, write_details
-from segmi.records.jsonfile import plain
+from segmi.records.atomic import atomic_folder, atomic_path, atomic_write, sweep
+from segmi.records.disk_errors import environment_problem
+from segmi.records.evaluation_counts import (
+    ConfusionRecord,
+    DetailsRecord,
+    read_confusion,
+    read_details,
+    write_confusion,
+    write_details,
+)
+from segmi.records.example_images import SamplePaths, find_samples, read_image, read_labels, write_sample
 from segmi.records.lock import lock_holder, run_lock
 from segmi.records.plan import Plan, guess_plan, read_plan, write_plan
-from segmi.records.run import RunFolder, RunKey, State, find_runs
-from segmi.records.samples import SamplePaths, find_samples, read_image, read_labels, write_sample
+from segmi.records.run_folder import RunFolder, RunKey, State, find_runs
+from segmi.records.serialization import plain
 
 __all__ = [
     "ConfusionRecord",

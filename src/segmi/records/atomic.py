@@ -1,7 +1,7 @@
-"""Files and folders that are either wholly there or not at all, whatever happens while they are written.
+"""Atomic writes: after a crash at any moment, a file or folder is either complete or unchanged.
 
-Everything is written to a temporary name *beside* its target (the same file system, so that the rename is atomic),
-flushed to the disk, renamed onto the target, and the rename itself is flushed by syncing the folder.
+Content is written to a temporary name in the folder of the target (the rename is atomic only within a file system),
+flushed to the disk, renamed to the target, and the rename is flushed by syncing the folder.
 """
 
 from __future__ import annotations
@@ -15,25 +15,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from segmi.errors import EnvironmentProblem, SegmiError
+from segmi.errors import SegmiError
+from segmi.records.disk_errors import environment_problem, free_bytes
 from segmi.records.process import is_running, process_start
 
 TEMPORARY_PREFIX: Final = ".segmi-partial-"
-"""How unfinished files and folders begin; ``sweep`` removes those whose writer is gone."""
+"""Prefix of unfinished files and folders; ``sweep`` removes them when their writer no longer runs."""
 
 RETIRED_PREFIX: Final = ".segmi-retired-"
-"""How a folder begins that is being replaced by a new one; ``sweep`` puts it back if the new one never came."""
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.ENAMETOOLONG, errno.EBUSY)
-_FAILING = (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ETIMEDOUT)
+"""Prefix of a folder that is being replaced; ``sweep`` restores it if the new folder is missing."""
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> Path:
-    """Write a file that holds the whole content or, after any crash, what it held before.
+    """Write a file atomically: after a crash it holds either the new content or the previous one.
 
-    Missing parent folders are made; text is written as UTF-8 with ``\\n`` line ends.
+    Missing parent folders are created; text is written as UTF-8 with ``\\n`` line ends.
 
     Raises:
         EnvironmentProblem: no space, no permission or a read-only file system, naming the path and the bytes.
@@ -52,13 +48,13 @@ def atomic_write(path: str | Path, content: bytes | str) -> Path:
 
 @contextmanager
 def atomic_path(path: str | Path, *, needed: int | None = None) -> Iterator[Path]:
-    """A temporary path for a writer that wants a path; on leaving without an error it takes the target's place.
+    """Context with a temporary path that replaces the target on exit without an error.
 
-    The temporary name ends as the target does, since some writers choose their format by it.
+    The temporary name has the suffix of the target, because some writers choose their format by it.
 
     Args:
-        path: the target; missing parent folders are made.
-        needed: how many bytes will be written, if known, for the message when the disk is full.
+        path: the target; missing parent folders are created.
+        needed: the number of bytes to write, if known, for the message when the disk is full.
 
     Raises:
         EnvironmentProblem: no space, no permission or a read-only file system, naming the path and the bytes.
@@ -78,20 +74,20 @@ def atomic_path(path: str | Path, *, needed: int | None = None) -> Iterator[Path
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if not temporary.is_file():
-            raise RuntimeError(f"nothing was written to {temporary}, which was to become {target}")
+            raise RuntimeError(f"nothing was written to {temporary}, expected the content of {target}")
         _sync(temporary)
-        os.replace(temporary, target)  # noqa: PTH105 - one name for the tests to watch
+        os.replace(temporary, target)  # noqa: PTH105 - tests patch this name
         _sync_folder(target.parent)
 
 
 @contextmanager
 def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
-    """A temporary folder to be filled; on leaving without an error it takes the target's place, whole.
+    """Context with a temporary folder that replaces the target on exit without an error.
 
     Args:
-        path: the target folder; missing parents are made.
-        replace: whether an existing target is replaced. The old folder is set aside first; a crash between the two
-            renames is mended by ``sweep`` or by the next ``atomic_folder`` of the same target.
+        path: the target folder; missing parents are created.
+        replace: replace an existing target. The old folder is renamed first; after a crash between the two renames,
+            ``sweep`` or the next ``atomic_folder`` of the same target restores it.
 
     Raises:
         FileExistsError: the target exists and ``replace`` is False.
@@ -109,9 +105,9 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     temporary = target.with_name(_temporary_name(target))
     with _guarded(target, temporary):
         target.parent.mkdir(parents=True, exist_ok=True)
-        _put_back(target.parent)
+        _restore(target.parent)
     if target.exists() and not replace:
-        raise FileExistsError(errno.EEXIST, "the folder exists already", str(target))
+        raise FileExistsError(errno.EEXIST, "the folder already exists", str(target))
     with _guarded(target, temporary):
         temporary.mkdir()
         yield temporary
@@ -120,15 +116,15 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def sweep(folder: str | Path, *, deep: bool = True) -> list[Path]:
-    """Remove what dead writers left unfinished under a folder, and put back folders that were set aside too early.
+    """Remove unfinished files of processes that no longer run, and restore folders whose replacement is missing.
 
-    Leftovers of processes that still run on this host are left alone. Call it while holding the folder's lock.
+    Files of processes that still run on this host are kept. Call it while holding the lock of the folder.
 
     Args:
-        folder: where to look.
-        deep: whether the folders in it are looked through as well.
+        folder: the folder to search.
+        deep: search its subfolders too.
 
-    Returns: what was removed or put back.
+    Returns: the paths that were removed or restored.
 
     Example:
         >>> import tempfile
@@ -139,7 +135,7 @@ def sweep(folder: str | Path, *, deep: bool = True) -> list[Path]:
     """
     swept: list[Path] = []
     for parent, names, files in os.walk(folder):
-        swept += _put_back(Path(parent))
+        swept += _restore(Path(parent))
         for name in [*names, *files]:
             path = Path(parent, name)
             if not name.startswith(TEMPORARY_PREFIX) or _writer_runs(name) or not _exists(path):
@@ -169,7 +165,7 @@ def _writer_runs(name: str) -> bool:
 
 
 def _take_place(temporary: Path, target: Path) -> None:
-    """Rename a finished folder onto its target; an old one steps aside first, for a folder cannot be renamed onto."""
+    """Rename a finished folder to its target; an existing target is renamed first, because it cannot be overwritten."""
     retired = target.with_name(f"{RETIRED_PREFIX}{_writer()}-{secrets.token_hex(6)}-{target.name}")
     if target.exists():
         os.replace(target, retired)  # noqa: PTH105
@@ -183,9 +179,9 @@ def _take_place(temporary: Path, target: Path) -> None:
     _remove(retired)
 
 
-def _put_back(parent: Path) -> list[Path]:
-    """End replacements of folders that a crash cut in two: keep the new one if it came, else the old one."""
-    mended = []
+def _restore(parent: Path) -> list[Path]:
+    """Complete replacements of folders that a crash interrupted: keep the new folder if it exists, else the old one."""
+    restored = []
     for retired in sorted(parent.glob(f"{RETIRED_PREFIX}*")):
         if _writer_runs(retired.name):
             continue
@@ -194,8 +190,8 @@ def _put_back(parent: Path) -> list[Path]:
             _remove(retired)
         else:
             os.replace(retired, target)  # noqa: PTH105
-        mended.append(retired)
-    return mended
+        restored.append(retired)
+    return restored
 
 
 def _exists(path: Path) -> bool:
@@ -203,7 +199,7 @@ def _exists(path: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):  # a folder that may not even be looked into holds nothing of ours
+    with suppress(OSError):  # a folder without permission contains no file of ours
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -220,7 +216,7 @@ def _sync(path: Path) -> None:
 
 def _sync_folder(folder: Path) -> None:
     if os.name != "nt":  # Windows cannot open a folder; its renames are journaled
-        with suppress(PermissionError):  # a folder that may be written but not read
+        with suppress(PermissionError):  # a writable folder without read permission
             _sync(folder)
 
 
@@ -234,11 +230,11 @@ def _sync_tree(folder: Path) -> None:
 
 @contextmanager
 def _guarded(target: Path, temporary: Path, needed: int | None = None) -> Iterator[None]:
-    """Remove the temporary file when anything goes wrong, and say in words what the system refused."""
+    """Remove the temporary file on any error, and raise `EnvironmentProblem` for errors of the disk."""
     try:
         yield
     except BaseException as error:
-        written, free = _bytes_in(temporary), _free_bytes(target)  # before the removal makes room again
+        written, free = _bytes_in(temporary), free_bytes(target)  # before the removal frees space
         _remove(temporary)
         if isinstance(error, Exception) and not isinstance(error, SegmiError):
             problem = environment_problem(error, target, needed=needed or written, free=free)
@@ -253,71 +249,3 @@ def _bytes_in(path: Path) -> int | None:
         return sum(file.stat().st_size for file in files) or None
     except OSError:
         return None
-
-
-def _free_bytes(path: Path) -> int | None:
-    try:
-        return shutil.disk_usage(_existing(path)).free
-    except OSError:
-        return None
-
-
-def environment_problem(
-    error: BaseException, target: str | Path, *, needed: int | None = None, free: int | None = None
-) -> EnvironmentProblem | None:
-    """The error to show when the disk is full or fails, or the target cannot be written; None for any other error.
-
-    Args:
-        error: what was raised while writing; libraries that hide the error number are recognized by their text, or
-            by a file system without room.
-        target: what was being written.
-        needed: the bytes it needs, or that it had when the space ran out, if known.
-        free: the bytes that were free then; looked up if not given.
-
-    Example:
-        >>> print(environment_problem(OSError(errno.EROFS, "Read-only file system"), "/media/disk/x.json").message)
-        cannot write /media/disk/x.json: Read-only file system
-    """
-    target = Path(target)
-    number = error.errno if isinstance(error, OSError) else None
-    free = _free_bytes(target) if free is None else free
-    text = str(error).lower()
-    full = number in _DISK_FULL or "no space left" in text or "os error 28" in text
-    if full or (number is None and free is not None and free < 4096 and isinstance(error, OSError | RuntimeError)):
-        need = f"at least {needed:,} bytes are needed" if needed else "the bytes needed are not known"
-        return EnvironmentProblem(
-            f"no space left to write {target}: {need}, {free or 0:,} bytes are available",
-            f"free space on the file system of {_existing(target)} (or its quota) and run the same command again; "
-            "what was there before is intact",
-        )
-    if number == errno.EFBIG:
-        return EnvironmentProblem(
-            f"cannot write {target}: it would be larger than files may be here",
-            "raise the limit (ulimit -f), or choose a folder on another file system, and run the same command again",
-        )
-    if number in _IN_THE_WAY:
-        return EnvironmentProblem(
-            f"cannot write {target}: {os.strerror(number or 0)}",
-            f"move away what is in its place or on the way to it, beginning at {_existing(target)}",
-        )
-    if number in _FAILING:
-        return EnvironmentProblem(
-            f"cannot write {target}: {os.strerror(number or 0)}",
-            f"see to the disk or the network share that holds {_existing(target.parent)}, then run the same command "
-            "again; what was there before is intact",
-        )
-    if number in _NOT_ALLOWED:
-        need = f" ({needed:,} bytes)" if needed else ""
-        return EnvironmentProblem(
-            f"cannot write {target}{need}: {os.strerror(number or 0)}",
-            f"make {_existing(target.parent)} writable for this user, or choose another folder for the output",
-        )
-    return None
-
-
-def _existing(path: Path) -> Path:
-    """The nearest ancestor that exists (the path itself included)."""
-    path = path.absolute()
-    while not os.path.exists(path) and path != path.parent:  # noqa: PTH110  (Path.exists raises where it may not look)
-        path = path.parent
-    return path

@@ -1,4 +1,4 @@
-"""What a study set out to do, so that a report can name the runs that are missing and keep the study's order."""
+"""Plan of a study: its datasets, methods and seeds in order, so that a report can name missing runs."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from segmi.records.jsonfile import damaged, read_record, write_record
-from segmi.records.run import RunFolder, RunKey, is_folder_name
+from segmi.records.run_folder import RunFolder, RunKey, is_folder_name
+from segmi.records.serialization import damaged, read_record, write_record
 
 PLAN_NAME: Final = "plan.json"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The grid of a study, in its own order.
+    """Grid of a study, in its own order.
 
     Args:
-        study: its name.
+        study: name of the study.
         datasets: titles by name.
         methods: labels by name.
-        seeds: the seeds of every cell.
+        seeds: the seeds of every dataset and method.
         protocol: ``paper`` or ``controlled``.
-        command: how to run it again.
-        baseline: the method that the others are compared with; the first if it is None or no method of the study.
-        treatments: what each method is apart from its network, where several methods are one on several networks.
+        command: the command that runs the study again.
+        baseline: the method that the others are compared with; by default the first.
+        treatments: the treatment of each method, for studies that apply the same treatment to several networks.
         networks: the network of each method, in words.
-        baselines: what single methods are compared with in the place of the study's baseline.
+        baselines: baselines of single methods, instead of the baseline of the study.
     """
 
     study: str
@@ -42,14 +42,14 @@ class Plan:
     baselines: Mapping[str, str] = field(default_factory=dict)
 
     def grid(self) -> list[RunKey]:
-        """Every run of the grid."""
+        """Return the key of every run."""
         return [RunKey(self.study, d, m, s) for d in self.datasets for m in self.methods for s in self.seeds]
 
     def compared_with(self, method: str) -> str | None:
-        """The method that another is measured against; None for a baseline, or where its network has none.
+        """Return the baseline of a method; None for a baseline, or if its network has no baseline.
 
-        That is the one that it names itself, else the baseline, or, where methods share treatments, the method of the
-        baseline's treatment on the same network.
+        The baseline is the one set for the method, else the one of the study or, if methods share treatments, the
+        method with the treatment of the baseline on the same network.
 
         Example:
             >>> methods = {"ce-unet": "", "mi-unet": "", "ce-fpn": "", "mi-fpn": ""}
@@ -63,27 +63,24 @@ class Plan:
             return None
         if self.baselines.get(method) in self.methods:
             return self.baselines[method]
-        named = self.baseline
-        baseline = named if named is not None and named in self.methods else next(iter(self.methods))
-        wanted = self.treatment_of(baseline)
-        if self.treatment_of(method) == wanted:
+        baseline = self.baseline if self.baseline in self.methods else next(iter(self.methods))
+        treatment = self.treatment_of(baseline)
+        if self.treatment_of(method) == treatment:
             return None
-        alike = [
-            m for m in self.methods if (self.treatment_of(m), self.network_of(m)) == (wanted, self.network_of(method))
-        ]
-        return alike[0] if alike else None
+        key = (treatment, self.network_of(method))
+        return next((m for m in self.methods if (self.treatment_of(m), self.network_of(m)) == key), None)
 
     def treatment_of(self, method: str) -> str:
-        """What a method is apart from its network: its own name unless the study says that several share one."""
+        """Return the treatment of a method, by default its name."""
         return self.treatments.get(method, method)
 
     def network_of(self, method: str) -> str:
-        """The network that a method is compared on; empty where the study does not cross methods with networks."""
+        """Return the network of a method; empty unless the study crosses treatments with networks."""
         return self.networks.get(method, "") if self.crossed else ""
 
     @property
     def crossed(self) -> bool:
-        """Whether some treatment stands on several networks."""
+        """Whether a treatment is applied to several networks."""
         return len({self.treatment_of(method) for method in self.methods}) < len(self.methods)
 
 
@@ -101,26 +98,26 @@ def write_plan(folder: str | Path, plan: Plan) -> Path:
 
 
 def read_plan(folder: str | Path) -> Plan | None:
-    """The plan in the folder of a study; None if it holds none.
+    """Return the plan in the folder of a study; None if it is missing.
 
     Raises:
-        DataError: it is damaged.
+        DataError: the file is damaged.
     """
     path = Path(folder) / PLAN_NAME
     record = read_record(path)
     if record is None:
         return None
     known = {name: record[name] for name in Plan.__dataclass_fields__ if name in record}
-    if (wrong := _wrong(known)) is not None:
-        raise damaged(path, wrong)
+    if (problem := _problem(known)) is not None:
+        raise damaged(path, problem)
     try:
         return Plan(**known)
     except TypeError as error:
         raise damaged(path, str(error)) from error
 
 
-def _wrong(record: dict[str, Any]) -> str | None:
-    """What no plan can hold, since names become paths; None if nothing."""
+def _problem(record: dict[str, Any]) -> str | None:
+    """Why the record is not a plan (names become paths); None if it is."""
     for part in ("datasets", "methods", "treatments", "networks"):
         value = record.get(part, {})
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):
@@ -130,12 +127,12 @@ def _wrong(record: dict[str, Any]) -> str | None:
             return f"{name!r} cannot name a folder"
     seeds = record.get("seeds", [])
     if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        return "seeds should be whole numbers"
+        return "seeds should be integers"
     return None
 
 
 def guess_plan(study: str, runs: Sequence[RunFolder]) -> Plan:
-    """The smallest grid that holds all runs of a study that left no plan."""
+    """Return the smallest grid that contains all runs of a study without a plan."""
     keys = [run.key for run in runs]
     datasets = {key.dataset: key.dataset for key in keys}
     methods = {key.method: key.method for key in sorted(keys, key=lambda key: key.method)}

@@ -1,4 +1,8 @@
-"""Which process wrote something: a pid alone is not enough, since pids are used again."""
+"""Identity of a process: a pid alone is not enough, because pids are reused.
+
+Start times are read from ``/proc`` instead of psutil, whose ``create_time`` adds the boot time of the wall clock: it
+changes when the clock is adjusted, and a running writer would look like a dead one.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,9 @@ from pathlib import Path
 
 
 def process_start(pid: int) -> str | None:
-    """A text that tells apart two processes with the same pid: when the process started, as the system counts it.
+    """Return when a process started, in the unit of the system; None if it does not exist or the time is unknown.
 
-    Returns None where no such process exists or the system does not tell.
+    Two processes with the same pid have different start times.
 
     >>> process_start(os.getpid()) == process_start(os.getpid())
     True
@@ -28,7 +32,7 @@ def process_start(pid: int) -> str | None:
 
 
 def is_running(pid: int, start: str | None = None) -> bool:
-    """Whether the process ``pid`` of this host, started at ``start`` if that is known, still runs.
+    """Return whether the process ``pid`` of this host runs, and started at ``start`` if that is known.
 
     >>> is_running(os.getpid()), is_running(os.getpid(), "another start")
     (True, False)
@@ -41,7 +45,7 @@ def is_running(pid: int, start: str | None = None) -> bool:
     if sys.platform.startswith("linux") and Path("/proc/self/stat").exists():
         return False
     if sys.platform == "win32":
-        return True  # os.kill(pid, 0) would end the process there; better a lock too many than one too few
+        return True  # os.kill(pid, 0) would terminate the process on Windows
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -56,7 +60,7 @@ def _start_from_proc(pid: int) -> str | None:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    fields = text[text.rindex(")") + 2 :].split()  # the name before it may hold spaces and brackets
-    if fields[0] in ("Z", "X"):  # a zombie works no more and holds no file
+    fields = text[text.rindex(")") + 2 :].split()  # the process name before it may contain spaces and brackets
+    if fields[0] in ("Z", "X"):  # a zombie holds no files
         return None
     return fields[19]

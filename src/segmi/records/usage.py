@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from segmi.errors import DataError, EnvironmentProblem
-from segmi.records.jsonfile import read_record, write_record
+from segmi.records.serialization import read_record, write_record
 
 USAGE_NAME: Final = "usage.json"
 POWERCAP: Final = Path("/sys/class/powercap")

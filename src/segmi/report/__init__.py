@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from segmi.report.build_report import table1_text, write_report
 from segmi.report.paper_numbers import PAPER, Reference
-from segmi.report.write import table1_text, write_report
 
 __all__ = ["PAPER", "Reference", "table1_text", "write_report"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from segmi.errors import DataError
-from segmi.records.selection import Selection, TrialRecord, read_selection
+from segmi.records.trial_records import Selection, TrialRecord, read_selection
 from segmi.report.describe import duration
 from segmi.report.table1 import title_of
 from segmi.statistics import StudyRuns

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from segmi.errors import EnvironmentProblem, SegmiError
+from segmi.report.build_report import REPORT_FOLDER, write_report
 from segmi.report.page import asset
-from segmi.report.write import REPORT_FOLDER, write_report
 
 LOOPBACK: Final = "127.0.0.1"
 

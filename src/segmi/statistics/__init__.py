@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from segmi.statistics.detectable import POWER, detectable_factor
 from segmi.statistics.differences import Comparison, compare, estimates
-from segmi.statistics.gather import SCORES, StudyRuns, collect, run_scores
 from segmi.statistics.interaction import Interaction, Over, interactions
 from segmi.statistics.new_images import NewImages, compare_on_new_images
-from segmi.statistics.paired import LEVEL, Difference, describe_differences, holm, least_p
+from segmi.statistics.paired_tests import LEVEL, Difference, describe_differences, holm, least_p
 from segmi.statistics.pairing import PRIMARY, Pairing, pairings
 from segmi.statistics.per_class import ClassComparison, compare_classes
+from segmi.statistics.power import POWER, detectable_factor
 from segmi.statistics.ranks import Ranks, rank_methods
+from segmi.statistics.study_runs import SCORES, StudyRuns, collect, run_scores
 from segmi.statistics.summary import best, summarize
 
 __all__ = [

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from segmi.statistics.detectable import detectable_factor
-from segmi.statistics.gather import StudyRuns
-from segmi.statistics.paired import LEVEL, Difference, describe_differences, holm
+from segmi.statistics.paired_tests import LEVEL, Difference, describe_differences, holm
 from segmi.statistics.pairing import PRIMARY, Pairing, key_of, pairings, reported_score, score_differences
+from segmi.statistics.power import detectable_factor
+from segmi.statistics.study_runs import StudyRuns
 
 Verdict = Literal[
     "better", "worse", "not distinguishable", "no test: one seed", "no test: no seed", "no test: no spread"

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 from statsmodels.stats.oneway import anova_oneway
 
-from segmi.statistics.gather import StudyRuns
-from segmi.statistics.paired import LEVEL, Difference, describe_differences, holm
+from segmi.statistics.paired_tests import LEVEL, Difference, describe_differences, holm
 from segmi.statistics.pairing import Pairing, pairings, score_differences
+from segmi.statistics.study_runs import StudyRuns
 
 Over = Literal["dataset", "network"]
 

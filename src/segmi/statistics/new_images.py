@@ -17,9 +17,9 @@ from scipy import stats
 
 from segmi.errors import DataError
 from segmi.records import ConfusionRecord, RunKey
-from segmi.statistics.gather import StudyRuns
-from segmi.statistics.paired import LEVEL
+from segmi.statistics.paired_tests import LEVEL
 from segmi.statistics.pairing import Pairing, pairings
+from segmi.statistics.study_runs import StudyRuns
 
 FEWEST_GROUPS: Final = 5
 """With fewer groups, the spread among them says next to nothing about the spread among all that could have been."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from segmi.records import RunKey
-from segmi.statistics.gather import StudyRuns
+from segmi.statistics.study_runs import StudyRuns
 
 PRIMARY: Final = "mIoU"
 """The score that is compared; one, so that no comparison is won by choosing the score afterwards."""

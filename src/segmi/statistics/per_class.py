@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from segmi.statistics.differences import Verdict, judge
-from segmi.statistics.gather import StudyRuns
-from segmi.statistics.paired import Difference
+from segmi.statistics.paired_tests import Difference
 from segmi.statistics.pairing import Pairing, pairings, reported_score
+from segmi.statistics.study_runs import StudyRuns
 
 
 @dataclass(frozen=True)

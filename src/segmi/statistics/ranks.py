@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from segmi.statistics.differences import estimates
-from segmi.statistics.gather import StudyRuns
+from segmi.statistics.study_runs import StudyRuns
 
 FEWEST: Final = 3
 """Friedman's test needs so many datasets and as many methods."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from segmi import __version__
 from segmi.errors import UsageError, together
 from segmi.records import RunFolder
-from segmi.records.jsonfile import read_record, refuse_newer, write_record
+from segmi.records.serialization import read_record, refuse_newer, write_record
 from segmi.study.environment import code_version
 from segmi.study.expand import HELD_OUT, Run, changed_keys
 from segmi.study.strict_yaml import parse_file

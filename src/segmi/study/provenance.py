@@ -105,7 +105,7 @@ def _check_source(
 
 
 def _check_bundle(path: str, wanted: Mapping[str, Any], place: Place, problems: Problems) -> None:
-    from segmi.records.jsonfile import read_json
+    from segmi.records.serialization import read_json
 
     try:
         specification = read_json(Path(path) / "model.json")["specification"]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from segmi.errors import Diverged, EnvironmentProblem, SegmiError, UsageError, together
 from segmi.records import Plan, RunFolder, sweep, write_plan
-from segmi.records.selection import is_trial
+from segmi.records.trial_records import is_trial
 from segmi.study import resolve
 from segmi.study.agenda import Agenda
 from segmi.study.engines import Engine, InProcess

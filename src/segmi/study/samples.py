@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from segmi.records.samples import write_sample
+from segmi.records.example_images import write_sample
 
 if TYPE_CHECKING:
     from segmi.datasets.segmentation_dataset import SegmentationDataset

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from segmi.errors import DataError
 from segmi.records import RunFolder, lock_holder
-from segmi.records.selection import TRIAL_MARK, is_trial
+from segmi.records.trial_records import TRIAL_MARK, is_trial
 from segmi.study.agenda import Agenda
 from segmi.study.expand import Run, expand
 from segmi.study.schema import Study
@@ -67,7 +67,7 @@ def to_retry(rows: Sequence[RunStatus], wanted: Sequence[Run]) -> list[str]:
 def run_status(run: Run, folder: RunFolder) -> RunStatus:
     """The state of one run."""
     on_disk = folder.state()
-    losses = len(folder.losses()) if on_disk != "missing" else 0
+    losses = len(folder.crashes()) if on_disk != "missing" else 0
     common: dict[str, Any] = {"run": run.key, "folder": str(folder.path), "step": _step(folder), "losses": losses}
     lost = f"its process was lost {losses} time{'s' if losses > 1 else ''}" if losses else ""
     if on_disk == "finished":

@@ -14,7 +14,7 @@ from typing import Any
 
 from segmi.errors import DataError, Diverged
 from segmi.records import RunFolder
-from segmi.records.selection import Selection, TrialRecord, read_selection, trial_name, write_selection
+from segmi.records.trial_records import Selection, TrialRecord, read_selection, trial_name, write_selection
 from segmi.study.expand import HELD_OUT, Run, changed_keys, run_config
 from segmi.study.schema import Study
 from segmi.study.search import Space, number_of_trials, put

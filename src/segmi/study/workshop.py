@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from segmi.training.processes import Processes
 
 RECORDS: Final = (
-    "result.json", "failure.json", "losses.json", "config.yaml", "environment.json", "origin.json",
+    "result.json", "failure.json", "crashes.json", "config.yaml", "environment.json", "origin.json",
     "number_format.json", "metrics.csv", "profile.json", "usage.json", "trackers.json", "confusion", "samples",
     "bundles", "checkpoints", "tensorboard", "mlflow", "wandb",
 )  # fmt: skip

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from segmi.errors import RunError
 from segmi.records.atomic import atomic_folder, atomic_write, sweep
-from segmi.records.jsonfile import read_json
+from segmi.records.serialization import read_json
 
 log = logging.getLogger(__name__)
 

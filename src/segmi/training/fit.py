@@ -20,7 +20,7 @@ from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.datasets.unlabeled import Unlabeled
 from segmi.errors import UsageError, unknown_name
 from segmi.losses.base import Objective, UsesClassCounts
-from segmi.records.jsonfile import write_record
+from segmi.records.serialization import write_record
 from segmi.training.allocator import keeping_freed_memory
 from segmi.training.checkpoints import Checkpoint, Checkpoints
 from segmi.training.cohort import Cohort

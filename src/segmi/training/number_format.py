@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from segmi.datasets.cache import cache_folder
 from segmi.errors import RunError, SegmiError
-from segmi.records.jsonfile import read_record, write_record
+from segmi.records.serialization import read_record, write_record
 from segmi.training.allocator import keeping_freed_memory, keeps_freed_memory
 from segmi.training.cohort import Cohort
 from segmi.training.precision import FABRIC_PRECISION, Precision, check_precision

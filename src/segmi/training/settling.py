@@ -16,7 +16,7 @@ import torch
 
 from segmi.errors import UsageError
 from segmi.losses.base import HasKernel, Objective
-from segmi.records.jsonfile import read_record, write_record
+from segmi.records.serialization import read_record, write_record
 from segmi.training.checkpoints import Checkpoint
 from segmi.training.cohort import Cohort
 from segmi.training.number_format import NumberFormat, choose_format

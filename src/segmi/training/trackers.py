@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from segmi.errors import EnvironmentProblem
-from segmi.records.jsonfile import read_record, write_record
+from segmi.records.serialization import read_record, write_record
 
 Tracker: TypeAlias = Literal["tensorboard", "csv", "mlflow", "wandb"]
 

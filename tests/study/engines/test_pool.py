@@ -46,8 +46,8 @@ def test_a_killed_process_is_one_runs_failure_or_taken_up_again(
     assert outcome.skipped == ["street-scenes/model-1/seed1"]
     assert outcome.finished == ["street-scenes/model-1/seed0"]
     assert [note for note in kill.notes if "taken up again (1 of 1)" in note]
-    record = tmp_path / "pool/tiny/street-scenes/model-1/seed0/losses.json"
-    assert len(RunFolder(record.parent).losses()) == 2
+    record = tmp_path / "pool/tiny/street-scenes/model-1/seed0/crashes.json"
+    assert len(RunFolder(record.parent).crashes()) == 2
     record.unlink()
     assert outcome_of(tmp_path / "pool") == outcome_of(tmp_path / "here")
 

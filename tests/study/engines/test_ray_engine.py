@@ -48,8 +48,8 @@ def test_ray_gives_what_the_process_itself_gives_though_a_worker_is_killed(
     assert sorted(outcome.finished) == [f"street-scenes/model-1/seed{seed}" for seed in (0, 1, 2)]
     assert addresses == {"127.0.0.1"}
     assert [note for note in kill.notes if "was lost" in note and "taken up again (1 of 1)" in note]
-    record = tmp_path / "ray/tiny/street-scenes/model-1/seed1/losses.json"
-    assert len(RunFolder(record.parent).losses()) == 1
+    record = tmp_path / "ray/tiny/street-scenes/model-1/seed1/crashes.json"
+    assert len(RunFolder(record.parent).crashes()) == 1
     record.unlink()
     assert outcome_of(tmp_path / "ray") == outcome_of(tmp_path / "here")
     assert [path.name for path in (tmp_path / "ray/tiny").iterdir() if path.name.startswith(".")] == []
@@ -205,7 +205,7 @@ def test_a_head_that_is_killed_and_started_again_costs_the_updates_since_the_che
     head.start()
     again = subprocess.run(line, capture_output=True, text=True, env=head.environment, timeout=300, check=False)
     assert again.returncode == 0, again.stderr
-    for record in (tmp_path / "ray").rglob("losses.json"):
+    for record in (tmp_path / "ray").rglob("crashes.json"):
         record.unlink()
     assert outcome_of(tmp_path / "ray") == outcome_of(tmp_path / "here")
 

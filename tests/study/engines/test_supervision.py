@@ -90,7 +90,7 @@ def test_a_lost_run_is_taken_up_again_and_every_try_is_told_and_counted(two: lis
     # What had begun anew when it was lost goes on; the lock of the lost process may take a moment to be free.
     assert [order.overwrite for order in crew.orders] == [True, True, False]
     assert [order.patience > 0 for order in crew.orders] == [False, True, True]
-    assert [loss["reason"] for loss in RunFolder(two[0].folder(tmp_path)).losses()] == [KILLED.reason] * 2
+    assert [loss["reason"] for loss in RunFolder(two[0].folder(tmp_path)).crashes()] == [KILLED.reason] * 2
 
 
 def test_a_run_fails_when_it_was_lost_too_often(two: list[Run], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from segmi.deploy.image import card_of
 from segmi.deploy.publish.card import written_card
 from segmi.records import RunFolder
 from segmi.records.atomic import atomic_folder
-from segmi.records.configuration import read_configuration
+from segmi.records.serialization import read_configuration
 
 README = "README.md"
 CONFIGURATION = "config.yaml"

@@ -145,7 +145,7 @@ class _Losses:
         loss = heard if isinstance(heard, Loss) else Loss("the process of the run was ended by a signal")
         run, folder = order.run, RunFolder(order.run.folder(self._job.root))
         self._count[run.key] += 1
-        folder.write_loss(loss.reason)
+        folder.record_crash(loss.reason)
         if self._count[run.key] <= self._retries:
             tries = f"taken up again ({self._count[run.key]} of {self._retries})"
             self._report(run, News("note", text=f"{loss.reason}; {tries}"))

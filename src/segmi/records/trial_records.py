@@ -1,7 +1,7 @@
-"""How the settings of a method on a dataset were chosen: every trial with its score, and the winner.
+"""Result of a search for settings: every trial with its score, and the winner.
 
-It lies beside the runs that were trained with what was chosen, as ``<study>/<dataset>/<method>/selection.json``. Its
-trials are runs themselves, in folders of their own: ``<study>/<dataset>/<method>+trial<n>/seed<k>/``.
+Stored as ``<study>/<dataset>/<method>/selection.json``, in the folder of the runs that use the selected settings. The
+trials are runs in ``<study>/<dataset>/<method>+trial<n>/seed<k>/``.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from segmi.records.jsonfile import damaged, read_record, write_record
+from segmi.records.serialization import damaged, read_record, write_record
 
 SELECTION_NAME: Final = "selection.json"
 TRIAL_MARK: Final = "+trial"
-"""In the name of the folder of a trial, where no method's name can have it."""
+"""Part of the folder name of a trial; method names cannot contain it."""
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial.
+    """Result of one trial.
 
     Args:
         number: from 0.
-        values: by the names of the settings.
-        score: mIoU on the held-out images; None where it diverged.
+        values: the settings, by name.
+        score: mIoU on the held-out images; None if the trial diverged.
         steps: optimizer steps taken.
         images: images seen.
-        wall_seconds: of training and validation.
-        failure: why it has no score.
+        wall_seconds: time of training and validation.
+        failure: the reason for a missing score.
     """
 
     number: int
@@ -43,17 +43,17 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class Selection:
-    """What was searched for and what was found.
+    """Result of a search.
 
     Args:
-        searched: the spaces as in the study file, by the names of the settings.
-        seed: of the trials.
-        network: whose score decides.
-        winner: the number of the trial with the highest score, the first of equals; None where none has a score.
-        values: of the winner.
-        config: what all trials have in common.
-        trials: all of them.
-        measured_on: the images that the scores are of.
+        searched: the search spaces as in the study file, by setting.
+        seed: the seed of the trials.
+        network: the network whose score is compared.
+        winner: the number of the first trial with the highest score; None if no trial has a score.
+        values: the settings of the winner.
+        config: the configuration that all trials share.
+        trials: all trials.
+        measured_on: the images that were scored.
     """
 
     searched: Mapping[str, Any]
@@ -67,7 +67,7 @@ class Selection:
 
 
 def trial_name(method: str, number: int) -> str:
-    """The method part of a trial's key.
+    """Return the method part of the key of a trial.
 
     Example:
         >>> trial_name("model-1", 3)
@@ -77,12 +77,12 @@ def trial_name(method: str, number: int) -> str:
 
 
 def is_trial(method: str) -> bool:
-    """Whether the method part of a run's key is that of a trial."""
+    """Return whether the method part of a key belongs to a trial."""
     return TRIAL_MARK in method
 
 
 def write_selection(folder: str | Path, selection: Selection) -> Path:
-    """Write a selection into the folder of its method on its dataset.
+    """Write a selection into the folder of its method and dataset.
 
     Example:
         >>> import tempfile
@@ -96,10 +96,10 @@ def write_selection(folder: str | Path, selection: Selection) -> Path:
 
 
 def read_selection(folder: str | Path) -> Selection | None:
-    """The selection in the folder of a method on a dataset; None if it holds none.
+    """Return the selection in the folder of a method and dataset; None if it is missing.
 
     Raises:
-        DataError: it is damaged, or written by a newer segmi.
+        DataError: the file is damaged, or written by a newer segmi.
     """
     path = Path(folder) / SELECTION_NAME
     record = read_record(path)
@@ -109,4 +109,4 @@ def read_selection(folder: str | Path) -> Selection | None:
         known = {name: record[name] for name in Selection.__dataclass_fields__}
         return Selection(**{**known, "trials": [TrialRecord(**trial) for trial in record["trials"]]})
     except (TypeError, KeyError) as error:
-        raise damaged(path, f"it is no selection: {error}") from error
+        raise damaged(path, f"it is not a selection: {error}") from error

@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from segmi.statistics import LEVEL, POWER, detectable_factor
-from segmi.statistics.detectable import repeated_power
+from segmi.statistics.power import repeated_power
 
 
 @pytest.mark.parametrize("level", [0.05, 0.05 / 6])

@@ -1,22 +1,22 @@
-"""The folder of a run: ``<study>/<dataset>/<method>/seed<k>/``, its path being its key; readers and writers.
+"""Run folder ``<study>/<dataset>/<method>/seed<k>/``: its path is the key of the run; readers and writers of its files.
 
 ==================================  ===================================================================
 ``config.yaml``                     the resolved configuration of this run
 ``environment.json``                machine, versions, thread count
-``origin.json``                     code and images that it was begun with
+``origin.json``                     versions of code and dataset at the start
 ``metrics.csv``                     one row per validation: step, train/…, holdout/…
-``number_format.json``              in which numbers and memory layout the run computes, and why
-``profile.json``                    what took how long, where that was asked for
-``usage.json``                      time, peak of memory and energy of every session, as far as they can be read
-``trackers.json``                   under which names other trackers keep the run
-``failure.json``                    why the run failed, if it did
-``losses.json``                     how often the process of the run was lost, and how; only if it was
-``result.json``                     what came out; written last, and what makes the run finished
+``number_format.json``              the number format and memory layout of the run, and the reason
+``profile.json``                    time by part of the training, if requested
+``usage.json``                      time, peak memory and energy of every session, as far as they can be read
+``trackers.json``                   the ids of the run in other trackers
+``failure.json``                    the error of a failed run
+``crashes.json``                    the crashes of the process of the run, if any
+``result.json``                     the scores; written last, its presence makes the run finished
 ``confusion/<network>.<protocol>.npz``  per-image confusion counts
-``details/<network>.<protocol>.npz``    sums from which reliability, boundary IoU and IoU by object size are read
-``samples/<image>.<layer>.png``   images for the figures; layers: image, truth, each network, how sure it is
-``bundles/<network>/``               the trained networks
-``checkpoints/``, ``tensorboard/``  what training keeps for itself
+``details/<network>.<protocol>.npz``    sums for calibration, boundary IoU and IoU by object size
+``samples/<image>.<layer>.png``     images for the figures; layers: image, truth, each network, its confidence
+``bundles/<network>/``              the trained networks
+``checkpoints/``, ``tensorboard/``  internal to training
 ==================================  ===================================================================
 """
 
@@ -32,12 +32,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from segmi.errors import DataError, SegmiError, UsageError
-from segmi.records.confusion import ConfusionRecord, read_confusion
-from segmi.records.damage import what_is_wrong
-from segmi.records.details import DetailsRecord, read_details
-from segmi.records.jsonfile import SCHEMA_VERSION, damaged, read_record, write_record
-from segmi.records.samples import SamplePaths, find_samples
-from segmi.records.selection import is_trial
+from segmi.records.evaluation_counts import ConfusionRecord, DetailsRecord, read_confusion, read_details
+from segmi.records.example_images import SamplePaths, find_samples
+from segmi.records.result_check import result_problem
+from segmi.records.serialization import SCHEMA_VERSION, damaged, read_configuration, read_record, write_record
+from segmi.records.trial_records import is_trial
 
 State = Literal["finished", "failed", "unfinished", "missing"]
 
@@ -45,7 +44,7 @@ _ARTIFACT_FOLDERS = ("confusion", "details", "samples", "bundles")
 
 
 class RunKey(NamedTuple):
-    """What tells a run from every other: the last four parts of its path."""
+    """Key of a run: the last four parts of its path."""
 
     study: str
     dataset: str
@@ -54,7 +53,7 @@ class RunKey(NamedTuple):
 
 
 def is_folder_name(name: str) -> bool:
-    """Whether a name can be a part of a run's path.
+    """Return whether a name can be a part of the path of a run.
 
     >>> is_folder_name("camvid"), is_folder_name("../camvid")
     (True, False)
@@ -67,10 +66,10 @@ class RunFolder:
     """One run on disk.
 
     Args:
-        path: ``…/<study>/<dataset>/<method>/seed<k>``; need not exist.
+        path: ``…/<study>/<dataset>/<method>/seed<k>``; it may be missing.
 
     Raises:
-        UsageError: the path is none of a run.
+        UsageError: the path is not a run folder.
 
     Example:
         >>> RunFolder.of("runs", RunKey("demo", "street-scenes", "model-1", 0)).key.method
@@ -84,12 +83,12 @@ class RunFolder:
         if len(self.path.absolute().parts) < 5 or not re.fullmatch(r"seed\d+", self.path.name):
             raise UsageError(
                 f"{self.path} is not the folder of a run, expected …/<study>/<dataset>/<method>/seed<k>",
-                "give the folder that holds the studies, or one study's folder",
+                "give the folder of the studies, or the folder of one study",
             )
 
     @classmethod
     def of(cls, root: str | Path, key: RunKey) -> RunFolder:
-        """The folder of a run under the folder that holds the studies."""
+        """Return the folder of a run under the folder of the studies."""
         for part in key[:3]:
             if not is_folder_name(part):
                 raise UsageError(
@@ -104,13 +103,13 @@ class RunFolder:
         return RunKey(study, dataset, method, int(seed.removeprefix("seed")))
 
     def confusion_path(self, network: str, protocol: str) -> Path:
-        """Where a network's per-image confusion counts lie."""
+        """Return the path of the per-image confusion counts of a network."""
         return self.path / "confusion" / f"{network}.{protocol}.npz"
 
     def state(self) -> State:
-        """``finished`` if the result is readable and its artifacts are there; a failure counts until then.
+        """Return ``finished`` if the result is readable and its artifacts exist, else ``failed``, ``unfinished`` or ``missing``.
 
-        A result that is damaged or whose artifacts are missing counts as unfinished: the run is to be taken up again.
+        A run whose result is damaged or whose artifacts are missing is unfinished: the next study run continues it.
         """
         if not self.path.is_dir():
             return "missing"
@@ -124,49 +123,47 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether the run is finished."""
         return self.state() == "finished"
 
     def result(self) -> dict[str, Any] | None:
-        """The result; None if there is none yet.
+        """Return the result; None before the run is finished.
 
         Raises:
-            DataError: it is damaged, or written by a newer segmi.
+            DataError: the file is damaged, or written by a newer segmi.
         """
         result = read_record(self.path / "result.json")
-        if result is not None and (wrong := what_is_wrong(result)) is not None:
-            raise damaged(self.path / "result.json", wrong)
+        if result is not None and (problem := result_problem(result)) is not None:
+            raise damaged(self.path / "result.json", problem)
         return result
 
     def failure(self) -> dict[str, Any] | None:
-        """Why the run failed; None if it did not. A damaged record is still a failure."""
+        """Return the error of a failed run; None if it did not fail. A damaged record is a failure too."""
         try:
             return read_record(self.path / "failure.json")
         except DataError as error:
             return {"schema_version": SCHEMA_VERSION, "type": "unknown", "message": error.message, "remedy": None}
 
     def environment(self) -> dict[str, Any]:
-        """Machine and versions; empty if not recorded."""
+        """Return machine and versions; empty if not recorded."""
         try:
             return read_record(self.path / "environment.json") or {}
         except DataError:
             return {}
 
     def config(self) -> dict[str, Any]:
-        """The resolved configuration; empty if not recorded.
+        """Return the resolved configuration; empty if not recorded.
 
         Raises:
-            DataError: it is no YAML mapping, or written by a newer segmi.
+            DataError: the file is not a YAML mapping, or is written by a newer segmi.
         """
-        from segmi.records.configuration import read_configuration
-
         return read_configuration(self.path / "config.yaml")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The rows of ``metrics.csv``: numbers as floats, empty cells left out; no rows if there is no file.
+        """Return the rows of ``metrics.csv``, numbers as floats, without empty cells; no rows if the file is missing.
 
         Raises:
-            DataError: it is no table.
+            DataError: the file is not a table.
         """
         path = self.path / "metrics.csv"
         try:
@@ -180,53 +177,53 @@ class RunFolder:
             raise damaged(path, str(error)) from error
 
     def profile(self) -> dict[str, Any] | None:
-        """What took how long; None if it was not measured.
+        """Return the time by part of the training; None if it was not measured.
 
         Raises:
-            DataError: it is damaged.
+            DataError: the file is damaged.
         """
         return read_record(self.path / "profile.json")
 
     def confusion(self, network: str, protocol: str) -> ConfusionRecord:
-        """Per-image confusion counts of a network under an evaluation protocol.
+        """Return the per-image confusion counts of a network under an evaluation protocol.
 
         Raises:
-            DataError: missing or damaged.
+            DataError: the file is missing or damaged.
         """
         return read_confusion(self.confusion_path(network, protocol))
 
     def details_path(self, network: str, protocol: str) -> Path:
-        """Where the details of a network's predictions lie, where they were asked for."""
+        """Return the path of the details of a network."""
         return self.path / "details" / f"{network}.{protocol}.npz"
 
     def details(self, network: str, protocol: str) -> DetailsRecord:
-        """The details of a network's predictions under an evaluation protocol.
+        """Return the details of a network under an evaluation protocol.
 
         Raises:
-            DataError: missing, as they are in runs that were scored without them, or damaged.
+            DataError: the file is missing (evaluation without details) or damaged.
         """
         return read_details(self.details_path(network, protocol))
 
     def samples(self, networks: Sequence[str]) -> list[SamplePaths]:
-        """The images kept for the figures."""
+        """Return the paths of the example images."""
         return find_samples(self.path / "samples", networks)
 
     def missing_artifacts(self, result: Mapping[str, Any]) -> list[str]:
-        """What the result promises and the folder does not hold (or not at its size), relative to the folder."""
+        """Return the artifacts of a result that are missing or have another size, relative to the folder."""
         sizes = result.get("artifacts")
         if isinstance(sizes, Mapping):
             return [name for name, size in sizes.items() if _size(self.path / name) != size]
-        promised = [
+        expected = [
             self.confusion_path(network, protocol)
             for network, entry in result["networks"].items()
             for protocol in entry.get("scores", {})
         ]
-        return [str(path.relative_to(self.path)) for path in promised if not path.is_file()]
+        return [str(path.relative_to(self.path)) for path in expected if not path.is_file()]
 
     def write_result(self, result: Mapping[str, Any]) -> Path:
-        """Write the result, last of all; what lies in the folders of artifacts becomes part of what it promises.
+        """Write the result with the sizes of all artifacts, NaN as null; removes the failure of an earlier attempt.
 
-        NaN becomes null. A failure of an earlier attempt is removed.
+        Write it last: it makes the run finished.
         """
         artifacts = {
             file.relative_to(self.path).as_posix(): file.stat().st_size
@@ -243,7 +240,7 @@ class RunFolder:
         return write_record(self.path / "environment.json", environment)
 
     def write_failure(self, error: BaseException) -> Path:
-        """Write why the run failed, with its traceback."""
+        """Write the error of a failed run, with its traceback."""
         record = {
             "type": type(error).__name__,
             "message": error.message if isinstance(error, SegmiError) else str(error),
@@ -253,25 +250,25 @@ class RunFolder:
         }
         return write_record(self.path / "failure.json", record)
 
-    def losses(self) -> list[dict[str, Any]]:
-        """When and how the process of the run was lost, one entry for each time; a damaged record is none."""
+    def crashes(self) -> list[dict[str, Any]]:
+        """Return time and reason of every crash of the process of the run; empty if the record is damaged."""
         try:
-            found = (read_record(self.path / "losses.json") or {}).get("losses")
+            found = (read_record(self.path / "crashes.json") or {}).get("crashes")
         except DataError:
             return []
         return found if isinstance(found, list) else []
 
-    def write_loss(self, reason: str) -> Path:
-        """Add to the record of losses, which outlives failures and results."""
+    def record_crash(self, reason: str) -> Path:
+        """Add a crash of the process of the run to ``crashes.json``, which is kept when the run finishes."""
         self.path.mkdir(parents=True, exist_ok=True)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return write_record(self.path / "losses.json", {"losses": [*self.losses(), {"time": now, "reason": reason}]})
+        return write_record(self.path / "crashes.json", {"crashes": [*self.crashes(), {"time": now, "reason": reason}]})
 
 
 def find_runs(root: str | Path) -> list[RunFolder]:
-    """All run folders under the folder of the studies, one study's folder, or anything between, sorted by key.
+    """Return all run folders under a folder (of studies, one study, a dataset or a method), sorted by key.
 
-    The trials of searches are none of them: they are told of by the `Selection` that they led to.
+    Trials of searches are excluded; a `Selection` describes them.
 
     Raises:
         UsageError: the folder does not exist.
@@ -285,7 +282,7 @@ def find_runs(root: str | Path) -> list[RunFolder]:
     """
     root = Path(root)
     if not root.is_dir():
-        raise UsageError(f"no folder {root}", "give the folder that a study wrote its runs into (by default runs/)")
+        raise UsageError(f"no folder {root}", "give the folder with the runs of a study (by default runs/)")
     runs = (RunFolder(path) for path in _seed_folders(root, depth=4))
     return sorted((run for run in runs if not is_trial(run.key.method)), key=lambda run: run.key)
 

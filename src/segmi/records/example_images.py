@@ -1,4 +1,4 @@
-"""Images kept for the figures: the image, its ground truth and each network's prediction, side by side in a folder."""
+"""Example images of a run: for each image the photograph, its ground truth and the prediction of every network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from segmi.records.atomic import atomic_write
 
 @dataclass(frozen=True)
 class SamplePaths:
-    """Where one image of a run lies: its image, its truth, and its predictions by network."""
+    """Paths of one example: image, ground truth, and predictions by network."""
 
     name: str
     image: Path
@@ -36,10 +36,10 @@ def write_sample(
     *,
     confidences: Mapping[str, npt.NDArray[np.uint8]] | None = None,
 ) -> list[Path]:
-    """Write one image's image, truth and predictions as PNG files, the masks with the dataset's colors.
+    """Write one example as PNG files, the masks in the colors of the dataset.
 
-    Shapes: image H×W×3; truth and predictions H×W train ids, 255 ignored; palette up to 256 RGB triples; confidences H×W,
-    the probabilities of what is predicted, 255 for 1.
+    Shapes: image H×W×3; truth and predictions H×W train ids, 255 ignored; palette up to 256 RGB triples; confidences
+    H×W, the probability of the predicted class times 255.
 
     Example:
         >>> import tempfile
@@ -50,51 +50,47 @@ def write_sample(
     """
     stem = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "image"
     colors = bytes(channel for color in palette for channel in color)
-    layers = {"image": Image.fromarray(image), "truth": Image.fromarray(truth)}
-    layers.update({network: Image.fromarray(mask) for network, mask in predictions.items()})
+    layers = {"image": Image.fromarray(image)}
+    for layer, mask in {"truth": truth, **predictions}.items():
+        layers[layer] = Image.fromarray(mask)
+        layers[layer].putpalette(colors)  # converts mode L to P
+    layers.update({f"{name}.confidence": Image.fromarray(levels) for name, levels in (confidences or {}).items()})
     paths = []
     for layer, rendered in layers.items():
-        if layer != "image":
-            rendered.putpalette(colors)  # turns L into P
         data = io.BytesIO()
         rendered.save(data, format="PNG", optimize=layer != "image")
         paths.append(atomic_write(Path(folder) / f"{stem}.{layer}.png", data.getvalue()))
-    for network, levels in (confidences or {}).items():
-        data = io.BytesIO()
-        Image.fromarray(levels).save(data, format="PNG", optimize=True)
-        paths.append(atomic_write(Path(folder) / f"{stem}.{network}.confidence.png", data.getvalue()))
     return paths
 
 
 def find_samples(folder: str | Path, networks: Sequence[str]) -> list[SamplePaths]:
-    """The images of a samples folder that have an image and a truth, by name."""
-    found = []
+    """Return the examples in a folder that have an image and a ground truth, by name."""
+    examples = []
     for image in sorted(Path(folder).glob("*.image.png")):
         name = image.name.removesuffix(".image.png")
         layers = {network: image.with_name(f"{name}.{network}.png") for network in networks}
         truth = image.with_name(f"{name}.truth.png")
         if truth.is_file():
-            found.append(
-                SamplePaths(name, image, truth, {network: path for network, path in layers.items() if path.is_file()})
-            )
-    return found
+            existing = {network: path for network, path in layers.items() if path.is_file()}
+            examples.append(SamplePaths(name, image, truth, existing))
+    return examples
 
 
 def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
-    """The image of a sample, H×W×3."""
-    with _opened(path) as image:
+    """Return the image of an example, H×W×3."""
+    with _open(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
 def read_labels(path: str | Path) -> npt.NDArray[np.uint8]:
-    """The mask of a sample as train ids, H×W."""
-    with _opened(path) as image:
+    """Return a mask of an example as train ids, H×W."""
+    with _open(path) as image:
         if image.mode not in ("P", "L"):
             raise DataError(f"{path} is an image of mode {image.mode}, expected a palette PNG", "run the study again")
         return np.asarray(image)
 
 
-def _opened(path: str | Path) -> Image.Image:
+def _open(path: str | Path) -> Image.Image:
     try:
         image = Image.open(path, formats=("PNG",))
         image.load()

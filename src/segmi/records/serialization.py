@@ -1,0 +1,126 @@
+"""Records as JSON and YAML files: one mapping per file with its schema version, written atomically."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from segmi.errors import DataError
+from segmi.records.atomic import atomic_write
+
+SCHEMA_VERSION: Final = 1
+
+LARGEST: Final = 2**24
+"""Bytes of the largest JSON or YAML file that is read; files that segmi writes are far smaller."""
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file from an untrusted source.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is not JSON, is larger than `LARGEST`, or is nested too deeply.
+    """
+    try:
+        return json.loads(_read_limited(path).decode("utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Return the object in a JSON file with a schema version; None if the file does not exist.
+
+    Raises:
+        DataError: the file is damaged, or written by a newer segmi.
+    """
+    try:
+        record = read_json(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise damaged(path, str(error)) from error
+    if not isinstance(record, dict):
+        raise damaged(path, f"expected an object, got {type(record).__name__}")
+    version = record.get("schema_version")
+    if type(version) is not int:
+        raise damaged(path, "it has no schema_version")
+    refuse_newer(path, version)
+    return record
+
+
+def read_configuration(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file, without aliases and tags; empty if the file does not exist.
+
+    Raises:
+        DataError: the file is not a YAML mapping of plain values, or is written by a newer segmi.
+    """
+    import yaml
+
+    class PlainLoader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            # A few hundred bytes of nested aliases expand to millions of items.
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("an alias, which segmi never writes")
+            return super().compose_node(parent, index)
+
+    try:
+        config = yaml.load(_read_limited(path).decode("utf-8"), Loader=PlainLoader)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise damaged(path, str(error)) from error
+    if not isinstance(config, dict):
+        raise damaged(path, "expected a mapping")
+    refuse_newer(path, config.get("schema_version"))
+    return config
+
+
+def refuse_newer(path: Path, version: Any, newest: int = SCHEMA_VERSION) -> None:
+    """Check that this version of segmi knows the schema version of a record.
+
+    Raises:
+        DataError: the record is newer; names both versions.
+    """
+    if isinstance(version, int) and version > newest:
+        raise DataError(f"{path} has schema version {version}, expected at most {newest}", "update segmi")
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> Path:
+    """Write an object atomically, its schema version first."""
+    text = json.dumps(
+        plain({"schema_version": SCHEMA_VERSION, **record}), indent=2, ensure_ascii=False, allow_nan=False
+    )
+    return atomic_write(path, text + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Convert a value to JSON types: NaN and infinities to None, tuples to lists, numpy numbers to Python numbers.
+
+    >>> plain({"IoU": (0.5, float("nan"))})
+    {'IoU': [0.5, None]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if hasattr(value, "tolist"):  # a numpy array or scalar; numpy itself is not imported here
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def damaged(path: Path, reason: str) -> DataError:
+    """Return the error for a record that cannot be read."""
+    return DataError(f"{path} is damaged: {reason}", "delete it and run the study again: the run continues")
+
+
+def _read_limited(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"more than {LARGEST:,} bytes")
+    return content
