@@ -124,7 +124,7 @@ def test_the_next_run_writes_the_plan_anew(estate, refused, no_report):
     assert json.loads(path.read_text())["methods"] == before["methods"]
     path.unlink()
     path.mkdir()  # nobody's folder is removed for a file's sake
-    refused(estate.run_command, 5, f"cannot write {path}: Is a directory", "move away the file or folder that blocks the path")
+    refused(estate.run_command, 5, f"cannot write {path}: Is a directory", "move away the file or folder")
 
 
 class Canary:

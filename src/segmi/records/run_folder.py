@@ -91,9 +91,8 @@ class RunFolder:
         """Return the folder of a run under the folder of the studies."""
         for part in key[:3]:
             if not is_folder_name(part):
-                raise UsageError(
-                    f"{part!r} cannot name a folder: expected letters, digits, '.', '_', '+' and '-'", "rename it"
-                )
+                expected = "letters, digits, '.', '_', '+' and '-'"
+                raise UsageError(f"{part!r} cannot name a folder: expected {expected}", "rename it")
         return cls(Path(root, key.study, key.dataset, key.method, f"seed{key.seed}"))
 
     @property
@@ -107,10 +106,7 @@ class RunFolder:
         return self.path / "confusion" / f"{network}.{protocol}.npz"
 
     def state(self) -> State:
-        """Return ``finished`` if the result is readable and its artifacts exist, else ``failed``, ``unfinished`` or ``missing``.
-
-        A run whose result is damaged or whose artifacts are missing is unfinished: the next study run continues it.
-        """
+        """Return the state; ``finished`` requires a readable result with all its artifacts."""
         if not self.path.is_dir():
             return "missing"
         try:
@@ -168,20 +164,15 @@ class RunFolder:
         path = self.path / "metrics.csv"
         try:
             with path.open(newline="", encoding="utf-8") as file:
-                return [
-                    {k: _number(v) for k, v in row.items() if k and v not in ("", None)} for row in csv.DictReader(file)
-                ]
+                rows = list(csv.DictReader(file))
+            return [{k: _number(v) for k, v in row.items() if k and v not in ("", None)} for row in rows]
         except FileNotFoundError:
             return []
         except (OSError, UnicodeDecodeError, csv.Error, TypeError) as error:
             raise damaged(path, str(error)) from error
 
     def profile(self) -> dict[str, Any] | None:
-        """Return the time by part of the training; None if it was not measured.
-
-        Raises:
-            DataError: the file is damaged.
-        """
+        """Return the time by part of the training; None if it was not measured."""
         return read_record(self.path / "profile.json")
 
     def confusion(self, network: str, protocol: str) -> ConfusionRecord:
@@ -213,11 +204,8 @@ class RunFolder:
         sizes = result.get("artifacts")
         if isinstance(sizes, Mapping):
             return [name for name, size in sizes.items() if _size(self.path / name) != size]
-        expected = [
-            self.confusion_path(network, protocol)
-            for network, entry in result["networks"].items()
-            for protocol in entry.get("scores", {})
-        ]
+        networks = result["networks"].items()
+        expected = [self.confusion_path(name, protocol) for name, one in networks for protocol in one.get("scores", {})]
         return [str(path.relative_to(self.path)) for path in expected if not path.is_file()]
 
     def write_result(self, result: Mapping[str, Any]) -> Path:
@@ -253,10 +241,10 @@ class RunFolder:
     def crashes(self) -> list[dict[str, Any]]:
         """Return time and reason of every crash of the process of the run; empty if the record is damaged."""
         try:
-            found = (read_record(self.path / "crashes.json") or {}).get("crashes")
+            entries = (read_record(self.path / "crashes.json") or {}).get("crashes")
         except DataError:
             return []
-        return found if isinstance(found, list) else []
+        return entries if isinstance(entries, list) else []
 
     def record_crash(self, reason: str) -> Path:
         """Add a crash of the process of the run to ``crashes.json``, which is kept when the run finishes."""
