@@ -1,6 +1,14 @@
-"""A cohort of one or more networks, trained on one objective, evaluated and used for prediction."""
+"""Training of a cohort of networks on an objective, evaluation, and prediction."""
 
 from segmi.training.cohort import Average, Cohort
+from segmi.training.config import (
+    TRAINING_CONFIGS,
+    Budget,
+    LoggingConfig,
+    OptimizationConfig,
+    RuntimeConfig,
+    training_configs,
+)
 from segmi.training.evaluate import evaluate
 from segmi.training.fit import FitOutcome, fit
 from segmi.training.optimization import OPTIMIZERS, SCHEDULES
@@ -10,11 +18,17 @@ from segmi.training.progress import FitProgress
 __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
+    "TRAINING_CONFIGS",
     "Average",
+    "Budget",
     "Cohort",
     "FitOutcome",
     "FitProgress",
+    "LoggingConfig",
+    "OptimizationConfig",
+    "RuntimeConfig",
     "evaluate",
     "fit",
     "predict_labels",
+    "training_configs",
 ]
