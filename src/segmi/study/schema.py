@@ -88,7 +88,7 @@ class Method(BaseModel):
     treatment: str | None = None
     baseline: str | None = None
     networks: dict[FolderName, Options] = Field(min_length=1)
-    objective: dict[str, Options | None] = Field(min_length=1)
+    loss: dict[str, Options | None] = Field(min_length=1)
     reported: str | None = None
     frozen: list[str] = []
     averages: dict[FolderName, AverageOf] = {}
