@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from segmi.training.processes import Processes
 
 NOT_OF_TRAINING = (
-    "cohort", "loss", "train", "folder", "holdout", "unlabeled", "seed", "resume", "profile", "progress",
+    "cohort", "objective", "train", "folder", "holdout", "unlabeled", "seed", "resume", "profile", "progress",
 )  # fmt: skip
 NOT_OF_EVALUATION = ("cohort", "images", "seed", "device", "processes", "progress", "diagnostics", "details")
 NOT_OF_NETWORKS = ("classes", "in_channels")
