@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 def _labels(n: int, classes: int, height: int, width: int, *, ignored: bool = False, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randn(n, classes, height // 6 + 2, width // 6 + 2, generator=generator)
-    labels = F.interpolate(coarse, (height, width), variant="bicubic").argmax(1)
+    labels = F.interpolate(coarse, (height, width), mode="bicubic").argmax(1)
     if ignored:
         labels[:, :3, : width // 3] = 255
         labels[:, height // 2, ::5] = 255
