@@ -251,7 +251,9 @@ class PerNetwork(Objective):
         applies_to: Rows = getattr(self.loss, "applies_to", "labeled")
         if batch.views is None:
             if applies_to != "labeled":
-                raise ValueError(f"{self.name}: expected images without labels in the batch, got none; set applies_to: labeled")
+                raise ValueError(
+                    f"{self.name}: expected images without labels in the batch, got none; set applies_to: labeled"
+                )
             return logits, batch.labels
         first, seen = batch.labeled, batch.views.seen
         ignored = getattr(self.loss, "ignore_index", IGNORE_INDEX)

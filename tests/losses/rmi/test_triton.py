@@ -16,7 +16,7 @@ import torch
 
 pytest.importorskip("triton", reason="the CUDA kernels need triton, which comes with PyTorch on Linux")
 
-CASES = Path(__file__).with_name("region_triton_cases.py")
+CASES = Path(__file__).with_name("triton_cases.py")
 
 
 @pytest.mark.timeout(1200)

@@ -13,7 +13,7 @@ from segmi.losses.base import Term
 from segmi.losses.distillation.among_peers import AmongPeers
 from segmi.losses.distillation.divergence import summed_divergence
 from segmi.losses.distillation.mutual_learning import check_peers, log_probabilities
-from segmi.losses.rmi.config import check_choice
+from segmi.losses.options import check_choice
 from segmi.losses.targets import poison_of, read_targets
 from segmi.types import IGNORE_INDEX, Labels, Logits
 

@@ -11,7 +11,7 @@ from segmi.losses.base import Invariance, Outputs, Term
 from segmi.losses.distillation.distillation import distillation_term
 from segmi.losses.distillation.taught import Taught, valid_pixels
 from segmi.losses.feature_grid import shuffled_cells
-from segmi.losses.rmi.config import check_choice
+from segmi.losses.options import check_choice
 from segmi.losses.targets import read_targets
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits, Output
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from segmi.information import PredictionSums, class_separation, conditional_prediction_mutual_information
 from segmi.losses.base import Loss, Term
 from segmi.losses.label_information._sums import Memory, dependence_term
+from segmi.losses.options import check_choice
 from segmi.losses.predictions import count_valid
-from segmi.losses.rmi.config import check_choice
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 Direction: TypeAlias = Literal["compress", "spread"]

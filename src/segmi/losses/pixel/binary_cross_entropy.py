@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segmi.losses.base import Loss, Term
-from segmi.losses.rmi.config import check_choice
+from segmi.losses.options import check_choice
 from segmi.losses.rmi.dispatch import is_plain, machine_obstacle
 from segmi.losses.rmi.grad_scale import GradScale
 from segmi.losses.targets import Targets, check_targets, read_targets, upcast

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from segmi.losses.base import Invariance, Loss, Scope, Term
 from segmi.losses.coupling import coupled_term, gathered
+from segmi.losses.options import check_choice
 from segmi.losses.predictions import count_valid, image_counts, log_probabilities, memberships, precise
-from segmi.losses.rmi.config import check_choice
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from segmi.losses.base import Invariance, Loss, Scope, Term
 from segmi.losses.coupling import coupled_term
+from segmi.losses.options import check_choice
 from segmi.losses.pixel.dice import Over
 from segmi.losses.predictions import count_valid, log_probabilities, memberships
-from segmi.losses.rmi.config import check_choice
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 

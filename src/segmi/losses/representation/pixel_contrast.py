@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from segmi.losses.base import Invariance, Objective, Outputs, Term
 from segmi.losses.feature_grid import Chosen, cells, choose_cells
 from segmi.losses.heads import Layers, applied, feature, head_of, heads_by_network, products, projection
-from segmi.losses.rmi.config import check_choice
+from segmi.losses.options import check_choice
 from segmi.losses.targets import Targets
 from segmi.randomness import key
 from segmi.types import IGNORE_INDEX, Batch, Output

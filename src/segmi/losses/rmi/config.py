@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypedDict, get_args
 
+from segmi.losses.options import check_choice
+
 Variant = Literal["published", "corrected"]
 Probability = Literal["sigmoid", "softmax"]
 Pooling = Literal["none", "average", "max", "interpolation"]
@@ -120,10 +122,3 @@ def absent_value(config: RMIConfig) -> float:
 
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Refuse a ``value`` that is none of the ``choices``."""
-    if value not in choices:
-        *first, last = map(repr, choices)
-        raise ValueError(f"{name}: expected {', '.join(first)} or {last}, got {value!r}; choose one of them")

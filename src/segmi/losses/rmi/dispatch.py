@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from segmi.losses.rmi.config import RMIConfig, absent_value, check_choice
+from segmi.losses.options import check_choice
+from segmi.losses.rmi.config import RMIConfig, absent_value
 from segmi.losses.targets import read_targets
 from segmi.types import Labels, Logits
 

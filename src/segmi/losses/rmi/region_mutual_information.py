@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from segmi.losses.base import Diagnostic, Loss, Term
+from segmi.losses.options import check_choice
 from segmi.losses.rmi.config import (
     ClassReduction,
     IgnoredHandling,
@@ -32,7 +33,6 @@ from segmi.losses.rmi.config import (
     Probability,
     RMIConfig,
     Variant,
-    check_choice,
 )
 from segmi.losses.rmi.dispatch import Kernel, choose_kernel
 from segmi.losses.rmi.grad_scale import GradScale

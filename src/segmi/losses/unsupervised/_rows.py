@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from segmi.losses.base import Requirement, Rows
-from segmi.losses.rmi.config import check_choice
+from segmi.losses.options import check_choice
 
 
 def needs_of(on: Rows) -> tuple[Requirement, ...]:
