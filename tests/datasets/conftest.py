@@ -103,7 +103,7 @@ def make_folder(root: Path, count: int = 6) -> Path:
     for index in range(count):
         save_image(root / "images" / f"{index:04d}.png", index)
         save_mask(root / "masks" / f"{index:04d}.png", ids_of([0, 1, 2, 255], index))
-    (root / "classes.txt").write_text("# what the masks mean\nbackground\ncell\ncell wall\n\nvoid 255\n")
+    (root / "classes.txt").write_text("# what the masks mean\nbackground\ncell\ncell wall\n\nignored 255\n")
     return root
 
 
@@ -112,7 +112,7 @@ def make_described(root: Path) -> Path:
         save_image(root / f"{index:04d}.png", index)
         save_mask(root / f"{index:04d}_mask.png", ids_of([0, 1, 2, 255], index))
     (root / "segmi.toml").write_text(
-        'format = 1\nmasks = "index"\nvoid = [255]\n'
+        'format = 1\nmasks = "index"\nignored = [255]\n'
         'classes = [{ name = "background", value = 0 }, { name = "cell", value = 1 }, { name = "wall", value = 2 }]\n'
         'splits.train = { images = ".", masks = "." }\nnames.mask_suffix = "_mask"\ndraw.val = 0.2\n'
     )

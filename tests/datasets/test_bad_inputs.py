@@ -252,7 +252,7 @@ def test_the_command_refuses_with_one_message(case, make, capsys):
     mutate(root / file)
     assert main(["data", "check", "folder", "--root", str(root), "--quiet"]) == 3
     err = capsys.readouterr().err
-    for part in (str(root / file), what, "To mend it", remedy):
+    for part in (str(root / file), what, "Fix: ", remedy):
         assert part in err
     assert "Traceback" not in err
     assert "unexpected" not in err

@@ -101,7 +101,7 @@ def in_its_place(what: str, name: str = CARD) -> Mutation:
     return mutate
 
 
-MEND = "To mend it"
+MEND = "Fix: "
 HUGE = 10**9
 
 CASES: dict[str, tuple[Mutation, str]] = {

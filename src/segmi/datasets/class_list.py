@@ -14,6 +14,9 @@ from segmi.errors import DataError
 
 FILE_NAME: Final = "classes.txt"
 
+_IGNORED_NAMES: Final = ("ignored", "void")
+"""Names that mark ignored pixels in ``classes.txt``; many published lists use "void"."""
+
 _FORM: Final = "one class per line, `name` or `name r g b`; `ignored`, `ignored 255` or `ignored r g b` for ignored"
 
 
@@ -134,7 +137,7 @@ def read_classes(path: Path) -> ClassList:
         numbers = _trailing_numbers(words)
         if len(numbers) == len(words) or (len(numbers) < 3 and all(word.isdigit() for word in words[-3:])):
             raise _bad_line(path, number, line)  # a color without a name, or with a number above 255
-        if words[0].lower() == "ignored" and len(numbers) == len(words) - 1:
+        if words[0].lower() in _IGNORED_NAMES and len(numbers) == len(words) - 1:
             if ignored is not None or len(numbers) not in (0, 1, 3, 4):
                 raise _bad_line(path, number, line)
             ignored = numbers[0] if len(numbers) in (1, 4) else len(names)

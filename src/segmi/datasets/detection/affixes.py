@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from segmi.datasets.custom.description import Affixes
 
-_IMAGE_NAMES: Final = ("image", "img", "rgb", "sat", "photo", "input", "original", "color", "color")
+_IMAGE_NAMES: Final = ("image", "img", "rgb", "sat", "photo", "input", "original", "color", "colour")
 _MASK_NAMES: Final = (
     *("mask", "masks", "label", "labels", "gt", "seg", "segmentation", "annotation", "groundtruth", "truth"),
     *("lab", "target", "matte"),

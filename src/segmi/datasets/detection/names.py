@@ -19,8 +19,9 @@ from segmi.datasets.palette import Color
 IGNORED_NAMES: Final = frozenset(
     [
         "ignored",
+        "void",
         "unlabeled",
-        "unlabeled",
+        "unlabelled",
         "unlabel",
         "ignore",
         "ignored",
@@ -33,7 +34,7 @@ IGNORED_NAMES: Final = frozenset(
 )
 
 _KNOWN: Final = (
-    *(FILE_NAME, "labelmap.txt", "label_colors.txt", "label_colors.txt", "class_dict.csv", "classes.csv"),
+    *(FILE_NAME, "labelmap.txt", "label_colors.txt", "label_colours.txt", "class_dict.csv", "classes.csv"),
     *("_classes.csv", "labels.csv", "labels.txt", "class_names.txt", "codes.txt", "label_names.txt"),
     *("classes.json", "labels.json", "id2label.json", "label_map.json"),
 )
