@@ -37,10 +37,9 @@ from catalog_cases import TEACHER, Case, case, looks_at_unlabeled, own_value, te
 from surroundings import machine, status
 
 from segmi.datasets import open_dataset
-from segmi.datasets.loader import training_batches
+from segmi.datasets.loader import Unlabeled, training_batches
 from segmi.datasets.processing import Processing
 from segmi.datasets.segmentation_dataset import SegmentationDataset
-from segmi.datasets.unlabeled import Unlabeled
 from segmi.losses import LOSSES, Objective
 from segmi.models import SegmentationNetwork
 from segmi.study.resolve import build_network

@@ -30,7 +30,7 @@ from surroundings import data_folder, machine, status
 from segmi.datasets import DatasetReader, Sample, open_dataset
 from segmi.datasets.cache import Store, content_of, prepared
 from segmi.datasets.cache.store import StoreWriter
-from segmi.datasets.order import epoch_order
+from segmi.datasets.loader import epoch_order
 from segmi.datasets.processing import Processing
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.training.allocator import keeping_freed_memory

@@ -30,9 +30,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from surroundings import data_folder, machine
 
 from segmi.datasets import open_dataset
-from segmi.datasets.base import DatasetReader
 from segmi.datasets.cache import content_of, prepared
 from segmi.datasets.processing import Processing
+from segmi.datasets.reader import DatasetReader
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import build_objective
 from segmi.models import build_network

@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from segmi.datasets import open_dataset
-from segmi.datasets.base import IGNORE_INDEX, Drawn, Sample
 from segmi.datasets.processing import Processing
+from segmi.datasets.reader import GeneratedImage, Sample
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import build_objective
 from segmi.metrics.scores import constant_prediction_scores, scores
 from segmi.models import build_network
 from segmi.training import Cohort, evaluate, fit
+from segmi.types import IGNORE_INDEX
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +54,7 @@ class WideClasses:
     against a cross-entropy that is a mean over all pixels.
     """
 
-    mask: Drawn
+    mask: GeneratedImage
     kept: tuple[int, ...]
 
     def draw(self) -> np.ndarray:
@@ -88,7 +89,7 @@ def test_eight_images_can_be_memorized(model: str, tmp_path: Path) -> None:
 class PixelsShuffled:
     """A mask with its pixels in another order: the same shares of the classes, and nothing to learn but those."""
 
-    mask: Drawn
+    mask: GeneratedImage
     index: int
 
     def draw(self) -> np.ndarray:

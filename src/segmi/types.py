@@ -7,27 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # readers of datasets and records need `IGNORE_INDEX` without importing PyTorch
+    import torch
+    from torch import Tensor
 
 IGNORE_INDEX: Final = 255
 """The label of pixels that count nowhere. Datasets translate their own ignored value to this one when they are read."""
 
-Images: TypeAlias = Tensor
+Images: TypeAlias = "Tensor"
 """N×3×H×W, float in [0, 1]; networks normalize for themselves."""
 
-Logits: TypeAlias = Tensor
+Logits: TypeAlias = "Tensor"
 """N×C×H×W, any float dtype. C = 1 stands for a binary problem: the logit of class 1 against class 0."""
 
-Probabilities: TypeAlias = Tensor
+Probabilities: TypeAlias = "Tensor"
 """N×C×H×W, in [0, 1]."""
 
-Labels: TypeAlias = Tensor
+Labels: TypeAlias = "Tensor"
 """N×H×W, any integer dtype: class indices, or the ignore value."""
 
-Counts: TypeAlias = Tensor
+Counts: TypeAlias = "Tensor"
 """C×C confusion counts, int64: rows are the truth, columns the prediction."""
 
 

@@ -75,7 +75,7 @@ def test_in_a_study_file(photos: Path, tmp_path: Path, capsys: pytest.CaptureFix
     study = tmp_path / "discs.yaml"
     study.write_text(
         "name: discs\n"
-        "datasets: {discs: {type: described}}\n"
+        "datasets: {discs: {type: custom}}\n"
         "processing: {resize: 36, crop: 32}\n"
         "training: {steps: 1, batch_size: 2}\n"
         "methods: {unet: {networks: {network: {architecture: unet, width: 2}}, loss: {cross_entropy: {}}}}\n"

@@ -107,7 +107,7 @@ def make_folder(root: Path, count: int = 6) -> Path:
     return root
 
 
-def make_described(root: Path) -> Path:
+def make_custom(root: Path) -> Path:
     for index in range(6):
         save_image(root / f"{index:04d}.png", index)
         save_mask(root / f"{index:04d}_mask.png", ids_of([0, 1, 2, 255], index))
@@ -125,7 +125,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "ade20k": make_ade20k,
     "camvid": make_camvid,
     "folder": make_folder,
-    "described": make_described,
+    "custom": make_custom,
 }
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from segmi import types
 from segmi.datasets import DATASETS, DatasetReader, check_dataset, dataset_class, dataset_names, open_dataset
-from segmi.datasets.base import IGNORE_INDEX
 from segmi.errors import DataError, UsageError
+from segmi.types import IGNORE_INDEX
 
 GENERATED = {
     "street-scenes": {"train": 2, "val": 2, "height": 48, "width": 64},

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from segmi.datasets.base import Sample
 from segmi.datasets.holdout import hold_out
+from segmi.datasets.reader import Sample
 from segmi.errors import UsageError
 
 

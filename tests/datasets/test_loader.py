@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from segmi.datasets.base import Sample
-from segmi.datasets.loader import training_batches
-from segmi.datasets.order import Share, epoch_order, steps_per_epoch
+from segmi.datasets.loader import Shard, Unlabeled, epoch_order, steps_per_epoch, training_batches
 from segmi.datasets.processing import Processing
+from segmi.datasets.reader import Sample
 from segmi.datasets.segmentation_dataset import SegmentationDataset
-from segmi.datasets.unlabeled import Unlabeled
 
 
 class Ramp:
@@ -113,12 +111,12 @@ def test_number_of_batches():
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_the_shares_of_all_processes_make_the_batch_of_one(images, count):
-    def stream(share: Share) -> list[tuple[str, ...]]:
-        return names(training_batches(images, batch_size=6, first=0, last=4, drop_last=False, share=share))
+    def stream(share: Shard) -> list[tuple[str, ...]]:
+        return names(training_batches(images, batch_size=6, first=0, last=4, drop_last=False, shard=share))
 
-    shares = [stream(Share(rank, count)) for rank in range(count)]
+    shares = [stream(Shard(rank, count)) for rank in range(count)]
     joint = [sum(parts, ()) for parts in zip(*shares, strict=True)]
-    assert joint == stream(Share())
+    assert joint == stream(Shard())
     assert [len(batch) for batch in joint] == [6, 4, 6, 4]
 
 
@@ -169,7 +167,7 @@ def test_the_joint_stream_can_be_entered_anywhere_and_read_by_workers(images):
 
 def test_the_joint_batches_of_processes_make_that_of_one(images):
     whole = joint(images)
-    parts = [joint(images, share=Share(rank, 2)) for rank in range(2)]
+    parts = [joint(images, shard=Shard(rank, 2)) for rank in range(2)]
     for one, first, second in zip(whole, *parts, strict=True):
         n, m = first.labeled, second.labeled
         assert torch.equal(one.images[:3], torch.cat([first.images[:n], second.images[:m]]))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from segmi.datasets import open_dataset
-from segmi.datasets.base import DatasetReader
 from segmi.datasets.processing import Processing
+from segmi.datasets.reader import DatasetReader
 from segmi.study import Roots
 from segmi.study.facts import Facts
 from segmi.study.overrides import apply_overrides

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from segmi.datasets.base import Sample
+from segmi.datasets.reader import Sample
 from segmi.errors import UsageError
 from segmi.study.origin import images_digest
 from segmi.study.overrides import apply_overrides

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from segmi.datasets.base import DatasetInfo, DatasetReader, Sample
 from segmi.datasets.processing import Processing
+from segmi.datasets.reader import DatasetInfo, DatasetReader, Sample
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import build_objective
 from segmi.training import Cohort

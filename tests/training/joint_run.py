@@ -19,8 +19,8 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import PROCESSING, Drawing, Squares, Tiny, tiny_objective
-from segmi.datasets.base import Sample
-from segmi.datasets.order import epoch_order
+from segmi.datasets.loader import epoch_order
+from segmi.datasets.reader import Sample
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import SegmiError
 from segmi.metrics.diagnostics import PredictionDiagnostics

@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from segmi.datasets.loader import training_batches
-from segmi.datasets.order import Share
+from segmi.datasets.loader import Shard, training_batches
 from segmi.errors import UsageError
 from segmi.losses import CrossEntropy, PerNetwork
 from segmi.metrics.diagnostics import PredictionDiagnostics
@@ -137,8 +136,8 @@ def test_heads_and_averages_of_objectives_are_among_what_is_compared(both_curves
 def test_the_curves_can_tell(both_curves):
     """Uneven ignored matters: the mean of two means is another curve than that of the joint batch."""
     train = load_script().images("train")
-    for share, known in ((Share(0, 2), True), (Share(1, 2), False)):
-        first = next(training_batches(train, batch_size=4, first=0, last=1, share=share))
+    for share, known in ((Shard(0, 2), True), (Shard(1, 2), False)):
+        first = next(training_batches(train, batch_size=4, first=0, last=1, shard=share))
         assert bool((first.labels != 255).any()) == known
     second = next(training_batches(train, batch_size=4, first=1, last=2))
     valid = (second.labels != 255).flatten(1).sum(1)

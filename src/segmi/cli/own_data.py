@@ -106,7 +106,7 @@ def kind_of(folder: Path) -> str:
     from segmi.datasets.custom import FILE_NAME
 
     if (folder / FILE_NAME).is_file():
-        return "described"
+        return "custom"
     if (folder / CLASS_LIST).is_file():
         return "folder"
     if not folder.is_dir():

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from segmi.datasets.ade20k import ADE20K
-from segmi.datasets.base import DatasetInfo, DatasetReader, Drawn, Listing, Problem, Sample, Source
 from segmi.datasets.camvid import CamVid
 from segmi.datasets.check import CheckReport, SplitReport, check_dataset
 from segmi.datasets.cityscapes import Cityscapes
 from segmi.datasets.custom import CustomDataset
 from segmi.datasets.folder import Folder
+from segmi.datasets.reader import DatasetInfo, DatasetReader, GeneratedImage, Listing, Problem, Sample, Source
 from segmi.datasets.scenes import ObjectScenes, StreetScenes
 from segmi.datasets.voc2012 import VOC2012
 from segmi.errors import EnvironmentProblem, UsageError, nearest, unknown_name
@@ -23,7 +23,7 @@ __all__ = [
     "CheckReport",
     "DatasetInfo",
     "DatasetReader",
-    "Drawn",
+    "GeneratedImage",
     "Listing",
     "Problem",
     "Sample",
@@ -41,7 +41,7 @@ DATASETS: Final[dict[str, type[DatasetReader]]] = {
     "ade20k": ADE20K,
     "camvid": CamVid,
     "folder": Folder,
-    "described": CustomDataset,
+    "custom": CustomDataset,
     "street-scenes": StreetScenes,
     "object-scenes": ObjectScenes,
 }

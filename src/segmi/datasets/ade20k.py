@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from segmi.datasets.base import IGNORE_INDEX, DatasetInfo, DatasetReader, Listing, lookup_of
-from segmi.datasets.decode import shown
+from segmi.datasets.decode import printable
 from segmi.datasets.layout import find_root, image_files, pair
 from segmi.datasets.palette import ADE20K_PALETTE
+from segmi.datasets.reader import DatasetInfo, DatasetReader, Listing, lookup_of
 from segmi.errors import DataError
+from segmi.types import IGNORE_INDEX
 
 _NAMES: Final = """
     wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person, earth,
@@ -58,7 +59,7 @@ class ADE20K(DatasetReader):
         """The images, sorted by name."""
         images = image_files(self.root / "images" / _FOLDERS[split])
         masks = image_files(self.root / "annotations" / _FOLDERS[split])
-        return pair(images, masks, group=shown)
+        return pair(images, masks, group=printable)
 
 
 def _class_names(path: Path) -> tuple[str, ...]:
@@ -69,7 +70,7 @@ def _class_names(path: Path) -> tuple[str, ...]:
     names = {int(row[0]): row[-1].split(",")[0].strip() for row in rows if row[0].strip().isdigit() and len(row) > 1}
     if sorted(names) != list(range(1, 151)):
         raise DataError(
-            f"{shown(path)}: expected the ids 1 to 150 with their names, tab-separated, got {len(names)} such rows",
+            f"{printable(path)}: expected the ids 1 to 150 with their names, tab-separated, got {len(names)} such rows",
             "restore the file from the archive, or remove it: the names are known without it",
         )
     return tuple(names[index] for index in range(1, 151))

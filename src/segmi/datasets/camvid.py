@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from segmi.datasets.base import IGNORE_INDEX, DatasetInfo, DatasetReader, Listing, Problem, lookup_of
-from segmi.datasets.decode import shown
+from segmi.datasets.decode import printable
 from segmi.datasets.layout import find_root, image_files, pair, read_list
 from segmi.datasets.palette import CAMVID_PALETTE
+from segmi.datasets.reader import DatasetInfo, DatasetReader, Listing, Problem, lookup_of
+from segmi.types import IGNORE_INDEX
 
 CLASSES: Final = (
     *("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),
@@ -58,8 +59,8 @@ class CamVid(DatasetReader):
             )
             stem = PurePosixPath(image).stem
             if mask and PurePosixPath(mask).stem != stem:
-                what = f"line {entry.line}: expected an image and the mask of the same name, got {shown(entry.text)!r}"
-                problems.append(Problem(shown(path), what, "write `train/NAME.png trainannot/NAME.png`"))
+                what = f"line {entry.line}: expected an image and the mask of the same name, got {printable(entry.text)!r}"
+                problems.append(Problem(printable(path), what, "write `train/NAME.png trainannot/NAME.png`"))
             else:
                 stems.append(stem)
         listed, missing = pair(images, masks, group=_clip, stems=stems)
@@ -68,4 +69,4 @@ class CamVid(DatasetReader):
 
 
 def _clip(stem: str) -> str:
-    return shown(stem.partition("_")[0])
+    return printable(stem.partition("_")[0])

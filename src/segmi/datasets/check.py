@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from segmi.datasets.base import IGNORE_INDEX, DatasetReader, Problem, Sample, size_mismatch
-from segmi.datasets.decode import shown
+from segmi.datasets.decode import printable
+from segmi.datasets.reader import DatasetReader, Problem, Sample, size_mismatch
 from segmi.errors import DataError, SegmiError, together, unknown_name
+from segmi.types import IGNORE_INDEX
 
 Progress = Callable[[int, int], None]
 """Called with how many images are done and how many there are."""
@@ -193,7 +194,7 @@ def _look_at(dataset: DatasetReader, sample: Sample) -> _Seen:
 
 def _file(sample: Sample, part: str) -> str:
     source = sample.image if part == "image" else sample.mask
-    return shown(source) if isinstance(source, Path) else f"{part} of {sample.name}"
+    return printable(source) if isinstance(source, Path) else f"{part} of {sample.name}"
 
 
 def _problem(error: SegmiError, file: str) -> Problem:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from segmi.datasets.base import IGNORE_INDEX, DatasetInfo, DatasetReader, Listing, lookup_of
 from segmi.datasets.layout import find_root, image_files, pair
 from segmi.datasets.palette import CITYSCAPES_PALETTE
+from segmi.datasets.reader import DatasetInfo, DatasetReader, Listing, lookup_of
+from segmi.types import IGNORE_INDEX
 
 CLASSES: Final = (
     *(

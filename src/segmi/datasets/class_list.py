@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from segmi.datasets.base import IGNORE_INDEX, DatasetInfo, lookup_of
-from segmi.datasets.decode import shown
+from segmi.datasets.decode import printable
 from segmi.datasets.palette import Color, full_palette, voc_color
+from segmi.datasets.reader import DatasetInfo, lookup_of
 from segmi.errors import DataError
+from segmi.types import IGNORE_INDEX
 
 FILE_NAME: Final = "classes.txt"
 
@@ -100,8 +101,8 @@ def class_list_of(
     path = root / FILE_NAME
     if classes is None and not path.is_file():
         raise DataError(
-            f"{shown(path)}: expected the names of the classes there or in the option `classes`, got neither",
-            f"write {shown(path)}: {_FORM}",
+            f"{printable(path)}: expected the names of the classes there or in the option `classes`, got neither",
+            f"write {printable(path)}: {_FORM}",
         )
     read = read_classes(path) if classes is None else ClassList(tuple(map(str, classes)))
     chosen_colors = read.colors if colors is None else tuple(map(_color_option, colors))
@@ -125,7 +126,7 @@ def read_classes(path: Path) -> ClassList:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{shown(path)}: expected a text file in UTF-8, got: {error}", "save it as UTF-8") from error
+        raise DataError(f"{printable(path)}: expected a text file in UTF-8, got: {error}", "save it as UTF-8") from error
     names: list[str] = []
     colors: list[Color] = []
     ignored: int | None = None
@@ -147,7 +148,7 @@ def read_classes(path: Path) -> ClassList:
             colors.append(_color(numbers[-3:]))
         else:
             names.append(" ".join(words))
-    return ClassList(tuple(names), tuple(colors) or None, ignored, ignored_color, origin=shown(path))
+    return ClassList(tuple(names), tuple(colors) or None, ignored, ignored_color, origin=printable(path))
 
 
 def _trailing_numbers(words: Sequence[str]) -> list[int]:
@@ -172,5 +173,5 @@ def _color_option(values: Sequence[int]) -> Color:
 
 def _bad_line(path: Path, number: int, line: str) -> DataError:
     return DataError(
-        f"{shown(path)}: line {number}: expected a class or ignored, got {shown(line)!r}", f"write {_FORM}"
+        f"{printable(path)}: line {number}: expected a class or ignored, got {printable(line)!r}", f"write {_FORM}"
     )

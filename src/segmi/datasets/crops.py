@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from segmi.datasets.base import Pixels
+from segmi.datasets.reader import Pixels
 from segmi.types import IGNORE_INDEX
 
 _FRACTION: Final = 1 << 24

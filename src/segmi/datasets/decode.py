@@ -53,7 +53,7 @@ def decode_image(path: Path) -> NDArray[np.uint8]:
     with _opened(path) as image:
         if image.mode.startswith(("I", "F")):
             raise DataError(
-                f"{shown(path)}: expected 8 bits per channel, got a {_depth(image)} gray image",
+                f"{printable(path)}: expected 8 bits per channel, got a {_depth(image)} gray image",
                 "scale its values to 0–255 and save it with 8 bits; the range that matters is for you to choose",
             )
         image = ImageOps.exif_transpose(image)
@@ -70,7 +70,7 @@ def decode_mask(path: Path) -> Image.Image:
     with _opened(path) as image:
         if image.format in _LOSSY:
             raise DataError(
-                f"{shown(path)}: expected a lossless mask, got {image.format}, which blurs the ids at every edge",
+                f"{printable(path)}: expected a lossless mask, got {image.format}, which blurs the ids at every edge",
                 "export the mask again from its source as PNG; converting this file does not bring the ids back",
             )
         if image.mode.startswith(("I", "F")):
@@ -96,7 +96,7 @@ def _of_8_bits(path: Path, image: Image.Image) -> Image.Image:
     else:
         return Image.fromarray(values.astype(np.uint8))
     raise DataError(
-        f"{shown(path)}: expected a mask of numbers from 0 to 255, got {found}",
+        f"{printable(path)}: expected a mask of numbers from 0 to 255, got {found}",
         "give every class one number below 256 and save the mask as an 8-bit grayscale PNG",
     )
 
@@ -109,18 +109,18 @@ def indices_of(mask: Image.Image, path: Path) -> NDArray[np.uint8]:
     """
     if mask.mode not in ("L", "P"):
         raise DataError(
-            f"{shown(path)}: expected one channel of ids, got colors (mode {mask.mode})",
+            f"{printable(path)}: expected one channel of ids, got colors (mode {mask.mode})",
             "use the index or palette version of the mask; color masks are read by the dataset `folder`, with "
             "`name r g b` lines in classes.txt",
         )
     return np.array(mask)
 
 
-def shown(path: Path | str) -> str:
+def printable(path: Path | str) -> str:
     r"""A path as it may be printed and stored: bytes that are no UTF-8 and control characters are escaped.
 
     Example:
-        >>> shown("caf\udce9\n.png")
+        >>> printable("caf\udce9\n.png")
         'caf\\xe9\\n.png'
     """
     text = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -134,14 +134,14 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         # Not a context of its own around the size check: changing warning filters is not safe between threads.
         if path.exists() and not path.is_file():  # a pipe would keep us waiting for ever
             raise DataError(
-                f"{shown(path)}: expected a file, got a {'folder' if path.is_dir() else 'pipe or device'}",
+                f"{printable(path)}: expected a file, got a {'folder' if path.is_dir() else 'pipe or device'}",
                 "put the image there, or take it off the split's list",
             )
         with Image.open(path, formats=FORMATS) as image:
             _check_size(path, image.size)
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a JPEG photograph with previews
                 raise DataError(
-                    f"{shown(path)}: expected one image, got {image.n_frames} frames",  # type: ignore[attr-defined]
+                    f"{printable(path)}: expected one image, got {image.n_frames} frames",  # type: ignore[attr-defined]
                     "save the frame you mean as an image of its own",
                 )
             image.load()
@@ -150,7 +150,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise
     except PermissionError as error:
         raise EnvironmentProblem(
-            f"{shown(path)}: may not be read", f"give read permission: {error.strerror}"
+            f"{printable(path)}: may not be read", f"give read permission: {error.strerror}"
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(path, str(error)) from error
@@ -166,7 +166,7 @@ def _check_size(path: Path, size: tuple[int, int]) -> None:
 
 def _too_large(path: Path, found: str) -> DataError:
     return DataError(
-        f"{shown(path)}: expected at most {MAX_PIXELS / 1e6:.0f} megapixels, got {found}",
+        f"{printable(path)}: expected at most {MAX_PIXELS / 1e6:.0f} megapixels, got {found}",
         "cut the image and its mask into tiles, or remove the file if you do not know where it comes from",
     )
 
@@ -180,24 +180,24 @@ def _unreadable(path: Path, error: Exception) -> DataError:
             empty = file.tell() == 0
     except FileNotFoundError:
         return DataError(
-            f"{shown(path)}: expected a file, got none", "put the file there, or take it off the split's list"
+            f"{printable(path)}: expected a file, got none", "put the file there, or take it off the split's list"
         )
     except OSError as second:
-        return DataError(f"{shown(path)}: expected a file, got {second.strerror}", again)
+        return DataError(f"{printable(path)}: expected a file, got {second.strerror}", again)
     if empty:
-        return DataError(f"{shown(path)}: expected an image, got an empty file", again)
+        return DataError(f"{printable(path)}: expected an image, got an empty file", again)
     if head.startswith((b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body")):
         return DataError(
-            f"{shown(path)}: expected an image, got a web page",
+            f"{printable(path)}: expected an image, got a web page",
             "download it again; most likely the server asked for a login or the link has moved",
         )
     if head.startswith(b"version https://git-lfs"):
         return DataError(
-            f"{shown(path)}: expected an image, got a Git LFS pointer", "fetch the files with git lfs pull"
+            f"{printable(path)}: expected an image, got a Git LFS pointer", "fetch the files with git lfs pull"
         )
     if isinstance(error, Image.UnidentifiedImageError):
-        return DataError(f"{shown(path)}: expected an image ({', '.join(FORMATS)}), got something else", again)
-    return DataError(f"{shown(path)}: expected a whole image, got a truncated or damaged one ({error})", again)
+        return DataError(f"{printable(path)}: expected an image ({', '.join(FORMATS)}), got something else", again)
+    return DataError(f"{printable(path)}: expected a whole image, got a truncated or damaged one ({error})", again)
 
 
 def _depth(image: Image.Image) -> str:

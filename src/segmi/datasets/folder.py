@@ -9,12 +9,12 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from segmi.datasets.base import DatasetReader, Listing, Pixels, Problem
 from segmi.datasets.class_list import class_list_of
-from segmi.datasets.decode import decode_mask, indices_of, shown
+from segmi.datasets.decode import decode_mask, indices_of, printable
 from segmi.datasets.holdout import draw_groups
 from segmi.datasets.layout import find_root, image_files, pair, read_list
 from segmi.datasets.palette import ids_of_colors
+from segmi.datasets.reader import DatasetReader, Listing, Pixels, Problem
 from segmi.errors import DataError, UsageError
 
 _SPLIT_NAMES: Final = {
@@ -91,7 +91,7 @@ class Folder(DatasetReader):
                 "masks=color: expected a color for every class, got none",
                 "write `name r g b` lines in classes.txt, or give the option colors: [[r, g, b], …]",
             )
-        self.info = self._classes.info(title or shown(self.root.resolve().name))
+        self.info = self._classes.info(title or printable(self.root.resolve().name))
         self._masks: Final = masks
         self._mask_suffix: Final = mask_suffix
         self._group: Final = None if group is None else _compiled(group)
@@ -116,12 +116,12 @@ class Folder(DatasetReader):
             problems = [*images.problems, *masks.problems]
         groups = {stem: self._group_of(stem) for stem in stems}
         problems += [self._ungrouped(images.by_stem.get(stem), stem) for stem in stems if groups[stem] is None]
-        group_of = {stem: group or shown(stem) for stem, group in groups.items()}
+        group_of = {stem: group or printable(stem) for stem, group in groups.items()}
         if self._drawn and split != "test":
             chosen = draw_groups(list(group_of.values()), self._val, self._seed)
             if stems and not chosen:
                 what = f"expected at least two groups to draw val from, got {len(set(group_of.values()))}"
-                problems.append(Problem(shown(part.images), what, "say val=0, or add images of another group"))
+                problems.append(Problem(printable(part.images), what, "say val=0, or add images of another group"))
             stems = [stem for stem in stems if (group_of[stem] in chosen) == (split == "val")]
         ending = f"{self._mask_suffix}.png"
         samples, unpaired = pair(images, masks, group=group_of.__getitem__, stems=stems, mask_ending=ending)
@@ -142,14 +142,14 @@ class Folder(DatasetReader):
 
     def _group_of(self, stem: str) -> str | None:
         if self._group is None:
-            return shown(stem)
+            return printable(stem)
         match = self._group.search(stem)
-        return shown(match.group(1 if self._group.groups else 0) or "") if match else None
+        return printable(match.group(1 if self._group.groups else 0) or "") if match else None
 
     def _ungrouped(self, path: Path | None, stem: str) -> Problem:
         pattern = self._group.pattern if self._group else ""
-        what = f"expected a name in which the group {pattern!r} is found, got {shown(stem)!r}"
-        return Problem(shown(path or stem), what, "correct the regular expression `group`, or the name")
+        what = f"expected a name in which the group {pattern!r} is found, got {printable(stem)!r}"
+        return Problem(printable(path or stem), what, "correct the regular expression `group`, or the name")
 
 
 def _check_options(masks: str, val: float, subfolder: str | None) -> None:
@@ -198,9 +198,9 @@ def _parts(root: Path) -> dict[str, _Part]:
         if (root / name / "images").is_dir()
     }
     if not by_split:
-        found = ", ".join(shown(entry.name) for entry in sorted(root.iterdir())[:8])
+        found = ", ".join(printable(entry.name) for entry in sorted(root.iterdir())[:8])
         raise DataError(
-            f"{shown(root)}: expected images/ and masks/, train/images/ and train/masks/, or JPEGImages/ and "
+            f"{printable(root)}: expected images/ and masks/, train/images/ and train/masks/, or JPEGImages/ and "
             f"SegmentationClass/, got {found or 'an empty folder'}",
             "arrange the files in one of these layouts, or point --root or SEGMI_DATA to the folder that has it",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from segmi.datasets.base import Sample
+from segmi.datasets.reader import Sample
 from segmi.errors import UsageError
 from segmi.randomness import key
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segmi.datasets.base import Pixels
+from segmi.datasets.reader import Pixels
 
 
 def noisy_labels(labels: Pixels, share: float, *, classes: int, seed: int) -> Pixels:

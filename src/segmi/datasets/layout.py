@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from segmi.datasets.base import Listing, Problem, Sample
-from segmi.datasets.decode import SUFFIXES, shown
+from segmi.datasets.decode import SUFFIXES, printable
+from segmi.datasets.reader import Listing, Problem, Sample
 from segmi.errors import DataError, EnvironmentProblem
 
 ROOT_VARIABLE: Final = "SEGMI_DATA"
@@ -45,11 +45,11 @@ def find_root(title: str, root: str | Path | None, *, usual: Sequence[str], need
                 return place
         found = sorted(entry.name for entry in base.iterdir())
     except PermissionError as error:
-        raise EnvironmentProblem(f"{shown(error.filename or base)}: may not be read", "give read permission") from error
-    listing = ", ".join(map(shown, found[:8])) + (", …" if len(found) > 8 else "")
+        raise EnvironmentProblem(f"{printable(error.filename or base)}: may not be read", "give read permission") from error
+    listing = ", ".join(map(printable, found[:8])) + (", …" if len(found) > 8 else "")
     raise DataError(
-        f"{shown(base)}: expected {title}, that is {' and '.join(needed)} in one of "
-        f"{', '.join(shown(place) for place in places)}; got " + (listing if found else "an empty folder"),
+        f"{printable(base)}: expected {title}, that is {' and '.join(needed)} in one of "
+        f"{', '.join(printable(place) for place in places)}; got " + (listing if found else "an empty folder"),
         f"unpack {title} as downloaded, and point --root or {ROOT_VARIABLE} to its folder or to one that holds it",
     )
 
@@ -65,7 +65,7 @@ def _given_root(title: str, root: str | Path | None) -> Path:
     if not base.is_dir():
         said = "--root" if root is not None else ROOT_VARIABLE
         raise DataError(
-            f"{shown(base)}: expected the folder of {title}, got {'a file' if base.exists() else 'nothing there'}",
+            f"{printable(base)}: expected the folder of {title}, got {'a file' if base.exists() else 'nothing there'}",
             f"correct {said}; a relative path starts at the working folder",
         )
     return base
@@ -88,8 +88,8 @@ def image_files(folder: Path, *, ending: str | None = None, stem_ending: str = "
             continue
         stem = unicodedata.normalize("NFC", stem[: -len(stem_ending + end)])
         if stem in by_stem:
-            what = f"expected one file of this stem, got also {shown(by_stem[stem].name)}"
-            problems.append(Problem(shown(path), what, "keep one file per stem"))
+            what = f"expected one file of this stem, got also {printable(by_stem[stem].name)}"
+            problems.append(Problem(printable(path), what, "keep one file per stem"))
         by_stem.setdefault(stem, path)
     return Files(folder, dict(sorted(by_stem.items())), problems)
 
@@ -105,7 +105,7 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
 
     def refuse(error: OSError) -> None:
         if isinstance(error, PermissionError):
-            raise EnvironmentProblem(f"{shown(error.filename)}: may not be read", "give read permission") from error
+            raise EnvironmentProblem(f"{printable(error.filename)}: may not be read", "give read permission") from error
 
     for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         here = Path(parent)
@@ -139,16 +139,16 @@ def pair(
     for stem in sorted(images.by_stem.keys() | masks.by_stem.keys()) if stems is None else stems:
         image, mask = images.by_stem.get(stem), masks.by_stem.get(stem)
         if image is not None and mask is not None:
-            samples.append(Sample(image, mask, shown(stem), group(stem)))
+            samples.append(Sample(image, mask, printable(stem), group(stem)))
         elif image is not None:
-            what = f"image without mask: expected {shown(masks.folder / (stem + mask_ending))}, got no such file"
-            problems.append(Problem(shown(image), what, "add the mask, or take the image out of the split"))
+            what = f"image without mask: expected {printable(masks.folder / (stem + mask_ending))}, got no such file"
+            problems.append(Problem(printable(image), what, "add the mask, or take the image out of the split"))
         elif mask is not None:
-            what = f"mask without image: expected an image {shown(stem)} in {shown(images.folder)}, got none"
-            problems.append(Problem(shown(mask), what, "add the image, or take the mask out of the split"))
+            what = f"mask without image: expected an image {printable(stem)} in {printable(images.folder)}, got none"
+            problems.append(Problem(printable(mask), what, "add the image, or take the mask out of the split"))
         else:
-            what = f"listed, but neither in {shown(images.folder)} nor in {shown(masks.folder)}"
-            problems.append(Problem(shown(stem), what, "unpack the dataset again, or take the name off the list"))
+            what = f"listed, but neither in {printable(images.folder)} nor in {printable(masks.folder)}"
+            problems.append(Problem(printable(stem), what, "unpack the dataset again, or take the name off the list"))
     return Listing(samples, problems)
 
 
@@ -172,21 +172,21 @@ def read_list(path: Path, *, folders_allowed: bool = False) -> tuple[list[Entry]
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{shown(path)}: expected UTF-8 text, got other bytes ({error.reason})", "save it as UTF-8"
+            f"{printable(path)}: expected UTF-8 text, got other bytes ({error.reason})", "save it as UTF-8"
         ) from error
     except OSError as error:
-        raise DataError(f"{shown(path)}: cannot be read ({error.strerror})", "restore the list of the split") from error
+        raise DataError(f"{printable(path)}: cannot be read ({error.strerror})", "restore the list of the split") from error
     entries: dict[str, Entry] = {}
     problems = []
     for number, line in enumerate(lines, start=1):
         text = unicodedata.normalize("NFC", line.strip())
         parts = text.replace("\\", "/").split("/")
         if ".." in parts or "\0" in text or (len(parts) > 1 and not folders_allowed):
-            what = f"line {number}: expected a name inside the dataset, got {shown(text)!r}"
-            problems.append(Problem(shown(path), what, "write bare names into the list of a split"))
+            what = f"line {number}: expected a name inside the dataset, got {printable(text)!r}"
+            problems.append(Problem(printable(path), what, "write bare names into the list of a split"))
         elif text in entries:
-            what = f"line {number}: {shown(text)!r} is listed twice, first in line {entries[text].line}"
-            problems.append(Problem(shown(path), what, "take one of the two lines away"))
+            what = f"line {number}: {printable(text)!r} is listed twice, first in line {entries[text].line}"
+            problems.append(Problem(printable(path), what, "take one of the two lines away"))
         elif text:
             entries[text] = Entry(number, text)
     return list(entries.values()), problems

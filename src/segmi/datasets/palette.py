@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from segmi.datasets.decode import shown
+from segmi.datasets.decode import printable
 from segmi.errors import DataError
 
 Color: TypeAlias = tuple[int, int, int]
@@ -129,7 +129,7 @@ def _unknown_colors(codes: NDArray[np.int32], pixels: int, path: Path, remedy: s
         "own, say masks=index"
     )
     return DataError(
-        f"{shown(path)}: expected only the colors of the classes and of ignored, got also {listing}{more} "
+        f"{printable(path)}: expected only the colors of the classes and of ignored, got also {listing}{more} "
         f"({len(codes) / pixels:.1%} of the pixels)",
         remedy,
     )

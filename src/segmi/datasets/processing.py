@@ -12,9 +12,9 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from segmi.datasets.base import ResizeMode
 from segmi.datasets.crops import Window, as_tensor, draw_window, take
 from segmi.datasets.decode import MAX_PIXELS
+from segmi.datasets.reader import ResizeMode
 from segmi.errors import UsageError
 
 

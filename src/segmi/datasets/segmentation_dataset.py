@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torchvision import tv_tensors
 
-from segmi.datasets.base import DatasetReader, Pixels, Sample
 from segmi.datasets.cache import Store
 from segmi.datasets.crops import as_tensor, overlap, take
 from segmi.datasets.label_noise import noisy_labels
 from segmi.datasets.processing import Pair, Processing
+from segmi.datasets.reader import DatasetReader, Pixels, Sample
 from segmi.randomness import Keys, key
 from segmi.types import Batch, Labels
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from segmi.datasets.decode import decode_image, shown
+from segmi.datasets.decode import decode_image, printable
 from segmi.deploy.bundle import load
 from segmi.deploy.image import card_of, predict_images
 from segmi.deploy.image_files import ImageFile, found_images
@@ -118,7 +118,7 @@ def predictions(
                     probabilities=stores,
                 )  # fmt: skip
             except ValueError as error:
-                refused += [f"{shown(files[masks.index(mask)].path)}: {error}" for mask in alike]
+                refused += [f"{printable(files[masks.index(mask)].path)}: {error}" for mask in alike]
                 continue
             for mask, labels in zip(alike, label_maps, strict=True):
                 _save(Image.fromarray(labels), mask, card["palette"])
@@ -185,7 +185,7 @@ def _targets(images: Sequence[ImageFile], out: Path, overlay: bool) -> list[Path
         for target in (mask, _overlay_name(mask)) if overlay else (mask,):
             sources[target].append(image.path)
     clashes = [
-        f"{shown(target)} from {' and '.join(shown(p) for p in from_)}"
+        f"{printable(target)} from {' and '.join(printable(p) for p in from_)}"
         for target, from_ in sources.items()
         if from_[1:]
     ]
@@ -196,7 +196,7 @@ def _targets(images: Sequence[ImageFile], out: Path, overlay: bool) -> list[Path
         )
     originals = {image.path.resolve() for image in images}
     if any(target.resolve() in originals for target in sources):
-        raise UsageError(f"the label maps would overwrite the images in {shown(out)}", "choose another output folder")
+        raise UsageError(f"the label maps would overwrite the images in {printable(out)}", "choose another output folder")
     return masks
 
 

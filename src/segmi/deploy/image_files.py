@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from segmi.datasets.decode import SUFFIXES, shown
+from segmi.datasets.decode import SUFFIXES, printable
 from segmi.datasets.layout import walk
 from segmi.errors import UsageError, together
 
@@ -66,22 +66,22 @@ def _meant_by(argument: str) -> list[ImageFile]:
         inside = sorted(one for one in files if one.suffix.lower() in SUFFIXES)
         if not inside:
             raise UsageError(
-                f"{shown(path)} holds no images", f"expected files ending in {', '.join(sorted(SUFFIXES))}"
+                f"{printable(path)} holds no images", f"expected files ending in {', '.join(sorted(SUFFIXES))}"
             )
         return [ImageFile(one, one.relative_to(path).with_suffix("")) for one in inside]
     if _ADDRESS.match(argument) and not path.exists():
-        raise UsageError(f"{shown(argument)} is an address, not a file", "download it first, and give the file")
+        raise UsageError(f"{printable(argument)} is an address, not a file", "download it first, and give the file")
     if path.suffix.lower() in VIDEOS:
         raise UsageError(
-            f"{shown(path)} is a video, not an image",
-            f"write its frames into a folder and give that: ffmpeg -i {shown(path)} frames/%06d.png",
+            f"{printable(path)} is a video, not an image",
+            f"write its frames into a folder and give that: ffmpeg -i {printable(path)} frames/%06d.png",
         )
     if not path.exists() and glob.has_magic(argument):
         names = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
         matches = [p for p in map(Path, names) if p.suffix.lower() in SUFFIXES]
         if not matches:
-            raise UsageError(f"no image matches {shown(argument)}", "correct the pattern, or give a folder")
+            raise UsageError(f"no image matches {printable(argument)}", "correct the pattern, or give a folder")
         return [ImageFile(one, Path(one.stem)) for one in matches]
     if not path.exists():
-        raise UsageError(f"there is no file {shown(path)}", "check the path")
+        raise UsageError(f"there is no file {printable(path)}", "check the path")
     return [ImageFile(path, Path(path.stem))]

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from segmi.datasets.base import IGNORE_INDEX
 from segmi.errors import UsageError
 from segmi.records import RunFolder, atomic_write, write_confusion, write_details
 from segmi.records.usage import Usage
@@ -21,9 +20,10 @@ from segmi.study.provenance import take_weights
 from segmi.study.samples import keep_samples
 from segmi.study.schema import described
 from segmi.study.strict_yaml import dump
+from segmi.types import IGNORE_INDEX
 
 if TYPE_CHECKING:
-    from segmi.datasets.base import DatasetInfo, DatasetReader
+    from segmi.datasets.reader import DatasetInfo, DatasetReader
     from segmi.datasets.segmentation_dataset import SegmentationDataset
     from segmi.metrics.confusion import ConfusionMatrix
     from segmi.metrics.details import Details

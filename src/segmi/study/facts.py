@@ -13,9 +13,9 @@ from segmi.errors import EnvironmentProblem
 from segmi.study import resolve
 
 if TYPE_CHECKING:
-    from segmi.datasets.base import DatasetReader, Sample
     from segmi.datasets.cache import Store
     from segmi.datasets.processing import Processing
+    from segmi.datasets.reader import DatasetReader, Sample
     from segmi.datasets.segmentation_dataset import SegmentationDataset
 
 log = logging.getLogger(__name__)

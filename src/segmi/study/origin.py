@@ -17,7 +17,7 @@ from segmi.study.expand import HELD_OUT, Run, changed_keys
 from segmi.study.strict_yaml import parse_file
 
 if TYPE_CHECKING:
-    from segmi.datasets.base import Sample, Source
+    from segmi.datasets.reader import Sample, Source
     from segmi.study.facts import Facts
 
 log = logging.getLogger(__name__)

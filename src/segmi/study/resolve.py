@@ -21,9 +21,9 @@ from segmi.study.roots import Roots
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from segmi.datasets.base import DatasetReader, Sample
     from segmi.datasets.cache import Store
     from segmi.datasets.processing import Processing
+    from segmi.datasets.reader import DatasetReader, Sample
     from segmi.datasets.segmentation_dataset import SegmentationDataset
     from segmi.losses.base import Objective
     from segmi.models import SegmentationNetwork

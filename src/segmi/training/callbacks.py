@@ -16,7 +16,7 @@ from torch import Tensor
 from segmi.training.diagnostics import diagnostics_of
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
-Predicted: TypeAlias = tuple[Logits | Mapping[str, Logits], Labels]
+Predicted: TypeAlias = "tuple[Logits | Mapping[str, Logits], Labels]"
 """Logits of one network, or of several by name, and labels."""
 
 

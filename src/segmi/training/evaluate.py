@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segmi.datasets.base import Sample
+from segmi.datasets.reader import Sample
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import UsageError
 from segmi.metrics.confusion import ConfusionMatrix, predicted_labels
@@ -122,7 +122,7 @@ class Prediction(NamedTuple):
 
 def _in_batches(images: int, batch_size: int, processes: Processes) -> range:
     """This process's run of images, which begins where a batch does, so that batches are those of one process."""
-    batches = processes.share.of(-(-images // batch_size))
+    batches = processes.shard.slice(-(-images // batch_size))
     return range(batches.start * batch_size, min(batches.stop * batch_size, images))
 
 

@@ -14,10 +14,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 
-from segmi.datasets.loader import training_batches
-from segmi.datasets.order import steps_per_epoch
+from segmi.datasets.loader import Unlabeled, steps_per_epoch, training_batches
 from segmi.datasets.segmentation_dataset import SegmentationDataset
-from segmi.datasets.unlabeled import Unlabeled
 from segmi.errors import UsageError, unknown_name
 from segmi.losses.base import Objective, UsesClassCounts
 from segmi.records.serialization import write_record
@@ -240,7 +238,7 @@ def fit(
         )
         batches = training_batches(
             train, batch_size=batch_size, first=session.step * accumulate, last=last_step * accumulate,
-            drop_last=drop_last, workers=workers, share=processes.share, unlabeled=joining,
+            drop_last=drop_last, workers=workers, shard=processes.shard, unlabeled=joining,
         )  # fmt: skip
         run_loop(session, selection, checkpoints, batches, loop_schedule, folder, logger, progress)
         selection.take_best()

@@ -23,7 +23,7 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.strategies import DDPStrategy
 from torch import Tensor
 
-from segmi.datasets.order import Share
+from segmi.datasets.loader import Shard
 from segmi.errors import RunError, UsageError, unknown_name
 from segmi.training.launchers import cluster_environment, started
 from segmi.training.precision import FABRIC_PRECISION, resolve_device
@@ -76,9 +76,9 @@ class Processes:
         return self.rank == 0
 
     @property
-    def share(self) -> Share:
+    def shard(self) -> Shard:
         """Its part of every batch."""
-        return Share(self.rank, self.count)
+        return Shard(self.rank, self.count)
 
     def fabric(self, device: torch.device, precision: str) -> Fabric:
         """Lightning Fabric for a run of these processes, launched."""

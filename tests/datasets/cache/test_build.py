@@ -20,10 +20,9 @@ import torch
 from segmi.datasets import open_dataset
 from segmi.datasets.cache import IMAGES, LABELS, build, content_of, decoding, prepared
 from segmi.datasets.cache.store import MANIFEST, Store
-from segmi.datasets.loader import training_batches
+from segmi.datasets.loader import Unlabeled, training_batches
 from segmi.datasets.processing import Processing
 from segmi.datasets.segmentation_dataset import SegmentationDataset
-from segmi.datasets.unlabeled import Unlabeled
 from segmi.errors import DataError, EnvironmentProblem, UsageError
 
 BUILDER = """

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from segmi.datasets import open_dataset
-from segmi.datasets.base import Sample
 from segmi.datasets.cache import IMAGES, LABELS, content, content_of
+from segmi.datasets.reader import Sample
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def changed(root, old, new):
 
 
 def test_values_are_merged_and_ignored_counts_nowhere(root):
-    dataset = open_dataset("described", root)
+    dataset = open_dataset("custom", root)
     assert (dataset.info.title, dataset.info.classes, dataset.info.ignored) == ("Cells", ("other", "cell"), 255)
     sample = dataset.split("train")[0]
     stored = np.asarray(Image.open(sample.mask))
@@ -73,32 +73,32 @@ def test_values_are_merged_and_ignored_counts_nowhere(root):
 
 
 def test_whole_groups_are_drawn_by_the_seed(root):
-    dataset = open_dataset("described", root)
+    dataset = open_dataset("custom", root)
     groups = {split: {sample.group for sample in dataset.split(split)} for split in ("train", "val")}
     assert {len(found) for found in groups.values()} == {2}
     assert not groups["train"] & groups["val"]
     assert groups == {
-        split: {sample.group for sample in open_dataset("described", root).split(split)} for split in groups
+        split: {sample.group for sample in open_dataset("custom", root).split(split)} for split in groups
     }
 
 
 def test_it_goes_to_other_processes(root):
-    dataset = pickle.loads(pickle.dumps(open_dataset("described", root)))
+    dataset = pickle.loads(pickle.dumps(open_dataset("custom", root)))
     assert len(dataset.split("val")) == 4
 
 
 def test_what_changes_the_pixels_changes_the_cache_key(root):
-    before = open_dataset("described", root).reading()
+    before = open_dataset("custom", root).reading()
     changed(root, "seed = 3", "seed = 4")
-    assert open_dataset("described", root).reading() == before
+    assert open_dataset("custom", root).reading() == before
     changed(root, "value = [0, 2]", "value = [0]")
     changed(root, "ignored = [255]", "ignored = [2, 255]")
-    assert open_dataset("described", root).reading() != before
+    assert open_dataset("custom", root).reading() != before
 
 
 def test_unknown_values_name_the_file_to_change(root):
     changed(root, "value = [0, 2]", "value = 0")
-    dataset = open_dataset("described", root)
+    dataset = open_dataset("custom", root)
     with pytest.raises(DataError, match=r"got also 2 .*\n.*add the ids to the classes or to ignored in segmi.toml"):
         read_all(dataset)
 
@@ -111,14 +111,14 @@ def test_unknown_colors_name_the_file_to_change(root):
         ("value = 7", "value = [7, 7, 8]"),
     ):
         changed(root, old, new)
-    dataset = open_dataset("described", root)
+    dataset = open_dataset("custom", root)
     with pytest.raises(
         DataError, match=r"got also 7 7 7(.|\n)*add the color to the classes or to ignored in .*segmi.toml"
     ):
         read_all(dataset)
     changed(root, "value = [7, 7, 8]", "value = [7, 7, 7]")
     np.testing.assert_array_equal(
-        np.unique(open_dataset("described", root).read_mask(dataset.split("train")[0])), [0, 1, 255]
+        np.unique(open_dataset("custom", root).read_mask(dataset.split("train")[0])), [0, 1, 255]
     )
 
 
@@ -168,7 +168,7 @@ def test_what_is_written_reads_back(tmp_path, title):
 def test_what_cannot_be_meant(root, old, new, messages):
     changed(root, old, new)
     with pytest.raises(DataError) as caught:
-        open_dataset("described", root)
+        open_dataset("custom", root)
     for message in messages:
         assert message in str(caught.value)
     assert FILE_NAME in str(caught.value)
@@ -179,15 +179,15 @@ def test_everything_wrong_is_listed_at_once(root):
     changed(root, "ignored = [255]", "ignored = [300]")
     changed(root, "seed = 3", "seed = 3.5")
     with pytest.raises(DataError, match=r"draw.seed: expected(.|\n)*ignored: expected"):
-        open_dataset("described", root)
+        open_dataset("custom", root)
 
 
 def test_no_file_says_how_to_get_one(tmp_path):
     with pytest.raises(DataError, match=r"expected a data-set file, got none(.|\n)*segmi data init"):
-        open_dataset("described", tmp_path)
+        open_dataset("custom", tmp_path)
 
 
 def test_one_group_cannot_be_split(root):
     changed(root, "^(p[0-9]+)_", "^(p)")
     with pytest.raises(DataError, match="expected at least 2 groups to draw val from, got 1"):
-        open_dataset("described", root).split("val")
+        open_dataset("custom", root).split("val")

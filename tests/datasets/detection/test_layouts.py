@@ -85,7 +85,7 @@ def test_the_file_reads_back_as_what_was_proposed(make, layout):
     proposal = propose(root)
     (root / FILE_NAME).write_text(proposal.text(), encoding="utf-8")
     proposal.sheet().save(root / "segmi-contact-sheet.png")  # lies beside the data and is none
-    reread = open_dataset("described", root)
+    reread = open_dataset("custom", root)
     assert isinstance(reread, CustomDataset)
     assert reread.description == proposal.dataset.description
     assert reread.description.parts == proposal.dataset.description.parts
@@ -167,7 +167,7 @@ def test_only_pairs_where_that_is_said(make):
     assert "2 files without counterpart left out" in proposal.notes
     assert sum(len(proposal.dataset.split(split)) for split in proposal.dataset.splits) == 8
     (root / FILE_NAME).write_text(proposal.text(), encoding="utf-8")
-    assert open_dataset("described", root).split("train") == proposal.dataset.split("train")
+    assert open_dataset("custom", root).split("train") == proposal.dataset.split("train")
 
 
 def test_links_are_followed_but_not_in_circles(make, tmp_path):

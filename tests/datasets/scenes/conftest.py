@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from segmi.datasets.base import DatasetReader
+from segmi.datasets.reader import DatasetReader
 
 
 def digest(array: np.ndarray) -> str:

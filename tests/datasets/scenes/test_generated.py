@@ -9,9 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from segmi.datasets.base import IGNORE_INDEX, Drawn
+from segmi.datasets.reader import GeneratedImage
 from segmi.datasets.scenes import ObjectScenes, StreetScenes
 from segmi.errors import UsageError
+from segmi.types import IGNORE_INDEX
 
 SIZES = {StreetScenes: (64, 128), ObjectScenes: (60, 80)}
 both = pytest.mark.parametrize("kind", [StreetScenes, ObjectScenes])
@@ -90,7 +91,7 @@ def test_names_are_unique_and_sources_are_small(kind):
     assert len({sample.name for sample in samples}) == len(samples) == 42
     assert not {s.group for s in dataset.split("train")} & {s.group for s in dataset.split("val")}
     for source in (samples[0].image, samples[0].mask):
-        assert isinstance(source, Drawn)
+        assert isinstance(source, GeneratedImage)
         assert len(pickle.dumps(source)) < 500
         assert pickle.loads(pickle.dumps(source)) == source
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from segmi.datasets.base import IGNORE_INDEX
 from segmi.datasets.scenes import ObjectScenes
 from segmi.datasets.scenes.objects.composition import DRAWERS, with_rim
+from segmi.types import IGNORE_INDEX
 
 
 @pytest.fixture(scope="module")

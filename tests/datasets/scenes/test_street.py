@@ -1,7 +1,7 @@
 import numpy as np
 
-from segmi.datasets.base import IGNORE_INDEX
 from segmi.datasets.scenes import StreetScenes
+from segmi.types import IGNORE_INDEX
 
 
 def test_every_class_is_frequent(shares):

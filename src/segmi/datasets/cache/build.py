@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from segmi.datasets.base import DatasetReader, Sample
 from segmi.datasets.cache.content import IMAGES, Content
 from segmi.datasets.cache.decoding import Decoding, Prepared, decoded, expected_bytes
 from segmi.datasets.cache.store import DamagedError, Store, StoreWriter
-from segmi.datasets.decode import shown
+from segmi.datasets.decode import printable
+from segmi.datasets.reader import DatasetReader, Sample
 from segmi.errors import DataError, EnvironmentProblem, SegmiError, UsageError, together
 from segmi.records import atomic_folder, lock_holder, run_lock, sweep
 
@@ -34,7 +34,7 @@ def found(root: Path, content: Content) -> Store | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (DamagedError, OSError) as error:
-        log.warning("the cache entry %s is damaged (%s) and is built anew", shown(folder), error)
+        log.warning("the cache entry %s is damaged (%s) and is built anew", printable(folder), error)
         return None
 
 
@@ -141,7 +141,7 @@ def _lock_when_free(folder: Path) -> Iterator[None]:
             holder = lock_holder(folder) or {}
             log.warning(
                 "waiting for process %s on %s, which prepares %s",
-                holder.get("pid", "?"), holder.get("host", "?"), shown(folder),
+                holder.get("pid", "?"), holder.get("host", "?"), printable(folder),
             )  # fmt: skip
             told = True
         time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -160,7 +160,7 @@ def _refuse_without_room(root: Path, decodings: Sequence[Decoding]) -> None:
         splits = ", ".join(dict.fromkeys(decoding.content.split for decoding in decodings))
         what = f"{images} prepared images" if images else f"the labels of {len(decodings[0])} images"
         raise EnvironmentProblem(
-            f"no room in {shown(root)} for {what} of {decodings[0].dataset.info.name}, {splits}: about {size(needed)} "
+            f"no room in {printable(root)} for {what} of {decodings[0].dataset.info.name}, {splits}: about {size(needed)} "
             f"are needed, {size(free)} are free",
             "free space, name a folder on another disk with --cache DIR or SEGMI_CACHE, or say --cache none",
         )
@@ -171,7 +171,7 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EnvironmentProblem(
-            f"the cache cannot be written to {shown(folder)}: {error.strerror}",
+            f"the cache cannot be written to {printable(folder)}: {error.strerror}",
             "name a folder that can be written with --cache DIR or SEGMI_CACHE, or say --cache none",
         ) from error
 
@@ -180,7 +180,7 @@ def _refuse_inside(root: Path, dataset: DatasetReader) -> None:
     home = getattr(dataset, "root", None)
     if isinstance(home, Path) and root.resolve().is_relative_to(home.resolve()):
         raise UsageError(
-            f"the cache {shown(root)} lies in the folder of the dataset, {shown(home)}",
+            f"the cache {printable(root)} lies in the folder of the dataset, {printable(home)}",
             "name a folder outside with --cache DIR or SEGMI_CACHE: datasets are never written to",
         )
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from segmi.datasets.base import DatasetReader, Drawn, ResizeMode, Sample, Source
+from segmi.datasets.reader import DatasetReader, GeneratedImage, ResizeMode, Sample, Source
 
 FORMAT: Final = 1
 """Raise it when the files of an entry, the decoding or the resizing change, so that old entries are not read."""
@@ -102,7 +102,7 @@ def _identity(source: Source) -> tuple[str, tuple[int, int]] | None:
     return str(source.absolute()), (found.st_size, found.st_mtime_ns)
 
 
-def _drawn_identity(source: Drawn) -> tuple[str, tuple[int, int]] | None:
+def _drawn_identity(source: GeneratedImage) -> tuple[str, tuple[int, int]] | None:
     told = getattr(source, "cache_key", None)
     return (told(), (0, 0)) if told is not None else None
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from segmi.datasets.base import DatasetReader, Pixels, Sample
 from segmi.datasets.cache.content import LABELS, Content
+from segmi.datasets.reader import DatasetReader, Pixels, Sample
 from segmi.errors import SegmiError
 
 if TYPE_CHECKING:

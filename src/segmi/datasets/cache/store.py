@@ -16,8 +16,8 @@ from typing import IO, Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from segmi.datasets.base import Pixels
 from segmi.datasets.cache.content import Content
+from segmi.datasets.reader import Pixels
 
 MANIFEST: Final = "manifest.json"
 _CHANNELS: Final = {"images": 3}

@@ -10,14 +10,14 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from segmi.datasets.base import DatasetReader, Listing, Pixels, Problem
 from segmi.datasets.custom.description import FILE_NAME, Description, Part
 from segmi.datasets.custom.file import read_description
 from segmi.datasets.custom.panoptic import Segments
-from segmi.datasets.decode import decode_mask, indices_of, shown
+from segmi.datasets.decode import decode_mask, indices_of, printable
 from segmi.datasets.holdout import draw_groups
 from segmi.datasets.layout import Files, find_root, image_files, pair, read_list
 from segmi.datasets.palette import ids_of_colors
+from segmi.datasets.reader import DatasetReader, Listing, Pixels, Problem
 
 OWN_PREFIX: Final = "segmi-"
 """How images begin that segmi itself writes into a folder, such as the contact sheet; they are no data."""
@@ -60,13 +60,13 @@ class CustomDataset(DatasetReader):
         stems, problems = self._stems(part, images, masks)
         groups = {stem: self._group_of(stem, part) for stem in stems}
         problems += [self._ungrouped(stem) for stem, group in groups.items() if group is None]
-        group_of = {stem: group or shown(stem) for stem, group in groups.items()}
+        group_of = {stem: group or printable(stem) for stem, group in groups.items()}
         if drawn and source == "train":
             chosen = self._drawn([group_of[stem] for stem in stems])
             if stems and not all(chosen[name] for name in drawn):
                 count = len(set(group_of.values()))
                 what = f"expected at least {len(drawn) + 1} groups to draw {' and '.join(drawn)} from, got {count}"
-                problems.append(Problem(shown(self.root / part.images), what, "add images of other groups"))
+                problems.append(Problem(printable(self.root / part.images), what, "add images of other groups"))
             held = {group for groups in chosen.values() for group in groups}
             stems = [s for s in stems if (group_of[s] in chosen[split] if split in chosen else group_of[s] not in held)]
         ending = f"{self.description.affixes.mask_suffix}.png"
@@ -82,7 +82,7 @@ class CustomDataset(DatasetReader):
             places = {v: p for p, one in enumerate(self.description.classes) for v in one.values if isinstance(v, int)}
             return self._segments_of(path).labels(mask, path, places)
         colors, ids = self.description.color_ids()
-        remedy = f"add the color to the classes or to ignored in {shown(self.root / FILE_NAME)}, or mend the mask"
+        remedy = f"add the color to the classes or to ignored in {printable(self.root / FILE_NAME)}, or mend the mask"
         return ids_of_colors(np.array(mask.convert("RGB")), colors, ids, path, remedy=remedy)
 
     def reading(self) -> tuple[Hashable, ...]:
@@ -148,14 +148,14 @@ class CustomDataset(DatasetReader):
     def _group_of(self, stem: str, part: Part) -> str | None:
         if self._group is None:  # 1.png of train and 1.png of val are two images
             several = len({one.images for one in self.description.parts.values()}) > 1
-            return shown(f"{part.images}/{stem}" if several else stem)
+            return printable(f"{part.images}/{stem}" if several else stem)
         match = self._group.search(stem)
-        return shown(match.group(1 if self._group.groups else 0) or "") if match else None
+        return printable(match.group(1 if self._group.groups else 0) or "") if match else None
 
     def _ungrouped(self, stem: str) -> Problem:
         pattern = self._group.pattern if self._group else ""
-        what = f"expected a name in which the group {pattern!r} is found, got {shown(stem)!r}"
-        return Problem(shown(stem), what, f"correct `group` in {FILE_NAME}, or the name")
+        what = f"expected a name in which the group {pattern!r} is found, got {printable(stem)!r}"
+        return Problem(printable(stem), what, f"correct `group` in {FILE_NAME}, or the name")
 
 
 class _Around(NamedTuple):

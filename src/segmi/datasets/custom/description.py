@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from segmi.datasets.base import IGNORE_INDEX, DatasetInfo, lookup_of
 from segmi.datasets.palette import Color, full_palette
+from segmi.datasets.reader import DatasetInfo, lookup_of
 from segmi.errors import DataError
+from segmi.types import IGNORE_INDEX
 
 FILE_NAME: Final = "segmi.toml"
 
@@ -180,4 +181,4 @@ class Description:
         )
         palette = full_palette([one.color for one in self.classes], ignored=self.ignored_color)
         names = tuple(one.name for one in self.classes)
-        return DatasetInfo("described", self.title, names, palette, ignored, lookup_of(train_ids))
+        return DatasetInfo("custom", self.title, names, palette, ignored, lookup_of(train_ids))

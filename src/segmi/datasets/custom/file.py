@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from segmi.datasets.base import IGNORE_INDEX
 from segmi.datasets.custom.description import KINDS, SPLITS, Affixes, Description, LabelClass, Part, Value
-from segmi.datasets.decode import shown
+from segmi.datasets.decode import printable
 from segmi.datasets.palette import Color, voc_color
 from segmi.errors import DataError, nearest, together
+from segmi.types import IGNORE_INDEX
 
 FORMAT: Final = 1
 
@@ -75,7 +75,7 @@ def written(description: Description, found: str = "") -> str:
         lines += ["# images of one patient, clip, city … have in common.", "[names]", *affixes]
         lines += [f"group = {_text(description.group)}"] if description.group is not None else []
     if description.drawn:
-        lines += ["", "# Drawn from train, whole groups, always the same ones for a seed.", "[draw]"]
+        lines += ["", "# GeneratedImage from train, whole groups, always the same ones for a seed.", "[draw]"]
         lines += [f"{name} = {share}" for name, share in description.drawn.items()] + [f"seed = {description.seed}"]
     return "\n".join(lines) + "\n"
 
@@ -90,18 +90,18 @@ def read_description(path: Path) -> Description:
         data = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise DataError(
-            f"{shown(path)}: expected a data-set file, got none",
-            f"write it: segmi data init {shown(path.parent)}",
+            f"{printable(path)}: expected a data-set file, got none",
+            f"write it: segmi data init {printable(path.parent)}",
         ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{shown(path)} is no TOML file: {error}", "mend it, or write it again: segmi data init") from (
+        raise DataError(f"{printable(path)} is no TOML file: {error}", "mend it, or write it again: segmi data init") from (
             error
         )
     reader = _Reader()
-    description = reader.description(data, shown(path.resolve().parent.name))
+    description = reader.description(data, printable(path.resolve().parent.name))
     if reader.problems or description is None:
         raise DataError(
-            f"{shown(path)} cannot be meant as it stands:\n{together(reader.problems)}",
+            f"{printable(path)} cannot be meant as it stands:\n{together(reader.problems)}",
             "mend these, or write the file again: segmi data init --overwrite",
         )
     return description
@@ -182,7 +182,7 @@ class _Reader:
     def _path(self, value: Any, place: str) -> str:
         text = self._text(value, place)
         if PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts or "\0" in text:
-            self.problems.append(f"{place}: expected a place inside the folder, got {shown(text)!r}")
+            self.problems.append(f"{place}: expected a place inside the folder, got {printable(text)!r}")
         return text
 
     def _classes(self, classes: Any, kind: str) -> tuple[LabelClass, ...]:

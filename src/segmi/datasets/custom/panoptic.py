@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segmi.datasets.base import IGNORE_INDEX
-from segmi.datasets.decode import shown
+from segmi.datasets.decode import printable
 from segmi.errors import DataError
+from segmi.types import IGNORE_INDEX
 
 
 class Category(NamedTuple):
@@ -48,7 +48,7 @@ class Segments:
             }
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{shown(path)}: expected COCO's panoptic JSON, with images, annotations and categories, got "
+                f"{printable(path)}: expected COCO's panoptic JSON, with images, annotations and categories, got "
                 f"{type(error).__name__}: {error}",
                 "download the file again, or point `panoptic` to the right one",
             ) from error
@@ -71,7 +71,7 @@ class Segments:
         segments = self._segments.get(file.name)
         if segments is None:
             raise DataError(
-                f"{shown(file)}: expected an annotation of this name in {shown(self.path)}, got none",
+                f"{printable(file)}: expected an annotation of this name in {printable(self.path)}, got none",
                 "use the JSON file that came with these masks",
             )
         pixels = np.asarray(mask.convert("RGB")).astype(np.int32)
@@ -81,7 +81,7 @@ class Segments:
         if (known[place] != ids).any():
             lost = np.unique(ids[known[place] != ids])[:5].tolist()
             raise DataError(
-                f"{shown(file)}: expected the segments that {shown(self.path)} lists, got also "
+                f"{printable(file)}: expected the segments that {printable(self.path)} lists, got also "
                 f"{', '.join(map(str, lost))}",
                 "use the JSON file that came with these masks",
             )

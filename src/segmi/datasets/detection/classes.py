@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from segmi.datasets import ade20k, camvid, cityscapes, voc2012
-from segmi.datasets.base import IGNORE_INDEX, ranges
 from segmi.datasets.custom.description import LabelClass, Value
 from segmi.datasets.custom.panoptic import Segments
 from segmi.datasets.detection.contents import Contents
@@ -20,7 +19,9 @@ from segmi.datasets.palette import (
     Palette,
     voc_color,
 )
+from segmi.datasets.reader import ranges
 from segmi.errors import DataError
+from segmi.types import IGNORE_INDEX
 
 
 class Classes(NamedTuple):

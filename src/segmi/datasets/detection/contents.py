@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segmi.datasets.decode import SUFFIXES, decode_mask, shown
+from segmi.datasets.decode import SUFFIXES, decode_mask, printable
 from segmi.datasets.palette import Color
 from segmi.errors import DataError, SegmiError, together
 
@@ -87,7 +87,7 @@ def read_contents(paths: Sequence[Path], progress: Progress | None = None) -> Co
     if refused:
         raise _together(refused, len(paths))
     if len(kinds) > 1:
-        listing = " and ".join(f"{kind} (such as {shown(path)})" for kind, path in kinds.items())
+        listing = " and ".join(f"{kind} (such as {printable(path)})" for kind, path in kinds.items())
         raise DataError(f"expected masks of one kind, got {listing}", "save them alike: 8-bit numbers, or RGB colors")
     contents.colored = "colors" in kinds
     contents.palette = palettes.pop() if len(palettes) == 1 else None
@@ -179,7 +179,7 @@ def _refuse_what_is_no_mask(contents: Contents, folder: Path) -> None:
         most = sum(sorted(contents.pixels.values())[-SMOOTHED_VALUES:]) / sum(contents.pixels.values())
         smoothed = most > MOST_OF_A_PHOTOGRAPH
         raise DataError(
-            f"the masks in {shown(folder)}: expected a value per class, got {len(values)} {what}, "
+            f"the masks in {printable(folder)}: expected a value per class, got {len(values)} {what}, "
             + (
                 f"of which {SMOOTHED_VALUES} hold {most:.0%} of the pixels" if smoothed else "spread as in a photograph"
             ),
@@ -190,6 +190,6 @@ def _refuse_what_is_no_mask(contents: Contents, folder: Path) -> None:
         )
     if len(values) < 2:
         raise DataError(
-            f"the masks in {shown(folder)}: expected at least two values, got only {values[0] if values else 'none'}",
+            f"the masks in {printable(folder)}: expected at least two values, got only {values[0] if values else 'none'}",
             "look at a mask: one class everywhere leaves nothing to learn",
         )

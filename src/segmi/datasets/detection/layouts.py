@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from segmi.datasets.custom.description import SPLITS, Affixes, Part
-from segmi.datasets.decode import SUFFIXES, shown
+from segmi.datasets.decode import SUFFIXES, printable
 from segmi.datasets.detection import pairs
 from segmi.datasets.detection.lists import lists_of_splits
 from segmi.datasets.detection.pairs import Pair
@@ -92,7 +92,7 @@ def _layout(found: Survey, paired: Sequence[Pair], words: str) -> Layout:
     used = {pair.match.affixes for several in by_split.values() for pair in several}
     if len(used) > 1:
         raise DataError(
-            f"{shown(found.root)}: expected names that pair alike in all splits, got {' and '.join(map(_shown, used))}",
+            f"{printable(found.root)}: expected names that pair alike in all splits, got {' and '.join(map(_shown, used))}",
             "rename the files of one split, or give the folders of one with --images and --masks",
         )
     parts = {split or "train": _part(several[0]) for split, several in by_split.items()}
@@ -112,7 +112,7 @@ def _left_aside(found: Survey, paired: Sequence[Pair]) -> list[str]:
     """The folders of images that no split uses, those that are never meant apart."""
     used = {place.folder for pair in paired for place in (pair.images, pair.masks)}
     left = [
-        f"{shown(place.folder)} ({len(stems)} file{'s' if len(stems) > 1 else ''})"
+        f"{printable(place.folder)} ({len(stems)} file{'s' if len(stems) > 1 else ''})"
         for place, stems in found.images.items()
         if place.role != "other"
         and not any(PurePosixPath(f).is_relative_to(place.folder) or _is_below(place.folder, f) for f in used)
@@ -134,13 +134,13 @@ def _shown(used: Affixes) -> str:
 
 
 def _ambiguous(found: Survey, paired: Sequence[Pair]) -> UsageError:
-    masks = [shown(pair.masks.folder) for pair in paired]
+    masks = [printable(pair.masks.folder) for pair in paired]
     same = len({pair.images.folder for pair in paired}) == 1
     ends = [PurePosixPath(pair.masks.folder).name for pair in paired]
     in_splits = paired[0].split is not None and len(set(ends)) == len(ends)
-    first = shown(ends[0]) if in_splits else masks[0]
+    first = printable(ends[0]) if in_splits else masks[0]
     return UsageError(
-        f"{shown(found.root)}: expected one folder of masks, got {len(masks)} that fit: {', '.join(masks)}",
+        f"{printable(found.root)}: expected one folder of masks, got {len(masks)} that fit: {', '.join(masks)}",
         f"say which one: --masks {shlex.quote(first)}"
         if same
         else "give one of the datasets in it, or --images and --masks",
@@ -148,8 +148,8 @@ def _ambiguous(found: Survey, paired: Sequence[Pair]) -> UsageError:
 
 
 def _nothing(found: Survey) -> DataError:
-    where = shown(found.root)
-    got = "; ".join(f"{len(stems)} images in {shown(p.folder)}" for p, stems in list(found.images.items())[:6])
+    where = printable(found.root)
+    got = "; ".join(f"{len(stems)} images in {printable(p.folder)}" for p, stems in list(found.images.items())[:6])
     got += "; …" if len(found.images) > 6 else ""
     unread = [f"{count} {ending}" for ending, count in found.unread.most_common() if ending in ARRAYS]
     if unread:
@@ -160,7 +160,7 @@ def _nothing(found: Survey) -> DataError:
         )
     if any(_has_polygons(found.root / path) for path in found.json):
         return DataError(
-            f"{where}: expected masks as images, got polygons in {shown(found.json[0])}",
+            f"{where}: expected masks as images, got polygons in {printable(found.json[0])}",
             "draw the polygons into PNG masks first, one file per image and one number per class",
         )
     if not any(place.role == "mask" for place in found.images) and len(found.images) == 1:

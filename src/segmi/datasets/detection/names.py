@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from segmi.datasets.base import IGNORE_INDEX
 from segmi.datasets.class_list import FILE_NAME, read_classes
-from segmi.datasets.decode import shown
+from segmi.datasets.decode import printable
 from segmi.datasets.detection.survey import Survey
 from segmi.datasets.palette import Color
+from segmi.types import IGNORE_INDEX
 
 IGNORED_NAMES: Final = frozenset(
     [
@@ -182,6 +182,6 @@ def _named(rows: Iterable[_Row], inside: str) -> Named:
         tuple(colors) if len(colors) == len(kept) else None,
         ignored,
         ignored_color,
-        shown(inside),
+        printable(inside),
         tuple(values) if len(set(values)) == len(kept) else None,
     )

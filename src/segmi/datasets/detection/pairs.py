@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
 from segmi.datasets.custom.panoptic import Segments
-from segmi.datasets.decode import shown
+from segmi.datasets.decode import printable
 from segmi.datasets.detection import affixes
 from segmi.datasets.detection.contents import looks_like_masks
 from segmi.datasets.detection.survey import Place, Survey
@@ -59,7 +59,7 @@ def said(found: Survey, images: str | None, masks: str | None) -> list[Pair]:
         pairs += best
     if not pairs:
         raise DataError(
-            f"{shown(found.root)}: expected masks in {masks or 'a folder'} named as the images in "
+            f"{printable(found.root)}: expected masks in {masks or 'a folder'} named as the images in "
             f"{images or 'another'}, got names of which too few agree",
             "name both folders, --images DIR --masks DIR, and give an image and its mask the same name",
         )
@@ -76,7 +76,7 @@ def _called(found: Survey, text: str, stems: dict[Place, list[str]]) -> list[Pla
     place = Place(inside, None, None, ())
     stems[place] = _stems_below(found, inside)
     if not stems[place]:
-        raise UsageError(f"{shown(found.root / text)} holds no images", "name a folder inside the one that is read")
+        raise UsageError(f"{printable(found.root / text)} holds no images", "name a folder inside the one that is read")
     return [place]
 
 

@@ -9,12 +9,11 @@ from typing import Final
 
 from PIL import Image
 
-from segmi.datasets.base import Sample
 from segmi.datasets.check import CheckReport, check_dataset
 from segmi.datasets.custom import CustomDataset, Description, LabelClass, written
 from segmi.datasets.custom.description import Masks
 from segmi.datasets.custom.panoptic import Segments
-from segmi.datasets.decode import shown
+from segmi.datasets.decode import printable
 from segmi.datasets.detection.classes import Classes, of_categories, proposed_classes
 from segmi.datasets.detection.contents import read_contents
 from segmi.datasets.detection.groups import proposed_group
@@ -22,6 +21,7 @@ from segmi.datasets.detection.layouts import Layout, recognized
 from segmi.datasets.detection.names import class_names
 from segmi.datasets.detection.sheet import contact_sheet
 from segmi.datasets.detection.survey import Survey, survey
+from segmi.datasets.reader import Sample
 from segmi.errors import DataError, together
 
 Progress = Callable[[str, int, int], None]
@@ -97,7 +97,7 @@ def propose(
     root = Path(root)
     found = survey(root)
     layout = recognized(found, images, masks)
-    draft = replace(_draft(layout, title or shown(root.resolve().name)), pairs_only=pairs_only)
+    draft = replace(_draft(layout, title or printable(root.resolve().name)), pairs_only=pairs_only)
     listed = _listed(CustomDataset.proposed(root, draft))
     kind, classes = _meaning(found, layout, listed, progress)
     stems = [sample.name for samples in listed.values() for sample in samples]
@@ -134,7 +134,7 @@ def _listed(dataset: CustomDataset) -> dict[str, list[Sample]]:
     if problems:
         remedies = dict.fromkeys(problem.remedy for problem in problems)
         raise DataError(
-            f"{shown(dataset.root)}: expected a mask for every image and an image for every mask, got "
+            f"{printable(dataset.root)}: expected a mask for every image and an image for every mask, got "
             f"{len(problems)} file{'s' if len(problems) > 1 else ''} without:\n{together([str(p) for p in problems])}",
             "; ".join([*remedies, "or leave out all of them: --pairs-only"]),
         )

@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from segmi.datasets.base import IGNORE_INDEX, DatasetReader, Pixels, Sample
 from segmi.datasets.check import CheckReport
+from segmi.datasets.reader import DatasetReader, Pixels, Sample
+from segmi.types import IGNORE_INDEX
 
 TILE: Final = 300
 """The longer side of an image on the sheet."""

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from segmi.datasets.custom.dataset import OWN_PREFIX
-from segmi.datasets.decode import SUFFIXES, shown
+from segmi.datasets.decode import SUFFIXES, printable
 from segmi.datasets.detection.words import Role, told_by
 from segmi.datasets.layout import walk
 from segmi.errors import DataError
@@ -51,7 +51,7 @@ class Survey:
 
     def some(self, count: int = 8) -> str:
         """What the root holds, in short, for messages."""
-        names = sorted(shown(entry.name) for entry in self.root.iterdir() if not entry.name.startswith("."))
+        names = sorted(printable(entry.name) for entry in self.root.iterdir() if not entry.name.startswith("."))
         return ", ".join(names[:count]) + (", …" if len(names) > count else "") if names else "an empty folder"
 
 
@@ -64,7 +64,7 @@ def survey(root: Path) -> Survey:
     """
     if not root.is_dir():
         raise DataError(
-            f"{shown(root)}: expected a folder of images and masks, got {'a file' if root.exists() else 'nothing'}",
+            f"{printable(root)}: expected a folder of images and masks, got {'a file' if root.exists() else 'nothing'}",
             "give the folder that holds both",
         )
     found = Survey(root)
@@ -79,7 +79,7 @@ def survey(root: Path) -> Survey:
     found.images = {place: stems for place, stems in by_place.items() if stems}
     if not found.images:
         raise DataError(
-            f"{shown(root)}: expected images ({', '.join(sorted(SUFFIXES))}), got {found.some()}",
+            f"{printable(root)}: expected images ({', '.join(sorted(SUFFIXES))}), got {found.some()}",
             "give the folder that holds the images and the masks",
         )
     return found

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from segmi.datasets.base import IGNORE_INDEX, Pixels
+from segmi.datasets.reader import Pixels
 from segmi.datasets.scenes.colors import Color
 from segmi.datasets.scenes.developing import Film
 from segmi.datasets.scenes.objects import creatures, things
@@ -18,6 +18,7 @@ from segmi.datasets.scenes.objects.brush import Brush, oval
 from segmi.datasets.scenes.objects.classes import CLASSES
 from segmi.datasets.scenes.painting import Painted, Painting, Point
 from segmi.randomness import key
+from segmi.types import IGNORE_INDEX
 
 DRAWERS: Final[dict[str, tuple[Callable[[Brush], None], float, float]]] = {
     # what draws a class, the share of its square that it fills, and by how many degrees it may be turned

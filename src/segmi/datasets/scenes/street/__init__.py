@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from segmi.datasets.base import DatasetReader, Listing, Pixels, Sample
+from segmi.datasets.reader import DatasetReader, Listing, Pixels, Sample
 from segmi.datasets.scenes.developing import develop
 from segmi.datasets.scenes.generated import check_sizes, generator_version
 from segmi.datasets.scenes.street.classes import INFO

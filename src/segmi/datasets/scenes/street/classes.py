@@ -5,8 +5,9 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from segmi.datasets.base import IGNORE_INDEX, DatasetInfo, lookup_of
+from segmi.datasets.reader import DatasetInfo, lookup_of
 from segmi.datasets.scenes.colors import palette_of
+from segmi.types import IGNORE_INDEX
 
 
 class Label(IntEnum):

@@ -12,11 +12,9 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_chec
 import numpy as np
 from numpy.typing import NDArray
 
-from segmi.datasets.decode import decode_image, decode_mask, indices_of, shown
+from segmi.datasets.decode import decode_image, decode_mask, indices_of, printable
 from segmi.errors import DataError, together, unknown_name
-
-IGNORE_INDEX: Final = 255
-"""The train id of ignored pixels, the same value as `segmi.types.IGNORE_INDEX` (which would cost an import of PyTorch here)."""
+from segmi.types import IGNORE_INDEX
 
 UNKNOWN: Final = -1
 """The entry of a lookup for a native id that is neither a class nor ignored."""
@@ -28,7 +26,7 @@ ResizeMode: TypeAlias = Literal["exact", "shorter"]
 
 
 @runtime_checkable
-class Drawn(Protocol):
+class GeneratedImage(Protocol):
     """An image or mask that is generated when it is asked for; picklable, and the same at every call.
 
     It is cached if it has a method ``cache_key() -> str`` that tells it from every other image that was ever drawn.
@@ -39,7 +37,7 @@ class Drawn(Protocol):
         ...
 
 
-Source: TypeAlias = Path | Drawn
+Source: TypeAlias = Path | GeneratedImage
 
 
 class Sample(NamedTuple):
@@ -153,7 +151,7 @@ class DatasetInfo:
 
     def unknown_id_remedy(self, unknown: Sequence[int]) -> str:
         """What to do about ids that are neither a class nor ignored."""
-        if self.name == "described":
+        if self.name == "custom":
             return "add the ids to the classes or to ignored in segmi.toml, or mend the mask"
         if self.name != "folder":
             return "put the original file of the dataset back; this one was converted, scaled or damaged"
@@ -232,7 +230,7 @@ class DatasetReader(ABC):
             DataError: the file cannot be read as a mask, or has an id that is neither a class nor ignored.
         """
         if isinstance(sample.mask, Path):
-            return self.info.train_ids(self.native_mask(sample.mask), file=shown(sample.mask))
+            return self.info.train_ids(self.native_mask(sample.mask), file=printable(sample.mask))
         return self.info.train_ids(sample.mask.draw(), file=f"mask of {sample.name}")
 
     def read(self, sample: Sample) -> tuple[Pixels, Pixels]:
@@ -261,15 +259,15 @@ class DatasetReader(ABC):
         """The error for a split without images."""
         return DataError(
             f"split {split!r} of {self.info.name} is empty: expected images, got none"
-            + (f" in {shown(root)}" if (root := getattr(self, "root", None)) else ""),
+            + (f" in {printable(root)}" if (root := getattr(self, "root", None)) else ""),
             "unpack the dataset again, or point --root or SEGMI_DATA to the right folder",
         )
 
 
 def size_mismatch(sample: Sample, image: Pixels, mask: Pixels) -> DataError:
     """The error for an image and a mask of different sizes."""
-    image_file = shown(sample.image) if isinstance(sample.image, Path) else sample.name
-    mask_file = shown(sample.mask) if isinstance(sample.mask, Path) else sample.name
+    image_file = printable(sample.image) if isinstance(sample.image, Path) else sample.name
+    mask_file = printable(sample.mask) if isinstance(sample.mask, Path) else sample.name
     (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape
     turned = (height, width) == (mask_width, mask_height)
     return DataError(
