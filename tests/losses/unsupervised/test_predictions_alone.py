@@ -206,7 +206,7 @@ class TestImagesWithoutLabels:
             PerNetwork(EntropyMinimization(applies_to="all"), "h")(outputs, plain)
         with pytest.raises(ValueError, match="expected images without labels in two views, got none; hide labels"):
             InvariantInformation()(outputs, plain)
-        with pytest.raises(ValueError, match=r"on: .*labeled.*unlabeled.*all.*'some'"):
+        with pytest.raises(ValueError, match=r"applies_to: .*labeled.*unlabeled.*all.*'some'"):
             EntropyMinimization(applies_to="some")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="certainty: expected a number of at least 0, got -1"):
             InformationMaximization(certainty=-1)

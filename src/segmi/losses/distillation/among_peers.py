@@ -23,7 +23,7 @@ class AmongPeers(Objective):
     """
 
     family = "peers"
-    needs = ("peers",)
+    requires = ("peers",)
     invariances: tuple[Invariance, ...] = ("logit offset", "predicted names", "class names", "pixel order")
 
     def __init__(self, *, name: str, weight: float, frozen: Sequence[str], ignore_index: int) -> None:

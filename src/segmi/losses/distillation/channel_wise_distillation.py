@@ -103,7 +103,7 @@ class ChannelWiseDistillation(Taught):
     """
 
     family = "control"
-    needs = ("teacher",)
+    requires = ("teacher",)
     invariances: tuple[Invariance, ...] = ("predicted names", "class names")
 
     def __init__(

@@ -105,12 +105,12 @@ class ContrastiveDistillation(Taught):
         >>> batch = Batch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8))
         >>> loss = ContrastiveDistillation(layers={"a": "body", "t": "body"}, per_class=5, frozen=["t"])
         >>> loss.prepare(outputs, seed=0)
-        >>> objective(outputs, batch)["contrastive_distillation/a"].denominator
+        >>> loss(outputs, batch)["contrastive_distillation/a"].denominator
         tensor(5.)
     """
 
     family = "peers"
-    needs = ("teacher", "features")
+    requires = ("teacher", "features")
     invariances: tuple[Invariance, ...] = ("logit offset", "predicted names")
 
     def __init__(

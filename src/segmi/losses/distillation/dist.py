@@ -134,7 +134,7 @@ class DIST(Taught):
     """
 
     family = "control"
-    needs = ("teacher",)
+    requires = ("teacher",)
     invariances: tuple[Invariance, ...] = ("logit offset", "predicted names", "class names")
 
     def __init__(

@@ -80,7 +80,7 @@ class Distillation(Taught):
     """
 
     family = "peers"
-    needs = ("teacher",)
+    requires = ("teacher",)
     invariances: tuple[Invariance, ...] = ("logit offset", "predicted names", "class names", "pixel order")
 
     def __init__(

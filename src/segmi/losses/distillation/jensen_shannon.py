@@ -85,7 +85,7 @@ class JensenShannon(Objective):
     """
 
     family = "peers"
-    needs = ("peers",)
+    requires = ("peers",)
     invariances: tuple[Invariance, ...] = ("logit offset", "predicted names", "class names", "pixel order")
 
     def __init__(

@@ -112,7 +112,7 @@ class ShuffledTeacher(Taught):
     """
 
     family = "control"
-    needs = ("teacher",)
+    requires = ("teacher",)
     invariances: tuple[Invariance, ...] = ("logit offset", "predicted names")
 
     def __init__(

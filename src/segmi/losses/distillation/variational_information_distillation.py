@@ -87,12 +87,12 @@ class VariationalInformationDistillation(Taught):
         >>> batch = Batch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8))
         >>> loss = VariationalInformationDistillation(layers={"a": "body", "t": "body"}, frozen=["t"])
         >>> loss.prepare(outputs, seed=0)
-        >>> list(objective(outputs, batch))
+        >>> list(loss(outputs, batch))
         ['variational_information_distillation/a']
     """
 
     family = "peers"
-    needs = ("teacher", "features")
+    requires = ("teacher", "features")
     invariances: tuple[Invariance, ...] = ("logit offset", "predicted names", "class names", "pixel order")
 
     def __init__(

@@ -96,7 +96,7 @@ class ProbabilityCorrected(Loss):
     """
 
     family = "dependence"
-    needs = ("class counts",)
+    requires = ("class counts",)
     invariances = ("logit offset", "pixel order")
 
     def __init__(

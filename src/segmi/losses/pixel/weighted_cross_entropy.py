@@ -81,7 +81,7 @@ class WeightedCrossEntropy(Loss):
     """
 
     family = "control"
-    needs = ("class counts",)
+    requires = ("class counts",)
     invariances = ("logit offset", "pixel order")
 
     def __init__(

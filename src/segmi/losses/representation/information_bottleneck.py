@@ -82,13 +82,13 @@ class InformationBottleneck(Objective):
         >>> batch = Batch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8))
         >>> loss = InformationBottleneck(layers={"a": "body"})
         >>> loss.prepare(outputs, seed=0)
-        >>> list(objective(outputs, batch))
+        >>> list(loss(outputs, batch))
         ['information_bottleneck.body/a']
     """
 
     transforms_features = True
     family = "representation"
-    needs = ("features",)
+    requires = ("features",)
     invariances: tuple[Invariance, ...] = ("logit offset", "predicted names", "class names", "pixel order")
 
     def __init__(

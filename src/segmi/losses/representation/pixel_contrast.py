@@ -106,12 +106,12 @@ class PixelContrast(Objective):
         >>> batch = Batch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8))
         >>> loss = PixelContrast(layers={"a": "body"}, per_class=5)
         >>> loss.prepare(outputs, seed=0)
-        >>> objective(outputs, batch)["pixel_contrast/a"].denominator
+        >>> loss(outputs, batch)["pixel_contrast/a"].denominator
         tensor(5.)
     """
 
     family = "representation"
-    needs = ("features",)
+    requires = ("features",)
     invariances: tuple[Invariance, ...] = ("logit offset", "predicted names")
 
     def __init__(

@@ -8,7 +8,7 @@ from segmi.losses.base import Requirement, Rows
 from segmi.losses.options import check_choice
 
 
-def needs_of(on: Rows) -> tuple[Requirement, ...]:
+def required_by(applies_to: Rows) -> tuple[Requirement, ...]:
     """What a choice of images asks for; refuses what is none."""
-    check_choice("applies_to", on, get_args(Rows))
-    return () if on == "labeled" else ("unlabeled images",)
+    check_choice("applies_to", applies_to, get_args(Rows))
+    return () if applies_to == "labeled" else ("unlabeled images",)

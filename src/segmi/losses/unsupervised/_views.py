@@ -41,7 +41,7 @@ class TwoViews(Objective):
     """
 
     family = "prediction"
-    needs = ("two views",)
+    requires = ("two views",)
     scope = "global"
 
     def __init__(self, *, name: str, weight: float, frozen: Sequence[str], ignore_index: int) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from segmi.losses.base import Loss, Rows, Term
 from segmi.losses.pixel.confidence_penalty import confidence_penalty_term
 from segmi.losses.predictions import count_valid
-from segmi.losses.unsupervised._rows import needs_of
+from segmi.losses.unsupervised._rows import required_by
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 
@@ -68,9 +68,9 @@ class EntropyMinimization(Loss):
     family = "prediction"
     invariances = ("logit offset", "predicted names", "class names", "pixel order")
 
-    def __init__(self, *, on: Rows = "labeled", ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(self, *, applies_to: Rows = "labeled", ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__()
-        self.requires, self.applies_to, self.ignore_index = needs_of(on), on, ignore_index
+        self.requires, self.applies_to, self.ignore_index = required_by(applies_to), applies_to, ignore_index
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """The sum over valid pixels and their number."""

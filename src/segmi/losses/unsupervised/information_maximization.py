@@ -8,7 +8,7 @@ from segmi.information import entropy
 from segmi.losses.base import Loss, Rows, Term
 from segmi.losses.predictions import count_valid
 from segmi.losses.unsupervised._marginal import marginal_term
-from segmi.losses.unsupervised._rows import needs_of
+from segmi.losses.unsupervised._rows import required_by
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 
@@ -96,10 +96,10 @@ class InformationMaximization(Loss):
     invariances = ("logit offset", "predicted names", "class names", "pixel order")
     scope = "global"
 
-    def __init__(self, *, certainty: float = 1.0, on: Rows = "labeled", ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(self, *, certainty: float = 1.0, applies_to: Rows = "labeled", ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__()
         _check_certainty(certainty)
-        self.requires, self.applies_to = needs_of(on), on
+        self.requires, self.applies_to = required_by(applies_to), applies_to
         self.certainty, self.ignore_index = certainty, ignore_index
 
     def term(self, logits: Logits, labels: Labels) -> Term:

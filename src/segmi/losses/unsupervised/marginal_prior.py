@@ -12,7 +12,7 @@ from segmi.losses.class_counts import CountedClasses
 from segmi.losses.predictions import count_valid, precise
 from segmi.losses.targets import check_targets
 from segmi.losses.unsupervised._marginal import marginal_term
-from segmi.losses.unsupervised._rows import needs_of
+from segmi.losses.unsupervised._rows import required_by
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 
@@ -89,10 +89,10 @@ class MarginalPrior(Loss):
     scope = "global"
 
     def __init__(
-        self, *, class_counts: Sequence[float] | None = None, on: Rows = "labeled", ignore_index: int = IGNORE_INDEX
+        self, *, class_counts: Sequence[float] | None = None, applies_to: Rows = "labeled", ignore_index: int = IGNORE_INDEX
     ) -> None:
         super().__init__()
-        self.requires, self.applies_to = ("class counts", *needs_of(on)), on
+        self.requires, self.applies_to = ("class counts", *required_by(applies_to)), applies_to
         self.classes, self.ignore_index = CountedClasses(class_counts), ignore_index
 
     def term(self, logits: Logits, labels: Labels) -> Term:
