@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from segmi.losses import LOSSES, Objective, Term, UsesClassCounts, build_objective
+from segmi.losses import LOSSES, ClassCounts, Objective, Term, build_objective
 
 ALONE: Final = (
     "cross_entropy", "binary_cross_entropy", "rmi_loss", "probability_corrected", "weighted_cross_entropy",
@@ -79,8 +79,8 @@ def case(name: str, *, layer: str, weights: Mapping[str, float]) -> Case:
 def tell_class_counts(objective: nn.Module, counts: Tensor) -> None:
     """What training tells those that ask for it."""
     for part in objective.modules():
-        if isinstance(part, UsesClassCounts):
-            part.take_class_counts(counts)
+        if isinstance(part, ClassCounts):
+            part.set_counts(counts)
 
 
 def own_value(name: str, terms: Mapping[str, Term]) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from segmi.errors import UsageError
-from segmi.losses import LOSSES, Loss, RMILoss, Term, UsesClassCounts, build_objective
+from segmi.losses import LOSSES, ClassCounts, Loss, RMILoss, Term, build_objective
 from segmi.losses import build as build_module
 from segmi.types import Batch, Labels, Logits, Output, Views
 
@@ -18,8 +18,8 @@ def test_every_name_builds(name: str) -> None:
         needed = {"layers": {"a": "body", "b": "body"}}
     objective = build_objective({name: {"weight": 0.5, **needed}}, networks=["a", "b"], frozen=["b"])
     for part in objective.modules():
-        if isinstance(part, UsesClassCounts):
-            part.take_class_counts(torch.tensor([3, 1]))
+        if isinstance(part, ClassCounts):
+            part.set_counts(torch.tensor([3, 1]))
     logits, labels, views = torch.zeros(1, 2, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8), None
     if "two views" in objective.requires:
         logits, labels = torch.zeros(2, 2, 8, 8), torch.full((2, 8, 8), 255)

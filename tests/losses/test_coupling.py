@@ -12,7 +12,7 @@ import torch
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from segmi.losses import LOSSES, Loss, UsesClassCounts
+from segmi.losses import LOSSES, ClassCounts, Loss
 from segmi.losses.coupling import coupled_term, gathered
 
 PARTS = (slice(0, 1), slice(1, 4))
@@ -28,8 +28,8 @@ def computed(name: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor,
     leaf = logits.clone().requires_grad_()
     objective: Any = LOSSES[name]()
     for part in objective.modules():
-        if isinstance(part, UsesClassCounts):
-            part.take_class_counts(torch.arange(1, 6))
+        if isinstance(part, ClassCounts):
+            part.set_counts(torch.arange(1, 6))
     # of losses on two views, another function of the same logits is the second one
     term = objective.term(leaf, labels) if isinstance(objective, Loss) else objective.between(leaf, leaf**2, labels)
     (slope,) = torch.autograd.grad(term.numerator, leaf)

@@ -16,6 +16,7 @@ import segmi.losses
 from segmi.losses import (
     LOSSES,
     BinaryCrossEntropy,
+    ClassCounts,
     CrossEntropy,
     Loss,
     MutualLearning,
@@ -25,7 +26,6 @@ from segmi.losses import (
     RegionMutualInformation,
     RMILoss,
     Term,
-    UsesClassCounts,
 )
 from segmi.types import Batch, Output
 
@@ -169,8 +169,8 @@ def value(info: LossCase, logits: Tensor, labels: Tensor, ignore_index: int = 25
 def _as_objective(info: LossCase, ignore_index: int, logits: Tensor) -> Objective:
     made = info.make(ignore_index=ignore_index)
     for part in made.modules():
-        if isinstance(part, UsesClassCounts):
-            part.take_class_counts(torch.arange(1, max(logits.shape[1], 2) + 1))
+        if isinstance(part, ClassCounts):
+            part.set_counts(torch.arange(1, max(logits.shape[1], 2) + 1))
     if isinstance(made, Loss):
         return PerNetwork(made, info.name, frozen=("peer",))
     made.frozen = ("peer",)
@@ -348,10 +348,10 @@ def _moved_pixels(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 ORDER = torch.tensor([2, 0, 3, 1])
 CHANGES = {
-    "logit offset": _offset,
-    "predicted names": _renamed_predictions,
-    "class names": _renamed_classes,
-    "pixel order": _moved_pixels,
+    "logit shift": _offset,
+    "prediction permutation": _renamed_predictions,
+    "class permutation": _renamed_classes,
+    "pixel permutation": _moved_pixels,
 }
 
 
@@ -366,7 +366,7 @@ def test_declared_invariances_hold_and_no_others(info: LossCase, scene: Scene, c
             name: Output(
                 alter(output.logits, labels)[0],
                 # features are no logits: of all that is done here, only pixels that move take them along
-                {"body": alter(output.logits, labels)[0] if change == "pixel order" else output.logits},
+                {"body": alter(output.logits, labels)[0] if change == "pixel permutation" else output.logits},
             )
             for name, output in outputs.items()
         }
@@ -381,7 +381,7 @@ SECTIONS = ("Assumes:", "Invariances:", "Degenerate solutions:", "Cost:", "Args:
 
 def test_the_docstring_says_what_to_expect(info: LossCase) -> None:
     kind = LOSSES[info.name.split("-")[0]]
-    if kind.family not in ("dependence", "control", "prediction") or "teacher" in kind.requires:
+    if kind.family not in ("label_information", "pixel", "unsupervised") or "teacher" in kind.requires:
         pytest.skip("its function and its page say it")
     said = [line.strip().partition(":")[0] + ":" for line in (kind.__doc__ or "").splitlines()]
     assert [section for section in said if section in SECTIONS] == list(SECTIONS)
@@ -407,7 +407,7 @@ def test_repeats_itself(info: LossCase, scene: Scene, gradient: Gradient) -> Non
     assert torch.equal(first[1], again[1])
 
 
-WAITS = {name for name, kind in LOSSES.items() if kind.family == "region"} | {
+WAITS = {name for name, kind in LOSSES.items() if kind.family == "rmi"} | {
     "rmi_loss", "contrastive_distillation", "pixel_contrast"
 }  # fmt: skip
 """Those that look at numbers to know how much to do, as their pages say; for the first ones see the test below."""

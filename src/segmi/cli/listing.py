@@ -24,7 +24,7 @@ def losses(as_json: AsJson = False) -> None:
     Example: `segmi list losses --json`
     """
     calm_libraries()
-    from segmi.losses import known_losses
+    from segmi.losses import Loss, Objective, known_losses
     from segmi.losses.costs import measured_costs
     from segmi.study.resolve import NOT_OF_LOSSES
 
@@ -32,8 +32,8 @@ def losses(as_json: AsJson = False) -> None:
     rows = [
         {
             "name": name,
-            "family": getattr(kind, "family", "other"),
-            "requires": list(getattr(kind, "requires", ())) or None,
+            "family": kind.family if issubclass(kind, Loss | Objective) else "other",
+            "requires": (list(kind.requires) if issubclass(kind, Loss | Objective) else []) or None,
             **{column: costs.get(name, {}).get(column) for column in ("time", "memory")},
             "about": _first_line(_function_of(name, kind)),
             "options": _options(kind, NOT_OF_LOSSES),

@@ -3,10 +3,11 @@
 Use one as ``loss(logits, labels)`` in any training loop, or build what a cohort is trained on with `build_objective`.
 """
 
-from segmi.losses.base import Diagnostic, Loss, Objective, Outputs, PerNetwork, Term, UsesClassCounts
+from segmi.losses.base import CallableLoss, Diagnostic, Loss, Objective, Outputs, PerNetwork, Term
 from segmi.losses.build import LOSSES, build_objective, known_losses
+from segmi.losses.class_counts import ClassCounts
 from segmi.losses.distillation.channel_wise_distillation import ChannelWiseDistillation, channel_wise_distillation
-from segmi.losses.distillation.contrastive_distillation import ContrastiveDistillation, contrast_of_pairs
+from segmi.losses.distillation.contrastive_distillation import ContrastiveDistillation, info_nce_per_pair
 from segmi.losses.distillation.dist import DIST, dist
 from segmi.losses.distillation.distillation import Distillation, distillation
 from segmi.losses.distillation.ensemble_teacher import EnsembleTeacher, ensemble_teacher
@@ -15,7 +16,7 @@ from segmi.losses.distillation.mutual_learning import MutualLearning, mutual_lea
 from segmi.losses.distillation.shuffled_teacher import ShuffledTeacher, shuffled_teacher
 from segmi.losses.distillation.variational_information_distillation import (
     VariationalInformationDistillation,
-    gaussian_surprise,
+    gaussian_negative_log_likelihood,
 )
 from segmi.losses.label_information.conditional_information import ConditionalInformation, conditional_information
 from segmi.losses.label_information.determinant_information import DeterminantInformation, determinant_information
@@ -35,8 +36,8 @@ from segmi.losses.pixel.focal import Focal, focal
 from segmi.losses.pixel.label_smoothing import LabelSmoothing, label_smoothing
 from segmi.losses.pixel.lovasz_softmax import LovaszSoftmax, lovasz_softmax
 from segmi.losses.pixel.weighted_cross_entropy import WeightedCrossEntropy, weighted_cross_entropy
-from segmi.losses.representation.information_bottleneck import InformationBottleneck, rate
-from segmi.losses.representation.pixel_contrast import PixelContrast, supervised_contrast
+from segmi.losses.representation.information_bottleneck import InformationBottleneck, bottleneck_rate
+from segmi.losses.representation.pixel_contrast import PixelContrast, supervised_contrastive
 from segmi.losses.rmi.correlations import (
     RegionCCATrace,
     RegionCKA,
@@ -86,7 +87,9 @@ __all__ = [
     "AffinityFields",
     "BalancedCrossEntropy",
     "BinaryCrossEntropy",
+    "CallableLoss",
     "ChannelWiseDistillation",
+    "ClassCounts",
     "ConditionalInformation",
     "ConfidencePenalty",
     "ContrastiveDistillation",
@@ -129,18 +132,17 @@ __all__ = [
     "ShuffledTeacher",
     "SoftConfusion",
     "Term",
-    "UsesClassCounts",
     "VariationalInformationDistillation",
     "WeightedCrossEntropy",
     "WeightedSum",
     "affinity_fields",
     "balanced_cross_entropy",
     "binary_cross_entropy",
+    "bottleneck_rate",
     "build_objective",
     "channel_wise_distillation",
     "conditional_information",
     "confidence_penalty",
-    "contrast_of_pairs",
     "cross_entropy",
     "determinant_information",
     "dice",
@@ -149,7 +151,8 @@ __all__ = [
     "ensemble_teacher",
     "entropy_minimization",
     "focal",
-    "gaussian_surprise",
+    "gaussian_negative_log_likelihood",
+    "info_nce_per_pair",
     "information_maximization",
     "invariant_information",
     "jensen_shannon",
@@ -161,7 +164,6 @@ __all__ = [
     "mutual_learning",
     "normalized_conditional_information",
     "probability_corrected",
-    "rate",
     "region_cca_trace",
     "region_cka",
     "region_covariance_matching",
@@ -179,6 +181,6 @@ __all__ = [
     "rmi_loss",
     "shuffled_teacher",
     "soft_confusion",
-    "supervised_contrast",
+    "supervised_contrastive",
     "weighted_cross_entropy",
 ]

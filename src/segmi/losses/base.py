@@ -1,54 +1,56 @@
-"""The two contracts of this room: losses that anyone can use, and losses that training sees.
+"""The two contracts of this package, and the adapter between them.
 
-A *loss* is ``loss(logits, labels) → scalar``. A *loss* is ``objective(outputs, batch) → {term: Term}``: every
-term keeps its numerator and its denominator apart, so that accumulated batches and parallel processes can divide by the
-global count. `PerNetwork` makes a loss of a loss. A term may carry *diagnostics*: what else is known of the batch
-once the term is computed, shown in the logs and never minimized.
+A `Loss` is ``loss(logits, labels) → scalar``, for any training loop. An `Objective` is
+``objective(outputs, batch) → {name: Term}``, for training several networks together. A `Term` keeps numerator and
+denominator apart, so that gradient accumulation and data-parallel training divide by global counts. `PerNetwork` turns
+a loss into an objective.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Literal, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
+from segmi.losses.probabilities import count_valid
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits, Output
 
 Outputs = Mapping[str, Output]
-"""What a cohort returns: an `Output` for every network, frozen ones included, by the network's name."""
-
+"""The `Output` of every network of a cohort, frozen networks included, by the network's name."""
 
 Scope: TypeAlias = Literal["image", "batch", "global"]
-"""Over what the numerator of a term adds up: see `Objective.scope`."""
+"""How far a loss couples images. ``image``: the numerator is a sum over images, so a batch may be divided. ``batch``:
+the images of a batch are coupled, so it must not be divided, neither over processes nor by accumulation. ``global``:
+they are coupled, and the loss gathers its statistics over the processes of `torch.distributed`, so only accumulation
+is refused."""
 
 Family: TypeAlias = Literal[
-    "pixel-wise", "region", "dependence", "prediction", "peers", "representation", "control", "other"
+    "rmi", "pixel", "label_information", "distillation", "unsupervised", "representation", "other"
 ]
-"""What a loss is about, as `segmi list losses` sorts them."""
+"""The folder of a loss; `segmi list losses` groups by it."""
 
 Requirement: TypeAlias = Literal["peers", "teacher", "features", "class counts", "unlabeled images", "two views"]
-"""What a loss asks for beside logits and labels."""
+"""An input besides logits and labels. ``peers``: two or more networks. ``teacher``: a frozen network."""
 
-Rows: TypeAlias = Literal["labeled", "unlabeled", "all"]
-"""The images of a batch that a loss is computed from: see `Loss.applies_to`."""
+ImageSubset: TypeAlias = Literal["labeled", "unlabeled", "all"]
+"""The images of a batch that a loss is computed on."""
 
-Invariance: TypeAlias = Literal["logit offset", "predicted names", "class names", "pixel order"]
-"""What does not change the value: a constant added to all logits of a pixel; other names for the predicted classes
-alone; other names for the classes in labels and predictions alike; the pixels of all images in another order."""
+Invariance: TypeAlias = Literal["logit shift", "prediction permutation", "class permutation", "pixel permutation"]
+"""A change that leaves the value as it is: adding a constant to all logits of a pixel; permuting the predicted classes
+only; permuting the classes of labels and predictions together; permuting the pixels of all images."""
 
 
 class Diagnostic(NamedTuple):
-    """A number, or one per class, that is shown while a network trains: a ratio whose parts may be summed over batches.
+    """A logged ratio, never minimized, whose parts may be summed over batches.
 
     Args:
         numerator: () or (C,), without gradient.
-        denominator: of the same shape: how much was averaged over. Where the sum over all batches is 0, there is
-            nothing to show.
+        denominator: same shape; entries whose sum over all batches is 0 are not logged.
     """
 
     numerator: Tensor
@@ -56,15 +58,14 @@ class Diagnostic(NamedTuple):
 
 
 class Term(NamedTuple):
-    """One addend of a loss, as a ratio whose two parts may be summed over batches before dividing.
+    """One term of a loss: a ratio whose parts may be summed over batches before dividing.
 
     Args:
-        numerator: scalar, attached to the graph of the logits even where nothing counts (it is then 0).
-        denominator: scalar without gradient: how much was averaged over (valid pixels, images, pairs). It depends on
-            the labels alone.
-        weight: the factor of this term in the sum that is minimized.
-        denominator_offset: added to the denominator after summing, once however many batches were summed.
-        diagnostics: what is shown along with it, by name.
+        numerator: scalar, attached to the graph of the logits even if nothing is counted (it is then 0).
+        denominator: scalar without gradient: the number of pixels, images or pairs. It depends on the labels only.
+        weight: factor of this term in the sum that is minimized.
+        denominator_offset: added once to the summed denominator, however many batches were summed.
+        diagnostics: quantities to log with the term, by name.
     """
 
     numerator: Tensor
@@ -75,136 +76,154 @@ class Term(NamedTuple):
 
     @property
     def value(self) -> Tensor:
-        """Numerator over denominator, unweighted; 0, attached to the graph, where the denominator is 0."""
+        """Numerator divided by denominator, unweighted; 0, attached to the graph, if the denominator is 0."""
         return self.numerator / (self.denominator + self.denominator_offset).clamp(min=1e-12)
 
 
 class Loss(nn.Module, ABC):
     """A loss on the logits of one network: ``loss(logits, labels) → scalar``, to be minimized.
 
-    A subclass stores and checks its options and implements `term` by one call of its pure function. One that adds up
-    ratios with different denominators also overrides `terms`. One that couples the images of a batch says so by its
-    ``scope``, see `Objective.scope`.
+    A subclass validates and stores its options, declares the fields below and implements `term` by one call of its
+    pure function. A sum of ratios with different denominators also overrides `terms`.
     """
 
     family: Family = "other"
     requires: tuple[Requirement, ...] = ()
     invariances: tuple[Invariance, ...] = ()
     scope: Scope = "image"
+    ignore_index: int = IGNORE_INDEX
     stateful: bool = False
-    """Whether it carries something on from batch to batch, so that every network needs one of its own."""
+    """Whether it keeps state between batches, so that every network needs its own copy."""
 
-    applies_to: Rows = "labeled"
-    """Of which images it is computed in training. Those without labels come to it with class 0 wherever there is a
-    image, so only a loss that does not look at the classes can have them."""
+    applies_to: ImageSubset = "labeled"
+    """The images that it is computed on in training. Unlabeled images have class 0 at every pixel that they show, so
+    only a loss that ignores the classes may use them."""
 
     @abstractmethod
     def term(self, logits: Logits, labels: Labels) -> Term:
-        """The loss as numerator over denominator."""
+        """Return the loss as numerator and denominator."""
 
     def terms(self, logits: Logits, labels: Labels) -> dict[str, Term]:
-        """The addends of the loss by name; the name is empty where there is only one."""
+        """Return the terms of the loss by name; a single term has the empty name."""
         return {"": self.term(logits, labels)}
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
-        """The denominators of `terms`; of the logits only shape, type and device count."""
+        """Return the denominators of `terms`; they depend on shape, dtype and device of the logits, not on values."""
         return {part: term.denominator for part, term in self.terms(logits, labels).items()}
 
+    def select_kernel(self, logits: Logits, kernel: str | None = None) -> str | None:
+        """Fix one of several implementations, which round differently, and return its name.
+
+        Args:
+            logits: only dtype and device matter.
+            kernel: the implementation to use, unless the user chose one; None selects the best available one.
+
+        Returns:
+            None, the default, for a loss with a single implementation.
+
+        Raises:
+            ValueError: ``kernel`` is not available for such logits.
+        """
+        return None
+
     def forward(self, logits: Logits, labels: Labels) -> Tensor:
-        """The scalar loss of N×C×H×W logits against N×H×W integer labels."""
-        terms = list(self.terms(logits, labels).values())
-        return sum((term.weight * term.value for term in terms[1:]), start=terms[0].weight * terms[0].value)
+        """Return the scalar loss of N×C×H×W logits and N×H×W integer labels."""
+        first, *others = self.terms(logits, labels).values()
+        return sum((term.weight * term.value for term in others), start=first.weight * first.value)
+
+
+class PixelLoss(Loss):
+    """A loss whose denominator is the number of valid pixels; abstract.
+
+    Args:
+        ignore_index: label of ignored pixels.
+    """
+
+    def __init__(self, *, ignore_index: int = IGNORE_INDEX) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
+    def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
+        """Return the number of valid pixels."""
+        return {"": count_valid(logits, labels, self.ignore_index)}
+
+
+class CallableLoss(Loss):
+    """Adapter for any callable ``loss(logits, labels) → scalar``, such as a PyTorch loss; weighted by images.
+
+    Args:
+        loss: the callable; it must return a mean over the images of a batch.
+    """
+
+    def __init__(self, loss: Callable[[Logits, Labels], Tensor]) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def term(self, logits: Logits, labels: Labels) -> Term:
+        """Return the loss times the number of images, and that number."""
+        count = logits.new_full((), len(labels))  # `new_tensor` would copy to a GPU and wait for it
+        return Term(self.loss(logits, labels) * count, count)
+
+    def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
+        """Return the number of images."""
+        return {"": logits.new_full((), len(labels))}
 
 
 class Objective(nn.Module, ABC):
-    """What a cohort is trained on: ``objective(outputs, batch) → {term: Term}``, the weighted sum is minimized."""
+    """A loss on the outputs of a cohort: ``objective(outputs, batch) → {name: Term}``, whose weighted sum is minimized."""
 
     family: Family = "other"
-    """What it is about."""
-
     requires: tuple[Requirement, ...] = ()
-    """What it asks for beside logits and labels: ``peers`` are two or more networks, a ``teacher`` is a frozen one."""
-
     invariances: tuple[Invariance, ...] = ()
-    """What does not change its value."""
-
     scope: Scope = "image"
-    """``image``: numerators are sums over images, so that batches may be divided at will. ``batch``: the images
-    of a batch are coupled, so a batch must not be divided, neither over processes nor accumulated. ``global``: they are
-    coupled, and the loss gathers what it needs over the processes of `torch.distributed`; only accumulation is
-    refused."""
+    frozen: tuple[str, ...] = ()
+    """The networks that are not trained."""
 
     transforms_features: bool = False
-    """Whether `edit` changes what networks go on with in training."""
+    """Whether `transform_features` replaces outputs of hooked layers during training."""
 
     @abstractmethod
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
-        """The terms by name; a term of one network is called ``term/network``."""
+        """Return the terms by name; a term of one network is called ``name/network``."""
 
     def layers(self) -> Mapping[str, Sequence[str]]:
-        """The layers, by network, whose outputs it wants as features: dotted names inside that network's network."""
+        """Return the layers whose outputs are needed as features: dotted module names, by network."""
         return {}
 
     def prepare(self, outputs: Outputs, seed: int) -> None:
-        """Make the parts whose sizes depend on the networks, such as projection heads; called once before training.
+        """Create modules whose sizes depend on the networks, such as projection heads. Called once before training.
 
-        They are optimized and checkpointed with the networks, and exported with none of them. The same outputs and seed
-        make the same parts.
+        They are optimized and checkpointed with the networks, and not exported. The same outputs and seed give the
+        same modules.
 
         Args:
-            outputs: of an image that only tells shapes.
-            seed: keys initial weights and whatever the loss draws.
+            outputs: of one image; only shapes matter.
+            seed: of the initial weights and of all random choices of the objective.
         """
 
     def transform_features(self, network: str, layer: str, output: Tensor) -> Tensor:
-        """What a network goes on with in training after one of `layers`; draws come from PyTorch's generators."""
+        """Return the replacement of a hooked layer's output in training; random numbers are drawn from PyTorch."""
         return output
 
     def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """The denominators alone, for the global count over accumulated batches, from labels and shapes only."""
+        """Return the denominators of all terms, for global counts; they depend on labels and shapes only."""
         return {name: term.denominator for name, term in self(outputs, batch).items()}
 
 
-@runtime_checkable
-class UsesClassCounts(Protocol):
-    """A part of a loss that must know how often the classes are in the images that train."""
-
-    def take_class_counts(self, counts: Tensor) -> None:
-        """Be told the number of pixels per class, C integers, before training; what the user has said stands."""
-        ...
-
-
-@runtime_checkable
-class HasKernel(Protocol):
-    """A part of a loss that several routines can compute, which differ in rounding."""
-
-    def settle_kernel(self, logits: Logits, kernel: str | None = None) -> str:
-        """Take one routine from now on, and say which.
-
-        Args:
-            logits: as it will be called with; shape and values do not count.
-            kernel: the routine to be taken unless one was asked for by name; None leaves the choice here.
-
-        Raises:
-            ValueError: ``kernel`` cannot be had for such logits, with the reason.
-        """
-        ...
-
-
 class PerNetwork(Objective):
-    """A loss as a loss: one term for each network that is trained.
+    """Adapter that applies a loss to every trained network: one term ``name/network`` each.
 
     Args:
-        loss: a `Loss` of segmi, or any callable ``loss(logits, labels) → scalar``, which then counts by images.
-        name: the name of the term; ``name/network`` in the result.
-        weight: the factor of this loss in the sum.
-        frozen: the networks that are not trained; they get no term.
-        networks: those that are, of whom each gets a copy of a loss that stateful; one that is alone need not be named.
+        loss: a `Loss`, or any callable ``loss(logits, labels) → scalar``, see `CallableLoss`.
+        name: the name of the terms.
+        weight: factor of the loss in the sum that is minimized.
+        frozen: networks that are not trained; they get no term.
+        networks: the trained networks. A stateful loss is copied for each; a single network need not be named.
     """
 
     def __init__(
         self,
-        loss: nn.Module,
+        loss: Loss | Callable[[Logits, Labels], Tensor],
         name: str,
         *,
         weight: float = 1.0,
@@ -212,81 +231,74 @@ class PerNetwork(Objective):
         networks: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self.loss = loss
-        copies = {network: deepcopy(loss) for network in networks} if getattr(loss, "stateful", False) else {}
-        self.copies = nn.ModuleDict({_as_attribute(network): copy for network, copy in copies.items()})
+        self.loss: Loss = loss if isinstance(loss, Loss) else CallableLoss(loss)
+        copied = networks if self.loss.stateful else ()
+        self.copies = nn.ModuleDict({_module_name(network): deepcopy(self.loss) for network in copied})
         self.name: Final = name
         self.weight: Final = weight
-        self.frozen: Final = frozen
-        self.scope = getattr(loss, "scope", "image")
-        self.family, self.requires = getattr(loss, "family", "other"), getattr(loss, "requires", ())
-        self.invariances = getattr(loss, "invariances", ())
+        self.frozen = frozen
+        self.scope, self.family = self.loss.scope, self.loss.family
+        self.requires, self.invariances = self.loss.requires, self.loss.invariances
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
-        """One term ``name/network`` per trained network, ``name.part/network`` for a loss of several parts.
+        """Return one term ``name/network`` per trained network, or ``name.part/network`` for a loss of several parts.
 
-        A diagnostic of the loss becomes ``diagnostic/name/network``.
+        A diagnostic of the loss is called ``diagnostic/name/network``.
         """
         return {
             self._name(part, network): term._replace(
                 weight=self.weight * term.weight,
-                diagnostics={f"{shown}/{self.name}/{network}": ratio for shown, ratio in term.diagnostics.items()},
+                diagnostics={f"{key}/{self.name}/{network}": ratio for key, ratio in term.diagnostics.items()},
             )
             for network, output in self._trained(outputs)
-            for part, term in self._terms(network, *self._rows(output.logits, batch)).items()
+            for part, term in self._loss_of(network).terms(*self._subset(output.logits, batch)).items()
         }
 
     def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """The denominators alone, without computing the loss where it is one of segmi."""
-        if not isinstance(self.loss, Loss):
-            return super().denominators(outputs, batch)
+        """Return the denominators of the loss for every trained network."""
         return {
             self._name(part, network): denominator
             for network, output in self._trained(outputs)
-            for part, denominator in self.loss.denominators(*self._rows(output.logits, batch)).items()
+            for part, denominator in self.loss.denominators(*self._subset(output.logits, batch)).items()
         }
 
-    def _rows(self, logits: Logits, batch: Batch) -> tuple[Logits, Labels]:
-        """Logits and labels of the images that the loss is computed from."""
-        applies_to: Rows = getattr(self.loss, "applies_to", "labeled")
+    def _subset(self, logits: Logits, batch: Batch) -> tuple[Logits, Labels]:
+        """Return logits and labels of the images that the loss applies to."""
+        applies_to = self.loss.applies_to
         if batch.views is None:
             if applies_to != "labeled":
                 raise ValueError(
-                    f"{self.name}: expected images without labels in the batch, got none; set applies_to: labeled"
+                    f"{self.name}: expected unlabeled images in the batch, got none. Fix: set applies_to: labeled"
                 )
             return logits, batch.labels
         first, seen = batch.labeled, batch.views.seen
-        ignored = getattr(self.loss, "ignore_index", IGNORE_INDEX)
-        without = batch.labels[first : first + len(seen)].masked_fill(seen, 0).masked_fill(~seen, ignored)
+        last = first + len(seen)
+        # class 0 wherever an unlabeled image has a pixel, see `Loss.applies_to`
+        unlabeled = batch.labels[first:last].masked_fill(seen, 0).masked_fill(~seen, self.loss.ignore_index)
         match applies_to:
             case "labeled":
                 return logits[:first], batch.labels[:first]
             case "unlabeled":
-                return logits[first : first + len(seen)], without
+                return logits[first:last], unlabeled
             case _:
-                return logits[: first + len(seen)], torch.cat([batch.labels[:first], without])
+                return logits[:last], torch.cat([batch.labels[:first], unlabeled])
 
     def _trained(self, outputs: Outputs) -> list[tuple[str, Output]]:
-        found = [(network, output) for network, output in outputs.items() if network not in self.frozen]
-        if len(found) > 1 and not self.copies and getattr(self.loss, "stateful", False):
+        trained = [(network, output) for network, output in outputs.items() if network not in self.frozen]
+        if len(trained) > 1 and self.loss.stateful and not self.copies:
             raise ValueError(
-                f"{self.name} stateful, and is computed for {', '.join(network for network, _ in found)}: expected one "
-                "for each; name them with networks="
+                f"{self.name} is stateful: expected one copy for each of {', '.join(network for network, _ in trained)}"
+                ", got one for all. Fix: name the networks with networks="
             )
-        return found
+        return trained
 
     def _name(self, part: str, network: str) -> str:
         return f"{self.name}.{part}/{network}" if part else f"{self.name}/{network}"
 
-    def _terms(self, network: str, logits: Logits, labels: Labels) -> dict[str, Term]:
-        if isinstance(self.loss, Loss):
-            loss: Any = self.copies[_as_attribute(network)] if self.copies else self.loss
-            found: dict[str, Term] = loss.terms(logits, labels)
-            return found
-        count = logits.new_full((), len(labels))  # not `new_tensor`, which a GPU is waited for to fill
-        return {"": Term(self.loss(logits, labels) * count, count)}
+    def _loss_of(self, network: str) -> Loss:
+        return cast(Loss, self.copies[_module_name(network)]) if self.copies else self.loss
 
 
-def _as_attribute(network: str) -> str:
-    """A name that `torch.nn` accepts, which a dot in a network's name would not be."""
+def _module_name(network: str) -> str:
+    """Return a valid name of a submodule of `torch.nn`, which must not contain a dot."""
     return network.replace(".", "·")

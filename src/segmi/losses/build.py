@@ -53,9 +53,16 @@ from segmi.losses.weighted_sum import WeightedSum
 LOSSES: Final[dict[str, type[Loss] | type[Objective]]] = {
     "cross_entropy": CrossEntropy,
     "binary_cross_entropy": BinaryCrossEntropy,
+    "weighted_cross_entropy": WeightedCrossEntropy,
+    "balanced_cross_entropy": BalancedCrossEntropy,
+    "focal": Focal,
+    "dice": Dice,
+    "lovasz_softmax": LovaszSoftmax,
+    "label_smoothing": LabelSmoothing,
+    "confidence_penalty": ConfidencePenalty,
+    "affinity_fields": AffinityFields,
     "region_mutual_information": RegionMutualInformation,
     "rmi_loss": RMILoss,
-    "mutual_learning": MutualLearning,
     "region_permuted_pixels": RegionPermutedPixels,
     "region_shuffled_labels": RegionShuffledLabels,
     "region_diagonal": RegionDiagonal,
@@ -71,31 +78,24 @@ LOSSES: Final[dict[str, type[Loss] | type[Objective]]] = {
     "conditional_information": ConditionalInformation,
     "normalized_conditional_information": NormalizedConditionalInformation,
     "probability_corrected": ProbabilityCorrected,
-    "information_maximization": InformationMaximization,
-    "marginal_prior": MarginalPrior,
-    "entropy_minimization": EntropyMinimization,
-    "invariant_information": InvariantInformation,
-    "local_invariant_information": LocalInvariantInformation,
-    "weighted_cross_entropy": WeightedCrossEntropy,
-    "balanced_cross_entropy": BalancedCrossEntropy,
-    "focal": Focal,
-    "dice": Dice,
-    "lovasz_softmax": LovaszSoftmax,
-    "label_smoothing": LabelSmoothing,
-    "confidence_penalty": ConfidencePenalty,
-    "affinity_fields": AffinityFields,
+    "mutual_learning": MutualLearning,
     "ensemble_teacher": EnsembleTeacher,
     "jensen_shannon": JensenShannon,
     "distillation": Distillation,
     "variational_information_distillation": VariationalInformationDistillation,
     "contrastive_distillation": ContrastiveDistillation,
-    "shuffled_teacher": ShuffledTeacher,
     "channel_wise_distillation": ChannelWiseDistillation,
     "dist": DIST,
+    "shuffled_teacher": ShuffledTeacher,
+    "information_maximization": InformationMaximization,
+    "marginal_prior": MarginalPrior,
+    "entropy_minimization": EntropyMinimization,
+    "invariant_information": InvariantInformation,
+    "local_invariant_information": LocalInvariantInformation,
     "pixel_contrast": PixelContrast,
     "information_bottleneck": InformationBottleneck,
 }
-"""The losses of segmi by name. A `Loss` applies to every trained network, an `Objective` sees them all."""
+"""The losses by name, grouped by family. A `Loss` applies to every trained network, an `Objective` to all together."""
 
 _GIVEN: Final = ("name", "weight", "frozen")
 
@@ -179,7 +179,7 @@ def _check_layers(name: str, objective: Objective, networks: Sequence[str]) -> N
     for network in wanted:
         if network not in networks:
             raise unknown_name(f"network under layers of {name}:", network, networks)
-    frozen = getattr(objective, "frozen", ())
+    frozen = objective.frozen
     learning, teaching = ([m for m in wanted if (m in frozen) is role] for role in (False, True))
     if "features" in objective.requires and not learning:
         raise UsageError(f"layers: expected a layer of a network that learns, got those of {list(wanted)}")

@@ -11,17 +11,17 @@ from segmi.losses.targets import class_count
 from segmi.types import Logits
 
 
-class CountedClasses(nn.Module):
+class ClassCounts(nn.Module):
     """Class counts as a part of a loss: given by the user, or told before training; kept in checkpoints.
 
     Args:
-        given: pixels or shares per class, at least 0; None: to be told by `take_class_counts`.
+        given: pixels or shares per class, at least 0; None: to be told by `set_counts`.
 
     Raises:
         ValueError: fewer than two numbers, a negative one, or none above 0.
 
     Example:
-        >>> CountedClasses([3, 1]).shares(torch.zeros(1, 2, 1, 1))
+        >>> ClassCounts([3, 1]).shares(torch.zeros(1, 2, 1, 1))
         tensor([0.7500, 0.2500], dtype=torch.float64)
     """
 
@@ -39,7 +39,7 @@ class CountedClasses(nn.Module):
                 )
             self.counts = torch.tensor(list(map(float, given)))
 
-    def take_class_counts(self, counts: Tensor) -> None:
+    def set_counts(self, counts: Tensor) -> None:
         """Be told the number of pixels per class; what the user gave stands."""
         if not self.given:
             self.counts = counts.float()
@@ -54,7 +54,7 @@ class CountedClasses(nn.Module):
         if self.counts is None:
             raise RuntimeError(
                 "class counts: expected the pixels of each class in the training images, got none; give "
-                "class_counts, or call take_class_counts before training"
+                "class_counts, or call set_counts before training"
             )
         classes = class_count(logits)
         if len(self.counts) != classes:

@@ -17,7 +17,7 @@ import torch
 from segmi.datasets.loader import Unlabeled, steps_per_epoch, training_batches
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import UsageError, unknown_name
-from segmi.losses.base import Objective, UsesClassCounts
+from segmi.losses import ClassCounts, Objective
 from segmi.records.serialization import write_record
 from segmi.training.allocator import keeping_freed_memory
 from segmi.training.checkpoints import Checkpoint, Checkpoints
@@ -267,17 +267,17 @@ def _agreed_checkpoint(checkpoints: Checkpoints, processes: Processes) -> Checkp
 
 def _tell_class_counts(objective: Objective, train: SegmentationDataset) -> None:
     """Tell the parts of an objective that ask for it how often the classes are in the training images."""
-    asking = [part for part in objective.modules() if isinstance(part, UsesClassCounts)]
+    asking = [part for part in objective.modules() if isinstance(part, ClassCounts)]
     counts = train.class_counts() if asking else None
     for part in asking:
-        part.take_class_counts(counts)  # type: ignore[arg-type]
+        part.set_counts(counts)  # type: ignore[arg-type]
 
 
 def _unlabeled(
     objective: Objective, images: SegmentationDataset | None, batch_size: int, processes: Processes
 ) -> Unlabeled | None:
     """How images without labels join the batches, if the objective asks for some."""
-    needs = getattr(objective, "requires", ())
+    needs = objective.requires
     two_views = "two views" in needs
     if not two_views and "unlabeled images" not in needs:
         return None
@@ -295,7 +295,7 @@ def _unlabeled(
 
 
 def _check_scope(objective: Objective, processes: Processes, accumulate: int) -> None:
-    scope = getattr(objective, "scope", "image")
+    scope = objective.scope
     divided = []
     if scope == "batch" and processes.count > 1:
         divided.append(f"{processes.count} processes")

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from segmi.errors import UsageError
-from segmi.losses.base import HasKernel, Objective
+from segmi.losses.base import Loss, Objective
 from segmi.records.serialization import read_record, write_record
 from segmi.training.checkpoints import Checkpoint
 from segmi.training.cohort import Cohort
@@ -103,13 +103,15 @@ def settle_kernels(objective: Objective, device: torch.device, begun: Mapping[st
     logits = torch.empty(0, 2, 1, 1, device=device)
     settled = {}
     for name, part in objective.named_modules():
-        if not isinstance(part, HasKernel):
+        if not isinstance(part, Loss):
             continue
         try:
-            settled[name] = part.settle_kernel(logits, begun.get(name))
+            kernel = part.select_kernel(logits, begun.get(name))
         except ValueError as problem:
-            settled[name] = part.settle_kernel(logits)
-            log.warning("%s; the run was begun so, and goes on with %r in other roundings", problem, settled[name])
+            kernel = part.select_kernel(logits)
+            log.warning("%s; the run was begun so, and goes on with %r in other roundings", problem, kernel)
+        if kernel is not None:
+            settled[name] = kernel
     return settled
 
 

@@ -11,8 +11,8 @@ from segmi.information import conditional_cholesky
 from segmi.losses import (
     ContrastiveDistillation,
     VariationalInformationDistillation,
-    contrast_of_pairs,
-    gaussian_surprise,
+    gaussian_negative_log_likelihood,
+    info_nce_per_pair,
 )
 from segmi.losses.feature_grid import choose_cells
 from segmi.types import Batch, Output
@@ -39,7 +39,7 @@ def test_the_surprise_is_the_gaussian_density_up_to_its_constant() -> None:
     truth, mean, variance = features(2, 3, 4, 4), features(2, 3, 4, 4, seed=1), torch.tensor([0.1, 1.0, 7.0]).double()
     law = torch.distributions.Normal(mean, variance.sqrt().view(1, 3, 1, 1))
     expected = -law.log_prob(truth) - math.log(2 * math.pi) / 2
-    torch.testing.assert_close(gaussian_surprise(truth, mean, variance), expected)
+    torch.testing.assert_close(gaussian_negative_log_likelihood(truth, mean, variance), expected)
 
 
 def test_at_its_best_with_a_linear_head_it_is_the_diagonal_of_the_residual_covariance() -> None:
@@ -49,7 +49,7 @@ def test_at_its_best_with_a_linear_head_it_is_the_diagonal_of_the_residual_covar
     s, t = s - s.mean(1, keepdim=True), t - t.mean(1, keepdim=True)
     fitted = t @ s.T @ torch.linalg.inv(s @ s.T)
     residual = ((t - fitted @ s) ** 2).mean(1)
-    closed = gaussian_surprise(t[None, :, :, None], (fitted @ s)[None, :, :, None], residual).mean()
+    closed = gaussian_negative_log_likelihood(t[None, :, :, None], (fitted @ s)[None, :, :, None], residual).mean()
     torch.testing.assert_close(closed, residual.log().mean() / 2 + 0.5)
     whole = conditional_cholesky(torch.cov(torch.cat([s, t]), correction=0), 4).diagonal().log().mean() + 0.5
     assert whole < closed, "channels that know of each other are worth more"
@@ -64,7 +64,7 @@ def test_the_head_regresses_on_the_cells_that_are_not_ignored() -> None:
     mean = objective.heads["a"](found["a"].features["body"])
     cells = batch(2).labels[:, 1::2, 1::2] != 255
     variance = torch.full((5,), 5.0, dtype=torch.float64)
-    expected = gaussian_surprise(found["t"].features["body"], mean, variance).mean(1)[cells].mean()
+    expected = gaussian_negative_log_likelihood(found["t"].features["body"], mean, variance).mean(1)[cells].mean()
     torch.testing.assert_close(term.value, expected, rtol=1e-6, atol=0)
     assert term.denominator == cells.sum()
     assert [p.shape[0] for p in objective.heads["a"].parameters() if p.ndim == 4] == [5, 5, 5]
@@ -92,13 +92,15 @@ def test_maps_of_another_size_are_brought_to_the_teachers() -> None:
         if kind is VariationalInformationDistillation:
             mean, variance = bilinear(own, 4), torch.full((5,), 5.0, dtype=torch.float64)
             cells = batch(2).labels[:, 1::2, 1::2] != 255
-            expected = gaussian_surprise(found["t"].features["body"], mean, variance).mean(1)[cells].mean()
+            expected = (
+                gaussian_negative_log_likelihood(found["t"].features["body"], mean, variance).mean(1)[cells].mean()
+            )
         else:
             told = bilinear(objective.heads["t for a"](found["t"].features["body"]), 2)
             cells = batch(2).labels[:, 2::4, 2::4] != 255
             images = torch.arange(2).view(2, 1, 1).expand(2, 2, 2)[cells]
             ours, theirs = (F.normalize(maps.movedim(1, -1)[cells]) for maps in (own, told))
-            expected = contrast_of_pairs(ours, theirs, images, images).mean()
+            expected = info_nce_per_pair(ours, theirs, images, images).mean()
         torch.testing.assert_close(term.value, expected, rtol=1e-6, atol=0)
         assert torch.equal(term.denominator, next(iter(objective.denominators(found, batch(2)).values())))
 
@@ -136,7 +138,7 @@ def test_the_contrast_is_a_plain_loop(negatives: str) -> None:
             if j != i and group[j] == group[i] and (negatives == "all" or classes[j] != classes[i])
         )
         expected.append(-math.log(partner / (partner + others)))
-    found = contrast_of_pairs(ours, theirs, group, classes, temperature=0.2, negatives=negatives)
+    found = info_nce_per_pair(ours, theirs, group, classes, temperature=0.2, negatives=negatives)
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
 
 
@@ -144,7 +146,7 @@ def test_the_contrast_is_a_plain_loop(negatives: str) -> None:
 def test_what_it_can_tell_of_the_mutual_information_ends_at_the_logarithm_of_its_size(count: int) -> None:
     """Even of perfect pairs, whose mutual information has no end."""
     pairs = torch.eye(count)
-    estimate = math.log(count) - contrast_of_pairs(
+    estimate = math.log(count) - info_nce_per_pair(
         pairs, pairs, torch.zeros(count), torch.zeros(count), temperature=0.01
     )
     assert estimate.mean().item() == pytest.approx(math.log(count), abs=1e-4)
@@ -219,7 +221,7 @@ def test_a_trained_contrast_tells_pixels_apart() -> None:
             "expected a network that is frozen and teaches, and one that learns, got",
         ),
         (
-            lambda: gaussian_surprise(torch.zeros(1, 2, 1, 1), torch.zeros(1, 3, 1, 1), torch.ones(2)),
+            lambda: gaussian_negative_log_likelihood(torch.zeros(1, 2, 1, 1), torch.zeros(1, 3, 1, 1), torch.ones(2)),
             "of one shape",
         ),
     ],

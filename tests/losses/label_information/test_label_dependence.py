@@ -224,7 +224,7 @@ class TestProbabilityCorrected:
     def test_counts_travel_with_the_state_and_yield_to_the_users(self) -> None:
         told, given = ProbabilityCorrected(), ProbabilityCorrected(class_counts=[1, 1])
         for loss in (told, given):
-            loss.classes.take_class_counts(torch.tensor([30, 0]))
+            loss.classes.set_counts(torch.tensor([30, 0]))
         logits = torch.zeros(1, 2, 1, 1)
         assert told.classes.shares(logits).tolist() == pytest.approx([30 / 31, 1 / 31])
         assert given.classes.shares(logits).tolist() == [0.5, 0.5]

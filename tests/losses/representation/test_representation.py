@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segmi.losses import InformationBottleneck, PixelContrast, rate, supervised_contrast
+from segmi.losses import InformationBottleneck, PixelContrast, bottleneck_rate, supervised_contrastive
 from segmi.types import Batch, Output
 
 
@@ -27,7 +27,7 @@ def test_the_contrast_is_a_plain_loop() -> None:
     vectors = F.normalize(features(14, 5))
     classes, group = torch.arange(14) % 3, torch.arange(14) // 7
     classes[0] = 9  # which is alone
-    hardness, counts = supervised_contrast(vectors, classes, group, temperature=0.3, base_temperature=0.1)
+    hardness, counts = supervised_contrastive(vectors, classes, group, temperature=0.3, base_temperature=0.1)
     for i in range(14):
         likeness = [float(vectors[i] @ vectors[j]) / 0.3 for j in range(14)]
         positive = [j for j in range(14) if j != i and classes[j] == classes[i] and group[j] == group[i]]
@@ -48,7 +48,7 @@ def test_images_meet_or_do_not() -> None:
         cells = batch.labels[:, 1::2, 1::2]
         vectors = F.normalize(objective.heads["a"](outputs["a"].features["body"]).movedim(1, -1)[cells != 255])
         images = torch.arange(2).repeat_interleave(16).view(2, 4, 4)[cells != 255]
-        hardness, counts = supervised_contrast(
+        hardness, counts = supervised_contrastive(
             vectors, cells[cells != 255], images if across == "image" else torch.zeros_like(images)
         )
         torch.testing.assert_close(term.value, hardness.sum() / counts.sum())
@@ -78,7 +78,7 @@ def test_embeddings_of_a_class_come_together() -> None:
 def test_the_rate_is_torchs_divergence() -> None:
     mean, variance = features(2, 3, 4, 4), features(2, 3, 4, 4, seed=1).exp()
     law, prior = (torch.distributions.Normal(m, s) for m, s in ((mean, variance.sqrt()), (0 * mean, mean.new_ones(()))))
-    torch.testing.assert_close(rate(mean, variance), torch.distributions.kl_divergence(law, prior).sum(1))
+    torch.testing.assert_close(bottleneck_rate(mean, variance), torch.distributions.kl_divergence(law, prior).sum(1))
 
 
 def test_the_rate_bounds_what_the_code_tells() -> None:
@@ -86,9 +86,9 @@ def test_the_rate_bounds_what_the_code_tells() -> None:
     generator = torch.Generator().manual_seed(0)
     for signal, noise in ((1.0, 1.0), (0.5, 0.3), (3.0, 0.1)):
         x = signal * torch.randn(1, 1, 100, 1000, generator=generator, dtype=torch.float64)
-        told = rate(x, torch.full_like(x, noise**2)).mean().item()
+        told = bottleneck_rate(x, torch.full_like(x, noise**2)).mean().item()
         assert told >= math.log(1 + signal**2 / noise**2) / 2
-    matched = rate(
+    matched = bottleneck_rate(
         math.sqrt(0.75) * torch.randn(1, 1, 300, 1000, generator=generator), torch.tensor(0.25).expand(1, 1, 300, 1000)
     )
     assert matched.mean().item() == pytest.approx(math.log(4) / 2, abs=5e-3), "exact where the code is standard normal"
@@ -121,7 +121,9 @@ def test_noise_is_added_as_it_is_paid_for() -> None:
     assert torch.equal(objective.transform_features("t", "body", body), body)
     term = objective(outputs, batch)["information_bottleneck.body/a"]
     cells = batch.labels[:, 1::2, 1::2] != 255
-    torch.testing.assert_close(term.value, rate(body, torch.full_like(body, 0.3))[cells].mean(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        term.value, bottleneck_rate(body, torch.full_like(body, 0.3))[cells].mean(), rtol=1e-6, atol=0
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_noise_is_added_as_it_is_paid_for() -> None:
             "initial_variance: expected",
         ),
         (lambda: InformationBottleneck(layers={"b": "x"})(*scene()), "expected a layer of a network that learns"),
-        (lambda: rate(torch.zeros(1, 2, 1, 1), torch.ones(2)), "variance: expected the shape of mean"),
+        (lambda: bottleneck_rate(torch.zeros(1, 2, 1, 1), torch.ones(2)), "variance: expected the shape of mean"),
     ],
 )
 def test_mistakes_are_named(call, message: str) -> None:  # type: ignore[no-untyped-def]

@@ -22,9 +22,14 @@ class AmongPeers(Objective):
         ignore_index: the label of ignored pixels.
     """
 
-    family = "peers"
+    family = "distillation"
     requires = ("peers",)
-    invariances: tuple[Invariance, ...] = ("logit offset", "predicted names", "class names", "pixel order")
+    invariances: tuple[Invariance, ...] = (
+        "logit shift",
+        "prediction permutation",
+        "class permutation",
+        "pixel permutation",
+    )
 
     def __init__(self, *, name: str, weight: float, frozen: Sequence[str], ignore_index: int) -> None:
         super().__init__()

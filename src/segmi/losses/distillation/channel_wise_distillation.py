@@ -102,9 +102,9 @@ class ChannelWiseDistillation(Taught):
         ['channel_wise_distillation/a']
     """
 
-    family = "control"
+    family = "distillation"
     requires = ("teacher",)
-    invariances: tuple[Invariance, ...] = ("predicted names", "class names")
+    invariances: tuple[Invariance, ...] = ("prediction permutation", "class permutation")
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ from segmi.types import IGNORE_INDEX, Batch, Output
 Negatives = Literal["all", "other_classes"]
 
 
-def contrast_of_pairs(
+def info_nce_per_pair(
     ours: Tensor,
     theirs: Tensor,
     group: Tensor,
@@ -54,7 +54,7 @@ def contrast_of_pairs(
 
     Example:
         >>> ours = torch.eye(4)
-        >>> contrast_of_pairs(ours, ours, torch.zeros(4), torch.zeros(4)).max() < 1e-5
+        >>> info_nce_per_pair(ours, ours, torch.zeros(4), torch.zeros(4)).max() < 1e-5
         tensor(True)
     """
     likeness = products(ours, theirs) / temperature
@@ -68,7 +68,7 @@ def contrast_of_pairs(
 class ContrastiveDistillation(Taught):
     """A sampled pixel's embedding is drawn to the teacher's of the same pixel, away from the teacher's of others.
 
-    ``L = 1/|A| Σ_{i∈A} ℓ_i``, ℓ of `contrast_of_pairs`, A the sampled pixels; the others are those of the same image
+    ``L = 1/|A| Σ_{i∈A} ℓ_i``, ℓ of `info_nce_per_pair`, A the sampled pixels; the others are those of the same image
 
     Both embeddings come from heads that are optimized along with the network: a 1×1 convolution to ``dimensions``
     channels, brought to length 1. It is taken at the cells of the network's map; a teacher's map of another size is
@@ -109,9 +109,9 @@ class ContrastiveDistillation(Taught):
         tensor(5.)
     """
 
-    family = "peers"
+    family = "distillation"
     requires = ("teacher", "features")
-    invariances: tuple[Invariance, ...] = ("logit offset", "predicted names")
+    invariances: tuple[Invariance, ...] = ("logit shift", "prediction permutation")
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class ContrastiveDistillation(Taught):
         if told.shape[-2:] != seen.shape[-2:]:
             told = F.interpolate(told, seen.shape[-2:], mode="bilinear", align_corners=False)
         own = applied(head_of(self.heads, student), seen)
-        hardness = contrast_of_pairs(
+        hardness = info_nce_per_pair(
             F.normalize(chosen.of(own)), F.normalize(chosen.of(told)), chosen.image, chosen.classes,
             temperature=self.temperature, negatives=self.negatives,
         )  # fmt: skip

@@ -133,9 +133,9 @@ class DIST(Taught):
         ['dist.inter/a', 'dist.intra/a']
     """
 
-    family = "control"
+    family = "distillation"
     requires = ("teacher",)
-    invariances: tuple[Invariance, ...] = ("logit offset", "predicted names", "class names")
+    invariances: tuple[Invariance, ...] = ("logit shift", "prediction permutation", "class permutation")
 
     def __init__(
         self,

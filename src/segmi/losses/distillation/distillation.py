@@ -79,9 +79,14 @@ class Distillation(Taught):
         tensor(0.6931)
     """
 
-    family = "peers"
+    family = "distillation"
     requires = ("teacher",)
-    invariances: tuple[Invariance, ...] = ("logit offset", "predicted names", "class names", "pixel order")
+    invariances: tuple[Invariance, ...] = (
+        "logit shift",
+        "prediction permutation",
+        "class permutation",
+        "pixel permutation",
+    )
 
     def __init__(
         self,

@@ -84,9 +84,14 @@ class JensenShannon(Objective):
         ['jensen_shannon']
     """
 
-    family = "peers"
+    family = "distillation"
     requires = ("peers",)
-    invariances: tuple[Invariance, ...] = ("logit offset", "predicted names", "class names", "pixel order")
+    invariances: tuple[Invariance, ...] = (
+        "logit shift",
+        "prediction permutation",
+        "class permutation",
+        "pixel permutation",
+    )
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Self, TypedDict, Unpack, get_args
 import torch
 from torch import Tensor
 
-from segmi.losses import predictions
+from segmi.losses import probabilities
 from segmi.losses.base import Term
 from segmi.losses.distillation.among_peers import AmongPeers
 from segmi.losses.distillation.divergence import summed_divergence
@@ -135,7 +135,7 @@ def mutual_learning_term(
 def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
     """The logarithms of ``softmax(z / T)``; of both classes for a single channel."""
     z = upcast(logits)
-    return predictions.log_probabilities(z if temperature == 1 else z / temperature)
+    return probabilities.log_probabilities(z if temperature == 1 else z / temperature)
 
 
 def _divergence_to_logits(peer: Tensor, log_q: Tensor, temperature: float) -> Tensor:
@@ -230,7 +230,7 @@ class MutualLearning(AmongPeers):
         }  # fmt: skip
         _checked(self.options)
         if target == "logits":
-            self.invariances = ("predicted names", "class names", "pixel order")
+            self.invariances = ("prediction permutation", "class permutation", "pixel permutation")
 
     @classmethod
     def as_run(cls, **overrides: Any) -> Self:

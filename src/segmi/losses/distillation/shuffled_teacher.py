@@ -111,9 +111,9 @@ class ShuffledTeacher(Taught):
         ['shuffled_teacher/a']
     """
 
-    family = "control"
+    family = "distillation"
     requires = ("teacher",)
-    invariances: tuple[Invariance, ...] = ("logit offset", "predicted names")
+    invariances: tuple[Invariance, ...] = ("logit shift", "prediction permutation")
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ FLOOR = 1e-5
 """The least variance: a channel that is predicted perfectly would bring it to 0, and its logarithm to -∞."""
 
 
-def gaussian_surprise(truth: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+def gaussian_negative_log_likelihood(truth: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     """What is left open of a channel once its mean and variance are predicted, up to the constant ½ log 2π.
 
     ``ℓ = ½ (t - μ)² / σ² + ½ log σ²``
@@ -41,7 +41,7 @@ def gaussian_surprise(truth: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         Tian, Krishnan and Isola, ICLR 2020.
 
     Example:
-        >>> gaussian_surprise(torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), torch.ones(1))
+        >>> gaussian_negative_log_likelihood(torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), torch.ones(1))
         tensor([[[[0.5000]]]])
     """
     if truth.shape != mean.shape or tuple(variance.shape) != (truth.shape[1],):
@@ -80,7 +80,7 @@ class VariationalInformationDistillation(Taught):
     Raises:
         ValueError: layers of no teacher or of nobody who learns, features that are no maps.
 
-    Source: see `gaussian_surprise`.
+    Source: see `gaussian_negative_log_likelihood`.
 
     Example:
         >>> outputs = {m: Output(torch.zeros(1, 2, 4, 4), {"body": torch.ones(1, 8, 2, 2)}) for m in ("a", "t")}
@@ -91,9 +91,14 @@ class VariationalInformationDistillation(Taught):
         ['variational_information_distillation/a']
     """
 
-    family = "peers"
+    family = "distillation"
     requires = ("teacher", "features")
-    invariances: tuple[Invariance, ...] = ("logit offset", "predicted names", "class names", "pixel order")
+    invariances: tuple[Invariance, ...] = (
+        "logit shift",
+        "prediction permutation",
+        "class permutation",
+        "pixel permutation",
+    )
 
     def __init__(
         self,
@@ -137,7 +142,7 @@ class VariationalInformationDistillation(Taught):
         if mean.shape[-2:] != truth.shape[-2:]:
             mean = F.interpolate(mean, truth.shape[-2:], mode="bilinear", align_corners=False)
         variance = F.softplus(self.spreads[student.replace(".", "·")]) + FLOOR
-        surprise = gaussian_surprise(truth.to(mean.dtype), mean, variance).mean(1)
+        surprise = gaussian_negative_log_likelihood(truth.to(mean.dtype), mean, variance).mean(1)
         total = torch.where(found.valid, surprise, 0.0).sum()
         return {"": Term(total + found.invalid + 0 * learned.logits.sum(), found.valid.sum().to(total.dtype))}
 

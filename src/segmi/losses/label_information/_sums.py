@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from segmi.information import PredictionSums
 from segmi.losses.base import Term
 from segmi.losses.coupling import coupled_term, gathered
-from segmi.losses.predictions import class_sums, log_probabilities, pixel_entropies, precise
+from segmi.losses.probabilities import class_sums, log_probabilities, pixel_entropies, precise
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import Labels, Logits
 

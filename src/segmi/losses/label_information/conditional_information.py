@@ -10,7 +10,7 @@ from segmi.information import PredictionSums, class_separation, conditional_pred
 from segmi.losses.base import Loss, Term
 from segmi.losses.label_information._sums import Memory, dependence_term
 from segmi.losses.options import check_choice
-from segmi.losses.predictions import count_valid
+from segmi.losses.probabilities import count_valid
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 Direction: TypeAlias = Literal["compress", "spread"]
@@ -121,8 +121,8 @@ class ConditionalInformation(Loss):
         tensor(True)
     """
 
-    family = "dependence"
-    invariances = ("logit offset", "predicted names", "class names", "pixel order")
+    family = "label_information"
+    invariances = ("logit shift", "prediction permutation", "class permutation", "pixel permutation")
     scope = "global"
 
     def __init__(

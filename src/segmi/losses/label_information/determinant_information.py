@@ -8,7 +8,7 @@ from torch import Tensor
 from segmi.information import PredictionSums
 from segmi.losses.base import Loss, Term
 from segmi.losses.label_information._sums import Memory, dependence_term
-from segmi.losses.predictions import count_valid
+from segmi.losses.probabilities import count_valid
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 FEWEST = 1e-6
@@ -113,8 +113,8 @@ class DeterminantInformation(Loss):
         tensor(True)
     """
 
-    family = "dependence"
-    invariances = ("logit offset", "predicted names", "class names", "pixel order")
+    family = "label_information"
+    invariances = ("logit shift", "prediction permutation", "class permutation", "pixel permutation")
     scope = "global"
 
     def __init__(self, *, ridge: float = 1e-6, momentum: float = 0.0, ignore_index: int = IGNORE_INDEX) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from segmi.information import normalized_conditional_mutual_information
 from segmi.losses.base import Loss, Term
 from segmi.losses.label_information._sums import Memory, dependence_term
-from segmi.losses.predictions import count_valid
+from segmi.losses.probabilities import count_valid
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 
@@ -70,8 +70,8 @@ class NormalizedConditionalInformation(Loss):
         tensor(0.)
     """
 
-    family = "dependence"
-    invariances = ("logit offset", "predicted names", "class names", "pixel order")
+    family = "label_information"
+    invariances = ("logit shift", "prediction permutation", "class permutation", "pixel permutation")
     scope = "global"
 
     def __init__(self, *, momentum: float = 0.0, ignore_index: int = IGNORE_INDEX) -> None:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from segmi.losses.base import Loss, Term
-from segmi.losses.class_counts import CountedClasses
+from segmi.losses.class_counts import ClassCounts
 from segmi.losses.pixel.cross_entropy import cross_entropy_term
-from segmi.losses.predictions import count_valid
+from segmi.losses.probabilities import count_valid
 from segmi.losses.targets import check_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
@@ -95,16 +95,16 @@ class ProbabilityCorrected(Loss):
         tensor(0.5623)
     """
 
-    family = "dependence"
+    family = "label_information"
     requires = ("class counts",)
-    invariances = ("logit offset", "pixel order")
+    invariances = ("logit shift", "pixel permutation")
 
     def __init__(
         self, *, class_counts: Sequence[float] | None = None, strength: float = 1.0, ignore_index: int = IGNORE_INDEX
     ) -> None:
         super().__init__()
         _check_strength(strength)
-        self.classes, self.strength, self.ignore_index = CountedClasses(class_counts), strength, ignore_index
+        self.classes, self.strength, self.ignore_index = ClassCounts(class_counts), strength, ignore_index
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """The sum over valid pixels and their number."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from segmi.losses.base import Loss, Term
-from segmi.losses.predictions import log_probabilities, memberships
+from segmi.losses.probabilities import log_probabilities, memberships
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
@@ -147,8 +147,8 @@ class AffinityFields(Loss):
         tensor(3.)
     """
 
-    family = "control"
-    invariances = ("logit offset", "class names")
+    family = "pixel"
+    invariances = ("logit shift", "class permutation")
 
     def __init__(self, *, sizes: Sequence[int] = (3,), margin: float = 3.0, ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from segmi.losses.base import Loss, Term
-from segmi.losses.predictions import image_counts, pixel_surprises
+from segmi.losses.probabilities import image_counts, pixel_surprises
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
@@ -68,8 +68,8 @@ class BalancedCrossEntropy(Loss):
         tensor(1.3863)
     """
 
-    family = "control"
-    invariances = ("logit offset", "class names")
+    family = "pixel"
+    invariances = ("logit shift", "class permutation")
 
     def __init__(self, *, ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__()

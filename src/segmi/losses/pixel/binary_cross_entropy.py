@@ -155,8 +155,8 @@ class BinaryCrossEntropy(Loss):
         tensor(0.6931)
     """
 
-    family = "pixel-wise"
-    invariances = ("class names", "pixel order")
+    family = "pixel"
+    invariances = ("class permutation", "pixel permutation")
 
     def __init__(self, *, ignore_index: int = IGNORE_INDEX, kernel: PixelKernel = "auto") -> None:
         super().__init__()
@@ -176,8 +176,8 @@ class BinaryCrossEntropy(Loss):
         """The number of valid pixels."""
         return {"": (labels != self.ignore_index).sum().to(upcast(logits).dtype)}
 
-    def settle_kernel(self, logits: Logits, kernel: str | None = None) -> str:
-        """See `HasKernel`."""
+    def select_kernel(self, logits: Logits, kernel: str | None = None) -> str:
+        """See `Loss.select_kernel`."""
         wanted = self._asked if self._asked != "auto" else cast(PixelKernel, kernel or "auto")
         self.kernel = choose_pixel_kernel(logits, wanted)
         return self.kernel

@@ -69,8 +69,8 @@ class CrossEntropy(Loss):
         tensor(1.3863)
     """
 
-    family = "pixel-wise"
-    invariances = ("logit offset", "class names", "pixel order")
+    family = "pixel"
+    invariances = ("logit shift", "class permutation", "pixel permutation")
 
     def __init__(self, *, ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from torch import Tensor
 from segmi.losses.base import Invariance, Loss, Scope, Term
 from segmi.losses.coupling import coupled_term, gathered
 from segmi.losses.options import check_choice
-from segmi.losses.predictions import count_valid, image_counts, log_probabilities, memberships, precise
+from segmi.losses.probabilities import count_valid, image_counts, log_probabilities, memberships, precise
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
@@ -105,8 +105,8 @@ class Dice(Loss):
         tensor(0.5000)
     """
 
-    family = "control"
-    invariances: tuple[Invariance, ...] = ("logit offset", "class names", "pixel order")
+    family = "pixel"
+    invariances: tuple[Invariance, ...] = ("logit shift", "class permutation", "pixel permutation")
     scope: Scope = "global"
 
     def __init__(self, *, over: Over = "batch", smooth: float = 0.0, ignore_index: int = IGNORE_INDEX) -> None:
@@ -114,7 +114,7 @@ class Dice(Loss):
         _check(over, smooth)
         self.over, self.smooth, self.ignore_index = over, smooth, ignore_index
         if over == "image":
-            self.scope, self.invariances = "image", ("logit offset", "class names")
+            self.scope, self.invariances = "image", ("logit shift", "class permutation")
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """The loss as a ratio: over classes and images, or times the valid pixels."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from segmi.losses.base import Loss, Term
-from segmi.losses.predictions import count_valid, log_probabilities, memberships, pixel_surprises
+from segmi.losses.probabilities import count_valid, log_probabilities, memberships, pixel_surprises
 from segmi.losses.targets import Targets, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
@@ -82,8 +82,8 @@ class Focal(Loss):
         tensor(1.3863)
     """
 
-    family = "control"
-    invariances = ("logit offset", "class names", "pixel order")
+    family = "pixel"
+    invariances = ("logit shift", "class permutation", "pixel permutation")
 
     def __init__(self, *, focus: float = 2.0, ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from segmi.losses.base import Loss, Term
-from segmi.losses.predictions import count_valid, log_probabilities, pixel_surprises
+from segmi.losses.probabilities import count_valid, log_probabilities, pixel_surprises
 from segmi.losses.targets import read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
@@ -80,8 +80,8 @@ class LabelSmoothing(Loss):
         tensor(1.3863)
     """
 
-    family = "control"
-    invariances = ("logit offset", "class names", "pixel order")
+    family = "pixel"
+    invariances = ("logit shift", "class permutation", "pixel permutation")
 
     def __init__(self, *, smoothing: float = 0.1, ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from segmi.losses.base import Invariance, Loss, Scope, Term
 from segmi.losses.coupling import coupled_term
 from segmi.losses.options import check_choice
 from segmi.losses.pixel.dice import Over
-from segmi.losses.predictions import count_valid, log_probabilities, memberships
+from segmi.losses.probabilities import count_valid, log_probabilities, memberships
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
@@ -98,8 +98,8 @@ class LovaszSoftmax(Loss):
         tensor(0.5000)
     """
 
-    family = "control"
-    invariances: tuple[Invariance, ...] = ("logit offset", "class names", "pixel order")
+    family = "pixel"
+    invariances: tuple[Invariance, ...] = ("logit shift", "class permutation", "pixel permutation")
     scope: Scope = "batch"
 
     def __init__(self, *, over: Over = "batch", ignore_index: int = IGNORE_INDEX) -> None:
@@ -107,7 +107,7 @@ class LovaszSoftmax(Loss):
         check_choice("over", over, get_args(Over))
         self.over, self.ignore_index = over, ignore_index
         if over == "image":
-            self.scope, self.invariances = "image", ("logit offset", "class names")
+            self.scope, self.invariances = "image", ("logit shift", "class permutation")
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """The loss as a ratio: over images, or times the valid pixels."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from segmi.losses.base import Loss, Term
-from segmi.losses.class_counts import CountedClasses
-from segmi.losses.predictions import pixel_surprises
+from segmi.losses.class_counts import ClassCounts
+from segmi.losses.probabilities import pixel_surprises
 from segmi.losses.targets import check_targets, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
@@ -80,9 +80,9 @@ class WeightedCrossEntropy(Loss):
         tensor(0.6931)
     """
 
-    family = "control"
+    family = "pixel"
     requires = ("class counts",)
-    invariances = ("logit offset", "pixel order")
+    invariances = ("logit shift", "pixel permutation")
 
     def __init__(
         self, *, class_counts: Sequence[float] | None = None, power: float = 1.0, ignore_index: int = IGNORE_INDEX
@@ -90,7 +90,7 @@ class WeightedCrossEntropy(Loss):
         super().__init__()
         if not 0 <= power <= 1:
             raise ValueError(f"power: expected a number from 0 to 1, got {power!r}; 1 makes all classes equal")
-        self.classes, self.power, self.ignore_index = CountedClasses(class_counts), power, ignore_index
+        self.classes, self.power, self.ignore_index = ClassCounts(class_counts), power, ignore_index
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """The weighted sum over valid pixels and the sum of their weights."""

@@ -19,7 +19,7 @@ FLOOR = 1e-5
 """The least variance of the noise."""
 
 
-def rate(mean: Tensor, variance: Tensor) -> Tensor:
+def bottleneck_rate(mean: Tensor, variance: Tensor) -> Tensor:
     """How much a noisy code tells, at most: its divergence from a standard normal law, summed over channels.
 
     ``R = Σ_c ½ (μ_c² + σ_c² - log σ_c² - 1) = KL(N(μ, σ²) ‖ N(0, I))``
@@ -34,7 +34,7 @@ def rate(mean: Tensor, variance: Tensor) -> Tensor:
     Source: Alemi, Fischer, Dillon and Murphy, *Deep Variational Information Bottleneck*, ICLR 2017 (its abstract read).
 
     Example:
-        >>> rate(torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1))
+        >>> bottleneck_rate(torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1))
         tensor([[[0.]]])
     """
     if mean.shape != variance.shape:
@@ -75,7 +75,7 @@ class InformationBottleneck(Objective):
     Raises:
         ValueError: no layer of a network that learns, an option out of range, features that are no maps.
 
-    Source: see `rate`. The mean as the layer's own output is of this library; published is a layer of its own for both.
+    Source: see `bottleneck_rate`. The mean as the layer's own output is of this library; published is a layer of its own for both.
 
     Example:
         >>> outputs = {"a": Output(torch.zeros(1, 2, 4, 4), {"body": torch.rand(1, 8, 2, 2)})}
@@ -89,7 +89,12 @@ class InformationBottleneck(Objective):
     transforms_features = True
     family = "representation"
     requires = ("features",)
-    invariances: tuple[Invariance, ...] = ("logit offset", "predicted names", "class names", "pixel order")
+    invariances: tuple[Invariance, ...] = (
+        "logit shift",
+        "prediction permutation",
+        "class permutation",
+        "pixel permutation",
+    )
 
     def __init__(
         self,
@@ -139,7 +144,7 @@ class InformationBottleneck(Objective):
             for layer in self.named[network]:
                 mean = feature(output.features, network, layer)
                 counted = cells(output.logits, batch.labels, mean, self.ignore_index)
-                told = rate(upcast(mean), self._variance(network, layer, mean))
+                told = bottleneck_rate(upcast(mean), self._variance(network, layer, mean))
                 total = torch.where(counted.valid, told, 0.0).sum()
                 found[self._name(layer, network)] = Term(
                     total + counted.invalid + 0 * output.logits.sum(), counted.valid.sum().to(total.dtype), self.weight

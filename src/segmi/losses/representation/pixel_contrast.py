@@ -20,7 +20,7 @@ from segmi.types import IGNORE_INDEX, Batch, Output
 Across = Literal["batch", "image"]
 
 
-def supervised_contrast(
+def supervised_contrastive(
     vectors: Tensor, classes: Tensor, group: Tensor, *, temperature: float = 0.1, base_temperature: float = 0.07
 ) -> tuple[Tensor, Tensor]:
     """For every anchor, how hard it is to tell those of its class from those of others.
@@ -50,7 +50,7 @@ def supervised_contrast(
 
     Example:
         >>> vectors, classes = torch.eye(2).repeat(2, 1), torch.tensor([0, 1, 0, 1])
-        >>> hardness, counts = supervised_contrast(vectors, classes, torch.zeros(4))
+        >>> hardness, counts = supervised_contrastive(vectors, classes, torch.zeros(4))
         >>> (hardness < 1e-3).all(), counts.sum()
         (tensor(True), tensor(4))
     """
@@ -69,7 +69,7 @@ def supervised_contrast(
 
 
 class PixelContrast(Objective):
-    """`supervised_contrast` of sampled pixels' embeddings of every network that has a layer here.
+    """`supervised_contrastive` of sampled pixels' embeddings of every network that has a layer here.
 
     A head of two 1×1 convolutions embeds the cells of the layer's map in ``dimensions`` channels, brought to length 1;
     of every class in an image at most ``per_class`` cells are anchors, drawn by the seed and the labels.
@@ -99,7 +99,7 @@ class PixelContrast(Objective):
     Raises:
         ValueError: an option out of range, no layer of a network that learns, features that are no maps.
 
-    Source: see `supervised_contrast`.
+    Source: see `supervised_contrastive`.
 
     Example:
         >>> outputs = {"a": Output(torch.zeros(1, 2, 4, 4), {"body": torch.rand(1, 8, 4, 4)})}
@@ -112,7 +112,7 @@ class PixelContrast(Objective):
 
     family = "representation"
     requires = ("features",)
-    invariances: tuple[Invariance, ...] = ("logit offset", "predicted names")
+    invariances: tuple[Invariance, ...] = ("logit shift", "prediction permutation")
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class PixelContrast(Objective):
         for network, output in self._learners(outputs).items():
             chosen = self._chosen(network, output, batch)[1]
             blank = torch.ones(len(chosen.classes), 1, device=chosen.classes.device)
-            anchors = supervised_contrast(blank, chosen.classes, self._groups(chosen))[1].sum()
+            anchors = supervised_contrastive(blank, chosen.classes, self._groups(chosen))[1].sum()
             counts[f"{self.name}/{network}"] = anchors.to(torch.promote_types(output.logits.dtype, torch.float32))
         return counts
 
@@ -177,7 +177,7 @@ class PixelContrast(Objective):
         found, chosen = self._chosen(network, output, batch)
         embedded = applied(head_of(self.heads, network), output.features[self.named[network]])
         vectors = F.normalize(chosen.of(embedded))
-        hardness, counts = supervised_contrast(
+        hardness, counts = supervised_contrastive(
             vectors, chosen.classes, self._groups(chosen), temperature=self.temperature,
             base_temperature=self.base_temperature,
         )  # fmt: skip

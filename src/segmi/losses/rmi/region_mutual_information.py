@@ -301,8 +301,8 @@ class RegionMutualInformation(Loss):
         tensor(-7.6009)
     """
 
-    family = "region"
-    invariances = ("class names",)
+    family = "rmi"
+    invariances = ("class permutation",)
 
     def __init__(
         self,
@@ -357,8 +357,8 @@ class RegionMutualInformation(Loss):
         self.count_jittered(found)
         return term
 
-    def settle_kernel(self, logits: Logits, kernel: str | None = None) -> str:
-        """See `HasKernel`."""
+    def select_kernel(self, logits: Logits, kernel: str | None = None) -> str:
+        """See `Loss.select_kernel`."""
         wanted = self._asked if self._asked != "auto" else cast(Kernel, kernel or "auto")
         self.kernel = choose_kernel(logits, self.config, wanted)
         return self.kernel

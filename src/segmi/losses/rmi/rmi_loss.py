@@ -133,8 +133,8 @@ class RMILoss(Loss):
         ['binary_cross_entropy', 'region_mutual_information']
     """
 
-    family = "region"
-    invariances = ("class names",)
+    family = "rmi"
+    invariances = ("class permutation",)
 
     def __init__(
         self,

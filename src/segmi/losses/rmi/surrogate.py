@@ -27,8 +27,8 @@ class RegionSurrogate(Loss):
     Its options are those of `segmi.losses.RegionMutualInformation`.
     """
 
-    family = "region"
-    invariances: tuple[Invariance, ...] = ("class names",)
+    family = "rmi"
+    invariances: tuple[Invariance, ...] = ("class permutation",)
 
     quantity: ClassVar[Quantity] = "information"
     shuffle: ClassVar[Shuffle] = "none"

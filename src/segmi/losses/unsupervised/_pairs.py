@@ -13,7 +13,7 @@ from torch import Tensor
 from segmi.information import entropy, joint_entropy
 from segmi.losses.base import Term
 from segmi.losses.coupling import coupled_term, gathered
-from segmi.losses.predictions import log_probabilities, precise
+from segmi.losses.probabilities import log_probabilities, precise
 from segmi.losses.targets import read_targets, upcast
 from segmi.types import Labels, Logits
 

@@ -40,7 +40,7 @@ class TwoViews(Objective):
         ignore_index: the label of ignored pixels, of which there are none among images without labels.
     """
 
-    family = "prediction"
+    family = "unsupervised"
     requires = ("two views",)
     scope = "global"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from segmi.losses.base import Loss, Rows, Term
+from segmi.losses.base import ImageSubset, Loss, Term
 from segmi.losses.pixel.confidence_penalty import confidence_penalty_term
-from segmi.losses.predictions import count_valid
+from segmi.losses.probabilities import count_valid
 from segmi.losses.unsupervised._rows import required_by
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
@@ -65,10 +65,10 @@ class EntropyMinimization(Loss):
         tensor(1.3863)
     """
 
-    family = "prediction"
-    invariances = ("logit offset", "predicted names", "class names", "pixel order")
+    family = "unsupervised"
+    invariances = ("logit shift", "prediction permutation", "class permutation", "pixel permutation")
 
-    def __init__(self, *, applies_to: Rows = "labeled", ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(self, *, applies_to: ImageSubset = "labeled", ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__()
         self.requires, self.applies_to, self.ignore_index = required_by(applies_to), applies_to, ignore_index
 

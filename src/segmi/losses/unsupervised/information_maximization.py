@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from segmi.information import entropy
-from segmi.losses.base import Loss, Rows, Term
-from segmi.losses.predictions import count_valid
+from segmi.losses.base import ImageSubset, Loss, Term
+from segmi.losses.probabilities import count_valid
 from segmi.losses.unsupervised._marginal import marginal_term
 from segmi.losses.unsupervised._rows import required_by
 from segmi.types import IGNORE_INDEX, Labels, Logits
@@ -92,11 +92,13 @@ class InformationMaximization(Loss):
         tensor(True)
     """
 
-    family = "prediction"
-    invariances = ("logit offset", "predicted names", "class names", "pixel order")
+    family = "unsupervised"
+    invariances = ("logit shift", "prediction permutation", "class permutation", "pixel permutation")
     scope = "global"
 
-    def __init__(self, *, certainty: float = 1.0, applies_to: Rows = "labeled", ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(
+        self, *, certainty: float = 1.0, applies_to: ImageSubset = "labeled", ignore_index: int = IGNORE_INDEX
+    ) -> None:
         super().__init__()
         _check_certainty(certainty)
         self.requires, self.applies_to = required_by(applies_to), applies_to

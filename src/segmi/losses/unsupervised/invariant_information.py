@@ -112,7 +112,7 @@ class InvariantInformation(TwoViews):
         tensor(-0.6931)
     """
 
-    invariances = ("logit offset", "predicted names", "class names", "pixel order")
+    invariances = ("logit shift", "prediction permutation", "class permutation", "pixel permutation")
 
     def __init__(
         self,

@@ -125,7 +125,7 @@ class LocalInvariantInformation(TwoViews):
         ('two views',)
     """
 
-    invariances = ("logit offset", "predicted names", "class names")
+    invariances = ("logit shift", "prediction permutation", "class permutation")
 
     def __init__(
         self,

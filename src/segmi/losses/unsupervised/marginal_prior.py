@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from segmi.information import kl_divergence
-from segmi.losses.base import Loss, Requirement, Rows, Term
-from segmi.losses.class_counts import CountedClasses
-from segmi.losses.predictions import count_valid, precise
+from segmi.losses.base import ImageSubset, Loss, Requirement, Term
+from segmi.losses.class_counts import ClassCounts
+from segmi.losses.probabilities import count_valid, precise
 from segmi.losses.targets import check_targets
 from segmi.losses.unsupervised._marginal import marginal_term
 from segmi.losses.unsupervised._rows import required_by
@@ -83,17 +83,21 @@ class MarginalPrior(Loss):
         tensor(0.1438)
     """
 
-    family = "prediction"
+    family = "unsupervised"
     requires: tuple[Requirement, ...] = ("class counts",)
-    invariances = ("logit offset", "pixel order")
+    invariances = ("logit shift", "pixel permutation")
     scope = "global"
 
     def __init__(
-        self, *, class_counts: Sequence[float] | None = None, applies_to: Rows = "labeled", ignore_index: int = IGNORE_INDEX
+        self,
+        *,
+        class_counts: Sequence[float] | None = None,
+        applies_to: ImageSubset = "labeled",
+        ignore_index: int = IGNORE_INDEX,
     ) -> None:
         super().__init__()
         self.requires, self.applies_to = ("class counts", *required_by(applies_to)), applies_to
-        self.classes, self.ignore_index = CountedClasses(class_counts), ignore_index
+        self.classes, self.ignore_index = ClassCounts(class_counts), ignore_index
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """The loss times the valid pixels, and their number."""
