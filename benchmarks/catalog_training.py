@@ -43,11 +43,11 @@ from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import LOSSES, Objective
 from segmi.models import SegmentationNetwork
 from segmi.study.resolve import build_network
-from segmi.training import Cohort, fit
+from segmi.training import Budget, Cohort, LoggingConfig, OptimizationConfig, RuntimeConfig, fit
 from segmi.training.feature_hooks import look_inside
 from segmi.training.number_format import NumberFormat
 from segmi.training.optimization import build_optimizer, build_schedule
-from segmi.training.session import RuntimeConfig, Session
+from segmi.training.session import Runtime, Session
 from segmi.types import Batch
 
 CPU: Final = torch.device("cpu")
@@ -166,9 +166,12 @@ class Trainer:
         with tempfile.TemporaryDirectory() as folder:
             fit(
                 cohort, objective, self.scenes.train, folder=Path(folder), unlabeled=self.scenes.unlabeled,
-                steps=self.steps, batch_size=BATCH, learning_rate=LEARNING_RATE, seed=self.seed,
-                schedule=SCHEDULE[0], schedule_options=SCHEDULE[1], select_by="last", device="cpu",
-                precision="fp32", threads=1, checkpoint_every=self.steps, logger=(),
+                seed=self.seed, budget=Budget(steps=self.steps),
+                optimization=OptimizationConfig(
+                    batch_size=BATCH, learning_rate=LEARNING_RATE, schedule=SCHEDULE[0], schedule_options=SCHEDULE[1]
+                ),
+                runtime=RuntimeConfig(device="cpu", precision="fp32", threads=1),
+                logging=LoggingConfig(select_by="last", checkpoint_every=self.steps, logger=()),
             )  # fmt: skip
 
     def _fit_heads(self, cohort: Cohort, objective: Objective, name: str) -> None:
@@ -232,8 +235,8 @@ def step_of(name: str, scenes: Scenes, width: int) -> Callable[[], None]:
     tell_class_counts(objective, scenes.train.class_counts())
     look_inside(cohort, objective, device=CPU, side=scenes.crop, seed=0)
     optimizer = build_optimizer([*cohort.parameters(), *objective.parameters()], "Adam", 1e-4)
-    how = RuntimeConfig(device=CPU, number_format=NumberFormat("fp32", "channels_last"))
-    session = Session(cohort, objective, optimizer, None, how=how, seed=0, clip_norm=None)
+    runtime = Runtime(device=CPU, number_format=NumberFormat("fp32", "channels_last"))
+    session = Session(cohort, objective, optimizer, None, runtime=runtime, seed=0, clip_norm=None)
     data = itertools.repeat(scenes.batches(objective, 1)[0])
 
     def step() -> None:

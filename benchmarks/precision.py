@@ -24,7 +24,7 @@ from segmi.datasets.processing import Processing
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import build_objective
 from segmi.models import build_network
-from segmi.training import Cohort, fit
+from segmi.training import Budget, Cohort, LoggingConfig, OptimizationConfig, RuntimeConfig, fit
 from segmi.training.number_format import choose_format
 from training import camvid_or_scenes
 from training import parser as training_parser
@@ -71,9 +71,12 @@ def histories(size: Size, given: argparse.Namespace) -> tuple[dict[str, History]
         with tempfile.TemporaryDirectory() as folder:
             outcome = fit(
                 Cohort({"unet": network}), objective, SegmentationDataset(dataset, samples, processing, seed=seed),
-                folder=Path(folder), holdout=SegmentationDataset(dataset, held, processing), steps=size.steps,
-                batch_size=size.batch, seed=seed, precision=precision, device=given.device, select_by="last",
-                validate_every=max(1, size.steps // POINTS), logger=(),
+                folder=Path(folder), holdout=SegmentationDataset(dataset, held, processing), seed=seed,
+                budget=Budget(steps=size.steps), optimization=OptimizationConfig(batch_size=size.batch),
+                runtime=RuntimeConfig(precision=precision, device=given.device),
+                logging=LoggingConfig(
+                    select_by="last", validate_every=max(1, size.steps // POINTS), logger=()
+                ),
             )  # fmt: skip
         found[f"{precision}, seed {seed}"] = outcome.history
     return found, title

@@ -30,7 +30,7 @@ from segmi.datasets.processing import Processing
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import build_objective
 from segmi.models import build_network
-from segmi.training import Cohort, fit
+from segmi.training import Budget, Cohort, LoggingConfig, OptimizationConfig, RuntimeConfig, fit
 from training import camvid_or_scenes
 from training import parser as training_parser
 
@@ -76,9 +76,12 @@ def train(case: str, size: Size, given: Any, folder: Path, *, processes: int, th
     network = grouped(build_network("unet", classes=len(dataset.info.classes), width=size.width))
     outcome = fit(
         Cohort({"unet": network}), build_objective(objective, networks=["unet"]), images, folder=folder,
-        steps=size.steps, batch_size=size.batch, accumulate=accumulate, optimizer="SGD", learning_rate=0.005,
-        precision="fp32", threads=threads, device="cpu", devices=processes, select_by="last", validate_every=1,
-        checkpoint_every=size.steps, logger=(),
+        budget=Budget(steps=size.steps),
+        optimization=OptimizationConfig(
+            batch_size=size.batch, accumulate=accumulate, optimizer="SGD", learning_rate=0.005
+        ),
+        runtime=RuntimeConfig(precision="fp32", threads=threads, device="cpu", devices=processes),
+        logging=LoggingConfig(select_by="last", validate_every=1, checkpoint_every=size.steps, logger=()),
     )  # fmt: skip
     return [row["train/loss"] for row in outcome.history]
 

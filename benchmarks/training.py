@@ -36,11 +36,11 @@ from segmi.datasets.reader import DatasetReader
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import build_objective
 from segmi.models import build_network
-from segmi.training import Cohort, fit
+from segmi.training import Budget, Cohort, LoggingConfig, OptimizationConfig, RuntimeConfig, fit
 from segmi.training.allocator import keeping_freed_memory
 from segmi.training.number_format import NumberFormat, choose_format
 from segmi.training.optimization import build_optimizer
-from segmi.training.session import RuntimeConfig, Session
+from segmi.training.session import Runtime, Session
 from segmi.types import Batch
 
 IGNORE_INDEX = 255
@@ -86,8 +86,8 @@ def ours(
     cohort = Cohort(networks)
     built = build_objective(objective, networks=list(networks))
     optimizer = build_optimizer([*cohort.parameters(), *built.parameters()], "Adam", 1e-4)
-    how = RuntimeConfig(device=torch.device(device), number_format=chosen)
-    session = Session(cohort, built, optimizer, None, how=how, seed=0, clip_norm=None)
+    runtime = Runtime(device=torch.device(device), number_format=chosen)
+    session = Session(cohort, built, optimizer, None, runtime=runtime, seed=0, clip_norm=None)
 
     def step() -> None:
         session.update(data, 1)
@@ -269,9 +269,12 @@ def run_section(size: Size, given: argparse.Namespace) -> str:
         store = prepared(Path(folder) / "cache", dataset, samples, content) if content else None
         images = SegmentationDataset(dataset, samples, processing, prepared=store)
         fit(
-            cohort, objective, images, folder=Path(folder) / "run", steps=size.steps, batch_size=size.batch,
-            select_by="last", device=given.device, profile=True, validate_every=size.steps,
-            checkpoint_every=size.steps,
+            cohort, objective, images, folder=Path(folder) / "run",
+            budget=Budget(steps=size.steps), optimization=OptimizationConfig(batch_size=size.batch),
+            runtime=RuntimeConfig(device=given.device),
+            logging=LoggingConfig(
+                select_by="last", profile=True, validate_every=size.steps, checkpoint_every=size.steps
+            ),
         )  # fmt: skip
         profile = read_record(Path(folder) / "run" / "profile.json") or {}
     parts = {row["part"]: row for row in profile["parts"]}

@@ -16,7 +16,7 @@ from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import CrossEntropy, PerNetwork, WeightedSum
 from segmi.metrics import scores
 from segmi.models import build_network
-from segmi.training import Cohort, evaluate, fit
+from segmi.training import Budget, Cohort, LoggingConfig, OptimizationConfig, evaluate, fit
 
 
 class Dice(torch.nn.Module):
@@ -38,8 +38,15 @@ def main(steps: int, folder: Path) -> None:
     cohort = Cohort({"unet": build_network("unet", classes=len(scenes.info.classes), width=4)})
     # A loss of segmi knows how many pixels it averaged over; any other callable is averaged over images.
     objective = WeightedSum([PerNetwork(CrossEntropy(), "cross_entropy"), PerNetwork(Dice(), "dice", weight=0.5)])
-    settings = {"steps": steps, "batch_size": 4, "learning_rate": 1e-2, "select_by": "train_loss"}
-    outcome = fit(cohort, objective, train, folder=folder, **settings)
+    outcome = fit(
+        cohort,
+        objective,
+        train,
+        folder=folder,
+        budget=Budget(steps=steps),
+        optimization=OptimizationConfig(batch_size=4, learning_rate=1e-2),
+        logging=LoggingConfig(select_by="train_loss"),
+    )
     for row in outcome.history:
         print(", ".join(f"{name} {value:.3g}" for name, value in row.items()))
     matrix = evaluate(cohort, val)["unet"]

@@ -154,7 +154,7 @@ def test_every_setting_of_a_study_is_on_its_page() -> None:
     sections = {part.partition("\n")[0]: part for part in re.split(r"^##+ ", page, flags=re.MULTILINE)}
     for section, function, left_out in [
         ("processing", resolve.processing_class(), ()),
-        ("training", resolve.fit_function(), resolve.NOT_OF_TRAINING),
+        ("training", resolve.training_options(), resolve.NOT_OF_TRAINING),
         ("evaluation", resolve.evaluate_function(), resolve.NOT_OF_EVALUATION),
     ]:
         parameters = inspect.signature(function).parameters.values()

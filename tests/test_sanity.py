@@ -17,7 +17,7 @@ from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import build_objective
 from segmi.metrics.scores import constant_prediction_scores, scores
 from segmi.models import build_network
-from segmi.training import Cohort, evaluate, fit
+from segmi.training import Cohort, evaluate, fit, training_configs
 from segmi.types import IGNORE_INDEX
 
 pytestmark = pytest.mark.slow
@@ -38,7 +38,8 @@ def trained(model: str, images: SegmentationDataset, folder: Path, **settings: A
     torch.manual_seed(0)
     cohort = Cohort({name: build_network(**network, classes=classes) for name, network in networks.items()})
     objective = build_objective(terms, networks=tuple(networks), frozen=())
-    fit(cohort, objective, images, folder=folder, select_by="last", device="cpu", **settings)
+    fit(cohort, objective, images, folder=folder,
+        **training_configs({"select_by": "last", "device": "cpu", **settings}))  # fmt: skip
     return cohort
 
 
@@ -122,7 +123,8 @@ def test_the_cross_entropy_unet_learns_camvid(camvid_root: Path, tmp_path: Path)
     networks = {"unet": build_network("unet", width=8, classes=11)}
     cohort = Cohort(networks)
     objective = build_objective({"cross_entropy": {}}, networks=("unet",), frozen=())
-    fit(cohort, objective, images["train"], folder=tmp_path, select_by="last", steps=600, batch_size=8,
-        learning_rate=2e-3, schedule="CosineAnnealingLR", device="cpu", precision="fp32")  # fmt: skip
+    fit(cohort, objective, images["train"], folder=tmp_path, **training_configs({
+        "steps": 600, "learning_rate": 2e-3, "schedule": "CosineAnnealingLR", "select_by": "last", "device": "cpu",
+        "precision": "fp32"}))  # fmt: skip
     result = scores(evaluate(cohort, images["val"], device="cpu")["unet"].pooled().numpy())
     assert result["pixel_accuracy"] >= 0.80, result

@@ -4,13 +4,14 @@ import inspect
 
 from segmi.datasets.processing import Processing
 from segmi.study.presets import PROTOCOLS, layered, preset
-from segmi.training import evaluate, fit
+from segmi.training import evaluate
+from segmi.training.config import TrainingOptions
 
 
 def test_presets_set_only_what_the_signatures_know() -> None:
     known = {
         "processing": set(inspect.signature(Processing).parameters),
-        "training": set(inspect.signature(fit).parameters) | {"holdout"},
+        "training": set(inspect.signature(TrainingOptions).parameters) | {"holdout"},
         "evaluation": set(inspect.signature(evaluate).parameters) | {"split"},
     }
     for protocol, sections in PROTOCOLS.items():

@@ -24,14 +24,14 @@ from segmi.datasets.reader import Sample
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import SegmiError
 from segmi.metrics.diagnostics import PredictionDiagnostics
-from segmi.training import Cohort, evaluate, fit
+from segmi.training import Cohort, evaluate, fit, training_configs
 from segmi.training.processes import ALONE, connect
 from segmi.types import Output
 
 CASES: dict[str, tuple[int, dict[str, Any]]] = {
     "cross-entropy": (1, {"cross_entropy": {}}),
     "region": (1, {"rmi_loss": {}}),
-    "present-pairs": (1, {"region_mutual_information": {"mode": "sound"}, "binary_cross_entropy": {}}),
+    "present-pairs": (1, {"region_mutual_information": {"variant": "corrected"}, "binary_cross_entropy": {}}),
     "coupled": (
         1,
         {"cross_entropy": {}, "soft_confusion": {"momentum": 0.5}, "determinant_information": {"weight": 0.1}},
@@ -94,7 +94,10 @@ def images(split: str) -> SegmentationDataset:
     return SegmentationDataset(squares, squares.split(split), PROCESSING)
 
 
-def train(folder: Path, network: type[nn.Module], networks: int, objective: dict[str, Any], **settings: Any) -> Any:
+def train(
+    folder: Path, network: type[nn.Module], networks: int, objective: dict[str, Any], *,
+    holdout: SegmentationDataset | None = None, **settings: Any,
+) -> Any:  # fmt: skip
     frozen = ["taught"] if "contrastive_distillation" in objective else []
     names = [*(f"net{i}" for i in range(networks - len(frozen))), *frozen]
     cohort = Cohort({name: network(i) for i, name in enumerate(names)}, frozen)
@@ -103,7 +106,7 @@ def train(folder: Path, network: type[nn.Module], networks: int, objective: dict
         "optimizer": "SGD", "learning_rate": 0.1, **settings,
     }  # fmt: skip
     built = tiny_objective(cohort, **objective)
-    outcome = fit(cohort, built, images("train"), folder=folder, **options)
+    outcome = fit(cohort, built, images("train"), folder=folder, holdout=holdout, **training_configs(options))
     weights = {**cohort.state_dict(), **built.state_dict(prefix="objective.")}
     return {"weights": {name: value.clone() for name, value in weights.items()}, "history": outcome.history}
 
@@ -163,7 +166,7 @@ def _signaled(folder: Path, number: int | None, **settings: Any) -> dict[str, An
 
     def with_signal(self: Any, *arguments: Any) -> None:
         update(self, *arguments)
-        if self.step == 7 and self.how.processes.rank == 1 and not (folder / "again").exists():
+        if self.step == 7 and self.runtime.processes.rank == 1 and not (folder / "again").exists():
             if number is None:
                 raise OSError("no image")
             os.kill(os.getpid(), number)

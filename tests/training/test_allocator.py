@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from segmi.training import allocator, fit, number_format
+from segmi.training import allocator, fit, number_format, training_configs
 from segmi.training.allocator import keeping_freed_memory, keeps_freed_memory
 from segmi.training.number_format import choose_format
 
@@ -88,8 +88,8 @@ def test_a_run_and_the_choice_of_its_format_keep_it(monkeypatch, make_cohort, ma
     monkeypatch.setattr(number_format, "_step", measured)
     cohort = make_cohort()
     choose_format("auto", cohort, CPU, images=2, side=16)
-    fit(cohort, make_loss(cohort), train, folder=run_folder, steps=1, batch_size=3, select_by="last",
-        precision="fp32", progress=listen)  # fmt: skip
+    fit(cohort, make_loss(cohort), train, folder=run_folder, progress=listen, **training_configs(
+        {"steps": 1, "batch_size": 3, "select_by": "last", "precision": "fp32"}))  # fmt: skip
     assert holders == {"measuring": 1, "training": 1}
     assert allocator._holders == 0
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from segmi.errors import UsageError
 from segmi.losses import mutual_learning
-from segmi.losses.pixel import cross_entropy
-from segmi.training import Average, Cohort, fit
+from segmi.losses.pixel.cross_entropy import cross_entropy
+from segmi.training import Average, Cohort, fit, training_configs
 from segmi.types import Output
 
 
@@ -29,8 +29,9 @@ def plain(seed: int = 0) -> nn.Module:
     return Plain()
 
 
-def settings(folder, **more):
-    return {"folder": folder, "batch_size": 3, "select_by": "last", "device": "cpu", "precision": "fp32", **more}
+def settings(folder, *, progress=None, **more):
+    options = {"batch_size": 3, "select_by": "last", "device": "cpu", "precision": "fp32", **more}
+    return {"folder": folder, "progress": progress, **training_configs(options)}
 
 
 @pytest.mark.parametrize("decay", [0.5, 1.0])

@@ -11,12 +11,12 @@ from torch import nn
 from segmi.datasets.processing import Processing
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import region_information
-from segmi.training import Cohort, fit
+from segmi.training import Cohort, fit, training_configs
 from segmi.training.progress import RunningMeans
 from segmi.training.step import accumulate_gradient
 from segmi.types import Batch, Output
 
-OBJECTIVE = {"rmi_loss": {}, "region_mutual_information": {"weight": 0.1, "radius": 1, "mode": "sound"}}
+OBJECTIVE = {"rmi_loss": {}, "region_mutual_information": {"weight": 0.1, "radius": 1, "variant": "corrected"}}
 COLUMNS = [
     *(f"train/I_G/rmi_loss/net0/{name}" for name in ("background", "red", "green")),
     *(f"train/I_G/region_mutual_information/net0/{name}" for name in ("background", "red", "green")),
@@ -34,10 +34,11 @@ class FourChannels(nn.Conv2d):
         return Output(super().forward(images))
 
 
-def run(make_cohort, make_loss, train, folder, *, cohort=None, **settings):
+def run(make_cohort, make_loss, train, folder, *, cohort=None, progress=None, **settings):
     cohort = cohort or make_cohort()
     options = {"steps": 12, "batch_size": 3, "checkpoint_every": 4, "select_by": "last", "device": "cpu", **settings}
-    return cohort, fit(cohort, make_loss(cohort, **OBJECTIVE), train, folder=folder, **options)
+    return cohort, fit(cohort, make_loss(cohort, **OBJECTIVE), train, folder=folder, progress=progress,
+                       **training_configs(options))  # fmt: skip
 
 
 def stop_at(step: int):

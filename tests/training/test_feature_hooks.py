@@ -8,7 +8,7 @@ import torch
 from segmi.errors import UsageError
 from segmi.losses import build_objective
 from segmi.models import build_network
-from segmi.training import Cohort, fit
+from segmi.training import Cohort, fit, training_configs
 from segmi.training.feature_hooks import look_inside
 from segmi.types import Batch, Output
 
@@ -118,11 +118,12 @@ LOOKING = {
 }
 
 
-def trained(make_cohort, make_loss, train, folder, **settings):
+def trained(make_cohort, make_loss, train, folder, *, progress=None, **settings):
     cohort = make_cohort(2, frozen=("net1",))
     objective = make_loss(cohort, **LOOKING)
-    outcome = fit(cohort, objective, train, folder=folder, **{"steps": 8, "batch_size": 3, "select_by": "last",
-                  "device": "cpu", "checkpoint_every": 2, "validate_every": 2, **settings})  # fmt: skip
+    outcome = fit(cohort, objective, train, folder=folder, progress=progress, **training_configs({
+                  "steps": 8, "batch_size": 3, "select_by": "last", "device": "cpu", "checkpoint_every": 2,
+                  "validate_every": 2, **settings}))  # fmt: skip
     return cohort, objective, outcome
 
 

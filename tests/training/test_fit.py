@@ -13,13 +13,15 @@ from torch import nn
 from segmi.datasets.processing import Processing
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import Interrupted, RunError, UsageError
-from segmi.training import fit
+from segmi.training import Budget, LoggingConfig, OptimizationConfig, RuntimeConfig, fit, training_configs
 from segmi.types import Output
 
 STEPS = 12
 
 
-def run(make_cohort, make_loss, train, folder, holdout=None, *, count=1, objective=None, **settings):
+def run(
+    make_cohort, make_loss, train, folder, holdout=None, *, count=1, loss=None, unlabeled=None, progress=None, **settings
+):
     cohort = make_cohort(count)
     options = {
         "steps": STEPS,
@@ -29,7 +31,8 @@ def run(make_cohort, make_loss, train, folder, holdout=None, *, count=1, objecti
         "device": "cpu",
         **settings,
     }
-    outcome = fit(cohort, make_loss(cohort, **(objective or {})), train, folder=folder, holdout=holdout, **options)
+    outcome = fit(cohort, make_loss(cohort, **(loss or {})), train, folder=folder, holdout=holdout, unlabeled=unlabeled,
+                  progress=progress, **training_configs(options))  # fmt: skip
     return cohort, outcome
 
 
@@ -68,9 +71,9 @@ def test_training_loss_selects_the_lowest_mean(make_cohort, make_loss, train, ru
 def test_a_run_that_was_stopped_equals_one_that_was_not(
     make_cohort, make_loss, train, val, tmp_path, stop_at, stops, count
 ):
-    objective = {"cross_entropy": {}, "mutual_learning": {}} if count == 2 else {"cross_entropy": {}}
+    loss = {"cross_entropy": {}, "mutual_learning": {}} if count == 2 else {"cross_entropy": {}}
     settings = {"select_by": "holdout_mIoU", "validate_every": 5, "schedule": "CosineAnnealingLR", "count": count,
-                "loss": objective, "accumulate": 2}  # fmt: skip
+                "loss": loss, "accumulate": 2}  # fmt: skip
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     whole, outcome = run(make_cohort, make_loss, train, straight, val, **settings)
     for step in stops:
@@ -176,8 +179,9 @@ def test_a_loss_that_is_not_finite_names_the_step_the_terms_and_the_images(make_
 
     cohort = Cohort({"net": Explodes()})
     with pytest.raises(RunError, match=r"not finite at update 1: .*cross_entropy/net.*images of the batch: train-\d"):
-        fit(cohort, make_loss(cohort), train, folder=run_folder, steps=3, batch_size=2, select_by="last",
-            device="cpu")  # fmt: skip
+        fit(cohort, make_loss(cohort), train, folder=run_folder, budget=Budget(steps=3),
+            optimization=OptimizationConfig(batch_size=2), runtime=RuntimeConfig(device="cpu"),
+            logging=LoggingConfig(select_by="last"))  # fmt: skip
     assert not list((run_folder / "checkpoints").glob("step-*")), "a broken run must not leave a checkpoint to resume"
 
 
@@ -193,8 +197,8 @@ def test_bf16_follows_fp32(make_cohort, make_loss, train, tmp_path):
 def test_a_frozen_network_does_not_change(make_cohort, make_loss, train, run_folder):
     cohort = make_cohort(2, frozen=("net1",))
     before = [value.clone() for value in cohort.networks["net1"].state_dict().values()]
-    fit(cohort, make_loss(cohort, cross_entropy={}, mutual_learning={}), train, folder=run_folder, steps=4,
-        batch_size=3, select_by="last", device="cpu")  # fmt: skip
+    fit(cohort, make_loss(cohort, cross_entropy={}, mutual_learning={}), train, folder=run_folder,
+        **training_configs({"steps": 4, "batch_size": 3, "select_by": "last", "device": "cpu"}))  # fmt: skip
     assert all(torch.equal(a, b) for a, b in zip(before, cohort.networks["net1"].state_dict().values(), strict=True))
 
 
@@ -242,11 +246,12 @@ def test_objectives_that_ask_are_told_how_often_the_classes_are(make_cohort, mak
     cohort = make_cohort()
     objective = make_loss(cohort, probability_corrected={})
     options = {"steps": 2, "batch_size": 3, "select_by": "last", "device": "cpu"}
-    fit(cohort, objective, train, folder=run_folder, **options)
+    fit(cohort, objective, train, folder=run_folder, **training_configs(options))
     (counted,) = (part for part in objective.modules() if hasattr(part, "counts"))
     assert counted.counts.tolist() == train.class_counts().tolist()
     assert counted.counts.sum() > 0
-    fit(cohort, make_loss(cohort, probability_corrected={}), train, folder=run_folder, **options | {"steps": 3})
+    fit(cohort, make_loss(cohort, probability_corrected={}), train, folder=run_folder,
+        **training_configs(options | {"steps": 3}))  # fmt: skip
 
 
 PREDICTIONS = {
@@ -272,8 +277,8 @@ def test_images_without_labels_are_trained_on_and_the_run_resumes(
 
 
 def test_images_without_labels_are_asked_for_and_left_alone_otherwise(make_cohort, make_loss, train, val, tmp_path):
-    with pytest.raises(UsageError, match=r"asks for images without labels, got none\s.*labeled: 0.5"):
-        run(make_cohort, make_loss, train, tmp_path / "none", objective=PREDICTIONS)
+    with pytest.raises(UsageError, match=r"needs unlabeled images, got none\s.*labeled: 0.5"):
+        run(make_cohort, make_loss, train, tmp_path / "none", loss=PREDICTIONS)
     one, _ = run(make_cohort, make_loss, train, tmp_path / "one", unlabeled=val)
     other, _ = run(make_cohort, make_loss, train, tmp_path / "other")
     assert weights(one) == weights(other)

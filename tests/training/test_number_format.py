@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from segmi.training import fit, number_format
+from segmi.training import fit, number_format, training_configs
 from segmi.training.number_format import NumberFormat, choose_format
 
 CPU = torch.device("cpu")
@@ -144,7 +144,7 @@ def test_what_is_given_is_not_measured(make_cohort, timings, precision):
 def test_the_choice_is_told_kept_with_the_run_and_not_made_again(make_cohort, make_loss, train, run_folder, timings):
     timings["fp32 contiguous"] = 0.5
     told: list[str] = []
-    options = {"batch_size": 3, "select_by": "last", "device": "cpu", "checkpoint_every": 2}
+    options = {"steps": 6, "batch_size": 3, "select_by": "last", "device": "cpu", "checkpoint_every": 2}
 
     def listen(progress):
         told.extend([progress.text] if progress.phase == "begin" else [])
@@ -152,7 +152,8 @@ def test_the_choice_is_told_kept_with_the_run_and_not_made_again(make_cohort, ma
             raise KeyboardInterrupt
 
     def run(cohort):
-        return fit(cohort, make_loss(cohort), train, folder=run_folder, steps=6, progress=listen, **options)
+        return fit(cohort, make_loss(cohort), train, folder=run_folder, progress=listen,
+                   **training_configs(options))  # fmt: skip
 
     with pytest.raises(KeyboardInterrupt):
         run(make_cohort())
@@ -172,8 +173,8 @@ def test_the_choice_is_told_kept_with_the_run_and_not_made_again(make_cohort, ma
 def test_a_run_without_a_checkpoint_keeps_its_choice_too(make_cohort, make_loss, train, run_folder, timings, cache):
     def run(**options):
         cohort = make_cohort()
-        return fit(cohort, make_loss(cohort), train, folder=run_folder, steps=1, batch_size=3, select_by="last",
-                   device="cpu", **options).number_format  # fmt: skip
+        return fit(cohort, make_loss(cohort), train, folder=run_folder, **training_configs({"steps": 1,
+                   "batch_size": 3, "select_by": "last", "device": "cpu", **options})).number_format  # fmt: skip
 
     (run_folder / "number_format.json").write_text(
         json.dumps({"schema_version": 1, "precision": "bf16", "memory_format": "contiguous", "chosen": "measured"})

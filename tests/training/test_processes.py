@@ -21,7 +21,7 @@ from segmi.datasets.loader import Shard, training_batches
 from segmi.errors import UsageError
 from segmi.losses import CrossEntropy, PerNetwork
 from segmi.metrics.diagnostics import PredictionDiagnostics
-from segmi.training import Cohort, evaluate, fit
+from segmi.training import Cohort, evaluate, fit, training_configs
 from segmi.training.processes import ALONE, Processes, connect
 
 SCRIPT = Path(__file__).with_name("joint_run.py")
@@ -244,7 +244,7 @@ class Two(Processes):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"batch_size": 3}, "batch_size 3, the images of all processes together, does not divide by 2 processes"),
+        ({"batch_size": 3}, "batch_size 3, the total over all processes, is not divisible by 2 processes"),
         ({"batch_size": 9 * 2, "drop_last": True}, "10 training images do not fill a batch of 18"),
         ({"batch_size": 9 - 1, "drop_last": False, "images": 9}, "has 1 of 9 images, too few for 2 processes"),
     ],
@@ -254,7 +254,8 @@ def test_batches_must_divide(monkeypatch, make_cohort, make_loss, train, run_fol
     train.samples = train.samples[: settings.pop("images", 10)]
     cohort = make_cohort()
     with pytest.raises(UsageError, match=message):
-        fit(cohort, make_loss(cohort), train, folder=run_folder, steps=2, select_by="last", **settings)
+        fit(cohort, make_loss(cohort), train, folder=run_folder,
+            **training_configs({"steps": 2, "select_by": "last", **settings}))  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -271,13 +272,13 @@ def test_what_couples_images_is_not_divided(monkeypatch, make_cohort, train, run
         monkeypatch.setattr(import_module("segmi.training.fit"), "connect", lambda *arguments: Two())
     loss = CrossEntropy()
     loss.scope = scope
-    with pytest.raises(UsageError, match=f"its scope is '{scope}'.*which {divided} would divide"):
-        fit(make_cohort(), PerNetwork(loss, "ce"), train, folder=run_folder, steps=2, batch_size=4, select_by="last",
-            **settings)  # fmt: skip
+    with pytest.raises(UsageError, match=f"its scope is '{scope}'.*{divided} would split them"):
+        fit(make_cohort(), PerNetwork(loss, "ce"), train, folder=run_folder,
+            **training_configs({"steps": 2, "batch_size": 4, "select_by": "last", **settings}))  # fmt: skip
 
 
 def test_synchronized_batch_norm_is_for_cuda(make_cohort, make_loss, train, run_folder):
     cohort = make_cohort()
     with pytest.raises(UsageError, match="sync_batch_norm needs CUDA devices, this run is on cpu"):
-        fit(cohort, make_loss(cohort), train, folder=run_folder, steps=2, select_by="last", device="cpu",
-            sync_batch_norm=True)  # fmt: skip
+        fit(cohort, make_loss(cohort), train, folder=run_folder, **training_configs(
+            {"steps": 2, "select_by": "last", "device": "cpu", "sync_batch_norm": True}))  # fmt: skip

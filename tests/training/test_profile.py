@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from segmi.training import fit
+from segmi.training import fit, training_configs
 from segmi.training.profile import PARTS, UNTIMED, Profile
 
 
@@ -53,7 +53,8 @@ def test_a_run_that_is_over_before_counting_begins_has_no_shares():
 def test_a_run_keeps_its_profile_where_asked(make_cohort, make_loss, train, val, run_folder, asked):
     cohort = make_cohort(2)
     fit(cohort, make_loss(cohort, cross_entropy={}, mutual_learning={}), train, folder=run_folder, holdout=val,
-        steps=4, batch_size=3, device="cpu", checkpoint_every=2, accumulate=2, profile=asked)  # fmt: skip
+        **training_configs({"steps": 4, "batch_size": 3, "device": "cpu", "checkpoint_every": 2, "accumulate": 2,
+                            "profile": asked}))  # fmt: skip
     path = run_folder / "profile.json"
     assert path.exists() == asked
     if asked:
@@ -66,8 +67,8 @@ def test_a_run_keeps_its_profile_where_asked(make_cohort, make_loss, train, val,
 def test_a_run_that_goes_on_tells_what_took_how_long_since_then(make_cohort, make_loss, train, run_folder, stop_at):
     def run(**settings):
         cohort = make_cohort()
-        fit(cohort, make_loss(cohort), train, folder=run_folder, steps=6, batch_size=3, device="cpu",
-            select_by="last", checkpoint_every=2, profile=True, **settings)  # fmt: skip
+        fit(cohort, make_loss(cohort), train, folder=run_folder, **settings, **training_configs({"steps": 6,
+            "batch_size": 3, "device": "cpu", "select_by": "last", "checkpoint_every": 2, "profile": True}))  # fmt: skip
 
     with pytest.raises(KeyboardInterrupt):
         run(progress=stop_at(3))

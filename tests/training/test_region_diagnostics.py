@@ -14,7 +14,7 @@ from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import RegionMutualInformation, region_information
 from segmi.metrics import PredictionDiagnostics
 from segmi.training import diagnostics as module
-from segmi.training import evaluate, fit
+from segmi.training import evaluate, fit, training_configs
 from segmi.training.diagnostics import diagnostics_of
 
 NAMES = ("sky", "road", "car", "pole")
@@ -40,7 +40,7 @@ def shown(logits: torch.Tensor, labels: torch.Tensor, **options) -> dict[str, fl
 
 def test_it_is_the_mean_over_the_images_in_which_a_class_varies():
     logits, labels = scene()
-    nats = region_information(logits, labels, mode="sound", probability="softmax")
+    nats = region_information(logits, labels, variant="corrected", probability="softmax")
     expected = {"sky": nats[:, 0].mean(), "road": nats[:, 1].mean(), "car": nats[0, 2]}
     assert shown(logits, labels) == pytest.approx({name: value.item() for name, value in expected.items()}, rel=1e-4)
     assert min(expected.values()) > 0.1
@@ -104,8 +104,8 @@ def test_what_is_trained_on_cross_entropy_has_it_in_every_row_and_when_evaluated
     make_cohort, make_loss, train, squares, run_folder
 ):
     cohort = make_cohort()
-    outcome = fit(cohort, make_loss(cohort, cross_entropy={}), train, folder=run_folder, steps=4, batch_size=3,
-                  validate_every=2, holdout=train, device="cpu")  # fmt: skip
+    outcome = fit(cohort, make_loss(cohort, cross_entropy={}), train, folder=run_folder, holdout=train,
+                  **training_configs({"steps": 4, "batch_size": 3, "validate_every": 2, "device": "cpu"}))  # fmt: skip
     columns = {f"holdout/region_information/net0/{name}" for name in ("background", "red", "green")}
     assert all(columns <= row.keys() for row in outcome.history)
     with (run_folder / "metrics.csv").open() as file:

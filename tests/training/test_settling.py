@@ -12,7 +12,7 @@ from torch import nn
 
 from segmi.errors import UsageError
 from segmi.losses import build_objective
-from segmi.training import fit
+from segmi.training import fit, training_configs
 from segmi.training.settling import keeping_threads, settle_kernels
 
 CPU = torch.device("cpu")
@@ -20,11 +20,12 @@ RMI = {"cross_entropy": {}, "rmi_loss": {"radius": 2}}
 REGION = "losses.1.loss.region"
 
 
-def run(make_cohort, train, folder, **settings):
-    options = {"steps": 6, "batch_size": 3, "checkpoint_every": 2, "select_by": "last", "precision": "fp32"}
+def run(make_cohort, train, folder, *, loss=RMI, progress=None, **settings):
+    options = {"steps": 6, "device": "cpu", "batch_size": 3, "checkpoint_every": 2, "select_by": "last", "precision": "fp32"}
     cohort = make_cohort(1)
-    objective = build_objective(settings.pop("loss", RMI), networks=list(cohort.networks))
-    return cohort, fit(cohort, objective, train, folder=folder, device="cpu", **{**options, **settings})
+    objective = build_objective(loss, networks=list(cohort.networks))
+    return cohort, fit(cohort, objective, train, folder=folder, progress=progress,
+                       **training_configs({**options, **settings}))  # fmt: skip
 
 
 def settled(folder):
@@ -44,8 +45,9 @@ def test_a_run_keeps_its_threads_whatever_the_process_has_when_it_goes_on(make_c
         from segmi.losses import PerNetwork
 
         return fit(
-            make_cohort(1), PerNetwork(Watching(), "watching"), train, folder=run_folder, steps=4, batch_size=3,
-            checkpoint_every=2, select_by="last", precision="fp32", device="cpu", **settings,
+            make_cohort(1), PerNetwork(Watching(), "watching"), train, folder=run_folder, **settings,
+            **training_configs({"steps": 4, "batch_size": 3, "checkpoint_every": 2, "select_by": "last",
+                                "precision": "fp32", "device": "cpu"}),
         )  # fmt: skip
 
     with keeping_threads(3):
@@ -69,8 +71,8 @@ def test_what_is_declared_is_what_it_computes_with(make_cohort, train, run_folde
 @pytest.mark.parametrize("kernel", ["auto", "torch"])
 def test_the_kernel_is_settled_and_told(make_cohort, train, run_folder, kernel):
     told = []
-    objective = {"cross_entropy": {}, "rmi_loss": {"radius": 2, "kernel": kernel}}
-    run(make_cohort, train, run_folder, objective=objective, threads=1, progress=lambda p: told.append(p.text))
+    loss = {"cross_entropy": {}, "rmi_loss": {"radius": 2, "kernel": kernel}}
+    run(make_cohort, train, run_folder, loss=loss, threads=1, progress=lambda p: told.append(p.text))
     expected = "torch" if kernel == "torch" else "numba"
     assert settled(run_folder)[1] == {REGION: expected}
     assert told[0].endswith(f"on cpu with 1 thread, kernel {expected}")
@@ -80,9 +82,9 @@ def test_a_run_goes_on_with_the_kernel_it_began_with(make_cohort, train, tmp_pat
     """One that began where there was no compiled kernel is not continued by another that rounds otherwise."""
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     plain = {"cross_entropy": {}, "rmi_loss": {"radius": 2, "kernel": "torch"}}
-    expected, _ = run(make_cohort, train, whole, objective=plain)
+    expected, _ = run(make_cohort, train, whole, loss=plain)
     with pytest.raises(KeyboardInterrupt):
-        run(make_cohort, train, stopped, objective=plain, progress=stop_at(3))
+        run(make_cohort, train, stopped, loss=plain, progress=stop_at(3))
     cohort, outcome = run(make_cohort, train, stopped)  # which by itself would take the compiled one
     assert outcome.number_format.kernels == {REGION: "torch"}
     assert all(torch.equal(mine, other) for mine, other in zip(cohort.parameters(), expected.parameters(), strict=True))

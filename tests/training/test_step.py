@@ -12,10 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from segmi.losses import PerNetwork
 from segmi.models import build_network
-from segmi.training import Cohort, fit
+from segmi.training import Cohort, fit, training_configs
 from segmi.training.number_format import NumberFormat
 from segmi.training.optimization import build_optimizer, may_be_fused
-from segmi.training.session import RuntimeConfig, Session
+from segmi.training.session import Runtime, Session
 from segmi.types import Batch, Output, Views
 
 
@@ -40,8 +40,8 @@ def session(make_cohort, clip_norm=None, **options) -> tuple[Session, Cohort]:
     # a loss of PyTorch: those of segmi name unknown ids, which costs nothing on a CPU and is not done on a GPU
     objective = PerNetwork(nn.CrossEntropyLoss(ignore_index=255), "ce")
     optimizer = build_optimizer(cohort.parameters(), "Adam", 1e-3)
-    how = RuntimeConfig(device=torch.device("cpu"), number_format=NumberFormat("fp32", "channels_last"))
-    return Session(cohort, objective, optimizer, None, how=how, seed=0, clip_norm=clip_norm, **options), cohort
+    runtime = Runtime(device=torch.device("cpu"), number_format=NumberFormat("fp32", "channels_last"))
+    return Session(cohort, objective, optimizer, None, runtime=runtime, seed=0, clip_norm=clip_norm, **options), cohort
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.5])
@@ -113,8 +113,8 @@ class Counting(nn.Module):
 def test_each_network_is_run_once_per_batch(make_loss, train, run_folder):
     cohort = Cohort({name: Counting() for name in ("a", "b", "c")})
     objective = make_loss(cohort, cross_entropy={}, mutual_learning={}, rmi_loss={"weight": 0.1})
-    fit(cohort, objective, train, folder=run_folder, steps=3, batch_size=3, accumulate=2, select_by="last",
-        device="cpu", precision="fp32")  # fmt: skip
+    fit(cohort, objective, train, folder=run_folder, **training_configs({"steps": 3, "batch_size": 3,
+        "accumulate": 2, "select_by": "last", "device": "cpu", "precision": "fp32"}))  # fmt: skip
     assert [network.calls for network in cohort.networks.values()] == [6, 6, 6]
 
 
@@ -177,9 +177,9 @@ def test_a_compiled_cohort_trains_alike(make_cohort, make_loss, train, tmp_path,
     losses = []
     for compiled in (False, True):
         cohort = untrained()
-        outcome = fit(cohort, make_loss(cohort), train, folder=tmp_path / str(compiled), steps=4, batch_size=3,
-                      select_by="last", device="cpu", precision="fp32", validate_every=1, optimizer="SGD",
-                      compile=compiled)  # fmt: skip
+        outcome = fit(cohort, make_loss(cohort), train, folder=tmp_path / str(compiled), **training_configs({
+                      "steps": 4, "batch_size": 3, "select_by": "last", "device": "cpu", "precision": "fp32",
+                      "validate_every": 1, "optimizer": "SGD", "compile": compiled}))  # fmt: skip
         losses.append([row["train/loss"] for row in outcome.history])
         assert list(cohort.state_dict()) == list(untrained().state_dict())
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)

@@ -109,7 +109,7 @@ def test_a_server_that_is_not_there_is_told_and_the_run_goes_on(
     make_cohort: Any, make_loss: Any, train: Any, run_folder: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    from segmi.training import fit
+    from segmi.training import fit, training_configs
 
     def refuse(*_: object) -> Any:
         raise ConnectionError("refused")
@@ -118,8 +118,8 @@ def test_a_server_that_is_not_there_is_told_and_the_run_goes_on(
     cohort = make_cohort(1)
     with caplog.at_level(logging.WARNING):
         outcome = fit(
-            cohort, make_loss(cohort), train, folder=run_folder, steps=3, batch_size=3, select_by="last",
-            device="cpu", logger=("csv", "wandb"),
+            cohort, make_loss(cohort), train, folder=run_folder, **training_configs({"steps": 3, "batch_size": 3,
+            "select_by": "last", "device": "cpu", "logger": ("csv", "wandb")}),
         )  # fmt: skip
     assert outcome.steps == 3
     assert "the logger wandb does not work: refused" in caplog.text

@@ -190,6 +190,8 @@ def _train(
     *,
     profile: bool,
 ) -> FitOutcome:
+    from segmi.training import fit, training_configs
+
     training = dict(run.config["training"])
     kept, held = resolve.kept_and_held(facts.dataset.split("train"), training, seed=0)
     kept, hidden = resolve.labeled_and_not(kept, training, seed=1)
@@ -198,8 +200,8 @@ def _train(
         training.pop(of_the_study, None)
     processing = resolve.build_processing(run.config["processing"])
     objective = resolve.build_method_objective(run.config["loss"], list(run.config["networks"]), run.config["frozen"])
-    bound = arguments(resolve.fit_function(), training, resolve.NOT_OF_TRAINING)
-    return resolve.fit_function()(
+    bound = arguments(resolve.training_options(), training, resolve.NOT_OF_TRAINING)
+    return fit(
         cohort,
         objective,
         facts.images("train", kept, processing, run.seed, progress=on_prepare).with_label_noise(noise),
@@ -207,10 +209,8 @@ def _train(
         folder=folder,
         holdout=facts.images("train", held, processing, run.seed, labels=True, progress=on_prepare) if held else None,
         seed=run.seed,
-        resume=True,
-        profile=profile,
         progress=on_fit,
-        **bound,
+        **training_configs({**bound, "profile": profile}),
     )
 
 

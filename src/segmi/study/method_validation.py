@@ -42,7 +42,7 @@ def mapping(value: Any) -> dict[str, Any]:
 def check_training(options: dict[str, Any], place: Place, problems: Problems) -> dict[str, Any]:
     """Training options with every default, their values in range."""
     bound = bind(
-        resolve.fit_function(), options, place, problems, leave_out=resolve.NOT_OF_TRAINING, extra=OF_THE_STUDY
+        resolve.training_options(), options, place, problems, leave_out=resolve.NOT_OF_TRAINING, extra=OF_THE_STUDY
     )
     check_positive(options, place, problems)
     workers = options.get("workers")

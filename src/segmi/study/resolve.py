@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from segmi.training import Cohort
     from segmi.training.processes import Processes
 
-NOT_OF_TRAINING = (
-    "cohort", "objective", "train", "folder", "holdout", "unlabeled", "seed", "resume", "profile", "progress",
-)  # fmt: skip
+NOT_OF_TRAINING = ("resume", "profile")
 NOT_OF_EVALUATION = ("cohort", "images", "seed", "device", "processes", "progress", "diagnostics", "details")
 NOT_OF_NETWORKS = ("classes", "in_channels")
 NOT_OF_LOSSES = ("self", "networks", "frozen", "name", "weight", "ignore_index")
@@ -117,11 +115,11 @@ def build_function() -> Callable[..., SegmentationNetwork]:
     return build_network
 
 
-def fit_function() -> Callable[..., Any]:
-    """What trains; its signature is what ``training`` is bound to."""
-    from segmi.training import fit
+def training_options() -> type:
+    """Return the class whose fields the ``training`` section is bound to."""
+    from segmi.training.config import TrainingOptions
 
-    return fit
+    return TrainingOptions
 
 
 def evaluate_function() -> Callable[..., Any]:

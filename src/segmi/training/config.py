@@ -14,6 +14,8 @@ StepOrder: TypeAlias = Literal["simultaneous", "sequential"]
 Strategy: TypeAlias = Literal["auto", "ddp", "ddp_find_unused_parameters_true"]
 Tracker: TypeAlias = Literal["tensorboard", "csv", "mlflow", "wandb"]
 
+BUDGETS: Final = ("steps", "epochs", "images", "minutes")
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -35,7 +37,7 @@ class Budget:
     minutes: float | None = None
 
     def __post_init__(self) -> None:
-        amounts = {unit: amount for unit, amount in vars(self).items() if amount is not None}
+        amounts = {unit: getattr(self, unit) for unit in BUDGETS if getattr(self, unit) is not None}
         if len(amounts) != 1:
             given = " and ".join(f"{unit} = {amount}" for unit, amount in amounts.items()) or "none of them"
             raise UsageError(
@@ -132,6 +134,11 @@ class LoggingConfig:
     profile: bool = False
 
 
+@dataclass(frozen=True)
+class TrainingOptions(Budget, OptimizationConfig, RuntimeConfig, LoggingConfig):
+    """All fields of the four configs in one namespace: the ``training`` section of a study."""
+
+
 TRAINING_CONFIGS: Final = (Budget, OptimizationConfig, RuntimeConfig, LoggingConfig)
 _ARGUMENTS: Final = ("budget", "optimization", "runtime", "logging")
 
@@ -153,10 +160,9 @@ def training_configs(options: Mapping[str, Any]) -> dict[str, Any]:
         Budget(steps=100, epochs=None, images=None, minutes=None)
     """
     names = {config: {field.name for field in fields(config)} for config in TRAINING_CONFIGS}
-    known = set[str]().union(*names.values())
     for option in options:
-        if option not in known:
-            raise unknown_name("training option", option, sorted(known))
+        if not any(option in group for group in names.values()):
+            raise unknown_name("training option", option, [name for group in names.values() for name in group])
     return {
         argument: config(**{name: value for name, value in options.items() if name in names[config]})
         for argument, config in zip(_ARGUMENTS, TRAINING_CONFIGS, strict=True)

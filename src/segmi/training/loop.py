@@ -21,26 +21,26 @@ UNBOUNDED: Final = 2**40
 
 
 class LoopSchedule(NamedTuple):
-    """How long a run is and what happens how often; all but the batches are counted in steps.
+    """Length of a run and the intervals of its loop, in optimizer steps unless stated otherwise.
 
     Args:
-        steps: steps in all.
+        steps: total number of steps.
         accumulate: batches per step.
         batch_size: images per batch.
-        per_epoch: batches per epoch.
-        row: steps per row of the history.
-        checkpoint: steps between checkpoints.
-        log: steps between entries of the log.
-        seconds: of training and validation, after which the run ends; None for one that ends after ``steps``.
+        batches_per_epoch: batches in a pass over the training images.
+        validate_every: steps per row of the history.
+        checkpoint_every: steps between checkpoints.
+        log_every: steps between entries of the loggers.
+        seconds: training and validation time after which the run ends. None: the run ends after ``steps``.
     """
 
     steps: int
     accumulate: int
     batch_size: int
-    per_epoch: int
-    row: int
-    checkpoint: int
-    log: int
+    batches_per_epoch: int
+    validate_every: int
+    checkpoint_every: int
+    log_every: int
     seconds: float | None = None
 
 
@@ -59,13 +59,13 @@ def run_loop(
     Raises:
         Interrupted: on SIGINT or SIGTERM in any process, after the checkpoint is written.
     """
-    processes, profile, steps = session.how.processes, session.how.profile, loop_schedule.steps
+    processes, profile, steps = session.runtime.processes, session.runtime.profile, loop_schedule.steps
 
     def tell(phase: str, text: str = "") -> None:
         if progress is not None and processes.leads:
             rate = session.steps_per_second * loop_schedule.batch_size * loop_schedule.accumulate
             done, loss = session.step, session.latest.get("loss", math.nan)
-            epoch = done * loop_schedule.accumulate // loop_schedule.per_epoch
+            epoch = done * loop_schedule.accumulate // loop_schedule.batches_per_epoch
             progress(FitProgress(done, _expected(session, loop_schedule), epoch, loss, rate, phase, text))
 
     logs = Logs(folder, trackers, first_step=session.step, writes=processes.leads)
@@ -79,19 +79,19 @@ def run_loop(
                 loop_schedule.seconds is not None
             ):  # the clocks of several processes differ: all stop at the first that is over
                 last = bool(processes.largest(int(session.seconds >= loop_schedule.seconds)))
-            row_ends = step % loop_schedule.row == 0 or last
-            if session.device.type == "cpu" or step % loop_schedule.log == 0 or row_ends:
+            row_ends = step % loop_schedule.validate_every == 0 or last
+            if session.device.type == "cpu" or step % loop_schedule.log_every == 0 or row_ends:
                 session.read_back()  # on a GPU every read waits for it
-            if step % loop_schedule.log == 0:
+            if step % loop_schedule.log_every == 0:
                 logs.losses(step, session.latest, session.learning_rate)
             tell("train")
             if row_ends:
                 tell("validate")
                 with profile.part("validation"):
-                    row = selection.close_row(epoch=step * loop_schedule.accumulate / loop_schedule.per_epoch)
+                    row = selection.close_row(epoch=step * loop_schedule.accumulate / loop_schedule.batches_per_epoch)
                 logs.row(row, session.history)
             signal_number = processes.largest(interruption.signal_number or 0)
-            if signal_number or step % loop_schedule.checkpoint == 0 or last:
+            if signal_number or step % loop_schedule.checkpoint_every == 0 or last:
                 with profile.part("checkpoint"):
                     checkpoints.save(step, session.weights(), session.state())
             if signal_number and not last:
@@ -121,7 +121,7 @@ def _expected(session: Session, loop_schedule: LoopSchedule) -> int:
 
 def _described(session: Session) -> str:
     """In what the session computes, for people."""
-    settled = session.how.number_format
+    settled = session.runtime.number_format
     threads = f" with {settled.threads} thread{'s' if settled.threads != 1 else ''}" if settled.threads else ""
     kernels = f", kernel {', '.join(sorted(set(settled.kernels.values())))}" if settled.kernels else ""
     return f"{settled.describe()} on {session.device}{threads}{kernels}"

@@ -57,7 +57,7 @@ class Selection:
                 session.cohort,
                 self.holdout,
                 device=str(session.device),
-                processes=session.how.processes,
+                processes=session.runtime.processes,
                 diagnostics=diagnostics,
             )
             for name, matrix in matrices.items():
@@ -85,7 +85,7 @@ class Selection:
 
     def take_best(self) -> None:
         """Give the cohort the weights that were selected."""
-        self.session.how.processes.largest(0)  # until all are here: process 0 may still be writing
+        self.session.runtime.processes.largest(0)  # until all are here: process 0 may still be writing
         if self.session.best_score is not None:
             self.session.cohort.load_state_dict(self.checkpoints.load_best())
         self.session.cohort.eval()

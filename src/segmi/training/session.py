@@ -27,7 +27,7 @@ from segmi.types import Batch
 
 
 @dataclass(frozen=True)
-class RuntimeConfig:
+class Runtime:
     """How a run computes, as opposed to what.
 
     Args:
@@ -66,7 +66,7 @@ class Session:
         objective: what is minimized.
         optimizer: over the parameters of both.
         schedule: stepped once per step, or None.
-        how: device, number format, processes.
+        runtime: device, precision, processes.
         seed: keys dropout.
         sequential: whether the networks take their steps one after the other, each after what the others say by then.
         clip_norm: largest norm of the gradient, or None.
@@ -82,27 +82,27 @@ class Session:
         optimizer: Optimizer,
         schedule: LRScheduler | None,
         *,
-        how: RuntimeConfig,
+        runtime: Runtime,
         seed: int,
         clip_norm: float | None,
         classes: Sequence[str] = (),
         sequential: bool = False,
     ) -> None:
-        self.cohort, self.objective, self.schedule, self.how = cohort, objective, schedule, how
+        self.cohort, self.objective, self.schedule, self.runtime = cohort, objective, schedule, runtime
         self.seed, self.clip_norm, self.classes = seed, clip_norm, tuple(classes)
         self._turns: tuple[str | None, ...] = cohort.learning if sequential else (None,)
         self.step, self.best_step, self.best_score = 0, 0, None
         self.history: list[dict[str, Any]] = []
         self.means = RunningMeans()
         self.latest: dict[str, float] = {}
-        self._read_back = ReadBack(how.processes)
+        self._read_back = ReadBack(runtime.processes)
         self._seconds_before, self._began, self._step_began = 0.0, time.perf_counter(), 0
-        self.fabric = how.processes.fabric(how.device, how.number_format.precision)
+        self.fabric = runtime.processes.fabric(runtime.device, runtime.number_format.precision)
         self.device = self.fabric.device
-        how.number_format.apply(cohort)
-        if how.sync_batch_norm and how.processes.count > 1:
+        runtime.number_format.apply(cohort)
+        if runtime.sync_batch_norm and runtime.processes.count > 1:
             nn.SyncBatchNorm.convert_sync_batchnorm(cohort)
-        module: Any = torch.compile(cohort) if how.compile else cohort
+        module: Any = torch.compile(cohort) if runtime.compile else cohort
         self._forward, self.optimizer = self.fabric.setup(module, optimizer)
         objective.to(self.device)
 
@@ -112,7 +112,7 @@ class Session:
         Raises:
             RunError: if memory runs out, or if a loss read back was not finite.
         """
-        profile = self.how.profile
+        profile = self.runtime.profile
         with profile.part("data"):
             group = [self._taken(next(batches)) for _ in range(parts)]
         self._seed_generators()
@@ -142,7 +142,7 @@ class Session:
             values = {"loss": weighted_sum(terms), **{f"loss/{name}": term.value for name, term in terms.items()}}
         if norms:
             norm = torch.stack(norms).square().sum().sqrt()
-            values["gradient_norm"] = norm / self.how.processes.count  # every process has that of the whole
+            values["gradient_norm"] = norm / self.runtime.processes.count  # every process has that of the whole
         ratios = {
             name: (ratio.numerator, ratio.denominator) for t in terms.values() for name, ratio in t.diagnostics.items()
         }
@@ -158,16 +158,16 @@ class Session:
     def _step(self, group: Sequence[Batch], network: str | None) -> tuple[dict[str, Term], Tensor | None]:
         """One step of the optimizer, of all networks or of one: the terms, and the norm of the gradient if it is cut."""
         with self.cohort.turn_of(network) if network else nullcontext():
-            with self.how.profile.part("optimizer"):
+            with self.runtime.profile.part("optimizer"):
                 self.optimizer.zero_grad()
             terms = self._gradient(group, network)
-            with self.how.profile.part("optimizer"):
+            with self.runtime.profile.part("optimizer"):
                 norm = self._clipped()
                 self.optimizer.step()
         return terms, norm
 
     def _gradient(self, group: Sequence[Batch], network: str | None) -> dict[str, Term]:
-        processes = self.how.processes
+        processes = self.runtime.processes
         terms = accumulate_gradient(
             self._forward,
             self.objective,
@@ -178,7 +178,7 @@ class Session:
             unsynchronized=lambda enabled: self.fabric.no_backward_sync(
                 self._forward, enabled=enabled and processes.count > 1
             ),
-            profile=self.how.profile,
+            profile=self.runtime.profile,
         )
         if processes.count > 1:  # the objective's own parameters are in no module that Fabric has wrapped
             for parameter in self.objective.parameters():
@@ -194,11 +194,11 @@ class Session:
         norm = self.fabric.clip_gradients(
             self._forward, self.optimizer, max_norm=self.clip_norm, error_if_nonfinite=False
         )
-        return norm if self.how.number_format.precision != "fp16" else None
+        return norm if self.runtime.number_format.precision != "fp16" else None
 
     def _seed_generators(self) -> None:
         """Key what dropout draws; only the CPU and the device in use, for seeding all is slow."""
-        rank = self.how.processes.rank
+        rank = self.runtime.processes.rank
         seed = key(self.seed, "update", self.step, *((rank,) if rank else ()))
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
@@ -209,7 +209,7 @@ class Session:
     def take_statistics_of_leader(self) -> None:
         """Have the batch statistics of process 0, which are the ones that are kept; others saw other images."""
         for buffer in self.cohort.buffers():
-            self.how.processes.as_leader(buffer)
+            self.runtime.processes.as_leader(buffer)
 
     def read_back(self) -> None:
         """Fetch the losses of the steps since the last call: the only place that waits for the device.
@@ -218,13 +218,13 @@ class Session:
             Diverged: if one of them is not finite.
         """
         for step in self._read_back.fetch():
-            check_finite(step.values, step.step, step.names, self.how.processes)
+            check_finite(step.values, step.step, step.names, self.runtime.processes)
             self.means.add(step.values)
             self.latest = step.values
             for name, ratios in step.ratios.items():
                 for suffix, (numerator, denominator) in zip(self._suffixes(len(ratios)), ratios, strict=True):
                     self.means.add_ratio(name + suffix, numerator, denominator)
-        self.how.profile.settle()
+        self.runtime.profile.settle()
 
     def _suffixes(self, channels: int) -> list[str]:
         """What tells the classes of a diagnostic apart; a single channel is that of class 1, or no class at all."""
@@ -256,8 +256,8 @@ class Session:
         """Everything besides the weights, as tensors and plain types."""
         self.read_back()
         return {
-            "precision": self.how.number_format.precision,
-            "number_format": self.how.number_format.plain(),
+            "precision": self.runtime.number_format.precision,
+            "number_format": self.runtime.number_format.plain(),
             "best_step": self.best_step,
             "best_score": self.best_score,
             "history": self.history,
