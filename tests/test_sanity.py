@@ -43,7 +43,7 @@ def trained(model: str, images: SegmentationDataset, folder: Path, **settings: A
     return cohort
 
 
-WIDE = ("road", "pavement", "building", "vegetation", "sky", "car")
+WIDE = ("road", "sidewalk", "building", "vegetation", "sky", "car")
 
 
 @dataclass(frozen=True)

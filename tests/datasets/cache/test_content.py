@@ -82,7 +82,7 @@ def test_generated_images_are_told_by_their_key(monkeypatch):
     assert of(open_dataset("street-scenes", **options), resize=24) == first
     assert of(open_dataset("street-scenes", seed=1, **options), resize=24).slot != first.slot
     assert of(open_dataset("street-scenes", **{**options, "width": 49}), resize=24).slot != first.slot
-    monkeypatch.setattr("segmi.datasets.scenes.street.generator_version", lambda: "another")
+    monkeypatch.setattr("segmi.datasets.scenes.generated.generator_version", lambda: "another")
     assert of(open_dataset("street-scenes", **options), resize=24).slot != first.slot
 
 

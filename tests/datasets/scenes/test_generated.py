@@ -1,4 +1,4 @@
-"""What holds for both generated datasets."""
+"""Common properties of the two generated datasets."""
 
 import hashlib
 import os
@@ -33,11 +33,11 @@ def test_image_and_mask_agree_in_size_and_type(kind):
             assert mask.shape == SIZES[kind]
             assert image.dtype == mask.dtype == np.uint8
             assert set(np.unique(mask)) <= {*range(len(dataset.info.classes)), IGNORE_INDEX}
-            assert image.std() > 10, "an empty image"
+            assert image.std() > 10, "the image is empty"
 
 
 @both
-def test_the_same_whatever_was_drawn_before(kind, digest):
+def test_drawing_does_not_depend_on_what_was_drawn_before(kind, digest):
     samples = small(kind).split("train")
     forwards = [(digest(s.image.draw()), digest(s.mask.draw())) for s in samples[:8]]
     backwards = [(digest(s.image.draw()), digest(s.mask.draw())) for s in reversed(small(kind).split("train")[:8])]
@@ -47,7 +47,7 @@ def test_the_same_whatever_was_drawn_before(kind, digest):
 
 
 @both
-def test_the_same_in_another_process(kind, digest):
+def test_another_process_draws_the_same(kind, digest):
     sample = small(kind).split("val")[5]
     code = (
         "import sys, pickle, hashlib\n"
@@ -85,7 +85,7 @@ def test_seeds_and_splits_differ(kind, digest):
 
 
 @both
-def test_names_are_unique_and_sources_are_small(kind):
+def test_names_are_unique_and_images_pickle_small(kind):
     dataset = small(kind)
     samples = [sample for split in dataset.splits for sample in dataset.split(split)]
     assert len({sample.name for sample in samples}) == len(samples) == 42
@@ -97,7 +97,7 @@ def test_names_are_unique_and_sources_are_small(kind):
 
 
 @both
-def test_a_image_cannot_be_spoiled_by_who_reads_it(kind):
+def test_changing_an_image_in_place_changes_no_later_reading(kind):
     dataset = small(kind)
     sample = dataset.split("train")[0]
     image, mask = dataset.read(sample)
@@ -121,8 +121,8 @@ def test_odd_and_tiny_sizes(kind):
 
 
 @both
-def test_the_image_shows_the_mask(kind):
-    """Edges of the mask are edges of the image: colors jump there more than elsewhere."""
+def test_edges_of_the_mask_are_edges_of_the_image(kind):
+    """Colors change more at edges of the mask than elsewhere."""
     dataset = small(kind)
     at_edges, elsewhere = [], []
     for sample in dataset.split("train")[:10]:
@@ -136,22 +136,22 @@ def test_the_image_shows_the_mask(kind):
 
 
 @both
-def test_palette_is_clear(kind):
+def test_palette_colors_differ(kind):
     info = small(kind).info
     used = [*info.palette[: len(info.classes)], info.palette[IGNORE_INDEX]]
     assert len(info.palette) == 256
     distances = [np.abs(np.subtract(first, second)).sum() for i, first in enumerate(used) for second in used[:i]]
-    assert min(distances) >= 40, "two classes are hard to tell apart"
+    assert min(distances) >= 40, "two classes have similar colors"
 
 
 @both
 @pytest.mark.parametrize(("argument", "value"), [("train", 0), ("val", -1), ("height", 8), ("width", 3)])
-def test_refuses_what_cannot_be_drawn(kind, argument, value):
+def test_rejects_too_small_options(kind, argument, value):
     with pytest.raises(UsageError, match=f"expected {argument} of at least .* got {value}"):
         kind(**{argument: value})
 
 
 @both
-def test_refuses_a_root(kind, tmp_path):
+def test_rejects_a_root(kind, tmp_path):
     with pytest.raises(UsageError, match="leave the root out"):
         kind(tmp_path)

@@ -61,7 +61,7 @@ class Drawing:
 
 
 class Canvas:
-    """A canvas in its own units: ``height`` and ``width`` are OVERSAMPLING times those of the image.
+    """A canvas with OVERSAMPLING times the height and width of the image.
 
     Example:
         >>> canvas = Canvas(2, 4)

@@ -103,7 +103,7 @@ def _centers(rng: np.random.Generator, canvas: Canvas, sizes: list[float]) -> li
     for size in sizes:
         margin_x, margin_y = min(0.75 * size, 0.45 * canvas.width), min(0.8 * size, 0.45 * canvas.height)
         drawn = rng.uniform((margin_x, margin_y), (canvas.width - margin_x, canvas.height - margin_y), (8, 2)).tolist()
-        # Relative to the distance of two squares that touch; more room than that is no better.
+        # Distance relative to squares that touch, at most 1.
         taken = list(zip(centers, sizes, strict=False))
         rooms = [min([1.0, *(math.dist(point, c) / (size + s) for c, s in taken)]) for point in drawn]
         centers.append(tuple(drawn[rooms.index(max(rooms))]))

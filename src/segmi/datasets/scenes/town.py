@@ -69,7 +69,7 @@ def random_town(rng: np.random.Generator) -> Town:
         sidewalk=float(rng.uniform(2.4, 3.8)),
         hand=1 if rng.random() < 0.7 else -1,
         greenery=float(rng.uniform(0.25, 0.8)),
-        hood=bool(rng.random() < 0.35),
+        hood=bool(rng.random() > 0.6),
     )
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from segmi.datasets.scenes import ObjectScenes
-from segmi.datasets.scenes.objects.composition import DRAWERS, with_rim
+from segmi.datasets.scenes.object_scenes import CLASSES, with_ignored_rim
 from segmi.types import IGNORE_INDEX
 
 
@@ -11,24 +11,24 @@ def dataset():
     return ObjectScenes(train=300, height=60, width=80)
 
 
-def test_background_and_classes(dataset, shares):
-    pixels, images = shares(dataset, "train")
+def test_every_class_is_frequent(dataset, class_shares):
+    pixels, images = class_shares(dataset, "train")
     counted = pixels[:IGNORE_INDEX].sum()
     assert 0.64 < pixels[0] / counted < 0.76
     assert images[0] == 1
     for label, name in enumerate(dataset.info.classes[1:], start=1):
-        assert images[label] > 0.05, f"{name} is in {images[label]:.0%} of the images only"
+        assert images[label] > 0.05, f"{name} is in only {images[label]:.0%} of the images"
         assert 0.004 < pixels[label] / counted < 0.04, f"{name} fills {pixels[label]:.2%} of the pixels"
     assert 0.01 < pixels[IGNORE_INDEX] < 0.12
 
 
-def test_one_to_four_classes_in_a_image(dataset):
+def test_an_image_has_one_to_four_classes(dataset):
     numbers = [len(set(np.unique(dataset.read_mask(s))) - {0, IGNORE_INDEX}) for s in dataset.split("train")[:80]]
     assert set(numbers) == {1, 2, 3, 4}
 
 
-def test_rim_lies_between_objects_and_background(dataset):
-    """No object pixel touches background directly: ignored stands between."""
+def test_ignored_rim_separates_objects_and_background(dataset):
+    """No object pixel touches the background: ignored pixels are between them."""
     for sample in dataset.split("train")[:20]:
         mask = dataset.read_mask(sample)
         assert (mask == IGNORE_INDEX).any()
@@ -38,7 +38,7 @@ def test_rim_lies_between_objects_and_background(dataset):
             assert not touching.any()
 
 
-def test_rim_against_brute_force():
+def test_ignored_rim_equals_brute_force():
     rng = np.random.default_rng(0)
     mask = np.zeros((40, 50), dtype=np.uint8)
     for label in (3, 7, 7):
@@ -51,15 +51,15 @@ def test_rim_against_brute_force():
             expected[y, x] = IGNORE_INDEX
         if mask[y, x] and set(np.unique(around)) - {0, mask[y, x]}:
             expected[y, x] = IGNORE_INDEX
-    np.testing.assert_array_equal(with_rim(mask), expected)
+    np.testing.assert_array_equal(with_ignored_rim(mask), expected)
 
 
-def test_rim_of_nothing_is_nothing():
-    assert not with_rim(np.zeros((30, 30), dtype=np.uint8)).any()
+def test_no_ignored_rim_without_objects():
+    assert not with_ignored_rim(np.zeros((30, 30), dtype=np.uint8)).any()
 
 
-def test_every_class_is_drawn(dataset):
-    assert list(DRAWERS) == list(dataset.info.classes[1:])
+def test_every_class_has_a_drawing(dataset):
+    assert list(CLASSES) == list(dataset.info.classes[1:])
 
 
 def test_defaults():
