@@ -54,7 +54,7 @@ def _draw_post(view: StreetView, x: float, z: float, height: float) -> None:
 def draw_sign(view: StreetView, x: float, z: float) -> None:
     """Draw one of ``SIGNS`` on its post."""
     rng = view.rng
-    height, size = float(rng.uniform(2.1, 2.7)), float(rng.uniform(0.36, 0.48))
+    height, size = float(rng.uniform(2.1, 2.7)), float(rng.uniform(0.4, 0.55))
     _draw_post(view, x, z, height + size)
     corners, first, rim, inside, bar = choose(rng, SIGNS)
     brush = view.brush(Label.SIGN, x, height, z, size * (1.2 if corners < 5 else 1.0))

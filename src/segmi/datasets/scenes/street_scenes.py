@@ -109,7 +109,7 @@ def _add_pedestrians(view: StreetView, side: int) -> None:
         view.add(z, objects.draw_person, x, z)
         if rng.random() < 0.35:
             view.add(z + 0.3, objects.draw_person, x + 0.6, z + 0.3)
-    if rng.random() < 0.55:
+    if rng.random() < 0.7:
         start = float(rng.uniform(5, 11))
         for number in range(int(rng.integers(1, 4))):
             z, heading = start + 0.9 * number, float(rng.uniform(-0.5, 0.5))
