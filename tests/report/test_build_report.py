@@ -20,13 +20,13 @@ from segmi.report import table1_text, write_report
 from segmi.report.page import CHART_DATA, GALLERY_DATA, LIBRARY, SCRIPTS, STYLE
 
 COMPARED = (
-    "comparison", "new_images", "interaction_datasets", "ranks", "estimates", "class_differences_street-scenes",
+    "statistics", "new_images", "interaction_datasets", "ranks", "estimates", "class_differences_street-scenes",
     "class_differences_object-scenes",
 )  # fmt: skip
 FILES = {
     "index.html", "report.md", "table1.md", "table1.csv", "table1.tex", "table_networks.md", "table_networks.csv",
     "table_networks.tex",
-    "table_beyond.md", "table_beyond.csv", "table_beyond.tex",
+    "table_details.md", "table_details.csv", "table_details.tex",
     "figures/learning_curves.png", "figures/learning_curves.svg",
     *(f"figures/predictions_{d}.png" for d in ("street-scenes", "object-scenes")),
     *(f"{t}.{e}" for t in COMPARED for e in ("md", "csv", "tex")),
@@ -180,13 +180,13 @@ def test_what_is_no_report_is_not_replaced(demo_runs: Path, tmp_path: Path, name
     mine = tmp_path / name / "mine.png"
     mine.parent.mkdir()
     mine.write_text("a figure of my own")
-    (tmp_path / "comparison.docx").write_text("a text of my own")
-    with pytest.raises(UsageError, match=f"expected a report or nothing in .*, got a folder with {name} of its own"):
+    (tmp_path / "statistics.docx").write_text("a text of my own")
+    with pytest.raises(UsageError, match=f"expected a report or an empty folder at .*, got a folder with {name}"):
         write_report(demo_runs, tmp_path)
     assert mine.is_file()
     mine.parent.rename(tmp_path / "elsewhere")
     write_report(demo_runs, tmp_path)
-    assert (tmp_path / "comparison.docx").is_file()
+    assert (tmp_path / "statistics.docx").is_file()
 
 
 def test_reports_may_share_the_plotting_library(demo_runs: Path, tmp_path: Path) -> None:

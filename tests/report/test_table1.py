@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import pytest
 
 from segmi.errors import RunError
-from segmi.records import RunFolder
-from segmi.report.paper_numbers import PAPER
-from segmi.report.table1 import table1
-from segmi.statistics import collect
+from segmi.records import RunFolder, read_plan, write_plan
+from segmi.report.table1 import PAPER, table1
+from segmi.statistics import SCORES, collect
+
+module = import_module("segmi.report.table1")
 
 
 def test_means_spreads_and_bold_by_hand(demo_runs: Any) -> None:
@@ -82,8 +85,34 @@ def test_the_papers_numbers_stand_beside_its_study(fabricate: Callable[..., Any]
 def test_other_numbers_can_stand_beside(fabricate: Callable[..., Any]) -> None:
     study = collect(fabricate(seeds=(0,)).all())[0]
     assert len(table1(study).rows) == 2
-    rows = table1(study, reference={"object-scenes": {"model-2": (0.5, 0.9)}}).rows
+    rows = table1(study, reference={"object-scenes": {"model-2": {"mIoU": 0.5, "pixel_accuracy": 0.9}}}).rows
     assert [cell.plain() for cell in rows[2].cells] == ["–", "–", "0.5000", "0.9000", "–", "–"]
+
+
+def test_a_third_column_needs_one_entry_in_the_list_of_scores(
+    fabricate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = [replace(score, table1="mAcc") if score.name == "mean_accuracy" else score for score in SCORES]
+    monkeypatch.setattr(module, "SCORES", scores)
+    study = collect(fabricate("paper", seeds=(0,)).all())[0]
+    table = table1(study)
+    assert table.columns[:3] == ["Model 1 IoU", "Model 1 Acc", "Model 1 mAcc"]
+    ours, published = table.rows[:2]
+    assert [cell.plain() for cell in ours.cells[:3]] == ["0.5000", "0.8000", "0.5500"]
+    assert [cell.plain() for cell in published.cells[:3]] == ["0.5931", "0.9388", "–"]
+    assert "mAcc is the mean over classes of the recall" in table.notes[1]
+
+
+def test_notes_list_only_options_that_differ_from_their_defaults(fabricate: Callable[..., Any]) -> None:
+    made = fabricate(seeds=(0,))
+    made.all()
+    plan = read_plan(made.root / "demo")
+    assert plan is not None
+    defaults = {"rmi_loss": {"radius": 3}, "mutual_learning": {"temperature": 1}}
+    write_plan(made.root / "demo", replace(plan, loss_defaults=defaults))
+    notes = table1(collect(made.root)[0]).notes
+    assert "; rmi_loss; 400 steps" in notes[2]
+    assert "cross_entropy + mutual_learning (temperature 2);" in notes[3]
 
 
 @pytest.mark.parametrize(("accuracy", "bold"), [(0.82, [True, True]), (0.8201, [False, True])])

@@ -53,27 +53,27 @@ def get(address: str, path: str = "") -> str:
 def test_only_a_change_of_the_records_writes_a_new_report(watch: Watch) -> None:
     page = watch.folder / "index.html"
     page.write_text("old")
-    assert not watch.look()
+    assert not watch.update()
     assert page.read_text() == "old"
     history = watch.runs_root / "demo/street-scenes/model-1/seed0/metrics.csv"
     history.write_text("step,holdout/mIoU/unet\n10,0.5\n")
-    assert watch.look()
+    assert watch.update()
     assert watch.version == 2
     assert "1 of 6 runs finished" in page.read_text()
-    assert not watch.look(), "the report is no record"
+    assert not watch.update(), "the report is not a record"
 
 
 def test_a_record_that_cannot_be_read_is_told_and_looked_at_again(watch: Watch) -> None:
-    told: list[str] = []
-    watch.tell = told.append
+    lines: list[str] = []
+    watch.log = lines.append
     plan = watch.runs_root / "demo" / "plan.json"
     whole = plan.read_text()
     plan.write_text("{")
-    assert not watch.look()
-    assert told
-    assert told[0].startswith("not written: ")
+    assert not watch.update()
+    assert lines
+    assert lines[0].startswith("not written: ")
     plan.write_text(whole)
-    assert watch.look()
+    assert watch.update()
 
 
 def test_what_is_served(still: Watch, address: str) -> None:
@@ -124,8 +124,8 @@ def test_it_looks_by_itself(watch: Watch) -> None:
 
 def test_the_command_serves_until_it_is_interrupted(watch: Watch) -> None:
     command = [sys.executable, "-m", "segmi.cli", "report", str(watch.runs_root / "demo"), "--watch"]
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # where the tests run in the background it is not
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ}, preexec_fn=heard) as process:
+    reset = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # where the tests run in the background it is not
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ}, preexec_fn=reset) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert "demo" in get(line.split()[0])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from segmi.report.table_comparison import baseline_name, compared_label
+from segmi.report.difference_tables import baseline_name, compared_label
 from segmi.statistics import compare, compare_classes, detectable_factor, estimates, pairings, rank_methods
 from segmi.statistics.ranks import ranks_of
 
@@ -131,4 +131,4 @@ def test_methods_with_baselines_of_their_own(study_of: Make) -> None:
     found = {c.pairing.method: (c.pairing.baseline, round(c.difference.mean, 3)) for c in compare(study)}
     assert found == {"m2": ("m1", 0.1), "m2-defect": ("m2", -0.2)}
     assert compared_label(study, "m2-defect") == "M2-DEFECT − M2"
-    assert baseline_name(study) == "what each is compared with"
+    assert baseline_name(study) == "the baseline of each method"

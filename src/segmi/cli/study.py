@@ -135,7 +135,7 @@ def watch_report(runs: Path, out: Path | None, port: int, images: bool = True) -
     """Serve the report until Ctrl-C; its address goes to stdout, what is written anew to stderr."""
     from segmi.report.watch import Watch, serving, wait_for_interrupt
 
-    watch = Watch(runs, out, images=images, tell=lambda line: typer.echo(line, err=True))
+    watch = Watch(runs, out, images=images, log=lambda line: typer.echo(line, err=True))
     with serving(watch, port) as address:
         put(f"{address} (Ctrl-C ends it)")
         wait_for_interrupt()

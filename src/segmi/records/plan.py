@@ -28,6 +28,7 @@ class Plan:
         treatments: the treatment of each method, for studies that apply the same treatment to several networks.
         networks: the network of each method, in words.
         baselines: baselines of single methods, instead of the baseline of the study.
+        loss_defaults: default options of the losses; a report lists only options that differ from them.
     """
 
     study: str
@@ -40,6 +41,7 @@ class Plan:
     treatments: Mapping[str, str] = field(default_factory=dict)
     networks: Mapping[str, str] = field(default_factory=dict)
     baselines: Mapping[str, str] = field(default_factory=dict)
+    loss_defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def grid(self) -> list[RunKey]:
         """Return the key of every run."""
@@ -125,6 +127,9 @@ def _problem(record: dict[str, Any]) -> str | None:
     for name in (*record.get("datasets", {}), *record.get("methods", {})):
         if not is_folder_name(name):
             return f"{name!r} cannot name a folder"
+    defaults = record.get("loss_defaults", {})
+    if not isinstance(defaults, dict) or not all(isinstance(options, dict) for options in defaults.values()):
+        return "loss_defaults should be options by loss"
     seeds = record.get("seeds", [])
     if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
         return "seeds should be integers"

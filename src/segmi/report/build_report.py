@@ -1,41 +1,39 @@
-"""From the records of a study to its report folder. Reads the disk only; equal records give equal bytes."""
+"""Report folder of a study, built from its records on disk. Equal records give equal bytes."""
 
 from __future__ import annotations
 
 import re
 import shutil
 from pathlib import Path
+from typing import Final
 
 from segmi.errors import UsageError
 from segmi.records import atomic_folder, atomic_write, sweep
-from segmi.report.answer import Answer, answer
 from segmi.report.charts import Chart
-from segmi.report.charts.classes import class_chart
-from segmi.report.charts.confusion import confusion_chart
-from segmi.report.charts.cost import cost_chart
-from segmi.report.charts.curves import curve_charts
-from segmi.report.charts.details import detail_charts
-from segmi.report.charts.forest import forest_chart
-from segmi.report.comparison import comparison_tables, remove_others
-from segmi.report.curves import learning_curves
-from segmi.report.details import table_beyond, without_details
+from segmi.report.charts.class_charts import class_chart, confusion_chart
+from segmi.report.charts.cost_chart import cost_chart
+from segmi.report.charts.curve_charts import curve_charts
+from segmi.report.charts.detail_charts import detail_charts
+from segmi.report.charts.forest_chart import forest_chart
+from segmi.report.details_table import missing_details_note, table_details
 from segmi.report.drawing import save_png, style, svg_text
-from segmi.report.figures import predictions_figure
-from segmi.report.gallery import gallery
-from segmi.report.images import ImageRow, gallery_data, image_set, unreadable_layers, write_gallery
-from segmi.report.markdown_page import markdown_page
-from segmi.report.page import GALLERY_DATA, LIBRARY, Parts, class_titles, html_index, html_page
-from segmi.report.paper_numbers import Reference
+from segmi.report.gallery_files import ImageRow, gallery_data, unreadable_layers, write_gallery
+from segmi.report.image_set import image_set
+from segmi.report.learning_curves import learning_curves
+from segmi.report.page import GALLERY_DATA, LIBRARY, PageParts, html_index, html_page, markdown_page, write_assets
+from segmi.report.predictions_figure import prediction_rows, predictions_figure
 from segmi.report.render import csv_text, latex, markdown, terminal
-from segmi.report.scripts import write_assets
+from segmi.report.statistics_tables import remove_stale_tables, statistics_tables
+from segmi.report.summary import Summary, summarize_study
 from segmi.report.table import Table
-from segmi.report.table1 import table1, title_of
+from segmi.report.table1 import Reference, table1
 from segmi.report.table_networks import table_classes, table_networks
 from segmi.statistics import StudyRuns, collect
 
-REPORT_FOLDER = "report"
-TABLE1 = "table1"
-"""The table that every report has, and by which a folder is known to be one."""
+REPORT_FOLDER: Final = "report"
+
+_TABLE1: Final = "table1"
+"""Every report has this table, which identifies a folder as a report."""
 
 
 def write_report(
@@ -46,22 +44,22 @@ def write_report(
     images: bool = True,
     library: str | None = None,
 ) -> Path:
-    """Write tables, figures and pages of the studies under a folder.
+    """Write tables, figures and pages of the studies in a folder.
 
     Args:
-        runs_root: the folder of one study, or the folder that holds several.
-        out: where the report goes; by default ``report/`` in the study's folder. Of several studies each gets its own
-            folder, ``<study>/report`` (or ``<out>/<study>``), listed in ``report/`` (or ``<out>``).
-        reference: published numbers to show beside Table 1, by dataset and method; by default the paper's where the
-            study is named ``paper``.
-        images: whether images of the dataset are part of it, which not every license lets you hand on.
-        library: where the plotting library lies, seen from the page, if several reports are to share one; by default
-            each has its own.
+        runs_root: the folder of one study, or of several studies.
+        out: output folder, by default ``report/`` in the folder of the study. Several studies are written to
+            ``<study>/report`` (or ``<out>/<study>``) and listed in ``report/`` (or ``<out>``).
+        reference: published numbers for Table 1, by dataset, method and score; by default the numbers of the paper if
+            the study follows its protocol.
+        images: include images of the datasets; not every license allows their distribution.
+        library: address of the plotting library relative to the page, if reports share one; by default each report
+            contains a copy.
 
     Returns: the report folder.
 
     Raises:
-        UsageError: there is no such folder, no study in it, or something else where the report is to go.
+        UsageError: the folder is missing, contains no study, or the output folder is not a report.
         EnvironmentProblem: the report cannot be written.
     """
     studies = _studies(runs_root)
@@ -80,10 +78,10 @@ def write_report(
 
 
 def table1_text(runs_root: str | Path, *, reference: Reference | None = None) -> str:
-    """Table 1 of every study under a folder as aligned text for a terminal.
+    """Return Table 1 of every study in a folder as aligned text for a terminal.
 
     Raises:
-        UsageError: there is no such folder, or no study in it.
+        UsageError: the folder is missing or contains no study.
     """
     return "\n".join(terminal(table1(study, reference=reference)) for study in _studies(runs_root))
 
@@ -93,18 +91,18 @@ def _studies(root: str | Path) -> list[StudyRuns]:
     if not studies:
         raise UsageError(
             f"no runs under {root}, expected <study>/<dataset>/<method>/seed<k>/",
-            "run a study first (segmi study run FILE), or give the folder that it wrote its runs into",
+            "run a study first (segmi study run FILE), or give the folder of its runs",
         )
     return studies
 
 
 def _refuse_foreign(out: Path) -> None:
-    """A report replaces the folders of an earlier one, and must not replace those of anything else."""
+    # A report replaces these folders, so they must belong to an earlier report.
     names = [name for name in ("assets", "figures", "gallery") if (out / name).exists()]
-    if names and not (out / f"{TABLE1}.csv").is_file():
+    if names and not (out / f"{_TABLE1}.csv").is_file():
         raise UsageError(
-            f"expected a report or nothing in {out}, got a folder with {' and '.join(names)} of its own",
-            "give the report a folder of its own with --out",
+            f"expected a report or an empty folder at {out}, got a folder with {' and '.join(names)}",
+            "choose another folder with --out",
         )
 
 
@@ -114,90 +112,84 @@ def _write_study(
     _refuse_foreign(out)
     if out.is_dir():
         sweep(out)
-    found = answer(study)
-    tables = {"table1": table1(study, reference=reference), "networks": table_networks(study)}
-    classes = {dataset: table for dataset in study.plan.datasets if (table := table_classes(study, dataset)).rows}
-    compared = comparison_tables(study)
-    if (out / f"{TABLE1}.csv").is_file():
-        remove_others(out, compared)
-    for one in compared:
-        _write_table(out, one.name, one.table, f"tab:{one.name.replace('_', '-')}")
-    _write_table(out, TABLE1, tables["table1"], "tab:table1")
-    _write_table(out, "table_networks", tables["networks"], "tab:networks")
-    beyond = table_beyond(study)
-    if beyond is not None:
-        _write_table(out, "table_beyond", beyond, "tab:beyond")
-    for dataset, table in classes.items():
-        _write_table(out, f"classes_{dataset}", table, f"tab:classes-{dataset}")
-    figures = _write_figures(study, out / "figures", images)
-    charts = _charts(study, found)
+    statistics = statistics_tables(study)
+    if (out / f"{_TABLE1}.csv").is_file():
+        remove_stale_tables(out, statistics)
+    summary = summarize_study(study)
+    charts = _charts(study, summary)
     galleries = _write_gallery(study, out, images)
-    write_assets(out / "assets", charts, with_library=library is None)
-    parts = Parts(
-        answer=found,
-        table1=tables["table1"],
-        networks=tables["networks"],
-        compared=compared,
-        classes=class_titles(study, classes),
+    parts = PageParts(
+        summary=summary,
+        table1=table1(study, reference=reference),
+        networks=table_networks(study),
+        statistics=statistics,
+        classes={dataset: table for dataset in study.plan.datasets if (table := table_classes(study, dataset)).rows},
         charts={chart.name: chart for chart in charts},
-        galleries=[title_of(study, dataset) for dataset in galleries],
-        beyond=beyond,
-        missing_details=without_details(study),
+        figures=_write_figures(study, out / "figures", images),
+        galleries=[study.title(dataset) for dataset in galleries],
         unreadable=[layer for rows in galleries.values() for layer in unreadable_layers(rows)],
+        details=table_details(study),
+        missing_details=missing_details_note(study),
     )
-    atomic_write(out / "report.md", markdown_page(study, found, tables, compared, list(classes.values()), figures))
+    tables = {one.name: one.table for one in statistics} | {_TABLE1: parts.table1, "table_networks": parts.networks}
+    tables |= {"table_details": parts.details} if parts.details else {}
+    tables |= {f"classes_{dataset}": table for dataset, table in parts.classes.items()}
+    for name, table in tables.items():
+        _write_table(out, name, table)
+    write_assets(out / "assets", charts, with_library=library is None)
+    atomic_write(out / "report.md", markdown_page(study, parts))
     atomic_write(out / "index.html", html_page(study, parts, library or f"assets/{LIBRARY}"))
     return out
 
 
-def _charts(study: StudyRuns, found: Answer) -> list[Chart]:
-    made = [
-        forest_chart(found),
+def _charts(study: StudyRuns, summary: Summary) -> list[Chart]:
+    charts = [
+        forest_chart(summary),
         *curve_charts(study),
         cost_chart(study),
         class_chart(study),
         confusion_chart(study),
         *detail_charts(study),
     ]
-    return [chart for chart in made if chart is not None]
+    return [chart for chart in charts if chart is not None]
 
 
 def _write_gallery(study: StudyRuns, out: Path, images: bool) -> dict[str, list[ImageRow]]:
-    """The images of all datasets that have some, as files and as rows."""
-    sets = {d: found for d in study.plan.datasets if images and (found := image_set(study, d)) is not None}
+    """Write the images of all datasets; returns their rows."""
+    sets = {d: one for d in study.plan.datasets if images and (one := image_set(study, d)) is not None}
     if not sets:
         shutil.rmtree(out / "gallery", ignore_errors=True)
         (out / "assets" / GALLERY_DATA).unlink(missing_ok=True)
         return {}
     with atomic_folder(out / "gallery", replace=True) as folder:
-        rows = {dataset: write_gallery(found, folder / dataset) for dataset, found in sets.items()}
-    data = gallery_data(study, {dataset: (found, rows[dataset]) for dataset, found in sets.items()})
+        rows = {dataset: write_gallery(one, folder / dataset) for dataset, one in sets.items()}
+    data = gallery_data(study, {dataset: (one, rows[dataset]) for dataset, one in sets.items()})
     atomic_write(out / "assets" / GALLERY_DATA, data)
     return rows
 
 
-def _write_table(out: Path, name: str, table: Table, label: str) -> None:
+def _write_table(out: Path, name: str, table: Table) -> None:
+    label = re.sub(r"[^\w:-]", "-", f"tab:{name.removeprefix('table_').replace('_', '-')}")
     atomic_write(out / f"{name}.md", markdown(table))
     atomic_write(out / f"{name}.csv", csv_text(table))
-    atomic_write(out / f"{name}.tex", latex(table, re.sub(r"[^\w:-]", "-", label)))
+    atomic_write(out / f"{name}.tex", latex(table, label))
 
 
 def _write_figures(study: StudyRuns, folder: Path, images: bool) -> list[tuple[str, str]]:
-    """The figures as files; returns (caption, file) of each."""
-    shutil.rmtree(folder, ignore_errors=True)  # an image of a dataset that is no longer part would mislead
-    written = []
+    """Write the static figures; returns (caption, file) of each."""
+    shutil.rmtree(folder, ignore_errors=True)  # figures of an earlier plan are stale
+    figures = []
     with style():
         for dataset in study.plan.datasets if images else ():
-            shown = gallery(study, dataset)
-            if shown is not None:
-                save_png(predictions_figure(shown), folder / f"predictions_{dataset}.png")
-                caption = f"Predictions on {title_of(study, dataset)}, seed {shown.seed}."
-                written.append((caption, f"figures/predictions_{dataset}.png"))
-        drawn = learning_curves(study)
-        if drawn is not None:
-            save_png(drawn, folder / "learning_curves.png")
-            atomic_write(folder / "learning_curves.svg", svg_text(drawn))
-            written.append(
-                ("Learning curves: training loss, held-out mIoU, information.", "figures/learning_curves.png")
-            )
-    return written
+            rows = prediction_rows(study, dataset)
+            if rows is not None:
+                save_png(predictions_figure(rows), folder / f"predictions_{dataset}.png")
+                caption = f"Predictions on {study.title(dataset)}, seed {rows.seed}."
+                figures.append((caption, f"figures/predictions_{dataset}.png"))
+        curves = learning_curves(study)
+        if curves is not None:
+            save_png(curves, folder / "learning_curves.png")
+            atomic_write(folder / "learning_curves.svg", svg_text(curves))
+            caption = "Learning curves: training loss, held-out mIoU, information."
+            figures.append((caption, "figures/learning_curves.png"))
+    return figures

@@ -1,31 +1,34 @@
-"""In words what was trained and how: from the configuration and the results of runs."""
+"""Description of methods in words, from the configuration and the results of their runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from segmi.errors import DataError
 from segmi.records import RunFolder
 from segmi.statistics import StudyRuns
 
-_NETWORK_OPTIONS = ("width", "encoder", "encoder_weights", "weights")
+_NETWORK_OPTIONS: Final = ("width", "encoder", "encoder_weights", "weights")
 
 
 def describe_method(study: StudyRuns, method: str) -> str:
-    """What a model is: its networks with their parameters, its loss, steps, batch and learning rate."""
+    """Describe a method: its networks with their parameters, its loss, steps, batch size and learning rate.
+
+    Options of a loss are listed only if they differ from their defaults.
+    """
     keys = [key for key in study.runs if key.method == method]
-    configs = [read_config(study.runs[key]) for key in keys]
-    config = next((config for config in configs if config), {})
+    configs = [config for key in keys if (config := read_config(study.runs[key]))]
     results = [study.results[key] for key in keys if key in study.results]
-    parts = [_networks(config, results), _objective(config), _budget(configs, results)]
+    config = configs[0] if configs else {}
+    loss = _loss(config.get("loss") or {}, study.plan.loss_defaults)
+    text = "; ".join(part for part in (_networks(config, results), loss, _budget(configs, results)) if part)
     label = study.plan.methods.get(method, method)
-    words = "; ".join(part for part in parts if part)
-    return f"{label}: {words}." if words else f"{label}: no run has started."
+    return f"{label}: {text}." if text else f"{label}: no run has started."
 
 
 def read_config(run: RunFolder) -> dict[str, Any]:
-    """A run's configuration; empty if missing or damaged, for a report goes on without it."""
+    """Return the configuration of a run; empty if it is missing or damaged, because a report works without it."""
     try:
         return run.config()
     except DataError:
@@ -33,7 +36,7 @@ def read_config(run: RunFolder) -> dict[str, Any]:
 
 
 def number_range(values: Iterable[Any], *, scale: str = "") -> str:
-    """Numbers as one text: their range where they differ.
+    """Format numbers as one text, as a range if they differ.
 
     >>> number_range([2000, 2000]), number_range([7_759_521, 7_762_465], scale="M"), number_range([0.001, 0.0001])
     ('2,000', '7.76 M', '0.0001–0.001')
@@ -44,7 +47,7 @@ def number_range(values: Iterable[Any], *, scale: str = "") -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in words.
+    """Format a duration.
 
     >>> duration(42.4), duration(3725), duration(200_000)
     ('42 s', '1 h 02 min', '2 d 7 h')
@@ -65,7 +68,7 @@ def _number(number: float, scale: str) -> str:
     return f"{number:,}" if isinstance(number, int) else f"{number:g}"
 
 
-def _networks(config: Mapping[str, Any], results: list[dict[str, Any]]) -> str:
+def _networks(config: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> str:
     networks = config.get("networks") or {}
     names = list(dict.fromkeys([*networks, *(name for result in results for name in result["networks"])]))
     reported = config.get("reported") or next((r.get("reported_network") for r in results), None)
@@ -83,27 +86,29 @@ def _networks(config: Mapping[str, Any], results: list[dict[str, Any]]) -> str:
     return " and ".join(texts)
 
 
-def _objective(config: Mapping[str, Any]) -> str:
+def _loss(losses: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]]) -> str:
     terms = []
-    for name, options in (config.get("loss") or {}).items():
-        options = dict(options or {})
-        weight = options.pop("weight", 1)
-        shown = ", ".join(f"{key} {value}" for key, value in options.items())
-        times = "" if weight == 1 else f"{weight:g} × " if isinstance(weight, int | float) else f"{weight} × "
-        terms.append(times + name + (f" ({shown})" if shown else ""))
+    for name, options in losses.items():
+        weight = (options or {}).get("weight", 1)
+        default = {"weight": weight, **defaults.get(name, {})}
+        shown = ", ".join(
+            f"{key} {value}" for key, value in (options or {}).items() if key not in default or default[key] != value
+        )
+        factor = "" if weight == 1 else f"{weight:g} × " if isinstance(weight, int | float) else f"{weight} × "
+        terms.append(factor + name + (f" ({shown})" if shown else ""))
     return " + ".join(terms)
 
 
-def _budget(configs: list[dict[str, Any]], results: list[dict[str, Any]]) -> str:
-    training = [config.get("training") or {} for config in configs]
+def _budget(configs: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> str:
+    configured = [config.get("training") or {} for config in configs]
     recorded = [result.get("training") or {} for result in results]
 
     def known(key: str) -> str:
-        return number_range(entry.get(key) for entry in [*training, *recorded])
+        return number_range(entry.get(key) for entry in [*configured, *recorded])
 
     steps = number_range(entry.get("steps") for entry in recorded) or known("steps")
     batch, rate = known("batch_size"), known("learning_rate")
-    optimizer = next((str(entry["optimizer"]) for entry in [*training, *recorded] if entry.get("optimizer")), "")
+    optimizer = next((str(entry["optimizer"]) for entry in [*configured, *recorded] if entry.get("optimizer")), "")
     parts = [
         f"{steps} steps" + (f" of {batch} images" if batch else "") if steps else "",
         f"{optimizer} at learning rate {rate}".strip() if rate else optimizer,

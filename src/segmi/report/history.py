@@ -1,4 +1,4 @@
-"""What runs measured while they trained: the columns of their histories as quantities, parts and series."""
+"""Training histories: the columns of ``metrics.csv`` as quantities, their parts, and a series per method."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeGuard
 
 from segmi.errors import DataError
+from segmi.records import RunKey
 from segmi.report.describe import read_config
 from segmi.statistics import StudyRuns
 
 BUDGET: Final = ("step", "epoch", "learning_rate")
-"""Columns that say where a row stands and are no measurements."""
+"""Columns that give the position of a row and are not measurements."""
 
 MEAN: Final = "mean over classes"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One quantity of one run: at which steps it was measured, and what came out."""
+    """A quantity of one run: steps and values."""
 
     seed: int
     steps: Sequence[float]
@@ -29,7 +30,7 @@ class Line:
 
 @dataclass
 class Series:
-    """The lines of one method, or of one term of its loss, one per seed."""
+    """Lines of a method, or of one term of its loss, one per seed."""
 
     method: str
     variant: str
@@ -38,12 +39,12 @@ class Series:
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a column measures.
+    """Quantity in a column.
 
     Args:
-        name: its first two parts, such as ``holdout/mIoU`` or ``train/I_G``.
-        variant: the term of the loss that it belongs to; empty for none.
-        class_name: the class that it is of; empty for none.
+        name: the first two parts of the column, for example ``holdout/mIoU`` or ``train/I_G``.
+        variant: the term of the loss; empty for none.
+        class_name: the class; empty for none.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Quantity:
 
 
 def quantity_of(column: str, networks: Sequence[str], reported: str, classes: Sequence[str]) -> Quantity | None:
-    """What a column measures of the reported network; None for other networks' columns and for none of a measurement.
+    """Return the quantity of the reported network in a column; None for other networks and for no measurement.
 
     >>> quantity_of("holdout/mIoU/unet", ["unet", "teacher"], "unet", [])
     Quantity(name='holdout/mIoU', variant='', class_name='')
@@ -68,17 +69,17 @@ def quantity_of(column: str, networks: Sequence[str], reported: str, classes: Se
         return Quantity(first)
     class_name = next((name for name in sorted(classes, key=len, reverse=True) if rest.endswith(f"/{name}")), "")
     parts = rest.removesuffix(f"/{class_name}").split("/") if class_name else rest.split("/")
-    name, further = f"{first}/{parts[0]}", parts[1:]
-    named = [part for part in further if part in networks]
-    if named and reported not in named:
+    name, suffixes = f"{first}/{parts[0]}", parts[1:]
+    of_networks = [part for part in suffixes if part in networks]
+    if of_networks and reported not in of_networks:
         return None
-    variant = "/".join(part for part in further if part not in networks)
+    variant = "/".join(part for part in suffixes if part not in networks)
     return Quantity(name, variant, class_name)
 
 
 def histories(study: StudyRuns, dataset: str) -> dict[str, dict[str, list[Series]]]:
-    """All series of a dataset, by quantity and by part of it (``""``, a class, or their mean); runs under way too."""
-    found: dict[str, dict[str, dict[tuple[str, str], Series]]] = {}
+    """Return all series of a dataset by quantity and part (``""``, a class, or their mean), including running runs."""
+    quantities: dict[str, dict[str, dict[tuple[str, str], Series]]] = {}
     for key, run in study.runs.items():
         if key.dataset != dataset:
             continue
@@ -87,15 +88,15 @@ def histories(study: StudyRuns, dataset: str) -> dict[str, dict[str, list[Series
         except DataError:
             continue
         for (name, part, variant), line in _lines(study, key, rows).items():
-            series = found.setdefault(name, {}).setdefault(part, {})
+            series = quantities.setdefault(name, {}).setdefault(part, {})
             series.setdefault((key.method, variant), Series(key.method, variant)).lines.append(line)
-    return {name: {part: list(series.values()) for part, series in parts.items()} for name, parts in found.items()}
+    return {name: {part: list(series.values()) for part, series in parts.items()} for name, parts in quantities.items()}
 
 
-def _lines(study: StudyRuns, key: Any, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], Line]:
+def _lines(study: StudyRuns, key: RunKey, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], Line]:
     networks, reported, classes = _context(study, key)
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    known = {column: found for column in columns if (found := quantity_of(column, networks, reported, classes))}
+    known = {column: one for column in columns if (one := quantity_of(column, networks, reported, classes))}
     gathered: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     for row in rows:
         step = row.get("step")
@@ -111,17 +112,15 @@ def _lines(study: StudyRuns, key: Any, rows: Sequence[Mapping[str, Any]]) -> dic
                 by_class.setdefault((quantity.name, quantity.variant), []).append(value)
         for (name, variant), values in by_class.items():
             gathered.setdefault((name, MEAN, variant), []).append((step, statistics.fmean(values)))
-    return {place: Line(key.seed, [s for s, _ in points], [v for _, v in points]) for place, points in gathered.items()}
+    return {part: Line(key.seed, [s for s, _ in points], [v for _, v in points]) for part, points in gathered.items()}
 
 
-def _context(study: StudyRuns, key: Any) -> tuple[list[str], str, list[str]]:
-    """Networks, the reported one, and classes, from the result or, before there is one, from the configuration."""
+def _context(study: StudyRuns, key: RunKey) -> tuple[list[str], str, list[str]]:
+    """Return networks, the reported network and classes, from the result or, before it exists, the configuration."""
     result, config = study.results.get(key) or {}, read_config(study.runs[key])
     networks = list(result.get("networks") or config.get("networks") or {})
     reported = str(result.get("reported_network") or config.get("reported") or (networks[0] if networks else ""))
-    cards = [result, *study.results_of(key.dataset)]
-    classes = next(([str(c) for c in (card.get("dataset") or {}).get("classes") or []] for card in cards if card), [])
-    return networks, reported, classes
+    return networks, reported, study.classes(key.dataset)
 
 
 def _finite(value: Any) -> TypeGuard[float]:

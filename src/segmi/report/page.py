@@ -1,79 +1,83 @@
-"""The report as one HTML page; beside it lie its scripts, the data of its charts and its images."""
+"""Pages of a report: HTML with its assets, and Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 import jinja2
 from markupsafe import Markup
 
-from segmi.report.answer import Answer
-from segmi.report.charts import Chart
-from segmi.report.comparison import Shown
-from segmi.report.facts import facts, failures
-from segmi.report.settings import settings_table
+from segmi.errors import EnvironmentProblem
+from segmi.records import atomic_write
+from segmi.report.charts import Chart, chart_data
+from segmi.report.protocol import settings_table
+from segmi.report.render import escape_markdown, markdown
+from segmi.report.statistics_tables import NamedTable
+from segmi.report.study_notes import failures, study_notes
+from segmi.report.summary import Summary
 from segmi.report.table import Table
-from segmi.report.table1 import title_of
 from segmi.statistics import StudyRuns
 
 STYLE: Final = "report.css"
 SCRIPTS: Final = ("theme.js", "charts.js", "tables.js", "gallery.js", "viewer.js")
-"""The page's own files, as they lie in the package and in ``assets/`` beside the page."""
+"""Assets of the page, in the package and in ``assets/`` of the report."""
 
 LIBRARY: Final = "plotly.min.js"
 CHART_DATA: Final = "charts.data.js"
 GALLERY_DATA: Final = "gallery.data.js"
 
-_DIAGNOSTICS: Final = ("confusion", "reliability", "sizes")
-
 
 @dataclass(frozen=True)
-class Parts:
-    """What the page shows.
+class PageParts:
+    """Content of the pages of a study.
 
     Args:
-        answer: the top.
-        table1: the table in the paper's form.
-        networks: every network with every score.
-        compared: what is known about differences.
-        classes: (file, dataset, IoU per class, colors by class).
-        charts: by name.
-        galleries: titles of the datasets that have images.
-        unreadable: images, or layers of them, that could not be read.
-        beyond: scores beyond the mIoU; None where no run kept what they need.
-        missing_details: what to say where runs lack those.
+        summary: the top section.
+        table1: Table 1.
+        networks: table of all networks with all scores.
+        statistics: tables of the statistical comparison.
+        classes: IoU per class by dataset.
+        charts: charts by name.
+        figures: (caption, file) of the static figures.
+        galleries: titles of the datasets with images.
+        unreadable: layers of images that cannot be read.
+        details: table of calibration, boundaries and objects; None if no run has details.
+        missing_details: note about runs without details.
     """
 
-    answer: Answer
+    summary: Summary
     table1: Table
     networks: Table
-    compared: Sequence[Shown] = ()
-    classes: Sequence[tuple[str, str, Table, Mapping[str, str]]] = ()
+    statistics: Sequence[NamedTable] = ()
+    classes: Mapping[str, Table] = field(default_factory=dict)
     charts: Mapping[str, Chart] = field(default_factory=dict)
+    figures: Sequence[tuple[str, str]] = ()
     galleries: Sequence[str] = ()
     unreadable: Sequence[str] = ()
-    beyond: Table | None = None
+    details: Table | None = None
     missing_details: str = ""
 
 
-def html_page(study: StudyRuns, parts: Parts, library: str = f"assets/{LIBRARY}") -> str:
-    """The page; ``library`` is where the plotting library lies, seen from it."""
-    diagnostics = [parts.charts[name] for name in _DIAGNOSTICS if name in parts.charts]
+def html_page(study: StudyRuns, parts: PageParts, library: str = f"assets/{LIBRARY}") -> str:
+    """Return the HTML page; ``library`` is the address of the plotting library relative to the page."""
+    error_charts = [parts.charts[name] for name in ("confusion", "reliability", "sizes") if name in parts.charts]
     failed = failures(study)
     sections = [
-        ("answer", "The answer", True),
+        ("summary", "Summary", True),
         ("table1", "Table 1", True),
-        ("comparison", "More than the seed?", bool(parts.compared)),
-        ("gallery", "SegmentationDataset", bool(parts.galleries)),
+        ("statistics", "Statistical comparison", bool(parts.statistics)),
+        ("gallery", "Example images", bool(parts.galleries)),
         ("training", "Learning curves", bool({"curves", "diagnostics"} & set(parts.charts))),
         ("cost", "Cost", "cost" in parts.charts),
-        ("classes", "Class by class", bool(parts.classes)),
-        ("diagnostics", "Where they go wrong", bool(diagnostics)),
-        ("networks", "All scores", True),
-        ("making", "How it was made", True),
+        ("classes", "Scores per class", bool(parts.classes)),
+        ("errors", "Error analysis", bool(error_charts)),
+        ("networks", "All networks", True),
+        ("setup", "Setup", True),
         ("failures", "Failures", bool(failed)),
     ]
     scripts = [
@@ -81,58 +85,100 @@ def html_page(study: StudyRuns, parts: Parts, library: str = f"assets/{LIBRARY}"
         *([f"assets/{GALLERY_DATA}"] if parts.galleries else []),
         *(f"assets/{name}" for name in SCRIPTS[1:]),
     ]
-    names = ("forest", "curves", "diagnostics", "cost", "classes")
     return _template("page.html.jinja").render(
-        study=study.plan.study,
-        finished=study.finished,
-        planned=len(study.runs),
-        methods=len(study.plan.methods),
-        datasets=len(study.plan.datasets),
-        seeds=len(study.plan.seeds),
-        sections=[(anchor, title) for anchor, title, there in sections if there],
+        study=study,
+        parts=parts,
+        sections={anchor: title for anchor, title, exists in sections if exists},
         scripts=scripts,
-        answer=parts.answer,
-        table1=parts.table1,
-        networks=parts.networks,
-        comparison=parts.compared,
-        classes=parts.classes,
-        charts={name: parts.charts.get(name) for name in names},
-        diagnostics=diagnostics,
-        beyond=parts.beyond,
-        missing_details=parts.missing_details,
-        galleries=parts.galleries,
-        unreadable=parts.unreadable,
-        facts=facts(study),
+        charts={name: parts.charts.get(name) for name in ("forest", "curves", "diagnostics", "cost", "classes")},
+        error_charts=error_charts,
+        colors={dataset: _class_colors(study, dataset) for dataset in parts.classes},
+        methods=len(study.plan.methods),
+        notes=study_notes(study),
         settings=settings_table(study),
         failures=failed,
     )
 
 
 def html_index(studies: Sequence[tuple[str, str, int, int]]) -> str:
-    """The list of several studies: (name, link, runs finished, runs planned)."""
+    """Return the page that lists several studies: (name, link, finished runs, planned runs)."""
     return _template("index.html.jinja").render(
         studies=studies, style=Markup(asset(STYLE)), theme=Markup(asset("theme.js"))
     )
 
 
+def markdown_page(study: StudyRuns, parts: PageParts) -> str:
+    """Return the tables, figures and notes as Markdown."""
+    lines = [f"# Study {escape_markdown(study.plan.study)}", "", *_markdown_summary(parts.summary)]
+    lines.append(markdown(parts.table1))
+    lines += ["## Statistical comparison", ""] if parts.statistics else []
+    for one in parts.statistics:
+        lines += [f"### {escape_markdown(one.heading)}", "", markdown(one.table)]
+    for caption, file in parts.figures:
+        lines.append(f"![{escape_markdown(caption)}]({file})\n\n*{escape_markdown(caption)}*\n")
+    lines += ["## All networks", "", markdown(parts.networks)]
+    lines += ["## Scores per class", "", *map(markdown, parts.classes.values())] if parts.classes else []
+    for title, entries in study_notes(study):
+        lines += [f"## {title}", ""]
+        lines += [f"- {escape_markdown(name)}: {escape_markdown(value)}" for name, value in entries] + [""]
+    failed = [f"- {escape_markdown(run)}: {escape_markdown(message)}" for run, message, _ in failures(study)]
+    lines += ["## Failures", "", *failed, ""] if failed else []
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def write_assets(folder: Path, charts: Sequence[Chart], *, with_library: bool) -> None:
+    """Write style, scripts, the data of the charts and, unless reports share it, the plotting library."""
+    for name in (STYLE, *SCRIPTS):
+        atomic_write(folder / name, asset(name))
+    if not charts:
+        return
+    atomic_write(folder / CHART_DATA, chart_data(charts))
+    target = folder / LIBRARY
+    if not with_library:
+        target.unlink(missing_ok=True)
+        return
+    library = plotting_library()
+    if not target.is_file() or target.stat().st_size != library.stat().st_size:
+        atomic_write(target, library.read_bytes())
+
+
+def plotting_library() -> Path:
+    """Return the path of the script in the package of Plotly, without the slow import of the package.
+
+    Raises:
+        EnvironmentProblem: the script is missing.
+    """
+    spec = find_spec("plotly")
+    path = Path(str(spec.origin)).parent / "package_data" / LIBRARY if spec is not None else None
+    if path is None or not path.is_file():
+        raise EnvironmentProblem(
+            f"the plotting library is missing: expected {path or LIBRARY} in the package plotly",
+            "install the dependencies of segmi again: pip install 'plotly>=6'",
+        )
+    return path
+
+
 def asset(name: str) -> str:
-    """One of the page's own files."""
+    """Return the text of an asset of the package."""
     return (files("segmi.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def class_colors(study: StudyRuns, dataset: str) -> dict[str, str]:
-    """The colors of a dataset's classes as CSS has them."""
-    card = next((result.get("dataset") or {} for result in study.results_of(dataset)), {})
-    pairs = zip(card.get("classes") or [], card.get("palette") or [], strict=False)
-    return {str(name): f"rgb({', '.join(str(int(channel)) for channel in color)})" for name, color in pairs}
-
-
-def class_titles(study: StudyRuns, tables: Mapping[str, Table]) -> list[tuple[str, str, Table, Mapping[str, str]]]:
-    """The tables of classes as `Parts` takes them."""
-    return [
-        (f"classes_{dataset}", title_of(study, dataset), table, class_colors(study, dataset))
-        for dataset, table in tables.items()
+def _markdown_summary(summary: Summary) -> list[str]:
+    lines = [f"**{escape_markdown(summary.headline)}**", ""]
+    lines += [escape_markdown(summary.preliminary), ""] if summary.preliminary else []
+    lines += [
+        f"- {escape_markdown(f'{one.dataset}: {one.method} compared with {one.baseline}')}: "
+        f"**{escape_markdown(one.verdict)}**, {escape_markdown(one.details)}."
+        for one in summary.statements
     ]
+    return [*lines, ""] if summary.statements else lines
+
+
+def _class_colors(study: StudyRuns, dataset: str) -> dict[str, str]:
+    """Return the colors of the classes of a dataset in CSS."""
+    palette = study.dataset_info(dataset).get("palette") or []
+    pairs = zip(study.classes(dataset), palette, strict=False)
+    return {name: f"rgb({', '.join(str(int(channel)) for channel in color)})" for name, color in pairs}
 
 
 def _template(name: str) -> jinja2.Template:

@@ -1,4 +1,4 @@
-"""Tables as Markdown, CSV, LaTeX (booktabs) and aligned text. Names come from anywhere, so everything is escaped."""
+"""Tables as Markdown, CSV, LaTeX (booktabs) and aligned text. All texts are escaped, because names are untrusted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import re
 import textwrap
 import unicodedata
+from collections.abc import Iterable
 from typing import Final
 
 from segmi.report.table import Cell, Table
@@ -26,7 +27,7 @@ _LATEX: Final = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",
-    "[": "{[}",  # else the optional argument of a line end before it
+    "[": "{[}",  # otherwise read as the optional argument of a line end
     "]": "{]}",
     "*": "{*}",
     "±": r"$\pm$",
@@ -42,7 +43,7 @@ _LATEX: Final = {
 
 
 def escape_latex(text: str) -> str:
-    r"""Text that LaTeX sets as it is.
+    r"""Escape text for LaTeX.
 
     >>> escape_latex("50_% & more")
     '50\\_\\% \\& more'
@@ -51,7 +52,7 @@ def escape_latex(text: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    r"""Text that Markdown and the HTML within it show as it is.
+    r"""Escape text for Markdown and the HTML within it.
 
     >>> escape_markdown("<b>_a_|b")
     '&lt;b&gt;\\_a\\_\\|b'
@@ -61,7 +62,7 @@ def escape_markdown(text: str) -> str:
 
 
 def escape_csv(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula.
+    """Escape text that a spreadsheet would read as a formula.
 
     >>> escape_csv("=cmd()"), escape_csv("road")
     ("'=cmd()", 'road')
@@ -70,7 +71,7 @@ def escape_csv(text: str) -> str:
 
 
 def markdown(table: Table) -> str:
-    """The table in Markdown's pipe syntax, its notes below."""
+    """Return the table in the pipe syntax of Markdown, with its notes."""
     header = [*table.labels, *table.columns]
     lines = [_pipes(escape_markdown(name) for name in header)]
     lines.append(_pipes(["---"] * len(table.labels) + ["---:"] * len(table.columns)))
@@ -84,8 +85,8 @@ def markdown(table: Table) -> str:
 
 
 def csv_text(table: Table) -> str:
-    """The table as CSV: means with all shown digits; columns for spread and number where seeds were repeated."""
-    spread = any(cell.sd is not None or cell.short for row in table.rows for cell in row.cells)
+    """Return the table as CSV, with columns for standard deviation and number if there are several seeds."""
+    spread = any(cell.sd is not None or cell.partial for row in table.rows for cell in row.cells)
     parts = ("", " sd", " n") if spread else ("",)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -102,7 +103,7 @@ def csv_text(table: Table) -> str:
 
 
 def latex(table: Table, label: str) -> str:
-    """The table as a LaTeX ``table`` with booktabs rules and a spanning header per group."""
+    """Return the table as a LaTeX ``table`` with booktabs rules and a spanning header per group."""
     width = len(table.labels)
     spec = "l" * width + "".join("r" * len(names) for _, names in table.groups)
     grouped = any(group for group, _ in table.groups)
@@ -137,7 +138,7 @@ def latex(table: Table, label: str) -> str:
 
 
 def terminal(table: Table) -> str:
-    """The table as aligned text for a terminal; the best of a row carries a star."""
+    """Return the table as aligned text for a terminal; a star marks the best value of a row."""
     stars = [[cell.plain() + ("*" if cell.bold else " ") for cell in row.cells] for row in table.rows]
     body = [
         [*(_printable(label) for label in row.labels), *cells] for row, cells in zip(table.rows, stars, strict=True)
@@ -148,7 +149,7 @@ def terminal(table: Table) -> str:
     widths = [max(_width(line[i]) for line in [header, *body]) for i in range(len(header))]
     top, column = " " * (sum(widths[:pad]) + 2 * pad), pad
     for group, columns in table.groups:
-        # A group as wide as its columns; a longer name widens the last of them.
+        # A group is as wide as its columns; a longer name widens the last column.
         room = sum(widths[column : column + len(columns)]) + 2 * (len(columns) - 1)
         name = _printable(group)
         if _width(name) > room:
@@ -167,8 +168,8 @@ def terminal(table: Table) -> str:
     return "\n".join([*lines, *marked, *([""] if wrapped else []), *wrapped]).rstrip() + "\n"
 
 
-def _pipes(cells: object) -> str:
-    return "| " + " | ".join(cells) + " |"  # type: ignore[arg-type]
+def _pipes(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def _markdown_cell(cell: Cell) -> str:
@@ -181,11 +182,11 @@ def _latex_cell(cell: Cell) -> str:
     number = f"\\textbf{{{text}}}" if cell.bold else text
     if cell.shown is None:
         return number
-    return number + (f" $\\pm$ {cell.spread}" if cell.spread else "") + (f" ({cell.short})" if cell.short else "")
+    return number + (f" $\\pm$ {cell.spread}" if cell.spread else "") + (f" ({cell.partial})" if cell.partial else "")
 
 
 def _printable(text: str) -> str:
-    """No control characters, which a terminal would obey."""
+    """Replace control characters, which a terminal would execute."""
     return "".join(c if unicodedata.category(c)[0] != "C" else " " for c in text)
 
 

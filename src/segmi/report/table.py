@@ -1,27 +1,27 @@
-"""A table that knows nothing of its format: rows of cells under grouped headers."""
+"""Table independent of its format: rows of cells under grouped headers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from segmi.statistics.summary import DIGITS
+from segmi.statistics.score_table import DIGITS
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry.
+    """Entry of a table.
 
     Args:
-        text: what is shown if there is no number.
-        value: a mean, as a fraction.
-        sd: its standard deviation over seeds, None for a single one.
-        n: the number of seeds behind it.
-        planned: the number of seeds the study planned.
-        bold: whether it is best of its row.
-        digits: decimals shown.
-        signed: whether a positive number carries its sign, as differences do.
-        stated: whether ``text`` is an entry of its own and no gap.
+        text: shown if there is no number.
+        value: mean, as a fraction.
+        sd: standard deviation over seeds; None for one seed.
+        n: number of seeds.
+        planned: number of seeds in the plan.
+        bold: mark as best of its row.
+        digits: number of decimals.
+        signed: show the sign of positive numbers, for differences.
+        is_text: ``text`` is an entry, not a placeholder for a missing number.
     """
 
     text: str = "–"
@@ -32,11 +32,11 @@ class Cell:
     bold: bool = False
     digits: int = DIGITS
     signed: bool = False
-    stated: bool = False
+    is_text: bool = False
 
     @property
     def number(self) -> str | None:
-        """The mean as programs read it, None if there is none.
+        """Mean in machine-readable form; None without a number.
 
         >>> Cell(value=0.59305).number, Cell(value=0.01, signed=True).number
         ('0.5930', '+0.0100')
@@ -45,32 +45,33 @@ class Cell:
 
     @property
     def shown(self) -> str | None:
-        """The mean as people read it: with a minus sign and not a hyphen."""
+        """Mean with a typographic minus sign; None without a number."""
         return None if self.number is None else self.number.replace("-", "\u2212")
 
     @property
     def spread(self) -> str:
-        """The standard deviation as shown, empty if there is none."""
+        """Standard deviation as text; empty without one."""
         return "" if self.sd is None else f"{self.sd:.{self.digits}f}"
 
     @property
-    def short(self) -> str:
-        """Which part of the seeds is behind it, where it is not all.
+    def partial(self) -> str:
+        """Number of seeds if it is less than planned, else empty.
 
-        >>> Cell(value=0.5, n=1, planned=2).short, Cell(value=0.5, n=2, planned=2).short
+        >>> Cell(value=0.5, n=1, planned=2).partial, Cell(value=0.5, n=2, planned=2).partial
         ('1 of 2', '')
         """
         return f"{self.n} of {self.planned}" if 0 < self.n < self.planned else ""
 
     def plain(self) -> str:
-        """The entry as unformatted text.
+        """Return the entry as unformatted text.
 
         >>> Cell(value=0.5, sd=0.01, n=2, planned=3).plain()
         '0.5000 ± 0.0100 (2 of 3)'
         """
         if self.shown is None:
             return self.text
-        return self.shown + (f" ± {self.spread}" if self.spread else "") + (f" ({self.short})" if self.short else "")
+        spread = f" ± {self.spread}" if self.spread else ""
+        return self.shown + spread + (f" ({self.partial})" if self.partial else "")
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ class Row:
     Args:
         labels: one per label column.
         cells: one per value column.
-        muted: for rows that are not ours: published numbers, constant predictions.
-        rule: whether a line is drawn above it.
+        muted: row of published numbers or of a constant prediction.
+        rule: draw a line above the row.
     """
 
     labels: tuple[str, ...]
@@ -95,11 +96,11 @@ class Table:
     """Rows under headers.
 
     Args:
-        title: what it shows, one sentence.
+        title: one sentence.
         labels: headers of the label columns.
-        groups: (header, columns beneath it); a group with an empty header has none.
+        groups: (header, columns under it); an empty header is not drawn.
         rows: from top to bottom.
-        notes: below the table.
+        notes: sentences below the table.
     """
 
     title: str
@@ -110,7 +111,7 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """The value columns in one line of header each.
+        """Value columns with their group in one line of header each.
 
         >>> Table("", ("dataset",), (("Model 1", ("IoU", "Acc")),), ()).columns
         ['Model 1 IoU', 'Model 1 Acc']

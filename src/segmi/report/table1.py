@@ -1,4 +1,7 @@
-"""Table 1: datasets as rows, IoU and Acc of every model, the best in bold; models as rows where there are many."""
+"""Table 1: datasets as rows and the scores of every model as columns, best in bold; models as rows if there are many.
+
+The columns are the scores with a ``table1`` header in `segmi.statistics.SCORES`.
+"""
 
 from __future__ import annotations
 
@@ -9,164 +12,159 @@ import pandas as pd
 
 from segmi.records import RunKey
 from segmi.report.describe import describe_method
-from segmi.report.paper_numbers import PAPER, SOURCE, Reference, reference_for
 from segmi.report.table import Cell, Row, Table
-from segmi.statistics import StudyRuns, best, run_scores, summarize
+from segmi.statistics import SCORES, Score, StudyRuns, best, run_scores, summarize
 
-HEADERS: Mapping[str, str] = {"mIoU": "IoU", "pixel_accuracy": "Acc"}
-"""The scores of Table 1 under the paper's names."""
+Reference: TypeAlias = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Published numbers: dataset → method → name of a score → fraction."""
 
-WIDEST: Final = 6
-"""Up to so many models stand side by side, as in the paper; more stand one below the other."""
 
-LISTED: Final = 12
-"""So many runs without a result are named."""
+def _paper(iou: float, accuracy: float) -> dict[str, float]:
+    return {"mIoU": iou, "pixel_accuracy": accuracy}
+
+
+PAPER: Final[Reference] = {
+    "cityscapes": {
+        "model-1": _paper(0.5931, 0.9388),
+        "model-2": _paper(0.5244, 0.9345),
+        "model-3": _paper(0.5619, 0.9342),
+    },
+    "voc2012": {
+        "model-1": _paper(0.1965, 0.7367),
+        "model-2": _paper(0.0607, 0.6893),
+        "model-3": _paper(0.2203, 0.7539),
+    },
+}
+"""Table 1 of Gonçalves et al., RECPAD 2024."""
+
+_SOURCE: Final = "As published: Table 1 of Gonçalves et al., RECPAD 2024."
+
+_MOST_COLUMNS: Final = 6
+"""Number of models up to which they are columns, as in the paper; more models are rows."""
+
+_MOST_NAMES: Final = 12
+"""Number of unfinished runs that a note names."""
+
+
+_Cells: TypeAlias = Mapping[str, Mapping[str, Cell]]
+"""Name of a score → method → cell."""
 
 
 def table1(study: StudyRuns, *, reference: Reference | None = None) -> Table:
-    """The table of a study, in the form of the paper's.
+    """Return Table 1 of a study, in the form of the paper.
 
     Args:
-        study: its runs.
-        reference: published numbers, shown beside the datasets and models that have some; by default the paper's,
-            where the study follows its protocol.
+        study: the runs.
+        reference: published numbers, shown for the datasets and models that have some; by default the numbers of the
+            paper if the study follows its protocol.
     """
-    reference = reference_for(study.plan.study, study.plan.protocol) if reference is None else reference
+    if reference is None and "paper" in (study.plan.study, study.plan.protocol):
+        reference = PAPER
+    methods = study.plan.methods
     published = {
-        dataset: {method: numbers[method] for method in study.plan.methods if method in numbers}
+        dataset: {method: numbers[method] for method in methods if method in numbers}
         for dataset in study.plan.datasets
-        if (numbers := (reference or {}).get(dataset)) and set(numbers) & set(study.plan.methods)
+        if (numbers := (reference or {}).get(dataset)) and set(numbers) & set(methods)
     }
+    columns = [score for score in SCORES if score.table1]
+    headers = tuple(str(score.table1) for score in columns)
     scores = run_scores(study)
-    meant = scores[scores["reported"].astype(bool) & scores["main"].astype(bool)]
-    summaries = {score: summarize(meant, score) for score in HEADERS}
-    found = {
-        dataset: {score: _cells(study, dataset, summary) for score, summary in summaries.items()}
-        for dataset in study.plan.datasets
-    }
-    columns = _methods_below(study, found, published) if len(study.plan.methods) > WIDEST else None
-    labels, groups, rows = columns or _methods_beside(study, found, published)
-    source = [SOURCE] if published and reference is PAPER else []
-    return Table(f"Table 1 of the study {study.plan.study}.", labels, groups, rows, [*source, *notes(study)])
-
-
-_Found: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Cell]]]
-"""Dataset → score → method → cell."""
-_Shape: TypeAlias = tuple[tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...], list[Row]]
-"""What a table is made of: headers of its labels, groups of columns, rows."""
-
-
-def _methods_beside(study: StudyRuns, found: _Found, published: Reference) -> _Shape:
-    rows = []
-    methods = list(study.plan.methods)
-    for dataset, cells in found.items():
-        title = title_of(study, dataset)
-        rows.append(_row(title, cells, methods, rule=bool(published)))
+    reported = scores[scores["reported"].astype(bool) & scores["main"].astype(bool)]
+    summaries = {score.name: summarize(reported, score.name) for score in columns}
+    lines: list[tuple[str, _Cells, bool]] = []
+    for dataset in study.plan.datasets:
+        title = study.title(dataset)
+        lines.append((title, {s.name: _cells(study, dataset, summaries[s.name], s) for s in columns}, False))
         if dataset in published:
-            rows.append(_row(_as_published(title), _published(published[dataset], methods), methods, muted=True))
-    return ("dataset",), tuple((label, tuple(HEADERS.values())) for label in study.plan.methods.values()), rows
+            lines.append((f"{title}, as published", _published_cells(published[dataset], methods, columns), True))
+    if len(methods) > _MOST_COLUMNS:
+        labels, groups = ("model",), tuple((title, headers) for title, _, _ in lines)
+        rows = [
+            Row((label,), tuple(cells[score.name][method] for _, cells, _ in lines for score in columns))
+            for method, label in methods.items()
+        ]
+    else:
+        labels, groups = ("dataset",), tuple((label, headers) for label in methods.values())
+        rows = [
+            Row(
+                (title,),
+                tuple(cells[score.name][method] for method in methods for score in columns),
+                muted=muted,
+                rule=bool(published) and not muted,
+            )
+            for title, cells, muted in lines
+        ]
+    source = [_SOURCE] if published and reference is PAPER else []
+    return Table(f"Table 1 of the study {study.plan.study}.", labels, groups, rows, [*source, *_notes(study, columns)])
 
 
-def _methods_below(study: StudyRuns, found: _Found, published: Reference) -> _Shape:
-    methods = list(study.plan.methods)
-    blocks: list[tuple[str, Mapping[str, Mapping[str, Cell]]]] = []
-    for dataset, cells in found.items():
-        title = title_of(study, dataset)
-        blocks.append((title, cells))
-        if dataset in published:
-            blocks.append((_as_published(title), _published(published[dataset], methods)))
-    rows = [
-        Row((label,), tuple(cells[score][method] for _, cells in blocks for score in HEADERS))
-        for method, label in study.plan.methods.items()
-    ]
-    return ("model",), tuple((title, tuple(HEADERS.values())) for title, _ in blocks), rows
+def state_text(study: StudyRuns, dataset: str, method: str) -> str:
+    """Return the reason for a cell without a number."""
+    states = {study.states[key] for key in study.runs if (key.dataset, key.method) == (dataset, method)}
+    return next((state for state in ("failed", "unfinished", "missing") if state in states), "–")
 
 
-def title_of(study: StudyRuns, dataset: str) -> str:
-    """A dataset's title, from its results or the plan."""
-    for result in study.results_of(dataset):
-        title = (result.get("dataset") or {}).get("title")
-        if title:
-            return str(title)
-    return str(study.plan.datasets.get(dataset) or dataset)
+def cell_of(row: pd.Series, planned: int, score: Score, *, bold: bool = False) -> Cell:
+    """Return the cell of a score for a row of `summarize`."""
+    mean, sd = float(row["mean"]), float(row["sd"]) if row["n"] > 1 else None
+    cell = Cell(value=mean, sd=sd, n=int(row["n"]), planned=planned, bold=bold)
+    return count_cell(cell) if score.is_count else cell
 
 
-def notes(study: StudyRuns) -> list[str]:
-    """What stands below Table 1: what the columns are, what each model is, and what is missing."""
+def count_cell(cell: Cell) -> Cell:
+    """Return the cell of a count: without decimals if it is whole, and without a spread."""
+    whole = cell.value is not None and cell.value == int(cell.value)
+    return Cell(value=cell.value, n=cell.n, planned=cell.planned, digits=0 if whole else 1)
+
+
+def _notes(study: StudyRuns, columns: Sequence[Score]) -> list[str]:
+    """Return the notes below Table 1: its columns, the models, and missing runs."""
     protocols = sorted({str(result.get("protocol")) for result in study.results.values()})
     scored = f" Evaluation protocol: {', '.join(protocols)}." if protocols else ""
     seeds = len(study.plan.seeds)
     repeated = f" Mean ± standard deviation over {seeds} seeds." if seeds > 1 else ""
-    lines = [
-        "IoU is the mean over classes of the intersection over union, Acc the pixel accuracy, both from one confusion "
-        f"matrix pooled over all images.{scored}{repeated}"
-    ]
-    lines += [describe_method(study, method) for method in study.plan.methods]
-    total = len(study.runs)
-    lines.append(f"{study.finished}/{total} runs finished." + _missing(study))
-    return lines
+    meaning = ", ".join(f"{score.table1} is {score.description}" for score in columns)
+    first = f"{meaning}, from one confusion matrix pooled over all images.{scored}{repeated}"
+    models = [describe_method(study, method) for method in study.plan.methods]
+    return [first, *models, f"{study.finished}/{len(study.runs)} runs finished." + _unfinished(study)]
 
 
-def state_text(study: StudyRuns, dataset: str, method: str) -> str:
-    """Why a cell has no number."""
-    states = {study.states[key] for key in study.runs if (key.dataset, key.method) == (dataset, method)}
-    for state in ("failed", "unfinished", "missing"):
-        if state in states:
-            return state
-    return "–"
-
-
-def _missing(study: StudyRuns) -> str:
+def _unfinished(study: StudyRuns) -> str:
     by_state: dict[str, list[RunKey]] = {}
     for key, state in study.states.items():
         if state != "finished":
             by_state.setdefault(state, []).append(key)
-    return "".join(f" {state.capitalize()}: {_listed(keys)}." for state, keys in by_state.items())
+    return "".join(f" {state.capitalize()}: {_names(keys)}." for state, keys in by_state.items())
 
 
-def _listed(keys: Sequence[RunKey]) -> str:
-    names = [f"{key.dataset}/{key.method}/seed{key.seed}" for key in keys[:LISTED]]
-    more = [f"{len(keys) - LISTED} more"] if len(keys) > LISTED else []
-    return ", ".join(names) + "".join(f" and {text}" for text in more)
+def _names(keys: Sequence[RunKey]) -> str:
+    names = ", ".join(f"{key.dataset}/{key.method}/seed{key.seed}" for key in keys[:_MOST_NAMES])
+    return names + (f" and {len(keys) - _MOST_NAMES} more" if len(keys) > _MOST_NAMES else "")
 
 
-def _cells(study: StudyRuns, dataset: str, summary: pd.DataFrame) -> dict[str, Cell]:
-    found = {
+def _cells(study: StudyRuns, dataset: str, summary: pd.DataFrame, score: Score) -> dict[str, Cell]:
+    rows = {
         method: summary.loc[(dataset, method)] for method in study.plan.methods if (dataset, method) in summary.index
     }
-    bold = best({method: float(row["mean"]) for method, row in found.items()})
+    bold = set() if score.is_count else best({method: float(row["mean"]) for method, row in rows.items()})
     planned = len(study.plan.seeds)
     return {
-        method: cell_of(found[method], planned, bold=method in bold)
-        if method in found
+        method: cell_of(rows[method], planned, score, bold=method in bold)
+        if method in rows
         else Cell(state_text(study, dataset, method), planned=planned)
         for method in study.plan.methods
     }
 
 
-def cell_of(row: pd.Series, planned: int, *, bold: bool = False) -> Cell:
-    """A cell from a row of `summarize`."""
-    sd = float(row["sd"]) if row["n"] > 1 else None
-    return Cell(value=float(row["mean"]), sd=sd, n=int(row["n"]), planned=planned, bold=bold)
-
-
-def _row(
-    title: str, cells: Mapping[str, Mapping[str, Cell]], methods: list[str], *, rule: bool = False, muted: bool = False
-) -> Row:
-    shown = tuple(cells[score][method] for method in methods for score in HEADERS)
-    return Row((title,), shown, muted=muted, rule=rule)
-
-
-def _as_published(title: str) -> str:
-    return f"{title}, as published"
-
-
-def _published(numbers: Mapping[str, tuple[float, float]], methods: list[str]) -> dict[str, dict[str, Cell]]:
+def _published_cells(
+    numbers: Mapping[str, Mapping[str, float]], methods: Mapping[str, str], columns: Sequence[Score]
+) -> dict[str, dict[str, Cell]]:
     cells: dict[str, dict[str, Cell]] = {}
-    for place, score in enumerate(HEADERS):
-        bold = best({method: values[place] for method, values in numbers.items()})
-        cells[score] = {
-            method: Cell(value=numbers[method][place], bold=method in bold) if method in numbers else Cell()
-            for method in methods
+    for score in columns:
+        values = {method: numbers.get(method, {}).get(score.name) for method in methods}
+        bold = set() if score.is_count else best(values)
+        cells[score.name] = {
+            method: Cell() if value is None else Cell(value=value, bold=method in bold)
+            for method, value in values.items()
         }
     return cells

@@ -1,4 +1,4 @@
-"""Serves a report on this machine alone and writes it anew while a study runs; open pages follow."""
+"""Server of a report on this machine that rebuilds it while a study runs; open pages reload."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ VERSION_ADDRESS: Final = "/watch/version"
 SCRIPT_ADDRESS: Final = "/watch/follow.js"
 
 WATCHED: Final = ("plan.json", "metrics.csv", "result.json", "failure.json", "selection.json")
-"""The records of a study whose change changes its report."""
+"""Records that a report depends on."""
 
 _LARGE: Final = (REPORT_FOLDER, "bundles", "checkpoints", "confusion", "details", "samples", "tensorboard")
-"""Folders in which no record of these lies."""
+"""Folders without such records."""
 
 
 def fingerprint(runs_root: Path) -> tuple[tuple[str, int, int], ...]:
-    """The names, sizes and times of the records under a folder; equal ones need no new report."""
-    found = []
+    """Return names, sizes and times of the records in a folder; a report is rebuilt when they change."""
+    states = []
     for folder, names, files in os.walk(runs_root):
         names[:] = [name for name in names if name not in _LARGE and not name.startswith(".")]
         for path in (Path(folder, name) for name in files if name in WATCHED):
             try:
                 state = path.stat()
-            except OSError:  # it is being replaced
+            except OSError:  # the file is being replaced
                 continue
-            found.append((path.relative_to(runs_root).as_posix(), state.st_size, state.st_mtime_ns))
-    return tuple(sorted(found))
+            states.append((path.relative_to(runs_root).as_posix(), state.st_size, state.st_mtime_ns))
+    return tuple(sorted(states))
 
 
 class Watch:
-    """Keeps a report up to date.
+    """Report that is rebuilt when its records change.
 
     Args:
-        runs_root: as `write_report` takes it.
-        out: likewise.
-        images: likewise.
-        tell: gets a line for every report that was written, and for every one that could not be.
+        runs_root: as in `write_report`.
+        out: as in `write_report`.
+        images: as in `write_report`.
+        log: receives a line for every report that is written or cannot be written.
     """
 
     def __init__(
@@ -58,52 +58,52 @@ class Watch:
         out: Path | None = None,
         *,
         images: bool = True,
-        tell: Callable[[str], None] = lambda line: None,
+        log: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.runs_root, self.out, self.images, self.tell = runs_root, out, images, tell
+        self.runs_root, self.out, self.images, self.log = runs_root, out, images, log
         self.folder = write_report(runs_root, out, images=images)
         self.version = 1
         self._seen = fingerprint(runs_root)
 
-    def look(self) -> bool:
-        """Write the report anew if a record has changed since the last time; whether it was written."""
+    def update(self) -> bool:
+        """Rebuild the report if a record has changed since the last call; returns whether it was written."""
         seen = fingerprint(self.runs_root)
         if seen == self._seen:
             return False
         self._seen = seen
         try:
             self.folder = write_report(self.runs_root, self.out, images=self.images)
-        except SegmiError as error:  # a record that is half written is whole a moment later
-            self.tell(f"not written: {error.message}")
+        except SegmiError as error:  # an incomplete record is complete at the next call
+            self.log(f"not written: {error.message}")
             self._seen = ()
             return False
         self.version += 1
-        self.tell(f"report {self.version} written")
+        self.log(f"report {self.version} written")
         return True
 
     def forever(self, every: float, stop: threading.Event) -> None:
-        """Look again and again until told to stop."""
+        """Update periodically until ``stop`` is set."""
         while not stop.wait(every):
-            self.look()
+            self.update()
 
 
 @contextmanager
 def serving(watch: Watch, port: int = 0, every: float = 5.0) -> Iterator[str]:
-    """Serve a watched report while inside; yields its address.
+    """Context in which a report is served; yields its address.
 
     Args:
         watch: the report.
-        port: of this machine; 0 takes a free one.
-        every: seconds between two looks at the records.
+        port: port of this machine; 0 selects a free one.
+        every: seconds between two checks of the records.
 
     Raises:
-        EnvironmentProblem: the port is taken.
+        EnvironmentProblem: the port is in use.
     """
     try:
         server = ThreadingHTTPServer((LOOPBACK, port), partial(_Handler, watch))
     except OSError as error:
         raise EnvironmentProblem(
-            f"cannot serve on port {port}: {error.strerror or error}", "give another --port, or none for a free one"
+            f"cannot serve on port {port}: {error.strerror or error}", "give another --port, or omit it for a free one"
         ) from error
     server.daemon_threads = True
     stop = threading.Event()
@@ -124,7 +124,7 @@ def serving(watch: Watch, port: int = 0, every: float = 5.0) -> Iterator[str]:
 
 
 def wait_for_interrupt() -> None:
-    """Return when the reader has had enough."""
+    """Block until Ctrl-C."""
     try:
         while True:
             time.sleep(3600)
@@ -133,7 +133,7 @@ def wait_for_interrupt() -> None:
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Files of the report, and nothing to anybody who came by another name than this machine's own."""
+    """Handler for the files of the report; requests under another host name are refused (DNS rebinding)."""
 
     protocol_version = "HTTP/1.1"
 
@@ -142,9 +142,9 @@ class _Handler(SimpleHTTPRequestHandler):
         super().__init__(*arguments, directory=str(watch.folder), **options)
 
     def do_GET(self) -> None:
-        """Answer the two addresses of the watch; a page gets the script that follows them."""
-        if not self._from_here():
-            self.send_error(403, "expected to be asked for 127.0.0.1 or localhost")
+        """Answer the addresses of the watch and add its script to pages."""
+        if not self._is_local():
+            self.send_error(403, "expected the host 127.0.0.1 or localhost")
             return
         path = self.path.partition("?")[0]
         if path == VERSION_ADDRESS:
@@ -157,27 +157,26 @@ class _Handler(SimpleHTTPRequestHandler):
             super().do_GET()
 
     def do_HEAD(self) -> None:
-        """The same to those who ask for the head alone."""
-        if self._from_here():
+        """Answer a HEAD request."""
+        if self._is_local():
             super().do_HEAD()
         else:
-            self.send_error(403, "expected to be asked for 127.0.0.1 or localhost")
+            self.send_error(403, "expected the host 127.0.0.1 or localhost")
 
     def end_headers(self) -> None:
-        """Nothing is kept by the browser: the next report has the same names."""
+        """Disable the cache, because the next report has the same file names."""
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
         super().end_headers()
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Requests are of no interest."""
+        """Do not log requests."""
 
     def list_directory(self, path: Any) -> None:
-        """Folders are not listed."""
+        """Do not list folders."""
         self.send_error(404, "no such page")
 
-    def _from_here(self) -> bool:
-        """A page elsewhere must not read the report under a name of its own that leads here."""
+    def _is_local(self) -> bool:
         name = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
         return name in (LOOPBACK, "localhost")
 

@@ -1,17 +1,23 @@
-"""Statistics over the records of runs. Imports no torch."""
+"""Statistical comparison of methods from the records of runs. Does not import torch."""
 
 from __future__ import annotations
 
-from segmi.statistics.differences import Comparison, compare, estimates
+from segmi.statistics.differences import ClassComparison, Comparison, compare, compare_classes, estimates
 from segmi.statistics.interaction import Interaction, Over, interactions
 from segmi.statistics.new_images import NewImages, compare_on_new_images
-from segmi.statistics.paired_tests import LEVEL, Difference, describe_differences, holm, least_p
-from segmi.statistics.pairing import PRIMARY, Pairing, pairings
-from segmi.statistics.per_class import ClassComparison, compare_classes
-from segmi.statistics.power import POWER, detectable_factor
+from segmi.statistics.paired_tests import (
+    LEVEL,
+    POWER,
+    Difference,
+    describe_differences,
+    detectable_factor,
+    holm,
+    least_p,
+)
+from segmi.statistics.pairing import PRIMARY, Pairing, pairings, reported_score
 from segmi.statistics.ranks import Ranks, rank_methods
-from segmi.statistics.study_runs import SCORES, StudyRuns, collect, run_scores
-from segmi.statistics.summary import best, summarize
+from segmi.statistics.score_table import SCORES, Score, best, run_scores, summarize
+from segmi.statistics.study_runs import StudyRuns, collect
 
 __all__ = [
     "LEVEL",
@@ -26,6 +32,7 @@ __all__ = [
     "Over",
     "Pairing",
     "Ranks",
+    "Score",
     "StudyRuns",
     "best",
     "collect",
@@ -40,6 +47,7 @@ __all__ = [
     "least_p",
     "pairings",
     "rank_methods",
+    "reported_score",
     "run_scores",
     "summarize",
 ]

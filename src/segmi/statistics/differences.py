@@ -1,4 +1,7 @@
-"""The main statement: which methods differ from the baseline in expectation over retraining on these fixed images."""
+"""Main comparison: the difference of each method to its baseline, expected over retraining on fixed images.
+
+`compare` tests the mIoU; `compare_classes` tests the IoU of single classes, which is exploratory.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,8 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from segmi.statistics.paired_tests import LEVEL, Difference, describe_differences, holm
-from segmi.statistics.pairing import PRIMARY, Pairing, key_of, pairings, reported_score, score_differences
-from segmi.statistics.power import detectable_factor
+from segmi.statistics.paired_tests import LEVEL, Difference, describe_differences, detectable_factor, holm
+from segmi.statistics.pairing import PRIMARY, Pairing, pairings, reported_score, score_differences
 from segmi.statistics.study_runs import StudyRuns
 
 Verdict = Literal[
@@ -21,14 +23,15 @@ Verdict = Literal[
 
 @dataclass(frozen=True)
 class Comparison:
-    """A method against its baseline on one dataset.
+    """A method compared with its baseline on one dataset.
 
     Args:
         pairing: the runs.
-        difference: the seeds' differences and their tests.
-        p_holm: p of the t test, adjusted over the study's family of comparisons.
-        detectable: the smallest true difference that so many seeds find with `POWER` at the level of Holm's first step.
-        verdict: what it comes to, in words.
+        difference: the differences of the seeds and their tests.
+        p_holm: p value of the t test, adjusted over all comparisons of the study.
+        detectable: the smallest true difference that as many new seeds find with `POWER`, at the level of Holm's
+            first step.
+        verdict: the conclusion.
     """
 
     pairing: Pairing
@@ -39,8 +42,27 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class ClassComparison:
+    """A method compared with its baseline on one class.
+
+    Args:
+        pairing: the runs.
+        name: the class.
+        difference: the difference in its IoU, over the seeds in which both methods have one.
+        p_holm: p value adjusted over all classes and methods of the dataset.
+        verdict: the conclusion.
+    """
+
+    pairing: Pairing
+    name: str
+    difference: Difference
+    p_holm: float | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
 class CellEstimate:
-    """A method's score on one dataset: mean, standard deviation (n - 1) and t interval over seeds."""
+    """Score of a method on a dataset: mean, standard deviation (n - 1) and t interval over seeds."""
 
     dataset: str
     method: str
@@ -51,20 +73,35 @@ class CellEstimate:
 
 
 def compare(study: StudyRuns) -> list[Comparison]:
-    """Every method of a study against its baseline on every dataset, in the plan's order.
+    """Compare every method with its baseline on every dataset, in the order of the plan.
 
-    The family over which Holm's procedure runs is all of them together: methods × datasets. What cannot be tested
-    (one seed) is no part of it.
+    Holm's procedure runs over all comparisons (methods × datasets) that can be tested; one seed cannot.
     """
     pairs = pairings(study)
+    judged = judge([score_differences(study, pair) for pair in pairs])
+    return [Comparison(pair, *one) for pair, one in zip(pairs, judged, strict=True)]
+
+
+def compare_classes(study: StudyRuns, dataset: str) -> list[ClassComparison]:
+    """Compare the IoU of every class of a dataset, method by method; Holm's procedure runs over all of them.
+
+    The result shows which classes differ; whether a method differs is decided by `compare`.
+    """
+    classes = study.classes(dataset)
+    pairs = [pair for pair in pairings(study) if pair.dataset == dataset and pair.seeds]
+    cases = [(pair, index, name) for pair in pairs for index, name in enumerate(classes)]
+    judged = judge([_class_differences(study, pair, index) for pair, index, _ in cases])
     return [
-        Comparison(pair, *judged)
-        for pair, judged in zip(pairs, judge([score_differences(study, pair) for pair in pairs]), strict=True)
+        ClassComparison(pair, name, difference, p, verdict)
+        for (pair, _, name), (difference, p, _, verdict) in zip(cases, judged, strict=True)
     ]
 
 
 def judge(family: Sequence[np.ndarray]) -> list[tuple[Difference, float | None, float | None, Verdict]]:
-    """Tests of a family, each given by its seeds' differences: (difference, p_holm, detectable, verdict).
+    """Test a family of comparisons; returns (difference, p_holm, detectable, verdict) of each.
+
+    Args:
+        family: the differences of the seeds, one array per comparison.
 
     Example:
         >>> judged = judge([np.array([0.031, 0.029, 0.030]), np.array([0.01, -0.02, 0.005]), np.array([0.4])])
@@ -81,31 +118,27 @@ def judge(family: Sequence[np.ndarray]) -> list[tuple[Difference, float | None, 
 
 
 def verdict_of(difference: Difference, p: float | None) -> Verdict:
-    """A difference in words, by its adjusted p."""
+    """Return the verdict on a difference from its adjusted p value."""
     if p is None:
-        return (
-            "no test: no seed"
-            if not difference.n
-            else "no test: one seed"
-            if difference.n == 1
-            else "no test: no spread"
-        )
+        if not difference.n:
+            return "no test: no seed"
+        return "no test: one seed" if difference.n == 1 else "no test: no spread"
     if p >= LEVEL:
         return "not distinguishable"
     return "better" if difference.mean > 0 else "worse"
 
 
 def estimates(study: StudyRuns) -> list[CellEstimate]:
-    """Mean, standard deviation and interval of every cell of the plan that has a finished run."""
-    found = []
+    """Return mean, standard deviation and interval of every dataset and method with a finished run."""
+    cells = []
     for dataset in study.plan.datasets:
         for method in study.plan.methods:
-            keys = [key_of(study, dataset, method, seed) for seed in study.plan.seeds]
+            keys = [study.key(dataset, method, seed) for seed in study.plan.seeds]
             values = [reported_score(study.results[key], PRIMARY) for key in keys if key in study.results]
             values = [value for value in values if value is not None]
             if values:
-                found.append(_estimate(dataset, method, np.array(values, dtype=float)))
-    return found
+                cells.append(_estimate(dataset, method, np.array(values, dtype=float)))
+    return cells
 
 
 def _estimate(dataset: str, method: str, values: np.ndarray) -> CellEstimate:
@@ -118,7 +151,14 @@ def _estimate(dataset: str, method: str, values: np.ndarray) -> CellEstimate:
 
 
 def _detectable(difference: Difference, tests: int) -> float | None:
-    """At level / tests: what a difference needs so as to be found whatever the other comparisons come to."""
+    # LEVEL / tests: at Holm's first step a difference is found whatever the other comparisons give.
     if difference.p is None or not difference.sd:
         return None
     return detectable_factor(difference.n, LEVEL / tests) * difference.sd
+
+
+def _class_differences(study: StudyRuns, pairing: Pairing, index: int) -> np.ndarray:
+    values = [
+        [(reported_score(study.results[key], "IoU") or {})[index] for key in pair] for pair in pairing.keys(study)
+    ]
+    return np.array([own - other for own, other in values if own is not None and other is not None], dtype=float)

@@ -1,8 +1,7 @@
-"""Does a method's gain depend on where it is measured: on the dataset, or on the network?
+"""Tests of whether the difference of a method to its baseline depends on the dataset or the network.
 
-The seeds' differences to the baseline are compared between the contexts. Within a context a method and its baseline
-share seeds, which is why differences are taken first; datasets are independent of each other, and their differences
-have spreads of their own, which is why no common variance is assumed.
+The differences of the seeds are compared between contexts (datasets or networks). A method and its baseline share seeds
+within a context, so differences are taken first; contexts have different spreads, so no common variance is assumed.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ Over = Literal["dataset", "network"]
 
 @dataclass(frozen=True)
 class Interaction:
-    """A treatment's differences to the baseline in several contexts.
+    """Differences of a treatment to the baseline in several contexts.
 
     Args:
-        over: what the contexts are.
-        treatment: the method, or what methods on several networks have in common.
-        fixed: the network (over datasets) or the dataset (over networks) that is the same throughout.
-        differences: by context, in the plan's order.
-        p: of the test that the expected difference is the same in all contexts.
-        p_holm: adjusted over all treatments with the same kind of contexts.
-        verdict: in words.
+        over: the kind of context.
+        treatment: the method, or the treatment that methods on several networks share.
+        fixed: the network (over datasets) or the dataset (over networks) that all contexts share.
+        differences: by context, in the order of the plan.
+        p: p value of equal expected differences in all contexts.
+        p_holm: p value adjusted over all treatments with the same kind of context.
+        verdict: the conclusion.
     """
 
     over: Over
@@ -45,13 +44,13 @@ class Interaction:
 
 
 def interactions(study: StudyRuns, over: Over) -> list[Interaction]:
-    """Treatment by treatment, whether its difference to the baseline depends on the dataset, or on the network.
+    """Test for every treatment whether its difference to the baseline depends on the dataset or the network.
 
-    Returns: nothing where there is one context only.
+    Returns: one entry per treatment with at least two contexts.
     """
     groups: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for pair in pairings(study):
-        fixed, context = _places(study, pair, over)
+        fixed, context = _fixed_and_context(study, pair, over)
         group = groups.setdefault((study.plan.treatment_of(pair.method), fixed), {})
         group[context] = score_differences(study, pair)
     crossed = {key: group for key, group in groups.items() if len(group) > 1}
@@ -71,16 +70,16 @@ def interactions(study: StudyRuns, over: Over) -> list[Interaction]:
 
 
 def equal_differences_p(groups: list[np.ndarray]) -> float | None:
-    """p of the hypothesis that the differences have the same expectation in all contexts.
+    """Return the p value of equal expected differences in all contexts.
 
-    Brown and Forsythe's one-way analysis of variance with Mehrotra's degrees of freedom, which assumes no common
-    variance and keeps its level with three seeds; with two contexts it is Welch's t test. Where contexts share seeds
-    (networks on one dataset), what the shared order of the images adds to all of them makes the test cautious.
+    The test is the one-way analysis of variance of Brown and Forsythe with the degrees of freedom of Mehrotra, which
+    assumes no common variance and keeps its level with three seeds; with two contexts it is Welch's t test. If contexts
+    share seeds (networks on one dataset), the shared order of the images makes the test conservative.
 
     Args:
-        groups: the seeds' differences of each context.
+        groups: the differences of the seeds in each context.
 
-    Returns: None if a context has fewer than two seeds, or no differences vary.
+    Returns: None if a context has fewer than two seeds, or the differences do not vary.
 
     Example:
         >>> import numpy as np
@@ -94,8 +93,8 @@ def equal_differences_p(groups: list[np.ndarray]) -> float | None:
     return float(anova_oneway(groups, use_var="bf").pvalue)
 
 
-def _places(study: StudyRuns, pair: Pairing, over: Over) -> tuple[str, str]:
-    """What stays the same and what the context is."""
+def _fixed_and_context(study: StudyRuns, pair: Pairing, over: Over) -> tuple[str, str]:
+    """Return the factor that is the same in all contexts, and the context of a pairing."""
     network = study.plan.network_of(pair.method)
     return (network, pair.dataset) if over == "dataset" else (pair.dataset, network)
 

@@ -1,8 +1,8 @@
-"""The second statement: would the difference between the trained networks hold on new images of the same kind?
+"""Second comparison: the difference between the trained networks on new images of the same kind.
 
-The networks are fixed, the images are the sample. Frames of one clip or images of one city resemble each other, so
-whole groups are drawn with replacement and never single images. What a group contributes to a pooled mIoU are its
-summed intersections and unions, so a draw costs one row of a matrix product.
+The networks are fixed and the images are the sample. Frames of a clip or images of a city are similar, so whole groups
+are drawn with replacement, never single images. A group contributes its summed intersections and unions to the pooled
+mIoU, so a draw costs one row of a matrix product.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from segmi.statistics.pairing import Pairing, pairings
 from segmi.statistics.study_runs import StudyRuns
 
 FEWEST_GROUPS: Final = 5
-"""With fewer groups, the spread among them says next to nothing about the spread among all that could have been."""
+"""Fewer groups do not give a usable estimate of the spread between groups."""
 
 DRAWS: Final = 10_000
 
-_AT_ONCE: Final = 500
+_BATCH: Final = 500
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class GroupCounts:
-    """What each group of images contributes to a pooled IoU, of one network.
+    """Contribution of each group of images to the pooled IoU of one network.
 
     Args:
         groups: names of the G groups.
-        names: names of the images, in the record's order.
-        intersections: G×C: true positives.
-        unions: G×C: true positives, false positives and false negatives.
+        names: names of the images, in the order of the record.
+        intersections: G×C, true positives.
+        unions: G×C, true positives, false positives and false negatives.
     """
 
     groups: tuple[str, ...]
@@ -50,15 +50,15 @@ class GroupCounts:
 
 @dataclass(frozen=True)
 class NewImages:
-    """A method against its baseline on new images.
+    """A method compared with its baseline on new images.
 
     Args:
         pairing: the runs.
-        groups: how many groups the images come from.
-        images: how many images.
-        difference: in pooled mIoU, averaged over the common seeds; NaN where there is none.
-        interval: at 1 - `LEVEL`, for this comparison alone; None where it cannot be had.
-        verdict: in words, or why there is no interval.
+        groups: number of groups of images.
+        images: number of images.
+        difference: in pooled mIoU, averaged over the common seeds; NaN if unknown.
+        interval: at 1 - `LEVEL` for this comparison, not adjusted; None if not available.
+        verdict: the conclusion, or the reason for a missing interval.
     """
 
     pairing: Pairing
@@ -70,32 +70,32 @@ class NewImages:
 
 
 def compare_on_new_images(study: StudyRuns) -> list[NewImages]:
-    """Every method of a study against its baseline on every dataset, from the confusion counts on the disk."""
-    read: dict[RunKey, GroupCounts] = {}
-    found = []
+    """Compare every method of a study with its baseline on every dataset, from the confusion counts on disk."""
+    cache: dict[RunKey, GroupCounts] = {}
+    comparisons = []
     for pair in pairings(study):
-        read = {key: counts for key, counts in read.items() if key.dataset == pair.dataset}
+        cache = {key: counts for key, counts in cache.items() if key.dataset == pair.dataset}
         try:
-            counts = [[_counts(study, key, read) for key in keys] for keys in pair.keys(study)]
+            counts = [[_counts(study, key, cache) for key in keys] for keys in pair.keys(study)]
         except DataError as error:
-            found.append(NewImages(pair, 0, 0, float("nan"), None, f"not possible: {error.message}"))
+            comparisons.append(NewImages(pair, 0, 0, float("nan"), None, f"not possible: {error.message}"))
             continue
-        found.append(_compared(pair, [own for own, _ in counts], [other for _, other in counts]))
-    return found
+        comparisons.append(_compare(pair, [own for own, _ in counts], [other for _, other in counts]))
+    return comparisons
 
 
 def group_counts(record: ConfusionRecord) -> GroupCounts:
-    """Confusion counts per image as intersections and unions per group, in the order in which groups appear.
+    """Convert confusion counts per image to intersections and unions per group, in order of first appearance.
 
     Example:
         >>> counts = np.array([[[3, 1], [0, 2]], [[1, 0], [0, 1]]])
-        >>> found = group_counts(ConfusionRecord(counts, ("a", "b"), ("clip", "clip")))
-        >>> found.intersections.tolist(), found.unions.tolist()
+        >>> result = group_counts(ConfusionRecord(counts, ("a", "b"), ("clip", "clip")))
+        >>> result.intersections.tolist(), result.unions.tolist()
         ([[4.0, 3.0]], [[5.0, 4.0]])
     """
     groups = tuple(dict.fromkeys(record.groups))
-    place = {group: index for index, group in enumerate(groups)}
-    owner = np.array([place[group] for group in record.groups], dtype=np.int64)
+    position = {group: index for index, group in enumerate(groups)}
+    owner = np.array([position[group] for group in record.groups], dtype=np.int64)
     hits = np.diagonal(record.counts, axis1=1, axis2=2)
     unions = record.counts.sum(axis=1) + record.counts.sum(axis=2) - hits
     summed = np.zeros((2, len(groups), hits.shape[1]))
@@ -107,18 +107,18 @@ def group_counts(record: ConfusionRecord) -> GroupCounts:
 def group_bootstrap(
     methods: Sequence[GroupCounts], baselines: Sequence[GroupCounts], draws: int = DRAWS
 ) -> tuple[float, tuple[float, float]]:
-    """The difference in pooled mIoU, averaged over seeds, and its interval over draws of whole groups.
+    """Return the difference in pooled mIoU, averaged over seeds, and its interval over draws of whole groups.
 
-    The same draw is scored by the method and by the baseline, with every seed, so what makes a group hard cancels. The
-    interval is the percentile interval, upcast for few groups as a t interval is (Hesterberg 2015, "What teachers
+    Each draw is scored by the method and the baseline with every seed, so the difficulty of a group cancels. The
+    interval is the percentile interval, widened for few groups like a t interval (Hesterberg 2015, "What teachers
     should know about the bootstrap": the level at which √(G/(G - 1)) t(1 - level/2; G - 1) is the normal quantile).
 
     Args:
-        methods: the method's counts, one per seed.
-        baselines: the baseline's, of the same seeds and groups.
-        draws: how many times groups are drawn.
+        methods: counts of the method, one per seed.
+        baselines: counts of the baseline, of the same seeds and groups.
+        draws: number of draws.
 
-    Unit and sign: a fraction; positive where the method scores higher.
+    Unit and sign: a fraction; positive if the method scores higher.
     """
     pairs = list(zip(methods, baselines, strict=True))
     # G×(seeds, method or baseline, intersection or union, C): one matrix product pools a draw of all of them.
@@ -137,7 +137,7 @@ def group_bootstrap(
     everything = np.arange(number)
     tail = stats.norm.sf(np.sqrt(number / (number - 1)) * stats.t.isf(LEVEL / 2, number - 1))
     result = stats.bootstrap(
-        (everything,), statistic, n_resamples=draws, batch=_AT_ONCE, vectorized=True,
+        (everything,), statistic, n_resamples=draws, batch=_BATCH, vectorized=True,
         confidence_level=1 - 2 * tail, method="percentile", rng=0,
     )  # fmt: skip
     low, high = result.confidence_interval
@@ -145,7 +145,7 @@ def group_bootstrap(
 
 
 def _mean_difference(pooled: Floats) -> Floats:
-    """Pooled intersections and unions, draws×seeds×2×2×C, to the difference in mIoU averaged over seeds."""
+    """Convert pooled intersections and unions, draws×seeds×2×2×C, to the difference in mIoU averaged over seeds."""
     intersections, unions = pooled[..., 0, :], pooled[..., 1, :]
     present = unions > 0
     iou = np.divide(intersections, unions, out=np.zeros_like(intersections), where=present)
@@ -154,27 +154,27 @@ def _mean_difference(pooled: Floats) -> Floats:
     return difference
 
 
-def _counts(study: StudyRuns, key: RunKey, read: dict[RunKey, GroupCounts]) -> GroupCounts:
-    if key not in read:
+def _counts(study: StudyRuns, key: RunKey, cache: dict[RunKey, GroupCounts]) -> GroupCounts:
+    if key not in cache:
         result = study.results[key]
         try:
             record = study.runs[key].confusion(str(result.get("reported_network")), str(result.get("protocol")))
-        except DataError as error:  # its own message names the whole path, which is too much for a table
+        except DataError as error:  # without the path, which is too long for a table
             raise DataError(f"the counts of {key.method}/seed{key.seed} are unreadable", error.remedy) from error
-        read[key] = group_counts(record)
-    return read[key]
+        cache[key] = group_counts(record)
+    return cache[key]
 
 
-def _compared(pair: Pairing, methods: list[GroupCounts], baselines: list[GroupCounts]) -> NewImages:
-    every = [*methods, *baselines]
-    if not every:
+def _compare(pair: Pairing, methods: list[GroupCounts], baselines: list[GroupCounts]) -> NewImages:
+    both = [*methods, *baselines]
+    if not both:
         return NewImages(pair, 0, 0, float("nan"), None, "not possible: no seed finished in both")
-    groups, images = len(every[0].groups), len(set(every[0].names))
-    if any((one.groups, one.names) != (every[0].groups, every[0].names) for one in every):
+    groups, images = len(both[0].groups), len(set(both[0].names))
+    if any((one.groups, one.names) != (both[0].groups, both[0].names) for one in both):
         return NewImages(pair, groups, images, float("nan"), None, "not possible: the runs scored different images")
     if groups < FEWEST_GROUPS:
-        whole = np.stack([np.stack([(c.intersections.sum(0), c.unions.sum(0)) for c in both])
-                          for both in zip(methods, baselines, strict=True)])  # fmt: skip
+        whole = np.stack([np.stack([(c.intersections.sum(0), c.unions.sum(0)) for c in pair_of_runs])
+                          for pair_of_runs in zip(methods, baselines, strict=True)])  # fmt: skip
         reason = "one group" if groups == 1 else f"{groups} groups, fewer than {FEWEST_GROUPS}"
         return NewImages(pair, groups, images, float(_mean_difference(whole)), None, f"not possible: {reason}")
     difference, (low, high) = group_bootstrap(methods, baselines)

@@ -1,4 +1,4 @@
-"""Which runs are compared with which: a method with its baseline on one dataset, seed by seed."""
+"""Pairs of runs to compare: a method and its baseline on one dataset, seed by seed."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from segmi.records import RunKey
 from segmi.statistics.study_runs import StudyRuns
 
 PRIMARY: Final = "mIoU"
-"""The score that is compared; one, so that no comparison is won by choosing the score afterwards."""
+"""The only score that is tested, so that no comparison is won by choosing the score afterwards."""
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """A method and what it is compared with, on one dataset.
+    """A method and its baseline on one dataset.
 
     Args:
         dataset: the dataset.
         method: the method.
-        baseline: the method that it is compared with.
-        seeds: the seeds that both finished with a score, in the plan's order; only these are compared.
-        left_out: seed and reason of every other seed of the plan.
+        baseline: the method it is compared with.
+        seeds: the seeds that finished with a score in both methods, in the order of the plan.
+        left_out: the other seeds of the plan, with the reason.
     """
 
     dataset: str
@@ -34,38 +34,33 @@ class Pairing:
     left_out: Mapping[int, str]
 
     def keys(self, study: StudyRuns) -> Iterator[tuple[RunKey, RunKey]]:
-        """The runs of each common seed: the method's and the baseline's."""
+        """Yield the keys of the run of the method and the run of the baseline for each common seed."""
         for seed in self.seeds:
-            yield key_of(study, self.dataset, self.method, seed), key_of(study, self.dataset, self.baseline, seed)
+            yield study.key(self.dataset, self.method, seed), study.key(self.dataset, self.baseline, seed)
 
 
 def pairings(study: StudyRuns) -> list[Pairing]:
-    """Every method of the plan on every dataset beside the one it is compared with, in the plan's order."""
-    found = []
+    """Return every method of the plan on every dataset with its baseline, in the order of the plan."""
+    pairs = []
     for dataset in study.plan.datasets:
         for method in study.plan.methods:
             baseline = study.plan.compared_with(method)
             if baseline is not None:
-                reasons = {seed: _absent(study, dataset, (method, baseline), seed) for seed in study.plan.seeds}
+                reasons = {seed: _missing_scores(study, dataset, (method, baseline), seed) for seed in study.plan.seeds}
                 left_out = {seed: reason for seed, reason in reasons.items() if reason}
                 seeds = tuple(seed for seed in study.plan.seeds if seed not in left_out)
-                found.append(Pairing(dataset, method, baseline, seeds, left_out))
-    return found
-
-
-def key_of(study: StudyRuns, dataset: str, method: str, seed: int) -> RunKey:
-    """The key of a run within its study, which goes by its folder."""
-    return RunKey(study.folder.name, dataset, method, seed)
+                pairs.append(Pairing(dataset, method, baseline, seeds, left_out))
+    return pairs
 
 
 def reported_score(result: Mapping[str, Any], score: str) -> Any:
-    """A score of the network that stands for the method, under the protocol of Table 1; None if it is not there."""
+    """Return a score of the reported network under the protocol of Table 1; None if it is missing."""
     entry = result["networks"].get(result.get("reported_network")) or {}
     return (entry.get("scores", {}).get(result.get("protocol")) or {}).get(score)
 
 
 def score_differences(study: StudyRuns, pairing: Pairing) -> np.ndarray:
-    """The method's score less the baseline's, one value per common seed; scores are fractions."""
+    """Return the score of the method minus the score of the baseline, one fraction per common seed."""
     return np.array(
         [
             reported_score(study.results[own], PRIMARY) - reported_score(study.results[other], PRIMARY)
@@ -75,11 +70,11 @@ def score_differences(study: StudyRuns, pairing: Pairing) -> np.ndarray:
     )
 
 
-def _absent(study: StudyRuns, dataset: str, methods: tuple[str, ...], seed: int) -> str:
-    """Which of the methods have no score for this seed, and why; empty if all have one."""
+def _missing_scores(study: StudyRuns, dataset: str, methods: tuple[str, ...], seed: int) -> str:
+    """Return which of the methods have no score for a seed, with the reason; empty if all have one."""
     reasons = []
     for method in methods:
-        key = key_of(study, dataset, method, seed)
+        key = study.key(dataset, method, seed)
         if key not in study.results:
             reasons.append(f"{method} is {study.states[key]}")
         elif reported_score(study.results[key], PRIMARY) is None:

@@ -1,4 +1,4 @@
-"""Methods ranked on every dataset, and Friedman's test of whether the ranks agree."""
+"""Ranks of the methods on every dataset, and Friedman's test of their agreement."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from segmi.statistics.differences import estimates
 from segmi.statistics.study_runs import StudyRuns
 
 FEWEST: Final = 3
-"""Friedman's test needs so many datasets and as many methods."""
+"""Friedman's test requires this number of datasets and of methods."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Ranks of the methods' mean scores, 1 the best; equal means share their ranks.
+    """Ranks of the mean scores, 1 is the best; equal means share their ranks.
 
     Args:
         by_dataset: method → rank, for every dataset on which all methods have a score.
-        mean: method → mean rank over those.
-        p: of Friedman's test; None where it cannot be made.
-        reason: why not.
+        mean: method → mean rank over these datasets.
+        p: p value of Friedman's test; None if it cannot be computed.
+        reason: the reason for a missing p value.
     """
 
     by_dataset: Mapping[str, Mapping[str, float]]
@@ -34,7 +34,7 @@ class Ranks:
 
 
 def rank_methods(study: StudyRuns) -> Ranks:
-    """The methods of a study by their mean score over seeds; datasets on which one has none are left out."""
+    """Rank the methods of a study by their mean score over seeds, on the datasets where all have a score."""
     means: dict[str, dict[str, float]] = {}
     for cell in estimates(study):
         means.setdefault(cell.dataset, {})[cell.method] = cell.mean
@@ -42,12 +42,12 @@ def rank_methods(study: StudyRuns) -> Ranks:
 
 
 def ranks_of(means: Mapping[str, Mapping[str, float]]) -> Ranks:
-    """Ranks from mean scores by dataset and method; every dataset holds the same methods.
+    """Rank methods from mean scores by dataset and method; every dataset has the same methods.
 
     Example:
-        >>> found = ranks_of({"a": {"m": 0.5, "n": 0.6}, "b": {"m": 0.2, "n": 0.3}})
-        >>> found.mean, found.reason
-        ({'m': 2.0, 'n': 1.0}, "Friedman's test needs 3 datasets and 3 methods, there are 2 and 2")
+        >>> result = ranks_of({"a": {"m": 0.5, "n": 0.6}, "b": {"m": 0.2, "n": 0.3}})
+        >>> result.mean, result.reason
+        ({'m': 2.0, 'n': 1.0}, "Friedman's test needs 3 datasets and 3 methods, got 2 and 2")
     """
     methods = list(next(iter(means.values()), {}))
     table = np.array([[row[method] for method in methods] for row in means.values()]).reshape(len(means), len(methods))
@@ -57,9 +57,7 @@ def ranks_of(means: Mapping[str, Mapping[str, float]]) -> Ranks:
     }
     mean = dict(zip(methods, map(float, ranks.mean(axis=0)), strict=True)) if table.size else {}
     if len(means) < FEWEST or len(methods) < FEWEST:
-        reason = (
-            f"Friedman's test needs {FEWEST} datasets and {FEWEST} methods, there are {len(means)} and {len(methods)}"
-        )
+        reason = f"Friedman's test needs {FEWEST} datasets and {FEWEST} methods, got {len(means)} and {len(methods)}"
         return Ranks(by_dataset, mean, None, reason)
     if not np.ptp(ranks):
         return Ranks(by_dataset, mean, None, "all methods are equal")

@@ -1,40 +1,27 @@
-"""From run folders to one table: a row per run, network and protocol."""
+"""Runs of a study: its plan, and the state and result of every run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import pandas as pd
+from typing import Any
 
 from segmi.errors import DataError
 from segmi.records import Plan, RunFolder, RunKey, State, find_runs, guess_plan, read_plan
 
-SCORES: Final = (
-    "mIoU",
-    "pixel_accuracy",
-    "mean_accuracy",
-    "micro_IoU",
-    "binary_IoU",
-    "binary_accuracy",
-    "absent_classes",
-)
-"""The scalar scores of a result, as fractions (``absent_classes`` is a count)."""
-
 
 @dataclass(frozen=True)
 class StudyRuns:
-    """A study's plan and what became of each of its runs.
+    """Plan of a study and the state of its runs.
 
     Args:
-        folder: the study's folder.
-        plan: its grid; the smallest that holds all runs if the study left none.
-        runs: every run of the grid, there or not.
-        states: what became of it.
-        results: the results of the finished ones.
-        strays: runs on disk that the plan does not hold (any more).
+        folder: folder of the study.
+        plan: its grid; without a recorded plan, the smallest grid that contains all runs.
+        runs: every run of the grid, existing or missing.
+        states: the state of every run.
+        results: the results of the finished runs.
+        strays: runs on disk that are not part of the plan.
     """
 
     folder: Path
@@ -46,16 +33,34 @@ class StudyRuns:
 
     @property
     def finished(self) -> int:
-        """How many runs of the grid are finished."""
+        """Number of finished runs of the grid."""
         return len(self.results)
 
+    def key(self, dataset: str, method: str, seed: int) -> RunKey:
+        """Return the key of a run; its study is the name of the folder."""
+        return RunKey(self.folder.name, dataset, method, seed)
+
     def results_of(self, dataset: str, method: str | None = None) -> list[dict[str, Any]]:
-        """The finished results of a cell (or of all methods), by the plan's methods and seeds."""
+        """Return the finished results of a dataset (and method), in the order of methods and seeds of the plan."""
         return [r for key, r in self.results.items() if key.dataset == dataset and method in (None, key.method)]
+
+    def dataset_info(self, dataset: str) -> Mapping[str, Any]:
+        """Return title, classes and palette of a dataset from its first result; empty before a run is finished."""
+        return next((result.get("dataset") or {} for result in self.results_of(dataset)), {})
+
+    def title(self, dataset: str) -> str:
+        """Return the title of a dataset, from its results or the plan."""
+        titles = [(result.get("dataset") or {}).get("title") for result in self.results_of(dataset)]
+        return str(next(filter(None, titles), None) or self.plan.datasets.get(dataset) or dataset)
+
+    def classes(self, dataset: str) -> list[str]:
+        """Return the class names of a dataset; empty before a run is finished."""
+        lists = [(result.get("dataset") or {}).get("classes") for result in self.results_of(dataset)]
+        return [str(name) for name in next(filter(None, lists), ())]
 
 
 def collect(root: str | Path) -> list[StudyRuns]:
-    """The studies under a folder (of several studies, or of one), by name.
+    """Return the studies in a folder (of several studies, or of one), by name.
 
     Raises:
         UsageError: the folder does not exist.
@@ -70,45 +75,13 @@ def collect(root: str | Path) -> list[StudyRuns]:
     ]
 
 
-def run_scores(study: StudyRuns) -> pd.DataFrame:
-    """Every network of every finished run: one row per run, network and protocol; scores as fractions.
-
-    Columns: study, dataset, method, seed, network, reported, main (the protocol of Table 1), protocol, architecture,
-    parameters, and `SCORES`.
-    """
-    rows = []
-    for key, result in study.results.items():
-        for network, entry in result["networks"].items():
-            for protocol, scores in entry.get("scores", {}).items():
-                rows.append(
-                    {
-                        **key._asdict(),
-                        "network": network,
-                        "reported": network == result.get("reported_network"),
-                        "main": protocol == result.get("protocol"),
-                        "protocol": protocol,
-                        "architecture": entry.get("architecture"),
-                        "parameters": entry.get("parameters"),
-                        **{name: scores.get(name) for name in SCORES},
-                    }
-                )
-    columns = [*RunKey._fields, "network", "reported", "main", "protocol", "architecture", "parameters", *SCORES]
-    frame = pd.DataFrame(rows, columns=columns)
-    frame[list(SCORES)] = frame[list(SCORES)].astype(float)
-    return frame
-
-
-def _study(folder: Path, found: list[RunFolder]) -> StudyRuns:
-    plan = read_plan(folder) or guess_plan(folder.name, found)
-    by_key = {run.key: run for run in found}
+def _study(folder: Path, runs_on_disk: list[RunFolder]) -> StudyRuns:
+    plan = read_plan(folder) or guess_plan(folder.name, runs_on_disk)
+    by_key = {run.key: run for run in runs_on_disk}
     keys = [RunKey(folder.name, *key[1:]) for key in plan.grid()]
     runs = {key: by_key.get(key) or RunFolder(folder / key.dataset / key.method / f"seed{key.seed}") for key in keys}
-    states: dict[RunKey, State] = {}
-    results: dict[RunKey, dict[str, Any]] = {}
-    for key, run in runs.items():
-        states[key] = run.state()
-        if states[key] == "finished":
-            results[key] = _result(run)
+    states = {key: run.state() for key, run in runs.items()}
+    results = {key: _result(run) for key, run in runs.items() if states[key] == "finished"}
     strays = tuple(run for key, run in by_key.items() if key not in runs)
     return StudyRuns(folder, plan, runs, states, results, strays)
 
@@ -116,5 +89,5 @@ def _study(folder: Path, found: list[RunFolder]) -> StudyRuns:
 def _result(run: RunFolder) -> dict[str, Any]:
     result = run.result()
     if result is None:
-        raise DataError(f"{run.path}/result.json vanished while it was read", "run the command again")
+        raise DataError(f"{run.path}/result.json was removed while it was read", "run the command again")
     return result

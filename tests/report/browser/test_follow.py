@@ -45,7 +45,7 @@ def test_an_open_page_is_loaded_again_where_the_reader_was(chromium: Any, fabric
         page.evaluate("window.scrollTo({ top: 700, behavior: 'instant' })")
         page.locator('[data-chart="forest"] .main-svg').first.wait_for()
         place = page.evaluate(AT_REST)
-        assert not place.startswith("answer 0")
+        assert not place.startswith("summary 0")
         made.run("street-scenes", "model-3", 0)
         assert watch.look()
         page.locator(".state b", has_text="3 of 6").wait_for(timeout=15_000)

@@ -43,8 +43,8 @@ def test_orders(report: Path, opened: Open) -> None:
     page = opened(report).page
     rows = rows_of(report)
     assert names(page) == [row["name"] for row in rows]
-    page.locator("#g-order").select_option("differ")
-    assert names(page) == [row["name"] for row in sorted(rows, key=lambda row: -row["differ"])]
+    page.locator("#g-order").select_option("disagreement")
+    assert names(page) == [row["name"] for row in sorted(rows, key=lambda row: -row["disagreement"])]
     page.locator("#g-order").select_option("worst")
     means = {row["name"]: sum(s["mean"] for s in row["scores"].values()) / len(row["scores"]) for row in rows}
     assert names(page) == sorted(means, key=lambda name: means[name])
@@ -107,7 +107,7 @@ def test_the_keyboard_leads_through_the_images_and_back(report: Path, opened: Op
     assert ".model-3." in page.locator("#v-under img").get_attribute("src")
     page.locator("#v-next").click()
     page.locator("#v-previous").click()
-    assert page.locator("#v-place").text_content() == "1 of 2"
+    assert page.locator("#v-position").text_content() == "1 of 2"
     page.keyboard.press("Escape")
     assert page.locator("#viewer[open]").count() == 0
     assert page.evaluate("document.activeElement.dataset.method") == "model-1", "the focus returns"

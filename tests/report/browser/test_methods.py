@@ -43,11 +43,11 @@ def test_methods_are_chosen(many: Path, opened: Open) -> None:
     captions = row.locator(".caption b")
     first = [f"A further method with a long name, {i}" for i in (0, 1)]
     assert captions.all_text_contents() == ["Image", "Truth", "Model 1", "Model 2", "Model 3", *first]
-    assert page.locator("#g-chosen").text_content() == "5 of 20"
+    assert page.locator("#g-selected").text_content() == "5 of 20"
     page.locator("#g-methods summary").click()
     for label in ("Model 1", "Model 3", *first):
         page.locator("#g-boxes").get_by_label(label, exact=True).uncheck()
-    assert page.locator("#g-chosen").text_content() == "1 of 20"
+    assert page.locator("#g-selected").text_content() == "1 of 20"
     row.locator("img").first.wait_for()
     assert captions.all_text_contents() == ["Image", "Truth", "Model 2"]
     page.locator("#g-order").select_option("worst")

@@ -24,7 +24,7 @@ def test_everything_is_drawn_quietly_from_the_disk_and_fits(report: Path, opened
     assert any(url.endswith("plotly.min.js") for url in found.requests)
 
 
-def test_the_answer_is_on_top(report: Path, opened: Open) -> None:
+def test_the_summary_is_on_top(report: Path, opened: Open) -> None:
     page = opened(report).page
     assert page.locator(".headline").is_visible()
     assert page.locator(".verdicts li").count() == 4
@@ -43,7 +43,7 @@ def test_tables_sort_by_mouse_and_keyboard_and_go_back(report: Path, opened: Ope
     header.locator("button").press("Enter")
     assert header.get_attribute("aria-sort") == "ascending"
     assert table.evaluate(shown) == sorted(first)
-    assert "ascending" in page.locator("#told").text_content()
+    assert "ascending" in page.locator("#announcement").text_content()
     header.locator("button").press("Enter")
     assert header.get_attribute("aria-sort") is None
     assert table.evaluate(shown) == first
@@ -121,7 +121,7 @@ def test_light_and_dark(report: Path, opened: Open) -> None:
 
 def test_settings_that_differ(report: Path, opened: Open) -> None:
     page = opened(report).page
-    page.locator("summary", has_text="Every setting").click()
+    page.locator("summary", has_text="All settings").click()
     rows = page.locator(".settings tbody tr:visible")
     every = rows.count()
     page.locator("#differing").check()

@@ -1,15 +1,15 @@
-// Draws the page's charts with Plotly when they come into sight, in the colors of the page's theme.
+// Draws the charts with Plotly when they are near the viewport, in the colors of the theme.
 (function () {
   "use strict";
   const segmi = (window.segmi = window.segmi || {});
   const figures = segmi.charts || {};
-  const drawn = new Map(); // chart element → the key of the figure that it shows
+  const drawn = new Map(); // chart element → key of its current figure
   const config = { displayModeBar: false, displaylogo: false, responsive: true, doubleClick: "reset" };
-  const PAPER = 680; // what a sheet of A4 or letter paper has room for, in CSS pixels
+  const PAPER = 680; // width of a sheet of A4 or letter paper, in CSS pixels
   let printing = false;
   const touch = window.matchMedia("(pointer: coarse)").matches;
 
-  // "var(--name)" or "var(--name)@0.2" anywhere in a figure becomes the color that it stands for.
+  // "var(--name)" or "var(--name)@0.2" in a figure is replaced by the color.
   function colored(value, style) {
     if (Array.isArray(value)) return value.map((entry) => colored(entry, style));
     if (value && typeof value === "object") {
@@ -19,7 +19,7 @@
     if (!match) return value;
     const color = style.getPropertyValue(match[1]).trim();
     if (!match[2]) return color;
-    const channels = [1, 3, 5].map((place) => parseInt(color.slice(place, place + 2), 16));
+    const channels = [1, 3, 5].map((start) => parseInt(color.slice(start, start + 2), 16));
     return `rgba(${channels.join(",")},${match[2]})`;
   }
 
@@ -54,7 +54,7 @@
     return Array.from(chart.querySelectorAll(".controls select"), (select) => select.value).join("|");
   }
 
-  // Above the plot a long legend takes several lines; the chart grows by them instead of its plot getting smaller.
+  // A long legend needs several lines above the plot; the chart grows by them.
   function legendLines(data, width) {
     const named = data.filter((trace) => trace.name && trace.showlegend !== false && trace.type !== "heatmap");
     let [lines, along] = [1, 0];
@@ -66,7 +66,7 @@
     return lines;
   }
 
-  // On a narrow screen the cells of a matrix have no room for numbers; a tap still tells them.
+  // On a narrow screen the cells of a matrix are too small for numbers; a tap shows them.
   function withoutNumbers(trace) {
     return trace.type === "heatmap" ? { ...trace, texttemplate: "", showscale: false } : trace;
   }

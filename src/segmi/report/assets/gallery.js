@@ -1,10 +1,10 @@
-// The gallery: a row per image, filled when it comes near the screen; views, orders, legend.
+// Gallery: a row per image, filled when it is near the viewport; views, sort orders and legend.
 (function () {
   "use strict";
   const segmi = (window.segmi = window.segmi || {});
   const byId = (id) => document.getElementById(id);
-  const state = { gallery: null, view: "prediction", order: "split", chosen: null, shown: [], left: new Set() };
-  const SIDE_BY_SIDE = 5; // so many methods are shown at first; the reader may choose others
+  const state = { gallery: null, view: "prediction", order: "split", classId: null, rows: [], hidden: new Set() };
+  const SIDE_BY_SIDE = 5; // number of methods shown at first
   let watcher = null;
 
   function make(tag, classes, text) {
@@ -24,14 +24,14 @@
   function image(src, classes, alt) {
     const image = new Image();
     image.decoding = "async";
-    image.draggable = false; // else a drag of the boundary carries the image away
+    image.draggable = false; // otherwise dragging the boundary drags the image
     image.className = classes;
     image.alt = alt;
     image.src = src;
     return image;
   }
 
-  // The images that together show a layer: errors lie over the photograph.
+  // Image elements of a layer: errors are drawn over the photograph.
   function images(gallery, row, layer, method, large, alt) {
     const shown = source(gallery, row, layer, method, large);
     if (layer === "image") return [image(shown, "", alt)];
@@ -42,10 +42,10 @@
     return [image(shown, "exact", alt)];
   }
 
-  // The layer of a method that a view shows, or the next best; null where there is none.
+  // Layer of a method to show in a view: the requested one if it exists, else another; null without any.
   function layerOf(row, method, view) {
-    const there = row.layers[method] || [];
-    return there.includes(view) ? view : there.includes("prediction") ? "prediction" : there[0] || null;
+    const layers = row.layers[method] || [];
+    return layers.includes(view) ? view : layers.includes("prediction") ? "prediction" : layers[0] || null;
   }
 
   function reason(row, column) {
@@ -71,11 +71,11 @@
   function score(row, method) {
     const scores = row.scores[method.name];
     if (!scores) return null;
-    return state.order === "class" ? (scores.iou[state.chosen] ?? null) : scores.mean;
+    return state.order === "class" ? (scores.iou[state.classId] ?? null) : scores.mean;
   }
 
   function methods() {
-    return state.gallery.methods.filter((one) => !state.left.has(one.name));
+    return state.gallery.methods.filter((one) => !state.hidden.has(one.name));
   }
 
   function fill(element) {
@@ -106,7 +106,7 @@
     element.segmiRow = row;
     element.style.setProperty("--shape", `${row.size[0]} / ${row.size[1]}`);
     const heading = make("h3", "", row.name);
-    if (state.gallery.methods.length > 1) heading.append(make("span", "", `methods differ on ${(100 * row.differ).toFixed(1)} %`));
+    if (state.gallery.methods.length > 1) heading.append(make("span", "", `methods disagree on ${(100 * row.disagreement).toFixed(1)} % of pixels`));
     element.append(heading, make("div", "cells"));
     return element;
   }
@@ -118,15 +118,15 @@
 
   function ordered(gallery) {
     const scores = (row) => methods().map((one) => row.scores[one.name]).filter(Boolean);
-    const rows = gallery.rows.map((row, place) => ({ row, place }));
+    const rows = gallery.rows.map((row, index) => ({ row, index }));
     const by = {
       split: () => 0,
-      differ: ({ row }) => -row.differ,
+      disagreement: ({ row }) => -row.disagreement,
       worst: ({ row }) => mean(scores(row).map((one) => one.mean)) ?? 2,
-      class: ({ row }) => mean(scores(row).map((one) => one.iou[state.chosen])) ?? 2,
+      class: ({ row }) => mean(scores(row).map((one) => one.iou[state.classId])) ?? 2,
     }[state.order];
-    const kept = state.order === "class" ? rows.filter(({ row }) => state.chosen in row.shares) : rows;
-    return kept.map((entry) => ({ ...entry, key: by(entry) })).sort((a, b) => a.key - b.key || a.place - b.place).map(({ row }) => row);
+    const kept = state.order === "class" ? rows.filter(({ row }) => state.classId in row.shares) : rows;
+    return kept.map((entry) => ({ ...entry, key: by(entry) })).sort((a, b) => a.key - b.key || a.index - b.index).map(({ row }) => row);
   }
 
   function drawLegend(element, gallery, view) {
@@ -140,11 +140,11 @@
     };
     if (view === "errors") {
       add("#d55e00", "wrong");
-      add("#808080", "ignored: counts nowhere");
+      add("#808080", "ignored pixels");
     } else if (view === "confidence") {
       add("", "confidence from 0 to 1", "ramp");
     }
-    gallery.classes.filter((one) => one.seen).forEach((one) => add(one.color, one.name)); // the truth is shown in any view
+    gallery.classes.filter((one) => one.seen).forEach((one) => add(one.color, one.name)); // every view shows the ground truth
     add("#ffffff", "ignored");
     element.replaceChildren(...entries);
   }
@@ -152,54 +152,54 @@
   function drawRows() {
     const list = byId("g-rows");
     const gallery = state.gallery;
-    state.shown = ordered(gallery);
+    state.rows = ordered(gallery);
     list.style.setProperty("--columns", methods().length + 2);
     const width = Math.max(list.clientWidth, 1) / (methods().length + 2);
     if (watcher) watcher.disconnect();
     watcher = new IntersectionObserver((entries) => {
       for (const entry of entries) if (entry.isIntersecting) { watcher.unobserve(entry.target); fill(entry.target); }
     }, { root: list.parentElement, rootMargin: "900px 0px" });
-    const elements = state.shown.map((row) => {
+    const elements = state.rows.map((row) => {
       const element = rowElement(row);
       element.style.setProperty("--guess", `${Math.round((width * row.size[1]) / row.size[0] + 58)}px`);
       return element;
     });
     list.replaceChildren(...elements);
     elements.forEach((element) => watcher.observe(element));
-    byId("g-count").textContent = `${state.shown.length} of ${gallery.rows.length} images`;
+    byId("g-count").textContent = `${state.rows.length} of ${gallery.rows.length} images`;
     drawLegend(byId("g-legend"), gallery, state.view);
     byId("g-seed").textContent = `seed ${gallery.seed}`;
   }
 
-  // Which methods stand side by side; orders go by their scores alone.
-  function drawChoice(gallery) {
-    const boxes = gallery.methods.map((one, place) => {
+  // Check boxes of the methods to show; sort orders use their scores only.
+  function drawMethodBoxes(gallery) {
+    const boxes = gallery.methods.map((one, index) => {
       const label = make("label", "check");
       const box = make("input");
       box.type = "checkbox";
       box.value = one.name;
-      box.checked = place < SIDE_BY_SIDE;
+      box.checked = index < SIDE_BY_SIDE;
       label.append(box, make("span", "", one.label));
       return label;
     });
     byId("g-boxes").replaceChildren(...boxes);
     byId("g-methods").hidden = gallery.methods.length < 2;
-    choose();
+    selectMethods();
   }
 
-  function choose() {
+  function selectMethods() {
     const boxes = Array.from(document.querySelectorAll("#g-boxes input"));
-    state.left = new Set(boxes.filter((box) => !box.checked).map((box) => box.value));
-    byId("g-chosen").textContent = state.left.size ? `${boxes.length - state.left.size} of ${boxes.length}` : "all";
+    state.hidden = new Set(boxes.filter((box) => !box.checked).map((box) => box.value));
+    byId("g-selected").textContent = state.hidden.size ? `${boxes.length - state.hidden.size} of ${boxes.length}` : "all";
   }
 
-  function take(index) {
+  function showDataset(index) {
     const gallery = (state.gallery = segmi.galleries[index]);
-    drawChoice(gallery);
+    drawMethodBoxes(gallery);
     const classes = byId("g-class");
     const present = gallery.classes.filter((one) => gallery.rows.some((row) => one.id in row.shares));
     classes.replaceChildren(...present.map((one) => new Option(one.name, one.id)));
-    state.chosen = classes.value;
+    state.classId = classes.value;
     for (const input of document.querySelectorAll("#g-view input")) {
       input.disabled = input.value === "confidence" && !gallery.confidence;
       if (input.disabled && input.checked) document.querySelector("#g-view input").click();
@@ -210,7 +210,7 @@
   document.addEventListener("DOMContentLoaded", () => {
     if (!byId("gallery") || !segmi.galleries || !segmi.galleries.length) return;
     document.querySelector("#gallery .controls").hidden = false;
-    byId("g-dataset").addEventListener("change", (event) => take(Number(event.target.value)));
+    byId("g-dataset").addEventListener("change", (event) => showDataset(Number(event.target.value)));
     byId("g-view").addEventListener("change", (event) => {
       state.view = event.target.value;
       document.querySelectorAll("#g-rows .row[data-filled]").forEach((row) => {
@@ -220,7 +220,7 @@
       drawLegend(byId("g-legend"), state.gallery, state.view);
     });
     byId("g-boxes").addEventListener("change", () => {
-      choose();
+      selectMethods();
       drawRows();
     });
     byId("g-order").addEventListener("change", (event) => {
@@ -229,10 +229,10 @@
       drawRows();
     });
     byId("g-class").addEventListener("change", (event) => {
-      state.chosen = event.target.value;
+      state.classId = event.target.value;
       drawRows();
     });
-    take(0);
+    showDataset(0);
   });
   window.addEventListener("beforeprint", () => {
     Array.from(document.querySelectorAll("#g-rows .row")).slice(0, 12).forEach((row) => row.dataset.filled || fill(row));

@@ -1,4 +1,4 @@
-// Tables sort by a click on a header; sections open for the printer; the list of sections follows the reader.
+// Sorts tables by a click on a header, opens sections for printing, and highlights the current section.
 (function () {
   "use strict";
 
@@ -10,7 +10,7 @@
 
   function compare(one, other) {
     const numbers = [typeof one === "number", typeof other === "number"];
-    if (numbers[0] !== numbers[1]) return numbers[0] ? -1 : 1; // gaps go last
+    if (numbers[0] !== numbers[1]) return numbers[0] ? -1 : 1; // missing values go last
     return numbers[0] ? one - other : String(one).localeCompare(String(other));
   }
 
@@ -28,17 +28,17 @@
       rows.sort((a, b) => {
         const values = [valueOf(a, column), valueOf(b, column)];
         const gaps = typeof values[0] !== typeof values[1];
-        return (gaps ? 1 : sign) * compare(values[0], values[1]) || a.dataset.place - b.dataset.place;
+        return (gaps ? 1 : sign) * compare(values[0], values[1]) || a.dataset.index - b.dataset.index;
       });
     } else {
-      rows.sort((a, b) => a.dataset.place - b.dataset.place);
+      rows.sort((a, b) => a.dataset.index - b.dataset.index);
     }
     table.tBodies[0].replaceChildren(...rows);
-    document.getElementById("told").textContent = next ? `Sorted by ${header.textContent}, ${next}` : "In the study's order";
+    document.getElementById("announcement").textContent = next ? `Sorted by ${header.textContent}, ${next}` : "Original order";
   }
 
   function makeSortable(table) {
-    Array.from(table.tBodies[0].rows).forEach((row, place) => (row.dataset.place = place));
+    Array.from(table.tBodies[0].rows).forEach((row, index) => (row.dataset.index = index));
     for (const header of table.tHead.rows[table.tHead.rows.length - 1].querySelectorAll("th")) {
       const button = document.createElement("button");
       button.type = "button";

@@ -1,15 +1,15 @@
-// Light or dark: what the reader chose here before, else what the system asks for. Runs before anything is painted.
+// Light or dark theme: the stored choice, else the preference of the system. Runs before the first paint.
 (function () {
   "use strict";
   const root = document.documentElement;
   const system = window.matchMedia("(prefers-color-scheme: dark)");
   const segmi = (window.segmi = window.segmi || {});
 
-  function chosen() {
+  function storedTheme() {
     try {
       return window.localStorage.getItem("segmi-theme");
     } catch {
-      return null; // storage may be forbidden for files
+      return null; // storage may be disabled for files
     }
   }
 
@@ -25,15 +25,15 @@
     try {
       window.localStorage.setItem("segmi-theme", theme);
     } catch {
-      // it then lasts as long as the page
+      // the choice then applies to this page only
     }
     apply(theme);
   };
 
-  apply(chosen() || (system.matches ? "dark" : "light"));
-  system.addEventListener("change", () => chosen() || apply(system.matches ? "dark" : "light"));
+  apply(storedTheme() || (system.matches ? "dark" : "light"));
+  system.addEventListener("change", () => storedTheme() || apply(system.matches ? "dark" : "light"));
 
-  let before = null; // paper is white
+  let before = null; // pages are printed in the light theme
   window.addEventListener("beforeprint", () => {
     before = root.dataset.theme;
     apply("light");

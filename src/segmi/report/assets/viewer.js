@@ -1,4 +1,4 @@
-// The enlarged image: two layers, one over the other, and a boundary between them that slides.
+// Enlarged image: two layers on top of each other with a sliding boundary.
 (function () {
   "use strict";
   const segmi = (window.segmi = window.segmi || {});
@@ -33,23 +33,23 @@
     stage.style.setProperty("--shape", `${row.size[0]} / ${row.size[1]}`);
     stage.style.setProperty("--wide", row.size[0] / row.size[1]);
     byId("v-title").textContent = row.name;
-    byId("v-place").textContent = `${rows.indexOf(row) + 1} of ${rows.length}`;
+    byId("v-position").textContent = `${rows.indexOf(row) + 1} of ${rows.length}`;
     show(byId("v-over"), byId("v-left").value);
     show(byId("v-under"), byId("v-right").value);
     byId("v-left-name").textContent = `◧ ${nameOf(byId("v-left").value)}`;
-    byId("v-right-name").textContent = `${captioned(byId("v-right").value)} ◨`;
+    byId("v-right-name").textContent = `${caption(byId("v-right").value)} ◨`;
     segmi.galleryLegend(byId("v-legend"), gallery, viewNow());
   }
 
-  function captioned(value) {
+  function caption(value) {
     const scores = value.startsWith("m:") ? row.scores[value.slice(2)] : null;
     return nameOf(value) + (scores && scores.mean !== null ? `, mean IoU ${scores.mean.toFixed(3)}` : "");
   }
 
   function cut(value) {
-    const place = Math.min(100, Math.max(0, value));
-    byId("v-cut").value = place;
-    byId("v-stage").style.setProperty("--cut", `${place}%`);
+    const percent = Math.min(100, Math.max(0, value));
+    byId("v-cut").value = percent;
+    byId("v-stage").style.setProperty("--cut", `${percent}%`);
   }
 
   function step(by) {
@@ -57,8 +57,8 @@
     draw();
   }
 
-  segmi.openViewer = function (state, chosen, method, button) {
-    [gallery, row, rows, opener] = [state.gallery, chosen, state.shown, button];
+  segmi.openViewer = function (state, selectedRow, method, button) {
+    [gallery, row, rows, opener] = [state.gallery, selectedRow, state.rows, button];
     const methods = gallery.methods.map((one) => ["m:" + one.name, one.label]);
     const options = [["truth", "Truth"], ["image", "Image"], ...methods];
     for (const id of ["v-left", "v-right"]) byId(id).replaceChildren(...options.map(([value, text]) => new Option(text, value)));
@@ -103,7 +103,7 @@
     if (!dialog) return;
     byId("v-close").addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => opener && opener.isConnected && opener.focus());
-    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close()); // beside the image
+    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close()); // outside the image
     dialog.addEventListener("keydown", onKey);
     for (const id of ["v-left", "v-right", "v-view"]) byId(id).addEventListener("change", draw);
     byId("v-cut").addEventListener("input", (event) => cut(Number(event.target.value)));

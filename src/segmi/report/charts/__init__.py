@@ -1,7 +1,7 @@
-"""The charts of the page as plain data for Plotly, in colors that the page's theme names."""
+"""Charts of the page as plain data for Plotly, in colors that the theme of the page defines."""
 
 from __future__ import annotations
 
-from segmi.report.charts.spec import Chart, Choice, chart_data
+from segmi.report.charts.spec import Chart, Choice, chart_data, data_script
 
-__all__ = ["Chart", "Choice", "chart_data"]
+__all__ = ["Chart", "Choice", "chart_data", "data_script"]

@@ -1,4 +1,4 @@
-"""What a chart is: figures as Plotly takes them, and the choices that lead to one of them."""
+"""A chart: figures for Plotly, and the choices that select one of them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any, Final, TypeAlias
 from segmi.report.drawing import COLORS
 
 Spec: TypeAlias = Mapping[str, Any]
-"""``{"data": […], "layout": {…}}``; a color may be ``var(--name)`` or ``var(--name)@0.2`` for a share of it."""
+"""``{"data": […], "layout": {…}}``; a color may be ``var(--name)`` or ``var(--name)@0.2`` for an opacity."""
 
 SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "star", "x", "triangle-down")
 LINES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-LONGEST: Final = 400
-"""Points of a line; a longer history is thinned, since no screen shows more."""
+MOST_POINTS: Final = 400
+"""Number of points of a line; longer histories are subsampled to the resolution of a screen."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A drop-down list above a chart: its label, and (value, text) of what can be chosen."""
+    """Drop-down list above a chart: its label and (value, text) of each option."""
 
     label: str
     options: Sequence[tuple[str, str]]
@@ -29,16 +29,15 @@ class Choice:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart on the page.
+    """Chart on the page.
 
     Args:
-        name: its identifier.
-        title: what it shows, for screen readers too.
-        figures: the figures by their choices' values, joined with ``|``; ``""`` where there is no choice.
-        choices: the lists above it.
-        notes: sentences below it.
+        name: identifier.
+        title: heading, also read by screen readers.
+        figures: figures by the values of the choices, joined with ``|``; ``""`` without choices.
+        choices: lists above the chart.
+        notes: sentences below the chart.
         height: in pixels.
-        file: a static image of it beside the page, for readers without scripts.
     """
 
     name: str
@@ -47,16 +46,15 @@ class Chart:
     choices: Sequence[Choice] = field(default_factory=tuple)
     notes: Sequence[str] = field(default_factory=tuple)
     height: int = 420
-    file: str = ""
 
 
 def chart_data(charts: Sequence[Chart]) -> str:
-    """All figures as a script that a page loads from the disk, where JSON could not be fetched."""
+    """Return all figures as a script, which a page from the disk can load (it cannot load JSON)."""
     return data_script("charts", {chart.name: chart.figures for chart in charts})
 
 
 def data_script(name: str, data: Any) -> str:
-    """Data as ``window.segmi.<name>``; no text in it can end a script or a comment.
+    """Return data as ``window.segmi.<name>``; no text in it can end a script or a comment.
 
     >>> data_script("charts", ["</script>", float("nan")]).splitlines()[1]
     'window.segmi.charts = ["\\\\u003c/script>",null];'
@@ -66,24 +64,24 @@ def data_script(name: str, data: Any) -> str:
     return f"window.segmi = window.segmi || {{}};\nwindow.segmi.{name} = {escaped};\n"
 
 
-def method_color(index: int, share: float | None = None) -> str:
-    """The color of a method by its place in the plan."""
+def method_color(index: int, opacity: float | None = None) -> str:
+    """Return the color of a method by its position in the plan."""
     name = f"var(--model-{index % len(COLORS)})"
-    return name if share is None else f"{name}@{share:g}"
+    return name if opacity is None else f"{name}@{opacity:g}"
 
 
 def method_line(index: int) -> str:
-    """The dash of a method, so that color is not needed to tell methods apart."""
+    """Return the line style of a method, which distinguishes methods without color."""
     return LINES[(index // len(COLORS) + index) % len(LINES)]
 
 
 def method_symbol(index: int) -> str:
-    """The mark of a method, likewise."""
+    """Return the marker of a method, which distinguishes methods without color."""
     return SYMBOLS[index % len(SYMBOLS)]
 
 
 def plain_text(text: str) -> str:
-    """Text as Plotly shows it: it takes some tags for formatting, and no name is to be one.
+    """Escape text for Plotly, which formats some HTML tags.
 
     >>> plain_text("<b>a</b> & b")
     '&lt;b&gt;a&lt;/b&gt; &amp; b'
@@ -92,19 +90,19 @@ def plain_text(text: str) -> str:
 
 
 def rounded(values: Sequence[float | None], digits: int = 5) -> list[float | None]:
-    """Values with as many significant digits as a chart shows; None where there is no finite one."""
+    """Round values to the significant digits of a chart; None for values that are not finite."""
     return [None if value is None or not math.isfinite(value) else float(f"{value:.{digits}g}") for value in values]
 
 
-def thinned(count: int) -> list[int]:
-    """Which of so many points are drawn: all, or `LONGEST` evenly spaced, the first and the last among them.
+def subsample(count: int) -> list[int]:
+    """Return the indices of the points to draw: all, or `MOST_POINTS` evenly spaced ones with first and last.
 
-    >>> thinned(3), len(thinned(10_000)), thinned(10_000)[-1]
+    >>> subsample(3), len(subsample(10_000)), subsample(10_000)[-1]
     ([0, 1, 2], 400, 9999)
     """
-    if count <= LONGEST:
+    if count <= MOST_POINTS:
         return list(range(count))
-    return [round(place * (count - 1) / (LONGEST - 1)) for place in range(LONGEST)]
+    return [round(i * (count - 1) / (MOST_POINTS - 1)) for i in range(MOST_POINTS)]
 
 
 def _finite(value: Any) -> Any:

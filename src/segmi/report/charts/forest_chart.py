@@ -1,11 +1,11 @@
-"""The forest plot: every method's difference to its baseline with its interval, dataset by dataset."""
+"""Forest plot: the difference of every method to its baseline with its interval, by dataset."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from segmi.report.answer import Answer, Statement, interval_text, signed
 from segmi.report.charts.spec import Chart, plain_text
+from segmi.report.summary import Statement, Summary, interval_text, signed
 from segmi.statistics import LEVEL, PRIMARY
 
 MARKS: Final = {
@@ -14,58 +14,58 @@ MARKS: Final = {
     "same": ("not distinguishable", "var(--neutral)", "circle"),
     "none": ("no test: too few seeds", "var(--neutral)", "circle-open"),
 }
-"""Name, color and symbol by kind of statement."""
+"""Name, color and marker by kind of statement."""
 
-ROW, TIGHT, MANY = 34, 24, 12
-"""Pixels of a line, and of one where there are more than so many."""
+ROW, DENSE_ROW, DENSE_FROM = 34, 24, 13
+"""Height of a row in pixels, and of a row if there are at least `DENSE_FROM`."""
 
 
-def forest_chart(found: Answer) -> Chart | None:
-    """Differences over retraining, and beside each the one on new images; None where nothing is compared."""
-    shown = [one for one in found.statements if one.difference is not None]
+def forest_chart(summary: Summary) -> Chart | None:
+    """Return the differences over retraining and on new images; None if nothing is compared."""
+    shown = [one for one in summary.statements if one.difference is not None]
     if not shown:
         return None
-    places, ticks, heads, line = {}, [], [], 0.0
-    for title, statements in found.by_dataset():
+    positions, ticks, heads, line = {}, [], [], 0.0
+    for title, statements in summary.by_dataset():
         heads.append((line, title))
         for one in statements:
             line += 1
-            places[id(one)] = line
+            positions[id(one)] = line
             ticks.append((line, one.method))
         line += 1.35
-    traces = [trace for kind in MARKS if (trace := _retraining(kind, shown, places))]
-    new = _on_new_images(shown, places)
-    height = int((ROW if len(found.statements) <= MANY else TIGHT) * line + 120)
+    traces = [trace for kind in MARKS if (trace := _retraining(kind, shown, positions))]
+    new = _on_new_images(shown, positions)
+    height = int((ROW if len(summary.statements) < DENSE_FROM else DENSE_ROW) * line + 120)
     layout = {
         "xaxis": {"title": {"text": f"difference in {PRIMARY} to the baseline"}, "zeroline": True,
                   "zerolinewidth": 2, "tickformat": "+.3~f", "labelalias": {"+0": "0"}},
-        "yaxis": {"tickvals": [place for place, _ in ticks], "ticktext": [plain_text(name) for _, name in ticks],
+        "yaxis": {"tickvals": [y for y, _ in ticks], "ticktext": [plain_text(name) for _, name in ticks],
                   "range": [line - 0.7, -0.6], "fixedrange": True, "showgrid": False, "zeroline": False,
                   "automargin": True, "ticklen": 0},
         "annotations": [
-            {"x": 0, "xref": "paper", "y": place, "yref": "y", "text": f"<b>{plain_text(title)}</b>",
+            {"x": 0, "xref": "paper", "y": y, "yref": "y", "text": f"<b>{plain_text(title)}</b>",
              "showarrow": False, "xanchor": "left", "xshift": 4, "font": {"size": 13}, "bgcolor": "var(--card)"}
-            for place, title in heads
+            for y, title in heads
         ] + [
-            {"x": 0, "xref": "paper", "y": places[id(one)], "yref": "y", "text": one.details,
+            {"x": 0, "xref": "paper", "y": positions[id(one)], "yref": "y", "text": one.details,
              "showarrow": False, "xanchor": "left", "xshift": 4, "font": {"size": 11, "color": "var(--faint)"}}
-            for one in found.statements if one.difference is None
+            for one in summary.statements if one.difference is None
         ],
         "showlegend": True,
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "yref": "paper"},
         "margin": {"t": 44},
     }  # fmt: skip
     note = (
-        f"Lines are {100 * (1 - LEVEL):g} % intervals. The thick mark answers: would it hold if the networks were "
-        "trained again, on these images? The thin one below it: would these networks differ so on other images "
-        "of the kind? Right of 0 the method scores higher than its baseline."
+        f"Lines are {100 * (1 - LEVEL):g} % intervals. Thick markers: difference expected over retraining, on these "
+        "images. Thin markers below: difference of these networks on new images of the same kind. Right of 0 the "
+        "method scores higher than its baseline."
     )
-    traces = [*traces, *([new] if new else [])]
-    title = "Forest plot: differences to the baseline with their intervals"
+    traces += [new] if new else []
+    title = "Differences to the baseline with their intervals"
     return Chart("forest", title, {"": {"data": traces, "layout": layout}}, notes=(note,), height=height)
 
 
-def _retraining(kind: str, shown: list[Statement], places: dict[int, float]) -> dict[str, Any] | None:
+def _retraining(kind: str, shown: list[Statement], positions: dict[int, float]) -> dict[str, Any] | None:
     rows = [one for one in shown if one.kind == kind]
     if not rows:
         return None
@@ -76,7 +76,7 @@ def _retraining(kind: str, shown: list[Statement], places: dict[int, float]) -> 
         "mode": "markers",
         "name": name,
         "x": differences,
-        "y": [places[id(one)] for one in rows],
+        "y": [positions[id(one)] for one in rows],
         "error_x": _whiskers(differences, [one.interval for one in rows], color, 2.5),
         "marker": {"color": color, "symbol": symbol, "size": 12, "line": {"width": 1.5, "color": color}},
         "text": [plain_text(f"{one.method} on {one.dataset}: {one.details}") for one in rows],
@@ -84,7 +84,7 @@ def _retraining(kind: str, shown: list[Statement], places: dict[int, float]) -> 
     }
 
 
-def _on_new_images(shown: list[Statement], places: dict[int, float]) -> dict[str, Any] | None:
+def _on_new_images(shown: list[Statement], positions: dict[int, float]) -> dict[str, Any] | None:
     rows = [(one, new) for one in shown if (new := one.new_images) is not None and new.interval is not None]
     if not rows:
         return None
@@ -94,7 +94,7 @@ def _on_new_images(shown: list[Statement], places: dict[int, float]) -> dict[str
         "mode": "markers",
         "name": "on new images",
         "x": differences,
-        "y": [places[id(one)] + 0.27 for one, _ in rows],
+        "y": [positions[id(one)] + 0.27 for one, _ in rows],
         "error_x": _whiskers(differences, [new.interval for _, new in rows], "var(--faint)", 1),
         "marker": {"color": "var(--faint)", "symbol": "line-ns-open", "size": 7},
         "text": [

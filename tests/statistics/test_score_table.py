@@ -7,7 +7,8 @@ import statistics
 import pandas as pd
 import pytest
 
-from segmi.statistics import best, summarize
+from segmi.metrics.scores import scores
+from segmi.statistics import SCORES, best, summarize
 
 
 def test_mean_sample_deviation_and_number() -> None:
@@ -37,3 +38,9 @@ def test_a_cell_without_any_value_is_left_out() -> None:
 )
 def test_best_is_what_looks_best(values: dict[str, float | None], expected: set[str]) -> None:
     assert best(values) == expected
+
+
+def test_the_list_of_scores_is_complete() -> None:
+    computed = scores([[3, 1], [0, 4]])
+    assert {score.name for score in SCORES} == set(computed) - {"IoU"}
+    assert [score.table1 for score in SCORES if score.table1] == ["IoU", "Acc"]

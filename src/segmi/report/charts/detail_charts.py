@@ -1,4 +1,4 @@
-"""Reliability diagram, and IoU by object size."""
+"""Reliability diagram and IoU by object size."""
 
 from __future__ import annotations
 
@@ -16,32 +16,28 @@ from segmi.report.charts.spec import (
     plain_text,
     rounded,
 )
-from segmi.report.details import pooled_details
-from segmi.report.table1 import title_of
+from segmi.report.details_table import pooled_details
 from segmi.statistics import StudyRuns
-
-ALL = "all classes"
 
 
 def detail_charts(study: StudyRuns) -> list[Chart]:
-    """The charts of what runs kept besides their counts; none where no run kept it."""
-    found = {
+    """Return both charts; empty if no run has details."""
+    details = {
         dataset: {m: one for m in study.plan.methods if (one := pooled_details(study, dataset, m)) is not None}
         for dataset in study.plan.datasets
     }
-    found = {dataset: records for dataset, records in found.items() if records}
-    if not found:
+    details = {dataset: records for dataset, records in details.items() if records}
+    if not details:
         return []
-    datasets = Choice("dataset", [(dataset, title_of(study, dataset)) for dataset in found])
-    return [_reliability_chart(study, found, datasets), _size_chart(study, found, datasets)]
+    datasets = Choice("dataset", [(dataset, study.title(dataset)) for dataset in details])
+    return [_reliability_chart(study, details, datasets), _size_chart(study, details, datasets)]
 
 
-def _reliability_chart(study: StudyRuns, found: dict[str, dict[str, DetailsRecord]], datasets: Choice) -> Chart:
-    figures = {dataset: _reliability(study, records) for dataset, records in found.items()}
+def _reliability_chart(study: StudyRuns, details: dict[str, dict[str, DetailsRecord]], datasets: Choice) -> Chart:
+    figures = {dataset: _reliability(study, records) for dataset, records in details.items()}
     notes = (
-        "Above: of the pixels that a method predicts with a confidence, the share that is right; on the diagonal "
-        "confidence means what it says, below it the method is too sure of itself. Below: how many pixels have "
-        "which confidence. ECE: expected calibration error. All seeds together.",
+        "Top: accuracy of the pixels by confidence; on the diagonal a method is calibrated, below it overconfident. "
+        "Bottom: distribution of the confidence. ECE: expected calibration error. All seeds are pooled.",
     )
     return Chart("reliability", "Reliability diagram", figures, (datasets,), notes, height=520)
 
@@ -66,7 +62,7 @@ def _reliability(study: StudyRuns, records: dict[str, DetailsRecord]) -> dict[st
                 "y": rounded((one.correct[bins] / one.pixels[bins]).tolist()),
                 "marker": {"symbol": method_symbol(index), "size": 7, "color": method_color(index)},
                 "text": [f"{value:.2g} % of the pixels" for value in share[bins]],
-                "hovertemplate": "confidence %{x:.2f}, right %{y:.2f}<br>%{text}<extra>%{fullData.name}</extra>",
+                "hovertemplate": "confidence %{x:.2f}, accuracy %{y:.2f}<br>%{text}<extra>%{fullData.name}</extra>",
             }
         )  # fmt: skip
         traces.append(
@@ -79,24 +75,24 @@ def _reliability(study: StudyRuns, records: dict[str, DetailsRecord]) -> dict[st
         )  # fmt: skip
     layout = {
         "xaxis": {"title": {"text": "confidence"}, "range": [0, 1.01], "anchor": "y2"},
-        "yaxis": {"title": {"text": "share that is right"}, "range": [0, 1.03], "domain": [0.32, 1]},
+        "yaxis": {"title": {"text": "accuracy"}, "range": [0, 1.03], "domain": [0.32, 1]},
         "yaxis2": {"title": {"text": "pixels, %"}, "domain": [0, 0.22], "rangemode": "tozero", "anchor": "x"},
     }
     return {"data": traces, "layout": layout}
 
 
-def _size_chart(study: StudyRuns, found: dict[str, dict[str, DetailsRecord]], datasets: Choice) -> Chart:
+def _size_chart(study: StudyRuns, details: dict[str, dict[str, DetailsRecord]], datasets: Choice) -> Chart:
     figures: dict[str, Any] = {}
-    classes: dict[str, str] = {"": ALL}
-    for dataset, records in found.items():
+    classes: dict[str, str] = {"": "all classes"}
+    for dataset, records in details.items():
         figures[f"{dataset}|"] = _sizes(study, records, None)
-        for index, name in enumerate(_classes(study, dataset)):
+        for index, name in enumerate(study.classes(dataset)):
             if any(one.objects[index].any() for one in records.values() if index < len(one.objects)):
                 classes[name] = name
                 figures[f"{dataset}|{name}"] = _sizes(study, records, index)
     notes = (
-        "An object is a connected region of a class in the truth, its IoU is taken against the predicted regions of "
-        "that class that overlap it. Means over objects of all images and seeds; hover for their number.",
+        "An object is a connected region of a class in the truth; its IoU is computed with the overlapping predicted "
+        "regions of that class. Means over the objects of all images and seeds; hover for their number.",
     )
     choices = (datasets, Choice("class", list(classes.items())))
     return Chart("sizes", "IoU by object size", figures, choices, notes)
@@ -105,7 +101,7 @@ def _size_chart(study: StudyRuns, found: dict[str, dict[str, DetailsRecord]], da
 def _sizes(study: StudyRuns, records: dict[str, DetailsRecord], index: int | None) -> dict[str, Any]:
     traces, texts = [], []
     for method, one in records.items():
-        place = list(study.plan.methods).index(method)
+        position = list(study.plan.methods).index(method)
         numbers = one.objects.sum(axis=0) if index is None else one.objects[index]
         sums = one.object_iou.sum(axis=0) if index is None else one.object_iou[index]
         sizes = np.flatnonzero(numbers)
@@ -114,15 +110,15 @@ def _sizes(study: StudyRuns, records: dict[str, DetailsRecord], index: int | Non
             {
                 "type": "scatter", "mode": "lines+markers", "name": plain_text(study.plan.methods[method]),
                 "x": sizes.tolist(), "y": rounded((sums[sizes] / numbers[sizes]).tolist()),
-                "line": {"color": method_color(place), "dash": method_line(place), "width": 2},
-                "marker": {"symbol": method_symbol(place), "size": 8, "color": method_color(place)},
+                "line": {"color": method_color(position), "dash": method_line(position), "width": 2},
+                "marker": {"symbol": method_symbol(position), "size": 8, "color": method_color(position)},
                 "text": [f"{int(n):,} objects" for n in numbers[sizes]],
                 "hovertemplate": "IoU %{y:.3f}, %{text}<extra>%{fullData.name}</extra>",
             }
         )  # fmt: skip
     layout = {
         "xaxis": {
-            "title": {"text": "pixels of the object"},
+            "title": {"text": "pixels per object"},
             "tickvals": list(range(len(texts))),
             "ticktext": texts,
             "zeroline": False,
@@ -133,15 +129,10 @@ def _sizes(study: StudyRuns, records: dict[str, DetailsRecord], index: int | Non
 
 
 def size_texts(sizes: int) -> list[str]:
-    """The sizes in words.
+    """Return labels of the size classes.
 
     >>> size_texts(3)
     ['1–3', '4–15', '16 and more']
     """
     texts = [f"{4**k:,}–{4 ** (k + 1) - 1:,}" for k in range(sizes - 1)]
     return [*texts, f"{4 ** (sizes - 1):,} and more"]
-
-
-def _classes(study: StudyRuns, dataset: str) -> list[str]:
-    cards = (result.get("dataset") or {} for result in study.results_of(dataset))
-    return next(([str(name) for name in card["classes"]] for card in cards if card.get("classes")), [])

@@ -1,4 +1,4 @@
-"""The same images for every model, and a legend of what is seen in them."""
+"""The same images for every model, and a legend of the classes in them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from segmi.errors import RunError
-from segmi.report.gallery import gallery
+from segmi.report.predictions_figure import prediction_rows
 from segmi.statistics import collect
 
 
 def test_rows_and_legend(demo_runs: Path) -> None:
-    images = gallery(collect(demo_runs)[0], "object-scenes")
+    images = prediction_rows(collect(demo_runs)[0], "object-scenes")
     assert images is not None
     assert [name for name, _ in images.rows] == ["val_0000", "val_0001"]
     assert [tile.title for tile in images.rows[0][1]] == ["Image", "Ground truth", "Model 1", "Model 2", "Model 3"]
@@ -28,7 +28,7 @@ def test_rows_and_legend(demo_runs: Path) -> None:
 
 def test_classes_that_are_not_shown_are_not_in_the_legend(demo_runs: Path) -> None:
     study = collect(demo_runs)[0]
-    one, two = gallery(study, "street-scenes", rows=1), gallery(study, "street-scenes", rows=2)
+    one, two = prediction_rows(study, "street-scenes", rows=1), prediction_rows(study, "street-scenes", rows=2)
     assert one is not None
     assert two is not None
     assert set(one.legend) <= set(two.legend)
@@ -37,7 +37,7 @@ def test_classes_that_are_not_shown_are_not_in_the_legend(demo_runs: Path) -> No
 
 def test_large_images_shrink_without_new_colors(demo_runs: Path) -> None:
     study = collect(demo_runs)[0]
-    small, full = gallery(study, "street-scenes", largest=40), gallery(study, "street-scenes")
+    small, full = prediction_rows(study, "street-scenes", largest=40), prediction_rows(study, "street-scenes")
     assert small is not None
     assert full is not None
     for (_, a), (_, b) in zip(small.rows, full.rows, strict=True):
@@ -51,7 +51,7 @@ def test_a_failed_model_leaves_a_gap(fabricate: Callable[..., Any]) -> None:
     made.run("street-scenes", "model-1", 0)
     made.fail("street-scenes", "model-2", 0, RunError("no"))
     study = collect(made.root)[0]
-    images = gallery(study, "street-scenes")
+    images = prediction_rows(study, "street-scenes")
     assert images is not None
     assert [tile.reason for tile in images.rows[0][1]] == ["", "", "", "failed", "missing"]
-    assert gallery(study, "object-scenes") is None
+    assert prediction_rows(study, "object-scenes") is None

@@ -1,13 +1,12 @@
-"""Learning curves and diagnostics over training: a line per method, a band over its seeds."""
+"""Charts over training: learning curves and diagnostics, a line per method with a band over its seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from segmi.report.charts.spec import Chart, Choice, method_color, method_line, plain_text, rounded, thinned
+from segmi.report.charts.spec import Chart, Choice, method_color, method_line, plain_text, rounded, subsample
 from segmi.report.history import MEAN, Line, Series, histories
-from segmi.report.table1 import title_of
 from segmi.statistics import StudyRuns
 
 LEARNING: Final = {
@@ -15,40 +14,39 @@ LEARNING: Final = {
     "holdout/pixel_accuracy": "held-out pixel accuracy",
     "train/loss": "training loss",
 }
-"""The quantities of the learning curves; every other one is a diagnostic."""
+"""Quantities of the learning curves; all others are diagnostics."""
 
 INFORMATION: Final = {
-    "holdout/mutual_information": "held-out I(Y; Ŷ), most probable class",
+    "holdout/mutual_information": "held-out I(Y; Ŷ), predicted class",
     "holdout/mutual_information_share": "held-out I(Y; Ŷ) / H(Y)",
     "holdout/barber_agakov_bound": "held-out H(Y) - CE, at most I(X; Y)",
-    "holdout/soft_confusion_mutual_information": "held-out I(Y; Ŷ), class drawn from the prediction",
+    "holdout/soft_confusion_mutual_information": "held-out I(Y; Ŷ), sampled class",
     "holdout/conditional_mutual_information": "held-out I(X; Ŷ | Y), spread within classes",
-    "holdout/region_information": "held-out I_G, windows of label and prediction",
-    "holdout/jensen_shannon_divergence": "held-out I(K; Ŷ | X), how far networks are apart",
+    "holdout/region_information": "held-out I_G, regions of label and prediction",
+    "holdout/jensen_shannon_divergence": "held-out I(K; Ŷ | X), disagreement of networks",
 }
-"""What the diagnostics of every run are called; those of losses and probes have the names that they gave them."""
+"""Labels of the diagnostics of every run; losses and probes name their own diagnostics."""
 
-
-BAND, FAINT, FEW = 0.16, 0.06, 6
-"""How opaque bands are, and how opaque where there are more than so many."""
+BAND, FAINT_BAND, MOST_BANDS = 0.16, 0.06, 6
+"""Opacity of bands, and opacity if there are more than `MOST_BANDS`."""
 
 
 def curve_charts(study: StudyRuns) -> list[Chart]:
-    """The learning curves, and the diagnostics where losses or probes left some."""
-    found = {dataset: histories(study, dataset) for dataset in study.plan.datasets}
-    names = list(dict.fromkeys(name for quantities in found.values() for name in quantities))
+    """Return the learning curves, and the diagnostics if there are any."""
+    by_dataset = {dataset: histories(study, dataset) for dataset in study.plan.datasets}
+    names = list(dict.fromkeys(name for quantities in by_dataset.values() for name in quantities))
     learning = [name for name in LEARNING if name in names]
-    general = [name for name in INFORMATION if name in names]  # every run has these, so they come first
+    general = [name for name in INFORMATION if name in names]  # every run has them
     diagnostics = general + [name for name in names if name not in LEARNING and name not in general]
     charts = [
-        _chart(study, found, learning, "curves", "Learning curves", (
-            "The line is the mean over seeds, the band spans them. Held-out scores are measured on a part of the "
-            "training images, never on those that Table 1 scores. Losses of different losses have different "
-            "scales: compare the shape of their curves, not their height.",
+        _chart(study, by_dataset, learning, "curves", "Learning curves", (
+            "Lines are means over seeds, bands span the seeds. Held-out scores are measured on a part of the training "
+            "images, not on the images of Table 1. Different losses have different scales: compare the shapes of "
+            "their curves, not their values.",
         )),
-        _chart(study, found, diagnostics, "diagnostics", "Information over training", (
-            "What losses and probes show besides their value, averaged since the measurement before, in nats where "
-            "it is an information. Only methods that measure a quantity have a line.",
+        _chart(study, by_dataset, diagnostics, "diagnostics", "Diagnostics", (
+            "Quantities measured by losses and probes, averaged since the previous measurement; information is in "
+            "nats. Only methods that measure a quantity have a line.",
         )),
     ]  # fmt: skip
     return [chart for chart in charts if chart is not None]
@@ -56,7 +54,7 @@ def curve_charts(study: StudyRuns) -> list[Chart]:
 
 def _chart(
     study: StudyRuns,
-    found: Mapping[str, Mapping[str, Mapping[str, list[Series]]]],
+    by_dataset: Mapping[str, Mapping[str, Mapping[str, list[Series]]]],
     names: Sequence[str],
     chart: str,
     title: str,
@@ -64,24 +62,24 @@ def _chart(
 ) -> Chart | None:
     figures, options = {}, {}
     for name in names:
-        for part in _parts(found, name):
+        for part in _parts(by_dataset, name):
             known = LEARNING.get(name) or INFORMATION.get(name)
             text = (known or name.partition("/")[2] or name) + (f", {part}" if part else "")
-            for dataset, quantities in found.items():
+            for dataset, quantities in by_dataset.items():
                 series = quantities.get(name, {}).get(part)
                 if series:
                     options[f"{name}#{part}"] = text
                     figures[f"{name}#{part}|{dataset}"] = _figure(study, series, text)
     if not figures:
         return None
-    shown = [dataset for dataset in found if any(key.endswith(f"|{dataset}") for key in figures)]
-    datasets = Choice("dataset", [(dataset, title_of(study, dataset)) for dataset in shown])
+    shown = [dataset for dataset in by_dataset if any(key.endswith(f"|{dataset}") for key in figures)]
+    datasets = Choice("dataset", [(dataset, study.title(dataset)) for dataset in shown])
     return Chart(chart, title, figures, (Choice("quantity", list(options.items())), datasets), notes)
 
 
-def _parts(found: Mapping[str, Mapping[str, Mapping[str, Any]]], name: str) -> list[str]:
-    parts = list(dict.fromkeys(part for quantities in found.values() for part in quantities.get(name, {})))
-    if name == "train/loss":  # its terms have other names in every method
+def _parts(by_dataset: Mapping[str, Mapping[str, Mapping[str, Any]]], name: str) -> list[str]:
+    parts = list(dict.fromkeys(part for quantities in by_dataset.values() for part in quantities.get(name, {})))
+    if name == "train/loss":  # the names of its terms differ between methods
         return [part for part in parts if not part]
     return sorted(parts, key=lambda part: (part != "", part != MEAN))
 
@@ -92,9 +90,10 @@ def _figure(study: StudyRuns, series: Sequence[Series], text: str) -> dict[str, 
     shown = plain if text == LEARNING["train/loss"] else list(series)
     several = {one.method for one in shown if sum(other.method == one.method for other in shown) > 1}
     traces: list[dict[str, Any]] = []
+    opacity = BAND if len(shown) <= MOST_BANDS else FAINT_BAND
     for one in sorted(shown, key=lambda one: methods.index(one.method)):
         label = study.plan.methods[one.method] + (f", {one.variant}" if one.method in several else "")
-        traces += _traces(one, methods.index(one.method), plain_text(label), BAND if len(shown) <= FEW else FAINT)
+        traces += _traces(one, methods.index(one.method), plain_text(label), opacity)
     layout = {
         "xaxis": {"title": {"text": "steps"}, "rangemode": "tozero", "tickformat": ",d"},
         "yaxis": {"title": {"text": plain_text(text)}},
@@ -104,17 +103,17 @@ def _figure(study: StudyRuns, series: Sequence[Series], text: str) -> dict[str, 
 
 
 def _traces(series: Series, index: int, label: str, opacity: float) -> list[dict[str, Any]]:
-    """Band and mean over the steps that all seeds have measured; single seeds where they go on alone."""
+    """Return band and mean over the common steps of all seeds, and a thin line where a seed continues alone."""
     common = sorted(set.intersection(*(set(line.steps) for line in series.lines)))
     group = {"legendgroup": label}
     line_style = {"color": method_color(index), "dash": method_line(index), "width": 2.2}
     if len(series.lines) == 1 or len(common) < 2:
         return [
-            _line(line, label, group | {"showlegend": place == 0}, line_style)
-            for place, line in enumerate(series.lines)
+            _line(line, label, group | {"showlegend": position == 0}, line_style)
+            for position, line in enumerate(series.lines)
         ]
     tables = [dict(zip(line.steps, line.values, strict=True)) for line in series.lines]
-    steps = [common[place] for place in thinned(len(common))]
+    steps = [common[i] for i in subsample(len(common))]
     values = [[table[step] for table in tables] for step in steps]
     low, high = rounded([min(v) for v in values]), rounded([max(v) for v in values])
     band = {
@@ -132,19 +131,19 @@ def _traces(series: Series, index: int, label: str, opacity: float) -> list[dict
 
 
 def _after(line: Line, step: float) -> tuple[list[float], list[float]] | None:
-    """What a seed measured from a step on, where it has gone further than another."""
+    """Return the points of a seed from a step on; None if there is only one."""
     points = [(s, v) for s, v in zip(line.steps, line.values, strict=True) if s >= step]
     return ([s for s, _ in points], [v for _, v in points]) if len(points) > 1 else None
 
 
 def _line(line: Line, label: str, group: Mapping[str, Any], style: Mapping[str, Any]) -> dict[str, Any]:
-    places = thinned(len(line.steps))
+    points = subsample(len(line.steps))
     return {
         "type": "scatter",
-        "mode": "lines" if len(places) > 1 else "markers",
+        "mode": "lines" if len(points) > 1 else "markers",
         "name": label,
-        "x": [line.steps[place] for place in places],
-        "y": rounded([line.values[place] for place in places]),
+        "x": [line.steps[i] for i in points],
+        "y": rounded([line.values[i] for i in points]),
         "line": dict(style),
         **group,
     }

@@ -1,4 +1,4 @@
-"""The tables of what is known about differences, as a reader sees them."""
+"""Tables of the statistical comparison as a reader sees them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ import pytest
 from segmi.errors import RunError
 from segmi.records import read_plan, write_plan
 from segmi.report import write_report
-from segmi.report.comparison import comparison_tables
+from segmi.report.difference_tables import table_new_images, table_statistics
 from segmi.report.render import csv_text, latex, markdown
+from segmi.report.statistics_tables import (
+    statistics_tables,
+    table_class_differences,
+    table_interaction,
+    table_ranks,
+)
 from segmi.report.table import Table
-from segmi.report.table_comparison import table_comparison, table_new_images
-from segmi.report.table_dependence import table_class_differences, table_interaction, table_ranks
 from segmi.statistics import collect
 
 JITTER = {0: 0.000, 1: 0.002, 2: 0.001}
@@ -44,7 +48,7 @@ def by_row(table: Table) -> dict[tuple[str, ...], dict[str, str]]:
 
 
 def test_the_main_table_by_hand(three_seeds: Any) -> None:
-    table = table_comparison(collect(three_seeds.root)[0])
+    table = table_statistics(collect(three_seeds.root)[0])
     assert table.title == "Differences in mIoU to Model 1, expected over retraining on these images."
     rows = by_row(table)
     assert list(rows) == [(d, m) for d in ("Street scenes", "Object scenes") for m in ("Model 2", "Model 3")]
@@ -62,23 +66,23 @@ def test_the_main_table_by_hand(three_seeds: Any) -> None:
     text = " ".join(table.notes)
     assert "The unit is the seed" in text
     assert "adjusted over the 2 comparisons of this table" in text
-    assert "With 3 seeds that is above 0.05 and says nothing by itself." in text
+    assert "With 3 seeds it is above 0.05, so the test is not conclusive." in text
     assert "at the level 0.05/2 (Holm's first step)" in text
 
 
-def test_one_seed_prints_no_p_and_says_why(fabricate: Callable[..., Any]) -> None:
-    table = table_comparison(collect(fabricate(seeds=(0,)).all())[0])
+def test_one_seed_has_no_p_value_and_the_reason(fabricate: Callable[..., Any]) -> None:
+    table = table_statistics(collect(fabricate(seeds=(0,)).all())[0])
     for row in by_row(table).values():
         assert (row["paired t p"], row["sign flip p"], row["paired t Holm"], row["effect"]) == ("–",) * 4
         assert row["verdict"] == "no test: one seed"
-    assert "One seed gives no p: a single difference has no spread" in table.notes[1]
+    assert "One seed gives no p value: a single difference has no spread" in table.notes[1]
     assert not any("Holm" in note for note in table.notes)
 
 
 def test_seeds_that_are_missing_are_named(three_seeds: Any) -> None:
     (three_seeds.root / "demo" / "street-scenes" / "model-2" / "seed1" / "result.json").unlink()
     three_seeds.fail("street-scenes", "model-2", 1, RunError("no"))
-    table = table_comparison(collect(three_seeds.root)[0])
+    table = table_statistics(collect(three_seeds.root)[0])
     assert by_row(table)["Street scenes", "Model 2"]["seeds"] == "2"
     assert table.notes[-1] == (
         "Only seeds that finished in both methods are compared: street-scenes/model-2 without seed 1 "
@@ -91,13 +95,13 @@ def test_the_study_names_the_baseline(three_seeds: Any) -> None:
     plan = read_plan(folder)
     assert plan is not None
     write_plan(folder, replace(plan, baseline="model-2"))
-    rows = by_row(table_comparison(collect(three_seeds.root)[0]))
+    rows = by_row(table_statistics(collect(three_seeds.root)[0]))
     assert rows["Street scenes", "Model 1"]["verdict"] == "worse"
     assert ("Street scenes", "Model 2") not in rows
 
 
 def test_formats(three_seeds: Any) -> None:
-    table = table_comparison(collect(three_seeds.root)[0])
+    table = table_statistics(collect(three_seeds.root)[0])
     assert "| **better** |" in markdown(table)
     assert r"\multicolumn{2}{c}{95 \% interval}" in latex(table, "tab:x")
     assert r"\textbf{better}" in latex(table, "tab:x")
@@ -110,16 +114,16 @@ def test_formats(three_seeds: Any) -> None:
 def test_new_images_of_too_few_groups(demo_runs: Any) -> None:
     table = table_new_images(collect(demo_runs)[0])
     assert {row["verdict"] for row in by_row(table).values()} == {"not possible: one group"}
-    assert "of 4 it is expected that 0.2 leave out 0" in table.notes[1]
+    assert "of 4 intervals, 0.2 are expected to exclude 0" in table.notes[1]
 
 
-def test_by_data_set_class_and_rank(three_seeds: Any) -> None:
+def test_by_dataset_class_and_rank(three_seeds: Any) -> None:
     study = collect(three_seeds.root)[0]
     table = table_interaction(study, "dataset")
     assert table is not None
     row = by_row(table)[("Model 2",)]
     assert row["difference on Street scenes"] == "+0.1010 ± 0.0010"
-    assert (row["same difference p"], row["verdict"]) == ("< 0.001", "depends on the dataset")
+    assert (row["equal differences p"], row["verdict"]) == ("< 0.001", "depends on the dataset")
     assert table_interaction(study, "network") is None
     classes = table_class_differences(study, "street-scenes")
     assert classes is not None
@@ -128,19 +132,19 @@ def test_by_data_set_class_and_rank(three_seeds: Any) -> None:
     ranks = table_ranks(study)
     assert ranks is not None
     assert [row["mean rank"] for row in by_row(ranks).values()] == ["3", "1.5", "1.5"]
-    assert ranks.notes[0].endswith("Friedman's test needs 3 datasets and 3 methods, there are 2 and 3.")
+    assert ranks.notes[0].endswith("Friedman's test needs 3 datasets and 3 methods, got 2 and 3.")
 
 
-def test_one_method_has_nothing_to_compare_and_old_tables_go(fabricate: Callable[..., Any]) -> None:
+def test_one_method_has_no_comparison_and_stale_tables_are_removed(fabricate: Callable[..., Any]) -> None:
     made = fabricate(seeds=(0,))
     folder = write_report(made.all())
-    assert (folder / "comparison.md").is_file()
-    assert "Is it more than the seed?" in (folder / "index.html").read_text()
+    assert (folder / "statistics.md").is_file()
+    assert "Statistical comparison" in (folder / "index.html").read_text()
     plan = read_plan(made.root / "demo")
     assert plan is not None
     write_plan(made.root / "demo", replace(plan, methods={"model-1": "Model 1"}))
     study = collect(made.root)[0]
-    assert comparison_tables(study) == []
+    assert statistics_tables(study) == []
     write_report(made.root)
-    assert not list(folder.glob("comparison.*")) + list(folder.glob("class_differences_*"))
-    assert "Is it more than the seed?" not in (folder / "index.html").read_text()
+    assert not list(folder.glob("statistics.*")) + list(folder.glob("class_differences_*"))
+    assert "Statistical comparison" not in (folder / "index.html").read_text()

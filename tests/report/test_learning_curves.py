@@ -1,4 +1,4 @@
-"""Learning curves: the right columns, every model in its color."""
+"""Learning curves: the columns of the reported network, a color per model."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from segmi.report.charts.curves import curve_charts
-from segmi.report.curves import curves_of, learning_curves
+from segmi.report.charts.curve_charts import curve_charts
 from segmi.report.drawing import COLORS, style, svg_text
-from segmi.report.history import MEAN
+from segmi.report.history import MEAN, histories
+from segmi.report.learning_curves import learning_curves
 from segmi.statistics import collect
 
 
 def test_the_reported_networks_column_is_taken(demo_runs: Path) -> None:
     study = collect(demo_runs)[0]
-    curves = curves_of(study, "street-scenes", "holdout/mIoU")
-    assert {method: len(seeds) for method, seeds in curves.items()} == {"model-1": 2, "model-2": 2, "model-3": 2}
-    steps, values = curves["model-3"][0]
+    series = histories(study, "street-scenes")["holdout/mIoU"][""]
+    assert {one.method: len(one.lines) for one in series} == {"model-1": 2, "model-2": 2, "model-3": 2}
+    steps, values = series[2].lines[0].steps, series[2].lines[0].values
     assert steps == [float(step) for step in range(25, 401, 25)]
     assert np.isclose(values[-1], 0.52 * (1 - np.exp(-400 / 120)))  # the U-Net's, not DeepLabV3's
 
@@ -65,9 +65,9 @@ def test_the_information_of_regions_is_a_curve_by_class_and_on_average(fabricate
     chart = next(one for one in curve_charts(collect(made.root)[0]) if one.name == "diagnostics")
     quantity = "holdout/region_information"
     shown = dict(chart.choices[0].options)
-    told = "held-out I_G, windows of label and prediction, "
+    label = "held-out I_G, regions of label and prediction, "
     assert {shown[f"{quantity}#{part}"] for part in ("road", "car", MEAN)} == {
-        told + part for part in ("road", "car", MEAN)
+        label + part for part in ("road", "car", MEAN)
     }
     last = {
         part: figure["data"][-1]["y"][-1] / (len(figure["data"][-1]["y"]) - 1)

@@ -1,4 +1,4 @@
-"""What a score costs: training time, memory, energy and parameters against it."""
+"""Cost chart: the score against training time, memory, energy or parameters."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from segmi.report.charts.spec import Chart, Choice, method_color, method_symbol, plain_text, rounded
-from segmi.report.table1 import title_of
-from segmi.statistics import PRIMARY, StudyRuns
-from segmi.statistics.pairing import reported_score
+from segmi.statistics import PRIMARY, StudyRuns, reported_score
 
 Reader = Callable[[Mapping[str, Any]], float | None]
 
 
-def _training(name: str, unit: float) -> Reader:
-    return lambda result: _scaled((result.get("training") or {}).get(name), unit)
-
-
-def _usage(name: str, unit: float) -> Reader:
-    return lambda result: _scaled((result.get("usage") or {}).get(name), unit)
+def _field(section: str, name: str, unit: float) -> Reader:
+    return lambda result: _scaled((result.get(section) or {}).get(name), unit)
 
 
 def _parameters(result: Mapping[str, Any]) -> float | None:
@@ -28,17 +22,17 @@ def _parameters(result: Mapping[str, Any]) -> float | None:
 
 
 COSTS: Final[Mapping[str, tuple[str, Reader]]] = {
-    "time": ("training time, minutes", _training("wall_seconds", 60)),
-    "memory": ("peak of main memory, GiB", _usage("peak_memory_bytes", 2**30)),
-    "gpu": ("peak of GPU memory, GiB", _usage("peak_device_memory_bytes", 2**30)),
-    "processor": ("energy of the processor, kJ", _usage("processor_joules", 1e3)),
-    "energy": ("energy of the GPU, kJ", _usage("gpu_joules", 1e3)),
-    "parameters": ("parameters of all networks in training, millions", _parameters),
+    "time": ("training time, minutes", _field("training", "wall_seconds", 60)),
+    "memory": ("peak main memory, GiB", _field("usage", "peak_memory_bytes", 2**30)),
+    "gpu": ("peak GPU memory, GiB", _field("usage", "peak_device_memory_bytes", 2**30)),
+    "processor": ("processor energy, kJ", _field("usage", "processor_joules", 1e3)),
+    "energy": ("GPU energy, kJ", _field("usage", "gpu_joules", 1e3)),
+    "parameters": ("parameters of all trained networks, millions", _parameters),
 }
 
 
 def cost_chart(study: StudyRuns) -> Chart | None:
-    """A mark per method: its cost and its score, both with the range over seeds; None without a finished run."""
+    """Return a marker per method with its cost and score and their ranges over seeds; None without a finished run."""
     figures, costs, datasets = {}, {}, {}
     for name, (text, read) in COSTS.items():
         for dataset in study.plan.datasets:
@@ -48,7 +42,7 @@ def cost_chart(study: StudyRuns) -> Chart | None:
                 if (trace := _trace(study, dataset, method, index, read)) is not None
             ]
             if traces:
-                costs[name], datasets[dataset] = text, title_of(study, dataset)
+                costs[name], datasets[dataset] = text, study.title(dataset)
                 layout = {
                     "xaxis": {"title": {"text": text}, "rangemode": "tozero"},
                     "yaxis": {"title": {"text": PRIMARY}},
@@ -58,10 +52,10 @@ def cost_chart(study: StudyRuns) -> Chart | None:
         return None
     choices = (Choice("cost", list(costs.items())), Choice("dataset", list(datasets.items())))
     notes = (
-        "Up and to the left is better. Whiskers span the seeds. Times are wall-clock times of the machine on which the "
-        "runs ran, whatever else it did.",
+        "Higher and further left is better. Whiskers span the seeds. Times are wall-clock times and depend on other "
+        "work on the machine.",
     )
-    return Chart("cost", "Cost against score", figures, choices, notes)
+    return Chart("cost", "Score against cost", figures, choices, notes)
 
 
 def _trace(study: StudyRuns, dataset: str, method: str, index: int, read: Reader) -> dict[str, Any] | None:

@@ -1,0 +1,168 @@
+"""Charts by class: IoU and boundary IoU, and confusion matrices."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from segmi.errors import DataError
+from segmi.report.charts.spec import Chart, Choice, method_color, method_symbol, plain_text, rounded
+from segmi.report.details_table import details_by_seed
+from segmi.statistics import StudyRuns, reported_score
+
+_ROW, _MARK, _HIGHEST = 26, 7, 90
+"""Pixels: least height of a class, height per method, and greatest height of a class."""
+
+_MOST_NUMBERS: Final = 14
+"""Number of classes up to which the cells of a confusion matrix show their numbers."""
+
+_SCALE: Final = [[i / 4, f"var(--seq-{i})"] for i in range(5)]
+
+
+def class_chart(study: StudyRuns) -> Chart | None:
+    """Return scores per class, classes ordered by their mean over methods; None without scores per class."""
+    figures, datasets, measures, longest = {}, {}, {}, 0
+    for dataset in study.plan.datasets:
+        names = study.classes(dataset)
+        for measure, values_of in _MEASURES.items():
+            by_method = {method: values_of(study, dataset, method, len(names)) for method in study.plan.methods}
+            by_method = {method: values for method, values in by_method.items() if any(values)}
+            if names and by_method:
+                figures[f"{measure}|{dataset}"] = _class_figure(study, names, by_method, measure)
+                datasets[dataset], measures[measure] = study.title(dataset), measure
+                longest = max(longest, len(names))
+    if not figures:
+        return None
+    notes = ("Classes are ordered by the mean over methods. Markers are means over seeds, whiskers span the seeds.",)
+    choices = (Choice("score", list(measures.items())), Choice("dataset", list(datasets.items())))
+    height = row_height(len(study.plan.methods)) * longest + 150
+    return Chart("classes", "Scores per class", figures, choices, notes, height)
+
+
+def row_height(methods: int) -> int:
+    """Return the height in pixels of a class with the markers of all methods.
+
+    >>> row_height(3), row_height(10), row_height(50)
+    (26, 70, 90)
+    """
+    return min(_HIGHEST, max(_ROW, _MARK * methods))
+
+
+def confusion_chart(study: StudyRuns) -> Chart | None:
+    """Return confusion matrices of the reported networks in percent of the true class; None without counts."""
+    figures, datasets, methods, classes = {}, {}, {}, 0
+    for dataset in study.plan.datasets:
+        names = study.classes(dataset)
+        for method, label in study.plan.methods.items():
+            counts = pooled_counts(study, dataset, method)
+            if counts is not None and len(counts) == len(names):
+                figures[f"{dataset}|{method}"] = _confusion_figure(counts, names)
+                datasets[dataset], methods[method] = study.title(dataset), label
+                classes = max(classes, len(names))
+    if not figures:
+        return None
+    choices = (Choice("dataset", list(datasets.items())), Choice("model", list(methods.items())))
+    notes = (
+        "Rows are true classes, columns predicted classes. A row sums to 100 % of the pixels of its class, over all "
+        "images and seeds. Correct pixels are on the diagonal.",
+    )
+    height = min(760, max(380, 26 * classes + 150))
+    return Chart("confusion", "Confusion matrix", figures, choices, notes, height)
+
+
+def pooled_counts(study: StudyRuns, dataset: str, method: str) -> npt.NDArray[np.int64] | None:
+    """Return the confusion counts of the reported network, C×C, over images and seeds; None if no run has any."""
+    total: npt.NDArray[np.int64] | None = None
+    for key, result in study.results.items():
+        if (key.dataset, key.method) != (dataset, method):
+            continue
+        try:
+            record = study.runs[key].confusion(str(result.get("reported_network")), str(result.get("protocol")))
+        except DataError:
+            continue
+        pooled = record.pooled()
+        if total is None or total.shape == pooled.shape:
+            total = pooled if total is None else total + pooled
+    return total
+
+
+def _iou(study: StudyRuns, dataset: str, method: str, classes: int) -> list[list[float]]:
+    """Return the IoU of every seed that has one, by class."""
+    values: list[list[float]] = [[] for _ in range(classes)]
+    for result in study.results_of(dataset, method):
+        for index, value in enumerate((reported_score(result, "IoU") or [])[:classes]):
+            if value is not None:
+                values[index].append(float(value))
+    return values
+
+
+def _boundary_iou(study: StudyRuns, dataset: str, method: str, classes: int) -> list[list[float]]:
+    """Return the boundary IoU of every seed that has one, by class."""
+    values: list[list[float]] = [[] for _ in range(classes)]
+    for one in details_by_seed(study, dataset, method):
+        for index, value in enumerate(one.boundary_iou()[:classes]):
+            if math.isfinite(value):
+                values[index].append(float(value))
+    return values
+
+
+_MEASURES: Final = {"IoU": _iou, "boundary IoU": _boundary_iou}
+
+
+def _class_figure(
+    study: StudyRuns, names: list[str], by_method: dict[str, list[list[float]]], measure: str
+) -> dict[str, Any]:
+    means = {method: [statistics.fmean(v) if v else None for v in values] for method, values in by_method.items()}
+    by_class = [[v for m in means.values() if (v := m[index]) is not None] for index in range(len(names))]
+    order = sorted(range(len(names)), key=lambda index: -statistics.fmean(by_class[index]) if by_class[index] else 1.0)
+    methods = list(study.plan.methods)
+    traces = []
+    for number, (method, values) in enumerate(by_method.items()):
+        index = methods.index(method)
+        shift = (number - (len(by_method) - 1) / 2) * min(0.22, 0.8 / len(by_method))
+        rows = [(row + shift, means[method][c], values[c], names[c]) for row, c in enumerate(order) if values[c]]
+        traces.append(
+            {
+                "type": "scatter", "mode": "markers", "name": plain_text(study.plan.methods[method]),
+                "x": rounded([mean for _, mean, _, _ in rows]), "y": [y for y, *_ in rows],
+                "error_x": {
+                    "type": "data", "symmetric": False, "thickness": 1.5, "width": 0, "color": method_color(index),
+                    "array": rounded([max(v) - (mean or 0) for _, mean, v, _ in rows]),
+                    "arrayminus": rounded([(mean or 0) - min(v) for _, mean, v, _ in rows]),
+                },
+                "marker": {"color": method_color(index), "symbol": method_symbol(index), "size": 9},
+                "text": [plain_text(name) for *_, name in rows],
+                "hovertemplate": "%{text}: %{x:.3f}<extra>%{fullData.name}</extra>",
+            }
+        )  # fmt: skip
+    layout = {
+        "xaxis": {"title": {"text": measure}, "range": [-0.02, 1.02]},
+        "yaxis": {"tickvals": list(range(len(names))), "ticktext": [plain_text(names[c]) for c in order],
+                  "range": [len(names) - 0.4, -0.6], "automargin": True, "fixedrange": True, "zeroline": False},
+    }  # fmt: skip
+    return {"data": traces, "layout": layout}
+
+
+def _confusion_figure(counts: npt.NDArray[np.int64], names: list[str]) -> dict[str, Any]:
+    sums = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(100.0 * counts, sums, out=np.full(counts.shape, np.nan), where=sums > 0)
+    values = [[None if not np.isfinite(v) else round(float(v), 2) for v in row] for row in shares]
+    labels = [plain_text(name) for name in names]
+    heat: dict[str, Any] = {
+        "type": "heatmap", "z": values, "x": labels, "y": labels,
+        "zmin": 0, "zmax": 100, "colorscale": _SCALE, "xgap": 1, "ygap": 1, "hoverongaps": False,
+        "hovertemplate": "%{y} predicted as %{x}: %{z:.1f} %<extra></extra>",
+        "colorbar": {"ticksuffix": " %", "thickness": 12, "outlinewidth": 0},
+    }  # fmt: skip
+    if len(names) <= _MOST_NUMBERS:
+        heat |= {"texttemplate": "%{z:.0f}", "textfont": {"size": 11}}
+    axis = {"automargin": True, "showgrid": False, "ticks": ""}
+    layout = {
+        "xaxis": {"title": {"text": "predicted"}, "tickangle": -50, **axis},
+        "yaxis": {"title": {"text": "truth"}, "autorange": "reversed", **axis},
+    }
+    return {"data": [heat], "layout": layout}

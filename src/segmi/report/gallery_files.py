@@ -1,0 +1,226 @@
+"""Files of the gallery and its rows as data for the script of the page.
+
+Photographs are stored as JPEG; masks, errors and confidences as palette PNG; large images also as thumbnails.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib as mpl
+import numpy as np
+from PIL import Image
+
+from segmi.errors import DataError
+from segmi.records import read_image, read_labels
+from segmi.report.charts import data_script
+from segmi.report.image_set import (
+    IGNORE_INDEX,
+    ImageScores,
+    ImageSet,
+    Mask,
+    class_shares,
+    disagreement,
+    image_scores,
+)
+from segmi.statistics import StudyRuns
+
+THUMBNAIL: Final = 320
+"""Longest side of a thumbnail; the enlarged image has its full size."""
+
+_ERROR_COLOR: Final = (213, 94, 0)
+"""Vermilion of Okabe and Ito, distinguishable from gray for all readers."""
+
+_IGNORED_GRAY: Final = (128, 128, 128)
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """Properties of an image for sorting and captions.
+
+    Args:
+        name: name of the image.
+        size: width and height.
+        shares: fraction of the valid pixels by class in the ground truth.
+        scores: scores by method.
+        disagreement: fraction of the valid pixels on which methods differ.
+        layers: existing layers of ``image``, ``truth`` and every method.
+        unreadable: layers that cannot be read.
+    """
+
+    name: str
+    size: tuple[int, int]
+    shares: Mapping[int, float]
+    scores: Mapping[str, ImageScores]
+    disagreement: float
+    layers: Mapping[str, Sequence[str]]
+    unreadable: Sequence[str] = ()
+
+
+def write_gallery(images: ImageSet, folder: Path) -> list[ImageRow]:
+    """Write the layers of all images of a dataset; returns their rows."""
+    (folder / "small").mkdir(parents=True)
+    return [_write_row(images, name, folder) for name in images.names]
+
+
+def gallery_data(study: StudyRuns, sets: Mapping[str, tuple[ImageSet, Sequence[ImageRow]]]) -> str:
+    """Return the rows of all datasets as a script, which a page from the disk can load (it cannot load JSON)."""
+    return data_script("galleries", [_dataset(study, images, rows) for images, rows in sets.values()])
+
+
+def unreadable_layers(rows: Sequence[ImageRow]) -> list[str]:
+    """Return the names of layers that cannot be read, for the page."""
+    return [f"{row.name}, {layer.replace('.', ' ')}" for row in rows for layer in row.unreadable]
+
+
+def thumbnail_size(width: int, height: int) -> tuple[int, int] | None:
+    """Return the size of the thumbnail of an image; None if the image is small enough.
+
+    >>> thumbnail_size(640, 480), thumbnail_size(360, 240)
+    ((320, 240), None)
+    """
+    scale = THUMBNAIL / max(width, height)
+    return None if scale > 0.85 else (max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def _write_row(images: ImageSet, name: str, folder: Path) -> ImageRow:
+    read = _read(images, name)
+    pixels = {layer: one for layer, one in read.items() if one is not None}
+    height, width = next((one.shape[:2] for one in pixels.values()), (3, 4))
+    pixels = {layer: one for layer, one in pixels.items() if one.shape[:2] == (height, width)}
+    truth = pixels.get("truth")
+    files: dict[str, Image.Image] = {}
+    layers: dict[str, list[str]] = {}
+    if "image" in pixels:
+        files["image"] = Image.fromarray(pixels["image"])
+        layers["image"] = ["image"]
+    if truth is not None:
+        files["truth"] = _indexed(truth, images.palette)
+        layers["truth"] = ["truth"]
+    predictions = {m: pixels[f"{m}.prediction"] for m in images.samples if f"{m}.prediction" in pixels}
+    for method, labels in predictions.items():
+        files[f"{method}.prediction"] = _indexed(labels, images.palette)
+        if truth is not None:
+            files[f"{method}.errors"] = _errors(truth, labels)
+        if f"{method}.confidence" in pixels:
+            files[f"{method}.confidence"] = _confidence(pixels[f"{method}.confidence"])
+        kinds = ("prediction", "errors", "confidence")
+        layers[method] = [kind for kind in kinds if f"{method}.{kind}" in files]
+    for layer, image in files.items():
+        _save_with_thumbnail(folder, f"{name}.{layer}", image, thumbnail_size(width, height))
+    return ImageRow(
+        name=name,
+        size=(width, height),
+        shares=class_shares(truth) if truth is not None else {},
+        scores={m: image_scores(truth, labels) for m, labels in predictions.items()} if truth is not None else {},
+        disagreement=disagreement(truth, list(predictions.values())) if truth is not None else 0.0,
+        layers=layers,
+        unreadable=[layer for layer, one in read.items() if one is None],
+    )
+
+
+def _read(images: ImageSet, name: str) -> dict[str, Mask | None]:
+    """Read the layers of an image; None for a layer that cannot be read."""
+    source = images.source(name)
+    paths = {"image": source.image, "truth": source.truth}
+    for method, samples in images.samples.items():
+        if name in samples:
+            network, image = images.networks[method], samples[name].image
+            paths[f"{method}.prediction"] = image.with_name(f"{name}.{network}.png")
+            paths[f"{method}.confidence"] = image.with_name(f"{name}.{network}.confidence.png")
+    layers: dict[str, Mask | None] = {}
+    for layer, path in paths.items():
+        if layer in ("image", "truth") or path.is_file():
+            try:
+                layers[layer] = read_image(path) if layer == "image" else read_labels(path)
+            except DataError:
+                layers[layer] = None
+    return layers
+
+
+def _errors(truth: Mask, prediction: Mask) -> Image.Image:
+    """Return wrong pixels in color, ignored ones in gray and correct ones transparent, to overlay the photograph."""
+    kinds = np.where(truth == IGNORE_INDEX, 2, np.where(prediction == truth, 0, 1)).astype(np.uint8)
+    table = np.zeros((256, 3), np.uint8)
+    table[1], table[2] = _ERROR_COLOR, _IGNORED_GRAY
+    image = _indexed(kinds, table)
+    image.info["transparency"] = bytes((0, 235, 170))
+    return image
+
+
+def _confidence(levels: Mask) -> Image.Image:
+    """Return confidences (0 to 255) in cividis, which is readable for color-blind readers."""
+    table = (mpl.colormaps["cividis"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+    return _indexed(levels, table)
+
+
+def _indexed(values: Mask, table: Mask) -> Image.Image:
+    used = int(values.max()) + 1 if values.size else 1
+    image = Image.fromarray(values)
+    image.putpalette(table[:used].tobytes())
+    return image
+
+
+def _save_with_thumbnail(folder: Path, name: str, image: Image.Image, small: tuple[int, int] | None) -> None:
+    mask = image.mode == "P"
+    file = f"{name}.png" if mask else f"{name}.jpg"
+    _save(image, folder / file)
+    if small is not None:
+        thumbnail = image.resize(small, Image.Resampling.NEAREST if mask else Image.Resampling.LANCZOS)
+        thumbnail.info.update(image.info)
+        _save(thumbnail, folder / "small" / file)
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    if image.mode == "P":
+        image.save(path, format="PNG", optimize=True, transparency=image.info.get("transparency"))
+    else:
+        image.save(path, format="JPEG", quality=86)
+
+
+def _dataset(study: StudyRuns, images: ImageSet, rows: Sequence[ImageRow]) -> dict[str, Any]:
+    seen = {c for row in rows for c in row.shares}
+    seen |= {c for row in rows for score in row.scores.values() for c in score.iou}
+    return {
+        "name": images.dataset,
+        "title": study.title(images.dataset),
+        "seed": images.seed,
+        "methods": [
+            {"name": method, "label": label, "state": images.states.get(method, "")}
+            for method, label in study.plan.methods.items()
+        ],
+        "classes": [
+            {"id": c, "name": name, "color": "#{:02x}{:02x}{:02x}".format(*images.palette[c]), "seen": c in seen}
+            for c, name in enumerate(images.classes)
+        ],
+        "confidence": any("confidence" in layers for row in rows for layers in row.layers.values()),
+        "rows": [_row(row) for row in rows],
+    }
+
+
+def _row(row: ImageRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "size": row.size,
+        "small": thumbnail_size(*row.size) is not None,
+        "disagreement": round(row.disagreement, 4),
+        "shares": {c: round(share, 4) for c, share in row.shares.items()},
+        "layers": row.layers,
+        "unreadable": row.unreadable,
+        "scores": {
+            method: {
+                "accuracy": _number(score.accuracy),
+                "mean": _number(score.mean_iou),
+                "iou": {c: _number(value) for c, value in score.iou.items()},
+            }
+            for method, score in row.scores.items()
+        },
+    }
+
+
+def _number(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None

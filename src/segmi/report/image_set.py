@@ -1,0 +1,143 @@
+"""Example images of a dataset for the figures and the gallery, and the scores of each method on each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from segmi.records import SamplePaths
+from segmi.statistics import StudyRuns
+
+IGNORE_INDEX: Final = 255
+"""`segmi.types.IGNORE_INDEX`, which cannot be imported here because it requires torch."""
+
+IGNORED_COLOR: Final = (255, 255, 255)
+
+Mask = npt.NDArray[np.uint8]
+
+_IDS: Final = 256
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Example images of one dataset, from the runs of one seed.
+
+    Args:
+        dataset: name of the dataset.
+        seed: seed of the predictions.
+        classes: names of the classes.
+        palette: 256×3, RGB by train id; ids without a color are black, ignored pixels white.
+        names: names of the images, in the order of the split.
+        samples: paths by method and image.
+        networks: reported network by method.
+        states: state of the run, for methods without images.
+    """
+
+    dataset: str
+    seed: int
+    classes: Sequence[str]
+    palette: Mask
+    names: Sequence[str]
+    samples: Mapping[str, Mapping[str, SamplePaths]]
+    networks: Mapping[str, str]
+    states: Mapping[str, str]
+
+    def source(self, name: str) -> SamplePaths:
+        """Return the paths of an image and its ground truth, which are the same in every run."""
+        return next(images[name] for images in self.samples.values() if name in images)
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """Scores of a method on one image.
+
+    Args:
+        accuracy: fraction of correct valid pixels; NaN without valid pixels.
+        iou: IoU of the classes in truth or prediction.
+    """
+
+    accuracy: float
+    iou: Mapping[int, float]
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean over the classes of this image; NaN without any."""
+        return float(np.mean(list(self.iou.values()))) if self.iou else float("nan")
+
+
+def image_set(study: StudyRuns, dataset: str) -> ImageSet | None:
+    """Return the images of a dataset for the lowest seed with images; None if no run kept any."""
+    for seed in sorted(study.plan.seeds):
+        keys = {method: study.key(dataset, method, seed) for method in study.plan.methods}
+        samples = {
+            method: {sample.name: sample for sample in study.runs[key].samples(list(result["networks"]))}
+            for method, key in keys.items()
+            if (result := study.results.get(key)) is not None
+        }
+        samples = {method: images for method, images in samples.items() if images}
+        if samples:
+            first = study.results[keys[next(iter(samples))]].get("dataset") or {}
+            return ImageSet(
+                dataset=dataset,
+                seed=seed,
+                classes=[str(name) for name in first.get("classes") or []],
+                palette=_palette(first.get("palette") or []),
+                names=list(dict.fromkeys(name for images in samples.values() for name in images)),
+                samples=samples,
+                networks={m: str(study.results[keys[m]].get("reported_network")) for m in samples},
+                states={m: study.states.get(key, "missing") for m, key in keys.items() if m not in samples},
+            )
+    return None
+
+
+def image_scores(truth: Mask, prediction: Mask) -> ImageScores:
+    """Return accuracy and IoU per class of one image, without ignored pixels.
+
+    >>> scores = image_scores(np.array([[0, 0, 1, 255]], np.uint8), np.array([[0, 1, 1, 0]], np.uint8))
+    >>> round(scores.accuracy, 3), scores.iou
+    (0.667, {0: 0.5, 1: 0.5})
+    """
+    valid = truth != IGNORE_INDEX
+    pairs = truth[valid].astype(np.int32) * _IDS + prediction[valid]
+    counts = np.bincount(pairs, minlength=_IDS**2).reshape(_IDS, _IDS)
+    hits = np.diagonal(counts)
+    unions = counts.sum(0) + counts.sum(1) - hits
+    total = int(counts.sum())
+    iou = {int(c): float(hits[c] / unions[c]) for c in np.flatnonzero(unions)}
+    return ImageScores(float(hits.sum() / total) if total else float("nan"), iou)
+
+
+def class_shares(truth: Mask) -> dict[int, float]:
+    """Return the fraction of the valid pixels of every class in the ground truth.
+
+    >>> class_shares(np.array([[0, 0, 0, 2, 255]], np.uint8))
+    {0: 0.75, 2: 0.25}
+    """
+    ids, counts = np.unique(truth[truth != IGNORE_INDEX], return_counts=True)
+    return {int(c): float(n / counts.sum()) for c, n in zip(ids, counts, strict=True)}
+
+
+def disagreement(truth: Mask, predictions: Sequence[Mask]) -> float:
+    """Return the fraction of valid pixels on which predictions differ; 0 for fewer than two predictions.
+
+    >>> a, b = np.array([[0, 1]], np.uint8), np.array([[0, 0]], np.uint8)
+    >>> disagreement(a, [a, b])
+    0.5
+    """
+    valid = truth != IGNORE_INDEX
+    if len(predictions) < 2 or not valid.any():
+        return 0.0
+    stacked = np.stack([one[valid] for one in predictions])
+    return float((stacked != stacked[0]).any(axis=0).mean())
+
+
+def _palette(colors: Sequence[Sequence[int]]) -> Mask:
+    palette = np.zeros((_IDS, 3), np.uint8)
+    for index, color in enumerate(colors[:_IDS]):
+        palette[index] = color
+    palette[IGNORE_INDEX] = IGNORED_COLOR
+    return palette

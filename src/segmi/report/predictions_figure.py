@@ -1,0 +1,203 @@
+"""Static figure of predictions: a row per image with image, ground truth and each model, and a legend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
+from PIL import Image
+
+from segmi.errors import DataError
+from segmi.records import read_image, read_labels
+from segmi.report.drawing import FAINT, INK, new_figure
+from segmi.report.image_set import IGNORE_INDEX, ImageSet, Mask, image_set
+from segmi.statistics import StudyRuns
+
+_TILE, _GAP, _MARGIN, _HEAD, _LINE = 2.1, 0.07, 0.12, 0.34, 0.23  # inches
+_FONT: Final = 8.5  # points
+
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """One image of a row.
+
+    Args:
+        title: header of its column.
+        pixels: H×W×3; None if it is missing.
+        reason: the reason for a missing image.
+        is_mask: draw pixels without smoothing.
+    """
+
+    title: str
+    pixels: Mask | None
+    reason: str = ""
+    is_mask: bool = True
+
+
+@dataclass(frozen=True)
+class PredictionRows:
+    """Rows of image, ground truth and the prediction of each model, and the classes in them.
+
+    Args:
+        rows: (name of the image, its tiles).
+        legend: (class, RGB) of the classes in any mask, ignored pixels last.
+        seed: seed of the predictions.
+    """
+
+    rows: Sequence[tuple[str, Sequence[Tile]]]
+    legend: Sequence[tuple[str, Color]]
+    seed: int
+
+
+def prediction_rows(study: StudyRuns, dataset: str, *, rows: int = 4, largest: int = 640) -> PredictionRows | None:
+    """Return the first images of a dataset with all predictions; None if no run kept any.
+
+    Args:
+        study: the runs.
+        dataset: name of the dataset.
+        rows: maximum number of images.
+        largest: maximum side of a tile; larger images are resized, masks without mixing labels.
+    """
+    images = image_set(study, dataset)
+    if images is None:
+        return None
+    seen = np.zeros(256, bool)
+    shown = []
+    for name in images.names[:rows]:
+        source = images.source(name)
+        tiles = [_photograph(source.image, largest), _mask("Ground truth", source.truth, images, seen, largest)]
+        for method, label in study.plan.methods.items():
+            sample = images.samples.get(method, {}).get(name)
+            path = sample.predictions.get(images.networks[method]) if sample else None
+            if path is None:
+                tiles.append(Tile(label, None, images.states.get(method, "missing")))
+            else:
+                tiles.append(_mask(label, path, images, seen, largest))
+        shown.append((name, tiles))
+    legend = [(name, _color(images, index)) for index, name in enumerate(images.classes) if seen[index]]
+    legend += [("ignored", _color(images, IGNORE_INDEX))] if seen[IGNORE_INDEX] else []
+    return PredictionRows(shown, legend, images.seed)
+
+
+def predictions_figure(images: PredictionRows) -> Figure:
+    """Draw the rows, within `drawing.style`."""
+    columns = max(len(tiles) for _, tiles in images.rows)
+    heights = [_TILE * _aspect(tiles) for _, tiles in images.rows]
+    width = 2 * _MARGIN + columns * _TILE + (columns - 1) * _GAP
+    legend = _legend_lines(images.legend, width - 2 * _MARGIN)
+    foot = _LINE * len(legend) + (0.16 if legend else 0)
+    height = _HEAD + sum(heights) + _GAP * (len(heights) - 1) + foot + _MARGIN
+    figure = new_figure(width, height)
+    top = height - _HEAD
+    for row, (_, tiles) in enumerate(images.rows):
+        for column, tile in enumerate(tiles):
+            left = _MARGIN + column * (_TILE + _GAP)
+            if row == 0:
+                center, above = (left + _TILE / 2) / width, (top + 0.08) / height
+                figure.text(center, above, _shortened(tile.title), ha="center", va="bottom", fontsize=9.5)
+            _draw(figure, tile, left, top - heights[row], heights[row])
+        top -= heights[row] + _GAP
+    _draw_legend(figure, legend)
+    return figure
+
+
+def _color(images: ImageSet, index: int) -> Color:
+    red, green, blue = (int(channel) for channel in images.palette[index])
+    return red, green, blue
+
+
+def _photograph(path: Path, largest: int) -> Tile:
+    try:
+        return Tile("Image", _resized(read_image(path), largest, Image.Resampling.LANCZOS), is_mask=False)
+    except DataError:
+        return Tile("Image", None, "unreadable", is_mask=False)
+
+
+def _mask(title: str, path: Path, images: ImageSet, seen: np.ndarray, largest: int) -> Tile:
+    try:
+        labels = _resized(read_labels(path), largest, Image.Resampling.NEAREST)
+    except DataError:
+        return Tile(title, None, "unreadable")
+    seen[np.unique(labels)] = True
+    return Tile(title, images.palette[labels])
+
+
+def _resized(pixels: Mask, largest: int, method: Image.Resampling) -> Mask:
+    height, width = pixels.shape[:2]
+    scale = largest / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(pixels).resize(size, method))
+
+
+def _aspect(tiles: Sequence[Tile]) -> float:
+    """Return height over width of the images of a row, at most 1.6."""
+    shapes = [tile.pixels.shape for tile in tiles if tile.pixels is not None]
+    return min(max((shape[0] / shape[1] for shape in shapes), default=0.75), 1.6)
+
+
+def _draw(figure: Figure, tile: Tile, left: float, bottom: float, row_height: float) -> None:
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes((left / width, bottom / height, _TILE / width, row_height / height))
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(color="#c9ced6", linewidth=0.5)
+    if tile.pixels is None:
+        axes.set_facecolor("#f3f4f6")
+        axes.text(0.5, 0.5, tile.reason, ha="center", va="center", color=FAINT, transform=axes.transAxes)
+        return
+    axes.imshow(tile.pixels, interpolation="nearest" if tile.is_mask else "antialiased")
+
+
+def _shortened(text: str, length: int = 30) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _legend_lines(legend: Sequence[tuple[str, Color]], room: float) -> list[list[tuple[float, str, Color]]]:
+    """Break the legend into lines of (left edge in inches, class, color)."""
+    lines: list[list[tuple[float, str, Color]]] = []
+    used = room
+    for name, color in legend:
+        shown = _shortened(name)
+        needed = 0.47 + _text_width(shown)
+        if used + needed > room or not lines:
+            lines.append([])
+            used = 0.0
+        lines[-1].append((used, shown, color))
+        used += needed
+    return lines
+
+
+def _text_width(text: str) -> float:
+    """Return the width in inches."""
+    return float(TextPath((0, 0), text, size=_FONT, usetex=False).get_extents().width) / 72 if text.strip() else 0.0
+
+
+def _draw_legend(figure: Figure, lines: list[list[tuple[float, str, Color]]]) -> None:
+    width, height = figure.get_size_inches()
+    for index, line in enumerate(lines):
+        middle = _MARGIN + _LINE * (len(lines) - index - 0.5)
+        for left, name, color in line:
+            figure.add_artist(
+                Rectangle(
+                    ((_MARGIN + left) / width, (middle - 0.065) / height),
+                    0.19 / width,
+                    0.13 / height,
+                    facecolor=tuple(channel / 255 for channel in color),
+                    edgecolor="#8b929c",
+                    linewidth=0.5,
+                    transform=figure.transFigure,
+                )
+            )
+            text_left = (_MARGIN + left + 0.25) / width
+            figure.text(text_left, middle / height, name, va="center_baseline", fontsize=_FONT, color=INK)

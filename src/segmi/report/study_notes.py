@@ -1,0 +1,144 @@
+"""Notes on a study: protocol, searches, budget, machine; and its failures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from segmi.errors import DataError
+from segmi.records.trial_records import Selection, TrialRecord, read_selection
+from segmi.report.describe import duration, number_range, read_config
+from segmi.report.protocol import describe_protocol
+from segmi.statistics import StudyRuns
+
+
+def study_notes(study: StudyRuns) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return sections of (name, text) entries."""
+    sections = [
+        ("Protocol", describe_protocol(study)),
+        ("Search for settings", _searches(study)),
+        ("Budget", _budget(study)),
+        ("Machine and versions", _machine(study)),
+    ]
+    return [(title, entries) for title, entries in sections if entries]
+
+
+def failures(study: StudyRuns) -> list[tuple[str, str, str]]:
+    """Return (run, message, traceback) of every failed run."""
+    entries = []
+    for key, state in study.states.items():
+        record = study.runs[key].failure() if state == "failed" else None
+        if record is not None:
+            message = f"{record.get('type', 'error')}: {record.get('message', '')}"
+            remedy = f" Fix: {record['remedy']}." if record.get("remedy") else ""
+            run = f"{key.dataset}/{key.method}/seed{key.seed}"
+            entries.append((run, message + remedy, str(record.get("traceback") or "")))
+    return entries
+
+
+def _searches(study: StudyRuns) -> list[tuple[str, str]]:
+    entries = []
+    for dataset in study.plan.datasets:
+        for method, label in study.plan.methods.items():
+            try:
+                selection = read_selection(study.folder / dataset / method)
+                text = _describe_selection(selection) if selection is not None else ""
+            except DataError as error:
+                text = error.message
+            if text:
+                entries.append((f"{label} on {study.title(dataset)}", text))
+    return entries
+
+
+def _describe_selection(selection: Selection) -> str:
+    spaces = "; ".join(f"{name} from {_space(spec)}" for name, spec in selection.searched.items())
+    trials = selection.trials
+    if selection.winner is None:
+        return f"{spaces}: none of {len(trials)} trials has a score"
+    chosen = ", ".join(f"{name} {_short(value)}" for name, value in selection.values.items())
+    scores = ", ".join(_score(trial) for trial in trials)
+    return (
+        f"{chosen}, selected by trial {selection.winner} of {len(trials)}, numbered from 0 ({spaces}). mIoU of the "
+        f"trials on {selection.measured_on}: {scores}. {_cost(trials)}"
+    )
+
+
+def _space(spec: Mapping[str, Any]) -> str:
+    if "grid" in spec:
+        return ", ".join(map(_short, spec["grid"]))
+    kind = "log_uniform" if "log_uniform" in spec else "uniform"
+    low, high = spec[kind]
+    return f"{_short(low)} to {_short(high)} ({kind.replace('_', '-')})"
+
+
+def _score(trial: TrialRecord) -> str:
+    return "diverged" if trial.failure else "none" if trial.score is None else f"{trial.score:.4f}"
+
+
+def _cost(trials: Sequence[TrialRecord]) -> str:
+    steps = sum(trial.steps or 0 for trial in trials)
+    images = sum(trial.images or 0 for trial in trials)
+    seconds = sum(trial.wall_seconds or 0 for trial in trials)
+    return f"Total cost: {steps:,} steps, {images:,} images seen, {duration(seconds)}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _budget(study: StudyRuns) -> list[tuple[str, str]]:
+    entries = []
+    for method, label in study.plan.methods.items():
+        results = [result for key, result in study.results.items() if key.method == method]
+        trainings = [result["training"] for result in results if result.get("training")]
+        seconds = [t["wall_seconds"] for t in trainings if isinstance(t.get("wall_seconds"), int | float)]
+        parts = [
+            f"{number_range(_tenths(t.get(key)) for t in trainings)} {name}"
+            for key, name in (("steps", "steps"), ("images", "images seen"), ("epochs", "epochs"))
+            if any(t.get(key) is not None for t in trainings)
+        ]
+        parts += [f"{duration(sum(seconds) / len(seconds))} of training per run"] if seconds else []
+        parts += _usage([result["usage"] for result in results if result.get("usage")])
+        if parts:
+            entries.append((label, ", ".join(parts)))
+    if any((read_config(run).get("training") or {}).get("minutes") for run in study.runs.values()):
+        entries.append(("Not reproducible", "the budget is a time; repeated runs end at other steps"))
+    total = sum(float((r.get("training") or {}).get("wall_seconds") or 0) for r in study.results.values())
+    return [*entries, ("All finished runs", duration(total))] if entries else []
+
+
+def _tenths(value: Any) -> Any:
+    return round(value, 1) if isinstance(value, float) else value
+
+
+def _usage(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the largest peak memory and the mean energy of runs; only values known for all of them."""
+
+    def known(name: str) -> list[float]:
+        values = [one[name] for one in records if one.get(name) is not None]
+        return values if len(values) == len(records) else []
+
+    memory = [
+        f"at most {max(values) / 2**30:.2f} GiB of {name} memory"
+        for key, name in (("peak_memory_bytes", "main"), ("peak_device_memory_bytes", "GPU"))
+        if (values := known(key))
+    ]
+    return memory + [
+        f"{sum(values) / len(values) / 1e3:.3g} kJ of {name} energy per run"
+        for key, name in (("processor_joules", "processor"), ("gpu_joules", "GPU"))
+        if (values := known(key))
+    ]
+
+
+def _machine(study: StudyRuns) -> list[tuple[str, str]]:
+    entries: dict[str, list[str]] = {}
+    for key, result in study.results.items():
+        for name, value in (study.runs[key].environment() or result.get("environment") or {}).items():
+            if isinstance(value, Mapping):
+                value = ", ".join(f"{k} {v}" for k, v in value.items())
+            elif isinstance(value, list | tuple):
+                value = ", ".join(map(str, value))
+            texts = entries.setdefault(name, [])
+            if name != "schema_version" and value not in (None, "", False) and str(value) not in texts:
+                texts.append(str(value))
+    return [(name, "; ".join(values)) for name, values in entries.items() if values]

@@ -1,0 +1,186 @@
+"""Summary of a study in words: for every dataset, which methods are better, worse or not distinguishable."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from segmi.statistics import (
+    LEVEL,
+    PRIMARY,
+    Comparison,
+    NewImages,
+    StudyRuns,
+    compare,
+    compare_on_new_images,
+    reported_score,
+)
+
+MINUS = "\u2212"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Conclusion about one method on one dataset.
+
+    Args:
+        dataset: title of the dataset.
+        method: label of the method.
+        baseline: label of the baseline.
+        verdict: ``better``, ``worse``, ``not distinguishable``, or the reason for a missing test.
+        details: the numbers.
+        difference: difference in mIoU; None without a common seed.
+        interval: interval over retraining; None if not available.
+        seeds: number of common seeds.
+        new_images: the comparison on new images with the networks fixed; None if not available.
+    """
+
+    dataset: str
+    method: str
+    baseline: str
+    verdict: str
+    details: str
+    difference: float | None
+    interval: tuple[float, float] | None
+    seeds: int
+    new_images: NewImages | None
+
+    @property
+    def kind(self) -> str:
+        """``better``, ``worse``, ``same`` or ``none``: selects the marker."""
+        if self.verdict in ("better", "worse"):
+            return self.verdict
+        return "same" if self.verdict == "not distinguishable" else "none"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Top section of a report.
+
+    Args:
+        headline: one sentence.
+        preliminary: note about missing runs; empty when all runs are finished.
+        statements: conclusions by dataset, in the order of the plan.
+    """
+
+    headline: str
+    preliminary: str
+    statements: Sequence[Statement]
+
+    def by_dataset(self) -> Iterator[tuple[str, list[Statement]]]:
+        """Yield the title of every dataset with its statements."""
+        for title in dict.fromkeys(one.dataset for one in self.statements):
+            yield title, [one for one in self.statements if one.dataset == title]
+
+
+def summarize_study(study: StudyRuns) -> Summary:
+    """Return the summary of the finished runs of a study; without statements if nothing can be compared."""
+    new = {(one.pairing.dataset, one.pairing.method): one for one in compare_on_new_images(study)}
+    comparisons = compare(study)
+    family = sum(one.p_holm is not None for one in comparisons)
+    statements = [
+        _statement(study, one, new.get((one.pairing.dataset, one.pairing.method)), family) for one in comparisons
+    ]
+    missing = len(study.runs) - study.finished
+    preliminary = f"Preliminary: {study.finished} of {len(study.runs)} runs are finished." if missing else ""
+    return Summary(_headline(study, statements), preliminary, statements if study.results else ())
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Format a difference with its sign.
+
+    >>> signed(0.0123), signed(-0.5, 2), signed(-0.0001)
+    ('+0.012', '−0.50', '0.000')
+    """
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", MINUS)
+
+
+def interval_text(interval: tuple[float, float]) -> str:
+    """Format an interval.
+
+    >>> interval_text((-0.01, 0.02))
+    '−0.010 to +0.020'
+    """
+    return f"{signed(interval[0])} to {signed(interval[1])}"
+
+
+def _statement(study: StudyRuns, one: Comparison, new: NewImages | None, family: int) -> Statement:
+    pair, difference = one.pairing, one.difference
+    return Statement(
+        dataset=study.title(pair.dataset),
+        method=study.plan.methods[pair.method],
+        baseline=study.plan.methods[pair.baseline],
+        verdict=one.verdict,
+        details=_details(one, family),
+        difference=difference.mean if difference.n else None,
+        interval=difference.interval,
+        seeds=difference.n,
+        new_images=new,
+    )
+
+
+def _details(one: Comparison, family: int) -> str:
+    difference = one.difference
+    if not difference.n:
+        return "no seed is finished in both methods"
+    text = f"{signed(difference.mean)} {PRIMARY}"
+    if difference.interval is None:
+        return f"{text}, {'one seed' if difference.n == 1 else f'{difference.n} seeds with equal differences'}"
+    text += f", {100 * (1 - LEVEL):g} % interval {interval_text(difference.interval)}, {difference.n} seeds"
+    if one.verdict != "not distinguishable":
+        return text
+    if (difference.interval[0] > 0 or difference.interval[1] < 0) and one.p_holm is not None:
+        return f"{text}; the unadjusted interval excludes 0, but among {family} comparisons p = {one.p_holm:.2f} (Holm)"
+    if one.detectable is not None and one.detectable <= 1:
+        text += f"; a true difference below {one.detectable:.3f} would often be missed"
+    return text
+
+
+def _headline(study: StudyRuns, statements: Sequence[Statement]) -> str:
+    if not study.results:
+        return "No run is finished yet."
+    if not statements:
+        return f"One method, no comparison: {_scores_of_single_method(study)}."
+    baselines = list(dict.fromkeys(one.baseline for one in statements))
+    other = baselines[0] if len(baselines) == 1 else "its baseline"
+    if all(one.kind == "none" for one in statements):
+        if all(one.verdict == "no test: no spread" for one in statements):
+            reason = "The differences of all seeds are equal"
+        else:
+            reason = "One seed" if any(one.seeds == 1 for one in statements) else "Too few finished seeds"
+        return f"{reason}: no statistical comparison with {other} is possible. Add seeds."
+    parts = [text for kind in ("better", "worse") if (text := _count(kind, statements))]
+    if not parts:
+        number = f"{len(statements)} comparisons" if len(statements) > 1 else "one comparison"
+        return f"No method is distinguishable from {other} ({number})."
+    rest = " All other differences are not distinguishable." if any(one.kind == "same" for one in statements) else ""
+    return f"Compared with {other}: {'; '.join(parts)}.{rest}"
+
+
+def _scores_of_single_method(study: StudyRuns) -> str:
+    label = next(iter(study.plan.methods.values()), "it")
+    texts = []
+    for dataset in study.plan.datasets:
+        scores = [reported_score(result, PRIMARY) for result in study.results_of(dataset)]
+        if known := [float(score) for score in scores if score is not None]:
+            texts.append(f"{statistics.fmean(known):.3f} on {study.title(dataset)}")
+    return f"{label} reaches {PRIMARY} {', '.join(texts)}" if texts else f"{label} has no score"
+
+
+def _count(kind: str, statements: Sequence[Statement]) -> str:
+    selected = [one for one in statements if one.kind == kind]
+    datasets = len({one.dataset for one in statements})
+    if not selected:
+        return ""
+    if len(selected) > 4:
+        return f"{len(selected)} of {len(statements)} comparisons are {kind}"
+    by_method: dict[str, list[str]] = {}
+    for one in selected:
+        by_method.setdefault(one.method, []).append(one.dataset)
+    texts = [
+        method if datasets == 1 else f"{method} on {' and '.join(where) if len(where) < datasets else 'all datasets'}"
+        for method, where in by_method.items()
+    ]
+    return f"{kind}: {', '.join(texts)}"
