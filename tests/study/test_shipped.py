@@ -67,8 +67,8 @@ def test_what_is_taught_is_one_network_beside_what_teaches_it() -> None:
             ["seeds=[0, 1]", "training.learning_rate={grid: [1e-3, 1e-2]}"],
             ["table1.md", "interaction_networks.md"],
         ),
-        ("distillation.yaml", ["seeds=[0, 1]"], ["table1.md", "comparison.md"]),
-        ("paper-defects.yaml", ["seeds=[0, 1]", "evaluation.passes=1"], ["table1.md", "comparison.md"]),
+        ("distillation.yaml", ["seeds=[0, 1]"], ["table1.md", "statistics.md"]),
+        ("paper-defects.yaml", ["seeds=[0, 1]", "evaluation.passes=1"], ["table1.md", "statistics.md"]),
     ],
 )
 def test_shrunk_it_runs_to_its_report(tmp_path: Path, name: str, overrides: list[str], tables: list[str]) -> None:
@@ -78,5 +78,5 @@ def test_shrunk_it_runs_to_its_report(tmp_path: Path, name: str, overrides: list
     for table in tables:
         assert (report / table).read_text().count("|") > 20
     if name == "paper-defects.yaml":
-        assert "Model 3, ignored imitated − Model 3" in (report / "comparison.md").read_text()
+        assert "Model 3, ignored imitated − Model 3" in (report / "statistics.md").read_text()
         assert "paper" in (report / "table_networks.md").read_text()
