@@ -14,7 +14,7 @@ $(BIN)/segmi: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "segmi needs Python 3.11 or newer; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install -e .
+	$(BIN)/python -m pip install -e '.[train,report]'
 	@touch $@
 
 $(VENV)/.test: $(BIN)/segmi

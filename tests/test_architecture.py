@@ -15,6 +15,7 @@ ROOT = Path(segmi.__file__).parent
 
 BOTTOM = {"errors", "randomness", "types"}
 ALLOWED: dict[str, set[str]] = {
+    "_extras": set(),
     "errors": set(),
     "randomness": set(),
     "types": set(),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segmi._extras import extra_of, missing_package
 from segmi.errors import SegmiError
 
 
@@ -98,6 +99,9 @@ def explain_error(error: Exception) -> int:
         if problem is not None:
             print(f"segmi: {problem}", file=sys.stderr)
             return problem.exit_code
+    if extra_of(error):
+        print(f"segmi: {missing_package(error)}", file=sys.stderr)
+        return 5
     text = " ".join(str(error).split()) or "no message"
     hint = "" if settings.debug else "; run again with --debug for the traceback"
     print(f"segmi: unexpected {type(error).__name__}: {text}{hint}", file=sys.stderr)
