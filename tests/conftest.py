@@ -1,4 +1,4 @@
-"""Fixtures for all rooms."""
+"""Fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_threads() -> None:
-    # Tiny tensors lose more to hand-overs between threads than they gain.
+    # With tiny tensors, synchronization of threads costs more than they gain.
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def camvid_root() -> Path:
-    """The folder of the real CamVid, in ``SEGMI_DATA`` or in ``shared/data`` beside the repository."""
+    """Return the folder of CamVid, from ``SEGMI_DATA`` or a data folder beside the repository."""
     root = Path(os.environ.get("SEGMI_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "CamVid"
     if not (root / "trainannot").is_dir():
         pytest.skip("CamVid is not installed: set SEGMI_DATA to the folder that holds CamVid/")
@@ -28,8 +28,8 @@ def camvid_root() -> Path:
 
 @pytest.fixture
 def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A file system of its own, of 16 MB or, by an indirect parameter, of another size as `mount` writes it."""
-    folder = tmp_path / "runs"  # where the tests of whole commands keep theirs
+    """A separate file system of 16 MB, or of the size (in `mount` syntax) that an indirect parameter gives."""
+    folder = tmp_path / "runs"  # the folder that command tests use for runs
     folder.mkdir()
     size = getattr(request, "param", "16m")
     try:
@@ -44,6 +44,6 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Commands that are tested, in other processes too, leave the user's cache alone."""
+def _separate_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep tested commands, in other processes too, away from the user's cache."""
     os.environ["SEGMI_CACHE"] = str(tmp_path_factory.mktemp("cache"))

@@ -1,4 +1,4 @@
-"""The benchmarks run as they stand, at their smallest."""
+"""The benchmarks run at their smallest size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["data"])
-def test_the_benchmark_prints_its_tables(name: str) -> None:
+def test_data_prints_its_tables(name: str) -> None:
     command = [sys.executable, str(FOLDER / f"{name}.py"), "--quick"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -27,7 +27,7 @@ def test_the_benchmark_prints_its_tables(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_yardstick_of_estimators_prints_its_tables_and_draws_them(tmp_path: Path) -> None:
+def test_estimators_prints_tables_and_draws_a_figure(tmp_path: Path) -> None:
     figure = tmp_path / "estimators.png"
     command = [sys.executable, str(FOLDER / "estimators.py"), "--quick", "--repetitions", "2", "--figure", str(figure)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -40,7 +40,7 @@ def test_the_yardstick_of_estimators_prints_its_tables_and_draws_them(tmp_path: 
 
 
 @pytest.mark.slow
-def test_precision_draws_its_curves(tmp_path: Path) -> None:
+def test_precision_draws_curves(tmp_path: Path) -> None:
     figure = tmp_path / "precision.png"
     command = [sys.executable, str(FOLDER / "precision.py"), "--quick", "--data", "none", "--figure", str(figure)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -61,7 +61,7 @@ def test_training_prints_its_tables() -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_are_shown_beside_one() -> None:
+def test_processes_compares_two_with_one() -> None:
     command = [sys.executable, str(FOLDER / "processes.py"), "--quick", "--data", "none"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -72,7 +72,7 @@ def test_two_processes_are_shown_beside_one() -> None:
 
 
 def rows(printed: str) -> dict[str, list[list[str]]]:
-    """The cells of every table row behind a loss's name, by the name."""
+    """Return the cells of every table row that starts with the name of a loss, by name."""
     found: dict[str, list[list[str]]] = {}
     for line in printed.splitlines():
         if line.startswith("| `"):
@@ -81,8 +81,8 @@ def rows(printed: str) -> dict[str, list[list[str]]]:
     return found
 
 
-def test_a_few_objectives_train_and_their_own_terms_get_better() -> None:
-    """One with a teacher, one of peers, one with heads; what cross-entropy leaves is no better."""
+def test_a_few_losses_train_and_their_terms_decrease() -> None:
+    """One loss with a teacher, one with peers, one with heads; cross-entropy alone does not reach their values."""
     names = ["dist", "mutual_learning", "information_bottleneck"]
     command = [sys.executable, str(FOLDER / "catalog_training.py"), "--quick", "--steps", "25", "--only", *names]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -100,7 +100,7 @@ def test_a_few_objectives_train_and_their_own_terms_get_better() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_every_objective_trains_and_leaves_its_own_term_better_than_cross_entropy_does() -> None:
+def test_every_loss_trains_and_its_term_ends_lower_than_with_cross_entropy() -> None:
     command = [sys.executable, str(FOLDER / "catalog_training.py"), "--part", "terms"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = rows(done.stdout)
@@ -110,7 +110,7 @@ def test_every_objective_trains_and_leaves_its_own_term_better_than_cross_entrop
     assert done.returncode == 0
 
 
-def test_one_chapter_of_the_results_takes_the_place_of_its_predecessor() -> None:
+def test_a_chapter_of_the_results_replaces_the_previous_one() -> None:
     namespace = runpy.run_path(str(FOLDER / "results.py"))
     with_chapter = namespace["with_chapter"]
     text = "# Head\n\nWords.\n\n<!-- a -->\n\n## A\n\nold\n\n<!-- b -->\n\n## B\n"

@@ -1,4 +1,4 @@
-"""The documentation keeps its promises: examples run and print what they say, links lead somewhere."""
+"""Examples in the documentation run and print the shown output; links and anchors exist."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class Block(NamedTuple):
-    """A fenced block: its language, its text, the line before its first."""
+    """A fenced block: language, text, and the number of the line before the text."""
 
     language: str
     text: str
@@ -43,7 +43,7 @@ WITH_PYTHON = [page for page in PAGES if any(block.language in ("python", "pycon
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=name)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The blocks of a page one after the other, as a reader would type them; those with prompts must print the same."""
+    """Blocks run in order in one namespace; blocks with prompts must print the shown output."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "page"}
     for block in blocks(page):
@@ -53,59 +53,59 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
                 exec(code, names)
         elif block.language == "pycon":
             test = doctest.DocTestParser().get_doctest(block.text, names, name(page), str(page), block.line)
-            told = io.StringIO()
+            output = io.StringIO()
             runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
-            failed = runner.run(test, out=told.write, clear_globs=False).failed
-            assert not failed, told.getvalue()
+            failed = runner.run(test, out=output.write, clear_globs=False).failed
+            assert not failed, output.getvalue()
             names.update(test.globs)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_blocks_say_what_they_are(page: Path) -> None:
-    """A block without a language, or with a misspelt one, would never be run."""
+def test_blocks_have_a_known_language(page: Path) -> None:
+    """A block with a missing or misspelled language would never run."""
     known = ("python", "pycon", "yaml", "toml", "json", "math", *SHELL)
-    strange = [
+    unknown = [
         f"{name(page)}:{block.line}: {block.language!r}" for block in blocks(page) if block.language not in known
     ]
-    assert not strange
+    assert not unknown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_exist(page: Path) -> None:
     broken = []
     for target in links(page):
         path, _, anchor = target.partition("#")
         file = (page.parent / path).resolve() if path else page
         if not file.exists():
-            broken.append(f"{target}: there is no {file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}")
+            broken.append(f"{target}: missing file {file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}")
         elif anchor and file.suffix == ".md" and anchor not in anchors(file):
-            broken.append(f"{target}: {name(file)} has no such heading")
+            broken.append(f"{target}: {name(file)} lacks this heading")
     assert not broken, broken
 
 
 def links(page: Path) -> list[str]:
-    """What relative links and images of a page point to; code is not looked at."""
+    """Return the targets of relative links and images of a page, outside of code."""
     prose = re.sub(r"`[^`\n]*`", "`", FENCE.sub("", page.read_text(encoding="utf-8")))
     targets = re.findall(r"\]\(([^()\s]+)(?:\s+\"[^\"]*\")?\)", prose) + re.findall(r"(?:src|href)=\"([^\"]+)\"", prose)
     return [target for target in targets if not re.match(r"[a-z][a-z+.-]*:", target)]
 
 
 def anchors(page: Path) -> set[str]:
-    """The headings of a page as GitHub writes them in links."""
+    """Return the headings of a page as anchors in GitHub's form."""
     prose = FENCE.sub("", page.read_text(encoding="utf-8"))
     headings = re.findall(r"^#+ +(.*?)\s*$", prose, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def formulas(page: Path) -> list[str]:
-    """What stands between dollars."""
+    """Return the formulas between dollar signs."""
     return re.findall(r"\$([^$]+)\$", re.sub(r"`[^`\n]*`", "`", FENCE.sub("", page.read_text(encoding="utf-8"))))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_formulas_reach_the_reader(page: Path) -> None:
-    """GitHub reads Markdown first: outside of ```math blocks it takes the backslash away from a sign, and ends a cell
-    of a table at a bar; a dollar beside a space opens nothing."""
+def test_formulas_survive_markdown(page: Path) -> None:
+    """GitHub parses Markdown first: outside of ```math blocks it removes the backslash before punctuation and ends a
+    table cell at a bar; a dollar sign next to a space does not open a formula."""
     lost = [one for one in formulas(page) if re.search(r"\\[!-/:-@\[-`{-~]|^\s|\s$|\n\n", one)]
     rows = re.findall(r"^\|.*$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
     lost += [one for row in rows for one in re.findall(r"\$([^$]+)\$", row) if "|" in one]
@@ -128,8 +128,8 @@ def test_command_line_page_is_up_to_date() -> None:
     assert script["PAGE"].read_text(encoding="utf-8") == script["render"](), "run `make docs` and commit the page"
 
 
-def test_studies_on_pages_are_sound() -> None:
-    """A YAML block that begins with a name is a whole study file."""
+def test_studies_on_pages_are_valid() -> None:
+    """A YAML block that starts with ``name:`` is a complete study file."""
     from segmi.study.strict_yaml import parse
     from segmi.study.validation import validated
 
@@ -145,7 +145,7 @@ def test_studies_on_pages_are_sound() -> None:
 
 
 def test_every_setting_of_a_study_is_on_its_page() -> None:
-    """Names and defaults in the tables of docs/studies.md are those of the signatures that receive the settings."""
+    """Names and defaults in the tables of docs/studies.md equal those of the signatures that receive the settings."""
     from segmi.study import resolve
     from segmi.study.schema import Method, StudyFile
     from segmi.study.strict_yaml import parse_value
@@ -166,7 +166,7 @@ def test_every_setting_of_a_study_is_on_its_page() -> None:
         assert set(re.findall(r"^\| `(\w+)` \|", sections[section], re.MULTILINE)) >= set(model.model_fields), section
 
 
-def test_every_objective_is_on_the_page_under_its_family() -> None:
+def test_every_loss_is_on_the_page_under_its_family() -> None:
     from segmi.losses import LOSSES
 
     page = (ROOT / "docs" / "losses.md").read_text(encoding="utf-8")
@@ -179,7 +179,7 @@ def test_every_objective_is_on_the_page_under_its_family() -> None:
     assert sorted(found) == sorted((name, kind.__name__, kind.family) for name, kind in LOSSES.items())
 
 
-def test_every_test_named_on_the_page_of_faults_exists() -> None:
+def test_every_test_named_in_reliability_exists() -> None:
     page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page))
     assert len(named) > 60

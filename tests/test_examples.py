@@ -1,4 +1,4 @@
-"""Every example runs as it stands, in a process and a folder of its own."""
+"""Every example runs unchanged, in a separate process and folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-LAST_WORDS = {
+LAST_LINES = {
     "bare_loop.py": "step 5/5: loss",
     "fabric_loop.py": "epoch 2/2: at least",
     "information.py": "noise 0.5: ",
@@ -20,10 +20,10 @@ LAST_WORDS = {
 
 
 def test_every_example_is_run() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == set(LAST_WORDS)
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(LAST_LINES)
 
 
-@pytest.mark.parametrize("name", sorted(LAST_WORDS))
+@pytest.mark.parametrize("name", sorted(LAST_LINES))
 def test_runs(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name)],
@@ -35,5 +35,5 @@ def test_runs(name: str, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert LAST_WORDS[name] in done.stdout.splitlines()[-1]
+    assert LAST_LINES[name] in done.stdout.splitlines()[-1]
     assert not list(tmp_path.iterdir())
