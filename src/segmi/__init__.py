@@ -1,21 +1,36 @@
-"""segmi: does mutual information help your segmentation network?"""
+"""segmi: does mutual information help your segmentation network?
+
+The subpackages and the functions below are imported on first use, because importing PyTorch takes seconds:
+`segmi.losses`, `segmi.metrics`, `segmi.datasets`, `segmi.models`, `segmi.information`, and
+`segmi.load`, `segmi.predict`.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from segmi import datasets, information, losses, metrics, models
     from segmi.deploy import load, predict
 
-__all__ = ["__version__", "load", "predict"]
+__all__ = [
+    "__version__", "datasets", "information", "load", "losses", "metrics", "models", "predict",
+]  # fmt: skip
+
+_PACKAGES = ("datasets", "information", "losses", "metrics", "models")
+_FUNCTIONS = {"load": "segmi.deploy", "predict": "segmi.deploy"}
 
 
 def __getattr__(name: str) -> Any:
-    # PyTorch takes two seconds to import: only those who ask for a network pay.
-    if name in ("load", "predict"):
-        from segmi import deploy
-
-        return getattr(deploy, name)
+    if name in _PACKAGES:
+        return import_module(f"segmi.{name}")
+    if name in _FUNCTIONS:
+        return getattr(import_module(_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'segmi' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
