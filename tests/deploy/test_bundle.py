@@ -29,7 +29,7 @@ def test_round_trip_gives_the_same_network(bundle, network):
     images = torch.rand(2, 3, 32, 48)
     assert torch.equal(loaded(images).logits, network(images).logits)
     assert loaded.specification == network.specification
-    assert loaded.statistics == network.statistics
+    assert loaded.normalization == network.normalization
 
 
 def test_card_says_all_that_is_needed(bundle, network, dataset, preprocessing):

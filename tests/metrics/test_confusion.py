@@ -10,69 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from segmi.metrics import ConfusionMatrix, confusion_counts, predicted_labels
+from segmi.metrics import ConfusionMatrix, confusion_counts
 from segmi.metrics.confusion import _count, _count_by_maps
 
 INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64, torch.uint64]
-
-
-# predicted labels
-
-
-def test_the_largest_logit_is_predicted():
-    logits = torch.randn(2, 4, 3, 5, generator=torch.Generator().manual_seed(0))
-    expected = logits.argmax(1)
-    assert torch.equal(predicted_labels(logits).long(), expected)
-    assert predicted_labels(logits).dtype == torch.uint8
-    assert torch.equal(predicted_labels(torch.zeros(1, 4, 2, 2)), torch.zeros(1, 2, 2, dtype=torch.uint8))
-
-
-def test_one_channel_predicts_as_two_do():
-    z = torch.randn(2, 1, 4, 5, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(predicted_labels(z), predicted_labels(torch.cat([torch.zeros_like(z), z], 1)))
-    assert predicted_labels(torch.zeros(1, 1, 1, 1)).item() == 0
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_any_float_dtype_and_infinite_logits(dtype):
-    logits = torch.tensor([-torch.inf, 3.0, torch.inf], dtype=dtype).view(1, 3, 1, 1)
-    assert predicted_labels(logits).item() == 2
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("channels", [1, 2, 5, 260])
-def test_equal_logits_go_to_the_first_in_any_memory_format(dtype, channels):
-    logits = torch.randint(-3, 3, (2, channels, 7, 9), generator=torch.Generator().manual_seed(0)).to(dtype)
-    logits[0, 0, 0] = -torch.inf
-    plain = logits.double().max(dim=1)
-    expected = plain.indices if channels > 1 else plain.values > 0
-    for one in (logits, logits.contiguous(memory_format=torch.channels_last)):
-        assert torch.equal(predicted_labels(one).long(), expected.long())
-
-
-def test_many_classes_and_empty_batches():
-    logits = torch.zeros(1, 300, 1, 1)
-    logits[0, 299] = 1
-    assert predicted_labels(logits).item() == 299
-    assert predicted_labels(torch.zeros(0, 3, 4, 4)).shape == (0, 4, 4)
-
-
-@pytest.mark.parametrize(
-    ("logits", "error", "text"),
-    [
-        (torch.zeros(1, 3, 4), ValueError, r"N×C×H×W.*\(1, 3, 4\)"),
-        (torch.zeros(1, 0, 4, 4), ValueError, "at least one channel"),
-        (torch.zeros(1, 3, 4, 4, dtype=torch.int64), TypeError, "expected floats, got torch.int64"),
-        (torch.tensor([1.0, torch.nan]).view(1, 2, 1, 1), ValueError, "got NaN; the network has diverged"),
-        (torch.tensor([torch.nan, 1.0]).view(1, 2, 1, 1), ValueError, "got NaN; the network has diverged"),
-    ],
-)
-def test_logits_that_are_none_are_refused(logits, error, text):
-    with pytest.raises(error, match=text):
-        predicted_labels(logits)
-
-
-# counts
 
 
 def test_known_counts():
@@ -161,7 +102,7 @@ MAP = torch.zeros(2, 2, 2, dtype=torch.int64)
         (MAP, MAP + 2**32, ValueError, "labels of image 0.*got 4294967296"),
         (MAP + 255, MAP, ValueError, "predictions of image 0.*from 0 to 10, got 255"),
         (MAP, torch.stack([MAP[0], MAP[1] + 99]), ValueError, "labels of image 1 of the batch.*got 99"),
-        (MAP.float(), MAP, TypeError, "predictions: .*float32; apply predicted_labels"),
+        (MAP.float(), MAP, TypeError, "predictions: .*float32; apply segmi.models.predict_labels"),
         (MAP, MAP.float(), TypeError, "labels: .*float32"),
         (MAP, MAP[:, :1], ValueError, r"same shape N×H×W, got \(2, 2, 2\) and \(2, 1, 2\); resize"),
         (MAP[0], MAP[0], ValueError, "add a leading dimension"),

@@ -7,7 +7,6 @@ import torch
 from segmi.errors import UsageError
 from segmi.models import MODELS, build_network, list_encoders, list_models
 from segmi.models import catalog as catalog_module
-from segmi.models.smp_models import ARCHITECTURES
 from segmi.types import Output
 
 LARGE = {"fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101"}
@@ -94,8 +93,9 @@ def test_table_is_complete():
     import segmentation_models_pytorch as smp
     import torchvision
 
-    assert {c.lower() for c in ARCHITECTURES.values()} == set(smp.MODEL_ARCHITECTURES_MAPPING)
-    assert all(name == f"smp_{c.lower()}" for name, c in ARCHITECTURES.items())
+    titles = {name: row.title for name, row in MODELS.items() if name.startswith("smp_")}
+    assert {title.lower() for title in titles.values()} == set(smp.MODEL_ARCHITECTURES_MAPPING)
+    assert all(name == f"smp_{title.lower()}" for name, title in titles.items())
     assert set(torchvision.models.list_models(module=torchvision.models.segmentation)) <= set(MODELS)
     assert [row["name"] for row in list_models()][: len(MODELS)] == list(MODELS)
     json.dumps(list_models())
@@ -163,7 +163,7 @@ def test_weights_are_off_unless_asked(monkeypatch):
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", forbidden)
     for name in ("deeplabv3_mobilenet_v3_large", "smp_fpn"):
         network = build_network(name, classes=2)
-        assert network.statistics is None
+        assert network.normalization is None
         assert network.specification["normalize"] == "none"
 
 

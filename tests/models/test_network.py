@@ -6,16 +6,16 @@ import torch
 from torch import nn
 
 from segmi.errors import UsageError
-from segmi.models import SegmentationNetwork, Statistics, build_network, forward_padded
+from segmi.models import SegmentationNetwork, Normalization, build_network, forward_padded
 
 
-def test_normalizes_inside_by_the_statistics():
-    statistics = Statistics((0.5, 0.25, 0.1), (0.5, 0.2, 0.1))
-    network = SegmentationNetwork(nn.Identity(), classes=3, statistics=statistics)
+def test_normalizes_inside_images():
+    normalization = Normalization((0.5, 0.25, 0.1), (0.5, 0.2, 0.1))
+    network = SegmentationNetwork(nn.Identity(), classes=3, normalization=normalization)
     images = torch.rand(2, 3, 4, 4)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in statistics)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in normalization)
     torch.testing.assert_close(network(images).logits, (images - mean) / std)
-    assert not network.state_dict()  # the statistics are no part of what is trained
+    assert not network.state_dict()  # the normalization are no part of what is trained
 
 
 def test_small_logits_are_resized_to_the_images():

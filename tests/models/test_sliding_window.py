@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from segmi.errors import UsageError
-from segmi.models import SegmentationNetwork, blended_tiles, build_network, forward_padded
-from segmi.models.sliding_window import _axis
+from segmi.models import SegmentationNetwork, build_network, forward_padded
+from segmi.models.sliding_window import _axis, blended_tiles
 
 
 def joined(tiles, image):

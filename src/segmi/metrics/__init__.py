@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from segmi.metrics.scores import Scores, class_iou, constant_prediction_scores, scores
 
 if TYPE_CHECKING:
-    from segmi.metrics.confusion import ConfusionMatrix, confusion_counts, predicted_labels
+    from segmi.metrics.confusion import ConfusionMatrix, confusion_counts
     from segmi.metrics.diagnostics import PredictionDiagnostics
 
 __all__ = [
@@ -18,13 +18,12 @@ __all__ = [
     "class_iou",
     "confusion_counts",
     "constant_prediction_scores",
-    "predicted_labels",
     "scores",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("ConfusionMatrix", "confusion_counts", "predicted_labels"):
+    if name in ("ConfusionMatrix", "confusion_counts"):
         from segmi.metrics import confusion
 
         return getattr(confusion, name)

@@ -11,35 +11,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from segmi.types import IGNORE_INDEX, Counts, Labels, Logits
-
-
-def predicted_labels(logits: Logits) -> Labels:
-    """The most probable class of every pixel.
-
-    ``ŷ = argmax_c z_c``, the first of equal ones; with one channel, ``ŷ = 1`` where ``z > 0``, that is ``σ(z) > ½``
-
-    Shapes:
-        logits: N×C×H×W, any float dtype; the result is N×H×W, uint8 (int64 beyond 256 classes).
-
-    Raises:
-        TypeError: logits that are no floats.
-        ValueError: not four dimensions, no channel, or NaN, of which no class can be the largest.
-
-    Example:
-        >>> predicted_labels(torch.tensor([2.0, -1.0]).view(1, 1, 1, 2))
-        tensor([[[1, 0]]], dtype=torch.uint8)
-    """
-    if not logits.is_floating_point():
-        raise TypeError(f"logits: expected floats, got {logits.dtype}; labels need no conversion")
-    if logits.ndim != 4 or logits.shape[1] == 0:
-        raise ValueError(f"logits: expected N×C×H×W with at least one channel, got shape {tuple(logits.shape)}")
-    largest, classes = logits.max(dim=1)
-    if bool(largest.isnan().any()):  # the maximum is NaN where any channel is
-        raise ValueError("logits: expected numbers, got NaN; the network has diverged, or its input holds NaN")
-    if logits.shape[1] == 1:
-        return (largest > 0).to(torch.uint8)
-    return classes.to(torch.uint8) if logits.shape[1] <= 256 else classes
+from segmi.types import IGNORE_INDEX, Counts, Labels
 
 
 def confusion_counts(predictions: Labels, labels: Labels, classes: int, ignore_index: int = IGNORE_INDEX) -> Counts:
@@ -142,7 +114,7 @@ class ConfusionMatrix:
         """Count a batch of images; nothing is counted if anything in it is refused.
 
         Args:
-            predictions: N×H×W class indices, see `predicted_labels`.
+            predictions: N×H×W class indices, see `segmi.models.predict_labels`.
             labels: N×H×W class indices, or the ignore value.
             names: one per image, or none.
             groups: one per image, or none.
@@ -223,7 +195,7 @@ def _check(predictions: Tensor, labels: Tensor, classes: int) -> None:
         if values.is_floating_point() or values.is_complex():
             raise TypeError(
                 f"{name}: expected class indices of an integer dtype, got {values.dtype}; "
-                "apply predicted_labels to logits"
+                "apply segmi.models.predict_labels to logits"
             )
     if predictions.ndim != 3 or predictions.shape != labels.shape:
         raise ValueError(

@@ -1,29 +1,25 @@
-"""Networks by name: the paper's U-Net, torchvision's and segmentation_models_pytorch's, behind one contract."""
+"""Networks by name (the paper's U-Net, torchvision, segmentation_models_pytorch) and inference with them."""
 
-from segmi.models.catalog import MODELS, Architecture, architecture_named, build_network, list_models
-from segmi.models.label_maps import predict_label_tiles, predict_labels
-from segmi.models.layers import blocks, layer_names
-from segmi.models.network import Parts, SegmentationNetwork, Statistics, forward_padded
-from segmi.models.sliding_window import Tile, blended_tiles
-from segmi.models.smp_models import encoders as list_encoders
+from segmi.models.adapters import list_encoders
+from segmi.models.catalog import MODELS, Architecture, build_network, get_architecture, list_models
+from segmi.models.inference import forward_padded, predict_labels
+from segmi.models.layer_outputs import block_names, layer_names
+from segmi.models.network import BuiltModule, Normalization, SegmentationNetwork
 from segmi.models.unet import UNet
 
 __all__ = [
     "MODELS",
     "Architecture",
-    "Parts",
+    "BuiltModule",
+    "Normalization",
     "SegmentationNetwork",
-    "Statistics",
-    "Tile",
     "UNet",
-    "architecture_named",
-    "blended_tiles",
-    "blocks",
+    "block_names",
     "build_network",
     "forward_padded",
+    "get_architecture",
     "layer_names",
     "list_encoders",
     "list_models",
-    "predict_label_tiles",
     "predict_labels",
 ]

@@ -1,4 +1,4 @@
-"""Every architecture by name, and the one function that builds them."""
+"""Table of all architectures, and the function that builds a network by name."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from typing import Any, Literal
 from torch import nn
 
 from segmi.errors import UsageError, unknown_name
-from segmi.models import smp_models, torchvision_models
-from segmi.models.network import Parts, SegmentationNetwork, Statistics
+from segmi.models import adapters
+from segmi.models.network import BuiltModule, Normalization, SegmentationNetwork
 from segmi.models.pretrained import BUNDLED
 from segmi.models.unet import UNet
 
 ENTRY_POINTS = "segmi.models"
-"""Other packages add architectures under this group: ``name = module:build``, see `Architecture.build`."""
+"""Entry points with which other packages add architectures: ``name = module:build``, see `Architecture.build`."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One row of the table.
+    """Row of `MODELS`.
 
     Args:
-        library: where the network comes from.
-        title: its name in print.
-        build: ``build(outputs, in_channels, **options) → Parts``, or a plain torch module from images to logits.
-        weights: the names that ``encoder_weights`` may hold; ``…`` says that the encoder knows more.
-        library_options: the options that hide behind ``**options`` of ``build``, if any.
+        library: package that implements the network.
+        title: name in reports.
+        build: ``build(outputs, in_channels, **options) → BuiltModule``, or a torch module from images to logits.
+        weights: accepted values of ``encoder_weights``; ``…`` means that the encoder has further ones.
+        library_options: returns the options that ``build`` accepts as ``**options``, if any.
     """
 
     library: str
     title: str
-    build: Callable[..., Parts | nn.Module]
+    build: Callable[..., BuiltModule | nn.Module]
     weights: tuple[str, ...] = ()
     library_options: Callable[[], dict[str, inspect.Parameter]] | None = None
 
     def options(self) -> dict[str, inspect.Parameter]:
-        """The arguments of `build_network` that are this architecture's own, with their defaults."""
+        """Return the arguments of `build_network` that are specific to this architecture, with their defaults."""
         own = {
             name: parameter
             for name, parameter in inspect.signature(self.build).parameters.items()
@@ -51,21 +51,22 @@ class Architecture:
         return own | (self.library_options() if self.library_options else {})
 
 
-def _unet(outputs: int, in_channels: int = 3, *, width: int = 32) -> Parts:
-    return Parts(UNet(outputs, in_channels, width), UNet.stride)
+def _unet(outputs: int, in_channels: int = 3, *, width: int = 32) -> BuiltModule:
+    return BuiltModule(UNet(outputs, in_channels, width), UNet.stride)
 
 
 def _torchvision(name: str, title: str) -> Architecture:
-    return Architecture("torchvision", title, partial(torchvision_models.build, name), torchvision_models.WEIGHTS)
+    build = partial(adapters.build_torchvision, name)
+    return Architecture("torchvision", title, build, adapters.TORCHVISION_WEIGHTS)
 
 
-def _smp(name: str) -> Architecture:
+def _smp(class_name: str) -> Architecture:
     return Architecture(
         "segmentation_models_pytorch",
-        smp_models.ARCHITECTURES[name],
-        partial(smp_models.build, name),
+        class_name,
+        partial(adapters.build_smp, class_name),
         (BUNDLED, "imagenet", "…"),
-        partial(smp_models.options, name),
+        partial(adapters.smp_options, class_name),
     )
 
 
@@ -77,33 +78,46 @@ MODELS: dict[str, Architecture] = {
     "deeplabv3_resnet101": _torchvision("deeplabv3_resnet101", "DeepLabV3, ResNet-101"),
     "deeplabv3_mobilenet_v3_large": _torchvision("deeplabv3_mobilenet_v3_large", "DeepLabV3, MobileNetV3-Large"),
     "lraspp_mobilenet_v3_large": _torchvision("lraspp_mobilenet_v3_large", "LR-ASPP, MobileNetV3-Large"),
-    **{name: _smp(name) for name in smp_models.ARCHITECTURES},
+    "smp_unet": _smp("Unet"),
+    "smp_unetplusplus": _smp("UnetPlusPlus"),
+    "smp_manet": _smp("MAnet"),
+    "smp_linknet": _smp("Linknet"),
+    "smp_fpn": _smp("FPN"),
+    "smp_pspnet": _smp("PSPNet"),
+    "smp_deeplabv3": _smp("DeepLabV3"),
+    "smp_deeplabv3plus": _smp("DeepLabV3Plus"),
+    "smp_pan": _smp("PAN"),
+    "smp_upernet": _smp("UPerNet"),
+    "smp_segformer": _smp("Segformer"),
+    "smp_dpt": _smp("DPT"),
 }
-"""Every architecture that segmi knows by itself; `architecture_named` also looks at the entry points."""
+"""Architectures of segmi by name; `get_architecture` also searches the entry points of other packages."""
 
 
-def architecture_named(name: str) -> Architecture:
-    """The row of an architecture.
+def get_architecture(name: str) -> Architecture:
+    """Return the table row of an architecture.
 
     Raises:
-        UsageError: for an unknown name, with the nearest known one.
+        UsageError: for an unknown name, with the most similar known one.
     """
     if name in MODELS:
         return MODELS[name]
-    added = _added()
-    if name not in added:
-        raise unknown_name("architecture", name, [*MODELS, *added])
-    return added[name]
+    external = _external()
+    if name not in external:
+        raise unknown_name("architecture", name, [*MODELS, *external])
+    return external[name]
 
 
 @cache
-def _added() -> dict[str, Architecture]:
-    found = entry_points(group=ENTRY_POINTS)
-    return {e.name: Architecture(e.dist.name if e.dist else e.module, e.name, e.load()) for e in found}
+def _external() -> dict[str, Architecture]:
+    return {
+        point.name: Architecture(point.dist.name if point.dist else point.module, point.name, point.load())
+        for point in entry_points(group=ENTRY_POINTS)
+    }
 
 
 def list_models() -> list[dict[str, Any]]:
-    """One row per architecture: name, title, library, whether it takes an encoder, and its pretrained weights.
+    """Return name, title, library, pretrained weights and whether there is a choice of encoder, per architecture.
 
     Example:
         >>> list_models()[0]["name"]
@@ -117,7 +131,7 @@ def list_models() -> list[dict[str, Any]]:
             "encoder": row.library == "segmentation_models_pytorch",
             "weights": list(row.weights),
         }
-        for name, row in (MODELS | _added()).items()
+        for name, row in (MODELS | _external()).items()
     ]
 
 
@@ -135,70 +149,70 @@ def build_network(
     batch_norm_momentum: float | None = None,
     **options: Any,
 ) -> SegmentationNetwork:
-    """A segmentation network by name.
+    """Build a segmentation network by name.
 
     Args:
-        architecture: one of `MODELS`, or a name that another package adds.
+        architecture: a key of `MODELS`, or a name that another package adds.
         classes: number of classes, at least 2.
         in_channels: number of channels of the images.
-        width: features of the first block of ``unet``; None takes its default.
-        encoder: the encoder of an ``smp_`` architecture; None takes its default.
-        encoder_weights: None starts from random weights; ``bundled``, ``imagenet``, ``coco`` … where the
-            architecture has them.
-        one_logit: give a problem of two classes one logit channel, that of class 1 against class 0.
-        normalize: ``weights`` normalizes the images by the statistics of the weights that are loaded, and leaves
-            them in [0, 1] where none are; ``none`` always leaves them; ``{"mean": …, "std": …}`` says it outright.
-        features: names of inner modules whose outputs are wanted beside the logits.
-        batch_norm_momentum: the weight of a batch in the running statistics of batch normalization; None leaves what
-            the architecture has, mostly 0.1. A batch that is seen three times moves them as one of 0.271 does.
-        options: further arguments of the architecture, as its library names them.
+        width: channels of the first block of ``unet``; None uses its default.
+        encoder: encoder of an ``smp_`` architecture; None uses its default.
+        encoder_weights: ``bundled``, ``imagenet``, ``coco`` … where available; None initializes randomly.
+        one_logit: give two classes one logit channel (class 1 against class 0).
+        normalize: ``weights`` normalizes images with the statistics of the loaded weights, if any; ``none`` leaves
+            images in [0, 1]; ``{"mean": …, "std": …}`` sets the values.
+        features: names of inner modules whose outputs are returned beside the logits.
+        batch_norm_momentum: weight of a batch in the running statistics of batch normalization; None keeps the
+            architecture's, usually 0.1. Three forward passes of one batch with 0.1 move them as one pass with 0.271.
+        options: further arguments of the architecture, with the names of its library.
 
     Raises:
-        UsageError: for unknown names and arguments that the architecture does not take.
-        EnvironmentProblem: for weights that are neither installed nor in a cache nor to be had from the network.
+        UsageError: for unknown names, and arguments that the architecture does not accept.
+        EnvironmentProblem: for weights that are neither installed nor cached and cannot be downloaded.
 
     Example:
         >>> network = build_network("unet", classes=21, width=8)
         >>> network.stride, network.channels, network.specification["width"]
         (16, 21, 8)
     """
-    row = architecture_named(architecture)
-    named = {"width": width, "encoder": encoder, "encoder_weights": encoder_weights}
-    arguments = {name: value for name, value in named.items() if value is not None} | options
+    row = get_architecture(architecture)
+    shared = {"width": width, "encoder": encoder, "encoder_weights": encoder_weights}
+    arguments = {name: value for name, value in shared.items() if value is not None} | options
     _check(architecture, row, arguments, classes, in_channels, one_logit)
     outputs = 1 if one_logit else classes
     built = row.build(outputs, in_channels, **arguments)
-    parts = built if isinstance(built, Parts) else Parts(built, int(getattr(built, "stride", 1)))
-    statistics = _statistics(normalize, parts.statistics, in_channels)
+    if not isinstance(built, BuiltModule):
+        built = BuiltModule(built, int(getattr(built, "stride", 1)))
+    normalization = _normalization(normalize, built.normalization, in_channels)
     if batch_norm_momentum is not None:
-        _set_momentum(parts.module, architecture, batch_norm_momentum)
-    arguments.pop("encoder_weights", None)  # whoever rebuilds it loads a trained state
+        _set_momentum(built.module, architecture, batch_norm_momentum)
+    arguments.pop("encoder_weights", None)  # a rebuilt network loads its trained state instead
     specification = {
         "architecture": architecture,
         "classes": classes,
         "in_channels": in_channels,
         "one_logit": one_logit,
-        "normalize": {"mean": list(statistics.mean), "std": list(statistics.std)} if statistics else "none",
+        "normalize": {"mean": list(normalization.mean), "std": list(normalization.std)} if normalization else "none",
         "features": list(features),
         **({} if batch_norm_momentum is None else {"batch_norm_momentum": batch_norm_momentum}),
         **arguments,
     }
     return SegmentationNetwork(
-        parts.module,
+        built.module,
         classes=classes,
         in_channels=in_channels,
         one_logit=one_logit,
-        stride=parts.stride,
-        statistics=statistics,
+        stride=built.stride,
+        normalization=normalization,
         features=features,
-        specification=_plain(architecture, specification),
+        specification=_as_json(architecture, specification),
     )
 
 
 def _set_momentum(module: nn.Module, architecture: str, momentum: float) -> None:
     layers = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     if not 0 < momentum <= 1:
-        raise UsageError(f"batch_norm_momentum: expected more than 0 and at most 1, got {momentum}", "try 0.1")
+        raise UsageError(f"batch_norm_momentum: expected a value in (0, 1], got {momentum}", "try 0.1")
     if not layers:
         raise UsageError(f"{architecture} has no batch normalization", "leave batch_norm_momentum out")
     for layer in layers:
@@ -214,7 +228,7 @@ def _check(
             "for a binary problem with one logit use classes=2 and one_logit=True",
         )
     if one_logit and classes != 2:
-        raise UsageError(f"one_logit is for problems of 2 classes, got {classes}", "leave one_logit off")
+        raise UsageError(f"one_logit is for problems of 2 classes, got {classes}", "set one_logit to False")
     if in_channels < 1:
         raise UsageError(f"in_channels must be at least 1, got {in_channels}")
     if "encoder_weights" in arguments and not row.weights:
@@ -228,28 +242,28 @@ def _check(
             raise unknown_name(f"option of {name}", option, known)
 
 
-def _statistics(
-    normalize: str | Mapping[str, Sequence[float]], own: Statistics | None, in_channels: int
-) -> Statistics | None:
+def _normalization(
+    normalize: str | Mapping[str, Sequence[float]], of_weights: Normalization | None, in_channels: int
+) -> Normalization | None:
     if normalize == "weights":
-        return own
+        return of_weights
     if normalize == "none":
         return None
-    wanted = f'"weights", "none" or {{"mean": [{in_channels} numbers], "std": [{in_channels} numbers]}}'
+    expected = f'"weights", "none" or {{"mean": [{in_channels} numbers], "std": [{in_channels} numbers]}}'
     if isinstance(normalize, str) or set(normalize) != {"mean", "std"}:
-        raise UsageError(f"normalize must be {wanted}, got {normalize!r}")
+        raise UsageError(f"normalize must be {expected}, got {normalize!r}")
     mean, std = tuple(map(float, normalize["mean"])), tuple(map(float, normalize["std"]))
     if not len(mean) == len(std) == in_channels or not min(std) > 0 or not all(map(math.isfinite, mean + std)):
-        raise UsageError(f"normalize must be {wanted}, finite and with positive std, got {dict(normalize)}")
-    return Statistics(mean, std)
+        raise UsageError(f"normalize must be {expected}, finite and with positive std, got {dict(normalize)}")
+    return Normalization(mean, std)
 
 
-def _plain(architecture: str, specification: dict[str, Any]) -> dict[str, Any]:
-    """The specification as it will be read back from JSON: tuples become lists, anything else is refused."""
+def _as_json(architecture: str, specification: dict[str, Any]) -> dict[str, Any]:
+    """Return the specification as it is read back from JSON: tuples become lists."""
     try:
         return json.loads(json.dumps(specification, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise UsageError(
-            f"the options of {architecture} must be numbers, texts, lists and mappings: {error}",
-            "name things instead of passing objects",
+            f"the options of {architecture} must be numbers, strings, lists and mappings: {error}",
+            "pass names instead of objects",
         ) from error

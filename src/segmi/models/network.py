@@ -1,4 +1,4 @@
-"""One contract for every segmentation network: logits at the size of the images, and named features on request."""
+"""Common interface of all networks: logits at the size of the images, and named features on request."""
 
 from __future__ import annotations
 
@@ -12,56 +12,55 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from segmi.errors import unknown_name
-from segmi.models.layers import kept_outputs
-from segmi.types import Images, Logits, Output
+from segmi.models.layer_outputs import capture_outputs
+from segmi.types import Images, Output
 
 BATCH_NORM_TEXT = "Expected more than 1 value per channel"
-"""How torch refuses to normalize a single value per channel; `SegmentationNetwork` says it more helpfully."""
+"""Part of torch's error for batch normalization of a single value per channel."""
 
 
-class Statistics(NamedTuple):
-    """Mean and standard deviation per channel of images in [0, 1] that pretrained weights expect."""
+class Normalization(NamedTuple):
+    """Mean and standard deviation per channel, for images in [0, 1]."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
-class Parts(NamedTuple):
-    """What a builder of an architecture returns.
+class BuiltModule(NamedTuple):
+    """Return value of an architecture's builder.
 
     Args:
-        module: a torch module from images to logits of any size (or a mapping with the logits under ``out``).
-        stride: what height and width of the images must be multiples of.
-        statistics: what the loaded weights expect of their images; None where no weights were loaded.
+        module: torch module from images to logits of any size, or to a mapping with the logits under ``out``.
+        stride: divisor of height and width that the module requires.
+        normalization: mean and standard deviation that the loaded weights expect; None without loaded weights.
     """
 
     module: nn.Module
     stride: int = 1
-    statistics: Statistics | None = None
+    normalization: Normalization | None = None
 
 
 class SegmentationNetwork(nn.Module):
-    """Any segmentation module behind one contract.
+    """Segmentation network that normalizes its images and returns logits at their size.
 
-    Images come in [0, 1] and are normalized inside, by ``statistics``, so that whoever holds the network needs to
-    know nothing about its weights. Build one by name with `build_network`.
+    Build one by name with `build_network`.
 
-    Shapes: N×in_channels×H×W images to an `Output` with N×C×H×W logits; C = 1 for a problem of two classes with one
-        logit (that of class 1 against class 0), otherwise the number of classes.
+    Shapes: N×in_channels×H×W images in [0, 1] to an `Output` with N×C×H×W logits; C = 1 for two classes with one logit
+        (class 1 against class 0), otherwise the number of classes.
 
     Args:
-        module: the network itself; its logits are resized to the images where they come smaller.
-        classes: number of classes of the problem, at least 2.
+        module: the wrapped module; smaller logits are resized bilinearly to the size of the images.
+        classes: number of classes, at least 2.
         in_channels: number of channels of the images.
-        one_logit: whether the two classes of a binary problem share one logit channel.
-        stride: what height and width must be multiples of.
-        statistics: normalization of the images; None leaves them in [0, 1].
-        features: names of the modules inside whose outputs are wanted; see ``feature_names`` for all of them.
-        specification: plain arguments with which `build_network` makes this network again.
+        one_logit: use one logit channel for two classes.
+        stride: divisor of height and width that the module requires.
+        normalization: applied to the images; None leaves them in [0, 1].
+        features: names of inner modules whose outputs are returned, see ``feature_names``.
+        specification: arguments with which `build_network` builds this network again.
 
     Raises:
         UsageError: for an unknown feature name.
-        ValueError: in ``forward``, for images of the wrong shape, naming what is expected.
+        ValueError: in ``forward``, for images of the wrong shape.
 
     Example:
         >>> network = SegmentationNetwork(nn.Conv2d(3, 5, 1), classes=5)
@@ -70,7 +69,7 @@ class SegmentationNetwork(nn.Module):
     """
 
     card: dict[str, Any] | None = None
-    """The description that came with a bundle; None for a network that was not loaded from one."""
+    """Contents of ``model.json`` for a network loaded from a bundle, otherwise None."""
 
     def __init__(
         self,
@@ -80,7 +79,7 @@ class SegmentationNetwork(nn.Module):
         in_channels: int = 3,
         one_logit: bool = False,
         stride: int = 1,
-        statistics: Statistics | None = None,
+        normalization: Normalization | None = None,
         features: Sequence[str] = (),
         specification: Mapping[str, Any] | None = None,
     ) -> None:
@@ -90,14 +89,14 @@ class SegmentationNetwork(nn.Module):
         self.in_channels = in_channels
         self.one_logit = one_logit
         self.stride = stride
-        self.statistics = statistics
+        self.normalization = normalization
         self.features = tuple(features)
         self.specification: dict[str, Any] = dict(specification or {})
         for name in self.features:
             if name not in self.feature_names:
                 raise unknown_name("feature", name, self.feature_names)
-        for name, values in zip(Statistics._fields, statistics or (None, None), strict=True):
-            # Not in the state: the statistics travel in the specification, the state holds what was trained.
+        for name, values in zip(Normalization._fields, normalization or (None, None), strict=True):
+            # Not in the state dict: the specification stores them, the state dict only what was trained.
             buffer = None if values is None else torch.tensor(values).view(1, -1, 1, 1)
             self.register_buffer(name, buffer, persistent=False)
         self.mean: Tensor | None
@@ -110,37 +109,37 @@ class SegmentationNetwork(nn.Module):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Every name that ``features`` may hold: the dotted names of the modules inside."""
+        """Names that ``features`` accepts: the dotted names of the inner modules."""
         return tuple(name for name, _ in self.module.named_modules() if name)
 
     @property
     def parameter_count(self) -> int:
-        """Number of parameters, frozen ones included."""
+        """Number of parameters, including frozen ones."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     @functools.cached_property
     def needs_batch_of_two(self) -> bool:
-        """Whether training on a batch of one image fails, as it does where a pooled map is batch-normalized."""
-        return _refuses_one_image(self.module, self.in_channels, self.stride)
+        """Whether training on a batch of one image fails, because a map pooled to 1×1 is batch-normalized."""
+        return _fails_on_one_image(self.module, self.in_channels, self.stride)
 
     def forward(self, images: Images) -> Output:
-        """Logits at the size of the images, and the features that were asked for."""
+        """Return the logits at the size of the images, and the requested features."""
         self._check(images)
         if self.mean is not None and self.std is not None:
             images = (images - self.mean) / self.std
-        kept: dict[str, Tensor] = {}
-        with kept_outputs(self.module, self.features, kept):
+        features: dict[str, Tensor] = {}
+        with capture_outputs(self.module, self.features, features):
             try:
                 result = self.module(images)
             except (ValueError, AssertionError, RuntimeError) as error:
-                explanation = _explanation(str(error), isinstance(error, AssertionError), images)
+                explanation = _explain(str(error), isinstance(error, AssertionError), images)
                 if explanation is None:
                     raise
                 raise ValueError(explanation) from error
         logits = result["out"] if isinstance(result, Mapping) else result
         if logits.shape[-2:] != images.shape[-2:]:
             logits = F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
-        return Output(logits, kept)
+        return Output(logits, features)
 
     def _check(self, images: Images) -> None:
         if images.ndim != 4 or images.shape[1] != self.in_channels or not images.is_floating_point():
@@ -156,48 +155,28 @@ class SegmentationNetwork(nn.Module):
             )
 
 
-def forward_padded(network: nn.Module, images: Images) -> Logits:
-    """The logits of images whose sides need not be multiples of the network's stride.
-
-    The images are padded at the bottom and the right by repeating their edge, and the logits are cut to size.
-
-    Shapes: N×3×H×W to N×C×H×W.
-
-    Example:
-        >>> network = SegmentationNetwork(nn.Conv2d(3, 5, 3, 2), classes=5, stride=8)
-        >>> forward_padded(network, torch.rand(1, 3, 13, 17)).shape
-        torch.Size([1, 5, 13, 17])
-    """
-    height, width = images.shape[-2:]
-    stride = int(getattr(network, "stride", 1))
-    below, right = _up(height, stride) - height, _up(width, stride) - width
-    if below or right:
-        images = F.pad(images, (0, right, 0, below), mode="replicate")
-    return network(images).logits[..., :height, :width]
-
-
 def _up(length: int, stride: int) -> int:
     return max(-(-length // stride), 1) * stride
 
 
-def _explanation(text: str, asserted: bool, images: Images) -> str | None:
-    """What a refusal from inside the module means for whoever chose the images; None if it is not about them."""
+def _explain(message: str, is_assertion: bool, images: Images) -> str | None:
+    """Return a helpful message for an error inside the module; None if the images did not cause it."""
     batch, _, height, width = images.shape
-    came = f"got a batch of {batch} of {height}×{width} pixels"
-    if BATCH_NORM_TEXT in text:
+    actual = f"got a batch of {batch} of {height}×{width} pixels"
+    if BATCH_NORM_TEXT in message:
         return (
             f"this network normalizes over the batch where its map is 1×1, which takes at least 2 images in "
-            f"training; {came}. Use batches of 2 or more with drop_last on, larger images, or evaluation mode"
+            f"training; {actual}. Fix: use batches of 2 or more with drop_last, larger images, or evaluation mode"
         )
-    if "Output size is too small" in text:
-        return f"expected images large enough for the network's pooling; {came}. Use larger images"
-    if asserted:
-        return f"expected images of the one size that this network is made for; {came}. It says: {text}"
+    if "Output size is too small" in message:
+        return f"expected images large enough for the network's pooling; {actual}. Fix: use larger images"
+    if is_assertion:
+        return f"this network accepts one fixed image size; {actual}. Its message: {message}"
     return None
 
 
-def _refuses_one_image(module: nn.Module, in_channels: int, stride: int) -> bool:
-    """Try one image in training mode on the meta device: no numbers are computed, no statistics move."""
+def _fails_on_one_image(module: nn.Module, in_channels: int, stride: int) -> bool:
+    """Run one image in training mode on the meta device, which computes no values and changes no statistics."""
     modes = [(part, part.training) for part in module.modules()]
     state = {name: value.to("meta") for name, value in (*module.named_parameters(), *module.named_buffers())}
     side = _up(256, stride)
@@ -209,7 +188,7 @@ def _refuses_one_image(module: nn.Module, in_channels: int, stride: int) -> bool
     except ValueError as error:
         return BATCH_NORM_TEXT in str(error)
     except (RuntimeError, AssertionError, TypeError):
-        return False  # a module that cannot run without numbers; its first training step will tell
+        return False  # the module cannot run on the meta device; its first training step shows the error
     finally:
         for part, training in modes:
             part.training = training

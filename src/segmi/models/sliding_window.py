@@ -1,9 +1,9 @@
-"""Images of any size through windows that overlap, in memory that the window bounds and the image does not.
+"""Sliding-window inference: memory depends on the window, not on the image.
 
-The windows lie on the network's stride, so that pooling falls on the pixels it would fall on in the whole image. The
-outer quarter of an overlap counts for nothing, since there a network sees the padding of its convolutions; over the
-middle half one window fades into the next. So a network that sees no further than a quarter of the overlap predicts
-what it would predict from the whole image, and there are no seams.
+Windows start at multiples of the network's stride, so pooling covers the same pixels as in the whole image. The outer
+quarter of an overlap has weight 0, because the zero padding of convolutions affects it most; over the middle half, one
+window fades into the next. A network whose receptive field reaches no further than a quarter of the overlap therefore
+predicts the same as from the whole image, without seams.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from segmi.errors import UsageError
 from segmi.types import Images, Logits
 
-OVERLAP_SHARE: Final = 4
-"""One part in so many of a window overlaps with the next, where no overlap is given."""
+OVERLAP_DIVISOR: Final = 4
+"""The default overlap is the window divided by this."""
 
 
 class Tile(NamedTuple):
-    """Finished logits of a rectangle of an image.
+    """Blended logits of a rectangle of an image.
 
-    Tiles share a row or a column with the tile above or to the left, so that each can be resized on its own.
+    A tile repeats the last row of the tile above and the last column of the tile to its left, so that each tile can be
+    resized on its own.
 
     Args:
-        top: its first row in the image.
-        left: its first column.
+        top: first row in the image.
+        left: first column in the image.
         logits: C×h×w, float32.
     """
 
@@ -47,27 +49,28 @@ def blended_tiles(
     stride: int = 1,
     batch_size: int = 1,
 ) -> Iterator[Tile]:
-    """The logits of an image, window after window, as tiles that cover it from the top left to the bottom right.
+    """Yield the logits of an image as tiles that cover it from the top left to the bottom right.
 
     ``z(x) = Σ_k w_k(x) z_k(x)``, where ``w_k = u_k(row) v_k(column)`` sum to 1 over the windows k at every pixel
 
-    What is kept between windows is the overlap with the next one and with the next row of them: C × overlap × W. A side
-    of the image that is not longer than the window gives one window of that length. Where the stride asks for it,
-    images are padded at the bottom and the right by repeating their edge, as `forward_padded` does.
+    Only the overlaps with the next window and with the next row of windows are kept: C × overlap × W. A side of the
+    image that is not longer than the window has one window. Images are padded to the stride at the bottom and right by
+    repeating their edge.
 
     Shapes: 3×H×W, uint8 or float in [0, 1], to tiles of C×h×w float32.
 
     Args:
         network: from N×3×h×w images in [0, 1] to N×C×h×w logits.
-        image: stays where it is; windows of it go to the network one batch after the other.
-        window: side of the windows in pixels; rounded up to a multiple of the stride.
-        overlap: pixels that neighbors share at least; likewise. A quarter of the window by default.
-        stride: what the sides of the images must be multiples of.
-        batch_size: windows that the network sees together.
+        image: stays on its device; windows of it are passed to the network batch by batch.
+        window: side of the windows in pixels, rounded up to a multiple of the stride.
+        overlap: smallest number of pixels that neighboring windows share, rounded up likewise; a quarter of the window
+            by default.
+        stride: divisor of height and width that the network requires.
+        batch_size: number of windows in one forward pass.
 
     Raises:
-        UsageError: a window of no pixels, or an overlap that leaves no step to the next window.
-        ValueError: logits that hold NaN.
+        UsageError: if the window is empty or the overlap is not smaller than the window.
+        ValueError: if the logits contain NaN.
 
     Example:
         >>> tiles = list(blended_tiles(lambda images: images.sum(1, keepdim=True), torch.rand(3, 5, 9), window=6))
@@ -80,8 +83,8 @@ def blended_tiles(
     strip = torch.empty(0)
     carried: int | None = None
     for row in rows.cuts:
-        beside: Tensor | None = None  # weighted sums of columns that the next window adds to
-        edge: Tensor | None = None  # the finished column before the next tile
+        beside: Tensor | None = None  # weighted sums of the columns shared with the next window
+        edge: Tensor | None = None  # last finished column of the previous tile
         for column in columns.cuts:
             block = _weighted(next(logits), row, column)
             if beside is not None:
@@ -98,26 +101,26 @@ def blended_tiles(
 
 
 def check_windows(window: int | None, overlap: int | None) -> None:
-    """Refuse windows that cannot cover an image; None is no window at all.
+    """Check that windows can cover an image; None means no windows.
 
     Raises:
-        UsageError: a window of no pixels, an overlap that leaves no step to the next window, or one without windows.
+        UsageError: if the window is empty, the overlap is not smaller than the window, or there is only an overlap.
     """
     if window is None:
         if overlap is not None:
-            raise UsageError(f"an overlap of {overlap} pixels needs a window", "give the side of the windows too")
+            raise UsageError(f"an overlap of {overlap} pixels needs a window", "set the window too")
         return
     if window < 1:
-        raise UsageError(f"window must be at least 1 pixel, got {window}", "give the side of the windows in pixels")
+        raise UsageError(f"window must be at least 1 pixel, got {window}", "set the side of the windows in pixels")
     if overlap is not None and not 0 <= overlap < window:
         raise UsageError(
             f"overlap must be between 0 and the window's {window} pixels, got {overlap}",
-            f"leave it out for {window // OVERLAP_SHARE}, or give less than the window",
+            f"leave it out for {window // OVERLAP_DIVISOR}, or choose a value below the window",
         )
 
 
 class _Cut(NamedTuple):
-    """One window along one axis: the pixels from ``start`` to ``stop``, finished up to ``done``, and their weights."""
+    """Window along one axis: pixels ``start`` to ``stop``, final before ``done``, and their weights."""
 
     start: int
     stop: int
@@ -126,23 +129,23 @@ class _Cut(NamedTuple):
 
 
 class _Axis(NamedTuple):
-    """The windows along one axis, ``side`` pixels each, of which the last may reach into the padding."""
+    """The windows along one axis, ``side`` pixels each; the last one may extend into the padding."""
 
     side: int
     cuts: list[_Cut]
 
     @property
     def longest_rest(self) -> int:
-        """How many pixels of a window are left unfinished, at most."""
+        """Largest number of pixels of a window that later windows add to."""
         return max(cut.stop - cut.done for cut in self.cuts)
 
 
 def _axis(length: int, window: int, overlap: int | None, stride: int) -> _Axis:
-    """Windows spread evenly over an axis, in steps of the stride."""
+    """Spread windows evenly over an axis, in multiples of the stride."""
     side, whole = (max(-(-pixels // stride), 1) for pixels in (window, length))
     if side >= whole:
         return _Axis(stride * whole, [_Cut(0, length, length, torch.ones(length))])
-    shared = -(-(window // OVERLAP_SHARE if overlap is None else overlap) // stride)
+    shared = -(-(window // OVERLAP_DIVISOR if overlap is None else overlap) // stride)
     shared = min(shared, side - 1)
     steps = -(-(whole - side) // (side - shared))
     starts = [stride * ((whole - side) * step // steps) for step in range(steps + 1)]
@@ -153,21 +156,21 @@ def _axis(length: int, window: int, overlap: int | None, stride: int) -> _Axis:
 
 
 def _weights(length: int, starts: list[int], side: int, overlap: int) -> list[Tensor]:
-    """Of every window the weights of its pixels, which sum to 1 at every pixel of the axis."""
+    """Return the weights of every window's pixels; they sum to 1 at every pixel of the axis."""
     total = torch.zeros(length, dtype=torch.float64)
-    raised = []
+    fades = []
     for number, start in enumerate(starts):
         middle = torch.arange(min(side, length - start), dtype=torch.float64) + 0.5
-        # no window fades out at the border of the image
+        # windows do not fade out at the border of the image
         before = middle if number else torch.full_like(middle, math.inf)
         after = side - middle if number < len(starts) - 1 else torch.full_like(middle, math.inf)
-        raised.append(_fade(torch.minimum(before, after), overlap))
-        total[start : start + len(middle)] += raised[-1]
-    return [(w / total[start : start + len(w)]).float() for start, w in zip(starts, raised, strict=True)]
+        fades.append(_fade(torch.minimum(before, after), overlap))
+        total[start : start + len(middle)] += fades[-1]
+    return [(w / total[start : start + len(w)]).float() for start, w in zip(starts, fades, strict=True)]
 
 
 def _fade(distance: Tensor, overlap: int) -> Tensor:
-    """0 within a quarter of the overlap from the edge, 1 beyond three quarters, half a cosine between."""
+    """Return 0 within a quarter of the overlap from the edge, 1 beyond three quarters, and half a cosine between."""
     if not overlap:
         return torch.ones_like(distance)
     share = (2 * distance / overlap - 0.5).clamp(0, 1)
@@ -177,29 +180,27 @@ def _fade(distance: Tensor, overlap: int) -> Tensor:
 def _logits(
     network: Callable[[Images], Logits], image: Tensor, rows: _Axis, columns: _Axis, batch_size: int
 ) -> Iterator[Tensor]:
-    """The C×h×w logits of every window, row by row."""
-    places = [(row.start, column.start) for row in rows.cuts for column in columns.cuts]
-    for first in range(0, len(places), batch_size):
-        batch = [
-            _repeating_the_edge(image, top, left, rows.side, columns.side)
-            for top, left in places[first : first + batch_size]
-        ]
-        images = torch.stack(batch)
-        result = network(images if images.is_floating_point() else images.float().div_(255)).float()
-        if bool(result.isnan().any()):
-            raise ValueError("logits: expected numbers, got NaN; the network has diverged, or its input holds NaN")
-        yield from result
+    """Yield the C×h×w logits of every window, row by row."""
+    corners = [(row.start, column.start) for row in rows.cuts for column in columns.cuts]
+    for first in range(0, len(corners), batch_size):
+        windows = []
+        for top, left in corners[first : first + batch_size]:
+            window = image[..., top : top + rows.side, left : left + columns.side]
+            window = window if window.is_floating_point() else window.float().div_(255)
+            windows.append(pad_bottom_right(window, rows.side, columns.side))
+        logits = network(torch.stack(windows)).float()
+        if bool(logits.isnan().any()):
+            raise ValueError("logits: expected numbers, got NaN; the network has diverged, or its input contains NaN")
+        yield from logits
 
 
-def _repeating_the_edge(image: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
-    """A window of an image; where it reaches beyond, the image's edge is repeated."""
-    inside = image[..., top : top + height, left : left + width]
-    below, right = height - inside.shape[-2], width - inside.shape[-1]
-    if below:
-        inside = torch.cat((inside, inside[..., -1:, :].expand(*inside.shape[:-2], below, -1)), dim=-2)
-    if right:
-        inside = torch.cat((inside, inside[..., -1:].expand(*inside.shape[:-1], right)), dim=-1)
-    return inside
+def pad_bottom_right(images: Tensor, height: int, width: int) -> Tensor:
+    """Pad float images to a height and width at the bottom and right, by repeating their edge.
+
+    Shapes: …×C×h×w to …×C×height×width.
+    """
+    below, right = height - images.shape[-2], width - images.shape[-1]
+    return F.pad(images, (0, right, 0, below), mode="replicate") if below or right else images
 
 
 def _weighted(logits: Tensor, row: _Cut, column: _Cut) -> Tensor:
@@ -208,9 +209,9 @@ def _weighted(logits: Tensor, row: _Cut, column: _Cut) -> Tensor:
 
 
 def _finished(block: Tensor, strip: Tensor, carried: int | None, done: int) -> Tensor:
-    """The finished rows of a block, under the row above them; the strip keeps the last of them and the unfinished ones.
+    """Return the final rows of a block, below the last row of the tile above; store the others in ``strip``.
 
-    ``carried`` unfinished rows came from the windows above, None in the first row of windows.
+    ``carried`` rows of the strip are weighted sums from the windows above; None in the first row of windows.
     """
     tile = block[:, :done]
     if carried is not None:

@@ -9,25 +9,26 @@ from torch import Tensor, nn
 from segmi.errors import UsageError
 
 LEVELS = 4
-"""How often the features are doubled and the resolution is halved."""
+"""Number of times that the channels double and the resolution halves."""
 
 
 class UNet(nn.Module):
-    """A U-Net with batch normalization and transposed convolutions; it returns raw logits.
+    """U-Net with batch normalization and transposed convolutions.
 
-    Four encoder blocks, a bottleneck and four decoder blocks of two 3×3 convolutions (no bias, batch norm, ReLU) each.
-    The features double from ``width`` on while 2×2 max pooling halves the resolution; 2×2 transposed convolutions
-    bring it back, and the encoder's map of the same size is concatenated; a 1×1 convolution gives the logits.
+    Four encoder blocks, a bottleneck and four decoder blocks, each with two 3×3 convolutions (no bias, batch norm,
+    ReLU). After every encoder block, 2×2 max pooling halves the resolution and the number of channels doubles. 2×2
+    transposed convolutions upsample, and the encoder's map of the same size is concatenated. A 1×1 convolution returns
+    the logits.
 
     Shapes: N×in_channels×H×W images to N×outputs×H×W logits, H and W multiples of 16.
 
     Args:
         outputs: number of logit channels.
         in_channels: number of channels of the images.
-        width: features of the first block; 32 in the paper, which gives 7.76 M parameters at 21 classes.
+        width: channels of the first block; 32 in the paper (7.76 M parameters with 21 classes).
 
     Raises:
-        UsageError: if a number is not positive.
+        UsageError: if an argument is below 1.
 
     Source: Buda, Saha, Mazurowski: Association of genomic subtypes of lower-grade gliomas with shape features
         automatically extracted by a deep learning algorithm. Computers in Biology and Medicine 109, 2019.
@@ -60,7 +61,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, outputs, kernel_size=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits at the size of the images."""
+        """Return the logits at the size of the images."""
         skips = []
         x = images
         for encoder in self.encoders:
@@ -74,36 +75,36 @@ class UNet(nn.Module):
 
 
 class Upsampling(nn.ConvTranspose2d):
-    """A 2×2 transposed convolution with stride 2, whose windows do not overlap: each pixel becomes four by itself.
+    """2×2 transposed convolution with stride 2: every pixel becomes four, and their windows do not overlap.
 
     Args:
         before: channels of the input.
-        after: channels of the output, of twice the height and width.
+        after: channels of the output.
     """
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__(before, after, kernel_size=2, stride=2)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """N×before×H×W to N×after×2H×2W."""
-        half = x.device.type == "cpu" and x.dtype == torch.bfloat16
-        learning = torch.is_grad_enabled() and output_size is None
-        if half and learning and x.is_contiguous(memory_format=torch.channels_last):
+        """Upsample N×before×H×W to N×after×2H×2W."""
+        cpu_bf16 = x.device.type == "cpu" and x.dtype == torch.bfloat16
+        training = torch.is_grad_enabled() and output_size is None
+        if cpu_bf16 and training and x.is_contiguous(memory_format=torch.channels_last):
             return self._as_product(x)
         return super().forward(x, output_size)
 
     def _as_product(self, x: Tensor) -> Tensor:
-        """The same numbers; the CPU library takes twice as long for the gradient of its own transposed convolution."""
+        """Compute the convolution as a matrix product, which halves the time of its gradient on CPUs in bfloat16."""
         images, _, height, width = x.shape
-        corners = self.weight.permute(2, 3, 1, 0).flatten(0, 2)
+        kernel = self.weight.permute(2, 3, 1, 0).flatten(0, 2)
         bias = None if self.bias is None else self.bias.repeat(4)
-        four = F.linear(x.permute(0, 2, 3, 1), corners, bias).view(images, height, width, 2, 2, self.out_channels)
+        four = F.linear(x.permute(0, 2, 3, 1), kernel, bias).view(images, height, width, 2, 2, self.out_channels)
         rows = four.transpose(2, 3).reshape(images, 2 * height, 2 * width, self.out_channels)
         return rows.permute(0, 3, 1, 2)
 
 
 def convolutions(before: int, after: int) -> nn.Sequential:
-    """One block: twice a 3×3 convolution without bias, batch norm and ReLU."""
+    """Return one block: two 3×3 convolutions without bias, each with batch norm and ReLU."""
     return nn.Sequential(
         nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
         nn.BatchNorm2d(after),

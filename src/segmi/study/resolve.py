@@ -61,14 +61,14 @@ def architectures() -> Sequence[str]:
 
 def network_options(architecture: str) -> dict[str, Any]:
     """What a network with this architecture can be told beside ``architecture``, with the defaults of its library."""
-    from segmi.models import architecture_named
+    from segmi.models import get_architecture
 
     general = {
         name: parameter.default
         for name, parameter in inspect.signature(build_function()).parameters.items()
         if name in ("one_logit", "normalize", "features", "encoder_weights", "batch_norm_momentum")
     }
-    own = {name: parameter.default for name, parameter in architecture_named(architecture).options().items()}
+    own = {name: parameter.default for name, parameter in get_architecture(architecture).options().items()}
     return {name: _plain(default) for name, default in (general | own).items()}
 
 
@@ -358,7 +358,7 @@ def _within_memory() -> Iterator[None]:
     Raises:
         UsageError: before the memory is taken.
     """
-    from segmi.models.allocation import AllocationError, BoundedAllocation
+    from segmi.models.memory_limit import MemoryLimit, MemoryLimitError
     from segmi.study.environment import memory_gb
 
     memory = memory_gb()
@@ -366,9 +366,9 @@ def _within_memory() -> Iterator[None]:
         yield
         return
     try:
-        with BoundedAllocation(int(memory / 2 * 2**30)):
+        with MemoryLimit(int(memory / 2 * 2**30)):
             yield
-    except AllocationError as error:
+    except MemoryLimitError as error:
         raise UsageError(
             f"the weights of the network take {error}; with their gradient that is beyond the {memory} GiB of this "
             "machine",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segmi.errors import UsageError, unknown_name
-from segmi.models.layers import inside, kept_outputs, layer_names
+from segmi.models.layer_outputs import capture_outputs, layer_names, unwrap
 from segmi.types import Images, Output
 
 
@@ -167,7 +167,7 @@ class Cohort(nn.Module):
             return output
         kept: dict[str, Tensor] = {}
         edit = partial(self._edit, name) if self._edit is not None and self.training else None
-        with kept_outputs(inside(network), watched, kept, edit):
+        with capture_outputs(unwrap(network), watched, kept, edit):
             output = network(images)
         return output._replace(features={**output.features, **kept})
 

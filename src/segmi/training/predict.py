@@ -1,4 +1,4 @@
-"""Label maps of single images with their confidence, as a run keeps them for its figures."""
+"""Label maps and confidences of single images, as runs store them for figures."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.models.sliding_window import check_windows
 from segmi.training.cohort import Cohort
-from segmi.training.evaluate import Prediction, predictions_by_network
+from segmi.training.evaluate import predict_batch
 
 
 class LabelMap(NamedTuple):
-    """What a network says of an image: H×W uint8 class indices, and H×W float32 probabilities of these classes."""
+    """Prediction for one image: H×W uint8 class indices, and H×W float32 probabilities of these classes."""
 
     labels: np.ndarray
     confidence: np.ndarray
@@ -23,14 +23,14 @@ class LabelMap(NamedTuple):
 def predict_labels(
     cohort: Cohort, images: SegmentationDataset, index: int, *, window: int | None = None, overlap: int | None = None
 ) -> dict[str, LabelMap]:
-    """The label map of image ``index`` by every network, at the size of its labels.
+    """Return every network's label map of image ``index``, at the size of its labels.
 
     Args:
-        cohort: the networks, left in the mode they came in.
-        images: where the image is.
-        index: which one.
-        window: side of the windows in which a larger image is predicted, as in `evaluate`.
-        overlap: pixels that neighboring windows share.
+        cohort: its training mode is restored.
+        images: dataset with the image.
+        index: index of the image.
+        window: as in `evaluate`.
+        overlap: as in `evaluate`.
     """
     check_windows(window, overlap)
     was_training = cohort.training
@@ -40,13 +40,11 @@ def predict_labels(
     cohort.eval()
     try:
         with torch.inference_mode():
-            found = predictions_by_network(cohort, image, [size], window, overlap, batch_size=1, confident=True)
-            return {name: _as_arrays(one) for name, (one,) in found.items()}
+            predictions = predict_batch(cohort, image, [size], window=window, overlap=overlap, confidence=True)
     finally:
         cohort.train(was_training)
-
-
-def _as_arrays(one: Prediction) -> LabelMap:
-    labels = one.labels[0].to(torch.uint8).cpu().numpy()
-    sure = np.ones(labels.shape, np.float32) if one.confidence is None else one.confidence[0].cpu().numpy()
-    return LabelMap(labels, sure)
+    result = {}
+    for name, ((labels, confidence),) in predictions.items():
+        assert confidence is not None
+        result[name] = LabelMap(labels[0].to(torch.uint8).cpu().numpy(), confidence[0].cpu().numpy())
+    return result

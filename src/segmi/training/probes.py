@@ -13,7 +13,7 @@ from torch import Tensor
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import UsageError, unknown_name
 from segmi.information.estimation import Estimate, label_information
-from segmi.models import SegmentationNetwork, blocks
+from segmi.models import SegmentationNetwork, block_names
 from segmi.randomness import key
 from segmi.training.precision import resolve_device
 from segmi.types import IGNORE_INDEX, Batch
@@ -42,7 +42,7 @@ def probe_layers(
     Args:
         network: looked at in evaluation mode; left as it came, but for the device.
         images: ten or more, not those that the network was trained on; crops as in training.
-        layers: names of ``network.feature_names`` whose outputs are N×D×h×w; by default its `segmi.models.blocks`.
+        layers: names of ``network.feature_names`` whose outputs are N×D×h×w; by default its `segmi.models.block_names`.
         per_image: pixels drawn from each, valid ones alone kept.
         batch_size: images per forward pass.
         seed: of the pixels and the probes.
@@ -88,7 +88,7 @@ def _samples(
         for start in range(0, len(images), batch_size):
             chosen = range(start, min(start + batch_size, len(images)))
             batch = images.batch([(0, index) for index in chosen]).to(device)
-            network.features = tuple(blocks(network, batch.images) if layers is None else layers)
+            network.features = tuple(block_names(network, batch.images) if layers is None else layers)
             layers = network.features
             features = network(batch.images).features
             for number, index in enumerate(chosen):

@@ -1,0 +1,289 @@
+"""Inference on images of any size: padding, resizing of logits, arg max and the binary threshold.
+
+Evaluation during training, prediction, export and the app all use these functions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segmi.errors import UsageError
+from segmi.models.sliding_window import Tile, blended_tiles, pad_bottom_right
+from segmi.types import Images, Labels, Logits, Probabilities
+
+THRESHOLD: Final = 0.5
+"""Probability of class 1 above which a network with one logit predicts class 1."""
+
+ROWS: Final = 64
+"""Rows of a tile that are resized together: bounds the memory to C × 64 × W floats."""
+
+Visitor: TypeAlias = Callable[[slice, slice, Mapping[str, Logits]], None]
+"""Called with the rows and columns of a piece of an image and the 1×C×h×w logits of every network there."""
+
+
+class Prediction(NamedTuple):
+    """Label map of one image by one network.
+
+    Args:
+        labels: 1×H×W class indices.
+        confidence: 1×H×W, the probability of the predicted class; None unless requested.
+    """
+
+    labels: Labels
+    confidence: Tensor | None
+
+
+def check_threshold(threshold: float, channels: int) -> None:
+    """Check that a threshold is a probability and that it fits the number of logit channels.
+
+    Raises:
+        UsageError: if it is not between 0 and 1, or differs from 0.5 for a network with several logits.
+    """
+    if not 0 < threshold < 1:
+        raise UsageError(f"threshold must be between 0 and 1, got {threshold}", "use 0.5, or a probability near it")
+    if channels > 1 and threshold != THRESHOLD:
+        raise UsageError(
+            f"a threshold of {threshold} needs a binary network with one logit, this one has {channels} logits",
+            "leave out the threshold; with several logits the largest one decides",
+        )
+
+
+def pad_to_stride(images: Images, stride: int) -> Images:
+    """Pad images at the bottom and right to multiples of the stride, by repeating their edge.
+
+    Shapes: N×3×H×W to N×3×H'×W'.
+    """
+    height, width = (stride * max(-(-length // stride), 1) for length in images.shape[-2:])
+    return pad_bottom_right(images, height, width)
+
+
+def forward_padded(network: nn.Module, images: Images) -> Logits:
+    """Return the logits of images whose sides need not be multiples of the network's stride.
+
+    Shapes: N×3×H×W to N×C×H×W.
+
+    Example:
+        >>> network = nn.Conv2d(3, 5, 3, 2)
+        >>> from segmi.models import SegmentationNetwork
+        >>> forward_padded(SegmentationNetwork(network, classes=5, stride=8), torch.rand(1, 3, 13, 17)).shape
+        torch.Size([1, 5, 13, 17])
+    """
+    height, width = images.shape[-2:]
+    return network(pad_to_stride(images, int(getattr(network, "stride", 1)))).logits[..., :height, :width]
+
+
+def resize_logits(logits: Logits, size: Sequence[int]) -> Logits:
+    """Resize N×C×h×w logits bilinearly to N×C×``size``."""
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def predict_labels(logits: Logits, size: Sequence[int] | None = None, threshold: float = THRESHOLD) -> Labels:
+    """Return the predicted class of every pixel.
+
+    ``ŷ = argmax_c z_c``, the first of equal logits; with one channel, ``ŷ = 1`` where ``σ(z) > threshold``
+
+    Shapes: N×C×h×w to N×H×W uint8 (int32 beyond 256 classes), at ``size`` if it is given.
+
+    Args:
+        logits: any float dtype.
+        size: height and width to which the logits are resized first, one class at a time to save memory.
+        threshold: for one channel, the probability above which class 1 is predicted.
+
+    Raises:
+        TypeError: for logits that are not floats.
+        ValueError: for other than four dimensions, no channel, or NaN.
+        UsageError: for a threshold that does not fit the logits.
+
+    Example:
+        >>> predict_labels(torch.tensor([2.0, -1.0]).view(1, 1, 1, 2))
+        tensor([[[1, 0]]], dtype=torch.uint8)
+        >>> predict_labels(torch.tensor([2.0, -1.0]).view(1, 1, 1, 2), threshold=0.9)
+        tensor([[[0, 0]]], dtype=torch.uint8)
+    """
+    if not logits.is_floating_point():
+        raise TypeError(f"logits: expected floats, got {logits.dtype}; labels need no conversion")
+    if logits.ndim != 4 or logits.shape[1] == 0:
+        raise ValueError(f"logits: expected N×C×H×W with at least one channel, got shape {tuple(logits.shape)}")
+    channels = logits.shape[1]
+    check_threshold(threshold, channels)
+    blocks: Iterable[Tensor] = [logits]
+    if size is not None and tuple(logits.shape[-2:]) != tuple(size):
+        blocks = (resize_logits(logits[:, c : c + 1].contiguous(), size) for c in range(channels))
+    largest, labels = _argmax(blocks)
+    if bool(largest.isnan().any()):  # the maximum is NaN where any channel is
+        raise ValueError("logits: expected numbers, got NaN; the network has diverged, or its input contains NaN")
+    if channels == 1:
+        # log(t / (1 - t)) is exactly 0 at 0.5
+        return (largest > math.log(threshold / (1 - threshold))).to(torch.uint8)
+    return labels.to(torch.uint8 if channels <= 256 else torch.int32)
+
+
+def _argmax(blocks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the largest value over consecutive blocks of channels and its channel, the first of equal values."""
+    largest, labels, first = torch.empty(0), torch.empty(0), 0
+    for block in blocks:
+        value, index = block.max(dim=1)
+        if first == 0:
+            largest, labels = value, index
+        else:
+            labels = torch.where(value > largest, index + first, labels)
+            largest = torch.maximum(largest, value)
+        first += block.shape[1]
+    return largest, labels
+
+
+def class_probabilities(logits: Logits) -> Probabilities:
+    """Return the probabilities of all classes; of two classes for one logit.
+
+    Shapes: N×C×H×W to N×max(C, 2)×H×W.
+    """
+    return (torch.cat((torch.zeros_like(logits), logits), 1) if logits.shape[1] == 1 else logits).softmax(dim=1)
+
+
+def confidences(logits: Logits, threshold: float = THRESHOLD) -> Tensor:
+    """Return the probability of the predicted class of every pixel.
+
+    ``max_c softmax(z)_c``; with one channel, ``σ(z)`` where class 1 is predicted and ``σ(-z)`` elsewhere
+
+    Shapes: N×C×H×W to N×H×W float32.
+
+    Example:
+        >>> confidences(torch.zeros(1, 4, 1, 2))
+        tensor([[[0.2500, 0.2500]]])
+    """
+    logits = logits.float()
+    if logits.shape[1] == 1:
+        return torch.where(predict_labels(logits, threshold=threshold) == 1, logits[:, 0], -logits[:, 0]).sigmoid()
+    return (logits.amax(dim=1) - logits.logsumexp(dim=1)).exp()
+
+
+def predict_windows(
+    networks: Mapping[str, nn.Module],
+    image: Tensor,
+    size: Sequence[int],
+    *,
+    stride: int = 1,
+    window: int | None = None,
+    overlap: int | None = None,
+    batch_size: int = 1,
+    threshold: float = THRESHOLD,
+    confidence: bool = False,
+    visit: Visitor | None = None,
+) -> dict[str, Prediction]:
+    """Predict one image in overlapping windows with one or more networks, in memory that the window bounds.
+
+    Shapes: 3×h×w, uint8 or float in [0, 1], to label maps of 1×H×W on the CPU, H×W = ``size``.
+
+    Args:
+        networks: in evaluation mode, from images to an `Output`.
+        image: at the scale at which the networks see it, on their device.
+        size: height and width of the label maps.
+        stride: common stride of the networks.
+        window: side of the windows; None uses one window, the whole image.
+        overlap: as in `segmi.models.sliding_window.blended_tiles`.
+        batch_size: number of windows in one forward pass.
+        threshold: as in `predict_labels`.
+        confidence: also return the probability of the predicted class.
+        visit: called with the resized logits piece by piece, every pixel once.
+    """
+    shape = image.shape[-2:]
+    streams = [
+        blended_tiles(
+            _logits_only(network),
+            image,
+            window=max(shape) if window is None else window,
+            overlap=overlap,
+            stride=stride,
+            batch_size=batch_size,
+        )
+        for network in networks.values()
+    ]
+    maps: dict[str, Prediction] = {}
+    for tiles in zip(*streams, strict=True):
+        for pieces in zip(*(resized_pieces(tile, shape, size) for tile in tiles), strict=True):
+            rows, columns, _ = pieces[0]
+            logits = {name: piece[None] for name, (_, _, piece) in zip(networks, pieces, strict=True)}
+            for name, z in logits.items():
+                labels = predict_labels(z, threshold=threshold)
+                if name not in maps:
+                    sure = torch.empty(1, *size) if confidence else None
+                    maps[name] = Prediction(torch.empty(1, *size, dtype=labels.dtype), sure)
+                maps[name].labels[:, rows, columns] = labels.cpu()
+                if (target := maps[name].confidence) is not None:
+                    target[:, rows, columns] = class_probabilities(z).gather(1, labels[:, None].long())[:, 0].cpu()
+            if visit is not None:
+                visit(rows, columns, logits)
+    return maps
+
+
+def resized_pieces(tile: Tile, image: Sequence[int], size: Sequence[int]) -> Iterator[tuple[slice, slice, Logits]]:
+    """Yield the resized logits of the pixels that a tile determines, some rows at a time, with their rows and columns.
+
+    Together, the tiles of an image yield every pixel of the result once.
+
+    Shapes: C×h×w logits to pieces of C×r×W.
+
+    Args:
+        tile: as `segmi.models.sliding_window.blended_tiles` yields them.
+        image: height and width of the image that the tiles cover.
+        size: height and width of the result.
+
+    Example:
+        >>> pieces = resized_pieces(Tile(0, 0, torch.ones(4, 2, 2)), image=(2, 2), size=(3, 3))
+        >>> [(rows, columns, tuple(piece.shape)) for rows, columns, piece in pieces]
+        [(slice(0, 3, None), slice(0, 3, None), (4, 3, 3))]
+    """
+    height, width = tile.logits.shape[-2:]
+    rows = _sampled(image[0], size[0], tile.top, tile.top + height)
+    columns = _sampled(image[1], size[1], tile.left, tile.left + width)
+    for first in range(rows.target.start, rows.target.stop, ROWS):
+        some = rows.only(slice(first, min(first + ROWS, rows.target.stop)))
+        yield some.target, columns.target, columns.along(some.along(tile.logits, 1), 2)
+
+
+class _Samples(NamedTuple):
+    """Result pixels along one axis, each between two pixels of a tile: ``(1 - share) · lower + share · upper``."""
+
+    target: slice
+    lower: Tensor
+    upper: Tensor
+    share: Tensor
+
+    def only(self, target: slice) -> _Samples:
+        chosen = slice(target.start - self.target.start, target.stop - self.target.start)
+        return _Samples(target, self.lower[chosen], self.upper[chosen], self.share[chosen])
+
+    def along(self, values: Tensor, axis: int) -> Tensor:
+        lower = values.index_select(axis, self.lower.to(values.device))
+        if not self.share.any():  # same size
+            return lower
+        upper = values.index_select(axis, self.upper.to(values.device))
+        shape = [-1 if dimension == axis else 1 for dimension in range(values.ndim)]
+        return lower.lerp_(upper, self.share.to(values.device).view(shape))
+
+
+def _sampled(source: int, target: int, begin: int, end: int) -> _Samples:
+    """Return the result pixels between source pixels ``begin`` and ``end - 1``, the last one of the axis included.
+
+    Bilinear with aligned pixel centers, as `torch.nn.functional.interpolate` computes it.
+    """
+    # float32, as PyTorch uses for float32 maps
+    position = ((torch.arange(target, dtype=torch.float32) + 0.5) * (source / target) - 0.5).clamp_(min=0)
+    lower = position.long().clamp_(max=source - 1)
+    share = position - lower if source != target else torch.zeros(target)
+    first = int(torch.searchsorted(lower, begin))
+    after = target if end == source else int(torch.searchsorted(lower, end - 1))
+    upper = (lower + 1).clamp_(max=source - 1)
+    return _Samples(slice(first, after), lower[first:after] - begin, upper[first:after] - begin, share[first:after])
+
+
+def _logits_only(network: nn.Module) -> Callable[[Images], Logits]:
+    return lambda images: network(images).logits
