@@ -15,7 +15,13 @@ def _one_seed():
 
 @pytest.fixture
 def dataset():
-    return {"name": "toy", "title": "Toy images", "classes": ["sky", "road", "car"], "palette": PALETTE, "ignored": 255}
+    return {
+        "name": "toy",
+        "title": "Toy images",
+        "classes": ["sky", "road", "car"],
+        "palette": PALETTE,
+        "ignore_index": 255,
+    }
 
 
 @pytest.fixture

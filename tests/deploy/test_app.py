@@ -1,4 +1,4 @@
-"""The page answers: an image in, a mask, its confidence and the shares of its classes out, in a real browser."""
+"""The page shows masks, confidence and shares of the classes, in a real browser."""
 
 from __future__ import annotations
 
@@ -16,8 +16,16 @@ import numpy as np
 import pytest
 
 from segmi.cli import main
-from segmi.deploy import load, predict_image, save_bundle
-from segmi.deploy.app import answer, bundles_below, confidence_image, first_shown, legend_of, title_of, titles_of
+from segmi.deploy import load, predict, save_bundle
+from segmi.deploy.app import (
+    bundle_title,
+    bundle_titles,
+    confidence_image,
+    default_selection,
+    find_bundles,
+    legend_html,
+    predict_with_confidence,
+)
 
 
 @pytest.fixture
@@ -28,32 +36,32 @@ def runs(tmp_path, network, dataset, preprocessing):
     return tmp_path / "runs"
 
 
-def test_an_answer_is_the_prediction_with_its_confidence(runs, tmp_path):
-    network = load(bundles_below(runs)[0])
+def test_a_result_is_the_prediction_with_its_confidence(runs, tmp_path):
+    network = load(find_bundles(runs)[0])
     pixels = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
-    found = answer(network, pixels)
-    np.testing.assert_array_equal(found.labels, predict_image(network, pixels, probabilities=tmp_path / "p.npy"))
-    np.testing.assert_array_equal(found.confidence, np.load(tmp_path / "p.npy").max(0))
+    found = predict_with_confidence(network, pixels)
+    np.testing.assert_array_equal(found.labels, predict(network, pixels, probabilities=tmp_path / "p.npy"))
+    np.testing.assert_allclose(found.confidence, np.load(tmp_path / "p.npy").max(0), atol=1e-3)
     assert sum(found.shares.values()) == pytest.approx(1)
     shares = [share for _, share in found.ranked()]
     assert shares == sorted(shares, reverse=True)
     assert confidence_image(np.array([[0.0, 0.5, 1.0]], np.float32))[0, :, 0].tolist() == [0, 128, 255]
 
 
-def test_runs_are_called_by_what_tells_them_apart(runs):
-    titles = [title_of(bundle, runs) for bundle in bundles_below(runs)]
+def test_titles_leave_out_shared_parts(runs):
+    titles = [bundle_title(bundle, runs) for bundle in find_bundles(runs)]
     assert titles == ["study / toy / unet-ce / seed0 / network", "study / toy / unet-rmi / seed0 / network"]
-    assert titles_of(bundles_below(runs), runs) == ["unet-ce", "unet-rmi"]
-    assert first_shown(bundles_below(runs)) == [0, 1]
-    (one,) = bundles_below(bundles_below(runs)[0])
-    assert title_of(one, one) == "network"
-    assert titles_of([one], one) == ["network"]
+    assert bundle_titles(find_bundles(runs), runs) == ["unet-ce", "unet-rmi"]
+    assert default_selection(find_bundles(runs)) == [0, 1]
+    (one,) = find_bundles(find_bundles(runs)[0])
+    assert bundle_title(one, one) == "network"
+    assert bundle_titles([one], one) == ["network"]
 
 
-def test_classes_stand_in_their_colors_and_names_are_no_markup(runs):
-    found = answer(load(bundles_below(runs)[0]), np.zeros((40, 40, 3), np.uint8))
+def test_the_legend_has_colors_and_escaped_names(runs):
+    found = predict_with_confidence(load(find_bundles(runs)[0]), np.zeros((40, 40, 3), np.uint8))
     shares = {"<b>sky</b>": 0.25, "road": 0.75, "car": 0.0}
-    legend = legend_of(found._replace(shares=shares))
+    legend = legend_html(found._replace(shares=shares))
     assert legend.index("road") < legend.index("&lt;b&gt;sky&lt;/b&gt;")
     assert "<b>" not in legend
     assert "car" not in legend
@@ -61,9 +69,9 @@ def test_classes_stand_in_their_colors_and_names_are_no_markup(runs):
     assert "75.0%" in legend
 
 
-def test_what_is_missing_is_told(tmp_path, runs, capsys, monkeypatch):
+def test_missing_runs_and_packages_are_reported(tmp_path, runs, capsys, monkeypatch):
     assert main(["app", str(tmp_path / "nothing")]) == 2
-    assert "holds no trained network" in capsys.readouterr().err
+    assert "contains no trained network" in capsys.readouterr().err
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["app", str(runs)]) == 5
     assert "pip install 'segmi[app]'" in capsys.readouterr().err
@@ -86,14 +94,14 @@ def address(runs: Path) -> Iterator[str]:
         url = f"http://127.0.0.1:{port}"
         try:
             deadline = time.monotonic() + 60
-            while time.monotonic() < deadline and not _answers(url):
+            while time.monotonic() < deadline and not _responds(url):
                 time.sleep(0.2)
             yield url
         finally:
             os.killpg(page.pid, 15)
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2) as response:
             return bool(response.status == 200)
@@ -101,7 +109,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def test_a_image_in_a_mask_out(address, image, dataset, tmp_path):
+def test_the_page_shows_the_masks_of_an_image(address, image, dataset, tmp_path):
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     browser_file = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser_file is None:
@@ -114,18 +122,18 @@ def test_a_image_in_a_mask_out(address, image, dataset, tmp_path):
         page.goto(address)
         page.locator("input[type=file]").set_input_files(str(image(size=(96, 64))), timeout=60_000)
         api.expect(page.get_by_text("96 × 64 pixels")).to_be_visible(timeout=60_000)
-        api.expect(page.get_by_text("mean confidence")).to_have_count(2, timeout=60_000)
+        api.expect(page.get_by_text("Mean confidence")).to_have_count(2, timeout=60_000)
         masks = page.locator("[data-testid=stImage] img")
         api.expect(masks).to_have_count(3, timeout=60_000)
         colors = page.locator(".shares .swatch").evaluate_all("all => all.map(one => one.style.backgroundColor)")
         assert len(colors) >= 2
         assert set(colors) <= {f"rgb({', '.join(map(str, color))})" for color in dataset["palette"][:3]}
         with page.expect_download() as download:
-            page.get_by_text("mask as PNG").first.click()
+            page.get_by_text("Download mask").first.click()
         assert Path(download.value.path()).read_bytes()[:4] == b"\x89PNG"
         overlay = masks.nth(1).get_attribute("src")
         page.get_by_text("confidence", exact=True).click()
-        api.expect(page.get_by_text("white is certain").first).to_be_visible(timeout=60_000)
+        api.expect(page.get_by_text("White: 1, black: 0").first).to_be_visible(timeout=60_000)
         assert masks.nth(1).get_attribute("src") != overlay
         if os.environ.get("SEGMI_SCREENSHOTS"):
             page.screenshot(path=f"{os.environ['SEGMI_SCREENSHOTS']}/app.png", full_page=True)

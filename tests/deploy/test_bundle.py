@@ -36,13 +36,13 @@ def test_card_says_all_that_is_needed(bundle, network, dataset, preprocessing):
     card = load(bundle).card
     assert card == json.loads((bundle / "model.json").read_text())
     assert sorted(p.name for p in bundle.iterdir()) == ["model.json", "model.safetensors"]
-    assert card["schema_version"] == 1
+    assert card["schema_version"] == 2
     assert card["segmi_version"] == segmi.__version__
     assert card["architecture"] == "unet"
     assert card["parameters"] == sum(p.numel() for p in network.parameters())
     assert card["preprocessing"] == preprocessing
     assert card["dataset"] == {"name": "toy", "title": "Toy images"}
-    assert (card["classes"], card["palette"], card["ignored"]) == (dataset["classes"], dataset["palette"], 255)
+    assert (card["classes"], card["palette"], card["ignore_index"]) == (dataset["classes"], dataset["palette"], 255)
 
 
 def test_other_libraries_read_the_weights(bundle, network):
@@ -115,11 +115,11 @@ def test_a_failed_save_leaves_the_old_bundle(bundle, network, dataset, preproces
 
 def test_missing_files_are_named(bundle, tmp_path):
     with pytest.raises(
-        DataError, match=r"nowhere is no bundle: no such folder(.|\n)*name a folder with model.safetensors"
+        DataError, match=r"nowhere is not a bundle: no such folder(.|\n)*choose a folder with model.safetensors"
     ):
         load(tmp_path / "nowhere")
     (bundle / "model.json").unlink()
-    with pytest.raises(DataError, match=r"is no bundle: model.json missing"):
+    with pytest.raises(DataError, match=r"is not a bundle: model.json missing"):
         load(bundle)
     (bundle / "model.safetensors").unlink()
     with pytest.raises(DataError, match=r"model.safetensors and model.json missing"):
@@ -135,7 +135,7 @@ def test_pickles_are_refused_and_never_opened(tmp_path, monkeypatch):
     folder.mkdir()
     torch.save({"weights": Evil()}, folder / "model.pt")
     for path in (folder, folder / "model.pt"):
-        with pytest.raises(DataError, match=r"pickled weights, which can run any program .* segmi does not open them"):
+        with pytest.raises(DataError, match=r"pickled weights, which can execute any code .* segmi does not load them"):
             load(path)
     (folder / "model.json").write_text("{}")
     (folder / "model.pt").rename(folder / "model.safetensors")  # a pickle in disguise
@@ -147,13 +147,13 @@ def test_pickles_are_refused_and_never_opened(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 2}, r"has schema_version 2, .* reads 1(.|\n)*install a newer segmi"),
+        ({"schema_version": 3}, r"has schema_version 3, .* reads 2(.|\n)*install a newer segmi"),
         ({"schema_version": "x"}, r"has schema_version 'x'(.|\n)*use a bundle that segmi wrote"),
         ({"palette": [[0, 0, 0]]}, r"palette should be 256 colors"),
         ({"palette": [[0, 0, 300]] * 256}, r"palette should be 256 colors"),
         ({"classes": ["one"]}, r"1 classes for a network of 3"),
         ({"preprocessing": None}, r"preprocessing should be a dict, got NoneType"),
-        ({"sha256": "0" * 64}, r"model.safetensors is not the file that model.json was written with"),
+        ({"sha256": "0" * 64}, r"model.safetensors does not belong to model.json"),
         (
             {"specification": {"architecture": "unet", "classes": 3, "width": 4}},
             r"do not fit the network .* size mismatch",
@@ -199,7 +199,7 @@ def test_damage_under_a_right_checksum_is_refused(bundle):
 
 
 def test_what_cannot_become_a_bundle_is_refused(tmp_path, network, dataset, preprocessing):
-    with pytest.raises(UsageError, match="that build_network made, got Conv2d"):
+    with pytest.raises(UsageError, match="expected a network built by build_network, got Conv2d"):
         save_bundle(tmp_path / "b", nn.Conv2d(3, 3, 1), dataset=dataset, preprocessing=preprocessing)
     bare = SegmentationNetwork(nn.Conv2d(3, 3, 1), classes=3)
     with pytest.raises(UsageError, match="got SegmentationNetwork"):

@@ -1,4 +1,4 @@
-"""Exported programs say what PyTorch says, carry what is needed to use them, and are not written where they do not."""
+"""Exported programs agree with PyTorch and describe their use; programs that differ are not written."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from PIL import Image
 from safetensors import safe_open
 
 import segmi
+from segmi.deploy import export as module
 from segmi.deploy import load, save_bundle
 from segmi.deploy.export import export
-from segmi.deploy.export import write as module
 from segmi.errors import EnvironmentProblem, RunError, UsageError
 from segmi.models import build_network
 
@@ -51,8 +51,8 @@ def by_the_metadata(session, how, photo):
 
 def test_onnx_takes_any_batch_and_size_and_says_how_it_is_used(small, tmp_path, dataset):
     done = export(small, tmp_path / "m.onnx")
-    assert done.agreement.difference <= 1e-4
-    assert done.agreement.same_class > 0.999
+    assert done.parity.difference <= 1e-4
+    assert done.parity.same_class > 0.999
     session = ort.InferenceSession(str(done.path), providers=["CPUExecutionProvider"])
     network = load(small)
     for shape in ((1, 3, 48, 32), (3, 3, 32, 80)):
@@ -78,7 +78,7 @@ def test_torch_export_reads_back(small, tmp_path, dataset):
     assert json.loads(extra["segmi.classes"]) == dataset["classes"]
     images = torch.rand(3, 3, 64, 48)
     torch.testing.assert_close(program.module()(images), load(small)(images).logits)
-    assert done.agreement.difference == 0
+    assert done.parity.difference == 0
 
 
 def test_safetensors_holds_weights_and_description(small, tmp_path, dataset):
@@ -90,30 +90,41 @@ def test_safetensors_holds_weights_and_description(small, tmp_path, dataset):
 
 def test_one_logit(tmp_path, dataset):
     bundle = bundle_of(tmp_path, dataset, classes=2, architecture="unet", width=2, one_logit=True)
-    done = export(bundle, tmp_path / "m.safetensors", format="safetensors")
-    assert done.agreement.same_class == 1
-    with safe_open(done.path, "pt") as file:
-        meta = file.metadata()
-    assert "class 1 where it exceeds 0" in json.loads(meta["segmi.preprocessing"])["output"]
+    for threshold in (0.5, 0.3):
+        done = export(bundle, tmp_path / "m.safetensors", format="safetensors", threshold=threshold)
+        assert done.parity.same_class == 1
+        with safe_open(done.path, "pt") as file:
+            meta = file.metadata()
+        text = json.loads(meta["segmi.preprocessing"])["output"]
+        assert f"class 1 where its sigmoid exceeds {threshold}" in text
+        assert json.loads(meta["segmi.threshold"]) == threshold
+
+
+def test_several_logits_have_no_threshold(small, tmp_path):
+    with pytest.raises(UsageError, match=r"a threshold of 0.3 needs a binary network with one logit"):
+        export(small, tmp_path / "m.safetensors", format="safetensors", threshold=0.3)
+    export(small, tmp_path / "m.safetensors", format="safetensors")
+    with safe_open(tmp_path / "m.safetensors", "pt") as file:
+        assert "segmi.threshold" not in file.metadata()
 
 
 def test_a_program_that_does_not_agree_is_not_written(small, tmp_path, monkeypatch):
-    true = module._safetensors
+    true = module._write_safetensors
 
     def off_by(difference):
-        def wrong(network, path):
-            run, stride = true(network, path)
+        def wrong(network, path, threshold):
+            run, stride = true(network, path, threshold)
             return lambda images: run(images) + np.float32(difference) * (len(images) == 2), stride
 
         return wrong
 
-    monkeypatch.setattr(module, "_safetensors", off_by(2e-4))  # only where two images go through together
+    monkeypatch.setattr(module, "_write_safetensors", off_by(2e-4))  # only where two images go through together
     with pytest.raises(RunError, match=r"does not agree with PyTorch: .* at most 1e-04(.|\n)*nothing was"):
         export(small, tmp_path / "m.safetensors", format="safetensors")
-    monkeypatch.setattr(module, "_safetensors", off_by(np.nan))
-    with pytest.raises(RunError, match="greatest difference to PyTorch nan"):
+    monkeypatch.setattr(module, "_write_safetensors", off_by(np.nan))
+    with pytest.raises(RunError, match="largest difference to PyTorch nan"):
         export(small, tmp_path / "m.safetensors", format="safetensors")
-    monkeypatch.setattr(module, "_safetensors", off_by(5e-5))
+    monkeypatch.setattr(module, "_write_safetensors", off_by(5e-5))
     export(small, tmp_path / "m.safetensors", format="safetensors")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle", "m.safetensors"]
 
@@ -135,5 +146,5 @@ def test_networks_agree_on_twenty_images_of_camvid(tmp_path, dataset, camvid_roo
     bundle = bundle_of(tmp_path, dataset, classes=11, **NETWORKS[name])
     images = sorted((camvid_root / "val").iterdir())[::5][:20]
     done = export(bundle, tmp_path / f"m{module.FORMATS[format]}", format=format, images=images)
-    assert done.agreement.images >= 20
-    assert done.agreement.difference <= 1e-4
+    assert done.parity.images >= 20
+    assert done.parity.difference <= 1e-4

@@ -10,9 +10,8 @@ from PIL import Image
 
 from segmi.datasets.decode import decode_image
 from segmi.datasets.processing import Processing
-from segmi.deploy import image as image_module
-from segmi.deploy import load, predict_files, predict_image, predict_images, predictions, save_bundle
-from segmi.deploy.files import overlaid
+from segmi.deploy import iter_predictions, load, predict, predict_files, predict_images, prediction, save_bundle
+from segmi.deploy.predict_files import overlay_labels
 from segmi.errors import DataError, EnvironmentProblem, UsageError
 from segmi.models import SegmentationNetwork, build_network, forward_padded, predict_labels
 
@@ -55,7 +54,7 @@ def test_images_keep_their_scale_where_preprocessing_has_none(tmp_path, network,
     pixels = decode_image(path)
     with torch.no_grad():
         expected = network(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255).logits.argmax(1)[0].numpy()
-    np.testing.assert_array_equal(predict_image(loaded, pixels), expected)
+    np.testing.assert_array_equal(predict(loaded, pixels), expected)
 
 
 def test_shorter_side_is_scaled_where_preprocessing_says_so(tmp_path, network, dataset, image):
@@ -65,7 +64,7 @@ def test_shorter_side_is_scaled_where_preprocessing_says_so(tmp_path, network, d
     )
     seen = []
     loaded.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape)))
-    assert predict_image(loaded, pixels).shape == (64, 96)
+    assert predict(loaded, pixels).shape == (64, 96)
     assert seen == [(1, 3, 32, 48)]
 
 
@@ -76,19 +75,31 @@ def test_images_of_other_modes_are_converted(bundle, image, tmp_path, mode):
     assert Image.open(written).size == (50, 37)
 
 
-def test_one_logit_is_decided_at_zero(tmp_path, dataset, image):
+def test_one_logit_is_compared_with_the_threshold(tmp_path, dataset, image):
     network = build_network("unet", classes=2, one_logit=True, width=2).eval()
     dataset["classes"] = ["background", "thing"]
     loaded = load(save_bundle(tmp_path / "b", network, dataset=dataset, preprocessing={"resize": None}))
     pixels = decode_image(image(size=(32, 32)))
     with torch.no_grad():
         logits = loaded(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255).logits
-    labels = predict_image(loaded, pixels)
+    labels = predict(loaded, pixels)
     np.testing.assert_array_equal(labels, (logits.sigmoid() > 0.5)[0, 0].numpy())
+    for options in ({}, {"window": 16}, {"window": 16, "probabilities": tmp_path / "p.npy"}):
+        shares = [predict(loaded, pixels, threshold=t, **options).mean() for t in (0.01, 0.5, 0.99)]
+        assert shares == sorted(shares, reverse=True)
+        assert shares[0] > shares[2]
+    limit = float(logits.sigmoid().quantile(0.8))
+    np.testing.assert_array_equal(predict(loaded, pixels, threshold=limit), (logits.sigmoid() > limit)[0, 0].numpy())
+
+
+def test_a_threshold_needs_one_logit(bundle, image, tmp_path):
+    with pytest.raises(UsageError, match=r"a threshold of 0.4 needs a binary network with one logit, .* 3 logits"):
+        predict_files(bundle, [image()], tmp_path / "out", threshold=0.4)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, (9, 7)), (2, (9, 7)), (5, (31, 16)), (21, (8, 8)), (3, (4, 5))])
-def test_decided_equals_resizing_whole(channels, size):
+def test_labels_equal_those_of_resized_logits(channels, size):
     logits = torch.randn(2, channels, 8, 8)
     whole = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
     expected = whole.argmax(1) if channels > 1 else (whole[:, 0] > 0).long()
@@ -98,7 +109,7 @@ def test_decided_equals_resizing_whole(channels, size):
     assert torch.equal(predict_labels(logits.contiguous(memory_format=torch.channels_last), size), labels)
 
 
-def test_decided_takes_the_first_of_equal_classes():
+def test_the_first_of_equal_classes_is_predicted():
     assert predict_labels(torch.zeros(1, 4, 2, 2), (3, 3)).unique().tolist() == [0]
 
 
@@ -133,9 +144,9 @@ def test_larger_images_are_predicted_in_windows(tmp_path, dataset, image, classe
         network.module.bias -= network.module(torch.full((1, 3, 1, 1), 0.5)).flatten()
     seen = []
     network.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape[-2:])))
-    whole = predict_image(network, pixels, probabilities=tmp_path / "whole.npy")
+    whole = predict(network, pixels, probabilities=tmp_path / "whole.npy")
     assert seen == [(96, 240)]
-    found = predict_image(network, pixels, window=64, probabilities=tmp_path / "found.npy")
+    found = predict(network, pixels, window=64, probabilities=tmp_path / "found.npy")
     assert set(seen[1:]) == {(64, 64)}
     expected, stored = np.load(tmp_path / "whole.npy"), np.load(tmp_path / "found.npy")
     assert expected.shape == (classes, 60, 150)
@@ -147,17 +158,17 @@ def test_larger_images_are_predicted_in_windows(tmp_path, dataset, image, classe
 
 
 def test_very_large_images_need_no_window_to_be_asked_for(network, monkeypatch):
-    monkeypatch.setattr(image_module, "WHOLE", 48 * 64)
-    monkeypatch.setattr(image_module, "WINDOW", 32)
+    monkeypatch.setattr(prediction, "MAX_WHOLE_PIXELS", 48 * 64)
+    monkeypatch.setattr(prediction, "DEFAULT_WINDOW", 32)
     network.card = {"preprocessing": {"resize": None}}
     seen = []
     network.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape[-2:])))
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    predict_image(network, pixels[:48])
+    predict(network, pixels[:48])
     assert seen == [(48, 64)]
-    found = predict_image(network, pixels)
+    found = predict(network, pixels)
     assert set(seen[1:]) == {(32, 32)}
-    np.testing.assert_array_equal(found, predict_image(network, pixels, window=32, overlap=8))
+    np.testing.assert_array_equal(found, predict(network, pixels, window=32, overlap=8))
 
 
 def test_impossible_windows_are_refused(bundle, image, tmp_path):
@@ -171,7 +182,7 @@ def peak_of_a_prediction(size, *, window=None, architecture="unet", options="wid
     code = f"""
 import resource
 import numpy as np, torch
-from segmi.deploy import predict_image
+from segmi.deploy import predict
 from segmi.models import build_network
 
 def peak():
@@ -180,10 +191,10 @@ def peak():
 torch.set_num_threads(1)
 network = build_network({architecture!r}, classes=19, {options}).eval()
 network.card = {{"preprocessing": {{"resize": None}}}}
-predict_image(network, np.zeros((64, 64, 3), np.uint8))
+predict(network, np.zeros((64, 64, 3), np.uint8))
 pixels = np.random.default_rng(0).integers(0, 256, {(*size, 3)}, dtype=np.uint8)
 before = peak()
-labels = predict_image(network, pixels, window={window})
+labels = predict(network, pixels, window={window})
 assert labels.shape == {size}
 print(before, peak())
 """
@@ -202,7 +213,7 @@ def test_memory_is_bounded_by_the_window():
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts other units elsewhere")
-def test_a_image_of_4000_by_3000_takes_less_than_2_gigabytes():
+def test_an_image_of_4000_by_3000_takes_less_than_2_gigabytes():
     """The whole process, PyTorch included, whose libraries take 0.7 GB before anything is predicted."""
     assert peak_of_a_prediction((3000, 4000))[1] < 1.5 * 10**9
 
@@ -217,7 +228,7 @@ def test_wide_networks_leave_room_too(architecture, options):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts other units elsewhere")
-def test_the_whole_command_on_such_a_image_takes_less_than_2_gigabytes(tmp_path, dataset, image):
+def test_the_whole_command_on_such_an_image_takes_less_than_2_gigabytes(tmp_path, dataset, image):
     """Reading, windows, overlay and the probabilities of all classes, in a process of its own."""
     dataset["classes"] = [f"class {number}" for number in range(11)]
     network = build_network("unet", classes=11, width=16)
@@ -243,7 +254,7 @@ def test_overlay_lies_beside_the_mask(bundle, image, dataset, tmp_path):
     expected = (decode_image(path).astype(float) + np.array(dataset["palette"])[labels]) / 2
     assert np.abs(mixed - expected).max() <= 0.5
     np.testing.assert_array_equal(
-        overlaid(decode_image(path), labels, dataset["palette"], strength=0), decode_image(path)
+        overlay_labels(decode_image(path), labels, dataset["palette"], strength=0), decode_image(path)
     )
 
 
@@ -263,7 +274,7 @@ def test_bad_files_are_named_and_the_others_predicted(bundle, image, tmp_path):
     good, cut, text_file = image("good.png"), image("cut.png"), image("text.png")
     cut.write_bytes(cut.read_bytes()[:200])
     text_file.write_text("no image")
-    with pytest.raises(DataError, match=r"2 of 3 images were refused") as caught:
+    with pytest.raises(DataError, match=r"2 of 3 images failed") as caught:
         predict_files(bundle, [cut, good, text_file], tmp_path / "out", device="cpu")
     text = str(caught.value)
     assert f"{cut}: expected a whole image" in text
@@ -306,7 +317,7 @@ def test_nothing_to_predict_is_refused(bundle, tmp_path):
     with pytest.raises(UsageError, match="no images to predict"):
         predict_files(bundle, [], tmp_path / "out")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="empty holds no images"):
+    with pytest.raises(UsageError, match="empty contains no images"):
         predict_files(bundle, [tmp_path / "empty"], tmp_path / "out")
 
 
@@ -338,13 +349,13 @@ def test_patterns_are_read_as_a_shell_reads_them(bundle, image, tmp_path):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("https://example.org/a.jpg", r"https://example.org/a.jpg is an address, not a file(.|\n)*download it first"),
-        ("s3://bucket/a.jpg", r"s3://bucket/a.jpg is an address, not a file"),
-        (Path("http://example.org/a.jpg"), r"http:/example.org/a.jpg is an address, not a file"),
+        ("https://example.org/a.jpg", r"https://example.org/a.jpg is a URL, not a file(.|\n)*download it first"),
+        ("s3://bucket/a.jpg", r"s3://bucket/a.jpg is a URL, not a file"),
+        (Path("http://example.org/a.jpg"), r"http:/example.org/a.jpg is a URL, not a file"),
         ("film.mp4", r"film.mp4 is a video, not an image(.|\n)*ffmpeg -i film.mp4 frames/%06d.png"),
     ],
 )
-def test_what_is_no_image_is_refused_by_its_name(bundle, tmp_path, argument, message):
+def test_other_arguments_are_refused_by_name(bundle, tmp_path, argument, message):
     with pytest.raises(UsageError, match=message):
         predict_files(bundle, [argument], tmp_path / "out")
     with pytest.raises(UsageError, match=r"2 arguments name no images:(.|\n)*clip.avi is a video(.|\n)*is a"):
@@ -368,7 +379,7 @@ def test_batches_give_the_same_masks(bundle, image, tmp_path, network):
 
 
 def test_shares_are_those_of_the_mask(bundle, image, dataset, tmp_path):
-    (one,) = predictions(bundle, [image()], tmp_path / "out", device="cpu")
+    (one,) = iter_predictions(bundle, [image()], tmp_path / "out", device="cpu")
     labels = np.array(Image.open(one.mask))
     assert (one.image, one.size) == (tmp_path / "images" / "image.png", (50, 37))
     assert one.shares == {name: (labels == index).mean() for index, name in enumerate(dataset["classes"])}
@@ -386,7 +397,7 @@ def test_networks_without_description_are_refused(network, image, tmp_path):
         predict_files(network, [image()], tmp_path / "out")
 
 
-def test_devices_that_are_not_there(bundle, image, tmp_path):
+def test_missing_devices_are_refused(bundle, image, tmp_path):
     with pytest.raises(EnvironmentProblem, match="this machine has no device 'nonsense'"):
         predict_files(bundle, [image()], tmp_path / "out", device="nonsense")
 

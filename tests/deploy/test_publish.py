@@ -52,10 +52,10 @@ def test_the_folder_is_a_bundle_with_a_card(bundle, tmp_path, network):
         "apache-2.0",
         "image-segmentation",
     )
-    for heading in ("## Use", "## Scores", "## How it was trained", "## License", "## Limits"):
+    for heading in ("## Use", "## Scores", "## Training", "## License", "## Limits"):
         assert heading in text
     assert 'segmi.load("mine")' in text
-    assert "no record of a run" in text
+    assert "without the record of its run" in text
     assert "resize 40" in text
 
 
@@ -84,7 +84,7 @@ def test_what_the_hub_does_not_have(hub):
     with pytest.raises(DataError, match=r"there is no repository me/nothing at http://127(.|\n)*check owner and name"):
         load("me/nothing")
     hub.repositories["me/other"] = {"readme.txt": b"no bundle"}
-    with pytest.raises(DataError, match=r"me/other is no bundle: it holds no model.safetensors and no model.json"):
+    with pytest.raises(DataError, match=r"me/other is not a bundle: model.safetensors and model.json missing"):
         load("me/other")
     with pytest.raises(DataError, match="me/other has no such revision"):
         load("me/other@v9")
@@ -92,7 +92,9 @@ def test_what_the_hub_does_not_have(hub):
 
 def test_no_token_and_a_wrong_one(hub, bundle, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    with pytest.raises(EnvironmentProblem, match=r"does not let this token write to me/x(.|\n)*token that may write"):
+    with pytest.raises(
+        EnvironmentProblem, match=r"does not let this token write to me/x(.|\n)*token that has write access"
+    ):
         push(bundle, "me/x")
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
@@ -104,11 +106,13 @@ def test_offline(hub, bundle, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(EnvironmentProblem, match=r"http://127.0.0.1:9 cannot be reached"):
         push(bundle, "me/x")
-    with pytest.raises(EnvironmentProblem, match=r"me/x is no folder here, and http://127.0.0.1:9 cannot be reached"):
+    with pytest.raises(
+        EnvironmentProblem, match=r"me/x is not a local folder, and http://127.0.0.1:9 cannot be reached"
+    ):
         load("me/x")
 
 
-def test_a_misspelt_path_is_not_looked_for_on_the_hub(hub, tmp_path):
+def test_a_misspelled_path_is_not_looked_for_on_the_hub(hub, tmp_path):
     (tmp_path / "runs").mkdir()
     with pytest.raises(DataError, match="no such folder"):
         load("runs/mien")
@@ -120,8 +124,8 @@ def test_a_misspelt_path_is_not_looked_for_on_the_hub(hub, tmp_path):
     [
         ([], "expected either --to OWNER/NAME or --folder DIR"),
         (["--to", "a/b", "--folder", "x"], "expected either --to OWNER/NAME or --folder DIR"),
-        (["--to", "streets"], "'streets' is no name of a repository"),
-        (["--folder", "."], "is there already"),
+        (["--to", "streets"], "'streets' is not the name of a repository"),
+        (["--folder", "."], "exists"),
     ],
 )
 def test_what_cannot_be_meant(bundle, arguments, message, capsys):

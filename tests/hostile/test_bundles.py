@@ -1,4 +1,4 @@
-"""Bundles that somebody sent: whatever is in them, they are loaded as they were written, or refused with their name."""
+"""Untrusted bundles: whatever they contain, they are loaded as written, or rejected with their name."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ Mutation = Callable[[Path], object]
 
 
 def card(**changes: Any) -> Mutation:
-    """Other fields in the description; a field of a field is written ``specification__width``."""
+    """Change fields of the card; ``specification__width`` is a nested field."""
 
     def mutate(bundle: Path) -> None:
         content = json.loads((bundle / CARD).read_text())
         for name, value in changes.items():
             *path, last = name.split("__")
-            place = content
-            for step in path:
-                place = place[step]
-            place[last] = value
+            target = content
+            for key in path:
+                target = target[key]
+            target[last] = value
         (bundle / CARD).write_text(json.dumps(content))
 
     return mutate
@@ -45,7 +45,7 @@ def text(content: bytes | str) -> Mutation:
 
 
 def weights(change: Callable[[bytes], bytes], *, sealed: bool = True) -> Mutation:
-    """Other bytes in the weights; sealed: under a checksum that fits."""
+    """Change the bytes of the weights; ``sealed`` also updates the checksum."""
 
     def mutate(bundle: Path) -> None:
         data = change((bundle / WEIGHTS).read_bytes())
@@ -57,7 +57,7 @@ def weights(change: Callable[[bytes], bytes], *, sealed: bool = True) -> Mutatio
 
 
 def arrays(change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> Mutation:
-    """Other arrays in the weights, sealed."""
+    """Change the arrays in the weights, and the checksum."""
 
     def mutate(bundle: Path) -> None:
         save_file(change(load_file(bundle / WEIGHTS)), bundle / WEIGHTS)
@@ -67,7 +67,7 @@ def arrays(change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]])
 
 
 class Canary:
-    """Leaves a file if it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, (f"touch {os.environ['SEGMI_CANARY']}",)
@@ -84,8 +84,8 @@ def pickled(name: str) -> Mutation:
     return mutate
 
 
-def in_its_place(what: str, name: str = CARD) -> Mutation:
-    """A folder, a link that leads nowhere or round in circles, or nothing, where a file should be."""
+def replaced_by(what: str, name: str = CARD) -> Mutation:
+    """Replace a file with a folder, a dangling or circular link, or nothing."""
 
     def mutate(bundle: Path) -> None:
         path = bundle / name
@@ -94,31 +94,31 @@ def in_its_place(what: str, name: str = CARD) -> Mutation:
             path.mkdir()
         elif what == "dangling link":
             path.symlink_to(bundle / "nowhere")
-        elif what == "circle of links":
+        elif what == "circular link":
             path.symlink_to(bundle / "other")
             (bundle / "other").symlink_to(path)
 
     return mutate
 
 
-MEND = "Fix: "
+FIX = "Fix: "
 HUGE = 10**9
 
 CASES: dict[str, tuple[Mutation, str]] = {
-    "no description": (in_its_place("nothing"), "missing"),
-    "no weights": (in_its_place("nothing", WEIGHTS), "missing"),
-    "a folder as description": (in_its_place("folder"), CARD),
-    "a folder as weights": (in_its_place("folder", WEIGHTS), WEIGHTS),
-    "a description that leads nowhere": (in_its_place("dangling link"), CARD),
-    "a description in circles": (in_its_place("circle of links"), CARD),
-    "weights in circles": (in_its_place("circle of links", WEIGHTS), WEIGHTS),
+    "no description": (replaced_by("nothing"), "missing"),
+    "no weights": (replaced_by("nothing", WEIGHTS), "missing"),
+    "a folder as description": (replaced_by("folder"), CARD),
+    "a folder as weights": (replaced_by("folder", WEIGHTS), WEIGHTS),
+    "a description that is a dangling link": (replaced_by("dangling link"), CARD),
+    "a description that is a circular link": (replaced_by("circular link"), CARD),
+    "weights that are a circular link": (replaced_by("circular link", WEIGHTS), WEIGHTS),
     "an empty description": (text(""), "is not JSON"),
     "a description that is no UTF-8": (text(b"\xff\xfe{}"), "is not JSON"),
-    "half a description": (text('{"schema_version": 1, "spec'), "is not JSON"),
+    "half a description": (text('{"schema_version": 2, "spec'), "is not JSON"),
     "a list": (text("[1, 2]"), "schema_version"),
     "a description nested a hundred thousand deep": (text("[" * 100_000), "is not JSON"),
     "a number of five thousand digits": (text('{"schema_version": ' + "9" * 5000 + "}"), "is not JSON"),
-    "a description of 20 MB": (text('{"schema_version": 1, "x": "' + "x" * 20_000_000 + '"}'), "more than 16,777"),
+    "a description of 20 MB": (text('{"schema_version": 2, "x": "' + "x" * 20_000_000 + '"}'), "more than 16,777"),
     "a newer schema": (card(schema_version=999), "install a newer segmi"),
     "a schema that is true": (card(schema_version=True), "schema_version"),
     "an unknown architecture": (card(specification__architecture="os.system"), "os.system"),
@@ -156,38 +156,38 @@ CASES: dict[str, tuple[Mutation, str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_spoiled_bundle_is_refused(case, estate, refused, tmp_path, monkeypatch):
+def test_an_invalid_bundle_is_rejected(case, estate, refused, tmp_path, monkeypatch):
     monkeypatch.setenv("SEGMI_CANARY", str(tmp_path / "canary"))
-    mutate, says = CASES[case]
+    mutate, message = CASES[case]
     mutate(estate.bundle)
     out = tmp_path / "masks"
     code = 3 if (estate.bundle / CARD).exists() else 2
-    says_there = says if code == 3 else "is no bundle"
-    refused(["predict", str(estate.bundle), str(estate.photo), "--out", str(out)], code, says_there, MEND)
+    printed = message if code == 3 else "is not a bundle"
+    refused(["predict", str(estate.bundle), str(estate.photo), "--out", str(out)], code, printed, FIX)
     with pytest.raises(DataError) as caught:
         segmi.load(estate.bundle)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.remedy
     assert not out.exists()
     assert not (tmp_path / "canary").exists()
 
 
-def test_a_sound_bundle_is_not(estate, refused, tmp_path):
+def test_a_valid_bundle_is_accepted(estate, refused, tmp_path):
     refused(["predict", str(estate.bundle), str(estate.photo), "--out", str(tmp_path / "masks")], 0)
     assert (tmp_path / "masks/0.png").is_file()
 
 
-def test_a_checkpoint_of_another_program_is_no_bundle(estate, refused, tmp_path, monkeypatch):
+def test_checkpoints_of_other_programs_are_rejected(estate, refused, tmp_path, monkeypatch):
     monkeypatch.setenv("SEGMI_CANARY", str(tmp_path / "canary"))
     for name in ("last.ckpt", "model.pt", "weights.pth"):
         (tmp_path / name).write_bytes(pickle.dumps(Canary()))
-        with pytest.raises(DataError, match="pickled weights, which can run any program"):
+        with pytest.raises(DataError, match="pickled weights, which can execute any code"):
             segmi.load(tmp_path / name)
-        refused(["predict", str(tmp_path / name), str(estate.photo)], 2, name, "is no bundle")
+        refused(["predict", str(tmp_path / name), str(estate.photo)], 2, name, "is not a bundle")
     assert not (tmp_path / "canary").exists()
 
 
-def test_no_bundle_to_start_from(estate, refused):
+def test_training_cannot_start_from_other_folders(estate, refused):
     shutil.rmtree(estate.runs)
     card(sha256="0" * 64)
-    refused([*estate.run_command, "--init-from", str(estate.data)], 2, "is no bundle", str(estate.data))
+    refused([*estate.run_command, "--init-from", str(estate.data)], 2, "is not a bundle", str(estate.data))

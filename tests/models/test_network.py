@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from segmi.errors import UsageError
-from segmi.models import SegmentationNetwork, Normalization, build_network, forward_padded
+from segmi.models import Normalization, SegmentationNetwork, build_network, forward_padded
 
 
 def test_normalizes_inside_images():

@@ -1,4 +1,4 @@
-"""``segmi export``, ``publish`` and ``app``: a finished network leaves the house."""
+"""``segmi export``, ``publish`` and ``app``: use trained networks elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segmi.cli.networks import Bundle, find_bundle
+from segmi.cli.networks import Bundle, Threshold, find_bundle
 from segmi.cli.output import calm_libraries, put, put_json, say
 
 
@@ -17,21 +17,20 @@ def export(
         str, typer.Option("--format", "-f", help="onnx, torch-export, or safetensors (weights and description).")
     ] = "onnx",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The file; model.onnx or the like by default.")
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Output file (default: model.onnx or the like).")
     ] = None,
     images: Annotated[
         list[str] | None,
-        typer.Option(
-            "--images", metavar="FILES", help="Images or folders to compare on; else generated scenes."
-        ),
+        typer.Option("--images", metavar="FILES", help="Images for the comparison (default: generated scenes)."),
     ] = None,
+    threshold: Threshold = 0.5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a bundle as a program that runs without segmi, after comparing it with PyTorch.
 
-    The program takes any batch, height and width; normalization is inside, the rest of the preparation, the classes and
-    their colors are in its metadata. It is run (ONNX by onnxruntime) on images: if a logit differs by more than
-    1e-4, nothing is written. ONNX needs the extra `export` of segmi.
+    The program accepts any batch size, height and width, and normalizes the images. Its metadata contain the
+    preprocessing, the classes, their colors and the threshold. If a logit differs from PyTorch's by more than 1e-4,
+    nothing is written. ONNX needs `pip install 'segmi[export]'`.
 
     Example: `segmi export runs/mine --format onnx --out mine.onnx --images photos`
     """
@@ -41,12 +40,12 @@ def export(
 
     say("tracing and comparing; this takes up to a minute")
     target = out or Path(f"model{FORMATS.get(format, '')}")
-    done = write(find_bundle(bundle), target, format=format, images=images or [])
+    result = write(find_bundle(bundle), target, format=format, images=images or [], threshold=threshold)
     if as_json:
-        put_json({**done._asdict(), "path": str(done.path), "agreement": done.agreement._asdict()})
+        put_json({**result._asdict(), "path": str(result.path), "parity": result.parity._asdict()})
         return
-    put(f"{done.path}: {done.bytes / 1e6:.1f} MB, sides of images in multiples of {done.stride}")
-    put(str(done.agreement))
+    put(f"{result.path}: {result.bytes / 1e6:.1f} MB, sides of images in multiples of {result.stride}")
+    put(str(result.parity))
 
 
 def publish(
@@ -55,51 +54,53 @@ def publish(
         str | None, typer.Option("--to", metavar="OWNER/NAME", help="A repository of the Hugging Face Hub.")
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option("--folder", metavar="DIR", help="Write the same files into a folder instead.")
+        Path | None, typer.Option("--folder", metavar="DIR", help="Write the same files to a folder instead.")
     ] = None,
     license: Annotated[
-        str | None, typer.Option("--license", "--license", help="Of the weights: apache-2.0, cc-by-4.0, other.")
+        str | None, typer.Option("--license", help="License of the weights: apache-2.0, cc-by-4.0, other.")
     ] = None,
-    private: Annotated[bool, typer.Option("--private", help="A repository that is made now is private.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder if it is there.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Create the repository as private.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing folder.")] = False,
 ) -> None:
-    """Give a network to others: its two files, a card (scores, protocol, license, limits) and its configuration.
+    """Publish a bundle with a model card (scores, protocol, license, limits) and the configuration of its run.
 
-    Whoever has the folder or the name of the repository gets it with `segmi.load`. Pushing needs a token of the Hub in
-    HF_TOKEN or from `hf auth login`. Scores are those of the run that the bundle lies in.
+    `segmi.load` accepts the folder or the name of the repository. Pushing needs a token of the Hub in HF_TOKEN or from
+    `hf auth login`. The scores are those of the run that contains the bundle.
 
     Example: `segmi publish runs/mine --folder mine --license apache-2.0`, then `segmi publish runs/mine --to me/mine`
     """
     from segmi.errors import UsageError
 
     if (to is None) == (folder is None):
-        raise UsageError("expected either --to OWNER/NAME or --folder DIR", "give one of the two")
+        raise UsageError("expected either --to OWNER/NAME or --folder DIR", "pass one of the two")
     calm_libraries()
     import tempfile
 
     from segmi.deploy.publish import push, write_folder
 
-    found = find_bundle(bundle)
+    source = find_bundle(bundle)
     if folder is not None:
         if folder.exists() and not overwrite:
-            raise UsageError(f"{folder} is there already", "name another folder, or replace it with --overwrite")
-        for name in write_folder(found, folder, license=license, replace=overwrite):
+            raise UsageError(f"{folder} exists", "choose another folder, or replace it with --overwrite")
+        for name in write_folder(source, folder, license=license, replace=overwrite):
             put(str(folder / name))
         return
     with tempfile.TemporaryDirectory() as temporary:
         target = Path(temporary) / "published"
-        write_folder(found, target, name=to, license=license)
+        write_folder(source, target, name=to, license=license)
         put(push(target, str(to), private=private))
 
 
 def app(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="A bundle, a run, or a folder of runs.")] = Path("runs"),
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Where the page is served.")] = 8501,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the page.")] = 8501,
+    threshold: Threshold = 0.5,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
 ) -> None:
-    """Open a page to drop images on: masks of several runs side by side, confidence, and the shares of the classes.
+    """Serve a page that compares networks on your images: masks, confidence, and shares of the classes.
 
-    It is served on this machine alone, and images stay on it. Needs the extra `app` of segmi; Ctrl-C ends it.
+    The page is served on this machine only, and images stay on it. Needs `pip install 'segmi[app]'`; stop it with
+    Ctrl-C.
 
     Example: `segmi app runs`
     """
@@ -107,6 +108,6 @@ def app(
     from segmi.deploy.app import serve
 
     say(f"the page is at http://127.0.0.1:{port}")
-    code = serve(runs, port=port, browser=not no_browser)
+    code = serve(runs, port=port, threshold=threshold, browser=not no_browser)
     if code:
         raise typer.Exit(code)

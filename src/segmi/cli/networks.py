@@ -1,4 +1,4 @@
-"""``segmi evaluate`` and ``segmi predict``: what one does with a finished network."""
+"""``segmi evaluate`` and ``segmi predict``: use a trained network."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ if TYPE_CHECKING:
 
 Bundle = Annotated[
     Path,
-    typer.Argument(metavar="BUNDLE", help="A folder with model.safetensors and model.json, or a folder around one."),
+    typer.Argument(metavar="BUNDLE", help="Folder with model.safetensors and model.json, or a run with one bundle."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Window = Annotated[
     int | None,
-    typer.Option("--window", metavar="PIXELS", min=1, help="Predict larger images in windows of this side."),
+    typer.Option("--window", metavar="PIXELS", min=1, help="Predict larger images in windows with sides of PIXELS."),
 ]
 Overlap = Annotated[
     int | None,
-    typer.Option("--overlap", metavar="PIXELS", min=0, help="What windows share; a quarter of them by default."),
+    typer.Option("--overlap", metavar="PIXELS", min=0, help="Overlap of the windows (default: a quarter)."),
+]
+Threshold = Annotated[
+    float,
+    typer.Option("--threshold", help="For networks with one logit: predict class 1 above this probability."),
 ]
 
 
@@ -44,21 +48,22 @@ def evaluate(
         str, typer.Option("--data", metavar="NAME", help="A dataset of `segmi list datasets`, or a folder.")
     ] = "folder",
     root: Annotated[
-        Path | None, typer.Option("--root", metavar="DIR", help="Where it lies; SEGMI_DATA is taken otherwise.")
+        Path | None, typer.Option("--root", metavar="DIR", help="Dataset root (default: $SEGMI_DATA).")
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="Which split is scored.")] = "val",
+    split: Annotated[str, typer.Option("--split", help="Split to evaluate on.")] = "val",
     protocol: Annotated[
         str, typer.Option("--protocol", help="full: whole images; paper: passes of random crops.")
     ] = "full",
-    seed: Annotated[int, typer.Option("--seed", help="Keys the crops of the protocol paper.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random crops of the protocol paper.")] = 0,
+    threshold: Threshold = 0.5,
     window: Window = None,
     overlap: Overlap = None,
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score a bundle on a dataset: mean IoU, IoU per class, accuracies.
+    """Evaluate a bundle on a dataset: mean IoU, IoU per class, accuracies.
 
-    Example: `segmi evaluate runs/mine --data folder --root DIR`, where `segmi train` wrote into runs/mine
+    Example: `segmi evaluate runs/mine --data folder --root DIR`, with a bundle that `segmi train` wrote to runs/mine
     """
     if protocol not in ("full", "paper"):
         raise UsageError(f"unknown protocol {protocol!r}", "use full or paper")
@@ -67,118 +72,131 @@ def evaluate(
     from segmi.datasets.segmentation_dataset import SegmentationDataset
     from segmi.deploy import load
     from segmi.metrics.scores import scores
+    from segmi.models.inference import check_threshold
     from segmi.training import Cohort
     from segmi.training import evaluate as score
     from segmi.training.diagnostics import diagnostics_of
 
     network = load(find_bundle(bundle))
-    kind, place = named(data, root)
-    dataset = open_dataset(kind, place, **parse_options(options or []))
+    check_threshold(threshold, network.channels)
+    kind, path = named(data, root)
+    dataset = open_dataset(kind, path, **parse_options(options or []))
     check_classes(network, dataset)
     images = SegmentationDataset(dataset, dataset.split(split), processing_of(network), seed=seed)
     diagnostics = diagnostics_of(dataset.info.classes)
     matrices = score(
         Cohort({"network": network}),
         images,
-        protocol=protocol,  # type: ignore[arg-type]  # a word of the command line, checked above
+        protocol=protocol,  # type: ignore[arg-type]  # a string, checked above
         window=window,
         overlap=overlap,
+        threshold=threshold,
         device=device,
         progress=counting("scored"),
         diagnostics=diagnostics,
     )
-    told = {name.replace("/network", "", 1): value for name, value in diagnostics.values().items()}
     result: Any = scores(matrices["network"].pooled().numpy())
-    if as_json:
-        facts = {"bundle": str(bundle), "data": data, "split": split, "protocol": protocol, "images": len(images)}
-        put_json({**facts, "classes": dataset.info.classes, "scores": result, "diagnostics": told})
-    else:
+    if not as_json:
         put_scores(result, list(dataset.info.classes))
+        return
+    put_json(
+        {
+            "bundle": str(bundle),
+            "data": data,
+            "split": split,
+            "protocol": protocol,
+            "threshold": threshold,
+            "images": len(images),
+            "classes": dataset.info.classes,
+            "scores": result,
+            "diagnostics": {
+                name.replace("/network", "", 1): value for name, value in diagnostics.values().items()
+            },
+        }
+    )  # fmt: skip
 
 
 def predict(
     bundle: Bundle,
     images: Annotated[
         list[str],
-        typer.Argument(
-            metavar="IMAGES", help="SegmentationDataset, folders of images (or of a video's frames), or patterns."
-        ),
+        typer.Argument(metavar="IMAGES", help="Images, folders of images (or of a video's frames), or patterns."),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the masks go.")] = Path("predictions"),
-    overlay: Annotated[
-        bool, typer.Option("--overlay", help="Also write the images with their masks over them.")
-    ] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the masks.")] = Path(
+        "predictions"
+    ),
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also write the images blended with their masks.")] = False,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write the probabilities of all classes, as NumPy arrays.")
     ] = False,
+    threshold: Threshold = 0.5,
     window: Window = None,
     overlap: Overlap = None,
     batch_size: Annotated[
         int,
-        typer.Option(
-            "--batch-size", "-b", min=1, help="Images of one size, or windows, predicted together."
-        ),
+        typer.Option("--batch-size", "-b", min=1, help="Images of one size, or windows, in one forward pass."),
     ] = 1,
     device: Device = "auto",
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print JSON: for each image its mask, size and shares of the classes."),
+        typer.Option("--json", help="Print JSON: mask, size and shares of the classes of each image."),
     ] = False,
 ) -> None:
-    """Write a mask per image, in the bundle's colors and at the image's own resolution; the paths are printed.
+    """Write a mask per image, in the bundle's colors and at the image's own resolution, and print its path.
 
-    Images of any size: those of more than 2048 × 1024 pixels, as the network sees them, are predicted in windows of
-    512 that fade into each other, unless --window says otherwise. Images of a folder keep their places below it.
+    Images of more than 2048 × 1024 pixels after preprocessing are predicted in overlapping windows of 512, unless
+    --window sets another size. Masks of a folder's images keep their relative paths.
 
     Example: `segmi predict runs/mine photos/*.jpg --out masks --overlay`
     """
     calm_libraries()
-    from segmi.deploy import predictions
+    from segmi.deploy import iter_predictions
 
-    found = predictions(
+    predictions = iter_predictions(
         find_bundle(bundle),
         images,
         out,
         overlay=overlay,
         probabilities=probabilities,
+        threshold=threshold,
         window=window,
         overlap=overlap,
         batch_size=batch_size,
         progress=counting("predicted"),
         device=device,
     )
-    told = []
+    results = []
     try:
-        for one in found:
-            told.append({**one._asdict(), "image": str(one.image), "mask": str(one.mask)})
+        for prediction in predictions:
+            results.append({**prediction._asdict(), "image": str(prediction.image), "mask": str(prediction.mask)})
             if not as_json:
-                put(str(one.mask))
-    finally:  # some images may have been refused in the end
+                put(str(prediction.mask))
+    finally:  # images that fail raise an error at the end, after the others
         if as_json:
-            put_json(told)
+            put_json(results)
 
 
 def find_bundle(path: Path) -> Path:
-    """The bundle at a path, or the only one in the run there.
+    """Return the bundle at a path, or the only one in a run.
 
     Raises:
-        UsageError: there is none, or several, which are named.
+        UsageError: if there is none, or several, which are listed.
     """
     if (path / "model.json").exists():
         return path
-    found = sorted(card.parent for card in path.glob("**/bundles/*/model.json")) if path.is_dir() else []
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UsageError(f"{path} holds {len(found)} bundles", f"give one of: {', '.join(map(str, found[:8]))}")
+    bundles = sorted(card.parent for card in path.glob("**/bundles/*/model.json")) if path.is_dir() else []
+    if len(bundles) == 1:
+        return bundles[0]
+    if bundles:
+        raise UsageError(f"{path} contains {len(bundles)} bundles", f"choose one: {', '.join(map(str, bundles[:8]))}")
     raise UsageError(
-        f"{path} is no bundle: expected a folder with model.json and model.safetensors",
-        "give the folder that `segmi train` prints, runs/…/bundles/<network>",
+        f"{path} is not a bundle: expected a folder with model.json and model.safetensors",
+        "pass the folder that `segmi train` prints, runs/…/bundles/<network>",
     )
 
 
 def processing_of(network: SegmentationNetwork) -> Processing:
-    """The bundle's own preparation of images; augmentation is for training."""
+    """Return the bundle's preprocessing without augmentation."""
     from dataclasses import fields
 
     from segmi.datasets.processing import Processing
@@ -189,12 +207,12 @@ def processing_of(network: SegmentationNetwork) -> Processing:
 
 
 def check_classes(network: SegmentationNetwork, dataset: DatasetReader) -> None:
-    """Refuse a dataset with another number of classes than a bundle's; warn where they are called otherwise."""
+    """Check that a dataset has the bundle's number of classes; warn if their names differ."""
     trained = (network.card or {}).get("classes")
     if network.classes != len(dataset.info.classes):
         raise DataError(
-            f"the bundle tells {network.classes} classes apart, {dataset.info.name} has {len(dataset.info.classes)}",
+            f"the bundle has {network.classes} classes, {dataset.info.name} has {len(dataset.info.classes)}",
             "evaluate it on the dataset it was trained for",
         )
     if trained and list(trained) != list(dataset.info.classes):
-        say("warning: the classes of the bundle are called otherwise than those of the dataset; the order must agree")
+        say("warning: the names of the bundle's classes differ from those of the dataset; their order must agree")

@@ -1,16 +1,7 @@
-"""Finished models: bundles on disk, networks from bundles, label maps from images."""
+"""Bundles of trained networks on disk, and prediction with them."""
 
 from segmi.deploy.bundle import load, save_bundle
-from segmi.deploy.files import Prediction, predict_files, predictions
-from segmi.deploy.image import predict, predict_image, predict_images
+from segmi.deploy.predict_files import Prediction, iter_predictions, predict_files
+from segmi.deploy.prediction import predict, predict_images
 
-__all__ = [
-    "Prediction",
-    "load",
-    "predict",
-    "predict_files",
-    "predict_image",
-    "predict_images",
-    "predictions",
-    "save_bundle",
-]
+__all__ = ["Prediction", "iter_predictions", "load", "predict", "predict_files", "predict_images", "save_bundle"]

@@ -1,4 +1,4 @@
-"""A small local page: an image in, masks of several runs side by side, with confidence and class shares."""
+"""Local web page of `segmi app`: masks of an image by several networks, with confidence and shares of the classes."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segmi.deploy.bundle import CARD, WEIGHTS
-from segmi.deploy.files import shares_of
-from segmi.deploy.image import card_of, predict_image
+from segmi.deploy.predict_files import class_shares
+from segmi.deploy.prediction import get_card, predict_images
 from segmi.errors import EnvironmentProblem, UsageError
 from segmi.models import SegmentationNetwork
+from segmi.models.inference import THRESHOLD, check_threshold, confidences
+from segmi.types import Logits
 
-PAGE: Final = Path(__file__).with_name("page.py")
-
-_ROWS: Final = 64
+PAGE: Final = Path(__file__).with_name("app_page.py")
 
 
-class Answer(NamedTuple):
-    """What a network makes of an image.
+class Result(NamedTuple):
+    """Prediction of a network for an image.
 
     Args:
         labels: H×W class indices.
-        confidence: H×W, the probability of the class that is shown, float32.
-        shares: of each class, by name.
+        confidence: H×W, the probability of the predicted class, float32.
+        shares: share of each class, by name.
         palette: 256 colors.
     """
 
@@ -42,30 +41,30 @@ class Answer(NamedTuple):
     palette: list[list[int]]
 
     def ranked(self) -> list[tuple[str, float]]:
-        """The classes that are there, the largest first."""
+        """Return the classes in the image and their shares, the largest first."""
         return sorted(((n, s) for n, s in self.shares.items() if s > 0), key=lambda pair: -pair[1])
 
 
-def answer(network: SegmentationNetwork, pixels: NDArray[np.uint8]) -> Answer:
-    """Predict an image with its confidence, in memory that the window bounds; the probabilities lie on the disk.
+def predict_with_confidence(
+    network: SegmentationNetwork, pixels: NDArray[np.uint8], threshold: float = THRESHOLD
+) -> Result:
+    """Predict an image with its confidence, in memory that the window bounds.
 
     Raises:
-        ValueError: the image is too small for the network.
+        ValueError: if the image is too small for the network.
     """
-    card = card_of(network)
-    with TemporaryDirectory(prefix="segmi-app-") as folder:
-        file = Path(folder) / "probabilities.npy"
-        labels = predict_image(network, pixels, probabilities=file)
-        stored = np.load(file, mmap_mode="r")
-        confidence = np.empty(labels.shape, dtype=np.float32)
-        for first in range(0, len(labels), _ROWS):
-            rows = slice(first, first + _ROWS)
-            confidence[rows] = np.asarray(stored[:, rows]).max(0)
-    return Answer(labels, confidence, shares_of(labels, card["classes"]), card["palette"])
+    card = get_card(network)
+    confidence = np.empty(pixels.shape[:2], dtype=np.float32)
+
+    def store(index: int, rows: slice, columns: slice, logits: Logits) -> None:
+        confidence[rows, columns] = confidences(logits, threshold)[0].cpu().numpy()
+
+    (labels,) = predict_images(network, [pixels], threshold=threshold, visit=store)
+    return Result(labels, confidence, class_shares(labels, card["classes"]), card["palette"])
 
 
 def confidence_image(confidence: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Confidence in gray: white is certain, black is a guess.
+    """Return confidence as gray values; white is 1.
 
     Shapes: H×W to H×W×3.
     """
@@ -73,78 +72,81 @@ def confidence_image(confidence: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.repeat(gray[..., None], 3, axis=2)
 
 
-def bundles_below(root: Path) -> list[Path]:
-    """The bundles in a folder, itself included, by their path."""
+def find_bundles(root: Path) -> list[Path]:
+    """Return the bundles in a folder, or the folder itself if it is a bundle."""
     if (root / CARD).is_file():
         return [root]
     return sorted(card.parent for card in root.rglob(CARD) if (card.parent / WEIGHTS).is_file())
 
 
-def title_of(bundle: Path, root: Path) -> str:
-    """A bundle by the part of its path that tells it from the others.
+def bundle_title(bundle: Path, root: Path) -> str:
+    """Return a title from the bundle's path.
 
     Example:
-        >>> title_of(Path("runs/demo/camvid/model-2/seed0/bundles/network"), Path("runs"))
+        >>> bundle_title(Path("runs/demo/camvid/model-2/seed0/bundles/network"), Path("runs"))
         'demo / camvid / model-2 / seed0 / network'
     """
-    inside = bundle.relative_to(root).parts or (bundle.name,)
-    return " / ".join(part for part in inside if part != "bundles")
+    parts = bundle.relative_to(root).parts or (bundle.name,)
+    return " / ".join(part for part in parts if part != "bundles")
 
 
-def titles_of(bundles: Sequence[Path], root: Path) -> list[str]:
-    """The titles of several bundles, without the parts that all of them have.
+def bundle_titles(bundles: Sequence[Path], root: Path) -> list[str]:
+    """Return the titles of several bundles without the parts that all of them share.
 
     Example:
         >>> paths = [Path(f"runs/demo/camvid/{method}/seed0/bundles/network") for method in ("ce", "rmi")]
-        >>> titles_of(paths, Path("runs"))
+        >>> bundle_titles(paths, Path("runs"))
         ['ce', 'rmi']
     """
-    parts = [title_of(bundle, root).split(" / ") for bundle in bundles]
+    parts = [bundle_title(bundle, root).split(" / ") for bundle in bundles]
     shared = set(parts[0]).intersection(*parts) if parts[1:] else set()
-    short = [" / ".join(part for part in one if part not in shared) for one in parts]
-    return short if all(short) and len(set(short)) == len(short) else [" / ".join(one) for one in parts]
+    short = [" / ".join(part for part in title if part not in shared) for title in parts]
+    return short if all(short) and len(set(short)) == len(short) else [" / ".join(title) for title in parts]
 
 
-def first_shown(bundles: Sequence[Path], count: int = 2) -> list[int]:
-    """The places of the bundles that are shown at first: of every method one seed, as long as there is room.
+def default_selection(bundles: Sequence[Path], count: int = 2) -> list[int]:
+    """Return the indices of the bundles to show first: one seed of each method, at most ``count``.
 
     Example:
         >>> paths = [Path(f"{method}/seed{seed}/bundles/network") for method in ("ce", "rmi") for seed in range(3)]
-        >>> first_shown(paths)
+        >>> default_selection(paths)
         [0, 3]
     """
     methods: dict[tuple[str, ...], int] = {}
-    for place, bundle in enumerate(bundles):
-        methods.setdefault(tuple(p for p in bundle.parts if not re.fullmatch(r"seed\d+", p)), place)
+    for index, bundle in enumerate(bundles):
+        methods.setdefault(tuple(part for part in bundle.parts if not re.fullmatch(r"seed\d+", part)), index)
     return list(methods.values())[:count]
 
 
-def legend_of(found: Answer) -> str:
-    """The classes of an answer as HTML: each with its color, its name and its share as a bar."""
-    colors = {name: ",".join(map(str, color)) for name, color in zip(found.shares, found.palette, strict=False)}
+def legend_html(result: Result) -> str:
+    """Return the classes of a result as an HTML table with color, name and share."""
+    colors = {name: ",".join(map(str, color)) for name, color in zip(result.shares, result.palette, strict=False)}
     rows = "".join(
         f'<tr><td><i class="swatch" style="background:rgb({colors[name]})"></i></td>'
         f'<th scope="row">{html.escape(name)}</th>'
         f'<td class="bar"><i style="width:{share:.2%};background:rgb({colors[name]})"></i></td>'
         f'<td class="number">{share:.1%}</td></tr>'
-        for name, share in found.ranked()
+        for name, share in result.ranked()
     )
-    return f'<table class="shares"><caption>share of the pixels</caption>{rows}</table>'
+    return f'<table class="shares"><caption>Share of the pixels</caption>{rows}</table>'
 
 
-def serve(root: Path, *, port: int, browser: bool = True) -> int:
-    """Serve the page on loopback until it is stopped, and return the exit code.
+def serve(root: Path, *, port: int, threshold: float = THRESHOLD, browser: bool = True) -> int:
+    """Serve the page on the loopback address until it is stopped, and return the exit code.
+
+    ``threshold`` is the initial value of the page's slider for networks with one logit.
 
     Raises:
-        EnvironmentProblem: Streamlit is not installed.
-        UsageError: there is no bundle below ``root``.
+        EnvironmentProblem: if Streamlit is not installed.
+        UsageError: if ``root`` contains no bundle.
     """
     if importlib.util.find_spec("streamlit") is None:
         raise EnvironmentProblem("the page needs Streamlit, which is not installed", "pip install 'segmi[app]'")
-    if not root.is_dir() or not bundles_below(root):
+    if not root.is_dir() or not find_bundles(root):
         raise UsageError(
-            f"{root} holds no trained network", "give the folder of your runs; `segmi train` writes networks there"
+            f"{root} contains no trained network", "pass the folder of your runs; `segmi train` writes them"
         )
+    check_threshold(threshold, channels=1)
     options = {
         "server.address": "127.0.0.1",
         "server.port": str(port),
@@ -155,7 +157,7 @@ def serve(root: Path, *, port: int, browser: bool = True) -> int:
         "theme.primaryColor": "#2f6690",
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
-    command = [sys.executable, "-m", "streamlit", "run", str(PAGE), *flags, "--", str(root)]
+    command = [sys.executable, "-m", "streamlit", "run", str(PAGE), *flags, "--", str(root), str(threshold)]
     try:
         return subprocess.run(command, check=False).returncode
     except KeyboardInterrupt:

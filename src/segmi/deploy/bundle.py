@@ -1,4 +1,4 @@
-"""A finished model as a folder of two files: its weights, and all that is needed to use them, as JSON."""
+"""Bundles: folders with a trained network's weights and the description that is needed to use them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from safetensors.torch import load_file, save_file
 
 from segmi import __version__
 from segmi.datasets.processing import Processing
-from segmi.deploy.hub import fetched, repository
+from segmi.deploy.hub import download_files, parse_repository
 from segmi.errors import DataError, SegmiError, UsageError
 from segmi.models import SegmentationNetwork, build_network
-from segmi.models.allocation import AllocationError, BoundedAllocation
+from segmi.models.memory_limit import MemoryLimit, MemoryLimitError
 from segmi.records.atomic import atomic_folder
 from segmi.records.serialization import read_json
 from segmi.types import IGNORE_INDEX
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 WEIGHTS: Final = "model.safetensors"
 CARD: Final = "model.json"
 
-ROOM: Final = 2**26
-"""Bytes that building a network may take beyond twice its weights, for what libraries make on the way."""
+EXTRA_MEMORY: Final = 2**26
+"""Bytes that building a network may allocate beyond twice its weights, for temporary tensors of its library."""
 
 _PICKLES: Final = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 _CARD_TYPES: Final[dict[str, type]] = {
@@ -35,7 +35,7 @@ _CARD_TYPES: Final[dict[str, type]] = {
     "preprocessing": dict,
     "classes": list,
     "palette": list,
-    "ignored": int,
+    "ignore_index": int,
     "sha256": str,
 }
 
@@ -47,15 +47,13 @@ def save_bundle(
     dataset: Mapping[str, Any],
     preprocessing: Mapping[str, Any],
 ) -> Path:
-    """Write a network as a bundle; a bundle that is there is replaced as a whole.
+    """Write a network as a bundle, replacing an existing one, and return the folder.
 
     Args:
-        folder: the bundle's folder; its parents are made.
-        network: as `segmi.models.build_network` makes them.
-        dataset: ``name``, ``title``, ``classes``, ``palette`` (256 colors) and ``ignored`` of the labels it predicts.
-        preprocessing: the fields of `segmi.datasets.processing.Processing` that it was trained with.
-
-    Returns: the folder.
+        folder: the bundle's folder; its parents are created.
+        network: built by `segmi.models.build_network`.
+        dataset: ``name``, ``title``, ``classes``, ``palette`` (256 colors) and ``ignore_index`` of the labels.
+        preprocessing: fields of `segmi.datasets.processing.Processing` used in training.
 
     Raises:
         UsageError: if the network cannot be rebuilt from its specification, or does not fit the dataset.
@@ -63,7 +61,7 @@ def save_bundle(
     """
     folder = Path(folder)
     card = _new_card(network, dataset, preprocessing)
-    # Copies, since safetensors refuses arrays that share memory.
+    # Copies, because safetensors rejects tensors that share memory.
     state = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
     with atomic_folder(folder, replace=True) as temporary:
         save_file(state, temporary / WEIGHTS)
@@ -73,41 +71,39 @@ def save_bundle(
 
 
 def load(folder: str | Path, *, device: str | torch.device = "cpu") -> SegmentationNetwork:
-    """The network of a bundle, in evaluation mode, with the bundle's description as its ``card``.
+    """Return the network of a bundle, in evaluation mode, with the bundle's description as its ``card``.
 
-    Nothing is executed: the weights are plain arrays, the architecture is looked up by name. Nothing is downloaded but
-    the two files of a repository, where one is named.
+    No code from the bundle is executed: the weights are plain arrays, and the architecture is looked up by name.
 
     Args:
-        folder: the bundle's folder, as a run leaves it under ``bundles/<network>`` or `segmi publish` writes it; or a
-            repository of the Hugging Face Hub, ``owner/name`` or ``owner/name@revision``.
-        device: where the network goes.
+        folder: the bundle's folder, as in a run's ``bundles/<network>`` or written by `segmi publish`; or a repository
+            of the Hugging Face Hub, ``owner/name`` or ``owner/name@revision``, whose two files are downloaded.
+        device: device for the network.
 
     Raises:
-        DataError: the folder is no bundle, of a newer schema, damaged, or its two files do not belong together; or
-            there is no such repository.
-        EnvironmentProblem: the Hub cannot be reached.
+        DataError: if the folder is not a bundle, has another schema version, is damaged, or its two files do not belong
+            together; or if there is no such repository.
+        EnvironmentProblem: if the Hub cannot be reached.
     """
     folder = _on_disk(folder)
     card = _read_card(folder)
     weights = folder / WEIGHTS
     if _sha256(weights) != card["sha256"]:
         raise DataError(
-            f"{weights} is not the file that {CARD} was written with: its SHA-256 differs",
+            f"{weights} does not belong to {CARD}: its SHA-256 differs",
             "copy both files of the bundle again from the run that wrote them",
         )
     try:
         state = load_file(weights)
     except SafetensorError as error:
         raise DataError(f"{weights} is damaged: {error}", "copy the bundle again from its run") from error
-    if unfinished := [
-        name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()
-    ]:
+    invalid = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if invalid:
         raise DataError(
-            f"{weights} holds numbers that are not finite, first in {unfinished[0]}: such a network predicts nothing",
+            f"{weights} contains values that are not finite, first in {invalid[0]}",
             "copy the bundle again from its run, or train it again",
         )
-    network = _rebuilt(folder, card)
+    network = _rebuild(folder, card)
     try:
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:
@@ -119,14 +115,14 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Segmentat
     return network.eval().to(device)
 
 
-def _on_disk(named: str | Path) -> Path:
-    """The folder that is named, or that a repository was downloaded into."""
-    wanted = repository(str(named)) if isinstance(named, str) else None
-    here = Path(named)
-    # A path that begins in a folder that is here is a path, though the end of it may be misspelt.
-    if wanted is None or here.exists() or Path(here.parts[0]).exists():
-        return here
-    return fetched(wanted, [WEIGHTS, CARD])
+def _on_disk(folder: str | Path) -> Path:
+    """Return a local folder, or the folder that a repository is downloaded into."""
+    repository = parse_repository(folder) if isinstance(folder, str) else None
+    path = Path(folder)
+    # If its first part exists, the text is a local path, even if the rest is misspelled.
+    if repository is None or path.exists() or Path(path.parts[0]).exists():
+        return path
+    return download_files(repository, [WEIGHTS, CARD])
 
 
 def _new_card(
@@ -134,12 +130,12 @@ def _new_card(
 ) -> dict[str, Any]:
     if not isinstance(network, SegmentationNetwork) or not network.specification:
         raise UsageError(
-            f"a bundle is written from a network that build_network made, got {type(network).__name__}",
-            "build the network with segmi.models.build_network, which records how to build it again",
+            f"expected a network built by build_network, got {type(network).__name__}",
+            "build the network with segmi.models.build_network, which stores its specification",
         )
     missing = [key for key in ("name", "title", "classes", "palette") if key not in dataset]
     if missing:
-        raise UsageError(f"the description of the dataset lacks {', '.join(missing)}", "give all of its fields")
+        raise UsageError(f"the description of the dataset lacks {', '.join(missing)}", "set all of its fields")
     classes = list(dataset["classes"])
     if len(classes) != network.classes:
         raise UsageError(f"the network has {network.classes} classes, the dataset {dataset['name']} has {len(classes)}")
@@ -153,7 +149,7 @@ def _new_card(
         "dataset": {"name": dataset["name"], "title": dataset["title"]},
         "classes": classes,
         "palette": [list(color) for color in dataset["palette"]],
-        "ignored": dataset.get("ignored", IGNORE_INDEX),
+        "ignore_index": dataset.get("ignore_index", IGNORE_INDEX),
         "sha256": "",
     }
     try:
@@ -167,15 +163,15 @@ def _new_card(
 def _read_card(folder: Path) -> dict[str, Any]:
     if folder.suffix in _PICKLES or (folder.is_dir() and not (folder / WEIGHTS).is_file() and _pickles_in(folder)):
         raise DataError(
-            f"{folder} holds pickled weights, which can run any program when they are opened; segmi does not open them",
-            f"use a bundle: a folder with {WEIGHTS} and {CARD}, as `segmi study run` and `segmi train` leave them",
+            f"{folder} contains pickled weights, which can execute any code when loaded; segmi does not load them",
+            f"use a bundle: a folder with {WEIGHTS} and {CARD}, as `segmi study run` and `segmi train` write it",
         )
     missing = [name for name in (WEIGHTS, CARD) if not (folder / name).is_file()]
     if missing:
         what = "no such folder" if not folder.is_dir() else f"{' and '.join(missing)} missing"
         raise DataError(
-            f"{folder} is no bundle: {what}",
-            f"name a folder with {WEIGHTS} and {CARD}, for instance bundles/<network> of a finished run",
+            f"{folder} is not a bundle: {what}",
+            f"choose a folder with {WEIGHTS} and {CARD}, for instance bundles/<network> of a finished run",
         )
     path = folder / CARD
     try:
@@ -194,30 +190,30 @@ def _read_card(folder: Path) -> dict[str, Any]:
 
 
 def _check_card(card: Mapping[str, Any], path: Path, kind: type[SegmiError]) -> None:
-    """Everything that prediction will rely on, checked before it starts."""
-    wrong = [
-        f"{key} should be a {wanted.__name__}, got {type(card.get(key)).__name__}"
-        for key, wanted in _CARD_TYPES.items()
-        if not isinstance(card.get(key), wanted)
+    """Check all fields that prediction uses."""
+    problems = [
+        f"{key} should be a {expected.__name__}, got {type(card.get(key)).__name__}"
+        for key, expected in _CARD_TYPES.items()
+        if not isinstance(card.get(key), expected)
     ]
-    if not wrong:
+    if not problems:
         if len(card["classes"]) != card["specification"].get("classes") or len(card["classes"]) > IGNORE_INDEX:
-            wrong.append(f"{len(card['classes'])} classes for a network of {card['specification'].get('classes')}")
+            problems.append(f"{len(card['classes'])} classes for a network of {card['specification'].get('classes')}")
         if not all(isinstance(name, str) for name in card["classes"]):
-            wrong.append("the classes should be names")
-        wrong += _wrong_preprocessing(card["preprocessing"])
+            problems.append("the classes should be strings")
+        problems += _check_preprocessing(card["preprocessing"])
         if len(card["palette"]) != 256 or not all(_is_color(color) for color in card["palette"]):
-            wrong.append("the palette should be 256 colors of three numbers from 0 to 255")
-    if wrong:
-        raise kind(f"{path}: {'; '.join(wrong)}", "restore the description as segmi wrote it")
+            problems.append("the palette should be 256 colors of three numbers from 0 to 255")
+    if problems:
+        raise kind(f"{path}: {'; '.join(problems)}", "restore the file as segmi wrote it")
 
 
-def _wrong_preprocessing(stored: Mapping[str, Any]) -> list[str]:
+def _check_preprocessing(stored: Mapping[str, Any]) -> list[str]:
     known = {name: stored[name] for name in ("resize", "resize_mode") if name in stored}
     try:
         Processing(**known, crop=1)
     except (SegmiError, TypeError) as error:
-        return [f"preprocessing cannot be {known}: {_first_lines(error, 1)}"]
+        return [f"invalid preprocessing {known}: {_first_lines(error, 1)}"]
     return []
 
 
@@ -229,17 +225,18 @@ def _pickles_in(folder: Path) -> bool:
     return any(path.suffix in _PICKLES for path in folder.iterdir())
 
 
-def _rebuilt(folder: Path, card: Mapping[str, Any]) -> SegmentationNetwork:
+def _rebuild(folder: Path, card: Mapping[str, Any]) -> SegmentationNetwork:
     try:
-        # The weights drawn here are thrown away; nobody's draws should move.
-        with torch.random.fork_rng(devices=[]), BoundedAllocation(2 * (folder / WEIGHTS).stat().st_size + ROOM):
+        # Initial weights are drawn and overwritten; the caller's random state must not change.
+        limit = 2 * (folder / WEIGHTS).stat().st_size + EXTRA_MEMORY
+        with torch.random.fork_rng(devices=[]), MemoryLimit(limit):
             return build_network(**{**card["specification"], "encoder_weights": None})
-    except AllocationError as error:
+    except MemoryLimitError as error:
         raise DataError(
             f"the weights in {folder} do not fit the network that {CARD} describes, which is far larger: {error}",
             f"restore {CARD} as the run wrote it",
         ) from error
-    except Exception as error:  # whatever the libraries of networks raise is about this description
+    except Exception as error:  # the libraries raise many types
         raise DataError(
             f"{folder / CARD} describes a network that this segmi ({__version__}) cannot build: {_first_lines(error)}",
             f"install segmi {card.get('segmi_version', 'as it was')} or newer, and the package that adds the network",

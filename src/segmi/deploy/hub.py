@@ -1,4 +1,4 @@
-"""Repositories of the Hugging Face Hub: their names, and what goes wrong on the way to them."""
+"""Repositories of the Hugging Face Hub: names, downloads and error messages."""
 
 from __future__ import annotations
 
@@ -13,66 +13,66 @@ from segmi.errors import DataError, EnvironmentProblem, SegmiError, UsageError
 
 _NAME: Final = re.compile(r"(?:hf://)?([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
 
-PATIENCE: Final = 10.0
-"""Seconds that the Hub may take to answer a question."""
+TIMEOUT: Final = 10.0
+"""Seconds to wait for an answer of the Hub."""
 
 
 class Repository(NamedTuple):
-    """A repository, and the revision that is meant."""
+    """Name of a repository, and a branch, tag or commit."""
 
     name: str
     revision: str | None = None
 
 
-def repository(text: str) -> Repository | None:
-    """``owner/name``, ``owner/name@revision`` or ``hf://owner/name`` as a repository; None for anything else.
+def parse_repository(text: str) -> Repository | None:
+    """Parse ``owner/name``, ``owner/name@revision`` or ``hf://owner/name``; return None for anything else.
 
     Example:
-        >>> repository("me/streets@v2"), repository("runs/mine/bundles/network")
+        >>> parse_repository("me/streets@v2"), parse_repository("runs/mine/bundles/network")
         (Repository(name='me/streets', revision='v2'), None)
     """
     match = _NAME.fullmatch(text)
     return Repository(match[1], match[2]) if match else None
 
 
-def endpoint() -> str:
-    """Where the Hub is: ``HF_ENDPOINT``, or its own address."""
+def hub_url() -> str:
+    """Return ``HF_ENDPOINT`` from the environment, by default the URL of the Hugging Face Hub."""
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
-def fetched(wanted: Repository, files: list[str]) -> Path:
-    """A folder with some files of a repository, downloaded where they are not in the Hub's cache.
+def download_files(repository: Repository, files: list[str]) -> Path:
+    """Return a folder with files of a repository, downloaded unless the Hub's cache contains them.
 
     Raises:
-        DataError: there is no such repository or revision, it may not be read, or it lacks one of the files.
-        EnvironmentProblem: the Hub cannot be reached, and the files are not in the cache.
+        DataError: if there is no such repository or revision, it cannot be read, or a file is missing in it.
+        EnvironmentProblem: if the Hub cannot be reached, and the files are not in the cache.
     """
     from huggingface_hub import snapshot_download
 
-    with explained(wanted.name, f"{wanted.name} is no folder here, and "):
+    with explain_hub_errors(repository.name, f"{repository.name} is not a local folder, and "):
         folder = snapshot_download(
-            wanted.name,
-            revision=wanted.revision,
+            repository.name,
+            revision=repository.revision,
             allow_patterns=files,
-            endpoint=endpoint(),
-            etag_timeout=PATIENCE,
+            endpoint=hub_url(),
+            etag_timeout=TIMEOUT,
         )
     missing = [file for file in files if not (Path(str(folder)) / file).is_file()]
     if missing:
         raise DataError(
-            f"{wanted.name} is no bundle: it holds no {' and no '.join(missing)}",
-            "name a repository that `segmi publish` filled",
+            f"{repository.name} is not a bundle: {' and '.join(missing)} missing",
+            "choose a repository that `segmi publish` wrote",
         )
     return Path(str(folder))
 
 
 @contextmanager
-def explained(name: str, before: str = "") -> Iterator[None]:
-    """Turn what the Hub's client raises into errors that say what to do.
+def explain_hub_errors(name: str, prefix: str = "") -> Iterator[None]:
+    """Convert errors of the Hub's client to errors of segmi that suggest a fix.
 
     Args:
         name: of the repository.
-        before: what is said before that the Hub cannot be reached.
+        prefix: start of the message that the Hub cannot be reached.
     """
     from huggingface_hub import errors
 
@@ -81,41 +81,41 @@ def explained(name: str, before: str = "") -> Iterator[None]:
     except SegmiError:
         raise
     except errors.HFValidationError as error:
-        raise UsageError(f"{name} is no name of a repository: {error}", "write owner/name") from error
+        raise UsageError(f"{name} is not the name of a repository: {error}", "write owner/name") from error
     except errors.GatedRepoError as error:
         raise DataError(
-            f"{name} is gated: its owner lets nobody read it who has not asked",
-            f"ask on {endpoint()}/{name}, then export HF_TOKEN with a token of yours",
+            f"{name} is gated: reading it requires its owner's permission",
+            f"request access at {hub_url()}/{name}, then export HF_TOKEN with your token",
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise DataError(
-            f"there is no repository {name} at {endpoint()}, or it is private",
-            "check owner and name; for a private one export HF_TOKEN with a token that may read it",
+            f"there is no repository {name} at {hub_url()}, or it is private",
+            "check owner and name; for a private one, export HF_TOKEN with a token that has read access",
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise DataError(f"{name} has no such revision", "name a branch, a tag or a commit behind the @") from error
+        raise DataError(f"{name} has no such revision", "write a branch, a tag or a commit after the @") from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
         if status in (401, 403):
             raise EnvironmentProblem(
-                f"{endpoint()} does not let this token write to {name}",
-                "export HF_TOKEN with a token that may write, for an owner that is you or yours",
+                f"{hub_url()} does not let this token write to {name}",
+                "export HF_TOKEN with a token that has write access to the owner's repositories",
             ) from error
         raise EnvironmentProblem(
-            f"{endpoint()} answers {status} for {name}: {_first_line(error)}", "try again"
+            f"{hub_url()} answers {status} for {name}: {_first_line(error)}", "try again"
         ) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
-        raise _unreachable(before, error) from error
-    except Exception as error:  # the client's transport has errors of its own
+        raise _unreachable(prefix, error) from error
+    except Exception as error:  # the client's transport raises its own types
         if "connect" in type(error).__name__.lower() or "timeout" in type(error).__name__.lower():
-            raise _unreachable(before, error) from error
+            raise _unreachable(prefix, error) from error
         raise
 
 
-def _unreachable(before: str, error: Exception) -> EnvironmentProblem:
+def _unreachable(prefix: str, error: Exception) -> EnvironmentProblem:
     return EnvironmentProblem(
-        f"{before}{endpoint()} cannot be reached: {_first_line(error)}",
-        "go online, or correct the name; what was downloaded once is taken from the cache",
+        f"{prefix}{hub_url()} cannot be reached: {_first_line(error)}",
+        "connect to the network, or correct the name; downloaded files are read from the cache",
     )
 
 

@@ -115,7 +115,7 @@ def check_windows(window: int | None, overlap: int | None) -> None:
     if overlap is not None and not 0 <= overlap < window:
         raise UsageError(
             f"overlap must be between 0 and the window's {window} pixels, got {overlap}",
-            f"leave it out for {window // OVERLAP_DIVISOR}, or choose a value below the window",
+            f"leave it out for {window // OVERLAP_DIVISOR}, or give less than the window",
         )
 
 

@@ -204,7 +204,9 @@ def _score(matrix: ConfusionMatrix, predictions: list[Prediction], labels: list[
         matrix.update(prediction.labels.cpu(), truth[None], names=(sample.name,), groups=(sample.group,))
 
 
-def _add_details(details: Mapping[str, Details], predictions: Mapping[str, list[Prediction]], labels: list[Labels]) -> None:
+def _add_details(
+    details: Mapping[str, Details], predictions: Mapping[str, list[Prediction]], labels: list[Labels]
+) -> None:
     """Add a batch; statistics of the labels alone are computed once for all networks."""
     for index, truth in enumerate(labels):
         prepared = Truth.of(truth.cpu().numpy())

@@ -1,0 +1,144 @@
+"""Page of `segmi app`, run by Streamlit: predictions of an uploaded image by the selected networks."""
+
+from __future__ import annotations
+
+import html
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from segmi.datasets.decode import decode_image
+from segmi.deploy.app import (
+    Result,
+    bundle_titles,
+    confidence_image,
+    default_selection,
+    find_bundles,
+    legend_html,
+    predict_with_confidence,
+)
+from segmi.deploy.bundle import CARD, load
+from segmi.deploy.predict_files import overlay_labels
+from segmi.errors import SegmiError
+from segmi.models import SegmentationNetwork
+from segmi.models.inference import THRESHOLD
+from segmi.records.serialization import read_json
+
+LAYERS = ("overlay", "mask", "confidence")
+
+STYLE = """<style>
+.stMainBlockContainer { padding-top: 2.5rem; padding-bottom: 2rem; }
+.shares { width: 100%; border-collapse: collapse; font-size: 0.9rem; }
+.shares caption { text-align: left; opacity: 0.7; padding-bottom: 0.2rem; }
+.shares td, .shares th { border: 0; padding: 0.15rem 0.4rem 0.15rem 0; font-weight: 400; text-align: left; }
+.shares .swatch { display: block; width: 1rem; height: 1rem; border: 1px solid #8888; border-radius: 3px; }
+.shares td:first-child { width: 1.6rem; }
+.shares .bar { width: 45%; }
+.shares .bar i { display: block; height: 0.6rem; min-width: 1px; outline: 1px solid #8886; }
+.shares .number { text-align: right; font-variant-numeric: tabular-nums; }
+.title { font-size: 1.15rem; line-height: 1.3; margin: 0.5rem 0 0; padding: 0; overflow-wrap: anywhere; }
+</style>"""
+
+
+@st.cache_resource(max_entries=4)
+def load_cached(bundle: str, modified: float) -> SegmentationNetwork:
+    """Load a bundle and keep it between images; a new modification time loads it again."""
+    return load(bundle)
+
+
+def decode_upload(name: str, content: bytes) -> NDArray[np.uint8]:
+    """Decode an uploaded image like a file."""
+    with tempfile.NamedTemporaryFile(suffix=Path(name).suffix) as file:
+        file.write(content)
+        file.flush()
+        return decode_image(Path(file.name))
+
+
+def render_layer(pixels: NDArray[np.uint8], result: Result, layer: str) -> NDArray[np.uint8]:
+    """Return a layer of a result as an image."""
+    if layer == "confidence":
+        return confidence_image(result.confidence)
+    if layer == "mask":
+        return np.array(result.palette, dtype=np.uint8)[result.labels]
+    return overlay_labels(pixels, result.labels, result.palette)
+
+
+def heading(text: str) -> None:
+    """Write a heading as HTML, because names of runs are not Markdown."""
+    st.html(f'<h2 class="title">{html.escape(text)}</h2>')
+
+
+def show_result(bundle: Path, title: str, pixels: NDArray[np.uint8], layer: str, threshold: float) -> None:
+    """Show the prediction of one network."""
+    heading(title)
+    try:
+        with st.spinner("Predicting …"):
+            network = load_cached(str(bundle), (bundle / "model.safetensors").stat().st_mtime)
+            result = predict_with_confidence(network, pixels, threshold if network.one_logit else THRESHOLD)
+    except (SegmiError, ValueError) as error:
+        st.error(str(error))
+        return
+    st.image(render_layer(pixels, result, layer), width="stretch", alt=f"{layer} of {title}")
+    scale = ". White: 1, black: 0" if layer == "confidence" else ""
+    st.caption(f"Mean confidence {result.confidence.mean():.0%}{scale}")
+    st.html(legend_html(result))
+    card = network.card or {}
+    st.caption(f"{card['architecture']}, trained on {card['dataset']['title']}".replace("_", r"\_"))
+    data = io.BytesIO()
+    mask = Image.fromarray(result.labels)
+    mask.putpalette([channel for color in result.palette for channel in color])
+    mask.save(data, format="PNG")
+    st.download_button("Download mask", data.getvalue(), f"{bundle.name}.png", "image/png", key=str(bundle))
+
+
+def is_binary(bundle: Path) -> bool:
+    """Return whether a bundle's network has one logit, so that the threshold applies."""
+    try:
+        return bool(read_json(bundle / CARD)["specification"]["one_logit"])
+    except (ValueError, KeyError, TypeError):
+        return False  # loading the bundle shows the error
+
+
+def page(root: Path, threshold: float = THRESHOLD) -> None:
+    """Show the whole page; ``threshold`` is the initial value of the slider for networks with one logit."""
+    st.set_page_config("segmi", layout="wide")
+    st.html(STYLE)
+    st.title("Compare segmentations", anchor=False)
+    bundles = find_bundles(root)
+    if not bundles:
+        st.error(f"There is no trained network in {root}. `segmi train` writes one.")
+        return
+    by_title = dict(zip(bundle_titles(bundles, root), bundles, strict=True))
+    selected = [list(by_title)[index] for index in default_selection(bundles)]
+    chosen = st.multiselect("Networks", list(by_title), default=selected, placeholder="Select networks")
+    layer = st.radio("Layer", LAYERS, horizontal=True)
+    if any(is_binary(by_title[title]) for title in chosen):
+        threshold = st.slider("Threshold of binary networks", 0.01, 0.99, threshold, 0.01)
+    upload = st.file_uploader("Image", type=["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "gif", "ppm"])
+    if upload is None:
+        st.info("Drop an image above. It stays on this machine.")
+        return
+    try:
+        pixels = decode_upload(upload.name, upload.getvalue())
+    except SegmiError as error:
+        # without the name of the temporary file
+        st.error(error.message.rpartition(": ")[2] + (f". {error.remedy}" if error.remedy else ""))
+        return
+    columns = st.columns(1 + len(chosen))
+    with columns[0]:
+        heading("Image")
+        st.image(pixels, width="stretch", alt="uploaded image")
+        st.caption(f"{pixels.shape[1]} × {pixels.shape[0]} pixels")
+    for column, title in zip(columns[1:], chosen, strict=True):
+        with column:
+            show_result(by_title[title], title, pixels, str(layer), threshold)
+
+
+if __name__ == "__main__":
+    page(Path(sys.argv[1]), float(sys.argv[2]))

@@ -1,0 +1,217 @@
+"""Prediction of image files with a bundle: masks, overlays, probabilities and shares of the classes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from segmi.datasets.decode import decode_image, printable
+from segmi.deploy.bundle import load
+from segmi.deploy.image_paths import ImagePath, find_images
+from segmi.deploy.prediction import get_card, predict_images
+from segmi.errors import DataError, EnvironmentProblem, UsageError, together
+from segmi.models import SegmentationNetwork
+from segmi.models.inference import THRESHOLD, check_threshold
+from segmi.models.sliding_window import check_windows
+from segmi.records.atomic import atomic_path
+
+ROWS: Final = 64
+"""Rows of an image that are blended together, which bounds the memory for floats."""
+
+
+class Prediction(NamedTuple):
+    """Result for one image.
+
+    Args:
+        image: its file.
+        mask: file of its label map.
+        size: width and height.
+        shares: share of each class in its pixels, by name.
+    """
+
+    image: Path
+    mask: Path
+    size: tuple[int, int]
+    shares: dict[str, float]
+
+
+def predict_files(
+    network: str | Path | SegmentationNetwork, images: Sequence[str | Path], out: str | Path, **options: Any
+) -> list[Path]:
+    """Write the label maps of images, and return their files; the arguments are those of `iter_predictions`."""
+    return [prediction.mask for prediction in iter_predictions(network, images, out, **options)]
+
+
+def iter_predictions(
+    network: str | Path | SegmentationNetwork,
+    images: Sequence[str | Path],
+    out: str | Path,
+    *,
+    overlay: bool = False,
+    probabilities: bool = False,
+    threshold: float = THRESHOLD,
+    window: int | None = None,
+    overlap: int | None = None,
+    batch_size: int = 1,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Prediction]:
+    """Write the label map of every image as ``<name>.png`` in the dataset's palette, and yield the results.
+
+    Args:
+        network: a bundle's folder, or a network that `segmi.load` returned.
+        images: image files, folders (all images below them) and patterns.
+        out: folder for the results; created if it is missing.
+        overlay: also write ``<name>.overlay.png``, the image blended with the colors of its label map.
+        probabilities: also write ``<name>.npy``, the probabilities of all classes as float16, C×H×W.
+        threshold: as in `segmi.predict`.
+        window: as in `segmi.predict`.
+        overlap: as in `segmi.predict`.
+        batch_size: number of images of one size, or of windows, in one forward pass.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        progress: called with (images done, total images).
+
+    Raises:
+        UsageError: for no images, two with the same name, a result that would overwrite an image, or invalid options.
+        DataError: if the bundle cannot be loaded, or, after predicting the others, if images cannot be predicted.
+        EnvironmentProblem: if there is no such device, or ``out`` cannot be written.
+    """
+    loaded = network if isinstance(network, SegmentationNetwork) else load(network)
+    card = get_card(loaded)
+    check_windows(window, overlap)
+    check_threshold(threshold, loaded.channels)
+    files = find_images(images)
+    masks = _mask_paths(files, Path(out), overlay)
+    loaded = loaded.eval().to(select_device(device))
+    problems: list[str] = []
+    for first in range(0, len(files), batch_size):
+        pixels: dict[Path, NDArray[np.uint8]] = {}
+        for image, mask in zip(files[first : first + batch_size], masks[first : first + batch_size], strict=True):
+            try:
+                pixels[mask] = decode_image(image.path)
+            except DataError as error:
+                problems.append(str(error).replace("\n ", " –"))
+        for group in _by_size(pixels):
+            stores = [mask.with_suffix(".npy") if probabilities else None for mask in group]
+            try:
+                label_maps = predict_images(
+                    loaded, [pixels[mask] for mask in group], threshold=threshold, window=window, overlap=overlap,
+                    batch_size=batch_size, probabilities=stores,
+                )  # fmt: skip
+            except ValueError as error:
+                problems += [f"{printable(files[masks.index(mask)].path)}: {error}" for mask in group]
+                continue
+            for mask, labels in zip(group, label_maps, strict=True):
+                _save(Image.fromarray(labels), mask, card["palette"])
+                if overlay:
+                    _save(Image.fromarray(overlay_labels(pixels[mask], labels, card["palette"])), _overlay_path(mask))
+                size = (labels.shape[1], labels.shape[0])
+                yield Prediction(files[masks.index(mask)].path, mask, size, class_shares(labels, card["classes"]))
+        if progress is not None:
+            progress(min(first + batch_size, len(files)), len(files))
+    if problems:
+        raise DataError(
+            f"{len(problems)} of {len(files)} images failed, the label maps of the others are in {out}:\n"
+            f"{together(problems)}"
+        )
+
+
+def class_shares(labels: NDArray[np.uint8], classes: Sequence[str]) -> dict[str, float]:
+    """Return the share of each class in the pixels of a label map.
+
+    Example:
+        >>> class_shares(np.array([[0, 1, 1, 1]], np.uint8), ["sky", "road", "car"])
+        {'sky': 0.25, 'road': 0.75, 'car': 0.0}
+    """
+    counts = np.bincount(labels.ravel(), minlength=len(classes))
+    return {name: float(count) / labels.size for name, count in zip(classes, counts, strict=False)}
+
+
+def overlay_labels(
+    image: NDArray[np.uint8], labels: NDArray[np.uint8], palette: Sequence[Sequence[int]], *, strength: float = 0.5
+) -> NDArray[np.uint8]:
+    """Blend an image with the colors of its labels.
+
+    Shapes: H×W×3 and H×W, uint8, to H×W×3 uint8.
+
+    Example:
+        >>> palette = [(0, 0, 0), (200, 100, 0)]
+        >>> overlay_labels(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.uint8), palette).tolist()
+        [[[100, 50, 0]]]
+    """
+    colors = np.asarray(palette, dtype=np.float32)
+    result = np.empty_like(image)
+    for first in range(0, len(image), ROWS):
+        rows = slice(first, first + ROWS)
+        np.rint(
+            image[rows] * np.float32(1 - strength) + colors[labels[rows]] * np.float32(strength),
+            out=result[rows],
+            casting="unsafe",
+        )
+    return result
+
+
+def _by_size(pixels: Mapping[Path, NDArray[np.uint8]]) -> list[list[Path]]:
+    """Group the images of a batch by size."""
+    by_size: dict[tuple[int, ...], list[Path]] = defaultdict(list)
+    for mask, image in pixels.items():
+        by_size[image.shape].append(mask)
+    return list(by_size.values())
+
+
+def _mask_paths(images: Sequence[ImagePath], out: Path, overlay: bool) -> list[Path]:
+    """Return the paths of the masks; raise if a result would overwrite another one or an image."""
+    masks = [out / f"{image.target}.png" for image in images]
+    sources = defaultdict(list)
+    for image, mask in zip(images, masks, strict=True):
+        for target in (mask, _overlay_path(mask)) if overlay else (mask,):
+            sources[target].append(image.path)
+    clashes = [
+        f"{printable(target)} from {' and '.join(map(printable, paths))}"
+        for target, paths in sources.items()
+        if paths[1:]
+    ]
+    if clashes:
+        raise UsageError(
+            f"images of the same name would overwrite each other's label maps:\n{together(clashes)}",
+            "predict them into different folders",
+        )
+    originals = {image.path.resolve() for image in images}
+    if any(target.resolve() in originals for target in sources):
+        raise UsageError(
+            f"the label maps would overwrite the images in {printable(out)}", "choose another output folder"
+        )
+    return masks
+
+
+def _overlay_path(mask: Path) -> Path:
+    return mask.with_name(f"{mask.stem}.overlay.png")
+
+
+def _save(image: Image.Image, path: Path, palette: Sequence[Sequence[int]] | None = None) -> None:
+    if palette is not None:
+        image.putpalette([channel for color in palette for channel in color])
+    with atomic_path(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
+def select_device(name: str) -> torch.device:
+    """Return the device of a name; ``auto`` is the accelerator, or the CPU if there is none.
+
+    Raises:
+        EnvironmentProblem: if this machine has no such device.
+    """
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise EnvironmentProblem(f"this machine has no device {name!r}: {reason}", "use auto or cpu") from error

@@ -1,0 +1,208 @@
+"""Label maps of images of any size, prepared as the network was trained, and their probabilities on request."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from segmi.datasets.decode import decode_image
+from segmi.datasets.processing import Processing
+from segmi.errors import UsageError
+from segmi.models import SegmentationNetwork, forward_padded, predict_labels
+from segmi.models.inference import (
+    THRESHOLD,
+    check_threshold,
+    class_probabilities,
+    predict_windows,
+    resized_pieces,
+)
+from segmi.models.sliding_window import Tile, check_windows
+from segmi.records.atomic import atomic_path
+from segmi.types import Logits
+
+MAX_WHOLE_PIXELS: Final = 2048 * 1024
+"""Pixels, after preprocessing, up to which an image is predicted whole by default.
+
+A constant, not the free memory, so that an image has the same label map on every machine."""
+
+DEFAULT_WINDOW: Final = 512
+"""Side of the windows for larger images: a usual training crop, and small enough for wide networks."""
+
+Visitor: TypeAlias = Callable[[int, slice, slice, Logits], None]
+"""Called with the index of an image, rows, columns, and the 1×C×h×w logits there; every pixel comes once."""
+
+
+def predict(
+    network: SegmentationNetwork,
+    image: str | Path | Image.Image | NDArray[np.uint8],
+    *,
+    threshold: float = THRESHOLD,
+    window: int | None = None,
+    overlap: int | None = None,
+    batch_size: int = 1,
+    probabilities: str | Path | None = None,
+) -> NDArray[np.uint8]:
+    """Return the label map of an image at its own size.
+
+    The image is prepared as in training. Images of more than 2048 × 1024 pixels after that, or than ``window``, are
+    predicted in overlapping windows, see `segmi.models.sliding_window`.
+
+    Shapes: H×W uint8 class indices, for an image of H×W.
+
+    Args:
+        network: as `segmi.load` returns it.
+        image: a file, a Pillow image, or an RGB array of H×W×3, uint8.
+        threshold: probability of class 1 above which a network with one logit predicts class 1.
+        window: side of the windows in pixels of the prepared image; 512 by default.
+        overlap: number of pixels that neighboring windows share; a quarter of the window by default.
+        batch_size: number of windows in one forward pass.
+        probabilities: file for the probabilities as a NumPy array of C×H×W, float16, C = 2 for a network with one
+            logit. It is written piece by piece; ``numpy.load(file, mmap_mode="r")`` opens it without reading it.
+
+    Raises:
+        DataError: if the file cannot be read.
+        UsageError: for a network that was not loaded from a bundle, an invalid array, invalid windows, or a threshold
+            that does not fit the network.
+        ValueError: if the image is too small for the network.
+        EnvironmentProblem: if the probabilities cannot be written.
+    """
+    if isinstance(image, str | Path):
+        pixels = decode_image(Path(image))
+    elif isinstance(image, Image.Image):
+        pixels = np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    else:
+        pixels = np.asarray(image)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        raise UsageError(
+            f"expected an image of H×W×3 uint8, got {pixels.dtype} of {'×'.join(map(str, pixels.shape))}",
+            "pass RGB values from 0 to 255, a Pillow image or a path",
+        )
+    options: dict[str, Any] = {"window": window, "overlap": overlap, "batch_size": batch_size, "threshold": threshold}
+    (labels,) = predict_images(network, [pixels], probabilities=[probabilities], **options)
+    return labels
+
+
+@torch.inference_mode()
+def predict_images(
+    network: SegmentationNetwork,
+    images: Sequence[NDArray[np.uint8]],
+    *,
+    threshold: float = THRESHOLD,
+    window: int | None = None,
+    overlap: int | None = None,
+    batch_size: int = 1,
+    probabilities: Sequence[str | Path | None] = (),
+    visit: Visitor | None = None,
+) -> list[NDArray[np.uint8]]:
+    """Return the label maps of images of one size, as `predict` does; images without windows form one batch.
+
+    Shapes: H×W×3 uint8 each to H×W uint8 each.
+
+    Args:
+        network: as in `predict`, like the other arguments.
+        images: RGB images of one size.
+        threshold: as in `predict`.
+        window: as in `predict`.
+        overlap: as in `predict`.
+        batch_size: as in `predict`.
+        probabilities: one file or None per image; empty for none.
+        visit: called with the resized logits piece by piece.
+
+    Raises:
+        ValueError: for images of several sizes, or too small for the network.
+    """
+    check_windows(window, overlap)
+    check_threshold(threshold, network.channels)
+    sizes = {image.shape[:2] for image in images}
+    if len(sizes) != 1:
+        raise ValueError(f"expected images of one size, got {sorted(sizes)}")
+    (size,) = sizes
+    prepared = torch.stack([prepare_image(network, image) for image in images]).to(next(network.parameters()).device)
+    shape = prepared.shape[-2:]
+    if window is None:
+        window = max(shape) if math.prod(shape) <= MAX_WHOLE_PIXELS else DEFAULT_WINDOW
+    with ExitStack() as stack:
+        shapes = (network.classes, *size)
+        stores = [None if path is None else stack.enter_context(_memory_map(path, shapes)) for path in probabilities]
+
+        def handle(index: int, rows: slice, columns: slice, logits: Mapping[str, Logits]) -> None:
+            if index < len(stores) and (store := stores[index]) is not None:
+                _store_probabilities(store, rows, columns, logits[""])
+            if visit is not None:
+                visit(index, rows, columns, logits[""])
+
+        needs_pieces = visit is not None or any(store is not None for store in stores)
+        if max(shape) > window:
+            results = [
+                predict_windows(
+                    {"": network},
+                    image,
+                    size,
+                    stride=network.stride,
+                    window=window,
+                    overlap=overlap,
+                    batch_size=batch_size,
+                    threshold=threshold,
+                    visit=partial(handle, index) if needs_pieces else None,
+                )
+                for index, image in enumerate(prepared)
+            ]
+            return [result[""].labels[0].numpy() for result in results]
+        logits = forward_padded(network, prepared.float().div(255)).float()
+        for index, one in enumerate(logits if needs_pieces else ()):
+            for rows, columns, piece in resized_pieces(Tile(0, 0, one), shape, size):
+                handle(index, rows, columns, {"": piece[None]})
+        return list(predict_labels(logits, size, threshold).cpu().numpy())
+
+
+def prepare_image(network: SegmentationNetwork, image: NDArray[np.uint8]) -> Tensor:
+    """Return an H×W×3 image resized as in training, 3×h×w uint8."""
+    preprocessing = get_card(network)["preprocessing"]
+    options = {key: preprocessing[key] for key in ("resize", "resize_mode") if key in preprocessing}
+    # The crop applies to training only; 1 fits every image size.
+    pair = Processing(**options, crop=1).resized(image, np.zeros(image.shape[:2], np.uint8))
+    return pair.image.as_subclass(Tensor)
+
+
+def get_card(network: SegmentationNetwork) -> dict[str, Any]:
+    """Return the card of a network, the contents of its bundle's ``model.json``.
+
+    Raises:
+        UsageError: if the network was not loaded from a bundle.
+    """
+    if network.card is None:
+        raise UsageError(
+            "this network has no description of its images and classes", "save it with save_bundle and load it again"
+        )
+    return network.card
+
+
+def _store_probabilities(store: NDArray[np.float16], rows: slice, columns: slice, logits: Logits) -> None:
+    store[:, rows, columns] = class_probabilities(logits)[0].cpu().numpy()
+    if isinstance(store.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        store.base.madvise(mmap.MADV_DONTNEED)  # releases written pages from this process's memory
+
+
+@contextmanager
+def _memory_map(path: str | Path, shape: tuple[int, ...]) -> Iterator[NDArray[np.float16]]:
+    """Yield a memory-mapped array that becomes the file at ``path``."""
+    needed = math.prod(shape) * np.dtype(np.float16).itemsize
+    with atomic_path(path, needed=needed) as temporary:
+        store = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
+        if hasattr(os, "posix_fallocate"):  # raises if the disk is full; writing to the map would kill the process
+            with temporary.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+        yield store
+        store.flush()
