@@ -44,9 +44,10 @@ from segmi.losses import LOSSES, Objective
 from segmi.models import SegmentationNetwork
 from segmi.study.resolve import build_network
 from segmi.training import Budget, Cohort, LoggingConfig, OptimizationConfig, RuntimeConfig, fit
-from segmi.training.feature_hooks import look_inside
-from segmi.training.number_format import NumberFormat
-from segmi.training.optimization import build_optimizer, build_schedule
+from segmi.training.cohort import register_feature_hooks
+from segmi.training.lr_schedulers import build_schedule
+from segmi.training.optimizers import build_optimizer
+from segmi.training.precision import ResolvedPrecision
 from segmi.training.session import Runtime, Session
 from segmi.types import Batch
 
@@ -149,7 +150,7 @@ class Trainer:
         after = self._cohort(chosen, self._untrained)
         trained = chosen.objective()
         self._fit(after, trained)
-        after.watch(trained.layers())
+        after.hook_layers(trained.layers())
         drawn = [chosen.with_options(seed=order).objective(name) for order in range(ORDERS.get(name, 0))]
         return self._values(name, before, drawn or [heads]), self._values(name, after, drawn or [trained])
 
@@ -177,7 +178,7 @@ class Trainer:
     def _fit_heads(self, cohort: Cohort, objective: Objective, name: str) -> None:
         """Let the heads of a loss learn on networks that stay as they are."""
         tell_class_counts(objective, self.scenes.train.class_counts())
-        look_inside(cohort, objective, device=CPU, side=self.scenes.crop, seed=self.seed)
+        register_feature_hooks(cohort, objective, device=CPU, side=self.scenes.crop, seed=self.seed)
         cohort.eval()
         if not list(objective.parameters()):
             return
@@ -233,15 +234,15 @@ def step_of(name: str, scenes: Scenes, width: int) -> Callable[[], None]:
     cohort = Cohort(networks, frozen=[TEACHER] if chosen.teaches else [])
     objective = chosen.objective()
     tell_class_counts(objective, scenes.train.class_counts())
-    look_inside(cohort, objective, device=CPU, side=scenes.crop, seed=0)
+    register_feature_hooks(cohort, objective, device=CPU, side=scenes.crop, seed=0)
     optimizer = build_optimizer([*cohort.parameters(), *objective.parameters()], "Adam", 1e-4)
-    runtime = Runtime(device=CPU, number_format=NumberFormat("fp32", "channels_last"))
+    runtime = Runtime(device=CPU, precision=ResolvedPrecision("fp32", "channels_last"))
     session = Session(cohort, objective, optimizer, None, runtime=runtime, seed=0, clip_norm=None)
     data = itertools.repeat(scenes.batches(objective, 1)[0])
 
     def step() -> None:
-        session.update(data, 1)
-        session.read_back()
+        session.train_step(data, 1)
+        session.fetch_metrics()
 
     return step
 

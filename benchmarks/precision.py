@@ -25,7 +25,7 @@ from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import build_objective
 from segmi.models import build_network
 from segmi.training import Budget, Cohort, LoggingConfig, OptimizationConfig, RuntimeConfig, fit
-from segmi.training.number_format import choose_format
+from segmi.training.precision import choose_precision
 from training import camvid_or_scenes
 from training import parser as training_parser
 
@@ -54,7 +54,7 @@ History = list[dict[str, Any]]
 def has_bf16(size: Size, device: str) -> bool:
     """Whether a step in bf16 takes about as long as one in fp32, or less, as `precision: auto` measures it."""
     network = Cohort({"unet": build_network("unet", classes=11, width=size.width)})
-    found = choose_format("auto", network, torch.device(device), images=2, side=size.side)
+    found = choose_precision("auto", network, torch.device(device), images=2, side=size.side)
     return found.seconds.get("bf16 channels_last") is not None
 
 

@@ -38,8 +38,8 @@ from segmi.losses import build_objective
 from segmi.models import build_network
 from segmi.training import Budget, Cohort, LoggingConfig, OptimizationConfig, RuntimeConfig, fit
 from segmi.training.allocator import keeping_freed_memory
-from segmi.training.number_format import NumberFormat, choose_format
-from segmi.training.optimization import build_optimizer
+from segmi.training.optimizers import build_optimizer
+from segmi.training.precision import ResolvedPrecision, choose_precision
 from segmi.training.session import Runtime, Session
 from segmi.types import Batch
 
@@ -80,18 +80,22 @@ def batches(size: Size, count: int, device: str) -> Iterator[Batch]:
 
 
 def ours(
-    networks: dict[str, nn.Module], objective: dict[str, Any], chosen: NumberFormat, data: Iterator[Batch], device: str
+    networks: dict[str, nn.Module],
+    objective: dict[str, Any],
+    chosen: ResolvedPrecision,
+    data: Iterator[Batch],
+    device: str,
 ) -> Callable[[], None]:
     """A step as `segmi.training.fit` does it."""
     cohort = Cohort(networks)
     built = build_objective(objective, networks=list(networks))
     optimizer = build_optimizer([*cohort.parameters(), *built.parameters()], "Adam", 1e-4)
-    runtime = Runtime(device=torch.device(device), number_format=chosen)
+    runtime = Runtime(device=torch.device(device), precision=chosen)
     session = Session(cohort, built, optimizer, None, runtime=runtime, seed=0, clip_norm=None)
 
     def step() -> None:
-        session.update(data, 1)
-        session.read_back()
+        session.train_step(data, 1)
+        session.fetch_metrics()
 
     return step
 
@@ -113,7 +117,7 @@ def plain(network: nn.Module, data: Iterator[Batch], device: str) -> Callable[[]
 
 
 def plain_mutual(
-    networks: dict[str, nn.Module], chosen: NumberFormat, data: Iterator[Batch], device: str
+    networks: dict[str, nn.Module], chosen: ResolvedPrecision, data: Iterator[Batch], device: str
 ) -> Callable[[], None]:
     """The order of the study's code: for each network a forward pass for its labels, one more and one of its peer for
     the divergence, whose graph is recorded and cut off, then its step."""
@@ -185,8 +189,8 @@ def step_operations(network: nn.Module, batch: Batch) -> int:
     return counter.get_total_flops()
 
 
-def chosen_format(networks: dict[str, nn.Module], count: int, size: Size, device: str) -> NumberFormat:
-    return choose_format("auto", Cohort(networks), torch.device(device), images=count, side=size.side)
+def chosen_format(networks: dict[str, nn.Module], count: int, size: Size, device: str) -> ResolvedPrecision:
+    return choose_precision("auto", Cohort(networks), torch.device(device), images=count, side=size.side)
 
 
 def step_section(size: Size, device: str) -> str:
@@ -226,7 +230,7 @@ def step_section(size: Size, device: str) -> str:
 def mutual_section(size: Size, device: str) -> str:
     data = batches(size, size.mutual_batch, device)
     chosen = chosen_format(peers(size), size.mutual_batch, size, device)
-    default = NumberFormat("fp32", "contiguous")
+    default = ResolvedPrecision("fp32", "contiguous")
     objective = {"cross_entropy": {}, "mutual_learning": {}}
     three = plain_mutual(peers(size), chosen, data, device)
     candidates = {
@@ -289,7 +293,7 @@ def run_section(size: Size, given: argparse.Namespace) -> str:
         "",
         "| part | share | ms per step |",
         "|---|---:|---:|",
-        *(f"| {name} | {row['share']:.1%} | {row['ms_per_update']:.2f} |" for name, row in parts.items()),
+        *(f"| {name} | {row['share']:.1%} | {row['ms_per_step']:.2f} |" for name, row in parts.items()),
     ]
     return "\n".join(lines)
 

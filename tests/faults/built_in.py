@@ -45,7 +45,7 @@ def lose_images(folder: str) -> None:
         for path in Path(folder).iterdir():
             path.unlink()
 
-    _at("segmi.training.session:Session.update", 2, lose)
+    _at("segmi.training.session:Session.train_step", 2, lose)
 
 
 def nobody_listens() -> None:
@@ -89,7 +89,7 @@ def out_of_memory(number: str) -> None:
 
 def kill_readers(number: str) -> None:
     """SIGKILL to every process that reads images, before the step ``number``."""
-    _at("segmi.training.session:Session.update", int(number), _kill_readers)
+    _at("segmi.training.session:Session.train_step", int(number), _kill_readers)
 
 
 def jumping_clock() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-UPDATE = "segmi.training.session:Session.update"
+UPDATE = "segmi.training.session:Session.train_step"
 
 
 # the disk
@@ -23,7 +23,7 @@ UPDATE = "segmi.training.session:Session.update"
 
 MOMENTS = {
     "a checkpoint": "segmi.training.checkpoints:Checkpoints.save 3",
-    "a row of metrics": "segmi.training.logs:Logs.row 2",
+    "a row of metrics": "segmi.training.loggers:RunLogger.log_row 2",
     "the result": "segmi.study.execute:_result 1",
 }
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-UPDATE = "segmi.training.session:Session.update"
+UPDATE = "segmi.training.session:Session.train_step"
 
 POINTS = {
     # where in the study: (fault, what is finished by then)

@@ -209,7 +209,7 @@ STRANGE: dict[str, Mutation] = {
     "a history of words": state(lambda content: {**content, "history": "long"}),
     "another optimizer": state(lambda content: {**content, "optimizer": {"state": {}, "param_groups": []}}),
     "weights of another network": inside("networks.safetensors", put(save({"x": torch.zeros(1)})), seal=True),
-    "a number format of another world": state(lambda content: {**content, "number_format": {"precision": "fp7"}}),
+    "an unknown precision": state(lambda content: {**content, "precision": {"dtype": "fp7"}}),
 }  # fmt: skip
 
 

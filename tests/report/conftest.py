@@ -172,7 +172,7 @@ class Fabricator:
                         for i, name in enumerate(networks)},
             "baseline_constant": pooled_scores(0.05, 0.4, classes),
             "training": {"steps": 400, "images": 3200, "epochs": 16.0, "best_step": 400, "best_score": miou,
-                         "selection": "holdout_mIoU", "precision": "fp32", "wall_seconds": 63.2 + m},
+                         "selection": "holdout_mIoU", "precision": {"dtype": "fp32"}, "wall_seconds": 63.2 + m},
             "environment": {},
         })  # fmt: skip
         return run

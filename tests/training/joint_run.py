@@ -25,7 +25,7 @@ from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import SegmiError
 from segmi.metrics.diagnostics import PredictionDiagnostics
 from segmi.training import Cohort, evaluate, fit, training_configs
-from segmi.training.processes import ALONE, connect
+from segmi.training.distributed import SINGLE_PROCESS, connect
 from segmi.types import Output
 
 CASES: dict[str, tuple[int, dict[str, Any]]] = {
@@ -120,7 +120,7 @@ def curves(folder: Path, **settings: Any) -> dict[str, Any]:
             found[key] = train(folder / key, Plain, networks, objective, accumulate=accumulate, drop_last=False,
                                clip_norm=0.5 if accumulate == 2 else None, **settings)  # fmt: skip
     found["normed"] = train(folder / "normed", Tiny, 1, {"cross_entropy": {}}, holdout=images("val"), **settings)
-    processes = connect("cpu", settings["devices"]) if settings else ALONE
+    processes = connect("cpu", settings["devices"]) if settings else SINGLE_PROCESS
     cohort = Cohort({"net": Plain(3)})
     for protocol in ("full", "paper"):
         for count in (5, 1):  # neither divides by two; of a single image one process has nothing
@@ -162,7 +162,7 @@ def failing(folder: Path, **settings: Any) -> dict[str, Any]:
 def _signaled(folder: Path, number: int | None, **settings: Any) -> dict[str, Any]:
     from segmi.training import session
 
-    update = session.Session.update
+    update = session.Session.train_step
 
     def with_signal(self: Any, *arguments: Any) -> None:
         update(self, *arguments)
@@ -171,7 +171,7 @@ def _signaled(folder: Path, number: int | None, **settings: Any) -> dict[str, An
                 raise OSError("no image")
             os.kill(os.getpid(), number)
 
-    session.Session.update = with_signal  # type: ignore[method-assign]
+    session.Session.train_step = with_signal  # type: ignore[method-assign]
     return whole(folder, **settings)
 
 

@@ -10,9 +10,9 @@ import sys
 import pytest
 import torch
 
-from segmi.training import allocator, fit, number_format, training_configs
+from segmi.training import allocator, fit, precision_probe, training_configs
 from segmi.training.allocator import keeping_freed_memory, keeps_freed_memory
-from segmi.training.number_format import choose_format
+from segmi.training.precision import choose_precision
 
 CPU = torch.device("cpu")
 
@@ -75,7 +75,7 @@ def test_memory_is_kept_within_and_given_back_afterwards():
 @pytest.mark.usefixtures("glibc")
 def test_a_run_and_the_choice_of_its_format_keep_it(monkeypatch, make_cohort, make_loss, train, run_folder):
     holders = {}
-    step = number_format._step
+    step = precision_probe._step
 
     def measured(*given):
         holders["measuring"] = allocator._holders
@@ -85,9 +85,9 @@ def test_a_run_and_the_choice_of_its_format_keep_it(monkeypatch, make_cohort, ma
         holders["training"] = allocator._holders
 
     monkeypatch.setenv("SEGMI_CACHE", "none")
-    monkeypatch.setattr(number_format, "_step", measured)
+    monkeypatch.setattr(precision_probe, "_step", measured)
     cohort = make_cohort()
-    choose_format("auto", cohort, CPU, images=2, side=16)
+    choose_precision("auto", cohort, CPU, images=2, side=16)
     fit(cohort, make_loss(cohort), train, folder=run_folder, progress=listen, **training_configs(
         {"steps": 1, "batch_size": 3, "select_by": "last", "precision": "fp32"}))  # fmt: skip
     assert holders == {"measuring": 1, "training": 1}

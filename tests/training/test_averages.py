@@ -148,9 +148,9 @@ def test_the_gradient_is_cut_per_network_where_they_step_in_turn(make_cohort, ma
     [
         ({"net7": Average("net0")}, (), "unknown averaged network 'net7'"),
         ({"net1": Average("net7")}, (), "unknown averaged network 'net7'"),
-        ({"net1": Average("net0")}, ("net0",), "net1 averages net0, which does not learn"),
+        ({"net1": Average("net0")}, ("net0",), "net1 averages net0, which is not trained"),
         ({"net1": Average("net0", 0.0)}, (), "decay of net1: expected more than 0 and at most 1, got 0"),
-        ({"wide": Average("net0")}, (), "wide averages net0, which is another network"),
+        ({"wide": Average("net0")}, (), "wide averages net0, which has another architecture"),
     ],
 )
 def test_impossible_averages(make_cohort, averages, frozen, message):

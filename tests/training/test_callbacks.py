@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from segmi.training.callbacks import DiagnosticsCallback, FabricDiagnostics
-from segmi.training.diagnostics import diagnostics_of
+from segmi.training.region_diagnostics import diagnostics_of
 
 
 class Identity(lightning.LightningModule):

@@ -9,7 +9,7 @@ from segmi.errors import UsageError
 from segmi.losses import build_objective
 from segmi.models import build_network
 from segmi.training import Cohort, fit, training_configs
-from segmi.training.feature_hooks import look_inside
+from segmi.training.cohort import register_feature_hooks
 from segmi.types import Batch, Output
 
 NETWORKS = {
@@ -25,7 +25,7 @@ def test_heads_fit_the_layers_of_any_network(name):
     cohort = Cohort({"net": build_network(classes=3, **spec)})
     objective = build_objective({"pixel_contrast": {"layers": {"net": layer}, "dimensions": 4}}, networks=["net"])
     before = {key: value.clone() for key, value in cohort.state_dict().items()}
-    look_inside(cohort, objective, device=torch.device("cpu"), side=64, seed=0)
+    register_feature_hooks(cohort, objective, device=torch.device("cpu"), side=64, seed=0)
     assert all(torch.equal(value, before[key]) for key, value in cohort.state_dict().items())
     assert cohort.training
     features = cohort(torch.rand(2, 3, 64, 64))["net"].features[layer]
@@ -45,7 +45,7 @@ def test_every_objective_that_looks_inside_trains_any_network(name):
     of_teachers = ("variational_information_distillation", "contrastive_distillation")
     named = {"pixel_contrast": {"layers": {"net": layer}}, "information_bottleneck": {"layers": {"net": [layer]}}}
     objective = build_objective({**named, **dict.fromkeys(of_teachers, both)}, networks=["net", "old"], frozen=["old"])
-    look_inside(cohort, objective, device=torch.device("cpu"), side=64, seed=0)
+    register_feature_hooks(cohort, objective, device=torch.device("cpu"), side=64, seed=0)
     images, labels = torch.rand(2, 3, 64, 64), torch.arange(64).div(22, rounding_mode="floor").expand(2, 64, 64)
     terms = objective(cohort(images), Batch(images, labels))
     assert len(terms) == len(named) + len(of_teachers)
@@ -59,20 +59,20 @@ def test_every_objective_that_looks_inside_trains_any_network(name):
 
 def test_features_are_what_the_layer_put_out(make_cohort):
     cohort, images = make_cohort(2).eval(), torch.rand(2, 3, 8, 8)
-    cohort.watch({"net1": ["layers.0", "layers.1"]})
+    cohort.hook_layers({"net1": ["layers.0", "layers.1"]})
     outputs = cohort(images)
     layers = cohort.networks["net1"].layers
     assert outputs["net0"].features == {}
     torch.testing.assert_close(outputs["net1"].features["layers.0"], layers[0](images))
     torch.testing.assert_close(outputs["net1"].features["layers.1"], layers[:2](images), msg="ReLU works on a copy")
-    cohort.watch({})
+    cohort.hook_layers({})
     assert cohort(images)["net1"].features == {}
 
 
 def test_an_edit_is_made_in_training_alone_and_the_features_are_those_before_it(make_cohort):
     cohort, images = make_cohort().eval(), torch.rand(2, 3, 8, 8)
     plain = cohort(images)["net0"].logits
-    cohort.watch({"net0": ["layers.0"]}, lambda network, layer, output: torch.zeros_like(output))
+    cohort.hook_layers({"net0": ["layers.0"]}, lambda network, layer, output: torch.zeros_like(output))
     assert torch.equal(cohort(images)["net0"].logits, plain)
     outputs = cohort.train()(images)["net0"]
     assert not torch.allclose(outputs.logits, plain)
@@ -88,7 +88,7 @@ def test_an_edit_is_made_in_training_alone_and_the_features_are_those_before_it(
 )
 def test_unknown_layers_are_named_with_the_nearest(make_cohort, layers, message):
     with pytest.raises(UsageError, match=message):
-        make_cohort().watch(layers)
+        make_cohort().hook_layers(layers)
 
 
 class Idle(torch.nn.Module):
@@ -105,8 +105,8 @@ class Idle(torch.nn.Module):
 def test_a_layer_that_is_never_run_is_told_before_training():
     cohort = Cohort({"net": Idle()})
     objective = build_objective({"pixel_contrast": {"layers": {"net": "idle"}}}, networks=["net"])
-    with pytest.raises(UsageError, match=r"layer 'idle' of net is not run in a forward pass"):
-        look_inside(cohort, objective, device=torch.device("cpu"), side=8, seed=0)
+    with pytest.raises(UsageError, match=r"layer 'idle' of net is not run in the forward pass"):
+        register_feature_hooks(cohort, objective, device=torch.device("cpu"), side=8, seed=0)
 
 
 LOOKING = {
@@ -146,7 +146,7 @@ def test_heads_learn_and_a_stopped_run_ends_like_one_that_was_not(
     assert bits(resumed_heads) == bits(heads)
     assert again.history == outcome.history
     fresh = make_loss(whole, **LOOKING)
-    look_inside(whole, fresh, device=torch.device("cpu"), side=train.processing.crop, seed=0)
+    register_feature_hooks(whole, fresh, device=torch.device("cpu"), side=train.processing.crop, seed=0)
     assert len(bits(fresh)) == len(bits(heads)) > 10
     moved = [a != b for a, b in zip(bits(fresh), bits(heads), strict=True)]
     assert all(moved)
@@ -155,13 +155,13 @@ def test_heads_learn_and_a_stopped_run_ends_like_one_that_was_not(
 
 def test_bf16_shows_objectives_full_precision(make_cohort, make_loss, train, tmp_path):
     _, _, outcome = trained(make_cohort, make_loss, train, tmp_path, precision="bf16", steps=2)
-    assert outcome.precision == "bf16"
+    assert outcome.precision.dtype == "bf16"
 
 
 @pytest.mark.slow
 def test_a_compiled_cohort_shows_the_same_features(make_cohort):
     cohort, images = make_cohort().eval(), torch.rand(2, 3, 8, 8)
-    cohort.watch({"net0": ["layers.0"]}, lambda network, layer, output: 2 * output)
+    cohort.hook_layers({"net0": ["layers.0"]}, lambda network, layer, output: 2 * output)
     compiled = torch.compile(cohort)
     for mode in (False, True):
         cohort.train(mode)

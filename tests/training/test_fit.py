@@ -20,8 +20,9 @@ STEPS = 12
 
 
 def run(
-    make_cohort, make_loss, train, folder, holdout=None, *, count=1, loss=None, unlabeled=None, progress=None, **settings
-):
+    make_cohort, make_loss, train, folder, holdout=None, *, count=1, loss=None, unlabeled=None, progress=None,
+    **settings,
+):  # fmt: skip
     cohort = make_cohort(count)
     options = {
         "steps": STEPS,
@@ -133,7 +134,7 @@ def test_a_signal_leaves_a_checkpoint_of_that_step(make_cohort, make_loss, train
         if progress.step == 7:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(Interrupted, match="interrupted at update 7 of 12") as stopped:
+    with pytest.raises(Interrupted, match="interrupted at step 7 of 12") as stopped:
         run(make_cohort, make_loss, train, run_folder, progress=kill)
     assert stopped.value.exit_code == 143
     assert (run_folder / "checkpoints" / "step-00000007").is_dir()
@@ -178,7 +179,7 @@ def test_a_loss_that_is_not_finite_names_the_step_the_terms_and_the_images(make_
     from segmi.training import Cohort
 
     cohort = Cohort({"net": Explodes()})
-    with pytest.raises(RunError, match=r"not finite at update 1: .*cross_entropy/net.*images of the batch: train-\d"):
+    with pytest.raises(RunError, match=r"infinite at step 1: .*cross_entropy/net.*images of the batch: train-\d"):
         fit(cohort, make_loss(cohort), train, folder=run_folder, budget=Budget(steps=3),
             optimization=OptimizationConfig(batch_size=2), runtime=RuntimeConfig(device="cpu"),
             logging=LoggingConfig(select_by="last"))  # fmt: skip
@@ -189,7 +190,7 @@ def test_bf16_follows_fp32(make_cohort, make_loss, train, tmp_path):
     losses = {}
     for precision in ("fp32", "bf16"):
         _, outcome = run(make_cohort, make_loss, train, tmp_path / precision, precision=precision, steps=30)
-        assert outcome.precision == precision
+        assert outcome.precision.dtype == precision
         losses[precision] = outcome.history[-1]["train/loss"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
 

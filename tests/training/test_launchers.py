@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from segmi.errors import UsageError
-from segmi.training.launchers import Started, cluster_environment, started
-from segmi.training.processes import ALONE, connect
+from segmi.training.distributed import SINGLE_PROCESS, connect
+from segmi.training.launchers import Launcher, cluster_environment, detect_launcher
 
 JOB = {"SLURM_JOB_ID": "12345", "SLURM_JOB_NAME": "cells", "SLURM_NTASKS": "4", "SLURM_NNODES": "2",
        "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_NODELIST": "node[3-4]"}  # fmt: skip
@@ -30,26 +30,26 @@ def told(monkeypatch):
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
-        ({}, Started("hand", 1)),
-        ({"LOCAL_RANK": "0", "WORLD_SIZE": "3"}, Started("hand", 3)),
-        (JOB, Started("hand", 1)),  # the script of the job, before any srun
-        (JOB | STEP, Started("srun", 4)),
-        (TORCHRUN, Started("torchrun", 2)),
-        (JOB | TORCHRUN, Started("torchrun", 2)),
-        (JOB | STEP | TORCHRUN, Started("torchrun", 2)),
+        ({}, Launcher("none", 1)),
+        ({"LOCAL_RANK": "0", "WORLD_SIZE": "3"}, Launcher("none", 3)),
+        (JOB, Launcher("none", 1)),  # the script of the job, before any srun
+        (JOB | STEP, Launcher("srun", 4)),
+        (TORCHRUN, Launcher("torchrun", 2)),
+        (JOB | TORCHRUN, Launcher("torchrun", 2)),
+        (JOB | STEP | TORCHRUN, Launcher("torchrun", 2)),
     ],
 )
 def test_who_started_it(told, variables, expected):
     told(variables)
-    assert started() == expected
+    assert detect_launcher() == expected
 
 
 @pytest.mark.parametrize("variables", [JOB, JOB | STEP, {**JOB, **STEP, "SLURM_JOB_NAME": "bash"}])
 def test_what_trains_alone_in_a_job_is_alone(told, variables):
     """Tasks of a job may each do another run; Lightning would take them for parts of one."""
     told(variables)
-    assert connect() is ALONE
-    fabric = ALONE.fabric(torch.device("cpu"), "fp32")
+    assert connect() is SINGLE_PROCESS
+    fabric = SINGLE_PROCESS.fabric(torch.device("cpu"), "fp32")
     assert (fabric.world_size, fabric.global_rank) == (1, 0)
 
 
@@ -62,7 +62,7 @@ def test_the_script_of_a_job_is_not_taken_for_a_task(told):
 def test_tasks_per_node_must_be_as_many_as_devices(told):
     told(JOB | STEP)
     told({"SLURM_NTASKS_PER_NODE": "4"})
-    with pytest.raises(UsageError, match=r"SLURM starts 4 processes per node, devices is 2\s.*devices: 4, or start it"):
+    with pytest.raises(UsageError, match=r"SLURM starts 4 processes per node, but devices is 2\s.*devices: 4, or start it"):
         cluster_environment(2)
 
 

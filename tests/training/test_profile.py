@@ -24,7 +24,7 @@ def test_parts_and_the_rest_make_the_whole():
             time.sleep(0.02)
         profile.step_done()
     time.sleep(0.03)
-    profile.settle()
+    profile.collect()
     summary = profile.summary()
     parts = {row["part"]: row for row in summary["parts"]}
     assert list(parts) == [*PARTS, "other"]
@@ -35,7 +35,7 @@ def test_parts_and_the_rest_make_the_whole():
     assert parts["data"]["seconds"] >= 0.03
     assert parts["backward"]["seconds"] >= 0.04
     assert parts["other"]["seconds"] >= 0.029
-    assert parts["backward"]["ms_per_update"] == pytest.approx(500 * parts["backward"]["seconds"])
+    assert parts["backward"]["ms_per_step"] == pytest.approx(500 * parts["backward"]["seconds"])
 
 
 def test_nothing_is_measured_unasked():
@@ -68,7 +68,8 @@ def test_a_run_that_goes_on_tells_what_took_how_long_since_then(make_cohort, mak
     def run(**settings):
         cohort = make_cohort()
         fit(cohort, make_loss(cohort), train, folder=run_folder, **settings, **training_configs({"steps": 6,
-            "batch_size": 3, "device": "cpu", "select_by": "last", "checkpoint_every": 2, "profile": True}))  # fmt: skip
+            "batch_size": 3, "device": "cpu", "select_by": "last", "checkpoint_every": 2,
+            "profile": True}))  # fmt: skip
 
     with pytest.raises(KeyboardInterrupt):
         run(progress=stop_at(3))

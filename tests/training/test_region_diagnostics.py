@@ -15,7 +15,7 @@ from segmi.losses import RegionMutualInformation, region_information
 from segmi.metrics import PredictionDiagnostics
 from segmi.training import diagnostics as module
 from segmi.training import evaluate, fit, training_configs
-from segmi.training.diagnostics import diagnostics_of
+from segmi.training.region_diagnostics import diagnostics_of
 
 NAMES = ("sky", "road", "car", "pole")
 

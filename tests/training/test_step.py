@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from segmi.losses import PerNetwork
 from segmi.models import build_network
 from segmi.training import Cohort, fit, training_configs
-from segmi.training.number_format import NumberFormat
-from segmi.training.optimization import build_optimizer, may_be_fused
+from segmi.training.optimizers import build_optimizer, can_be_fused
+from segmi.training.precision import ResolvedPrecision
 from segmi.training.session import Runtime, Session
 from segmi.types import Batch, Output, Views
 
@@ -40,7 +40,7 @@ def session(make_cohort, clip_norm=None, **options) -> tuple[Session, Cohort]:
     # a loss of PyTorch: those of segmi name unknown ids, which costs nothing on a CPU and is not done on a GPU
     objective = PerNetwork(nn.CrossEntropyLoss(ignore_index=255), "ce")
     optimizer = build_optimizer(cohort.parameters(), "Adam", 1e-3)
-    runtime = Runtime(device=torch.device("cpu"), number_format=NumberFormat("fp32", "channels_last"))
+    runtime = Runtime(device=torch.device("cpu"), precision=ResolvedPrecision("fp32", "channels_last"))
     return Session(cohort, objective, optimizer, None, runtime=runtime, seed=0, clip_norm=clip_norm, **options), cohort
 
 
@@ -48,16 +48,16 @@ def session(make_cohort, clip_norm=None, **options) -> tuple[Session, Cohort]:
 def test_an_update_reads_nothing_back(make_cohort, train, clip_norm):
     running, _ = session(make_cohort, clip_norm)
     batches = itertools.repeat(train.batch([(0, 0), (0, 1), (0, 2)]))
-    running.update(batches, 2)
+    running.train_step(batches, 2)
     with Waits() as waits:
         for _ in range(3):
-            running.update(batches, 2)
+            running.train_step(batches, 2)
     assert waits.found == []
     assert running.latest == {}
     with Waits() as waits:
         float(torch.zeros(()))
     assert waits.found == ["_local_scalar_dense"], "the counter counts"
-    running.read_back()
+    running.fetch_metrics()
     assert running.means.count == 4
     assert ("gradient_norm" in running.latest) == (clip_norm is not None)
 
@@ -75,7 +75,7 @@ def test_a_gpu_is_sent_batches_from_pinned_memory(monkeypatch, make_cohort, trai
     monkeypatch.setattr(Batch, "to", lambda batch, *where, **how: sent.append((batch, *where, how)))
     batch = train.batch([(0, 0), (0, 1)])
     batch = replace(batch, views=Views(torch.ones(1, 16, 16, dtype=torch.bool), torch.ones(1, dtype=torch.bool)))
-    running._taken(batch)
+    running._to_device(batch)
     ((found, device, how),) = sent
     assert (device, how) == (running.device, {"non_blocking": True})
     tensors = [found.images, found.labels, *found.views]
@@ -92,9 +92,9 @@ def test_what_was_not_finite_is_named_however_late_it_is_read(make_cohort, train
     good, bad = train.batch([(0, 0), (0, 1)]), train.batch([(0, 2), (0, 3)])
     bad.images[1, 0, 0, 0] = float("nan")
     for batch in (good, bad, good):
-        running.update(iter([batch]), 1)
-    with pytest.raises(Diverged, match=r"not finite at update 2: loss = nan.*images of the batch: train-2, train-3"):
-        running.read_back()
+        running.train_step(iter([batch]), 1)
+    with pytest.raises(Diverged, match=r"NaN or infinite at step 2: loss = nan.*images of the batch: train-2, train-3"):
+        running.fetch_metrics()
 
 
 class Counting(nn.Module):
@@ -147,7 +147,7 @@ def test_optimizers_are_fused_unless_told_otherwise(name, options, fused):
     ],
 )
 def test_what_stands_against_fusing(name, device, precision, clipped, fused):
-    assert may_be_fused(name, torch.device(device), precision=precision, clipped=clipped) == fused
+    assert can_be_fused(name, torch.device(device), precision=precision, clipped=clipped) == fused
 
 
 def test_fused_steps_are_those_of_the_plain_optimizer():

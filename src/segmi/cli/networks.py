@@ -75,7 +75,7 @@ def evaluate(
     from segmi.models.inference import check_threshold
     from segmi.training import Cohort
     from segmi.training import evaluate as score
-    from segmi.training.diagnostics import diagnostics_of
+    from segmi.training.region_diagnostics import diagnostics_of
 
     network = load(find_bundle(bundle))
     check_threshold(threshold, network.channels)

@@ -49,7 +49,7 @@ def probe(
     from segmi.datasets import open_dataset
     from segmi.datasets.segmentation_dataset import SegmentationDataset
     from segmi.deploy import load
-    from segmi.training.probes import probe_layers
+    from segmi.training.layer_probes import probe_layers
 
     network = load(find_bundle(bundle))
     kind, place = named(data, root)

@@ -241,7 +241,7 @@ def put_profile(times: dict[str, Any]) -> None:
             "part": row["part"],
             "seconds": f"{row['seconds']:.2f}",
             "share": f"{row['share']:.1%}",
-            "ms per step": f"{row['ms_per_update']:.1f}",
+            "ms per step": f"{row['ms_per_step']:.1f}",
         }
         for row in times["parts"]
     ]

@@ -51,7 +51,7 @@ class PredictionDiagnostics:
         every: look at every so-manieth row and column alone; neighbors hardly differ, and 2 is four times as fast.
             Windows then are of the pixels that are looked at.
         names: of the classes, for what there is of each; their numbers by default.
-        regions: finds ``I_G``, which is left out without it; see `segmi.training.diagnostics`.
+        regions: finds ``I_G``, which is left out without it; see `segmi.training.region_diagnostics`.
 
     Raises:
         ValueError: fewer than one class, or ``every`` below 1.

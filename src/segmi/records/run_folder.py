@@ -5,7 +5,7 @@
 ``environment.json``                machine, versions, thread count
 ``origin.json``                     versions of code and dataset at the start
 ``metrics.csv``                     one row per validation: step, train/…, holdout/…
-``number_format.json``              the number format and memory layout of the run, and the reason
+``precision.json``                  precision, memory format, threads and kernels of the run
 ``profile.json``                    time by part of the training, if requested
 ``usage.json``                      time, peak memory and energy of every session, as far as they can be read
 ``trackers.json``                   the ids of the run in other trackers

@@ -112,6 +112,6 @@ def _budget(configs: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str,
     parts = [
         f"{steps} steps" + (f" of {batch} images" if batch else "") if steps else "",
         f"{optimizer} at learning rate {rate}".strip() if rate else optimizer,
-        next((str(entry["precision"]) for entry in recorded if entry.get("precision")), ""),
+        next((entry["precision"]["dtype"] for entry in recorded if entry.get("precision")), ""),
     ]
     return ", ".join(part for part in parts if part)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from segmi.metrics.diagnostics import PredictionDiagnostics
     from segmi.models import SegmentationNetwork
     from segmi.training import Cohort, FitOutcome, FitProgress
-    from segmi.training.processes import Processes
+    from segmi.training.distributed import ProcessGroup
 
 FitListener = Callable[["FitProgress"], None]
 CountListener = Callable[[int, int], None]
@@ -42,7 +42,7 @@ def execute(
     facts: Facts,
     *,
     init_from: Path | None = None,
-    processes: Processes | None = None,
+    processes: ProcessGroup | None = None,
     profile: bool = False,
     on_fit: FitListener | None = None,
     on_evaluate: CountListener | None = None,
@@ -65,10 +65,10 @@ def execute(
     """
     config, dataset = run.config, facts.dataset
     processes = processes or resolve.connect([config["training"]])
-    if processes.leads and not (folder.path / "config.yaml").exists():
+    if processes.is_main and not (folder.path / "config.yaml").exists():
         atomic_write(folder.path / "config.yaml", dump(config))
     where = environment()
-    if processes.leads:
+    if processes.is_main:
         folder.write_environment(where)
         keep_origin(folder, run, facts)
     with _measured(folder, config, processes) as usage:
@@ -77,20 +77,20 @@ def execute(
         if init_from is not None:
             start_from(cohort, config["reported"], init_from)
         outcome = _train(run, folder.path, facts, cohort, on_fit, on_prepare, profile=profile)
-        with resolve.threads(outcome.number_format.threads):
+        with resolve.threads(outcome.precision.threads):
             matrices, diagnostics = _score(run, folder, facts, cohort, processes, on_evaluate, on_prepare)
-        if not processes.leads:
+        if not processes.is_main:
             return
         _keep_bundles(folder.path, run, cohort, dataset)
         folder.write_result(_result(run, facts, cohort, outcome, matrices, diagnostics, where, usage.summary()))
 
 
 @contextmanager
-def _measured(folder: RunFolder, config: Mapping[str, Any], processes: Processes) -> Iterator[Usage]:
+def _measured(folder: RunFolder, config: Mapping[str, Any], processes: ProcessGroup) -> Iterator[Usage]:
     """What the session takes of its machine goes on record, by the process that writes."""
     gpu = resolve.gpu(config["training"]["device"], processes)
     usage = Usage(folder.path, gpu=gpu.uuid if gpu else None, device_memory=gpu.peak_memory if gpu else None)
-    if not processes.leads:
+    if not processes.is_main:
         yield usage
         return
     with usage:
@@ -102,12 +102,12 @@ def _score(
     folder: RunFolder,
     facts: Facts,
     cohort: Cohort,
-    processes: Processes,
+    processes: ProcessGroup,
     on_evaluate: CountListener | None,
     on_prepare: CountListener | None,
 ) -> tuple[dict[str, dict[str, ConfusionMatrix]], dict[str, dict[str, float]]]:
     """The counts by protocol and network, and the diagnostics by protocol; counts and the figures' images are kept."""
-    from segmi.training.diagnostics import diagnostics_of
+    from segmi.training.region_diagnostics import diagnostics_of
 
     config, matrices, values = run.config, {}, {}
     details: dict[str, Details] = {}
@@ -117,7 +117,7 @@ def _score(
         wanted = details if protocol == "full" and config["evaluation"].get("details") else None
         matrices[protocol] = _evaluate(config, cohort, scored, protocol, processes, on_evaluate, diagnostics, wanted)
         values[protocol] = diagnostics.values()
-    if not processes.leads:
+    if not processes.is_main:
         return matrices, values
     for protocol, found in matrices.items():
         for network, matrix in found.items():
@@ -157,7 +157,7 @@ def _evaluate(
     cohort: Cohort,
     scored: SegmentationDataset,
     protocol: str,
-    processes: Processes,
+    processes: ProcessGroup,
     on_evaluate: CountListener | None,
     diagnostics: PredictionDiagnostics,
     details: dict[str, Details] | None,
@@ -303,8 +303,7 @@ def _result(
             "best_step": outcome.best_step,
             "best_score": outcome.best_score,
             "selection": config["training"]["select_by"],
-            "precision": outcome.precision,
-            "number_format": outcome.number_format.plain(),
+            "precision": outcome.precision.to_dict(),
             "processes": config["training"]["devices"] * config["training"]["num_nodes"],
             "wall_seconds": outcome.wall_seconds,
         },

@@ -50,7 +50,7 @@ def check_training(options: dict[str, Any], place: Place, problems: Problems) ->
         problems.add((*place, "workers"), f"expected 0 to {MOST_WORKERS} processes, got {workers}")
     if options.get("logger") and not problems.touches(*place, "logger"):
         try:
-            resolve.check_trackers(bound["logger"])
+            resolve.check_loggers(bound["logger"])
         except EnvironmentProblem as problem:
             problems.add_error((*place, "logger"), problem)
     return bound

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from segmi.losses.base import Objective
     from segmi.models import SegmentationNetwork
     from segmi.training import Cohort
-    from segmi.training.processes import Processes
+    from segmi.training.distributed import ProcessGroup
 
 NOT_OF_TRAINING = ("resume", "profile")
 NOT_OF_EVALUATION = ("cohort", "images", "seed", "device", "processes", "progress", "diagnostics", "details")
@@ -101,11 +101,11 @@ def schedules() -> Mapping[str, type]:
     return SCHEDULES
 
 
-def check_trackers(names: Sequence[str]) -> None:
-    """Refuse trackers whose packages are not installed."""
-    from segmi.training.trackers import check_trackers
+def check_loggers(names: Sequence[str]) -> None:
+    """Check that the packages of the loggers are installed."""
+    from segmi.training.loggers import check_loggers
 
-    check_trackers(names)
+    check_loggers(names)
 
 
 def build_function() -> Callable[..., SegmentationNetwork]:
@@ -131,9 +131,9 @@ def evaluate_function() -> Callable[..., Any]:
 
 def threads(count: int | None) -> AbstractContextManager[None]:
     """PyTorch with so many threads inside; as it is, for None."""
-    from segmi.training.settling import keeping_threads
+    from segmi.training.precision import preserve_threads
 
-    return keeping_threads(count)
+    return preserve_threads(count)
 
 
 def processing_class() -> type[Processing]:
@@ -256,13 +256,13 @@ def build_method_objective(
     return build_objective(bound, networks=networks, frozen=frozen)
 
 
-def connect(trainings: Sequence[Mapping[str, Any]]) -> Processes:
+def connect(trainings: Sequence[Mapping[str, Any]]) -> ProcessGroup:
     """The processes that do all these runs together, once all of them are there.
 
     Raises:
         UsageError: if the runs want different ones, or if other ones were started.
     """
-    from segmi.training.processes import connect
+    from segmi.training.distributed import connect
 
     declared = [{name: training[name] for name in PARALLEL} for training in trainings]
     if all(one["devices"] * one["num_nodes"] == 1 for one in declared):
@@ -283,11 +283,11 @@ class Gpu(NamedTuple):
     peak_memory: Callable[[], int]
 
 
-def gpu(device: str, processes: Processes) -> Gpu | None:
+def gpu(device: str, processes: ProcessGroup) -> Gpu | None:
     """The GPU of a run, the peak of its memory set to begin anew; None for a run without one."""
     import torch
 
-    from segmi.training.precision import resolve_device
+    from segmi.training.launchers import resolve_device
 
     target = processes.device or resolve_device(device)
     if target.type != "cuda":
@@ -333,7 +333,7 @@ def probe_optimizer(training: Mapping[str, Any]) -> Optimizer:
     """The optimizer over a stand-in for the weights, to see whether its options can be meant."""
     import torch
 
-    from segmi.training.optimization import build_optimizer
+    from segmi.training.optimizers import build_optimizer
 
     return build_optimizer(
         [torch.nn.Parameter(torch.zeros(2, 2))],
@@ -345,7 +345,7 @@ def probe_optimizer(training: Mapping[str, Any]) -> Optimizer:
 
 def probe_schedule(optimizer: Optimizer, training: Mapping[str, Any]) -> None:
     """The schedule over such an optimizer, likewise."""
-    from segmi.training.optimization import build_schedule
+    from segmi.training.lr_schedulers import build_schedule
 
     steps = None if training.get("minutes") else training.get("steps") or PROBED_STEPS
     build_schedule(optimizer, training["schedule"], steps, training.get("schedule_options"))

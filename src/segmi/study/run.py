@@ -144,8 +144,8 @@ def run_study(
     shop = Workshop(job, processes)
     if not overwrite:
         refuse_other_origin([(run, run.folder(root)) for run in todo], shop.facts, allow_changed)
-    outcome = StudyOutcome(leads=processes.leads)
-    if not processes.leads:
+    outcome = StudyOutcome(leads=processes.is_main)
+    if not processes.is_main:
         follow(shop)
         return outcome
     _make_folder(root / study.name)
@@ -162,7 +162,7 @@ def run_study(
             refuse_changed([(run, run.folder(root)) for run in todo], allow_changed)
             refuse_other_origin([(run, run.folder(root)) for run in todo], shop.facts, allow_changed)
     agenda.keep()
-    processes.order(None)
+    processes.send_task(None)
     for run, error in agenda.unchosen():
         RunFolder(run.folder(root)).write_failure(error)
         report(run, News("failed", text=str(error)))

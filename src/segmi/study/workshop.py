@@ -23,11 +23,11 @@ from segmi.study.facts import Facts
 from segmi.study.roots import Roots
 
 if TYPE_CHECKING:
-    from segmi.training.processes import Processes
+    from segmi.training.distributed import ProcessGroup
 
 RECORDS: Final = (
     "result.json", "failure.json", "crashes.json", "config.yaml", "environment.json", "origin.json",
-    "number_format.json", "metrics.csv", "profile.json", "usage.json", "trackers.json", "confusion", "samples",
+    "precision.json", "metrics.csv", "profile.json", "usage.json", "trackers.json", "confusion", "samples",
     "bundles", "checkpoints", "tensorboard", "mlflow", "wandb",
 )  # fmt: skip
 """What a run folder holds, the mark of a finished run first; starting over removes nothing else."""
@@ -66,7 +66,7 @@ class Workshop:
         processes: those that do a run together; this one alone by default.
     """
 
-    def __init__(self, job: Job, processes: Processes | None = None) -> None:
+    def __init__(self, job: Job, processes: ProcessGroup | None = None) -> None:
         self.job = job
         self.processes = processes or resolve.connect([])
         self._facts: dict[str, Facts] = {}
@@ -105,9 +105,9 @@ class Workshop:
                 return None
             prepare(folder.path, overwrite=overwrite)
             tell(News("started"))
-            self.processes.order(vars(run))
+            self.processes.send_task(vars(run))
             try:
-                with self.processes.watched():
+                with self.processes.report_errors():
                     self.execute(run, folder, **_listeners(tell))
             except (Interrupted, KeyboardInterrupt):
                 raise

@@ -11,9 +11,10 @@ from segmi.training.config import (
 )
 from segmi.training.evaluate import evaluate
 from segmi.training.fit import FitOutcome, fit
-from segmi.training.optimization import OPTIMIZERS, SCHEDULES
+from segmi.training.loop import FitProgress
+from segmi.training.lr_schedulers import SCHEDULES
+from segmi.training.optimizers import OPTIMIZERS
 from segmi.training.predict import predict_labels
-from segmi.training.progress import FitProgress
 
 __all__ = [
     "OPTIMIZERS",

@@ -13,7 +13,7 @@ from lightning.fabric import Fabric
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from segmi.training.diagnostics import diagnostics_of
+from segmi.training.region_diagnostics import diagnostics_of
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 Predicted: TypeAlias = "tuple[Logits | Mapping[str, Logits], Labels]"

@@ -1,4 +1,4 @@
-"""The networks that are trained together, as one module."""
+"""The networks that are trained together, as one module, and the hooks on their layers."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from segmi.errors import UsageError, unknown_name
+from segmi.losses.base import Objective
 from segmi.models.layer_outputs import capture_outputs, layer_names, unwrap
+from segmi.randomness import key
 from segmi.types import Images, Output
 
 
 class Average(NamedTuple):
-    """A network whose weights are the moving average of another's, which it stands for as a teacher or in the end.
+    """Network whose weights are the moving average of the weights of another network.
 
-    ``w̄ ← a w̄ + (1 - a) w`` after every step t = 0, 1, …, with ``a = min(decay, 1 - 1/(t + 1))``: at first the mean of
-    all weights so far, and for good with a decay of 1. Statistics of normalization are averaged likewise.
+    ``w̄ ← a w̄ + (1 - a) w`` after each step t = 0, 1, …, with ``a = min(decay, 1 - 1/(t + 1))``: at first the mean of
+    all weights so far, which a decay of 1 keeps. Batch statistics are averaged in the same way.
 
     Args:
-        of: the network that learns.
-        decay: the share of what was there that stays.
+        of: network that is averaged.
+        decay: largest weight of the previous average.
     """
 
     of: str
@@ -33,23 +35,23 @@ class Average(NamedTuple):
 
 
 FeatureTransform: TypeAlias = Callable[[str, str, Tensor], Tensor]
-"""What takes the place of a layer's output in training: from the network, the layer and that output."""
+"""Replacement of the output of a hooked layer during training, from network name, layer name and output."""
 
 
 class Cohort(nn.Module):
-    """One or more networks whose forward returns the outputs of all of them.
+    """One or more networks whose forward pass returns the outputs of all of them.
 
-    Model 1 of the study is a cohort of one; mutual learning is a cohort of several; distillation is a cohort with a
-    frozen network, which stays in evaluation mode and gets no gradient.
+    A single network is a cohort of one, mutual learning is a cohort of several, distillation is a cohort with a frozen
+    network, which stays in evaluation mode and has no gradient.
 
     Args:
         networks: networks that return an `Output`, by name.
-        frozen: the names of those that teach but do not learn.
-        averages: those that are averages of others, by name; they are frozen as well.
+        frozen: names of the networks that are not trained.
+        averages: networks that are averages of others, by name; they are frozen too.
 
     Raises:
-        UsageError: if there is no network, if all are frozen, if a name is unknown, or if an average is of a network that
-            does not learn or that is another network.
+        UsageError: if there is no network, all are frozen, a name is unknown, or an average is of a frozen network
+            or of another architecture.
     """
 
     def __init__(
@@ -73,40 +75,40 @@ class Cohort(nn.Module):
         self.frozen, self.averages = frozen, dict(averages)
         for name in self.frozen:
             self.networks[name].requires_grad_(False)
-        self._watched: dict[str, tuple[str, ...]] = {}
-        self._edit: FeatureTransform | None = None
-        self._turn: str | None = None
+        self._hooked: dict[str, tuple[str, ...]] = {}
+        self._transform: FeatureTransform | None = None
+        self._turn: str | None = None  # the only network that is trained at present; None: all of them
         self.train()
 
     def train(self, mode: bool = True) -> Cohort:
-        """Training or evaluation mode for the networks that learn; frozen ones stay in evaluation mode."""
+        """Set training or evaluation mode; frozen networks stay in evaluation mode."""
         super().train(mode)
         for name in self.frozen:
             self.networks[name].eval()
         return self
 
     def forward(self, images: Images) -> dict[str, Output]:
-        """The `Output` of every network for N×3×H×W images in [0, 1]."""
+        """Return the `Output` of each network for N×3×H×W images in [0, 1]."""
         outputs = {}
         for name, network in self.networks.items():
-            learns = name not in self.frozen and self._turn in (None, name)
-            with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
+            trained = name not in self.frozen and self._turn in (None, name)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
                 outputs[name] = self._output(name, network, images)
         return outputs
 
     def put(self, name: str, network: nn.Module) -> None:
-        """Take another network as the network ``name``, in its role."""
+        """Replace the network ``name``."""
         self.networks[name] = network.requires_grad_(name not in self.frozen)
         self.train(self.training)
 
     @property
     def learning(self) -> tuple[str, ...]:
-        """The names of the networks that learn."""
+        """Names of the networks that are trained."""
         return tuple(name for name in self.networks if name not in self.frozen)
 
     @contextmanager
     def turn_of(self, learner: str) -> Iterator[None]:
-        """Inside, one network learns; the others say what they would say in training, and nothing of them changes."""
+        """Train one network only; the others stay in training mode, but neither weights nor batch statistics change."""
         norms = [
             layer
             for name in self.learning
@@ -126,29 +128,29 @@ class Cohort(nn.Module):
 
     @torch.no_grad()
     def average(self, steps: int | None) -> None:
-        """Bring the averages up to date.
+        """Update the averages.
 
         Args:
-            steps: how many there were before the last one; None where there was none, and all begins alike.
+            steps: optimizer steps before the last one; None before the first step, which copies the weights.
         """
         for name, average in self.averages.items():
-            kept = 0.0 if steps is None else min(average.decay, 1 - 1 / (steps + 1))
-            own, other = self.networks[name].state_dict(), self.networks[average.of].state_dict()
-            for key, value in own.items():
+            decay = 0.0 if steps is None else min(average.decay, 1 - 1 / (steps + 1))
+            source = self.networks[average.of].state_dict()
+            for entry, value in self.networks[name].state_dict().items():
                 if value.is_floating_point():
-                    value.lerp_(other[key], 1 - kept)
+                    value.lerp_(source[entry], 1 - decay)
                 else:
-                    value.copy_(other[key])
+                    value.copy_(source[entry])
 
-    def watch(self, layers: Mapping[str, Sequence[str]], edit: FeatureTransform | None = None) -> None:
-        """From now on return the outputs of these layers as features.
+    def hook_layers(self, layers: Mapping[str, Sequence[str]], transform: FeatureTransform | None = None) -> None:
+        """Return the outputs of these layers as features in each forward pass.
 
         Args:
-            layers: the dotted names of layers by network, as `segmi.models.layer_names` lists them; none to stop.
-            edit: what the networks go on with in training instead of those outputs; the features are what came before.
+            layers: dotted names of layers by network, see `segmi.models.layer_names`; empty to remove all hooks.
+            transform: replaces the outputs during training. The features are the outputs before.
 
         Raises:
-            UsageError: for an unknown network or layer, with the nearest one.
+            UsageError: for an unknown network or layer.
         """
         for network, names in layers.items():
             if network not in self.networks:
@@ -157,39 +159,81 @@ class Cohort(nn.Module):
             for name in names:
                 if name not in known:
                     raise unknown_name(f"layer of {network}:", name, known)
-        self._watched = {network: tuple(dict.fromkeys(names)) for network, names in layers.items()}
-        self._edit = edit
+        self._hooked = {network: tuple(dict.fromkeys(names)) for network, names in layers.items()}
+        self._transform = transform
 
     def _output(self, name: str, network: nn.Module, images: Images) -> Output:
-        watched = self._watched.get(name, ())
-        if not watched:
+        layers = self._hooked.get(name, ())
+        if not layers:
             output: Output = network(images)
             return output
-        kept: dict[str, Tensor] = {}
-        edit = partial(self._edit, name) if self._edit is not None and self.training else None
-        with capture_outputs(unwrap(network), watched, kept, edit):
+        features: dict[str, Tensor] = {}
+        transform = partial(self._transform, name) if self._transform is not None and self.training else None
+        with capture_outputs(unwrap(network), layers, features, transform):
             output = network(images)
-        return output._replace(features={**output.features, **kept})
+        return output._replace(features={**output.features, **features})
 
     @property
     def stride(self) -> int:
-        """What the height and width of its images must be multiples of for all networks to accept them."""
+        """Common multiple of the strides: height and width of the images have to be divisible by it."""
         return math.lcm(*(self.stride_of(name) for name in self.networks))
 
     def stride_of(self, name: str) -> int:
-        """The stride of one network; 1 for a network that declares none."""
+        """Return the stride of one network, 1 if it declares none."""
         stride: Any = getattr(self.networks[name], "stride", 1)
         return int(stride)
 
 
+def register_feature_hooks(cohort: Cohort, objective: Objective, *, device: torch.device, side: int, seed: int) -> None:
+    """Hook the layers that an objective uses, and create its parameters that depend on the sizes of their outputs.
+
+    The sizes are those of one gray image in evaluation mode, so that the networks do not change.
+
+    Args:
+        cohort: moved to ``device`` if the objective uses any layers.
+        objective: its parameters are created on ``device``.
+        device: device of the run.
+        side: height and width of the crops.
+        seed: seed of the new parameters.
+
+    Raises:
+        UsageError: for an unknown network or layer, or a layer that is not run or does not return a tensor.
+    """
+    layers = objective.layers()
+    cohort.hook_layers(layers, objective.transform_features if objective.transforms_features else None)
+    if not layers:
+        return
+    was_training = cohort.training
+    cohort.to(device).eval()
+    try:
+        with torch.no_grad():
+            outputs = cohort(torch.full((1, 3, side, side), 0.5, device=device))
+    finally:
+        cohort.train(was_training)
+    for network, names in layers.items():
+        for name in names:
+            if name not in outputs[network].features:
+                raise UsageError(
+                    f"layer {name!r} of {network} is not run in the forward pass, so it has no output",
+                    "use one of the layers around it",
+                )
+    objective.prepare(outputs, key(seed, "objective"))
+    objective.to(device)
+
+
 def _check_average(name: str, average: Average, networks: Mapping[str, nn.Module], frozen: Sequence[str]) -> None:
-    for one in (name, average.of):
-        if one not in networks:
-            raise unknown_name("averaged network", one, networks)
+    for network in (name, average.of):
+        if network not in networks:
+            raise unknown_name("averaged network", network, networks)
     if average.of in frozen:
-        raise UsageError(f"{name} averages {average.of}, which does not learn", "average a network that is not frozen")
+        raise UsageError(f"{name} averages {average.of}, which is not trained", "average a network that is not frozen")
     if not 0 < average.decay <= 1:
         raise UsageError(f"decay of {name}: expected more than 0 and at most 1, got {average.decay}", "0.999 is usual")
-    shapes = [{key: value.shape for key, value in networks[one].state_dict().items()} for one in (name, average.of)]
-    if shapes[0] != shapes[1]:
-        raise UsageError(f"{name} averages {average.of}, which is another network", "give both the same architecture")
+    own, other = (
+        {entry: value.shape for entry, value in networks[network].state_dict().items()}
+        for network in (name, average.of)
+    )
+    if own != other:
+        raise UsageError(
+            f"{name} averages {average.of}, which has another architecture", "give both the same architecture"
+        )

@@ -26,8 +26,8 @@ from segmi.models.inference import (
 )
 from segmi.models.sliding_window import check_windows
 from segmi.training.cohort import Cohort
-from segmi.training.precision import resolve_device
-from segmi.training.processes import ALONE, Processes
+from segmi.training.distributed import SINGLE_PROCESS, ProcessGroup
+from segmi.training.launchers import resolve_device
 from segmi.types import Images, Labels, Logits
 
 Protocol: TypeAlias = Literal["full", "paper"]
@@ -47,7 +47,7 @@ def evaluate(
     overlap: int | None = None,
     threshold: float = THRESHOLD,
     device: str = "auto",
-    processes: Processes = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
     progress: Callable[[int, int], None] | None = None,
     diagnostics: PredictionDiagnostics | None = None,
     details: MutableMapping[str, Details] | None = None,
@@ -122,7 +122,7 @@ def evaluate(
         cohort.train(was_training)
     if details is not None and collected is not None:
         details.update({name: reduce(Details.merge, processes.gather(one)) for name, one in collected.items()})
-    if processes.count == 1:
+    if processes.world_size == 1:
         return matrices
     if diagnostics is not None:
         diagnostics.take(reduce(PredictionDiagnostics.merge, processes.gather(diagnostics)))
@@ -177,7 +177,7 @@ def predict_batch(
     return predictions
 
 
-def _share_of(processes: Processes, images: int, batch_size: int) -> range:
+def _share_of(processes: ProcessGroup, images: int, batch_size: int) -> range:
     """Return the images of this process: consecutive whole batches, the same batches as with one process."""
     batches = processes.shard.slice(-(-images // batch_size))
     return range(batches.start * batch_size, min(batches.stop * batch_size, images))

@@ -21,20 +21,18 @@ from segmi.losses import ClassCounts, Objective
 from segmi.records.serialization import write_record
 from segmi.training.allocator import keeping_freed_memory
 from segmi.training.checkpoints import Checkpoint, Checkpoints
-from segmi.training.cohort import Cohort
+from segmi.training.cohort import Cohort, register_feature_hooks
 from segmi.training.config import Budget, LoggingConfig, OptimizationConfig, RuntimeConfig, StepOrder
-from segmi.training.feature_hooks import look_inside
-from segmi.training.loop import UNBOUNDED, LoopSchedule, run_loop
-from segmi.training.number_format import NumberFormat
-from segmi.training.optimization import build_optimizer, build_schedule, may_be_fused
-from segmi.training.precision import resolve_device
-from segmi.training.processes import Processes, connect
+from segmi.training.distributed import ProcessGroup, connect
+from segmi.training.launchers import resolve_device
+from segmi.training.loggers import check_loggers
+from segmi.training.loop import UNBOUNDED, LoopSchedule, ProgressCallback, run_loop
+from segmi.training.lr_schedulers import build_schedule
+from segmi.training.optimizers import build_optimizer, can_be_fused
+from segmi.training.precision import ResolvedPrecision, preserve_threads, resolve_precision
 from segmi.training.profile import Profile
-from segmi.training.progress import ProgressCallback
 from segmi.training.selection import Selection
 from segmi.training.session import Runtime, Session
-from segmi.training.settling import keeping_threads, settle
-from segmi.training.trackers import check_trackers
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class FitOutcome:
         epochs: passes over the training images, possibly fractional.
         best_step: step of the selected weights, which the cohort holds.
         best_score: held-out mIoU or mean training loss of the selected weights; None for ``select_by: last``.
-        number_format: precision, memory format, threads and kernels of the run.
+        precision: precision, memory format, threads and kernels of the run.
         wall_seconds: training and validation time, summed over all sessions of the run.
         history: one row per validation.
     """
@@ -57,14 +55,9 @@ class FitOutcome:
     epochs: float
     best_step: int
     best_score: float | None
-    number_format: NumberFormat
+    precision: ResolvedPrecision
     wall_seconds: float
     history: list[dict[str, Any]]
-
-    @property
-    def precision(self) -> str:
-        """``fp32``, ``bf16`` or ``fp16``."""
-        return self.number_format.precision
 
 
 def fit(
@@ -84,7 +77,7 @@ def fit(
 ) -> FitOutcome:
     """Train ``cohort`` on ``objective`` and load the selected weights into it.
 
-    With several processes, each calls this with the same arguments, see `segmi.training.processes`. Batches are split
+    With several processes, each calls this with the same arguments, see `segmi.training.distributed`. Batches are split
     over the processes, so batch size and learning rate keep their meaning. The gradient equals that of one process up
     to rounding and to batch statistics, which are per process unless ``sync_batch_norm`` is set.
 
@@ -122,13 +115,13 @@ def fit(
         )
     _check_scope(objective, processes, accumulate)
     _check_step_order(optimization.step_order, processes)
-    check_trackers(logging.logger)
+    check_loggers(logging.logger)
     _set_class_counts(objective, train)
     unlabeled_source = _unlabeled(objective, unlabeled, optimization.unlabeled_batch_size or batch_size, processes)
     device = processes.device or resolve_device(runtime.device)
     _check_sync_batch_norm(runtime.sync_batch_norm, device)
-    look_inside(cohort, objective, device=device, side=train.processing.crop, seed=seed)
-    fused = may_be_fused(
+    register_feature_hooks(cohort, objective, device=device, side=train.processing.crop, seed=seed)
+    fused = can_be_fused(
         optimization.optimizer, device, precision=runtime.precision, clipped=optimization.clip_norm is not None
     )
     optimizer = build_optimizer(
@@ -141,14 +134,14 @@ def fit(
     schedule = build_schedule(
         optimizer, optimization.schedule, None if budget.minutes else last_step, optimization.schedule_options
     )
-    with processes.watched(), keeping_threads(), keeping_freed_memory(device):
-        checkpoints = Checkpoints(folder / "checkpoints", writes=processes.leads)
+    with processes.report_errors(), preserve_threads(), keeping_freed_memory(device):
+        checkpoints = Checkpoints(folder / "checkpoints", writes=processes.is_main)
         checkpoint = _common_checkpoint(checkpoints, processes) if logging.resume else None
         resolved = Runtime(
             device=device,
-            number_format=settle(
+            precision=resolve_precision(
                 folder, checkpoint, cohort, objective, threads=runtime.threads, precision=runtime.precision,
-                device=device, processes=processes, images=max(1, batch_size // processes.count),
+                device=device, processes=processes, images=max(1, batch_size // processes.world_size),
                 side=train.processing.crop, resume=logging.resume,
             ),
             processes=processes,
@@ -183,9 +176,9 @@ def fit(
             unlabeled=unlabeled_source,
         )  # fmt: skip
         run_loop(session, selection, checkpoints, batches, loop_schedule, folder, logging.logger, progress)
-        selection.take_best()
-    cohort.watch({})
-    if logging.profile and processes.leads:
+        selection.load_best()
+    cohort.hook_layers({})
+    if logging.profile and processes.is_main:
         write_record(folder / "profile.json", resolved.profile.summary())
     epochs_done, rest = divmod(session.step * accumulate, per_epoch)
     return FitOutcome(
@@ -194,17 +187,17 @@ def fit(
         epochs=session.step * accumulate / per_epoch,
         best_step=session.best_step,
         best_score=session.best_score,
-        number_format=resolved.number_format,
+        precision=resolved.precision,
         wall_seconds=session.seconds,
         history=session.history,
     )
 
 
-def _common_checkpoint(checkpoints: Checkpoints, processes: Processes) -> Checkpoint | None:
+def _common_checkpoint(checkpoints: Checkpoints, processes: ProcessGroup) -> Checkpoint | None:
     """Return the newest intact checkpoint that process 0 finds, so that all processes continue from the same one."""
-    checkpoint = checkpoints.newest() if processes.leads else None
-    step = processes.from_leader(checkpoint.step if checkpoint else None)
-    return checkpoint if processes.leads or step is None else checkpoints.read(step)
+    checkpoint = checkpoints.newest() if processes.is_main else None
+    step = processes.broadcast_object(checkpoint.step if checkpoint else None)
+    return checkpoint if processes.is_main or step is None else checkpoints.read(step)
 
 
 def _set_class_counts(objective: Objective, train: SegmentationDataset) -> None:
@@ -216,7 +209,7 @@ def _set_class_counts(objective: Objective, train: SegmentationDataset) -> None:
 
 
 def _unlabeled(
-    objective: Objective, images: SegmentationDataset | None, batch_size: int, processes: Processes
+    objective: Objective, images: SegmentationDataset | None, batch_size: int, processes: ProcessGroup
 ) -> Unlabeled | None:
     """Return the unlabeled part of the batches, or None if the objective does not use it."""
     requires = objective.requires
@@ -228,19 +221,19 @@ def _unlabeled(
             "the objective needs unlabeled images, got none",
             "hide the labels of a part of train (labeled: 0.5), or set applies_to: labeled if the loss has it",
         )
-    if batch_size % processes.count:
+    if batch_size % processes.world_size:
         raise UsageError(
-            f"unlabeled_batch_size {batch_size} is not divisible by {processes.count} processes",
-            f"use a multiple of {processes.count}",
+            f"unlabeled_batch_size {batch_size} is not divisible by {processes.world_size} processes",
+            f"use a multiple of {processes.world_size}",
         )
     return Unlabeled(images, batch_size, two_views)
 
 
-def _check_scope(objective: Objective, processes: Processes, accumulate: int) -> None:
+def _check_scope(objective: Objective, processes: ProcessGroup, accumulate: int) -> None:
     scope = objective.scope
     splits = []
-    if scope == "batch" and processes.count > 1:
-        splits.append(f"{processes.count} processes")
+    if scope == "batch" and processes.world_size > 1:
+        splits.append(f"{processes.world_size} processes")
     if scope in ("batch", "global") and accumulate > 1:
         splits.append(f"accumulate: {accumulate}")
     if splits:
@@ -250,12 +243,12 @@ def _check_scope(objective: Objective, processes: Processes, accumulate: int) ->
         )
 
 
-def _check_step_order(step_order: StepOrder, processes: Processes) -> None:
+def _check_step_order(step_order: StepOrder, processes: ProcessGroup) -> None:
     if step_order not in get_args(StepOrder):
         raise unknown_name("step_order", step_order, get_args(StepOrder))
-    if step_order == "sequential" and processes.count > 1:
+    if step_order == "sequential" and processes.world_size > 1:
         raise UsageError(
-            f"step_order: sequential needs one process, got {processes.count}",
+            f"step_order: sequential needs one process, got {processes.world_size}",
             "set step_order: simultaneous, or devices: 1",
         )
 
@@ -268,19 +261,21 @@ def _check_sync_batch_norm(enabled: bool, device: torch.device) -> None:
         )
 
 
-def _batches_per_epoch(train: SegmentationDataset, optimization: OptimizationConfig, processes: Processes) -> int:
+def _batches_per_epoch(train: SegmentationDataset, optimization: OptimizationConfig, processes: ProcessGroup) -> int:
     batch_size, drop_last = optimization.batch_size, optimization.drop_last
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, got {batch_size}")
-    if batch_size % processes.count:
+    if batch_size % processes.world_size:
         raise UsageError(
-            f"batch_size {batch_size}, the total over all processes, is not divisible by {processes.count} processes",
-            f"use a multiple of {processes.count}, and adapt the learning rate to it",
+            f"batch_size {batch_size}, the total over all processes, is not divisible by {processes.world_size} "
+            "processes",
+            f"use a multiple of {processes.world_size}, and adapt the learning rate to it",
         )
     rest = len(train) % batch_size
-    if not drop_last and 0 < rest < processes.count:
+    if not drop_last and 0 < rest < processes.world_size:
         raise UsageError(
-            f"the last batch of an epoch has {rest} of {len(train)} images, too few for {processes.count} processes",
+            f"the last batch of an epoch has {rest} of {len(train)} images, too few for {processes.world_size} "
+            "processes",
             "set drop_last: true, or another batch_size",
         )
     count = steps_per_epoch(len(train), batch_size, drop_last=drop_last)

@@ -1,65 +1,122 @@
-"""Who started this process and how many beside it: ``torchrun``, also inside a job of SLURM; ``srun``; or nobody.
+"""Devices, and the environment in which ``torchrun``, ``srun`` or neither has started this process.
 
-Lightning asks the same, but takes every process of a job for one of SLURM's tasks, those that train alone and the
-script of the job included, and knows tasks only by node.
+Lightning detects the environment too, but treats every process of a SLURM job as a task of a distributed run, including
+runs in a single process and the script of the job, and counts tasks per node only.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Final, Literal, NamedTuple, TypeAlias
+from datetime import timedelta
+from typing import Final, Literal, NamedTuple
 
+import torch
+from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments import (
     ClusterEnvironment,
     LightningEnvironment,
     SLURMEnvironment,
     TorchElasticEnvironment,
 )
+from lightning.fabric.strategies import DDPStrategy
 
-from segmi.errors import UsageError
+from segmi.errors import EnvironmentProblem, UsageError
+from segmi.training.config import Strategy
 
-Starter: TypeAlias = Literal["torchrun", "srun", "hand"]
+FABRIC_PRECISION: Final[dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]]] = {
+    "fp32": "32-true",
+    "bf16": "bf16-mixed",
+    "fp16": "16-mixed",
+}
 
-_PER_NODE: Final = "SLURM_NTASKS_PER_NODE"
+TIMEOUT_SECONDS: Final = 600
+"""Time that a process waits for another one that runs but does not respond. An exit is detected at once."""
+
+_TASKS_PER_NODE: Final = "SLURM_NTASKS_PER_NODE"
 
 
-class Started(NamedTuple):
-    """By whom processes were started, and how many together, this one included."""
+class Launcher(NamedTuple):
+    """What started this process, and how many processes it started together."""
 
-    by: Starter
+    name: Literal["torchrun", "srun", "none"]
     processes: int
 
 
-def started() -> Started:
-    """What the environment says of this process.
+def detect_launcher() -> Launcher:
+    """Return the launcher according to the environment variables.
 
-    The script of a job has the variables of the job, but is no task of a step: it was started alone.
+    The script of a SLURM job has the variables of the job, but is not a task of a step: it counts as started alone.
     """
     if TorchElasticEnvironment.detect():
-        return Started("torchrun", int(os.environ["WORLD_SIZE"]))
+        return Launcher("torchrun", int(os.environ["WORLD_SIZE"]))
     if "SLURM_PROCID" in os.environ and {"SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS"} & os.environ.keys():
-        return Started("srun", int(os.environ.get("SLURM_NTASKS", 1)))
-    return Started("hand", int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1)
+        return Launcher("srun", int(os.environ.get("SLURM_NTASKS", 1)))
+    return Launcher("none", int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1)
 
 
 def cluster_environment(devices: int) -> ClusterEnvironment:
-    """What tells Lightning which of the processes this one is.
+    """Return the plugin from which Lightning reads rank and world size.
 
     Args:
-        devices: processes per node, as declared.
+        devices: expected processes per node.
 
     Raises:
-        UsageError: SLURM was asked for another number of tasks per node.
+        UsageError: if SLURM started another number of tasks per node.
     """
-    by = started().by
-    if by == "torchrun":
+    name = detect_launcher().name
+    if name == "torchrun":
         return TorchElasticEnvironment()
-    if by == "hand":
+    if name == "none":
         return LightningEnvironment()
-    per_node = os.environ.setdefault(_PER_NODE, str(devices))  # not there where tasks were counted in all
+    per_node = os.environ.setdefault(_TASKS_PER_NODE, str(devices))  # missing with srun --ntasks
     if per_node != str(devices):
         raise UsageError(
-            f"SLURM starts {per_node} processes per node, devices is {devices}",
+            f"SLURM starts {per_node} processes per node, but devices is {devices}",
             f"set devices: {per_node}, or start it with srun --ntasks-per-node {devices}",
         )
     return SLURMEnvironment()
+
+
+def launch_fabric(device: torch.device, devices: int, num_nodes: int, strategy: Strategy, precision: str) -> Fabric:
+    """Return a Lightning Fabric with distributed data parallelism that is connected to the other processes."""
+    ddp = DDPStrategy(
+        timeout=timedelta(seconds=TIMEOUT_SECONDS),
+        find_unused_parameters=strategy == "ddp_find_unused_parameters_true",
+    )
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=devices,
+        num_nodes=num_nodes,
+        strategy=ddp,
+        precision=FABRIC_PRECISION[precision],
+        plugins=cluster_environment(devices),
+    )
+    try:
+        fabric.launch()
+    except ValueError as error:  # the number of tasks per node differs from devices
+        raise UsageError(str(error), "start as many processes per node as devices") from error
+    return fabric
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+
+    Raises:
+        UsageError: if the name is not a device.
+        EnvironmentProblem: if the machine does not have this device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"unknown device {name!r}", "use one of: auto, cpu, cuda, cuda:N, mps") from error
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(device.type, False):
+        raise EnvironmentProblem(f"this machine has no {device.type} device", "use device: auto, or device: cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise EnvironmentProblem(
+            f"device {name} does not exist, this machine has {torch.cuda.device_count()} CUDA device(s)",
+            "use device: auto",
+        )
+    return device

@@ -1,23 +1,51 @@
-"""The loop itself: update, look, validate, keep, until the budget is spent or somebody asks to stop."""
+"""The training loop: step, log, validate and save, until the budget is spent or a signal asks to stop."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from types import FrameType, TracebackType
+from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from segmi.errors import Interrupted
 from segmi.training.checkpoints import Checkpoints
-from segmi.training.interruption import Interruption
-from segmi.training.logs import Logs
-from segmi.training.progress import FitProgress, ProgressCallback
+from segmi.training.loggers import RunLogger
 from segmi.training.selection import Selection
 from segmi.training.session import Session
 from segmi.types import Batch
 
 UNBOUNDED: Final = 2**40
-"""Updates of a run that time ends: more than any has, and few enough to count images by."""
+"""Length in steps of a run with a budget in minutes: never reached, and small enough to compute with."""
+
+
+@dataclass(frozen=True)
+class FitProgress:
+    """Progress of a run.
+
+    Args:
+        step: optimizer steps done.
+        steps: total number of steps.
+        epoch: index of the current pass over the training images.
+        loss: weighted sum of the losses at the last logged step.
+        images_per_second: average since this process started.
+        phase: ``begin``, ``train`` or ``validate``.
+        text: message for the user, possibly empty.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    loss: float
+    images_per_second: float
+    phase: str = "train"
+    text: str = ""
+
+
+ProgressCallback: TypeAlias = Callable[[FitProgress], None]
 
 
 class LoopSchedule(NamedTuple):
@@ -43,6 +71,58 @@ class LoopSchedule(NamedTuple):
     log_every: int
     seconds: float | None = None
 
+    def expected_steps(self, session: Session) -> int:
+        """Return the total number of steps; with a time limit, extrapolated from the pace so far."""
+        if self.seconds is None:
+            return self.steps
+        elapsed = session.seconds
+        return max(session.step, round(session.step * self.seconds / elapsed) if elapsed else 0)
+
+    def is_finished(self, session: Session) -> bool:
+        """Return whether a resumed run has nothing left to do."""
+        if self.seconds is None or session.seconds < self.seconds:
+            return session.step >= self.steps
+        # A run that was stopped after its time was up may still lack its last row.
+        return bool(session.history) and session.history[-1]["step"] == session.step
+
+
+class Interruption:
+    """Context manager that records SIGINT and SIGTERM, so that a run can save a checkpoint first.
+
+    A second signal has its usual effect.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal was received."""
+        return self.signal_number is not None
+
+    def __enter__(self) -> Self:
+        # Python allows handlers in the main thread only.
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._record) for number in self.SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        self.signal_number = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
 
 def run_loop(
     session: Session,
@@ -51,77 +131,61 @@ def run_loop(
     batches: Iterator[Batch],
     loop_schedule: LoopSchedule,
     folder: Path,
-    trackers: Sequence[str],
+    loggers: Sequence[str],
     progress: ProgressCallback | None,
 ) -> None:
-    """Bring a session to its last step.
+    """Train until the last step.
 
     Raises:
-        Interrupted: on SIGINT or SIGTERM in any process, after the checkpoint is written.
+        Interrupted: on SIGINT or SIGTERM in any process, after a checkpoint is written.
     """
-    processes, profile, steps = session.runtime.processes, session.runtime.profile, loop_schedule.steps
+    processes, profile, schedule = session.runtime.processes, session.runtime.profile, loop_schedule
 
-    def tell(phase: str, text: str = "") -> None:
-        if progress is not None and processes.leads:
-            rate = session.steps_per_second * loop_schedule.batch_size * loop_schedule.accumulate
-            done, loss = session.step, session.latest.get("loss", math.nan)
-            epoch = done * loop_schedule.accumulate // loop_schedule.batches_per_epoch
-            progress(FitProgress(done, _expected(session, loop_schedule), epoch, loss, rate, phase, text))
+    def report(phase: str, text: str = "") -> None:
+        if progress is not None and processes.is_main:
+            rate = session.steps_per_second * schedule.batch_size * schedule.accumulate
+            epoch = session.step * schedule.accumulate // schedule.batches_per_epoch
+            loss = session.latest.get("loss", math.nan)
+            progress(FitProgress(session.step, schedule.expected_steps(session), epoch, loss, rate, phase, text))
 
-    logs = Logs(folder, trackers, first_step=session.step, writes=processes.leads)
-    with Interruption() as interruption, logs:
-        tell("begin", f"computes in {_described(session)}")
-        over = session.step >= steps or bool(processes.largest(int(_closed_in_time(session, loop_schedule))))
-        while not over:
-            session.update(batches, loop_schedule.accumulate)
-            step, last = session.step, session.step == steps
-            if (
-                loop_schedule.seconds is not None
-            ):  # the clocks of several processes differ: all stop at the first that is over
-                last = bool(processes.largest(int(session.seconds >= loop_schedule.seconds)))
-            row_ends = step % loop_schedule.validate_every == 0 or last
-            if session.device.type == "cpu" or step % loop_schedule.log_every == 0 or row_ends:
-                session.read_back()  # on a GPU every read waits for it
-            if step % loop_schedule.log_every == 0:
-                logs.losses(step, session.latest, session.learning_rate)
-            tell("train")
+    logger = RunLogger(folder, loggers, first_step=session.step, writes=processes.is_main)
+    with Interruption() as interruption, logger:
+        report("begin", f"computes in {_describe(session)}")
+        # The clocks of the processes differ: all of them stop when the first one is out of time.
+        last = bool(processes.max(int(schedule.is_finished(session))))
+        while not last:
+            session.train_step(batches, schedule.accumulate)
+            step = session.step
+            last = step == schedule.steps
+            if schedule.seconds is not None:
+                last = bool(processes.max(int(session.seconds >= schedule.seconds)))
+            row_ends = step % schedule.validate_every == 0 or last
+            if session.device.type == "cpu" or step % schedule.log_every == 0 or row_ends:
+                session.fetch_metrics()  # waits for a GPU, so not after every step
+            if step % schedule.log_every == 0:
+                logger.log_losses(step, session.latest, session.learning_rate)
+            report("train")
             if row_ends:
-                tell("validate")
+                report("validate")
                 with profile.part("validation"):
-                    row = selection.close_row(epoch=step * loop_schedule.accumulate / loop_schedule.batches_per_epoch)
-                logs.row(row, session.history)
-            signal_number = processes.largest(interruption.signal_number or 0)
-            if signal_number or step % loop_schedule.checkpoint_every == 0 or last:
+                    row = selection.close_row(epoch=step * schedule.accumulate / schedule.batches_per_epoch)
+                logger.log_row(row, session.history)
+            signal_number = processes.max(interruption.signal_number or 0)
+            if signal_number or step % schedule.checkpoint_every == 0 or last:
                 with profile.part("checkpoint"):
                     checkpoints.save(step, session.weights(), session.state())
             if signal_number and not last:
-                steps = _expected(session, loop_schedule)
                 raise Interrupted(
-                    f"interrupted at update {step} of {steps}; the checkpoint is in {checkpoints.folder}",
+                    f"interrupted at step {step} of {schedule.expected_steps(session)}; the checkpoint is in "
+                    f"{checkpoints.folder}",
                     "run the same command again to continue",
                     signal_number=signal_number,
                 )
-            over = last
 
 
-def _closed_in_time(session: Session, loop_schedule: LoopSchedule) -> bool:
-    """Whether a run that time ends was at its end when it was stopped: with its last row in the history."""
-    if loop_schedule.seconds is None or session.seconds < loop_schedule.seconds:
-        return False
-    return bool(session.history) and session.history[-1]["step"] == session.step
-
-
-def _expected(session: Session, loop_schedule: LoopSchedule) -> int:
-    """How many steps the run will have; of one that time ends, by its pace so far."""
-    if loop_schedule.seconds is None:
-        return loop_schedule.steps
-    spent = session.seconds
-    return max(session.step, round(session.step * loop_schedule.seconds / spent) if spent else 0)
-
-
-def _described(session: Session) -> str:
-    """In what the session computes, for people."""
-    settled = session.runtime.number_format
-    threads = f" with {settled.threads} thread{'s' if settled.threads != 1 else ''}" if settled.threads else ""
-    kernels = f", kernel {', '.join(sorted(set(settled.kernels.values())))}" if settled.kernels else ""
-    return f"{settled.describe()} on {session.device}{threads}{kernels}"
+def _describe(session: Session) -> str:
+    """Return precision, device, threads and kernels for the user."""
+    precision = session.runtime.precision
+    threads = f" with {precision.threads} thread{'s' if precision.threads != 1 else ''}" if precision.threads else ""
+    kernels = f", kernel {', '.join(sorted(set(precision.kernels.values())))}" if precision.kernels else ""
+    return f"{precision.describe()} on {session.device}{threads}{kernels}"

@@ -1,24 +1,26 @@
-"""What steps leave on the device, fetched together: the only place of training that waits for a GPU."""
+"""Metrics of optimizer steps: kept on the device, fetched together, averaged between rows of the history."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from segmi.training.processes import Processes
+from segmi.errors import Diverged
+from segmi.training.distributed import ProcessGroup
 
 
-class StepValues(NamedTuple):
-    """What is known of one step.
+class StepMetrics(NamedTuple):
+    """Metrics of one step, summed over the processes.
 
     Args:
-        step: its number.
-        names: the images of its batch that were this process's.
+        step: number of the step.
+        names: images in this process's part of the batch.
         values: loss and terms by name.
-        ratios: numerators and denominators of diagnostics by name, a pair per class.
+        ratios: diagnostics by name, as one (numerator, denominator) per class.
     """
 
     step: int
@@ -27,24 +29,24 @@ class StepValues(NamedTuple):
     ratios: dict[str, list[tuple[float, float]]]
 
 
-class _Waiting(NamedTuple):
+class _Pending(NamedTuple):
     step: int
     names: tuple[str, ...]
     values: list[str]
-    ratios: dict[str, int]
-    numbers: Tensor
+    ratio_sizes: dict[str, int]
+    numbers: Tensor  # 1-D: the values, then numerators and denominators of each ratio
 
 
-class ReadBack:
-    """Values of steps as they stand on the device, until they are fetched: one transfer for all of them.
+class MetricSync:
+    """Metrics of past steps on the device, until they are fetched in one transfer.
 
     Args:
-        processes: whose values are summed.
+        processes: the metrics are summed over them.
     """
 
-    def __init__(self, processes: Processes) -> None:
+    def __init__(self, processes: ProcessGroup) -> None:
         self.processes = processes
-        self._waiting: list[_Waiting] = []
+        self._pending: list[_Pending] = []
 
     def add(
         self,
@@ -53,26 +55,88 @@ class ReadBack:
         values: Mapping[str, Tensor],
         ratios: Mapping[str, tuple[Tensor, Tensor]],
     ) -> None:
-        """Remember a step without looking at it: its scalars, and ratios of scalars or of a value per class."""
+        """Store scalar values, and ratios of scalars or of one value per class, without waiting for the device."""
         flat = [value.detach().reshape(1) for value in values.values()]
         flat += [part.detach().reshape(-1) for ratio in ratios.values() for part in ratio]
-        wide = torch.float32 if flat[0].device.type == "mps" else torch.float64
+        dtype = torch.float32 if flat[0].device.type == "mps" else torch.float64  # mps has no float64
         sizes = {name: numerator.numel() for name, (numerator, _) in ratios.items()}
-        self._waiting.append(_Waiting(step, names, list(values), sizes, torch.cat([part.to(wide) for part in flat])))
+        self._pending.append(_Pending(step, names, list(values), sizes, torch.cat([part.to(dtype) for part in flat])))
 
-    def fetch(self) -> Iterator[StepValues]:
-        """The steps since the last call, in order; their values are sums over the processes."""
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
+    def fetch(self) -> Iterator[StepMetrics]:
+        """Yield the steps since the last call, in order. This waits for the device."""
+        pending, self._pending = self._pending, []
+        if not pending:
             return
-        numbers = self.processes.sum(torch.cat([step.numbers for step in waiting])).tolist()
-        position = 0
-        for step in waiting:
-            values = dict(zip(step.values, numbers[position:], strict=False))
-            position += len(values)
+        numbers = self.processes.sum(torch.cat([step.numbers for step in pending])).tolist()
+        start = 0
+        for step in pending:
+            values = dict(zip(step.values, numbers[start:], strict=False))
+            start += len(values)
             ratios = {}
-            for name, size in step.ratios.items():
-                numerators, denominators = (numbers[position + i * size : position + (i + 1) * size] for i in (0, 1))
+            for name, size in step.ratio_sizes.items():
+                numerators, denominators = (numbers[start + i * size : start + (i + 1) * size] for i in (0, 1))
                 ratios[name] = list(zip(numerators, denominators, strict=True))
-                position += 2 * size
-            yield StepValues(step.step, step.names, values, ratios)
+                start += 2 * size
+            yield StepMetrics(step.step, step.names, values, ratios)
+
+
+@dataclass
+class RunningMeans:
+    """Means of the loss, its terms and diagnostics since the last row of the history.
+
+    Args:
+        count: number of steps.
+        sums: sums of the values by name.
+        ratios: sums of numerators and denominators by name.
+    """
+
+    count: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    ratios: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Add the values of one step."""
+        self.count += 1
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def add_ratio(self, name: str, numerator: float, denominator: float) -> None:
+        """Add to a mean that weights the steps differently."""
+        ratio = self.ratios.setdefault(name, [0.0, 0.0])
+        ratio[0] += numerator
+        ratio[1] += denominator
+
+    def means(self) -> dict[str, float]:
+        """Return the means by name, without ratios whose denominator is 0."""
+        means = {name: total / self.count for name, total in self.sums.items()} if self.count else {}
+        return means | {name: num / den for name, (num, den) in self.ratios.items() if den > 0}
+
+    def reset(self) -> None:
+        """Remove all values."""
+        self.count, self.sums, self.ratios = 0, {}, {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as plain types."""
+        return {"count": self.count, "sums": dict(self.sums), "ratios": {k: list(v) for k, v in self.ratios.items()}}
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> RunningMeans:
+        """Return the means with a state from `state_dict`."""
+        ratios = {name: list(ratio) for name, ratio in state["ratios"].items()}
+        return cls(count=int(state["count"]), sums=dict(state["sums"]), ratios=ratios)
+
+
+def check_finite(metrics: StepMetrics, processes: ProcessGroup) -> None:
+    """Check that all values of a step are finite.
+
+    Raises:
+        Diverged: with the step, its values, and the images of all processes.
+    """
+    if all(abs(value) < float("inf") for value in metrics.values.values()):  # false for NaN too
+        return
+    listing = ", ".join(f"{name} = {value:g}" for name, value in metrics.values.items())
+    names: tuple[str, ...] = sum(processes.gather(metrics.names), ())
+    raise Diverged(
+        f"the loss is NaN or infinite at step {metrics.step}: {listing}; images of the batch: {', '.join(names)}",
+        "lower the learning rate, set clip_norm, or check these images and masks",
+    )

@@ -1,47 +1,99 @@
-"""Which device and which number format a run uses, predict_labels once and stored with it."""
+"""Precision, memory format, CPU threads and kernels of a run: resolved when it starts, kept when it resumes.
+
+Floating-point results depend on all four of them, so they are stored in ``precision.json`` and in every checkpoint. A
+resumed run uses the stored values, also on another machine or if the arguments have changed.
+"""
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
 
 import torch
+from torch import nn
 
-from segmi.errors import EnvironmentProblem, UsageError
+from segmi.errors import RunError, UsageError
+from segmi.losses.base import Loss, Objective
+from segmi.records.serialization import read_record, write_record
+from segmi.training.checkpoints import Checkpoint
+from segmi.training.cohort import Cohort
+from segmi.training.config import Precision
+from segmi.training.distributed import FABRIC_PRECISION, ProcessGroup
+from segmi.training.precision_probe import MAX_CPU_IMAGES, MEMORY_FORMATS, fastest, step_seconds
 
-Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
+RECORD: Final = "precision.json"
 
-FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
-    "fp32": "32-true",
-    "bf16": "bf16-mixed",
-    "fp16": "16-mixed",
-}
+log = logging.getLogger(__name__)
 
 
-def resolve_device(name: str = "auto") -> torch.device:
-    """``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps`` as a device that is there.
+@dataclass(frozen=True)
+class ResolvedPrecision:
+    """Everything that affects the floating-point results of a run besides its settings.
 
-    Raises:
-        UsageError: if the name is no device.
-        EnvironmentProblem: if the machine has no such device.
+    Args:
+        dtype: ``fp32``, ``bf16`` or ``fp16``.
+        memory_format: ``channels_last`` or ``contiguous``.
+        source: ``given`` or ``measured``.
+        seconds: measured time of a training step by candidate; None: far slower than the best one.
+        images: images per measured step.
+        threads: CPU threads; None until the run starts.
+        kernels: kernel of each loss that has several, by the name of its module in the objective.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"unknown device {name!r}", "use one of: auto, cpu, cuda, cuda:N, mps") from error
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(device.type, False):
-        raise EnvironmentProblem(f"this machine has no {device.type} device", "use device: auto, or device: cpu")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise EnvironmentProblem(
-            f"{name} was asked for, this machine has {torch.cuda.device_count()} CUDA device(s)", "use device: auto"
+
+    dtype: str
+    memory_format: str
+    source: str = "given"
+    seconds: Mapping[str, float | None] = field(default_factory=dict)
+    images: int = 0
+    threads: int | None = None
+    kernels: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain types."""
+        return {**asdict(self), "seconds": dict(self.seconds), "kernels": dict(self.kernels)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ResolvedPrecision:
+        """Return the inverse of `to_dict`; unknown keys are ignored.
+
+        Raises:
+            RunError: if the dtype or the memory format is missing or unknown.
+        """
+        known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
+        if known.get("dtype") not in FABRIC_PRECISION or known.get("memory_format") not in MEMORY_FORMATS:
+            raise RunError(
+                f"the stored precision does not fit this run: expected a dtype of {', '.join(FABRIC_PRECISION)} and a "
+                f"memory format of {', '.join(MEMORY_FORMATS)}, got {known}",
+                "start the run anew with --overwrite",
+            )
+        return cls(**known)
+
+    def describe(self) -> str:
+        """Return dtype, memory format and the measured times in one line.
+
+        Example:
+            >>> seconds = {"fp32 contiguous": 0.1, "bf16 contiguous": None}
+            >>> ResolvedPrecision("fp32", "contiguous", "measured", seconds, 2).describe()
+            'fp32 contiguous (measured on 2 images: fp32 contiguous 100.0 ms; bf16 contiguous far slower)'
+        """
+        times = "; ".join(
+            f"{name} {1000 * value:.1f} ms" if value is not None else f"{name} far slower"
+            for name, value in self.seconds.items()
         )
-    return device
+        head = f"{self.dtype} {self.memory_format}"
+        return f"{head} (measured on {self.images} images: {times})" if times else f"{head} ({self.source})"
+
+    def apply(self, cohort: nn.Module) -> None:
+        """Convert the weights to the memory format."""
+        cohort.to(memory_format=MEMORY_FORMATS[self.memory_format])
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse what no run can compute in.
+    """Check that the device supports the precision.
 
     Raises:
         UsageError: for an unknown precision, or for fp16 on a CPU.
@@ -50,3 +102,131 @@ def check_precision(precision: str, device: torch.device) -> None:
         raise UsageError(f"unknown precision {precision!r}", "use one of: auto, fp32, bf16, fp16")
     if precision == "fp16" and device.type == "cpu":
         raise UsageError("precision fp16 needs a GPU, this run is on the CPU", "use auto, bf16 or fp32")
+
+
+def choose_precision(
+    precision: Precision, cohort: Cohort, device: torch.device, *, images: int, side: int
+) -> ResolvedPrecision:
+    """Return dtype and memory format for ``precision`` on this device; ``auto`` is measured.
+
+    Args:
+        precision: as in `segmi.training.RuntimeConfig`.
+        cohort: the networks; moved to ``device`` if they are measured, otherwise unchanged.
+        device: device of the run.
+        images: images per batch; at most `MAX_CPU_IMAGES` are measured on a CPU.
+        side: height and width of the crops.
+
+    Raises:
+        UsageError: for an unknown precision, or for fp16 on a CPU.
+    """
+    check_precision(precision, device)
+    memory_format = "contiguous" if device.type == "mps" else "channels_last"
+    if precision != "auto":
+        return ResolvedPrecision(precision, memory_format)
+    if device.type == "mps":
+        return ResolvedPrecision("fp32", memory_format)
+    count = min(images, MAX_CPU_IMAGES) if device.type == "cpu" else images
+    seconds = step_seconds(cohort, device, images=count, side=side)
+    return ResolvedPrecision(*fastest(seconds).split(), "measured", seconds, count)
+
+
+@contextmanager
+def preserve_threads(count: int | None = None) -> Iterator[None]:
+    """Restore PyTorch's number of CPU threads on exit.
+
+    Args:
+        count: number of threads inside the context. None: unchanged.
+    """
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def resolve_precision(
+    folder: Path,
+    checkpoint: Checkpoint | None,
+    cohort: Cohort,
+    objective: Objective,
+    *,
+    threads: int | None,
+    precision: Precision,
+    device: torch.device,
+    processes: ProcessGroup,
+    images: int,
+    side: int,
+    resume: bool,
+) -> ResolvedPrecision:
+    """Return the stored precision of the run, or choose one; set its threads and kernels in this process.
+
+    Args:
+        folder: run folder.
+        checkpoint: checkpoint that the run resumes from.
+        cohort: the networks.
+        objective: its kernels are selected.
+        threads: as in `segmi.training.RuntimeConfig`.
+        precision: as in `segmi.training.RuntimeConfig`.
+        device: device of the run.
+        processes: all of them use the choice of process 0.
+        images: images per batch and process.
+        side: height and width of the crops.
+        resume: whether to use the precision that is stored in the folder.
+
+    Raises:
+        UsageError: for an unsupported precision or fewer than one thread.
+    """
+    check_precision(precision, device)
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, got {threads}", "omit it for PyTorch's default")
+    stored = processes.broadcast_object(_stored(folder, checkpoint, resume=resume) if processes.is_main else None)
+    count = threads or (stored.threads if stored else None) or processes.broadcast_object(torch.get_num_threads())
+    torch.set_num_threads(count)
+    # Without a checkpoint nothing was computed yet, so another precision may replace the stored one.
+    if stored is None or (checkpoint is None and precision not in ("auto", stored.dtype)):
+        chosen = choose_precision(precision, cohort, device, images=images, side=side) if processes.is_main else None
+        chosen = processes.broadcast_object(chosen)
+    else:
+        chosen = stored
+    resolved = replace(
+        chosen, threads=count, kernels=select_kernels(objective, device, stored.kernels if stored else {})
+    )
+    if processes.is_main and resolved != stored:
+        write_record(folder / RECORD, resolved.to_dict())
+    return resolved
+
+
+def select_kernels(objective: Objective, device: torch.device, stored: Mapping[str, str]) -> dict[str, str]:
+    """Select the kernel of each loss of an objective; return them by the names of the modules.
+
+    Args:
+        objective: its losses are modified.
+        device: device of the logits, which are fp32.
+        stored: kernels that the run started with. One that is not available is replaced, with a warning.
+    """
+    logits = torch.empty(0, 2, 1, 1, device=device)
+    kernels = {}
+    for name, part in objective.named_modules():
+        if not isinstance(part, Loss):
+            continue
+        try:
+            kernel = part.select_kernel(logits, stored.get(name))
+        except ValueError as problem:
+            kernel = part.select_kernel(logits)
+            log.warning(
+                "%s; the run started with this kernel, and continues with %r, whose rounding differs", problem, kernel
+            )
+        if kernel is not None:
+            kernels[name] = kernel
+    return kernels
+
+
+def _stored(folder: Path, checkpoint: Checkpoint | None, *, resume: bool) -> ResolvedPrecision | None:
+    """Return the precision that the run started with, None for a new run."""
+    if checkpoint:
+        stored = checkpoint.state.get("precision")
+        return ResolvedPrecision.from_dict(stored if isinstance(stored, Mapping) else {})
+    record = read_record(folder / RECORD) if resume else None
+    return ResolvedPrecision.from_dict(record) if record else None

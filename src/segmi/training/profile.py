@@ -61,7 +61,7 @@ class Profile:
         elif self.enabled:
             self.steps += 1
 
-    def settle(self) -> None:
+    def collect(self) -> None:
         """Take the times that the device has measured; to be called when it has been waited for."""
         for name, start, end in self._events:
             self._seconds[name] += start.elapsed_time(end) / 1000
@@ -78,7 +78,7 @@ class Profile:
                 "part": name,
                 "seconds": value,
                 "share": value / whole if whole else 0.0,
-                "ms_per_update": 1000 * value / self.steps if self.steps else 0.0,
+                "ms_per_step": 1000 * value / self.steps if self.steps else 0.0,
             }
             for name, value in seconds.items()
         ]

@@ -1,33 +1,32 @@
-"""Which weights of a run are kept: scored on images held out of train, or by the training loss as the study did."""
+"""Selection of the best weights of a run, by the held-out mIoU or the training loss, and the rows of its history."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import unknown_name
 from segmi.metrics.scores import scores
 from segmi.training.checkpoints import Checkpoints
-from segmi.training.diagnostics import diagnostics_of
+from segmi.training.config import SelectBy
 from segmi.training.evaluate import evaluate
+from segmi.training.region_diagnostics import diagnostics_of
 from segmi.training.session import Session
-
-SelectBy: TypeAlias = Literal["holdout_mIoU", "train_loss", "last"]
 
 
 class Selection:
-    """Closes the rows of the history and keeps the best weights.
+    """Rows of the history and the best weights so far.
 
     Args:
         session: the run.
-        checkpoints: where the best weights go.
-        select_by: ``holdout_mIoU`` (highest), ``train_loss`` (lowest mean of a row) or ``last``.
-        holdout: images held out of train, scored at every row when there are some.
-        network: whose held-out mIoU decides; the first network that learns by default.
+        checkpoints: the best weights are saved there.
+        select_by: as in `segmi.training.LoggingConfig`.
+        holdout: images held out of train, which are scored for each row.
+        network: network whose held-out mIoU counts. Default: the first one that is trained.
 
     Raises:
-        UsageError: if there is no such network.
+        UsageError: if the network is unknown.
     """
 
     def __init__(
@@ -46,9 +45,9 @@ class Selection:
         self.network = network or next(name for name in networks if name not in session.cohort.frozen)
 
     def close_row(self, *, epoch: float) -> dict[str, Any]:
-        """Add a row to the history: the means since the last one, the held-out scores; keep the weights if best."""
+        """Add a row to the history with means and held-out scores, and save the weights if they are the best."""
         session = self.session
-        session.take_statistics_of_leader()
+        session.broadcast_buffers()
         row: dict[str, Any] = {"step": session.step, "epoch": round(epoch, 4), "learning_rate": session.learning_rate}
         row.update({f"train/{name}": value for name, value in session.means.means().items()})
         if self.holdout:
@@ -67,25 +66,25 @@ class Selection:
             row.update({f"holdout/{name}": value for name, value in diagnostics.values().items()})
         session.means.reset()
         session.history.append(row)
-        self._keep_if_best(row)
+        self._save_if_best(row)
         return row
 
-    def _keep_if_best(self, row: dict[str, Any]) -> None:
+    def _save_if_best(self, row: dict[str, Any]) -> None:
         session = self.session
         if self.select_by == "last":
             session.best_step = session.step
             return
         column = f"holdout/mIoU/{self.network}" if self.select_by == "holdout_mIoU" else "train/loss"
         score, best = float(row[column]), session.best_score
-        if math.isnan(score):  # nothing was valid in the held-out images: no reason to keep these weights
+        if math.isnan(score):  # the held-out images have no valid pixels
             return
         if best is None or (score > best if self.select_by == "holdout_mIoU" else score < best):
             session.best_step, session.best_score = session.step, score
             self.checkpoints.save_best(session.weights(), {"step": str(session.step), column: repr(score)})
 
-    def take_best(self) -> None:
-        """Give the cohort the weights that were selected."""
-        self.session.runtime.processes.largest(0)  # until all are here: process 0 may still be writing
+    def load_best(self) -> None:
+        """Load the selected weights into the cohort."""
+        self.session.runtime.processes.max(0)  # a barrier: process 0 may still be writing
         if self.session.best_score is not None:
             self.session.cohort.load_state_dict(self.checkpoints.load_best())
         self.session.cohort.eval()

@@ -1,4 +1,4 @@
-"""What changes while a run goes on: weights, optimizer, counters, history; and how to save and restore it."""
+"""State of a run: weights, optimizer, counters and history; one optimizer step; saving and restoring the state."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ from segmi.errors import RunError
 from segmi.losses.base import Objective, Term
 from segmi.randomness import key
 from segmi.training.cohort import Cohort
-from segmi.training.metric_sync import ReadBack
-from segmi.training.number_format import NumberFormat
-from segmi.training.processes import ALONE, Processes
+from segmi.training.distributed import SINGLE_PROCESS, ProcessGroup
+from segmi.training.metric_sync import MetricSync, RunningMeans, check_finite
+from segmi.training.precision import ResolvedPrecision
 from segmi.training.profile import UNTIMED, Profile
-from segmi.training.progress import RunningMeans, check_finite
 from segmi.training.step import accumulate_gradient, weighted_sum
 from segmi.types import Batch
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """How a run computes, as opposed to what.
+    """Resolved form of `segmi.training.RuntimeConfig`.
 
     Args:
-        device: where.
-        number_format: in which numbers.
-        processes: together with which others.
-        compile: whether the cohort is compiled by ``torch.compile``.
-        sync_batch_norm: whether batch statistics are those of all processes.
-        profile: measures what takes how long.
+        device: device of this process.
+        precision: precision, memory format, threads and kernels.
+        processes: the processes that train together.
+        compile: compile the cohort with ``torch.compile``.
+        sync_batch_norm: compute batch statistics over all processes.
+        profile: measures the time of the parts of a step.
     """
 
     device: torch.device
-    number_format: NumberFormat
-    processes: Processes = ALONE
+    precision: ResolvedPrecision
+    processes: ProcessGroup = SINGLE_PROCESS
     compile: bool = False
     sync_batch_norm: bool = False
     profile: Profile = UNTIMED
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory has run out: a GPU's is an error of its own, the machine's is told by PyTorch in words alone.
+    """Return whether an error means that GPU or host memory ran out.
+
+    PyTorch has an exception for GPU memory, but reports host memory by the message of a RuntimeError only.
 
     Example:
         >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
         True
     """
-    said = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in said
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 class Session:
@@ -63,14 +63,14 @@ class Session:
 
     Args:
         cohort: the networks.
-        objective: what is minimized.
-        optimizer: over the parameters of both.
-        schedule: stepped once per step, or None.
-        runtime: device, precision, processes.
-        seed: keys dropout.
-        sequential: whether the networks take their steps one after the other, each after what the others say by then.
+        objective: minimized.
+        optimizer: optimizer of the parameters of both.
+        schedule: learning-rate scheduler, stepped once per optimizer step, or None.
+        runtime: device, precision and processes.
+        seed: seed of dropout.
+        sequential: update one network after the other, each with the current predictions of the others.
         clip_norm: largest norm of the gradient, or None.
-        classes: their names, for the diagnostics that have a value per class.
+        classes: class names, for diagnostics with one value per class.
     """
 
     best_score: float | None
@@ -90,31 +90,32 @@ class Session:
     ) -> None:
         self.cohort, self.objective, self.schedule, self.runtime = cohort, objective, schedule, runtime
         self.seed, self.clip_norm, self.classes = seed, clip_norm, tuple(classes)
+        # The networks that are updated together in each turn; None: all of them.
         self._turns: tuple[str | None, ...] = cohort.learning if sequential else (None,)
         self.step, self.best_step, self.best_score = 0, 0, None
         self.history: list[dict[str, Any]] = []
         self.means = RunningMeans()
         self.latest: dict[str, float] = {}
-        self._read_back = ReadBack(runtime.processes)
+        self._metrics = MetricSync(runtime.processes)
         self._seconds_before, self._began, self._step_began = 0.0, time.perf_counter(), 0
-        self.fabric = runtime.processes.fabric(runtime.device, runtime.number_format.precision)
+        self.fabric = runtime.processes.fabric(runtime.device, runtime.precision.dtype)
         self.device = self.fabric.device
-        runtime.number_format.apply(cohort)
-        if runtime.sync_batch_norm and runtime.processes.count > 1:
+        runtime.precision.apply(cohort)
+        if runtime.sync_batch_norm and runtime.processes.world_size > 1:
             nn.SyncBatchNorm.convert_sync_batchnorm(cohort)
         module: Any = torch.compile(cohort) if runtime.compile else cohort
         self._forward, self.optimizer = self.fabric.setup(module, optimizer)
         objective.to(self.device)
 
-    def update(self, batches: Iterator[Batch], parts: int) -> None:
-        """One optimizer step on the next ``parts`` batches.
+    def train_step(self, batches: Iterator[Batch], parts: int) -> None:
+        """Take one optimizer step on the next ``parts`` batches.
 
         Raises:
-            RunError: if memory runs out, or if a loss read back was not finite.
+            RunError: if memory runs out.
         """
         profile = self.runtime.profile
         with profile.part("data"):
-            group = [self._taken(next(batches)) for _ in range(parts)]
+            group = [self._to_device(next(batches)) for _ in range(parts)]
         self._seed_generators()
         self.cohort.train()
         self.objective.train()
@@ -122,8 +123,8 @@ class Session:
             terms: dict[str, Term] = {}
             norms = []
             for network in self._turns:
-                found, norm = self._step(group, network)
-                terms |= found
+                result, norm = self._step(group, network)
+                terms |= result
                 norms += [] if norm is None else [norm]
             with profile.part("optimizer"):
                 self.cohort.average(self.step)
@@ -131,7 +132,7 @@ class Session:
             if not is_out_of_memory(error):
                 raise
             raise RunError(
-                f"out of memory at update {self.step + 1} with batches of {len(group[0])} images of "
+                f"out of memory at step {self.step + 1} with batches of {len(group[0])} images of "
                 f"{tuple(group[0].images.shape[-2:])} pixels",
                 "use a smaller batch_size with accumulate, or a smaller crop",
             ) from error
@@ -142,27 +143,28 @@ class Session:
             values = {"loss": weighted_sum(terms), **{f"loss/{name}": term.value for name, term in terms.items()}}
         if norms:
             norm = torch.stack(norms).square().sum().sqrt()
-            values["gradient_norm"] = norm / self.runtime.processes.count  # every process has that of the whole
+            # Each process has the norm of the whole gradient, and metrics are summed over the processes.
+            values["gradient_norm"] = norm / self.runtime.processes.world_size
         ratios = {
             name: (ratio.numerator, ratio.denominator) for t in terms.values() for name, ratio in t.diagnostics.items()
         }
-        self._read_back.add(self.step, tuple(name for batch in group for name in batch.names), values, ratios)
+        self._metrics.add(self.step, tuple(name for batch in group for name in batch.names), values, ratios)
         profile.step_done()
 
-    def _taken(self, batch: Batch) -> Batch:
-        """A batch on the device; a GPU copies it when it gets there, without anybody waiting."""
+    def _to_device(self, batch: Batch) -> Batch:
+        """Copy a batch to the device, asynchronously on a GPU."""
         if self.device.type != "cuda":
             return batch.to(self.device)
         return batch.pinned().to(self.device, non_blocking=True)
 
     def _step(self, group: Sequence[Batch], network: str | None) -> tuple[dict[str, Term], Tensor | None]:
-        """One step of the optimizer, of all networks or of one: the terms, and the norm of the gradient if it is cut."""
+        """Update all networks or one; return the terms, and the norm of the gradient if it is clipped."""
         with self.cohort.turn_of(network) if network else nullcontext():
             with self.runtime.profile.part("optimizer"):
                 self.optimizer.zero_grad()
             terms = self._gradient(group, network)
             with self.runtime.profile.part("optimizer"):
-                norm = self._clipped()
+                norm = self._clip_gradient()
                 self.optimizer.step()
         return terms, norm
 
@@ -176,28 +178,28 @@ class Session:
             processes=processes,
             of=network,
             unsynchronized=lambda enabled: self.fabric.no_backward_sync(
-                self._forward, enabled=enabled and processes.count > 1
+                self._forward, enabled=enabled and processes.world_size > 1
             ),
             profile=self.runtime.profile,
         )
-        if processes.count > 1:  # the objective's own parameters are in no module that Fabric has wrapped
+        if processes.world_size > 1:  # DDP does not wrap the objective, so its gradient is averaged here
             for parameter in self.objective.parameters():
                 if parameter.requires_grad:
                     gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                    parameter.grad = processes.sum(gradient).div_(processes.count)
+                    parameter.grad = processes.sum(gradient).div_(processes.world_size)
         return terms
 
-    def _clipped(self) -> Tensor | None:
-        """The norm of the gradient before it is clipped, where it is and where fp16 does not scale it at will."""
+    def _clip_gradient(self) -> Tensor | None:
+        """Return the norm before clipping; None without clipping, and with fp16, which scales the gradient."""
         if self.clip_norm is None:
             return None
         norm = self.fabric.clip_gradients(
             self._forward, self.optimizer, max_norm=self.clip_norm, error_if_nonfinite=False
         )
-        return norm if self.runtime.number_format.precision != "fp16" else None
+        return norm if self.runtime.precision.dtype != "fp16" else None
 
     def _seed_generators(self) -> None:
-        """Key what dropout draws; only the CPU and the device in use, for seeding all is slow."""
+        """Seed dropout for this step on the CPU and the device; seeding all devices is slow."""
         rank = self.runtime.processes.rank
         seed = key(self.seed, "update", self.step, *((rank,) if rank else ()))
         torch.default_generator.manual_seed(seed)
@@ -206,29 +208,29 @@ class Session:
         elif self.device.type == "mps":
             torch.mps.manual_seed(seed)
 
-    def take_statistics_of_leader(self) -> None:
-        """Have the batch statistics of process 0, which are the ones that are kept; others saw other images."""
+    def broadcast_buffers(self) -> None:
+        """Copy the batch statistics of process 0, which are saved, to the others, which have seen other images."""
         for buffer in self.cohort.buffers():
-            self.runtime.processes.as_leader(buffer)
+            self.runtime.processes.broadcast(buffer)
 
-    def read_back(self) -> None:
-        """Fetch the losses of the steps since the last call: the only place that waits for the device.
+    def fetch_metrics(self) -> None:
+        """Fetch the metrics of the steps since the last call. Only this waits for the device.
 
         Raises:
-            Diverged: if one of them is not finite.
+            Diverged: if one of them is NaN or infinite.
         """
-        for step in self._read_back.fetch():
-            check_finite(step.values, step.step, step.names, self.runtime.processes)
+        for step in self._metrics.fetch():
+            check_finite(step, self.runtime.processes)
             self.means.add(step.values)
             self.latest = step.values
             for name, ratios in step.ratios.items():
                 for suffix, (numerator, denominator) in zip(self._suffixes(len(ratios)), ratios, strict=True):
                     self.means.add_ratio(name + suffix, numerator, denominator)
-        self.runtime.profile.settle()
+        self.runtime.profile.collect()
 
     def _suffixes(self, channels: int) -> list[str]:
-        """What tells the classes of a diagnostic apart; a single channel is that of class 1, or no class at all."""
-        if channels == 1:
+        """Return a suffix per class of a diagnostic."""
+        if channels == 1:  # class 1 of a binary problem, or a diagnostic without classes
             return [""]
         named = channels == len(self.classes)
         return [f"/{self.classes[channel] if named else channel}" for channel in range(channels)]
@@ -240,28 +242,27 @@ class Session:
 
     @property
     def seconds(self) -> float:
-        """Wall time over all sessions of the run."""
+        """Wall time, summed over all sessions of the run."""
         return self._seconds_before + time.perf_counter() - self._began
 
     @property
     def steps_per_second(self) -> float:
-        """Updates per second since this process began."""
+        """Optimizer steps per second since this process started."""
         return (self.step - self._step_began) / max(time.perf_counter() - self._began, 1e-9)
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights of all networks."""
+        """Return the weights of all networks."""
         return dict(self.cohort.state_dict())
 
     def state(self) -> dict[str, Any]:
-        """Everything besides the weights, as tensors and plain types."""
-        self.read_back()
+        """Return everything except the weights, as tensors and plain types."""
+        self.fetch_metrics()
         return {
-            "precision": self.runtime.number_format.precision,
-            "number_format": self.runtime.number_format.plain(),
+            "precision": self.runtime.precision.to_dict(),
             "best_step": self.best_step,
             "best_score": self.best_score,
             "history": self.history,
-            "means": self.means.state(),
+            "means": self.means.state_dict(),
             "seconds": self.seconds,
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule else None,
@@ -270,10 +271,10 @@ class Session:
         }
 
     def restore(self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Continue from a checkpoint as if nothing had happened.
+        """Restore a checkpoint, so that the run continues as if uninterrupted.
 
         Raises:
-            RunError: it is of another network, optimizer or objective.
+            RunError: if it belongs to another network, optimizer or objective.
         """
         try:
             self._restore(step, weights, state)
@@ -281,14 +282,14 @@ class Session:
             reason = " ".join(str(error).split()[:40])
             raise RunError(
                 f"the checkpoint of step {step} does not fit this run: {type(error).__name__}: {reason}",
-                "start the run anew with --overwrite, or continue it as it was begun",
+                "start the run anew with --overwrite, or resume it with its original settings",
             ) from error
 
     def _restore(self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         self.step, self._step_began = step, step
         self.best_step, self.best_score = state["best_step"], state["best_score"]
         self.history = [dict(row) for row in state["history"]]
-        self.means = RunningMeans.from_state(state["means"])
+        self.means = RunningMeans.from_state_dict(state["means"])
         self._seconds_before = state["seconds"]
         self.cohort.load_state_dict(dict(weights))
         self.optimizer.optimizer.load_state_dict(state["optimizer"])

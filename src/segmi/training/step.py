@@ -10,7 +10,7 @@ from torch import Tensor
 
 from segmi.errors import UsageError
 from segmi.losses.base import Diagnostic, Objective, Term
-from segmi.training.processes import ALONE, Processes
+from segmi.training.distributed import SINGLE_PROCESS, ProcessGroup
 from segmi.training.profile import UNTIMED, Profile
 from segmi.types import Batch, Images, Output
 
@@ -28,7 +28,7 @@ def accumulate_gradient(
     batches: Sequence[Batch],
     backward: Callable[[Tensor], None],
     *,
-    processes: Processes = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
     of: str | None = None,
     unsynchronized: Callable[[bool], AbstractContextManager[object]] = lambda enabled: nullcontext(),
     profile: Profile = UNTIMED,
@@ -60,14 +60,14 @@ def accumulate_gradient(
             with profile.part("forward"):
                 outputs = _in_fp32(forward(batch.images))
             with profile.part("objective"):
-                if joint is None and (len(batches) > 1 or processes.count > 1):
+                if joint is None and (len(batches) > 1 or processes.world_size > 1):
                     joint = _joint_denominators(objective, outputs, batches, processes)
                 terms = _those_of(of, objective(outputs, batch))
                 if joint is not None:
                     terms = {name: term._replace(denominator=joint[name]) for name, term in terms.items()}
                 loss = weighted_sum(terms)
             with profile.part("backward"):
-                backward(loss * processes.count if processes.count > 1 else loss)
+                backward(loss * processes.world_size if processes.world_size > 1 else loss)
         parts.append({name: term._replace(numerator=term.numerator.detach()) for name, term in terms.items()})
     return {
         name: term._replace(
@@ -106,14 +106,14 @@ def _in_fp32(outputs: Mapping[str, Output]) -> dict[str, Output]:
 
 
 def _joint_denominators(
-    objective: Objective, outputs: Mapping[str, Output], batches: Sequence[Batch], processes: Processes
+    objective: Objective, outputs: Mapping[str, Output], batches: Sequence[Batch], processes: ProcessGroup
 ) -> dict[str, Tensor]:
     totals: dict[str, Tensor] = {}
     with torch.no_grad():
         for batch in batches:
             for name, denominator in objective.denominators(_blank(outputs, batch), batch).items():
                 totals[name] = totals.get(name, torch.zeros_like(denominator)) + denominator
-        if processes.count == 1:
+        if processes.world_size == 1:
             return totals
         # counts of pixels pass 2^24, where float32 ends counting
         together = processes.sum(torch.stack([total.double() for total in totals.values()]))

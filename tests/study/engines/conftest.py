@@ -21,7 +21,7 @@ from segmi.study.schema import Study
 from segmi.study.strict_yaml import parse
 from segmi.study.validation import validated
 
-VARYING = ("wall_seconds", "environment", "number_format", "usage")
+VARYING = ("wall_seconds", "environment", "precision", "usage")
 """What a result says beyond its numbers: how long it took, of what, and where."""
 
 

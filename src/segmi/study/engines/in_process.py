@@ -28,14 +28,14 @@ class InProcess:
         with stoppable():
             for run in runs:
                 error = shop.do(run, partial(report, run), overwrite=shop.job.overwrite)
-                if error is not None and shop.processes.count > 1 and not isinstance(error, ALIKE):
+                if error is not None and shop.processes.world_size > 1 and not isinstance(error, ALIKE):
                     raise error  # the others stand somewhere else in the run: there is no next one to do together
 
 
 def follow(shop: Workshop) -> None:
     """What the other processes do: their part of the runs that the first one orders, until it orders none."""
     with stoppable():
-        while (order := shop.processes.next_order()) is not None:
+        while (order := shop.processes.receive_task()) is not None:
             run = Run(**order)
-            with suppress(*ALIKE), shop.processes.watched():
+            with suppress(*ALIKE), shop.processes.report_errors():
                 shop.execute(run, RunFolder(run.folder(shop.job.root)))

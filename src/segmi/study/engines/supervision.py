@@ -86,7 +86,7 @@ def supervise(crew: Crew, job: Job, runs: Sequence[Run], report: Report, *, retr
     Raises:
         Interrupted: on SIGINT or SIGTERM, after the checkpoints are written.
     """
-    from segmi.training.interruption import Interruption
+    from segmi.training.loop import Interruption
 
     losses = _Losses(job, report, retries)
     waiting = deque(Order(run, job.overwrite) for run in runs)

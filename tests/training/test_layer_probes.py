@@ -11,7 +11,7 @@ from segmi.datasets.processing import Processing
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import UsageError
 from segmi.models import SegmentationNetwork, build_network
-from segmi.training.probes import probe_layers
+from segmi.training.layer_probes import probe_layers
 from segmi.types import Images
 
 SCENES = open_dataset("street-scenes", train=24, val=1, height=32, width=64)
@@ -49,7 +49,7 @@ def test_colors_tell_more_than_gray_and_no_layer_more_than_there_is():
 
 
 def test_the_feature_of_a_pixel_is_that_of_its_cell():
-    from segmi.training.probes import _at
+    from segmi.training.layer_probes import _at
 
     cells = torch.arange(8.0).view(1, 1, 2, 4)
     rows, columns = torch.tensor([0, 3, 4, 7]), torch.tensor([0, 3, 4, 15])

@@ -22,7 +22,7 @@ from segmi.errors import UsageError
 from segmi.losses import CrossEntropy, PerNetwork
 from segmi.metrics.diagnostics import PredictionDiagnostics
 from segmi.training import Cohort, evaluate, fit, training_configs
-from segmi.training.processes import ALONE, Processes, connect
+from segmi.training.distributed import SINGLE_PROCESS, ProcessGroup, connect
 
 SCRIPT = Path(__file__).with_name("joint_run.py")
 
@@ -218,12 +218,12 @@ def test_processes_must_have_been_started(options, message):
 
 
 def test_a_process_alone_needs_nobody():
-    assert connect() is ALONE
-    assert ALONE.leads
-    assert ALONE.gather(1) == [1]
-    assert ALONE.from_leader("a") == "a"
-    assert ALONE.largest(3) == 3
-    assert torch.equal(ALONE.sum(torch.ones(2)), torch.ones(2))
+    assert connect() is SINGLE_PROCESS
+    assert SINGLE_PROCESS.is_main
+    assert SINGLE_PROCESS.gather(1) == [1]
+    assert SINGLE_PROCESS.broadcast_object("a") == "a"
+    assert SINGLE_PROCESS.max(3) == 3
+    assert torch.equal(SINGLE_PROCESS.sum(torch.ones(2)), torch.ones(2))
 
 
 def test_more_processes_than_declared_are_refused(monkeypatch):
@@ -233,12 +233,12 @@ def test_more_processes_than_declared_are_refused(monkeypatch):
         connect()
 
 
-class Two(Processes):
+class Two(ProcessGroup):
     """The arguments are checked before anybody is spoken to."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.count = 2
+        self.world_size = 2
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from segmi.training import fit, number_format, training_configs
-from segmi.training.number_format import NumberFormat, choose_format
+from segmi.training import fit, precision_probe, training_configs
+from segmi.training.precision import ResolvedPrecision, choose_precision
 
 CPU = torch.device("cpu")
 SLOW = {"fp32 channels_last": 1.0, "fp32 contiguous": 1.0, "bf16 channels_last": 9.0, "bf16 contiguous": 9.0}
@@ -30,13 +30,13 @@ def timings(monkeypatch, cache):
         asked.append(name)
         return given[name]
 
-    monkeypatch.setattr(number_format, "_step", step)
+    monkeypatch.setattr(precision_probe, "_step", step)
     given["asked"] = asked
     return given
 
 
-def chosen(cohort, **options) -> NumberFormat:
-    return choose_format("auto", cohort, CPU, images=8, side=16, **options)
+def chosen(cohort, **options) -> ResolvedPrecision:
+    return choose_precision("auto", cohort, CPU, images=8, side=16, **options)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def chosen(cohort, **options) -> NumberFormat:
 def test_the_faster_layout_is_taken_and_bf16_where_it_is_clearly_faster(make_cohort, timings, faster, expected):
     timings.update(faster)
     found = chosen(make_cohort())
-    assert f"{found.precision} {found.memory_format}" == expected
-    assert found.chosen == "measured"
+    assert f"{found.dtype} {found.memory_format}" == expected
+    assert found.source == "measured"
     assert found.images == 2
 
 
@@ -75,8 +75,8 @@ def test_a_step_that_takes_no_time_is_not_worth_a_choice(make_cohort, timings):
 
 def test_a_short_step_of_many_threads_is_work_all_the_same(monkeypatch, make_cohort, timings):
     timings.update({"fp32 channels_last": 0.002, "bf16 channels_last": 0.001})
-    monkeypatch.setattr(number_format.torch, "get_num_threads", lambda: 64)
-    assert chosen(make_cohort()).precision == "bf16"
+    monkeypatch.setattr(precision_probe.torch, "get_num_threads", lambda: 64)
+    assert chosen(make_cohort()).dtype == "bf16"
 
 
 def test_it_is_measured_once_per_network(make_cohort, timings, cache):
@@ -122,7 +122,7 @@ def test_a_user_who_keeps_no_cache_has_it_measured_every_time(monkeypatch, make_
 
 
 def test_measuring_leaves_the_networks_as_they_are(monkeypatch, make_cohort, cache):
-    monkeypatch.setattr(number_format, "TRIFLE", 0.0)
+    monkeypatch.setattr(precision_probe, "NEGLIGIBLE_SECONDS", 0.0)
     cohort = make_cohort(2, frozen=("net1",)).eval()
     before = {name: value.clone() for name, value in cohort.state_dict().items()}
     generator = torch.random.get_rng_state()
@@ -137,8 +137,8 @@ def test_measuring_leaves_the_networks_as_they_are(monkeypatch, make_cohort, cac
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_what_is_given_is_not_measured(make_cohort, timings, precision):
-    found = choose_format(precision, make_cohort(), CPU, images=8, side=16)
-    assert (found.precision, found.chosen, timings["asked"]) == (precision, "given", [])
+    found = choose_precision(precision, make_cohort(), CPU, images=8, side=16)
+    assert (found.dtype, found.source, timings["asked"]) == (precision, "given", [])
 
 
 def test_the_choice_is_told_kept_with_the_run_and_not_made_again(make_cohort, make_loss, train, run_folder, timings):
@@ -157,14 +157,14 @@ def test_the_choice_is_told_kept_with_the_run_and_not_made_again(make_cohort, ma
 
     with pytest.raises(KeyboardInterrupt):
         run(make_cohort())
-    record = json.loads((run_folder / "number_format.json").read_text())
-    assert (record["precision"], record["memory_format"], record["seconds"]["fp32 contiguous"]) == (
+    record = json.loads((run_folder / "precision.json").read_text())
+    assert (record["dtype"], record["memory_format"], record["seconds"]["fp32 contiguous"]) == (
         "fp32", "contiguous", 0.5,
     )  # fmt: skip
     timings["fp32 contiguous"] = 9.0
-    (run_folder / "number_format.json").unlink()  # the checkpoint knows
+    (run_folder / "precision.json").unlink()  # the checkpoint knows
     outcome = run(make_cohort())
-    assert outcome.number_format.memory_format == "contiguous"
+    assert outcome.precision.memory_format == "contiguous"
     assert told[0] == told[1]
     assert told[0].startswith("computes in fp32 contiguous (measured on 2 images: ")
     assert told[0].endswith("on cpu with 1 thread")
@@ -174,10 +174,10 @@ def test_a_run_without_a_checkpoint_keeps_its_choice_too(make_cohort, make_loss,
     def run(**options):
         cohort = make_cohort()
         return fit(cohort, make_loss(cohort), train, folder=run_folder, **training_configs({"steps": 1,
-                   "batch_size": 3, "select_by": "last", "device": "cpu", **options})).number_format  # fmt: skip
+                   "batch_size": 3, "select_by": "last", "device": "cpu", **options})).precision  # fmt: skip
 
-    (run_folder / "number_format.json").write_text(
-        json.dumps({"schema_version": 1, "precision": "bf16", "memory_format": "contiguous", "chosen": "measured"})
+    (run_folder / "precision.json").write_text(
+        json.dumps({"schema_version": 1, "dtype": "bf16", "memory_format": "contiguous", "source": "measured"})
     )
-    assert run().precision == "bf16"
-    assert run(resume=False).precision == "fp32"
+    assert run().dtype == "bf16"
+    assert run(resume=False).dtype == "fp32"

@@ -12,7 +12,7 @@ from segmi.datasets.processing import Processing
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import region_information
 from segmi.training import Cohort, fit, training_configs
-from segmi.training.progress import RunningMeans
+from segmi.training.metric_sync import RunningMeans
 from segmi.training.step import accumulate_gradient
 from segmi.types import Batch, Output
 
@@ -125,6 +125,6 @@ def test_a_mean_of_ratios_is_the_ratio_of_the_sums():
         means.add_ratio("a", numerator, denominator)
         means.add_ratio("b", 0.0, 0.0)
     assert means.means() == {"a": 1.0}
-    assert RunningMeans.from_state(means.state()) == means
+    assert RunningMeans.from_state_dict(means.state_dict()) == means
     means.reset()
     assert means.means() == {}

@@ -1,4 +1,4 @@
-"""Trackers: files of each are read back, a run that continues goes on in them, and none of them stops a run."""
+"""Loggers: their files are read back, a resumed run continues its entries, and none of them stops a run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from segmi.errors import EnvironmentProblem
-from segmi.training import trackers
-from segmi.training.trackers import Trackers, check_trackers
+from segmi.training import loggers
+from segmi.training.loggers import RunLogger, check_loggers
 
 
 @pytest.fixture
@@ -21,10 +21,9 @@ def folder(tmp_path: Path) -> Path:
 
 def two_sessions(name: str, folder: Path) -> None:
     for first in (0, 2):
-        opened = Trackers([name], folder, first)
-        for step in range(first, first + 3):
-            opened.log({"train/loss": 10.0 * first + step, "lr": 0.1}, step)
-        opened.close()
+        with RunLogger(folder, [name], first_step=first) as logger:
+            for step in range(first, first + 3):
+                logger.log({"train/loss": 10.0 * first + step, "lr": 0.1}, step)
 
 
 def test_tensorboard_hides_what_is_done_again(folder: Path) -> None:
@@ -69,14 +68,14 @@ def test_wandb_offline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_not_installed_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trackers, "find_spec", lambda name: None)
+    monkeypatch.setattr(loggers, "find_spec", lambda name: None)
     with pytest.raises(EnvironmentProblem) as caught:
-        check_trackers(["tensorboard", "mlflow"])
+        check_loggers(["tensorboard", "mlflow"])
     assert "the logger mlflow needs mlflow and sqlalchemy, which is not installed" in str(caught.value)
     assert "pip install 'segmi[mlflow]', or leave mlflow out of training.logger" in str(caught.value)
     with pytest.raises(EnvironmentProblem, match="the logger wandb needs wandb"):
-        check_trackers(["wandb"])
-    check_trackers(["tensorboard", "csv"])
+        check_loggers(["wandb"])
+    check_loggers(["tensorboard", "csv"])
 
 
 class Broken:
@@ -89,20 +88,18 @@ class Broken:
             raise ConnectionError("no route to host\nand more")
 
     def finalize(self, status: str) -> None:
-        raise AssertionError("a tracker that does not work is left alone")
+        raise AssertionError("a logger that failed is not used again")
 
 
 def test_a_server_that_goes_away_is_told_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(trackers, "_MAKERS", {"mlflow": lambda *_: Broken(2)})
-    opened = Trackers(["mlflow"], folder)
-    with caplog.at_level(logging.WARNING):
+    monkeypatch.setattr(loggers, "_CREATE", {"mlflow": lambda *_: Broken(2)})
+    with caplog.at_level(logging.WARNING), RunLogger(folder, ["mlflow"]) as logger:
         for step in range(6):
-            opened.log({"a": 1.0}, step)
-        opened.close()
+            logger.log({"a": 1.0}, step)
     (record,) = caplog.records
-    assert record.getMessage() == "the logger mlflow does not work: no route to host; the run goes on without it"
+    assert record.getMessage() == "the logger mlflow failed: no route to host; the run continues without it"
 
 
 def test_a_server_that_is_not_there_is_told_and_the_run_goes_on(
@@ -114,7 +111,7 @@ def test_a_server_that_is_not_there_is_told_and_the_run_goes_on(
     def refuse(*_: object) -> Any:
         raise ConnectionError("refused")
 
-    monkeypatch.setattr(trackers, "_MAKERS", {"wandb": refuse})
+    monkeypatch.setattr(loggers, "_CREATE", {"wandb": refuse})
     cohort = make_cohort(1)
     with caplog.at_level(logging.WARNING):
         outcome = fit(
@@ -122,6 +119,6 @@ def test_a_server_that_is_not_there_is_told_and_the_run_goes_on(
             "select_by": "last", "device": "cpu", "logger": ("csv", "wandb")}),
         )  # fmt: skip
     assert outcome.steps == 3
-    assert "the logger wandb does not work: refused" in caplog.text
+    assert "the logger wandb failed: refused" in caplog.text
     assert (run_folder / "metrics.csv").exists()
     assert not (run_folder / "tensorboard").exists()

@@ -13,7 +13,7 @@ from torch import nn
 from segmi.errors import UsageError
 from segmi.losses import build_objective
 from segmi.training import fit, training_configs
-from segmi.training.settling import keeping_threads, settle_kernels
+from segmi.training.precision import preserve_threads, select_kernels
 
 CPU = torch.device("cpu")
 RMI = {"cross_entropy": {}, "rmi_loss": {"radius": 2}}
@@ -21,7 +21,8 @@ REGION = "losses.1.loss.region"
 
 
 def run(make_cohort, train, folder, *, loss=RMI, progress=None, **settings):
-    options = {"steps": 6, "device": "cpu", "batch_size": 3, "checkpoint_every": 2, "select_by": "last", "precision": "fp32"}
+    options = {"steps": 6, "device": "cpu", "batch_size": 3, "checkpoint_every": 2, "select_by": "last",
+               "precision": "fp32"}  # fmt: skip
     cohort = make_cohort(1)
     objective = build_objective(loss, networks=list(cohort.networks))
     return cohort, fit(cohort, objective, train, folder=folder, progress=progress,
@@ -29,7 +30,7 @@ def run(make_cohort, train, folder, *, loss=RMI, progress=None, **settings):
 
 
 def settled(folder):
-    record = json.loads((folder / "number_format.json").read_text())
+    record = json.loads((folder / "precision.json").read_text())
     return record["threads"], record["kernels"]
 
 
@@ -50,20 +51,20 @@ def test_a_run_keeps_its_threads_whatever_the_process_has_when_it_goes_on(make_c
                                 "precision": "fp32", "device": "cpu"}),
         )  # fmt: skip
 
-    with keeping_threads(3):
+    with preserve_threads(3):
         with pytest.raises(KeyboardInterrupt):
             watched(progress=stop_at(3))
         assert torch.get_num_threads() == 3
-    with keeping_threads(1):
+    with preserve_threads(1):
         outcome = watched()
         assert torch.get_num_threads() == 1
     assert set(seen) == {3}
-    assert outcome.number_format.threads == settled(run_folder)[0] == 3
+    assert outcome.precision.threads == settled(run_folder)[0] == 3
 
 
 def test_what_is_declared_is_what_it_computes_with(make_cohort, train, run_folder):
     _, outcome = run(make_cohort, train, run_folder, threads=2)
-    assert outcome.number_format.threads == settled(run_folder)[0] == 2
+    assert outcome.precision.threads == settled(run_folder)[0] == 2
     with pytest.raises(UsageError, match="threads must be at least 1, got 0"):
         run(make_cohort, train, run_folder, threads=0)
 
@@ -86,7 +87,7 @@ def test_a_run_goes_on_with_the_kernel_it_began_with(make_cohort, train, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         run(make_cohort, train, stopped, loss=plain, progress=stop_at(3))
     cohort, outcome = run(make_cohort, train, stopped)  # which by itself would take the compiled one
-    assert outcome.number_format.kernels == {REGION: "torch"}
+    assert outcome.precision.kernels == {REGION: "torch"}
     assert all(torch.equal(mine, other) for mine, other in zip(cohort.parameters(), expected.parameters(), strict=True))
 
 
@@ -95,16 +96,16 @@ def test_a_kernel_that_cannot_be_had_any_more_is_replaced_with_a_warning(monkeyp
     find = importlib.util.find_spec
     monkeypatch.setattr("segmi.losses.rmi.dispatch.find_spec", lambda name: None if name == "numba" else find(name))
     with caplog.at_level(logging.WARNING):
-        assert settle_kernels(objective, CPU, {REGION: "numba"}) == {REGION: "torch"}
+        assert select_kernels(objective, CPU, {REGION: "numba"}) == {REGION: "torch"}
     assert "kernel: 'numba' expected the package numba to be installed" in caplog.text
-    assert "the run was begun so, and goes on with 'torch' in other roundings" in caplog.text
+    assert "the run started with this kernel, and continues with 'torch', whose rounding differs" in caplog.text
 
 
 def test_a_record_of_before_threads_were_kept_is_completed(make_cohort, train, run_folder):
     run_folder.mkdir(parents=True, exist_ok=True)
-    (run_folder / "number_format.json").write_text(
-        json.dumps({"schema_version": 1, "precision": "fp32", "memory_format": "contiguous", "chosen": "measured"})
+    (run_folder / "precision.json").write_text(
+        json.dumps({"schema_version": 1, "dtype": "fp32", "memory_format": "contiguous", "source": "measured"})
     )
     _, outcome = run(make_cohort, train, run_folder, precision="auto")
-    assert outcome.number_format.memory_format == "contiguous"
+    assert outcome.precision.memory_format == "contiguous"
     assert settled(run_folder) == (torch.get_num_threads(), {REGION: "numba"})
