@@ -185,7 +185,7 @@ def test_a_signal_to_one_stops_both_and_they_go_on_as_if_nothing_had_happened(tm
 
 
 @pytest.mark.parametrize(
-    ("task", "text"), [("killed", "process 1 of 2 has gone"), ("failing", "process 1 of 2 failed: OSError: no image")]
+    ("task", "text"), [("killed", "process 1 of 2 has exited"), ("failing", "process 1 of 2 failed: OSError: no image")]
 )
 def test_who_is_lost_is_named_and_nobody_waits_for_it(tmp_path, task, text):
     processes = start(tmp_path, task)

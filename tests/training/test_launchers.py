@@ -62,7 +62,7 @@ def test_the_script_of_a_job_is_not_taken_for_a_task(told):
 def test_tasks_per_node_must_be_as_many_as_devices(told):
     told(JOB | STEP)
     told({"SLURM_NTASKS_PER_NODE": "4"})
-    with pytest.raises(UsageError, match=r"SLURM starts 4 processes per node, but devices is 2\s.*devices: 4, or start it"):
+    with pytest.raises(UsageError, match=r"SLURM starts 4 processes per node, but devices is 2\s.*devices: 4"):
         cluster_environment(2)
 
 
