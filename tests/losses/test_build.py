@@ -55,10 +55,10 @@ def test_options_reach_the_class() -> None:
         ({"specification": {"jensen_shannon": {}}}, "jensen_shannon: expected two or more networks"),
         (
             {"specification": {"distillation": {}}},
-            "distillation: expected a frozen network that teaches, got \\['a'\\]",
+            "distillation: expected a frozen network as the teacher, got \\['a'\\]",
         ),
         ({"specification": {"pixel_contrast": {"layers": {"b": "body"}}}}, "unknown network under layers of .* 'b'"),
-        ({"specification": {"pixel_contrast": {"layers": {}}}}, "layers: expected a layer of a network that learns"),
+        ({"specification": {"pixel_contrast": {"layers": {}}}}, "layers: expected a layer of a trained network"),
         ({"specification": {}}, "expected at least one loss"),
         ({"specification": {"cross_entropy": {}}, "frozen": ["b"]}, "frozen: expected networks of the cohort, got b"),
         ({"specification": {"cross_entropy": {}}, "frozen": ["a"]}, "frozen: expected a network that is trained"),

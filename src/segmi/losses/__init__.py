@@ -1,43 +1,20 @@
-"""Scalars to be minimized, from logits and labels: one file per loss.
+"""Losses to minimize, computed from logits and labels: one file per loss.
 
-Use one as ``loss(logits, labels)`` in any training loop, or build what a cohort is trained on with `build_objective`.
+Use a loss as ``loss(logits, labels)`` in any training loop, or train a cohort of networks with `build_objective`.
 """
 
-from segmi.losses.base import CallableLoss, Diagnostic, Loss, Objective, Outputs, PerNetwork, Term
+# ruff: noqa: F403 — the subpackages list their public names
+from segmi.losses.base import CallableLoss, Diagnostic, Loss, Objective, Outputs, PerNetwork, PixelLoss, Term
 from segmi.losses.build import LOSSES, build_objective, known_losses
 from segmi.losses.class_counts import ClassCounts
-from segmi.losses.distillation.channel_wise_distillation import ChannelWiseDistillation, channel_wise_distillation
-from segmi.losses.distillation.contrastive_distillation import ContrastiveDistillation, info_nce_per_pair
-from segmi.losses.distillation.dist import DIST, dist
-from segmi.losses.distillation.distillation import Distillation, distillation
-from segmi.losses.distillation.ensemble_teacher import EnsembleTeacher, ensemble_teacher
-from segmi.losses.distillation.jensen_shannon import JensenShannon, jensen_shannon
-from segmi.losses.distillation.mutual_learning import MutualLearning, mutual_learning
-from segmi.losses.distillation.shuffled_teacher import ShuffledTeacher, shuffled_teacher
-from segmi.losses.distillation.variational_information_distillation import (
-    VariationalInformationDistillation,
-    gaussian_negative_log_likelihood,
-)
-from segmi.losses.label_information.conditional_information import ConditionalInformation, conditional_information
-from segmi.losses.label_information.determinant_information import DeterminantInformation, determinant_information
-from segmi.losses.label_information.normalized_conditional_information import (
-    NormalizedConditionalInformation,
-    normalized_conditional_information,
-)
-from segmi.losses.label_information.probability_corrected import ProbabilityCorrected, probability_corrected
-from segmi.losses.label_information.soft_confusion import SoftConfusion, soft_confusion
-from segmi.losses.pixel.affinity_fields import AffinityFields, affinity_fields
-from segmi.losses.pixel.balanced_cross_entropy import BalancedCrossEntropy, balanced_cross_entropy
-from segmi.losses.pixel.binary_cross_entropy import BinaryCrossEntropy, binary_cross_entropy
-from segmi.losses.pixel.confidence_penalty import ConfidencePenalty, confidence_penalty
-from segmi.losses.pixel.cross_entropy import CrossEntropy, cross_entropy
-from segmi.losses.pixel.dice import Dice, dice
-from segmi.losses.pixel.focal import Focal, focal
-from segmi.losses.pixel.label_smoothing import LabelSmoothing, label_smoothing
-from segmi.losses.pixel.lovasz_softmax import LovaszSoftmax, lovasz_softmax
-from segmi.losses.pixel.weighted_cross_entropy import WeightedCrossEntropy, weighted_cross_entropy
-from segmi.losses.representation.information_bottleneck import InformationBottleneck, bottleneck_rate
-from segmi.losses.representation.pixel_contrast import PixelContrast, supervised_contrastive
+from segmi.losses.distillation import *
+from segmi.losses.distillation import __all__ as _distillation
+from segmi.losses.label_information import *
+from segmi.losses.label_information import __all__ as _label_information
+from segmi.losses.pixel import *
+from segmi.losses.pixel import __all__ as _pixel
+from segmi.losses.representation import *
+from segmi.losses.representation import __all__ as _representation
 from segmi.losses.rmi.correlations import (
     RegionCCATrace,
     RegionCKA,
@@ -71,52 +48,25 @@ from segmi.losses.rmi.residuals import (
     region_own_pixel,
 )
 from segmi.losses.rmi.rmi_loss import RMILoss, rmi_loss
-from segmi.losses.unsupervised.entropy_minimization import EntropyMinimization, entropy_minimization
-from segmi.losses.unsupervised.information_maximization import InformationMaximization, information_maximization
-from segmi.losses.unsupervised.invariant_information import InvariantInformation, invariant_information
-from segmi.losses.unsupervised.local_invariant_information import (
-    LocalInvariantInformation,
-    local_invariant_information,
-)
-from segmi.losses.unsupervised.marginal_prior import MarginalPrior, marginal_prior
+from segmi.losses.unsupervised import *
+from segmi.losses.unsupervised import __all__ as _unsupervised
 from segmi.losses.weighted_sum import WeightedSum
 
 __all__ = [
-    "DIST",
+    *_distillation,
+    *_label_information,
+    *_pixel,
+    *_representation,
+    *_unsupervised,
     "LOSSES",
-    "AffinityFields",
-    "BalancedCrossEntropy",
-    "BinaryCrossEntropy",
     "CallableLoss",
-    "ChannelWiseDistillation",
     "ClassCounts",
-    "ConditionalInformation",
-    "ConfidencePenalty",
-    "ContrastiveDistillation",
-    "CrossEntropy",
-    "DeterminantInformation",
     "Diagnostic",
-    "Dice",
-    "Distillation",
-    "EnsembleTeacher",
-    "EntropyMinimization",
-    "Focal",
-    "InformationBottleneck",
-    "InformationMaximization",
-    "InvariantInformation",
-    "JensenShannon",
-    "LabelSmoothing",
-    "LocalInvariantInformation",
     "Loss",
-    "LovaszSoftmax",
-    "MarginalPrior",
-    "MutualLearning",
-    "NormalizedConditionalInformation",
     "Objective",
     "Outputs",
     "PerNetwork",
-    "PixelContrast",
-    "ProbabilityCorrected",
+    "PixelLoss",
     "RMILoss",
     "RegionCCATrace",
     "RegionCKA",
@@ -129,41 +79,6 @@ __all__ = [
     "RegionOwnPixel",
     "RegionPermutedPixels",
     "RegionShuffledLabels",
-    "ShuffledTeacher",
-    "SoftConfusion",
-    "Term",
-    "VariationalInformationDistillation",
-    "WeightedCrossEntropy",
-    "WeightedSum",
-    "affinity_fields",
-    "balanced_cross_entropy",
-    "binary_cross_entropy",
-    "bottleneck_rate",
-    "build_objective",
-    "channel_wise_distillation",
-    "conditional_information",
-    "confidence_penalty",
-    "cross_entropy",
-    "determinant_information",
-    "dice",
-    "dist",
-    "distillation",
-    "ensemble_teacher",
-    "entropy_minimization",
-    "focal",
-    "gaussian_negative_log_likelihood",
-    "info_nce_per_pair",
-    "information_maximization",
-    "invariant_information",
-    "jensen_shannon",
-    "known_losses",
-    "label_smoothing",
-    "local_invariant_information",
-    "lovasz_softmax",
-    "marginal_prior",
-    "mutual_learning",
-    "normalized_conditional_information",
-    "probability_corrected",
     "region_cca_trace",
     "region_cka",
     "region_covariance_matching",
@@ -179,8 +94,8 @@ __all__ = [
     "region_permuted_pixels",
     "region_shuffled_labels",
     "rmi_loss",
-    "shuffled_teacher",
-    "soft_confusion",
-    "supervised_contrastive",
-    "weighted_cross_entropy",
+    "Term",
+    "WeightedSum",
+    "build_objective",
+    "known_losses",
 ]

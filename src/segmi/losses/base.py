@@ -170,7 +170,7 @@ class CallableLoss(Loss):
 
 
 class Objective(nn.Module, ABC):
-    """A loss on the outputs of a cohort: ``objective(outputs, batch) → {name: Term}``, whose weighted sum is minimized."""
+    """A loss on the outputs of a cohort: ``objective(outputs, batch) → {name: Term}``, minimized as a weighted sum."""
 
     family: Family = "other"
     requires: tuple[Requirement, ...] = ()

@@ -1,4 +1,4 @@
-"""The table of losses by name, and how plain data becomes a loss."""
+"""The table of losses by name, and the construction of losses from plain data."""
 
 from __future__ import annotations
 
@@ -11,43 +11,50 @@ from torch import nn
 
 from segmi.errors import UsageError, nearest, unknown_name
 from segmi.losses.base import Loss, Objective, PerNetwork
-from segmi.losses.distillation.channel_wise_distillation import ChannelWiseDistillation
-from segmi.losses.distillation.contrastive_distillation import ContrastiveDistillation
-from segmi.losses.distillation.dist import DIST
-from segmi.losses.distillation.distillation import Distillation
-from segmi.losses.distillation.ensemble_teacher import EnsembleTeacher
-from segmi.losses.distillation.jensen_shannon import JensenShannon
-from segmi.losses.distillation.mutual_learning import MutualLearning
-from segmi.losses.distillation.shuffled_teacher import ShuffledTeacher
-from segmi.losses.distillation.variational_information_distillation import VariationalInformationDistillation
-from segmi.losses.label_information.conditional_information import ConditionalInformation
-from segmi.losses.label_information.determinant_information import DeterminantInformation
-from segmi.losses.label_information.normalized_conditional_information import NormalizedConditionalInformation
-from segmi.losses.label_information.probability_corrected import ProbabilityCorrected
-from segmi.losses.label_information.soft_confusion import SoftConfusion
-from segmi.losses.pixel.affinity_fields import AffinityFields
-from segmi.losses.pixel.balanced_cross_entropy import BalancedCrossEntropy
-from segmi.losses.pixel.binary_cross_entropy import BinaryCrossEntropy
-from segmi.losses.pixel.confidence_penalty import ConfidencePenalty
-from segmi.losses.pixel.cross_entropy import CrossEntropy
-from segmi.losses.pixel.dice import Dice
-from segmi.losses.pixel.focal import Focal
-from segmi.losses.pixel.label_smoothing import LabelSmoothing
-from segmi.losses.pixel.lovasz_softmax import LovaszSoftmax
-from segmi.losses.pixel.weighted_cross_entropy import WeightedCrossEntropy
-from segmi.losses.representation.information_bottleneck import InformationBottleneck
-from segmi.losses.representation.pixel_contrast import PixelContrast
+from segmi.losses.distillation import (
+    DIST,
+    ChannelWiseDistillation,
+    ContrastiveDistillation,
+    Distillation,
+    EnsembleTeacher,
+    JensenShannon,
+    MutualLearning,
+    ShuffledTeacher,
+    VariationalInformationDistillation,
+)
+from segmi.losses.label_information import (
+    ConditionalInformation,
+    DeterminantInformation,
+    NormalizedConditionalInformation,
+    ProbabilityCorrected,
+    SoftConfusion,
+)
+from segmi.losses.pixel import (
+    AffinityFields,
+    BalancedCrossEntropy,
+    BinaryCrossEntropy,
+    ConfidencePenalty,
+    CrossEntropy,
+    Dice,
+    Focal,
+    LabelSmoothing,
+    LovaszSoftmax,
+    WeightedCrossEntropy,
+)
+from segmi.losses.representation import InformationBottleneck, PixelContrast
 from segmi.losses.rmi.correlations import RegionCCATrace, RegionCKA, RegionCovarianceMatching
 from segmi.losses.rmi.matched_bound import RegionMatchedBound
 from segmi.losses.rmi.permutations import RegionPermutedPixels, RegionShuffledLabels
 from segmi.losses.rmi.region_mutual_information import RegionMutualInformation
 from segmi.losses.rmi.residuals import RegionDiagonal, RegionErrorDeterminant, RegionLogMSE, RegionOwnPixel
 from segmi.losses.rmi.rmi_loss import RMILoss
-from segmi.losses.unsupervised.entropy_minimization import EntropyMinimization
-from segmi.losses.unsupervised.information_maximization import InformationMaximization
-from segmi.losses.unsupervised.invariant_information import InvariantInformation
-from segmi.losses.unsupervised.local_invariant_information import LocalInvariantInformation
-from segmi.losses.unsupervised.marginal_prior import MarginalPrior
+from segmi.losses.unsupervised import (
+    EntropyMinimization,
+    InformationMaximization,
+    InvariantInformation,
+    LocalInvariantInformation,
+    MarginalPrior,
+)
 from segmi.losses.weighted_sum import WeightedSum
 
 LOSSES: Final[dict[str, type[Loss] | type[Objective]]] = {
@@ -97,11 +104,11 @@ LOSSES: Final[dict[str, type[Loss] | type[Objective]]] = {
 }
 """The losses by name, grouped by family. A `Loss` applies to every trained network, an `Objective` to all together."""
 
-_GIVEN: Final = ("name", "weight", "frozen")
+_NOT_OPTIONS: Final = ("name", "weight", "frozen")
 
 
 def known_losses() -> dict[str, type[nn.Module]]:
-    """`LOSSES`, and those that installed packages offer as entry points of the group ``segmi.losses``."""
+    """Return `LOSSES` and the losses of installed packages, entry points of the group ``segmi.losses``."""
     offered = {entry.name: entry.load() for entry in entry_points(group="segmi.losses")}
     return {**offered, **LOSSES}
 
@@ -109,18 +116,18 @@ def known_losses() -> dict[str, type[nn.Module]]:
 def build_objective(
     specification: Mapping[str, Mapping[str, Any] | None], *, networks: Sequence[str], frozen: Sequence[str] = ()
 ) -> Objective:
-    """The loss that plain data describes.
+    """Build the losses that plain data describes.
 
     Args:
-        specification: by name in `known_losses`, the options of its class and, optionally, its ``weight``.
-        networks: the names of all networks of the cohort.
-        frozen: those of them that are not trained.
+        specification: by name in `known_losses`, the options of the loss and, optionally, its ``weight``.
+        networks: names of all networks of the cohort.
+        frozen: names of the networks that are not trained.
 
     Returns:
         A `WeightedSum`, in the order of the specification.
 
     Raises:
-        UsageError: an unknown name or option, a value that the class refuses, or networks that do not suffice.
+        UsageError: an unknown name or option, an invalid value, or missing networks.
 
     Example:
         >>> both = {"cross_entropy": {}, "rmi_loss": {"weight": 0.1, "radius": 5}}
@@ -131,13 +138,11 @@ def build_objective(
     """
     if not specification:
         raise UsageError("loss: expected at least one loss, got none", "name one, such as cross_entropy")
-    strangers = [name for name in frozen if name not in networks]
-    if strangers:
-        raise UsageError(
-            f"frozen: expected networks of the cohort, got {', '.join(strangers)}", f"use {list(networks)}"
-        )
+    unknown = [name for name in frozen if name not in networks]
+    if unknown:
+        raise UsageError(f"frozen: expected networks of the cohort, got {', '.join(unknown)}", f"use {list(networks)}")
     if set(networks) <= set(frozen):
-        raise UsageError("frozen: expected a network that is trained, got none", "take one out of frozen")
+        raise UsageError("frozen: expected a network that is trained, got none", "remove one from frozen")
     return WeightedSum([_built(name, dict(options or {}), networks, frozen) for name, options in specification.items()])
 
 
@@ -147,18 +152,18 @@ def _built(name: str, options: dict[str, Any], networks: Sequence[str], frozen: 
         raise unknown_name("loss", name, known)
     weight = options.pop("weight", 1.0)
     if isinstance(weight, bool) or not isinstance(weight, int | float):
-        raise UsageError(f"loss {name}, weight: expected a number, got {weight!r}", "leave it out for 1")
+        raise UsageError(f"loss {name}, weight: expected a number, got {weight!r}", "omit it for 1")
     kind = known[name]
     _check_options(name, kind, options)
     if issubclass(kind, Objective):
         _check_networks(name, kind, networks, frozen)
     try:
         if issubclass(kind, Objective):
-            made = kind(name=name, weight=float(weight), frozen=tuple(frozen), **options)
-            _check_layers(name, made, networks)
-            return made
-        learning = [network for network in networks if network not in frozen]
-        return PerNetwork(kind(**options), name, weight=float(weight), frozen=tuple(frozen), networks=learning)
+            objective = kind(name=name, weight=float(weight), frozen=tuple(frozen), **options)
+            _check_layers(name, objective, networks)
+            return objective
+        trained = [network for network in networks if network not in frozen]
+        return PerNetwork(kind(**options), name, weight=float(weight), frozen=tuple(frozen), networks=trained)
     except (TypeError, ValueError) as error:
         raise UsageError(f"loss {name}: {error}") from error
 
@@ -168,27 +173,26 @@ def _check_networks(name: str, kind: type[Objective], networks: Sequence[str], f
         raise UsageError(f"loss {name}: expected two or more networks, got {list(networks)}", "add a network")
     if "teacher" in kind.requires and not frozen:
         raise UsageError(
-            f"loss {name}: expected a frozen network that teaches, got {list(networks)}, all of which learn",
+            f"loss {name}: expected a frozen network as the teacher, got {list(networks)}, all of which are trained",
             "name the teacher under frozen",
         )
 
 
 def _check_layers(name: str, objective: Objective, networks: Sequence[str]) -> None:
-    """Networks of whose layers it speaks are there, one that learns among them, and one that teaches where it must."""
-    wanted = objective.layers()
-    for network in wanted:
+    """Check that layers are of known networks, with a trained one and, if required, a teacher among them."""
+    layers = objective.layers()
+    for network in layers:
         if network not in networks:
             raise unknown_name(f"network under layers of {name}:", network, networks)
-    frozen = objective.frozen
-    learning, teaching = ([m for m in wanted if (m in frozen) is role] for role in (False, True))
-    if "features" in objective.requires and not learning:
-        raise UsageError(f"layers: expected a layer of a network that learns, got those of {list(wanted)}")
-    if wanted and "teacher" in objective.requires and not teaching:
-        raise UsageError(f"layers: expected a layer of the teacher too, got those of {list(wanted)}")
+    trained, teachers = ([m for m in layers if (m in objective.frozen) is role] for role in (False, True))
+    if "features" in objective.requires and not trained:
+        raise UsageError(f"layers: expected a layer of a trained network, got those of {list(layers)}")
+    if layers and "teacher" in objective.requires and not teachers:
+        raise UsageError(f"layers: expected a layer of the teacher too, got those of {list(layers)}")
 
 
 def _check_options(name: str, kind: type[nn.Module], options: Mapping[str, Any]) -> None:
-    accepted = [option for option in inspect.signature(kind).parameters if option not in _GIVEN]
+    accepted = [option for option in inspect.signature(kind).parameters if option not in _NOT_OPTIONS]
     for option in options:
         if option not in accepted:
             guess = nearest(option, accepted)

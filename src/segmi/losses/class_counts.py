@@ -1,4 +1,4 @@
-"""How often the classes are in the images that train: for the losses that weigh classes by it."""
+"""Class frequencies of the training images, for losses that weight classes by them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from segmi.types import Logits
 
 
 class ClassCounts(nn.Module):
-    """Class counts as a part of a loss: given by the user, or told before training; kept in checkpoints.
+    """Number of pixels per class, a part of losses that require "class counts"; saved in checkpoints.
 
     Args:
-        given: pixels or shares per class, at least 0; None: to be told by `set_counts`.
+        given: pixels or frequencies per class, at least 0; None: `set_counts` is called before training.
 
     Raises:
         ValueError: fewer than two numbers, a negative one, or none above 0.
@@ -34,35 +34,35 @@ class ClassCounts(nn.Module):
         if given is not None:
             if len(given) < 2 or min(given) < 0 or not sum(given) > 0:
                 raise ValueError(
-                    f"class_counts: expected two or more numbers, all at least 0, not all 0, got {list(given)}; give "
-                    "the pixels of each class in the training images"
+                    f"class_counts: expected two or more numbers, all at least 0, not all 0, got {list(given)}. "
+                    "Fix: give the pixels of each class in the training images"
                 )
             self.counts = torch.tensor(list(map(float, given)))
 
     def set_counts(self, counts: Tensor) -> None:
-        """Be told the number of pixels per class; what the user gave stands."""
+        """Set the number of pixels per class, unless the user gave it."""
         if not self.given:
             self.counts = counts.float()
 
     def shares(self, logits: Logits) -> Tensor:
-        """The share of every class, float64 and positive: one that never occurs counts as a single pixel.
+        """Return the positive frequency of every class in float64; an absent class counts as a single pixel.
 
         Raises:
-            RuntimeError: nobody has told the counts.
-            ValueError: they are of another number of classes than the logits.
+            RuntimeError: the counts are not set.
+            ValueError: their number differs from the number of classes of the logits.
         """
         if self.counts is None:
             raise RuntimeError(
-                "class counts: expected the pixels of each class in the training images, got none; give "
+                "class counts: expected the pixels of each class in the training images, got none. Fix: give "
                 "class_counts, or call set_counts before training"
             )
         classes = class_count(logits)
         if len(self.counts) != classes:
             raise ValueError(
                 f"class counts: expected {classes} numbers for logits of shape {tuple(logits.shape)}, got "
-                f"{len(self.counts)}; give one per class"
+                f"{len(self.counts)}. Fix: give one per class"
             )
         counts = self.counts.to(logits.device, torch.float32 if logits.device.type == "mps" else torch.float64)
-        smallest = 1.0 if not self.given else counts.sum() * 1e-6
+        smallest = 1.0 if not self.given else counts.sum() * 1e-6  # given numbers may be frequencies
         counts = counts.clamp(min=smallest)
         return counts / counts.sum()

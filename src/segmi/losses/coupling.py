@@ -1,7 +1,7 @@
-"""Losses whose value is a function of sums over a whole batch, wherever its images are.
+"""Losses that are functions of sums over a whole batch, also if it is distributed over processes.
 
-Their statistics are small tables that add up: over images, and over the processes that share a batch. Every process
-then computes the same value from the same table, and its own images' part of the gradient.
+Their statistics are small tables that are summed over images and processes. Every process computes the same value from
+the same table, and the gradient for its own images.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from segmi.losses.base import Term
 
 
 def gathered(statistic: Tensor) -> Tensor:
-    """The sum of a statistic over all processes of `torch.distributed`; unchanged where there is one.
+    """Return the sum of a statistic over all processes of `torch.distributed`; it is unchanged for a single process.
 
-    The gradient with respect to the own statistic is that of the sum, and the others see to theirs: what the gradient
-    of the sum is, each of them knows, since they compute the same value from it.
+    The gradient with respect to the local statistic is the gradient of the sum. It needs no communication, since every
+    process computes the same value from the same sum.
 
     Shapes:
-        statistic: any, the same in all processes, all of which must call; the result has the same.
+        statistic: any shape, equal in all processes, all of which must call; the result has the same shape.
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return statistic
@@ -31,15 +31,15 @@ def gathered(statistic: Tensor) -> Tensor:
 
 
 def coupled_term(value: Tensor, own: Tensor, everywhere: Tensor, *, dtype: torch.dtype) -> Term:
-    """A value that all processes agree on as a term whose parts add up over them.
+    """Return a value that all processes agree on as a term whose parts may be summed over the processes.
 
-    The numerators of all processes sum to ``value · everywhere``, the denominators to ``everywhere``; the numerator's
-    gradient is that of ``value · everywhere`` in each, since each has only its own images to pass it on to.
+    The numerators of all processes sum to ``value · everywhere``, the denominators to ``everywhere``. In each process
+    the gradient of the numerator is the gradient of ``value · everywhere``, because it has only its own images.
 
     Args:
-        value: scalar, computed from what `gathered` gave.
-        own: how much of what was averaged over is in this process, from the labels alone.
-        everywhere: its sum over the processes.
+        value: scalar, computed from the result of `gathered`.
+        own: the local denominator, from the labels only.
+        everywhere: the sum of the denominators over the processes.
         dtype: of the term.
     """
     elsewhere = everywhere - own
@@ -48,14 +48,14 @@ def coupled_term(value: Tensor, own: Tensor, everywhere: Tensor, *, dtype: torch
 
 
 class _Gathered(torch.autograd.Function):
-    """A sum over processes with the identity for a gradient."""
+    """Sum over processes whose backward is the identity."""
 
     @staticmethod
-    def forward(context: Any, statistic: Tensor) -> Tensor:
+    def forward(ctx: Any, statistic: Tensor) -> Tensor:
         total = statistic.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return gradient

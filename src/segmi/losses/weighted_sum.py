@@ -1,4 +1,4 @@
-"""Several losses as one."""
+"""A weighted sum of losses."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ T = TypeVar("T")
 
 
 class WeightedSum(Objective):
-    """The terms of several losses together, each under its own name and with its own weight.
+    """The terms of several losses together, each with its own name and weight.
 
-    ``L = Σ_o Σ_t w_t · numerator_t / denominator_t``
+    ``L = Σ_l Σ_t w_lt · numerator_lt / denominator_lt``
 
     Args:
-        losses: at least one; no two of them may name a term alike.
+        losses: at least one, with different names of terms.
 
     Raises:
-        ValueError: no loss; when called, a name that two of them use.
+        ValueError: no loss; when called, a name that two losses use.
 
     Example:
         >>> import torch
@@ -39,51 +39,53 @@ class WeightedSum(Objective):
     def __init__(self, losses: Sequence[Objective]) -> None:
         super().__init__()
         if not losses:
-            raise ValueError("losses: expected at least one, got none; name a loss such as cross_entropy")
+            raise ValueError("losses: expected at least one, got none. Fix: name a loss such as cross_entropy")
         self.losses = nn.ModuleList(losses)
-        self.transforms_features = any(objective.transforms_features for objective in losses)
-        self.requires = tuple(dict.fromkeys(need for objective in losses for need in objective.requires))
-        scopes: tuple[Scope, ...] = ("batch", "global", "image")
-        self.scope = next(scope for scope in scopes if any(objective.scope == scope for objective in losses))
+        self.transforms_features = any(loss.transforms_features for loss in losses)
+        self.requires = tuple(dict.fromkeys(requirement for loss in losses for requirement in loss.requires))
+        scopes: tuple[Scope, ...] = ("batch", "global", "image")  # the strictest first
+        self.scope = next(scope for scope in scopes if any(loss.scope == scope for loss in losses))
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
-        """The terms of all losses."""
-        return self._merged(lambda objective: objective(outputs, batch))
+        """Return the terms of all losses."""
+        return self._merged(lambda loss: loss(outputs, batch))
 
     def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """The denominators of all losses."""
-        return self._merged(lambda objective: objective.denominators(outputs, batch))
+        """Return the denominators of all losses."""
+        return self._merged(lambda loss: loss.denominators(outputs, batch))
 
     def layers(self) -> dict[str, list[str]]:
-        """Those that any of the losses wants."""
-        wanted: dict[str, list[str]] = {}
-        for objective in self._each():
-            for network, names in objective.layers().items():
-                known = wanted.setdefault(network, [])
+        """Return the layers of all losses, each once."""
+        layers: dict[str, list[str]] = {}
+        for loss in self._losses():
+            for network, names in loss.layers().items():
+                known = layers.setdefault(network, [])
                 known += [name for name in names if name not in known]
-        return wanted
+        return layers
 
     def prepare(self, outputs: Outputs, seed: int) -> None:
-        """Each of the losses, with a seed of its own."""
-        for number, objective in enumerate(self._each()):
-            objective.prepare(outputs, key(seed, "objective", number))
+        """Prepare every loss with its own seed."""
+        for number, loss in enumerate(self._losses()):
+            loss.prepare(outputs, key(seed, "objective", number))
 
     def transform_features(self, network: str, layer: str, output: Tensor) -> Tensor:
-        """One edit after the other."""
-        for objective in self._each():
-            if objective.transforms_features and layer in objective.layers().get(network, ()):
-                output = objective.transform_features(network, layer, output)
+        """Apply the transforms of all losses in order."""
+        for loss in self._losses():
+            if loss.transforms_features and layer in loss.layers().get(network, ()):
+                output = loss.transform_features(network, layer, output)
         return output
 
-    def _each(self) -> list[Objective]:
+    def _losses(self) -> list[Objective]:
         return cast("list[Objective]", list(self.losses))
 
-    def _merged(self, ask: Callable[[Objective], dict[str, T]]) -> dict[str, T]:
+    def _merged(self, results_of: Callable[[Objective], dict[str, T]]) -> dict[str, T]:
         merged: dict[str, T] = {}
-        for objective in self._each():
-            found = ask(objective)
-            twice = sorted(merged.keys() & found.keys())
-            if twice:
-                raise ValueError(f"terms: expected different names, got {', '.join(twice)} twice; rename one loss")
-            merged |= found
+        for loss in self._losses():
+            results = results_of(loss)
+            repeated = sorted(merged.keys() & results.keys())
+            if repeated:
+                raise ValueError(
+                    f"terms: expected different names, got {', '.join(repeated)} twice. Fix: rename one loss"
+                )
+            merged |= results
         return merged

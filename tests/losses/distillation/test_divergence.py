@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from segmi.information import kl_divergence_of_logs
-from segmi.losses.distillation.divergence import summed_divergence
+from segmi.losses.distillation._divergence import summed_divergence
 
 
 @pytest.fixture

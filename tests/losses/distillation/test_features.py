@@ -14,7 +14,7 @@ from segmi.losses import (
     gaussian_negative_log_likelihood,
     info_nce_per_pair,
 )
-from segmi.losses.feature_grid import choose_cells
+from segmi.losses.features import sample_positions
 from segmi.types import Batch, Output
 
 LAYERS = {"a": "body", "t": "body"}
@@ -158,7 +158,7 @@ def test_cells_are_chosen_fairly_and_alike_wherever_a_image_stands() -> None:
     valid = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(1)) > 0.3
     seen = torch.zeros(3, 36)
     for seed in range(300):
-        chosen = choose_cells(classes, valid, per_class=4, seed=seed)
+        chosen = sample_positions(classes, valid, per_class=4, seed=seed)
         assert torch.equal(chosen.classes, classes.flatten(1)[chosen.image, chosen.position])
         seen[chosen.image, chosen.position] += 1
         counts = torch.zeros(3, 3).index_put((chosen.image, chosen.classes), torch.tensor(1.0), accumulate=True)
@@ -170,8 +170,8 @@ def test_cells_are_chosen_fairly_and_alike_wherever_a_image_stands() -> None:
             share = min(4, int(cells.sum())) / int(cells.sum())
             assert (seen[n, cells] / 300 - share).abs().max() < 0.12
     chosen, alone = (
-        choose_cells(classes, valid, per_class=4, seed=7),
-        choose_cells(classes[1:2], valid[1:2], per_class=4, seed=7),
+        sample_positions(classes, valid, per_class=4, seed=7),
+        sample_positions(classes[1:2], valid[1:2], per_class=4, seed=7),
     )
     assert torch.equal(alone.position, chosen.position[chosen.image == 1])
 
@@ -200,25 +200,28 @@ def test_a_trained_contrast_tells_pixels_apart() -> None:
             lambda: VariationalInformationDistillation(layers=LAYERS, initial_variance=0),
             "initial_variance: expected",
         ),
-        (lambda: ContrastiveDistillation(layers=LAYERS, temperature=0), "temperature: expected more than 0, got 0"),
+        (
+            lambda: ContrastiveDistillation(layers=LAYERS, temperature=0),
+            "temperature: expected a number above 0, got 0",
+        ),
         (lambda: ContrastiveDistillation(layers=LAYERS, negatives="x"), "negatives: expected 'all' or 'other_classes'"),
         (
             lambda: ContrastiveDistillation(layers=LAYERS, frozen=["t"])(
                 {name: Output(torch.zeros(2, 3, 8, 8)) for name in "at"}, batch(2)
             ),
-            "features of a: expected those of 'body', got none; train through segmi.training.fit, or let the cohort",
+            "features of a: expected those of 'body', got none. Fix: train with segmi.training.fit",
         ),
         (
             lambda: ContrastiveDistillation(layers=LAYERS, frozen=["t"])(
                 outputs(features(2, 4, 8, 8), features(2, 4, 8, 8)), batch(2)
             ),
-            r"heads: expected one for t for a, got none; call prepare\(outputs, seed\) first",
+            r"heads: expected one for t for a, got none. Fix: call prepare\(outputs, seed\)",
         ),
         (
             lambda: VariationalInformationDistillation(layers={"a": "body"}, frozen=["t"]).prepare(
                 outputs(features(2, 4, 8, 8), features(2, 4, 8, 8)), 0
             ),
-            "expected a network that is frozen and teaches, and one that learns, got",
+            "expected a frozen network, the teacher, and a trained one, got",
         ),
         (
             lambda: gaussian_negative_log_likelihood(torch.zeros(1, 2, 1, 1), torch.zeros(1, 3, 1, 1), torch.ones(2)),

@@ -125,14 +125,14 @@ def test_students_do_not_teach_and_several_teachers_count_equally() -> None:
     torch.testing.assert_close(found["distillation/a"].value, expected)
     mutual = MutualLearning(frozen=["one", "two"])(outputs, batch)["mutual_learning/a"].value
     assert abs(float(mutual - expected)) > 1e-3
-    with pytest.raises(ValueError, match=r"distillation: expected a network that is frozen and teaches"):
+    with pytest.raises(ValueError, match=r"distillation: expected a frozen network, the teacher"):
         Distillation()(outputs, batch)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda z: jensen_shannon([z], labels()), "expected those of two or more networks, got 1; add a network"),
+        (lambda z: jensen_shannon([z], labels()), "expected those of two or more networks, got 1. Fix: add a network"),
         (lambda z: ensemble_teacher(z, [], labels()), "expected the logits of at least one other network, got none"),
         (lambda z: ensemble_teacher(z, [z], labels(), average="x"), "average: expected 'probabilities' or 'logits'"),
         (lambda z: ensemble_teacher(z, [z], labels(), temperature=0), "temperature: expected a number above 0, got 0"),

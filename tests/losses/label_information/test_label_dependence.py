@@ -178,7 +178,7 @@ class TestDeterminant:
         )
 
     def test_ridge_must_be_positive(self) -> None:
-        with pytest.raises(ValueError, match="ridge: expected a number above 0, got 0; 1e-6 leaves"):
+        with pytest.raises(ValueError, match="ridge: expected a number above 0, got 0"):
             determinant_information(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.long), ridge=0)
 
 
@@ -212,13 +212,15 @@ class TestProbabilityCorrected:
 
     def test_counts_are_told_given_or_missed(self) -> None:
         logits, labels = torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long)
-        with pytest.raises(RuntimeError, match=r"class counts: expected the pixels .* got none; give class_counts, or"):
+        with pytest.raises(
+            RuntimeError, match=r"class counts: expected the pixels .* got none. Fix: give class_counts, or"
+        ):
             ProbabilityCorrected()(logits, labels)
-        with pytest.raises(ValueError, match=r"class counts: expected 3 numbers .* got 2; give one per class"):
+        with pytest.raises(ValueError, match=r"class counts: expected 3 numbers .* got 2. Fix: give one per class"):
             ProbabilityCorrected(class_counts=[1, 2])(logits, labels)
         with pytest.raises(ValueError, match="class_counts: expected two or more numbers, all at least 0, not all 0"):
             ProbabilityCorrected(class_counts=[0, 0])
-        with pytest.raises(ValueError, match="strength: expected a number from 0 to 1, got 2; 1 corrects"):
+        with pytest.raises(ValueError, match="strength: expected a number from 0 to 1, got 2"):
             ProbabilityCorrected(strength=2)
 
     def test_counts_travel_with_the_state_and_yield_to_the_users(self) -> None:

@@ -133,9 +133,9 @@ def test_what_cannot_be_remembered_is_refused(stream: Any) -> None:
     logits, labels = stream[0]
     loss = SoftConfusion(momentum=0.9)
     loss(logits.clone().requires_grad_(), labels)
-    with pytest.raises(ValueError, match=r"holds 37 sums and the batch 56: expected the classes of the batches before"):
+    with pytest.raises(ValueError, match=r"has 37 sums and the batch 56: expected the same number of classes"):
         loss(torch.cat([logits, logits[:, :1]], 1).requires_grad_(), labels)
     both = PerNetwork(SoftConfusion(momentum=0.9), "soft")
     outputs = {name: Output(logits) for name in "ab"}
-    with pytest.raises(ValueError, match=r"soft stateful, and is computed for a, b: expected one for each"):
+    with pytest.raises(ValueError, match=r"soft is stateful: expected one copy for each of a, b"):
         both(outputs, Batch(torch.zeros(2, 3, 1, 1), labels))

@@ -55,7 +55,7 @@ class TestWeighted:
             torch.testing.assert_close(loss(*batch), expected, rtol=1e-6, atol=1e-9)
 
     def test_power_is_a_share(self) -> None:
-        with pytest.raises(ValueError, match="power: expected a number from 0 to 1, got 2; 1 makes all classes equal"):
+        with pytest.raises(ValueError, match="power: expected a number from 0 to 1, got 2. Fix: use 1"):
             WeightedCrossEntropy(power=2)
 
 
@@ -85,7 +85,7 @@ class TestFocal:
         closely(focal(logits, labels, focus=1.5), (-((1 - p) ** 1.5) * p.log()).mean())
 
     def test_focus_must_not_be_negative(self) -> None:
-        with pytest.raises(ValueError, match="focus: expected a number of at least 0, got -1; 2 is published"):
+        with pytest.raises(ValueError, match="focus: expected a number of at least 0, got -1"):
             Focal(focus=-1)
 
 
@@ -151,7 +151,7 @@ class TestSmoothing:
         closely(label_smoothing(logits, labels, smoothing=0.2), 0.8 * cross_entropy(logits, labels) + 0.2 * pull)
 
     def test_smoothing_is_a_share(self) -> None:
-        with pytest.raises(ValueError, match=r"smoothing: expected a share from 0 to below 1, got 1; 0.1 is published"):
+        with pytest.raises(ValueError, match=r"smoothing: expected a number from 0 to below 1, got 1"):
             LabelSmoothing(smoothing=1)
 
 
@@ -208,5 +208,5 @@ class TestAffinity:
         for sizes in ((), (4,), (1,), (3.0,)):
             with pytest.raises(ValueError, match="sizes: expected odd integers from 3, at least one, got"):
                 AffinityFields(sizes=sizes)  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="margin: expected a number above 0, got 0; 3 is published"):
+        with pytest.raises(ValueError, match="margin: expected a number above 0, got 0"):
             AffinityFields(margin=0)

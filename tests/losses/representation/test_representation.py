@@ -129,18 +129,21 @@ def test_noise_is_added_as_it_is_paid_for() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: PixelContrast(layers={}, per_class=0), "per_class: expected more than 0, got 0"),
+        (lambda: PixelContrast(layers={}, per_class=0), "per_class: expected a number above 0, got 0"),
         (lambda: PixelContrast(layers={}, across="all"), "across: expected 'batch' or 'image', got 'all'"),
         (
             lambda: PixelContrast(layers={"b": "x"})(*scene()),
-            "expected a layer of a network that learns, got",
+            "expected a layer of a trained network, got",
         ),
-        (lambda: PixelContrast(layers={"a": "body"})(*scene()), r"heads: expected one for a, got none; call prepare"),
+        (
+            lambda: PixelContrast(layers={"a": "body"})(*scene()),
+            r"heads: expected one for a, got none. Fix: call prepare",
+        ),
         (
             lambda: InformationBottleneck(layers={"a": "body"}, initial_variance=0),
             "initial_variance: expected",
         ),
-        (lambda: InformationBottleneck(layers={"b": "x"})(*scene()), "expected a layer of a network that learns"),
+        (lambda: InformationBottleneck(layers={"b": "x"})(*scene()), "expected a layer of a trained network"),
         (lambda: bottleneck_rate(torch.zeros(1, 2, 1, 1), torch.ones(2)), "variance: expected the shape of mean"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Contrastive distillation: a network's features tell at which pixel the teacher's were taken."""
+"""Contrastive distillation: features that identify the pixel of a teacher's features."""
 
 from __future__ import annotations
 
@@ -10,11 +10,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segmi.losses.base import Invariance, Outputs, Term
-from segmi.losses.distillation.taught import Taught
-from segmi.losses.feature_grid import Chosen, cells, choose_cells
-from segmi.losses.heads import Layers, applied, feature, head_of, heads_by_network, products, projection
-from segmi.losses.options import check_choice
-from segmi.losses.targets import Targets
+from segmi.losses.distillation._roles import FeatureTeacherObjective
+from segmi.losses.features import (
+    Layers,
+    Sample,
+    apply_head,
+    feature_map,
+    feature_targets,
+    head_of,
+    heads_by_network,
+    inner_products,
+    projection_head,
+    sample_positions,
+)
+from segmi.losses.options import check_choice, check_positive
+from segmi.losses.targets import Targets, upcast
 from segmi.randomness import key
 from segmi.types import IGNORE_INDEX, Batch, Output
 
@@ -30,25 +40,24 @@ def info_nce_per_pair(
     temperature: float = 0.07,
     negatives: Negatives = "all",
 ) -> Tensor:
-    """For every pair, how hard it is to pick its partner out of the pairs of the same group.
+    """Return the cross-entropy of picking each vector's partner among the partners of the same group.
 
     ``ℓ_i = -log [ e^{a_i·b_i/τ} / (e^{a_i·b_i/τ} + Σ_{j∈N_i} e^{a_i·b_j/τ}) ]``
 
-    ``log K - mean ℓ`` is the InfoNCE estimate of the mutual information of the two, with K = 1 + the number of
-    negatives. It never exceeds log K, and bounds the mutual information only of pairs drawn independently, which pixels
-    of an image are not.
+    ``log K - mean ℓ``, K = 1 + the number of negatives, is the InfoNCE estimate of the mutual information. It is at
+    most log K, and a bound only for independent pairs, which the pixels of an image are not.
 
     Args:
-        ours, theirs: vectors of length 1, the i-th of both from one place.
-        group: pairs of different groups are not set against each other.
-        classes: of the places.
+        ours, theirs: unit vectors; row i of both is a pair.
+        group: negatives are of the same group.
+        classes: of the pairs.
         temperature: τ.
         negatives: ``all`` other pairs of the group, or those of ``other_classes`` only.
 
     Shapes:
         ours, theirs: K×D; group, classes: K; the result is K.
 
-    Unit and sign: nats, at least 0; 0 for a pair that is alone.
+    Unit and sign: nats, at least 0; 0 for a pair without negatives.
 
     Source: van den Oord, Li and Vinyals, *Representation Learning with Contrastive Predictive Coding*, 2018, eq. 4.
 
@@ -57,48 +66,47 @@ def info_nce_per_pair(
         >>> info_nce_per_pair(ours, ours, torch.zeros(4), torch.zeros(4)).max() < 1e-5
         tensor(True)
     """
-    likeness = products(ours, theirs) / temperature
+    similarity = inner_products(ours, theirs) / temperature
     same = group[:, None] == group
     if negatives == "other_classes":
         same = same & (classes[:, None] != classes)
     same = same | torch.eye(len(group), dtype=torch.bool, device=group.device)
-    return likeness.masked_fill(~same, -torch.inf).logsumexp(1) - likeness.diagonal()
+    return similarity.masked_fill(~same, -torch.inf).logsumexp(1) - similarity.diagonal()
 
 
-class ContrastiveDistillation(Taught):
-    """A sampled pixel's embedding is drawn to the teacher's of the same pixel, away from the teacher's of others.
+class ContrastiveDistillation(FeatureTeacherObjective):
+    """Draws a sampled pixel's embedding to the teacher's of the same pixel and away from the teacher's of others.
 
-    ``L = 1/|A| Σ_{i∈A} ℓ_i``, ℓ of `info_nce_per_pair`, A the sampled pixels; the others are those of the same image
+    ``L = 1/|A| Σ_{i∈A} ℓ_i``, ℓ of `info_nce_per_pair`, A the sampled pixels; negatives are of the same image
 
-    Both embeddings come from heads that are optimized along with the network: a 1×1 convolution to ``dimensions``
-    channels, brought to length 1. It is taken at the cells of the network's map; a teacher's map of another size is
-    brought to it by bilinear interpolation.
+    Both embeddings are unit vectors of ``dimensions`` channels from 1×1 convolutions that are trained with the network,
+    at the positions of its map; a teacher's map of another size is resized by bilinear interpolation.
 
-    Assumptions: what distinguishes a pixel in the teacher's features is worth having. Invariances: of the best value
-    over heads, invertible linear maps of either's features; the scale of the embeddings. Degenerate solutions: with
-    ``negatives: all``, pixels of one class are driven apart although they mean the same; the position alone, which
-    padding betrays, can tell pairs. Cost: O(P² d) per image for its P sampled pixels (at most ``per_class`` of each
-    class, drawn by the seed and the labels), the teacher's forward pass; on a GPU their number is waited for.
+    Assumptions: what distinguishes a pixel in the teacher's features is useful. Invariances: at the optimum over heads,
+    invertible linear maps of the features; the scale of the embeddings. Degenerate solutions: ``negatives: all``
+    separates pixels of one class; pairs can be identified by position alone, through padding. Cost: O(P² d) per image
+    for P sampled pixels, the forward pass of the teacher; on a GPU a synchronization for their number.
 
     Args:
-        layers: a layer of the network that learns and one of the teacher, by network.
-        name: the name of the terms.
-        weight: their factor in the sum that is minimized; 0.8 as published.
-        dimensions: of the embeddings.
+        layers: one layer of a trained network and one of the teacher, by network.
+        name: name of the terms.
+        weight: factor in the sum that is minimized; 0.8 as published.
+        dimensions: channels of the embeddings.
         temperature: τ.
-        per_class: sampled pixels of each class and image, at most.
+        per_class: largest number of sampled pixels of each class and image.
         negatives: ``all`` others, or those of ``other_classes`` only.
-        frozen: the networks that teach.
-        ignore_index: the label of ignored pixels.
+        frozen: the teachers.
+        ignore_index: label of ignored pixels.
 
-    Unit and sign: nats per sampled pixel, at least 0, minimized; 0, attached to the graph, where no pixel is valid.
+    Unit and sign: nats per sampled pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
 
     Raises:
-        ValueError: an option out of range, layers of no teacher or of nobody who learns, features that are no maps.
+        ValueError: an option out of range, no layer of a teacher or of a trained network, or features that are not
+            maps.
 
     Source: Tian, Krishnan and Isola, *Contrastive Representation Distillation*, ICLR 2020 (τ 0.07, 128 dimensions),
-        there by noise contrast against 16,384 others from a memory, as in the released code; here among the pixels of
-        an image.
+    which uses noise contrast with 16,384 negatives from a memory, in the paper as in the code; here the negatives are
+    pixels of the same image.
 
     Example:
         >>> outputs = {m: Output(torch.zeros(1, 2, 4, 4), {"body": torch.rand(1, 8, 4, 4)}) for m in ("a", "t")}
@@ -109,8 +117,6 @@ class ContrastiveDistillation(Taught):
         tensor(5.)
     """
 
-    family = "distillation"
-    requires = ("teacher", "features")
     invariances: tuple[Invariance, ...] = ("logit shift", "prediction permutation")
 
     def __init__(
@@ -126,56 +132,48 @@ class ContrastiveDistillation(Taught):
         frozen: Sequence[str] = (),
         ignore_index: int = IGNORE_INDEX,
     ) -> None:
-        super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
+        super().__init__(layers=layers, name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         check_choice("negatives", negatives, get_args(Negatives))
-        for option, value in (("dimensions", dimensions), ("per_class", per_class), ("temperature", temperature)):
-            if not value > 0:
-                raise ValueError(f"{option}: expected more than 0, got {value!r}; leave it out for the default")
-        self.named, self.dimensions, self.temperature = dict(layers), dimensions, temperature
+        check_positive(dimensions=dimensions, per_class=per_class, temperature=temperature)
+        self.dimensions, self.temperature = dimensions, temperature
         self.per_class, self.negatives = per_class, negatives
         self.heads, self.seed = nn.ModuleDict(), 0
 
-    def layers(self) -> dict[str, list[str]]:
-        """The layer of each network."""
-        return {network: [layer] for network, layer in self.named.items()}
-
     def prepare(self, outputs: Outputs, seed: int) -> None:
-        """A head for every network that has a layer here, and for teachers one per network that learns from them."""
+        """Create a head for every trained network, and one per teacher and trained network."""
         self.seed = seed
         heads: dict[str, nn.Module] = {}
         for student, teachers in self._pairs(outputs).items():
             for name, network in ((student, student), *((f"{one} for {student}", one) for one in teachers)):
-                width = feature(outputs[network].features, network, self.named[network]).shape[1]
-                heads[name] = projection([width, self.dimensions], key(seed, name))
+                width = feature_map(outputs[network].features, network, self.layer_of[network]).shape[1]
+                heads[name] = projection_head([width, self.dimensions], key(seed, name))
         self.heads = heads_by_network(heads)
 
-    def taught(self, student: str, learned: Output, teacher: str, taught: Output, batch: Batch) -> dict[str, Term]:
-        """How hard it is to tell one teacher's pixels."""
-        seen = feature(learned.features, student, self.named[student])
-        truth = feature(taught.features, teacher, self.named[teacher]).detach()
-        found, chosen = self._chosen(learned, seen, batch)
-        told = applied(head_of(self.heads, f"{teacher} for {student}"), truth)
-        if told.shape[-2:] != seen.shape[-2:]:
-            told = F.interpolate(told, seen.shape[-2:], mode="bilinear", align_corners=False)
-        own = applied(head_of(self.heads, student), seen)
-        hardness = info_nce_per_pair(
-            F.normalize(chosen.of(own)), F.normalize(chosen.of(told)), chosen.image, chosen.classes,
+    def teacher_terms(
+        self, student: str, student_output: Output, teacher: str, teacher_output: Output, batch: Batch
+    ) -> dict[str, Term]:
+        """Return the loss relative to one teacher."""
+        features = feature_map(student_output.features, student, self.layer_of[student])
+        truth = feature_map(teacher_output.features, teacher, self.layer_of[teacher]).detach()
+        targets, sample = self._sample(student_output, features, batch)
+        theirs = apply_head(head_of(self.heads, f"{teacher} for {student}"), truth)
+        if theirs.shape[-2:] != features.shape[-2:]:
+            theirs = F.interpolate(theirs, features.shape[-2:], mode="bilinear", align_corners=False)
+        ours = apply_head(head_of(self.heads, student), features)
+        losses = info_nce_per_pair(
+            F.normalize(sample.of(ours)), F.normalize(sample.of(theirs)), sample.image, sample.classes,
             temperature=self.temperature, negatives=self.negatives,
         )  # fmt: skip
-        attached = 0 * (own.sum() + learned.logits.sum())
-        count = torch.tensor(len(hardness), dtype=own.dtype, device=own.device)
-        return {"": Term(hardness.sum() + found.invalid + attached, count)}
+        attached = 0 * (ours.sum() + student_output.logits.sum())
+        count = torch.tensor(len(losses), dtype=ours.dtype, device=ours.device)
+        return {"": Term(losses.sum() + targets.invalid + attached, count)}
 
-    def counted(self, student: Output, teacher: Output, batch: Batch) -> dict[str, Tensor]:
-        """The sampled pixels."""
-        layer = next(layer for network, layer in self.named.items() if network not in self.frozen)
-        _, chosen = self._chosen(student, student.features[layer], batch)
-        kind = torch.promote_types(student.logits.dtype, torch.float32)
-        return {"": torch.tensor(len(chosen.image), dtype=kind, device=student.logits.device)}
+    def teacher_denominators(self, student_output: Output, teacher_output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return the number of sampled pixels."""
+        _, sample = self._sample(student_output, student_output.features[self._layer(frozen=False)], batch)
+        logits = student_output.logits
+        return {"": torch.tensor(len(sample.image), dtype=upcast(logits).dtype, device=logits.device)}
 
-    def _chosen(self, learned: Output, seen: Tensor, batch: Batch) -> tuple[Targets, Chosen]:
-        found = cells(learned.logits, batch.labels, seen, self.ignore_index)
-        return found, choose_cells(found.classes, found.valid, per_class=self.per_class, seed=self.seed)
-
-    def _pairs(self, outputs: Outputs) -> dict[str, list[str]]:
-        return super()._pairs({network: output for network, output in outputs.items() if network in self.named})
+    def _sample(self, output: Output, features: Tensor, batch: Batch) -> tuple[Targets, Sample]:
+        targets = feature_targets(output.logits, batch.labels, features, self.ignore_index)
+        return targets, sample_positions(targets.classes, targets.valid, per_class=self.per_class, seed=self.seed)

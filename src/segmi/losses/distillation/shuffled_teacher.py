@@ -1,4 +1,4 @@
-"""Distillation from the teacher's answers to other pixels: a control for what the teacher knows of this one."""
+"""Shuffled teacher: distillation from the teacher's predictions of other pixels, a control."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from segmi.losses.base import Invariance, Outputs, Term
+from segmi.losses.distillation._roles import LogitTeacherObjective
 from segmi.losses.distillation.distillation import distillation_term
-from segmi.losses.distillation.taught import Taught, valid_pixels
-from segmi.losses.feature_grid import shuffled_cells
+from segmi.losses.features import shuffled_positions
 from segmi.losses.options import check_choice
 from segmi.losses.targets import read_targets
-from segmi.types import IGNORE_INDEX, Batch, Labels, Logits, Output
+from segmi.types import IGNORE_INDEX, Labels, Logits
 
 Keep = Literal["class", "nothing"]
 
@@ -28,91 +28,68 @@ def shuffled_teacher(
     temperature: float = 1.0,
     ignore_index: int = IGNORE_INDEX,
 ) -> Tensor:
-    """How far a network is from what its teacher predicts at another pixel of the same image.
+    """Return the mean divergence of a network from its teacher's prediction of another pixel of the same image.
 
     ``L = T² 1/|V| Σ_{u∈V} KL(t_π(u) ‖ q_u)``, π a permutation of the valid pixels of an image
 
-    What a teacher's predictions tell of a pixel is a sum, ``I(U; Ŷ) = I(Y; Ŷ) + I(U; Ŷ | Y)``: which class it has, and
-    the rest. With ``keep="class"``, π moves pixels within their true class: the first addend stays as it is (which
-    classes resemble each other, how sure one should be of each), the second is gone. With ``"nothing"`` both are.
+    The information in the teacher's predictions is ``I(U; Ŷ) = I(Y; Ŷ) + I(U; Ŷ | Y)``: about the class of a pixel, and
+    beyond it. With ``keep="class"``, π permutes pixels of the same class: the first part stays (which classes are
+    similar, and how confident to be), the second is removed. With ``"nothing"`` both are removed.
 
     Args:
-        logits: of the network that learns.
-        teacher: of the one that teaches; no gradient reaches it.
-        labels: which pixels are ignored and, for ``keep="class"``, which belong together.
-        keep: what stays of the teacher.
-        seed: of the order, which the labels of an image decide along with it: a crop is always shuffled alike.
+        logits: N×C×H×W, of the network that learns.
+        teacher: N×C×H×W, of the teacher; no gradient reaches it.
+        labels: N×H×W, integer.
+        keep: what the permutation preserves: the true ``class`` of the pixel, or ``nothing``.
+        seed: of the permutation, which is a function of the seed and the labels of an image.
         temperature: T, above 0.
-        ignore_index: the label of ignored pixels.
+        ignore_index: label of ignored pixels.
 
-    Shapes:
-        logits, teacher: N×C×H×W; labels: N×H×W; the result is a scalar.
-
-    Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, where no pixel is valid.
+    Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
 
     Raises:
-        TypeError, ValueError: as `distillation`, and an unknown choice.
+        TypeError, ValueError: as `distillation`, or an unknown ``keep``.
 
-    Source: this library's, as a control for `distillation`.
+    Source: introduced here, as a control for `distillation`.
 
     Example:
         >>> import torch
-        >>> sure = torch.tensor([9.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
-        >>> labels = torch.zeros(1, 4, 4, dtype=torch.long)
-        >>> shuffled_teacher(sure, sure, labels)  # the same everywhere: nothing is lost
+        >>> constant = torch.tensor([9.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
+        >>> shuffled_teacher(constant, constant, torch.zeros(1, 4, 4, dtype=torch.long))
         tensor(0.)
     """
-    return shuffled_teacher_term(
-        logits, teacher, labels, keep=keep, seed=seed, temperature=temperature, ignore_index=ignore_index
-    ).value
+    return shuffled_teacher_term(logits, teacher, labels, keep, seed, temperature, ignore_index).value
 
 
 def shuffled_teacher_term(
-    logits: Logits,
-    teacher: Logits,
-    labels: Labels,
-    *,
-    keep: Keep = "class",
-    seed: int = 0,
-    temperature: float = 1.0,
-    ignore_index: int = IGNORE_INDEX,
+    logits: Logits, teacher: Logits, labels: Labels, keep: Keep, seed: int, temperature: float, ignore_index: int
 ) -> Term:
-    """`shuffled_teacher` as the sum over the valid pixels and their number."""
+    """Return `shuffled_teacher` as the sum over the valid pixels and their number."""
     check_choice("keep", keep, get_args(Keep))
     targets = read_targets(logits, labels, ignore_index)
-    order = shuffled_cells(targets.classes, targets.valid, within_class=keep == "class", seed=seed)
+    order = shuffled_positions(targets.classes, targets.valid, within_class=keep == "class", seed=seed)
     moved = teacher.detach().flatten(2)
     moved = moved.gather(2, order[:, None].expand_as(moved)).view(teacher.shape)
-    return distillation_term(logits, moved, labels, temperature=temperature, ignore_index=ignore_index)
+    return distillation_term(logits, moved, labels, temperature, ignore_index)
 
 
-class ShuffledTeacher(Taught):
-    """`shuffled_teacher` of every network that learns from those that are frozen, on average over them.
+class ShuffledTeacher(LogitTeacherObjective):
+    """`shuffled_teacher` of every trained network, averaged over the frozen networks.
 
-    Assumes: nothing of the teacher.
-    Invariances: those of `Distillation` per pixel, and a permutation of the teacher's pixels within a class.
-    Degenerate solutions: the best answer is the teacher's average of the class: with ``keep="class"`` it smooths labels
-        by the teacher's confusions, with ``"nothing"`` by the classes' shares of the image.
-    Cost: that of `Distillation`, and two sorts of the pixels.
+    Assumes: nothing about the teacher.
+    Invariances: as `Distillation` per pixel, and a permutation of the teacher's pixels within a class.
+    Degenerate solutions: the optimum is the teacher's mean prediction of the class: label smoothing by the teacher's
+        confusions for ``keep="class"``, by the class frequencies of the image for ``"nothing"``.
+    Cost: as `Distillation`, and two sorts of the pixels.
 
     Args:
-        name: the name of the terms.
-        weight: their factor in the sum that is minimized.
-        keep: what stays of the teacher: the true ``class`` of the pixel, or ``nothing``.
-        temperature: T, above 0.
-        frozen: the networks that teach.
-        ignore_index: the label of ignored pixels.
-
-    Example:
-        >>> import torch
-        >>> outputs = {name: Output(torch.zeros(1, 2, 4, 4)) for name in ("a", "t")}
-        >>> batch = Batch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8))
-        >>> list(ShuffledTeacher(frozen=["t"])(outputs, batch))
-        ['shuffled_teacher/a']
+        name: name of the terms.
+        weight: factor in the sum that is minimized.
+        keep, temperature: see `shuffled_teacher`.
+        frozen: the teachers.
+        ignore_index: label of ignored pixels.
     """
 
-    family = "distillation"
-    requires = ("teacher",)
     invariances: tuple[Invariance, ...] = ("logit shift", "prediction permutation")
 
     def __init__(
@@ -125,27 +102,19 @@ class ShuffledTeacher(Taught):
         frozen: Sequence[str] = (),
         ignore_index: int = IGNORE_INDEX,
     ) -> None:
-        super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
+        super().__init__(
+            name=name, weight=weight, temperature=temperature, frozen=frozen, ignore_index=ignore_index
+        )  # fmt: skip
         check_choice("keep", keep, get_args(Keep))
-        if not temperature > 0:
-            raise ValueError(f"temperature: expected a number above 0, got {temperature!r}; 1 leaves the logits alone")
         self.keep: Keep = keep
-        self.temperature = temperature
         self.seed = 0
 
     def prepare(self, outputs: Outputs, seed: int) -> None:
-        """Take the seed."""
+        """Store the seed of the permutations."""
         self.seed = seed
 
-    def taught(self, student: str, learned: Output, teacher: str, taught: Output, batch: Batch) -> dict[str, Term]:
-        """The divergence from one teacher."""
-        return {
-            "": shuffled_teacher_term(
-                learned.logits, taught.logits, batch.labels, keep=self.keep, seed=self.seed,
-                temperature=self.temperature, ignore_index=self.ignore_index,
-            )
-        }  # fmt: skip
-
-    def counted(self, student: Output, teacher: Output, batch: Batch) -> dict[str, Tensor]:
-        """The valid pixels."""
-        return {"": valid_pixels(student, batch, self.ignore_index)}
+    def logit_term(self, logits: Logits, teacher: Logits, labels: Labels) -> Term:
+        """Return `shuffled_teacher` as a term."""
+        return shuffled_teacher_term(
+            logits, teacher, labels, self.keep, self.seed, self.temperature, self.ignore_index
+        )  # fmt: skip

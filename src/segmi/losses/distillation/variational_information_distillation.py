@@ -1,4 +1,4 @@
-"""Variational information distillation: features from which the teacher's features can be told."""
+"""Variational information distillation: features that predict the features of a teacher."""
 
 from __future__ import annotations
 
@@ -9,36 +9,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segmi.losses.base import Invariance, Outputs, Term
-from segmi.losses.distillation.taught import Taught
-from segmi.losses.feature_grid import cells, valid_cells
-from segmi.losses.heads import Layers, applied, feature, head_of, heads_by_network, projection
+from segmi.losses.base import Outputs, Term
+from segmi.losses.distillation._roles import FeatureTeacherObjective
+from segmi.losses.features import (
+    Layers,
+    apply_head,
+    count_valid_positions,
+    feature_map,
+    feature_targets,
+    head_of,
+    heads_by_network,
+    projection_head,
+)
 from segmi.losses.targets import upcast
 from segmi.types import IGNORE_INDEX, Batch, Output
 
-FLOOR = 1e-5
-"""The least variance: a channel that is predicted perfectly would bring it to 0, and its logarithm to -∞."""
+# least variance: it would tend to 0, and its logarithm to -∞, for a channel that is predicted perfectly
+_MIN_VARIANCE = 1e-5
 
 
 def gaussian_negative_log_likelihood(truth: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-    """What is left open of a channel once its mean and variance are predicted, up to the constant ½ log 2π.
+    """Return the negative log-likelihood of features under independent Gaussians, without the constant ½ log 2π.
 
     ``ℓ = ½ (t - μ)² / σ² + ½ log σ²``
 
-    With its expectation, ``I(t; s) ≥ H(t) - E ℓ - ½ log 2π``: the variational bound of Barber and Agakov with a
-    Gaussian in which channels are independent.
+    ``I(t; s) ≥ H(t) - E ℓ - ½ log 2π``: the variational bound of Barber and Agakov for independent channels.
 
     Shapes:
         truth, mean: N×D×h×w; variance: D, above 0; the result is N×D×h×w.
 
-    Unit and sign: nats; of any sign, since it is a density's logarithm.
+    Unit and sign: nats, of either sign, as for any density.
 
     Raises:
         ValueError: shapes that do not match.
 
     Source: Ahn, Hu, Damianou, Lawrence and Dai, *Variational Information Distillation for Knowledge Transfer*, CVPR
-        2019 (read in its abstract); the floor, the initial variance and three convolutions as in the code released with
-        Tian, Krishnan and Isola, ICLR 2020.
+    2019 (abstract); minimum and initial variance and three convolutions as in the code released with Tian, Krishnan and
+    Isola, ICLR 2020.
 
     Example:
         >>> gaussian_negative_log_likelihood(torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), torch.ones(1))
@@ -47,38 +54,40 @@ def gaussian_negative_log_likelihood(truth: Tensor, mean: Tensor, variance: Tens
     if truth.shape != mean.shape or tuple(variance.shape) != (truth.shape[1],):
         raise ValueError(
             f"expected a truth and a mean of one shape and a variance per channel, got {tuple(truth.shape)}, "
-            f"{tuple(mean.shape)} and {tuple(variance.shape)}; project the student's features to the teacher's channels"
+            f"{tuple(mean.shape)} and {tuple(variance.shape)}. Fix: project the student's features to the teacher's "
+            "channels"
         )
     spread = variance.view(1, -1, 1, 1)
     return (truth - mean).square() / (2 * spread) + spread.log() / 2
 
 
-class VariationalInformationDistillation(Taught):
-    """A network's features are drawn to tell those of a teacher: a lower bound on their mutual information, maximized.
+class VariationalInformationDistillation(FeatureTeacherObjective):
+    """Maximizes a lower bound on the mutual information of a network's features and a teacher's.
 
     ``L = 1/(D |V|) Σ_{u∈V} Σ_c [(t_cu - μ_c(s_u))² / 2σ_c² + ½ log σ_c²]``, ``σ_c² = softplus(a_c) + 10⁻⁵``
 
-    μ is a head of three 1×1 convolutions, made and optimized along with the network; V are the cells of the teacher's
-    map whose middle pixel is not ignored. Maps of another size are brought to the teacher's by bilinear interpolation.
+    μ is a head of three 1×1 convolutions that is trained with the network; V are the valid positions of the teacher's
+    map. A map of another size is resized to the teacher's by bilinear interpolation.
 
-    Assumptions: the teacher's features, given the student's, are Gaussian with channels independent of each other; what
-    is not, loosens the bound. Invariances: of the best value over heads, one-to-one maps of the student's features that
-    μ can undo. Degenerate solutions: σ falls to its floor where a channel is constant; such channels then rule the sum.
-    With a linear μ at its best the value is ½ mean log diag M + ½, the diagonal surrogate of region mutual information
-    between features. Cost: a convolution per layer, the teacher's forward pass.
+    Assumptions: the teacher's features given the student's are Gaussian with independent channels; otherwise the bound
+    is loose. Invariances: at the optimum over heads, invertible maps of the student's features that μ can undo.
+    Degenerate solutions: σ falls to its minimum for constant channels, which then dominate the sum. For an optimal
+    linear μ the value is ½ mean log diag M + ½, the diagonal surrogate of region mutual information between features.
+    Cost: a convolution per layer and the forward pass of the teacher.
 
     Args:
-        layers: a layer of the network that learns and one of the teacher, by network.
-        name: the name of the terms.
-        weight: their factor in the sum that is minimized; 1 as published.
-        initial_variance: σ² at the beginning, for every channel.
-        frozen: the networks that teach.
-        ignore_index: the label of ignored pixels.
+        layers: one layer of a trained network and one of the teacher, by network.
+        name: name of the terms.
+        weight: factor in the sum that is minimized; 1 as published.
+        initial_variance: initial σ² of all channels.
+        frozen: the teachers.
+        ignore_index: label of ignored pixels.
 
-    Unit and sign: nats per channel and cell, minimized; of any sign. 0, attached to the graph, where no cell is valid.
+    Unit and sign: nats per channel and position, of either sign, minimized; 0, attached to the graph, if no position is
+        valid.
 
     Raises:
-        ValueError: layers of no teacher or of nobody who learns, features that are no maps.
+        ValueError: no layer of a teacher or of a trained network, or features that are not maps.
 
     Source: see `gaussian_negative_log_likelihood`.
 
@@ -91,15 +100,6 @@ class VariationalInformationDistillation(Taught):
         ['variational_information_distillation/a']
     """
 
-    family = "distillation"
-    requires = ("teacher", "features")
-    invariances: tuple[Invariance, ...] = (
-        "logit shift",
-        "prediction permutation",
-        "class permutation",
-        "pixel permutation",
-    )
-
     def __init__(
         self,
         *,
@@ -110,49 +110,44 @@ class VariationalInformationDistillation(Taught):
         frozen: Sequence[str] = (),
         ignore_index: int = IGNORE_INDEX,
     ) -> None:
-        super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
-        if not initial_variance > FLOOR:
-            raise ValueError(
-                f"initial_variance: expected more than {FLOOR}, the least there can be, got {initial_variance!r}"
-            )
-        self.named, self.initial_variance = dict(layers), float(initial_variance)
+        super().__init__(layers=layers, name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
+        if not initial_variance > _MIN_VARIANCE:
+            raise ValueError(f"initial_variance: expected more than {_MIN_VARIANCE}, got {initial_variance!r}")
+        self.initial_variance = float(initial_variance)
         self.heads, self.spreads = nn.ModuleDict(), nn.ParameterDict()
 
-    def layers(self) -> dict[str, list[str]]:
-        """The layer of each network."""
-        return {network: [layer] for network, layer in self.named.items()}
-
     def prepare(self, outputs: Outputs, seed: int) -> None:
-        """A head for every network that learns."""
+        """Create a head for every trained network."""
         heads: dict[str, nn.Module] = {}
         self.spreads = nn.ParameterDict()
         for student, (teacher, *_) in self._pairs(outputs).items():
             wide, own = (self._features(name, outputs[name]).shape[1] for name in (teacher, student))
-            heads[student] = projection([own, wide, wide, wide], seed)
-            # softplus undone, so that the variance begins as it was asked to
-            start = math.log(math.expm1(self.initial_variance - FLOOR))
+            heads[student] = projection_head([own, wide, wide, wide], seed)
+            start = math.log(math.expm1(self.initial_variance - _MIN_VARIANCE))  # inverse softplus
             self.spreads[student.replace(".", "·")] = nn.Parameter(torch.full((wide,), start))
         self.heads = heads_by_network(heads)
 
-    def taught(self, student: str, learned: Output, teacher: str, taught: Output, batch: Batch) -> dict[str, Term]:
-        """What is left open of one teacher's features."""
-        truth, seen = upcast(self._features(teacher, taught)).detach(), self._features(student, learned)
-        found = cells(learned.logits, batch.labels, truth, self.ignore_index)
-        mean = applied(head_of(self.heads, student), seen)
+    def teacher_terms(
+        self, student: str, student_output: Output, teacher: str, teacher_output: Output, batch: Batch
+    ) -> dict[str, Term]:
+        """Return the negative log-likelihood of one teacher's features."""
+        truth = upcast(self._features(teacher, teacher_output)).detach()
+        own = self._features(student, student_output)
+        targets = feature_targets(student_output.logits, batch.labels, truth, self.ignore_index)
+        mean = apply_head(head_of(self.heads, student), own)
         if mean.shape[-2:] != truth.shape[-2:]:
             mean = F.interpolate(mean, truth.shape[-2:], mode="bilinear", align_corners=False)
-        variance = F.softplus(self.spreads[student.replace(".", "·")]) + FLOOR
-        surprise = gaussian_negative_log_likelihood(truth.to(mean.dtype), mean, variance).mean(1)
-        total = torch.where(found.valid, surprise, 0.0).sum()
-        return {"": Term(total + found.invalid + 0 * learned.logits.sum(), found.valid.sum().to(total.dtype))}
+        variance = F.softplus(self.spreads[student.replace(".", "·")]) + _MIN_VARIANCE
+        likelihood = gaussian_negative_log_likelihood(truth.to(mean.dtype), mean, variance).mean(1)
+        total = torch.where(targets.valid, likelihood, 0.0).sum()
+        # 0 · logits attaches the term to the graph of the logits
+        attached = total + targets.invalid + 0 * student_output.logits.sum()
+        return {"": Term(attached, targets.valid.sum().to(total.dtype))}
 
-    def counted(self, student: Output, teacher: Output, batch: Batch) -> dict[str, Tensor]:
-        """The valid cells of the teacher's map."""
-        layer = next(layer for network, layer in self.named.items() if network in self.frozen)
-        return {"": valid_cells(batch.labels, teacher.features[layer], self.ignore_index)}
+    def teacher_denominators(self, student_output: Output, teacher_output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return the number of valid positions of the teacher's map."""
+        features = teacher_output.features[self._layer(frozen=True)]
+        return {"": count_valid_positions(batch.labels, features, self.ignore_index)}
 
     def _features(self, network: str, output: Output) -> Tensor:
-        return feature(output.features, network, self.named[network])
-
-    def _pairs(self, outputs: Outputs) -> dict[str, list[str]]:
-        return super()._pairs({network: output for network, output in outputs.items() if network in self.named})
+        return feature_map(output.features, network, self.layer_of[network])

@@ -1,35 +1,31 @@
-"""Soft-confusion mutual information: what a class drawn from the prediction tells about the label."""
+"""Soft-confusion mutual information: of the label and a class drawn from the prediction."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from segmi.information import soft_confusion_mutual_information
-from segmi.losses.base import Loss, Term
-from segmi.losses.label_information._sums import Memory, dependence_term
-from segmi.losses.probabilities import count_valid
+from segmi.information import PredictionSums, soft_confusion_mutual_information
+from segmi.losses.label_information._information_loss import InformationLoss, information_term
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 
 def soft_confusion(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
-    """Minus the mutual information of the label and a class drawn from the prediction, over the pixels of a batch.
+    """Return minus the mutual information of the label and a class drawn from the prediction.
 
-    ``L = -I(Y; Ŷ) = -Σ_ab Q(a, b) log [Q(a, b) / (Q(a) Q(b))]`` with ``Q(a, b) = 1/|V| Σ_{u∈V: y_u=a} p_u(b)``, V the
-    valid pixels of all images
+    ``L = -I(Y; Ŷ) = -Σ_ab Q(a, b) log [Q(a, b) / (Q(a) Q(b))]``, ``Q(a, b) = 1/|V| Σ_{u∈V: y_u=a} p_u(b)``, V the valid
+    pixels of all images
 
     Shapes:
-        logits: N×C×H×W, any float type, C = 1 for a binary problem; labels: N×H×W, any integer type.
+        logits: N×C×H×W, floating point, C = 1 for a binary problem; labels: N×H×W, integer; the result is a scalar.
 
-    Unit and sign: nats, between ``-H(Y)`` (every class has a prediction of its own) and 0 (the prediction tells
-    nothing), minimized; 0, attached to the graph, where no pixel is valid.
+    Unit and sign: nats, between ``-H(Y)`` (a distinct certain prediction for every class) and 0 (independent),
+        minimized; 0, attached to the graph, if no pixel is valid.
 
     Raises:
-        TypeError: logits that are not float, labels that are not integer.
-        ValueError: shapes that do not match; on the CPU, ids that are neither class nor ignored. On other devices those
-            give NaN, and so do NaN logits everywhere.
+        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`. NaN logits give NaN.
 
-    Source: the loss of Ji, Henriques and Vedaldi, *Invariant Information Clustering*, ICCV 2019, eq. 3, with the
-    label in the place of the second view. Nobody is known to have trained a segmentation network on it under this name.
+    Source: Ji, Henriques and Vedaldi, *Invariant Information Clustering*, ICCV 2019, eq. 3, with the label as the
+    second view. No published segmentation network trained with it under this name is known to us.
 
     Example:
         >>> import torch
@@ -38,53 +34,28 @@ def soft_confusion(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE
         >>> soft_confusion(certain, labels)  # -log 2
         tensor(-0.6931)
     """
-    return soft_confusion_term(logits, labels, ignore_index=ignore_index).value
+    return information_term(logits, labels, _value, ignore_index).value
 
 
-def soft_confusion_term(
-    logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX, memory: Memory | None = None
-) -> Term:
-    """`soft_confusion` times the valid pixels, and their number."""
-    return dependence_term(
-        logits, labels, lambda sums: 0 - soft_confusion_mutual_information(sums), ignore_index=ignore_index,
-        memory=memory,
-    )  # fmt: skip
+def _value(sums: PredictionSums) -> Tensor:
+    return 0 - soft_confusion_mutual_information(sums)
 
 
-class SoftConfusion(Loss):
-    """`soft_confusion` as a module, to be added to a pixel-wise loss with a weight of 0.01 to 0.1 or so.
+class SoftConfusion(InformationLoss):
+    """`soft_confusion` as a module, added to a pixel loss with a weight of about 0.01 to 0.1.
 
-    Assumes: that the images of a batch, those of all processes together, stand for the law of labels and predictions:
-        a class with few pixels in the batch has a rough row in the table.
-    Invariances: any permutation of the predicted classes, and of the pixels; a constant added to the logits of a pixel.
-    Degenerate solutions: classes under wrong names are worth as much as right ones, so it needs a loss beside it that
-        knows the names. Where all pixels get one prediction its gradient is 0.
-    Cost: two maps of the size of the logits, and a product of tables; nothing at inference.
+    Assumes: the images of a batch, over all processes, are representative: rare classes have noisy rows.
+    Invariances: a permutation of the predicted classes; a permutation of the pixels; a constant added to the logits of
+        a pixel.
+    Degenerate solutions: permuted classes have the same value as correct ones, so a loss that knows the classes must be
+        added. The gradient is 0 if all pixels have the same prediction.
+    Cost: two maps of the size of the logits and a product of tables; nothing at inference.
 
     Args:
-        momentum: m of a moving average of the batches' table (0.9, say), for batches too small to stand for the whole;
-            0: of every batch its own. Every network has an average of its own.
-        ignore_index: the label of ignored pixels.
-
-    Example:
-        >>> import torch
-        >>> SoftConfusion()(torch.zeros(1, 4, 2, 2), torch.zeros(1, 2, 2, dtype=torch.uint8))
-        tensor(0.)
+        momentum: of a moving average of the sums; 0 uses each batch alone.
+        ignore_index: label of ignored pixels.
     """
 
-    family = "label_information"
-    invariances = ("logit shift", "prediction permutation", "class permutation", "pixel permutation")
-    scope = "global"
-
-    def __init__(self, *, momentum: float = 0.0, ignore_index: int = IGNORE_INDEX) -> None:
-        super().__init__()
-        self.ignore_index = ignore_index
-        self.memory, self.stateful = Memory(momentum) if momentum else None, momentum > 0
-
-    def term(self, logits: Logits, labels: Labels) -> Term:
-        """The loss times the valid pixels, and their number."""
-        return soft_confusion_term(logits, labels, ignore_index=self.ignore_index, memory=self.memory)
-
-    def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
-        """The number of valid pixels."""
-        return {"": count_valid(logits, labels, self.ignore_index)}
+    def value(self, sums: PredictionSums) -> Tensor:
+        """Return minus the mutual information of the sums."""
+        return _value(sums)

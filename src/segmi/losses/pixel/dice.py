@@ -1,4 +1,4 @@
-"""Dice loss: the overlap of prediction and label, class by class."""
+"""Dice loss: the overlap of prediction and label, by class."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from segmi.losses.base import Invariance, Loss, Scope, Term
+from segmi.losses.base import Invariance, PixelLoss, Scope, Term
 from segmi.losses.coupling import coupled_term, gathered
-from segmi.losses.options import check_choice
-from segmi.losses.probabilities import count_valid, image_counts, log_probabilities, memberships, precise
+from segmi.losses.options import check_choice, check_non_negative
+from segmi.losses.probabilities import image_counts, log_probabilities, one_hot, precise
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
@@ -20,60 +20,55 @@ Over: TypeAlias = Literal["batch", "image"]
 def dice(
     logits: Logits, labels: Labels, *, over: Over = "batch", smooth: float = 0.0, ignore_index: int = IGNORE_INDEX
 ) -> Tensor:
-    """One minus twice the overlap of prediction and label over their sizes, averaged over the classes in the label.
+    """Return one minus the Dice coefficient, averaged over the classes in the label.
 
-    ``L = 1 - 1/|K| Σ_{c∈K} (2 Σ_u y_uc p_uc + s) / (Σ_u y_uc + Σ_u p_uc + s)``, sums over the valid pixels of the
-    batch (or of an image, with a mean over images and classes), K the classes that are there
+    ``L = 1 - 1/|K| Σ_{c∈K} (2 Σ_u y_uc p_uc + s) / (Σ_u y_uc + Σ_u p_uc + s)``, K the classes with a pixel, the sums
+    over the valid pixels
 
     Args:
-        logits: N×C×H×W, any float type, C = 1 for a binary problem.
-        labels: N×H×W, any integer type.
-        over: whether sums run over the ``batch``, as those of mIoU do over the dataset, or over each ``image``.
+        logits: N×C×H×W, floating point, C = 1 for a binary problem.
+        labels: N×H×W, integer.
+        over: sum over the pixels of the ``batch``, as mIoU sums over a dataset, or of each ``image``, followed by a
+            mean over images and classes.
         smooth: s, at least 0, in pixels.
-        ignore_index: the label of ignored pixels.
+        ignore_index: label of ignored pixels.
 
-    Shapes:
-        the result is a scalar.
-
-    Unit and sign: none, between 0 and 1, minimized; 0, attached to the graph, where no pixel is valid.
+    Unit and sign: none, between 0 and 1, minimized; 0, attached to the graph, if no pixel is valid.
 
     Raises:
-        TypeError: logits that are not float, labels that are not integer.
-        ValueError: an unknown ``over``, a negative smooth, shapes that do not match; on the CPU, ids that are neither
-            class nor ignored. On other devices those give NaN, and so do NaN logits everywhere.
+        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`, an unknown ``over`` or a negative
+            ``smooth``. NaN logits give NaN.
 
-    Source: Milletari, Navab and Ahmadi, *V-Net*, 3DV 2016, with the sizes themselves instead of their squares, as is
-    common since.
+    Source: Milletari, Navab and Ahmadi, *V-Net*, 3DV 2016, with sums in the denominator instead of sums of squares, as
+    is common since.
 
     Example:
         >>> dice(torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]]))  # overlap 1/2, sizes 1 and 1, for either class
         tensor(0.5000)
     """
-    return dice_term(logits, labels, over=over, smooth=smooth, ignore_index=ignore_index).value
+    return dice_term(logits, labels, over, smooth, ignore_index).value
 
 
-def dice_term(
-    logits: Logits, labels: Labels, *, over: Over = "batch", smooth: float = 0.0, ignore_index: int = IGNORE_INDEX
-) -> Term:
-    """`dice` as a ratio: over classes and images, or times the valid pixels."""
+def dice_term(logits: Logits, labels: Labels, over: Over, smooth: float, ignore_index: int) -> Term:
+    """Return `dice` as a ratio: over classes and images for ``image``, times the valid pixels for ``batch``."""
     _check(over, smooth)
     targets = read_targets(logits, labels, ignore_index)
     p, dtype = log_probabilities(logits).exp(), upcast(logits).dtype
-    networks = memberships(targets, class_count(logits))
-    sums = [torch.where(networks, p, 0.0), torch.where(targets.valid.unsqueeze(1), p, 0.0), networks]
-    found = torch.stack([precise(one.sum((2, 3))) for one in sums])
+    truth = one_hot(targets, class_count(logits))
+    maps = [torch.where(truth, p, 0.0), torch.where(targets.valid.unsqueeze(1), p, 0.0), truth]
+    sums = torch.stack([precise(one.sum((2, 3))) for one in maps])  # overlap, predicted, true: 3×N×C
     if over == "image":
-        distances, present = _distances(found, smooth)
+        distances, present = _distances(sums, smooth)
         return Term(distances.sum().to(dtype) + targets.invalid, present.sum().to(dtype))
-    everywhere = gathered(found.sum(1))
+    everywhere = gathered(sums.sum(1))
     distances, present = _distances(everywhere, smooth)
     value = distances.sum() / present.sum().clamp(min=1)
-    term = coupled_term(value, found[2].sum().detach(), everywhere[2].sum().detach(), dtype=dtype)
+    term = coupled_term(value, sums[2].sum().detach(), everywhere[2].sum().detach(), dtype=dtype)
     return term._replace(numerator=term.numerator + targets.invalid)
 
 
 def _distances(sums: Tensor, smooth: float) -> tuple[Tensor, Tensor]:
-    """One minus the overlap, 0 where a class is absent; and which are present."""
+    """Return one minus the Dice coefficient, 0 for absent classes, and which classes are present."""
     overlap, predicted, true = sums
     present = true > 0
     size = torch.where(present, true + predicted + smooth, 1.0)
@@ -82,27 +77,21 @@ def _distances(sums: Tensor, smooth: float) -> tuple[Tensor, Tensor]:
 
 def _check(over: str, smooth: float) -> None:
     check_choice("over", over, get_args(Over))
-    if not smooth >= 0:
-        raise ValueError(f"smooth: expected a number of at least 0, got {smooth!r}; 0 leaves the overlap as it is")
+    check_non_negative(smooth=smooth)
 
 
-class Dice(Loss):
+class Dice(PixelLoss):
     """`dice` as a module.
 
-    Assumes: that classes matter alike, however large they are, and absent ones not at all.
-    Invariances: a constant added to the logits of a pixel; the names of the classes; over a batch, the order of pixels.
-    Degenerate solutions: none where every class is present; false alarms for absent classes are felt only through the
-        classes that they are taken from. Certainty is rewarded whatever the evidence: it does not calibrate.
+    Assumes: all classes in the label have equal weight, whatever their size, and absent classes have none.
+    Invariances: a constant added to the logits of a pixel; a permutation of the classes; for ``batch``, a permutation
+        of the pixels.
+    Degenerate solutions: none if every class is present. False positives of absent classes only matter as false
+        negatives of others. It does not calibrate: confidence is rewarded whatever the evidence.
     Cost: three maps of the size of the logits more than cross-entropy.
 
     Args:
-        over: ``batch`` or ``image``.
-        smooth: s, at least 0, in pixels.
-        ignore_index: the label of ignored pixels.
-
-    Example:
-        >>> Dice()(torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]]))
-        tensor(0.5000)
+        over, smooth, ignore_index: see `dice`.
     """
 
     family = "pixel"
@@ -110,19 +99,19 @@ class Dice(Loss):
     scope: Scope = "global"
 
     def __init__(self, *, over: Over = "batch", smooth: float = 0.0, ignore_index: int = IGNORE_INDEX) -> None:
-        super().__init__()
+        super().__init__(ignore_index=ignore_index)
         _check(over, smooth)
-        self.over, self.smooth, self.ignore_index = over, smooth, ignore_index
+        self.over, self.smooth = over, smooth
         if over == "image":
             self.scope, self.invariances = "image", ("logit shift", "class permutation")
 
     def term(self, logits: Logits, labels: Labels) -> Term:
-        """The loss as a ratio: over classes and images, or times the valid pixels."""
-        return dice_term(logits, labels, over=self.over, smooth=self.smooth, ignore_index=self.ignore_index)
+        """Return the loss as a ratio."""
+        return dice_term(logits, labels, self.over, self.smooth, self.ignore_index)
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
-        """The number of pairs of image and class, or of valid pixels."""
+        """Return the number of valid pixels, or of pairs of image and class."""
         if self.over == "batch":
-            return {"": count_valid(logits, labels, self.ignore_index)}
+            return super().denominators(logits, labels)
         counts = image_counts(read_targets(logits, labels, self.ignore_index), class_count(logits))
         return {"": (counts > 0).sum().to(upcast(logits).dtype)}

@@ -1,4 +1,4 @@
-"""Lovász-softmax: a convex stand-in for the intersection over union."""
+"""Lovász-softmax: a convex surrogate of the intersection over union."""
 
 from __future__ import annotations
 
@@ -7,37 +7,33 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from segmi.losses.base import Invariance, Loss, Scope, Term
+from segmi.losses.base import Invariance, PixelLoss, Scope, Term
 from segmi.losses.coupling import coupled_term
 from segmi.losses.options import check_choice
 from segmi.losses.pixel.dice import Over
-from segmi.losses.probabilities import count_valid, log_probabilities, memberships
+from segmi.losses.probabilities import log_probabilities, one_hot
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 
 def lovasz_softmax(logits: Logits, labels: Labels, *, over: Over = "batch", ignore_index: int = IGNORE_INDEX) -> Tensor:
-    """The Lovász extension of one minus the intersection over union, averaged over the classes in the label.
+    """Return the Lovász extension of one minus the intersection over union, averaged over the classes in the label.
 
-    ``L = 1/|K| Σ_{c∈K} Σ_i m_(i) [J_i - J_{i-1}]`` with the errors ``m_u = |y_uc - p_uc|`` of the valid pixels in
-    falling order, J_i the Jaccard distance of the label if the i largest were wrong and the others right, K the classes
-    that are there
+    ``L = 1/|K| Σ_{c∈K} Σ_i m_(i) [J_i - J_{i-1}]``, ``m_u = |y_uc - p_uc|`` the errors of the valid pixels in
+    descending order, J_i the Jaccard distance if the i largest errors were wrong and all others right, K the classes
+    with a pixel
 
     Args:
-        logits: N×C×H×W, any float type, C = 1 for a binary problem.
-        labels: N×H×W, any integer type.
-        over: whether pixels are ordered over the ``batch`` or in each ``image``, with a mean over those.
-        ignore_index: the label of ignored pixels.
+        logits: N×C×H×W, floating point, C = 1 for a binary problem.
+        labels: N×H×W, integer.
+        over: sort the pixels of the ``batch``, or of each ``image``, followed by a mean over images.
+        ignore_index: label of ignored pixels.
 
-    Shapes:
-        the result is a scalar.
-
-    Unit and sign: none, between 0 and 1, minimized; 0, attached to the graph, where no pixel is valid.
+    Unit and sign: none, between 0 and 1, minimized; 0, attached to the graph, if no pixel is valid.
 
     Raises:
-        TypeError: logits that are not float, labels that are not integer.
-        ValueError: an unknown ``over``, shapes that do not match; on the CPU, ids that are neither class nor ignored. On
-            other devices those give NaN, and so do NaN logits everywhere.
+        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`, or an unknown ``over``. NaN
+            logits give NaN.
 
     Source: Berman, Rannen Triki and Blaschko, *The Lovász-Softmax loss*, CVPR 2018, eq. 8, 9 and 11.
 
@@ -45,57 +41,51 @@ def lovasz_softmax(logits: Logits, labels: Labels, *, over: Over = "batch", igno
         >>> lovasz_softmax(torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]]))
         tensor(0.5000)
     """
-    return lovasz_softmax_term(logits, labels, over=over, ignore_index=ignore_index).value
+    return lovasz_softmax_term(logits, labels, over, ignore_index).value
 
 
-def lovasz_softmax_term(
-    logits: Logits, labels: Labels, *, over: Over = "batch", ignore_index: int = IGNORE_INDEX
-) -> Term:
-    """`lovasz_softmax` as a ratio: over images that have valid pixels, or times the valid pixels."""
+def lovasz_softmax_term(logits: Logits, labels: Labels, over: Over, ignore_index: int) -> Term:
+    """Return `lovasz_softmax` as a ratio: over images with a valid pixel, or times the valid pixels of the batch."""
     check_choice("over", over, get_args(Over))
     targets = read_targets(logits, labels, ignore_index)
     p, dtype = log_probabilities(logits).exp(), upcast(logits).dtype
-    networks, counted = memberships(targets, class_count(logits)), targets.valid.unsqueeze(1).expand_as(p)
+    truth, valid = one_hot(targets, class_count(logits)), targets.valid.unsqueeze(1).expand_as(p)
     if over == "image":
-        values = _extensions(p.flatten(2), networks.flatten(2), counted.flatten(2))
+        values = _extensions(p.flatten(2), truth.flatten(2), valid.flatten(2))
         return Term(values.sum() + targets.invalid, targets.valid.flatten(1).any(1).sum().to(dtype))
-    values = _extensions(*(one.movedim(1, 0).flatten(1).unsqueeze(0) for one in (p, networks, counted)))
+    values = _extensions(*(one.movedim(1, 0).flatten(1).unsqueeze(0) for one in (p, truth, valid)))
     own = targets.valid.sum()
     term = coupled_term(values.sum(), own, own, dtype=dtype)
     return term._replace(numerator=term.numerator + targets.invalid)
 
 
-def _extensions(p: Tensor, networks: Tensor, counted: Tensor) -> Tensor:
-    """A value for each of G groups of M pixels, from G×C×M probabilities, which are of the class, and which count."""
-    errors = torch.where(counted, (networks.to(p.dtype) - p).abs(), -1.0)  # what does not count comes last
-    ordered, order = errors.sort(dim=2, descending=True, stable=True)
-    hits = networks.gather(2, order).to(p.dtype)
+def _extensions(p: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean over the present classes for each of G groups of M pixels; all arguments are G×C×M."""
+    errors = torch.where(valid, (truth.to(p.dtype) - p).abs(), -1.0)  # ignored pixels are sorted to the end
+    errors, order = errors.sort(dim=2, descending=True, stable=True)
+    hits = truth.gather(2, order).to(p.dtype)
     size = hits.sum(2, keepdim=True)
-    missed = size - hits.cumsum(2)
-    united = size + (1 - hits).cumsum(2)
-    jaccard = 1 - missed / united.clamp(min=1)
+    intersection = size - hits.cumsum(2)
+    union = size + (1 - hits).cumsum(2)
+    jaccard = 1 - intersection / union.clamp(min=1)
     steps = torch.cat([jaccard[..., :1], jaccard[..., 1:] - jaccard[..., :-1]], 2)
-    per_class = (ordered.clamp(min=0) * steps).sum(2)
+    per_class = (errors.clamp(min=0) * steps).sum(2)
     present = size[..., 0] > 0
     return torch.where(present, per_class, 0.0).sum(1) / present.sum(1).clamp(min=1)
 
 
-class LovaszSoftmax(Loss):
+class LovaszSoftmax(PixelLoss):
     """`lovasz_softmax` as a module.
 
-    Assumes: that what is wanted is the mean of the intersections over union, and that a batch stands for the dataset.
-    Invariances: a constant added to the logits of a pixel; the names of the classes; over a batch, the order of pixels.
-    Degenerate solutions: none where every class is present; false alarms for absent classes are felt only through the
-        classes that they are taken from. Certainty is rewarded whatever the evidence: it does not calibrate.
-    Cost: the pixels of every class are sorted, which is several times the cost of cross-entropy; nothing at inference.
+    Assumes: the mean intersection over union is the goal, and a batch is representative of the dataset.
+    Invariances: a constant added to the logits of a pixel; a permutation of the classes; for ``batch``, a permutation
+        of the pixels.
+    Degenerate solutions: none if every class is present. False positives of absent classes only matter as false
+        negatives of others. It does not calibrate: confidence is rewarded whatever the evidence.
+    Cost: sorting the pixels of every class, several times the cost of cross-entropy; nothing at inference.
 
     Args:
-        over: ``batch``, which then must not be divided, or ``image``.
-        ignore_index: the label of ignored pixels.
-
-    Example:
-        >>> LovaszSoftmax()(torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]]))
-        tensor(0.5000)
+        over, ignore_index: see `lovasz_softmax`; for ``batch``, a batch must not be divided.
     """
 
     family = "pixel"
@@ -103,19 +93,19 @@ class LovaszSoftmax(Loss):
     scope: Scope = "batch"
 
     def __init__(self, *, over: Over = "batch", ignore_index: int = IGNORE_INDEX) -> None:
-        super().__init__()
+        super().__init__(ignore_index=ignore_index)
         check_choice("over", over, get_args(Over))
-        self.over, self.ignore_index = over, ignore_index
+        self.over = over
         if over == "image":
             self.scope, self.invariances = "image", ("logit shift", "class permutation")
 
     def term(self, logits: Logits, labels: Labels) -> Term:
-        """The loss as a ratio: over images, or times the valid pixels."""
-        return lovasz_softmax_term(logits, labels, over=self.over, ignore_index=self.ignore_index)
+        """Return the loss as a ratio."""
+        return lovasz_softmax_term(logits, labels, self.over, self.ignore_index)
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
-        """The number of images that have valid pixels, or of those pixels."""
-        pixels = count_valid(logits, labels, self.ignore_index)
+        """Return the number of valid pixels, or of images with a valid pixel."""
+        pixels = super().denominators(logits, labels)[""]
         if self.over == "batch":
             return {"": pixels}
         return {"": (labels != self.ignore_index).flatten(1).any(1).sum().to(pixels.dtype)}

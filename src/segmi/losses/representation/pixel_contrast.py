@@ -1,19 +1,29 @@
-"""Pixel-wise supervised contrast: embeddings of a class together, those of different classes apart."""
+"""Pixel-wise supervised contrast: embeddings of a class close to each other, of different classes apart."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from segmi.losses.base import Invariance, Objective, Outputs, Term
-from segmi.losses.feature_grid import Chosen, cells, choose_cells
-from segmi.losses.heads import Layers, applied, feature, head_of, heads_by_network, products, projection
-from segmi.losses.options import check_choice
-from segmi.losses.targets import Targets
+from segmi.losses.base import Invariance, Outputs, Term
+from segmi.losses.features import (
+    Layers,
+    Sample,
+    apply_head,
+    feature_targets,
+    head_of,
+    heads_by_network,
+    inner_products,
+    projection_head,
+    sample_positions,
+)
+from segmi.losses.options import check_choice, check_positive
+from segmi.losses.representation._feature_objective import FeatureObjective
+from segmi.losses.targets import Targets, upcast
 from segmi.randomness import key
 from segmi.types import IGNORE_INDEX, Batch, Output
 
@@ -23,81 +33,77 @@ Across = Literal["batch", "image"]
 def supervised_contrastive(
     vectors: Tensor, classes: Tensor, group: Tensor, *, temperature: float = 0.1, base_temperature: float = 0.07
 ) -> tuple[Tensor, Tensor]:
-    """For every anchor, how hard it is to tell those of its class from those of others.
+    """Return the supervised contrastive loss of every anchor, and whether it has a positive.
 
-    ``ℓ_i = -(τ/τ_b) 1/|P_i| Σ_{j∈P_i} [s_ij/τ - log(e^{s_ij/τ} + Σ_{k∈N_i} e^{s_ik/τ})]``, ``s_ij = v_i · v_j``
+    ``ℓ_i = -(τ/τ_b) 1/|P_i| Σ_{j∈P_i} [s_ij/τ - log(e^{s_ij/τ} + Σ_{k∈N_i} e^{s_ik/τ})]``, ``s_ij = v_i · v_j``, P_i
+    the other anchors of i's class, N_i those of other classes
 
-    P_i are the other anchors of i's class, N_i those of other classes. It is InfoNCE between an embedding and its
-    class, so what it can say of their mutual information ends at log of the number of anchors that are set against
-    each other.
+    It is InfoNCE between an embedding and its class, so its estimate of their mutual information is at most the
+    logarithm of the number of contrasted anchors.
 
     Args:
-        vectors: of length 1.
+        vectors: unit vectors.
         classes: of the anchors.
-        group: anchors of different groups do not meet.
+        group: anchors are compared within their group.
         temperature: τ.
-        base_temperature: τ_b, which only scales.
+        base_temperature: τ_b, a scale only.
 
     Shapes:
-        vectors: K×D; classes, group: K; the results are K.
-
-    Returns: ℓ, 0 for anchors without a positive, and which anchors have one.
+        vectors: K×D; classes, group: K; the results are K: ℓ, 0 for anchors without a positive, and bool.
 
     Unit and sign: nats times τ/τ_b, at least 0.
 
     Source: Khosla et al., *Supervised Contrastive Learning*, NeurIPS 2020; in this form Wang et al., *Exploring
-        Cross-Image Pixel Contrast for Semantic Segmentation*, ICCV 2021, eq. 3 (τ 0.1, τ_b 0.07).
+    Cross-Image Pixel Contrast for Semantic Segmentation*, ICCV 2021, eq. 3 (τ 0.1, τ_b 0.07).
 
     Example:
         >>> vectors, classes = torch.eye(2).repeat(2, 1), torch.tensor([0, 1, 0, 1])
-        >>> hardness, counts = supervised_contrastive(vectors, classes, torch.zeros(4))
-        >>> (hardness < 1e-3).all(), counts.sum()
+        >>> losses, has_positive = supervised_contrastive(vectors, classes, torch.zeros(4))
+        >>> (losses < 1e-3).all(), has_positive.sum()
         (tensor(True), tensor(4))
     """
-    likeness = products(vectors, vectors) / temperature
-    meet = group[:, None] == group
-    same = classes[:, None] == classes
-    itself = torch.eye(len(classes), dtype=torch.bool, device=classes.device)
-    positive, negative = meet & same & ~itself, meet & ~same
-    against = likeness.masked_fill(~negative, -torch.inf).logsumexp(1, keepdim=True)
-    against = torch.where(negative.any(1, keepdim=True), against, torch.finfo(likeness.dtype).min)
-    # log(e^s + e^a) - s, which is softplus(a - s)
-    hardness = torch.where(positive, F.softplus(against - likeness), 0.0)
+    similarity = inner_products(vectors, vectors) / temperature
+    same_group = group[:, None] == group
+    same_class = classes[:, None] == classes
+    identity = torch.eye(len(classes), dtype=torch.bool, device=classes.device)
+    positive, negative = same_group & same_class & ~identity, same_group & ~same_class
+    against = similarity.masked_fill(~negative, -torch.inf).logsumexp(1, keepdim=True)
+    against = torch.where(negative.any(1, keepdim=True), against, torch.finfo(similarity.dtype).min)
+    # log(e^s + e^a) - s = softplus(a - s)
+    losses = torch.where(positive, F.softplus(against - similarity), 0.0)
     number = positive.sum(1)
     scale = temperature / base_temperature
-    return scale * hardness.sum(1) / number.clamp(min=1), number > 0
+    return scale * losses.sum(1) / number.clamp(min=1), number > 0
 
 
-class PixelContrast(Objective):
-    """`supervised_contrastive` of sampled pixels' embeddings of every network that has a layer here.
+class PixelContrast(FeatureObjective):
+    """`supervised_contrastive` of the embeddings of sampled pixels, for every trained network with a layer here.
 
-    A head of two 1×1 convolutions embeds the cells of the layer's map in ``dimensions`` channels, brought to length 1;
-    of every class in an image at most ``per_class`` cells are anchors, drawn by the seed and the labels.
+    A head of two 1×1 convolutions maps the layer's output to unit vectors of ``dimensions`` channels. The anchors are
+    at most ``per_class`` positions of every class and image, a function of the seed and the labels.
 
-    Assumptions: a class looks alike wherever it is. Invariances: rotations of the embedding space, a relabeling of the
-    classes. Degenerate solutions: all of a class collapses to a point, which tells nothing but the class. Cost: O(K² d)
-    for the K anchors of a batch, which on a GPU are waited for; nothing at prediction. The published sampler takes half
-    of the anchors where the prediction is wrong and passes over classes of 100 pixels or fewer; here all cells of a
-    class are equally likely and every class counts.
+    Assumptions: a class looks alike everywhere. Invariances: rotations of the embeddings, a permutation of the classes.
+    Degenerate solutions: each class collapses to a point. Cost: O(K² d) for the K anchors of a batch, and on a GPU a
+    synchronization for their number; nothing at inference. The published sampler takes half of the anchors from wrong
+    predictions and skips classes of at most 100 pixels; here all positions of a class are equally likely.
 
     Args:
-        layers: a layer of each network, by network.
-        name: the name of the terms.
-        weight: their factor in the sum that is minimized; 0.1 as published.
-        dimensions: of the embeddings.
+        layers: one layer of each network, by network.
+        name: name of the terms.
+        weight: factor in the sum that is minimized; 0.1 as published.
+        dimensions: channels of the embeddings.
         temperature: τ.
         base_temperature: τ_b.
-        per_class: anchors of each class and image, at most.
-        across: whether anchors of the whole ``batch`` meet, as published, which must then not be divided, or those of
-            an ``image``.
-        frozen: networks that do not learn.
-        ignore_index: the label of ignored pixels.
+        per_class: largest number of anchors of each class and image.
+        across: compare the anchors of the ``batch``, as published, which must then not be divided, or of an ``image``.
+        frozen: networks that are not trained.
+        ignore_index: label of ignored pixels.
 
-    Unit and sign: nats times τ/τ_b per anchor, at least 0, minimized; 0, attached to the graph, where no anchor has a
+    Unit and sign: nats times τ/τ_b per anchor, at least 0, minimized; 0, attached to the graph, if no anchor has a
         positive.
 
     Raises:
-        ValueError: an option out of range, no layer of a network that learns, features that are no maps.
+        ValueError: an option out of range, no layer of a trained network, or features that are not maps.
 
     Source: see `supervised_contrastive`.
 
@@ -110,8 +116,6 @@ class PixelContrast(Objective):
         tensor(5.)
     """
 
-    family = "representation"
-    requires = ("features",)
     invariances: tuple[Invariance, ...] = ("logit shift", "prediction permutation")
 
     def __init__(
@@ -128,75 +132,58 @@ class PixelContrast(Objective):
         frozen: Sequence[str] = (),
         ignore_index: int = IGNORE_INDEX,
     ) -> None:
-        super().__init__()
+        super().__init__(layers=layers, name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         check_choice("across", across, get_args(Across))
-        options = {"dimensions": dimensions, "per_class": per_class, "temperature": temperature}
-        for option, value in (*options.items(), ("base_temperature", base_temperature)):
-            if not value > 0:
-                raise ValueError(f"{option}: expected more than 0, got {value!r}; leave it out for the default")
-        self.name, self.weight = name, float(weight)
-        self.named, self.dimensions, self.per_class = dict(layers), dimensions, per_class
+        check_positive(
+            dimensions=dimensions, per_class=per_class, temperature=temperature, base_temperature=base_temperature
+        )
+        self.dimensions, self.per_class = dimensions, per_class
         self.temperature, self.base_temperature, self.across = temperature, base_temperature, across
         self.scope = across
-        self.frozen, self.ignore_index = tuple(frozen), ignore_index
-        self.heads, self.seed = nn.ModuleDict(), 0
-
-    def layers(self) -> dict[str, list[str]]:
-        """The layer of each network."""
-        return {network: [layer] for network, layer in self.named.items()}
+        self.seed = 0
 
     def prepare(self, outputs: Outputs, seed: int) -> None:
-        """A head for every network that learns."""
+        """Create a head for every trained network."""
         self.seed = seed
-        widths = {
-            network: feature(output.features, network, self.named[network]).shape[1]
-            for network, output in self._learners(outputs).items()
-        }
+        widths = {m: self._map(m, output).shape[1] for m, output in self._trained(outputs).items()}
         self.heads = heads_by_network(
-            {m: projection([width, width, self.dimensions], key(seed, m)) for m, width in widths.items()}
+            {m: projection_head([width, width, self.dimensions], key(seed, m)) for m, width in widths.items()}
         )
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
-        """One term per network that learns."""
+        """Return one term per trained network."""
         return {
             f"{self.name}/{network}": self._term(network, output, batch)
-            for network, output in self._learners(outputs).items()
+            for network, output in self._trained(outputs).items()
         }
 
     def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """The anchors with a positive, from the labels alone."""
+        """Return the number of anchors with a positive, from the labels only."""
         counts = {}
-        for network, output in self._learners(outputs).items():
-            chosen = self._chosen(network, output, batch)[1]
-            blank = torch.ones(len(chosen.classes), 1, device=chosen.classes.device)
-            anchors = supervised_contrastive(blank, chosen.classes, self._groups(chosen))[1].sum()
-            counts[f"{self.name}/{network}"] = anchors.to(torch.promote_types(output.logits.dtype, torch.float32))
+        for network, output in self._trained(outputs).items():
+            sample = self._sample(network, output, batch)[1]
+            blank = torch.ones(len(sample.classes), 1, device=sample.classes.device)
+            anchors = supervised_contrastive(blank, sample.classes, self._groups(sample))[1].sum()
+            counts[f"{self.name}/{network}"] = anchors.to(upcast(output.logits).dtype)
         return counts
 
     def _term(self, network: str, output: Output, batch: Batch) -> Term:
-        found, chosen = self._chosen(network, output, batch)
-        embedded = applied(head_of(self.heads, network), output.features[self.named[network]])
-        vectors = F.normalize(chosen.of(embedded))
-        hardness, counts = supervised_contrastive(
-            vectors, chosen.classes, self._groups(chosen), temperature=self.temperature,
+        targets, sample = self._sample(network, output, batch)
+        embedded = apply_head(head_of(self.heads, network), self._map(network, output))
+        vectors = F.normalize(sample.of(embedded))
+        losses, has_positive = supervised_contrastive(
+            vectors, sample.classes, self._groups(sample), temperature=self.temperature,
             base_temperature=self.base_temperature,
         )  # fmt: skip
         attached = 0 * (embedded.sum() + output.logits.sum())
-        return Term(hardness.sum() + found.invalid + attached, counts.sum().to(vectors.dtype), self.weight)
+        return Term(losses.sum() + targets.invalid + attached, has_positive.sum().to(vectors.dtype), self.weight)
 
-    def _groups(self, chosen: Chosen) -> Tensor:
-        return torch.zeros_like(chosen.image) if self.across == "batch" else chosen.image
+    def _map(self, network: str, output: Output) -> Tensor:
+        return self._features(network, self.layers_of[network][0], output)
 
-    def _chosen(self, network: str, output: Output, batch: Batch) -> tuple[Targets, Chosen]:
-        seen = feature(output.features, network, self.named[network])
-        found = cells(output.logits, batch.labels, seen, self.ignore_index)
-        return found, choose_cells(found.classes, found.valid, per_class=self.per_class, seed=self.seed)
+    def _groups(self, sample: Sample) -> Tensor:
+        return torch.zeros_like(sample.image) if self.across == "batch" else sample.image
 
-    def _learners(self, outputs: Outputs) -> Mapping[str, Output]:
-        found = {m: output for m, output in outputs.items() if m in self.named and m not in self.frozen}
-        if not found:
-            raise ValueError(
-                f"{self.name}: expected a layer of a network that learns, got those of {list(self.named)} with "
-                f"{list(self.frozen)} frozen; name a layer of one of {list(outputs)}"
-            )
-        return found
+    def _sample(self, network: str, output: Output, batch: Batch) -> tuple[Targets, Sample]:
+        targets = feature_targets(output.logits, batch.labels, self._map(network, output), self.ignore_index)
+        return targets, sample_positions(targets.classes, targets.valid, per_class=self.per_class, seed=self.seed)

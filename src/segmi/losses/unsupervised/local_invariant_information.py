@@ -1,4 +1,4 @@
-"""Local invariant information: a pixel and the surroundings of its partner in another view."""
+"""Local invariant information: a pixel and the neighborhood of its partner in the other view."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from segmi.losses.base import Term
-from segmi.losses.unsupervised._pairs import two_view_term
-from segmi.losses.unsupervised._views import TwoViews
-from segmi.losses.unsupervised.invariant_information import check_entropy_weight
+from segmi.losses.options import check_non_negative
+from segmi.losses.unsupervised._two_views import TwoViewObjective, two_view_term
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 
@@ -23,34 +22,30 @@ def local_invariant_information(
     entropy_weight: float = 1.0,
     ignore_index: int = IGNORE_INDEX,
 ) -> Tensor:
-    """Minus the mutual information of a pixel and those around its partner, averaged over displacements and windows.
+    """Return minus the mutual information of a pixel and the pixels around its partner.
 
-    ``L = mean_{t, w} -Σ_ab P_tw(a, b) [log P_tw(a, b) - λ log P_tw(a) - λ log P_tw(b)]`` with P_tw the symmetric part
-    of the mean of ``p_u(a) p'_{u+t}(b)`` over the pixels u of window w in all images, for all displacements
-    ``t ∈ {-T, …, T}²``; the mean is weighted by the number of pairs
+    ``L = mean_{t, w} -Σ_ab P_tw(a, b) [log P_tw(a, b) - λ log P_tw(a) - λ log P_tw(b)]``, P_tw the symmetric part of
+    the mean of ``p_u(a) p'_{u+t}(b)`` over the pixels u of window w in all images, ``t ∈ {-T, …, T}²``; the mean is
+    weighted by the number of pairs
 
     Args:
-        first: N×C×H×W, any float type, C = 1 for a binary problem.
-        second: likewise, brought back onto the first pixel by pixel; gradients reach both.
-        labels: N×H×W, any integer type, which only tell which pixels are ignored; pairs with one are left out.
+        first: N×C×H×W, floating point, C = 1 for a binary problem.
+        second: same shape, aligned with the first by pixel; gradients reach both.
+        labels: N×H×W, integer, of which only ignored pixels matter; pairs with an ignored pixel are left out.
         displacement: T, at least 0, less than the side of the images.
-        window: the side of the windows that images are cut into, each with a table of its own; None for one window.
+        window: side length of windows with a separate table each; None: one window.
         entropy_weight: λ, at least 0.
-        ignore_index: the label of ignored pixels.
+        ignore_index: label of ignored pixels.
 
-    Shapes:
-        the result is a scalar.
-
-    Unit and sign: nats, for λ = 1 between -log C and 0, minimized; 0, attached to the graph, where no pixel is valid.
+    Unit and sign: nats, for λ = 1 between -log C and 0, minimized; 0, attached to the graph, if no pixel is valid.
 
     Raises:
-        TypeError: logits that are not float, labels that are not integer.
-        ValueError: views or shapes that do not match, a option out of range; on the CPU, ids that are neither class nor
-            ignored. On other devices those give NaN, and so do NaN logits everywhere.
+        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`, views that do not match or an
+            option out of range. NaN logits give NaN.
 
-    Source: Ji, Henriques and Vedaldi, *Invariant Information Clustering*, ICCV 2019, eq. 6 (displacements, each with a
-    table of its own); with windows and a few labels, Peng, Pedersoli and Desrosiers, *Mutual Information Deep
-    Regularization for Semi-supervised Segmentation*, MIDL 2020 (read in its abstract and settings).
+    Source: Ji, Henriques and Vedaldi, *Invariant Information Clustering*, ICCV 2019, eq. 6 (one table per
+    displacement); with windows and few labels, Peng, Pedersoli and Desrosiers, *Mutual Information Deep Regularization
+    for Semi-supervised Segmentation*, MIDL 2020 (abstract and settings).
 
     Example:
         >>> import torch
@@ -58,71 +53,38 @@ def local_invariant_information(
         >>> local_invariant_information(views, views, torch.zeros(1, 2, 4, dtype=torch.uint8))  # less than log 2
         tensor(-0.3112)
     """
-    return local_invariant_information_term(
-        first,
-        second,
-        labels,
-        displacement=displacement,
-        window=window,
-        entropy_weight=entropy_weight,
-        ignore_index=ignore_index,
-    ).value
-
-
-def local_invariant_information_term(
-    first: Logits,
-    second: Logits,
-    labels: Labels,
-    *,
-    displacement: int = 1,
-    window: int | None = None,
-    entropy_weight: float = 1.0,
-    ignore_index: int = IGNORE_INDEX,
-) -> Term:
-    """`local_invariant_information` times the valid pixels, and their number."""
-    _check(displacement, window)
-    check_entropy_weight(entropy_weight)
+    _check(displacement, window, entropy_weight)
     return two_view_term(
-        first,
-        second,
-        labels,
-        displacement=displacement,
-        window=window,
-        entropy_weight=entropy_weight,
+        first, second, labels, displacement=displacement, window=window, entropy_weight=entropy_weight,
         ignore_index=ignore_index,
-    )
+    ).value  # fmt: skip
 
 
-def _check(displacement: int, window: int | None) -> None:
+def _check(displacement: int, window: int | None, entropy_weight: float) -> None:
     for name, value, least in (("displacement", displacement, 0), ("window", 1 if window is None else window, 1)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}; it counts pixels")
+            raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}. Fix: count pixels")
+    check_non_negative(entropy_weight=entropy_weight)
 
 
-class LocalInvariantInformation(TwoViews):
-    """`local_invariant_information` of two views of the images without labels: one term ``name/network`` each.
+class LocalInvariantInformation(TwoViewObjective):
+    """`local_invariant_information` of two views of the unlabeled images: one term ``name/network`` each.
 
-    Beside a cross-entropy on the images with labels it is semi-supervised training; published with a weight of 0.1.
+    Added to a cross-entropy on labeled images it is semi-supervised training; the published weight is 0.1.
 
-    Assumes: that neighbors have mostly one class, that what tells classes apart survives the change of view, and that
-        the windows of a batch show several classes.
-    Invariances: a constant added to the logits of a pixel; the names of the classes, right or wrong; the two views
-        exchanged.
-    Degenerate solutions: those of `InvariantInformation`. With displacements borders cost, so smooth maps are favored.
-    Cost: two forward passes of the images without labels, and (2T + 1)² products of tables.
+    Assumes: neighbors usually have one class, what distinguishes classes is the same in both views, and the windows of
+        a batch contain several classes.
+    Invariances: a constant added to the logits of a pixel; a permutation of the predicted classes; an exchange of the
+        views.
+    Degenerate solutions: as `InvariantInformation`. Displacements penalize borders and so favor smooth maps.
+    Cost: two forward passes of the unlabeled images, and (2T + 1)² products of tables.
 
     Args:
-        name: the name of the terms.
-        weight: their factor in the sum that is minimized.
-        displacement: T, at least 0.
-        window: the side of the windows; None for one.
-        entropy_weight: λ, at least 0.
+        name: name of the terms.
+        weight: factor in the sum that is minimized.
+        displacement, window, entropy_weight: see `local_invariant_information`.
         frozen: networks that get no term.
-        ignore_index: the label of ignored pixels.
-
-    Example:
-        >>> LocalInvariantInformation(displacement=2, window=64, weight=0.1).requires
-        ('two views',)
+        ignore_index: label of ignored pixels.
     """
 
     invariances = ("logit shift", "prediction permutation", "class permutation")
@@ -139,18 +101,12 @@ class LocalInvariantInformation(TwoViews):
         ignore_index: int = IGNORE_INDEX,
     ) -> None:
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
-        _check(displacement, window)
-        check_entropy_weight(entropy_weight)
+        _check(displacement, window, entropy_weight)
         self.displacement, self.window, self.entropy_weight = displacement, window, entropy_weight
 
     def between(self, first: Logits, second: Logits, labels: Labels) -> Term:
-        """The loss times the pixels that the views show, and their number."""
-        return local_invariant_information_term(
-            first,
-            second,
-            labels,
-            displacement=self.displacement,
-            window=self.window,
-            entropy_weight=self.entropy_weight,
-            ignore_index=self.ignore_index,
-        )
+        """Return the loss times the number of pixels, and that number."""
+        return two_view_term(
+            first, second, labels, displacement=self.displacement, window=self.window,
+            entropy_weight=self.entropy_weight, ignore_index=self.ignore_index,
+        )  # fmt: skip

@@ -1,0 +1,214 @@
+"""Feature maps in losses: their labels, sampled positions and projection heads.
+
+A *position* is one element of the h×w grid of a feature map; its label is the label of the pixel at its center.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from segmi.losses.targets import Targets, read_targets, upcast
+from segmi.types import Labels, Logits
+
+Layers: TypeAlias = dict[str, str]
+"""One layer of each network, by the network's name."""
+
+# multipliers of the SplitMix64 generator, as signed integers; products wrap around in int64
+_GOLDEN = 0x1E3779B97F4A7C15
+_MIX = 0x3F58476D1CE4E5B9
+_IGNORED = 2**62  # sorts after all classes
+
+
+def feature_map(features: Mapping[str, Tensor], network: str, layer: str) -> Tensor:
+    """Return the N×D×h×w output of a layer.
+
+    Raises:
+        ValueError: the output is missing or has another number of dimensions.
+    """
+    if layer not in features:
+        raise ValueError(
+            f"features of {network}: expected those of {layer!r}, got {', '.join(features) or 'none'}. Fix: train with "
+            "segmi.training.fit, or hook the layer"
+        )
+    output = features[layer]
+    if output.ndim != 4:
+        raise ValueError(
+            f"features of {network}, {layer!r}: expected maps of shape N×D×h×w, got {tuple(output.shape)}. Fix: name a "
+            "layer that returns maps"
+        )
+    return output
+
+
+def feature_targets(logits: Logits, labels: Labels, features: Tensor, ignore_index: int) -> Targets:
+    """Return classes and validity of the positions of N×D×h×w features.
+
+    NaN in logits or features makes `Targets.invalid` NaN.
+
+    Raises:
+        TypeError, ValueError: invalid logits or labels, see `read_targets`.
+    """
+    targets = read_targets(logits, labels, ignore_index)
+    values = features.detach()
+    invalid = torch.where(values.amax().isnan(), torch.nan, 0.0) if values.numel() else targets.invalid
+    size = (features.shape[-2], features.shape[-1])
+    return Targets(center_pixels(targets.classes, size), center_pixels(targets.valid, size), targets.invalid + invalid)
+
+
+def center_pixels(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return N×H×W maps at the center pixels of an h×w grid: N×h×w.
+
+    Example:
+        >>> center_pixels(torch.arange(16).view(1, 4, 4), (2, 2))
+        tensor([[[ 5,  7],
+                 [13, 15]]])
+    """
+    rows, columns = (
+        ((torch.arange(small, device=maps.device) + 0.5) * (large / small)).long()
+        for small, large in zip(size, maps.shape[-2:], strict=True)
+    )
+    return maps[:, rows[:, None], columns]
+
+
+def count_valid_positions(labels: Labels, features: Tensor, ignore_index: int) -> Tensor:
+    """Return the number of valid positions of the features, from labels and shapes only."""
+    size = (features.shape[-2], features.shape[-1])
+    return center_pixels(labels.long() != ignore_index, size).sum().to(upcast(features).dtype)
+
+
+class Sample(NamedTuple):
+    """K sampled positions, ordered by image and class: image index, flat position and class of each."""
+
+    image: Tensor
+    position: Tensor
+    classes: Tensor
+
+    def of(self, maps: Tensor) -> Tensor:
+        """Return the K×D vectors of N×D×h×w maps at these positions."""
+        return maps.flatten(2)[self.image, :, self.position]
+
+
+def sample_positions(classes: Tensor, valid: Tensor, *, per_class: int, seed: int) -> Sample:
+    """Sample at most ``per_class`` valid positions of every class and image, all with equal probability.
+
+    The sample is a function of the seed and the image's labels, so it is the same in any batch or process and after a
+    resume, and it differs between crops. On a GPU this synchronizes, because the number of positions is data dependent.
+
+    Shapes:
+        classes: N×h×w int64; valid: N×h×w bool.
+    """
+    sorted_classes, order = _sorted_by_class(classes, valid, _priorities(classes, valid, seed))
+    new = torch.ones_like(sorted_classes, dtype=torch.bool)
+    new[:, 1:] = sorted_classes[:, 1:] != sorted_classes[:, :-1]
+    index = torch.arange(sorted_classes.shape[1], device=sorted_classes.device).expand_as(sorted_classes)
+    first = torch.where(new, index, 0).cummax(1).values if sorted_classes.numel() else index
+    taken = (index - first < per_class) & (sorted_classes != _IGNORED)
+    image, column = taken.nonzero(as_tuple=True)
+    return Sample(image, order[image, column], sorted_classes[image, column])
+
+
+def shuffled_positions(classes: Tensor, valid: Tensor, *, within_class: bool, seed: int) -> Tensor:
+    """Return a random permutation of the positions of every image: N×(h·w) flat positions.
+
+    Valid positions are permuted within their class, or among all valid positions; ignored ones among themselves. The
+    permutation is a function of seed and labels, as in `sample_positions`.
+    """
+    groups = classes if within_class else torch.zeros_like(classes)
+    _, source = _sorted_by_class(groups, valid, _priorities(classes, valid, seed))
+    index = torch.arange(source.shape[1], device=source.device).expand_as(source)
+    _, target = _sorted_by_class(groups, valid, index)
+    return torch.empty_like(source).scatter(1, target, source)
+
+
+def _sorted_by_class(classes: Tensor, valid: Tensor, priorities: Tensor) -> tuple[Tensor, Tensor]:
+    """Return classes and flat positions of every image, sorted by class, then by priority; ignored ones last."""
+    by_priority = priorities.argsort(dim=1, stable=True)
+    flat = torch.where(valid, classes, _IGNORED).flatten(1).gather(1, by_priority)
+    flat, by_class = flat.sort(dim=1, stable=True)
+    return flat, by_priority.gather(1, by_class)
+
+
+def _priorities(classes: Tensor, valid: Tensor, seed: int) -> Tensor:
+    """Return N×(h·w) pseudo-random integers: a hash of seed, position and all labels of the image."""
+    position = torch.arange(classes.shape[1] * classes.shape[2], device=classes.device)
+    known = torch.where(valid, classes, -1).flatten(1)
+    image = _hashed(known * _GOLDEN + _hashed(position + seed)).sum(1, keepdim=True)
+    return _hashed(image + _hashed(position + 1) + seed)
+
+
+def _hashed(numbers: Tensor) -> Tensor:
+    """Return int64 hashes, as in the finalizer of SplitMix64."""
+    for shift in (30, 27):
+        numbers = (numbers ^ (numbers >> shift)) * _MIX
+    return numbers ^ (numbers >> 31)
+
+
+def projection_head(widths: Sequence[int], seed: int) -> nn.Sequential:
+    """Return 1×1 convolutions with ReLU between them.
+
+    Args:
+        widths: channels of the input, the hidden layers and the output.
+        seed: of the initial weights; the global generator of PyTorch is not changed.
+
+    Example:
+        >>> [tuple(p.shape) for p in projection_head([8, 16, 4], seed=0).parameters()]
+        [(16, 8, 1, 1), (16,), (4, 16, 1, 1), (4,)]
+    """
+    layers: list[nn.Module] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for before, after in pairwise(widths):
+            layers += [nn.Conv2d(before, after, kernel_size=1), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def apply_head(head: nn.Module, features: Tensor) -> Tensor:
+    """Return the output of a head in at least float32, also under autocast."""
+    with torch.autocast(features.device.type, enabled=False):
+        output: Tensor = head(upcast(features))
+    return output
+
+
+def heads_by_network(heads: Mapping[str, nn.Module]) -> nn.ModuleDict:
+    """Return heads under valid names of submodules of `torch.nn`, which must not contain a dot."""
+    return nn.ModuleDict({name.replace(".", "·"): head for name, head in heads.items()})
+
+
+def head_of(heads: nn.ModuleDict, network: str) -> nn.Module:
+    """Return the head of a network.
+
+    Raises:
+        ValueError: it is missing, because the loss was not prepared.
+    """
+    name = network.replace(".", "·")
+    if name not in heads:
+        raise ValueError(
+            f"heads: expected one for {network}, got none. Fix: call prepare(outputs, seed), as segmi.training.fit does"
+        )
+    return heads[name]
+
+
+def inner_products(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``a bᵀ`` of K×D and L×D vectors, not in half precision under autocast, forward and backward."""
+    products: Tensor = _InnerProducts.apply(a, b)
+    return products
+
+
+class _InnerProducts(torch.autograd.Function):
+    """Matrix product whose backward also runs without autocast."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        with torch.autocast(a.device.type, enabled=False):
+            return a @ b.mT
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        a, b = ctx.saved_tensors
+        with torch.autocast(a.device.type, enabled=False):
+            return gradient @ b, gradient.mT @ a

@@ -1,0 +1,157 @@
+"""Joint tables of the predictions in two views, and the common part of losses on two views."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segmi.information import entropy, joint_entropy
+from segmi.losses.base import Objective, Outputs, Term
+from segmi.losses.coupling import coupled_term, gathered
+from segmi.losses.probabilities import log_probabilities, precise
+from segmi.losses.targets import read_targets, upcast
+from segmi.types import IGNORE_INDEX, Batch, Labels, Logits
+
+
+class TwoViewObjective(Objective):
+    """A loss on the two views of unlabeled images, for every trained network; abstract.
+
+    Args:
+        name: name of the terms.
+        weight: factor in the sum that is minimized.
+        frozen: networks that get no term.
+        ignore_index: label of ignored pixels, which unlabeled images do not have.
+    """
+
+    family = "unsupervised"
+    requires = ("two views",)
+    scope = "global"
+
+    def __init__(self, *, name: str, weight: float, frozen: Sequence[str], ignore_index: int) -> None:
+        super().__init__()
+        self.name, self.weight, self.frozen, self.ignore_index = name, float(weight), tuple(frozen), ignore_index
+
+    @abstractmethod
+    def between(self, first: Logits, second: Logits, labels: Labels) -> Term:
+        """Return the term of two aligned views; ignored labels mark the pixels outside the images."""
+
+    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
+        """Return one term per trained network."""
+        return {
+            f"{self.name}/{network}": self.between(*self._aligned(output.logits, batch))._replace(weight=self.weight)
+            for network, output in outputs.items()
+            if network not in self.frozen
+        }
+
+    def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Return the number of pixels of the first views."""
+        counts = {}
+        for network, output in outputs.items():
+            if network not in self.frozen:
+                count = (self._aligned(output.logits, batch)[2] != IGNORE_INDEX).sum()
+                counts[f"{self.name}/{network}"] = count.to(upcast(output.logits).dtype)
+        return counts
+
+    def _aligned(self, logits: Logits, batch: Batch) -> tuple[Logits, Logits, Labels]:
+        """Return the logits of both views, aligned by pixel, and labels: 0 inside an image, ignored outside."""
+        if batch.views is None or batch.views.flipped is None:
+            raise ValueError(
+                f"{self.name}: expected two views of unlabeled images in the batch, got none. Fix: hide labels with "
+                "training.labeled"
+            )
+        first, count = batch.labeled, len(batch.views.seen)
+        one, other = logits[first : first + count], logits[first + count : first + 2 * count]
+        mirrored = batch.views.flipped.view(-1, 1, 1, 1)
+        inside = torch.zeros_like(batch.labels[first : first + count]).masked_fill(~batch.views.seen, IGNORE_INDEX)
+        return one, torch.where(mirrored, other.flip(-1), other), inside
+
+
+def two_view_term(
+    first: Logits,
+    second: Logits,
+    labels: Labels,
+    *,
+    displacement: int,
+    window: int | None,
+    entropy_weight: float,
+    ignore_index: int,
+) -> Term:
+    """Return minus the mean mutual information of pixels and their partners in the other view, times the valid pixels.
+
+    The tables of all displacements and windows are summed over the processes and weighted by their number of pairs.
+
+    Raises:
+        ValueError: views of different shapes, or a displacement that is not smaller than the image.
+    """
+    if first.shape != second.shape:
+        raise ValueError(
+            f"second: expected the shape of first, {tuple(first.shape)}, got {tuple(second.shape)}. Fix: undo the "
+            "transformation of the second view"
+        )
+    targets, other = (read_targets(one, labels, ignore_index) for one in (first, second))
+    if displacement and displacement >= min(labels.shape[-2:]):
+        raise ValueError(
+            f"displacement: expected less than the side of the images, {min(labels.shape[-2:])}, got {displacement}"
+        )
+    valid = targets.valid.unsqueeze(1)
+    own = torch.stack(list(_tables(first, second, valid, displacement, window)))
+    count = precise(targets.valid.sum())
+    everywhere = gathered(torch.cat([own.flatten(), count.view(1)]))
+    value = 0 - _mean_information(everywhere[:-1].view_as(own), entropy_weight)
+    term = coupled_term(value, count, everywhere[-1].detach(), dtype=upcast(first).dtype)
+    return term._replace(numerator=term.numerator + targets.invalid + other.invalid)
+
+
+def _tables(first: Tensor, second: Tensor, valid: Tensor, displacement: int, window: int | None) -> Iterator[Tensor]:
+    """Yield the sums of products of probabilities, G×C×C in float64 for G windows, of every displacement."""
+    p, q = (torch.where(valid, log_probabilities(one).exp(), 0.0) for one in (first, second))
+    mask = valid.to(p.dtype)
+    for rows, columns in product(range(-displacement, displacement + 1), repeat=2):
+        pads = (-columns, columns, -rows, rows)
+        partner, partner_mask = F.pad(q, pads), F.pad(mask, pads)
+        sums: Tensor = _PairSums.apply(_windows(p * partner_mask, window), _windows(partner, window))
+        yield sums
+
+
+def _windows(maps: Tensor, window: int | None) -> Tensor:
+    """Return N×C×H×W maps as G×C×M: the pixels of each window over all images; None is one window."""
+    n, classes, height, width = maps.shape
+    if window is None:
+        return maps.movedim(1, 0).reshape(1, classes, -1)
+    maps = F.pad(maps, (0, -width % window, 0, -height % window))
+    rows, columns = maps.shape[2] // window, maps.shape[3] // window
+    parts = maps.view(n, classes, rows, window, columns, window).permute(2, 4, 1, 0, 3, 5)
+    return parts.reshape(rows * columns, classes, -1)
+
+
+def _mean_information(sums: Tensor, entropy_weight: float) -> Tensor:
+    """Return ``λ (H(P_a) + H(P_b)) - H(P)`` of the symmetric joint P, averaged over tables by their number of pairs."""
+    pairs = sums.detach().sum((-2, -1), keepdim=True)
+    joint = (sums + sums.mT) / 2 / pairs.clamp(min=1e-12)
+    marginal = joint.sum(-1)
+    information = 2 * entropy_weight * entropy(marginal, check=False) - joint_entropy(joint, check=False)
+    weights = pairs[..., 0, 0]
+    return (weights * information).sum() / weights.sum().clamp(min=1e-12)
+
+
+class _PairSums(torch.autograd.Function):
+    """Batched matrix product that autocast does not run in half precision: G×C×M and G×C×M to G×C×C."""
+
+    @staticmethod
+    def forward(ctx: Any, p: Tensor, q: Tensor) -> Tensor:
+        ctx.save_for_backward(p, q)
+        with torch.autocast(p.device.type, enabled=False):
+            return precise(torch.bmm(p, q.mT))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        p, q = ctx.saved_tensors
+        gradient = gradient.to(p.dtype)
+        with torch.autocast(p.device.type, enabled=False):
+            return torch.bmm(gradient, q), torch.bmm(gradient.mT, p)
