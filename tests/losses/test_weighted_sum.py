@@ -32,7 +32,7 @@ def test_denominators_are_those_of_the_terms() -> None:
 
 
 def test_equal_names_are_refused() -> None:
-    with pytest.raises(ValueError, match="terms: expected different names, got ce/a, ce/b twice. Fix: rename"):
+    with pytest.raises(ValueError, match=r"terms: expected different names, got ce/a, ce/b twice. Fix: rename"):
         WeightedSum([PerNetwork(CrossEntropy(), "ce"), PerNetwork(BinaryCrossEntropy(), "ce")])(OUTPUTS, BATCH)
 
 

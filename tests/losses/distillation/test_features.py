@@ -202,7 +202,7 @@ def test_a_trained_contrast_tells_pixels_apart() -> None:
         ),
         (
             lambda: ContrastiveDistillation(layers=LAYERS, temperature=0),
-            "temperature: expected a number above 0, got 0",
+            "temperature: expected a number above 0",
         ),
         (lambda: ContrastiveDistillation(layers=LAYERS, negatives="x"), "negatives: expected 'all' or 'other_classes'"),
         (

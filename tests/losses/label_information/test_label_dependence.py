@@ -213,7 +213,7 @@ class TestProbabilityCorrected:
     def test_counts_are_told_given_or_missed(self) -> None:
         logits, labels = torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long)
         with pytest.raises(
-            RuntimeError, match=r"class counts: expected the pixels .* got none. Fix: give class_counts, or"
+            RuntimeError, match=r"class counts: expected the pixels .* got none. Fix: give class_counts"
         ):
             ProbabilityCorrected()(logits, labels)
         with pytest.raises(ValueError, match=r"class counts: expected 3 numbers .* got 2. Fix: give one per class"):

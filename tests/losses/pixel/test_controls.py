@@ -55,7 +55,7 @@ class TestWeighted:
             torch.testing.assert_close(loss(*batch), expected, rtol=1e-6, atol=1e-9)
 
     def test_power_is_a_share(self) -> None:
-        with pytest.raises(ValueError, match="power: expected a number from 0 to 1, got 2. Fix: use 1"):
+        with pytest.raises(ValueError, match=r"power: expected a number from 0 to 1, got 2. Fix: use 1"):
             WeightedCrossEntropy(power=2)
 
 

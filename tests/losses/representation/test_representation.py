@@ -137,7 +137,7 @@ def test_noise_is_added_as_it_is_paid_for() -> None:
         ),
         (
             lambda: PixelContrast(layers={"a": "body"})(*scene()),
-            r"heads: expected one for a, got none. Fix: call prepare",
+            r"heads: expected one for a, got none. Fix: call",
         ),
         (
             lambda: InformationBottleneck(layers={"a": "body"}, initial_variance=0),
