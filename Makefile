@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
 
-.PHONY: help install demo test slow check docs bench clean
+.PHONY: help install demo results test slow check docs bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -26,6 +26,9 @@ install: $(BIN)/segmi ## make the virtual environment and install segmi into it
 demo: $(BIN)/segmi ## the whole study at small scale on generated images, a run per core
 	OMP_NUM_THREADS=1 $(BIN)/segmi study run studies/demo.yaml --runs $(RUNS) --engine pool
 
+results: $(VENV)/.test ## the demo with three seeds, written to docs/results/demo
+	OMP_NUM_THREADS=1 $(BIN)/python docs/write_results.py $(RUNS)/results
+
 test: $(VENV)/.test ## the tests, one process per core and one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow' tests
 
@@ -38,7 +41,7 @@ check: $(VENV)/.test ## style, types and the examples in docstrings
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q --doctest-modules src
 
-docs: $(BIN)/segmi ## write what is generated under docs: the help texts as a page, the image of a window
+docs: $(BIN)/segmi ## write the generated pages and images of docs
 	$(BIN)/python docs/write_command_line.py
 	$(BIN)/python docs/draw_windows.py
 

@@ -189,9 +189,9 @@ def test_what_is_no_report_is_not_replaced(demo_runs: Path, tmp_path: Path, name
     assert (tmp_path / "statistics.docx").is_file()
 
 
-def test_reports_may_share_the_plotting_library(demo_runs: Path, tmp_path: Path) -> None:
-    write_report(demo_runs, tmp_path / "whole")
-    slim = write_report(demo_runs, tmp_path / "slim", library="../whole/assets/plotly.min.js", images=False)
-    assert not (slim / "assets" / LIBRARY).exists()
-    assert not (slim / "gallery").exists()
-    assert '<script src="../whole/assets/plotly.min.js" defer>' in (slim / "index.html").read_text()
+def test_a_report_without_images(demo_runs: Path, tmp_path: Path) -> None:
+    write_report(demo_runs, tmp_path, images=True)
+    write_report(demo_runs, tmp_path, images=False)
+    assert not (tmp_path / "gallery").exists()
+    assert not list((tmp_path / "figures").glob("predictions_*"))
+    assert "Example images" not in (tmp_path / "index.html").read_text()

@@ -27,7 +27,7 @@ def summarize(fabricate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) ->
 def test_better_worse_and_neither(summarize: Callable[..., Any]) -> None:
     summary = summarize((0.100, 0.101, 0.102), (-0.1, 0.1, 0.02))
     assert summary.headline == (
-        "Compared with Model 1: better: Model 2 on Street scenes. All other differences are not distinguishable."
+        "Better than Model 1: Model 2 on Street scenes. No other difference is distinguishable."
     )
     assert summary.preliminary == ""
     first, second = dict(summary.by_dataset())["Street scenes"]

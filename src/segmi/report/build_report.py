@@ -20,7 +20,7 @@ from segmi.report.drawing import save_png, style, svg_text
 from segmi.report.gallery_files import ImageRow, gallery_data, unreadable_layers, write_gallery
 from segmi.report.image_set import image_set
 from segmi.report.learning_curves import learning_curves
-from segmi.report.page import GALLERY_DATA, LIBRARY, PageParts, html_index, html_page, markdown_page, write_assets
+from segmi.report.page import GALLERY_DATA, PageParts, html_index, html_page, markdown_page, write_assets
 from segmi.report.predictions_figure import prediction_rows, predictions_figure
 from segmi.report.render import csv_text, latex, markdown, terminal
 from segmi.report.statistics_tables import remove_stale_tables, statistics_tables
@@ -42,7 +42,6 @@ def write_report(
     *,
     reference: Reference | None = None,
     images: bool = True,
-    library: str | None = None,
 ) -> Path:
     """Write tables, figures and pages of the studies in a folder.
 
@@ -53,8 +52,6 @@ def write_report(
         reference: published numbers for Table 1, by dataset, method and score; by default the numbers of the paper if
             the study follows its protocol.
         images: include images of the datasets; not every license allows their distribution.
-        library: address of the plotting library relative to the page, if reports share one; by default each report
-            contains a copy.
 
     Returns: the report folder.
 
@@ -65,12 +62,12 @@ def write_report(
     studies = _studies(runs_root)
     if len(studies) == 1:
         folder = Path(out) if out else studies[0].folder / REPORT_FOLDER
-        return _write_study(studies[0], folder, reference, images, library)
+        return _write_study(studies[0], folder, reference, images)
     root = Path(out) if out else Path(runs_root) / REPORT_FOLDER
     entries = []
     for study in studies:
         folder = root / study.folder.name if out else study.folder / REPORT_FOLDER
-        _write_study(study, folder, reference, images, library)
+        _write_study(study, folder, reference, images)
         link = study.folder.name if out else f"../{study.folder.name}/{REPORT_FOLDER}"
         entries.append((study.plan.study, f"{link}/index.html", study.finished, len(study.runs)))
     atomic_write(root / "index.html", html_index(entries))
@@ -106,9 +103,7 @@ def _refuse_foreign(out: Path) -> None:
         )
 
 
-def _write_study(
-    study: StudyRuns, out: Path, reference: Reference | None, images: bool, library: str | None = None
-) -> Path:
+def _write_study(study: StudyRuns, out: Path, reference: Reference | None, images: bool) -> Path:
     _refuse_foreign(out)
     if out.is_dir():
         sweep(out)
@@ -136,9 +131,9 @@ def _write_study(
     tables |= {f"classes_{dataset}": table for dataset, table in parts.classes.items()}
     for name, table in tables.items():
         _write_table(out, name, table)
-    write_assets(out / "assets", charts, with_library=library is None)
+    write_assets(out / "assets", charts)
     atomic_write(out / "report.md", markdown_page(study, parts))
-    atomic_write(out / "index.html", html_page(study, parts, library or f"assets/{LIBRARY}"))
+    atomic_write(out / "index.html", html_page(study, parts))
     return out
 
 

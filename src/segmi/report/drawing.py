@@ -51,11 +51,11 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save_png(figure: Figure, path: Path, *, dpi: int = 150) -> Path:
+def save_png(figure: Figure, path: Path) -> Path:
     """Write a PNG without date and version."""
     data = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(data, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    figure.savefig(data, format="png", dpi=150, facecolor="white", metadata={"Software": None})
     return atomic_write(path, data.getvalue())
 
 

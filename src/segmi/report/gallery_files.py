@@ -40,25 +40,15 @@ _IGNORED_GRAY: Final = (128, 128, 128)
 
 @dataclass(frozen=True)
 class ImageRow:
-    """Properties of an image for sorting and captions.
+    """Properties of an image for sorting and captions."""
 
-    Args:
-        name: name of the image.
-        size: width and height.
-        shares: fraction of the valid pixels by class in the ground truth.
-        scores: scores by method.
-        disagreement: fraction of the valid pixels on which methods differ.
-        layers: existing layers of ``image``, ``truth`` and every method.
-        unreadable: layers that cannot be read.
-    """
-
-    name: str
-    size: tuple[int, int]
-    shares: Mapping[int, float]
-    scores: Mapping[str, ImageScores]
-    disagreement: float
-    layers: Mapping[str, Sequence[str]]
-    unreadable: Sequence[str] = ()
+    name: str  # name of the image
+    size: tuple[int, int]  # width and height
+    shares: Mapping[int, float]  # fraction of the valid pixels by class in the ground truth
+    scores: Mapping[str, ImageScores]  # scores by method
+    disagreement: float  # fraction of the valid pixels on which methods differ
+    layers: Mapping[str, Sequence[str]]  # existing layers of ``image``, ``truth`` and every method
+    unreadable: Sequence[str] = ()  # layers that cannot be read
 
 
 def write_gallery(images: ImageSet, folder: Path) -> list[ImageRow]:

@@ -39,17 +39,11 @@ class Series:
 
 @dataclass(frozen=True)
 class Quantity:
-    """Quantity in a column.
+    """Quantity in a column."""
 
-    Args:
-        name: the first two parts of the column, for example ``holdout/mIoU`` or ``train/I_G``.
-        variant: the term of the loss; empty for none.
-        class_name: the class; empty for none.
-    """
-
-    name: str
-    variant: str = ""
-    class_name: str = ""
+    name: str  # the first two parts of the column, for example ``holdout/mIoU`` or ``train/I_G``
+    variant: str = ""  # the term of the loss; empty for none
+    class_name: str = ""  # the class; empty for none
 
 
 def quantity_of(column: str, networks: Sequence[str], reported: str, classes: Sequence[str]) -> Quantity | None:

@@ -24,27 +24,16 @@ _IDS: Final = 256
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Example images of one dataset, from the runs of one seed.
+    """Example images of one dataset, from the runs of one seed."""
 
-    Args:
-        dataset: name of the dataset.
-        seed: seed of the predictions.
-        classes: names of the classes.
-        palette: 256×3, RGB by train id; ids without a color are black, ignored pixels white.
-        names: names of the images, in the order of the split.
-        samples: paths by method and image.
-        networks: reported network by method.
-        states: state of the run, for methods without images.
-    """
-
-    dataset: str
-    seed: int
-    classes: Sequence[str]
-    palette: Mask
-    names: Sequence[str]
-    samples: Mapping[str, Mapping[str, SamplePaths]]
-    networks: Mapping[str, str]
-    states: Mapping[str, str]
+    dataset: str  # name of the dataset
+    seed: int  # seed of the predictions
+    classes: Sequence[str]  # names of the classes
+    palette: Mask  # 256×3, RGB by train id; ids without a color are black, ignored pixels white
+    names: Sequence[str]  # names of the images, in the order of the split
+    samples: Mapping[str, Mapping[str, SamplePaths]]  # paths by method and image
+    networks: Mapping[str, str]  # reported network by method
+    states: Mapping[str, str]  # state of the run, for methods without images
 
     def source(self, name: str) -> SamplePaths:
         """Return the paths of an image and its ground truth, which are the same in every run."""
@@ -53,15 +42,10 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class ImageScores:
-    """Scores of a method on one image.
+    """Scores of a method on one image."""
 
-    Args:
-        accuracy: fraction of correct valid pixels; NaN without valid pixels.
-        iou: IoU of the classes in truth or prediction.
-    """
-
-    accuracy: float
-    iou: Mapping[int, float]
+    accuracy: float  # fraction of correct valid pixels; NaN without valid pixels
+    iou: Mapping[int, float]  # IoU of the classes in truth or prediction
 
     @property
     def mean_iou(self) -> float:

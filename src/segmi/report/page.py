@@ -34,37 +34,23 @@ GALLERY_DATA: Final = "gallery.data.js"
 
 @dataclass(frozen=True)
 class PageParts:
-    """Content of the pages of a study.
-
-    Args:
-        summary: the top section.
-        table1: Table 1.
-        networks: table of all networks with all scores.
-        statistics: tables of the statistical comparison.
-        classes: IoU per class by dataset.
-        charts: charts by name.
-        figures: (caption, file) of the static figures.
-        galleries: titles of the datasets with images.
-        unreadable: layers of images that cannot be read.
-        details: table of calibration, boundaries and objects; None if no run has details.
-        missing_details: note about runs without details.
-    """
+    """Content of the pages of a study."""
 
     summary: Summary
     table1: Table
     networks: Table
     statistics: Sequence[NamedTable] = ()
-    classes: Mapping[str, Table] = field(default_factory=dict)
-    charts: Mapping[str, Chart] = field(default_factory=dict)
-    figures: Sequence[tuple[str, str]] = ()
-    galleries: Sequence[str] = ()
-    unreadable: Sequence[str] = ()
-    details: Table | None = None
-    missing_details: str = ""
+    classes: Mapping[str, Table] = field(default_factory=dict)  # IoU per class by dataset
+    charts: Mapping[str, Chart] = field(default_factory=dict)  # by name
+    figures: Sequence[tuple[str, str]] = ()  # (caption, file) of the static figures
+    galleries: Sequence[str] = ()  # titles of the datasets with images
+    unreadable: Sequence[str] = ()  # layers of images that cannot be read
+    details: Table | None = None  # table of calibration, boundaries and objects; None if no run has details
+    missing_details: str = ""  # note about runs without details
 
 
-def html_page(study: StudyRuns, parts: PageParts, library: str = f"assets/{LIBRARY}") -> str:
-    """Return the HTML page; ``library`` is the address of the plotting library relative to the page."""
+def html_page(study: StudyRuns, parts: PageParts) -> str:
+    """Return the HTML page."""
     error_charts = [parts.charts[name] for name in ("confusion", "reliability", "sizes") if name in parts.charts]
     failed = failures(study)
     sections = [
@@ -81,9 +67,9 @@ def html_page(study: StudyRuns, parts: PageParts, library: str = f"assets/{LIBRA
         ("failures", "Failures", bool(failed)),
     ]
     scripts = [
-        *([library, f"assets/{CHART_DATA}"] if parts.charts else []),
-        *([f"assets/{GALLERY_DATA}"] if parts.galleries else []),
-        *(f"assets/{name}" for name in SCRIPTS[1:]),
+        *([LIBRARY, CHART_DATA] if parts.charts else []),
+        *([GALLERY_DATA] if parts.galleries else []),
+        *SCRIPTS[1:],
     ]
     return _template("page.html.jinja").render(
         study=study,
@@ -126,18 +112,14 @@ def markdown_page(study: StudyRuns, parts: PageParts) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def write_assets(folder: Path, charts: Sequence[Chart], *, with_library: bool) -> None:
-    """Write style, scripts, the data of the charts and, unless reports share it, the plotting library."""
+def write_assets(folder: Path, charts: Sequence[Chart]) -> None:
+    """Write style, scripts, the data of the charts and the plotting library."""
     for name in (STYLE, *SCRIPTS):
         atomic_write(folder / name, asset(name))
     if not charts:
         return
     atomic_write(folder / CHART_DATA, chart_data(charts))
-    target = folder / LIBRARY
-    if not with_library:
-        target.unlink(missing_ok=True)
-        return
-    library = plotting_library()
+    target, library = folder / LIBRARY, plotting_library()
     if not target.is_file() or target.stat().st_size != library.stat().st_size:
         atomic_write(target, library.read_bytes())
 

@@ -9,13 +9,12 @@ from typing import Final
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.textpath import TextPath
+from matplotlib.patches import Patch
 from PIL import Image
 
 from segmi.errors import DataError
 from segmi.records import read_image, read_labels
-from segmi.report.drawing import FAINT, INK, new_figure
+from segmi.report.drawing import FAINT, new_figure
 from segmi.report.image_set import IGNORE_INDEX, ImageSet, Mask, image_set
 from segmi.statistics import StudyRuns
 
@@ -27,34 +26,21 @@ Color = tuple[int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """One image of a row.
+    """One image of a row."""
 
-    Args:
-        title: header of its column.
-        pixels: H×W×3; None if it is missing.
-        reason: the reason for a missing image.
-        is_mask: draw pixels without smoothing.
-    """
-
-    title: str
-    pixels: Mask | None
-    reason: str = ""
-    is_mask: bool = True
+    title: str  # header of its column
+    pixels: Mask | None  # H×W×3; None if it is missing
+    reason: str = ""  # the reason for a missing image
+    is_mask: bool = True  # draw pixels without smoothing
 
 
 @dataclass(frozen=True)
 class PredictionRows:
-    """Rows of image, ground truth and the prediction of each model, and the classes in them.
+    """Rows of image, ground truth and the prediction of each model, and the classes in them."""
 
-    Args:
-        rows: (name of the image, its tiles).
-        legend: (class, RGB) of the classes in any mask, ignored pixels last.
-        seed: seed of the predictions.
-    """
-
-    rows: Sequence[tuple[str, Sequence[Tile]]]
-    legend: Sequence[tuple[str, Color]]
-    seed: int
+    rows: Sequence[tuple[str, Sequence[Tile]]]  # (name of the image, its tiles)
+    legend: Sequence[tuple[str, Color]]  # (class, RGB) of the classes in any mask, ignored pixels last
+    seed: int  # seed of the predictions
 
 
 def prediction_rows(study: StudyRuns, dataset: str, *, rows: int = 4, largest: int = 640) -> PredictionRows | None:
@@ -92,8 +78,11 @@ def predictions_figure(images: PredictionRows) -> Figure:
     columns = max(len(tiles) for _, tiles in images.rows)
     heights = [_TILE * _aspect(tiles) for _, tiles in images.rows]
     width = 2 * _MARGIN + columns * _TILE + (columns - 1) * _GAP
-    legend = _legend_lines(images.legend, width - 2 * _MARGIN)
-    foot = _LINE * len(legend) + (0.16 if legend else 0)
+    # A legend entry is as wide as its swatch and the longest name, at about 0.065 inches per character.
+    longest = max((len(_shortened(name)) for name, _ in images.legend), default=0)
+    legend_columns = max(1, int((width - 2 * _MARGIN) / (0.5 + 0.065 * longest)))
+    legend_lines = -(-len(images.legend) // legend_columns)
+    foot = _LINE * legend_lines + (0.16 if legend_lines else 0)
     height = _HEAD + sum(heights) + _GAP * (len(heights) - 1) + foot + _MARGIN
     figure = new_figure(width, height)
     top = height - _HEAD
@@ -105,7 +94,7 @@ def predictions_figure(images: PredictionRows) -> Figure:
                 figure.text(center, above, _shortened(tile.title), ha="center", va="bottom", fontsize=9.5)
             _draw(figure, tile, left, top - heights[row], heights[row])
         top -= heights[row] + _GAP
-    _draw_legend(figure, legend)
+    _draw_legend(figure, images.legend, legend_columns)
     return figure
 
 
@@ -163,41 +152,22 @@ def _shortened(text: str, length: int = 30) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _legend_lines(legend: Sequence[tuple[str, Color]], room: float) -> list[list[tuple[float, str, Color]]]:
-    """Break the legend into lines of (left edge in inches, class, color)."""
-    lines: list[list[tuple[float, str, Color]]] = []
-    used = room
-    for name, color in legend:
-        shown = _shortened(name)
-        needed = 0.47 + _text_width(shown)
-        if used + needed > room or not lines:
-            lines.append([])
-            used = 0.0
-        lines[-1].append((used, shown, color))
-        used += needed
-    return lines
-
-
-def _text_width(text: str) -> float:
-    """Return the width in inches."""
-    return float(TextPath((0, 0), text, size=_FONT, usetex=False).get_extents().width) / 72 if text.strip() else 0.0
-
-
-def _draw_legend(figure: Figure, lines: list[list[tuple[float, str, Color]]]) -> None:
+def _draw_legend(figure: Figure, legend: Sequence[tuple[str, Color]], columns: int) -> None:
     width, height = figure.get_size_inches()
-    for index, line in enumerate(lines):
-        middle = _MARGIN + _LINE * (len(lines) - index - 0.5)
-        for left, name, color in line:
-            figure.add_artist(
-                Rectangle(
-                    ((_MARGIN + left) / width, (middle - 0.065) / height),
-                    0.19 / width,
-                    0.13 / height,
-                    facecolor=tuple(channel / 255 for channel in color),
-                    edgecolor="#8b929c",
-                    linewidth=0.5,
-                    transform=figure.transFigure,
-                )
-            )
-            text_left = (_MARGIN + left + 0.25) / width
-            figure.text(text_left, middle / height, name, va="center_baseline", fontsize=_FONT, color=INK)
+    handles = [
+        Patch(
+            facecolor=[channel / 255 for channel in color], edgecolor="#8b929c", linewidth=0.5, label=_shortened(name)
+        )
+        for name, color in legend
+    ]
+    figure.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(_MARGIN / width, 0.5 * _MARGIN / height),
+        ncols=columns,
+        frameon=False,
+        fontsize=_FONT,
+        handlelength=1.6,
+        borderpad=0,
+        borderaxespad=0,
+    )

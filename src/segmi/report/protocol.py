@@ -43,17 +43,11 @@ Sections = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Setting:
-    """Value of a setting in every method.
+    """Value of a setting in every method."""
 
-    Args:
-        path: as printed by ``segmi study show``.
-        values: one text per method; if the runs of a method differ, all values.
-        same: all methods have the same value.
-    """
-
-    path: str
-    values: Sequence[str]
-    same: bool
+    path: str  # as printed by ``segmi study show``
+    values: Sequence[str]  # one text per method; if the runs of a method differ, all values
+    same: bool  # all methods have the same value
 
 
 @dataclass(frozen=True)

@@ -22,29 +22,17 @@ MINUS = "\u2212"
 
 @dataclass(frozen=True)
 class Statement:
-    """Conclusion about one method on one dataset.
+    """Conclusion about one method on one dataset."""
 
-    Args:
-        dataset: title of the dataset.
-        method: label of the method.
-        baseline: label of the baseline.
-        verdict: ``better``, ``worse``, ``not distinguishable``, or the reason for a missing test.
-        details: the numbers.
-        difference: difference in mIoU; None without a common seed.
-        interval: interval over retraining; None if not available.
-        seeds: number of common seeds.
-        new_images: the comparison on new images with the networks fixed; None if not available.
-    """
-
-    dataset: str
-    method: str
-    baseline: str
-    verdict: str
-    details: str
-    difference: float | None
-    interval: tuple[float, float] | None
-    seeds: int
-    new_images: NewImages | None
+    dataset: str  # title of the dataset
+    method: str  # label of the method
+    baseline: str  # label of the baseline
+    verdict: str  # ``better``, ``worse``, ``not distinguishable``, or the reason for a missing test
+    details: str  # the numbers
+    difference: float | None  # difference in mIoU; None without a common seed
+    interval: tuple[float, float] | None  # interval over retraining; None if not available
+    seeds: int  # number of common seeds
+    new_images: NewImages | None  # the comparison on new images with the networks fixed; None if not available
 
     @property
     def kind(self) -> str:
@@ -56,17 +44,11 @@ class Statement:
 
 @dataclass(frozen=True)
 class Summary:
-    """Top section of a report.
+    """Top section of a report."""
 
-    Args:
-        headline: one sentence.
-        preliminary: note about missing runs; empty when all runs are finished.
-        statements: conclusions by dataset, in the order of the plan.
-    """
-
-    headline: str
-    preliminary: str
-    statements: Sequence[Statement]
+    headline: str  # one sentence
+    preliminary: str  # note about missing runs; empty when all runs are finished
+    statements: Sequence[Statement]  # conclusions by dataset, in the order of the plan
 
     def by_dataset(self) -> Iterator[tuple[str, list[Statement]]]:
         """Yield the title of every dataset with its statements."""
@@ -151,12 +133,12 @@ def _headline(study: StudyRuns, statements: Sequence[Statement]) -> str:
         else:
             reason = "One seed" if any(one.seeds == 1 for one in statements) else "Too few finished seeds"
         return f"{reason}: no statistical comparison with {other} is possible. Add seeds."
-    parts = [text for kind in ("better", "worse") if (text := _count(kind, statements))]
+    parts = [text for kind in ("better", "worse") if (text := _count(kind, other, statements))]
     if not parts:
         number = f"{len(statements)} comparisons" if len(statements) > 1 else "one comparison"
         return f"No method is distinguishable from {other} ({number})."
-    rest = " All other differences are not distinguishable." if any(one.kind == "same" for one in statements) else ""
-    return f"Compared with {other}: {'; '.join(parts)}.{rest}"
+    rest = ["No other difference is distinguishable."] if any(one.kind == "same" for one in statements) else []
+    return " ".join([*parts, *rest])
 
 
 def _scores_of_single_method(study: StudyRuns) -> str:
@@ -169,13 +151,13 @@ def _scores_of_single_method(study: StudyRuns) -> str:
     return f"{label} reaches {PRIMARY} {', '.join(texts)}" if texts else f"{label} has no score"
 
 
-def _count(kind: str, statements: Sequence[Statement]) -> str:
+def _count(kind: str, other: str, statements: Sequence[Statement]) -> str:
     selected = [one for one in statements if one.kind == kind]
     datasets = len({one.dataset for one in statements})
     if not selected:
         return ""
     if len(selected) > 4:
-        return f"{len(selected)} of {len(statements)} comparisons are {kind}"
+        return f"{len(selected)} of {len(statements)} comparisons: {kind} than {other}."
     by_method: dict[str, list[str]] = {}
     for one in selected:
         by_method.setdefault(one.method, []).append(one.dataset)
@@ -183,4 +165,4 @@ def _count(kind: str, statements: Sequence[Statement]) -> str:
         method if datasets == 1 else f"{method} on {' and '.join(where) if len(where) < datasets else 'all datasets'}"
         for method, where in by_method.items()
     ]
-    return f"{kind}: {', '.join(texts)}"
+    return f"{kind.capitalize()} than {other}: {', '.join(texts)}."

@@ -10,29 +10,17 @@ from segmi.statistics.score_table import DIGITS
 
 @dataclass(frozen=True)
 class Cell:
-    """Entry of a table.
+    """Entry of a table."""
 
-    Args:
-        text: shown if there is no number.
-        value: mean, as a fraction.
-        sd: standard deviation over seeds; None for one seed.
-        n: number of seeds.
-        planned: number of seeds in the plan.
-        bold: mark as best of its row.
-        digits: number of decimals.
-        signed: show the sign of positive numbers, for differences.
-        is_text: ``text`` is an entry, not a placeholder for a missing number.
-    """
-
-    text: str = "–"
-    value: float | None = None
-    sd: float | None = None
-    n: int = 0
-    planned: int = 0
-    bold: bool = False
-    digits: int = DIGITS
-    signed: bool = False
-    is_text: bool = False
+    text: str = "–"  # shown if there is no number
+    value: float | None = None  # mean, as a fraction
+    sd: float | None = None  # standard deviation over seeds; None for one seed
+    n: int = 0  # number of seeds
+    planned: int = 0  # number of seeds in the plan
+    bold: bool = False  # mark as best of its row
+    digits: int = DIGITS  # number of decimals
+    signed: bool = False  # show the sign of positive numbers, for differences
+    is_text: bool = False  # ``text`` is an entry, not a placeholder for a missing number
 
     @property
     def number(self) -> str | None:
@@ -76,38 +64,23 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """Labels, then cells.
+    """Labels, then cells."""
 
-    Args:
-        labels: one per label column.
-        cells: one per value column.
-        muted: row of published numbers or of a constant prediction.
-        rule: draw a line above the row.
-    """
-
-    labels: tuple[str, ...]
-    cells: tuple[Cell, ...]
-    muted: bool = False
-    rule: bool = False
+    labels: tuple[str, ...]  # one per label column
+    cells: tuple[Cell, ...]  # one per value column
+    muted: bool = False  # row of published numbers or of a constant prediction
+    rule: bool = False  # draw a line above the row
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headers.
+    """Rows under headers."""
 
-    Args:
-        title: one sentence.
-        labels: headers of the label columns.
-        groups: (header, columns under it); an empty header is not drawn.
-        rows: from top to bottom.
-        notes: sentences below the table.
-    """
-
-    title: str
-    labels: tuple[str, ...]
-    groups: tuple[tuple[str, tuple[str, ...]], ...]
-    rows: Sequence[Row]
-    notes: Sequence[str] = field(default_factory=tuple)
+    title: str  # one sentence
+    labels: tuple[str, ...]  # headers of the label columns
+    groups: tuple[tuple[str, tuple[str, ...]], ...]  # (header, columns under it); an empty header is not drawn
+    rows: Sequence[Row]  # from top to bottom
+    notes: Sequence[str] = field(default_factory=tuple)  # sentences below the table
 
     @property
     def columns(self) -> list[str]:

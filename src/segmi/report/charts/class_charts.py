@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segmi.errors import DataError
-from segmi.report.charts.spec import Chart, Choice, method_color, method_symbol, plain_text, rounded
+from segmi.report.charts.spec import Chart, Choice, error_bars, method_color, method_symbol, plain_text, rounded
 from segmi.report.details_table import details_by_seed
 from segmi.statistics import StudyRuns, reported_score
 
@@ -129,11 +129,9 @@ def _class_figure(
             {
                 "type": "scatter", "mode": "markers", "name": plain_text(study.plan.methods[method]),
                 "x": rounded([mean for _, mean, _, _ in rows]), "y": [y for y, *_ in rows],
-                "error_x": {
-                    "type": "data", "symmetric": False, "thickness": 1.5, "width": 0, "color": method_color(index),
-                    "array": rounded([max(v) - (mean or 0) for _, mean, v, _ in rows]),
-                    "arrayminus": rounded([(mean or 0) - min(v) for _, mean, v, _ in rows]),
-                },
+                "error_x": error_bars(
+                    [mean or 0 for _, mean, _, _ in rows], [(min(v), max(v)) for *_, v, _ in rows], method_color(index)
+                ),
                 "marker": {"color": method_color(index), "symbol": method_symbol(index), "size": 9},
                 "text": [plain_text(name) for *_, name in rows],
                 "hovertemplate": "%{text}: %{x:.3f}<extra>%{fullData.name}</extra>",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from segmi.report.charts.spec import Chart, Choice, method_color, method_symbol, plain_text, rounded
+from segmi.report.charts.spec import Chart, Choice, error_bars, method_color, method_symbol, plain_text, rounded
 from segmi.statistics import PRIMARY, StudyRuns, reported_score
 
 Reader = Callable[[Mapping[str, Any]], float | None]
@@ -74,16 +74,10 @@ def _trace(study: StudyRuns, dataset: str, method: str, index: int, read: Reader
         "name": plain_text(study.plan.methods[method]),
         "x": rounded([statistics.fmean(costs)]),
         "y": rounded([statistics.fmean(scores)]),
-        "error_x": _range(costs, color),
-        "error_y": _range(scores, color),
+        "error_x": error_bars([statistics.fmean(costs)], [(min(costs), max(costs))], color),
+        "error_y": error_bars([statistics.fmean(scores)], [(min(scores), max(scores))], color),
         "marker": {"color": color, "symbol": method_symbol(index), "size": 12},
     }
-
-
-def _range(values: Sequence[float], color: str) -> dict[str, Any]:
-    mean = statistics.fmean(values)
-    return {"type": "data", "symmetric": False, "array": [max(values) - mean], "arrayminus": [mean - min(values)],
-            "color": color, "thickness": 1.5, "width": 0}  # fmt: skip
 
 
 def _scaled(value: Any, unit: float) -> float | None:

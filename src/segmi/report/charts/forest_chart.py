@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from segmi.report.charts.spec import Chart, plain_text
+from segmi.report.charts.spec import Chart, error_bars, plain_text
 from segmi.report.summary import Statement, Summary, interval_text, signed
 from segmi.statistics import LEVEL, PRIMARY
 
@@ -77,7 +77,7 @@ def _retraining(kind: str, shown: list[Statement], positions: dict[int, float]) 
         "name": name,
         "x": differences,
         "y": [positions[id(one)] for one in rows],
-        "error_x": _whiskers(differences, [one.interval for one in rows], color, 2.5),
+        "error_x": error_bars(differences, [one.interval for one in rows], color, 2.5),
         "marker": {"color": color, "symbol": symbol, "size": 12, "line": {"width": 1.5, "color": color}},
         "text": [plain_text(f"{one.method} on {one.dataset}: {one.details}") for one in rows],
         "hovertemplate": "%{text}<extra></extra>",
@@ -95,7 +95,7 @@ def _on_new_images(shown: list[Statement], positions: dict[int, float]) -> dict[
         "name": "on new images",
         "x": differences,
         "y": [positions[id(one)] + 0.27 for one, _ in rows],
-        "error_x": _whiskers(differences, [new.interval for _, new in rows], "var(--faint)", 1),
+        "error_x": error_bars(differences, [new.interval for _, new in rows], "var(--faint)", 1),
         "marker": {"color": "var(--faint)", "symbol": "line-ns-open", "size": 7},
         "text": [
             plain_text(
@@ -106,18 +106,4 @@ def _on_new_images(shown: list[Statement], positions: dict[int, float]) -> dict[
             if new.interval
         ],
         "hovertemplate": "%{text}<extra></extra>",
-    }
-
-
-def _whiskers(
-    centers: list[float], intervals: list[tuple[float, float] | None], color: str, thickness: float
-) -> dict[str, Any]:
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [0 if one is None else one[1] - x for x, one in zip(centers, intervals, strict=True)],
-        "arrayminus": [0 if one is None else x - one[0] for x, one in zip(centers, intervals, strict=True)],
-        "color": color,
-        "thickness": thickness,
-        "width": 0,
     }

@@ -29,23 +29,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Chart:
-    """Chart on the page.
+    """Chart on the page."""
 
-    Args:
-        name: identifier.
-        title: heading, also read by screen readers.
-        figures: figures by the values of the choices, joined with ``|``; ``""`` without choices.
-        choices: lists above the chart.
-        notes: sentences below the chart.
-        height: in pixels.
-    """
-
-    name: str
-    title: str
-    figures: Mapping[str, Spec]
-    choices: Sequence[Choice] = field(default_factory=tuple)
-    notes: Sequence[str] = field(default_factory=tuple)
-    height: int = 420
+    name: str  # identifier
+    title: str  # heading, also read by screen readers
+    figures: Mapping[str, Spec]  # figures by the values of the choices, joined with ``|``; ``""`` without choices
+    choices: Sequence[Choice] = field(default_factory=tuple)  # lists above the chart
+    notes: Sequence[str] = field(default_factory=tuple)  # sentences below the chart
+    height: int = 420  # in pixels
 
 
 def chart_data(charts: Sequence[Chart]) -> str:
@@ -78,6 +69,16 @@ def method_line(index: int) -> str:
 def method_symbol(index: int) -> str:
     """Return the marker of a method, which distinguishes methods without color."""
     return SYMBOLS[index % len(SYMBOLS)]
+
+
+def error_bars(
+    centers: Sequence[float], ranges: Sequence[tuple[float, float] | None], color: str, thickness: float = 1.5
+) -> dict[str, Any]:
+    """Return error bars from centers to (low, high) ranges; None for no bar."""
+    pairs = [(center, one or (center, center)) for center, one in zip(centers, ranges, strict=True)]
+    above, below = [one[1] - center for center, one in pairs], [center - one[0] for center, one in pairs]
+    return {"type": "data", "symmetric": False, "array": rounded(above), "arrayminus": rounded(below),
+            "color": color, "thickness": thickness, "width": 0}  # fmt: skip
 
 
 def plain_text(text: str) -> str:
