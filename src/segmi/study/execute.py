@@ -242,7 +242,7 @@ def dataset_card(info: DatasetInfo) -> dict[str, Any]:
         "title": info.title,
         "classes": list(info.classes),
         "palette": [list(color) for color in info.palette],
-        "ignored": IGNORE_INDEX,
+        "ignore_index": IGNORE_INDEX,
     }
 
 
