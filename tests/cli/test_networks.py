@@ -79,7 +79,7 @@ def test_one_logit_from_training_to_masks(
     assert overlap / union > 0.7
 
 
-def test_classes_that_are_called_otherwise_are_pointed_out(
+def test_evaluate_warns_of_other_class_names_and_refuses_invalid_options(
     discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = ["-o", str(tmp_path / "runs"), "processing={resize: 36, crop: 32}"]
@@ -88,6 +88,12 @@ def test_classes_that_are_called_otherwise_are_pointed_out(
     assert main(["evaluate", str(tmp_path / "runs"), "--root", str(discs)]) == 0
     assert "warning" not in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path / "runs"), "--root", str(discs), "classes=[disc, background]"]) == 0
-    assert "are called otherwise than those of the dataset" in capsys.readouterr().err
+    assert "name their classes differently" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path / "runs"), "--root", str(discs), "val"]) == 2
     assert "expected OPTION=VALUE, got 'val'" in capsys.readouterr().err
+    for verb in (
+        ["evaluate", str(tmp_path / "runs"), "--root", str(discs)],
+        ["predict", str(tmp_path / "runs"), "x.png"],
+    ):
+        assert main([*verb, "--threshold", "0.4"]) == 2
+        assert "a threshold of 0.4 needs a binary network with one logit" in capsys.readouterr().err

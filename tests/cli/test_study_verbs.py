@@ -127,9 +127,9 @@ def test_run_status_report_predict_evaluate(file: str, tmp_path: Path, capsys: p
     assert main(["predict", run, str(out), "--out", str(tmp_path / "masks"), "--overlay"]) == 0
     assert all(Path(line).exists() for line in capsys.readouterr().out.splitlines())
     assert main(["predict", run, str(tmp_path / "none.png")]) == 2
-    assert "there is no" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err
     assert main(["predict", str(out), str(out)]) == 2
-    assert "is no bundle" in capsys.readouterr().err
+    assert "is not a bundle" in capsys.readouterr().err
 
 
 def test_train_resume_overwrite_are_three_things(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +158,7 @@ def test_train_resume_overwrite_are_three_things(tmp_path: Path, capsys: pytest.
     assert main([*TRAIN, *output, "--overwrite"]) == 0
     assert main([*TRAIN, "-o", str(tmp_path / "tuned"), "--init-from", told["bundle"]]) == 0
     assert main([*TRAIN, "-o", str(tmp_path / "none"), "--init-from", str(tmp_path)]) == 2
-    assert "is no bundle" in capsys.readouterr().err
+    assert "is not a bundle" in capsys.readouterr().err
 
 
 def test_train_tells_what_took_how_long(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

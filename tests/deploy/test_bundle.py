@@ -32,7 +32,7 @@ def test_round_trip_gives_the_same_network(bundle, network):
     assert loaded.normalization == network.normalization
 
 
-def test_card_says_all_that_is_needed(bundle, network, dataset, preprocessing):
+def test_card_has_all_fields(bundle, network, dataset, preprocessing):
     card = load(bundle).card
     assert card == json.loads((bundle / "model.json").read_text())
     assert sorted(p.name for p in bundle.iterdir()) == ["model.json", "model.safetensors"]
@@ -73,7 +73,7 @@ def test_other_libraries_read_the_weights(bundle, network):
         },
     ],
 )
-def test_every_kind_of_network_makes_the_trip(tmp_path, dataset, arguments):
+def test_every_kind_of_network_is_restored(tmp_path, dataset, arguments):
     network = build_network(**arguments).eval()
     dataset["classes"] = dataset["classes"][: arguments["classes"]]
     loaded = load(save_bundle(tmp_path / "b", network, dataset=dataset, preprocessing={}))
@@ -162,7 +162,7 @@ def test_pickles_are_refused_and_never_opened(tmp_path, monkeypatch):
         ({"specification": {"classes": 3}}, r"cannot build"),
     ],
 )
-def test_damaged_descriptions_are_refused(bundle, changes, message):
+def test_damaged_cards_are_refused(bundle, changes, message):
     change(bundle, **changes)
     with pytest.raises(DataError, match=message) as caught:
         load(bundle)
@@ -171,7 +171,7 @@ def test_damaged_descriptions_are_refused(bundle, changes, message):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "\xff"])
-def test_descriptions_that_are_no_json_are_refused(bundle, text):
+def test_cards_that_are_not_json_are_refused(bundle, text):
     (bundle / "model.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=r"model.json (is not JSON|has schema_version None)"):
         load(bundle)
@@ -189,7 +189,7 @@ def test_every_flipped_byte_of_the_weights_is_noticed(bundle):
         load(bundle)
 
 
-def test_damage_under_a_right_checksum_is_refused(bundle):
+def test_damage_with_a_matching_checksum_is_refused(bundle):
     from segmi.deploy.bundle import _sha256
 
     (bundle / "model.safetensors").write_bytes(b"no arrays at all")
@@ -198,7 +198,7 @@ def test_damage_under_a_right_checksum_is_refused(bundle):
         load(bundle)
 
 
-def test_what_cannot_become_a_bundle_is_refused(tmp_path, network, dataset, preprocessing):
+def test_invalid_bundles_are_not_saved(tmp_path, network, dataset, preprocessing):
     with pytest.raises(UsageError, match="expected a network built by build_network, got Conv2d"):
         save_bundle(tmp_path / "b", nn.Conv2d(3, 3, 1), dataset=dataset, preprocessing=preprocessing)
     bare = SegmentationNetwork(nn.Conv2d(3, 3, 1), classes=3)

@@ -38,7 +38,7 @@ def small(tmp_path, network, dataset, preprocessing):
 
 
 def by_the_metadata(session, how, photo):
-    """The label map of an image as a program without segmi and PyTorch makes it; as on the page on use."""
+    """Return the label map of an image without segmi and PyTorch, as in docs/use.md."""
     small = photo.resize((how["resize"], how["resize"]), Image.Resampling.BILINEAR)
     images = np.asarray(small, np.float32).transpose(2, 0, 1)[None] / 255
     height, width = images.shape[2:]
@@ -49,7 +49,7 @@ def by_the_metadata(session, how, photo):
     return np.argmax([Image.fromarray(one).resize(photo.size, Image.Resampling.BILINEAR) for one in kept], axis=0)
 
 
-def test_onnx_takes_any_batch_and_size_and_says_how_it_is_used(small, tmp_path, dataset):
+def test_onnx_accepts_any_batch_and_size_and_has_metadata(small, tmp_path, dataset):
     done = export(small, tmp_path / "m.onnx")
     assert done.parity.difference <= 1e-4
     assert done.parity.same_class > 0.999

@@ -35,7 +35,7 @@ def test_masks_have_the_images_size_and_the_palette(bundle, image, dataset, tmp_
     assert stored[:9] == colors[:9]
 
 
-def test_predictions_equal_the_steps_done_by_hand(bundle, image, network, tmp_path):
+def test_predictions_equal_explicit_steps(bundle, image, network, tmp_path):
     path = image(size=(61, 45))
     (written,) = predict_files(bundle, [path], tmp_path / "out", device="cpu")
     pixels = decode_image(path)
@@ -48,7 +48,7 @@ def test_predictions_equal_the_steps_done_by_hand(bundle, image, network, tmp_pa
     assert len(np.unique(expected)) > 1
 
 
-def test_images_keep_their_scale_where_preprocessing_has_none(tmp_path, network, dataset, image):
+def test_images_keep_their_scale_without_resizing(tmp_path, network, dataset, image):
     path = image(size=(48, 32))
     loaded = load(save_bundle(tmp_path / "b", network, dataset=dataset, preprocessing={"resize": None}))
     pixels = decode_image(path)
@@ -57,7 +57,7 @@ def test_images_keep_their_scale_where_preprocessing_has_none(tmp_path, network,
     np.testing.assert_array_equal(predict(loaded, pixels), expected)
 
 
-def test_shorter_side_is_scaled_where_preprocessing_says_so(tmp_path, network, dataset, image):
+def test_shorter_side_is_scaled(tmp_path, network, dataset, image):
     pixels = decode_image(image(size=(96, 64)))
     loaded = load(
         save_bundle(tmp_path / "b", network, dataset=dataset, preprocessing={"resize": 32, "resize_mode": "shorter"})
@@ -118,7 +118,7 @@ def test_the_first_of_equal_classes_is_predicted():
 
 @pytest.fixture
 def unresized(tmp_path, network, dataset):
-    """A bundle whose images keep their scale."""
+    """Bundle without resizing of images."""
     return save_bundle(tmp_path / "unresized", network, dataset=dataset, preprocessing={"resize": None})
 
 
@@ -137,7 +137,7 @@ def test_images_within_the_window_are_predicted_whole(unresized, image, tmp_path
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_larger_images_are_predicted_in_windows(tmp_path, dataset, image, classes):
-    """By a network that looks at single pixels, so that its windows must say what the whole image says."""
+    """A network of 1×1 convolutions predicts the same in windows as in the whole image."""
     network = build_network("unet", classes=classes, one_logit=classes == 2, width=2).eval()
     network.module = torch.nn.Conv2d(3, network.channels, 1)
     network.stride = 16
@@ -156,11 +156,11 @@ def test_larger_images_are_predicted_in_windows(tmp_path, dataset, image, classe
     assert expected.dtype == np.float16
     np.testing.assert_allclose(expected.astype(np.float32).sum(0), 1, atol=2e-3)
     np.testing.assert_allclose(stored.astype(np.float32), expected.astype(np.float32), atol=1e-3)
-    assert (found == whole).mean() > 0.999, "rounding may decide a tie the other way"
+    assert (found == whole).mean() > 0.999, "rounding can change ties"
     assert len(np.unique(found)) > 1
 
 
-def test_very_large_images_need_no_window_to_be_asked_for(network, monkeypatch):
+def test_very_large_images_are_predicted_in_windows_by_default(network, monkeypatch):
     monkeypatch.setattr(prediction, "MAX_WHOLE_PIXELS", 48 * 64)
     monkeypatch.setattr(prediction, "DEFAULT_WINDOW", 32)
     network.card = {"preprocessing": {"resize": None}}
@@ -181,7 +181,7 @@ def test_impossible_windows_are_refused(bundle, image, tmp_path):
 
 
 def peak_of_a_prediction(size, *, window=None, architecture="unet", options="width=16"):
-    """Bytes by which predicting an image of ``size`` = (height, width) raises the memory of a process of its own."""
+    """Return the peak memory in bytes of a new process before and after predicting an image of (height, width)."""
     code = f"""
 import resource
 import numpy as np, torch
@@ -209,7 +209,7 @@ print(before, peak())
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts other units elsewhere")
 @pytest.mark.slow
 def test_memory_is_bounded_by_the_window():
-    """Logits of the whole image would take 76 bytes per pixel; an image four times as large takes its bytes more."""
+    """Logits of the whole image would need 76 bytes per pixel; a larger image adds only its own bytes."""
     (_, small), (_, large) = (peak_of_a_prediction((side, 640), window=128) for side in (320, 1280))
     assert large - small < 20 * 640 * (1280 - 320)
 
@@ -217,22 +217,22 @@ def test_memory_is_bounded_by_the_window():
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts other units elsewhere")
 def test_an_image_of_4000_by_3000_takes_less_than_2_gigabytes():
-    """The whole process, PyTorch included, whose libraries take 0.7 GB before anything is predicted."""
+    """The whole process; PyTorch's libraries alone need 0.7 GB."""
     assert peak_of_a_prediction((3000, 4000))[1] < 1.5 * 10**9
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts other units elsewhere")
 @pytest.mark.parametrize(("architecture", "options"), [("unet", "width=32"), ("deeplabv3_resnet50", "")])
-def test_wide_networks_leave_room_too(architecture, options):
-    """In windows; an image of 4000 × 3000 takes 0.2 GB more than this one, for itself and what is kept of a row."""
+def test_wide_networks_stay_within_the_memory(architecture, options):
+    """In windows; an image of 4000 × 3000 needs 0.2 GB more, for itself and a row of overlaps."""
     assert peak_of_a_prediction((1300, 1700), architecture=architecture, options=options)[1] < 1.7 * 10**9
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts other units elsewhere")
 def test_the_whole_command_on_such_an_image_takes_less_than_2_gigabytes(tmp_path, dataset, image):
-    """Reading, windows, overlay and the probabilities of all classes, in a process of its own."""
+    """Reading, windows, overlay and the probabilities of all classes, in a new process."""
     dataset["classes"] = [f"class {number}" for number in range(11)]
     network = build_network("unet", classes=11, width=16)
     bundle = save_bundle(tmp_path / "bundle", network, dataset=dataset, preprocessing={"resize": None})
@@ -249,7 +249,7 @@ print(1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
     assert Image.open(tmp_path / "out" / "large.png").size == (4000, 3000)
 
 
-def test_overlay_lies_beside_the_mask(bundle, image, dataset, tmp_path):
+def test_overlay_is_written_beside_the_mask(bundle, image, dataset, tmp_path):
     path = image()
     (written,) = predict_files(bundle, [path], tmp_path / "out", overlay=True, device="cpu")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["image.overlay.png", "image.png"]
@@ -273,7 +273,7 @@ def test_folders_stand_for_their_images(bundle, image, tmp_path):
     assert done == [(1, 2), (2, 2)]
 
 
-def test_bad_files_are_named_and_the_others_predicted(bundle, image, tmp_path):
+def test_unreadable_files_are_named_and_the_others_predicted(bundle, image, tmp_path):
     good, cut, text_file = image("good.png"), image("cut.png"), image("text.png")
     cut.write_bytes(cut.read_bytes()[:200])
     text_file.write_text("no image")
@@ -285,8 +285,8 @@ def test_bad_files_are_named_and_the_others_predicted(bundle, image, tmp_path):
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["good.png"]
 
 
-def test_a_file_that_is_not_there_is_refused_before_any_work(bundle, image, tmp_path):
-    with pytest.raises(UsageError, match=r"there is no file .*gone.png"):
+def test_a_missing_file_is_refused_before_prediction(bundle, image, tmp_path):
+    with pytest.raises(UsageError, match=r"gone.png does not exist"):
         predict_files(bundle, [image("good.png"), tmp_path / "gone.png"], tmp_path / "out", device="cpu")
     assert not (tmp_path / "out").exists()
 
@@ -316,15 +316,15 @@ def test_images_are_never_overwritten(bundle, image):
     assert path.read_bytes() == before
 
 
-def test_nothing_to_predict_is_refused(bundle, tmp_path):
-    with pytest.raises(UsageError, match="no images to predict"):
+def test_no_images_are_refused(bundle, tmp_path):
+    with pytest.raises(UsageError, match="expected images to predict, got none"):
         predict_files(bundle, [], tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="empty contains no images"):
         predict_files(bundle, [tmp_path / "empty"], tmp_path / "out")
 
 
-def test_images_of_a_folder_keep_their_places(bundle, image, tmp_path):
+def test_images_of_a_folder_keep_their_relative_paths(bundle, image, tmp_path):
     for folder in ("a", "b/deep"):
         image("same.png", folder=tmp_path / "frames" / folder)
     written = predict_files(bundle, [tmp_path / "frames"], tmp_path / "out", device="cpu")
@@ -377,7 +377,7 @@ def test_batches_give_the_same_masks(bundle, image, tmp_path, network):
     assert sorted(p.name for p in several) == sorted(p.name for p in one)
     for path in one:
         same = np.array(Image.open(path)) == np.array(Image.open(tmp_path / "several" / path.name))
-        assert same.mean() > 0.999, "another order of sums may decide a tie the other way"
+        assert same.mean() > 0.999, "another order of summation can change ties"
     assert np.load(tmp_path / "several" / "xxx.npy").shape == (3, 20, 20)
 
 
@@ -389,13 +389,13 @@ def test_shares_are_those_of_the_mask(bundle, image, dataset, tmp_path):
     assert sum(one.shares.values()) == pytest.approx(1)
 
 
-def test_images_of_several_sizes_are_no_batch(bundle):
+def test_images_of_several_sizes_are_refused(bundle):
     images = [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)]
     with pytest.raises(ValueError, match=r"expected images of one size, got \[\(8, 8\), \(8, 9\)\]"):
         predict_images(load(bundle), images)
 
 
-def test_networks_without_description_are_refused(network, image, tmp_path):
+def test_networks_without_card_are_refused(network, image, tmp_path):
     with pytest.raises(UsageError, match="save it with save_bundle and load it again"):
         predict_files(network, [image()], tmp_path / "out")
 
@@ -405,7 +405,7 @@ def test_missing_devices_are_refused(bundle, image, tmp_path):
         predict_files(bundle, [image()], tmp_path / "out", device="nonsense")
 
 
-def test_a_loaded_network_may_be_given(bundle, image, tmp_path):
+def test_a_loaded_network_is_accepted(bundle, image, tmp_path):
     network = load(bundle)
     assert isinstance(network, SegmentationNetwork)
     network.train()

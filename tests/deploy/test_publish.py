@@ -1,4 +1,4 @@
-"""What is published is the bundle, whole, with a card; it comes back from a folder and from a (stub of the) Hub."""
+"""Published bundles have a model card, and load from a folder and from a stub of the Hub."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_without_a_license_the_card_says_so(bundle, tmp_path):
     assert "No license was given" in text
 
 
-def test_the_hub_takes_it_and_gives_it_back(bundle, hub, tmp_path, network, capsys):
+def test_push_and_load_from_the_hub(bundle, hub, tmp_path, network, capsys):
     assert main(["publish", str(bundle), "--to", "me/streets", "--private"]) == 0
     assert capsys.readouterr().out.strip() == f"{hub.url}/me/streets"
     assert sorted(hub.repositories["me/streets"]) == ["README.md", "model.json", "model.safetensors"]
@@ -80,8 +80,8 @@ def test_the_hub_takes_it_and_gives_it_back(bundle, hub, tmp_path, network, caps
     assert same_weights(segmi.load("hf://me/streets@main"), network)
 
 
-def test_what_the_hub_does_not_have(hub):
-    with pytest.raises(DataError, match=r"there is no repository me/nothing at http://127(.|\n)*check owner and name"):
+def test_missing_repositories_are_reported(hub):
+    with pytest.raises(DataError, match=r"http://127.* has no repository me/nothing(.|\n)*check owner and name"):
         load("me/nothing")
     hub.repositories["me/other"] = {"readme.txt": b"no bundle"}
     with pytest.raises(DataError, match=r"me/other is not a bundle: model.safetensors and model.json missing"):
@@ -90,7 +90,7 @@ def test_what_the_hub_does_not_have(hub):
         load("me/other@v9")
 
 
-def test_no_token_and_a_wrong_one(hub, bundle, monkeypatch):
+def test_missing_and_wrong_tokens_are_reported(hub, bundle, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(
         EnvironmentProblem, match=r"does not let this token write to me/x(.|\n)*token that has write access"
@@ -98,12 +98,12 @@ def test_no_token_and_a_wrong_one(hub, bundle, monkeypatch):
         push(bundle, "me/x")
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-    with pytest.raises(EnvironmentProblem, match=r"there is no token(.|\n)*export HF_TOKEN"):
+    with pytest.raises(EnvironmentProblem, match=r"no token for writing(.|\n)*export HF_TOKEN"):
         push(bundle, "me/x")
 
 
 def test_offline(hub, bundle, monkeypatch):
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # no server listens on this port
     with pytest.raises(EnvironmentProblem, match=r"http://127.0.0.1:9 cannot be reached"):
         push(bundle, "me/x")
     with pytest.raises(
@@ -112,7 +112,7 @@ def test_offline(hub, bundle, monkeypatch):
         load("me/x")
 
 
-def test_a_misspelled_path_is_not_looked_for_on_the_hub(hub, tmp_path):
+def test_a_misspelled_path_is_not_requested_from_the_hub(hub, tmp_path):
     (tmp_path / "runs").mkdir()
     with pytest.raises(DataError, match="no such folder"):
         load("runs/mien")

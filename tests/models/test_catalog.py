@@ -10,7 +10,7 @@ from segmi.models import catalog as catalog_module
 from segmi.types import Output
 
 LARGE = {"fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101"}
-# What their library builds and does not use: PSPNet looks at three stages of the encoder, DPT at no classifier.
+# Parameters that the library does not use: PSPNet reads three stages of the encoder, DPT has no classifier.
 UNUSED = {
     "smp_pspnet": (
         "module.encoder.model.blocks.2",
@@ -24,7 +24,7 @@ ALL = [pytest.param(name, marks=pytest.mark.slow) if name.endswith("101") else n
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_architecture_keeps_the_contract(name, smallest):
+def test_every_architecture_satisfies_the_interface(name, smallest):
     arguments, side = smallest(name)
     names = build_network(**arguments, classes=3).feature_names
     features = [next(n for n in names if n.endswith(("conv1", "conv_stem", "patch_embed", "0.0", "bottleneck")))]
@@ -44,7 +44,7 @@ def test_every_architecture_keeps_the_contract(name, smallest):
     untouched = [n for n, p in network.named_parameters() if p.grad is None]
     assert all(n.startswith(UNUSED.get(name, "-")) for n in untouched), untouched
 
-    # evaluation: deterministic, images do not see one another, sizes that are no square
+    # evaluation: deterministic, images are independent, sizes are not square
     network.eval()
     with torch.no_grad():
         images = torch.rand(2, 3, side, side + 2 * network.stride if network.stride > 1 else side + 5)
@@ -77,7 +77,7 @@ def test_one_logit_and_other_channels(name, smallest):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_need_of_a_second_image_is_known_before_training(name, smallest):
+def test_needs_batch_of_two_is_known_before_training(name, smallest):
     arguments, side = smallest(name)
     network = build_network(**arguments, classes=2).train()
     try:
@@ -109,7 +109,7 @@ def test_encoders_by_name():
 
 
 @pytest.mark.slow
-def test_every_own_encoder_builds_and_runs():
+def test_every_smp_encoder_builds_and_runs():
     for encoder in list_encoders(timm=False):
         device = "cpu" if encoder.startswith("mit_") else "meta"  # those look at numbers while they are built
         with torch.device(device):
@@ -150,12 +150,12 @@ def test_every_own_encoder_builds_and_runs():
         ({"architecture": "smp_unet", "decoder_channels": {1}}, r"numbers, texts, lists and mappings|cannot be built"),
     ],
 )
-def test_refusals_name_what_is_wrong(arguments, message):
+def test_invalid_arguments_are_named(arguments, message):
     with pytest.raises(UsageError, match=message):
         build_network(**{"classes": 2, **arguments})
 
 
-def test_weights_are_off_unless_asked(monkeypatch):
+def test_weights_are_random_by_default(monkeypatch):
     def forbidden(*args, **kwargs):
         raise AssertionError("a download was attempted")
 
@@ -207,6 +207,6 @@ def test_batch_norm_momentum() -> None:
     assert {m.momentum for m in rebuilt.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {1 - 0.9**3}
 
 
-def test_a_momentum_that_cannot_be_meant() -> None:
+def test_invalid_momentum_is_refused() -> None:
     with pytest.raises(UsageError, match="batch_norm_momentum: expected more than 0 and at most 1, got 0"):
         build_network("unet", classes=3, batch_norm_momentum=0)

@@ -9,13 +9,13 @@ from segmi.errors import UsageError
 from segmi.models import Normalization, SegmentationNetwork, build_network, forward_padded
 
 
-def test_normalizes_inside_images():
+def test_images_are_normalized():
     normalization = Normalization((0.5, 0.25, 0.1), (0.5, 0.2, 0.1))
     network = SegmentationNetwork(nn.Identity(), classes=3, normalization=normalization)
     images = torch.rand(2, 3, 4, 4)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in normalization)
     torch.testing.assert_close(network(images).logits, (images - mean) / std)
-    assert not network.state_dict()  # the normalization are no part of what is trained
+    assert not network.state_dict()  # the normalization is not trained
 
 
 def test_small_logits_are_resized_to_the_images():
@@ -24,7 +24,7 @@ def test_small_logits_are_resized_to_the_images():
     torch.testing.assert_close(network(images).logits, images)
 
 
-def test_takes_the_logits_out_of_a_mapping():
+def test_logits_come_from_a_mapping():
     class Mapped(nn.Module):
         def forward(self, images):
             return {"out": images, "aux": None}
@@ -51,13 +51,13 @@ def test_refuses_images_of_the_wrong_shape(shape, dtype, message):
         build_network("unet", classes=2, width=2)(torch.zeros(shape, dtype=dtype))
 
 
-def test_no_stride_is_asked_for_where_the_architecture_needs_none():
+def test_architectures_without_stride_accept_any_size():
     network = build_network("lraspp_mobilenet_v3_large", classes=2).eval()
     assert network.stride == 1
     assert network(torch.rand(1, 3, 33, 47)).logits.shape == (1, 2, 33, 47)
 
 
-def test_features_by_name_equal_what_the_module_gives():
+def test_features_equal_the_outputs_of_the_modules():
     network = build_network("unet", classes=2, width=2, features=["bottleneck", "head"]).eval()
     images = torch.rand(2, 3, 32, 32)
     output = network(images)
@@ -67,7 +67,7 @@ def test_features_by_name_equal_what_the_module_gives():
     assert not build_network("unet", classes=2, width=2)(images).features
 
 
-def test_features_are_those_before_work_in_place():
+def test_features_are_copied_before_in_place_layers():
     block = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True))
     network = SegmentationNetwork(block, classes=4, features=["0"])
     images = torch.randn(2, 3, 4, 4)
@@ -76,19 +76,19 @@ def test_features_are_those_before_work_in_place():
     assert (kept < 0).any()
 
 
-def test_features_carry_the_gradient():
+def test_features_have_gradients():
     network = build_network("unet", classes=2, width=2, features=["encoders.0"])
     network(torch.rand(2, 3, 16, 16)).features["encoders.0"].sum().backward()
     assert network.module.encoders[0][0].weight.grad.abs().sum() > 0
     assert network.module.head.weight.grad is None
 
 
-def test_unknown_feature_names_the_nearest():
+def test_unknown_feature_suggests_the_nearest():
     with pytest.raises(UsageError, match=r"unknown feature 'bottelneck'(.|\n)*did you mean 'bottleneck"):
         build_network("unet", classes=2, width=2, features=["bottelneck"])
 
 
-def test_feature_that_is_no_tensor_is_refused():
+def test_feature_that_is_not_a_tensor_is_refused():
     network = build_network("smp_fpn", classes=2, encoder="tu-mobilenetv3_small_050", features=["encoder"]).eval()
     with pytest.raises(UsageError, match=r"feature 'encoder' \(TimmUniversalEncoder\) gives a list, not a tensor"):
         network(torch.rand(1, 3, 32, 32))

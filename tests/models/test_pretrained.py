@@ -15,7 +15,7 @@ LITE = pretrained.BUNDLED_ENCODER
 
 @pytest.fixture
 def closed_port():
-    """A loopback address where nobody listens."""
+    """Loopback address without a server."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}/"
@@ -36,7 +36,7 @@ def offline(monkeypatch, tmp_path):
 
 
 def recognize(encoder, normalization, image):
-    """The five most probable ImageNet classes: our encoder's deepest map under the package's own last layers."""
+    """Return the five most probable ImageNet classes, with the package's classifier on the encoder's deepest map."""
     from sklearn.datasets import load_sample_image
 
     pixels = torch.from_numpy(load_sample_image(image).copy()).permute(2, 0, 1)[None] / 255
@@ -191,7 +191,7 @@ def test_failed_downloads_are_explained():
 
 @pytest.fixture
 def cached_coco(monkeypatch, tmp_path):
-    """torchvision's cache, holding what looks like its COCO weights of LR-ASPP."""
+    """torchvision's cache with a file in the format of its COCO weights of LR-ASPP."""
     from torchvision import models as tv
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))

@@ -1,4 +1,4 @@
-"""Windows against the whole image: the same logits where the network sees no further than they overlap."""
+"""Windows equal the whole image if the receptive field fits the overlap."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segmi.models.sliding_window import _axis, blended_tiles
 
 
 def joined(tiles, image):
-    """The tiles as one map; where they share rows and columns, they must agree to the bit."""
+    """Join tiles to one map; shared rows and columns must be bit-identical."""
     height, width = image.shape[-2:]
     result = None
     for top, left, logits in tiles:
@@ -32,7 +32,7 @@ def joined(tiles, image):
 
 @pytest.fixture
 def near():
-    """Convolutions that see 4 pixels around each."""
+    """Convolutions with a receptive field of 4 pixels on each side."""
     return nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1),
         nn.ReLU(),
@@ -48,15 +48,15 @@ SIZES = [(40, 40), (41, 67), (23, 100), (100, 17), (24, 25), (97, 96)]
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("window", "overlap"), [(24, 16), (24, 20), (37, 17), (64, 16)])
 @torch.no_grad()
-def test_what_the_network_sees_within_the_overlap_is_predicted_as_in_the_whole_image(near, size, window, overlap):
+def test_windows_equal_the_whole_image_if_the_receptive_field_fits_the_overlap(near, size, window, overlap):
     image = torch.rand(3, *size)
     found = joined(blended_tiles(near, image, window=window, overlap=overlap), image)
     torch.testing.assert_close(found, near(image[None])[0], rtol=1e-5, atol=1e-6)
 
 
 @torch.no_grad()
-def test_with_less_overlap_than_the_network_sees_the_borders_of_the_windows_show(near):
-    """The test above can fail: without overlap, the padding of the convolutions comes out."""
+def test_windows_differ_if_the_overlap_is_too_small(near):
+    """Without overlap, the padding of the convolutions is visible, so the test above can fail."""
     image = torch.rand(3, 40, 40)
     found = joined(blended_tiles(near, image, window=24, overlap=0), image)
     assert (found - near(image[None])[0]).abs().max() > 1e-3
@@ -79,7 +79,7 @@ class Pooled(nn.Module):
 @pytest.mark.parametrize("size", [(40, 48), (41, 47), (62, 35)])
 @pytest.mark.parametrize(("window", "overlap"), [(32, 20), (30, 18)])
 @torch.no_grad()
-def test_windows_lie_on_the_stride_and_images_are_padded_to_it(size, window, overlap):
+def test_windows_start_at_multiples_of_the_stride(size, window, overlap):
     network = Pooled()
     image = torch.rand(3, *size)
     padded = F.pad(image[None], (0, -size[1] % 4, 0, -size[0] % 4), mode="replicate")
@@ -90,7 +90,7 @@ def test_windows_lie_on_the_stride_and_images_are_padded_to_it(size, window, ove
 
 @pytest.mark.parametrize("size", [(32, 32), (31, 20), (1, 1), (7, 32)])
 @torch.no_grad()
-def test_a_window_as_large_as_the_image_is_the_image(size):
+def test_one_window_covers_a_small_image(size):
     network = build_network("unet", classes=3, width=2).eval()
     image = torch.rand(3, *size)
     (tile,) = blended_tiles(lambda images: network(images).logits, image, window=32, stride=16)
@@ -99,14 +99,14 @@ def test_a_window_as_large_as_the_image_is_the_image(size):
 
 
 @torch.no_grad()
-def test_bytes_are_images_too(near):
+def test_uint8_images_are_accepted(near):
     image = torch.randint(0, 256, (3, 50, 41), dtype=torch.uint8)
     found, expected = (joined(blended_tiles(near, p, window=24), image) for p in (image, image.float() / 255))
     assert torch.equal(found, expected)
 
 
 @torch.no_grad()
-def test_windows_may_come_in_batches_and_twice_alike(near):
+def test_windows_in_batches_are_deterministic(near):
     image = torch.rand(3, 50, 61)
     sizes = []
 
@@ -123,10 +123,10 @@ def test_windows_may_come_in_batches_and_twice_alike(near):
 
 @torch.no_grad()
 def test_mirrored_images_have_mirrored_predictions():
-    """The windows of this image lie symmetrically; the network is made symmetrical by what it sees of its window."""
+    """The windows of this image are symmetric, and so is this network's response."""
 
     def network(images):
-        ramp = torch.linspace(-1, 1, images.shape[-1]).abs()  # darker at the edge: not what the whole image gives
+        ramp = torch.linspace(-1, 1, images.shape[-1]).abs()  # darker at the edge, unlike the whole image
         return images.mean(1, keepdim=True) * (1 - ramp)
 
     image = torch.rand(3, 30, 64)
@@ -136,8 +136,8 @@ def test_mirrored_images_have_mirrored_predictions():
 
 
 @torch.no_grad()
-def test_windows_that_disagree_are_faded_into_each_other():
-    """Windows that each say a number of their own: no step anywhere is more than a fade's steepest."""
+def test_different_windows_fade_into_each_other():
+    """Every window predicts another constant: no step exceeds the steepest step of a fade."""
     numbers = itertools.count()
 
     def network(images):
@@ -171,8 +171,8 @@ def test_weights_sum_to_one_and_windows_cover(length, window, overlap, stride):
 
 
 @torch.no_grad()
-def test_what_is_kept_does_not_grow_with_the_image_height():
-    """Tiles of an image five times as high are no larger, and no logits of the whole image are ever made."""
+def test_memory_does_not_grow_with_the_image_height():
+    """Tiles of an image five times as high are not larger; logits of the whole image are never allocated."""
     sizes = []
     for height in (100, 500):
         tiles = blended_tiles(lambda images: images, torch.rand(3, height, 90), window=32, overlap=8)
@@ -194,14 +194,14 @@ def test_impossible_windows_are_refused(options, text):
         next(blended_tiles(lambda images: images, torch.rand(3, 9, 9), **options))
 
 
-def test_logits_that_are_no_numbers_are_refused():
+def test_nan_logits_are_refused():
     with pytest.raises(ValueError, match="got NaN; the network has diverged"):
         next(blended_tiles(lambda images: images * torch.nan, torch.rand(3, 9, 9), window=4))
 
 
 @torch.no_grad()
 def test_a_real_network_has_no_seams():
-    """The U-Net sees further than a quarter of the overlap, but little of what is far: few pixels change."""
+    """The U-Net's receptive field exceeds a quarter of the overlap, but few pixels change."""
     network = SegmentationNetwork(build_network("unet", classes=4, width=4).module, classes=4, stride=16).eval()
     image = F.interpolate(torch.rand(1, 3, 12, 16), size=(180, 250), mode="bilinear")[0]
     found = joined(

@@ -19,7 +19,7 @@ def expected_parameters(outputs, in_channels, width):
     return down + up + width * outputs + outputs
 
 
-def test_papers_network_has_7_76_million_parameters_at_21_classes():
+def test_network_of_the_paper_has_7_76_million_parameters():
     count = sum(p.numel() for p in UNet(21).parameters())
     assert count == 7_763_701 == expected_parameters(21, 3, 32)
     assert round(count / 1e6, 2) == 7.76
@@ -30,7 +30,7 @@ def test_parameters_of_the_published_network_with_one_output():
 
 
 @pytest.mark.parametrize(("outputs", "in_channels", "width"), [(1, 1, 4), (2, 5, 7), (11, 3, 16)])
-def test_options_change_the_count_as_the_formula_says(outputs, in_channels, width):
+def test_parameter_count_follows_the_formula(outputs, in_channels, width):
     assert sum(p.numel() for p in UNet(outputs, in_channels, width).parameters()) == expected_parameters(
         outputs, in_channels, width
     )
@@ -48,7 +48,7 @@ def test_layout():
     assert nn.Sigmoid not in kinds
 
 
-def test_forward_equals_the_same_network_written_out_by_hand():
+def test_forward_equals_a_handwritten_network():
     network = UNet(3, width=2).eval()
     for m in network.modules():
         if isinstance(m, nn.BatchNorm2d):
@@ -109,6 +109,6 @@ def test_shift_by_the_stride_shifts_the_logits():
 
 
 @pytest.mark.parametrize("arguments", [{"outputs": 0}, {"outputs": 1, "in_channels": 0}, {"outputs": 1, "width": 0}])
-def test_refuses_numbers_that_are_not_positive(arguments):
+def test_arguments_below_one_are_refused(arguments):
     with pytest.raises(UsageError, match=r"of the U-Net must be at least 1, got 0"):
         UNet(**arguments)

@@ -84,7 +84,7 @@ def test_overwriting_takes_the_weights_of_the_new_run(tmp_path: Path, tiny_text:
         ("methods.taught.weights_from.teacher={method: taught}", "taught would wait for itself"),
         ("methods.taught.weights_from.teacher={method: model-1, network: net}", "unknown network 'net'"),
         ("methods.taught.weights_from.teacher={}", "expected either bundle or method; keep one of them"),
-        ("methods.taught.weights_from.teacher={bundle: nowhere}", "nowhere is no bundle"),
+        ("methods.taught.weights_from.teacher={bundle: nowhere}", "nowhere is not a bundle"),
         ("methods.taught.weights_from={tacher: {method: model-1}}", "unknown network 'tacher'.*did you mean 'teacher'"),
         ("methods.taught.networks.teacher.width=3", r"weights of another network \(width 2, here 3\)"),
         ("methods.taught.training={learning_rate: {grid: [1e-3, 1e-2]}}", "does not go with a search"),

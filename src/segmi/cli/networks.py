@@ -180,7 +180,7 @@ def find_bundle(path: Path) -> Path:
     """Return the bundle at a path, or the only one in a run.
 
     Raises:
-        UsageError: if there is none, or several, which are listed.
+        UsageError: for no bundle, or several, which the message lists.
     """
     if (path / "model.json").exists():
         return path
@@ -215,4 +215,4 @@ def check_classes(network: SegmentationNetwork, dataset: DatasetReader) -> None:
             "evaluate it on the dataset it was trained for",
         )
     if trained and list(trained) != list(dataset.info.classes):
-        say("warning: the names of the bundle's classes differ from those of the dataset; their order must agree")
+        say("warning: bundle and dataset name their classes differently; the order of the classes must agree")

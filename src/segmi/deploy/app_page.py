@@ -112,7 +112,7 @@ def page(root: Path, threshold: float = THRESHOLD) -> None:
     st.title("Compare segmentations", anchor=False)
     bundles = find_bundles(root)
     if not bundles:
-        st.error(f"There is no trained network in {root}. `segmi train` writes one.")
+        st.error(f"No trained network in {root}. `segmi train` writes one.")
         return
     by_title = dict(zip(bundle_titles(bundles, root), bundles, strict=True))
     selected = [list(by_title)[index] for index in default_selection(bundles)]

@@ -82,7 +82,7 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Segmentat
 
     Raises:
         DataError: if the folder is not a bundle, has another schema version, is damaged, or its two files do not belong
-            together; or if there is no such repository.
+            together; or if the repository does not exist.
         EnvironmentProblem: if the Hub cannot be reached.
     """
     folder = _on_disk(folder)

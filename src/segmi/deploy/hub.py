@@ -44,7 +44,7 @@ def download_files(repository: Repository, files: list[str]) -> Path:
     """Return a folder with files of a repository, downloaded unless the Hub's cache contains them.
 
     Raises:
-        DataError: if there is no such repository or revision, it cannot be read, or a file is missing in it.
+        DataError: if the repository or revision does not exist or cannot be read, or a file is missing.
         EnvironmentProblem: if the Hub cannot be reached, and the files are not in the cache.
     """
     from huggingface_hub import snapshot_download
@@ -89,7 +89,7 @@ def explain_hub_errors(name: str, prefix: str = "") -> Iterator[None]:
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise DataError(
-            f"there is no repository {name} at {hub_url()}, or it is private",
+            f"{hub_url()} has no repository {name}, or it is private",
             "check owner and name; for a private one, export HF_TOKEN with a token that has read access",
         ) from error
     except errors.RevisionNotFoundError as error:

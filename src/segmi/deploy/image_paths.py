@@ -55,7 +55,7 @@ def find_images(arguments: Sequence[str | Path]) -> list[ImagePath]:
             "; ".join(remedies),
         )
     if not images:
-        raise UsageError("there are no images to predict", "pass image files or folders of them")
+        raise UsageError("expected images to predict, got none", "pass image files or folders of them")
     return list(dict.fromkeys(images))
 
 
@@ -83,5 +83,5 @@ def _expand(argument: str) -> list[ImagePath]:
             raise UsageError(f"no image matches {printable(argument)}", "correct the pattern, or pass a folder")
         return [ImagePath(one, Path(one.stem)) for one in matches]
     if not path.exists():
-        raise UsageError(f"there is no file {printable(path)}", "check the path")
+        raise UsageError(f"{printable(path)} does not exist", "check the path")
     return [ImagePath(path, Path(path.stem))]

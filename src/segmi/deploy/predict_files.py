@@ -45,7 +45,7 @@ class Prediction(NamedTuple):
 def predict_files(
     network: str | Path | SegmentationNetwork, images: Sequence[str | Path], out: str | Path, **options: Any
 ) -> list[Path]:
-    """Write the label maps of images, and return their files; the arguments are those of `iter_predictions`."""
+    """Write the label maps of images, and return their files; see `iter_predictions` for the arguments."""
     return [prediction.mask for prediction in iter_predictions(network, images, out, **options)]
 
 
@@ -81,7 +81,7 @@ def iter_predictions(
     Raises:
         UsageError: for no images, two with the same name, a result that would overwrite an image, or invalid options.
         DataError: if the bundle cannot be loaded, or, after predicting the others, if images cannot be predicted.
-        EnvironmentProblem: if there is no such device, or ``out`` cannot be written.
+        EnvironmentProblem: if the device does not exist, or ``out`` cannot be written.
     """
     loaded = network if isinstance(network, SegmentationNetwork) else load(network)
     card = get_card(loaded)
@@ -203,7 +203,7 @@ def _save(image: Image.Image, path: Path, palette: Sequence[Sequence[int]] | Non
 
 
 def select_device(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` is the accelerator, or the CPU if there is none.
+    """Return the device of a name; ``auto`` is the accelerator if there is one, otherwise the CPU.
 
     Raises:
         EnvironmentProblem: if this machine has no such device.

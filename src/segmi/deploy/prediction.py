@@ -33,7 +33,7 @@ from segmi.records.atomic import atomic_path
 from segmi.types import Logits
 
 MAX_WHOLE_PIXELS: Final = 2048 * 1024
-"""Pixels, after preprocessing, up to which an image is predicted whole by default.
+"""Largest image, in pixels after preprocessing, that is predicted whole by default.
 
 A constant, not the free memory, so that an image has the same label map on every machine."""
 

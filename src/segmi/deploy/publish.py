@@ -75,7 +75,7 @@ def push(folder: str | Path, to: str, *, private: bool = False, message: str = "
 
     Raises:
         UsageError: if ``to`` is not the name of a repository.
-        EnvironmentProblem: if there is no token, it has no write access, or the Hub cannot be reached.
+        EnvironmentProblem: if the token is missing or has no write access, or the Hub cannot be reached.
     """
     repository = parse_repository(to)
     if repository is None or repository.revision is not None:
@@ -85,7 +85,7 @@ def push(folder: str | Path, to: str, *, private: bool = False, message: str = "
     token = get_token()
     if token is None:
         raise EnvironmentProblem(
-            f"there is no token for writing to {repository.name}",
+            f"no token for writing to {repository.name}",
             f"create one at {hub_url()}/settings/tokens and export HF_TOKEN=…, or sign in with `hf auth login`",
         )
     api = HfApi(endpoint=hub_url(), token=token)

@@ -118,7 +118,7 @@ def smp_options(class_name: str) -> dict[str, inspect.Parameter]:
 
 
 def list_encoders(*, timm: bool = True) -> list[str]:
-    """Return the names of all encoders: those of smp, and those of timm as ``tu-…``."""
+    """Return the names of all encoders of smp, and of timm as ``tu-…``."""
     import segmentation_models_pytorch as smp
 
     names = list(smp.encoders.get_encoder_names())
@@ -145,11 +145,11 @@ def build_smp(
         class_name: name of the library's class.
         outputs: number of logit channels.
         in_channels: number of channels of the images; pretrained first layers are adapted.
-        encoder: an encoder's name, ``tu-…`` for those of timm; None uses the library's default.
+        encoder: an encoder's name, ``tu-…`` for timm's; None uses the library's default.
         encoder_weights: None initializes randomly; ``bundled`` needs no download (for tf_efficientnet_lite0);
             ``imagenet`` and the library's other names download unless its cache contains them.
-        encoder_options: further arguments of a ``tu-…`` encoder, with timm's names; None makes those of DPT accept
-            images of any size.
+        encoder_options: further arguments of a ``tu-…`` encoder, with timm's names; None lets DPT's encoders
+            accept images of any size.
         options: further arguments of the library's class.
 
     Raises:

@@ -20,7 +20,7 @@ from segmi.models.pretrained import BUNDLED
 from segmi.models.unet import UNet
 
 ENTRY_POINTS = "segmi.models"
-"""Entry points with which other packages add architectures: ``name = module:build``, see `Architecture.build`."""
+"""Entry points of architectures in other packages: ``name = module:build``, see `Architecture.build`."""
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ def _normalization(
 
 
 def _as_json(architecture: str, specification: dict[str, Any]) -> dict[str, Any]:
-    """Return the specification as it is read back from JSON: tuples become lists."""
+    """Return the specification after a round trip through JSON: tuples become lists."""
     try:
         return json.loads(json.dumps(specification, allow_nan=False))
     except (TypeError, ValueError) as error:

@@ -94,7 +94,7 @@ def predict_labels(logits: Logits, size: Sequence[int] | None = None, threshold:
 
     Args:
         logits: any float dtype.
-        size: height and width to which the logits are resized first, one class at a time to save memory.
+        size: resize the logits to this height and width first, one class at a time to save memory.
         threshold: for one channel, the probability above which class 1 is predicted.
 
     Raises:

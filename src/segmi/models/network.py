@@ -56,7 +56,7 @@ class SegmentationNetwork(nn.Module):
         stride: divisor of height and width that the module requires.
         normalization: applied to the images; None leaves them in [0, 1].
         features: names of inner modules whose outputs are returned, see ``feature_names``.
-        specification: arguments with which `build_network` builds this network again.
+        specification: arguments of `build_network` that rebuild this network.
 
     Raises:
         UsageError: for an unknown feature name.
@@ -96,7 +96,7 @@ class SegmentationNetwork(nn.Module):
             if name not in self.feature_names:
                 raise unknown_name("feature", name, self.feature_names)
         for name, values in zip(Normalization._fields, normalization or (None, None), strict=True):
-            # Not in the state dict: the specification stores them, the state dict only what was trained.
+            # Not in the state dict: the specification stores them.
             buffer = None if values is None else torch.tensor(values).view(1, -1, 1, 1)
             self.register_buffer(name, buffer, persistent=False)
         self.mean: Tensor | None

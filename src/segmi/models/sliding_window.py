@@ -63,8 +63,8 @@ def blended_tiles(
         network: from N×3×h×w images in [0, 1] to N×C×h×w logits.
         image: stays on its device; windows of it are passed to the network batch by batch.
         window: side of the windows in pixels, rounded up to a multiple of the stride.
-        overlap: smallest number of pixels that neighboring windows share, rounded up likewise; a quarter of the window
-            by default.
+        overlap: smallest number of pixels that neighboring windows share, rounded up to a multiple of the stride; a
+            quarter of the window by default.
         stride: divisor of height and width that the network requires.
         batch_size: number of windows in one forward pass.
 

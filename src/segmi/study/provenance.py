@@ -110,7 +110,7 @@ def _check_bundle(path: str, wanted: Mapping[str, Any], place: Place, problems: 
     try:
         specification = read_json(Path(path) / "model.json")["specification"]
     except (OSError, ValueError, LookupError, TypeError) as error:
-        problems.add((*place, "bundle"), f"{path} is no bundle ({error}); give a folder with model.json")
+        problems.add((*place, "bundle"), f"{path} is not a bundle ({error}); give a folder with model.json")
         return
     known = _network(wanted)
     _check_same({key: specification.get(key) for key in known}, known, place, problems)

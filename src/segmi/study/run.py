@@ -117,7 +117,7 @@ def run_study(
     Raises:
         UsageError: if a run was begun with another configuration, with other images or another version of segmi;
             what changed is named, nothing is touched.
-            If ``init_from`` is no bundle, or would be removed.
+            If ``init_from`` is not a bundle, or would be removed.
             If a run is to be done by several processes and the engine cannot do that.
         EnvironmentProblem: if records cannot be written.
         Interrupted: on SIGINT or SIGTERM, after the checkpoint is written.
@@ -263,7 +263,7 @@ def _starting_from(run: Run, init_from: Path | None) -> Run:
 
 def _check_bundle(bundle: Path, removed: Sequence[Path]) -> None:
     if not (bundle / "model.json").exists():
-        raise UsageError(f"--init-from {bundle} is no bundle", "give a folder with model.json and model.safetensors")
+        raise UsageError(f"--init-from {bundle} is not a bundle", "give a folder with model.json and model.safetensors")
     for folder in removed:
         if bundle.resolve().is_relative_to(folder.resolve()):
             raise UsageError(

@@ -64,8 +64,8 @@ def evaluate(
         protocol: ``full`` or ``paper``.
         passes: number of passes of random crops in ``paper``.
         batch_size: number of images, or windows, in one forward pass.
-        window: in ``full``, side of the windows in which larger images are predicted, see
-            `segmi.models.sliding_window.blended_tiles`; None predicts every image whole.
+        window: in ``full``, side of the windows for larger images, see `segmi.models.sliding_window.blended_tiles`;
+            None predicts every image whole.
         overlap: number of pixels that neighboring windows share; a quarter of the window by default.
         threshold: probability of class 1 above which a network with one logit predicts class 1.
         device: as in `fit`.
