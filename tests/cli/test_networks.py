@@ -38,15 +38,15 @@ def discs(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "rmi_loss"])
 def test_one_logit_from_training_to_masks(
-    discs: Path, objective: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    discs: Path, loss: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = ["--root", str(discs)]
     assert main(["data", "check", "folder", *root, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["classes"] == CLASSES
 
     output = tmp_path / "runs"
-    network = f"methods.unet-{objective}.networks.network.one_logit=true"
-    arguments = ["--width", "4", "--steps", "60", "-b", "2", "--lr", "0.01", "--loss", objective]
+    network = f"methods.unet-{loss}.networks.network.one_logit=true"
+    arguments = ["--width", "4", "--steps", "60", "-b", "2", "--lr", "0.01", "--loss", loss]
     fields = ["processing={resize: 36, crop: 32}", network]
     assert main(["train", *root, *arguments, "-o", str(output), "--json", *fields]) == 0
     trained = json.loads(capsys.readouterr().out)
@@ -54,10 +54,16 @@ def test_one_logit_from_training_to_masks(
     assert card["specification"]["one_logit"] is True
 
     assert main(["evaluate", str(output), *root, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["classes"] == CLASSES
-    assert told["scores"]["mIoU"] == pytest.approx(trained["scores"]["mIoU"], abs=1e-6)
-    assert told["scores"]["mIoU"] > 0.8
+    result = json.loads(capsys.readouterr().out)
+    assert result["classes"] == CLASSES
+    assert result["scores"]["mIoU"] == pytest.approx(trained["scores"]["mIoU"], abs=1e-6)
+    assert result["scores"]["mIoU"] > 0.8
+
+    found = []
+    for threshold in ("0.01", "0.99"):
+        assert main(["evaluate", str(output), *root, "--threshold", threshold, "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out)["scores"])
+    assert found[0] != found[1]
 
     masks = tmp_path / "masks"
     assert main(["predict", str(output), str(discs / "images"), "--out", str(masks), "--overlay"]) == 0
