@@ -11,16 +11,18 @@ from segmi.losses.costs import measured_costs
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "catalog.py"
 
 
-def test_costs_are_of_objectives_and_relative_to_cross_entropy() -> None:
+def test_costs_are_relative_to_cross_entropy() -> None:
     costs = measured_costs()
-    assert set(costs) == set(LOSSES)
+    assert set(costs) <= set(LOSSES)  # a new loss need not be measured
     assert costs["cross_entropy"] == {"time": "1.0", "memory": "1.0"}
     assert all(float(one["time"]) > 0 and float(one["memory"]) > 0 for one in costs.values())
 
 
-def test_the_file_stands_where_the_benchmark_writes_it() -> None:
-    place = runpy.run_path(str(SCRIPT), run_name="script")["PLACE"]
-    assert place.read_text().startswith("# 20")
+def test_benchmark_writes_the_file_and_the_page() -> None:
+    script = runpy.run_path(str(SCRIPT), run_name="script")
+    text = script["CSV"].read_text(encoding="utf-8")
+    assert text.startswith("# 20")
+    assert script["PAGE"].read_text(encoding="utf-8") == script["page"](text.splitlines())
 
 
 @pytest.mark.slow

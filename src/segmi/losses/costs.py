@@ -1,4 +1,4 @@
-"""What the losses cost beside cross-entropy, as it was measured."""
+"""Measured costs of the losses relative to cross-entropy, shown by ``segmi list losses``."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from importlib.resources import files
 from typing import Final
 
 FILE: Final = "measured_costs.csv"
-"""Beside this module; written by ``benchmarks/catalog.py``, its first line says when and where."""
+"""Written by ``benchmarks/catalog.py`` next to this module; its first line has date and machine."""
 
 
 def measured_costs() -> dict[str, dict[str, str]]:
-    """Time and memory of value and gradient in multiples of cross-entropy's, by the loss's name; as text, rounded.
+    """Return time and memory of forward and backward as multiples of cross-entropy's, by loss name, as rounded text.
 
-    Memory is what autograd keeps between value and gradient, the logits included; what is needed for a moment, as while
-    the one or the other is computed, is not in it. Losses that have come since the measurement, or cannot be
-    measured alone, are missing.
+    Memory is what autograd keeps between forward and backward, including the logits, not temporary buffers. Losses that
+    have not been measured are missing.
 
     Example:
         >>> measured_costs()["cross_entropy"]
