@@ -73,7 +73,6 @@ def test_what_is_read_is_what_was_written_and_gives_the_numbers_by_hand(tmp_path
     assert record.calibration_error() == pytest.approx((2 + 3) / 40)
     assert record.boundary_iou()[0] == 0.75
     assert np.isnan(record.boundary_iou()[1])
-    assert record.object_iou_by_size().tolist() == [0.5, 0.5]
 
 
 def test_the_sum_of_two_is_that_of_their_images() -> None:

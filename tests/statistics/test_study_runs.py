@@ -21,7 +21,7 @@ def finish(root: Path, key: RunKey, miou: float) -> None:
     run.write_result({"reported_network": "unet", "protocol": "full", "networks": networks})
 
 
-def test_states_results_and_strays(tmp_path: Path) -> None:
+def test_states_and_results_of_the_plan(tmp_path: Path) -> None:
     write_plan(tmp_path / "s", Plan("s", {"a": "A"}, {"m": "M", "n": "N"}, [0, 1]))
     finish(tmp_path, RunKey("s", "a", "m", 0), 0.25)
     RunFolder.of(tmp_path, RunKey("s", "a", "n", 0)).path.mkdir(parents=True)
@@ -30,7 +30,6 @@ def test_states_results_and_strays(tmp_path: Path) -> None:
     (study,) = collect(tmp_path)
     assert list(study.states.values()) == ["finished", "missing", "unfinished", "failed"]
     assert study.finished == 1
-    assert [run.key.method for run in study.strays] == ["old"]
     frame = run_scores(study)
     assert frame[["network", "reported", "main", "mIoU"]].values.tolist() == [
         ["unet", True, True, 0.25],

@@ -175,6 +175,7 @@ def _take_place(temporary: Path, target: Path) -> None:
         if retired.exists():
             os.replace(retired, target)  # noqa: PTH105
         raise
+    # The new folder must be on disk before the old one is removed.
     _sync_folder(target.parent)
     _remove(retired)
 
@@ -185,6 +186,7 @@ def _restore(parent: Path) -> list[Path]:
     for retired in sorted(parent.glob(f"{RETIRED_PREFIX}*")):
         if _writer_runs(retired.name):
             continue
+        # retired name: prefix, pid, start, token, target name.
         target = parent / retired.name[len(RETIRED_PREFIX) :].split("-", 3)[3]
         if target.exists():
             _remove(retired)

@@ -47,6 +47,7 @@ def environment_problem(
     number = error.errno if isinstance(error, OSError) else None
     free = free_bytes(target) if free is None else free
     text = str(error).lower()
+    # safetensors (Rust) reports "os error 28" without an error number.
     full = number in _DISK_FULL or "no space left" in text or "os error 28" in text
     if full or (number is None and free is not None and free < 4096 and isinstance(error, OSError | RuntimeError)):
         need = f"at least {needed:,} bytes are needed" if needed else "the number of bytes needed is unknown"

@@ -101,10 +101,6 @@ class DetailsRecord:
         """Return the boundary IoU per class, C; NaN for a class in neither truth nor prediction."""
         return _ratio(self.boundary[0], self.boundary[1])
 
-    def object_iou_by_size(self) -> Floats:
-        """Return the mean IoU over objects of all classes by size, S; NaN for a size without objects."""
-        return _ratio(self.object_iou.sum(axis=0), self.objects.sum(axis=0))
-
 
 FIELDS: Final = tuple(DetailsRecord.__dataclass_fields__)
 
@@ -132,6 +128,7 @@ def write_confusion(path: str | Path, counts: npt.ArrayLike, names: Sequence[str
         )
     if not _is_count(array):
         raise ValueError(f"expected non-negative integer counts, got {array.dtype}")
+    # uint32 halves the file; counts of single images rarely exceed it.
     small = array.astype(np.uint32) if not array.size or array.max() < 2**32 else array.astype(np.int64)
     text = {"names": np.array(names, dtype=np.str_), "groups": np.array(groups, dtype=np.str_)}
     return _write(path, {"counts": small, **text})
@@ -197,6 +194,7 @@ def _read(path: str | Path, names: Sequence[str], missing: str, remedy: str) -> 
             size = sum(member.file_size for member in archive.infolist())
         if size > LARGEST:
             raise ValueError(f"it unpacks to {size:,} bytes, more than {LARGEST:,}")
+        # allow_pickle=False: a pickle could execute code.
         with np.load(path, allow_pickle=False) as stored:
             version = int(stored["schema_version"])
             arrays = {name: stored[name] for name in names}
@@ -222,6 +220,7 @@ def _details_problem(arrays: Mapping[str, npt.NDArray[Any]]) -> str | None:
     if missing:
         return f"expected the sums {', '.join(FIELDS)}; missing: {', '.join(missing)}"
     shapes = {name: np.shape(arrays[name]) for name in FIELDS}
+    # bins: (B,), objects: (C, S).
     bins, objects = shapes["pixels"], shapes["objects"]
     fit = (
         len(bins) == 1

@@ -48,6 +48,7 @@ def write_sample(
         >>> [path.name for path in paths]
         ['berlin-01.image.png', 'berlin-01.truth.png', 'berlin-01.unet.png']
     """
+    # Names may contain slashes and other characters that are not allowed in file names.
     stem = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "image"
     colors = bytes(channel for color in palette for channel in color)
     layers = {"image": Image.fromarray(image)}

@@ -130,6 +130,7 @@ def _write_holder(descriptor: int) -> None:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "process_start": process_start(os.getpid()),
     }
+    # The file may contain the longer text of an earlier holder.
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(holder, indent=1).encode(), 0)
 

@@ -109,6 +109,7 @@ def read_plan(folder: str | Path) -> Plan | None:
     record = read_record(path)
     if record is None:
         return None
+    # Ignore unknown fields of the same schema version.
     known = {name: record[name] for name in Plan.__dataclass_fields__ if name in record}
     if (problem := _problem(known)) is not None:
         raise damaged(path, problem)
@@ -124,6 +125,7 @@ def _problem(record: dict[str, Any]) -> str | None:
         value = record.get(part, {})
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):
             return f"{part} should be names and titles"
+    # Names become parts of paths, so ".." and "/" are refused.
     for name in (*record.get("datasets", {}), *record.get("methods", {})):
         if not is_folder_name(name):
             return f"{name!r} cannot name a folder"

@@ -201,6 +201,7 @@ class RunFolder:
 
     def missing_artifacts(self, result: Mapping[str, Any]) -> list[str]:
         """Return the artifacts of a result that are missing or have another size, relative to the folder."""
+        # Sizes detect truncated files without reading them.
         sizes = result.get("artifacts")
         if isinstance(sizes, Mapping):
             return [name for name, size in sizes.items() if _size(self.path / name) != size]
@@ -213,6 +214,7 @@ class RunFolder:
 
         Write it last: it makes the run finished.
         """
+        # Everything in the artifact folders becomes part of the result.
         artifacts = {
             file.relative_to(self.path).as_posix(): file.stat().st_size
             for folder in _ARTIFACT_FOLDERS

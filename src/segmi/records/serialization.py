@@ -45,6 +45,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         raise damaged(path, f"expected an object, got {type(record).__name__}")
     version = record.get("schema_version")
+    # Not isinstance: True is an instance of int.
     if type(version) is not int:
         raise damaged(path, "it has no schema_version")
     refuse_newer(path, version)

@@ -106,6 +106,7 @@ def read_selection(folder: str | Path) -> Selection | None:
     if record is None:
         return None
     try:
+        # A missing field raises KeyError, a wrong one TypeError.
         known = {name: record[name] for name in Selection.__dataclass_fields__}
         return Selection(**{**known, "trials": [TrialRecord(**trial) for trial in record["trials"]]})
     except (TypeError, KeyError) as error:

@@ -74,6 +74,7 @@ class GpuCounter:
 
             pynvml.nvmlInit()
             handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+            # NVML counts millijoules since the driver was loaded.
             self._first = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
             self._read = lambda: float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
         except Exception:  # not installed, no driver or no such counter: the energy is unknown
@@ -117,6 +118,7 @@ class Usage:
             self._before = [{"ended": False}]
         self._start = time.monotonic()
         self._peak_was_reset = reset_peak_memory()
+        # Written first: if the process is killed, the session remains as not ended.
         write_record(self._path, {"sessions": [*self._before, {"ended": False}]})
         if self._rapl.readable:
             threading.Thread(target=self._poll, daemon=True).start()
@@ -190,6 +192,7 @@ def summary(of: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def reset_peak_memory(process: Path = _PROCESS) -> bool:
     """Reset the peak memory of this process; False if the system cannot (only Linux can)."""
     try:
+        # 5 resets VmHWM, see proc(5).
         (process / "clear_refs").write_text("5")
     except OSError:
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from segmi.errors import UsageError
 from segmi.records import atomic_folder, atomic_write, sweep
@@ -17,7 +17,7 @@ from segmi.report.charts.detail_charts import detail_charts
 from segmi.report.charts.forest_chart import forest_chart
 from segmi.report.details_table import missing_details_note, table_details
 from segmi.report.drawing import save_png, style, svg_text
-from segmi.report.gallery_files import ImageRow, gallery_data, unreadable_layers, write_gallery
+from segmi.report.gallery_files import gallery_data, unreadable_layers, write_gallery
 from segmi.report.image_set import image_set
 from segmi.report.learning_curves import learning_curves
 from segmi.report.page import GALLERY_DATA, PageParts, html_index, html_page, markdown_page, write_assets
@@ -37,11 +37,7 @@ _TABLE1: Final = "table1"
 
 
 def write_report(
-    runs_root: str | Path,
-    out: str | Path | None = None,
-    *,
-    reference: Reference | None = None,
-    images: bool = True,
+    runs_root: str | Path, out: str | Path | None = None, *, reference: Reference | None = None, images: bool = True
 ) -> Path:
     """Write tables, figures and pages of the studies in a folder.
 
@@ -149,7 +145,7 @@ def _charts(study: StudyRuns, summary: Summary) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
-def _write_gallery(study: StudyRuns, out: Path, images: bool) -> dict[str, list[ImageRow]]:
+def _write_gallery(study: StudyRuns, out: Path, images: bool) -> dict[str, list[dict[str, Any]]]:
     """Write the images of all datasets; returns their rows."""
     sets = {d: one for d in study.plan.datasets if images and (one := image_set(study, d)) is not None}
     if not sets:

@@ -77,11 +77,7 @@ def table_details(study: StudyRuns) -> Table | None:
         "class (Chan et al. 2021); small: below 32² pixels, large: at least 128² pixels.",
         "calibration error: mean difference between confidence and accuracy in 20 bins of confidence; less is better.",
     )
-    groups = (
-        ("", (PRIMARY, "boundary IoU")),
-        ("objects", ("small", "medium", "large")),
-        ("", ("calibration error",)),
-    )
+    groups = (("", (PRIMARY, "boundary IoU")), ("objects", ("small", "medium", "large")), ("", ("calibration error",)))
     return Table("Boundaries, objects and calibration.", ("dataset", "model"), groups, rows, notes)
 
 

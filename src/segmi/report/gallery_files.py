@@ -5,9 +5,7 @@ Photographs are stored as JPEG; masks, errors and confidences as palette PNG; la
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,15 +16,7 @@ from PIL import Image
 from segmi.errors import DataError
 from segmi.records import read_image, read_labels
 from segmi.report.charts import data_script
-from segmi.report.image_set import (
-    IGNORE_INDEX,
-    ImageScores,
-    ImageSet,
-    Mask,
-    class_shares,
-    disagreement,
-    image_scores,
-)
+from segmi.report.image_set import IGNORE_INDEX, ImageSet, Mask, class_shares, disagreement, image_iou
 from segmi.statistics import StudyRuns
 
 THUMBNAIL: Final = 320
@@ -38,33 +28,24 @@ _ERROR_COLOR: Final = (213, 94, 0)
 _IGNORED_GRAY: Final = (128, 128, 128)
 
 
-@dataclass(frozen=True)
-class ImageRow:
-    """Properties of an image for sorting and captions."""
-
-    name: str  # name of the image
-    size: tuple[int, int]  # width and height
-    shares: Mapping[int, float]  # fraction of the valid pixels by class in the ground truth
-    scores: Mapping[str, ImageScores]  # scores by method
-    disagreement: float  # fraction of the valid pixels on which methods differ
-    layers: Mapping[str, Sequence[str]]  # existing layers of ``image``, ``truth`` and every method
-    unreadable: Sequence[str] = ()  # layers that cannot be read
+Row = dict[str, Any]
+"""Data of an image for the script of the page: layers, and values to sort by."""
 
 
-def write_gallery(images: ImageSet, folder: Path) -> list[ImageRow]:
+def write_gallery(images: ImageSet, folder: Path) -> list[Row]:
     """Write the layers of all images of a dataset; returns their rows."""
     (folder / "small").mkdir(parents=True)
     return [_write_row(images, name, folder) for name in images.names]
 
 
-def gallery_data(study: StudyRuns, sets: Mapping[str, tuple[ImageSet, Sequence[ImageRow]]]) -> str:
+def gallery_data(study: StudyRuns, sets: Mapping[str, tuple[ImageSet, Sequence[Row]]]) -> str:
     """Return the rows of all datasets as a script, which a page from the disk can load (it cannot load JSON)."""
     return data_script("galleries", [_dataset(study, images, rows) for images, rows in sets.values()])
 
 
-def unreadable_layers(rows: Sequence[ImageRow]) -> list[str]:
+def unreadable_layers(rows: Sequence[Row]) -> list[str]:
     """Return the names of layers that cannot be read, for the page."""
-    return [f"{row.name}, {layer.replace('.', ' ')}" for row in rows for layer in row.unreadable]
+    return [f"{row['name']}, {layer.replace('.', ' ')}" for row in rows for layer in row["unreadable"]]
 
 
 def thumbnail_size(width: int, height: int) -> tuple[int, int] | None:
@@ -77,7 +58,7 @@ def thumbnail_size(width: int, height: int) -> tuple[int, int] | None:
     return None if scale > 0.85 else (max(1, round(width * scale)), max(1, round(height * scale)))
 
 
-def _write_row(images: ImageSet, name: str, folder: Path) -> ImageRow:
+def _write_row(images: ImageSet, name: str, folder: Path) -> Row:
     read = _read(images, name)
     pixels = {layer: one for layer, one in read.items() if one is not None}
     height, width = next((one.shape[:2] for one in pixels.values()), (3, 4))
@@ -102,15 +83,23 @@ def _write_row(images: ImageSet, name: str, folder: Path) -> ImageRow:
         layers[method] = [kind for kind in kinds if f"{method}.{kind}" in files]
     for layer, image in files.items():
         _save_with_thumbnail(folder, f"{name}.{layer}", image, thumbnail_size(width, height))
-    return ImageRow(
-        name=name,
-        size=(width, height),
-        shares=class_shares(truth) if truth is not None else {},
-        scores={m: image_scores(truth, labels) for m, labels in predictions.items()} if truth is not None else {},
-        disagreement=disagreement(truth, list(predictions.values())) if truth is not None else 0.0,
-        layers=layers,
-        unreadable=[layer for layer, one in read.items() if one is None],
-    )
+    scores = {m: image_iou(truth, labels) for m, labels in predictions.items()} if truth is not None else {}
+    return {
+        "name": name,
+        "size": (width, height),
+        "small": thumbnail_size(width, height) is not None,
+        "disagreement": round(disagreement(truth, list(predictions.values())), 4) if truth is not None else 0.0,
+        "shares": {c: round(share, 4) for c, share in class_shares(truth).items()} if truth is not None else {},
+        "layers": layers,
+        "unreadable": [layer for layer, one in read.items() if one is None],
+        "scores": {
+            method: {
+                "mean": round(float(np.mean(list(iou.values()))), 4) if iou else None,
+                "iou": {c: round(value, 4) for c, value in iou.items()},
+            }
+            for method, iou in scores.items()
+        },
+    }
 
 
 def _read(images: ImageSet, name: str) -> dict[str, Mask | None]:
@@ -172,9 +161,9 @@ def _save(image: Image.Image, path: Path) -> None:
         image.save(path, format="JPEG", quality=86)
 
 
-def _dataset(study: StudyRuns, images: ImageSet, rows: Sequence[ImageRow]) -> dict[str, Any]:
-    seen = {c for row in rows for c in row.shares}
-    seen |= {c for row in rows for score in row.scores.values() for c in score.iou}
+def _dataset(study: StudyRuns, images: ImageSet, rows: Sequence[Row]) -> dict[str, Any]:
+    seen = {c for row in rows for c in row["shares"]}
+    seen |= {c for row in rows for score in row["scores"].values() for c in score["iou"]}
     return {
         "name": images.dataset,
         "title": study.title(images.dataset),
@@ -187,30 +176,6 @@ def _dataset(study: StudyRuns, images: ImageSet, rows: Sequence[ImageRow]) -> di
             {"id": c, "name": name, "color": "#{:02x}{:02x}{:02x}".format(*images.palette[c]), "seen": c in seen}
             for c, name in enumerate(images.classes)
         ],
-        "confidence": any("confidence" in layers for row in rows for layers in row.layers.values()),
-        "rows": [_row(row) for row in rows],
+        "confidence": any("confidence" in layers for row in rows for layers in row["layers"].values()),
+        "rows": rows,
     }
-
-
-def _row(row: ImageRow) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "size": row.size,
-        "small": thumbnail_size(*row.size) is not None,
-        "disagreement": round(row.disagreement, 4),
-        "shares": {c: round(share, 4) for c, share in row.shares.items()},
-        "layers": row.layers,
-        "unreadable": row.unreadable,
-        "scores": {
-            method: {
-                "accuracy": _number(score.accuracy),
-                "mean": _number(score.mean_iou),
-                "iou": {c: _number(value) for c, value in score.iou.items()},
-            }
-            for method, score in row.scores.items()
-        },
-    }
-
-
-def _number(value: float) -> float | None:
-    return round(value, 4) if math.isfinite(value) else None

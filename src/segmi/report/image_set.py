@@ -1,4 +1,4 @@
-"""Example images of a dataset for the figures and the gallery, and the scores of each method on each of them."""
+"""Example images of a dataset for the figures and the gallery, and their comparison with the ground truth."""
 
 from __future__ import annotations
 
@@ -40,19 +40,6 @@ class ImageSet:
         return next(images[name] for images in self.samples.values() if name in images)
 
 
-@dataclass(frozen=True)
-class ImageScores:
-    """Scores of a method on one image."""
-
-    accuracy: float  # fraction of correct valid pixels; NaN without valid pixels
-    iou: Mapping[int, float]  # IoU of the classes in truth or prediction
-
-    @property
-    def mean_iou(self) -> float:
-        """Mean over the classes of this image; NaN without any."""
-        return float(np.mean(list(self.iou.values()))) if self.iou else float("nan")
-
-
 def image_set(study: StudyRuns, dataset: str) -> ImageSet | None:
     """Return the images of a dataset for the lowest seed with images; None if no run kept any."""
     for seed in sorted(study.plan.seeds):
@@ -78,21 +65,18 @@ def image_set(study: StudyRuns, dataset: str) -> ImageSet | None:
     return None
 
 
-def image_scores(truth: Mask, prediction: Mask) -> ImageScores:
-    """Return accuracy and IoU per class of one image, without ignored pixels.
+def image_iou(truth: Mask, prediction: Mask) -> dict[int, float]:
+    """Return the IoU of the classes in truth or prediction of one image, without ignored pixels.
 
-    >>> scores = image_scores(np.array([[0, 0, 1, 255]], np.uint8), np.array([[0, 1, 1, 0]], np.uint8))
-    >>> round(scores.accuracy, 3), scores.iou
-    (0.667, {0: 0.5, 1: 0.5})
+    >>> image_iou(np.array([[0, 0, 1, 255]], np.uint8), np.array([[0, 1, 1, 0]], np.uint8))
+    {0: 0.5, 1: 0.5}
     """
     valid = truth != IGNORE_INDEX
     pairs = truth[valid].astype(np.int32) * _IDS + prediction[valid]
     counts = np.bincount(pairs, minlength=_IDS**2).reshape(_IDS, _IDS)
     hits = np.diagonal(counts)
     unions = counts.sum(0) + counts.sum(1) - hits
-    total = int(counts.sum())
-    iou = {int(c): float(hits[c] / unions[c]) for c in np.flatnonzero(unions)}
-    return ImageScores(float(hits.sum() / total) if total else float("nan"), iou)
+    return {int(c): float(hits[c] / unions[c]) for c in np.flatnonzero(unions)}
 
 
 def class_shares(truth: Mask) -> dict[int, float]:

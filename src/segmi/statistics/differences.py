@@ -110,6 +110,7 @@ def judge(family: Sequence[np.ndarray]) -> list[tuple[Difference, float | None, 
     """
     differences = [describe_differences(values) for values in family]
     adjusted = holm([difference.p for difference in differences])
+    # Size of the family, for the level of Holm's first step.
     tests = sum(p is not None for p in adjusted)
     return [
         (difference, p, _detectable(difference, tests), verdict_of(difference, p))
@@ -146,6 +147,7 @@ def _estimate(dataset: str, method: str, values: np.ndarray) -> CellEstimate:
     if n < 2:
         return CellEstimate(dataset, method, n, mean, None, None)
     sd = float(values.std(ddof=1))
+    # scipy returns NaN for a scale of 0 (identical scores).
     low, high = stats.t.interval(1 - LEVEL, n - 1, mean, sd / np.sqrt(n)) if sd else (mean, mean)
     return CellEstimate(dataset, method, n, mean, sd, (float(low), float(high)))
 

@@ -53,6 +53,7 @@ def interactions(study: StudyRuns, over: Over) -> list[Interaction]:
         fixed, context = _fixed_and_context(study, pair, over)
         group = groups.setdefault((study.plan.treatment_of(pair.method), fixed), {})
         group[context] = score_differences(study, pair)
+    # A treatment in a single context has no interaction.
     crossed = {key: group for key, group in groups.items() if len(group) > 1}
     p_values = [equal_differences_p(list(group.values())) for group in crossed.values()]
     return [
@@ -88,6 +89,7 @@ def equal_differences_p(groups: list[np.ndarray]) -> float | None:
     """
     if len(groups) < 2 or any(len(values) < 2 for values in groups):
         return None
+    # Without any spread the F statistic is undefined.
     if all(describe_differences(values).p is None for values in groups):
         return None
     return float(anova_oneway(groups, use_var="bf").pvalue)

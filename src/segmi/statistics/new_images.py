@@ -74,6 +74,7 @@ def compare_on_new_images(study: StudyRuns) -> list[NewImages]:
     cache: dict[RunKey, GroupCounts] = {}
     comparisons = []
     for pair in pairings(study):
+        # Counts of one dataset at a time: the baseline is used by every method, other datasets are not.
         cache = {key: counts for key, counts in cache.items() if key.dataset == pair.dataset}
         try:
             counts = [[_counts(study, key, cache) for key in keys] for keys in pair.keys(study)]
@@ -95,10 +96,13 @@ def group_counts(record: ConfusionRecord) -> GroupCounts:
     """
     groups = tuple(dict.fromkeys(record.groups))
     position = {group: index for index, group in enumerate(groups)}
+    # owner: N, index of the group of each image.
     owner = np.array([position[group] for group in record.groups], dtype=np.int64)
+    # hits, unions: N×C per image.
     hits = np.diagonal(record.counts, axis1=1, axis2=2)
     unions = record.counts.sum(axis=1) + record.counts.sum(axis=2) - hits
     summed = np.zeros((2, len(groups), hits.shape[1]))
+    # add.at accumulates repeated indices, unlike summed[0][owner] += hits.
     np.add.at(summed[0], owner, hits)
     np.add.at(summed[1], owner, unions)
     return GroupCounts(groups, record.names, summed[0], summed[1])
@@ -124,17 +128,20 @@ def group_bootstrap(
     # G×(seeds, method or baseline, intersection or union, C): one matrix product pools a draw of all of them.
     stacked = np.stack([np.stack([(c.intersections, c.unions) for c in pair]) for pair in pairs])
     shape, number = stacked.shape, stacked.shape[3]
+    # columns: G×(K·2·2·C), one row per group.
     columns = np.ascontiguousarray(np.moveaxis(stacked, 3, 0).reshape(number, -1))
 
     def statistic(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
         flat = np.atleast_2d(drawn)
         offsets = np.arange(len(flat))[:, None] * number
+        # times: draws×G, how often each group was drawn; offsets separate the draws in one bincount.
         times = np.bincount((flat + offsets).ravel(), minlength=len(flat) * number).reshape(len(flat), number)
         pooled = (times @ columns).reshape(len(flat), *shape[:3], shape[4])
         differences = _mean_difference(pooled)
         return differences if np.ndim(drawn) > 1 else differences[0]
 
     everything = np.arange(number)
+    # The percentile level that corresponds to a t interval with G groups.
     tail = stats.norm.sf(np.sqrt(number / (number - 1)) * stats.t.isf(LEVEL / 2, number - 1))
     result = stats.bootstrap(
         (everything,), statistic, n_resamples=draws, batch=_BATCH, vectorized=True,
@@ -147,6 +154,7 @@ def group_bootstrap(
 def _mean_difference(pooled: Floats) -> Floats:
     """Convert pooled intersections and unions, draws×seeds×2×2×C, to the difference in mIoU averaged over seeds."""
     intersections, unions = pooled[..., 0, :], pooled[..., 1, :]
+    # Classes absent from a draw are left out of its mean.
     present = unions > 0
     iou = np.divide(intersections, unions, out=np.zeros_like(intersections), where=present)
     miou = iou.sum(axis=-1) / np.maximum(present.sum(axis=-1), 1)

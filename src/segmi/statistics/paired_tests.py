@@ -82,8 +82,10 @@ def describe_differences(differences: npt.ArrayLike) -> Difference:
     mean = float(values.mean()) if len(values) else float("nan")
     if len(values) < 2:
         return Difference(len(values), mean)
+    # Identical differences: the t statistic would be infinite and p = 0.
     if float(np.ptp(values)) <= _NO_SPREAD:
         return Difference(len(values), mean, 0.0)
+    # H0: the expected difference over retraining is 0.
     tested = stats.ttest_1samp(values, 0.0)
     low, high = tested.confidence_interval(1 - LEVEL)
     return Difference(
@@ -104,6 +106,7 @@ def least_p(seeds: int) -> float:
         >>> least_p(3), least_p(6)
         (0.25, 0.03125)
     """
+    # With drawn patterns, scipy counts the observed one too: p is at least 2 / (number of draws + 1).
     patterns = 2**seeds if 2**seeds <= _FLIPS else _FLIPS + 1
     return min(1.0, 2 / patterns)
 
@@ -115,6 +118,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         >>> [p and round(p, 3) for p in holm([0.01, None, 0.04])]
         [0.02, None, 0.04]
     """
+    # Untestable comparisons (None) do not count towards the size of the family.
     known = [p for p in p_values if p is not None]
     adjusted = iter(multipletests(known, method="holm")[1] if known else ())
     return [None if p is None else float(next(adjusted)) for p in p_values]
@@ -142,6 +146,7 @@ def detectable_factor(seeds: int, level: float, power: float = POWER) -> float:
     """
     if seeds < 2:
         raise ValueError(f"seeds: expected at least 2, got {seeds}; one seed has no standard deviation")
+    # The power increases with the factor, so doubling brackets the root for Brent's method.
     upper = 1.0
     while repeated_power(seeds, level, upper) < power:
         upper *= 2
@@ -157,8 +162,10 @@ def repeated_power(seeds: int, level: float, factor: float) -> float:
     """
     freedom = seeds - 1
     scales, weights = _scales(freedom)
+    # Rows: nodes of S (this study); columns: nodes of S' (the repetition).
     threshold = stats.t.isf(level / 2, freedom) * scales[None, :]
     shift = np.sqrt(seeds) * factor * scales[:, None]
+    # P(|Z + √k c S| > t S') for fixed S and S', from the normal distribution of Z.
     probability = special.ndtr(shift - threshold) + special.ndtr(-shift - threshold)
     return float(weights @ probability @ weights)
 
@@ -167,11 +174,13 @@ def repeated_power(seeds: int, level: float, factor: float) -> float:
 def _scales(freedom: int) -> tuple[np.ndarray, np.ndarray]:
     """Return values of S and their weights: Gauss-Legendre nodes in the probability of χ²."""
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    # leggauss integrates over [-1, 1]; (x + 1) / 2 maps it to probabilities in [0, 1].
     return np.sqrt(stats.chi2.ppf((nodes + 1) / 2, freedom) / freedom), weights / 2
 
 
 def _sign_flip(values: np.ndarray) -> float:
     """Return the p value of the mean if each difference could have had either sign with equal probability."""
+    # Exact for up to log2(_FLIPS) = 16 seeds; the fixed generator makes drawn patterns reproducible.
     result = stats.permutation_test(
         (values,), np.mean, permutation_type="samples", n_resamples=_FLIPS, vectorized=True, rng=0
     )

@@ -45,6 +45,7 @@ def pairings(study: StudyRuns) -> list[Pairing]:
     for dataset in study.plan.datasets:
         for method in study.plan.methods:
             baseline = study.plan.compared_with(method)
+            # A baseline itself has no pairing.
             if baseline is not None:
                 reasons = {seed: _missing_scores(study, dataset, (method, baseline), seed) for seed in study.plan.seeds}
                 left_out = {seed: reason for seed, reason in reasons.items() if reason}

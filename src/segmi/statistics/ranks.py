@@ -51,6 +51,7 @@ def ranks_of(means: Mapping[str, Mapping[str, float]]) -> Ranks:
     """
     methods = list(next(iter(means.values()), {}))
     table = np.array([[row[method] for method in methods] for row in means.values()]).reshape(len(means), len(methods))
+    # Negative scores: rank 1 is the highest score; ties get their mean rank.
     ranks = stats.rankdata(-table, axis=1) if table.size else table
     by_dataset = {
         name: dict(zip(methods, map(float, row), strict=True)) for name, row in zip(means, ranks, strict=True)
@@ -59,6 +60,7 @@ def ranks_of(means: Mapping[str, Mapping[str, float]]) -> Ranks:
     if len(means) < FEWEST or len(methods) < FEWEST:
         reason = f"Friedman's test needs {FEWEST} datasets and {FEWEST} methods, got {len(means)} and {len(methods)}"
         return Ranks(by_dataset, mean, None, reason)
+    # Friedman's statistic is undefined if all ranks are equal.
     if not np.ptp(ranks):
         return Ranks(by_dataset, mean, None, "all methods are equal")
     return Ranks(by_dataset, mean, float(stats.friedmanchisquare(*table.T).pvalue), None)

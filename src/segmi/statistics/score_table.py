@@ -77,6 +77,7 @@ def run_scores(study: StudyRuns) -> pd.DataFrame:
     names = [score.name for score in SCORES]
     columns = [*RunKey._fields, "network", "reported", "main", "protocol", "architecture", "parameters", *names]
     frame = pd.DataFrame(rows, columns=columns)
+    # Missing scores become NaN, which pandas skips in means and counts.
     frame[names] = frame[names].astype(float)
     return frame
 
@@ -111,6 +112,7 @@ def best(values: Mapping[str, float | None], digits: int = DIGITS) -> set[str]:
         >>> best({"a": 0.5})
         set()
     """
+    # Compare texts, so that values that print equal are ties.
     shown = {
         name: f"{value:.{digits}f}" for name, value in values.items() if value is not None and not math.isnan(value)
     }

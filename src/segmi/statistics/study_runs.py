@@ -21,7 +21,6 @@ class StudyRuns:
         runs: every run of the grid, existing or missing.
         states: the state of every run.
         results: the results of the finished runs.
-        strays: runs on disk that are not part of the plan.
     """
 
     folder: Path
@@ -29,7 +28,6 @@ class StudyRuns:
     runs: Mapping[RunKey, RunFolder]
     states: Mapping[RunKey, State]
     results: Mapping[RunKey, dict[str, Any]]
-    strays: tuple[RunFolder, ...] = ()
 
     @property
     def finished(self) -> int:
@@ -67,7 +65,9 @@ def collect(root: str | Path) -> list[StudyRuns]:
     """
     root = Path(root)
     runs = find_runs(root)
+    # A run is <study>/<dataset>/<method>/seed<k>, so its study is three levels up.
     folders = {run.path.absolute().parents[2] for run in runs}
+    # Studies whose runs have not started have only a plan.
     folders |= {path.parent.absolute() for path in [*root.glob("plan.json"), *root.glob("*/plan.json")]}
     return [
         _study(folder, [r for r in runs if r.path.absolute().parents[2] == folder])
@@ -82,8 +82,7 @@ def _study(folder: Path, runs_on_disk: list[RunFolder]) -> StudyRuns:
     runs = {key: by_key.get(key) or RunFolder(folder / key.dataset / key.method / f"seed{key.seed}") for key in keys}
     states = {key: run.state() for key, run in runs.items()}
     results = {key: _result(run) for key, run in runs.items() if states[key] == "finished"}
-    strays = tuple(run for key, run in by_key.items() if key not in runs)
-    return StudyRuns(folder, plan, runs, states, results, strays)
+    return StudyRuns(folder, plan, runs, states, results)
 
 
 def _result(run: RunFolder) -> dict[str, Any]:
