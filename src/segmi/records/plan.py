@@ -65,7 +65,8 @@ class Plan:
             return None
         if self.baselines.get(method) in self.methods:
             return self.baselines[method]
-        baseline = self.baseline if self.baseline in self.methods else next(iter(self.methods))
+        given = self.baseline
+        baseline = given if given is not None and given in self.methods else next(iter(self.methods))
         treatment = self.treatment_of(baseline)
         if self.treatment_of(method) == treatment:
             return None

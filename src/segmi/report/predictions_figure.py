@@ -156,9 +156,9 @@ def _draw_legend(figure: Figure, legend: Sequence[tuple[str, Color]], columns: i
     width, height = figure.get_size_inches()
     handles = [
         Patch(
-            facecolor=[channel / 255 for channel in color], edgecolor="#8b929c", linewidth=0.5, label=_shortened(name)
+            facecolor=(red / 255, green / 255, blue / 255), edgecolor="#8b929c", linewidth=0.5, label=_shortened(name)
         )
-        for name, color in legend
+        for name, (red, green, blue) in legend
     ]
     figure.legend(
         handles=handles,
