@@ -1,10 +1,10 @@
 """Time and memory of every loss relative to cross-entropy, for `segmi list losses` and ``docs/losses-costs.md``.
 
-Value and gradient of one network's logits, all losses in turn in one process, so that a change of the machine's pace
-hits them alike; the median over the rounds. Memory: what autograd keeps between value and gradient, each storage once,
-with the logits themselves, and with the features where a loss looks at some: 64 channels at a quarter of the
-side. What a loss asks of the networks (a teacher's pass, second views, noise in a layer) is not in it; that is in
-the steps of ``benchmarks/catalog_training.py``.
+Value and gradient for one network's logits; all losses take turns in one process, so that changes of the machine's
+speed affect them alike; times are medians over the rounds. Memory is what autograd keeps between value and gradient,
+each storage once, with the logits and, for losses on features, the features: 64 channels at a quarter of the side.
+Forward passes that a loss requires (of a teacher, of second views, noise in a layer) are not included; the steps of
+``benchmarks/catalog_training.py`` include them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
-from catalog_cases import OPTIONS, tell_class_counts
+from catalog_cases import OPTIONS, set_class_counts
 from surroundings import machine
 
 from losses import object_labels
@@ -31,49 +31,52 @@ from segmi.types import Batch, Output, Views
 
 ROOT = Path(__file__).resolve().parents[1]
 CSV, PAGE = ROOT / "src" / "segmi" / "losses" / FILE, ROOT / "docs" / "losses-costs.md"
-LAYER, CHANNELS, SHRUNK = "body", 64, 4
-"""The features that are looked at: of both networks, and how much smaller than the logits."""
+LAYER, CHANNELS, STRIDE = "body", 64, 4
+"""Layer, channels and stride of the features of both networks."""
 
 
 class Inputs(NamedTuple):
-    """What losses are computed from: the first two are a network's and want a gradient."""
+    """Inputs of the losses: logits and features of a network, with gradients, and of its peer or teacher; labels."""
 
     logits: Tensor
     features: Tensor
     peer: Tensor
-    taught: Tensor
+    peer_features: Tensor
     labels: Tensor
 
     def outputs(self) -> dict[str, Output]:
-        return {"net": Output(self.logits, {LAYER: self.features}), "peer": Output(self.peer, {LAYER: self.taught})}
+        return {
+            "net": Output(self.logits, {LAYER: self.features}),
+            "peer": Output(self.peer, {LAYER: self.peer_features}),
+        }
 
-    def fresh(self) -> Inputs:
+    def with_gradient(self) -> Inputs:
         return self._replace(
             logits=self.logits.clone().requires_grad_(), features=self.features.clone().requires_grad_()
         )
 
 
-def drawn(images: int, classes: int, side: int) -> Inputs:
+def random_inputs(images: int, classes: int, side: int) -> Inputs:
     generator = torch.Generator().manual_seed(0)
     logits, peer = (torch.randn(images, classes, side, side, generator=generator) for _ in range(2))
-    small = side // SHRUNK
-    features, taught = (torch.randn(images, CHANNELS, small, small, generator=generator) for _ in range(2))
-    return Inputs(logits, features, peer, taught, object_labels(images, classes, side))
+    small = side // STRIDE
+    features, peer_features = (torch.randn(images, CHANNELS, small, small, generator=generator) for _ in range(2))
+    return Inputs(logits, features, peer, peer_features, object_labels(images, classes, side))
 
 
-def prepared(name: str, given: Inputs) -> Objective:
-    """The loss of one network that learns, beside one that does not and is a peer or a teacher."""
+def build(name: str, given: Inputs) -> Objective:
+    """Build a loss for a network with a frozen peer or teacher."""
     kind = LOSSES[name]
     options = dict(OPTIONS.get(name, {}))
     if "features" in kind.requires:
         options["layers"] = {"net": LAYER, "peer": LAYER} if "teacher" in kind.requires else {"net": LAYER}
-    made: Any = kind(**options)
-    tell_class_counts(made, torch.arange(1, given.logits.shape[1] + 1))
-    if isinstance(made, Loss):
-        return PerNetwork(made, name, frozen=("peer",))
-    made.frozen = ("peer",)
-    made.prepare(given.outputs(), seed=0)
-    return made
+    loss: Any = kind(**options)
+    set_class_counts(loss, torch.arange(1, given.logits.shape[1] + 1))
+    if isinstance(loss, Loss):
+        return PerNetwork(loss, name, frozen=("peer",))
+    loss.frozen = ("peer",)
+    loss.prepare(given.outputs(), seed=0)
+    return loss
 
 
 def total(objective: Objective, given: Inputs) -> Tensor:
@@ -81,31 +84,31 @@ def total(objective: Objective, given: Inputs) -> Tensor:
     outputs = given.outputs()
     if "two views" in objective.requires:
         labels, (net, peer) = given.labels, (given.logits, given.peer)
-        seen = torch.ones_like(labels, dtype=torch.bool)
+        visible = torch.ones_like(labels, dtype=torch.bool)
         batch = Batch(batch.images, torch.full_like(labels, 255).repeat(2, 1, 1),
-                      views=Views(seen, torch.zeros(len(labels), dtype=torch.bool)))  # fmt: skip
+                      views=Views(visible, torch.zeros(len(labels), dtype=torch.bool)))  # fmt: skip
         outputs = {"net": Output(torch.cat([net, peer])), "peer": Output(torch.cat([peer, peer]))}
     terms = objective(outputs, batch)
     return torch.stack([term.weight * term.value for term in terms.values()]).sum()
 
 
-def kept(objective: Objective, given: Inputs) -> int:
-    """Bytes that wait for the gradient; the loss's own parameters, which are there anyway, left out."""
+def saved_bytes(objective: Objective, given: Inputs) -> int:
+    """Return the bytes that autograd keeps for the gradient, without the parameters of the loss."""
     storages: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    fresh = given.fresh()
+    fresh = given.with_gradient()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         result = total(objective, fresh)
-    looked_at = [fresh.logits, *([fresh.features] if objective.layers() else [])]
+    inputs = [fresh.logits, *([fresh.features] if objective.layers() else [])]
     del result
-    for tensor in looked_at:
+    for tensor in inputs:
         storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
     own = {parameter.untyped_storage().data_ptr() for parameter in objective.parameters()}
-    return sum(size for place, size in storages.items() if place not in own)
+    return sum(size for pointer, size in storages.items() if pointer not in own)
 
 
 def page(lines: list[str]) -> str:
@@ -127,22 +130,22 @@ logits). Forward passes of teachers and of second views are not included.
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round; keeps nothing")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: tiny sizes, one round, no file")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     images, classes, side = (2, 5, 24) if given.quick else (4, 19, 160)
-    inputs = drawn(images, classes, side)
-    losses = {name: prepared(name, inputs) for name in LOSSES}
+    inputs = random_inputs(images, classes, side)
+    losses = {name: build(name, inputs) for name in LOSSES}
     seconds: dict[str, list[float]] = {name: [] for name in losses}
-    for round_ in range((1 if given.quick else given.rounds) + 1):  # the first one compiles and is not counted
+    for round_ in range((1 if given.quick else given.rounds) + 1):  # the first round compiles kernels and is not timed
         for name, objective in losses.items():
-            fresh = inputs.fresh()
-            began = time.perf_counter()
+            fresh = inputs.with_gradient()
+            begin = time.perf_counter()
             total(objective, fresh).backward()
             if round_:
-                seconds[name].append(time.perf_counter() - began)
-    times = {name: statistics.median(found) for name, found in seconds.items()}
-    memory = {name: kept(objective, inputs) for name, objective in losses.items()}
+                seconds[name].append(time.perf_counter() - begin)
+    times = {name: statistics.median(values) for name, values in seconds.items()}
+    memory = {name: saved_bytes(objective, inputs) for name, objective in losses.items()}
     lines = [
         f"# {datetime.date.today()}, {machine()}, PyTorch {torch.__version__}, {images} x {classes} x {side} x "
         f"{side} logits in float32, labels as in VOC",

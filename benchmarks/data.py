@@ -1,10 +1,10 @@
-"""Images per second from the cache beside decoding every time, and what grows with their number: `make bench`.
+"""Images per second from the cache and from decoding every time, and growth with the number of images: `make bench`.
 
-The plain counterpart is written here as one writes it first: Pillow decodes image and mask, resizes both and cuts a
-random crop, for every item anew. Both sides hand over the same things and take turns in one process, so that a change
-of the machine's pace hits them alike; the best of the rounds counts. Sources are generated street scenes saved as
-Cityscapes lays them out, 2048 × 1024, and CamVid where it is installed. How time and memory grow is told by passes over
-1, 4 and 16 copies of a dataset in an entry so many times as large, each in a process of its own.
+The baseline is the usual first implementation: Pillow decodes image and mask, resizes both and cuts a random crop, for
+every item. Both candidates return the same items and take turns in one process, so that changes of the machine's speed
+affect them alike; the best round counts. The sources are generated street scenes in the layout of Cityscapes, 2048 ×
+1024, and CamVid where it is installed. Growth of time and memory is measured in passes over 1, 4 and 16 copies of a
+dataset in a cache entry of that size, in separate processes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BATCH = 8
 
 
 class Scale(NamedTuple):
-    """How large the benchmark is."""
+    """Size of the benchmark."""
 
     sources: int
     height: int
@@ -55,12 +55,14 @@ QUICK = Scale(sources=4, height=64, width=128, decoded=4, cached=64, rounds=2, c
 
 
 def save_cityscapes(root: Path, scale: Scale) -> DatasetReader:
-    """Street scenes in the layout of Cityscapes; the ids are those of the scenes, which are ids of Cityscapes too."""
+    """Save street scenes in the layout of Cityscapes, with its ids 7 to 17 for the classes of the scenes."""
     half = (scale.height // 2, scale.width // 2)
     scenes = open_dataset("street-scenes", train=scale.sources, val=1, height=half[0], width=half[1])
     for number, sample in enumerate(scenes.split("train")):
         image, mask = scenes.read(sample)
-        noise = np.random.default_rng(number).integers(-6, 7, (scale.height, scale.width, 3))  # a camera's, to compress
+        noise = np.random.default_rng(number).integers(
+            -6, 7, (scale.height, scale.width, 3)
+        )  # sensor noise, so that the PNG is realistically large
         noisy = np.clip(image.repeat(2, 0).repeat(2, 1).astype(np.int16) + noise, 0, 255).astype(np.uint8)
         ids = np.where(mask == 255, 0, mask % 26 + 7).astype(np.uint8).repeat(2, 0).repeat(2, 1)
         for kind, suffix, pixels in (("leftImg8bit", "leftImg8bit", noisy), ("gtFine", "gtFine_labelIds", ids)):
@@ -73,9 +75,9 @@ def save_cityscapes(root: Path, scale: Scale) -> DatasetReader:
 
 
 def repeated(images: SegmentationDataset, copies: int, folder: Path) -> SegmentationDataset:
-    """SegmentationDataset several times over, in a cache entry so many times as large; copying it saves decoding them again."""
-    once = images.prepared
-    if once is None:
+    """Return the images several times over, in a cache entry of that size that is copied, not decoded again."""
+    store = images.prepared
+    if store is None:
         raise RuntimeError("expected images from a cache")
     samples = [s._replace(name=f"{s.name}-{copy}") for copy in range(copies) for s in images.samples]
     content = content_of(images.dataset, "train", samples, resize=images.processing.resize)
@@ -83,14 +85,14 @@ def repeated(images: SegmentationDataset, copies: int, folder: Path) -> Segmenta
         raise RuntimeError(f"{images.dataset.info.name} cannot be cached")
     folder.mkdir()
     with StoreWriter(folder, content) as writer:
-        for row in list(range(len(once))) * copies:
-            writer.add([once.array(column, row) for column in once.columns], np.zeros(256, np.int64))
+        for row in list(range(len(store))) * copies:
+            writer.add([store.array(column, row) for column in store.columns], np.zeros(256, np.int64))
         writer.finish()
     return SegmentationDataset(images.dataset, samples, images.processing, prepared=Store(folder))
 
 
 def decode_and_crop(dataset: DatasetReader, sample: Sample, processing: Processing, seed: int) -> tuple[Any, Any]:
-    """One item as it is usually made: 3×H×W and H×W uint8."""
+    """Decode, resize and crop one item: 3×H×W and H×W uint8."""
     rng = np.random.default_rng(seed)
     side, crop = processing.resize or 0, processing.crop
     with Image.open(sample.image) as file:  # type: ignore[arg-type]
@@ -110,12 +112,12 @@ def decoded_batch(dataset: DatasetReader, samples: Sequence[Sample], processing:
     return torch.from_numpy(np.stack([i for i, _ in items])), torch.from_numpy(np.stack([m for _, m in items]))
 
 
-def as_trained_on(images: torch.Tensor, labels: torch.Tensor) -> Any:
+def to_training_types(images: torch.Tensor, labels: torch.Tensor) -> Any:
     return images.float().div_(255), labels.long()
 
 
 def cached_images(dataset: DatasetReader, processing: Processing, cache: Path) -> tuple[SegmentationDataset, float]:
-    """The images of train through a new cache, and how long one process built it."""
+    """Return the training images with a new cache, and the seconds that one process needs to build it."""
     samples = dataset.split("train")
     content = content_of(dataset, "train", samples, resize=processing.resize)
     if content is None:
@@ -125,33 +127,33 @@ def cached_images(dataset: DatasetReader, processing: Processing, cache: Path) -
     return SegmentationDataset(dataset, samples, processing, prepared=store), time.perf_counter() - begin
 
 
-def keys(count: int, wanted: int) -> list[list[tuple[int, int]]]:
-    """(epoch, index) of whole batches, epoch after epoch in their shuffled order."""
+def keys(count: int, total: int) -> list[list[tuple[int, int]]]:
+    """Return (epoch, index) of the items of whole batches, in the shuffled order of each epoch."""
     flat: list[tuple[int, int]] = []
     epoch = 0
-    while len(flat) < wanted:
+    while len(flat) < total:
         flat += [(epoch, int(index)) for index in epoch_order(count, 0, epoch)]
         epoch += 1
-    return [flat[first : first + BATCH] for first in range(0, wanted, BATCH)]
+    return [flat[first : first + BATCH] for first in range(0, total, BATCH)]
 
 
 def rates(images: SegmentationDataset, scale: Scale) -> dict[str, float]:
-    """Items per second of both sides, as crops of bytes and as the floats and integers that are trained on."""
+    """Return the items per second of both candidates, as uint8 crops and as float images with int64 labels."""
     dataset, processing = images.dataset, images.processing
     few = [[images.samples[index] for _, index in some] for some in keys(len(images), scale.decoded)]
     many = keys(len(images), scale.cached)
-    sides: dict[str, tuple[int, Callable[[], None]]] = {
+    candidates: dict[str, tuple[int, Callable[[], None]]] = {
         "decoded, crops": (scale.decoded, lambda: each(few, lambda s: decoded_batch(dataset, s, processing, 0))),
         "decoded, batches": (
             scale.decoded,
-            lambda: each(few, lambda s: as_trained_on(*decoded_batch(dataset, s, processing, 0))),
+            lambda: each(few, lambda s: to_training_types(*decoded_batch(dataset, s, processing, 0))),
         ),
         "cached, crops": (scale.cached, lambda: each(many, images.crops)),
         "cached, batches": (scale.cached, lambda: each(many, images.batch)),
     }
-    best = dict.fromkeys(sides, 0.0)
+    best = dict.fromkeys(candidates, 0.0)
     for number in range(scale.rounds + 1):
-        for name, (count, work) in sides.items():
+        for name, (count, work) in candidates.items():
             begin = time.perf_counter()
             work()
             if number:  # the first round warms up
@@ -165,20 +167,20 @@ def each(groups: Sequence[Any], work: Callable[[Any], Any]) -> None:
 
 
 def growth(name: str, root: str, shared: str, copies: int, processing: Processing) -> dict[str, float]:
-    """One pass over copies of a dataset: microseconds per image, and by how much this process's memory has grown."""
+    """Return the microseconds per image of a pass over copies of a dataset, and the growth of this process's memory."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as cache:
-        once, _ = cached_images(open_dataset(name, root), processing, Path(shared))
-        images = repeated(once, copies, Path(cache) / "copies")
-        wanted = keys(len(images), len(images))
-        each(wanted[:4], images.batch)
+        images, _ = cached_images(open_dataset(name, root), processing, Path(shared))
+        images = repeated(images, copies, Path(cache) / "copies")
+        batches = keys(len(images), len(images))
+        each(batches[:4], images.batch)
         before, times = status("RssAnon"), []
-        # As a run does. Otherwise it hangs on where in the heap a batch comes to lie whether it is fresh memory every
-        # time, which costs ten times as much as what is read into it.
+        # As in a run. Otherwise, depending on the heap, each batch may get new memory, which takes ten times as long as
+        # reading the images.
         with keeping_freed_memory(torch.device("cpu")):
             for _ in range(5):
                 begin = time.perf_counter()
-                each(wanted, images.batch)
+                each(batches, images.batch)
                 times.append(time.perf_counter() - begin)
         return {
             "images": len(images),
@@ -190,14 +192,14 @@ def growth(name: str, root: str, shared: str, copies: int, processing: Processin
 
 
 def growth_table(name: str, root: Path, shared: Path, scale: Scale, processing: Processing) -> str:
-    """The table of `growth`, each row measured in a process of its own."""
+    """Return the table of `growth`, each row from a separate process."""
     lines = [
-        "| images | mapped | time per image | anonymous memory | of which grown over five passes |",
+        "| images | mapped | time per image | anonymous memory | growth over five passes |",
         "|---:|---:|---:|---:|---:|",
     ]
     for copies in scale.copies:
-        facts = json.dumps({"resize": processing.resize, "crop": processing.crop})
-        command = [sys.executable, __file__, "--growth", name, str(root), str(shared), str(copies), facts]
+        options = json.dumps({"resize": processing.resize, "crop": processing.crop})
+        command = [sys.executable, __file__, "--growth", name, str(root), str(shared), str(copies), options]
         row = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         lines.append(
             f"| {row['images']:.0f} | {row['mapped'] / 2**20:.0f} MiB | {row['µs']:.0f} µs | "
@@ -206,32 +208,32 @@ def growth_table(name: str, root: Path, shared: Path, scale: Scale, processing: 
     return "\n".join(lines)
 
 
-def table(found: dict[str, float], built: float, images: SegmentationDataset) -> str:
+def table(rate: dict[str, float], built: float, images: SegmentationDataset) -> str:
     lines = ["| item | decoded every time | from the cache | × |", "|---|---:|---:|---:|"]
-    for what, shown in (
-        ("crops", "crop and labels, bytes"),
-        ("batches", f"the same in batches of {BATCH}: float images, int64 labels"),
+    for what, title in (
+        ("crops", "crop and labels, uint8"),
+        ("batches", f"batches of {BATCH}: float images, int64 labels"),
     ):
-        plain, ours = found[f"decoded, {what}"], found[f"cached, {what}"]
-        lines.append(f"| {shown} | {plain:,.1f} /s | {ours:,.0f} /s | {ours / plain:,.0f} |")
+        plain, ours = rate[f"decoded, {what}"], rate[f"cached, {what}"]
+        lines.append(f"| {title} | {plain:,.1f} /s | {ours:,.0f} /s | {ours / plain:,.0f} |")
     per_image = 1e3 * built / len(images)
-    return "\n".join([*lines, "", f"Built by one process in {per_image:.0f} ms per image."])
+    return "\n".join([*lines, "", f"One process builds the cache in {per_image:.0f} ms per image."])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: tiny sizes and few rounds")
     parser.add_argument(
         "--root",
         default=data_folder(),
-        help="the folder of CamVid/ (%(default)s)",
+        help="folder that contains CamVid/ (%(default)s)",
     )
     parser.add_argument("--growth", nargs=5, help=argparse.SUPPRESS)
     given: Any = parser.parse_args()
     torch.set_num_threads(1)
     if given.growth:
-        name, root, shared, copies, facts = given.growth
-        print(json.dumps(growth(name, root, shared, int(copies), Processing(**json.loads(facts)))))
+        name, root, shared, copies, options = given.growth
+        print(json.dumps(growth(name, root, shared, int(copies), Processing(**json.loads(options)))))
         return 0
     scale = QUICK if given.quick else FULL
     processing = Processing(resize=48, crop=40) if given.quick else Processing()
@@ -239,7 +241,7 @@ def main() -> int:
     print(f"{datetime.date.today()}, {machine()}, PyTorch {torch.__version__}, Pillow {Image.__version__}.")
     print("Written by `python benchmarks/data.py" + (" --quick" if given.quick else "") + "`.\n")
     print(f"One process; resized to {processing.resize} × {processing.resize}, random crops of {processing.crop}².")
-    print(f"The best of {scale.rounds} rounds, both sides in turn.")
+    print(f"The best of {scale.rounds} rounds; both candidates take turns.")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         sets: dict[str, DatasetReader] = {

@@ -1,9 +1,9 @@
-"""What a run costs beside its own work, by engine: `make bench`.
+"""Overhead of a run on each engine: `make bench`.
 
-A study of trivial runs, one at a time, on each engine in turn; the images are in memory or in a cache that is warm. A
-run's cost is the time from the beginning of one run to that of the next: the first of a process apart, which imports
-PyTorch and opens the data, the median of the others. What Ray and the pool cost more than the process itself is their
-overhead.
+Each engine runs a study of trivial runs, one at a time; the images are in memory or in a filled cache. The cost of a
+run is the time from its start to the start of the next one: the first run of a process separately, because it imports
+PyTorch and opens the data, and the median of the others. The overhead of an engine is the difference to the engine
+``in-process``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FULL, QUICK = 20, 3
 
 
 class Cost(NamedTuple):
-    """Seconds: until the first run begins, of the first run, of one of the others, after the last one."""
+    """Seconds before the first run, of the first run, of each other run (median), and after the last run."""
 
     before: float
     first: float
@@ -53,42 +53,41 @@ class Cost(NamedTuple):
 
 
 def cost(study: Study, engine: Engine) -> Cost:
-    """What a study costs on an engine."""
-    begun: list[float] = []
-    ended: list[float] = []
+    """Run a study on an engine and return its cost."""
+    started: list[float] = []
+    finished: list[float] = []
 
     def listen(event: Event) -> None:
-        begun.extend([time.perf_counter()] if event.kind == "started" else [])
-        ended.extend([time.perf_counter()] if event.kind == "finished" else [])
+        started.extend([time.perf_counter()] if event.kind == "started" else [])
+        finished.extend([time.perf_counter()] if event.kind == "finished" else [])
 
     with tempfile.TemporaryDirectory() as root:
-        start = time.perf_counter()
+        begin = time.perf_counter()
         outcome = run_study(study, Path(root), engine=engine, listener=listen)
         end = time.perf_counter()
     if len(outcome.finished) != len(study.seeds):
         raise SystemExit(f"{engine.name}: expected {len(study.seeds)} finished runs, got {len(outcome.finished)}")
-    steps = [later - sooner for sooner, later in zip(begun, [*begun[1:], ended[-1]], strict=True)]
-    return Cost(begun[0] - start, steps[0], statistics.median(steps[1:]), end - ended[-1])
+    runs = [later - sooner for sooner, later in zip(started, [*started[1:], finished[-1]], strict=True)]
+    return Cost(started[0] - begin, runs[0], statistics.median(runs[1:]), end - finished[-1])
 
 
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few runs, to see that it works")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a smoke test: few runs")
     runs = QUICK if parser.parse_args().quick else FULL
     torch.set_num_threads(1)
     study = validated(parse(STUDY.format(seeds=list(range(runs)))))
-    run_study(study, Path(tempfile.mkdtemp()), only=["*/seed0"])  # what this process does once is nobody's cost
+    run_study(study, Path(tempfile.mkdtemp()), only=["*/seed0"])  # warm-up: imports of this process are not measured
     costs = {engine.name: cost(study, engine) for engine in (InProcess(), Pool(1), Ray(jobs=1))}
-    print("# The engines: what a run costs beside its own work\n")
+    print("# Engines: overhead of a run\n")
     print(f"{datetime.date.today()}, {machine()}, {runs} runs, one at a time.\n")
-    print("| engine | before the first run | first run | each other | its overhead | after the last |")
+    print("| engine | before the first run | first run | each other run | overhead | after the last run |")
     print("|---|---|---|---|---|---|")
     for name, each in costs.items():
-        over = each.other - costs["in-process"].other
+        overhead = each.other - costs["in-process"].other
         print(
             f"| {name} | {each.before:.1f} s | {each.first:.2f} s | {1000 * each.other:.0f} ms | "
-            f"{1000 * over:+.0f} ms | {each.after:.1f} s |"
+            f"{1000 * overhead:+.0f} ms | {each.after:.1f} s |"
         )
 
 

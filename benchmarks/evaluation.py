@@ -1,7 +1,7 @@
-"""Time and memory of scoring predictions, beside the study's five passes and torchmetrics: `make bench`.
+"""Time and memory of scoring predictions, compared with the paper's five passes and torchmetrics: `make bench`.
 
-Predictions and labels are ready made, so that what is measured is the scoring alone. All candidates in turn in one
-process; the median over the rounds. Memory: a process of its own for each, its peak above what stood there before.
+Predictions and labels are computed beforehand, so only the scoring is measured. Candidates take turns in one process;
+times are medians over the rounds. Memory is the increase of the peak, measured in a separate process per candidate.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from surroundings import machine, status
 from segmi.metrics import ConfusionMatrix, class_iou
 
 IGNORE_INDEX = 255
-PASSES = 5  # of the study
+PASSES = 5  # in the paper's code
 BATCH = 8
-OURS, STUDY, RIVAL = "segmi, one pass", "the study, five passes", "torchmetrics, one pass"
+OURS, PAPER, REFERENCE = "segmi, one pass", "the paper, five passes", "torchmetrics, one pass"
 
 
 class Case(NamedTuple):
@@ -41,7 +41,7 @@ FULL, QUICK = Case(500, 19, 224), Case(20, 19, 64)
 
 
 class Data(NamedTuple):
-    """N×H×W uint8: labels of patches with ignored among them, and predictions of which four in five pixels are right."""
+    """N×H×W uint8: labels of square patches, some ignored, and predictions with 80 % of the pixels correct."""
 
     predictions: Tensor
     labels: Tensor
@@ -62,19 +62,19 @@ def data_of(case: Case) -> Data:
 
 
 def segmi(data: Data, classes: int) -> float:
-    """A matrix per image and one of all."""
+    """Return the mean IoU from a pooled confusion matrix."""
     matrix = ConfusionMatrix(classes)
     for predictions, labels in data.batches():
         matrix.update(predictions, labels)
     return float(class_iou(matrix.pooled().numpy()).mean())
 
 
-def study(data: Data, classes: int) -> float:
-    """As the study scored: class indices of all passes kept, joined, and compared class by class."""
-    kept: list[tuple[Tensor, Tensor]] = []
+def paper(data: Data, classes: int) -> float:
+    """Return the mean IoU as the paper's code does: keep and join all passes, then compare class by class."""
+    pairs: list[tuple[Tensor, Tensor]] = []
     for _ in range(PASSES):
-        kept += [(predictions.long(), labels.long()) for predictions, labels in data.batches()]
-    predictions, labels = (torch.cat(parts) for parts in zip(*kept, strict=True))
+        pairs += [(predictions.long(), labels.long()) for predictions, labels in data.batches()]
+    predictions, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
     valid = labels != IGNORE_INDEX
     scores = []
     for index in range(classes):
@@ -83,7 +83,7 @@ def study(data: Data, classes: int) -> float:
     return float(torch.stack(scores).mean())
 
 
-def rival(data: Data, classes: int) -> float:
+def torchmetrics_iou(data: Data, classes: int) -> float:
     from torchmetrics.classification import MulticlassJaccardIndex
 
     metric = MulticlassJaccardIndex(classes, ignore_index=IGNORE_INDEX, validate_args=False)
@@ -92,62 +92,62 @@ def rival(data: Data, classes: int) -> float:
     return float(metric.compute())
 
 
-CANDIDATES: dict[str, Callable[[Data, int], float]] = {OURS: segmi, STUDY: study, RIVAL: rival}
+CANDIDATES: dict[str, Callable[[Data, int], float]] = {OURS: segmi, PAPER: paper, REFERENCE: torchmetrics_iou}
 
 
 def seconds(case: Case, rounds: int) -> tuple[dict[str, float], dict[str, float]]:
-    """The median time of every candidate, and the mean IoU that it finds."""
+    """Return the median time and the mean IoU of every candidate."""
     data = data_of(case)
     times: dict[str, list[float]] = {name: [] for name in CANDIDATES}
-    found = {}
+    scores = {}
     for number in range(rounds + 1):
         for name, candidate in CANDIDATES.items():
             begin = time.perf_counter()
-            found[name] = candidate(data, case.classes)
+            scores[name] = candidate(data, case.classes)
             if number:  # the first round warms up
                 times[name].append(time.perf_counter() - begin)
-    return {name: statistics.median(values) for name, values in times.items()}, found
+    return {name: statistics.median(values) for name, values in times.items()}, scores
 
 
 def peak_bytes(case: Case, name: str) -> int:
-    """How far the memory of this process rises while it scores."""
+    """Return by how many bytes the memory of this process rises during scoring."""
     data, candidate = data_of(case), CANDIDATES[name]
-    candidate(Data(*(maps[:BATCH, :32, :32] for maps in data)), case.classes)  # loads what is loaded once
+    candidate(Data(*(maps[:BATCH, :32, :32] for maps in data)), case.classes)  # warm-up: loads libraries and buffers
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is in use
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, the peak, to the memory in use
     before = status("VmRSS")
     candidate(data, case.classes)
     return status("VmHWM") - before
 
 
 def peaks(given: argparse.Namespace) -> dict[str, int | None]:
-    """`peak_bytes` of every candidate, each in a process of its own; None where the system does not tell."""
-    found: dict[str, int | None] = {}
+    """Return `peak_bytes` of every candidate from separate processes; None where the system does not report it."""
+    result: dict[str, int | None] = {}
     for name in CANDIDATES:
         command = [sys.executable, __file__, "--peak", name, "--threads", str(torch.get_num_threads())]
         done = subprocess.run([*command, *["--quick"] * given.quick], capture_output=True, text=True, check=False)
-        found[name] = int(done.stdout) if done.returncode == 0 else None
-    return found
+        result[name] = int(done.stdout) if done.returncode == 0 else None
+    return result
 
 
-def table(times: dict[str, float], found: dict[str, float], memory: dict[str, int | None]) -> str:
+def table(times: dict[str, float], scores: dict[str, float], memory: dict[str, int | None]) -> str:
     lines = [
         "| scoring | time | × segmi | peak memory | mean IoU |",
         "|---|---:|---:|---:|---:|",
     ]
     for name, value in times.items():
         peak = memory[name]
-        shown = "–" if peak is None else f"{peak / 1e6:.0f} MB"
-        lines.append(f"| {name} | {1e3 * value:.1f} ms | {value / times[OURS]:.1f} | {shown} | {found[name]:.6f} |")
+        size = "–" if peak is None else f"{peak / 1e6:.0f} MB"
+        lines.append(f"| {name} | {1e3 * value:.1f} ms | {value / times[OURS]:.1f} | {size} | {scores[name]:.6f} |")
     return "\n".join(lines)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: tiny sizes and few rounds")
     parser.add_argument("--rounds", type=int, help="timed rounds; 7, or 3 with --quick")
     parser.add_argument("--threads", type=int, help="threads of PyTorch")
-    parser.add_argument("--peak", metavar="SCORING", help=argparse.SUPPRESS)
+    parser.add_argument("--peak", metavar="CANDIDATE", help=argparse.SUPPRESS)
     given: Any = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
@@ -160,12 +160,12 @@ def main() -> int:
     print("Written by `python benchmarks/evaluation.py" + (" --quick" if given.quick else "") + "`.\n")
     print(f"{case.images} predictions of {case.side} × {case.side} pixels, {case.classes} classes, uint8, batches of")
     print(
-        f"{BATCH}. Time: median, all in turn in one process. Memory: the peak above what stood there before, each in a"
+        f"{BATCH}. Time: median; the candidates take turns in one process. Memory: increase of the peak, in a separate"
     )
-    print("process of its own. The study scores five passes of crops, which it keeps and joins; segmi and torchmetrics")
-    print("score every image once, as the protocol `full` does.\n")
-    times, found = seconds(case, given.rounds or (3 if given.quick else 7))
-    print(table(times, found, peaks(given)))
+    print("process each. The paper's code keeps, joins and scores five passes of crops; segmi and torchmetrics score")
+    print("each image once, like the protocol `full`.\n")
+    times, scores = seconds(case, given.rounds or (3 if given.quick else 7))
+    print(table(times, scores, peaks(given)))
     return 0
 
 

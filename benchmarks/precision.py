@@ -1,8 +1,8 @@
-"""Whether bf16 trains as fp32 does: loss and held-out score of 200 steps, beside two seeds of fp32: `make bench`.
+"""Training in bf16 compared with two seeds in fp32: loss and held-out score over 200 steps: `make bench`.
 
-The three runs see CamVid, or generated scenes where it is not installed. Where the processor has no instructions for
-bf16, PyTorch does its arithmetic all the same, ten times slower; a smaller network then has to do, and the text says
-so. The figure is about numbers, not about time.
+The three runs train on CamVid, or on generated scenes where it is not installed. On a processor without bf16
+instructions, PyTorch emulates them about ten times slower; the benchmark then trains a smaller network and says so. It
+compares numbers, not times.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from surroundings import machine
+from surroundings import camvid_or_scenes, machine, training_parser
 
 from segmi.datasets.holdout import hold_out
 from segmi.datasets.processing import Processing
@@ -26,17 +26,15 @@ from segmi.losses import build_objective
 from segmi.models import build_network
 from segmi.training import Budget, Cohort, LoggingConfig, OptimizationConfig, RuntimeConfig, fit
 from segmi.training.precision import choose_precision
-from training import camvid_or_scenes
-from training import parser as training_parser
 
 HERE: Final = Path(__file__).resolve().parent
 RUNS: Final = (("fp32", 0), ("fp32", 1), ("bf16", 0))
 POINTS: Final = 20
-"""How often a run is scored."""
+"""Number of validations per run."""
 
 
 class Size(NamedTuple):
-    """What is trained, on what."""
+    """Width of the network, side of the crops, batch size and steps."""
 
     width: int
     side: int
@@ -52,18 +50,18 @@ History = list[dict[str, Any]]
 
 
 def has_bf16(size: Size, device: str) -> bool:
-    """Whether a step in bf16 takes about as long as one in fp32, or less, as `precision: auto` measures it."""
+    """Return whether `precision: auto` measures bf16, that is, whether bf16 is not emulated."""
     network = Cohort({"unet": build_network("unet", classes=11, width=size.width)})
-    found = choose_precision("auto", network, torch.device(device), images=2, side=size.side)
-    return found.seconds.get("bf16 channels_last") is not None
+    chosen = choose_precision("auto", network, torch.device(device), images=2, side=size.side)
+    return chosen.seconds.get("bf16 channels_last") is not None
 
 
 def histories(size: Size, given: argparse.Namespace) -> tuple[dict[str, History], str]:
-    """What each run noted, by precision and seed, and the name of the data."""
+    """Return the history of each run, by precision and seed, and the title of the dataset."""
     dataset, title = camvid_or_scenes(given, size.side)
     samples, held = hold_out(dataset.split("train"), 0.1, 0)
     processing = Processing(resize=size.side + 10, crop=size.side)
-    found = {}
+    result = {}
     for precision, seed in RUNS:
         torch.manual_seed(seed)
         network = build_network("unet", classes=len(dataset.info.classes), width=size.width)
@@ -78,33 +76,33 @@ def histories(size: Size, given: argparse.Namespace) -> tuple[dict[str, History]
                     select_by="last", validate_every=max(1, size.steps // POINTS), logger=()
                 ),
             )  # fmt: skip
-        found[f"{precision}, seed {seed}"] = outcome.history
-    return found, title
+        result[f"{precision}, seed {seed}"] = outcome.history
+    return result, title
 
 
-def table(found: dict[str, History]) -> str:
-    """A row for every other point."""
-    names = list(found)
+def table(runs: dict[str, History]) -> str:
+    """Return a table with a row for every second validation."""
+    names = list(runs)
     columns = [f"loss, {name}" for name in names] + [f"held-out mIoU, {name}" for name in names]
-    lines = ["| update | " + " | ".join(columns) + " |", "|---:|" + "---:|" * len(columns)]
-    for rows in list(zip(*found.values(), strict=True))[1::2]:
+    lines = ["| step | " + " | ".join(columns) + " |", "|---:|" + "---:|" * len(columns)]
+    for rows in list(zip(*runs.values(), strict=True))[1::2]:
         cells = [f"{row['train/loss']:.4f}" for row in rows] + [f"{row['holdout/mIoU/unet']:.3f}" for row in rows]
         lines.append(f"| {rows[0]['step']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def ends(found: dict[str, History]) -> str:
-    """How far apart the runs are at the end."""
-    first, second, half = (rows[-1] for rows in found.values())
+def final_differences(runs: dict[str, History]) -> str:
+    """Return sentences about the differences between the runs at the last step."""
+    first, second, half = (rows[-1] for rows in runs.values())
     lines = []
     for column, what in (("train/loss", "loss"), ("holdout/mIoU/unet", "held-out mIoU")):
-        away, spread = abs(half[column] - first[column]), abs(second[column] - first[column])
-        lines.append(f"At the end, bf16 is {away:.4f} from fp32 in {what}; two seeds of fp32 are {spread:.4f} apart.")
+        difference, spread = abs(half[column] - first[column]), abs(second[column] - first[column])
+        lines.append(f"Last step, {what}: bf16 and fp32 differ by {difference:.4f}, two seeds of fp32 by {spread:.4f}.")
     return "\n".join(lines)
 
 
-def draw(found: dict[str, History], path: Path) -> None:
-    """Loss and held-out score over the steps."""
+def draw(runs: dict[str, History], path: Path) -> None:
+    """Draw the loss and the held-out score over the steps."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.4), dpi=110)
@@ -113,10 +111,10 @@ def draw(found: dict[str, History], path: Path) -> None:
     for panel, column, what in zip(
         panels, ("train/loss", "holdout/mIoU/unet"), ("training loss, nats", "held-out mIoU"), strict=True
     ):
-        for name, rows in found.items():
+        for name, rows in runs.items():
             color, line = styles[name]
             panel.plot([row["step"] for row in rows], [row[column] for row in rows], line, color=color, label=name)
-        panel.set(xlabel="update", ylabel=what)
+        panel.set(xlabel="step", ylabel=what)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].legend(frameon=False)
     figure.tight_layout()
@@ -125,22 +123,22 @@ def draw(found: dict[str, History], path: Path) -> None:
 
 def main() -> int:
     options = training_parser(__doc__)
-    options.add_argument("--figure", type=Path, default=HERE / "precision.png", help="where the plot goes")
+    options.add_argument("--figure", type=Path, default=HERE / "precision.png", help="path of the plot")
     given: Any = options.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
     emulated = not given.quick and not has_bf16(FULL, given.device)
     size = QUICK if given.quick else EMULATED if emulated else FULL
-    found, title = histories(size, given)
-    print("# bf16 beside fp32\n")
+    runs, title = histories(size, given)
+    print("# Training in bf16 and fp32\n")
     print(f"{datetime.date.today()}, {machine(given.device)}, PyTorch {torch.__version__}.")
     print("Written by `python benchmarks/precision.py" + (" --quick" if given.quick else "") + "`.\n")
     print(f"U-Net {size.width} on {title}, {size.steps} steps of {size.batch} × {size.side}², cross-entropy.")
     if emulated:
-        print(f"This processor has no bf16; its arithmetic was done in software, hence no U-Net {FULL.width}.")
+        print(f"The processor has no bf16 instructions; they were emulated, so this is not U-Net {FULL.width}.")
     print(f"\n![Loss and score over the steps]({given.figure.name})\n")
-    print(table(found) + "\n\n" + ends(found))
-    draw(found, given.figure)
+    print(table(runs) + "\n\n" + final_differences(runs))
+    draw(runs, given.figure)
     return 0
 
 

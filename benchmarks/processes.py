@@ -1,11 +1,10 @@
-"""Whether two processes train as one does with the joint batch: the loss curves of both, side by side: `make bench`.
+"""Loss curves of two processes compared with one process on the joint batch: `make bench`.
 
-A U-Net whose batch norm is replaced by group norm, since batch statistics are those of a process's own images, is
-trained on CamVid, or on generated scenes where it is not installed, by one process and by two over gloo, with the same
-arguments. SegmentationDataset differ in how much of them is ignored, and so do the processes' shares of a batch. Only the order in
-which sums are formed differs, so the curves may differ by rounding; how much that is, shows one process that divides
-its sums among two threads instead of one. The learning rate is small: at ten times as much, training magnifies rounding
-to a hundredth of the loss within forty steps, between two threads and one as well.
+A U-Net is trained on CamVid, or on generated scenes where it is not installed, by one process and by two over gloo with
+the same arguments. Group norm replaces batch norm, whose statistics depend on the images of a process. Images differ in
+their share of ignored pixels, and so do the parts of a batch. Only the order of summation differs, so the curves differ
+by rounding; one process with two threads instead of one shows how much rounding to expect. The learning rate is small:
+at ten times as much, training amplifies rounding to 1 % of the loss within 40 steps, also between two threads and one.
 """
 
 from __future__ import annotations
@@ -24,29 +23,27 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
-from surroundings import machine
+from surroundings import camvid_or_scenes, machine, training_parser
 
 from segmi.datasets.processing import Processing
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import build_objective
 from segmi.models import build_network
 from segmi.training import Budget, Cohort, LoggingConfig, OptimizationConfig, RuntimeConfig, fit
-from training import camvid_or_scenes
-from training import parser as training_parser
 
 CASES: Final[dict[str, tuple[dict[str, Any], int]]] = {
     "cross-entropy": ({"cross_entropy": {}}, 1),
-    "cross-entropy, two batches a step": ({"cross_entropy": {}}, 2),
+    "cross-entropy, two batches per step": ({"cross_entropy": {}}, 2),
     "`rmi_loss`": ({"rmi_loss": {}}, 1),
 }
-"""Loss, and forward passes per step."""
+"""Losses, and forward passes per step."""
 
-WAYS: Final = {"one process": (1, 1), "one process, 2 threads": (1, 2), "two processes": (2, 1)}
-"""Processes, and threads of each."""
+SETUPS: Final = {"one process": (1, 1), "one process, 2 threads": (1, 2), "two processes": (2, 1)}
+"""Processes, and threads per process."""
 
 
 class Size(NamedTuple):
-    """What is trained."""
+    """Width of the network, side of the crops, batch size and steps."""
 
     width: int
     side: int
@@ -58,8 +55,8 @@ FULL: Final = Size(8, 112, 8, 20)
 QUICK: Final = Size(2, 32, 4, 4)
 
 
-def grouped(network: nn.Module) -> nn.Module:
-    """The network with group norm in the place of batch norm: its images have nothing to do with each other."""
+def with_group_norm(network: nn.Module) -> nn.Module:
+    """Replace batch norm by group norm, so that the images of a batch do not affect each other."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
@@ -68,14 +65,14 @@ def grouped(network: nn.Module) -> nn.Module:
 
 
 def train(case: str, size: Size, given: Any, folder: Path, *, processes: int, threads: int) -> list[float]:
-    """The loss of every step."""
-    objective, accumulate = CASES[case]
+    """Train and return the loss of each step."""
+    losses, accumulate = CASES[case]
     dataset, _ = camvid_or_scenes(given, size.side)
     images = SegmentationDataset(dataset, dataset.split("train"), Processing(resize=size.side + 10, crop=size.side))
     torch.manual_seed(0)
-    network = grouped(build_network("unet", classes=len(dataset.info.classes), width=size.width))
+    network = with_group_norm(build_network("unet", classes=len(dataset.info.classes), width=size.width))
     outcome = fit(
-        Cohort({"unet": network}), build_objective(objective, networks=["unet"]), images, folder=folder,
+        Cohort({"unet": network}), build_objective(losses, networks=["unet"]), images, folder=folder,
         budget=Budget(steps=size.steps),
         optimization=OptimizationConfig(
             batch_size=size.batch, accumulate=accumulate, optimizer="SGD", learning_rate=0.005
@@ -86,36 +83,36 @@ def train(case: str, size: Size, given: Any, folder: Path, *, processes: int, th
     return [row["train/loss"] for row in outcome.history]
 
 
-def curves(way: str, given: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
-    """The losses of all cases, trained in a process of its own or in two that torchrun starts."""
-    processes, threads = WAYS[way]
+def curves(setup: str, given: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
+    """Return the losses of all cases, trained in one new process or in two that torchrun starts."""
+    processes, threads = SETUPS[setup]
     start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     options = ["--data", given.data, *(["--quick"] if given.quick else [])]
     folder.mkdir()
     subprocess.run(
         [sys.executable, *start, __file__, *options, "--part", str(folder), str(processes), str(threads)], check=True
     )
-    found: dict[str, list[float]] = json.loads((folder / "crashes.json").read_text())
-    return found
+    result: dict[str, list[float]] = json.loads((folder / "losses.json").read_text())
+    return result
 
 
-def apart(one: list[float], other: list[float]) -> float:
-    """The largest difference between two curves, relative to the loss there."""
+def largest_difference(one: list[float], other: list[float]) -> float:
+    """Return the largest difference between two curves, relative to the loss."""
     return max(abs(a - b) / abs(a) for a, b in zip(one, other, strict=True))
 
 
-def report(found: dict[str, dict[str, list[float]]]) -> str:
-    """A table of the curves of each case, and one of what lies between them."""
-    one, threaded, two = found.values()
-    lines = ["| loss | two processes against one | two threads against one |", "|---|---:|---:|"]
-    lines += [
-        f"| {case} | {apart(one[case], two[case]):.1e} | {apart(one[case], threaded[case]):.1e} |" for case in one
-    ]
+def report(curves_of: dict[str, dict[str, list[float]]]) -> str:
+    """Return a table of the differences, and a table of the curves per case."""
+    one, threaded, two = curves_of.values()
+    lines = ["| loss | two processes and one | two threads and one |", "|---|---:|---:|"]
+    for case in one:
+        differences = [largest_difference(one[case], other[case]) for other in (two, threaded)]
+        lines.append(f"| {case} | {differences[0]:.1e} | {differences[1]:.1e} |")
     for case in one:
         count = len(one[case])
-        lines += ["", f"## {case}", "", "| step | " + " | ".join(WAYS) + " |", "|---:|" + "---:|" * len(WAYS)]
+        lines += ["", f"## {case}", "", "| step | " + " | ".join(SETUPS) + " |", "|---:|" + "---:|" * len(SETUPS)]
         for step in sorted({0, count // 4, count // 2, 3 * count // 4, count - 1}):
-            losses = " | ".join(f"{curve[case][step]:.7f}" for curve in found.values())
+            losses = " | ".join(f"{curve[case][step]:.7f}" for curve in curves_of.values())
             lines.append(f"| {step + 1} | {losses} |")
     return "\n".join(lines)
 
@@ -132,17 +129,17 @@ def main() -> int:
             for number, case in enumerate(CASES)
         }
         if int(os.environ.get("RANK", 0)) == 0:
-            (folder / "crashes.json").write_text(json.dumps(losses))
+            (folder / "losses.json").write_text(json.dumps(losses))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        found = {way: curves(way, given, Path(folder) / str(number)) for number, way in enumerate(WAYS)}
+        curves_of = {setup: curves(setup, given, Path(folder) / str(number)) for number, setup in enumerate(SETUPS)}
     _, title = camvid_or_scenes(given, size.side)
-    print("# Two processes beside one\n")
+    print("# Two processes and one\n")
     print(f"{datetime.date.today()}, {machine()}, PyTorch {torch.__version__}.")
     print("Written by `python benchmarks/processes.py" + (" --quick" if given.quick else "") + "`.\n")
     print(f"U-Net {size.width} with group norm on {title}, {size.steps} steps of {size.batch} × {size.side}², fp32.")
-    print("The largest difference of the loss at any step, relative to it:\n")
-    print(report(found))
+    print("Largest relative difference of the loss at any step:\n")
+    print(report(curves_of))
     return 0
 
 

@@ -1,7 +1,7 @@
-"""Runs every benchmark, one after the other, and writes what they print to benchmarks/RESULTS.md: `make bench`.
+"""Run all benchmarks and write their output to benchmarks/RESULTS.md: `make bench`.
 
-Nothing else should run meanwhile. A benchmark that fails leaves the file as it was. ``--only NAME`` runs one of them
-and puts its chapter in the place of the one that is there; further options are the benchmark's.
+Run nothing else meanwhile. If a benchmark fails, RESULTS.md is unchanged. ``--only NAME`` runs one benchmark and
+replaces its chapter; further options are passed to it.
 """
 
 from __future__ import annotations
@@ -20,46 +20,43 @@ BENCHMARKS: Final = (
     "catalog_training",
 )  # fmt: skip
 
-HEAD: Final = """# What segmi costs, beside its plain counterparts
+HEAD: Final = """# Benchmarks
 
-Written by `make bench`. Every ratio is of two things that took turns in one process on one machine; what they are
-stands in the head of each benchmark. Times depend on the machine, ratios less so, and neither is a promise.
+Written by `make bench`. Each ratio compares candidates that take turns in one process on one machine; the head of each
+chapter describes them. Times depend on the machine, ratios less so.
 """
 
 
-def printed(name: str, options: list[str]) -> str:
-    """What a benchmark prints, shown while it runs."""
+def run_benchmark(name: str, options: list[str]) -> str:
+    """Run a benchmark, show its output while it runs, and return it."""
     lines = []
-    with subprocess.Popen(
-        [sys.executable, HERE / f"{name}.py", *options], stdout=subprocess.PIPE, text=True
-    ) as process:
+    command = [sys.executable, HERE / f"{name}.py", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
             sys.stdout.write(line)
             sys.stdout.flush()
             lines.append(line)
     if process.returncode:
-        raise SystemExit(f"benchmarks/{name}.py ended with exit code {process.returncode}; RESULTS.md stays as it was")
+        raise SystemExit(f"benchmarks/{name}.py ended with exit code {process.returncode}; RESULTS.md is unchanged")
     return "".join(lines).strip()
 
 
 def chapter(name: str, options: list[str]) -> str:
-    """What a benchmark prints as a chapter of the file, after a mark by which it is found again."""
-    deeper = re.sub(r"(?m)^#", "##", printed(name, options))  # its title becomes that of a chapter
-    return f"<!-- {name} -->\n\n{deeper}\n"
+    """Run a benchmark and return its output as a chapter, after a mark with its name."""
+    # The title of a benchmark becomes the title of a chapter: one level deeper.
+    return f"<!-- {name} -->\n\n{re.sub(r'(?m)^#', '##', run_benchmark(name, options))}\n"
 
 
-def with_chapter(text: str, name: str, made: str) -> str:
-    """The file with one chapter in the place of its predecessor, or at the end if it has none."""
+def with_chapter(text: str, name: str, new: str) -> str:
+    """Return the file with one chapter replaced, or appended if it is new."""
     parts = re.split(r"(?m)^(?=<!-- [a-z_]+ -->$)", text)
-    mark = f"<!-- {name} -->\n"
-    places = [number for number, part in enumerate(parts) if part.startswith(mark)]
-    place = places[0] if places else len(parts)
-    parts[place : place + 1] = [made]
+    positions = [number for number, part in enumerate(parts) if part.startswith(f"<!-- {name} -->\n")]
+    position = positions[0] if positions else len(parts)
+    parts[position : position + 1] = [new]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def main() -> None:
-    """Run all of them, or one; ``--quick`` is theirs."""
     path, options = HERE / "RESULTS.md", sys.argv[1:]
     if options[:1] == ["--only"]:
         name, *options = options[1:]

@@ -1,10 +1,10 @@
-"""What a training step costs beside its plain counterpart, and where the time of a run goes: `make bench`.
+"""Time of a training step compared with a plain PyTorch loop, and profile of a run: `make bench`.
 
-The plain counterpart stands in this file: float32, PyTorch's default layout and optimizer, and for mutual learning the
-order of the study's code, three forward passes of each network per step. Candidates take turns in one process, so that
-a change of the machine's pace hits them alike; the median over the rounds. A turn is five steps, the last three of
-which are timed: segmi keeps freed memory during a run (`segmi.training.allocator`), as a plain loop does only where
-the table says so, and each has to find the memory as it would after steps of its own.
+The plain loop is in this file: float32, PyTorch's default layout and optimizer, and for mutual learning the order of
+the paper's code, three forward passes of each network per step. Candidates take turns in one process, so that changes
+of the machine's speed affect them alike; times are medians over the rounds. A turn is five steps; the last three
+are timed, and the first two bring the memory into the candidate's own state, because segmi keeps freed memory during
+a run (`segmi.training.allocator`) and a plain loop does so only where the table says it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent))
-from surroundings import data_folder, machine
+from surroundings import camvid_or_scenes, machine, training_parser
 
 from segmi.datasets import open_dataset
 from segmi.datasets.cache import content_of, prepared
 from segmi.datasets.processing import Processing
-from segmi.datasets.reader import DatasetReader
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import build_objective
 from segmi.models import build_network
@@ -73,7 +72,7 @@ def peers(size: Size) -> dict[str, nn.Module]:
 
 
 def batches(size: Size, count: int, device: str) -> Iterator[Batch]:
-    """The same generated street scenes again and again, so that no reading is in the time of a step."""
+    """Return the same generated street scenes again and again, so that reading is not measured."""
     scenes = open_dataset("street-scenes", train=count, val=1, height=size.side, width=size.side)
     images = SegmentationDataset(scenes, scenes.split("train"), Processing(resize=None, crop=size.side))
     return itertools.repeat(images.batch([(0, index) for index in range(count)]).to(device))
@@ -81,14 +80,14 @@ def batches(size: Size, count: int, device: str) -> Iterator[Batch]:
 
 def ours(
     networks: dict[str, nn.Module],
-    objective: dict[str, Any],
+    losses: dict[str, Any],
     chosen: ResolvedPrecision,
     data: Iterator[Batch],
     device: str,
 ) -> Callable[[], None]:
-    """A step as `segmi.training.fit` does it."""
+    """Return a function that does one optimizer step like `segmi.training.fit`."""
     cohort = Cohort(networks)
-    built = build_objective(objective, networks=list(networks))
+    built = build_objective(losses, networks=list(networks))
     optimizer = build_optimizer([*cohort.parameters(), *built.parameters()], "Adam", 1e-4)
     runtime = Runtime(device=torch.device(device), precision=chosen)
     session = Session(cohort, built, optimizer, None, runtime=runtime, seed=0, clip_norm=None)
@@ -101,7 +100,7 @@ def ours(
 
 
 def plain(network: nn.Module, data: Iterator[Batch], device: str) -> Callable[[], None]:
-    """A step as one writes it down: fp32, default layout."""
+    """Return a function that does one optimizer step in plain PyTorch: fp32, default layout."""
     network.to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
 
@@ -119,17 +118,17 @@ def plain(network: nn.Module, data: Iterator[Batch], device: str) -> Callable[[]
 def plain_mutual(
     networks: dict[str, nn.Module], chosen: ResolvedPrecision, data: Iterator[Batch], device: str
 ) -> Callable[[], None]:
-    """The order of the study's code: for each network a forward pass for its labels, one more and one of its peer for
-    the divergence, whose graph is recorded and cut off, then its step."""
+    """Return a function that does one step of mutual learning in the order of the paper's code, network by network:
+    a forward pass for the labels, another one and a detached one of the peer for the divergence, the optimizer step."""
     modules = list(networks.values())
     for network in modules:
         network.to(device).train()
         chosen.apply(network)
     optimizers = [torch.optim.Adam(network.parameters(), lr=1e-4) for network in modules]
-    half = chosen.precision == "bf16"
+    bf16 = chosen.precision == "bf16"
 
     def logits(network: nn.Module, images: Tensor) -> Tensor:
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
             return network(images).logits.float()
 
     def step() -> None:
@@ -138,9 +137,9 @@ def plain_mutual(
         for network, peer, optimizer in zip(modules, reversed(modules), optimizers, strict=True):
             optimizer.zero_grad()
             loss = F.cross_entropy(logits(network, batch.images), batch.labels, ignore_index=IGNORE_INDEX)
-            mine = logits(network, batch.images).log_softmax(1)
-            theirs = logits(peer, batch.images).detach().log_softmax(1)
-            divergence = F.kl_div(mine, theirs, log_target=True, reduction="none") * valid
+            own = logits(network, batch.images).log_softmax(1)
+            other = logits(peer, batch.images).detach().log_softmax(1)
+            divergence = F.kl_div(own, other, log_target=True, reduction="none") * valid
             (loss + divergence.sum() / valid.sum()).backward()
             optimizer.step()
         loss.item()
@@ -148,18 +147,16 @@ def plain_mutual(
     return step
 
 
-class Candidate(NamedTuple):
-    """A step, and whether the memory that it frees is kept for the next one."""
-
+class Candidate(NamedTuple):  # a step, and whether freed memory is kept for the next one
     step: Callable[[], None]
-    keeps: bool = False
+    keep_memory: bool = False
 
 
 def median_seconds(candidates: dict[str, Candidate], rounds: int, device: str) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
-        for name, (step, keeps) in candidates.items():
-            with keeping_freed_memory(torch.device(device)) if keeps else nullcontext():
+        for name, (step, keep_memory) in candidates.items():
+            with keeping_freed_memory(torch.device(device)) if keep_memory else nullcontext():
                 for _ in range(UNTIMED):
                     step()
                 for _ in range(TIMED):
@@ -171,22 +168,15 @@ def median_seconds(candidates: dict[str, Candidate], rounds: int, device: str) -
 
 
 def matrix_rate(size: Size, precision: str, device: str) -> float:
-    """Floating-point operations per second of a product of square matrices, the best of several."""
+    """Return the floating-point operations per second of a product of square matrices, the best of several."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     left, right = (torch.randn(size.matrix, size.matrix, device=device).to(dtype) for _ in range(2))
     best = float("inf")
     for _ in range(3 * size.rounds):
         begin = time.perf_counter()
-        product = left @ right
-        product[0, 0].item()
+        (left @ right)[0, 0].item()
         best = min(best, time.perf_counter() - begin)
     return 2 * size.matrix**3 / best
-
-
-def step_operations(network: nn.Module, batch: Batch) -> int:
-    with FlopCounterMode(display=False) as counter:
-        network(batch.images).logits.sum().backward()
-    return counter.get_total_flops()
 
 
 def chosen_format(networks: dict[str, nn.Module], count: int, size: Size, device: str) -> ResolvedPrecision:
@@ -196,27 +186,28 @@ def chosen_format(networks: dict[str, nn.Module], count: int, size: Size, device
 def step_section(size: Size, device: str) -> str:
     data = batches(size, size.batch, device)
     chosen = chosen_format({"unet": unet(size.width)}, size.batch, size, device)
-    operations = step_operations(unet(size.width).to(device), next(data))
+    with FlopCounterMode(display=False) as counter:
+        unet(size.width).to(device)(next(data).images).logits.sum().backward()
+    operations = counter.get_total_flops()
     rate = matrix_rate(size, chosen.precision, device)
-    losses = {"cross-entropy": {"cross_entropy": {}}, "`rmi_loss`": {"rmi_loss": {}}}
-    written_down = plain(unet(size.width), data, device)
+    plain_step = plain(unet(size.width), data, device)
     candidates = {
-        "plain, cross-entropy": Candidate(written_down),
-        "plain, cross-entropy, freed memory kept": Candidate(written_down, keeps=True),
-    } | {
-        f"segmi, {name}": Candidate(ours({"unet": unet(size.width)}, objective, chosen, data, device), keeps=True)
-        for name, objective in losses.items()
+        "plain, cross-entropy": Candidate(plain_step),
+        "plain, cross-entropy, freed memory kept": Candidate(plain_step, keep_memory=True),
     }
+    for name, loss in (("cross-entropy", "cross_entropy"), ("`rmi_loss`", "rmi_loss")):
+        step = ours({"unet": unet(size.width)}, {loss: {}}, chosen, data, device)
+        candidates[f"segmi, {name}"] = Candidate(step, keep_memory=True)
     times = median_seconds(candidates, size.rounds, device)
     base, own = times["plain, cross-entropy"], times["segmi, cross-entropy"]
     lines = [
         f"## U-Net {size.width}, a step of {size.batch} × {size.side}²",
         "",
-        f"`precision: auto` takes {chosen.describe()}.",
+        f"`precision: auto` chooses {chosen.describe()}.",
         f"The machine multiplies {size.matrix}² {chosen.precision} matrices at {rate / 1e9:.0f} GFLOP/s; "
         f"the step takes {operations / 1e9:.1f} GFLOP.",
         "",
-        "| step | time | images/s | plain ÷ this | share of the matrix rate | beyond segmi's cross-entropy |",
+        "| step | time | images/s | speed-up | share of the matrix rate | relative to segmi's cross-entropy |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for name, value in times.items():
@@ -236,28 +227,21 @@ def mutual_section(size: Size, device: str) -> str:
     candidates = {
         "three forward passes each, fp32, default layout": Candidate(plain_mutual(peers(size), default, data, device)),
         "three forward passes each, segmi's format": Candidate(three),
-        "three forward passes each, segmi's format, freed memory kept": Candidate(three, keeps=True),
-        "segmi, one forward pass each": Candidate(ours(peers(size), objective, chosen, data, device), keeps=True),
+        "three forward passes each, segmi's format, freed memory kept": Candidate(three, keep_memory=True),
+        "segmi, one forward pass each": Candidate(ours(peers(size), objective, chosen, data, device), keep_memory=True),
     }
     times = median_seconds(candidates, size.rounds, device)
     own = times["segmi, one forward pass each"]
     lines = [
         f"## Mutual learning, {size.backbone} and U-Net {size.width}, a step of {size.mutual_batch} × {size.side}²",
         "",
-        f"`precision: auto` takes {chosen.describe()}.",
+        f"`precision: auto` chooses {chosen.describe()}.",
         "",
-        "| step | time | this ÷ segmi |",
+        "| step | time | × segmi |",
         "|---|---:|---:|",
         *(f"| {name} | {1e3 * value:.0f} ms | {value / own:.2f} |" for name, value in times.items()),
     ]
     return "\n".join(lines)
-
-
-def camvid_or_scenes(given: argparse.Namespace, side: int) -> tuple[DatasetReader, str]:
-    root = Path(given.data)
-    if (root / "CamVid" / "trainannot").is_dir() and not given.quick:
-        return open_dataset("camvid", root), "CamVid"
-    return open_dataset("street-scenes", train=24, val=1, height=side + 8, width=side + 8), "street scenes"
 
 
 def run_section(size: Size, given: argparse.Namespace) -> str:
@@ -288,8 +272,8 @@ def run_section(size: Size, given: argparse.Namespace) -> str:
     lines = [
         f"## A run: U-Net {size.run_width} on {title}, {profile['steps']} steps of {size.batch} × {side}²",
         "",
-        f"Of the training steps, **{1 - spent / training:.1%}** is not spent in forward, backward and optimizer.",
-        "The images come from the cache." if store else "The images are generated when they are first seen.",
+        f"**{1 - spent / training:.1%}** of the time of the training steps is not forward, backward or optimizer.",
+        "The images come from the cache." if store else "The images are generated when they are first read.",
         "",
         "| part | share | ms per step |",
         "|---|---:|---:|",
@@ -298,22 +282,8 @@ def run_section(size: Size, given: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """The options of every benchmark that trains."""
-    found = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, to see that it runs")
-    found.add_argument("--threads", type=int, help="threads of PyTorch on the CPU")
-    found.add_argument("--device", default="cpu", help="cpu or cuda")
-    found.add_argument(
-        "--data",
-        default=data_folder(),
-        help="the folder of CamVid/, without which scenes are generated (%(default)s)",
-    )
-    return found
-
-
 def main() -> int:
-    options = parser(__doc__)
+    options = training_parser(__doc__)
     options.add_argument("--rounds", type=int, help="rounds; 4, or 2 with --quick")
     given: Any = options.parse_args()
     if given.threads:
@@ -323,7 +293,7 @@ def main() -> int:
     print("# Training, time\n")
     print(f"{datetime.date.today()}, {machine(given.device)}, PyTorch {torch.__version__}.")
     print("Written by `python benchmarks/training.py" + (" --quick" if given.quick else "") + "`.\n")
-    print("Time: median of whole steps, data in memory, all candidates in turn in one process.")
+    print("Time: median of whole steps with the data in memory; candidates take turns in one process.")
     for section in (lambda: step_section(size, given.device), lambda: mutual_section(size, given.device),
                     lambda: run_section(size, given)):  # fmt: skip
         print("\n" + section(), flush=True)

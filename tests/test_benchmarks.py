@@ -45,9 +45,9 @@ def test_precision_draws_curves(tmp_path: Path) -> None:
     command = [sys.executable, str(FOLDER / "precision.py"), "--quick", "--data", "none", "--figure", str(figure)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("# bf16 beside fp32")
+    assert done.stdout.startswith("# Training in bf16 and fp32")
     assert "| 20 | " in done.stdout
-    assert "bf16 is" in done.stdout
+    assert "bf16 and fp32 differ by" in done.stdout
     assert figure.stat().st_size > 10_000
 
 
@@ -68,7 +68,7 @@ def test_processes_compares_two_with_one() -> None:
     first, *others = [line for line in done.stdout.splitlines() if line.startswith("| cross-entropy | ")]
     assert not others
     assert 0 < float(first.split(" | ")[1]) < 1e-5
-    assert done.stdout.count("| update | one process | one process, 2 threads | two processes |") == 3
+    assert done.stdout.count("| step | one process | one process, 2 threads | two processes |") == 3
 
 
 def rows(printed: str) -> dict[str, list[list[str]]]:
@@ -91,7 +91,7 @@ def test_a_few_losses_train_and_their_terms_decrease() -> None:
     assert list(found) == [*names, "cross_entropy"]
     for name in names:
         terms, step = found[name]
-        assert terms[0] == "beside cross-entropy"
+        assert terms[0] == "added to cross-entropy"
         assert float(terms[2]) < float(terms[1])
         assert terms[3] == "yes"
         assert all(float(cell.removesuffix(" ms")) > 0 for cell in step)
