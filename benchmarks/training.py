@@ -79,15 +79,11 @@ def batches(size: Size, count: int, device: str) -> Iterator[Batch]:
 
 
 def ours(
-    networks: dict[str, nn.Module],
-    losses: dict[str, Any],
-    chosen: ResolvedPrecision,
-    data: Iterator[Batch],
-    device: str,
+    networks: dict[str, nn.Module], terms: dict[str, Any], chosen: ResolvedPrecision, data: Iterator[Batch], device: str
 ) -> Callable[[], None]:
     """Return a function that does one optimizer step like `segmi.training.fit`."""
     cohort = Cohort(networks)
-    built = build_objective(losses, networks=list(networks))
+    built = build_objective(terms, networks=list(networks))
     optimizer = build_optimizer([*cohort.parameters(), *built.parameters()], "Adam", 1e-4)
     runtime = Runtime(device=torch.device(device), precision=chosen)
     session = Session(cohort, built, optimizer, None, runtime=runtime, seed=0, clip_norm=None)
@@ -125,7 +121,7 @@ def plain_mutual(
         network.to(device).train()
         chosen.apply(network)
     optimizers = [torch.optim.Adam(network.parameters(), lr=1e-4) for network in modules]
-    bf16 = chosen.precision == "bf16"
+    bf16 = chosen.dtype == "bf16"
 
     def logits(network: nn.Module, images: Tensor) -> Tensor:
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
@@ -189,7 +185,7 @@ def step_section(size: Size, device: str) -> str:
     with FlopCounterMode(display=False) as counter:
         unet(size.width).to(device)(next(data).images).logits.sum().backward()
     operations = counter.get_total_flops()
-    rate = matrix_rate(size, chosen.precision, device)
+    rate = matrix_rate(size, chosen.dtype, device)
     plain_step = plain(unet(size.width), data, device)
     candidates = {
         "plain, cross-entropy": Candidate(plain_step),
@@ -204,7 +200,7 @@ def step_section(size: Size, device: str) -> str:
         f"## U-Net {size.width}, a step of {size.batch} × {size.side}²",
         "",
         f"`precision: auto` chooses {chosen.describe()}.",
-        f"The machine multiplies {size.matrix}² {chosen.precision} matrices at {rate / 1e9:.0f} GFLOP/s; "
+        f"The machine multiplies {size.matrix}² {chosen.dtype} matrices at {rate / 1e9:.0f} GFLOP/s; "
         f"the step takes {operations / 1e9:.1f} GFLOP.",
         "",
         "| step | time | images/s | speed-up | share of the matrix rate | relative to segmi's cross-entropy |",
