@@ -153,6 +153,15 @@ CASES: list[tuple[str, list[str], str]] = [
         "training.schedule_options: unknown option of schedule PolynomialLR",
     ),
     (
+        "scheduler in a sequence",
+        ["training.schedule=[{name: LinearLR, steps: 2}, {name: PolyLR}]"],
+        "training.schedule: unknown schedule 'PolyLR'",
+    ),
+    ("long sequence", ["training.schedule=[{name: LinearLR, steps: 9}, {name: constant}]"], "starts after step 9"),
+    ("long warm-up", ["training.warmup_steps=6"], "training.warmup_steps: schedule constant starts after step 6, but"),
+    ("negative warm-up", ["training.warmup_steps=-1"], "training.warmup_steps: expected at least 0, got -1"),
+    ("no warm-up", ["training.warmup_steps=few"], "training.warmup_steps: expected a valid integer, got 'few'"),
+    (
         "baseline of one",
         ["methods.model-1.baseline=model-2"],
         "methods.model-1.baseline: unknown method 'model-2', did",
@@ -173,7 +182,7 @@ CASES: list[tuple[str, list[str], str]] = [
     (
         "a schedule without length",
         ["training.steps=null", "training.minutes=5", "training.schedule=PolynomialLR"],
-        "schedule PolynomialLR needs to know how many steps there will be, which a budget in minutes does not say",
+        "schedule PolynomialLR needs the number of steps, which is unknown for a budget in minutes",
     ),
     ("no steps", ["training.steps=0"], "training.steps: expected more than 0, got 0"),
     ("no rate", ["training.learning_rate=0"], "training.learning_rate: expected more than 0, got 0"),

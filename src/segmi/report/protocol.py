@@ -189,9 +189,18 @@ def _budget(sections: Sections) -> str:
 
 
 def _schedule(section: Mapping[str, Any]) -> str:
+    """Describe the learning-rate schedule.
+
+    >>> _schedule({"schedule": "PolynomialLR", "schedule_options": {"power": 0.9}, "warmup_steps": 500})
+    '500 steps of warm-up, then PolynomialLR (power 0.9)'
+    """
     schedule, options = section.get("schedule"), section.get("schedule_options")
-    shown = ", ".join(f"{k} {v}" for k, v in options.items()) if isinstance(options, Mapping) else ""
-    return f"{schedule} ({shown})" if schedule and shown else str(schedule or "")
+    entries = [{"name": schedule, **(options or {})}] if isinstance(schedule, str) else schedule or []
+    parts = [f"{section['warmup_steps']} steps of warm-up"] if section.get("warmup_steps") else []
+    for entry in entries:
+        shown = ", ".join(f"{key} {value}" for key, value in entry.items() if key != "name")
+        parts.append(f"{entry['name']} ({shown})" if shown else entry["name"])
+    return ", then ".join(parts)
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

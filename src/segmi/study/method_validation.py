@@ -236,7 +236,7 @@ def _check_budget(method: dict[str, Any], own: Mapping[str, Any], place: Place, 
             "select_by holdout_mIoU needs a part of train; set holdout: 0.1, or select_by: last",
         )
     _check_division(training, owner, problems)
-    settings = ("optimizer", "optimizer_options", "learning_rate", "schedule", "schedule_options")
+    settings = ("optimizer", "optimizer_options", "learning_rate", "schedule", "schedule_options", "warmup_steps")
     if not any(problems.touches(*owner(key)) for key in settings):
         _check_optimizer(training, owner, problems)
 
@@ -260,11 +260,14 @@ def _check_optimizer(training: dict[str, Any], owner: Callable[[str], Place], pr
     except (ValueError, TypeError) as error:
         problems.add_error(owner("optimizer_options" if named else "optimizer"), error)
         return
-    try:
-        resolve.probe_schedule(optimizer, training)
-    except (ValueError, TypeError) as error:
-        known = training.get("schedule") in resolve.schedules()
-        problems.add_error(owner("schedule_options" if known else "schedule"), error)
+    known = isinstance(training["schedule"], str) and training["schedule"] in resolve.schedules()
+    # First without warm-up, so that an error is attributed to the setting that causes it.
+    for key, warmup in (("schedule_options" if known else "schedule", 0), ("warmup_steps", training["warmup_steps"])):
+        try:
+            resolve.probe_schedule(optimizer, {**training, "warmup_steps": warmup})
+        except (ValueError, TypeError) as error:
+            problems.add_error(owner(key), error)
+            return
 
 
 def _objective(method: dict[str, Any], place: Place, problems: Problems) -> dict[str, Any]:

@@ -344,11 +344,15 @@ def probe_optimizer(training: Mapping[str, Any]) -> Optimizer:
 
 
 def probe_schedule(optimizer: Optimizer, training: Mapping[str, Any]) -> None:
-    """The schedule over such an optimizer, likewise."""
+    """Build the schedule of such an optimizer, to check its options."""
     from segmi.training.lr_schedulers import build_schedule
 
-    steps = None if training.get("minutes") else training.get("steps") or PROBED_STEPS
-    build_schedule(optimizer, training["schedule"], steps, training.get("schedule_options"))
+    schedule, warmup = training["schedule"], training["warmup_steps"]
+    parts = [] if isinstance(schedule, str) else [part.get("steps") for part in schedule]
+    # A budget in epochs or images is known in steps only when the run starts: assume enough of them.
+    enough = PROBED_STEPS + warmup + sum(steps for steps in parts if isinstance(steps, int))
+    steps = None if training.get("minutes") else training.get("steps") or enough
+    build_schedule(optimizer, schedule, steps, training.get("schedule_options"), warmup_steps=warmup)
 
 
 @contextmanager

@@ -60,8 +60,11 @@ class OptimizationConfig:
         optimizer: name of a class in ``torch.optim``.
         optimizer_options: further arguments of the optimizer.
         learning_rate: learning rate of the optimizer.
-        schedule: ``constant``, or the name of a class in ``torch.optim.lr_scheduler``, stepped once per optimizer step.
-        schedule_options: further arguments of the scheduler.
+        schedule: ``constant``, the name of a class in ``torch.optim.lr_scheduler``, or a sequence of such classes as
+            mappings with ``name``, ``steps`` (except for the last one) and further arguments. Each is stepped once per
+            optimizer step.
+        schedule_options: further arguments of a single scheduler.
+        warmup_steps: optimizer steps of linear warm-up before the schedule.
         clip_norm: largest norm of the gradient over all networks. None: no clipping.
         step_order: ``simultaneous`` updates all networks in one step. ``sequential`` updates one network after the
             other, each with the current predictions of the others, as in the published algorithm of mutual learning;
@@ -75,8 +78,9 @@ class OptimizationConfig:
     optimizer: str = "Adam"
     optimizer_options: dict[str, Any] | None = None
     learning_rate: float = 1e-3
-    schedule: str = "constant"
+    schedule: str | tuple[dict[str, Any], ...] = "constant"
     schedule_options: dict[str, Any] | None = None
+    warmup_steps: int = 0
     clip_norm: float | None = None
     step_order: StepOrder = "simultaneous"
 

@@ -125,15 +125,13 @@ def fit(
         optimization.optimizer, device, precision=runtime.precision, clipped=optimization.clip_norm is not None
     )
     optimizer = build_optimizer(
-        [*cohort.parameters(), *objective.parameters()],
-        optimization.optimizer,
-        optimization.learning_rate,
-        optimization.optimizer_options,
-        fused=fused,
-    )
+        [*cohort.parameters(), *objective.parameters()], optimization.optimizer, optimization.learning_rate,
+        optimization.optimizer_options, fused=fused,
+    )  # fmt: skip
     schedule = build_schedule(
-        optimizer, optimization.schedule, None if budget.minutes else last_step, optimization.schedule_options
-    )
+        optimizer, optimization.schedule, None if budget.minutes else last_step, optimization.schedule_options,
+        warmup_steps=optimization.warmup_steps,
+    )  # fmt: skip
     with processes.report_errors(), preserve_threads(), keeping_freed_memory(device):
         checkpoints = Checkpoints(folder / "checkpoints", writes=processes.is_main)
         checkpoint = _common_checkpoint(checkpoints, processes) if logging.resume else None

@@ -1,62 +1,152 @@
-"""Learning-rate schedulers of PyTorch by name, with options that are checked before training."""
+"""Learning-rate schedules: PyTorch's schedulers by name, in sequence, and after a linear warm-up."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from torch.optim import Optimizer, lr_scheduler
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import ConstantLR, LRScheduler, SequentialLR
 
 from segmi.errors import UsageError, unknown_name
 from segmi.training.optimizers import check_options
 
+CONSTANT: Final = "constant"
+
 SCHEDULES: dict[str, type[LRScheduler]] = {
     name: kind
     for name, kind in vars(lr_scheduler).items()
-    if inspect.isclass(kind) and issubclass(kind, LRScheduler) and kind is not LRScheduler
-    # These take other schedules or a metric as an argument, which no plain option can be.
+    if inspect.isclass(kind) and issubclass(kind, LRScheduler) and kind is not LRScheduler and name[0] != "_"
+    # The arguments of these are schedulers, functions or a metric, which plain data cannot express.
     if name not in ("ReduceLROnPlateau", "SequentialLR", "ChainedScheduler", "LambdaLR", "MultiplicativeLR")
 }
 
-CONSTANT = "constant"
-LENGTHS = ("total_iters", "T_max", "total_steps")
-"""The arguments by which PyTorch's schedules name their length; filled in with the number of steps."""
+LENGTHS: Final = ("total_iters", "T_max", "total_steps")
+"""Arguments of PyTorch's schedulers for their length in steps."""
+
+NOT_IN_SEQUENCE: Final = ("OneCycleLR", "CyclicLR")
+"""These overwrite the initial learning rate, on which the other schedulers of a sequence depend."""
 
 
 def build_schedule(
-    optimizer: Optimizer, name: str, steps: int | None, options: Mapping[str, Any] | None = None
+    optimizer: Optimizer,
+    schedule: str | Sequence[Mapping[str, Any]],
+    steps: int | None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    warmup_steps: int = 0,
 ) -> LRScheduler | None:
-    """The schedule ``torch.optim.lr_scheduler.<name>``, stepped once per step; None for ``constant``.
+    """Return the learning-rate scheduler of a run, to be stepped once per optimizer step; None if it is constant.
 
-    The length of the schedule is the number of steps unless the options say otherwise.
+    The length of a scheduler is the rest of the run, or its number of ``steps`` in a sequence, unless its options say
+    otherwise. In warm-up, optimizer step ``t = 1, 2, …`` has the learning rate ``t / (warmup_steps + 1)`` times
+    ``learning_rate``; step ``warmup_steps + 1`` is the first one of the schedule.
+
+    Args:
+        optimizer: its learning rates are scheduled.
+        schedule: ``constant``, the name of a class in ``torch.optim.lr_scheduler``, or a sequence of mappings with such
+            a ``name``, the number of ``steps``, except for the last one, and further arguments.
+        steps: optimizer steps of the run; None if they are unknown, as with a budget in minutes.
+        options: further arguments of a single scheduler.
+        warmup_steps: optimizer steps of linear warm-up before the schedule.
 
     Raises:
-        UsageError: for an unknown name, an option that the schedule does not take, or a schedule whose length nobody
-            says, where ``steps`` is None because time ends the run.
+        UsageError: for an unknown name or option, a missing length, or a schedule that is longer than the run.
+
+    Example:
+        >>> from torch import nn, optim
+        >>> optimizer = optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+        >>> scheduler = build_schedule(optimizer, "PolynomialLR", 5, warmup_steps=3)
+        >>> rates = []
+        >>> for _ in range(5):
+        ...     rates.append(scheduler.get_last_lr()[0])
+        ...     optimizer.step()
+        ...     scheduler.step()
+        >>> rates
+        [0.25, 0.5, 0.75, 1.0, 0.5]
     """
+    if isinstance(schedule, str):
+        parts = [(schedule, dict(options or {}), None)]
+    elif options:
+        raise UsageError(
+            f"schedule_options is for a single scheduler, got a sequence of {len(schedule)}",
+            "write the options into the entries of schedule",
+        )
+    else:
+        parts = [_parse(index, entry, len(schedule)) for index, entry in enumerate(schedule)]
+    if not parts:
+        raise UsageError("schedule: expected at least one scheduler, got an empty sequence", "use schedule: constant")
+    if warmup_steps < 0:
+        raise UsageError(f"expected at least 0, got {warmup_steps}", "use warmup_steps: 0 for no warm-up")
+    if warmup_steps:
+        # LinearLR starts at its first factor, so with 1 / (n + 1) no step is wasted on a learning rate of 0.
+        parts.insert(0, ("LinearLR", {"start_factor": 1 / (warmup_steps + 1)}, warmup_steps))
+    if len(parts) == 1:
+        name, arguments, _ = parts[0]
+        return None if name == CONSTANT and not arguments else _build(optimizer, name, arguments, steps)
+    return _sequence(optimizer, parts, steps)
+
+
+def _parse(index: int, entry: Mapping[str, Any], count: int) -> tuple[str, dict[str, Any], int | None]:
+    """Return name, arguments and number of steps of an entry of a sequence."""
+    arguments = dict(entry)
+    name, steps = arguments.pop("name", None), arguments.pop("steps", None)
+    if not isinstance(name, str):
+        raise UsageError(f"scheduler {index + 1} of {count}: expected a name, got {name!r}", "set name: PolynomialLR")
+    last = index == count - 1
+    if last and steps is not None:
+        raise UsageError(f"scheduler {name}: the last one ends with the run, got steps: {steps}", "remove its steps")
+    if not last and (not isinstance(steps, int) or steps < 1):
+        raise UsageError(f"scheduler {name}: expected steps of at least 1, got {steps!r}", "set steps: 500")
+    return name, arguments, steps
+
+
+def _sequence(
+    optimizer: Optimizer, parts: Sequence[tuple[str, dict[str, Any], int | None]], steps: int | None
+) -> LRScheduler:
+    schedulers: list[LRScheduler] = []
+    ends: list[int] = []
+    for name, arguments, length in parts:
+        start = ends[-1] if ends else 0
+        if name in NOT_IN_SEQUENCE:
+            raise UsageError(
+                f"schedule {name} sets the initial learning rate, so it does not work with a warm-up or in a sequence",
+                "use it alone, with warmup_steps: 0",
+            )
+        if steps is not None and start >= steps:
+            raise UsageError(
+                f"schedule {name} starts after step {start}, but the run has only {steps} steps",
+                "reduce warmup_steps or the steps of the schedulers before, or set a larger budget",
+            )
+        rest = None if steps is None else steps - start
+        schedulers.append(_build(optimizer, name, arguments, rest if length is None else length))
+        ends += [] if length is None else [start + length]
+    return SequentialLR(optimizer, schedulers, milestones=ends)
+
+
+def _build(optimizer: Optimizer, name: str, arguments: Mapping[str, Any], steps: int | None) -> LRScheduler:
     if name == CONSTANT:
-        check_options("schedule constant", options, [])
-        return None
+        check_options("schedule constant", arguments, [])
+        return ConstantLR(optimizer, factor=1.0, total_iters=1)
     if name not in SCHEDULES:
         raise unknown_name("schedule", name, [*SCHEDULES, CONSTANT])
     kind = SCHEDULES[name]
     known = [option for option in inspect.signature(kind).parameters if option not in ("optimizer", "last_epoch")]
-    check_options(f"schedule {name}", options, known)
-    lengths = {length: steps for length in LENGTHS if length in known}
+    check_options(f"schedule {name}", arguments, known)
+    defaults = {length: steps for length in LENGTHS if length in known}
     if steps is None:
-        unsaid = [length for length in lengths if length not in (options or {})]
-        if unsaid and not (name == "OneCycleLR" and {"epochs", "steps_per_epoch"} <= (options or {}).keys()):
+        missing = [length for length in defaults if length not in arguments]
+        if missing and not (name == "OneCycleLR" and {"epochs", "steps_per_epoch"} <= arguments.keys()):
             raise UsageError(
-                f"schedule {name} needs to know how many steps there will be, which a budget in minutes does not say",
-                f"use schedule: constant, or set schedule_options: {{{unsaid[0]}: …}}",
+                f"schedule {name} needs the number of steps, which is unknown for a budget in minutes",
+                f"use schedule: constant, or set schedule_options: {{{missing[0]}: …}}",
             )
-        lengths = {}
+        defaults = {}
     if name == "OneCycleLR":
-        lengths["max_lr"] = optimizer.param_groups[0]["lr"]
+        defaults["max_lr"] = optimizer.param_groups[0]["lr"]
     try:
-        return kind(optimizer, **{**lengths, **(options or {})})
+        return kind(optimizer, **{**defaults, **arguments})
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"schedule {name} refuses its options: {error}", f"see torch.optim.lr_scheduler.{name}"

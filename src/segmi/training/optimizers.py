@@ -76,6 +76,6 @@ def check_options(owner: str, options: Mapping[str, Any] | None, known: list[str
     """
     for option in options or {}:
         if not known:
-            raise UsageError(f"{owner} has no options, got {option!r}", "remove it")
+            raise UsageError(f"{owner} takes no options, got {option!r}", "remove it")
         if option not in known:
             raise unknown_name(f"option of {owner}:", option, known)
