@@ -444,12 +444,11 @@ def test_nor_is_it_by_the_kernels_made_for_it(
     monkeypatch: pytest.MonkeyPatch, unhurried: Any, name: str, options: dict[str, Any]
 ) -> None:
     """Of the kernels themselves only shapes are known here; see `region_triton_cases.py` for them on a GPU."""
-    from segmi.losses.rmi import dispatch
-    from segmi.losses.rmi import torch as torch_routine
+    from segmi.losses.rmi import dispatch, maps
     from segmi.losses.rmi.config import RMIConfig
     from segmi.losses.targets import Targets
 
-    monkeypatch.setattr(dispatch, "machine_obstacle", lambda kernel, logits: "")
+    monkeypatch.setattr(dispatch, "kernel_obstacle", lambda kernel, logits: "")
     objective = PerNetwork(LOSSES[name](kernel="triton", **options), name)  # type: ignore[arg-type]
     logits = torch.randn(2, 4, 12, 12, device="meta", requires_grad=True)
     labels = torch.zeros(2, 12, 12, dtype=torch.int64, device="meta")
@@ -459,7 +458,7 @@ def test_nor_is_it_by_the_kernels_made_for_it(
         terms = objective({"net": Output(logits)}, Batch(logits, labels))
         sum(term.weight * term.value for term in terms.values()).backward()  # type: ignore[union-attr]
         objective.loss.term(logits, labels)  # type: ignore[operator]
-        torch_routine.counted_pairs(Targets(labels, labels != 255, torch.zeros((), device="meta")), 4, config)
+        maps.counted_pairs(Targets(labels, labels != 255, torch.zeros((), device="meta")), 4, config)
     assert found == []
 
 

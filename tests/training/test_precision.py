@@ -94,7 +94,7 @@ def test_a_run_goes_on_with_the_kernel_it_began_with(make_cohort, train, tmp_pat
 def test_a_kernel_that_cannot_be_had_any_more_is_replaced_with_a_warning(monkeypatch, caplog):
     objective = build_objective(RMI, networks=["net0"])
     find = importlib.util.find_spec
-    monkeypatch.setattr("segmi.losses.rmi.dispatch.find_spec", lambda name: None if name == "numba" else find(name))
+    monkeypatch.setattr("segmi.losses.compiled.find_spec", lambda name: None if name == "numba" else find(name))
     with caplog.at_level(logging.WARNING):
         assert select_kernels(objective, CPU, {REGION: "numba"}) == {REGION: "torch"}
     assert "kernel: 'numba' expected the package numba to be installed" in caplog.text

@@ -15,39 +15,8 @@ from segmi.losses.pixel import *
 from segmi.losses.pixel import __all__ as _pixel
 from segmi.losses.representation import *
 from segmi.losses.representation import __all__ as _representation
-from segmi.losses.rmi.correlations import (
-    RegionCCATrace,
-    RegionCKA,
-    RegionCovarianceMatching,
-    region_cca_trace,
-    region_cka,
-    region_covariance_matching,
-)
-from segmi.losses.rmi.matched_bound import RegionMatchedBound, region_matched_bound
-from segmi.losses.rmi.permutations import (
-    RegionPermutedPixels,
-    RegionShuffledLabels,
-    region_permuted_pixels,
-    region_shuffled_labels,
-)
-from segmi.losses.rmi.reference import region_mutual_information_plain
-from segmi.losses.rmi.region_mutual_information import (
-    RegionMutualInformation,
-    region_information,
-    region_kernel,
-    region_mutual_information,
-)
-from segmi.losses.rmi.residuals import (
-    RegionDiagonal,
-    RegionErrorDeterminant,
-    RegionLogMSE,
-    RegionOwnPixel,
-    region_diagonal,
-    region_error_determinant,
-    region_log_mse,
-    region_own_pixel,
-)
-from segmi.losses.rmi.rmi_loss import RMILoss, rmi_loss
+from segmi.losses.rmi import *
+from segmi.losses.rmi import __all__ as _rmi
 from segmi.losses.unsupervised import *
 from segmi.losses.unsupervised import __all__ as _unsupervised
 from segmi.losses.weighted_sum import WeightedSum
@@ -57,6 +26,7 @@ __all__ = [
     *_label_information,
     *_pixel,
     *_representation,
+    *_rmi,
     *_unsupervised,
     "LOSSES",
     "CallableLoss",
@@ -67,33 +37,6 @@ __all__ = [
     "Outputs",
     "PerNetwork",
     "PixelLoss",
-    "RMILoss",
-    "RegionCCATrace",
-    "RegionCKA",
-    "RegionCovarianceMatching",
-    "RegionDiagonal",
-    "RegionErrorDeterminant",
-    "RegionLogMSE",
-    "RegionMatchedBound",
-    "RegionMutualInformation",
-    "RegionOwnPixel",
-    "RegionPermutedPixels",
-    "RegionShuffledLabels",
-    "region_cca_trace",
-    "region_cka",
-    "region_covariance_matching",
-    "region_diagonal",
-    "region_error_determinant",
-    "region_information",
-    "region_kernel",
-    "region_log_mse",
-    "region_matched_bound",
-    "region_mutual_information",
-    "region_mutual_information_plain",
-    "region_own_pixel",
-    "region_permuted_pixels",
-    "region_shuffled_labels",
-    "rmi_loss",
     "Term",
     "WeightedSum",
     "build_objective",

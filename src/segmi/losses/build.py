@@ -42,12 +42,20 @@ from segmi.losses.pixel import (
     WeightedCrossEntropy,
 )
 from segmi.losses.representation import InformationBottleneck, PixelContrast
-from segmi.losses.rmi.correlations import RegionCCATrace, RegionCKA, RegionCovarianceMatching
-from segmi.losses.rmi.matched_bound import RegionMatchedBound
-from segmi.losses.rmi.permutations import RegionPermutedPixels, RegionShuffledLabels
-from segmi.losses.rmi.region_mutual_information import RegionMutualInformation
-from segmi.losses.rmi.residuals import RegionDiagonal, RegionErrorDeterminant, RegionLogMSE, RegionOwnPixel
-from segmi.losses.rmi.rmi_loss import RMILoss
+from segmi.losses.rmi import (
+    RegionCCATrace,
+    RegionCKA,
+    RegionCovarianceMatching,
+    RegionDiagonal,
+    RegionErrorDeterminant,
+    RegionLogMSE,
+    RegionMatchedBound,
+    RegionMutualInformation,
+    RegionOwnPixel,
+    RegionPermutedPixels,
+    RegionShuffledLabels,
+    RMILoss,
+)
 from segmi.losses.unsupervised import (
     EntropyMinimization,
     InformationMaximization,

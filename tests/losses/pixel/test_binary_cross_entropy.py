@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from segmi.losses.pixel import binary_cross_entropy, cross_entropy
+from segmi.losses import binary_cross_entropy, cross_entropy
 
 Scene = Any
 

@@ -29,10 +29,9 @@ from segmi.losses import (
     region_permuted_pixels,
     region_shuffled_labels,
 )
-from segmi.losses.rmi.config import RegionOptions, RMIConfig
+from segmi.losses.rmi.config import RMIConfig, RMIOptions
 from segmi.losses.rmi.dispatch import choose_kernel
-from segmi.losses.rmi.maps import region_maps
-from segmi.losses.rmi.shuffles import shuffled, shuffled_order, unshuffled
+from segmi.losses.rmi.maps import region_maps, shuffled, shuffled_order, unshuffled
 from segmi.losses.targets import read_targets
 
 Scene = Any
@@ -185,7 +184,7 @@ def test_function_and_module_are_one(scene: Scene, name: str) -> None:
     assert torch.equal(function(logits, labels, **options), module(**options)(logits, labels))
     assert (module.__doc__ or "").startswith(f"`{name}` as a module")
     original, own = (inspect.signature(kind).parameters for kind in (RegionMutualInformation, module))
-    for option in (*RegionOptions.__annotations__, "ignore_index"):
+    for option in (*RMIOptions.__annotations__, "ignore_index"):
         assert own[option] == original[option]
 
 
@@ -208,7 +207,7 @@ def test_compiled_kernels_are_left_to_the_original(config: RMIConfig) -> None:
     logits = torch.zeros(1, 2, 8, 8)
     assert choose_kernel(logits, RMIConfig()) == "numba"
     assert choose_kernel(logits, config) == "torch"
-    with pytest.raises(ValueError, match=r"kernel: 'numba' expected region mutual information itself, got .*; use 'au"):
+    with pytest.raises(ValueError, match=r"kernel: 'numba' expected region mutual information, got .*Fix: use 'au"):
         choose_kernel(logits, config, "numba")
 
 
@@ -495,7 +494,7 @@ def test_matched_bound_trains_to_its_target(scene: Scene) -> None:
 
 @pytest.mark.parametrize("target", [math.nan, -math.inf, "-1"])
 def test_a_target_that_is_no_number_is_refused(target: Any) -> None:
-    with pytest.raises(ValueError, match=r"target: expected a number, got .*; choose a value that region_mutual_info"):
+    with pytest.raises(ValueError, match=r"target: expected a number, got .*Fix: use a value of region_mutual_info"):
         LOSSES["region_matched_bound"](target=target)
     with pytest.raises(ValueError, match="target: expected a number"):
         region_matched_bound(torch.zeros(1, 2, 8, 8), torch.zeros(1, 8, 8, dtype=torch.long), target=target)

@@ -18,7 +18,7 @@ from segmi.losses import (
     rmi_loss,
 )
 from segmi.losses.rmi.config import RMIConfig
-from segmi.losses.rmi.dispatch import region_kernel_result
+from segmi.losses.rmi.operators import region_kernel_result
 
 Scene = Any
 Gradient = Callable[..., tuple[Tensor, Tensor]]
@@ -46,10 +46,10 @@ def test_all_else_is_left_to_pytorch(logits: Tensor, options: dict[str, Any]) ->
 
 
 def test_without_the_compiler_all_is_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("segmi.losses.rmi.dispatch.find_spec", lambda _: None)
+    monkeypatch.setattr("segmi.losses.compiled.find_spec", lambda _: None)
     logits = torch.zeros(1, 2, 8, 8)
     assert region_kernel(logits) == "torch"
-    with pytest.raises(ValueError, match=r"^kernel: 'numba' expected the package numba .* got none; use 'auto' or"):
+    with pytest.raises(ValueError, match=r"^kernel: 'numba' expected the package numba .* got none. Fix: use 'auto' or"):
         region_kernel(logits, kernel="numba")
 
 

@@ -38,7 +38,7 @@ def data(request: pytest.FixtureRequest, scene: Scene) -> tuple[Tensor, Tensor]:
 def blind(loss: Loss) -> Loss:
     """The same loss, which foresees nothing."""
     twin = copy.deepcopy(loss)
-    twin._foresight.was_predicted_right = False  # type: ignore[union-attr]
+    twin._grad_scale.was_predicted_right = False  # type: ignore[union-attr]
     return twin
 
 
@@ -46,7 +46,7 @@ def test_is_that_of_a_visit_of_its_own(loss: Loss, data: tuple[Tensor, Tensor], 
     logits, labels = data
     foreseen = gradient(lambda z: loss(z, labels), logits)
     afterwards = gradient(lambda z: blind(loss)(z, labels), logits)
-    assert loss._foresight.was_predicted_right  # type: ignore[union-attr]
+    assert loss._grad_scale.was_predicted_right  # type: ignore[union-attr]
     assert torch.equal(foreseen[0], afterwards[0])
     assert torch.equal(foreseen[1], afterwards[1])
     assert foreseen[1].any()
@@ -59,7 +59,7 @@ def test_a_loss_that_is_scaled_has_the_scaled_gradient(
     expected = gradient(lambda z: blind(loss)(z, labels) * 4, logits)
     for _ in range(2):  # the second time it knows better than to foresee
         got = gradient(lambda z: loss(z, labels) * 4, logits)
-        assert not loss._foresight.was_predicted_right  # type: ignore[union-attr]
+        assert not loss._grad_scale.was_predicted_right  # type: ignore[union-attr]
         assert torch.equal(got[1], expected[1])
 
 
@@ -87,7 +87,7 @@ def test_a_graph_that_is_kept_gives_it_twice(loss: Loss, data: tuple[Tensor, Ten
 def test_logits_without_gradient_cost_none(loss: Loss, data: tuple[Tensor, Tensor]) -> None:
     logits, labels = data
     assert not loss(logits, labels).requires_grad
-    assert loss._foresight.was_predicted_right  # type: ignore[union-attr]
+    assert loss._grad_scale.was_predicted_right  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("channels", [1, 5])
@@ -117,7 +117,7 @@ def test_further_derivatives_of_the_pixel_kernel_are_those_of_its_twin(scene: Sc
 
 def test_pixel_kernel_that_cannot_be_had() -> None:
     logits, labels = torch.zeros(1, 2, 4, 4, dtype=torch.float64), torch.zeros(1, 4, 4, dtype=torch.long)
-    with pytest.raises(ValueError, match=r"kernel: 'numba' expected logits of at most 32 bits, got torch.float64; use"):
+    with pytest.raises(ValueError, match=r"kernel: 'numba' expected logits of at most 32 bits, got torch.float64. Fix: use"):
         BinaryCrossEntropy(kernel="numba")(logits, labels)
     with pytest.raises(ValueError, match=r"kernel: expected 'auto', 'numba' or 'torch', got 'triton'"):
         BinaryCrossEntropy(kernel="triton")  # type: ignore[arg-type]

@@ -121,7 +121,7 @@ def published(maps: Tensor, way: int, stride: int, label: bool) -> Tensor:
     if way == 1:
         return F.avg_pool2d(maps, stride, stride, stride // 2)
     size = (maps.shape[2] // stride, maps.shape[3] // stride)
-    options = {"variant": "nearest"} if label else {"variant": "bilinear", "align_corners": True}
+    options = {"mode": "nearest"} if label else {"mode": "bilinear", "align_corners": True}
     return F.interpolate(maps, size, **options)
 
 

@@ -157,7 +157,7 @@ def test_many_chunks_equal_one(
         told = {**options, "variant": variant}
         whole = gradient(lambda z, o=told: region_mutual_information(z, labels, **o), logits)
         with monkeypatch.context() as patch:
-            patch.setattr("segmi.losses.rmi.torch._CHUNK_BYTES", 1)
+            patch.setattr("segmi.losses.rmi.torch.CHUNK_BYTES", 1)
             single = gradient(lambda z, o=told: region_mutual_information(z, labels, **o), logits)
         torch.testing.assert_close(single, whole)
 
@@ -380,7 +380,7 @@ def test_impossible_options_are_refused(options: Options, message: str) -> None:
 
 
 def test_softmax_of_one_channel_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"expected two or more channels for probability 'softmax', .* got 1; use"):
+    with pytest.raises(ValueError, match=r"expected two or more channels for probability 'softmax', .* got 1. Fix: use"):
         region_mutual_information(
             torch.zeros(1, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.long), probability="softmax"
         )

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segmi.losses.rmi.windows import OtherWindows, PickedWindows, RowWindows, Windows, Workspace
+from segmi.losses.rmi.windows import ListedWindows, OtherWindows, RowWindows, Windows, Workspace
 
 SIZES = [(1, 6, 7), (2, 5, 9), (3, 8, 8), (4, 11, 6), (5, 5, 5), (10, 14, 13)]
 
@@ -30,7 +30,7 @@ def test_equals_unfolding(kind: str, radius: int, height: int, width: int) -> No
             windows: Windows = RowWindows(p, y, workspace)
         case "picked":
             keep = keep[::2]
-            windows = PickedWindows(p, y, radius, keep // columns * width + keep % columns)
+            windows = ListedWindows(p, y, radius, keep // columns * width + keep % columns)
         case "others":
             out, keep = keep[::3], keep[keep % 3 > 0]
             windows = OtherWindows(p, y, workspace, out // columns * width + out % columns)

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segmi.losses.rmi import cuda
 from segmi.losses.rmi.config import RMIConfig
-from segmi.losses.rmi.cuda import ops, triton
+from segmi.losses.rmi.maps import counted_pairs, whole_windows
 from segmi.losses.rmi.reference import region_mutual_information_plain
-from segmi.losses.rmi.torch import absent_value, counted_pairs, whole_windows
 from segmi.losses.targets import read_targets
 
 CUDA = torch.cuda.is_available()
@@ -24,7 +24,7 @@ class Found(NamedTuple):
     value: Tensor
     pixels: Tensor
     slope: Tensor
-    result: triton.RegionResult
+    result: cuda.CUDAResult
 
 
 def _pixel_weights(logits: Tensor) -> Tensor:
@@ -38,19 +38,19 @@ def _kernels(logits: Tensor, labels: Tensor, config: RMIConfig) -> Found:
     classes = torch.where(targets.valid, targets.classes, -1).to(torch.int16)
     active = counted_pairs(targets, logits.shape[1], config)
     whole = whole_windows(targets.valid, config.radius) if config.ignored == "drop" else None
-    reference = config.variant == "published"
-    ridge = config.alpha if reference else config.relative_ridge
-    result = triton.forward(
-        logits, classes, active, radius=config.radius, reference=reference, ridge=ridge, pixels=True, whole=whole
+    published = config.variant == "published"
+    ridge = config.alpha if published else config.relative_ridge
+    result = cuda.compute_terms(
+        logits, classes, active, radius=config.radius, published=published, ridge=ridge, pixels=True, whole=whole
     )
     if config.class_reduction == "present":
         scale = active.double() / active.sum().clamp(min=1)
         terms = result.terms
     else:
         scale = torch.full_like(result.terms, 1 / max(len(logits), 1))
-        terms = torch.where(active, result.terms, absent_value(config))
+        terms = torch.where(active, result.terms, config.absent_value)
     scale = scale / config.dimension
-    slope = triton.backward(
+    slope = cuda.compute_gradient(
         logits, classes, active, result.coefficients, result.offsets, scale, _pixel_weights(logits),
         radius=config.radius, whole=whole,
     )  # fmt: skip
@@ -154,7 +154,7 @@ def test_all_ignored_and_empty_batch(scene: SimpleNamespace) -> None:
     for config in (RMIConfig(radius=2), RMIConfig(radius=2, variant="corrected")):
         labels = torch.full((1, 5, 6), 255, device=DEVICE)
         found = _kernels(torch.randn(1, 2, 5, 6, device=DEVICE), labels, config)
-        assert found.value == pytest.approx(2 * absent_value(config) / 4)
+        assert found.value == pytest.approx(2 * config.absent_value / 4)
         assert not found.pixels.any()
         assert not found.slope.any()
         none = _kernels(torch.zeros(0, 2, 5, 6, device=DEVICE), labels[:0], config)
@@ -178,7 +178,7 @@ def test_without_pixel_losses(scene: SimpleNamespace) -> None:
     classes, active = labels.short(), torch.tensor([[True, False]], device=DEVICE)
     logits = scene.logits(labels.cpu(), 2).to(DEVICE)
     both = [
-        triton.forward(logits, classes, active, radius=2, reference=True, ridge=5e-4, pixels=pixels)
+        cuda.compute_terms(logits, classes, active, radius=2, reference=True, ridge=5e-4, pixels=pixels)
         for pixels in (True, False)
     ]
     assert torch.equal(both[0].terms, both[1].terms)
@@ -210,10 +210,10 @@ def test_the_host_does_not_wait(scene: SimpleNamespace) -> None:
     for mode in ("default", "error"):  # compiled first
         torch.cuda.set_sync_debug_mode(mode)
         try:
-            found = triton.forward(
+            found = cuda.compute_terms(
                 logits, classes, active, radius=3, reference=True, ridge=5e-4, pixels=True, whole=whole
             )
-            triton.backward(
+            cuda.compute_gradient(
                 logits, classes, active, found.coefficients, found.offsets, scale, scale, radius=3, whole=whole
             )
         finally:
@@ -228,17 +228,17 @@ def test_as_an_operator_it_equals_the_kernel_of_the_cpu(reference: bool, drop: b
     labels[1] = labels[1].clamp(max=1)
     logits = 2 * torch.randn(2, 3, 11, 12, generator=generator)
     options = (3, reference, drop, 0.1, -3.8, True, 255)
-    expected = torch.ops.segmi.region_forward(logits, labels, *options)
-    got = ops.forward(logits.to(DEVICE), labels.to(DEVICE), *options)
+    expected = torch.cuda.segmi.region_forward(logits, labels, *options)
+    got = cuda.forward(logits.to(DEVICE), labels.to(DEVICE), *options)
     counted = expected[3]
     for ours, theirs in zip(got[:5], expected[:5], strict=True):
         torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-5, atol=1e-7)
     assert float(got[8]) == 0
     scale = torch.rand(2, 3, dtype=torch.float64, generator=generator)
-    slope = torch.ops.segmi.region_backward(
+    slope = torch.cuda.segmi.region_backward(
         logits, labels, counted, expected[5], expected[6], scale, scale, 3, drop, 255
     )
-    ours = ops.backward(
+    ours = cuda.backward(
         logits.to(DEVICE), labels.to(DEVICE), got[3], got[5], got[6], scale.to(DEVICE), scale.to(DEVICE), 3, drop, 255
     )
     torch.testing.assert_close(ours.cpu(), slope, rtol=1e-5, atol=1e-6)
@@ -247,8 +247,8 @@ def test_as_an_operator_it_equals_the_kernel_of_the_cpu(reference: bool, drop: b
 def test_as_an_operator_it_shows_what_it_cannot_refuse() -> None:
     options = (3, True, False, 5e-4, -3.8, True, 255)
     logits, labels = torch.zeros(1, 2, 6, 6, device=DEVICE), torch.zeros(1, 6, 6, dtype=torch.long, device=DEVICE)
-    assert float(ops.forward(logits, labels, *options)[8]) == 0
+    assert float(cuda.forward(logits, labels, *options)[8]) == 0
     logits[0, 1, 2, 2] = float("nan")
-    assert ops.forward(logits, labels, *options)[8].isnan()
+    assert cuda.forward(logits, labels, *options)[8].isnan()
     labels[0, 0, 0] = 7
-    assert ops.forward(torch.zeros_like(logits), labels, *options)[8].isnan()
+    assert cuda.forward(torch.zeros_like(logits), labels, *options)[8].isnan()

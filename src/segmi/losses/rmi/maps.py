@@ -1,20 +1,21 @@
-"""The maps whose windows are compared: the probability and the label of every class, on one grid.
+"""Label and probability maps on the feature grid, and which (image, class) pairs vary.
 
-Down-sampling is as published: averages and maxima are taken over squares of ``stride`` pixels, the first of which
-reach ``stride // 2`` pixels over the upper and the left border, where the average counts zeros. Interpolation takes
-``H // stride`` samples, corner to corner, of both maps; as published (``legacy_interpolation``) only the probability is
-sampled so, the label at the nearest pixels of another grid, and the two do not lie on each other.
+Pooling is as published: averages and maxima are taken over squares of ``stride`` pixels, the first of which extend
+``stride // 2`` pixels beyond the upper and left border, where the average counts zeros. Interpolation takes ``H //
+stride`` samples of both maps, from corner to corner; as published (``legacy_interpolation``) only the probability is
+sampled this way and the label at the nearest pixels of another grid, so that the two are not aligned.
 
-Where ignored is dropped, so are the cells that reach over the border, and every cell in whose value an ignored pixel has a
-part.
+If ignored pixels are dropped, so are the cells that extend beyond the border and every cell whose value depends on an
+ignored pixel.
 """
 
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,16 +23,22 @@ from torch import Tensor
 
 from segmi.losses.rmi.config import RMIConfig
 from segmi.losses.targets import Targets, upcast
+from segmi.randomness import key
 from segmi.types import Logits
+
+CHUNK_BYTES: Final = 16 * 2**20  # memory of the unfolded rows of one chunk of pairs; more does not fit the caches
+_ROUNDING: Final = 1e-10  # smaller differences of labels are rounding: interpolation weights are at least 1 / pixels
+
+# --- pooling
 
 
 class RegionMaps(NamedTuple):
-    """What the statistics of regions are taken from.
+    """Maps on the feature grid.
 
     Args:
         p: N×C×h×w, the probability of every class, attached to the graph of the logits, 0 in ignored pixels.
-        y: N×C×h×w, the share of the class in the label, of the type of ``p``, 0 in ignored pixels.
-        valid: N×h×w bool, False where the cell holds an ignored pixel.
+        y: N×C×h×w, the share of the class in the label, in the type of ``p``, 0 in ignored pixels.
+        valid: N×h×w bool, False where the cell contains an ignored pixel.
     """
 
     p: Tensor
@@ -40,7 +47,7 @@ class RegionMaps(NamedTuple):
 
 
 def region_maps(logits: Logits, targets: Targets, config: RMIConfig | None = None) -> RegionMaps:
-    """The maps of ``logits`` and ``targets``, ignored pixels set to 0 in both; not pooled unless ``config`` say so."""
+    """Return the maps of logits and targets, 0 in ignored pixels; not pooled by default."""
     config = config or RMIConfig()
     z = upcast(logits)
     valid = targets.valid.unsqueeze(1)
@@ -52,12 +59,12 @@ def region_maps(logits: Logits, targets: Targets, config: RMIConfig | None = Non
 
 
 def class_ids(channels: int, device: torch.device) -> Tensor:
-    """The class of every channel: that of a single one is 1."""
+    """Return the class of every channel; a single channel is class 1."""
     return torch.arange(channels, device=device) if channels > 1 else torch.ones(1, dtype=torch.long, device=device)
 
 
 def pooled_size(size: Sequence[int], config: RMIConfig) -> tuple[int, int]:
-    """The height and width of the maps after down-sampling; 0 where nothing is left."""
+    """Return height and width of the feature grid; 0 if nothing is left."""
     (height, width), stride = size, config.stride
     extra = 0
     if config.pooling in ("average", "max"):
@@ -66,26 +73,26 @@ def pooled_size(size: Sequence[int], config: RMIConfig) -> tuple[int, int]:
 
 
 def _cut(config: RMIConfig) -> int:
-    """How many rows of pixels the first cells, which reach over the border, cover."""
+    """Return the number of pixel rows in the first cells, which extend beyond the border."""
     return config.stride - config.stride // 2
 
 
 def pooled_probability(p: Tensor, config: RMIConfig) -> Tensor:
-    """Probability maps (…×H×W), 0 in ignored pixels, on the grid of the statistics."""
+    """Return probability maps (…×H×W), 0 in ignored pixels, on the feature grid."""
     if config.pooling == "average" and config.variant == "published":
-        p = p + 1e-6  # as published; it matters where zeros beyond the border are averaged, else goes with the mean
+        p = p + 1e-6  # as published; only matters next to the zeros beyond the border, since windows are centered
     return _interpolated(p, config) if config.pooling == "interpolation" else _pooled(p, config)
 
 
 def pooled_label(y: Tensor, config: RMIConfig) -> Tensor:
-    """Label maps (…×H×W) in a float type, on the grid of the statistics."""
+    """Return label maps (…×H×W) of a float type on the feature grid."""
     if config.pooling == "interpolation":
         return _nearest(y, config) if config.legacy_interpolation else _interpolated(y, config)
     return _pooled(y, config)
 
 
 def pooled_valid(valid: Tensor, config: RMIConfig) -> Tensor:
-    """N×h×w bool: the cells without a part of an ignored pixel."""
+    """Return N×h×w bool: the cells that do not depend on an ignored pixel."""
     if config.pooling == "none":
         return valid
     ignored = (~valid).double()
@@ -107,7 +114,7 @@ def _pooled(maps: Tensor, config: RMIConfig) -> Tensor:
 
 def _interpolated(maps: Tensor, config: RMIConfig) -> Tensor:
     size = pooled_size(maps.shape[-2:], config)
-    if not maps.numel():  # which PyTorch does not resize
+    if not maps.numel():  # F.interpolate rejects empty tensors
         return maps.new_zeros(*maps.shape[:-2], *size) + maps.sum()
     return _unflattened(F.interpolate(_flattened(maps), size, mode="bilinear", align_corners=True), maps)
 
@@ -125,3 +132,127 @@ def _flattened(maps: Tensor) -> Tensor:
 
 def _unflattened(cells: Tensor, maps: Tensor) -> Tensor:
     return cells.view(*maps.shape[:-2], *cells.shape[-2:])
+
+
+# --- pairs
+
+
+def counted_pairs(targets: Targets, channels: int, config: RMIConfig) -> Tensor:
+    """Return N×C bool: the pairs whose label varies over the included windows.
+
+    Exact if the result affects the value. In the variant ``published`` with ignored pixels set to 0 and without a count
+    of pairs it does not, and pairs that do not vary may be True, since an exact answer would cost more than it saves.
+    """
+    counts = _pixels_per_class(targets.classes, targets.valid, channels)
+    exact = config.variant == "corrected" or config.ignored == "drop" or config.class_reduction == "present"
+    if not exact:
+        full = math.prod(targets.classes.shape[1:])
+        return (counts > 0) & (counts < full) if config.pooling == "none" else counts > 0
+    whole, order = included_windows(targets, config), shuffled_order(targets, config)
+    if config.pooling == "none" and order is None:
+        return _varying_pixels(targets, whole, channels, config.radius)
+    result = counts > 0
+    pairs = result.nonzero()
+    height, width = targets.classes.shape[1:]
+    for image, channel in (chunk.unbind(1) for chunk in pairs.split(max(1, CHUNK_BYTES // (64 * height * width)))):
+        y = label_cells(targets, image, channel, channels, config, order).double()
+        result[image, channel] = _varying_maps(y, whole[image], config.radius)
+    return result
+
+
+def included_windows(targets: Targets, config: RMIConfig) -> Tensor:
+    """Return N×H'×W' bool: the windows that are included in the statistics, by their upper left cell."""
+    cells = pooled_valid(targets.valid, config)
+    return whole_windows(cells if config.ignored == "drop" else torch.ones_like(cells), config.radius)
+
+
+def whole_windows(valid: Tensor, radius: int) -> Tensor:
+    """Return N×H'×W' bool: the windows, by their upper left pixel, without an ignored pixel."""
+    return F.max_pool2d((~valid).float().unsqueeze(1), radius, stride=1).squeeze(1) == 0
+
+
+def _varying_pixels(targets: Targets, whole: Tensor, channels: int, radius: int) -> Tensor:
+    windows = whole.flatten(1).sum(1)[:, None]
+    height, width = whole.shape[1:]
+    varies = torch.zeros(len(whole), channels, dtype=torch.bool, device=whole.device)
+    for i in range(radius):
+        for j in range(radius):
+            pixels = (slice(None), slice(i, i + height), slice(j, j + width))
+            counts = _pixels_per_class(targets.classes[pixels], whole & targets.valid[pixels], channels)
+            varies |= (counts > 0) & (counts < windows)
+    return varies
+
+
+def _varying_maps(y: Tensor, whole: Tensor, radius: int) -> Tensor:
+    height, width = whole.shape[1:]
+    varies = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+    for i in range(radius):
+        for j in range(radius):
+            position = y[:, i : i + height, j : j + width]
+            lowest, highest = (torch.where(whole, position, bound) for bound in (math.inf, -math.inf))
+            varies |= highest.flatten(1).amax(1) - lowest.flatten(1).amin(1) > _ROUNDING
+    return varies
+
+
+def _pixels_per_class(index: Tensor, valid: Tensor, channels: int) -> Tensor:
+    classes = max(channels, 2)
+    image = torch.arange(len(index), device=index.device).view(-1, 1, 1) * (classes + 1)
+    cell = image + torch.where(valid, index, classes)
+    counts = _occurrences(cell.flatten(), len(index) * (classes + 1)).view(len(index), classes + 1)
+    return counts[:, 1:2] if channels == 1 else counts[:, :classes]
+
+
+def _occurrences(numbers: Tensor, below: int) -> Tensor:
+    """Return how often each of the numbers 0 to ``below`` - 1 occurs."""
+    if numbers.device.type == "cpu":
+        return torch.bincount(numbers, minlength=below)
+    # `bincount` reads the largest number first, which synchronizes with a GPU
+    return torch.zeros(below, dtype=torch.int64, device=numbers.device).scatter_add_(
+        0, numbers, torch.ones_like(numbers)
+    )
+
+
+def _label_maps(targets: Targets, image: Tensor, channel: Tensor, channels: int) -> Tensor:
+    """Return m×H×W bool: the pixels with the class of the channel."""
+    wanted = class_ids(channels, channel.device)[channel]
+    return (targets.classes[image] == wanted[:, None, None]) & targets.valid[image]
+
+
+def label_cells(
+    targets: Targets, image: Tensor, channel: Tensor, channels: int, config: RMIConfig, order: Tensor | None
+) -> Tensor:
+    """Return m×h×w label maps on the feature grid, bool without pooling, in the given order of cells."""
+    y = _label_maps(targets, image, channel, channels)
+    y = y if config.pooling == "none" else pooled_label(y.double(), config)
+    return y if order is None else shuffled(y, order[image])
+
+
+# --- shuffles
+#
+# Ablations put the cells of an image in random order. The seed of the order includes the image's own labels: the same
+# crop always has the same order, independent of its batch, and no order lasts long enough to be learned. Ignored cells
+# stay in place, so that the same windows are included as without a shuffle.
+
+
+def shuffled_order(targets: Targets, config: RMIConfig) -> Tensor | None:
+    """Return N×(h·w): for every cell the flat index of the cell that replaces it; None without a shuffle."""
+    if config.shuffle == "none":
+        return None
+    valid = pooled_valid(targets.valid, config).flatten(1).cpu()
+    known = torch.where(targets.valid, targets.classes, -1).cpu().numpy()
+    order = torch.arange(valid.shape[1]).repeat(len(valid), 1)
+    for n in range(len(valid)):
+        generator = torch.Generator().manual_seed(key(config.seed, "shuffled cells", zlib.crc32(known[n].tobytes())))
+        cells = valid[n].nonzero()[:, 0]
+        order[n, cells] = cells[torch.randperm(len(cells), generator=generator)]
+    return order.to(targets.valid.device)
+
+
+def shuffled(maps: Tensor, order: Tensor) -> Tensor:
+    """Return m×h×w maps in the order m×(h·w)."""
+    return maps.flatten(1).gather(1, order).view_as(maps)
+
+
+def unshuffled(maps: Tensor, order: Tensor) -> Tensor:
+    """Return the maps of which `shuffled` returns ``maps``."""
+    return torch.empty_like(maps).flatten(1).scatter(1, order, maps.flatten(1)).view_as(maps)

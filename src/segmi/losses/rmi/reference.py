@@ -1,64 +1,43 @@
-"""Region mutual information as one would write it down: the slow, readable twin of the fast routine.
+"""Region mutual information as one would write it down: slow, short, and the reference of the tests.
 
-It is the oracle of the tests, and the only one of the two that can be differentiated twice.
+Unlike the other routines it can be differentiated twice.
 """
 
 from __future__ import annotations
+
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segmi.losses.rmi.config import ClassReduction, IgnoredHandling, Pooling, Probability, RMIConfig, Variant
+from segmi.losses.rmi.config import RMIOptions, expand_options, read_options
 from segmi.losses.rmi.maps import region_maps
 from segmi.losses.targets import read_targets
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 
+@expand_options
 def region_mutual_information_plain(
-    logits: Logits,
-    labels: Labels,
-    *,
-    radius: int = 3,
-    variant: Variant = "published",
-    probability: Probability = "sigmoid",
-    pooling: Pooling = "none",
-    stride: int = 1,
-    legacy_interpolation: bool = False,
-    ignored: IgnoredHandling | None = None,
-    class_reduction: ClassReduction | None = None,
-    alpha: float = 5e-4,
-    relative_ridge: float = 1e-3,
-    ignore_index: int = IGNORE_INDEX,
+    logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX, **options: Unpack[RMIOptions]
 ) -> Tensor:
-    """What `segmi.losses.rmi.region_mutual_information` computes, in float64 throughout, by unfolding every window."""
-    config = RMIConfig(
-        radius=radius,
-        variant=variant,
-        alpha=alpha,
-        relative_ridge=relative_ridge,
-        probability=probability,
-        pooling=pooling,
-        stride=stride,
-        legacy_interpolation=legacy_interpolation,
-        ignored=ignored,
-        class_reduction=class_reduction,
-    )
+    """Compute `region_mutual_information` in float64 by unfolding every window."""
+    config = read_options(options)
+    radius = config.radius
     maps = region_maps(logits.double(), read_targets(logits, labels, ignore_index), config)
     terms, varying = [], []
-    for p, y, valid in zip(*maps, strict=True):
+    for p, y, valid in zip(*maps, strict=True):  # C×h×w, C×h×w, h×w
         keep = _windows(valid.double()[None], radius)[0].amin(0) == 1
         if config.ignored == "zero":
             keep = torch.ones_like(keep)
         p_windows, y_windows = _windows(p + 1e-6, radius)[..., keep], _windows(y, radius)[..., keep]
         varies = _varies(y_windows) if keep.any() else torch.zeros(len(y), dtype=torch.bool, device=y.device)
-        if variant == "published":
-            terms.append(_published(p_windows, y_windows, alpha))
+        if config.variant == "published":
+            terms.append(_published(p_windows, y_windows, config.alpha))
         else:
-            pairs = zip(p_windows, y_windows, varies, strict=True)
-            terms.append(
-                torch.stack([_sound(p_c, y_c, relative_ridge) if some else 0 * p.sum() for p_c, y_c, some in pairs])
-            )
+            pairs, ridge = zip(p_windows, y_windows, varies, strict=True), config.relative_ridge
+            by_class = [_corrected(p_c, y_c, ridge) if some else 0 * p.sum() for p_c, y_c, some in pairs]
+            terms.append(torch.stack(by_class))
         varying.append(varies)
     if not terms:
         return 0 * logits.double().sum()
@@ -69,16 +48,17 @@ def region_mutual_information_plain(
 
 
 def _windows(maps: Tensor, radius: int) -> Tensor:
-    """C×H×W to C×d×n."""
+    """Unfold C×H×W maps to C×d×n windows."""
     return F.unfold(maps.unsqueeze(1), radius)
 
 
 def _varies(y: Tensor) -> Tensor:
-    """Whether any position in the window takes different values, beyond the rounding of interpolation."""
+    """Return whether any position in the window takes different values, beyond the rounding of interpolation."""
     return (y.amax(-1) - y.amin(-1) > 1e-10).any(1)
 
 
 def _published(p: Tensor, y: Tensor, alpha: float) -> Tensor:
+    """½ log det(M + αI), M = S_yy - S_yp (S_pp + αI)⁻¹ S_ypᵀ (eq. 14-16); S are sums, not means."""
     p, y = _centered(p), _centered(y)
     ridge = alpha * torch.eye(p.shape[-2], dtype=p.dtype, device=p.device)
     y_p = y @ p.mT
@@ -87,7 +67,8 @@ def _published(p: Tensor, y: Tensor, alpha: float) -> Tensor:
     return 0.5 * 2 * torch.log(diagonal + 1e-8).sum(-1)
 
 
-def _sound(p: Tensor, y: Tensor, relative_ridge: float) -> Tensor:
+def _corrected(p: Tensor, y: Tensor, relative_ridge: float) -> Tensor:
+    """-I_G = ½ log det(M + εI) - ½ log det(S_yy + εI), ε relative to the mean variance of the label window."""
     p, y = _centered(p), _centered(y)
     n = p.shape[-1]
     s_pp, s_yy, s_yp = p @ p.mT / n, y @ y.mT / n, y @ p.mT / n

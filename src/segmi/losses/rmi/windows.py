@@ -1,13 +1,13 @@
-"""Covariances of square windows, and gradients with respect to them brought back to the map, without unfolding.
+"""Covariances of square windows, and their gradients with respect to the map, without unfolding the windows.
 
 A map of H×W pixels has n = H'·W' windows of side R, each a vector of d = R² values; their d×n matrix is R² times the
 map. `RowWindows` never builds it. Two positions in a window differ by some rows and some columns. The columns are
-unfolded, which takes R copies of a row; rows that are s apart are then multiplied as they stand, row by row, and which
-rows count for which position in the window is left to one small 0/1 matrix. So the cost in rows is that of the 2R - 1
-displacements, not of the R² pairs, and the borders need no special case.
+unfolded, which takes R copies of a row. Rows that are s apart are then multiplied row by row, and one small 0/1 matrix
+selects the rows that count for each position in the window. The cost in rows is proportional to the 2R - 1
+displacements, not to the R² pairs, and the borders need no special case.
 
-`PickedWindows` does the same for a list of windows, by building the matrix of those. `OtherWindows` takes all windows
-but a list of them, as the difference of the two, which is what is wanted where few windows hold ignored pixels.
+`ListedWindows` builds the matrix for a list of windows. `OtherWindows` are all windows except a list, computed as the
+difference of the two; they are used where few windows contain ignored pixels.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Windows(ABC):
 
     @abstractmethod
     def fold(self, coefficients: Tensor) -> Tensor:
-        """Bring ``coefficients @ [P; Y]``, one value per window and position in it, back to the pixels by adding.
+        """Add ``coefficients @ [P; Y]``, one value per window and position in it, to the pixels of the windows.
 
         Shapes:
             coefficients: m×d×2d; the result is m×H×W.
@@ -41,9 +41,9 @@ class Windows(ABC):
 
 
 class Workspace:
-    """The memory that the windows of H×W maps are computed in, used again by every chunk of at most m pairs.
+    """Buffers for the windows of H×W maps, reused by every chunk of at most m pairs.
 
-    Fresh memory is what would cost most on a CPU: the system hands it out page by page.
+    Fresh memory would be the largest cost on a CPU: the system maps it page by page.
     """
 
     def __init__(self, m: int, height: int, width: int, radius: int, device: torch.device) -> None:
@@ -51,8 +51,8 @@ class Workspace:
         self.starts, self.columns = height - radius + 1, width - radius + 1
         new = partial(torch.empty, dtype=torch.float64, device=device)
         self.centered = new(m, height, width)
-        # m × rows × 2R × W': every row R times, each a column further, P above Y. R - 1 rows of zeros above and below
-        # let every row see its neighbors.
+        # m × rows × 2R × W': every row R times, each displaced by one more column, P above Y. R - 1 rows of zeros above
+        # and below give every row all its neighbors.
         self.unfolded = new(m, height + 2 * (radius - 1), 2, radius, self.columns).zero_()
         self.spread = new(height, radius, self.columns)
         self.products = new(m, height, 2 * radius, 2 * radius * radius)
@@ -62,7 +62,7 @@ class Workspace:
 
 
 class RowWindows(Windows):
-    """All windows of the maps, whose workspace they keep until the next ones are made in it.
+    """All windows of the maps, valid until the workspace is used again.
 
     Shapes:
         p, y: m×H×W, H and W at least R.
@@ -84,12 +84,12 @@ class RowWindows(Windows):
         centered = self.work.centered[: self.m]
         for which, image in enumerate((p, y)):
             centered.copy_(image)
-            centered -= centered.mean((-2, -1), keepdim=True)  # so that no large numbers cancel in the covariances
+            centered -= centered.mean((-2, -1), keepdim=True)  # reduces cancellation in the covariances
             for j in range(self.radius):
                 self.work.unfolded[: self.m, margin : margin + height, which, j] = centered[:, :, j : j + columns]
 
     def _rows(self, first: int, number: int) -> Tensor:
-        """m×H×(2R·number)×W': for every row r, the unfolded rows r + first - (R-1) and the number - 1 below it."""
+        """Return m×H×(2R·number)×W': for every row r, unfolded row r + first - (R-1) and ``number`` - 1 below it."""
         row = 2 * self.radius * self.work.columns
         shape = (self.m, self.work.height, 2 * self.radius * number, self.work.columns)
         return self.work.unfolded.as_strided(
@@ -98,13 +98,13 @@ class RowWindows(Windows):
 
     def _sums(self) -> Tensor:
         m, radius = self.m, self.radius
-        here, below = self._rows(radius - 1, 1), self._rows(radius - 1, radius)
+        rows, below = self._rows(radius - 1, 1), self._rows(radius - 1, radius)
         products = self.work.products[:m]
         for k in range(m):
-            torch.bmm(here[k], below[k].mT, out=products[k])
+            torch.bmm(rows[k], below[k].mT, out=products[k])
         # m × i × (a, s, b): sums over the rows of the windows of row i times row i + s
         by_start = torch.matmul(self.work.counts.T, products.flatten(2)).view(m, radius, 2 * radius, radius, 2 * radius)
-        sums = here.new_empty(m, radius, 2 * radius, radius, 2 * radius)
+        sums = rows.new_empty(m, radius, 2 * radius, radius, 2 * radius)
         for i in range(radius):
             for s in range(radius - i):
                 block = by_start[:, i, :, s]
@@ -121,7 +121,7 @@ class RowWindows(Windows):
         # m × i × j × i' × (map, j')
         k = coefficients.view(m, radius, radius, 2, radius, radius).transpose(3, 4).flatten(4)
         constant = torch.einsum("mijkb,mkb->mij", k, self.means)
-        # by displacement s + 1 - R = i' - i, and then for every row the sum over the positions i that it takes
+        # by displacement s + 1 - R = i' - i, then for every row the sum over its positions i
         displaced = k.new_zeros(m, radius, radius, 2 * radius - 1, 2 * radius)
         for i in range(radius):
             displaced[:, i, :, radius - 1 - i : 2 * radius - 1 - i] = k[:, i]
@@ -136,7 +136,7 @@ class RowWindows(Windows):
         return result
 
 
-class PickedWindows(Windows):
+class ListedWindows(Windows):
     """The windows that start at given pixels.
 
     Shapes:
@@ -164,29 +164,29 @@ class PickedWindows(Windows):
 
 
 class OtherWindows(Windows):
-    """All windows but those that start at given pixels, in the workspace of `RowWindows`.
+    """All windows except those that start at given pixels, in the workspace of `RowWindows`.
 
     Shapes:
         p, y: m×H×W.
-        starts: flat indices (row · W + column) of the upper left pixels that are left out, at least one and not all.
+        starts: flat indices (row · W + column) of the upper left pixels of excluded windows, at least one and not all.
     """
 
     def __init__(self, p: Tensor, y: Tensor, workspace: Workspace, starts: Tensor) -> None:
-        # Centered for both, so that their means can be compared and no large numbers cancel in the difference.
+        # Centered for both, so that their means are comparable and the difference does not cancel.
         p, y = (image - image.mean((-2, -1), keepdim=True) for image in (p, y.double()))
         self.every = RowWindows(p, y, workspace)
-        self.out = PickedWindows(p, y, workspace.radius, starts)
-        self.count = self.every.count - self.out.count
+        self.excluded = ListedWindows(p, y, workspace.radius, starts)
+        self.count = self.every.count - self.excluded.count
         m, radius = len(p), workspace.radius
         of_all = self.every.means.view(m, radius, 2, radius).transpose(1, 2).flatten(1)
-        self.means = (self.every.count * of_all - self.out.count * self.out.means) / self.count
-        apart = self.means - self.out.means
-        between = self.count * self.out.count / self.every.count * apart[:, :, None] * apart[:, None, :]
-        self.sums = self.every.sums - self.out.sums - between
+        self.means = (self.every.count * of_all - self.excluded.count * self.excluded.means) / self.count
+        apart = self.means - self.excluded.means
+        between = self.count * self.excluded.count / self.every.count * apart[:, :, None] * apart[:, None, :]
+        self.sums = self.every.sums - self.excluded.sums - between
 
     def fold(self, coefficients: Tensor) -> Tensor:
         """See `Windows.fold`; may be called once."""
         m, radius = len(self.means), self.every.radius
         self.every.means = self.means.view(m, 2, radius, radius).transpose(1, 2).flatten(2)
-        self.out.windows += (self.out.means - self.means).unsqueeze(-1)
-        return self.every.fold(coefficients) - self.out.fold(coefficients)
+        self.excluded.windows += (self.excluded.means - self.means).unsqueeze(-1)
+        return self.every.fold(coefficients) - self.excluded.fold(coefficients)

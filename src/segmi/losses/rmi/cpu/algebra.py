@@ -1,4 +1,4 @@
-"""From the moments of the windows to the value, I_G, and the derivative by the windows; small matrices only."""
+"""Term, I_G and derivative of one map from the moments of its windows; small dense matrices."""
 
 from __future__ import annotations
 
@@ -7,35 +7,38 @@ from typing import Any
 
 import numpy as np
 
-from segmi.losses.rmi.cpu.compiling import allocating, compiled
+from segmi.losses.compiled.runtime import allocating, compiled
 
-_JITTERS = 6
+_JITTERS = 6  # as `segmi.losses.rmi.covariances.factor_with_jitter`
 
 
 @compiled
 def varies(first: Any, count: int) -> bool:
-    """Whether any position of the label window takes both values; sums of zeros and ones are exact."""
+    """Return whether any position of the label window takes both values; sums of zeros and ones are exact."""
     d = len(first) // 2
-    found = False
+    result = False
     for i in range(d, 2 * d):
-        found = found or 0.0 < first[i] < count
-    return found
+        result = result or 0.0 < first[i] < count
+    return result
 
 
 @allocating
 def solve(
-    first: Any, second: Any, count: int, reference: bool, ridge: float, coefficients: Any, offsets: Any
+    first: Any, second: Any, count: int, published: bool, ridge: float, coefficients: Any, offsets: Any
 ) -> tuple[float, float, int]:
-    """The term and I_G of one map, and whether its covariance had to be jittered.
+    """Return the term and I_G of one map, and 1 if its covariance had to be jittered, else 0.
+
+    With the joint covariance and its ridge factored as L Lᵀ, the last block of L is a factor of M + αI (eq. 14), so
+    ½ log det(M + αI) is the sum of the logarithms of its pivots. NaN if there is no factor.
 
     Args:
         first, second: Σ x and the lower triangle of Σ x xᵀ, x = (P, Y), of ``count`` windows.
-        reference: whether ``ridge`` is α, added to sums; else it is relative to the mean variance of the label.
-        coefficients, offsets: K (d×2d) and k₀ are written here: the term's derivative by P_i is ``K (P_i, Y_i) - k₀``.
+        published: whether ``ridge`` is α, added to sums; else it is relative to the mean variance of the label.
+        coefficients, offsets: receive K (d×2d) and k₀; the derivative of the term by P_i is ``K (P_i, Y_i) - k₀``.
     """
     side = len(first)
     d = side // 2
-    scale = 1.0 if reference else 1.0 / count
+    scale = 1.0 if published else 1.0 / count
     matrix = np.zeros((side, side))
     variance = 0.0
     for i in range(side):
@@ -43,7 +46,7 @@ def solve(
             matrix[i, j] = scale * (second[i, j] - first[i] * (first[j] / count))
         if i >= d:
             variance += matrix[i, i]
-    if not reference:
+    if not published:
         ridge = ridge * variance / d
     for i in range(side):
         matrix[i, i] += ridge
@@ -53,27 +56,29 @@ def solve(
         coefficients[:] = np.nan
         offsets[:] = np.nan
         return np.nan, np.nan, jittered
-    # The last block of the factor times its transpose is M + αI.
-    weighted = np.zeros(d)  # of Σ log(pivot + 1e-8), what of Σ log(pivot) is left in the derivative
+    weighted = np.zeros(d)  # derivative of log(pivot + 1e-8) over that of log(pivot)
     remaining, whole, term = 0.0, 0.0, 0.0
     for i in range(d):
         pivot = lower[d + i, d + i]
         remaining += math.log(pivot)
         whole += math.log(labels[i, i])
         term += math.log(pivot + 1e-8)
-        weighted[i] = pivot / (pivot + 1e-8) if reference else 1.0
+        weighted[i] = pivot / (pivot + 1e-8) if published else 1.0
     _derive(lower, weighted, scale, coefficients)
     for i in range(d):
         offsets[i] = 0.0
         for k in range(side):
             offsets[i] += coefficients[i, k] * first[k] / count
     nats = whole - remaining
-    return (term if reference else -nats), nats, jittered
+    return (term if published else -nats), nats, jittered
 
 
 @allocating
 def _derive(lower: Any, weighted: Any, scale: float, coefficients: Any) -> None:
-    """``-BᵀWE = BᵀWB P - BᵀW Y`` as coefficients of (P, Y); B = S_yp (S_pp + αI)⁻¹, W = L⁻ᵀ diag(weighted) L⁻¹."""
+    """Write K = ``BᵀWB P - BᵀW Y`` as coefficients of (P, Y), B = S_yp (S_pp + αI)⁻¹, W = L⁻ᵀ diag(weighted) L⁻¹.
+
+    This is -Bᵀ W E for the residuals E = Y - BP.
+    """
     d = len(weighted)
     inverse_p, inverse_m = np.zeros((d, d)), np.zeros((d, d))
     _invert(lower[:d, :d], inverse_p)
@@ -88,7 +93,7 @@ def _derive(lower: Any, weighted: Any, scale: float, coefficients: Any) -> None:
 
 @compiled
 def _factor_with_jitter(matrix: Any, lower: Any) -> tuple[int, bool]:
-    """Whether a growing jitter had to be added to the diagonal, and whether there is a factor now."""
+    """Return whether a jitter had to be added to the diagonal, and whether there is a factor."""
     if _factor(matrix, lower):
         return 0, True
     scale = abs(np.trace(matrix)) / len(matrix)
@@ -102,7 +107,7 @@ def _factor_with_jitter(matrix: Any, lower: Any) -> tuple[int, bool]:
 
 @compiled
 def _factor(matrix: Any, out: Any) -> bool:
-    """The lower Cholesky factor of what is given by its lower triangle; False where there is none."""
+    """Write the lower Cholesky factor of a matrix given by its lower triangle; return False if it does not exist."""
     for i in range(len(matrix)):
         for j in range(i + 1):
             rest = matrix[i, j]
@@ -119,6 +124,7 @@ def _factor(matrix: Any, out: Any) -> bool:
 
 @compiled
 def _invert(lower: Any, out: Any) -> None:
+    """Write the inverse of a lower triangular matrix."""
     for j in range(len(lower)):
         out[j, j] = 1.0 / lower[j, j]
         for i in range(j + 1, len(lower)):

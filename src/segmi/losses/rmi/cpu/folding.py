@@ -1,8 +1,9 @@
-"""A linear function of every window brought back to the pixels: ``Σ_i K (P_i, Y_i) - k₀``, added where window i lies.
+"""Gradient of a linear function of every window with respect to the pixels.
 
-On a pixel that is in windows at all R² positions this is one (2R - 1)² stencil on each of the two maps; the m = R - 1
-rows and columns at the border have stencils of their own. Along a row, the stencil of a label changes at the ends of
-runs alone, so its changes are written there and then summed up.
+``Σ_i K (P_i, Y_i) - k₀`` is added to the pixels of window i. For a pixel that occurs in windows at all R² positions
+this is one (2R - 1)² stencil on each of the two maps; the m = R - 1 rows and columns at the border have their own
+stencils. Along a row, the stencil of a label changes only at the ends of its runs, so the changes are written there and
+summed up.
 """
 
 from __future__ import annotations
@@ -11,32 +12,27 @@ from typing import Any
 
 import numpy as np
 
-from segmi.losses.rmi.cpu.compiling import allocating, compiled, reordered
-
-
-@allocating
-def new_stencils(radius: int) -> Any:
-    """Weights on P and Y, by place of column: 0 inside, 1 … 2m at the border; and the constants of each."""
-    places, taps = 2 * radius - 1, 2 * radius - 1
-    return np.zeros((places, 2, taps, taps)), np.zeros(places)
+from segmi.losses.compiled.runtime import compiled, reordered
+from segmi.losses.rmi.cpu.moments import gather
+from segmi.losses.rmi.cpu.workspace import edge_index
 
 
 @compiled
 def fold_row(
-    layout: Any, rows: Any, found: Any, r: int, height: int, width: int, radius: int, stencils: Any,
+    layout: Any, rows: Any, starts: Any, r: int, height: int, width: int, radius: int, stencils: Any,
     changes: Any, out: Any,
 ) -> None:  # fmt: skip
-    """Write row r but for its edges, the rows around it being ``found``; ``changes`` is W + 1 zeros, and is left so."""
-    runs, held, margin = layout.runs, layout.held, radius - 1
+    """Write row r except its edges from the rows at ``starts``; ``changes`` holds W + 1 zeros before and after."""
+    runs, class_rows, margin = layout.runs, layout.class_rows, radius - 1
     weights, constants = stencils
     out[:] = -constants[0]
     begin, end = width, 0
     for s in range(2 * margin + 1):
-        there = found[s]
+        there = starts[s]
         if there < 0:
             continue
         add_taps(rows[0], there, weights[0, 0, s], out)
-        first, last = held[r + s - margin], held[r + s - margin + 1]
+        first, last = class_rows[r + s - margin], class_rows[r + s - margin + 1]
         if first < last:
             _add_changes(runs, first, last, weights[0, 1, s], margin, width, changes)
             begin, end = min(begin, runs[first, 1] - margin), max(end, runs[last - 1, 2] + radius)
@@ -48,7 +44,7 @@ def fold_row(
 def prepare_stencils(
     coefficients: Any, offsets: Any, r: int, height: int, width: int, radius: int, stencils: Any
 ) -> None:
-    """Write the stencils of row r, where they are not those of the row above; rows are to be asked for in order."""
+    """Write the stencils of row r if they differ from those of the row above; rows must come in order."""
     weights, constants = stencils
     margin = radius - 1
     down, right = height - margin, width - margin
@@ -64,7 +60,7 @@ def prepare_stencils(
 
 @compiled
 def _stencil(coefficients: Any, offsets: Any, a0: int, a1: int, b0: int, b1: int, radius: int, weights: Any) -> float:
-    """Write the weights around a pixel that is in windows at the positions a0 … a1 - 1, b0 … b1 - 1."""
+    """Write the weights around a pixel that occurs at the positions a0 … a1 - 1, b0 … b1 - 1 of windows."""
     margin = radius - 1
     weights[:] = 0.0
     constant = 0.0
@@ -100,7 +96,7 @@ def _add_tap(a: Any, j: Any, w: float, out: Any) -> None:
 
 @compiled
 def add_taps(a: Any, begin: int, weights: Any, out: Any) -> None:
-    """``out[k] += Σ_t weights[t] a[begin + k + t]``."""
+    """Add ``Σ_t weights[t] a[begin + k + t]`` to ``out[k]``."""
     first, t = np.uintp(begin), 0
     while t + 5 <= len(weights):
         _add_taps5(
@@ -114,7 +110,7 @@ def add_taps(a: Any, begin: int, weights: Any, out: Any) -> None:
 
 @compiled
 def _add_changes(runs: Any, begin: int, end: int, weights: Any, margin: int, width: int, changes: Any) -> None:
-    """Add by how much ``Σ_t weights[t] y[x + t - m]`` differs from that at x - 1, of a row with these runs."""
+    """Add the difference of ``Σ_t weights[t] y[x + t - m]`` between x and x - 1, for a row with these runs."""
     for k in range(begin, end):
         for t in range(2 * margin + 1):
             shift = margin - t
@@ -124,10 +120,60 @@ def _add_changes(runs: Any, begin: int, end: int, weights: Any, margin: int, wid
 
 @compiled
 def _add_running_sum(changes: Any, begin: int, end: int, out: Any) -> None:
-    """Add the sums of the changes so far to ``out``, begin … end - 1, where all changes lie; these become 0 again."""
+    """Add the running sum of the changes, all within begin … end - 1, to ``out``, and reset them to 0."""
     value = 0.0
     for x in range(begin, end):
         value += changes[x]
         changes[x] = 0.0
         out[x] += value
     changes[len(out)] = 0.0
+
+
+# --- border columns
+
+
+@compiled
+def fold_edges(columns: Any, height: int, radius: int, stencils: Any, column: Any, out: Any) -> None:
+    """Write the edges of all rows, with the same ``stencils`` for each; ``column`` is a buffer for 2R - 1 values."""
+    margin, taps = radius - 1, 2 * radius - 1
+    weights, constants = stencils
+    for e in range(2 * margin):
+        at, row = edge_index(e, margin), out[e]
+        row[:] = -constants[1 + e]
+        for which in range(2):
+            for t in range(taps):
+                for s in range(taps):
+                    column[s] = weights[1 + e, which, s, t]
+                add_taps(columns[which, at + t - margin], 0, column[:taps], row)
+
+
+@compiled
+def folded_edge(columns: Any, r: int, e: int, radius: int, stencils: Any) -> float:
+    """Return edge e of row r."""
+    margin, taps = radius - 1, 2 * radius - 1
+    weights, constants = stencils
+    at, value = edge_index(e, margin), -constants[1 + e]
+    for which in range(2):
+        for s in range(taps):
+            for t in range(taps):
+                value += weights[1 + e, which, s, t] * columns[which, at + t - margin, r + s]
+    return value
+
+
+# --- listed windows
+
+
+@compiled
+def add_listed_folded(
+    rows: Any, width: int, radius: int, starts: Any, sign: float, window: Any, coefficients: Any, offsets: Any,
+    folded: Any,
+) -> None:  # fmt: skip
+    """Add ``sign`` times ``K (P_i, Y_i) - k₀`` of the listed windows to the H×W pixels that they cover."""
+    for number in range(len(starts)):
+        r, k = starts[number]
+        gather(rows, r, k, width, radius, window)
+        for position in range(radius * radius):
+            value = -offsets[position]
+            for i in range(window.size):
+                value += coefficients[position, i] * window[i]
+            folded[r + position // radius, k + position % radius] += sign * value

@@ -1,12 +1,11 @@
-"""First and second moments of all R×R windows of a probability and a label map, without unfolding a window.
+"""First and second moments of all R×R windows of a probability and a label map, without unfolding the windows.
 
-The sum of products over all windows of two positions in them is that over the whole map of the product displaced by
-the distance of the two, less the m = R - 1 rows and the m columns that the first position does not reach. There are
-(2R - 1)² displacements, and R⁴ pairs of positions. So products are summed by displacement: over all rows and columns
-(place 0), and again over each of the 2m rows and columns that some position misses (places 1 … 2m).
+The sum over all windows of the product of two positions is the sum over the whole map of the product with itself,
+displaced by the distance of the two, minus the m = R - 1 rows and m columns that the first position does not reach.
+There are (2R - 1)² displacements but R⁴ pairs of positions. Products are summed by displacement over all rows and
+columns (slot 0), and again over each of the 2m rows and columns that some position does not reach (slots 1 … 2m).
 
-Where a factor is a label, a sum of products is one over its runs; displaced by one more column, it changes at their
-ends alone.
+A sum of products with a label is a sum over the label's runs; for the next displacement it changes only at their ends.
 """
 
 from __future__ import annotations
@@ -15,24 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from segmi.losses.rmi.cpu.compiling import allocating, compiled, reordered
-
-
-@allocating
-def new_tables(radius: int) -> Any:
-    """PP, YP, YY, by place of row, row displacement, place of column, column displacement; P and Y by places."""
-    places, taps = 2 * radius - 1, 2 * radius - 1
-    return (
-        np.zeros((places, radius, places, taps)),
-        np.zeros((places, taps, places, taps)),
-        np.zeros((places, radius, places, taps)),
-        np.zeros((2, places, places)),
-    )
+from segmi.losses.compiled.runtime import compiled, reordered
+from segmi.losses.rmi.cpu.workspace import edge_index
 
 
 @compiled
 def clear(tables: Any) -> None:
-    """Make all of them 0."""
+    """Set all tables to 0."""
     pp, yp, yy, first = tables
     pp[:] = 0.0
     yp[:] = 0.0
@@ -41,40 +29,42 @@ def clear(tables: Any) -> None:
 
 
 @compiled
-def add_row(layout: Any, rows: Any, found: Any, r: int, height: int, width: int, radius: int, tables: Any) -> None:
-    """Add the products of row r with the rows around it, which are ``found``, to the tables, over all columns alone."""
+def add_row(layout: Any, rows: Any, starts: Any, r: int, height: int, width: int, radius: int, tables: Any) -> None:
+    """Add the products of row r with the rows around it, at ``starts``, to the tables of column slot 0."""
     margin = radius - 1
     pp, yp, yy, first = tables
     down = height - margin
-    # One call in a loop, not three calls: each would be compiled anew into its caller.
+    # One call in a loop instead of three calls, each of which would be inlined.
     for u in (0, 1 + r if r < margin else -1, 1 + margin + r - down if r >= down else -1):
         if u >= 0:
-            _add_row_at(layout, rows, found, r, width, radius, pp[u], yp[u], yy[u], first[:, u])
+            _add_row_at(layout, rows, starts, r, width, radius, pp[u], yp[u], yy[u], first[:, u])
 
 
 @compiled
 def _add_row_at(
-    layout: Any, rows: Any, found: Any, r: int, width: int, radius: int, pp: Any, yp: Any, yy: Any, first: Any
+    layout: Any, rows: Any, starts: Any, r: int, width: int, radius: int, pp: Any, yp: Any, yy: Any, first: Any
 ) -> None:
-    runs, held = layout.runs, layout.held
+    runs, class_rows = layout.runs, layout.class_rows
     margin, taps = radius - 1, 2 * radius - 1
-    here = found[margin]
+    here = starts[margin]
     p = rows[0]
-    labeled = held[r] < held[r + 1]
+    labeled = class_rows[r] < class_rows[r + 1]
     first[0, 0] += _span(p, here + margin, width)
-    for k in range(held[r], held[r + 1]):
+    for k in range(class_rows[r], class_rows[r + 1]):
         first[1, 0] += runs[k, 2] - runs[k, 1]
     for s in range(-margin, radius):
-        there = found[s + margin]
+        there = starts[s + margin]
         if there < 0:
             continue
         if s >= 0:
-            t = margin if s == 0 else 0  # in the same row, what is displaced to the left is the same
+            t = margin if s == 0 else 0  # in the same row, displacements to the left repeat those to the right
             displaced(p, here + margin, p, there + t, width, taps - t, pp[s, 0, t:])
         if labeled:
-            _add_runs_by_probability(p, there, taps, runs, held[r], held[r + 1], yp[s + margin, 0])
+            _add_runs_by_probability(p, there, taps, runs, class_rows[r], class_rows[r + 1], yp[s + margin, 0])
             if s >= 0:
-                _add_runs_by_runs(margin, runs, held[r], held[r + 1], held[r + s], held[r + s + 1], yy[s, 0])
+                _add_runs_by_runs(
+                    margin, runs, class_rows[r], class_rows[r + 1], class_rows[r + s], class_rows[r + s + 1], yy[s, 0]
+                )
 
 
 @compiled
@@ -144,7 +134,7 @@ def _dot(a: Any, i: Any, b: Any, j: Any, size: Any) -> float:
 
 @compiled
 def displaced(a: Any, i: int, b: Any, j: int, size: int, taps: int, out: Any) -> None:
-    """``out[t] += Σ_k a[i + k] b[j + k + t]``, k < size, t < taps. Unsigned indices need no check for their sign."""
+    """Add ``Σ_k a[i + k] b[j + k + t]`` to ``out[t]``, k < size, t < taps. Unsigned indices need no sign check."""
     first, second, count = np.uintp(i), np.uintp(j), np.uintp(max(size, 0))
     t = 0
     while t + 5 <= taps:
@@ -188,9 +178,10 @@ def collect(tables: Any, height: int, width: int, radius: int, first: Any, secon
 
 @compiled
 def _reached(table: Any, a: int, b: int, margin: int) -> float:
-    """What is summed over all rows and columns, less those that position (a, b) misses: m rows and m columns.
+    """Return the sum over all rows and columns minus the m rows and m columns that position (a, b) does not reach.
 
-    It misses the rows 0 … a - 1 and H' + a … H - 1, H' the number of rows of windows, and columns likewise.
+    These are the rows 0 … a - 1 and H' + a … H - 1, with H' rows of windows, and likewise columns. Their crossings are
+    subtracted twice and added once.
     """
     value = table[0, 0]
     for v in range(margin):
@@ -201,3 +192,81 @@ def _reached(table: Any, a: int, b: int, margin: int) -> float:
         for v in range(margin):
             value += table[row, 1 + v if v < b else 1 + margin + v]
     return value
+
+
+# --- border columns
+
+
+@reordered
+def _total(a: Any) -> float:
+    result = 0.0
+    for k in range(a.size):
+        result += a[k]
+    return result
+
+
+@compiled
+def add_edge_moments(columns: Any, height: int, radius: int, sums: Any, tables: Any) -> None:
+    """Add the products of the edges with their neighbors to the tables; ``sums`` is a buffer for 2R - 1 numbers."""
+    margin = radius - 1
+    _add_edges(columns, 0, height, radius, sums, tables, 0)
+    for u in range(2 * margin):
+        r = u if u < margin else height - 2 * margin + u
+        _add_edges(columns, r, r + 1, radius, sums, tables, 1 + u)
+
+
+@compiled
+def _add_edges(columns: Any, begin: int, end: int, radius: int, sums: Any, tables: Any, u: int) -> None:
+    """Add the products of the rows begin … end - 1 to row slot u."""
+    margin, taps, count = radius - 1, 2 * radius - 1, end - begin
+    pp, yp, yy, first = tables
+    for e in range(2 * margin):
+        at, here = edge_index(e, margin), begin + margin
+        labeled = _total(columns[1, at, here : here + count])
+        first[0, u, 1 + e] += _total(columns[0, at, here : here + count])
+        first[1, u, 1 + e] += labeled
+        for t in range(taps):
+            other = at + t - margin
+            _add_displaced(columns[0, at], here, columns[0, other], here, count, radius, sums, pp[u, :, 1 + e, t])
+            if labeled:
+                _add_displaced(
+                    columns[1, at], here, columns[0, other], here - margin, count, taps, sums, yp[u, :, 1 + e, t]
+                )
+                _add_displaced(columns[1, at], here, columns[1, other], here, count, radius, sums, yy[u, :, 1 + e, t])
+
+
+@compiled
+def _add_displaced(a: Any, i: int, b: Any, j: int, size: int, taps: int, sums: Any, out: Any) -> None:
+    sums[:taps] = 0.0
+    displaced(a, i, b, j, size, taps, sums)
+    for s in range(taps):
+        out[s] += sums[s]
+
+
+# --- listed windows
+
+
+@compiled
+def gather(rows: Any, r: int, k: int, width: int, radius: int, out: Any) -> None:
+    """Write the window (P, Y) that starts at row r and column k."""
+    margin, i = radius - 1, 0
+    for which in range(2):
+        for a in range(radius):
+            begin = (r + a) * (width + 2 * margin) + margin + k
+            for b in range(radius):
+                out[i] = rows[which, begin + b]
+                i += 1
+
+
+@compiled
+def add_listed_moments(
+    rows: Any, width: int, radius: int, starts: Any, sign: float, window: Any, first: Any, second: Any
+) -> None:
+    """Add ``sign`` times Σ x and the lower triangle of Σ x xᵀ of the listed windows; ``rows`` holds all rows."""
+    for k in range(len(starts)):
+        gather(rows, starts[k, 0], starts[k, 1], width, radius, window)
+        for i in range(window.size):
+            value = sign * window[i]
+            first[i] += value
+            for j in range(i + 1):
+                second[i, j] += value * window[j]

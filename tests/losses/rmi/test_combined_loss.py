@@ -3,9 +3,8 @@ from typing import Any
 import pytest
 import torch
 
-from segmi.losses import RMILoss
+from segmi.losses import RMILoss, region_mutual_information, rmi_loss
 from segmi.losses.pixel import binary_cross_entropy
-from segmi.losses.rmi import region_mutual_information, rmi_loss
 
 Scene = Any
 
@@ -42,5 +41,5 @@ def test_trains_a_map_to_the_truth(scene: Scene) -> None:
 
 
 def test_share_outside_the_unit_interval_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"bce_weight: expected a share between 0 and 1, got 1\.5"):
+    with pytest.raises(ValueError, match=r"bce_weight: expected a number between 0 and 1, got 1\.5"):
         RMILoss(bce_weight=1.5)

@@ -14,7 +14,7 @@ from segmi.losses import (
     region_mutual_information,
     region_mutual_information_plain,
 )
-from segmi.losses.rmi.torch import factor_with_jitter
+from segmi.losses.rmi.covariances import factor_with_jitter
 
 Scene = Any
 Gradient = Callable[..., tuple[Tensor, Tensor]]
@@ -122,7 +122,7 @@ def test_many_chunks_equal_one(scene: Scene, gradient: Gradient, monkeypatch: py
     labels = scene.labels(3, 5, 20, 20, ignored=True)
     logits = scene.logits(labels, 5)
     whole = gradient(lambda z: region_mutual_information(z, labels), logits)
-    monkeypatch.setattr("segmi.losses.rmi.torch._CHUNK_BYTES", 1)
+    monkeypatch.setattr("segmi.losses.rmi.torch.CHUNK_BYTES", 1)
     single = gradient(lambda z: region_mutual_information(z, labels), logits)
     torch.testing.assert_close(single, whole)
 
@@ -362,7 +362,7 @@ def test_jitter_is_bounded_and_counted() -> None:
 def test_module_counts_jittered_covariances(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = scene.labels(1, 3, 12, 12)
     loss = RegionMutualInformation()
-    monkeypatch.setattr("segmi.losses.rmi.torch.factor_with_jitter", lambda m, d: (m[:, d:, d:], len(m)))
+    monkeypatch.setattr("segmi.losses.rmi.covariances.factor_with_jitter", lambda m, d: (m[:, d:, d:], len(m)))
     loss(scene.logits(labels, 3), labels)
     assert loss.jittered == 3
 
@@ -371,7 +371,7 @@ def test_second_derivative_is_refused_and_the_twin_has_it(scene: Scene) -> None:
     labels = scene.labels(1, 2, 5, 5)
     logits = scene.logits(labels, 1).requires_grad_()
     (slope,) = torch.autograd.grad(region_mutual_information(logits, labels), logits, create_graph=True)
-    with pytest.raises(RuntimeError, match=r"second derivative.*use segmi.losses.region_mutual_information_plain"):
+    with pytest.raises(RuntimeError, match=r"second derivative.*Fix: use segmi.losses.region_mutual_information_plain"):
         slope.sum().backward()
     assert torch.autograd.gradgradcheck(
         lambda z: region_mutual_information_plain(z, labels, radius=2, alpha=0.1), logits
@@ -383,10 +383,10 @@ def test_second_derivative_is_refused_and_the_twin_has_it(scene: Scene) -> None:
     [
         ({"radius": 0}, "radius: expected an integer of at least 1, .* got 0"),
         ({"radius": 2.5}, "radius: expected an integer"),
-        ({"variant": "fast"}, "variant: expected 'reference' or 'sound', got 'fast'"),
+        ({"variant": "fast"}, "variant: expected 'published' or 'corrected', got 'fast'"),
         ({"alpha": 0.0}, "alpha: expected a number above 0, got 0.0"),
         ({"relative_ridge": -1.0}, "relative_ridge: expected a number above 0"),
-        ({"radius": 9}, "at least 9×9 pixels, the window, got 8×20; use larger crops or a smaller radius"),
+        ({"radius": 9}, "at least 9×9 pixels, the window, got 8×20. Fix: use larger crops or a smaller radius"),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:

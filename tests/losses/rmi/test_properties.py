@@ -19,7 +19,7 @@ from segmi.losses import (
     region_mutual_information,
 )
 from segmi.losses.rmi.config import RMIConfig
-from segmi.losses.rmi.torch import _value_and_derivative
+from segmi.losses.rmi.covariances import value_and_derivative
 
 Scene = Any
 Gradient = Callable[..., tuple[Tensor, Tensor]]
@@ -40,7 +40,7 @@ def sums(p: Tensor, y: Tensor) -> Tensor:
 def of_sums(matrix: Tensor, alpha: float = ALPHA) -> tuple[float, float, Tensor]:
     """Term and information of 2d×2d sums of products, and the derivative."""
     config = RMIConfig(radius=math.isqrt(matrix.shape[-1] // 2), alpha=alpha)
-    term, nats, derivative, _ = _value_and_derivative(matrix.clone(), 1, config)
+    term, nats, derivative, _ = value_and_derivative(matrix.clone(), 1, config)
     return term.item(), nats.item(), derivative
 
 

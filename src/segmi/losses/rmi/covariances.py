@@ -1,0 +1,263 @@
+"""From covariances of windows to terms, I_G and derivatives.
+
+With P and Y the centered windows of prediction and label (d = R² values each), S their covariances and r a ridge, the
+joint covariance factors as ``S + rI = L Lᵀ``. The last d×d block of L is a factor of ``M + rI``, the covariance of the
+residuals of the best linear regression ``B P`` of Y (eq. 14). Its inverse W gives the derivative of the term with
+respect to the windows in closed form, ``-Bᵀ W (Y - B P)``.
+
+`value_and_derivative` uses autograd on the small matrices and has all quantities. `solve` uses the closed form, has
+only the information, and does not synchronize with a GPU.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from segmi.information import conditional_cholesky, gaussian_entropy
+from segmi.losses.rmi.config import RMIConfig
+
+_FIRST_JITTER: Final = 1e-14  # times the mean of the diagonal
+_JITTER_GROWTH: Final = 100.0
+_JITTERS: Final = 6
+_PUBLISHED_FLOOR: Final = 1e-8  # added to the diagonal of the factor in its logarithm by the published code
+
+
+def value_and_derivative(sums: Tensor, count: int, config: RMIConfig) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Return terms and I_G of m pairs, K (m×d×2d), and the number of jittered pairs.
+
+    ``sums`` are the m×2d×2d centered sums of products over ``count`` windows. The derivative of a term with respect to
+    the window P_i is ``K (P_i, Y_i)``, both centered.
+    """
+    d = config.dimension
+    sums = sums.requires_grad_()
+    with torch.enable_grad():
+        if config.variant == "published":
+            covariance, ridge = sums, sums.new_full((len(sums),), config.alpha)
+        else:
+            covariance = sums / count
+            ridge = config.relative_ridge * covariance[:, d:, d:].diagonal(dim1=-2, dim2=-1).mean(-1).detach()
+        ridged = covariance + ridge[:, None, None] * torch.eye(2 * d, dtype=sums.dtype, device=sums.device)
+        factor, jittered = factor_with_jitter(ridged, d)
+        diagonal = factor.diagonal(dim1=-2, dim2=-1)
+        remaining = torch.log(diagonal).sum(-1)  # ½ log det(M + rI)
+        nats = half_log_determinant(ridged[:, d:, d:].detach()) - remaining
+        if config.quantity != "information":
+            windows = count if config.variant == "published" else 1
+            terms = ablation_terms(Moments.of(covariance, ridge, factor, windows), config)
+        else:
+            terms = torch.log(diagonal + _PUBLISHED_FLOOR).sum(-1) if config.variant == "published" else -nats
+        derivative = torch.autograd.grad(terms.sum(), sums)[0]
+    return terms.detach(), nats.detach(), (derivative + derivative.mT)[:, :d], jittered
+
+
+def factor_with_jitter(ridged: Tensor, split: int, *, steps: int = _JITTERS) -> tuple[Tensor, int]:
+    """Return `conditional_cholesky` with at most ``steps`` growing jitters, and how many matrices needed one.
+
+    The jitter starts at 1e-14 of the mean of the diagonal and grows a hundredfold. A matrix that still fails, or
+    contains NaN, gives NaN.
+    """
+    factor = conditional_cholesky(ridged, split, check=False)
+    finite = ridged.detach().isfinite().flatten(1).all(1)
+    failed = finite & factor.detach().isnan().flatten(1).any(1)
+    count = int(failed.sum())
+    eye = torch.eye(ridged.shape[-1], dtype=ridged.dtype, device=ridged.device)
+    scale = ridged.detach().diagonal(dim1=-2, dim2=-1).mean(-1).abs()
+    for step in range(steps if count else 0):
+        ridged = ridged + (failed * scale * _FIRST_JITTER * _JITTER_GROWTH**step)[:, None, None] * eye
+        factor = conditional_cholesky(ridged, split, check=False)
+        failed = finite & factor.detach().isnan().flatten(1).any(1)
+        if not failed.any():
+            break
+    return factor, count
+
+
+class Solution(NamedTuple):
+    """Result of `solve` for m maps.
+
+    Args:
+        terms: m, the loss times d.
+        information: m, I_G in nats.
+        coefficients: m×d×2d, K.
+        offsets: m×d, k₀; the derivative of the term with respect to the window P_i is ``K (P_i, Y_i) - k₀``.
+        jittered: m bool, which covariances needed more than their ridge to be factored.
+    """
+
+    terms: Tensor
+    information: Tensor
+    coefficients: Tensor
+    offsets: Tensor
+    jittered: Tensor
+
+
+@torch.no_grad()
+def solve(sums: Tensor, means: Tensor, counts: Tensor, *, published: bool, ridge: float) -> Solution:
+    """Return terms of m maps and their derivatives, NaN for a covariance that cannot be factored.
+
+    Args:
+        sums: m×2d×2d, ``Σ x xᵀ - n m mᵀ`` over the windows x = (P, Y).
+        means: m×2d.
+        counts: m, the numbers n of windows, at least 1.
+        published: whether ``ridge`` is α, added to sums; else sums are divided by n, and the ridge is relative to the
+            mean variance of the label window.
+        ridge: see ``published``.
+
+    Shapes:
+        sums: m×2d×2d, float64; means: m×2d; counts: m.
+    """
+    d = sums.shape[-1] // 2
+    scale = torch.ones_like(counts, dtype=sums.dtype) if published else 1 / counts.to(sums.dtype)
+    ridged = sums * scale[:, None, None]
+    diagonal = ridged.diagonal(dim1=-2, dim2=-1)
+    diagonal += ridge if published else ridge * diagonal[:, d:].mean(-1, keepdim=True)
+    lower, jittered = _factor(ridged)
+    possible, _ = torch.linalg.cholesky_ex(ridged[:, d:, d:])
+    pivots = lower[:, d:, d:].diagonal(dim1=-2, dim2=-1)
+    remaining = pivots.log().sum(-1)
+    information = possible.diagonal(dim1=-2, dim2=-1).log().sum(-1) - remaining
+    regression = torch.linalg.solve_triangular(lower[:, :d, :d], lower[:, d:, :d], upper=False, left=False)  # B
+    eye = torch.eye(d, dtype=sums.dtype, device=sums.device)
+    inverse = torch.linalg.solve_triangular(lower[:, d:, d:], eye.expand(len(sums), d, d), upper=False)
+    # The derivative of Σ log(pivot + floor) by M is ½ L⁻ᵀ diag(pivot / (pivot + floor)) L⁻¹, up to symmetry.
+    weighted = inverse * (pivots / (pivots + _PUBLISHED_FLOOR))[:, :, None] if published else inverse
+    by_label = regression.mT @ (inverse.mT @ weighted) * scale[:, None, None]  # Bᵀ W
+    coefficients = torch.cat([by_label @ regression, -by_label], -1)
+    offsets = (coefficients @ means[:, :, None])[..., 0]
+    terms = (pivots + _PUBLISHED_FLOOR).log().sum(-1) if published else -information
+    return Solution(terms, information, coefficients, offsets, jittered)
+
+
+def _factor(ridged: Tensor) -> tuple[Tensor, Tensor]:
+    """Return Cholesky factors, with growing jitters where there is none, and which matrices needed one."""
+    lower, info = torch.linalg.cholesky_ex(ridged)
+    finite = ridged.isfinite().flatten(1).all(1)
+    jittered = failed = finite & (info != 0)
+    mean = ridged.diagonal(dim1=-2, dim2=-1).mean(-1).abs()
+    for step in range(_JITTERS):
+        # Reading `failed` would synchronize with a GPU, so there all steps are executed.
+        if failed.device.type == "cpu" and not failed.any():
+            break
+        jitter = failed * mean * (_FIRST_JITTER * _JITTER_GROWTH**step)
+        ridged = ridged + torch.diag_embed(jitter[:, None].expand(ridged.shape[:2]))
+        again, info = torch.linalg.cholesky_ex(ridged)
+        lower = torch.where(failed[:, None, None], again, lower)
+        failed = failed & (info != 0)
+    return torch.where((failed | ~finite)[:, None, None], torch.nan, lower), jittered
+
+
+# --- ablations: other functions of the same covariances
+#
+# With a ridge r, all of them measure how far Y is from BP; they differ in the matrix B and in the size of the
+# residuals: - B is free in region mutual information, diagonal in `own_pixel`, the identity in `error_determinant` and
+# `log_mse`; - the size is the volume of the residuals, of a box around them (`diagonal`), or their mean square
+# (`log_mse`). The others replace the logarithm (`cca_trace`), whitening (`cka`) or regression (`covariance_matching`).
+
+MOVES_ABSENT_CLASSES: Final = frozenset({"error_determinant", "log_mse", "covariance_matching"})
+"""Quantities with a gradient on the map of a class whose label does not vary; all others are constant there."""
+
+
+class Moments(NamedTuple):
+    """Covariances of m pairs of maps, or the sums of products.
+
+    Args:
+        pp, yp, yy: m×d×d.
+        ridge: m.
+        left: m×d×d, M + rI, the covariance of the residuals of the regression of Y on P.
+        windows: number of windows that are summed; 1 for covariances, which are means.
+    """
+
+    pp: Tensor
+    yp: Tensor
+    yy: Tensor
+    ridge: Tensor
+    left: Tensor
+    windows: int
+
+    @classmethod
+    def of(cls, covariance: Tensor, ridge: Tensor, factor: Tensor, windows: int) -> Moments:
+        """Return the moments of an m×2d×2d covariance of (P, Y); ``factor`` is the Cholesky factor of ``left``."""
+        d = covariance.shape[-1] // 2
+        p, y = slice(0, d), slice(d, 2 * d)
+        blocks = covariance[:, p, p], covariance[:, y, p], covariance[:, y, y]
+        return cls(*blocks, ridge, factor @ factor.mT, windows)
+
+    def of_constant(self) -> Moments:
+        """Return the moments of a constant prediction."""
+        nothing = torch.zeros_like(self.pp)
+        return self._replace(pp=nothing, yp=nothing, left=self.ridged(self.yy))
+
+    def ridged(self, matrix: Tensor, times: int = 1) -> Tensor:
+        """Return the matrix with ``times`` ridges on its diagonal."""
+        eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+        return matrix + times * self.ridge[:, None, None] * eye
+
+    @property
+    def error(self) -> Tensor:
+        """m×d×d, the covariance of Y - P."""
+        return self.yy - self.yp - self.yp.mT + self.pp
+
+
+def ablation_terms(moments: Moments, config: RMIConfig) -> Tensor:
+    """Return the m terms of `RMIConfig.quantity`, times d.
+
+    For the variant ``corrected`` the value of a constant prediction is subtracted.
+    """
+    quantity = _QUANTITIES[config.quantity]
+    return quantity(moments) if config.variant == "published" else quantity(moments) - quantity(moments.of_constant())
+
+
+def half_log_determinant(covariance: Tensor) -> Tensor:
+    """Return ½ log det of m×d×d matrices; NaN where one is not positive definite."""
+    return gaussian_entropy(covariance, check=False) - covariance.shape[-1] / 2 * math.log(2 * math.pi * math.e)
+
+
+def _diagonal(moments: Moments) -> Tensor:
+    return 0.5 * moments.left.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+def _own_pixel(moments: Moments) -> Tensor:
+    of_yp, of_pp = (block.diagonal(dim1=-2, dim2=-1) for block in (moments.yp, moments.pp))
+    slope = of_yp / (of_pp + moments.ridge[:, None])
+    fitted = slope[:, :, None] * moments.yp.mT  # DS_py
+    spread = slope[:, :, None] * moments.ridged(moments.pp) * slope[:, None, :]
+    return half_log_determinant(moments.ridged(moments.yy - fitted - fitted.mT + spread))
+
+
+def _error_determinant(moments: Moments) -> Tensor:
+    return half_log_determinant(moments.ridged(moments.error, times=2))
+
+
+def _log_mse(moments: Moments) -> Tensor:
+    squares = moments.ridged(moments.error, times=2).diagonal(dim1=-2, dim2=-1)
+    return 0.5 * squares.shape[-1] * squares.mean(-1).log()
+
+
+def _cca_trace(moments: Moments) -> Tensor:
+    # (S_yy + rI) - (M + rI) = S_yp (S_pp + rI)⁻¹ S_ypᵀ
+    unexplained, _ = torch.linalg.solve_ex(moments.ridged(moments.yy), moments.left)
+    return -0.5 * (unexplained.shape[-1] - unexplained.diagonal(dim1=-2, dim2=-1).sum(-1))
+
+
+def _cka(moments: Moments) -> Tensor:
+    norms = (torch.linalg.matrix_norm(moments.ridged(matrix)) for matrix in (moments.yy, moments.pp))
+    return -moments.yp.shape[-1] * moments.yp.square().sum((-2, -1)) / math.prod(norms)
+
+
+def _covariance_matching(moments: Moments) -> Tensor:
+    apart = (moments.pp - moments.yy).square() + (moments.yp - moments.yy).square()
+    return apart.shape[-1] * apart.sum((-2, -1)) / moments.windows**2
+
+
+_QUANTITIES: Final[dict[str, Callable[[Moments], Tensor]]] = {
+    "diagonal": _diagonal,
+    "own_pixel": _own_pixel,
+    "error_determinant": _error_determinant,
+    "log_mse": _log_mse,
+    "cca_trace": _cca_trace,
+    "cka": _cka,
+    "covariance_matching": _covariance_matching,
+}
