@@ -71,18 +71,18 @@ def test_batches_are_floats_in_the_unit_interval_with_integer_labels(images):
 def test_decoding_happens_once_within_the_memory_allowed(images):
     for _ in range(3):
         for index in range(10):
-            images.resized(index)
+            images[index]
     assert images.dataset.reads == 10
     small = SegmentationDataset(Ramp(), images.samples, images.processing, memory_bytes=900)  # two pairs of 400 bytes
     for _ in range(2):
         for index in range(10):
-            small.resized(index)
+            small[index]
     assert small.dataset.reads == 2 + 8 + 8
 
 
 def test_reseeded_images_share_what_is_decoded_and_draw_anew(images):
     for index in range(10):
-        images.resized(index)
+        images[index]
     other = images.reseeded(5)
     assert not torch.equal(epoch_order_of(other), epoch_order_of(images))
     assert images.dataset.reads == 10
@@ -97,7 +97,7 @@ def epoch_order_of(images: SegmentationDataset) -> torch.Tensor:
 def test_workers_are_not_sent_the_decoded_images(images):
     before = len(pickle.dumps(images))
     for index in range(10):
-        images.resized(index)
+        images[index]
     assert len(pickle.dumps(images)) < before + 100
 
 

@@ -60,7 +60,7 @@ def test_full_protocol_equals_a_plain_loop(squares, make_cohort):
     cohort = make_cohort().eval()
     expected = np.zeros((3, 3), np.int64)
     for index, sample in enumerate(images.samples):
-        image = images.resized(index).image[None].float() / 255
+        image = images[index].image[None].float() / 255
         with torch.no_grad():
             logits = cohort(image)["net0"].logits
         predicted = F.interpolate(logits, (20, 24), mode="bilinear").argmax(1)[0].numpy()

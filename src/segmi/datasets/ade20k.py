@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from segmi.datasets.decode import printable
-from segmi.datasets.layout import find_root, image_files, pair
+from segmi.datasets.layout import existing_splits, find_root, image_files, pair
 from segmi.datasets.palette import ADE20K_PALETTE
 from segmi.datasets.reader import DatasetInfo, DatasetReader, Listing, lookup_of
 from segmi.errors import DataError
@@ -35,35 +35,36 @@ _FOLDERS: Final = {"train": "training", "val": "validation"}
 class ADE20K(DatasetReader):
     """The scene-parsing benchmark of ADE20K as downloaded: ``ADEChallengeData2016.zip``, unpacked.
 
-    Read are ``images/{training,validation}/*.jpg`` with ``annotations/{training,validation}/*.png``: 0 is ignored, 1–150
-    are the classes. Class names come from ``objectInfo150.txt`` where it lies there (the first name of each class).
-    Every image is a group of its own.
+    The splits are ``images/{training,validation}/*.jpg`` with ``annotations/{training,validation}/*.png``, in which 0 is
+    ignored and 1–150 are the classes. Class names come from ``objectInfo150.txt`` if the file exists (the first name of
+    each class). Each image is a group.
 
     Args:
-        root: ``ADEChallengeData2016`` or the folder that holds it; None: ``SEGMI_DATA``.
+        root: ``ADEChallengeData2016`` or the folder that holds it; None: ``$SEGMI_DATA``.
 
     Raises:
         DataError: the layout is not found, or ``objectInfo150.txt`` does not list 150 classes.
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
-        self.root: Final = find_root(
-            "ADE20K", root, usual=("ADEChallengeData2016", "ade20k", "ADE20K"), needed=("images", "annotations")
-        )
+        usual = ("ADEChallengeData2016", "ade20k", "ADE20K")
+        self.root: Path = find_root("ADE20K", root, usual=usual, needed=("images", "annotations"))
         classes = _class_names(self.root / "objectInfo150.txt")
         lookup = lookup_of({0: IGNORE_INDEX} | {index + 1: index for index in range(len(classes))})
         self.info = DatasetInfo("ade20k", "ADE20K", classes, ADE20K_PALETTE, ignored=0, lookup=lookup)
-        self.splits = tuple(split for split, name in _FOLDERS.items() if (self.root / "images" / name).is_dir())
+        self.splits = existing_splits(self._folders, tuple(_FOLDERS))
 
     def listing(self, split: str) -> Listing:
-        """The images, sorted by name."""
-        images = image_files(self.root / "images" / _FOLDERS[split])
-        masks = image_files(self.root / "annotations" / _FOLDERS[split])
+        """Return the pairs, sorted by name."""
+        images, masks = map(image_files, self._folders(split))
         return pair(images, masks, group=printable)
+
+    def _folders(self, split: str) -> tuple[Path, Path]:
+        return self.root / "images" / _FOLDERS[split], self.root / "annotations" / _FOLDERS[split]
 
 
 def _class_names(path: Path) -> tuple[str, ...]:
-    """The first name of each class, from a table whose first column is the id and whose last the names."""
+    """Return the first name of each class, from a table with the id in the first column and the names in the last."""
     if not path.is_file():
         return CLASSES
     rows = [line.split("\t") for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
@@ -71,6 +72,6 @@ def _class_names(path: Path) -> tuple[str, ...]:
     if sorted(names) != list(range(1, 151)):
         raise DataError(
             f"{printable(path)}: expected the ids 1 to 150 with their names, tab-separated, got {len(names)} such rows",
-            "restore the file from the archive, or remove it: the names are known without it",
+            "restore the file from the archive, or remove it: the published names are built in",
         )
     return tuple(names[index] for index in range(1, 151))

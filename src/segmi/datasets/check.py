@@ -1,4 +1,4 @@
-"""Looking through a whole dataset: what it holds, and everything that is wrong with it."""
+"""The check of a whole dataset: statistics of its splits, and every problem of its files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,22 +21,25 @@ from segmi.errors import DataError, SegmiError, together, unknown_name
 from segmi.types import IGNORE_INDEX
 
 Progress = Callable[[int, int], None]
-"""Called with how many images are done and how many there are."""
+"""Called with the number of images done and their total."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What a split holds, over the images that can be read.
+    """Statistics of a split, over the images that can be read.
 
     Args:
-        name: of the split.
-        images: how many are listed.
-        readable: how many of them could be read, with their masks.
-        groups: how many groups they come from.
-        smallest: width and height of the image of fewest pixels, None if none can be read.
-        largest: those of the image of most pixels.
-        class_pixels: how many pixels each class has.
-        ignored_pixels: how many are ignored.
+        name: name of the split.
+        images: number of listed images.
+        readable: number of images that can be read with their masks.
+        groups: number of groups.
+        smallest: width and height of the image with the fewest pixels, None if none can be read.
+        largest: width and height of the image with the most pixels, None if none can be read.
+        class_pixels: number of pixels of each class.
+        ignored_pixels: number of ignored pixels.
     """
 
     name: str
@@ -49,26 +53,26 @@ class SplitReport:
 
     @property
     def class_shares(self) -> tuple[float, ...]:
-        """The share of each class in the pixels that are not ignored; 0 where there are none."""
+        """The share of each class in the pixels that are not ignored; 0 if there are none."""
         return tuple(pixels / max(sum(self.class_pixels), 1) for pixels in self.class_pixels)
 
     @property
     def ignored_share(self) -> float:
-        """The share of ignored in all pixels; 0 where there are none."""
+        """The share of ignored pixels in all pixels; 0 if there are none."""
         return self.ignored_pixels / max(sum(self.class_pixels) + self.ignored_pixels, 1)
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `check_dataset` found.
+    """The result of `check_dataset`.
 
     Args:
-        dataset: the name of the dataset.
+        dataset: name of the dataset.
         title: its title.
         classes: the names of its classes.
         splits: one report per split.
-        problems: what must be mended before training, each with its file.
-        notes: what may be meant, but is worth knowing.
+        problems: what must be fixed before training.
+        notes: what can be intended, but is worth knowing.
     """
 
     dataset: str
@@ -79,25 +83,25 @@ class CheckReport:
     notes: tuple[str, ...]
 
     def error(self) -> DataError | None:
-        """All problems as one error, None if there are none."""
+        """Return all problems as one error, None if there are none."""
         if not self.problems:
             return None
         remedies = dict.fromkeys(problem.remedy for problem in self.problems)
         count = f"{len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}"
         text = together([str(problem) for problem in self.problems])
-        return DataError(f"{self.title} is refused: {count}\n{text}", "\n    ".join(remedies))
+        return DataError(f"{self.title}: {count}\n{text}", "\n    ".join(remedies))
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as plain types, for JSON."""
+        """Return the report as plain types, for JSON."""
         splits = [asdict(s) | {"class_shares": s.class_shares, "ignored_share": s.ignored_share} for s in self.splits]
         problems = [problem._asdict() for problem in self.problems]
         return asdict(self) | {"splits": splits, "problems": problems, "ok": not problems}
 
 
-class _Seen(NamedTuple):
-    """What was found in one sample; ``labels`` counts train ids and is None where it could not be read whole."""
+class _Checked(NamedTuple):
+    """The result of one sample; ``counts`` is the histogram of its labels, None if the pair cannot be read."""
 
-    labels: NDArray[np.int64] | None
+    counts: NDArray[np.int64] | None
     size: tuple[int, int]
     digest: bytes | None
     problems: list[Problem]
@@ -106,42 +110,47 @@ class _Seen(NamedTuple):
 def check_dataset(
     dataset: DatasetReader, splits: Sequence[str] | None = None, progress: Progress | None = None
 ) -> CheckReport:
-    """Read every image and mask of a dataset, and report all problems at once.
+    """Read every image and mask of a dataset and report all problems at once.
 
-    Problems are files that are missing, listed twice, unreadable or of different sizes, unknown ids, empty splits, and
-    images that stand (byte for byte) in two splits. Notes are images that stand twice in one split, groups that
-    stand in two splits, classes that a split lacks, and masks that are ignored all over.
+    Problems are files that are missing, listed twice, unreadable or of different sizes, unknown mask values, empty
+    splits, and images that occur (byte for byte) in two splits. Notes are images that occur twice in a split, groups
+    that occur in two splits, classes without a pixel in a split, and masks with ignored pixels only.
 
     Args:
-        dataset: what to look through.
-        splits: which splits; None: all.
-        progress: told after each image.
+        dataset: the dataset.
+        splits: the splits to check; None: all.
+        progress: called after each image.
 
     Raises:
-        UsageError: there is no split of this name.
+        UsageError: the dataset has no such split.
     """
     names = tuple(dataset.splits if splits is None else splits)
     for name in names:
         if name not in dataset.splits:
             raise unknown_name(f"split of {dataset.info.name}", name, dataset.splits)
     listings, problems = _listings(dataset, names)
-    seen = _look(dataset, [sample for name in names for sample in listings[name]], progress)
-    found: dict[str, list[_Seen]] = {name: [next(seen) for _ in listings[name]] for name in names}
-    problems += [problem for name in names for one in found[name] for problem in one.problems]
-    twice, twice_notes = _repeated(listings, found)
-    reports = tuple(_split_report(dataset, name, listings[name], found[name]) for name in names)
-    notes = [*twice_notes, *_shared_groups(listings), *_ignored_masks(listings, found)]
+    samples = [sample for name in names for sample in listings[name]]
+    results = iter(_check_all(dataset, samples, progress))
+    checked: dict[str, list[_Checked]] = {name: [next(results) for _ in listings[name]] for name in names}
+    problems += [problem for name in names for one in checked[name] for problem in one.problems]
+    in_two_splits, notes = _repeated(listings, checked)
+    reports = tuple(_split_report(dataset, name, listings[name], checked[name]) for name in names)
+    notes += [*_shared_groups(listings), *_ignored_masks(listings, checked)]
     for report in reports:
         if absent := [dataset.info.classes[i] for i, pixels in enumerate(report.class_pixels) if not pixels]:
             notes.append(f"{report.name} has no pixel of: {', '.join(absent)}")
-    return CheckReport(
-        dataset.info.name,
-        dataset.info.title,
-        dataset.info.classes,
-        reports,
-        tuple(dict.fromkeys([*problems, *twice])),
-        tuple(notes),
-    )
+    problems = list(dict.fromkeys([*problems, *in_two_splits]))
+    info = dataset.info
+    return CheckReport(info.name, info.title, info.classes, reports, tuple(problems), tuple(notes))
+
+
+def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Yield ``function(item)`` in order, computed by threads: Pillow and NumPy release the interpreter lock."""
+    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
+    try:
+        yield from pool.map(function, items)
+    finally:  # after Ctrl-C, thousands of images can still be queued
+        pool.shutdown(cancel_futures=True)
 
 
 def _listings(dataset: DatasetReader, names: Sequence[str]) -> tuple[dict[str, list[Sample]], list[Problem]]:
@@ -149,29 +158,23 @@ def _listings(dataset: DatasetReader, names: Sequence[str]) -> tuple[dict[str, l
     problems: list[Problem] = []
     for name in names:
         try:
-            listings[name], found = dataset.listing(name)
+            listings[name], unpaired = dataset.listing(name)
         except SegmiError as error:
-            listings[name], found = [], [_problem(error, name)]
-        if not listings[name] and not found:
-            found = [_problem(dataset.empty_split(name), name)]
-        problems += found
+            listings[name], unpaired = [], [_problem(error, name)]
+        if not listings[name] and not unpaired:
+            unpaired = [_problem(dataset.empty_split(name), name)]
+        problems += unpaired
     return listings, problems
 
 
-def _look(dataset: DatasetReader, samples: Sequence[Sample], progress: Progress | None) -> Iterator[_Seen]:
-    """One `_Seen` per sample, in order."""
-    # Threads, for Pillow and zlib give up the interpreter's lock while they decode.
-    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
-    try:
-        for done, seen in enumerate(pool.map(lambda sample: _look_at(dataset, sample), samples), start=1):
-            if progress is not None:
-                progress(done, len(samples))
-            yield seen
-    finally:  # on Ctrl-C, thousands of images may still be waiting
-        pool.shutdown(cancel_futures=True)
+def _check_all(dataset: DatasetReader, samples: Sequence[Sample], progress: Progress | None) -> Iterator[_Checked]:
+    for done, checked in enumerate(in_threads(lambda sample: _check(dataset, sample), samples), start=1):
+        if progress is not None:
+            progress(done, len(samples))
+        yield checked
 
 
-def _look_at(dataset: DatasetReader, sample: Sample) -> _Seen:
+def _check(dataset: DatasetReader, sample: Sample) -> _Checked:
     problems: list[Problem] = []
     image = mask = None
     try:
@@ -183,13 +186,13 @@ def _look_at(dataset: DatasetReader, sample: Sample) -> _Seen:
     except SegmiError as error:
         problems.append(_problem(error, _file(sample, "mask")))
     if image is None or mask is None:
-        return _Seen(None, (0, 0), None, problems)
+        return _Checked(None, (0, 0), None, problems)
     size = (image.shape[1], image.shape[0])
     if image.shape[:2] != mask.shape:
         problems.append(_problem(size_mismatch(sample, image, mask), _file(sample, "mask")))
-        return _Seen(None, size, None, problems)
+        return _Checked(None, size, None, problems)
     digest = hashlib.blake2b(sample.image.read_bytes()).digest() if isinstance(sample.image, Path) else None
-    return _Seen(np.bincount(mask.ravel(), minlength=256), size, digest, problems)
+    return _Checked(np.bincount(mask.ravel(), minlength=256), size, digest, problems)
 
 
 def _file(sample: Sample, part: str) -> str:
@@ -201,18 +204,20 @@ def _problem(error: SegmiError, file: str) -> Problem:
     return Problem(file, error.message.removeprefix(f"{file}: "), error.remedy or "")
 
 
-def _repeated(listings: dict[str, list[Sample]], found: dict[str, list[_Seen]]) -> tuple[list[Problem], list[str]]:
-    """Images with the same bytes: a problem between splits, a note within one."""
+def _repeated(
+    listings: dict[str, list[Sample]], checked: dict[str, list[_Checked]]
+) -> tuple[list[Problem], list[str]]:
+    """Return images with equal bytes: a problem between splits, a note within one."""
     first: dict[bytes, tuple[str, Sample]] = {}
     problems, notes = [], []
     for split, samples in listings.items():
-        for sample, seen in zip(samples, found[split], strict=True):
-            if seen.digest is None:
+        for sample, result in zip(samples, checked[split], strict=True):
+            if result.digest is None:
                 continue
-            other_split, other = first.setdefault(seen.digest, (split, sample))
+            other_split, other = first.setdefault(result.digest, (split, sample))
             if other_split != split:
-                what = f"this image of {split} is also in {other_split}, as {_file(other, 'image')}"
-                problems.append(Problem(_file(sample, "image"), what, "take it out of one of the two splits"))
+                message = f"this image of {split} is also in {other_split}, as {_file(other, 'image')}"
+                problems.append(Problem(_file(sample, "image"), message, "remove it from one of the two splits"))
             elif other is not sample:
                 notes.append(f"{_file(sample, 'image')} is the same image as {_file(other, 'image')}")
     return problems, notes
@@ -220,29 +225,29 @@ def _repeated(listings: dict[str, list[Sample]], found: dict[str, list[_Seen]]) 
 
 def _shared_groups(listings: dict[str, list[Sample]]) -> list[str]:
     counts = {split: Counter(sample.group for sample in samples) for split, samples in listings.items()}
-    names = list(counts)
     return [
         f"{one} and {other} share the group {group} ({counts[one][group]} and {counts[other][group]} images): "
-        "scores on one say little about new groups"
-        for place, one in enumerate(names)
-        for other in names[place + 1 :]
+        "scores on one do not show how well new groups are predicted"
+        for one, other in combinations(counts, 2)
         for group in sorted(counts[one].keys() & counts[other].keys())
     ]
 
 
-def _ignored_masks(listings: dict[str, list[Sample]], found: dict[str, list[_Seen]]) -> list[str]:
+def _ignored_masks(listings: dict[str, list[Sample]], checked: dict[str, list[_Checked]]) -> list[str]:
     return [
-        f"{_file(sample, 'mask')} is ignored all over"
+        f"{_file(sample, 'mask')} has ignored pixels only"
         for split, samples in listings.items()
-        for sample, seen in zip(samples, found[split], strict=True)
-        if seen.labels is not None and not seen.labels[:IGNORE_INDEX].any()
+        for sample, result in zip(samples, checked[split], strict=True)
+        if result.counts is not None and not result.counts[:IGNORE_INDEX].any()
     ]
 
 
-def _split_report(dataset: DatasetReader, name: str, samples: Sequence[Sample], found: Sequence[_Seen]) -> SplitReport:
-    readable = [(seen.labels, seen.size) for seen in found if seen.labels is not None]
+def _split_report(
+    dataset: DatasetReader, name: str, samples: Sequence[Sample], checked: Sequence[_Checked]
+) -> SplitReport:
+    readable = [(result.counts, result.size) for result in checked if result.counts is not None]
     sizes = sorted((size for _, size in readable), key=lambda size: size[0] * size[1])
-    labels = sum((counts for counts, _ in readable), start=np.zeros(256, dtype=np.int64))
+    counts = sum((one for one, _ in readable), start=np.zeros(256, dtype=np.int64))
     return SplitReport(
         name,
         images=len(samples),
@@ -250,6 +255,6 @@ def _split_report(dataset: DatasetReader, name: str, samples: Sequence[Sample], 
         groups=len({sample.group for sample in samples}),
         smallest=sizes[0] if sizes else None,
         largest=sizes[-1] if sizes else None,
-        class_pixels=tuple(int(count) for count in labels[: len(dataset.info.classes)]),
-        ignored_pixels=int(labels[IGNORE_INDEX]),
+        class_pixels=tuple(int(count) for count in counts[: len(dataset.info.classes)]),
+        ignored_pixels=int(counts[IGNORE_INDEX]),
     )

@@ -1,4 +1,4 @@
-"""The classes of a folder of one's own, as options say or as ``classes.txt`` does."""
+"""The classes of a `Folder` dataset, from its options or from ``classes.txt``."""
 
 from __future__ import annotations
 
@@ -15,24 +15,22 @@ from segmi.types import IGNORE_INDEX
 
 FILE_NAME: Final = "classes.txt"
 
-_IGNORED_NAMES: Final = ("ignored", "void")
-"""Names that mark ignored pixels in ``classes.txt``; many published lists use "void"."""
-
+_IGNORED_NAMES: Final = ("ignored", "void")  # many published class lists use "void"
 _FORM: Final = "one class per line, `name` or `name r g b`; `ignored`, `ignored 255` or `ignored r g b` for ignored"
 
 
 @dataclass(frozen=True)
 class ClassList:
-    """Classes in the order of their native ids.
+    """Classes in the order of their mask values.
 
-    The ids are 0, 1, 2 … in order, leaving out the id of ignored: with ignored 0 the classes are 1, 2 …
+    The values are 0, 1, 2 … in order, without the ignored value: with ``ignored=0`` the classes are 1, 2 …
 
     Args:
         names: at least one, all different.
-        colors: one per class, all different; None where masks hold ids alone.
-        ignored: the id of ignored pixels, None if there are none.
+        colors: one per class, all different; None if masks hold values only.
+        ignored: the value of ignored pixels, None if there are none.
         ignored_color: the color of ignored pixels in color masks.
-        origin: the file or option that says so, for messages.
+        origin: the file or option that defines the list, for messages.
     """
 
     names: tuple[str, ...]
@@ -42,48 +40,44 @@ class ClassList:
     origin: str = "classes"
 
     def __post_init__(self) -> None:
-        self._refuse_if(not 1 <= len(self.names) <= 255, "expected 1 to 255 classes", f"{len(self.names)}")
-        self._refuse_repeated("class names", self.names)
-        self._refuse_if(
-            self.ignored is not None and not 0 <= self.ignored <= 255,
-            "expected ignored to be 0 to 255",
-            f"{self.ignored}",
-        )
-        if self.colors is None:
-            return
-        count = f"{len(self.colors)} colors for {len(self.names)} classes"
-        self._refuse_if(len(self.colors) != len(self.names), "expected a color for every class or for none", count)
-        ignored = () if self.ignored_color is None else (self.ignored_color,)
-        self._refuse_repeated("colors", [" ".join(map(str, color)) for color in (*self.colors, *ignored)])
+        ignored, count = self.ignored, len(self.names)
+        self._check(1 <= count <= 255, "expected 1 to 255 classes", f"{count}")
+        self._check_distinct("class names", self.names)
+        self._check(ignored is None or 0 <= ignored <= 255, "expected ignored to be 0 to 255", f"{ignored}")
+        if self.colors is not None:
+            given = f"{len(self.colors)} colors for {count} classes"
+            self._check(len(self.colors) == count, "expected a color for every class or for none", given)
+            colors = self.colors if self.ignored_color is None else (*self.colors, self.ignored_color)
+            self._check_distinct("colors", [" ".join(map(str, color)) for color in colors])
 
     @property
-    def ids(self) -> tuple[int, ...]:
-        """The native id of each class."""
+    def values(self) -> tuple[int, ...]:
+        """The mask value of each class."""
         return tuple(value for value in range(256) if value != self.ignored)[: len(self.names)]
 
     @property
-    def color_ids(self) -> tuple[list[Color], list[int]]:
-        """The declared colors, and the native id of each; ignored is there only if its color is declared."""
-        colors, ids = list(self.colors or ()), list(self.ids)
+    def color_values(self) -> tuple[list[Color], list[int]]:
+        """The declared colors and the mask value of each; ignored is included only if its color is declared."""
+        colors, values = list(self.colors or ()), list(self.values)
         if self.ignored_color is not None and self.ignored is not None:
-            colors, ids = [*colors, self.ignored_color], [*ids, self.ignored]
-        return colors, ids
+            colors, values = [*colors, self.ignored_color], [*values, self.ignored]
+        return colors, values
 
     def info(self, title: str) -> DatasetInfo:
-        """The facts of a ``folder`` dataset with these classes."""
+        """Return the facts of a `Folder` dataset with these classes."""
         ignored = {} if self.ignored is None else {self.ignored: IGNORE_INDEX}
-        lookup = lookup_of({native: train for train, native in enumerate(self.ids)} | ignored)
+        lookup = lookup_of({value: train_id for train_id, value in enumerate(self.values)} | ignored)
         colors = self.colors or tuple(voc_color(index) for index in range(len(self.names)))
         palette = full_palette(colors, self.ignored_color or voc_color(IGNORE_INDEX))
         return DatasetInfo("folder", title, self.names, palette, self.ignored, lookup)
 
-    def _refuse_if(self, wrong: bool, expected: str, got: str) -> None:
-        if wrong:
-            raise DataError(f"{self.origin}: {expected}, got {got}", f"write {_FORM}")
+    def _check(self, condition: bool, expected: str, given: str) -> None:
+        if not condition:
+            raise DataError(f"{self.origin}: {expected}, got {given}", f"write {_FORM}")
 
-    def _refuse_repeated(self, kind: str, values: Sequence[str]) -> None:
+    def _check_distinct(self, kind: str, values: Sequence[str]) -> None:
         repeated = sorted({value for value in values if values.count(value) > 1})
-        self._refuse_if(bool(repeated), f"expected {kind} that differ", f"twice: {', '.join(repeated)}")
+        self._check(not repeated, f"expected distinct {kind}", f"twice: {', '.join(repeated)}")
 
 
 def class_list_of(
@@ -93,40 +87,40 @@ def class_list_of(
     ignored: int | None,
     ignored_color: Sequence[int] | None,
 ) -> ClassList:
-    """The classes as the options say, and where they do not, as ``classes.txt`` in ``root`` says.
+    """Return the classes of the options; what an option leaves out comes from ``classes.txt`` in ``root``.
 
     Raises:
-        DataError: neither names classes, or what they say contradicts itself.
+        DataError: neither names classes, or their colors and values contradict each other.
     """
     path = root / FILE_NAME
     if classes is None and not path.is_file():
         raise DataError(
-            f"{printable(path)}: expected the names of the classes there or in the option `classes`, got neither",
+            f"{printable(path)}: expected the class names in this file or in the option `classes`, got neither",
             f"write {printable(path)}: {_FORM}",
         )
-    read = read_classes(path) if classes is None else ClassList(tuple(map(str, classes)))
-    chosen_colors = read.colors if colors is None else tuple(map(_color_option, colors))
-    chosen_ignored_color = read.ignored_color if ignored_color is None else _color_option(ignored_color)
-    chosen_ignored = read.ignored if ignored is None else ignored
-    if chosen_ignored is None and chosen_ignored_color is not None:
-        chosen_ignored = IGNORE_INDEX  # a color mask has no ids of its own; any that no class has will do
-    return ClassList(read.names, chosen_colors, chosen_ignored, chosen_ignored_color, read.origin)
+    base = read_classes(path) if classes is None else ClassList(tuple(map(str, classes)))
+    colors_ = base.colors if colors is None else tuple(map(_color_option, colors))
+    ignored_color_ = base.ignored_color if ignored_color is None else _color_option(ignored_color)
+    ignored_ = base.ignored if ignored is None else ignored
+    if ignored_ is None and ignored_color_ is not None:
+        ignored_ = IGNORE_INDEX  # a color mask has no values of its own; any that no class has will do
+    return ClassList(base.names, colors_, ignored_, ignored_color_, base.origin)
 
 
 def read_classes(path: Path) -> ClassList:
-    """``classes.txt``: one class per line in the order of the ids, ``name`` or ``name r g b`` (0–255).
+    """Read ``classes.txt``: one class per line in the order of the mask values, ``name`` or ``name r g b`` (0–255).
 
-    Empty lines and lines that begin with ``#`` do not count; names may have spaces. The name ``ignored`` is no class: its
-    line gives pixels that count nowhere the id of its place (``ignored`` first: id 0, ``ignored`` after 11 classes: 11), or
-    the id it says (``ignored 255``), and, with three numbers, a color (``ignored 0 0 0``, ``ignored 255 0 0 0``).
+    Empty lines and lines that begin with ``#`` are skipped; names may have spaces. A line ``ignored`` (or ``void``) is
+    not a class: it assigns ignored pixels the value of its position (``ignored`` first: 0, after 11 classes: 11), or
+    the value it gives (``ignored 255``), and, with three numbers, a color (``ignored 0 0 0``, ``ignored 255 0 0 0``).
 
     Raises:
-        DataError: the file is no UTF-8 text, or a line cannot be meant; the text names the line.
+        DataError: the file is not UTF-8 text, or a line has another form; the message names the line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{printable(path)}: expected a text file in UTF-8, got: {error}", "save it as UTF-8") from error
+        raise DataError(f"{printable(path)}: expected a UTF-8 text file, got: {error}", "save it as UTF-8") from error
     names: list[str] = []
     colors: list[Color] = []
     ignored: int | None = None

@@ -1,4 +1,4 @@
-"""Random crops of a whole batch: what is drawn for each image, then one copy per image into the batch's arrays."""
+"""Random crops: a window drawn per image, then one copy per image into the arrays of the batch."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from torchvision.transforms import v2
 from segmi.datasets.reader import Pixels
 from segmi.types import IGNORE_INDEX
 
-_FRACTION: Final = 1 << 24
-"""A float32 holds every multiple of 1 / 2²⁴ between 0 and 1."""
+_FRACTION: Final = 1 << 24  # float32 represents every multiple of 2⁻²⁴ in [0, 1]
 
 
 class Window(NamedTuple):
-    """What is drawn for one image.
+    """A random crop of one image.
 
     Args:
-        height: of the image after the random scale.
-        width: likewise.
-        top: first row of the crop in the scaled image; negative where the crop begins in the padding.
-        left: first column, likewise.
-        flipped: whether the crop is mirrored.
+        height: height of the image after the random scale.
+        width: width of the image after the random scale.
+        top: first row of the crop in the scaled image; negative if the crop begins in the padding.
+        left: first column of the crop in the scaled image; negative if the crop begins in the padding.
+        flipped: whether the crop is mirrored horizontally.
     """
 
     height: int
@@ -40,17 +39,17 @@ class Window(NamedTuple):
 def draw_window(
     size: Sequence[int], seed: int, *, crop: int, flip: float = 0.0, scale: tuple[float, float] = (1.0, 1.0)
 ) -> Window:
-    """The window of an image, a pure function of its size and the seed.
+    """Draw the window of an image, a function of its size and ``seed``.
 
-    The seed is hashed to a number of 128 digits, and every choice takes some of them away. No generator is set up,
-    which would cost as much as the copy of the pixels.
+    The seed is hashed to a 128-bit number, and every choice takes the remainder of a division. Creating a random
+    generator instead would cost as much as copying the pixels.
 
     Args:
         size: height and width of the image.
-        seed: not negative, below 2⁶⁴.
-        crop: side of the crop. A side of the image that is shorter is padded on both ends by what it lacks.
+        seed: nonnegative, below 2⁶⁴.
+        crop: side of the crop; a shorter side of the image is padded on both ends by the difference.
         flip: probability that the crop is mirrored.
-        scale: range of the factor by which both sides are multiplied first.
+        scale: range of the random factor for both sides.
 
     Example:
         >>> draw_window((8, 10), 1, crop=8)
@@ -70,14 +69,14 @@ def draw_window(
     return Window(height, width, top - missing_rows, left - missing_columns, flipped)
 
 
-def take(pairs: Sequence[tuple[Pixels, Pixels]], drawn: Sequence[Window], crop: int) -> tuple[Tensor, Tensor]:
-    """The crops of images and of their labels; what lies outside an image is black and ignored.
+def crop_batch(pairs: Sequence[tuple[Pixels, Pixels]], windows: Sequence[Window], crop: int) -> tuple[Tensor, Tensor]:
+    """Return the crops of images and labels; the area outside an image is black and ignored.
 
     Shapes: 3×H×W and H×W uint8 each → N×3×crop×crop and N×crop×crop uint8.
     """
-    count = len(drawn)
+    count = len(windows)
     batch, labels = np.empty((count, 3, crop, crop), np.uint8), np.empty((count, crop, crop), np.uint8)
-    for number, ((image, mask), window) in enumerate(zip(pairs, drawn, strict=True)):
+    for number, ((image, mask), window) in enumerate(zip(pairs, windows, strict=True)):
         height, width, top, left, flipped = window
         if mask.shape != (height, width):
             image, mask = _resized(image, mask, height, width)
@@ -86,30 +85,30 @@ def take(pairs: Sequence[tuple[Pixels, Pixels]], drawn: Sequence[Window], crop: 
             labels[number] = mask[top : top + crop, left : left + crop]
         else:
             batch[number], labels[number] = 0, IGNORE_INDEX
-            here, there = overlap(window, crop)
-            batch[number][:, *here], labels[number][here] = image[:, *there], mask[there]
+            inside, source = overlap(window, crop)
+            batch[number][:, *inside], labels[number][inside] = image[:, *source], mask[source]
         if flipped:
             batch[number], labels[number] = batch[number, :, :, ::-1].copy(), labels[number, :, ::-1].copy()
     return torch.from_numpy(batch), torch.from_numpy(labels)
 
 
 def overlap(window: Window, crop: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Rows and columns where crop and image overlap, in the crop and in the image."""
-    here, there = [], []
+    """Return the rows and columns in which crop and image overlap: in the crop, and in the image."""
+    inside, source = [], []
     for first, length in ((window.top, window.height), (window.left, window.width)):
         begin, end = max(first, 0), min(first + crop, length)
-        there.append(slice(begin, end))
-        here.append(slice(begin - first, end - first))
-    return (here[0], here[1]), (there[0], there[1])
+        source.append(slice(begin, end))
+        inside.append(slice(begin - first, end - first))
+    return (inside[0], inside[1]), (source[0], source[1])
 
 
 def _resized(image: Pixels, mask: Pixels, height: int, width: int) -> tuple[Pixels, Pixels]:
-    # A mask is resized with the nearest neighbor whatever the interpolation says: torchvision knows the type.
+    # torchvision resizes a `Mask` by nearest neighbor, whatever the interpolation mode.
     pair = tv_tensors.Image(as_tensor(image)), tv_tensors.Mask(as_tensor(mask))
     resized, labels = (v2.functional.resize(one, [height, width], antialias=True) for one in pair)
     return resized.numpy(), labels.numpy()
 
 
 def as_tensor(pixels: Pixels) -> Tensor:
-    """A uint8 array as a tensor, without a copy where its memory allows."""
+    """Return a uint8 array as a tensor, without a copy if its memory layout allows it."""
     return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))

@@ -1,20 +1,18 @@
-"""ImageFile files to arrays, with Pillow alone: other decoders have crashed on damaged files.
+"""Image files to arrays, with Pillow alone: other decoders have crashed on damaged files.
 
-What is converted, and what is refused:
-
-===========================================  ==========================================================
-images                                     masks
-===========================================  ==========================================================
-gray, palette, black-and-white, CMYK → RGB   1-, 2- and 4-bit files keep their stored numbers
+===========================================  ==============================================================
+images                                       masks
+===========================================  ==============================================================
+gray, palette, black-and-white, CMYK → RGB   1-, 2- and 4-bit files keep their stored values
 alpha is dropped                             alpha is dropped
 the EXIF orientation is applied              the EXIF orientation is applied
 animations are refused                       animations are refused
-16-bit and float gray are refused            16- and 32-bit numbers up to 255 are kept, other ones and float refused
-\\                                            JPEG and WebP are refused: they change the ids at every edge
-===========================================  ==========================================================
+16-bit and float gray are refused            16- and 32-bit values up to 255 are kept, others and float refused
+\\                                            JPEG and WebP are refused: they change values along edges
+===========================================  ==============================================================
 
-Files that are empty, truncated, no image at all, or larger than `MAX_PIXELS` are refused. Every refusal is a
-`DataError` that names the file and what to do.
+Empty, truncated and non-image files and those larger than `MAX_PIXELS` are refused. Every refusal is a `DataError`
+that names the file and the fix.
 """
 
 from __future__ import annotations
@@ -31,54 +29,55 @@ from PIL import Image, ImageOps
 from segmi.errors import DataError, EnvironmentProblem
 
 MAX_PIXELS: Final = 89_478_485
-"""The largest image that is decoded (a quarter of a GiB as RGB); more is taken for a decompression bomb."""
+"""The largest image that is decoded (a quarter of a GiB as RGB); larger files are treated as decompression bombs."""
 
 FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
-"""What is opened at all. Pillow's other readers (EPS runs Ghostscript) stay shut."""
+"""The formats that are opened; Pillow's other readers stay disabled, since EPS runs Ghostscript."""
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"})
-"""The endings by which image and mask files are told from others, in lower case."""
+"""The suffixes of image and mask files, in lower case."""
 
 _LOSSY: Final = frozenset({"JPEG", "MPO", "WEBP"})
-_GRAY_STEP: Final = {2: 85, 4: 17}  # Pillow stretches 2- and 4-bit gray to 0..255; ids must come out as stored
+_GRAY_STEP: Final = {2: 85, 4: 17}  # Pillow scales 2- and 4-bit gray to 0..255; masks need the stored values
+_REPLACE: Final = "download or copy the file again"
 
 
 def decode_image(path: Path) -> NDArray[np.uint8]:
-    """An image file as H×W×3 uint8 RGB, turned upright by its EXIF orientation.
+    """Return an image file as H×W×3 uint8 RGB, with its EXIF orientation applied.
 
     Raises:
-        DataError: the file is missing, damaged, no image, animated, too large, or 16-bit or float gray.
-        EnvironmentProblem: it may not be read.
+        DataError: the file is missing, damaged, not an image, animated, too large, or 16-bit or float gray.
+        EnvironmentProblem: read permission is missing.
     """
     with _opened(path) as image:
         if image.mode.startswith(("I", "F")):
             raise DataError(
                 f"{printable(path)}: expected 8 bits per channel, got a {_depth(image)} gray image",
-                "scale its values to 0–255 and save it with 8 bits; the range that matters is for you to choose",
+                "scale the values that matter to 0–255 and save the image with 8 bits",
             )
         image = ImageOps.exif_transpose(image)
         return np.array(image.convert("RGB"))
 
 
 def decode_mask(path: Path) -> Image.Image:
-    """A mask file as a loaded Pillow image of mode ``L`` or ``P`` (ids), or ``RGB`` (colors).
+    """Return a mask file as a loaded Pillow image of mode ``L`` or ``P`` (values), or ``RGB`` (colors).
 
     Raises:
-        DataError: as for `decode_image`, and for numbers above 255 and lossy formats.
-        EnvironmentProblem: it may not be read.
+        DataError: as for `decode_image`, and for values above 255 and lossy formats.
+        EnvironmentProblem: read permission is missing.
     """
     with _opened(path) as image:
         if image.format in _LOSSY:
             raise DataError(
-                f"{printable(path)}: expected a lossless mask, got {image.format}, which blurs the ids at every edge",
-                "export the mask again from its source as PNG; converting this file does not bring the ids back",
+                f"{printable(path)}: expected a lossless mask, got {image.format}, which changes values along edges",
+                "export the mask again from its source as PNG; converting this file does not restore the values",
             )
         if image.mode.startswith(("I", "F")):
-            return _of_8_bits(path, ImageOps.exif_transpose(image))
+            return _to_8_bits(path, ImageOps.exif_transpose(image))
         step = _gray_step(path, image)
         image = ImageOps.exif_transpose(image)
         if image.mode == "1":
-            return Image.fromarray(np.array(image).astype(np.uint8))  # 0 and 1, where convert("L") says 0 and 255
+            return Image.fromarray(np.array(image).astype(np.uint8))  # 0 and 1; convert("L") gives 0 and 255
         if image.mode in ("LA", "La"):
             image = image.getchannel("L")
         elif image.mode not in ("L", "P"):
@@ -86,38 +85,38 @@ def decode_mask(path: Path) -> Image.Image:
         return Image.fromarray(np.array(image) // step) if step > 1 else image.copy()
 
 
-def _of_8_bits(path: Path, image: Image.Image) -> Image.Image:
-    """A mask of more bits as one of 8, where its numbers allow it; programs for labels often save them so."""
+def _to_8_bits(path: Path, image: Image.Image) -> Image.Image:
+    """Return a mask of more bits as 8-bit if its values allow it; annotation tools often save 16 bits."""
     values = np.asarray(image)
     if image.mode == "F":
-        found = "float"
+        given = "float"
     elif values.min() < 0 or values.max() > 255:
-        found = f"{_depth(image)} numbers from {values.min()} to {values.max()}"
+        given = f"{_depth(image)} values from {values.min()} to {values.max()}"
     else:
         return Image.fromarray(values.astype(np.uint8))
     raise DataError(
-        f"{printable(path)}: expected a mask of numbers from 0 to 255, got {found}",
-        "give every class one number below 256 and save the mask as an 8-bit grayscale PNG",
+        f"{printable(path)}: expected a mask of values from 0 to 255, got {given}",
+        "give every class one value below 256 and save the mask as an 8-bit grayscale PNG",
     )
 
 
 def indices_of(mask: Image.Image, path: Path) -> NDArray[np.uint8]:
-    """The numbers stored in a mask, H×W uint8: gray values, or palette indices.
+    """Return the stored values of a mask, H×W uint8: gray values or palette indices.
 
     Raises:
         DataError: the mask holds colors.
     """
     if mask.mode not in ("L", "P"):
         raise DataError(
-            f"{printable(path)}: expected one channel of ids, got colors (mode {mask.mode})",
-            "use the index or palette version of the mask; color masks are read by the dataset `folder`, with "
+            f"{printable(path)}: expected one channel of values, got colors (mode {mask.mode})",
+            "use the index or palette version of the mask, or the dataset `folder`, which reads color masks with "
             "`name r g b` lines in classes.txt",
         )
     return np.array(mask)
 
 
 def printable(path: Path | str) -> str:
-    r"""A path as it may be printed and stored: bytes that are no UTF-8 and control characters are escaped.
+    r"""Return a path with non-UTF-8 bytes and control characters escaped.
 
     Example:
         >>> printable("caf\udce9\n.png")
@@ -129,75 +128,70 @@ def printable(path: Path | str) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """The file, opened and decoded; whatever goes wrong becomes an error that names it."""
+    """Open and decode a file; every failure becomes an error that names it."""
     try:
-        # Not a context of its own around the size check: changing warning filters is not safe between threads.
-        if path.exists() and not path.is_file():  # a pipe would keep us waiting for ever
+        # No warning filters are set around the size check: that is not safe between threads.
+        if path.exists() and not path.is_file():  # opening a pipe would block forever
             raise DataError(
                 f"{printable(path)}: expected a file, got a {'folder' if path.is_dir() else 'pipe or device'}",
-                "put the image there, or take it off the split's list",
+                "put the image there, or remove it from the split's list",
             )
         with Image.open(path, formats=FORMATS) as image:
-            _check_size(path, image.size)
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise _too_large(path, f"{width}×{height}")
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a JPEG photograph with previews
                 raise DataError(
                     f"{printable(path)}: expected one image, got {image.n_frames} frames",  # type: ignore[attr-defined]
-                    "save the frame you mean as an image of its own",
+                    "save the frame that is meant as an image of its own",
                 )
             image.load()
             yield image
     except DataError:
         raise
     except PermissionError as error:
-        raise EnvironmentProblem(
-            f"{printable(path)}: may not be read", f"give read permission: {error.strerror}"
-        ) from error
+        raise unreadable_path(path) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(path, str(error)) from error
-    except Exception as error:  # Pillow raises a dozen types on damaged files; all mean the same to the user
+    except Exception as error:  # Pillow raises a dozen types for damaged files
         raise _unreadable(path, error) from error
 
 
-def _check_size(path: Path, size: tuple[int, int]) -> None:
-    width, height = size
-    if width * height > MAX_PIXELS:
-        raise _too_large(path, f"{width}×{height}")
+def unreadable_path(path: Path | str) -> EnvironmentProblem:
+    """Return the error for a file or folder without read permission."""
+    return EnvironmentProblem(f"{printable(path)}: read permission is missing", "give this user read permission")
 
 
-def _too_large(path: Path, found: str) -> DataError:
+def _too_large(path: Path, given: str) -> DataError:
     return DataError(
-        f"{printable(path)}: expected at most {MAX_PIXELS / 1e6:.0f} megapixels, got {found}",
-        "cut the image and its mask into tiles, or remove the file if you do not know where it comes from",
+        f"{printable(path)}: expected at most {MAX_PIXELS / 1e6:.0f} megapixels, got {given}",
+        "cut the image and its mask into tiles, or remove the file if its origin is unknown",
     )
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    """Why a file could not be decoded, read off its first bytes."""
-    again = "download or copy the file again"
+    """Return why a file could not be decoded, judged by its first bytes."""
     try:
         with path.open("rb") as file:
             head = file.read(512).lstrip().lower()
             empty = file.tell() == 0
     except FileNotFoundError:
-        return DataError(
-            f"{printable(path)}: expected a file, got none", "put the file there, or take it off the split's list"
-        )
+        given, remedy = "a file, got none", "put the file there, or remove it from the split's list"
     except OSError as second:
-        return DataError(f"{printable(path)}: expected a file, got {second.strerror}", again)
-    if empty:
-        return DataError(f"{printable(path)}: expected an image, got an empty file", again)
-    if head.startswith((b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body")):
-        return DataError(
-            f"{printable(path)}: expected an image, got a web page",
-            "download it again; most likely the server asked for a login or the link has moved",
-        )
-    if head.startswith(b"version https://git-lfs"):
-        return DataError(
-            f"{printable(path)}: expected an image, got a Git LFS pointer", "fetch the files with git lfs pull"
-        )
-    if isinstance(error, Image.UnidentifiedImageError):
-        return DataError(f"{printable(path)}: expected an image ({', '.join(FORMATS)}), got something else", again)
-    return DataError(f"{printable(path)}: expected a whole image, got a truncated or damaged one ({error})", again)
+        given, remedy = f"a file, got {second.strerror}", _REPLACE
+    else:
+        if empty:
+            given, remedy = "an image, got an empty file", _REPLACE
+        elif head.startswith((b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body")):
+            given = "an image, got a web page"
+            remedy = "download it again; most likely the server asked for a login or the link has moved"
+        elif head.startswith(b"version https://git-lfs"):
+            given, remedy = "an image, got a Git LFS pointer", "fetch the files with git lfs pull"
+        elif isinstance(error, Image.UnidentifiedImageError):
+            given, remedy = f"an image ({', '.join(FORMATS)}), got something else", _REPLACE
+        else:
+            given, remedy = f"a whole image, got a truncated or damaged one ({error})", _REPLACE
+    return DataError(f"{printable(path)}: expected {given}", remedy)
 
 
 def _depth(image: Image.Image) -> str:
@@ -205,9 +199,9 @@ def _depth(image: Image.Image) -> str:
 
 
 def _gray_step(path: Path, image: Image.Image) -> int:
-    """By how much Pillow has multiplied the stored values of a grayscale PNG."""
+    """Return the factor by which Pillow has multiplied the stored values of a grayscale PNG."""
     if image.format != "PNG" or image.mode != "L":
         return 1
     with path.open("rb") as file:
-        header = file.read(26)  # signature, IHDR: width, height, bit depth (24), color type (25)
+        header = file.read(26)  # signature, IHDR: width, height, bit depth (byte 24), color type (byte 25)
     return _GRAY_STEP.get(header[24], 1)

@@ -1,4 +1,4 @@
-"""Any folder of images and masks."""
+"""A folder of images and masks in one of four common layouts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from segmi.datasets.class_list import class_list_of
 from segmi.datasets.decode import decode_mask, indices_of, printable
 from segmi.datasets.holdout import draw_groups
-from segmi.datasets.layout import find_root, image_files, pair, read_list
-from segmi.datasets.palette import ids_of_colors
+from segmi.datasets.layout import find_root, group_of, image_files, pair, read_list, without_group
+from segmi.datasets.palette import values_of_colors
 from segmi.datasets.reader import DatasetReader, Listing, Pixels, Problem
 from segmi.errors import DataError, UsageError
 
@@ -24,8 +24,8 @@ _SPLIT_NAMES: Final = {
 }
 
 
-class _Part(NamedTuple):
-    """Where the files of a split lie, and the list of their stems if there is one."""
+class _SplitFiles(NamedTuple):
+    """The folders of a split, and its list of stems if there is one."""
 
     images: Path
     masks: Path
@@ -33,38 +33,38 @@ class _Part(NamedTuple):
 
 
 class Folder(DatasetReader):
-    """Any folder of images and masks that are called alike (``0001.jpg``, ``0001.png``), in one of these layouts.
+    """A folder of images and masks with equal names (``0001.jpg``, ``0001.png``), in one of these layouts.
 
     ======================================================  ==================================================
-    ``images/``, ``masks/``                                 no splits: ``val`` is drawn from all
+    ``images/``, ``masks/``                                 no splits: ``val`` is drawn from all images
     ``images/{train,val,test}/``, ``masks/{train,…}/``      splits by folder
     ``{train,val,test}/images/``, ``…/masks/``              splits by folder
-    ``JPEGImages/``, ``SegmentationClass/``                 splits by ``ImageSets/Segmentation/*.txt`` if there
+    ``JPEGImages/``, ``SegmentationClass/``                 splits by ``ImageSets/Segmentation/*.txt`` if they exist
     ======================================================  ==================================================
 
-    Folders below those are read too. Masks hold ids (grayscale, or palette) or the colors of the classes (RGB).
+    Folders below those are read too. Masks hold values (grayscale or palette) or the colors of the classes (RGB).
 
     Args:
-        root: the folder, or with ``subfolder`` its parent; None: ``SEGMI_DATA``.
-        classes: the names in the order of their ids; None: as ``classes.txt`` says (see `read_classes`).
-        colors: [r, g, b] of each class, for color masks; None: as ``classes.txt`` says.
-        ignored: the id of pixels that count nowhere; the classes leave it out: with ignored 0 they are 1, 2, …; None: as
-            ``classes.txt`` says, and none if it says nothing.
-        ignored_color: its color in color masks; None: as ``classes.txt`` says.
-        masks: ``index`` reads numbers (of a palette mask the indices), ``color`` reads colors (of a palette mask
-            those of the palette), ``auto`` reads the colors of RGB masks, and of palette masks where the classes
-            have colors, and numbers otherwise.
-        mask_suffix: what the stem of a mask has more than that of its image, for example ``_mask``.
-        group: a regular expression for what images have in common (patient, clip): its first group, or the whole
-            match, in the stem. None: each image for itself.
-        val: the share of the images that is drawn for ``val`` where the layout has none; whole groups; 0 for no draw.
-        seed: of that draw.
-        subfolder: the folder's place below ``root``.
-        title: as in tables; None: the folder's name.
+        root: the folder, or with ``subfolder`` its parent; None: ``$SEGMI_DATA``.
+        classes: the names in the order of their values; from ``classes.txt`` by default, see `read_classes`.
+        colors: [r, g, b] of each class, for color masks; from ``classes.txt`` by default.
+        ignored: the value of ignored pixels, which the classes skip: with ``ignored=0`` they are 1, 2, …; from
+            ``classes.txt`` by default, and none without an entry there.
+        ignored_color: its color in color masks; from ``classes.txt`` by default.
+        masks: ``index`` reads values (the indices of a palette mask), ``color`` reads colors (the palette colors of a
+            palette mask), ``auto`` reads colors from RGB masks, and from palette masks if the classes have colors,
+            and values otherwise.
+        mask_suffix: what follows the stem of the image in the stem of its mask, for example ``_mask``.
+        group: a regular expression for the part of the stem that dependent images share (patient, clip): its first
+            group, or the whole match. None: each image is a group.
+        val: the share of the images drawn for ``val``, in whole groups, if the layout has no ``val``; 0 for no draw.
+        seed: seed of that draw.
+        subfolder: path of the folder below ``root``.
+        title: title in tables; the folder's name by default.
 
     Raises:
-        UsageError: an option cannot be meant.
-        DataError: there is no such layout, or no class names.
+        UsageError: an option has an invalid value.
+        DataError: the folder has none of the layouts, or there are no class names.
     """
 
     def __init__(
@@ -84,124 +84,105 @@ class Folder(DatasetReader):
         title: str | None = None,
     ) -> None:
         _check_options(masks, val, subfolder)
-        self.root: Final = _root(root, subfolder)
+        needed = () if subfolder is None else (subfolder,)
+        parent = find_root("a folder of images and masks", root, usual=(), needed=needed)
+        self.root: Path = parent if subfolder is None else parent / subfolder
         self._classes: Final = class_list_of(self.root, classes, colors, ignored, ignored_color)
         if masks == "color" and self._classes.colors is None:
             raise UsageError(
                 "masks=color: expected a color for every class, got none",
-                "write `name r g b` lines in classes.txt, or give the option colors: [[r, g, b], …]",
+                "write `name r g b` lines in classes.txt, or pass the option colors: [[r, g, b], …]",
             )
         self.info = self._classes.info(title or printable(self.root.resolve().name))
         self._masks: Final = masks
         self._mask_suffix: Final = mask_suffix
-        self._group: Final = None if group is None else _compiled(group)
-        self._val: Final = val
-        self._seed: Final = seed
-        self._parts: Final = _parts(self.root)
-        self._drawn: Final = val > 0 and "val" not in self._parts and "train" in self._parts
-        names = self._parts.keys() | ({"val"} if self._drawn else set())
+        self._group: Final = None if group is None else _compile(group)
+        self._val, self._seed = val, seed
+        self._layout: Final = _find_layout(self.root)
+        self._val_is_drawn: Final = val > 0 and "val" not in self._layout and "train" in self._layout
+        names = self._layout.keys() | ({"val"} if self._val_is_drawn else set())
         self.splits = tuple(name for name in ("train", "val", "test") if name in names)
 
     def listing(self, split: str) -> Listing:
-        """The images of the split, by name or in the order of its list."""
-        part = self._parts["train" if self._drawn and split != "test" else split]
-        images = image_files(part.images)
-        masks = image_files(part.masks, stem_ending=self._mask_suffix)
-        problems: list[Problem] = []
-        if part.names is not None:
-            entries, problems = read_list(part.names)
-            stems = [entry.text for entry in entries]
+        """Return the pairs of the split, by name or in the order of its list."""
+        drawn = self._val_is_drawn and split != "test"
+        files = self._layout["train" if drawn else split]
+        images = image_files(files.images)
+        masks = image_files(files.masks, stem_ending=self._mask_suffix)
+        if files.names is not None:
+            lines, problems = read_list(files.names)
+            stems = [line.text for line in lines]
         else:
             stems = sorted(images.by_stem.keys() | masks.by_stem.keys())
             problems = [*images.problems, *masks.problems]
-        groups = {stem: self._group_of(stem) for stem in stems}
-        problems += [self._ungrouped(images.by_stem.get(stem), stem) for stem in stems if groups[stem] is None]
-        group_of = {stem: group or printable(stem) for stem, group in groups.items()}
-        if self._drawn and split != "test":
-            chosen = draw_groups(list(group_of.values()), self._val, self._seed)
+        groups = {}
+        for stem in stems:
+            group = group_of(self._group, stem)
+            if group is None:
+                problems.append(without_group(self._group, images.by_stem.get(stem, stem), stem))
+            groups[stem] = group or printable(stem)
+        if drawn:
+            chosen = draw_groups(list(groups.values()), self._val, self._seed)
             if stems and not chosen:
-                what = f"expected at least two groups to draw val from, got {len(set(group_of.values()))}"
-                problems.append(Problem(printable(part.images), what, "say val=0, or add images of another group"))
-            stems = [stem for stem in stems if (group_of[stem] in chosen) == (split == "val")]
+                message = f"expected at least two groups to draw val from, got {len(set(groups.values()))}"
+                problems.append(Problem(printable(files.images), message, "set val=0, or add images of another group"))
+            stems = [stem for stem in stems if (groups[stem] in chosen) == (split == "val")]
         ending = f"{self._mask_suffix}.png"
-        samples, unpaired = pair(images, masks, group=group_of.__getitem__, stems=stems, mask_ending=ending)
+        samples, unpaired = pair(images, masks, group=groups.__getitem__, stems=stems, mask_ending=ending)
         return Listing(samples, [*problems, *unpaired])
 
-    def native_mask(self, path: Path) -> Pixels:
-        """The native ids of a mask of ids or of colors, H×W uint8."""
+    def mask_values(self, path: Path) -> Pixels:
+        """Return the values of a mask of values or colors, H×W uint8."""
         mask = decode_mask(path)
         colored = self._classes.colors is not None and mask.mode != "L"
         if self._masks == "index" or (self._masks == "auto" and not colored):
             return indices_of(mask, path)
-        colors, ids = self._classes.color_ids
-        return ids_of_colors(np.array(mask.convert("RGB")), colors, ids, path)
+        colors, values = self._classes.color_values
+        return values_of_colors(np.array(mask.convert("RGB")), colors, values, path)
 
-    def reading(self) -> tuple[Hashable, ...]:
-        """How masks are meant, and the classes."""
-        return (*super().reading(), self._masks, self._classes)
-
-    def _group_of(self, stem: str) -> str | None:
-        if self._group is None:
-            return printable(stem)
-        match = self._group.search(stem)
-        return printable(match.group(1 if self._group.groups else 0) or "") if match else None
-
-    def _ungrouped(self, path: Path | None, stem: str) -> Problem:
-        pattern = self._group.pattern if self._group else ""
-        what = f"expected a name in which the group {pattern!r} is found, got {printable(stem)!r}"
-        return Problem(printable(path or stem), what, "correct the regular expression `group`, or the name")
+    def decoding_key(self) -> tuple[Hashable, ...]:
+        """Return the kind of the masks and the classes."""
+        return (*super().decoding_key(), self._masks, self._classes)
 
 
 def _check_options(masks: str, val: float, subfolder: str | None) -> None:
     if masks not in ("auto", "index", "color"):
         raise UsageError(f"masks: expected auto, index or color, got {masks!r}", "use one of the three")
     if not 0 <= val < 1:
-        raise UsageError(f"val: expected a share of the images, 0 ≤ val < 1, got {val}", "say val=0.2 for a fifth")
+        raise UsageError(f"val: expected a share of the images, 0 ≤ val < 1, got {val}", "set val=0.2 for a fifth")
     if subfolder is not None and (Path(subfolder).is_absolute() or ".." in Path(subfolder).parts):
-        raise UsageError(f"subfolder: expected a place below the root, got {subfolder!r}", "move the root instead")
+        raise UsageError(f"subfolder: expected a path below the root, got {subfolder!r}", "change the root instead")
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compile(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error as error:
         raise UsageError(
-            f"group: expected a regular expression, got {pattern!r} ({error})", "write `^([^_]+)_`"
+            f"group: expected a regular expression, got {pattern!r} ({error})", "write one such as `^([^_]+)_`"
         ) from error
 
 
-def _root(root: str | Path | None, subfolder: str | None) -> Path:
-    if subfolder is None:
-        return find_root("a folder of images and masks", root, usual=(), needed=())
-    return find_root("a folder of images and masks", root, usual=(), needed=(subfolder,)) / subfolder
-
-
-def _parts(root: Path) -> dict[str, _Part]:
-    """The splits that the layout gives; one without splits counts as ``train``."""
+def _find_layout(root: Path) -> dict[str, _SplitFiles]:
+    """Return the files of each split; a layout without splits is all ``train``."""
     if (root / "JPEGImages").is_dir() and (root / "SegmentationClass").is_dir():
-        whole = _Part(root / "JPEGImages", root / "SegmentationClass")
-        lists = root / "ImageSets" / "Segmentation"
-        listed = {split: whole._replace(names=lists / f"{split}.txt") for split in ("train", "val", "test")}
-        return {split: part for split, part in listed.items() if part.names and part.names.is_file()} or {
-            "train": whole
-        }
-    if (root / "images").is_dir() and (root / "masks").is_dir():
-        by_split = {
-            split: _Part(root / "images" / name, root / "masks" / name)
-            for name, split in _SPLIT_NAMES.items()
-            if (root / "images" / name).is_dir()
-        }
-        return by_split or {"train": _Part(root / "images", root / "masks")}
-    by_split = {
-        split: _Part(root / name / "images", root / name / "masks")
-        for name, split in _SPLIT_NAMES.items()
-        if (root / name / "images").is_dir()
-    }
+        whole = _SplitFiles(root / "JPEGImages", root / "SegmentationClass")
+        lists = {split: root / f"ImageSets/Segmentation/{split}.txt" for split in ("train", "val", "test")}
+        by_split = {split: whole._replace(names=path) for split, path in lists.items() if path.is_file()}
+        return by_split or {"train": whole}
+    kinds_first = (root / "images").is_dir() and (root / "masks").is_dir()  # images/train, or train/images
+    by_split = {}
+    for name, split in _SPLIT_NAMES.items():
+        images, masks = ((root / kind / name if kinds_first else root / name / kind) for kind in ("images", "masks"))
+        if images.is_dir():
+            by_split[split] = _SplitFiles(images, masks)
+    if kinds_first:
+        return by_split or {"train": _SplitFiles(root / "images", root / "masks")}
     if not by_split:
-        found = ", ".join(printable(entry.name) for entry in sorted(root.iterdir())[:8])
+        entries = ", ".join(printable(entry.name) for entry in sorted(root.iterdir())[:8])
         raise DataError(
             f"{printable(root)}: expected images/ and masks/, train/images/ and train/masks/, or JPEGImages/ and "
-            f"SegmentationClass/, got {found or 'an empty folder'}",
-            "arrange the files in one of these layouts, or point --root or SEGMI_DATA to the folder that has it",
+            f"SegmentationClass/, got {entries or 'an empty folder'}",
+            "arrange the files in one of these layouts, or set --root or SEGMI_DATA to the folder that has it",
         )
     return by_split

@@ -1,4 +1,4 @@
-"""A part of train held out to choose by, so that the test split never does; and splits drawn where none is given."""
+"""Parts of a training split held out in whole groups: for selecting a checkpoint, and for splits that are missing."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from segmi.errors import UsageError
 from segmi.randomness import key
 
 FEWEST_GROUPS = 5
-"""With fewer groups than this, leaving whole ones out would leave out too much."""
+"""The number of groups from which whole groups are held out; with fewer, that would hold out too much."""
 
 
 def hold_out(samples: Sequence[Sample], fraction: float, seed: int = 0) -> tuple[list[Sample], list[Sample]]:
-    """Split ``samples`` into those that train and those that are held out, keeping what is dependent together.
+    """Split ``samples`` into a training part and a held-out part, keeping dependent images together.
 
-    With at least five groups (cities, clips, patients) whole groups are held out, in an order keyed by ``seed``, until
-    ``fraction`` is reached. With fewer, the end of every group is held out: the frames of a clip that come last, not
-    frames between those that are trained on.
+    With at least five groups (cities, clips, patients), whole groups are held out in an order keyed by ``seed``, until
+    ``fraction`` is reached. With fewer, the end of every group is held out: the last frames of a clip, not frames
+    between those used for training.
 
     Args:
         samples: the images of a training split.
@@ -26,12 +26,15 @@ def hold_out(samples: Sequence[Sample], fraction: float, seed: int = 0) -> tuple
         seed: chooses the groups.
 
     Raises:
-        UsageError: if nothing would be left to train on or to hold out.
+        UsageError: nothing would be left to train on or to hold out.
     """
     if not 0 < fraction < 1:
-        raise UsageError(f"the held-out fraction must lie between 0 and 1, got {fraction}")
+        raise UsageError(f"expected a held-out fraction between 0 and 1, got {fraction}", "use 0.1 for a tenth")
     if len(samples) < 2:
-        raise UsageError(f"cannot hold out a part of {len(samples)} image", "add images or use select_by: last")
+        raise UsageError(
+            f"expected at least 2 images to hold out a part of, got {len(samples)}",
+            "add images or use select_by: last",
+        )
     groups: dict[str, list[int]] = defaultdict(list)
     for index, sample in enumerate(samples):
         groups[sample.group].append(index)
@@ -46,7 +49,7 @@ def hold_out(samples: Sequence[Sample], fraction: float, seed: int = 0) -> tuple
 def _whole_groups(groups: dict[str, list[int]], wanted: int, seed: int) -> set[int]:
     held: set[int] = set()
     order = sorted(groups, key=lambda group: key(seed, "holdout", group))
-    for group in order[:-1]:  # one group always stays in train
+    for group in order[:-1]:  # one group always remains for training
         if len(held) >= wanted:
             break
         held.update(groups[group])
@@ -64,12 +67,12 @@ def _tails(groups: dict[str, list[int]], fraction: float) -> set[int]:
 
 
 def draw_groups(groups: Sequence[str], share: float, seed: int) -> set[str]:
-    """The groups of a split that is drawn: in an order keyed by the seed, at least one, never all.
+    """Return the groups of a split that is drawn from train: at least one, never all.
 
     Args:
-        groups: of each image.
-        share: of the images.
-        seed: of the order.
+        groups: the group of each image.
+        share: share of the images to draw; the group that crosses it is drawn if at least half of it fits.
+        seed: keys the order of the groups.
     """
     sizes = Counter(groups)
     order = sorted(sizes, key=lambda group: key(seed, "folder val", group))

@@ -1,23 +1,24 @@
-"""Finding data on the disk: roots, files by their stem, pairs, and lists of splits."""
+"""Files on disk: dataset roots, image files by stem, image-mask pairs, split lists and groups."""
 
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from segmi.datasets.decode import SUFFIXES, printable
+from segmi.datasets.decode import SUFFIXES, printable, unreadable_path
 from segmi.datasets.reader import Listing, Problem, Sample
-from segmi.errors import DataError, EnvironmentProblem
+from segmi.errors import DataError
 
 ROOT_VARIABLE: Final = "SEGMI_DATA"
-"""The environment variable that names the folder of the data where no root is given."""
+"""The environment variable with the default root of all datasets."""
 
 
 class Files(NamedTuple):
-    """The image files of a folder by their stem, and the stems that more than one file has."""
+    """The image files of a folder by stem, and a problem for every stem that several files share."""
 
     folder: Path
     by_stem: dict[str, Path]
@@ -25,32 +26,32 @@ class Files(NamedTuple):
 
 
 def find_root(title: str, root: str | Path | None, *, usual: Sequence[str], needed: Sequence[str]) -> Path:
-    """The folder in which a dataset's layout begins.
+    """Return the folder in which a dataset's layout begins.
 
     Args:
-        title: the dataset, for the message.
-        root: that folder, or a parent that holds it under a usual name; None: what ``SEGMI_DATA`` says.
+        title: the dataset, for messages.
+        root: that folder, or a parent that holds it under a usual name; None: ``$SEGMI_DATA``.
         usual: the usual names, relative to ``root``.
-        needed: the folders by which the layout is known.
+        needed: the folders that identify the layout.
 
     Raises:
-        DataError: no root is given, or none of the places has the layout; the text lists what was looked for.
-        EnvironmentProblem: a place may not be read.
+        DataError: no root is given, or no candidate has the layout; the message lists the candidates.
+        EnvironmentProblem: read permission is missing.
     """
     base = _given_root(title, root)
-    places = [base, *(base / name for name in usual)]
+    candidates = [base, *(base / name for name in usual)]
     try:
-        for place in places:
-            if all((place / folder).is_dir() for folder in needed):
-                return place
-        found = sorted(entry.name for entry in base.iterdir())
+        for candidate in candidates:
+            if all((candidate / folder).is_dir() for folder in needed):
+                return candidate
+        entries = sorted(entry.name for entry in base.iterdir())
     except PermissionError as error:
-        raise EnvironmentProblem(f"{printable(error.filename or base)}: may not be read", "give read permission") from error
-    listing = ", ".join(map(printable, found[:8])) + (", …" if len(found) > 8 else "")
+        raise unreadable_path(error.filename or base) from error
+    listing = ", ".join(map(printable, entries[:8])) + (", …" if len(entries) > 8 else "")
     raise DataError(
         f"{printable(base)}: expected {title}, that is {' and '.join(needed)} in one of "
-        f"{', '.join(printable(place) for place in places)}; got " + (listing if found else "an empty folder"),
-        f"unpack {title} as downloaded, and point --root or {ROOT_VARIABLE} to its folder or to one that holds it",
+        f"{', '.join(map(printable, candidates))}; got {listing or 'an empty folder'}",
+        f"unpack {title} as downloaded, and set --root or {ROOT_VARIABLE} to its folder or to one that holds it",
     )
 
 
@@ -59,25 +60,39 @@ def _given_root(title: str, root: str | Path | None) -> Path:
     if given is None:
         raise DataError(
             f"{title} needs a folder: expected --root or the environment variable {ROOT_VARIABLE}, got neither",
-            f"say --root DIR, or export {ROOT_VARIABLE}=DIR; DIR is the dataset's folder or one that holds it",
+            f"pass --root DIR, or export {ROOT_VARIABLE}=DIR; DIR is the dataset's folder or one that holds it",
         )
     base = Path(given).expanduser()
     if not base.is_dir():
-        said = "--root" if root is not None else ROOT_VARIABLE
+        option = "--root" if root is not None else ROOT_VARIABLE
         raise DataError(
             f"{printable(base)}: expected the folder of {title}, got {'a file' if base.exists() else 'nothing there'}",
-            f"correct {said}; a relative path starts at the working folder",
+            f"correct {option}; a relative path starts at the working folder",
         )
     return base
 
 
-def image_files(folder: Path, *, ending: str | None = None, stem_ending: str = "") -> Files:
-    """The images below a folder by their stem: the path relative to the folder without its ending, NFC-normalized.
+def existing_splits(
+    folders: Callable[[str], tuple[Path, Path]], names: Sequence[str] = ("train", "val", "test")
+) -> tuple[str, ...]:
+    """Return the splits whose image folder exists; ``test`` needs its masks too, since publishers hold them back.
 
     Args:
-        folder: may be missing; it then holds no files.
-        ending: take the files whose name ends so (``_gtFine_labelIds.png``); None: all that end like an image.
-        stem_ending: what the stem ends with, taken off (``_mask``).
+        folders: returns the image folder and the mask folder of a split.
+        names: the splits to look for.
+    """
+    return tuple(
+        name for name in names if folders(name)[0].is_dir() and (name != "test" or folders(name)[1].is_dir())
+    )
+
+
+def image_files(folder: Path, *, ending: str | None = None, stem_ending: str = "") -> Files:
+    """Return the images below a folder by stem: the relative path without its suffix, NFC-normalized.
+
+    Args:
+        folder: a missing folder holds no files.
+        ending: only files whose names end with it (``_gtFine_labelIds.png``); None: all with an image suffix.
+        stem_ending: only stems that end with it (``_mask``); it is removed.
     """
     by_stem: dict[str, Path] = {}
     problems = []
@@ -88,26 +103,26 @@ def image_files(folder: Path, *, ending: str | None = None, stem_ending: str = "
             continue
         stem = unicodedata.normalize("NFC", stem[: -len(stem_ending + end)])
         if stem in by_stem:
-            what = f"expected one file of this stem, got also {printable(by_stem[stem].name)}"
-            problems.append(Problem(printable(path), what, "keep one file per stem"))
+            message = f"expected one file of this stem, got also {printable(by_stem[stem].name)}"
+            problems.append(Problem(printable(path), message, "keep one file per stem"))
         by_stem.setdefault(stem, path)
     return Files(folder, dict(sorted(by_stem.items())), problems)
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """A folder and those below it, each with the names of its files, in order; hidden ones are left out.
+    """Yield a folder and those below it, each with its file names, sorted and without hidden ones.
 
-    Links to folders are followed, unless they lead back up. A folder that is not there has none.
+    Links to folders are followed unless they lead to a parent. A missing folder yields nothing.
 
     Raises:
-        EnvironmentProblem: one may not be read.
+        EnvironmentProblem: read permission is missing.
     """
 
-    def refuse(error: OSError) -> None:
+    def on_error(error: OSError) -> None:
         if isinstance(error, PermissionError):
-            raise EnvironmentProblem(f"{printable(error.filename)}: may not be read", "give read permission") from error
+            raise unreadable_path(error.filename) from error
 
-    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
         here = Path(parent)
         folders[:] = sorted(name for name in folders if not name.startswith(".") and not _leads_up(here / name))
         yield here, sorted(name for name in names if not name.startswith("."))
@@ -125,14 +140,14 @@ def pair(
     stems: Iterable[str] | None = None,
     mask_ending: str = ".png",
 ) -> Listing:
-    """Images and masks of the same stem as samples; whatever has no counterpart is a problem.
+    """Pair images and masks of the same stem; every unmatched file is a problem.
 
     Args:
         images: the images.
         masks: the masks.
-        group: the group of a stem.
+        group: returns the group of a stem.
         stems: those of the split, in its order; None: every stem of either side, sorted.
-        mask_ending: how the missing mask of an image would be called, for the message.
+        mask_ending: the ending of a missing mask's name, for the message.
     """
     samples = []
     problems = [*images.problems, *masks.problems] if stems is None else []
@@ -141,32 +156,33 @@ def pair(
         if image is not None and mask is not None:
             samples.append(Sample(image, mask, printable(stem), group(stem)))
         elif image is not None:
-            what = f"image without mask: expected {printable(masks.folder / (stem + mask_ending))}, got no such file"
-            problems.append(Problem(printable(image), what, "add the mask, or take the image out of the split"))
+            message = f"image without mask: expected {printable(masks.folder / (stem + mask_ending))}, got no such file"
+            problems.append(Problem(printable(image), message, "add the mask, or remove the image from the split"))
         elif mask is not None:
-            what = f"mask without image: expected an image {printable(stem)} in {printable(images.folder)}, got none"
-            problems.append(Problem(printable(mask), what, "add the image, or take the mask out of the split"))
+            message = f"mask without image: expected an image {printable(stem)} in {printable(images.folder)}, got none"
+            problems.append(Problem(printable(mask), message, "add the image, or remove the mask from the split"))
         else:
-            what = f"listed, but neither in {printable(images.folder)} nor in {printable(masks.folder)}"
-            problems.append(Problem(printable(stem), what, "unpack the dataset again, or take the name off the list"))
+            message = f"listed, but neither in {printable(images.folder)} nor in {printable(masks.folder)}"
+            remedy = "unpack the dataset again, or remove the name from the list"
+            problems.append(Problem(printable(stem), message, remedy))
     return Listing(samples, problems)
 
 
-class Entry(NamedTuple):
-    """A line of a list of names."""
+class ListLine(NamedTuple):
+    """A line of a split list."""
 
-    line: int
+    number: int
     text: str
 
 
-def read_list(path: Path, *, folders_allowed: bool = False) -> tuple[list[Entry], list[Problem]]:
-    """The lines of a list of names, without empty ones, and what is wrong with others.
+def read_list(path: Path, *, folders_allowed: bool = False) -> tuple[list[ListLine], list[Problem]]:
+    """Return the non-empty lines of a split list, and its problems.
 
-    A line that leads out of the dataset (``..``) is refused, as is one with any folder unless they are allowed (the
-    caller then uses the last part alone). A line that stands twice is reported and kept once.
+    A line that leads out of the dataset (``..``) is a problem, and so is one with any folder unless they are allowed;
+    the caller then uses the last part of the path. A repeated line is a problem and is kept once.
 
     Raises:
-        DataError: the file is no UTF-8 text.
+        DataError: the file cannot be read as UTF-8 text.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -175,18 +191,40 @@ def read_list(path: Path, *, folders_allowed: bool = False) -> tuple[list[Entry]
             f"{printable(path)}: expected UTF-8 text, got other bytes ({error.reason})", "save it as UTF-8"
         ) from error
     except OSError as error:
-        raise DataError(f"{printable(path)}: cannot be read ({error.strerror})", "restore the list of the split") from error
-    entries: dict[str, Entry] = {}
+        raise DataError(
+            f"{printable(path)}: expected a readable file, got: {error.strerror}", "restore the list of the split"
+        ) from error
+    entries: dict[str, ListLine] = {}
     problems = []
     for number, line in enumerate(lines, start=1):
         text = unicodedata.normalize("NFC", line.strip())
         parts = text.replace("\\", "/").split("/")
         if ".." in parts or "\0" in text or (len(parts) > 1 and not folders_allowed):
-            what = f"line {number}: expected a name inside the dataset, got {printable(text)!r}"
-            problems.append(Problem(printable(path), what, "write bare names into the list of a split"))
+            message = f"line {number}: expected a name inside the dataset, got {printable(text)!r}"
+            problems.append(Problem(printable(path), message, "write names without folders into the split's list"))
         elif text in entries:
-            what = f"line {number}: {printable(text)!r} is listed twice, first in line {entries[text].line}"
-            problems.append(Problem(printable(path), what, "take one of the two lines away"))
+            message = f"line {number}: {printable(text)!r} is listed twice, first in line {entries[text].number}"
+            problems.append(Problem(printable(path), message, "remove one of the two lines"))
         elif text:
-            entries[text] = Entry(number, text)
+            entries[text] = ListLine(number, text)
     return list(entries.values()), problems
+
+
+def group_of(pattern: re.Pattern[str] | None, stem: str, default: str | None = None) -> str | None:
+    """Return the group of an image: the pattern's first group, or its whole match; None if it does not match.
+
+    Args:
+        pattern: a regular expression; None puts each image into a group of its own.
+        stem: the stem of the image.
+        default: the group without a pattern; the stem by default.
+    """
+    if pattern is None:
+        return printable(stem if default is None else default)
+    match = pattern.search(stem)
+    return printable(match.group(1 if pattern.groups else 0) or "") if match else None
+
+
+def without_group(pattern: re.Pattern[str] | None, file: Path | str, stem: str) -> Problem:
+    """Return the problem of an image in which the group's pattern does not match."""
+    message = f"expected a name that the group {pattern.pattern if pattern else ''!r} matches, got {printable(stem)!r}"
+    return Problem(printable(file), message, "correct the regular expression `group`, or the name")

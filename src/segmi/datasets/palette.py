@@ -1,4 +1,4 @@
-"""The colors of the datasets, as their makers published them, and colors as ids."""
+"""The published color palettes of the datasets, and color masks as class values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Palette: TypeAlias = tuple[Color, ...]
 
 
 def voc_color(index: int) -> Color:
-    """The color of an index in the palette of PASCAL VOC: bits 0, 3 and 6 of the index are red's highest, and so on.
+    """Return a color of the PASCAL VOC palette: bits 0, 3, 6 of the index are the high bits of red, and so on.
 
     Source: the color map of the VOC development kit.
 
@@ -32,7 +32,7 @@ def voc_color(index: int) -> Color:
 
 
 def full_palette(colors: Sequence[Color], ignored: Color) -> Palette:
-    """256 colors: those of the classes, then VOC's for the ids that no class has, and last the color of ignored.
+    """Return 256 colors: those of the classes, VOC's for the indices without a class, and the ignored color last.
 
     Example:
         >>> palette = full_palette([(1, 2, 3)], ignored=(9, 9, 9))
@@ -43,7 +43,7 @@ def full_palette(colors: Sequence[Color], ignored: Color) -> Palette:
 
 
 def from_hex(text: str) -> Palette:
-    """Colors written as six hexadecimal digits, separated by white space.
+    """Return the colors in a text of six-digit hexadecimal numbers, separated by white space.
 
     Example:
         >>> from_hex("804080 f423e8")
@@ -53,7 +53,7 @@ def from_hex(text: str) -> Palette:
 
 
 VOC_PALETTE: Final[Palette] = tuple(voc_color(index) for index in range(256))
-"""PASCAL VOC: ignored, the rim of the objects, is the cream of index 255."""
+"""PASCAL VOC; ignored pixels, the outlines of the objects, have the cream of index 255."""
 
 CITYSCAPES_PALETTE: Final = full_palette(
     from_hex("""
@@ -68,7 +68,7 @@ CAMVID_PALETTE: Final = full_palette(
     from_hex("808080 800000 c0c080 804080 0000c0 808000 c08080 404080 400080 404000 0080c0"),
     ignored=(0, 0, 0),
 )
-"""CamVid: the color of each of the 11 merged classes is that of the class that names it."""
+"""CamVid; each of the 11 merged classes has the color of the original class with its name."""
 
 ADE20K_PALETTE: Final = full_palette(
     from_hex("""
@@ -88,48 +88,58 @@ ADE20K_PALETTE: Final = full_palette(
 """ADE20K: the 150 colors of the scene-parsing benchmark."""
 
 
-def ids_of_colors(
-    pixels: NDArray[np.uint8], colors: Sequence[Color], ids: Sequence[int], path: Path, *, remedy: str | None = None
+def values_of_colors(
+    pixels: NDArray[np.uint8], colors: Sequence[Color], values: Sequence[int], path: Path, *, remedy: str | None = None
 ) -> NDArray[np.uint8]:
-    """The id of every pixel of a color mask; two colors may have the same id.
+    """Return the value of every pixel of a color mask; two colors may have the same value.
 
     Shapes: H×W×3 → H×W, both uint8.
 
     Args:
         pixels: the mask.
         colors: all different.
-        ids: of the colors.
-        path: of the mask, for the message.
-        remedy: what to do about a color that has no id; None: what is right for ``classes.txt``.
+        values: the value of each color.
+        path: the mask file, for messages.
+        remedy: how to fix an unknown color; the fix for ``classes.txt`` by default.
 
     Raises:
-        DataError: a pixel has none of the colors; the text names the file and the most frequent such colors.
+        DataError: a pixel has none of the colors; the message names the file and the most frequent such colors.
     """
-    channels = pixels.astype(np.int32)
-    codes = (channels[..., 0] << 16) | (channels[..., 1] << 8) | channels[..., 2]
+    codes = color_codes(pixels)
     known = np.array([(red << 16) | (green << 8) | blue for red, green, blue in colors], dtype=np.int32)
     order = np.argsort(known)
-    place = np.searchsorted(known[order], codes).clip(max=len(known) - 1)
-    unknown = known[order][place] != codes
+    position = np.searchsorted(known[order], codes).clip(max=len(known) - 1)
+    unknown = known[order][position] != codes
     if unknown.any():
         raise _unknown_colors(codes[unknown], codes.size, path, remedy)
-    return np.asarray(ids, dtype=np.uint8)[order][place]
+    return np.asarray(values, dtype=np.uint8)[order][position]
+
+
+def color_codes(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Return RGB pixels as 24-bit numbers, red in the highest byte: H×W×3 → H×W."""
+    channels = pixels.astype(np.int32)
+    return (channels[..., 0] << 16) | (channels[..., 1] << 8) | channels[..., 2]
+
+
+def color_of(code: int) -> Color:
+    """Return the color of a 24-bit number of `color_codes`."""
+    return code >> 16, (code >> 8) & 255, code & 255
 
 
 def _unknown_colors(codes: NDArray[np.int32], pixels: int, path: Path, remedy: str | None) -> DataError:
-    found, counts = np.unique(codes, return_counts=True)
-    frequent = [int(code) for code in found[np.argsort(-counts, kind="stable")[:5]]]
-    listing = ", ".join(f"{code >> 16} {(code >> 8) & 255} {code & 255}" for code in frequent)
-    more = f", … ({len(found)} colors in all)" if len(found) > 5 else ""
-    remedy = (
-        "save the mask again without smoothing, scaling or JPEG; its edges are blurred"
-        if len(found) > 50
-        else remedy
-        or "add the color to classes.txt (`name r g b`, or `ignored r g b`); if the mask holds ids in a palette of its "
-        "own, say masks=index"
-    )
+    unknown, counts = np.unique(codes, return_counts=True)
+    frequent = [int(code) for code in unknown[np.argsort(-counts, kind="stable")[:5]]]
+    listing = ", ".join(" ".join(map(str, color_of(code))) for code in frequent)
+    more = f", … ({len(unknown)} colors in all)" if len(unknown) > 5 else ""
+    if len(unknown) > 50:  # far more colors than a class list can lack
+        remedy = "save the mask again without smoothing, scaling or JPEG; its edges are blurred"
+    elif remedy is None:
+        remedy = (
+            "add the color to classes.txt (`name r g b`, or `ignored r g b`); if the mask holds values in a palette "
+            "of its own, set masks=index"
+        )
     return DataError(
-        f"{printable(path)}: expected only the colors of the classes and of ignored, got also {listing}{more} "
+        f"{printable(path)}: expected only the colors of the classes and of ignored pixels, got also {listing}{more} "
         f"({len(codes) / pixels:.1%} of the pixels)",
         remedy,
     )

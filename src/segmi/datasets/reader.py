@@ -1,4 +1,4 @@
-"""What every dataset of segmi is: an info, the names of its splits, and images that can be listed and read."""
+"""The interface of every dataset: facts, named splits, and images with masks that can be listed and read."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from segmi.errors import DataError, together, unknown_name
 from segmi.types import IGNORE_INDEX
 
 UNKNOWN: Final = -1
-"""The entry of a lookup for a native id that is neither a class nor ignored."""
+"""The lookup entry of a mask value that is neither a class nor ignored."""
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
 ResizeMode: TypeAlias = Literal["exact", "shorter"]
-"""Whether images are resized to a square, or so that their shorter side has the length: see `Processing`."""
+"""Resize to a square, or scale the shorter side and keep the aspect ratio; see `Processing`."""
 
 
 @runtime_checkable
 class GeneratedImage(Protocol):
-    """An image or mask that is generated when it is asked for; picklable, and the same at every call.
+    """An image or mask that is generated on every access; picklable and deterministic.
 
-    It is cached if it has a method ``cache_key() -> str`` that tells it from every other image that was ever drawn.
+    It can be cached if it has a method ``cache_key() -> str`` that identifies its pixels.
     """
 
     def draw(self) -> Pixels:
-        """H×W×3 RGB for an image, H×W native ids for a mask."""
+        """Return H×W×3 RGB for an image, H×W mask values for a mask."""
         ...
 
 
@@ -44,10 +44,10 @@ class Sample(NamedTuple):
     """One image with its mask.
 
     Args:
-        image: the file, or what draws the image.
-        mask: the file of native ids, or what draws them.
+        image: the image file or generated image.
+        mask: the mask file or generated mask.
         name: unique in its split.
-        group: what is not independent of other images (city, video clip, patient); the name itself where nothing is.
+        group: images of one group (city, video clip, patient) are not independent; the name if there are no groups.
     """
 
     image: Source
@@ -57,27 +57,27 @@ class Sample(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong with one file (or folder) of a dataset.
+    """One thing that is wrong with a file or folder of a dataset.
 
     Args:
         file: the file or folder, printable.
-        what: what was expected and what came.
-        remedy: what to do about it.
+        message: what was expected and what was given.
+        remedy: how to fix it.
     """
 
     file: str
-    what: str
+    message: str
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.what}"
+        return f"{self.file}: {self.message}"
 
 
 class Listing(NamedTuple):
-    """A split as it lies on the disk: the pairs that were found, and what stands in their way."""
+    """The image-mask pairs of a split and the problems found while pairing."""
 
     samples: list[Sample]
-    problems: list[Problem] = []  # noqa: RUF012  (a NamedTuple's default; nobody appends to it)
+    problems: list[Problem] = []  # noqa: RUF012  (the default of a NamedTuple; never modified)
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,11 @@ class DatasetInfo:
         name: as in study files and on the command line.
         title: as in tables.
         classes: the names, index = train id.
-        palette: 256 RGB colors, index = train id; entry 255 is the color of ignored.
-        ignored: the native value of ignored pixels, None if there is none. Where several native ids are ignored, the one that
-            stands for "unlabeled".
-        lookup: 256 entries: native id → train id, 255 for ignored, -1 for an id that must not occur.
+        palette: 256 RGB colors, index = train id; entry 255 is the color of ignored pixels.
+        ignored: the mask value of ignored pixels, None if there is none. If several values are ignored, the one that
+            means "unlabeled".
+        lookup: 256 entries: mask value → train id, ``IGNORE_INDEX`` for ignored, ``UNKNOWN`` for a value that must not
+            occur.
     """
 
     name: str
@@ -110,20 +111,21 @@ class DatasetInfo:
         allowed = {*range(len(self.classes)), IGNORE_INDEX, UNKNOWN}
         if not allowed.issuperset(self.lookup):
             raise ValueError(
-                f"lookup of {self.name!r} leads to {sorted(set(self.lookup) - allowed)}, which is no class"
+                f"expected train ids of {len(self.classes)} classes in lookup of {self.name!r}, "
+                f"got {sorted(set(self.lookup) - allowed)}"
             )
 
     @cached_property
     def _table(self) -> NDArray[np.int16]:
         return np.array(self.lookup, dtype=np.int16)
 
-    def train_ids(self, native: Pixels, *, file: str = "mask") -> Pixels:
-        """Native ids as train ids: ``lookup[native]``.
+    def train_ids(self, values: Pixels, *, file: str = "mask") -> Pixels:
+        """Return ``lookup[values]``: mask values as train ids.
 
         Shapes: H×W → H×W, both uint8.
 
         Raises:
-            DataError: an id is neither a class nor ignored; the text names ``file`` and the ids.
+            DataError: a value is neither a class nor ignored; the message names ``file`` and the values.
 
         Example:
             >>> palette = ((0, 0, 0),) * 256
@@ -131,40 +133,38 @@ class DatasetInfo:
             >>> info.train_ids(np.array([[0, 1, 9]], dtype=np.uint8)).tolist()
             [[0, 1, 255]]
         """
-        mapped = self._table[native]
+        mapped = self._table[values]
         if mapped.size and mapped.min() < 0:
-            counts = np.bincount(native.ravel(), minlength=256)
-            raise self._unknown_ids(counts, file)
+            raise self._unknown_values(np.bincount(values.ravel(), minlength=256), file)
         return mapped.astype(np.uint8)
 
-    def _unknown_ids(self, counts: NDArray[np.int64], file: str) -> DataError:
+    def _unknown_values(self, counts: NDArray[np.int64], file: str) -> DataError:
         unknown = [int(value) for value in np.flatnonzero(counts) if self.lookup[value] == UNKNOWN]
         share = counts[unknown].sum() / counts.sum()
         listing = ", ".join(map(str, unknown[:10])) + (f", … ({len(unknown)} in all)" if len(unknown) > 10 else "")
         ignored = "none" if self.ignored is None else str(self.ignored)
         known = ranges(value for value, train_id in enumerate(self.lookup) if train_id != UNKNOWN)
         return DataError(
-            f"{file}: expected the ids {known} ({len(self.classes)} classes of {self.name}, ignored: {ignored}), "
+            f"{file}: expected the values {known} ({len(self.classes)} classes of {self.name}, ignored: {ignored}), "
             f"got also {listing} ({share:.1%} of the pixels)",
-            self.unknown_id_remedy(unknown),
+            self._unknown_value_remedy(unknown),
         )
 
-    def unknown_id_remedy(self, unknown: Sequence[int]) -> str:
-        """What to do about ids that are neither a class nor ignored."""
+    def _unknown_value_remedy(self, unknown: Sequence[int]) -> str:
         if self.name == "custom":
-            return "add the ids to the classes or to ignored in segmi.toml, or mend the mask"
+            return "add the values to the classes or to ignored in segmi.toml, or correct the mask"
         if self.name != "folder":
-            return "put the original file of the dataset back; this one was converted, scaled or damaged"
+            return "restore the original file of the dataset; this one was converted, scaled or damaged"
         if unknown == [255] and self.ignored is None:
             return (
-                "say ignored=255 (or a line `ignored 255` in classes.txt) if 255 marks pixels that count nowhere; if 255 "
-                "is a class, give the classes colors in classes.txt (`lesion 255 255 255`) and say masks=color"
+                "if 255 marks ignored pixels, set ignored=255 or add a line `ignored 255` to classes.txt; if it is a "
+                "class, give the classes colors in classes.txt (`lesion 255 255 255`) and set masks=color"
             )
-        return "add the missing classes or the ignored id to classes.txt, or mend the mask"
+        return "add the missing classes or the ignored value to classes.txt, or correct the mask"
 
 
 def lookup_of(train_ids: Mapping[int, int]) -> tuple[int, ...]:
-    """The 256-entry lookup for native id → train id; every other id is unknown.
+    """Return the 256-entry lookup for a mapping mask value → train id; every other value is ``UNKNOWN``.
 
     Example:
         >>> lookup_of({0: 255, 1: 0})[:3]
@@ -174,7 +174,7 @@ def lookup_of(train_ids: Mapping[int, int]) -> tuple[int, ...]:
 
 
 def ranges(values: Iterable[int]) -> str:
-    """Sorted whole numbers in short: ``ranges([0, 1, 2, 255])`` is ``'0–2, 255'``."""
+    """Format sorted integers as ranges: ``ranges([0, 1, 2, 255])`` is ``'0–2, 255'``."""
     runs: list[list[int]] = []
     for value in values:
         if runs and value == runs[-1][1] + 1:
@@ -185,24 +185,26 @@ def ranges(values: Iterable[int]) -> str:
 
 
 class DatasetReader(ABC):
-    """Images with masks, in named splits.
+    """Images with masks in named splits.
 
-    A dataset sets ``info`` and ``splits`` in its constructor and lists the pairs of a split; the rest is the same for
-    all. Reading never writes, and a dataset can be pickled to worker processes.
+    A subclass sets ``info`` and ``splits`` in its constructor and implements `listing`; one that has mask files of its
+    own kind overrides `mask_values`. Readers never write, and can be pickled to worker processes.
     """
 
     info: DatasetInfo
     splits: tuple[str, ...]
+    root: Path | None = None
+    """The folder of the files; None for generated datasets."""
 
     @abstractmethod
     def listing(self, split: str) -> Listing:
-        """The pairs of one of ``self.splits``, in a fixed order, and every problem found while pairing, unread."""
+        """Return the pairs of one of ``self.splits`` in a fixed order, and the problems of pairing; reads no image."""
 
     def split(self, name: str) -> list[Sample]:
-        """The samples of a split, in a fixed order.
+        """Return the samples of a split in a fixed order.
 
         Raises:
-            UsageError: there is no split of this name.
+            UsageError: the dataset has no such split.
             DataError: files are missing or listed twice (all are named), or the split is empty.
         """
         if name not in self.splits:
@@ -220,21 +222,25 @@ class DatasetReader(ABC):
         return samples
 
     def read_image(self, sample: Sample) -> Pixels:
-        """The image, H×W×3 uint8 RGB; see `segmi.datasets.decode.decode_image` for what is converted and what refused."""
+        """Return the image as H×W×3 uint8 RGB; see `segmi.datasets.decode` for the conversions.
+
+        Raises:
+            DataError: the file cannot be read as an image.
+        """
         return decode_image(sample.image) if isinstance(sample.image, Path) else sample.image.draw()
 
     def read_mask(self, sample: Sample) -> Pixels:
-        """The labels, H×W uint8 train ids, 255 ignored.
+        """Return the labels as H×W uint8 train ids, ``IGNORE_INDEX`` for ignored pixels.
 
         Raises:
-            DataError: the file cannot be read as a mask, or has an id that is neither a class nor ignored.
+            DataError: the file cannot be read as a mask, or has a value that is neither a class nor ignored.
         """
         if isinstance(sample.mask, Path):
-            return self.info.train_ids(self.native_mask(sample.mask), file=printable(sample.mask))
+            return self.info.train_ids(self.mask_values(sample.mask), file=printable(sample.mask))
         return self.info.train_ids(sample.mask.draw(), file=f"mask of {sample.name}")
 
     def read(self, sample: Sample) -> tuple[Pixels, Pixels]:
-        """ImageFile and labels, of equal height and width.
+        """Return the image and the labels, of equal height and width.
 
         Raises:
             DataError: one of them cannot be read, or their sizes differ.
@@ -244,35 +250,35 @@ class DatasetReader(ABC):
             raise size_mismatch(sample, image, mask)
         return image, mask
 
-    def native_mask(self, path: Path) -> Pixels:
-        """The native ids of a mask file, H×W uint8."""
+    def mask_values(self, path: Path) -> Pixels:
+        """Return the values of a mask file, H×W uint8, the index of `DatasetInfo.lookup`."""
         return indices_of(decode_mask(path), path)
 
-    def reading(self) -> tuple[Hashable, ...]:
-        """What beside the files decides the pixels that are read, with a ``repr`` that tells it apart.
+    def decoding_key(self) -> tuple[Hashable, ...]:
+        """Return everything besides the files that decides the pixels; decoded images are cached under its ``repr``.
 
-        Decoded images are cached under it: a dataset whose options change how files are read adds them.
+        A reader whose options change how files are decoded adds them.
         """
         return (f"{type(self).__module__}.{type(self).__qualname__}", self.info.lookup)
 
     def empty_split(self, split: str) -> DataError:
-        """The error for a split without images."""
+        """Return the error for a split without images."""
+        where = f" in {printable(self.root)}" if self.root else ""
         return DataError(
-            f"split {split!r} of {self.info.name} is empty: expected images, got none"
-            + (f" in {printable(root)}" if (root := getattr(self, "root", None)) else ""),
-            "unpack the dataset again, or point --root or SEGMI_DATA to the right folder",
+            f"split {split!r} of {self.info.name} is empty: expected images, got none{where}",
+            "unpack the dataset again, or set --root or SEGMI_DATA to the right folder",
         )
 
 
 def size_mismatch(sample: Sample, image: Pixels, mask: Pixels) -> DataError:
-    """The error for an image and a mask of different sizes."""
+    """Return the error for an image and a mask of different sizes."""
     image_file = printable(sample.image) if isinstance(sample.image, Path) else sample.name
     mask_file = printable(sample.mask) if isinstance(sample.mask, Path) else sample.name
     (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape
-    turned = (height, width) == (mask_width, mask_height)
+    rotated = (height, width) == (mask_width, mask_height)
     return DataError(
         f"{mask_file}: expected the size of its image {image_file}, {width}×{height}, got {mask_width}×{mask_height}",
-        "turn the mask as the image's EXIF orientation says, or remove that tag from the image"
-        if turned
-        else "pair the right files, or scale the mask to the image by nearest neighbor",
+        "rotate the mask by the image's EXIF orientation, or remove that tag from the image"
+        if rotated
+        else "pair the right files, or resize the mask to the image by nearest neighbor",
     )

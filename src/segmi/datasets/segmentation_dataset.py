@@ -8,45 +8,76 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from segmi.datasets.cache import Store
-from segmi.datasets.crops import as_tensor, overlap, take
-from segmi.datasets.label_noise import noisy_labels
+from segmi.datasets.crops import as_tensor, crop_batch, overlap
 from segmi.datasets.processing import Pair, Processing
 from segmi.datasets.reader import DatasetReader, Pixels, Sample
 from segmi.randomness import Keys, key
 from segmi.types import Batch, Labels
 
 
+def noisy_labels(labels: Pixels, share: float, *, classes: int, seed: int) -> Pixels:
+    """Return labels with symmetric noise: a share of the pixels has another class, all others equally likely.
+
+    ``P(ỹ = y) = 1 - share``, ``P(ỹ = c) = share / (C - 1)`` for every other class c. Ignored pixels stay ignored.
+
+    Args:
+        labels: H×W uint8.
+        share: probability that a pixel is changed, in [0, 1).
+        classes: C, at least two.
+        seed: seed of the noise.
+
+    Example:
+        >>> noisy_labels(np.zeros((1, 6), np.uint8), 0.5, classes=3, seed=0).tolist()
+        [[0, 2, 2, 2, 0, 0]]
+    """
+    rng = np.random.default_rng(seed)
+    wrong = (rng.random(labels.shape) < share) & (labels < classes)
+    offsets = rng.integers(1, classes, labels.shape)
+    return np.where(wrong, (labels + offsets) % classes, labels).astype(np.uint8)
+
+
 class _Memory:
-    """Decoded things up to a number of bytes; what comes later is not kept."""
+    """Decoded arrays up to a number of bytes; later ones are not kept."""
 
     def __init__(self, budget: int) -> None:
         self.budget, self.used = budget, 0
         self.items: dict[tuple[str, int], Any] = {}
 
-    def keep(self, what: tuple[str, int], value: Any, size: int) -> None:
+    def keep(self, name: tuple[str, int], value: Any, size: int) -> None:
         if self.used + size <= self.budget:
-            self.items[what] = value
+            self.items[name] = value
             self.used += size
 
 
-class SegmentationDataset:
-    """The images of a split together with their processing.
+class _Rows(NamedTuple):
+    """A cache entry, and the row of each sample in it."""
 
-    They come from a cache entry where there is one. Otherwise they are decoded, and resized images and labels are
-    kept in memory up to ``memory_bytes``, because decoding costs a hundred times more than copying. The pixels are the
-    same, bit for bit.
+    store: Store
+    rows: list[int]
+
+    def array(self, column: str, index: int) -> Pixels:
+        return self.store.array(column, self.rows[index])
+
+
+class SegmentationDataset(Dataset[Pair]):
+    """The images of a split with their labels and processing; item ``i`` is the resized image ``i`` with its labels.
+
+    Images are read from a cache entry if there is one. Otherwise they are decoded, and the resized images and labels
+    are kept in memory up to ``memory_bytes``, since decoding takes a hundred times as long as copying. The pixels are
+    the same, bit for bit. Training reads random crops, see `batch` and `segmi.datasets.loader.training_batches`.
 
     Args:
         dataset: reads the samples.
-        samples: which ones.
+        samples: the samples.
         processing: how they are prepared.
         seed: keys the random crops and augmentations.
-        memory_bytes: memory for what is decoded, per process; 0 decodes every time.
-        prepared: a cache entry with the samples at the working scale.
-        labels: a cache entry with their labels at the original size; not needed where nothing is resized.
+        memory_bytes: memory for decoded images, per process; 0 decodes every time.
+        prepared: a cache entry with the resized images and labels.
+        labels: a cache entry with the labels at their original size; not needed if nothing is resized.
     """
 
     def __init__(
@@ -76,19 +107,8 @@ class SegmentationDataset:
     def __len__(self) -> int:
         return len(self.samples)
 
-    @property
-    def prepared(self) -> Store | None:
-        """The cache entry that they come from, None where they are decoded."""
-        return self._prepared.store if self._prepared is not None else None
-
-    @property
-    def needs_workers(self) -> bool:
-        """Whether there is work that further processes could share: decoding, or pixels computed at random."""
-        processing = self.processing
-        return self._prepared is None or processing.scale != (1.0, 1.0) or processing.color > 0
-
-    def resized(self, index: int) -> Pair:
-        """ImageFile ``index`` with its labels at the working scale, whole."""
+    def __getitem__(self, index: int) -> Pair:
+        """Return image ``index`` with its labels, resized and whole: 3×H×W and H×W uint8."""
         if self._prepared is not None:
             image, mask = self._prepared.array("images", index), self._prepared.array("masks", index)
             return Pair(tv_tensors.Image(as_tensor(image)), tv_tensors.Mask(as_tensor(mask)))
@@ -99,8 +119,19 @@ class SegmentationDataset:
             self._memory.keep(("resized", index), pair, pair.image.nbytes + pair.mask.nbytes)
         return pair
 
+    @property
+    def prepared(self) -> Store | None:
+        """The cache entry of the resized images, None if they are decoded."""
+        return self._prepared.store if self._prepared is not None else None
+
+    @property
+    def needs_workers(self) -> bool:
+        """Whether worker processes have work to share: decoding, random scaling or random colors."""
+        processing = self.processing
+        return self._prepared is None or processing.scale != (1.0, 1.0) or processing.color > 0
+
     def labels(self, index: int) -> Labels:
-        """The labels of image ``index`` at their original size: H×W uint8."""
+        """Return the labels of image ``index`` at their original size: H×W uint8."""
         if self._labels is not None:
             return as_tensor(self._labels.array(self._labels.store.columns[-1], index))
         labels: Tensor | None = self._memory.items.get(("labels", index))
@@ -110,55 +141,55 @@ class SegmentationDataset:
         return labels
 
     def class_counts(self) -> Tensor:
-        """How many pixels of each class the labels have at the working scale, whole: C int64."""
+        """Return the number of pixels of each class in the resized labels: C int64."""
         counts = np.zeros(256, dtype=np.int64)
         for index in range(len(self)):
             counts += np.bincount(self._arrays(index)[1].ravel(), minlength=256)
         return torch.from_numpy(counts[: len(self.dataset.info.classes)])
 
     def reseeded(self, seed: int) -> SegmentationDataset:
-        """The same images with other random choices; what is decoded already is shared."""
-        other = object.__new__(SegmentationDataset)  # copy.copy would drop the memory, as pickling should
+        """Return the same images with another seed; decoded images are shared."""
+        other = object.__new__(SegmentationDataset)  # copy.copy uses __getstate__, which drops the decoded images
         other.__dict__.update(self.__dict__, seed=seed)
         return other
 
     def with_label_noise(self, share: float) -> SegmentationDataset:
-        """The same images, a share of whose labels is another class when they are trained on."""
+        """Return the same images whose crops have symmetric label noise, see `noisy_labels`."""
         other = self.reseeded(self.seed)
         other.label_noise = share
         return other
 
     def crop(self, epoch: int, index: int) -> Pair:
-        """The random crop of image ``index`` in ``epoch``, augmented."""
-        pair = self.resized(index)
+        """Return the random crop of image ``index`` in ``epoch``, augmented."""
+        pair = self[index]
         if self.label_noise:
             pair = pair._replace(mask=tv_tensors.Mask(as_tensor(self._noisy(pair.mask.numpy(), index))))
         return self.processing.augmented(pair, key(self.seed, "augment", epoch, index))
 
     def crops(self, keys: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-        """The random crops for (epoch, index) ``keys``: N×3×H×W and N×H×W uint8, `crop` by `crop` the same pixels."""
+        """Return the random crops of (epoch, index) ``keys``, the pixels of `crop`: N×3×H×W and N×H×W uint8."""
         processing = self.processing
         pairs = [self._arrays(index) for _, index in keys]
         seeds = self._augmentation_seeds(keys)
-        drawn = [processing.window(mask.shape, seed) for (_, mask), seed in zip(pairs, seeds, strict=True)]
-        crops, labels = take(pairs, drawn, processing.crop)
+        windows = [processing.window(mask.shape, seed) for (_, mask), seed in zip(pairs, seeds, strict=True)]
+        crops, labels = crop_batch(pairs, windows, processing.crop)
         if processing.color:
             crops = torch.stack([processing.recolored(one, seed) for one, seed in zip(crops, seeds, strict=True)])
         return crops, labels
 
     def covered(self, keys: Sequence[tuple[int, int]]) -> Tensor:
-        """Where the random crops for (epoch, index) ``keys`` show an image, and do not reach beyond it: N×H×W bool."""
+        """Return where the random crops of (epoch, index) ``keys`` lie inside their images: N×H×W bool."""
         side = self.processing.crop
-        seen = torch.zeros(len(keys), side, side, dtype=torch.bool)
+        covered = torch.zeros(len(keys), side, side, dtype=torch.bool)
         for number, ((_, index), seed) in enumerate(zip(keys, self._augmentation_seeds(keys), strict=True)):
             window = self.processing.window(self._arrays(index)[1].shape, seed)
             (rows, columns), _ = overlap(window, side)
             mirrored = slice(side - columns.stop, side - columns.start)
-            seen[number, rows, mirrored if window.flipped else columns] = True
-        return seen
+            covered[number, rows, mirrored if window.flipped else columns] = True
+        return covered
 
     def batch(self, keys: Sequence[tuple[int, int]]) -> Batch:
-        """The crops for (epoch, index) ``keys`` as one batch: float images in [0, 1], int64 labels."""
+        """Return the random crops of (epoch, index) ``keys`` as a batch: float images in [0, 1], int64 labels."""
         images, labels = self.crops(keys)
         samples = [self.samples[index] for _, index in keys]
         return Batch(
@@ -169,15 +200,15 @@ class SegmentationDataset:
         )
 
     def _augmentation_seeds(self, keys: Sequence[tuple[int, int]]) -> list[int]:
-        of_epoch = {epoch: Keys(self.seed, "augment", epoch) for epoch in {epoch for epoch, _ in keys}}
-        return [of_epoch[epoch](index) for epoch, index in keys]
+        by_epoch = {epoch: Keys(self.seed, "augment", epoch) for epoch in {epoch for epoch, _ in keys}}
+        return [by_epoch[epoch](index) for epoch, index in keys]
 
     def _arrays(self, index: int) -> tuple[Pixels, Pixels]:
-        """ImageFile and labels at the working scale, from the cache without a copy; labels with their noise."""
+        """Return the resized image and its (noisy) labels; from the cache without a copy."""
         if self._prepared is not None:
             image, mask = self._prepared.array("images", index), self._prepared.array("masks", index)
         else:
-            pair = self.resized(index)
+            pair = self[index]
             image, mask = pair.image.numpy(), pair.mask.numpy()
         return image, self._noisy(mask, index) if self.label_noise else mask
 
@@ -188,13 +219,3 @@ class SegmentationDataset:
     def __getstate__(self) -> dict[str, object]:
         # Worker processes get the list of files, not a copy of the decoded images.
         return {**self.__dict__, "_memory": _Memory(self._memory.budget)}
-
-
-class _Rows(NamedTuple):
-    """A cache entry, and the row of each sample in it."""
-
-    store: Store
-    rows: list[int]
-
-    def array(self, column: str, index: int) -> Pixels:
-        return self.store.array(column, self.rows[index])

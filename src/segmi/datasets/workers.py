@@ -1,4 +1,4 @@
-"""Worker processes that read images, through PyTorch's loader."""
+"""Reading items in worker processes, through PyTorch's `DataLoader`."""
 
 from __future__ import annotations
 
@@ -17,57 +17,58 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
 STALLED_SECONDS: Final = 300
+"""How long the next item is waited for."""
 
-SECONDS_BETWEEN_LOOKS: Final = 5
-"""How soon a worker that has ended is missed; workers of a fork server send no signal when they do."""
+POLL_SECONDS: Final = 5
+"""How often the loader checks for exited workers; the workers of a fork server send no signal when they exit."""
 
 Item = TypeVar("Item")
 
 
 def processors() -> int:
-    """How many processors this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_by_workers(dataset: Dataset[Item], workers: int, **options: Any) -> Iterator[Item]:
-    """What a loader with ``workers`` processes yields, uncollated.
+    """Yield the items of a `DataLoader` with ``workers`` processes, uncollated.
 
     Args:
         dataset: picklable.
-        workers: how many processes, at least 1.
-        options: further ones of the loader.
+        workers: the number of processes, at least 1.
+        options: further arguments of the loader.
 
     Raises:
-        RunError: if a worker dies or gives nothing within five minutes.
-        SegmiError: what a worker refused, as it would be refused here.
+        RunError: a worker dies or returns nothing within five minutes.
+        SegmiError: the error of an item, raised here as the worker raised it.
     """
     loader = DataLoader(
-        _Telling(dataset),
-        collate_fn=_as_it_is,
+        _WithErrors(dataset),
+        collate_fn=_identity,
         num_workers=workers,
-        multiprocessing_context="forkserver",  # fork hangs now and then beside threads
-        timeout=SECONDS_BETWEEN_LOOKS,
-        generator=torch.Generator().manual_seed(0),  # the loader draws from it for its workers; segmi never does
+        multiprocessing_context="forkserver",  # fork can deadlock in a process with threads
+        timeout=POLL_SECONDS,
+        generator=torch.Generator().manual_seed(0),  # the loader seeds its workers from it; segmi draws nothing there
         pin_memory=False,
-        worker_init_fn=_end_with_its_starter,
+        worker_init_fn=_exit_with_parent,
         **options,
     )
     try:
-        for item in _patiently(iter(loader)):
-            if isinstance(item, _Refusal):
+        for item in _with_patience(iter(loader)):
+            if isinstance(item, _ItemError):
                 raise item.error
             yield item
     except (RuntimeError, OSError, EOFError) as error:
-        if not _is_loss(error):
+        if not _is_crash(error):
             raise
         raise RunError(
-            f"a data loader worker was lost or stalled: {error}",
-            "look for a full memory or an unreachable disk, then run again: the run continues from its checkpoint",
+            f"a data loader worker crashed or stalled: {error}",
+            "free memory or restore the disk, then run again to continue from the checkpoint",
         ) from error
 
 
-def _patiently(items: Iterator[Item]) -> Iterator[Item]:
-    """The items, the next one waited for for five minutes; the loader itself gives up after every look."""
+def _with_patience(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield the items, waiting five minutes for each; the loader itself times out after every poll."""
     waited = 0
     while True:
         try:
@@ -75,7 +76,7 @@ def _patiently(items: Iterator[Item]) -> Iterator[Item]:
         except StopIteration:
             return
         except RuntimeError as error:
-            waited += SECONDS_BETWEEN_LOOKS
+            waited += POLL_SECONDS
             if not str(error).startswith("DataLoader timed out") or waited >= STALLED_SECONDS:
                 raise
         else:
@@ -83,52 +84,52 @@ def _patiently(items: Iterator[Item]) -> Iterator[Item]:
             yield item
 
 
-def _is_loss(error: Exception) -> bool:
-    """Whether the loader tells that a worker has gone, or what it had sent cannot be fetched from it any more."""
+def _is_crash(error: Exception) -> bool:
+    """Return whether the loader reports an exited worker, or data of one that can no longer be fetched."""
     if isinstance(error, RuntimeError):
         return "DataLoader" in str(error) and "Caught" not in str(error)
     return "Caught" not in str(error)
 
 
-class _Refusal:
-    """What a worker refused; raised there, PyTorch would make one text of it and its traceback."""
+class _ItemError:
+    """The error of an item; raised in the worker, PyTorch would turn it into one text with its traceback."""
 
     def __init__(self, error: SegmiError) -> None:
         self.error = error
 
 
-class _Telling(Dataset[Any]):
-    """The items of a dataset, and what they are refused with."""
+class _WithErrors(Dataset[Any]):
+    """The items of a dataset, or their errors."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
-        if hasattr(dataset, "__getitems__"):
-            self.__getitems__ = self._items
+        if hasattr(dataset, "__getitems__"):  # the loader then fetches whole batches
+            self.__getitems__ = self._batch
 
     def __getitem__(self, key: Any) -> Any:
         try:
             return self.dataset[key]
         except SegmiError as error:
-            return _Refusal(error)
+            return _ItemError(error)
 
-    def _items(self, keys: Any) -> Any:
+    def _batch(self, keys: Any) -> Any:
         try:
             return self.dataset.__getitems__(keys)
         except SegmiError as error:
-            return _Refusal(error)
+            return _ItemError(error)
 
 
-def _end_with_its_starter(worker: int) -> None:
-    """A worker is the child of the fork server, so PyTorch's own watch over the parent misses a killed trainer."""
-    starter = multiprocessing.parent_process()
-    if starter is not None:
-        threading.Thread(target=_follow, args=(starter,), daemon=True).start()
+def _exit_with_parent(worker: int) -> None:
+    """Exit when the trainer is killed: PyTorch watches the parent, which for this worker is the fork server."""
+    trainer = multiprocessing.parent_process()
+    if trainer is not None:
+        threading.Thread(target=_exit_after, args=(trainer,), daemon=True).start()
 
 
-def _follow(process: BaseProcess) -> None:
+def _exit_after(process: BaseProcess) -> None:
     process.join()
     os._exit(1)
 
 
-def _as_it_is(item: Item) -> Item:
+def _identity(item: Item) -> Item:
     return item

@@ -223,7 +223,7 @@ def _whole(
     indices: list[int] = []
     batch: list[Tensor] = []
     for index in chosen:
-        image = images.resized(index).image.as_subclass(Tensor)
+        image = images[index].image.as_subclass(Tensor)
         if batch and (len(batch) == batch_size or image.shape != batch[0].shape):
             yield indices, _to_float(batch), [images.labels(i) for i in indices]
             indices, batch = [], []

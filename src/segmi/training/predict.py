@@ -35,7 +35,7 @@ def predict_labels(
     check_windows(window, overlap)
     was_training = cohort.training
     device = next(cohort.parameters()).device
-    image = images.resized(index).image.as_subclass(torch.Tensor)[None].float().div_(255).to(device)
+    image = images[index].image.as_subclass(torch.Tensor)[None].float().div_(255).to(device)
     size = (images.labels(index).shape[-2], images.labels(index).shape[-1])
     cohort.eval()
     try:

@@ -94,7 +94,7 @@ def test_the_same_pixels_as_without_a_cache(make, cache, name, processing):
     for index in range(len(kept)):
         for one in (cached, alone):
             assert torch.equal(one.labels(index), plain.labels(index))
-            for a, b in zip(one.resized(index), plain.resized(index), strict=True):
+            for a, b in zip(one[index], plain[index], strict=True):
                 assert torch.equal(a, b)
                 assert type(a) is type(b)
     assert cached.class_counts().tolist() == plain.class_counts().tolist()

@@ -1,24 +1,25 @@
-"""Decoded images on the disk: each file is decoded and resized once, and mapped into memory from then on."""
+"""Decoded images on disk: each file is decoded and resized once, and mapped into memory by every later run."""
 
 from __future__ import annotations
 
-from segmi.datasets.cache.build import check_room, prepared, size
-from segmi.datasets.cache.content import IMAGES, LABELS, Content, content_of
-from segmi.datasets.cache.place import Entry, cache_folder, clear, entries
+from segmi.datasets.cache.entries import EntryInfo, cache_folder, clear, entries, entry_info
+from segmi.datasets.cache.entry_key import IMAGES, LABELS, EntryKey, entry_key
+from segmi.datasets.cache.preparation import check_disk_space, format_bytes, prepare
 from segmi.datasets.cache.store import DamagedError, Store
 
 __all__ = [
     "IMAGES",
     "LABELS",
-    "Content",
     "DamagedError",
-    "Entry",
+    "EntryInfo",
+    "EntryKey",
     "Store",
     "cache_folder",
-    "check_room",
+    "check_disk_space",
     "clear",
-    "content_of",
     "entries",
-    "prepared",
-    "size",
+    "entry_info",
+    "entry_key",
+    "format_bytes",
+    "prepare",
 ]

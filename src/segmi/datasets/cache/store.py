@@ -1,4 +1,4 @@
-"""The files of a cache entry: columns of arrays, mapped into memory, and a manifest of their sizes."""
+"""The files of a cache entry: one memory-mapped file per column of arrays, and a manifest."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from typing import IO, Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from segmi.datasets.cache.content import Content
+from segmi.datasets.cache.entry_key import EntryKey
 from segmi.datasets.reader import Pixels
 
 MANIFEST: Final = "manifest.json"
 _CHANNELS: Final = {"images": 3}
-_CHUNK: Final = 1 << 24
+_CHUNK: Final = 1 << 24  # bytes per step of a checksum
 
 
 class DamagedError(Exception):
-    """An entry that is not what its manifest says; its text says why."""
+    """An entry that does not match its manifest; the message says how."""
 
 
 class Store:
-    """A cache entry, opened: arrays by column and row, read from the disk as they are looked at.
+    """An open cache entry: arrays by column and row, read from disk on access.
 
     Args:
-        folder: of the entry.
-        digest: what its content must be; None takes it as it is.
+        folder: folder of the entry.
+        digest: the expected digest of its `EntryKey`; None accepts any.
 
     Raises:
-        FileNotFoundError: there is no entry.
-        DamagedError: the entry is of another content or format, or files are missing or of another size.
+        FileNotFoundError: the entry does not exist.
+        DamagedError: the entry has another digest, or files are missing or of another size.
     """
 
     def __init__(self, folder: Path, digest: str | None = None) -> None:
         self.folder = folder
-        self.manifest = _manifest(folder, digest)
+        self.manifest = _read_manifest(folder, digest)
         self.names: list[str] = self.manifest["names"]
         self._row = {name: row for row, name in enumerate(self.names)}
-        self._columns = {name: _Column.mapped(folder, name, facts) for name, facts in self.manifest["columns"].items()}
+        self._columns = {name: _Column.open(folder, name, facts) for name, facts in self.manifest["columns"].items()}
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Store, (self.folder, self.manifest["digest"])  # worker processes map the files, they get no copy
+        return Store, (self.folder, self.manifest["digest"])  # worker processes map the files instead of copying them
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -60,31 +60,31 @@ class Store:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all columns."""
+        """The size of all columns in bytes."""
         return sum(column.offsets[-1] for column in self._columns.values())
 
     @property
     def label_counts(self) -> NDArray[np.int64]:
-        """How many pixels of each train id (256 entries) all masks have together, at their original size."""
+        """The number of pixels of each train id (256 entries) in all masks at their original size."""
         return np.array(self.manifest["label_counts"], dtype=np.int64)
 
     def rows(self, names: Sequence[str]) -> list[int]:
-        """The rows of samples by their names."""
+        """Return the rows of samples by their names."""
         return [self._row[name] for name in names]
 
     def array(self, column: str, row: int) -> Pixels:
-        """What stands in a row, read-only and without a copy: 3×H×W for images, H×W otherwise, uint8."""
+        """Return the array of a row, read-only and without a copy: 3×H×W for images, otherwise H×W, uint8."""
         return self._columns[column].array(row)
 
     def verify(self) -> None:
-        """Read everything and compare it with the checksums that were taken when it was written.
+        """Compare every byte with the checksums of the manifest.
 
         Raises:
-            DamagedError: naming the file.
+            DamagedError: a checksum differs; names the file.
         """
         for name, column in self._columns.items():
             if column.checksum() != self.manifest["columns"][name]["crc32"]:
-                raise DamagedError(f"{_file(name)} is not what was written: its checksum differs")
+                raise DamagedError(f"{_file(name)}: expected the checksum of the manifest, got another")
 
 
 @dataclass
@@ -94,40 +94,40 @@ class _Column:
     shapes: list[tuple[int, ...]]
 
     @classmethod
-    def mapped(cls, folder: Path, name: str, facts: dict[str, Any]) -> _Column:
+    def open(cls, folder: Path, name: str, facts: dict[str, Any]) -> _Column:
         channels = (_CHANNELS[name],) if name in _CHANNELS else ()
         shapes = [(*channels, height, width) for height, width in facts["sizes"]]
         offsets = [0, *itertools.accumulate(math.prod(shape) for shape in shapes)]
         path = folder / _file(name)
-        found = path.stat().st_size if path.is_file() else None
-        if found != offsets[-1]:
-            size = "no file" if found is None else f"{found:,} bytes"
-            raise DamagedError(f"{path.name}: expected {offsets[-1]:,} bytes, got {size}")
+        size = path.stat().st_size if path.is_file() else None
+        if size != offsets[-1]:
+            given = "no file" if size is None else f"{size:,} bytes"
+            raise DamagedError(f"{path.name}: expected {offsets[-1]:,} bytes, got {given}")
         return cls(np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray), offsets, shapes)
 
     def array(self, row: int) -> Pixels:
         return self.data[self.offsets[row] : self.offsets[row + 1]].reshape(self.shapes[row])
 
     def checksum(self) -> int:
-        found = 0
+        checksum = 0
         for start in range(0, len(self.data), _CHUNK):
-            found = zlib.crc32(self.data[start : start + _CHUNK].data, found)
-        return found
+            checksum = zlib.crc32(self.data[start : start + _CHUNK].data, checksum)
+        return checksum
 
 
-def _manifest(folder: Path, digest: str | None) -> dict[str, Any]:
+def _read_manifest(folder: Path, digest: str | None) -> dict[str, Any]:
     text = (folder / MANIFEST).read_text(encoding="utf-8", errors="replace")
     try:
-        found = json.loads(text)
-        counts = {len(facts["sizes"]) for facts in found["columns"].values()}
-        sound = counts == {len(found["names"])} and len(found["label_counts"]) == 256 and found["digest"]
+        manifest = json.loads(text)
+        counts = {len(facts["sizes"]) for facts in manifest["columns"].values()}
+        valid = counts == {len(manifest["names"])} and len(manifest["label_counts"]) == 256 and manifest["digest"]
     except (ValueError, KeyError, TypeError, AttributeError):
-        sound = False
-    if not sound:
+        valid = False
+    if not valid:
         raise DamagedError(f"{MANIFEST} is damaged")
-    if digest is not None and found["digest"] != digest:
-        raise DamagedError(f"{MANIFEST} is of another content")
-    return dict(found)
+    if digest is not None and manifest["digest"] != digest:
+        raise DamagedError(f"{MANIFEST} has another digest")
+    return dict(manifest)
 
 
 def _file(column: str) -> str:
@@ -136,20 +136,20 @@ def _file(column: str) -> str:
 
 @dataclass
 class StoreWriter:
-    """Writes the files of an entry into a folder, row after row; a context that closes them.
+    """Writes the files of an entry row by row; a context manager that closes them.
 
     Args:
         folder: an empty folder.
-        content: what is written.
+        key: the identity of the entry.
     """
 
     folder: Path
-    content: Content
+    key: EntryKey
     label_counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, dtype=np.int64))
 
     def __enter__(self) -> Self:
         self._files: dict[str, IO[bytes]] = {
-            column: (self.folder / _file(column)).open("wb") for column in self.content.columns
+            column: (self.folder / _file(column)).open("wb") for column in self.key.columns
         }
         self._sizes: dict[str, list[list[int]]] = {column: [] for column in self._files}
         self._checksums = dict.fromkeys(self._files, 0)
@@ -162,7 +162,7 @@ class StoreWriter:
             file.close()
 
     def add(self, arrays: Sequence[Pixels], counts: NDArray[np.int64]) -> None:
-        """The next row: an array per column, and the label counts of the sample."""
+        """Write the next row: an array per column, and the label counts of the sample."""
         for (column, file), array in zip(self._files.items(), arrays, strict=True):
             data = np.ascontiguousarray(array, dtype=np.uint8)
             file.write(data.data)
@@ -171,20 +171,15 @@ class StoreWriter:
         self.label_counts += counts
 
     def finish(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        """Write the manifest, which makes an entry of the files."""
-        content = self.content
+        """Write the manifest, which completes the entry."""
+        facts = ("dataset", "split", "resize", "resize_mode", "slot", "digest")
         manifest = {
-            "dataset": content.dataset,
-            "split": content.split,
-            "resize": content.resize,
-            "resize_mode": content.resize_mode,
-            "slot": content.slot,
-            "digest": content.digest,
+            **{name: getattr(self.key, name) for name in facts},
             "built": now().isoformat(timespec="seconds"),
             "label_counts": self.label_counts.tolist(),
             "columns": {
                 column: {"crc32": self._checksums[column], "sizes": sizes} for column, sizes in self._sizes.items()
             },
-            "names": list(content.names),
+            "names": list(self.key.names),
         }
         (self.folder / MANIFEST).write_text(json.dumps(manifest, separators=(",", ":")), encoding="utf-8")
