@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from surroundings import data_folder, machine, status
 
 from segmi.datasets import DatasetReader, Sample, open_dataset
-from segmi.datasets.cache import Store, content_of, prepared
+from segmi.datasets.cache import Store, entry_key, prepare
 from segmi.datasets.cache.store import StoreWriter
 from segmi.datasets.loader import epoch_order
 from segmi.datasets.processing import Processing
@@ -80,11 +80,11 @@ def repeated(images: SegmentationDataset, copies: int, folder: Path) -> Segmenta
     if store is None:
         raise RuntimeError("expected images from a cache")
     samples = [s._replace(name=f"{s.name}-{copy}") for copy in range(copies) for s in images.samples]
-    content = content_of(images.dataset, "train", samples, resize=images.processing.resize)
-    if content is None:
+    key = entry_key(images.dataset, "train", samples, resize=images.processing.resize)
+    if key is None:
         raise RuntimeError(f"{images.dataset.info.name} cannot be cached")
     folder.mkdir()
-    with StoreWriter(folder, content) as writer:
+    with StoreWriter(folder, key) as writer:
         for row in list(range(len(store))) * copies:
             writer.add([store.array(column, row) for column in store.columns], np.zeros(256, np.int64))
         writer.finish()
@@ -119,11 +119,11 @@ def to_training_types(images: torch.Tensor, labels: torch.Tensor) -> Any:
 def cached_images(dataset: DatasetReader, processing: Processing, cache: Path) -> tuple[SegmentationDataset, float]:
     """Return the training images with a new cache, and the seconds that one process needs to build it."""
     samples = dataset.split("train")
-    content = content_of(dataset, "train", samples, resize=processing.resize)
-    if content is None:
+    key = entry_key(dataset, "train", samples, resize=processing.resize)
+    if key is None:
         raise RuntimeError(f"{dataset.info.name} cannot be cached")
     begin = time.perf_counter()
-    store = prepared(cache, dataset, samples, content, jobs=1)
+    store = prepare(cache, dataset, samples, key, jobs=1)
     return SegmentationDataset(dataset, samples, processing, prepared=store), time.perf_counter() - begin
 
 

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from surroundings import camvid_or_scenes, machine, training_parser
 
 from segmi.datasets import open_dataset
-from segmi.datasets.cache import content_of, prepared
+from segmi.datasets.cache import entry_key, prepare
 from segmi.datasets.processing import Processing
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import build_objective
@@ -248,9 +248,9 @@ def run_section(size: Size, given: argparse.Namespace) -> str:
     samples, processing = dataset.split("train"), Processing(resize=side + 10, crop=side)
     cohort = Cohort({"unet": build_network("unet", classes=len(dataset.info.classes), width=size.run_width)})
     objective = build_objective({"cross_entropy": {}}, networks=["unet"])
-    content = content_of(dataset, "train", samples, resize=processing.resize)
+    key = entry_key(dataset, "train", samples, resize=processing.resize)
     with tempfile.TemporaryDirectory() as folder:
-        store = prepared(Path(folder) / "cache", dataset, samples, content) if content else None
+        store = prepare(Path(folder) / "cache", dataset, samples, key) if key else None
         images = SegmentationDataset(dataset, samples, processing, prepared=store)
         fit(
             cohort, objective, images, folder=Path(folder) / "run",

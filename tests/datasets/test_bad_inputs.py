@@ -109,8 +109,8 @@ CASES: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
     "mask with unknown ids": (
         MASK,
         unknown_id,
-        "expected the ids 0–2, 255 (3 classes of folder, ignored: 255), got also 200, 201 (6.2% of the pixels)",
-        "add the missing classes or the ignored id",
+        "expected the values 0–2, 255 (3 classes of folder, ignored: 255), got also 200, 201 (6.2% of the pixels)",
+        "add the missing classes or the ignored value",
     ),
     "truncated image": (IMAGE, truncate, "truncated or damaged", "download or copy the file again"),
     "truncated mask": (MASK, truncate, "truncated or damaged", "download or copy the file again"),
@@ -136,21 +136,21 @@ CASES: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
         MASK,
         larger,
         "expected the size of its image",
-        "scale the mask to the image by nearest",
+        "resize the mask to the image by nearest",
     ),
     "mask turned by 90°": (MASK, turned, "8×6, got 6×8", "EXIF orientation"),
     "16-bit mask": (
         MASK,
         sixteen_bits,
-        "expected a mask of numbers from 0 to 255, got 16-bit numbers from 300 to 300",
+        "expected a mask of values from 0 to 255, got 16-bit values from 300 to 300",
         "save the mask as an 8-bit grayscale PNG",
     ),
-    "float mask": (MASK, floats, "expected a mask of numbers from 0 to 255, got float", "as an 8-bit grayscale PNG"),
+    "float mask": (MASK, floats, "expected a mask of values from 0 to 255, got float", "as an 8-bit grayscale PNG"),
     "16-bit image": (
         IMAGE,
         sixteen_bits,
         "expected 8 bits per channel, got a 16-bit gray image",
-        "scale its values",
+        "scale the values",
     ),
     "mask saved as JPEG": (
         MASK,
@@ -161,11 +161,11 @@ CASES: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
     "color mask without colors": (
         MASK,
         colors,
-        "expected one channel of ids, got colors (mode RGB)",
+        "expected one channel of values, got colors (mode RGB)",
         "`name r g b`",
     ),
-    "animated image": (IMAGE, animated, "expected one image, got 3 frames", "save the frame you mean"),
-    "animated mask": (MASK, animated, "expected one image, got 3 frames", "save the frame you mean"),
+    "animated image": (IMAGE, animated, "expected one image, got 3 frames", "save the frame that is meant"),
+    "animated mask": (MASK, animated, "expected one image, got 3 frames", "save the frame that is meant"),
     "bomb": (IMAGE, set_bytes(png_of_size(20_000, 20_000)), "expected at most 89 megapixels, got", "into tiles"),
     "bomb below Pillow's own limit": (
         MASK,
@@ -222,7 +222,7 @@ def test_the_check_names_the_file_and_the_remedy(case, make):
     report = check_dataset(open_dataset("folder", root))
     (problem,) = report.problems
     assert problem.file == str(root / file)
-    assert what in problem.what
+    assert what in problem.message
     assert remedy in problem.remedy
     error = report.error()
     assert isinstance(error, DataError)
@@ -263,7 +263,7 @@ def test_a_folder_called_like_a_image_is_none(make):
     (root / IMAGE).unlink()
     (root / IMAGE).mkdir()
     (problem,) = check_dataset(open_dataset("folder", root)).problems
-    assert "mask without image" in problem.what
+    assert "mask without image" in problem.message
 
 
 def test_warnings_as_errors_do_not_hide_the_bomb(make):
@@ -286,7 +286,7 @@ def test_all_problems_come_together(make):
     report = check_dataset(open_dataset("folder", root))
     files = {Path(problem.file).relative_to(root).as_posix() for problem in report.problems}
     assert files == {"masks/0000.png", "masks/0001.png", "masks/0002.png", "images/0003.png", "masks/0004.png"}
-    assert "refused: 5 problems" in str(report.error())
+    assert "data: 5 problems" in str(report.error())
     assert sum(split.readable for split in report.splits) == 1
 
 
@@ -314,7 +314,7 @@ def test_unknown_ids_of_every_layout(name, value, make):
     Image.fromarray(unknown_id_mask).save(sample.mask)
     with pytest.raises(DataError) as caught:
         dataset.read(sample)
-    for part in (str(sample.mask), f"got also {value} (", "put the original file of the dataset back"):
+    for part in (str(sample.mask), f"got also {value} (", "restore the original file of the dataset"):
         assert part in str(caught.value)
 
 
@@ -348,7 +348,7 @@ def test_a_file_that_may_not_be_read(make, monkeypatch):
     dataset = open_dataset("camvid", make("camvid"))
     sample = dataset.split("train")[0]
     monkeypatch.setattr(Image, "open", refuse)
-    with pytest.raises(EnvironmentProblem, match=r"0001TP_006690.png: may not be read(.|\n)*give read permission"):
+    with pytest.raises(EnvironmentProblem, match=r"0001TP_006690.png: read permission is missing(.|\n)*give this user read permission"):
         dataset.read(sample)
 
 

@@ -45,8 +45,8 @@ def test_a_image_in_two_splits_is_a_problem(make):
     shutil.copy(root / "train/0001TP_006690.png", root / "val/0016E5_07959.png")
     (problem,) = check_dataset(open_dataset("camvid", root)).problems
     assert problem.file == str(root / "val/0016E5_07959.png")
-    assert problem.what == f"this image of val is also in train, as {root / 'train/0001TP_006690.png'}"
-    assert "take it out of one of the two splits" in problem.remedy
+    assert problem.message == f"this image of val is also in train, as {root / 'train/0001TP_006690.png'}"
+    assert "remove it from one of the two splits" in problem.remedy
 
 
 def test_a_name_in_two_lists_is_a_problem(make):
@@ -90,7 +90,7 @@ def test_a_mask_that_is_ignored_all_over_is_a_note(make, save):
     save["mask"](root / "valannot/0016E5_07959.png", 11)
     report = check_dataset(open_dataset("camvid", root))
     assert report.problems == ()
-    assert f"{root / 'valannot/0016E5_07959.png'} is ignored all over" in report.notes
+    assert f"{root / 'valannot/0016E5_07959.png'} has ignored pixels only" in report.notes
 
 
 def test_an_empty_split_is_a_problem(make):
@@ -98,7 +98,7 @@ def test_an_empty_split_is_a_problem(make):
     for file in (root / "ADEChallengeData2016").rglob("ADE_val*"):
         file.unlink()
     (problem,) = check_dataset(open_dataset("ade20k", root)).problems
-    assert "split 'val' of ade20k is empty" in problem.what
+    assert "split 'val' of ade20k is empty" in problem.message
     assert "unpack" in problem.remedy
 
 

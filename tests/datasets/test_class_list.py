@@ -23,7 +23,7 @@ from segmi.errors import DataError
 def test_names_ids_and_ignored(tmp_path, text, names, ids, ignored):
     (tmp_path / "classes.txt").write_bytes(text.encode())
     read = read_classes(tmp_path / "classes.txt")
-    assert (read.names, read.ids, read.ignored, read.colors) == (names, ids, ignored, None)
+    assert (read.names, read.values, read.ignored, read.colors) == (names, ids, ignored, None)
 
 
 def test_colors(tmp_path):
@@ -31,7 +31,7 @@ def test_colors(tmp_path):
     path.write_text("back ground 0 0 0\nlesion 255 255 255\nvoid 255 1 2 3\n")
     read = read_classes(path)
     assert read == ClassList(("back ground", "lesion"), ((0, 0, 0), (255,) * 3), 255, (1, 2, 3), origin=str(path))
-    assert read.color_ids == ([(0, 0, 0), (255, 255, 255), (1, 2, 3)], [0, 1, 255])
+    assert read.color_values == ([(0, 0, 0), (255, 255, 255), (1, 2, 3)], [0, 1, 255])
     info = read.info("Lesions")
     assert info.palette[1] == (255, 255, 255)
     assert info.palette[255] == (1, 2, 3)
@@ -47,9 +47,9 @@ def test_the_lookup_leaves_ignored_out():
     [
         ("", "expected 1 to 255 classes, got 0"),
         ("\n".join(f"c{i}" for i in range(256)), "expected 1 to 255 classes, got 256"),
-        ("a\nb\na", "expected class names that differ, got twice: a"),
-        ("a 1 1 1\nb 1 1 1", "expected colors that differ, got twice: 1 1 1"),
-        ("a 1 1 1\nvoid 1 1 1", "expected colors that differ"),
+        ("a\nb\na", "expected distinct class names, got twice: a"),
+        ("a 1 1 1\nb 1 1 1", "expected distinct colors, got twice: 1 1 1"),
+        ("a 1 1 1\nvoid 1 1 1", "expected distinct colors"),
         ("a 1 1 1\nb", "expected a color for every class or for none, got 1 colors for 2 classes"),
         ("a\n1 2 3", "line 2: expected a class or ignored, got '1 2 3'"),
         ("a 300 0 0", "line 1: expected a class or ignored, got 'a 300 0 0'"),
@@ -69,7 +69,7 @@ def test_refused_with_file_and_remedy(tmp_path, text, message):
 
 def test_no_text(tmp_path):
     (tmp_path / "classes.txt").write_bytes(b"caf\xe9")
-    with pytest.raises(DataError, match=r"classes.txt: expected a text file in UTF-8(.|\n)*save it as UTF-8"):
+    with pytest.raises(DataError, match=r"classes.txt: expected a UTF-8 text file(.|\n)*save it as UTF-8"):
         read_classes(tmp_path / "classes.txt")
 
 
@@ -89,7 +89,7 @@ def test_bad_color_options(tmp_path, color):
 
 def test_no_classes_at_all(tmp_path):
     with pytest.raises(
-        DataError, match=r"classes.txt: expected the names of the classes there or in the option `classes`"
+        DataError, match=r"classes.txt: expected the class names in this file or in the option `classes`"
     ):
         class_list_of(tmp_path, None, None, None, None)
 

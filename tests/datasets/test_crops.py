@@ -8,7 +8,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
-from segmi.datasets.crops import draw_window, overlap, take
+from segmi.datasets.crops import crop_batch, draw_window, overlap
 from segmi.datasets.processing import Processing
 from segmi.types import IGNORE_INDEX
 
@@ -43,7 +43,7 @@ def test_the_same_pixels_as_one_by_one(options, resize):
     seen = set()
     for first in range(0, 60, len(pairs)):
         drawn = [processing.window(mask.shape, first + number) for number, mask in enumerate(masks)]
-        crops, labels = take(list(zip(arrays, masks, strict=True)), drawn, 24)
+        crops, labels = crop_batch(list(zip(arrays, masks, strict=True)), drawn, 24)
         seen.update(drawn)
         for number, (pair, window) in enumerate(zip(pairs, drawn, strict=True)):
             assert torch.equal(crops[number], cut(pair.image, window, 24))

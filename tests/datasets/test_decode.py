@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segmi.datasets.decode import decode_image, decode_mask, indices_of, shown
+from segmi.datasets.decode import decode_image, decode_mask, indices_of, printable
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -129,6 +129,6 @@ def test_any_file_name(tmp_path, name):
     except (OSError, UnicodeError):
         pytest.skip("this file system takes no such name")
     np.testing.assert_array_equal(decode_image(path), RGB)
-    printable = shown(path)
+    printable = printable(path)
     printable.encode("utf-8")
     assert "\n" not in printable

@@ -118,14 +118,14 @@ def test_whole_groups_are_drawn(tmp_path, save):
     assert not groups["train"] & groups["val"]
     assert 3 <= len(dataset.split("val")) <= 9
     with pytest.raises(
-        DataError, match=r"p0_0.png: expected a name in which the group '\^x' is found(.|\n)*correct the"
+        DataError, match=r"p0_0.png: expected a name that the group '\^x' matches(.|\n)*correct the"
     ):
         open_dataset("folder", tmp_path, classes=CLASSES, group="^x").split("train")
 
 
 def test_one_group_cannot_be_split(one):
     with pytest.raises(
-        DataError, match=r"images: expected at least two groups to draw val from, got 1(.|\n)*say val=0"
+        DataError, match=r"images: expected at least two groups to draw val from, got 1(.|\n)*set val=0"
     ):
         one(np.zeros((6, 8)), val=0.2).split("val")
 
@@ -222,8 +222,8 @@ def test_subfolder_and_title(make):
         ({"val": 1.0}, "val: expected a share of the images"),
         ({"val": -0.1}, "val: expected a share of the images"),
         ({"group": "("}, "group: expected a regular expression, got"),
-        ({"subfolder": "../other"}, "subfolder: expected a place below the root"),
-        ({"subfolder": "/etc"}, "subfolder: expected a place below the root"),
+        ({"subfolder": "../other"}, "subfolder: expected a path below the root"),
+        ({"subfolder": "/etc"}, "subfolder: expected a path below the root"),
     ],
 )
 def test_options_that_cannot_be_meant(make, options, message):

@@ -12,14 +12,14 @@ from segmi.errors import DataError
 def test_voc_lists_cannot_leave_the_data_set(line, make):
     root = make("voc2012")
     (root / "VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt").write_text(f"2007_000032\n{line}\n")
-    with pytest.raises(DataError, match=r"train.txt: line 2: expected a name inside the dataset(.|\n)*bare names"):
+    with pytest.raises(DataError, match=r"train.txt: line 2: expected a name inside the dataset(.|\n)*names without folders"):
         open_dataset("voc2012", root).split("train")
 
 
 def test_voc_list_names_something_twice(make):
     root = make("voc2012")
     (root / "VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt").write_text("2007_000032\n\n2007_000032\n")
-    with pytest.raises(DataError, match=r"line 3: '2007_000032' is listed twice, first in line 1(.|\n)*take one of"):
+    with pytest.raises(DataError, match=r"line 3: '2007_000032' is listed twice, first in line 1(.|\n)*remove one of"):
         open_dataset("voc2012", root).split("train")
 
 

@@ -13,7 +13,7 @@ from segmi.datasets.palette import (
     CITYSCAPES_PALETTE,
     VOC_PALETTE,
     full_palette,
-    ids_of_colors,
+    values_of_colors,
 )
 from segmi.errors import DataError
 
@@ -50,7 +50,7 @@ def test_colors_as_ids_against_a_loop():
     ids = [int(value) for value in generator.permutation(256)[: len(colors)]]
     choice = generator.integers(0, len(colors), (7, 5))
     pixels = np.array(colors, dtype=np.uint8)[choice]
-    found = ids_of_colors(pixels, colors, ids, HERE)
+    found = values_of_colors(pixels, colors, ids, HERE)
     assert found.dtype == np.uint8
     for row in range(7):
         for column in range(5):
@@ -62,7 +62,7 @@ def test_unknown_colors_are_named_most_frequent_first():
     pixels[0, :3] = (1, 2, 3)
     pixels[1, 0] = (255, 254, 253)
     with pytest.raises(DataError) as caught:
-        ids_of_colors(pixels, [(0, 0, 0)], [0], HERE)
+        values_of_colors(pixels, [(0, 0, 0)], [0], HERE)
     text = str(caught.value)
     assert "0001.png" in text
     assert "got also 1 2 3, 255 254 253 (20.0% of the pixels)" in text
@@ -72,4 +72,4 @@ def test_unknown_colors_are_named_most_frequent_first():
 def test_blurred_edges_are_recognized():
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     with pytest.raises(DataError, match=r"colors in all\)(.|\n)*without smoothing, scaling or JPEG"):
-        ids_of_colors(pixels, [(0, 0, 0), (0, 0, 1)], [0, 1], HERE)
+        values_of_colors(pixels, [(0, 0, 0), (0, 0, 1)], [0, 1], HERE)

@@ -69,9 +69,9 @@ def test_the_defaults_are_the_studys():
     [
         ({"resize": 100, "crop": 200}, r"crop \(200\) is larger than processing.resize \(100\)"),
         ({"crop": 0}, "crop must be a positive"),
-        ({"flip": 2}, "flip is a probability"),
-        ({"scale": (2.0, 1.0)}, "scale is a range"),
-        ({"color": -1}, "color is a strength"),
+        ({"flip": 2}, "flip must be a probability"),
+        ({"scale": (2.0, 1.0)}, "scale must be a range"),
+        ({"color": -1}, "color must be a strength"),
     ],
 )
 def test_impossible_settings(options, message):

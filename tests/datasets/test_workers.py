@@ -24,22 +24,22 @@ def refuse() -> None:
 
 
 def test_a_worker_that_ends_is_named():
-    with pytest.raises(RunError, match="a data loader worker was lost or stalled") as caught:
+    with pytest.raises(RunError, match="a data loader worker crashed or stalled") as caught:
         read(partial(os._exit, 3))
-    assert "continues from its checkpoint" in caught.value.remedy
+    assert "continue from the checkpoint" in caught.value.remedy
 
 
 def test_a_worker_that_stalls_is_not_waited_for_for_ever(monkeypatch):
     monkeypatch.setattr(workers, "STALLED_SECONDS", 10)
     begin = time.monotonic()
-    with pytest.raises(RunError, match="a data loader worker was lost or stalled"):
+    with pytest.raises(RunError, match="a data loader worker crashed or stalled"):
         read(partial(time.sleep, 1000))
     assert time.monotonic() - begin < 120
 
 
 def test_what_a_worker_refuses_comes_as_it_is():
-    refusing = workers._Telling({0: 1})
+    refusing = workers._WithErrors({0: 1})
     assert refusing[0] == 1
-    told = workers._Telling(defaultdict(refuse))[0]
+    told = workers._WithErrors(defaultdict(refuse))[0]
     assert str(told.error).startswith("a.png: expected an image, got an empty file")
     assert "Traceback" not in str(told.error)

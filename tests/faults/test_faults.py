@@ -193,7 +193,7 @@ def test_a_killed_reader(place, ends_whole):
     words = ("training.workers=1", "--cache", "none", "--only", "*/one/*")
     ended = place.do(*words, fault="kill_readers 4")
     assert ended.code == 4, ended.said
-    assert "a data loader worker was lost or stalled" in ended.said
+    assert "a data loader worker crashed or stalled" in ended.said
     assert "continues from its checkpoint" in place.failure()["remedy"]
     ends_whole()
 

@@ -1,4 +1,4 @@
-"""What the verbs about the cache of decoded images share."""
+"""The parts of `segmi data prepare`, `info` and `clear` that work on the image cache."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from segmi.errors import UsageError
 
 if TYPE_CHECKING:
     from segmi.datasets import DatasetReader
-    from segmi.datasets.cache import Entry
+    from segmi.datasets.cache import EntryInfo
     from segmi.datasets.processing import Processing
 
 
-def folder_or_refuse(choice: str | None) -> Path:
-    """The folder of the cache.
+def required_cache_folder(choice: str | None) -> Path:
+    """Return the folder of the cache.
 
     Raises:
-        UsageError: there is to be none.
+        UsageError: the cache is disabled.
     """
     from segmi.datasets.cache import cache_folder
 
     folder = cache_folder(choice)
     if folder is None:
-        raise UsageError("there is no cache: --cache or SEGMI_CACHE says none", "name a folder with --cache DIR")
+        raise UsageError("expected a cache folder, got none from --cache or SEGMI_CACHE", "pass --cache DIR")
     return folder
 
 
-def scale_of(resize: str | None, resize_mode: str | None) -> Processing:
-    """The working scale that two options name; the defaults are those of the processing.
+def processing_of(resize: str | None, resize_mode: str | None) -> Processing:
+    """Return the processing that ``--resize`` and ``--resize-mode`` describe.
 
     Raises:
-        UsageError: one of them cannot be meant.
+        UsageError: an option has an invalid value.
     """
     from segmi.datasets.processing import Processing
 
@@ -58,81 +58,78 @@ def prepare_splits(
     *,
     labels: bool | None,
     jobs: int | None,
-) -> list[Entry]:
-    """The entries of some splits, built where they are not there: images at the working scale, and labels.
+) -> list[EntryInfo]:
+    """Build the missing entries of some splits (resized images, and labels), and return all their entries.
 
     Args:
-        folder: of the cache.
-        dataset: whose images they are.
-        splits: of it.
-        processing: the working scale.
-        labels: whether labels at their original size are wanted too; None: for all splits but ``train``.
-        jobs: processes.
+        folder: the folder of the cache.
+        dataset: the dataset.
+        splits: the splits.
+        processing: how images are resized.
+        labels: whether labels at their original size are needed too; None: for all splits but ``train``.
+        jobs: the number of processes.
 
     Raises:
-        UsageError: the dataset draws its images without saying how to tell them apart.
-        EnvironmentProblem: there is no room for all of them; none is built.
+        UsageError: the dataset's generated images have no ``cache_key``.
+        EnvironmentProblem: the disk has no room for all entries; none is built.
     """
-    from segmi.datasets.cache import IMAGES, LABELS, check_room, content_of, prepared
-    from segmi.datasets.cache.place import entry_of
+    from segmi.datasets.cache import IMAGES, LABELS, check_disk_space, entry_info, entry_key, prepare
 
     wanted = []
     for split in splits:
         samples = dataset.split(split)
         both = processing.resize is not None and (labels if labels is not None else split != "train")
         for columns in [IMAGES, LABELS] if both else [IMAGES]:
-            content = content_of(
+            key = entry_key(
                 dataset, split, samples, columns, resize=processing.resize, resize_mode=processing.resize_mode
             )
-            if content is None:
+            if key is None:
                 raise UsageError(
-                    f"{dataset.info.name} cannot be cached", "its images have no cache_key; ask its authors"
+                    f"{dataset.info.name}: expected generated images with a method cache_key, got some without",
+                    "ask the authors of the dataset to add it",
                 )
-            wanted.append((samples, content))
-    check_room(folder, dataset, wanted)
-    entries = []
-    for samples, content in wanted:
-        progress = counting(f"{content.split}, {', '.join(content.columns)}:")
-        store = prepared(folder, dataset, samples, content, jobs=jobs, progress=progress)
-        entries.append(entry_of(store.folder))
-    return entries
+            wanted.append((samples, key))
+    check_disk_space(folder, dataset, wanted)
+    infos = []
+    for samples, key in wanted:
+        progress = counting(f"{key.split}, {', '.join(key.columns)}:")
+        infos.append(entry_info(prepare(folder, dataset, samples, key, jobs=jobs, progress=progress).folder))
+    return infos
 
 
-def put_entries(folder: Path, found: Sequence[Entry], as_json: bool) -> None:
-    """Entries as a table or as JSON."""
-    from segmi.datasets.cache import size
+def put_entries(folder: Path, infos: Sequence[EntryInfo], as_json: bool) -> None:
+    """Print entries as a table or as JSON."""
+    from segmi.datasets.cache import format_bytes
 
-    total = sum(entry.bytes for entry in found)
+    total = sum(info.bytes for info in infos)
     if as_json:
-        put_json({"folder": str(folder), "bytes": total, "entries": [entry.as_dict() for entry in found]})
+        put_json({"folder": str(folder), "bytes": total, "entries": [info.as_dict() for info in infos]})
         return
-    if found:
-        columns = ["dataset", "split", "holds", "scale", "images", "size", "built", "state"]
-        put_table([_row(entry) for entry in found], columns)
-    put(f"{folder}: {counted(len(found))}, {size(total)}")
+    if infos:
+        put_table(
+            [
+                {
+                    "dataset": info.dataset,
+                    "split": info.split,
+                    "holds": list(info.columns),
+                    "scale": "original" if info.resize is None else f"{info.resize}, {info.resize_mode}",
+                    "images": info.images,
+                    "size": format_bytes(info.bytes),
+                    "built": info.built.partition("T")[0],
+                    "state": "damaged" if info.damage else "ok",
+                }
+                for info in infos
+            ],
+            ["dataset", "split", "holds", "scale", "images", "size", "built", "state"],
+        )
+    put(f"{folder}: {entry_count(len(infos))}, {format_bytes(total)}")
 
 
-def _row(entry: Entry) -> dict[str, Any]:
-    from segmi.datasets.cache import size
-
-    scale = "original" if entry.resize is None else f"{entry.resize}, {entry.resize_mode}"
-    return {
-        "dataset": entry.dataset,
-        "split": entry.split,
-        "holds": list(entry.columns),
-        "scale": scale,
-        "images": entry.images,
-        "size": size(entry.bytes),
-        "built": entry.built.partition("T")[0],
-        "state": "damaged" if entry.damage else "sound",
-    }
-
-
-def counted(count: int) -> str:
-    """A number of entries in words.
+def entry_count(count: int) -> str:
+    """Format a number of entries.
 
     Example:
-        >>> counted(1), counted(2)
+        >>> entry_count(1), entry_count(2)
         ('1 entry', '2 entries')
     """
     return f"{count} entry" if count == 1 else f"{count} entries"

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segmi.cli.data import parse_options
 from segmi.cli.output import calm_libraries, put, put_json, say
-from segmi.cli.own_data import named
+from segmi.cli.own_data import open_reader
 from segmi.cli.progress import counting
 from segmi.cli.train import put_scores
 from segmi.errors import DataError, UsageError
@@ -68,7 +67,6 @@ def evaluate(
     if protocol not in ("full", "paper"):
         raise UsageError(f"unknown protocol {protocol!r}", "use full or paper")
     calm_libraries()
-    from segmi.datasets import open_dataset
     from segmi.datasets.segmentation_dataset import SegmentationDataset
     from segmi.deploy import load
     from segmi.metrics.scores import scores
@@ -79,8 +77,7 @@ def evaluate(
 
     network = load(find_bundle(bundle))
     check_threshold(threshold, network.channels)
-    kind, path = named(data, root)
-    dataset = open_dataset(kind, path, **parse_options(options or []))
+    dataset = open_reader(data, root, options)
     check_classes(network, dataset)
     images = SegmentationDataset(dataset, dataset.split(split), processing_of(network), seed=seed)
     diagnostics = diagnostics_of(dataset.info.classes)

@@ -1,9 +1,10 @@
-"""``segmi data init``, and a folder in the place of a dataset's name."""
+"""Datasets on the command line: by name or by folder, and ``segmi data init`` for folders of images and masks."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from segmi.cli.progress import counting
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:
+    from segmi.datasets import DatasetReader
     from segmi.datasets.detection import Proposal
 
 SHEET = "segmi-contact-sheet.png"
@@ -22,33 +24,29 @@ SHEET = "segmi-contact-sheet.png"
 def init(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds images and masks.")],
     images: Annotated[
-        str | None, typer.Option("--images", metavar="DIR", help="Where in it the images lie, if that is not found.")
+        str | None, typer.Option("--images", metavar="DIR", help="Folder of the images in it, if not detected.")
     ] = None,
     masks: Annotated[
-        str | None, typer.Option("--masks", metavar="DIR", help="Where in it the masks lie, if that is not found.")
+        str | None, typer.Option("--masks", metavar="DIR", help="Folder of the masks in it, if not detected.")
     ] = None,
-    title: Annotated[str | None, typer.Option("--title", help="The name in tables; the folder's by default.")] = None,
-    val: Annotated[
-        float, typer.Option("--val", min=0, max=1, help="The share drawn for val where the folder has no val.")
-    ] = 0.2,
+    title: Annotated[str | None, typer.Option("--title", help="Name in tables (default: the folder's).")] = None,
+    val: Annotated[float, typer.Option("--val", min=0, max=1, help="Share drawn for val if there is no val.")] = 0.2,
     test: Annotated[
-        float, typer.Option("--test", min=0, max=1, help="The share drawn for test where the folder has no test.")
+        float, typer.Option("--test", min=0, max=1, help="Share drawn for test if there is no test.")
     ] = 0.0,
-    seed: Annotated[int, typer.Option("--seed", help="Keys these draws.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of these draws.")] = 0,
     pairs_only: Annotated[
         bool, typer.Option("--pairs-only", help="Leave out images without mask, and masks without image.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a data-set file that is there already.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing segmi.toml.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look at a folder of images and masks, and write the file that lets everything else read it.
+    """Detect how a folder of images and masks is organized, and write segmi.toml, which describes it.
 
-    Understood are images and masks in folders of their own, side by side or in a folder per scene, with or without
-    splits, and the layouts of PASCAL VOC, Cityscapes, SegNet, ADE20K and COCO's panoptic PNG; masks of numbers,
-    palettes or colors. Classes, ignored, splits and groups are proposed: look at the contact sheet, and change segmi.toml
-    where it is wrong.
+    Detected are images and masks in separate folders, side by side or in one folder per scene, with or without splits,
+    and the layouts of PASCAL VOC, Cityscapes, SegNet, ADE20K and COCO's panoptic PNG; masks of values, palettes or
+    colors. Classes, ignored values, splits and groups are proposed: look at the contact sheet, and correct segmi.toml
+    if necessary.
 
     Example: `segmi data init photos`, then `segmi train photos --loss rmi_loss --steps 500`
     """
@@ -59,9 +57,7 @@ def init(
     calm_libraries()
     target = folder / FILE_NAME
     if target.exists() and not overwrite:
-        raise UsageError(
-            f"{target} is there already", "check it with `segmi data check FOLDER`, or replace it with --overwrite"
-        )
+        raise UsageError(f"{target} exists", "check it with `segmi data check FOLDER`, or replace it with --overwrite")
     proposal = propose(
         folder, images=images, masks=masks, title=title, val=val, test=test, seed=seed, pairs_only=pairs_only,
         progress=_stages(),
@@ -70,37 +66,46 @@ def init(
         proposal.sheet().save(temporary, format="PNG")
     atomic_write(target, proposal.text())
     if as_json:
-        found = {"layout": proposal.layout, "notes": proposal.notes, "file": str(target), "sheet": str(folder / SHEET)}
-        put_json({**found, "report": proposal.report.as_dict()})
+        facts = {"layout": proposal.layout, "notes": proposal.notes, "file": str(target), "sheet": str(folder / SHEET)}
+        put_json({**facts, "report": proposal.report.as_dict()})
     else:
-        _print(proposal, folder, target)
+        _put_proposal(proposal, folder, target)
 
 
 def is_folder(text: str) -> bool:
-    """Whether a word of the command line names a folder of data rather than a dataset or a setting."""
+    """Return whether an argument names a data folder rather than a dataset or a setting."""
     from segmi.datasets import dataset_names
 
     return "=" not in text and text not in dataset_names() and ("/" in text or Path(text).is_dir())
 
 
-def named(name: str, root: Path | None) -> tuple[str, Path | None]:
-    """A dataset and its root, where a folder may stand in the place of the name.
+def open_reader(name: str, root: Path | None, options: Sequence[str] | None) -> DatasetReader:
+    """Open a dataset by its name or folder.
+
+    Args:
+        name: a name of `segmi list datasets`, or a folder.
+        root: the root of a named dataset.
+        options: ``OPTION=VALUE`` texts.
 
     Raises:
-        UsageError: a folder and another root, or a folder that nothing describes.
+        UsageError: a folder together with a root, a folder without description, or an invalid option.
+        DataError: the files of the dataset are not found.
     """
-    if not is_folder(name):
-        return name, root
-    if root is not None:
-        raise UsageError(f"{name} is a folder, and --root {root} names another one", "give one of the two")
-    return kind_of(Path(name)), Path(name)
+    from segmi.datasets import open_dataset
+
+    folder: Path | None = root
+    if is_folder(name):
+        if root is not None:
+            raise UsageError(f"expected a folder or --root, got both {name} and --root {root}", "pass one of the two")
+        name, folder = reader_of(Path(name)), Path(name)
+    return open_dataset(name, folder, **parse_options(options or []))
 
 
-def kind_of(folder: Path) -> str:
-    """How a folder is read: by its data-set file or, without one, by its ``classes.txt``.
+def reader_of(folder: Path) -> str:
+    """Return the dataset name that reads a folder: ``custom`` for ``segmi.toml``, ``folder`` for ``classes.txt``.
 
     Raises:
-        UsageError: there is no such folder, or nothing in it says what its masks mean.
+        UsageError: the folder does not exist, or has neither file.
     """
     from segmi.datasets.class_list import FILE_NAME as CLASS_LIST
     from segmi.datasets.custom import FILE_NAME
@@ -111,13 +116,29 @@ def kind_of(folder: Path) -> str:
         return "folder"
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}", "check the path; `segmi list datasets` shows the datasets")
-    raise UsageError(
-        f"{folder} has no {FILE_NAME} that says how it is read", f"let it be written: segmi data init {folder}"
-    )
+    raise UsageError(f"{folder} has no {FILE_NAME}", f"write it: segmi data init {folder}")
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Parse ``name=value`` texts, with values in YAML.
+
+    Raises:
+        UsageError: texts of another form (all are named), or a value that is not YAML.
+    """
+    from segmi.study.strict_yaml import parse_value
+
+    parts = [text.partition("=") for text in texts]
+    invalid = [repr(text) for text, (name, equals, _) in zip(texts, parts, strict=True) if not (name and equals)]
+    if invalid:
+        raise UsageError(
+            f"expected OPTION=VALUE, got {', '.join(invalid)}",
+            "`segmi list datasets` shows the options of each dataset",
+        )
+    return {name: parse_value(value) for name, _, value in parts}
 
 
 def study_name(folder: Path) -> str:
-    """The name of a folder as that of a dataset in a study.
+    """Return the dataset name of a folder in a study.
 
     Example:
         >>> study_name(Path("/data/Meine Zellen (neu)"))
@@ -127,37 +148,36 @@ def study_name(folder: Path) -> str:
     return name or "data"
 
 
-def _stages() -> Any:
-    """Progress of several passes, one after the other."""
+def _stages() -> Callable[[str, int, int], None]:
+    """Return a listener that shows the progress of several passes, one after the other."""
     listeners: dict[str, Any] = {}
 
-    def listener(what: str, done: int, of: int) -> None:
-        listeners.setdefault(what, counting(what))(done, of)
+    def listener(stage: str, done: int, total: int) -> None:
+        listeners.setdefault(stage, counting(stage))(done, total)
 
     return listener
 
 
-def _print(proposal: Proposal, folder: Path, target: Path) -> None:
+def _put_proposal(proposal: Proposal, folder: Path, target: Path) -> None:
     report = proposal.report
     put(f"{report.title}: {proposal.layout}")
     put("")
-    columns = ["split", "images", "groups", "ignored"]
     put_table(
         [
             {"split": s.name, "images": s.images, "groups": s.groups, "ignored": f"{s.ignored_share:.1%}"}
             for s in report.splits
         ],
-        columns,
+        ["split", "images", "groups", "ignored"],
     )
     put("")
     put_table(
         [
             {
                 "class": one.name,
-                "value": ", ".join(_shown(value) for value in one.values),
-                **{split.name: f"{split.class_shares[place]:.2%}" for split in report.splits},
+                "value": ", ".join(" ".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in one.values),
+                **{split.name: f"{split.class_shares[index]:.2%}" for split in report.splits},
             }
-            for place, one in enumerate(proposal.dataset.description.classes)
+            for index, one in enumerate(proposal.dataset.config.classes)
         ],
         ["class", "value", *(split.name for split in report.splits)],
     )
@@ -166,10 +186,6 @@ def _print(proposal: Proposal, folder: Path, target: Path) -> None:
         put(f"- {note}")
     put("")
     put(f"wrote {target}")
-    put(f"wrote {folder / SHEET}: look whether the colors lie where they should")
-    said, name = shlex.quote(str(folder)), study_name(folder)
-    put(f"next: segmi train {said} --loss rmi_loss --steps 500 --output runs/{name}")
-
-
-def _shown(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    put(f"wrote {folder / SHEET}: check that the colors match the objects")
+    argument, name = shlex.quote(str(folder)), study_name(folder)
+    put(f"next: segmi train {argument} --loss rmi_loss --steps 500 --output runs/{name}")

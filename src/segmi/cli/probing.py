@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from segmi.cli.data import parse_options
 from segmi.cli.networks import Bundle, Device, check_classes, find_bundle, processing_of
 from segmi.cli.output import calm_libraries, put_json, put_table
-from segmi.cli.own_data import named
+from segmi.cli.own_data import open_reader
 from segmi.cli.progress import counting
 
 
@@ -46,14 +45,12 @@ def probe(
     Example: `segmi probe runs/mine --root DIR --layer bottleneck --layer decoders.3`
     """
     calm_libraries()
-    from segmi.datasets import open_dataset
     from segmi.datasets.segmentation_dataset import SegmentationDataset
     from segmi.deploy import load
     from segmi.training.layer_probes import probe_layers
 
     network = load(find_bundle(bundle))
-    kind, place = named(data, root)
-    dataset = open_dataset(kind, place, **parse_options(options or []))
+    dataset = open_reader(data, root, options)
     check_classes(network, dataset)
     images = SegmentationDataset(dataset, dataset.split(split), processing_of(network))
     found = probe_layers(

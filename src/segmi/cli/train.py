@@ -9,7 +9,7 @@ import typer
 
 from segmi.cli.options import Cache
 from segmi.cli.output import calm_libraries, put, put_json, put_table, say
-from segmi.cli.own_data import is_folder, kind_of, study_name
+from segmi.cli.own_data import is_folder, reader_of, study_name
 from segmi.cli.progress import StudyProgress
 from segmi.errors import UsageError
 
@@ -122,7 +122,7 @@ def _data(name: str, roots: list[str], words: list[str]) -> tuple[dict[str, Any]
         raise UsageError(
             f"{folder} says which data are meant, and so do --data and --root", "leave the options or the folder out"
         )
-    return {study_name(folder): {"type": kind_of(folder)}}, [words[0]], words[1:]
+    return {study_name(folder): {"type": reader_of(folder)}}, [words[0]], words[1:]
 
 
 def _no_folder(word: str) -> UsageError:

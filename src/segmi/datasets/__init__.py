@@ -1,11 +1,12 @@
-"""Datasets in their official layouts, scenes that are generated, and what turns both into batches."""
+"""Datasets: readers of official layouts and of custom folders, generated scenes, and batches for training."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from segmi.datasets.ade20k import ADE20K
 from segmi.datasets.camvid import CamVid
@@ -13,26 +14,46 @@ from segmi.datasets.check import CheckReport, SplitReport, check_dataset
 from segmi.datasets.cityscapes import Cityscapes
 from segmi.datasets.custom import CustomDataset
 from segmi.datasets.folder import Folder
+from segmi.datasets.holdout import hold_out
 from segmi.datasets.reader import DatasetInfo, DatasetReader, GeneratedImage, Listing, Problem, Sample, Source
 from segmi.datasets.scenes import ObjectScenes, StreetScenes
 from segmi.datasets.voc2012 import VOC2012
 from segmi.errors import EnvironmentProblem, UsageError, nearest, unknown_name
 
+if TYPE_CHECKING:
+    from segmi.datasets.loader import Shard, Unlabeled, training_batches
+    from segmi.datasets.processing import Processing
+    from segmi.datasets.segmentation_dataset import SegmentationDataset
+
 __all__ = [
+    "ADE20K",
     "DATASETS",
+    "VOC2012",
+    "CamVid",
     "CheckReport",
+    "Cityscapes",
+    "CustomDataset",
     "DatasetInfo",
     "DatasetReader",
+    "Folder",
     "GeneratedImage",
     "Listing",
+    "ObjectScenes",
     "Problem",
+    "Processing",
     "Sample",
+    "SegmentationDataset",
+    "Shard",
     "Source",
     "SplitReport",
+    "StreetScenes",
+    "Unlabeled",
     "check_dataset",
     "dataset_class",
     "dataset_names",
+    "hold_out",
     "open_dataset",
+    "training_batches",
 ]
 
 DATASETS: Final[dict[str, type[DatasetReader]]] = {
@@ -45,56 +66,77 @@ DATASETS: Final[dict[str, type[DatasetReader]]] = {
     "street-scenes": StreetScenes,
     "object-scenes": ObjectScenes,
 }
-"""The datasets of segmi by name; other packages add theirs by entry points of the group ``segmi.datasets``."""
+"""The datasets of segmi by name; other packages add theirs with entry points of the group ``segmi.datasets``."""
 
 _GROUP: Final = "segmi.datasets"
 _GENERATED: Final = frozenset({StreetScenes, ObjectScenes})
 
+# Imported on first access, since they import PyTorch.
+_LAZY: Final = {
+    **dict.fromkeys(("Shard", "Unlabeled", "training_batches"), "segmi.datasets.loader"),
+    "Processing": "segmi.datasets.processing",
+    "SegmentationDataset": "segmi.datasets.segmentation_dataset",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
 
 def dataset_names() -> tuple[str, ...]:
-    """The names of all datasets: those of segmi, then those of other packages."""
+    """Return the names of all datasets: those of segmi, then those of other packages."""
     return tuple(dict.fromkeys([*DATASETS, *sorted(entry_points(group=_GROUP).names)]))
 
 
 def dataset_class(name: str) -> type[DatasetReader]:
-    """The class of a dataset; its constructor takes ``root`` and the dataset's options.
+    """Return the class of a dataset; its constructor takes ``root`` and the dataset's options.
 
     Raises:
         UsageError: no dataset has this name.
-        EnvironmentProblem: it is in another package that cannot be imported, or is no dataset.
+        EnvironmentProblem: it belongs to another package that cannot be imported, or is not a `DatasetReader`.
     """
     if name in DATASETS:
         return DATASETS[name]
     for entry in entry_points(group=_GROUP, name=name):
         try:
-            found = entry.load()
-        except Exception as error:  # whatever another package's import raises
+            loaded = entry.load()
+        except Exception as error:  # another package's import can raise anything
             raise EnvironmentProblem(
                 f"dataset {name!r}: {entry.value} cannot be imported ({error})", "reinstall the package that offers it"
             ) from error
-        if not (isinstance(found, type) and issubclass(found, DatasetReader)):
+        if not (isinstance(loaded, type) and issubclass(loaded, DatasetReader)):
             raise EnvironmentProblem(
-                f"dataset {name!r}: expected a DatasetReader, got {entry.value}", "tell its authors"
+                f"dataset {name!r}: expected a DatasetReader, got {entry.value}", "report it to the package's authors"
             )
-        return found
+        return loaded
     raise unknown_name("dataset", name, dataset_names())
 
 
 def open_dataset(name: str, root: str | Path | None = None, **options: Any) -> DatasetReader:
-    """A dataset, found on the disk.
+    """Open a dataset by name.
 
     Args:
         name: one of `dataset_names`.
-        root: the folder of the dataset or one that holds it under its usual name; None: the environment variable
-            ``SEGMI_DATA``. Generated datasets leave it alone: one root may be meant for all datasets of a study.
-        options: what the dataset's constructor takes beside the root.
+        root: the folder of the dataset, or one that holds it under its usual name; None: ``$SEGMI_DATA``. Generated
+            datasets ignore it, so that one root can serve all datasets of a study.
+        options: further arguments of the dataset's constructor.
 
     Raises:
-        UsageError: no dataset has this name, or it takes no such option.
+        UsageError: no dataset has this name, or it has no such option.
         DataError: its files are not found.
+
+    Example:
+        >>> open_dataset("street-scenes", train=2, val=1).splits
+        ('train', 'val')
     """
-    found = dataset_class(name)
-    known = [option for option in inspect.signature(found).parameters if option != "root"]
+    reader = dataset_class(name)
+    known = [option for option in inspect.signature(reader).parameters if option != "root"]
     for option in options:
         if option not in known:
             guess = nearest(option, known)
@@ -103,4 +145,4 @@ def open_dataset(name: str, root: str | Path | None = None, **options: Any) -> D
                 f"dataset {name!r} has no option {option!r}",
                 f"did you mean {guess!r}? {listing}" if guess else listing,
             )
-    return found(root=None if found in _GENERATED else root, **options)  # type: ignore[call-arg]  # the contract of the subclasses' constructors
+    return reader(root=None if reader in _GENERATED else root, **options)  # type: ignore[call-arg]  # of the subclass

@@ -204,9 +204,7 @@ def _problem(error: SegmiError, file: str) -> Problem:
     return Problem(file, error.message.removeprefix(f"{file}: "), error.remedy or "")
 
 
-def _repeated(
-    listings: dict[str, list[Sample]], checked: dict[str, list[_Checked]]
-) -> tuple[list[Problem], list[str]]:
+def _repeated(listings: dict[str, list[Sample]], checked: dict[str, list[_Checked]]) -> tuple[list[Problem], list[str]]:
     """Return images with equal bytes: a problem between splits, a note within one."""
     first: dict[bytes, tuple[str, Sample]] = {}
     problems, notes = [], []

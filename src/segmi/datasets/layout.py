@@ -81,9 +81,7 @@ def existing_splits(
         folders: returns the image folder and the mask folder of a split.
         names: the splits to look for.
     """
-    return tuple(
-        name for name in names if folders(name)[0].is_dir() and (name != "test" or folders(name)[1].is_dir())
-    )
+    return tuple(name for name in names if folders(name)[0].is_dir() and (name != "test" or folders(name)[1].is_dir()))
 
 
 def image_files(folder: Path, *, ending: str | None = None, stem_ending: str = "") -> Files:

@@ -13,7 +13,7 @@ from segmi.records.evaluation_counts import (
     write_details,
 )
 from segmi.records.example_images import SamplePaths, find_samples, read_image, read_labels, write_sample
-from segmi.records.lock import lock_holder, run_lock
+from segmi.records.lock import LockedError, lock_holder, run_lock
 from segmi.records.plan import Plan, guess_plan, read_plan, write_plan
 from segmi.records.run_folder import RunFolder, RunKey, State, find_runs
 from segmi.records.serialization import plain
@@ -21,6 +21,7 @@ from segmi.records.serialization import plain
 __all__ = [
     "ConfusionRecord",
     "DetailsRecord",
+    "LockedError",
     "Plan",
     "RunFolder",
     "RunKey",

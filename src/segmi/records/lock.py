@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,15 +37,34 @@ _SOFT_PATIENCE: Final = 2.5
 _NO_FLOCK: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
+class LockedError(EnvironmentProblem):
+    """A folder that another process holds.
+
+    Args:
+        message: names the folder and the process.
+        remedy: how to fix it.
+        holder: the process, for messages.
+    """
+
+    def __init__(self, message: str, remedy: str | None = None, *, holder: str = "another process") -> None:
+        super().__init__(message, remedy)
+        self.holder = holder
+
+
 @contextmanager
-def run_lock(folder: str | Path) -> Iterator[Path]:
+def run_lock(
+    folder: str | Path, *, patience: float = 0.0, on_wait: Callable[[str], None] | None = None
+) -> Iterator[Path]:
     """Hold a run folder, so that no second process writes into it; yields the path of the lock file.
 
     Args:
         folder: the run folder, created if missing.
+        patience: seconds to wait while another process holds it; ``math.inf`` waits without limit.
+        on_wait: called once before waiting, with the process that holds the folder.
 
     Raises:
-        EnvironmentProblem: another process holds it (names its pid, host and start), or the folder is not writable.
+        LockedError: another process holds it (names its pid, host and start).
+        EnvironmentProblem: the folder is not writable.
 
     Example:
         >>> import tempfile
@@ -55,7 +75,14 @@ def run_lock(folder: str | Path) -> Iterator[Path]:
     path = Path(folder) / LOCK_NAME
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _acquire(path)
+        try:
+            lock = _acquire(path)
+        except Timeout:
+            if patience <= 0:
+                raise
+            if on_wait is not None:
+                on_wait(_holder_text(path))
+            lock = _acquire(path, patience=-1 if patience == math.inf else patience)
     except Timeout:
         raise _busy(path) from None
     except OSError as error:
@@ -149,15 +176,17 @@ def _read_holder(path: Path) -> dict[str, Any]:
     return holder if isinstance(holder, dict) else {}
 
 
-def _busy(path: Path) -> EnvironmentProblem:
+def _holder_text(path: Path, *, since: bool = False) -> str:
     holder = _read_holder(path)
-    who = (
-        f"process {holder['pid']} on {holder.get('host', 'an unknown host')}, which started at "
-        f"{holder.get('started', 'an unknown time')}"
-        if holder.get("pid")
-        else "another process"
-    )
-    return EnvironmentProblem(
-        f"the run folder {path.parent} is in use by {who}",
+    if not holder.get("pid"):
+        return "another process"
+    text = f"process {holder['pid']} on {holder.get('host', 'an unknown host')}"
+    return f"{text}, which started at {holder.get('started', 'an unknown time')}" if since else text
+
+
+def _busy(path: Path) -> LockedError:
+    return LockedError(
+        f"the run folder {path.parent} is in use by {_holder_text(path, since=True)}",
         f"wait for it to end or stop it; delete {path} only if the process certainly no longer runs",
+        holder=_holder_text(path),
     )

@@ -211,16 +211,15 @@ def prepared(
     Raises:
         EnvironmentProblem: there is no room for it, or it may not be written.
     """
-    from segmi.datasets.cache import IMAGES, LABELS, content_of
-    from segmi.datasets.cache import prepared as build
+    from segmi.datasets.cache import IMAGES, LABELS, entry_key, prepare
 
     if processing is None:
-        content = content_of(dataset, split, samples, LABELS)
+        key_ = entry_key(dataset, split, samples, LABELS)
     else:
-        content = content_of(
+        key_ = entry_key(
             dataset, split, samples, IMAGES, resize=processing.resize, resize_mode=processing.resize_mode
         )
-    return None if content is None else build(cache, dataset, samples, content, progress=progress)
+    return None if key_ is None else prepare(cache, dataset, samples, key_, progress=progress)
 
 
 def build_network(spec: Mapping[str, Any], network: str, classes: int, seed: int) -> SegmentationNetwork:

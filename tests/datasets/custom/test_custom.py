@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from segmi.datasets import open_dataset
-from segmi.datasets.custom import FILE_NAME, Description, LabelClass, Part, read_description, written
-from segmi.datasets.custom.description import Affixes
+from segmi.datasets.custom import FILE_NAME, CustomConfig, LabelClass, SplitFolders, format_config, read_config
+from segmi.datasets.custom.dataset_config import Affixes
 from segmi.errors import DataError
 
 FILE = """
@@ -88,18 +88,18 @@ def test_it_goes_to_other_processes(root):
 
 
 def test_what_changes_the_pixels_changes_the_cache_key(root):
-    before = open_dataset("custom", root).reading()
+    before = open_dataset("custom", root).decoding_key()
     changed(root, "seed = 3", "seed = 4")
-    assert open_dataset("custom", root).reading() == before
+    assert open_dataset("custom", root).decoding_key() == before
     changed(root, "value = [0, 2]", "value = [0]")
     changed(root, "ignored = [255]", "ignored = [2, 255]")
-    assert open_dataset("custom", root).reading() != before
+    assert open_dataset("custom", root).decoding_key() != before
 
 
 def test_unknown_values_name_the_file_to_change(root):
     changed(root, "value = [0, 2]", "value = 0")
     dataset = open_dataset("custom", root)
-    with pytest.raises(DataError, match=r"got also 2 .*\n.*add the ids to the classes or to ignored in segmi.toml"):
+    with pytest.raises(DataError, match=r"got also 2 .*\n.*add the values to the classes or to ignored in segmi.toml"):
         read_all(dataset)
 
 
@@ -124,11 +124,11 @@ def test_unknown_colors_name_the_file_to_change(root):
 
 @pytest.mark.parametrize("title", ['Quotes "and" \\ backslashes', "Zellen 🦠 über", "tab\tnew\nline", "\x7f"])
 def test_what_is_written_reads_back(tmp_path, title):
-    description = Description(
+    description = CustomConfig(
         title,
         "color",
         (LabelClass("a b", ((0, 0, 0), (1, 1, 1)), (9, 8, 7)), LabelClass('"', ((5, 5, 5),), (1, 2, 3))),
-        {"train": Part("x", "y", "train.txt"), "test": Part("z", "z")},
+        {"train": SplitFolders("x", "y", "train.txt"), "test": SplitFolders("z", "z")},
         ignored=((4, 4, 4),),
         ignored_color=(255, 0, 255),
         affixes=Affixes("", "_img", "m_", ""),
@@ -136,8 +136,8 @@ def test_what_is_written_reads_back(tmp_path, title):
         val=0.25,
         seed=7,
     )
-    (tmp_path / FILE_NAME).write_text(written(description, "how it came\nabout"), encoding="utf-8")
-    read = read_description(tmp_path / FILE_NAME)
+    (tmp_path / FILE_NAME).write_text(format_config(description, "how it came\nabout"), encoding="utf-8")
+    read = read_config(tmp_path / FILE_NAME)
     assert read == description
     assert read.parts == description.parts
 
@@ -145,23 +145,23 @@ def test_what_is_written_reads_back(tmp_path, title):
 @pytest.mark.parametrize(
     ("old", "new", "messages"),
     [
-        ("format = 1", "format = 2", ["format: expected 1, got 2; is it of a newer segmi?"]),
+        ("format = 1", "format = 2", ["format: expected 1; does a newer segmi write it?, got 2"]),
         ('masks = "index"', 'masks = "rgb"', ["masks: expected index, color, panoptic, got 'rgb'"]),
-        ("ignored = [255]", "ignored = [300]", ["ignored: expected numbers from 0 to 255, got 300"]),
+        ("ignored = [255]", "ignored = [300]", ["ignored: expected integers from 0 to 255, got 300"]),
         ("ignored = [255]", "ignored = [7]", ["expected every value in one class or in ignored, got in several: 7"]),
-        ("value = 7", 'value = "7"', ["classes[1].value: expected numbers from 0 to 255, got '7'"]),
-        ('name = "cell"', 'name = "other"', ["expected class names that differ, got twice: other"]),
+        ("value = 7", 'value = "7"', ["classes[1].value: expected integers from 0 to 255, got '7'"]),
+        ('name = "cell"', 'name = "other"', ["expected distinct class names, got twice: other"]),
         ("[splits.train]", "[splits.trian]", ["splits.trian: no such key; did you mean train?"]),
         ('images = "images"\n', "", ["splits.train: expected images and masks, got no images"]),
-        ('images = "images"', 'images = "../x"', ["splits.train.images: expected a place inside the folder"]),
-        ('images = "images"', 'images = "/x"', ["splits.train.images: expected a place inside the folder"]),
+        ('images = "images"', 'images = "../x"', ["splits.train.images: expected a path inside the folder"]),
+        ('images = "images"', 'images = "/x"', ["splits.train.images: expected a path inside the folder"]),
         ('"^(p[0-9]+)_"', '"("', ["group: expected a regular expression, got '('"]),
         ("val = 0.5", "val = 1.5", ["val + test < 1"]),
         ("val = 0.5", 'val = "x"', ["draw.val: expected a number, got 'x'"]),
-        ("seed = 3", "seed = 3.5", ["draw.seed: expected a whole number, got 3.5"]),
+        ("seed = 3", "seed = 3.5", ["draw.seed: expected an integer, got 3.5"]),
         ("color = [0, 0, 0]", "color = [0, 0]", ["classes[0].color: expected a color [r, g, b]"]),
         ("title", "tilte", ["tilte: no such key; did you mean title?"]),
-        ("[draw]", "[draw", ["is no TOML file"]),
+        ("[draw]", "[draw", ["expected a TOML file"]),
         ('{ name = "cell", value = 7, color = [250, 10, 10] },', "", ["expected 2 to 255 classes, got 1"]),
     ],
 )
@@ -183,7 +183,7 @@ def test_everything_wrong_is_listed_at_once(root):
 
 
 def test_no_file_says_how_to_get_one(tmp_path):
-    with pytest.raises(DataError, match=r"expected a data-set file, got none(.|\n)*segmi data init"):
+    with pytest.raises(DataError, match=r"expected a description of the folder, got no file(.|\n)*segmi data init"):
         open_dataset("custom", tmp_path)
 
 

@@ -21,17 +21,17 @@ EXPECTED = {
     "voc": ("PASCAL VOC's layout, splits by the lists in ImageSets/Segmentation", [5, 3], 21, (255,)),
     "cityscapes": ("Cityscapes' layout", [6, 3], 19, None),
     "segnet": ("SegNet's layout", [4, 2, 2], 11, (11,)),
-    "parallel": ("images and masks in folders of their own", [8, 2], ELEVEN, (255,)),
-    "parallel_with_splits": ("images and masks in folders of their own", [4, 2], ELEVEN, (255,)),
-    "split_folders": ("images and masks in folders of their own", [4, 2, 2], ELEVEN, (255,)),
+    "parallel": ("images and masks in separate folders", [8, 2], ELEVEN, (255,)),
+    "parallel_with_splits": ("images and masks in separate folders", [4, 2], ELEVEN, (255,)),
+    "split_folders": ("images and masks in separate folders", [4, 2, 2], ELEVEN, (255,)),
     "suffixes": (
-        "images and masks side by side, told apart by their names",
+        "images and masks side by side, with different names",
         None,
         ["background", "foreground"],
         (),
     ),
     "both_suffixes": (
-        "images and masks side by side, told apart by their names",
+        "images and masks side by side, with different names",
         [5, 1],
         [f"c{place}" for place in range(11)],
         ((0, 0, 0),),
@@ -42,16 +42,16 @@ EXPECTED = {
     "unnamed": ("two folders, of which one holds masks", [4, 1], 11, (255,)),
     "scene_folders": ("folders that each hold images and masks", [6, 2], ELEVEN, (255,)),
     "patient_folders": (
-        "images and masks side by side, told apart by their names",
+        "images and masks side by side, with different names",
         [6, 2],
         ["background", "foreground"],
         (),
     ),
-    "sample_folders": ("images and masks side by side, told apart by their names", [6, 2], ELEVEN, (255,)),
-    "openmmlab": ("images and masks in folders of their own", [4, 2], [f"n{value}" for value in range(11)], (255,)),
-    "roboflow": ("images and masks side by side, told apart by their names", [4, 2], ["other", "car"], ()),
+    "sample_folders": ("images and masks side by side, with different names", [6, 2], ELEVEN, (255,)),
+    "openmmlab": ("images and masks in separate folders", [4, 2], [f"n{value}" for value in range(11)], (255,)),
+    "roboflow": ("images and masks side by side, with different names", [4, 2], ["other", "car"], ()),
     "trimaps": (
-        "images and masks in folders of their own, splits by the lists in annotations",
+        "images and masks in separate folders, splits by the lists in annotations",
         [5, 1, 2],
         ["class 1", "class 2", "class 3"],
         (),
@@ -71,7 +71,7 @@ def test_layouts_are_recognized(make, layout):
     names = list(dataset.info.classes)
     assert names == classes if isinstance(classes, list) else len(names) == classes
     if ignored is not None:
-        assert dataset.description.ignored == ignored
+        assert dataset.config.ignored == ignored
     for split in dataset.splits:
         for sample in dataset.split(split):
             image, mask = dataset.read(sample)
@@ -87,8 +87,8 @@ def test_the_file_reads_back_as_what_was_proposed(make, layout):
     proposal.sheet().save(root / "segmi-contact-sheet.png")  # lies beside the data and is none
     reread = open_dataset("custom", root)
     assert isinstance(reread, CustomDataset)
-    assert reread.description == proposal.dataset.description
-    assert reread.description.parts == proposal.dataset.description.parts
+    assert reread.config == proposal.dataset.config
+    assert reread.config.parts == proposal.dataset.config.parts
     assert reread.info == proposal.dataset.info
     for split in reread.splits:
         assert reread.split(split) == proposal.dataset.split(split)
@@ -127,7 +127,7 @@ def test_values_come_out_as_they_were_drawn(make, labels):
 
 def test_groups_of_names_stay_together(make):
     dataset = propose(make("suffixes"), val=0.34).dataset
-    assert dataset.description.affixes.mask_suffix == "_mask"
+    assert dataset.config.affixes.mask_suffix == "_mask"
     patients = {split: {sample.group for sample in dataset.split(split)} for split in dataset.splits}
     assert patients["train"] | patients["val"] == {f"p{number}" for number in range(6)}
     assert not patients["train"] & patients["val"]
@@ -148,7 +148,7 @@ def test_what_is_said_wins(make):
     root = make("parallel")
     (root / "masks").rename(root / "odd one")
     proposal = propose(root, masks="odd one", title="Streets")
-    assert proposal.dataset.description.parts["train"].masks == "odd one"
+    assert proposal.dataset.config.parts["train"].masks == "odd one"
     assert proposal.report.title == "Streets"
 
 
@@ -164,7 +164,7 @@ def test_only_pairs_where_that_is_said(make):
     for name in ("photo 1.png", "photo 4.png"):
         (root / "masks" / name).unlink()
     proposal = propose(root, pairs_only=True)
-    assert "2 files without counterpart left out" in proposal.notes
+    assert "2 unmatched files left out" in proposal.notes
     assert sum(len(proposal.dataset.split(split)) for split in proposal.dataset.splits) == 8
     (root / FILE_NAME).write_text(proposal.text(), encoding="utf-8")
     assert open_dataset("custom", root).split("train") == proposal.dataset.split("train")
@@ -195,7 +195,7 @@ def test_a_folder_that_every_split_has_is_named_once(make):
     with pytest.raises(UsageError, match=r"got 2 that fit: test/gt, test/masks(.|\n)*--masks gt"):
         propose(root)
     dataset = propose(root, masks="gt").dataset
-    assert [part.masks for part in dataset.description.parts.values()] == ["train/gt", "val/gt", "test/gt"]
+    assert [part.masks for part in dataset.config.parts.values()] == ["train/gt", "val/gt", "test/gt"]
 
 
 def test_folders_that_are_left_aside_are_told(make):
@@ -204,7 +204,7 @@ def test_folders_that_are_left_aside_are_told(make):
     (root / "raw").mkdir()
     for path in (root / "images").iterdir():
         (root / "raw" / f"{path.stem}-raw.jpg").write_bytes(path.read_bytes())
-    assert "left aside: raw (10 files)" in propose(root).notes
+    assert "not used: raw (10 files)" in propose(root).notes
 
 
 @pytest.mark.parametrize("color", ["Cityscapes", "CamVid"])
@@ -215,7 +215,7 @@ def test_colors_of_published_labelings_bring_their_names(make, labels, color):
         Image.fromarray(np.array(palette, np.uint8)[labels(number)]).save(root / "masks" / f"photo {number}.png")
     proposal = propose(root)
     assert f"the colors are those of {color}" in proposal.notes
-    assert proposal.dataset.description.ignored == ((0, 0, 0),)
+    assert proposal.dataset.config.ignored == ((0, 0, 0),)
 
 
 def test_a_few_numbers_from_0_on_are_nobodys_but_ones_own(make):

@@ -124,27 +124,27 @@ REFUSALS = {
     lose_a_image: ["got 1 file without", "photo 0.png: mask without image", "add the image"],
     scale_a_mask: ["photo 0.png: expected the size of its image", "64×48, got 50×40", "nearest neighbor"],
     masks_as_jpeg: ["10 of 10 masks cannot be read", "expected a lossless mask, got JPEG", "export the mask again"],
-    smooth_the_masks: ["expected a value per class, got", "edges were smoothed", "nearest neighbor only"],
+    smooth_the_masks: ["expected a value per class, got", "as after smoothing", "nearest neighbor only"],
     images_as_masks: ["expected a value per class, got", "colors, spread as in a photograph", "--masks DIR"],
-    sixteen_bits: ["photo 0.png: expected a mask of numbers from 0 to 255, got 16-bit numbers", "below 256"],
-    one_value: ["expected at least two values, got only 0", "look at a mask"],
+    sixteen_bits: ["photo 0.png: expected a mask of values from 0 to 255, got 16-bit values", "below 256"],
+    one_value: ["expected at least two values, got only 0", "check the masks"],
     cut_a_image: ["photo 0.jpg: expected a whole image", "download or copy the file again"],
     cut_a_mask: ["1 of 10 masks cannot be read", "photo 0.png: expected an image, got an empty file"],
-    two_kinds: ["expected masks of one kind, got", "numbers (such as", "save them alike"],
+    two_kinds: ["expected masks of one kind, got", "numbers (such as", "save all as 8-bit numbers"],
     two_folders_of_masks: ["expected one folder of masks, got 2 that fit: labels, masks", "--masks labels"],
     no_masks: ["expected images and masks, got 10 images in images", "NAME_mask.png"],
-    other_names: ["expected images and masks whose names agree", "10 images in images", "same name"],
+    other_names: ["expected images and masks with equal names", "10 images in images", "same name"],
     arrays: [
         "expected images and masks as .bmp",
-        "files that are not read: 10 .npy",
+        "unsupported files: 10 .npy",
         "save images and masks as PNG",
     ],
-    polygons: ["got polygons in instances.json", "draw the polygons into PNG masks"],
+    polygons: ["got polygons in instances.json", "rasterize the polygons to PNG masks"],
     broken_panoptic: ["masks.json: expected COCO's panoptic JSON", "download the file again"],
     empty: ["expected images (.bmp,", "got notes.txt", "give the folder that holds"],
     gone: ["expected a folder of images and masks, got nothing"],
     too_few_names: ["classes.txt: expected a name for every value, got 2 names", "hold also", "add the missing names"],
-    same_image_in_two_splits: ["this image of val is also in train", "take it out of one of the two splits"],
+    same_image_in_two_splits: ["this image of val is also in train", "remove it from one of the two splits"],
 }
 
 
@@ -179,8 +179,8 @@ def test_frames_of_one_video_are_pointed_out(make):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"masks": "nowhere"}, "nowhere holds no images"),
-        ({"masks": "images", "images": "images"}, "names of which too few agree"),
+        ({"masks": "nowhere"}, "nowhere: expected images, got none"),
+        ({"masks": "images", "images": "images"}, "got too few matching names"),
         ({"val": 0.7, "test": 0.4}, "val + test < 1, got val = 0.7 and test = 0.4"),
     ],
 )

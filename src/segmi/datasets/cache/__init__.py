@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from segmi.datasets.cache.entries import EntryInfo, cache_folder, clear, entries, entry_info
-from segmi.datasets.cache.entry_key import IMAGES, LABELS, EntryKey, entry_key
+from segmi.datasets.cache.cache_folder import EntryInfo, cache_folder, clear, entries, entry_info
+from segmi.datasets.cache.identity import IMAGES, LABELS, EntryKey, entry_key
 from segmi.datasets.cache.preparation import check_disk_space, format_bytes, prepare
 from segmi.datasets.cache.store import DamagedError, Store
 

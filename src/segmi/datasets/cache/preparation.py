@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from segmi.datasets.cache.entries import entry_folders
-from segmi.datasets.cache.entry_key import IMAGES, LABELS, EntryKey
+from segmi.datasets.cache.cache_folder import entry_folders
+from segmi.datasets.cache.identity import IMAGES, LABELS, EntryKey
 from segmi.datasets.cache.store import DamagedError, Store, StoreWriter
 from segmi.datasets.decode import printable
 from segmi.datasets.reader import DatasetReader, Pixels, Sample

@@ -16,7 +16,7 @@ from typing import IO, Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from segmi.datasets.cache.entry_key import EntryKey
+from segmi.datasets.cache.identity import EntryKey
 from segmi.datasets.reader import Pixels
 
 MANIFEST: Final = "manifest.json"

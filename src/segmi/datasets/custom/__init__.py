@@ -1,7 +1,7 @@
-"""A folder of one's own with a file beside it that says how it is read; `segmi data init` writes that file."""
+"""A folder of images and masks described by ``segmi.toml``, which `segmi data init` writes."""
 
+from segmi.datasets.custom.config_file import format_config, read_config
 from segmi.datasets.custom.dataset import CustomDataset
-from segmi.datasets.custom.description import FILE_NAME, Description, LabelClass, Part
-from segmi.datasets.custom.file import read_description, written
+from segmi.datasets.custom.dataset_config import FILE_NAME, CustomConfig, LabelClass, SplitFolders
 
-__all__ = ["FILE_NAME", "CustomDataset", "Description", "LabelClass", "Part", "read_description", "written"]
+__all__ = ["FILE_NAME", "CustomConfig", "CustomDataset", "LabelClass", "SplitFolders", "format_config", "read_config"]

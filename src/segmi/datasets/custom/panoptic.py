@@ -1,4 +1,4 @@
-"""COCO's panoptic format: PNG files whose colors number segments, and a JSON file that says what each segment is."""
+"""COCO's panoptic format: PNG files whose colors number segments, and a JSON file with the category of each segment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from segmi.types import IGNORE_INDEX
 
 
 class Category(NamedTuple):
-    """A kind of thing or stuff; the color is None where the file gives none."""
+    """A category of things or stuff; ``color`` is None if the file has none."""
 
     id: int
     name: str
@@ -26,13 +26,13 @@ class Category(NamedTuple):
 
 
 class Segments:
-    """What a panoptic JSON file says.
+    """The content of a panoptic JSON file.
 
     Args:
         path: the file.
 
     Raises:
-        DataError: it is no such file.
+        DataError: the file has another format.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,46 +50,46 @@ class Segments:
             raise DataError(
                 f"{printable(path)}: expected COCO's panoptic JSON, with images, annotations and categories, got "
                 f"{type(error).__name__}: {error}",
-                "download the file again, or point `panoptic` to the right one",
+                "download the file again, or set `panoptic` to the right one",
             ) from error
         self.path: Final = path
         self.digest: Final = hashlib.sha256(content).hexdigest()
 
-    def labels(self, mask: Image.Image, file: Path, place_of: Mapping[int, int]) -> NDArray[np.uint8]:
-        """The places of the classes in a mask, 255 where no segment is or its category is in no class.
+    def labels(self, mask: Image.Image, file: Path, train_ids: Mapping[int, int]) -> NDArray[np.uint8]:
+        """Return the train ids of a mask, ``IGNORE_INDEX`` outside of segments and for categories without a class.
 
         Shapes: to H×W uint8.
 
         Args:
             mask: the PNG file, decoded.
-            file: its path, of which the name counts.
-            place_of: by the id of a category the place of its class.
+            file: its path, whose name identifies the annotation.
+            train_ids: the train id of each category id.
 
         Raises:
-            DataError: the JSON does not list the file, or one of its segments.
+            DataError: the JSON file does not list the mask, or one of its segments.
         """
+        remedy = "use the JSON file that came with these masks"
         segments = self._segments.get(file.name)
         if segments is None:
             raise DataError(
-                f"{printable(file)}: expected an annotation of this name in {printable(self.path)}, got none",
-                "use the JSON file that came with these masks",
+                f"{printable(file)}: expected an annotation of this name in {printable(self.path)}, got none", remedy
             )
         pixels = np.asarray(mask.convert("RGB")).astype(np.int32)
         ids = pixels[..., 0] + 256 * pixels[..., 1] + 65536 * pixels[..., 2]
         known = np.array(sorted({0, *segments}), dtype=np.int64)
-        place = np.searchsorted(known, ids).clip(max=len(known) - 1)
-        if (known[place] != ids).any():
-            lost = np.unique(ids[known[place] != ids])[:5].tolist()
+        position = np.searchsorted(known, ids).clip(max=len(known) - 1)
+        if (known[position] != ids).any():
+            unknown = np.unique(ids[known[position] != ids])[:5].tolist()
             raise DataError(
                 f"{printable(file)}: expected the segments that {printable(self.path)} lists, got also "
-                f"{', '.join(map(str, lost))}",
-                "use the JSON file that came with these masks",
+                f"{', '.join(map(str, unknown))}",
+                remedy,
             )
-        table = np.array([place_of.get(segments.get(int(one), -1), IGNORE_INDEX) for one in known], dtype=np.uint8)
-        return table[place]
+        table = [train_ids.get(segments.get(int(one), -1), IGNORE_INDEX) for one in known]
+        return np.array(table, dtype=np.uint8)[position]
 
 
 def _category(one: Any) -> Category:
     color = one.get("color")
-    whole = isinstance(color, list) and len(color) == 3 and all(isinstance(c, int) for c in color)
-    return Category(int(one["id"]), str(one["name"]), (color[0], color[1], color[2]) if whole else None)
+    valid = isinstance(color, list) and len(color) == 3 and all(isinstance(c, int) for c in color)
+    return Category(int(one["id"]), str(one["name"]), (color[0], color[1], color[2]) if valid else None)

@@ -1,4 +1,4 @@
-"""A folder that nobody has described: what is in it, as a proposal for its data-set file."""
+"""Detection of how a folder of images and masks is organized, as a proposal for its ``segmi.toml``."""
 
 from segmi.datasets.detection.proposal import Proposal, propose
 

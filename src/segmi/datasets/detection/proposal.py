@@ -1,8 +1,10 @@
-"""The data-set file that a folder should have, with what it was told by."""
+"""The proposed ``segmi.toml`` of a folder, with the reasons."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -10,36 +12,44 @@ from typing import Final
 from PIL import Image
 
 from segmi.datasets.check import CheckReport, check_dataset
-from segmi.datasets.custom import CustomDataset, Description, LabelClass, written
-from segmi.datasets.custom.description import Masks
+from segmi.datasets.custom import CustomConfig, CustomDataset, LabelClass, format_config
+from segmi.datasets.custom.dataset_config import MaskKind
 from segmi.datasets.custom.panoptic import Segments
 from segmi.datasets.decode import printable
-from segmi.datasets.detection.classes import Classes, of_categories, proposed_classes
-from segmi.datasets.detection.contents import read_contents
-from segmi.datasets.detection.groups import proposed_group
-from segmi.datasets.detection.layouts import Layout, recognized
-from segmi.datasets.detection.names import class_names
-from segmi.datasets.detection.sheet import contact_sheet
-from segmi.datasets.detection.survey import Survey, survey
+from segmi.datasets.detection.class_names import find_class_names
+from segmi.datasets.detection.class_proposal import ClassProposal, classes_of_segments, propose_classes
+from segmi.datasets.detection.contact_sheet import contact_sheet
+from segmi.datasets.detection.layout_detection import Layout, detect_layout
+from segmi.datasets.detection.mask_values import read_mask_values
+from segmi.datasets.detection.survey import Survey, survey_folder
 from segmi.datasets.reader import Sample
 from segmi.errors import DataError, together
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many files are done and how many there are."""
+"""Called with the current stage, the number of files done and their total."""
 
 _UNREAD: Final = (LabelClass("unread", (0,), (0, 0, 0)), LabelClass("unread too", (1,), (0, 0, 0)))
-"""What stands for the classes while only names of files are looked at."""
+"""Classes of the draft that only lists files."""
+
+FEWEST_GROUPS: Final = 4
+"""The number of groups from which whole groups are held out; with fewer, that would hold out too much."""
+
+_GROUPS: Final = (
+    (r"^(.+)/", "the folders"),
+    (r"^(.+)[_-][a-zA-Z]*\d+$", "the names before their number"),
+    (r"^([^/_-]+)[_-]", "the first part of the names"),
+)
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What `propose` made out.
+    """The result of `propose`.
 
     Args:
-        dataset: as it would be read.
-        layout: in words.
-        notes: how classes, ignored and groups were told, and what to look at.
-        report: on every image and mask.
+        dataset: the dataset as it would be read.
+        layout: the layout in words.
+        notes: the reasons for classes, ignored values and groups, and what to check.
+        report: the check of every image and mask.
     """
 
     dataset: CustomDataset
@@ -48,18 +58,18 @@ class Proposal:
     report: CheckReport
 
     def text(self) -> str:
-        """The data-set file."""
-        said = [f"Found by `segmi data init`: {self.layout}.", *(f"- {note}" for note in self.notes)]
-        return written(self.dataset.description, "\n".join(said))
+        """Return the text of ``segmi.toml``."""
+        lines = [f"Detected by `segmi data init`: {self.layout}.", *(f"- {note}" for note in self.notes)]
+        return format_config(self.dataset.config, "\n".join(lines))
 
     def sheet(self, count: int = 12) -> Image.Image:
-        """The contact sheet: images spread evenly over each split."""
+        """Return the contact sheet of about ``count`` images, evenly spaced in each split."""
         chosen: list[tuple[str, Sample]] = []
-        shares = max(count // len(self.dataset.splits), 1)
+        per_split = max(count // len(self.dataset.splits), 1)
         for split in self.dataset.splits:
             samples = self.dataset.split(split)
-            step = max(len(samples) / shares, 1)
-            chosen += [(split, samples[int(i * step)]) for i in range(min(shares, len(samples)))]
+            step = max(len(samples) / per_split, 1)
+            chosen += [(split, samples[int(i * step)]) for i in range(min(per_split, len(samples)))]
         return contact_sheet(self.dataset, chosen, self.report)
 
 
@@ -75,34 +85,35 @@ def propose(
     pairs_only: bool = False,
     progress: Progress | None = None,
 ) -> Proposal:
-    """Look at a folder of images and masks and propose how it is read.
+    """Propose how a folder of images and masks is read.
 
-    Every mask is read, so that no value is overlooked, and every image is decoded.
+    Every image and mask is read, so that no value is missed.
 
     Args:
         root: the folder.
-        images: where in it the images lie, if that was said.
-        masks: likewise the masks.
-        title: as in tables; the folder's name by default.
-        val: the share of train that is drawn for ``val`` where the layout has none.
-        test: likewise for ``test``.
-        seed: of these draws.
-        pairs_only: whether images without mask and masks without image are left out rather than refused.
-        progress: told after each file.
+        images: the folder of the images in it; None detects it.
+        masks: the folder of the masks in it; None detects it.
+        title: title in tables; the folder's name by default.
+        val: the share of train drawn for ``val`` if the layout has none.
+        test: the share of train drawn for ``test`` if the layout has none.
+        seed: seed of these draws.
+        pairs_only: whether unmatched images and masks are left out; they are refused otherwise.
+        progress: called after each file.
 
     Raises:
-        DataError: the folder cannot be made out, or files of it are refused; all of them are named.
+        DataError: no layout fits, or files are refused; all of them are named.
         UsageError: several layouts fit.
     """
     root = Path(root)
-    found = survey(root)
-    layout = recognized(found, images, masks)
-    draft = replace(_draft(layout, title or printable(root.resolve().name)), pairs_only=pairs_only)
-    listed = _listed(CustomDataset.proposed(root, draft))
-    kind, classes = _meaning(found, layout, listed, progress)
-    stems = [sample.name for samples in listed.values() for sample in samples]
-    group, note = proposed_group(stems, drawn="val" not in layout.parts)
-    description = replace(
+    survey = survey_folder(root)
+    layout = detect_layout(survey, images, masks)
+    kind: MaskKind = "panoptic" if any(part.panoptic for part in layout.parts.values()) else "index"
+    title = title or printable(root.resolve().name)
+    draft = CustomConfig(title, kind, _UNREAD, layout.parts, affixes=layout.affixes, pairs_only=pairs_only)
+    samples = _list_pairs(CustomDataset.from_config(root, draft))
+    kind, classes = _classes(survey, layout, samples, progress)
+    group, note = propose_group([sample.name for sample in samples], drawn="val" not in layout.parts)
+    config = replace(
         draft,
         masks=kind,
         classes=classes.classes,
@@ -113,63 +124,91 @@ def propose(
         test=0.0 if "test" in layout.parts else test,
         seed=seed,
     )
-    dataset = CustomDataset.proposed(root, description)
-    report = check_dataset(dataset, None, _said(progress, "checked"))
+    dataset = CustomDataset.from_config(root, config)
+    report = check_dataset(dataset, None, _stage(progress, "checked"))
     if (error := report.error()) is not None:
         raise error
-    notes = (*layout.notes, *_left_out(dataset), *classes.notes, note, *_on_splits(description), *report.notes)
+    notes = (*layout.notes, *_unmatched(dataset), *classes.notes, note, _splits_note(config), *report.notes)
     return Proposal(dataset, layout.words, notes, report)
 
 
-def _draft(layout: Layout, title: str) -> Description:
-    """The description without the meaning of the masks: enough to list the pairs."""
-    kind: Masks = "panoptic" if any(part.panoptic for part in layout.parts.values()) else "index"
-    return Description(title, kind, _UNREAD, layout.parts, affixes=layout.affixes)
+def propose_group(stems: Sequence[str], *, drawn: bool = True) -> tuple[str | None, str]:
+    """Propose a regular expression for the groups, None if the names have no groups, with a note.
 
+    Names have groups if they fall into four or more, of which most have several images and none has more than half of
+    all; if no split is drawn by them, two groups of any size are enough.
 
-def _listed(dataset: CustomDataset) -> dict[str, list[Sample]]:
-    """The pairs of every split; whatever has no counterpart is refused, all of it at once."""
-    listings = {split: dataset.listing(split) for split in dataset.splits}
-    problems = [problem for listing in listings.values() for problem in listing.problems]
-    if problems:
-        remedies = dict.fromkeys(problem.remedy for problem in problems)
-        raise DataError(
-            f"{printable(dataset.root)}: expected a mask for every image and an image for every mask, got "
-            f"{len(problems)} file{'s' if len(problems) > 1 else ''} without:\n{together([str(p) for p in problems])}",
-            "; ".join([*remedies, "or leave out all of them: --pairs-only"]),
+    Example:
+        >>> propose_group([f"patient{p}_{slice}" for p in range(5) for slice in range(3)])
+        ('^(.+)[_-][a-zA-Z]*\\\\d+$', '5 groups by the names before their number: each group stays in one split')
+        >>> propose_group(["a", "b", "c"])[0] is None
+        True
+    """
+    for pattern, source in _GROUPS:
+        matches = [re.search(pattern, stem) for stem in stems]
+        if not stems or not all(matches):
+            continue
+        sizes = Counter(match[1] for match in matches if match)
+        several = sum(size > 1 for size in sizes.values())
+        enough = len(sizes) >= (FEWEST_GROUPS if drawn else 2) and 2 * several >= len(sizes)
+        if enough and (not drawn or 2 * max(sizes.values()) <= len(stems)):
+            effect = ": each group stays in one split" if drawn else ""
+            return pattern, f"{len(sizes)} groups by {source}{effect}"
+    numbered = {re.sub(r"\d+", "#", stem) for stem in stems}
+    video = len(numbered) == 1 and re.search(r"frame|fr|seq|video|clip", next(iter(numbered)).lower())
+    if drawn and len(stems) > 2 and video:
+        return None, (
+            "the names look like the frames of one video, in which neighbors are alike, so scores on val are too high: "
+            "put frames that are far apart in time into val, with folders or lists"
         )
-    return {split: listing.samples for split, listing in listings.items()}
+    return None, "the names have no groups: each image is a group"
 
 
-def _left_out(dataset: CustomDataset) -> list[str]:
-    """How many files have no counterpart, where that is let pass."""
-    if not dataset.description.pairs_only:
+def _list_pairs(dataset: CustomDataset) -> list[Sample]:
+    """Return the pairs of all splits.
+
+    Raises:
+        DataError: images or masks have no counterpart; all are named.
+    """
+    listings = [dataset.listing(split) for split in dataset.splits]
+    problems = [problem for listing in listings for problem in listing.problems]
+    if problems:
+        count = f"{len(problems)} file{'s' if len(problems) > 1 else ''}"
+        raise DataError(
+            f"{printable(dataset.root)}: expected a mask for every image and an image for every mask, got {count} "
+            f"without:\n{together([str(problem) for problem in problems])}",
+            "; ".join([*dict.fromkeys(problem.remedy for problem in problems), "or leave them out: --pairs-only"]),
+        )
+    return [sample for listing in listings for sample in listing.samples]
+
+
+def _unmatched(dataset: CustomDataset) -> list[str]:
+    """Return a note on the number of unmatched files, if they are left out."""
+    if not dataset.config.pairs_only:
         return []
-    strict = CustomDataset.proposed(dataset.root, replace(dataset.description, pairs_only=False, val=0.0, test=0.0))
+    strict = CustomDataset.from_config(dataset.root, replace(dataset.config, pairs_only=False, val=0.0, test=0.0))
     count = sum(len(strict.listing(split).problems) for split in strict.splits)
-    return [f"{count} file{'s' if count != 1 else ''} without counterpart left out"] if count else []
+    return [f"{count} unmatched file{'s' if count != 1 else ''} left out"] if count else []
 
 
-def _meaning(
-    found: Survey, layout: Layout, listed: dict[str, list[Sample]], progress: Progress | None
-) -> tuple[Masks, Classes]:
-    """The kind of the masks and their classes."""
-    jsons = [found.root / part.panoptic for part in layout.parts.values() if part.panoptic is not None]
-    if jsons:
-        return "panoptic", of_categories([Segments(path) for path in jsons])
-    paths = [sample.mask for samples in listed.values() for sample in samples if isinstance(sample.mask, Path)]
-    contents = read_contents(paths, _said(progress, "read masks:"))
-    classes = proposed_classes(contents, class_names(found), layout.words, layout.affixes.mask_suffix)
-    return "color" if contents.colored else "index", classes
+def _classes(
+    survey: Survey, layout: Layout, samples: Sequence[Sample], progress: Progress | None
+) -> tuple[MaskKind, ClassProposal]:
+    json_files = [survey.root / part.panoptic for part in layout.parts.values() if part.panoptic is not None]
+    if json_files:
+        return "panoptic", classes_of_segments([Segments(path) for path in json_files])
+    paths = [sample.mask for sample in samples if isinstance(sample.mask, Path)]
+    masks = read_mask_values(paths, _stage(progress, "read masks:"))
+    classes = propose_classes(masks, find_class_names(survey), layout.words, layout.affixes.mask_suffix)
+    return "color" if masks.colored else "index", classes
 
 
-def _on_splits(description: Description) -> list[str]:
-    given = ", ".join(description.parts)
-    if not description.drawn:
-        return [f"the splits are those of the layout: {given}"]
-    drawn = ", ".join(f"{name} ({share:.0%})" for name, share in description.drawn.items())
-    return [f"{drawn} is drawn from train with seed {description.seed}"]
+def _splits_note(config: CustomConfig) -> str:
+    if not config.drawn:
+        return f"the splits are those of the layout: {', '.join(config.parts)}"
+    drawn = ", ".join(f"{name} ({share:.0%})" for name, share in config.drawn.items())
+    return f"{drawn} is drawn from train with seed {config.seed}"
 
 
-def _said(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
-    return None if progress is None else lambda done, of: progress(what, done, of)
+def _stage(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(stage, done, total)

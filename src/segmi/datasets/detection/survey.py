@@ -1,31 +1,62 @@
-"""What lies in a folder: its images by folder, and the places where images and masks may begin."""
+"""The image files below a folder, grouped by what the names of their folders say: images or masks, and which split."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from segmi.datasets.custom.dataset import OWN_PREFIX
 from segmi.datasets.decode import SUFFIXES, printable
-from segmi.datasets.detection.words import Role, told_by
 from segmi.datasets.layout import walk
 from segmi.errors import DataError
 
+Role = Literal["image", "mask", "other"]
 
-class Place(NamedTuple):
-    """A folder in which images or masks begin; they may lie in folders below it.
+_IMAGES: Final = frozenset(
+    "image images img imgs photo photos picture pictures rgb input inputs frame frames original originals jpegimages "
+    "leftimg8bit".split()
+)
+_MASKS: Final = frozenset(
+    "mask masks label labels labelmap labelmaps annotation annotations annot annots ann anns gt groundtruth truth truths "
+    "segmentation segmentations seg segs segmentationclass segmentationclassaug segmentationclasspng target targets "
+    "gtfine manual".split()
+)
+_OTHERS: Final = frozenset(  # folders beside images and masks that are neither
+    "segmentationobject segmentationclassvisualization instance instances depth disparity preview previews overlay "
+    "overlays vis visualization prediction predictions thumbnails".split()
+)
+_SPLITS: Final = {
+    **{"train": "train", "training": "train"},
+    **{"val": "val", "valid": "val", "validation": "val", "dev": "val"},
+    **{"test": "test", "testing": "test"},
+}
+_JOINED: Final = re.compile(r"(train|training|valid|validation|val|test)([a-z]+)")  # trainannot
+_WITH_YEAR: Final = re.compile(r"(train|val|test)(20\d\d)")  # train2017
+
+
+class NameParts(NamedTuple):
+    """The role and split in the name of one folder, and the other words in it."""
+
+    role: Role | None
+    split: str | None
+    rest: tuple[str, ...]
+
+
+class ImageFolder(NamedTuple):
+    """A folder in which images or masks begin; they can be in folders below it.
 
     Args:
-        folder: relative to the root, ``.`` for the root itself.
-        role: what its name says is in it.
-        split: of which split.
-        key: what else its name says; an image and its mask agree in it.
+        path: relative to the root, ``.`` for the root itself.
+        role: what its name says it holds.
+        split: the split in its path.
+        key: the other words in its path; an image folder and its mask folder agree in them.
     """
 
-    folder: str
+    path: str
     role: Role | None
     split: str | None
     key: tuple[str, ...]
@@ -33,87 +64,121 @@ class Place(NamedTuple):
 
 @dataclass
 class Survey:
-    """The files below a folder, hidden ones left out.
+    """The files below a folder, without hidden ones.
 
     Args:
         root: the folder.
-        images: stems of the images of each place, relative to it.
-        lists: text files by their lower-case name.
+        images: the stems of the images of each image folder, relative to it.
+        lists: text files by lower-case name.
         json: JSON files.
-        unread: how many files of each other ending there are, in lower case.
+        unread: the number of files of each other suffix, in lower case.
     """
 
     root: Path
-    images: dict[Place, list[str]] = field(default_factory=dict)
+    images: dict[ImageFolder, list[str]] = field(default_factory=dict)
     lists: dict[str, list[str]] = field(default_factory=dict)
     json: list[str] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
 
-    def some(self, count: int = 8) -> str:
-        """What the root holds, in short, for messages."""
-        names = sorted(printable(entry.name) for entry in self.root.iterdir() if not entry.name.startswith("."))
-        return ", ".join(names[:count]) + (", …" if len(names) > count else "") if names else "an empty folder"
 
-
-def survey(root: Path) -> Survey:
-    """Look at the names of all files below a folder.
+def survey_folder(root: Path) -> Survey:
+    """List the files below a folder.
 
     Raises:
-        DataError: there is no such folder, or no image in it.
-        EnvironmentProblem: it may not be read.
+        DataError: the folder does not exist, or holds no image.
+        EnvironmentProblem: read permission is missing.
     """
     if not root.is_dir():
         raise DataError(
             f"{printable(root)}: expected a folder of images and masks, got {'a file' if root.exists() else 'nothing'}",
             "give the folder that holds both",
         )
-    found = Survey(root)
-    by_place: dict[Place, list[str]] = defaultdict(list)
+    survey = Survey(root)
+    by_folder: dict[ImageFolder, list[str]] = defaultdict(list)
     for parent, names in walk(root):
         inside = PurePosixPath(parent.relative_to(root).as_posix())
-        if "__MACOSX" in inside.parts:
+        if "__MACOSX" in inside.parts:  # metadata that macOS adds to archives
             continue
-        place = place_of(inside)
+        folder = image_folder_of(inside)
         for name in names:
-            _note(found, by_place[place], place, inside, name)
-    found.images = {place: stems for place, stems in by_place.items() if stems}
-    if not found.images:
+            _add_file(survey, by_folder[folder], folder, inside, name)
+    survey.images = {folder: stems for folder, stems in by_folder.items() if stems}
+    if not survey.images:
+        entries = sorted(printable(entry.name) for entry in root.iterdir() if not entry.name.startswith("."))
+        given = ", ".join(entries[:8]) + (", …" if len(entries) > 8 else "") if entries else "an empty folder"
         raise DataError(
-            f"{printable(root)}: expected images ({', '.join(sorted(SUFFIXES))}), got {found.some()}",
+            f"{printable(root)}: expected images ({', '.join(sorted(SUFFIXES))}), got {given}",
             "give the folder that holds the images and the masks",
         )
-    return found
+    return survey
 
 
-def place_of(inside: PurePosixPath) -> Place:
-    """Where the images begin of which some lie in this folder: the deepest part whose name tells something.
+def image_folder_of(inside: PurePosixPath) -> ImageFolder:
+    """Return where the images of a folder begin: at the deepest part of its path with a role or split.
 
     Example:
-        >>> place_of(PurePosixPath("leftImg8bit/train/aachen"))
-        Place(folder='leftImg8bit/train', role='image', split='train', key=())
+        >>> image_folder_of(PurePosixPath("leftImg8bit/train/aachen"))
+        ImageFolder(path='leftImg8bit/train', role='image', split='train', key=())
     """
-    told = [told_by(part) for part in inside.parts]
-    depth = max((place for place, one in enumerate(told, start=1) if one.role or one.split), default=0)
+    parts = [classify_name(part) for part in inside.parts]
+    depth = max((depth for depth, part in enumerate(parts, start=1) if part.role or part.split), default=0)
     if not depth:
-        return Place(str(inside), None, None, ())
-    told = told[:depth]
-    roles = [one.role for one in told if one.role]
-    splits = [one.split for one in told if one.split]
-    key = tuple(word for one in told for word in one.rest)
+        return ImageFolder(str(inside), None, None, ())
+    parts = parts[:depth]
+    roles = [part.role for part in parts if part.role]
+    splits = [part.split for part in parts if part.split]
     role = "other" if "other" in roles else roles[-1] if roles else None
-    return Place("/".join(inside.parts[:depth]), role, splits[-1] if splits else None, key)
+    key = tuple(word for part in parts for word in part.rest)
+    return ImageFolder("/".join(inside.parts[:depth]), role, splits[-1] if splits else None, key)
 
 
-def _note(found: Survey, stems: list[str], place: Place, inside: PurePosixPath, name: str) -> None:
-    path = PurePosixPath(name)
+def _add_file(survey: Survey, stems: list[str], folder: ImageFolder, inside: PurePosixPath, name: str) -> None:
+    suffix = PurePosixPath(name).suffix.lower()
     if str(inside) == "." and name.startswith(OWN_PREFIX):
         return
-    if path.suffix.lower() in SUFFIXES:
-        whole = inside / path.stem
-        stems.append(unicodedata.normalize("NFC", str(whole.relative_to(place.folder))))
-    elif path.suffix.lower() in (".txt", ".csv"):
-        found.lists.setdefault(name.lower(), []).append(str(inside / name))
-    elif path.suffix.lower() == ".json":
-        found.json.append(str(inside / name))
+    if suffix in SUFFIXES:
+        path = inside / PurePosixPath(name).stem
+        stems.append(unicodedata.normalize("NFC", str(path.relative_to(folder.path))))
+    elif suffix in (".txt", ".csv"):
+        survey.lists.setdefault(name.lower(), []).append(str(inside / name))
+    elif suffix == ".json":
+        survey.json.append(str(inside / name))
     else:
-        found.unread[path.suffix.lower()] += 1
+        survey.unread[suffix] += 1
+
+
+def classify_name(name: str) -> NameParts:
+    """Return the role and split in the name of a folder.
+
+    Example:
+        >>> classify_name("train_masks"), classify_name("valannot")
+        (NameParts(role='mask', split='train', rest=()), NameParts(role='mask', split='val', rest=()))
+        >>> classify_name("aachen"), classify_name("train2017")
+        (NameParts(role=None, split=None, rest=('aachen',)), NameParts(role=None, split='train', rest=('2017',)))
+        >>> classify_name("RGB_mask_images").role
+        'mask'
+    """
+    role: Role | None = None
+    split: str | None = None
+    rest = []
+    for token in _tokens(name):
+        if token in _SPLITS and split is None:
+            split = _SPLITS[token]
+        elif token in _OTHERS:
+            role = "other"
+        elif token in _MASKS:
+            role = role if role == "other" else "mask"
+        elif token in _IMAGES:
+            role = role or "image"  # "mask images" are masks
+        else:
+            rest.append(token)
+    return NameParts(role, split, tuple(rest))
+
+
+def _tokens(name: str) -> list[str]:
+    tokens = []
+    for token in re.split(r"[_\-. ]+", name.lower()):
+        joined = _WITH_YEAR.fullmatch(token) or _JOINED.fullmatch(token)
+        known = joined and (joined[2].isdigit() or joined[2] in _MASKS | _IMAGES)
+        tokens += [joined[1], joined[2]] if joined and known else [token]
+    return ["groundtruth" if token == "ground" else token for token in tokens if token]

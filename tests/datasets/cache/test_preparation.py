@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from segmi.datasets import open_dataset
-from segmi.datasets.cache import IMAGES, LABELS, build, content_of, decoding, prepared
+from segmi.datasets.cache import IMAGES, LABELS, entry_key, preparation, prepare
 from segmi.datasets.cache.store import MANIFEST, Store
 from segmi.datasets.loader import Unlabeled, training_batches
 from segmi.datasets.processing import Processing
@@ -29,15 +29,15 @@ BUILDER = """
 import sys, time
 from pathlib import Path
 from segmi.datasets import open_dataset
-from segmi.datasets.cache import content_of, prepared
+from segmi.datasets.cache import entry_key, prepare
 name, root, cache, pause, jobs = sys.argv[1:]
 dataset = open_dataset(name, root)
 samples = dataset.split("train")
 def progress(done, of):
     print(done, flush=True)
     time.sleep(float(pause))
-content = content_of(dataset, "train", samples, resize=12)
-store = prepared(Path(cache), dataset, samples, content, jobs=int(jobs), progress=progress)
+content = entry_key(dataset, "train", samples, resize=12)
+store = prepare(Path(cache), dataset, samples, content, jobs=int(jobs), progress=progress)
 print("built", len(store), flush=True)
 """
 
@@ -54,8 +54,8 @@ def cache(tmp_path):
 
 def store_of(cache, dataset, split="train", columns=IMAGES, resize=12, resize_mode="exact", **options):
     samples = dataset.split(split)
-    content = content_of(dataset, split, samples, columns, resize=resize, resize_mode=resize_mode)
-    return prepared(cache, dataset, samples, content, **options)
+    content = entry_key(dataset, split, samples, columns, resize=resize, resize_mode=resize_mode)
+    return prepare(cache, dataset, samples, content, **options)
 
 
 def files(folder: Path) -> list[Path]:
@@ -156,8 +156,8 @@ def test_several_processes_build_the_same_entry(make, tmp_path, monkeypatch):
     dataset = open_dataset("folder", make("folder"), val=0)
     alone = store_of(tmp_path / "a", dataset, jobs=1)
     several = store_of(tmp_path / "b", dataset, jobs=2)
-    monkeypatch.setattr(decoding, "TRIAL_SECONDS", -1.0)
-    monkeypatch.setattr(decoding, "WORTH_SECONDS", -1.0)  # the rest of the work seems to be worth it at once
+    monkeypatch.setattr(preparation, "TRIAL_SECONDS", -1.0)
+    monkeypatch.setattr(preparation, "WORTH_SECONDS", -1.0)  # the rest of the work seems to be worth it at once
     turned = store_of(tmp_path / "c", dataset)
     for store in (several, turned):
         for column in IMAGES:
@@ -257,7 +257,7 @@ def test_flipped_bits_are_found_where_they_are_looked_for(camvid, cache):
     data = bytearray(path.read_bytes())
     data[7] ^= 1
     path.write_bytes(data)
-    with pytest.raises(Exception, match=r"masks.bin is not what was written: its checksum differs"):
+    with pytest.raises(Exception, match=r"masks.bin: expected the checksum of the manifest, got another"):
         Store(store.folder).verify()
 
 
@@ -268,7 +268,7 @@ def test_what_is_out_of_date_is_built_anew_and_removed(camvid, cache, save, capl
     os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
     with caplog.at_level(logging.WARNING):
         new = store_of(cache, camvid)
-    assert "the files of camvid, train, have changed: they are prepared anew" in caplog.text
+    assert "the files of camvid, train, have changed and are prepared again" in caplog.text
     assert not old.folder.exists()
     assert old.array("images", 0).shape == (3, 12, 12)  # whoever has it open keeps it
     assert not np.array_equal(new.array("images", 0), old.array("images", 0))
@@ -277,7 +277,7 @@ def test_what_is_out_of_date_is_built_anew_and_removed(camvid, cache, save, capl
 
 def test_a_full_disk_is_told_before_it_starts(camvid, cache, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 500, 500))
-    with pytest.raises(EnvironmentProblem, match=r"no room in .* about 1 kB are needed, 500 B are free") as caught:
+    with pytest.raises(EnvironmentProblem, match=r"expected 1 kB of disk space for 2 prepared images of camvid, train, got 500 B") as caught:
         store_of(cache, camvid)
     assert "--cache none" in str(caught.value.remedy)
     assert files(cache) == []
@@ -285,7 +285,7 @@ def test_a_full_disk_is_told_before_it_starts(camvid, cache, monkeypatch):
 
 def test_room_is_estimated_where_sizes_differ(camvid, cache, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 900, 100))
-    with pytest.raises(EnvironmentProblem, match=f"about {2 * 4 * 6 * 8} B are needed"):
+    with pytest.raises(EnvironmentProblem, match=f"expected {2 * 4 * 6 * 8} B of disk space"):
         store_of(cache, camvid, resize=None)
 
 
@@ -293,7 +293,7 @@ def test_a_disk_that_fills_up_leaves_what_was_there(camvid, cache, monkeypatch):
     def full(self, arrays, counts):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(build.StoreWriter, "add", full)
+    monkeypatch.setattr(preparation.StoreWriter, "add", full)
     with pytest.raises(EnvironmentProblem, match="no space left to write"):
         store_of(cache, camvid)
     assert files(cache) == []
@@ -346,7 +346,7 @@ def test_a_cache_that_may_not_be_written(camvid, closed):
 
 def test_a_file_in_the_way_of_the_cache(camvid, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(EnvironmentProblem, match=r"the cache cannot be written to .*: Not a directory"):
+    with pytest.raises(EnvironmentProblem, match=r"the cache .* is not writable: Not a directory"):
         store_of(tmp_path / "file" / "images", camvid)
 
 
@@ -368,6 +368,6 @@ def test_one_bad_file_is_told_as_it_is(camvid, cache):
 
 
 def test_never_inside_the_data_set(camvid):
-    with pytest.raises(UsageError, match="lies in the folder of the dataset"):
+    with pytest.raises(UsageError, match="expected a cache outside the dataset's folder"):
         store_of(camvid.root / "cache", camvid)
     assert not (camvid.root / "cache").exists()

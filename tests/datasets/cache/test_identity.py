@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from segmi.datasets import open_dataset
-from segmi.datasets.cache import IMAGES, LABELS, content, content_of
+from segmi.datasets.cache import IMAGES, LABELS, entry_key, identity
 from segmi.datasets.reader import Sample
 
 
@@ -19,7 +19,7 @@ def camvid(make):
 
 
 def of(dataset, *columns, split="train", **options):
-    return content_of(dataset, split, dataset.split(split), *columns, **options)
+    return entry_key(dataset, split, dataset.split(split), *columns, **options)
 
 
 def test_the_name_says_what_it_is(camvid):
@@ -37,7 +37,7 @@ def test_what_is_prepared_otherwise_lies_elsewhere(camvid):
         of(camvid),
         of(camvid, LABELS),
         of(camvid, split="val", resize=24),
-        content_of(camvid, "train", camvid.split("train")[:1], IMAGES, resize=24),
+        entry_key(camvid, "train", camvid.split("train")[:1], IMAGES, resize=24),
     ]
     assert len({one.slot for one in found}) == len({one.digest for one in found}) == len(found)
 
@@ -72,7 +72,7 @@ def test_how_masks_are_meant_counts(make):
 
 def test_versions_count(camvid, monkeypatch):
     before = of(camvid, resize=24)
-    monkeypatch.setattr(content, "version", lambda name: "another")
+    monkeypatch.setattr(identity, "version", lambda name: "another")
     assert of(camvid, resize=24).slot != before.slot
 
 
@@ -92,13 +92,13 @@ def test_images_that_cannot_be_told_apart_are_not_cached():
             raise AssertionError
 
     scenes = open_dataset("street-scenes", train=1, val=1, height=32, width=32)
-    assert content_of(scenes, "train", [Sample(Anything(), Anything(), "a", "a")]) is None
+    assert entry_key(scenes, "train", [Sample(Anything(), Anything(), "a", "a")]) is None
 
 
 def test_the_same_in_another_process(camvid):
     code = (
-        "import sys; from segmi.datasets import open_dataset; from segmi.datasets.cache import content_of\n"
-        "d = open_dataset('camvid', sys.argv[1]); print(content_of(d, 'train', d.split('train'), resize=24).digest)"
+        "import sys; from segmi.datasets import open_dataset; from segmi.datasets.cache import entry_key\n"
+        "d = open_dataset('camvid', sys.argv[1]); print(entry_key(d, 'train', d.split('train'), resize=24).digest)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "5"}
     done = subprocess.run(
@@ -110,4 +110,4 @@ def test_the_same_in_another_process(camvid):
 def test_a_missing_file_is_for_the_reader_to_tell(camvid):
     sample = camvid.split("train")[0]
     gone = sample._replace(image=sample.image.with_name("gone.png"))
-    assert content_of(camvid, "train", [gone], resize=24) is not None
+    assert entry_key(camvid, "train", [gone], resize=24) is not None

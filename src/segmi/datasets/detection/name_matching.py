@@ -1,4 +1,4 @@
-"""Which part of the names of images and masks is common to a pair."""
+"""The part of the file names that an image and its mask share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from segmi.datasets.custom.description import Affixes
+from segmi.datasets.custom.dataset_config import Affixes
 
 _IMAGE_NAMES: Final = ("image", "img", "rgb", "sat", "photo", "input", "original", "color", "colour")
 _MASK_NAMES: Final = (
@@ -23,17 +23,17 @@ _SEPARATORS: Final = ("_", "-", ".", " ")
 
 
 class Match(NamedTuple):
-    """Affixes, and how many pairs they make, as a share of the images or of the masks, whichever are fewer."""
+    """Affixes, and the pairs that they give, as a share of the images or of the masks, whichever are fewer."""
 
     affixes: Affixes
     share: float
 
 
-def between(images: Sequence[str], masks: Sequence[str]) -> Match:
-    """The affixes by which most masks find their image, the shortest of equally good ones.
+def match_folders(images: Sequence[str], masks: Sequence[str]) -> Match:
+    """Return the affixes that pair most masks of one folder with images of another; the shortest on a tie.
 
     Example:
-        >>> affixes, share = between(["a_rgb", "b_rgb"], ["a_gt", "b_gt"])
+        >>> affixes, share = match_folders(["a_rgb", "b_rgb"], ["a_gt", "b_gt"])
         >>> affixes.image_suffix, affixes.mask_suffix, share
         ('_rgb', '_gt', 1.0)
     """
@@ -46,36 +46,36 @@ def between(images: Sequence[str], masks: Sequence[str]) -> Match:
         if not known:
             continue
         for mask_prefix, mask_suffix in _candidates(masks, _MASK_WORDS):
-            found = sum(stem in known for stem in _stripped(masks, mask_prefix, mask_suffix))
-            if found / fewer > best.share:
-                best = Match(Affixes(image_prefix, image_suffix, mask_prefix, mask_suffix), found / fewer)
+            share = sum(stem in known for stem in _stripped(masks, mask_prefix, mask_suffix)) / fewer
+            if share > best.share:
+                best = Match(Affixes(image_prefix, image_suffix, mask_prefix, mask_suffix), share)
             if best.share == 1:
                 return best
     return best
 
 
-def within(stems: Sequence[str]) -> Match:
-    """Affixes by which the files of one folder fall into images and masks; share 0 where they do not.
+def match_within(stems: Sequence[str]) -> Match:
+    """Return the affixes that divide the files of one folder into images and masks; share 0 if none do.
 
     Example:
-        >>> within(["case1/image", "case1/mask", "case2/image", "case2/mask"]).affixes.mask_name
+        >>> match_within(["case1/image", "case1/mask", "case2/image", "case2/mask"]).affixes.mask_name
         'mask'
     """
-    best = _of_whole_names(stems)
+    best = _match_whole_names(stems)
     for mask_prefix, mask_suffix in _candidates((), _MASK_WORDS)[1:]:
         masks = {stem for stem in stems if _fits(stem, mask_prefix, mask_suffix)}
         if not masks or 3 * len(masks) < len(stems):
             continue
         others = [stem for stem in stems if stem not in masks]
-        match = between(others, _stripped(list(masks), mask_prefix, mask_suffix)) if others else best
+        match = match_folders(others, _stripped(list(masks), mask_prefix, mask_suffix)) if others else best
         if match.affixes.mask_prefix or match.affixes.mask_suffix or match.share <= best.share:
             continue
         best = Match(match.affixes._replace(mask_prefix=mask_prefix, mask_suffix=mask_suffix), match.share)
     return best
 
 
-def _of_whole_names(stems: Sequence[str]) -> Match:
-    """The two names by which each folder holds an image and its mask."""
+def _match_whole_names(stems: Sequence[str]) -> Match:
+    """Return the image name and the mask name if every folder holds one image and its mask."""
     by_name: dict[str, set[str]] = defaultdict(set)
     for stem in stems:
         folder, _, name = stem.rpartition("/")
@@ -94,28 +94,26 @@ def _of_whole_names(stems: Sequence[str]) -> Match:
 
 
 def _candidates(stems: Sequence[str], words: Iterable[str]) -> list[tuple[str, str]]:
-    """(prefix, suffix) that may stand around the common part, no affix first."""
+    """Return the (prefix, suffix) pairs to try, no affix first."""
     suffixes = [separator + word for word in words for separator in _SEPARATORS]
     prefixes = [word + separator for word in words for separator in _SEPARATORS]
-    found = [("", ""), *((prefix, "") for prefix in prefixes), *(("", suffix) for suffix in suffixes)]
-    return list(dict.fromkeys([*found, *_common(stems)]))
+    known = [("", ""), *((prefix, "") for prefix in prefixes), *(("", suffix) for suffix in suffixes)]
+    return list(dict.fromkeys([*known, *_common_affixes(stems)]))
 
 
-def _common(stems: Sequence[str]) -> list[tuple[str, str]]:
-    """What all stems begin or end with, from or up to a separator."""
+def _common_affixes(stems: Sequence[str]) -> list[tuple[str, str]]:
+    """Return what all stems end with, from a separator on, and what they begin with, up to a separator."""
     names = [stem.rpartition("/")[2] for stem in stems]
     if len(names) < 2:
         return []
-    end = _beginning([name[::-1] for name in names])[::-1]
-    begin = _beginning(names)
-    suffix = re.search(r"[_\-. ][^\d].*$", end)
-    prefix = re.match(r"^.*[^\d][_\-. ]", begin)
+    suffix = re.search(r"[_\-. ][^\d].*$", _common_prefix([name[::-1] for name in names])[::-1])
+    prefix = re.match(r"^.*[^\d][_\-. ]", _common_prefix(names))
     return [*([("", suffix[0])] if suffix else []), *([(prefix[0], "")] if prefix else [])]
 
 
-def _beginning(names: Sequence[str]) -> str:
-    first, last = min(names), max(names)  # what these share, all between them share
-    return next((first[:place] for place, letter in enumerate(first) if last[place : place + 1] != letter), first)
+def _common_prefix(names: Sequence[str]) -> str:
+    first, last = min(names), max(names)  # every name in between shares their common prefix
+    return next((first[:index] for index, letter in enumerate(first) if last[index : index + 1] != letter), first)
 
 
 def _stripped(stems: Iterable[str], prefix: str, suffix: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Names of classes from the files that annotation tools leave beside masks."""
+"""Class names from the files that annotation tools write beside masks."""
 
 from __future__ import annotations
 
@@ -17,23 +17,10 @@ from segmi.datasets.palette import Color
 from segmi.types import IGNORE_INDEX
 
 IGNORED_NAMES: Final = frozenset(
-    [
-        "ignored",
-        "void",
-        "unlabeled",
-        "unlabelled",
-        "unlabel",
-        "ignore",
-        "ignored",
-        "ignore_label",
-        "unknown",
-        "_ignore_",
-        "__ignore__",
-        "dontcare",
-    ]
+    "ignored void unlabeled unlabelled unlabel ignore ignore_label unknown _ignore_ __ignore__ dontcare".split()
 )
 
-_KNOWN: Final = (
+_FILES: Final = (
     *(FILE_NAME, "labelmap.txt", "label_colors.txt", "label_colours.txt", "class_dict.csv", "classes.csv"),
     *("_classes.csv", "labels.csv", "labels.txt", "class_names.txt", "codes.txt", "label_names.txt"),
     *("classes.json", "labels.json", "id2label.json", "label_map.json"),
@@ -44,19 +31,20 @@ _COLUMNS: Final = {
     **dict.fromkeys(("pixel value", "value", "id", "index", "class_id", "label_id", "train_id"), "value"),
     **{"r": "r", "red": "r", "g": "g", "green": "g", "b": "b", "blue": "b"},
 }
-"""What the heads of tables are called."""
+"""The column names in the headers of tables."""
 
 
-class Named(NamedTuple):
+class NamedClasses(NamedTuple):
     """Classes as a file names them.
 
     Args:
-        names: in its order.
-        colors: of the classes; None where it gives none.
-        ignored: the value or place of ignored in numbers, None if the file says nothing about it.
-        ignored_color: likewise its color.
+        names: the names in the order of the file.
+        colors: the colors of the classes; None if the file has none.
+        ignored: the ignored value of index masks, None if the file has none.
+        ignored_color: the ignored color, None if the file has none.
         origin: the file, relative to the folder.
-        values: of the classes in masks of numbers; None: those from 0 on in the order of the names, ignored left out.
+        explicit_values: the values of the classes in index masks; None: from 0 in the order of the names, without the
+            ignored value.
     """
 
     names: tuple[str, ...]
@@ -64,13 +52,13 @@ class Named(NamedTuple):
     ignored: int | None
     ignored_color: Color | None
     origin: str
-    values: tuple[int, ...] | None = None
+    explicit_values: tuple[int, ...] | None = None
 
     @property
-    def places(self) -> list[int]:
-        """The value of each class in masks of numbers."""
-        if self.values is not None:
-            return list(self.values)
+    def values(self) -> list[int]:
+        """The value of each class in index masks."""
+        if self.explicit_values is not None:
+            return list(self.explicit_values)
         return [value for value in range(IGNORE_INDEX + 1) if value != self.ignored][: len(self.names)]
 
 
@@ -82,21 +70,21 @@ class _Row(NamedTuple):
     color: Color | None = None
 
 
-def class_names(found: Survey) -> Named | None:
-    """What the first file of names in a folder says: segmi's, CVAT's, CamVid's, or a table with a head or without.
+def find_class_names(survey: Survey) -> NamedClasses | None:
+    """Return the classes of the first file with names: segmi's, CVAT's, CamVid's, or a table with or without header.
 
     Raises:
-        DataError: segmi's own ``classes.txt`` cannot be meant.
+        DataError: segmi's own ``classes.txt`` is invalid.
     """
-    for name in _KNOWN:
-        beside = [path for path in found.json if PurePosixPath(path).name.lower() == name]
-        for inside in found.lists.get(name, beside):
-            path = found.root / inside
+    for name in _FILES:
+        json_files = [path for path in survey.json if PurePosixPath(path).name.lower() == name]
+        for inside in survey.lists.get(name, json_files):
+            path = survey.root / inside
             if name == FILE_NAME:
-                said = read_classes(path)
-                return Named(said.names, said.colors, said.ignored, said.ignored_color, inside)
+                classes = read_classes(path)
+                return NamedClasses(classes.names, classes.colors, classes.ignored, classes.ignored_color, inside)
             if rows := _rows(path):
-                return _named(rows, inside)
+                return _named_classes(rows, inside)
     return None
 
 
@@ -106,37 +94,34 @@ def _rows(path: Path) -> list[_Row]:
     except (OSError, UnicodeDecodeError):
         return []
     if path.suffix.lower() == ".json":
-        return _rows_of_json(text)
+        return _json_rows(text)
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if path.suffix.lower() == ".csv":
         cells = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if len(row) >= 2]
-        if rows := _rows_under_a_head(cells):
+        if rows := _table_rows(cells):
             return rows
         lines = [" ".join(row) for row in cells]
-    return [row for row in map(_row, lines) if row is not None]
+    return [row for row in map(_line_row, lines) if row is not None]
 
 
-def _rows_under_a_head(cells: list[list[str]]) -> list[_Row]:
-    """Of a table whose first line names its columns; none where it does not."""
-    columns = {
-        _COLUMNS[head.lower()]: place
-        for place, head in enumerate(cells[0] if cells else [])
-        if head.lower() in _COLUMNS
-    }
+def _table_rows(cells: list[list[str]]) -> list[_Row]:
+    """Return the rows of a table with a header; none without one."""
+    header = cells[0] if cells else []
+    columns = {_COLUMNS[title.lower()]: index for index, title in enumerate(header) if title.lower() in _COLUMNS}
     if "name" not in columns or len(columns) < 2:
         return []
     rows = []
     for row in cells[1:]:
-        said = {column: row[place] for column, place in columns.items() if place < len(row)}
-        numbers = {column: int(text) for column, text in said.items() if column != "name" and text.isdigit()}
+        fields = {column: row[index] for column, index in columns.items() if index < len(row)}
+        numbers = {column: int(text) for column, text in fields.items() if column != "name" and text.isdigit()}
         colored = all(0 <= numbers.get(channel, -1) <= IGNORE_INDEX for channel in "rgb")
         color = (numbers["r"], numbers["g"], numbers["b"]) if colored else None
-        rows.append(_Row(said.get("name", ""), numbers.get("value"), color))
+        rows.append(_Row(fields.get("name", ""), numbers.get("value"), color))
     return [row for row in rows if row.name]
 
 
-def _rows_of_json(text: str) -> list[_Row]:
-    """A list of names, or names by number, either way round."""
+def _json_rows(text: str) -> list[_Row]:
+    """Return the rows of a list of names, of names by number, or of numbers by name."""
     try:
         data = json.loads(text)
     except ValueError:
@@ -152,8 +137,8 @@ def _rows_of_json(text: str) -> list[_Row]:
     return []
 
 
-def _row(line: str) -> _Row | None:
-    """``name r g b``, ``r g b name``, ``name:r,g,b:…`` (CVAT) or a bare name."""
+def _line_row(line: str) -> _Row | None:
+    """Return the row of ``name r g b``, ``r g b name``, ``name:r,g,b:…`` (CVAT) or a name."""
     words = re.split(r"[\s,:;]+", line)
     numbers = [int(word) for word in words if word.isdigit()]
     names = [word for word in words if word and not word.isdigit()]
@@ -162,22 +147,22 @@ def _row(line: str) -> _Row | None:
     if len(numbers) >= 3 and all(number <= IGNORE_INDEX for number in numbers[:3]):
         return _Row(" ".join(names), None, (numbers[0], numbers[1], numbers[2]))
     if [name.lower() for name in names[:2]] in (["name", "r"], ["class", "r"], ["label", "color"]):
-        return None  # the head of a table
+        return None  # a header
     return _Row(" ".join(names))
 
 
-def _named(rows: Iterable[_Row], inside: str) -> Named:
+def _named_classes(rows: Iterable[_Row], inside: str) -> NamedClasses:
     kept: list[_Row] = []
     ignored: int | None = None
     ignored_color: Color | None = None
-    for place, row in enumerate(rows):
+    for position, row in enumerate(rows):
         if row.name.lower() in IGNORED_NAMES and ignored is None:
-            ignored, ignored_color = (place if row.value is None else row.value), row.color
+            ignored, ignored_color = (position if row.value is None else row.value), row.color
         elif row.name not in [one.name for one in kept]:
             kept.append(row)
     colors = [row.color for row in kept if row.color is not None]
     values = [row.value for row in kept if row.value is not None and row.value <= IGNORE_INDEX]
-    return Named(
+    return NamedClasses(
         tuple(row.name for row in kept),
         tuple(colors) if len(colors) == len(kept) else None,
         ignored,

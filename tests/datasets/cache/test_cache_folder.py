@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from segmi.datasets import open_dataset
-from segmi.datasets.cache import IMAGES, cache_folder, clear, content_of, entries, prepared
+from segmi.datasets.cache import IMAGES, cache_folder, clear, entries, entry_key, prepare
 from segmi.records import run_lock
 
 
@@ -40,9 +40,9 @@ def filled(make, tmp_path) -> Path:
     for name in ("camvid", "folder"):
         dataset = open_dataset(name, make(name))
         samples = dataset.split("train")
-        content = content_of(dataset, "train", samples, IMAGES, resize=6)
+        content = entry_key(dataset, "train", samples, IMAGES, resize=6)
         assert content is not None
-        prepared(root, dataset, samples, content)
+        prepare(root, dataset, samples, content)
     return root
 
 

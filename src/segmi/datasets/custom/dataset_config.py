@@ -1,0 +1,181 @@
+"""The content of ``segmi.toml``: where images and masks are, how they pair, and what the mask values mean."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from segmi.datasets.palette import Color, full_palette
+from segmi.datasets.reader import DatasetInfo, lookup_of
+from segmi.errors import DataError
+from segmi.types import IGNORE_INDEX
+
+FILE_NAME: Final = "segmi.toml"
+
+Value: TypeAlias = int | Color
+"""A value in a mask: a number, or a color."""
+
+MaskKind: TypeAlias = Literal["index", "color", "panoptic"]
+KINDS: Final[tuple[MaskKind, ...]] = ("index", "color", "panoptic")
+SPLITS: Final = ("train", "val", "test")
+
+
+class LabelClass(NamedTuple):
+    """A class.
+
+    Args:
+        name: name in tables.
+        values: its values in the masks; for panoptic masks the ids of its categories.
+        color: color in figures.
+    """
+
+    name: str
+    values: tuple[Value, ...]
+    color: Color
+
+
+class SplitFolders(NamedTuple):
+    """The files of a split, with ``/`` and relative to the dataset's folder.
+
+    Args:
+        images: the folder of its images; folders below it are read too.
+        masks: the folder of its masks; equal to ``images`` if they are side by side.
+        names: the list of its images, one per line; None: all of them.
+        panoptic: the JSON file that describes the segments of panoptic masks.
+    """
+
+    images: str
+    masks: str
+    names: str | None = None
+    panoptic: str | None = None
+
+
+class Affixes(NamedTuple):
+    """What surrounds the part of the file names that an image and its mask share.
+
+    Args:
+        image_prefix: before it in the names of images.
+        image_suffix: after it in the names of images.
+        mask_prefix: before it in the names of masks.
+        mask_suffix: after it in the names of masks.
+        image_folder: a folder name on the way to the images that is not shared (``images`` if ``scene 7`` holds
+            ``images`` and ``masks``).
+        mask_folder: the same for the masks.
+        image_name: the whole stem of every image, if each image and its mask have a folder of their own; they then
+            share the folder's path.
+        mask_name: the same for the masks.
+    """
+
+    image_prefix: str = ""
+    image_suffix: str = ""
+    mask_prefix: str = ""
+    mask_suffix: str = ""
+    image_folder: str = ""
+    mask_folder: str = ""
+    image_name: str = ""
+    mask_name: str = ""
+
+
+NO_AFFIXES: Final = Affixes()
+
+
+@dataclass(frozen=True)
+class CustomConfig:
+    """The content of ``segmi.toml``.
+
+    Args:
+        title: title in tables.
+        masks: ``index``: grayscale or palette files with values; ``color``: colors; ``panoptic``: COCO's PNG files,
+            whose colors number segments that a JSON file describes.
+        classes: the classes in the order of their train ids.
+        parts: the files of the splits on disk.
+        ignored: the values of ignored pixels. In panoptic masks, pixels outside of segments are always ignored.
+        ignored_color: their color in figures.
+        affixes: the affixes of the file names.
+        group: a regular expression for the part of the shared name that dependent images have in common: its first
+            group, or the whole match; None: each image is a group.
+        val: the share of train drawn for ``val`` if ``parts`` has none.
+        test: the share of train drawn for ``test`` if ``parts`` has none.
+        seed: seed of these draws.
+        pairs_only: whether unmatched images and masks are left out; they are problems otherwise.
+
+    Raises:
+        DataError: the fields contradict each other.
+    """
+
+    title: str
+    masks: MaskKind
+    classes: tuple[LabelClass, ...]
+    parts: dict[str, SplitFolders] = field(hash=False)
+    ignored: tuple[Value, ...] = ()
+    ignored_color: Color = (0, 0, 0)
+    affixes: Affixes = NO_AFFIXES
+    group: str | None = None
+    val: float = 0.0
+    test: float = 0.0
+    seed: int = 0
+    pairs_only: bool = False
+
+    def __post_init__(self) -> None:
+        names = [one.name for one in self.classes]
+        values = [value for one in self.classes for value in one.values] + list(self.ignored)
+        if not 2 <= len(names) <= IGNORE_INDEX:
+            raise DataError(f"expected 2 to {IGNORE_INDEX} classes, got {len(names)}", "list the classes in segmi.toml")
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise DataError(
+                f"expected distinct class names, got twice: {', '.join(repeated)}",
+                "give one class both values, `value = [3, 7]`, or use two names",
+            )
+        if repeated := sorted({str(value) for value in values if values.count(value) > 1}):
+            raise DataError(
+                f"expected every value in one class or in ignored, got in several: {', '.join(repeated)}",
+                "keep it in one of them",
+            )
+        if "train" not in self.parts:
+            raise DataError(
+                f"expected a split train, got {', '.join(self.parts) or 'none'}", "add [splits.train] with its folders"
+            )
+        if not (self.val >= 0 and self.test >= 0 and self.val + self.test < 1):
+            raise DataError(
+                f"expected shares of train to draw, val + test < 1, got val = {self.val} and test = {self.test}",
+                "set val = 0.2 for a fifth",
+            )
+        if self.group is not None:
+            try:
+                re.compile(self.group)
+            except re.error as error:
+                raise DataError(
+                    f"group: expected a regular expression, got {self.group!r} ({error})",
+                    "write one such as '^([^_]+)_'",
+                ) from error
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits on disk and those that are drawn."""
+        return tuple(name for name in SPLITS if name in self.parts or name in self.drawn)
+
+    @property
+    def drawn(self) -> dict[str, float]:
+        """The share of each split that is drawn from train."""
+        shares = {"val": self.val, "test": self.test}
+        return {name: share for name, share in shares.items() if share > 0 and name not in self.parts}
+
+    def color_values(self) -> tuple[list[Color], list[int]]:
+        """Return the colors of color masks, and the train id of each; ``IGNORE_INDEX`` for ignored colors."""
+        pairs = [(value, index) for index, one in enumerate(self.classes) for value in one.values]
+        pairs += [(value, IGNORE_INDEX) for value in self.ignored]
+        return [value for value, _ in pairs if isinstance(value, tuple)], [index for _, index in pairs]
+
+    def info(self) -> DatasetInfo:
+        """Return the facts of the dataset."""
+        if self.masks == "index":
+            train_ids = {value: IGNORE_INDEX for value in self.ignored if isinstance(value, int)}
+            for index, one in enumerate(self.classes):
+                train_ids |= {value: index for value in one.values if isinstance(value, int)}
+        else:  # colors and segments are read as train ids
+            train_ids = {index: index for index in range(len(self.classes))} | {IGNORE_INDEX: IGNORE_INDEX}
+        ignored = max((value for value, train_id in train_ids.items() if train_id == IGNORE_INDEX), default=None)
+        palette = full_palette([one.color for one in self.classes], ignored=self.ignored_color)
+        names = tuple(one.name for one in self.classes)
+        return DatasetInfo("custom", self.title, names, palette, ignored, lookup_of(train_ids))

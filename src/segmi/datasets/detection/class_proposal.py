@@ -1,0 +1,263 @@
+"""Classes and ignored values, proposed from the values of the masks and the files beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from segmi.datasets import ade20k, camvid, cityscapes, voc2012
+from segmi.datasets.custom.dataset_config import LabelClass, Value
+from segmi.datasets.custom.panoptic import Segments
+from segmi.datasets.detection.class_names import NamedClasses
+from segmi.datasets.detection.mask_values import MaskValues
+from segmi.datasets.palette import (
+    ADE20K_PALETTE,
+    CAMVID_PALETTE,
+    CITYSCAPES_PALETTE,
+    VOC_PALETTE,
+    Color,
+    Palette,
+    color_of,
+    voc_color,
+)
+from segmi.datasets.reader import ranges
+from segmi.errors import DataError
+from segmi.types import IGNORE_INDEX
+
+
+class ClassProposal(NamedTuple):
+    """The proposed meaning of mask values.
+
+    Args:
+        classes: the classes.
+        ignored: the values of ignored pixels.
+        ignored_color: their color in figures.
+        notes: the reasons, and what to check.
+    """
+
+    classes: tuple[LabelClass, ...]
+    ignored: tuple[Value, ...]
+    ignored_color: Color
+    notes: tuple[str, ...]
+
+
+class _Labeling(NamedTuple):
+    """A published labeling; ``fits`` receives the layout in words and the suffix of the mask names."""
+
+    title: str
+    names: Sequence[str]
+    values: Sequence[int]
+    ignored: Sequence[int]
+    palette: Palette
+    fits: Callable[[str, str], bool]
+
+
+_BY_VALUE: Final = (
+    _Labeling(
+        *("Cityscapes", cityscapes.CLASSES, cityscapes.LABEL_IDS, cityscapes.IGNORED_IDS, CITYSCAPES_PALETTE),
+        lambda layout, suffix: suffix.endswith("_labelIds"),
+    ),
+    _Labeling(
+        *("Cityscapes (train ids)", cityscapes.CLASSES, range(19), [IGNORE_INDEX], CITYSCAPES_PALETTE),
+        lambda layout, suffix: suffix.endswith("_labelTrainIds"),
+    ),
+    _Labeling(
+        *("PASCAL VOC", voc2012.CLASSES, range(21), [IGNORE_INDEX], VOC_PALETTE),
+        lambda layout, suffix: layout.startswith("PASCAL VOC"),
+    ),
+    _Labeling(
+        *("CamVid", camvid.CLASSES, range(11), [11], CAMVID_PALETTE),
+        lambda layout, suffix: layout.startswith("SegNet"),
+    ),
+    _Labeling(
+        *("ADE20K", ade20k.CLASSES, range(1, 151), [0], ADE20K_PALETTE),
+        lambda layout, suffix: layout.startswith("ADE20K"),
+    ),
+)
+
+_BY_COLOR: Final = (
+    ("PASCAL VOC", voc2012.CLASSES, VOC_PALETTE),
+    ("Cityscapes", cityscapes.CLASSES, CITYSCAPES_PALETTE),
+    ("CamVid", camvid.CLASSES, CAMVID_PALETTE),
+)
+
+MANY_COLORS: Final = 3
+"""The number of matching colors from which a published labeling is no coincidence."""
+
+
+def propose_classes(masks: MaskValues, named: NamedClasses | None, layout: str, mask_suffix: str) -> ClassProposal:
+    """Propose the classes of index masks or color masks.
+
+    Args:
+        masks: the values of the masks.
+        named: the content of a file with class names, if there is one.
+        layout: the layout in words.
+        mask_suffix: the suffix of the mask names.
+
+    Raises:
+        DataError: the file with names contradicts the masks.
+    """
+    if masks.colored:
+        return _of_colors(masks, named)
+    if named is None and (published := _published_by_value(masks, layout, mask_suffix)) is not None:
+        return published
+    return _of_values(masks, named)
+
+
+def classes_of_segments(segments: Sequence[Segments]) -> ClassProposal:
+    """Propose the classes of panoptic masks: the categories of their JSON files.
+
+    Raises:
+        DataError: the files have different categories.
+    """
+    categories = segments[0].categories
+    for other in segments[1:]:
+        if other.categories != categories:
+            raise DataError(
+                f"{segments[0].path.name} and {other.path.name}: expected the same categories, got different ones",
+                "use both files of one release",
+            )
+    names = [one.name for one in categories]
+    classes = tuple(
+        LabelClass(
+            one.name if names.count(one.name) == 1 else f"{one.name} {index}",
+            (one.id,),
+            one.color or voc_color(index + 1),
+        )
+        for index, one in enumerate(categories)
+    )
+    return ClassProposal(classes, (), (0, 0, 0), (f"{len(classes)} categories from {segments[0].path.name}",))
+
+
+def _published_by_value(masks: MaskValues, layout: str, mask_suffix: str) -> ClassProposal | None:
+    """Return the published labeling whose layout and values fit, unless the masks have other colors or numbers."""
+    for known in _BY_VALUE:
+        if not known.fits(layout, mask_suffix) or not {*masks.values} <= {*known.values, *known.ignored}:
+            continue
+        other_colors = masks.palette is not None and any(
+            masks.palette[value] != known.palette[index]
+            for index, value in enumerate(known.values)
+            if value in masks.pixels and value < len(masks.palette) and known.title == "PASCAL VOC"
+        )
+        if not other_colors and not _numbered_from_zero(masks.values, known.ignored, len(known.names)):
+            classes = tuple(
+                LabelClass(name, (value,), known.palette[index])
+                for index, (name, value) in enumerate(zip(known.names, known.values, strict=True))
+            )
+            note = f"the classes are those of {known.title}, which fit the layout and the values"
+            return ClassProposal(classes, tuple(known.ignored), known.palette[IGNORE_INDEX], (note,))
+    return None
+
+
+def _numbered_from_zero(values: Sequence[int], ignored: Sequence[int], classes: int) -> bool:
+    """Return whether values count from 0 to a few: somebody's own classes, in the layout or colors of a known dataset."""
+    counted = sorted(value for value in values if value not in ignored)
+    return counted == list(range(len(counted))) and 2 * len(counted) < classes
+
+
+def _of_values(masks: MaskValues, named: NamedClasses | None) -> ClassProposal:
+    values = masks.values
+    notes: list[str] = []
+    ignored: list[int] = []
+    if named is not None and named.ignored is not None:
+        ignored = [named.ignored]
+    elif IGNORE_INDEX in values and len(values) > 2:
+        ignored = [IGNORE_INDEX]
+        notes.append(f"255 ({masks.share(IGNORE_INDEX):.1%} of the pixels) is ignored, since there are other values")
+    rest = [value for value in values if value not in ignored]
+    if named is not None:
+        unnamed = [value for value in rest if value not in named.values]
+        if unnamed == [IGNORE_INDEX]:
+            ignored, unnamed = [*ignored, IGNORE_INDEX], []
+        if unnamed:
+            raise DataError(
+                f"{named.origin}: expected a name for every value, got {len(named.names)} names (values "
+                f"{ranges(named.values)}) and masks that hold also {ranges(unnamed)}",
+                "add the missing names to the file, or remove it to have all values proposed",
+            )
+        notes.append(f"the names are those in {named.origin}")
+        chosen = list(zip(named.names, named.values, strict=True))
+    else:
+        chosen = list(zip(_default_names(rest, binary=len(rest) == 2), rest, strict=True))
+        notes.append("no file names the classes: name them in segmi.toml")
+        if rest == [0, IGNORE_INDEX]:
+            notes.append("255 is a class, since 0 is the only other value")
+    colors = _class_colors([value for _, value in chosen], masks.palette, named.colors if named else None)
+    classes = tuple(LabelClass(name, (value,), color) for (name, value), color in zip(chosen, colors, strict=True))
+    return ClassProposal(classes, tuple(ignored), _ignored_color(masks.palette, ignored, {*colors}), tuple(notes))
+
+
+def _of_colors(masks: MaskValues, named: NamedClasses | None) -> ClassProposal:
+    colors = [color_of(value) for value in masks.values]
+    if named is not None and named.colors is not None:
+        return _of_named_colors(masks, named, named.colors)
+    if (published := _published_by_color(colors)) is not None:
+        return published
+    names = _default_names(range(len(colors)), binary=len(colors) == 2, background=colors[0] == (0, 0, 0))
+    gray = all(red == green == blue for red, green, blue in colors) and len(colors) > 2
+    shown = [voc_color(index) for index in range(len(colors))] if gray else colors  # grays are hard to tell apart
+    classes = tuple(LabelClass(n, (c,), s) for n, c, s in zip(names, colors, shown, strict=True))
+    note = "no file names the colors: name the classes in segmi.toml, and move ignored colors to ignored"
+    return ClassProposal(classes, (), _free_color({*shown}), (note,))
+
+
+def _published_by_color(colors: Sequence[Color]) -> ClassProposal | None:
+    """Return the published labeling with these colors, if exactly one has them."""
+    fitting = [
+        (title, names, palette)
+        for title, names, palette in _BY_COLOR
+        if {*colors} <= {*palette[: len(names)], palette[IGNORE_INDEX]}
+        and len(colors) >= MANY_COLORS
+        and not _numbered_from_zero([palette.index(color) for color in colors], [IGNORE_INDEX], len(names))
+    ]
+    if len(fitting) != 1:
+        return None
+    ((title, names, palette),) = fitting
+    classes = tuple(LabelClass(name, (color,), color) for name, color in zip(names, palette, strict=False))
+    ignored = palette[IGNORE_INDEX]
+    return ClassProposal(classes, (ignored,), ignored, (f"the colors are those of {title}",))
+
+
+def _of_named_colors(masks: MaskValues, named: NamedClasses, colors: Sequence[Color]) -> ClassProposal:
+    unnamed = [v for v in masks.values if color_of(v) not in colors and color_of(v) != named.ignored_color]
+    if unnamed:
+        listing = ", ".join(" ".join(map(str, color_of(value))) for value in unnamed[:5])
+        raise DataError(
+            f"{named.origin}: expected a name for every color, got masks that hold also {listing}"
+            f"{', …' if unnamed[5:] else ''} ({sum(map(masks.share, unnamed)):.1%} of the pixels)",
+            "add these colors to the file, or remove it to have all colors proposed",
+        )
+    classes = tuple(LabelClass(name, (color,), color) for name, color in zip(named.names, colors, strict=True))
+    ignored = () if named.ignored_color is None else (named.ignored_color,)
+    note = f"names and colors are those in {named.origin}"
+    return ClassProposal(classes, ignored, named.ignored_color or _free_color({*colors}), (note,))
+
+
+def _default_names(values: Iterable[int], *, binary: bool, background: bool | None = None) -> list[str]:
+    """Return names for unnamed classes: "background" for 0 or black, "foreground" for the other of two, and numbers."""
+    names = [f"class {value}" for value in values]
+    if names[0] == "class 0" if background is None else background:
+        names[0] = "background"
+        if binary:
+            names[1] = "foreground"
+    return names
+
+
+def _class_colors(values: Sequence[int], palette: Palette | None, named: Sequence[Color] | None) -> list[Color]:
+    if named is not None:
+        return list(named)
+    if palette is not None and all(value < len(palette) for value in values):
+        colors = [palette[value] for value in values]
+        if len({*colors}) == len(colors):
+            return colors
+    return [voc_color(index) for index in range(len(values))]
+
+
+def _ignored_color(palette: Palette | None, ignored: Sequence[int], used: set[Color]) -> Color:
+    if palette is not None and ignored and ignored[-1] < len(palette) and palette[ignored[-1]] not in used:
+        return palette[ignored[-1]]
+    return _free_color(used)
+
+
+def _free_color(used: set[Color]) -> Color:
+    return next(color for color in (voc_color(IGNORE_INDEX), (255, 255, 255), (1, 1, 1)) if color not in used)
