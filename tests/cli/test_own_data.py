@@ -33,7 +33,7 @@ def photos(tmp_path: Path) -> Path:
 def test_init_then_train(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "init", str(photos)]) == 0
     told = capsys.readouterr()
-    assert "images and masks in folders of their own" in told.out
+    assert "images and masks in separate folders" in told.out
     assert "foreground  255" in told.out
     assert f"next: segmi train '{photos}'" in told.out
     assert "checked 8/8 images" in told.err

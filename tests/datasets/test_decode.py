@@ -129,6 +129,6 @@ def test_any_file_name(tmp_path, name):
     except (OSError, UnicodeError):
         pytest.skip("this file system takes no such name")
     np.testing.assert_array_equal(decode_image(path), RGB)
-    printable = printable(path)
-    printable.encode("utf-8")
-    assert "\n" not in printable
+    text = printable(path)
+    text.encode("utf-8")
+    assert "\n" not in text

@@ -117,9 +117,7 @@ def test_whole_groups_are_drawn(tmp_path, save):
     assert groups["train"] | groups["val"] == {f"p{patient}" for patient in range(10)}
     assert not groups["train"] & groups["val"]
     assert 3 <= len(dataset.split("val")) <= 9
-    with pytest.raises(
-        DataError, match=r"p0_0.png: expected a name that the group '\^x' matches(.|\n)*correct the"
-    ):
+    with pytest.raises(DataError, match=r"p0_0.png: expected a name that the group '\^x' matches(.|\n)*correct the"):
         open_dataset("folder", tmp_path, classes=CLASSES, group="^x").split("train")
 
 

@@ -12,7 +12,9 @@ from segmi.errors import DataError
 def test_voc_lists_cannot_leave_the_data_set(line, make):
     root = make("voc2012")
     (root / "VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt").write_text(f"2007_000032\n{line}\n")
-    with pytest.raises(DataError, match=r"train.txt: line 2: expected a name inside the dataset(.|\n)*names without folders"):
+    with pytest.raises(
+        DataError, match=r"train.txt: line 2: expected a name inside the dataset(.|\n)*names without folders"
+    ):
         open_dataset("voc2012", root).split("train")
 
 

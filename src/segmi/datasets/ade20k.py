@@ -35,7 +35,7 @@ _FOLDERS: Final = {"train": "training", "val": "validation"}
 class ADE20K(DatasetReader):
     """The scene-parsing benchmark of ADE20K as downloaded: ``ADEChallengeData2016.zip``, unpacked.
 
-    The splits are ``images/{training,validation}/*.jpg`` with ``annotations/{training,validation}/*.png``, in which 0 is
+    The splits are ``images/{training,validation}/*.jpg`` with ``annotations/{training,validation}/*.png``, where 0 is
     ignored and 1–150 are the classes. Class names come from ``objectInfo150.txt`` if the file exists (the first name of
     each class). Each image is a group.
 

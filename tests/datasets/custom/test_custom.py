@@ -77,9 +77,7 @@ def test_whole_groups_are_drawn_by_the_seed(root):
     groups = {split: {sample.group for sample in dataset.split(split)} for split in ("train", "val")}
     assert {len(found) for found in groups.values()} == {2}
     assert not groups["train"] & groups["val"]
-    assert groups == {
-        split: {sample.group for sample in open_dataset("custom", root).split(split)} for split in groups
-    }
+    assert groups == {split: {sample.group for sample in open_dataset("custom", root).split(split)} for split in groups}
 
 
 def test_it_goes_to_other_processes(root):

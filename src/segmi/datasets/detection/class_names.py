@@ -17,7 +17,10 @@ from segmi.datasets.palette import Color
 from segmi.types import IGNORE_INDEX
 
 IGNORED_NAMES: Final = frozenset(
-    "ignored void unlabeled unlabelled unlabel ignore ignore_label unknown _ignore_ __ignore__ dontcare".split()
+    (
+        *("ignored", "void", "unlabeled", "unlabelled", "unlabel", "ignore", "ignore_label", "unknown"),
+        *("_ignore_", "__ignore__", "dontcare"),
+    )
 )
 
 _FILES: Final = (

@@ -150,7 +150,7 @@ def _published_by_value(masks: MaskValues, layout: str, mask_suffix: str) -> Cla
 
 
 def _numbered_from_zero(values: Sequence[int], ignored: Sequence[int], classes: int) -> bool:
-    """Return whether values count from 0 to a few: somebody's own classes, in the layout or colors of a known dataset."""
+    """Return whether values count from 0 to a few: own classes in the layout or colors of a known dataset."""
     counted = sorted(value for value in values if value not in ignored)
     return counted == list(range(len(counted))) and 2 * len(counted) < classes
 

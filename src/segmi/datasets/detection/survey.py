@@ -17,17 +17,25 @@ from segmi.errors import DataError
 Role = Literal["image", "mask", "other"]
 
 _IMAGES: Final = frozenset(
-    "image images img imgs photo photos picture pictures rgb input inputs frame frames original originals jpegimages "
-    "leftimg8bit".split()
+    (
+        *("image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "rgb", "input"),
+        *("inputs", "frame", "frames", "original", "originals", "jpegimages", "leftimg8bit"),
+    )
 )
 _MASKS: Final = frozenset(
-    "mask masks label labels labelmap labelmaps annotation annotations annot annots ann anns gt groundtruth truth truths "
-    "segmentation segmentations seg segs segmentationclass segmentationclassaug segmentationclasspng target targets "
-    "gtfine manual".split()
+    (
+        *("mask", "masks", "label", "labels", "labelmap", "labelmaps", "annotation", "annotations"),
+        *("annot", "annots", "ann", "anns", "gt", "groundtruth", "truth", "truths", "segmentation"),
+        *("segmentations", "seg", "segs", "segmentationclass", "segmentationclassaug"),
+        *("segmentationclasspng", "target", "targets", "gtfine", "manual"),
+    )
 )
 _OTHERS: Final = frozenset(  # folders beside images and masks that are neither
-    "segmentationobject segmentationclassvisualization instance instances depth disparity preview previews overlay "
-    "overlays vis visualization prediction predictions thumbnails".split()
+    (
+        *("segmentationobject", "segmentationclassvisualization", "instance", "instances", "depth"),
+        *("disparity", "preview", "previews", "overlay", "overlays", "vis", "visualization"),
+        *("prediction", "predictions", "thumbnails"),
+    )
 )
 _SPLITS: Final = {
     **{"train": "train", "training": "train"},
