@@ -500,7 +500,7 @@ def test_nan_is_not_swallowed(info: LossCase, scene: Scene, where: str) -> None:
 def test_unknown_ids_are_named(info: LossCase, scene: Scene) -> None:
     labels = scene.labels(1, 4, 12, 12)
     labels[0, 0, :2] = torch.tensor([200, 9])
-    with pytest.raises(ValueError, match=r"class ids 0 to 3 or the ignore value 255, got also 9, 200; map them"):
+    with pytest.raises(ValueError, match=r"class ids 0 to 3 or the ignore value 255, got also 9, 200. Fix: map"):
         value(info, torch.zeros(1, 4, 12, 12), labels)
     labels[0, 0, :2] = torch.tensor([0, 2])
     with pytest.raises(ValueError, match=r"class ids 0 to 1 .* got also 2"):
@@ -508,7 +508,7 @@ def test_unknown_ids_are_named(info: LossCase, scene: Scene) -> None:
 
 
 def test_shapes_must_match(info: LossCase) -> None:
-    with pytest.raises(ValueError, match=r"labels: expected shape N×H×W = \(1, 8, 8\).* got \(1, 8, 9\); squeeze"):
+    with pytest.raises(ValueError, match=r"labels: expected shape N×H×W = \(1, 8, 8\).* got \(1, 8, 9\). Fix: squeeze"):
         value(info, torch.zeros(1, 4, 8, 8), torch.zeros(1, 8, 9, dtype=torch.long))
     with pytest.raises(ValueError, match=r"labels: expected shape .* got \(1, 1, 8, 8\)"):
         value(info, torch.zeros(1, 4, 8, 8), torch.zeros(1, 1, 8, 8, dtype=torch.long))
