@@ -1,7 +1,7 @@
-"""The errors that segmi raises for its users, one class per exit code.
+"""Errors of commands, one class per exit code.
 
-Every message says what was expected, what came, and what to do. Code that is called from other people's programs
-(losses, information, metrics) raises plain ``ValueError`` and ``TypeError`` instead.
+Every message has the value, what was expected, and the fix. The packages losses, information and metrics, which are
+called from other programs, raise plain ``ValueError`` and ``TypeError`` instead.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Iterable, Sequence
 
 
 class SegmiError(Exception):
-    """Anything that ends a command with a message instead of a traceback.
+    """Error that ends a command with a message instead of a traceback.
 
     Args:
-        message: what was expected and what came, with the path or the field concerned.
-        remedy: what to do about it, as an imperative sentence.
+        message: the value and what was expected, with the path or the field.
+        remedy: the fix, as an imperative sentence.
     """
 
     exit_code = 4
 
     def __init__(self, message: str, remedy: str | None = None) -> None:
-        super().__init__(message, remedy)  # both, so that the error survives pickling between processes
+        super().__init__(message, remedy)  # both arguments, so that the error can be pickled between processes
         self.message = message
         self.remedy = remedy
 
@@ -30,35 +30,35 @@ class SegmiError(Exception):
 
 
 class UsageError(SegmiError, ValueError):
-    """A command, a study file or an argument that cannot be meant as written."""
+    """Invalid command, study file or argument."""
 
     exit_code = 2
 
 
 class DataError(SegmiError):
-    """Data that segmi refuses: unreadable, mismatched or with unknown ids."""
+    """Invalid data: unreadable, mismatched or with unknown ids."""
 
     exit_code = 3
 
 
 class RunError(SegmiError):
-    """A run that failed: non-finite loss, out of memory, a lost worker."""
+    """Failed run: non-finite loss, out of memory, a crashed worker."""
 
     exit_code = 4
 
 
 class Diverged(RunError):
-    """A run whose loss or gradient is no number any more; every process of a run sees it at the same update."""
+    """Run whose loss or gradient is NaN or infinite; every process of a run raises it at the same step."""
 
 
 class EnvironmentProblem(SegmiError):
-    """The machine stands in the way: disk, permissions, locks, no network, a missing optional package."""
+    """Problem of the machine: disk, permissions, locks, network, a missing optional package."""
 
     exit_code = 5
 
 
 class Interrupted(SegmiError):
-    """A signal stopped a run after its checkpoint was written; exits as the shell expects, 128 + signal."""
+    """Run stopped by a signal after its checkpoint was written; the exit code is 128 + signal, as in shells."""
 
     def __init__(self, message: str, remedy: str | None = None, *, signal_number: int = 2) -> None:
         super().__init__(message, remedy)
@@ -66,14 +66,14 @@ class Interrupted(SegmiError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that looks most like ``name``, or None if none does."""
+    """Return the known name most similar to ``name``, or None if no name is similar."""
     by_folded_name = {candidate.lower(): candidate for candidate in known}
     matches = difflib.get_close_matches(name.lower(), list(by_folded_name), n=1, cutoff=0.5)
     return by_folded_name[matches[0]] if matches else None
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is in no table: names the nearest known one and lists the others."""
+    """Return the error for an unknown name, with the nearest known name and a list of the others."""
     names = sorted(known)
     guess = nearest(name, names)
     listing = ", ".join(names[:20]) + (f", … ({len(names)} in all)" if len(names) > 20 else "")
@@ -82,7 +82,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
 
 
 def together(errors: Sequence[str], *, limit: int = 20) -> str:
-    """Many one-line problems as one text: the first ``limit`` and the number of the rest."""
+    """Return one-line problems as a list: the first ``limit``, and the number of the others."""
     lines = [f"  - {error}" for error in errors[:limit]]
     if len(errors) > limit:
         lines.append(f"  … and {len(errors) - limit} more")

@@ -1,7 +1,7 @@
-"""Random choices as pure functions of what they are for.
+"""Seeds of random choices, as pure functions of their purpose.
 
-Nothing in segmi draws from a generator that stateful: a choice is keyed by (seed, purpose, epoch, index, …), so it
-does not depend on the number of workers, on what ran before, or on whether the run was interrupted.
+All randomness is stateless: a choice is a function of (seed, purpose, epoch, index, …), so it does not depend on the
+number of workers, on earlier choices or on interruptions of the run.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Final
 
 
 def key(*parts: int | str) -> int:
-    """A stable 63-bit seed for ``parts``; the same on every machine and in every process.
+    """Return a stable 63-bit seed for ``parts``, the same on every machine and in every process.
 
     Args:
-        parts: whatever the choice depends on, for example ``key(seed, "crop", epoch, index)``.
+        parts: everything that the choice depends on, for example ``key(seed, "crop", epoch, index)``.
 
     Example:
         >>> key(0, "crop", 3, 7) == key(0, "crop", 3, 7) != key(0, "crop", 7, 3)
@@ -25,10 +25,10 @@ def key(*parts: int | str) -> int:
 
 
 class Keys:
-    """The keys that begin with the same parts: ``Keys(*parts)(last)`` is ``key(*parts, last)`` in a third of the time.
+    """Keys with the same first parts: ``Keys(*parts)(last)`` equals ``key(*parts, last)`` in a third of the time.
 
     Args:
-        parts: those that they begin with, at least one.
+        parts: the first parts, at least one.
 
     Example:
         >>> Keys(0, "crop", 3)(7) == key(0, "crop", 3, 7)
@@ -36,11 +36,11 @@ class Keys:
     """
 
     def __init__(self, *parts: int | str) -> None:
-        self._begun = hashlib.blake2b(_text(parts) + _BETWEEN.encode(), digest_size=8)
+        self._prefix = hashlib.blake2b(_text(parts) + _BETWEEN.encode(), digest_size=8)
 
     def __call__(self, last: int | str) -> int:
-        """The key that ends with ``last``."""
-        hashed = self._begun.copy()
+        """Return the key with the last part ``last``."""
+        hashed = self._prefix.copy()
         hashed.update(_text((last,)))
         return _number(hashed)
 

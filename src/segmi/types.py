@@ -1,7 +1,4 @@
-"""Named array types and the two small containers that data, models, losses and training exchange.
-
-Imports nothing of segmi, so that every room may use it.
-"""
+"""Named array types, and the containers that datasets, models, losses and training exchange."""
 
 from __future__ import annotations
 
@@ -14,63 +11,63 @@ if TYPE_CHECKING:  # readers of datasets and records need `IGNORE_INDEX` without
     from torch import Tensor
 
 IGNORE_INDEX: Final = 255
-"""The label of pixels that count nowhere. Datasets translate their own ignored value to this one when they are read."""
+"""Label of ignored pixels. Dataset readers map their own ignored value to this one."""
 
 Images: TypeAlias = "Tensor"
-"""N×3×H×W, float in [0, 1]; networks normalize for themselves."""
+"""N×3×H×W, float in [0, 1]; networks normalize them."""
 
 Logits: TypeAlias = "Tensor"
-"""N×C×H×W, any float dtype. C = 1 stands for a binary problem: the logit of class 1 against class 0."""
+"""N×C×H×W, floating point. C = 1 is a binary problem: the logit of class 1 against class 0."""
 
 Probabilities: TypeAlias = "Tensor"
 """N×C×H×W, in [0, 1]."""
 
 Labels: TypeAlias = "Tensor"
-"""N×H×W, any integer dtype: class indices, or the ignore value."""
+"""N×H×W, integer: class indices, or the ignore value."""
 
 Counts: TypeAlias = "Tensor"
 """C×C confusion counts, int64: rows are the truth, columns the prediction."""
 
 
 class Output(NamedTuple):
-    """What a network returns: its logits at the size of the images, and the features it was asked for, by name."""
+    """Output of a network: logits at the size of the images, and the requested features by layer name."""
 
     logits: Logits
     features: Mapping[str, Tensor] = {}
 
 
 class Views(NamedTuple):
-    """The images without labels that stand at the end of a batch, U of them, once or in two views.
+    """The U unlabeled images at the end of a batch, in one or two views.
 
     Args:
-        seen: U×H×W bool, False where a crop reaches beyond its image.
-        flipped: U bool, which of the second views are mirrored left to right; None where there is one view only. The
-            second views stand behind the first ones, in the same order.
+        seen: U×H×W bool, False where a crop extends beyond its image.
+        flipped: U bool, True for second views that are mirrored horizontally; None for a single view. The second views
+            follow the first ones in the same order.
     """
 
     seen: Tensor
     flipped: Tensor | None = None
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Views:
-        """The same on another device."""
+        """Return the views on another device."""
         flipped = None if self.flipped is None else self.flipped.to(device, non_blocking=non_blocking)
         return Views(self.seen.to(device, non_blocking=non_blocking), flipped)
 
     def pinned(self) -> Views:
-        """The same in memory that CUDA copies from by itself."""
+        """Return the views in pinned memory, for asynchronous copies to a GPU."""
         return Views(self.seen.pin_memory(), None if self.flipped is None else self.flipped.pin_memory())
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images with what is known about them.
+    """Images and labels.
 
     Args:
         images: N×3×H×W, float in [0, 1].
-        labels: N×H×W, integer, ``IGNORE_INDEX`` where a pixel counts nowhere.
+        labels: N×H×W, integer, ``IGNORE_INDEX`` at ignored pixels.
         names: one name per image, unique in its split.
-        groups: what is not independent (city, video clip, patient), one per image.
-        views: those of the images at the end that have no labels, all of whose labels are ``IGNORE_INDEX``.
+        groups: group of dependent images (city, video clip, patient), one per image.
+        views: the views of the unlabeled images at the end, whose labels are all ``IGNORE_INDEX``.
     """
 
     images: Images
@@ -84,13 +81,13 @@ class Batch:
 
     @property
     def labeled(self) -> int:
-        """How many images have labels; they come first."""
+        """Number of labeled images; they come first."""
         if self.views is None:
             return len(self)
         return len(self) - len(self.views.seen) * (1 if self.views.flipped is None else 2)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
-        """The same batch on another device."""
+        """Return the batch on another device."""
         return replace(
             self,
             images=self.images.to(device, non_blocking=non_blocking),
@@ -99,7 +96,7 @@ class Batch:
         )
 
     def pinned(self) -> Batch:
-        """The same in memory that CUDA copies from by itself: from any other a copy holds up the program."""
+        """Return the batch in pinned memory, for asynchronous copies to a GPU."""
         return replace(
             self,
             images=self.images.pin_memory(),

@@ -31,7 +31,7 @@ from segmi.information import (
     mutual_information_of_counts,
     self_information,
 )
-from segmi.information.discrete.counts import Correction
+from segmi.information.discrete.tables import Correction
 
 LOG2 = math.log(2)
 

@@ -140,7 +140,7 @@ def test_the_same_seed_gives_the_same_samples_and_leaves_the_generator_alone():
         (lambda: windows(torch.zeros(1, 2, 2), 3), r"windows that fit into them .* got shape \(1, 2, 2\), side 3"),
         (
             lambda: GaussianLaw([0.1], disguise="cubic").log_conditional(torch.ones(1, 1), torch.ones(1, 1)),
-            "disguise: expected 'none' where densities are asked for, got 'cubic'",
+            "disguise: expected 'none' for densities, got 'cubic'",
         ),
     ],
 )

@@ -176,11 +176,11 @@ def test_saturated_predictions_keep_every_quantity_finite():
 
 def test_what_does_not_fit_is_refused():
     log_p, labels = predictions(0)
-    with pytest.raises(TypeError, match=r"labels: expected int64 class indices, got torch.int32; use labels.long\(\)"):
+    with pytest.raises(TypeError, match=r"labels: expected int64 class indices, got torch.int32. Fix: use labels.long\(\)"):
         prediction_sums(log_p, labels.int())
     with pytest.raises(ValueError, match=r"expected the shape of log_p without its classes, \(40,\), got \(4,\)"):
         prediction_sums(log_p, labels[:4])
-    with pytest.raises(ValueError, match=r"labels: expected class indices 0 to 3, got .* to 255; give what counts"):
+    with pytest.raises(ValueError, match=r"labels: expected class indices 0 to 3, got .* to 255. Fix: give ignored"):
         prediction_sums(log_p, labels.masked_fill(labels == 3, 255))
     with pytest.raises(TypeError, match=r"log_p: expected a floating-point tensor, got torch\.int64"):
         prediction_sums(log_p.long(), labels)

@@ -55,7 +55,7 @@ def test_options_reach_the_class() -> None:
         ({"specification": {"jensen_shannon": {}}}, "jensen_shannon: expected two or more networks"),
         (
             {"specification": {"distillation": {}}},
-            "distillation: expected a frozen network as the teacher, got \\['a'\\]",
+            "distillation: expected a frozen network as the teacher, got only trained ones",
         ),
         ({"specification": {"pixel_contrast": {"layers": {"b": "body"}}}}, "unknown network under layers of .* 'b'"),
         ({"specification": {"pixel_contrast": {"layers": {}}}}, "layers: expected a layer of a trained network"),

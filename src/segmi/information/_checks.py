@@ -1,4 +1,4 @@
-"""What every quantity of this room asks of its input, and the unit of what it returns."""
+"""Checks of inputs, and the unit of results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def in_base(nats: Tensor, base: float | None) -> Tensor:
-    """``nats`` in units of ``log(base)``: unchanged for None, bits for 2, bans for 10."""
+    """Return ``nats`` in units of ``log(base)``: unchanged for None, bits for 2, bans for 10."""
     if base is None:
         return nats
     if not (base > 0 and base != 1 and math.isfinite(base)):
@@ -18,7 +18,7 @@ def in_base(nats: Tensor, base: float | None) -> Tensor:
 
 
 def real(values: Tensor, name: str, *, instead: str) -> Tensor:
-    """``values`` if they are a floating-point tensor, half precision upcast to float32; ``instead`` is the remedy."""
+    """Return ``values``, upcast from half precision, after checking their dtype; ``instead`` is the fix."""
     if not isinstance(values, Tensor):
         raise TypeError(f"{name}: expected a torch.Tensor, got {type(values).__name__}; wrap it in torch.as_tensor")
     if not values.is_floating_point():
@@ -27,9 +27,9 @@ def real(values: Tensor, name: str, *, instead: str) -> Tensor:
 
 
 def distribution(p: Tensor, name: str, *, dims: int | tuple[int, ...], check: bool) -> Tensor:
-    """``p`` upcast by `real`, after checking that it is non-negative and sums to 1 over ``dims``.
+    """Return ``p`` upcast by `real` after checking that it is non-negative and sums to 1 over ``dims``.
 
-    The sums may be off by 1e-5, or by 8 units of the input's precision where that is more (half precision).
+    The tolerance of the sums is 1e-5, or 8 units of the input's precision if that is more.
     """
     tolerance = max(1e-5, 8 * torch.finfo(p.dtype).eps) if isinstance(p, Tensor) and p.is_floating_point() else 0.0
     p = real(p, name, instead="turn counts into probabilities with empirical_distribution")
@@ -56,7 +56,7 @@ def distribution(p: Tensor, name: str, *, dims: int | tuple[int, ...], check: bo
 
 
 def covariance(matrix: Tensor, name: str, *, check: bool) -> Tensor:
-    """``matrix`` upcast by `real`, after checking that it is square, finite and symmetric."""
+    """Return ``matrix`` upcast by `real` after checking that it is square, finite and symmetric."""
     matrix = real(matrix, name, instead="convert it with .double()")
     if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2] or matrix.shape[-1] == 0:
         raise ValueError(f"{name}: expected square matrices (…×D×D), got shape {tuple(matrix.shape)}")
@@ -74,7 +74,7 @@ def covariance(matrix: Tensor, name: str, *, check: bool) -> Tensor:
 
 
 def split_of(size: int, split: int) -> int:
-    """``split`` if it leaves at least one of ``size`` variables on either side."""
+    """Return ``split`` after checking that it leaves at least one of ``size`` variables on either side."""
     if isinstance(split, bool) or not isinstance(split, int):
         raise TypeError(f"split: expected an int, the number of leading variables in X, got {split!r}")
     if not 0 < split < size:

@@ -1,13 +1,13 @@
-"""Information quantities of Gaussian vectors, read off their covariance matrices.
+"""Information quantities of Gaussian vectors, computed from their covariance matrices.
 
-A *joint* covariance is that of (X, Y) stacked: the first ``split`` variables are X, the others Y. Its Cholesky factor
-holds everything: the upper left block is the factor of the covariance of X, the lower right block the factor of the
-conditional covariance of Y given X. So nothing is inverted and nothing subtracted. Leading dimensions are a batch.
-Results are in nats unless ``base`` is given. Use float64 where the device has it: the conditional covariance of a good
-predictor lies below the resolution of float32.
+A *joint* covariance is of (X, Y) stacked: the first ``split`` variables are X, the others Y. The upper left block of
+its Cholesky factor is the factor of the covariance of X, the lower right block the factor of the conditional covariance
+of Y given X, so nothing is inverted or subtracted. Leading dimensions are a batch. Results are in nats unless ``base`` is
+given. Use float64 if the device has it: the conditional covariance of a good predictor is below the resolution of
+float32.
 
-With ``check=False`` the values are not looked at, which spares a GPU the waiting; a matrix that is not positive
-definite then gives NaN instead of an error.
+``check=False`` skips the checks of values, which synchronize a GPU; a matrix that is not positive definite then gives
+NaN.
 """
 
 from __future__ import annotations
@@ -21,18 +21,14 @@ from segmi.information._checks import covariance, in_base, split_of
 
 
 def conditional_cholesky(joint: Tensor, split: int, *, check: bool = True) -> Tensor:
-    """The Cholesky factor of the covariance of Y given X.
+    """Return the Cholesky factor of the covariance of Y given X.
 
     ``L Lᵀ = Σ_yy - Σ_yx Σ_xx⁻¹ Σ_xy``, the lower right block of the factor of the joint matrix
 
     Shapes:
         joint: …×D×D, symmetric, positive definite; the result is …×(D-split)×(D-split), lower triangular.
 
-    Unit: that of Y; ``2 log`` of its diagonal, summed, is the log-determinant of the conditional covariance.
-
-    Raises:
-        TypeError: not a floating-point tensor, or ``split`` not an int.
-        ValueError: not square, symmetric, finite and positive definite, or ``split`` out of range.
+    Unit: the unit of Y; ``2 Σ log`` of its diagonal is the log-determinant of the conditional covariance.
 
     Source: Golub and Van Loan, *Matrix Computations*, block Cholesky factorization and the Schur complement.
 
@@ -46,18 +42,14 @@ def conditional_cholesky(joint: Tensor, split: int, *, check: bool = True) -> Te
 
 
 def gaussian_entropy(matrix: Tensor, *, base: float | None = None, check: bool = True) -> Tensor:
-    """The differential entropy of a Gaussian vector.
+    """Return the differential entropy of a Gaussian vector.
 
     ``h(X) = ½ log det(2πe Σ)``  (Theorem 8.4.1)
 
     Shapes:
         matrix: …×D×D covariance, symmetric, positive definite; the result is ….
 
-    Unit and sign: nats; of either sign, since it depends on the unit of X; no law with this covariance has more.
-
-    Raises:
-        TypeError: not a floating-point tensor.
-        ValueError: not square, symmetric, finite and positive definite, or an impossible ``base``.
+    Unit and sign: nats, of either sign; the maximum over all distributions with this covariance.
 
     Source: Cover and Thomas, *Elements of Information Theory*, 2nd edition, Theorem 8.4.1.
 
@@ -70,19 +62,14 @@ def gaussian_entropy(matrix: Tensor, *, base: float | None = None, check: bool =
 
 
 def gaussian_conditional_entropy(joint: Tensor, split: int, *, base: float | None = None, check: bool = True) -> Tensor:
-    """The differential entropy that is left of Y when X is known, (X, Y) jointly Gaussian.
+    """Return the differential entropy of Y given X, for jointly Gaussian (X, Y).
 
     ``h(Y|X) = ½ log det[2πe (Σ_yy - Σ_yx Σ_xx⁻¹ Σ_xy)]``
 
     Shapes:
         joint: …×D×D covariance of (X, Y), X the first ``split`` variables; the result is ….
 
-    Unit and sign: nats; of either sign; at most ``h(Y)``.
-
-    Raises:
-        TypeError: not a floating-point tensor, or ``split`` not an int.
-        ValueError: not square, symmetric, finite and positive definite, ``split`` out of range, or an impossible
-            ``base``.
+    Unit and sign: nats, of either sign, at most ``h(Y)``.
 
     Source: Cover and Thomas, *Elements of Information Theory*, 2nd edition, chapter 8.
 
@@ -95,20 +82,15 @@ def gaussian_conditional_entropy(joint: Tensor, split: int, *, base: float | Non
 
 
 def gaussian_mutual_information(joint: Tensor, split: int, *, base: float | None = None, check: bool = True) -> Tensor:
-    """How much two jointly Gaussian vectors tell about each other.
+    """Return the mutual information of two jointly Gaussian vectors.
 
     ``I(X; Y) = h(Y) - h(Y|X) = ½ log [det Σ_xx det Σ_yy / det Σ] = -½ Σ_i log(1 - ρ_i²)``, ρ the canonical correlations
 
     Shapes:
         joint: …×D×D covariance of (X, Y), X the first ``split`` variables; the result is ….
 
-    Unit and sign: nats, at least 0 up to rounding; 0 where independent; unchanged by invertible linear maps of X and Y.
-    For other laws than the Gaussian it is what a linear regression sees of the dependence.
-
-    Raises:
-        TypeError: not a floating-point tensor, or ``split`` not an int.
-        ValueError: not square, symmetric, finite and positive definite, ``split`` out of range, or an impossible
-            ``base``.
+    Unit and sign: nats, at least 0 up to rounding; invariant to invertible linear maps of X and Y. For other
+        distributions it measures linear dependence only.
 
     Source: Gelfand and Yaglom, *Calculation of the amount of information about a random function*, 1957; Cover and
     Thomas, *Elements of Information Theory*, 2nd edition, chapter 8.
@@ -124,18 +106,14 @@ def gaussian_mutual_information(joint: Tensor, split: int, *, base: float | None
 
 
 def canonical_correlations(joint: Tensor, split: int, *, check: bool = True) -> Tensor:
-    """The correlations of the pairs of directions in X and in Y that correlate most.
+    """Return the canonical correlations of X and Y.
 
-    ``ρ_i = σ_i(L_x⁻¹ Σ_xy L_y⁻ᵀ)`` with ``Σ_xx = L_x L_xᵀ`` and ``Σ_yy = L_y L_yᵀ``
+    ``ρ_i = σ_i(L_x⁻¹ Σ_xy L_y⁻ᵀ)``, ``Σ_xx = L_x L_xᵀ``, ``Σ_yy = L_y L_yᵀ``
 
     Shapes:
         joint: …×D×D covariance of (X, Y), X the first ``split`` variables; the result is …×min(split, D-split).
 
     Unit and sign: none; between 0 and 1, in descending order.
-
-    Raises:
-        TypeError: not a floating-point tensor, or ``split`` not an int.
-        ValueError: not square, symmetric, finite and positive definite, or ``split`` out of range.
 
     Source: Hotelling, *Relations between two sets of variates*, Biometrika 28, 1936.
 

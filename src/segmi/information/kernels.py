@@ -1,7 +1,7 @@
-"""Dependence from similarities: of samples to each other in X, and in Y.
+"""Dependence from kernel matrices of the samples of X and of Y.
 
-A *kernel matrix* is n×n, symmetric and positive semi-definite, with the similarity of samples i and j in row i and
-column j; leading dimensions are a batch. It costs ``O(n²)`` memory: draw a thousand samples rather than all pixels.
+A *kernel matrix* is n×n, symmetric and positive semi-definite: entry (i, j) is the similarity of samples i and j.
+Leading dimensions are a batch. It has ``O(n²)`` memory: sample about a thousand pixels.
 """
 
 from __future__ import annotations
@@ -13,20 +13,15 @@ from segmi.information._checks import in_base, real
 
 
 def gaussian_kernel(x: Tensor, *, width: float | None = None) -> Tensor:
-    """How similar samples are, by their distance.
+    """Return the Gaussian kernel matrix of samples.
 
     ``K_ij = exp(-‖x_i - x_j‖² / 2σ²)``
 
     Shapes:
         x: …×n×D; the result is …×n×n.
-        width: σ, above 0; by default the median distance between different samples, which assumes that distances have
-            one scale.
+        width: σ, above 0; default: the median distance of different samples.
 
     Unit and sign: none, in (0, 1], 1 on the diagonal.
-
-    Raises:
-        TypeError: not a floating-point tensor.
-        ValueError: fewer than two samples, or a width that is not above 0.
 
     Source: Gretton et al., *A Kernel Two-Sample Test*, JMLR 13, 2012, section 8, for the median.
 
@@ -40,35 +35,33 @@ def gaussian_kernel(x: Tensor, *, width: float | None = None) -> Tensor:
         raise ValueError(f"x: expected samples …×n×D with n ≥ 2, got shape {tuple(x.shape)}")
     if width is not None and not width > 0:
         raise ValueError(f"width: expected a number above 0, or None for the median distance, got {width!r}")
-    # differences first and squares then, for the other order cancels where samples are close to each other
+    # from differences: expanding the square cancels for close samples
     squared = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square()
     if width is not None:
         variance = squared.new_tensor(width**2)
     else:
         upper = torch.ones(x.shape[-2], x.shape[-2], dtype=torch.bool, device=x.device).triu(1)
         variance = squared.detach()[..., upper].median(-1).values[..., None, None]
-        variance = variance.where(variance > 0, 1.0)  # half of the samples are equal: any width says so
+        variance = variance.where(variance > 0, 1.0)  # half of the samples are equal
     return torch.exp(-squared / (2 * variance))
 
 
 def hilbert_schmidt_independence(kernel_x: Tensor, kernel_y: Tensor, *, unbiased: bool = False) -> Tensor:
-    """The Hilbert–Schmidt independence criterion (HSIC): the squared norm of the covariance of all features.
+    """Return the Hilbert–Schmidt independence criterion (HSIC), the squared norm of the covariance of all features.
 
-    ``tr(K H L H) / (n - 1)²`` with ``H = I - 1/n``; without bias
+    ``tr(K H L H) / (n - 1)²``, ``H = I - 1/n``; unbiased:
     ``[tr(K̃ L̃) + 1ᵀK̃1 1ᵀL̃1 / ((n-1)(n-2)) - 2/(n-2) 1ᵀK̃L̃1] / (n (n-3))``, K̃ and L̃ with zeros on the diagonal
 
-    Assumes independent samples. With Gaussian kernels it is 0 only for independent variables. It has no unit and no
-    scale of its own, so no two choices of kernels compare: dependence, not information. Its failure: the biased form is
-    above 0 for independent variables, by ``O(1/n)``.
+    Assumes independent samples. With Gaussian kernels it is 0 only for independent variables. It has no unit, so values
+    of different kernels cannot be compared. The biased form is above 0 for independent variables, by ``O(1/n)``.
 
     Shapes:
         kernel_x, kernel_y: …×n×n, see `gaussian_kernel`; the result is ….
 
-    Unit and sign: that of both kernels together; at least 0, unless unbiased.
+    Unit and sign: the unit of both kernels; at least 0, unless unbiased.
 
     Raises:
-        TypeError: not floating-point tensors.
-        ValueError: shapes that do not fit, or fewer than four samples for the unbiased form, two for the other.
+        TypeError, ValueError: invalid tensors, or fewer than two samples, four for the unbiased form.
 
     Source: Gretton, Bousquet, Smola and Schölkopf, *Measuring Statistical Dependence with Hilbert-Schmidt Norms*, ALT
     2005; Song, Smola, Gretton, Bedo and Borgwardt, *Feature Selection via Dependence Maximization*, JMLR 13, 2012, eq.
@@ -90,22 +83,18 @@ def hilbert_schmidt_independence(kernel_x: Tensor, kernel_y: Tensor, *, unbiased
 
 
 def renyi_matrix_entropy(kernel: Tensor, *, order: float = 2.0, base: float | None = None) -> Tensor:
-    """The Rényi entropy of the eigenvalues of a kernel matrix, brought to trace 1.
+    """Return the Rényi entropy of the eigenvalues of a kernel matrix, scaled to trace 1.
 
-    ``S_α(A) = log tr(A^α) / (1 - α)`` with ``A = K / tr K``; for α = 2 that is ``-log ‖A‖_F²``, for α = 1 its limit
+    ``S_α(A) = log tr(A^α) / (1 - α)``, ``A = K / tr K``; ``-log ‖A‖_F²`` for α = 2, the limit for α = 1
 
-    An analog of entropy, of the samples and the kernel, not an estimate of one. Its failure: the width of the kernel
-    decides, from 0 (all samples alike) to ``log n`` (none alike).
+    An analog of entropy, not an estimate of it: the width of the kernel determines the value, from 0 (all samples
+    similar) to ``log n`` (all dissimilar).
 
     Shapes:
         kernel: …×n×n; the result is ….
         order: α, above 0.
 
     Unit and sign: nats, between 0 and ``log n``.
-
-    Raises:
-        TypeError: not a floating-point tensor.
-        ValueError: not square, an order that is not above 0, or an impossible ``base``.
 
     Source: Sánchez Giraldo, Rao and Príncipe, *Measures of Entropy from Data Using Infinitely Divisible Kernels*, IEEE
     Trans. Inf. Theory 61(1), 2015.
@@ -129,21 +118,17 @@ def renyi_matrix_entropy(kernel: Tensor, *, order: float = 2.0, base: float | No
 def renyi_matrix_mutual_information(
     kernel_x: Tensor, kernel_y: Tensor, *, order: float = 2.0, base: float | None = None
 ) -> Tensor:
-    """What two kernel matrices share, by `renyi_matrix_entropy`.
+    """Return the mutual information of two kernel matrices by `renyi_matrix_entropy`.
 
-    ``I_α(A; B) = S_α(A) + S_α(B) - S_α(A ∘ B / tr(A ∘ B))``, ∘ entry by entry
+    ``I_α(A; B) = S_α(A) + S_α(B) - S_α(A ∘ B / tr(A ∘ B))``, ∘ elementwise
 
-    An analog of mutual information, not an estimate of it; see `renyi_matrix_entropy` for what decides its size.
+    An analog of mutual information, not an estimate of it, see `renyi_matrix_entropy`.
 
     Shapes:
-        kernel_x, kernel_y: …×n×n, with equal diagonals, as Gaussian kernels have; the result is ….
+        kernel_x, kernel_y: …×n×n with equal diagonals, as Gaussian kernels; the result is ….
         order: α, above 0.
 
-    Unit and sign: nats, at least 0, at most the smaller of the two entropies for such kernels.
-
-    Raises:
-        TypeError: not floating-point tensors.
-        ValueError: shapes that do not fit, an order that is not above 0, or an impossible ``base``.
+    Unit and sign: nats, at least 0 and at most the smaller of the two entropies for such kernels.
 
     Source: Yu, Sánchez Giraldo, Jenssen and Príncipe, *Multivariate Extension of Matrix-Based Rényi's α-Order Entropy
     Functional*, IEEE TPAMI 42(11), 2020.
@@ -158,7 +143,7 @@ def renyi_matrix_mutual_information(
 
 
 def _centered(kernel: Tensor) -> Tensor:
-    """``H K H``."""
+    """Return ``H K H``."""
     rows = kernel - kernel.mean(-1, keepdim=True)
     return rows - rows.mean(-2, keepdim=True)
 

@@ -1,4 +1,4 @@
-"""Mutual information from the distances of samples to their neighbors: no model, no training, evaluation only."""
+"""Mutual information from nearest neighbors, without a model."""
 
 from __future__ import annotations
 
@@ -11,26 +11,20 @@ from segmi.information._checks import in_base, real
 def ksg_mutual_information(
     x: Tensor, y: Tensor, *, neighbors: int = 3, base: float | None = None, chunk: int = 256
 ) -> Tensor:
-    """The estimator of Kraskov, Stögbauer and Grassberger, in its first form.
+    """Return the first estimate of Kraskov, Stögbauer and Grassberger, from distances to nearest neighbors.
 
     ``Î = ψ(k) + ψ(n) - 1/n Σ_i [ψ(n_x(i) + 1) + ψ(n_y(i) + 1)]``, n_x(i) the number of other samples whose x is closer
-    to x_i than the k-th neighbor of (x_i, y_i) is, distances being the largest of the coordinates' differences
+    to x_i than the k-th neighbor of (x_i, y_i), in the maximum norm
 
-    Assumes independent samples of a law with a density. Close to the truth for few dimensions and little information.
-    Its failures: it is far too small where I is large for the number of samples (it needs about e^{2I} of them) or the
-    dimensions are many, since distances are then local no more; equal samples and other ties break it (add a little
-    noise); it depends on the scale of each coordinate, so bring them to a common one. ``O(n²)`` distances, ``chunk``
-    rows at a time.
+    Assumes independent samples of a density. Accurate for few dimensions and little information. It is far too small
+    if I is large for the number of samples (about e^{2I} are needed) or the dimensions are many. Ties break it: add a
+    little noise. It depends on the scales of the coordinates. ``O(n²)`` distances, ``chunk`` rows at a time.
 
     Shapes:
         x: n×D; y: n×E; the result is a scalar.
-        neighbors: k, from 1 to n - 1; small is little bias, large is little variance.
+        neighbors: k, from 1 to n - 1; small k has little bias, large k little variance.
 
-    Unit and sign: nats; somewhat negative values come for independent variables. No gradient.
-
-    Raises:
-        TypeError: not floating-point tensors.
-        ValueError: shapes that do not fit, too few samples, or an impossible ``base``.
+    Unit and sign: nats; slightly negative values occur for independent variables. No gradient.
 
     Source: Kraskov, Stögbauer and Grassberger, *Estimating mutual information*, Phys. Rev. E 69, 2004, eq. 8.
 
@@ -52,7 +46,7 @@ def ksg_mutual_information(
             own = torch.arange(start, min(start + chunk, n), device=x.device)[:, None]
             joint = torch.maximum(*distances).scatter_(1, own, torch.inf)
             radius = joint.kthvalue(neighbors, dim=1, keepdim=True).values
-            for d in distances:  # a sample is no neighbor of itself, but the + 1 of the formula counts it
+            for d in distances:  # -1 counts the sample itself, the + 1 of the formula
                 closer = (d.scatter_(1, own, -1.0) < radius).sum(1)
                 total += torch.digamma(closer.to(total.dtype)).sum()
         counts = torch.tensor([neighbors, n], dtype=total.dtype, device=x.device)
@@ -60,7 +54,7 @@ def ksg_mutual_information(
 
 
 def paired_samples(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """``x`` (n×D) and ``y`` (n×E), if they are at least two samples of the same number."""
+    """Return ``x`` (n×D) and ``y`` (n×E) after checking that they are at least two pairs."""
     x, y = (real(v, name, instead="convert it with .float()") for v, name in ((x, "x"), (y, "y")))
     if x.ndim != 2 or y.ndim != 2 or x.shape[0] != y.shape[0] or x.shape[0] < 2:
         raise ValueError(

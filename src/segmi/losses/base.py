@@ -41,7 +41,7 @@ ImageSubset: TypeAlias = Literal["labeled", "unlabeled", "all"]
 """The images of a batch that a loss is computed on."""
 
 Invariance: TypeAlias = Literal["logit shift", "prediction permutation", "class permutation", "pixel permutation"]
-"""A change that leaves the value as it is: adding a constant to all logits of a pixel; permuting the predicted classes
+"""A change without effect on the value: adding a constant to all logits of a pixel; permuting the predicted classes
 only; permuting the classes of labels and predictions together; permuting the pixels of all images."""
 
 

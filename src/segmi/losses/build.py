@@ -181,7 +181,7 @@ def _check_networks(name: str, kind: type[Objective], networks: Sequence[str], f
         raise UsageError(f"loss {name}: expected two or more networks, got {list(networks)}", "add a network")
     if "teacher" in kind.requires and not frozen:
         raise UsageError(
-            f"loss {name}: expected a frozen network as the teacher, got {list(networks)}, all of which are trained",
+            f"loss {name}: expected a frozen network as the teacher, got only trained ones: {list(networks)}",
             "name the teacher under frozen",
         )
 
@@ -194,9 +194,9 @@ def _check_layers(name: str, objective: Objective, networks: Sequence[str]) -> N
             raise unknown_name(f"network under layers of {name}:", network, networks)
     trained, teachers = ([m for m in layers if (m in objective.frozen) is role] for role in (False, True))
     if "features" in objective.requires and not trained:
-        raise UsageError(f"layers: expected a layer of a trained network, got those of {list(layers)}")
+        raise UsageError(f"layers: expected a layer of a trained network, got layers of {list(layers)}")
     if layers and "teacher" in objective.requires and not teachers:
-        raise UsageError(f"layers: expected a layer of the teacher too, got those of {list(layers)}")
+        raise UsageError(f"layers: expected a layer of the teacher too, got layers of {list(layers)}")
 
 
 def _check_options(name: str, kind: type[nn.Module], options: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ def gathered(statistic: Tensor) -> Tensor:
     process computes the same value from the same sum.
 
     Shapes:
-        statistic: any shape, equal in all processes, all of which must call; the result has the same shape.
+        statistic: any shape, the same in all processes, which must all call; the result has this shape.
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return statistic

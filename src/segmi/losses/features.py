@@ -32,8 +32,8 @@ def feature_map(features: Mapping[str, Tensor], network: str, layer: str) -> Ten
     """
     if layer not in features:
         raise ValueError(
-            f"features of {network}: expected those of {layer!r}, got {', '.join(features) or 'none'}. Fix: train with "
-            "segmi.training.fit, or hook the layer"
+            f"features of {network}: expected the output of {layer!r}, got {', '.join(features) or 'none'}. Fix: "
+            "train with segmi.training.fit, or hook the layer"
         )
     output = features[layer]
     if output.ndim != 4:

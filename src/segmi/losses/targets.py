@@ -71,7 +71,7 @@ def class_count(logits: Logits) -> int:
 
 
 def upcast(logits: Logits) -> Tensor:
-    """Return logits in at least float32, the precision in which every loss computes."""
+    """Return logits in at least float32."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 

@@ -209,7 +209,7 @@ def test_a_trained_contrast_tells_pixels_apart() -> None:
             lambda: ContrastiveDistillation(layers=LAYERS, frozen=["t"])(
                 {name: Output(torch.zeros(2, 3, 8, 8)) for name in "at"}, batch(2)
             ),
-            "features of a: expected those of 'body', got none. Fix: train with segmi.training.fit",
+            "features of a: expected the output of 'body', got none. Fix: train with segmi.training.fit",
         ),
         (
             lambda: ContrastiveDistillation(layers=LAYERS, frozen=["t"])(

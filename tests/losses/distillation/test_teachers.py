@@ -132,7 +132,7 @@ def test_students_do_not_teach_and_several_teachers_count_equally() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda z: jensen_shannon([z], labels()), "expected those of two or more networks, got 1. Fix: add a network"),
+        (lambda z: jensen_shannon([z], labels()), "expected the logits of two or more networks, got 1. Fix: add a network"),
         (lambda z: ensemble_teacher(z, [], labels()), "expected the logits of at least one other network, got none"),
         (lambda z: ensemble_teacher(z, [z], labels(), average="x"), "average: expected 'probabilities' or 'logits'"),
         (lambda z: ensemble_teacher(z, [z], labels(), temperature=0), "temperature: expected a number above 0, got 0"),

@@ -1,20 +1,15 @@
-"""Information quantities of discrete distributions and of joint tables, on plain tensors.
+"""Information quantities of discrete distributions and of joint tables.
 
-A *distribution* holds probabilities along one dimension, ``dim``; a *table* holds the joint probabilities of (X, Y) in
-its last two dimensions, X along the rows, Y along the columns. All other dimensions are a batch. Results are in nats
-unless ``base`` is given, in float32 for half-precision input. ``0 log 0 = 0``, and a cell of probability 0 contributes
-no gradient of its own, where the true one-sided derivative is infinite. ``check=False`` leaves out the checks of the
-values, each of which makes a GPU wait.
+A *distribution* has probabilities along one dimension, ``dim``; a *table* has the joint probabilities of (X, Y) in its
+last two dimensions, X along the rows and Y along the columns. All other dimensions are a batch. Results are in nats
+unless ``base`` is given, in float32 for half-precision input. ``0 log 0 = 0``, and an entry of probability 0 has no
+gradient, where the one-sided derivative is infinite. ``check=False`` skips the checks of values, which synchronize a
+GPU.
 
-Source of the definitions: Cover and Thomas, *Elements of Information Theory*, 2nd edition, chapter 2 (the equation
-numbers below are theirs).
+Source of the definitions: Cover and Thomas, *Elements of Information Theory*, 2nd edition, chapter 2, whose equation
+numbers are given.
 """
 
-from segmi.information.discrete.counts import (
-    empirical_distribution,
-    entropy_of_counts,
-    mutual_information_of_counts,
-)
 from segmi.information.discrete.distributions import (
     cross_entropy,
     entropy,
@@ -40,9 +35,12 @@ from segmi.information.discrete.predictions import (
 from segmi.information.discrete.tables import (
     conditional_entropy,
     conditional_mutual_information,
+    empirical_distribution,
+    entropy_of_counts,
     joint_entropy,
     log_determinant_mutual_information,
     mutual_information,
+    mutual_information_of_counts,
 )
 
 __all__ = [

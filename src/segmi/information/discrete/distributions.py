@@ -1,4 +1,4 @@
-"""Of single distributions, and between distributions over the same outcomes."""
+"""Entropies of distributions, and divergences between distributions over the same outcomes."""
 
 from __future__ import annotations
 
@@ -9,22 +9,17 @@ import torch
 from torch import Tensor
 
 from segmi.information._checks import distribution, in_base, real
-from segmi.information.discrete._logs import log_or_zero, log_ratio, same_outcomes
 
 
 def self_information(probabilities: Tensor, *, base: float | None = None, check: bool = True) -> Tensor:
-    """The surprise at an event of known probability.
+    """Return the self-information of an event.
 
     ``i(x) = -log p(x)``
 
     Shapes:
-        probabilities: any shape; the result has the same.
+        probabilities: any shape; the result has the same shape.
 
     Unit and sign: nats, at least 0; infinite at probability 0.
-
-    Raises:
-        TypeError: not a floating-point tensor.
-        ValueError: a value outside [0, 1], or an impossible ``base``.
 
     Source: Shannon, *A Mathematical Theory of Communication*, 1948.
 
@@ -42,7 +37,7 @@ def self_information(probabilities: Tensor, *, base: float | None = None, check:
 
 
 def entropy(p: Tensor, *, dim: int = -1, base: float | None = None, check: bool = True) -> Tensor:
-    """The mean self-information of a distribution.
+    """Return the entropy of a distribution.
 
     ``H(X) = -Σ_x p(x) log p(x)``  (2.1)
 
@@ -50,10 +45,6 @@ def entropy(p: Tensor, *, dim: int = -1, base: float | None = None, check: bool 
         p: probabilities along ``dim``; the result lacks that dimension.
 
     Unit and sign: nats, between 0 (one certain outcome) and ``log C`` (uniform over C outcomes).
-
-    Raises:
-        TypeError: not a floating-point tensor.
-        ValueError: negative entries, sums other than 1, no outcome, or an impossible ``base``.
 
     Source: Cover and Thomas, eq. 2.1.
 
@@ -66,18 +57,14 @@ def entropy(p: Tensor, *, dim: int = -1, base: float | None = None, check: bool 
 
 
 def cross_entropy(p: Tensor, q: Tensor, *, dim: int = -1, base: float | None = None, check: bool = True) -> Tensor:
-    """The mean surprise at draws from ``p`` of one who expects ``q``.
+    """Return the cross-entropy of ``q`` relative to ``p``.
 
     ``H(p, q) = -Σ_x p(x) log q(x) = H(p) + KL(p ‖ q)``
 
     Shapes:
-        p, q: probabilities along ``dim``, equally many; the other dimensions broadcast. The result lacks ``dim``.
+        p, q: probabilities along ``dim``; the other dimensions broadcast. The result lacks ``dim``.
 
-    Unit and sign: nats, at least ``H(p)``; infinite where q is 0 and p is not. Not symmetric.
-
-    Raises:
-        TypeError: not floating-point tensors.
-        ValueError: negative entries, sums other than 1, shapes that do not fit, or an impossible ``base``.
+    Unit and sign: nats, at least ``H(p)``; infinite if q is 0 and p is not. Not symmetric.
 
     Source: Good, *Some Terminology and Notation in Information Theory*, 1956; Cover and Thomas, Theorem 5.4.3.
 
@@ -87,23 +74,19 @@ def cross_entropy(p: Tensor, q: Tensor, *, dim: int = -1, base: float | None = N
     """
     p = distribution(p, "p", dims=dim, check=check)
     q = distribution(q, "q", dims=dim, check=check)
-    same_outcomes(p, q, dim)
+    check_same_outcomes(p, q, dim)
     return in_base(0 - (p * torch.log(torch.where(p > 0, q, 1.0))).sum(dim), base)
 
 
 def kl_divergence(p: Tensor, q: Tensor, *, dim: int = -1, base: float | None = None, check: bool = True) -> Tensor:
-    """The Kullback–Leibler divergence of ``q`` from ``p``, also called relative entropy.
+    """Return the Kullback–Leibler divergence of ``q`` from ``p``, also called relative entropy.
 
     ``KL(p ‖ q) = Σ_x p(x) log [p(x) / q(x)]``  (2.26)
 
     Shapes:
-        p, q: probabilities along ``dim``, equally many; the other dimensions broadcast. The result lacks ``dim``.
+        p, q: probabilities along ``dim``; the other dimensions broadcast. The result lacks ``dim``.
 
-    Unit and sign: nats, at least 0 up to rounding; 0 where p = q; infinite where q is 0 and p is not. Not symmetric.
-
-    Raises:
-        TypeError: not floating-point tensors.
-        ValueError: negative entries, sums other than 1, shapes that do not fit, or an impossible ``base``.
+    Unit and sign: nats, at least 0 up to rounding; infinite if q is 0 and p is not. Not symmetric.
 
     Source: Cover and Thomas, eq. 2.26.
 
@@ -113,24 +96,20 @@ def kl_divergence(p: Tensor, q: Tensor, *, dim: int = -1, base: float | None = N
     """
     p = distribution(p, "p", dims=dim, check=check)
     q = distribution(q, "q", dims=dim, check=check)
-    same_outcomes(p, q, dim)
+    check_same_outcomes(p, q, dim)
     return in_base((p * log_ratio(p, q)).sum(dim), base)
 
 
 def kl_divergence_of_logs(log_p: Tensor, log_q: Tensor, *, dim: int = -1, base: float | None = None) -> Tensor:
-    """The Kullback–Leibler divergence from log-probabilities, which does not underflow: what training uses.
+    """Return the Kullback–Leibler divergence from log-probabilities, which do not underflow; used in training.
 
     ``KL(p ‖ q) = Σ_x p(x) [log p(x) - log q(x)]``  (2.26)
 
     Shapes:
-        log_p, log_q: natural log-probabilities along ``dim`` (as log_softmax gives them), equally many; the other
-            dimensions broadcast. The result lacks ``dim``. That they are normalized is not checked.
+        log_p, log_q: natural log-probabilities along ``dim``, as from log_softmax; their sum is not checked. The other
+            dimensions broadcast. The result lacks ``dim``.
 
-    Unit and sign: nats, at least 0 up to rounding; 0 where p = q.
-
-    Raises:
-        TypeError: not floating-point tensors.
-        ValueError: shapes that do not fit, or an impossible ``base``.
+    Unit and sign: nats, at least 0 up to rounding.
 
     Source: Cover and Thomas, eq. 2.26.
 
@@ -141,7 +120,7 @@ def kl_divergence_of_logs(log_p: Tensor, log_q: Tensor, *, dim: int = -1, base: 
     """
     log_p = real(log_p, "log_p", instead="pass log-probabilities")
     log_q = real(log_q, "log_q", instead="pass log-probabilities")
-    same_outcomes(log_p, log_q, dim)
+    check_same_outcomes(log_p, log_q, dim)
     p = log_p.exp()
     return in_base((p * torch.where(p > 0, log_p - log_q, 0.0)).sum(dim), base)
 
@@ -153,22 +132,16 @@ def jensen_shannon_divergence(
     base: float | None = None,
     check: bool = True,
 ) -> Tensor:
-    """How far two or more distributions stand from their mixture.
+    """Return the Jensen–Shannon divergence of two or more distributions.
 
-    ``JSD_w(p_1, …, p_K) = Σ_k w_k KL(p_k ‖ p̄)`` with ``p̄ = Σ_k w_k p_k``, which is ``I(K; Y)`` for Y ~ p_K, K ~ w
+    ``JSD_w(p_1, …, p_K) = Σ_k w_k KL(p_k ‖ p̄)``, ``p̄ = Σ_k w_k p_k``; this is ``I(K; Y)`` for Y ~ p_K, K ~ w
 
     Shapes:
-        distributions: two or more, probabilities along ``dim``, equally many; the other dimensions broadcast. The
-            result lacks ``dim``.
-        weights: one per distribution, at least 0, with sum 1; equal where None.
+        distributions: two or more, probabilities along ``dim``; the other dimensions broadcast. The result lacks
+            ``dim``.
+        weights: one per distribution, at least 0, with sum 1; None: equal weights.
 
-    Unit and sign: nats, between 0 (all equal) and ``H(w)`` (disjoint supports), so at most ``log K``; symmetric for
-    equal weights.
-
-    Raises:
-        TypeError: not floating-point tensors.
-        ValueError: fewer than two distributions, weights or shapes that do not fit, negative entries, sums other than
-            1, or an impossible ``base``.
+    Unit and sign: nats, between 0 (all equal) and ``H(w) ≤ log K`` (disjoint supports).
 
     Source: Lin, *Divergence measures based on the Shannon entropy*, IEEE Trans. Inf. Theory 37(1), 1991.
 
@@ -177,13 +150,13 @@ def jensen_shannon_divergence(
         tensor(1.)
     """
     w = _weights(len(distributions), weights)
-    networks = [distribution(p, f"distribution {k}", dims=dim, check=check) for k, p in enumerate(distributions)]
-    for network in networks[1:]:
-        same_outcomes(networks[0], network, dim)
-    mixture = sum((w_k * p for w_k, p in zip(w[1:], networks[1:], strict=True)), w[0] * networks[0])
+    checked = [distribution(p, f"distribution {k}", dims=dim, check=check) for k, p in enumerate(distributions)]
+    for other in checked[1:]:
+        check_same_outcomes(checked[0], other, dim)
+    mixture = sum((w_k * p for w_k, p in zip(w[1:], checked[1:], strict=True)), w[0] * checked[0])
     divergence = torch.zeros_like(mixture).sum(dim)
-    for w_k, p in zip(w, networks, strict=True):
-        # a weight of 0, or one that underflows, leaves the mixture 0 where the network is not: that counts nothing
+    for w_k, p in zip(w, checked, strict=True):
+        # a weight of 0 or one that underflows leaves the mixture 0 where p is not: no contribution
         seen = torch.where(mixture > 0, p, 0.0)
         divergence = divergence + w_k * (seen * log_ratio(seen, mixture)).sum(dim)
     return in_base(divergence, base)
@@ -192,20 +165,16 @@ def jensen_shannon_divergence(
 def jensen_shannon_divergence_of_logs(
     *log_distributions: Tensor, weights: Sequence[float] | None = None, dim: int = -1, base: float | None = None
 ) -> Tensor:
-    """How far distributions stand from their mixture, from log-probabilities, which do not underflow.
+    """Return the Jensen–Shannon divergence from log-probabilities, which do not underflow.
 
-    ``JSD_w(p_1, …, p_K) = Σ_k w_k KL(p_k ‖ p̄)`` with ``p̄ = Σ_k w_k p_k``: ``I(K; Y)`` for Y ~ p_K, K ~ w
+    ``JSD_w(p_1, …, p_K) = Σ_k w_k KL(p_k ‖ p̄)``, ``p̄ = Σ_k w_k p_k``; this is ``I(K; Y)`` for Y ~ p_K, K ~ w
 
     Shapes:
-        log_distributions: two or more, natural log-probabilities along ``dim`` (as log_softmax gives them), equally
-            many; the other dimensions broadcast. The result lacks ``dim``. That they are normalized is not checked.
-        weights: one per distribution, at least 0, with sum 1; equal where None.
+        log_distributions: two or more, natural log-probabilities along ``dim``, as from log_softmax; their sum is not
+            checked. The other dimensions broadcast. The result lacks ``dim``.
+        weights: one per distribution, at least 0, with sum 1; None: equal weights.
 
-    Unit and sign: nats, between 0 (all equal) and ``H(w)``, so at most ``log K``.
-
-    Raises:
-        TypeError: not floating-point tensors.
-        ValueError: fewer than two distributions, weights or shapes that do not fit, or an impossible ``base``.
+    Unit and sign: nats, between 0 (all equal) and ``H(w) ≤ log K``.
 
     Source: Lin, *Divergence measures based on the Shannon entropy*, IEEE Trans. Inf. Theory 37(1), 1991.
 
@@ -215,12 +184,12 @@ def jensen_shannon_divergence_of_logs(
         tensor(1.)
     """
     w = _weights(len(log_distributions), weights)
-    networks = [
+    checked = [
         real(log_p, f"distribution {k}", instead="pass log-probabilities") for k, log_p in enumerate(log_distributions)
     ]
-    for network in networks[1:]:
-        same_outcomes(networks[0], network, dim)
-    weighted = [(w_k, log_p) for w_k, log_p in zip(w, networks, strict=True) if w_k > 0]
+    for other in checked[1:]:
+        check_same_outcomes(checked[0], other, dim)
+    weighted = [(w_k, log_p) for w_k, log_p in zip(w, checked, strict=True) if w_k > 0]
     shifted = torch.broadcast_tensors(*(log_p + math.log(w_k) for w_k, log_p in weighted))
     mixture = torch.stack(shifted).logsumexp(0)
     divergence = sum(w_k * (log_p.exp() * (log_p - mixture)).sum(dim) for w_k, log_p in weighted)
@@ -228,10 +197,34 @@ def jensen_shannon_divergence_of_logs(
 
 
 def _weights(count: int, given: Sequence[float] | None) -> list[float]:
-    """Equal weights, or those that were given, if they suit ``count`` distributions."""
+    """Return equal weights, or the given ones after checking them, for ``count`` distributions."""
     if count < 2:
         raise ValueError(f"distributions: expected two or more, got {count}")
     w = [1 / count] * count if given is None else [float(weight) for weight in given]
     if len(w) != count or not min(w) >= 0 or not math.isclose(sum(w), 1, abs_tol=1e-6):
         raise ValueError(f"weights: expected {count} weights, all at least 0, with sum 1, got {w}")
     return w
+
+
+def log_or_zero(p: Tensor) -> Tensor:
+    """Return ``log p``, and 0 with gradient 0 where p is 0."""
+    return torch.log(p.masked_fill(p <= 0, 1))
+
+
+def log_ratio(p: Tensor, q: Tensor) -> Tensor:
+    """Return ``log(p / q)``, and 0 with gradient 0 where p is 0, for any q."""
+    return log_or_zero(p) - torch.log(torch.where(p > 0, q, 1.0))
+
+
+def check_same_outcomes(p: Tensor, q: Tensor, dim: int) -> None:
+    """Check that two distributions have the same outcomes and that their batch dimensions broadcast."""
+    try:
+        torch.broadcast_shapes(p.shape, q.shape)
+        fits = p.shape[dim] == q.shape[dim] and (p.ndim == q.ndim or dim < 0)
+    except (RuntimeError, IndexError):
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"expected distributions over the same outcomes (dimension {dim}) with batch dimensions that broadcast, "
+            f"got shapes {tuple(p.shape)} and {tuple(q.shape)}"
+        )

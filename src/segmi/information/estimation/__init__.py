@@ -1,17 +1,15 @@
-"""Estimates that are trained: critics and laws of one's own, and `estimate` around the bounds.
+"""Trained estimates: critics and models of pairs, `estimate` around the bounds, and probes of features."""
 
-The only modules with parameters in this room.
-"""
-
-from segmi.information.estimation.critics import (
+from segmi.information.estimation.estimate import ESTIMATORS, Estimate, estimate
+from segmi.information.estimation.pair_models import (
     BilinearCritic,
     ConcatenatedCritic,
+    ConditionalGaussian,
     Critic,
     InnerProductCritic,
+    MarginalGaussian,
     SeparableCritic,
 )
-from segmi.information.estimation.densities import ConditionalGaussian, MarginalGaussian
-from segmi.information.estimation.estimate import ESTIMATORS, Estimate, estimate
 from segmi.information.estimation.probes import label_information
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Mutual information of samples by a critic, or a law of one's own, that is trained on some of them."""
+"""Estimates of mutual information from samples by trained critics or models."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from segmi.information import bounds
-from segmi.information.bounds._pairs import log_mean_exp_apart, together
-from segmi.information.estimation.critics import (
+from segmi.information.bounds.critic_bounds import diagonal, log_mean_exp_off_diagonal
+from segmi.information.estimation.pair_models import (
     BilinearCritic,
     ConcatenatedCritic,
+    ConditionalGaussian,
     Critic,
     InnerProductCritic,
+    MarginalGaussian,
     SeparableCritic,
     perceptron,
 )
-from segmi.information.estimation.densities import ConditionalGaussian, MarginalGaussian
-from segmi.information.estimation.samples import batches, parts, standardized
+from segmi.information.estimation.splits import batches, parts, standardized
 from segmi.information.neighbors import paired_samples
 
 CriticName = Literal["inner_product", "bilinear", "separable", "concatenated"]
@@ -31,12 +32,12 @@ OfPairs = Callable[[Tensor, Tensor], Tensor]
 
 
 class Estimate(NamedTuple):
-    """What `estimate` found.
+    """Result of `estimate`.
 
     Args:
-        nats: the estimate, on pairs that nothing was fitted to or chosen by.
-        fitted: the same on the pairs of the training; what it has more is learned by heart.
-        step: the step whose weights gave both, by the pairs set aside for choosing.
+        nats: the estimate on held-out pairs.
+        fitted: the same on the training pairs; the difference is overfitting.
+        step: the step whose weights were selected on the pairs set aside.
     """
 
     nats: float
@@ -46,12 +47,12 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Estimator:
-    """What is trained and what is read off it; both take the matrix of pairs and a vector for every y, if there is one.
+    """Training objective and value of an estimator; both take the matrix of pairs and, if any, a vector over y.
 
     Args:
-        of: whether the matrix holds the ``scores`` of a critic, or the ``likelihoods`` of a conditional law.
-        beside: what the vector holds: a ``baseline``, the ``marginal`` likelihood of y, or ``nothing``.
-        trained_on: what is maximized, by default the value.
+        of: content of the matrix: ``scores`` of a critic, or ``likelihoods`` of a conditional model.
+        beside: content of the vector: a ``baseline``, the ``marginal`` likelihood of y, or ``nothing``.
+        trained_on: the quantity to maximize; default: the value.
         value: the estimate, nats.
     """
 
@@ -62,7 +63,7 @@ class Estimator:
 
 
 def _likelihood(log_q: Tensor, log_marginal: Tensor) -> Tensor:
-    return together(log_q).mean() + log_marginal.mean()
+    return diagonal(log_q).mean() + log_marginal.mean()
 
 
 ESTIMATORS: Final = MappingProxyType(
@@ -80,10 +81,10 @@ ESTIMATORS: Final = MappingProxyType(
         "smile": Estimator(
             "scores", lambda f, _: bounds.smile(f), lambda f, _: bounds.jensen_shannon_bound(f)
         ),
-        "barber_agakov": Estimator("likelihoods", lambda log_q, _: together(log_q).mean(-1), _likelihood),
+        "barber_agakov": Estimator("likelihoods", lambda log_q, _: diagonal(log_q).mean(-1), _likelihood),
         "difference_of_entropies": Estimator(
             "likelihoods",
-            lambda log_q, log_marginal: bounds.difference_of_entropies(log_marginal, together(log_q)),
+            lambda log_q, log_marginal: bounds.difference_of_entropies(log_marginal, diagonal(log_q)),
             _likelihood,
             beside="marginal",
         ),
@@ -95,7 +96,7 @@ ESTIMATORS: Final = MappingProxyType(
         ),
     }
 )  # fmt: skip
-"""The estimates that are trained, by name."""
+"""The trained estimators by name."""
 
 
 def estimate(
@@ -115,43 +116,42 @@ def estimate(
     set_aside: float = 0.2,
     seed: int = 0,
 ) -> Estimate:
-    """The mutual information of samples, by an estimator that is trained on some of them and read off others.
+    """Estimate the mutual information of samples by an estimator that is trained on some of them.
 
-    The samples are divided into three parts: one to train on, one to choose the step by, and one that gives the
-    estimate, in batches of ``batch_size`` whose values are averaged. So nothing that was learned by heart is in it, and
-    what is called a lower bound is one, on average over samples, if they are independent.
+    The samples are split into three parts: to train on, to select the step, and to evaluate on, in batches of
+    ``batch_size`` whose values are averaged. So the result has no overfitting, and a lower bound is one on average, if
+    the samples are independent.
 
-    Its failures are those of the bound, see `segmi.information.bounds`, and: with few samples the critic has little to
-    learn from, which makes lower bounds low; overlapping samples, such as windows of one image, are in all parts at
-    once, which makes them high, unless ``groups`` keeps them together.
+    For the limits see the bound in `segmi.information.bounds`. With few samples the critic learns little, so
+    lower bounds are low. Overlapping samples, such as windows of one image, are in all parts, so estimates are too
+    large unless ``groups`` keeps them together.
 
     Shapes:
-        x: n×D; y: n×E, of any scale, for every coordinate is brought to mean 0 and variance 1.
+        x: n×D; y: n×E; every coordinate is standardized.
 
     Args:
         x: samples.
-        y: what belongs to them.
+        y: the paired samples.
         estimator: a name in `ESTIMATORS`.
-        critic: what scores pairs, by name or built; for estimators of scores.
-        entropy: ``H(Y)`` in nats, which ``barber_agakov`` needs.
-        groups: n ids; samples of one id (an image, a patient) go to one part together.
-        hidden: neurons of the hidden layers.
-        layers: hidden layers.
+        critic: name or module, for estimators of scores.
+        entropy: ``H(Y)`` in nats, required by ``barber_agakov``.
+        groups: n ids; samples of one id (an image, a patient) are in one part.
+        hidden: width of the hidden layers.
+        layers: number of hidden layers.
         embedding: of the separable critic.
-        steps: steps by Adam.
-        batch_size: pairs per step; the ceiling of ``info_nce`` is its logarithm.
+        steps: steps of Adam.
+        batch_size: pairs per step; ``info_nce`` is at most its logarithm.
         learning_rate: of Adam.
-        set_aside: the share of the samples, or groups, that chooses the step; as large a one gives the estimate.
-        seed: of the division, the batches and the first weights.
+        set_aside: share of the samples or groups to select the step by; an equal share is evaluated on.
+        seed: of the split, the batches and the initial weights.
 
     Unit and sign: nats, of either sign; see the bound.
 
     Raises:
-        TypeError: not floating-point tensors.
-        ValueError: shapes that do not fit, too few samples or groups for three parts, an unknown estimator or critic,
-            or an ``entropy`` that is missing.
+        TypeError, ValueError: invalid samples, too few samples or groups for three parts, an unknown estimator or
+            critic, or a missing ``entropy``.
 
-    Source: the bound's; the three parts are this library's.
+    Source: see the bound; the three parts are introduced here.
 
     Example:
         >>> from segmi.information.laws import GaussianLaw
@@ -168,7 +168,7 @@ def estimate(
     if critic in ("inner_product",) and x.shape[1] != y.shape[1]:
         raise ValueError(f"critic: an inner product needs x and y of one size, got {x.shape[1]} and {y.shape[1]}")
     draw = torch.Generator().manual_seed(seed)
-    fit, choose, judge = (part.to(x.device) for part in parts(len(x), groups, set_aside, draw))
+    fit, choose, held_out = (part.to(x.device) for part in parts(len(x), groups, set_aside, draw))
     x, _ = standardized(x, fit)
     y, log_scale = standardized(y, fit)
     with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
@@ -180,12 +180,12 @@ def estimate(
         model, objective, kind, (x[fit], y[fit]), (x[choose], y[choose]),
         steps=steps, batch_size=batch_size, learning_rate=learning_rate, draw=draw,
     )  # fmt: skip
-    nats, fitted = (_mean_value(model, kind.value, x[part], y[part], batch_size) for part in (judge, fit))
+    nats, fitted = (_mean_value(model, kind.value, x[part], y[part], batch_size) for part in (held_out, fit))
     return Estimate(nats + shift, fitted + shift, step)
 
 
 class _Model(nn.Module):
-    """The matrix of a batch of pairs, and the vector beside it."""
+    """Model of the matrix of a batch of pairs and of the vector over y."""
 
     def __init__(
         self, kind: Estimator, critic: CriticName | Critic, x_size: int, y_size: int, hidden: int, layers: int,
@@ -207,9 +207,9 @@ class _Model(nn.Module):
 
 
 class _MovingAverage:
-    """`donsker_varadhan` with the gradient that MINE takes: of ``log E_⊗ e^f``, divided by an average over steps.
+    """`donsker_varadhan` with the gradient of MINE: of ``E_⊗ e^f`` divided by its moving average over steps.
 
-    The mean of one batch in the denominator would bias the gradient. The value is that of no estimate.
+    The mean of a single batch in the denominator would bias the gradient. The value is not an estimate.
     """
 
     def __init__(self, momentum: float = 0.9) -> None:
@@ -218,14 +218,14 @@ class _MovingAverage:
     log_average: Tensor | None
 
     def __call__(self, scores: Tensor, _: Tensor) -> Tensor:
-        log_mean = log_mean_exp_apart(scores)
+        log_mean = log_mean_exp_off_diagonal(scores)
         if self.log_average is None:
             self.log_average = log_mean.detach()
         else:
             self.log_average = torch.logaddexp(
                 self.log_average + math.log(self.momentum), log_mean.detach() + math.log(1 - self.momentum)
             )
-        return together(scores).mean() - (log_mean - self.log_average).exp()
+        return diagonal(scores).mean() - (log_mean - self.log_average).exp()
 
 
 def _expect(estimator: str) -> Estimator:
@@ -255,13 +255,13 @@ def _train(
     model: _Model, objective: OfPairs, kind: Estimator, fit: tuple[Tensor, Tensor], choose: tuple[Tensor, Tensor], *,
     steps: int, batch_size: int, learning_rate: float, draw: torch.Generator,
 ) -> int:  # fmt: skip
-    """Train the model and leave it with the weights that do best on ``choose``; which update those are of."""
+    """Train the model, load the weights that are best on ``choose``, and return their step."""
     parameters = list(model.parameters())
     if not parameters:
         return 0
     optimizer = torch.optim.Adam(parameters, lr=learning_rate)
     order = batches(len(fit[0]), batch_size, draw)
-    judged_by = kind.trained_on or kind.value
+    selected_by = kind.trained_on or kind.value
     best, best_step, weights = -math.inf, 0, copy.deepcopy(model.state_dict())
     for step in range(1, steps + 1):
         index = next(order).to(fit[0].device)
@@ -269,7 +269,7 @@ def _train(
         (-objective(*model(fit[0][index], fit[1][index]))).backward()
         optimizer.step()
         if step % max(1, steps // 20) == 0 or step == steps:
-            value = _mean_value(model, judged_by, *choose, batch_size)
+            value = _mean_value(model, selected_by, *choose, batch_size)
             if value > best:
                 best, best_step, weights = value, step, copy.deepcopy(model.state_dict())
     model.load_state_dict(weights)
@@ -278,7 +278,7 @@ def _train(
 
 @torch.no_grad()
 def _mean_value(model: _Model, value: OfPairs, x: Tensor, y: Tensor, batch_size: int) -> float:
-    """The mean over whole batches; over all pairs at once where there are fewer."""
+    """Return the mean over full batches, or over all pairs if there are fewer."""
     size = min(batch_size, len(x))
     starts = range(0, len(x) - size + 1, size)
     values = [value(*model(x[start : start + size], y[start : start + size])) for start in starts]

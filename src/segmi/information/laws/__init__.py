@@ -1,13 +1,11 @@
-"""Laws whose mutual information is known: the yardstick of estimators.
+"""Joint distributions of known mutual information, to test estimators.
 
-A law is sampled from, ``x, y = law.sample(n)``, and says what the truth is, ``law.mutual_information``, in nats.
-`GaussianFields` are pairs of images; their windows are samples that are *not* independent of each other, as pixels
-are.
+``x, y = law.sample(n)`` draws pairs, and ``law.mutual_information`` is the exact value in nats. `GaussianFields` are
+pairs of images, whose windows are dependent samples, as pixels are.
 """
 
-from segmi.information.laws.base import Law
-from segmi.information.laws.fields import GaussianFields, windows
-from segmi.information.laws.gaussian import GaussianLaw
-from segmi.information.laws.others import StudentLaw, TableLaw, UniformNoiseLaw
+from segmi.information.laws.gaussian_fields import GaussianFields, windows
+from segmi.information.laws.law import GaussianLaw, Law
+from segmi.information.laws.other_laws import StudentLaw, TableLaw, UniformNoiseLaw
 
 __all__ = ["GaussianFields", "GaussianLaw", "Law", "StudentLaw", "TableLaw", "UniformNoiseLaw", "windows"]

@@ -31,7 +31,7 @@ def channel_wise_distillation(
     Args:
         logits: N×C×H×W, of the network that learns.
         teacher: N×C×H×W, of the teacher; no gradient reaches it.
-        labels: N×H×W, integer, of which only ignored pixels matter.
+        labels: N×H×W, integer; only ignored pixels matter.
         temperature: T, above 0; 4 as published.
         ignore_index: label of ignored pixels.
 

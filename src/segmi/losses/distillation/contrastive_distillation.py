@@ -52,7 +52,7 @@ def info_nce_per_pair(
         group: negatives are of the same group.
         classes: of the pairs.
         temperature: τ.
-        negatives: ``all`` other pairs of the group, or those of ``other_classes`` only.
+        negatives: ``all`` other pairs of the group, or pairs of ``other_classes`` only.
 
     Shapes:
         ours, theirs: K×D; group, classes: K; the result is K.
@@ -94,7 +94,7 @@ class ContrastiveDistillation(FeatureTeacherObjective):
         dimensions: channels of the embeddings.
         temperature: τ.
         per_class: largest number of sampled pixels of each class and image.
-        negatives: ``all`` others, or those of ``other_classes`` only.
+        negatives: ``all`` others, or pairs of ``other_classes`` only.
         frozen: the teachers.
         ignore_index: label of ignored pixels.
 

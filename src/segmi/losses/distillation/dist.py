@@ -38,7 +38,7 @@ def dist(
     Args:
         logits: N×C×H×W, of the network that learns.
         teacher: N×C×H×W, of the teacher; no gradient reaches it.
-        labels: N×H×W, integer, of which only ignored pixels matter.
+        labels: N×H×W, integer; only ignored pixels matter.
         inter: β, the weight of the correlation over classes.
         intra: γ, the weight of the correlation over the pixels of an image; the paper uses all pixels of a batch.
         temperature: T, above 0.

@@ -27,7 +27,7 @@ def distillation(
     Args:
         logits: N×C×H×W, of the network that learns, C = 1 for a binary problem.
         teacher: N×C×H×W, of the teacher; no gradient reaches it.
-        labels: N×H×W, integer, of which only ignored pixels matter.
+        labels: N×H×W, integer; only ignored pixels matter.
         temperature: T, above 0.
         ignore_index: label of ignored pixels.
 

@@ -42,7 +42,7 @@ def ensemble_teacher(
     Args:
         logits: N×C×H×W, of the network that learns, C = 1 for a binary problem.
         peers: the logits of the others, at least one; no gradient reaches them.
-        labels: N×H×W, integer, of which only ignored pixels matter.
+        labels: N×H×W, integer; only ignored pixels matter.
         temperature: T, above 0.
         average: of ``probabilities`` (arithmetic) or ``logits`` (geometric).
         ignore_index: label of ignored pixels.

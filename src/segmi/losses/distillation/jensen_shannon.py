@@ -33,7 +33,7 @@ def jensen_shannon(logits: Sequence[Logits], labels: Labels, *, ignore_index: in
 
     Args:
         logits: N×C×H×W of two or more networks, C = 1 for a binary problem.
-        labels: N×H×W, integer, of which only ignored pixels matter.
+        labels: N×H×W, integer; only ignored pixels matter.
         ignore_index: label of ignored pixels.
 
     Unit and sign: nats per pixel, between 0 and log K, minimized; 0, attached to the graph, if no pixel is valid.
@@ -54,7 +54,7 @@ def jensen_shannon(logits: Sequence[Logits], labels: Labels, *, ignore_index: in
 def jensen_shannon_term(logits: Sequence[Logits], labels: Labels, ignore_index: int) -> Term:
     """Return `jensen_shannon` as the sum over the valid pixels and their number."""
     if len(logits) < 2:
-        raise ValueError(f"logits: expected those of two or more networks, got {len(logits)}. Fix: add a network")
+        raise ValueError(f"logits: expected the logits of two or more networks, got {len(logits)}. Fix: add a network")
     check_peers(logits[0], logits[1:])
     targets = [read_targets(one, labels, ignore_index) for one in logits]
     logs = [log_probabilities(one) for one in logits]

@@ -67,7 +67,7 @@ def mutual_learning(
     Args:
         logits: N×C×H×W, of the network that learns, floating point; C = 1 for a binary problem.
         peers: the logits of the others, at least one, of the same shape.
-        labels: N×H×W, integer, of which only ignored pixels matter.
+        labels: N×H×W, integer; only ignored pixels matter.
         temperature: T, above 0.
         peer_reduction: ``mean`` over the peers, or their ``sum`` as in the code released with the paper.
         target: the ``probabilities`` of the peers, or their ``logits`` instead, as in the study's code. Logits that are

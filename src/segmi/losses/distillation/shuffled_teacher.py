@@ -40,7 +40,7 @@ def shuffled_teacher(
         logits: N×C×H×W, of the network that learns.
         teacher: N×C×H×W, of the teacher; no gradient reaches it.
         labels: N×H×W, integer.
-        keep: what the permutation preserves: the true ``class`` of the pixel, or ``nothing``.
+        keep: the property that the permutation preserves: the true ``class`` of the pixel, or ``nothing``.
         seed: of the permutation, which is a function of the seed and the labels of an image.
         temperature: T, above 0.
         ignore_index: label of ignored pixels.

@@ -97,7 +97,7 @@ class InformationLoss(PixelLoss):
 
     Args:
         momentum: m of a moving average of the sums, for batches too small to be representative, 0.9 for example; 0
-            uses each batch alone. Every network has its own average.
+            uses each batch alone. There is one average per network.
         ignore_index: label of ignored pixels.
     """
 

@@ -11,7 +11,7 @@ from segmi.losses.options import check_positive
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 MINIMUM_COUNT = 1e-6
-"""Number of pixels up to which a class is absent; counts in a moving average decay and never become 0."""
+"""A class with fewer pixels is absent; counts in a moving average decay and never reach 0 exactly."""
 
 
 def determinant_information(

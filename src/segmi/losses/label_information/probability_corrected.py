@@ -21,7 +21,7 @@ def probability_corrected(
 
     ``L = -1/|V| Σ_{u∈V} log [π_y^τ e^{z_uy} / Σ_c π_c^τ e^{z_uc}]``, y the class of u, V the valid pixels
 
-    The network only learns what the image adds to the prior: at the optimum ``z_c = log p(c|x) / π_c`` up to a
+    The network learns the difference of the image from the prior: at the optimum ``z_c = log p(c|x) / π_c`` up to a
     constant, and ``z_y - log Σ_c π_c e^{z_c}`` is the pointwise mutual information of image and label.
 
     Args:
@@ -71,9 +71,9 @@ def _check_strength(strength: float) -> None:
 class ProbabilityCorrected(PixelLoss):
     """`probability_corrected` as a module; it replaces the cross-entropy.
 
-    Assumes: the class frequencies are those of the training images.
+    Assumes: the class frequencies equal the frequencies in the training images.
     Invariances: a constant added to the logits of a pixel; a permutation of the pixels.
-    Degenerate solutions: none of its own. It overestimates rare classes by design, since predictions lack the prior:
+    Degenerate solutions: none. It overestimates rare classes by design, since predictions lack the prior:
         their recall increases and pixel accuracy decreases.
     Cost: one map of the size of the logits; nothing at inference.
 

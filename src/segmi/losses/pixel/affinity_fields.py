@@ -41,7 +41,7 @@ def affinity_fields(
         margin: m, above 0, the divergence across a border beyond which the loss is 0.
         ignore_index: label of ignored pixels; pairs with an ignored pixel are left out.
 
-    Unit and sign: nats per pair, at least 0, minimized; 0, attached to the graph, if there is no pair.
+    Unit and sign: nats per pair, at least 0, minimized; 0, attached to the graph, without any pair.
 
     Raises:
         TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`, or invalid sizes or margin. NaN

@@ -1,4 +1,4 @@
-"""Cross-entropy in which all classes of an image have equal weight."""
+"""Cross-entropy with equal weight for all classes of an image."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class BalancedCrossEntropy(PixelLoss):
 
     Assumes: a class has the same weight in every image that contains it.
     Invariances: a constant added to the logits of a pixel; a permutation of the classes.
-    Degenerate solutions: none of its own. A single pixel can have as much weight as a whole road, so a few wrong labels
+    Degenerate solutions: none. A single pixel can have as much weight as a whole road, so a few wrong labels
         have a large effect.
     Cost: one map of the size of the logits more than cross-entropy.
 

@@ -19,8 +19,8 @@ def confidence_penalty(logits: Logits, labels: Labels, *, ignore_index: int = IG
     The opposite of information maximization and entropy minimization, which increase confidence.
 
     Shapes:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem; labels: N×H×W, integer, of which only ignored
-            pixels matter; the result is a scalar.
+        logits: N×C×H×W, floating point, C = 1 for a binary problem; labels: N×H×W, integer; only ignored pixels
+            matter; the result is a scalar.
 
     Unit and sign: nats per pixel, between -log C (uniform) and 0 (certain), minimized; 0, attached to the graph, if no
         pixel is valid.

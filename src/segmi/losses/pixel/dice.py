@@ -87,7 +87,7 @@ class Dice(PixelLoss):
     Invariances: a constant added to the logits of a pixel; a permutation of the classes; for ``batch``, a permutation
         of the pixels.
     Degenerate solutions: none if every class is present. False positives of absent classes only matter as false
-        negatives of others. It does not calibrate: confidence is rewarded whatever the evidence.
+        negatives of others. It does not calibrate: confidence is rewarded regardless of the evidence.
     Cost: three maps of the size of the logits more than cross-entropy.
 
     Args:

@@ -18,7 +18,7 @@ def label_smoothing(
 
     ``L = -1/|V| Σ_{u∈V} Σ_c [(1 - ε) y_uc + ε/C] log softmax(z_u)[c]``, V the valid pixels, y one-hot
 
-    A control for mutual learning, in which the predictions of a peer smooth the labels.
+    A control for mutual learning, where the predictions of a peer smooth the labels.
 
     Args:
         logits: N×C×H×W, floating point, C = 1 for a binary problem.
@@ -64,7 +64,7 @@ class LabelSmoothing(PixelLoss):
 
     Assumes: labels are uncertain, and every other class is equally likely to be the true one.
     Invariances: a constant added to the logits of a pixel; a permutation of the pixels; a permutation of the classes.
-    Degenerate solutions: none of its own. Its optimum is less confident than the labels by design.
+    Degenerate solutions: none. Its optimum is less confident than the labels by design.
     Cost: one map of the size of the logits more than cross-entropy.
 
     Args:

@@ -81,7 +81,7 @@ class LovaszSoftmax(PixelLoss):
     Invariances: a constant added to the logits of a pixel; a permutation of the classes; for ``batch``, a permutation
         of the pixels.
     Degenerate solutions: none if every class is present. False positives of absent classes only matter as false
-        negatives of others. It does not calibrate: confidence is rewarded whatever the evidence.
+        negatives of others. It does not calibrate: confidence is rewarded regardless of the evidence.
     Cost: sorting the pixels of every class, several times the cost of cross-entropy; nothing at inference.
 
     Args:

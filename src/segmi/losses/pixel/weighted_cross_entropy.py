@@ -55,7 +55,7 @@ class WeightedCrossEntropy(PixelLoss):
 
     Assumes: the weight of a class depends only on its number of pixels in the dataset.
     Invariances: a constant added to the logits of a pixel; a permutation of the pixels.
-    Degenerate solutions: none of its own. Rare classes are overestimated, as by a changed prior: their recall increases
+    Degenerate solutions: none. Rare classes are overestimated, as by a changed prior: their recall increases
         and pixel accuracy decreases.
     Cost: as cross-entropy.
 

@@ -46,7 +46,7 @@ class FeatureObjective(Objective):
         trained = {m: output for m, output in outputs.items() if m in self.layers_of and m not in self.frozen}
         if not trained:
             raise ValueError(
-                f"{self.name}: expected a layer of a trained network, got those of {list(self.layers_of)} with "
+                f"{self.name}: expected a layer of a trained network, got layers of {list(self.layers_of)} with "
                 f"{list(self.frozen)} frozen. Fix: name a layer of one of {list(outputs)}"
             )
         return trained

@@ -36,7 +36,7 @@ def supervised_contrastive(
     """Return the supervised contrastive loss of every anchor, and whether it has a positive.
 
     ``ℓ_i = -(τ/τ_b) 1/|P_i| Σ_{j∈P_i} [s_ij/τ - log(e^{s_ij/τ} + Σ_{k∈N_i} e^{s_ik/τ})]``, ``s_ij = v_i · v_j``, P_i
-    the other anchors of i's class, N_i those of other classes
+    the other anchors of i's class, N_i the anchors of other classes
 
     It is InfoNCE between an embedding and its class, so its estimate of their mutual information is at most the
     logarithm of the number of contrasted anchors.

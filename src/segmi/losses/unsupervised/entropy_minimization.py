@@ -16,8 +16,8 @@ def entropy_minimization(logits: Logits, labels: Labels, *, ignore_index: int = 
     ``L = 1/|V| Σ_{u∈V} H(p_u)``, V the valid pixels
 
     Shapes:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem; labels: N×H×W, integer, of which only ignored
-            pixels matter; the result is a scalar.
+        logits: N×C×H×W, floating point, C = 1 for a binary problem; labels: N×H×W, integer; only ignored pixels
+            matter; the result is a scalar.
 
     Unit and sign: nats per pixel, between 0 (certain) and log C (uniform), minimized; 0, attached to the graph, if no
         pixel is valid.
@@ -45,7 +45,7 @@ def entropy_minimization_term(logits: Logits, labels: Labels, ignore_index: int)
 class EntropyMinimization(UnlabeledLoss):
     """`entropy_minimization` as a module, added to a pixel loss with a weight of about 0.001 to 0.1.
 
-    Assumes: class borders lie in regions with few pixels, so that a confident network is a correct one.
+    Assumes: class borders are in regions with few pixels, so that a confident network is a correct one.
     Invariances: a constant added to the logits of a pixel; a permutation of the pixels; a permutation of the predicted
         classes.
     Degenerate solutions: one class everywhere, or any other certain prediction. Errors are reinforced.

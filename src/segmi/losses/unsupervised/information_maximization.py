@@ -23,7 +23,7 @@ def information_maximization(
 
     Args:
         logits: N×C×H×W, floating point, C = 1 for a binary problem.
-        labels: N×H×W, integer, of which only ignored pixels matter.
+        labels: N×H×W, integer; only ignored pixels matter.
         certainty: α, at least 0, the weight of the mean entropy.
         ignore_index: label of ignored pixels.
 

@@ -30,7 +30,7 @@ def invariant_information(
     Args:
         first: N×C×H×W, floating point, C = 1 for a binary problem.
         second: same shape, aligned with the first by pixel; gradients reach both.
-        labels: N×H×W, integer, of which only ignored pixels matter.
+        labels: N×H×W, integer; only ignored pixels matter.
         entropy_weight: λ, at least 0; above 1 it favors more classes.
         ignore_index: label of ignored pixels.
 

@@ -31,7 +31,7 @@ def local_invariant_information(
     Args:
         first: N×C×H×W, floating point, C = 1 for a binary problem.
         second: same shape, aligned with the first by pixel; gradients reach both.
-        labels: N×H×W, integer, of which only ignored pixels matter; pairs with an ignored pixel are left out.
+        labels: N×H×W, integer; only ignored pixels matter; pairs with an ignored pixel are left out.
         displacement: T, at least 0, less than the side of the images.
         window: side length of windows with a separate table each; None: one window.
         entropy_weight: λ, at least 0.

@@ -24,7 +24,7 @@ def marginal_prior(logits: Logits, labels: Labels, shares: Tensor, *, ignore_ind
 
     Args:
         logits: N×C×H×W, floating point, C = 1 for a binary problem.
-        labels: N×H×W, integer, of which only ignored pixels matter.
+        labels: N×H×W, integer; only ignored pixels matter.
         shares: π, positive with sum 1, one per class (two for a binary problem).
         ignore_index: label of ignored pixels.
 

@@ -1,4 +1,4 @@
-"""Laws that no linear regression sees whole: heavy tails, a sharp edge, and labels."""
+"""Joint distributions with nonlinear dependence: heavy tails, a sharp edge, and labels."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 
 from segmi.information._checks import distribution
 from segmi.information.discrete import mutual_information
-from segmi.information.laws.base import Law, Samples, expect_correlations, generator
+from segmi.information.laws.law import Law, Samples, expect_correlations, generator
 
 
 class StudentLaw(Law):
-    """Student's t in two vectors: Gaussian pairs, all divided by one random number, which X and Y so have in common.
+    """Student's t in two vectors: Gaussian pairs divided by one random number, a scale that X and Y share.
 
-    ``I(X; Y) = -½ Σ_i log(1 - ρ_i²) + f(ν) + f(ν + 2D) - 2 f(ν + D)`` with ``f(z) = log Γ(z/2) - z/2 ψ(z/2)``
+    ``I(X; Y) = -½ Σ_i log(1 - ρ_i²) + f(ν) + f(ν + 2D) - 2 f(ν + D)``, ``f(z) = log Γ(z/2) - z/2 ψ(z/2)``
 
     Args:
-        correlations: ρ_i of the Gaussian pairs; where all are 0, X and Y are uncorrelated and still dependent.
-        degrees: of freedom, ν, above 0; few are heavy tails.
+        correlations: ρ_i of the Gaussian pairs; if all are 0, X and Y are uncorrelated but dependent.
+        degrees: of freedom, ν, above 0; small for heavy tails.
 
     Raises:
-        ValueError: no correlation, one that is out of range, or degrees that are not above 0.
+        ValueError: correlations or degrees out of range.
 
     Source: Arellano-Valle, Contreras-Reyes and Genton, *Shannon Entropy and Mutual Information for Multivariate
     Skew-Elliptical Distributions*, Scandinavian Journal of Statistics 40, 2013.
@@ -42,7 +42,7 @@ class StudentLaw(Law):
 
     @property
     def mutual_information(self) -> float:
-        """The Gaussian part and that of the common scale, nats."""
+        """The sum of the Gaussian part and the part of the shared scale, nats."""
         size, nu = len(self.correlations), self.degrees
         gaussian = -0.5 * sum(math.log1p(-(rho**2)) for rho in self.correlations)
         z = torch.tensor([nu, nu + 2 * size, nu + size], dtype=torch.float64) / 2
@@ -50,12 +50,12 @@ class StudentLaw(Law):
         return gaussian + (f[0] + f[1] - 2 * f[2]).item()
 
     def sample(self, n: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Samples:
-        """``n`` independent pairs, n×D each."""
+        """Return ``n`` independent pairs, n×D each."""
         draw = generator(seed)
         x, noise = torch.randn(2, n, len(self.correlations), generator=draw, dtype=torch.float64)
         rho = torch.tensor(self.correlations, dtype=torch.float64)
         y = rho * x + (1 - rho**2).sqrt() * noise
-        # NumPy draws χ² from a generator of its own; PyTorch has it for its global one alone
+        # PyTorch draws χ² only from its global generator
         scale = torch.from_numpy(self.degrees / np.random.default_rng(seed).chisquare(self.degrees, (n, 1))).sqrt()
         return Samples((x * scale).to(dtype), (y * scale).to(dtype))
 
@@ -63,7 +63,7 @@ class StudentLaw(Law):
 class UniformNoiseLaw(Law):
     """A uniform number and a copy with uniform noise: ``X ~ U(0, 1)``, ``Y = X + U(-ε, ε)``.
 
-    ``I(X; Y) = ε - log 2ε`` for ε ≤ ½, ``1/4ε`` beyond
+    ``I(X; Y) = ε - log 2ε`` for ε ≤ ½, otherwise ``1/4ε``
 
     Args:
         noise: ε, above 0.
@@ -71,7 +71,7 @@ class UniformNoiseLaw(Law):
     Raises:
         ValueError: noise that is not above 0.
 
-    Source: from ``h(Y) - log 2ε``, the density of Y being a trapezium.
+    Source: ``h(Y) - log 2ε``, where Y has a trapezoidal density.
 
     Example:
         >>> UniformNoiseLaw(0.5).mutual_information
@@ -85,11 +85,11 @@ class UniformNoiseLaw(Law):
 
     @property
     def mutual_information(self) -> float:
-        """By the formula, nats."""
+        """The value of the formula, nats."""
         return self.noise - math.log(2 * self.noise) if self.noise <= 0.5 else 1 / (4 * self.noise)
 
     def sample(self, n: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Samples:
-        """``n`` independent pairs, n×1 each."""
+        """Return ``n`` independent pairs, n×1 each."""
         x, noise = torch.rand(2, n, 1, generator=generator(seed), dtype=torch.float64)
         return Samples(x.to(dtype), (x + self.noise * (2 * noise - 1)).to(dtype))
 
@@ -101,8 +101,7 @@ class TableLaw(Law):
         table: X×Y joint probabilities.
 
     Raises:
-        TypeError: not a floating-point tensor.
-        ValueError: not one table of probabilities.
+        TypeError, ValueError: not one table of probabilities.
 
     Example:
         >>> law = TableLaw(torch.eye(4) / 4)
@@ -118,11 +117,11 @@ class TableLaw(Law):
 
     @property
     def mutual_information(self) -> float:
-        """That of the table, nats."""
+        """Mutual information of the table, nats."""
         return mutual_information(self.table, check=False).item()
 
     def sample(self, n: int, *, seed: int = 0, dtype: torch.dtype = torch.int64) -> Samples:
-        """``n`` independent pairs of indices, n×1 each."""
+        """Return ``n`` independent pairs of indices, n×1 each."""
         cells = torch.multinomial(self.table.flatten(), n, replacement=True, generator=generator(seed))
         columns = self.table.shape[1]
         return Samples((cells // columns)[:, None].to(dtype), (cells % columns)[:, None].to(dtype))

@@ -1,31 +1,67 @@
-"""Gaussian vectors, and what keeps their mutual information while it takes their looks."""
+"""Joint distributions of known mutual information, and Gaussian vectors among them."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, Self, get_args
+from typing import Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor
 
-from segmi.information.laws.base import Law, Samples, expect_correlations, generator
-
 Disguise = Literal["none", "cubic", "asinh", "mixed"]
 
 
-class GaussianLaw(Law):
-    """Pairs of standard Gaussians ``(x_i, y_i)`` of correlation ρ_i, independent of the other pairs.
-
-    ``I(X; Y) = -½ Σ_i log(1 - ρ_i²)``, whatever is done to X alone and to Y alone that can be undone
+class Samples(NamedTuple):
+    """Pairs of samples, independent unless stated otherwise.
 
     Args:
-        correlations: ρ_i, one per dimension of X and of Y, between -1 and 1.
-        disguise: ``none``; ``cubic``: ``y³``, long tails; ``asinh``: ``asinh(y)``, short ones; ``mixed``: X and Y are
-            each turned by an orthogonal matrix, which hides the pairs.
+        x: n×D.
+        y: n×E.
+    """
+
+    x: Tensor
+    y: Tensor
+
+
+class Law(ABC):
+    """Joint distribution of X and Y with known mutual information; abstract."""
+
+    @property
+    @abstractmethod
+    def mutual_information(self) -> float:
+        """``I(X; Y)`` in nats."""
+
+    @abstractmethod
+    def sample(self, n: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Samples:
+        """Return ``n`` independent pairs; the same seed gives the same pairs."""
+
+
+def generator(seed: int) -> torch.Generator:
+    """Return a separate generator, so that sampling does not change PyTorch's."""
+    return torch.Generator().manual_seed(seed)
+
+
+def expect_correlations(correlations: tuple[float, ...]) -> tuple[float, ...]:
+    """Return ``correlations`` after checking that all are between -1 and 1."""
+    if not correlations or not all(-1 < rho < 1 for rho in correlations):
+        raise ValueError(f"correlations: expected at least one, each between -1 and 1, got {correlations}")
+    return correlations
+
+
+class GaussianLaw(Law):
+    """Pairs of standard Gaussians ``(x_i, y_i)`` of correlation ρ_i, independent of each other.
+
+    ``I(X; Y) = -½ Σ_i log(1 - ρ_i²)``, invariant to invertible transforms of X and of Y
+
+    Args:
+        correlations: ρ_i, one per dimension of X and Y, between -1 and 1.
+        disguise: a transform: ``none``; ``cubic``: ``y³``, heavy tails; ``asinh``: ``asinh(y)``, light tails;
+            ``mixed``: orthogonal matrices on X and Y, which hide the pairs.
 
     Raises:
-        ValueError: no correlation, one that is out of range, or an unknown disguise.
+        ValueError: correlations out of range, or an unknown disguise.
 
     Example:
         >>> law = GaussianLaw.of(nats=2.0, dimensions=4)
@@ -42,7 +78,7 @@ class GaussianLaw(Law):
 
     @classmethod
     def of(cls, nats: float, dimensions: int, *, disguise: Disguise = "none") -> Self:
-        """Of ``nats`` in all, the same in each of the dimensions: ``ρ² = 1 - e^{-2 nats/dimensions}``."""
+        """Return the law with ``nats`` in all, equal in all dimensions: ``ρ² = 1 - e^{-2 nats/dimensions}``."""
         if not nats >= 0 or dimensions < 1:
             raise ValueError(f"expected nats at least 0 and dimensions at least 1, got {nats} and {dimensions}")
         return cls([math.sqrt(-math.expm1(-2 * nats / dimensions))] * dimensions, disguise=disguise)
@@ -53,7 +89,7 @@ class GaussianLaw(Law):
         return -0.5 * sum(math.log1p(-(rho**2)) for rho in self.correlations)
 
     def sample(self, n: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Samples:
-        """``n`` independent pairs, n×D each."""
+        """Return ``n`` independent pairs, n×D each."""
         draw = generator(seed)
         x, noise = torch.randn(2, n, len(self.correlations), generator=draw, dtype=torch.float64)
         rho = torch.tensor(self.correlations, dtype=torch.float64)
@@ -65,13 +101,13 @@ class GaussianLaw(Law):
         return Samples(x.to(dtype), y.to(dtype))
 
     def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
-        """``log p(x_i, y_j)/(p(x_i) p(y_j))``, n×n: the scores that make the bounds tight."""
+        """Return ``log p(x_i, y_j)/(p(x_i) p(y_j))``, n×n: the scores for which the bounds are tight."""
         return self.log_conditional(x, y) + 0.5 * (y.square().sum(-1) + y.shape[-1] * math.log(2 * math.pi))
 
     def log_conditional(self, x: Tensor, y: Tensor) -> Tensor:
-        """``log p(y_j|x_i)``, n×n; for pairs that are not in disguise."""
+        """Return ``log p(y_j|x_i)``, n×n, without a disguise."""
         if self.disguise != "none":
-            raise ValueError(f"disguise: expected 'none' where densities are asked for, got {self.disguise!r}")
+            raise ValueError(f"disguise: expected 'none' for densities, got {self.disguise!r}")
         rho = torch.tensor(self.correlations, dtype=x.dtype)
         variance = 1 - rho**2
         away = (y[None] - (rho * x)[:, None]).square() / variance

@@ -1,30 +1,31 @@
-"""Estimates from a law of one's own of Y given X."""
+"""Bounds from a model of Y given X."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from segmi.information._checks import in_base, real
-from segmi.information.bounds._pairs import log_mean_exp_apart, matrix_of_pairs, mean_apart, together
+from segmi.information.bounds.critic_bounds import (
+    check_pair_matrix,
+    diagonal,
+    log_mean_exp_off_diagonal,
+    mean_off_diagonal,
+)
 
 
 def barber_agakov(log_conditional: Tensor, entropy: Tensor | float, *, base: float | None = None) -> Tensor:
-    """The Barber–Agakov lower bound: what is known of Y, less what a law of one's own leaves open.
+    """Return the Barber–Agakov lower bound from a model of Y given X.
 
-    ``I(X; Y) = H(Y) - H(Y|X) ≥ H(Y) + 1/N Σ_i log q(y_i|x_i)``, with equality where q is the true conditional law
+    ``I(X; Y) = H(Y) - H(Y|X) ≥ H(Y) + 1/N Σ_i log q(y_i|x_i)``, with equality if q is the true conditional distribution
 
-    Its failure: ``H(Y)`` must be known. An estimate of it from a model q_Y gives `difference_of_entropies`, no bound.
-    On pairs that q was fitted to it is too large.
+    ``H(Y)`` must be known; with an estimate from a model it is `difference_of_entropies`, which is not a bound. It is
+    too large on pairs that q was fitted to.
 
     Shapes:
         log_conditional: …×N, ``log q(y_i|x_i)``; the result is ….
         entropy: ``H(Y)`` in nats, a number or ….
 
     Unit and sign: nats, at most ``H(Y)`` for a discrete Y; of either sign.
-
-    Raises:
-        TypeError: not a floating-point tensor.
-        ValueError: an impossible ``base``.
 
     Source: Barber and Agakov, *The IM Algorithm: A Variational Approach to Information Maximization*, NIPS 2003, eq. 3.
 
@@ -38,22 +39,17 @@ def barber_agakov(log_conditional: Tensor, entropy: Tensor | float, *, base: flo
 
 
 def difference_of_entropies(log_marginal: Tensor, log_conditional: Tensor, *, base: float | None = None) -> Tensor:
-    """Two cross-entropies, of Y alone and of Y given X, and what lies between them (DoE).
+    """Return the difference of two cross-entropies, of Y and of Y given X (DoE).
 
     ``I(X; Y) ≈ -1/N Σ_i log q(y_i) + 1/N Σ_i log q(y_i|x_i)``
 
     Each mean converges like ``1/√N`` to an upper bound on its entropy, so the difference has no ceiling and no variance
-    of ``e^I``. Its failure: it is no bound, and errs with the difference of two divergences; two models of the same
-    kind err alike.
+    of ``e^I``. It is not a bound: its error is the difference of two divergences.
 
     Shapes:
         log_marginal, log_conditional: …×N; the result is ….
 
     Unit and sign: nats, of either sign.
-
-    Raises:
-        TypeError: not floating-point tensors.
-        ValueError: an impossible ``base``.
 
     Source: McAllester and Stratos, *Formal Limitations on the Measurement of Mutual Information*, AISTATS 2020, eq. 9.
 
@@ -68,23 +64,17 @@ def difference_of_entropies(log_marginal: Tensor, log_conditional: Tensor, *, ba
 
 
 def contrastive_log_ratio_upper_bound(likelihoods: Tensor, *, base: float | None = None) -> Tensor:
-    """The contrastive log-ratio upper bound (CLUB).
+    """Return the contrastive log-ratio upper bound (CLUB).
 
-    ``I(X; Y) ≤ E log q(y|x) - E_⊗ log q(y|x)`` if q is the true conditional law
+    ``I(X; Y) ≤ E log q(y|x) - E_⊗ log q(y|x)`` if q is the true conditional distribution
 
-    Its failure: with another q, fitted ones included, it bounds nothing unless q is closer to the truth on what belongs
-    together than on what does not, and may lie far below I. Where it is a bound it is a loose one: for Gaussians
-    ``ρ²/(1 - ρ²)`` per dimension instead of ``-½ log(1 - ρ²)``. The paper averages over all N² pairs, those that belong
-    together included, which gives (N - 1)/N of this.
+    For another q, including a fitted one, it may be far below I. It is loose: for Gaussians ``ρ²/(1 - ρ²)`` per
+    dimension instead of ``-½ log(1 - ρ²)``. The paper averages over all N² pairs, which gives (N - 1)/N of this.
 
     Shapes:
-        likelihoods: …×N×N, ``log q(y_j|x_i)``, see `segmi.information.bounds`; the result is ….
+        likelihoods: …×N×N, ``log q(y_j|x_i)``; the result is ….
 
     Unit and sign: nats, of either sign.
-
-    Raises:
-        TypeError: not a floating-point tensor.
-        ValueError: not square, fewer than two pairs, or an impossible ``base``.
 
     Source: Cheng, Hao, Dai, Liu, Gan and Carin, *CLUB: A Contrastive Log-ratio Upper Bound of Mutual Information*, ICML
     2020; not read at source.
@@ -94,25 +84,21 @@ def contrastive_log_ratio_upper_bound(likelihoods: Tensor, *, base: float | None
         >>> contrastive_log_ratio_upper_bound(torch.tensor([[-1.0, -3.0], [-3.0, -1.0]]))
         tensor(2.)
     """
-    likelihoods = matrix_of_pairs(likelihoods, "likelihoods")
-    return in_base(together(likelihoods).mean(-1) - mean_apart(likelihoods), base)
+    likelihoods = check_pair_matrix(likelihoods, "likelihoods")
+    return in_base(diagonal(likelihoods).mean(-1) - mean_off_diagonal(likelihoods), base)
 
 
 def leave_one_out_upper_bound(likelihoods: Tensor, *, base: float | None = None) -> Tensor:
-    """An upper bound with the law of Y replaced by the mixture of the conditional laws of the other pairs.
+    """Return an upper bound whose marginal of Y is the mixture of the conditionals of the other pairs.
 
-    ``I(X; Y) ≤ 1/N Σ_i [log q(y_i|x_i) - log 1/(N-1) Σ_{j≠i} q(y_i|x_j)]`` on average, if q is the true conditional law
+    ``I(X; Y) ≤ 1/N Σ_i [log q(y_i|x_i) - log 1/(N-1) Σ_{j≠i} q(y_i|x_j)]`` on average, if q is the true conditional
 
-    Its failures: another q bounds nothing; with few pairs it is far above I, for no other conditional law covers y_i.
+    For another q it bounds nothing; with few pairs it is far above I.
 
     Shapes:
-        likelihoods: …×N×N, ``log q(y_j|x_i)``, see `segmi.information.bounds`; the result is ….
+        likelihoods: …×N×N, ``log q(y_j|x_i)``; the result is ….
 
     Unit and sign: nats, of either sign.
-
-    Raises:
-        TypeError: not a floating-point tensor.
-        ValueError: not square, fewer than two pairs, or an impossible ``base``.
 
     Source: Poole, Ozair, van den Oord, Alemi and Tucker, *On Variational Bounds of Mutual Information*, ICML 2019,
     eq. 13.
@@ -122,5 +108,5 @@ def leave_one_out_upper_bound(likelihoods: Tensor, *, base: float | None = None)
         >>> leave_one_out_upper_bound(torch.tensor([[-1.0, -3.0], [-3.0, -1.0]]))
         tensor(2.)
     """
-    likelihoods = matrix_of_pairs(likelihoods, "likelihoods")
-    return in_base((together(likelihoods) - log_mean_exp_apart(likelihoods, (-2,))).mean(-1), base)
+    likelihoods = check_pair_matrix(likelihoods, "likelihoods")
+    return in_base((diagonal(likelihoods) - log_mean_exp_off_diagonal(likelihoods, (-2,))).mean(-1), base)

@@ -1,4 +1,4 @@
-"""Pairs of Gaussian images: the information of their windows is known, their pixels are no independent draws."""
+"""Pairs of Gaussian images, whose windows have known mutual information but are dependent."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ import math
 import torch
 from torch import Tensor
 
-from segmi.information.laws.base import Samples, generator
+from segmi.information.laws.law import Samples, generator
 
 
 class GaussianFields:
-    """Two smooth Gaussian images that are correlated pixel by pixel, on a grid without borders.
+    """Two smooth Gaussian images that are correlated pixel by pixel, on a periodic grid.
 
-    X and a noise of the same smoothness are independent, ``Y = ρ X + √(1 - ρ²) noise``. A window of d pixels then has
-    ``I(X; Y) = -d/2 log(1 - ρ²)``, for any smoothness. What smoothness changes is how much the windows at different
-    places repeat each other: of n of them, few are new.
+    ``Y = ρ X + √(1 - ρ²) noise`` for independent X and noise of the same smoothness. A window of d pixels has
+    ``I(X; Y) = -d/2 log(1 - ρ²)`` at any smoothness, but windows of a smooth image are dependent.
 
     Args:
         height: pixels.
         width: pixels.
-        length: over which an image changes, in pixels: ``Cov(u, v) = e^{-|u - v|²/2ℓ²}``; 0 is white noise.
+        length: correlation length in pixels, ``Cov(u, v) = e^{-|u - v|²/2ℓ²}``; 0 is white noise.
         nats_per_pixel: ``-½ log(1 - ρ²)``, at least 0.
 
     Raises:
-        ValueError: sizes below 1, a negative length, or negative information.
+        ValueError: an argument out of range.
 
     Example:
         >>> fields = GaussianFields(32, 32, length=2.0, nats_per_pixel=0.5)
@@ -43,11 +42,11 @@ class GaussianFields:
         self.length, self.nats_per_pixel = float(length), float(nats_per_pixel)
 
     def mutual_information(self, side: int = 1) -> float:
-        """``I(X; Y)`` of a window of ``side``×``side`` pixels, nats."""
+        """Return ``I(X; Y)`` of a window of ``side``×``side`` pixels, nats."""
         return side**2 * self.nats_per_pixel
 
     def sample(self, n: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Samples:
-        """``n`` independent pairs of images, n×H×W each."""
+        """Return ``n`` independent pairs of images, n×H×W each."""
         draw = generator(seed)
         white = torch.randn(2, n, self.height, self.width, generator=draw, dtype=torch.float64)
         gain = self._gain()
@@ -56,7 +55,7 @@ class GaussianFields:
         return Samples(x.to(dtype), (math.sqrt(1 - rest**2) * x + rest * noise).to(dtype))
 
     def _gain(self) -> Tensor:
-        """What white noise is multiplied by, frequency by frequency, so that a pixel has variance 1."""
+        """Return the factor of each frequency of white noise that gives pixels of variance 1."""
         rows = torch.fft.fftfreq(self.height, dtype=torch.float64)[:, None]
         columns = torch.fft.fftfreq(self.width, dtype=torch.float64)
         gain = torch.exp(-((math.pi * self.length) ** 2) * (rows**2 + columns**2))
@@ -64,11 +63,11 @@ class GaussianFields:
 
 
 def windows(images: Tensor, side: int, *, stride: int = 1) -> Tensor:
-    """All square windows of images, as vectors.
+    """Return all square windows of images as vectors.
 
     Shapes:
         images: N×H×W; the result is n×side², the windows of the first image first.
-        stride: pixels from a window to the next.
+        stride: pixels between windows.
 
     Raises:
         ValueError: not three dimensions, a window that does not fit, or a stride below 1.

@@ -1,4 +1,4 @@
-"""Samples divided, scaled and put into batches."""
+"""Splits, scales and batches of samples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def parts(n: int, groups: Tensor | None, share: float, draw: torch.Generator) -> list[Tensor]:
-    """The indices to train on, to choose by and to judge by; whole groups each."""
+    """Return the indices to train on, to select by and to evaluate on; a group is in one part."""
     ids = torch.arange(n) if groups is None else torch.unique(groups.cpu(), return_inverse=True)[1]
     if len(ids) != n:
         raise ValueError(f"groups: expected one id for each of {n} samples, got {len(ids)}")
@@ -20,8 +20,8 @@ def parts(n: int, groups: Tensor | None, share: float, draw: torch.Generator) ->
             f"set_aside: expected a share below a half that leaves a part to train on, got {share} of {count} samples "
             "or groups"
         )
-    place = torch.randperm(count, generator=draw)[ids]
-    part = (place < 2 * aside).long() + (place < aside).long()
+    position = torch.randperm(count, generator=draw)[ids]
+    part = (position < 2 * aside).long() + (position < aside).long()
     parts = [(part == number).nonzero().squeeze(1) for number in range(3)]
     if min(map(len, parts)) < 2:
         raise ValueError(f"x: expected at least 2 samples in each of three parts, got {[len(part) for part in parts]}")
@@ -29,14 +29,14 @@ def parts(n: int, groups: Tensor | None, share: float, draw: torch.Generator) ->
 
 
 def standardized(values: Tensor, fit: Tensor) -> tuple[Tensor, float]:
-    """Coordinates of mean 0 and variance 1 on ``fit``, and the sum of the logarithms of what they were divided by."""
+    """Return coordinates of mean 0 and variance 1 on ``fit``, and the sum of the logarithms of their scales."""
     scale = values[fit].std(0)
     scale = scale.where(scale > 0, 1.0)
     return (values - values[fit].mean(0)) / scale, scale.log().sum().item()
 
 
 def batches(n: int, batch_size: int, draw: torch.Generator) -> Iterator[Tensor]:
-    """Indices of 0 to n - 1 in whole batches, in a new order for every pass."""
+    """Yield indices of 0 to n - 1 in full batches, in a new order for every pass."""
     size = min(batch_size, n)
     while True:
         order = torch.randperm(n, generator=draw)
