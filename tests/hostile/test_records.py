@@ -1,4 +1,4 @@
-"""Records, checkpoints and reports that somebody spoiled: taken for what they are, told, and never built upon."""
+"""Damaged and malicious records, checkpoints and reports: reported and never used."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Mutation = Callable[[Path], object]
 
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than all the rest, and these tests are about something else."""
+    """Skip the report, which takes longer than the rest of these tests."""
     monkeypatch.setattr(study, "print_report", lambda *_: None)
 
 
@@ -53,7 +53,7 @@ def circle(path: Path) -> None:
     path.with_name("other").symlink_to(path)
 
 
-SPOILED: dict[str, Mutation] = {
+DAMAGED: dict[str, Mutation] = {
     "empty": put(""),
     "cut short": lambda path: path.write_bytes(path.read_bytes()[:40]),
     "no UTF-8": put(b"\xff\xfe\x00"),
@@ -81,20 +81,20 @@ WRONG_RESULTS: dict[str, Mutation] = {
 }
 
 
-@pytest.mark.parametrize("case", [*SPOILED, *WRONG_RESULTS])
-def test_a_spoiled_result_is_an_unfinished_run(case, estate, capfd):
+@pytest.mark.parametrize("case", [*DAMAGED, *WRONG_RESULTS])
+def test_a_damaged_result_is_an_unfinished_run(case, estate, capfd):
     path = estate.run / "result.json"
-    (SPOILED | WRONG_RESULTS)[case](path)
+    (DAMAGED | WRONG_RESULTS)[case](path)
     assert main(["study", "status", str(estate.study), "--runs", str(estate.runs), "--json"]) == 0
     (row,) = json.loads(capfd.readouterr().out)
     assert row["state"] == "interrupted"
 
 
 @pytest.mark.parametrize("case", ["cut short", "a folder", "scores that are words"])
-def test_a_run_with_a_spoiled_result_is_completed(case, estate, refused, no_report):
+def test_a_run_with_a_damaged_result_is_completed(case, estate, refused, no_report):
     path = estate.run / "result.json"
     before = json.loads(path.read_text())
-    (SPOILED | WRONG_RESULTS)[case](path)
+    (DAMAGED | WRONG_RESULTS)[case](path)
     refused(estate.run_command, 0)
     after = json.loads(path.read_text())
     assert after["networks"] == before["networks"]
@@ -102,7 +102,7 @@ def test_a_run_with_a_spoiled_result_is_completed(case, estate, refused, no_repo
 
 
 PLANS: dict[str, Mutation] = {
-    **SPOILED,
+    **DAMAGED,
     "datasets that are a list": fields(datasets=["cells"]),
     "seeds that are words": fields(seeds=["zero"]),
     "a method that leads out": fields(methods={"../../../etc": "x"}),
@@ -110,20 +110,20 @@ PLANS: dict[str, Mutation] = {
 
 
 @pytest.mark.parametrize("case", PLANS)
-def test_a_spoiled_plan_is_named(case, estate, refused):
+def test_a_damaged_plan_is_named(case, estate, refused):
     path = estate.runs / "own/plan.json"
     PLANS[case](path)
     refused(["report", str(estate.runs / "own")], 3, str(path), "Fix:")
 
 
-def test_the_next_run_writes_the_plan_anew(estate, refused, no_report):
+def test_the_next_run_rewrites_the_plan(estate, refused, no_report):
     path = estate.runs / "own/plan.json"
     before = json.loads(path.read_text())
     path.write_text("[")
     refused(estate.run_command, 0)
     assert json.loads(path.read_text())["methods"] == before["methods"]
     path.unlink()
-    path.mkdir()  # nobody's folder is removed for a file's sake
+    path.mkdir()  # a folder is never removed to write a file
     refused(estate.run_command, 5, f"cannot write {path}: Is a directory", "move away the file or folder")
 
 
@@ -133,7 +133,7 @@ class Canary:
 
 
 def sealed(checkpoint: Path) -> None:
-    """Make the checksums fit whatever lies there: who can write files can write checksums."""
+    """Update the checksums to the current content, as an attacker with write access can."""
     manifest = json.loads((checkpoint / "checkpoint.json").read_text())
     for name in manifest["sha256"]:
         manifest["sha256"][name] = hashlib.sha256((checkpoint / name).read_bytes()).hexdigest()
@@ -167,7 +167,7 @@ def pickled(path: Path) -> None:
 
 
 CHECKPOINTS: dict[str, Mutation] = {
-    **{f"a manifest {case}": inside("checkpoint.json", mutation) for case, mutation in SPOILED.items()},
+    **{f"a manifest {case}": inside("checkpoint.json", mutation) for case, mutation in DAMAGED.items()},
     "a manifest without checksums": manifest(sha256={}),
     "a manifest that reads elsewhere": manifest(sha256={"../../../config.yaml": "0" * 64}),
     "a manifest of a later step": manifest(step=10**9),
@@ -190,7 +190,7 @@ OFTEN = ("a manifest cut short", "a manifest nested deeply", "a manifest without
 @pytest.mark.parametrize(
     "case", [case if case in OFTEN else pytest.param(case, marks=pytest.mark.slow) for case in CHECKPOINTS]
 )
-def test_a_spoiled_checkpoint_is_passed_over_and_nothing_of_it_is_run(
+def test_a_damaged_checkpoint_is_skipped_and_executes_nothing(
     case, estate, tmp_path, monkeypatch, refused, caplog, no_report
 ):
     monkeypatch.setenv("SEGMI_CANARY", str(tmp_path / "canary"))
@@ -214,7 +214,7 @@ STRANGE: dict[str, Mutation] = {
 
 
 @pytest.mark.parametrize("case", STRANGE)
-def test_a_checkpoint_of_something_else_is_a_failure_with_its_reason(case, estate, refused, no_report):
+def test_a_checkpoint_of_another_run_is_a_failure_with_a_reason(case, estate, refused, no_report):
     (estate.run / "result.json").unlink()
     for checkpoint in estate.checkpoints.glob("step-*"):
         STRANGE[case](checkpoint)
@@ -222,7 +222,7 @@ def test_a_checkpoint_of_something_else_is_a_failure_with_its_reason(case, estat
     assert "--overwrite" in json.loads((estate.run / "failure.json").read_text())["remedy"]
 
 
-def test_nothing_but_spoiled_checkpoints_is_a_failure_and_no_fresh_start(estate, refused, no_report):
+def test_only_damaged_checkpoints_are_a_failure_without_restart(estate, refused, no_report):
     (estate.run / "result.json").unlink()
     for checkpoint in estate.checkpoints.glob("step-*"):
         (checkpoint / "state.pt").write_bytes(b"")
@@ -231,7 +231,7 @@ def test_nothing_but_spoiled_checkpoints_is_a_failure_and_no_fresh_start(estate,
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove", "web page"])
-def test_spoiled_selected_weights_are_named(harm, estate, refused, no_report):
+def test_damaged_selected_weights_are_named(harm, estate, refused, no_report):
     (estate.run / "result.json").unlink()
     best = estate.checkpoints / "best.safetensors"
     content = bytearray(best.read_bytes())
@@ -280,14 +280,14 @@ NPZ: dict[str, Mutation] = {
 }  # fmt: skip
 
 
-def test_counts_that_unpack_to_absurd_sizes_are_not_unpacked(estate, monkeypatch):
+def test_archives_that_unpack_to_large_sizes_are_refused(estate, monkeypatch):
     monkeypatch.setattr(evaluation_counts, "LARGEST", 10)
     with pytest.raises(DataError, match=r"unet.full.npz is damaged: it unpacks to [\d,]+ bytes, more than 10"):
         read_confusion(estate.run / "confusion/unet.full.npz")
 
 
 @pytest.mark.parametrize("case", NPZ)
-def test_spoiled_counts_are_refused(case, estate, tmp_path, monkeypatch):
+def test_damaged_counts_are_refused(case, estate, tmp_path, monkeypatch):
     monkeypatch.setenv("SEGMI_CANARY", str(tmp_path / "canary"))
     path = estate.run / "confusion/unet.full.npz"
     NPZ[case](path)
@@ -312,12 +312,12 @@ OTHERS: dict[str, tuple[str, Mutation]] = {
         *(pytest.param(case, marks=pytest.mark.slow) for case in OTHERS if "runs" not in case),
     ],
 )
-def test_a_spoiled_configuration_is_named(case, estate, refused, monkeypatch):
+def test_a_damaged_configuration_is_named(case, estate, refused, monkeypatch):
     monkeypatch.chdir(estate.root)
     name, mutation = OTHERS[case]
     mutation(estate.run / name)
     refused(estate.run_command, 3 if "binary" in case else 2, str(estate.run / name), "Fix:")
-    refused(["report", str(estate.runs / "own")], 0)  # which goes on without it
+    refused(["report", str(estate.runs / "own")], 0)  # a report works without it
     refused([*estate.run_command, "--overwrite"], 0)
     assert not Path("canary").exists()
 
@@ -325,7 +325,7 @@ def test_a_spoiled_configuration_is_named(case, estate, refused, monkeypatch):
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe", b"step\n1e999\n", b"step\nnan\n", b"step,x\n" + b"x" * 200_000, b"\0" * 99]
 )
-def test_a_spoiled_table_of_metrics_spoils_no_status(content, estate, capfd):
+def test_damaged_metrics_do_not_affect_the_status(content, estate, capfd):
     (estate.run / "metrics.csv").write_bytes(content)
     assert main(["study", "status", str(estate.study), "--runs", str(estate.runs), "--json"]) == 0
     (row,) = json.loads(capfd.readouterr().out)
@@ -336,7 +336,7 @@ def test_a_spoiled_table_of_metrics_spoils_no_status(content, estate, capfd):
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\x89PNG\r\n\x1a\n" + b"x" * 99])
-def test_spoiled_samples_are_shown_as_such(content, estate, refused):
+def test_damaged_samples_are_marked_unreadable(content, estate, refused):
     path = next((estate.run / "samples").glob("*.image.png"))
     result = json.loads((estate.run / "result.json").read_text())
     path.write_bytes(content)
@@ -347,7 +347,7 @@ def test_spoiled_samples_are_shown_as_such(content, estate, refused):
 
 
 @pytest.mark.parametrize("holder", [b"", b"\xff\xfe", b"[]", b'{"pid": "x"}', b'{"pid": -1}', b"[" * 5000])
-def test_a_lock_of_nonsense_locks_nobody_out(holder, estate, refused, no_report):
+def test_an_invalid_lock_file_does_not_block(holder, estate, refused, no_report):
     (estate.run / "run.lock").write_bytes(holder)
     refused(estate.run_command, 0)
     refused(["study", "status", str(estate.study), "--runs", str(estate.runs)], 0)

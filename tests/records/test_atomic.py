@@ -1,4 +1,4 @@
-"""Whole or not at all: kills, crashes between two steps, full disks and read-only folders."""
+"""Atomic writes: kills, crashes between two steps, full disks and read-only folders."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fail_while_writing(target: Path, error: Exception, needed: int | None = None
         raise error
 
 
-def test_write_replaces_the_whole_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+def test_write_replaces_the_file_and_leaves_no_other_file(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "result.json"
     atomic_write(target, "first, longer than the second")
     assert atomic_write(target, b"\x00second") == target
@@ -85,7 +85,7 @@ def test_the_temporary_name_ends_as_the_target_does(tmp_path: Path) -> None:
         temporary.touch()
 
 
-def test_a_writer_that_writes_nothing_is_told(tmp_path: Path) -> None:
+def test_a_writer_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="nothing was written"), atomic_path(tmp_path / "a"):
         pass
 
@@ -151,7 +151,7 @@ def test_a_crash_at_the_rename_leaves_old_or_new(tmp_path: Path, step: str) -> N
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_sweep_spares_the_living_and_what_is_not_ours(tmp_path: Path) -> None:
+def test_sweep_keeps_files_of_running_processes_and_other_files(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / f"{TEMPORARY_PREFIX}{DEAD}-ab.json").touch()
     (tmp_path / f"{TEMPORARY_PREFIX}{DEAD}-cd").mkdir()
@@ -178,7 +178,7 @@ def test_folder_is_whole_and_refuses_to_overwrite(tmp_path: Path) -> None:
     assert names(tmp_path) == ["bundle"]
 
 
-def test_a_replacement_cut_in_two_is_restore(tmp_path: Path) -> None:
+def test_an_interrupted_replacement_is_restored(tmp_path: Path) -> None:
     retired = tmp_path / f"{RETIRED_PREFIX}{DEAD}-ab-bundle"
     retired.mkdir()
     (retired / "a").write_text("old")
@@ -218,7 +218,7 @@ def test_a_failed_rename_puts_the_old_folder_back(tmp_path: Path, monkeypatch: p
         RuntimeError("I/O error: No space left on device (os error 28)"),
     ],
 )
-def test_a_full_disk_is_said_with_both_numbers(tmp_path: Path, error: Exception) -> None:
+def test_a_full_disk_is_reported_with_both_numbers(tmp_path: Path, error: Exception) -> None:
     target = atomic_write(tmp_path / "last.safetensors", "good")
     with pytest.raises(EnvironmentProblem) as caught:
         fail_while_writing(target, error, needed=12_345_678)
@@ -232,7 +232,7 @@ def test_a_full_disk_is_said_with_both_numbers(tmp_path: Path, error: Exception)
     assert names(tmp_path) == [target.name]
 
 
-def test_other_errors_are_not_dressed_up(tmp_path: Path) -> None:
+def test_other_errors_are_unchanged(tmp_path: Path) -> None:
     assert environment_problem(ValueError("no"), tmp_path / "a") is None
     with pytest.raises(ValueError, match="no"), atomic_path(tmp_path / "a"):
         raise ValueError("no")
@@ -240,7 +240,7 @@ def test_other_errors_are_not_dressed_up(tmp_path: Path) -> None:
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """Root may write everywhere, so the test steps down while it tries."""
+    """Change to the user nobody, because root can write everywhere."""
     if os.geteuid() != 0:
         yield
         return
@@ -255,7 +255,7 @@ def as_nobody() -> Iterator[None]:
 def test_a_folder_without_permission(tmp_path: Path, write: Callable[[Path], object]) -> None:
     for parent in [tmp_path, *list(tmp_path.parents)[:3]]:
         if parent.stat().st_uid == os.geteuid() and parent != Path(tempfile.gettempdir()):
-            parent.chmod(0o755)  # for nobody to reach it
+            parent.chmod(0o755)  # accessible for the user nobody
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o555)
     with as_nobody(), pytest.raises(EnvironmentProblem) as caught:
@@ -266,15 +266,15 @@ def test_a_folder_without_permission(tmp_path: Path, write: Callable[[Path], obj
     assert caught.value.exit_code == 5
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not look")
-def test_a_folder_that_may_not_be_looked_into(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to a user without permission")
+def test_a_folder_without_read_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     with as_nobody(), pytest.raises(EnvironmentProblem, match=r"cannot write .*Permission denied"):
         atomic_write(tmp_path / "inside" / "result.json", "x")
 
 
 @pytest.mark.parametrize("small_disk", ["256k"], indirect=True)
-def test_a_disk_that_is_really_full(small_disk: Path) -> None:
+def test_a_full_file_system(small_disk: Path) -> None:
     target = atomic_write(small_disk / "last", b"good")
     with pytest.raises(EnvironmentProblem, match="no space left"):
         atomic_write(target, b"x" * 1_000_000)
@@ -285,7 +285,7 @@ def test_a_disk_that_is_really_full(small_disk: Path) -> None:
     atomic_write(target, b"y" * 100_000)
 
 
-def test_the_room_that_matters_is_what_was_free_before_the_temporary_file_went(
+def test_free_space_is_read_before_the_temporary_file_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = iter([7, 10**9])

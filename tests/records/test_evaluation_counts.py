@@ -24,7 +24,7 @@ def test_round_trip_is_exact_and_deterministic(tmp_path: Path) -> None:
     assert (list(record.names), list(record.groups)) == (names, groups)
 
 
-def test_counts_beyond_32_bits_and_none_at_all(tmp_path: Path) -> None:
+def test_counts_beyond_32_bits_and_no_counts(tmp_path: Path) -> None:
     big = np.array([[[2**40]]])
     assert read_confusion(write_confusion(tmp_path / "a.npz", big, ["x"], [""])).counts[0, 0, 0] == 2**40
     empty = read_confusion(write_confusion(tmp_path / "b.npz", np.zeros((0, 3, 3), int), [], []))
@@ -67,7 +67,7 @@ def sums() -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def test_what_is_read_is_what_was_written_and_gives_the_numbers_by_hand(tmp_path: Path) -> None:
+def test_round_trip_of_details(tmp_path: Path) -> None:
     record = read_details(write_details(tmp_path / "unet.full.npz", sums()))
     assert all((getattr(record, name) == sums()[name]).all() for name in FIELDS)
     assert record.calibration_error() == pytest.approx((2 + 3) / 40)
@@ -75,7 +75,7 @@ def test_what_is_read_is_what_was_written_and_gives_the_numbers_by_hand(tmp_path
     assert np.isnan(record.boundary_iou()[1])
 
 
-def test_the_sum_of_two_is_that_of_their_images() -> None:
+def test_records_are_added() -> None:
     both = DetailsRecord(**sums()) + DetailsRecord(**sums())
     assert both.pixels.tolist() == [20, 60]
     assert both.calibration_error() == DetailsRecord(**sums()).calibration_error()
@@ -105,14 +105,14 @@ def test_sums_that_do_not_fit_are_refused(name: str, value: np.ndarray | None, m
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04" + b"\0" * 50])
-def test_files_that_are_no_details(content: bytes, tmp_path: Path) -> None:
+def test_files_that_are_not_details(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     path.write_bytes(content)
     with pytest.raises(DataError, match="is damaged"):
         read_details(path)
 
 
-def test_absent_and_newer_ones_say_so(tmp_path: Path) -> None:
+def test_missing_and_newer_details(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no details at"):
         read_details(tmp_path / "x.npz")
     np.savez(tmp_path / "y.npz", schema_version=99, **sums())

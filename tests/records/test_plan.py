@@ -1,4 +1,4 @@
-"""The plan of a study, kept and guessed."""
+"""Recorded and guessed plans of a study."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ def test_damage_is_explained(tmp_path: Path, content: str) -> None:
         read_plan(tmp_path)
 
 
-def test_the_guess_is_the_smallest_grid(tmp_path: Path) -> None:
+def test_the_guessed_plan_is_the_smallest_grid(tmp_path: Path) -> None:
     runs = [RunFolder.of(tmp_path, RunKey("s", *key)) for key in (("a", "m", 0), ("b", "n", 1))]
     assert len(guess_plan("s", runs).grid()) == 8

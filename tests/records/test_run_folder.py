@@ -1,4 +1,4 @@
-"""Run folders: keys, round trips, damaged records, and what counts as finished."""
+"""Run folders: keys, round trips, damaged records and states."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_damaged_result_is_unfinished_and_explained(run: RunFolder, content: s
     assert caught.value.remedy
 
 
-def test_a_result_that_is_no_text(run: RunFolder) -> None:
+def test_a_result_in_binary(run: RunFolder) -> None:
     (run.path / "result.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"result\.json is damaged"):
         run.result()
@@ -131,7 +131,7 @@ def test_configuration_and_environment(run: RunFolder) -> None:
         run.config()
 
 
-def test_find_runs_from_any_height(tmp_path: Path) -> None:
+def test_find_runs_from_any_level(tmp_path: Path) -> None:
     keys = [RunKey("demo", d, m, s) for d in ("a", "b") for m in ("m", "n") for s in (0, 2, 10)]
     for key in reversed(keys):
         RunFolder.of(tmp_path, key).path.mkdir(parents=True)
@@ -144,7 +144,7 @@ def test_find_runs_from_any_height(tmp_path: Path) -> None:
         find_runs(tmp_path / "nowhere")
 
 
-def test_plain_takes_numpy() -> None:
+def test_plain_converts_numpy() -> None:
     value = {"a": np.float64("nan"), "b": np.array([1, 2]), "c": np.int64(3), "d": Path("x"), "e": float("inf")}
     assert json.loads(json.dumps(plain(value), allow_nan=False)) == {
         "a": None,

@@ -1,4 +1,4 @@
-"""What a run took: read where it can be read, null where it cannot, never made up."""
+"""Resource usage of a run: null if it cannot be read."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from segmi.errors import DataError, EnvironmentProblem
 from segmi.records import usage
 from segmi.records.usage import GpuCounter, RaplCounters, Usage, peak_memory, reset_peak_memory, sessions
 
-LINUX = pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is told by Linux alone"
-)
+LINUX = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux reports the peak memory")
 
 
 @pytest.fixture
 def counters(tmp_path: Path) -> Path:
-    """Two packages, one of which has a part with a counter of its own."""
+    """Two packages; a part of one of them also has a counter."""
     for name in ("intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0"):
         folder = tmp_path / "powercap" / name
         folder.mkdir(parents=True)
@@ -44,14 +42,14 @@ def test_the_energy_of_all_packages_is_summed(counters: Path) -> None:
     assert rapl.joules() == pytest.approx(3.5)
 
 
-def test_a_counter_that_runs_over(counters: Path) -> None:
+def test_a_counter_that_overflows(counters: Path) -> None:
     count(counters, "intel-rapl:0", 999_000_000)
     rapl = RaplCounters(counters)
     count(counters, "intel-rapl:0", 2_000_000)
     assert rapl.joules() == pytest.approx(3.0)
 
 
-def test_counters_that_are_not_there_or_not_for_us(counters: Path, tmp_path: Path) -> None:
+def test_missing_and_unreadable_counters(counters: Path, tmp_path: Path) -> None:
     assert RaplCounters(tmp_path / "nothing").joules() is None
     rapl = RaplCounters(counters)
     (counters / "intel-rapl:1" / "energy_uj").unlink()
@@ -90,7 +88,7 @@ def test_the_peak_is_that_of_the_session(tmp_path: Path) -> None:
     assert usage.summary()["peak_memory_bytes"] is not None
 
 
-def test_where_the_system_does_not_tell(tmp_path: Path) -> None:
+def test_unknown_peak_memory(tmp_path: Path) -> None:
     assert not reset_peak_memory(tmp_path / "none")
     assert peak_memory(tmp_path) is None
     (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\tmany kB\n")
@@ -104,12 +102,12 @@ def test_sessions_add_up(tmp_path: Path, counters: Path) -> None:
         ) as session:
             now = int((counters / "intel-rapl:0" / "energy_uj").read_text())
             count(counters, "intel-rapl:0", now + joules * 1_000_000)
-            told = session.summary()
-    assert told["sessions"] == 2
-    assert told["processor_joules"] == pytest.approx(5.0)
-    assert told["peak_device_memory_bytes"] == 300
-    assert told["gpu_joules"] is None
-    assert told["seconds"] > 0
+            summary = session.summary()
+    assert summary["sessions"] == 2
+    assert summary["processor_joules"] == pytest.approx(5.0)
+    assert summary["peak_device_memory_bytes"] == 300
+    assert summary["gpu_joules"] is None
+    assert summary["seconds"] > 0
     assert len(sessions(tmp_path)) == 2
 
 
@@ -117,11 +115,11 @@ def test_a_session_that_was_killed_leaves_the_sum_unknown(tmp_path: Path) -> Non
     Usage(tmp_path).__enter__()  # and nothing more
     assert sessions(tmp_path) == [{"ended": False}]
     with Usage(tmp_path) as session:
-        told = session.summary()
-    assert (told["sessions"], told["seconds"], told["peak_memory_bytes"]) == (2, None, None)
+        summary = session.summary()
+    assert (summary["sessions"], summary["seconds"], summary["peak_memory_bytes"]) == (2, None, None)
 
 
-def test_a_damaged_record_stops_no_run(tmp_path: Path) -> None:
+def test_a_damaged_record_does_not_stop_a_run(tmp_path: Path) -> None:
     (tmp_path / "usage.json").write_text("{")
     with Usage(tmp_path) as session:
         assert session.summary()["seconds"] is None
@@ -130,13 +128,13 @@ def test_a_damaged_record_stops_no_run(tmp_path: Path) -> None:
         sessions(tmp_path)
 
 
-def test_what_ended_the_session_matters_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_the_session_has_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = Usage(tmp_path).__enter__()
 
     def full(*_: object) -> None:
         raise EnvironmentProblem("no space left")
 
     monkeypatch.setattr(usage, "write_record", full)
-    session.__exit__(ValueError, ValueError("the cause"), None)  # raises nothing of its own
+    session.__exit__(ValueError, ValueError("the cause"), None)  # raises no other error
     with pytest.raises(EnvironmentProblem):
         session.__exit__(None, None, None)

@@ -1,4 +1,4 @@
-"""Fabricated runs: real files, written through segmi's own writers, with numbers that a test can work out by hand."""
+"""Fabricated runs, written by the writers of segmi, with numbers that tests can check by hand."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def wrong(mask: np.ndarray, share: float, seed: int, classes: int) -> np.ndarray
 
 
 def detail_sums(classes: int, right: float) -> dict[str, np.ndarray]:
-    """Details of 2,000 pixels of confidence 0.91, of which a share is right, and of objects of two sizes."""
+    """Details of 2,000 pixels of confidence 0.91 with an accuracy of ``right``, and of objects of two sizes."""
     pixels, objects = np.zeros(20, np.int64), np.zeros((classes, 11), np.int64)
     pixels[18] = 2000
     objects[:, 3], objects[:, 6] = 4, 2
@@ -209,7 +209,7 @@ class Fabricator:
 
 @pytest.fixture
 def fabricate(tmp_path: Path) -> Callable[..., Fabricator]:
-    """Makes a fabricator of a study below a temporary folder of runs."""
+    """Returns a function that makes a fabricator in a temporary folder."""
 
     def make(study: str = "demo", **options: Any) -> Fabricator:
         return Fabricator(tmp_path / "runs", study, **options)
@@ -219,7 +219,7 @@ def fabricate(tmp_path: Path) -> Callable[..., Fabricator]:
 
 @pytest.fixture(scope="session")
 def fabricator() -> type[Fabricator]:
-    """The class itself, for studies of a test's own."""
+    """The class, for tests that build their own study."""
     return Fabricator
 
 

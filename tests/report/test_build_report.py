@@ -1,4 +1,4 @@
-"""The report folder as a whole: complete, escaped, the same bytes each time, from the disk alone."""
+"""The report folder: complete, escaped, reproducible bytes, built only from the disk."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_table1_csv_by_hand(fabricate: Callable[..., Any]) -> None:
     assert rows[2] == ["Object scenes", "0.6000", "0.8000", "0.6100", "0.8100", "0.6200", "0.8200"]
 
 
-def test_the_page_needs_nothing_else_and_believes_no_name(fabricate: Callable[..., Any]) -> None:
+def test_the_page_has_no_external_links_and_escapes_names(fabricate: Callable[..., Any]) -> None:
     made = fabricate(nasty=True, seeds=(0,))
     made.all()
     made.fail("object-scenes", "model-1", 0, RunError("<img src=x onerror=alert(1)>", "use </style>"))
@@ -117,7 +117,7 @@ def test_the_page_needs_nothing_else_and_believes_no_name(fabricate: Callable[..
     assert cells[-1] == '\'=cmd()|"x"'
 
 
-def test_images_keep_the_data_sets_colors(fabricate: Callable[..., Any]) -> None:
+def test_images_have_the_colors_of_the_dataset(fabricate: Callable[..., Any]) -> None:
     folder = write_report(fabricate(seeds=(0,)).all())
     with Image.open(folder / "figures" / "predictions_street-scenes.png") as image:
         pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
@@ -126,7 +126,7 @@ def test_images_keep_the_data_sets_colors(fabricate: Callable[..., Any]) -> None
     assert {(128, 64, 128), (244, 35, 232), (70, 70, 70), (70, 130, 180)} <= common
 
 
-def test_a_study_that_has_only_begun(fabricate: Callable[..., Any]) -> None:
+def test_a_study_without_finished_runs(fabricate: Callable[..., Any]) -> None:
     made = fabricate()
     made.plan()
     folder = write_report(made.root)
@@ -135,7 +135,7 @@ def test_a_study_that_has_only_begun(fabricate: Callable[..., Any]) -> None:
     assert "0 of 12 runs finished" in (folder / "index.html").read_text()
 
 
-def test_unreadable_samples_and_metrics_do_not_stop_it(fabricate: Callable[..., Any]) -> None:
+def test_unreadable_samples_and_metrics_are_reported(fabricate: Callable[..., Any]) -> None:
     made = fabricate(seeds=(0,))
     made.all()
     run = made.root / "demo" / "street-scenes" / "model-1" / "seed0"
@@ -176,7 +176,7 @@ def test_table1_text(demo_runs: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["assets", "figures", "gallery"])
-def test_what_is_no_report_is_not_replaced(demo_runs: Path, tmp_path: Path, name: str) -> None:
+def test_foreign_folders_are_not_replaced(demo_runs: Path, tmp_path: Path, name: str) -> None:
     mine = tmp_path / name / "mine.png"
     mine.parent.mkdir()
     mine.write_text("a figure of my own")

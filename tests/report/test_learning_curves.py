@@ -16,7 +16,7 @@ from segmi.report.learning_curves import learning_curves
 from segmi.statistics import collect
 
 
-def test_the_reported_networks_column_is_taken(demo_runs: Path) -> None:
+def test_the_column_of_the_reported_network_is_used(demo_runs: Path) -> None:
     study = collect(demo_runs)[0]
     series = histories(study, "street-scenes")["holdout/mIoU"][""]
     assert {one.method: len(one.lines) for one in series} == {"model-1": 2, "model-2": 2, "model-3": 2}
@@ -38,7 +38,7 @@ def test_panels_lines_and_no_global_state(demo_runs: Path) -> None:
     assert dict(mpl.rcParams) == before
 
 
-def test_information_has_rows_of_its_own_where_it_was_measured(fabricate: Callable[..., Any]) -> None:
+def test_measured_information_has_its_own_rows(fabricate: Callable[..., Any]) -> None:
     made = fabricate()
     made.all()
     for path in made.root.rglob("metrics.csv"):
@@ -53,7 +53,7 @@ def test_information_has_rows_of_its_own_where_it_was_measured(fabricate: Callab
     assert named == ["training loss", "held-out mIoU", "held-out H(Y) - CE, nats"]
 
 
-def test_the_information_of_regions_is_a_curve_by_class_and_on_average(fabricate: Callable[..., Any]) -> None:
+def test_region_information_has_curves_by_class_and_mean(fabricate: Callable[..., Any]) -> None:
     made = fabricate()
     made.all()
     for path in made.root.rglob("metrics.csv"):

@@ -45,7 +45,7 @@ def test_large_images_shrink_without_new_colors(demo_runs: Path) -> None:
         assert {tuple(c) for c in a[1].pixels.reshape(-1, 3)} <= {tuple(c) for c in b[1].pixels.reshape(-1, 3)}
 
 
-def test_a_failed_model_leaves_a_gap(fabricate: Callable[..., Any]) -> None:
+def test_a_failed_model_has_a_placeholder(fabricate: Callable[..., Any]) -> None:
     made = fabricate(seeds=(0,))
     made.plan()
     made.run("street-scenes", "model-1", 0)

@@ -13,7 +13,7 @@ from segmi.statistics import collect
 PAPER = {"epochs": 200, "batch_size": 8, "optimizer": "Adam", "learning_rate": 1e-3, "select_by": "train_loss"}
 
 
-def test_what_images_go_through() -> None:
+def test_description_of_processing() -> None:
     shorter = {"resize": 234, "resize_mode": "shorter", "crop": 224, "scale": [0.5, 2.0], "color": 0.3}
     assert describe_processing([shorter]) == (
         "The shorter side is resized to 234 pixels; random crops of 224 × 224. "
@@ -23,7 +23,7 @@ def test_what_images_go_through() -> None:
     assert describe_processing([{}]) == ""
 
 
-def test_how_networks_were_trained() -> None:
+def test_description_of_training() -> None:
     assert describe_training([PAPER]) == (
         "200 epochs in batches of 8 images, with Adam at learning rate 0.001. The checkpoint "
         "with the lowest training loss is scored."
@@ -38,7 +38,7 @@ def test_how_networks_were_trained() -> None:
     )
 
 
-def test_it_says_whether_methods_are_equal(fabricate: Callable[..., Any]) -> None:
+def test_description_of_equal_methods(fabricate: Callable[..., Any]) -> None:
     made = fabricate(seeds=(0,))
     made.all()
     study = collect(made.root)[0]

@@ -69,7 +69,7 @@ def test_terminal_columns_line_up() -> None:
     assert "* best of its row" in lines
 
 
-def test_terminal_obeys_no_name() -> None:
+def test_terminal_removes_control_characters() -> None:
     table = Table("\x1b[31mred", ("a",), (("", ("b",)),), (Row(("\x1b]0;title\x07",), (Cell(value=0.5),)),))
     assert "\x1b" not in terminal(table)
     assert "\x07" not in terminal(table)
@@ -102,5 +102,5 @@ def test_markdown_escapes(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["=cmd()", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1"])
-def test_csv_formulas_are_disarmed(text: str) -> None:
+def test_csv_formulas_are_escaped(text: str) -> None:
     assert escape_csv(text) == "'" + text

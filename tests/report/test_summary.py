@@ -24,7 +24,7 @@ def summarize(fabricate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) ->
     return of_gains
 
 
-def test_better_worse_and_neither(summarize: Callable[..., Any]) -> None:
+def test_better_and_not_distinguishable(summarize: Callable[..., Any]) -> None:
     summary = summarize((0.100, 0.101, 0.102), (-0.1, 0.1, 0.02))
     assert summary.headline == (
         "Better than Model 1: Model 2 on Street scenes. No other difference is distinguishable."

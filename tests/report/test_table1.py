@@ -28,7 +28,7 @@ def test_means_spreads_and_bold_by_hand(demo_runs: Any) -> None:
     assert table.notes[-1] == "12/12 runs finished."
 
 
-def test_the_note_says_what_each_model_is(demo_runs: Any) -> None:
+def test_notes_describe_each_model(demo_runs: Any) -> None:
     notes = table1(collect(demo_runs)[0]).notes
     assert "Mean ± standard deviation over 2 seeds" in notes[0]
     assert "Evaluation protocol: full" in notes[0]
@@ -72,7 +72,7 @@ def test_a_run_whose_result_is_damaged_is_not_counted(fabricate: Callable[..., A
     assert "5/6 runs finished" in table.notes[-1]
 
 
-def test_the_papers_numbers_stand_beside_its_study(fabricate: Callable[..., Any]) -> None:
+def test_published_numbers_of_the_paper(fabricate: Callable[..., Any]) -> None:
     table = table1(collect(fabricate("paper", seeds=(0,)).all())[0])
     published = [row for row in table.rows if row.muted]
     assert [row.labels[0] for row in published] == ["Cityscapes, as published", "PASCAL VOC 2012, as published"]
@@ -82,7 +82,7 @@ def test_the_papers_numbers_stand_beside_its_study(fabricate: Callable[..., Any]
     assert sum(len(methods) for methods in PAPER.values()) == 6
 
 
-def test_other_numbers_can_stand_beside(fabricate: Callable[..., Any]) -> None:
+def test_other_published_numbers(fabricate: Callable[..., Any]) -> None:
     study = collect(fabricate(seeds=(0,)).all())[0]
     assert len(table1(study).rows) == 2
     rows = table1(study, reference={"object-scenes": {"model-2": {"mIoU": 0.5, "pixel_accuracy": 0.9}}}).rows
@@ -116,7 +116,7 @@ def test_notes_list_only_options_that_differ_from_their_defaults(fabricate: Call
 
 
 @pytest.mark.parametrize(("accuracy", "bold"), [(0.82, [True, True]), (0.8201, [False, True])])
-def test_ties_share_the_bold(fabricate: Callable[..., Any], accuracy: float, bold: list[bool]) -> None:
+def test_ties_are_both_bold(fabricate: Callable[..., Any], accuracy: float, bold: list[bool]) -> None:
     made = fabricate(seeds=(0,))
     made.all()
     for method, value in (("model-2", 0.82), ("model-3", accuracy)):
@@ -129,7 +129,7 @@ def test_ties_share_the_bold(fabricate: Callable[..., Any], accuracy: float, bol
     assert [cells[3].bold, cells[5].bold] == bold
 
 
-def test_many_models_stand_one_below_the_other(fabricate: Callable[..., Any]) -> None:
+def test_many_models_are_rows(fabricate: Callable[..., Any]) -> None:
     made = fabricate("paper", seeds=(0,))
     plain = table1(collect(made.all())[0])
     made.methods |= {f"further-{i}": f"Further {i}" for i in range(4)}
@@ -145,7 +145,7 @@ def test_many_models_stand_one_below_the_other(fabricate: Callable[..., Any]) ->
     assert [cell.plain() for cell in table.rows[3].cells] == ["missing", "missing", "–", "–"] * 2
 
 
-def test_published_numbers_are_told_where_they_are_from(fabricate: Callable[..., Any]) -> None:
+def test_the_source_of_published_numbers_is_named(fabricate: Callable[..., Any]) -> None:
     made = fabricate("paper", seeds=(0,))
     assert "Table 1 of Gonçalves" in table1(collect(made.all())[0]).notes[0]
     made.methods = {"other": "Other"}
@@ -155,7 +155,7 @@ def test_published_numbers_are_told_where_they_are_from(fabricate: Callable[...,
     assert "Gonçalves" not in "".join(table.notes)
 
 
-def test_not_every_missing_run_is_named(fabricate: Callable[..., Any]) -> None:
+def test_only_some_missing_runs_are_named(fabricate: Callable[..., Any]) -> None:
     made = fabricate(seeds=tuple(range(4)))
     made.plan()
     note = table1(collect(made.root)[0]).notes[-1]

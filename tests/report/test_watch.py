@@ -1,4 +1,4 @@
-"""A report that is served follows the records, to this machine alone."""
+"""A served report follows its records and is available only on this machine."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def get(address: str, path: str = "") -> str:
         return str(answer.read().decode("utf-8"))
 
 
-def test_only_a_change_of_the_records_writes_a_new_report(watch: Watch) -> None:
+def test_only_changed_records_rebuild_the_report(watch: Watch) -> None:
     page = watch.folder / "index.html"
     page.write_text("old")
     assert not watch.update()
@@ -63,7 +63,7 @@ def test_only_a_change_of_the_records_writes_a_new_report(watch: Watch) -> None:
     assert not watch.update(), "the report is not a record"
 
 
-def test_a_record_that_cannot_be_read_is_told_and_looked_at_again(watch: Watch) -> None:
+def test_an_unreadable_record_is_reported_and_retried(watch: Watch) -> None:
     lines: list[str] = []
     watch.log = lines.append
     plan = watch.runs_root / "demo" / "plan.json"
@@ -76,11 +76,11 @@ def test_a_record_that_cannot_be_read_is_told_and_looked_at_again(watch: Watch) 
     assert watch.update()
 
 
-def test_what_is_served(still: Watch, address: str) -> None:
+def test_served_files(still: Watch, address: str) -> None:
     assert address.startswith("http://127.0.0.1:")
     page = get(address)
     assert page.replace('<script src="/watch/follow.js"></script>\n', "") == (still.folder / "index.html").read_text()
-    assert "/watch/" not in (still.folder / "index.html").read_text(), "the folder stays as it is on the disk"
+    assert "/watch/" not in (still.folder / "index.html").read_text(), "the folder on disk is unchanged"
     assert get(address, "watch/version") == "1"
     assert "location.reload" in get(address, "watch/follow.js")
     assert get(address, "table1.csv") == (still.folder / "table1.csv").read_text()
@@ -89,21 +89,21 @@ def test_what_is_served(still: Watch, address: str) -> None:
 @pytest.mark.parametrize(
     "path", ["nothing.html", "gallery", "../../plan.json", "%2e%2e/%2e%2e/plan.json", "/etc/passwd"]
 )
-def test_what_is_not_served(path: str, address: str) -> None:
+def test_unserved_paths(path: str, address: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         get(address, path)
     assert refused.value.code == 404
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_name_that_is_not_this_machines_is_refused(method: str, address: str) -> None:
+def test_foreign_host_names_are_refused(method: str, address: str) -> None:
     connection = HTTPConnection("127.0.0.1", int(address.rstrip("/").rpartition(":")[2]), timeout=10)
     connection.request(method, "/table1.csv", headers={"Host": "elsewhere.example"})
     assert connection.getresponse().status == 403
     connection.close()
 
 
-def test_a_port_that_is_taken(still: Watch) -> None:
+def test_a_port_in_use(still: Watch) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -112,7 +112,7 @@ def test_a_port_that_is_taken(still: Watch) -> None:
             pass
 
 
-def test_it_looks_by_itself(watch: Watch) -> None:
+def test_records_are_checked_periodically(watch: Watch) -> None:
     watched = threading.Event()
     with serving(watch, every=0.05):
         (watch.runs_root / "demo/street-scenes/model-1/seed0/metrics.csv").write_text("step\n1\n")
@@ -133,7 +133,7 @@ def test_the_command_serves_until_it_is_interrupted(watch: Watch) -> None:
         assert process.wait(timeout=20) == 0
 
 
-def test_it_needs_runs(tmp_path: Path) -> None:
+def test_a_missing_folder(tmp_path: Path) -> None:
     from segmi.errors import UsageError
 
     with pytest.raises(UsageError, match="no folder"):

@@ -1,4 +1,4 @@
-"""Studies of a few made-up numbers, written through segmi's own writers."""
+"""Studies of a few numbers, written by the writers of segmi."""
 
 from __future__ import annotations
 

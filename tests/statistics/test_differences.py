@@ -49,7 +49,7 @@ def test_the_baseline_may_be_any_method(study_of: Make) -> None:
     assert one.difference.mean == pytest.approx(-0.11)
 
 
-def test_methods_on_several_networks_meet_the_baseline_on_their_own(study_of: Make) -> None:
+def test_methods_on_several_networks_have_the_baseline_on_their_network(study_of: Make) -> None:
     names = ("ce-unet", "mi-unet", "ce-fpn", "mi-fpn")
     study = study_of(
         {("a", name): BASE for name in names},
@@ -70,7 +70,7 @@ def test_missing_and_failed_seeds_are_left_out_and_named(study_of: Make) -> None
     assert one.difference.mean == pytest.approx(0.1)
 
 
-def test_nothing_in_common_and_nothing_but_copies(study_of: Make) -> None:
+def test_no_common_seed_and_identical_seeds(study_of: Make) -> None:
     study = study_of(
         {("a", "base"): {0: 0.5, 1: None}, ("a", "new"): {0: None, 1: 0.5}, ("b", "base"): BASE, ("b", "new"): BASE},
         seeds=(0, 1, 2),
@@ -78,7 +78,7 @@ def test_nothing_in_common_and_nothing_but_copies(study_of: Make) -> None:
     assert [one.verdict for one in compare(study)] == ["no test: no seed", "no test: no spread"]
 
 
-def test_what_cannot_be_tested_is_no_part_of_the_family(study_of: Make) -> None:
+def test_untestable_comparisons_are_not_part_of_the_family(study_of: Make) -> None:
     study = study_of(
         {
             ("a", "base"): BASE,
@@ -100,7 +100,7 @@ def test_estimates(study_of: Make) -> None:
     assert (second.n, second.sd, second.interval) == (1, None, None)
 
 
-def test_classes_have_a_family_of_their_own(study_of: Make) -> None:
+def test_classes_are_a_separate_family(study_of: Make) -> None:
     study = study_of({("a", "base"): BASE, ("a", "new"): shifted((0.05, 0.051, 0.052))})
     road, sky, gone = compare_classes(study, "a")
     assert [one.name for one in (road, sky, gone)] == ["road", "sky", "gone"]
@@ -115,7 +115,7 @@ def test_ranks_by_hand(study_of: Make) -> None:
     assert ranks.p is None
 
 
-def test_friedman_where_there_is_enough() -> None:
+def test_friedman_with_enough_datasets() -> None:
     order = {"a": (0.3, 0.2, 0.1), "b": (0.6, 0.5, 0.1), "c": (0.9, 0.3, 0.2), "d": (0.4, 0.4, 0.1)}
     ranks = ranks_of({dataset: dict(zip("mno", row, strict=True)) for dataset, row in order.items()})
     assert ranks.by_dataset["d"] == {"m": 1.5, "n": 1.5, "o": 3.0}
@@ -125,7 +125,7 @@ def test_friedman_where_there_is_enough() -> None:
     assert (equal.p, equal.reason) == (None, "all methods are equal")
 
 
-def test_methods_with_baselines_of_their_own(study_of: Make) -> None:
+def test_methods_with_separate_baselines(study_of: Make) -> None:
     zero, one, two = ({seed: base + 0.001 * seed for seed in range(3)} for base in (0.5, 0.6, 0.4))
     study = study_of({("a", "m1"): zero, ("a", "m2"): one, ("a", "m2-defect"): two}, baselines={"m2-defect": "m2"})
     found = {c.pairing.method: (c.pairing.baseline, round(c.difference.mean, 3)) for c in compare(study)}

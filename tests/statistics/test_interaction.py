@@ -19,18 +19,18 @@ def above(*steps: float) -> dict[int, float]:
     return {seed: 0.5 + step for seed, step in enumerate(steps)}
 
 
-def test_two_contexts_are_welchs_test() -> None:
+def test_two_contexts_give_welchs_test() -> None:
     first, second = np.array([0.01, 0.02, 0.05, 0.03]), np.array([0.0, -0.01, 0.02])
     assert equal_differences_p([first, second]) == pytest.approx(stats.ttest_ind(first, second, equal_var=False).pvalue)
 
 
-def test_it_is_told_what_is_the_matter() -> None:
+def test_too_few_seeds_and_no_spread() -> None:
     assert equal_differences_p([np.array([0.1, 0.2]), np.array([0.1])]) is None
     assert equal_differences_p([np.array([0.1, 0.2])]) is None
     assert equal_differences_p([np.zeros(3), np.zeros(3)]) is None
 
 
-def test_over_data_sets(study_of: Callable[..., Any]) -> None:
+def test_over_datasets(study_of: Callable[..., Any]) -> None:
     study = study_of(
         {
             ("a", "base"): ZERO, ("a", "here"): above(0.100, 0.101, 0.102), ("a", "all"): above(0.01, 0.03, 0.02),
@@ -58,7 +58,7 @@ def test_over_networks(study_of: Callable[..., Any]) -> None:
     assert list(found.differences) == ["unet", "fpn"]
 
 
-def test_one_seed_cannot_tell(study_of: Callable[..., Any]) -> None:
+def test_one_seed_gives_no_test(study_of: Callable[..., Any]) -> None:
     one = {0: 0.5}
     (found,) = interactions(
         study_of({("a", "base"): one, ("a", "new"): one, ("b", "base"): one, ("b", "new"): one}), "dataset"

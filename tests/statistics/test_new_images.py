@@ -18,7 +18,7 @@ ONE_SEED = {("a", "base"): {0: 0.5}, ("a", "new"): {0: 0.5}}
 
 
 def images(rng: np.random.Generator, number: int, hits: float = 0.7) -> np.ndarray:
-    """Confusion counts of images of three classes, one of which is rare."""
+    """Confusion counts of images with three classes, one of them rare."""
     counts = np.zeros((number, 3, 3), int)
     for image in counts:
         for truth, pixels in enumerate((600, 300, int(rng.integers(0, 2)) * 40)):
@@ -32,7 +32,7 @@ def record(counts: np.ndarray, groups: list[str]) -> GroupCounts:
     return group_counts(ConfusionRecord(counts, tuple(f"p{i}" for i in range(len(counts))), tuple(groups)))
 
 
-def test_the_difference_is_that_of_the_pooled_scores() -> None:
+def test_the_difference_agrees_with_pooled_scores() -> None:
     rng = np.random.default_rng(0)
     groups = [f"g{i % 7}" for i in range(20)]
     counts = {(m, s): images(rng, 20, 0.7 + 0.05 * m) for m in (0, 1) for s in (0, 1)}
@@ -44,7 +44,7 @@ def test_the_difference_is_that_of_the_pooled_scores() -> None:
     assert low < found < high
 
 
-def test_draws_are_scored_as_if_the_images_stood_there_that_often() -> None:
+def test_draws_are_scored_like_repeated_images() -> None:
     """One draw by hand: the statistic on a drawn list equals pooling the images of those groups again."""
     rng = np.random.default_rng(1)
     own, other = images(rng, 6, 0.9), images(rng, 6, 0.6)
@@ -57,7 +57,7 @@ def test_draws_are_scored_as_if_the_images_stood_there_that_often() -> None:
     assert interval == pytest.approx((np.min(values), np.max(values)), abs=0.2 * np.ptp(values))
 
 
-def test_frames_of_a_clip_are_no_new_evidence() -> None:
+def test_copies_of_frames_change_nothing() -> None:
     """Ten copies of every image: drawing groups gives the same interval, drawing frames would shrink it threefold."""
     rng = np.random.default_rng(2)
     own, other = images(rng, 8, 0.75), images(rng, 8, 0.7)
@@ -72,7 +72,7 @@ def test_frames_of_a_clip_are_no_new_evidence() -> None:
 
 
 @pytest.mark.parametrize("groups", [5, 12])
-def test_the_interval_leaves_out_no_difference_about_as_often_as_it_says(groups: int) -> None:
+def test_coverage_of_the_interval(groups: int) -> None:
     """Networks that differ by chance only, groups of very unequal sizes: about 5 %, and never the 15 % of the plain
     percentile interval of five groups. Out of 200 studies, 10 % or more has a chance of 1 in 500 if 5 % are true.
     """
@@ -105,7 +105,7 @@ def test_a_study_with_groups(study_of: Make) -> None:
         (("a", "a", "b", "b", "c", "c"), "not possible: 3 groups, fewer than 5"),
     ],
 )
-def test_too_few_groups_say_nothing(study_of: Make, groups: tuple[str, ...], reason: str) -> None:
+def test_too_few_groups_give_no_interval(study_of: Make, groups: tuple[str, ...], reason: str) -> None:
     rng = np.random.default_rng(4)
     study = study_of(ONE_SEED, counts=lambda key: images(rng, 6), groups=groups)
     (found,) = compare_on_new_images(study)
@@ -113,7 +113,7 @@ def test_too_few_groups_say_nothing(study_of: Make, groups: tuple[str, ...], rea
     assert np.isfinite(found.difference)
 
 
-def test_other_images_and_lost_counts_are_told(study_of: Make) -> None:
+def test_different_images_and_missing_counts_are_reported(study_of: Make) -> None:
     def counts(key: RunKey) -> np.ndarray:
         return np.ones((6 if key.method == "base" else 7, 2, 2), int)
 

@@ -57,14 +57,14 @@ def test_the_effect_is_unbiased() -> None:
     assert raw.mean() > 0.7 + 4 * error  # and without the correction it would not be
 
 
-def test_one_seed_says_nothing_of_chance() -> None:
+def test_one_seed_gives_no_p_value() -> None:
     found = describe_differences([0.2])
     assert (found.n, found.mean) == (1, 0.2)
     assert (found.sd, found.interval, found.p, found.p_flip, found.effect) == (None,) * 5
 
 
 @pytest.mark.parametrize("values", [[0.0, 0.0, 0.0], [0.1 + 0.2, 0.3, 0.3]])
-def test_seeds_that_repeat_one_another_are_no_evidence(values: list[float]) -> None:
+def test_identical_differences_give_no_p_value(values: list[float]) -> None:
     found = describe_differences(values)
     assert (found.sd, found.p, found.p_flip, found.interval) == (0.0, None, None, None)
 
@@ -72,12 +72,12 @@ def test_seeds_that_repeat_one_another_are_no_evidence(values: list[float]) -> N
 def test_no_seed_and_bad_values() -> None:
     assert math.isnan(describe_differences([]).mean)
     for wrong in ([[0.1, 0.2]], [0.1, float("nan")]):
-        with pytest.raises(ValueError, match=r"expected one finite value per seed, got .*; leave out what is missing"):
+        with pytest.raises(ValueError, match=r"expected one finite value per seed, got .*; leave out missing seeds"):
             describe_differences(wrong)
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 6, 10])
-def test_the_least_p_is_reached_where_all_seeds_agree(seeds: int) -> None:
+def test_the_least_p_is_reached_with_equal_signs(seeds: int) -> None:
     assert describe_differences(np.linspace(0.01, 0.02, seeds)).p_flip == pytest.approx(least_p(seeds))
     assert least_p(seeds) == 2 / 2**seeds
 
@@ -101,12 +101,12 @@ def test_holm_by_hand_and_against_statsmodels() -> None:
 
 
 @pytest.mark.parametrize("level", [0.05, 0.05 / 6])
-def test_no_difference_is_found_as_often_as_the_level_says(level: float) -> None:
+def test_power_without_a_difference_is_the_level(level: float) -> None:
     for seeds in (2, 3, 5, 10):
         assert repeated_power(seeds, level, 0.0) == pytest.approx(level, rel=1e-4)
 
 
-def test_with_many_seeds_it_is_the_textbooks() -> None:
+def test_power_with_many_seeds_agrees_with_the_textbook() -> None:
     """The standard deviation is then known, and only then."""
     textbook = TTestPower().solve_power(nobs=400, alpha=0.05, power=POWER)
     assert detectable_factor(400, 0.05) == pytest.approx(textbook, rel=5e-3)
@@ -114,30 +114,30 @@ def test_with_many_seeds_it_is_the_textbooks() -> None:
 
 
 def test_power_with_two_seeds_by_hand() -> None:
-    """For two seeds and a large difference T is √2 c |N| / |N'|, whose quantiles are those of a Cauchy variable."""
+    """For two seeds and a large difference, T = √2 c |N| / |N'| has the quantiles of a Cauchy variable."""
     level = 0.001
     factor = np.tan(np.pi / 2 * (1 - level)) / np.sqrt(2) / np.tan(np.pi / 2 * (1 - POWER))
     assert detectable_factor(2, level) == pytest.approx(factor, rel=1e-3)
 
 
-def test_it_shrinks_with_seeds_and_grows_with_strictness() -> None:
+def test_the_factor_decreases_with_seeds_and_increases_with_strictness() -> None:
     factors = [detectable_factor(seeds, 0.05) for seeds in (2, 3, 4, 6, 10, 20)]
     assert factors == sorted(factors, reverse=True)
     assert detectable_factor(5, 0.05 / 4) > detectable_factor(5, 0.05)
 
 
-def test_one_seed_has_none() -> None:
+def test_one_seed_has_no_factor() -> None:
     with pytest.raises(ValueError, match="expected at least 2, got 1; one seed has no standard deviation"):
         detectable_factor(1, 0.05)
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 @pytest.mark.parametrize("tests", [1, 4])
-def test_the_power_is_what_it_claims(seeds: int, tests: int) -> None:
-    """A study reports a difference as detectable; repetitions in which it is the true one find it in 80 of 100 cases.
+def test_simulated_power(seeds: int, tests: int) -> None:
+    """Repetitions find the reported detectable difference, if it is true, in 80 % of cases.
 
-    Of 20,000 pairs of study and repetition the share strays by 0.3 points: within two points is six times that, and
-    the textbook's plug-in, which is 6 to 40 points off, is told apart.
+    With 20,000 pairs of study and repetition the standard error is 0.3 points. The tolerance of 2 points is six times
+    larger and excludes the textbook formula, which is 6 to 40 points off.
     """
     rng = np.random.default_rng(1000 * seeds + tests)
     level, number, sd = LEVEL / tests, 20_000, 0.013

@@ -36,7 +36,7 @@ def test_a_cell_without_any_value_is_left_out() -> None:
         ({}, set()),
     ],
 )
-def test_best_is_what_looks_best(values: dict[str, float | None], expected: set[str]) -> None:
+def test_best_as_printed(values: dict[str, float | None], expected: set[str]) -> None:
     assert best(values) == expected
 
 

@@ -1,8 +1,8 @@
-"""Whole studies simulated without a difference: how often is there a better or a worse nevertheless?
+"""False alarms in simulated studies without a difference.
 
-A study has 3 methods on 2 datasets, the baseline being one of them: 4 comparisons, which share the baseline's runs. A
-run's score is that of its cell, plus what its seed does to all methods of a dataset, plus what is its own. The size of
-both differs between datasets.
+A study has 3 methods (one is the baseline) on 2 datasets: 4 comparisons that share the runs of the baseline. The score
+of a run is the mean of its cell, plus an effect of the seed on all methods of a dataset, plus an independent effect.
+The sizes of both effects differ between datasets.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _p_values(seeds: int, rng: np.random.Generator, noise: Noise) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def _light_collections() -> Iterator[None]:
-    """The statsmodels function behind Holm collects garbage at every call; what is there need not be looked at."""
+    """Exclude existing objects from the garbage collection that statsmodels runs at every call of Holm."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -85,7 +85,7 @@ def test_2000_studies_without_a_difference_by_their_p_values(seeds: int, noise: 
     assert np.mean(smallest < LEVEL / COMPARISONS) <= 0.065  # Holm rejects something where its first step does
 
 
-def test_without_holm_it_would_be_too_many() -> None:
+def test_without_holm_there_are_too_many_false_alarms() -> None:
     """The check can fail: the same studies with unadjusted p values reject far more often than 5 %."""
     rng = np.random.default_rng(1)
     p_values = _p_values(5, rng, NOISES["normal"])
@@ -103,7 +103,7 @@ def test_a_bootstrap_of_few_seeds_would_reject_too_often() -> None:
     assert np.mean((low > 0) | (high < 0)) > 0.15
 
 
-def test_a_difference_is_found_and_its_sign_is_right() -> None:
+def test_a_difference_is_found_with_its_sign() -> None:
     rng = np.random.default_rng(3)
     verdicts = [judge([0.05 + one for one in simulated(5, rng)][:2])[0][3] for _ in range(20)]
     assert verdicts.count("better") > 15
@@ -113,7 +113,7 @@ def test_a_difference_is_found_and_its_sign_is_right() -> None:
 
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize("contexts", [2, 4])
-def test_no_interaction_where_there_is_none(seeds: int, contexts: int) -> None:
+def test_no_false_interaction(seeds: int, contexts: int) -> None:
     """Equal true differences, spreads up to fivefold: the level holds up to the error of 300 studies.
 
     With two datasets of three seeds each and unequal spreads Welch's test is a little liberal, 6 % instead of 5.

@@ -1,4 +1,4 @@
-"""From run folders to rows: what is there, what is missing, what does not belong."""
+"""States and results of the runs of a study."""
 
 from __future__ import annotations
 

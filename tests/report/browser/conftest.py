@@ -1,4 +1,4 @@
-"""The page in headless Chromium; skipped where there is none, or no Playwright to drive it."""
+"""The page in headless Chromium; skipped without Chromium or Playwright."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 @dataclass
 class Opened:
-    """A page, and what it said and asked for."""
+    """A page with its messages and requests."""
 
     page: Any
-    told: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
     def row(self, place: int = 0) -> Any:
         return self.page.locator("#g-rows .row").nth(place)
 
     def scroll_through(self) -> None:
-        """To the end of the page, screen by screen, so that everything that waits to be seen is made."""
+        """Scroll to the end of the page, screen by screen, so that everything is drawn."""
         self.page.evaluate(
             """async () => {
                 const pause = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 15)));
@@ -43,7 +43,7 @@ class Opened:
 
 @pytest.fixture(params=[375, 1440])
 def width(request: pytest.FixtureRequest) -> int:
-    """A telephone and a desk."""
+    """Widths of a phone and of a desktop."""
     return int(request.param)
 
 
@@ -66,7 +66,7 @@ def report(demo_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pages(chromium: Any) -> Iterator[dict[tuple[Any, ...], Opened]]:
-    """Pages that tests share: loading one takes longer than most of what is done with it."""
+    """Pages that tests share, because loading is slow."""
     found: dict[tuple[Any, ...], Opened] = {}
     yield found
     for one in found.values():
@@ -75,7 +75,7 @@ def pages(chromium: Any) -> Iterator[dict[tuple[Any, ...], Opened]]:
 
 @pytest.fixture
 def opened(chromium: Any, pages: dict[tuple[Any, ...], Opened]) -> Iterator[Callable[..., Opened]]:
-    """Opens the page of a report as it is at first; at the end it must have been quiet and have stayed on the disk."""
+    """Open the page of a report in its initial state; fails on messages and on requests outside the disk."""
     used: list[Opened] = []
 
     def open_(folder: Path, width: int = 1440, *, theme: str = "light", fresh: bool = False) -> Opened:
@@ -83,17 +83,17 @@ def opened(chromium: Any, pages: dict[tuple[Any, ...], Opened]) -> Iterator[Call
         if key not in pages:
             pages[key] = _load(chromium, folder, width, theme)
         else:
-            pages[key].page.evaluate(AS_AT_FIRST)
+            pages[key].page.evaluate(INITIAL_STATE)
         used.append(pages[key])
         return pages[key]
 
     yield open_
     for one in used:
-        assert one.told == []
+        assert one.messages == []
         assert [url for url in one.requests if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
-AS_AT_FIRST = """() => {
+INITIAL_STATE = """() => {
     document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
     for (const id of ["g-dataset", "g-order"]) {
         const select = document.getElementById(id);
@@ -105,16 +105,16 @@ AS_AT_FIRST = """() => {
     window.scrollTo({ top: 0, behavior: "instant" });
 }"""
 
-REMEMBERED = 'document.querySelectorAll("details[open]").forEach((one) => (one.dataset.opened = "yes"))'
+MARK_OPEN = 'document.querySelectorAll("details[open]").forEach((one) => (one.dataset.opened = "yes"))'
 
 
 def _load(chromium: Any, folder: Path, width: int, theme: str) -> Opened:
     context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
     context.set_default_timeout(20_000)
     found = Opened(context.new_page())
-    found.page.on("console", lambda message: found.told.append(f"{message.type}: {message.text}"))
-    found.page.on("pageerror", lambda error: found.told.append(f"error: {error}"))
+    found.page.on("console", lambda message: found.messages.append(f"{message.type}: {message.text}"))
+    found.page.on("pageerror", lambda error: found.messages.append(f"error: {error}"))
     found.page.on("request", lambda request: found.requests.append(request.url))
     found.page.goto((folder / "index.html").absolute().as_uri())
-    found.page.evaluate(REMEMBERED)
+    found.page.evaluate(MARK_OPEN)
     return found

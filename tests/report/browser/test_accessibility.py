@@ -1,4 +1,4 @@
-"""axe-core finds no serious fault, in light and dark, narrow and wide, with everything open."""
+"""axe-core finds no serious violation in both themes and widths, with everything open."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core: pip install 'segmi[test]'")
 
 
-def grave(page: Any) -> list[str]:
+def serious_violations(page: Any) -> list[str]:
     found = axe.Axe().run(page, options={"preload": False}).response["violations"]
     return [
         f"{one['id']}: {one['nodes'][0]['target']} {one['nodes'][0]['failureSummary']}"
@@ -29,11 +29,11 @@ def grave(page: Any) -> list[str]:
         pytest.param(1440, "light", marks=pytest.mark.slow),
     ],
 )
-def test_nothing_serious(report: Path, opened: Callable[..., Any], width: int, theme: str) -> None:
+def test_axe_finds_no_serious_violation(report: Path, opened: Callable[..., Any], width: int, theme: str) -> None:
     found = opened(report, width, theme=theme)
     found.page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
     found.scroll_through()
-    assert grave(found.page) == []
+    assert serious_violations(found.page) == []
     found.row().locator('[data-method="model-1"]').click()
     found.page.locator("#viewer[open]").wait_for()
-    assert grave(found.page) == []
+    assert serious_violations(found.page) == []

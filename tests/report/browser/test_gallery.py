@@ -39,7 +39,7 @@ def test_views(report: Path, opened: Open, width: int) -> None:
         assert ("wrong" in words, "confidence" in words) == (view == "errors", view == "confidence")
 
 
-def test_orders(report: Path, opened: Open) -> None:
+def test_sort_orders(report: Path, opened: Open) -> None:
     page = opened(report).page
     rows = rows_of(report)
     assert names(page) == [row["name"] for row in rows]
@@ -56,7 +56,7 @@ def test_orders(report: Path, opened: Open) -> None:
     assert page.locator("#g-count").text_content() == f"{len(with_cars)} of {len(rows)} images"
 
 
-def test_data_sets(report: Path, opened: Open) -> None:
+def test_dataset_selection(report: Path, opened: Open) -> None:
     page = opened(report).page
     page.locator("#g-dataset").select_option(label="Object scenes")
     page.locator("#g-rows").scroll_into_view_if_needed()
@@ -68,7 +68,7 @@ def cut(page: Any) -> float:
     return float(page.locator("#v-stage").evaluate("(s) => parseFloat(s.style.getPropertyValue('--cut'))"))
 
 
-def test_a_click_enlarges_and_the_boundary_slides(report: Path, opened: Open, width: int) -> None:
+def test_a_click_enlarges_and_the_boundary_moves(report: Path, opened: Open, width: int) -> None:
     found = opened(report, width)
     page, cell = found.page, found.row().locator('[data-method="model-2"]')
     cell.click()
@@ -91,7 +91,7 @@ def test_a_click_enlarges_and_the_boundary_slides(report: Path, opened: Open, wi
     assert page.locator("#viewer").evaluate("(d) => d.scrollWidth <= d.clientWidth")
 
 
-def test_the_keyboard_leads_through_the_images_and_back(report: Path, opened: Open) -> None:
+def test_keyboard_navigation_of_enlarged_images(report: Path, opened: Open) -> None:
     found = opened(report)
     page, cell = found.page, found.row().locator('[data-method="model-1"]')
     cell.scroll_into_view_if_needed()

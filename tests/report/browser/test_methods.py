@@ -1,4 +1,4 @@
-"""Twenty methods: the gallery shows some and lets the reader choose, orders go by those, and everything fits."""
+"""Twenty methods: the gallery shows a selection, sorting uses it, and everything fits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Open = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def many(fabricator: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three methods that ran, and seventeen that have not begun."""
+    """Three methods with finished runs and seventeen without."""
     made = fabricator(tmp_path_factory.mktemp("many") / "runs", seeds=(0,))
     ran = list(made.methods)
     made.methods |= {f"further-{i}": f"A further method with a long name, {i}" for i in range(17)}
@@ -26,7 +26,7 @@ def many(fabricator: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_twenty_methods_fit(many: Path, opened: Open, width: int) -> None:
+def test_twenty_methods_fit_the_width(many: Path, opened: Open, width: int) -> None:
     found = opened(many, width)
     found.scroll_through()
     assert found.page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,4 +1,4 @@
-"""Every control of the page does what it says, by mouse and by keyboard, and nothing else happens."""
+"""Every control of the page works by mouse and by keyboard."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 Open = Callable[..., Any]
 
 
-def test_everything_is_drawn_quietly_from_the_disk_and_fits(report: Path, opened: Open, width: int) -> None:
+def test_everything_is_drawn_without_messages_and_fits(report: Path, opened: Open, width: int) -> None:
     found = opened(report, width)
     found.scroll_through()
     charts = found.page.locator("[data-chart]")
@@ -31,7 +31,7 @@ def test_the_summary_is_on_top(report: Path, opened: Open) -> None:
     assert page.locator('[data-chart="forest"] .plot').bounding_box()["y"] < 900
 
 
-def test_tables_sort_by_mouse_and_keyboard_and_go_back(report: Path, opened: Open) -> None:
+def test_tables_sort_by_mouse_and_keyboard(report: Path, opened: Open) -> None:
     page = opened(report).page
     table = page.locator("#networks table")
     header = table.locator("th", has_text="mIoU").first
@@ -49,7 +49,7 @@ def test_tables_sort_by_mouse_and_keyboard_and_go_back(report: Path, opened: Ope
     assert table.evaluate(shown) == first
 
 
-def test_tables_are_one_click_away(report: Path, opened: Open) -> None:
+def test_tables_can_be_downloaded(report: Path, opened: Open) -> None:
     page = opened(report).page
     links = page.locator("#table1 .files a")
     assert links.all_text_contents() == ["Markdown", "CSV", "LaTeX"]
@@ -62,7 +62,7 @@ def axis(page: Any, chart: str, name: str = "xaxis") -> list[float]:
     return [round(value, 6) for value in found]
 
 
-def test_charts_choose_zoom_and_save(report: Path, opened: Open) -> None:
+def test_chart_selection_zoom_and_download(report: Path, opened: Open) -> None:
     page = opened(report).page
     chart = page.locator('[data-chart="curves"]')
     chart.scroll_into_view_if_needed()
@@ -119,7 +119,7 @@ def test_light_and_dark(report: Path, opened: Open) -> None:
     assert found.page.evaluate(ground) != dark, "the choice is kept"
 
 
-def test_settings_that_differ(report: Path, opened: Open) -> None:
+def test_filter_of_differing_settings(report: Path, opened: Open) -> None:
     page = opened(report).page
     page.locator("summary", has_text="All settings").click()
     rows = page.locator(".settings tbody tr:visible")
@@ -128,7 +128,7 @@ def test_settings_that_differ(report: Path, opened: Open) -> None:
     assert 0 < rows.count() < every
 
 
-def test_the_keyboard_reaches_the_results_first(report: Path, opened: Open) -> None:
+def test_tab_starts_with_the_skip_link(report: Path, opened: Open) -> None:
     page = opened(report, fresh=True).page
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -136,7 +136,7 @@ def test_the_keyboard_reaches_the_results_first(report: Path, opened: Open) -> N
     assert page.evaluate("document.activeElement.id") == "main"
 
 
-def test_on_paper_everything_is_open(report: Path, opened: Open) -> None:
+def test_everything_is_open_in_print(report: Path, opened: Open) -> None:
     page = opened(report).page
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open])").count() == 0

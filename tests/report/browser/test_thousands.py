@@ -1,4 +1,4 @@
-"""A gallery of 2,000 images scrolls without a task that a reader would notice."""
+"""A gallery of 2,000 images scrolls without long tasks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from segmi.report import write_report
 
 IMAGES, COLUMNS = 400, 5
 LONG = 50
-"""Milliseconds beyond which a task is long, as the browser has it."""
+"""Milliseconds of a long task, as defined by browsers."""
 
 SCROLL = """async () => {
     const box = document.querySelector(".rowscroll");
-    await new Promise((done) => setTimeout(done, 300)); // what tracing itself does at its start is over
+    await new Promise((done) => setTimeout(done, 300)); // after the start of tracing
     performance.mark("scroll-begins");
     for (let top = 0; top < box.scrollHeight; top += 260) {
         box.scrollTo({ top, behavior: "instant" });
@@ -32,7 +32,7 @@ SCROLL = """async () => {
 
 @pytest.fixture(scope="module")
 def large_report(fabricator: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every run has kept the same image four hundred times."""
+    """Report of runs with the same image four hundred times."""
     made = fabricator(tmp_path_factory.mktemp("large") / "runs", seeds=(0,))
     for method in made.methods:
         run = made.run("street-scenes", method, 0)
@@ -67,9 +67,9 @@ def test_two_thousand_images_scroll_without_long_tasks(
 
 
 def tasks_while_scrolling(trace: Path) -> list[float]:
-    """What each task of the page's main thread took of the processor, in milliseconds.
+    """Return the processor time of each task of the main thread in milliseconds.
 
-    By the clock, as the browser itself calls tasks long, other work on the machine would count too.
+    Wall time would include other work on the machine.
     """
     events = json.loads(trace.read_text())["traceEvents"]
     main = {(e["pid"], e["tid"]) for e in events if e.get("args", {}).get("name") == "CrRendererMain"}
