@@ -8,16 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from segmi.metrics.details import (
-    Details,
-    Truth,
-    boundary,
-    boundary_counts,
-    components,
-    object_scores,
-    reliability_counts,
-)
-from segmi.metrics.details.objects import SIZES
+from segmi.metrics.boundary_iou import boundary, boundary_counts
+from segmi.metrics.calibration import reliability_counts
+from segmi.metrics.details import Details, Truth
+from segmi.metrics.object_iou import SIZES, components, object_scores
 from segmi.records import DetailsRecord
 from segmi.types import IGNORE_INDEX
 

@@ -16,7 +16,7 @@ from segmi.information import (
     soft_confusion_mutual_information,
 )
 from segmi.metrics import PredictionDiagnostics
-from segmi.metrics import _diagnostic_sums as room
+from segmi.metrics.diagnostics import sums_by_maps, sums_of
 
 IGNORE_INDEX = 255
 NAMES = (
@@ -92,9 +92,9 @@ def test_the_compiled_routine_is_the_plain_one(networks: int, pixels: int):
     logits[0][:, 0] = 1e4 * torch.eye(5)[0]  # saturated
     labels = torch.randint(5, (pixels,), generator=draw)
     labels[labels == 4] = IGNORE_INDEX
-    plain, divergence = room.sums_by_maps(logits, labels, IGNORE_INDEX)
+    plain, divergence = sums_by_maps(logits, labels, IGNORE_INDEX)
     for kind in (torch.int64, torch.uint8):
-        fast, fast_divergence = room.sums_of(logits, labels.to(kind), IGNORE_INDEX)
+        fast, fast_divergence = sums_of(logits, labels.to(kind), IGNORE_INDEX)
         torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-4)
         torch.testing.assert_close(fast_divergence, divergence, rtol=1e-5, atol=1e-5)
 
@@ -159,7 +159,7 @@ def test_what_is_told_of_the_label_is_at_most_its_entropy_and_peers_at_most_log_
 def test_what_does_not_fit_is_refused():
     logits, labels = batch(0)
     diagnostics = collected((logits, labels))
-    with pytest.raises(ValueError, match=r"logits: expected those of \['a', 'b'\], as before, got \['a'\]"):
+    with pytest.raises(ValueError, match=r"logits: expected the networks \['a', 'b'\], as before, got \['a'\]"):
         diagnostics.update({"a": logits["a"]}, labels)
     with pytest.raises(ValueError, match=r"logits of 'a': expected shape N×C×H×W with C = 4 .* got \(3, 4, 6, 5\)"):
         diagnostics.update({name: z[:, :, 1:] for name, z in logits.items()}, labels)

@@ -1,14 +1,15 @@
-"""What is reported and never optimized: one pooled confusion matrix, and the scores that are read off it.
+"""Reported metrics, never optimized: one pooled confusion matrix and the scores computed from it.
 
-`scores` and its neighbors need numpy alone; PyTorch is imported when the counting is asked for.
+`scores` and its neighbors need numpy only; the modules that import PyTorch are loaded when a name is first used.
 """
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from segmi.metrics.scores import Scores, class_iou, constant_prediction_scores, scores
 
 if TYPE_CHECKING:
-    from segmi.metrics.confusion import ConfusionMatrix, confusion_counts
+    from segmi.metrics.confusion_matrix import ConfusionMatrix, confusion_counts
     from segmi.metrics.diagnostics import PredictionDiagnostics
 
 __all__ = [
@@ -21,14 +22,14 @@ __all__ = [
     "scores",
 ]
 
+_LAZY: Final = {
+    "ConfusionMatrix": "confusion_matrix",
+    "confusion_counts": "confusion_matrix",
+    "PredictionDiagnostics": "diagnostics",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name in ("ConfusionMatrix", "confusion_counts"):
-        from segmi.metrics import confusion
-
-        return getattr(confusion, name)
-    if name == "PredictionDiagnostics":
-        from segmi.metrics.diagnostics import PredictionDiagnostics
-
-        return PredictionDiagnostics
-    raise AttributeError(f"module 'segmi.metrics' has no attribute {name!r}")
+    if name not in _LAZY:
+        raise AttributeError(f"module 'segmi.metrics' has no attribute {name!r}")
+    return getattr(import_module(f"segmi.metrics.{_LAZY[name]}"), name)

@@ -1,7 +1,7 @@
-"""What predictions tell about labels, collected over a dataset: reported, never optimized, for whatever was trained.
+"""Information quantities of predictions over a dataset: reported, never optimized.
 
-The formulas are those of `segmi.information`. What is collected are sums that add up over images, devices and
-processes; numbers are made of them at the end alone, so collecting makes no device wait.
+The formulas are in `segmi.information`. The collected sums add up over images, devices and processes; values are
+computed at the end only, so collecting does not synchronize a device.
 """
 
 from __future__ import annotations
@@ -18,47 +18,47 @@ from segmi.information import (
     conditional_prediction_mutual_information,
     empirical_distribution,
     entropy,
+    jensen_shannon_divergence_of_logs,
     mutual_information,
+    prediction_sums,
     soft_confusion_mutual_information,
 )
-from segmi.metrics._diagnostic_sums import sums_of
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 PEERS: Final = "jensen_shannon_divergence"
 
 Regions: TypeAlias = Callable[[Logits, Labels], tuple[Tensor, Tensor]]
-"""Of N×C×H×W logits, with whatever at ignored pixels, and labels, ignored 255: the sum of ``I_G`` over images by class, in
-nats, and the number of those images; each is C."""
+"""From N×C×H×W logits and labels, with any values at ignored pixels: the sum of ``I_G`` over images by class, in nats,
+and the number of these images; C each."""
 
 
 class PredictionDiagnostics:
-    """What the predictions of one or more networks tell about the labels of a dataset, and of each other.
+    """Information quantities of the predictions of one or more networks, in nats over all valid pixels of a dataset.
 
-    Per network, in nats over all valid pixels: ``mutual_information``, the plug-in ``I(Y; Ŷ)`` of the most probable
-    class, and ``mutual_information_share``, its share of ``H(Y)``; ``barber_agakov_bound``, ``H(Y) - CE``, what the
-    image at least tells about its labels; ``soft_confusion_mutual_information``, ``I(Y; Ŷ)`` of a class drawn from
-    the prediction; ``conditional_mutual_information``, ``I(X; Ŷ|Y)``, how much the predictions for one class differ. By
-    class, ``region_information``, the ``I_G`` of windows, averaged over the images in which the class varies, if
-    ``regions`` says how it is found. Of all networks together, where they are two or more:
-    ``jensen_shannon_divergence``, ``I(K; Ŷ|X)``, what a drawn class tells of the network that predicted it, at most
-    ``log K``.
+    Per network: ``mutual_information``, the plug-in ``I(Y; Ŷ)`` of the most probable class;
+    ``mutual_information_share``, its share of ``H(Y)``; ``barber_agakov_bound``, ``H(Y) - CE``, a lower bound on the
+    information of the image about its labels; ``soft_confusion_mutual_information``, ``I(Y; Ŷ)`` of a drawn class;
+    ``conditional_mutual_information``, ``I(X; Ŷ|Y)``, the spread of the predictions within a class. Per class:
+    ``region_information``, the ``I_G`` of windows, averaged over the images where the class varies, if ``regions`` is
+    given. For two or more networks: ``jensen_shannon_divergence``, ``I(K; Ŷ|X)``, at most ``log K``.
 
-    Pixels of an image are no independent samples; these are properties of the pixels that were seen.
+    The pixels of an image are dependent samples; the quantities describe the observed pixels.
 
     Args:
         classes: C; 2 for a binary problem.
-        ignore_index: the label of pixels that count nowhere.
-        every: look at every so-manieth row and column alone; neighbors hardly differ, and 2 is four times as fast.
-            Windows then are of the pixels that are looked at.
-        names: of the classes, for what there is of each; their numbers by default.
-        regions: finds ``I_G``, which is left out without it; see `segmi.training.region_diagnostics`.
+        ignore_index: label of ignored pixels.
+        every: use every n-th row and column; 2 is four times as fast and hardly changes the values. Windows then
+            consist of the pixels used.
+        names: names of the classes; default: their indices.
+        regions: computes ``I_G``; None leaves it out; see `segmi.training.region_diagnostics`.
 
     Raises:
         ValueError: fewer than one class, or ``every`` below 1.
 
     Example:
         >>> diagnostics = PredictionDiagnostics(2)
-        >>> diagnostics.update({"a": torch.tensor([[9.0, -9.0], [-9.0, 9.0]]).view(1, 2, 1, 2)}, torch.tensor([[[0, 1]]]))
+        >>> logits = torch.tensor([[9.0, -9.0], [-9.0, 9.0]]).view(1, 2, 1, 2)
+        >>> diagnostics.update({"a": logits}, torch.tensor([[[0, 1]]]))
         >>> round(diagnostics.values()["mutual_information/a"], 4)  # log 2
         0.6931
     """
@@ -85,16 +85,16 @@ class PredictionDiagnostics:
         self._peers: Tensor | None = None
 
     def update(self, logits: Mapping[str, Logits], labels: Labels, *, whole: bool = True) -> None:
-        """Look at a batch of images.
+        """Add a batch of images.
 
         Args:
-            logits: N×C×H×W by network, any float type; C = 1 for a binary problem.
-            labels: N×H×W, any integer type, class indices or the ignore value.
-            whole: whether these are images, not pieces of them, at whose seams windows would be missing: pieces
-                are left out of ``region_information``.
+            logits: N×C×H×W by network, floating point; C = 1 for a binary problem.
+            labels: N×H×W, integer: class indices or the ignore value.
+            whole: False for tiles of images, which are left out of ``region_information``, because windows across their
+                borders are missing.
 
         Raises:
-            ValueError: shapes that do not fit the labels and the number of classes, or other networks than before.
+            ValueError: shapes that do not match the labels or the number of classes, or other networks than before.
         """
         self._check(logits, labels)
         if not labels.numel():
@@ -120,38 +120,40 @@ class PredictionDiagnostics:
         valid = (index != self.ignore_index) & (index >= 0) & (index < self.classes)
         truth = index.masked_fill(~valid, IGNORE_INDEX)
         for name, z in logits.items():
-            found = regions(z, truth) if counts else None
+            result = regions(z, truth) if counts else None
             wide = torch.float32 if z.device.type == "mps" else torch.float64
-            added = z.new_zeros(2, self.classes, dtype=wide) if found is None else torch.stack(found).to(wide)
+            added = z.new_zeros(2, self.classes, dtype=wide) if result is None else torch.stack(result).to(wide)
             self._regions[name] = self._regions[name] + added if name in self._regions else added
 
     def values(self) -> dict[str, float]:
-        """The diagnostics: ``name/network``, those of a class ``name/network/class``, and ``jensen_shannon_divergence``.
+        """Return the diagnostics: ``name/network``, ``name/network/class`` by class, and ``jensen_shannon_divergence``.
 
-        None where no pixel was valid, and none of a class that was in no image.
+        Without a valid pixel the result is empty; absent classes have no entry.
         """
-        found: dict[str, float] = {}
+        values: dict[str, float] = {}
         for name, flat in self._sums.items():
             hard, sums = self._unpacked(flat.cpu())
             if not hard.sum() > 0:
                 continue
             table = empirical_distribution(hard, dims=(-2, -1))
-            told, whole = mutual_information(table, check=False), entropy(table.sum(1), check=False)
-            found[f"mutual_information/{name}"] = told.item()
-            found[f"mutual_information_share/{name}"] = (told / whole).item() if whole > 0 else 0.0
-            found[f"barber_agakov_bound/{name}"] = barber_agakov_bound(sums).item()
-            found[f"soft_confusion_mutual_information/{name}"] = soft_confusion_mutual_information(sums).item()
-            found[f"conditional_mutual_information/{name}"] = conditional_prediction_mutual_information(sums).item()
+            information, label_entropy = mutual_information(table, check=False), entropy(table.sum(1), check=False)
+            values[f"mutual_information/{name}"] = information.item()
+            values[f"mutual_information_share/{name}"] = (
+                (information / label_entropy).item() if label_entropy > 0 else 0.0
+            )
+            values[f"barber_agakov_bound/{name}"] = barber_agakov_bound(sums).item()
+            values[f"soft_confusion_mutual_information/{name}"] = soft_confusion_mutual_information(sums).item()
+            values[f"conditional_mutual_information/{name}"] = conditional_prediction_mutual_information(sums).item()
             if name in self._regions:
                 for label, (nats, images) in zip(self.names, self._regions[name].T.tolist(), strict=True):
                     if images > 0:
-                        found[f"region_information/{name}/{label}"] = nats / images
+                        values[f"region_information/{name}/{label}"] = nats / images
             if self._peers is not None:
-                found[PEERS] = (self._peers.cpu() / hard.sum()).item()
-        return found
+                values[PEERS] = (self._peers.cpu() / hard.sum()).item()
+        return values
 
     def merge(self, other: PredictionDiagnostics) -> PredictionDiagnostics:
-        """New diagnostics of the images of both.
+        """Return new diagnostics of the images of both.
 
         Raises:
             ValueError: different numbers of classes, ignore values or networks.
@@ -171,9 +173,9 @@ class PredictionDiagnostics:
         return merged
 
     def reduce(self, add_up: Callable[[Tensor], Tensor]) -> PredictionDiagnostics:
-        """New diagnostics with every sum replaced by ``add_up`` of it, the sum over processes for one.
+        """Return new diagnostics with ``add_up`` applied to every sum, the sum over processes for example.
 
-        All processes must have seen the same networks; one that saw no image has nothing to add.
+        All processes must have the same networks; a process without images contributes nothing.
         """
         reduced = self._empty()
         reduced._sums = {name: add_up(flat.clone()) for name, flat in self._sums.items()}
@@ -182,11 +184,11 @@ class PredictionDiagnostics:
         return reduced
 
     def take(self, other: PredictionDiagnostics) -> None:
-        """Hold what another holds, in the place of what was collected."""
+        """Replace the collected sums by the sums of another."""
         self._sums, self._regions, self._peers = dict(other._sums), dict(other._regions), other._peers
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Remove all collected sums."""
         self._sums, self._regions, self._peers = {}, {}, None
 
     def _empty(self) -> PredictionDiagnostics:
@@ -201,18 +203,53 @@ class PredictionDiagnostics:
 
     def _check(self, logits: Mapping[str, Tensor], labels: Tensor) -> None:
         if self._sums and list(self._sums) != list(logits):
-            raise ValueError(f"logits: expected those of {list(self._sums)}, as before, got {list(logits)}")
+            raise ValueError(f"logits: expected the networks {list(self._sums)}, as before, got {list(logits)}")
         for name, z in logits.items():
             channels = {self.classes, 1} if self.classes == 2 else {self.classes}
             wanted = (len(labels), *labels.shape[1:])
             if z.ndim != 4 or z.shape[1] not in channels or (z.shape[0], *z.shape[2:]) != wanted:
                 raise ValueError(
                     f"logits of {name!r}: expected shape N×C×H×W with C = {self.classes} and N×H×W = {wanted} as the "
-                    f"labels, got {tuple(z.shape)}; resize the logits to the labels"
+                    f"labels, got {tuple(z.shape)}. Fix: resize the logits to the labels"
                 )
 
 
 def _two_or_more_channels(logits: Tensor) -> Tensor:
-    """In float32, with the logit 0 of class 0 beside a single channel."""
+    """Return logits in float32, with the logit 0 of class 0 added to a single channel."""
     z = logits.float()
     return torch.cat([torch.zeros_like(z), z], 1) if z.shape[1] == 1 else z
+
+
+def sums_of(logits: list[Tensor], labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Return K×(3C² + C) sums and the Jensen–Shannon sum, from C×n logits of K networks and n labels of an image."""
+    if labels.device.type != "cpu":
+        return sums_by_maps(logits, labels, ignore_index)
+    from segmi.metrics._cpu_kernels import add_pixels
+
+    stacked = logits[0][None] if len(logits) == 1 else torch.stack(logits)
+    # compiled for two dtypes of labels, see `segmi.metrics.confusion_matrix`
+    flat = labels if labels.dtype == torch.uint8 else labels.long()
+    sums, divergence = add_pixels(stacked.contiguous().numpy(), flat.numpy(), ignore_index)
+    return torch.from_numpy(sums), torch.tensor(divergence, dtype=torch.float64)
+
+
+def sums_by_maps(logits: list[Tensor], labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Return the same sums by PyTorch operations, on any device; the reference of the compiled version."""
+    wide = torch.float32 if labels.device.type == "mps" else torch.float64
+    classes = logits[0].shape[0]
+    index = labels.long()
+    valid = (index != ignore_index) & (index >= 0) & (index < classes)
+    index = index.masked_fill(~valid, 0)
+    # any values at ignored pixels, including NaN
+    logs = [z.masked_fill(~valid, 0).log_softmax(0) for z in logits]
+    rows = []
+    for log_p in logs:
+        sums = prediction_sums(log_p, index, weights=valid, dim=0, check=False)
+        cells = torch.where(valid, index * classes + log_p.argmax(0), classes**2)
+        hard = torch.zeros(classes**2 + 1, dtype=wide, device=labels.device)
+        hard = hard.scatter_add(0, cells, torch.ones_like(cells, dtype=wide))[:-1]
+        rows.append(torch.cat([hard, *(part.to(wide).flatten() for part in sums)]))
+    divergence = (
+        jensen_shannon_divergence_of_logs(*logs, dim=0) if len(logs) > 1 else torch.zeros_like(valid, dtype=wide)
+    )
+    return torch.stack(rows), torch.where(valid, divergence, 0.0).sum(dtype=wide)

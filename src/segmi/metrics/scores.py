@@ -1,8 +1,7 @@
-"""The scores of a confusion matrix, on numpy arrays alone.
+"""Scores of a confusion matrix, on numpy arrays.
 
 Rows are the truth, columns the prediction. TP, FP and FN of a class are its diagonal entry, the rest of its column and
-the rest of its row. A class is *absent* where neither truth nor prediction holds it (TP + FP + FN = 0): no score of it
-is defined, so it is left out of the means and counted.
+the rest of its row. A class is *absent* if TP + FP + FN = 0: its scores are undefined, so it is left out of means.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ CountsLike: TypeAlias = npt.ArrayLike
 
 
 class Scores(TypedDict):
-    """What `scores` returns."""
+    """Result of `scores`."""
 
     mIoU: float
     IoU: list[float | None]
@@ -30,18 +29,17 @@ class Scores(TypedDict):
 
 
 def class_iou(counts: CountsLike) -> np.ndarray:
-    """The intersection over union of every class, pooled over all images.
+    """Return the intersection over union of every class, pooled over all images.
 
     ``IoU_c = TP_c / (TP_c + FP_c + FN_c)``
 
     Shapes:
         counts: C×C or N×C×C; the result has C entries.
 
-    Unit and sign: a fraction, 0 to 1, more is better; NaN for an absent class.
+    Unit and sign: a fraction, 0 to 1, larger is better; NaN for an absent class.
 
     Raises:
-        TypeError: counts that are no integers.
-        ValueError: not square, or negative.
+        TypeError, ValueError: invalid counts.
 
     Example:
         >>> class_iou([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
@@ -53,29 +51,28 @@ def class_iou(counts: CountsLike) -> np.ndarray:
 
 
 def scores(counts: CountsLike) -> Scores:
-    """All scores of a confusion matrix, pooled over all images.
+    """Return all scores of a confusion matrix, pooled over all images.
 
-    With the sums over the classes c that are not absent, K of them, and n the number of pixels that count:
+    For the K classes c that are not absent, and n counted pixels:
 
-    - ``mIoU = 1/K Σ_c TP_c / (TP_c + FP_c + FN_c)``: what Table 1 of the paper calls IoU
+    - ``mIoU = 1/K Σ_c TP_c / (TP_c + FP_c + FN_c)``: IoU in Table 1 of the paper
     - ``IoU``: the same per class, None for an absent class
-    - ``absent_classes``: how many classes neither truth nor prediction holds
+    - ``absent_classes``: number of classes in neither truth nor prediction
     - ``micro_IoU = Σ_c TP_c / Σ_c (TP_c + FP_c + FN_c)``
-    - ``pixel_accuracy = Σ_c TP_c / n``: what Table 1 of the paper calls Acc
+    - ``pixel_accuracy = Σ_c TP_c / n``: Acc in Table 1 of the paper
     - ``mean_accuracy``: mean over the classes in the truth of ``TP_c / (TP_c + FN_c)``
-    - ``binary_IoU = 1/K Σ_c TP_c / (TP_c + FP_c + FN_c)``: the paper's printed formula, one class against the rest;
-      pooled over the dataset it equals mIoU
-    - ``binary_accuracy = 1/K Σ_c (TP_c + TN_c) / n``: the paper's printed formula, one class against the rest; it
-      equals ``1 - 2 (1 - pixel_accuracy) / K``, so with many classes it is high for any prediction
+    - ``binary_IoU = 1/K Σ_c TP_c / (TP_c + FP_c + FN_c)``: the printed formula of the paper, one class against the
+      rest; pooled over the dataset it equals mIoU
+    - ``binary_accuracy = 1/K Σ_c (TP_c + TN_c) / n``: the printed formula of the paper, one class against the rest; it
+      equals ``1 - 2 (1 - pixel_accuracy) / K``, so it is large for many classes and any prediction
 
     Shapes:
-        counts: C×C, or N×C×C, which is summed over the images first.
+        counts: C×C, or N×C×C, summed over the images first.
 
-    Unit and sign: fractions, 0 to 1, more is better. Where nothing counts, all are NaN.
+    Unit and sign: fractions, 0 to 1, larger is better; NaN if nothing is counted.
 
     Raises:
-        TypeError: counts that are no integers.
-        ValueError: not square, or negative.
+        TypeError, ValueError: invalid counts.
 
     Example:
         >>> result = scores([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
@@ -102,18 +99,17 @@ def scores(counts: CountsLike) -> Scores:
 
 
 def constant_prediction_scores(counts: CountsLike, *, predicted_class: int | None = None) -> Scores:
-    """The scores of predicting one class everywhere, on the images that ``counts`` were taken from.
+    """Return the scores of predicting one class everywhere, on the images of ``counts``: a lower baseline.
 
     Args:
-        counts: C×C or N×C×C; only how often each class is true matters.
-        predicted_class: the class that is predicted, for example the most frequent one in train; None for the most
-            frequent one in ``counts``.
+        counts: C×C or N×C×C; only the frequencies of the true classes matter.
+        predicted_class: the predicted class, the most frequent one in train for example; None: the most frequent one in
+            ``counts``.
 
-    Unit and sign: as in `scores`; what any trained network has to beat.
+    Unit and sign: as `scores`.
 
     Raises:
-        TypeError: counts that are no integers.
-        ValueError: not square, or negative, or ``predicted_class`` not one of the classes.
+        TypeError, ValueError: invalid counts, or a ``predicted_class`` that is not a class.
 
     Example:
         >>> result = constant_prediction_scores([[60, 20], [5, 15]])
@@ -132,20 +128,20 @@ def constant_prediction_scores(counts: CountsLike, *, predicted_class: int | Non
 def _pooled(counts: CountsLike) -> np.ndarray:
     array = np.asarray(counts)
     if array.ndim not in (2, 3) or array.shape[-1] != array.shape[-2] or array.shape[-1] == 0:
-        raise ValueError(f"counts: expected C×C or N×C×C, got shape {array.shape}; rows are the truth")
+        raise ValueError(f"counts: expected C×C or N×C×C, got shape {array.shape}. Rows are the truth")
     if not np.issubdtype(array.dtype, np.integer):
-        raise TypeError(f"counts: expected integers, got {array.dtype}; pass the counts, not their shares")
+        raise TypeError(f"counts: expected integers, got {array.dtype}. Fix: pass counts, not frequencies")
     if array.size and array.min() < 0:
         raise ValueError(f"counts: expected counts of at least 0, got {array.min()}")
     return array.reshape(-1, *array.shape[-2:]).sum(0, dtype=np.int64)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """``part / whole``, NaN where whole is 0."""
+    """Return ``part / whole``, NaN if whole is 0."""
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
 
 
 def _mean(values: np.ndarray) -> float:
-    """The mean of those that are not NaN, NaN if there are none."""
+    """Return the mean without NaN, or NaN if all are NaN."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")

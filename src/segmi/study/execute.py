@@ -25,7 +25,7 @@ from segmi.types import IGNORE_INDEX
 if TYPE_CHECKING:
     from segmi.datasets.reader import DatasetInfo, DatasetReader
     from segmi.datasets.segmentation_dataset import SegmentationDataset
-    from segmi.metrics.confusion import ConfusionMatrix
+    from segmi.metrics.confusion_matrix import ConfusionMatrix
     from segmi.metrics.details import Details
     from segmi.metrics.diagnostics import PredictionDiagnostics
     from segmi.models import SegmentationNetwork

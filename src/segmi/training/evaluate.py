@@ -12,7 +12,7 @@ from torch import Tensor
 from segmi.datasets.reader import Sample
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import UsageError
-from segmi.metrics.confusion import ConfusionMatrix
+from segmi.metrics.confusion_matrix import ConfusionMatrix
 from segmi.metrics.details import Details, Truth
 from segmi.metrics.diagnostics import PredictionDiagnostics
 from segmi.models.inference import (

@@ -1,4 +1,4 @@
-"""Reliability: how often predictions of a confidence are right."""
+"""Calibration: accuracy as a function of confidence."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy.typing as npt
 BINS: Final = 20
 
 STEP: Final = 2.0**-20
-"""Fractions are summed in whole steps of this, which float64 adds exactly, in any order, over any split of images."""
+"""Unit of sums of fractions, which float64 adds exactly, in any order and over any split of images."""
 
 
 def in_steps(fractions: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Fractions to the nearest step.
+    """Return fractions rounded to `STEP`.
 
     >>> float(in_steps(np.array(0.1)) * 2**20)
     104858.0
@@ -26,12 +26,12 @@ def in_steps(fractions: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 def reliability_counts(
     confidence: npt.NDArray[np.float32], correct: npt.NDArray[np.bool_], bins: int = BINS
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Per bin of confidence: how many pixels, the sum of their confidences, how many of them are right.
+    """Return the number of pixels, the sum of confidences and the number of correct pixels per bin of confidence.
 
-    ``bin(p) = min(⌊p · B⌋, B − 1)``, so bins are equally wide and 1 belongs to the last.
+    ``bin(p) = min(⌊p · B⌋, B − 1)``: bins of equal width, and 1 belongs to the last.
 
     Shapes:
-        confidence, correct: N pixels, ignored ones left out; each result has B entries.
+        confidence, correct: N valid pixels; each result has B entries.
 
     Unit: confidence is the probability of the predicted class, in [0, 1].
 
@@ -42,8 +42,8 @@ def reliability_counts(
         >>> counts.tolist(), sums.round(2).tolist(), right.tolist()
         ([1, 2], [0.2, 1.9], [0, 2])
     """
-    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    counts = np.bincount(place, minlength=bins).astype(np.int64)
-    sums = np.bincount(place, weights=in_steps(confidence), minlength=bins).astype(np.float64)
-    right = np.bincount(place[correct], minlength=bins).astype(np.int64)
+    index = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    counts = np.bincount(index, minlength=bins).astype(np.int64)
+    sums = np.bincount(index, weights=in_steps(confidence), minlength=bins).astype(np.float64)
+    right = np.bincount(index[correct], minlength=bins).astype(np.int64)
     return counts, sums, right

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 from segmi.metrics import ConfusionMatrix, confusion_counts
-from segmi.metrics.confusion import _count, _count_by_maps
+from segmi.metrics.confusion_matrix import _count, _count_by_maps
 
 INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64, torch.uint64]
 
@@ -102,9 +102,9 @@ MAP = torch.zeros(2, 2, 2, dtype=torch.int64)
         (MAP, MAP + 2**32, ValueError, "labels of image 0.*got 4294967296"),
         (MAP + 255, MAP, ValueError, "predictions of image 0.*from 0 to 10, got 255"),
         (MAP, torch.stack([MAP[0], MAP[1] + 99]), ValueError, "labels of image 1 of the batch.*got 99"),
-        (MAP.float(), MAP, TypeError, "predictions: .*float32; apply segmi.models.predict_labels"),
+        (MAP.float(), MAP, TypeError, r"predictions: .*float32. Fix: apply segmi.models.predict_labels"),
         (MAP, MAP.float(), TypeError, "labels: .*float32"),
-        (MAP, MAP[:, :1], ValueError, r"same shape N×H×W, got \(2, 2, 2\) and \(2, 1, 2\); resize"),
+        (MAP, MAP[:, :1], ValueError, r"same shape N×H×W, got \(2, 2, 2\) and \X),
         (MAP[0], MAP[0], ValueError, "add a leading dimension"),
     ],
 )

@@ -1,4 +1,4 @@
-"""IoU of single objects, connected regions of a class, by their size."""
+"""IoU of single objects, the connected regions of a class, by their size."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from segmi.metrics.details.calibration import in_steps
+from segmi.metrics.calibration import in_steps
 from segmi.types import IGNORE_INDEX
 
 SIZES: Final = 11
-"""Sizes are powers of 4: of 1 to 3 pixels, of 4 to 15, …, the last of 4¹⁰ pixels and more."""
+"""Number of size classes, powers of 4: 1 to 3 pixels, 4 to 15, …, 4¹⁰ and more."""
 
 _compiled: Final[Callable[..., Any]] = njit(nogil=True, cache=True)
 
 
 def size_of(areas: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The size of objects by their pixels: ``min(⌊log₄ area⌋, 10)``.
+    """Return the size class of objects by their pixels: ``min(⌊log₄ area⌋, 10)``.
 
     Example:
         >>> size_of(np.array([1, 3, 4, 16, 10**9])).tolist()
@@ -34,10 +34,10 @@ def object_scores(
     true_objects: npt.NDArray[np.int32],
     classes: int,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Per class and size: how many objects the truth has, and the sum of their IoU.
+    """Return the number of true objects per class and size, and the sum of their IoU.
 
-    ``sIoU(k) = |k ∩ K̂| / |(k ∪ K̂) \\ A(k)|``, with K̂ the predicted regions of k's class that overlap k, and A(k) the
-    other objects of that class, so that one region over two objects is no fault of either
+    ``sIoU(k) = |k ∩ K̂| / |(k ∪ K̂) \\ A(k)|``, K̂ the predicted regions of k's class that overlap k, A(k) the other
+    objects of that class, so that a region over two objects is not an error of either
 
     Shapes:
         prediction, truth: H×W; true_objects: H×W, `components` of the truth; each result is C×S.
@@ -65,14 +65,14 @@ def object_scores(
     class_of = np.zeros(objects + 1, np.int64)
     class_of[true_objects] = truth
     iou = in_steps(hits[1:] / (areas[1:] + beyond[1:]))
-    place = (class_of[1:], size_of(areas[1:]))
-    np.add.at(counts, place, 1)
-    np.add.at(sums, place, iou)
+    index = (class_of[1:], size_of(areas[1:]))
+    np.add.at(counts, index, 1)
+    np.add.at(sums, index, iou)
     return counts, sums
 
 
 def components(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-    """The connected regions of equal labels, numbered from 1; ignored is 0. Pixels touch at sides and corners.
+    """Return the connected regions of equal labels, numbered from 1, and 0 at ignored pixels; 8-connectivity.
 
     Shapes: H×W to H×W.
 
@@ -80,13 +80,13 @@ def components(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
         >>> components(np.array([[0, 0, 1], [255, 1, 0]], np.uint8)).tolist()
         [[1, 1, 2], [0, 2, 1]]
     """
-    found: npt.NDArray[np.int32] = _components(np.ascontiguousarray(labels), IGNORE_INDEX)
-    return found
+    regions: npt.NDArray[np.int32] = _components(np.ascontiguousarray(labels), IGNORE_INDEX)
+    return regions
 
 
 @_compiled
 def _components(labels: npt.NDArray[np.uint8], ignored: int) -> npt.NDArray[np.int32]:
-    """Two visits of every pixel: join it with the neighbors before it, then number the roots."""
+    """Union-find in two passes: join each pixel with its predecessors, then number the roots."""
     height, width = labels.shape
     parent = np.arange(height * width, dtype=np.int32)
     for y in range(height):
@@ -110,15 +110,15 @@ def _components(labels: npt.NDArray[np.uint8], ignored: int) -> npt.NDArray[np.i
                 else:
                     parent[one] = other
     numbers = np.zeros(height * width, dtype=np.int32)
-    found = 0
-    for place in range(height * width):
-        if labels[place // width, place % width] == ignored:
+    count = 0
+    for pixel in range(height * width):
+        if labels[pixel // width, pixel % width] == ignored:
             continue
-        root = place
+        root = pixel
         while parent[root] != root:
             root = parent[root]
         if numbers[root] == 0:
-            found += 1
-            numbers[root] = found
-        numbers[place] = numbers[root]
+            count += 1
+            numbers[root] = count
+        numbers[pixel] = numbers[root]
     return numbers.reshape(height, width)

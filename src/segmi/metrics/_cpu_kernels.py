@@ -1,4 +1,4 @@
-"""The sums of `segmi.metrics.diagnostics`, compiled: every pixel is visited once, and no map is made."""
+"""Compiled CPU loops of `confusion_matrix` and `diagnostics`: one pass over the pixels, without temporary maps."""
 
 from __future__ import annotations
 
@@ -10,15 +10,39 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-STRETCH: Final = 64
-"""Pixels whose probabilities are held at a time, so that they stay in the first cache."""
+# neighboring pixels often increment the same counter; separate tables avoid waiting for the previous increment
+TABLES: Final = 4
+
+# pixels whose probabilities are computed at a time, few enough for the L1 cache
+BLOCK: Final = 64
 
 _compiled: Final[Callable[..., Any]] = njit(nogil=True, cache=True)
 
 
 @_compiled
+def count_pixels(
+    predictions: NDArray[np.integer], labels: NDArray[np.integer], classes: int, ignore_index: int
+) -> tuple[NDArray[np.int64], bool]:
+    """Return the confusion counts of two flat maps, and whether all ids are known; otherwise the counts are invalid.
+
+    Shapes: N and N, integer, to C×C int64, rows the truth.
+    """
+    tables = np.zeros((TABLES, classes * classes), np.int64)
+    known = True
+    for i in range(labels.size):
+        label = np.int64(labels[i])
+        if label != ignore_index:
+            prediction = np.int64(predictions[i])
+            if 0 <= label < classes and 0 <= prediction < classes:
+                tables[i % TABLES, label * classes + prediction] += 1
+            else:
+                known = False
+    return tables.sum(0).reshape(classes, classes), known
+
+
+@_compiled
 def _probabilities(z: Any, start: int, p: Any, logs: Any) -> None:
-    """The softmax of a stretch of pixels (pixel × class) and, by pixel, the largest logit and log Σ exp."""
+    """Write the softmax of a block of pixels (pixel × class) and, per pixel, the largest logit and log Σ exp."""
     classes, size = z.shape[0], p.shape[0]
     for b in range(size):
         logs[b, 0] = z[0, start + b]
@@ -41,7 +65,7 @@ def _probabilities(z: Any, start: int, p: Any, logs: Any) -> None:
 def add_pixels(
     z: NDArray[np.float32], labels: NDArray[np.integer], ignore_index: int
 ) -> tuple[NDArray[np.float64], float]:
-    """Per network the hard counts, the mass, the log mass and the surprise, and of all the Jensen–Shannon sum.
+    """Return hard counts, mass, log mass and surprise per network, and the Jensen–Shannon sum of all.
 
     Shapes: K×C×n logits and n labels to K×(3C² + C), in the order of `PredictionDiagnostics`, and a number.
     """
@@ -49,10 +73,10 @@ def add_pixels(
     square = classes * classes
     out = np.zeros((networks, 3 * square + classes))
     divergence = 0.0
-    p, mixture = np.empty((STRETCH, classes), np.float32), np.empty((STRETCH, classes), np.float32)
-    logs, surprises = np.empty((STRETCH, 2), np.float32), np.empty(STRETCH)
-    for start in range(0, pixels, STRETCH):
-        size = min(STRETCH, pixels - start)
+    p, mixture = np.empty((BLOCK, classes), np.float32), np.empty((BLOCK, classes), np.float32)
+    logs, surprises = np.empty((BLOCK, 2), np.float32), np.empty(BLOCK)
+    for start in range(0, pixels, BLOCK):
+        size = min(BLOCK, pixels - start)
         mixture[:] = 0
         surprises[:] = 0
         for k in range(networks):

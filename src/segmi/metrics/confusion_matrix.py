@@ -1,4 +1,4 @@
-"""Counting predictions against labels: exact, streaming, one confusion matrix per image and one for all.
+"""Exact confusion counts, collected image by image.
 
 Counts are int64, so they add up exactly for any number of pixels, in any order and over any split of the images.
 """
@@ -15,22 +15,21 @@ from segmi.types import IGNORE_INDEX, Counts, Labels
 
 
 def confusion_counts(predictions: Labels, labels: Labels, classes: int, ignore_index: int = IGNORE_INDEX) -> Counts:
-    """How often each class was predicted for each true class, image by image.
+    """Return the confusion counts of every image.
 
     ``n_ab = #{valid pixels with label a and prediction b}``
 
     Shapes:
-        predictions, labels: N×H×W class indices, any integer dtype; the result is N×C×C int64, rows the truth.
+        predictions, labels: N×H×W class indices, integer; the result is N×C×C int64, rows the truth.
 
     Args:
-        predictions: class indices; what they hold at ignored pixels does not matter.
-        labels: class indices, or ``ignore_index`` where a pixel counts nowhere.
+        predictions: class indices; values at ignored pixels do not matter.
+        labels: class indices, or ``ignore_index``.
         classes: C; 2 for a binary problem.
-        ignore_index: the label that is left out.
+        ignore_index: label of ignored pixels.
 
     Raises:
-        TypeError: predictions or labels that are no integers.
-        ValueError: different shapes, or an id that is neither a class nor ``ignore_index``.
+        TypeError, ValueError: not integer, different shapes, or an id that is neither a class nor ``ignore_index``.
 
     Example:
         >>> confusion_counts(torch.tensor([[[0, 1, 1]]]), torch.tensor([[[0, 0, 255]]]), classes=2)
@@ -46,21 +45,21 @@ def confusion_counts(predictions: Labels, labels: Labels, classes: int, ignore_i
 
 
 class _Cells(NamedTuple):
-    """The cells of one image's matrix that are not 0; of C² cells, an image fills few."""
+    """Non-zero entries of one image's confusion matrix, few of the C²."""
 
-    place: Tensor
+    index: Tensor
     value: Tensor
 
 
 class ConfusionMatrix:
     """Confusion counts of a dataset, collected image by image.
 
-    Images that are named alike are one image: its counts add up, over several crops or passes. Unnamed images are
-    kept apart. Counts are kept on the CPU, and of each image only those that are not 0.
+    The counts of images of the same name are added, over several crops or passes; unnamed images are kept apart. Counts
+    are stored on the CPU, and only non-zero ones for each image.
 
     Args:
         classes: C; 2 for a binary problem.
-        ignore_index: the label of pixels that count nowhere.
+        ignore_index: label of ignored pixels.
 
     Raises:
         ValueError: fewer than one class.
@@ -89,29 +88,29 @@ class ConfusionMatrix:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the images, in the order of their first step; empty strings for unnamed ones."""
+        """Names of the images in the order of their first update; empty strings for unnamed ones."""
         return tuple(self._names)
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The groups of the images (city, video clip, patient), in the same order."""
+        """Groups of the images (city, video clip, patient), in the same order."""
         return tuple(self._groups)
 
     def pooled(self) -> Counts:
-        """The counts of all images together: C×C, int64."""
+        """Return the counts of all images together: C×C, int64."""
         return self._pooled.clone()
 
     def counts(self) -> Counts:
-        """The counts of every image: N×C×C, int64. It is made anew, and large for many classes."""
+        """Return the counts of every image: N×C×C, int64; a new tensor, large for many classes."""
         result = torch.zeros(len(self), self.classes**2, dtype=torch.int64)
         for row, cells in zip(result, self._images, strict=True):
-            row[cells.place] = cells.value
+            row[cells.index] = cells.value
         return result.view(-1, self.classes, self.classes)
 
     def update(
         self, predictions: Labels, labels: Labels, names: Sequence[str] = (), groups: Sequence[str] = ()
     ) -> None:
-        """Count a batch of images; nothing is counted if anything in it is refused.
+        """Count a batch of images; nothing is counted if any part is invalid.
 
         Args:
             predictions: N×H×W class indices, see `segmi.models.predict_labels`.
@@ -120,9 +119,8 @@ class ConfusionMatrix:
             groups: one per image, or none.
 
         Raises:
-            TypeError: predictions or labels that are no integers.
-            ValueError: different shapes or numbers of names, an id that is neither a class nor the ignore value, or a
-                known image in another group.
+            TypeError, ValueError: as `confusion_counts`, a wrong number of names or groups, or a known image in another
+                group.
         """
         _check(predictions, labels, self.classes)
         size = len(labels)
@@ -147,7 +145,7 @@ class ConfusionMatrix:
         if (self.classes, self.ignore_index) != (other.classes, other.ignore_index):
             raise ValueError(
                 f"expected a matrix of {self.classes} classes with ignore_index {self.ignore_index}, got one of "
-                f"{other.classes} with {other.ignore_index}; merge matrices of the same problem"
+                f"{other.classes} with {other.ignore_index}. Fix: merge matrices of the same problem"
             )
         merged = ConfusionMatrix(self.classes, ignore_index=self.ignore_index)
         for part in (self, other):
@@ -162,15 +160,17 @@ class ConfusionMatrix:
         return given or ("",) * size
 
     def _expect_group(self, name: str, group: str, otherwise: str) -> None:
-        """Refuse a named image whose group is not the one it is known by, or ``otherwise`` where it is not known."""
+        """Check that the group of a named image is its known group, or ``otherwise`` for a new image."""
         known = self._position.get(name)
         expected = otherwise if known is None else self._groups[known]
         if name and group != expected:
-            raise ValueError(f"image {name!r}: expected its group {expected!r}, got {group!r}; an image has one group")
+            raise ValueError(
+                f"image {name!r}: expected its group {expected!r}, got {group!r}. Fix: give an image one group"
+            )
 
     def _dense(self, cells: _Cells) -> Tensor:
         dense = torch.zeros(self.classes**2, dtype=torch.int64)
-        dense[cells.place] = cells.value
+        dense[cells.index] = cells.value
         return dense
 
     def _add(self, name: str, group: str, counts: Tensor) -> None:
@@ -178,8 +178,8 @@ class ConfusionMatrix:
         known = self._position.get(name) if name else None
         if known is not None:
             counts = counts + self._dense(self._images[known])
-        place = counts.nonzero().squeeze(1)
-        cells = _Cells(place, counts[place])
+        index = counts.nonzero().squeeze(1)
+        cells = _Cells(index, counts[index])
         if known is not None:
             self._images[known] = cells
             return
@@ -194,55 +194,55 @@ def _check(predictions: Tensor, labels: Tensor, classes: int) -> None:
     for name, values in (("predictions", predictions), ("labels", labels)):
         if values.is_floating_point() or values.is_complex():
             raise TypeError(
-                f"{name}: expected class indices of an integer dtype, got {values.dtype}; "
-                "apply segmi.models.predict_labels to logits"
+                f"{name}: expected class indices of an integer dtype, got {values.dtype}. "
+                "Fix: apply segmi.models.predict_labels to logits"
             )
     if predictions.ndim != 3 or predictions.shape != labels.shape:
         raise ValueError(
             f"expected predictions and labels of the same shape N×H×W, got {tuple(predictions.shape)} and "
-            f"{tuple(labels.shape)}; resize the logits to the labels, and add a leading dimension to a single image"
+            f"{tuple(labels.shape)}. Fix: resize the logits, or add a leading dimension"
         )
     if classes < 1:
         raise ValueError(f"classes: expected at least 1, got {classes}")
 
 
-def _count(predictions: Tensor, labels: Tensor, classes: int, ignore_index: int, place: str) -> Counts:
-    """C×C counts of one H×W image; ``place`` is what an error calls it."""
+def _count(predictions: Tensor, labels: Tensor, classes: int, ignore_index: int, where: str) -> Counts:
+    """Return the C×C counts of one H×W image; ``where`` names the image in errors."""
     if predictions.device.type != "cpu":
-        return _count_by_maps(predictions, labels, classes, ignore_index, place)
-    from segmi.metrics._confusion_cpu import count_pixels
+        return _count_by_maps(predictions, labels, classes, ignore_index, where)
+    from segmi.metrics._cpu_kernels import count_pixels
 
-    # Two dtypes are compiled for, so that no run waits for the compiler again and again.
+    # two dtypes only, so that the kernel is compiled at most four times
     flat = (
         values.flatten() if values.dtype == torch.uint8 else values.flatten().long() for values in (predictions, labels)
     )
     counts, known = count_pixels(*(values.numpy() for values in flat), classes, ignore_index)
-    return torch.from_numpy(counts) if known else _count_by_maps(predictions, labels, classes, ignore_index, place)
+    return torch.from_numpy(counts) if known else _count_by_maps(predictions, labels, classes, ignore_index, where)
 
 
-def _count_by_maps(predictions: Tensor, labels: Tensor, classes: int, ignore_index: int, place: str) -> Counts:
-    """The counts by PyTorch alone, on any device: what the compiled routine is tested against, and its errors."""
+def _count_by_maps(predictions: Tensor, labels: Tensor, classes: int, ignore_index: int, where: str) -> Counts:
+    """Return the counts by PyTorch operations, on any device; the reference of the compiled version."""
     predictions, labels = _signed(predictions), _signed(labels)
     valid = labels != ignore_index
-    _refuse_unknown(labels, valid, classes, f"labels of {place}", f", or {ignore_index} to ignore")
-    _refuse_unknown(predictions, valid, classes, f"predictions of {place}", "")
-    # one 4-byte map, changed in place; ignored pixels go to a cell of their own, which is dropped
+    _check_known(labels, valid, classes, f"labels of {where}", f", or {ignore_index} to ignore")
+    _check_known(predictions, valid, classes, f"predictions of {where}", "")
+    # one 4-byte map, changed in place; ignored pixels are counted in an extra entry, which is dropped
     cell = labels.to(torch.int32, copy=True).mul_(classes).add_(predictions).masked_fill_(~valid, classes**2)
     return torch.bincount(cell.flatten(), minlength=classes**2 + 1)[:-1].view(classes, classes)
 
 
 def _signed(values: Tensor) -> Tensor:
-    """In a dtype in which any id can be compared: uint8 cannot hold -100, nor int32 all of uint32."""
+    """Return values in a dtype that can hold any id: uint8 cannot hold -100, int32 not all of uint32."""
     wide = values.dtype in (torch.int64, torch.uint32, torch.uint64)
     return values.to(torch.int64 if wide else torch.int32)
 
 
-def _refuse_unknown(values: Tensor, valid: Tensor, classes: int, what: str, otherwise: str) -> None:
+def _check_known(values: Tensor, valid: Tensor, classes: int, what: str, otherwise: str) -> None:
     unknown = ((values < 0) | (values >= classes)) & valid
     if bool(unknown.any()):
         ids = values[unknown].unique().tolist()
         shown = ", ".join(str(i) for i in ids[:10]) + (", …" if len(ids) > 10 else "")
         raise ValueError(
             f"{what}: expected class indices from 0 to {classes - 1}{otherwise}, got {shown} at "
-            f"{int(unknown.sum())} pixels; check the number of classes and how the dataset maps its ids"
+            f"{int(unknown.sum())} pixels. Fix: check the number of classes and the mapping of ids"
         )

@@ -1,4 +1,7 @@
-"""All details of a network's predictions, collected image by image."""
+"""Metrics beyond the confusion matrix, collected image by image: calibration, boundary IoU, IoU by object size.
+
+All are sums over images; the scores are computed from the details record in `segmi.records`.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segmi.metrics.details.boundary import boundary, boundary_counts, boundary_distance
-from segmi.metrics.details.calibration import BINS, reliability_counts
-from segmi.metrics.details.objects import SIZES, components, object_scores
+from segmi.metrics.boundary_iou import boundary, boundary_counts, boundary_distance
+from segmi.metrics.calibration import BINS, reliability_counts
+from segmi.metrics.object_iou import SIZES, components, object_scores
 from segmi.types import IGNORE_INDEX
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """The ground truth of an image with what is the same for every network that is scored by it.
+    """Ground truth of an image, with everything that does not depend on the network.
 
     Args:
-        labels: H×W train ids, `IGNORE_INDEX` where a pixel counts nowhere.
+        labels: H×W train ids, `IGNORE_INDEX` at ignored pixels.
         distance: width of the boundary in pixels.
         boundary: H×W.
         objects: H×W, numbered from 1.
@@ -32,14 +35,14 @@ class Truth:
 
     @classmethod
     def of(cls, labels: npt.NDArray[Any]) -> Truth:
-        """From the labels of an image, H×W, up to 255 classes."""
+        """Return the ground truth of H×W labels of at most 255 classes."""
         small = np.ascontiguousarray(labels, dtype=np.uint8)
         distance = boundary_distance(*small.shape)
         return cls(small, distance, boundary(small, distance), components(small))
 
 
 class Details:
-    """Sums over images from which reliability, boundary IoU and IoU by object size are read.
+    """Sums over images for calibration, boundary IoU and IoU by object size.
 
     Args:
         classes: C.
@@ -64,10 +67,10 @@ class Details:
         }
 
     def update(self, prediction: npt.NDArray[Any], confidence: npt.NDArray[np.float32], truth: Truth) -> None:
-        """Add an image: H×W class indices and the probabilities of these classes.
+        """Add an image: H×W class indices and their probabilities.
 
         Raises:
-            ValueError: shapes that are not the truth's.
+            ValueError: shapes that differ from the truth.
         """
         if not prediction.shape == confidence.shape == truth.labels.shape:
             raise ValueError(
@@ -86,7 +89,7 @@ class Details:
             self._sums[name] += value
 
     def merge(self, other: Details) -> Details:
-        """New sums of the images of both.
+        """Return new sums of the images of both.
 
         Raises:
             ValueError: different numbers of classes.
@@ -98,5 +101,5 @@ class Details:
         return merged
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The sums by name, as `segmi.records.write_details` takes them."""
+        """Return copies of the sums by name, as stored in the details record."""
         return {name: value.copy() for name, value in self._sums.items()}

@@ -1,4 +1,4 @@
-"""Boundary IoU: how well the outlines of classes are met, whatever lies within them."""
+"""Boundary IoU: agreement of the outlines of classes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from scipy import ndimage
 from segmi.types import IGNORE_INDEX
 
 RATIO: Final = 0.02
-"""Width of the boundary as a share of the image's diagonal."""
+"""Width of the boundary relative to the diagonal of the image."""
 
 Labels = npt.NDArray[np.uint8]
 
 
 def boundary_distance(height: int, width: int, ratio: float = RATIO) -> int:
-    """How many pixels wide the boundary of an image is, at least 1.
+    """Return the width of the boundary of an image in pixels, at least 1.
 
     Example:
         >>> boundary_distance(360, 480), boundary_distance(10, 10)
@@ -27,10 +27,10 @@ def boundary_distance(height: int, width: int, ratio: float = RATIO) -> int:
 
 
 def boundary(labels: Labels, distance: int) -> npt.NDArray[np.bool_]:
-    """The pixels within ``distance`` of another label or of the image's edge, in rows, columns and diagonals.
+    """Return the pixels within ``distance`` of another label or of the image border, in the maximum norm.
 
-    ``B = {x : l is not constant on the (2d + 1)² pixels around x, or these reach beyond the image}``, which for every
-    class at once is its region less the region eroded d times by 3×3 pixels.
+    ``B = {x : l is not constant on the (2d + 1)² pixels around x, or these extend beyond the image}``: for every class
+    its region minus the region eroded d times by 3×3 pixels.
 
     Shapes: H×W to H×W.
 
@@ -50,11 +50,11 @@ def boundary(labels: Labels, distance: int) -> npt.NDArray[np.bool_]:
 def boundary_counts(
     prediction: Labels, truth: Labels, true_boundary: npt.NDArray[np.bool_], distance: int, classes: int
 ) -> npt.NDArray[np.int64]:
-    """Per class the pixels in both boundaries and in either: what a boundary IoU is the ratio of.
+    """Return the pixels per class in both boundaries and in either; boundary IoU is their ratio.
 
     ``|(G_d ∩ G) ∩ (P_d ∩ P)|`` and ``|(G_d ∩ G) ∪ (P_d ∩ P)|``
 
-    Ignored pixels count nowhere: the prediction takes them over, so that they end both regions alike.
+    Ignored pixels are not counted; the prediction copies them, so that they end both regions in the same way.
 
     Shapes:
         prediction, truth: H×W; true_boundary: H×W, `boundary` of the truth; the result is 2×C.
