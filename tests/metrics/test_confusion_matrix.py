@@ -104,7 +104,7 @@ MAP = torch.zeros(2, 2, 2, dtype=torch.int64)
         (MAP, torch.stack([MAP[0], MAP[1] + 99]), ValueError, "labels of image 1 of the batch.*got 99"),
         (MAP.float(), MAP, TypeError, r"predictions: .*float32. Fix: apply segmi.models.predict_labels"),
         (MAP, MAP.float(), TypeError, "labels: .*float32"),
-        (MAP, MAP[:, :1], ValueError, r"same shape N×H×W, got \(2, 2, 2\) and \X),
+        (MAP, MAP[:, :1], ValueError, r"same shape N×H×W, got \(2, 2, 2\) and \(2, 1, 2\). Fix: resize"),
         (MAP[0], MAP[0], ValueError, "add a leading dimension"),
     ],
 )
