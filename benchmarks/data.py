@@ -33,7 +33,7 @@ from segmi.datasets.cache.store import StoreWriter
 from segmi.datasets.loader import epoch_order
 from segmi.datasets.processing import Processing
 from segmi.datasets.segmentation_dataset import SegmentationDataset
-from segmi.training.allocator import keeping_freed_memory
+from segmi.training.allocator import keep_freed_memory
 
 BATCH = 8
 
@@ -177,7 +177,7 @@ def growth(name: str, root: str, shared: str, copies: int, processing: Processin
         before, times = status("RssAnon"), []
         # As in a run. Otherwise, depending on the heap, each batch may get new memory, which takes ten times as long as
         # reading the images.
-        with keeping_freed_memory(torch.device("cpu")):
+        with keep_freed_memory(torch.device("cpu")):
             for _ in range(5):
                 begin = time.perf_counter()
                 each(batches, images.batch)

@@ -36,7 +36,7 @@ from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import build_objective
 from segmi.models import build_network
 from segmi.training import Budget, Cohort, LoggingConfig, OptimizationConfig, RuntimeConfig, fit
-from segmi.training.allocator import keeping_freed_memory
+from segmi.training.allocator import keep_freed_memory
 from segmi.training.optimizers import build_optimizer
 from segmi.training.precision import ResolvedPrecision, choose_precision
 from segmi.training.session import Runtime, Session
@@ -152,7 +152,7 @@ def median_seconds(candidates: dict[str, Candidate], rounds: int, device: str) -
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
         for name, (step, keep_memory) in candidates.items():
-            with keeping_freed_memory(torch.device(device)) if keep_memory else nullcontext():
+            with keep_freed_memory(torch.device(device)) if keep_memory else nullcontext():
                 for _ in range(UNTIMED):
                     step()
                 for _ in range(TIMED):

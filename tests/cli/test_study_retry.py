@@ -36,7 +36,7 @@ def test_what_diverged_is_done_again_and_nothing_else(tmp_path: Path, capsys: py
 
     assert main(["study", "status", *given]) == 0
     told = capsys.readouterr().out
-    assert "Diverged: the loss is not finite at update" in told
+    assert "Diverged: the loss is NaN or infinite at step" in told
     assert "1 of 2 runs are finished, 1 diverged" in told
     assert main(["study", "status", *given, "--json"]) == 0
     rows = {row["run"]: row for row in json.loads(capsys.readouterr().out)}

@@ -240,7 +240,7 @@ def test_nobody_listens_any_more(place, ends_whole):
 def test_a_loss_that_is_no_number_is_the_failure_of_one_run(place):
     ended = place.do("methods.one.training.learning_rate=1e38")
     assert ended.code == 4, ended.said
-    assert "the loss is not finite at update" in ended.said
+    assert "the loss is NaN or infinite at step" in ended.said
     assert "street_train_" in place.failure()["message"], "the images of the batch are named"
     assert "lower the learning rate" in place.failure()["remedy"]
     assert place.failure()["type"] == "Diverged"
@@ -251,7 +251,7 @@ def test_a_loss_that_is_no_number_is_the_failure_of_one_run(place):
 def test_out_of_memory_is_the_failure_of_one_run(place, ends_whole):
     ended = place.do(fault="out_of_memory 5")
     assert ended.code == 4, ended.said
-    assert "out of memory at update 5 with batches of 2 images of (32, 32) pixels" in ended.said
+    assert "out of memory at step 5 with batches of 2 images of (32, 32) pixels" in ended.said
     assert "smaller batch_size" in place.failure("two")["remedy"]
     assert (place.run("one") / "result.json").exists()
     ends_whole()

@@ -100,7 +100,7 @@ def test_a_signal_writes_the_checkpoint_and_says_how_to_go_on(number, code, plac
     os.kill(child.pid, number)
     ended = child.wait()
     assert ended.code == code, ended.said
-    assert "interrupted at update" in ended.said
+    assert "interrupted at step" in ended.said
     assert "run the same command again to continue" in ended.said
     assert "Traceback" not in ended.said
     assert list((place.run() / "checkpoints").glob("step-*"))

@@ -53,7 +53,7 @@ def test_result_round_trip(run: RunFolder) -> None:
 
 def test_states(run: RunFolder, tmp_path: Path) -> None:
     assert RunFolder.of(tmp_path, KEY._replace(seed=9)).state() == "missing"
-    run.write_failure(RunError("the loss is not finite at update 7", "lower the learning rate"))
+    run.write_failure(RunError("the loss is NaN or infinite at step 7", "lower the learning rate"))
     assert run.state() == "failed"
     record = run.failure()
     assert record is not None

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from segmi.training import allocator, fit, precision_probe, training_configs
-from segmi.training.allocator import keeping_freed_memory, keeps_freed_memory
+from segmi.training.allocator import keep_freed_memory, keeps_freed_memory
 from segmi.training.precision import choose_precision
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ SCRIPT = """
 import json, re
 from pathlib import Path
 import torch
-from segmi.training.allocator import keeping_freed_memory
+from segmi.training.allocator import keep_freed_memory
 
 CPU, BLOCK = torch.device("cpu"), 256 << 20  # far above what glibc keeps by itself
 kept = {}
@@ -36,10 +36,10 @@ def note(moment):
 
 use_and_free()
 before = resident()
-with keeping_freed_memory(CPU):
+with keep_freed_memory(CPU):
     use_and_free()
     note("within")
-    with keeping_freed_memory(CPU):
+    with keep_freed_memory(CPU):
         pass
     note("after one inside")
     for _ in range(10):
@@ -47,7 +47,7 @@ with keeping_freed_memory(CPU):
     note("after ten more")
 note("afterwards")
 try:
-    with keeping_freed_memory(CPU):
+    with keep_freed_memory(CPU):
         use_and_free()
         raise RuntimeError
 except RuntimeError:
@@ -58,7 +58,7 @@ print(json.dumps(kept))
 
 @pytest.fixture
 def glibc(monkeypatch):
-    for name in (*allocator.OUTSIDE, "GLIBC_TUNABLES"):
+    for name in (*allocator.ENVIRONMENT, "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
     if allocator._glibc() is None or "LD_PRELOAD" in os.environ:
         pytest.skip("the allocator here is not that of glibc")
@@ -101,7 +101,7 @@ def test_what_was_told_from_outside_counts(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     assert not keeps_freed_memory(CPU)
     assert allocator._glibc() is None
-    with keeping_freed_memory(CPU):
+    with keep_freed_memory(CPU):
         assert allocator._holders == 0
 
 
@@ -109,7 +109,7 @@ def test_what_was_told_from_outside_counts(monkeypatch, name, value):
 def test_other_devices_and_other_libraries_are_left_alone(monkeypatch):
     assert keeps_freed_memory(CPU)
     assert not keeps_freed_memory(torch.device("meta"))
-    with keeping_freed_memory(torch.device("meta")):
+    with keep_freed_memory(torch.device("meta")):
         assert allocator._holders == 0
     monkeypatch.setattr(allocator.platform, "libc_ver", lambda: ("", ""))
     assert allocator._glibc() is None

@@ -173,7 +173,7 @@ def test_a_signal_to_one_stops_both_and_they_go_on_as_if_nothing_had_happened(tm
     (whole, straight), stopped = whole_run, tmp_path / "stopped"
     for code, text in errors(stopped, "interrupted"):
         assert code == 143
-        assert "interrupted at update 7 of 12" in text
+        assert "interrupted at step 7 of 12" in text
     assert [path.name for path in sorted((stopped / "run/checkpoints").glob("step-*"))][-1] == "step-00000007"
     (stopped / "again").touch()
     resumed = results(stopped, "interrupted")

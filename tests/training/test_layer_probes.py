@@ -21,39 +21,40 @@ IMAGES = SegmentationDataset(SCENES, SCENES.split("train"), Processing(resize=32
 class Halves(nn.Module):
     """The colors themselves, and one gray level of four by four pixels."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int) -> None:
         super().__init__()
+        self.classes = classes
         self.colors, self.gray, self.pooled = nn.Identity(), nn.AvgPool2d(4), nn.Flatten()
 
     def forward(self, images: Images) -> torch.Tensor:
         seen = self.colors(images)
         self.pooled(self.gray(seen.mean(1, keepdim=True)))
-        return seen[:, :1].expand(-1, len(SCENES.info.classes), -1, -1)
+        return seen[:, :1].expand(-1, self.classes, -1, -1)
 
 
-def network() -> SegmentationNetwork:
-    return SegmentationNetwork(Halves(), classes=len(SCENES.info.classes)).train()
+def network(classes: int = len(SCENES.info.classes)) -> SegmentationNetwork:
+    return SegmentationNetwork(Halves(classes), classes=classes).train()
 
 
-def test_colors_tell_more_than_gray_and_no_layer_more_than_there_is():
-    looked_at = network()
-    found = probe_layers(looked_at, IMAGES, ["colors", "gray"], steps=150, batch_size=5)
-    assert looked_at.training
-    assert looked_at.features == ()
-    colors, gray = found["colors"], found["gray"]
+def test_colors_tell_more_than_gray_and_no_layer_more_than_there_is(train):
+    probed = network(3)
+    estimates = probe_layers(probed, train, ["colors", "gray"], steps=150, batch_size=5)
+    assert probed.training
+    assert probed.features == ()
+    colors, gray = estimates["colors"], estimates["gray"]
     assert gray["linear"].nats < colors["linear"].nats < 3
     assert colors["linear"].nats > 0.3
     assert colors["nonlinear"].nats > colors["linear"].nats - 0.05
-    again = probe_layers(network(), IMAGES, ["gray"], steps=150, batch_size=24)
+    again = probe_layers(network(3), train, ["gray"], steps=150, batch_size=24)
     assert again["gray"]["linear"].nats == pytest.approx(gray["linear"].nats, abs=1e-3)
 
 
 def test_the_feature_of_a_pixel_is_that_of_its_cell():
-    from segmi.training.layer_probes import _at
+    from segmi.training.layer_probes import _features_at
 
     cells = torch.arange(8.0).view(1, 1, 2, 4)
     rows, columns = torch.tensor([0, 3, 4, 7]), torch.tensor([0, 3, 4, 15])
-    assert _at(cells, "cells", 0, rows, columns, torch.Size([8, 16])).flatten().tolist() == [0, 0, 5, 7]
+    assert _features_at(cells, "cells", 0, rows, columns, torch.Size([8, 16])).flatten().tolist() == [0, 0, 5, 7]
 
 
 def test_by_default_it_is_the_blocks_that_are_probed():
@@ -64,12 +65,12 @@ def test_by_default_it_is_the_blocks_that_are_probed():
     steps = [name for pair in zip([f"upsamplings.{n}" for n in range(4)], decoders, strict=True) for name in pair]
     assert list(found) == [*encoders, "bottleneck", *steps, "head"]
     assert counts[-1] == (28, 28)
-    with pytest.raises(UsageError, match=r"no layers with weights that put out maps(.|\n)*name its layers"):
+    with pytest.raises(UsageError, match=r"no layer with weights whose output is a map(.|\n)*set layers"):
         probe_layers(network(), IMAGES)
 
 
 def test_what_is_no_layer_is_refused():
     with pytest.raises(UsageError, match="unknown layer 'color'"):
         probe_layers(network(), IMAGES, ["color"])
-    with pytest.raises(UsageError, match=r"layer 'pooled' gives features of shape \(8, 64\), not maps N×D×h×w"):
+    with pytest.raises(UsageError, match=r"layer 'pooled' has features of shape \(8, 64\), expected maps N×D×h×w"):
         probe_layers(network(), IMAGES, ["pooled"])

@@ -92,8 +92,8 @@ def last_line(failure: dict[str, Any]) -> str:
     """What the last line of a failure's traceback says: its kind and its message, without the remedy.
 
     Example:
-        >>> last_line({"type": "RunError", "message": "out of memory at update 7"})
-        'RunError: out of memory at update 7'
+        >>> last_line({"type": "RunError", "message": "out of memory at step 7"})
+        'RunError: out of memory at step 7'
     """
     message = str(failure.get("message") or "").strip().splitlines()
     kind = str(failure.get("type") or "failure")

@@ -1,8 +1,8 @@
-"""Memory that a step on the CPU has freed stays with the process, for the next step to have.
+"""Allocator settings that keep freed CPU memory in the process, so that the next training step reuses it.
 
-glibc gives big blocks back to the system as soon as they are freed, so that every activation of every step is fresh
-memory, which the system hands out page by page and filled with zeros. On virtual machines that can cost more than the
-arithmetic. The price of keeping it is a higher peak (docs/studies.md has figures), for want of holes of the right size.
+By default, glibc returns large blocks to the system when they are freed, so every activation of every step is new
+memory that the system maps and zeroes page by page. On virtual machines this can take longer than the arithmetic.
+Keeping freed memory raises the peak because of fragmentation (figures in docs/studies.md).
 """
 
 from __future__ import annotations
@@ -20,30 +20,29 @@ import torch
 TRIM_THRESHOLD: Final = -1
 MMAP_THRESHOLD: Final = -3
 MMAP_MAX: Final = -4
-"""Numbers of ``mallopt``, from its manual page."""
+"""Parameters of ``mallopt``, from ``malloc.h``."""
 
-USUAL: Final = {MMAP_MAX: 65536, MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 64 << 20}
-"""The most that glibc arrives at by itself where big blocks are freed; it does not adapt any more afterwards."""
+DEFAULTS: Final = {MMAP_MAX: 65536, MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 64 << 20}
+"""Largest values that glibc chooses by itself, since it stops adapting the values once they are set."""
 
-KEEPING: Final = {MMAP_MAX: 0, TRIM_THRESHOLD: -1}
-"""Nothing is had from the system block by block, and nothing is given back."""
+KEEP_FREED: Final = {MMAP_MAX: 0, TRIM_THRESHOLD: -1}
+"""Allocate no block directly from the system, and return none."""
 
-OUTSIDE: Final = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+ENVIRONMENT: Final = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 
 _holders = 0
 _lock = threading.Lock()
 
 
 @contextmanager
-def keeping_freed_memory(device: torch.device) -> Iterator[None]:
-    """Within it, memory freed on the CPU is kept; afterwards what is free is given back.
+def keep_freed_memory(device: torch.device) -> Iterator[None]:
+    """Keep freed CPU memory inside the context, and return it to the system on exit.
 
-    Nothing happens for other devices, where the C library is not glibc, and where that has been told from outside
-    (``MALLOC_TRIM_THRESHOLD_`` and the like, ``GLIBC_TUNABLES``), which then counts. The whole process is affected,
-    threads besides the main one in smaller blocks alone.
+    This has no effect for other devices, without glibc, or if the environment configures the allocator
+    (``MALLOC_TRIM_THRESHOLD_``, ``GLIBC_TUNABLES`` and the like). It affects the whole process.
 
     Args:
-        device: where the computing is done.
+        device: device of the run.
     """
     global _holders
     library = _glibc() if device.type == "cpu" else None
@@ -53,26 +52,27 @@ def keeping_freed_memory(device: torch.device) -> Iterator[None]:
     with _lock:
         _holders += 1
         if _holders == 1:
-            _set(library, KEEPING)
+            _set(library, KEEP_FREED)
     try:
         yield
     finally:
         with _lock:
             _holders -= 1
             if not _holders:
-                _set(library, USUAL)
+                _set(library, DEFAULTS)
                 library.malloc_trim(ctypes.c_size_t(0))
 
 
 def keeps_freed_memory(device: torch.device) -> bool:
-    """Whether `keeping_freed_memory` does anything here."""
+    """Return whether `keep_freed_memory` has an effect."""
     return device.type == "cpu" and _glibc() is not None
 
 
 def _glibc() -> ctypes.CDLL | None:
-    """The C library, if it is one whose allocator can be told and has not been."""
-    told = any(name in os.environ for name in OUTSIDE) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
-    if told or platform.libc_ver()[0] != "glibc":
+    """Return glibc if its allocator can be configured and is not configured by the environment."""
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    configured = "glibc.malloc" in tunables or any(name in os.environ for name in ENVIRONMENT)
+    if configured or platform.libc_ver()[0] != "glibc":
         return None
     library = ctypes.CDLL(None)
     return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None

@@ -1,6 +1,6 @@
-"""The diagnostics of `segmi.metrics.PredictionDiagnostics` in loops that are not segmi's: Lightning's Trainer, and Fabric.
+"""`segmi.metrics.PredictionDiagnostics` in other training loops: Lightning's Trainer and Lightning Fabric.
 
-Imports Lightning, so nothing else of segmi imports this.
+No other module imports this one, since ``lightning.pytorch`` takes seconds to import.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from segmi.training.region_diagnostics import diagnostics_of
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 Predicted: TypeAlias = "tuple[Logits | Mapping[str, Logits], Labels]"
-"""Logits of one network, or of several by name, and labels."""
+"""Logits of one network, or of several by name; and labels."""
 
 
 class FabricDiagnostics:
-    """What predictions tell about labels, over all batches and processes of an epoch of a loop on Fabric.
+    """Information of predictions about labels, over the batches and processes of an epoch, for Lightning Fabric.
 
     Args:
-        fabric: sums over its processes, and logs to its loggers. All processes must look at something.
-        classes: their names, or C; 2 for a binary problem.
-        prefix: of the names in the log.
-        ignore_index: the label of pixels that count nowhere.
-        every: look at every so-manieth row and column alone.
+        fabric: its processes and loggers are used. Each process needs at least one batch.
+        classes: class names, or their number C; 2 for a binary problem.
+        prefix: prefix of the logged names.
+        ignore_index: label of ignored pixels.
+        every: use every n-th row and column only.
 
     Example:
         >>> diagnostics = FabricDiagnostics(Fabric(accelerator="cpu"), classes=2)
@@ -50,12 +50,12 @@ class FabricDiagnostics:
         self.diagnostics = diagnostics_of(classes, ignore_index=ignore_index, every=every)
 
     def update(self, logits: Logits | Mapping[str, Logits], labels: Labels) -> None:
-        """Look at a batch: N×C×H×W logits, of one network or of several by name, and N×H×W labels."""
+        """Add a batch: N×C×H×W logits, of one network or of several by name, and N×H×W labels."""
         self.diagnostics.update(_by_name(logits), labels)
 
     def log(self, step: int) -> dict[str, float]:
-        """The values of all processes by name, logged at ``step``; then forget what was seen."""
-        values = _named(self.diagnostics.reduce(self._sum).values(), self.prefix)
+        """Log and return the values over all processes by name, and reset."""
+        values = _with_prefix(self.diagnostics.reduce(self._sum).values(), self.prefix)
         self.diagnostics.reset()
         self.fabric.log_dict(values, step=step)
         return values
@@ -65,18 +65,18 @@ class FabricDiagnostics:
 
 
 class DiagnosticsCallback(Callback):
-    """What predictions tell about labels, at the end of every validation epoch of a Lightning Trainer.
+    """Information of predictions about labels, logged after each validation epoch of a Lightning Trainer.
 
     Args:
-        classes: their names, or C; 2 for a binary problem.
-        predicted: how logits and labels are found, from what ``validation_step`` returned and the batch; by default
-            the ``logits`` and ``labels`` of the mapping that it returned.
-        prefix: of the names in the log.
-        ignore_index: the label of pixels that count nowhere.
-        every: look at every so-manieth row and column alone.
+        classes: class names, or their number C; 2 for a binary problem.
+        predicted: function from the output of ``validation_step`` and the batch to logits and labels. By default, the
+            output is a mapping with ``logits`` and ``labels``.
+        prefix: prefix of the logged names.
+        ignore_index: label of ignored pixels.
+        every: use every n-th row and column only.
 
     Raises:
-        TypeError: in validation, where ``validation_step`` returned no such mapping and ``predicted`` is not given.
+        TypeError: in validation, without ``predicted``, if ``validation_step`` does not return such a mapping.
     """
 
     def __init__(
@@ -89,10 +89,10 @@ class DiagnosticsCallback(Callback):
         every: int = 1,
     ) -> None:
         self.diagnostics = diagnostics_of(classes, ignore_index=ignore_index, every=every)
-        self.predicted, self.prefix = predicted or _returned, prefix
+        self.predicted, self.prefix = predicted or _from_mapping, prefix
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the epoch before."""
+        """Reset."""
         self.diagnostics.reset()
 
     def on_validation_batch_end(
@@ -104,25 +104,25 @@ class DiagnosticsCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Look at a batch."""
+        """Add a batch."""
         logits, labels = self.predicted(outputs, batch)
         self.diagnostics.update(_by_name(logits), labels)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the values of all processes."""
+        """Log the values over all processes."""
 
-        def add_up(sums: Tensor) -> Tensor:
+        def reduce_sum(sums: Tensor) -> Tensor:
             return torch.as_tensor(trainer.strategy.reduce(sums.to(pl_module.device), reduce_op="sum"))
 
-        values = _named(self.diagnostics.reduce(add_up).values(), self.prefix)
+        values = _with_prefix(self.diagnostics.reduce(reduce_sum).values(), self.prefix)
         pl_module.log_dict(values, rank_zero_only=False)
 
 
-def _returned(outputs: Any, batch: Any) -> Predicted:
+def _from_mapping(outputs: Any, batch: Any) -> Predicted:
     if not isinstance(outputs, Mapping) or not {"logits", "labels"} <= set(outputs):
         raise TypeError(
-            f"validation_step: expected a mapping with logits and labels to be returned, got {type(outputs).__name__}; "
-            "return {'logits': logits, 'labels': labels}, or tell DiagnosticsCallback with predicted= where they are"
+            f"validation_step: expected a mapping with logits and labels, got {type(outputs).__name__}; return "
+            "{'logits': logits, 'labels': labels}, or pass predicted= to DiagnosticsCallback"
         )
     return outputs["logits"], outputs["labels"]
 
@@ -131,6 +131,6 @@ def _by_name(logits: Logits | Mapping[str, Logits]) -> Mapping[str, Logits]:
     return {"": logits} if isinstance(logits, Tensor) else logits
 
 
-def _named(values: Mapping[str, float], prefix: str) -> dict[str, float]:
-    """With the prefix; the only network has no name."""
+def _with_prefix(values: Mapping[str, float], prefix: str) -> dict[str, float]:
+    """Add the prefix; the empty name of a single network is left out."""
     return {prefix + "/".join(part for part in name.split("/") if part): value for name, value in values.items()}

@@ -1,8 +1,8 @@
-"""Checkpoints of a run: one folder per step, complete or not there at all.
+"""Checkpoints of a run: one folder per step, written atomically, with checksums.
 
-``checkpoints/step-00001200/`` holds ``networks.safetensors`` (the weights), ``state.pt`` (optimizer and counters, plain
-types only, loaded with ``weights_only``) and ``checkpoint.json`` (the step and the SHA-256 of both). The last two are
-kept, so that a damaged one leaves the one before. ``checkpoints/best.safetensors`` holds the weights that were chosen.
+``checkpoints/step-00001200/`` contains ``networks.safetensors`` (weights), ``state.pt`` (optimizer and counters, loaded
+with ``weights_only``) and ``checkpoint.json`` (step, and the SHA-256 of both files). The last two checkpoints are kept,
+in case one is damaged. ``checkpoints/best.safetensors`` contains the selected weights.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WEIGHTS, STATE, MANIFEST = "networks.safetensors", "state.pt", "checkpoint.json"
 
 
 class Checkpoint(NamedTuple):
-    """What a run continues from."""
+    """Weights and state of a run after a step."""
 
     step: int
     weights: dict[str, Tensor]
@@ -47,11 +47,11 @@ class Checkpoint(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints in one folder.
+    """The checkpoints in a folder.
 
     Args:
-        folder: usually ``<run>/checkpoints``; made when the first one is written.
-        writes: whether this process is the one that writes them; saving does nothing in the others.
+        folder: usually ``<run>/checkpoints``; created with the first checkpoint.
+        writes: whether this process writes; otherwise, saving does nothing.
     """
 
     def __init__(self, folder: Path, *, writes: bool = True) -> None:
@@ -61,16 +61,16 @@ class Checkpoints:
 
     @property
     def best_path(self) -> Path:
-        """Where the chosen weights are."""
+        """File of the selected weights."""
         return self.folder / "best.safetensors"
 
     def save(self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Write the checkpoint of ``step`` and drop all but the last two."""
+        """Write the checkpoint of ``step``, and remove all but the last two."""
         if not self.writes:
             return
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
-        files = {WEIGHTS: _serialized(weights), STATE: buffer.getvalue()}
+        files = {WEIGHTS: _serialize(weights), STATE: buffer.getvalue()}
         manifest = {
             "schema_version": SCHEMA_VERSION,
             "step": step,
@@ -83,37 +83,35 @@ class Checkpoints:
         for old in self._steps()[:-KEPT]:
             shutil.rmtree(old)
 
-    def save_best(self, weights: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
-        """Write the chosen weights, with what they were chosen by."""
+    def save_best(self, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+        """Write the selected weights with metadata."""
         if self.writes:
-            atomic_write(self.best_path, _serialized(weights, {**about, DIGEST: _digest(weights)}))
+            atomic_write(self.best_path, _serialize(weights, {**metadata, DIGEST: _digest(weights)}))
 
     def load_best(self) -> dict[str, Tensor]:
-        """The chosen weights.
+        """Return the selected weights.
 
         Raises:
-            RunError: they are damaged or gone.
+            RunError: if they are damaged or missing.
         """
         try:
             with safe_open(self.best_path, "pt") as file:
-                told = (file.metadata() or {}).get(DIGEST)
+                expected = (file.metadata() or {}).get(DIGEST)
             weights = load_file(self.best_path)
-            if _digest(weights) != told:
+            if _digest(weights) != expected:
                 raise ValueError("it does not match its checksum")
         except UNREADABLE as error:
             raise RunError(
-                f"the weights that were chosen, {self.best_path}, are damaged: {_first_line(error)}",
-                "put the file back, or start the run anew with --overwrite",
+                f"the selected weights {self.best_path} are damaged: {_first_line(error)}",
+                "put the file back, or start over with --overwrite",
             ) from error
         return weights
 
     def newest(self) -> Checkpoint | None:
-        """The newest intact checkpoint, None where there is none.
-
-        A damaged one is passed over with a warning that names it and the one used instead.
+        """Return the newest intact checkpoint, None if the folder has none. Warn about damaged ones.
 
         Raises:
-            RunError: if there are checkpoints and all of them are damaged: starting over would lose work unasked.
+            RunError: if all checkpoints are damaged, since starting over would discard them.
         """
         damaged: list[str] = []
         for folder in reversed(self._steps()):
@@ -128,12 +126,12 @@ class Checkpoints:
         if damaged:
             raise RunError(
                 f"every checkpoint is damaged: {'; '.join(damaged)}",
-                "start the run anew with --overwrite, or put an intact checkpoint folder back",
+                "start over with --overwrite, or put an intact checkpoint folder back",
             )
         return None
 
     def read(self, step: int) -> Checkpoint:
-        """The checkpoint of ``step``, which must be there and intact."""
+        """Return the checkpoint of ``step``, which must be intact."""
         return _read(self._path(step))
 
     def _path(self, step: int) -> Path:
@@ -147,18 +145,18 @@ def _name(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def _serialized(weights: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> bytes:
+def _serialize(weights: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    return save(content, metadata={"format": "pt", **(about or {})})
+    return save(content, metadata={"format": "pt", **(metadata or {})})
 
 
 def _digest(weights: Mapping[str, Tensor]) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in sorted(weights):
         tensor = weights[name].detach().cpu().contiguous()
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _read(folder: Path) -> Checkpoint:
@@ -169,13 +167,13 @@ def _read(folder: Path) -> Checkpoint:
     if manifest["sha256"].keys() != {WEIGHTS, STATE}:
         raise ValueError(f"{MANIFEST} has checksums of {', '.join(manifest['sha256']) or 'nothing'}")
     if folder.name != _name(manifest["step"]):
-        raise ValueError(f"{MANIFEST} is of step {manifest['step']}")
+        raise ValueError(f"{MANIFEST} belongs to step {manifest['step']}")
     for name, digest in manifest["sha256"].items():
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
             raise ValueError(f"{name} does not match its checksum")
     state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
     if not isinstance(state, dict) or not isinstance(state.get("optimizer"), dict):
-        raise ValueError(f"{STATE} holds no optimizer")
+        raise ValueError(f"{STATE} has no optimizer")
     return Checkpoint(step=manifest["step"], weights=load_file(folder / WEIGHTS), state=state)
 
 

@@ -50,7 +50,7 @@ class Cohort(nn.Module):
         averages: networks that are averages of others, by name; they are frozen too.
 
     Raises:
-        UsageError: if there is no network, all are frozen, a name is unknown, or an average is of a frozen network
+        UsageError: if the networks are empty or all frozen, a name is unknown, or an average is of a frozen network
             or of another architecture.
     """
 
@@ -187,7 +187,7 @@ class Cohort(nn.Module):
 def register_feature_hooks(cohort: Cohort, objective: Objective, *, device: torch.device, side: int, seed: int) -> None:
     """Hook the layers that an objective uses, and create its parameters that depend on the sizes of their outputs.
 
-    The sizes are those of one gray image in evaluation mode, so that the networks do not change.
+    The sizes are measured on a gray image in evaluation mode, so that the networks do not change.
 
     Args:
         cohort: moved to ``device`` if the objective uses any layers.

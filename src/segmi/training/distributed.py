@@ -34,7 +34,7 @@ from segmi.training.launchers import (
 )
 
 _ROLL_CALL_SECONDS: Final = 5.0
-"""Time in which a process has to answer before it counts as crashed."""
+"""Time to answer before a process counts as crashed."""
 
 
 class CrashedProcess(RunError):
@@ -234,8 +234,8 @@ def connect(device: str = "auto", devices: int = 1, num_nodes: int = 1, strategy
             f"devices × num_nodes is {devices} × {num_nodes}, but the number of processes started is "
             f"{launcher.processes}",
             f"start it with `torchrun --nproc-per-node {devices} --nnodes {num_nodes} --no-python segmi …` or `srun "
-            f"--nodes {num_nodes} --ntasks-per-node {devices} segmi …`, or set devices and num_nodes to what was "
-            "started",
+            f"--nodes {num_nodes} --ntasks-per-node {devices} segmi …`, or set devices and num_nodes "
+            "accordingly",
         )
     return _connect(device, devices, num_nodes, strategy)
 

@@ -19,7 +19,7 @@ from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import UsageError, unknown_name
 from segmi.losses import ClassCounts, Objective
 from segmi.records.serialization import write_record
-from segmi.training.allocator import keeping_freed_memory
+from segmi.training.allocator import keep_freed_memory
 from segmi.training.checkpoints import Checkpoint, Checkpoints
 from segmi.training.cohort import Cohort, register_feature_hooks
 from segmi.training.config import Budget, LoggingConfig, OptimizationConfig, RuntimeConfig, StepOrder
@@ -78,8 +78,8 @@ def fit(
     """Train ``cohort`` on ``objective`` and load the selected weights into it.
 
     With several processes, each calls this with the same arguments, see `segmi.training.distributed`. Batches are split
-    over the processes, so batch size and learning rate keep their meaning. The gradient equals that of one process up
-    to rounding and to batch statistics, which are per process unless ``sync_batch_norm`` is set.
+    over the processes, so batch size and learning rate keep their meaning. The gradient is the same as with one
+    process, except for rounding, and for batch statistics unless ``sync_batch_norm`` is set.
 
     Args:
         cohort: the networks, trained in place.
@@ -89,7 +89,7 @@ def fit(
         budget: length of the run.
         holdout: images held out of train, to select weights by. Required by ``select_by: holdout_mIoU``.
         unlabeled: images for losses that use unlabeled images; their labels are ignored.
-        seed: seed of dropout. The datasets have their own seed.
+        seed: seed of dropout. The order and the crops of the images have the seed of their dataset.
         optimization: batches, optimizer and learning rate.
         runtime: hardware and number format.
         logging: validation, selection, checkpoints and logs.
@@ -132,7 +132,7 @@ def fit(
         optimizer, optimization.schedule, None if budget.minutes else last_step, optimization.schedule_options,
         warmup_steps=optimization.warmup_steps,
     )  # fmt: skip
-    with processes.report_errors(), preserve_threads(), keeping_freed_memory(device):
+    with processes.report_errors(), preserve_threads(), keep_freed_memory(device):
         checkpoints = Checkpoints(folder / "checkpoints", writes=processes.is_main)
         checkpoint = _common_checkpoint(checkpoints, processes) if logging.resume else None
         resolved = Runtime(

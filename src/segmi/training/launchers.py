@@ -1,4 +1,4 @@
-"""Devices, and the environment in which ``torchrun``, ``srun`` or neither has started this process.
+"""Devices, and the launcher that has started this process: ``torchrun``, ``srun`` or none.
 
 Lightning detects the environment too, but treats every process of a SLURM job as a task of a distributed run, including
 runs in a single process and the script of the job, and counts tasks per node only.
@@ -55,7 +55,7 @@ def detect_launcher() -> Launcher:
 
 
 def cluster_environment(devices: int) -> ClusterEnvironment:
-    """Return the plugin from which Lightning reads rank and world size.
+    """Return the plugin that provides rank and world size to Lightning.
 
     Args:
         devices: expected processes per node.

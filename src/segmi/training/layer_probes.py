@@ -1,4 +1,4 @@
-"""What the layers of a network tell about the labels, by probes that are trained on their features."""
+"""Information of the layers of a network about the labels, from probes trained on their features."""
 
 from __future__ import annotations
 
@@ -33,78 +33,78 @@ def probe_layers(
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> dict[str, dict[str, Estimate]]:
-    """Lower bounds on ``I(feature; label)`` at named layers, by a linear probe and a small non-linear one.
+    """Return lower bounds on ``I(feature; label)`` at named layers, from a linear and a small nonlinear probe.
 
-    From every image the same pixels are drawn for all layers; the feature of a pixel is that of the cell of the
-    layer's map that it lies in. Images are divided, not pixels, into those that the probes learn from, those that
-    choose and those that judge. See `segmi.information.estimation.label_information`.
+    The same pixels of each image are sampled for all layers. The feature of a pixel is the vector in the cell of the
+    layer's map that contains it. Whole images are divided into training, validation and test images of the probes, see
+    `segmi.information.estimation.label_information`.
 
     Args:
-        network: looked at in evaluation mode; left as it came, but for the device.
-        images: ten or more, not those that the network was trained on; crops as in training.
-        layers: names of ``network.feature_names`` whose outputs are N×D×h×w; by default its `segmi.models.block_names`.
-        per_image: pixels drawn from each, valid ones alone kept.
+        network: run in evaluation mode; unchanged except for the device.
+        images: at least ten images on which the network was not trained, with the crops of training.
+        layers: names in ``network.feature_names`` whose outputs are N×D×h×w. Default: `segmi.models.blocks`.
+        per_image: pixels sampled per image; ignored ones are dropped.
         batch_size: images per forward pass.
-        seed: of the pixels and the probes.
-        device: as in `fit`, of the network and the probes.
-        progress: called with (probes trained, probes in all).
-        options: of `label_information`: ``steps``, ``hidden``, ….
+        seed: seed of the pixels and the probes.
+        device: as in `segmi.training.RuntimeConfig`.
+        progress: called with (probes trained, number of probes).
+        options: options of `label_information`, such as ``steps`` and ``hidden``.
 
     Returns:
-        By layer and by ``linear`` and ``nonlinear``, in nats.
+        Estimates in nats by layer, and by ``linear`` and ``nonlinear``.
 
     Raises:
-        UsageError: an unknown layer, one without a map, or too few images.
+        UsageError: for an unknown layer, a layer whose output is not a map, or too few images.
     """
     for name in layers or ():
         if name not in network.feature_names:
             raise unknown_name("layer", name, network.feature_names)
     if len(images) < 3:
-        raise UsageError(f"probes need images to learn from, to choose and to judge by, got {len(images)}")
+        raise UsageError(f"probes need at least 3 images, got {len(images)}", "use more images")
     target = resolve_device(device)
     network.to(target)
     values, truth, image = _samples(network, images, layers, per_image, batch_size, seed, target)
     if not values:
-        raise UsageError("the network has no layers with weights that put out maps", "name its layers")
+        raise UsageError("the network has no layer with weights whose output is a map", "set layers")
     classes = len(images.dataset.info.classes)
-    found: dict[str, dict[str, Estimate]] = {name: {} for name in values}
+    estimates: dict[str, dict[str, Estimate]] = {name: {} for name in values}
     for number, (name, kind) in enumerate(itertools.product(values, PROBES), 1):
-        found[name][kind] = label_information(
+        estimates[name][kind] = label_information(
             values[name], truth, classes, probe=kind, groups=image, seed=seed, **options
         )
         if progress is not None:
             progress(number, len(PROBES) * len(values))
-    return found
+    return estimates
 
 
 def _samples(
-    network: SegmentationNetwork, images: SegmentationDataset, layers: Sequence[str] | None, per_image: int, batch_size: int,
-    seed: int, device: torch.device,
+    network: SegmentationNetwork, images: SegmentationDataset, layers: Sequence[str] | None, per_image: int,
+    batch_size: int, seed: int, device: torch.device,
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:  # fmt: skip
-    """The features of the drawn pixels by layer, their labels, and the images that they are of."""
+    """Return the features of the sampled pixels by layer, their labels, and the indices of their images."""
     labels, groups = [], []
-    found: dict[str, list[Tensor]] = {}
-    with _looking(network), torch.inference_mode():
+    samples: dict[str, list[Tensor]] = {}
+    with _evaluation_mode(network), torch.inference_mode():
         for start in range(0, len(images), batch_size):
-            chosen = range(start, min(start + batch_size, len(images)))
-            batch = images.batch([(0, index) for index in chosen]).to(device)
+            indices = range(start, min(start + batch_size, len(images)))
+            batch = images.batch([(0, index) for index in indices]).to(device)
             network.features = tuple(block_names(network, batch.images) if layers is None else layers)
             layers = network.features
             features = network(batch.images).features
-            for number, index in enumerate(chosen):
-                rows, columns = _drawn(batch, number, per_image, key(seed, "probe", index))
+            for number, index in enumerate(indices):
+                rows, columns = _sample_pixels(batch, number, per_image, key(seed, "probe", index))
                 labels.append(batch.labels[number, rows, columns].long())
                 groups.append(torch.full_like(labels[-1], index))
                 for name in layers:
                     size = batch.labels.shape[-2:]
-                    found.setdefault(name, []).append(_at(features[name], name, number, rows, columns, size))
-    joined = {name: torch.cat(values) for name, values in found.items()}
+                    samples.setdefault(name, []).append(_features_at(features[name], name, number, rows, columns, size))
+    joined = {name: torch.cat(values) for name, values in samples.items()}
     return {name: values.clone() for name, values in joined.items()}, torch.cat(labels).clone(), torch.cat(groups)
 
 
 @contextmanager
-def _looking(network: SegmentationNetwork) -> Iterator[None]:
-    """The network in evaluation mode, whatever features are asked of it; afterwards as it was."""
+def _evaluation_mode(network: SegmentationNetwork) -> Iterator[None]:
+    """Set evaluation mode without features, and restore both on exit."""
     before, training = network.features, network.training
     network.features = ()
     network.eval()
@@ -115,21 +115,21 @@ def _looking(network: SegmentationNetwork) -> Iterator[None]:
         network.train(training)
 
 
-def _drawn(batch: Batch, number: int, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Rows and columns of valid pixels of one image."""
+def _sample_pixels(batch: Batch, number: int, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return rows and columns of sampled valid pixels of one image."""
     height, width = batch.labels.shape[-2:]
-    draw = torch.Generator().manual_seed(seed)
-    place = torch.randint(height * width, (count,), generator=draw).to(batch.labels.device)
-    place = place[batch.labels[number].flatten()[place] != IGNORE_INDEX]
-    return place // width, place % width
+    generator = torch.Generator().manual_seed(seed)
+    position = torch.randint(height * width, (count,), generator=generator).to(batch.labels.device)
+    position = position[batch.labels[number].flatten()[position] != IGNORE_INDEX]
+    return position // width, position % width
 
 
-def _at(features: Tensor, name: str, number: int, rows: Tensor, columns: Tensor, size: torch.Size) -> Tensor:
-    """n×D: the features of pixels of a map of ``size``."""
+def _features_at(features: Tensor, name: str, number: int, rows: Tensor, columns: Tensor, size: torch.Size) -> Tensor:
+    """Return the n×D features of pixels of an image of ``size``."""
     if features.ndim != 4:
         raise UsageError(
-            f"layer {name!r} gives features of shape {tuple(features.shape)}, not maps N×D×h×w",
-            "name a layer whose output is a map",
+            f"layer {name!r} has features of shape {tuple(features.shape)}, expected maps N×D×h×w",
+            "use a layer whose output is a map",
         )
     height, width = features.shape[-2:]
     return features[number, :, rows * height // size[0], columns * width // size[1]].T.float()

@@ -68,7 +68,7 @@ class ResolvedPrecision:
             raise RunError(
                 f"the stored precision does not fit this run: expected a dtype of {', '.join(FABRIC_PRECISION)} and a "
                 f"memory format of {', '.join(MEMORY_FORMATS)}, got {known}",
-                "start the run anew with --overwrite",
+                "start over with --overwrite",
             )
         return cls(**known)
 

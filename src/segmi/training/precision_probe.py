@@ -23,7 +23,7 @@ from torch import Tensor
 from segmi.datasets.cache import cache_folder
 from segmi.errors import SegmiError
 from segmi.records.serialization import read_record, write_record
-from segmi.training.allocator import keeping_freed_memory, keeps_freed_memory
+from segmi.training.allocator import keep_freed_memory, keeps_freed_memory
 from segmi.training.cohort import Cohort
 
 MEMORY_FORMATS: Final = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -98,7 +98,7 @@ def _measure(cohort: Cohort, device: torch.device, images: int, side: int) -> di
     buffers = {name: value.clone() for name, value in cohort.named_buffers()}
     mode = cohort.training
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), keeping_freed_memory(device):
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), keep_freed_memory(device):
             cohort.train()
             return _time_candidates(cohort, inputs)
     finally:
@@ -183,7 +183,7 @@ def _read(path: Path) -> dict[str, float | None] | None:
 
 
 def _write(path: Path, seconds: Mapping[str, float | None]) -> None:
-    """Cache the times; if several processes measure at once, those of the first one are kept."""
+    """Cache the times; if several processes measure at once, the first file is kept."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.json")
     with suppress(SegmiError, OSError):  # without a writable cache, each run measures again
         write_record(temporary, {"seconds": dict(seconds)})

@@ -1,4 +1,4 @@
-"""Where the time of a run goes: data, forward, objective, backward, optimizer, and the rest."""
+"""Profile of a run: time in data loading, forward, objective, backward, optimizer and the rest."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from typing import Any, Final
 import torch
 
 PARTS: Final = ("data", "forward", "objective", "backward", "optimizer", "validation", "checkpoint")
-"""What is told apart; what is in none of them is ``other``: logs, progress, the loop itself."""
+"""Measured parts. Everything else, such as logs and progress, is ``other``."""
 
 ON_DEVICE: Final = ("forward", "objective", "backward", "optimizer")
 
 
 class Profile:
-    """Seconds per part of a run, its first step left out, which allocates memory and compiles.
+    """Seconds per part of a run, without its first step, which allocates memory and compiles.
 
-    On a GPU the parts that run there are timed there, by events that nobody waits for; reading images and copying
-    them is the time that the loop itself spends on it, so on a GPU the shares may add up to more than the whole where
-    both go on at the same time, and ``other`` is then 0.
+    Parts on a GPU are measured with CUDA events, without synchronization. They can overlap with data loading, so the
+    shares can add up to more than 1; ``other`` is then 0.
 
     Args:
-        device: where the run computes.
-        enabled: whether to measure; if not, all this costs nothing.
+        device: device of the run.
+        enabled: whether to measure anything.
 
     Example:
         >>> profile = Profile(torch.device("cpu"))
@@ -41,36 +40,36 @@ class Profile:
         self._on_cuda = device.type == "cuda"
         self._seconds: dict[str, float] = {}
         self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
-        self._began: float | None = None
-        self._ended = 0.0
+        self._start: float | None = None
+        self._end = 0.0
         self.steps = 0
 
     def part(self, name: str) -> AbstractContextManager[None]:
-        """Context whose time counts as ``name``."""
+        """Return a context manager that measures a part."""
         return self._timed(name) if self.enabled else nullcontext()
 
     def begin(self) -> None:
-        """Count from here on."""
+        """Start measuring."""
         self._seconds, self._events, self.steps = dict.fromkeys(PARTS, 0.0), [], 0
-        self._began = self._ended = time.perf_counter()
+        self._start = self._end = time.perf_counter()
 
     def step_done(self) -> None:
-        """One update more; after the first, counting begins."""
-        if self.enabled and self._began is None:
+        """Count a step; measuring starts after the first one."""
+        if self.enabled and self._start is None:
             self.begin()
         elif self.enabled:
             self.steps += 1
 
     def collect(self) -> None:
-        """Take the times that the device has measured; to be called when it has been waited for."""
+        """Read the CUDA events of the past steps; the device must be synchronized before."""
         for name, start, end in self._events:
             self._seconds[name] += start.elapsed_time(end) / 1000
         self._events.clear()
-        self._ended = time.perf_counter()
+        self._end = time.perf_counter()
 
     def summary(self) -> dict[str, Any]:
-        """Seconds, share of the whole and milliseconds per step of every part, as plain data."""
-        whole = self._ended - (self._began or 0.0) if self._began is not None else 0.0
+        """Return seconds, share of the total and milliseconds per step of each part, as plain data."""
+        whole = self._end - (self._start or 0.0) if self._start is not None else 0.0
         seconds = {**dict.fromkeys(PARTS, 0.0), **self._seconds}
         seconds["other"] = max(0.0, whole - sum(seconds.values()))
         rows = [
@@ -91,15 +90,15 @@ class Profile:
             start.record()
             yield
             end.record()
-            if self._began is not None:
+            if self._start is not None:
                 self._events.append((name, start, end))
             return
         before = time.perf_counter()
         yield
-        if self._began is not None:
+        if self._start is not None:
             self._seconds[name] += time.perf_counter() - before
-            self._ended = time.perf_counter()
+            self._end = time.perf_counter()
 
 
 UNTIMED: Final = Profile(torch.device("cpu"), enabled=False)
-"""Measures nothing."""
+"""Profile that measures nothing."""

@@ -1,6 +1,6 @@
-"""What is read off the predictions of whatever was trained, the information of regions by class included.
+"""Diagnostics of predictions, including the region information of each class.
 
-`segmi.metrics` collects it, and knows no objective; how ``I_G`` is found it has from here.
+`segmi.metrics` accumulates them, but does not import losses, so ``I_G`` is computed here.
 """
 
 from __future__ import annotations
@@ -16,26 +16,25 @@ from segmi.metrics.diagnostics import PredictionDiagnostics
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 EDGE: Final = 1e-7
-"""How near to 0 and 1 a probability comes, so that it has a log-odds in float32."""
+"""Distance of probabilities from 0 and 1, so that their log-odds are finite in float32."""
 
 RADIUS: Final = 3
-"""The side of the windows."""
+"""Side of the windows in pixels."""
 
-COMPILED_FROM: Final = 2**18
-"""Classes × pixels of an image from which on the compiled routine is taken, where there is one: below, loading it (the
-first time: compiling it) takes longer than what it spares. A rule about shapes alone, so that every process computes
-alike."""
+COMPILED_SIZE: Final = 2**18
+"""Smallest number of classes × pixels of an image for the compiled kernel; below, loading it takes longer than it saves.
+The rule depends on shapes only, so that all processes use the same kernel."""
 
 
 def diagnostics_of(
     classes: int | Sequence[str], *, ignore_index: int = IGNORE_INDEX, every: int = 1
 ) -> PredictionDiagnostics:
-    """`segmi.metrics.PredictionDiagnostics` with ``region_information`` by class.
+    """Return `segmi.metrics.PredictionDiagnostics` with the ``region_information`` of each class.
 
     Args:
-        classes: their names, or C; 2 for a binary problem.
-        ignore_index: the label of pixels that count nowhere.
-        every: look at every so-manieth row and column alone.
+        classes: class names, or their number C; 2 for a binary problem.
+        ignore_index: label of ignored pixels.
+        every: use every n-th row and column only.
 
     Example:
         >>> labels = torch.zeros(1, 16, 16, dtype=torch.long)
@@ -50,15 +49,15 @@ def diagnostics_of(
 
 
 def region_sums(logits: Logits, labels: Labels) -> tuple[Tensor, Tensor]:
-    """``I_G`` of label and softmax, summed over the images in which a class varies, and how many those are.
+    """Return ``I_G`` of label and softmax, summed over the images where a class varies, and their number.
 
-    It is `segmi.losses.region_information` with 3×3 windows, in the mode ``sound``, so that ignored pixels count
-    nowhere and images of different sizes compare. It is of the softmax, since what was trained may not know of a
-    sigmoid: a constant added to all logits of a pixel changes nothing.
+    This is `segmi.losses.region_information` with 3×3 windows and ``variant: corrected``, so that ignored pixels have no
+    effect and images of different sizes are comparable. It uses the softmax, which does not change if a constant is
+    added to all logits of a pixel.
 
     Shapes:
-        logits: N×C×H×W, C ≥ 2, with whatever at ignored pixels; labels: N×H×W, ignored is 255; the results are C. Both are 0
-            where windows do not fit.
+        logits: N×C×H×W, C ≥ 2, any value at ignored pixels; labels: N×H×W, 255 is ignored; results: C. Both results are
+            0 if the images are smaller than a window.
 
     Unit and sign: nats per window, at least 0.
 
@@ -68,11 +67,11 @@ def region_sums(logits: Logits, labels: Labels) -> tuple[Tensor, Tensor]:
     """
     if min(labels.shape[1:]) < RADIUS:
         return logits.new_zeros(logits.shape[1]), logits.new_zeros(logits.shape[1])
-    # the plain routine takes a derivative that nobody wants here, so it cannot be in inference mode
+    # The PyTorch kernel uses autograd internally, which inference mode would forbid.
     with torch.inference_mode(False), torch.no_grad():
-        # as log-odds, whose sigmoid the compiled routine takes; whatever stands at ignored pixels, NaN included
+        # As log-odds, since the compiled kernel applies a sigmoid. Ignored pixels may be NaN.
         odds = logits.softmax(1).logit_(EDGE).masked_fill_((labels == IGNORE_INDEX).unsqueeze(1), 0)
-        kernel: Literal["auto", "torch"] = "auto" if odds[:1].numel() >= COMPILED_FROM else "torch"
+        kernel: Literal["auto", "torch"] = "auto" if odds[:1].numel() >= COMPILED_SIZE else "torch"
         term = RegionMutualInformation(radius=RADIUS, variant="corrected", kernel=kernel).term(odds, labels.clone())
-        shown = term.diagnostics["I_G"]
-    return shown.numerator, shown.denominator
+        information = term.diagnostics["I_G"]
+    return information.numerator, information.denominator

@@ -176,8 +176,8 @@ class Session:
             group,
             self.fabric.backward,
             processes=processes,
-            of=network,
-            unsynchronized=lambda enabled: self.fabric.no_backward_sync(
+            network=network,
+            no_sync=lambda enabled: self.fabric.no_backward_sync(
                 self._forward, enabled=enabled and processes.world_size > 1
             ),
             profile=self.runtime.profile,
@@ -282,7 +282,7 @@ class Session:
             reason = " ".join(str(error).split()[:40])
             raise RunError(
                 f"the checkpoint of step {step} does not fit this run: {type(error).__name__}: {reason}",
-                "start the run anew with --overwrite, or resume it with its original settings",
+                "start over with --overwrite, or resume it with its original settings",
             ) from error
 
     def _restore(self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:

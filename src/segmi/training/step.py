@@ -1,4 +1,4 @@
-"""One update: the terms of one or several batches, their weighted sum, and its gradient."""
+"""Gradient of one optimizer step: the terms of one or several batches, and their weighted sum."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Forward = Callable[[Images], Mapping[str, Output]]
 
 
 def weighted_sum(terms: Mapping[str, Term]) -> Tensor:
-    """The scalar that is minimized: Σ weight · numerator / denominator."""
+    """Return the scalar to minimize: Σ weight · numerator / denominator."""
     return torch.stack([term.weight * term.value for term in terms.values()]).sum()
 
 
@@ -29,40 +29,40 @@ def accumulate_gradient(
     backward: Callable[[Tensor], None],
     *,
     processes: ProcessGroup = SINGLE_PROCESS,
-    of: str | None = None,
-    unsynchronized: Callable[[bool], AbstractContextManager[object]] = lambda enabled: nullcontext(),
+    network: str | None = None,
+    no_sync: Callable[[bool], AbstractContextManager[object]] = lambda enabled: nullcontext(),
     profile: Profile = UNTIMED,
 ) -> dict[str, Term]:
-    """Add the gradient of the objective on the joint batch, one part after the other.
+    """Accumulate the gradient of the objective on the joint batch, part by part.
 
-    Averaging the losses of the parts is not the loss of the joint batch where ignored pixels are unevenly shared. So every
-    numerator is divided by the denominator of all parts, those of the other processes included, which labels alone
-    decide. Each network is run once per part, whatever the number of terms that look at it.
+    The mean of the losses of the parts is not the loss of the joint batch if the parts have different numbers of ignored
+    pixels. Each numerator is therefore divided by the denominator over all parts and processes, which depends on the
+    labels only. Each network runs once per part.
 
     Args:
         forward: the cohort.
-        objective: what is minimized.
-        batches: the parts of the joint batch that are this process's.
-        backward: adds the gradient of a scalar, ``Tensor.backward`` or Fabric's. Of several processes, it averages.
-        processes: those that have the other parts.
-        of: the network whose terms alone are minimized; terms of no network are everybody's. None: all terms.
-        unsynchronized: context in which ``backward`` leaves the other processes alone, if told so.
-        profile: measures what takes how long.
+        objective: minimized.
+        batches: this process's parts of the joint batch.
+        backward: accumulates the gradient of a scalar, averaged over the processes.
+        processes: the processes that share the joint batch.
+        network: minimize only terms of this network and terms without a network. None: all terms.
+        no_sync: context manager; if its argument is true, ``backward`` does not synchronize the processes.
+        profile: measures the time of each part.
 
     Returns:
-        The terms of this process's parts over the denominators of the joint batch, detached, with their diagnostics: their
-        sum over the processes is what the joint batch has.
+        The detached terms with their diagnostics: numerators of this process, denominators of the joint batch. Their sum
+        over the processes is the value of the joint batch.
     """
     joint: dict[str, Tensor] | None = None
     parts: list[dict[str, Term]] = []
     for index, batch in enumerate(batches):
-        with unsynchronized(index < len(batches) - 1):
+        with no_sync(index < len(batches) - 1):
             with profile.part("forward"):
-                outputs = _in_fp32(forward(batch.images))
+                outputs = _to_fp32(forward(batch.images))
             with profile.part("objective"):
                 if joint is None and (len(batches) > 1 or processes.world_size > 1):
                     joint = _joint_denominators(objective, outputs, batches, processes)
-                terms = _those_of(of, objective(outputs, batch))
+                terms = _select_terms(network, objective(outputs, batch))
                 if joint is not None:
                     terms = {name: term._replace(denominator=joint[name]) for name, term in terms.items()}
                 loss = weighted_sum(terms)
@@ -72,33 +72,33 @@ def accumulate_gradient(
     return {
         name: term._replace(
             numerator=torch.stack([part[name].numerator for part in parts]).sum(),
-            diagnostics=_summed([part[name].diagnostics for part in parts]),
+            diagnostics=_sum_diagnostics([part[name].diagnostics for part in parts]),
         )
         for name, term in parts[0].items()
     }
 
 
-def _those_of(network: str | None, terms: Mapping[str, Term]) -> dict[str, Term]:
+def _select_terms(network: str | None, terms: Mapping[str, Term]) -> dict[str, Term]:
     if network is None:
         return dict(terms)
-    chosen = {name: term for name, term in terms.items() if "/" not in name or name.endswith(f"/{network}")}
-    if not chosen:
+    selected = {name: term for name, term in terms.items() if "/" not in name or name.endswith(f"/{network}")}
+    if not selected:
         raise UsageError(
-            f"the objective has no term for {network}, whose turn it is to learn",
-            "give it an objective, freeze it, or set step_order: simultaneous",
+            f"the objective has no term for the network {network}",
+            "add a loss for it, freeze it, or set step_order: simultaneous",
         )
-    return chosen
+    return selected
 
 
-def _summed(parts: Sequence[Mapping[str, Diagnostic]]) -> dict[str, Diagnostic]:
+def _sum_diagnostics(parts: Sequence[Mapping[str, Diagnostic]]) -> dict[str, Diagnostic]:
     return {
         name: Diagnostic(*(torch.stack(same).sum(0) for same in zip(*(part[name] for part in parts), strict=True)))
         for name in parts[0]
     }
 
 
-def _in_fp32(outputs: Mapping[str, Output]) -> dict[str, Output]:
-    # No objective ever sees half precision: a logarithm of a determinant in bf16 is noise.
+def _to_fp32(outputs: Mapping[str, Output]) -> dict[str, Output]:
+    # In bf16, the logarithm of a determinant would be noise.
     return {
         name: Output(output.logits.float(), {layer: value.float() for layer, value in output.features.items()})
         for name, output in outputs.items()
@@ -111,17 +111,17 @@ def _joint_denominators(
     totals: dict[str, Tensor] = {}
     with torch.no_grad():
         for batch in batches:
-            for name, denominator in objective.denominators(_blank(outputs, batch), batch).items():
+            for name, denominator in objective.denominators(_empty_outputs(outputs, batch), batch).items():
                 totals[name] = totals.get(name, torch.zeros_like(denominator)) + denominator
         if processes.world_size == 1:
             return totals
-        # counts of pixels pass 2^24, where float32 ends counting
-        together = processes.sum(torch.stack([total.double() for total in totals.values()]))
-    return {name: total.to(totals[name].dtype) for name, total in zip(totals, together, strict=True)}
+        # In float64, since float32 cannot represent all pixel counts above 2^24.
+        joint = processes.sum(torch.stack([total.double() for total in totals.values()]))
+    return {name: total.to(totals[name].dtype) for name, total in zip(totals, joint, strict=True)}
 
 
-def _blank(outputs: Mapping[str, Output], batch: Batch) -> dict[str, Output]:
-    """Outputs of the right shape that take no memory and no forward pass."""
+def _empty_outputs(outputs: Mapping[str, Output], batch: Batch) -> dict[str, Output]:
+    """Return outputs with the shapes for ``batch``, without memory or a forward pass."""
     return {
         name: Output(
             output.logits.new_zeros(()).expand(len(batch), output.logits.shape[1], *batch.labels.shape[-2:]),
