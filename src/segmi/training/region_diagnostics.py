@@ -22,8 +22,8 @@ RADIUS: Final = 3
 """Side of the windows in pixels."""
 
 COMPILED_SIZE: Final = 2**18
-"""Smallest number of classes × pixels of an image for the compiled kernel; below, loading it takes longer than it saves.
-The rule depends on shapes only, so that all processes use the same kernel."""
+"""Smallest number of classes × pixels of an image for the compiled kernel; below, loading it takes longer than it
+saves. The rule depends on shapes only, so that all processes use the same kernel."""
 
 
 def diagnostics_of(
@@ -51,8 +51,8 @@ def diagnostics_of(
 def region_sums(logits: Logits, labels: Labels) -> tuple[Tensor, Tensor]:
     """Return ``I_G`` of label and softmax, summed over the images where a class varies, and their number.
 
-    This is `segmi.losses.region_information` with 3×3 windows and ``variant: corrected``, so that ignored pixels have no
-    effect and images of different sizes are comparable. It uses the softmax, which does not change if a constant is
+    This is `segmi.losses.region_information` with 3×3 windows and ``variant: corrected``, so that ignored pixels have
+    no effect and images of different sizes are comparable. It uses the softmax, which does not change if a constant is
     added to all logits of a pixel.
 
     Shapes:

@@ -35,9 +35,9 @@ def accumulate_gradient(
 ) -> dict[str, Term]:
     """Accumulate the gradient of the objective on the joint batch, part by part.
 
-    The mean of the losses of the parts is not the loss of the joint batch if the parts have different numbers of ignored
-    pixels. Each numerator is therefore divided by the denominator over all parts and processes, which depends on the
-    labels only. Each network runs once per part.
+    The mean of the losses of the parts is not the loss of the joint batch if the parts have different numbers of
+    ignored pixels. Each numerator is therefore divided by the denominator over all parts and processes, which depends
+    on the labels only. Each network runs once per part.
 
     Args:
         forward: the cohort.
@@ -50,8 +50,8 @@ def accumulate_gradient(
         profile: measures the time of each part.
 
     Returns:
-        The detached terms with their diagnostics: numerators of this process, denominators of the joint batch. Their sum
-        over the processes is the value of the joint batch.
+        The detached terms with their diagnostics: numerators of this process, denominators of the joint batch. Their
+        sum over the processes is the value of the joint batch.
     """
     joint: dict[str, Tensor] | None = None
     parts: list[dict[str, Term]] = []
