@@ -78,5 +78,5 @@ def test_shrunk_it_runs_to_its_report(tmp_path: Path, name: str, overrides: list
     for table in tables:
         assert (report / table).read_text().count("|") > 20
     if name == "paper-defects.yaml":
-        assert "Model 3, ignored imitated − Model 3" in (report / "statistics.md").read_text()
+        assert "Model 3, divergence on ignored pixels − Model 3" in (report / "statistics.md").read_text()
         assert "paper" in (report / "table_networks.md").read_text()
