@@ -30,7 +30,7 @@ def export(
 
     The program accepts any batch size, height and width, and normalizes the images. Its metadata contain the
     preprocessing, the classes, their colors and the threshold. If a logit differs from PyTorch's by more than 1e-4,
-    nothing is written. ONNX needs `pip install 'segmi[export]'`.
+    nothing is written. ONNX needs the `export` extra of segmi.
 
     Example: `segmi export runs/mine --format onnx --out mine.onnx --images photos`
     """
@@ -99,8 +99,8 @@ def app(
 ) -> None:
     """Serve a page that compares networks on your images: masks, confidence, and shares of the classes.
 
-    The page is served on this machine only, and images stay on it. Needs `pip install 'segmi[app]'`; stop it with
-    Ctrl-C.
+    The page is served on this machine only, and images stay on it. Needs the `app` extra of segmi; stop
+    it with Ctrl-C.
 
     Example: `segmi app runs`
     """

@@ -74,7 +74,7 @@ def check_parity(
     Raises:
         RunError: if a logit differs by more, or is NaN.
     """
-    source = f"{len(images)} given" if images else "generated scenes"
+    source = "given images" if images else "generated scenes"
     largest, same, pixels, count = 0.0, 0, 0, 0
     sizes: set[tuple[int, ...]] = set()
     for batch in _batches(network, _decode(images), stride):
