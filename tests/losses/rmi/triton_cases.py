@@ -1,4 +1,4 @@
-"""What `test_region_triton` runs in a process of its own. Small maps: the interpreter takes a second for each."""
+"""Cases that `test_triton` runs in a separate process. Maps are small: the interpreter takes a second for each."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_without_pixel_losses(scene: SimpleNamespace) -> None:
     classes, active = labels.short(), torch.tensor([[True, False]], device=DEVICE)
     logits = scene.logits(labels.cpu(), 2).to(DEVICE)
     both = [
-        cuda.compute_terms(logits, classes, active, radius=2, reference=True, ridge=5e-4, pixels=pixels)
+        cuda.compute_terms(logits, classes, active, radius=2, published=True, ridge=5e-4, pixels=pixels)
         for pixels in (True, False)
     ]
     assert torch.equal(both[0].terms, both[1].terms)
@@ -211,7 +211,7 @@ def test_the_host_does_not_wait(scene: SimpleNamespace) -> None:
         torch.cuda.set_sync_debug_mode(mode)
         try:
             found = cuda.compute_terms(
-                logits, classes, active, radius=3, reference=True, ridge=5e-4, pixels=True, whole=whole
+                logits, classes, active, radius=3, published=True, ridge=5e-4, pixels=True, whole=whole
             )
             cuda.compute_gradient(
                 logits, classes, active, found.coefficients, found.offsets, scale, scale, radius=3, whole=whole
@@ -221,21 +221,21 @@ def test_the_host_does_not_wait(scene: SimpleNamespace) -> None:
 
 
 @pytest.mark.parametrize(("published", "drop"), [(True, False), (False, True)])
-def test_as_an_operator_it_equals_the_kernel_of_the_cpu(reference: bool, drop: bool) -> None:
+def test_as_an_operator_it_equals_the_kernel_of_the_cpu(published: bool, drop: bool) -> None:
     generator = torch.Generator().manual_seed(3)
     labels = torch.randint(0, 3, (2, 11, 12), generator=generator).repeat_interleave(2, 1)[:, :11]
     labels[:, 4, 5:8] = 255
     labels[1] = labels[1].clamp(max=1)
     logits = 2 * torch.randn(2, 3, 11, 12, generator=generator)
-    options = (3, reference, drop, 0.1, -3.8, True, 255)
-    expected = torch.cuda.segmi.region_forward(logits, labels, *options)
+    options = (3, published, drop, 0.1, -3.8, True, 255)
+    expected = torch.ops.segmi.region_forward(logits, labels, *options)
     got = cuda.forward(logits.to(DEVICE), labels.to(DEVICE), *options)
     counted = expected[3]
     for ours, theirs in zip(got[:5], expected[:5], strict=True):
         torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-5, atol=1e-7)
     assert float(got[8]) == 0
     scale = torch.rand(2, 3, dtype=torch.float64, generator=generator)
-    slope = torch.cuda.segmi.region_backward(
+    slope = torch.ops.segmi.region_backward(
         logits, labels, counted, expected[5], expected[6], scale, scale, 3, drop, 255
     )
     ours = cuda.backward(

@@ -1,6 +1,6 @@
 """Gradient scale, predicted before the forward pass so that the backward pass can be fused into it.
 
-The gradient of a loss is linear in the factors by which the sums of a kernel are multiplied. For `RMILoss` these are λ
+The gradient of a loss is linear in the factors of the sums that a kernel computes. For `RMILoss` these are λ
 over the number of valid pixels, and (1 - λ) over the number of images and d. A loss that knows them in advance computes
 the gradient in the same pass as the value and saves the second pass.
 """
@@ -32,7 +32,7 @@ class GradScale:
         extra_pixels: added to that number.
         term_weight: weight of the region terms.
         reduction: denominator of the terms: ``sum`` images, ``mean`` pairs, ``present`` pairs whose label varies.
-        dimension: d, by which the terms are divided.
+        dimension: d, the divisor of the terms.
     """
 
     pixel_weight: float
@@ -57,6 +57,6 @@ class GradScale:
 
 
 def _quotient(weight: float, count: float, extra: float) -> float:
-    # The lower bound is that of `Term.value`.
+    # The same lower bound as in `Term.value`.
     denominator = np.maximum(np.float32(count) + np.float32(extra), np.float32(1e-12))
     return float(np.float32(weight) / denominator)

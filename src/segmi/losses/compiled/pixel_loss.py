@@ -23,7 +23,7 @@ class PixelRuns(NamedTuple):
     Args:
         runs: (row, begin, end) of every run of the image.
         class_rows: H + 1; the runs of the class in row r are ``class_rows[r]`` … ``class_rows[r + 1] - 1``.
-        ignored_rows: H + 1; likewise the runs of ignored pixels.
+        ignored_rows: H + 1; the same for runs of ignored pixels.
     """
 
     runs: Any

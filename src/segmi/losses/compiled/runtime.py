@@ -55,7 +55,7 @@ def source_digest(*folders: Path) -> str:
 # PyTorch's own OpenMP threads are the fastest: after an operation they spin for milliseconds waiting for the next one,
 # so other threads would compete with them for the cores. `GOMP_parallel` runs a function in all of them; the runtimes
 # of LLVM and Intel export the same symbol. Python threads are used where it is missing (macOS, Windows) and in forked
-# processes, in which OpenMP must not be used again.
+# processes, where OpenMP must not be used again.
 
 _BODY: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
@@ -181,7 +181,7 @@ def portions(varying: np.ndarray, group: int = 6) -> list[tuple[int, np.ndarray]
     """Split the channels of all images into (image, channels) portions of similar cost, the most expensive first.
 
     Args:
-        varying: N×C bool, the maps whose windows are processed; each is a portion of its own.
+        varying: N×C bool, the maps whose windows are processed; each is a separate portion.
         group: number of other maps per portion; 6 of them cost about as much as one varying map.
     """
     every = np.arange(varying.shape[1])

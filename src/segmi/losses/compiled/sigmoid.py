@@ -25,7 +25,7 @@ _LOWEST: Final = _f32(-87)  # e to this is about the smallest normal float32
 
 
 def _exponential_coefficients() -> tuple[Any, ...]:
-    """Return the coefficients of r², r³ … r⁶ of an approximation of e^r on |r| ≤ ½ log 2; those of 1 and r are 1."""
+    """Return the coefficients of r², r³ … r⁶ of an approximation of e^r on |r| ≤ ½ log 2 (1 and r have 1)."""
 
     def rest(r: Any) -> Any:  # (e^r - 1 - r) / r² as a series, which does not cancel
         return sum(r**k / math.factorial(k + 2) for k in range(16))
@@ -42,7 +42,7 @@ _C2, _C3, _C4, _C5, _C6 = _exponential_coefficients()
 def _exponential(x: Any) -> Any:
     """Return e to a float32 of at most 0, to about 1e-7: 2^k times a polynomial on |r| ≤ ½ log 2.
 
-    The result is at least about 1.6e-38, never 0: its sign tells `tails` on which side of ½ a probability is.
+    The result is at least about 1.6e-38, never 0: in `tails` the sign shows whether a probability is above ½.
     """
     x = max(x, _LOWEST)
     shifted = np.float32(x * _LOG2_E + _ROUNDER)

@@ -55,7 +55,7 @@ def region_cka(
 class RegionCKA(RegionAblation):
     """`region_cka` as a module.
 
-    Assumes: as region mutual information, except for what it removes.
+    Assumes: as region mutual information, without the removed part.
     Invariances: offset, complement and rotations of each class's window; up to the ridge its contrast.
     Degenerate solutions: the complement, and the mean of a window alone; constant maps and absent classes are
     stationary.
@@ -73,8 +73,8 @@ def region_covariance_matching(
 
     ``L = 1/N Σ_n Σ_c (‖S_pp - S_yy‖² + ‖S_yp - S_yy‖²) / n²``, Frobenius norms, n windows
 
-    Removes: the information; plain second-order statistics remain. The first part alone would not depend on which
-    window belongs to which.
+    Removes: the information; plain second-order statistics remain. The first part alone would not depend on the
+    pairing of windows.
 
     Invariant to offsets. A constant prediction is not stationary. The map of an absent class is pulled towards a
     constant; it is not counted in the variant ``corrected`` and with the reduction ``present``. A class with few pixels
@@ -104,7 +104,7 @@ def region_covariance_matching(
 class RegionCovarianceMatching(RegionAblation):
     """`region_covariance_matching` as a module.
 
-    Assumes: as region mutual information, except for what it removes.
+    Assumes: as region mutual information, without the removed part.
     Invariances: a permutation of the classes, in labels and channels alike; the offset of each class's map.
     Degenerate solutions: a wrong offset.
     Cost: about 15 times cross-entropy, since it is computed by PyTorch.
@@ -155,8 +155,8 @@ def region_shuffled_labels(
     """Return region mutual information with shuffled labels and unchanged probabilities, so there is nothing to learn.
 
     Removes: the pairing of label and prediction. A gain that remains has another reason than information, such as noise
-    in the gradient or a different effective learning rate. The value is that of a constant prediction up to chance,
-    which grows with the number of pixels per window.
+    in the gradient or a different effective learning rate. The value equals the value of a constant prediction up to
+    chance, which grows with the number of pixels per window.
 
     Only valid cells of the feature grid are shuffled. The order depends on ``seed`` and on the labels, since one order
     for all images could be memorized.
@@ -194,7 +194,7 @@ class _ShuffledRegions(RegionAblation):
 class RegionPermutedPixels(_ShuffledRegions):
     """`region_permuted_pixels` as a module.
 
-    Assumes: as region mutual information, except for what it removes.
+    Assumes: as region mutual information, without the removed part.
     Invariances: offset and complement of each class's map; not class names, since the order depends on them.
     Degenerate solutions: the complement; a constant map is stationary.
     Cost: as region mutual information in PyTorch, and a shuffle of label and probability.
@@ -272,7 +272,7 @@ def _distance(term: Term, target: float) -> Term:
 class RegionMatchedBound(RegionAblation):
     """`region_matched_bound` as a module.
 
-    Assumes: as region mutual information with the same options, of which the target is a value.
+    Assumes: as region mutual information with the same options; the target is one of its values.
     Invariances: as region mutual information.
     Degenerate solutions: every network whose bound equals the target, good or bad, which is the purpose.
     Cost: as region mutual information.

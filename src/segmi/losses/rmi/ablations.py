@@ -1,7 +1,7 @@
 """Ablations of region mutual information that measure the residuals of a window differently.
 
 Region mutual information is the log-volume of the residuals Y - BP with the best matrix B. Here B is diagonal or the
-identity, the volume is that of a box or a ball, or the logarithm is removed.
+identity, the volume is the volume of a box or a ball, or the logarithm is removed.
 
 All functions take ``logits`` (N×C×H×W), ``labels`` (N×H×W), ``ignore_index`` and the fields of `RMIConfig` as in
 `region_mutual_information`, return a scalar, and raise the same errors. All modules take the same options.
@@ -96,7 +96,7 @@ def region_diagonal(
 class RegionDiagonal(RegionAblation):
     """`region_diagonal` as a module.
 
-    Assumes: as region mutual information, except for what it removes.
+    Assumes: as region mutual information, without the removed part.
     Invariances: as region mutual information, except rotations of the label's window.
     Degenerate solutions: as region mutual information.
     Cost: as region mutual information in PyTorch.
@@ -109,7 +109,7 @@ class RegionDiagonal(RegionAblation):
 def region_own_pixel(
     logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX, **options: Unpack[RMIOptions]
 ) -> Tensor:
-    """Return region mutual information in which every pixel of a window is predicted from the same pixel only.
+    """Return region mutual information with every pixel of a window predicted from the same pixel only.
 
     ``L = 1/(N d) Σ_n Σ_c ½ log det(E Eᵀ + αD² + αI)`` with ``E = Y - DP`` and the diagonal ``D_kk = S_yp,kk / (S_pp,kk
     + α)``, the best slope of each pixel for itself
@@ -144,7 +144,7 @@ def region_own_pixel(
 class RegionOwnPixel(RegionAblation):
     """`region_own_pixel` as a module.
 
-    Assumes: as region mutual information, except for what it removes.
+    Assumes: as region mutual information, without the removed part.
     Invariances: offset, complement and, up to the ridge, contrast of each class's map; not shifts.
     Degenerate solutions: the complement; a constant map is stationary.
     Cost: as region mutual information in PyTorch.
@@ -289,7 +289,7 @@ def region_cca_trace(
 class RegionCCATrace(RegionAblation):
     """`region_cca_trace` as a module.
 
-    Assumes: as region mutual information, except for what it removes.
+    Assumes: as region mutual information, without the removed part.
     Invariances: as region mutual information.
     Degenerate solutions: as region mutual information.
     Cost: as region mutual information in PyTorch.

@@ -74,7 +74,7 @@ class RMILoss(Loss):
     Assumes: as `RegionMutualInformation`; the pixel-wise loss determines sign and position.
     Invariances: a permutation of the classes, in labels and channels alike; the pixel-wise loss breaks the others of
         the region term.
-    Degenerate solutions: none: those of the region term are not minima of the pixel-wise loss.
+    Degenerate solutions: none: the degenerate maps of the region term are not minima of the pixel-wise loss.
     Cost: close to one pass over the logits if a compiled routine computes both parts; nothing at prediction.
 
     Args:
@@ -110,7 +110,7 @@ class RMILoss(Loss):
         self.region = RegionMutualInformation(ignore_index=ignore_index, kernel=kernel, **options)
         config = self.region.config
         self.extra_pixels = 1 if config.variant == "published" else 0
-        # Without a compiled kernel for the region term, the pixel loss settles on a kernel of its own.
+        # Without a compiled kernel for the region term, the pixel loss chooses its kernel separately.
         self.pixels: BinaryCrossEntropy | None = None
         if config.pooling != "none" or config.probability != "sigmoid":
             self.pixels = BinaryCrossEntropy(ignore_index=ignore_index, kernel="torch" if kernel == "torch" else "auto")

@@ -37,12 +37,12 @@ def value_and_derivative(sums: Tensor, count: int, config: RMIConfig) -> tuple[T
     sums = sums.requires_grad_()
     with torch.enable_grad():
         if config.variant == "published":
-            covariance, ridge = sums, sums.new_full((len(sums),), config.alpha)
+            covariance, ridge = sums, sums.new_full((len(sums),), config.alpha)  # sums, not means (eq. 14)
         else:
-            covariance = sums / count
+            covariance = sums / count  # m×2d×2d
             ridge = config.relative_ridge * covariance[:, d:, d:].diagonal(dim1=-2, dim2=-1).mean(-1).detach()
         ridged = covariance + ridge[:, None, None] * torch.eye(2 * d, dtype=sums.dtype, device=sums.device)
-        factor, jittered = factor_with_jitter(ridged, d)
+        factor, jittered = factor_with_jitter(ridged, d)  # m×d×d, a factor of M + rI
         diagonal = factor.diagonal(dim1=-2, dim2=-1)
         remaining = torch.log(diagonal).sum(-1)  # ½ log det(M + rI)
         nats = half_log_determinant(ridged[:, d:, d:].detach()) - remaining
@@ -62,7 +62,7 @@ def factor_with_jitter(ridged: Tensor, split: int, *, steps: int = _JITTERS) -> 
     contains NaN, gives NaN.
     """
     factor = conditional_cholesky(ridged, split, check=False)
-    finite = ridged.detach().isfinite().flatten(1).all(1)
+    finite = ridged.detach().isfinite().flatten(1).all(1)  # m bool; NaN cannot be repaired by a jitter
     failed = finite & factor.detach().isnan().flatten(1).any(1)
     count = int(failed.sum())
     eye = torch.eye(ridged.shape[-1], dtype=ridged.dtype, device=ridged.device)
@@ -115,8 +115,8 @@ def solve(sums: Tensor, means: Tensor, counts: Tensor, *, published: bool, ridge
     diagonal = ridged.diagonal(dim1=-2, dim2=-1)
     diagonal += ridge if published else ridge * diagonal[:, d:].mean(-1, keepdim=True)
     lower, jittered = _factor(ridged)
-    possible, _ = torch.linalg.cholesky_ex(ridged[:, d:, d:])
-    pivots = lower[:, d:, d:].diagonal(dim1=-2, dim2=-1)
+    possible, _ = torch.linalg.cholesky_ex(ridged[:, d:, d:])  # a factor of S_yy + rI
+    pivots = lower[:, d:, d:].diagonal(dim1=-2, dim2=-1)  # m×d, of the factor of M + rI
     remaining = pivots.log().sum(-1)
     information = possible.diagonal(dim1=-2, dim2=-1).log().sum(-1) - remaining
     regression = torch.linalg.solve_triangular(lower[:, :d, :d], lower[:, d:, :d], upper=False, left=False)  # B
@@ -126,13 +126,13 @@ def solve(sums: Tensor, means: Tensor, counts: Tensor, *, published: bool, ridge
     weighted = inverse * (pivots / (pivots + _PUBLISHED_FLOOR))[:, :, None] if published else inverse
     by_label = regression.mT @ (inverse.mT @ weighted) * scale[:, None, None]  # Bᵀ W
     coefficients = torch.cat([by_label @ regression, -by_label], -1)
-    offsets = (coefficients @ means[:, :, None])[..., 0]
+    offsets = (coefficients @ means[:, :, None])[..., 0]  # k₀ = K (mean of P, mean of Y)
     terms = (pivots + _PUBLISHED_FLOOR).log().sum(-1) if published else -information
     return Solution(terms, information, coefficients, offsets, jittered)
 
 
 def _factor(ridged: Tensor) -> tuple[Tensor, Tensor]:
-    """Return Cholesky factors, with growing jitters where there is none, and which matrices needed one."""
+    """Return Cholesky factors, with growing jitters where factoring fails, and the jittered matrices (m bool)."""
     lower, info = torch.linalg.cholesky_ex(ridged)
     finite = ridged.isfinite().flatten(1).all(1)
     jittered = failed = finite & (info != 0)

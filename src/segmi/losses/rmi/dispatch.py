@@ -130,8 +130,10 @@ def compute_regions(
             logits, labels, ignore_index=ignore_index, kernel=pixel_kernel, grad_scale=grad_scale, targets=targets
         )
         return result._replace(pixels=term.numerator, valid=term.denominator)
-    if grad_scale and logits.device.type == "cpu" and is_eager(logits):
-        return _compute_fused(logits, labels, config, ignore_index, pixels=pixels, grad_scale=grad_scale)
+    if grad_scale and logits.device.type == "cpu" and is_eager(logits):  # without the operators
+        return _compute_fused(
+            logits, labels, config, ignore_index, pixels=pixels, grad_scale=grad_scale
+        )  # without operators
     compiled = region_kernel_result(logits, labels, config, ignore_index, pixels=pixels)
     dtype = upcast(logits).dtype
     return RegionResult(
@@ -192,7 +194,7 @@ def check_windows(logits: Logits, config: RMIConfig) -> None:
             "got 1. Fix: use probability 'sigmoid'."
         )
     (height, width), radius = logits.shape[2:], config.radius
-    cells = pooled_size((height, width), config)
+    cells = pooled_size((height, width), config)  # height and width of the feature grid
     if min(cells) < radius and config.pooling == "none":
         raise ValueError(
             f"logits: expected images of at least {radius}×{radius} pixels, the window, got {height}×{width}. "
@@ -212,10 +214,10 @@ def check_windows(logits: Logits, config: RMIConfig) -> None:
 def region_term(logits: Logits, result: RegionResult, config: RMIConfig) -> Term:
     """Return the loss as a ratio whose denominator counts images or pairs.
 
-    Diagnostics: ``I_G`` by class, in nats per window, averaged over the images in which the label varies; ``jittered``,
+    Diagnostics: ``I_G`` by class, in nats per window, averaged over the images whose label varies; ``jittered``,
     the share of their covariances that needed more than the ridge.
     """
-    pairs = result.counted.to(result.information.dtype)
+    pairs = result.counted.to(result.information.dtype)  # N×C, 1 where counted
     diagnostics = {
         "I_G": Diagnostic((result.information.detach() * pairs).sum(0), pairs.sum(0)),
         "jittered": Diagnostic(result.jittered.to(pairs.dtype), pairs.sum()),

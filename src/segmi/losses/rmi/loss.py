@@ -1,4 +1,4 @@
-"""Region mutual information: how much the windows of a probability map tell about the windows of the label map.
+"""Region mutual information: the information that windows of a probability map have about the label map.
 
 Default of ``relative_ridge``: at 1e-3 of the variance of the label, the value hardly depends on the ridge except for
 sharp predictions, and the gradient of nearly constant maps is moderate. Value, and norm of the gradient with respect to
@@ -107,11 +107,11 @@ def region_information(
     kernel: Kernel = "auto",
     **options: Unpack[RMIOptions],
 ) -> Tensor:
-    """Return how much the prediction tells about the label, by image and class, under the assumptions of the loss.
+    """Return the information of the prediction about the label, by image and class, as the loss estimates it.
 
     ``I_G = ½ log det(S_yy + αI) - ½ log det(M + αI) = -½ Σ_i log(1 - ρ_i²)``, ρ the canonical correlations of the
-    windows under that ridge (ε in the variant ``corrected``). Its gradient is minus that of the loss, but it is 0 for
-    an absent class and for a constant prediction, which makes it the number to monitor.
+    windows under that ridge (ε in the variant ``corrected``). Its gradient is minus the gradient of the loss, but it is
+    0 for an absent class and for a constant prediction, which makes it the number to monitor.
 
     Args:
         logits, labels, ignore_index, kernel, options: as in `region_mutual_information`; ``class_reduction`` has no

@@ -1,6 +1,6 @@
 """Label and probability maps on the feature grid, and which (image, class) pairs vary.
 
-Pooling is as published: averages and maxima are taken over squares of ``stride`` pixels, the first of which extend
+Pooling is as published: averages and maxima are taken over squares of ``stride`` pixels. The first squares extend
 ``stride // 2`` pixels beyond the upper and left border, where the average counts zeros. Interpolation takes ``H //
 stride`` samples of both maps, from corner to corner; as published (``legacy_interpolation``) only the probability is
 sampled this way and the label at the nearest pixels of another grid, so that the two are not aligned.
@@ -51,7 +51,7 @@ def region_maps(logits: Logits, targets: Targets, config: RMIConfig | None = Non
     config = config or RMIConfig()
     z = upcast(logits)
     valid = targets.valid.unsqueeze(1)
-    p = (z.sigmoid() if config.probability == "sigmoid" else z.softmax(1)) * valid
+    p = (z.sigmoid() if config.probability == "sigmoid" else z.softmax(1)) * valid  # N×C×H×W
     y = (targets.classes.unsqueeze(1) == class_ids(z.shape[1], z.device).view(1, -1, 1, 1)) & valid
     return RegionMaps(
         pooled_probability(p, config), pooled_label(y.to(z.dtype), config), pooled_valid(targets.valid, config)
@@ -95,7 +95,7 @@ def pooled_valid(valid: Tensor, config: RMIConfig) -> Tensor:
     """Return N×h×w bool: the cells that do not depend on an ignored pixel."""
     if config.pooling == "none":
         return valid
-    ignored = (~valid).double()
+    ignored = (~valid).double()  # pooled like a map: above 0 where an ignored pixel has a part
     if config.pooling != "interpolation":
         return _pooled(ignored, replace(config, pooling="max")) == 0
     cells = _interpolated(ignored, config) == 0
@@ -172,7 +172,7 @@ def whole_windows(valid: Tensor, radius: int) -> Tensor:
 
 
 def _varying_pixels(targets: Targets, whole: Tensor, channels: int, radius: int) -> Tensor:
-    windows = whole.flatten(1).sum(1)[:, None]
+    windows = whole.flatten(1).sum(1)[:, None]  # N×1, number of included windows
     height, width = whole.shape[1:]
     varies = torch.zeros(len(whole), channels, dtype=torch.bool, device=whole.device)
     for i in range(radius):
@@ -196,7 +196,7 @@ def _varying_maps(y: Tensor, whole: Tensor, radius: int) -> Tensor:
 
 def _pixels_per_class(index: Tensor, valid: Tensor, channels: int) -> Tensor:
     classes = max(channels, 2)
-    image = torch.arange(len(index), device=index.device).view(-1, 1, 1) * (classes + 1)
+    image = torch.arange(len(index), device=index.device).view(-1, 1, 1) * (classes + 1)  # first slot of an image
     cell = image + torch.where(valid, index, classes)
     counts = _occurrences(cell.flatten(), len(index) * (classes + 1)).view(len(index), classes + 1)
     return counts[:, 1:2] if channels == 1 else counts[:, :classes]
@@ -254,5 +254,5 @@ def shuffled(maps: Tensor, order: Tensor) -> Tensor:
 
 
 def unshuffled(maps: Tensor, order: Tensor) -> Tensor:
-    """Return the maps of which `shuffled` returns ``maps``."""
+    """Return the inverse of `shuffled`."""
     return torch.empty_like(maps).flatten(1).scatter(1, order, maps.flatten(1)).view_as(maps)

@@ -53,7 +53,7 @@ class KernelResult(NamedTuple):
 def kernel_options(config: RMIConfig, pixels: bool) -> dict[str, Any]:
     """Return the options of a compiled routine, in the order of its arguments.
 
-    ``published`` tells whether ``ridge`` is α, added to sums, or relative to the mean variance of the label window;
+    ``published`` states whether ``ridge`` is α, added to sums, or relative to the mean variance of the label window;
     ``drop`` whether windows with ignored pixels are excluded; ``absent`` is the term of a pair whose label does not
     vary.
     """
@@ -211,7 +211,7 @@ class _FusedRegionSums(torch.autograd.Function):
         ctx.radius, ctx.drop, ctx.ignore_index = options["radius"], options["drop"], ignore_index
         ctx.save_for_backward(logits, labels, result.counted, result.coefficients, result.offsets)
         results.append(result._replace(gradient=None))
-        terms = result.terms.numpy()
+        terms = result.terms.numpy()  # NumPy sums float64 pairwise; the order is part of the result
         summed = (terms[result.counted.numpy()] if varying else terms).sum() / grad_scale.dimension
         invalid = math.nan if result.invalid else 0.0
         return (
@@ -223,7 +223,7 @@ class _FusedRegionSums(torch.autograd.Function):
     def backward(ctx: Any, pixels: Tensor, terms: Tensor) -> tuple[Tensor | None, ...]:
         gradient, ctx.fused = ctx.fused, None  # returned once: the caller may write to it
         logits, labels, counted, coefficients, offsets = ctx.saved_tensors
-        dimension, last = ctx.grad_scale.dimension, not torch.is_grad_enabled()
+        dimension, last = ctx.grad_scale.dimension, not torch.is_grad_enabled()  # last: no second derivative
         if gradient is not None and last:
             ctx.grad_scale.was_predicted_right = ctx.scales == Scales(pixels.item(), terms.item() / dimension)
         if gradient is None or not (last and ctx.grad_scale.was_predicted_right):

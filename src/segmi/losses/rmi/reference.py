@@ -41,7 +41,7 @@ def region_mutual_information_plain(
         varying.append(varies)
     if not terms:
         return 0 * logits.double().sum()
-    every = torch.stack(terms) / radius**2
+    every = torch.stack(terms) / radius**2  # N×C
     if config.class_reduction == "present":
         return every[torch.stack(varying)].sum() / torch.stack(varying).sum().clamp(min=1) + 0 * every.sum()
     return every.sum(1).mean() if config.class_reduction == "sum" else every.mean()
@@ -60,8 +60,8 @@ def _varies(y: Tensor) -> Tensor:
 def _published(p: Tensor, y: Tensor, alpha: float) -> Tensor:
     """½ log det(M + αI), M = S_yy - S_yp (S_pp + αI)⁻¹ S_ypᵀ (eq. 14-16); S are sums, not means."""
     p, y = _centered(p), _centered(y)
-    ridge = alpha * torch.eye(p.shape[-2], dtype=p.dtype, device=p.device)
-    y_p = y @ p.mT
+    ridge = alpha * torch.eye(p.shape[-2], dtype=p.dtype, device=p.device)  # αI
+    y_p = y @ p.mT  # S_yp
     conditional = y @ y.mT - y_p @ torch.linalg.inv(p @ p.mT + ridge) @ y_p.mT
     diagonal = torch.linalg.cholesky(conditional + ridge).diagonal(dim1=-2, dim2=-1)
     return 0.5 * 2 * torch.log(diagonal + 1e-8).sum(-1)
@@ -73,7 +73,7 @@ def _corrected(p: Tensor, y: Tensor, relative_ridge: float) -> Tensor:
     n = p.shape[-1]
     s_pp, s_yy, s_yp = p @ p.mT / n, y @ y.mT / n, y @ p.mT / n
     ridge = relative_ridge * s_yy.diagonal().mean() * torch.eye(len(p), dtype=p.dtype, device=p.device)
-    conditional = s_yy - s_yp @ torch.linalg.inv(s_pp + ridge) @ s_yp.mT
+    conditional = s_yy - s_yp @ torch.linalg.inv(s_pp + ridge) @ s_yp.mT  # M
     return 0.5 * (torch.logdet(conditional + ridge) - torch.logdet(s_yy + ridge))
 
 

@@ -100,7 +100,7 @@ class _RegionTerms(torch.autograd.Function):
             counted = counted_pairs(targets, z.shape[1], config)
             ctx.pairs, ctx.config = _computed_pairs(counted, targets, config).nonzero(), config
             wanted = len(ctx.pairs) if ctx.needs_input_grad[0] else 0
-            gradients = z.new_empty(wanted, *z.shape[2:], dtype=dtype)
+            gradients = z.new_empty(wanted, *z.shape[2:], dtype=dtype)  # pairs×H×W
             done = 0
             for pair, windows, backward in _chunks(z, targets, config, ctx.pairs):
                 value, nats, coefficients, count = value_and_derivative(windows.sums, windows.count, config)
@@ -138,7 +138,7 @@ class _ScaledGradient(torch.autograd.Function):
     def forward(
         ctx: Any, upstream: Tensor, gradients: Tensor, pairs: Tensor, logits: Tensor, valid: Tensor | None
     ) -> Tensor:
-        result = upstream.new_zeros(logits.shape)
+        result = upstream.new_zeros(logits.shape)  # N×C×H×W
         for gradient, (image, channel) in zip(gradients, pairs.tolist(), strict=True):
             torch.mul(gradient, upstream[image, channel], out=result[image, channel])
         if valid is not None:
@@ -178,12 +178,12 @@ def _chunks(z: Tensor, targets: Targets, config: RMIConfig, pairs: Tensor) -> It
     """
     if not len(pairs):
         return
-    (height, width), radius = pooled_size(z.shape[2:], config), config.radius
+    (height, width), radius = pooled_size(z.shape[2:], config), config.radius  # of the feature grid
     pixels = 0 if config.pooling == "none" else math.prod(z.shape[2:])
     limit = min(CHUNK_BYTES, int(_CHUNK_SHARE * 4 * z.numel()))
     size = min(len(pairs), max(1, limit // max(16 * radius * height * (width + 2 * radius**2), 128 * pixels)))
     probability, order = _Probability(z, targets, config), shuffled_order(targets, config)
-    workspace: Workspace | None = None
+    workspace: Workspace | None = None  # allocated when the first chunk needs it
     for group, listed, excluded in _by_kind(targets, config, pairs):
         # a list of windows takes 2R times the memory of their rows
         share = 0 if listed is None else len(listed) / (height * width)
@@ -241,7 +241,7 @@ def _by_kind(targets: Targets, config: RMIConfig, pairs: Tensor) -> Iterator[tup
 
     The list is None if all windows are included. Otherwise a group has pairs of one image only.
     """
-    cells = pooled_valid(targets.valid, config)
+    cells = pooled_valid(targets.valid, config)  # N×h×w bool
     if config.ignored == "zero" or bool(cells.all()):
         yield pairs, None, False
         return

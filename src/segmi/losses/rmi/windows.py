@@ -48,14 +48,14 @@ class Workspace:
 
     def __init__(self, m: int, height: int, width: int, radius: int, device: torch.device) -> None:
         self.height, self.width, self.radius = height, width, radius
-        self.starts, self.columns = height - radius + 1, width - radius + 1
+        self.starts, self.columns = height - radius + 1, width - radius + 1  # H', W'
         new = partial(torch.empty, dtype=torch.float64, device=device)
-        self.centered = new(m, height, width)
+        self.centered = new(m, height, width)  # one map, centered; later the folded gradient
         # m × rows × 2R × W': every row R times, each displaced by one more column, P above Y. R - 1 rows of zeros above
         # and below give every row all its neighbors.
         self.unfolded = new(m, height + 2 * (radius - 1), 2, radius, self.columns).zero_()
         self.spread = new(height, radius, self.columns)
-        self.products = new(m, height, 2 * radius, 2 * radius * radius)
+        self.products = new(m, height, 2 * radius, 2 * radius * radius)  # row by row: (map, j) × (s, map, j')
         # counts[r, i] = 1 if row r is row i of the windows that start at row r - i, for some start
         offset = torch.arange(height, device=device)[:, None] - torch.arange(radius, device=device)
         self.counts = ((offset >= 0) & (offset < self.starts)).double()
@@ -72,7 +72,7 @@ class RowWindows(Windows):
         self.m, self.work, self.radius = len(p), workspace, workspace.radius
         self.count = workspace.starts * workspace.columns
         self._unfold_columns(p, y)
-        rows = self._rows(self.radius - 1, 1)
+        rows = self._rows(self.radius - 1, 1)  # m×H×2R×W'
         ones = rows.new_ones(workspace.columns)
         row_sums = torch.stack([torch.mv(rows[k].reshape(-1, workspace.columns), ones) for k in range(self.m)])
         row_sums = row_sums.view(self.m, workspace.height, 2 * self.radius)
@@ -125,8 +125,8 @@ class RowWindows(Windows):
         displaced = k.new_zeros(m, radius, radius, 2 * radius - 1, 2 * radius)
         for i in range(radius):
             displaced[:, i, :, radius - 1 - i : 2 * radius - 1 - i] = k[:, i]
-        by_row = torch.matmul(work.counts, displaced.flatten(2)).view(m, work.height, radius, -1)
-        offset = torch.matmul(work.counts, constant)
+        by_row = torch.matmul(work.counts, displaced.flatten(2)).view(m, work.height, radius, -1)  # m×H×R×(s, map, j')
+        offset = torch.matmul(work.counts, constant)  # m×H×R
         around = self._rows(0, 2 * radius - 1)
         result = work.centered[:m].zero_()
         for pair in range(m):
@@ -152,11 +152,11 @@ class ListedWindows(Windows):
             self.windows[:, position] = image[:, starts + offset]
         self.means = self.windows.mean(-1)  # m × (map, position)
         self.windows -= self.means.unsqueeze(-1)
-        self.sums = self.windows @ self.windows.mT
+        self.sums = self.windows @ self.windows.mT  # m×2d×2d
 
     def fold(self, coefficients: Tensor) -> Tensor:
         """See `Windows.fold`."""
-        spread = coefficients @ self.windows
+        spread = coefficients @ self.windows  # m×d×n
         result = spread.new_zeros(self.shape).flatten(1)
         for position, offset in enumerate(self.offsets):
             result[:, self.starts + offset] += spread[:, position]
@@ -180,7 +180,7 @@ class OtherWindows(Windows):
         m, radius = len(p), workspace.radius
         of_all = self.every.means.view(m, radius, 2, radius).transpose(1, 2).flatten(1)
         self.means = (self.every.count * of_all - self.excluded.count * self.excluded.means) / self.count
-        apart = self.means - self.excluded.means
+        apart = self.means - self.excluded.means  # m×2d
         between = self.count * self.excluded.count / self.every.count * apart[:, :, None] * apart[:, None, :]
         self.sums = self.every.sums - self.excluded.sums - between
 

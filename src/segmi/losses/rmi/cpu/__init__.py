@@ -69,8 +69,8 @@ def forward(
     losses, terms, information = np.empty((n, c)), np.empty((n, c)), np.zeros((n, c))
     counted, flags = np.zeros((n, c), bool), np.zeros((n, c, 2), np.int64)  # flags: jittered, NaN
     coefficients, offsets = np.empty((n, c, d, 2 * d)), np.empty((n, c, d))
-    varying = _candidates(images, c)
-    valid = sum(int(image.pixels[1:].sum()) for image in images)
+    varying = _candidates(images, c)  # N×C bool
+    valid = sum(int(image.pixels[1:].sum()) for image in images)  # slot 0 has the ignored pixels
     scales = predict(valid, int(varying.sum())) if predict else None
     gradients = new_maps(logits.shape if scales else (n, 1, 0, 0))
     factors: Any = (scales.term, np.float32(scales.pixel)) if scales else (0.0, np.float32(0))
@@ -132,7 +132,7 @@ def _read(labels: Tensor, ignore_index: int, classes: int, radius: int, drop: bo
 
 
 def _candidates(images: Sequence[ImageRuns], channels: int) -> np.ndarray:
-    """Return N×C bool: the pairs in which some pixels, but not all, have the class."""
+    """Return N×C bool: the pairs with some, but not only, pixels of the class."""
     if not images:
         return np.zeros((0, channels), bool)
     pixels = np.stack([image.pixels for image in images])

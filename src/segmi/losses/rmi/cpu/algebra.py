@@ -29,7 +29,7 @@ def solve(
     """Return the term and I_G of one map, and 1 if its covariance had to be jittered, else 0.
 
     With the joint covariance and its ridge factored as L Lᵀ, the last block of L is a factor of M + αI (eq. 14), so
-    ½ log det(M + αI) is the sum of the logarithms of its pivots. NaN if there is no factor.
+    ½ log det(M + αI) is the sum of the logarithms of its pivots. NaN if factoring fails.
 
     Args:
         first, second: Σ x and the lower triangle of Σ x xᵀ, x = (P, Y), of ``count`` windows.
@@ -38,16 +38,16 @@ def solve(
     """
     side = len(first)
     d = side // 2
-    scale = 1.0 if published else 1.0 / count
+    scale = 1.0 if published else 1.0 / count  # sums as published, else means
     matrix = np.zeros((side, side))
     variance = 0.0
     for i in range(side):
         for j in range(i + 1):
-            matrix[i, j] = scale * (second[i, j] - first[i] * (first[j] / count))
+            matrix[i, j] = scale * (second[i, j] - first[i] * (first[j] / count))  # centered, lower triangle
         if i >= d:
             variance += matrix[i, i]
     if not published:
-        ridge = ridge * variance / d
+        ridge = ridge * variance / d  # ε
     for i in range(side):
         matrix[i, i] += ridge
     lower, labels = np.zeros((side, side)), np.zeros((d, d))
@@ -56,7 +56,7 @@ def solve(
         coefficients[:] = np.nan
         offsets[:] = np.nan
         return np.nan, np.nan, jittered
-    weighted = np.zeros(d)  # derivative of log(pivot + 1e-8) over that of log(pivot)
+    weighted = np.zeros(d)  # derivative of log(pivot + 1e-8) over the derivative of log(pivot)
     remaining, whole, term = 0.0, 0.0, 0.0
     for i in range(d):
         pivot = lower[d + i, d + i]
@@ -69,7 +69,7 @@ def solve(
         offsets[i] = 0.0
         for k in range(side):
             offsets[i] += coefficients[i, k] * first[k] / count
-    nats = whole - remaining
+    nats = whole - remaining  # I_G
     return (term if published else -nats), nats, jittered
 
 
@@ -82,7 +82,7 @@ def _derive(lower: Any, weighted: Any, scale: float, coefficients: Any) -> None:
     d = len(weighted)
     inverse_p, inverse_m = np.zeros((d, d)), np.zeros((d, d))
     _invert(lower[:d, :d], inverse_p)
-    _invert(lower[d:, d:], inverse_m)
+    _invert(lower[d:, d:], inverse_m)  # L⁻¹ of M + αI
     regression = _product(lower[d:, :d], inverse_p)  # B
     halves = _product(inverse_m, regression)  # L⁻¹ B
     for i in range(d):

@@ -1,7 +1,7 @@
 """Gradient of a linear function of every window with respect to the pixels.
 
 ``Σ_i K (P_i, Y_i) - k₀`` is added to the pixels of window i. For a pixel that occurs in windows at all R² positions
-this is one (2R - 1)² stencil on each of the two maps; the m = R - 1 rows and columns at the border have their own
+this is one (2R - 1)² stencil on each of the two maps; the m = R - 1 rows and columns at the border have separate
 stencils. Along a row, the stencil of a label changes only at the ends of its runs, so the changes are written there and
 summed up.
 """
@@ -25,7 +25,7 @@ def fold_row(
     """Write row r except its edges from the rows at ``starts``; ``changes`` holds W + 1 zeros before and after."""
     runs, class_rows, margin = layout.runs, layout.class_rows, radius - 1
     weights, constants = stencils
-    out[:] = -constants[0]
+    out[:] = -constants[0]  # Σ k₀ over the windows of an inner pixel
     begin, end = width, 0
     for s in range(2 * margin + 1):
         there = starts[s]
@@ -44,16 +44,16 @@ def fold_row(
 def prepare_stencils(
     coefficients: Any, offsets: Any, r: int, height: int, width: int, radius: int, stencils: Any
 ) -> None:
-    """Write the stencils of row r if they differ from those of the row above; rows must come in order."""
+    """Write the stencils of row r if they differ from the row above; rows must come in order."""
     weights, constants = stencils
     margin = radius - 1
-    down, right = height - margin, width - margin
-    a0, a1 = max(0, r - down + 1), min(radius, r + 1)
+    down, right = height - margin, width - margin  # H', W'
+    a0, a1 = max(0, r - down + 1), min(radius, r + 1)  # rows of a window in which this row can be
     if r > 0 and a0 == max(0, r - down) and a1 == min(radius, r):
         return
     constants[0] = _stencil(coefficients, offsets, a0, a1, 0, radius, radius, weights[0])
     for e in range(2 * margin):
-        x = e if e < margin else width - 2 * margin + e
+        x = e if e < margin else width - 2 * margin + e  # column of the edge
         b0, b1 = max(0, x - right + 1), min(radius, x + 1)
         constants[1 + e] = _stencil(coefficients, offsets, a0, a1, b0, b1, radius, weights[1 + e])
 

@@ -62,7 +62,7 @@ def moments_pass(
     """Compute the pixel loss as `pixel_loss` does, and into ``work`` the tails of all rows and all moments."""
     height, width = z.shape
     margin, sign = radius - 1, layout.sign
-    ring = height if sign else 2 * margin + 1
+    ring = height if sign else 2 * margin + 1  # rows that are kept
     narrow = is_narrow(z)
     offset = first_probability(layout, z, narrow, work)
     work.loss[0], work.loss[1], bad = 0.0, 1.0, not with_loss and has_nan(z.reshape(z.size))
@@ -79,7 +79,7 @@ def moments_pass(
             add_row(layout, work.rows, work.row_starts, r - margin, height, width, radius, work.tables)
     write_columns(layout, z, work.q, narrow, offset, radius, work.folded[0], work.columns)
     work.first[:] = 0.0
-    work.second[:] = 0.0
+    work.second[:] = 0.0  # only the lower triangle is used
     if sign <= 0:
         add_edge_moments(work.columns, height, radius, work.window, work.tables)
         collect(work.tables, height, width, radius, work.first, work.second)
@@ -122,7 +122,7 @@ def add_region_gradient(
 
 @compiled
 def _set_edges(r: int, height: int, width: int, radius: int, work: Any, out: Any) -> None:
-    """Write the edges of row r; those of all inner rows, which share their stencils, are computed at row m."""
+    """Write the edges of row r; all inner rows share their stencils and are computed at row m."""
     margin = radius - 1
     inside = margin <= r < height - margin
     if r == margin and inside:
@@ -174,7 +174,7 @@ def _mark_broken(runs: Any, begin: int, end: int, radius: int, broken: Any) -> i
 
 @compiled
 def _list_windows(broken: Any, wanted: bool, starts: Any) -> None:
-    """Write row and column of the windows for which ``broken`` is ``wanted``."""
+    """Write row and column of the windows whose ``broken`` is ``wanted``."""
     number = 0
     for r in range(broken.shape[0]):
         for k in range(broken.shape[1]):
@@ -196,12 +196,12 @@ def _entries(digest: str) -> Any:
         height, width = labels.shape
         runs, first, pixels = find_runs(labels, ignore_index, classes)
         down, right = height - radius + 1, width - radius + 1
-        windows, sign = down * right, 0
+        windows, sign = down * right, 0  # all windows are included
         starts = np.empty((0, 2), np.int32)
         if drop and first[IGNORED] < first[IGNORED + 1]:
             broken = np.empty((down, right), np.bool_)
             count = _mark_broken(runs, first[IGNORED], first[IGNORED + 1], radius, broken)
-            few = 2 * count < windows
+            few = 2 * count < windows  # list the smaller of the two sets
             sign = -1 if few else 1
             starts = np.empty((count if few else windows - count, 2), np.int32)
             _list_windows(broken, few, starts)
@@ -232,7 +232,7 @@ def _entries(digest: str) -> Any:
                 loss, bad = pixel_loss(layout, z, work, with_pixels, with_gradient, pixel_scale, gradient)
             pixels[number, c] = loss
             flag[c, 1] = bad or np.isnan(loss)
-            terms[number, c] = absent
+            terms[number, c] = absent  # replaced below if the label varies
             if varying[c] and varies(work.first, windows):
                 counted[number, c] = True
                 k, k0 = coefficients[number, c], offsets[number, c]

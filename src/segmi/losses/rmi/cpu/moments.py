@@ -33,8 +33,8 @@ def add_row(layout: Any, rows: Any, starts: Any, r: int, height: int, width: int
     """Add the products of row r with the rows around it, at ``starts``, to the tables of column slot 0."""
     margin = radius - 1
     pp, yp, yy, first = tables
-    down = height - margin
-    # One call in a loop instead of three calls, each of which would be inlined.
+    down = height - margin  # H'
+    # One call in a loop instead of three calls, since each call would be inlined.
     for u in (0, 1 + r if r < margin else -1, 1 + margin + r - down if r >= down else -1):
         if u >= 0:
             _add_row_at(layout, rows, starts, r, width, radius, pp[u], yp[u], yy[u], first[:, u])
@@ -46,7 +46,7 @@ def _add_row_at(
 ) -> None:
     runs, class_rows = layout.runs, layout.class_rows
     margin, taps = radius - 1, 2 * radius - 1
-    here = starts[margin]
+    here = starts[margin]  # start of row r
     p = rows[0]
     labeled = class_rows[r] < class_rows[r + 1]
     first[0, 0] += _span(p, here + margin, width)
@@ -71,10 +71,10 @@ def _add_row_at(
 def _add_runs_by_probability(p: Any, there: int, taps: int, runs: Any, begin: int, end: int, out: Any) -> None:
     for k in range(begin, end):
         a, b = there + runs[k, 1], there + runs[k, 2]
-        value = _span(p, a, b - a)
+        value = _span(p, a, b - a)  # Σ p over the run, displaced by t - m
         for t in range(taps):
             out[t] += value
-            value += p[b + t] - p[a + t]
+            value += p[b + t] - p[a + t]  # the next displacement
 
 
 @compiled
@@ -160,7 +160,7 @@ def displaced(a: Any, i: int, b: Any, j: int, size: int, taps: int, out: Any) ->
 def collect(tables: Any, height: int, width: int, radius: int, first: Any, second: Any) -> None:
     """Write Σ x and the lower triangle of Σ x xᵀ over all windows, x = (P, Y), from the tables."""
     margin, d = radius - 1, radius * radius
-    pp, yp, yy, single = tables
+    pp, yp, yy, single = tables  # see `new_workspace` for the axes
     for which in range(2):
         for a in range(radius):
             for b in range(radius):
@@ -180,7 +180,7 @@ def collect(tables: Any, height: int, width: int, radius: int, first: Any, secon
 def _reached(table: Any, a: int, b: int, margin: int) -> float:
     """Return the sum over all rows and columns minus the m rows and m columns that position (a, b) does not reach.
 
-    These are the rows 0 … a - 1 and H' + a … H - 1, with H' rows of windows, and likewise columns. Their crossings are
+    These are the rows 0 … a - 1 and H' + a … H - 1, with H' rows of windows, and similarly columns. Their crossings are
     subtracted twice and added once.
     """
     value = table[0, 0]
@@ -222,7 +222,7 @@ def _add_edges(columns: Any, begin: int, end: int, radius: int, sums: Any, table
     pp, yp, yy, first = tables
     for e in range(2 * margin):
         at, here = edge_index(e, margin), begin + margin
-        labeled = _total(columns[1, at, here : here + count])
+        labeled = _total(columns[1, at, here : here + count])  # number of pixels of the class
         first[0, u, 1 + e] += _total(columns[0, at, here : here + count])
         first[1, u, 1 + e] += labeled
         for t in range(taps):

@@ -1,4 +1,4 @@
-"""Buffers in which one map is processed, and the functions that write probability and label into them.
+"""Buffers for one map, and the functions that write probability and label into them.
 
 Notation in this package: R is the radius, m = R - 1 the margin, H'×W' = (H - m)×(W - m) the number of windows.
 
@@ -31,7 +31,7 @@ class Layout(NamedTuple):
     Args:
         runs: (row, begin, end) of every run of the image.
         class_rows: H + 1; the runs of the class in row r are ``class_rows[r]`` … ``class_rows[r + 1] - 1``.
-        ignored_rows: H + 1; likewise the runs of ignored pixels.
+        ignored_rows: H + 1; the same for runs of ignored pixels.
         starts: row and column of the listed windows.
         sign: -1 if the listed windows are excluded, 1 if only they are included, 0 if all windows are included.
     """
@@ -85,7 +85,7 @@ class Workspace(NamedTuple):
 
 @allocating
 def new_workspace(height: int, width: int, radius: int, listed: bool, windows: bool) -> Workspace:
-    """Allocate buffers for maps of this size; without ``windows`` only those of the pixel loss have their full size."""
+    """Allocate buffers for maps of this size; without ``windows`` only the buffers of the pixel loss have full size."""
     margin, size, slots = radius - 1, 2 * radius * radius, 2 * radius - 1
     pixel = new_pixel_buffers(width)
     ring = height if listed else slots

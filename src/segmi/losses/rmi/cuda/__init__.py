@@ -89,7 +89,7 @@ def _read_labels(
 
 
 class CUDAResult(NamedTuple):
-    """Result of the forward pass; the fields are those of `segmi.losses.rmi.operators.KernelResult`.
+    """Result of the forward pass; for the fields see `segmi.losses.rmi.operators.KernelResult`.
 
     Terms and information are 0 where a map is not active, coefficients and offsets are arbitrary there.
     """
@@ -130,7 +130,7 @@ def compute_terms(
             z, classes, flags, parts, *maps, tiles, n * c * tiles,
             PIXELS=pixels, BLOCK=_PIXEL_BLOCK, STEPS=_PIXEL_STEPS,
         )  # fmt: skip
-    losses, center = parts.sum(-1)
+    losses, center = parts.sum(-1)  # N×C: pixel losses, mean probability
     sums, linear = new(n * c, 2 * d, 2 * d, dtype=torch.float64), new(n * c, 2 * d, dtype=torch.float64)
     if n * c:
         _sum_windows(z, classes, flags, center, radius, sums, linear)
@@ -139,12 +139,12 @@ def compute_terms(
         _drop_windows(z, classes, whole, flags, center, radius, sums, linear)
         counts = whole.flatten(1).sum(1).double().clamp(min=1)
     counts = counts.repeat_interleave(c) if c > 1 else counts
-    present = active.flatten()
+    present = active.flatten()  # N·C
     # n Σ xxᵀ - Σx (Σx)ᵀ: sums of labels are integers, so nothing is rounded before the division
     centered = (counts[:, None, None] * sums - linear[:, :, None] * linear[:, None, :]) / counts[:, None, None]
     centered = torch.where(present[:, None, None], centered, torch.eye(2 * d, dtype=sums.dtype, device=sums.device))
     means = linear / counts[:, None]
-    means[:, :d] += center.view(-1, 1)
+    means[:, :d] += center.view(-1, 1)  # the kernels subtract the mean probability
     solution = solve(centered, means, counts, published=published, ridge=ridge)
     return CUDAResult(
         losses,
@@ -173,13 +173,13 @@ def compute_gradient(
         return result
     z, out, flags = _addressable(logits.detach()), _addressable(result), active.contiguous().view(torch.uint8)
     coefficients, offsets = coefficients.contiguous(), offsets.contiguous()
-    stencils = offsets.new_empty(n, c, 2, side, side)
+    stencils = offsets.new_empty(n, c, 2, side, side)  # weights on P and Y
     constants = offsets.new_empty(n, c)
     stencil_kernel[(n * c,)](
         flags, coefficients, offsets, stencils, constants,
         R=radius, TAPS=triton.next_power_of_2(2 * side * side), POSITIONS=triton.next_power_of_2(radius * radius),
     )  # fmt: skip
-    inner = max(0, height - 2 * margin) * max(0, width - 2 * margin)
+    inner = max(0, height - 2 * margin) * max(0, width - 2 * margin)  # pixels at least R - 1 from the border
     inner_blocks = triton.cdiv(inner, _GRADIENT_BLOCK)
     blocks = inner_blocks + triton.cdiv(height * width - inner, _GRADIENT_BLOCK)
     windows = flags if whole is None else whole.contiguous().view(torch.uint8)
@@ -207,7 +207,7 @@ def _sum_windows(
 ) -> None:
     """Write Σ x xᵀ and Σ x over all windows."""
     n, c, height, width = logits.shape
-    shifts = 2 * radius * radius - 2 * radius + 1
+    shifts = 2 * radius * radius - 2 * radius + 1  # displacements up to sign
     group = min(_PRODUCT_SHIFTS, triton.next_power_of_2(shifts))
     groups = triton.cdiv(shifts, group)
     tiles = triton.cdiv(height * width, _PRODUCT_TILE)
@@ -232,7 +232,7 @@ def _drop_windows(
     """Subtract the windows that are not ``whole`` from the sums."""
     n, c = logits.shape[:2]
     d = radius * radius
-    pairs = (d + 1) * (d + 2) // 2
+    pairs = (d + 1) * (d + 2) // 2  # i ≤ j of d + 1 positions
     group = min(_PRODUCT_SHIFTS, triton.next_power_of_2(pairs))
     groups = triton.cdiv(pairs, group)
     # fewer slots for many groups, which fill the device by themselves and need memory for many sums

@@ -219,7 +219,7 @@ def gradient_kernel(
     class_id = tl.where(C == 1, 1, channel)
     inner = block < inner_blocks
     q = tl.where(inner, block, block - inner_blocks) * BLOCK + tl.arange(0, BLOCK)
-    across = tl.where(inner, W - 2 * M, W)
+    across = tl.where(inner, W - 2 * M, W)  # pixels per row of the region
     r, c = q // across, q % across
     inside = q < H * W
     if inner:
@@ -248,7 +248,7 @@ def gradient_kernel(
             for position in range(D):
                 counts = _counts(whole_at, r - position // R, c - position % R, inside, H, W, R, DROP)
                 missing += (inside & (counts == 0)).to(tl.int32)
-            plain = inner & (tl.sum(missing, 0) == 0)
+            plain = inner & (tl.sum(missing, 0) == 0)  # all windows of all pixels in the block are included
         if plain:
             folded = _fold_inside(
                 z_at, label_at, r, c, inside, class_id, sh, sw, lh, lw,

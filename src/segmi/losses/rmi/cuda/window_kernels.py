@@ -47,7 +47,7 @@ def products_kernel(
         z_at, label_at = map_pointers(logits, classes, n, channel, sn, sc, ln)
         class_id = tl.where(C == 1, 1, channel)
         shift = tl.load(center + pair)
-        edge = slot - tiles
+        edge = slot - tiles  # negative for tiles
         is_row, is_column = (edge >= 0) & (edge < 2 * M), edge >= 2 * M
         first_row = tl.where(is_row, tl.where(edge < M, edge, H - 2 * M + edge), 0)
         first_column = tl.where(is_column, tl.where(edge < 3 * M, edge - 2 * M, W - 4 * M + edge), 0)
@@ -57,7 +57,7 @@ def products_kernel(
         end = tl.where(edge < 0, tl.minimum(start + tile_pixels, size), size)
         k = group * K + tl.arange(0, K)
         s, t = displacement(k[:, None], R)
-        known = k[:, None] < R + M * (2 * R - 1)
+        known = k[:, None] < R + M * (2 * R - 1)  # the last group is padded
         pp = tl.zeros([K, BLOCK], tl.float64)
         yp = tl.zeros([K, BLOCK], tl.float64)
         py = tl.zeros([K, BLOCK], tl.float64)
@@ -114,8 +114,8 @@ def windows_kernel(
 ):  # fmt: skip
     """Write Σ x xᵀ and Σ x over all windows x = (P, Y), for some displacements between the positions of a window.
 
-    Position (a, b) does not reach the rows 0 … a - 1 and H' + a … H - 1, with H' rows of windows, and likewise columns.
-    Pixels in both such a row and such a column are subtracted twice and added once.
+    Position (a, b) does not reach the rows 0 … a - 1 and H' + a … H - 1, with H' rows of windows, and similarly
+    columns. Pixels in both such a row and such a column are subtracted twice and added once.
     """
     M: tl.constexpr = R - 1
     D: tl.constexpr = R * R
@@ -131,7 +131,7 @@ def windows_kernel(
         a, b = i // R, i % R
         mask = (k < R + M * (2 * R - 1)) & (i < D) & (a + s < R) & (b + t >= 0) & (b + t < R)
         slot_index = pair.to(tl.int64) * (tiles + 4 * M)
-        padded = groups * K
+        padded = groups * K  # displacements, padded to whole groups
         stride = 4 * padded
         parts = products + slot_index * stride
         pp = tl.zeros([K, POSITIONS], tl.float64) + _over_tiles(parts, stride, tiles, k, K, T)
@@ -157,7 +157,7 @@ def windows_kernel(
             yp += tl.where(y1, p2, 0.0)
             py += tl.where(y2, p1, 0.0)
             yy += (y1 & y2).to(tl.float64)
-        j = i + s * R + t
+        j = i + s * R + t  # the second position
         at = sums + pair.to(tl.int64) * (4 * D * D)
         _store_both(at, i, j, pp, mask, D)
         _store_both(at, D + i, j, yp, mask, D)
