@@ -1,11 +1,11 @@
-"""Time and memory of RMILoss beside cross-entropy and the package rmi-pytorch: `make bench`.
+"""Time and memory of RMILoss compared with cross-entropy and the package rmi-pytorch: `make bench`.
 
-Forward and backward together, all candidates in turn in one process, so that a change of the machine's pace hits them
-alike; the median over the rounds. Memory: a process of its own for each, its peak above what stood there before the
-call, in multiples of the size of the logits. All candidates get float32 logits and their targets ready made: class
-indices, or for rmi-pytorch one-hot maps, whose making is therefore not in its time or peak.
+Time: median over rounds of forward and backward. All losses alternate in one process, so that changes of the machine's
+speed affect them alike. Memory: peak above the level before the call, in multiples of the size of the logits, in a
+separate process for each loss. All losses get float32 logits and prepared targets: class indices, or for rmi-pytorch
+one-hot maps, whose creation is not measured.
 
-What the first call of a compiled kernel costs is measured in new processes, with an empty cache, then with a full one.
+The first call of a compiled kernel is measured in new processes, with an empty and with a full cache.
 """
 
 from __future__ import annotations
@@ -64,10 +64,12 @@ def object_labels(images: int, classes: int, side: int) -> Tensor:
 
 
 def camvid_labels(images: int, classes: int, side: int) -> Tensor:
-    """Those of CamVid, its ignored as a class of its own; FileNotFoundError where CamVid is not installed."""
+    """Return label maps of CamVid with ignored pixels as a class; FileNotFoundError if CamVid is not installed."""
     root = data_folder() / "CamVid"
     if not root.is_dir():
-        raise FileNotFoundError(f"no CamVid in {root.parent}; set SEGMI_DATA to the folder that holds CamVid/")
+        raise FileNotFoundError(
+            f"CamVid: expected the folder {root}, found none. Fix: set SEGMI_DATA to the folder that contains CamVid/."
+        )
     dataset = open_dataset("camvid", root=root)
     every = dataset.split("val")
     masks = [dataset.read_mask(sample)[:side, :side] for sample in every[:: len(every) // images][:images]]
@@ -75,7 +77,7 @@ def camvid_labels(images: int, classes: int, side: int) -> Tensor:
 
 
 def dense_labels(images: int, classes: int, side: int) -> Tensor:
-    """Cells of the nearest of 60 points: nearly every class in every image."""
+    """Return Voronoi cells of 60 points: nearly every class in every image."""
     rng = np.random.default_rng(0)
     grid = np.stack(np.mgrid[:side, :side], -1)[..., None, :]
     labels = np.empty((images, side, side), np.int64)
@@ -89,7 +91,7 @@ def dense_labels(images: int, classes: int, side: int) -> Tensor:
 FULL = {
     "objects-2": Case("objects, as in VOC", 2, 21, 224, object_labels),
     "objects-8": Case("objects, as in VOC", 8, 21, 224, object_labels),
-    "camvid": Case("CamVid's labels, ignored as a class", 8, 12, 224, camvid_labels),
+    "camvid": Case("CamVid labels, ignored pixels as a class", 8, 12, 224, camvid_labels),
     "dense": Case("nearly every class in every image", 8, 21, 224, dense_labels),
     "large": Case("objects, large", 8, 19, 512, object_labels),
 }
@@ -97,32 +99,32 @@ QUICK = {name: case._replace(images=2, side=48) for name, case in FULL.items()}
 
 
 def candidates(case: Case) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
-    """Losses of (logits, labels, one-hot labels) by name."""
+    """Return losses of (logits, labels, one-hot labels) by name."""
     pixels, region = BinaryCrossEntropy(), RegionMutualInformation()
-    reference, sound, published = RMILoss(), RMILoss(variant="corrected"), RMILoss.as_published()
+    default, corrected, pooled = RMILoss(), RMILoss(variant="corrected"), RMILoss.as_published()
     plain = RMILoss(kernel="torch")
-    found: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    losses: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
         FIRST: lambda z, y, _: F.cross_entropy(z, y, ignore_index=IGNORE_INDEX),
-        OURS: lambda z, y, _: reference(z, y),
-        "RMILoss, sound": lambda z, y, _: sound(z, y),
-        "RMILoss, as published (pooled)": lambda z, y, _: published(z, y),
+        OURS: lambda z, y, _: default(z, y),
+        "RMILoss, corrected": lambda z, y, _: corrected(z, y),
+        "RMILoss, as published (pooled)": lambda z, y, _: pooled(z, y),
         "BinaryCrossEntropy + RegionMutualInformation": lambda z, y, _: pixels(z, y) + region(z, y),
-        "RMILoss, plain PyTorch": lambda z, y, _: plain(z, y),
+        "RMILoss, PyTorch routine": lambda z, y, _: plain(z, y),
     }
     needed = 80 * 4 * case.images * case.classes * case.side**2
     if needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"):
-        return found
+        return losses
     try:
         import rmi
     except ImportError:
-        return found
-    torch.cholesky = torch.linalg.cholesky  # the package calls it by a name that PyTorch has removed
+        return losses
+    torch.cholesky = torch.linalg.cholesky  # the package uses a name that PyTorch has removed
     theirs = rmi.RMILoss(with_logits=True, stride=1)
-    return {**found, RIVAL: lambda z, _, y: theirs(z, y)}
+    return {**losses, RIVAL: lambda z, _, y: theirs(z, y)}
 
 
 def inputs(case: Case, device: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits like those of a network that has learned something, class indices, one-hot maps (zero where ignored)."""
+    """Return logits like those of a partly trained network, class indices, and one-hot maps (zero where ignored)."""
     labels = case.labels(case.images, case.classes, case.side)
     one_hot = F.one_hot(labels.masked_fill(labels == IGNORE_INDEX, case.classes), case.classes + 1)[..., : case.classes]
     one_hot = one_hot.movedim(-1, 1).float().contiguous()
@@ -138,7 +140,7 @@ def step(loss: Callable[..., Tensor], logits: Tensor, labels: Tensor, one_hot: T
 
 
 def seconds(case: Case, rounds: int, device: str) -> dict[str, float]:
-    """The median time of one forward and backward pass of every candidate."""
+    """Return the median time of one forward and backward pass of every loss."""
     data, losses = inputs(case, device), candidates(case)
     times: dict[str, list[float]] = {name: [] for name in losses}
     for number in range(rounds + 1):
@@ -151,32 +153,32 @@ def seconds(case: Case, rounds: int, device: str) -> dict[str, float]:
 
 
 def peak_bytes(case: Case, name: str, device: str) -> int:
-    """How far the memory of this process rises during one forward and backward pass, the gradient included."""
+    """Return the rise of this process's memory in one forward and backward pass, including the gradient."""
     data, loss = inputs(case, device), candidates(case)[name]
-    step(loss, *(tensor[:1] for tensor in data))  # loads what is loaded once, of libraries and their buffers
+    step(loss, *(tensor[:1] for tensor in data))  # loads libraries and their buffers
     gc.collect()
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         step(loss, *data)
         return torch.cuda.max_memory_allocated() - before
-    with suppress(OSError, AttributeError):  # else what is freed and kept at hand is used again, and seen nowhere
+    with suppress(OSError, AttributeError):  # else memory that malloc keeps would be reused and not be counted
         ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is in use
+    Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
     before = status("VmRSS")
     step(loss, *data)
     return status("VmHWM") - before
 
 
 def peaks(key: str, given: argparse.Namespace) -> dict[str, int | None]:
-    """`peak_bytes` of every candidate, each in a process of its own; None where the system does not tell."""
-    found: dict[str, int | None] = {}
+    """Return `peak_bytes` of every loss, each in a separate process; None if the system does not report it."""
+    results: dict[str, int | None] = {}
     for name in candidates(FULL[key]):
         command = [sys.executable, __file__, "--peak", key, name, "--device", given.device]
         command += ["--threads", str(torch.get_num_threads()), *["--quick"] * given.quick]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        found[name] = int(done.stdout) if done.returncode == 0 else None
-    return found
+        results[name] = int(done.stdout) if done.returncode == 0 else None
+    return results
 
 
 def table(case: Case, times: dict[str, float], memory: dict[str, int | None]) -> str:
@@ -207,7 +209,7 @@ print(time.perf_counter() - begin)
 
 
 def first_calls() -> str:
-    """What the first call of the CPU's kernel costs in a process, where nothing is kept yet and where all is."""
+    """Return the cost of the first call of the CPU kernel in a process, with an empty and with a full cache."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
         command = [sys.executable, "-c", STEP]
@@ -217,14 +219,14 @@ def first_calls() -> str:
         )
     return (
         "## First call\n\n"
-        f"With nothing compiled yet: {empty:.1f} s. In the next process: {full:.2f} s, the import of Numba included."
+        f"With an empty cache: {empty:.1f} s. With a full cache: {full:.2f} s. Both include the import of Numba."
     )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, to see that it runs")
-    parser.add_argument("--only", nargs="+", choices=list(FULL), help="these cases alone")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, as a smoke test")
+    parser.add_argument("--only", nargs="+", choices=list(FULL), help="only these cases")
     parser.add_argument("--rounds", type=int, help="timed rounds; 7, or 3 with --quick")
     parser.add_argument("--threads", type=int, help="threads of PyTorch on the CPU")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -240,16 +242,16 @@ def main() -> int:
     print("# Losses, time and memory\n")
     print(f"{datetime.date.today()}, {machine(given.device)}, PyTorch {torch.__version__}, float32.")
     print("Written by `python benchmarks/losses.py" + (" --quick" if given.quick else "") + "`.\n")
-    print("Time: median of forward and backward, all losses in turn in one process. Memory: the peak above what stood")
+    print("Time: median of forward and backward, all losses alternating in one process. Memory: peak above the level")
     print(
-        "there before, the gradient included, each loss in a process of its own. `rmi-pytorch` gets one-hot maps made"
+        "before the call, including the gradient, each loss in a separate process. `rmi-pytorch` gets prepared one-hot"
     )
-    print("beforehand; its binary cross-entropy is a mean over classes, and ignored pixels count as no class.")
+    print("maps; its binary cross-entropy is a mean over classes, and ignored pixels have no class.")
     for key, case in cases.items():
         try:
             times = seconds(case, given.rounds or (3 if given.quick else 7), given.device)
         except FileNotFoundError as error:
-            print(f"\n## {case.title}\n\nLeft out: {error}.")
+            print(f"\n## {case.title}\n\nSkipped: {error}")
             continue
         print("\n" + table(case, times, peaks(key, given)), flush=True)
     if given.device == "cpu":
