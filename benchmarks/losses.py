@@ -49,7 +49,7 @@ class Case(NamedTuple):
 
 
 def object_labels(images: int, classes: int, side: int) -> Tensor:
-    """As in VOC: background, one or two of the other classes as ellipses and rectangles, an ignored rim around each."""
+    """Return labels as in VOC: background, and one or two classes as ellipses and rectangles with ignored rims."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:side, :side] / side
     labels = np.zeros((images, side, side), np.int64)
@@ -67,9 +67,7 @@ def camvid_labels(images: int, classes: int, side: int) -> Tensor:
     """Return label maps of CamVid with ignored pixels as a class; FileNotFoundError if CamVid is not installed."""
     root = data_folder() / "CamVid"
     if not root.is_dir():
-        raise FileNotFoundError(
-            f"CamVid: expected the folder {root}, found none. Fix: set SEGMI_DATA to the folder that contains CamVid/."
-        )
+        raise FileNotFoundError(f"expected the folder {root}. Fix: set SEGMI_DATA to the folder that contains CamVid/.")
     dataset = open_dataset("camvid", root=root)
     every = dataset.split("val")
     masks = [dataset.read_mask(sample)[:side, :side] for sample in every[:: len(every) // images][:images]]

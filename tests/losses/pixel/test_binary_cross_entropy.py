@@ -24,7 +24,7 @@ def test_one_channel_is_the_cross_entropy(scene: Scene) -> None:
     torch.testing.assert_close(binary_cross_entropy(logits, labels), cross_entropy(logits, labels))
 
 
-def test_saturated_and_right_is_tiny_not_zero() -> None:
+def test_saturated_correct_prediction_has_a_tiny_loss() -> None:
     logits = torch.tensor([30.0, -30.0], dtype=torch.float64).view(1, 2, 1, 1)
     value = binary_cross_entropy(logits, torch.zeros(1, 1, 1, dtype=torch.long))
     assert value.item() == pytest.approx(2 * np.log1p(np.exp(-30.0)), rel=1e-9)

@@ -1,4 +1,4 @@
-"""The surrogates of region mutual information: each by hand, their order, and what they see and do not see."""
+"""Ablations of region mutual information: brute-force values, order, invariances, constant and absent maps."""
 
 import inspect
 import math
@@ -39,7 +39,7 @@ Gradient = Callable[..., tuple[Tensor, Tensor]]
 Options = dict[str, Any]
 ALPHA = 5e-4
 SLACK = 1e-8 / math.sqrt(ALPHA)
-"""How much the published 1e-8 in the logarithm of the original can lift it, per pixel."""
+"""Upper bound of the effect of the published 1e-8 in the logarithm of the original, per pixel."""
 
 POOLINGS: list[Options] = [
     {}, {"pooling": "average", "stride": 2}, {"pooling": "max", "stride": 2}, {"pooling": "interpolation", "stride": 2}
@@ -61,7 +61,7 @@ def named(options: Options) -> str:
 
 
 def windows(image: np.ndarray, keep: np.ndarray, radius: int) -> np.ndarray:
-    """The d×n matrix of a map, window by window, without those with a cell that is not to be kept; centered."""
+    """Return the centered d×n matrix of the windows of a map whose cells are all kept."""
     points = [
         image[r : r + radius, c : c + radius].flatten()
         for r in range(image.shape[0] - radius + 1)
@@ -77,7 +77,7 @@ def log_det(matrix: np.ndarray) -> float:
 
 
 def by_hand(quantity: str, p: np.ndarray, y: np.ndarray, ridge: float) -> float:
-    """The value of one pair, from its d×n windows; ``ridge`` goes with sums of products."""
+    """Return the value of one pair from its d×n windows; ``ridge`` is added to sums of products."""
     d, n = p.shape
     eye = ridge * np.eye(d)
     s_pp, s_yy, s_yp, error = p @ p.T, y @ y.T, y @ p.T, y - p
@@ -103,12 +103,12 @@ def by_hand(quantity: str, p: np.ndarray, y: np.ndarray, ridge: float) -> float:
 
 
 def pair_by_hand(quantity: str, p: np.ndarray, y: np.ndarray, variant: str) -> float | None:
-    """As the loss has it; None where it does not count."""
+    """Return the value of the loss; None if the pair is not counted."""
     if variant == "published":
         return by_hand(quantity, p, y, ALPHA)
     if np.abs(y).max() < 1e-10:
         return None
-    # means over the windows, as maps that are √n times smaller; the count of those is one
+    # means over the windows equal sums over one window of maps that are √n times smaller
     p, y = p / math.sqrt(p.shape[1]), y / math.sqrt(p.shape[1])
     ridge = 1e-3 * float((y**2).sum()) / len(y)
     values = [by_hand(quantity, map_, y, ridge) for map_ in (p, 0 * p)]
@@ -116,7 +116,7 @@ def pair_by_hand(quantity: str, p: np.ndarray, y: np.ndarray, variant: str) -> f
     return scale * (values[0] - values[1])
 
 
-# --- by hand
+# --- brute force
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
@@ -124,7 +124,7 @@ def pair_by_hand(quantity: str, p: np.ndarray, y: np.ndarray, variant: str) -> f
 @pytest.mark.parametrize(("variant", "ignored"), [("published", "zero"), ("published", "drop"), ("corrected", "drop")])
 def test_equals_brute_force(scene: Scene, quantity: str, pooling: Options, variant: str, ignored: str) -> None:
     labels = scene.labels(2, 3, 22, 24, ignored=True)
-    logits = scene.logits(labels, 4)  # the last class is in no image
+    logits = scene.logits(labels, 4)  # the last class is absent from both images
     config = RMIConfig(radius=2, variant=variant, ignored=ignored, **pooling)  # type: ignore[arg-type]
     maps = region_maps(logits, read_targets(logits, labels, 255), config)
     terms = []
@@ -151,7 +151,7 @@ def test_equals_brute_force(scene: Scene, quantity: str, pooling: Options, varia
 def test_gradient_is_the_derivative(scene: Scene, gradient: Gradient, name: str, options: Options) -> None:
     labels = scene.labels(2, 3, 8, 9)
     labels[0, :3, :3] = 255
-    labels[1, 1:, ::2] = 255  # no window is left of this one where ignored is dropped
+    labels[1, 1:, ::2] = 255  # without windows if ignored pixels are dropped
     logits = scene.logits(labels, 3)
 
     def loss(z: Tensor) -> Tensor:
@@ -173,7 +173,7 @@ def needed(name: str) -> Options:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_function_and_module_are_one(scene: Scene, name: str) -> None:
+def test_function_equals_module(scene: Scene, name: str) -> None:
     labels = scene.labels(2, 3, 16, 16, ignored=True)
     logits = scene.logits(labels, 3)
     options: Options = {
@@ -189,7 +189,7 @@ def test_function_and_module_are_one(scene: Scene, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_shows_the_information_of_its_maps(scene: Scene, name: str) -> None:
+def test_diagnostics_have_the_information_of_the_maps(scene: Scene, name: str) -> None:
     labels = scene.labels(2, 3, 16, 16, ignored=True)
     logits = scene.logits(labels, 4)
     loss = LOSSES[name](**needed(name))
@@ -203,7 +203,7 @@ def test_shows_the_information_of_its_maps(scene: Scene, name: str) -> None:
 
 
 @pytest.mark.parametrize("config", [RMIConfig(quantity="cka"), RMIConfig(shuffle="pixels")])
-def test_compiled_kernels_are_left_to_the_original(config: RMIConfig) -> None:
+def test_compiled_kernels_refuse_ablations(config: RMIConfig) -> None:
     logits = torch.zeros(1, 2, 8, 8)
     assert choose_kernel(logits, RMIConfig()) == "numba"
     assert choose_kernel(logits, config) == "torch"
@@ -211,14 +211,14 @@ def test_compiled_kernels_are_left_to_the_original(config: RMIConfig) -> None:
         choose_kernel(logits, config, "numba")
 
 
-# --- their order
+# --- order
 
 
 @pytest.mark.parametrize("radius", [1, 2, 3])
 @pytest.mark.parametrize("contrast", [-2.0, 0.0, 0.5, 2.0, 8.0])
 @pytest.mark.parametrize("noise", [0.01, 1.0])
-def test_none_lies_below_the_original(scene: Scene, radius: int, contrast: float, noise: float) -> None:
-    """Hadamard; a regression that is not free; no regression; the arithmetic mean of the eigenvalues."""
+def test_no_ablation_is_below_the_original(scene: Scene, radius: int, contrast: float, noise: float) -> None:
+    """Hadamard; a restricted regression; no regression; the arithmetic mean of the eigenvalues."""
     for seed in range(5):
         labels = scene.labels(1, 2, 20, 20, seed=seed)
         logits = scene.logits(labels, 1, contrast=contrast, noise=noise, seed=seed + 1)
@@ -239,7 +239,7 @@ def test_none_lies_below_the_original(scene: Scene, radius: int, contrast: float
 
 
 def test_the_order_holds_at_the_truth(scene: Scene) -> None:
-    """There both sides of `region_error_determinant` and `region_log_mse` are ½ log 2α, and the original is below."""
+    """At the truth `region_error_determinant` and `region_log_mse` are ½ log 2α, and the original is lower."""
     labels = scene.labels(1, 2, 20, 20)
     perfect = 60 * (2 * labels.double()[:, None] - 1)
     error, mse = (function(perfect, labels).item() for function in (region_error_determinant, region_log_mse))
@@ -258,7 +258,7 @@ def test_the_order_is_strict_for_a_blurred_prediction(scene: Scene) -> None:
 
 
 def test_the_residual_is_the_smallest_in_the_order_of_matrices(scene: Scene) -> None:
-    """M is the least of all (Y - BP)(Y - BP)ᵀ + αBBᵀ, whatever B; with B = I that is why errors are no less."""
+    """M is the least of all (Y - BP)(Y - BP)ᵀ + αBBᵀ for any B; B = I bounds the error-based quantities."""
     labels = scene.labels(1, 2, 14, 14)
     maps = region_maps(scene.logits(labels, 1), read_targets(scene.logits(labels, 1), labels, 255))
     p, y = (windows(m[0, 0].numpy(), np.ones((14, 14), bool), 3) for m in (maps.p, maps.y))
@@ -292,7 +292,7 @@ def test_trace_is_information_to_first_order(scene: Scene) -> None:
         assert (first / whole > 0.95) == equal
 
 
-# --- what they see
+# --- invariances
 
 
 BLIND_TO_THE_COMPLEMENT = {"diagonal", "own_pixel", "cca_trace", "cka"}
@@ -305,7 +305,7 @@ def test_complement_and_offset(scene: Scene, quantity: str, variant: str) -> Non
     labels = scene.labels(1, 3, 20, 20)
     logits = scene.logits(labels, 3)
     function = QUANTITIES[quantity]
-    value, complement = function(logits, labels, variant=variant).item(), function(-logits, labels, variant=variant).item()
+    value, complement = (function(z, labels, variant=variant).item() for z in (logits, -logits))
     if quantity in BLIND_TO_THE_COMPLEMENT:
         assert complement == pytest.approx(value, rel=1e-10)
     else:
@@ -322,7 +322,7 @@ def test_only_a_free_regression_undoes_a_shift() -> None:
     perfect = 60 * (2 * truth.double()[:, None] - 1)
 
     def kept(function: Callable[..., Tensor]) -> float:
-        """How much of what the truth is worth the shifted map is worth."""
+        """The value of the shifted map over the value of the truth."""
         perfect_, shifted, nothing = (
             function(z, truth, variant="corrected").item() for z in (perfect, perfect.roll(1, -1), 0 * perfect)
         )
@@ -347,7 +347,7 @@ def test_absent_classes(
     _, slope = gradient(lambda z: QUANTITIES[quantity](z, labels, **options), logits)
     pulls = quantity in FELT_BY_ABSENT_CLASSES and variant == "published" and class_reduction != "present"
     assert bool(slope[:, 2].abs().max() > 0) == pulls
-    if pulls:  # towards a flat map
+    if pulls:  # towards a constant map
         step = torch.zeros_like(logits)
         step[:, 2] = logits[:, 2].mean() - logits[:, 2]
         assert (slope * step).sum() < 0
@@ -362,8 +362,8 @@ def test_constant_predictions(scene: Scene, gradient: Gradient, quantity: str) -
     assert bool(slope.abs().max() < 1e-12) == (quantity in BLIND_TO_THE_COMPLEMENT)
 
 
-def test_alignment_is_of_the_directions_with_most_variance(scene: Scene) -> None:
-    """A blurred map is nearly perfect for it, and far from it for region mutual information."""
+def test_alignment_depends_on_directions_with_large_variance(scene: Scene) -> None:
+    """A blurred map is nearly perfect for kernel alignment, but not for region mutual information."""
     labels = scene.labels(1, 2, 48, 48)
     sharp = 20 * (2 * labels.double()[:, None] - 1)
     blurred = torch.logit(torch.nn.functional.avg_pool2d(sharp.sigmoid(), 3, 1, 1).clamp(1e-6, 1 - 1e-6))
@@ -377,7 +377,7 @@ def test_matched_covariances_are_zero_only_at_the_truth(scene: Scene) -> None:
     labels = scene.labels(1, 2, 20, 20)
     perfect = 60 * (2 * labels.double()[:, None] - 1)
     assert region_covariance_matching(perfect, labels).item() == pytest.approx(0, abs=1e-12)
-    # its covariances are those of the label: only the second part sees it
+    # it has the covariances of the label: only the second part differs
     n, d = 18 * 18, 9
     y = windows(labels[0].double().numpy(), np.ones((20, 20), bool), 3)
     expected = 4 * ((y @ y.T) ** 2).sum() / n**2
@@ -385,7 +385,7 @@ def test_matched_covariances_are_zero_only_at_the_truth(scene: Scene) -> None:
     assert region_covariance_matching(-perfect, labels).item() == pytest.approx(expected)
 
 
-# --- disorder
+# --- shuffles
 
 
 @pytest.mark.parametrize("pooling", POOLINGS, ids=named)
@@ -400,7 +400,7 @@ def test_permutation_is_exact_for_single_pixels(scene: Scene, pooling: Options, 
         assert (after == pytest.approx(before, rel=1e-11)) == same
 
 
-def test_permutation_is_of_label_and_probability_alike(scene: Scene, gradient: Gradient) -> None:
+def test_label_and_probability_have_the_same_permutation(scene: Scene, gradient: Gradient) -> None:
     labels = scene.labels(2, 3, 14, 15, ignored=True)
     logits = scene.logits(labels, 3)
     order = shuffled_order(read_targets(logits, labels, 255), RMIConfig(shuffle="pixels", seed=4))
@@ -418,8 +418,8 @@ def test_permutation_is_of_label_and_probability_alike(scene: Scene, gradient: G
         torch.testing.assert_close(got, expected)
 
 
-def test_shuffled_labels_are_worth_a_constant_prediction(scene: Scene) -> None:
-    """But for chance: Gaussian windows that are independent have d²/2n nats in common."""
+def test_shuffled_labels_have_the_value_of_a_constant_prediction(scene: Scene) -> None:
+    """Up to chance: independent Gaussian windows have d²/2n nats of sample information."""
     labels = scene.labels(1, 2, 96, 96)
     perfect = 60 * (2 * labels.double()[:, None] - 1)
     for variant in ("published", "corrected"):
@@ -441,9 +441,9 @@ def test_the_order_is_a_function_of_seed_and_image(scene: Scene) -> None:
     config = RMIConfig(shuffle="labels", seed=1)
 
     def order(labels: Tensor, config: RMIConfig = config, ignore_index: int = 255) -> Tensor:
-        found = shuffled_order(read_targets(logits[: len(labels)], labels, ignore_index), config)
-        assert found is not None
-        return found
+        result = shuffled_order(read_targets(logits[: len(labels)], labels, ignore_index), config)
+        assert result is not None
+        return result
 
     first = order(labels)
     torch.manual_seed(7)
@@ -459,7 +459,7 @@ def test_the_order_is_a_function_of_seed_and_image(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("function", [region_permuted_pixels, region_shuffled_labels])
-def test_seeds_give_other_values(scene: Scene, function: Callable[..., Tensor]) -> None:
+def test_seeds_give_different_values(scene: Scene, function: Callable[..., Tensor]) -> None:
     labels = scene.labels(1, 3, 16, 16)
     logits = scene.logits(labels, 3)
     assert function(logits, labels, seed=1) != function(logits, labels)
@@ -493,7 +493,7 @@ def test_matched_bound_trains_to_its_target(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("target", [math.nan, -math.inf, "-1"])
-def test_a_target_that_is_no_number_is_refused(target: Any) -> None:
+def test_invalid_target_is_refused(target: Any) -> None:
     with pytest.raises(ValueError, match=r"target: expected a number, got .*Fix: use a value of region_mutual_info"):
         LOSSES["region_matched_bound"](target=target)
     with pytest.raises(ValueError, match="target: expected a number"):

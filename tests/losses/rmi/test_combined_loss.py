@@ -40,6 +40,6 @@ def test_trains_a_map_to_the_truth(scene: Scene) -> None:
     assert (logits.argmax(1) == labels)[labels != 255].all()
 
 
-def test_share_outside_the_unit_interval_is_refused() -> None:
+def test_weight_outside_the_unit_interval_is_refused() -> None:
     with pytest.raises(ValueError, match=r"bce_weight: expected a number between 0 and 1, got 1\.5"):
         RMILoss(bce_weight=1.5)

@@ -44,7 +44,7 @@ def test_agrees_with_autograd(variant: Literal["published", "corrected"], radius
 
 def test_jitter_is_added_and_counted() -> None:
     sums, means = _sums(3, 2, noise=0.3)
-    sums[1] = torch.ones_like(sums[1])  # rank one, with a ridge that is lost in rounding
+    sums[1] = torch.ones_like(sums[1])  # rank one, with a ridge below rounding
     config = RMIConfig(radius=2, alpha=1e-30)
     terms, _, _, jittered = value_and_derivative(sums.clone(), WINDOWS, config)
     result = solve(sums, means, torch.full((3,), WINDOWS), published=True, ridge=config.alpha)

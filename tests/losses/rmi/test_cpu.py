@@ -1,4 +1,4 @@
-"""The compiled kernel of the CPU: against the readable twin, and against the truth in 80 bits."""
+"""The CPU routine against the reference, and against 80-bit arithmetic."""
 
 import subprocess
 import sys
@@ -28,11 +28,11 @@ IGNORE_INDEX = 255
 
 
 def apart(got: Tensor, expected: Tensor) -> float:
-    """The norm of the difference, over that of what is expected."""
+    """The norm of the difference over the norm of the expected gradient."""
     return float((got.double() - expected.double()).norm() / expected.double().norm())
 
 
-# --- against the readable twin
+# --- against the reference
 
 
 @pytest.mark.parametrize("variant", ["published", "corrected"])
@@ -40,7 +40,7 @@ def apart(got: Tensor, expected: Tensor) -> float:
 @pytest.mark.parametrize("radius", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("channels", [1, 5])
 @pytest.mark.parametrize("holes", ["none", "few", "many"])
-def test_equals_plain_twin(
+def test_equals_reference(
     scene: Scene, gradient: Gradient, variant: str, ignored: str, radius: int, channels: int, holes: str
 ) -> None:
     labels = scene.labels(2, max(channels, 2), 34, 29, ignored=holes == "few")
@@ -51,7 +51,7 @@ def test_equals_plain_twin(
     value, slope = gradient(lambda z: region_mutual_information(z, labels, kernel="numba", **options), logits)
     expected, truth = gradient(lambda z: region_mutual_information_plain(z, labels, **options), logits.double())
     assert value == pytest.approx(float(expected), rel=1e-6)
-    if float(truth.norm()) == 0:  # no window is free of ignored
+    if float(truth.norm()) == 0:  # every window has an ignored pixel
         assert not slope.any()
     else:
         assert apart(slope, truth) < 1e-6
@@ -64,23 +64,23 @@ def test_every_published_radius(scene: Scene, gradient: Gradient, radius: int) -
     value, slope = gradient(lambda z: region_mutual_information(z, labels, radius=radius, kernel="numba"), logits)
     expected, truth = gradient(lambda z: region_mutual_information_plain(z, labels, radius=radius), logits.double())
     assert value == pytest.approx(float(expected), rel=1e-6)
-    # of 100 positions in a window, the regression is nearly singular on so small an image
+    # with 100 positions per window, the regression is nearly singular on a small image
     assert apart(slope, truth) < (1e-6 if radius < 6 else 1e-4)
 
 
 @pytest.mark.parametrize("size", [(3, 3), (3, 9), (4, 4), (5, 3), (6, 5)])
-def test_images_hardly_larger_than_the_window(gradient: Gradient, size: tuple[int, int]) -> None:
+def test_images_barely_larger_than_the_window(gradient: Gradient, size: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 2, (3, *size), generator=generator)
     logits = 3 * torch.randn(3, 2, *size, generator=generator)
-    # A ridge that leaves something to be differentiated where there are fewer windows than positions in them.
+    # With fewer windows than positions, only a large ridge leaves a gradient.
     value, slope = gradient(lambda z: region_mutual_information(z, labels, alpha=1.0, kernel="numba"), logits)
     expected, truth = gradient(lambda z: region_mutual_information_plain(z, labels, alpha=1.0), logits.double())
     assert value == pytest.approx(float(expected), rel=1e-6)
     assert apart(slope, truth) < 1e-6 if truth.any() else not slope.any()
 
 
-def test_label_noise_has_a_run_for_every_pixel(gradient: Gradient) -> None:
+def test_label_noise_with_a_run_for_every_pixel(gradient: Gradient) -> None:
     generator = torch.Generator().manual_seed(1)
     labels = torch.randint(0, 4, (1, 40, 50), generator=generator)
     logits = torch.randn(1, 4, 40, 50, generator=generator)
@@ -90,7 +90,7 @@ def test_label_noise_has_a_run_for_every_pixel(gradient: Gradient) -> None:
     assert apart(slope, truth) < 1e-6
 
 
-def test_information_equals_that_of_the_slow_routine(scene: Scene) -> None:
+def test_information_equals_the_torch_routine(scene: Scene) -> None:
     labels = scene.labels(2, 4, 30, 30, ignored=True)
     logits = scene.logits(labels, 4).float()
     for variant in ("published", "corrected"):
@@ -100,7 +100,7 @@ def test_information_equals_that_of_the_slow_routine(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_pixel_loss_of_the_same_visit(scene: Scene, gradient: Gradient, channels: int) -> None:
+def test_pixel_loss_of_the_fused_pass(scene: Scene, gradient: Gradient, channels: int) -> None:
     labels = scene.labels(3, max(channels, 2), 41, 37, ignored=True)
     logits = scene.logits(labels, channels, contrast=4, noise=6).float()
     logits[0, 0, 0, :4] = torch.tensor([90.0, -90.0, 1000.0, -1000.0])
@@ -125,7 +125,7 @@ def test_labels_of_any_integer_type(scene: Scene, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("arrange", ["channels_last", "sliced", "expanded labels"])
-def test_memory_in_any_order(scene: Scene, gradient: Gradient, arrange: str) -> None:
+def test_any_memory_format(scene: Scene, gradient: Gradient, arrange: str) -> None:
     labels = scene.labels(1, 3, 20, 22).expand(2, -1, -1)
     logits = scene.logits(labels, 3).float()
     plain, expected = gradient(lambda z: region_mutual_information(z, labels.contiguous(), kernel="torch"), logits)
@@ -139,7 +139,7 @@ def test_memory_in_any_order(scene: Scene, gradient: Gradient, arrange: str) -> 
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_computed_in_single(scene: Scene, gradient: Gradient, dtype: torch.dtype) -> None:
+def test_half_precision_is_computed_in_float32(scene: Scene, gradient: Gradient, dtype: torch.dtype) -> None:
     labels = scene.labels(2, 3, 20, 22, ignored=True)
     logits = scene.logits(labels, 3).to(dtype)
     value, slope = gradient(lambda z: region_mutual_information(z, labels, kernel="numba"), logits)
@@ -150,7 +150,7 @@ def test_half_precision_is_computed_in_single(scene: Scene, gradient: Gradient, 
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_threads_change_nothing(scene: Scene, gradient: Gradient, threads: int) -> None:
+def test_result_is_independent_of_threads(scene: Scene, gradient: Gradient, threads: int) -> None:
     labels = scene.labels(3, 4, 30, 33, ignored=True)
     logits = scene.logits(labels, 4).float()
     before = torch.get_num_threads()
@@ -164,11 +164,11 @@ def test_threads_change_nothing(scene: Scene, gradient: Gradient, threads: int) 
     assert got[0] == expected[0]
 
 
-# --- against the truth
+# --- against 80-bit arithmetic
 
 
 def truth(z: np.ndarray, y: np.ndarray, radius: int = 3, alpha: float = 5e-4) -> tuple[float, np.ndarray]:
-    """The published term of one map and its gradient by the logits, in 80 bits, with the slope as float64 has it."""
+    """Return the published term of one map and its gradient in 80 bits, with the sigmoid's derivative in float64."""
     long = np.longdouble
     p64 = torch.from_numpy(z).double().sigmoid().numpy()
     e = np.exp(-np.abs(z.astype(long)))
@@ -213,7 +213,7 @@ def inverse_of_lower(lower: np.ndarray) -> np.ndarray:
 
 
 def rectangles(side: int) -> Tensor:
-    """Axis-aligned: windows of few kinds, whose covariances are nearly singular."""
+    """Return axis-aligned rectangles: few distinct windows, whose covariances are nearly singular."""
     generator = np.random.default_rng(1)
     labels = np.zeros((side, side), np.int64)
     for kind in (1, 2, 1, 2):
@@ -223,7 +223,7 @@ def rectangles(side: int) -> Tensor:
 
 
 def predictions(held: Tensor) -> dict[str, Tensor]:
-    """Logits of one class, from those of a network that knows nothing to those of one that knows all."""
+    """Logits of one class, from an untrained network to a perfect one."""
     sign = 2 * held.float() - 1
     noise = torch.randn(held.shape, generator=torch.Generator().manual_seed(0))
     blurred = F.avg_pool2d(sign[None, None], 9, 1, 4, count_include_pad=False)[0, 0]
@@ -238,7 +238,7 @@ def predictions(held: Tensor) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("prediction", ["nearly constant", "smooth", "sharp", "saturated", "perfect"])
 @pytest.mark.parametrize("source", ["rectangles", "camvid"])
-def test_gradient_is_as_good_as_its_logits(
+def test_gradient_is_as_exact_as_the_logits(
     gradient: Gradient, request: pytest.FixtureRequest, source: str, prediction: str
 ) -> None:
     if source == "camvid":
@@ -257,7 +257,7 @@ def test_gradient_is_as_good_as_its_logits(
 
 
 @pytest.mark.parametrize("certainty", [60.0, 88.0, 100.0, 1e4, 3e38])
-def test_certain_predictions_are_as_good_as_the_truth(scene: Scene, certainty: float) -> None:
+def test_confident_predictions_equal_the_truth(scene: Scene, certainty: float) -> None:
     labels = scene.labels(1, 3, 30, 30)
     sign = 2 * F.one_hot(labels, 3).movedim(-1, 1).float() - 1
     expected = region_mutual_information_plain(60 * sign.double(), labels)
@@ -272,7 +272,7 @@ def test_a_constant_map_has_no_gradient(gradient: Gradient) -> None:
         assert not slope.any()
 
 
-# --- whatever comes
+# --- random inputs
 
 
 @st.composite
@@ -333,7 +333,7 @@ def test_no_covariance_fails_in_ten_thousand_cases(case: tuple[Tensor, Tensor, d
     never_fails(case)
 
 
-# --- kept on the disk
+# --- cache on disk
 
 FRESH = """
 import torch

@@ -1,4 +1,4 @@
-"""Which routine is taken, and what PyTorch sees of those that are compiled."""
+"""The choice of a routine, and the operators of the compiled routines."""
 
 import math
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Gradient = Callable[..., tuple[Tensor, Tensor]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_the_compiled_routine_is_taken_where_it_can(dtype: torch.dtype) -> None:
+def test_compiled_routine_is_chosen_if_available(dtype: torch.dtype) -> None:
     assert region_kernel(torch.zeros(1, 2, 8, 8, dtype=dtype)) == "numba"
 
 
@@ -41,15 +41,15 @@ def test_the_compiled_routine_is_taken_where_it_can(dtype: torch.dtype) -> None:
         (torch.zeros(1, 2, 8, 8, device="meta"), {}),
     ],
 )
-def test_all_else_is_left_to_pytorch(logits: Tensor, options: dict[str, Any]) -> None:
+def test_torch_is_chosen_otherwise(logits: Tensor, options: dict[str, Any]) -> None:
     assert region_kernel(logits, **options) == "torch"
 
 
-def test_without_the_compiler_all_is_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_is_chosen_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("segmi.losses.compiled.find_spec", lambda _: None)
     logits = torch.zeros(1, 2, 8, 8)
     assert region_kernel(logits) == "torch"
-    with pytest.raises(ValueError, match=r"^kernel: 'numba' expected the package numba .* got none. Fix: use 'auto' or"):
+    with pytest.raises(ValueError, match=r"^kernel: 'numba' expected the package numba .* got none. Fix: use"):
         region_kernel(logits, kernel="numba")
 
 
@@ -62,14 +62,14 @@ def test_without_the_compiler_all_is_left_to_pytorch(monkeypatch: pytest.MonkeyP
         (torch.zeros(1, 2, 8, 8), {"kernel": "fast"}, "expected 'auto', 'numba', 'triton' or 'torch', got 'fast'"),
     ],
 )
-def test_what_cannot_be_forced_is_refused(logits: Tensor, options: dict[str, Any], message: str) -> None:
+def test_unavailable_kernels_are_refused(logits: Tensor, options: dict[str, Any], message: str) -> None:
     labels = torch.zeros(1, 8, 8, dtype=torch.long)
     for call in (region_mutual_information, rmi_loss):
         with pytest.raises(ValueError, match=message):
             call(logits, labels, **options)
 
 
-def test_forced_routines_agree(scene: Scene, gradient: Gradient) -> None:
+def test_requested_routines_agree(scene: Scene, gradient: Gradient) -> None:
     labels = scene.labels(2, 3, 24, 26, ignored=True)
     logits = scene.logits(labels, 3).float()
     slow, compiled = (
@@ -78,7 +78,7 @@ def test_forced_routines_agree(scene: Scene, gradient: Gradient) -> None:
     torch.testing.assert_close(compiled, slow, rtol=1e-5, atol=1e-9)
 
 
-# --- what PyTorch sees
+# --- operators
 
 
 def test_operators_pass_opcheck(scene: Scene) -> None:
@@ -86,9 +86,9 @@ def test_operators_pass_opcheck(scene: Scene) -> None:
     for logits in (scene.logits(labels, 3).float().requires_grad_(), scene.logits(labels, 3).half()):
         options = (3, True, False, 5e-4, -3.8, True, 255)
         torch.library.opcheck(torch.ops.segmi.region_forward, (logits, labels, *options))
-        found = region_kernel_result(logits.detach(), labels, RMIConfig(), 255, pixels=True)
+        result = region_kernel_result(logits.detach(), labels, RMIConfig(), 255, pixels=True)
         scale = torch.rand(2, 3, dtype=torch.float64)
-        kept = (found.counted, found.coefficients, found.offsets)
+        kept = (result.counted, result.coefficients, result.offsets)
         torch.library.opcheck(
             torch.ops.segmi.region_backward, (logits.detach(), labels, *kept, scale, scale, 3, False, 255)
         )
@@ -104,7 +104,7 @@ def test_compiles_as_one_graph(scene: Scene, gradient: Gradient, loss: nn.Module
     torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-9)
 
 
-def test_autocast_does_not_touch_it(scene: Scene) -> None:
+def test_autocast_has_no_effect(scene: Scene) -> None:
     labels = scene.labels(1, 3, 20, 22)
     images = torch.randn(1, 4, 20, 22)
     network = nn.Conv2d(4, 3, 1)
@@ -119,7 +119,7 @@ def test_autocast_does_not_touch_it(scene: Scene) -> None:
     assert network.weight.grad.isfinite().all()
 
 
-def test_a_data_parallel_wrapper_sees_its_gradient(scene: Scene, tmp_path: Path) -> None:
+def test_data_parallel_gradient(scene: Scene, tmp_path: Path) -> None:
     labels = scene.labels(2, 3, 20, 22)
     images = torch.randn(2, 4, 20, 22)
     network = nn.Conv2d(4, 3, 1)
@@ -135,7 +135,7 @@ def test_a_data_parallel_wrapper_sees_its_gradient(scene: Scene, tmp_path: Path)
     torch.testing.assert_close(network.weight.grad, expected)
 
 
-def test_second_derivative_is_refused_and_the_twin_has_it(scene: Scene) -> None:
+def test_second_derivative_is_refused_except_by_the_reference(scene: Scene) -> None:
     labels = scene.labels(1, 2, 12, 12)
     logits = scene.logits(labels, 2).float().requires_grad_()
     (slope,) = torch.autograd.grad(region_mutual_information(logits, labels), logits, create_graph=True)
@@ -145,18 +145,18 @@ def test_second_derivative_is_refused_and_the_twin_has_it(scene: Scene) -> None:
     assert torch.autograd.grad(slope.square().sum(), logits)[0].isfinite().all()
 
 
-@pytest.mark.parametrize("place", ["valid", "ignored"])
+@pytest.mark.parametrize("position", ["valid", "ignored"])
 @pytest.mark.parametrize("kernel", ["numba", "torch"])
-def test_nan_shows(scene: Scene, kernel: str, place: str) -> None:
+def test_nan_logits_give_nan(scene: Scene, kernel: str, position: str) -> None:
     labels = scene.labels(1, 3, 12, 12)
-    labels[0, 0, 0] = 255 if place == "ignored" else labels[0, 0, 0]
+    labels[0, 0, 0] = 255 if position == "ignored" else labels[0, 0, 0]
     logits = scene.logits(labels, 3).float()
     logits[0, 1, 0, 0] = math.nan
     for call in (region_mutual_information, rmi_loss):
         assert call(logits, labels, kernel=kernel).isnan()
 
 
-def test_unknown_ids_are_refused_by_name(scene: Scene) -> None:
+def test_unknown_ids_are_listed_in_the_error(scene: Scene) -> None:
     labels = scene.labels(1, 3, 12, 12)
     labels[0, 5, 5] = 200
     with pytest.raises(ValueError, match=r"expected class ids 0 to 2 or the ignore value 255, got also 200. Fix:"):

@@ -1,4 +1,4 @@
-"""The gradient that is taken along with the value: the same to the last bit as one that is asked for afterwards."""
+"""The gradient of the fused pass equals the gradient of a separate pass to the last bit."""
 
 import copy
 from collections.abc import Callable
@@ -35,29 +35,27 @@ def data(request: pytest.FixtureRequest, scene: Scene) -> tuple[Tensor, Tensor]:
     return scene.logits(labels, 4).to(getattr(torch, request.param)), labels
 
 
-def blind(loss: Loss) -> Loss:
-    """The same loss, which foresees nothing."""
-    twin = copy.deepcopy(loss)
-    twin._grad_scale.was_predicted_right = False  # type: ignore[union-attr]
-    return twin
+def unfused(loss: Loss) -> Loss:
+    """The same loss without a fused pass."""
+    reference = copy.deepcopy(loss)
+    reference._grad_scale.was_predicted_right = False  # type: ignore[union-attr]
+    return reference
 
 
-def test_is_that_of_a_visit_of_its_own(loss: Loss, data: tuple[Tensor, Tensor], gradient: Gradient) -> None:
+def test_equals_a_separate_pass(loss: Loss, data: tuple[Tensor, Tensor], gradient: Gradient) -> None:
     logits, labels = data
-    foreseen = gradient(lambda z: loss(z, labels), logits)
-    afterwards = gradient(lambda z: blind(loss)(z, labels), logits)
+    fused = gradient(lambda z: loss(z, labels), logits)
+    separate = gradient(lambda z: unfused(loss)(z, labels), logits)
     assert loss._grad_scale.was_predicted_right  # type: ignore[union-attr]
-    assert torch.equal(foreseen[0], afterwards[0])
-    assert torch.equal(foreseen[1], afterwards[1])
-    assert foreseen[1].any()
+    assert torch.equal(fused[0], separate[0])
+    assert torch.equal(fused[1], separate[1])
+    assert fused[1].any()
 
 
-def test_a_loss_that_is_scaled_has_the_scaled_gradient(
-    loss: Loss, data: tuple[Tensor, Tensor], gradient: Gradient
-) -> None:
+def test_scaled_loss_has_the_scaled_gradient(loss: Loss, data: tuple[Tensor, Tensor], gradient: Gradient) -> None:
     logits, labels = data
-    expected = gradient(lambda z: blind(loss)(z, labels) * 4, logits)
-    for _ in range(2):  # the second time it knows better than to foresee
+    expected = gradient(lambda z: unfused(loss)(z, labels) * 4, logits)
+    for _ in range(2):  # the second time no pass is fused
         got = gradient(lambda z: loss(z, labels) * 4, logits)
         assert not loss._grad_scale.was_predicted_right  # type: ignore[union-attr]
         assert torch.equal(got[1], expected[1])
@@ -71,20 +69,20 @@ def test_terms_with_other_denominators(loss: Loss, data: tuple[Tensor, Tensor], 
             [t._replace(denominator=t.denominator * 3).value for t in some.terms(z, labels).values()]
         ).sum()
 
-    assert torch.equal(gradient(accumulated(loss), logits)[1], gradient(accumulated(blind(loss)), logits)[1])
+    assert torch.equal(gradient(accumulated(loss), logits)[1], gradient(accumulated(unfused(loss)), logits)[1])
 
 
-def test_a_graph_that_is_kept_gives_it_twice(loss: Loss, data: tuple[Tensor, Tensor]) -> None:
+def test_retained_graph_gives_the_gradient_twice(loss: Loss, data: tuple[Tensor, Tensor]) -> None:
     logits, labels = data[0].clone().requires_grad_(), data[1]
     value = loss(logits, labels)
     (first,) = torch.autograd.grad(value, logits, retain_graph=True)
     kept = first.clone()
-    first.zero_()  # whoever gets it may do with it what he likes
+    first.zero_()  # the caller may write to it
     (second,) = torch.autograd.grad(value, logits)
     assert torch.equal(second, kept)
 
 
-def test_logits_without_gradient_cost_none(loss: Loss, data: tuple[Tensor, Tensor]) -> None:
+def test_no_gradient_is_computed_without_requires_grad(loss: Loss, data: tuple[Tensor, Tensor]) -> None:
     logits, labels = data
     assert not loss(logits, labels).requires_grad
     assert loss._grad_scale.was_predicted_right  # type: ignore[union-attr]
@@ -92,7 +90,7 @@ def test_logits_without_gradient_cost_none(loss: Loss, data: tuple[Tensor, Tenso
 
 @pytest.mark.parametrize("channels", [1, 5])
 @pytest.mark.parametrize("width", [1, 7, 8, 20, 600])
-def test_pixel_kernel_equals_its_twin(scene: Scene, gradient: Gradient, channels: int, width: int) -> None:
+def test_pixel_kernel_equals_torch(scene: Scene, gradient: Gradient, channels: int, width: int) -> None:
     labels = scene.labels(2, max(channels, 2), 11, width, ignored=True)
     for contrast in (1.0, 30.0, -30.0):
         logits = scene.logits(labels, channels, contrast=contrast).float()
@@ -102,7 +100,7 @@ def test_pixel_kernel_equals_its_twin(scene: Scene, gradient: Gradient, channels
         torch.testing.assert_close(slope.double(), truth, rtol=1e-6, atol=1e-12)
 
 
-def test_further_derivatives_of_the_pixel_kernel_are_those_of_its_twin(scene: Scene) -> None:
+def test_second_derivative_of_the_pixel_kernel_equals_torch(scene: Scene) -> None:
     labels = scene.labels(1, 3, 8, 8, ignored=True)
     logits = scene.logits(labels, 3).float().requires_grad_()
 
@@ -115,16 +113,16 @@ def test_further_derivatives_of_the_pixel_kernel_are_those_of_its_twin(scene: Sc
     torch.testing.assert_close(second("numba"), second("torch"))
 
 
-def test_pixel_kernel_that_cannot_be_had() -> None:
+def test_unavailable_pixel_kernel_is_refused() -> None:
     logits, labels = torch.zeros(1, 2, 4, 4, dtype=torch.float64), torch.zeros(1, 4, 4, dtype=torch.long)
-    with pytest.raises(ValueError, match=r"kernel: 'numba' expected logits of at most 32 bits, got torch.float64. Fix: use"):
+    with pytest.raises(ValueError, match=r"kernel: 'numba' expected logits of at most 32 bits, got torch.float64"):
         BinaryCrossEntropy(kernel="numba")(logits, labels)
     with pytest.raises(ValueError, match=r"kernel: expected 'auto', 'numba' or 'torch', got 'triton'"):
         BinaryCrossEntropy(kernel="triton")  # type: ignore[arg-type]
 
 
-class TestRoomOfTheGradient:
-    """It is used again, but never while somebody can see it."""
+class TestGradientBuffer:
+    """The buffer of the gradient is reused unless something refers to it."""
 
     @pytest.fixture
     def step(self, scene: Scene) -> Callable[[float], Tensor]:
@@ -133,20 +131,20 @@ class TestRoomOfTheGradient:
         loss = RMILoss()
 
         def step(factor: float) -> Tensor:
-            leaf = (factor * logits).contiguous().requires_grad_()  # else its gradient is a copy in its order
+            leaf = (factor * logits).contiguous().requires_grad_()  # else the gradient is copied to its memory format
             loss(leaf, labels).backward()
             assert leaf.grad is not None
             return leaf.grad
 
         return step
 
-    def test_is_used_again_once_nobody_holds_it(self, step: Callable[[float], Tensor]) -> None:
+    def test_free_buffer_is_reused(self, step: Callable[[float], Tensor]) -> None:
         first = step(1.0)
         assert first.nbytes > 2**20
-        place, expected = first.data_ptr(), first.clone()
+        address, expected = first.data_ptr(), first.clone()
         del first
         again = step(1.0)
-        assert again.data_ptr() == place
+        assert again.data_ptr() == address
         assert torch.equal(again, expected)
 
     @pytest.mark.parametrize(
@@ -160,7 +158,7 @@ class TestRoomOfTheGradient:
         ],
         ids=["itself", "a part", "a view", "an array", "shared memory"],
     )
-    def test_is_left_alone_while_anything_of_it_is_held(
+    def test_referenced_buffer_is_not_reused(
         self, step: Callable[[float], Tensor], hold: Callable[[Tensor], Any]
     ) -> None:
         held = hold(step(1.0))

@@ -27,7 +27,7 @@ def relative(got: Tensor, expected: Tensor) -> float:
 
 
 def windows(image: np.ndarray, radius: int) -> np.ndarray:
-    """The d×n matrix of a map, one loop per number, centered."""
+    """Return the centered d×n matrix of a map, computed with loops."""
     height, width = image.shape
     starts = [(r, c) for r in range(height - radius + 1) for c in range(width - radius + 1)]
     matrix = np.array([[image[r + i, c + j] for r, c in starts] for i in range(radius) for j in range(radius)])
@@ -35,7 +35,7 @@ def windows(image: np.ndarray, radius: int) -> np.ndarray:
 
 
 def published(p: np.ndarray, y: np.ndarray, radius: int) -> float:
-    """½ log det (M + αI) / d of one map, with the 1e-8 of the released code."""
+    """Return ½ log det (M + αI) / d of one map, with the 1e-8 of the released code."""
     p_windows, y_windows, eye = windows(p, radius), windows(y, radius), np.eye(radius**2)
     cross = y_windows @ p_windows.T
     m = y_windows @ y_windows.T - cross @ np.linalg.inv(p_windows @ p_windows.T + ALPHA * eye) @ cross.T
@@ -43,7 +43,7 @@ def published(p: np.ndarray, y: np.ndarray, radius: int) -> float:
 
 
 def one_map(p: Tensor, y: Tensor, **options: Any) -> Tensor:
-    """The loss of one probability map against one 0/1 map."""
+    """Return the loss of one probability map against one 0/1 map."""
     return region_mutual_information(torch.logit(p)[None, None], y.long()[None], **options)
 
 
@@ -83,7 +83,7 @@ def test_equals_rmi_pytorch(scene: Scene, gradient: Gradient, monkeypatch: pytes
     logits = scene.logits(labels, 5)
     expected, slope = gradient(lambda z: theirs(z, one_hot), logits)
     got, our_slope = gradient(lambda z: region_mutual_information(z, labels, radius=radius), logits)
-    assert got.item() == pytest.approx(expected.item(), rel=1e-6)  # it lacks the 1e-8
+    assert got.item() == pytest.approx(expected.item(), rel=1e-6)  # rmi-pytorch omits the 1e-8
     assert relative(our_slope, slope) < 1e-6
 
 
@@ -91,7 +91,7 @@ def test_equals_rmi_pytorch(scene: Scene, gradient: Gradient, monkeypatch: pytes
 @pytest.mark.parametrize("radius", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("channels", [1, 5])
 @pytest.mark.parametrize("ignored", [False, True])
-def test_equals_plain_twin(
+def test_equals_reference(
     scene: Scene, gradient: Gradient, variant: str, radius: int, channels: int, ignored: bool
 ) -> None:
     labels = scene.labels(3, max(channels, 2), 24, 31, ignored=ignored)
@@ -108,7 +108,7 @@ def test_equals_plain_twin(
 
 
 @pytest.mark.parametrize("size", [(3, 3), (3, 9), (4, 4), (5, 3), (6, 5)])
-def test_images_hardly_larger_than_the_window(scene: Scene, gradient: Gradient, size: tuple[int, int]) -> None:
+def test_images_barely_larger_than_the_window(scene: Scene, gradient: Gradient, size: tuple[int, int]) -> None:
     labels = torch.randint(2, (2, *size), generator=torch.Generator().manual_seed(0))
     logits = scene.logits(labels, 2)
     for variant in ("published", "corrected"):
@@ -127,7 +127,7 @@ def test_many_chunks_equal_one(scene: Scene, gradient: Gradient, monkeypatch: py
     torch.testing.assert_close(single, whole)
 
 
-# --- facts of the formula
+# --- properties of the formula
 
 
 def test_absent_and_full_classes_are_constants_without_gradient(gradient: Gradient) -> None:
@@ -156,14 +156,12 @@ def test_is_the_best_linear_gaussian_prediction(scene: Scene) -> None:
     n = y_windows.shape[1]
     coefficients = np.linalg.lstsq(p_windows.T, y_windows.T, rcond=None)[0].T
     residual = y_windows - coefficients @ p_windows
-    likelihood = (
-        0.5 * np.linalg.slogdet(residual @ residual.T / n)[1]
-    )  # the negative log-likelihood, constants left out
+    likelihood = 0.5 * np.linalg.slogdet(residual @ residual.T / n)[1]  # negative log-likelihood without constants
     got = 4 * one_map(p, truth, radius=2, alpha=1e-9).item() - 4 * 0.5 * math.log(n)
     assert got == pytest.approx(likelihood, abs=1e-5)
 
 
-def test_information_is_that_of_canonical_correlations(scene: Scene) -> None:
+def test_information_equals_canonical_correlations(scene: Scene) -> None:
     labels = scene.labels(1, 2, 20, 20)
     logits = scene.logits(labels, 2)
     p, y = windows(logits[0, 1].sigmoid().numpy(), 3), windows((labels[0] == 1).double().numpy(), 3)
@@ -173,7 +171,7 @@ def test_information_is_that_of_canonical_correlations(scene: Scene) -> None:
     torch.testing.assert_close(region_information(logits, labels)[0, 1], expected)
 
 
-def test_information_has_the_gradient_of_the_loss_turned(scene: Scene) -> None:
+def test_gradient_of_information_is_minus_the_gradient_of_the_loss(scene: Scene) -> None:
     labels = scene.labels(1, 2, 14, 14)
     logits = scene.logits(labels, 1)
     step = 1e-5 * torch.randn(logits.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
@@ -207,7 +205,7 @@ def test_value_at_the_truth_and_at_a_constant() -> None:
     assert region_mutual_information(0 * logits, truth[None]).item() == pytest.approx(constant, abs=1e-6)
 
 
-def test_does_not_see_complement_and_offset(scene: Scene) -> None:
+def test_invariant_to_complement_and_offset(scene: Scene) -> None:
     labels = scene.labels(2, 3, 20, 20, ignored=False)
     logits = scene.logits(labels, 3)
     expected = region_mutual_information(logits, labels).item()
@@ -217,7 +215,7 @@ def test_does_not_see_complement_and_offset(scene: Scene) -> None:
     assert region_mutual_information(shifted, labels).item() == pytest.approx(
         region_mutual_information(lower, labels).item(), rel=1e-10
     )
-    assert region_mutual_information(shifted, labels).item() == pytest.approx(expected, rel=1e-3)  # scaling: nearly
+    assert region_mutual_information(shifted, labels).item() == pytest.approx(expected, rel=1e-3)  # nearly
 
 
 def test_two_classes_as_complements_count_twice(scene: Scene) -> None:
@@ -239,7 +237,7 @@ def test_pixel_permutation_matters_only_to_neighborhoods(scene: Scene) -> None:
 
 
 def test_gradient_is_the_folded_residual(scene: Scene, gradient: Gradient) -> None:
-    """∂/∂P of ½ log det (M + αI) is -BᵀWE, window by window; it never rewards contrast."""
+    """∂/∂P of ½ log det (M + αI) is -BᵀWE, window by window."""
     labels = scene.labels(1, 2, 11, 13)
     logits = scene.logits(labels, 1)
     s = logits[0, 0].sigmoid().numpy()
@@ -266,7 +264,7 @@ def test_constant_prediction_is_stationary(scene: Scene, gradient: Gradient) -> 
 
 
 def test_tolerates_small_shifts() -> None:
-    """A prediction that is one pixel off keeps about two thirds of the value at R = 3: it is no registration loss."""
+    """A prediction that is one pixel off keeps about two thirds of the value at R = 3."""
     truth = discs()
 
     def shifted(by: int, radius: int) -> float:
@@ -281,7 +279,7 @@ def test_tolerates_small_shifts() -> None:
     assert shifted(1, 1) > 0 > shifted(1, 3) > shifted(1, 5)
 
 
-def test_zeroed_ignored_pixels_fake_information() -> None:
+def test_zeroed_ignored_pixels_add_spurious_information() -> None:
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(2, (1, 128, 128), generator=generator)
     logits = torch.randn(1, 1, 128, 128, dtype=torch.float64, generator=generator)
@@ -289,7 +287,7 @@ def test_zeroed_ignored_pixels_fake_information() -> None:
     half_ignored[:, :64] = 255
 
     def per_pixel(found: Tensor) -> float:
-        return found.sum().item() / 9
+        return result.sum().item() / 9
 
     assert per_pixel(region_information(logits, labels)) < 0.005
     assert per_pixel(region_information(logits, half_ignored)) > 0.05
@@ -315,15 +313,15 @@ def test_float32_logits_lose_nothing(scene: Scene, gradient: Gradient, case: str
     exact, exact_slope = gradient(lambda z: loss(z, truth[None]), logits.double())
     assert value.item() == pytest.approx(exact.item(), rel=1e-5)
     assert slope.isfinite().all()
-    if case != "p = y":  # whose gradient is below the smallest float32
+    if case != "p = y":  # its gradient is below the smallest float32
         assert relative(slope.double(), exact_slope) < 1e-6
     assert loss.jittered == 0
 
 
-# --- the sound variant
+# --- the corrected variant
 
 
-def test_sound_is_the_mean_over_pairs_that_vary(scene: Scene) -> None:
+def test_corrected_is_the_mean_over_pairs_that_vary(scene: Scene) -> None:
     labels = scene.labels(2, 3, 16, 16)
     labels[1] = 0
     logits = scene.logits(labels, 5)
@@ -334,7 +332,7 @@ def test_sound_is_the_mean_over_pairs_that_vary(scene: Scene) -> None:
     assert term.denominator.item() == len(labels[0].unique())
 
 
-def test_sound_does_not_depend_on_the_size_of_the_image(scene: Scene) -> None:
+def test_corrected_is_independent_of_the_image_size(scene: Scene) -> None:
     labels = scene.labels(1, 3, 24, 24)
     logits = scene.logits(labels, 3)
     values = []
@@ -367,7 +365,7 @@ def test_module_counts_jittered_covariances(scene: Scene, monkeypatch: pytest.Mo
     assert loss.jittered == 3
 
 
-def test_second_derivative_is_refused_and_the_twin_has_it(scene: Scene) -> None:
+def test_second_derivative_is_refused_except_by_the_reference(scene: Scene) -> None:
     labels = scene.labels(1, 2, 5, 5)
     logits = scene.logits(labels, 1).requires_grad_()
     (slope,) = torch.autograd.grad(region_mutual_information(logits, labels), logits, create_graph=True)

@@ -1,4 +1,4 @@
-"""Down-sampling against loops over single pixels."""
+"""Pooling against loops over single pixels."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ SIZES = [(13, 10), (12, 16), (9, 11)]
 
 
 def squares(image: np.ndarray, valid: np.ndarray, config: RMIConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Averages or maxima, and which cells are whole: as published, or without those over the border."""
+    """Return averages or maxima and the valid cells, as published or without cells beyond the border."""
     stride, margin = config.stride, config.stride // 2
     height, width = image.shape
     rows, columns = ((side + 2 * margin) // stride for side in (height, width))
@@ -42,7 +42,7 @@ def squares(image: np.ndarray, valid: np.ndarray, config: RMIConfig) -> tuple[np
 
 
 def samples(image: np.ndarray, valid: np.ndarray, stride: int, nearest: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Bilinear samples from corner to corner, or the published nearest pixels, and which are free of ignored."""
+    """Return bilinear samples from corner to corner, or the published nearest pixels, and the valid samples."""
     size = [side // stride for side in image.shape]
     values, whole = np.zeros(size), np.ones(size)
     for r in range(size[0]):
@@ -106,7 +106,7 @@ def test_a_single_channel_is_class_one(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("pooling", ["average", "max", "interpolation"])
-def test_maps_of_no_images_are_none(pooling: Any) -> None:
+def test_maps_of_an_empty_batch(pooling: Any) -> None:
     logits = torch.zeros(0, 3, 12, 12, requires_grad=True)
     config = RMIConfig(pooling=pooling, stride=2)
     maps = region_maps(logits, read_targets(logits, torch.zeros(0, 12, 12, dtype=torch.long), 255), config)
@@ -115,7 +115,7 @@ def test_maps_of_no_images_are_none(pooling: Any) -> None:
 
 
 def published(maps: Tensor, way: int, stride: int, label: bool) -> Tensor:
-    """The three ways of the released code."""
+    """Pool as the released code does."""
     if way == 0:
         return F.max_pool2d(maps, stride, stride, stride // 2)
     if way == 1:

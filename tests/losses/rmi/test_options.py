@@ -1,4 +1,4 @@
-"""Probabilities, pooling, ignored handling and class reductions of region mutual information."""
+"""Probabilities, pooling, ignored pixels and class reductions of region mutual information."""
 
 import math
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def named(options: Options) -> str:
 
 
 def windows(image: np.ndarray, keep: np.ndarray, radius: int) -> np.ndarray:
-    """The d×n matrix of a map, window by window, without those with a cell that is not to be kept; centered."""
+    """Return the centered d×n matrix of the windows of a map whose cells are all kept."""
     points = []
     for r in range(image.shape[0] - radius + 1):
         for c in range(image.shape[1] - radius + 1):
@@ -56,7 +56,7 @@ def windows(image: np.ndarray, keep: np.ndarray, radius: int) -> np.ndarray:
 
 
 def by_hand(p: np.ndarray, y: np.ndarray, keep: np.ndarray, variant: str, radius: int) -> float | None:
-    """The term of one pair over d; None where nothing varies."""
+    """Return the term of one pair over d; None if the label does not vary."""
     p_windows, y_windows, d = windows(p, keep, radius), windows(y, keep, radius), radius**2
     n = 1 if variant == "published" else y_windows.shape[1]
     s_pp, s_yy, s_yp = (a @ b.T / n for a, b in ((p_windows,) * 2, (y_windows,) * 2, (y_windows, p_windows)))
@@ -94,16 +94,16 @@ def test_equals_brute_force(scene: Scene, options: Options) -> None:
 
 @pytest.mark.parametrize("options", EVERY, ids=named)
 @pytest.mark.parametrize("class_reduction", ["sum", "mean", "present"])
-def test_equals_plain_twin(scene: Scene, gradient: Gradient, options: Options, class_reduction: str) -> None:
+def test_equals_reference(scene: Scene, gradient: Gradient, options: Options, class_reduction: str) -> None:
     labels = scene.labels(4, 4, 24, 31, ignored=True)
     labels[1] = 255
     labels[2] = 2
     labels[3, :12] = 255
     for contrast, noise in ((0.0, 0.01), (2.0, 1.0), (8.0, 0.0)):
         logits = scene.logits(labels, 5, contrast=contrast, noise=noise)
-        told = {**options, "class_reduction": class_reduction}
-        got, slope = gradient(lambda z, o=told: region_mutual_information(z, labels, **o), logits)
-        expected, plain = gradient(lambda z, o=told: region_mutual_information_plain(z, labels, **o), logits)
+        used = {**options, "class_reduction": class_reduction}
+        got, slope = gradient(lambda z, o=used: region_mutual_information(z, labels, **o), logits)
+        expected, plain = gradient(lambda z, o=used: region_mutual_information_plain(z, labels, **o), logits)
         assert got.item() == pytest.approx(expected.item(), rel=1e-8)
         assert (slope - plain).norm() <= 1e-6 * plain.norm()
 
@@ -121,11 +121,11 @@ def test_gradient_is_the_derivative(scene: Scene, options: Options) -> None:
 @pytest.mark.parametrize("radius", range(1, 11))
 @pytest.mark.parametrize("pooling", ["none", "average"])
 def test_every_published_radius(scene: Scene, gradient: Gradient, radius: int, pooling: str) -> None:
-    labels = scene.labels(1, 3, 46, 45, ignored=True)  # more windows than their positions, even pooled
+    labels = scene.labels(1, 3, 46, 45, ignored=True)  # more windows than positions, even with pooling
     logits = scene.logits(labels, 3)
-    told = {"radius": radius, "pooling": pooling, "stride": 1 if pooling == "none" else 2}
-    got, slope = gradient(lambda z: region_mutual_information(z, labels, **told), logits)
-    expected, plain = gradient(lambda z: region_mutual_information_plain(z, labels, **told), logits)
+    used = {"radius": radius, "pooling": pooling, "stride": 1 if pooling == "none" else 2}
+    got, slope = gradient(lambda z: region_mutual_information(z, labels, **used), logits)
+    expected, plain = gradient(lambda z: region_mutual_information_plain(z, labels, **used), logits)
     assert got.item() == pytest.approx(expected.item(), rel=1e-8)
     assert (slope - plain).norm() <= 1e-6 * plain.norm()
 
@@ -143,7 +143,7 @@ def test_equals_rmi_pytorch(
     logits = scene.logits(labels, 5)
     expected, slope = gradient(lambda z: rival(z, one_hot), logits)
     got, our_slope = gradient(lambda z: region_mutual_information(z, labels, pooling=ours, stride=stride), logits)
-    assert got.item() == pytest.approx(expected.item(), rel=1e-5)  # it lacks the 1e-6 and the 1e-8
+    assert got.item() == pytest.approx(expected.item(), rel=1e-5)  # rmi-pytorch omits the 1e-6 and the 1e-8
     assert (our_slope - slope).norm() < 1e-4 * slope.norm()
 
 
@@ -154,15 +154,15 @@ def test_many_chunks_equal_one(
     labels = scene.labels(3, 5, 20, 20, ignored=True)
     logits = scene.logits(labels, 5)
     for variant in ("published", "corrected"):
-        told = {**options, "variant": variant}
-        whole = gradient(lambda z, o=told: region_mutual_information(z, labels, **o), logits)
+        used = {**options, "variant": variant}
+        whole = gradient(lambda z, o=used: region_mutual_information(z, labels, **o), logits)
         with monkeypatch.context() as patch:
             patch.setattr("segmi.losses.rmi.torch.CHUNK_BYTES", 1)
-            single = gradient(lambda z, o=told: region_mutual_information(z, labels, **o), logits)
+            single = gradient(lambda z, o=used: region_mutual_information(z, labels, **o), logits)
         torch.testing.assert_close(single, whole)
 
 
-# --- facts of down-sampling
+# --- properties of pooling
 
 
 def discs(size: int = 160) -> Tensor:
@@ -170,12 +170,12 @@ def discs(size: int = 160) -> Tensor:
     truth = torch.zeros(1, size, size, dtype=torch.bool)
     for row, column, radius in ((40, 50, 17), (110, 40, 9), (60, 120, 12), (120, 118, 21)):
         truth |= (grid[:, None] - row) ** 2 + (grid - column) ** 2 < radius**2
-    truth[:, :9, 70:100] = True  # at the border, where averages with zeros differ from those without
+    truth[:, :9, 70:100] = True  # at the border, where averages include zeros
     return truth
 
 
-def test_what_down_sampling_does_to_the_complement() -> None:
-    """Averages without a border of zeros take the complement for perfect, those with it and maxima do not."""
+def test_effect_of_pooling_on_the_complement() -> None:
+    """The complement is perfect for averages without a border of zeros, but not with it or for maxima."""
     truth = discs()
     sharp = 60 * (2 * truth.double() - 1)[:, None]
 
@@ -200,7 +200,7 @@ def test_what_down_sampling_does_to_the_complement() -> None:
     assert constant > perfect + 3
 
 
-def test_published_interpolation_puts_the_perfect_prediction_near_the_constant_one() -> None:
+def test_legacy_interpolation_values_a_perfect_prediction_like_a_constant() -> None:
     truth = discs()
     sharp = 60 * (2 * truth.double() - 1)[:, None]
 
@@ -232,11 +232,11 @@ def test_softmax_of_two_classes_counts_each_region_twice(scene: Scene) -> None:
     assert both.item() == pytest.approx(2 * region_mutual_information(difference, labels).item(), rel=1e-10)
 
 
-# --- ignored and reductions
+# --- ignored pixels and reductions
 
 
-def test_dropping_ignored_forgets_it(scene: Scene) -> None:
-    """Images with an ignored frame, dropped, are those without it."""
+def test_dropped_pixels_have_no_effect(scene: Scene) -> None:
+    """Dropping an ignored frame equals cropping it."""
     labels = scene.labels(1, 3, 20, 20)
     framed = torch.nn.functional.pad(labels, (4, 4, 4, 4), value=255)
     logits = scene.logits(framed, 3)
@@ -255,21 +255,21 @@ def test_class_reductions(scene: Scene, pooling: Options) -> None:
     labels = scene.labels(2, 3, 24, 24)
     labels[1] = 0
     logits = scene.logits(labels, 5)
-    told = {**pooling, "ignored": "drop"}
+    used = {**pooling, "ignored": "drop"}
     values = {
-        reduction: region_mutual_information(logits, labels, class_reduction=reduction, **told).item()
+        reduction: region_mutual_information(logits, labels, class_reduction=reduction, **used).item()
         for reduction in ("sum", "mean", "present")
     }
-    present = region_information(logits, labels, **told) > 0
+    present = region_information(logits, labels, **used) > 0
     assert present.sum() == len(labels[0].unique())
     assert values["mean"] == pytest.approx(values["sum"] / 5, rel=1e-12)
     assert values["present"] == pytest.approx(
         (2 * values["sum"] - (10 - present.sum().item()) * ABSENT) / present.sum().item(), rel=1e-9
     )
-    assert region_mutual_information(logits, labels, **told).item() == values["sum"]
-    sound = {**pooling, "variant": "corrected"}
-    assert region_mutual_information(logits, labels, **sound) == region_mutual_information(
-        logits, labels, class_reduction="present", **sound
+    assert region_mutual_information(logits, labels, **used).item() == values["sum"]
+    corrected = {**pooling, "variant": "corrected"}
+    assert region_mutual_information(logits, labels, **corrected) == region_mutual_information(
+        logits, labels, class_reduction="present", **corrected
     )
 
 
@@ -281,19 +281,19 @@ def test_denominators_count_what_is_averaged(scene: Scene) -> None:
         assert loss.term(logits, labels).denominator == loss.denominators(logits, labels)[""] == expected
 
 
-def test_information_is_that_of_the_loss(scene: Scene) -> None:
+def test_information_belongs_to_the_loss(scene: Scene) -> None:
     labels = scene.labels(2, 3, 24, 24, ignored=True)
     logits = scene.logits(labels, 3)
-    told: Options = {"variant": "corrected", "probability": "softmax", "pooling": "average", "stride": 2}
-    information = region_information(logits, labels, **told)
-    assert region_mutual_information(logits, labels, **told).item() == pytest.approx(-information.mean().item() / 9)
+    used: Options = {"variant": "corrected", "probability": "softmax", "pooling": "average", "stride": 2}
+    information = region_information(logits, labels, **used)
+    assert region_mutual_information(logits, labels, **used).item() == pytest.approx(-information.mean().item() / 9)
 
 
-# --- inputs of every kind
+# --- inputs
 
 
 @pytest.mark.parametrize("options", EVERY, ids=named)
-def test_inputs_of_every_kind(scene: Scene, gradient: Gradient, options: Options) -> None:
+def test_all_input_types(scene: Scene, gradient: Gradient, options: Options) -> None:
     labels = scene.labels(2, 4, 24, 22, ignored=True)
     logits = scene.logits(labels, 4).float()
 
@@ -319,8 +319,8 @@ def test_inputs_of_every_kind(scene: Scene, gradient: Gradient, options: Options
 
 
 @pytest.mark.parametrize("options", EVERY, ids=named)
-def test_nothing_to_see(gradient: Gradient, options: Options) -> None:
-    """No image, all ignored, and one class everywhere are constants, attached to the graph."""
+def test_empty_and_constant_inputs(gradient: Gradient, options: Options) -> None:
+    """An empty batch, ignored images and a single class give constants, attached to the graph."""
 
     def both(labels: Tensor) -> tuple[float, float]:
         z = torch.randn(len(labels), 3, 12, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -333,7 +333,7 @@ def test_nothing_to_see(gradient: Gradient, options: Options) -> None:
     full, slope = both(torch.full((2, 12, 12), 1))
     if options["ignored"] == "drop" or options.get("pooling") != "average":
         assert (full, slope) == (pytest.approx(constant), 0)
-    else:  # zeros from beyond the border make the label vary
+    else:  # zeros beyond the border make the label vary
         assert full != pytest.approx(constant, abs=1e-3)
 
 
@@ -342,13 +342,13 @@ def test_saturated_softmax_and_sigmoid_stay_finite(scene: Scene, gradient: Gradi
     labels = scene.labels(2, 4, 16, 16)
     for contrast, pooling in product((30.0, 1e4, -1e4), POOLINGS):
         logits = scene.logits(labels, 4, contrast=contrast).float()
-        told = {**pooling, "probability": probability}
-        value, slope = gradient(lambda z, o=told: region_mutual_information(z, labels, **o), logits)
+        used = {**pooling, "probability": probability}
+        value, slope = gradient(lambda z, o=used: region_mutual_information(z, labels, **o), logits)
         assert value.isfinite()
         assert slope.isfinite().all()
 
 
-# --- refusals
+# --- errors
 
 
 @pytest.mark.parametrize(
@@ -380,7 +380,9 @@ def test_impossible_options_are_refused(options: Options, message: str) -> None:
 
 
 def test_softmax_of_one_channel_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"expected two or more channels for probability 'softmax', .* got 1. Fix: use"):
+    with pytest.raises(
+        ValueError, match=r"expected two or more channels for probability 'softmax', .* got 1. Fix: use"
+    ):
         region_mutual_information(
             torch.zeros(1, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.long), probability="softmax"
         )

@@ -1,4 +1,4 @@
-"""Algebra of region mutual information: scales, invariances, noise, and what single precision cannot do."""
+"""Algebra of region mutual information: scales, invariances, noise, and the limits of single precision."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ ALPHA = 5e-4
 
 
 def windows(image: Tensor, radius: int = 3) -> Tensor:
-    """The centered d×n matrix of a map."""
+    """Return the centered d×n matrix of a map."""
     points = torch.nn.functional.unfold(image.double()[None, None], radius)[0]
     return points - points.mean(1, keepdim=True)
 
@@ -38,7 +38,7 @@ def sums(p: Tensor, y: Tensor) -> Tensor:
 
 
 def of_sums(matrix: Tensor, alpha: float = ALPHA) -> tuple[float, float, Tensor]:
-    """Term and information of 2d×2d sums of products, and the derivative."""
+    """Return term, information and derivative of 2d×2d sums of products."""
     config = RMIConfig(radius=math.isqrt(matrix.shape[-1] // 2), alpha=alpha)
     term, nats, derivative, _ = value_and_derivative(matrix.clone(), 1, config)
     return term.item(), nats.item(), derivative
@@ -46,7 +46,7 @@ def of_sums(matrix: Tensor, alpha: float = ALPHA) -> tuple[float, float, Tensor]
 
 @pytest.fixture
 def pair(scene: Scene) -> tuple[Tensor, Tensor]:
-    """The windows of a noisy prediction and of its label."""
+    """Return the windows of a noisy prediction and of its label."""
     labels = scene.labels(1, 2, 20, 20)
     return windows(scene.logits(labels, 1)[0, 0].sigmoid()), windows(labels[0])
 
@@ -69,8 +69,8 @@ def test_information_is_a_difference_of_three_volumes(pair: tuple[Tensor, Tensor
 
 
 def test_sums_and_means_differ_by_half_the_logarithm_of_their_number(pair: tuple[Tensor, Tensor]) -> None:
-    """Dividing covariances and ridge by n shifts the value by ½ log n per dimension, and not the gradient."""
-    n, alpha = pair[0].shape[1], 0.5  # so that the published 1e-8 is small beside the root of α / n
+    """Dividing covariances and ridge by n shifts the value by ½ log n per dimension, but not the gradient."""
+    n, alpha = pair[0].shape[1], 0.5  # so that the published 1e-8 is small compared with √(α / n)
     whole, information, slope = of_sums(sums(*pair), alpha)
     mean, same, mean_slope = of_sums(sums(*pair) / n, alpha / n)
     assert whole - mean == pytest.approx(9 / 2 * math.log(n), abs=9 * 1e-8 / math.sqrt(alpha / n))
@@ -78,7 +78,7 @@ def test_sums_and_means_differ_by_half_the_logarithm_of_their_number(pair: tuple
     assert (mean_slope / n - slope).norm() < 1e-5 * slope.norm()
 
 
-def test_does_not_see_orthogonal_maps_of_the_predicted_window(pair: tuple[Tensor, Tensor]) -> None:
+def test_invariant_to_orthogonal_maps_of_the_predicted_window(pair: tuple[Tensor, Tensor]) -> None:
     p, y = pair
     value = of_sums(sums(p, y))[0]
     mixing = torch.linalg.qr(torch.randn(9, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))[0]
@@ -89,8 +89,8 @@ def test_does_not_see_orthogonal_maps_of_the_predicted_window(pair: tuple[Tensor
     assert abs(of_sums(sums(p[:, order], y))[0] - value) > 1
 
 
-def test_sees_contrast_through_the_ridge_alone(pair: tuple[Tensor, Tensor]) -> None:
-    """Scaling the prediction by c is dividing its ridge by c²: nothing at first, and the less is seen the smaller c."""
+def test_contrast_matters_only_through_the_ridge(pair: tuple[Tensor, Tensor]) -> None:
+    """Scaling the prediction by c equals dividing its ridge by c²: no effect for large c, less information for small c."""
     p, y = pair
     values = [of_sums(sums(c * p, y))[0] for c in (1.0, 0.5, 0.1, 0.01, 0.001)]
     assert values == sorted(values)
@@ -104,7 +104,7 @@ def test_gradient_grows_with_contrast_and_then_falls_like_its_inverse(scene: Sce
     noise = scene.logits(labels, 1)
 
     def norm(contrast: float) -> float:
-        """By the probability ½ + c x, so that nothing but the contrast changes."""
+        """Return the gradient norm for the probability ½ + c x, in which only the contrast changes."""
         varying = contrast * noise.tanh()
         _, slope = gradient(lambda p: region_mutual_information(torch.logit(0.5 + p), labels), varying)
         return float(slope.norm())
@@ -115,8 +115,8 @@ def test_gradient_grows_with_contrast_and_then_falls_like_its_inverse(scene: Sce
     assert max(norm(contrast) for contrast in (1e-4, 1e-3)) > 5 * max(norms[1e-6], norms[1e-1])
 
 
-def test_pooled_maps_forgive_a_whole_cell_sooner_than_a_part_of_one() -> None:
-    """With averages of 4×4, a shift by 4 pixels is a shift by one cell, which the window holds; 2 pixels are not."""
+def test_pooled_maps_tolerate_shifts_by_whole_cells() -> None:
+    """With averages of 4×4, a shift by 4 pixels is a shift by one cell, which a window covers; a shift by 2 is not."""
     truth = discs()[None]
 
     def shifted(by: int) -> float:
@@ -127,8 +127,8 @@ def test_pooled_maps_forgive_a_whole_cell_sooner_than_a_part_of_one() -> None:
     assert values[0] < values[3] < values[1] < values[2]
 
 
-def test_of_many_classes_those_in_the_image_are_heard_and_flat_maps_are_thrown_about(gradient: Gradient) -> None:
-    """Beside the pixel loss it is published with: 21 classes, of which 3 are there, at the beginning of training."""
+def test_absent_classes_have_no_gradient_and_flat_maps_a_large_one(gradient: Gradient) -> None:
+    """Compared with the published pixel loss: 3 of 21 classes are present, at the beginning of training."""
     labels = torch.where(discs(), 1, 0)[None]
     labels[0, 60:, :50].masked_fill_(labels[0, 60:, :50] == 1, 2)
     start = torch.randn(1, 21, 96, 96, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -136,7 +136,7 @@ def test_of_many_classes_those_in_the_image_are_heard_and_flat_maps_are_thrown_a
     for noise in (0.01, 0.1, 1.0):
         pixels, slope = gradient(lambda z: binary_cross_entropy(z, labels), noise * start)
         region, pull = gradient(lambda z: region_mutual_information(z, labels), noise * start)
-        constants = 18 * 0.5 * math.log(ALPHA)  # of the classes that are absent
+        constants = 18 * 0.5 * math.log(ALPHA)  # of the absent classes
         assert 0 < region - constants < -0.1 * constants
         assert (pull.abs().amax((0, 2, 3)) > 0).nonzero().flatten().tolist() == [0, 1, 2]
         assert noise > 0.01 or pixels.item() == pytest.approx(14.56, abs=0.01)
@@ -145,9 +145,9 @@ def test_of_many_classes_those_in_the_image_are_heard_and_flat_maps_are_thrown_a
 
 
 def test_small_objects_weigh_more_than_in_a_pixel_loss(gradient: Gradient) -> None:
-    """For the same blur an object of 13 pixels pulls less than one of 797 by pixels, and several times more by regions.
+    """For the same blur, small objects have a larger share of the gradient of the region term than of a pixel loss.
 
-    Most of that is the logarithm, which divides by what is left of the error; the overlap does little of it.
+    Most of that is due to the logarithm, which divides by the residuals, and little to the overlap of windows.
     """
     grid = torch.arange(96)
     losses: dict[str, Callable[..., Tensor]] = {
@@ -170,7 +170,7 @@ def test_small_objects_weigh_more_than_in_a_pixel_loss(gradient: Gradient) -> No
 
 @pytest.mark.parametrize("case", ["p = y", ".999 y + .0005", "saturated at 12"])
 def test_single_precision_moments_fail_or_mislead(case: str) -> None:
-    """The ridge lies below what float32 can tell apart: no factor, or a hundred times the error of rounded maps."""
+    """The ridge is below the resolution of float32: no factor, or a hundred times the error of rounded maps."""
     y = discs(160).double()
     p = {"p = y": y, ".999 y + .0005": 0.999 * y + 0.0005, "saturated at 12": torch.sigmoid(12 * (2 * y - 1))}[case]
     eye = torch.eye(18, dtype=torch.float64)
@@ -197,7 +197,7 @@ def test_one_factor_of_both_is_the_schur_complement(pair: tuple[Tensor, Tensor])
 
 
 def test_diagonal_is_the_best_prediction_with_a_variance_per_position(scene: Scene) -> None:
-    """What variational information distillation minimizes, at its optimum: ½ mean log diag M + ½."""
+    """The optimum of variational information distillation: ½ mean log diag M + ½."""
     labels = scene.labels(1, 2, 20, 20)
     logits = scene.logits(labels, 1)
     p, y = (m.numpy() for m in (windows(logits[0, 0].sigmoid()), windows(labels[0])))
@@ -212,7 +212,7 @@ def test_diagonal_is_the_best_prediction_with_a_variance_per_position(scene: Sce
 
 
 def test_ridge_is_the_variance_of_noise_on_both(pair: tuple[Tensor, Tensor]) -> None:
-    """log det (M + αI) is what is left of Y + ε when P + ε' is known, ε and ε' with the variance α / n."""
+    """log det (M + αI) is the uncertainty of Y + ε given P + ε', with noise of the variance α / n."""
     alpha, repetitions, n = 5.0, 2000, pair[0].shape[1]
     generator = torch.Generator().manual_seed(0)
     covariance = torch.zeros(18, 18, dtype=torch.float64)
@@ -223,7 +223,7 @@ def test_ridge_is_the_variance_of_noise_on_both(pair: tuple[Tensor, Tensor]) -> 
         covariance += noisy @ noisy.T / n / repetitions
     drawn = gaussian_conditional_entropy(covariance, 9).item() - 9 / 2 * math.log(2 * math.pi * math.e)
     assert of_sums(sums(*pair), alpha)[0] - 9 / 2 * math.log(n) == pytest.approx(drawn, abs=0.02)
-    # noise takes information away
+    # noise removes information
     information = [of_sums(sums(*pair), some)[1] for some in (1e-4, 1e-2, 1.0, 100.0)]
     assert information == sorted(information, reverse=True)
 

@@ -13,7 +13,7 @@ SIZES = [(1, 6, 7), (2, 5, 9), (3, 8, 8), (4, 11, 6), (5, 5, 5), (10, 14, 13)]
         (kind, *size)
         for kind in ("rows", "picked", "others")
         for size in SIZES
-        if kind != "others" or size != (5, 5, 5)  # whose only window cannot be left out
+        if kind != "others" or size != (5, 5, 5)  # its only window cannot be excluded
     ],
 )
 def test_equals_unfolding(kind: str, radius: int, height: int, width: int) -> None:
@@ -24,7 +24,9 @@ def test_equals_unfolding(kind: str, radius: int, height: int, width: int) -> No
     keep = torch.arange(matrix.shape[-1])
     columns = width - radius + 1
     workspace = Workspace(4, height, width, radius, p.device)
-    RowWindows(y, p, workspace).fold(torch.ones(3, radius**2, 2 * radius**2, dtype=torch.float64))  # leaves dirt
+    RowWindows(y, p, workspace).fold(
+        torch.ones(3, radius**2, 2 * radius**2, dtype=torch.float64)
+    )  # leaves values in the workspace
     match kind:
         case "rows":
             windows: Windows = RowWindows(p, y, workspace)

@@ -20,7 +20,7 @@ CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
 
 
-class Found(NamedTuple):
+class Outcome(NamedTuple):
     value: Tensor
     pixels: Tensor
     slope: Tensor
@@ -32,8 +32,8 @@ def _pixel_weights(logits: Tensor) -> Tensor:
     return torch.linspace(0.5, 1.5, n * c, dtype=torch.float64, device=logits.device).view(n, c)
 
 
-def _kernels(logits: Tensor, labels: Tensor, config: RMIConfig) -> Found:
-    """The loss as it is made from the kernels, and the gradient of it and of weighted pixel losses."""
+def _kernels(logits: Tensor, labels: Tensor, config: RMIConfig) -> Outcome:
+    """Return the loss from the kernels, and the gradient of the loss and of weighted pixel losses."""
     targets = read_targets(logits, labels, 255)
     classes = torch.where(targets.valid, targets.classes, -1).to(torch.int16)
     active = counted_pairs(targets, logits.shape[1], config)
@@ -54,11 +54,11 @@ def _kernels(logits: Tensor, labels: Tensor, config: RMIConfig) -> Found:
         logits, classes, active, result.coefficients, result.offsets, scale, _pixel_weights(logits),
         radius=config.radius, whole=whole,
     )  # fmt: skip
-    return Found((terms * scale).sum(), result.pixels, slope, result)
+    return Outcome((terms * scale).sum(), result.pixels, slope, result)
 
 
 def _truth(logits: Tensor, labels: Tensor, config: RMIConfig) -> tuple[Tensor, Tensor, Tensor]:
-    """The value, the pixel losses, and the gradient of the value and of the weighted pixel losses, in float64."""
+    """Return the value, the pixel losses, and the gradient of value and weighted pixel losses, in float64."""
     leaf = logits.detach().double().requires_grad_()
     value = region_mutual_information_plain(
         leaf, labels, radius=config.radius, variant=config.variant, ignored=config.ignored, alpha=config.alpha
@@ -72,25 +72,25 @@ def _truth(logits: Tensor, labels: Tensor, config: RMIConfig) -> tuple[Tensor, T
     return value.detach(), pixels.detach(), slope
 
 
-def _agree(logits: Tensor, labels: Tensor, config: RMIConfig, *, within: float, absolute: float = 0.0) -> Found:
-    found = _kernels(logits, labels, config)
+def _agree(logits: Tensor, labels: Tensor, config: RMIConfig, *, within: float, absolute: float = 0.0) -> Outcome:
+    outcome = _kernels(logits, labels, config)
     value, pixels, slope = _truth(logits, labels, config)
-    # A logarithm, whose zero is arbitrary: what counts is the relative error of the determinant.
-    torch.testing.assert_close(found.value, value, rtol=0, atol=within)
-    torch.testing.assert_close(found.pixels, pixels, rtol=within, atol=1e-14)
-    assert (found.slope.double() - slope).norm() <= within * slope.norm() + absolute
-    assert int(found.result.jittered) == 0
-    return found
+    # The value is a logarithm, so its absolute error is the relative error of the determinant.
+    torch.testing.assert_close(outcome.value, value, rtol=0, atol=within)
+    torch.testing.assert_close(outcome.pixels, pixels, rtol=within, atol=1e-14)
+    assert (outcome.slope.double() - slope).norm() <= within * slope.norm() + absolute
+    assert int(outcome.result.jittered) == 0
+    return outcome
 
 
 SHAPES: dict[str, tuple[tuple[int, int, int, int], dict[str, Any]]] = {
     "two images": ((2, 2, 9, 8), {"radius": 2}),
     "corrected": ((1, 1, 12, 11), {"variant": "corrected"}),
     "ignored dropped": ((1, 1, 11, 12), {"ignored": "drop"}),
-    "sound, ignored zeroed": ((1, 1, 9, 9), {"variant": "corrected", "ignored": "zero"}),
+    "corrected, ignored zeroed": ((1, 1, 9, 9), {"variant": "corrected", "ignored": "zero"}),
     "radius 1": ((1, 3, 9, 7), {"radius": 1, "variant": "corrected"}),
     "radius 2": ((1, 3, 9, 7), {"radius": 2}),
-    "radius 2, sound": ((1, 1, 12, 12), {"radius": 2, "variant": "corrected"}),
+    "radius 2, corrected": ((1, 1, 12, 12), {"radius": 2, "variant": "corrected"}),
     "radius 5": ((1, 1, 12, 13), {"radius": 5, "alpha": 0.1}),
     "binary": ((2, 1, 9, 8), {"radius": 2}),
     "narrower than two margins": ((1, 1, 12, 4), {"alpha": 0.1}),
@@ -108,69 +108,69 @@ def test_float64(name: str, scene: SimpleNamespace) -> None:
 
 @pytest.mark.parametrize("contrast", [2.0, 20.0, 300.0])
 def test_float32(scene: SimpleNamespace, contrast: float) -> None:
-    """Logits between noise and certainty, with labels whose covariances are nearly singular."""
+    """Logits from noise to certainty, with labels whose covariances are nearly singular."""
     labels = torch.zeros(1, 10, 12, dtype=torch.long, device=DEVICE)
     labels[:, 3:7, 2:9] = 1
     logits = scene.logits(labels.cpu(), 1, contrast=contrast).float().to(DEVICE)
-    found = _agree(logits, labels, RMIConfig(), within=1e-6, absolute=1e-30)
-    assert found.slope.dtype == torch.float32
+    outcome = _agree(logits, labels, RMIConfig(), within=1e-6, absolute=1e-30)
+    assert outcome.slope.dtype == torch.float32
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_computed_in_full(scene: SimpleNamespace, dtype: torch.dtype) -> None:
+def test_half_precision_is_computed_in_float32(scene: SimpleNamespace, dtype: torch.dtype) -> None:
     labels = scene.labels(1, 2, 9, 10, ignored=True).to(DEVICE)
     logits = scene.logits(labels.cpu(), 1).to(DEVICE, dtype)
-    found = _kernels(logits, labels, RMIConfig())
+    outcome = _kernels(logits, labels, RMIConfig())
     value, pixels, slope = _truth(logits, labels, RMIConfig())
-    torch.testing.assert_close(found.value, value, rtol=1e-6, atol=0)
-    torch.testing.assert_close(found.pixels, pixels, rtol=1e-6, atol=0)
-    assert found.slope.dtype == dtype
-    # not more than the rounding of the result
-    torch.testing.assert_close(found.slope.double(), slope, rtol=torch.finfo(dtype).eps, atol=1e-6)
+    torch.testing.assert_close(outcome.value, value, rtol=1e-6, atol=0)
+    torch.testing.assert_close(outcome.pixels, pixels, rtol=1e-6, atol=0)
+    assert outcome.slope.dtype == dtype
+    # at most the rounding of the result
+    torch.testing.assert_close(outcome.slope.double(), slope, rtol=torch.finfo(dtype).eps, atol=1e-6)
 
 
-def test_strides_are_taken_as_they_are(scene: SimpleNamespace) -> None:
+def test_any_strides(scene: SimpleNamespace) -> None:
     labels = scene.labels(2, 2, 9, 10, ignored=True).to(DEVICE)
     logits = scene.logits(labels.cpu(), 2).to(DEVICE).contiguous(memory_format=torch.channels_last)
     wide = torch.cat([logits, logits], 3)[..., ::2]
     turned = labels.mT.contiguous().mT
-    found = _agree(logits, turned, RMIConfig(radius=2), within=1e-9)
-    assert found.slope.stride() == logits.stride()
+    outcome = _agree(logits, turned, RMIConfig(radius=2), within=1e-9)
+    assert outcome.slope.stride() == logits.stride()
     _agree(wide[:1], labels[:1, :, [0, 2, 4, 6, 8] * 2], RMIConfig(radius=2, variant="corrected"), within=1e-9)
 
 
-def test_absent_classes_cost_their_pixel_loss_alone(scene: SimpleNamespace) -> None:
+def test_absent_classes_have_only_a_pixel_loss(scene: SimpleNamespace) -> None:
     labels = scene.labels(2, 2, 9, 8).to(DEVICE)
     labels[1] = 3
     logits = scene.logits(labels.cpu(), 4).to(DEVICE)
-    found = _agree(logits, labels, RMIConfig(radius=2, variant="corrected"), within=1e-9)
+    outcome = _agree(logits, labels, RMIConfig(radius=2, variant="corrected"), within=1e-9)
     absent = torch.tensor([[False, False, True, True], [True] * 4], device=DEVICE)
-    assert not found.result.terms[absent].any()
-    assert not found.result.information[absent].any()
-    assert (found.result.information[~absent] > 0).all()
+    assert not outcome.result.terms[absent].any()
+    assert not outcome.result.information[absent].any()
+    assert (outcome.result.information[~absent] > 0).all()
 
 
 def test_all_ignored_and_empty_batch(scene: SimpleNamespace) -> None:
     for config in (RMIConfig(radius=2), RMIConfig(radius=2, variant="corrected")):
         labels = torch.full((1, 5, 6), 255, device=DEVICE)
-        found = _kernels(torch.randn(1, 2, 5, 6, device=DEVICE), labels, config)
-        assert found.value == pytest.approx(2 * config.absent_value / 4)
-        assert not found.pixels.any()
-        assert not found.slope.any()
+        outcome = _kernels(torch.randn(1, 2, 5, 6, device=DEVICE), labels, config)
+        assert outcome.value == pytest.approx(2 * config.absent_value / 4)
+        assert not outcome.pixels.any()
+        assert not outcome.slope.any()
         none = _kernels(torch.zeros(0, 2, 5, 6, device=DEVICE), labels[:0], config)
         assert none.value == 0
         assert none.slope.shape == (0, 2, 5, 6)
         assert none.result.coefficients.shape == (0, 2, 4, 8)
 
 
-def test_nan_is_seen_and_stays_in_its_map(scene: SimpleNamespace) -> None:
+def test_nan_affects_only_its_map(scene: SimpleNamespace) -> None:
     labels = scene.labels(1, 2, 8, 8).to(DEVICE)
     logits = scene.logits(labels.cpu(), 2).to(DEVICE)
     logits[0, 1, 4, 4] = torch.nan
-    found = _kernels(logits, labels, RMIConfig(radius=2))
-    assert found.result.terms.isnan().tolist() == [[False, True]]
-    assert found.pixels.isnan().tolist() == [[False, True]]
-    assert found.slope.isnan().any((2, 3)).tolist() == [[False, True]]
+    outcome = _kernels(logits, labels, RMIConfig(radius=2))
+    assert outcome.result.terms.isnan().tolist() == [[False, True]]
+    assert outcome.pixels.isnan().tolist() == [[False, True]]
+    assert outcome.slope.isnan().any((2, 3)).tolist() == [[False, True]]
 
 
 def test_without_pixel_losses(scene: SimpleNamespace) -> None:
@@ -194,34 +194,34 @@ def test_without_pixel_losses(scene: SimpleNamespace) -> None:
 def test_real_sizes(scene: SimpleNamespace, options: dict[str, Any], contrast: float) -> None:
     labels = scene.labels(2, 8, 224, 231, ignored=True).to(DEVICE)
     logits = scene.logits(labels.cpu(), 8, contrast=contrast).float().to(DEVICE)
-    found = _agree(logits, labels, RMIConfig(**options), within=1e-6)
+    outcome = _agree(logits, labels, RMIConfig(**options), within=1e-6)
     again = _kernels(logits, labels, RMIConfig(**options))
-    assert torch.equal(found.slope, again.slope)
-    assert torch.equal(found.value, again.value)
+    assert torch.equal(outcome.slope, again.slope)
+    assert torch.equal(outcome.value, again.value)
 
 
 @pytest.mark.skipif(not CUDA, reason="takes a GPU: nothing waits for it elsewhere")
-def test_the_host_does_not_wait(scene: SimpleNamespace) -> None:
+def test_kernels_do_not_synchronize(scene: SimpleNamespace) -> None:
     labels = scene.labels(1, 3, 32, 32).to(DEVICE)
     logits = scene.logits(labels.cpu(), 3).float().to(DEVICE)
     classes, active = labels.short(), torch.ones(1, 3, dtype=torch.bool, device=DEVICE)
     whole = torch.ones(1, 30, 30, dtype=torch.bool, device=DEVICE)
     scale = torch.ones(1, 3, dtype=torch.float64, device=DEVICE)
-    for mode in ("default", "error"):  # compiled first
+    for mode in ("default", "error"):  # the first run compiles
         torch.cuda.set_sync_debug_mode(mode)
         try:
-            found = cuda.compute_terms(
+            outcome = cuda.compute_terms(
                 logits, classes, active, radius=3, published=True, ridge=5e-4, pixels=True, whole=whole
             )
             cuda.compute_gradient(
-                logits, classes, active, found.coefficients, found.offsets, scale, scale, radius=3, whole=whole
+                logits, classes, active, outcome.coefficients, outcome.offsets, scale, scale, radius=3, whole=whole
             )
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize(("published", "drop"), [(True, False), (False, True)])
-def test_as_an_operator_it_equals_the_kernel_of_the_cpu(published: bool, drop: bool) -> None:
+def test_operator_equals_the_cpu_operator(published: bool, drop: bool) -> None:
     generator = torch.Generator().manual_seed(3)
     labels = torch.randint(0, 3, (2, 11, 12), generator=generator).repeat_interleave(2, 1)[:, :11]
     labels[:, 4, 5:8] = 255
@@ -244,7 +244,7 @@ def test_as_an_operator_it_equals_the_kernel_of_the_cpu(published: bool, drop: b
     torch.testing.assert_close(ours.cpu(), slope, rtol=1e-5, atol=1e-6)
 
 
-def test_as_an_operator_it_shows_what_it_cannot_refuse() -> None:
+def test_operator_returns_nan_for_invalid_input() -> None:
     options = (3, True, False, 5e-4, -3.8, True, 255)
     logits, labels = torch.zeros(1, 2, 6, 6, device=DEVICE), torch.zeros(1, 6, 6, dtype=torch.long, device=DEVICE)
     assert float(cuda.forward(logits, labels, *options)[8]) == 0
