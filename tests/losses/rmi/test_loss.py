@@ -286,7 +286,7 @@ def test_zeroed_ignored_pixels_add_spurious_information() -> None:
     half_ignored = labels.clone()
     half_ignored[:, :64] = 255
 
-    def per_pixel(found: Tensor) -> float:
+    def per_pixel(result: Tensor) -> float:
         return result.sum().item() / 9
 
     assert per_pixel(region_information(logits, labels)) < 0.005

@@ -81,7 +81,8 @@ def test_maps_equal_loops(
     probability: Any,
 ) -> None:
     config = RMIConfig(
-        pooling=pooling, stride=stride, legacy_interpolation=legacy_interpolation, ignored=ignored, probability=probability
+        pooling=pooling, stride=stride, legacy_interpolation=legacy_interpolation, ignored=ignored,
+        probability=probability,
     )  # fmt: skip
     labels = scene.labels(2, 3, *size, ignored=True)
     logits = scene.logits(labels, 3)

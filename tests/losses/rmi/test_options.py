@@ -380,9 +380,7 @@ def test_impossible_options_are_refused(options: Options, message: str) -> None:
 
 
 def test_softmax_of_one_channel_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"expected two or more channels for probability 'softmax', .* got 1. Fix: use"
-    ):
+    with pytest.raises(ValueError, match=r"expected two or more channels for probability 'softmax', .* got 1. Fix"):
         region_mutual_information(
             torch.zeros(1, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.long), probability="softmax"
         )

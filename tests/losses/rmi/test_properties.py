@@ -90,7 +90,7 @@ def test_invariant_to_orthogonal_maps_of_the_predicted_window(pair: tuple[Tensor
 
 
 def test_contrast_matters_only_through_the_ridge(pair: tuple[Tensor, Tensor]) -> None:
-    """Scaling the prediction by c equals dividing its ridge by c²: no effect for large c, less information for small c."""
+    """Scaling the prediction by c equals dividing its ridge by c²: less information for small c."""
     p, y = pair
     values = [of_sums(sums(c * p, y))[0] for c in (1.0, 0.5, 0.1, 0.01, 0.001)]
     assert values == sorted(values)

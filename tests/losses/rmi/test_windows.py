@@ -24,9 +24,7 @@ def test_equals_unfolding(kind: str, radius: int, height: int, width: int) -> No
     keep = torch.arange(matrix.shape[-1])
     columns = width - radius + 1
     workspace = Workspace(4, height, width, radius, p.device)
-    RowWindows(y, p, workspace).fold(
-        torch.ones(3, radius**2, 2 * radius**2, dtype=torch.float64)
-    )  # leaves values in the workspace
+    RowWindows(y, p, workspace).fold(torch.ones(3, radius**2, 2 * radius**2, dtype=torch.float64))  # fills it
     match kind:
         case "rows":
             windows: Windows = RowWindows(p, y, workspace)
