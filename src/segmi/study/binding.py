@@ -89,6 +89,15 @@ def arguments(
     return {name: getattr(bound, name) for name in [*model.model_fields, *(bound.model_extra or {})]}
 
 
+def default_options(function: Callable[..., Any], leave_out: Collection[str] = ()) -> dict[str, Any]:
+    """Return the default options of a callable as plain data, without options that have no default.
+
+    >>> default_options(lambda radius, stride=1: None)
+    {'stride': 1}
+    """
+    return signature_model(function, frozenset(leave_out), ()).model_construct().model_dump(mode="json")
+
+
 @cache
 def signature_model(
     function: Callable[..., Any], leave_out: frozenset[str], extra: tuple[tuple[str, Any, Any], ...]

@@ -12,6 +12,7 @@ from segmi.records import Plan, RunFolder, sweep, write_plan
 from segmi.records.trial_records import is_trial
 from segmi.study import resolve
 from segmi.study.agenda import Agenda
+from segmi.study.binding import default_options
 from segmi.study.engines import Engine, InProcess
 from segmi.study.engines.in_process import follow
 from segmi.study.events import ENDS, Clock, Event, Listener, News
@@ -240,6 +241,7 @@ def _make_folder(path: Path) -> None:
 
 def study_plan(study: Study, opened: Callable[[str], Facts], command: str | None = None) -> Plan:
     """What the study sets out to do, for the report: it tells missing runs from runs that nobody wanted."""
+    known = resolve.losses()
     return Plan(
         study=study.name,
         datasets={name: opened(name).dataset.info.title for name in study.datasets},
@@ -251,6 +253,10 @@ def study_plan(study: Study, opened: Callable[[str], Facts], command: str | None
         treatments={name: method.treatment or name for name, method in study.methods.items()},
         baselines={name: method.baseline for name, method in study.methods.items() if method.baseline},
         networks={name: described(method.networks[method.reported or ""]) for name, method in study.methods.items()},
+        loss_defaults={
+            name: default_options(known[name], resolve.NOT_OF_LOSSES)
+            for name in dict.fromkeys(name for method in study.methods.values() for name in method.loss)
+        },
     )
 
 
