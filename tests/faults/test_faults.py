@@ -54,7 +54,7 @@ def test_a_full_disk_at_the_report(small_disk, place, ends_whole):
 
 
 @pytest.mark.slow
-def test_files_that_may_not_be_that_large(place, ends_whole):
+def test_file_size_limit(place, ends_whole):
     ended = place.do(fault="small_files 60000")
     assert ended.code == 5, ended.said
     assert "it would be larger than files may be here" in ended.said
@@ -75,7 +75,7 @@ def closed_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pa
     yield folder
 
 
-def test_an_output_folder_that_may_not_be_written(closed_folder, place):
+def test_unwritable_output_folder(closed_folder, place):
     ended = place.do()
     assert ended.code == 5, ended.said
     assert f"the runs cannot be written to {place.runs / 'tiny'}" in ended.said
@@ -86,7 +86,7 @@ def test_an_output_folder_that_may_not_be_written(closed_folder, place):
 
 
 @pytest.mark.slow
-def test_a_cache_that_cannot_be_written_is_gone_without(place, ends_whole):
+def test_unwritable_cache_is_not_used(place, ends_whole):
     place.cache.write_text("in the way")
     ended = ends_whole()
     assert "cannot be written" in ended.said
@@ -94,7 +94,7 @@ def test_a_cache_that_cannot_be_written_is_gone_without(place, ends_whole):
 
 
 @pytest.mark.slow
-def test_runs_on_another_file_system_are_as_safe(small_disk, place, ends_whole):
+def test_runs_on_another_file_system(small_disk, place, ends_whole):
     """A rename from the temporary folder would be a copy, which a kill can cut in two."""
     assert small_disk.stat().st_dev != Path(tempfile.gettempdir()).stat().st_dev
     ended = place.do(fault="kill_in_write networks.safetensors 3")
@@ -107,7 +107,7 @@ def test_runs_on_another_file_system_are_as_safe(small_disk, place, ends_whole):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("harm", ["cut", "flip", "empty", "gone"])
-def test_a_corrupt_checkpoint_leaves_the_one_before(harm, place, ends_whole):
+def test_corrupt_checkpoint_is_skipped(harm, place, ends_whole):
     assert place.do(fault=f"kill_at {UPDATE} 6").code == -signal.SIGKILL
     newest = place.run() / "checkpoints/step-00000004"
     path = newest / "networks.safetensors"
@@ -125,7 +125,7 @@ def test_a_corrupt_checkpoint_leaves_the_one_before(harm, place, ends_whole):
 
 
 @pytest.mark.slow
-def test_no_checkpoint_left_is_a_failure_and_no_fresh_start(place, ends_whole):
+def test_only_corrupt_checkpoints_are_a_failure(place, ends_whole):
     assert place.do(fault=f"kill_at {UPDATE} 6").code == -signal.SIGKILL
     for path in (place.run() / "checkpoints").glob("step-*/state.pt"):
         path.write_bytes(b"")
@@ -165,7 +165,7 @@ def images(place) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_image_that_disappears_while_a_run_goes_on(workers, place, images):
+def test_image_disappears_during_a_run(workers, place, images):
     place.study.write_text(FOLDER.replace("WORKERS", str(workers)))
     words = ("--root", str(images), "--cache", "none")
     whole = place.do(*words)
@@ -189,7 +189,7 @@ def test_a_image_that_disappears_while_a_run_goes_on(workers, place, images):
 
 
 @pytest.mark.slow
-def test_a_killed_reader(place, ends_whole):
+def test_killed_image_worker(place, ends_whole):
     words = ("training.workers=1", "--cache", "none", "--only", "*/one/*")
     ended = place.do(*words, fault="kill_readers 4")
     assert ended.code == 4, ended.said
@@ -201,7 +201,7 @@ def test_a_killed_reader(place, ends_whole):
 # processes
 
 
-def test_two_runners_do_every_run_once(place, ends_whole):
+def test_two_commands_do_each_run_once(place, ends_whole):
     pair = [place.start(), place.start()]
     ended = [child.wait() for child in pair]
     assert {one.code for one in ended} <= {0, 5}, "\n".join(one.said for one in ended)
@@ -217,7 +217,7 @@ def test_two_runners_do_every_run_once(place, ends_whole):
 
 
 @pytest.mark.slow
-def test_a_runner_that_is_killed_leaves_its_runs_to_the_other(place, ends_whole):
+def test_lock_of_a_killed_command_is_released(place, ends_whole):
     first = place.start("training.steps=8", fault=f"kill_at {UPDATE} 5")
     assert first.wait().code == -signal.SIGKILL
     holder = json.loads((place.run() / "run.lock").read_text())
@@ -226,7 +226,7 @@ def test_a_runner_that_is_killed_leaves_its_runs_to_the_other(place, ends_whole)
 
 
 @pytest.mark.slow
-def test_nobody_listens_any_more(place, ends_whole):
+def test_closed_output(place, ends_whole):
     """``segmi study run … 2>&1 | head -1``: the run does not fail for want of a reader."""
     ended = place.do(fault="nobody_listens")
     assert not list(place.runs.rglob("failure.json")), ended.said
@@ -237,7 +237,7 @@ def test_nobody_listens_any_more(place, ends_whole):
 # numbers, memory, time
 
 
-def test_a_loss_that_is_no_number_is_the_failure_of_one_run(place):
+def test_infinite_loss_fails_one_run(place):
     ended = place.do("methods.one.training.learning_rate=1e38")
     assert ended.code == 4, ended.said
     assert "the loss is NaN or infinite at step" in ended.said
@@ -248,7 +248,7 @@ def test_a_loss_that_is_no_number_is_the_failure_of_one_run(place):
     assert "1/2 runs finished" in ended.said
 
 
-def test_out_of_memory_is_the_failure_of_one_run(place, ends_whole):
+def test_out_of_memory_fails_one_run(place, ends_whole):
     ended = place.do(fault="out_of_memory 5")
     assert ended.code == 4, ended.said
     assert "out of memory at step 5 with batches of 2 images of (32, 32) pixels" in ended.said
@@ -258,14 +258,14 @@ def test_out_of_memory_is_the_failure_of_one_run(place, ends_whole):
 
 
 @pytest.mark.slow
-def test_a_clock_that_jumps(place, ends_whole):
+def test_clock_jumps(place, ends_whole):
     ended = place.do(fault="jumping_clock")
     assert ended.code == 0, ended.said
     ends_whole()
 
 
 @pytest.mark.slow
-def test_a_clock_that_jumps_before_a_kill_and_file_times_in_the_wrong_order(place, ends_whole):
+def test_clock_jumps_before_a_kill(place, ends_whole):
     assert place.do(fault=f"jumping_clock_and_kill {UPDATE} 6").code == -signal.SIGKILL
     steps = sorted((place.run() / "checkpoints").glob("step-*"))
     for age, step in enumerate(steps):
@@ -277,7 +277,7 @@ def test_a_clock_that_jumps_before_a_kill_and_file_times_in_the_wrong_order(plac
 
 
 @pytest.mark.slow
-def test_secrets_of_the_environment_are_written_nowhere(place, monkeypatch):
+def test_secrets_of_the_environment_are_not_written(place, monkeypatch):
     secret = "canary-7f3a9c"
     child = place._nursery.start(
         ["study", "run", str(place.study), "--runs", str(place.runs)], "",

@@ -73,25 +73,25 @@ def killed_at_random(place, ends_whole, kills: int, seed: int) -> None:
     ends_whole()
 
 
-def test_a_few_kills_at_random_moments(place, ends_whole):
+def test_few_kills_at_random_times(place, ends_whole):
     killed_at_random(place, ends_whole, 3, seed=1)
 
 
 @pytest.mark.slow
-def test_twenty_five_kills_at_random_moments(place, ends_whole):
+def test_25_kills_at_random_times(place, ends_whole):
     killed_at_random(place, ends_whole, 25, seed=2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(25))
-def test_one_kill_each_at_twenty_five_random_moments(seed, place, ends_whole):
+def test_one_kill_in_each_of_25_studies(seed, place, ends_whole):
     killed_at_random(place, ends_whole, 1, seed=100 + seed)
 
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
 )
-def test_a_signal_writes_the_checkpoint_and_says_how_to_go_on(number, code, place):
+def test_signal_writes_a_checkpoint_and_reports_how_to_continue(number, code, place):
     child = place.start("training.steps=100000", "training.checkpoint_every=100000", "--only", "*/one/*")
     until = time.monotonic() + 60
     while "computes in" not in child.said and time.monotonic() < until:

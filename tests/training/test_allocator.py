@@ -65,7 +65,7 @@ def glibc(monkeypatch):
 
 
 @pytest.mark.usefixtures("glibc")
-def test_memory_is_kept_within_and_given_back_afterwards():
+def test_freed_memory_is_kept_in_the_context_and_returned_on_exit():
     printed = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True).stdout
     held = {moment: round(share) for moment, share in json.loads(printed).items()}
     assert held.pop("after ten more") in (1, 2)  # an aligned block may miss the hole of its predecessor, once
@@ -73,7 +73,7 @@ def test_memory_is_kept_within_and_given_back_afterwards():
 
 
 @pytest.mark.usefixtures("glibc")
-def test_a_run_and_the_choice_of_its_format_keep_it(monkeypatch, make_cohort, make_loss, train, run_folder):
+def test_runs_and_the_precision_probe_keep_freed_memory(monkeypatch, make_cohort, make_loss, train, run_folder):
     holders = {}
     step = precision_probe._step
 
@@ -97,7 +97,7 @@ def test_a_run_and_the_choice_of_its_format_keep_it(monkeypatch, make_cohort, ma
 @pytest.mark.parametrize(
     ("name", "value"), [("MALLOC_TRIM_THRESHOLD_", "1000000"), ("GLIBC_TUNABLES", "glibc.malloc.mmap_max=0")]
 )
-def test_what_was_told_from_outside_counts(monkeypatch, name, value):
+def test_allocator_settings_of_the_environment_take_precedence(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     assert not keeps_freed_memory(CPU)
     assert allocator._glibc() is None
@@ -106,7 +106,7 @@ def test_what_was_told_from_outside_counts(monkeypatch, name, value):
 
 
 @pytest.mark.usefixtures("glibc")
-def test_other_devices_and_other_libraries_are_left_alone(monkeypatch):
+def test_other_devices_and_other_libraries_are_unaffected(monkeypatch):
     assert keeps_freed_memory(CPU)
     assert not keeps_freed_memory(torch.device("meta"))
     with keep_freed_memory(torch.device("meta")):

@@ -35,7 +35,7 @@ def settings(folder, *, progress=None, **more):
 
 
 @pytest.mark.parametrize("decay", [0.5, 1.0])
-def test_an_average_is_that_of_the_weights_so_far(make_loss, train, tmp_path, decay):
+def test_average_equals_the_formula(make_loss, train, tmp_path, decay):
     states = []
     for steps in range(1, 5):
         cohort = Cohort({"net": plain(), "mean": plain(1)}, averages={"mean": Average("net", decay)})
@@ -56,7 +56,7 @@ def test_an_average_is_that_of_the_weights_so_far(make_loss, train, tmp_path, de
         torch.testing.assert_close(expected["layers.0.weight"], mean)
 
 
-def test_it_begins_as_what_it_averages_and_teaches(make_loss, train, run_folder):
+def test_average_starts_as_a_copy_and_is_a_teacher(make_loss, train, run_folder):
     cohort = Cohort({"net": plain(), "mean": plain(1)}, averages={"mean": Average("net", 0.9)})
     objective = make_loss(cohort, cross_entropy={}, distillation={})
     outcome = fit(cohort, objective, train, **settings(run_folder, steps=6, validate_every=1))
@@ -73,7 +73,7 @@ def test_it_begins_as_what_it_averages_and_teaches(make_loss, train, run_folder)
 
 
 @pytest.mark.parametrize("step_order", ["simultaneous", "sequential"])
-def test_stopped_anywhere_it_ends_alike(make_cohort, make_loss, train, tmp_path, stop_at, step_order):
+def test_resumed_run_with_averages_is_bit_identical(make_cohort, make_loss, train, tmp_path, stop_at, step_order):
     def trained(folder, **more):
         networks = dict(make_cohort(3).networks)
         cohort = Cohort(networks, averages={"net2": Average("net0", 0.9)})
@@ -122,7 +122,7 @@ def by_hand(train, steps: int, *, sequential: bool, accumulate: int = 1) -> list
 
 
 @pytest.mark.parametrize("step_order", ["simultaneous", "sequential"])
-def test_it_is_the_loop_written_out(make_loss, train, run_folder, step_order):
+def test_step_orders_equal_plain_loops(make_loss, train, run_folder, step_order):
     cohort = Cohort({"a": plain(0), "b": plain(1)})
     objective = make_loss(cohort, cross_entropy={}, mutual_learning={})
     fit(cohort, objective, train, **settings(run_folder, steps=6, optimizer="SGD", learning_rate=0.05,
@@ -136,7 +136,7 @@ def test_it_is_the_loop_written_out(make_loss, train, run_folder, step_order):
         assert not torch.allclose(network.layers[0].weight, other.layers[0].weight, rtol=1e-3, atol=1e-4)
 
 
-def test_the_gradient_is_cut_per_network_where_they_step_in_turn(make_cohort, make_loss, train, run_folder):
+def test_sequential_steps_clip_the_gradient_per_network(make_cohort, make_loss, train, run_folder):
     cohort = make_cohort(2)
     outcome = fit(cohort, make_loss(cohort, cross_entropy={}, mutual_learning={}), train,
                   **settings(run_folder, steps=2, clip_norm=1e-3, step_order="sequential"))  # fmt: skip
@@ -153,13 +153,13 @@ def test_the_gradient_is_cut_per_network_where_they_step_in_turn(make_cohort, ma
         ({"wide": Average("net0")}, (), "wide averages net0, which has another architecture"),
     ],
 )
-def test_impossible_averages(make_cohort, averages, frozen, message):
+def test_invalid_averages_are_refused(make_cohort, averages, frozen, message):
     networks = {**dict(make_cohort(2).networks), "wide": nn.Conv2d(3, 3, 1)}
     with pytest.raises(UsageError, match=message):
         Cohort(networks, frozen, averages)
 
 
-def test_who_has_nothing_to_learn_is_named(make_cohort, train, run_folder):
+def test_network_without_a_term_is_named(make_cohort, train, run_folder):
     from segmi.losses import CrossEntropy, PerNetwork
 
     cohort = make_cohort(2)

@@ -58,7 +58,7 @@ def trainer(callback: DiagnosticsCallback) -> lightning.Trainer:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_callback_logs_every_epoch_afresh():
+def test_callback_resets_each_epoch():
     ran = trainer(DiagnosticsCallback(3))
     ran.fit(Identity(), DataLoader(pairs(2)), DataLoader(pairs(), batch_size=2))
     logged = {name: value.item() for name, value in ran.callback_metrics.items()}
@@ -66,7 +66,7 @@ def test_the_callback_logs_every_epoch_afresh():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_callback_may_be_told_where_the_logits_are():
+def test_callback_accepts_a_function_for_logits_and_labels():
     named = DiagnosticsCallback(3, predicted=lambda outputs, batch: ({"a": batch[0], "b": -batch[0]}, batch[1]))
     ran = trainer(named)
     ran.validate(Identity(returns="nothing"), DataLoader(pairs(), batch_size=2), verbose=False)
@@ -76,7 +76,7 @@ def test_the_callback_may_be_told_where_the_logits_are():
         trainer(DiagnosticsCallback(3)).validate(Identity(returns="nothing"), DataLoader(pairs()), verbose=False)
 
 
-def test_fabric_logs_what_all_batches_tell_and_forgets_it(tmp_path):
+def test_fabric_logs_all_batches_and_resets(tmp_path):
     logger = CSVLogger(tmp_path)
     diagnostics = FabricDiagnostics(Fabric(accelerator="cpu", devices=1, loggers=logger), 3, prefix="held/")
     for step in (1, 2):

@@ -11,7 +11,7 @@ def save(checkpoints: Checkpoints, step: int) -> None:
     checkpoints.save(step, {"w": torch.full((3,), float(step))}, {"step": step, "optimizer": {"lr": 0.1}})
 
 
-def test_the_newest_comes_back_and_two_are_kept(tmp_path):
+def test_newest_is_returned_and_two_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     assert checkpoints.newest() is None
     for step in (10, 20, 30):
@@ -24,7 +24,7 @@ def test_the_newest_comes_back_and_two_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "manifest"])
-def test_a_damaged_checkpoint_leaves_the_one_before(tmp_path, caplog, damage):
+def test_damaged_checkpoint_is_skipped(tmp_path, caplog, damage):
     checkpoints = Checkpoints(tmp_path)
     save(checkpoints, 1)
     save(checkpoints, 2)
@@ -44,7 +44,7 @@ def test_a_damaged_checkpoint_leaves_the_one_before(tmp_path, caplog, damage):
     assert checkpoints.newest().step == 2
 
 
-def test_nothing_but_damaged_ones_is_an_error_not_a_fresh_start(tmp_path):
+def test_only_damaged_checkpoints_are_an_error(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     save(checkpoints, 1)
     (tmp_path / "step-00000001" / "state.pt").write_bytes(b"")
@@ -52,7 +52,7 @@ def test_nothing_but_damaged_ones_is_an_error_not_a_fresh_start(tmp_path):
         checkpoints.newest()
 
 
-def test_a_pickle_in_place_of_the_state_is_refused(tmp_path):
+def test_pickled_state_is_refused(tmp_path):
     import hashlib
     import json
     import pickle

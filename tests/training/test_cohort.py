@@ -7,13 +7,13 @@ from segmi.errors import UsageError
 from segmi.training import Cohort
 
 
-def test_forward_returns_every_network(make_cohort):
+def test_forward_returns_all_networks(make_cohort):
     outputs = make_cohort(2)(torch.rand(2, 3, 8, 8))
     assert list(outputs) == ["net0", "net1"]
     assert outputs["net1"].logits.shape == (2, 3, 8, 8)
 
 
-def test_frozen_networks_stay_in_evaluation_mode_and_take_no_gradient(make_cohort):
+def test_frozen_networks_stay_in_evaluation_mode_without_gradient(make_cohort):
     cohort = make_cohort(2, frozen=("net1",)).train()
     assert cohort.networks["net0"].training
     assert not cohort.networks["net1"].training
@@ -28,7 +28,7 @@ def test_stride_is_the_least_common_multiple(make_cohort):
     assert cohort.stride == 6
 
 
-def test_impossible_cohorts(make_cohort):
+def test_invalid_cohorts_are_refused(make_cohort):
     with pytest.raises(UsageError, match="at least one network"):
         Cohort({})
     with pytest.raises(UsageError, match="every network of the cohort is frozen"):

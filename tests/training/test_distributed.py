@@ -98,7 +98,7 @@ def both_curves(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any
         *(f"{name}-{n}" for name in ("cross-entropy", "region", "present-pairs", "mutual", "heads") for n in (1, 2)),
     ],
 )
-def test_two_processes_have_the_loss_curve_and_the_weights_of_one(both_curves, case):
+def test_two_processes_equal_one(both_curves, case):
     alone, first, second = (found[case] for found in both_curves)
     assert first["history"] == second["history"]
     assert len(first["history"]) == 6
@@ -111,7 +111,7 @@ def test_two_processes_have_the_loss_curve_and_the_weights_of_one(both_curves, c
         torch.testing.assert_close(first["weights"][name], value, rtol=1e-4, atol=2e-6)
 
 
-def test_batch_statistics_are_those_of_the_first_process_wherever_a_image_is_scored(both_curves):
+def test_batch_statistics_of_process_0_are_used_for_scores(both_curves):
     """Each normalizes by its own images; what is scored is what is kept, or two networks would be scored as one."""
     script = load_script()
     _, first, second = (found["normed"] for found in both_curves)
@@ -125,7 +125,7 @@ def test_batch_statistics_are_those_of_the_first_process_wherever_a_image_is_sco
         assert shown[name] == pytest.approx(value, abs=1e-6), name  # some are differences of numbers around 1
 
 
-def test_heads_and_averages_of_objectives_are_among_what_is_compared(both_curves):
+def test_comparison_includes_heads_and_averages(both_curves):
     heads, coupled = (set(both_curves[0][case]["weights"]) for case in ("heads-1", "coupled-1"))
     assert {name.split(".")[3] for name in heads if name.startswith("objective.")} == {"heads", "spreads"}
     assert sum(name.endswith("memory.sums") for name in coupled) == 2, "of the loss and of the network's copy"
@@ -133,7 +133,7 @@ def test_heads_and_averages_of_objectives_are_among_what_is_compared(both_curves
     assert end < start
 
 
-def test_the_curves_can_tell(both_curves):
+def test_comparison_detects_errors(both_curves):
     """Uneven ignored matters: the mean of two means is another curve than that of the joint batch."""
     train = load_script().images("train")
     for share, known in ((Shard(0, 2), True), (Shard(1, 2), False)):
@@ -146,7 +146,7 @@ def test_the_curves_can_tell(both_curves):
 
 @pytest.mark.parametrize("count", [5, 1])
 @pytest.mark.parametrize("protocol", ["full", "paper"])
-def test_every_image_is_scored_once(both_curves, protocol, count):
+def test_each_image_is_scored_once(both_curves, protocol, count):
     alone, first, second = (found[f"{protocol}-{count}"] for found in both_curves)
     names = tuple(f"val-{i}" for i in range(100, 100 + count))
     assert first["names"] == second["names"] == alone["names"] == names
@@ -163,13 +163,13 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
 
 
 @pytest.mark.parametrize("nodes", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_slurm_starts_them_too(tmp_path, whole_run, nodes):
+def test_slurm_starts_two_processes(tmp_path, whole_run, nodes):
     for found in results(tmp_path / "run", "whole", partial(by_slurm, nodes=nodes)):
         assert found["history"] == whole_run[1]["history"]
         assert all(torch.equal(value, whole_run[1]["weights"][name]) for name, value in found["weights"].items())
 
 
-def test_a_signal_to_one_stops_both_and_they_go_on_as_if_nothing_had_happened(tmp_path, whole_run):
+def test_signal_to_one_process_stops_both_and_they_resume(tmp_path, whole_run):
     (whole, straight), stopped = whole_run, tmp_path / "stopped"
     for code, text in errors(stopped, "interrupted"):
         assert code == 143
@@ -187,7 +187,7 @@ def test_a_signal_to_one_stops_both_and_they_go_on_as_if_nothing_had_happened(tm
 @pytest.mark.parametrize(
     ("task", "text"), [("killed", "process 1 of 2 has exited"), ("failing", "process 1 of 2 failed: OSError: no image")]
 )
-def test_who_is_lost_is_named_and_nobody_waits_for_it(tmp_path, task, text):
+def test_crashed_process_is_named_without_waiting(tmp_path, task, text):
     processes = start(tmp_path, task)
     processes[1].communicate(timeout=200)
     ended = time.monotonic()
@@ -197,7 +197,7 @@ def test_who_is_lost_is_named_and_nobody_waits_for_it(tmp_path, task, text):
     assert text in (tmp_path / "0.error").read_text()
 
 
-def test_a_loss_that_is_not_finite_names_the_images_of_all_processes(tmp_path):
+def test_infinite_loss_names_the_images_of_all_processes(tmp_path):
     texts = [text for code, text in errors(tmp_path, "exploding") if code == 4]
     assert len(texts) == 2
     assert texts[0] == texts[1]
@@ -212,12 +212,12 @@ def test_a_loss_that_is_not_finite_names_the_images_of_all_processes(tmp_path):
         ({"strategy": "fsdp"}, "unknown strategy 'fsdp'"),
     ],
 )
-def test_processes_must_have_been_started(options, message):
+def test_missing_processes_are_refused(options, message):
     with pytest.raises(UsageError, match=message):
         connect(**options)
 
 
-def test_a_process_alone_needs_nobody():
+def test_single_process_needs_no_communication():
     assert connect() is SINGLE_PROCESS
     assert SINGLE_PROCESS.is_main
     assert SINGLE_PROCESS.gather(1) == [1]
@@ -226,7 +226,7 @@ def test_a_process_alone_needs_nobody():
     assert torch.equal(SINGLE_PROCESS.sum(torch.ones(2)), torch.ones(2))
 
 
-def test_more_processes_than_declared_are_refused(monkeypatch):
+def test_additional_processes_are_refused(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(UsageError, match=r"is 1 × 1, but the number of processes started is 4(.|\n)*torchrun"):
@@ -267,7 +267,7 @@ def test_batches_must_divide(monkeypatch, make_cohort, make_loss, train, run_fol
         ("batch", {"joint": True, "accumulate": 2}, "2 processes and accumulate: 2"),
     ],
 )
-def test_what_couples_images_is_not_divided(monkeypatch, make_cohort, train, run_folder, scope, settings, divided):
+def test_batch_scope_is_not_split(monkeypatch, make_cohort, train, run_folder, scope, settings, divided):
     if settings.pop("joint", False):
         monkeypatch.setattr(import_module("segmi.training.fit"), "connect", lambda *arguments: Two())
     loss = CrossEntropy()
@@ -277,7 +277,7 @@ def test_what_couples_images_is_not_divided(monkeypatch, make_cohort, train, run
             **training_configs({"steps": 2, "batch_size": 4, "select_by": "last", **settings}))  # fmt: skip
 
 
-def test_synchronized_batch_norm_is_for_cuda(make_cohort, make_loss, train, run_folder):
+def test_sync_batch_norm_needs_cuda(make_cohort, make_loss, train, run_folder):
     cohort = make_cohort()
     with pytest.raises(UsageError, match="sync_batch_norm needs CUDA devices, this run is on cpu"):
         fit(cohort, make_loss(cohort), train, folder=run_folder, **training_configs(

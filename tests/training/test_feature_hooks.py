@@ -20,7 +20,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_heads_fit_the_layers_of_any_network(name):
+def test_heads_match_the_layers_of_all_networks(name):
     spec, layer, width = NETWORKS[name]
     cohort = Cohort({"net": build_network(classes=3, **spec)})
     objective = build_objective({"pixel_contrast": {"layers": {"net": layer}, "dimensions": 4}}, networks=["net"])
@@ -36,7 +36,7 @@ def test_heads_fit_the_layers_of_any_network(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_objective_that_looks_inside_trains_any_network(name):
+def test_all_feature_losses_train_all_networks(name):
     spec, layer, _ = NETWORKS[name]
     cohort = Cohort(
         {"net": build_network(classes=3, **spec), "old": build_network("unet", classes=3, width=3)}, frozen=("old",)
@@ -57,7 +57,7 @@ def test_every_objective_that_looks_inside_trains_any_network(name):
     assert all(p.grad is None for p in cohort.networks["old"].parameters())
 
 
-def test_features_are_what_the_layer_put_out(make_cohort):
+def test_features_are_the_outputs_of_the_layers(make_cohort):
     cohort, images = make_cohort(2).eval(), torch.rand(2, 3, 8, 8)
     cohort.hook_layers({"net1": ["layers.0", "layers.1"]})
     outputs = cohort(images)
@@ -69,7 +69,7 @@ def test_features_are_what_the_layer_put_out(make_cohort):
     assert cohort(images)["net1"].features == {}
 
 
-def test_an_edit_is_made_in_training_alone_and_the_features_are_those_before_it(make_cohort):
+def test_transform_applies_in_training_after_the_features(make_cohort):
     cohort, images = make_cohort().eval(), torch.rand(2, 3, 8, 8)
     plain = cohort(images)["net0"].logits
     cohort.hook_layers({"net0": ["layers.0"]}, lambda network, layer, output: torch.zeros_like(output))
@@ -86,7 +86,7 @@ def test_an_edit_is_made_in_training_alone_and_the_features_are_those_before_it(
         ({"net": ["layers.1"]}, r"unknown network 'net'\n.*did you mean 'net0'"),
     ],
 )
-def test_unknown_layers_are_named_with_the_nearest(make_cohort, layers, message):
+def test_unknown_layers_are_refused_with_a_suggestion(make_cohort, layers, message):
     with pytest.raises(UsageError, match=message):
         make_cohort().hook_layers(layers)
 
@@ -102,7 +102,7 @@ class Idle(torch.nn.Module):
         return Output(self.used(images))
 
 
-def test_a_layer_that_is_never_run_is_told_before_training():
+def test_layer_that_is_not_run_is_refused_before_training():
     cohort = Cohort({"net": Idle()})
     objective = build_objective({"pixel_contrast": {"layers": {"net": "idle"}}}, networks=["net"])
     with pytest.raises(UsageError, match=r"layer 'idle' of net is not run in the forward pass"):
@@ -132,7 +132,7 @@ def bits(module):
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_heads_learn_and_a_stopped_run_ends_like_one_that_was_not(
+def test_heads_are_trained_and_resumed_bit_identically(
     make_cohort, make_loss, train, tmp_path, stop_at, accumulate
 ):
     settings = {"accumulate": accumulate}
@@ -153,13 +153,13 @@ def test_heads_learn_and_a_stopped_run_ends_like_one_that_was_not(
     assert list(whole.state_dict()) == list(make_cohort(2).state_dict()), "heads are no part of the networks"
 
 
-def test_bf16_shows_objectives_full_precision(make_cohort, make_loss, train, tmp_path):
+def test_objectives_get_fp32_features_in_bf16(make_cohort, make_loss, train, tmp_path):
     _, _, outcome = trained(make_cohort, make_loss, train, tmp_path, precision="bf16", steps=2)
     assert outcome.precision.dtype == "bf16"
 
 
 @pytest.mark.slow
-def test_a_compiled_cohort_shows_the_same_features(make_cohort):
+def test_compiled_cohort_returns_the_same_features(make_cohort):
     cohort, images = make_cohort().eval(), torch.rand(2, 3, 8, 8)
     cohort.hook_layers({"net0": ["layers.0"]}, lambda network, layer, output: 2 * output)
     compiled = torch.compile(cohort)

@@ -41,7 +41,7 @@ def weights(cohort: nn.Module) -> list[bytes]:
     return [value.numpy().tobytes() for value in cohort.state_dict().values()]
 
 
-def test_the_loss_goes_down_and_the_history_says_so(make_cohort, make_loss, train, val, run_folder):
+def test_loss_decreases_in_the_history(make_cohort, make_loss, train, val, run_folder):
     _, outcome = run(make_cohort, make_loss, train, run_folder, val, steps=60, select_by="holdout_mIoU",
                      learning_rate=0.02, validate_every=6)  # fmt: skip
     losses = [row["train/loss"] for row in outcome.history]
@@ -54,7 +54,7 @@ def test_the_loss_goes_down_and_the_history_says_so(make_cohort, make_loss, trai
     assert any((run_folder / "tensorboard").iterdir())
 
 
-def test_the_cohort_holds_the_selected_weights(make_cohort, make_loss, train, val, run_folder):
+def test_cohort_has_the_selected_weights(make_cohort, make_loss, train, val, run_folder):
     from safetensors.torch import load_file
 
     cohort, _ = run(make_cohort, make_loss, train, run_folder, val, select_by="holdout_mIoU")
@@ -62,14 +62,14 @@ def test_the_cohort_holds_the_selected_weights(make_cohort, make_loss, train, va
     assert all(torch.equal(value, best[name]) for name, value in cohort.state_dict().items())
 
 
-def test_training_loss_selects_the_lowest_mean(make_cohort, make_loss, train, run_folder):
+def test_select_by_train_loss_uses_the_lowest_mean(make_cohort, make_loss, train, run_folder):
     _, outcome = run(make_cohort, make_loss, train, run_folder, select_by="train_loss")
     assert outcome.best_score == min(row["train/loss"] for row in outcome.history)
 
 
 @pytest.mark.parametrize("stops", [(1,), (5,), (8,), (6, 9, 11)])
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_run_that_was_stopped_equals_one_that_was_not(
+def test_resumed_run_is_bit_identical(
     make_cohort, make_loss, train, val, tmp_path, stop_at, stops, count
 ):
     loss = {"cross_entropy": {}, "mutual_learning": {}} if count == 2 else {"cross_entropy": {}}
@@ -98,12 +98,12 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
         ({"images": 12, "accumulate": 2}, 2, 12),
     ],
 )
-def test_the_budget_in_every_unit(make_cohort, make_loss, train, run_folder, budget, steps, images):
+def test_budget_in_each_unit(make_cohort, make_loss, train, run_folder, budget, steps, images):
     _, outcome = run(make_cohort, make_loss, train, run_folder, **{"steps": None, **budget})
     assert (outcome.steps, outcome.images) == (steps, images)
 
 
-def test_a_budget_in_minutes_ends_by_the_clock_and_stays_ended(make_cohort, make_loss, train, val, run_folder):
+def test_budget_in_minutes_ends_by_the_clock(make_cohort, make_loss, train, val, run_folder):
     settings = {"steps": None, "minutes": 1 / 60, "select_by": "holdout_mIoU", "validate_every": 10**6}
     _, outcome = run(make_cohort, make_loss, train, run_folder, val, **settings)
     assert outcome.wall_seconds >= 1
@@ -112,7 +112,7 @@ def test_a_budget_in_minutes_ends_by_the_clock_and_stays_ended(make_cohort, make
     assert (again.steps, again.best_step) == (outcome.steps, outcome.best_step)
 
 
-def test_a_run_that_was_stopped_past_its_time_still_closes_its_row(
+def test_run_stopped_after_its_time_still_closes_its_row(
     make_cohort, make_loss, train, val, run_folder, stop_at
 ):
     settings = {"steps": None, "minutes": 60, "select_by": "holdout_mIoU", "validate_every": 10**6}
@@ -123,13 +123,13 @@ def test_a_run_that_was_stopped_past_its_time_still_closes_its_row(
     assert outcome.best_score is not None
 
 
-def test_workers_change_nothing(make_cohort, make_loss, train, tmp_path):
+def test_workers_do_not_change_the_weights(make_cohort, make_loss, train, tmp_path):
     alone, _ = run(make_cohort, make_loss, train, tmp_path / "alone")
     helped, _ = run(make_cohort, make_loss, train, tmp_path / "helped", workers=2)
     assert weights(alone) == weights(helped)
 
 
-def test_a_signal_leaves_a_checkpoint_of_that_step(make_cohort, make_loss, train, run_folder):
+def test_signal_writes_a_checkpoint(make_cohort, make_loss, train, run_folder):
     def kill(progress) -> None:
         if progress.step == 7:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -142,7 +142,7 @@ def test_a_signal_leaves_a_checkpoint_of_that_step(make_cohort, make_loss, train
     assert outcome.steps == STEPS
 
 
-def test_accumulated_batches_give_the_gradient_of_the_joint_batch(make_cohort, make_loss, squares, run_folder):
+def test_accumulation_gives_the_gradient_of_the_joint_batch(make_cohort, make_loss, squares, run_folder):
     from segmi.training.step import accumulate_gradient
 
     images = SegmentationDataset(squares, squares.split("train"), Processing(resize=18, crop=16))
@@ -175,7 +175,7 @@ class Explodes(nn.Module):
         return Output((images * self.scale[:, None, None]).log() * 1e30 * 1e30)
 
 
-def test_a_loss_that_is_not_finite_names_the_step_the_terms_and_the_images(make_loss, train, run_folder):
+def test_infinite_loss_names_step_terms_and_images(make_loss, train, run_folder):
     from segmi.training import Cohort
 
     cohort = Cohort({"net": Explodes()})
@@ -186,7 +186,7 @@ def test_a_loss_that_is_not_finite_names_the_step_the_terms_and_the_images(make_
     assert not list((run_folder / "checkpoints").glob("step-*")), "a broken run must not leave a checkpoint to resume"
 
 
-def test_bf16_follows_fp32(make_cohort, make_loss, train, tmp_path):
+def test_bf16_is_close_to_fp32(make_cohort, make_loss, train, tmp_path):
     losses = {}
     for precision in ("fp32", "bf16"):
         _, outcome = run(make_cohort, make_loss, train, tmp_path / precision, precision=precision, steps=30)
@@ -195,7 +195,7 @@ def test_bf16_follows_fp32(make_cohort, make_loss, train, tmp_path):
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
 
 
-def test_a_frozen_network_does_not_change(make_cohort, make_loss, train, run_folder):
+def test_frozen_network_does_not_change(make_cohort, make_loss, train, run_folder):
     cohort = make_cohort(2, frozen=("net1",))
     before = [value.clone() for value in cohort.networks["net1"].state_dict().values()]
     fit(cohort, make_loss(cohort, cross_entropy={}, mutual_learning={}), train, folder=run_folder,
@@ -204,7 +204,7 @@ def test_a_frozen_network_does_not_change(make_cohort, make_loss, train, run_fol
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "AdamW", "NAdam"])
-def test_any_optimizer_by_name(make_cohort, make_loss, train, run_folder, optimizer):
+def test_optimizers_by_name(make_cohort, make_loss, train, run_folder, optimizer):
     options = {"weight_decay": 1e-4}
     _, outcome = run(make_cohort, make_loss, train, run_folder, steps=2, optimizer=optimizer,
                      optimizer_options=options, schedule="PolynomialLR", schedule_options={"power": 0.9})  # fmt: skip
@@ -230,7 +230,7 @@ def test_any_optimizer_by_name(make_cohort, make_loss, train, run_folder, optimi
         ({"device": "gpu"}, "unknown device 'gpu'"),
     ],
 )
-def test_contradictions_are_refused_before_anything_starts(
+def test_contradictory_settings_are_refused(
     make_cohort, make_loss, train, run_folder, settings, message
 ):
     with pytest.raises(UsageError, match=message):
@@ -238,12 +238,12 @@ def test_contradictions_are_refused_before_anything_starts(
 
 
 @pytest.mark.parametrize(("epochs", "drop_last", "steps", "images"), [(2, True, 6, 18), (2, False, 8, 20)])
-def test_a_budget_in_epochs(make_cohort, make_loss, train, run_folder, epochs, drop_last, steps, images):
+def test_budget_in_epochs(make_cohort, make_loss, train, run_folder, epochs, drop_last, steps, images):
     _, outcome = run(make_cohort, make_loss, train, run_folder, steps=None, epochs=epochs, drop_last=drop_last)
     assert (outcome.steps, outcome.images, outcome.epochs) == (steps, images, 2.0)
 
 
-def test_objectives_that_ask_are_told_how_often_the_classes_are(make_cohort, make_loss, train, run_folder):
+def test_class_counts_are_passed_to_losses_that_use_them(make_cohort, make_loss, train, run_folder):
     cohort = make_cohort()
     objective = make_loss(cohort, probability_corrected={})
     options = {"steps": 2, "batch_size": 3, "select_by": "last", "device": "cpu"}
@@ -262,7 +262,7 @@ PREDICTIONS = {
 }
 
 
-def test_images_without_labels_are_trained_on_and_the_run_resumes(
+def test_unlabeled_images_are_used_and_resumed(
     make_cohort, make_loss, train, val, tmp_path, stop_at
 ):
     settings = {"loss": PREDICTIONS, "unlabeled": val, "unlabeled_batch_size": 2}
@@ -277,7 +277,7 @@ def test_images_without_labels_are_trained_on_and_the_run_resumes(
     assert weights(plain) != weights(straight)
 
 
-def test_images_without_labels_are_asked_for_and_left_alone_otherwise(make_cohort, make_loss, train, val, tmp_path):
+def test_unlabeled_images_are_required_or_ignored(make_cohort, make_loss, train, val, tmp_path):
     with pytest.raises(UsageError, match=r"needs unlabeled images, got none\s.*labeled: 0.5"):
         run(make_cohort, make_loss, train, tmp_path / "none", loss=PREDICTIONS)
     one, _ = run(make_cohort, make_loss, train, tmp_path / "one", unlabeled=val)

@@ -39,13 +39,13 @@ def told(monkeypatch):
         (JOB | STEP | TORCHRUN, Launcher("torchrun", 2)),
     ],
 )
-def test_who_started_it(told, variables, expected):
+def test_launcher_is_detected(told, variables, expected):
     told(variables)
     assert detect_launcher() == expected
 
 
 @pytest.mark.parametrize("variables", [JOB, JOB | STEP, {**JOB, **STEP, "SLURM_JOB_NAME": "bash"}])
-def test_what_trains_alone_in_a_job_is_alone(told, variables):
+def test_single_run_in_a_job_is_not_distributed(told, variables):
     """Tasks of a job may each do another run; Lightning would take them for parts of one."""
     told(variables)
     assert connect() is SINGLE_PROCESS
@@ -53,20 +53,20 @@ def test_what_trains_alone_in_a_job_is_alone(told, variables):
     assert (fabric.world_size, fabric.global_rank) == (1, 0)
 
 
-def test_the_script_of_a_job_is_not_taken_for_a_task(told):
+def test_job_script_is_not_a_task(told):
     told(JOB)
     with pytest.raises(UsageError, match=r"number of processes started is 1(.|\n)*srun --nodes 2 --ntasks-per-node 2"):
         connect("cpu", 2, 2)
 
 
-def test_tasks_per_node_must_be_as_many_as_devices(told):
+def test_tasks_per_node_must_equal_devices(told):
     told(JOB | STEP)
     told({"SLURM_NTASKS_PER_NODE": "4"})
     with pytest.raises(UsageError, match=r"SLURM starts 4 processes per node, but devices is 2\s.*devices: 4"):
         cluster_environment(2)
 
 
-def test_tasks_may_be_counted_in_all(told):
+def test_total_number_of_tasks_is_accepted(told):
     told(JOB | STEP)
     environment = cluster_environment(2)
     environment.validate_settings(num_devices=2, num_nodes=2)

@@ -36,7 +36,7 @@ def network(classes: int = len(SCENES.info.classes)) -> SegmentationNetwork:
     return SegmentationNetwork(Halves(classes), classes=classes).train()
 
 
-def test_colors_tell_more_than_gray_and_no_layer_more_than_there_is(train):
+def test_colors_have_more_information_than_gray(train):
     probed = network(3)
     estimates = probe_layers(probed, train, ["colors", "gray"], steps=150, batch_size=5)
     assert probed.training
@@ -49,7 +49,7 @@ def test_colors_tell_more_than_gray_and_no_layer_more_than_there_is(train):
     assert again["gray"]["linear"].nats == pytest.approx(gray["linear"].nats, abs=1e-3)
 
 
-def test_the_feature_of_a_pixel_is_that_of_its_cell():
+def test_feature_of_a_pixel_comes_from_its_cell():
     from segmi.training.layer_probes import _features_at
 
     cells = torch.arange(8.0).view(1, 1, 2, 4)
@@ -57,7 +57,7 @@ def test_the_feature_of_a_pixel_is_that_of_its_cell():
     assert _features_at(cells, "cells", 0, rows, columns, torch.Size([8, 16])).flatten().tolist() == [0, 0, 5, 7]
 
 
-def test_by_default_it_is_the_blocks_that_are_probed():
+def test_blocks_are_probed_by_default():
     counts: list[tuple[int, int]] = []
     unet = build_network("unet", classes=len(SCENES.info.classes), width=2)
     found = probe_layers(unet, IMAGES, steps=2, per_image=20, progress=lambda *count: counts.append(count))
@@ -69,7 +69,7 @@ def test_by_default_it_is_the_blocks_that_are_probed():
         probe_layers(network(), IMAGES)
 
 
-def test_what_is_no_layer_is_refused():
+def test_unknown_layers_are_refused():
     with pytest.raises(UsageError, match="unknown layer 'color'"):
         probe_layers(network(), IMAGES, ["color"])
     with pytest.raises(UsageError, match=r"layer 'pooled' has features of shape \(8, 64\), expected maps N×D×h×w"):

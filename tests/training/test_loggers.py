@@ -26,7 +26,7 @@ def two_sessions(name: str, folder: Path) -> None:
                 logger.log({"train/loss": 10.0 * first + step, "lr": 0.1}, step)
 
 
-def test_tensorboard_hides_what_is_done_again(folder: Path) -> None:
+def test_tensorboard_hides_repeated_steps(folder: Path) -> None:
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     two_sessions("tensorboard", folder)
     found = events.EventAccumulator(str(folder / "tensorboard")).Reload()
@@ -38,7 +38,7 @@ def test_tensorboard_hides_what_is_done_again(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_mlflow_in_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflow_with_a_local_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sqlalchemy")
     tracking = pytest.importorskip("mlflow.tracking")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -67,7 +67,7 @@ def test_wandb_offline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(b"train/loss" in file.read_bytes() for file in files)
 
 
-def test_what_is_not_installed_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loggers, "find_spec", lambda name: None)
     with pytest.raises(EnvironmentProblem) as caught:
         check_loggers(["tensorboard", "mlflow"])
@@ -91,7 +91,7 @@ class Broken:
         raise AssertionError("a logger that failed is not used again")
 
 
-def test_a_server_that_goes_away_is_told_once(
+def test_lost_server_is_reported_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(loggers, "_CREATE", {"mlflow": lambda *_: Broken(2)})
@@ -102,7 +102,7 @@ def test_a_server_that_goes_away_is_told_once(
     assert record.getMessage() == "the logger mlflow failed: no route to host; the run continues without it"
 
 
-def test_a_server_that_is_not_there_is_told_and_the_run_goes_on(
+def test_missing_server_is_reported_and_the_run_continues(
     make_cohort: Any, make_loss: Any, train: Any, run_folder: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip

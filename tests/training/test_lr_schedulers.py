@@ -105,7 +105,7 @@ def test_a_resumed_schedule_has_the_same_rates(stop, last):
     assert first + rest == whole
 
 
-def test_a_run_stopped_in_its_warmup_ends_bit_for_bit_alike(make_cohort, make_loss, train, tmp_path, stop_at):
+def test_run_resumed_in_its_warmup_is_bit_identical(make_cohort, make_loss, train, tmp_path, stop_at):
     settings = {"steps": 10, "batch_size": 3, "select_by": "last", "device": "cpu", "checkpoint_every": 2,
                 "validate_every": 1, "schedule": "PolynomialLR", "warmup_steps": 6}  # fmt: skip
 
@@ -165,7 +165,7 @@ def test_a_schedule_without_length_works_with_warmup_and_unknown_steps():
         ([{"name": "constant"}], {"options": {"power": 1}}, "schedule_options is for a single scheduler"),
     ],
 )
-def test_impossible_schedules_are_refused(schedule, settings, message):
+def test_invalid_schedules_are_refused(schedule, settings, message):
     settings = {"steps": 10, **settings}
     with pytest.raises(UsageError, match=message):
         build_schedule(sgd(), schedule, settings.pop("steps"), settings.pop("options", None), **settings)

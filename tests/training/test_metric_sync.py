@@ -61,7 +61,7 @@ def test_diagnostics_are_rows_of_the_history(make_cohort, make_loss, train, run_
         assert [float(row[COLUMNS[1]]) for row in csv.DictReader(file)] == [row[COLUMNS[1]] for row in outcome.history]
 
 
-def test_diagnostics_reach_tensorboard_once_per_row(make_cohort, make_loss, train, run_folder):
+def test_diagnostics_are_logged_once_per_row(make_cohort, make_loss, train, run_folder):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     _, outcome = run(make_cohort, make_loss, train, run_folder, validate_every=4)
     found = events.EventAccumulator(str(run_folder / "tensorboard")).Reload()
@@ -70,7 +70,7 @@ def test_diagnostics_reach_tensorboard_once_per_row(make_cohort, make_loss, trai
         assert shown == [(row["step"], pytest.approx(row[name], rel=1e-6)) for row in outcome.history]
 
 
-def test_a_class_that_was_in_no_image_has_no_value(make_cohort, make_loss, squares, run_folder):
+def test_absent_class_has_no_value(make_cohort, make_loss, squares, run_folder):
     only_red = [sample for sample in squares.split("train") if sample.mask.index % 2 == 0]
     images = SegmentationDataset(squares, only_red, Processing(resize=18, crop=16))
     _, outcome = run(make_cohort, make_loss, images, run_folder, steps=3)
@@ -78,7 +78,7 @@ def test_a_class_that_was_in_no_image_has_no_value(make_cohort, make_loss, squar
     assert COLUMNS[2] not in outcome.history[-1]
 
 
-def test_channels_that_are_no_classes_have_numbers(make_cohort, make_loss, train, run_folder):
+def test_other_channels_are_numbered(make_cohort, make_loss, train, run_folder):
     cohort = Cohort({"net0": FourChannels()})
     _, outcome = run(make_cohort, make_loss, train, run_folder, cohort=cohort, steps=2)
     assert {"train/I_G/rmi_loss/net0/0", "train/I_G/rmi_loss/net0/2"} <= outcome.history[-1].keys()
@@ -86,7 +86,7 @@ def test_channels_that_are_no_classes_have_numbers(make_cohort, make_loss, train
 
 
 @pytest.mark.parametrize("stops", [(1,), (6, 9)])
-def test_diagnostics_survive_a_stop_bit_for_bit(make_cohort, make_loss, train, tmp_path, stops):
+def test_resumed_diagnostics_are_bit_identical(make_cohort, make_loss, train, tmp_path, stops):
     settings = {"validate_every": 5, "accumulate": 2}
     whole, outcome = run(make_cohort, make_loss, train, tmp_path / "straight", **settings)
     for step in stops:
@@ -98,7 +98,7 @@ def test_diagnostics_survive_a_stop_bit_for_bit(make_cohort, make_loss, train, t
     assert COLUMNS[0] in outcome.history[0]
 
 
-def test_accumulated_batches_show_what_the_joint_batch_shows(make_loss, make_cohort):
+def test_accumulation_gives_the_diagnostics_of_the_joint_batch(make_loss, make_cohort):
     generator = torch.Generator().manual_seed(0)
     labels = torch.zeros(4, 12, 12, dtype=torch.long)
     labels[:3, 3:8, 2:9], labels[3, 5:, 5:] = 1, 2
@@ -119,7 +119,7 @@ def test_accumulated_batches_show_what_the_joint_batch_shows(make_loss, make_coh
     torch.testing.assert_close(joint["I_G/region_mutual_information/net0"], expected)
 
 
-def test_a_mean_of_ratios_is_the_ratio_of_the_sums():
+def test_mean_of_ratios_is_the_ratio_of_sums():
     means = RunningMeans()
     for numerator, denominator in ((6.0, 2.0), (0.0, 0.0), (1.0, 5.0)):
         means.add_ratio("a", numerator, denominator)

@@ -34,7 +34,7 @@ def settled(folder):
     return record["threads"], record["kernels"]
 
 
-def test_a_run_keeps_its_threads_whatever_the_process_has_when_it_goes_on(make_cohort, train, run_folder, stop_at):
+def test_resumed_run_keeps_its_threads(make_cohort, train, run_folder, stop_at):
     seen = []
 
     class Watching(nn.Module):
@@ -62,7 +62,7 @@ def test_a_run_keeps_its_threads_whatever_the_process_has_when_it_goes_on(make_c
     assert outcome.precision.threads == settled(run_folder)[0] == 3
 
 
-def test_what_is_declared_is_what_it_computes_with(make_cohort, train, run_folder):
+def test_threads_are_set(make_cohort, train, run_folder):
     _, outcome = run(make_cohort, train, run_folder, threads=2)
     assert outcome.precision.threads == settled(run_folder)[0] == 2
     with pytest.raises(UsageError, match="threads must be at least 1, got 0"):
@@ -70,7 +70,7 @@ def test_what_is_declared_is_what_it_computes_with(make_cohort, train, run_folde
 
 
 @pytest.mark.parametrize("kernel", ["auto", "torch"])
-def test_the_kernel_is_settled_and_told(make_cohort, train, run_folder, kernel):
+def test_kernel_is_selected_and_reported(make_cohort, train, run_folder, kernel):
     told = []
     loss = {"cross_entropy": {}, "rmi_loss": {"radius": 2, "kernel": kernel}}
     run(make_cohort, train, run_folder, loss=loss, threads=1, progress=lambda p: told.append(p.text))
@@ -79,7 +79,7 @@ def test_the_kernel_is_settled_and_told(make_cohort, train, run_folder, kernel):
     assert told[0].endswith(f"on cpu with 1 thread, kernel {expected}")
 
 
-def test_a_run_goes_on_with_the_kernel_it_began_with(make_cohort, train, tmp_path, stop_at):
+def test_resumed_run_keeps_its_kernel(make_cohort, train, tmp_path, stop_at):
     """One that began where there was no compiled kernel is not continued by another that rounds otherwise."""
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     plain = {"cross_entropy": {}, "rmi_loss": {"radius": 2, "kernel": "torch"}}
@@ -91,7 +91,7 @@ def test_a_run_goes_on_with_the_kernel_it_began_with(make_cohort, train, tmp_pat
     assert all(torch.equal(mine, other) for mine, other in zip(cohort.parameters(), expected.parameters(), strict=True))
 
 
-def test_a_kernel_that_cannot_be_had_any_more_is_replaced_with_a_warning(monkeypatch, caplog):
+def test_unavailable_kernel_is_replaced_with_a_warning(monkeypatch, caplog):
     objective = build_objective(RMI, networks=["net0"])
     find = importlib.util.find_spec
     monkeypatch.setattr("segmi.losses.compiled.find_spec", lambda name: None if name == "numba" else find(name))
@@ -101,7 +101,7 @@ def test_a_kernel_that_cannot_be_had_any_more_is_replaced_with_a_warning(monkeyp
     assert "the run started with this kernel, and continues with 'torch', whose rounding differs" in caplog.text
 
 
-def test_a_record_of_before_threads_were_kept_is_completed(make_cohort, train, run_folder):
+def test_record_without_threads_is_completed(make_cohort, train, run_folder):
     run_folder.mkdir(parents=True, exist_ok=True)
     (run_folder / "precision.json").write_text(
         json.dumps({"schema_version": 1, "dtype": "fp32", "memory_format": "contiguous", "source": "measured"})

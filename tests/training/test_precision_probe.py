@@ -52,7 +52,7 @@ def chosen(cohort, **options) -> ResolvedPrecision:
         ({"fp32 channels_last": float("inf")}, "fp32 contiguous"),
     ],
 )
-def test_the_faster_layout_is_taken_and_bf16_where_it_is_clearly_faster(make_cohort, timings, faster, expected):
+def test_fastest_candidate_is_chosen(make_cohort, timings, faster, expected):
     timings.update(faster)
     found = chosen(make_cohort())
     assert f"{found.dtype} {found.memory_format}" == expected
@@ -60,7 +60,7 @@ def test_the_faster_layout_is_taken_and_bf16_where_it_is_clearly_faster(make_coh
     assert found.images == 2
 
 
-def test_what_is_hopeless_is_tried_once_and_its_other_layout_not_at_all(make_cohort, timings):
+def test_slow_candidate_is_dropped(make_cohort, timings):
     found = chosen(make_cohort())
     assert timings["asked"].count("bf16 channels_last") == 1
     assert "bf16 contiguous" not in timings["asked"]
@@ -68,18 +68,18 @@ def test_what_is_hopeless_is_tried_once_and_its_other_layout_not_at_all(make_coh
     assert "bf16 channels_last far slower" in found.describe()
 
 
-def test_a_step_that_takes_no_time_is_not_worth_a_choice(make_cohort, timings):
+def test_short_steps_are_not_compared(make_cohort, timings):
     timings.update({"fp32 channels_last": 0.002, "bf16 channels_last": 0.0001})
     assert chosen(make_cohort()).describe() == "fp32 channels_last (measured on 2 images: fp32 channels_last 2.0 ms)"
 
 
-def test_a_short_step_of_many_threads_is_work_all_the_same(monkeypatch, make_cohort, timings):
+def test_short_steps_of_many_threads_are_compared(monkeypatch, make_cohort, timings):
     timings.update({"fp32 channels_last": 0.002, "bf16 channels_last": 0.001})
     monkeypatch.setattr(precision_probe.torch, "get_num_threads", lambda: 64)
     assert chosen(make_cohort()).dtype == "bf16"
 
 
-def test_it_is_measured_once_per_network(make_cohort, timings, cache):
+def test_times_are_cached_per_network(make_cohort, timings, cache):
     first = chosen(make_cohort())
     count = len(timings["asked"])
     timings["fp32 contiguous"] = 0.1
@@ -93,7 +93,7 @@ def test_it_is_measured_once_per_network(make_cohort, timings, cache):
     assert chosen(make_cohort()).memory_format == "contiguous", "what cannot be read is measured again"
 
 
-def test_of_what_was_kept_the_times_count_and_not_a_choice_by_an_older_rule(make_cohort, timings, cache):
+def test_cached_times_are_evaluated_again(make_cohort, timings, cache):
     timings["fp32 contiguous"] = 0.95
     first = chosen(make_cohort())
     (path,) = cache.rglob("*.json")
@@ -103,7 +103,7 @@ def test_of_what_was_kept_the_times_count_and_not_a_choice_by_an_older_rule(make
     assert first.memory_format == "contiguous"
 
 
-def test_where_nothing_can_be_kept_it_is_measured_every_time(make_cohort, timings, cache):
+def test_unwritable_cache_measures_each_time(make_cohort, timings, cache):
     cache.write_text("no folder")
     chosen(make_cohort())
     count = len(timings["asked"])
@@ -111,7 +111,7 @@ def test_where_nothing_can_be_kept_it_is_measured_every_time(make_cohort, timing
     assert len(timings["asked"]) == 2 * count
 
 
-def test_a_user_who_keeps_no_cache_has_it_measured_every_time(monkeypatch, make_cohort, timings, tmp_path):
+def test_disabled_cache_measures_each_time(monkeypatch, make_cohort, timings, tmp_path):
     monkeypatch.setenv("SEGMI_CACHE", "none")
     monkeypatch.chdir(tmp_path)
     chosen(make_cohort())
@@ -121,7 +121,7 @@ def test_a_user_who_keeps_no_cache_has_it_measured_every_time(monkeypatch, make_
     assert not list(tmp_path.iterdir())
 
 
-def test_measuring_leaves_the_networks_as_they_are(monkeypatch, make_cohort, cache):
+def test_measuring_does_not_change_the_networks(monkeypatch, make_cohort, cache):
     monkeypatch.setattr(precision_probe, "NEGLIGIBLE_SECONDS", 0.0)
     cohort = make_cohort(2, frozen=("net1",)).eval()
     before = {name: value.clone() for name, value in cohort.state_dict().items()}
@@ -136,12 +136,12 @@ def test_measuring_leaves_the_networks_as_they_are(monkeypatch, make_cohort, cac
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_what_is_given_is_not_measured(make_cohort, timings, precision):
+def test_explicit_precision_is_not_measured(make_cohort, timings, precision):
     found = choose_precision(precision, make_cohort(), CPU, images=8, side=16)
     assert (found.dtype, found.source, timings["asked"]) == (precision, "given", [])
 
 
-def test_the_choice_is_told_kept_with_the_run_and_not_made_again(make_cohort, make_loss, train, run_folder, timings):
+def test_choice_is_reported_and_kept(make_cohort, make_loss, train, run_folder, timings):
     timings["fp32 contiguous"] = 0.5
     told: list[str] = []
     options = {"steps": 6, "batch_size": 3, "select_by": "last", "device": "cpu", "checkpoint_every": 2}
@@ -170,7 +170,7 @@ def test_the_choice_is_told_kept_with_the_run_and_not_made_again(make_cohort, ma
     assert told[0].endswith("on cpu with 1 thread")
 
 
-def test_a_run_without_a_checkpoint_keeps_its_choice_too(make_cohort, make_loss, train, run_folder, timings, cache):
+def test_run_without_a_checkpoint_keeps_its_choice(make_cohort, make_loss, train, run_folder, timings, cache):
     def run(**options):
         cohort = make_cohort()
         return fit(cohort, make_loss(cohort), train, folder=run_folder, **training_configs({"steps": 1,

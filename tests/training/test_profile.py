@@ -12,7 +12,7 @@ from segmi.training import fit, training_configs
 from segmi.training.profile import PARTS, UNTIMED, Profile
 
 
-def test_parts_and_the_rest_make_the_whole():
+def test_parts_add_up():
     profile = Profile(torch.device("cpu"))
     with profile.part("forward"):
         time.sleep(0.2)  # before counting begins
@@ -38,19 +38,19 @@ def test_parts_and_the_rest_make_the_whole():
     assert parts["backward"]["ms_per_step"] == pytest.approx(500 * parts["backward"]["seconds"])
 
 
-def test_nothing_is_measured_unasked():
+def test_disabled_profile_measures_nothing():
     with UNTIMED.part("forward"):
         pass
     UNTIMED.step_done()
     assert UNTIMED.summary()["seconds"] == 0
 
 
-def test_a_run_that_is_over_before_counting_begins_has_no_shares():
+def test_profile_of_a_single_step_is_empty():
     assert {row["share"] for row in Profile(torch.device("cpu")).summary()["parts"]} == {0.0}
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_run_keeps_its_profile_where_asked(make_cohort, make_loss, train, val, run_folder, asked):
+def test_profile_is_written_if_enabled(make_cohort, make_loss, train, val, run_folder, asked):
     cohort = make_cohort(2)
     fit(cohort, make_loss(cohort, cross_entropy={}, mutual_learning={}), train, folder=run_folder, holdout=val,
         **training_configs({"steps": 4, "batch_size": 3, "device": "cpu", "checkpoint_every": 2, "accumulate": 2,
@@ -64,7 +64,7 @@ def test_a_run_keeps_its_profile_where_asked(make_cohort, make_loss, train, val,
         assert all(parts[name] > 0 for name in PARTS)
 
 
-def test_a_run_that_goes_on_tells_what_took_how_long_since_then(make_cohort, make_loss, train, run_folder, stop_at):
+def test_resumed_run_profiles_its_own_session(make_cohort, make_loss, train, run_folder, stop_at):
     def run(**settings):
         cohort = make_cohort()
         fit(cohort, make_loss(cohort), train, folder=run_folder, **settings, **training_configs({"steps": 6,

@@ -38,7 +38,7 @@ def shown(logits: torch.Tensor, labels: torch.Tensor, **options) -> dict[str, fl
     return {name.removeprefix(prefix): v for name, v in diagnostics.values().items() if name.startswith(prefix)}
 
 
-def test_it_is_the_mean_over_the_images_in_which_a_class_varies():
+def test_mean_is_over_images_where_the_class_varies():
     logits, labels = scene()
     nats = region_information(logits, labels, variant="corrected", probability="softmax")
     expected = {"sky": nats[:, 0].mean(), "road": nats[:, 1].mean(), "car": nats[0, 2]}
@@ -46,7 +46,7 @@ def test_it_is_the_mean_over_the_images_in_which_a_class_varies():
     assert min(expected.values()) > 0.1
 
 
-def test_it_does_not_see_offsets_ignored_pixels_or_constants():
+def test_offsets_ignored_pixels_and_constants_have_no_effect():
     logits, labels = scene()
     before = shown(logits, labels)
     offset = logits + torch.linspace(-3, 3, labels.numel()).view_as(labels).unsqueeze(1)
@@ -58,7 +58,7 @@ def test_it_does_not_see_offsets_ignored_pixels_or_constants():
     assert all(math.isfinite(value) for value in shown(1e4 * logits, labels).values())
 
 
-def test_pieces_and_images_smaller_than_a_window_show_none():
+def test_pieces_and_small_images_have_no_value():
     logits, labels = scene()
     assert shown(logits[..., :2], labels[..., :2]) == {}
     pieces = diagnostics_of(4)
@@ -68,7 +68,7 @@ def test_pieces_and_images_smaller_than_a_window_show_none():
         assert shown(logits.double().float(), labels) == shown(logits, labels)
 
 
-def test_batches_processes_and_copies_leave_the_numbers():
+def test_batches_processes_and_copies_do_not_change_the_values():
     logits, labels = scene()
     parts = []
     for part in (slice(0, 1), slice(1, 3)):
@@ -86,7 +86,7 @@ def test_batches_processes_and_copies_leave_the_numbers():
     assert whole.values() == {}
 
 
-def test_two_channels_are_one_and_numbers_stand_for_names():
+def test_binary_problems_and_unnamed_classes():
     logits, labels = scene()
     one, two = diagnostics_of(2), diagnostics_of(2)
     binary = torch.where(labels == 255, 255, labels % 2)
@@ -100,7 +100,7 @@ def test_two_channels_are_one_and_numbers_stand_for_names():
     assert plain.values() == {name: value for name, value in one.values().items() if "region" not in name}
 
 
-def test_what_is_trained_on_cross_entropy_has_it_in_every_row_and_when_evaluated(
+def test_region_information_is_in_rows_and_evaluation(
     make_cohort, make_loss, train, squares, run_folder
 ):
     cohort = make_cohort()
@@ -118,7 +118,7 @@ def test_what_is_trained_on_cross_entropy_has_it_in_every_row_and_when_evaluated
 
 
 @pytest.mark.parametrize(("size", "expected"), [(14, "torch"), (255, "torch"), (256, "auto")])
-def test_small_maps_are_not_worth_loading_a_compiler(monkeypatch, size, expected):
+def test_small_maps_use_the_torch_kernel(monkeypatch, size, expected):
     asked = []
 
     class Asked(RegionMutualInformation):

@@ -45,7 +45,7 @@ def session(make_cohort, clip_norm=None, **options) -> tuple[Session, Cohort]:
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.5])
-def test_an_update_reads_nothing_back(make_cohort, train, clip_norm):
+def test_step_does_not_wait_for_the_device(make_cohort, train, clip_norm):
     running, _ = session(make_cohort, clip_norm)
     batches = itertools.repeat(train.batch([(0, 0), (0, 1), (0, 2)]))
     running.train_step(batches, 2)
@@ -62,7 +62,7 @@ def test_an_update_reads_nothing_back(make_cohort, train, clip_norm):
     assert ("gradient_norm" in running.latest) == (clip_norm is not None)
 
 
-def test_a_gpu_is_sent_batches_from_pinned_memory(monkeypatch, make_cohort, train):
+def test_batches_are_copied_from_pinned_memory(monkeypatch, make_cohort, train):
     running, _ = session(make_cohort)
     running.device = torch.device("cuda")
     pinned, sent = [], []
@@ -85,7 +85,7 @@ def test_a_gpu_is_sent_batches_from_pinned_memory(monkeypatch, make_cohort, trai
     assert (found.names, found.groups) == (batch.names, batch.groups)
 
 
-def test_what_was_not_finite_is_named_however_late_it_is_read(make_cohort, train):
+def test_infinite_loss_is_named_when_fetched_late(make_cohort, train):
     from segmi.errors import Diverged
 
     running, _ = session(make_cohort)
@@ -110,7 +110,7 @@ class Counting(nn.Module):
         return Output(self.layer(images))
 
 
-def test_each_network_is_run_once_per_batch(make_loss, train, run_folder):
+def test_each_network_runs_once_per_batch(make_loss, train, run_folder):
     cohort = Cohort({name: Counting() for name in ("a", "b", "c")})
     objective = make_loss(cohort, cross_entropy={}, mutual_learning={}, rmi_loss={"weight": 0.1})
     fit(cohort, objective, train, folder=run_folder, **training_configs({"steps": 3, "batch_size": 3,
@@ -129,7 +129,7 @@ def test_each_network_is_run_once_per_batch(make_loss, train, run_folder):
         ("NAdam", {}, None),
     ],
 )
-def test_optimizers_are_fused_unless_told_otherwise(name, options, fused):
+def test_optimizers_are_fused_by_default(name, options, fused):
     parameters = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2), requires_grad=False)]
     optimizer = build_optimizer(parameters, name, 0.1, options)
     assert optimizer.defaults.get("fused") is fused
@@ -146,11 +146,11 @@ def test_optimizers_are_fused_unless_told_otherwise(name, options, fused):
         ("Adagrad", "cuda", "auto", True, True),
     ],
 )
-def test_what_stands_against_fusing(name, device, precision, clipped, fused):
+def test_can_be_fused(name, device, precision, clipped, fused):
     assert can_be_fused(name, torch.device(device), precision=precision, clipped=clipped) == fused
 
 
-def test_fused_steps_are_those_of_the_plain_optimizer():
+def test_fused_steps_equal_plain_steps():
     steps = []
     for fused in (True, False):
         parameter = nn.Parameter(torch.linspace(-1, 1, 50))
@@ -165,7 +165,7 @@ def test_fused_steps_are_those_of_the_plain_optimizer():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["tiny", "unet"])
-def test_a_compiled_cohort_trains_alike(make_cohort, make_loss, train, tmp_path, network):
+def test_compiled_cohort_has_the_same_losses(make_cohort, make_loss, train, tmp_path, network):
     def untrained() -> Cohort:
         if network == "unet":
             torch.manual_seed(0)

@@ -163,7 +163,7 @@ def training_configs(options: Mapping[str, Any]) -> dict[str, Any]:
         >>> training_configs({"steps": 100, "batch_size": 2})["budget"]
         Budget(steps=100, epochs=None, images=None, minutes=None)
     """
-    names = {config: {field.name for field in fields(config)} for config in TRAINING_CONFIGS}
+    names: dict[type, set[str]] = {config: {field.name for field in fields(config)} for config in TRAINING_CONFIGS}
     for option in options:
         if not any(option in group for group in names.values()):
             raise unknown_name("training option", option, [name for group in names.values() for name in group])
