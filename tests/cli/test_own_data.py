@@ -114,7 +114,7 @@ def test_a_refused_folder_is_left_as_it_was(photos: Path, capsys: pytest.Capture
     ("arguments", "message"),
     [
         (["train", "{photos}"], "has no segmi.toml\n  Fix: write it: segmi data init"),
-        (["train", "./nowhere"], "there is no folder nowhere"),
+        (["train", "./nowhere"], "expected a folder, got nowhere, which does not exist"),
         (
             ["train", "nowhere"],
             "there is no folder nowhere\n  Fix: give one that `segmi data init` has",

@@ -286,7 +286,7 @@ def test_all_problems_come_together(make):
     report = check_dataset(open_dataset("folder", root))
     files = {Path(problem.file).relative_to(root).as_posix() for problem in report.problems}
     assert files == {"masks/0000.png", "masks/0001.png", "masks/0002.png", "images/0003.png", "masks/0004.png"}
-    assert "data: 5 problems" in str(report.error())
+    assert "5 problems in data" in str(report.error())
     assert sum(split.readable for split in report.splits) == 1
 
 

@@ -30,10 +30,8 @@ def init(
         str | None, typer.Option("--masks", metavar="DIR", help="Folder of the masks in it, if not detected.")
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help="Name in tables (default: the folder's).")] = None,
-    val: Annotated[float, typer.Option("--val", min=0, max=1, help="Share drawn for val if there is no val.")] = 0.2,
-    test: Annotated[
-        float, typer.Option("--test", min=0, max=1, help="Share drawn for test if there is no test.")
-    ] = 0.0,
+    val: Annotated[float, typer.Option("--val", min=0, max=1, help="Share drawn for a missing val.")] = 0.2,
+    test: Annotated[float, typer.Option("--test", min=0, max=1, help="Share drawn for a missing test.")] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of these draws.")] = 0,
     pairs_only: Annotated[
         bool, typer.Option("--pairs-only", help="Leave out images without mask, and masks without image.")
@@ -115,7 +113,10 @@ def reader_of(folder: Path) -> str:
     if (folder / CLASS_LIST).is_file():
         return "folder"
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}", "check the path; `segmi list datasets` shows the datasets")
+        raise UsageError(
+            f"expected a folder, got {folder}, which does not exist",
+            "check the path; `segmi list datasets` shows the datasets",
+        )
     raise UsageError(f"{folder} has no {FILE_NAME}", f"write it: segmi data init {folder}")
 
 

@@ -90,7 +90,7 @@ def __dir__() -> list[str]:
 
 
 def dataset_names() -> tuple[str, ...]:
-    """Return the names of all datasets: those of segmi, then those of other packages."""
+    """Return the names of all datasets: first segmi's, then the datasets of other packages."""
     return tuple(dict.fromkeys([*DATASETS, *sorted(entry_points(group=_GROUP).names)]))
 
 

@@ -19,8 +19,8 @@ CLASSES: Final = (
 class CamVid(DatasetReader):
     """CamVid in the layout of the SegNet tutorial, with mask values 0–10, and 11 for ignored pixels.
 
-    Each split is ``train/`` with ``trainannot/``, and likewise ``val`` and ``test``. If there is a list ``train.txt``
-    (an image and its mask per line), the split is what it lists; otherwise it is the folder. Only the last part of each
+    The split ``train`` is ``train/`` with ``trainannot/``; ``val`` and ``test`` are named alike. If there is a list ``train.txt``
+    (an image and its mask per line), only listed images belong to the split. Only the last part of each
     listed path is used, since the tutorial's paths begin with ``/SegNet``. Groups are the video clips: the part of the
     name before the first underscore.
 
@@ -40,7 +40,7 @@ class CamVid(DatasetReader):
         self.splits = existing_splits(self._folders)
 
     def listing(self, split: str) -> Listing:
-        """Return the pairs in the order of the split's list, or by name if there is none."""
+        """Return the pairs in the order of the split's list; sorted by name without a list."""
         images, masks = map(image_files, self._folders(split))
         paired = pair(images, masks, group=_clip)
         path = self.root / f"{split}.txt"

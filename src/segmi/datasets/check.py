@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmi.datasets.decode import printable
-from segmi.datasets.reader import DatasetReader, Problem, Sample, size_mismatch
-from segmi.errors import DataError, SegmiError, together, unknown_name
+from segmi.datasets.reader import DatasetReader, Problem, Sample, combined_error, size_mismatch
+from segmi.errors import DataError, SegmiError, unknown_name
 from segmi.types import IGNORE_INDEX
 
 Progress = Callable[[int, int], None]
@@ -86,10 +86,8 @@ class CheckReport:
         """Return all problems as one error, None if there are none."""
         if not self.problems:
             return None
-        remedies = dict.fromkeys(problem.remedy for problem in self.problems)
         count = f"{len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}"
-        text = together([str(problem) for problem in self.problems])
-        return DataError(f"{self.title}: {count}\n{text}", "\n    ".join(remedies))
+        return combined_error(f"{count} in {self.title}", self.problems)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain types, for JSON."""
@@ -176,17 +174,15 @@ def _check_all(dataset: DatasetReader, samples: Sequence[Sample], progress: Prog
 
 def _check(dataset: DatasetReader, sample: Sample) -> _Checked:
     problems: list[Problem] = []
-    image = mask = None
-    try:
-        image = dataset.read_image(sample)
-    except SegmiError as error:
-        problems.append(_problem(error, _file(sample, "image")))
-    try:
-        mask = dataset.read_mask(sample)
-    except SegmiError as error:
-        problems.append(_problem(error, _file(sample, "mask")))
-    if image is None or mask is None:
+    pixels = {}
+    for part, read in (("image", dataset.read_image), ("mask", dataset.read_mask)):
+        try:
+            pixels[part] = read(sample)
+        except SegmiError as error:
+            problems.append(_problem(error, _file(sample, part)))
+    if problems:
         return _Checked(None, (0, 0), None, problems)
+    image, mask = pixels["image"], pixels["mask"]
     size = (image.shape[1], image.shape[0])
     if image.shape[:2] != mask.shape:
         problems.append(_problem(size_mismatch(sample, image, mask), _file(sample, "mask")))

@@ -24,20 +24,13 @@ class ClassList:
     """Classes in the order of their mask values.
 
     The values are 0, 1, 2 … in order, without the ignored value: with ``ignored=0`` the classes are 1, 2 …
-
-    Args:
-        names: at least one, all different.
-        colors: one per class, all different; None if masks hold values only.
-        ignored: the value of ignored pixels, None if there are none.
-        ignored_color: the color of ignored pixels in color masks.
-        origin: the file or option that defines the list, for messages.
     """
 
-    names: tuple[str, ...]
-    colors: tuple[Color, ...] | None = None
-    ignored: int | None = None
-    ignored_color: Color | None = None
-    origin: str = "classes"
+    names: tuple[str, ...]  # at least one, all different
+    colors: tuple[Color, ...] | None = None  # one per class, all different; None if masks hold values only
+    ignored: int | None = None  # the value of ignored pixels, None if there are none
+    ignored_color: Color | None = None  # the color of ignored pixels in color masks
+    origin: str = "classes"  # the file or option that defines the list, for messages
 
     def __post_init__(self) -> None:
         ignored, count = self.ignored, len(self.names)
@@ -87,7 +80,7 @@ def class_list_of(
     ignored: int | None,
     ignored_color: Sequence[int] | None,
 ) -> ClassList:
-    """Return the classes of the options; what an option leaves out comes from ``classes.txt`` in ``root``.
+    """Return the classes of the options; the defaults come from ``classes.txt`` in ``root``.
 
     Raises:
         DataError: neither names classes, or their colors and values contradict each other.
@@ -103,7 +96,7 @@ def class_list_of(
     ignored_color_ = base.ignored_color if ignored_color is None else _color_option(ignored_color)
     ignored_ = base.ignored if ignored is None else ignored
     if ignored_ is None and ignored_color_ is not None:
-        ignored_ = IGNORE_INDEX  # a color mask has no values of its own; any that no class has will do
+        ignored_ = IGNORE_INDEX  # color masks have no stored values; any unused value will do
     return ClassList(base.names, colors_, ignored_, ignored_color_, base.origin)
 
 

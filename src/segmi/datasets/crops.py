@@ -19,21 +19,13 @@ _FRACTION: Final = 1 << 24  # float32 represents every multiple of 2⁻²⁴ in 
 
 
 class Window(NamedTuple):
-    """A random crop of one image.
+    """A random crop of one image."""
 
-    Args:
-        height: height of the image after the random scale.
-        width: width of the image after the random scale.
-        top: first row of the crop in the scaled image; negative if the crop begins in the padding.
-        left: first column of the crop in the scaled image; negative if the crop begins in the padding.
-        flipped: whether the crop is mirrored horizontally.
-    """
-
-    height: int
-    width: int
-    top: int
-    left: int
-    flipped: bool
+    height: int  # height of the image after the random scale
+    width: int  # width of the image after the random scale
+    top: int  # first row of the crop in the scaled image; negative if the crop begins in the padding
+    left: int  # first column of the crop in the scaled image; negative if the crop begins in the padding
+    flipped: bool  # whether the crop is mirrored horizontally
 
 
 def draw_window(
@@ -93,7 +85,7 @@ def crop_batch(pairs: Sequence[tuple[Pixels, Pixels]], windows: Sequence[Window]
 
 
 def overlap(window: Window, crop: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Return the rows and columns in which crop and image overlap: in the crop, and in the image."""
+    """Return the rows and columns of the overlap of crop and image: in the crop, and in the image."""
     inside, source = [], []
     for first, length in ((window.top, window.height), (window.left, window.width)):
         begin, end = max(first, 0), min(first + crop, length)
@@ -103,7 +95,7 @@ def overlap(window: Window, crop: int) -> tuple[tuple[slice, slice], tuple[slice
 
 
 def _resized(image: Pixels, mask: Pixels, height: int, width: int) -> tuple[Pixels, Pixels]:
-    # torchvision resizes a `Mask` by nearest neighbor, whatever the interpolation mode.
+    # torchvision resizes a `Mask` by nearest neighbor in every interpolation mode.
     pair = tv_tensors.Image(as_tensor(image)), tv_tensors.Mask(as_tensor(mask))
     resized, labels = (v2.functional.resize(one, [height, width], antialias=True) for one in pair)
     return resized.numpy(), labels.numpy()

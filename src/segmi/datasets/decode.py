@@ -143,7 +143,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a JPEG photograph with previews
                 raise DataError(
                     f"{printable(path)}: expected one image, got {image.n_frames} frames",  # type: ignore[attr-defined]
-                    "save the frame that is meant as an image of its own",
+                    "save the frame that is meant as a separate image",
                 )
             image.load()
             yield image
@@ -199,7 +199,7 @@ def _depth(image: Image.Image) -> str:
 
 
 def _gray_step(path: Path, image: Image.Image) -> int:
-    """Return the factor by which Pillow has multiplied the stored values of a grayscale PNG."""
+    """Return Pillow's scale factor for the stored values of a grayscale PNG."""
     if image.format != "PNG" or image.mode != "L":
         return 1
     with path.open("rb") as file:

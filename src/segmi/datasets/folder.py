@@ -54,7 +54,7 @@ class Folder(DatasetReader):
         masks: ``index`` reads values (the indices of a palette mask), ``color`` reads colors (the palette colors of a
             palette mask), ``auto`` reads colors from RGB masks, and from palette masks if the classes have colors,
             and values otherwise.
-        mask_suffix: what follows the stem of the image in the stem of its mask, for example ``_mask``.
+        mask_suffix: suffix of the mask stem after the stem of its image, for example ``_mask``.
         group: a regular expression for the part of the stem that dependent images share (patient, clip): its first
             group, or the whole match. None: each image is a group.
         val: the share of the images drawn for ``val``, in whole groups, if the layout has no ``val``; 0 for no draw.
@@ -64,7 +64,7 @@ class Folder(DatasetReader):
 
     Raises:
         UsageError: an option has an invalid value.
-        DataError: the folder has none of the layouts, or there are no class names.
+        DataError: the folder has another layout, or class names are missing.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from segmi.errors import UsageError
 from segmi.randomness import key
 
 FEWEST_GROUPS = 5
-"""The number of groups from which whole groups are held out; with fewer, that would hold out too much."""
+"""Whole groups are held out if there are at least this many; with fewer, that would hold out too much."""
 
 
 def hold_out(samples: Sequence[Sample], fraction: float, seed: int = 0) -> tuple[list[Sample], list[Sample]]:

@@ -26,7 +26,7 @@ class Files(NamedTuple):
 
 
 def find_root(title: str, root: str | Path | None, *, usual: Sequence[str], needed: Sequence[str]) -> Path:
-    """Return the folder in which a dataset's layout begins.
+    """Return the top folder of a dataset's layout.
 
     Args:
         title: the dataset, for messages.
@@ -144,7 +144,7 @@ def pair(
         images: the images.
         masks: the masks.
         group: returns the group of a stem.
-        stems: those of the split, in its order; None: every stem of either side, sorted.
+        stems: the stems of the split, in its order; None: every stem of either side, sorted.
         mask_ending: the ending of a missing mask's name, for the message.
     """
     samples = []
@@ -212,7 +212,7 @@ def group_of(pattern: re.Pattern[str] | None, stem: str, default: str | None = N
     """Return the group of an image: the pattern's first group, or its whole match; None if it does not match.
 
     Args:
-        pattern: a regular expression; None puts each image into a group of its own.
+        pattern: a regular expression; None makes each image a group.
         stem: the stem of the image.
         default: the group without a pattern; the stem by default.
     """
@@ -223,6 +223,6 @@ def group_of(pattern: re.Pattern[str] | None, stem: str, default: str | None = N
 
 
 def without_group(pattern: re.Pattern[str] | None, file: Path | str, stem: str) -> Problem:
-    """Return the problem of an image in which the group's pattern does not match."""
+    """Return the problem of an image whose name does not match the group's pattern."""
     message = f"expected a name that the group {pattern.pattern if pattern else ''!r} matches, got {printable(stem)!r}"
     return Problem(printable(file), message, "correct the regular expression `group`, or the name")

@@ -1,4 +1,4 @@
-"""Training batches in which every random choice is a function of (seed, epoch, index)."""
+"""Training batches; every random choice is a function of (seed, epoch, index)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ WHOLE = Shard()
 class Unlabeled:
     """Images without labels that are appended to every batch.
 
-    They form an endless stream of their own, reshuffled in every epoch, and a function of the batch number.
+    They form a second endless stream, reshuffled in every epoch, and a function of the batch number.
 
     Args:
         images: the images; their labels are not read.

@@ -32,7 +32,7 @@ def voc_color(index: int) -> Color:
 
 
 def full_palette(colors: Sequence[Color], ignored: Color) -> Palette:
-    """Return 256 colors: those of the classes, VOC's for the indices without a class, and the ignored color last.
+    """Return 256 colors: the class colors, VOC's for the indices without a class, and the ignored color last.
 
     Example:
         >>> palette = full_palette([(1, 2, 3)], ignored=(9, 9, 9))
@@ -135,8 +135,8 @@ def _unknown_colors(codes: NDArray[np.int32], pixels: int, path: Path, remedy: s
         remedy = "save the mask again without smoothing, scaling or JPEG; its edges are blurred"
     elif remedy is None:
         remedy = (
-            "add the color to classes.txt (`name r g b`, or `ignored r g b`); if the mask holds values in a palette "
-            "of its own, set masks=index"
+            "add the color to classes.txt (`name r g b`, or `ignored r g b`); if the mask stores values "
+            "with another palette, set masks=index"
         )
     return DataError(
         f"{printable(path)}: expected only the colors of the classes and of ignored pixels, got also {listing}{more} "

@@ -32,7 +32,7 @@ class Processing:
     Masks are always resized by nearest neighbor and padded with ``IGNORE_INDEX``. Networks normalize for themselves.
 
     Args:
-        resize: side in pixels to which images are resized first; None keeps the original size.
+        resize: side of the resized images in pixels; None keeps the original size.
         resize_mode: ``exact`` resizes to ``resize`` × ``resize``, as the paper says; ``shorter`` scales the shorter
             side to it and keeps the aspect ratio, as the authors' code did.
         crop: side of the random crop; smaller images are padded.
@@ -89,7 +89,7 @@ class Processing:
         if self.resize is None:
             return pair
         size = [self.resize, self.resize] if self.resize_mode == "exact" else [self.resize]
-        # torchvision resizes a `Mask` by nearest neighbor, whatever the interpolation mode.
+        # torchvision resizes a `Mask` by nearest neighbor in every interpolation mode.
         return Pair(*v2.Resize(size, antialias=True)(*pair))
 
     def window(self, size: Sequence[int], seed: int) -> Window:

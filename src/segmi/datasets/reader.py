@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmi.datasets.decode import decode_image, decode_mask, indices_of, printable
-from segmi.errors import DataError, together, unknown_name
+from segmi.errors import DataError, SegmiError, together, unknown_name
 from segmi.types import IGNORE_INDEX
 
 UNKNOWN: Final = -1
@@ -47,7 +47,7 @@ class Sample(NamedTuple):
         image: the image file or generated image.
         mask: the mask file or generated mask.
         name: unique in its split.
-        group: images of one group (city, video clip, patient) are not independent; the name if there are no groups.
+        group: images of one group (city, video clip, patient) are not independent; the name for ungrouped images.
     """
 
     image: Source
@@ -61,7 +61,7 @@ class Problem(NamedTuple):
 
     Args:
         file: the file or folder, printable.
-        message: what was expected and what was given.
+        message: what is wrong, with the expected and the given value.
         remedy: how to fix it.
     """
 
@@ -89,8 +89,8 @@ class DatasetInfo:
         title: as in tables.
         classes: the names, index = train id.
         palette: 256 RGB colors, index = train id; entry 255 is the color of ignored pixels.
-        ignored: the mask value of ignored pixels, None if there is none. If several values are ignored, the one that
-            means "unlabeled".
+        ignored: the mask value of ignored pixels, None without ignored pixels. Of several values, the one that means
+            "unlabeled".
         lookup: 256 entries: mask value → train id, ``IGNORE_INDEX`` for ignored, ``UNKNOWN`` for a value that must not
             occur.
     """
@@ -211,12 +211,8 @@ class DatasetReader(ABC):
             raise unknown_name(f"split of {self.info.name}", name, self.splits)
         samples, problems = self.listing(name)
         if problems:
-            remedies = dict.fromkeys(problem.remedy for problem in problems)
             count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-            raise DataError(
-                f"{count} in split {name!r} of {self.info.name}:\n{together([str(problem) for problem in problems])}",
-                "; ".join(remedies),
-            )
+            raise combined_error(f"{count} in split {name!r} of {self.info.name}", problems)
         if not samples:
             raise self.empty_split(name)
         return samples
@@ -268,6 +264,13 @@ class DatasetReader(ABC):
             f"split {split!r} of {self.info.name} is empty: expected images, got none{where}",
             "unpack the dataset again, or set --root or SEGMI_DATA to the right folder",
         )
+
+
+def combined_error(summary: str, problems: Sequence[Problem | SegmiError], remedy: str | None = None) -> DataError:
+    """Return one error for several problems, with each distinct remedy once, and ``remedy`` last."""
+    messages = [problem.message if isinstance(problem, SegmiError) else str(problem) for problem in problems]
+    remedies = dict.fromkeys([*(problem.remedy for problem in problems), remedy])
+    return DataError(f"{summary}:\n{together(messages)}", "\n    ".join(filter(None, remedies)))
 
 
 def size_mismatch(sample: Sample, image: Pixels, mask: Pixels) -> DataError:

@@ -178,7 +178,7 @@ class SegmentationDataset(Dataset[Pair]):
         return crops, labels
 
     def covered(self, keys: Sequence[tuple[int, int]]) -> Tensor:
-        """Return where the random crops of (epoch, index) ``keys`` lie inside their images: N×H×W bool."""
+        """Return which pixels of the random crops of (epoch, index) ``keys`` are inside their images: N×H×W bool."""
         side = self.processing.crop
         covered = torch.zeros(len(keys), side, side, dtype=torch.bool)
         for number, ((_, index), seed) in enumerate(zip(keys, self._augmentation_seeds(keys), strict=True)):

@@ -214,7 +214,7 @@ def test_colors_of_published_labelings_bring_their_names(make, labels, color):
     for number in range(10):
         Image.fromarray(np.array(palette, np.uint8)[labels(number)]).save(root / "masks" / f"photo {number}.png")
     proposal = propose(root)
-    assert f"the colors are those of {color}" in proposal.notes
+    assert f"the colors match {color}" in proposal.notes
     assert proposal.dataset.config.ignored == ((0, 0, 0),)
 
 

@@ -41,31 +41,18 @@ def _user_cache_folder() -> Path:
 
 @dataclass(frozen=True)
 class EntryInfo:
-    """The facts about an entry, known without reading its images.
+    """The facts about an entry, known without reading its images."""
 
-    Args:
-        folder: folder of the entry.
-        dataset: name of the dataset.
-        split: name of the split.
-        columns: ``images, masks`` or ``labels``.
-        resize: as in `segmi.datasets.processing.Processing`, None without resizing.
-        resize_mode: as in `segmi.datasets.processing.Processing`.
-        images: number of images.
-        bytes: size of all files.
-        built: time of completion, in UTC.
-        damage: what is wrong with the entry, None if nothing is.
-    """
-
-    folder: Path
-    dataset: str
-    split: str
-    columns: tuple[str, ...]
-    resize: int | None
-    resize_mode: str
-    images: int
-    bytes: int
-    built: str
-    damage: str | None = None
+    folder: Path  # folder of the entry
+    dataset: str  # name of the dataset
+    split: str  # name of the split
+    columns: tuple[str, ...]  # ``images, masks`` or ``labels``
+    resize: int | None  # as in `segmi.datasets.processing.Processing`, None without resizing
+    resize_mode: str  # as in `segmi.datasets.processing.Processing`
+    images: int  # number of images
+    bytes: int  # size of all files
+    built: str  # time of completion, in UTC
+    damage: str | None = None  # description of the damage, None if the entry is valid
 
     def as_dict(self) -> dict[str, Any]:
         """Return the facts as plain data."""

@@ -26,27 +26,16 @@ _DIGITS: Final = 16  # of a hash in a folder name
 
 @dataclass(frozen=True)
 class EntryKey:
-    """The identity of a cache entry.
+    """The identity of a cache entry."""
 
-    Args:
-        dataset: name of the dataset.
-        split: name of the split.
-        columns: `IMAGES` or `LABELS`.
-        resize: as in `segmi.datasets.processing.Processing`; None for labels and without resizing.
-        resize_mode: as in `segmi.datasets.processing.Processing`.
-        slot: hash of dataset, file paths, processing, format and library versions.
-        digest: hash of ``slot`` with the sizes and times of the files; another digest in a slot is outdated.
-        names: the names of the samples, in order.
-    """
-
-    dataset: str
-    split: str
-    columns: tuple[str, ...]
-    resize: int | None
-    resize_mode: ResizeMode
-    slot: str
-    digest: str
-    names: tuple[str, ...] = field(repr=False)
+    dataset: str  # name of the dataset
+    split: str  # name of the split
+    columns: tuple[str, ...]  # `IMAGES` or `LABELS`
+    resize: int | None  # as in `segmi.datasets.processing.Processing`; None for labels and without resizing
+    resize_mode: ResizeMode  # as in `segmi.datasets.processing.Processing`
+    slot: str  # hash of dataset, file paths, processing, format and library versions
+    digest: str  # hash of ``slot`` with the sizes and times of the files; another digest in a slot is outdated
+    names: tuple[str, ...] = field(repr=False)  # the names of the samples, in order
 
     @property
     def folder(self) -> Path:

@@ -17,8 +17,8 @@ from segmi.datasets.cache.cache_folder import entry_folders
 from segmi.datasets.cache.identity import IMAGES, LABELS, EntryKey
 from segmi.datasets.cache.store import DamagedError, Store, StoreWriter
 from segmi.datasets.decode import printable
-from segmi.datasets.reader import DatasetReader, Pixels, Sample
-from segmi.errors import DataError, EnvironmentProblem, SegmiError, UsageError, together
+from segmi.datasets.reader import DatasetReader, Pixels, Sample, combined_error
+from segmi.errors import EnvironmentProblem, SegmiError, UsageError
 from segmi.records import atomic_folder, run_lock, sweep
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ TRIAL_SECONDS: Final = 1.0
 """How long one process decodes before the remaining time is estimated."""
 
 WORTH_SECONDS: Final = 20.0
-"""The remaining seconds of one process from which several are started; each imports PyTorch first."""
+"""Several processes are started if one would need longer than this; each imports PyTorch first."""
 
 _ELSEWHERE: Final = "choose another folder with --cache DIR or SEGMI_CACHE"
 
@@ -140,7 +140,7 @@ def _check_disk_space(root: Path, decoders: Sequence[Decoder]) -> None:
 
 
 class Prepared(NamedTuple):
-    """A sample as it is written: an array per column, and the label counts of its mask at the original size."""
+    """A processed sample: an array per column, and the label counts of its mask at the original size."""
 
     arrays: tuple[Pixels, ...]
     counts: NDArray[np.int64]
@@ -229,11 +229,8 @@ def _build(folder: Path, samples: Decoder, jobs: int | None, progress: Progress 
         if len(failures) == 1:
             raise failures[0]
         if failures:
-            raise DataError(
-                f"{len(failures)} of {len(samples)} images of {samples.dataset.info.name} cannot be read:\n"
-                f"{together([error.message for error in failures])}",
-                "; ".join(dict.fromkeys(error.remedy for error in failures if error.remedy)),
-            )
+            name = samples.dataset.info.name
+            raise combined_error(f"{len(failures)} of {len(samples)} images of {name} cannot be read", failures)
         writer.finish()
 
 

@@ -136,15 +136,10 @@ def _file(column: str) -> str:
 
 @dataclass
 class StoreWriter:
-    """Writes the files of an entry row by row; a context manager that closes them.
+    """Writes the files of an entry row by row; a context manager that closes them."""
 
-    Args:
-        folder: an empty folder.
-        key: the identity of the entry.
-    """
-
-    folder: Path
-    key: EntryKey
+    folder: Path  # an empty folder
+    key: EntryKey  # the identity of the entry
     label_counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, dtype=np.int64))
 
     def __enter__(self) -> Self:

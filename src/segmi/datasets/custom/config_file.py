@@ -62,9 +62,9 @@ def format_config(config: CustomConfig, comment: str = "") -> str:
     if affixes or group:
         lines += [
             "",
-            "# What surrounds the part of the names that an image and its mask share: prefixes, suffixes, folders, or",
-            "# the whole name in a folder of its own. group: a regular expression for what the images of one patient,",
-            "# clip or city have in common.",
+            "# The affixes of the names that an image and its mask share: prefixes, suffixes, folders, or the whole",
+            "# name. group: a regular expression for the shared part of the names of dependent images, such as all",
+            "# images of one patient, clip or city.",
             "[names]",
             *affixes,
             *group,

@@ -1,4 +1,4 @@
-"""The content of ``segmi.toml``: where images and masks are, how they pair, and what the mask values mean."""
+"""The content of ``segmi.toml``: the folders of images and masks, their name pattern, and the mask values."""
 
 from __future__ import annotations
 
@@ -22,59 +22,36 @@ SPLITS: Final = ("train", "val", "test")
 
 
 class LabelClass(NamedTuple):
-    """A class.
+    """A class."""
 
-    Args:
-        name: name in tables.
-        values: its values in the masks; for panoptic masks the ids of its categories.
-        color: color in figures.
-    """
-
-    name: str
-    values: tuple[Value, ...]
-    color: Color
+    name: str  # name in tables
+    values: tuple[Value, ...]  # its values in the masks; for panoptic masks the ids of its categories
+    color: Color  # color in figures
 
 
 class SplitFolders(NamedTuple):
-    """The files of a split, with ``/`` and relative to the dataset's folder.
+    """The files of a split, with ``/`` and relative to the dataset's folder."""
 
-    Args:
-        images: the folder of its images; folders below it are read too.
-        masks: the folder of its masks; equal to ``images`` if they are side by side.
-        names: the list of its images, one per line; None: all of them.
-        panoptic: the JSON file that describes the segments of panoptic masks.
-    """
-
-    images: str
-    masks: str
-    names: str | None = None
-    panoptic: str | None = None
+    images: str  # the folder of its images; folders below it are read too
+    masks: str  # the folder of its masks; equal to ``images`` if they are side by side
+    names: str | None = None  # the list of its images, one per line; None: all of them
+    panoptic: str | None = None  # the JSON file that describes the segments of panoptic masks
 
 
 class Affixes(NamedTuple):
-    """What surrounds the part of the file names that an image and its mask share.
+    """The affixes around the part of the file names that an image and its mask share."""
 
-    Args:
-        image_prefix: before it in the names of images.
-        image_suffix: after it in the names of images.
-        mask_prefix: before it in the names of masks.
-        mask_suffix: after it in the names of masks.
-        image_folder: a folder name on the way to the images that is not shared (``images`` if ``scene 7`` holds
-            ``images`` and ``masks``).
-        mask_folder: the same for the masks.
-        image_name: the whole stem of every image, if each image and its mask have a folder of their own; they then
-            share the folder's path.
-        mask_name: the same for the masks.
-    """
-
-    image_prefix: str = ""
-    image_suffix: str = ""
-    mask_prefix: str = ""
-    mask_suffix: str = ""
+    image_prefix: str = ""  # before it in the names of images
+    image_suffix: str = ""  # after it in the names of images
+    mask_prefix: str = ""  # before it in the names of masks
+    mask_suffix: str = ""  # after it in the names of masks
+    # a folder name on the way to the images that is not shared (``images`` if ``scene 7`` holds ``images`` and
+    # ``masks``)
     image_folder: str = ""
-    mask_folder: str = ""
+    mask_folder: str = ""  # the same for the masks
+    # the whole stem of every image, if each folder holds one image and its mask, which share the folder's path
     image_name: str = ""
-    mask_name: str = ""
+    mask_name: str = ""  # the same for the masks
 
 
 NO_AFFIXES: Final = Affixes()

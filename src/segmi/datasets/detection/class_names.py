@@ -38,23 +38,15 @@ _COLUMNS: Final = {
 
 
 class NamedClasses(NamedTuple):
-    """Classes as a file names them.
+    """Classes as a file names them."""
 
-    Args:
-        names: the names in the order of the file.
-        colors: the colors of the classes; None if the file has none.
-        ignored: the ignored value of index masks, None if the file has none.
-        ignored_color: the ignored color, None if the file has none.
-        origin: the file, relative to the folder.
-        explicit_values: the values of the classes in index masks; None: from 0 in the order of the names, without the
-            ignored value.
-    """
-
-    names: tuple[str, ...]
-    colors: tuple[Color, ...] | None
-    ignored: int | None
-    ignored_color: Color | None
-    origin: str
+    names: tuple[str, ...]  # the names in the order of the file
+    colors: tuple[Color, ...] | None  # the colors of the classes; None if the file has none
+    ignored: int | None  # the ignored value of index masks, None if the file has none
+    ignored_color: Color | None  # the ignored color, None if the file has none
+    origin: str  # the file, relative to the folder
+    # the values of the classes in index masks; None: from 0 in the order of the names, without the ignored
+    # value
     explicit_values: tuple[int, ...] | None = None
 
     @property

@@ -26,19 +26,12 @@ from segmi.types import IGNORE_INDEX
 
 
 class ClassProposal(NamedTuple):
-    """The proposed meaning of mask values.
+    """The proposed meaning of mask values."""
 
-    Args:
-        classes: the classes.
-        ignored: the values of ignored pixels.
-        ignored_color: their color in figures.
-        notes: the reasons, and what to check.
-    """
-
-    classes: tuple[LabelClass, ...]
-    ignored: tuple[Value, ...]
-    ignored_color: Color
-    notes: tuple[str, ...]
+    classes: tuple[LabelClass, ...]  # the classes
+    ignored: tuple[Value, ...]  # the values of ignored pixels
+    ignored_color: Color  # their color in figures
+    notes: tuple[str, ...]  # the reasons, and what to check
 
 
 class _Labeling(NamedTuple):
@@ -82,7 +75,7 @@ _BY_COLOR: Final = (
 )
 
 MANY_COLORS: Final = 3
-"""The number of matching colors from which a published labeling is no coincidence."""
+"""Masks with fewer colors match a published labeling by coincidence."""
 
 
 def propose_classes(masks: MaskValues, named: NamedClasses | None, layout: str, mask_suffix: str) -> ClassProposal:
@@ -144,7 +137,7 @@ def _published_by_value(masks: MaskValues, layout: str, mask_suffix: str) -> Cla
                 LabelClass(name, (value,), known.palette[index])
                 for index, (name, value) in enumerate(zip(known.names, known.values, strict=True))
             )
-            note = f"the classes are those of {known.title}, which fit the layout and the values"
+            note = f"the layout and the values match {known.title}"
             return ClassProposal(classes, tuple(known.ignored), known.palette[IGNORE_INDEX], (note,))
     return None
 
@@ -195,7 +188,7 @@ def _of_colors(masks: MaskValues, named: NamedClasses | None) -> ClassProposal:
         return published
     names = _default_names(range(len(colors)), binary=len(colors) == 2, background=colors[0] == (0, 0, 0))
     gray = all(red == green == blue for red, green, blue in colors) and len(colors) > 2
-    shown = [voc_color(index) for index in range(len(colors))] if gray else colors  # grays are hard to tell apart
+    shown = [voc_color(index) for index in range(len(colors))] if gray else colors  # grays are hard to distinguish
     classes = tuple(LabelClass(n, (c,), s) for n, c, s in zip(names, colors, shown, strict=True))
     note = "no file names the colors: name the classes in segmi.toml, and move ignored colors to ignored"
     return ClassProposal(classes, (), _free_color({*shown}), (note,))
@@ -215,7 +208,7 @@ def _published_by_color(colors: Sequence[Color]) -> ClassProposal | None:
     ((title, names, palette),) = fitting
     classes = tuple(LabelClass(name, (color,), color) for name, color in zip(names, palette, strict=False))
     ignored = palette[IGNORE_INDEX]
-    return ClassProposal(classes, (ignored,), ignored, (f"the colors are those of {title}",))
+    return ClassProposal(classes, (ignored,), ignored, (f"the colors match {title}",))
 
 
 def _of_named_colors(masks: MaskValues, named: NamedClasses, colors: Sequence[Color]) -> ClassProposal:

@@ -15,23 +15,16 @@ from segmi.datasets.detection.survey import ImageFolder, Survey, classify_name
 from segmi.errors import DataError, UsageError
 
 ENOUGH: Final = 0.5
-"""The share of paired files from which two folders belong together; unmatched files are then reported."""
+"""Two folders belong together if at least this share of their files pairs; the others are reported."""
 
 
 class FolderPair(NamedTuple):
-    """An image folder and its mask folder.
+    """An image folder and its mask folder."""
 
-    Args:
-        images: the image folder.
-        masks: the mask folder; equal to ``images`` if masks are in the same folder or in folders below it.
-        match: the affixes that pair the names, and the share of paired files.
-        panoptic: the JSON file of panoptic masks.
-    """
-
-    images: ImageFolder
-    masks: ImageFolder
-    match: Match
-    panoptic: str | None = None
+    images: ImageFolder  # the image folder
+    masks: ImageFolder  # the mask folder; equal to ``images`` if masks are in the same folder or in folders below it
+    match: Match  # the affixes that pair the names, and the share of paired files
+    panoptic: str | None = None  # the JSON file of panoptic masks
 
     @property
     def split(self) -> str | None:
@@ -126,7 +119,7 @@ def pairs_side_by_side(survey: Survey) -> list[FolderPair]:
 
 
 def pairs_by_content(survey: Survey) -> list[FolderPair]:
-    """Return two folders with equal file names, of which one holds files with few values each."""
+    """Return two folders with equal file names, if the files of one have few values each."""
     folders = [folder for folder in survey.images if folder.role != "other"]
     if len(folders) != 2:
         return []

@@ -36,19 +36,12 @@ LISTED_SHARE: Final = 0.5
 
 
 class Layout(NamedTuple):
-    """How the files of a folder belong together.
+    """How the files of a folder belong together."""
 
-    Args:
-        words: the layout in words.
-        parts: the files of each split; ``train`` if there are no splits.
-        affixes: the affixes of the file names.
-        notes: which files are not used.
-    """
-
-    words: str
-    parts: dict[str, SplitFolders]
-    affixes: Affixes
-    notes: tuple[str, ...] = ()
+    words: str  # the layout in words
+    parts: dict[str, SplitFolders]  # the files of each split; only ``train`` for a layout without splits
+    affixes: Affixes  # the affixes of the file names
+    notes: tuple[str, ...] = ()  # which files are not used
 
 
 def detect_layout(survey: Survey, images: str | None = None, masks: str | None = None) -> Layout:
@@ -69,7 +62,7 @@ def detect_layout(survey: Survey, images: str | None = None, masks: str | None =
         (panoptic_pairs, "COCO's panoptic PNG files with their JSON"),
         (pairs_by_role, ""),
         (pairs_side_by_side, "images and masks side by side, with different names"),
-        (pairs_by_content, "two folders, of which one holds masks"),
+        (pairs_by_content, "two folders, one with masks"),
     ):
         if pairs := find(survey):
             return _layout(survey, pairs, words or _describe(survey, pairs))
@@ -117,7 +110,7 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str) -> Layout:
         words += lists
     elif "train" not in parts:
         first = next(iter(parts))
-        notes.append(f"there is no train: {first} is used for it")
+        notes.append(f"{first} is used for the missing train")
         parts = {"train": parts.pop(first), **parts}
     return Layout(words, parts, names, tuple(notes))
 

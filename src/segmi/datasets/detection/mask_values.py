@@ -15,11 +15,12 @@ from PIL import Image
 from segmi.datasets.check import in_threads
 from segmi.datasets.decode import decode_mask, printable
 from segmi.datasets.palette import Color, color_codes
-from segmi.errors import DataError, SegmiError, together
+from segmi.datasets.reader import combined_error
+from segmi.errors import DataError, SegmiError
 
 MAX_VALUES: Final = 255
 MAX_VALUES_OF_A_FILE: Final = 64
-"""Distinct values up to which a file of unknown role is considered a mask."""
+"""A file of unknown role with at most this many distinct values is considered a mask."""
 
 SMOOTHED_VALUES: Final = 8
 """Smoothing adds new values; masks with at most this many are accepted."""
@@ -35,21 +36,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class MaskValues:
-    """The values of the masks of a folder; a color is the number r · 65536 + g · 256 + b.
+    """The values of the masks of a folder; a color is the number r · 65536 + g · 256 + b."""
 
-    Args:
-        files: number of files.
-        colored: whether the values are colors.
-        pixels: number of pixels of each value.
-        isolated: number of pixels of each value without a neighbor of the same value.
-        palette: the palette colors, if all files have the same palette.
-    """
-
-    files: int = 0
-    colored: bool = False
-    pixels: Counter[int] = field(default_factory=Counter)
+    files: int = 0  # number of files
+    colored: bool = False  # whether the values are colors
+    pixels: Counter[int] = field(default_factory=Counter)  # number of pixels of each value
+    # number of pixels of each value without a neighbor of the same value
     isolated: Counter[int] = field(default_factory=Counter)
-    palette: tuple[Color, ...] | None = None
+    palette: tuple[Color, ...] | None = None  # the palette colors, if all files have the same palette
 
     @property
     def values(self) -> list[int]:
@@ -80,14 +74,11 @@ def read_mask_values(paths: Sequence[Path], progress: Progress | None = None) ->
             total.isolated += values.isolated
             palettes.add(values.palette)
             if len(total.pixels) > 16 * MAX_VALUES:
-                break  # these are not masks, whatever the other files hold
+                break  # no content of the other files makes these masks
         if progress is not None:
             progress(done, len(paths))
     if errors:
-        raise DataError(
-            f"{len(errors)} of {len(paths)} masks cannot be read:\n{together([error.message for error in errors])}",
-            "\n    ".join(dict.fromkeys(error.remedy for error in errors if error.remedy)),
-        )
+        raise combined_error(f"{len(errors)} of {len(paths)} masks cannot be read", errors)
     if len(kinds) > 1:
         listing = " and ".join(f"{kind} (such as {printable(path)})" for kind, path in kinds.items())
         raise DataError(f"expected masks of one kind, got {listing}", "save all as 8-bit numbers, or all as RGB colors")

@@ -102,7 +102,7 @@ def _candidates(stems: Sequence[str], words: Iterable[str]) -> list[tuple[str, s
 
 
 def _common_affixes(stems: Sequence[str]) -> list[tuple[str, str]]:
-    """Return what all stems end with, from a separator on, and what they begin with, up to a separator."""
+    """Return the common suffix of all stems, from a separator on, and their common prefix, up to a separator."""
     names = [stem.rpartition("/")[2] for stem in stems]
     if len(names) < 2:
         return []

@@ -22,8 +22,7 @@ from segmi.datasets.detection.contact_sheet import contact_sheet
 from segmi.datasets.detection.layout_detection import Layout, detect_layout
 from segmi.datasets.detection.mask_values import read_mask_values
 from segmi.datasets.detection.survey import Survey, survey_folder
-from segmi.datasets.reader import Sample
-from segmi.errors import DataError, together
+from segmi.datasets.reader import Sample, combined_error
 
 Progress = Callable[[str, int, int], None]
 """Called with the current stage, the number of files done and their total."""
@@ -32,7 +31,7 @@ _UNREAD: Final = (LabelClass("unread", (0,), (0, 0, 0)), LabelClass("unread too"
 """Classes of the draft that only lists files."""
 
 FEWEST_GROUPS: Final = 4
-"""The number of groups from which whole groups are held out; with fewer, that would hold out too much."""
+"""Whole groups are held out if there are at least this many; with fewer, that would hold out too much."""
 
 _GROUPS: Final = (
     (r"^(.+)/", "the folders"),
@@ -43,19 +42,12 @@ _GROUPS: Final = (
 
 @dataclass(frozen=True)
 class Proposal:
-    """The result of `propose`.
+    """The result of `propose`."""
 
-    Args:
-        dataset: the dataset as it would be read.
-        layout: the layout in words.
-        notes: the reasons for classes, ignored values and groups, and what to check.
-        report: the check of every image and mask.
-    """
-
-    dataset: CustomDataset
-    layout: str
-    notes: tuple[str, ...]
-    report: CheckReport
+    dataset: CustomDataset  # the dataset as it would be read
+    layout: str  # the layout in words
+    notes: tuple[str, ...]  # the reasons for classes, ignored values and groups, and what to check
+    report: CheckReport  # the check of every image and mask
 
     def text(self) -> str:
         """Return the text of ``segmi.toml``."""
@@ -135,8 +127,8 @@ def propose(
 def propose_group(stems: Sequence[str], *, drawn: bool = True) -> tuple[str | None, str]:
     """Propose a regular expression for the groups, None if the names have no groups, with a note.
 
-    Names have groups if they fall into four or more, of which most have several images and none has more than half of
-    all; if no split is drawn by them, two groups of any size are enough.
+    At least four groups are needed, most with several images and none with more than half of all images. If no split is
+    drawn, two groups of any size are enough.
 
     Example:
         >>> propose_group([f"patient{p}_{slice}" for p in range(5) for slice in range(3)])
@@ -158,7 +150,7 @@ def propose_group(stems: Sequence[str], *, drawn: bool = True) -> tuple[str | No
     video = len(numbered) == 1 and re.search(r"frame|fr|seq|video|clip", next(iter(numbered)).lower())
     if drawn and len(stems) > 2 and video:
         return None, (
-            "the names look like the frames of one video, in which neighbors are alike, so scores on val are too high: "
+            "the names look like the frames of one video; neighboring frames are alike, so scores on val are too high: "
             "put frames that are far apart in time into val, with folders or lists"
         )
     return None, "the names have no groups: each image is a group"
@@ -174,11 +166,9 @@ def _list_pairs(dataset: CustomDataset) -> list[Sample]:
     problems = [problem for listing in listings for problem in listing.problems]
     if problems:
         count = f"{len(problems)} file{'s' if len(problems) > 1 else ''}"
-        raise DataError(
-            f"{printable(dataset.root)}: expected a mask for every image and an image for every mask, got {count} "
-            f"without:\n{together([str(problem) for problem in problems])}",
-            "; ".join([*dict.fromkeys(problem.remedy for problem in problems), "or leave them out: --pairs-only"]),
-        )
+        expected = "expected a mask for every image and an image for every mask"
+        summary = f"{printable(dataset.root)}: {expected}, got {count} without"
+        raise combined_error(summary, problems, "or leave all of them out: --pairs-only")
     return [sample for listing in listings for sample in listing.samples]
 
 
@@ -205,7 +195,7 @@ def _classes(
 
 def _splits_note(config: CustomConfig) -> str:
     if not config.drawn:
-        return f"the splits are those of the layout: {', '.join(config.parts)}"
+        return f"splits of the layout: {', '.join(config.parts)}"
     drawn = ", ".join(f"{name} ({share:.0%})" for name, share in config.drawn.items())
     return f"{drawn} is drawn from train with seed {config.seed}"
 

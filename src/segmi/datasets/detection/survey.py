@@ -1,4 +1,4 @@
-"""The image files below a folder, grouped by what the names of their folders say: images or masks, and which split."""
+"""The image files below a folder, grouped by the role (images or masks) and split in the names of their folders."""
 
 from __future__ import annotations
 
@@ -55,38 +55,24 @@ class NameParts(NamedTuple):
 
 
 class ImageFolder(NamedTuple):
-    """A folder in which images or masks begin; they can be in folders below it.
+    """The top folder of images or masks; they can be in folders below it."""
 
-    Args:
-        path: relative to the root, ``.`` for the root itself.
-        role: what its name says it holds.
-        split: the split in its path.
-        key: the other words in its path; an image folder and its mask folder agree in them.
-    """
-
-    path: str
-    role: Role | None
-    split: str | None
-    key: tuple[str, ...]
+    path: str  # relative to the root, ``.`` for the root itself
+    role: Role | None  # what its name says it holds
+    split: str | None  # the split in its path
+    key: tuple[str, ...]  # the other words in its path; an image folder and its mask folder agree in them
 
 
 @dataclass
 class Survey:
-    """The files below a folder, without hidden ones.
+    """The files below a folder, without hidden ones."""
 
-    Args:
-        root: the folder.
-        images: the stems of the images of each image folder, relative to it.
-        lists: text files by lower-case name.
-        json: JSON files.
-        unread: the number of files of each other suffix, in lower case.
-    """
-
-    root: Path
+    root: Path  # the folder
+    # the stems of the images of each image folder, relative to it
     images: dict[ImageFolder, list[str]] = field(default_factory=dict)
-    lists: dict[str, list[str]] = field(default_factory=dict)
-    json: list[str] = field(default_factory=list)
-    unread: Counter[str] = field(default_factory=Counter)
+    lists: dict[str, list[str]] = field(default_factory=dict)  # text files by lower-case name
+    json: list[str] = field(default_factory=list)  # JSON files
+    unread: Counter[str] = field(default_factory=Counter)  # the number of files of each other suffix, in lower case
 
 
 def survey_folder(root: Path) -> Survey:
