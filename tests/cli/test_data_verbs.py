@@ -21,8 +21,8 @@ def cache(tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def told(capsys: pytest.CaptureFixture[str]) -> Any:
-    """What a command prints as JSON."""
+def run_json(capsys: pytest.CaptureFixture[str]) -> Any:
+    """The JSON output of a command."""
 
     def run(*arguments: str, code: int = 0) -> Any:
         assert main([*arguments, "--json"]) == code
@@ -31,26 +31,26 @@ def told(capsys: pytest.CaptureFixture[str]) -> Any:
     return run
 
 
-def test_prepare_info_clear(cache: list[str], told: Any, tmp_path: Path) -> None:
-    built = told("data", "prepare", *SCENES, "--resize", "16", *cache)
+def test_prepare_info_clear(cache: list[str], run_json: Any, tmp_path: Path) -> None:
+    built = run_json("data", "prepare", *SCENES, "--resize", "16", *cache)
     holds = [(entry["split"], entry["columns"], entry["images"]) for entry in built["entries"]]
     assert holds == [("train", ["images", "masks"], 3), ("val", ["images", "masks"], 2), ("val", ["labels"], 2)]
     folder = tmp_path / "cache" / "images"
     assert built["folder"] == str(folder)
     assert built["bytes"] == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    again = told("data", "prepare", *SCENES, "--resize", "16", "--split", "train", "--labels", *cache)
+    again = run_json("data", "prepare", *SCENES, "--resize", "16", "--split", "train", "--labels", *cache)
     assert [entry["columns"] for entry in again["entries"]] == [["images", "masks"], ["labels"]]
     assert again["entries"][0] == built["entries"][0]
-    found = told("data", "info", "--verify", *cache)
-    assert len(found["entries"]) == 4
-    assert all(entry["damage"] is None for entry in found["entries"])
-    assert told("data", "clear", "camvid", *cache)["removed"] == []
-    assert len(told("data", "clear", "street-scenes", *cache)["removed"]) == 4
-    assert told("data", "info", *cache)["entries"] == []
+    cached = run_json("data", "info", "--verify", *cache)
+    assert len(cached["entries"]) == 4
+    assert all(entry["damage"] is None for entry in cached["entries"])
+    assert run_json("data", "clear", "camvid", *cache)["removed"] == []
+    assert len(run_json("data", "clear", "street-scenes", *cache)["removed"]) == 4
+    assert run_json("data", "info", *cache)["entries"] == []
     assert list(folder.iterdir()) == []
 
 
-def test_tables_for_people(cache: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables(cache: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "prepare", *SCENES, "--resize", "none", "--split", "val", *cache]) == 0
     captured = capsys.readouterr()
     assert "2/2 images" in captured.err
@@ -64,7 +64,7 @@ def test_tables_for_people(cache: list[str], capsys: pytest.CaptureFixture[str])
     assert "removed 1 " in capsys.readouterr().out
 
 
-def test_room_for_all_is_looked_for_before_anything_is_built(
+def test_disk_space_is_checked_before_building(
     cache: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     images, labels = 4 * 16 * 16, 24 * 32
@@ -73,21 +73,20 @@ def test_room_for_all_is_looked_for_before_anything_is_built(
         monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: shutil._ntuple_diskusage(free, 0, free))
         assert main(["data", "prepare", *SCENES, "--resize", "16", *cache]) == code
         assert (tmp_path / "cache").exists() == (code == 0)
-        said = capsys.readouterr().err
-        assert ("expected 7 kB of disk space for 5 prepared images of street-scenes, train, val, got 7 kB" in said) == (
-            code == 5
-        )
+        error = capsys.readouterr().err
+        message = "expected 7 kB of disk space for 5 prepared images of street-scenes, train, val, got 7 kB"
+        assert (message in error) == (code == 5)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 0))
     assert main(["data", "prepare", *SCENES, "--resize", "16", *cache]) == 0, "all is there already"
 
 
-def test_damage_is_told(cache: list[str], told: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    (entry,) = told("data", "prepare", *SCENES, "--split", "train", *cache)["entries"]
+def test_damaged_entries(cache: list[str], run_json: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    (entry,) = run_json("data", "prepare", *SCENES, "--split", "train", *cache)["entries"]
     path = Path(entry["folder"]) / "images.bin"
     data = bytearray(path.read_bytes())
     data[3] ^= 4
     path.write_bytes(data)
-    assert told("data", "info", *cache)["entries"][0]["damage"] is None
+    assert run_json("data", "info", *cache)["entries"][0]["damage"] is None
     assert main(["data", "info", "--verify", *cache]) == 3
     captured = capsys.readouterr()
     assert "damaged" in captured.out
@@ -106,6 +105,6 @@ def test_damage_is_told(cache: list[str], told: Any, capsys: pytest.CaptureFixtu
         (["prepare", *SCENES, "--resize-mode", "longer"], "expected exact or shorter, got 'longer'"),
     ],
 )
-def test_what_cannot_be_meant(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_input(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", *arguments]) == 2
     assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""One's own images: from a folder that nobody has described to a trained network, nothing asked."""
+"""A user's images: from a folder without description to a trained network."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def photos(tmp_path: Path) -> Path:
 
 def test_init_then_train(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "init", str(photos)]) == 0
-    told = capsys.readouterr()
-    assert "images and masks in separate folders" in told.out
-    assert "foreground  255" in told.out
-    assert f"next: segmi train '{photos}'" in told.out
-    assert "checked 8/8 images" in told.err
+    captured = capsys.readouterr()
+    assert "images and masks in separate folders" in captured.out
+    assert "foreground  255" in captured.out
+    assert f"next: segmi train '{photos}'" in captured.out
+    assert "checked 8/8 images" in captured.err
     assert sorted(path.name for path in photos.iterdir()) == [
         "images",
         "masks",
@@ -86,13 +86,13 @@ def test_in_a_study_file(photos: Path, tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_json(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "init", str(photos), "--json", "--val", "0.5"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["file"] == str(photos / "segmi.toml")
-    assert [split["images"] for split in told["report"]["splits"]] == [4, 4]
-    assert any("255 is a class" in note for note in told["notes"])
+    result = json.loads(capsys.readouterr().out)
+    assert result["file"] == str(photos / "segmi.toml")
+    assert [split["images"] for split in result["report"]["splits"]] == [4, 4]
+    assert any("255 is a class" in note for note in result["notes"])
 
 
-def test_a_file_is_not_replaced_by_accident(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_existing_file_is_not_replaced(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "init", str(photos)]) == 0
     text = (photos / "segmi.toml").read_text().replace('"foreground"', '"disc"')
     (photos / "segmi.toml").write_text(text)
@@ -103,7 +103,7 @@ def test_a_file_is_not_replaced_by_accident(photos: Path, capsys: pytest.Capture
     assert '"foreground"' in (photos / "segmi.toml").read_text()
 
 
-def test_a_refused_folder_is_left_as_it_was(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refused_folder_is_not_changed(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photos / "masks" / "3.png").unlink()
     assert main(["data", "init", str(photos)]) == 3
     assert "3.png: image without mask" in capsys.readouterr().err
@@ -124,13 +124,11 @@ def test_a_refused_folder_is_left_as_it_was(photos: Path, capsys: pytest.Capture
         (["data", "check", "{photos}", "--root", "."], "pass one of the two"),
     ],
 )
-def test_what_cannot_be_meant(
-    photos: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_input(photos: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([word.replace("{photos}", str(photos)) for word in arguments]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_names_of_folders_become_names_of_data_sets() -> None:
+def test_folder_names_become_dataset_names() -> None:
     assert study_name(Path("/x/Größe 3")) == "Gr-e-3"
     assert study_name(Path("/x/---")) == "data"

@@ -1,4 +1,4 @@
-"""Tiny datasets in the layouts of the real ones, with the files that lie beside them in the archives."""
+"""Tiny datasets in the layouts of the real ones, with the other files of their archives."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def save_mask(path: Path, ids: np.ndarray | int, palette: tuple[tuple[int, int, 
 
 
 def ids_of(values: list[int], number: int = 0) -> np.ndarray:
-    """A mask in which each of the values stands."""
+    """A mask with each of the values."""
     pixels = np.resize(np.array(values, dtype=np.uint8), SIZE[0] * SIZE[1])
     return np.random.default_rng(number).permutation(pixels).reshape(SIZE)
 

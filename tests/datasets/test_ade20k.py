@@ -1,4 +1,4 @@
-"""ADE20K: 0 is ignored, classes begin at 1, names from the table where it lies there."""
+"""ADE20K: 0 is ignored, classes start at 1, names come from the table if it exists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def native_of(sample) -> np.ndarray:
     return np.array(Image.open(sample.mask))
 
 
-def test_ade_zero_is_ignored_and_the_classes_begin_at_one(make):
+def test_ade_zero_is_ignored_and_classes_start_at_one(make):
     dataset = open_dataset("ade20k", make("ade20k"))
     sample = dataset.split("train")[0]
     native, mask = native_of(sample), dataset.read_mask(sample)
@@ -24,7 +24,7 @@ def test_ade_zero_is_ignored_and_the_classes_begin_at_one(make):
     assert dataset.info.palette[2] == (6, 230, 230)
 
 
-def test_ade_names_come_from_the_table_where_it_is(make):
+def test_ade_names_come_from_the_table_if_it_exists(make):
     root = make("ade20k")
     table = root / "ADEChallengeData2016" / "objectInfo150.txt"
     rows = [f"{index}\t0.1\t10\t1\t1\tthing {index}, other name" for index in range(1, 151)]

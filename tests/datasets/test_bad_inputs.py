@@ -105,7 +105,7 @@ HTML = b"\n<!DOCTYPE html><html><title>Sign in</title></html>"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"
 
 CASES: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
-    # what is wrong: (file, mutation, what the message says, what the remedy says)
+    # defect: (file, mutation, part of the message, part of the remedy)
     "mask with unknown ids": (
         MASK,
         unknown_id,
@@ -258,7 +258,7 @@ def test_the_command_refuses_with_one_message(case, make, capsys):
     assert "unexpected" not in err
 
 
-def test_a_folder_called_like_a_image_is_none(make):
+def test_a_folder_named_like_an_image(make):
     root = make("folder")
     (root / IMAGE).unlink()
     (root / IMAGE).mkdir()
@@ -277,7 +277,7 @@ def test_warnings_as_errors_do_not_hide_the_bomb(make):
             dataset.read(sample)
 
 
-def test_all_problems_come_together(make):
+def test_all_problems_are_reported_together(make):
     root = make("folder")
     for case, number in {"16-bit mask": 0, "web page as mask": 1, "truncated mask": 2}.items():
         CASES[case][1](root / f"masks/{number:04d}.png")
@@ -306,7 +306,7 @@ def test_two_files_of_one_stem(make, save):
 
 
 @pytest.mark.parametrize(("name", "value"), [("cityscapes", 34), ("voc2012", 21), ("ade20k", 151), ("camvid", 12)])
-def test_unknown_ids_of_every_layout(name, value, make):
+def test_unknown_values_of_every_layout(name, value, make):
     dataset = open_dataset(name, make(name))
     sample = dataset.split("val")[0]
     unknown_id_mask = np.array(Image.open(sample.mask))
@@ -320,7 +320,7 @@ def test_unknown_ids_of_every_layout(name, value, make):
 
 @pytest.mark.parametrize("name", ["cityscapes", "voc2012", "ade20k", "camvid"])
 @pytest.mark.parametrize("lost", ["image", "mask"])
-def test_files_without_counterpart_in_every_layout(name, lost, make):
+def test_unmatched_files_in_every_layout(name, lost, make):
     dataset = open_dataset(name, make(name))
     sample = dataset.split("train")[0]
     gone, left = (sample.image, sample.mask) if lost == "image" else (sample.mask, sample.image)
@@ -341,7 +341,7 @@ def test_a_file_that_vanishes_while_training(make):
         dataset.read(sample)
 
 
-def test_a_file_that_may_not_be_read(make, monkeypatch):
+def test_an_unreadable_file(make, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
@@ -354,7 +354,7 @@ def test_a_file_that_may_not_be_read(make, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["images", "masks"])
 def test_random_damage_never_escapes(kind, make):
-    """Whatever a flipped byte does to a file: it is read, or refused with its name."""
+    """A file with a flipped byte is read, or refused by name."""
     dataset = open_dataset("folder", make("folder"))
     sample = dataset.split("train")[0]
     path = sample.image if kind == "images" else sample.mask

@@ -28,7 +28,7 @@ def test_camvid_lists_with_foreign_paths(make):
     assert open_dataset("camvid", root).split("train") == samples
 
 
-def test_camvid_list_chooses(make):
+def test_camvid_list_selects(make):
     root = make("camvid")
     path = root / "CamVid" / "val.txt"
     path.write_text(path.read_text().splitlines()[1])

@@ -40,7 +40,7 @@ def test_the_report_is_json(make):
     assert "ignored_share" in again["splits"][0]
 
 
-def test_a_image_in_two_splits_is_a_problem(make):
+def test_an_image_in_two_splits_is_a_problem(make):
     root = make("camvid") / "CamVid"
     shutil.copy(root / "train/0001TP_006690.png", root / "val/0016E5_07959.png")
     (problem,) = check_dataset(open_dataset("camvid", root)).problems
@@ -85,7 +85,7 @@ def test_groups_in_two_splits_are_a_note(make, save):
     assert any("train and val share the group 0016E5 (1 and 2 images)" in note for note in notes)
 
 
-def test_a_mask_that_is_ignored_all_over_is_a_note(make, save):
+def test_a_mask_of_ignored_pixels_is_a_note(make, save):
     root = make("camvid") / "CamVid"
     save["mask"](root / "valannot/0016E5_07959.png", 11)
     report = check_dataset(open_dataset("camvid", root))

@@ -30,7 +30,7 @@ def test_cityscapes_label_ids_become_train_ids(make):
         assert set(mask[native == value]) == {expected.get(value, 255)}
 
 
-def test_cityscapes_does_without_the_files_beside(make):
+def test_cityscapes_ignores_other_files(make):
     root = make("cityscapes")
     dataset = open_dataset("cityscapes", root)
     before = [dataset.read_mask(sample).tobytes() for sample in dataset.split("val")]
@@ -40,7 +40,7 @@ def test_cityscapes_does_without_the_files_beside(make):
     assert [dataset.read_mask(sample).tobytes() for sample in dataset.split("val")] == before
 
 
-def test_cityscapes_train_ids_alone_are_not_taken_for_label_ids(make):
+def test_cityscapes_train_ids_are_not_read_as_label_ids(make):
     root = make("cityscapes")
     gone = root / "gtFine/train/aachen/aachen_000001_000019_gtFine_labelIds.png"
     gone.unlink()

@@ -1,4 +1,4 @@
-"""``classes.txt``: what every form of it means, and what is refused with its line."""
+"""``classes.txt``: the meaning of every form, and refusals that name the line."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_colors(tmp_path):
     assert info.palette[255] == (1, 2, 3)
 
 
-def test_the_lookup_leaves_ignored_out():
+def test_the_lookup_skips_the_ignored_value():
     info = ClassList(("a", "b", "c"), ignored=1).info("X")
     assert info.lookup[:5] == (0, 255, 1, 2, -1)
 
@@ -67,13 +67,13 @@ def test_refused_with_file_and_remedy(tmp_path, text, message):
     assert "one class per line, `name` or `name r g b`" in str(caught.value)
 
 
-def test_no_text(tmp_path):
+def test_a_binary_file(tmp_path):
     (tmp_path / "classes.txt").write_bytes(b"caf\xe9")
     with pytest.raises(DataError, match=r"classes.txt: expected a UTF-8 text file(.|\n)*save it as UTF-8"):
         read_classes(tmp_path / "classes.txt")
 
 
-def test_options_win(tmp_path):
+def test_options_override_the_file(tmp_path):
     (tmp_path / "classes.txt").write_text("a\nb\nvoid 9")
     assert class_list_of(tmp_path, None, None, 7, None).ignored == 7
     assert class_list_of(tmp_path, ["x"], None, None, None) == ClassList(("x",))

@@ -23,7 +23,7 @@ def images(sizes=SIZES):
 
 
 def cut(one, window, crop):
-    """A crop by torchvision, out of an image with so much around it that every window lies inside."""
+    """A crop by torchvision from an image padded so that every window is inside."""
     one = functional.resize(one, [window.height, window.width], antialias=True)
     one = functional.pad(one, [crop] * 4, fill=FILL[type(one)])
     one = functional.crop(one, window.top + crop, window.left + crop, crop, crop)
@@ -36,7 +36,7 @@ def cut(one, window, crop):
     ids=str,
 )
 @pytest.mark.parametrize("resize", [None, 24, 30])
-def test_the_same_pixels_as_one_by_one(options, resize):
+def test_batch_crops_equal_single_crops(options, resize):
     processing = Processing(resize=resize, crop=24, **options)
     pairs = [processing.resized(*both) for both in zip(*images(), strict=True)]
     arrays, masks = [pair.image.numpy() for pair in pairs], [pair.mask.numpy() for pair in pairs]
@@ -55,27 +55,27 @@ def test_the_same_pixels_as_one_by_one(options, resize):
 
 
 class TestWindow:
-    def test_every_place_comes_as_often_as_any_other(self) -> None:
+    def test_positions_are_uniform(self) -> None:
         drawn = [draw_window((10, 12), seed, crop=8, flip=0.25) for seed in range(18_000)]
-        places = np.zeros((3, 5), int)
+        positions = np.zeros((3, 5), int)
         for window in drawn:
-            places[window.top, window.left] += 1
-        expected = len(drawn) / places.size
-        assert ((places - expected) ** 2 / expected).sum() < 36.1  # chi², 14 degrees of freedom: one in a thousand
+            positions[window.top, window.left] += 1
+        expected = len(drawn) / positions.size
+        assert ((positions - expected) ** 2 / expected).sum() < 36.1  # chi², 14 degrees of freedom: one in a thousand
         assert sum(window.flipped for window in drawn) / len(drawn) == pytest.approx(0.25, abs=0.011)
         mirrored = np.array([window.top for window in drawn if window.flipped])
-        assert mirrored.mean() == pytest.approx(1, abs=0.04)  # whether it is mirrored tells nothing of the place
+        assert mirrored.mean() == pytest.approx(1, abs=0.04)  # mirroring is independent of the position
 
-    def test_the_scale_is_even_over_its_range_and_keeps_the_shape(self) -> None:
+    def test_scale_is_uniform_and_keeps_the_aspect_ratio(self) -> None:
         drawn = [draw_window((1000, 500), seed, crop=8, scale=(0.5, 2.0)) for seed in range(3_000)]
         heights = np.sort([window.height for window in drawn])
         assert all(abs(window.height - 2 * window.width) <= 1 for window in drawn)
         assert np.abs(heights - np.linspace(500, 2000, len(heights))).max() < 1500 * 0.036  # Kolmogorov–Smirnov, 0.001
 
-    def test_a_short_side_is_padded_by_what_it_lacks(self) -> None:
+    def test_a_short_side_is_padded_by_the_difference(self) -> None:
         tops = {draw_window((6, 9), seed, crop=8).top for seed in range(200)}
         assert tops == {-2, -1, 0}
 
-    def test_where_it_overlaps_the_image(self) -> None:
+    def test_overlap(self) -> None:
         window = draw_window((6, 9), 3, crop=8)._replace(top=-2, left=1)
         assert overlap(window, 8) == ((slice(2, 8), slice(0, 8)), (slice(0, 6), slice(1, 9)))

@@ -51,7 +51,7 @@ def test_the_contract(dataset):
                 np.testing.assert_array_equal(one, other)
 
 
-def test_the_check_finds_nothing_wrong(dataset):
+def test_the_check_finds_no_problem(dataset):
     steps = []
     report = check_dataset(dataset, progress=lambda done, total: steps.append((done, total)))
     assert report.problems == ()
@@ -66,11 +66,11 @@ def test_an_unknown_split_names_the_known(dataset):
         dataset.split("vall")
 
 
-def test_ignored_is_the_same_everywhere():
+def test_ignore_index_is_the_same_everywhere():
     assert IGNORE_INDEX == types.IGNORE_INDEX
 
 
-def test_an_unknown_data_set_names_the_nearest():
+def test_an_unknown_dataset_names_the_nearest():
     with pytest.raises(UsageError, match=r"unknown dataset 'citiscapes'(.|\n)*did you mean 'cityscapes'"):
         dataset_class("citiscapes")
     assert set(dataset_names()) >= set(DATASETS)
@@ -81,7 +81,7 @@ def test_an_unknown_option_names_the_nearest(make):
         open_dataset("folder", make("folder"), clases=["a"])
 
 
-def test_other_packages_add_data_sets(monkeypatch):
+def test_other_packages_add_datasets(monkeypatch):
     class Entry:
         name, value = "mine", "mine.data:Mine"
 
@@ -116,13 +116,13 @@ def test_an_empty_folder(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_root_that_is_not_there(name, tmp_path):
+def test_a_missing_root(name, tmp_path):
     with pytest.raises(DataError, match=r"missing: expected the folder of .*, got nothing there(.|\n)*correct --root"):
         open_dataset(name, tmp_path / "missing")
 
 
 @pytest.mark.parametrize(
-    ("name", "place"),
+    ("name", "subfolder"),
     [
         ("cityscapes", "."),
         ("voc2012", "VOCdevkit/VOC2012"),
@@ -134,8 +134,8 @@ def test_a_root_that_is_not_there(name, tmp_path):
         ("camvid", "CamVid"),
     ],
 )
-def test_the_root_or_its_parent_as_argument_or_variable(name, place, make, monkeypatch):
-    root = make(name) / place
+def test_the_root_or_its_parent_as_argument_or_variable(name, subfolder, make, monkeypatch):
+    root = make(name) / subfolder
     assert open_dataset(name, root).split("train")
     monkeypatch.setenv("SEGMI_DATA", str(root))
     assert open_dataset(name).split("train")
@@ -146,7 +146,7 @@ def test_a_parent_that_holds_cityscapes(make, tmp_path):
     assert open_dataset("cityscapes", tmp_path).split("train")
 
 
-def test_a_wrong_root_lists_what_was_looked_for(make):
+def test_a_wrong_root_lists_the_candidates(make):
     root = make("camvid")
     with pytest.raises(DataError) as caught:
         open_dataset("voc2012", root)
@@ -154,7 +154,7 @@ def test_a_wrong_root_lists_what_was_looked_for(make):
         assert part in str(caught.value)
 
 
-def test_a_split_whose_images_are_gone(make):
+def test_a_split_with_missing_images(make):
     root = make("ade20k")
     for file in root.rglob("*val*"):
         if file.is_file():
@@ -163,6 +163,6 @@ def test_a_split_whose_images_are_gone(make):
         open_dataset("ade20k", root).split("val")
 
 
-def test_generated_data_sets_leave_a_root_alone(tmp_path):
+def test_generated_datasets_ignore_the_root(tmp_path):
     dataset = open_dataset("street-scenes", tmp_path, **GENERATED["street-scenes"])
     assert len(dataset.split("train")) == 2

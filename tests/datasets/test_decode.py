@@ -20,7 +20,7 @@ def ids(path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".ppm"])
-def test_rgb_comes_back_as_it_was(tmp_path, suffix):
+def test_rgb_round_trip(tmp_path, suffix):
     Image.fromarray(RGB).save(tmp_path / f"a{suffix}")
     image = decode_image(tmp_path / f"a{suffix}")
     np.testing.assert_array_equal(image, RGB)
@@ -77,7 +77,7 @@ def test_a_photograph_with_previews_is_one_image(tmp_path):
 
 @pytest.mark.parametrize(("bits", "largest"), [(1, 1), (2, 3), (4, 15), (8, 255)])
 @pytest.mark.parametrize("palette", [False, True])
-def test_masks_of_few_bits_keep_their_numbers(tmp_path, bits, largest, palette):
+def test_masks_of_few_bits_keep_their_values(tmp_path, bits, largest, palette):
     values = np.resize(np.arange(largest + 1, dtype=np.uint8), (4, 64))
     path = tmp_path / "m.png"
     write_png(path, values, bits, palette)
@@ -102,7 +102,7 @@ def write_png(path, values, bits, palette) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "suffix"), [(np.uint16, ".png"), (np.uint16, ".tif"), (np.int32, ".tif")])
-def test_numbers_of_more_bits_are_kept_where_they_are_small(tmp_path, dtype, suffix):
+def test_small_values_of_more_bits_are_kept(tmp_path, dtype, suffix):
     Image.fromarray(GRAY.astype(dtype)).save(tmp_path / f"a{suffix}")
     np.testing.assert_array_equal(ids(tmp_path / f"a{suffix}"), GRAY)
 

@@ -1,4 +1,4 @@
-"""Every layout, every kind of mask, and the seeded split of a folder of one's own."""
+"""Every layout, every kind of mask, and the seeded split of a user's folder."""
 
 from __future__ import annotations
 
@@ -132,13 +132,13 @@ def test_index_masks(one):
     np.testing.assert_array_equal(only_mask(one(IDS, ignored=255)), IDS)
 
 
-def test_palette_masks_are_numbers_where_no_colors_are_declared(one):
+def test_palette_masks_are_values_without_declared_colors(one):
     palette = [(9, 9, 9), (8, 8, 8), (7, 7, 7)] + [(0, 0, 0)] * 253
     np.testing.assert_array_equal(only_mask(one(IDS, palette, ignored=255)), IDS)
 
 
-def test_palette_masks_are_colors_where_colors_are_declared(one):
-    """Another program may have written the palette in another order: the colors are what counts."""
+def test_palette_masks_are_colors_with_declared_colors(one):
+    """Another program can write the palette in another order: only the colors matter."""
     palette = [COLORS[2], COLORS[0], COLORS[1]] + [(1, 2, 3)] * 253
     mask = only_mask(one(IDS, palette, colors=COLORS, ignored_color=[1, 2, 3]))
     np.testing.assert_array_equal(mask, np.array([2, 0, 1, *[255] * 253])[IDS])
@@ -159,7 +159,7 @@ def test_rgb_masks_with_an_unknown_color(one):
         only_mask(dataset)
 
 
-def test_black_and_white_masks_of_a_binary_problem(one):
+def test_binary_black_and_white_masks(one):
     pixels = np.array([[0, 255] * 4] * 6)
     with pytest.raises(DataError, match=r"got also 255 \(50.0% of the pixels\)(.|\n)*ignored=255(.|\n)*masks=color"):
         only_mask(one(pixels, classes=["other", "lesion"]))
@@ -172,7 +172,7 @@ def test_ignored_zero_shifts_the_classes(one):
     np.testing.assert_array_equal(only_mask(one([[0, 1, 2, 3] * 2] * 6, ignored=0)), [[255, 0, 1, 2] * 2] * 6)
 
 
-def test_mask_suffix_and_files_that_are_no_images(tmp_path, save):
+def test_mask_suffix_and_files_that_are_not_images(tmp_path, save):
     save["image"](tmp_path / "images" / "a.JPG")
     save["mask"](tmp_path / "masks" / "a_mask.png", 1)
     for name in ("images/Thumbs.db", "images/notes.txt", "masks/.DS_Store", "images/._a.JPG", "masks/._a_mask.png"):
@@ -189,7 +189,7 @@ def test_names_in_two_unicode_forms_are_paired(tmp_path, save):
     assert names(open_dataset("folder", tmp_path, classes=CLASSES, val=0), "train") == [composed]
 
 
-def test_names_that_are_no_unicode(tmp_path, save):
+def test_names_that_are_not_unicode(tmp_path, save):
     try:
         for index in range(3):
             save["image"](tmp_path / "images" / f"caf\udce9 {index}.png")
@@ -197,8 +197,8 @@ def test_names_that_are_no_unicode(tmp_path, save):
     except (OSError, UnicodeError):
         pytest.skip("this file system takes no such name")
     dataset = open_dataset("folder", tmp_path, classes=CLASSES)
-    found = names(dataset, "train") + names(dataset, "val")
-    assert sorted(found) == [f"caf\\xe9 {index}" for index in range(3)]
+    listed = names(dataset, "train") + names(dataset, "val")
+    assert sorted(listed) == [f"caf\\xe9 {index}" for index in range(3)]
     dataset.read(dataset.split("train")[0])
 
 
@@ -224,14 +224,14 @@ def test_subfolder_and_title(make):
         ({"subfolder": "/etc"}, "subfolder: expected a path below the root"),
     ],
 )
-def test_options_that_cannot_be_meant(make, options, message):
+def test_invalid_options(make, options, message):
     with pytest.raises(UsageError) as caught:
         open_dataset("folder", make("folder"), **options)
     assert message in str(caught.value)
     assert caught.value.remedy
 
 
-def test_an_unknown_layout_says_what_is_there(tmp_path):
+def test_an_unknown_layout_lists_the_files(tmp_path):
     (tmp_path / "classes.txt").write_text("a\nb")
     (tmp_path / "images").mkdir()
     with pytest.raises(

@@ -29,17 +29,17 @@ def test_with_few_groups_the_end_of_each_is_held_out():
     assert len(kept) == 27
 
 
-def test_images_that_are_their_own_group_are_held_out_one_by_one():
+def test_ungrouped_images_are_held_out_individually():
     _, held = hold_out(samples({f"p{i}": 1 for i in range(50)}), 0.1)
     assert len(held) == 5
 
 
-def test_at_least_one_is_held_out_and_one_stays():
+def test_at_least_one_image_is_held_out_and_one_remains():
     kept, held = hold_out(samples({"a": 2}), 0.01)
     assert (len(kept), len(held)) == (1, 1)
 
 
 @pytest.mark.parametrize(("count", "fraction"), [(1, 0.5), (0, 0.5), (10, 0.0), (10, 1.0)])
-def test_impossible(count, fraction):
+def test_invalid_arguments(count, fraction):
     with pytest.raises(UsageError):
         hold_out(samples({"a": count}), fraction)

@@ -32,7 +32,7 @@ def test_voc_palette_at_its_published_entries():
     ("palette", "classes", "shared"),
     [(CITYSCAPES_PALETTE, 19, 0), (CAMVID_PALETTE, 11, 0), (ADE20K_PALETTE, 150, 1), (VOC_PALETTE, 21, 0)],
 )
-def test_classes_are_told_apart(palette, classes, shared):
+def test_class_colors_are_distinct(palette, classes, shared):
     assert len(palette) == 256
     # ADE20K gives road and skyscraper, two of its classes, the same gray.
     assert len({*palette[:classes], palette[255]}) == classes + 1 - shared
@@ -44,17 +44,17 @@ def test_full_palette_keeps_the_order():
     assert palette[255] == (3, 3, 3)
 
 
-def test_colors_as_ids_against_a_loop():
+def test_values_of_colors_equal_a_loop():
     generator = np.random.default_rng(0)
     colors = [tuple(map(int, color)) for color in generator.integers(0, 256, (9, 3))] + [(0, 0, 0), (255, 255, 255)]
     ids = [int(value) for value in generator.permutation(256)[: len(colors)]]
     choice = generator.integers(0, len(colors), (7, 5))
     pixels = np.array(colors, dtype=np.uint8)[choice]
-    found = values_of_colors(pixels, colors, ids, HERE)
-    assert found.dtype == np.uint8
+    values = values_of_colors(pixels, colors, ids, HERE)
+    assert values.dtype == np.uint8
     for row in range(7):
         for column in range(5):
-            assert found[row, column] == ids[choice[row, column]]
+            assert values[row, column] == ids[choice[row, column]]
 
 
 def test_unknown_colors_are_named_most_frequent_first():
@@ -69,7 +69,7 @@ def test_unknown_colors_are_named_most_frequent_first():
     assert "add the color to classes.txt" in text
 
 
-def test_blurred_edges_are_recognized():
+def test_blurred_edges_are_detected():
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     with pytest.raises(DataError, match=r"colors in all\)(.|\n)*without smoothing, scaling or JPEG"):
         values_of_colors(pixels, [(0, 0, 0), (0, 0, 1)], [0, 1], HERE)

@@ -31,7 +31,7 @@ def test_masks_are_resized_with_the_nearest_neighbor():
     assert set(pair.mask.unique().tolist()) <= set(np.unique(mask).tolist())
 
 
-def test_image_and_mask_stay_together():
+def test_image_and_mask_are_transformed_alike():
     processing = Processing(resize=None, crop=32, flip=0.5)
     for seed in range(10):
         pair = processing.augmented(processing.resized(*image()), seed)
@@ -39,7 +39,7 @@ def test_image_and_mask_stay_together():
 
 
 @pytest.mark.parametrize("options", [{"scale": (0.5, 0.6)}, {}])
-def test_what_padding_adds_is_ignored(options):
+def test_padding_is_ignored(options):
     processing = Processing(resize=None, crop=100, **options)
     pair = processing.augmented(processing.resized(*image()), 0)
     assert pair.mask.shape == (100, 100)
@@ -48,7 +48,7 @@ def test_what_padding_adds_is_ignored(options):
     assert (pair.image[:, added] == 0).all()
 
 
-def test_augmentation_is_a_function_of_the_seed_and_leaves_the_generator_alone():
+def test_augmentation_is_a_function_of_the_seed_and_keeps_the_generator():
     processing = Processing(resize=None, crop=32, flip=0.5, scale=(0.5, 2.0), color=0.4)
     pair = processing.resized(*image())
     torch.manual_seed(3)
@@ -60,7 +60,7 @@ def test_augmentation_is_a_function_of_the_seed_and_leaves_the_generator_alone()
     assert torch.rand(1) == expected
 
 
-def test_the_defaults_are_the_studys():
+def test_defaults_equal_the_study():
     assert Processing() == Processing(resize=234, resize_mode="exact", crop=224, flip=0, scale=(1, 1), color=0)
 
 
@@ -74,6 +74,6 @@ def test_the_defaults_are_the_studys():
         ({"color": -1}, "color must be a strength"),
     ],
 )
-def test_impossible_settings(options, message):
+def test_invalid_settings(options, message):
     with pytest.raises(UsageError, match=message):
         Processing(**options)

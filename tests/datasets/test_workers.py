@@ -1,4 +1,4 @@
-"""Processes that read images: what they refuse comes back as it is, and those that are lost or stall are told."""
+"""Worker processes: errors of items are kept, crashed and stalled workers are reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segmi.errors import DataError, RunError
 
 
 def read(item: Any) -> list[Any]:
-    """What a dataset gives whose items are what ``item`` returns."""
+    """The items of a dataset whose items are returned by ``item``."""
     return list(workers.read_by_workers(defaultdict(item), 1, sampler=range(2), batch_size=None))  # type: ignore[arg-type]
 
 
@@ -23,13 +23,13 @@ def refuse() -> None:
     raise DataError("a.png: expected an image, got an empty file", "download or copy the file again")
 
 
-def test_a_worker_that_ends_is_named():
+def test_a_crashed_worker():
     with pytest.raises(RunError, match="a data loader worker crashed or stalled") as caught:
         read(partial(os._exit, 3))
     assert "continue from the checkpoint" in caught.value.remedy
 
 
-def test_a_worker_that_stalls_is_not_waited_for_for_ever(monkeypatch):
+def test_a_stalled_worker(monkeypatch):
     monkeypatch.setattr(workers, "STALLED_SECONDS", 10)
     begin = time.monotonic()
     with pytest.raises(RunError, match="a data loader worker crashed or stalled"):
@@ -37,9 +37,9 @@ def test_a_worker_that_stalls_is_not_waited_for_for_ever(monkeypatch):
     assert time.monotonic() - begin < 120
 
 
-def test_what_a_worker_refuses_comes_as_it_is():
+def test_the_error_of_an_item_is_kept():
     refusing = workers._WithErrors({0: 1})
     assert refusing[0] == 1
-    told = workers._WithErrors(defaultdict(refuse))[0]
-    assert str(told.error).startswith("a.png: expected an image, got an empty file")
-    assert "Traceback" not in str(told.error)
+    result = workers._WithErrors(defaultdict(refuse))[0]
+    assert str(result.error).startswith("a.png: expected an image, got an empty file")
+    assert "Traceback" not in str(result.error)

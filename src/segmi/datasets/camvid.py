@@ -19,8 +19,8 @@ CLASSES: Final = (
 class CamVid(DatasetReader):
     """CamVid in the layout of the SegNet tutorial, with mask values 0–10, and 11 for ignored pixels.
 
-    The split ``train`` is ``train/`` with ``trainannot/``; ``val`` and ``test`` are named alike. If there is a list ``train.txt``
-    (an image and its mask per line), only listed images belong to the split. Only the last part of each
+    The split ``train`` is ``train/`` with ``trainannot/``; ``val`` and ``test`` are named alike. If there is a list
+    ``train.txt`` (an image and its mask per line), only listed images belong to the split. Only the last part of each
     listed path is used, since the tutorial's paths begin with ``/SegNet``. Groups are the video clips: the part of the
     name before the first underscore.
 

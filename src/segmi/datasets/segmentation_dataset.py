@@ -159,15 +159,8 @@ class SegmentationDataset(Dataset[Pair]):
         other.label_noise = share
         return other
 
-    def crop(self, epoch: int, index: int) -> Pair:
-        """Return the random crop of image ``index`` in ``epoch``, augmented."""
-        pair = self[index]
-        if self.label_noise:
-            pair = pair._replace(mask=tv_tensors.Mask(as_tensor(self._noisy(pair.mask.numpy(), index))))
-        return self.processing.augmented(pair, key(self.seed, "augment", epoch, index))
-
     def crops(self, keys: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-        """Return the random crops of (epoch, index) ``keys``, the pixels of `crop`: N×3×H×W and N×H×W uint8."""
+        """Return the random crops of (epoch, index) ``keys``: N×3×H×W and N×H×W uint8."""
         processing = self.processing
         pairs = [self._arrays(index) for _, index in keys]
         seeds = self._augmentation_seeds(keys)

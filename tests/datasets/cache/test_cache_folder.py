@@ -11,10 +11,10 @@ from segmi.datasets.cache import IMAGES, cache_folder, clear, entries, entry_key
 from segmi.records import run_lock
 
 
-def test_the_option_wins_then_the_variable_then_the_users_folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("SEGMI_CACHE", str(tmp_path / "said"))
+def test_option_before_variable_before_user_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("SEGMI_CACHE", str(tmp_path / "variable"))
     assert cache_folder(tmp_path / "given") == tmp_path / "given" / "images"
-    assert cache_folder() == tmp_path / "said" / "images"
+    assert cache_folder() == tmp_path / "variable" / "images"
     assert cache_folder("none") is None
     monkeypatch.setenv("SEGMI_CACHE", "none")
     assert cache_folder() is None
@@ -40,9 +40,9 @@ def filled(make, tmp_path) -> Path:
     for name in ("camvid", "folder"):
         dataset = open_dataset(name, make(name))
         samples = dataset.split("train")
-        content = entry_key(dataset, "train", samples, IMAGES, resize=6)
-        assert content is not None
-        prepare(root, dataset, samples, content)
+        key = entry_key(dataset, "train", samples, IMAGES, resize=6)
+        assert key is not None
+        prepare(root, dataset, samples, key)
     return root
 
 
@@ -59,7 +59,7 @@ def test_entries_and_their_removal(filled):
     assert clear(filled / "nowhere") == ([], [])
 
 
-def test_what_is_being_built_is_left_alone(filled):
+def test_entries_being_built_are_not_removed(filled):
     slot = entries(filled)[0].folder.parent
     with run_lock(slot):
         removed, left = clear(filled)
@@ -68,14 +68,14 @@ def test_what_is_being_built_is_left_alone(filled):
     assert f"{slot} is being built by process " in left[0]
 
 
-def test_clear_takes_what_killed_builders_left(filled):
+def test_clear_removes_files_of_killed_builders(filled):
     slot = entries(filled)[0].folder.parent
     (slot / ".segmi-partial-999999999-0-ab").mkdir()
     clear(filled)
     assert list(filled.iterdir()) == []
 
 
-def test_damage_is_part_of_what_is_known(filled):
+def test_damage_is_reported(filled):
     (entries(filled)[0].folder / "manifest.json").write_text("{")
     damaged, sound = entries(filled)
     assert (damaged.dataset, damaged.split, damaged.damage) == ("camvid", "train", "manifest.json is damaged")

@@ -1,4 +1,4 @@
-"""An entry is there, whole and right, or it is not there: whatever is killed, changed, cut short or refused."""
+"""A cache entry is complete or missing after every kill, change, truncation and refusal."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ samples = dataset.split("train")
 def progress(done, of):
     print(done, flush=True)
     time.sleep(float(pause))
-content = entry_key(dataset, "train", samples, resize=12)
-store = prepare(Path(cache), dataset, samples, content, jobs=int(jobs), progress=progress)
+key = entry_key(dataset, "train", samples, resize=12)
+store = prepare(Path(cache), dataset, samples, key, jobs=int(jobs), progress=progress)
 print("built", len(store), flush=True)
 """
 
@@ -54,8 +54,8 @@ def cache(tmp_path):
 
 def store_of(cache, dataset, split="train", columns=IMAGES, resize=12, resize_mode="exact", **options):
     samples = dataset.split(split)
-    content = entry_key(dataset, split, samples, columns, resize=resize, resize_mode=resize_mode)
-    return prepare(cache, dataset, samples, content, **options)
+    key = entry_key(dataset, split, samples, columns, resize=resize, resize_mode=resize_mode)
+    return prepare(cache, dataset, samples, key, **options)
 
 
 def files(folder: Path) -> list[Path]:
@@ -113,7 +113,7 @@ def test_the_same_pixels_as_without_a_cache(make, cache, name, processing):
             assert (a.names, a.groups) == (b.names, b.groups)
 
 
-def test_sizes_may_differ(make, cache, save):
+def test_images_of_different_sizes(make, cache, save):
     root = make("folder")
     save["image"](root / "images" / "0002.png", 5, (9, 31))
     save["mask"](root / "masks" / "0002.png", np.ones((9, 31)))
@@ -125,7 +125,7 @@ def test_sizes_may_differ(make, cache, save):
         assert np.array_equal(store.array("masks", row), mask)
 
 
-def test_workers_map_the_files_and_are_started_only_where_they_help(camvid, cache):
+def test_workers_map_the_files_and_start_only_if_useful(camvid, cache):
     store = store_of(cache, camvid)
     images = SegmentationDataset(camvid, camvid.split("train"), Processing(resize=12, crop=8), prepared=store)
     assert not images.needs_workers
@@ -141,11 +141,11 @@ def test_workers_map_the_files_and_are_started_only_where_they_help(camvid, cach
 
 
 def test_an_entry_is_built_once(camvid, cache):
-    told = []
-    first = store_of(cache, camvid, progress=lambda done, of: told.append((done, of)))
-    assert told == [(1, 2), (2, 2)]
-    second = store_of(cache, camvid, progress=lambda done, of: told.append((done, of)))
-    assert len(told) == 2
+    calls = []
+    first = store_of(cache, camvid, progress=lambda done, of: calls.append((done, of)))
+    assert calls == [(1, 2), (2, 2)]
+    second = store_of(cache, camvid, progress=lambda done, of: calls.append((done, of)))
+    assert len(calls) == 2
     assert first.folder == second.folder
     assert {path.name for path in files(cache)} == {"images.bin", "masks.bin", MANIFEST}
     counts = sum(np.bincount(camvid.read_mask(one).ravel(), minlength=256) for one in camvid.split("train"))
@@ -166,7 +166,7 @@ def test_several_processes_build_the_same_entry(make, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_killed_builder_leaves_nothing_half_read(camvid, cache, jobs):
+def test_a_killed_builder_leaves_no_partial_entry(camvid, cache, jobs):
     process = builder(camvid, cache, pause=60, jobs=jobs)
     assert process.stdout is not None
     assert process.stdout.readline() == "1\n"
@@ -188,10 +188,10 @@ def test_a_killed_builder_leaves_nothing_half_read(camvid, cache, jobs):
 
 def children(pid: int) -> list[int]:
     """All processes below a process."""
-    found = [
+    pids = [
         int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
     ]
-    return found + [below for child in found for below in children(child)]
+    return pids + [below for child in pids for below in children(child)]
 
 
 def state(pid: int) -> str:
@@ -201,16 +201,16 @@ def state(pid: int) -> str:
         return "Z"
 
 
-def test_the_second_builder_waits_and_takes_what_is_there(camvid, cache, caplog):
+def test_the_second_builder_waits_and_uses_the_entry(camvid, cache, caplog):
     process = builder(camvid, cache, pause=1.5)
     assert process.stdout is not None
     assert process.stdout.readline() == "1\n"
-    told = []
+    calls = []
     with caplog.at_level(logging.WARNING):
-        store = store_of(cache, camvid, progress=lambda done, of: told.append(done))
+        store = store_of(cache, camvid, progress=lambda done, of: calls.append(done))
     assert process.wait(60) == 0
     assert len(store) == 2
-    assert told == []
+    assert calls == []
     assert f"waiting for process {process.pid} on " in caplog.text
 
 
@@ -227,7 +227,7 @@ def test_the_second_builder_takes_over_from_a_dead_one(camvid, cache):
 
 
 @pytest.mark.parametrize("how", ["cut", "longer", "gone", "manifest", "other"])
-def test_what_is_damaged_is_told_and_built_anew(camvid, cache, caplog, how):
+def test_a_damaged_entry_is_reported_and_built_again(camvid, cache, caplog, how):
     store = store_of(cache, camvid)
     path = store.folder / ("images.bin" if how in ("cut", "longer", "gone") else MANIFEST)
     if how == "cut":
@@ -250,7 +250,7 @@ def test_what_is_damaged_is_told_and_built_anew(camvid, cache, caplog, how):
     )
 
 
-def test_flipped_bits_are_found_where_they_are_looked_for(camvid, cache):
+def test_verify_finds_flipped_bits(camvid, cache):
     store = store_of(cache, camvid)
     store.verify()
     path = store.folder / "masks.bin"
@@ -261,7 +261,7 @@ def test_flipped_bits_are_found_where_they_are_looked_for(camvid, cache):
         Store(store.folder).verify()
 
 
-def test_what_is_out_of_date_is_built_anew_and_removed(camvid, cache, save, caplog):
+def test_an_outdated_entry_is_built_again_and_removed(camvid, cache, save, caplog):
     old = store_of(cache, camvid)
     path = camvid.split("train")[0].image
     save["image"](path, 77)
@@ -270,12 +270,12 @@ def test_what_is_out_of_date_is_built_anew_and_removed(camvid, cache, save, capl
         new = store_of(cache, camvid)
     assert "the files of camvid, train, have changed and are prepared again" in caplog.text
     assert not old.folder.exists()
-    assert old.array("images", 0).shape == (3, 12, 12)  # whoever has it open keeps it
+    assert old.array("images", 0).shape == (3, 12, 12)  # open entries stay readable
     assert not np.array_equal(new.array("images", 0), old.array("images", 0))
     assert np.array_equal(new.array("images", 1), old.array("images", 1))
 
 
-def test_a_full_disk_is_told_before_it_starts(camvid, cache, monkeypatch):
+def test_a_full_disk_is_reported_before_building(camvid, cache, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 500, 500))
     with pytest.raises(EnvironmentProblem, match=r"expected 1 kB of disk space for 2 .*, got 500 B") as caught:
         store_of(cache, camvid)
@@ -283,13 +283,13 @@ def test_a_full_disk_is_told_before_it_starts(camvid, cache, monkeypatch):
     assert files(cache) == []
 
 
-def test_room_is_estimated_where_sizes_differ(camvid, cache, monkeypatch):
+def test_disk_space_is_estimated_for_different_sizes(camvid, cache, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 900, 100))
     with pytest.raises(EnvironmentProblem, match=f"expected {2 * 4 * 6 * 8} B of disk space"):
         store_of(cache, camvid, resize=None)
 
 
-def test_a_disk_that_fills_up_leaves_what_was_there(camvid, cache, monkeypatch):
+def test_a_disk_that_fills_up_leaves_no_partial_entry(camvid, cache, monkeypatch):
     def full(self, arrays, counts):
         raise OSError(28, "No space left on device")
 
@@ -299,8 +299,8 @@ def test_a_disk_that_fills_up_leaves_what_was_there(camvid, cache, monkeypatch):
     assert files(cache) == []
 
 
-def test_a_disk_that_is_filled_by_others_meanwhile(camvid, small_disk):
-    """The estimate said that there was room; when there is none any more, nothing half-written stays."""
+def test_a_disk_that_others_fill_while_building(camvid, small_disk):
+    """The estimate found room; a disk that fills up afterwards leaves no partial entry."""
     cache = small_disk / "images"
 
     def fill(done, of):
@@ -334,7 +334,7 @@ def closed(request, tmp_path):
         path.chmod(0o755)
 
 
-def test_a_cache_that_may_not_be_written(camvid, closed):
+def test_a_read_only_cache(camvid, closed):
     folder, close = closed
     cache = folder / "images"
     store_of(cache, camvid, split="val")
@@ -360,14 +360,14 @@ def test_all_bad_files_are_named(camvid, cache):
     assert files(cache) == []
 
 
-def test_one_bad_file_is_told_as_it_is(camvid, cache):
+def test_a_single_bad_file_keeps_its_message(camvid, cache):
     path = camvid.split("train")[1].image
     path.write_bytes(b"")
     with pytest.raises(DataError, match=f"{path.name}: expected an image, got an empty file"):
         store_of(cache, camvid)
 
 
-def test_never_inside_the_data_set(camvid):
+def test_a_cache_inside_the_dataset_is_refused(camvid):
     with pytest.raises(UsageError, match="expected a cache outside the dataset's folder"):
         store_of(camvid.root / "cache", camvid)
     assert not (camvid.root / "cache").exists()

@@ -1,4 +1,4 @@
-"""The data-set file: what it says is what is read, and what it cannot mean is refused, all of it at once."""
+"""``segmi.toml``: its content is read back exactly, and all invalid entries are refused together."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def changed(root, old, new):
     (root / FILE_NAME).write_text(text.replace(old, new))
 
 
-def test_values_are_merged_and_ignored_counts_nowhere(root):
+def test_values_are_merged_and_ignored_values_masked(root):
     dataset = open_dataset("custom", root)
     assert (dataset.info.title, dataset.info.classes, dataset.info.ignored) == ("Cells", ("other", "cell"), 255)
     sample = dataset.split("train")[0]
@@ -75,17 +75,17 @@ def test_values_are_merged_and_ignored_counts_nowhere(root):
 def test_whole_groups_are_drawn_by_the_seed(root):
     dataset = open_dataset("custom", root)
     groups = {split: {sample.group for sample in dataset.split(split)} for split in ("train", "val")}
-    assert {len(found) for found in groups.values()} == {2}
+    assert {len(names) for names in groups.values()} == {2}
     assert not groups["train"] & groups["val"]
     assert groups == {split: {sample.group for sample in open_dataset("custom", root).split(split)} for split in groups}
 
 
-def test_it_goes_to_other_processes(root):
+def test_pickling(root):
     dataset = pickle.loads(pickle.dumps(open_dataset("custom", root)))
     assert len(dataset.split("val")) == 4
 
 
-def test_what_changes_the_pixels_changes_the_cache_key(root):
+def test_the_decoding_key_changes_with_the_pixels(root):
     before = open_dataset("custom", root).decoding_key()
     changed(root, "seed = 3", "seed = 4")
     assert open_dataset("custom", root).decoding_key() == before
@@ -121,7 +121,7 @@ def test_unknown_colors_name_the_file_to_change(root):
 
 
 @pytest.mark.parametrize("title", ['Quotes "and" \\ backslashes', "Zellen 🦠 über", "tab\tnew\nline", "\x7f"])
-def test_what_is_written_reads_back(tmp_path, title):
+def test_round_trip(tmp_path, title):
     description = CustomConfig(
         title,
         "color",
@@ -163,7 +163,7 @@ def test_what_is_written_reads_back(tmp_path, title):
         ('{ name = "cell", value = 7, color = [250, 10, 10] },', "", ["expected 2 to 255 classes, got 1"]),
     ],
 )
-def test_what_cannot_be_meant(root, old, new, messages):
+def test_invalid_input(root, old, new, messages):
     changed(root, old, new)
     with pytest.raises(DataError) as caught:
         open_dataset("custom", root)
@@ -173,14 +173,14 @@ def test_what_cannot_be_meant(root, old, new, messages):
     assert caught.value.remedy
 
 
-def test_everything_wrong_is_listed_at_once(root):
+def test_all_problems_are_listed(root):
     changed(root, "ignored = [255]", "ignored = [300]")
     changed(root, "seed = 3", "seed = 3.5")
     with pytest.raises(DataError, match=r"draw.seed: expected(.|\n)*ignored: expected"):
         open_dataset("custom", root)
 
 
-def test_no_file_says_how_to_get_one(tmp_path):
+def test_a_missing_file_names_the_command(tmp_path):
     with pytest.raises(DataError, match=r"expected a description of the folder, got no file(.|\n)*segmi data init"):
         open_dataset("custom", tmp_path)
 

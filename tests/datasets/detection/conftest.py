@@ -150,7 +150,7 @@ def cvat(root: Path) -> Path:
     for number in range(6):
         image(root / "JPEGImages" / f"{number}.jpg", number)
         mask(root / "SegmentationClass" / f"{number}.png", colors(number))
-    names = [f"thing{place}" for place in range(11)]
+    names = [f"thing{index}" for index in range(11)]
     lines = [f"{n}:{','.join(map(str, c))}::" for n, c in zip(names, CAMVID_PALETTE, strict=False)]
     (root / "labelmap.txt").write_text("# label:color_rgb:parts:actions\nignore:0,0,0::\n" + "\n".join(lines))
     return root
@@ -173,18 +173,18 @@ def panoptic(root: Path) -> Path:
         {"id": 149, "name": "road", "isthing": 0, "color": [128, 64, 128]},
         {"id": 187, "name": "sky-other", "isthing": 0, "color": [70, 130, 180]},
     ]
-    place = {0: 187, 3: 149, 9: 1}
+    index = {0: 187, 3: 149, 9: 1}
     for split, count in {"train": 4, "val": 2}.items():
         folder = f"panoptic_{split}2017"
         images, annotations = [], []
         for number in range(count):
             stem = f"{number + OFFSET[split]:012d}"
             image(root / f"{split}2017" / f"{stem}.jpg", number + OFFSET[split])
-            found = labels_of(number)
+            labels = labels_of(number)
             ids = np.zeros((48, 64), dtype=np.int64)
             segments = []
-            for segment, (value, category) in enumerate(place.items(), start=70_000 * (number + 1)):
-                ids[found == value] = segment
+            for segment, (value, category) in enumerate(index.items(), start=70_000 * (number + 1)):
+                ids[labels == value] = segment
                 segments.append({"id": segment, "category_id": category, "iscrowd": 0, "area": 1, "bbox": [0, 0, 1, 1]})
             mask(root / "annotations" / folder / f"{stem}.png", np.stack([ids >> (8 * c) & 255 for c in range(3)], -1))
             images.append({"id": number, "file_name": f"{stem}.jpg", "width": 64, "height": 48})
@@ -243,7 +243,7 @@ def roboflow(root: Path) -> Path:
 
 
 def trimaps(root: Path) -> Path:
-    """Masks one folder deeper than said, and lists with numbers behind the names."""
+    """Masks one folder deeper than listed, and lists with numbers behind the names."""
     for number in range(8):
         image(root / "images" / f"pet_{number}.jpg", number)
         mask(root / "annotations" / "trimaps" / f"pet_{number}.png", np.clip(labels_of(number), 1, 3))

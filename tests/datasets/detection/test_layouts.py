@@ -1,4 +1,4 @@
-"""Every layout is recognized from what lies in the folder alone: pairs, classes, ignored, splits, groups."""
+"""Every layout is detected from the files alone: pairs, classes, ignored values, splits, groups."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ EXPECTED = {
     "both_suffixes": (
         "images and masks side by side, with different names",
         [5, 1],
-        [f"c{place}" for place in range(11)],
+        [f"c{index}" for index in range(11)],
         ((0, 0, 0),),
     ),
-    "cvat": ("PASCAL VOC's layout", [5, 1], [f"thing{place}" for place in range(11)], ((0, 0, 0),)),
-    "few_colors": ("two folders, of which one holds masks", [5, 1], 3, ()),
+    "cvat": ("PASCAL VOC's layout", [5, 1], [f"thing{index}" for index in range(11)], ((0, 0, 0),)),
+    "few_colors": ("two folders, one with masks", [5, 1], 3, ()),
     "panoptic": ("COCO's panoptic PNG files with their JSON", [4, 2], ["person", "road", "sky-other"], ()),
-    "unnamed": ("two folders, of which one holds masks", [4, 1], 11, (255,)),
+    "unnamed": ("two folders, one with masks", [4, 1], 11, (255,)),
     "scene_folders": ("folders that each hold images and masks", [6, 2], ELEVEN, (255,)),
     "patient_folders": (
         "images and masks side by side, with different names",
@@ -60,7 +60,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("layout", EXPECTED)
-def test_layouts_are_recognized(make, layout):
+def test_layouts_are_detected(make, layout):
     words, sizes, classes, ignored = EXPECTED[layout]
     proposal = propose(make(layout))
     dataset = proposal.dataset
@@ -80,11 +80,11 @@ def test_layouts_are_recognized(make, layout):
 
 
 @pytest.mark.parametrize("layout", EXPECTED)
-def test_the_file_reads_back_as_what_was_proposed(make, layout):
+def test_the_file_reads_back_as_proposed(make, layout):
     root = make(layout)
     proposal = propose(root)
     (root / FILE_NAME).write_text(proposal.text(), encoding="utf-8")
-    proposal.sheet().save(root / "segmi-contact-sheet.png")  # lies beside the data and is none
+    proposal.sheet().save(root / "segmi-contact-sheet.png")  # a file beside the data
     reread = open_dataset("custom", root)
     assert isinstance(reread, CustomDataset)
     assert reread.config == proposal.dataset.config
@@ -97,7 +97,7 @@ def test_the_file_reads_back_as_what_was_proposed(make, layout):
 @pytest.mark.parametrize(
     ("layout", "official"), [("voc", "voc2012"), ("cityscapes", "cityscapes"), ("segnet", "camvid")]
 )
-def test_known_data_sets_are_read_as_their_own_readers_do(make, layout, official):
+def test_known_datasets_are_read_like_by_their_readers(make, layout, official):
     root = make(layout)
     for path in root.glob("*.txt"):
         path.unlink()  # SegNet's lists name other machines' files
@@ -116,16 +116,16 @@ def test_known_data_sets_are_read_as_their_own_readers_do(make, layout, official
             np.testing.assert_array_equal(mine.read_mask(own), theirs.read_mask(sample))
 
 
-def test_values_come_out_as_they_were_drawn(make, labels):
+def test_values_are_read_as_drawn(make, labels):
     dataset = propose(make("panoptic")).dataset
     drawn = labels(0)
     expected = np.full(drawn.shape, 255)
-    for value, place in {0: 2, 3: 1, 9: 0}.items():
-        expected[drawn == value] = place
+    for value, index in {0: 2, 3: 1, 9: 0}.items():
+        expected[drawn == value] = index
     np.testing.assert_array_equal(dataset.read_mask(dataset.split("train")[0]), expected)
 
 
-def test_groups_of_names_stay_together(make):
+def test_groups_stay_in_one_split(make):
     dataset = propose(make("suffixes"), val=0.34).dataset
     assert dataset.config.affixes.mask_suffix == "_mask"
     patients = {split: {sample.group for sample in dataset.split(split)} for split in dataset.splits}
@@ -144,7 +144,7 @@ def test_splits_are_drawn_by_the_seed(make):
     assert sorted(name for split in names[0].values() for name in split) == [f"photo {number}" for number in range(10)]
 
 
-def test_what_is_said_wins(make):
+def test_explicit_folders_win(make):
     root = make("parallel")
     (root / "masks").rename(root / "odd one")
     proposal = propose(root, masks="odd one", title="Streets")
@@ -152,14 +152,14 @@ def test_what_is_said_wins(make):
     assert proposal.report.title == "Streets"
 
 
-def test_images_of_a_scene_stay_together(make):
+def test_images_of_a_scene_stay_in_one_split(make):
     dataset = propose(make("scene_folders")).dataset
     groups = {split: {sample.group for sample in dataset.split(split)} for split in dataset.splits}
     assert not groups["train"] & groups["val"]
     assert groups["train"] | groups["val"] == {f"scene {number}" for number in range(4)}
 
 
-def test_only_pairs_where_that_is_said(make):
+def test_pairs_only(make):
     root = make("parallel")
     for name in ("photo 1.png", "photo 4.png"):
         (root / "masks" / name).unlink()
@@ -180,7 +180,7 @@ def test_links_are_followed_but_not_in_circles(make, tmp_path):
     assert len(propose(linked).dataset.split("train")) == 8
 
 
-def test_names_that_are_composed_otherwise_are_the_same(make):
+def test_unicode_forms_of_names_are_equal(make):
     root = make("parallel")
     for folder, form in (("images", "NFD"), ("masks", "NFC")):
         for path in sorted((root / folder).iterdir()):
@@ -188,7 +188,7 @@ def test_names_that_are_composed_otherwise_are_the_same(make):
     assert len(propose(root).dataset.split("train")) == 8
 
 
-def test_a_folder_that_every_split_has_is_named_once(make):
+def test_a_mask_folder_of_every_split_is_named_once(make):
     root = make("split_folders")
     for split in ("train", "val", "test"):
         shutil.copytree(root / split / "gt", root / split / "masks")
@@ -198,7 +198,7 @@ def test_a_folder_that_every_split_has_is_named_once(make):
     assert [part.masks for part in dataset.config.parts.values()] == ["train/gt", "val/gt", "test/gt"]
 
 
-def test_folders_that_are_left_aside_are_told(make):
+def test_unused_folders_are_reported(make):
     root = make("parallel")
     (root / "masks").rename(root / "labels")
     (root / "raw").mkdir()
@@ -208,7 +208,7 @@ def test_folders_that_are_left_aside_are_told(make):
 
 
 @pytest.mark.parametrize("color", ["Cityscapes", "CamVid"])
-def test_colors_of_published_labelings_bring_their_names(make, labels, color):
+def test_published_colors_give_the_class_names(make, labels, color):
     root = make("parallel")
     palette = {"Cityscapes": CITYSCAPES_PALETTE, "CamVid": CAMVID_PALETTE}[color]
     for number in range(10):
@@ -218,7 +218,7 @@ def test_colors_of_published_labelings_bring_their_names(make, labels, color):
     assert proposal.dataset.config.ignored == ((0, 0, 0),)
 
 
-def test_a_few_numbers_from_0_on_are_nobodys_but_ones_own(make):
+def test_a_few_values_from_0_are_custom_classes(make):
     """Tools for labels write VOC's layout and palette for any classes."""
     root = make("voc")
     for path in (root / "SegmentationClass").iterdir():

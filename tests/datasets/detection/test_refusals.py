@@ -1,4 +1,4 @@
-"""What cannot be made out is refused with what was expected, what came, and what to do; nothing is written."""
+"""Undetectable folders are refused with the expected, the given and the fix; nothing is written."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_refused_with_reasons(make, spoil):
         assert words in str(caught.value)
 
 
-def test_colors_that_a_file_of_names_lacks(make):
+def test_unnamed_colors(make):
     root = make("both_suffixes")
     table = root / "class_dict.csv"
     table.write_text("\n".join(line for line in table.read_text().splitlines() if not line.startswith("c3,")))
@@ -168,7 +168,7 @@ def test_colors_that_a_file_of_names_lacks(make):
         propose(root)
 
 
-def test_frames_of_one_video_are_pointed_out(make):
+def test_frames_of_one_video_are_noted(make):
     root = make("parallel")
     for folder in ("images", "masks"):
         for number, path in enumerate(sorted((root / folder).iterdir())):
@@ -184,7 +184,7 @@ def test_frames_of_one_video_are_pointed_out(make):
         ({"val": 0.7, "test": 0.4}, "val + test < 1, got val = 0.7 and test = 0.4"),
     ],
 )
-def test_options_that_cannot_be_meant(make, options, message):
+def test_invalid_options(make, options, message):
     with pytest.raises(SegmiError) as caught:
         propose(make("parallel"), **options)
     assert message in str(caught.value)
