@@ -152,7 +152,7 @@ def _split_by_lists(survey: Survey, part: SplitFolders, affixes: Affixes) -> tup
     if by_folder:
         folder, lists = max(by_folder.items(), key=lambda item: ("Segmentation" in item[0], len(item[1])))
         if "train" in lists:
-            parts = {name: part._replace(names=lists[name]) for name in SPLITS if name in lists}
+            parts: dict[str, SplitFolders] = {n: part._replace(names=lists[n]) for n in SPLITS if n in lists}
             return parts, f", splits by the lists in {folder if folder != '.' else 'the folder itself'}"
     return {"train": part}, ""
 
