@@ -445,7 +445,7 @@ def test_nor_is_it_by_the_kernels_made_for_it(
 ) -> None:
     """Of the kernels themselves only shapes are known here; see `region_triton_cases.py` for them on a GPU."""
     from segmi.losses.rmi import dispatch, maps
-    from segmi.losses.rmi.config import RMIConfig
+    from segmi.losses.rmi.rmi_config import RMIConfig
     from segmi.losses.targets import Targets
 
     monkeypatch.setattr(dispatch, "kernel_obstacle", lambda kernel, logits: "")

@@ -29,9 +29,9 @@ from segmi.losses import (
     region_permuted_pixels,
     region_shuffled_labels,
 )
-from segmi.losses.rmi.config import RMIConfig, RMIOptions
 from segmi.losses.rmi.dispatch import choose_kernel
 from segmi.losses.rmi.maps import region_maps, shuffled, shuffled_order, unshuffled
+from segmi.losses.rmi.rmi_config import RMIConfig, RMIOptions
 from segmi.losses.targets import read_targets
 
 Scene = Any

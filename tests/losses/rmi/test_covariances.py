@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from segmi.losses.rmi.config import RMIConfig
 from segmi.losses.rmi.covariances import solve, value_and_derivative
+from segmi.losses.rmi.rmi_config import RMIConfig
 
 WINDOWS = 200
 

@@ -340,8 +340,8 @@ import torch
 from segmi.losses.rmi import region_mutual_information
 z = torch.zeros(1, 2, 8, 8, requires_grad=True)
 region_mutual_information(z, torch.zeros(1, 8, 8, dtype=torch.long), kernel="numba").backward()
-from segmi.losses.rmi.cpu import kernels
-for each in (kernels.read_image, kernels.forward_channels, kernels.backward_channels):
+from segmi.losses.rmi.cpu import entries
+for each in (entries.read_image, entries.forward_channels, entries.backward_channels):
     print(sum(each.stats.cache_hits.values()), sum(each.stats.cache_misses.values()))
 """
 

@@ -17,8 +17,8 @@ from segmi.losses import (
     region_mutual_information_plain,
     rmi_loss,
 )
-from segmi.losses.rmi.config import RMIConfig
 from segmi.losses.rmi.operators import region_kernel_result
+from segmi.losses.rmi.rmi_config import RMIConfig
 
 Scene = Any
 Gradient = Callable[..., tuple[Tensor, Tensor]]

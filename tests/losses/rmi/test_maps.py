@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segmi.losses.rmi.config import RMIConfig
 from segmi.losses.rmi.maps import pooled_size, region_maps
+from segmi.losses.rmi.rmi_config import RMIConfig
 from segmi.losses.targets import read_targets
 
 Scene = Any

@@ -19,8 +19,8 @@ from segmi.losses import (
     region_mutual_information_plain,
     rmi_loss,
 )
-from segmi.losses.rmi.config import RMIConfig
 from segmi.losses.rmi.maps import region_maps
+from segmi.losses.rmi.rmi_config import RMIConfig
 from segmi.losses.targets import read_targets
 
 Scene = Any

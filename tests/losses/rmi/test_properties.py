@@ -18,8 +18,8 @@ from segmi.losses import (
     region_log_mse,
     region_mutual_information,
 )
-from segmi.losses.rmi.config import RMIConfig
 from segmi.losses.rmi.covariances import value_and_derivative
+from segmi.losses.rmi.rmi_config import RMIConfig
 
 Scene = Any
 Gradient = Callable[..., tuple[Tensor, Tensor]]

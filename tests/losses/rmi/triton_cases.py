@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segmi.losses.rmi import cuda
-from segmi.losses.rmi.config import RMIConfig
 from segmi.losses.rmi.maps import counted_pairs, whole_windows
 from segmi.losses.rmi.reference import region_mutual_information_plain
+from segmi.losses.rmi.rmi_config import RMIConfig
 from segmi.losses.targets import read_targets
 
 CUDA = torch.cuda.is_available()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from segmi.losses.base import Invariance, Objective, Outputs, Term
-from segmi.losses.options import check_positive
+from segmi.losses.option_checks import check_positive
 from segmi.losses.targets import upcast
 from segmi.types import Batch, Labels, Logits, Output
 

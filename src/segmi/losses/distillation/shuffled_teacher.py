@@ -11,7 +11,7 @@ from segmi.losses.base import Invariance, Outputs, Term
 from segmi.losses.distillation._roles import LogitTeacherObjective
 from segmi.losses.distillation.distillation import distillation_term
 from segmi.losses.features import shuffled_positions
-from segmi.losses.options import check_choice
+from segmi.losses.option_checks import check_choice
 from segmi.losses.targets import read_targets
 from segmi.types import IGNORE_INDEX, Labels, Logits
 

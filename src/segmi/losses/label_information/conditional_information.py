@@ -8,7 +8,7 @@ from torch import Tensor
 
 from segmi.information import PredictionSums, class_separation, conditional_prediction_mutual_information
 from segmi.losses.label_information._information_loss import InformationLoss, information_term
-from segmi.losses.options import check_choice, check_non_negative
+from segmi.losses.option_checks import check_choice, check_non_negative
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 Direction: TypeAlias = Literal["compress", "spread"]

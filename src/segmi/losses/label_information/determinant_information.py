@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segmi.information import PredictionSums
 from segmi.losses.label_information._information_loss import InformationLoss, information_term
-from segmi.losses.options import check_positive
+from segmi.losses.option_checks import check_positive
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 MINIMUM_COUNT = 1e-6

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from segmi.losses.base import Loss, Term
-from segmi.losses.options import check_positive
+from segmi.losses.option_checks import check_positive
 from segmi.losses.probabilities import log_probabilities, one_hot
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits

@@ -11,7 +11,7 @@ from torch import Tensor
 from segmi.losses.base import PixelLoss, Term
 from segmi.losses.compiled import is_eager, kernel_obstacle
 from segmi.losses.compiled.grad_scale import GradScale
-from segmi.losses.options import check_choice
+from segmi.losses.option_checks import check_choice
 from segmi.losses.targets import Targets, check_targets, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segmi.losses.base import Invariance, PixelLoss, Scope, Term
 from segmi.losses.coupling import coupled_term, gathered
-from segmi.losses.options import check_choice, check_non_negative
+from segmi.losses.option_checks import check_choice, check_non_negative
 from segmi.losses.probabilities import image_counts, log_probabilities, one_hot, precise
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits

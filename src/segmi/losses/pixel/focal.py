@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from segmi.losses.base import PixelLoss, Term
-from segmi.losses.options import check_non_negative
+from segmi.losses.option_checks import check_non_negative
 from segmi.losses.probabilities import log_probabilities, one_hot, pixel_cross_entropies
 from segmi.losses.targets import Targets, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segmi.losses.base import Invariance, PixelLoss, Scope, Term
 from segmi.losses.coupling import coupled_term
-from segmi.losses.options import check_choice
+from segmi.losses.option_checks import check_choice
 from segmi.losses.pixel.dice import Over
 from segmi.losses.probabilities import log_probabilities, one_hot
 from segmi.losses.targets import class_count, read_targets, upcast

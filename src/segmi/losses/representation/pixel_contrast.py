@@ -21,7 +21,7 @@ from segmi.losses.features import (
     projection_head,
     sample_positions,
 )
-from segmi.losses.options import check_choice, check_positive
+from segmi.losses.option_checks import check_choice, check_positive
 from segmi.losses.representation._feature_objective import FeatureObjective
 from segmi.losses.targets import Targets, upcast
 from segmi.randomness import key

@@ -1,6 +1,6 @@
 """Region mutual information: the loss, its options, its reference, and ablations.
 
-`loss` and `combined_loss` have the public losses, `config` their options. `dispatch` selects the routine: `torch`
+`loss` and `combined_loss` have the public losses, `rmi_config` their options. `dispatch` selects the routine: `torch`
 (PyTorch), `cpu` (Numba) or `cuda` (Triton).
 """
 
@@ -29,10 +29,10 @@ from segmi.losses.rmi.ablations import (
     region_own_pixel,
 )
 from segmi.losses.rmi.combined_loss import RMILoss, rmi_loss
-from segmi.losses.rmi.config import RMIConfig
 from segmi.losses.rmi.dispatch import region_kernel
 from segmi.losses.rmi.loss import RegionMutualInformation, region_information, region_mutual_information
 from segmi.losses.rmi.reference import region_mutual_information_plain
+from segmi.losses.rmi.rmi_config import RMIConfig
 
 __all__ = [
     "RMIConfig",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from segmi.losses.base import Term
 from segmi.losses.rmi.ablations import RegionAblation, ablation_term, ablation_value
-from segmi.losses.rmi.config import RMIOptions, expand_options, read_options
+from segmi.losses.rmi.rmi_config import RMIOptions, expand_options, read_options
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 

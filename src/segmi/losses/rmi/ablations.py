@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Unpack
 from torch import Tensor
 
 from segmi.losses.base import Invariance, Loss, Term
-from segmi.losses.rmi.config import Quantity, RMIConfig, RMIOptions, Shuffle, expand_options, read_options
 from segmi.losses.rmi.dispatch import compute_regions, region_denominator, region_term
+from segmi.losses.rmi.rmi_config import Quantity, RMIConfig, RMIOptions, Shuffle, expand_options, read_options
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 

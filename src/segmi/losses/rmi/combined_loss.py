@@ -11,9 +11,9 @@ from torch import Tensor
 from segmi.losses.base import Loss, Term
 from segmi.losses.compiled.grad_scale import GradScale
 from segmi.losses.pixel.binary_cross_entropy import BinaryCrossEntropy, PixelKernel
-from segmi.losses.rmi.config import Kernel, RMIOptions, expand_options
 from segmi.losses.rmi.dispatch import compute_regions, region_term
 from segmi.losses.rmi.loss import RegionMutualInformation
+from segmi.losses.rmi.rmi_config import Kernel, RMIOptions, expand_options
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 AS_RUN: Final[Mapping[str, Any]] = MappingProxyType(

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from segmi.information import conditional_cholesky, gaussian_entropy
-from segmi.losses.rmi.config import RMIConfig
+from segmi.losses.rmi.rmi_config import RMIConfig
 
 _FIRST_JITTER: Final = 1e-14  # times the mean of the diagonal
 _JITTER_GROWTH: Final = 100.0
@@ -151,10 +151,10 @@ def _factor(ridged: Tensor) -> tuple[Tensor, Tensor]:
 
 # --- ablations: other functions of the same covariances
 #
-# With a ridge r, all of them measure how far Y is from BP; they differ in the matrix B and in the size of the
-# residuals: - B is free in region mutual information, diagonal in `own_pixel`, the identity in `error_determinant` and
-# `log_mse`; - the size is the volume of the residuals, of a box around them (`diagonal`), or their mean square
-# (`log_mse`). The others replace the logarithm (`cca_trace`), whitening (`cka`) or regression (`covariance_matching`).
+# With a ridge r, all measure how far Y is from BP; they differ in the matrix B (free in region mutual information,
+# diagonal in `own_pixel`, the identity in `error_determinant` and `log_mse`) and in the size of the residuals (their
+# volume, the volume of a box around them in `diagonal`, their mean square in `log_mse`). `cca_trace` replaces the
+# logarithm, `cka` whitening, `covariance_matching` regression.
 
 MOVES_ABSENT_CLASSES: Final = frozenset({"error_determinant", "log_mse", "covariance_matching"})
 """Quantities with a gradient on the map of a class whose label does not vary; all others are constant there."""

@@ -16,11 +16,11 @@ from torch import Tensor
 from segmi.losses.base import Diagnostic, Term
 from segmi.losses.compiled import is_eager, kernel_obstacle
 from segmi.losses.compiled.grad_scale import GradScale
-from segmi.losses.options import check_choice
+from segmi.losses.option_checks import check_choice
 from segmi.losses.pixel.binary_cross_entropy import PixelKernel, binary_cross_entropy_term
-from segmi.losses.rmi.config import Kernel, Pooling, Probability, RMIConfig
 from segmi.losses.rmi.maps import counted_pairs, pooled_size
 from segmi.losses.rmi.operators import fused_region_sums, region_kernel_result
+from segmi.losses.rmi.rmi_config import Kernel, Pooling, Probability, RMIConfig
 from segmi.losses.rmi.torch import region_terms
 from segmi.losses.targets import Targets, check_targets, read_targets, upcast
 from segmi.types import Labels, Logits

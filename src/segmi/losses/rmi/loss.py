@@ -25,9 +25,9 @@ from torch import Tensor
 
 from segmi.losses.base import Loss, Term
 from segmi.losses.compiled.grad_scale import GradScale
-from segmi.losses.options import check_choice
-from segmi.losses.rmi.config import Kernel, RMIOptions, expand_options, read_options
+from segmi.losses.option_checks import check_choice
 from segmi.losses.rmi.dispatch import RegionResult, choose_kernel, compute_regions, region_denominator, region_term
+from segmi.losses.rmi.rmi_config import Kernel, RMIOptions, expand_options, read_options
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segmi.losses.rmi.config import RMIConfig
+from segmi.losses.rmi.rmi_config import RMIConfig
 from segmi.losses.targets import Targets, upcast
 from segmi.randomness import key
 from segmi.types import Logits

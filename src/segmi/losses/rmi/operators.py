@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from segmi.losses.compiled.grad_scale import GradScale, Scales
-from segmi.losses.rmi.config import RMIConfig
+from segmi.losses.rmi.rmi_config import RMIConfig
 from segmi.losses.rmi.torch import SECOND_DERIVATIVE
 from segmi.losses.targets import read_targets
 from segmi.types import Labels, Logits

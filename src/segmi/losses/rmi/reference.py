@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segmi.losses.rmi.config import RMIOptions, expand_options, read_options
 from segmi.losses.rmi.maps import region_maps
+from segmi.losses.rmi.rmi_config import RMIOptions, expand_options, read_options
 from segmi.losses.targets import read_targets
 from segmi.types import IGNORE_INDEX, Labels, Logits
 

@@ -16,7 +16,6 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from segmi.losses.rmi.config import RMIConfig
 from segmi.losses.rmi.covariances import MOVES_ABSENT_CLASSES, value_and_derivative
 from segmi.losses.rmi.maps import (
     CHUNK_BYTES,
@@ -31,6 +30,7 @@ from segmi.losses.rmi.maps import (
     unshuffled,
     whole_windows,
 )
+from segmi.losses.rmi.rmi_config import RMIConfig
 from segmi.losses.rmi.windows import ListedWindows, OtherWindows, RowWindows, Windows, Workspace
 from segmi.losses.targets import Targets, upcast
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from segmi.losses.base import ImageSubset, PixelLoss, Requirement, Term
 from segmi.losses.coupling import coupled_term, gathered
-from segmi.losses.options import check_choice
+from segmi.losses.option_checks import check_choice
 from segmi.losses.probabilities import class_sums, log_probabilities, pixel_entropies, precise
 from segmi.losses.targets import Targets, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits

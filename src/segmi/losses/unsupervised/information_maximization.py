@@ -6,7 +6,7 @@ from torch import Tensor
 
 from segmi.information import entropy
 from segmi.losses.base import ImageSubset, Term
-from segmi.losses.options import check_non_negative
+from segmi.losses.option_checks import check_non_negative
 from segmi.losses.unsupervised._unlabeled import UnlabeledLoss, marginal_term
 from segmi.types import IGNORE_INDEX, Labels, Logits
 

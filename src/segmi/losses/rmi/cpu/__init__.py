@@ -16,7 +16,7 @@ from torch import Tensor
 
 from segmi.losses.compiled.grad_scale import Scales
 from segmi.losses.compiled.runtime import as_array, new_maps, parallel_for, portions
-from segmi.losses.rmi.cpu.kernels import ImageRuns, backward_channels, forward_channels, read_image
+from segmi.losses.rmi.cpu.entries import ImageRuns, backward_channels, forward_channels, read_image
 
 __all__ = ["CPUResult", "backward", "forward"]
 
@@ -84,7 +84,10 @@ def forward(
 
     parallel_for(run, portions(varying))
     return CPUResult(
-        *map(torch.from_numpy, (losses, terms, information, counted)),
+        pixels=torch.from_numpy(losses),
+        terms=torch.from_numpy(terms),
+        information=torch.from_numpy(information),
+        counted=torch.from_numpy(counted),
         valid=valid,
         coefficients=torch.from_numpy(coefficients),
         offsets=torch.from_numpy(offsets),

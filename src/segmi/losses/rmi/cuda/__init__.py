@@ -20,11 +20,11 @@ import torch
 import triton
 from torch import Tensor
 
-from segmi.losses.rmi.config import RMIConfig
 from segmi.losses.rmi.covariances import solve
 from segmi.losses.rmi.cuda.pixel_kernels import gradient_kernel, pixel_kernel, stencil_kernel
 from segmi.losses.rmi.cuda.window_kernels import dropped_kernel, products_kernel, subtract_kernel, windows_kernel
 from segmi.losses.rmi.maps import counted_pairs, whole_windows
+from segmi.losses.rmi.rmi_config import RMIConfig
 from segmi.losses.targets import Targets
 
 __all__ = ["CUDAResult", "backward", "compute_gradient", "compute_terms", "forward"]

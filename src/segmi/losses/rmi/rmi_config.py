@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, TypedDict, TypeVar, get_args, get_type_hints
 
 from segmi.errors import nearest
-from segmi.losses.options import check_choice
+from segmi.losses.option_checks import check_choice
 
 Variant = Literal["published", "corrected"]
 Probability = Literal["sigmoid", "softmax"]
