@@ -13,14 +13,8 @@ from segmi.errors import EnvironmentProblem
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _NOT_ALLOWED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 _BLOCKED: Final = (
-    errno.EISDIR,
-    errno.ENOTDIR,
-    errno.EEXIST,
-    errno.ENOTEMPTY,
-    errno.ELOOP,
-    errno.ENAMETOOLONG,
-    errno.EBUSY,
-)
+    errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.ENAMETOOLONG, errno.EBUSY,
+)  # fmt: skip
 _FAILING: Final = (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ETIMEDOUT)
 
 _SAME_COMMAND: Final = "run the same command again"

@@ -26,16 +26,8 @@ LARGEST: Final = 2**33
 """Bytes of the largest archive that is unpacked: twenty thousand images of 256 classes."""
 
 _UNREADABLE: Final = (
-    OSError,
-    ValueError,
-    LookupError,
-    EOFError,
-    TypeError,
-    MemoryError,
-    SyntaxError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+    OSError, ValueError, LookupError, EOFError, TypeError, MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _REMEDY: Final = "delete it and run the study again: missing files are written"
 
 Floats = npt.NDArray[np.float64]

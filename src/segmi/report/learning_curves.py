@@ -76,15 +76,10 @@ def _draw(axes: Axes, series: Sequence[Series], methods: Sequence[str]) -> None:
         main = len(one.lines) == 1 or mean is None
         for line in one.lines:
             axes.plot(
-                line.steps,
-                line.values,
-                color=_color(index),
-                linestyle=_dash(index) if main else "-",
-                linewidth=1.8 if main else 0.7,
-                alpha=1.0 if main else 0.4,
-                marker="o" if len(line.steps) == 1 else None,
-                markersize=4,
-            )
+                line.steps, line.values, color=_color(index), linestyle=_dash(index) if main else "-",
+                linewidth=1.8 if main else 0.7, alpha=1.0 if main else 0.4,
+                marker="o" if len(line.steps) == 1 else None, markersize=4,
+            )  # fmt: skip
         if mean is not None:
             axes.plot(one.lines[0].steps, mean, color=_color(index), linestyle=_dash(index), linewidth=1.8)
 

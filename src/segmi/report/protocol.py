@@ -23,15 +23,8 @@ _SELECTIONS: Final = {
 
 _BUDGETS: Final = {"steps": "steps", "epochs": "epochs", "images": "images seen", "minutes": "minutes"}
 
-_METHOD_SETTINGS: Final = (
-    "networks",
-    "loss",
-    "reported",
-    "frozen",
-    "averages",
-    "weights_from",
-    "treatment",
-    "baseline",
+_METHOD_SETTINGS: Final = frozenset(
+    ["networks", "loss", "reported", "frozen", "averages", "weights_from", "treatment", "baseline"]
 )
 """Settings that define a method; all others belong to the study, but methods may override them."""
 

@@ -13,33 +13,13 @@ from typing import Final
 from segmi.report.table import Cell, Table
 
 _LATEX: Final = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    "[": "{[}",  # otherwise read as the optional argument of a line end
-    "]": "{]}",
-    "*": "{*}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "–": "--",
-    "\u2212": "$-$",
-    "≥": r"$\geq$",
-    "√": r"$\sqrt{}$",
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': "''", "*": "{*}", "…": r"\ldots{}", "–": "--",
+    "[": "{[}", "]": "{]}",  # otherwise read as the optional argument of a line end
+    "±": r"$\pm$", "×": r"$\times$", "\u2212": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", "√": r"$\sqrt{}$",
     "●": r"$\bullet$",
-    "≤": r"$\leq$",
-    "…": r"\ldots{}",
-}
+}  # fmt: skip
 
 
 def escape_latex(text: str) -> str:

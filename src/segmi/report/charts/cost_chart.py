@@ -67,17 +67,13 @@ def _trace(study: StudyRuns, dataset: str, method: str, index: int, read: Reader
     if not pairs:
         return None
     costs, scores = [cost for cost, _ in pairs], [score for _, score in pairs]
-    color = method_color(index)
+    x, y, color = [statistics.fmean(costs)], [statistics.fmean(scores)], method_color(index)
     return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": plain_text(study.plan.methods[method]),
-        "x": rounded([statistics.fmean(costs)]),
-        "y": rounded([statistics.fmean(scores)]),
-        "error_x": error_bars([statistics.fmean(costs)], [(min(costs), max(costs))], color),
-        "error_y": error_bars([statistics.fmean(scores)], [(min(scores), max(scores))], color),
+        "type": "scatter", "mode": "markers", "name": plain_text(study.plan.methods[method]),
+        "x": rounded(x), "error_x": error_bars(x, [(min(costs), max(costs))], color),
+        "y": rounded(y), "error_y": error_bars(y, [(min(scores), max(scores))], color),
         "marker": {"color": color, "symbol": method_symbol(index), "size": 12},
-    }
+    }  # fmt: skip
 
 
 def _scaled(value: Any, unit: float) -> float | None:

@@ -139,11 +139,6 @@ def _after(line: Line, step: float) -> tuple[list[float], list[float]] | None:
 def _line(line: Line, label: str, group: Mapping[str, Any], style: Mapping[str, Any]) -> dict[str, Any]:
     points = subsample(len(line.steps))
     return {
-        "type": "scatter",
-        "mode": "lines" if len(points) > 1 else "markers",
-        "name": label,
-        "x": [line.steps[i] for i in points],
-        "y": rounded([line.values[i] for i in points]),
-        "line": dict(style),
-        **group,
-    }
+        "type": "scatter", "mode": "lines" if len(points) > 1 else "markers", "name": label, "line": dict(style),
+        "x": [line.steps[i] for i in points], "y": rounded([line.values[i] for i in points]), **group,
+    }  # fmt: skip

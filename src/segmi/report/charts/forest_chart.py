@@ -72,16 +72,13 @@ def _retraining(kind: str, shown: list[Statement], positions: dict[int, float]) 
     name, color, symbol = MARKS[kind]
     differences = [one.difference or 0.0 for one in rows]
     return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": differences,
-        "y": [positions[id(one)] for one in rows],
+        "type": "scatter", "mode": "markers", "name": name,
+        "x": differences, "y": [positions[id(one)] for one in rows],
         "error_x": error_bars(differences, [one.interval for one in rows], color, 2.5),
         "marker": {"color": color, "symbol": symbol, "size": 12, "line": {"width": 1.5, "color": color}},
         "text": [plain_text(f"{one.method} on {one.dataset}: {one.details}") for one in rows],
         "hovertemplate": "%{text}<extra></extra>",
-    }
+    }  # fmt: skip
 
 
 def _on_new_images(shown: list[Statement], positions: dict[int, float]) -> dict[str, Any] | None:
@@ -89,21 +86,15 @@ def _on_new_images(shown: list[Statement], positions: dict[int, float]) -> dict[
     if not rows:
         return None
     differences = [new.difference for _, new in rows]
+    texts = [
+        f"{one.method} on new images: {signed(new.difference)}, {interval_text(new.interval)}, {new.groups} groups"
+        for one, new in rows
+        if new.interval
+    ]
     return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": "on new images",
-        "x": differences,
-        "y": [positions[id(one)] + 0.27 for one, _ in rows],
+        "type": "scatter", "mode": "markers", "name": "on new images",
+        "x": differences, "y": [positions[id(one)] + 0.27 for one, _ in rows],
         "error_x": error_bars(differences, [new.interval for _, new in rows], "var(--faint)", 1),
         "marker": {"color": "var(--faint)", "symbol": "line-ns-open", "size": 7},
-        "text": [
-            plain_text(
-                f"{one.method} on new images: {signed(new.difference)}, {interval_text(new.interval)}, "
-                f"{new.groups} groups"
-            )
-            for one, new in rows
-            if new.interval
-        ],
-        "hovertemplate": "%{text}<extra></extra>",
-    }
+        "text": [plain_text(text) for text in texts], "hovertemplate": "%{text}<extra></extra>",
+    }  # fmt: skip
