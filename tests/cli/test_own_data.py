@@ -61,7 +61,7 @@ def test_init_then_train(photos: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert predicted[0]["size"] == [56, 40]
     assert sum(predicted[0]["shares"].values()) == pytest.approx(1)
     assert main(["predict", str(output), "https://example.org/a.jpg"]) == 2
-    assert "is an address, not a file" in capsys.readouterr().err
+    assert "is a URL, not a file" in capsys.readouterr().err
 
     assert main(["publish", str(output), "--folder", str(tmp_path / "shared"), "--license", "cc-by-4.0"]) == 0
     card = (tmp_path / "shared" / "README.md").read_text()

@@ -123,7 +123,7 @@ def test_whole_groups_are_drawn(tmp_path, save):
 
 def test_one_group_cannot_be_split(one):
     with pytest.raises(
-        DataError, match=r"images: expected at least two groups to draw val from, got 1(.|\n)*set val=0"
+        DataError, match=r"images: expected at least 2 groups to draw val from, got 1(.|\n)*set val to 0"
     ):
         one(np.zeros((6, 8)), val=0.2).split("val")
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from segmi.datasets.decode import printable
 from segmi.datasets.reader import DatasetReader, Problem, Sample, combined_error, size_mismatch
 from segmi.errors import DataError, SegmiError, unknown_name
 from segmi.types import IGNORE_INDEX
@@ -179,21 +178,16 @@ def _check(dataset: DatasetReader, sample: Sample) -> _Checked:
         try:
             pixels[part] = read(sample)
         except SegmiError as error:
-            problems.append(_problem(error, _file(sample, part)))
+            problems.append(_problem(error, sample.file(part)))
     if problems:
         return _Checked(None, (0, 0), None, problems)
     image, mask = pixels["image"], pixels["mask"]
     size = (image.shape[1], image.shape[0])
     if image.shape[:2] != mask.shape:
-        problems.append(_problem(size_mismatch(sample, image, mask), _file(sample, "mask")))
+        problems.append(_problem(size_mismatch(sample, image, mask), sample.file("mask")))
         return _Checked(None, size, None, problems)
     digest = hashlib.blake2b(sample.image.read_bytes()).digest() if isinstance(sample.image, Path) else None
     return _Checked(np.bincount(mask.ravel(), minlength=256), size, digest, problems)
-
-
-def _file(sample: Sample, part: str) -> str:
-    source = sample.image if part == "image" else sample.mask
-    return printable(source) if isinstance(source, Path) else f"{part} of {sample.name}"
 
 
 def _problem(error: SegmiError, file: str) -> Problem:
@@ -210,10 +204,10 @@ def _repeated(listings: dict[str, list[Sample]], checked: dict[str, list[_Checke
                 continue
             other_split, other = first.setdefault(result.digest, (split, sample))
             if other_split != split:
-                message = f"this image of {split} is also in {other_split}, as {_file(other, 'image')}"
-                problems.append(Problem(_file(sample, "image"), message, "remove it from one of the two splits"))
+                message = f"this image of {split} is also in {other_split}, as {other.file('image')}"
+                problems.append(Problem(sample.file("image"), message, "remove it from one of the two splits"))
             elif other is not sample:
-                notes.append(f"{_file(sample, 'image')} is the same image as {_file(other, 'image')}")
+                notes.append(f"{sample.file('image')} is the same image as {other.file('image')}")
     return problems, notes
 
 
@@ -229,7 +223,7 @@ def _shared_groups(listings: dict[str, list[Sample]]) -> list[str]:
 
 def _ignored_masks(listings: dict[str, list[Sample]], checked: dict[str, list[_Checked]]) -> list[str]:
     return [
-        f"{_file(sample, 'mask')} has ignored pixels only"
+        f"{sample.file('mask')} has ignored pixels only"
         for split, samples in listings.items()
         for sample, result in zip(samples, checked[split], strict=True)
         if result.counts is not None and not result.counts[:IGNORE_INDEX].any()

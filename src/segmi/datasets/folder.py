@@ -11,10 +11,9 @@ import numpy as np
 
 from segmi.datasets.class_list import class_list_of
 from segmi.datasets.decode import decode_mask, indices_of, printable
-from segmi.datasets.holdout import draw_groups
-from segmi.datasets.layout import find_root, group_of, image_files, pair, read_list, without_group
+from segmi.datasets.layout import find_root, image_files, read_list, split_listing
 from segmi.datasets.palette import values_of_colors
-from segmi.datasets.reader import DatasetReader, Listing, Pixels, Problem
+from segmi.datasets.reader import DatasetReader, Listing, Pixels
 from segmi.errors import DataError, UsageError
 
 _SPLIT_NAMES: Final = {
@@ -115,20 +114,11 @@ class Folder(DatasetReader):
         else:
             stems = sorted(images.by_stem.keys() | masks.by_stem.keys())
             problems = [*images.problems, *masks.problems]
-        groups = {}
-        for stem in stems:
-            group = group_of(self._group, stem)
-            if group is None:
-                problems.append(without_group(self._group, images.by_stem.get(stem, stem), stem))
-            groups[stem] = group or printable(stem)
-        if drawn:
-            chosen = draw_groups(list(groups.values()), self._val, self._seed)
-            if stems and not chosen:
-                message = f"expected at least two groups to draw val from, got {len(set(groups.values()))}"
-                problems.append(Problem(printable(files.images), message, "set val=0, or add images of another group"))
-            stems = [stem for stem in stems if (groups[stem] in chosen) == (split == "val")]
+        shares = {"val": self._val} if drawn else {}
         ending = f"{self._mask_suffix}.png"
-        samples, unpaired = pair(images, masks, group=groups.__getitem__, stems=stems, mask_ending=ending)
+        samples, unpaired = split_listing(
+            split, images, masks, stems, group=self._group, shares=shares, seed=self._seed, mask_ending=ending
+        )
         return Listing(samples, [*problems, *unpaired])
 
     def mask_values(self, path: Path) -> Pixels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from segmi.datasets.reader import Sample
 from segmi.errors import UsageError
@@ -83,4 +83,14 @@ def draw_groups(groups: Sequence[str], share: float, seed: int) -> set[str]:
             break
         drawn.add(group)
         held += sizes[group]
+    return drawn
+
+
+def draw_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, set[str]]:
+    """Return the groups of each drawn split; every split is drawn from the groups that the former ones leave."""
+    drawn: dict[str, set[str]] = {}
+    rest = groups
+    for name, share in shares.items():
+        drawn[name] = draw_groups(rest, share * len(groups) / max(len(rest), 1), seed)
+        rest = [group for group in rest if group not in drawn[name]]
     return drawn

@@ -1,15 +1,16 @@
-"""Files on disk: dataset roots, image files by stem, image-mask pairs, split lists and groups."""
+"""Files on disk: dataset roots, image files by stem, image-mask pairs, split lists and drawn splits."""
 
 from __future__ import annotations
 
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from segmi.datasets.decode import SUFFIXES, printable, unreadable_path
+from segmi.datasets.holdout import draw_splits
 from segmi.datasets.reader import Listing, Problem, Sample
 from segmi.errors import DataError
 
@@ -208,21 +209,49 @@ def read_list(path: Path, *, folders_allowed: bool = False) -> tuple[list[ListLi
     return list(entries.values()), problems
 
 
-def group_of(pattern: re.Pattern[str] | None, stem: str, default: str | None = None) -> str | None:
-    """Return the group of an image: the pattern's first group, or its whole match; None if it does not match.
+def split_listing(
+    split: str,
+    images: Files,
+    masks: Files,
+    stems: Sequence[str],
+    *,
+    group: re.Pattern[str] | None,
+    prefix: str = "",
+    shares: Mapping[str, float],
+    seed: int,
+    mask_ending: str,
+) -> Listing:
+    """Return the pairs of a split; the splits in ``shares`` are drawn from ``stems`` in whole groups.
 
     Args:
-        pattern: a regular expression; None makes each image a group.
-        stem: the stem of the image.
-        default: the group without a pattern; the stem by default.
+        split: one of ``shares``, or the split of the other stems.
+        images: the images.
+        masks: the masks.
+        stems: the stems of the split, and of those that are drawn from it.
+        group: a regular expression whose first group, or whole match, in the stem is the group of an image; None makes
+            each image a group.
+        prefix: precedes the stem in the name of a group without ``group``.
+        shares: the share of each split that is drawn.
+        seed: keys the draws.
+        mask_ending: the ending of a missing mask's name, for messages.
     """
-    if pattern is None:
-        return printable(stem if default is None else default)
-    match = pattern.search(stem)
-    return printable(match.group(1 if pattern.groups else 0) or "") if match else None
-
-
-def without_group(pattern: re.Pattern[str] | None, file: Path | str, stem: str) -> Problem:
-    """Return the problem of an image whose name does not match the group's pattern."""
-    message = f"expected a name that the group {pattern.pattern if pattern else ''!r} matches, got {printable(stem)!r}"
-    return Problem(printable(file), message, "correct the regular expression `group`, or the name")
+    groups: dict[str, str] = {}
+    problems = []
+    for stem in stems:
+        name: str | None = f"{prefix}{stem}"
+        if group is not None and (match := group.search(stem)):
+            name = match.group(1 if group.groups else 0)
+        elif group is not None:
+            message = f"expected a name that the group {group.pattern!r} matches, got {printable(stem)!r}"
+            remedy = "correct the regular expression `group`, or the name"
+            problems.append(Problem(printable(images.by_stem.get(stem, stem)), message, remedy))
+        groups[stem] = printable(name or stem)
+    drawn = draw_splits([groups[stem] for stem in stems], shares, seed)
+    if stems and not all(drawn.values()):
+        names, count = " and ".join(shares), len(set(groups.values()))
+        message = f"expected at least {len(shares) + 1} groups to draw {names} from, got {count}"
+        problems.append(Problem(printable(images.folder), message, f"add images of other groups, or set {names} to 0"))
+    elsewhere = set().union(*drawn.values())
+    chosen = [s for s in stems if (groups[s] in drawn[split] if split in drawn else groups[s] not in elsewhere)]
+    samples, unpaired = pair(images, masks, group=groups.__getitem__, stems=chosen, mask_ending=mask_ending)
+    return Listing(samples, [*problems, *unpaired])

@@ -55,6 +55,11 @@ class Sample(NamedTuple):
     name: str
     group: str
 
+    def file(self, part: str) -> str:
+        """Return the printable path of ``part``, "image" or "mask", or a description of a generated one."""
+        source = self.image if part == "image" else self.mask
+        return printable(source) if isinstance(source, Path) else f"{part} of {self.name}"
+
 
 class Problem(NamedTuple):
     """One thing that is wrong with a file or folder of a dataset.
@@ -231,9 +236,8 @@ class DatasetReader(ABC):
         Raises:
             DataError: the file cannot be read as a mask, or has a value that is neither a class nor ignored.
         """
-        if isinstance(sample.mask, Path):
-            return self.info.train_ids(self.mask_values(sample.mask), file=printable(sample.mask))
-        return self.info.train_ids(sample.mask.draw(), file=f"mask of {sample.name}")
+        values = self.mask_values(sample.mask) if isinstance(sample.mask, Path) else sample.mask.draw()
+        return self.info.train_ids(values, file=sample.file("mask"))
 
     def read(self, sample: Sample) -> tuple[Pixels, Pixels]:
         """Return the image and the labels, of equal height and width.
@@ -275,12 +279,11 @@ def combined_error(summary: str, problems: Sequence[Problem | SegmiError], remed
 
 def size_mismatch(sample: Sample, image: Pixels, mask: Pixels) -> DataError:
     """Return the error for an image and a mask of different sizes."""
-    image_file = printable(sample.image) if isinstance(sample.image, Path) else sample.name
-    mask_file = printable(sample.mask) if isinstance(sample.mask, Path) else sample.name
     (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape
     rotated = (height, width) == (mask_width, mask_height)
     return DataError(
-        f"{mask_file}: expected the size of its image {image_file}, {width}×{height}, got {mask_width}×{mask_height}",
+        f"{sample.file('mask')}: expected the size of its image {sample.file('image')}, {width}×{height}, "
+        f"got {mask_width}×{mask_height}",
         "rotate the mask by the image's EXIF orientation, or remove that tag from the image"
         if rotated
         else "pair the right files, or resize the mask to the image by nearest neighbor",

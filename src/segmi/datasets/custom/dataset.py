@@ -14,8 +14,7 @@ from segmi.datasets.custom.config_file import read_config
 from segmi.datasets.custom.dataset_config import FILE_NAME, CustomConfig, SplitFolders
 from segmi.datasets.custom.panoptic import Segments
 from segmi.datasets.decode import decode_mask, indices_of, printable
-from segmi.datasets.holdout import draw_groups
-from segmi.datasets.layout import Files, find_root, group_of, image_files, pair, read_list, without_group
+from segmi.datasets.layout import Files, find_root, image_files, read_list, split_listing
 from segmi.datasets.palette import values_of_colors
 from segmi.datasets.reader import DatasetReader, Listing, Pixels, Problem
 
@@ -62,22 +61,17 @@ class CustomDataset(DatasetReader):
         stems, problems = self._stems(part, images, masks)
         # With several image folders, 1.png of train and 1.png of val are different groups.
         several = len({one.images for one in self.config.parts.values()}) > 1
-        groups = {}
-        for stem in stems:
-            group = group_of(self._group, stem, default=f"{part.images}/{stem}" if several else stem)
-            if group is None:
-                problems.append(without_group(self._group, stem, stem))
-            groups[stem] = group or printable(stem)
-        if drawn and source == "train":
-            chosen = self._draw([groups[stem] for stem in stems])
-            if stems and not all(chosen[name] for name in drawn):
-                message = f"expected at least {len(drawn) + 1} groups to draw {' and '.join(drawn)} from, got "
-                message += f"{len(set(groups.values()))}"
-                problems.append(Problem(printable(self.root / part.images), message, "add images of other groups"))
-            held = set().union(*chosen.values())
-            stems = [s for s in stems if (groups[s] in chosen[split] if split in chosen else groups[s] not in held)]
-        ending = f"{self.config.affixes.mask_suffix}.png"
-        samples, unpaired = pair(images, masks, group=groups.__getitem__, stems=stems, mask_ending=ending)
+        samples, unpaired = split_listing(
+            split,
+            images,
+            masks,
+            stems,
+            group=self._group,
+            prefix=f"{part.images}/" if several else "",
+            shares=drawn if source == "train" else {},
+            seed=self.config.seed,
+            mask_ending=f"{self.config.affixes.mask_suffix}.png",
+        )
         return Listing(samples, [*problems, *unpaired])
 
     def mask_values(self, path: Path) -> Pixels:
@@ -137,15 +131,6 @@ class CustomDataset(DatasetReader):
         if self.config.pairs_only:
             stems = [stem for stem in stems if stem in images.by_stem and stem in masks.by_stem]
         return stems, problems
-
-    def _draw(self, groups: list[str]) -> dict[str, set[str]]:
-        """Return the groups of each drawn split: first val, then test from the rest."""
-        chosen: dict[str, set[str]] = {}
-        rest = groups
-        for name, share in self.config.drawn.items():
-            chosen[name] = draw_groups(rest, share * len(groups) / max(len(rest), 1), self.config.seed)
-            rest = [group for group in rest if group not in chosen[name]]
-        return chosen
 
 
 class _NamePattern(NamedTuple):
