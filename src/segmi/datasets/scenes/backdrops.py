@@ -79,7 +79,7 @@ class Backdrop:
                     canvas.box(column * step, top, (column + 0.45) * step, bottom, other)
 
     def draw_clutter(self, size: float) -> None:
-        """Draw a small box, pebble, leaf, pencil or button, sometimes in a loud color."""
+        """Draw a small box, pebble, leaf or button, sometimes in a loud color."""
         rng, canvas = self.rng, self.canvas
         color = hsv(float(rng.uniform(0, 360)), float(rng.uniform(0.4, 0.8)), float(rng.uniform(0.5, 0.9)))
         if rng.random() < 0.8:
@@ -88,7 +88,7 @@ class Backdrop:
         canvas.shadow(oval(x, y + 0.8 * radius, radius, 0.3 * radius, corners=10), 0.16)
         brush = Brush(canvas, rng, self._material, (x, y), radius, turn=float(rng.uniform(0, 180)))
         material, dark = brush.paint(color, grain=0.06, blotches=0.06), brush.paint(tint(color, 0.7), grain=0.06)
-        kind = int(rng.integers(5))
+        kind = int(rng.integers(4))
         if kind == 0:
             brush.box(-1, -0.7, 1, 0.7, material)
             brush.box(-1, -0.25, 1, 0.25, dark)
@@ -97,8 +97,6 @@ class Backdrop:
         elif kind == 2:
             brush.polygon([(1, 0), (0, 0.4), (-1, 0), (0, -0.4)], material)
             brush.line([(-1, 0), (1, 0)], 0.1, dark)
-        elif kind == 3:
-            brush.box(-1.8, -0.14, 1.8, 0.14, material)
         else:
             brush.oval(0, 0, 0.9, 0.9, material)
             brush.oval(0, 0, 0.5, 0.5, dark)

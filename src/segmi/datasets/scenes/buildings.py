@@ -7,9 +7,10 @@ from typing import Final, NamedTuple
 from segmi.datasets.scenes.colors import Color, blend, choose, tint, vary
 from segmi.datasets.scenes.street_view import FARTHEST, NEAREST, Label, StreetView
 
+# Distances in meters of the corners of long polygons, which then follow the bend of the street.
 DEPTHS: Final = (NEAREST, 2.5, 4.0, 6.0, 9.0, 13.0, 19.0, 28.0, 42.0, 65.0, FARTHEST)
+# Height of a floor in meters.
 STORY: Final = 3.1
-"""Height of a floor in meters."""
 
 
 def draw_strip(
@@ -109,8 +110,6 @@ def draw_house(view: StreetView, house: House) -> None:
         corners = [(eaves, high - 0.1, near), (eaves, high - 0.1, far), (ridge, peak, far), (ridge, peak, near)]
         view.polygon(corners, roof)
     view.rectangle(x, (0, high), (near, far), wall)
-    cornice = view.paint(Label.BUILDING, blend(color, (240, 236, 228), 0.4), middle, face=0.95)
-    view.rectangle(x, (high - 0.4, high), (near, far), cornice)
     glass = blend((46, 56, 70), weather.top, float(rng.uniform(0.12, 0.4)))
     dark = view.paint(Label.BUILDING, glass, middle, face=0.9, texture={"blotches": 0.25})
     lit = view.paint(Label.BUILDING, vary(rng, (255, 214, 136)), middle, glow=True, texture={"blotches": 0.1})

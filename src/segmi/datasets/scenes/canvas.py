@@ -20,11 +20,10 @@ from segmi.datasets.scenes.colors import Color, hsv, vary
 
 Point: TypeAlias = tuple[float, float]
 
+# Rows and columns of the canvas per row and column of the image.
 OVERSAMPLING: Final = 2
-"""Rows and columns of the canvas per row and column of the image."""
-
+# Brightness fields that a material can have, see `segmi.datasets.scenes.rendering.texture_bank`.
 TEXTURES: Final = ("grain", "blotches", "clouds", "rows", "columns", "leaves")
-"""Brightness fields that a material can have, see `segmi.datasets.scenes.rendering.texture_bank`."""
 
 
 class Material(NamedTuple):
@@ -61,14 +60,7 @@ class Drawing:
 
 
 class Canvas:
-    """A canvas with OVERSAMPLING times the height and width of the image.
-
-    Example:
-        >>> canvas = Canvas(2, 4)
-        >>> canvas.box(0, 0, 3, 3, canvas.material(3, (200, 10, 10)))
-        >>> canvas.finish().mask().tolist()
-        [[3, 3, 0, 0], [3, 3, 0, 0]]
-    """
+    """A canvas with OVERSAMPLING times the height and width of the image."""
 
     def __init__(self, image_height: int, image_width: int) -> None:
         self.height, self.width = image_height * OVERSAMPLING, image_width * OVERSAMPLING
@@ -117,6 +109,7 @@ class Canvas:
         """Return the canvas as arrays."""
         labels, colors, textures, ramps, ground = zip(*self._materials, strict=True)
         smooth = [0] * len(TEXTURES)
+        # RGB as the bytes of one word: a look-up by material then reads one array.
         channels = np.clip(np.array(colors, dtype=np.float64), 0, 255).astype("<u4")
         return Drawing(
             parts=np.asarray(self._parts, dtype=np.int32),
@@ -149,6 +142,7 @@ def clip(points: Sequence[Point], low: float, high: float, axis: int = 0) -> lis
         >>> clip([(0, 0), (2, 0), (2, 1), (0, 1)], 1, 5)
         [(1.0, 0.0), (2, 0), (2, 1), (1.0, 1.0)]
     """
+    # Sutherland-Hodgman: cut at one bound after the other.
     kept = list(points)
     for bound, sign in ((low, 1), (high, -1)):
         result: list[Point] = []
@@ -182,6 +176,7 @@ class Brush:
     ) -> None:
         self.canvas, self.rng, self.center, self.size = canvas, rng, center, size
         self._paint, self._upright = paint, turn == 0
+        # Stretching keeps the area, so that the share of pixels of a class does not depend on it.
         sine, cosine = math.sin(math.radians(turn)), math.cos(math.radians(turn))
         down = size / math.sqrt(abs(stretch))
         across = down * stretch

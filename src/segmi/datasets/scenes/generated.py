@@ -22,8 +22,8 @@ from segmi.randomness import key
 RGB: TypeAlias = tuple[int, int, int]
 
 SMALLEST_SIDE: Final = 16
+# Images of all splits together: the list of more would take gigabytes.
 MAX_IMAGES: Final = 1_000_000
-"""Largest number of images of all splits together; the list of more takes gigabytes."""
 
 
 @dataclass(frozen=True)

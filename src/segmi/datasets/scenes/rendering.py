@@ -83,6 +83,7 @@ def render(drawing: Drawing, rng: np.random.Generator, effects: CameraEffects) -
     pixels *= _brightness(drawing, parts, ground, rng, effects.vignette)[..., None]
     if effects.sky is not None and effects.haze:
         _add_haze(pixels, ground, effects.horizon, effects.haze, effects.sky.bottom)
+    # Sensor noise: an index of one byte per channel and pixel.
     levels = _NORMAL * np.float32(effects.noise)
     pixels += np.take(levels, rng.integers(0, 256, pixels.shape, dtype=np.uint8), mode="clip")
     image = np.clip(pixels, 0, 255, out=pixels).astype(np.uint8)
@@ -99,6 +100,7 @@ def _brightness(
     gain = np.ones((height, width), dtype=np.float32)
     for name, strengths in zip(TEXTURES, drawing.textures.T, strict=True):
         if strengths.any():
+            # A random window, so that two images do not share a texture.
             bank = texture_bank(name, height, width)
             top, left = int(rng.integers(height // 2 + 1)), int(rng.integers(width // 2 + 1))
             gain += np.take(strengths, parts, mode="clip") * bank[top : top + height, left : left + width]
@@ -110,6 +112,7 @@ def _brightness(
     if drawing.shadows.any():
         soft = Image.fromarray(drawing.shadows).filter(ImageFilter.BoxBlur(max(1, height // 200)))
         gain *= 1 - ground * (np.asarray(soft, dtype=np.float32) / 255)
+    # The vignette grows with the squared distance from the center.
     down = np.linspace(-1, 1, height, dtype=np.float32)[:, None] ** 2
     across = np.linspace(-1, 1, width, dtype=np.float32)[None, :] ** 2
     gain *= 1 - np.float32(vignette / 2) * (down + across)
@@ -122,6 +125,7 @@ def _add_sky(pixels: NDArray[np.float32], drawing: Drawing, rng: np.random.Gener
     fade = np.linspace(1, 0, rows, dtype=np.float32)[:, None]
     lumps = np.float32(0.75) * _noise(rng, rows, width, 90 * unit, 34 * unit)
     lumps += np.float32(0.4) * _noise(rng, rows, width, 20 * unit, 8 * unit)
+    # Clouds fade into the haze towards the horizon.
     density = np.clip((lumps + np.float32(2 * sky.cover - 1)) * np.float32(1.4), 0, 1) * (0.3 + 0.7 * fade)
     coverage = drawing.coverage(sky.label, rows)
     # Pixels of the sky already have the bottom color: add the differences to the top and to the clouds.

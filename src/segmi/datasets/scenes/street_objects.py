@@ -11,16 +11,16 @@ from segmi.datasets.scenes.street_view import Label, Point3D, StreetView
 
 RED: Final = (204, 44, 46)
 WHITE: Final = (240, 240, 236)
+# Corners, angle of the first one in degrees, color of the rim, color inside, whether there is a bar.
 SIGNS: Final[tuple[tuple[int, float, Color, Color, bool], ...]] = (
-    # corners, angle of the first, color of the rim, color inside, whether there is a bar
     (28, 0.0, RED, WHITE, False),
     (3, -90.0, RED, WHITE, False),
     (4, -90.0, WHITE, (246, 190, 40), False),
     (4, 45.0, (36, 84, 176), (36, 84, 176), True),
     (8, 22.5, RED, RED, True),
 )
+# Layers of leaves, from back to front: brightness, number of ovals, largest distance from the center, radius.
 LAYERS: Final = ((0.62, 8, 0.7, 0.48), (0.86, 7, 0.6, 0.38), (1.1, 5, 0.5, 0.26))
-"""Layers of leaves, from back to front: brightness, number of ovals, largest distance from the center, radius."""
 LEAFY: Final = {"leaves": 0.34, "blotches": 0.16, "grain": 0.08}
 
 PAINTS: Final[tuple[Color, ...]] = (
@@ -84,7 +84,8 @@ def draw_fence(view: StreetView, x: float, near: float, far: float) -> None:
     view.shadow([(x, near), (x, far)], 0.8)
     for low in (0.2, high - 0.25):
         view.rectangle(x, (low, low + 0.14), (near, far), dark)
-    pitch = max(0.36, 0.03 * middle)  # distant boards are merged: they would be thinner than a pixel
+    # Distant boards are wider: they would be thinner than a pixel.
+    pitch = max(0.36, 0.03 * middle)
     for number in range(int((far - near) / pitch)):
         begin = near + pitch * number
         if view.in_view(x, begin + pitch):
@@ -102,7 +103,7 @@ def draw_tree(view: StreetView, x: float, z: float) -> None:
         view.canvas.shadow(view.camera.project([(u, 0, v) for u, v in crown]), 0.45 * hardness)
     bark = view.paint(Label.VEGETATION, (96, 76, 60), z, face=0.85, texture={"columns": 0.25, "grain": 0.1})
     view.rectangle((x - 0.03 * high, x + 0.03 * high), (0, 0.5 * high), z, bark)
-    if rng.random() < 0.2:
+    if rng.random() < 0.2:  # a conifer: four triangles
         for level in range(4):
             low, top, half = high * (0.12 + 0.2 * level), high * (0.46 + 0.18 * level), high * (0.24 - 0.05 * level)
             tone = tint(blend(leaf, (52, 92, 70), 0.7), 0.75 + 0.1 * level)
@@ -113,6 +114,7 @@ def draw_tree(view: StreetView, x: float, z: float) -> None:
     for layer, (light, count, reach, size) in enumerate(LAYERS):
         material = brush.paint(tint(leaf, light), **LEAFY)
         for right, down, own in rng.uniform(-1, 1, (count, 3)).tolist():
+            # ``narrow`` keeps the ovals inside an ellipse, so that the corners stay empty.
             radius, narrow = size * (0.95 + 0.25 * own), math.sqrt(1 - 0.7 * down * down)
             center = (reach * right * narrow + 0.16 * layer * sun, 1.13 * (reach * down - 0.14 * layer))
             brush.oval(*center, radius, 1.13 * radius, material)
@@ -130,7 +132,7 @@ def draw_car(view: StreetView, x: float, z: float, oncoming: bool) -> None:
     van = rng.random() < 0.16
     half, length = (0.98, 5.0) if van else (0.88, float(rng.uniform(3.8, 4.5)))
     belt, top = (1.2, 2.1) if van else (float(rng.uniform(0.82, 0.95)), float(rng.uniform(1.38, 1.62)))
-    # Distances from the ends to the lower and upper edge of the near screen, and to the lower edge of the far one.
+    # Meters from the ends to the lower and upper edge of the near screen, and to the lower edge of the far one.
     front, front_top, rear = (1.15, 1.85, 0.5) if oncoming else (0.35, 0.95, 1.3)
     if van:
         front, front_top, rear = (0.7, 1.3, 0.1) if oncoming else (0.02, 0.12, 1.0)
@@ -144,7 +146,8 @@ def draw_car(view: StreetView, x: float, z: float, oncoming: bool) -> None:
     outline = [(x - half, z - 0.15), (x - half, far), (x + half, far), (x + half, z - 0.15)]
     view.shadow(outline, 0.9)
     view.canvas.shadow(view.camera.project([(u, 0, v) for u, v in outline]), 0.72)
-    seen, seen_top = x + sign * half, x + sign * inset * half  # the side that faces the camera
+    # Only one side faces the camera. From back to front: that side, the roof and the windows, the near end.
+    seen, seen_top = x + sign * half, x + sign * inset * half
     view.rectangle(seen, (0.28, belt), (z, far), flank)
     view.rectangle((x - half, x + half), belt, (z, far), roof)
     hub = view.paint(Label.CAR, (150, 152, 156), z, face=0.85)
@@ -155,10 +158,10 @@ def draw_car(view: StreetView, x: float, z: float, oncoming: bool) -> None:
     cabin = [(seen, belt, base), (seen_top, top, base_top), (seen_top, top, end_top), (seen, belt, end)]
     view.polygon(cabin, flank)
     view.polygon(_shrunk(cabin, 0.2), glass)
-    for left in (x - half + 0.04, x + half - 0.28):
+    for left in (x - half + 0.04, x + half - 0.28):  # lower halves of the near wheels
         view.rectangle((left, left + 0.24), (0, 0.4), z, dark)
     view.rectangle((x - half, x + half), (0.26, belt), z, body)
-    view.rectangle((x - half, x + half), (0.26, 0.4), z, dark)
+    view.rectangle((x - half, x + half), (0.26, 0.4), z, dark)  # the bumper
     view.rectangle((x - 0.25, x + 0.25), (0.44, 0.55), z, view.paint(Label.CAR, (226, 224, 210), z))
     screen = [(x - half, belt, base), (x - inset * half, top, base_top), (x + inset * half, top, base_top)]
     screen.append((x + half, belt, base))
@@ -171,7 +174,7 @@ def draw_car(view: StreetView, x: float, z: float, oncoming: bool) -> None:
 
 
 def draw_bicycle(view: StreetView, x: float, z: float, heading: float) -> None:
-    """Draw a bicycle; ``heading`` is 0 to the right and π/2 away from the camera."""
+    """Draw a bicycle; ``heading`` is in radians: 0 to the right and π/2 away from the camera."""
     turn, depth = math.cos(heading), math.sin(heading)
     paint = vary(view.rng, choose(view.rng, PAINTS), strength=0.15)
     frame, rubber = view.paint(Label.BICYCLE, paint, z, face=0.95), view.paint(Label.BICYCLE, (34, 34, 38), z)
@@ -186,12 +189,13 @@ def draw_bicycle(view: StreetView, x: float, z: float, heading: float) -> None:
     line([(-0.54, 0.36), crank, head, seat, crank], 0.08, frame)
     line([(-0.54, 0.36), seat], 0.06, frame)
     line([(0.54, 0.36), head, (0.32, 1.02), (0.44, 1.04)], 0.07, frame)
-    line([(-0.38, 0.94), (-0.14, 0.94)], 0.1, rubber)
+    line([(-0.38, 0.94), (-0.14, 0.94)], 0.1, rubber)  # the saddle
 
 
 def draw_person(view: StreetView, x: float, z: float) -> None:
     """Draw a pedestrian."""
     rng = view.rng
+    # Adults and, more rarely, children; the unit of the brush is the height of the body.
     height = float(rng.uniform(1.55, 1.9)) if rng.random() < 0.85 else float(rng.uniform(1.05, 1.3))
     view.shadow([(x - 0.2, z), (x + 0.2, z)], height, 0.45)
     brush, stride = view.brush(Label.PERSON, x, 0, z, height), float(rng.uniform(0.02, 0.13))

@@ -14,12 +14,11 @@ from segmi.datasets.scenes.canvas import Brush, Canvas, Point
 from segmi.datasets.scenes.colors import Color, blend, tint
 from segmi.datasets.scenes.town import Town, Weather
 
+# Meters to the right of the road's center line, above the ground, and ahead of the camera.
 Point3D: TypeAlias = tuple[float, float, float]
-"""Meters: to the right of the road's center line, above the ground, ahead of the camera."""
-
+# A coordinate, or the interval between two.
 Extent: TypeAlias = float | tuple[float, float]
-"""A coordinate, or the interval between two."""
-
+# Range of distances in meters; nearer points would be projected to arbitrarily large coordinates.
 NEAREST = 1.2
 FARTHEST = 110.0
 
@@ -97,6 +96,7 @@ class StreetView:
 
         ``face`` is the light on the surface, 1 if it faces the sky; a glowing material emits its own light.
         """
+        # Light sources are visible through more haze than surfaces.
         haze = z * self.weather.haze * (0.4 if glow else 1.0)
         seen = color if glow else tint(tint(color, self.weather.light), face)
         return self.canvas.material(label, blend(seen, self.weather.bottom, haze / (1 + haze)), texture, ramp)
@@ -142,6 +142,7 @@ class StreetView:
     def shadow(self, outline: Sequence[tuple[float, float]], height: float, strength: float = 0.5) -> None:
         """Cast the shadow of an object with this outline (x, z) on the ground, below it and away from the sun."""
         hardness = self.weather.hardness
+        # Below an object, the ground is dark in any weather; cast shadows need direct light.
         below = [(x, 0.0, z) for x, z in outline]
         self.canvas.shadow(self.camera.project(below), 0.35 + 0.3 * max(hardness, 0.4))
         if hardness >= 0.2:
