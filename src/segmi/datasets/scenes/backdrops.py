@@ -85,7 +85,7 @@ class Backdrop:
         if rng.random() < 0.8:
             color = blend(choose(rng, self.mood), color, 0.3)
         x, y, radius = float(rng.uniform(0, canvas.width)), float(rng.uniform(0, canvas.height)), size * self.unit
-        canvas.shadow(oval(x, y + 0.8 * radius, radius, 0.3 * radius, corners=10), 0.16)
+        canvas.shadow(oval(x, y + 0.8 * radius, radius, 0.3 * radius, corners=6), 0.16)
         brush = Brush(canvas, rng, self._material, (x, y), radius, turn=float(rng.uniform(0, 180)))
         material, dark = brush.paint(color, grain=0.06, blotches=0.06), brush.paint(tint(color, 0.7), grain=0.06)
         kind = int(rng.integers(4))
@@ -93,10 +93,10 @@ class Backdrop:
             brush.box(-1, -0.7, 1, 0.7, material)
             brush.box(-1, -0.25, 1, 0.25, dark)
         elif kind == 1:
-            brush.oval(0, 0, 1, 0.7, material)
+            canvas.ellipse(x, y, radius, 0.7 * radius, material)
         elif kind == 2:
             brush.polygon([(1, 0), (0, 0.4), (-1, 0), (0, -0.4)], material)
             brush.line([(-1, 0), (1, 0)], 0.1, dark)
         else:
-            brush.oval(0, 0, 0.9, 0.9, material)
-            brush.oval(0, 0, 0.5, 0.5, dark)
+            canvas.ellipse(x, y, 0.9 * radius, 0.9 * radius, material)
+            canvas.ellipse(x, y, 0.5 * radius, 0.5 * radius, dark)
