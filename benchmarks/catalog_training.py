@@ -42,7 +42,7 @@ from segmi.datasets.processing import Processing
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import LOSSES, Objective
 from segmi.models import SegmentationNetwork
-from segmi.study.resolve import build_network
+from segmi.study.components import keyed_network
 from segmi.training import Budget, Cohort, LoggingConfig, OptimizationConfig, RuntimeConfig, fit
 from segmi.training.cohort import register_feature_hooks
 from segmi.training.lr_schedulers import build_schedule
@@ -107,7 +107,7 @@ class Scenes:
 def network(name: str, width: int, classes: int, seed: int = 0) -> SegmentationNetwork:
     """Build a U-Net whose initial weights depend on its name and the seed; a teacher is twice as wide."""
     wide = 2 * width if name == TEACHER else width
-    return build_network({"architecture": "unet", "width": wide}, name, classes, seed)
+    return keyed_network({"architecture": "unet", "width": wide}, name, classes, seed)
 
 
 class Trainer:

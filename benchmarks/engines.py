@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from surroundings import machine
 
 from segmi.study.engines import Engine, InProcess, Pool, Ray
-from segmi.study.events import Event
+from segmi.study.events import StudyEvent
 from segmi.study.run import run_study
 from segmi.study.schema import Study
 from segmi.study.strict_yaml import parse
@@ -57,7 +57,7 @@ def cost(study: Study, engine: Engine) -> Cost:
     started: list[float] = []
     finished: list[float] = []
 
-    def listen(event: Event) -> None:
+    def listen(event: StudyEvent) -> None:
         started.extend([time.perf_counter()] if event.kind == "started" else [])
         finished.extend([time.perf_counter()] if event.kind == "finished" else [])
 

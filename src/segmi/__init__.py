@@ -2,7 +2,7 @@
 
 The subpackages and the functions below are imported on first use, because importing PyTorch takes seconds:
 `segmi.losses`, `segmi.metrics`, `segmi.datasets`, `segmi.models`, `segmi.information`, and
-`segmi.load`, `segmi.predict`.
+`segmi.load`, `segmi.predict`, `segmi.train`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from segmi import datasets, information, losses, metrics, models
     from segmi.deploy import load, predict
+    from segmi.study.single_run import train
 
 __all__ = [
     "__version__", "datasets", "information", "load", "losses", "metrics", "models", "predict",
+    "train",
 ]  # fmt: skip
 
 _PACKAGES = ("datasets", "information", "losses", "metrics", "models")
-_FUNCTIONS = {"load": "segmi.deploy", "predict": "segmi.deploy"}
+_FUNCTIONS = {"load": "segmi.deploy", "predict": "segmi.deploy", "train": "segmi.study.single_run"}
 
 
 def __getattr__(name: str) -> Any:

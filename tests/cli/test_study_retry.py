@@ -67,8 +67,8 @@ def test_what_diverged_is_done_again_and_nothing_else(tmp_path: Path, capsys: py
     ("options", "message"),
     [
         (["--engine", "rai"], "unknown engine 'rai'\n  Fix: did you mean 'ray'?"),
-        (["--jobs", "2"], "--jobs says nothing to the engine in-process"),
-        (["--engine", "pool", "--gpus", "1"], "leave it out, or choose --engine ray"),
+        (["--jobs", "2"], "--jobs has no meaning for the engine in-process"),
+        (["--engine", "pool", "--gpus", "1"], "omit it, or choose --engine ray"),
         (["--engine", "pool", "--jobs", "0"], "--jobs: expected 1 or more, got 0"),
     ],
 )

@@ -35,13 +35,13 @@ def file(tmp_path: Path) -> str:
 
 def test_check_says_that_a_study_is_sound(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "check", file]) == 0
-    assert "is sound: 1 runs" in capsys.readouterr().out
+    assert "is valid: 1 runs" in capsys.readouterr().out
     assert main(["study", "check", file, "seeds=[0, 1]", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["runs"] == [f"street-scenes/model-1/seed{seed}" for seed in (0, 1)]
 
 
 def test_check_names_file_line_and_remedy(file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["study", "check", file, "training.updtes=3"]) == 2
+    assert main(["study", "check", file, "training.stpes=3"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "did you mean 'steps'?" in captured.err
@@ -85,7 +85,7 @@ def test_run_status_report_predict_evaluate(file: str, tmp_path: Path, capsys: p
 
     assert main(["study", "run", file, "--runs", runs]) == 0
     second = capsys.readouterr()
-    assert "is finished, nothing to do" in second.err
+    assert "already finished" in second.err
     assert second.out == first.out
 
     assert main(["study", "status", file, "--runs", runs, "--json"]) == 0
@@ -107,7 +107,7 @@ def test_run_status_report_predict_evaluate(file: str, tmp_path: Path, capsys: p
     result = json.loads((Path(run) / "result.json").read_text())
     assert scores["mIoU"] == pytest.approx(result["networks"]["unet"]["scores"]["full"]["mIoU"], abs=1e-6)
     assert main(["evaluate", run, "--data", "object-scenes", "val=2", "train=2"]) == 3
-    assert "tells 11 classes apart" in capsys.readouterr().err
+    assert "has 11 classes, object-scenes has 21" in capsys.readouterr().err
 
     probed = ["probe", run, *options, "--data", "street-scenes", "--steps", "2", "--layer", "bottleneck"]
     assert main([*probed, "--layer", "head"]) == 0
@@ -144,7 +144,7 @@ def test_train_resume_overwrite_are_three_things(tmp_path: Path, capsys: pytest.
     assert run == tmp_path / "mine/street-scenes/unet-cross_entropy/seed0"
 
     assert main([*TRAIN, *output]) == 0
-    assert "is finished already" in capsys.readouterr().err
+    assert "is already finished" in capsys.readouterr().err
     assert main([*TRAIN, *output, "--lr", "0.5"]) == 2
     assert "another --output of `segmi train`, keeps both" in capsys.readouterr().err
     assert main([*TRAIN, *output, "--lr", "0.5", "--allow-changed", "training.learning_rate"]) == 0
@@ -164,7 +164,7 @@ def test_train_resume_overwrite_are_three_things(tmp_path: Path, capsys: pytest.
 def test_train_tells_what_took_how_long(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*TRAIN, "-o", str(tmp_path / "mine"), "--profile"]) == 0
     captured = capsys.readouterr()
-    assert re.fullmatch(r"2 steps in \d+\.\d s; the first of this call is not counted", captured.out.splitlines()[-11])
+    assert re.fullmatch(r"2 steps in \d+\.\d s, without the first step of this call", captured.out.splitlines()[-11])
     assert captured.out.splitlines()[-10].split("  ")[-1] == "ms per step"
     assert re.fullmatch(r"forward +\d+\.\d\d +\d+\.\d% +\d+\.\d", captured.out.splitlines()[-8])
     assert [line.split()[0] for line in captured.out.splitlines()[-9:]] == [

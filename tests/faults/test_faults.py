@@ -24,7 +24,7 @@ UPDATE = "segmi.training.session:Session.train_step"
 MOMENTS = {
     "a checkpoint": "segmi.training.checkpoints:Checkpoints.save 3",
     "a row of metrics": "segmi.training.loggers:RunLogger.log_row 2",
-    "the result": "segmi.study.execute:_result 1",
+    "the result": "segmi.study.execute:result_record 1",
 }
 
 

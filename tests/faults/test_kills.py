@@ -27,7 +27,7 @@ POINTS = {
     "after the selected weights": ("kill_at segmi.training.checkpoints:Checkpoints.save_best 1 after", 0),
     "the cache": ("kill_at segmi.datasets.cache.store:StoreWriter.add 3", 0),
     "the manifest of the cache": ("kill_at segmi.datasets.cache.store:StoreWriter.finish 1 after", 0),
-    "the evaluation": ("kill_at segmi.study.execute:write_confusion 1", 0),
+    "the evaluation": ("kill_at segmi.study.run_outputs:write_confusion 1", 0),
     "the bundle": ("kill_at segmi.deploy.bundle:save_file 1 after", 0),
     "before the result": ("kill_at segmi.records.run_folder:RunFolder.write_result 1", 0),
     "after the result": ("kill_at segmi.records.run_folder:RunFolder.write_result 1 after", 1),

@@ -45,14 +45,14 @@ def tiny_file(tmp_path: Path) -> Path:
 def check() -> Any:
     """The message with which a study is refused; fails the test if it is accepted."""
     from segmi.errors import SegmiError
-    from segmi.study import Roots
-    from segmi.study.overrides import apply_overrides
+    from segmi.study import DataRoots
     from segmi.study.strict_yaml import parse
+    from segmi.study.study_file import apply_overrides
     from segmi.study.validation import validated
 
     def refused(text: str, *overrides: str, data: bool = False, kind: type[SegmiError] = SegmiError) -> str:
         with pytest.raises(kind) as caught:
-            validated(apply_overrides(parse(text, "s.yaml"), overrides), roots=Roots() if data else None)
+            validated(apply_overrides(parse(text, "s.yaml"), overrides), roots=DataRoots() if data else None)
         return str(caught.value)
 
     return refused

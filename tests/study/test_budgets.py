@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from segmi.study.overrides import apply_overrides
 from segmi.study.strict_yaml import dump, parse
+from segmi.study.study_file import apply_overrides
 from segmi.study.validation import validated
 
 TWO = "methods.model-2={networks: {unet: {architecture: unet, width: 2}}, loss: {rmi_loss: {}}, training: {steps: 5}}"

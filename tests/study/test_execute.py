@@ -14,10 +14,10 @@ from segmi.deploy import load
 from segmi.errors import UsageError
 from segmi.records import RunFolder
 from segmi.report import write_report
-from segmi.study import Roots, Study
-from segmi.study.overrides import apply_overrides
+from segmi.study import DataRoots, Study
 from segmi.study.run import run_study
 from segmi.study.strict_yaml import parse
+from segmi.study.study_file import apply_overrides
 from segmi.study.validation import validated
 
 MUTUAL = """methods.model-3={label: Model 3, networks: {unet: {architecture: unet, width: 2},
@@ -29,7 +29,7 @@ class Killed(BaseException):
 
 
 def study_of(text: str, *overrides: str) -> Study:
-    return validated(apply_overrides(parse(text), overrides), roots=Roots())
+    return validated(apply_overrides(parse(text), overrides), roots=DataRoots())
 
 
 def weights(folder: Path) -> dict[str, str]:
@@ -81,10 +81,10 @@ def test_the_constant_prediction_is_that_of_the_most_frequent_class_of_train(who
 
 
 def test_networks_of_the_same_name_start_from_the_same_weights(tiny_text: str) -> None:
-    from segmi.study.expand import expand
-    from segmi.study.resolve import build_cohort
+    from segmi.study.components import build_components
+    from segmi.study.run_config import expand
 
-    first, second = (build_cohort(run.config, 11, run.seed) for run in expand(study_of(tiny_text, MUTUAL)))
+    first, second = (build_components(run.config, 11).cohort for run in expand(study_of(tiny_text, MUTUAL)))
     assert all((a == b).all() for a, b in zip(first.parameters(), second.networks["unet"].parameters(), strict=True))
 
 
@@ -187,11 +187,11 @@ def test_one_logit_for_two_classes(tiny_text: str, tmp_path: Path) -> None:
         apply_overrides(
             parse(tiny_text),
             [data, "methods.model-1.networks.unet.one_logit=true", "training.steps=2",
-             "methods.model-1.objective={binary_cross_entropy: {}}"],
+             "methods.model-1.loss={binary_cross_entropy: {}}"],
         ),
-        roots=Roots({"mine": tmp_path / "data"}),
+        roots=DataRoots({"mine": tmp_path / "data"}),
     )  # fmt: skip
-    outcome = run_study(study, tmp_path / "runs", roots=Roots({"mine": tmp_path / "data"}))
+    outcome = run_study(study, tmp_path / "runs", roots=DataRoots({"mine": tmp_path / "data"}))
     assert not outcome.failed, outcome.failed
     folder = RunFolder(tmp_path / "runs/tiny/mine/model-1/seed0")
     assert folder.confusion("unet", "full").counts.shape[1:] == (2, 2)

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from segmi.errors import UsageError
-from segmi.study.inheritance import laid_over, read_study_file
 from segmi.study.strict_yaml import parse
-from segmi.study.validation import load_study
+from segmi.study.study_file import load_study, merge, read_study_file
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -56,7 +55,7 @@ def test_null_leaves_out_what_has_a_name_and_resets_what_has_not() -> None:
         "{datasets: {camvid: null, ade20k: null}, methods: {a: {loss: {cross_entropy: null, rmi_loss: {}}}},"
         " training: {steps: null}}"
     )
-    assert laid_over(base, own).data == {
+    assert merge(base, own).data == {
         "datasets": {"ade20k": None},
         "methods": {"a": {"loss": {"rmi_loss": {}}}},
         "training": {"steps": None, "epochs": 7},
@@ -68,17 +67,17 @@ def test_a_search_is_replaced_whole() -> None:
         "{training: {learning_rate: {grid: [1, 2]}}}",
         "{training: {learning_rate: {uniform: [1, 2], trials: 3}}}",
     )
-    assert laid_over(parse(base), parse(own)).data == parse(own).data
-    assert laid_over(parse(own), parse(base)).data == parse(base).data
+    assert merge(parse(base), parse(own)).data == parse(own).data
+    assert merge(parse(own), parse(base)).data == parse(base).data
 
 
 def test_what_cannot_be_extended(tmp_path: Path) -> None:
     for text, message in (
         ("extends: other.yaml", "there is no study file"),
-        ("extends: [a]", "must name a study file by its path from this one, got ['a']"),
-        (f"extends: {tmp_path}/x.yaml", "must name a study file by its path from this one"),
+        ("extends: [a]", "expects the path of a study file, relative to this one, got ['a']"),
+        (f"extends: {tmp_path}/x.yaml", "expects the path of a study file, relative to this one"),
         ("extends: x.yaml", "extends itself: x.yaml extends x.yaml"),
-        ("extends: empty.yaml", "empty.yaml holds no study"),
+        ("extends: empty.yaml", "empty.yaml is not a study"),
     ):
         write(tmp_path, "empty.yaml", "")
         own = write(tmp_path, "x.yaml", text)

@@ -14,9 +14,9 @@ import pytest
 from segmi.datasets.reader import Sample
 from segmi.errors import UsageError
 from segmi.study.origin import images_digest
-from segmi.study.overrides import apply_overrides
 from segmi.study.run import run_study
 from segmi.study.strict_yaml import parse
+from segmi.study.study_file import apply_overrides
 from segmi.study.validation import validated
 
 RUN = Path("tiny/street-scenes/model-1/seed0")

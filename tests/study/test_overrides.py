@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from segmi.errors import UsageError
-from segmi.study.overrides import apply_overrides
 from segmi.study.strict_yaml import parse
+from segmi.study.study_file import apply_overrides
 
 TEXT = """\
 training: {steps: 5, batch_size: 2}

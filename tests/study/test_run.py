@@ -12,12 +12,12 @@ import pytest
 
 from segmi.errors import DataError, EnvironmentProblem, Interrupted, RunError, SegmiError, UsageError
 from segmi.records import RunFolder, read_plan, run_lock, write_confusion
-from segmi.study import Study, workshop
-from segmi.study.expand import Run, changed_keys, expand
-from segmi.study.overrides import apply_overrides
+from segmi.study import Study
 from segmi.study.run import StudyOutcome, run_study
+from segmi.study.run_config import Run, changed_keys, expand
 from segmi.study.status import study_status
 from segmi.study.strict_yaml import dump, parse
+from segmi.study.study_file import apply_overrides
 from segmi.study.validation import validated
 
 TWO = "methods.model-2={networks: {unet: {architecture: unet, width: 2}}, loss: {rmi_loss: {}}}"
@@ -34,10 +34,10 @@ class Work:
         self.done: list[str] = []
         self.failing: dict[str, BaseException] = {}
 
-    def __call__(self, run: Run, folder: RunFolder, facts: Any, **rest: Any) -> None:
+    def __call__(self, run: Run, folder: RunFolder, context: Any, **rest: Any) -> None:
         self.done.append(run.key)
         if not (folder.path / "config.yaml").exists():
-            (folder.path / "config.yaml").write_text(dump(run.config))
+            (folder.path / "config.yaml").write_text(dump(run.config.plain()))
         if run.key in self.failing:
             raise self.failing[run.key]
         write_confusion(folder.confusion_path("unet", "full"), [[[1]]], ["a"], ["a"])
@@ -48,7 +48,7 @@ class Work:
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     work = Work()
-    monkeypatch.setattr(workshop, "execute", work)
+    monkeypatch.setattr("segmi.study.execute.execute", work)
     return work
 
 
@@ -205,7 +205,7 @@ def test_signals_outside_of_training_end_the_study_in_order(
     tiny_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(workshop, "execute", lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("segmi.study.execute.execute", lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted) as caught:
         run_study(study_of(tiny_text), tmp_path)
     assert caught.value.exit_code == 143
@@ -214,7 +214,7 @@ def test_signals_outside_of_training_end_the_study_in_order(
     def interrupt(*a: Any, **k: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(workshop, "execute", interrupt)
+    monkeypatch.setattr("segmi.study.execute.execute", interrupt)
     with pytest.raises(Interrupted) as caught:
         run_study(study_of(tiny_text), tmp_path)
     assert caught.value.exit_code == 130
@@ -233,7 +233,7 @@ def test_runs_are_data_sets_by_methods_by_seeds(tiny_text: str) -> None:
     ]  # fmt: skip
     assert len(runs) == 8
     assert runs[0].folder(Path("runs")) == Path("runs/tiny/street-scenes/model-1/seed3")
-    assert "model-2" not in json.dumps(runs[0].config)
+    assert "model-2" not in json.dumps(runs[0].config.plain())
 
 
 def test_a_key_that_is_new_or_gone_is_a_change() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from segmi.study import Study
-from segmi.study.overrides import apply_overrides
 from segmi.study.search import number_of_trials
 from segmi.study.strict_yaml import dump, parse
+from segmi.study.study_file import apply_overrides
 from segmi.study.validation import validated
 
 RATE = "training.learning_rate={log_uniform: [1e-4, 1e-1], trials: 4}"
@@ -42,7 +42,7 @@ def test_what_a_method_says_itself_wins(tiny_text: str) -> None:
     "overrides",
     [
         [RATE],
-        ["methods.model-1.objective={rmi_loss: {radius: {grid: [1, 3]}, bce_weight: {uniform: [0, 1], trials: 3}}}"],
+        ["methods.model-1.loss={rmi_loss: {radius: {grid: [1, 3]}, bce_weight: {uniform: [0, 1], trials: 3}}}"],
         ["methods.model-1.networks.unet.width={grid: [2, 3]}", "processing.flip={grid: [0.0, 0.5]}"],
         ["training.optimizer_options={weight_decay: {log_uniform: [1e-6, 1e-2], trials: 5}}"],
         ["processing.scale={grid: [[0.5, 2.0], [1.0, 1.0]]}", "training.clip_norm={grid: [null, 1.0]}"],
@@ -68,20 +68,20 @@ CASES: list[tuple[list[str], str]] = [
     (["training.learning_rate={uniform: [2, 1], trials: 2}"], "the lowest and the highest value, [low, high],"),
     (["training.learning_rate={log_uniform: [0, 1], trials: 2}"], "[low, high] above 0, got [0, 1] (a list)"),
     (["training.learning_rate={uniform: [1, .inf], trials: 2}"], "training.learning_rate.uniform: expected the lowest"),
-    (["training.learning_rate={uniform: [1, 2]}"], "training.learning_rate.trials: expected how many values are tried"),
+    (["training.learning_rate={uniform: [1, 2]}"], "training.learning_rate.trials: expected the number of trials"),
     (["training.learning_rate={uniform: [1, 2], trials: 1}"], "a whole number above 1, got 1 (a whole number)"),
     (["training.learning_rate={uniform: [1, 2], trails: 5}"], "unknown key of a search by uniform 'trails', did you"),
     (["training.learning_rate={uniform: [1, 2], grid: [1]}"], "one of grid, uniform, log_uniform, got grid and"),
     (["training.learning_rate={grid: [1e-3, fast]}"], "learning_rate: expected a valid number, got 'fast' (text)"),
     (["training.learning_rate={grid: [1e-3, 0]}"], "training.learning_rate: expected more than 0, got 0"),
     (["training.batch_size={uniform: [1, 4], trials: 2}"], "training.batch_size: expected a valid integer, got 1.0"),
-    (["methods.model-1.objective={rmi_loss: {radius: {grid: [3, -1]}}}"], "loss rmi_loss: radius: expected"),
-    (["training.steps={grid: [5, 6]}"], "steps cannot be searched for: it decides what a trial costs or how"),
+    (["methods.model-1.loss={rmi_loss: {radius: {grid: [3, -1]}}}"], "loss rmi_loss: radius: expected"),
+    (["training.steps={grid: [5, 6]}"], "steps cannot be searched for: it decides the cost or the score"),
     (["training.holdout={grid: [0.1, 0.2]}"], "holdout cannot be searched for"),
     (["methods.model-1.networks.unet={architecture: {grid: [unet, smp_fpn]}}"], "architecture cannot be searched for"),
     (["evaluation.batch_size={grid: [2, 4]}"], "evaluation.batch_size: expected a valid integer, got {'grid'"),
-    ([RATE, "training.holdout=0", "training.select_by=last"], "chooses by images held out of train, and none are"),
-    ([RATE, "search_seed=0"], "search_seed: 0 is one of the seeds; runs with the seed of the trials would not be like"),
+    ([RATE, "training.holdout=0", "training.select_by=last"], "is scored on images held out of train; set holdout"),
+    ([RATE, "search_seed=0"], "search_seed: 0 is one of the seeds, so settings would be chosen with a reported seed"),
     (
         [RATE, "processing.flip={uniform: [0, 1], trials: 5}"],
         "its searches have different numbers of trials (processing.flip: 5, training.learning_rate: 4)",
@@ -103,5 +103,5 @@ def test_searches_that_cannot_be_meant(check: Any, tiny_text: str, overrides: li
 def test_without_optuna_a_grid_still_works(check: Any, tiny_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("segmi.study.search.find_spec", lambda name: None)
     refusal = check(tiny_text, RATE)
-    assert "draws its values by Optuna, which is not installed; pip install 'segmi[sweep]', or use grid" in refusal
+    assert "samples its values with Optuna, which is not installed; pip install 'segmi[sweep]', or use grid" in refusal
     assert study_of(tiny_text, "training.learning_rate={grid: [1e-3, 1e-2]}").searches

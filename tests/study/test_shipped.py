@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from segmi.report import write_report
-from segmi.study import Roots, expand
-from segmi.study.overrides import apply_overrides
+from segmi.study import DataRoots, expand
 from segmi.study.run import run_study
 from segmi.study.strict_yaml import parse_file
-from segmi.study.validation import load_study, validated
+from segmi.study.study_file import apply_overrides, load_study
+from segmi.study.validation import validated
 
 FOLDER = Path(__file__).parents[2] / "studies"
 SCENES = "datasets={street-scenes: {train: 8, val: 2, height: 40, width: 48}}"
@@ -72,7 +72,7 @@ def test_what_is_taught_is_one_network_beside_what_teaches_it() -> None:
     ],
 )
 def test_shrunk_it_runs_to_its_report(tmp_path: Path, name: str, overrides: list[str], tables: list[str]) -> None:
-    study = validated(apply_overrides(parse_file(FOLDER / name), [*SMALL, *overrides]), roots=Roots())
+    study = validated(apply_overrides(parse_file(FOLDER / name), [*SMALL, *overrides]), roots=DataRoots())
     run_study(study, tmp_path).raise_if_incomplete()
     report = write_report(tmp_path / study.name)
     for table in tables:

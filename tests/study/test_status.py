@@ -12,7 +12,7 @@ import pytest
 
 from segmi.errors import Diverged, RunError
 from segmi.records import RunFolder, run_lock
-from segmi.study.expand import Run
+from segmi.study.run_config import Run, RunConfig
 from segmi.study.status import RunStatus, run_status
 
 
@@ -22,7 +22,9 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 def status(folder: RunFolder) -> RunStatus:
-    return run_status(Run("tiny", "street-scenes", "model-1", 0, {}), folder)
+    return run_status(
+        Run(RunConfig.model_construct(study="tiny", dataset="street-scenes", method="model-1", seed=0)), folder
+    )
 
 
 def test_a_run_without_a_folder_is_pending_one_with_a_folder_was_interrupted(folder: RunFolder) -> None:
@@ -62,13 +64,13 @@ def test_a_running_one_names_its_process_its_machine_and_how_long(
     assert status(folder).state == "interrupted"
 
 
-def test_losses_stand_beside_the_state(folder: RunFolder) -> None:
+def test_crashes_are_shown_with_the_state(folder: RunFolder) -> None:
     folder.record_crash("the process of the run was ended by SIGKILL")
-    assert (status(folder).state, status(folder).losses, status(folder).detail) == (
-        "interrupted", 1, "its process was lost 1 time",
+    assert (status(folder).state, status(folder).crashes, status(folder).detail) == (
+        "interrupted", 1, "its process crashed 1 time",
     )  # fmt: skip
     folder.record_crash("the process of the run ended with exit code 1")
     folder.write_failure(RunError("it ended"))
-    assert status(folder).detail == "RunError: it ended; its process was lost 2 times"
+    assert status(folder).detail == "RunError: it ended; its process crashed 2 times"
     (folder.path / "crashes.json").write_text("[]")
-    assert status(folder).losses == 0
+    assert status(folder).crashes == 0

@@ -65,11 +65,11 @@ def test_every_value_has_its_line() -> None:
 
 
 def test_equal_keys_are_refused_all_with_their_lines() -> None:
-    with pytest.raises(UsageError, match="the key 'a' stands twice") as caught:
+    with pytest.raises(UsageError, match="duplicate key 'a'") as caught:
         parse("a: 1\nb: {c: 1, c: 2}\na: 2\n", "x.yaml")
     message = str(caught.value)
-    assert "x.yaml:3: the key 'a' stands twice (first on line 1)" in message
-    assert "x.yaml:2: the key 'c' stands twice" in message
+    assert "x.yaml:3: duplicate key 'a' (first on line 1)" in message
+    assert "x.yaml:2: duplicate key 'c'" in message
 
 
 def test_python_objects_cannot_be_made(tmp_path: Path) -> None:

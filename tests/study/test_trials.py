@@ -13,13 +13,13 @@ from segmi.errors import Diverged, EnvironmentProblem, RunError, SegmiError, Usa
 from segmi.records import RunFolder, find_runs, run_lock, write_confusion
 from segmi.records.trial_records import read_selection, trial_name
 from segmi.report import write_report
-from segmi.study import Roots, Study, workshop
+from segmi.study import DataRoots, Study
 from segmi.study.engines import Pool
-from segmi.study.expand import Run, expand
-from segmi.study.overrides import apply_overrides
 from segmi.study.run import run_study
+from segmi.study.run_config import Run, expand
 from segmi.study.status import study_status, to_retry
 from segmi.study.strict_yaml import dump, parse
+from segmi.study.study_file import apply_overrides
 from segmi.study.validation import validated
 
 GRID = "training.learning_rate={grid: [1e-3, 1e-2, 1e-1]}"
@@ -29,7 +29,7 @@ CELL = Path("tiny/street-scenes/model-1")
 
 
 def study_of(text: str, *overrides: str) -> Study:
-    return validated(apply_overrides(parse(text), overrides), roots=Roots())
+    return validated(apply_overrides(parse(text), overrides), roots=DataRoots())
 
 
 class Work:
@@ -42,12 +42,12 @@ class Work:
         self.splits: dict[str, str] = {}
         self.failing: dict[str, BaseException] = {}
 
-    def __call__(self, run: Run, folder: RunFolder, facts: Any, **rest: Any) -> None:
-        rate = run.config["training"]["learning_rate"]
+    def __call__(self, run: Run, folder: RunFolder, context: Any, **rest: Any) -> None:
+        rate = run.config.training.learning_rate
         self.done.append(run.key)
-        self.rates[run.key], self.splits[run.key] = rate, run.config["evaluation"]["split"]
+        self.rates[run.key], self.splits[run.key] = rate, run.config.evaluation.split
         if not (folder.path / "config.yaml").exists():
-            (folder.path / "config.yaml").write_text(dump(run.config))
+            (folder.path / "config.yaml").write_text(dump(run.config.plain()))
         if run.key in self.failing:
             raise self.failing[run.key]
         write_confusion(folder.confusion_path("unet", "full"), [[[1]]], ["a"], ["a"])
@@ -68,7 +68,7 @@ class Work:
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     work = Work(best=1e-2)
-    monkeypatch.setattr(workshop, "execute", work)
+    monkeypatch.setattr("segmi.study.execute.execute", work)
     return work
 
 
@@ -277,9 +277,9 @@ def test_real_trials_see_train_alone(tiny_text: str, tmp_path: Path) -> None:
 
 
 def _dataset(study: Study) -> Any:
-    from segmi.study.resolve import open_data
+    from segmi.study.components import open_data
 
-    return open_data("street-scenes", study.datasets["street-scenes"], Roots())
+    return open_data("street-scenes", study.datasets["street-scenes"], DataRoots())
 
 
 def _untimed(path: Path) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def test_a_run_that_diverges_does_not_stop_the_others(tiny_file: Path, tmp_path:
     ("fields", "message"),
     [
         (["training.devices=2"], "the number of processes started is 1"),
-        (["training.devices=3"], "does not divide by devices × num_nodes = 3 × 1; use a multiple of 3"),
+        (["training.devices=3"], "is not divisible by 3 processes; use a multiple of 3"),
         (["training.devices=0"], "training.devices"),
         (["training.strategy=fsdp"], "training.strategy"),
     ],
@@ -92,9 +92,9 @@ def test_processes_that_were_not_started_are_a_usage_error(
 
 def test_methods_that_want_different_devices_are_refused() -> None:
     from segmi.errors import UsageError
-    from segmi.study import resolve
+    from segmi.study import components
 
     alone = {"device": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto"}
     with pytest.raises(UsageError, match="differ in devices, but the same processes do them all"):
-        resolve.connect([alone, {**alone, "devices": 2}])
-    assert resolve.connect([alone, {**alone, "device": "auto"}]).count == 1
+        components.connect([alone, {**alone, "devices": 2}])
+    assert components.connect([alone, {**alone, "device": "auto"}]).count == 1

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from segmi.errors import DataError, EnvironmentProblem, UsageError
-from segmi.study import Roots, expand
-from segmi.study.overrides import apply_overrides
+from segmi.study import DataRoots, expand
 from segmi.study.strict_yaml import dump, parse
-from segmi.study.validation import load_study, validated
+from segmi.study.study_file import apply_overrides, load_study
+from segmi.study.validation import validated
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -18,7 +18,7 @@ MUTUAL = """methods={both: {networks: {a: {architecture: unet, width: 2}, b: {ar
 
 
 def test_a_sound_study_is_taken_with_every_default(tiny_text: str) -> None:
-    study = validated(parse(tiny_text), roots=Roots())
+    study = validated(parse(tiny_text), roots=DataRoots())
     method = study.methods["model-1"]
     assert study.baseline == "model-1"
     assert study.evaluation["protocol"] == "full"
@@ -86,21 +86,21 @@ def test_the_paper_study_has_the_papers_hyper_parameters() -> None:
         "model-3": (200, 1e-4, 10, "Adam"),
     }
     papers = {
-        "bce_weight": 0.5, "radius": 3, "mode": "reference", "probability": "sigmoid", "pooling": "none", "stride": 1,
+        "bce_weight": 0.5, "radius": 3, "variant": "published", "probability": "sigmoid", "pooling": "none", "stride": 1,
         "legacy_interpolation": False, "ignored": None, "class_reduction": None, "alpha": 5e-4, "weight": 1.0,
     }  # fmt: skip
-    told = study.methods["model-2"].objective["rmi_loss"]
+    told = study.methods["model-2"].loss["rmi_loss"]
     assert {name: told[name] for name in papers} == papers
-    # The reference mode does not have the one, and the other changes no number.
+    # The published variant does not have the one, and the other changes no number.
     assert told.keys() - papers.keys() == {"relative_ridge", "kernel"}
     assert study.methods["model-3"].networks["deeplabv3"]["encoder_weights"] == "coco"
 
 
 CASES: list[tuple[str, list[str], str]] = [
     ("unknown key", ["sede=[0]"], "sede: unknown key 'sede', did you mean 'seeds'? Known:"),
-    ("unknown section key", ["training.udpates=5"], "training.udpates: unknown key 'udpates', did you mean 'steps'?"),
+    ("unknown section key", ["training.stpes=5"], "training.stpes: unknown key 'stpes', did you mean 'steps'?"),
     ("unknown processing key", ["processing.corp=5"], "processing.corp: unknown key 'corp', did you mean 'crop'?"),
-    ("unknown method key", ["methods.model-1.objectve=5"], "unknown key 'objectve', did you mean 'loss'?"),
+    ("unknown method key", ["methods.model-1.los=5"], "unknown key 'los', did you mean 'loss'?"),
     ("wrong type", ["training.steps=many"], "training.steps: expected a valid integer, got 'many' (text)"),
     ("wrong type in method", ["methods.model-1.training={steps: 1.5}"], "methods.model-1.training.steps: expected"),
     ("section no mapping", ["training=5"], "training: expected a mapping, got 5 (a whole number)"),
@@ -132,17 +132,17 @@ CASES: list[tuple[str, list[str], str]] = [
     ("no architecture", ["methods.model-1.networks.unet={}"], "networks.unet.architecture: is missing"),
     (
         "unknown loss",
-        ["methods.model-1.objective={cros_entropy: {}}"],
+        ["methods.model-1.loss={cros_entropy: {}}"],
         "loss.cros_entropy: unknown loss 'cros_entropy', did you mean 'cross_entropy'?",
     ),
     (
         "loss option",
-        ["methods.model-1.objective={rmi_loss: {raduis: 3}}"],
+        ["methods.model-1.loss={rmi_loss: {raduis: 3}}"],
         "loss.rmi_loss.raduis: unknown key 'raduis', did you mean 'radius'?",
     ),
-    ("loss value", ["methods.model-1.objective={rmi_loss: {radius: 0}}"], "methods.model-1.loss.rmi_loss"),
-    ("loss type", ["methods.model-1.objective={rmi_loss: {radius: x}}"], "radius: expected a valid integer"),
-    ("one peer", ["methods.model-1.objective={mutual_learning: {}}"], "expected two or more networks"),
+    ("loss value", ["methods.model-1.loss={rmi_loss: {radius: 0}}"], "methods.model-1.loss.rmi_loss"),
+    ("loss type", ["methods.model-1.loss={rmi_loss: {radius: x}}"], "radius: expected a valid integer"),
+    ("one peer", ["methods.model-1.loss={mutual_learning: {}}"], "expected two or more networks"),
     ("optimizer", ["training.optimizer=Adm"], "training.optimizer: unknown optimizer 'Adm'; did you mean 'Adam'?"),
     ("optimizer option", ["training.optimizer_options={betta: 1}"], "training.optimizer_options: unknown option of"),
     ("schedule", ["training.schedule=CosineLR"], "training.schedule: unknown schedule 'CosineLR'"),
@@ -173,11 +173,19 @@ CASES: list[tuple[str, list[str], str]] = [
             "methods.model-2={treatment: a, baseline: model-1, networks: {unet: {architecture: unet}}, "
             "loss: {rmi_loss: {}}}"
         ],
-        "where methods have a treatment, it tells what they are compared with; leave out one of the two",
+        "methods with a treatment are compared by treatment; omit baseline or treatment",
     ),
     ("second protocol", ["evaluation.also=crops"], "evaluation.also: expected 'full' or 'paper', got 'crops' (text)"),
-    ("both budgets", ["training.epochs=5"], "both steps (6) and epochs (5) are given; keep one, set the other to"),
-    ("no budget", ["training.steps=null"], "training.steps: is missing: give the budget as training.steps,"),
+    (
+        "both budgets",
+        ["training.epochs=5"],
+        "training.epochs: expected a budget in steps, epochs, images or minutes, got steps = 6",
+    ),
+    (
+        "no budget",
+        ["training.steps=null"],
+        "training.steps: expected a budget in steps, epochs, images or minutes, got none",
+    ),
     ("endless", ["training.steps=null", "training.minutes=.inf"], "training.minutes: expected a finite number, got"),
     (
         "a schedule without length",
@@ -187,7 +195,7 @@ CASES: list[tuple[str, list[str], str]] = [
     ("no steps", ["training.steps=0"], "training.steps: expected more than 0, got 0"),
     ("no rate", ["training.learning_rate=0"], "training.learning_rate: expected more than 0, got 0"),
     ("holdout", ["training.holdout=1.5"], "training.holdout: expected less than 1, got 1.5"),
-    ("nothing held out", ["training.holdout=0"], "training.holdout: select_by holdout_mIoU needs a part of train"),
+    ("nothing held out", ["training.holdout=0"], "training.holdout: select_by holdout_mIoU needs images held out"),
     ("select by", ["training.select_by=luck"], "training.select_by: expected 'holdout_mIoU', 'train_loss' or 'last'"),
     ("reported", ["methods.model-1.reported=unte"], "methods.model-1.reported: unknown network 'unte', did you mean"),
     ("frozen", ["methods.model-1.frozen=[unte]"], "methods.model-1.frozen.0: unknown network 'unte'"),
@@ -196,13 +204,13 @@ CASES: list[tuple[str, list[str], str]] = [
     (
         "reported missing",
         [MUTUAL, "methods.both.reported=null"],
-        "methods.both.reported: is missing; say which of a, b",
+        "methods.both.reported: is missing; choose one of a, b",
     ),
     ("network name", ["methods.model-1.networks={a/b: {architecture: unet}}"], "expected a name of letters"),
     ("crop and resize", ["processing.crop=64"], "processing.crop (64) is larger than processing.resize (36)"),
-    ("crop and stride", ["processing.crop=30"], "processing.crop: 30 is no multiple of 16, as unet of model-1 needs"),
+    ("crop and stride", ["processing.crop=30"], "processing.crop: 30 is not a multiple of 16, the stride of unet"),
     ("flip", ["processing.flip=2"], "processing.flip is a probability between 0 and 1, got 2"),
-    ("seeds", ["seeds=[0, 1, 0]"], "seeds: each seed may stand once, 0 stands more often; remove the copies"),
+    ("seeds", ["seeds=[0, 1, 0]"], "seeds: duplicate seeds 0; remove the copies"),
     ("no seeds", ["seeds=[]"], "seeds: expected at least one entry"),
     ("negative seed", ["seeds=[-1]"], "seeds.0: expected greater than or equal to 0, got -1"),
     ("baseline", ["baseline=model-2"], "baseline: unknown method 'model-2', did you mean 'model-1'?"),
@@ -228,7 +236,7 @@ def test_the_place_is_file_and_line(check: Any, tiny_text: str) -> None:
 def test_everything_is_told_at_once(check: Any, tiny_text: str) -> None:
     refusal = check(
         tiny_text, "sede=1", "training.steps=x", "training.optimizer=Adm", "processing.crop=64", "seeds=[1, 1]",
-        "methods.model-1.networks.unet.architecture=x", "methods.model-1.objective={y: {}}", "datasets={z: {}}",
+        "methods.model-1.networks.unet.architecture=x", "methods.model-1.loss={y: {}}", "datasets={z: {}}",
     )  # fmt: skip
     assert "s.yaml has 8 problems, nothing was started" in refusal
 
@@ -258,7 +266,7 @@ def test_data_and_the_rest_are_told_together(check: Any, tiny_text: str, monkeyp
     [
         (["evaluation.split=tst"], "unknown split of street-scenes 'tst'"),
         (["training.batch_size=20"], "training images of street-scenes do not fill a batch of 20"),
-        (["methods.model-1.networks.unet.one_logit=true"], "street-scenes has 11 classes, one logit tells two apart"),
+        (["methods.model-1.networks.unet.one_logit=true"], "street-scenes has 11 classes, one logit is for two"),
         (["datasets.street-scenes.train=1"], "cannot hold out a part of 1 image"),
         (
             ["methods.model-1.networks.unet={architecture: deeplabv3_mobilenet_v3_large}", "training.batch_size=1"],
@@ -272,7 +280,7 @@ def test_a_study_that_does_not_fit_its_data(check: Any, tiny_text: str, override
 
 def test_a_split_may_have_fewer_images_than_the_figures_show(tiny_text: str) -> None:
     document = apply_overrides(parse(tiny_text), ["samples=9"])
-    assert validated(document, roots=Roots()).samples == 9
+    assert validated(document, roots=DataRoots()).samples == 9
 
 
 def test_pretrained_weights_that_cannot_be_had_are_known_before_the_start(
@@ -288,7 +296,7 @@ def test_pretrained_weights_that_cannot_be_had_are_known_before_the_start(
 
 def test_a_root_for_a_data_set_that_the_study_does_not_have(tiny_text: str) -> None:
     with pytest.raises(UsageError, match=r"unknown dataset 'street-scene', did you mean 'street-scenes'\?"):
-        validated(parse(tiny_text), roots=Roots({"street-scene": Path("/data")}))
+        validated(parse(tiny_text), roots=DataRoots({"street-scene": Path("/data")}))
 
 
 CROSSED = """\
@@ -311,7 +319,7 @@ def test_methods_on_several_networks(check: Any) -> None:
     assert [method.treatment for method in study.methods.values()] == ["ce", "bce", "ce", "bce"]
     assert validated(parse(dump(study.plain()))) == study
     assert (
-        "methods.bce-4.treatment: 'bce' stands on unet, width 2 in bce-2 already; give it another network or treatment"
+        "methods.bce-4.treatment: bce-2 already has the treatment 'bce' with unet, width 2; use another network or treatment"
         in check(CROSSED, "methods.bce-4.networks.unet.width=2")
     )
     assert (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segmi.cli.output import put, put_json, put_table
-from segmi.cli.progress import counting
+from segmi.cli.progress_bars import counting
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:

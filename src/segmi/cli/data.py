@@ -10,7 +10,7 @@ import typer
 from segmi.cli.options import Cache
 from segmi.cli.output import calm_libraries, put, put_json, put_table
 from segmi.cli.own_data import init, open_reader
-from segmi.cli.progress import counting
+from segmi.cli.progress_bars import counting
 
 if TYPE_CHECKING:
     from segmi.datasets import CheckReport
@@ -163,7 +163,7 @@ def preview(
     """
     calm_libraries()
     from segmi.records import write_sample
-    from segmi.study.samples import evenly_spaced
+    from segmi.study.run_outputs import evenly_spaced
 
     dataset = open_reader(name, root, options)
     samples = dataset.split(split)

@@ -26,7 +26,7 @@ def losses(as_json: AsJson = False) -> None:
     calm_libraries()
     from segmi.losses import Loss, Objective, known_losses
     from segmi.losses.costs import measured_costs
-    from segmi.study.resolve import NOT_OF_LOSSES
+    from segmi.study.components import NOT_OF_LOSSES
 
     costs = measured_costs()
     rows = [

@@ -9,7 +9,7 @@ import typer
 
 from segmi.cli.output import calm_libraries, put, put_json, say
 from segmi.cli.own_data import open_reader
-from segmi.cli.progress import counting
+from segmi.cli.progress_bars import counting
 from segmi.cli.train import put_scores
 from segmi.errors import DataError, UsageError
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from segmi.cli.output import calm_libraries, put, put_json, put_table
-from segmi.cli.progress import counting
+from segmi.cli.progress_bars import counting
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""``segmi study …`` and ``segmi report``; the verbs that do runs are in `segmi.cli.study_run`."""
+"""``segmi study check``, ``show`` and ``status``, and ``segmi report``."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from typing import Annotated
 import typer
 
 from segmi.cli.output import calm_libraries, put, put_json, put_table
-from segmi.cli.progress import duration
+from segmi.cli.progress_bars import duration
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="""Compare methods × datasets × seeds as a study file declares them.
+    help="""Compare methods × datasets × seeds, as declared in a study file.
 
-    `segmi study check FILE` tells everything that is wrong with a file, `run` does what is not done yet, `retry` what
-    failed, `status` tells where the runs stand, `show` prints the file with every default written out.""",
+    `segmi study check FILE` validates a file, `run` does the runs that are not finished, `retry` the failed ones,
+    `status` shows the state of every run, `show` prints the file with every default written out.""",
 )
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A study file, such as studies/demo.yaml.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="Study file, such as studies/demo.yaml.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="PATH.TO.FIELD=VALUE",
-        help="Fields set for this call, such as training.steps=100 'seeds=[0, 1]'.",
+        metavar="PATH.TO.FIELD=VALUE", help="Fields set for this call, such as training.steps=100 'seeds=[0, 1]'."
     ),
 ]
 Root = Annotated[
@@ -32,42 +31,41 @@ Root = Annotated[
     typer.Option(
         "--root",
         metavar="[NAME=]DIR",
-        help="Where the datasets lie: one folder for all, or NAME=DIR for each. SEGMI_DATA is taken otherwise.",
+        help="Folder of the datasets, or NAME=DIR for each dataset (default: $SEGMI_DATA).",
     ),
 ]
-Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The folder of all runs.")]
+Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of all runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
 def check(file: File, overrides: Overrides = None, root: Root = None, as_json: AsJson = False) -> None:
-    """Tell everything that is wrong with a study file, data included, before anything starts.
+    """Validate a study file, including its datasets, and print everything that is wrong.
 
     Example: `segmi study check studies/camvid.yaml --root /data`
     """
     calm_libraries()
-    from segmi.study import Roots, expand
+    from segmi.study import DataRoots, expand, load_study
     from segmi.study.search import number_of_trials
-    from segmi.study.validation import load_study
 
-    study = load_study(file, overrides or [], roots=Roots.parse(root or []))
+    study = load_study(file, overrides or [], roots=DataRoots.parse(root or []))
     runs = [run.key for run in expand(study)]
     trials = len(study.datasets) * sum(map(number_of_trials, study.searches.values()))
     if as_json:
         put_json({"study": study.name, "ok": True, "runs": runs, "trials": trials})
     else:
-        put(f"{file} is sound: {len(runs)} runs" + (f" after {trials} trials, each as long as a run" if trials else ""))
+        put(f"{file} is valid: {len(runs)} runs" + (f" after {trials} trials, each as long as a run" if trials else ""))
 
 
 @app.command()
 def show(file: File, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Print a study with every default written out; the output is itself a study file.
+    """Print a study with every default written out; the output is a study file.
 
     Example: `segmi study show studies/demo.yaml training.steps=100`
     """
     calm_libraries()
+    from segmi.study import load_study
     from segmi.study.strict_yaml import dump
-    from segmi.study.validation import load_study
 
     plain = load_study(file, overrides or []).plain()
     if as_json:
@@ -78,17 +76,17 @@ def show(file: File, overrides: Overrides = None, as_json: AsJson = False) -> No
 
 @app.command()
 def status(file: File, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
-    """Tell where the runs of a study stand: finished, running, failed, diverged, interrupted, pending.
+    """Show the state of every run: finished, running, failed, diverged, interrupted or pending.
 
-    Of a running one the process, its machine and since when; of a failed one the last line of its traceback.
+    A running run is shown with its process, machine and time, a failed one with its error.
 
     Example: `segmi study status studies/demo.yaml --json`
     """
     calm_libraries()
     from dataclasses import asdict
 
+    from segmi.study import load_study
     from segmi.study.status import study_status
-    from segmi.study.validation import load_study
 
     rows = [asdict(row) for row in study_status(load_study(file, overrides or []), runs)]
     if as_json:
@@ -104,23 +102,24 @@ def status(file: File, overrides: Overrides = None, runs: Runs = Path("runs"), a
 
 def report(
     runs: Annotated[
-        Path, typer.Argument(metavar="RUNS", help="A folder of runs: a study's, such as runs/demo, or the one above.")
+        Path,
+        typer.Argument(metavar="RUNS", help="Folder of a study's runs, such as runs/demo, or the folder above it."),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where the report goes; RUNS/report by default.")
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the report (default: RUNS/report).")
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Serve it on this machine and write it anew while a study runs.")
+        bool, typer.Option("--watch", help="Serve the report on this machine and update it while a study runs.")
     ] = False,
     port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Where --watch serves; a free port by default.")
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Port of --watch (default: a free port).")
     ] = 0,
     images: Annotated[
         bool,
-        typer.Option("--images/--no-images", help="Leave out images, where a license forbids to hand them on."),
+        typer.Option("--images/--no-images", help="Whether to include images, whose license may forbid sharing."),
     ] = True,
 ) -> None:
-    """Write tables, figures and a page from the runs on disk, and print Table 1.
+    """Write tables, figures and an HTML page from finished runs, and print Table 1.
 
     Example: `segmi report runs/demo`, or `segmi report runs/demo --watch` while it runs
     """
@@ -132,7 +131,7 @@ def report(
 
 
 def watch_report(runs: Path, out: Path | None, port: int, images: bool = True) -> None:
-    """Serve the report until Ctrl-C; its address goes to stdout, what is written anew to stderr."""
+    """Serve the report until Ctrl-C; print its address on stdout and updates on stderr."""
     from segmi.report.watch import Watch, serving, wait_for_interrupt
 
     watch = Watch(runs, out, images=images, log=lambda line: typer.echo(line, err=True))
@@ -142,7 +141,7 @@ def watch_report(runs: Path, out: Path | None, port: int, images: bool = True) -
 
 
 def print_report(runs: Path, out: Path | None = None, images: bool = True) -> None:
-    """Write the report; Table 1 and the report's folder go to stdout."""
+    """Write the report, and print Table 1 and the folder of the report."""
     from segmi.report import table1_text, write_report
 
     folder = write_report(runs, out, images=images)

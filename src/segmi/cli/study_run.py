@@ -10,40 +10,39 @@ import typer
 
 from segmi.cli.options import Cache
 from segmi.cli.output import calm_libraries, put, say
-from segmi.cli.progress import StudyProgress
+from segmi.cli.progress_bars import StudyProgress
 from segmi.cli.study import File, Overrides, Root, Runs, print_report
 from segmi.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
+    from segmi.study import DataRoots, Study
     from segmi.study.engines import Engine
-    from segmi.study.roots import Roots
-    from segmi.study.schema import Study
 
 Only = Annotated[
     list[str] | None, typer.Option("--only", metavar="PATTERN", help="Only these runs, such as 'camvid/model-1/*'.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start the runs anew; what they hold is removed.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start the runs again and remove their results.")]
 InitFrom = Annotated[
-    Path | None, typer.Option("--init-from", metavar="BUNDLE", help="Fine-tune: start from a bundle's weights.")
+    Path | None, typer.Option("--init-from", metavar="BUNDLE", help="Fine-tune: start from the weights of a bundle.")
 ]
 AllowChanged = Annotated[
     list[str] | None,
-    typer.Option("--allow-changed", metavar="KEY", help="Go on although this has changed: a key, data, segmi."),
+    typer.Option("--allow-changed", metavar="KEY", help="Continue although this changed: a key, data, or segmi."),
 ]
 EngineName = Annotated[
     str,
     typer.Option(
         "--engine",
-        help="in-process: one run after the other; pool: several at a time, in processes; ray: on a cluster, or here.",
+        help="in-process: one run after the other; pool: several processes; ray: a cluster, or this machine.",
     ),
 ]
-Jobs = Annotated[int | None, typer.Option("--jobs", metavar="N", help="Of pool and ray: how many runs at a time.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", metavar="N", help="pool and ray: number of runs at a time.")]
 Retries = Annotated[
     int | None,
     typer.Option(
         "--retries",
         metavar="N",
-        help="Of pool and ray: how often a run is taken up again whose process was lost; 0 with pool, 2 with ray.",
+        help="pool and ray: tries after a crash of the process of a run (default: pool 0, ray 2).",
     ),
 ]
 Address = Annotated[
@@ -51,19 +50,19 @@ Address = Annotated[
     typer.Option(
         "--address",
         metavar="HOST:PORT|auto",
-        help="Of ray: the cluster, auto for the one that this machine is in; left out, Ray is started for this call.",
+        help="ray: address of the cluster, auto for the one of this machine (default: start Ray for this call).",
     ),
 ]
 Cpus = Annotated[
     float | None,
-    typer.Option("--cpus", metavar="N", help="Of ray: processors set aside for a run, one per thread otherwise."),
+    typer.Option("--cpus", metavar="N", help="ray: CPU cores reserved for a run (default: one per thread)."),
 ]
 Gpus = Annotated[
     float | None,
     typer.Option(
         "--gpus",
         metavar="N",
-        help="Of ray: GPUs set aside for a run, 0.25 for four runs on one; otherwise one, where there are some.",
+        help="ray: GPUs reserved for a run, 0.25 for four runs per GPU (default: one, if there are GPUs).",
     ),
 ]
 
@@ -72,7 +71,7 @@ ENGINES: Final = {
     "pool": ("jobs", "retries"),
     "ray": ("jobs", "retries", "address", "cpus", "gpus"),
 }
-"""The engines and their options."""
+"""Options of each engine."""
 
 
 def run(
@@ -82,7 +81,7 @@ def run(
     root: Root = None,
     only: Only = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Insist on continuing: refuse if no run of the study was begun.")
+        bool, typer.Option("--resume", help="Only continue: fail if no run of the study was started.")
     ] = False,
     overwrite: Overwrite = False,
     init_from: InitFrom = None,
@@ -97,22 +96,22 @@ def run(
 ) -> None:
     """Do every run of a study that is not finished, then write the report and print Table 1.
 
-    Stop it whenever you like: the same command continues where it stopped, bit for bit. Runs that failed are tried
+    It can be stopped at any time: the same command continues with the same results, bit for bit. Failed runs are tried
     again.
 
     Example: `segmi study run studies/camvid.yaml --root /data training.steps=500`
     """
     from segmi.study import expand
-    from segmi.study.agenda import Agenda
+    from segmi.study.run_queue import RunQueue
 
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other", "give one of them")
     chosen = _engine(engine, jobs=jobs, retries=retries, address=address, cpus=cpus, gpus=gpus)
-    study, roots = _checked(file, overrides, root)
-    begun = Agenda(study, expand(study, only or []), runs).all() if resume else []
+    study, roots = _load(file, overrides, root)
+    begun = RunQueue(study, expand(study, only or []), runs).all() if resume else []
     if resume and not any((one.folder(runs) / "config.yaml").exists() for one in begun):
-        raise UsageError(f"there is nothing to resume in {runs / study.name}", "leave --resume out to start the study")
-    _do(
+        raise UsageError(f"there is nothing to resume in {runs / study.name}", "omit --resume to start the study")
+    _run(
         study, runs, file, overrides, roots=roots, only=only or [], overwrite=overwrite,
         allow_changed=allow_changed or [], init_from=init_from, cache=cache, engine=chosen,
     )  # fmt: skip
@@ -135,10 +134,10 @@ def retry(
     cpus: Cpus = None,
     gpus: Gpus = None,
 ) -> None:
-    """Do the runs of a study again that failed or diverged, and no others, then write the report and print Table 1.
+    """Do only the runs that failed or diverged, then write the report and print Table 1.
 
-    They go on from their last checkpoint, or start anew with `--overwrite`. Where a run diverged, its last checkpoint
-    leads to the same end, so change what made it diverge.
+    They continue from their last checkpoint, or start again with `--overwrite`. A diverged run diverges again from its
+    checkpoint unless a setting changes.
 
     Example: `segmi study retry studies/camvid.yaml --root /data --only '*/model-2/*'`
     """
@@ -146,33 +145,32 @@ def retry(
     from segmi.study.status import study_status, to_retry
 
     chosen = _engine(engine, jobs=jobs, retries=retries, address=address, cpus=cpus, gpus=gpus)
-    study, roots = _checked(file, overrides, root)
+    study, roots = _load(file, overrides, root)
     wanted = expand(study, only or [])
     failed = to_retry(study_status(study, runs), wanted)
     if not failed:
         put(f"no run of {study.name} has failed" + (f" among the {len(wanted)} of --only" if only else ""))
         return
-    _do(
+    _run(
         study, runs, file, overrides, roots=roots, only=failed, overwrite=overwrite,
         allow_changed=allow_changed or [], init_from=init_from, cache=cache, engine=chosen,
     )  # fmt: skip
 
 
-def _checked(file: Path, overrides: list[str] | None, root: list[str] | None) -> tuple[Study, Roots]:
-    from segmi.study import Roots
-    from segmi.study.validation import load_study
+def _load(file: Path, overrides: list[str] | None, root: list[str] | None) -> tuple[Study, DataRoots]:
+    from segmi.study import DataRoots, load_study
 
     say(f"checking {file}")
     calm_libraries()
-    roots = Roots.parse(root or [])
+    roots = DataRoots.parse(root or [])
     return load_study(file, overrides or [], roots=roots), roots
 
 
-def _do(
+def _run(
     study: Study, runs: Path, file: Path, overrides: list[str] | None, *, cache: str | None, **options: Any
 ) -> None:
     from segmi.datasets.cache import cache_folder
-    from segmi.study.run import run_study
+    from segmi.study import run_study
 
     with StudyProgress() as progress:
         outcome = run_study(
@@ -188,11 +186,11 @@ def _do(
     try:
         print_report(runs / study.name)
     finally:
-        outcome.raise_if_incomplete()  # a failed run matters more than a report that could not be written
+        outcome.raise_if_incomplete()  # a failed run matters more than a failed report
 
 
 def _engine(name: str, **options: Any) -> Engine:
-    """The engine, told what was said about it: its defaults are its own."""
+    """Build an engine from the options that were given; its defaults are its own."""
     from segmi.study.engines import InProcess, Pool, Ray
 
     if name not in ENGINES:
@@ -200,5 +198,5 @@ def _engine(name: str, **options: Any) -> Engine:
     given = {option: value for option, value in options.items() if value is not None}
     for option in given.keys() - set(ENGINES[name]):
         able = " or ".join(f"--engine {other}" for other, known in ENGINES.items() if option in known)
-        raise UsageError(f"--{option} says nothing to the engine {name}", f"leave it out, or choose {able}")
+        raise UsageError(f"--{option} has no meaning for the engine {name}", f"omit it, or choose {able}")
     return {"in-process": InProcess, "pool": Pool, "ray": Ray}[name](**given)

@@ -1,7 +1,7 @@
-"""Options of a study file checked against the signature that will receive them.
+"""Check options of a study file against the signature that receives them.
 
-Defaults live in signatures and nowhere else: a model of the signature is made when it is needed, refuses what the
-callable would not take, and fills in what was left out.
+Defaults are defined in signatures only. A pydantic model of the signature refuses unknown and malformed options and
+fills in the defaults.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import is_dataclass
 from functools import cache
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError, create_model
 
 from segmi.study.problems import Problems, unknown
-from segmi.study.strict_yaml import Place
+from segmi.study.strict_yaml import KeyPath
 
-_IN_OUR_WORDS = {
+_REWORDED = {
     "an object": "a mapping",
     "a valid array": "a list",
     "Dictionary should have at least 1 item after validation, not 0": "at least one entry",
@@ -31,58 +32,58 @@ _STRICT = ConfigDict(
 def bind(
     function: Callable[..., Any],
     options: Any,
-    place: Place,
+    path: KeyPath,
     problems: Problems,
     *,
     leave_out: Collection[str] = (),
     extra: Mapping[str, tuple[Any, Any]] | None = None,
 ) -> dict[str, Any]:
-    """``options`` with every default of ``function`` filled in, as plain data; what does not fit goes to ``problems``.
+    """Return ``options`` with every default of ``function`` filled in, as plain data.
 
     Args:
-        function: a function or class whose keyword arguments the options are.
-        options: a mapping of option names to plain values; None stands for an empty one.
-        place: where the options stand in the study.
-        problems: collects what is wrong; the options come back as they are where something is.
-        leave_out: arguments that are not the study's to give.
-        extra: further options, as name → (type, default), that somebody else takes.
+        function: function or class whose keyword arguments the options are.
+        options: plain values by option name; None for an empty mapping.
+        path: path of the options in the study.
+        problems: collects the options that are unknown or have a wrong type.
+        leave_out: arguments that a study cannot set.
+        extra: further options as name → (type, default).
     """
     if options is None:
         options = {}
     if not isinstance(options, Mapping):
-        problems.add(place, f"expected options by name, got {describe(options)}")
+        problems.add(path, f"expected options by name, got {describe(options)}")
         return {}
     model = signature_model(function, frozenset(leave_out), tuple((k, *v) for k, v in (extra or {}).items()))
-    return validate(model, dict(options), place, problems)
+    return validate(model, dict(options), path, problems)
 
 
-def validate(model: type[BaseModel], data: dict[str, Any], place: Place, problems: Problems) -> dict[str, Any]:
-    """``data`` completed by ``model``, as plain data; what does not fit goes to ``problems``.
+def validate(model: type[BaseModel], data: dict[str, Any], path: KeyPath, problems: Problems) -> dict[str, Any]:
+    """Return ``data`` with the defaults of ``model`` filled in, as plain data.
 
-    Options that do not fit come back with their defaults, so that whatever looks at the others can go on.
+    Malformed options are added to ``problems`` and replaced by their defaults, so that the others can be checked.
     """
     try:
         return _completed(model, data)
     except ValidationError as error:
-        found = _by_place(error, data, model)
-    for where, messages in found.items():
-        problems.add((*place, *where), " or ".join(messages))
-    wrong = {where[0] for where in found if where}
+        messages = _messages(error, data, model)
+    for where, texts in messages.items():
+        problems.add((*path, *where), " or ".join(texts))
+    wrong = {where[0] for where in messages if where}
     try:
         return _completed(model, {name: value for name, value in data.items() if name not in wrong})
-    except ValidationError:  # something without a default is missing
+    except ValidationError:  # an option without a default is missing
         return data
 
 
 def _completed(model: type[BaseModel], data: dict[str, Any]) -> dict[str, Any]:
-    # As JSON a list may stand for a tuple and text for a path, while "5" still is no number.
+    # In JSON mode a list is valid for a tuple and text for a path, but "5" is not valid for a number.
     return model.model_validate_json(json.dumps(data)).model_dump(mode="json")
 
 
 def arguments(
     function: Callable[..., Any], options: Mapping[str, Any], leave_out: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Bound plain options as the values the function takes: tuples where it wants tuples."""
+    """Convert bound plain options to the types of the function's arguments, such as lists to tuples."""
     model = signature_model(function, frozenset(leave_out), ())
     known = {name: value for name, value in options.items() if name in model.model_fields or _takes_any(model)}
     bound = model.model_validate_json(json.dumps(known))
@@ -102,7 +103,7 @@ def default_options(function: Callable[..., Any], leave_out: Collection[str] = (
 def signature_model(
     function: Callable[..., Any], leave_out: frozenset[str], extra: tuple[tuple[str, Any, Any], ...]
 ) -> type[BaseModel]:
-    """A pydantic model with one field per argument of ``function``; ``**options`` lets further fields pass."""
+    """Return a pydantic model with one field per argument of ``function``; ``**options`` allows any further field."""
     signature = inspect.signature(function)
     hints = _hints(function)
     fields: dict[str, Any] = {}
@@ -124,7 +125,7 @@ def _model(title: str, fields: Mapping[str, Any], open_ended: bool) -> type[Base
         try:
             _create("probe", config, {name: (kind, default)}).model_json_schema()
             usable[name] = (kind, default)
-        except PydanticUserError:  # a type that no plain value can have, such as a tensor: the callable checks it
+        except PydanticUserError:  # no plain value has this type, such as a tensor: the callable checks it
             usable[name] = (Any, default)
     return _create(title, config, usable)
 
@@ -135,10 +136,11 @@ def _create(title: str, config: ConfigDict, fields: dict[str, Any]) -> type[Base
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    target = function.__init__ if inspect.isclass(function) else function
+    # The fields of a dataclass are annotated in the modules of its base classes.
+    target = function.__init__ if inspect.isclass(function) and not is_dataclass(function) else function
     try:
-        return get_type_hints(target)
-    except (NameError, TypeError):  # a name that exists for type checkers only
+        return get_type_hints(target, include_extras=True)
+    except (NameError, TypeError):  # a name that is imported for type checkers only
         return {}
 
 
@@ -146,44 +148,44 @@ def _takes_any(model: type[BaseModel]) -> bool:
     return model.model_config.get("extra") == "allow"
 
 
-def _by_place(error: ValidationError, data: Any, model: type[BaseModel]) -> dict[Place, list[str]]:
-    """Pydantic's complaints in segmi's words, those about one value together."""
-    found: dict[Place, list[str]] = {}
+def _messages(error: ValidationError, data: Any, model: type[BaseModel]) -> dict[KeyPath, list[str]]:
+    """Return pydantic's errors as messages of segmi, by the path of the value."""
+    messages: dict[KeyPath, list[str]] = {}
     for item in error.errors(include_url=False):
-        place, value = _in_data(item["loc"], data)
+        path, value = _in_data(item["loc"], data)
         if item["type"] == "extra_forbidden":
-            message = unknown("key", place[-1], model.model_fields)
+            message = unknown("key", path[-1], model.model_fields)
         elif item["type"] == "missing":
-            place, message = (*place, item["loc"][-1]), "is missing"
+            path, message = (*path, item["loc"][-1]), "is missing"
         elif item["type"] in ("value_error", "assertion_error"):
             message = str(item["ctx"]["error"]) if "ctx" in item else item["msg"]
         else:
             message = _expected(item["msg"]) + f", got {describe(value)}"
-        messages = found.setdefault(place, [])
-        if message not in messages:
-            messages.append(message)
-    return found
+        texts = messages.setdefault(path, [])
+        if message not in texts:
+            texts.append(message)
+    return messages
 
 
 def _expected(message: str) -> str:
     message = message.removeprefix("Input should be ").partition(", got ")[0]
-    return f"expected {_IN_OUR_WORDS.get(message, message)}"
+    return f"expected {_REWORDED.get(message, message)}"
 
 
-def _in_data(location: tuple[str | int, ...], data: Any) -> tuple[Place, Any]:
-    """The part of pydantic's location that exists in the data; the rest names the branch of a union."""
-    place: Place = ()
+def _in_data(location: tuple[str | int, ...], data: Any) -> tuple[KeyPath, Any]:
+    """Return the part of pydantic's location that exists in the data; the rest names the branch of a union."""
+    path: KeyPath = ()
     for key in location:
         inside = key in data if isinstance(data, dict) else isinstance(data, list) and key in range(len(data))
         if not inside:
             break
         data = data[key]
-        place = (*place, key)
-    return place, data
+        path = (*path, key)
+    return path, data
 
 
 def describe(value: Any) -> str:
-    """A value and its type in words.
+    """Return a value with its type in words.
 
     Example:
         >>> describe("5"), describe(None), describe([1])

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, machine, threads, code. No names of users or hosts, no environment variables."""
+"""Environment of a run: versions, machine, threads and code. No user names, host names or environment variables."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import subprocess
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import segmi
 
-PACKAGES = (
+PACKAGES: Final = (
     "torch", "torchvision", "lightning", "segmentation-models-pytorch", "timm", "numpy", "pillow", "pydantic",
     "safetensors",
 )  # fmt: skip
 
 
 def environment() -> dict[str, Any]:
-    """The environment of this process as plain data, for ``environment.json``."""
+    """Return the environment of this process as plain data, for ``environment.json``."""
     import torch
 
     return {
@@ -31,7 +31,7 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
         "cpu": cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "memory_gb": memory_gb(),
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
@@ -41,7 +41,7 @@ def environment() -> dict[str, Any]:
 
 @cache
 def code_version() -> str | None:
-    """The commit of segmi's own checkout, with ``+changes`` if files differ from it; None outside a checkout."""
+    """Return the commit of segmi's checkout, with ``+changes`` if files differ from it; None outside a checkout."""
     folder = Path(segmi.__file__).resolve().parent
     if not (folder.parent.parent / ".git").exists():
         return None
@@ -51,7 +51,7 @@ def code_version() -> str | None:
 
 @cache
 def cpu_name() -> str:
-    """The processor's model."""
+    """Return the model of the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
@@ -61,8 +61,13 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def memory_gb() -> float | None:
-    """The main memory in GiB, None where it cannot be asked for."""
+    """Return the memory of the machine in GiB, None if unknown."""
     try:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (AttributeError, ValueError, OSError):

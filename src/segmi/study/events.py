@@ -1,34 +1,37 @@
-"""What a study tells while it runs, and how long it will still take."""
+"""Events of a running study, and estimates of the time left."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from segmi.study.expand import Run
+if TYPE_CHECKING:
+    from segmi.study.run_config import Run
 
 Kind: TypeAlias = Literal[
     "skipped", "started", "note", "prepare", "train", "evaluate", "finished", "failed", "busy", "interrupted"
 ]
 
 FREQUENT: Final = ("prepare", "train", "evaluate")
+"""Kinds of progress, which may come many times per second."""
+
 ENDS: Final = ("skipped", "finished", "failed", "busy", "interrupted")
-"""The last that is heard of a run."""
+"""Kinds of the last event of a run."""
 
 
 @dataclass(frozen=True)
-class News:
-    """What a run tells while it is done; plain, so that it travels between processes.
+class Event:
+    """Event of one run; plain, so that it can be sent between processes.
 
     Args:
-        kind: what happened; those of `FREQUENT` come often, one of `ENDS` comes last.
+        kind: what happened.
         done: steps or images done, of ``of``.
-        of: steps or images in all.
-        loss: the last training loss.
+        of: total of steps or images.
+        loss: last training loss.
         rate: images per second.
-        text: what to say beyond that; of a ``note``, all there is.
+        text: further text, the only content of a ``note``.
     """
 
     kind: Kind
@@ -40,15 +43,15 @@ class News:
 
 
 @dataclass(frozen=True)
-class Event(News):
-    """News with the run that they are about.
+class StudyEvent(Event):
+    """Event with its run.
 
     Args:
         run: the run.
-        number: its place among the runs, from 1.
-        total: the number of runs.
-        run_seconds_left: an estimate, None before there is one.
-        study_seconds_left: likewise for all runs.
+        number: its number among the runs, from 1.
+        total: number of runs.
+        run_seconds_left: estimated time left for the run.
+        study_seconds_left: estimated time left for all runs.
     """
 
     _: KW_ONLY
@@ -59,16 +62,17 @@ class Event(News):
     study_seconds_left: float | None = None
 
 
-Listener: TypeAlias = Callable[[Event], None]
+Emit: TypeAlias = Callable[[Event], None]
+Listener: TypeAlias = Callable[[StudyEvent], None]
 
 
 @dataclass
 class Clock:
-    """Estimates from the pace so far: seconds per step of each method, the mean of the others where none is known.
+    """Time left, estimated from the seconds per step of each method; the mean of all methods for unknown ones.
 
     Args:
-        runs: the runs to be done, in order.
-        now: a clock in seconds that never jumps back.
+        runs: the runs in order.
+        now: monotonic clock in seconds.
     """
 
     runs: Sequence[Run]
@@ -80,23 +84,23 @@ class Clock:
     _done: set[str] = field(default_factory=set)
 
     def start(self, run: Run) -> None:
-        """A run begins, or begins again."""
+        """Note that a run starts, or starts again."""
         self._began.pop(run.key, None)
 
     def end(self, run: Run) -> None:
-        """Nothing is left of a run."""
+        """Note that a run has ended."""
         self._done.add(run.key)
         self._began.pop(run.key, None)
         self._left.pop(run.key, None)
 
     def estimate(self, run: Run, step: int, steps: int) -> tuple[float | None, float | None]:
-        """Seconds left for a run at ``step`` of ``steps`` and for all, as far as they can be told.
+        """Return the seconds left for a run at ``step`` of ``steps`` and for all runs, None while unknown.
 
-        Runs that are done at the same time share what is left.
+        The time left for all runs is divided by the number of runs that are in progress.
         """
         kind = (run.dataset, run.method)
         self.steps[kind] = steps
-        if run.key not in self._began:  # resumed runs begin in the middle
+        if run.key not in self._began:  # a resumed run does not begin at step 0
             self._began[run.key] = self.now(), step
             return None, None
         since, first = self._began[run.key]
@@ -113,5 +117,5 @@ class Clock:
         kind = (run.dataset, run.method)
         mean_pace = sum(self.pace.values()) / len(self.pace)
         mean_steps = sum(self.steps.values()) / len(self.steps)
-        steps = self.steps.get(kind) or run.config["training"].get("steps") or mean_steps
+        steps = self.steps.get(kind) or run.config.training.steps or mean_steps
         return self.pace.get(kind, mean_pace) * steps

@@ -1,4 +1,4 @@
-"""What is wrong with a study, collected so that its author sees everything at once."""
+"""Collection of everything that is wrong with a study, so that it is reported at once."""
 
 from __future__ import annotations
 
@@ -6,62 +6,62 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from segmi.errors import DataError, EnvironmentProblem, SegmiError, UsageError, nearest
-from segmi.study.strict_yaml import Document, Place
+from segmi.study.strict_yaml import Document, KeyPath
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """One problem.
 
     Args:
-        place: the dotted path in the study.
-        where: the file and line, or the command-line argument.
-        message: what was expected, what came, what to do; one line.
-        kind: the error that this problem alone would be.
+        path: dotted path in the study.
+        where: file and line, or command-line argument.
+        message: what was expected, the value, and the fix, in one line.
+        kind: error class that fits this problem.
     """
 
-    place: str
+    path: str
     where: str
     message: str
     kind: type[SegmiError] = UsageError
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.message}  ({self.where})"
+        return f"{self.path}: {self.message}  ({self.where})"
 
 
 @dataclass
 class Problems:
-    """The list that every check adds to."""
+    """List of problems that every check appends to."""
 
     document: Document
     found: list[Problem] = field(default_factory=list)
 
-    def add(self, place: Place, message: str, kind: type[SegmiError] = UsageError) -> None:
-        """Note a problem; the same one at the same place only once."""
+    def add(self, path: KeyPath, message: str, kind: type[SegmiError] = UsageError) -> None:
+        """Append a problem, unless it is already listed."""
         text = " ".join(message.split())
-        problem = Problem(".".join(map(str, place)) or "study", self.document.where(place), text, kind)
+        problem = Problem(".".join(map(str, path)) or "study", self.document.where(path), text, kind)
         if problem not in self.found:
             self.found.append(problem)
 
-    def add_error(self, place: Place, error: Exception) -> None:
-        """Note what another room refused."""
+    def add_error(self, path: KeyPath, error: Exception) -> None:
+        """Append an error raised by another package."""
         kind = type(error) if isinstance(error, DataError | EnvironmentProblem) else UsageError
         text = f"{error.message}; {error.remedy}" if isinstance(error, SegmiError) and error.remedy else str(error)
         if not isinstance(error, SegmiError | ValueError):
             text = f"{type(error).__name__}: {text}"
-        self.add(place, text, kind)
+        self.add(path, text, kind)
 
-    def touches(self, *place: str | int) -> bool:
-        """Whether something at or below ``place`` is known to be wrong."""
-        dotted = ".".join(map(str, place))
-        return any(problem.place == dotted or problem.place.startswith(f"{dotted}.") for problem in self.found)
+    def touches(self, *path: str | int) -> bool:
+        """Return whether a problem is known at or below ``path``."""
+        dotted = ".".join(map(str, path))
+        return any(problem.path == dotted or problem.path.startswith(f"{dotted}.") for problem in self.found)
 
     def raise_if_any(self) -> None:
-        """One error with every problem.
+        """Raise one error with all problems.
 
         Raises:
-            UsageError: if the study itself is at fault.
-            DataError: if it is not, but data are missing.
+            UsageError: if a problem is in the study itself.
+            DataError: if data is missing, and the study is correct.
             EnvironmentProblem: if only the machine lacks something.
         """
         if not self.found:
@@ -74,7 +74,7 @@ class Problems:
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """One line about a name that is in no table: the nearest, and what there is.
+    """Return a one-line message about an unknown name, with the nearest known one.
 
     Example:
         >>> unknown("key", "sede", ["seeds", "name"])
@@ -82,6 +82,6 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     guess = nearest(str(name), names)
-    listing = ", ".join(names[:24]) + (f", … ({len(names)} in all)" if len(names) > 24 else "")
+    listing = ", ".join(names[:24]) + (f", … ({len(names)} in total)" if len(names) > 24 else "")
     hint = f", did you mean {guess!r}?" if guess else ";"
     return f"unknown {kind} {name!r}{hint} Known: {listing or 'none'}"

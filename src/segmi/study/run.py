@@ -1,4 +1,4 @@
-"""All runs of a study, by whatever engine: what is finished stays, what was begun goes on, a failure is a record."""
+"""All runs of a study on an engine: finished runs stay, started runs continue, failures are recorded."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from pathlib import Path
 from typing import Any, Final
 
 from segmi.errors import Diverged, EnvironmentProblem, SegmiError, UsageError, together
+from segmi.losses import known_losses
 from segmi.records import Plan, RunFolder, sweep, write_plan
 from segmi.records.trial_records import is_trial
-from segmi.study import resolve
-from segmi.study.agenda import Agenda
 from segmi.study.binding import default_options
+from segmi.study.components import NOT_OF_LOSSES, connect_processes
+from segmi.study.dataset_context import DataRoots, DatasetContext
 from segmi.study.engines import Engine, InProcess
 from segmi.study.engines.in_process import follow
-from segmi.study.events import ENDS, Clock, Event, Listener, News
-from segmi.study.expand import Run, expand
-from segmi.study.facts import Facts
+from segmi.study.events import ENDS, Clock, Event, Listener, StudyEvent
+from segmi.study.executor import Job, RunExecutor, lock_if_free
 from segmi.study.origin import refuse_changed, refuse_other_origin
-from segmi.study.roots import Roots
-from segmi.study.schema import Study, described
-from segmi.study.workshop import Job, Workshop, lock_if_free
+from segmi.study.run_config import Run, expand
+from segmi.study.run_queue import RunQueue
+from segmi.study.schema import Study, describe_network
 
 PLAN_PATIENCE: Final = 5.0
-"""Seconds to wait for another process that writes the plan of the same study; it does so in a moment."""
+"""Seconds to wait for the lock of the study's folder, which another process holds only to write its plan."""
 
 
 @dataclass
 class StudyOutcome:
-    """What became of the runs, by their keys."""
+    """Keys of the runs by outcome."""
 
     finished: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, dict[str, Any]] = field(default_factory=dict)
     busy: dict[str, str] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
-    """Runs whose settings are not chosen yet, because a trial failed or belongs to another process."""
+    """Runs whose trials or sources of weights failed or belong to another process."""
     leads: bool = True
-    """False in the other processes of a study that several do together: it is the first one that tells."""
+    """False in all but the first process of a study that several processes do together."""
 
     def raise_if_incomplete(self) -> None:
-        """The error that a command ends with when not every run is finished.
+        """Raise an error if a run is not finished.
 
         Raises:
             SegmiError: with the exit code of the failures if they agree, else 4; 5 if another process has the rest.
@@ -52,7 +52,7 @@ class StudyOutcome:
             ]
             error = SegmiError(
                 f"{len(self.failed)} of {self._total} runs failed{self._others_wait}:\n{together(lines)}",
-                "mend the cause and run the same command again: finished runs stay, failed ones are tried again",
+                "remove the cause and run the same command again: finished runs stay, failed runs are tried again",
             )
             codes = {failure["exit_code"] for failure in self.failed.values()}
             error.exit_code = codes.pop() if len(codes) == 1 else 4
@@ -61,14 +61,13 @@ class StudyOutcome:
             raise EnvironmentProblem(
                 f"{len(self.busy)} of {self._total} runs belong to another process{self._others_wait}:\n"
                 + together(list(self.busy.values())),
-                "run the same command again when it has ended",
+                "run the same command again when that process has ended",
             )
-
         if self.waiting:
             raise UsageError(
-                f"{len(self.waiting)} of {self._total} runs take the weights of runs that are not done:\n"
+                f"{len(self.waiting)} of {self._total} runs start from the weights of runs that are not finished:\n"
                 + together(self.waiting),
-                "do those first, or leave --only out",
+                "do those first, or omit --only",
             )
 
     @property
@@ -77,14 +76,14 @@ class StudyOutcome:
 
     @property
     def _others_wait(self) -> str:
-        return f", {len(self.waiting)} wait for what they rest on" if self.waiting else ""
+        return f", {len(self.waiting)} runs wait for others" if self.waiting else ""
 
 
 def run_study(
     study: Study,
     root: Path,
     *,
-    roots: Roots | None = None,
+    roots: DataRoots | None = None,
     only: Sequence[str] = (),
     overwrite: bool = False,
     allow_changed: Sequence[str] = (),
@@ -97,184 +96,182 @@ def run_study(
 ) -> StudyOutcome:
     """Do every run of a study that is not finished.
 
-    Where ``training.devices`` or ``num_nodes`` asks for several processes, all of them call this; the first one decides
-    what is done, writes the records, and tells the others.
+    If ``training.devices`` or ``num_nodes`` asks for several processes, all of them call this function. The first one
+    decides what is done and writes the records.
 
     Args:
-        study: from `load_study`, checked with the same roots.
-        root: the folder of all runs, usually ``runs``.
-        roots: where the datasets are.
-        only: patterns on the keys of runs, such as ``camvid/model-1/*``.
-        overwrite: start the runs anew, finished ones included.
-        allow_changed: keys that may differ from the configuration a run was begun with; ``data``, ``segmi``: its
-            images, its version of segmi.
-        init_from: a bundle from whose weights the reported network starts.
-        cache: the folder of decoded images, from `segmi.datasets.cache.cache_folder`; None keeps them in memory.
-        command: how to run it again, for the report.
-        profile: measure what takes how long, into the ``profile.json`` of each run.
-        engine: where the runs are done; one after the other in this process by default.
-        listener: hears what happens.
+        study: study from `load_study`, checked with the same roots.
+        root: folder of all runs, usually ``runs``.
+        roots: folders of the datasets.
+        only: patterns of run keys, such as ``camvid/model-1/*``.
+        overwrite: start the runs again, finished ones included.
+        allow_changed: configuration keys that may differ from those a run was started with; ``data`` and ``segmi`` for
+            its images and its version of segmi.
+        init_from: bundle whose weights the reported network starts from.
+        cache: folder of decoded images, from `segmi.datasets.cache.cache_folder`. None: keep them in memory.
+        command: command of the study, for the report.
+        profile: measure where the time goes, and write the ``profile.json`` of each run.
+        engine: engine that does the runs. Default: one after the other in this process.
+        listener: called with the events of the study.
 
     Raises:
-        UsageError: if a run was begun with another configuration, with other images or another version of segmi;
-            what changed is named, nothing is touched.
-            If ``init_from`` is not a bundle, or would be removed.
-            If a run is to be done by several processes and the engine cannot do that.
+        UsageError: if a run was started with another configuration, other images or another version of segmi; if
+            ``init_from`` is not a bundle or would be removed; if a run needs several processes and the engine
+            does not support that. Nothing is changed.
         EnvironmentProblem: if records cannot be written.
-        Interrupted: on SIGINT or SIGTERM, after the checkpoint is written.
+        Interrupted: on SIGINT or SIGTERM, after a checkpoint is written.
     """
-    runs = [_starting_from(run, init_from) for run in expand(study, only)]
+
+    def starting_from(run: Run) -> Run:
+        return run if init_from is None else run.changed(init_from=str(init_from))
+
+    runs = [starting_from(run) for run in expand(study, only)]
     if init_from is not None:
-        _check_bundle(init_from, [run.folder(root) for run in runs] if overwrite else [])
-    agenda = Agenda(study, runs, root, overwrite=overwrite, change=lambda run: _starting_from(run, init_from))
-    todo = agenda.next()
+        _check_init_from(init_from, [run.folder(root) for run in runs] if overwrite else [])
+    queue = RunQueue(study, runs, root, overwrite=overwrite, change=starting_from)
+    todo = queue.next()
     if not overwrite:
-        refuse_changed([(run, run.folder(root)) for run in [*agenda.ended(), *todo]], allow_changed)
+        refuse_changed(_with_folders([*queue.ended(), *todo], root), allow_changed)
     engine = engine or InProcess()
-    _refuse_joint(runs, engine)
-    processes = resolve.connect([run.config["training"] for run in runs])
+    _check_joint(runs, engine)
+    processes = connect_processes([run.config.training for run in runs])
     job = Job(
         root.absolute(),
         study.datasets,
-        (roots or Roots()).absolute(),
+        (roots or DataRoots()).absolute(),
         cache.absolute() if cache is not None else None,
         init_from.absolute() if init_from is not None else None,
         overwrite=overwrite,
         profile=profile,
     )
-    shop = Workshop(job, processes)
+    executor = RunExecutor(job, processes)
     if not overwrite:
-        refuse_other_origin([(run, run.folder(root)) for run in todo], shop.facts, allow_changed)
+        refuse_other_origin(_with_folders(todo, root), executor.context, allow_changed)
     outcome = StudyOutcome(leads=processes.is_main)
     if not processes.is_main:
-        follow(shop)
+        follow(executor)
         return outcome
-    _make_folder(root / study.name)
-    with lock_if_free(root / study.name, PLAN_PATIENCE) as problem:
-        if problem is None:
-            sweep(root / study.name, deep=False)  # what was killed here; runs sweep their own folders
-        write_plan(root / study.name, study_plan(study, shop.facts, command))
-    report = _Reporter(agenda.all(), root, outcome, listener)
+    _write_plan(root / study.name, study_plan(study, executor.context, command))
+    report = _Reporter(queue.all(), root, outcome, listener)
     while todo:
-        agenda.keep()
-        engine.do(shop, todo, report)
-        todo = agenda.next()
+        queue.write_selections()
+        engine.do(executor, todo, report)
+        todo = queue.next()
         if not overwrite:
-            refuse_changed([(run, run.folder(root)) for run in todo], allow_changed)
-            refuse_other_origin([(run, run.folder(root)) for run in todo], shop.facts, allow_changed)
-    agenda.keep()
+            refuse_changed(_with_folders(todo, root), allow_changed)
+            refuse_other_origin(_with_folders(todo, root), executor.context, allow_changed)
+    queue.write_selections()
     processes.send_task(None)
-    for run, error in agenda.unchosen():
+    for run, error in queue.without_selection():
         RunFolder(run.folder(root)).write_failure(error)
-        report(run, News("failed", text=str(error)))
-    outcome.waiting += agenda.waiting()
+        report(run, Event("failed", text=str(error)))
+    outcome.waiting += queue.waiting()
     return outcome
 
 
 class _Reporter:
-    """Keeps count of what the runs tell, and passes it on with estimates."""
+    """Counts outcomes, and passes events on with estimates of the time left."""
 
     def __init__(self, runs: Sequence[Run], root: Path, outcome: StudyOutcome, listener: Listener | None) -> None:
         self._numbers = {run.key: number for number, run in enumerate(runs, 1)}
         self._root, self._outcome, self._listener, self._clock = root, outcome, listener, Clock(runs)
 
-    def __call__(self, run: Run, news: News) -> None:
-        estimates: tuple[float | None, float | None] = (None, None)
-        if news.kind == "started":
+    def __call__(self, run: Run, event: Event) -> None:
+        run_left = study_left = None
+        if event.kind == "started":
             self._clock.start(run)
-        elif news.kind == "train":
-            estimates = self._clock.estimate(run, news.done, news.of)
-        elif news.kind in ENDS:
+        elif event.kind == "train":
+            run_left, study_left = self._clock.estimate(run, event.done, event.of)
+        elif event.kind in ENDS:
             self._clock.end(run)
-            self._count(run, news)
+            self._count(run, event)
         if self._listener is not None:
-            number, total = self._numbers[run.key], len(self._numbers)
-            run_left, study_left = estimates
             self._listener(
-                Event(
-                    **vars(news), run=run, number=number, total=total,
+                StudyEvent(
+                    **vars(event), run=run, number=self._numbers[run.key], total=len(self._numbers),
                     run_seconds_left=run_left, study_seconds_left=study_left,
                 )
             )  # fmt: skip
 
-    def _count(self, run: Run, news: News) -> None:
-        if news.kind == "finished":
+    def _count(self, run: Run, event: Event) -> None:
+        if event.kind == "finished":
             self._outcome.finished.append(run.key)
-        elif news.kind == "skipped":
+        elif event.kind == "skipped":
             self._outcome.skipped.append(run.key)
-        elif news.kind == "busy":
-            self._outcome.busy[run.key] = news.text
-        elif news.kind == "failed":
-            unwritten = {"type": "EnvironmentProblem", "message": news.text, "exit_code": EnvironmentProblem.exit_code}
+        elif event.kind == "busy":
+            self._outcome.busy[run.key] = event.text
+        elif event.kind == "failed":
+            unwritten = {"type": "EnvironmentProblem", "message": event.text, "exit_code": EnvironmentProblem.exit_code}
             failure = RunFolder(run.folder(self._root)).failure() or unwritten
             if is_trial(run.method) and failure["type"] == Diverged.__name__:
-                self._outcome.finished.append(run.key)  # that these settings diverge is what the trial was to tell
+                self._outcome.finished.append(run.key)  # divergence is the result of the trial
             else:
                 self._outcome.failed[run.key] = failure
 
 
-def _refuse_joint(runs: Sequence[Run], engine: Engine) -> None:
-    """Runs of several processes are started from outside, by ``torchrun`` or SLURM; an engine starts its own.
-
-    Raises:
-        UsageError: naming the first such run.
-    """
-    for run in runs:
-        devices, nodes = run.config["training"]["devices"], run.config["training"]["num_nodes"]
-        if devices * nodes > 1 and not engine.joint:
-            raise UsageError(
-                f"{run.key} is to be done by {devices} × {nodes} processes (training.devices × num_nodes), the engine "
-                f"{engine.name} does a run in one",
-                "leave --engine out and start the study with torchrun or srun, or set training.devices and "
-                "training.num_nodes to 1",
-            )
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"the runs cannot be written to {path}: {error.strerror}", "give a folder that can be written with --runs"
-        ) from error
-
-
-def study_plan(study: Study, opened: Callable[[str], Facts], command: str | None = None) -> Plan:
-    """What the study sets out to do, for the report: it tells missing runs from runs that nobody wanted."""
-    known = resolve.losses()
+def study_plan(study: Study, context_of: Callable[[str], DatasetContext], command: str | None = None) -> Plan:
+    """Return the plan of a study, from which the report sees the runs that are missing."""
+    methods, losses = study.methods, known_losses()
     return Plan(
         study=study.name,
-        datasets={name: opened(name).dataset.info.title for name in study.datasets},
-        methods={name: method.label or name for name, method in study.methods.items()},
+        datasets={name: context_of(name).dataset.info.title for name in study.datasets},
+        methods={name: method.label or name for name, method in methods.items()},
         seeds=study.seeds,
         protocol=study.protocol,
         command=command,
         baseline=study.baseline,
-        treatments={name: method.treatment or name for name, method in study.methods.items()},
-        baselines={name: method.baseline for name, method in study.methods.items() if method.baseline},
-        networks={name: described(method.networks[method.reported or ""]) for name, method in study.methods.items()},
+        treatments={name: method.treatment or name for name, method in methods.items()},
+        baselines={name: method.baseline for name, method in methods.items() if method.baseline},
+        networks={name: describe_network(method.networks[method.reported or ""]) for name, method in methods.items()},
         loss_defaults={
-            name: default_options(known[name], resolve.NOT_OF_LOSSES)
-            for name in dict.fromkeys(name for method in study.methods.values() for name in method.loss)
+            name: default_options(losses[name], NOT_OF_LOSSES)
+            for name in dict.fromkeys(name for method in methods.values() for name in method.loss)
         },
     )
 
 
-def _starting_from(run: Run, init_from: Path | None) -> Run:
-    """Other initial weights are another configuration."""
-    if init_from is None:
-        return run
-    return Run(run.study, run.dataset, run.method, run.seed, {**run.config, "init_from": str(init_from)})
+def _write_plan(folder: Path, plan: Plan) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"the runs cannot be written to {folder}: {error.strerror}", "give a writable folder with --runs"
+        ) from error
+    with lock_if_free(folder, PLAN_PATIENCE) as problem:
+        if problem is None:
+            sweep(folder, deep=False)  # files of killed processes; runs sweep their own folders
+        write_plan(folder, plan)
 
 
-def _check_bundle(bundle: Path, removed: Sequence[Path]) -> None:
+def _with_folders(runs: Sequence[Run], root: Path) -> list[tuple[Run, Path]]:
+    return [(run, run.folder(root)) for run in runs]
+
+
+def _check_joint(runs: Sequence[Run], engine: Engine) -> None:
+    """Runs of several processes are started by ``torchrun`` or SLURM; an engine starts its own processes.
+
+    Raises:
+        UsageError: with the first such run.
+    """
+    for run in runs:
+        training = run.config.training
+        if training.processes > 1 and not engine.joint:
+            raise UsageError(
+                f"{run.key} needs {training.devices} × {training.num_nodes} processes (training.devices × num_nodes), "
+                f"the engine {engine.name} does a run in one",
+                "omit --engine and start the study with torchrun or srun, or set training.devices and "
+                "training.num_nodes to 1",
+            )
+
+
+def _check_init_from(bundle: Path, removed: Sequence[Path]) -> None:
     if not (bundle / "model.json").exists():
         raise UsageError(f"--init-from {bundle} is not a bundle", "give a folder with model.json and model.safetensors")
     for folder in removed:
         if bundle.resolve().is_relative_to(folder.resolve()):
             raise UsageError(
-                f"the bundle {bundle} lies in {folder}, which --overwrite would remove",
-                "copy the bundle elsewhere, or write the new run to another folder",
+                f"the bundle {bundle} is in {folder}, which --overwrite would remove",
+                "copy the bundle to another place, or write the new run to another folder",
             )
 
 

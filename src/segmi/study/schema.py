@@ -1,27 +1,47 @@
-"""The shape of a study: methods × datasets × seeds as plain data.
+"""Shape of a study: methods × datasets × seeds as plain data, and the presets of the two protocols.
 
-The options of datasets, networks, losses, processing, training and evaluation are not listed here: they are
-bound to the signatures that receive them, see `segmi.study.validation`.
+The options of datasets, networks, losses, processing, training and evaluation are defined by the signatures that
+receive them, see `segmi.study.validation`.
+
+=====================  =======================  ==========================
+setting                ``paper``                ``controlled``
+=====================  =======================  ==========================
+training.select_by     train_loss               holdout_mIoU
+training.holdout       0 (nothing held out)     0.1 of train, whole groups
+training.drop_last     false                    true
+evaluation.protocol    paper (random crops)     full (whole images)
+evaluation.passes      5                        –
+=====================  =======================  ==========================
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from segmi.study.problems import unknown
 from segmi.study.search import Space, put
 
-# Infinity stays what it is, to be refused where it is read; as JSON proper it would become null, that is, a default.
+PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
+    "paper": {
+        "training": {"select_by": "train_loss", "holdout": 0.0, "drop_last": False},
+        "evaluation": {"protocol": "paper", "passes": 5},
+    },
+    "controlled": {
+        "training": {"select_by": "holdout_mIoU", "holdout": 0.1, "drop_last": True},
+        "evaluation": {"protocol": "full"},
+    },
+}
+
+# Infinity is kept, to be refused by the validation; as JSON it would become null, which means the default.
 _PLAIN = ConfigDict(extra="forbid", strict=True, protected_namespaces=(), ser_json_inf_nan="constants")
 
 Options = dict[str, Any]
 
 
 def _folder_name(name: str) -> str:
-    """Names become folders, so they hold nothing that a file system minds or that leads elsewhere."""
+    """Names become folders: no separators, no hidden files."""
     allowed = all(character.isalnum() or character in "-_." for character in name) and name.isascii()
     if not name or not allowed or not name[0].isalnum() or len(name) > 80:
         raise ValueError(
@@ -34,19 +54,19 @@ FolderName = Annotated[str, AfterValidator(_folder_name)]
 
 
 def _distinct(seeds: list[int]) -> list[int]:
-    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-    if twice:
-        raise ValueError(f"each seed may stand once, {', '.join(map(str, twice))} stands more often; remove the copies")
+    duplicates = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if duplicates:
+        raise ValueError(f"duplicate seeds {', '.join(map(str, duplicates))}; remove the copies")
     return seeds
 
 
 class WeightsFrom(BaseModel):
-    """Where a network's weights come from: a bundle, or the run of another method on the same dataset and seed.
+    """Source of initial weights: a bundle, or the run of another method on the same dataset and seed.
 
     Args:
-        bundle: the folder of a bundle.
-        method: a method of this study, which is then done first.
-        network: of that method; the one it reports by default.
+        bundle: folder of a bundle.
+        method: method of this study, which then runs first.
+        network: network of that method. Default: the one it reports.
     """
 
     model_config = _PLAIN
@@ -57,7 +77,7 @@ class WeightsFrom(BaseModel):
 
 
 class AverageOf(BaseModel):
-    """A network that is the moving average of another's weights, see `segmi.training.Average`."""
+    """Network that is the moving average of another network's weights, see `segmi.training.Average`."""
 
     model_config = _PLAIN
 
@@ -66,19 +86,19 @@ class AverageOf(BaseModel):
 
 
 class Method(BaseModel):
-    """A cohort of networks and what it is trained on.
+    """Cohort of networks and its losses.
 
     Args:
-        label: as in tables; the method's name by default.
-        treatment: what the method is apart from its network; methods of one treatment are one on several networks.
-        baseline: the method that this one is compared with; the study's by default.
-        networks: the networks by name: the arguments of `segmi.models.build_network`, data-set facts left out.
+        label: label in tables. Default: name of the method.
+        treatment: the method without its network. Methods of one treatment are the same method on several networks.
+        baseline: method that this one is compared with. Default: the baseline of the study.
+        networks: networks by name: arguments of `segmi.models.build_network` without the facts of the dataset.
         loss: losses by name with their options and ``weight``; their weighted sum is minimized.
-        reported: the network that stands for the method in Table 1; the only one by default.
-        frozen: networks that teach but do not learn.
-        averages: networks that are averages of the weights of others, by name; they need not stand among the networks.
-        weights_from: where networks have their weights from, by name; drawn or of their library where it is not said.
-        training: settings of this method alone, over those of the study.
+        reported: network that represents the method in Table 1. Default: the only network.
+        frozen: networks that are not trained.
+        averages: networks whose weights are averages of the weights of others, by name.
+        weights_from: sources of initial weights by network. Default: random or pretrained weights.
+        training: settings that replace those of the study for this method.
         processing: likewise.
     """
 
@@ -98,21 +118,21 @@ class Method(BaseModel):
 
 
 class StudyFile(BaseModel):
-    """What stands in a study file.
+    """Content of a study file.
 
     Args:
         name: the study's folder under ``runs/``.
-        protocol: the presets that apply, see `segmi.study.presets`.
-        datasets: the datasets by name, with the options of their constructors; never a root.
+        protocol: selects the presets, see `PRESETS`.
+        datasets: datasets by name, with the options of their constructors except the root.
         methods: see `Method`.
         seeds: one run per seed, dataset and method.
-        baseline: the method that others are compared with; the first by default.
-        allow_unequal: whether methods may differ in budget, and in how many trials choose their settings.
+        baseline: method that others are compared with. Default: the first one.
+        allow_unequal: allow methods with different budgets or numbers of trials.
         processing: arguments of `segmi.datasets.processing.Processing`.
-        training: arguments of `segmi.training.fit`, and ``holdout``, the part of train held out to select by.
-        evaluation: arguments of `segmi.training.evaluate`, and ``split``.
-        samples: images kept for the figures, evenly spaced over the split that is scored; all where it has fewer.
-        search_seed: keys the trials of searches, and is their seed; none of ``seeds``, so that these stay alike.
+        training: fields of `segmi.study.run_config.TrainingSection`.
+        evaluation: arguments of `segmi.training.evaluate`, and the fields ``split``, ``also`` and ``details``.
+        samples: images stored for the figures, evenly spaced over the evaluated split.
+        search_seed: seed of the trials of searches; must not be one of ``seeds``.
     """
 
     model_config = _PLAIN
@@ -132,9 +152,9 @@ class StudyFile(BaseModel):
 
 
 class Study(BaseModel):
-    """A validated study with every default written out; made by `segmi.study.load_study`.
+    """Validated study with every default written out; made by `segmi.study.load_study`.
 
-    In the place of what is searched for stand values of the search; ``searches`` has the spaces by method.
+    A setting that is searched for has one value of its search; ``searches`` has the spaces by method.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -152,12 +172,12 @@ class Study(BaseModel):
     searches: dict[str, list[Space]] = {}
 
     def plain(self) -> dict[str, Any]:
-        """The study as plain data that reads back as the same study; what all methods share stands once, above them."""
+        """Return plain data that reads back as the same study; settings common to all methods come first."""
         data = self.model_dump(mode="json", exclude={"searches"})
         methods = data.pop("methods")
         for name, spaces in self.searches.items():
             for space in spaces:
-                put(methods[name], space.place, space.spec())
+                put(methods[name], space.path, space.spec())
         for section in ("processing", "training"):
             first = next(iter(methods.values()))[section]
             shared = {
@@ -171,16 +191,22 @@ class Study(BaseModel):
         return {**data, "methods": methods}
 
 
-def check_reference(kind: str, name: str, known: list[str]) -> str | None:
-    """What to say about a name that should be one of ``known``; None if it is."""
-    return None if name in known else unknown(kind, name, known)
-
-
-def described(spec: Mapping[str, Any]) -> str:
-    """A network in a few words.
+def with_preset(protocol: Any, section: str, options: Any) -> dict[str, Any]:
+    """Return the options of a section merged over the preset of the protocol; malformed values count as empty.
 
     Example:
-        >>> described({"architecture": "unet", "width": 8, "encoder": None})
+        >>> with_preset("paper", "evaluation", {"passes": 2})
+        {'protocol': 'paper', 'passes': 2}
+    """
+    preset = PRESETS.get(protocol, {}) if isinstance(protocol, str) else {}
+    return {**preset.get(section, {}), **(options if isinstance(options, Mapping) else {})}
+
+
+def describe_network(spec: Mapping[str, Any]) -> str:
+    """Return a short description of a network.
+
+    Example:
+        >>> describe_network({"architecture": "unet", "width": 8, "encoder": None})
         'unet, width 8'
     """
     parts = [str(spec["architecture"])]

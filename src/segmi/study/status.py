@@ -1,4 +1,4 @@
-"""Where the runs of a study stand, read from their folders."""
+"""State of the runs of a study, read from their folders."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeAlias
 from segmi.errors import DataError
 from segmi.records import RunFolder, lock_holder
 from segmi.records.trial_records import TRIAL_MARK, is_trial
-from segmi.study.agenda import Agenda
-from segmi.study.expand import Run, expand
+from segmi.study.run_config import Run, expand
+from segmi.study.run_queue import RunQueue
 from segmi.study.schema import Study
 
 State: TypeAlias = Literal["finished", "running", "failed", "diverged", "interrupted", "pending"]
@@ -23,17 +23,17 @@ class RunStatus:
     """One line of ``segmi study status``.
 
     Args:
-        run: its key, ``dataset/method/seed0``, or ``dataset/method+trial0/seed1000`` of a trial.
-        folder: where it lies.
-        state: ``finished``; ``running``; ``failed``, or ``diverged`` if its loss is no number any more;
-            ``interrupted``, to be continued; ``pending``, not begun.
-        step: the last step in ``metrics.csv``; None before the first row.
-        score: mIoU of the reported network when finished; of a trial on held-out images.
-        detail: who is running it, or the last line of the traceback; how often its process was lost.
-        pid: the process that is running it.
-        host: the machine that it is running on.
-        seconds: for how long, by the clocks of that machine and this one.
-        losses: how often its process was lost.
+        run: key, ``dataset/method/seed0``, or ``dataset/method+trial0/seed1000`` of a trial.
+        folder: folder of the run.
+        state: ``finished``; ``running``; ``failed``; ``diverged``, for a loss that is NaN or infinite;
+            ``interrupted``, which continues with the next command; ``pending``, not started.
+        step: last step in ``metrics.csv``.
+        score: mIoU of the reported network of a finished run; of a trial, on held-out images.
+        detail: the process of a running run, the error of a failed one, and the number of crashes.
+        pid: process id of a running run.
+        host: its machine.
+        seconds: time since it started, by the clocks of both machines.
+        crashes: number of crashes of its process.
     """
 
     run: str
@@ -45,18 +45,18 @@ class RunStatus:
     pid: int | None = None
     host: str | None = None
     seconds: float | None = None
-    losses: int = 0
+    crashes: int = 0
 
 
 def study_status(study: Study, root: Path) -> list[RunStatus]:
-    """The state of every trial and every run of a study under the folder of all runs."""
-    return [run_status(run, RunFolder(run.folder(root))) for run in Agenda(study, expand(study), root).all()]
+    """Return the state of every trial and every run of a study under the folder of all runs."""
+    return [run_status(run, RunFolder(run.folder(root))) for run in RunQueue(study, expand(study), root).all()]
 
 
 def to_retry(rows: Sequence[RunStatus], wanted: Sequence[Run]) -> list[str]:
-    """The keys of the wanted runs that failed or diverged, or that wait for a trial that failed.
+    """Return the keys of the wanted runs that failed or diverged, or that wait for a failed trial.
 
-    A trial that diverged has told what it was to tell.
+    A diverged trial has its result, and is not done again.
     """
     failed = {row.run for row in rows if row.state in ("failed", "diverged")}
     awaited = {(d, m.partition(TRIAL_MARK)[0]) for d, m, _ in (r.run.split("/") for r in rows if r.state == "failed")
@@ -65,31 +65,27 @@ def to_retry(rows: Sequence[RunStatus], wanted: Sequence[Run]) -> list[str]:
 
 
 def run_status(run: Run, folder: RunFolder) -> RunStatus:
-    """The state of one run."""
+    """Return the state of one run."""
     on_disk = folder.state()
-    losses = len(folder.crashes()) if on_disk != "missing" else 0
-    common: dict[str, Any] = {"run": run.key, "folder": str(folder.path), "step": _step(folder), "losses": losses}
-    lost = f"its process was lost {losses} time{'s' if losses > 1 else ''}" if losses else ""
+    crashes = len(folder.crashes()) if on_disk != "missing" else 0
+    common: dict[str, Any] = {"run": run.key, "folder": str(folder.path), "step": _step(folder), "crashes": crashes}
+    crashed = f"its process crashed {crashes} time{'s' if crashes > 1 else ''}" if crashes else ""
     if on_disk == "finished":
-        return RunStatus(state="finished", score=_score(folder.result() or {}), detail=lost, **common)
+        return RunStatus(state="finished", score=_score(folder.result() or {}), detail=crashed, **common)
     holder = lock_holder(folder.path) if on_disk != "missing" else None
     if holder is not None:
-        return _running(holder, lost, common)
+        pid, host = holder.get("pid"), holder.get("host")
+        detail, seconds = _joined(f"process {pid} on {host}", crashed), _age(holder.get("started"))
+        return RunStatus(state="running", detail=detail, pid=pid, host=host, seconds=seconds, **common)
     if on_disk == "failed":
         failure = folder.failure() or {}
         state: State = "diverged" if failure.get("type") == "Diverged" else "failed"
-        return RunStatus(state=state, detail=_joined(last_line(failure), lost), **common)
-    return RunStatus(state="pending" if on_disk == "missing" else "interrupted", detail=lost, **common)
-
-
-def _running(holder: dict[str, Any], lost: str, common: dict[str, Any]) -> RunStatus:
-    pid, host, seconds = holder.get("pid"), holder.get("host"), _age(holder.get("started"))
-    detail = _joined(f"process {pid} on {host}", lost)
-    return RunStatus(state="running", detail=detail, pid=pid, host=host, seconds=seconds, **common)
+        return RunStatus(state=state, detail=_joined(last_line(failure), crashed), **common)
+    return RunStatus(state="pending" if on_disk == "missing" else "interrupted", detail=crashed, **common)
 
 
 def last_line(failure: dict[str, Any]) -> str:
-    """What the last line of a failure's traceback says: its kind and its message, without the remedy.
+    """Return type and message of a failure, as in the last line of its traceback.
 
     Example:
         >>> last_line({"type": "RunError", "message": "out of memory at step 7"})
@@ -105,7 +101,7 @@ def _joined(*parts: str) -> str:
 
 
 def _age(started: Any) -> float | None:
-    """Seconds since a time in ISO 8601; none of a time that cannot be read, 0 of one that is yet to come."""
+    """Return the seconds since an ISO 8601 time; None if it cannot be read, 0 if it is in the future."""
     try:
         return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds())
     except (TypeError, ValueError):

@@ -1,8 +1,9 @@
-"""Study files are read by a strict YAML reader: plain data, each key once, and the line of every value.
+"""Strict YAML reader for study files: plain data, unique keys, and the line of every value.
 
-YAML as PyYAML reads it turns ``no`` into False and ``1e-3`` into text, keeps the last of two equal keys, can build
-Python objects and can blow a few hundred bytes up into millions of items. Here the scalars follow the YAML 1.2 core
-schema, and tags, anchors and aliases do not exist.
+PyYAML alone reads ``no`` as False and ``1e-3`` as text, keeps the last of two equal keys, and expands aliases without
+limit. This reader follows the YAML 1.2 core schema and refuses tags, anchors and aliases. ``ruamel.yaml`` does not
+replace it: its loader takes three times as long, reads ``1_000``, ``0b11`` and ``2001-01-01`` as numbers and dates,
+accepts anchors, tags and merge keys, and returns its own containers instead of plain data.
 """
 
 from __future__ import annotations
@@ -12,24 +13,24 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import yaml
 
 from segmi.errors import DataError, UsageError, together
 
-Place: TypeAlias = tuple[str | int, ...]
-"""Where a value stands: the keys and list indices that lead to it."""
+KeyPath: TypeAlias = tuple[str | int, ...]
+"""The keys and list indices that lead to a value."""
 
-_LONGEST = 1_000_000
-_DEEPEST = 24
+_LONGEST: Final = 1_000_000  # characters
+_DEEPEST: Final = 24  # levels of nesting; the data is built by recursion
+_MOST_PROBLEMS: Final = 100
 
 _NULL = re.compile(r"null|Null|NULL|~|")
 _TRUE = re.compile(r"true|True|TRUE")
 _FALSE = re.compile(r"false|False|FALSE")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
-_OCTAL = re.compile(r"0o[0-7]+")
-_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
+_OCTAL_OR_HEXADECIMAL = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)")
 _NAN = re.compile(r"\.(nan|NaN|NAN)")
@@ -37,47 +38,53 @@ _NAN = re.compile(r"\.(nan|NaN|NAN)")
 
 @dataclass
 class Document:
-    """A parsed file.
+    """Parsed file.
 
     Args:
         data: mappings, lists, text, numbers, booleans and None.
-        source: the file's name, for messages.
-        lines: the line (from 1) of each value by its place.
-        set_by: the command-line argument that set the value at a place.
-        sources: the file of each value that comes from another one.
+        source: name of the file, for messages.
+        lines: line of each value, from 1.
+        set_by: command-line argument that set a value.
+        sources: file of each value that comes from another file than ``source``.
     """
 
     data: Any
     source: str
-    lines: dict[Place, int] = field(default_factory=dict)
-    set_by: dict[Place, str] = field(default_factory=dict)
-    sources: dict[Place, str] = field(default_factory=dict)
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    set_by: dict[KeyPath, str] = field(default_factory=dict)
+    sources: dict[KeyPath, str] = field(default_factory=dict)
 
-    def where(self, place: Place) -> str:
-        """``file:line``, or the argument that set the value or a part of it; for a missing value, its nearest parent's.
+    def where(self, path: KeyPath) -> str:
+        """Return ``file:line`` of a value or of its nearest parent, or the command-line argument that set it.
 
         Example:
             >>> parse("training:\\n  steps: 5\\n", "demo.yaml").where(("training", "steps"))
             'demo.yaml:2'
         """
-        if place and place not in self.lines:
+        if path and path not in self.lines:
             for known, argument in self.set_by.items():
-                if known[: len(place)] == place:
+                if known[: len(path)] == path:
                     return f"command line, {argument}"
-        for length in range(len(place), -1, -1):
-            if place[:length] in self.set_by:
-                return f"command line, {self.set_by[place[:length]]}"
-            if length and place[:length] in self.lines:
-                return f"{self.sources.get(place[:length], self.source)}:{self.lines[place[:length]]}"
+        for length in range(len(path), -1, -1):
+            if path[:length] in self.set_by:
+                return f"command line, {self.set_by[path[:length]]}"
+            if length and path[:length] in self.lines:
+                return f"{self.sources.get(path[:length], self.source)}:{self.lines[path[:length]]}"
         return self.source
+
+    def forget_lines(self, path: KeyPath) -> None:
+        """Remove the lines, files and arguments of a replaced value and of all values in it."""
+        for origins in (self.lines, self.set_by, self.sources):
+            for known in [known for known in origins if known[: len(path)] == path]:
+                del origins[known]  # type: ignore[attr-defined]  # mypy joins the three types to Mapping
 
 
 def parse(text: str, source: str = "<text>") -> Document:
-    """The document in ``text``.
+    """Parse a YAML document.
 
     Raises:
-        UsageError: text that is not YAML, or uses what a study file must not: equal keys, tags, anchors, aliases,
-            several documents, keys that are not text. All of these are listed, each with its line.
+        UsageError: if the text is not YAML, or has duplicate keys, tags, anchors, aliases, several documents, or keys
+            that are not text. All of these are listed with their lines.
 
     Example:
         >>> parse("{rate: 1e-3, country: no, name: '1e-3'}").data
@@ -85,49 +92,47 @@ def parse(text: str, source: str = "<text>") -> Document:
     """
     if len(text) > _LONGEST:
         raise UsageError(
-            f"{source} is {len(text):,} characters long; a study file has at most {_LONGEST:,}",
-            "give the study file itself",
+            f"{source} has {len(text):,} characters; a study file has at most {_LONGEST:,}", "give a study file"
         )
     try:
-        _refuse_what_is_not_plain(text, source)
+        _refuse_special_yaml(text, source)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise UsageError(f"{source}{line} is not valid YAML: {error.problem}", "mend the line named above") from None
+        raise UsageError(f"{source}{line} is not valid YAML: {error.problem}", "correct this line") from None
     except yaml.YAMLError as error:
         raise UsageError(
-            f"{source} is not valid YAML: {error}", "save it as UTF-8 text without control signs"
+            f"{source} is not valid YAML: {error}", "save it as UTF-8 text without control characters"
         ) from None
     document = Document(None, source)
     problems: list[str] = []
     if node is not None:
         document.data = _construct(node, (), document, problems)
     if problems:
-        raise UsageError(f"{source} cannot be read as it stands:\n{together(problems)}", "mend the lines named above")
+        raise UsageError(f"{source} cannot be read:\n{together(problems)}", "correct these lines")
     return document
 
 
 def parse_file(path: str | Path) -> Document:
-    """The document in a file.
+    """Parse a YAML file.
 
     Raises:
-        UsageError: as `parse`, or no such file.
-        DataError: a file that cannot be read as UTF-8 text.
+        UsageError: as `parse`, or if the file does not exist or cannot be opened.
+        DataError: if the file is not UTF-8 text.
     """
     path = Path(path)
     try:
         with path.open("rb") as file:
-            content = file.read(_LONGEST + 1)  # of what has no end, too
+            content = file.read(_LONGEST + 1)  # bounded: the path may be a device without an end
         if len(content) > _LONGEST:
-            raise UsageError(
-                f"{path} has more than {_LONGEST:,} bytes, which no study file needs", "give the study file itself"
-            )
+            raise UsageError(f"{path} has more than {_LONGEST:,} bytes, too many for a study file", "give a study file")
         text = content.decode("utf-8-sig")
     except FileNotFoundError:
         near = sorted(str(other) for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise UsageError(
-            f"there is no study file {path}", f"give one that exists, such as {near[0]}" if near else "check the path"
+            f"there is no study file {path}",
+            f"give an existing file, such as {near[0]}" if near else "check the path",
         ) from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", "give a readable YAML file") from None
@@ -137,12 +142,12 @@ def parse_file(path: str | Path) -> Document:
 
 
 def parse_value(text: str) -> Any:
-    """A single value, as on the command line: ``5``, ``1e-3``, ``[0, 1]``, ``{train: 8}``, ``text``."""
+    """Parse a value of the command line, such as ``5``, ``1e-3``, ``[0, 1]``, ``{train: 8}`` or ``text``."""
     return parse(text, f"value {text!r}").data
 
 
 def dump(data: Any) -> str:
-    """Plain data as YAML that `parse` reads back as the same data, keys in their order.
+    """Write plain data as YAML that `parse` reads back, keys in their order.
 
     Example:
         >>> print(dump({"learning_rate": 1e-5, "label": "no", "version": "1e3"}), end="")
@@ -159,7 +164,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # PyYAML leaves bare what only the 1.2 schema reads as a number, such as 1e3.
+    # PyYAML writes text such as 1e3 without quotes, which the 1.2 schema reads as a number.
     style = None if isinstance(_scalar(text), str) else "'"
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
@@ -167,7 +172,7 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 def _represent_float(dumper: yaml.SafeDumper, number: float) -> yaml.ScalarNode:
     text = repr(number) if math.isfinite(number) else {math.inf: ".inf", -math.inf: "-.inf"}.get(number, ".nan")
     if "e" in text and "." not in text:
-        text = text.replace("e", ".0e")
+        text = text.replace("e", ".0e")  # YAML 1.1 readers take 1e-05 for text
     return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
 
@@ -175,25 +180,25 @@ _Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(float, _represent_float)
 
 
-def _refuse_what_is_not_plain(text: str, source: str) -> None:
-    """A pass over the parser's events, before anything is built from them."""
+def _refuse_special_yaml(text: str, source: str) -> None:
+    """Check the parser's events before any data is built from them."""
     problems = []
-    for line, problem in _oddities(text):
+    for line, problem in _special_yaml(text):
         problems.append(f"{source}:{line + 1}: {problem}")
-        if len(problems) > 100:
+        if len(problems) > _MOST_PROBLEMS:
             break
     if problems:
         raise UsageError(f"{source} uses YAML that is refused:\n{together(problems)}", "write plain values instead")
 
 
-def _oddities(text: str) -> Iterator[tuple[int, str]]:
+def _special_yaml(text: str) -> Iterator[tuple[int, str]]:
     depth = documents = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line if event.start_mark else 0
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
-                yield line, "a second document (---); a study file holds one"
+                yield line, "a second document (---); a study file has one"
         elif isinstance(event, yaml.AliasEvent):
             yield line, f"the alias *{event.anchor}; write the value out"
         elif isinstance(event, yaml.NodeEvent):
@@ -206,54 +211,56 @@ def _oddities(text: str) -> Iterator[tuple[int, str]]:
             depth += 1
             if depth > _DEEPEST:
                 yield line, f"more than {_DEEPEST} levels of nesting"
-                return  # composing recurses: no need to find out how deep
+                return  # parsing deeper levels only costs time
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
 
-def _construct(node: yaml.Node, place: Place, document: Document, problems: list[str]) -> Any:
-    document.lines.setdefault(place, node.start_mark.line + 1)
+def _construct(node: yaml.Node, path: KeyPath, document: Document, problems: list[str]) -> Any:
+    document.lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
-        return _construct_mapping(node, place, document, problems)
+        return _construct_mapping(node, path, document, problems)
     if isinstance(node, yaml.SequenceNode):
-        return [_construct(item, (*place, index), document, problems) for index, item in enumerate(node.value)]
-    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+        return [_construct(item, (*path, index), document, problems) for index, item in enumerate(node.value)]
     try:
-        return _scalar(node.value) if plain else node.value
+        return _node_value(node)
     except ValueError:  # Python refuses integers of more than 4,300 digits
         problems.append(f"{document.source}:{node.start_mark.line + 1}: a number that is too long")
         return None
 
 
-def _construct_mapping(node: yaml.MappingNode, place: Place, document: Document, problems: list[str]) -> dict[str, Any]:
+def _construct_mapping(
+    node: yaml.MappingNode, path: KeyPath, document: Document, problems: list[str]
+) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
-    first_line: dict[str, int] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
-        key = _scalar(key_node.value) if isinstance(key_node, yaml.ScalarNode) and key_node.style is None else None
-        if isinstance(key_node, yaml.ScalarNode) and key_node.style is not None:
-            key = key_node.value
+        key = _node_value(key_node) if isinstance(key_node, yaml.ScalarNode) else None
         if not isinstance(key, str):
             written = key_node.value if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
             problems.append(f"{document.source}:{line}: the key {written} is not text; put it in quotes")
-            continue
-        if key in mapping:
-            problems.append(f"{document.source}:{line}: the key {key!r} stands twice (first on line {first_line[key]})")
-            continue
-        first_line[key] = document.lines[(*place, key)] = line
-        mapping[key] = _construct(value_node, (*place, key), document, problems)
+        elif key in mapping:
+            first = document.lines[(*path, key)]
+            problems.append(f"{document.source}:{line}: duplicate key {key!r} (first on line {first})")
+        else:
+            document.lines[(*path, key)] = line
+            mapping[key] = _construct(value_node, (*path, key), document, problems)
     return mapping
 
 
+def _node_value(node: yaml.Node) -> Any:
+    return node.value if node.style is not None else _scalar(node.value)  # quoted scalars are text
+
+
 def _scalar(text: str) -> Any:
-    """A plain scalar by the YAML 1.2 core schema."""
+    """Convert a plain scalar by the YAML 1.2 core schema."""
     if _NULL.fullmatch(text):
         return None
     if _TRUE.fullmatch(text) or _FALSE.fullmatch(text):
         return bool(_TRUE.fullmatch(text))
     if _INTEGER.fullmatch(text):
         return int(text)
-    if _OCTAL.fullmatch(text) or _HEXADECIMAL.fullmatch(text):
+    if _OCTAL_OR_HEXADECIMAL.fullmatch(text):
         return int(text, 0)
     if _FLOAT.fullmatch(text):
         return float(text)

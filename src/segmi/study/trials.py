@@ -1,33 +1,44 @@
-"""The trials that choose a method's settings on a dataset: which are to be done, how they ended, which one won.
+"""Trials that choose the settings of a method on a dataset: their values, their scores, and the best one.
 
-A trial is a run like any other, with a folder, records and a lock of its own, but the images held out of train are
-scored in the place of the test split. Its seed is none of the study's, so that these stay alike.
+A trial is a run with its own folder, records and lock, but it is scored on the images held out of train, and with a
+seed that is not one of the study's. Values of ranges are sampled with Optuna's ask and tell. The runs on disk are the
+only record of a search: an Optuna study is rebuilt from them for every trial, so a killed search continues exactly, and
+grids need no Optuna.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from copy import deepcopy
+import itertools
+import math
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from segmi.errors import DataError, Diverged
+from segmi.randomness import key
 from segmi.records import RunFolder
 from segmi.records.trial_records import Selection, TrialRecord, read_selection, trial_name, write_selection
-from segmi.study.expand import HELD_OUT, Run, changed_keys, run_config
+from segmi.study.run_config import HELD_OUT, Run, RunConfig, changed_keys, run_config
 from segmi.study.schema import Study
 from segmi.study.search import Space, number_of_trials, put
-from segmi.study.suggest import steered, suggest
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+
+SPREAD: Final = 10
+"""Number of trials that are spread evenly over the ranges; later ones depend on the scores of those before them."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial as far as it is known.
+    """A trial.
 
     Args:
-        run: what is to be done for it.
-        record: how it ended; None while it has not.
+        run: its run.
+        record: its result; None until it has ended.
     """
 
     run: Run
@@ -36,14 +47,14 @@ class Trial:
 
 @dataclass
 class Search:
-    """The search of one method on one dataset.
+    """Search of one method on one dataset.
 
     Args:
-        study: it is part of.
-        dataset: the dataset's name in the study.
-        method: the method's name.
-        root: the folder of all runs.
-        anew: whether what is on the disk counts only where it is in ``done``.
+        study: the study.
+        dataset: name of the dataset in the study.
+        method: name of the method.
+        root: folder of all runs.
+        restart: ignore results on disk, except those of runs in ``done``.
         done: keys of the trials that were done in this call.
         change: applied to every run, such as to start from a bundle.
     """
@@ -52,94 +63,92 @@ class Search:
     dataset: str
     method: str
     root: Path
-    anew: bool = False
+    restart: bool = False
     done: set[str] = field(default_factory=set)
     change: Callable[[Run], Run] = lambda run: run
 
     @property
     def spaces(self) -> list[Space]:
-        """What is searched for."""
+        """Settings that are searched for."""
         return self.study.searches[self.method]
 
     @property
     def total(self) -> int:
-        """The number of trials."""
+        """Number of trials."""
         return number_of_trials(self.spaces)
 
     @property
     def folder(self) -> Path:
-        """Where the selection lies."""
+        """Folder of the selection."""
         return self.root / self.study.name / self.dataset / self.method
 
     def run(self, number: int, values: dict[str, Any] | None = None) -> Run:
-        """A trial's run; without its values only its key and its cost are what they will be."""
-        config = self._base_config()
+        """Return the run of a trial; without values, its key and its cost are correct."""
+        config = self._base_config().plain()
         set_values(config, self.spaces, values or {})
-        config["evaluation"] = {**config["evaluation"], "split": HELD_OUT}
+        config["evaluation"]["split"] = HELD_OUT
         config |= {"method": trial_name(self.method, number), "trial": number, "samples": 0}
-        return Run(self.study.name, self.dataset, config["method"], self.study.search_seed, config)
+        return Run(RunConfig.from_plain(config))
 
     def trials(self) -> list[Trial]:
-        """The trials whose values are known: all, or those whose values the scores so far do not steer."""
-        found: list[Trial] = []
+        """Return the trials whose values are known: all, or those that wait for no score."""
+        trials: list[Trial] = []
         for number in range(self.total):
-            if steered(self.spaces, number) and any(trial.record is None for trial in found):
+            if depends_on_scores(self.spaces, number) and any(trial.record is None for trial in trials):
                 break
-            before = [(trial.record.values, trial.record.score) for trial in found if trial.record]
+            before = [(trial.record.values, trial.record.score) for trial in trials if trial.record]
             values = suggest(self.spaces, number, before, self.study.search_seed)
             run = self.run(number, values)
-            found.append(Trial(run, self._ended(run, number, values)))
-        return found
+            trials.append(Trial(run, self._record(run, number, values)))
+        return trials
 
     def selection(self) -> Selection | None:
-        """What was chosen, by the record of it or, without one, by all trials; None while they have not ended."""
-        if not self.anew and (stored := self.selection_on_disk()):
+        """Return the chosen settings from their record or from the trials; None until all trials have ended."""
+        if not self.restart and (stored := self.selection_on_disk()):
             return stored
         records = [trial.record for trial in self.trials() if trial.record]
         if len(records) < self.total:
             return None
-        best = max((record for record in records if record.score is not None), key=_score, default=None)
+        best = max((record for record in records if record.score is not None), key=_rank, default=None)
         return Selection(
             self._searched(), self.study.search_seed, self._network(), best.number if best else None,
-            best.values if best else {}, self._base_config(), records,
+            best.values if best else {}, self._base_config().plain(), records,
         )  # fmt: skip
 
-    def keep(self) -> None:
-        """Write what was chosen beside the runs that rest on it; it counts from then on, trials may be removed."""
-        found = self.selection()
-        if found is not None and (self.anew or self.selection_on_disk() is None):
-            write_selection(self.folder, found)
+    def write_selection(self) -> None:
+        """Write the chosen settings; from then on the folders of the trials may be removed."""
+        selection = self.selection()
+        if selection is not None and (self.restart or self.selection_on_disk() is None):
+            write_selection(self.folder, selection)
 
     def selection_on_disk(self) -> Selection | None:
-        """What was chosen before by the same search; None if there is no record of it."""
+        """Return the settings that the same search has chosen before; None without a record."""
         stored = read_selection(self.folder)
         if stored is None or (stored.searched, stored.seed) != (self._searched(), self.study.search_seed):
             return None
-        return None if changed_keys(stored.config, self._base_config()) else stored
+        return None if changed_keys(stored.config, self._base_config().plain()) else stored
 
     def _searched(self) -> dict[str, Any]:
         return {space.name: space.spec() for space in self.spaces}
 
-    def _base_config(self) -> dict[str, Any]:
-        seed = self.study.search_seed
-        config = deepcopy(run_config(self.study, self.dataset, self.method, seed))
-        return self.change(Run(self.study.name, self.dataset, self.method, seed, config)).config
+    def _base_config(self) -> RunConfig:
+        return self.change(Run(run_config(self.study, self.dataset, self.method, self.study.search_seed))).config
 
     def _network(self) -> str:
         method = self.study.methods[self.method]
         return (method.training or {}).get("select_network") or method.reported or ""
 
-    def _ended(self, run: Run, number: int, values: dict[str, Any]) -> TrialRecord | None:
-        if self.anew and run.key not in self.done:
+    def _record(self, run: Run, number: int, values: dict[str, Any]) -> TrialRecord | None:
+        if self.restart and run.key not in self.done:
             return None
         folder = RunFolder(run.folder(self.root))
         state = folder.state()
         if state == "finished":
             result = folder.result() or {}
-            spent = result.get("training", {})
+            cost = result.get("training", {})
             return TrialRecord(
                 number, values, _score_of(result, self._network()),
-                **{name: spent.get(name) for name in ("steps", "images", "wall_seconds")},
+                **{name: cost.get(name) for name in ("steps", "images", "wall_seconds")},
             )  # fmt: skip
         failure = folder.failure() if state == "failed" else None
         if failure is not None and failure.get("type") == Diverged.__name__:
@@ -147,23 +156,22 @@ class Search:
         return None
 
 
-def set_values(config: dict[str, Any], spaces: Collection[Space], values: dict[str, Any]) -> None:
-    """Put chosen values where they belong in the configuration of a run."""
+def set_values(config: dict[str, Any], spaces: Collection[Space], values: Mapping[str, Any]) -> None:
+    """Set chosen values in the plain configuration of a run."""
     for space in spaces:
         if space.name in values:
-            put(config, space.place, values[space.name])
+            put(config, space.path, values[space.name])
 
 
-def chosen(run: Run, spaces: Collection[Space], selection: Selection) -> Run:
-    """A run of the study with the values that its search has chosen."""
-    config = deepcopy(run.config)
-    set_values(config, spaces, dict(selection.values))
-    config["selected"] = dict(selection.values)
-    return Run(run.study, run.dataset, run.method, run.seed, config)
+def selected_run(run: Run, spaces: Collection[Space], selection: Selection) -> Run:
+    """Return a run of the study with the settings that its search has chosen."""
+    config = run.config.plain()
+    set_values(config, spaces, selection.values)
+    return Run(RunConfig.from_plain({**config, "selected": dict(selection.values)}))
 
 
-def _score(record: TrialRecord) -> tuple[float, int]:
-    return (record.score or 0.0, -record.number)
+def _rank(record: TrialRecord) -> tuple[float, int]:
+    return (record.score or 0.0, -record.number)  # of equal scores, the first trial wins
 
 
 def _score_of(result: dict[str, Any], network: str) -> float | None:
@@ -171,7 +179,97 @@ def _score_of(result: dict[str, Any], network: str) -> float | None:
         score = result["networks"][network]["scores"][result["protocol"]]["mIoU"]
     except KeyError as error:
         raise DataError(
-            f"the result of trial {result.get('method')} holds no mIoU of {network}: {error}",
+            f"the result of trial {result.get('method')} has no mIoU of {network}: {error}",
             "remove the folder of the trial and run the study again",
         ) from error
     return None if score is None else float(score)
+
+
+def depends_on_scores(spaces: Sequence[Space], number: int) -> bool:
+    """Return whether the values of a trial depend on the scores of the trials before it."""
+    return number >= SPREAD and any(space.grid is None for space in spaces)
+
+
+def suggest(
+    spaces: Sequence[Space], number: int, before: Sequence[tuple[Mapping[str, Any], float | None]], seed: int
+) -> dict[str, Any]:
+    """Return the values of trial ``number`` by the names of the spaces, a pure function of the arguments.
+
+    Grids are tried in every combination. With a range, Optuna samples the first `SPREAD` trials from a scrambled Sobol
+    sequence, and the others with its tree-structured Parzen estimator.
+
+    Args:
+        spaces: settings that are searched for.
+        number: number of the trial, from 0.
+        before: values and score of the trials before it, None for a failed one.
+        seed: seed of the samples. Methods with equal spaces have equal first trials.
+
+    Example:
+        >>> rate, radius = (Space(path=(name,), grid=values) for name, values in (("a", (1, 2)), ("b", (3, 5))))
+        >>> [suggest([rate, radius], number, [], 0) for number in range(3)]
+        [{'a': 1, 'b': 3}, {'a': 1, 'b': 5}, {'a': 2, 'b': 3}]
+    """
+    if all(space.grid is not None for space in spaces):
+        combinations = itertools.product(*(space.grid or () for space in spaces))
+        values: Sequence[Any] = next(itertools.islice(combinations, number, None))
+        return {space.name: value for space, value in zip(spaces, values, strict=True)}
+    if depends_on_scores(spaces, number):
+        params = _ask_estimator(spaces, number, before, seed).params
+    else:
+        params = _ask_sobol(spaces, number, seed).params
+    return {
+        space.name: space.grid[params[space.name]] if space.grid is not None else params[space.name] for space in spaces
+    }
+
+
+def _ask_sobol(spaces: Sequence[Space], number: int, seed: int) -> optuna.Trial:
+    import optuna
+
+    distributions = _distributions(spaces)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.QMCSampler(
+            scramble=True, seed=key(seed, "trials") % 2**32, warn_independent_sampling=False
+        )
+    study = _optuna_study(sampler)
+    # The sampler takes its search space from the first finished trial.
+    first = {space.name: 0 if space.grid is not None else space.end_points[0] for space in spaces}
+    study.add_trial(optuna.create_trial(params=first, distributions=distributions, value=0.0))
+    for _ in range(number):
+        study.tell(study.ask(distributions), 0.0)
+    return study.ask(distributions)
+
+
+def _ask_estimator(
+    spaces: Sequence[Space], number: int, before: Sequence[tuple[Mapping[str, Any], float | None]], seed: int
+) -> optuna.Trial:
+    import optuna
+
+    distributions = _distributions(spaces)
+    study = _optuna_study(optuna.samplers.TPESampler(seed=key(seed, "trial", number) % 2**32, n_startup_trials=1))
+    for values, score in before:
+        params = {
+            space.name: space.grid.index(values[space.name]) if space.grid is not None else values[space.name]
+            for space in spaces
+        }
+        end = {"state": optuna.trial.TrialState.FAIL} if score is None or math.isnan(score) else {"value": score}
+        study.add_trial(optuna.create_trial(params=params, distributions=distributions, **end))
+    return study.ask(distributions)
+
+
+def _optuna_study(sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(direction="maximize", sampler=sampler)
+
+
+def _distributions(spaces: Sequence[Space]) -> dict[str, BaseDistribution]:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    return {
+        space.name: CategoricalDistribution(range(len(space.grid)))  # indices: values may be lists
+        if space.grid is not None
+        else FloatDistribution(space.end_points[0], space.end_points[1], log=space.log_uniform is not None)
+        for space in spaces
+    }

@@ -1,101 +1,72 @@
-"""A study checked whole before anything starts: every problem at once, each with its place."""
+"""Validation of a whole study before anything starts: every problem at once, each with its place in the file."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal
 
-from segmi.study import resolve
+from segmi.datasets import dataset_class, dataset_names
+from segmi.datasets.processing import Processing
 from segmi.study.binding import bind, describe, validate
-from segmi.study.budgets import check_equal_budgets
-from segmi.study.data_validation import check_data
-from segmi.study.inheritance import read_study_file
-from segmi.study.method_validation import (
-    check_baselines,
-    check_method,
-    check_positive,
-    check_training,
-    check_treatments,
-    mapping,
-)
-from segmi.study.overrides import apply_overrides
-from segmi.study.presets import layered, preset
+from segmi.study.components import NOT_OF_EVALUATION, open_data, probe_network, probe_weights
+from segmi.study.dataset_context import DataRoots, split_train
+from segmi.study.initial_weights import check_weights
+from segmi.study.method_validation import check_method, check_positive, check_training, mapping
 from segmi.study.problems import Problems, unknown
-from segmi.study.provenance import check_weights
-from segmi.study.roots import Roots
-from segmi.study.schema import Method, Study, StudyFile
-from segmi.study.search import Space, check_searches, searches_of, take_searches, with_edges
-from segmi.study.strict_yaml import Document, Place
+from segmi.study.run_config import TrainingSection
+from segmi.study.schema import Method, Study, StudyFile, describe_network, with_preset
+from segmi.study.search import Space, check_searches, find_searches, searches_of, with_end_points
+from segmi.study.strict_yaml import Document, KeyPath
+from segmi.training import evaluate
+from segmi.training.config import BUDGETS
 
-OF_THE_STUDY = {"split": (str, "val"), "also": (Literal["full", "paper"] | None, None), "details": (bool, True)}
-"""The split that is scored, and a second protocol; `segmi.training.evaluate` gets images and one protocol."""
-
-
-def load_study(path: str | Path, overrides: Sequence[str] = (), *, roots: Roots | None = None) -> Study:
-    """The study in a file, with overrides applied and every default written out.
-
-    Args:
-        path: a YAML file.
-        overrides: ``path.to.field=value``.
-        roots: where the datasets are; without them the study is checked, its data are not looked for.
-
-    Raises:
-        UsageError: with everything that is wrong with the study.
-        DataError: if nothing but data is missing.
-    """
-    return validated(apply_overrides(read_study_file(path), overrides), roots=roots)
+EVALUATION_FIELDS: Final = {
+    "split": (str, "val"), "also": (Literal["full", "paper"] | None, None), "details": (bool, True),
+}  # fmt: skip
+"""Fields of the evaluation section beside the arguments of `segmi.training.evaluate`, as name → (type, default)."""
 
 
-def validated(document: Document, *, roots: Roots | None = None) -> Study:
-    """The study in a document; see `load_study`."""
+def validated(document: Document, *, roots: DataRoots | None = None) -> Study:
+    """Return the study in a document; see `segmi.study.load_study`."""
     problems = Problems(document)
     if not isinstance(document.data, dict):
         problems.add((), f"expected a study with name, datasets and methods, got {describe(document.data)}")
         problems.raise_if_any()
-    found = take_searches(document.data, problems)
-    studies = [_checked(data, found, problems, roots) for data in with_edges(document.data, found)]
-    for place, number in _not_finite(document.data, ()):
-        if not any(".".join(map(str, place)).startswith(problem.place) for problem in problems.found):
-            problems.add(place, f"expected a finite number, got {number}")
+    searches = find_searches(document.data, problems)
+    studies = [_check(data, searches, problems, roots) for data in with_end_points(document.data, searches)]
+    for path, number in _not_finite(document.data, ()):
+        if not any(".".join(map(str, path)).startswith(problem.path) for problem in problems.found):
+            problems.add(path, f"expected a finite number, got {number}")
     problems.raise_if_any()
     return studies[0]
 
 
-def _not_finite(data: Any, place: Place) -> Iterator[tuple[Place, float]]:
-    """Infinities and NaN anywhere in plain data: no setting means them, and comparisons let NaN pass."""
+def _not_finite(data: Any, path: KeyPath) -> Iterator[tuple[KeyPath, float]]:
+    """Yield infinite and NaN values, which no setting allows and which comparisons with NaN do not find."""
     if isinstance(data, float) and not math.isfinite(data):
-        yield place, data
+        yield path, data
     elif isinstance(data, dict | list):
         for key, value in data.items() if isinstance(data, dict) else enumerate(data):
-            yield from _not_finite(value, (*place, key))
+            yield from _not_finite(value, (*path, key))
 
 
-def _checked(
-    data: dict[str, Any], found: Mapping[Place, Space | None], problems: Problems, roots: Roots | None
+def _check(
+    data: dict[str, Any], found: Mapping[KeyPath, Space | None], problems: Problems, roots: DataRoots | None
 ) -> Study:
-    """The study in data that hold values in the place of searches; what is wrong goes to ``problems``."""
+    """Return the study in data that has values in place of searches."""
     shape = validate(StudyFile, data, (), problems)
     protocol = shape.get("protocol", "controlled")
     datasets = {
         name: _dataset(name, options, ("datasets", name), problems)
         for name, options in mapping(shape.get("datasets")).items()
     }
-    training = check_training(layered(preset(protocol, "training"), shape.get("training")), ("training",), problems)
-    processing = bind(
-        resolve.processing_class(),
-        layered(preset(protocol, "processing"), shape.get("processing")),
-        ("processing",),
-        problems,
-    )
+    sections = ("training", "processing", "evaluation")
+    options = {section: with_preset(protocol, section, shape.get(section)) for section in sections}
+    training = check_training(options["training"], ("training",), problems)
+    processing = bind(Processing, options["processing"], ("processing",), problems)
     evaluation = bind(
-        resolve.evaluate_function(),
-        layered(preset(protocol, "evaluation"), shape.get("evaluation")),
-        ("evaluation",),
-        problems,
-        leave_out=resolve.NOT_OF_EVALUATION,
-        extra=OF_THE_STUDY,
+        evaluate, options["evaluation"], ("evaluation",), problems, leave_out=NOT_OF_EVALUATION, extra=EVALUATION_FIELDS
     )
     check_positive(evaluation, ("evaluation",), problems)
     methods = {
@@ -105,22 +76,19 @@ def _checked(
     baseline = shape.get("baseline") or next(iter(methods), "")
     if isinstance(baseline, str) and methods and baseline not in methods:
         problems.add(("baseline",), unknown("method", baseline, methods))
-    check_baselines(methods, problems)
-    shared = any(place[0] != "methods" for place in found)
-    check_weights(methods, set(methods) if shared else {str(place[1]) for place in found}, problems)
-    check_treatments(methods, baseline, problems)
-    check_equal_budgets(methods, shape.get("allow_unequal"), problems)
+    _check_baselines(methods, problems)
+    shared = any(path[0] != "methods" for path in found)
+    check_weights(methods, set(methods) if shared else {str(path[1]) for path in found}, problems)
+    _check_treatments(methods, baseline, problems)
+    _check_equal_budgets(methods, shape.get("allow_unequal"), problems)
     searches = {name: searches_of(name, mapping(shape["methods"].get(name)), found) for name in methods}
     check_searches(searches, methods, shape, problems)
     if roots is not None:
-        for name in roots.named:
-            if name not in datasets:
-                problems.add(
-                    ("datasets",), f"--root {name}=… is for none of them: " + unknown("dataset", name, datasets)
-                )
-        check_data(datasets, evaluation, methods, roots, problems)
+        for name in roots.named.keys() - datasets.keys():
+            problems.add(("datasets",), f"--root {name}=… names no dataset: " + unknown("dataset", name, datasets))
+        _check_data(datasets, evaluation, methods, roots, problems)
     if problems.found:
-        return Study.model_construct()  # which is not looked at: everything that is wrong is told at once
+        return Study.model_construct()  # never used: the caller raises the problems
     return Study(
         name=shape["name"],
         protocol=protocol,
@@ -136,17 +104,138 @@ def _checked(
     )
 
 
-def _dataset(name: str, options: Any, place: Place, problems: Problems) -> dict[str, Any]:
+def _dataset(name: str, options: Any, path: KeyPath, problems: Problems) -> dict[str, Any]:
     options = dict(options) if isinstance(options, Mapping) else {}
     kind = options.pop("type", name)
-    known = resolve.dataset_names()
+    known = dataset_names()
     if kind not in known:
-        problems.add((*place, "type") if kind != name else place, unknown("dataset", kind, known))
+        problems.add((*path, "type") if kind != name else path, unknown("dataset", kind, known))
         return options
     if "root" in options:
-        problems.add(
-            (*place, "root"), "a study file names no folders of one machine; give --root or SEGMI_DATA instead"
-        )
+        problems.add((*path, "root"), "a study file names no folders of one machine; use --root or SEGMI_DATA instead")
         del options["root"]
-    bound = bind(resolve.dataset_class(kind), options, place, problems, leave_out=("self", "root"))
+    bound = bind(dataset_class(kind), options, path, problems, leave_out=("self", "root"))
     return bound if kind == name else {"type": kind, **bound}
+
+
+def _check_baselines(methods: Mapping[str, dict[str, Any]], problems: Problems) -> None:
+    """Check that a method's baseline is another method, and that baselines are not mixed with treatments."""
+    for name, method in methods.items():
+        other, path = method.get("baseline"), ("methods", name, "baseline")
+        if not isinstance(other, str):
+            continue
+        if other not in methods:
+            problems.add(path, unknown("method", other, methods))
+        elif other == name:
+            problems.add(path, f"{name} cannot be compared with itself; name another method or omit it")
+        elif any(method.get("treatment") for method in methods.values()):
+            problems.add(path, "methods with a treatment are compared by treatment; omit baseline or treatment")
+
+
+def _check_treatments(methods: Mapping[str, dict[str, Any]], baseline: str, problems: Problems) -> None:
+    """Check that methods of one treatment have different networks, and that the baseline's has all of them."""
+    treatments = {name: method.get("treatment") or name for name, method in methods.items()}
+    if len(set(treatments.values())) == len(methods) or problems.found:
+        return
+    networks = {name: describe_network(method["networks"][method["reported"]]) for name, method in methods.items()}
+    first_with: dict[tuple[str, str], str] = {}
+    for name in methods:
+        first = first_with.setdefault((treatments[name], networks[name]), name)
+        if first != name:
+            problems.add(
+                ("methods", name, "treatment"),
+                f"{first} already has the treatment {treatments[name]!r} with {networks[name]}; "
+                "use another network or treatment",
+            )
+        elif (treatments[baseline], networks[name]) not in {(treatments[m], networks[m]) for m in methods}:
+            problems.add(
+                ("methods", name, "treatment"),
+                f"nothing to compare with: no method of the baseline's treatment {treatments[baseline]!r} has the "
+                f"network {networks[name]}; add one",
+            )
+
+
+def _check_equal_budgets(methods: Mapping[str, Mapping[str, Any]], allow_unequal: Any, problems: Problems) -> None:
+    """Check that all methods have the same budget in the same unit, unless the study allows otherwise.
+
+    With equal ``steps``, methods with other batch sizes see other numbers of images, and with equal ``images`` they
+    take other numbers of steps; the study chooses the unit.
+    """
+    if allow_unequal is True or problems.found:
+        return
+    budgets = {
+        name: " and ".join(f"{method['training'][unit]:,} {unit}" for unit in BUDGETS if method["training"].get(unit))
+        for name, method in methods.items()
+    }
+    if len(set(budgets.values())) > 1:
+        listing = "; ".join(f"{name}: {budget}" for name, budget in budgets.items())
+        problems.add(
+            ("methods",),
+            f"the budgets differ ({listing}), which may explain a difference between methods; give all methods the "
+            "same amount in the same unit, or set allow_unequal: true",
+        )
+
+
+def _check_data(
+    datasets: dict[str, dict[str, Any]],
+    evaluation: dict[str, Any],
+    methods: dict[str, dict[str, Any]],
+    roots: DataRoots,
+    problems: Problems,
+) -> None:
+    """Check that datasets and pretrained weights are available, and that the methods fit the datasets."""
+    for method, options in methods.items():
+        for network, spec in mapping(options.get("networks")).items():
+            path: KeyPath = ("methods", method, "networks", network)
+            if spec.get("encoder_weights") and not problems.touches(*path):
+                try:
+                    probe_weights(spec)
+                except Exception as error:  # the libraries of networks raise errors of any type
+                    problems.add_error((*path, "encoder_weights"), error)
+    for name, options in datasets.items():
+        path = ("datasets", name)
+        if problems.touches(*path):
+            continue
+        try:
+            dataset = open_data(name, options, roots)
+            samples = dataset.split("train")
+            dataset.split(evaluation.get("split", "val"))
+        except Exception as error:  # readers of other packages raise errors of any type
+            problems.add_error(path, error)
+            continue
+        for method in methods:
+            _check_fit(name, len(dataset.info.classes), samples, methods[method], ("methods", method), problems)
+
+
+def _check_fit(
+    name: str, classes: int, samples: list[Any], method: dict[str, Any], path: KeyPath, problems: Problems
+) -> None:
+    """Check that a method can be trained on a dataset."""
+    if problems.touches("training") or problems.touches(*path):
+        return
+    networks = method["networks"]
+    for network, spec in networks.items():
+        if spec.get("one_logit") and classes != 2:
+            problems.add(
+                (*path, "networks", network, "one_logit"), f"{name} has {classes} classes, one logit is for two"
+            )
+    training = TrainingSection(**method["training"])
+    try:
+        images = len(split_train(samples, training).labeled)
+    except ValueError as error:
+        problems.add_error(("training", "holdout"), error)
+        return
+    alone = training.batch_size == 1 or (images % training.batch_size == 1 and not training.drop_last)
+    for network, spec in networks.items():
+        if alone and network not in method["frozen"] and probe_network(spec).needs_batch_of_two:
+            problems.add(
+                (*path, "networks", network),
+                f"{spec['architecture']} normalizes pooled values and cannot train on a batch of one image, which "
+                f"{images} images of {name} in batches of {training.batch_size} leave; change batch_size",
+            )
+    batch = training.batch_size * training.accumulate
+    if images < batch and training.drop_last:
+        problems.add(
+            ("training", "batch_size"),
+            f"the {images} training images of {name} do not fill a batch of {batch}; use a smaller one",
+        )

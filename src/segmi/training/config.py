@@ -143,6 +143,32 @@ class TrainingOptions(Budget, OptimizationConfig, RuntimeConfig, LoggingConfig):
     """All fields of the four configs in one namespace: the ``training`` section of a study."""
 
 
+def check_selection(select_by: SelectBy, *, holdout: bool) -> None:
+    """Check that images are held out if weights are selected by their score.
+
+    Raises:
+        UsageError: if there are none.
+    """
+    if select_by == "holdout_mIoU" and not holdout:
+        raise UsageError(
+            "select_by holdout_mIoU needs images held out of train, got none",
+            "hold out a part of train (holdout: 0.1), or use select_by: last",
+        )
+
+
+def check_divisible(name: str, batch_size: int, processes: int) -> None:
+    """Check that the batch of all processes can be divided among them.
+
+    Raises:
+        UsageError: if it cannot.
+    """
+    if batch_size % processes:
+        raise UsageError(
+            f"{name} {batch_size}, the total over all processes, is not divisible by {processes} processes",
+            f"use a multiple of {processes}, and adapt the learning rate to it",
+        )
+
+
 TRAINING_CONFIGS: Final = (Budget, OptimizationConfig, RuntimeConfig, LoggingConfig)
 _ARGUMENTS: Final = ("budget", "optimization", "runtime", "logging")
 

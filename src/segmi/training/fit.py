@@ -22,7 +22,15 @@ from segmi.records.serialization import write_record
 from segmi.training.allocator import keep_freed_memory
 from segmi.training.checkpoints import Checkpoint, Checkpoints
 from segmi.training.cohort import Cohort, register_feature_hooks
-from segmi.training.config import Budget, LoggingConfig, OptimizationConfig, RuntimeConfig, StepOrder
+from segmi.training.config import (
+    Budget,
+    LoggingConfig,
+    OptimizationConfig,
+    RuntimeConfig,
+    StepOrder,
+    check_divisible,
+    check_selection,
+)
 from segmi.training.distributed import ProcessGroup, connect
 from segmi.training.launchers import resolve_device
 from segmi.training.loggers import check_loggers
@@ -108,11 +116,7 @@ def fit(
     processes = connect(runtime.device, runtime.devices, runtime.num_nodes, runtime.strategy)
     per_epoch = _batches_per_epoch(train, optimization, processes)
     last_step = _total_steps(budget, len(train), per_epoch, optimization)
-    if logging.select_by == "holdout_mIoU" and not holdout:
-        raise UsageError(
-            "select_by holdout_mIoU needs images held out of train, got none",
-            "hold out a part of train (holdout: 0.1), or use select_by: last",
-        )
+    check_selection(logging.select_by, holdout=bool(holdout))
     _check_scope(objective, processes, accumulate)
     _check_step_order(optimization.step_order, processes)
     check_loggers(logging.logger)
@@ -219,11 +223,7 @@ def _unlabeled(
             "the objective needs unlabeled images, got none",
             "hide the labels of a part of train (labeled: 0.5), or set applies_to: labeled if the loss has it",
         )
-    if batch_size % processes.world_size:
-        raise UsageError(
-            f"unlabeled_batch_size {batch_size} is not divisible by {processes.world_size} processes",
-            f"use a multiple of {processes.world_size}",
-        )
+    check_divisible("unlabeled_batch_size", batch_size, processes.world_size)
     return Unlabeled(images, batch_size, two_views)
 
 
@@ -263,12 +263,7 @@ def _batches_per_epoch(train: SegmentationDataset, optimization: OptimizationCon
     batch_size, drop_last = optimization.batch_size, optimization.drop_last
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, got {batch_size}")
-    if batch_size % processes.world_size:
-        raise UsageError(
-            f"batch_size {batch_size}, the total over all processes, is not divisible by {processes.world_size} "
-            "processes",
-            f"use a multiple of {processes.world_size}, and adapt the learning rate to it",
-        )
+    check_divisible("batch_size", batch_size, processes.world_size)
     rest = len(train) % batch_size
     if not drop_last and 0 < rest < processes.world_size:
         raise UsageError(

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from segmi.study.events import Event
-from segmi.study.overrides import apply_overrides
+from segmi.study.events import StudyEvent
 from segmi.study.schema import Study
 from segmi.study.strict_yaml import parse
+from segmi.study.study_file import apply_overrides
 from segmi.study.validation import validated
 
 VARYING = ("wall_seconds", "environment", "precision", "usage")
@@ -49,7 +49,7 @@ class Killer:
         self.notes: list[str] = []
         self.process = 0
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: StudyEvent) -> None:
         if event.kind == "note":
             self.notes.append(event.text)
         if event.run.seed != self.seed:
@@ -97,7 +97,7 @@ def interrupted(command: Callable[..., list[str]]) -> Callable[..., None]:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
         _, err = process.communicate(timeout=200)
         assert process.returncode == 130, said + err
-        assert "the checkpoints of the runs that were going on are written" in err
+        assert "the checkpoints of the running runs are written" in err
         assert "run the same command again to continue" in err
         assert "Traceback" not in err
         for seed in (0, 1):
@@ -127,5 +127,5 @@ def _amount(folder: Path) -> dict[str, Any]:
 def _rows(path: Path) -> list[list[str]]:
     """The table without its columns of times."""
     rows = [line.split(",") for line in path.read_text().splitlines()]
-    kept = [place for place, name in enumerate(rows[0]) if "second" not in name]
-    return [[row[place] for place in kept] for row in rows]
+    kept = [path for path, name in enumerate(rows[0]) if "second" not in name]
+    return [[row[path] for path in kept] for row in rows]

@@ -39,8 +39,8 @@ def test_a_killed_process_is_one_runs_failure_or_taken_up_again(
     outcome = run_study(study, tmp_path / "pool", engine=Pool(2), listener=killer(seed=0, times=1))
     assert outcome.finished == ["street-scenes/model-1/seed1"]
     failure = outcome.failed["street-scenes/model-1/seed0"]
-    assert failure["type"] == "LostWorker"
-    assert "ended by SIGKILL, which the system does when memory runs out" in failure["message"]
+    assert failure["type"] == "WorkerCrashed"
+    assert "ended by SIGKILL, as the system does when memory runs out" in failure["message"]
     kill = killer(seed=0, times=1)
     outcome = run_study(study, tmp_path / "pool", engine=Pool(1, retries=1), listener=kill)
     assert outcome.skipped == ["street-scenes/model-1/seed1"]

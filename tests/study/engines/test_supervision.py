@@ -12,22 +12,22 @@ import pytest
 from segmi.errors import Interrupted
 from segmi.records import RunFolder, run_lock
 from segmi.study.engines import supervision
-from segmi.study.engines.supervision import Loss, Order, supervise
-from segmi.study.events import News
-from segmi.study.expand import Run, expand
+from segmi.study.engines.supervision import Crash, Task, supervise
+from segmi.study.events import Event
+from segmi.study.executor import Job
+from segmi.study.run_config import Run, expand
 from segmi.study.schema import Study
-from segmi.study.workshop import Job
 
-KILLED = Loss("the process of the run was ended by SIGKILL", "what it printed")
+KILLED = Crash("the process of the run was ended by SIGKILL", "what it printed")
 
 
 class Script:
     """Tells of each run what is written for it, a list per try; keeps the orders it is given."""
 
-    def __init__(self, *tries: list[News | Loss], jobs: int = 1) -> None:
+    def __init__(self, *tries: list[Event | Crash], jobs: int = 1) -> None:
         self.tries, self.jobs = list(tries), jobs
-        self.orders: list[Order] = []
-        self.going: list[tuple[Order, list[News | Loss]]] = []
+        self.tasks: list[Task] = []
+        self.going: list[tuple[Task, list[Event | Crash]]] = []
         self.most = 0
         self.ended = False
 
@@ -39,17 +39,17 @@ class Script:
     def is_busy(self) -> bool:
         return bool(self.going)
 
-    def begin(self, order: Order) -> None:
-        self.orders.append(order)
-        self.going.append((order, self.tries.pop(0)))
+    def begin(self, task: Task) -> None:
+        self.tasks.append(task)
+        self.going.append((task, self.tries.pop(0)))
         self.most = max(self.most, len(self.going))
 
-    def listen(self) -> list[tuple[Order, News | Loss]]:
-        order, told = self.going.pop(0)
-        return [(order, each) for each in told]
+    def poll(self) -> list[tuple[Task, Event | Crash]]:
+        task, told = self.going.pop(0)
+        return [(task, each) for each in told]
 
     def stop(self) -> None:
-        self.going = [(order, [News("interrupted")]) for order, _ in self.going]
+        self.going = [(task, [Event("interrupted")]) for task, _ in self.going]
 
     def end(self) -> None:
         self.ended = True
@@ -60,36 +60,36 @@ def two(study_of: Callable[..., Study]) -> list[Run]:
     return expand(study_of("seeds=[0, 1]"))
 
 
-def done(crew: Script, runs: list[Run], root: Path, *, retries: int = 0, overwrite: bool = False) -> list[tuple]:
+def done(workers: Script, runs: list[Run], root: Path, *, retries: int = 0, overwrite: bool = False) -> list[tuple]:
     told: list[tuple] = []
     job = Job(root, {}, overwrite=overwrite)
-    supervise(crew, job, runs, lambda run, news: told.append((run.seed, news.kind, news.text)), retries=retries)
-    assert crew.ended
+    supervise(workers, job, runs, lambda run, event: told.append((run.seed, event.kind, event.text)), retries=retries)
+    assert workers.ended
     return told
 
 
 def test_a_loss_is_one_runs_failure_with_what_the_process_printed(two: list[Run], tmp_path: Path) -> None:
-    crew = Script([News("started"), KILLED], [News("started"), News("finished")])
-    told = done(crew, two, tmp_path)
+    workers = Script([Event("started"), KILLED], [Event("started"), Event("finished")])
+    told = done(workers, two, tmp_path)
     assert [(seed, kind) for seed, kind, _ in told] == [(0, "started"), (0, "failed"), (1, "started"), (1, "finished")]
     failure = RunFolder(two[0].folder(tmp_path)).failure()
     assert failure is not None
-    assert (failure["type"], failure["exit_code"]) == ("LostWorker", 4)
+    assert (failure["type"], failure["exit_code"]) == ("WorkerCrashed", 4)
     assert failure["message"] == KILLED.reason
     assert "what it printed" in failure["traceback"]
     assert "run the same command again" in failure["remedy"]
 
 
 def test_a_lost_run_is_taken_up_again_and_every_try_is_told_and_counted(two: list[Run], tmp_path: Path) -> None:
-    crew = Script([KILLED], [News("started"), KILLED], [News("started"), News("finished")])
-    told = done(crew, two[:1], tmp_path, retries=2, overwrite=True)
+    workers = Script([KILLED], [Event("started"), KILLED], [Event("started"), Event("finished")])
+    told = done(workers, two[:1], tmp_path, retries=2, overwrite=True)
     assert [text for _, kind, text in told if kind == "note"] == [
-        f"{KILLED.reason}; taken up again ({count} of 2)" for count in (1, 2)
+        f"{KILLED.reason}; retry {count} of 2" for count in (1, 2)
     ]
     assert told[-1][1] == "finished"
     # What had begun anew when it was lost goes on; the lock of the lost process may take a moment to be free.
-    assert [order.overwrite for order in crew.orders] == [True, True, False]
-    assert [order.patience > 0 for order in crew.orders] == [False, True, True]
+    assert [task.overwrite for task in workers.tasks] == [True, True, False]
+    assert [task.patience > 0 for task in workers.tasks] == [False, True, True]
     assert [loss["reason"] for loss in RunFolder(two[0].folder(tmp_path)).crashes()] == [KILLED.reason] * 2
 
 
@@ -100,7 +100,7 @@ def test_a_run_fails_when_it_was_lost_too_often(two: list[Run], tmp_path: Path) 
 
 
 def test_a_process_that_somebody_else_stops_is_a_loss(two: list[Run], tmp_path: Path) -> None:
-    told = done(Script([News("interrupted")]), two[:1], tmp_path)
+    told = done(Script([Event("interrupted")]), two[:1], tmp_path)
     assert "the process of the run was ended by a signal" in told[-1][2]
 
 
@@ -115,23 +115,23 @@ def test_a_loss_while_another_process_holds_the_run_leaves_it_alone(
 
 
 def test_as_many_runs_at_a_time_as_there_is_room_for(two: list[Run], tmp_path: Path) -> None:
-    crew = Script([News("finished")], [News("finished")], jobs=2)
-    done(crew, two, tmp_path)
-    assert crew.most == 2
+    workers = Script([Event("finished")], [Event("finished")], jobs=2)
+    done(workers, two, tmp_path)
+    assert workers.most == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_begins_no_run_and_stops_those_that_go_on(two: list[Run], tmp_path: Path, number: int) -> None:
     class Signaled(Script):
-        def listen(self) -> list[tuple[Order, News | Loss]]:
-            if len(self.orders) == 1 and self.going[0][1] != [News("interrupted")]:
+        def poll(self) -> list[tuple[Task, Event | Crash]]:
+            if len(self.tasks) == 1 and self.going[0][1] != [Event("interrupted")]:
                 os.kill(os.getpid(), number)
-                return [(self.orders[0], News("train", 1, 2))]
-            return super().listen()
+                return [(self.tasks[0], Event("train", 1, 2))]
+            return super().poll()
 
-    crew = Signaled([], [News("finished")])
-    with pytest.raises(Interrupted, match="the checkpoints of the runs that were going on are written") as caught:
-        done(crew, two, tmp_path, retries=3)
+    workers = Signaled([], [Event("finished")])
+    with pytest.raises(Interrupted, match="the checkpoints of the running runs are written") as caught:
+        done(workers, two, tmp_path, retries=3)
     assert caught.value.exit_code == 128 + number
-    assert len(crew.orders) == 1
-    assert crew.ended
+    assert len(workers.tasks) == 1
+    assert workers.ended

@@ -1,41 +1,69 @@
-"""One run after the other in this process; also the part of a process in runs that several do together."""
+"""Engine contract, and the engine that does one run after the other in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from segmi.errors import Diverged, UsageError
 from segmi.records import RunFolder
-from segmi.study.engines.contract import Report
-from segmi.study.expand import Run
-from segmi.study.workshop import Workshop, stoppable
+from segmi.study.events import Event
+from segmi.study.executor import RunExecutor, stoppable
 
-ALIKE: Final = (Diverged, UsageError)
-"""The failures that all processes of a run meet at the same point, so that they can go on to the next one."""
+if TYPE_CHECKING:
+    from segmi.study.run_config import Run
+
+Report: TypeAlias = "Callable[[Run, Event], None]"
+
+SYNCHRONOUS: Final = (Diverged, UsageError)
+"""Failures that all processes of a run have at the same point, so that they can continue with the next run."""
+
+
+class Engine(Protocol):
+    """Does the runs of a study. A failed run is recorded, and the others continue."""
+
+    name: str
+    joint: bool
+    """Whether several processes, started by another program, can do a run together."""
+
+    def do(self, executor: RunExecutor, runs: Sequence[Run], report: Report) -> None:
+        """Do the runs.
+
+        Args:
+            executor: executor of this process; its job is sent to other processes.
+            runs: runs in the order in which they start.
+            report: called with the events of every run.
+
+        Raises:
+            Interrupted: on SIGINT or SIGTERM, after checkpoints are written.
+            EnvironmentProblem: if records cannot be written.
+        """
+        ...
 
 
 class InProcess:
-    """Nothing is started; a crash of the process ends the study until the same command is given again."""
+    """Starts no process; a crash ends the study until the same command is run again."""
 
     name = "in-process"
     joint = True
 
-    def do(self, shop: Workshop, runs: Sequence[Run], report: Report) -> None:
+    def do(self, executor: RunExecutor, runs: Sequence[Run], report: Report) -> None:
         """Do the runs, see `Engine`."""
         with stoppable():
             for run in runs:
-                error = shop.do(run, partial(report, run), overwrite=shop.job.overwrite)
-                if error is not None and shop.processes.world_size > 1 and not isinstance(error, ALIKE):
-                    raise error  # the others stand somewhere else in the run: there is no next one to do together
+                error = executor.do(run, partial(report, run), overwrite=executor.job.overwrite)
+                if error is not None and executor.processes.world_size > 1 and not isinstance(error, SYNCHRONOUS):
+                    raise error  # the other processes are at another point of this run and cannot start the next one
 
 
-def follow(shop: Workshop) -> None:
-    """What the other processes do: their part of the runs that the first one orders, until it orders none."""
+def follow(executor: RunExecutor) -> None:
+    """Do the part of another process in the runs that process 0 starts, until it starts no more."""
+    from segmi.study.run_config import Run, RunConfig
+
     with stoppable():
-        while (order := shop.processes.receive_task()) is not None:
-            run = Run(**order)
-            with suppress(*ALIKE), shop.processes.report_errors():
-                shop.execute(run, RunFolder(run.folder(shop.job.root)))
+        while (config := executor.processes.receive_task()) is not None:
+            run = Run(RunConfig.from_plain(config))
+            with suppress(*SYNCHRONOUS), executor.processes.report_errors():
+                executor.execute(run, RunFolder(run.folder(executor.job.root)))

@@ -1,33 +1,36 @@
-"""Several runs at a time, each in a process of its own: what crashes there is that run's failure alone."""
+"""Engine that does several runs at a time, each in its own process; a crash there fails that run only."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from segmi.study.engines.contract import Report
-from segmi.study.engines.supervision import Loss, Order, check_count, supervise
+from segmi.study.engines.in_process import Report
+from segmi.study.engines.supervision import Crash, Task, check_count, supervise
 from segmi.study.engines.worker import serve
-from segmi.study.events import ENDS, News
-from segmi.study.expand import Run
-from segmi.study.workshop import Job, Workshop
+from segmi.study.environment import cores
+from segmi.study.events import ENDS, Event
+from segmi.study.executor import Job, RunExecutor
+
+if TYPE_CHECKING:
+    from segmi.study.run_config import Run
 
 
 class Pool:
-    """Processes with an interpreter of their own, each of which does one run after the other.
+    """Worker processes, each of which does one run after the other.
 
     Args:
-        jobs: how many; by default as many as have the processors that a run computes with to themselves.
-        retries: how often a run whose process was lost is taken up again.
+        jobs: number of processes. Default: as many as the CPU cores allow with the threads of each run.
+        retries: how often a run is tried again after its process crashed.
 
     Raises:
-        UsageError: for less than one job or a negative number of retries.
+        UsageError: if a number is too small.
     """
 
     name = "pool"
@@ -38,39 +41,39 @@ class Pool:
         check_count("--retries", retries, 0)
         self.jobs, self.retries = jobs, retries
 
-    def do(self, shop: Workshop, runs: Sequence[Run], report: Report) -> None:
+    def do(self, executor: RunExecutor, runs: Sequence[Run], report: Report) -> None:
         """Do the runs, see `Engine`."""
         import torch
 
-        threads = torch.get_num_threads()  # as in this process: other numbers would give other gradients
-        most = max(run.config["training"]["threads"] or threads for run in runs)
+        threads = torch.get_num_threads()  # as in this process: the number of threads changes rounding
+        most = max(run.config.training.threads or threads for run in runs)
         jobs = min(self.jobs or max(1, cores() // most), len(runs))
         with tempfile.TemporaryDirectory(prefix="segmi-pool-") as outputs:
-            crew = _Processes(shop.job, threads, [Path(outputs, f"{number}.txt") for number in range(jobs)])
-            supervise(crew, shop.job, runs, report, retries=self.retries)
+            paths = [Path(outputs, f"{number}.txt") for number in range(jobs)]
+            supervise(_Workers(executor.job, threads, paths), executor.job, runs, report, retries=self.retries)
 
 
-class _Processes:
-    """The crew of a pool, see `Crew`."""
+class _Workers:
+    """Worker pool of processes of this machine, see `WorkerPool`."""
 
     def __init__(self, job: Job, threads: int, outputs: Sequence[Path]) -> None:
         self._workers = [_Worker(job, threads, output) for output in outputs]
 
     @property
     def has_room(self) -> bool:
-        return any(worker.order is None for worker in self._workers)
+        return any(worker.task is None for worker in self._workers)
 
     @property
     def is_busy(self) -> bool:
-        return any(worker.order is not None for worker in self._workers)
+        return any(worker.task is not None for worker in self._workers)
 
-    def begin(self, order: Order) -> None:
-        next(worker for worker in self._workers if worker.order is None).begin(order)
+    def begin(self, task: Task) -> None:
+        next(worker for worker in self._workers if worker.task is None).begin(task)
 
-    def listen(self) -> list[tuple[Order, News | Loss]]:
+    def poll(self) -> list[tuple[Task, Event | Crash]]:
         there = {worker.connection: worker for worker in self._workers if worker.process is not None}
         ready = wait(list(there), timeout=0.2)
-        return [heard for connection, worker in there.items() if connection in ready for heard in worker.heard()]
+        return [result for connection, worker in there.items() if connection in ready for result in worker.poll()]
 
     def stop(self) -> None:
         for worker in self._workers:
@@ -82,74 +85,64 @@ class _Processes:
 
 
 class _Worker:
-    """A process of the pool, started when it is first needed and again when it was lost."""
+    """Process of the pool, started with its first task and again after a crash."""
 
     def __init__(self, job: Job, threads: int, output: Path) -> None:
         self._job, self._threads, self._output = job, threads, output
-        self.order: Order | None = None
+        self.task: Task | None = None
         self.process: multiprocessing.process.BaseProcess | None = None
 
-    def begin(self, order: Order) -> None:
-        """Give it a run."""
+    def begin(self, task: Task) -> None:
         if self.process is None:
             context = multiprocessing.get_context("spawn")
             self.connection, theirs = context.Pipe()
             self.process = context.Process(target=serve, args=(theirs, self._job, self._threads, self._output))
             self.process.start()
             theirs.close()
-        self.order = order
-        with suppress(OSError):  # it died at this moment: heard of next
-            self.connection.send(order)
+        self.task = task
+        with suppress(OSError):  # the process has just crashed, which the next poll finds
+            self.connection.send(task)
 
-    def heard(self) -> list[tuple[Order, News | Loss]]:
-        """What it told, its loss if it told no end of a run."""
-        found: list[tuple[Order, News | Loss]] = []
+    def poll(self) -> list[tuple[Task, Event | Crash]]:
+        """Return its new events, or a crash if it ended without the last event of a run."""
+        results: list[tuple[Task, Event | Crash]] = []
         try:
             while self.connection.poll():
-                news = self.connection.recv()
-                if self.order is not None:
-                    found.append((self.order, news))
-                if news.kind in ENDS:
-                    self.order = None
+                event = self.connection.recv()
+                if self.task is not None:
+                    results.append((self.task, event))
+                if event.kind in ENDS:
+                    self.task = None
         except (EOFError, OSError):
-            order, reason = self.order, self._lost()
-            if order is not None:
-                found.append((order, Loss(reason, self._last_words())))
-        return found
+            task, reason = self.task, self._reap()
+            if task is not None:
+                output = self._output.read_text(errors="replace") if self._output.exists() else ""
+                results.append((task, Crash(reason, output)))
+        return results
 
     def stop(self) -> None:
-        """Ask it to end after the checkpoint."""
         if self.process is not None:
             with suppress(OSError):
                 self.connection.send(None)
 
     def end(self) -> None:
-        """End it at once."""
         if self.process is not None:
             self.process.kill()
             self.process.join()
             self.connection.close()
             self.process = None
 
-    def _lost(self) -> str:
-        """It has ended: how, in words."""
+    def _reap(self) -> str:
+        """Wait for the ended process and return the reason."""
         process = self.process
         if process is None:
             return "the process of the run never started"
         process.join()
         self.connection.close()
-        self.process, self.order = None, None
+        self.process, self.task = None, None
         code = process.exitcode or 0
         if code < 0:
             name = signal.Signals(-code).name
-            hint = ", which the system does when memory runs out" if name == "SIGKILL" else ""
+            hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
             return f"the process of the run was ended by {name}{hint}"
         return f"the process of the run ended with exit code {code}"
-
-    def _last_words(self) -> str:
-        return self._output.read_text(errors="replace") if self._output.exists() else ""
-
-
-def cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

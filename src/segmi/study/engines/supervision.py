@@ -1,4 +1,4 @@
-"""What the engines share that do runs in other processes: who does which run, what is lost, taken up again, stopped."""
+"""Supervision of runs in other processes: assignment, crashes, retries and interruption."""
 
 from __future__ import annotations
 
@@ -6,29 +6,31 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from segmi.errors import EnvironmentProblem, Interrupted, RunError, UsageError
 from segmi.records import RunFolder
-from segmi.study.engines.contract import Report
-from segmi.study.events import News
-from segmi.study.expand import Run
-from segmi.study.workshop import Job, lock_if_free, stoppable
+from segmi.study.engines.in_process import Report
+from segmi.study.events import Event
+from segmi.study.executor import Job, lock_if_free, stoppable
+
+if TYPE_CHECKING:
+    from segmi.study.run_config import Run
 
 STOP_PATIENCE: Final = 120.0
-"""Seconds that runs have to finish their update and write their checkpoints."""
+"""Seconds that runs have to finish their step and write their checkpoints."""
 
 LOCK_PATIENCE: Final = 30.0
-"""Seconds until the lock of a process that was lost must be free."""
+"""Seconds to wait for the lock of a crashed process."""
 
 
-class LostWorker(RunError):
-    """A run whose process ended without a word."""
+class WorkerCrashed(RunError):
+    """A run whose process ended without reporting a result."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """A run as another process is told to do it; see `Workshop.do`."""
+class Task:
+    """A run for another process; see `RunExecutor.do`."""
 
     run: Run
     overwrite: bool
@@ -36,136 +38,136 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """The process of a run ended without a word.
+class Crash:
+    """End of the process of a run without a result.
 
     Args:
-        reason: how, as a sentence without a full stop.
-        last_words: what it printed in this run.
+        reason: the reason, as a sentence without a full stop.
+        output: what the process printed during the run.
     """
 
     reason: str
-    last_words: str = ""
+    output: str = ""
 
 
-class Crew(Protocol):
-    """Processes that do runs, seen from the process of the study."""
+class WorkerPool(Protocol):
+    """Processes that do runs, as seen from the process of the study."""
 
     @property
     def has_room(self) -> bool:
-        """Whether another run can be begun."""
+        """Whether another task can start."""
         ...
 
     @property
     def is_busy(self) -> bool:
-        """Whether a run is going on."""
+        """Whether a task is running."""
         ...
 
-    def begin(self, order: Order) -> None:
-        """Have a run done; called only where there is room."""
+    def begin(self, task: Task) -> None:
+        """Start a task; called only if there is room."""
         ...
 
-    def listen(self) -> list[tuple[Order, News | Loss]]:
-        """What was heard since the last call, after waiting for a moment; one of `ENDS` or a loss ends a run."""
+    def poll(self) -> list[tuple[Task, Event | Crash]]:
+        """Return the events since the last call, after a short wait; one of `ENDS` or a crash ends a task."""
         ...
 
     def stop(self) -> None:
-        """Ask all runs to end after their checkpoints."""
+        """Ask all tasks to end after their next checkpoint."""
         ...
 
     def end(self) -> None:
-        """End everything at once."""
+        """End all processes at once."""
         ...
 
 
-def supervise(crew: Crew, job: Job, runs: Sequence[Run], report: Report, *, retries: int) -> None:
-    """Have the runs done by a crew, which is ended afterwards.
+def supervise(workers: WorkerPool, job: Job, runs: Sequence[Run], report: Report, *, retries: int) -> None:
+    """Do the runs with a pool of workers, and end the pool.
 
-    A run whose process is lost is given to another one, ``retries`` times, and has then failed.
+    A run whose process crashes is given to another process up to ``retries`` times, and then fails.
 
     Raises:
-        Interrupted: on SIGINT or SIGTERM, after the checkpoints are written.
+        Interrupted: on SIGINT or SIGTERM, after checkpoints are written.
     """
     from segmi.training.loop import Interruption
 
-    losses = _Losses(job, report, retries)
-    waiting = deque(Order(run, job.overwrite) for run in runs)
+    crashes = _CrashCounter(job, report, retries)
+    waiting = deque(Task(run, job.overwrite) for run in runs)
     stop_by: float | None = None
     with stoppable(), Interruption() as interruption:
         try:
-            while waiting or crew.is_busy:
+            while waiting or workers.is_busy:
                 if interruption.requested and stop_by is None:
                     stop_by = time.monotonic() + STOP_PATIENCE
                     waiting.clear()
-                    crew.stop()
+                    workers.stop()
                 if stop_by is not None and time.monotonic() > stop_by:
                     break
-                while waiting and crew.has_room:
-                    crew.begin(waiting.popleft())
-                for order, heard in crew.listen():
-                    if isinstance(heard, News) and (heard.kind != "interrupted" or stop_by is not None):
-                        losses.seen(order, heard)
-                        report(order.run, heard)
-                    elif stop_by is None and (again := losses.after(order, heard)) is not None:
+                while waiting and workers.has_room:
+                    workers.begin(waiting.popleft())
+                for task, result in workers.poll():
+                    if isinstance(result, Event) and (result.kind != "interrupted" or stop_by is not None):
+                        crashes.observe(task, result)
+                        report(task.run, result)
+                    elif stop_by is None and (again := crashes.handle(task, result)) is not None:
                         waiting.appendleft(again)
         finally:
-            crew.end()
+            workers.end()
     if interruption.signal_number is not None:
         raise Interrupted(
-            "interrupted; the checkpoints of the runs that were going on are written",
+            "interrupted; the checkpoints of the running runs are written",
             "run the same command again to continue",
             signal_number=interruption.signal_number,
         )
 
 
 def check_count(option: str, value: int | None, least: int) -> None:
-    """Refuse what is too small to be meant.
+    """Check the lower bound of a count.
 
     Raises:
-        UsageError: naming the option.
+        UsageError: if the value is too small.
     """
     if value is not None and value < least:
-        raise UsageError(f"{option}: expected {least} or more, got {value}", "give a larger number, or leave it out")
+        raise UsageError(f"{option}: expected {least} or more, got {value}", "give a larger number, or omit it")
 
 
-class _Losses:
-    """Counts how often each run was lost, and decides what becomes of it."""
+class _CrashCounter:
+    """Counts the crashes of each run, and decides whether it is tried again."""
 
     def __init__(self, job: Job, report: Report, retries: int) -> None:
         self._job, self._report, self._retries = job, report, retries
         self._count: Counter[str] = Counter()
         self._begun: set[str] = set()
 
-    def seen(self, order: Order, news: News) -> None:
-        if news.kind == "started":
-            self._begun.add(order.run.key)
+    def observe(self, task: Task, event: Event) -> None:
+        if event.kind == "started":
+            self._begun.add(task.run.key)
 
-    def after(self, order: Order, heard: Loss | News) -> Order | None:
-        """The order to be given again; None if the run has failed now, which is then on record."""
-        loss = heard if isinstance(heard, Loss) else Loss("the process of the run was ended by a signal")
-        run, folder = order.run, RunFolder(order.run.folder(self._job.root))
+    def handle(self, task: Task, result: Crash | Event) -> Task | None:
+        """Return the task for another try, or None after recording the failure of the run."""
+        crash = result if isinstance(result, Crash) else Crash("the process of the run was ended by a signal")
+        run, folder = task.run, RunFolder(task.run.folder(self._job.root))
         self._count[run.key] += 1
-        folder.record_crash(loss.reason)
+        folder.record_crash(crash.reason)
         if self._count[run.key] <= self._retries:
-            tries = f"taken up again ({self._count[run.key]} of {self._retries})"
-            self._report(run, News("note", text=f"{loss.reason}; {tries}"))
-            return Order(run, order.overwrite and run.key not in self._begun, LOCK_PATIENCE)
-        self._report(run, _recorded(folder, loss, self._count[run.key]))
+            tries = f"retry {self._count[run.key]} of {self._retries}"
+            self._report(run, Event("note", text=f"{crash.reason}; {tries}"))
+            return Task(run, task.overwrite and run.key not in self._begun, LOCK_PATIENCE)
+        self._report(run, _record_failure(folder, crash, self._count[run.key]))
         return None
 
 
-def _recorded(folder: RunFolder, loss: Loss, tries: int) -> News:
-    """A run whose process was lost has failed, unless that happened when its result was there already."""
+def _record_failure(folder: RunFolder, crash: Crash, tries: int) -> Event:
+    """Record a crashed run as failed, unless its result was already written."""
     with lock_if_free(folder.path, LOCK_PATIENCE) as problem:
         if isinstance(problem, EnvironmentProblem):
-            return News("busy", text=problem.message)
+            return Event("busy", text=problem.message)
         if folder.finished:
-            return News("finished")
-        error = LostWorker(
-            loss.reason + (f", in each of {tries} tries" if tries > 1 else ""),
-            "see what it printed in failure.json, then run the same command again: the run goes on from its checkpoint",
+            return Event("finished")
+        error = WorkerCrashed(
+            crash.reason + (f", in each of {tries} tries" if tries > 1 else ""),
+            "read its output in failure.json, then run the same command again: the run continues from its checkpoint",
         )
-        if loss.last_words:
-            error.add_note(f"The process printed:\n{loss.last_words}")
+        if crash.output:
+            error.add_note(f"The process printed:\n{crash.output}")
         folder.write_failure(error)
-    return News("failed", text=str(error))
+    return Event("failed", text=str(error))

@@ -1,4 +1,4 @@
-"""What the processes do that do runs for another one: run, tell, and keep what is printed out of the terminal."""
+"""Worker processes: do the tasks of the study's process, report events, and keep output out of the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -18,129 +18,129 @@ from pathlib import Path
 from typing import Any, Final
 
 from segmi.errors import EnvironmentProblem, Interrupted
-from segmi.study.engines.supervision import Order
-from segmi.study.events import ENDS, FREQUENT, News
-from segmi.study.workshop import Job, Tell, Workshop, stoppable
+from segmi.study.engines.supervision import Task
+from segmi.study.events import ENDS, FREQUENT, Emit, Event
+from segmi.study.executor import Job, RunExecutor, stoppable
 
-SECONDS_BETWEEN_NEWS: Final = 0.2
+SECONDS_BETWEEN_EVENTS: Final = 0.2
 
 
-def do_order(shop: Workshop, order: Order, tell: Tell) -> News:
-    """Do a run and tell of it.
+def do_task(executor: RunExecutor, task: Task, emit: Emit) -> Event:
+    """Do a run and report its events.
 
-    Returns: the last news, one of `ENDS`, which alone are not told: whoever sends them may have to see to it that
-        they come last.
+    Returns:
+        The last event, one of `ENDS`. It is not emitted: the caller sends it after all others.
     """
-    last = News("failed", text="the run told nothing")
+    last = Event("failed", text="the run reported no event")
 
-    def listen(news: News) -> None:
+    def receive(event: Event) -> None:
         nonlocal last
-        if news.kind in ENDS:
-            last = news
-        elif news.kind == "started":
-            tell(replace(news, text=f"process {os.getpid()} on {socket.gethostname()}"))
+        if event.kind in ENDS:
+            last = event
+        elif event.kind == "started":
+            emit(replace(event, text=f"process {os.getpid()} on {socket.gethostname()}"))
         else:
-            tell(news)
+            emit(event)
 
-    teller = _Seldom(listen)
-    notes = _Notes(teller)
-    logging.getLogger("segmi").addHandler(notes)
+    throttled = _Throttled(receive)
+    warnings = _WarningEvents(throttled)
+    logging.getLogger("segmi").addHandler(warnings)
     try:
         with stoppable():
-            shop.do(order.run, teller, overwrite=order.overwrite, patience=order.patience)
+            executor.do(task.run, throttled, overwrite=task.overwrite, patience=task.patience)
     except Interrupted as interrupted:
-        return News("interrupted", text=str(interrupted))
+        return Event("interrupted", text=str(interrupted))
     except EnvironmentProblem as problem:
-        return News("failed", text=str(problem))
+        return Event("failed", text=str(problem))
     finally:
-        logging.getLogger("segmi").removeHandler(notes)
+        logging.getLogger("segmi").removeHandler(warnings)
     return last
 
 
 def serve(connection: Connection, job: Job, threads: int, output: Path) -> None:
-    """A process of the pool: do the orders that come over ``connection``, one at a time.
+    """Do the tasks that arrive on ``connection`` one at a time, as a process of the pool.
 
     Args:
-        connection: to the study's process; None on it, or its end, ends a run after its checkpoint.
-        job: what the runs have in common.
-        threads: those that a run computes with.
-        output: the file for what the libraries of this process print, the last words of a crash included.
+        connection: connection to the study's process; None, or its end, ends a run after its checkpoint.
+        job: settings common to all runs.
+        threads: CPU threads of a run.
+        output: file for the output of the libraries, including the trace of a crash.
     """
-    if hasattr(os, "setpgid"):  # Ctrl-C is for the study's process, which passes it on once
+    if hasattr(os, "setpgid"):  # Ctrl-C reaches the study's process only, which forwards it once
         os.setpgid(0, 0)
     import torch
 
     torch.set_num_threads(threads)
-    orders: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, orders), daemon=True).start()
-    shop = Workshop(job)
+    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_receive_tasks, args=(connection, tasks), daemon=True).start()
+    executor = RunExecutor(job)
 
-    def tell(news: News) -> None:
+    def emit(event: Event) -> None:
         try:
-            connection.send(news)
-        except OSError:  # the study's process is gone; `_listen` sees it as well and ends this one
+            connection.send(event)
+        except OSError:  # the study's process has ended; `_receive_tasks` then ends this one
             return
 
     while True:
-        order = orders.get()
-        with printing_into(output):
-            last = do_order(shop, order, tell)
-        tell(last)
+        task = tasks.get()
+        with output_to(output):
+            last = do_task(executor, task, emit)
+        emit(last)
         if last.kind == "interrupted":
             return
 
 
 @contextmanager
-def printing_into(output: Path) -> Iterator[None]:
-    """What this process prints inside goes into a file, that of its libraries and the trace of a crash included."""
+def output_to(output: Path) -> Iterator[None]:
+    """Redirect stdout and stderr of this process to a file, including its libraries and the trace of a crash."""
     output.write_text("")
     descriptor = os.open(output, os.O_WRONLY | os.O_APPEND)
-    kept = [os.dup(number) for number in (1, 2)]
+    saved = [os.dup(number) for number in (1, 2)]
     try:
         for number in (1, 2):
             os.dup2(descriptor, number)
         faulthandler.enable(descriptor)
         yield
     finally:
-        for number, before in zip((1, 2), kept, strict=True):
+        for number, before in zip((1, 2), saved, strict=True):
             os.dup2(before, number)
             os.close(before)
         faulthandler.disable()
         os.close(descriptor)
 
 
-class _Seldom:
-    """Passes news on; of the frequent kinds not more than a few per second."""
+class _Throttled:
+    """Forwards events, of the frequent kinds at most a few per second."""
 
-    def __init__(self, tell: Callable[[News], None]) -> None:
-        self._tell, self._last = tell, 0.0
+    def __init__(self, emit: Emit) -> None:
+        self._emit, self._last = emit, 0.0
 
-    def __call__(self, news: News) -> None:
+    def __call__(self, event: Event) -> None:
         now = time.monotonic()
-        if news.kind in FREQUENT and news.done < news.of and now - self._last < SECONDS_BETWEEN_NEWS:
+        if event.kind in FREQUENT and event.done < event.of and now - self._last < SECONDS_BETWEEN_EVENTS:
             return
         self._last = now
-        self._tell(news)
+        self._emit(event)
 
 
-class _Notes(logging.Handler):
-    """Warnings of segmi as notes of the run."""
+class _WarningEvents(logging.Handler):
+    """Emits warnings of segmi as notes of the run."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, emit: Emit) -> None:
         super().__init__(logging.WARNING)
-        self._tell = tell
+        self._emit = emit
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._tell(News("note", text=record.getMessage()))
+        self._emit(Event("note", text=record.getMessage()))
 
 
-def _listen(connection: Connection, orders: queue.SimpleQueue[Any]) -> None:
+def _receive_tasks(connection: Connection, tasks: queue.SimpleQueue[Any]) -> None:
     while True:
         try:
-            order = connection.recv()
+            task = connection.recv()
         except (EOFError, OSError):
-            order = None
-        if order is None:  # between runs this ends the process, in one it is what Ctrl-C is in the study's process
+            task = None
+        if task is None:  # stops a run after its checkpoint; between runs it ends this process
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        orders.put(order)
+        tasks.put(task)

@@ -1,4 +1,4 @@
-"""Progress on stderr, of a study or of many files: a bar on a terminal, a line now and then elsewhere."""
+"""Progress on stderr of a study or of many files: bars on a terminal, otherwise a line every few seconds."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Self
 from segmi.cli.output import say, settings
 
 if TYPE_CHECKING:
-    from segmi.study.events import Event
+    from segmi.study.events import StudyEvent
 
 SECONDS_BETWEEN_LINES = 10.0
 SHOWN = 8
-"""Runs that one line names."""
+"""Largest number of runs named in one line."""
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them.
+    """Return a duration in words.
 
     Example:
         >>> duration(42), duration(150), duration(7300), duration(None)
@@ -35,7 +35,7 @@ def duration(seconds: float | None) -> str:
 
 
 def bar(done: int, of: int, width: int = 24) -> str:
-    """How much is done, as a strip.
+    """Return a text bar.
 
     Example:
         >>> bar(1, 4, width=8), bar(3, 3, width=8)
@@ -46,7 +46,7 @@ def bar(done: int, of: int, width: int = 24) -> str:
 
 
 def counting(verb: str = "read") -> Any:
-    """A listener for (images done, images in all) that shows them on stderr: a bar, or a line now and then."""
+    """Return a callback for (images done, images in total) that shows the progress on stderr."""
     began = last = time.monotonic()
 
     def listener(done: int, of: int) -> None:
@@ -59,61 +59,61 @@ def counting(verb: str = "read") -> Any:
             say(f"{verb} {done}/{of} images")
             return
         left = f"{duration((now - began) / done * (of - done))} left" if done != of else f"in {duration(now - began)}"
-        # the end of a longer line before is cleared, and the cursor stays where an error may be written
+        # \033[K clears the rest of a longer previous line
         print(f"\r{verb} {bar(done, of)} {done}/{of} images, {left}\033[K", end="\n" if done == of else "",
               file=sys.stderr, flush=True)  # fmt: skip
 
     return listener
 
 
-def describe_event(event: Event) -> str:
-    """One line for one event."""
+def describe_event(event: StudyEvent) -> str:
+    """Return an event as one line."""
     head = f"[{event.number}/{event.total}] {event.run.key}"
     if event.kind == "train":
         rate = f", {event.rate:.1f} images/s" if event.rate else ""
         loss = f", loss {event.loss:.4f}" if event.loss is not None else ""
         left = f", {duration(event.run_seconds_left)} left" if event.run_seconds_left is not None else ""
         total = f" ({duration(event.study_seconds_left)} for all)" if event.study_seconds_left is not None else ""
-        return f"{head}: update {event.done}/{event.of}{loss}{rate}{left}{total}"
+        return f"{head}: step {event.done}/{event.of}{loss}{rate}{left}{total}"
     if event.kind == "evaluate":
-        return f"{head}: scored {event.done}/{event.of} images"
+        return f"{head}: evaluated {event.done}/{event.of} images"
     if event.kind == "prepare":
         return f"{head}: decoded {event.done}/{event.of} images into the cache"
     words = {
         "note": event.text,
-        "skipped": "is finished, nothing to do",
+        "skipped": "already finished",
         "started": f"starts ({event.text})" if event.text else "starts",
         "finished": "finished",
         "failed": f"FAILED: {event.text}",
-        "busy": f"left alone: {event.text}",
-        "interrupted": "stopped, its checkpoint is written",
+        "busy": f"skipped: {event.text}",
+        "interrupted": "stopped after writing a checkpoint",
     }
     return f"{head}: {words[event.kind]}"
 
 
-def describe_together(latest: Sequence[Event], done: int) -> str:
-    """One line for several runs that go on at the same time, from the latest news of each.
+def describe_together(latest: Sequence[StudyEvent], done: int) -> str:
+    """Return one line about several runs that are in progress.
 
     Args:
-        latest: of the runs that go on.
-        done: runs that do not any more.
+        latest: latest event of each run.
+        done: number of runs that have ended.
     """
     shown = [f"{event.run.key} {event.done}/{event.of}" if event.of else event.run.key for event in latest[:SHOWN]]
     more = f", and {len(latest) - SHOWN} more" if len(latest) > SHOWN else ""
     lefts = [event.study_seconds_left for event in latest if event.study_seconds_left is not None]
     left = f" ({duration(lefts[-1])} for all)" if lefts else ""
-    return f"[{done}/{latest[0].total}] {len(latest)} runs go on: {', '.join(shown)}{more}{left}"
+    return f"[{done}/{latest[0].total}] {len(latest)} runs in progress: {', '.join(shown)}{more}{left}"
 
 
 class StudyProgress:
-    """Listens to a study and shows where it stands; use as a context and as the listener."""
+    """Display of the progress of a study, used as a context manager and as the listener."""
 
     def __init__(self) -> None:
         self._bars: Any = None
         self._last_line = -SECONDS_BETWEEN_LINES
         self._study: Any = None
         self._rows: dict[str, Any] = {}
-        self._latest: dict[str, Event] = {}
+        self._latest: dict[str, StudyEvent] = {}
         self._done = 0
 
     def __enter__(self) -> Self:
@@ -127,8 +127,8 @@ class StudyProgress:
         if self._bars is not None:
             self._bars.stop()
 
-    def __call__(self, event: Event) -> None:
-        """Show an event; of the frequent kinds one every ten seconds where there is no terminal."""
+    def __call__(self, event: StudyEvent) -> None:
+        """Show an event; without a terminal, the frequent kinds at most every ten seconds."""
         if settings.quiet:
             return
         from segmi.study.events import ENDS, FREQUENT
@@ -157,19 +157,19 @@ class StudyProgress:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[news]}"),
+            TextColumn("{task.fields[status]}"),
             TextColumn("{task.fields[where]}", style="dim"),
             console=Console(stderr=True),
             refresh_per_second=4,
         )
-        self._study = self._bars.add_task("study", total=None, news="", where="")
+        self._study = self._bars.add_task("study", total=None, status="", where="")
         self._bars.start()
 
-    def _step_bars(self, event: Event) -> None:
-        """A row for the study, and one for every run that is going on."""
+    def _step_bars(self, event: StudyEvent) -> None:
+        """Update the bar of the study and the bar of the run."""
         from segmi.study.events import ENDS
 
-        left = {"news": f"{duration(event.study_seconds_left)} left"} if event.study_seconds_left is not None else {}
+        left = {"status": f"{duration(event.study_seconds_left)} left"} if event.study_seconds_left is not None else {}
         self._bars.update(self._study, completed=self._done, total=event.total, **left)
         key = event.run.key
         if event.kind in ENDS:
@@ -177,14 +177,14 @@ class StudyProgress:
                 self._bars.remove_task(self._rows.pop(key))
             return
         if key not in self._rows:
-            self._rows[key] = self._bars.add_task(key, total=None, news="", where="")
+            self._rows[key] = self._bars.add_task(key, total=None, status="", where="")
         if event.kind == "started":
             self._bars.update(self._rows[key], where=event.text)
         elif event.kind == "train":
             loss = f"loss {event.loss:.4f}, " if event.loss is not None else ""
             rate = f"{event.rate:.1f} images/s, " if event.rate else ""
-            news = f"{loss}{rate}{duration(event.run_seconds_left)} left"
-            self._bars.update(self._rows[key], completed=event.done, total=event.of, news=news)
+            status = f"{loss}{rate}{duration(event.run_seconds_left)} left"
+            self._bars.update(self._rows[key], completed=event.done, total=event.of, status=status)
         elif event.kind in ("prepare", "evaluate"):
-            news = "scoring" if event.kind == "evaluate" else "decoding"
-            self._bars.update(self._rows[key], completed=event.done, total=event.of, news=news)
+            status = "evaluating" if event.kind == "evaluate" else "decoding"
+            self._bars.update(self._rows[key], completed=event.done, total=event.of, status=status)

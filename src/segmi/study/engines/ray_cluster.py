@@ -1,4 +1,4 @@
-"""Ray, joined where it runs or started here: on this machine's loopback, with a token of its own, telling nobody."""
+"""Connection to a Ray cluster, or a private Ray on this machine: on the loopback, with a token, without statistics."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from types import ModuleType
 from typing import Any, Final
 
 from segmi.errors import EnvironmentProblem, UsageError
-from segmi.study.engines.pool import cores
+from segmi.study.environment import cores
 
 OBJECT_STORE_BYTES: Final = 100 * 2**20
-"""What is passed around are news of some hundred bytes; Ray would set aside a third of the memory."""
+"""Events have some hundred bytes; by default Ray reserves a third of the memory."""
 
 SECONDS_TO_ANSWER: Final = 5.0
 
 SECONDS_OF_SILENCE: Final = 20.0
-"""How long the head of a cluster may not answer; after a minute Ray ends the process that waits for it."""
+"""Time for the head of a cluster to respond; after a minute Ray ends the process that waits for it."""
 
 _ALONE: Final = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # no other machine joins: on any system, listen on the loopback only
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on any system, listen on the loopback only
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # the processes use this installation, nothing is packed up and unpacked
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # the processes use this installation, nothing is packed and sent
 }
 
 
 @contextmanager
-def joined(address: str | None) -> Iterator[ModuleType]:
-    """The module ``ray``, connected inside; one that this process is connected to already is used and left alone.
+def connected(address: str | None) -> Iterator[ModuleType]:
+    """Connect to Ray and yield its module; an existing connection of this process is used and kept.
 
     Args:
-        address: ``HOST:PORT`` of a cluster that this machine belongs to, or ``auto`` for the one that runs here; None
-            starts Ray for the time being.
+        address: ``HOST:PORT`` of a cluster that this machine belongs to, or ``auto`` for the one that runs here. None:
+            start Ray on this machine and stop it afterwards.
 
     Raises:
-        UsageError: an address that is none.
-        EnvironmentProblem: Ray is not installed, does not start, or does not answer at the address.
+        UsageError: if the address is malformed.
+        EnvironmentProblem: if Ray is not installed, does not start, or does not respond at the address.
     """
     _check_address(address)
     with _environment(_variables() if address is None else {}):
@@ -59,7 +59,7 @@ def joined(address: str | None) -> Iterator[ModuleType]:
         if ray.is_initialized():
             yield ray
             return
-        logging.getLogger("ray").setLevel(logging.CRITICAL)  # what is lost is told as news of its run
+        logging.getLogger("ray").setLevel(logging.CRITICAL)  # crashes are reported as events of their runs
         with _folder(address) as folder:
             _start(ray, address, folder)
             try:
@@ -68,17 +68,17 @@ def joined(address: str | None) -> Iterator[ModuleType]:
                 ray.shutdown()
 
 
-def is_there(ray: Any, node: str) -> bool:
-    """Whether the head of the cluster answers and still knows the machine with the id ``node``."""
+def is_alive(ray: Any, node: str) -> bool:
+    """Return whether the head of the cluster responds and knows the machine with the id ``node``."""
     alive: list[str] = []
 
     def ask() -> None:
         with suppress(Exception):
             alive.extend(one["NodeID"] for one in ray.nodes() if one["Alive"])
 
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(SECONDS_OF_SILENCE)
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(SECONDS_OF_SILENCE)
     return node in alive
 
 
@@ -98,8 +98,8 @@ def _start(ray: Any, address: str | None, folder: str | None) -> None:
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         where = f"at {address}" if address else "on this machine"
         raise EnvironmentProblem(
-            f"Ray could not be {'joined' if address else 'started'} {where}: {error}",
-            "see `ray status` on the machine of the head, and that it has this version of Ray, or leave --address out"
+            f"Ray could not be {'reached' if address else 'started'} {where}: {error}",
+            "check `ray status` on the head, and that it has this version of Ray, or omit --address"
             if address
             else "use --engine pool, or start Ray by hand with `ray start --head` and give --address auto",
         ) from error
@@ -109,7 +109,7 @@ def _start(ray: Any, address: str | None, folder: str | None) -> None:
 
 
 def _check_address(address: str | None) -> None:
-    """Ask before Ray does, which takes a minute to find out that nobody is there."""
+    """Check the address before Ray does, which needs a minute to find that nothing responds."""
     if address is None or address == "auto":
         return
     host, _, port = address.rpartition(":")
@@ -122,13 +122,13 @@ def _check_address(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
     except (OSError, OverflowError) as error:
         raise EnvironmentProblem(
-            f"no Ray answers at {address}: {error}", "start it with `ray start --head`, or leave --address out"
+            f"no Ray responds at {address}: {error}", "start it with `ray start --head`, or omit --address"
         ) from error
 
 
 @cache
 def _variables() -> dict[str, str]:
-    """One token for all that this process starts: Ray reads it once."""
+    """Return the variables with one token for this process: Ray reads it once."""
     return {**_ALONE, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
@@ -148,7 +148,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _folder(address: str | None) -> Iterator[str | None]:
-    """For the sockets and logs of a Ray that is started here; the path of a socket must be short."""
+    """Create a folder for the sockets and logs of a private Ray; paths of sockets must be short."""
     if address is not None:
         yield None
         return

@@ -11,11 +11,11 @@ import pytest
 from segmi.datasets import open_dataset
 from segmi.datasets.processing import Processing
 from segmi.datasets.reader import DatasetReader
-from segmi.study import Roots
-from segmi.study.facts import Facts
-from segmi.study.overrides import apply_overrides
+from segmi.study import DataRoots
+from segmi.study.dataset_context import DatasetContext
 from segmi.study.run import run_study
 from segmi.study.strict_yaml import parse
+from segmi.study.study_file import apply_overrides
 from segmi.study.validation import validated
 
 PROCESSING = Processing(resize=20, crop=16)
@@ -47,7 +47,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_study_from_the_cache_leaves_the_same_files(tiny_text: str, tmp_path: Path) -> None:
-    study = validated(apply_overrides(parse(tiny_text), ["training.steps=3", "processing.flip=0.5"]), roots=Roots())
+    study = validated(apply_overrides(parse(tiny_text), ["training.steps=3", "processing.flip=0.5"]), roots=DataRoots())
     told = []
 
     def listener(event: Any) -> None:
@@ -66,16 +66,16 @@ def test_a_study_from_the_cache_leaves_the_same_files(tiny_text: str, tmp_path: 
 
 def test_what_is_prepared_is_not_read_again(scenes: DatasetReader, tmp_path: Path, unread: list[str]) -> None:
     samples = scenes.split("train")
-    Facts(scenes, tmp_path).images("train", samples, PROCESSING, 0, labels=True)
+    DatasetContext(scenes, tmp_path).images("train", samples, PROCESSING, 0, labels=True)
     unread.clear()
-    facts = Facts(scenes, tmp_path)
-    images = facts.images("train", samples[1:], PROCESSING, 0, labels=False)
-    held = facts.images("train", samples, PROCESSING, 0, labels=True)
+    context = DatasetContext(scenes, tmp_path)
+    images = context.images("train", samples[1:], PROCESSING, 0, labels=False)
+    held = context.images("train", samples, PROCESSING, 0, labels=True)
     images.batch([(0, 0), (1, 1)])
     held.labels(2)
-    most = facts.most_frequent_class()
+    most = context.most_frequent_class()
     assert unread == []
-    assert most == Facts(scenes).most_frequent_class()
+    assert most == DatasetContext(scenes).most_frequent_class()
     assert unread
 
 
@@ -83,11 +83,11 @@ def test_where_nothing_can_be_cached_images_are_decoded(
     scenes: DatasetReader, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
-    facts = Facts(scenes, tmp_path / "file")
+    context = DatasetContext(scenes, tmp_path / "file")
     with caplog.at_level(logging.WARNING):
         for split in ("train", "val"):
-            images = facts.images(split, scenes.split(split), PROCESSING, 3)
-            plain = Facts(scenes).images(split, scenes.split(split), PROCESSING, 3)
+            images = context.images(split, scenes.split(split), PROCESSING, 3)
+            plain = DatasetContext(scenes).images(split, scenes.split(split), PROCESSING, 3)
             assert (images.batch([(0, 0)]).images == plain.batch([(0, 0)]).images).all()
     (record,) = caplog.records
     assert "the cache cannot be written to" in record.message

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from segmi.study.samples import LONGEST_SIDE, evenly_spaced, smaller
+from segmi.study.run_outputs import LONGEST_SIDE, evenly_spaced, smaller
 
 
 def test_images_are_spread_over_the_split() -> None:

@@ -1,4 +1,4 @@
-"""Teachers with weights of other runs or bundles, averages as networks: what a study may say, and what becomes of it."""
+"""Initial weights from other runs or bundles, and averages as networks: validation and execution."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from segmi.deploy import load
 from segmi.errors import UsageError
 from segmi.records import RunFolder
-from segmi.study import Roots, Study
-from segmi.study.events import Event
-from segmi.study.overrides import apply_overrides
+from segmi.study import DataRoots, Study
+from segmi.study.events import StudyEvent
 from segmi.study.run import run_study
 from segmi.study.strict_yaml import dump, parse
+from segmi.study.study_file import apply_overrides
 from segmi.study.validation import validated
 
 TAUGHT = """methods.taught={networks: {student: {architecture: unet, width: 2}, teacher: {architecture: unet, width: 2}},
@@ -25,7 +25,7 @@ AVERAGED = """methods.averaged={networks: {unet: {architecture: unet, width: 2}}
 
 
 def study_of(text: str, *overrides: str) -> Study:
-    return validated(apply_overrides(parse(text), overrides), roots=Roots())
+    return validated(apply_overrides(parse(text), overrides), roots=DataRoots())
 
 
 def state(folder: Path, network: str) -> dict[str, torch.Tensor]:
@@ -37,9 +37,11 @@ def test_a_teacher_is_the_other_run_of_the_same_seed_and_is_left_alone(tmp_path:
     assert study.methods["taught"].weights_from["teacher"].network == "unet"
     assert study.methods["averaged"].networks["mean"] == study.methods["averaged"].networks["unet"]
     assert study.methods["averaged"].frozen == ["mean"]
-    assert validated(parse(dump(study.plain())), roots=Roots()) == study, "written out, it reads back"
+    assert validated(parse(dump(study.plain())), roots=DataRoots()) == study, "written out, it reads back"
     only = ["*/taught/seed1"]
-    with pytest.raises(UsageError, match=r"1 of 1 runs take the weights of runs that are not done:\n.*taught/seed1"):
+    with pytest.raises(
+        UsageError, match=r"1 of 1 runs start from the weights of runs that are not finished:\n.*taught/seed1"
+    ):
         run_study(study, tmp_path, only=only).raise_if_incomplete()
     outcome = run_study(study, tmp_path)
     outcome.raise_if_incomplete()
@@ -66,12 +68,12 @@ def test_a_teacher_is_the_other_run_of_the_same_seed_and_is_left_alone(tmp_path:
 def test_overwriting_takes_the_weights_of_the_new_run(tmp_path: Path, tiny_text: str) -> None:
     study = study_of(tiny_text, TAUGHT, "training.steps=1")
     methods = {name: study.methods[name] for name in ("taught", "model-1")}  # the teacher stands last
-    turned = study.model_copy(step={"methods": methods})
+    turned = study.model_copy(update={"methods": methods})
     run_study(turned, tmp_path).raise_if_incomplete()
-    heard: list[Event] = []
+    heard: list[StudyEvent] = []
     run_study(turned, tmp_path, overwrite=True, listener=heard.append)
-    order = [event.run.method for event in heard if event.kind == "started"]
-    assert order == ["model-1", "taught"]
+    task = [event.run.method for event in heard if event.kind == "started"]
+    assert task == ["model-1", "taught"]
 
 
 @pytest.mark.parametrize(
@@ -87,17 +89,17 @@ def test_overwriting_takes_the_weights_of_the_new_run(tmp_path: Path, tiny_text:
         ("methods.taught.weights_from.teacher={bundle: nowhere}", "nowhere is not a bundle"),
         ("methods.taught.weights_from={tacher: {method: model-1}}", "unknown network 'tacher'.*did you mean 'teacher'"),
         ("methods.taught.networks.teacher.width=3", r"weights of another network \(width 2, here 3\)"),
-        ("methods.taught.training={learning_rate: {grid: [1e-3, 1e-2]}}", "does not go with a search"),
+        ("methods.taught.training={learning_rate: {grid: [1e-3, 1e-2]}}", "trials of a search have other seeds"),
         ("methods.averaged.averages.mean.of=net", "unknown network 'net'"),
         ("methods.averaged.averages.mean.decay=1.5", "expected less than or equal to 1"),
         (
             "methods.averaged.networks.mean={architecture: unet, width: 3}",
-            "the average of unet, but is another network",
+            "the average of unet, but has other options",
         ),
-        ("methods.averaged.frozen=[unet]", "unet does not learn"),
-        ("methods.averaged.weights_from={mean: {method: model-1}}", "the weights of mean are those of unet"),
-        ("methods.model-1.objective={distillation: {}}", "expected a frozen network that teaches"),
-        ("methods.model-1.objective={pixel_contrast: {layers: {unet: botleneck}}}", "did you mean 'bottleneck'"),
+        ("methods.averaged.frozen=[unet]", "unet is frozen"),
+        ("methods.averaged.weights_from={mean: {method: model-1}}", "mean starts from the weights of unet"),
+        ("methods.model-1.loss={distillation: {}}", "expected a frozen network"),
+        ("methods.model-1.loss={pixel_contrast: {layers: {unet: botleneck}}}", "did you mean 'bottleneck'"),
     ],
 )
 def test_mistakes_are_told_before_anything_runs(check, tiny_text: str, override: str, message: str) -> None:  # type: ignore[no-untyped-def]
@@ -114,4 +116,4 @@ def test_a_teacher_for_other_classes_is_refused(tmp_path: Path, tiny_text: str) 
     other = study_of(tiny_text, TAUGHT.replace("{method: model-1}", f"{{bundle: '{bundle}'}}"), objects, "name=other")
     outcome = run_study(other, tmp_path, only=["*/taught/*"])
     (failure,) = outcome.failed.values()
-    assert "is to have 21 and 21" in failure["message"]
+    assert "teacher has 21 and 21" in failure["message"]

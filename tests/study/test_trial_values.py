@@ -8,26 +8,26 @@ import statistics
 import pytest
 
 from segmi.study.search import Space
-from segmi.study.suggest import SPREAD, steered, suggest
+from segmi.study.trials import SPREAD, depends_on_scores, suggest
 
-RATE = Space(place=("training", "learning_rate"), log_uniform=(1e-5, 1e-1), trials=20)
-WIDTH = Space(place=("networks", "unet", "width"), grid=(2, 4, 8))
-FLIP = Space(place=("processing", "flip"), uniform=(0.0, 1.0), trials=20)
+RATE = Space(path=("training", "learning_rate"), log_uniform=(1e-5, 1e-1), trials=20)
+WIDTH = Space(path=("networks", "unet", "width"), grid=(2, 4, 8))
+FLIP = Space(path=("processing", "flip"), uniform=(0.0, 1.0), trials=20)
 
 
 def test_grids_are_tried_whole() -> None:
-    batch = Space(place=("training", "batch_size"), grid=(1, 2))
+    batch = Space(path=("training", "batch_size"), grid=(1, 2))
     tried = [tuple(suggest([WIDTH, batch], number, [], 0).values()) for number in range(6)]
     assert tried == [(2, 1), (2, 2), (4, 1), (4, 2), (8, 1), (8, 2)]
-    assert not steered([WIDTH, batch], 100)
+    assert not depends_on_scores([WIDTH, batch], 100)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 1000])
 def test_the_first_trials_are_spread_over_the_range(seed: int) -> None:
     """Of eight points of a Sobol sequence every eighth of the range holds one, up to where the sequence begins."""
     places = [(math.log10(suggest([RATE], n, [], seed)["training.learning_rate"]) + 5) / 4 for n in range(8)]
-    assert all(0 <= place <= 1 for place in places)
-    assert len({int(8 * place) for place in places}) >= 7
+    assert all(0 <= path <= 1 for path in places)
+    assert len({int(8 * path) for path in places}) >= 7
 
 
 def test_they_depend_on_number_and_seed_alone() -> None:
@@ -48,7 +48,7 @@ def test_later_trials_go_where_the_scores_are_high() -> None:
             away = abs(math.log10(values["training.learning_rate"]) + 3)
             score = 0.5 - 0.1 * away + 0.02 * values["networks.unet.width"]
             tried.append((values, None if number in (2, 5) else math.nan if number == 7 else score))
-            (late if steered([RATE, WIDTH], number) else early).append(away)
+            (late if depends_on_scores([RATE, WIDTH], number) else early).append(away)
             wide += [values["networks.unet.width"] == 8] if number >= SPREAD else []
         assert suggest([RATE, WIDTH], 23, tried[:23], seed) == tried[23][0]
     assert statistics.mean(late) < 0.85 * statistics.mean(early)

@@ -22,12 +22,12 @@ from segmi.errors import EnvironmentProblem, UsageError
 from segmi.records import RunFolder, lock_holder
 from segmi.report import write_report
 from segmi.study.engines import Ray
-from segmi.study.engines.ray_engine import check_room
-from segmi.study.events import Event
-from segmi.study.expand import Run
+from segmi.study.engines.ray import check_room
+from segmi.study.events import StudyEvent
 from segmi.study.run import run_study
+from segmi.study.run_config import Run, RunConfig, TrainingSection
 from segmi.study.schema import Study
-from segmi.study.validation import load_study
+from segmi.study.study_file import load_study
 
 
 @pytest.mark.slow
@@ -38,13 +38,13 @@ def test_ray_gives_what_the_process_itself_gives_though_a_worker_is_killed(
     run_study(study, tmp_path / "here")
     kill, addresses = killer(seed=1, times=1), set()
 
-    def listen(event: Event) -> None:
+    def poll(event: StudyEvent) -> None:
         import ray
 
         addresses.update(node["NodeManagerAddress"] for node in ray.nodes())
         kill(event)
 
-    outcome = run_study(study, tmp_path / "ray", engine=Ray(retries=1), listener=listen)
+    outcome = run_study(study, tmp_path / "ray", engine=Ray(retries=1), listener=poll)
     assert sorted(outcome.finished) == [f"street-scenes/model-1/seed{seed}" for seed in (0, 1, 2)]
     assert addresses == {"127.0.0.1"}
     assert [note for note in kill.notes if "was lost" in note and "taken up again (1 of 1)" in note]
@@ -63,7 +63,7 @@ def test_a_run_that_is_lost_too_often_has_failed_with_what_its_process_printed(
     outcome = run_study(study, tmp_path, engine=Ray(retries=1), listener=killer(seed=1, times=2))
     assert outcome.finished == ["street-scenes/model-1/seed0"]
     failure = outcome.failed["street-scenes/model-1/seed1"]
-    assert failure["type"] == "LostWorker"
+    assert failure["type"] == "WorkerCrashed"
     assert "in each of 2 tries" in failure["message"]
 
 
@@ -194,9 +194,9 @@ def test_a_head_that_is_killed_and_started_again_costs_the_updates_since_the_che
     assert first.stderr is not None
     said = ""
     while "computes in" not in said:
-        news = first.stderr.readline()
-        assert news, said
-        said += news
+        event = first.stderr.readline()
+        assert event, said
+        said += event
     head.kill()
     _, err = first.communicate(timeout=200)
     assert first.returncode == 5, err
@@ -261,8 +261,8 @@ def test_a_run_that_no_machine_has_room_for_is_refused_or_waits(caplog: pytest.L
 def test_what_is_set_aside_for_a_run(
     options: dict[str, Any], training: dict[str, Any], there: dict[str, float], expected: tuple[float, float]
 ) -> None:
-    run = Run("s", "d", "m", 0, {"training": {"device": "auto", "threads": None, **training}})
-    needs = Ray(**options).requires(run, 2, there)
+    run = Run(RunConfig.model_construct(training=TrainingSection(steps=1, **training)))
+    needs = Ray(**options).needs(run, 2, there)
     assert (needs["CPU"], needs["GPU"]) == expected
 
 

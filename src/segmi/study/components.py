@@ -1,0 +1,193 @@
+"""Build the datasets, networks, losses and optimizers that a study names."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from segmi.datasets import dataset_class, open_dataset
+from segmi.datasets.reader import DatasetReader
+from segmi.errors import UsageError
+from segmi.losses import build_objective, known_losses
+from segmi.losses.base import Objective
+from segmi.models import SegmentationNetwork, build_network, get_architecture, layer_names
+from segmi.models.memory_limit import MemoryLimit, MemoryLimitError
+from segmi.randomness import key
+from segmi.study.binding import arguments
+from segmi.study.dataset_context import DataRoots
+from segmi.study.environment import memory_gb
+from segmi.study.run_config import RunConfig, TrainingSection
+from segmi.training import Average, Cohort
+from segmi.training.distributed import ProcessGroup, connect
+from segmi.training.lr_schedulers import build_schedule
+from segmi.training.optimizers import build_optimizer
+
+NOT_OF_EVALUATION: Final = ("cohort", "images", "seed", "device", "processes", "progress", "diagnostics", "details")
+NOT_OF_NETWORKS: Final = ("classes", "in_channels")
+NOT_OF_LOSSES: Final = ("self", "networks", "frozen", "name", "weight", "ignore_index")
+_GENERAL: Final = ("one_logit", "normalize", "features", "encoder_weights", "batch_norm_momentum")
+_PARALLEL: Final = ("device", "devices", "num_nodes", "strategy")
+_PROBED_STEPS: Final = 1000
+
+
+class RunComponents(NamedTuple):
+    """What a run trains, and on which objective."""
+
+    cohort: Cohort
+    objective: Objective
+
+
+def build_components(config: RunConfig, classes: int) -> RunComponents:
+    """Build the cohort and the objective of a run for a dataset with this number of classes."""
+    networks = {name: keyed_network(spec, name, classes, config.seed) for name, spec in config.networks.items()}
+    averages = {name: Average(average.of, average.decay) for name, average in config.averages.items()}
+    objective = method_objective(config.loss, list(networks), config.frozen)
+    return RunComponents(Cohort(networks, config.frozen, averages), objective)
+
+
+def open_data(name: str, options: Mapping[str, Any], roots: DataRoots) -> DatasetReader:
+    """Open a dataset of a study; its ``type`` is the name unless the options say otherwise."""
+    known = {option: value for option, value in options.items() if option != "type"}
+    kind = options.get("type", name)
+    bound = arguments(dataset_class(kind), known, ("self", "root"))
+    return open_dataset(kind, roots.of(name), **bound)
+
+
+def keyed_network(spec: Mapping[str, Any], network: str, classes: int, seed: int) -> SegmentationNetwork:
+    """Build a network; its initial weights depend on seed and name only, and so agree between methods."""
+    bound = arguments(build_network, spec, NOT_OF_NETWORKS)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(seed, "initial weights", network))
+        return build_network(**bound, classes=classes)
+
+
+def method_objective(
+    losses: Mapping[str, Mapping[str, Any]], networks: Sequence[str], frozen: Sequence[str]
+) -> Objective:
+    """Build the weighted sum of a method's losses."""
+    known = known_losses()
+    bound = {
+        name: {
+            **arguments(known[name], {k: v for k, v in options.items() if k != "weight"}, NOT_OF_LOSSES),
+            "weight": options.get("weight", 1.0),
+        }
+        for name, options in losses.items()
+    }
+    return build_objective(bound, networks=networks, frozen=frozen)
+
+
+def network_options(architecture: str) -> dict[str, Any]:
+    """Return the options of an architecture with their defaults, as plain data."""
+    general = {
+        name: parameter.default
+        for name, parameter in inspect.signature(build_network).parameters.items()
+        if name in _GENERAL
+    }
+    own = {name: parameter.default for name, parameter in get_architecture(architecture).options().items()}
+    return {name: _plain(default) for name, default in (general | own).items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return a default as plain data, or None, which stands for the default everywhere."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        return None
+
+
+def connect_processes(trainings: Sequence[TrainingSection]) -> ProcessGroup:
+    """Connect the processes that do these runs together.
+
+    Raises:
+        UsageError: if the runs need different processes, or other ones were started.
+    """
+    declared = [{name: getattr(training, name) for name in _PARALLEL} for training in trainings]
+    if all(training.processes == 1 for training in trainings):
+        return connect()
+    differing = [name for name in _PARALLEL if any(one[name] != declared[0][name] for one in declared)]
+    if differing:
+        raise UsageError(
+            f"the methods of this study differ in {', '.join(differing)}, but the same processes train all of them",
+            "set it in the study's training section only, or run the methods separately with --only",
+        )
+    return connect(**declared[0])
+
+
+class NetworkProbe(NamedTuple):
+    """Properties of a network that was built without pretrained weights."""
+
+    stride: int
+    needs_batch_of_two: bool
+    layers: tuple[str, ...]
+
+
+def probe_network(spec: Mapping[str, Any]) -> NetworkProbe:
+    """Build a network without its weights, to find wrong options before a run starts."""
+    return _probe(json.dumps({**spec, "encoder_weights": None, "normalize": "none"}, sort_keys=True))
+
+
+@cache
+def _probe(spec: str) -> NetworkProbe:
+    with _within_memory():
+        network = keyed_network(json.loads(spec), "probe", 2, 0)
+    return NetworkProbe(network.stride, network.needs_batch_of_two, layer_names(network))
+
+
+def probe_weights(spec: Mapping[str, Any]) -> None:
+    """Build a network with its pretrained weights, to find missing weights before a run starts."""
+    _probe_weights(json.dumps(dict(spec), sort_keys=True))
+
+
+@cache
+def _probe_weights(spec: str) -> None:
+    keyed_network(json.loads(spec), "probe", 2, 0)
+
+
+def probe_optimizer(training: Mapping[str, Any]) -> Optimizer:
+    """Build the optimizer for a small parameter, to check its options."""
+    return build_optimizer(
+        [torch.nn.Parameter(torch.zeros(2, 2))],
+        training["optimizer"],
+        training["learning_rate"],
+        training.get("optimizer_options"),
+    )
+
+
+def probe_schedule(optimizer: Optimizer, training: Mapping[str, Any]) -> LRScheduler:
+    """Build the schedule of such an optimizer, to check its options."""
+    schedule, warmup = training["schedule"], training["warmup_steps"]
+    parts = [] if isinstance(schedule, str) else [part.get("steps") for part in schedule]
+    # A budget in epochs or images is known in steps only when the run starts: assume enough of them.
+    enough = _PROBED_STEPS + warmup + sum(steps for steps in parts if isinstance(steps, int))
+    steps = None if training.get("minutes") else training.get("steps") or enough
+    return build_schedule(optimizer, schedule, steps, training.get("schedule_options"), warmup_steps=warmup)
+
+
+@contextmanager
+def _within_memory() -> Iterator[None]:
+    """Refuse a network whose weights and gradient exceed the memory of the machine, before allocating it.
+
+    Raises:
+        UsageError: if the network is too large.
+    """
+    memory = memory_gb()
+    if memory is None:
+        yield
+        return
+    try:
+        with MemoryLimit(int(memory / 2 * 2**30)):  # half for the weights, half for their gradient
+            yield
+    except MemoryLimitError as error:
+        raise UsageError(
+            f"the weights of the network take {error}; with their gradient that is more than the {memory} GiB of this "
+            "machine",
+            "make the network narrower",
+        ) from error

@@ -1,0 +1,183 @@
+"""Folders of the datasets on this machine, and what the runs of a study on one dataset share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from segmi.errors import EnvironmentProblem, UsageError
+
+if TYPE_CHECKING:
+    from segmi.datasets.cache import Store
+    from segmi.datasets.processing import Processing
+    from segmi.datasets.reader import DatasetReader, Sample
+    from segmi.datasets.segmentation_dataset import SegmentationDataset
+    from segmi.study.run_config import TrainingSection
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DataRoots:
+    """Folders given with ``--root``; a study file never names them.
+
+    Args:
+        named: folder by dataset.
+        default: folder of all other datasets. None: ``$SEGMI_DATA``.
+    """
+
+    named: dict[str, Path] = field(default_factory=dict)
+    default: Path | None = None
+
+    @classmethod
+    def parse(cls, arguments: Sequence[str]) -> DataRoots:
+        """Parse ``NAME=DIR`` and ``DIR`` arguments.
+
+        Raises:
+            UsageError: if a dataset has two folders, or an empty one.
+
+        Example:
+            >>> DataRoots.parse(["voc2012=/data/VOCdevkit", "/data"]).of("camvid").as_posix()
+            '/data'
+        """
+        named: dict[str, Path] = {}
+        default: Path | None = None
+        for argument in arguments:
+            name, equals, folder = argument.partition("=")
+            if equals and not Path(argument).exists():
+                if not name or not folder or name in named:
+                    raise UsageError(f"--root {argument} is not valid", "write --root NAME=DIR once per dataset")
+                named[name] = Path(folder)
+            elif not argument or default is not None:
+                raise UsageError(
+                    f"--root {argument or repr('')} comes after --root {default}",
+                    "write --root NAME=DIR if datasets are in different folders",
+                )
+            else:
+                default = Path(argument)
+        return cls(named, default)
+
+    def of(self, name: str) -> Path | None:
+        """Return the folder of a dataset, or None for ``$SEGMI_DATA``."""
+        return self.named.get(name, self.default)
+
+    def absolute(self) -> DataRoots:
+        """Return the same folders as absolute paths, for processes with another working directory."""
+        return DataRoots(
+            {name: folder.absolute() for name, folder in self.named.items()},
+            self.default.absolute() if self.default is not None else None,
+        )
+
+
+class TrainingSamples(NamedTuple):
+    """The train split of a run in three disjoint parts."""
+
+    labeled: list[Sample]
+    unlabeled: list[Sample]
+    held_out: list[Sample]
+
+
+def split_train(samples: Sequence[Sample], training: TrainingSection) -> TrainingSamples:
+    """Split train into labeled, unlabeled and held-out images.
+
+    The parts depend on their sizes only, so that they are the same for all methods and seeds of a study.
+    """
+    from segmi.datasets.holdout import hold_out
+
+    kept, held_out = hold_out(samples, training.holdout, 0) if training.holdout else (list(samples), [])
+    labeled, unlabeled = hold_out(kept, 1 - training.labeled, 1) if training.labeled < 1 else (kept, [])
+    return TrainingSamples(labeled, unlabeled, held_out)
+
+
+class DatasetContext:
+    """One dataset of a study: its reader, its decoded images and its class frequencies.
+
+    Args:
+        dataset: reader of the dataset.
+        cache: folder of decoded images. None: every process decodes images and keeps them in memory.
+    """
+
+    def __init__(self, dataset: DatasetReader, cache: Path | None = None) -> None:
+        self.dataset = dataset
+        self._cache = cache
+        self._most_frequent: int | None = None
+        self._train_counts: np.ndarray | None = None
+        self._images: dict[tuple[str, tuple[str, ...], Processing, bool], SegmentationDataset] = {}
+
+    def images(
+        self,
+        split: str,
+        samples: Sequence[Sample],
+        processing: Processing,
+        seed: int,
+        *,
+        labels: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> SegmentationDataset:
+        """Return processed samples; all runs with the same samples and processing share the decoded images.
+
+        Args:
+            split: split of the dataset.
+            samples: all or some samples of the split.
+            processing: processing of the images.
+            seed: seed of crops and augmentation.
+            labels: whether whole images are evaluated, which needs their labels at the original size.
+            progress: called with (images done, images in total) while images are decoded into the cache.
+        """
+        from segmi.datasets.segmentation_dataset import SegmentationDataset
+
+        known = (split, tuple(sample.name for sample in samples), processing, labels)
+        if known not in self._images:
+            prepared = self._store(split, self.dataset.split(split), processing, progress)
+            original = self._store(split, samples, None, progress) if labels and processing.resize is not None else None
+            if prepared is not None and split == "train":
+                self._train_counts = prepared.label_counts
+            self._images[known] = SegmentationDataset(
+                self.dataset, samples, processing, seed=seed, prepared=prepared, labels=original
+            )
+        return self._images[known].reseeded(seed)
+
+    def _store(
+        self,
+        split: str,
+        samples: Sequence[Sample],
+        processing: Processing | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> Store | None:
+        """Return the cache entry of resized samples or, without processing, of their original labels."""
+        from segmi.datasets.cache import IMAGES, LABELS, entry_key, prepare
+
+        if self._cache is None:
+            return None
+        if processing is None:
+            key = entry_key(self.dataset, split, samples, LABELS)
+        else:
+            resize, mode = processing.resize, processing.resize_mode
+            key = entry_key(self.dataset, split, samples, IMAGES, resize=resize, resize_mode=mode)
+        if key is None:
+            return None
+        try:
+            return prepare(self._cache, self.dataset, samples, key, progress=progress)
+        except EnvironmentProblem as problem:
+            log.warning("%s; images are decoded in every run instead", problem.message)
+            self._cache = None  # do not try again, and warn once
+            return None
+
+    def release_images(self) -> None:
+        """Free the memory of the decoded images."""
+        self._images.clear()
+
+    def most_frequent_class(self) -> int:
+        """Return the class with the most pixels in train."""
+        if self._most_frequent is None:
+            counts = np.zeros(256, dtype=np.int64) if self._train_counts is None else self._train_counts
+            if self._train_counts is None:
+                for sample in self.dataset.split("train"):
+                    counts += np.bincount(self.dataset.read_mask(sample).ravel(), minlength=256)
+            self._most_frequent = int(counts[: len(self.dataset.info.classes)].argmax())
+        return self._most_frequent

@@ -1,0 +1,186 @@
+"""Execution of single runs in their folders: lock, failure record, interruption; the same in every process.
+
+PyTorch is imported when the first run starts, so that a worker process can first detach from the terminal.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+from segmi.errors import EnvironmentProblem, Interrupted
+from segmi.records import RunFolder, run_lock, sweep
+from segmi.study.dataset_context import DataRoots, DatasetContext
+from segmi.study.events import Emit, Event
+
+if TYPE_CHECKING:
+    from segmi.study.run_config import Run
+    from segmi.training.distributed import ProcessGroup
+
+RECORDS: Final = (
+    "result.json", "failure.json", "crashes.json", "config.yaml", "environment.json", "origin.json",
+    "precision.json", "metrics.csv", "profile.json", "usage.json", "trackers.json", "confusion", "samples",
+    "bundles", "checkpoints", "tensorboard", "mlflow", "wandb",
+)  # fmt: skip
+"""Files and folders of a run that ``--overwrite`` removes, in this order: without a result, a run is not finished."""
+
+_LOCK_POLL_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True)
+class Job:
+    """Settings common to all runs of one call; plain, so that they can be sent to other processes.
+
+    Args:
+        root: folder of all runs.
+        datasets: options of the study's datasets.
+        roots: folders of the datasets.
+        cache: folder of decoded images. None: keep them in memory.
+        init_from: bundle whose weights the reported network starts from.
+        overwrite: start all runs again, finished ones included.
+        profile: measure where the time goes.
+    """
+
+    root: Path
+    datasets: Mapping[str, Mapping[str, Any]]
+    roots: DataRoots = field(default_factory=DataRoots)
+    cache: Path | None = None
+    init_from: Path | None = None
+    overwrite: bool = False
+    profile: bool = False
+
+
+class RunExecutor:
+    """Does runs in this process, one at a time, and keeps the data that runs on one dataset share.
+
+    Args:
+        job: settings common to all runs.
+        processes: the processes that do a run together. Default: this process.
+    """
+
+    def __init__(self, job: Job, processes: ProcessGroup | None = None) -> None:
+        from segmi.study.components import connect_processes
+
+        self.job = job
+        self.processes = processes or connect_processes([])
+        self._contexts: dict[str, DatasetContext] = {}
+
+    def context(self, name: str) -> DatasetContext:
+        """Return a dataset, opened once. Images of other datasets are released: runs are ordered by dataset."""
+        from segmi.study.components import open_data
+
+        for other in self._contexts.keys() - {name}:
+            self._contexts[other].release_images()
+        if name not in self._contexts:
+            dataset = open_data(name, self.job.datasets[name], self.job.roots)
+            self._contexts[name] = DatasetContext(dataset, self.job.cache)
+        return self._contexts[name]
+
+    def do(self, run: Run, emit: Emit, *, overwrite: bool = False, patience: float = 0.0) -> Exception | None:
+        """Do a run, unless it is finished or another process has its lock.
+
+        Args:
+            run: the run.
+            emit: called with its events, the last of which has a kind of `segmi.study.events.ENDS`.
+            overwrite: start the run again, even if it is finished.
+            patience: seconds to wait for the lock, for a run whose process has just crashed.
+
+        Returns:
+            The error of a failed run, which is also written to its folder.
+
+        Raises:
+            EnvironmentProblem: if records cannot be written.
+            Interrupted: on SIGINT or SIGTERM, after a checkpoint is written.
+        """
+        folder = RunFolder(run.folder(self.job.root))
+        with lock_if_free(folder.path, patience) as problem:
+            if problem is not None:
+                emit(Event("busy", text=problem.message))
+                return None
+            if folder.finished and not overwrite:
+                emit(Event("skipped"))
+                return None
+            prepare(folder.path, overwrite=overwrite)
+            emit(Event("started"))
+            self.processes.send_task(run.config.plain())
+            try:
+                with self.processes.report_errors():
+                    self.execute(run, folder, emit)
+            except (Interrupted, KeyboardInterrupt):
+                raise
+            except Exception as error:
+                folder.write_failure(error)
+                emit(Event("failed", text=str(error)))
+                return error
+            emit(Event("finished"))
+            return None
+
+    def execute(self, run: Run, folder: RunFolder, emit: Emit = lambda event: None) -> None:
+        """Execute a run whose folder is locked by this process, or by the process that leads it."""
+        from segmi.study.execute import execute
+
+        execute(
+            run, folder, self.context(run.dataset), emit=emit, init_from=self.job.init_from, processes=self.processes,
+            profile=self.job.profile,
+        )  # fmt: skip
+
+
+@contextmanager
+def lock_if_free(folder: Path, patience: float) -> Iterator[EnvironmentProblem | None]:
+    """Lock a run folder, or yield the reason why the lock is not free within ``patience`` seconds."""
+    until = time.monotonic() + patience
+    while True:
+        lock = run_lock(folder)
+        try:
+            lock.__enter__()
+            break
+        except EnvironmentProblem as problem:
+            if "in use" not in problem.message:
+                raise
+            if time.monotonic() >= until:
+                yield problem
+                return
+        time.sleep(_LOCK_POLL_SECONDS)
+    try:
+        yield None
+    finally:
+        lock.__exit__(None, None, None)
+
+
+def prepare(folder: Path, *, overwrite: bool) -> None:
+    """Remove what a killed process left incomplete; with ``overwrite``, all records of the previous run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    for name in RECORDS if overwrite else ("result.json", "failure.json"):
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Raise `Interrupted` on SIGINT and SIGTERM, also outside the training loop."""
+    remedy = "run the same command again to continue"
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted("terminated", remedy, signal_number=number)
+
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, stop) if main else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", remedy, signal_number=signal.SIGINT) from None
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,290 @@
+"""Runs of a study: dataset × method × seed, each with a typed configuration and a folder whose path is its key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from segmi.datasets.processing import Processing
+from segmi.errors import UsageError
+from segmi.study.schema import AverageOf, Options, Study, WeightsFrom
+from segmi.training.config import TrainingOptions, training_configs
+
+SCHEMA_VERSION: Final = 1
+
+NOT_COMPARED: Final = (
+    "training.workers", "training.checkpoint_every", "training.log_every", "training.logger", "label", "treatment",
+    "baseline",
+)  # fmt: skip
+"""Keys that may change between two sessions of a run, because no score depends on them."""
+
+HELD_OUT: Final = "held-out"
+"""Name of the evaluated split of a trial: the images held out of train."""
+
+NOT_OF_TRAINING: Final = ("resume", "profile")
+"""Fields of `TrainingSection` that a study file cannot set."""
+
+_NOT_OF_FIT: Final = ("holdout", "labeled", "label_noise", "resume", "profile")
+
+
+@dataclass(frozen=True)
+class TrainingSection(TrainingOptions):
+    """The ``training`` section: the settings of `segmi.training.fit`, and the use of the training images.
+
+    Args:
+        holdout: fraction of train that is held out to select weights by.
+        labeled: fraction of the rest whose labels are used.
+        label_noise: fraction of these labels that are replaced by wrong ones.
+    """
+
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    labeled: Annotated[float, Field(gt=0, le=1)] = 1.0
+    label_noise: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @property
+    def processes(self) -> int:
+        """Number of processes that train together."""
+        return self.devices * self.num_nodes
+
+    def fit_configs(self, *, profile: bool) -> dict[str, Any]:
+        """Return the config arguments of `segmi.training.fit`."""
+        options = {name: value for name, value in vars(self).items() if name not in _NOT_OF_FIT}
+        return training_configs({**options, "profile": profile})
+
+
+@dataclass(frozen=True)
+class EvaluationSection:
+    """The ``evaluation`` section; the first six fields are arguments of `segmi.training.evaluate`.
+
+    Args:
+        protocol: protocol of Table 1.
+        passes: number of passes of random crops.
+        batch_size: images or windows predicted together.
+        window: side of the windows in pixels. None: whole images.
+        overlap: overlap of neighboring windows in pixels.
+        threshold: probability above which a network with one logit predicts class 1.
+        split: evaluated split.
+        also: a second protocol.
+        details: whether to store scores per image.
+    """
+
+    protocol: Literal["full", "paper"]
+    passes: int
+    batch_size: int
+    window: int | None
+    overlap: int | None
+    threshold: float
+    split: str
+    also: Literal["full", "paper"] | None
+    details: bool
+
+    def protocols(self) -> list[str]:
+        """Return the protocols in order, the one of Table 1 first."""
+        return list(dict.fromkeys(filter(None, [self.protocol, self.also])))
+
+    def arguments(self, protocol: str) -> dict[str, Any]:
+        """Return the arguments of `segmi.training.evaluate` for a protocol; windows are for the main one only."""
+        main = protocol == self.protocol
+        return {
+            "protocol": protocol,
+            "passes": self.passes,
+            "batch_size": self.batch_size,
+            "window": self.window if main else None,
+            "overlap": self.overlap if main else None,
+            "threshold": self.threshold,
+        }
+
+
+class RunConfig(BaseModel):
+    """Everything that a run depends on; stored as ``config.yaml`` and compared when the run continues.
+
+    Args:
+        schema_version: version of the file's schema.
+        study: name of the study.
+        protocol: presets of the study.
+        dataset: name of the dataset in the study.
+        dataset_options: options of the dataset's constructor.
+        method: name of the method.
+        seed: seed of every random choice.
+        label: label of the method in tables.
+        treatment: see `segmi.study.schema.Method`, like the fields up to ``weights_from``.
+        baseline: see there.
+        networks: see there.
+        loss: see there.
+        reported: see there.
+        frozen: see there.
+        averages: see there.
+        weights_from: see there.
+        training: settings of the training.
+        processing: processing of the images.
+        evaluation: settings of the evaluation.
+        samples: number of images stored for the figures.
+        trial: number of the trial, for runs of a search.
+        selected: settings chosen by a search, by dotted path.
+        init_from: bundle whose weights the reported network starts from.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), ser_json_inf_nan="constants")
+
+    schema_version: int = SCHEMA_VERSION
+    study: str
+    protocol: str
+    dataset: str
+    dataset_options: Options
+    method: str
+    seed: int
+    label: str
+    treatment: str | None
+    baseline: str | None
+    networks: dict[str, Options]
+    loss: dict[str, Options]
+    reported: str
+    frozen: list[str]
+    averages: dict[str, AverageOf]
+    weights_from: dict[str, WeightsFrom]
+    training: TrainingSection
+    processing: Processing
+    evaluation: EvaluationSection
+    samples: int
+    trial: int | None = None
+    selected: Options | None = None
+    init_from: str | None = None
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> RunConfig:
+        """Build the configuration from the data of a ``config.yaml``."""
+        return cls.model_validate_json(json.dumps(data))  # in JSON mode a list is valid for a tuple
+
+    def plain(self) -> dict[str, Any]:
+        """Return the configuration as plain data for ``config.yaml``."""
+        data = self.model_dump(mode="json", exclude={"training": set(NOT_OF_TRAINING)})
+        for optional in ("trial", "selected", "init_from"):
+            if data[optional] is None:
+                del data[optional]
+        return data
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "missing"
+
+
+MISSING: Final = _Missing()
+"""Value of a key that one of two configurations does not have."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training with its evaluation.
+
+    Args:
+        config: everything the run depends on.
+    """
+
+    config: RunConfig
+
+    @property
+    def study(self) -> str:
+        """Name of the study."""
+        return self.config.study
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset in the study."""
+        return self.config.dataset
+
+    @property
+    def method(self) -> str:
+        """Name of the method, with the number of the trial if the run is one."""
+        return self.config.method
+
+    @property
+    def seed(self) -> int:
+        """Seed of every random choice."""
+        return self.config.seed
+
+    @property
+    def key(self) -> str:
+        """``dataset/method/seed0``."""
+        return f"{self.dataset}/{self.method}/seed{self.seed}"
+
+    def folder(self, root: Path) -> Path:
+        """Return the folder of the run under the folder of all runs."""
+        return root / self.study / self.dataset / self.method / f"seed{self.seed}"
+
+    def changed(self, **fields: Any) -> Run:
+        """Return the run with other fields of its configuration."""
+        return Run(self.config.model_copy(update=fields))
+
+
+def expand(study: Study, only: Sequence[str] = ()) -> list[Run]:
+    """Return the runs of a study in the order in which they run.
+
+    Args:
+        study: a validated study.
+        only: patterns of run keys, such as ``camvid/*``; all runs if empty.
+
+    Raises:
+        UsageError: if a pattern matches no run.
+    """
+    runs = [
+        Run(run_config(study, dataset, method, seed))
+        for dataset in study.datasets
+        for method in study.methods
+        for seed in study.seeds
+    ]
+    for pattern in only:
+        if not any(fnmatchcase(run.key, pattern) for run in runs):
+            raise UsageError(
+                f"no run matches --only {pattern!r}", f"the runs are: {', '.join(run.key for run in runs)}"
+            )
+    return [run for run in runs if not only or any(fnmatchcase(run.key, pattern) for pattern in only)]
+
+
+def run_config(study: Study, dataset: str, method: str, seed: int) -> RunConfig:
+    """Return the configuration of one run of a validated study."""
+    return RunConfig.from_plain(
+        {
+            "study": study.name,
+            "protocol": study.protocol,
+            "dataset": dataset,
+            "dataset_options": study.datasets[dataset],
+            "method": method,
+            "seed": seed,
+            **study.methods[method].model_dump(mode="json"),
+            "evaluation": study.evaluation,
+            "samples": study.samples,
+        }
+    )
+
+
+def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the dotted keys whose values differ, with both values, without the keys of `NOT_COMPARED`.
+
+    Example:
+        >>> changed_keys({"seed": 0, "training": {"steps": 5}}, {"seed": 0, "training": {"steps": 6}})
+        {'training.steps': (5, 6)}
+    """
+    before, after = _flat(old), _flat(new)
+    keys = [*before, *(key for key in after if key not in before)]
+    return {
+        key: (before.get(key, MISSING), after.get(key, MISSING))
+        for key in keys
+        if key not in NOT_COMPARED and before.get(key, MISSING) != after.get(key, MISSING)
+    }
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in data.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

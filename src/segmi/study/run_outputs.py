@@ -1,0 +1,168 @@
+"""Files that a finished run leaves: counts, images for the figures, bundles, and the record of its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+import numpy as np
+from PIL import Image
+
+from segmi.datasets.reader import DatasetInfo
+from segmi.datasets.segmentation_dataset import SegmentationDataset
+from segmi.deploy.bundle import save_bundle
+from segmi.metrics.confusion_matrix import ConfusionMatrix
+from segmi.metrics.details import Details
+from segmi.metrics.scores import constant_prediction_scores, scores
+from segmi.models import SegmentationNetwork
+from segmi.records import RunFolder, write_confusion, write_details, write_sample
+from segmi.study.dataset_context import DatasetContext
+from segmi.study.run_config import Run, RunConfig
+from segmi.study.schema import describe_network
+from segmi.training import Cohort, FitOutcome, predict_labels
+from segmi.types import IGNORE_INDEX
+
+LONGEST_SIDE: Final = 640
+"""Largest side of stored images in pixels; figures are small, and images of Cityscapes would fill the disk."""
+
+
+@dataclass
+class Evaluation:
+    """Result of the evaluation of a run.
+
+    Args:
+        matrices: confusion matrices by protocol and network.
+        diagnostics: diagnostics of the predictions by protocol.
+        details: scores per image by network.
+    """
+
+    matrices: dict[str, dict[str, ConfusionMatrix]] = field(default_factory=dict)
+    diagnostics: dict[str, dict[str, float]] = field(default_factory=dict)
+    details: dict[str, Details] = field(default_factory=dict)
+
+
+def write_evaluation(folder: RunFolder, evaluation: Evaluation) -> None:
+    """Write the confusion matrices and the scores per image."""
+    for protocol, matrices in evaluation.matrices.items():
+        for network, matrix in matrices.items():
+            path = folder.confusion_path(network, protocol)
+            write_confusion(path, matrix.counts().numpy(), matrix.names, matrix.groups)
+    for network, details in evaluation.details.items():
+        write_details(folder.details_path(network, "full"), details.arrays())
+
+
+def write_samples(cohort: Cohort, images: SegmentationDataset, config: RunConfig, folder: RunFolder) -> None:
+    """Write some images with labels, predictions and confidences, the same images in every run."""
+    window, overlap = config.evaluation.window, config.evaluation.overlap
+    for index in evenly_spaced(config.samples, len(images)):
+        sample = images.samples[index]
+        image, labels = images.dataset.read(sample)
+        predictions = predict_labels(cohort, images, index, window=window, overlap=overlap)
+        write_sample(
+            folder.path / "samples",
+            f"{index:04d}-{sample.name}",
+            smaller(image, Image.Resampling.LANCZOS),
+            smaller(labels, Image.Resampling.NEAREST),
+            {network: smaller(one.labels, Image.Resampling.NEAREST) for network, one in predictions.items()},
+            images.dataset.info.palette,
+            confidences={
+                network: smaller(np.rint(255 * one.confidence).astype(np.uint8), Image.Resampling.BILINEAR)
+                for network, one in predictions.items()
+            },
+        )
+
+
+def evenly_spaced(count: int, total: int) -> list[int]:
+    """Return ``count`` evenly spaced indices below ``total``, or all indices if there are fewer.
+
+    Example:
+        >>> evenly_spaced(4, 100)
+        [12, 37, 62, 87]
+    """
+    count = min(count, total)
+    return [int((part + 0.5) * total / count) for part in range(count)]  # the middles of equal parts
+
+
+def smaller(array: np.ndarray, method: Image.Resampling) -> np.ndarray:
+    """Return an H×W or H×W×3 uint8 image, scaled down if a side is longer than `LONGEST_SIDE`."""
+    scale = LONGEST_SIDE / max(array.shape[:2])
+    if scale >= 1:
+        return array
+    size = (max(1, round(array.shape[1] * scale)), max(1, round(array.shape[0] * scale)))
+    return np.asarray(Image.fromarray(array).resize(size, method))
+
+
+def write_bundles(cohort: Cohort, config: RunConfig, info: DatasetInfo, folder: RunFolder) -> None:
+    """Write a bundle per network."""
+    preprocessing = config.plain()["processing"]
+    for network, module in cohort.networks.items():
+        save_bundle(
+            folder.path / "bundles" / network,
+            cast("SegmentationNetwork", module),
+            dataset=dataset_card(info),
+            preprocessing=preprocessing,
+        )
+
+
+def dataset_card(info: DatasetInfo) -> dict[str, Any]:
+    """Return what records and bundles store about a dataset."""
+    return {
+        "name": info.name,
+        "title": info.title,
+        "classes": list(info.classes),
+        "palette": [list(color) for color in info.palette],
+        "ignore_index": IGNORE_INDEX,
+    }
+
+
+def result_record(
+    run: Run,
+    context: DatasetContext,
+    cohort: Cohort,
+    outcome: FitOutcome,
+    evaluation: Evaluation,
+    machine: Mapping[str, Any],
+    usage: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the content of ``result.json``."""
+    config, protocol = run.config, run.config.evaluation.protocol
+    pooled = {
+        kind: {network: matrix.pooled().numpy() for network, matrix in matrices.items()}
+        for kind, matrices in evaluation.matrices.items()
+    }
+    return {
+        "study": run.study,
+        "dataset": dataset_card(context.dataset.info) | {"name": run.dataset},
+        "method": run.method,
+        "label": config.label,
+        "seed": run.seed,
+        "reported_network": config.reported,
+        "protocol": protocol,
+        "networks": {
+            network: {
+                "label": network,
+                "architecture": describe_network(config.networks[network]),
+                "parameters": sum(parameter.numel() for parameter in module.parameters()),
+                "scores": {kind: scores(counts[network]) for kind, counts in pooled.items()},
+            }
+            for network, module in cohort.networks.items()
+        },
+        "diagnostics": {kind: dict(values) for kind, values in evaluation.diagnostics.items()},
+        "baseline_constant": constant_prediction_scores(
+            pooled[protocol][config.reported], predicted_class=context.most_frequent_class()
+        ),
+        "training": {
+            "steps": outcome.steps,
+            "images": outcome.images,
+            "epochs": outcome.epochs,
+            "best_step": outcome.best_step,
+            "best_score": outcome.best_score,
+            "selection": config.training.select_by,
+            "precision": outcome.precision.to_dict(),
+            "processes": config.training.processes,
+            "wall_seconds": outcome.wall_seconds,
+        },
+        "usage": dict(usage),
+        "environment": dict(machine),
+    }

@@ -1,0 +1,120 @@
+"""Order of the runs of a study: trials first, then the runs whose settings they choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from segmi.errors import RunError
+from segmi.records import RunFolder
+from segmi.study.initial_weights import required_runs
+from segmi.study.run_config import Run
+from segmi.study.schema import Study
+from segmi.study.trials import Search, selected_run
+
+
+class RunQueue:
+    """Runs and trials of a study in rounds; the runs of one round do not depend on each other.
+
+    Args:
+        study: a validated study.
+        runs: the wanted runs, as `expand` returns them.
+        root: folder of all runs.
+        overwrite: whether finished runs are done again. A search starts again if all its runs do.
+        change: applied to every trial, such as to start from a bundle.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        runs: Sequence[Run],
+        root: Path,
+        *,
+        overwrite: bool = False,
+        change: Callable[[Run], Run] = lambda run: run,
+    ) -> None:
+        self.runs, self._root, self._overwrite = list(runs), root, overwrite
+        self._begun: set[str] = set()
+        self._searches: dict[tuple[str, str], Search] = {}
+        for run in runs:
+            cell = (run.dataset, run.method)
+            if run.method in study.searches and cell not in self._searches:
+                complete = {one.seed for one in runs if (one.dataset, one.method) == cell} == set(study.seeds)
+                self._searches[cell] = Search(study, *cell, root, restart=overwrite and complete, change=change)
+
+    def all(self) -> list[Run]:
+        """Return every trial and every run in order; settings that are not chosen yet have a value of the search."""
+        trials = [search.run(number) for search in self._searches.values() for number in range(search.total)]
+        return trials + self.runs
+
+    def next(self) -> list[Run]:
+        """Return the runs that can be done now and were not returned before; none if all are done or wait."""
+        todo: list[Run] = []
+        for search in self._searches.values():
+            search.done |= self._begun
+            if search.selection() is None:
+                todo += [trial.run for trial in search.trials() if trial.record is None]
+        for run in self.runs:
+            selected = self._selected(run)
+            todo += [selected] if selected is not None and not self._unfinished_sources(run) else []
+        todo = [run for run in todo if run.key not in self._begun]
+        self._begun |= {run.key for run in todo}
+        return todo
+
+    def ended(self) -> list[Run]:
+        """Return the trials that ended in an earlier call, perhaps with another configuration."""
+        return [
+            trial.run
+            for search in self._searches.values()
+            if not search.restart and search.selection_on_disk() is None
+            for trial in search.trials()
+            if trial.record
+        ]
+
+    def write_selections(self) -> None:
+        """Write the settings that searches have chosen next to their runs."""
+        for search in self._searches.values():
+            search.write_selection()
+
+    def without_selection(self) -> list[tuple[Run, RunError]]:
+        """Return the runs that cannot be done because every trial diverged, with the error."""
+        result = []
+        for run in self.runs:
+            search = self._searches.get((run.dataset, run.method))
+            selection = search.selection() if search else None
+            if search and selection and selection.winner is None:
+                last = selection.trials[-1].failure
+                error = RunError(
+                    f"none of the {search.total} trials of {', '.join(selection.searched)} has a score; the last "
+                    f"error: {last}",
+                    "search other values, or give one",
+                )
+                result.append((run, error))
+        return result
+
+    def waiting(self) -> list[str]:
+        """Return the keys of the runs whose trials, or whose sources of weights, are not finished."""
+        return [run.key for run in self.runs if self._is_searching(run) or self._unfinished_sources(run)]
+
+    def _unfinished_sources(self, run: Run) -> list[str]:
+        if not self._overwrite and RunFolder(run.folder(self._root)).finished:
+            return []
+        restarting = {one.key for one in self.runs} - self._begun if self._overwrite else set()
+        return [
+            other.key
+            for other in required_runs(run)
+            if other.key in restarting or not RunFolder(other.folder(self._root)).finished
+        ]
+
+    def _is_searching(self, run: Run) -> bool:
+        search = self._searches.get((run.dataset, run.method))
+        return search is not None and search.selection() is None
+
+    def _selected(self, run: Run) -> Run | None:
+        search = self._searches.get((run.dataset, run.method))
+        if search is None:
+            return run
+        selection = search.selection()
+        if selection is None or selection.winner is None:
+            return None
+        return selected_run(run, search.spaces, selection)

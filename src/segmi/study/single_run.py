@@ -1,0 +1,151 @@
+"""Training of one network, written as a study with one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segmi.errors import UsageError
+from segmi.records import RunFolder
+from segmi.study.dataset_context import DataRoots
+from segmi.study.events import Listener
+from segmi.study.run import run_study
+from segmi.study.run_config import Run, expand
+from segmi.study.schema import Study
+from segmi.study.strict_yaml import Document
+from segmi.study.study_file import apply_overrides
+from segmi.study.validation import validated
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """Result of `train`.
+
+    Args:
+        bundle: folder of the bundle, for `segmi.load` and `segmi.predict`.
+        run: folder of the run.
+        scores: scores on the evaluated split by name, of which ``IoU`` is a list over the classes.
+    """
+
+    bundle: Path
+    run: Path
+    scores: dict[str, Any]
+
+
+def train(
+    dataset: str = "folder",
+    root: str | Path | None = None,
+    *,
+    model: str = "unet",
+    losses: Sequence[str] = ("cross_entropy",),
+    output: str | Path = "runs/train",
+    seed: int = 0,
+    resume: bool = False,
+    overwrite: bool = False,
+    settings: Sequence[str] = (),
+    **training: Any,
+) -> TrainedNetwork:
+    """Train one network on a dataset and evaluate it, as ``segmi train`` does.
+
+    Args:
+        dataset: name of a dataset; ``folder`` for images and masks in ``root``.
+        root: folder of the dataset. None: ``$SEGMI_DATA``.
+        model: name of an architecture.
+        losses: names of losses, which are added up.
+        output: folder of the run.
+        seed: seed of every random choice.
+        resume: continue the unfinished run in ``output``.
+        overwrite: remove the run in ``output`` and start again.
+        settings: any other fields of a study, as ``path.to.field=value``.
+        training: fields of the ``training`` section, such as ``steps=500``.
+
+    Raises:
+        SegmiError: if the settings are not valid, or the run failed.
+
+    Example:
+        ``segmi.train("camvid", "/data", losses=["rmi_loss"], steps=500).scores["mIoU"]``
+    """
+    roots = DataRoots(default=Path(root) if root is not None else None)
+    document = one_run_document(
+        {dataset: {}}, {"architecture": model}, losses, training, name=Path(output).absolute().name, seed=seed
+    )
+    study = validated(apply_overrides(document, settings), roots=roots)
+    runs = Path(output).absolute().parent
+    result = train_study(study, runs, roots=roots, resume=resume, overwrite=overwrite)
+    if result is None:
+        raise UsageError("only the first of several processes has a result", "use `segmi train` with torchrun")
+    return result
+
+
+def one_run_document(
+    dataset: Mapping[str, Mapping[str, Any]],
+    network: Mapping[str, Any],
+    losses: Sequence[str],
+    training: Mapping[str, Any],
+    *,
+    name: str,
+    seed: int,
+) -> Document:
+    """Return a study with one network on one dataset."""
+    method = {"networks": {"network": dict(network)}, "loss": {loss: {} for loss in losses}}
+    data = {
+        "name": name,
+        "datasets": dict(dataset),
+        "seeds": [seed],
+        "training": dict(training),
+        "methods": {"-".join([str(network["architecture"]), *losses]): method},
+    }
+    return Document(data, "segmi train")
+
+
+def train_study(
+    study: Study,
+    runs: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+    **options: Any,
+) -> TrainedNetwork | None:
+    """Do the one run of a study; None in all but the first of several processes.
+
+    Args:
+        study: study with one run.
+        runs: folder of all runs.
+        resume: continue an unfinished run, which is refused otherwise.
+        overwrite: start again.
+        listener: called with the events of the run.
+        options: further options of `run_study`.
+
+    Raises:
+        SegmiError: if the state of the folder does not fit ``resume`` and ``overwrite``, or the run failed.
+    """  # fmt: skip
+    (run,) = expand(study)
+    _check_state(run, runs, resume, overwrite)
+    outcome = run_study(study, runs, overwrite=overwrite, listener=listener, **options)
+    outcome.raise_if_incomplete()
+    if not outcome.leads:
+        return None
+    folder = RunFolder(run.folder(runs))
+    result = folder.result() or {}
+    network = result["reported_network"]
+    return TrainedNetwork(
+        folder.path / "bundles" / network, folder.path, result["networks"][network]["scores"][result["protocol"]]
+    )
+
+
+def _check_state(run: Run, runs: Path, resume: bool, overwrite: bool) -> None:
+    """Check that an unfinished run is only continued or removed on request."""
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other", "give one of them")
+    folder = RunFolder(run.folder(runs))
+    begun = (folder.path / "config.yaml").exists()
+    if resume and not begun:
+        raise UsageError(f"there is nothing to resume in {folder.path}", "omit --resume to start the run")
+    if begun and not folder.finished and not resume and not overwrite:
+        raise UsageError(
+            f"{folder.path} contains an unfinished run",
+            "use --resume to continue it, --overwrite to start again, or --output for another folder",
+        )
