@@ -209,7 +209,7 @@ CASES: list[tuple[str, list[str], str]] = [
     ("network name", ["methods.model-1.networks={a/b: {architecture: unet}}"], "expected a name of letters"),
     ("crop and resize", ["processing.crop=64"], "processing.crop (64) is larger than processing.resize (36)"),
     ("crop and stride", ["processing.crop=30"], "processing.crop: 30 is not a multiple of 16, the stride of unet"),
-    ("flip", ["processing.flip=2"], "processing.flip is a probability between 0 and 1, got 2"),
+    ("flip", ["processing.flip=2"], "processing.flip must be a probability between 0 and 1, got 2"),
     ("seeds", ["seeds=[0, 1, 0]"], "seeds: duplicate seeds 0; remove the copies"),
     ("no seeds", ["seeds=[]"], "seeds: expected at least one entry"),
     ("negative seed", ["seeds=[-1]"], "seeds.0: expected greater than or equal to 0, got -1"),
@@ -267,7 +267,7 @@ def test_data_and_the_rest_are_told_together(check: Any, tiny_text: str, monkeyp
         (["evaluation.split=tst"], "unknown split of street-scenes 'tst'"),
         (["training.batch_size=20"], "training images of street-scenes do not fill a batch of 20"),
         (["methods.model-1.networks.unet.one_logit=true"], "street-scenes has 11 classes, one logit is for two"),
-        (["datasets.street-scenes.train=1"], "cannot hold out a part of 1 image"),
+        (["datasets.street-scenes.train=1"], "expected at least 2 images to hold out a part of, got 1"),
         (
             ["methods.model-1.networks.unet={architecture: deeplabv3_mobilenet_v3_large}", "training.batch_size=1"],
             "cannot train on a batch of one image",

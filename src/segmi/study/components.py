@@ -161,7 +161,7 @@ def probe_optimizer(training: Mapping[str, Any]) -> Optimizer:
     )
 
 
-def probe_schedule(optimizer: Optimizer, training: Mapping[str, Any]) -> LRScheduler:
+def probe_schedule(optimizer: Optimizer, training: Mapping[str, Any]) -> LRScheduler | None:
     """Build the schedule of such an optimizer, to check its options."""
     schedule, warmup = training["schedule"], training["warmup_steps"]
     parts = [] if isinstance(schedule, str) else [part.get("steps") for part in schedule]

@@ -228,7 +228,8 @@ class _MethodCheck:
         known = isinstance(training["schedule"], str) and training["schedule"] in SCHEDULES
         key = owner("schedule_options" if known else "schedule")
         # First without warm-up, so that an error is attributed to the setting that causes it.
-        if attempt(key, probe_schedule, optimizer, {**training, "warmup_steps": 0}) is not None:
+        attempt(key, probe_schedule, optimizer, {**training, "warmup_steps": 0})
+        if not problems.touches(*key):
             attempt(owner("warmup_steps"), probe_schedule, optimizer, training)
 
     def losses(self) -> dict[str, Any]:
