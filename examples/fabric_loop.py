@@ -8,10 +8,7 @@ import argparse
 import torch
 from lightning.fabric import Fabric
 
-from segmi.datasets import open_dataset
-from segmi.datasets.loader import training_batches
-from segmi.datasets.processing import Processing
-from segmi.datasets.segmentation_dataset import SegmentationDataset
+from segmi.datasets import Processing, SegmentationDataset, open_dataset, training_batches
 from segmi.losses import CrossEntropy
 from segmi.models import build_network
 from segmi.training import Cohort

@@ -14,10 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from segmi.datasets import open_dataset
-from segmi.datasets.loader import training_batches
-from segmi.datasets.processing import Processing
-from segmi.datasets.segmentation_dataset import SegmentationDataset
+from segmi.datasets import Processing, SegmentationDataset, open_dataset, training_batches
 from segmi.losses import RMILoss
 from segmi.training.callbacks import DiagnosticsCallback
 

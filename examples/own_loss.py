@@ -10,9 +10,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from segmi.datasets import open_dataset
-from segmi.datasets.processing import Processing
-from segmi.datasets.segmentation_dataset import SegmentationDataset
+from segmi.datasets import Processing, SegmentationDataset, open_dataset
 from segmi.losses import CrossEntropy, PerNetwork, WeightedSum
 from segmi.metrics import scores
 from segmi.models import build_network

@@ -66,7 +66,7 @@ class Problem(NamedTuple):
 
     Args:
         file: the file or folder, printable.
-        message: what is wrong, with the expected and the given value.
+        message: the defect, with the expected and the given value.
         remedy: how to fix it.
     """
 
