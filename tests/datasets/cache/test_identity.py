@@ -13,11 +13,6 @@ from segmi.datasets.cache import IMAGES, LABELS, entry_key, identity
 from segmi.datasets.reader import Sample
 
 
-@pytest.fixture
-def camvid(make):
-    return open_dataset("camvid", make("camvid"))
-
-
 def of(dataset, *columns, split="train", **options):
     return entry_key(dataset, split, dataset.split(split), *columns, **options)
 

@@ -7,10 +7,7 @@ import logging
 import os
 import pickle
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,54 +15,16 @@ import pytest
 import torch
 
 from segmi.datasets import open_dataset
-from segmi.datasets.cache import IMAGES, LABELS, entry_key, preparation, prepare
+from segmi.datasets.cache import LABELS, preparation
 from segmi.datasets.cache.store import MANIFEST, Store
 from segmi.datasets.loader import Unlabeled, training_batches
 from segmi.datasets.processing import Processing
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import DataError, EnvironmentProblem, UsageError
 
-BUILDER = """
-import sys, time
-from pathlib import Path
-from segmi.datasets import open_dataset
-from segmi.datasets.cache import entry_key, prepare
-name, root, cache, pause, jobs = sys.argv[1:]
-dataset = open_dataset(name, root)
-samples = dataset.split("train")
-def progress(done, of):
-    print(done, flush=True)
-    time.sleep(float(pause))
-key = entry_key(dataset, "train", samples, resize=12)
-store = prepare(Path(cache), dataset, samples, key, jobs=int(jobs), progress=progress)
-print("built", len(store), flush=True)
-"""
-
-
-@pytest.fixture
-def camvid(make):
-    return open_dataset("camvid", make("camvid"))
-
-
-@pytest.fixture
-def cache(tmp_path):
-    return tmp_path / "cache" / "images"
-
-
-def store_of(cache, dataset, split="train", columns=IMAGES, resize=12, resize_mode="exact", **options):
-    samples = dataset.split(split)
-    key = entry_key(dataset, split, samples, columns, resize=resize, resize_mode=resize_mode)
-    return prepare(cache, dataset, samples, key, **options)
-
 
 def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def builder(dataset, cache, pause=0.0, jobs=1, **options):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-c", BUILDER, "camvid", str(dataset.root), str(cache), str(pause), str(jobs)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +39,7 @@ def builder(dataset, cache, pause=0.0, jobs=1, **options):
     ids=["exact", "shorter", "original", "padded-scaled-colored", "everything"],
 )
 @pytest.mark.parametrize("name", ["camvid", "folder", "street-scenes"])
-def test_the_same_pixels_as_without_a_cache(make, cache, name, processing):
+def test_the_same_pixels_as_without_a_cache(make, cache, name, processing, store_of):
     scenes = {"train": 6, "val": 1, "height": 20, "width": 28}
     dataset = open_dataset(name, **scenes) if name == "street-scenes" else open_dataset(name, make(name))
     samples = dataset.split("train")
@@ -113,7 +72,7 @@ def test_the_same_pixels_as_without_a_cache(make, cache, name, processing):
             assert (a.names, a.groups) == (b.names, b.groups)
 
 
-def test_images_of_different_sizes(make, cache, save):
+def test_images_of_different_sizes(make, cache, save, store_of):
     root = make("folder")
     save["image"](root / "images" / "0002.png", 5, (9, 31))
     save["mask"](root / "masks" / "0002.png", np.ones((9, 31)))
@@ -125,7 +84,7 @@ def test_images_of_different_sizes(make, cache, save):
         assert np.array_equal(store.array("masks", row), mask)
 
 
-def test_workers_map_the_files_and_start_only_if_useful(camvid, cache):
+def test_workers_map_the_files_and_start_only_if_useful(camvid, cache, store_of):
     store = store_of(cache, camvid)
     images = SegmentationDataset(camvid, camvid.split("train"), Processing(resize=12, crop=8), prepared=store)
     assert not images.needs_workers
@@ -140,7 +99,7 @@ def test_workers_map_the_files_and_start_only_if_useful(camvid, cache):
         assert torch.equal(a.images, b.images)
 
 
-def test_an_entry_is_built_once(camvid, cache):
+def test_an_entry_is_built_once(camvid, cache, store_of):
     calls = []
     first = store_of(cache, camvid, progress=lambda done, of: calls.append((done, of)))
     assert calls == [(1, 2), (2, 2)]
@@ -152,82 +111,8 @@ def test_an_entry_is_built_once(camvid, cache):
     assert np.array_equal(second.label_counts, counts)
 
 
-def test_several_processes_build_the_same_entry(make, tmp_path, monkeypatch):
-    dataset = open_dataset("folder", make("folder"), val=0)
-    alone = store_of(tmp_path / "a", dataset, jobs=1)
-    several = store_of(tmp_path / "b", dataset, jobs=2)
-    monkeypatch.setattr(preparation, "TRIAL_SECONDS", -1.0)
-    monkeypatch.setattr(preparation, "WORTH_SECONDS", -1.0)  # the rest of the work seems to be worth it at once
-    turned = store_of(tmp_path / "c", dataset)
-    for store in (several, turned):
-        for column in IMAGES:
-            assert (store.folder / f"{column}.bin").read_bytes() == (alone.folder / f"{column}.bin").read_bytes()
-        assert store.names == alone.names
-
-
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_killed_builder_leaves_no_partial_entry(camvid, cache, jobs):
-    process = builder(camvid, cache, pause=60, jobs=jobs)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "1\n"
-    workers = children(process.pid)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not list(cache.glob("*-*/[!.]*/"))
-    assert list(cache.glob("*/.segmi-partial-*"))
-    store = store_of(cache, camvid)
-    store.verify()
-    assert len(store) == 2
-    assert not list(cache.glob("*/.segmi-partial-*"))
-    assert len(workers) >= jobs - 1
-    until = time.monotonic() + 60
-    while any(Path(f"/proc/{pid}").exists() and "Z" not in state(pid) for pid in workers):
-        assert time.monotonic() < until, "workers outlive their builder"
-        time.sleep(0.2)
-
-
-def children(pid: int) -> list[int]:
-    """All processes below a process."""
-    pids = [
-        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    ]
-    return pids + [below for child in pids for below in children(child)]
-
-
-def state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return "Z"
-
-
-def test_the_second_builder_waits_and_uses_the_entry(camvid, cache, caplog):
-    process = builder(camvid, cache, pause=1.5)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "1\n"
-    calls = []
-    with caplog.at_level(logging.WARNING):
-        store = store_of(cache, camvid, progress=lambda done, of: calls.append(done))
-    assert process.wait(60) == 0
-    assert len(store) == 2
-    assert calls == []
-    assert f"waiting for process {process.pid} on " in caplog.text
-
-
-def test_the_second_builder_takes_over_from_a_dead_one(camvid, cache):
-    process = builder(camvid, cache, pause=60)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "1\n"
-    second = builder(camvid, cache)
-    time.sleep(1)
-    process.kill()
-    process.wait()
-    out, err = second.communicate(timeout=120)
-    assert out.endswith("built 2\n"), err
-
-
 @pytest.mark.parametrize("how", ["cut", "longer", "gone", "manifest", "other"])
-def test_a_damaged_entry_is_reported_and_built_again(camvid, cache, caplog, how):
+def test_a_damaged_entry_is_reported_and_built_again(camvid, cache, caplog, how, store_of):
     store = store_of(cache, camvid)
     path = store.folder / ("images.bin" if how in ("cut", "longer", "gone") else MANIFEST)
     if how == "cut":
@@ -250,7 +135,7 @@ def test_a_damaged_entry_is_reported_and_built_again(camvid, cache, caplog, how)
     )
 
 
-def test_verify_finds_flipped_bits(camvid, cache):
+def test_verify_finds_flipped_bits(camvid, cache, store_of):
     store = store_of(cache, camvid)
     store.verify()
     path = store.folder / "masks.bin"
@@ -261,7 +146,7 @@ def test_verify_finds_flipped_bits(camvid, cache):
         Store(store.folder).verify()
 
 
-def test_an_outdated_entry_is_built_again_and_removed(camvid, cache, save, caplog):
+def test_an_outdated_entry_is_built_again_and_removed(camvid, cache, save, caplog, store_of):
     old = store_of(cache, camvid)
     path = camvid.split("train")[0].image
     save["image"](path, 77)
@@ -275,7 +160,7 @@ def test_an_outdated_entry_is_built_again_and_removed(camvid, cache, save, caplo
     assert np.array_equal(new.array("images", 1), old.array("images", 1))
 
 
-def test_a_full_disk_is_reported_before_building(camvid, cache, monkeypatch):
+def test_a_full_disk_is_reported_before_building(camvid, cache, monkeypatch, store_of):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 500, 500))
     with pytest.raises(EnvironmentProblem, match=r"expected 1 kB of disk space for 2 .*, got 500 B") as caught:
         store_of(cache, camvid)
@@ -283,13 +168,13 @@ def test_a_full_disk_is_reported_before_building(camvid, cache, monkeypatch):
     assert files(cache) == []
 
 
-def test_disk_space_is_estimated_for_different_sizes(camvid, cache, monkeypatch):
+def test_disk_space_is_estimated_for_different_sizes(camvid, cache, monkeypatch, store_of):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 900, 100))
     with pytest.raises(EnvironmentProblem, match=f"expected {2 * 4 * 6 * 8} B of disk space"):
         store_of(cache, camvid, resize=None)
 
 
-def test_a_disk_that_fills_up_leaves_no_partial_entry(camvid, cache, monkeypatch):
+def test_a_disk_that_fills_up_leaves_no_partial_entry(camvid, cache, monkeypatch, store_of):
     def full(self, arrays, counts):
         raise OSError(28, "No space left on device")
 
@@ -299,7 +184,7 @@ def test_a_disk_that_fills_up_leaves_no_partial_entry(camvid, cache, monkeypatch
     assert files(cache) == []
 
 
-def test_a_disk_that_others_fill_while_building(camvid, small_disk):
+def test_a_disk_that_others_fill_while_building(camvid, small_disk, store_of):
     """The estimate found room; a disk that fills up afterwards leaves no partial entry."""
     cache = small_disk / "images"
 
@@ -334,7 +219,7 @@ def closed(request, tmp_path):
         path.chmod(0o755)
 
 
-def test_a_read_only_cache(camvid, closed):
+def test_a_read_only_cache(camvid, closed, store_of):
     folder, close = closed
     cache = folder / "images"
     store_of(cache, camvid, split="val")
@@ -344,13 +229,13 @@ def test_a_read_only_cache(camvid, closed):
         store_of(cache, camvid)
 
 
-def test_a_file_in_the_way_of_the_cache(camvid, tmp_path):
+def test_a_file_in_the_way_of_the_cache(camvid, tmp_path, store_of):
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentProblem, match=r"the cache .* is not writable: Not a directory"):
         store_of(tmp_path / "file" / "images", camvid)
 
 
-def test_all_bad_files_are_named(camvid, cache):
+def test_all_bad_files_are_named(camvid, cache, store_of):
     paths = [sample.image for sample in camvid.split("train")]
     for path in paths:
         path.write_bytes(path.read_bytes()[:60])
@@ -360,14 +245,14 @@ def test_all_bad_files_are_named(camvid, cache):
     assert files(cache) == []
 
 
-def test_a_single_bad_file_keeps_its_message(camvid, cache):
+def test_a_single_bad_file_keeps_its_message(camvid, cache, store_of):
     path = camvid.split("train")[1].image
     path.write_bytes(b"")
     with pytest.raises(DataError, match=f"{path.name}: expected an image, got an empty file"):
         store_of(cache, camvid)
 
 
-def test_a_cache_inside_the_dataset_is_refused(camvid):
+def test_a_cache_inside_the_dataset_is_refused(camvid, store_of):
     with pytest.raises(UsageError, match="expected a cache outside the dataset's folder"):
         store_of(camvid.root / "cache", camvid)
     assert not (camvid.root / "cache").exists()
