@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from filelock._identity import host_name
 
 from segmi.errors import EnvironmentProblem
 from segmi.records import lock
-from segmi.records.lock import LOCK_NAME, lock_holder, run_lock
+from segmi.records.lock import LOCK_NAME, LockedError, lock_holder, run_lock
 from segmi.records.process import is_running, process_start
 
 _HOLDER = """
@@ -66,6 +67,26 @@ def test_the_lock_names_its_holder_and_is_removed_after_the_block(tmp_path: Path
             assert holder["process_start"] == process_start(os.getpid())
     assert list((tmp_path / "run").iterdir()) == []
     assert lock_holder(tmp_path / "run") is None
+
+
+def test_a_patient_holder_waits(tmp_path: Path, kind: str) -> None:
+    first = run_lock(tmp_path)
+    first.__enter__()
+    waited_for: list[str] = []
+    release = threading.Timer(4.0, first.__exit__, (None, None, None))
+    release.start()
+    with run_lock(tmp_path, patience=60, on_wait=waited_for.append):
+        assert lock_holder(tmp_path) is not None
+    release.join()
+    assert len(waited_for) == 1
+    assert waited_for[0].startswith(f"process {os.getpid()} on ")
+
+
+def test_patience_ends(tmp_path: Path, kind: str) -> None:
+    with run_lock(tmp_path):
+        with pytest.raises(LockedError, match="in use by process") as caught, run_lock(tmp_path, patience=0.2):
+            pass
+        assert caught.value.holder.startswith(f"process {os.getpid()} on ")
 
 
 def test_a_second_holder_in_the_same_process_is_refused(tmp_path: Path, kind: str) -> None:

@@ -8,16 +8,15 @@ from __future__ import annotations
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from segmi.errors import EnvironmentProblem, Interrupted
-from segmi.records import RunFolder, run_lock, sweep
+from segmi.records import LockedError, RunFolder, run_lock, sweep
 from segmi.study.dataset_context import DataRoots, DatasetContext
 from segmi.study.events import Emit, Event
 
@@ -31,8 +30,6 @@ RECORDS: Final = (
     "bundles", "checkpoints", "tensorboard", "mlflow", "wandb",
 )  # fmt: skip
 """Files and folders of a run that ``--overwrite`` removes, in this order: without a result, a run is not finished."""
-
-_LOCK_POLL_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -136,23 +133,13 @@ class RunExecutor:
 @contextmanager
 def lock_if_free(folder: Path, patience: float) -> Iterator[EnvironmentProblem | None]:
     """Lock a run folder, or yield the reason why the lock is not free within ``patience`` seconds."""
-    until = time.monotonic() + patience
-    while True:
-        lock = run_lock(folder)
+    with ExitStack() as stack:
         try:
-            lock.__enter__()
-            break
-        except EnvironmentProblem as problem:
-            if "in use" not in problem.message:
-                raise
-            if time.monotonic() >= until:
-                yield problem
-                return
-        time.sleep(_LOCK_POLL_SECONDS)
-    try:
-        yield None
-    finally:
-        lock.__exit__(None, None, None)
+            stack.enter_context(run_lock(folder, patience=patience))
+        except LockedError as problem:
+            yield problem
+        else:
+            yield None
 
 
 def prepare(folder: Path, *, overwrite: bool) -> None:
