@@ -103,30 +103,31 @@ def _write_study(study: StudyRuns, out: Path, reference: Reference | None, image
     _refuse_foreign(out)
     if out.is_dir():
         sweep(out)
-    statistics = statistics_tables(study)
+    statistics, details = statistics_tables(study), table_details(study)
     if (out / f"{_TABLE1}.csv").is_file():
         remove_stale_tables(out, statistics)
+    tables = {_TABLE1: table1(study, reference=reference), "table_networks": table_networks(study)}
+    classes = {dataset: table for dataset in study.plan.datasets if (table := table_classes(study, dataset)).rows}
+    tables |= {one.name: one.table for one in statistics} | ({"table_details": details} if details else {})
+    tables |= {f"classes_{dataset}": table for dataset, table in classes.items()}
+    for name, table in tables.items():  # Table 1 first: without it an interrupted report looks like a foreign folder
+        _write_table(out, name, table)
     summary = summarize_study(study)
     charts = _charts(study, summary)
     galleries = _write_gallery(study, out, images)
     parts = PageParts(
         summary=summary,
-        table1=table1(study, reference=reference),
-        networks=table_networks(study),
+        table1=tables[_TABLE1],
+        networks=tables["table_networks"],
         statistics=statistics,
-        classes={dataset: table for dataset in study.plan.datasets if (table := table_classes(study, dataset)).rows},
+        classes=classes,
         charts={chart.name: chart for chart in charts},
         figures=_write_figures(study, out / "figures", images),
         galleries=[study.title(dataset) for dataset in galleries],
         unreadable=[layer for rows in galleries.values() for layer in unreadable_layers(rows)],
-        details=table_details(study),
+        details=details,
         missing_details=missing_details_note(study),
     )
-    tables = {one.name: one.table for one in statistics} | {_TABLE1: parts.table1, "table_networks": parts.networks}
-    tables |= {"table_details": parts.details} if parts.details else {}
-    tables |= {f"classes_{dataset}": table for dataset, table in parts.classes.items()}
-    for name, table in tables.items():
-        _write_table(out, name, table)
     write_assets(out / "assets", charts)
     atomic_write(out / "report.md", markdown_page(study, parts))
     atomic_write(out / "index.html", html_page(study, parts))

@@ -47,7 +47,7 @@ def test_an_open_page_reloads_and_keeps_its_position(chromium: Any, fabricate: C
         position = page.evaluate(POSITION)
         assert not position.startswith("summary 0")
         made.run("street-scenes", "model-3", 0)
-        assert watch.look()
+        assert watch.update()
         page.locator(".state b", has_text="3 of 6").wait_for(timeout=15_000)
         page.wait_for_load_state("load")
         assert page.locator("#g-order").input_value() == "worst"
