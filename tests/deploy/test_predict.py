@@ -13,7 +13,7 @@ from segmi.datasets.processing import Processing
 from segmi.deploy import iter_predictions, load, predict, predict_files, predict_images, prediction, save_bundle
 from segmi.deploy.predict_files import overlay_labels
 from segmi.errors import DataError, EnvironmentProblem, UsageError
-from segmi.models import SegmentationNetwork, build_network, forward_padded, predict_labels
+from segmi.models import InferenceConfig, SegmentationNetwork, build_network, forward_padded, predict_labels
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_one_logit_is_compared_with_the_threshold(tmp_path, dataset, image):
 
 def test_a_threshold_needs_one_logit(bundle, image, tmp_path):
     with pytest.raises(UsageError, match=r"a threshold of 0.4 needs a binary network with one logit, .* 3 logits"):
-        predict_files(bundle, [image()], tmp_path / "out", threshold=0.4)
+        predict_files(bundle, [image()], tmp_path / "out", InferenceConfig(threshold=0.4))
     assert not (tmp_path / "out").exists()
 
 
@@ -126,7 +126,9 @@ def unresized(tmp_path, network, dataset):
 def test_images_within_the_window_are_predicted_whole(unresized, image, tmp_path, size):
     path = image(size=size)
     (whole,) = predict_files(unresized, [path], tmp_path / "whole", device="cpu")
-    (found,) = predict_files(unresized, [path], tmp_path / "found", window=64, probabilities=True, device="cpu")
+    (found,) = predict_files(
+        unresized, [path], tmp_path / "found", InferenceConfig(window=64), probabilities=True, device="cpu"
+    )
     assert found.read_bytes() == whole.read_bytes()
     stored = np.load(tmp_path / "found" / "image.npy", mmap_mode="r")
     assert stored.shape == (3, *size[::-1])
@@ -176,7 +178,7 @@ def test_very_large_images_are_predicted_in_windows_by_default(network, monkeypa
 
 def test_impossible_windows_are_refused(bundle, image, tmp_path):
     with pytest.raises(UsageError, match="overlap must be between 0 and the window's 8 pixels, got 8"):
-        predict_files(bundle, [image()], tmp_path / "out", window=8, overlap=8)
+        predict_files(bundle, [image()], tmp_path / "out", InferenceConfig(window=8, overlap=8))
     assert not (tmp_path / "out").exists()
 
 
@@ -372,7 +374,9 @@ def test_batches_give_the_same_masks(bundle, image, tmp_path, network):
     loaded = load(bundle)
     seen = []
     loaded.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
-    several = predict_files(loaded, paths, tmp_path / "several", batch_size=4, probabilities=True, device="cpu")
+    several = predict_files(
+        loaded, paths, tmp_path / "several", InferenceConfig(batch_size=4), probabilities=True, device="cpu"
+    )
     assert seen == [3, 1, 2, 1]
     assert sorted(p.name for p in several) == sorted(p.name for p in one)
     for path in one:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from segmi.errors import UsageError
-from segmi.models import predict_labels
+from segmi.models import InferenceConfig, predict_labels
 from segmi.models.inference import class_probabilities, confidences, predict_windows, resized_pieces
 from segmi.models.sliding_window import blended_tiles
 from segmi.types import Output
@@ -20,8 +20,9 @@ def tiles_of(logits):
     return blended_tiles(lambda images: images, logits, window=16, overlap=5)
 
 
-def windowed(logits, size, **options):
-    return predict_windows({"net": Output}, logits, size, window=16, overlap=5, **options)["net"]
+def windowed(logits, size, threshold=0.5, **options):
+    config = InferenceConfig(window=16, overlap=5, threshold=threshold)
+    return predict_windows({"net": Output}, logits, size, config, **options)["net"]
 
 
 @pytest.mark.parametrize("channels", [1, 2, 7])

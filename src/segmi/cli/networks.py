@@ -148,17 +148,15 @@ def predict(
     """
     calm_libraries()
     from segmi.deploy import iter_predictions
+    from segmi.models import InferenceConfig
 
     predictions = iter_predictions(
         find_bundle(bundle),
         images,
         out,
+        InferenceConfig(window, overlap, batch_size, threshold),
         overlay=overlay,
         probabilities=probabilities,
-        threshold=threshold,
-        window=window,
-        overlap=overlap,
-        batch_size=batch_size,
         progress=counting("predicted"),
         device=device,
     )

@@ -18,7 +18,7 @@ from segmi.deploy.bundle import CARD, WEIGHTS
 from segmi.deploy.predict_files import class_shares
 from segmi.deploy.prediction import get_card, predict_images
 from segmi.errors import EnvironmentProblem, UsageError
-from segmi.models import SegmentationNetwork
+from segmi.models import InferenceConfig, SegmentationNetwork
 from segmi.models.inference import THRESHOLD, check_threshold, confidences
 from segmi.types import Logits
 
@@ -59,7 +59,7 @@ def predict_with_confidence(
     def store(index: int, rows: slice, columns: slice, logits: Logits) -> None:
         confidence[rows, columns] = confidences(logits, threshold)[0].cpu().numpy()
 
-    (labels,) = predict_images(network, [pixels], threshold=threshold, visit=store)
+    (labels,) = predict_images(network, [pixels], InferenceConfig(threshold=threshold), visit=store)
     return Result(labels, confidence, class_shares(labels, card["classes"]), card["palette"])
 
 
@@ -146,7 +146,7 @@ def serve(root: Path, *, port: int, threshold: float = THRESHOLD, browser: bool 
         raise UsageError(
             f"{root} contains no trained network", "pass the folder of your runs; `segmi train` writes them"
         )
-    check_threshold(threshold, channels=1)
+    check_threshold(threshold)
     options = {
         "server.address": "127.0.0.1",
         "server.port": str(port),

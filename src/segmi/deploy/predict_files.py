@@ -15,11 +15,10 @@ from PIL import Image
 from segmi.datasets.decode import decode_image, printable
 from segmi.deploy.bundle import load
 from segmi.deploy.image_paths import ImagePath, find_images
-from segmi.deploy.prediction import get_card, predict_images
+from segmi.deploy.prediction import DEFAULTS, get_card, predict_images
 from segmi.errors import DataError, EnvironmentProblem, UsageError, together
-from segmi.models import SegmentationNetwork
-from segmi.models.inference import THRESHOLD, check_threshold
-from segmi.models.sliding_window import check_windows
+from segmi.models import InferenceConfig, SegmentationNetwork
+from segmi.models.inference import check_threshold
 from segmi.records.atomic import atomic_path
 
 ROWS: Final = 64
@@ -43,23 +42,24 @@ class Prediction(NamedTuple):
 
 
 def predict_files(
-    network: str | Path | SegmentationNetwork, images: Sequence[str | Path], out: str | Path, **options: Any
+    network: str | Path | SegmentationNetwork,
+    images: Sequence[str | Path],
+    out: str | Path,
+    config: InferenceConfig = DEFAULTS,
+    **options: Any,
 ) -> list[Path]:
     """Write the label maps of images, and return their files; see `iter_predictions` for the arguments."""
-    return [prediction.mask for prediction in iter_predictions(network, images, out, **options)]
+    return [prediction.mask for prediction in iter_predictions(network, images, out, config, **options)]
 
 
 def iter_predictions(
     network: str | Path | SegmentationNetwork,
     images: Sequence[str | Path],
     out: str | Path,
+    config: InferenceConfig = DEFAULTS,
     *,
     overlay: bool = False,
     probabilities: bool = False,
-    threshold: float = THRESHOLD,
-    window: int | None = None,
-    overlap: int | None = None,
-    batch_size: int = 1,
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Prediction]:
@@ -69,12 +69,9 @@ def iter_predictions(
         network: a bundle's folder, or a network that `segmi.load` returned.
         images: image files, folders (all images below them) and patterns.
         out: folder for the results; created if it is missing.
+        config: as in `segmi.predict`.
         overlay: also write ``<name>.overlay.png``, the image blended with the colors of its label map.
         probabilities: also write ``<name>.npy``, the probabilities of all classes as float16, C×H×W.
-        threshold: as in `segmi.predict`.
-        window: as in `segmi.predict`.
-        overlap: as in `segmi.predict`.
-        batch_size: number of images of one size, or of windows, in one forward pass.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         progress: called with (images done, total images).
 
@@ -85,15 +82,15 @@ def iter_predictions(
     """
     loaded = network if isinstance(network, SegmentationNetwork) else load(network)
     card = get_card(loaded)
-    check_windows(window, overlap)
-    check_threshold(threshold, loaded.channels)
+    check_threshold(config.threshold, loaded.channels)
     files = find_images(images)
     masks = _mask_paths(files, Path(out), overlay)
     loaded = loaded.eval().to(select_device(device))
     problems: list[str] = []
-    for first in range(0, len(files), batch_size):
+    for first in range(0, len(files), config.batch_size):
+        last = first + config.batch_size
         pixels: dict[Path, NDArray[np.uint8]] = {}
-        for image, mask in zip(files[first : first + batch_size], masks[first : first + batch_size], strict=True):
+        for image, mask in zip(files[first:last], masks[first:last], strict=True):
             try:
                 pixels[mask] = decode_image(image.path)
             except DataError as error:
@@ -101,10 +98,7 @@ def iter_predictions(
         for group in _by_size(pixels):
             stores = [mask.with_suffix(".npy") if probabilities else None for mask in group]
             try:
-                label_maps = predict_images(
-                    loaded, [pixels[mask] for mask in group], threshold=threshold, window=window, overlap=overlap,
-                    batch_size=batch_size, probabilities=stores,
-                )  # fmt: skip
+                label_maps = predict_images(loaded, [pixels[mask] for mask in group], config, probabilities=stores)
             except ValueError as error:
                 problems += [f"{printable(files[masks.index(mask)].path)}: {error}" for mask in group]
                 continue
@@ -115,7 +109,7 @@ def iter_predictions(
                 size = (labels.shape[1], labels.shape[0])
                 yield Prediction(files[masks.index(mask)].path, mask, size, class_shares(labels, card["classes"]))
         if progress is not None:
-            progress(min(first + batch_size, len(files)), len(files))
+            progress(min(last, len(files)), len(files))
     if problems:
         raise DataError(
             f"{len(problems)} of {len(files)} images failed, the label maps of the others are in {out}:\n"

@@ -7,6 +7,7 @@ import mmap
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -20,15 +21,9 @@ from torch import Tensor
 from segmi.datasets.decode import decode_image
 from segmi.datasets.processing import Processing
 from segmi.errors import UsageError
-from segmi.models import SegmentationNetwork, forward_padded, predict_labels
-from segmi.models.inference import (
-    THRESHOLD,
-    check_threshold,
-    class_probabilities,
-    predict_windows,
-    resized_pieces,
-)
-from segmi.models.sliding_window import Tile, check_windows
+from segmi.models import InferenceConfig, SegmentationNetwork, forward_padded, predict_labels
+from segmi.models.inference import THRESHOLD, check_threshold, class_probabilities, predict_windows, resized_pieces
+from segmi.models.sliding_window import Tile
 from segmi.records.atomic import atomic_path
 from segmi.types import Logits
 
@@ -39,6 +34,8 @@ A constant, not the free memory, so that an image has the same label map on ever
 
 DEFAULT_WINDOW: Final = 512
 """Side of the windows for larger images: a usual training crop, and small enough for wide networks."""
+
+DEFAULTS: Final = InferenceConfig()
 
 Visitor: TypeAlias = Callable[[int, slice, slice, Logits], None]
 """Called with the index of an image, rows, columns, and the 1×C×h×w logits there; every pixel comes once."""
@@ -54,20 +51,17 @@ def predict(
     batch_size: int = 1,
     probabilities: str | Path | None = None,
 ) -> NDArray[np.uint8]:
-    """Return the label map of an image at its own size.
-
-    The image is prepared as in training. Images of more than 2048 × 1024 pixels after that, or than ``window``, are
-    predicted in overlapping windows, see `segmi.models.sliding_window`.
+    """Return the label map of an image at its own size, prepared as in training.
 
     Shapes: H×W uint8 class indices, for an image of H×W.
 
     Args:
         network: as `segmi.load` returns it.
         image: a file, a Pillow image, or an RGB array of H×W×3, uint8.
-        threshold: probability of class 1 above which a network with one logit predicts class 1.
-        window: side of the windows in pixels of the prepared image; 512 by default.
-        overlap: number of pixels that neighboring windows share; a quarter of the window by default.
-        batch_size: number of windows in one forward pass.
+        threshold: as in `segmi.models.InferenceConfig`.
+        window: as there, but images of more than 2048 × 1024 pixels have windows of 512 by default.
+        overlap: as there.
+        batch_size: as there.
         probabilities: file for the probabilities as a NumPy array of C×H×W, float16, C = 2 for a network with one
             logit. It is written piece by piece; ``numpy.load(file, mmap_mode="r")`` opens it without reading it.
 
@@ -89,8 +83,8 @@ def predict(
             f"expected an image of H×W×3 uint8, got {pixels.dtype} of {'×'.join(map(str, pixels.shape))}",
             "pass RGB values from 0 to 255, a Pillow image or a path",
         )
-    options: dict[str, Any] = {"window": window, "overlap": overlap, "batch_size": batch_size, "threshold": threshold}
-    (labels,) = predict_images(network, [pixels], probabilities=[probabilities], **options)
+    config = InferenceConfig(window, overlap, batch_size, threshold)
+    (labels,) = predict_images(network, [pixels], config, probabilities=[probabilities])
     return labels
 
 
@@ -98,41 +92,34 @@ def predict(
 def predict_images(
     network: SegmentationNetwork,
     images: Sequence[NDArray[np.uint8]],
+    config: InferenceConfig = DEFAULTS,
     *,
-    threshold: float = THRESHOLD,
-    window: int | None = None,
-    overlap: int | None = None,
-    batch_size: int = 1,
     probabilities: Sequence[str | Path | None] = (),
     visit: Visitor | None = None,
 ) -> list[NDArray[np.uint8]]:
-    """Return the label maps of images of one size, as `predict` does; images without windows form one batch.
+    """Return the label maps of images of one size, as `predict` does.
 
     Shapes: H×W×3 uint8 each to H×W uint8 each.
 
     Args:
-        network: as in `predict`, like the other arguments.
+        network: as `segmi.load` returns it.
         images: RGB images of one size.
-        threshold: as in `predict`.
-        window: as in `predict`.
-        overlap: as in `predict`.
-        batch_size: as in `predict`.
+        config: as in `predict`; images without windows form one batch.
         probabilities: one file or None per image; empty for none.
         visit: called with the resized logits piece by piece.
 
     Raises:
         ValueError: for images of several sizes, or too small for the network.
     """
-    check_windows(window, overlap)
-    check_threshold(threshold, network.channels)
+    check_threshold(config.threshold, network.channels)
     sizes = {image.shape[:2] for image in images}
     if len(sizes) != 1:
         raise ValueError(f"expected images of one size, got {sorted(sizes)}")
     (size,) = sizes
     prepared = torch.stack([prepare_image(network, image) for image in images]).to(next(network.parameters()).device)
     shape = prepared.shape[-2:]
-    if window is None:
-        window = max(shape) if math.prod(shape) <= MAX_WHOLE_PIXELS else DEFAULT_WINDOW
+    if config.window is None and math.prod(shape) > MAX_WHOLE_PIXELS:
+        config = replace(config, window=DEFAULT_WINDOW)
     with ExitStack() as stack:
         shapes = (network.classes, *size)
         stores = [None if path is None else stack.enter_context(_memory_map(path, shapes)) for path in probabilities]
@@ -144,17 +131,14 @@ def predict_images(
                 visit(index, rows, columns, logits[""])
 
         needs_pieces = visit is not None or any(store is not None for store in stores)
-        if max(shape) > window:
+        if config.window is not None and max(shape) > config.window:
             results = [
                 predict_windows(
                     {"": network},
                     image,
                     size,
+                    config,
                     stride=network.stride,
-                    window=window,
-                    overlap=overlap,
-                    batch_size=batch_size,
-                    threshold=threshold,
                     visit=partial(handle, index) if needs_pieces else None,
                 )
                 for index, image in enumerate(prepared)
@@ -164,7 +148,7 @@ def predict_images(
         for index, one in enumerate(logits if needs_pieces else ()):
             for rows, columns, piece in resized_pieces(Tile(0, 0, one), shape, size):
                 handle(index, rows, columns, {"": piece[None]})
-        return list(predict_labels(logits, size, threshold).cpu().numpy())
+        return list(predict_labels(logits, size, config.threshold).cpu().numpy())
 
 
 def prepare_image(network: SegmentationNetwork, image: NDArray[np.uint8]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from segmi.models.adapters import list_encoders
 from segmi.models.catalog import MODELS, Architecture, build_network, get_architecture, list_models
-from segmi.models.inference import forward_padded, predict_labels
+from segmi.models.inference import InferenceConfig, forward_padded, predict_labels
 from segmi.models.layer_outputs import block_names, layer_names
 from segmi.models.network import BuiltModule, Normalization, SegmentationNetwork
 from segmi.models.unet import UNet
@@ -11,6 +11,7 @@ __all__ = [
     "MODELS",
     "Architecture",
     "BuiltModule",
+    "InferenceConfig",
     "Normalization",
     "SegmentationNetwork",
     "UNet",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 import torch
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segmi.errors import UsageError
-from segmi.models.sliding_window import Tile, blended_tiles, pad_bottom_right
+from segmi.models.sliding_window import Tile, blended_tiles, check_windows, pad_bottom_right
 from segmi.types import Images, Labels, Logits, Probabilities
 
 THRESHOLD: Final = 0.5
@@ -25,6 +26,31 @@ ROWS: Final = 64
 
 Visitor: TypeAlias = Callable[[slice, slice, Mapping[str, Logits]], None]
 """Called with the rows and columns of a piece of an image and the 1×C×h×w logits of every network there."""
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """Options of inference, the same in evaluation, prediction and the app.
+
+    Args:
+        window: side of the windows in which larger images are predicted, in pixels of the prepared image; None predicts
+            images whole, see `segmi.models.sliding_window`.
+        overlap: number of pixels that neighboring windows share; a quarter of the window by default.
+        batch_size: number of images of one size, or windows, in one forward pass.
+        threshold: probability of class 1 above which a network with one logit predicts class 1.
+
+    Raises:
+        UsageError: for windows or a threshold that are not possible.
+    """
+
+    window: int | None = None
+    overlap: int | None = None
+    batch_size: int = 1
+    threshold: float = THRESHOLD
+
+    def __post_init__(self) -> None:
+        check_windows(self.window, self.overlap)
+        check_threshold(self.threshold)
 
 
 class Prediction(NamedTuple):
@@ -39,7 +65,7 @@ class Prediction(NamedTuple):
     confidence: Tensor | None
 
 
-def check_threshold(threshold: float, channels: int) -> None:
+def check_threshold(threshold: float, channels: int = 1) -> None:
     """Check that a threshold is a probability and that it fits the number of logit channels.
 
     Raises:
@@ -169,12 +195,9 @@ def predict_windows(
     networks: Mapping[str, nn.Module],
     image: Tensor,
     size: Sequence[int],
+    config: InferenceConfig,
     *,
     stride: int = 1,
-    window: int | None = None,
-    overlap: int | None = None,
-    batch_size: int = 1,
-    threshold: float = THRESHOLD,
     confidence: bool = False,
     visit: Visitor | None = None,
 ) -> dict[str, Prediction]:
@@ -186,24 +209,15 @@ def predict_windows(
         networks: in evaluation mode, from images to an `Output`.
         image: at the scale at which the networks see it, on their device.
         size: height and width of the label maps.
+        config: without a window, the whole image is one window.
         stride: common stride of the networks.
-        window: side of the windows; None uses one window, the whole image.
-        overlap: as in `segmi.models.sliding_window.blended_tiles`.
-        batch_size: number of windows in one forward pass.
-        threshold: as in `predict_labels`.
         confidence: also return the probability of the predicted class.
         visit: called with the resized logits piece by piece, every pixel once.
     """
     shape = image.shape[-2:]
+    window = max(shape) if config.window is None else config.window
     streams = [
-        blended_tiles(
-            _logits_only(network),
-            image,
-            window=max(shape) if window is None else window,
-            overlap=overlap,
-            stride=stride,
-            batch_size=batch_size,
-        )
+        blended_tiles(_logits_only(network), image, window, config.overlap, stride, config.batch_size)
         for network in networks.values()
     ]
     maps: dict[str, Prediction] = {}
@@ -212,7 +226,7 @@ def predict_windows(
             rows, columns, _ = pieces[0]
             logits = {name: piece[None] for name, (_, _, piece) in zip(networks, pieces, strict=True)}
             for name, z in logits.items():
-                labels = predict_labels(z, threshold=threshold)
+                labels = predict_labels(z, threshold=config.threshold)
                 if name not in maps:
                     sure = torch.empty(1, *size) if confidence else None
                     maps[name] = Prediction(torch.empty(1, *size, dtype=labels.dtype), sure)

@@ -43,7 +43,6 @@ class Tile(NamedTuple):
 def blended_tiles(
     network: Callable[[Images], Logits],
     image: Tensor,
-    *,
     window: int,
     overlap: int | None = None,
     stride: int = 1,

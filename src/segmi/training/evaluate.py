@@ -17,6 +17,7 @@ from segmi.metrics.details import Details, Truth
 from segmi.metrics.diagnostics import PredictionDiagnostics
 from segmi.models.inference import (
     THRESHOLD,
+    InferenceConfig,
     Prediction,
     confidences,
     pad_to_stride,
@@ -24,7 +25,6 @@ from segmi.models.inference import (
     predict_windows,
     resize_logits,
 )
-from segmi.models.sliding_window import check_windows
 from segmi.training.cohort import Cohort
 from segmi.training.distributed import SINGLE_PROCESS, ProcessGroup
 from segmi.training.launchers import resolve_device
@@ -63,11 +63,10 @@ def evaluate(
         images: evaluated images.
         protocol: ``full`` or ``paper``.
         passes: number of passes of random crops in ``paper``.
-        batch_size: number of images, or windows, in one forward pass.
-        window: in ``full``, side of the windows for larger images, see `segmi.models.sliding_window.blended_tiles`;
-            None predicts every image whole.
-        overlap: number of pixels that neighboring windows share; a quarter of the window by default.
-        threshold: probability of class 1 above which a network with one logit predicts class 1.
+        batch_size: as in `segmi.models.InferenceConfig`.
+        window: as there, in ``full``.
+        overlap: as there.
+        threshold: as there.
         device: as in `fit`.
         processes: each evaluates a disjoint part of the images, and all return the matrices of all images.
         progress: called with (images done, total images) of this process.
@@ -87,7 +86,7 @@ def evaluate(
             "windows do not go with the evaluation protocol paper, which predicts crops",
             "leave window out, or use protocol: full",
         )
-    check_windows(window, overlap)
+    config = InferenceConfig(window, overlap, batch_size, threshold)
     target = processes.device or resolve_device(device)
     share = _share_of(processes, len(images), batch_size)
     classes = len(images.dataset.info.classes)
@@ -104,10 +103,7 @@ def evaluate(
                     cohort,
                     inputs.to(target),
                     [(truth.shape[-2], truth.shape[-1]) for truth in labels],
-                    window=window,
-                    overlap=overlap,
-                    batch_size=batch_size,
-                    threshold=threshold,
+                    config,
                     confidence=details is not None,
                     visit=None if diagnostics is None else partial(_update_diagnostics, diagnostics, labels),
                 )
@@ -134,11 +130,8 @@ def predict_batch(
     cohort: Cohort,
     images: Images,
     sizes: list[tuple[int, int]],
+    config: InferenceConfig,
     *,
-    window: int | None = None,
-    overlap: int | None = None,
-    batch_size: int = 1,
-    threshold: float = THRESHOLD,
     confidence: bool = False,
     visit: Visitor | None = None,
 ) -> dict[str, list[Prediction]]:
@@ -147,17 +140,14 @@ def predict_batch(
     ``visit`` gets the logits of all networks at that size: whole images, or pieces if there are windows.
     """
     predictions: dict[str, list[Prediction]] = {name: [] for name in cohort.networks}
-    if window is not None and max(images.shape[-2:]) > window:
+    if config.window is not None and max(images.shape[-2:]) > config.window:
         for index, (image, size) in enumerate(zip(images, sizes, strict=True)):
             result = predict_windows(
                 dict(cohort.networks.items()),
                 image,
                 size,
+                config,
                 stride=cohort.stride,
-                window=window,
-                overlap=overlap,
-                batch_size=batch_size,
-                threshold=threshold,
                 confidence=confidence,
                 visit=None if visit is None else partial(visit, index),
             )
@@ -170,8 +160,8 @@ def predict_batch(
     for index, size in enumerate(sizes):
         resized = {name: resize_logits(logits[index : index + 1], size) for name, logits in whole.items()}
         for name, logits in resized.items():
-            sure = confidences(logits, threshold) if confidence else None
-            predictions[name].append(Prediction(predict_labels(logits, threshold=threshold), sure))
+            sure = confidences(logits, config.threshold) if confidence else None
+            predictions[name].append(Prediction(predict_labels(logits, threshold=config.threshold), sure))
         if visit is not None:
             visit(index, WHOLE, WHOLE, resized)
     return predictions

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from segmi.datasets.segmentation_dataset import SegmentationDataset
-from segmi.models.sliding_window import check_windows
+from segmi.models.inference import InferenceConfig
 from segmi.training.cohort import Cohort
 from segmi.training.evaluate import predict_batch
 
@@ -32,7 +32,7 @@ def predict_labels(
         window: as in `evaluate`.
         overlap: as in `evaluate`.
     """
-    check_windows(window, overlap)
+    config = InferenceConfig(window, overlap)
     was_training = cohort.training
     device = next(cohort.parameters()).device
     image = images[index].image.as_subclass(torch.Tensor)[None].float().div_(255).to(device)
@@ -40,7 +40,7 @@ def predict_labels(
     cohort.eval()
     try:
         with torch.inference_mode():
-            predictions = predict_batch(cohort, image, [size], window=window, overlap=overlap, confidence=True)
+            predictions = predict_batch(cohort, image, [size], config, confidence=True)
     finally:
         cohort.train(was_training)
     result = {}
