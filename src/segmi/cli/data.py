@@ -26,7 +26,7 @@ Options = Annotated[
     list[str] | None,
     typer.Argument(metavar="OPTION=VALUE", help="Options of the dataset, such as val=0.2 or masks=color."),
 ]
-Splits = Annotated[list[str] | None, typer.Option("--split", help="Only this split; repeatable.")]
+Splits = Annotated[list[str] | None, typer.Option("--split", help="Only this split; may be repeated.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 app.command()(init)
@@ -81,7 +81,7 @@ def prepare(
 ) -> None:
     """Decode and resize every image once, into the cache that runs map into memory.
 
-    Runs do this themselves when they start. Do it before many runs start at once, or on a machine with more CPU cores.
+    Runs do this when they start. Prepare a dataset before many runs start at once, or on a machine with more CPU cores.
     Existing entries are kept; outdated ones are built again.
 
     Example: `segmi data prepare camvid --root /data/CamVid --resize 234`

@@ -30,21 +30,23 @@ def init(
         str | None, typer.Option("--masks", metavar="DIR", help="Folder of the masks in it, if not detected.")
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help="Name in tables (default: the folder's).")] = None,
-    val: Annotated[float, typer.Option("--val", min=0, max=1, help="Share drawn for a missing val.")] = 0.2,
-    test: Annotated[float, typer.Option("--test", min=0, max=1, help="Share drawn for a missing test.")] = 0.0,
+    val: Annotated[
+        float, typer.Option("--val", min=0, max=1, help="Share of train drawn for val, if the folder has none.")
+    ] = 0.2,
+    test: Annotated[
+        float, typer.Option("--test", min=0, max=1, help="Share of train drawn for test, if the folder has none.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of these draws.")] = 0,
-    pairs_only: Annotated[
-        bool, typer.Option("--pairs-only", help="Leave out images without mask, and masks without image.")
-    ] = False,
+    pairs_only: Annotated[bool, typer.Option("--pairs-only", help="Leave out unmatched images and masks.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing segmi.toml.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Detect how a folder of images and masks is organized, and write segmi.toml, which describes it.
 
-    Detected are images and masks in separate folders, side by side or in one folder per scene, with or without splits,
-    and the layouts of PASCAL VOC, Cityscapes, SegNet, ADE20K and COCO's panoptic PNG; masks of values, palettes or
-    colors. Classes, ignored values, splits and groups are proposed: look at the contact sheet, and correct segmi.toml
-    if necessary.
+    It detects images and masks in separate folders, side by side or in one folder per scene, with or without splits,
+    and the layouts of PASCAL VOC, Cityscapes, SegNet, ADE20K and COCO's panoptic PNG. Masks may hold values, palette
+    indices or colors. Classes, ignored values, splits and groups are proposed: look at the contact sheet, and correct
+    segmi.toml if necessary.
 
     Example: `segmi data init photos`, then `segmi train photos --loss rmi_loss --steps 500`
     """
