@@ -34,7 +34,7 @@ def scores(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_the_definitions_pair_by_pair():
+def test_bounds_equal_the_definitions():
     f, n = scores(0, 6, 6), 6
     apart = [f[i, j].item() for i in range(n) for j in range(n) if i != j]
     mean = sum(f[i, i].item() for i in range(n)) / n
@@ -55,7 +55,7 @@ def test_the_definitions_pair_by_pair():
     assert leave_one_out_upper_bound(f).item() == pytest.approx(expected)
 
 
-def test_contrast_is_the_log_loss_of_scikit_learn_and_the_divergence_that_of_a_classifier():
+def test_info_nce_and_jensen_shannon_equal_scikit_learn():
     f = scores(2, 5, 5)
     picked = log_loss(range(5), f.softmax(1).numpy(), labels=range(5))
     assert info_nce(f).item() == pytest.approx(math.log(5) - picked)
@@ -68,7 +68,7 @@ def test_contrast_is_the_log_loss_of_scikit_learn_and_the_divergence_that_of_a_c
 
 @given(st.integers(0, 1000), st.integers(2, 12), st.floats(0, 20))
 @settings(max_examples=40, deadline=None)
-def test_orders_and_ceilings_that_hold_for_any_scores(seed: int, n: int, scale: float):
+def test_inequalities_for_any_scores(seed: int, n: int, scale: float):
     f = scale * scores(seed, n, n)
     assert nguyen_wainwright_jordan(f) <= donsker_varadhan(f) + 1e-9
     assert info_nce(f) <= math.log(n) + 1e-9
@@ -86,7 +86,7 @@ def gaussian() -> tuple[GaussianLaw, torch.Tensor, torch.Tensor]:
     return law, *law.sample(2000, dtype=torch.float64)
 
 
-def test_optimal_scores_attain_the_truth(gaussian):
+def test_optimal_scores_attain_the_exact_value(gaussian):
     law, x, y = gaussian
     ratio = law.log_ratio(x, y)
     assert ratio.diagonal().mean().item() == pytest.approx(1, abs=0.05)
@@ -97,7 +97,7 @@ def test_optimal_scores_attain_the_truth(gaussian):
     assert smile(ratio).item() == pytest.approx(1, abs=0.1)
 
 
-def test_likelihoods_of_the_true_law_give_the_truth_and_upper_bounds(gaussian):
+def test_true_likelihoods_give_the_exact_value_and_upper_bounds(gaussian):
     law, x, y = gaussian
     log_q = law.log_conditional(x, y)
     own = log_q.diagonal()
@@ -111,7 +111,7 @@ def test_likelihoods_of_the_true_law_give_the_truth_and_upper_bounds(gaussian):
     assert 1 < small < contrastive_log_ratio_upper_bound(log_q)
 
 
-def test_a_wrong_likelihood_lowers_the_lower_bound_and_makes_no_upper_bound(gaussian):
+def test_wrong_likelihoods(gaussian):
     law, x, y = gaussian
     wrong = GaussianLaw([-rho for rho in law.correlations]).log_conditional(x, y)
     assert barber_agakov(wrong.diagonal(), 3 * 0.5 * math.log(2 * math.pi * math.e)) < 0
@@ -122,7 +122,7 @@ def _blocks(matrix: torch.Tensor, size: int) -> list[torch.Tensor]:
     return [matrix[start : start + size, start : start + size] for start in range(0, len(matrix) - size + 1, size)]
 
 
-def test_the_ceiling_of_contrast_at_five_nats():
+def test_info_nce_is_at_most_log_n():
     """With the optimal scores no number of pairs reaches the truth, and few pairs reach their ceiling."""
     law = GaussianLaw.of(nats=5.0, dimensions=1)
     x, y = law.sample(4096, dtype=torch.float64)
@@ -135,7 +135,7 @@ def test_the_ceiling_of_contrast_at_five_nats():
     assert values[8] < values[64] < values[512]
 
 
-def test_scores_of_the_optimal_critic_attain_the_jensen_shannon_divergence():
+def test_optimal_scores_attain_the_jensen_shannon_divergence():
     table = torch.tensor([[0.4, 0.1], [0.05, 0.45]], dtype=torch.float64)
     product = table.sum(1, keepdim=True) * table.sum(0, keepdim=True)
     divergence = jensen_shannon_divergence(table.flatten(), product.flatten())
@@ -146,7 +146,7 @@ def test_scores_of_the_optimal_critic_attain_the_jensen_shannon_divergence():
 
 
 @pytest.mark.parametrize("bound", OF_SCORES + OF_LIKELIHOODS, ids=lambda bound: bound.__name__)
-def test_batches_units_gradients_and_what_is_refused(bound):
+def test_batches_units_gradients_and_errors(bound):
     f = scores(3, 2, 4, 4)
     torch.testing.assert_close(bound(f), torch.stack([bound(f[0]), bound(f[1])]))
     torch.testing.assert_close(bound(f, base=2), bound(f) / math.log(2))
@@ -161,6 +161,6 @@ def test_batches_units_gradients_and_what_is_refused(bound):
         bound(f.long())
 
 
-def test_a_clip_is_above_zero():
+def test_clip_is_positive():
     with pytest.raises(ValueError, match="clip: expected a number above 0, got 0; 1 to 10 are usual"):
         smile(scores(0, 3, 3), clip=0)

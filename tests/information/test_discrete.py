@@ -89,7 +89,7 @@ def test_binary_symmetric_channel():
     close(mutual_information(table), capacity)
 
 
-def test_divergence_is_infinite_where_q_misses_an_outcome_of_p():
+def test_divergence_is_infinite_if_q_lacks_an_outcome():
     p, q = torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0])
     assert kl_divergence(p, q).item() == math.inf
     close(kl_divergence(q, p), LOG2, atol=1e-6)
@@ -155,7 +155,7 @@ def test_processing_never_adds_information(seed, outcomes):
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**31))
-def test_outcomes_may_be_renamed_and_batches_reordered(seed):
+def test_invariance_to_permutations(seed):
     table = tables(seed, 3, 4, 5, zeros=0.2)
     generator = torch.Generator().manual_seed(seed)
     renamed = table[:, torch.randperm(4, generator=generator)][:, :, torch.randperm(5, generator=generator)]
@@ -190,7 +190,7 @@ def test_mean_prediction_splits_into_label_and_within_class_information():
     assert cross_entropy >= -(table.sum(-1) * torch.log(centroids[range(3), range(3)])).sum()
 
 
-def test_divergences_from_peers_split_into_their_mean_and_their_spread():
+def test_compensation_identity():
     # Σ_k w_k KL(q_k ‖ p) = KL(q̄ ‖ p) + JSD_w(q), and JSD_w(q) = I(K; Y)
     peers, p = distributions(5, 3, 11, 6), distributions(6, 11, 6).requires_grad_()
     w = [0.5, 0.2, 0.3]
@@ -205,7 +205,7 @@ def test_divergences_from_peers_split_into_their_mean_and_their_spread():
 
 
 @pytest.mark.parametrize("peers", [2, 3, 5])
-def test_pairwise_divergences_bound_the_spread_of_peers(peers):
+def test_pairwise_divergences_bound_jensen_shannon(peers):
     q = distributions(peers, peers, 500, 4)
     pairwise = sum(kl_divergence(a, b) for a in q for b in q) / peers**2
     spread = jensen_shannon_divergence(*q)
@@ -215,7 +215,7 @@ def test_pairwise_divergences_bound_the_spread_of_peers(peers):
         close(jensen_shannon_divergence(q[1], q[0]), spread)
 
 
-def test_divergence_from_logs_equals_that_from_probabilities_and_survives_underflow():
+def test_divergence_from_logs_does_not_underflow():
     p, q = distributions(7, 4, 3, 8).movedim(-1, 1), distributions(8, 4, 3, 8).movedim(-1, 1)
     close(kl_divergence_of_logs(p.log(), q.log(), dim=1, base=2), kl_divergence(p, q, dim=1, base=2))
     logits = torch.tensor([[300.0, 0.0, -300.0]], requires_grad=True)
@@ -340,7 +340,7 @@ def test_batch_dimensions_broadcast():
         (lambda: empirical_distribution(torch.tensor([[0, 0], [1, 1]])), ValueError, "something to be counted"),
     ],
 )
-def test_mistakes_are_explained(call, error, text):
+def test_invalid_arguments_raise(call, error, text):
     with pytest.raises(error, match=text):
         call()
 
@@ -353,7 +353,7 @@ def test_checks_can_be_left_out():
 # conditions, determinants and counts
 
 
-def test_conditional_mutual_information_is_the_mean_over_what_is_known_and_obeys_the_chain_rule():
+def test_conditional_mutual_information_is_a_mean_and_obeys_the_chain_rule():
     table = distributions(11, 24, zeros=0.2).reshape(2, 3, 4)
     mean = sum(table[z].sum() * mutual_information(table[z] / table[z].sum()) for z in range(2))
     close(conditional_mutual_information(table), mean)
@@ -371,7 +371,7 @@ def test_cross_entropy_is_entropy_and_divergence():
     assert cross_entropy(torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0])) == math.inf
 
 
-def test_jensen_shannon_of_logs_is_that_of_probabilities_and_does_not_underflow():
+def test_jensen_shannon_of_logs_does_not_underflow():
     networks = [distributions(seed, 5, 4) for seed in range(3)]
     logs = [p.log() for p in networks]
     close(jensen_shannon_divergence_of_logs(*logs), jensen_shannon_divergence(*networks))
@@ -386,7 +386,7 @@ def test_jensen_shannon_of_logs_is_that_of_probabilities_and_does_not_underflow(
     assert gradient.isfinite().all()
 
 
-def test_the_determinant_of_square_and_of_present_rows():
+def test_determinant_of_square_and_of_present_rows():
     table = tables(3, 2, 4, 4)
     close(log_determinant_mutual_information(table), torch.linalg.slogdet(table).logabsdet)
     wide = tables(4, 3, 5)
@@ -413,7 +413,7 @@ def test_label_noise_shifts_the_determinant_by_a_constant_and_leaves_its_gradien
 
 
 @pytest.mark.parametrize("outcomes", [2, 3, 4])
-def test_corrections_of_counts_take_the_bias_away(outcomes: int):
+def test_corrections_of_counts_remove_the_bias(outcomes: int):
     """Averaged over every table of 30 draws there is, with its probability."""
     p = torch.linspace(1, 3, outcomes, dtype=torch.float64)
     p /= p.sum()
@@ -432,7 +432,7 @@ def test_corrections_of_counts_take_the_bias_away(outcomes: int):
     assert abs(bias["grassberger"]) < 0.01 * expected
 
 
-def test_mutual_information_of_counts_is_the_plug_in_of_scikit_learn_and_its_correction():
+def test_mutual_information_of_counts_equals_scikit_learn_with_corrections():
     counts = torch.tensor([[12, 3, 0], [1, 7, 5]])
     expected = mutual_info_score(None, None, contingency=counts.numpy())
     close(mutual_information_of_counts(counts, correction="none"), expected)

@@ -39,7 +39,7 @@ def options(name: str, dimensions: int) -> dict[str, float]:
     ],
     ids=lambda critic: type(critic).__name__,
 )
-def test_a_matrix_holds_what_each_pair_gives_alone(critic):
+def test_matrix_entries_equal_single_pairs(critic):
     x, y = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
     matrix = critic(x, y[:4])
     assert matrix.shape == (5, 4)
@@ -48,7 +48,7 @@ def test_a_matrix_holds_what_each_pair_gives_alone(critic):
             torch.testing.assert_close(critic(x[i : i + 1], y[j : j + 1])[0, 0], matrix[i, j], rtol=1e-4, atol=1e-5)
 
 
-def test_the_densities_are_those_of_pytorch():
+def test_densities_equal_torch_distributions():
     x, y = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     conditional = ConditionalGaussian(3, 3, hidden=8).double()
     mean, log_variance = conditional.network(x).chunk(2, -1)
@@ -64,7 +64,7 @@ def test_the_densities_are_those_of_pytorch():
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_estimates_meet_a_small_truth(name: str):
+def test_estimates_of_a_small_value(name: str):
     x, y = GaussianLaw.of(nats=1.0, dimensions=2).sample(3000)
     more = {"steps": 500} if name == "jensen_shannon" else {}  # its value feels what is left to learn most
     found = estimate(x, y, name, **{**QUICK, **more, **options(name, 2)})
@@ -79,20 +79,20 @@ def test_estimates_meet_a_small_truth(name: str):
     assert found.step > 0
 
 
-def test_a_concatenated_critic_meets_it_too():
+def test_concatenated_critic():
     x, y = GaussianLaw.of(nats=1.0, dimensions=2).sample(1500)
     found = estimate(x, y, "info_nce", critic="concatenated", steps=150, hidden=32, learning_rate=5e-3, batch_size=64)
     assert found.nats == pytest.approx(1.0, abs=0.25)
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_independent_variables_share_nothing(name: str):
+def test_independent_variables(name: str):
     x, y = GaussianLaw([0.0, 0.0]).sample(1500)
     found = estimate(x, y, name, **{**QUICK, "steps": 60, **options(name, 2)})
     assert found.nats == pytest.approx(0, abs=0.1)
 
 
-def test_less_is_known_from_a_part_and_from_a_noisy_copy():
+def test_parts_and_noisy_copies_have_less_information():
     """Data processing, with the estimator of two entropies."""
     x, y = GaussianLaw.of(nats=2.0, dimensions=4).sample(3000)
     noisy = y + torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
@@ -103,7 +103,7 @@ def test_less_is_known_from_a_part_and_from_a_noisy_copy():
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_parts_are_less_and_independent_parts_add_up(name: str):
+def test_independent_parts_add_up(name: str):
     """Data processing and additivity, of every estimator with itself: two independent pairs of one law."""
     x, y = GaussianLaw([0.75, 0.75]).sample(2500)
     quick = {**QUICK, "steps": 150}
@@ -113,7 +113,7 @@ def test_parts_are_less_and_independent_parts_add_up(name: str):
     assert first + second == pytest.approx(both, rel=0.25)
 
 
-def test_the_scale_of_the_samples_does_not_matter_and_a_given_entropy_is_that_of_the_samples():
+def test_scale_invariance_and_given_entropy():
     law = UniformNoiseLaw(0.25)
     x, y = law.sample(3000)
     entropy = law.mutual_information + math.log(0.5)  # h(Y|X) = log 2ε
@@ -134,7 +134,7 @@ def test_labels_as_one_hot_vectors():
 HEART = {"steps": 200, "learning_rate": 3e-3, "batch_size": 36}
 
 
-def test_groups_keep_together_what_belongs_together():
+def test_groups_are_kept_together():
     """Every sample twice: at random, one of the two is learned by heart and the other judged; with groups it is not."""
     x, y = torch.randn(2, 60, 8, generator=torch.Generator().manual_seed(4))
     x, y = x.repeat(2, 1), y.repeat(2, 1)
@@ -144,7 +144,7 @@ def test_groups_keep_together_what_belongs_together():
     assert leaking.nats > kept.nats + 0.5
 
 
-def test_what_is_learned_by_heart_is_told_apart():
+def test_fitted_value_shows_overfitting():
     """The pairs that were trained on look dependent, those that judge do not."""
     x, y = torch.randn(2, 100, 8, generator=torch.Generator().manual_seed(3))
     found = estimate(x, y, "barber_agakov", entropy=gaussian_entropy(torch.eye(8)).item(), **HEART)
@@ -152,7 +152,7 @@ def test_what_is_learned_by_heart_is_told_apart():
     assert found.fitted > found.nats
 
 
-def test_the_same_seed_gives_the_same_estimate_and_leaves_the_generator_alone():
+def test_estimate_depends_on_the_seed_only():
     x, y = GaussianLaw([0.5]).sample(200)
     before = torch.get_rng_state()
     first, again = (estimate(x, y, "mine", steps=20, seed=3) for _ in range(2))
@@ -160,7 +160,7 @@ def test_the_same_seed_gives_the_same_estimate_and_leaves_the_generator_alone():
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_critic_of_one_s_own_is_not_changed():
+def test_given_critic_is_not_changed():
     class Own(BilinearCritic):
         pass
 
@@ -186,6 +186,6 @@ def test_a_critic_of_one_s_own_is_not_changed():
         ({"set_aside": 0.05}, r"x: expected at least 2 samples in each of three parts, got \[18, 1, 1\]"),
     ],
 )
-def test_what_does_not_fit_is_refused(arguments, told: str):
+def test_invalid_arguments_raise(arguments, told: str):
     with pytest.raises(ValueError, match=told):
         estimate(torch.randn(20, 2), torch.randn(20, 1), **arguments)

@@ -86,7 +86,7 @@ def test_canonical_correlations_equal_scikit_learn():
 # identities
 
 
-def test_three_ways_to_mutual_information(regions):
+def test_three_formulas_of_mutual_information(regions):
     joint = joint_of(*regions)
     xx, yy = joint[:9, :9], joint[9:, 9:]
     three = [
@@ -118,7 +118,7 @@ def test_chain_rule_symmetry_and_sign(seed, first, second):
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**31))
-def test_linear_maps_keep_and_noise_lowers_the_information(seed):
+def test_linear_maps_preserve_and_noise_decreases_information(seed):
     joint = covariances(seed, size=5)
     change = torch.block_diag(random(seed + 1, 2, 2) + 3 * torch.eye(2), random(seed + 2, 3, 3) + 4 * torch.eye(3))
     close(
@@ -131,12 +131,12 @@ def test_linear_maps_keep_and_noise_lowers_the_information(seed):
     assert gaussian_mutual_information(noisy, 2) <= gaussian_mutual_information(joint, 2) + 1e-10
 
 
-def test_independent_vectors_share_nothing():
+def test_independent_vectors_have_no_information():
     close(gaussian_mutual_information(torch.block_diag(*covariances(7, 2, size=3)), 3), 0.0)
 
 
 @pytest.mark.parametrize(("size", "points", "nats"), [(9, 200, 0.2146), (9, 3000, 0.01365), (25, 3000, 0.10415)])
-def test_samples_of_independent_vectors_seem_to_share_something(size, points, nats):
+def test_plug_in_of_independent_vectors_is_biased(size, points, nats):
     """The bias of the plug-in, d²/2n and a little more: the expectation of ½ log of Wishart determinants."""
     found = torch.stack([
         gaussian_mutual_information(torch.cov(random(seed, 2 * size, points)), size) for seed in range(200)
@@ -184,7 +184,7 @@ def test_dividing_by_the_number_of_points_shifts_the_value_and_keeps_the_gradien
     close(of_sums, of_means)
 
 
-def test_one_pixel_regions_see_the_correlation_alone(regions):
+def test_one_pixel_regions_depend_on_the_correlation_only(regions):
     y, p = regions[0][:1], regions[1][:1]
     n = y.shape[1]
     rho = torch.corrcoef(torch.cat([p, y]))[0, 1]
@@ -261,12 +261,12 @@ SINGULAR = torch.ones(2, 2)
         (lambda: gaussian_entropy(torch.eye(2), base=1), ValueError, "base"),
     ],
 )
-def test_mistakes_are_explained(call, error, text):
+def test_invalid_arguments_raise(call, error, text):
     with pytest.raises(error, match=text):
         call()
 
 
-def test_without_checks_a_singular_matrix_gives_nan_and_leaves_its_neighbors_alone():
+def test_unchecked_singular_matrix_gives_nan_for_itself_only():
     value = gaussian_mutual_information(torch.stack([torch.eye(2), SINGULAR]), 1, check=False)
     assert value[0] == 0
     assert value[1].isnan()

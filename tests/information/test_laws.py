@@ -22,7 +22,7 @@ def covariance(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return torch.cov(torch.cat([x, y], 1).double().T)
 
 
-def test_the_information_of_student_s_t_is_that_of_the_integral():
+def test_student_t_equals_numerical_integration():
     degrees, rho = 3.0, 0.6
     law = StudentLaw([rho], degrees=degrees)
     joint = stats.multivariate_t(shape=[[1, rho], [rho, 1]], df=degrees)
@@ -39,7 +39,7 @@ def test_the_information_of_student_s_t_is_that_of_the_integral():
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.5, 2.0])
-def test_the_information_of_a_copy_with_uniform_noise_is_that_of_the_integral(noise: float):
+def test_uniform_noise_equals_numerical_integration(noise: float):
     def density(y: float) -> float:
         return (min(y + noise, 1) - max(y - noise, 0)) / (2 * noise)
 
@@ -50,7 +50,7 @@ def test_the_information_of_a_copy_with_uniform_noise_is_that_of_the_integral(no
 
 
 @pytest.mark.parametrize("disguise", ["none", "cubic", "asinh", "mixed"])
-def test_a_disguise_keeps_the_information(disguise: str):
+def test_disguise_preserves_information(disguise: str):
     law = GaussianLaw([0.9, -0.3, 0.0], disguise=disguise)
     assert law.mutual_information == pytest.approx(-0.5 * (math.log(1 - 0.81) + math.log(1 - 0.09)))
     x, y = law.sample(20_000)
@@ -63,7 +63,7 @@ def test_a_disguise_keeps_the_information(disguise: str):
         torch.testing.assert_close(back, plain, rtol=1e-3, atol=1e-3)
 
 
-def test_tables_are_drawn_as_they_are():
+def test_samples_of_tables_have_their_probabilities():
     table = torch.tensor([[0.4, 0.1, 0.0], [0.1, 0.1, 0.3]])
     law = TableLaw(table)
     x, y = law.sample(50_000)
@@ -75,7 +75,7 @@ def test_tables_are_drawn_as_they_are():
 
 
 @pytest.mark.parametrize("length", [0.0, 1.5, 4.0])
-def test_fields_have_the_variance_smoothness_and_information_they_are_said_to_have(length: float):
+def test_fields_have_the_stated_properties(length: float):
     fields = GaussianFields(48, 64, length=length, nats_per_pixel=0.7)
     x, y = fields.sample(200, dtype=torch.float64)
     assert x.var().item() == pytest.approx(1, abs=0.03)
@@ -103,13 +103,13 @@ def spurious(side: int, length: float, images: int) -> float:
 
 
 @pytest.mark.parametrize("length", [2.0, 4.0])
-def test_pixels_of_smooth_fields_count_as_few(length: float):
+def test_pixels_of_smooth_fields_are_dependent(length: float):
     """``E[Î] ≈ ½ E[r²] = ½ Σ_r c(r)²/n`` with ``c(r) = e^{-r²/2ℓ²}``: one new pixel in πℓ²."""
     expected = math.pi * length**2 / (2 * 56**2)
     assert spurious(1, length, images=400) == pytest.approx(expected, rel=0.25)
 
 
-def test_windows_of_smooth_fields_seem_to_share_what_they_do_not():
+def test_windows_of_smooth_fields_bias_the_plug_in():
     independent = 9**2 / (2 * 54**2)  # d²/2n, if windows did not overlap
     bias = [spurious(3, length, images=20) for length in (0.0, 1.0, 2.0, 4.0)]
     assert bias[0] == pytest.approx(independent, rel=0.3)
@@ -117,7 +117,7 @@ def test_windows_of_smooth_fields_seem_to_share_what_they_do_not():
     assert bias[3] > 8 * independent
 
 
-def test_the_same_seed_gives_the_same_samples_and_leaves_the_generator_alone():
+def test_samples_depend_on_the_seed_only():
     laws = (GaussianLaw([0.5]), StudentLaw([0.5], degrees=4), UniformNoiseLaw(0.3), TableLaw(torch.eye(2) / 2))
     before = torch.get_rng_state()
     for law in (*laws, GaussianFields(8, 8, length=1, nats_per_pixel=1)):
@@ -144,6 +144,6 @@ def test_the_same_seed_gives_the_same_samples_and_leaves_the_generator_alone():
         ),
     ],
 )
-def test_what_is_no_law_is_refused(build, told: str):
+def test_invalid_laws_raise(build, told: str):
     with pytest.raises(ValueError, match=told):
         build()

@@ -23,7 +23,7 @@ from segmi.information import (
 from segmi.information.laws import GaussianLaw
 
 
-def test_neighbors_of_single_coordinates_are_those_of_scikit_learn():
+def test_ksg_of_single_coordinates_equals_scikit_learn():
     x, y = GaussianLaw([0.8]).sample(400, dtype=torch.float64)
     x, y = (v / v.std(correction=0) for v in (x, y))  # which scikit-learn does by itself
     for neighbors in (1, 3, 7):
@@ -32,7 +32,7 @@ def test_neighbors_of_single_coordinates_are_those_of_scikit_learn():
         assert found == pytest.approx(expected[0], abs=1e-6)
 
 
-def test_neighbors_of_vectors_are_those_of_a_loop():
+def test_ksg_of_vectors_equals_a_loop():
     x, y = GaussianLaw([0.8, 0.2]).sample(60, dtype=torch.float64)
     dx = np.abs(x.numpy()[:, None] - x.numpy()[None]).max(-1)
     dy = np.abs(y.numpy()[:, None] - y.numpy()[None]).max(-1)
@@ -45,7 +45,7 @@ def test_neighbors_of_vectors_are_those_of_a_loop():
     assert ksg_mutual_information(x, y, neighbors=4).item() == pytest.approx(expected, rel=1e-10)
 
 
-def test_neighbors_find_less_in_parts_and_noisy_copies_the_sum_in_independent_pairs_and_nothing_where_nothing_is():
+def test_ksg_of_parts_noisy_copies_and_independent_variables():
     x, y = GaussianLaw([0.75, 0.75]).sample(2000)
     both, first, second = (
         ksg_mutual_information(*pair).item() for pair in ((x, y), *((x[:, [i]], y[:, [i]]) for i in range(2)))
@@ -59,13 +59,13 @@ def test_neighbors_find_less_in_parts_and_noisy_copies_the_sum_in_independent_pa
 
 
 @pytest.mark.parametrize("disguise", ["none", "cubic", "asinh"])
-def test_neighbors_find_what_is_there_in_few_dimensions(disguise: str):
+def test_ksg_is_accurate_in_few_dimensions(disguise: str):
     law = GaussianLaw.of(nats=1.5, dimensions=1, disguise=disguise)
     found = [ksg_mutual_information(*law.sample(2000, seed=seed)).item() for seed in range(3)]
     assert np.mean(found) == pytest.approx(1.5, abs=0.08)
 
 
-def test_the_kernel_is_that_of_scikit_learn_and_its_width_the_median():
+def test_kernel_equals_scikit_learn_with_the_median_width():
     x = torch.randn(30, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     expected = rbf_kernel(x.numpy(), gamma=1 / (2 * 1.7**2))
     torch.testing.assert_close(gaussian_kernel(x, width=1.7), torch.from_numpy(expected))
@@ -77,7 +77,7 @@ def test_the_kernel_is_that_of_scikit_learn_and_its_width_the_median():
     assert torch.autograd.gradcheck(lambda v: gaussian_kernel(v, width=1.0), x[:5].clone().requires_grad_())
 
 
-def test_independence_criteria_are_those_of_the_definitions():
+def test_hsic_equals_the_definitions():
     draw = torch.Generator().manual_seed(0)
     k, m = (gaussian_kernel(torch.randn(7, 2, generator=draw, dtype=torch.float64)) for _ in range(2))
     h = torch.eye(7, dtype=torch.float64) - 1 / 7
@@ -98,7 +98,7 @@ def test_independence_criteria_are_those_of_the_definitions():
     torch.testing.assert_close(hilbert_schmidt_independence(*gram), cross.square().sum())
 
 
-def test_the_unbiased_criterion_is_zero_on_average_for_independent_variables_and_the_other_is_not():
+def test_unbiased_hsic_of_independent_variables_is_zero_on_average():
     plain, unbiased = [], []
     for seed in range(60):
         x, y = GaussianLaw([0.0]).sample(40, seed=seed, dtype=torch.float64)
@@ -110,7 +110,7 @@ def test_the_unbiased_criterion_is_zero_on_average_for_independent_variables_and
     assert np.mean(plain) > 10 * error
 
 
-def test_matrix_entropies_are_those_of_eigenvalues_and_of_classes():
+def test_matrix_entropies_equal_the_definitions():
     kernel = gaussian_kernel(torch.randn(9, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
     eigenvalues = torch.linalg.eigvalsh(kernel / 9)
     torch.testing.assert_close(renyi_matrix_entropy(kernel, order=1), entropy(eigenvalues))
@@ -154,6 +154,6 @@ def test_dependence_by_kernels_grows_with_information():
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(call, told: str):
+def test_invalid_arguments_raise(call, told: str):
     with pytest.raises(ValueError, match=told):
         call()

@@ -35,7 +35,7 @@ def samples() -> tuple[torch.Tensor, torch.Tensor]:
         (UniformNoiseLaw(2.0), 0.125),
     ],
 )
-def test_laws_have_the_information_that_they_have_there(law, expected: float):
+def test_laws_equal_the_other_library(law, expected: float):
     assert law.mutual_information == pytest.approx(expected, abs=1e-7)
 
 
@@ -46,12 +46,12 @@ def test_laws_have_the_information_that_they_have_there(law, expected: float):
         (2, 3, 0.9588693581109595), (2, 10, 0.8488502610967963),
     ],
 )  # fmt: skip
-def test_neighbors_find_what_they_find_there(dimensions: int, neighbors: int, expected: float):
+def test_ksg_equals_the_other_library(dimensions: int, neighbors: int, expected: float):
     x, y = (v[:, :dimensions] for v in samples())
     assert ksg_mutual_information(x, y, neighbors=neighbors).item() == pytest.approx(expected, rel=1e-10)
 
 
-def test_canonical_correlations_find_what_they_find_there():
+def test_canonical_correlations_equal_the_other_library():
     joint = torch.cov(torch.cat(samples(), 1).T)
     assert gaussian_mutual_information(joint, 2).item() == pytest.approx(1.0255449161949792, abs=1e-5)
 
@@ -65,7 +65,7 @@ def test_canonical_correlations_find_what_they_find_there():
         (bounds.info_nce, -0.08110035617807729),
     ],
 )
-def test_bounds_of_the_same_scores_are_what_they_are_there(bound, expected: float):
+def test_bounds_equal_the_other_library(bound, expected: float):
     draw = np.random.default_rng(0)
     x = draw.normal(size=(64, 2))
     y = 0.8 * x + 0.6 * draw.normal(size=(64, 2))

@@ -61,7 +61,7 @@ def by_hand(log_p: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_definitions_object_by_object_and_pair_by_pair(seed: int):
+def test_quantities_equal_the_definitions(seed: int):
     log_p, labels = predictions(seed)
     sums, expected = prediction_sums(log_p, labels), by_hand(log_p, labels)
     assert conditional_prediction_mutual_information(sums).item() == pytest.approx(expected["spread"], rel=1e-10)
@@ -91,7 +91,7 @@ def test_scikit_learn_agrees_on_drawn_classes_and_cross_entropy():
 
 @given(st.integers(0, 10_000), st.integers(2, 6), st.floats(0.1, 8))
 @settings(max_examples=40, deadline=None)
-def test_what_is_told_of_the_object_is_what_is_told_of_its_label_and_the_rest(seed: int, classes: int, scale: float):
+def test_identity_of_the_three_quantities(seed: int, classes: int, scale: float):
     log_p, labels = predictions(seed, 25, classes, scale)
     sums = prediction_sums(log_p, labels)
     label, whole, rest = (quantity(sums) for quantity in QUANTITIES[:3])
@@ -104,7 +104,7 @@ def test_what_is_told_of_the_object_is_what_is_told_of_its_label_and_the_rest(se
     assert barber_agakov_bound(sums) <= label_entropy(sums) + 1e-12
 
 
-def test_the_cross_entropy_is_at_least_that_of_the_mean_predictions_of_each_label():
+def test_cross_entropy_is_at_least_that_of_class_means():
     log_p, labels = predictions(3)
     sums = prediction_sums(log_p, labels)
     table = soft_confusion(sums)
@@ -123,7 +123,7 @@ def test_the_soft_confusion_of_certain_predictions_is_the_confusion_matrix():
     assert soft_confusion_mutual_information(sums).item() == pytest.approx(mutual_info_score(truth, predicted))
 
 
-def test_permuted_classes_are_told_apart_by_the_bound_alone():
+def test_only_the_bound_depends_on_class_permutations():
     log_p, labels = predictions(1)
     there, shifted = prediction_sums(log_p, labels), prediction_sums(log_p.roll(1, -1), labels)
     for quantity in QUANTITIES[:5]:
@@ -146,7 +146,7 @@ def test_sums_of_batches_weights_layouts_and_half_precision():
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES, ids=lambda quantity: quantity.__name__)
-def test_nothing_counted_is_zero_and_attached_and_gradients_are_those_of_differences(quantity):
+def test_nothing_counted_is_zero_and_gradients_equal_differences(quantity):
     log_p = torch.zeros(5, 3, dtype=torch.float64).log_softmax(-1).requires_grad_()
     value = quantity(prediction_sums(log_p, torch.zeros(5, dtype=torch.int64), weights=torch.zeros(5)))
     (gradient,) = torch.autograd.grad(value, log_p, allow_unused=quantity is label_entropy)
@@ -174,9 +174,9 @@ def test_saturated_predictions_keep_every_quantity_finite():
         assert gradient.isfinite().all()
 
 
-def test_what_does_not_fit_is_refused():
+def test_invalid_arguments_raise():
     log_p, labels = predictions(0)
-    with pytest.raises(TypeError, match=r"labels: expected int64 class indices, got torch.int32. Fix: use labels.long\(\)"):
+    with pytest.raises(TypeError, match=r"labels: expected int64 class indices, got torch.int32. Fix: use"):
         prediction_sums(log_p, labels.int())
     with pytest.raises(ValueError, match=r"expected the shape of log_p without its classes, \(40,\), got \(4,\)"):
         prediction_sums(log_p, labels[:4])
@@ -186,7 +186,7 @@ def test_what_does_not_fit_is_refused():
         prediction_sums(log_p.long(), labels)
 
 
-def test_the_mutual_information_of_the_mean_table_is_below_that_of_the_predictions():
+def test_data_processing_inequality():
     """Data processing: a class drawn from the prediction tells no more of the label than the prediction does."""
     # two objects per label, predictions that determine the label, though no draw from them does
     p = torch.tensor([[0.6, 0.4], [0.7, 0.3], [0.4, 0.6], [0.3, 0.7]], dtype=torch.float64)

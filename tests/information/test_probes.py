@@ -23,7 +23,7 @@ def rings(n: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.stack([radius * angle.cos(), radius * angle.sin()], 1), labels
 
 
-def test_a_line_reads_nothing_off_rings_and_one_hidden_layer_all():
+def test_nonlinear_probe_separates_rings():
     features, labels = rings(1500)
     linear = label_information(features, labels, 2, **QUICK)
     other = label_information(features, labels, 2, probe="nonlinear", **QUICK)
@@ -31,7 +31,7 @@ def test_a_line_reads_nothing_off_rings_and_one_hidden_layer_all():
     assert other.nats == pytest.approx(math.log(2), abs=0.1)
 
 
-def test_a_linear_probe_reads_what_the_logistic_regression_of_scikit_learn_does():
+def test_linear_probe_equals_scikit_learn():
     draw = torch.Generator().manual_seed(1)
     labels = torch.randint(3, (6000,), generator=draw)
     features = torch.nn.functional.one_hot(labels, 3)[:, :2] + 0.7 * torch.randn(6000, 2, generator=draw)
@@ -41,7 +41,7 @@ def test_a_linear_probe_reads_what_the_logistic_regression_of_scikit_learn_does(
     assert found.nats == pytest.approx(bound, abs=0.04)
 
 
-def test_noise_tells_nothing_and_images_are_kept_together():
+def test_noise_has_no_information_and_groups_are_kept():
     draw = torch.Generator().manual_seed(2)
     image = torch.arange(20).repeat_interleave(30)
     labels = torch.randint(2, (20,), generator=draw)[image]  # of the image: known by heart where it is known again
@@ -60,7 +60,7 @@ def test_noise_tells_nothing_and_images_are_kept_together():
         ({"labels": torch.full((20,), 255)}, "labels: expected class indices 0 to 1; leave ignored samples out"),
     ],
 )
-def test_what_does_not_fit_is_refused(arguments, told: str):
+def test_invalid_arguments_raise(arguments, told: str):
     given = {"features": torch.randn(20, 3), "labels": torch.zeros(20, dtype=torch.int64), "classes": 2, **arguments}
     with pytest.raises(ValueError, match=told):
         label_information(**given)

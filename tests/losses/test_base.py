@@ -10,7 +10,7 @@ LOGITS = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 BATCH = Batch(LOGITS, torch.randint(3, (4, 8, 8), generator=torch.Generator().manual_seed(1)))
 
 
-def test_a_term_of_nothing_is_zero() -> None:
+def test_term_without_count_is_zero() -> None:
     numerator = torch.zeros((), requires_grad=True)
     value = Term(numerator, torch.zeros(())).value
     value.backward()
@@ -33,7 +33,7 @@ def test_any_callable_loss_counts_by_images() -> None:
     assert objective.denominators(outputs, BATCH) == {"ce/a": term.denominator}
 
 
-def test_counting_by_images_does_not_wait_for_a_gpu(unhurried: Any) -> None:
+def test_callable_losses_need_no_gpu_synchronization(unhurried: Any) -> None:
     batch, logits = BATCH.to("meta"), LOGITS.to("meta").requires_grad_()
     with unhurried() as found:
         PerNetwork(nn.CrossEntropyLoss(), "ce")({"a": Output(logits)}, batch)["ce/a"].value.backward()

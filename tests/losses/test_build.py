@@ -64,7 +64,7 @@ def test_options_reach_the_class() -> None:
         ({"specification": {"cross_entropy": {}}, "frozen": ["a"]}, "frozen: expected a network that is trained"),
     ],
 )
-def test_mistakes_are_named(arguments: dict[str, Any], message: str) -> None:
+def test_invalid_options_raise(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=f"(?s){message}"):
         build_objective(**arguments, networks=["a"])
 

@@ -70,12 +70,12 @@ def test_processes_share_the_batch(together: tuple[Tensor, Tensor, list[dict[str
     assert not torch.allclose(alone[2], slope[PARTS[1]], rtol=1e-3)
 
 
-def test_a_process_alone_gathers_nothing() -> None:
+def test_single_process_gathers_nothing() -> None:
     statistic = torch.ones(3, requires_grad=True)
     assert gathered(statistic) is statistic
 
 
-def test_a_coupled_term_divides_by_all() -> None:
+def test_coupled_term_divides_by_the_global_count() -> None:
     value = torch.tensor(0.5, requires_grad=True)
     own, everywhere = torch.tensor(3.0), torch.tensor(12.0)
     term = coupled_term(value, own, everywhere, dtype=torch.float32)

@@ -233,7 +233,7 @@ def test_any_integer_labels(info: LossCase, scene: Scene, dtype: torch.dtype) ->
     assert torch.equal(value(info, logits, labels.to(dtype)), value(info, logits, labels))
 
 
-def test_ignored_pixels_count_nowhere(info: LossCase, scene: Scene, gradient: Gradient) -> None:
+def test_ignored_pixels_have_no_gradient(info: LossCase, scene: Scene, gradient: Gradient) -> None:
     labels = scene.labels(2, 4, 14, 13, ignored=True)
     logits = scene.logits(labels, 4)
     ignored = (labels == 255).unsqueeze(1)
@@ -311,7 +311,7 @@ def test_memory_layout_does_not_matter(info: LossCase, scene: Scene, gradient: G
         torch.testing.assert_close(other_slope, slope)
 
 
-def test_two_half_batches_make_the_joint_one(info: LossCase, scene: Scene) -> None:
+def test_terms_of_two_half_batches_add_up(info: LossCase, scene: Scene) -> None:
     labels = scene.labels(4, 4, 12, 12, ignored=True)
     if _as_objective(info, 255, scene.logits(labels, 4)).scope != "image":
         pytest.skip("its value is no sum over images; see test_processes_share_the_batch")
@@ -379,7 +379,7 @@ def test_declared_invariances_hold_and_no_others(info: LossCase, scene: Scene, c
 SECTIONS = ("Assumes:", "Invariances:", "Degenerate solutions:", "Cost:", "Args:")
 
 
-def test_the_docstring_says_what_to_expect(info: LossCase) -> None:
+def test_docstring_has_all_sections(info: LossCase) -> None:
     kind = LOSSES[info.name.split("-")[0]]
     if kind.family not in ("label_information", "pixel", "unsupervised") or "teacher" in kind.requires:
         pytest.skip("its function and its page say it")
@@ -399,7 +399,7 @@ def test_denominators_need_no_logits(info: LossCase, scene: Scene) -> None:
         assert not expected[name].denominator.requires_grad
 
 
-def test_repeats_itself(info: LossCase, scene: Scene, gradient: Gradient) -> None:
+def test_results_are_deterministic(info: LossCase, scene: Scene, gradient: Gradient) -> None:
     labels = scene.labels(2, 4, 12, 12, ignored=True)
     logits = scene.logits(labels, 4).float()
     first, again = (gradient(lambda z: value(info, z, labels), logits) for _ in range(2))
@@ -413,7 +413,7 @@ WAITS = {name for name, kind in LOSSES.items() if kind.family == "rmi"} | {
 """Those that look at numbers to know how much to do, as their pages say; for the first ones see the test below."""
 
 
-def test_a_gpu_is_not_waited_for(info: LossCase, unhurried: Any) -> None:
+def test_no_gpu_synchronization(info: LossCase, unhurried: Any) -> None:
     cpu = torch.randn(2, 4, 12, 12)
     objective = _as_objective(info, 255, cpu).to("meta")
     batch = Batch(cpu.to("meta"), torch.zeros(2, 12, 12, dtype=torch.int64, device="meta"))
@@ -440,7 +440,7 @@ def test_a_gpu_is_not_waited_for(info: LossCase, unhurried: Any) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"variant": "corrected"}, {"ignored": "drop"}], ids=str)
 @pytest.mark.parametrize("name", ["rmi_loss", "region_mutual_information"])
-def test_nor_is_it_by_the_kernels_made_for_it(
+def test_no_gpu_synchronization_of_triton_kernels(
     monkeypatch: pytest.MonkeyPatch, unhurried: Any, name: str, options: dict[str, Any]
 ) -> None:
     """Of the kernels themselves only shapes are known here; see `region_triton_cases.py` for them on a GPU."""
@@ -472,7 +472,7 @@ def test_nor_is_it_by_the_kernels_made_for_it(
         lambda z: torch.bincount(z.flatten().long(), minlength=9),
     ],
 )
-def test_what_looks_at_numbers_would_be_noticed(unhurried: Any, waiting: Callable[[Tensor], Any]) -> None:
+def test_reads_of_values_are_detected(unhurried: Any, waiting: Callable[[Tensor], Any]) -> None:
     with pytest.raises(RuntimeError), unhurried():
         waiting(torch.zeros(3, 3, device="meta"))
 
@@ -481,14 +481,14 @@ def test_what_looks_at_numbers_would_be_noticed(unhurried: Any, waiting: Callabl
     "copying",
     [lambda z: z.new_tensor(3.0), lambda z: torch.tensor([1.0], device=z.device), lambda z: torch.ones(3).to(z)],
 )
-def test_what_copies_numbers_would_be_noticed(unhurried: Any, copying: Callable[[Tensor], Any]) -> None:
+def test_copies_to_the_device_are_detected(unhurried: Any, copying: Callable[[Tensor], Any]) -> None:
     with unhurried() as found:
         copying(torch.zeros(3, 3, device="meta"))
     assert found
 
 
 @pytest.mark.parametrize("where", ["valid pixel", "ignored pixel", "absent class"])
-def test_nan_is_not_swallowed(info: LossCase, scene: Scene, where: str) -> None:
+def test_nan_logits_give_nan(info: LossCase, scene: Scene, where: str) -> None:
     labels = scene.labels(1, 3, 12, 12)
     labels[0, 0, 0] = 255
     logits = scene.logits(labels, 4)  # class 3 is in no image
@@ -524,7 +524,7 @@ def test_types_must_match(info: LossCase) -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_its_documentation_says_what_it_assumes_ignores_and_costs_how_it_fails_and_where_it_is_from(name: str) -> None:
+def test_documentation_is_complete(name: str) -> None:
     function = getattr(segmi.losses, name, None)
     text = "".join(inspect.getdoc(one) or "" for one in (LOSSES[name], function) if one is not None)
     for said in ("Assum(es|ptions):", "Invariances:", "Degenerate solutions:", "Cost:", "Unit and sign:", "Source:"):

@@ -25,18 +25,18 @@ def test_keeps_every_term_with_its_weight() -> None:
     torch.testing.assert_close(total, expected)
 
 
-def test_denominators_are_those_of_the_terms() -> None:
+def test_denominators_equal_the_terms() -> None:
     objective = WeightedSum([PerNetwork(CrossEntropy(), "ce"), PerNetwork(BinaryCrossEntropy(), "bce")])
     expected = {name: term.denominator for name, term in objective(OUTPUTS, BATCH).items()}
     assert objective.denominators(OUTPUTS, BATCH) == expected
 
 
-def test_equal_names_are_refused() -> None:
+def test_equal_names_raise() -> None:
     with pytest.raises(ValueError, match=r"terms: expected different names, got ce/a, ce/b twice. Fix: rename"):
         WeightedSum([PerNetwork(CrossEntropy(), "ce"), PerNetwork(BinaryCrossEntropy(), "ce")])(OUTPUTS, BATCH)
 
 
-def test_nothing_to_sum_is_refused() -> None:
+def test_empty_sum_raises() -> None:
     with pytest.raises(ValueError, match="losses: expected at least one, got none"):
         WeightedSum([])
 
@@ -49,7 +49,7 @@ class Gathered(CrossEntropy):
     scope = "global"
 
 
-def test_has_the_widest_scope_of_its_parts() -> None:
+def test_scope_is_the_strictest_of_the_losses() -> None:
     def scope(*losses: CrossEntropy) -> str:
         return WeightedSum([PerNetwork(loss, str(i)) for i, loss in enumerate(losses)]).scope
 

@@ -37,7 +37,7 @@ def test_counts_equal_scikit_learn(random_maps, classes, used):
 @given(
     data=st.data(), dtype=st.sampled_from([torch.uint8, torch.int64]), ignore_index=st.sampled_from([0, 2, 255, -100])
 )
-def test_the_compiled_counting_equals_pytorchs(data, dtype, ignore_index):
+def test_compiled_counts_equal_pytorch(data, dtype, ignore_index):
     classes = data.draw(st.integers(1, 7))
     seed = data.draw(st.integers(0, 2**16))
     generator = torch.Generator().manual_seed(seed)
@@ -61,7 +61,7 @@ def test_any_integer_dtype(random_maps, dtype):
 
 
 @pytest.mark.parametrize("ignore_index", [-100, 255, 300])
-def test_any_ignore_value_and_anything_predicted_under_it(random_maps, ignore_index):
+def test_any_ignore_value(random_maps, ignore_index):
     predictions, labels = random_maps(2)
     ignored = labels == 255
     expected = confusion_counts(predictions, labels, 5)
@@ -71,7 +71,7 @@ def test_any_ignore_value_and_anything_predicted_under_it(random_maps, ignore_in
     assert expected.sum() == (~ignored).sum()
 
 
-def test_the_maps_are_left_as_they_were(random_maps):
+def test_inputs_are_not_modified(random_maps):
     predictions, labels = (m.int() for m in random_maps(3))
     before = predictions.clone(), labels.clone()
     confusion_counts(predictions, labels, 5)
@@ -79,7 +79,7 @@ def test_the_maps_are_left_as_they_were(random_maps):
     assert torch.equal(labels, before[1])
 
 
-def test_nothing_to_count():
+def test_no_valid_pixel():
     assert confusion_counts(torch.zeros(0, 4, 4).long(), torch.zeros(0, 4, 4).long(), 3).shape == (0, 3, 3)
     ignored = torch.full((1, 4, 4), 255)
     assert confusion_counts(torch.zeros(1, 4, 4).long(), ignored, 3).sum() == 0
@@ -108,7 +108,7 @@ MAP = torch.zeros(2, 2, 2, dtype=torch.int64)
         (MAP[0], MAP[0], ValueError, "add a leading dimension"),
     ],
 )
-def test_unusable_maps_are_refused(predictions, labels, error, text):
+def test_invalid_maps_raise(predictions, labels, error, text):
     with pytest.raises(error, match=text):
         confusion_counts(predictions, labels, 11)
     matrix = ConfusionMatrix(11)
@@ -140,7 +140,7 @@ def test_images_keep_their_names_groups_and_counts(random_maps):
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1000), cut=st.integers(0, 6), batch=st.integers(1, 6))
-def test_parts_merge_to_the_whole(seed, cut, batch):
+def test_merge(seed, cut, batch):
     generator = torch.Generator().manual_seed(seed)
     labels, predictions = torch.randint(0, 4, (2, 6, 5, 3), generator=generator)
     labels[torch.rand(labels.shape, generator=generator) < 0.3] = 255
@@ -161,7 +161,7 @@ def test_parts_merge_to_the_whole(seed, cut, batch):
     assert len(first) == cut
 
 
-def test_a_image_seen_again_is_the_same_image(random_maps):
+def test_repeated_images_are_merged(random_maps):
     once, again = random_maps(5, 2), random_maps(6, 2)
     matrix = counted(*once, ("a", "b"), ("x", "y"))
     matrix.update(*again, ("b", "b"), ("y", "y"))
@@ -180,7 +180,7 @@ def test_unnamed_images_are_kept_apart(random_maps):
     assert len(matrix.merge(matrix)) == 12
 
 
-def test_what_is_handed_out_is_no_part_of_the_matrix(random_maps):
+def test_returned_counts_are_copies(random_maps):
     matrix = counted(*random_maps(9))
     total = matrix.pooled().sum()
     matrix.pooled().zero_()
@@ -188,7 +188,7 @@ def test_what_is_handed_out_is_no_part_of_the_matrix(random_maps):
     assert matrix.pooled().sum() == matrix.counts().sum() == total
 
 
-def test_it_travels_between_processes(random_maps):
+def test_pickle(random_maps):
     matrix = counted(*random_maps(10), ("a", "b", "c"))
     copy = pickle.loads(pickle.dumps(matrix))
     copy.update(*random_maps(11), ("a", "b", "d"))
@@ -203,7 +203,7 @@ def test_an_empty_matrix_and_an_empty_batch():
     assert matrix.pooled().tolist() == [[0] * 3] * 3
 
 
-def test_few_cells_are_kept_of_a_image():
+def test_sparse_storage():
     matrix = ConfusionMatrix(150)
     matrix.update(MAP, MAP + 7, ("a", "b"))
     assert len(pickle.dumps(matrix._images)) < 5000
@@ -232,7 +232,7 @@ def test_counts_beyond_single_precision_stay_exact():
         (lambda m: ConfusionMatrix(0), "classes: expected at least 1, got 0"),
     ],
 )
-def test_mistakes_are_explained_and_count_nothing(call, text):
+def test_errors_count_nothing(call, text):
     matrix = counted(MAP[:1], MAP[:1], ("known",), ("x",), 3)
     with pytest.raises(ValueError, match=text):
         call(matrix)

@@ -36,7 +36,7 @@ def eroded(region: np.ndarray, distance: int) -> np.ndarray:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 9))
-def test_boundary_is_the_region_less_its_erosion(seed: int, distance: int) -> None:
+def test_boundary_is_region_minus_erosion(seed: int, distance: int) -> None:
     labels, _ = maps(seed)
     found = boundary(labels, distance)
     for c in np.unique(labels):
@@ -57,7 +57,7 @@ def test_boundary_counts_by_the_published_procedure(seed: int) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000))
-def test_components_are_scipys(seed: int) -> None:
+def test_components_equal_scipy(seed: int) -> None:
     labels, _ = maps(seed)
     found = components(labels)
     assert (found == 0).tolist() == (labels == IGNORE_INDEX).tolist()
@@ -85,7 +85,7 @@ def slow_object_scores(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.nd
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_objects_by_the_definition(seed: int) -> None:
+def test_object_scores_equal_the_definition(seed: int) -> None:
     truth, prediction = maps(seed, 24, 30)
     counts, sums = object_scores(prediction, truth, components(truth), CLASSES)
     expected_counts, expected_sums = slow_object_scores(prediction, truth)
@@ -93,7 +93,7 @@ def test_objects_by_the_definition(seed: int) -> None:
     np.testing.assert_allclose(sums, expected_sums, atol=1e-5)
 
 
-def test_reliability_pixel_by_pixel() -> None:
+def test_reliability_equals_a_loop() -> None:
     rng = np.random.default_rng(0)
     confidence, correct = rng.random(500).astype(np.float32), rng.random(500) < 0.5
     counts, sums, right = reliability_counts(confidence, correct, bins=10)
@@ -113,14 +113,14 @@ def gathered(seeds: list[int]) -> Details:
     return details
 
 
-def test_any_split_and_order_of_the_images_gives_the_same_bits() -> None:
+def test_sums_are_exact_in_any_order() -> None:
     whole = gathered([0, 1, 2, 3, 4]).arrays()
     for parts in ([[4, 2], [0, 3, 1]], [[1], [2, 3, 4, 0]]):
         merged = gathered(parts[0]).merge(gathered(parts[1])).arrays()
         assert all((merged[name] == whole[name]).all() for name in whole)
 
 
-def test_what_is_said_of_ignored_pixels_does_not_matter() -> None:
+def test_predictions_at_ignored_pixels_do_not_matter() -> None:
     truth, prediction = maps(3)
     other = np.where(truth == IGNORE_INDEX, (prediction + 1) % CLASSES, prediction).astype(np.uint8)
     sure = np.full(truth.shape, 0.7, np.float32)
@@ -132,14 +132,14 @@ def test_what_is_said_of_ignored_pixels_does_not_matter() -> None:
     assert all((found[0][name] == found[1][name]).all() for name in found[0])
 
 
-def test_a_image_of_ignored_counts_nothing() -> None:
+def test_image_of_ignored_pixels() -> None:
     details = Details(CLASSES)
     details.update(np.zeros((5, 6)), np.ones((5, 6), np.float32), Truth.of(np.full((5, 6), IGNORE_INDEX)))
     assert not any(value.any() for value in details.arrays().values())
     assert np.isnan(DetailsRecord(**details.arrays()).calibration_error())
 
 
-def test_shapes_and_classes_must_fit() -> None:
+def test_shapes_and_classes_must_match() -> None:
     with pytest.raises(ValueError, match=r"of the truth's shape \(4, 4\), got \(4, 4\) and \(4, 5\)"):
         Details(2).update(np.zeros((4, 4)), np.ones((4, 5), np.float32), Truth.of(np.zeros((4, 4))))
     with pytest.raises(ValueError, match="details of 2 classes, got some of 3"):

@@ -49,7 +49,7 @@ def same(a: dict[str, float], b: dict[str, float], rel: float = 1e-6) -> None:
     assert a == pytest.approx(b, rel=rel, abs=1e-7)
 
 
-def test_they_are_those_of_scikit_learn_and_of_the_formulas_over_valid_pixels():
+def test_values_equal_scikit_learn_and_the_formulas():
     logits, labels = batch(0)
     values = collected((logits, labels)).values()
     valid = labels != IGNORE_INDEX
@@ -72,7 +72,7 @@ def test_they_are_those_of_scikit_learn_and_of_the_formulas_over_valid_pixels():
     assert values["jensen_shannon_divergence"] == pytest.approx(apart, abs=1e-6)
 
 
-def test_batches_merging_and_reducing_leave_the_numbers():
+def test_batches_merge_and_reduce():
     first, second = batch(1), batch(2, n=2)
     whole = collected(first, second).values()
     joint = (
@@ -86,7 +86,7 @@ def test_batches_merging_and_reducing_leave_the_numbers():
 
 
 @pytest.mark.parametrize(("networks", "pixels"), [(1, 1), (1, 200), (3, 130)])
-def test_the_compiled_routine_is_the_plain_one(networks: int, pixels: int):
+def test_compiled_sums_equal_pytorch(networks: int, pixels: int):
     draw = torch.Generator().manual_seed(pixels)
     logits = [6 * torch.randn(5, pixels, generator=draw) for _ in range(networks)]
     logits[0][:, 0] = 1e4 * torch.eye(5)[0]  # saturated
@@ -99,7 +99,7 @@ def test_the_compiled_routine_is_the_plain_one(networks: int, pixels: int):
         torch.testing.assert_close(fast_divergence, divergence, rtol=1e-5, atol=1e-5)
 
 
-def test_some_rows_and_columns_are_enough_to_look_at():
+def test_every_second_row_and_column_is_close():
     logits, labels = batch(4)
     sparse = PredictionDiagnostics(4, every=2)
     sparse.update(logits, labels)
@@ -107,7 +107,7 @@ def test_some_rows_and_columns_are_enough_to_look_at():
     same(sparse.values(), collected((few, labels[:, ::2, ::2])).values())
 
 
-def test_ignored_pixels_may_hold_anything_and_none_that_is_valid_leaves_nothing_to_show():
+def test_ignored_pixels_and_empty_results():
     logits, labels = batch(3)
     spoiled = {name: torch.where((labels == IGNORE_INDEX)[:, None], math.nan, z) for name, z in logits.items()}
     same(collected((spoiled, labels)).values(), collected((logits, labels)).values())
@@ -138,7 +138,7 @@ def test_constant_and_perfect_predictions_of_one_network():
     assert [one.values()[f"{name}/a"] for name in NAMES[:2]] == [0, 0]  # one class: nothing to tell, and no share of it
 
 
-def test_a_single_channel_is_the_logit_of_the_second_class():
+def test_single_channel_equals_two():
     draw = torch.Generator().manual_seed(0)
     z, labels = torch.randn(2, 1, 4, 4, generator=draw), torch.randint(2, (2, 4, 4), generator=draw)
     single, double = PredictionDiagnostics(2), PredictionDiagnostics(2)
@@ -147,7 +147,7 @@ def test_a_single_channel_is_the_logit_of_the_second_class():
     same(single.values(), double.values(), rel=1e-5)
 
 
-def test_what_is_told_of_the_label_is_at_most_its_entropy_and_peers_at_most_log_of_their_number():
+def test_upper_bounds_of_the_values():
     values = collected(batch(5), batch(6)).values()
     truth = np.concatenate([batch(seed)[1].numpy().ravel() for seed in (5, 6)])
     entropy = mutual_info_score(truth[truth != IGNORE_INDEX], truth[truth != IGNORE_INDEX])
@@ -156,7 +156,7 @@ def test_what_is_told_of_the_label_is_at_most_its_entropy_and_peers_at_most_log_
     assert 0 < values["jensen_shannon_divergence"] < math.log(2)
 
 
-def test_what_does_not_fit_is_refused():
+def test_invalid_arguments_raise():
     logits, labels = batch(0)
     diagnostics = collected((logits, labels))
     with pytest.raises(ValueError, match=r"logits: expected the networks \['a', 'b'\], as before, got \['a'\]"):

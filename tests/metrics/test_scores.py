@@ -87,7 +87,7 @@ def test_scores_equal_scikit_learn_and_torchmetrics(random_maps):
         )
 
 
-def test_images_are_pooled_before_anything_is_divided():
+def test_scores_are_computed_from_pooled_counts():
     images = np.array([[[9, 1], [0, 0]], [[0, 0], [5, 5]]])
     assert scores(images) == scores(images.sum(0))
     assert scores(images)["mIoU"] == pytest.approx((9 / 15 + 5 / 11) / 2)
@@ -121,7 +121,7 @@ def test_identities_of_the_scores(counts, seed):
     assert scores(1000 * counts)["mIoU"] == pytest.approx(result["mIoU"])
 
 
-def test_nothing_counted():
+def test_no_counted_pixel_gives_nan():
     for empty in (np.zeros((3, 3), int), np.zeros((0, 3, 3), int)):
         result = scores(empty)
         assert result["absent_classes"] == 3
@@ -170,13 +170,13 @@ def test_constant_prediction_equals_counting_it(random_maps):
         ([[1, -1], [0, 0]], ValueError, "at least 0, got -1"),
     ],
 )
-def test_counts_that_are_none_are_refused(function, counts, error, text):
+def test_invalid_counts_raise(function, counts, error, text):
     with pytest.raises(error, match=text):
         function(counts)
 
 
 @pytest.mark.parametrize("constant", [-1, 2])
-def test_an_unknown_constant_is_refused(constant):
+def test_unknown_constant_class_raises(constant):
     with pytest.raises(ValueError, match=f"from 0 to 1, got {constant}"):
         constant_prediction_scores([[1, 0], [0, 1]], predicted_class=constant)
 

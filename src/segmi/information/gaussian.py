@@ -2,8 +2,8 @@
 
 A *joint* covariance is of (X, Y) stacked: the first ``split`` variables are X, the others Y. The upper left block of
 its Cholesky factor is the factor of the covariance of X, the lower right block the factor of the conditional covariance
-of Y given X, so nothing is inverted or subtracted. Leading dimensions are a batch. Results are in nats unless ``base`` is
-given. Use float64 if the device has it: the conditional covariance of a good predictor is below the resolution of
+of Y given X, so nothing is inverted or subtracted. Leading dimensions are a batch. Results are in nats unless ``base``
+is given. Use float64 if the device has it: the conditional covariance of a good predictor is below the resolution of
 float32.
 
 ``check=False`` skips the checks of values, which synchronize a GPU; a matrix that is not positive definite then gives

@@ -83,8 +83,8 @@ class Term(NamedTuple):
 class Loss(nn.Module, ABC):
     """A loss on the logits of one network: ``loss(logits, labels) → scalar``, to be minimized.
 
-    A subclass validates and stores its options, declares the fields below and implements `term` by one call of its
-    pure function. A sum of ratios with different denominators also overrides `terms`.
+    A subclass stores its options, declares the fields below and implements `term` by a call of its pure function. A sum
+    of ratios with different denominators also overrides `terms`.
     """
 
     family: Family = "other"
@@ -96,8 +96,8 @@ class Loss(nn.Module, ABC):
     """Whether it keeps state between batches, so that every network needs its own copy."""
 
     applies_to: ImageSubset = "labeled"
-    """The images that it is computed on in training. Unlabeled images have class 0 at every pixel that they show, so
-    only a loss that ignores the classes may use them."""
+    """The images that it is computed on in training. Unlabeled images have class 0 at all their pixels, so the loss
+    must not use the classes."""
 
     @abstractmethod
     def term(self, logits: Logits, labels: Labels) -> Term:
@@ -108,7 +108,7 @@ class Loss(nn.Module, ABC):
         return {"": self.term(logits, labels)}
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
-        """Return the denominators of `terms`; they depend on shape, dtype and device of the logits, not on values."""
+        """Return the denominators of `terms`; the values of the logits do not matter."""
         return {part: term.denominator for part, term in self.terms(logits, labels).items()}
 
     def select_kernel(self, logits: Logits, kernel: str | None = None) -> str | None:
@@ -241,10 +241,7 @@ class PerNetwork(Objective):
         self.requires, self.invariances = self.loss.requires, self.loss.invariances
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
-        """Return one term ``name/network`` per trained network, or ``name.part/network`` for a loss of several parts.
-
-        A diagnostic of the loss is called ``diagnostic/name/network``.
-        """
+        """Return the terms ``name/network``, or ``name.part/network``, with diagnostics ``diagnostic/name/network``."""
         return {
             self._name(part, network): term._replace(
                 weight=self.weight * term.weight,
@@ -300,5 +297,4 @@ class PerNetwork(Objective):
 
 
 def _module_name(network: str) -> str:
-    """Return a valid name of a submodule of `torch.nn`, which must not contain a dot."""
-    return network.replace(".", "·")
+    return network.replace(".", "·")  # names of submodules must not contain a dot

@@ -47,7 +47,7 @@ def confusion_counts(predictions: Labels, labels: Labels, classes: int, ignore_i
 class _Cells(NamedTuple):
     """Non-zero entries of one image's confusion matrix, few of the C²."""
 
-    index: Tensor
+    position: Tensor
     value: Tensor
 
 
@@ -104,7 +104,7 @@ class ConfusionMatrix:
         """Return the counts of every image: N×C×C, int64; a new tensor, large for many classes."""
         result = torch.zeros(len(self), self.classes**2, dtype=torch.int64)
         for row, cells in zip(result, self._images, strict=True):
-            row[cells.index] = cells.value
+            row[cells.position] = cells.value
         return result.view(-1, self.classes, self.classes)
 
     def update(
@@ -170,7 +170,7 @@ class ConfusionMatrix:
 
     def _dense(self, cells: _Cells) -> Tensor:
         dense = torch.zeros(self.classes**2, dtype=torch.int64)
-        dense[cells.index] = cells.value
+        dense[cells.position] = cells.value
         return dense
 
     def _add(self, name: str, group: str, counts: Tensor) -> None:

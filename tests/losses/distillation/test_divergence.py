@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from segmi.information import kl_divergence_of_logs
-from segmi.losses.distillation._divergence import summed_divergence
+from segmi.losses.distillation._network_objectives import summed_divergence
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_value_and_gradient(maps):
     torch.testing.assert_close(*(torch.autograd.grad(3 * one, log_q)[0] for one in (found, plain)))
 
 
-def test_derivatives_by_differences_and_further_ones(maps):
+def test_first_and_second_derivatives(maps):
     log_p, log_q, counted = maps
 
     def of(scores):
@@ -34,7 +34,7 @@ def test_derivatives_by_differences_and_further_ones(maps):
     assert torch.autograd.gradgradcheck(of, log_q)
 
 
-def test_a_class_that_cannot_be_is_no_obstacle():
+def test_class_of_probability_zero():
     log_p = torch.tensor([0.0, -math.inf]).view(1, 2, 1, 1)
     for log_q, expected in (([-1.0, -math.inf], 1.0), ([-2.0, -0.1], 2.0)):
         own = torch.tensor(log_q).view(1, 2, 1, 1).requires_grad_()
@@ -43,7 +43,7 @@ def test_a_class_that_cannot_be_is_no_obstacle():
         assert torch.autograd.grad(found, own)[0].flatten().tolist() == [-1.0, 0.0]
 
 
-def test_nothing_counts():
+def test_no_counted_pixel():
     own = torch.randn(1, 3, 2, 2).log_softmax(1).requires_grad_()
     found = summed_divergence(own.detach().flip(1), own, torch.zeros(1, 2, 2, dtype=torch.bool))
     assert found.item() == 0

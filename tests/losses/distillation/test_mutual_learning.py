@@ -39,7 +39,7 @@ def test_ignored_pixels_are_left_out(scene: Scene) -> None:
     torch.testing.assert_close(mutual_learning(ours, [theirs], labels), divergence[labels != 255].mean())
 
 
-def test_peers_that_are_no_logits_are_refused(scene: Scene) -> None:
+def test_peers_must_be_floating_point(scene: Scene) -> None:
     labels = scene.labels(1, 4, 6, 6)
     (ours,) = peers_of(labels, scene, 1)
     for temperature in (1.0, 2.0):
@@ -47,7 +47,7 @@ def test_peers_that_are_no_logits_are_refused(scene: Scene) -> None:
             mutual_learning(ours, [ours.long()], labels, temperature=temperature)
 
 
-def test_as_the_study_ran_it(scene: Scene) -> None:
+def test_as_run_equals_the_code_of_the_study(scene: Scene) -> None:
     """kl_div of the peer's logits, averaged over everything; where one is negative, PyTorch said 0 then and NaN now."""
     labels = scene.labels(2, 4, 6, 5, ignored=True)
     ours, theirs = peers_of(labels, scene, 2)
@@ -65,7 +65,7 @@ def test_as_the_study_ran_it(scene: Scene) -> None:
     )
 
 
-def test_each_departure_by_itself(scene: Scene, gradient: Gradient) -> None:
+def test_each_option_of_the_study_separately(scene: Scene, gradient: Gradient) -> None:
     labels = scene.labels(2, 4, 6, 5, ignored=True)
     ours, theirs = peers_of(labels, scene, 2)
     right = mutual_learning(ours, [theirs], labels)
@@ -114,7 +114,7 @@ def test_one_channel_equals_two(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_peers_teach_what_their_mean_teaches(scene: Scene, gradient: Gradient, temperature: float) -> None:
+def test_gradient_is_of_the_mean_of_the_peers(scene: Scene, gradient: Gradient, temperature: float) -> None:
     """Σ KL(p_l ‖ q) / K = KL(p̄ ‖ q) + JSD, whose last term does not depend on q."""
     labels = scene.labels(1, 4, 6, 6)
     ours, *theirs = peers_of(labels, scene, 4)
@@ -128,14 +128,14 @@ def test_peers_teach_what_their_mean_teaches(scene: Scene, gradient: Gradient, t
     torch.testing.assert_close(slope, other_slope, rtol=1e-10, atol=1e-15)
 
 
-def test_bounds_what_the_class_tells_of_the_network(scene: Scene) -> None:
+def test_bounds_the_information_about_the_network(scene: Scene) -> None:
     labels = scene.labels(1, 4, 6, 6)
     networks = peers_of(labels, scene, 3)
     total = sum(mutual_learning(z, [o for o in networks if o is not z], labels, peer_reduction="sum") for z in networks)
     assert jensen_shannon_divergence(*(z.softmax(1) for z in networks), dim=1).mean() <= total / 9
 
 
-def test_with_cross_entropy_it_smooths_the_label(scene: Scene, gradient: Gradient) -> None:
+def test_with_cross_entropy_it_is_label_smoothing(scene: Scene, gradient: Gradient) -> None:
     """CE + KL(p ‖ q) has the logit gradient 2 (q - (y + p) / 2) / n."""
     labels = scene.labels(1, 4, 6, 6)
     ours, theirs = peers_of(labels, scene, 2)
@@ -160,7 +160,7 @@ def test_no_gradient_reaches_the_peers(scene: Scene) -> None:
     assert ours.grad is not None
 
 
-def test_frozen_networks_teach_and_do_not_learn(scene: Scene) -> None:
+def test_frozen_networks_have_no_term(scene: Scene) -> None:
     labels = scene.labels(1, 4, 6, 6)
     a, b, teacher = peers_of(labels, scene, 3)
     outputs = {"a": Output(a), "b": Output(b), "teacher": Output(teacher)}
@@ -210,7 +210,7 @@ def test_summed_loss_equals_two_optimizers(scene: Scene, name: str) -> None:
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
 
 
-def test_what_couples_the_networks_breaks_the_equality(scene: Scene) -> None:
+def test_gradient_clipping_breaks_the_equivalence(scene: Scene) -> None:
     """Cutting by the norm of all gradients does; so would peers that are not held constant."""
     labels = scene.labels(1, 4, 6, 6)
     one, two = (z.requires_grad_() for z in peers_of(labels, scene, 2))
@@ -237,7 +237,7 @@ def test_what_couples_the_networks_breaks_the_equality(scene: Scene) -> None:
     assert (slope - apart[0]).norm() > 1e-2 * apart[0].norm()
 
 
-def test_impossible_cohorts_and_options_are_refused(scene: Scene) -> None:
+def test_invalid_cohorts_and_options_raise(scene: Scene) -> None:
     labels = scene.labels(1, 4, 6, 6)
     z = torch.zeros(1, 4, 6, 6)
     with pytest.raises(ValueError, match="peers: expected the logits of at least one other network, got none"):

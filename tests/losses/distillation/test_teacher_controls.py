@@ -22,7 +22,7 @@ def labels() -> Tensor:
 
 
 @pytest.mark.parametrize("within", [True, False])
-def test_an_order_moves_pixels_within_their_class_and_leaves_none_out(within: bool) -> None:
+def test_shuffling_is_a_permutation_within_classes(within: bool) -> None:
     classes, valid = labels().clamp(max=3), labels() != 255
     order = shuffled_positions(classes, valid, within_class=within, seed=3)
     assert torch.equal(order.sort(1).values, torch.arange(72).expand(2, 72))
@@ -35,7 +35,7 @@ def test_an_order_moves_pixels_within_their_class_and_leaves_none_out(within: bo
     assert torch.equal(order.flip(0), shuffled_positions(classes.flip(0), valid.flip(0), within_class=within, seed=3))
 
 
-def test_a_shuffled_teacher_is_distillation_from_the_moved_pixels() -> None:
+def test_shuffled_teacher_is_distillation_from_permuted_pixels() -> None:
     own, teacher = networks()
     order = shuffled_positions(labels(), labels() != 255, within_class=True, seed=5)
     moved = torch.stack([teacher[n].flatten(1)[:, order[n]] for n in range(2)]).view_as(teacher)
@@ -43,7 +43,7 @@ def test_a_shuffled_teacher_is_distillation_from_the_moved_pixels() -> None:
     torch.testing.assert_close(shuffled_teacher(own, teacher, labels(), seed=5), distillation(own, moved, labels()))
 
 
-def test_what_is_kept_of_the_teacher_is_what_the_class_tells() -> None:
+def test_shuffled_teacher_keeps_information_about_the_class() -> None:
     """I(U; Ŷ) = I(Y; Ŷ) + I(U; Ŷ | Y): the best answer to a teacher shuffled in its class pays the second addend."""
     teacher = networks(1)[0][:1].expand(1, 4, 8, 9)
     truth = torch.randint(0, 3, (1, 8, 9), generator=torch.Generator().manual_seed(2))
@@ -61,7 +61,7 @@ def test_what_is_kept_of_the_teacher_is_what_the_class_tells() -> None:
     assert nothing > within
 
 
-def test_channel_wise_distillation_is_a_plain_loop() -> None:
+def test_channel_wise_distillation_equals_a_plain_loop() -> None:
     own, teacher = networks()
     total = 0.0
     for n in range(2):
@@ -72,14 +72,14 @@ def test_channel_wise_distillation_is_a_plain_loop() -> None:
     assert channel_wise_distillation(own, teacher, labels()).item() == pytest.approx(total / 8)
 
 
-def test_channel_wise_distillation_sees_where_and_not_what() -> None:
+def test_channel_wise_distillation_ignores_a_constant_per_channel() -> None:
     _, teacher = networks()
     shifted = teacher + torch.tensor([5.0, 0.0, -5.0, 0.0]).view(1, 4, 1, 1)
     assert (shifted.argmax(1) != teacher.argmax(1)).any()
     assert channel_wise_distillation(shifted, teacher, labels()).item() == pytest.approx(0, abs=1e-12)
 
 
-def test_dist_is_pearsons_correlation_both_ways() -> None:
+def test_dist_is_pearsons_correlation_over_classes_and_pixels() -> None:
     own, teacher = networks()
     q, t = (z.softmax(1) for z in (own, teacher))
     parts = dist_terms(own, teacher, labels(), 1.0, 1.0, 1.0, 255)
@@ -99,7 +99,7 @@ def test_dist_is_pearsons_correlation_both_ways() -> None:
     )
 
 
-def test_the_order_of_two_classes_is_all_that_dist_sees_of_a_pixel() -> None:
+def test_dist_of_two_classes_depends_on_their_order_only() -> None:
     own, teacher = networks(classes=2)
     own, teacher = own.abs() * teacher.sign(), teacher
     own = torch.where(teacher[:, :1] > teacher[:, 1:], own.sort(1, descending=True).values, own.sort(1).values)
@@ -114,6 +114,6 @@ def test_the_order_of_two_classes_is_all_that_dist_sees_of_a_pixel() -> None:
         (lambda z: dist(z, z[:1], labels()), "expected the shape of logits"),
     ],
 )
-def test_mistakes_are_named(call, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_invalid_options_raise(call, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         call(networks(1)[0])

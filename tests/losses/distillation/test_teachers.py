@@ -38,7 +38,7 @@ def slope(loss, logits: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_an_ensemble_of_peers_teaches_what_they_teach_one_by_one(temperature: float) -> None:
+def test_ensemble_teacher_has_the_gradient_of_mutual_learning(temperature: float) -> None:
     own, *peers = networks(4)
     apart, together = (
         lambda z, loss=loss: loss(z, peers, labels(), temperature=temperature)
@@ -50,7 +50,7 @@ def test_an_ensemble_of_peers_teaches_what_they_teach_one_by_one(temperature: fl
     torch.testing.assert_close(apart(own) - together(own), temperature**2 * spread)
 
 
-def test_the_average_of_logits_teaches_something_else() -> None:
+def test_average_of_logits_has_another_gradient() -> None:
     own, *peers = networks(4)
     arithmetic, geometric = (
         slope(lambda z, a=a: ensemble_teacher(z, peers, labels(), average=a), own) for a in ("probabilities", "logits")
@@ -62,7 +62,7 @@ def test_the_average_of_logits_teaches_something_else() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_what_the_prediction_tells_of_the_network_is_the_mutual_information_of_their_table(count: int) -> None:
+def test_jensen_shannon_is_the_mutual_information_of_network_and_prediction(count: int) -> None:
     cohort = networks(count, seed=count)
     total, pixels = 0.0, (labels() != 255).nonzero()
     for n, row, column in pixels.tolist():
@@ -73,20 +73,20 @@ def test_what_the_prediction_tells_of_the_network_is_the_mutual_information_of_t
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_mutual_learning_bounds_it(count: int) -> None:
+def test_mutual_learning_bounds_jensen_shannon(count: int) -> None:
     for seed in range(50):
         cohort = networks(count, seed=seed)
         pairs = [mutual_learning(a, [b], labels()) for a, b in itertools.permutations(cohort, 2)]
         assert jensen_shannon(cohort, labels()) <= sum(pairs) / count**2
 
 
-def test_sure_networks_that_disagree_give_themselves_away() -> None:
+def test_jensen_shannon_of_certain_disagreeing_networks() -> None:
     sure = [200 * F.one_hot(torch.tensor(k), 4).double().view(1, 4, 1, 1).expand(2, 4, 5, 6) for k in range(3)]
     assert jensen_shannon(sure, labels()).item() == pytest.approx(math.log(3))
     assert jensen_shannon([sure[0], sure[0]], labels()).item() == 0
 
 
-def test_distillation_is_the_divergence_of_a_plain_loop() -> None:
+def test_distillation_equals_a_plain_loop() -> None:
     own, teacher = networks(2)
     total, count = 0.0, 0
     for n, row, column in (labels() != 255).nonzero().tolist():
@@ -96,7 +96,7 @@ def test_distillation_is_the_divergence_of_a_plain_loop() -> None:
     assert distillation(own, teacher, labels(), temperature=3.0).item() == pytest.approx(total / count)
 
 
-def test_a_hot_teacher_teaches_its_logits() -> None:
+def test_distillation_at_high_temperature_matches_logits() -> None:
     own, teacher = networks(2)
     z, t = (one - one.mean(1, keepdim=True) for one in (own, teacher))
     valid = (labels() != 255).unsqueeze(1)
@@ -105,7 +105,7 @@ def test_a_hot_teacher_teaches_its_logits() -> None:
     assert (found - expected).norm() < 1e-3 * expected.norm()
 
 
-def test_two_peers_learn_like_one_from_softened_labels() -> None:
+def test_two_peers_equal_label_softening() -> None:
     own, peer = networks(2)
     pair = slope(lambda z: cross_entropy(z, labels()) + distillation(z, peer, labels()), own)
     valid = labels() != 255
@@ -115,7 +115,7 @@ def test_two_peers_learn_like_one_from_softened_labels() -> None:
     torch.testing.assert_close(pair, expected)
 
 
-def test_students_do_not_teach_and_several_teachers_count_equally() -> None:
+def test_several_teachers_have_equal_weight() -> None:
     a, b, one, two = networks(4)
     outputs = {name: Output(z) for name, z in zip(("a", "b", "one", "two"), (a, b, one, two), strict=True)}
     batch = Batch(torch.zeros(2, 3, 5, 6), labels())
@@ -132,7 +132,10 @@ def test_students_do_not_teach_and_several_teachers_count_equally() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda z: jensen_shannon([z], labels()), "expected the logits of two or more networks, got 1. Fix: add a network"),
+        (
+            lambda z: jensen_shannon([z], labels()),
+            "expected the logits of two or more networks, got 1. Fix: add a network",
+        ),
         (lambda z: ensemble_teacher(z, [], labels()), "expected the logits of at least one other network, got none"),
         (lambda z: ensemble_teacher(z, [z], labels(), average="x"), "average: expected 'probabilities' or 'logits'"),
         (lambda z: ensemble_teacher(z, [z], labels(), temperature=0), "temperature: expected a number above 0, got 0"),
@@ -140,6 +143,6 @@ def test_students_do_not_teach_and_several_teachers_count_equally() -> None:
         (lambda z: distillation(z, z[:, :3], labels()), r"expected the shape of logits, \(2, 4, 5, 6\), got \(2, 3"),
     ],
 )
-def test_mistakes_are_named(call, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_invalid_options_raise(call, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         call(networks(1)[0])

@@ -23,7 +23,7 @@ def scene(width: int = 6) -> tuple[dict[str, Output], Batch]:
     )
 
 
-def test_the_contrast_is_a_plain_loop() -> None:
+def test_contrast_equals_a_plain_loop() -> None:
     vectors = F.normalize(features(14, 5))
     classes, group = torch.arange(14) % 3, torch.arange(14) // 7
     classes[0] = 9  # which is alone
@@ -38,7 +38,7 @@ def test_the_contrast_is_a_plain_loop() -> None:
         assert bool(counts[i]) == bool(positive)
 
 
-def test_images_meet_or_do_not() -> None:
+def test_contrast_across_batch_or_image() -> None:
     outputs, batch = scene()
     found = {}
     for across in ("batch", "image"):
@@ -57,7 +57,7 @@ def test_images_meet_or_do_not() -> None:
     assert found["batch"] > found["image"]
 
 
-def test_embeddings_of_a_class_come_together() -> None:
+def test_training_groups_embeddings_by_class() -> None:
     outputs, batch = scene()
     kinds = batch.labels[:, 1::2, 1::2].clamp(max=3)
     body = F.one_hot(kinds, 4).movedim(-1, 1).float() + 0.5 * features(2, 4, 4, 4).float()
@@ -75,13 +75,13 @@ def test_embeddings_of_a_class_come_together() -> None:
     assert values[-1] < 0.3 * values[0]
 
 
-def test_the_rate_is_torchs_divergence() -> None:
+def test_rate_equals_torch_distributions() -> None:
     mean, variance = features(2, 3, 4, 4), features(2, 3, 4, 4, seed=1).exp()
     law, prior = (torch.distributions.Normal(m, s) for m, s in ((mean, variance.sqrt()), (0 * mean, mean.new_ones(()))))
     torch.testing.assert_close(bottleneck_rate(mean, variance), torch.distributions.kl_divergence(law, prior).sum(1))
 
 
-def test_the_rate_bounds_what_the_code_tells() -> None:
+def test_rate_bounds_the_information_of_the_code() -> None:
     """Of x ~ N(0, s²) and z = x + σε, whose mutual information is ½ log(1 + s²/σ²)."""
     generator = torch.Generator().manual_seed(0)
     for signal, noise in ((1.0, 1.0), (0.5, 0.3), (3.0, 0.1)):
@@ -95,7 +95,7 @@ def test_the_rate_bounds_what_the_code_tells() -> None:
 
 
 @pytest.mark.parametrize("kind", [PixelContrast, InformationBottleneck])
-def test_heads_are_made_by_the_seed_and_leave_the_generator_alone(kind: type) -> None:
+def test_heads_depend_on_the_seed_only(kind: type) -> None:
     outputs, _ = scene()
     made, before = [], torch.get_rng_state()
     for seed in (0, 0, 1):
@@ -108,7 +108,7 @@ def test_heads_are_made_by_the_seed_and_leave_the_generator_alone(kind: type) ->
     assert torch.equal(made[0], made[2]) == (kind is InformationBottleneck)  # whose noise begins alike everywhere
 
 
-def test_noise_is_added_as_it_is_paid_for() -> None:
+def test_noise_has_the_penalized_variance() -> None:
     outputs, batch = scene()
     objective = InformationBottleneck(layers={"a": ["body"]}, initial_variance=0.3, frozen=["t"])
     objective.prepare(outputs, seed=0)
@@ -147,6 +147,6 @@ def test_noise_is_added_as_it_is_paid_for() -> None:
         (lambda: bottleneck_rate(torch.zeros(1, 2, 1, 1), torch.ones(2)), "variance: expected the shape of mean"),
     ],
 )
-def test_mistakes_are_named(call, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_invalid_options_raise(call, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         call()

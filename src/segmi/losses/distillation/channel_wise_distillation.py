@@ -8,8 +8,7 @@ from torch import Tensor
 
 from segmi.information import kl_divergence_of_logs
 from segmi.losses.base import Invariance, Term
-from segmi.losses.distillation._divergence import check_peers
-from segmi.losses.distillation._roles import LogitTeacherObjective
+from segmi.losses.distillation._network_objectives import LogitTeacherObjective, check_peers
 from segmi.losses.option_checks import check_positive
 from segmi.losses.targets import read_targets, upcast
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits, Output

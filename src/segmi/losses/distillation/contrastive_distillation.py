@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segmi.losses.base import Invariance, Outputs, Term
-from segmi.losses.distillation._roles import FeatureTeacherObjective
+from segmi.losses.distillation._network_objectives import FeatureTeacherObjective
 from segmi.losses.features import (
     Layers,
     Sample,

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from segmi.losses.base import Invariance, Term
-from segmi.losses.distillation._divergence import check_peers, softened_log_probabilities
-from segmi.losses.distillation._roles import TeacherObjective
+from segmi.losses.distillation._network_objectives import TeacherObjective, check_peers, softened_log_probabilities
 from segmi.losses.option_checks import check_positive
 from segmi.losses.targets import read_targets, upcast
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits, Output

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from segmi.losses.base import Term
-from segmi.losses.distillation._roles import LogitTeacherObjective
+from segmi.losses.distillation._network_objectives import LogitTeacherObjective
 from segmi.losses.distillation.mutual_learning import mutual_learning_term
 from segmi.types import IGNORE_INDEX, Labels, Logits
 

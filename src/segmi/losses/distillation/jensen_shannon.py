@@ -10,8 +10,7 @@ from torch import Tensor
 
 from segmi.information import kl_divergence_of_logs
 from segmi.losses.base import Outputs, Term
-from segmi.losses.distillation._divergence import check_peers
-from segmi.losses.distillation._roles import PeerObjective
+from segmi.losses.distillation._network_objectives import PeerObjective, check_peers
 from segmi.losses.probabilities import log_probabilities
 from segmi.losses.targets import read_targets
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits

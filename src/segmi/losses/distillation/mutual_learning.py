@@ -10,8 +10,12 @@ import torch
 from torch import Tensor
 
 from segmi.losses.base import Outputs, Term
-from segmi.losses.distillation._divergence import check_peers, softened_log_probabilities, summed_divergence
-from segmi.losses.distillation._roles import PeerObjective
+from segmi.losses.distillation._network_objectives import (
+    PeerObjective,
+    check_peers,
+    softened_log_probabilities,
+    summed_divergence,
+)
 from segmi.losses.option_checks import check_choice, check_positive
 from segmi.losses.targets import nan_marker, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from segmi.losses.base import Invariance, Outputs, Term
-from segmi.losses.distillation._roles import LogitTeacherObjective
+from segmi.losses.distillation._network_objectives import LogitTeacherObjective
 from segmi.losses.distillation.distillation import distillation_term
 from segmi.losses.features import shuffled_positions
 from segmi.losses.option_checks import check_choice

@@ -10,8 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segmi.losses.base import Invariance, Outputs, Term
-from segmi.losses.features import apply_head, count_valid_positions, feature_targets, head_of, heads_by_network
-from segmi.losses.representation._feature_objective import FeatureObjective
+from segmi.losses.features import (
+    FeatureObjective,
+    apply_head,
+    count_valid_positions,
+    feature_targets,
+    head_of,
+    heads_by_network,
+)
 from segmi.losses.targets import upcast
 from segmi.types import IGNORE_INDEX, Batch
 

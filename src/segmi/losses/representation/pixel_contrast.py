@@ -11,6 +11,7 @@ from torch import Tensor
 
 from segmi.losses.base import Invariance, Outputs, Term
 from segmi.losses.features import (
+    FeatureObjective,
     Layers,
     Sample,
     apply_head,
@@ -22,7 +23,6 @@ from segmi.losses.features import (
     sample_positions,
 )
 from segmi.losses.option_checks import check_choice, check_positive
-from segmi.losses.representation._feature_objective import FeatureObjective
 from segmi.losses.targets import Targets, upcast
 from segmi.randomness import key
 from segmi.types import IGNORE_INDEX, Batch, Output

@@ -45,13 +45,13 @@ def entropy(p: np.ndarray) -> np.ndarray:
     return -(p * np.log(np.where(p > 0, p, 1))).sum(-1)
 
 
-def test_entropies_are_those_of_the_pixels(pixels: Any) -> None:
+def test_entropy_minimization_is_the_mean_entropy(pixels: Any) -> None:
     logits, labels, p = pixels
     assert entropy_minimization(logits, labels).item() == pytest.approx(entropy(p).mean(), rel=1e-12)
     assert confidence_penalty(logits, labels) == -entropy_minimization(logits, labels)
 
 
-def test_information_is_certainty_and_diversity(pixels: Any) -> None:
+def test_information_maximization_is_entropy_of_mean_minus_mean_entropy(pixels: Any) -> None:
     logits, labels, p = pixels
     for certainty in (0.0, 0.3, 1.0):
         expected = certainty * entropy(p).mean() - entropy(p.mean(0))
@@ -59,7 +59,7 @@ def test_information_is_certainty_and_diversity(pixels: Any) -> None:
         assert value.item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_information_is_that_about_the_label_and_that_beside_it(pixels: Any) -> None:
+def test_information_splits_into_label_and_conditional_part(pixels: Any) -> None:
     """The identity that ties the families together, whatever the labels are."""
     logits, labels, _ = pixels
     for others in (labels, torch.where(labels == 255, 255, labels // 2), torch.where(labels == 255, 255, 0)):
@@ -67,7 +67,7 @@ def test_information_is_that_about_the_label_and_that_beside_it(pixels: Any) -> 
         torch.testing.assert_close(-information_maximization(logits, others), beside)
 
 
-def test_a_uniform_prior_is_the_diversity(pixels: Any) -> None:
+def test_uniform_prior_is_minus_the_entropy_of_the_mean(pixels: Any) -> None:
     logits, labels, p = pixels
     shares = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
     mean = p.mean(0)
@@ -107,7 +107,7 @@ class TestInvariant:
         return scene.logits(labels, 3, contrast=0.7), scene.logits(labels, 3, contrast=1.2, seed=5), labels
 
     @pytest.mark.parametrize("entropy_weight", [1.0, 1.5])
-    def test_is_the_definition(self, views: Any, entropy_weight: float) -> None:
+    def test_equals_the_definition(self, views: Any, entropy_weight: float) -> None:
         value = invariant_information(*views, entropy_weight=entropy_weight).item()
         assert value == pytest.approx(self.slowly(*views, 0, None, entropy_weight), rel=1e-11)
 
@@ -121,7 +121,7 @@ class TestInvariant:
         for function in (invariant_information, local_invariant_information):
             torch.testing.assert_close(function(first, second, labels), function(second, first, labels))
 
-    def test_is_soft_confusion_where_the_second_view_is_the_label(self, scene: Scene) -> None:
+    def test_label_as_second_view_is_soft_confusion(self, scene: Scene) -> None:
         labels = scene.labels(2, 4, 12, 12)
         certain = 1e3 * F.one_hot(labels, 4).movedim(-1, 1).double()
         torch.testing.assert_close(invariant_information(certain, certain, labels), soft_confusion(certain, labels))
@@ -139,7 +139,7 @@ class TestInvariant:
         certain = 1e3 * F.one_hot(classes, 4).movedim(-1, 1).double()
         assert invariant_information(certain, certain, classes).item() == pytest.approx(-math.log(4), rel=1e-12)
 
-    def test_mistakes_are_named(self) -> None:
+    def test_invalid_options_raise(self) -> None:
         z, y = torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long)
         with pytest.raises(ValueError, match=r"second: expected the shape of first, .* undo the transformation"):
             invariant_information(z, z[..., :3], y)
@@ -165,7 +165,7 @@ class TestImagesWithoutLabels:
         whole = torch.cat([labels, torch.full((6, 8, 8), IGNORE_INDEX)])
         return {"net": Output(logits), "old": Output(logits)}, Batch(torch.zeros(8, 3, 8, 8), whole, views=views)
 
-    def test_losses_see_the_images_they_are_on(self, mixed: Any) -> None:
+    def test_losses_use_the_images_they_apply_to(self, mixed: Any) -> None:
         outputs, batch = mixed
         logits = outputs["net"].logits
         assert batch.labeled == 2
@@ -196,7 +196,7 @@ class TestImagesWithoutLabels:
             torch.testing.assert_close(term.value, function(logits[2:5], second, without))
             assert objective.denominators(outputs, batch) == {name: term.denominator}
 
-    def test_needs_are_declared_and_missed(self, mixed: Any) -> None:
+    def test_requirements_are_declared_and_checked(self, mixed: Any) -> None:
         outputs, batch = mixed
         plain = Batch(batch.images, batch.labels)
         assert InformationMaximization(applies_to="all").requires == ("unlabeled images",)

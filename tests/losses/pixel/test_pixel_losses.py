@@ -43,23 +43,23 @@ def closely(value: Tensor, expected: Any) -> None:
 
 
 class TestWeighted:
-    def test_is_torchs(self, batch: Batch) -> None:
+    def test_equals_torch(self, batch: Batch) -> None:
         weights = torch.tensor([0.1, 1.0, 2.0, 0.0], dtype=torch.float64)
         closely(weighted_cross_entropy(*batch, weights), F.cross_entropy(*batch, weight=weights, ignore_index=255))
 
-    def test_module_weighs_by_rarity(self, batch: Batch) -> None:
+    def test_module_weights_by_class_frequency(self, batch: Batch) -> None:
         counts = torch.tensor([100.0, 10.0, 1.0, 1000.0])
         for power in (0.0, 0.5, 1.0):
             loss = WeightedCrossEntropy(class_counts=counts.tolist(), power=power)
             expected = F.cross_entropy(*batch, weight=counts.double() ** -power, ignore_index=255)
             torch.testing.assert_close(loss(*batch), expected, rtol=1e-6, atol=1e-9)
 
-    def test_power_is_a_share(self) -> None:
+    def test_power_is_between_zero_and_one(self) -> None:
         with pytest.raises(ValueError, match=r"power: expected a number from 0 to 1, got 2. Fix: use 1"):
             WeightedCrossEntropy(power=2)
 
 
-def test_balanced_gives_every_class_of_a_image_the_same(batch: Batch) -> None:
+def test_balanced_cross_entropy_gives_classes_equal_weight(batch: Batch) -> None:
     logits, labels = batch
     pairs = [
         F.cross_entropy(z[:, y == c].T, y[y == c]) for z, y in zip(logits, labels, strict=True) for c in range(4)
@@ -69,7 +69,7 @@ def test_balanced_gives_every_class_of_a_image_the_same(batch: Batch) -> None:
 
 
 class TestFocal:
-    def test_two_channels_are_torchvisions_sigmoid(self, scene: Scene) -> None:
+    def test_two_channels_equal_torchvision(self, scene: Scene) -> None:
         labels = scene.labels(2, 2, 10, 10)
         z = scene.logits(labels, 1)
         for focus in (0.0, 0.5, 2.0, 3.0):
@@ -77,7 +77,7 @@ class TestFocal:
             closely(focal(z, labels, focus=focus), expected)
             closely(focal(torch.cat([-z / 2, z / 2], 1), labels, focus=focus), expected)
 
-    def test_is_the_definition(self, batch: Batch) -> None:
+    def test_equals_the_definition(self, batch: Batch) -> None:
         logits, labels = batch
         keep = (labels != 255).flatten()
         p = logits.softmax(1).movedim(1, -1).reshape(-1, 4)[keep]
@@ -90,14 +90,14 @@ class TestFocal:
 
 
 class TestDice:
-    def test_batch_is_smps_where_all_classes_are_there(self, batch: Batch) -> None:
+    def test_batch_equals_smp_if_all_classes_are_present(self, batch: Batch) -> None:
         logits, labels = batch
         for smooth in (0.0, 3.0):
             # theirs divides the overlap by half the sizes, so that a pixel added there is two here
             theirs = smp.DiceLoss("multiclass", smooth=smooth / 2, ignore_index=255)(logits, labels)
             closely(dice(logits, labels, smooth=smooth), theirs)
 
-    def test_images_one_by_one(self, batch: Batch) -> None:
+    def test_image_mode_averages_images(self, batch: Batch) -> None:
         logits, labels = batch
         alone = [(dice(z[None], y[None]), len(set(y.unique().tolist()) - {255})) for z, y in zip(*batch, strict=True)]
         expected = sum(value * count for value, count in alone) / sum(count for _, count in alone)
@@ -108,7 +108,7 @@ class TestDice:
         certain = 1e3 * F.one_hot(labels, 5).movedim(-1, 1).double()
         assert dice(certain, labels) == 0
 
-    def test_mistakes_are_named(self) -> None:
+    def test_invalid_options_raise(self) -> None:
         with pytest.raises(ValueError, match=r"over: .*batch.*image.*'pixel'"):
             Dice(over="pixel")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="smooth: expected a number of at least 0, got -1"):
@@ -116,13 +116,13 @@ class TestDice:
 
 
 class TestLovasz:
-    def test_is_smps(self, batch: Batch) -> None:
+    def test_equals_smp(self, batch: Batch) -> None:
         logits, labels = batch[0].float(), batch[1]  # theirs takes no other
         for over, per_image in (("batch", False), ("image", True)):
             theirs = smp.LovaszLoss("multiclass", per_image=per_image, ignore_index=255)(logits, labels)
             torch.testing.assert_close(lovasz_softmax(logits, labels, over=over), theirs)  # type: ignore[arg-type]
 
-    def test_of_certain_predictions_is_the_jaccard_distance(self, scene: Scene) -> None:
+    def test_certain_predictions_have_the_jaccard_distance(self, scene: Scene) -> None:
         """What it extends: at corners of the cube it is what it stands for."""
         labels = scene.labels(2, 4, 12, 12)
         predicted = scene.logits(labels, 4, contrast=0.5).argmax(1)
@@ -132,13 +132,13 @@ class TestLovasz:
         ]
         assert lovasz_softmax(certain, labels).item() == pytest.approx(np.mean(distances), rel=1e-6)
 
-    def test_mistakes_are_named(self) -> None:
+    def test_invalid_options_raise(self) -> None:
         with pytest.raises(ValueError, match=r"over: .*batch.*image.*'pixel'"):
             LovaszSoftmax(over="pixel")  # type: ignore[arg-type]
 
 
 class TestSmoothing:
-    def test_is_torchs(self, batch: Batch) -> None:
+    def test_equals_torch(self, batch: Batch) -> None:
         for smoothing in (0.0, 0.1, 0.9):
             expected = F.cross_entropy(*batch, ignore_index=255, label_smoothing=smoothing)
             closely(label_smoothing(*batch, smoothing=smoothing), expected)
@@ -150,7 +150,7 @@ class TestSmoothing:
         pull = F.kl_div(log_p, uniform, reduction="batchmean") + np.log(4)
         closely(label_smoothing(logits, labels, smoothing=0.2), 0.8 * cross_entropy(logits, labels) + 0.2 * pull)
 
-    def test_smoothing_is_a_share(self) -> None:
+    def test_smoothing_is_below_one(self) -> None:
         with pytest.raises(ValueError, match=r"smoothing: expected a number from 0 to below 1, got 1"):
             LabelSmoothing(smoothing=1)
 
@@ -189,22 +189,22 @@ class TestAffinity:
         return sum(float(np.mean(part)) for part in parts)
 
     @pytest.mark.parametrize("sizes", [(3,), (3, 5)])
-    def test_is_the_definition(self, scene: Scene, sizes: tuple[int, ...]) -> None:
+    def test_equals_the_definition(self, scene: Scene, sizes: tuple[int, ...]) -> None:
         labels = scene.labels(2, 3, 7, 6, ignored=True)
         logits = scene.logits(labels, 3, contrast=1.0)
         expected = self.slowly(logits, labels, sizes, 1.5)
         assert affinity_fields(logits, labels, sizes=sizes, margin=1.5).item() == pytest.approx(expected, rel=1e-10)
 
-    def test_does_not_tell_a_class_from_its_complement(self, scene: Scene) -> None:
+    def test_complement_has_the_same_value(self, scene: Scene) -> None:
         labels = scene.labels(1, 2, 12, 12)
         logits = scene.logits(labels, 1)
         closely(affinity_fields(logits, labels), affinity_fields(-logits, labels))
 
-    def test_images_smaller_than_the_field_have_none(self) -> None:
+    def test_images_smaller_than_the_field(self) -> None:
         labels = torch.tensor([[[0, 1]]])
         assert affinity_fields(torch.zeros(1, 2, 1, 2), labels, sizes=[7]) == 0
 
-    def test_mistakes_are_named(self) -> None:
+    def test_invalid_options_raise(self) -> None:
         for sizes in ((), (4,), (1,), (3.0,)):
             with pytest.raises(ValueError, match="sizes: expected odd integers from 3, at least one, got"):
                 AffinityFields(sizes=sizes)  # type: ignore[arg-type]

@@ -53,7 +53,7 @@ def test_soft_confusion_is_the_divergence_from_independence(pixels: Any) -> None
     assert soft_confusion(logits, labels).item() == pytest.approx(-expected, rel=1e-12)
 
 
-def test_soft_confusion_of_certain_predictions_is_that_of_scikit_learn(scene: Scene) -> None:
+def test_soft_confusion_of_certain_predictions_equals_scikit_learn(scene: Scene) -> None:
     labels = scene.labels(2, 4, 14, 12)
     predicted = scene.logits(labels, 4, contrast=0.5).argmax(1)
     certain = 1e3 * F.one_hot(predicted, 4).movedim(-1, 1).double()
@@ -78,7 +78,7 @@ def test_separation_is_over_all_pairs_of_different_classes(pixels: Any) -> None:
     assert normalized_conditional_information(logits, labels).item() == pytest.approx(ratio, rel=1e-11)
 
 
-def test_class_means_have_no_part_in_the_gradient(pixels: Any, gradient: Gradient) -> None:
+def test_class_means_contribute_no_gradient(pixels: Any, gradient: Gradient) -> None:
     """An alternating step for the centroids, as in the paper, would change nothing: they are optimal where they are."""
     logits, labels, _, _ = pixels
 
@@ -95,7 +95,7 @@ def test_class_means_have_no_part_in_the_gradient(pixels: Any, gradient: Gradien
     torch.testing.assert_close(slope, fixed)
 
 
-def test_the_parts_make_the_information_of_image_and_prediction(pixels: Any) -> None:
+def test_parts_add_up_to_the_information_of_image_and_prediction(pixels: Any) -> None:
     logits, labels, p, _ = pixels
     mean = p.mean(0)
     infomax = divergence(p / len(p), np.broadcast_to(mean / len(p), p.shape))
@@ -103,7 +103,7 @@ def test_the_parts_make_the_information_of_image_and_prediction(pixels: Any) -> 
     assert parts.item() == pytest.approx(infomax, rel=1e-12)
 
 
-def test_normalized_information_falls_with_certainty_alone(scene: Scene) -> None:
+def test_normalized_information_decreases_with_confidence(scene: Scene) -> None:
     labels = scene.labels(1, 4, 24, 24)
     logits = scene.logits(labels, 4, contrast=0.5)
     values = [normalized_conditional_information(scale * logits, labels).item() for scale in (0.5, 1, 2, 4, 16)]
@@ -119,7 +119,7 @@ def test_uniform_predictions_are_stationary_for_soft_confusion(scene: Scene, gra
 
 
 class TestDeterminant:
-    def test_is_the_published_one_less_what_labels_decide(self, pixels: Any) -> None:
+    def test_equals_the_published_form_up_to_a_constant(self, pixels: Any) -> None:
         logits, labels, p, y = pixels
         table = joint(p, y)
         expected = -np.log(abs(np.linalg.det(table))) + np.log(table.sum(1)).sum()
@@ -128,7 +128,7 @@ class TestDeterminant:
         same = np.log(table.sum(1)).sum() - log_determinant_mutual_information(torch.from_numpy(table)).item()
         assert value == pytest.approx(same, rel=1e-9)
 
-    def test_is_shifted_by_noise_that_looks_at_the_class_alone(self, pixels: Any, gradient: Gradient) -> None:
+    def test_class_conditional_noise_adds_a_constant(self, pixels: Any, gradient: Gradient) -> None:
         """Noise in expectation: pixel by pixel every label is the noisy one with its probability."""
         logits, labels, _, y = pixels
         noise = 0.5 * torch.eye(4) + 0.5 * torch.tensor([[0.1, 0.2, 0.3, 0.4]] * 2 + [[0.4, 0.3, 0.2, 0.1]] * 2)
@@ -147,7 +147,7 @@ class TestDeterminant:
         torch.testing.assert_close(spoiled - clean, shift, rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(noisy_slope, slope, rtol=1e-8, atol=1e-10)
 
-    def test_a_missing_class_leaves_the_others_their_gradient(self, scene: Scene, gradient: Gradient) -> None:
+    def test_missing_class_keeps_gradients_of_others(self, scene: Scene, gradient: Gradient) -> None:
         labels = scene.labels(1, 4, 12, 12).clamp(max=2)
         logits = scene.logits(labels, 4)
         value, slope = gradient(lambda z: determinant_information(z, labels, ridge=1e-14), logits)
@@ -164,7 +164,7 @@ class TestDeterminant:
         assert worst.item() == pytest.approx(-math.log(1e-3))
         assert none.abs().max() == 0
 
-    def test_many_classes_are_no_matter(self) -> None:
+    def test_many_classes(self) -> None:
         """What a determinant of 21 classes underflows to is nothing to a sum of logarithms."""
         labels = torch.arange(21).repeat(100).view(1, 30, 70)
         logits = math.log(0.8 / 0.01) * F.one_hot(labels, 21).movedim(-1, 1).float()
@@ -183,7 +183,7 @@ class TestDeterminant:
 
 
 class TestProbabilityCorrected:
-    def test_is_the_cross_entropy_of_the_softmax_with_a_prior(self, pixels: Any) -> None:
+    def test_equals_the_cross_entropy_with_a_prior(self, pixels: Any) -> None:
         logits, labels, _, y = pixels
         shares = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
         z = logits.movedim(1, -1).reshape(-1, 4)[(labels != 255).flatten()].numpy()
@@ -200,7 +200,7 @@ class TestProbabilityCorrected:
         two = torch.cat([torch.zeros_like(z), z], 1)
         torch.testing.assert_close(probability_corrected(z, labels, shares), probability_corrected(two, labels, shares))
 
-    def test_logits_of_the_posterior_are_the_prior_away(self) -> None:
+    def test_optimal_logits_differ_by_the_prior(self) -> None:
         """Where labels are drawn from the prior alone, plain logits learn the prior and corrected ones nothing."""
         labels = torch.tensor([0, 0, 0, 1]).view(1, 2, 2)
         loss = ProbabilityCorrected(class_counts=[3, 1])
@@ -210,7 +210,7 @@ class TestProbabilityCorrected:
         assert slope.abs().max() < 1e-7
         assert plain.abs().max() > 0.2
 
-    def test_counts_are_told_given_or_missed(self) -> None:
+    def test_counts_are_set_given_or_missing(self) -> None:
         logits, labels = torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long)
         with pytest.raises(
             RuntimeError, match=r"class counts: expected the pixels .* got none. Fix: give class_counts"
@@ -223,7 +223,7 @@ class TestProbabilityCorrected:
         with pytest.raises(ValueError, match="strength: expected a number from 0 to 1, got 2"):
             ProbabilityCorrected(strength=2)
 
-    def test_counts_travel_with_the_state_and_yield_to_the_users(self) -> None:
+    def test_counts_are_in_the_state_and_given_counts_take_precedence(self) -> None:
         told, given = ProbabilityCorrected(), ProbabilityCorrected(class_counts=[1, 1])
         for loss in (told, given):
             loss.classes.set_counts(torch.tensor([30, 0]))

@@ -34,7 +34,7 @@ def dependence(table: Tensor) -> Tensor:
     return (q * (q / (q.sum(1, keepdim=True) * q.sum(0))).log()).sum()
 
 
-def test_the_value_is_that_of_the_average_table(stream: Any) -> None:
+def test_value_is_of_the_average_table(stream: Any) -> None:
     loss, table = SoftConfusion(momentum=0.7), torch.zeros(4, 4, dtype=torch.float64)
     for logits, labels in stream:
         table = 0.7 * table + 0.3 * sums_of(logits, labels)[0]
@@ -42,7 +42,7 @@ def test_the_value_is_that_of_the_average_table(stream: Any) -> None:
         assert found.item() == pytest.approx(-dependence(table).item(), rel=1e-10)
 
 
-def test_every_pixel_is_paid_by_the_average_table_as_if_all_of_it_moved(stream: Any) -> None:
+def test_gradient_is_scaled_as_without_an_average(stream: Any) -> None:
     loss, table = SoftConfusion(momentum=0.7), torch.zeros(4, 4, dtype=torch.float64)
     for logits, labels in stream:
         leaf = logits.clone().requires_grad_()
@@ -59,7 +59,7 @@ def test_every_pixel_is_paid_by_the_average_table_as_if_all_of_it_moved(stream: 
 
 
 @pytest.mark.parametrize("name", FOUR)
-def test_of_one_batch_again_and_again_it_is_as_without(stream: Any, name: str) -> None:
+def test_repeated_batch_equals_no_average(stream: Any, name: str) -> None:
     (logits, labels), plain, remembering = stream[0], LOSSES[name](), LOSSES[name](momentum=0.9)
     for _ in range(3):
         found = []
@@ -71,7 +71,7 @@ def test_of_one_batch_again_and_again_it_is_as_without(stream: Any, name: str) -
 
 
 @pytest.mark.parametrize("name", FOUR)
-def test_the_average_of_small_batches_is_steadier_than_they_are(scene: Scene, name: str) -> None:
+def test_average_has_less_variance(scene: Scene, name: str) -> None:
     spreads = []
     for momentum in (0.0, 0.9):
         loss, values = LOSSES[name](momentum=momentum), []
@@ -82,7 +82,7 @@ def test_the_average_of_small_batches_is_steadier_than_they_are(scene: Scene, na
     assert spreads[1] < spreads[0] / 2
 
 
-def test_it_moves_in_training_alone_and_not_by_a_batch_that_overflows(stream: Any) -> None:
+def test_average_is_updated_in_training_by_finite_batches(stream: Any) -> None:
     loss = SoftConfusion(momentum=0.9)
     loss(stream[0][0].clone().requires_grad_(), stream[0][1])
     before = loss.memory.sums.clone()
@@ -95,7 +95,7 @@ def test_it_moves_in_training_alone_and_not_by_a_batch_that_overflows(stream: An
     assert loss(logits, labels).isfinite()
 
 
-def test_a_batch_without_valid_pixels_is_worth_nothing(stream: Any) -> None:
+def test_batch_without_valid_pixels_is_zero(stream: Any) -> None:
     loss = SoftConfusion(momentum=0.9)
     loss(stream[0][0].clone().requires_grad_(), stream[0][1])
     leaf = stream[1][0].clone().requires_grad_()
@@ -105,7 +105,7 @@ def test_a_batch_without_valid_pixels_is_worth_nothing(stream: Any) -> None:
     assert not slope.any()
 
 
-def test_every_network_has_its_own_and_a_resumed_run_goes_on_with_them(stream: Any) -> None:
+def test_average_per_network_survives_resume(stream: Any) -> None:
     def made() -> Any:
         return build_objective({"soft_confusion": {"momentum": 0.9}}, networks=["a.1", "b", "t"], frozen=["t"])
 
@@ -126,7 +126,7 @@ def test_every_network_has_its_own_and_a_resumed_run_goes_on_with_them(stream: A
     assert term(resumed, 2) == term(objective, 2)
 
 
-def test_what_cannot_be_remembered_is_refused(stream: Any) -> None:
+def test_invalid_averages_raise(stream: Any) -> None:
     for impossible in (1.0, -0.1):
         with pytest.raises(ValueError, match=f"momentum: expected at least 0 and less than 1, got {impossible}"):
             SoftConfusion(momentum=impossible)

@@ -35,14 +35,14 @@ def features(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_the_surprise_is_the_gaussian_density_up_to_its_constant() -> None:
+def test_likelihood_is_the_gaussian_density_up_to_a_constant() -> None:
     truth, mean, variance = features(2, 3, 4, 4), features(2, 3, 4, 4, seed=1), torch.tensor([0.1, 1.0, 7.0]).double()
     law = torch.distributions.Normal(mean, variance.sqrt().view(1, 3, 1, 1))
     expected = -law.log_prob(truth) - math.log(2 * math.pi) / 2
     torch.testing.assert_close(gaussian_negative_log_likelihood(truth, mean, variance), expected)
 
 
-def test_at_its_best_with_a_linear_head_it_is_the_diagonal_of_the_residual_covariance() -> None:
+def test_optimum_of_a_linear_head_is_the_residual_variance() -> None:
     student, teacher = features(1, 4, 16, 16), features(1, 3, 16, 16, seed=1)
     teacher = teacher + 2 * student[:, :3]
     s, t = student[0].flatten(1), teacher[0].flatten(1)
@@ -55,7 +55,7 @@ def test_at_its_best_with_a_linear_head_it_is_the_diagonal_of_the_residual_covar
     assert whole < closed, "channels that know of each other are worth more"
 
 
-def test_the_head_regresses_on_the_cells_that_are_not_ignored() -> None:
+def test_ignored_positions_are_left_out() -> None:
     found = outputs(features(2, 4, 4, 4), features(2, 5, 4, 4, seed=1))
     objective = VariationalInformationDistillation(layers=LAYERS, frozen=["t"])
     objective.prepare(found, seed=0)
@@ -82,7 +82,7 @@ def bilinear(maps: Tensor, size: int) -> Tensor:
     return mixing @ maps @ mixing.T
 
 
-def test_maps_of_another_size_are_brought_to_the_teachers() -> None:
+def test_maps_are_resized_to_the_teacher() -> None:
     found = outputs(features(2, 4, 2, 2), features(2, 5, 4, 4, seed=1))
     for kind in (VariationalInformationDistillation, ContrastiveDistillation):
         objective = kind(layers=LAYERS, frozen=["t"])
@@ -105,7 +105,7 @@ def test_maps_of_another_size_are_brought_to_the_teachers() -> None:
         assert torch.equal(term.denominator, next(iter(objective.denominators(found, batch(2)).values())))
 
 
-def test_it_learns_what_there_is_to_know() -> None:
+def test_training_increases_the_bound() -> None:
     """Features that are a function of the student's are predicted, those of chance are not."""
     student, chance = features(4, 4, 8, 8).float(), features(4, 5, 8, 8, seed=2).float()
     known = torch.cat([student.abs(), student[:, :1] - student[:, 1:2]], 1)
@@ -126,7 +126,7 @@ def test_it_learns_what_there_is_to_know() -> None:
 
 
 @pytest.mark.parametrize("negatives", ["all", "other_classes"])
-def test_the_contrast_is_a_plain_loop(negatives: str) -> None:
+def test_contrast_equals_a_plain_loop(negatives: str) -> None:
     ours, theirs = (F.normalize(features(12, 6, seed=seed)) for seed in (0, 1))
     group, classes = torch.arange(12) // 6, torch.arange(12) % 3
     expected = []
@@ -143,7 +143,7 @@ def test_the_contrast_is_a_plain_loop(negatives: str) -> None:
 
 
 @pytest.mark.parametrize("count", [8, 64, 512])
-def test_what_it_can_tell_of_the_mutual_information_ends_at_the_logarithm_of_its_size(count: int) -> None:
+def test_estimate_is_at_most_the_logarithm_of_the_number_of_pairs(count: int) -> None:
     """Even of perfect pairs, whose mutual information has no end."""
     pairs = torch.eye(count)
     estimate = math.log(count) - info_nce_per_pair(
@@ -153,7 +153,7 @@ def test_what_it_can_tell_of_the_mutual_information_ends_at_the_logarithm_of_its
     assert estimate.max() <= math.log(count) + 1e-6
 
 
-def test_cells_are_chosen_fairly_and_alike_wherever_a_image_stands() -> None:
+def test_sampling_is_uniform_and_independent_of_the_batch() -> None:
     classes = torch.randint(0, 3, (3, 6, 6), generator=torch.Generator().manual_seed(0))
     valid = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(1)) > 0.3
     seen = torch.zeros(3, 36)
@@ -176,7 +176,7 @@ def test_cells_are_chosen_fairly_and_alike_wherever_a_image_stands() -> None:
     assert torch.equal(alone.position, chosen.position[chosen.image == 1])
 
 
-def test_a_trained_contrast_tells_pixels_apart() -> None:
+def test_training_decreases_the_contrastive_loss() -> None:
     student = features(2, 6, 8, 8).float()
     mixed = nn.Conv2d(6, 10, 1).requires_grad_(False)(student)
     found = outputs(student, mixed)
@@ -229,6 +229,6 @@ def test_a_trained_contrast_tells_pixels_apart() -> None:
         ),
     ],
 )
-def test_mistakes_are_named(call, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_invalid_options_raise(call, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         call()
