@@ -154,9 +154,6 @@ class RegionMutualInformation(Loss):
         kernel: ``auto``, ``numba``, ``triton`` or ``torch``.
         options: the fields of `RMIConfig`.
 
-    Attributes:
-        jittered: number of covariances so far that needed more than their ridge to be factored.
-
     Example:
         >>> loss = RegionMutualInformation(radius=3)
         >>> loss(torch.zeros(1, 2, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8))  # 2 log(√α + 1e-8)
