@@ -71,8 +71,7 @@ def region_mutual_information(
             slower; ``auto``, ``numba`` if it can run (CPU, sigmoid, no pooling, at most 32 bits), else ``torch``.
         options: the fields of `RMIConfig`.
 
-    Shapes:
-        logits: N×C×H×W; labels: N×H×W; the result is a scalar.
+    Shapes: logits N×C×H×W, labels N×H×W; the result is a scalar.
 
     Unit and sign: nats per window pixel, minimized. ``published`` has either sign: C ½ log α ≈ -3.8 C for an image
     without any class, ½ log 2α for the perfect prediction of a class. ``corrected`` is at most 0. An empty batch (and
@@ -88,6 +87,7 @@ def region_mutual_information(
     Source: Zhao, Wang, Yang and Cai, *Region Mutual Information Loss for Semantic Segmentation*, NeurIPS 2019.
 
     Example:
+        >>> import torch
         >>> labels = torch.zeros(1, 16, 16, dtype=torch.long)
         >>> labels[:, 4:12, 5:13] = 1
         >>> perfect = 30 * (2.0 * torch.nn.functional.one_hot(labels).movedim(-1, 1) - 1)
@@ -117,8 +117,7 @@ def region_information(
         logits, labels, ignore_index, kernel, options: as in `region_mutual_information`; ``class_reduction`` has no
             effect.
 
-    Shapes:
-        logits: N×C×H×W; labels: N×H×W; the result is N×C, without gradient.
+    Shapes: logits N×C×H×W, labels N×H×W; the result is N×C, without gradient.
 
     Unit and sign: nats per window (not per pixel), at least 0.
 
@@ -128,6 +127,7 @@ def region_information(
     Source: the Gaussian mutual information; see `segmi.information.gaussian_mutual_information`.
 
     Example:
+        >>> import torch
         >>> labels = torch.zeros(1, 16, 16, dtype=torch.long)
         >>> labels[:, 4:12, 5:13] = 1
         >>> region_information(torch.stack([labels, 1 - labels, labels], 1).float(), labels).round(decimals=1)
@@ -155,6 +155,7 @@ class RegionMutualInformation(Loss):
         options: the fields of `RMIConfig`.
 
     Example:
+        >>> import torch
         >>> loss = RegionMutualInformation(radius=3)
         >>> loss(torch.zeros(1, 2, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8))  # 2 log(√α + 1e-8)
         tensor(-7.6009)
