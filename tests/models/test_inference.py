@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from segmi.errors import UsageError
 from segmi.models import InferenceConfig, predict_labels
-from segmi.models.inference import class_probabilities, confidences, predict_windows, resized_pieces
-from segmi.models.sliding_window import blended_tiles
+from segmi.models.inference import class_probabilities, confidences, predict_windows
+from segmi.models.sliding_window import blended_tiles, resized_pieces
 from segmi.types import Output
 
 SIZES = [(40, 50), (61, 47), (130, 99), (21, 33), (40, 99), (1, 1)]

@@ -98,6 +98,7 @@ def bundle_titles(bundles: Sequence[Path], root: Path) -> list[str]:
         >>> bundle_titles(paths, Path("runs"))
         ['ce', 'rmi']
     """
+    # Shared parts are dropped only if the remaining titles are unique.
     parts = [bundle_title(bundle, root).split(" / ") for bundle in bundles]
     shared = set(parts[0]).intersection(*parts) if parts[1:] else set()
     short = [" / ".join(part for part in title if part not in shared) for title in parts]
@@ -156,6 +157,7 @@ def serve(root: Path, *, port: int, threshold: float = THRESHOLD, browser: bool 
         "client.toolbarMode": "minimal",
         "theme.primaryColor": "#2f6690",
     }
+    # Streamlit runs a script in its own process; the arguments after -- are the script's.
     flags = [f"--{name}={value}" for name, value in options.items()]
     command = [sys.executable, "-m", "streamlit", "run", str(PAGE), *flags, "--", str(root), str(threshold)]
     try:

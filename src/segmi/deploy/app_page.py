@@ -91,6 +91,7 @@ def show_result(bundle: Path, title: str, pixels: NDArray[np.uint8], layer: str,
     card = network.card or {}
     st.caption(f"{card['architecture']}, trained on {card['dataset']['title']}".replace("_", r"\_"))
     data = io.BytesIO()
+    # same palette PNG as `segmi predict` writes
     mask = Image.fromarray(result.labels)
     mask.putpalette([channel for color in result.palette for channel in color])
     mask.save(data, format="PNG")

@@ -88,6 +88,7 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Segmentat
     folder = _on_disk(folder)
     card = _read_card(folder)
     weights = folder / WEIGHTS
+    # Before parsing, so that a damaged file cannot reach the parser.
     if _sha256(weights) != card["sha256"]:
         raise DataError(
             f"{weights} does not belong to {CARD}: its SHA-256 differs",
@@ -152,7 +153,7 @@ def _new_card(
         "ignore_index": dataset.get("ignore_index", IGNORE_INDEX),
         "sha256": "",
     }
-    try:
+    try:  # tuples become lists, as in the file
         card = json.loads(json.dumps(card))
     except TypeError as error:
         raise UsageError(f"the bundle's description must be plain JSON: {error}") from error
@@ -178,6 +179,7 @@ def _read_card(folder: Path) -> dict[str, Any]:
         card = read_json(path)
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}", "copy the bundle again from its run") from error
+    # type(...) is int, because True == 1 in Python
     version = card.get("schema_version") if isinstance(card, dict) else None
     if type(version) is not int or version != SCHEMA_VERSION:
         newer = type(version) is int and version > SCHEMA_VERSION

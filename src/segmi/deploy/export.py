@@ -111,6 +111,7 @@ def trace(network: SegmentationNetwork) -> tuple[ExportedProgram, int]:
     """
     module = _LogitsOnly(network).eval()
     problems = []
+    # dict.fromkeys tries a stride of 32 only once
     for stride in dict.fromkeys((network.stride, FALLBACK_STRIDE)):
         # Two images that are not square: sizes that are 1 or equal in the example become constants.
         example = torch.rand(2, network.in_channels, 4 * max(stride, 16), 6 * max(stride, 16))
@@ -184,10 +185,12 @@ def _write_torch_export(network: SegmentationNetwork, path: Path, threshold: flo
     traced, stride = trace(network)
     with path.open("wb") as file:
         torch.export.save(traced, file, extra_files=metadata(network, stride, threshold))
+    # From memory, because torch.export expects the suffix .pt2, which the temporary file lacks.
     return _as_program(torch.export.load(io.BytesIO(path.read_bytes())).module()), stride
 
 
 def _write_safetensors(network: SegmentationNetwork, path: Path, threshold: float) -> tuple[Program, int]:
+    # Copies, because safetensors rejects tensors that share memory.
     state = {name: value.detach().contiguous().clone() for name, value in network.state_dict().items()}
     save_file(state, path, metadata=metadata(network, network.stride, threshold))
     rebuilt = build_network(**{**network.specification, "encoder_weights": None}).eval()

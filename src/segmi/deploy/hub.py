@@ -82,6 +82,7 @@ def explain_hub_errors(name: str, prefix: str = "") -> Iterator[None]:
         raise
     except errors.HFValidationError as error:
         raise UsageError(f"{name} is not the name of a repository: {error}", "write owner/name") from error
+    # GatedRepoError is a RepositoryNotFoundError, which is an HfHubHTTPError: the order matters.
     except errors.GatedRepoError as error:
         raise DataError(
             f"{name} is gated: reading it requires its owner's permission",

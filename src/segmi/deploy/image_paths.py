@@ -14,6 +14,7 @@ from segmi.errors import UsageError, together
 
 VIDEOS: Final = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
 
+# pathlib reduces the two slashes of a URL to one
 _URL: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/{1,2}(?!/)")
 
 

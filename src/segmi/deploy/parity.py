@@ -83,6 +83,7 @@ def check_parity(
         actual = torch.from_numpy(program(batch.numpy()))
         if actual.shape != expected.shape:
             raise RunError(f"the exported program returns {tuple(actual.shape)}, PyTorch {tuple(expected.shape)}")
+        # Written so that NaN fails the comparison below: max() would drop it.
         difference = float((actual - expected).abs().max())
         largest = difference if np.isnan(difference) else max(largest, difference)
         count, sizes = count + len(batch), sizes | {tuple(batch.shape[-2:])}

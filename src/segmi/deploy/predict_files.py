@@ -91,10 +91,11 @@ def iter_predictions(
         last = first + config.batch_size
         pixels: dict[Path, NDArray[np.uint8]] = {}
         for image, mask in zip(files[first:last], masks[first:last], strict=True):
-            try:
+            try:  # a damaged image must not stop the others; the error comes at the end
                 pixels[mask] = decode_image(image.path)
             except DataError as error:
                 problems.append(str(error).replace("\n ", " –"))
+        # A forward pass takes images of one size.
         for group in _by_size(pixels):
             stores = [mask.with_suffix(".npy") if probabilities else None for mask in group]
             try:
@@ -140,7 +141,7 @@ def overlay_labels(
         >>> overlay_labels(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.uint8), palette).tolist()
         [[[100, 50, 0]]]
     """
-    colors = np.asarray(palette, dtype=np.float32)
+    colors = np.asarray(palette, dtype=np.float32)  # 256×3
     result = np.empty_like(image)
     for first in range(0, len(image), ROWS):
         rows = slice(first, first + ROWS)

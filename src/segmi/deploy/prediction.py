@@ -22,8 +22,8 @@ from segmi.datasets.decode import decode_image
 from segmi.datasets.processing import Processing
 from segmi.errors import UsageError
 from segmi.models import InferenceConfig, SegmentationNetwork, forward_padded, predict_labels
-from segmi.models.inference import THRESHOLD, check_threshold, class_probabilities, predict_windows, resized_pieces
-from segmi.models.sliding_window import Tile
+from segmi.models.inference import THRESHOLD, check_threshold, class_probabilities, predict_windows
+from segmi.models.sliding_window import Tile, resized_pieces
 from segmi.records.atomic import atomic_path
 from segmi.types import Logits
 
@@ -116,13 +116,16 @@ def predict_images(
     if len(sizes) != 1:
         raise ValueError(f"expected images of one size, got {sorted(sizes)}")
     (size,) = sizes
+    # N×3×h×w uint8; one forward pass at a time is converted to float
     prepared = torch.stack([prepare_image(network, image) for image in images]).to(next(network.parameters()).device)
     shape = prepared.shape[-2:]
     if config.window is None and math.prod(shape) > MAX_WHOLE_PIXELS:
         config = replace(config, window=DEFAULT_WINDOW)
     with ExitStack() as stack:
-        shapes = (network.classes, *size)
-        stores = [None if path is None else stack.enter_context(_memory_map(path, shapes)) for path in probabilities]
+        stores = [
+            None if path is None else stack.enter_context(_memory_map(path, (network.classes, *size)))
+            for path in probabilities
+        ]
 
         def handle(index: int, rows: slice, columns: slice, logits: Mapping[str, Logits]) -> None:
             if index < len(stores) and (store := stores[index]) is not None:
@@ -144,7 +147,8 @@ def predict_images(
                 for index, image in enumerate(prepared)
             ]
             return [result[""].labels[0].numpy() for result in results]
-        logits = forward_padded(network, prepared.float().div(255)).float()
+        logits = forward_padded(network, prepared.float().div(255)).float()  # N×C×h×w
+        # One tile that covers the image: resized in pieces, so that C×H×W probabilities never exist at once.
         for index, one in enumerate(logits if needs_pieces else ()):
             for rows, columns, piece in resized_pieces(Tile(0, 0, one), shape, size):
                 handle(index, rows, columns, {"": piece[None]})

@@ -140,7 +140,7 @@ def render_card(
 def _run_of(bundle: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None, Path | None]:
     """Return the record, the configuration and the configuration's file of the run that contains a bundle."""
     bundle = bundle.resolve()
-    run = bundle.parent.parent
+    run = bundle.parent.parent  # a run keeps its bundles in bundles/<network>
     source = run / CONFIGURATION
     if bundle.parent.name != "bundles" or not source.is_file():
         return None, None, None
@@ -160,7 +160,7 @@ def _settings(configuration: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 
 def _escape(value: Any) -> str:
     """Format a value for a Markdown table; names come from files and can contain any characters."""
-    if value is None or value != value:
+    if value is None or value != value:  # NaN
         return "–"
     text = f"{value:.4f}" if isinstance(value, float) else str(value)
     return " ".join(text.split()).translate({ord(sign): f"\\{sign}" for sign in "\\`*_[]|<>#"})

@@ -73,6 +73,7 @@ def build_torchvision(
         name, weights=None, num_classes=outputs, weights_backbone=backbone if encoder_weights == "imagenet" else None
     )
     if encoder_weights == "coco":
+        # Loaded here and not by torchvision, which requires 21 classes and builds the auxiliary head.
         _load_coco(module, coco.get_state_dict(progress=False, check_hash=True, weights_only=True))
     if in_channels != 3:
         _replace_first_convolution(module, in_channels)
@@ -106,6 +107,7 @@ def _replace_first_convolution(module: nn.Module, in_channels: int) -> None:
         first.padding,  # type: ignore[arg-type]
         bias=first.bias is not None,
     )
+    # the initialization of torchvision's ResNets
     nn.init.kaiming_normal_(new.weight, mode="fan_out")
     parent, _, child = name.rpartition(".")
     setattr(module.get_submodule(parent), child, new)
@@ -170,6 +172,7 @@ def build_smp(
         raise UsageError(
             f"encoder_options are for the encoders of timm (tu-…), got encoder {encoder!r}", "leave encoder_options out"
         )
+    # Bundled weights are loaded after building; all others are fetched first, so that errors come within seconds.
     download = encoder_weights is not None and encoder_weights != BUNDLED
     normalization = _fetch(encoder, str(encoder_weights), in_channels) if download else None
     weights: str | bool | None = (encoder_weights if not encoder.startswith("tu-") else True) if download else None

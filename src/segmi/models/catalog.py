@@ -71,6 +71,7 @@ def _smp(class_name: str) -> Architecture:
 
 
 MODELS: dict[str, Architecture] = {
+    # name on the command line and in study files: row
     "unet": Architecture("segmi", "U-Net of the paper", _unet),
     "fcn_resnet50": _torchvision("fcn_resnet50", "FCN, ResNet-50"),
     "fcn_resnet101": _torchvision("fcn_resnet101", "FCN, ResNet-101"),
@@ -177,6 +178,7 @@ def build_network(
     """
     row = get_architecture(architecture)
     shared = {"width": width, "encoder": encoder, "encoder_weights": encoder_weights}
+    # None means "not set", so that architectures without such an argument accept it.
     arguments = {name: value for name, value in shared.items() if value is not None} | options
     _check(architecture, row, arguments, classes, in_channels, one_logit)
     outputs = 1 if one_logit else classes

@@ -6,7 +6,7 @@ Evaluation during training, prediction, export and the app all use these functio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
@@ -15,14 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segmi.errors import UsageError
-from segmi.models.sliding_window import Tile, blended_tiles, check_windows, pad_bottom_right
+from segmi.models.sliding_window import blended_tiles, check_windows, pad_bottom_right, resized_pieces, round_up
 from segmi.types import Images, Labels, Logits, Probabilities
 
 THRESHOLD: Final = 0.5
 """Probability of class 1 above which a network with one logit predicts class 1."""
-
-ROWS: Final = 64
-"""Rows of a tile that are resized together: bounds the memory to C × 64 × W floats."""
 
 Visitor: TypeAlias = Callable[[slice, slice, Mapping[str, Logits]], None]
 """Called with the rows and columns of a piece of an image and the 1×C×h×w logits of every network there."""
@@ -85,8 +82,8 @@ def pad_to_stride(images: Images, stride: int) -> Images:
 
     Shapes: N×3×H×W to N×3×H'×W'.
     """
-    height, width = (stride * max(-(-length // stride), 1) for length in images.shape[-2:])
-    return pad_bottom_right(images, height, width)
+    height, width = images.shape[-2:]
+    return pad_bottom_right(images, round_up(height, stride), round_up(width, stride))
 
 
 def forward_padded(network: nn.Module, images: Images) -> Logits:
@@ -140,7 +137,7 @@ def predict_labels(logits: Logits, size: Sequence[int] | None = None, threshold:
         raise ValueError(f"logits: expected N×C×H×W with at least one channel, got shape {tuple(logits.shape)}")
     channels = logits.shape[1]
     check_threshold(threshold, channels)
-    blocks: Iterable[Tensor] = [logits]
+    blocks: Iterable[Tensor] = [logits]  # N×c×H×W each
     if size is not None and tuple(logits.shape[-2:]) != tuple(size):
         blocks = (resize_logits(logits[:, c : c + 1].contiguous(), size) for c in range(channels))
     largest, labels = _argmax(blocks)
@@ -156,12 +153,12 @@ def _argmax(blocks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     """Return the largest value over consecutive blocks of channels and its channel, the first of equal values."""
     largest, labels, first = torch.empty(0), torch.empty(0), 0
     for block in blocks:
-        value, index = block.max(dim=1)
+        value, index = block.max(dim=1)  # N×H×W
         if first == 0:
             largest, labels = value, index
         else:
             labels = torch.where(value > largest, index + first, labels)
-            largest = torch.maximum(largest, value)
+            largest = torch.maximum(largest, value)  # propagates NaN, unlike the comparison above
         first += block.shape[1]
     return largest, labels
 
@@ -171,6 +168,7 @@ def class_probabilities(logits: Logits) -> Probabilities:
 
     Shapes: N×C×H×W to N×max(C, 2)×H×W.
     """
+    # σ(z) and 1 - σ(z) are the softmax of (0, z)
     return (torch.cat((torch.zeros_like(logits), logits), 1) if logits.shape[1] == 1 else logits).softmax(dim=1)
 
 
@@ -221,6 +219,7 @@ def predict_windows(
         for network in networks.values()
     ]
     maps: dict[str, Prediction] = {}
+    # All networks advance together, so that a visitor sees the same pixels of each of them.
     for tiles in zip(*streams, strict=True):
         for pieces in zip(*(resized_pieces(tile, shape, size) for tile in tiles), strict=True):
             rows, columns, _ = pieces[0]
@@ -236,67 +235,6 @@ def predict_windows(
             if visit is not None:
                 visit(rows, columns, logits)
     return maps
-
-
-def resized_pieces(tile: Tile, image: Sequence[int], size: Sequence[int]) -> Iterator[tuple[slice, slice, Logits]]:
-    """Yield the resized logits of the pixels that a tile determines, some rows at a time, with their rows and columns.
-
-    Together, the tiles of an image yield every pixel of the result once.
-
-    Shapes: C×h×w logits to pieces of C×r×W.
-
-    Args:
-        tile: as `segmi.models.sliding_window.blended_tiles` yields them.
-        image: height and width of the image that the tiles cover.
-        size: height and width of the result.
-
-    Example:
-        >>> pieces = resized_pieces(Tile(0, 0, torch.ones(4, 2, 2)), image=(2, 2), size=(3, 3))
-        >>> [(rows, columns, tuple(piece.shape)) for rows, columns, piece in pieces]
-        [(slice(0, 3, None), slice(0, 3, None), (4, 3, 3))]
-    """
-    height, width = tile.logits.shape[-2:]
-    rows = _sampled(image[0], size[0], tile.top, tile.top + height)
-    columns = _sampled(image[1], size[1], tile.left, tile.left + width)
-    for first in range(rows.target.start, rows.target.stop, ROWS):
-        some = rows.only(slice(first, min(first + ROWS, rows.target.stop)))
-        yield some.target, columns.target, columns.along(some.along(tile.logits, 1), 2)
-
-
-class _Samples(NamedTuple):
-    """Result pixels along one axis, each between two pixels of a tile: ``(1 - share) · lower + share · upper``."""
-
-    target: slice
-    lower: Tensor
-    upper: Tensor
-    share: Tensor
-
-    def only(self, target: slice) -> _Samples:
-        chosen = slice(target.start - self.target.start, target.stop - self.target.start)
-        return _Samples(target, self.lower[chosen], self.upper[chosen], self.share[chosen])
-
-    def along(self, values: Tensor, axis: int) -> Tensor:
-        lower = values.index_select(axis, self.lower.to(values.device))
-        if not self.share.any():  # same size
-            return lower
-        upper = values.index_select(axis, self.upper.to(values.device))
-        shape = [-1 if dimension == axis else 1 for dimension in range(values.ndim)]
-        return lower.lerp_(upper, self.share.to(values.device).view(shape))
-
-
-def _sampled(source: int, target: int, begin: int, end: int) -> _Samples:
-    """Return the result pixels between source pixels ``begin`` and ``end - 1``, the last one of the axis included.
-
-    Bilinear with aligned pixel centers, as `torch.nn.functional.interpolate` computes it.
-    """
-    # float32, as PyTorch uses for float32 maps
-    position = ((torch.arange(target, dtype=torch.float32) + 0.5) * (source / target) - 0.5).clamp_(min=0)
-    lower = position.long().clamp_(max=source - 1)
-    share = position - lower if source != target else torch.zeros(target)
-    first = int(torch.searchsorted(lower, begin))
-    after = target if end == source else int(torch.searchsorted(lower, end - 1))
-    upper = (lower + 1).clamp_(max=source - 1)
-    return _Samples(slice(first, after), lower[first:after] - begin, upper[first:after] - begin, share[first:after])
 
 
 def _logits_only(network: nn.Module) -> Callable[[Images], Logits]:

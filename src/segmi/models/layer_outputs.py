@@ -66,6 +66,7 @@ def block_names(network: nn.Module, images: Images) -> tuple[str, ...]:
                 yield name
 
     chosen = set(outermost(module, ""))
+    # dicts keep insertion order: the hooks ran in the order of execution
     return tuple(name for name in is_map if name in chosen)
 
 
@@ -100,7 +101,7 @@ def _capture(
                 f"feature {name!r} ({type(module).__name__}) gives a {type(output).__name__}, not a tensor",
                 "choose one of the modules inside it",
             )
-        outputs[name] = output.clone()
+        outputs[name] = output.clone()  # an in-place ReLU after this layer would change the output itself
         return None if transform is None else transform(name, outputs[name])
 
     return hook

@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from segmi.errors import unknown_name
 from segmi.models.layer_outputs import capture_outputs
+from segmi.models.sliding_window import round_up
 from segmi.types import Images, Output
 
 BATCH_NORM_TEXT = "Expected more than 1 value per channel"
@@ -136,6 +137,7 @@ class SegmentationNetwork(nn.Module):
                 if explanation is None:
                     raise
                 raise ValueError(explanation) from error
+        # torchvision returns a mapping with the logits under "out"
         logits = result["out"] if isinstance(result, Mapping) else result
         if logits.shape[-2:] != images.shape[-2:]:
             logits = F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
@@ -149,14 +151,11 @@ class SegmentationNetwork(nn.Module):
             )
         height, width = images.shape[-2:]
         if height % self.stride or width % self.stride or not height or not width:
+            padded = f"{round_up(height, self.stride)}×{round_up(width, self.stride)}"
             raise ValueError(
                 f"expected images whose height and width are multiples of {self.stride} (the network's stride), "
-                f"got {height}×{width}; crop or pad them to {_up(height, self.stride)}×{_up(width, self.stride)}"
+                f"got {height}×{width}; crop or pad them to {padded}"
             )
-
-
-def _up(length: int, stride: int) -> int:
-    return max(-(-length // stride), 1) * stride
 
 
 def _explain(message: str, is_assertion: bool, images: Images) -> str | None:
@@ -179,7 +178,7 @@ def _fails_on_one_image(module: nn.Module, in_channels: int, stride: int) -> boo
     """Run one image in training mode on the meta device, which computes no values and changes no statistics."""
     modes = [(part, part.training) for part in module.modules()]
     state = {name: value.to("meta") for name, value in (*module.named_parameters(), *module.named_buffers())}
-    side = _up(256, stride)
+    side = round_up(256, stride)
     try:
         for part, _ in modes:
             part.training = True

@@ -106,6 +106,7 @@ def adapt_normalization(mean: Sequence[float], std: Sequence[float], in_channels
         >>> adapt_normalization([0.25, 0.5, 0.75], [0.5, 0.5, 0.5], 1)
         Normalization(mean=(0.5,), std=(0.5,))
     """
+    # As timm's adapt_input_conv: one channel sums the weights of three, more channels repeat them.
     if in_channels == 1:
         return Normalization((sum(mean) / len(mean),), (sum(std) / len(std),))
     columns = [channel % len(mean) for channel in range(in_channels)]
@@ -167,6 +168,7 @@ def reachable(url: str, seconds: float = _CONNECT_SECONDS) -> bool:
         except OSError:
             results.append(False)
 
+    # A daemon, so that a blocked name resolution does not delay the exit of the process.
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(seconds)

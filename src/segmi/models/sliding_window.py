@@ -9,7 +9,7 @@ predicts the same as from the whole image, without seams.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import torch
@@ -21,6 +21,10 @@ from segmi.types import Images, Logits
 
 OVERLAP_DIVISOR: Final = 4
 """The default overlap is the window divided by this."""
+
+
+ROWS: Final = 64
+"""Rows of a tile that are resized together: bounds the memory to C × 64 × W floats."""
 
 
 class Tile(NamedTuple):
@@ -79,13 +83,13 @@ def blended_tiles(
     check_windows(window, overlap)
     rows, columns = (_axis(length, window, overlap, stride) for length in image.shape[-2:])
     logits = _logits(network, image, rows, columns, batch_size)
-    strip = torch.empty(0)
+    strip = torch.empty(0)  # C×(1 + overlap)×W: last final row, then the rows shared with the next row of windows
     carried: int | None = None
     for row in rows.cuts:
         beside: Tensor | None = None  # weighted sums of the columns shared with the next window
         edge: Tensor | None = None  # last finished column of the previous tile
         for column in columns.cuts:
-            block = _weighted(next(logits), row, column)
+            block = _weighted(next(logits), row, column)  # C×h×w
             if beside is not None:
                 block[..., : beside.shape[-1]] += beside
             done = column.done - column.start
@@ -141,11 +145,12 @@ class _Axis(NamedTuple):
 
 def _axis(length: int, window: int, overlap: int | None, stride: int) -> _Axis:
     """Spread windows evenly over an axis, in multiples of the stride."""
-    side, whole = (max(-(-pixels // stride), 1) for pixels in (window, length))
+    # sizes in units of the stride
+    side, whole = (round_up(pixels, stride) // stride for pixels in (window, length))
     if side >= whole:
         return _Axis(stride * whole, [_Cut(0, length, length, torch.ones(length))])
     shared = -(-(window // OVERLAP_DIVISOR if overlap is None else overlap) // stride)
-    shared = min(shared, side - 1)
+    shared = min(shared, side - 1)  # rounding up must leave a step of at least one stride
     steps = -(-(whole - side) // (side - shared))
     starts = [stride * ((whole - side) * step // steps) for step in range(steps + 1)]
     weights = _weights(length, starts, stride * side, stride * shared)
@@ -172,6 +177,7 @@ def _fade(distance: Tensor, overlap: int) -> Tensor:
     """Return 0 within a quarter of the overlap from the edge, 1 beyond three quarters, and half a cosine between."""
     if not overlap:
         return torch.ones_like(distance)
+    # distance in [overlap / 4, 3 overlap / 4] → [0, 1]; sin² of opposite fades sums to 1
     share = (2 * distance / overlap - 0.5).clamp(0, 1)
     return torch.sin(share * math.pi / 2).square()
 
@@ -182,7 +188,7 @@ def _logits(
     """Yield the C×h×w logits of every window, row by row."""
     corners = [(row.start, column.start) for row in rows.cuts for column in columns.cuts]
     for first in range(0, len(corners), batch_size):
-        windows = []
+        windows = []  # 3×side×side each
         for top, left in corners[first : first + batch_size]:
             window = image[..., top : top + rows.side, left : left + columns.side]
             window = window if window.is_floating_point() else window.float().div_(255)
@@ -191,6 +197,11 @@ def _logits(
         if bool(logits.isnan().any()):
             raise ValueError("logits: expected numbers, got NaN; the network has diverged, or its input contains NaN")
         yield from logits
+
+
+def round_up(length: int, stride: int) -> int:
+    """Return the smallest positive multiple of the stride that is at least ``length``."""
+    return max(-(-length // stride), 1) * stride
 
 
 def pad_bottom_right(images: Tensor, height: int, width: int) -> Tensor:
@@ -219,3 +230,65 @@ def _finished(block: Tensor, strip: Tensor, carried: int | None, done: int) -> T
     strip[:, :1] = tile[:, -1:]
     strip[:, 1 : 1 + block.shape[1] - done] = block[:, done:]
     return tile
+
+
+def resized_pieces(tile: Tile, image: Sequence[int], size: Sequence[int]) -> Iterator[tuple[slice, slice, Logits]]:
+    """Yield the resized logits of the pixels that a tile determines, some rows at a time, with their rows and columns.
+
+    Together, the tiles of an image yield every pixel of the result once.
+
+    Shapes: C×h×w logits to pieces of C×r×W.
+
+    Args:
+        tile: as `blended_tiles` yields them.
+        image: height and width of the image that the tiles cover.
+        size: height and width of the result.
+
+    Example:
+        >>> pieces = resized_pieces(Tile(0, 0, torch.ones(4, 2, 2)), image=(2, 2), size=(3, 3))
+        >>> [(rows, columns, tuple(piece.shape)) for rows, columns, piece in pieces]
+        [(slice(0, 3, None), slice(0, 3, None), (4, 3, 3))]
+    """
+    height, width = tile.logits.shape[-2:]
+    rows = _sampled(image[0], size[0], tile.top, tile.top + height)
+    columns = _sampled(image[1], size[1], tile.left, tile.left + width)
+    for first in range(rows.target.start, rows.target.stop, ROWS):
+        some = rows.only(slice(first, min(first + ROWS, rows.target.stop)))
+        yield some.target, columns.target, columns.along(some.along(tile.logits, 1), 2)
+
+
+class _Samples(NamedTuple):
+    """Result pixels along one axis, each between two pixels of a tile: ``(1 - share) · lower + share · upper``."""
+
+    target: slice
+    lower: Tensor
+    upper: Tensor
+    share: Tensor
+
+    def only(self, target: slice) -> _Samples:
+        chosen = slice(target.start - self.target.start, target.stop - self.target.start)
+        return _Samples(target, self.lower[chosen], self.upper[chosen], self.share[chosen])
+
+    def along(self, values: Tensor, axis: int) -> Tensor:
+        lower = values.index_select(axis, self.lower.to(values.device))
+        if not self.share.any():  # same size, or every result pixel is on a source pixel
+            return lower
+        upper = values.index_select(axis, self.upper.to(values.device))
+        shape = [-1 if dimension == axis else 1 for dimension in range(values.ndim)]
+        return lower.lerp_(upper, self.share.to(values.device).view(shape))
+
+
+def _sampled(source: int, target: int, begin: int, end: int) -> _Samples:
+    """Return the result pixels between source pixels ``begin`` and ``end - 1``, the last one of the axis included.
+
+    Bilinear with aligned pixel centers, as `torch.nn.functional.interpolate` computes it.
+    """
+    # float32, as PyTorch uses for float32 maps
+    position = ((torch.arange(target, dtype=torch.float32) + 0.5) * (source / target) - 0.5).clamp_(min=0)
+    lower = position.long().clamp_(max=source - 1)
+    share = position - lower if source != target else torch.zeros(target)
+    first = int(torch.searchsorted(lower, begin))
+    after = target if end == source else int(torch.searchsorted(lower, end - 1))
+    upper = (lower + 1).clamp_(max=source - 1)
+    # indices relative to the tile
+    return _Samples(slice(first, after), lower[first:after] - begin, upper[first:after] - begin, share[first:after])

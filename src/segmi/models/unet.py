@@ -62,7 +62,7 @@ class UNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits at the size of the images."""
-        skips = []
+        skips = []  # maps of the encoder, from full to 1/8 resolution
         x = images
         for encoder in self.encoders:
             x = encoder(x)
@@ -96,6 +96,7 @@ class Upsampling(nn.ConvTranspose2d):
     def _as_product(self, x: Tensor) -> Tensor:
         """Compute the convolution as a matrix product, which halves the time of its gradient on CPUs in bfloat16."""
         images, _, height, width = x.shape
+        # The weight has the layout before×after×2×2; rows of the product are the four output pixels.
         kernel = self.weight.permute(2, 3, 1, 0).flatten(0, 2)
         bias = None if self.bias is None else self.bias.repeat(4)
         four = F.linear(x.permute(0, 2, 3, 1), kernel, bias).view(images, height, width, 2, 2, self.out_channels)
