@@ -1,6 +1,6 @@
-"""RMILoss in a plain PyTorch loop: segmi brings the loss, the network and the images; the loop is yours.
+"""Train a network with RMILoss in a plain PyTorch loop.
 
-Longer: `python examples/bare_loop.py --steps 200`.
+Longer run: `python examples/bare_loop.py --steps 200`.
 """
 
 import argparse
@@ -14,22 +14,22 @@ from segmi.models import build_network
 
 def main(steps: int) -> None:
     torch.manual_seed(0)
-    scenes = open_dataset("street-scenes", train=16, val=1, height=64, width=128)  # generated, nothing is downloaded
+    scenes = open_dataset("street-scenes", train=16, val=1, height=64, width=128)  # generated images
     images = SegmentationDataset(scenes, scenes.split("train"), Processing(resize=64, crop=64))
 
     network = build_network("unet", classes=len(scenes.info.classes), width=8)
-    loss_function = RMILoss(variant="corrected")  # half binary cross-entropy, half region mutual information
+    criterion = RMILoss(variant="corrected")  # half binary cross-entropy, half region mutual information
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
 
     for step, batch in enumerate(training_batches(images, batch_size=4, first=0, last=steps), 1):
-        logits = network(batch.images).logits  # N×C×H×W; labels are N×H×W, 255 where a pixel counts nowhere
-        parts = loss_function.terms(logits, batch.labels)
-        loss = loss_function(logits, batch.labels)  # the same parts, weighted and added up
+        logits = network(batch.images).logits  # N×C×H×W; labels are N×H×W, 255 at ignored pixels
+        parts = criterion.terms(logits, batch.labels)
+        loss = criterion(logits, batch.labels)  # the weighted sum of the parts
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        shown = ", ".join(f"{name} {term.value.item():.3f}" for name, term in parts.items())
-        print(f"step {step}/{steps}: loss {loss.item():.3f} ({shown})")
+        values = ", ".join(f"{name} {term.value.item():.3f}" for name, term in parts.items())
+        print(f"step {step}/{steps}: loss {loss.item():.3f} ({values})")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
-"""RMILoss in a Lightning module, and what its predictions tell about the labels after every epoch.
+"""Train a Lightning module with RMILoss and log the information in its predictions after every epoch.
 
-segmi brings the loss, the diagnostics and the images; the network and the training are Lightning's.
-
-Longer: `python examples/lightning_module.py --steps 200`.
+Longer run: `python examples/lightning_module.py --steps 200`.
 """
 
 import argparse
@@ -20,7 +18,7 @@ from segmi.training.callbacks import DiagnosticsCallback
 
 
 class Crops(Dataset):
-    """Pairs of a crop and its labels, as any other dataset has them."""
+    """Dataset of pairs of a crop and its labels."""
 
     def __init__(self, images: SegmentationDataset, number: int) -> None:
         batches = training_batches(images, batch_size=1, first=0, last=number)
@@ -39,18 +37,18 @@ class Segmenter(lightning.LightningModule):
         self.network = nn.Sequential(
             nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, classes, 3, padding=1)
         )
-        self.loss_function = RMILoss(variant="corrected")
+        self.criterion = RMILoss(variant="corrected")
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         images, labels = batch
-        logits = self.network(images)  # half precision is welcome too: the loss computes in single
-        for name, term in self.loss_function.terms(logits, labels).items():
+        logits = self.network(images)  # any precision: the loss computes in float32
+        for name, term in self.criterion.terms(logits, labels).items():
             self.log(f"train/{name}", term.value, prog_bar=True)
-        return self.loss_function(logits, labels)
+        return self.criterion(logits, labels)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> dict[str, Tensor]:
         images, labels = batch
-        return {"logits": self.network(images), "labels": labels}  # what DiagnosticsCallback looks at
+        return {"logits": self.network(images), "labels": labels}  # read by DiagnosticsCallback
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=1e-2)
@@ -69,10 +67,10 @@ def main(steps: int) -> None:
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
         callbacks=[DiagnosticsCallback(classes)],
     )  # fmt: skip
-    held_out = SegmentationDataset(scenes, scenes.split("val"), Processing(resize=64, crop=64))
-    trainer.fit(Segmenter(classes), loader, DataLoader(Crops(held_out, 1)))
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in trainer.callback_metrics.items())
-    print(f"after {trainer.global_step} steps: {shown}")
+    val = SegmentationDataset(scenes, scenes.split("val"), Processing(resize=64, crop=64))
+    trainer.fit(Segmenter(classes), loader, DataLoader(Crops(val, 1)))
+    values = ", ".join(f"{name} {value:.3f}" for name, value in trainer.callback_metrics.items())
+    print(f"after {trainer.global_step} steps: {values}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A loss of your own, a plain function, trained through segmi: checkpoints, selection and scores included.
+"""Train with a custom loss, a plain PyTorch module, with checkpoints, selection and scores.
 
-Longer: `python examples/own_loss.py --steps 200 --folder runs/own`.
+Longer run: `python examples/own_loss.py --steps 200 --folder runs/own`.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from segmi.training import Budget, Cohort, LoggingConfig, OptimizationConfig, ev
 
 
 class Dice(torch.nn.Module):
-    """One minus the overlap of prediction and truth, averaged over the classes that are there."""
+    """One minus the Dice coefficient, averaged over the classes in the labels."""
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         valid = (labels != 255).unsqueeze(1)
@@ -34,7 +34,7 @@ def main(steps: int, folder: Path) -> None:
     train, val = (SegmentationDataset(scenes, scenes.split(name), processing) for name in ("train", "val"))
 
     cohort = Cohort({"unet": build_network("unet", classes=len(scenes.info.classes), width=4)})
-    # A loss of segmi knows how many pixels it averaged over; any other callable is averaged over images.
+    # losses of segmi are averaged over valid pixels, any other callable over images
     objective = WeightedSum([PerNetwork(CrossEntropy(), "cross_entropy"), PerNetwork(Dice(), "dice", weight=0.5)])
     outcome = fit(
         cohort,
@@ -54,7 +54,7 @@ def main(steps: int, folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=8, help="optimizer steps")
-    parser.add_argument("--folder", type=Path, help="where checkpoints and logs go; a temporary folder by default")
-    given = parser.parse_args()
+    parser.add_argument("--folder", type=Path, help="folder of checkpoints and logs (default: temporary)")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        main(given.steps, given.folder or Path(temporary))
+        main(arguments.steps, arguments.folder or Path(temporary))
