@@ -50,7 +50,7 @@ def test_a_full_disk_at_the_report(small_disk, place, ends_whole):
     assert "no space left to write" in ended.said
     assert len(list(place.runs.glob("tiny/*/*/*/result.json"))) == 2
     (small_disk / "ballast").unlink()
-    assert ends_whole().said.count("is finished, nothing to do") == 2
+    assert ends_whole().said.count("already finished") == 2
 
 
 @pytest.mark.slow
