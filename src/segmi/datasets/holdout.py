@@ -66,31 +66,24 @@ def _tails(groups: dict[str, list[int]], fraction: float) -> set[int]:
     return held
 
 
-def draw_groups(groups: Sequence[str], share: float, seed: int) -> set[str]:
-    """Return the groups of a split that is drawn from train: at least one, never all.
+def draw_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, set[str]]:
+    """Return the groups of each split that is drawn from train: at least one group per split, and never all.
 
     Args:
         groups: the group of each image.
-        share: share of the images to draw; the group that crosses it is drawn if at least half of it fits.
+        shares: the share of the images for each split. The group that crosses it is drawn if at least half of it fits.
         seed: keys the order of the groups.
     """
-    sizes = Counter(groups)
-    order = sorted(sizes, key=lambda group: key(seed, "folder val", group))
-    drawn: set[str] = set()
-    held = 0
-    for group in order[:-1]:
-        if drawn and held + sizes[group] / 2 > share * len(groups):
-            break
-        drawn.add(group)
-        held += sizes[group]
-    return drawn
-
-
-def draw_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, set[str]]:
-    """Return the groups of each drawn split; every split is drawn from the groups that the former ones leave."""
     drawn: dict[str, set[str]] = {}
     rest = groups
-    for name, share in shares.items():
-        drawn[name] = draw_groups(rest, share * len(groups) / max(len(rest), 1), seed)
+    for name, share in shares.items():  # each split is drawn from the groups that the former ones leave
+        sizes = Counter(rest)
+        wanted = share * len(groups) / max(len(rest), 1) * len(rest)
+        drawn[name], held = set(), 0
+        for group in sorted(sizes, key=lambda group: key(seed, "folder val", group))[:-1]:
+            if drawn[name] and held + sizes[group] / 2 > wanted:
+                break
+            drawn[name].add(group)
+            held += sizes[group]
         rest = [group for group in rest if group not in drawn[name]]
     return drawn

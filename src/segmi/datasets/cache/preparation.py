@@ -205,11 +205,11 @@ class Decoder:
         # The loader is typed for torch's Dataset, but takes anything with a length and indices.
         return read_by_workers(self, workers, sampler=range(first, len(self)), batch_size=None)  # type: ignore[arg-type]
 
-    def expected_bytes(self, sampled: int = 5) -> int:
+    def expected_bytes(self) -> int:
         """Return the size of the entry in bytes: exact if all arrays have one size, otherwise from a few samples."""
         if self.key.resize is not None and self.key.resize_mode == "exact":
             return len(self) * 4 * self.key.resize**2
-        indices = np.linspace(0, len(self) - 1, min(sampled, len(self))).astype(int)
+        indices = np.linspace(0, len(self) - 1, min(5, len(self))).astype(int)
         readable = [one for index in indices if isinstance(one := self[int(index)], Prepared)]
         if not readable:
             return 0  # building the entry reports the unreadable files

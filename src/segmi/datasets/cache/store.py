@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -165,12 +165,12 @@ class StoreWriter:
             self._sizes[column].append([int(side) for side in data.shape[-2:]])
         self.label_counts += counts
 
-    def finish(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def finish(self) -> None:
         """Write the manifest, which completes the entry."""
         facts = ("dataset", "split", "resize", "resize_mode", "slot", "digest")
         manifest = {
             **{name: getattr(self.key, name) for name in facts},
-            "built": now().isoformat(timespec="seconds"),
+            "built": datetime.now(UTC).isoformat(timespec="seconds"),
             "label_counts": self.label_counts.tolist(),
             "columns": {
                 column: {"crc32": self._checksums[column], "sizes": sizes} for column, sizes in self._sizes.items()
