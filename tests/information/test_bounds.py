@@ -59,7 +59,7 @@ def test_info_nce_and_jensen_shannon_equal_scikit_learn():
     f = scores(2, 5, 5)
     picked = log_loss(range(5), f.softmax(1).numpy(), labels=range(5))
     assert info_nce(f).item() == pytest.approx(math.log(5) - picked)
-    # telling together (1) from apart (0), both equally probable
+    # classifying pairs (1) and independent combinations (0), equally probable
     probability = torch.cat([f.diagonal(), f[~torch.eye(5, dtype=torch.bool)]]).sigmoid().numpy()
     weights = [1 / 10] * 5 + [1 / 40] * 20
     told = log_loss([1] * 5 + [0] * 20, probability, sample_weight=weights)
@@ -152,7 +152,7 @@ def test_batches_units_gradients_and_errors(bound):
     torch.testing.assert_close(bound(f, base=2), bound(f) / math.log(2))
     assert torch.autograd.gradcheck(bound, f[0].clone().requires_grad_())
     huge = (1e4 * f[0]).requires_grad_()
-    if bound is not nguyen_wainwright_jordan:  # whose exponential is what it is
+    if bound is not nguyen_wainwright_jordan:  # the exponential of the score
         (gradient,) = torch.autograd.grad(bound(huge), huge)
         assert gradient.isfinite().all()
     with pytest.raises(ValueError, match=r"expected square matrices …×N×N of N ≥ 2 pairs, got shape \(4, 3\)"):

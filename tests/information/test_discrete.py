@@ -184,7 +184,7 @@ def test_mean_prediction_splits_into_label_and_within_class_information():
     within = kl_divergence(p, centroids[labels]).mean()
     assert within > 0.01
     close(mutual_information(table) + within, total)
-    # the plug-in information forgets what the predicted classes are called, cross-entropy does not
+    # unlike cross-entropy, the plug-in is invariant to permuted classes
     close(mutual_information(table[:, [3, 1, 4, 0, 2]]), mutual_information(table))
     cross_entropy = -torch.log(p[torch.arange(200), labels]).mean()
     assert cross_entropy >= -(table.sum(-1) * torch.log(centroids[range(3), range(3)])).sum()

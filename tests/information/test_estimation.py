@@ -1,4 +1,4 @@
-"""What is trained: critics against loops over pairs, estimates against the truth and against themselves."""
+"""Trained estimates: critics against loops over pairs, estimates against exact values."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_densities_equal_torch_distributions():
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_estimates_of_a_small_value(name: str):
     x, y = GaussianLaw.of(nats=1.0, dimensions=2).sample(3000)
-    more = {"steps": 500} if name == "jensen_shannon" else {}  # its value feels what is left to learn most
+    more = {"steps": 500} if name == "jensen_shannon" else {}  # it is most sensitive to an unfinished training
     found = estimate(x, y, name, **{**QUICK, **more, **options(name, 2)})
     squared = 1 - math.exp(-1)  # of the correlation in each dimension
     loosest = 2 * squared / (1 - squared)

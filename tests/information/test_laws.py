@@ -93,7 +93,7 @@ def test_fields_have_the_stated_properties(length: float):
 
 
 def spurious(side: int, length: float, images: int) -> float:
-    """What the Gaussian plug-in finds on average between independent fields of 56×56 pixels, image by image."""
+    """Return the mean Gaussian plug-in of independent fields of 56×56 pixels."""
     x, y = GaussianFields(56, 56, length=length, nats_per_pixel=0.0).sample(images, dtype=torch.float64)
     found = [
         gaussian_mutual_information(covariance(windows(a[None], side), windows(b[None], side)), side**2)

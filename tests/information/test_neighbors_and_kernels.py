@@ -25,7 +25,7 @@ from segmi.information.laws import GaussianLaw
 
 def test_ksg_of_single_coordinates_equals_scikit_learn():
     x, y = GaussianLaw([0.8]).sample(400, dtype=torch.float64)
-    x, y = (v / v.std(correction=0) for v in (x, y))  # which scikit-learn does by itself
+    x, y = (v / v.std(correction=0) for v in (x, y))  # as scikit-learn does
     for neighbors in (1, 3, 7):
         expected = mutual_info_regression(x.numpy(), y[:, 0].numpy(), n_neighbors=neighbors, random_state=0)
         found = ksg_mutual_information(x, y, neighbors=neighbors, chunk=150).item()

@@ -1,10 +1,10 @@
-"""Against what the packages benchmark-mi 0.1.3 (module bmi) and torch-mist 0.2.17 gave for the same laws and samples.
+"""Comparison with results of the packages benchmark-mi 0.1.3 (module bmi) and torch-mist 0.2.17.
 
-Both need a NumPy below 2, so their numbers are kept here instead of the packages. Those of benchmark-mi come from
+Both need NumPy < 2, so their results are stored here. The results of benchmark-mi come from
 ``mutual_information()`` of ``SplitStudentT`` and ``AdditiveUniformSampler``, from ``CCAMutualInformationEstimator``,
-and from ``KSGEnsembleFirstEstimator`` with ``standardize=False, metric_x="chebyshev"``; JAX 0.4.30. Those of torch-mist
-are ``log_ratio(x, y).mean()`` in evaluation mode, with a ``SeparableCritic`` of identities and ``neg_samples=-1`` (all
-pairs but one's own), or 0 (all) for ``InfoNCE``.
+and from ``KSGEnsembleFirstEstimator`` with ``standardize=False, metric_x="chebyshev"``; JAX 0.4.30. The results of
+torch-mist are ``log_ratio(x, y).mean()`` in evaluation mode, with a ``SeparableCritic`` of identities and
+``neg_samples=-1`` (all other pairs), or 0 (all) for ``InfoNCE``.
 """
 
 from __future__ import annotations

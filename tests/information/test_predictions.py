@@ -1,4 +1,4 @@
-"""What labeled predictions tell: against loops over objects and pairs, scikit-learn, and their identities."""
+"""Quantities of labeled predictions against loops over objects and pairs, scikit-learn, and identities."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_invalid_arguments_raise():
 
 
 def test_data_processing_inequality():
-    """Data processing: a class drawn from the prediction tells no more of the label than the prediction does."""
+    """A drawn class has no more information about the label than the prediction."""
     # two objects per label, predictions that determine the label, though no draw from them does
     p = torch.tensor([[0.6, 0.4], [0.7, 0.3], [0.4, 0.6], [0.3, 0.7]], dtype=torch.float64)
     sums = prediction_sums(p.log(), torch.tensor([0, 0, 1, 1]))

@@ -1,4 +1,4 @@
-"""Probes: what they read off features is what is there, on samples of their own."""
+"""Probes on samples with known information."""
 
 from __future__ import annotations
 

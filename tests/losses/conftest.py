@@ -1,4 +1,4 @@
-"""Small images that look like segmentation: smooth label maps, ignored pixels, predictions between noise and truth."""
+"""Small segmentation scenes: smooth label maps, ignored pixels, noisy predictions."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -40,7 +40,7 @@ def scene() -> SimpleNamespace:
 
 @pytest.fixture
 def gradient() -> Callable[..., tuple[Tensor, Tensor]]:
-    """``gradient(function, logits)``: the value and the gradient, of a fresh leaf."""
+    """``gradient(function, logits)``: the value and the gradient with respect to a new leaf."""
 
     def compute(function: Callable[[Tensor], Tensor], logits: Tensor) -> tuple[Tensor, Tensor]:
         leaf = logits.detach().clone().requires_grad_()
@@ -52,7 +52,7 @@ def gradient() -> Callable[..., tuple[Tensor, Tensor]]:
 
 
 class _Crossings(TorchDispatchMode):
-    """Notes what moves numbers from one device to another, for which a GPU is waited for."""
+    """Record operations that copy values between devices, which synchronize a GPU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class _Crossings(TorchDispatchMode):
 
 
 class _Fillings(TorchFunctionMode):
-    """Notes tensors that are made of Python's numbers elsewhere than on the CPU, which takes a copy."""
+    """Record tensors created from Python numbers on other devices than the CPU, which need a copy."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,10 +82,10 @@ class _Fillings(TorchFunctionMode):
 
 
 @pytest.fixture
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
-    """``with unhurried() as found``: what would wait for a GPU, with tensors of the device ``meta`` in its place.
+def no_synchronization(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """``with no_synchronization() as copies``: detect synchronizations of a GPU with tensors on the device ``meta``.
 
-    That has no numbers, so whatever looks at one raises. What copies to the device or from it is in ``found``.
+    Reading a value raises, since ``meta`` tensors have none; ``copies`` lists copies to and from the device.
     """
     autocast = torch.autocast
     monkeypatch.setattr(  # the device has none

@@ -33,9 +33,9 @@ def test_any_callable_loss_counts_by_images() -> None:
     assert objective.denominators(outputs, BATCH) == {"ce/a": term.denominator}
 
 
-def test_callable_losses_need_no_gpu_synchronization(unhurried: Any) -> None:
+def test_callable_losses_need_no_gpu_synchronization(no_synchronization: Any) -> None:
     batch, logits = BATCH.to("meta"), LOGITS.to("meta").requires_grad_()
-    with unhurried() as found:
+    with no_synchronization() as found:
         PerNetwork(nn.CrossEntropyLoss(), "ce")({"a": Output(logits)}, batch)["ce/a"].value.backward()
     assert found == []
 

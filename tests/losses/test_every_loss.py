@@ -1,4 +1,4 @@
-"""What every loss promises, whatever it computes. A new one joins by one entry in `INFOS`."""
+"""Contract of every loss. A new loss needs one entry in `CASES`."""
 
 import inspect
 import math
@@ -54,7 +54,7 @@ def _looking(name: str, **options: Any) -> Callable[..., Objective]:
 
 
 class _OneImage(Objective):
-    """A loss on two views, whose second view is what the other network says of the same pixels."""
+    """A loss on two views, whose second view is the output of the other network."""
 
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__()
@@ -66,13 +66,13 @@ class _OneImage(Objective):
 
 
 ABSENT = torch.log(torch.tensor(5e-4, dtype=torch.float64).sqrt() + 1e-8).item()
-INFOS = [
+CASES = [
     LossCase("cross_entropy", CrossEntropy),
     LossCase("binary_cross_entropy", BinaryCrossEntropy),
     LossCase("region_mutual_information", RegionMutualInformation, lambda channels: channels * ABSENT),
-    LossCase("region_mutual_information-sound", lambda **k: RegionMutualInformation(variant="corrected", **k)),
+    LossCase("region_mutual_information-corrected", lambda **k: RegionMutualInformation(variant="corrected", **k)),
     LossCase("rmi_loss", RMILoss, lambda channels: channels * ABSENT / 2),
-    LossCase("rmi_loss-sound", lambda **k: RMILoss(variant="corrected", **k)),
+    LossCase("rmi_loss-corrected", lambda **k: RMILoss(variant="corrected", **k)),
     *(
         LossCase(f"{name}{mode and '-'}{mode}", made, constant if not mode else (lambda channels: 0.0))
         for name, constant in {
@@ -91,7 +91,7 @@ INFOS = [
     ),
     # below all values, so that both halves of a batch are on the same side of it
     LossCase("region_matched_bound", partial(RegionMatchedBound, target=-50.0), lambda c: c * ABSENT + 50),
-    LossCase("region_matched_bound-sound", partial(RegionMatchedBound, target=-50.0, variant="corrected")),
+    LossCase("region_matched_bound-corrected", partial(RegionMatchedBound, target=-50.0, variant="corrected")),
     *(
         LossCase(name, LOSSES[name])
         for name in (
@@ -151,13 +151,13 @@ INFOS = [
 ]
 
 
-@pytest.fixture(params=INFOS, ids=lambda info: info.name)
+@pytest.fixture(params=CASES, ids=lambda info: info.name)
 def info(request: pytest.FixtureRequest) -> LossCase:
     return request.param
 
 
 def terms(info: LossCase, logits: Tensor, labels: Tensor, ignore_index: int = 255) -> dict[str, Term]:
-    """Those of the network ``net``; its peer, for losses that want one, is a frozen function of the same logits."""
+    """Return the terms of the network ``net``; the peer is a frozen function of the same logits."""
     objective = _as_objective(info, ignore_index, logits)
     return objective(_outputs(logits), Batch(logits, labels))
 
@@ -188,7 +188,7 @@ def _output(logits: Tensor) -> Output:
 
 
 def test_the_table_is_complete() -> None:
-    assert {info.name.split("-")[0] for info in INFOS} == set(LOSSES)
+    assert {info.name.split("-")[0] for info in CASES} == set(LOSSES)
 
 
 @pytest.mark.parametrize("channels", [1, 4])
@@ -314,7 +314,7 @@ def test_memory_layout_does_not_matter(info: LossCase, scene: Scene, gradient: G
 def test_terms_of_two_half_batches_add_up(info: LossCase, scene: Scene) -> None:
     labels = scene.labels(4, 4, 12, 12, ignored=True)
     if _as_objective(info, 255, scene.logits(labels, 4)).scope != "image":
-        pytest.skip("its value is no sum over images; see test_processes_share_the_batch")
+        pytest.skip("its value is not a sum over images; see test_processes_share_the_batch")
     labels[0, 3:] = 255  # so that averaging the averages would be wrong
     logits = scene.logits(labels, 4)
     joint = terms(info, logits, labels)
@@ -365,7 +365,7 @@ def test_declared_invariances_hold_and_no_others(info: LossCase, scene: Scene, c
         altered = {
             name: Output(
                 alter(output.logits, labels)[0],
-                # features are no logits: of all that is done here, only pixels that move take them along
+                # features are permuted with the pixels, and not changed otherwise
                 {"body": alter(output.logits, labels)[0] if change == "pixel permutation" else output.logits},
             )
             for name, output in outputs.items()
@@ -413,14 +413,14 @@ WAITS = {name for name, kind in LOSSES.items() if kind.family == "rmi"} | {
 """Those that look at numbers to know how much to do, as their pages say; for the first ones see the test below."""
 
 
-def test_no_gpu_synchronization(info: LossCase, unhurried: Any) -> None:
+def test_no_gpu_synchronization(info: LossCase, no_synchronization: Any) -> None:
     cpu = torch.randn(2, 4, 12, 12)
     objective = _as_objective(info, 255, cpu).to("meta")
     batch = Batch(cpu.to("meta"), torch.zeros(2, 12, 12, dtype=torch.int64, device="meta"))
     logits = cpu.to("meta").requires_grad_()
 
     def update() -> list[str]:
-        with unhurried() as found:
+        with no_synchronization() as found:
             objective.denominators(_outputs(logits), batch)
             terms = objective(_outputs(logits), batch)
             sum(term.weight * term.value for term in terms.values()).backward()  # type: ignore[union-attr]
@@ -441,7 +441,7 @@ def test_no_gpu_synchronization(info: LossCase, unhurried: Any) -> None:
 @pytest.mark.parametrize("options", [{}, {"variant": "corrected"}, {"ignored": "drop"}], ids=str)
 @pytest.mark.parametrize("name", ["rmi_loss", "region_mutual_information"])
 def test_no_gpu_synchronization_of_triton_kernels(
-    monkeypatch: pytest.MonkeyPatch, unhurried: Any, name: str, options: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, no_synchronization: Any, name: str, options: dict[str, Any]
 ) -> None:
     """Of the kernels themselves only shapes are known here; see `region_triton_cases.py` for them on a GPU."""
     from segmi.losses.rmi import dispatch, maps
@@ -453,7 +453,7 @@ def test_no_gpu_synchronization_of_triton_kernels(
     logits = torch.randn(2, 4, 12, 12, device="meta", requires_grad=True)
     labels = torch.zeros(2, 12, 12, dtype=torch.int64, device="meta")
     config = RMIConfig(radius=3, class_reduction="present", **options)
-    with unhurried() as found:
+    with no_synchronization() as found:
         objective.denominators({"net": Output(logits)}, Batch(logits, labels))
         terms = objective({"net": Output(logits)}, Batch(logits, labels))
         sum(term.weight * term.value for term in terms.values()).backward()  # type: ignore[union-attr]
@@ -472,8 +472,8 @@ def test_no_gpu_synchronization_of_triton_kernels(
         lambda z: torch.bincount(z.flatten().long(), minlength=9),
     ],
 )
-def test_reads_of_values_are_detected(unhurried: Any, waiting: Callable[[Tensor], Any]) -> None:
-    with pytest.raises(RuntimeError), unhurried():
+def test_reads_of_values_are_detected(no_synchronization: Any, waiting: Callable[[Tensor], Any]) -> None:
+    with pytest.raises(RuntimeError), no_synchronization():
         waiting(torch.zeros(3, 3, device="meta"))
 
 
@@ -481,8 +481,8 @@ def test_reads_of_values_are_detected(unhurried: Any, waiting: Callable[[Tensor]
     "copying",
     [lambda z: z.new_tensor(3.0), lambda z: torch.tensor([1.0], device=z.device), lambda z: torch.ones(3).to(z)],
 )
-def test_copies_to_the_device_are_detected(unhurried: Any, copying: Callable[[Tensor], Any]) -> None:
-    with unhurried() as found:
+def test_copies_to_the_device_are_detected(no_synchronization: Any, copying: Callable[[Tensor], Any]) -> None:
+    with no_synchronization() as found:
         copying(torch.zeros(3, 3, device="meta"))
     assert found
 

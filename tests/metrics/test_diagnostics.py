@@ -1,4 +1,4 @@
-"""What predictions tell, collected over images: against scikit-learn, loops over pixels and the formulas."""
+"""Diagnostics of predictions against scikit-learn, loops over pixels and the formulas."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_constant_and_perfect_predictions_of_one_network():
     assert [diagnostics.values()[f"{name}/a"] for name in NAMES] == pytest.approx([entropy, 1, entropy, entropy, 0])
     one = PredictionDiagnostics(4)
     one.update({"a": perfect}, torch.zeros_like(labels))
-    assert [one.values()[f"{name}/a"] for name in NAMES[:2]] == [0, 0]  # one class: nothing to tell, and no share of it
+    assert [one.values()[f"{name}/a"] for name in NAMES[:2]] == [0, 0]  # one class: no information, and a share of 0
 
 
 def test_single_channel_equals_two():

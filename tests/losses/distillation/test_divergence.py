@@ -1,4 +1,4 @@
-"""The masked sum of divergences equals what the information measures say of it, gradients included."""
+"""The masked sum of divergences equals `segmi.information`, with gradients."""
 
 import math
 

@@ -106,7 +106,7 @@ def test_maps_are_resized_to_the_teacher() -> None:
 
 
 def test_training_increases_the_bound() -> None:
-    """Features that are a function of the student's are predicted, those of chance are not."""
+    """A function of the student's features is predicted, random features are not."""
     student, chance = features(4, 4, 8, 8).float(), features(4, 5, 8, 8, seed=2).float()
     known = torch.cat([student.abs(), student[:, :1] - student[:, 1:2]], 1)
     ends = []

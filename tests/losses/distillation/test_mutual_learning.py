@@ -55,7 +55,7 @@ def test_as_run_equals_the_code_of_the_study(scene: Scene) -> None:
     assert F.kl_div(log_q, theirs).isnan()
     found = mutual_learning(ours, [theirs], labels, **AS_RUN)
     torch.testing.assert_close(found, F.kl_div(log_q, theirs, reduction="none").nan_to_num(0.0).mean())
-    assert mutual_learning(ours, [ours], labels, **AS_RUN) != 0  # an equal peer is no minimum
+    assert mutual_learning(ours, [ours], labels, **AS_RUN) != 0  # an equal peer is not a minimum
     module = MutualLearning.as_run(frozen=("peer",))
     outputs = {"net": Output(ours), "peer": Output(theirs)}
     (term,) = module(outputs, Batch(ours, labels)).values()

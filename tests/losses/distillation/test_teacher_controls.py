@@ -54,7 +54,7 @@ def test_shuffled_teacher_keeps_information_about_the_class() -> None:
         best += (truth == c).unsqueeze(1) * mean[..., None, None]
     paid = torch.stack([shuffled_teacher(best.log(), teacher, truth, seed=seed) for seed in range(3)])
     within = kl_divergence(p.movedim(1, -1), best.movedim(1, -1)).mean()
-    torch.testing.assert_close(paid, within.expand(3), msg="I(U; Ŷ | Y), whatever the order")
+    torch.testing.assert_close(paid, within.expand(3), msg="I(U; Ŷ | Y) for any permutation")
     alone = p.mean((2, 3), keepdim=True).expand_as(p)
     nothing = shuffled_teacher(alone.log(), teacher, truth, keep="nothing")
     torch.testing.assert_close(nothing, kl_divergence(p.movedim(1, -1), alone.movedim(1, -1)).mean())

@@ -1,4 +1,4 @@
-"""Label–prediction dependence against the definitions, pixel by pixel, and the facts that make each what it is."""
+"""Losses of label information against their definitions, pixel by pixel, and their properties."""
 
 import math
 from collections.abc import Callable
@@ -165,7 +165,7 @@ class TestDeterminant:
         assert none.abs().max() == 0
 
     def test_many_classes(self) -> None:
-        """What a determinant of 21 classes underflows to is nothing to a sum of logarithms."""
+        """The determinant of 21 classes underflows, its logarithm does not."""
         labels = torch.arange(21).repeat(100).view(1, 30, 70)
         logits = math.log(0.8 / 0.01) * F.one_hot(labels, 21).movedim(-1, 1).float()
         expected = -(math.log(1.0) + 20 * math.log(0.79))  # eigenvalues of 0.79 I + 0.01

@@ -1,4 +1,4 @@
-"""Moving averages of the table of label and prediction: what they hold, what they change, and whose they are."""
+"""Moving averages of the prediction sums: values, gradients and state."""
 
 from typing import Any
 
@@ -87,7 +87,7 @@ def test_average_is_updated_in_training_by_finite_batches(stream: Any) -> None:
     loss(stream[0][0].clone().requires_grad_(), stream[0][1])
     before = loss.memory.sums.clone()
     logits, labels = stream[2]
-    loss(logits, labels)  # nobody asks for a gradient
+    loss(logits, labels)  # without a gradient
     torch.testing.assert_close(loss.eval()(logits.requires_grad_(), labels), SoftConfusion()(logits, labels))
     loss.train()
     assert loss(torch.full_like(logits, torch.nan).requires_grad_(), labels).isnan()

@@ -123,7 +123,7 @@ class TestLovasz:
             torch.testing.assert_close(lovasz_softmax(logits, labels, over=over), theirs)  # type: ignore[arg-type]
 
     def test_certain_predictions_have_the_jaccard_distance(self, scene: Scene) -> None:
-        """What it extends: at corners of the cube it is what it stands for."""
+        """The Lovász extension equals the set function at the corners of the cube."""
         labels = scene.labels(2, 4, 12, 12)
         predicted = scene.logits(labels, 4, contrast=0.5).argmax(1)
         certain = 1e3 * F.one_hot(predicted, 4).movedim(-1, 1).double()

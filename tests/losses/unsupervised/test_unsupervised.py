@@ -1,4 +1,4 @@
-"""Prediction-only losses against their definitions, pixel by pixel, and the facts that make each what it is."""
+"""Unsupervised losses against their definitions, pixel by pixel, and their properties."""
 
 import math
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def test_information_maximization_is_entropy_of_mean_minus_mean_entropy(pixels: 
 
 
 def test_information_splits_into_label_and_conditional_part(pixels: Any) -> None:
-    """The identity that ties the families together, whatever the labels are."""
+    """The identity of the loss families, for any labels."""
     logits, labels, _ = pixels
     for others in (labels, torch.where(labels == 255, 255, labels // 2), torch.where(labels == 255, 255, 0)):
         beside = conditional_information(logits, others) - soft_confusion(logits, others)
@@ -156,7 +156,7 @@ class TestInvariant:
 class TestImagesWithoutLabels:
     @pytest.fixture
     def mixed(self, scene: Scene) -> tuple[dict[str, Output], Batch]:
-        """Two images with labels, then three without in two views, one of which reaches beyond its image."""
+        """Two labeled images, then three unlabeled ones in two views; one crop extends beyond its image."""
         labels = scene.labels(2, 3, 8, 8)
         logits = scene.logits(scene.labels(8, 3, 8, 8, seed=3), 3)
         seen = torch.ones(3, 8, 8, dtype=torch.bool)

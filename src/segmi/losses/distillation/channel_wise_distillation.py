@@ -36,9 +36,6 @@ def channel_wise_distillation(
 
     Unit and sign: nats per channel and image, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: as `segmi.losses.mutual_learning`.
-
     Source: Shu, Liu, Gao, Yan and Shen, *Channel-wise Knowledge Distillation for Dense Prediction*, ICCV 2021; T = 4
     and weight 3 in the released command for logits.
 
@@ -82,11 +79,9 @@ class ChannelWiseDistillation(LogitTeacherObjective):
     Cost: the forward pass of the teacher.
 
     Args:
-        name: name of the terms.
         weight: factor in the sum that is minimized; 3 as published.
         temperature: see `channel_wise_distillation`.
-        frozen: the teachers.
-        ignore_index: label of ignored pixels.
+        name, frozen, ignore_index: see `TeacherObjective`.
     """
 
     invariances: tuple[Invariance, ...] = ("prediction permutation", "class permutation")

@@ -89,14 +89,12 @@ class ContrastiveDistillation(FeatureTeacherObjective):
 
     Args:
         layers: one layer of a trained network and one of the teacher, by network.
-        name: name of the terms.
         weight: factor in the sum that is minimized; 0.8 as published.
         dimensions: channels of the embeddings.
         temperature: τ.
         per_class: largest number of sampled pixels of each class and image.
         negatives: ``all`` others, or pairs of ``other_classes`` only.
-        frozen: the teachers.
-        ignore_index: label of ignored pixels.
+        name, frozen, ignore_index: see `TeacherObjective`.
 
     Unit and sign: nats per sampled pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
 

@@ -45,9 +45,6 @@ def dist(
 
     Unit and sign: none; each part between 0 and 2 T², minimized; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: as `segmi.losses.mutual_learning`.
-
     Source: Huang, You, Wang, Qian and Xu, *Knowledge Distillation from A Stronger Teacher*, NeurIPS 2022 (formula from
     the literature).
 
@@ -104,11 +101,9 @@ class DIST(TeacherObjective):
     Cost: the forward pass of the teacher.
 
     Args:
-        name: name of the terms.
         weight: factor of both terms in the sum that is minimized.
         inter, intra, temperature: see `dist`.
-        frozen: the teachers.
-        ignore_index: label of ignored pixels.
+        name, frozen, ignore_index: see `TeacherObjective`.
 
     Example:
         >>> outputs = {name: Output(torch.zeros(1, 2, 4, 4)) for name in ("a", "t")}

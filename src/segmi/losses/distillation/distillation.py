@@ -33,9 +33,6 @@ def distillation(
 
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: as `segmi.losses.mutual_learning`.
-
     Source: Hinton, Vinyals and Dean, *Distilling the Knowledge in a Neural Network*, 2015; by pixel as in the code
     released with CIRKD (Yang et al., CVPR 2022), with T = 1 and weight 1.
 
@@ -60,11 +57,8 @@ class Distillation(LogitTeacherObjective):
     what other networks contribute.
 
     Args:
-        name: name of the terms.
-        weight: factor in the sum that is minimized.
         temperature: see `distillation`.
-        frozen: the teachers.
-        ignore_index: label of ignored pixels.
+        name, weight, frozen, ignore_index: see `TeacherObjective`.
 
     Example:
         >>> import torch

@@ -53,9 +53,6 @@ def ensemble_teacher(
 
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: as `mutual_learning`.
-
     Source: Zhang, Xiang, Hospedales and Lu, *Deep Mutual Learning*, CVPR 2018, section on DML_e (from the literature;
     the identity is verified in the tests).
 

@@ -82,10 +82,6 @@ def mutual_learning(
 
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`, no peer, peers of another shape
-            or dtype, or an invalid option. NaN logits give NaN.
-
     Source: Zhang, Xiang, Hospedales and Lu, *Deep Mutual Learning*, CVPR 2018 (the formula for two networks as cited
     elsewhere; the released code sums over more peers).
 

@@ -47,9 +47,6 @@ def shuffled_teacher(
 
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: as `distillation`, or an unknown ``keep``.
-
     Source: introduced here, as a control for `distillation`.
 
     Example:
@@ -83,11 +80,8 @@ class ShuffledTeacher(LogitTeacherObjective):
     Cost: as `Distillation`, and two sorts of the pixels.
 
     Args:
-        name: name of the terms.
-        weight: factor in the sum that is minimized.
         keep, temperature: see `shuffled_teacher`.
-        frozen: the teachers.
-        ignore_index: label of ignored pixels.
+        name, weight, frozen, ignore_index: see `TeacherObjective`.
     """
 
     invariances: tuple[Invariance, ...] = ("logit shift", "prediction permutation")

@@ -77,11 +77,9 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
 
     Args:
         layers: one layer of a trained network and one of the teacher, by network.
-        name: name of the terms.
         weight: factor in the sum that is minimized; 1 as published.
         initial_variance: initial σ² of all channels.
-        frozen: the teachers.
-        ignore_index: label of ignored pixels.
+        name, frozen, ignore_index: see `TeacherObjective`.
 
     Unit and sign: nats per channel and position, of either sign, minimized; 0, attached to the graph, if no position is
         valid.

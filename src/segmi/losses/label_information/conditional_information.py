@@ -41,10 +41,6 @@ def conditional_information(
     Unit and sign: nats, minimized; for β = 0 at least 0 (``compress``) or at most 0 (``spread``), otherwise unbounded
         below; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`, an unknown direction or a
-            negative separation. NaN logits give NaN.
-
     Source: Yang, Hamidi, Ye, Tan and Yang, *Conditional Mutual Information Constrained Deep Learning for
     Classification*, IEEE TNNLS 36(8), 2025 (CMIC); Ye, Hamidi, Tan and Yang, *Bayes Conditional Distribution Estimation
     for Knowledge Distillation Based on Conditional Mutual Information*, ICLR 2024 (MCMI). Both abstracts only, formulas

@@ -36,10 +36,6 @@ def determinant_information(
     Unit and sign: nats, at least 0 up to the ridge, minimized; 0 for distinct certain predictions of all classes; 0,
         attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`, or a ridge that is not above 0.
-            NaN logits give NaN.
-
     Source: Xu, Cao, Kong and Wang, *L_DMI: A Novel Information-theoretic Loss Function for Training Deep Nets Robust to
     Label Noise*, NeurIPS 2019 (abstract and released code); the form for missing classes is new here.
 

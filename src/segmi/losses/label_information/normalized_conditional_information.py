@@ -19,9 +19,6 @@ def normalized_conditional_information(logits: Logits, labels: Labels, *, ignore
 
     Unit and sign: none, at least 0, minimized; 0, attached to the graph, if the batch has fewer than two classes.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`. NaN logits give NaN.
-
     Source: Yang, Hamidi, Ye, Tan and Yang, *Conditional Mutual Information Constrained Deep Learning for
     Classification*, IEEE TNNLS 36(8), 2025; as the only loss, Ye, Chi, Plataniotis and Yang, arXiv 2601.02543, 2026
     (both abstracts only).

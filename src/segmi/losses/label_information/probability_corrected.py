@@ -34,10 +34,6 @@ def probability_corrected(
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid. For τ = 1,
         ``H(Y) - L`` is a lower bound on the mutual information of image and label.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`, or a strength outside [0, 1]. NaN
-            logits give NaN.
-
     Source: Qin, Kim and Gedeon, *Neural network classifier as mutual information evaluator*, arXiv 2106.10471, 2021
     (abstract only); as logit adjustment, Menon et al., *Long-tail learning via logit adjustment*, ICLR 2021 (formula
     from the literature).

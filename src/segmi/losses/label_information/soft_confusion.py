@@ -21,9 +21,6 @@ def soft_confusion(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE
     Unit and sign: nats, between ``-H(Y)`` (a distinct certain prediction for every class) and 0 (independent),
         minimized; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`. NaN logits give NaN.
-
     Source: Ji, Henriques and Vedaldi, *Invariant Information Clustering*, ICCV 2019, eq. 3, with the label as the
     second view. No published segmentation network trained with it under this name is known to us.
 

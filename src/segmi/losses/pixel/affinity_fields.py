@@ -43,10 +43,6 @@ def affinity_fields(
 
     Unit and sign: nats per pair, at least 0, minimized; 0, attached to the graph, without any pair.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`, or invalid sizes or margin. NaN
-            logits give NaN.
-
     Source: Ke, Hwang, Liu and Yu, *Adaptive Affinity Fields for Semantic Segmentation*, ECCV 2018 (abstract, and the
     re-implementation in the code of region mutual information, whose margin and clamping these are; its decay of the
     weight and its reduced resolution are left to the user).

@@ -23,9 +23,6 @@ def balanced_cross_entropy(logits: Logits, labels: Labels, *, ignore_index: int 
 
     Unit and sign: nats, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`. NaN logits give NaN.
-
     Source: a control for Zhao et al., *Region Mutual Information Loss for Semantic Segmentation*, NeurIPS 2019.
 
     Example:

@@ -25,9 +25,6 @@ def confidence_penalty(logits: Logits, labels: Labels, *, ignore_index: int = IG
     Unit and sign: nats per pixel, between -log C (uniform) and 0 (certain), minimized; 0, attached to the graph, if no
         pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`. NaN logits give NaN.
-
     Source: Pereyra, Tucker, Chorowski, Kaiser and Hinton, *Regularizing Neural Networks by Penalizing Confident Output
     Distributions*, 2017 (abstract only; the usual weight of 0.1 is from citations).
 

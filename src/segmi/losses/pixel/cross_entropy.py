@@ -22,9 +22,6 @@ def cross_entropy(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_
 
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`. NaN logits give NaN.
-
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 6.2.2.
 
     Example:

@@ -35,10 +35,6 @@ def dice(
 
     Unit and sign: none, between 0 and 1, minimized; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`, an unknown ``over`` or a negative
-            ``smooth``. NaN logits give NaN.
-
     Source: Milletari, Navab and Ahmadi, *V-Net*, 3DV 2016, with sums in the denominator instead of sums of squares, as
     is common since.
 

@@ -25,10 +25,6 @@ def focal(logits: Logits, labels: Labels, *, focus: float = 2.0, ignore_index: i
 
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`, or a negative focus. NaN logits
-            give NaN.
-
     Source: Lin, Goyal, Girshick, He and Dollár, *Focal Loss for Dense Object Detection*, ICCV 2017, eq. 4, with a
     softmax instead of one sigmoid per class.
 

@@ -29,10 +29,6 @@ def label_smoothing(
     Unit and sign: nats per pixel, at least the entropy of the smoothed label, minimized; 0, attached to the graph, if
         no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`, or a smoothing outside [0, 1).
-            NaN logits give NaN.
-
     Source: Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, *Rethinking the Inception Architecture for Computer Vision*,
     CVPR 2016, section 7.
 

@@ -31,10 +31,6 @@ def lovasz_softmax(logits: Logits, labels: Labels, *, over: Over = "batch", igno
 
     Unit and sign: none, between 0 and 1, minimized; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`, or an unknown ``over``. NaN
-            logits give NaN.
-
     Source: Berman, Rannen Triki and Blaschko, *The Lovász-Softmax loss*, CVPR 2018, eq. 8, 9 and 11.
 
     Example:

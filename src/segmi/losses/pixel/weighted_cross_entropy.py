@@ -28,9 +28,6 @@ def weighted_cross_entropy(
 
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`. NaN logits give NaN.
-
     Source: King and Zeng, *Logistic Regression in Rare Events Data*, Political Analysis 9(2), 2001.
 
     Example:

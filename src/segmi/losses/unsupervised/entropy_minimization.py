@@ -22,9 +22,6 @@ def entropy_minimization(logits: Logits, labels: Labels, *, ignore_index: int = 
     Unit and sign: nats per pixel, between 0 (certain) and log C (uniform), minimized; 0, attached to the graph, if no
         pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`. NaN logits give NaN.
-
     Source: Grandvalet and Bengio, *Semi-supervised Learning by Entropy Minimization*, NIPS 2004; for segmentation, Vu,
     Jain, Bucher, Cord and Pérez, *ADVENT*, CVPR 2019 (abstract only), which divides by log C.
 

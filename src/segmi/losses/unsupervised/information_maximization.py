@@ -30,10 +30,6 @@ def information_maximization(
     Unit and sign: nats, at least -log C, minimized; 0 if all pixels have the same certain prediction, or for α = 1 any
         common prediction; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`, or a negative certainty. NaN
-            logits give NaN.
-
     Source: Bridle, Heading and MacKay, *Unsupervised Classifiers, Mutual Information and 'Phantom Targets'*, NIPS 1991;
     Krause, Perona and Gomes, *Discriminative Clustering by Regularized Information Maximization*, NIPS 2010; with α,
     Boudiaf et al., *Transductive Information Maximization for Few-Shot Learning*, NeurIPS 2020 (abstract only; the

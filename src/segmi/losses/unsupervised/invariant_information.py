@@ -37,10 +37,6 @@ def invariant_information(
     Unit and sign: nats, for λ = 1 between -log C (equal predictions of equal frequency) and 0 (independent), minimized;
         0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`, views that do not match or a
-            negative weight. NaN logits give NaN.
-
     Source: Ji, Henriques and Vedaldi, *Invariant Information Clustering for Unsupervised Image Classification and
     Segmentation*, ICCV 2019, eq. 3 and 5.
 

@@ -39,10 +39,6 @@ def local_invariant_information(
 
     Unit and sign: nats, for λ = 1 between -log C and 0, minimized; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`, views that do not match or an
-            option out of range. NaN logits give NaN.
-
     Source: Ji, Henriques and Vedaldi, *Invariant Information Clustering*, ICCV 2019, eq. 6 (one table per
     displacement); with windows and few labels, Peng, Pedersoli and Desrosiers, *Mutual Information Deep Regularization
     for Semi-supervised Segmentation*, MIDL 2020 (abstract and settings).

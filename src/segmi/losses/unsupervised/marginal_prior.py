@@ -30,9 +30,6 @@ def marginal_prior(logits: Logits, labels: Labels, shares: Tensor, *, ignore_ind
 
     Unit and sign: nats, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
 
-    Raises:
-        TypeError, ValueError: invalid input, see `segmi.losses.targets.read_targets`. NaN logits give NaN.
-
     Source: Boudiaf et al., *Few-Shot Segmentation Without Meta-Learning: A Good Transductive Inference Is All You
     Need?*, CVPR 2021 (from a description), which estimates the frequencies of each image.
 
