@@ -1,4 +1,4 @@
-"""Allocator settings that keep freed CPU memory in the process, so that the next training step reuses it.
+"""CPU memory: an allocator that keeps freed memory for the next training step, and out-of-memory errors.
 
 By default, glibc returns large blocks to the system when they are freed, so every activation of every step is new
 memory that the system maps and zeroes page by page. On virtual machines this can take longer than the arithmetic.
@@ -49,6 +49,7 @@ def keep_freed_memory(device: torch.device) -> Iterator[None]:
     if library is None:
         yield
         return
+    # The settings apply to the whole process, so runs in several threads share them.
     with _lock:
         _holders += 1
         if _holders == 1:
@@ -66,6 +67,18 @@ def keep_freed_memory(device: torch.device) -> Iterator[None]:
 def keeps_freed_memory(device: torch.device) -> bool:
     """Return whether `keep_freed_memory` has an effect."""
     return device.type == "cpu" and _glibc() is not None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that GPU or host memory ran out.
+
+    PyTorch has an exception for GPU memory, but reports host memory by the message of a RuntimeError only.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
+        True
+    """
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -115,6 +115,7 @@ class DiagnosticsCallback(Callback):
             return torch.as_tensor(trainer.strategy.reduce(sums.to(pl_module.device), reduce_op="sum"))
 
         values = _with_prefix(self.diagnostics.reduce(reduce_sum).values(), self.prefix)
+        # The values are already reduced, so each process may log them.
         pl_module.log_dict(values, rank_zero_only=False)
 
 

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 KEPT = 2
+# Errors that a damaged file can cause in json, torch.load and safetensors.
 UNREADABLE = (
     OSError, ValueError, LookupError, EOFError, RuntimeError, TypeError, AttributeError, MemoryError,
     pickle.UnpicklingError, SafetensorError,
@@ -76,10 +77,12 @@ class Checkpoints:
             "step": step,
             "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
         }
+        # The manifest is one of the files, so that a folder without it is not a checkpoint.
         files[MANIFEST] = json.dumps(manifest, indent=2).encode()
         with atomic_folder(self._path(step), replace=True) as folder:
             for name, content in files.items():
                 (folder / name).write_bytes(content)
+        # Only after the new checkpoint is complete.
         for old in self._steps()[:-KEPT]:
             shutil.rmtree(old)
 
@@ -154,6 +157,7 @@ def _digest(weights: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(weights):
         tensor = weights[name].detach().cpu().contiguous()
+        # Names, types and shapes too, since equal bytes can be other weights.
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
@@ -168,6 +172,7 @@ def _read(folder: Path) -> Checkpoint:
         raise ValueError(f"{MANIFEST} has checksums of {', '.join(manifest['sha256']) or 'nothing'}")
     if folder.name != _name(manifest["step"]):
         raise ValueError(f"{MANIFEST} belongs to step {manifest['step']}")
+    # Before the files are opened: a damaged file might still load.
     for name, digest in manifest["sha256"].items():
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
             raise ValueError(f"{name} does not match its checksum")

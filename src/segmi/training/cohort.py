@@ -109,6 +109,7 @@ class Cohort(nn.Module):
     @contextmanager
     def turn_of(self, learner: str) -> Iterator[None]:
         """Train one network only; the others stay in training mode, but neither weights nor batch statistics change."""
+        # In training mode, a forward pass would update the running statistics of the other networks.
         norms = [
             layer
             for name in self.learning
@@ -137,6 +138,7 @@ class Cohort(nn.Module):
             decay = 0.0 if steps is None else min(average.decay, 1 - 1 / (steps + 1))
             source = self.networks[average.of].state_dict()
             for entry, value in self.networks[name].state_dict().items():
+                # Integer entries, such as the number of batches, cannot be averaged.
                 if value.is_floating_point():
                     value.lerp_(source[entry], 1 - decay)
                 else:

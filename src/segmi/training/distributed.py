@@ -108,7 +108,7 @@ class ProcessGroup:
         """Return the maximum over all processes."""
         if self.world_size == 1:
             return number
-        numbers = torch.tensor(number)
+        numbers = torch.tensor(number)  # on the CPU, for gloo
         dist.all_reduce(numbers, op=dist.ReduceOp.MAX, group=self._control)
         return int(numbers)
 
@@ -141,6 +141,7 @@ class ProcessGroup:
             CrashedProcess: if process 0 exits.
         """
         name = f"task/{self._task_count}"
+        # Polling, because a blocking wait has a timeout, and the next task may be hours away.
         try:
             while not self._store.check([name]):
                 time.sleep(0.05)
@@ -169,6 +170,7 @@ class ProcessGroup:
 
     def _crash(self) -> CrashedProcess:
         """Return the error that names the processes that do not answer in time."""
+        # Each process that notices the error announces itself; those that do not within the time have crashed.
         others = [rank for rank in range(self.world_size) if rank != self.rank]
         answers: dict[int, str] = {}
         try:
@@ -255,5 +257,6 @@ def _is_communication_error(error: Exception) -> bool:
     """Return whether a collective failed; gloo raises plain RuntimeErrors."""
     if isinstance(error, dist.DistError):
         return True
+    # Parts of messages of gloo and NCCL.
     signs = ("gloo", "nccl", "connection", "timed out waiting", "application timeout", "pair closure")
     return type(error) is RuntimeError and any(sign in str(error).lower() for sign in signs)

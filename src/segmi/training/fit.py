@@ -124,6 +124,7 @@ def fit(
     unlabeled_source = _unlabeled(objective, unlabeled, optimization.unlabeled_batch_size or batch_size, processes)
     device = processes.device or resolve_device(runtime.device)
     _check_sync_batch_norm(runtime.sync_batch_norm, device)
+    # Before the optimizer is built, since this creates parameters of the objective.
     register_feature_hooks(cohort, objective, device=device, side=train.processing.crop, seed=seed)
     fused = can_be_fused(
         optimization.optimizer, device, precision=runtime.precision, clipped=optimization.clip_norm is not None
@@ -137,6 +138,7 @@ def fit(
         warmup_steps=optimization.warmup_steps,
     )  # fmt: skip
     with processes.report_errors(), preserve_threads(), keep_freed_memory(device):
+        # Every process reads the checkpoints, only process 0 writes them.
         checkpoints = Checkpoints(folder / "checkpoints", writes=processes.is_main)
         checkpoint = _common_checkpoint(checkpoints, processes) if logging.resume else None
         resolved = Runtime(
@@ -158,9 +160,9 @@ def fit(
         if checkpoint:
             session.restore(checkpoint.step, checkpoint.weights, checkpoint.state)
         else:
-            cohort.average(None)
+            cohort.average(None)  # averages start as copies
         selection = Selection(session, checkpoints, logging.select_by, holdout=holdout, network=logging.select_network)
-        epoch = math.ceil(per_epoch / accumulate)
+        epoch = math.ceil(per_epoch / accumulate)  # in steps
         validate_every = max(epoch, last_step // 20) if holdout and not budget.minutes else epoch
         loop_schedule = LoopSchedule(
             steps=last_step,
@@ -172,6 +174,7 @@ def fit(
             log_every=logging.log_every,
             seconds=budget.minutes * 60 if budget.minutes else None,
         )
+        # Batches are a function of their index, so a resumed run starts in the middle.
         batches = training_batches(
             train, batch_size=batch_size, first=session.step * accumulate, last=last_step * accumulate,
             drop_last=optimization.drop_last, workers=runtime.workers, shard=processes.shard,
@@ -182,6 +185,7 @@ def fit(
     cohort.hook_layers({})
     if logging.profile and processes.is_main:
         write_record(folder / "profile.json", resolved.profile.summary())
+    # Batches of complete epochs, and of the last, incomplete one.
     epochs_done, rest = divmod(session.step * accumulate, per_epoch)
     return FitOutcome(
         steps=session.step,

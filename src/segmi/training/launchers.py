@@ -105,6 +105,7 @@ def resolve_device(name: str = "auto") -> torch.device:
         UsageError: if the name is not a device.
         EnvironmentProblem: if the machine does not have this device.
     """
+    # Without an index, each process of a node uses the GPU of its local rank.
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

@@ -119,6 +119,7 @@ def _sample_pixels(batch: Batch, number: int, count: int, seed: int) -> tuple[Te
     """Return rows and columns of sampled valid pixels of one image."""
     height, width = batch.labels.shape[-2:]
     generator = torch.Generator().manual_seed(seed)
+    # Flat indices, with replacement.
     position = torch.randint(height * width, (count,), generator=generator).to(batch.labels.device)
     position = position[batch.labels[number].flatten()[position] != IGNORE_INDEX]
     return position // width, position % width
@@ -132,4 +133,5 @@ def _features_at(features: Tensor, name: str, number: int, rows: Tensor, columns
             "use a layer whose output is a map",
         )
     height, width = features.shape[-2:]
+    # Nearest cell: row r of H is in cell ⌊r h / H⌋ of h.
     return features[number, :, rows * height // size[0], columns * width // size[1]].T.float()

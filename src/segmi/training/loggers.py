@@ -97,6 +97,7 @@ class RunLogger:
         """
         if not self.writes:
             return
+        # Losses are logged every `log_every` steps already.
         values = {
             name: value
             for name, value in row.items()
@@ -115,7 +116,7 @@ class RunLogger:
         """Return the result of ``call``; on any error, warn and drop the logger."""
         try:
             return call()
-        except Exception as error:
+        except Exception as error:  # of any kind: the run matters more than its curves
             self._loggers.pop(name, None)
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             log.warning("the logger %s failed: %s; the run continues without it", name, reason)

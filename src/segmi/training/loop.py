@@ -116,7 +116,7 @@ class Interruption:
 
     def _record(self, number: int, frame: FrameType | None) -> None:
         self.signal_number = number
-        self._restore()
+        self._restore()  # a second signal is not recorded
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():
@@ -163,6 +163,7 @@ def run_loop(
             if session.device.type == "cpu" or step % schedule.log_every == 0 or row_ends:
                 session.fetch_metrics()  # waits for a GPU, so not after every step
             if step % schedule.log_every == 0:
+                # The learning rate is the one of the next step.
                 logger.log_losses(step, session.latest, session.learning_rate)
             report("train")
             if row_ends:
@@ -170,6 +171,7 @@ def run_loop(
                 with profile.part("validation"):
                     row = selection.close_row(epoch=step * schedule.accumulate / schedule.batches_per_epoch)
                 logger.log_row(row, session.history)
+            # Once per step, so that all processes stop at the same one.
             signal_number = processes.max(interruption.signal_number or 0)
             if signal_number or step % schedule.checkpoint_every == 0 or last:
                 with profile.part("checkpoint"):

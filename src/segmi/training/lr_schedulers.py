@@ -105,6 +105,7 @@ def _parse(index: int, entry: Mapping[str, Any], count: int) -> tuple[str, dict[
 def _sequence(
     optimizer: Optimizer, parts: Sequence[tuple[str, dict[str, Any], int | None]], steps: int | None
 ) -> LRScheduler:
+    # Each constructor changes the learning rate of the optimizer; SequentialLR resets it at the end.
     schedulers: list[LRScheduler] = []
     ends: list[int] = []
     for name, arguments, length in parts:
@@ -122,18 +123,21 @@ def _sequence(
         rest = None if steps is None else steps - start
         schedulers.append(_build(optimizer, name, arguments, rest if length is None else length))
         ends += [] if length is None else [start + length]
+    # A scheduler starts at its own step 0, with its closed form, so the rounding of the ones before has no effect.
     return SequentialLR(optimizer, schedulers, milestones=ends)
 
 
 def _build(optimizer: Optimizer, name: str, arguments: Mapping[str, Any], steps: int | None) -> LRScheduler:
     if name == CONSTANT:
         check_options("schedule constant", arguments, [])
+        # A sequence needs a scheduler object also for a constant learning rate.
         return ConstantLR(optimizer, factor=1.0, total_iters=1)
     if name not in SCHEDULES:
         raise unknown_name("schedule", name, [*SCHEDULES, CONSTANT])
     kind = SCHEDULES[name]
     known = [option for option in inspect.signature(kind).parameters if option not in ("optimizer", "last_epoch")]
     check_options(f"schedule {name}", arguments, known)
+    # The schedule spans the run by default.
     defaults = {length: steps for length in LENGTHS if length in known}
     if steps is None:
         missing = [length for length in defaults if length not in arguments]

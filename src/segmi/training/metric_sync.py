@@ -56,6 +56,7 @@ class MetricSync:
         ratios: Mapping[str, tuple[Tensor, Tensor]],
     ) -> None:
         """Store scalar values, and ratios of scalars or of one value per class, without waiting for the device."""
+        # All in one tensor, so that fetching takes one transfer and one reduction.
         flat = [value.detach().reshape(1) for value in values.values()]
         flat += [part.detach().reshape(-1) for ratio in ratios.values() for part in ratio]
         dtype = torch.float32 if flat[0].device.type == "mps" else torch.float64  # mps has no float64
@@ -135,6 +136,7 @@ def check_finite(metrics: StepMetrics, processes: ProcessGroup) -> None:
     if all(abs(value) < float("inf") for value in metrics.values.values()):  # false for NaN too
         return
     listing = ", ".join(f"{name} = {value:g}" for name, value in metrics.values.items())
+    # All processes have the same sums, so all of them get here.
     names: tuple[str, ...] = sum(processes.gather(metrics.names), ())
     raise Diverged(
         f"the loss is NaN or infinite at step {metrics.step}: {listing}; images of the batch: {', '.join(names)}",

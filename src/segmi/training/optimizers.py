@@ -47,6 +47,7 @@ def build_optimizer(
     known = [option for option in inspect.signature(kind).parameters if option not in ("params", "lr")]
     check_options(f"optimizer {name}", options, known)
     arguments = dict(options or {})
+    # Optimizers allocate state per parameter, so frozen ones are left out.
     trainable = [p for p in parameters if p.requires_grad]
     if fused and "fused" in known and not arguments.keys() & {"fused", "foreach", "differentiable"}:
         arguments["fused"] = all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in trainable)

@@ -206,6 +206,7 @@ def select_kernels(objective: Objective, device: torch.device, stored: Mapping[s
         device: device of the logits, which are fp32.
         stored: kernels that the run started with. One that is not available is replaced, with a warning.
     """
+    # 0×2×1×1: kernels are selected by type and device, not by size.
     logits = torch.empty(0, 2, 1, 1, device=device)
     kernels = {}
     for name, part in objective.named_modules():
@@ -213,7 +214,7 @@ def select_kernels(objective: Objective, device: torch.device, stored: Mapping[s
             continue
         try:
             kernel = part.select_kernel(logits, stored.get(name))
-        except ValueError as problem:
+        except ValueError as problem:  # for example, the run started on a GPU
             kernel = part.select_kernel(logits)
             log.warning(
                 "%s; the run started with this kernel, and continues with %r, whose rounding differs", problem, kernel

@@ -94,6 +94,7 @@ def _best_of(dtype: str, known: Mapping[str, float]) -> str | None:
 def _measure(cohort: Cohort, device: torch.device, images: int, side: int) -> dict[str, float | None]:
     """Time all candidates, and restore the state of the cohort."""
     cohort.to(device)
+    # N×3×S×S in [0, 1], from a separate generator.
     inputs = torch.rand(images, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     buffers = {name: value.clone() for name, value in cohort.named_buffers()}
     mode = cohort.training
@@ -124,6 +125,7 @@ def _time_candidates(cohort: Cohort, images: Tensor) -> dict[str, float | None]:
             seconds = _step(cohort, images, name)
         if seconds <= limit:
             best[name] = seconds
+    # The minimum is the time without interruptions; interleaving spreads slow phases over the candidates.
     rounds = round(MEASURED_SECONDS / max(1e-3, min(best.values(), default=1.0)))
     for _ in range(min(max(MIN_ROUNDS, rounds), MAX_ROUNDS)):
         for name in best:

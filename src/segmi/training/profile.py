@@ -69,6 +69,7 @@ class Profile:
 
     def summary(self) -> dict[str, Any]:
         """Return seconds, share of the total and milliseconds per step of each part, as plain data."""
+        # From the start after the first step to the last measured part.
         whole = self._end - (self._start or 0.0) if self._start is not None else 0.0
         seconds = {**dict.fromkeys(PARTS, 0.0), **self._seconds}
         seconds["other"] = max(0.0, whole - sum(seconds.values()))
@@ -87,6 +88,7 @@ class Profile:
     def _timed(self, name: str) -> Iterator[None]:
         if self._on_cuda and name in ON_DEVICE:
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            # Events mark the time when the GPU reaches them.
             start.record()
             yield
             end.record()

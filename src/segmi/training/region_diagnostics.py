@@ -65,7 +65,7 @@ def region_sums(logits: Logits, labels: Labels) -> tuple[Tensor, Tensor]:
         >>> region_sums(torch.zeros(1, 2, 4, 4), torch.eye(4, dtype=torch.long)[None])
         (tensor([0., 0.]), tensor([1., 1.]))
     """
-    if min(labels.shape[1:]) < RADIUS:
+    if min(labels.shape[1:]) < RADIUS:  # no window fits
         return logits.new_zeros(logits.shape[1]), logits.new_zeros(logits.shape[1])
     # The PyTorch kernel uses autograd internally, which inference mode would forbid.
     with torch.inference_mode(False), torch.no_grad():

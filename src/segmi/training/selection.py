@@ -47,10 +47,12 @@ class Selection:
     def close_row(self, *, epoch: float) -> dict[str, Any]:
         """Add a row to the history with means and held-out scores, and save the weights if they are the best."""
         session = self.session
+        # The scores are of the weights that are saved, so all processes use the same batch statistics.
         session.broadcast_buffers()
         row: dict[str, Any] = {"step": session.step, "epoch": round(epoch, 4), "learning_rate": session.learning_rate}
         row.update({f"train/{name}": value for name, value in session.means.means().items()})
         if self.holdout:
+            # A quarter of the pixels is enough for curves.
             diagnostics = diagnostics_of(self.holdout.dataset.info.classes, every=2)
             matrices = evaluate(
                 session.cohort,

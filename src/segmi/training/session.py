@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from segmi.errors import RunError
 from segmi.losses.base import Objective, Term
 from segmi.randomness import key
+from segmi.training.allocator import is_out_of_memory
 from segmi.training.cohort import Cohort
 from segmi.training.distributed import SINGLE_PROCESS, ProcessGroup
 from segmi.training.metric_sync import MetricSync, RunningMeans, check_finite
@@ -44,18 +45,6 @@ class Runtime:
     compile: bool = False
     sync_batch_norm: bool = False
     profile: Profile = UNTIMED
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means that GPU or host memory ran out.
-
-    PyTorch has an exception for GPU memory, but reports host memory by the message of a RuntimeError only.
-
-    Example:
-        >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
-        True
-    """
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 class Session:
@@ -100,11 +89,13 @@ class Session:
         self._seconds_before, self._began, self._step_began = 0.0, time.perf_counter(), 0
         self.fabric = runtime.processes.fabric(runtime.device, runtime.precision.dtype)
         self.device = self.fabric.device
+        # Before DDP and torch.compile, which depend on the memory layout of the weights.
         runtime.precision.apply(cohort)
         if runtime.sync_batch_norm and runtime.processes.world_size > 1:
             nn.SyncBatchNorm.convert_sync_batchnorm(cohort)
         module: Any = torch.compile(cohort) if runtime.compile else cohort
         self._forward, self.optimizer = self.fabric.setup(module, optimizer)
+        # Fabric and DDP wrap the networks only; most objectives have no parameters.
         objective.to(self.device)
 
     def train_step(self, batches: Iterator[Batch], parts: int) -> None:
@@ -116,6 +107,7 @@ class Session:
         profile = self.runtime.profile
         with profile.part("data"):
             group = [self._to_device(next(batches)) for _ in range(parts)]
+        # Validation and other code of the process may have drawn random numbers.
         self._seed_generators()
         self.cohort.train()
         self.objective.train()
@@ -137,12 +129,13 @@ class Session:
                 "use a smaller batch_size with accumulate, or a smaller crop",
             ) from error
         if self.schedule is not None:
-            self.schedule.step()
+            self.schedule.step()  # once per optimizer step, not per epoch
         self.step += 1
+        # Kept on the device: reading a value here would wait for the GPU in each step.
         with torch.no_grad():
             values = {"loss": weighted_sum(terms), **{f"loss/{name}": term.value for name, term in terms.items()}}
         if norms:
-            norm = torch.stack(norms).square().sum().sqrt()
+            norm = torch.stack(norms).square().sum().sqrt()  # over the networks of all turns
             # Each process has the norm of the whole gradient, and metrics are summed over the processes.
             values["gradient_norm"] = norm / self.runtime.processes.world_size
         ratios = {
@@ -155,6 +148,7 @@ class Session:
         """Copy a batch to the device, asynchronously on a GPU."""
         if self.device.type != "cuda":
             return batch.to(self.device)
+        # Only a copy from pinned memory is asynchronous.
         return batch.pinned().to(self.device, non_blocking=True)
 
     def _step(self, group: Sequence[Batch], network: str | None) -> tuple[dict[str, Term], Tensor | None]:
@@ -165,7 +159,7 @@ class Session:
             terms = self._gradient(group, network)
             with self.runtime.profile.part("optimizer"):
                 norm = self._clip_gradient()
-                self.optimizer.step()
+                self.optimizer.step()  # networks without gradient are skipped
         return terms, norm
 
     def _gradient(self, group: Sequence[Batch], network: str | None) -> dict[str, Term]:
@@ -200,6 +194,7 @@ class Session:
 
     def _seed_generators(self) -> None:
         """Seed dropout for this step on the CPU and the device; seeding all devices is slow."""
+        # Process 0 has the same seed as a run with one process.
         rank = self.runtime.processes.rank
         seed = key(self.seed, "update", self.step, *((rank,) if rank else ()))
         torch.default_generator.manual_seed(seed)
@@ -292,8 +287,9 @@ class Session:
         self.means = RunningMeans.from_state_dict(state["means"])
         self._seconds_before = state["seconds"]
         self.cohort.load_state_dict(dict(weights))
+        # Fabric wraps the optimizer. Its state includes the learning rate, which the scheduler continues from.
         self.optimizer.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
         self.objective.load_state_dict(state["objective"])
-        self.fabric.strategy.precision.load_state_dict(state["scaler"])
+        self.fabric.strategy.precision.load_state_dict(state["scaler"])  # gradient scaler of fp16

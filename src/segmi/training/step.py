@@ -60,6 +60,7 @@ def accumulate_gradient(
             with profile.part("forward"):
                 outputs = _to_fp32(forward(batch.images))
             with profile.part("objective"):
+                # The denominators of all parts are needed before the first backward pass.
                 if joint is None and (len(batches) > 1 or processes.world_size > 1):
                     joint = _joint_denominators(objective, outputs, batches, processes)
                 terms = _select_terms(network, objective(outputs, batch))
@@ -67,6 +68,7 @@ def accumulate_gradient(
                     terms = {name: term._replace(denominator=joint[name]) for name, term in terms.items()}
                 loss = weighted_sum(terms)
             with profile.part("backward"):
+                # DDP averages the gradients over the processes, but the terms add up.
                 backward(loss * processes.world_size if processes.world_size > 1 else loss)
         parts.append({name: term._replace(numerator=term.numerator.detach()) for name, term in terms.items()})
     return {
@@ -81,6 +83,7 @@ def accumulate_gradient(
 def _select_terms(network: str | None, terms: Mapping[str, Term]) -> dict[str, Term]:
     if network is None:
         return dict(terms)
+    # Terms are named "loss/network"; terms without a network belong to the whole cohort.
     selected = {name: term for name, term in terms.items() if "/" not in name or name.endswith(f"/{network}")}
     if not selected:
         raise UsageError(
@@ -122,6 +125,7 @@ def _joint_denominators(
 
 def _empty_outputs(outputs: Mapping[str, Output], batch: Batch) -> dict[str, Output]:
     """Return outputs with the shapes for ``batch``, without memory or a forward pass."""
+    # Expanded scalars: each has the shape N×C×H×W, but a single element in memory.
     return {
         name: Output(
             output.logits.new_zeros(()).expand(len(batch), output.logits.shape[1], *batch.labels.shape[-2:]),
