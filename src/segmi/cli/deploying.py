@@ -65,7 +65,7 @@ def publish(
     """Publish a bundle with a model card (scores, protocol, license, limits) and the configuration of its run.
 
     `segmi.load` accepts the folder or the name of the repository. Pushing needs a token of the Hub in HF_TOKEN or from
-    `hf auth login`. The scores are those of the run that contains the bundle.
+    `hf auth login`. Scores come from the run that contains the bundle.
 
     Example: `segmi publish runs/mine --folder mine --license apache-2.0`, then `segmi publish runs/mine --to me/mine`
     """

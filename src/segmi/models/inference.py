@@ -30,7 +30,7 @@ class InferenceConfig:
     """Options of inference, the same in evaluation, prediction and the app.
 
     Args:
-        window: side of the windows in which larger images are predicted, in pixels of the prepared image; None predicts
+        window: side of the windows for larger images, in pixels of the prepared image; None predicts
             images whole, see `segmi.models.sliding_window`.
         overlap: number of pixels that neighboring windows share; a quarter of the window by default.
         batch_size: number of images of one size, or windows, in one forward pass.
