@@ -382,7 +382,7 @@ SECTIONS = ("Assumes:", "Invariances:", "Degenerate solutions:", "Cost:", "Args:
 def test_docstring_has_all_sections(info: LossCase) -> None:
     kind = LOSSES[info.name.split("-")[0]]
     if kind.family not in ("label_information", "pixel", "unsupervised") or "teacher" in kind.requires:
-        pytest.skip("its function and its page say it")
+        pytest.skip("documented by its function and its page")
     said = [line.strip().partition(":")[0] + ":" for line in (kind.__doc__ or "").splitlines()]
     assert [section for section in said if section in SECTIONS] == list(SECTIONS)
 

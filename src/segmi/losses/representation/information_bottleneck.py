@@ -83,6 +83,7 @@ class InformationBottleneck(FeatureObjective):
     Source: see `bottleneck_rate`; there a separate layer gives the mean.
 
     Example:
+        >>> from segmi.types import Output
         >>> outputs = {"a": Output(torch.zeros(1, 2, 4, 4), {"body": torch.rand(1, 8, 2, 2)})}
         >>> batch = Batch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8))
         >>> loss = InformationBottleneck(layers={"a": "body"})
