@@ -1,4 +1,4 @@
-"""Faults that are built into a process before it does a command; options are words."""
+"""Faults that are injected into a process before it runs a command; their options are words."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any
 
 
 def kill_at(place: str, number: str, when: str = "before") -> None:
-    """SIGKILL before or after the call ``number`` of ``module:function`` or ``module:Class.method``."""
+    """Send SIGKILL before or after the call ``number`` of ``module:function`` or ``module:Class.method``."""
     _at(place, int(number), _kill, after=when == "after")
 
 
 def kill_in_write(name: str, number: str) -> None:
-    """SIGKILL when half of the file ``name`` is written, for the time ``number``."""
+    """Send SIGKILL when half of the file ``name`` is written for the ``number``-th time."""
     whole, calls = Path.write_bytes, iter(range(1, 10**6))
 
     def write(path: Path, data: bytes) -> int:
@@ -34,12 +34,12 @@ def kill_in_write(name: str, number: str) -> None:
 
 
 def small_files(size: str) -> None:
-    """No file may be larger than so many bytes."""
+    """Limit the size of files in bytes."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
 
 
 def lose_images(folder: str) -> None:
-    """The images of a folder are gone before the second update."""
+    """Remove the images of a folder before the second step."""
 
     def lose() -> None:
         for path in Path(folder).iterdir():
@@ -49,7 +49,7 @@ def lose_images(folder: str) -> None:
 
 
 def nobody_listens() -> None:
-    """Whoever read stdout and stderr has gone."""
+    """Close the readers of stdout and stderr."""
     reader, writer = os.pipe()
     os.close(reader)
     for descriptor in (1, 2):
@@ -71,7 +71,7 @@ def fill_at(place: str, number: str, folder: str) -> None:
 
 
 def out_of_memory(number: str) -> None:
-    """More memory than any machine has is asked for in the step ``number`` of every run with a network of width 3."""
+    """Allocate more memory than any machine has, in step ``number`` of each run with a network of width 3."""
     import torch
 
     from segmi.training.session import Session
@@ -88,12 +88,12 @@ def out_of_memory(number: str) -> None:
 
 
 def kill_readers(number: str) -> None:
-    """SIGKILL to every process that reads images, before the step ``number``."""
+    """Send SIGKILL to all image workers before step ``number``."""
     _at("segmi.training.session:Session.train_step", int(number), _kill_readers)
 
 
 def jumping_clock() -> None:
-    """The time of day jumps a year back or forth at every look."""
+    """Move the clock a year back or forth at each reading."""
     real, looks = time.time, iter(range(10**9))
 
     def jumped() -> float:
@@ -112,7 +112,7 @@ def jumping_clock() -> None:
 
 
 def jumping_clock_and_kill(place: str, number: str) -> None:
-    """Both."""
+    """Apply both faults."""
     jumping_clock()
     kill_at(place, number)
 
@@ -141,7 +141,7 @@ def _kill() -> None:
 
 
 def _kill_readers() -> None:
-    """Readers are the children of the fork server, which is a child of this process."""
+    """Return the image workers: children of the fork server, which is a child of this process."""
     servers = [pid for pid, parent, words in _processes() if parent == os.getpid() and "forkserver" in words]
     readers = [pid for pid, parent, _ in _processes() if parent in servers]
     assert readers

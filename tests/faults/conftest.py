@@ -1,4 +1,4 @@
-"""Commands in processes of their own, with faults built in, and the run that nothing happened to."""
+"""Commands in separate processes with injected faults, and the undisturbed run."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ methods:
 
 
 class Ended(NamedTuple):
-    """How a command ended: its exit code (minus the signal that ended it) and all that it said."""
+    """End of a command: exit code (negative signal number if it was killed) and output."""
 
     code: int
     said: str
 
 
 class Child:
-    """A command that is being done."""
+    """Running command."""
 
     def __init__(self, nursery: Nursery, pid: int, output: Path) -> None:
         self.pid, self._nursery, self._output = pid, nursery, output
@@ -48,7 +48,7 @@ class Child:
 
 
 class Nursery:
-    """The process that forks them."""
+    """Process that forks the commands."""
 
     def __init__(self, folder: Path) -> None:
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -92,7 +92,7 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
 
 
 class Place:
-    """A folder with a study, its runs and its cache, and the commands that are given there."""
+    """Folder with a study, its runs and its cache, and the commands on it."""
 
     def __init__(self, nursery: Nursery, root: Path) -> None:
         self._nursery, self.root = nursery, root
@@ -125,7 +125,7 @@ def place(nursery: Nursery, tmp_path: Path) -> Place:
 
 
 def fingerprint(runs: Path) -> dict[str, str]:
-    """Everything that a study leaves for others, but for what tells of time and machine."""
+    """Return all results of a study except times and the machine."""
     found = {}
     study = runs / "tiny"
     for pattern in ("*/*/*/metrics.csv", "*/*/*/confusion/*", "*/*/*/samples/*", "*/*/*/bundles/*/*", "report/*.csv"):
@@ -141,7 +141,7 @@ def fingerprint(runs: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def whole(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What the study leaves when nothing happens."""
+    """Results of an undisturbed study."""
     place = Place(nursery, tmp_path_factory.mktemp("whole"))
     ended = place.do()
     assert ended.code == 0, ended.said
@@ -152,7 +152,7 @@ def whole(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 @pytest.fixture
 def ends_whole(place: Place, whole: dict[str, str]) -> Callable[..., Ended]:
-    """The same command again ends well, and what it leaves is what a study leaves that nothing happened to."""
+    """Run the same command again, and compare the results with the undisturbed study."""
 
     def again(*words: str) -> Ended:
         ended = place.do(*words)

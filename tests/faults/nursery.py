@@ -1,10 +1,10 @@
-"""Processes of segmi by the dozen: one that has imported everything forks a child for every command.
+"""Process that has imported everything and forks a child for each command.
 
-Run as ``python nursery.py``. It reads orders from stdin, a JSON object a line, and answers each with a line:
+Run as ``python nursery.py``. It reads requests from stdin, one JSON object per line, and answers each with a line:
 
-* ``{"start": arguments, "output": file, "fault": "name option …", "environment": {…}}``: the number of a process that
-  does the command as the program does, with a fault of ``built_in.py``, and writes what it says into the file;
-* ``{"wait": number}``: how it ended: its exit code, or minus the number of the signal that ended it.
+* ``{"start": arguments, "output": file, "fault": "name option …", "environment": {…}}``: the id of a process that runs
+  the command with a fault of ``built_in.py``, and writes its output to the file;
+* ``{"wait": id}``: its exit code, or the negative number of the signal that killed it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def serve() -> None:
 
 
 def _import_everything() -> None:
-    """What a command would import; nothing is computed, for a process with threads is not to be forked."""
+    """Import what commands import, without computing anything, since a process with threads cannot be forked."""
     import built_in  # noqa: F401
     import lightning  # noqa: F401
     import matplotlib.pyplot  # noqa: F401

@@ -1,4 +1,4 @@
-"""Disks, files, memory, processes and clocks that fail: the message names the thing and the remedy, nothing is lost."""
+"""Failing disks, files, memory, processes and clocks: messages name problem and fix, and no results are lost."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_file_size_limit(place, ends_whole):
 
 @pytest.fixture
 def closed_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A folder that may be looked at only; root needs a file system for that."""
+    """Read-only folder; for root, a read-only file system."""
     if os.geteuid() != 0:
         (tmp_path / "runs").mkdir(mode=0o555)
         yield tmp_path / "runs"
@@ -95,7 +95,7 @@ def test_unwritable_cache_is_not_used(place, ends_whole):
 
 @pytest.mark.slow
 def test_runs_on_another_file_system(small_disk, place, ends_whole):
-    """A rename from the temporary folder would be a copy, which a kill can cut in two."""
+    """A rename from another file system would be a copy, which is not atomic."""
     assert small_disk.stat().st_dev != Path(tempfile.gettempdir()).stat().st_dev
     ended = place.do(fault="kill_in_write networks.safetensors 3")
     assert ended.code == -signal.SIGKILL
@@ -132,7 +132,7 @@ def test_only_corrupt_checkpoints_are_a_failure(place, ends_whole):
     ended = place.do()
     assert ended.code == 4, ended.said
     assert "every checkpoint is damaged" in ended.said
-    assert "1/2 runs finished" in ended.said, "the other run goes on"
+    assert "1/2 runs finished" in ended.said, "the other run continues"
     assert "--overwrite" in place.failure()["remedy"]
     ends_whole("--overwrite", "--only", "*/one/*")
 
@@ -227,7 +227,7 @@ def test_lock_of_a_killed_command_is_released(place, ends_whole):
 
 @pytest.mark.slow
 def test_closed_output(place, ends_whole):
-    """``segmi study run … 2>&1 | head -1``: the run does not fail for want of a reader."""
+    """``segmi study run … 2>&1 | head -1``: the run continues without a reader."""
     ended = place.do(fault="nobody_listens")
     assert not list(place.runs.rglob("failure.json")), ended.said
     assert len(list(place.runs.rglob("result.json"))) == 2

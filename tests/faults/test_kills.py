@@ -1,4 +1,4 @@
-"""``kill -9`` at the worst moments: nothing finished is lost, nothing half-written is read, the end is the same."""
+"""``kill -9`` at critical times: finished runs are kept, partly written files are not read, results are identical."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 UPDATE = "segmi.training.session:Session.train_step"
 
 POINTS = {
-    # where in the study: (fault, what is finished by then)
+    # point of the study: (fault, runs finished by then)
     "the first step": (f"kill_at {UPDATE} 1", 0),
     "an epoch": (f"kill_at {UPDATE} 4", 0),
     "a step of the second run": (f"kill_at {UPDATE} 13", 1),
@@ -38,7 +38,7 @@ POINTS = {
 
 
 OFTEN = ("half of the state of a checkpoint", "the report")
-"""The points that are tried whenever tests are run."""
+"""Points that are tested by default."""
 
 
 @pytest.mark.parametrize(
@@ -56,17 +56,17 @@ def test_killed_in(point, place, ends_whole):
 
 
 def killed_at_random(place, ends_whole, kills: int, seed: int) -> None:
-    """Kill at random moments of the work until so many have met a living process; then end."""
+    """Kill at random times until ``kills`` of them have hit a running process; then finish."""
     moments, met = random.Random(seed), 0
     while met < kills:
         child = place.start()
         until = time.monotonic() + 60
         while "]" not in child.said and time.monotonic() < until:
-            time.sleep(0.01)  # reading the study is no moment worth killing at
+            time.sleep(0.01)  # not while the study file is read
         time.sleep(moments.uniform(0, 2))
         os.kill(child.pid, signal.SIGKILL)
         if child.wait().code != -signal.SIGKILL:
-            for result in place.runs.glob("tiny/*/*/*/result.json"):  # all was done: another round
+            for result in place.runs.glob("tiny/*/*/*/result.json"):  # everything was finished: start another round
                 result.unlink()
             continue
         met += 1

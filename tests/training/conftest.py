@@ -1,4 +1,4 @@
-"""A dataset of colored squares and the smallest networks, so that a run takes a second."""
+"""Dataset of colored squares and tiny networks, so that a run takes a second."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Squares(DatasetReader):
 
 
 class Tiny(nn.Module):
-    """Two convolutions with batch norm and dropout: everything that a resume could get wrong."""
+    """Two convolutions with batch norm and dropout, which a resumed run has to restore."""
 
     stride = 2
 
@@ -126,7 +126,7 @@ def run_folder(tmp_path: Path) -> Path:
 
 
 class StopAt:
-    """Ends a run at a step the hard way, after whatever was written by then."""
+    """Callback that stops a run at a step without writing anything."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -138,5 +138,5 @@ class StopAt:
 
 @pytest.fixture
 def stop_at() -> type[StopAt]:
-    """What makes a listener of the step at which a run is to end."""
+    """Return the class of callbacks that stop a run."""
     return StopAt

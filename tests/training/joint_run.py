@@ -1,7 +1,7 @@
-"""What one of several processes does in the tests of this folder; also called by the tests for a process alone.
+"""Tasks of the processes in `test_distributed.py`, which also calls them in a single process.
 
-Run as ``python joint_run.py FOLDER TASK``: it writes what it found to ``FOLDER/<rank>.pt``, or the error that ended it
-to ``FOLDER/<rank>.error``.
+Run as ``python joint_run.py FOLDER TASK``: it writes its result to ``FOLDER/<rank>.pt``, or its error to
+``FOLDER/<rank>.error``.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ CASES: dict[str, tuple[int, dict[str, Any]]] = {
     ),
     "mutual": (2, {"cross_entropy": {}, "mutual_learning": {"weight": 0.5}}),
 }
-"""The number of networks, of whom the last one teaches in the case with heads, and the objective."""
+"""Number of networks, the last of which is a teacher in the case with heads, and the losses."""
 
 
 UNKNOWN = frozenset(epoch_order(10, 0, 0)[2:4].tolist())
-"""All that the second of two processes has of the first batch of four."""
+"""Images of the second process in the first batch of four."""
 
 
 @dataclass(frozen=True)
 class Veiled(Drawing):
-    """A drawing with as much ignored as its number says: none to nearly all of it, and of two nothing is known."""
+    """Drawing whose index determines how much is ignored: from nothing to nearly all, and all for two."""
 
     def draw(self) -> np.ndarray:
         image = super().draw()
@@ -75,7 +75,7 @@ class VeiledSquares(Squares):
 
 
 class Plain(nn.Module):
-    """A network without batch statistics and without chance."""
+    """Network without batch statistics and dropout."""
 
     stride = 2
 
@@ -112,31 +112,31 @@ def train(
 
 
 def curves(folder: Path, **settings: Any) -> dict[str, Any]:
-    """Every case, with and without accumulation, on a network without batch statistics."""
-    found = {}
+    """Train all cases, with and without accumulation, and evaluate."""
+    result = {}
     for name, (networks, objective) in CASES.items():
         for accumulate in (1, 2)[: 1 if name == "coupled" else 2]:
             key = f"{name}-{accumulate}"
-            found[key] = train(folder / key, Plain, networks, objective, accumulate=accumulate, drop_last=False,
+            result[key] = train(folder / key, Plain, networks, objective, accumulate=accumulate, drop_last=False,
                                clip_norm=0.5 if accumulate == 2 else None, **settings)  # fmt: skip
-    found["normed"] = train(folder / "normed", Tiny, 1, {"cross_entropy": {}}, holdout=images("val"), **settings)
+    result["normed"] = train(folder / "normed", Tiny, 1, {"cross_entropy": {}}, holdout=images("val"), **settings)
     processes = connect("cpu", settings["devices"]) if settings else SINGLE_PROCESS
     cohort = Cohort({"net": Plain(3)})
     for protocol in ("full", "paper"):
-        for count in (5, 1):  # neither divides by two; of a single image one process has nothing
+        for count in (5, 1):  # neither is divisible by two; with one image, a process has none
             chosen, diagnostics = images("val"), PredictionDiagnostics(3)
             chosen.samples = chosen.samples[:count]
             matrix = evaluate(cohort, chosen, protocol=protocol, passes=2, batch_size=2, device="cpu",
                               processes=processes, diagnostics=diagnostics)["net"]  # fmt: skip
-            found[f"{protocol}-{count}"] = {
+            result[f"{protocol}-{count}"] = {
                 "counts": matrix.counts(), "names": matrix.names, "groups": matrix.groups,
                 "diagnostics": diagnostics.values(),
             }  # fmt: skip
-    return found
+    return result
 
 
 def whole(folder: Path, **settings: Any) -> dict[str, Any]:
-    """Everything that a resume could get wrong: batch norm, dropout, a schedule, a validation."""
+    """Train with batch norm, dropout, a schedule and validation, which a resumed run has to restore."""
     return train(
         folder / "run", Tiny, 1, {"cross_entropy": {}}, steps=12, validate_every=5, checkpoint_every=4,
         optimizer="Adam", schedule="CosineAnnealingLR", holdout=images("val"), select_by="holdout_mIoU",
@@ -145,7 +145,7 @@ def whole(folder: Path, **settings: Any) -> dict[str, Any]:
 
 
 def interrupted(folder: Path, **settings: Any) -> dict[str, Any]:
-    """As `whole`, with a signal to the last process after seven steps, then to the end."""
+    """As `whole`, with a signal to the last process after seven steps."""
     return _signaled(folder, signal.SIGTERM, **settings)
 
 
@@ -176,7 +176,7 @@ def _signaled(folder: Path, number: int | None, **settings: Any) -> dict[str, An
 
 
 def exploding(folder: Path, **settings: Any) -> dict[str, Any]:
-    """A loss that is no number."""
+    """Train until the loss is infinite."""
     return train(folder / "run", Plain, 1, {"cross_entropy": {}}, learning_rate=1e38, **settings)
 
 

@@ -1,4 +1,4 @@
-"""Memory freed during a run stays with the process, and goes back at its end."""
+"""Freed memory stays in the process during a run and is returned at its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from segmi.training.allocator import keep_freed_memory
 
-CPU, BLOCK = torch.device("cpu"), 256 << 20  # far above what glibc keeps by itself
+CPU, BLOCK = torch.device("cpu"), 256 << 20  # far above the size that glibc keeps by default
 kept = {}
 
 def use_and_free():
@@ -61,14 +61,14 @@ def glibc(monkeypatch):
     for name in (*allocator.ENVIRONMENT, "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
     if allocator._glibc() is None or "LD_PRELOAD" in os.environ:
-        pytest.skip("the allocator here is not that of glibc")
+        pytest.skip("the allocator is not glibc")
 
 
 @pytest.mark.usefixtures("glibc")
 def test_freed_memory_is_kept_in_the_context_and_returned_on_exit():
     printed = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True).stdout
     held = {moment: round(share) for moment, share in json.loads(printed).items()}
-    assert held.pop("after ten more") in (1, 2)  # an aligned block may miss the hole of its predecessor, once
+    assert held.pop("after ten more") in (1, 2)  # an aligned block may not fit where the previous one was
     assert held == {"within": 1, "after one inside": 1, "afterwards": 0, "after an error": 0}
 
 

@@ -1,4 +1,4 @@
-"""A network that is the average of another, and networks that take their steps in turn: against loops written out."""
+"""Averages of networks and sequential steps, compared with plain loops."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def test_average_starts_as_a_copy_and_is_a_teacher(make_loss, train, run_folder)
     cohort = Cohort({"net": plain(), "mean": plain(1)}, averages={"mean": Average("net", 0.9)})
     objective = make_loss(cohort, cross_entropy={}, distillation={})
     outcome = fit(cohort, objective, train, **settings(run_folder, steps=6, validate_every=1))
-    told = [row["train/loss/distillation/net"] for row in outcome.history]
-    # in training the network normalizes by the batch, the average by what it has seen: alike in weights alone
-    assert all(value > 0 for value in told)
+    values = [row["train/loss/distillation/net"] for row in outcome.history]
+    # in training mode, the network uses batch statistics and the average running statistics
+    assert all(value > 0 for value in values)
     cohort.average(None)
     assert all(
         torch.equal(a, b)
@@ -90,7 +90,7 @@ def test_resumed_run_with_averages_is_bit_identical(make_cohort, make_loss, trai
 
 
 def by_hand(train, steps: int, *, sequential: bool, accumulate: int = 1) -> list[nn.Module]:
-    """Two networks, two optimizers: the published algorithm as a loop."""
+    """Train two networks with two optimizers by the published algorithm."""
     peers = [plain(0).train(), plain(1).train()]
     optimizers = [torch.optim.SGD(peer.parameters(), 0.05, momentum=0.9, weight_decay=1e-3) for peer in peers]
     from segmi.datasets.loader import training_batches
@@ -101,18 +101,18 @@ def by_hand(train, steps: int, *, sequential: bool, accumulate: int = 1) -> list
             for own, other, optimizer in ((0, 1, optimizers[0]), (1, 0, optimizers[1])):
                 statistics = {name: value.clone() for name, value in peers[other].named_buffers()}
                 with torch.no_grad():
-                    told = peers[other](batch.images).logits
+                    targets = peers[other](batch.images).logits
                 for name, value in peers[other].named_buffers():
                     value.copy_(statistics[name])
-                said = peers[own](batch.images).logits
+                logits = peers[own](batch.images).logits
                 optimizer.zero_grad()
-                (cross_entropy(said, batch.labels) + mutual_learning(said, [told], batch.labels)).backward()
+                (cross_entropy(logits, batch.labels) + mutual_learning(logits, [targets], batch.labels)).backward()
                 optimizer.step()
         else:
-            said = [peer(batch.images).logits for peer in peers]
+            outputs = [peer(batch.images).logits for peer in peers]
             losses = [
                 cross_entropy(own, batch.labels) + mutual_learning(own, [other], batch.labels)
-                for own, other in (said, said[::-1])
+                for own, other in (outputs, outputs[::-1])
             ]
             for optimizer, loss in zip(optimizers, losses, strict=True):
                 optimizer.zero_grad()

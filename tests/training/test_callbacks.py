@@ -1,4 +1,4 @@
-"""Diagnostics in Lightning's Trainer and in a loop on Fabric: the numbers of all batches together."""
+"""Diagnostics in Lightning's Trainer and in a Fabric loop, pooled over all batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segmi.training.region_diagnostics import diagnostics_of
 
 
 class Identity(lightning.LightningModule):
-    """Images that are logits already."""
+    """Model whose images are logits."""
 
     def __init__(self, returns: str = "mapping") -> None:
         super().__init__()
@@ -43,11 +43,11 @@ def pairs(n: int = 5) -> list[tuple[Tensor, Tensor]]:
 def expected(prefix: str) -> dict[str, float]:
     diagnostics = diagnostics_of(3)
     diagnostics.update({"net": torch.stack([z for z, _ in pairs()])}, torch.stack([y for _, y in pairs()]))
-    found = {prefix + name.replace("/net", ""): value for name, value in diagnostics.values().items()}
+    result = {prefix + name.replace("/net", ""): value for name, value in diagnostics.values().items()}
     assert {f"{prefix}{name}" for name in ("mutual_information", "region_information/0", "region_information/2")} < set(
-        found
+        result
     )
-    return found
+    return result
 
 
 def trainer(callback: DiagnosticsCallback) -> lightning.Trainer:

@@ -40,7 +40,7 @@ def test_damaged_checkpoint_is_skipped(tmp_path, caplog, damage):
     assert checkpoints.newest().step == 1
     assert "step-00000002" in caplog.text
     assert "step-00000001" in caplog.text
-    save(checkpoints, 2)  # the run comes by again and mends it
+    save(checkpoints, 2)  # the resumed run writes it again
     assert checkpoints.newest().step == 2
 
 

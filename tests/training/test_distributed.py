@@ -1,4 +1,4 @@
-"""Two processes train as one would, stop together, and do not wait for the dead."""
+"""Two processes give the results of one, stop together, and do not wait for a crashed process."""
 
 from __future__ import annotations
 
@@ -42,46 +42,46 @@ def free_port() -> int:
 
 
 def by_torchrun(rank: int) -> dict[str, str]:
-    """What ``torchrun`` tells one of two processes."""
+    """Return the variables that ``torchrun`` sets."""
     return {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "test",
             "RANK": str(rank), "LOCAL_RANK": str(rank)}  # fmt: skip
 
 
 def by_slurm(rank: int, nodes: int) -> dict[str, str]:
-    """What ``srun --ntasks 2 --nodes …`` tells one of two tasks."""
+    """Return the variables that ``srun --ntasks 2 --nodes …`` sets."""
     return {"SLURM_JOB_ID": "12345", "SLURM_JOB_NAME": "cells", "SLURM_NTASKS": "2", "SLURM_NNODES": str(nodes),
             "SLURM_NODELIST": "127.0.0.1", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2",
             "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank if nodes == 1 else 0),
             "SLURM_NODEID": str(0 if nodes == 1 else rank)}  # fmt: skip
 
 
-def start(folder: Path, task: str, told: Callable[[int], dict[str, str]] = by_torchrun) -> list[subprocess.Popen]:
-    """Two processes, started as ``told`` says."""
+def start(folder: Path, task: str, launcher: Callable[[int], dict[str, str]] = by_torchrun) -> list[subprocess.Popen]:
+    """Start two processes with the variables of ``launcher``."""
     folder.mkdir(exist_ok=True)
     shared = {"MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     return [
         subprocess.Popen(
             [sys.executable, str(SCRIPT), str(folder), task], stderr=subprocess.PIPE, text=True,
-            env={**os.environ, **shared, **told(rank)},
+            env={**os.environ, **shared, **launcher(rank)},
         )
         for rank in range(2)
     ]  # fmt: skip
 
 
-def results(folder: Path, task: str, told: Callable[[int], dict[str, str]] = by_torchrun) -> list[Any]:
-    for process in start(folder, task, told):
+def results(folder: Path, task: str, launcher: Callable[[int], dict[str, str]] = by_torchrun) -> list[Any]:
+    for process in start(folder, task, launcher):
         _, err = process.communicate(timeout=200)
         assert process.returncode == 0, err
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 
 def errors(folder: Path, task: str) -> list[tuple[int, str]]:
-    found = []
+    result = []
     for rank, process in enumerate(start(folder, task)):
         process.communicate(timeout=200)
         path = folder / f"{rank}.error"
-        found.append((process.returncode, path.read_text() if path.exists() else ""))
-    return found
+        result.append((process.returncode, path.read_text() if path.exists() else ""))
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def both_curves(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any
     ],
 )
 def test_two_processes_equal_one(both_curves, case):
-    alone, first, second = (found[case] for found in both_curves)
+    alone, first, second = (result[case] for result in both_curves)
     assert first["history"] == second["history"]
     assert len(first["history"]) == 6
     for here, there in zip(alone["history"], first["history"], strict=True):
@@ -112,9 +112,9 @@ def test_two_processes_equal_one(both_curves, case):
 
 
 def test_batch_statistics_of_process_0_are_used_for_scores(both_curves):
-    """Each normalizes by its own images; what is scored is what is kept, or two networks would be scored as one."""
+    """Each process has its own batch statistics, but the saved ones are scored."""
     script = load_script()
-    _, first, second = (found["normed"] for found in both_curves)
+    _, first, second = (result["normed"] for result in both_curves)
     assert all(torch.equal(first["weights"][name], value) for name, value in second["weights"].items())
     cohort = Cohort({"net0": script.Tiny(0)})
     cohort.load_state_dict(first["weights"])
@@ -122,7 +122,7 @@ def test_batch_statistics_of_process_0_are_used_for_scores(both_curves):
     evaluate(cohort, script.images("val"), device="cpu", diagnostics=diagnostics)
     shown = {name.removeprefix("holdout/"): value for name, value in first["history"][-1].items()}
     for name, value in diagnostics.values().items():
-        assert shown[name] == pytest.approx(value, abs=1e-6), name  # some are differences of numbers around 1
+        assert shown[name] == pytest.approx(value, abs=1e-6), name  # some are differences of values around 1
 
 
 def test_comparison_includes_heads_and_averages(both_curves):
@@ -134,7 +134,7 @@ def test_comparison_includes_heads_and_averages(both_curves):
 
 
 def test_comparison_detects_errors(both_curves):
-    """Uneven ignored matters: the mean of two means is another curve than that of the joint batch."""
+    """The numbers of ignored pixels differ, so the mean of two means differs from the joint mean."""
     train = load_script().images("train")
     for share, known in ((Shard(0, 2), True), (Shard(1, 2), False)):
         first = next(training_batches(train, batch_size=4, first=0, last=1, shard=share))
@@ -147,7 +147,7 @@ def test_comparison_detects_errors(both_curves):
 @pytest.mark.parametrize("count", [5, 1])
 @pytest.mark.parametrize("protocol", ["full", "paper"])
 def test_each_image_is_scored_once(both_curves, protocol, count):
-    alone, first, second = (found[f"{protocol}-{count}"] for found in both_curves)
+    alone, first, second = (result[f"{protocol}-{count}"] for result in both_curves)
     names = tuple(f"val-{i}" for i in range(100, 100 + count))
     assert first["names"] == second["names"] == alone["names"] == names
     assert first["diagnostics"] == second["diagnostics"] == pytest.approx(alone["diagnostics"])
@@ -164,9 +164,9 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
 
 @pytest.mark.parametrize("nodes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_slurm_starts_two_processes(tmp_path, whole_run, nodes):
-    for found in results(tmp_path / "run", "whole", partial(by_slurm, nodes=nodes)):
-        assert found["history"] == whole_run[1]["history"]
-        assert all(torch.equal(value, whole_run[1]["weights"][name]) for name, value in found["weights"].items())
+    for result in results(tmp_path / "run", "whole", partial(by_slurm, nodes=nodes)):
+        assert result["history"] == whole_run[1]["history"]
+        assert all(torch.equal(value, whole_run[1]["weights"][name]) for name, value in result["weights"].items())
 
 
 def test_signal_to_one_process_stops_both_and_they_resume(tmp_path, whole_run):
@@ -177,9 +177,9 @@ def test_signal_to_one_process_stops_both_and_they_resume(tmp_path, whole_run):
     assert [path.name for path in sorted((stopped / "run/checkpoints").glob("step-*"))][-1] == "step-00000007"
     (stopped / "again").touch()
     resumed = results(stopped, "interrupted")
-    for found in resumed:
-        assert found["history"] == straight["history"]
-        assert all(torch.equal(value, straight["weights"][name]) for name, value in found["weights"].items())
+    for result in resumed:
+        assert result["history"] == straight["history"]
+        assert all(torch.equal(value, straight["weights"][name]) for name, value in result["weights"].items())
     csv = "run/metrics.csv"
     assert (stopped / csv).read_bytes() == (whole / csv).read_bytes()
 
@@ -234,7 +234,7 @@ def test_additional_processes_are_refused(monkeypatch):
 
 
 class Two(ProcessGroup):
-    """The arguments are checked before anybody is spoken to."""
+    """Group of two processes without communication."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Layers by name in any network, the heads put on them, and what of it all is kept."""
+"""Hooks on layers of all networks, heads on their features, and their checkpoints."""
 
 from __future__ import annotations
 
@@ -132,9 +132,7 @@ def bits(module):
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_heads_are_trained_and_resumed_bit_identically(
-    make_cohort, make_loss, train, tmp_path, stop_at, accumulate
-):
+def test_heads_are_trained_and_resumed_bit_identically(make_cohort, make_loss, train, tmp_path, stop_at, accumulate):
     settings = {"accumulate": accumulate}
     whole, heads, outcome = trained(make_cohort, make_loss, train, tmp_path / "straight", **settings)
     for step in (3, 6):
@@ -150,7 +148,7 @@ def test_heads_are_trained_and_resumed_bit_identically(
     assert len(bits(fresh)) == len(bits(heads)) > 10
     moved = [a != b for a, b in zip(bits(fresh), bits(heads), strict=True)]
     assert all(moved)
-    assert list(whole.state_dict()) == list(make_cohort(2).state_dict()), "heads are no part of the networks"
+    assert list(whole.state_dict()) == list(make_cohort(2).state_dict()), "heads are not part of the networks"
 
 
 def test_objectives_get_fp32_features_in_bf16(make_cohort, make_loss, train, tmp_path):
@@ -166,6 +164,6 @@ def test_compiled_cohort_returns_the_same_features(make_cohort):
     for mode in (False, True):
         cohort.train(mode)
         cohort.networks["net0"].layers[3].p = 0.0
-        plain, found = cohort(images)["net0"], compiled(images)["net0"]
-        torch.testing.assert_close(found.logits, plain.logits)
-        torch.testing.assert_close(found.features["layers.0"], plain.features["layers.0"])
+        plain, result = cohort(images)["net0"], compiled(images)["net0"]
+        torch.testing.assert_close(result.logits, plain.logits)
+        torch.testing.assert_close(result.features["layers.0"], plain.features["layers.0"])

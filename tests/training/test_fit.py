@@ -1,4 +1,4 @@
-"""The loop: it learns, it selects, and a run that was stopped anywhere ends bit for bit like one that was not."""
+"""The training loop: learning, selection, budgets and bit-identical resumption."""
 
 from __future__ import annotations
 
@@ -69,9 +69,7 @@ def test_select_by_train_loss_uses_the_lowest_mean(make_cohort, make_loss, train
 
 @pytest.mark.parametrize("stops", [(1,), (5,), (8,), (6, 9, 11)])
 @pytest.mark.parametrize("count", [1, 2])
-def test_resumed_run_is_bit_identical(
-    make_cohort, make_loss, train, val, tmp_path, stop_at, stops, count
-):
+def test_resumed_run_is_bit_identical(make_cohort, make_loss, train, val, tmp_path, stop_at, stops, count):
     loss = {"cross_entropy": {}, "mutual_learning": {}} if count == 2 else {"cross_entropy": {}}
     settings = {"select_by": "holdout_mIoU", "validate_every": 5, "schedule": "CosineAnnealingLR", "count": count,
                 "loss": loss, "accumulate": 2}  # fmt: skip
@@ -80,7 +78,7 @@ def test_resumed_run_is_bit_identical(
     for step in stops:
         with pytest.raises(KeyboardInterrupt):
             run(make_cohort, make_loss, train, stopped, val, progress=stop_at(step), **settings)
-        torch.manual_seed(step)  # whatever else the process draws must not matter
+        torch.manual_seed(step)  # other random numbers have no effect
     resumed, resumed_outcome = run(make_cohort, make_loss, train, stopped, val, **settings)
     assert weights(resumed) == weights(whole)
     assert resumed_outcome.history == outcome.history
@@ -112,9 +110,7 @@ def test_budget_in_minutes_ends_by_the_clock(make_cohort, make_loss, train, val,
     assert (again.steps, again.best_step) == (outcome.steps, outcome.best_step)
 
 
-def test_run_stopped_after_its_time_still_closes_its_row(
-    make_cohort, make_loss, train, val, run_folder, stop_at
-):
+def test_run_stopped_after_its_time_still_closes_its_row(make_cohort, make_loss, train, val, run_folder, stop_at):
     settings = {"steps": None, "minutes": 60, "select_by": "holdout_mIoU", "validate_every": 10**6}
     with pytest.raises(KeyboardInterrupt):
         run(make_cohort, make_loss, train, run_folder, val, progress=stop_at(5), **settings)
@@ -147,12 +143,12 @@ def test_accumulation_gives_the_gradient_of_the_joint_batch(make_cohort, make_lo
 
     images = SegmentationDataset(squares, squares.split("train"), Processing(resize=18, crop=16))
     joint, halves = images.batch([(0, i) for i in range(6)]), []
-    joint.labels[0, :9] = 255  # unequal shares of ignored
+    joint.labels[0, :9] = 255  # unequal numbers of ignored pixels
     for part in (slice(0, 2), slice(2, 6)):
         halves.append(type(joint)(joint.images[part], joint.labels[part], joint.names[part], joint.groups[part]))
     gradients = []
     for batches in ([joint], halves):
-        cohort = make_cohort(2).eval()  # batch statistics would differ, and should
+        cohort = make_cohort(2).eval()  # in training mode, batch statistics differ
         objective = make_loss(
             cohort, cross_entropy={}, mutual_learning={"weight": 0.5}, region_mutual_information={"weight": 0.1}
         )
@@ -183,7 +179,7 @@ def test_infinite_loss_names_step_terms_and_images(make_loss, train, run_folder)
         fit(cohort, make_loss(cohort), train, folder=run_folder, budget=Budget(steps=3),
             optimization=OptimizationConfig(batch_size=2), runtime=RuntimeConfig(device="cpu"),
             logging=LoggingConfig(select_by="last"))  # fmt: skip
-    assert not list((run_folder / "checkpoints").glob("step-*")), "a broken run must not leave a checkpoint to resume"
+    assert not list((run_folder / "checkpoints").glob("step-*")), "a diverged run has no checkpoint"
 
 
 def test_bf16_is_close_to_fp32(make_cohort, make_loss, train, tmp_path):
@@ -230,9 +226,7 @@ def test_optimizers_by_name(make_cohort, make_loss, train, run_folder, optimizer
         ({"device": "gpu"}, "unknown device 'gpu'"),
     ],
 )
-def test_contradictory_settings_are_refused(
-    make_cohort, make_loss, train, run_folder, settings, message
-):
+def test_contradictory_settings_are_refused(make_cohort, make_loss, train, run_folder, settings, message):
     with pytest.raises(UsageError, match=message):
         run(make_cohort, make_loss, train, run_folder, **settings)
 
@@ -262,9 +256,7 @@ PREDICTIONS = {
 }
 
 
-def test_unlabeled_images_are_used_and_resumed(
-    make_cohort, make_loss, train, val, tmp_path, stop_at
-):
+def test_unlabeled_images_are_used_and_resumed(make_cohort, make_loss, train, val, tmp_path, stop_at):
     settings = {"loss": PREDICTIONS, "unlabeled": val, "unlabeled_batch_size": 2}
     straight, outcome = run(make_cohort, make_loss, train, tmp_path / "straight", **settings)
     assert all(row["train/loss/local_invariant_information/net0"] < 0 for row in outcome.history)

@@ -1,4 +1,4 @@
-"""Who started a process decides what it is: a task of SLURM, one of torchrun's, or one that trains alone."""
+"""Detection of torchrun, srun or neither."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ TORCHRUN = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "
 
 
 @pytest.fixture
-def told(monkeypatch):
-    """The environment of a process: what of clusters is in that of the tests is taken out."""
+def set_environment(monkeypatch):
+    """Set environment variables, without those of the cluster on which the tests run."""
     for name in [name for name in os.environ if name.startswith("SLURM_")] + [*TORCHRUN, "SLURM_NTASKS_PER_NODE"]:
-        monkeypatch.setenv(name, "")  # so that what is set meanwhile is taken back
+        monkeypatch.setenv(name, "")  # so that changes are undone
         monkeypatch.delenv(name)
     return lambda variables: [monkeypatch.setenv(name, value) for name, value in variables.items()]
 
@@ -39,35 +39,35 @@ def told(monkeypatch):
         (JOB | STEP | TORCHRUN, Launcher("torchrun", 2)),
     ],
 )
-def test_launcher_is_detected(told, variables, expected):
-    told(variables)
+def test_launcher_is_detected(set_environment, variables, expected):
+    set_environment(variables)
     assert detect_launcher() == expected
 
 
 @pytest.mark.parametrize("variables", [JOB, JOB | STEP, {**JOB, **STEP, "SLURM_JOB_NAME": "bash"}])
-def test_single_run_in_a_job_is_not_distributed(told, variables):
-    """Tasks of a job may each do another run; Lightning would take them for parts of one."""
-    told(variables)
+def test_single_run_in_a_job_is_not_distributed(set_environment, variables):
+    """Tasks of a job may do separate runs, which Lightning would treat as one."""
+    set_environment(variables)
     assert connect() is SINGLE_PROCESS
     fabric = SINGLE_PROCESS.fabric(torch.device("cpu"), "fp32")
     assert (fabric.world_size, fabric.global_rank) == (1, 0)
 
 
-def test_job_script_is_not_a_task(told):
-    told(JOB)
+def test_job_script_is_not_a_task(set_environment):
+    set_environment(JOB)
     with pytest.raises(UsageError, match=r"number of processes started is 1(.|\n)*srun --nodes 2 --ntasks-per-node 2"):
         connect("cpu", 2, 2)
 
 
-def test_tasks_per_node_must_equal_devices(told):
-    told(JOB | STEP)
-    told({"SLURM_NTASKS_PER_NODE": "4"})
+def test_tasks_per_node_must_equal_devices(set_environment):
+    set_environment(JOB | STEP)
+    set_environment({"SLURM_NTASKS_PER_NODE": "4"})
     with pytest.raises(UsageError, match=r"SLURM starts 4 processes per node, but devices is 2\s.*devices: 4"):
         cluster_environment(2)
 
 
-def test_total_number_of_tasks_is_accepted(told):
-    told(JOB | STEP)
+def test_total_number_of_tasks_is_accepted(set_environment):
+    set_environment(JOB | STEP)
     environment = cluster_environment(2)
     environment.validate_settings(num_devices=2, num_nodes=2)
     assert (environment.world_size(), environment.main_address) == (4, "node3")

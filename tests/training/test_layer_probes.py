@@ -1,4 +1,4 @@
-"""Probes of layers: what is read is what is there, layer by layer."""
+"""Probes of layers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IMAGES = SegmentationDataset(SCENES, SCENES.split("train"), Processing(resize=32
 
 
 class Halves(nn.Module):
-    """The colors themselves, and one gray level of four by four pixels."""
+    """Network whose layers return the colors, and the gray level of 4×4 pixels."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -60,10 +60,10 @@ def test_feature_of_a_pixel_comes_from_its_cell():
 def test_blocks_are_probed_by_default():
     counts: list[tuple[int, int]] = []
     unet = build_network("unet", classes=len(SCENES.info.classes), width=2)
-    found = probe_layers(unet, IMAGES, steps=2, per_image=20, progress=lambda *count: counts.append(count))
+    result = probe_layers(unet, IMAGES, steps=2, per_image=20, progress=lambda *count: counts.append(count))
     encoders, decoders = ([f"{kind}.{n}" for n in range(4)] for kind in ("encoders", "decoders"))
     steps = [name for pair in zip([f"upsamplings.{n}" for n in range(4)], decoders, strict=True) for name in pair]
-    assert list(found) == [*encoders, "bottleneck", *steps, "head"]
+    assert list(result) == [*encoders, "bottleneck", *steps, "head"]
     assert counts[-1] == (28, 28)
     with pytest.raises(UsageError, match=r"no layer with weights whose output is a map(.|\n)*set layers"):
         probe_layers(network(), IMAGES)

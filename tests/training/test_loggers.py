@@ -29,8 +29,8 @@ def two_sessions(name: str, folder: Path) -> None:
 def test_tensorboard_hides_repeated_steps(folder: Path) -> None:
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     two_sessions("tensorboard", folder)
-    found = events.EventAccumulator(str(folder / "tensorboard")).Reload()
-    assert [(event.step, event.value) for event in found.Scalars("train/loss")] == [
+    events_file = events.EventAccumulator(str(folder / "tensorboard")).Reload()
+    assert [(event.step, event.value) for event in events_file.Scalars("train/loss")] == [
         (0, 0.0), (1, 1.0), (2, 22.0), (3, 23.0), (4, 24.0)
     ]  # fmt: skip
     assert not (folder / "trackers.json").exists()

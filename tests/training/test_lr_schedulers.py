@@ -132,12 +132,12 @@ def test_a_constant_rate_needs_no_scheduler():
 
 def test_a_schedule_without_length_works_with_warmup_and_unknown_steps():
     scheduler = build_schedule(sgd(), "ExponentialLR", None, {"gamma": 0.5}, warmup_steps=1)
-    found = []
+    result = []
     for _ in itertools.repeat(None, 3):
-        found.append(scheduler.get_last_lr()[0])
+        result.append(scheduler.get_last_lr()[0])
         scheduler.optimizer.step()
         scheduler.step()
-    assert found == pytest.approx([0.05, 0.1, 0.05])
+    assert result == pytest.approx([0.05, 0.1, 0.05])
 
 
 @pytest.mark.parametrize(

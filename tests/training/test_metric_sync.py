@@ -1,4 +1,4 @@
-"""What losses show: averaged exactly over a row of the history, named by class, the same after a resume."""
+"""Diagnostics of losses: means over a row of the history, names of classes, resumption."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def test_diagnostics_are_rows_of_the_history(make_cohort, make_loss, train, run_
 def test_diagnostics_are_logged_once_per_row(make_cohort, make_loss, train, run_folder):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     _, outcome = run(make_cohort, make_loss, train, run_folder, validate_every=4)
-    found = events.EventAccumulator(str(run_folder / "tensorboard")).Reload()
+    events_file = events.EventAccumulator(str(run_folder / "tensorboard")).Reload()
     for name in COLUMNS:
-        shown = [(event.step, event.value) for event in found.Scalars(name)]
+        shown = [(event.step, event.value) for event in events_file.Scalars(name)]
         assert shown == [(row["step"], pytest.approx(row[name], rel=1e-6)) for row in outcome.history]
 
 

@@ -1,4 +1,4 @@
-"""Threads, kernels and numbers are settled when a run begins and taken up again when it goes on."""
+"""Threads, kernels and precision are resolved when a run starts and kept when it resumes."""
 
 from __future__ import annotations
 
@@ -71,22 +71,22 @@ def test_threads_are_set(make_cohort, train, run_folder):
 
 @pytest.mark.parametrize("kernel", ["auto", "torch"])
 def test_kernel_is_selected_and_reported(make_cohort, train, run_folder, kernel):
-    told = []
+    texts = []
     loss = {"cross_entropy": {}, "rmi_loss": {"radius": 2, "kernel": kernel}}
-    run(make_cohort, train, run_folder, loss=loss, threads=1, progress=lambda p: told.append(p.text))
+    run(make_cohort, train, run_folder, loss=loss, threads=1, progress=lambda p: texts.append(p.text))
     expected = "torch" if kernel == "torch" else "numba"
     assert settled(run_folder)[1] == {REGION: expected}
-    assert told[0].endswith(f"on cpu with 1 thread, kernel {expected}")
+    assert texts[0].endswith(f"on cpu with 1 thread, kernel {expected}")
 
 
 def test_resumed_run_keeps_its_kernel(make_cohort, train, tmp_path, stop_at):
-    """One that began where there was no compiled kernel is not continued by another that rounds otherwise."""
+    """The compiled kernel rounds differently, so it does not replace the kernel of a resumed run."""
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     plain = {"cross_entropy": {}, "rmi_loss": {"radius": 2, "kernel": "torch"}}
     expected, _ = run(make_cohort, train, whole, loss=plain)
     with pytest.raises(KeyboardInterrupt):
         run(make_cohort, train, stopped, loss=plain, progress=stop_at(3))
-    cohort, outcome = run(make_cohort, train, stopped)  # which by itself would take the compiled one
+    cohort, outcome = run(make_cohort, train, stopped)  # a new run would use the compiled kernel
     assert outcome.precision.kernels == {REGION: "torch"}
     assert all(torch.equal(mine, other) for mine, other in zip(cohort.parameters(), expected.parameters(), strict=True))
 

@@ -1,4 +1,4 @@
-"""``precision: auto``: measured once, kept, and never in the way of a resume."""
+"""``precision: auto``: measurement, choice, cache and resumption."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cache(monkeypatch, tmp_path):
 
 @pytest.fixture
 def timings(monkeypatch, cache):
-    """Seconds by candidate, in place of a clock; what was asked for is in ``asked``."""
+    """Replace the clock by seconds per candidate; record the measured candidates in ``asked``."""
     given = dict(SLOW)
     asked: list[str] = []
 
@@ -54,18 +54,18 @@ def chosen(cohort, **options) -> ResolvedPrecision:
 )
 def test_fastest_candidate_is_chosen(make_cohort, timings, faster, expected):
     timings.update(faster)
-    found = chosen(make_cohort())
-    assert f"{found.dtype} {found.memory_format}" == expected
-    assert found.source == "measured"
-    assert found.images == 2
+    result = chosen(make_cohort())
+    assert f"{result.dtype} {result.memory_format}" == expected
+    assert result.source == "measured"
+    assert result.images == 2
 
 
 def test_slow_candidate_is_dropped(make_cohort, timings):
-    found = chosen(make_cohort())
+    result = chosen(make_cohort())
     assert timings["asked"].count("bf16 channels_last") == 1
     assert "bf16 contiguous" not in timings["asked"]
-    assert found.seconds == {**SLOW, "bf16 channels_last": None, "bf16 contiguous": None}
-    assert "bf16 channels_last far slower" in found.describe()
+    assert result.seconds == {**SLOW, "bf16 channels_last": None, "bf16 contiguous": None}
+    assert "bf16 channels_last far slower" in result.describe()
 
 
 def test_short_steps_are_not_compared(make_cohort, timings):
@@ -90,7 +90,7 @@ def test_times_are_cached_per_network(make_cohort, timings, cache):
     assert len(list(cache.rglob("*.json"))) == 2
     for path in cache.rglob("*.json"):
         path.write_text("{")
-    assert chosen(make_cohort()).memory_format == "contiguous", "what cannot be read is measured again"
+    assert chosen(make_cohort()).memory_format == "contiguous", "unreadable files are measured again"
 
 
 def test_cached_times_are_evaluated_again(make_cohort, timings, cache):
@@ -126,9 +126,9 @@ def test_measuring_does_not_change_the_networks(monkeypatch, make_cohort, cache)
     cohort = make_cohort(2, frozen=("net1",)).eval()
     before = {name: value.clone() for name, value in cohort.state_dict().items()}
     generator = torch.random.get_rng_state()
-    found = chosen(cohort)
-    assert set(found.seconds) == set(SLOW)
-    assert found.seconds["fp32 channels_last"] > 0
+    result = chosen(cohort)
+    assert set(result.seconds) == set(SLOW)
+    assert result.seconds["fp32 channels_last"] > 0
     assert all(torch.equal(value, before[name]) for name, value in cohort.state_dict().items())
     assert torch.equal(torch.random.get_rng_state(), generator)
     assert all(parameter.grad is None for parameter in cohort.parameters())
@@ -137,18 +137,18 @@ def test_measuring_does_not_change_the_networks(monkeypatch, make_cohort, cache)
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_explicit_precision_is_not_measured(make_cohort, timings, precision):
-    found = choose_precision(precision, make_cohort(), CPU, images=8, side=16)
-    assert (found.dtype, found.source, timings["asked"]) == (precision, "given", [])
+    result = choose_precision(precision, make_cohort(), CPU, images=8, side=16)
+    assert (result.dtype, result.source, timings["asked"]) == (precision, "given", [])
 
 
 def test_choice_is_reported_and_kept(make_cohort, make_loss, train, run_folder, timings):
     timings["fp32 contiguous"] = 0.5
-    told: list[str] = []
+    texts: list[str] = []
     options = {"steps": 6, "batch_size": 3, "select_by": "last", "device": "cpu", "checkpoint_every": 2}
 
     def listen(progress):
-        told.extend([progress.text] if progress.phase == "begin" else [])
-        if progress.step == 4 and progress.phase == "train" and len(told) == 1:
+        texts.extend([progress.text] if progress.phase == "begin" else [])
+        if progress.step == 4 and progress.phase == "train" and len(texts) == 1:
             raise KeyboardInterrupt
 
     def run(cohort):
@@ -162,12 +162,12 @@ def test_choice_is_reported_and_kept(make_cohort, make_loss, train, run_folder, 
         "fp32", "contiguous", 0.5,
     )  # fmt: skip
     timings["fp32 contiguous"] = 9.0
-    (run_folder / "precision.json").unlink()  # the checkpoint knows
+    (run_folder / "precision.json").unlink()  # the checkpoint has a copy
     outcome = run(make_cohort())
     assert outcome.precision.memory_format == "contiguous"
-    assert told[0] == told[1]
-    assert told[0].startswith("computes in fp32 contiguous (measured on 2 images: ")
-    assert told[0].endswith("on cpu with 1 thread")
+    assert texts[0] == texts[1]
+    assert texts[0].startswith("computes in fp32 contiguous (measured on 2 images: ")
+    assert texts[0].endswith("on cpu with 1 thread")
 
 
 def test_run_without_a_checkpoint_keeps_its_choice(make_cohort, make_loss, train, run_folder, timings, cache):

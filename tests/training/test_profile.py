@@ -1,4 +1,4 @@
-"""Where the time goes: parts that make the whole, and nothing where nobody asks."""
+"""The profile: parts that add up, and no cost if it is disabled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segmi.training.profile import PARTS, UNTIMED, Profile
 def test_parts_add_up():
     profile = Profile(torch.device("cpu"))
     with profile.part("forward"):
-        time.sleep(0.2)  # before counting begins
+        time.sleep(0.2)  # before measuring starts
     profile.step_done()
     with profile.part("data"):
         time.sleep(0.03)
@@ -74,4 +74,4 @@ def test_resumed_run_profiles_its_own_session(make_cohort, make_loss, train, run
     with pytest.raises(KeyboardInterrupt):
         run(progress=stop_at(3))
     run()
-    assert json.loads((run_folder / "profile.json").read_text())["steps"] == 3  # 3 to 6, but the first
+    assert json.loads((run_folder / "profile.json").read_text())["steps"] == 3  # without the first step of the session

@@ -1,4 +1,4 @@
-"""I_G by class of whatever was trained: that of the objective's own formula, over the images in which a class is."""
+"""Region information of each class: equal to the formula of the loss, over images with the class."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = ("sky", "road", "car", "pole")
 
 
 def scene(n: int = 3, size: int = 14) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits that lean towards the labels; there is a car in the first image only, and no pole at all."""
+    """Return logits correlated with the labels; only the first image has a car, and none has a pole."""
     draw = torch.Generator().manual_seed(0)
     labels = torch.zeros(n, size, size, dtype=torch.long)
     labels[:, size // 2 :] = 1
@@ -100,9 +100,7 @@ def test_binary_problems_and_unnamed_classes():
     assert plain.values() == {name: value for name, value in one.values().items() if "region" not in name}
 
 
-def test_region_information_is_in_rows_and_evaluation(
-    make_cohort, make_loss, train, squares, run_folder
-):
+def test_region_information_is_in_rows_and_evaluation(make_cohort, make_loss, train, squares, run_folder):
     cohort = make_cohort()
     outcome = fit(cohort, make_loss(cohort, cross_entropy={}), train, folder=run_folder, holdout=train,
                   **training_configs({"steps": 4, "batch_size": 3, "validate_every": 2, "device": "cpu"}))  # fmt: skip

@@ -1,4 +1,4 @@
-"""One update: fused where it can be, and nothing in it that waits for a device."""
+"""One optimizer step: fused optimizers, and no synchronization with the device."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from segmi.types import Batch, Output, Views
 
 
 class Waits(TorchDispatchMode):
-    """Counts what would make a program wait for a GPU: numbers that are read, and shapes that depend on values."""
+    """Record operations that synchronize a GPU: reading values, and shapes that depend on values."""
 
     FORBIDDEN = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "is_nonzero", "equal")
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.operations: list[str] = []
 
     def __torch_dispatch__(self, function, types, arguments=(), options=None):
         name = function.__name__.split(".")[0]
         if name in self.FORBIDDEN:
-            self.found.append(name)
+            self.operations.append(name)
         return function(*arguments, **(options or {}))
 
 
 def session(make_cohort, clip_norm=None, **options) -> tuple[Session, Cohort]:
     cohort = make_cohort(2)
-    # a loss of PyTorch: those of segmi name unknown ids, which costs nothing on a CPU and is not done on a GPU
+    # a loss of PyTorch, since the losses of segmi check the labels on a CPU, which reads values
     objective = PerNetwork(nn.CrossEntropyLoss(ignore_index=255), "ce")
     optimizer = build_optimizer(cohort.parameters(), "Adam", 1e-3)
     runtime = Runtime(device=torch.device("cpu"), precision=ResolvedPrecision("fp32", "channels_last"))
@@ -52,11 +52,11 @@ def test_step_does_not_wait_for_the_device(make_cohort, train, clip_norm):
     with Waits() as waits:
         for _ in range(3):
             running.train_step(batches, 2)
-    assert waits.found == []
+    assert waits.operations == []
     assert running.latest == {}
     with Waits() as waits:
         float(torch.zeros(()))
-    assert waits.found == ["_local_scalar_dense"], "the counter counts"
+    assert waits.operations == ["_local_scalar_dense"], "fetching synchronizes"
     running.fetch_metrics()
     assert running.means.count == 4
     assert ("gradient_norm" in running.latest) == (clip_norm is not None)
@@ -76,13 +76,13 @@ def test_batches_are_copied_from_pinned_memory(monkeypatch, make_cohort, train):
     batch = train.batch([(0, 0), (0, 1)])
     batch = replace(batch, views=Views(torch.ones(1, 16, 16, dtype=torch.bool), torch.ones(1, dtype=torch.bool)))
     running._to_device(batch)
-    ((found, device, how),) = sent
+    ((copied, device, how),) = sent
     assert (device, how) == (running.device, {"non_blocking": True})
-    tensors = [found.images, found.labels, *found.views]
+    tensors = [copied.images, copied.labels, *copied.views]
     assert all(any(tensor is one for one in pinned) for tensor in tensors)
-    assert torch.equal(found.images, batch.images)
-    assert torch.equal(found.labels, batch.labels)
-    assert (found.names, found.groups) == (batch.names, batch.groups)
+    assert torch.equal(copied.images, batch.images)
+    assert torch.equal(copied.labels, batch.labels)
+    assert (copied.names, copied.groups) == (batch.names, batch.groups)
 
 
 def test_infinite_loss_is_named_when_fetched_late(make_cohort, train):
@@ -171,7 +171,7 @@ def test_compiled_cohort_has_the_same_losses(make_cohort, make_loss, train, tmp_
             torch.manual_seed(0)
             return Cohort({"net0": build_network("unet", classes=3, width=2)})
         cohort = make_cohort().eval()
-        cohort.networks["net0"].layers[3].p = 0.0  # compiled dropout draws otherwise
+        cohort.networks["net0"].layers[3].p = 0.0  # compiled dropout has other random numbers
         return cohort
 
     losses = []
