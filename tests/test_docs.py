@@ -148,17 +148,16 @@ def test_every_setting_of_a_study_is_on_its_page() -> None:
     """Names and defaults in the tables of docs/studies.md equal those of the signatures that receive the settings."""
     from segmi.datasets.processing import Processing
     from segmi.study.components import NOT_OF_EVALUATION
-    from segmi.study.run_config import NOT_OF_TRAINING
+    from segmi.study.run_config import NOT_OF_TRAINING, TrainingSection
     from segmi.study.schema import Method, StudyFile
     from segmi.study.strict_yaml import parse_value
     from segmi.training import evaluate
-    from segmi.training.config import TrainingOptions
 
     page = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
     sections = {part.partition("\n")[0]: part for part in re.split(r"^##+ ", page, flags=re.MULTILINE)}
     for section, function, left_out in [
         ("processing", Processing, ()),
-        ("training", TrainingOptions, NOT_OF_TRAINING),
+        ("training", TrainingSection, NOT_OF_TRAINING),
         ("evaluation", evaluate, NOT_OF_EVALUATION),
     ]:
         parameters = inspect.signature(function).parameters.values()
