@@ -155,7 +155,7 @@ def test_any_other_failure_keeps_the_runs_waiting(work: Work, tiny_text: str, tm
     work.failing[trial(1)] = RunError("out of memory", "use smaller batches")
     outcome = run_study(study, tmp_path)
     assert outcome.waiting == ["street-scenes/model-1/seed0", "street-scenes/model-1/seed1"]
-    message = r"1 of 5 runs failed, 2 wait for what they rest on:\n(.|\n)*trial1.*out of memory"
+    message = r"1 of 5 runs failed, 2 waiting for other runs:\n(.|\n)*trial1.*out of memory"
     with pytest.raises(SegmiError, match=message):
         outcome.raise_if_incomplete()
     again = to_retry(study_status(study, tmp_path), expand(study))
@@ -169,7 +169,7 @@ def test_any_other_failure_keeps_the_runs_waiting(work: Work, tiny_text: str, tm
 def test_if_all_diverge_the_runs_have_failed(work: Work, tiny_text: str, tmp_path: Path) -> None:
     study = study_of(tiny_text, GRID)
     work.failing = {trial(number): Diverged(f"no number at update {number}") for number in range(3)}
-    with pytest.raises(SegmiError, match=r"none of the 3 trials of (.*) ended with a score; the last"):
+    with pytest.raises(SegmiError, match=r"none of the 3 trials of (.*) has a score; the last"):
         run_study(study, tmp_path).raise_if_incomplete()
     assert {row.run: row.state for row in study_status(study, tmp_path)}["street-scenes/model-1/seed0"] == "failed"
     with pytest.raises(SegmiError, match="no number at update 2"):
@@ -180,7 +180,7 @@ def test_a_trial_of_another_process_is_waited_for(work: Work, tiny_text: str, tm
     study = study_of(tiny_text, GRID)
     with run_lock(tmp_path / "tiny" / trial(2)):
         outcome = run_study(study, tmp_path)
-    with pytest.raises(EnvironmentProblem, match="1 of 4 runs belong to another process, 1 wait for what they rest on"):
+    with pytest.raises(EnvironmentProblem, match="1 of 4 runs belong to another process, 1 waiting for other runs"):
         outcome.raise_if_incomplete()
     assert not (tmp_path / CELL / "selection.json").exists()
 
@@ -243,17 +243,17 @@ def test_status_counts_trials_and_the_report_tells_of_them(work: Work, tiny_text
     assert rows[1].score == 1.0
     assert [run.key.method for run in find_runs(tmp_path)] == ["model-1"]
     page = (write_report(tmp_path / "tiny") / "report.md").read_text().replace("\\", "")
-    assert "Settings that were searched for" in page
-    assert "training.learning_rate 0.01, by trial 1 of 3" in page
+    assert "Search for settings" in page
+    assert "training.learning_rate 0.01, selected by trial 1 of 3" in page
     assert "0.9911, 1.0000, diverged" in page
-    assert "Together 12 steps, 24 images seen, 3 s" in page
+    assert "12 steps, 24 images seen, 3 s" in page
 
 
 def test_a_damaged_selection_is_named(work: Work, tiny_text: str, tmp_path: Path) -> None:
     run_study(study_of(tiny_text, GRID), tmp_path)
     path = tmp_path / CELL / "selection.json"
     path.write_text(json.dumps({"schema_version": 1, "trials": []}))
-    with pytest.raises(SegmiError, match=r"selection\.json is damaged: it is no selection"):
+    with pytest.raises(SegmiError, match=r"selection\.json is damaged: it is not a selection"):
         run_study(study_of(tiny_text, GRID), tmp_path)
 
 

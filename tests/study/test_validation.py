@@ -86,7 +86,8 @@ def test_the_paper_study_has_the_papers_hyper_parameters() -> None:
         "model-3": (200, 1e-4, 10, "Adam"),
     }
     papers = {
-        "bce_weight": 0.5, "radius": 3, "variant": "published", "probability": "sigmoid", "pooling": "none", "stride": 1,
+        "bce_weight": 0.5, "radius": 3, "variant": "published", "probability": "sigmoid", "pooling": "none",
+        "stride": 1,
         "legacy_interpolation": False, "ignored": None, "class_reduction": None, "alpha": 5e-4, "weight": 1.0,
     }  # fmt: skip
     told = study.methods["model-2"].loss["rmi_loss"]
@@ -319,7 +320,7 @@ def test_methods_on_several_networks(check: Any) -> None:
     assert [method.treatment for method in study.methods.values()] == ["ce", "bce", "ce", "bce"]
     assert validated(parse(dump(study.plain()))) == study
     assert (
-        "methods.bce-4.treatment: bce-2 already has the treatment 'bce' with unet, width 2; use another network or treatment"
+        "methods.bce-4.treatment: bce-2 already has the treatment 'bce' with unet, width 2; use another network or"
         in check(CROSSED, "methods.bce-4.networks.unet.width=2")
     )
     assert (

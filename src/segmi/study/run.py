@@ -76,7 +76,7 @@ class StudyOutcome:
 
     @property
     def _others_wait(self) -> str:
-        return f", {len(self.waiting)} runs wait for others" if self.waiting else ""
+        return f", {len(self.waiting)} waiting for other runs" if self.waiting else ""
 
 
 def run_study(
