@@ -18,8 +18,8 @@ from segmi.study.study_file import apply_overrides
 from segmi.study.validation import validated
 
 TAUGHT = """methods.taught={networks: {student: {architecture: unet, width: 2},
- teacher: {architecture: unet, width: 2}}, frozen: [teacher], weights_from: {teacher: {method: model-1}}, reported: student,
- loss: {cross_entropy: {}, distillation: {}}}"""
+ teacher: {architecture: unet, width: 2}}, frozen: [teacher], weights_from: {teacher: {method: model-1}},
+ reported: student, loss: {cross_entropy: {}, distillation: {}}}"""
 AVERAGED = """methods.averaged={networks: {unet: {architecture: unet, width: 2}}, reported: unet,
  averages: {mean: {of: unet, decay: 0.9}}, loss: {cross_entropy: {}, distillation: {}}}"""
 
