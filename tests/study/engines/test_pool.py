@@ -45,7 +45,7 @@ def test_a_killed_process_is_one_runs_failure_or_taken_up_again(
     outcome = run_study(study, tmp_path / "pool", engine=Pool(1, retries=1), listener=kill)
     assert outcome.skipped == ["street-scenes/model-1/seed1"]
     assert outcome.finished == ["street-scenes/model-1/seed0"]
-    assert [note for note in kill.notes if "taken up again (1 of 1)" in note]
+    assert [note for note in kill.notes if "retry 1 of 1" in note]
     record = tmp_path / "pool/tiny/street-scenes/model-1/seed0/crashes.json"
     assert len(RunFolder(record.parent).crashes()) == 2
     record.unlink()
@@ -58,7 +58,7 @@ def test_ctrl_c_ends_all_runs_after_their_checkpoints(interrupted: Callable[...,
 
 
 def test_runs_of_several_processes_need_another_start(study_of: Callable[..., Study], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"by 2 × 1 processes(.|\n)*the engine pool does a run in one(.|\n)*torchrun"):
+    with pytest.raises(UsageError, match=r"needs 2 × 1 processes(.|\n)*the engine pool does a run in one(.|\n)*torchrun"):
         run_study(study_of("training.devices=2"), tmp_path, engine=Pool())
 
 

@@ -47,7 +47,7 @@ def test_ray_gives_what_the_process_itself_gives_though_a_worker_is_killed(
     outcome = run_study(study, tmp_path / "ray", engine=Ray(retries=1), listener=poll)
     assert sorted(outcome.finished) == [f"street-scenes/model-1/seed{seed}" for seed in (0, 1, 2)]
     assert addresses == {"127.0.0.1"}
-    assert [note for note in kill.notes if "was lost" in note and "taken up again (1 of 1)" in note]
+    assert [note for note in kill.notes if "crashed" in note and "retry 1 of 1" in note]
     record = tmp_path / "ray/tiny/street-scenes/model-1/seed1/crashes.json"
     assert len(RunFolder(record.parent).crashes()) == 1
     record.unlink()
@@ -200,8 +200,8 @@ def test_a_head_that_is_killed_and_started_again_costs_the_updates_since_the_che
     head.kill()
     _, err = first.communicate(timeout=200)
     assert first.returncode == 5, err
-    assert "the Ray cluster does not answer any more" in err
-    assert "give the same command again" in err
+    assert "the Ray cluster does not respond" in err
+    assert "run the same command again" in err
     head.start()
     again = subprocess.run(line, capture_output=True, text=True, env=head.environment, timeout=300, check=False)
     assert again.returncode == 0, again.stderr
@@ -222,7 +222,7 @@ def test_numbers_and_addresses_that_cannot_be_meant_are_refused(study_of: Callab
     with pytest.raises(UsageError, match=r"--address: expected HOST:PORT or auto, got 'ray://head:10001'"):
         run_study(study_of(), tmp_path, engine=Ray("ray://head:10001"))
     address = f"127.0.0.1:{free_port()}"
-    with pytest.raises(EnvironmentProblem, match=rf"no Ray answers at {address}(.|\n)*ray start --head"):
+    with pytest.raises(EnvironmentProblem, match=rf"no Ray responds at {address}(.|\n)*ray start --head"):
         run_study(study_of(), tmp_path, engine=Ray(address))
 
 
@@ -242,11 +242,11 @@ def test_a_run_that_no_machine_has_room_for_is_refused_or_waits(caplog: pytest.L
     there = Machines({"CPU": 4.0}, {"CPU": 2.0, "GPU": 1.0})
     check_room(there, {"a": {"CPU": 4.0, "GPU": 0.0}, "b": {"CPU": 1.0, "GPU": 0.25}}, fixed=True)
     assert caplog.text == ""
-    message = r"b is to have 3 processors and 1 GPUs, the machines have 4 and 0, 2 and 1(.|\n)*--cpus and --gpus"
+    message = r"b needs 3 CPU cores and 1 GPUs, the machines have 4 and 0, 2 and 1(.|\n)*--cpus and --gpus"
     with pytest.raises(UsageError, match=message):
         check_room(there, {"b": {"CPU": 3.0, "GPU": 1.0}}, fixed=True)
     check_room(there, {"b": {"CPU": 3.0, "GPU": 1.0}}, fixed=False)
-    assert "it waits until one with more joins the cluster" in caplog.text
+    assert "it waits until a larger machine joins the cluster" in caplog.text
 
 
 @pytest.mark.parametrize(
