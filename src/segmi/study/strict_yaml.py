@@ -76,7 +76,7 @@ class Document:
         """Remove the lines, files and arguments of a replaced value and of all values in it."""
         for origins in (self.lines, self.set_by, self.sources):
             for known in [known for known in origins if known[: len(path)] == path]:
-                del origins[known]  # type: ignore[attr-defined]  # mypy joins the three types to Mapping
+                del origins[known]
 
 
 def parse(text: str, source: str = "<text>") -> Document:
@@ -223,7 +223,7 @@ def _construct(node: yaml.Node, path: KeyPath, document: Document, problems: lis
     if isinstance(node, yaml.SequenceNode):
         return [_construct(item, (*path, index), document, problems) for index, item in enumerate(node.value)]
     try:
-        return _node_value(node)
+        return _node_value(node) if isinstance(node, yaml.ScalarNode) else None
     except ValueError:  # Python refuses integers of more than 4,300 digits
         problems.append(f"{document.source}:{node.start_mark.line + 1}: a number that is too long")
         return None
@@ -248,7 +248,7 @@ def _construct_mapping(
     return mapping
 
 
-def _node_value(node: yaml.Node) -> Any:
+def _node_value(node: yaml.ScalarNode) -> Any:
     return node.value if node.style is not None else _scalar(node.value)  # quoted scalars are text
 
 
