@@ -146,7 +146,7 @@ def test_train_resume_overwrite_are_three_things(tmp_path: Path, capsys: pytest.
     assert main([*TRAIN, *output]) == 0
     assert "is already finished" in capsys.readouterr().err
     assert main([*TRAIN, *output, "--lr", "0.5"]) == 2
-    assert "another --output of `segmi train`, keeps both" in capsys.readouterr().err
+    assert "another --output) to keep both" in capsys.readouterr().err
     assert main([*TRAIN, *output, "--lr", "0.5", "--allow-changed", "training.learning_rate"]) == 0
     (run / "result.json").unlink()
     assert main([*TRAIN, *output]) == 2
@@ -168,7 +168,7 @@ def test_train_tells_what_took_how_long(tmp_path: Path, capsys: pytest.CaptureFi
     assert captured.out.splitlines()[-10].split("  ")[-1] == "ms per step"
     assert re.fullmatch(r"forward +\d+\.\d\d +\d+\.\d% +\d+\.\d", captured.out.splitlines()[-8])
     assert [line.split()[0] for line in captured.out.splitlines()[-9:]] == [
-        "data", "forward", "loss", "backward", "optimizer", "validation", "checkpoint", "other", "bundle:",
+        "data", "forward", "objective", "backward", "optimizer", "validation", "checkpoint", "other", "bundle:",
     ]  # fmt: skip
     assert "computes in fp32" in captured.err
     assert main([*TRAIN, "-o", str(tmp_path / "json"), "--profile", "--json"]) == 0

@@ -93,7 +93,7 @@ CASES: dict[str, tuple[Mutation, int, str]] = {
     "a network that leads out": (swap("      unet:", "      ../unet:"), 2, "expected a name of letters"),
     "a method of NUL": (swap("  plain:", '  "pl\\0ain":'), 2, "expected a name of letters"),
     "a root in the file": (setting("cells", "root: /etc"), 2, "names no folders of one machine"),
-    "a subfolder that leads out": (setting("cells", "subfolder: ../.."), 2, "expected a place below the root"),
+    "a subfolder that leads out": (setting("cells", "subfolder: ../.."), 2, "expected a path below the root"),
     "a group that is no expression": (setting("cells", 'group: "("'), 2, "expected a regular expression"),
     "a share that is NaN": (setting("cells", "val: .nan"), 2, "val"),
     "three hundred classes": (swap("[background, cell]", f"[{', '.join(f'c{i}' for i in range(300))}]"), 3,
