@@ -31,6 +31,7 @@ def distribution(p: Tensor, name: str, *, dims: int | tuple[int, ...], check: bo
 
     The tolerance of the sums is 1e-5, or 8 units of the input's precision if that is more.
     """
+    # 8 units of the precision of the input before upcasting
     tolerance = max(1e-5, 8 * torch.finfo(p.dtype).eps) if isinstance(p, Tensor) and p.is_floating_point() else 0.0
     p = real(p, name, instead="turn counts into probabilities with empirical_distribution")
     wanted = (dims,) if isinstance(dims, int) else dims
@@ -64,6 +65,7 @@ def covariance(matrix: Tensor, name: str, *, check: bool) -> Tensor:
         if not bool(matrix.isfinite().all()):
             raise ValueError(f"{name}: expected finite entries, got NaN or infinity; look at the samples behind it")
         asymmetry = (matrix - matrix.mT).abs().amax((-2, -1))
+        # rounding of a covariance computed as a product
         allowed = math.sqrt(torch.finfo(matrix.dtype).eps) * matrix.abs().amax((-2, -1))
         if not bool((asymmetry <= allowed).all()):
             raise ValueError(

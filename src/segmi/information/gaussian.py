@@ -101,6 +101,7 @@ def gaussian_mutual_information(joint: Tensor, split: int, *, base: float | None
     """
     conditional = conditional_cholesky(joint, split, check=check)
     joint = covariance(joint, "joint", check=False)
+    # h(Y) - h(Y|X) as a difference of log-diagonals
     marginal = _cholesky(joint[..., split:, split:], "joint", check)
     return in_base((_log_diagonal(marginal) - _log_diagonal(conditional)).sum(-1), base)
 
@@ -126,6 +127,7 @@ def canonical_correlations(joint: Tensor, split: int, *, check: bool = True) -> 
     # the joint matrix is factored, not X's block alone, for its check: positive definite means ρ < 1
     factor = _cholesky(joint, "joint", check)[..., :split, :split]
     other = _cholesky(joint[..., split:, split:], "joint", check)
+    # whitened cross-covariance L_x⁻¹ Σ_xy L_y⁻ᵀ by two triangular solves
     half = torch.linalg.solve_triangular(factor, joint[..., :split, split:], upper=False)
     whitened = torch.linalg.solve_triangular(other, half.mT, upper=False)
     return torch.linalg.svdvals(whitened).clamp(max=1)
@@ -139,6 +141,7 @@ def _cholesky(matrix: Tensor, name: str, check: bool) -> Tensor:
             f"{name}: expected positive definite matrices, got {count} of {failed_at.numel()} that are not, to the "
             f"precision of {matrix.dtype}; compute in float64, add a ridge, or drop dependent variables"
         )
+    # NaN for matrices that are not positive definite, without a synchronization
     return torch.where((failed_at == 0)[..., None, None], factor, math.nan)
 
 

@@ -78,6 +78,7 @@ def hilbert_schmidt_independence(kernel_x: Tensor, kernel_y: Tensor, *, unbiased
         return (_centered(k) * m).sum((-2, -1)) / (n - 1) ** 2
     k, m = (kernel - torch.diag_embed(kernel.diagonal(dim1=-2, dim2=-1)) for kernel in (k, m))
     sums = k.sum((-2, -1)) * m.sum((-2, -1)) / ((n - 1) * (n - 2))
+    # 1ᵀK̃L̃1 as a product of row sums
     crossed = 2 / (n - 2) * (k.sum(-1) * m.sum(-1)).sum(-1)
     return ((k * m).sum((-2, -1)) + sums - crossed) / (n * (n - 3))
 
@@ -109,6 +110,7 @@ def renyi_matrix_entropy(kernel: Tensor, *, order: float = 2.0, base: float | No
     a = k / k.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
     if order == 2:
         return in_base(-a.square().sum((-2, -1)).log(), base)
+    # rounding can make small eigenvalues negative
     eigenvalues = torch.linalg.eigvalsh(a).clamp_min(0)
     if order == 1:
         return in_base(-torch.xlogy(eigenvalues, eigenvalues).sum(-1), base)

@@ -40,10 +40,12 @@ def ksg_mutual_information(
         raise ValueError(f"neighbors: expected 1 to {n - 1} for {n} samples, got {neighbors!r}")
     total = x.new_zeros((), dtype=torch.float64 if x.device.type != "mps" else torch.float32)
     with torch.no_grad():
+        # chunks of rows bound the memory by chunk · n
         for start in range(0, n, chunk):
             rows = slice(start, start + chunk)
             distances = [torch.cdist(of[rows], of, p=torch.inf) for of in (x, y)]
             own = torch.arange(start, min(start + chunk, n), device=x.device)[:, None]
+            # maximum norm of (x, y); a sample is not its own neighbor
             joint = torch.maximum(*distances).scatter_(1, own, torch.inf)
             radius = joint.kthvalue(neighbors, dim=1, keepdim=True).values
             for d in distances:  # -1 counts the sample itself, the + 1 of the formula

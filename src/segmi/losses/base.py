@@ -161,6 +161,7 @@ class CallableLoss(Loss):
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """Return the loss times the number of images, and that number."""
+        # the callable returns a mean over images, so its sum is the mean times their number
         count = logits.new_full((), len(labels))  # `new_tensor` would copy to a GPU and wait for it
         return Term(self.loss(logits, labels) * count, count)
 
@@ -233,6 +234,7 @@ class PerNetwork(Objective):
         super().__init__()
         self.loss: Loss = loss if isinstance(loss, Loss) else CallableLoss(loss)
         copied = networks if self.loss.stateful else ()
+        # copies, not one shared module: their state must not mix the networks
         self.copies = nn.ModuleDict({_module_name(network): deepcopy(self.loss) for network in copied})
         self.name: Final = name
         self.weight: Final = weight

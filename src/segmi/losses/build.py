@@ -170,6 +170,7 @@ def _built(name: str, options: dict[str, Any], networks: Sequence[str], frozen: 
             objective = kind(name=name, weight=float(weight), frozen=tuple(frozen), **options)
             _check_layers(name, objective, networks)
             return objective
+        # a stateful loss is copied for each of these
         trained = [network for network in networks if network not in frozen]
         return PerNetwork(kind(**options), name, weight=float(weight), frozen=tuple(frozen), networks=trained)
     except (TypeError, ValueError) as error:

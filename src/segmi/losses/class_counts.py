@@ -64,5 +64,6 @@ class ClassCounts(nn.Module):
             )
         counts = self.counts.to(logits.device, torch.float32 if logits.device.type == "mps" else torch.float64)
         smallest = 1.0 if not self.given else counts.sum() * 1e-6  # given numbers may be frequencies
+        # the logarithm and negative powers of a frequency must be finite
         counts = counts.clamp(min=smallest)
         return counts / counts.sum()

@@ -43,6 +43,7 @@ def coupled_term(value: Tensor, own: Tensor, everywhere: Tensor, *, dtype: torch
         dtype: of the term.
     """
     elsewhere = everywhere - own
+    # value: everywhere · value minus the share of the others; gradient: of everywhere · value
     numerator = everywhere * value - elsewhere * value.detach()
     return Term(numerator.to(dtype), own.to(dtype))
 

@@ -103,9 +103,11 @@ def sample_positions(classes: Tensor, valid: Tensor, *, per_class: int, seed: in
         classes: N×h×w int64; valid: N×h×w bool.
     """
     sorted_classes, order = _sorted_by_class(classes, valid, _priorities(classes, valid, seed))
+    # new: True at the first position of each class in a sorted row, N×(h·w)
     new = torch.ones_like(sorted_classes, dtype=torch.bool)
     new[:, 1:] = sorted_classes[:, 1:] != sorted_classes[:, :-1]
     index = torch.arange(sorted_classes.shape[1], device=sorted_classes.device).expand_as(sorted_classes)
+    # first: index of the first position of the same class
     first = torch.where(new, index, 0).cummax(1).values if sorted_classes.numel() else index
     taken = (index - first < per_class) & (sorted_classes != _IGNORED)
     image, column = taken.nonzero(as_tuple=True)
@@ -121,12 +123,14 @@ def shuffled_positions(classes: Tensor, valid: Tensor, *, within_class: bool, se
     groups = classes if within_class else torch.zeros_like(classes)
     _, source = _sorted_by_class(groups, valid, _priorities(classes, valid, seed))
     index = torch.arange(source.shape[1], device=source.device).expand_as(source)
+    # positions of each group in their original order; source has them in random order
     _, target = _sorted_by_class(groups, valid, index)
     return torch.empty_like(source).scatter(1, target, source)
 
 
 def _sorted_by_class(classes: Tensor, valid: Tensor, priorities: Tensor) -> tuple[Tensor, Tensor]:
     """Return classes and flat positions of every image, sorted by class, then by priority; ignored ones last."""
+    # two stable sorts: by priority, then by class
     by_priority = priorities.argsort(dim=1, stable=True)
     flat = torch.where(valid, classes, _IGNORED).flatten(1).gather(1, by_priority)
     flat, by_class = flat.sort(dim=1, stable=True)
@@ -137,6 +141,7 @@ def _priorities(classes: Tensor, valid: Tensor, seed: int) -> Tensor:
     """Return N×(h·w) pseudo-random integers: a hash of seed, position and all labels of the image."""
     position = torch.arange(classes.shape[1] * classes.shape[2], device=classes.device)
     known = torch.where(valid, classes, -1).flatten(1)
+    # a sum over positions makes the hash of the image independent of their order of evaluation
     image = _hashed(known * _GOLDEN + _hashed(position + seed)).sum(1, keepdim=True)
     return _hashed(image + _hashed(position + 1) + seed)
 

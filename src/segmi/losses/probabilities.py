@@ -19,12 +19,14 @@ def log_probabilities(logits: Logits) -> Tensor:
     """
     z = upcast(logits)
     if z.shape[1] == 1:
+        # logsigmoid is exact where a sigmoid rounds to 0 or 1
         return torch.cat([F.logsigmoid(-z), F.logsigmoid(z)], 1)
     return z.log_softmax(1)
 
 
 def pixel_entropies(log_p: Tensor) -> Tensor:
     """Return the entropy of the prediction at every pixel in nats: N×C×H×W log-probabilities to N×H×W."""
+    # 0 - x instead of -x gives +0 for certain predictions
     return 0 - (log_p.exp() * log_p).sum(1)
 
 
@@ -43,6 +45,7 @@ def one_hot(targets: Targets, classes: int) -> Tensor:
 
 
 def _one_hot(index: Tensor, valid: Tensor, classes: int) -> Tensor:
+    # 1×C×1×1 against N×1×H×W
     ids = torch.arange(classes, device=index.device).view(1, -1, 1, 1)
     return (index.unsqueeze(1) == ids) & valid.unsqueeze(1)
 
@@ -78,6 +81,7 @@ class _ClassSums(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         index, valid = ctx.saved_tensors
+        # classes×K rows looked up at N×H×W pixels: N×H×W×K
         rows = gradient.to(ctx.dtype)[index] * valid.unsqueeze(-1)
         return rows.movedim(-1, 1), None, None, None
 

@@ -45,8 +45,10 @@ def read_targets(logits: Logits, labels: Labels, ignore_index: int) -> Targets:
     index = labels.long()
     valid = index != ignore_index
     unknown = valid & ((index < 0) | (index >= classes))
+    # checked on the device, without a synchronization
     invalid = nan_marker(logits)
     if logits.device.type == "cpu":
+        # on the CPU the check is free
         if unknown.any():
             raise ValueError(_unknown_ids(index[unknown], classes, ignore_index))
     else:

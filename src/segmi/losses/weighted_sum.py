@@ -82,6 +82,7 @@ class WeightedSum(Objective):
         merged: dict[str, T] = {}
         for loss in self._losses():
             results = results_of(loss)
+            # a repeated name would silently drop a term
             repeated = sorted(merged.keys() & results.keys())
             if repeated:
                 raise ValueError(

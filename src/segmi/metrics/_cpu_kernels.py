@@ -48,6 +48,7 @@ def _probabilities(z: Any, start: int, p: Any, logs: Any) -> None:
         logs[b, 0] = z[0, start + b]
     for c in range(1, classes):
         for b in range(size):
+            # largest logit first, so that exponentials do not overflow
             logs[b, 0] = max(logs[b, 0], z[c, start + b])
     for b in range(size):
         total = np.float32(0)
@@ -85,6 +86,7 @@ def add_pixels(
                 label = np.int64(labels[start + b])
                 if label == ignore_index or not 0 <= label < classes:
                     continue
+                # offsets of the pixel's label in the C×C parts
                 row, best, mean = square + label * classes, 0, 0.0
                 for c in range(classes):
                     log_p = z[k, c, start + b] - logs[b, 1]
@@ -104,5 +106,6 @@ def add_pixels(
                     share = np.float64(mixture[b, c]) / networks
                     if share > 0:
                         whole -= share * math.log(share)
+                # entropy of the mixture minus the mean entropy
                 divergence += whole - surprises[b] / networks
     return out, divergence

@@ -42,6 +42,7 @@ def boundary(labels: Labels, distance: int) -> npt.NDArray[np.bool_]:
     """
     side = 2 * distance + 1
     changes: npt.NDArray[np.bool_] = ndimage.maximum_filter(labels, side) != ndimage.minimum_filter(labels, side)
+    # pixels near the image border belong to the boundary
     changes[:distance], changes[max(len(changes) - distance, 0) :] = True, True
     changes[:, :distance], changes[:, max(changes.shape[1] - distance, 0) :] = True, True
     return changes
@@ -64,6 +65,7 @@ def boundary_counts(
         >>> boundary_counts(truth, truth, boundary(truth, 1), 1, 2).tolist()
         [[14, 14], [14, 14]]
     """
+    # ignored pixels end both regions in the same way
     filled = np.where(truth == IGNORE_INDEX, truth, prediction)
     predicted_boundary = boundary(filled, distance)
     valid = truth != IGNORE_INDEX

@@ -42,6 +42,7 @@ def reliability_counts(
         >>> counts.tolist(), sums.round(2).tolist(), right.tolist()
         ([1, 2], [0.2, 1.9], [0, 2])
     """
+    # confidence 1 belongs to the last bin
     index = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     counts = np.bincount(index, minlength=bins).astype(np.int64)
     sums = np.bincount(index, weights=in_steps(confidence), minlength=bins).astype(np.float64)

@@ -129,6 +129,7 @@ class ConfusionMatrix:
         in_batch: dict[str, str] = {}
         for name, group in zip(names, groups, strict=True):
             self._expect_group(name, group, in_batch.setdefault(name, group))
+        # all images are counted before any is stored, so that an error changes nothing
         counted = [
             _count(p, t, self.classes, self.ignore_index, f"image {name!r}" if name else f"image {i} of the batch")
             for i, (p, t, name) in enumerate(zip(predictions, labels.to(predictions.device), names, strict=True))

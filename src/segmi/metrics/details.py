@@ -37,6 +37,7 @@ class Truth:
     def of(cls, labels: npt.NDArray[Any]) -> Truth:
         """Return the ground truth of H×W labels of at most 255 classes."""
         small = np.ascontiguousarray(labels, dtype=np.uint8)
+        # computed once, for all networks
         distance = boundary_distance(*small.shape)
         return cls(small, distance, boundary(small, distance), components(small))
 

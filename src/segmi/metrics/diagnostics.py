@@ -245,9 +245,11 @@ def sums_by_maps(logits: list[Tensor], labels: Tensor, ignore_index: int) -> tup
     rows = []
     for log_p in logs:
         sums = prediction_sums(log_p, index, weights=valid, dim=0, check=False)
+        # ignored pixels are counted in an extra entry
         cells = torch.where(valid, index * classes + log_p.argmax(0), classes**2)
         hard = torch.zeros(classes**2 + 1, dtype=wide, device=labels.device)
         hard = hard.scatter_add(0, cells, torch.ones_like(cells, dtype=wide))[:-1]
+        # C² hard counts, then mass, log mass and surprise
         rows.append(torch.cat([hard, *(part.to(wide).flatten() for part in sums)]))
     divergence = (
         jensen_shannon_divergence_of_logs(*logs, dim=0) if len(logs) > 1 else torch.zeros_like(valid, dtype=wide)

@@ -56,12 +56,17 @@ def object_scores(
         return counts, sums
     regions = components(np.where(truth == IGNORE_INDEX, truth, prediction))
     agree = (truth == prediction) & (true_objects > 0)
+    # pixels of each true object
     areas = np.bincount(true_objects.ravel(), minlength=objects + 1)
+    # correctly predicted pixels of each true object
     hits = np.bincount(true_objects[agree], minlength=objects + 1)
     number = int(regions.max(initial=0)) + 1
+    # pixels of each predicted region outside true objects of its class
     false = np.bincount(regions.ravel(), minlength=number) - np.bincount(regions[agree], minlength=number)
+    # each pair of overlapping object and region once, as one integer
     pairs = np.unique(true_objects[agree].astype(np.int64) * number + regions[agree])
     beyond = np.bincount(pairs // number, weights=false[pairs % number], minlength=objects + 1)
+    # class of each object, from any of its pixels
     class_of = np.zeros(objects + 1, np.int64)
     class_of[true_objects] = truth
     iou = in_steps(hits[1:] / (areas[1:] + beyond[1:]))

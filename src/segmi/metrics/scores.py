@@ -84,6 +84,7 @@ def scores(counts: CountsLike) -> Scores:
     union = truth + predicted - hit
     total = pooled.sum()
     iou = _ratio(hit, union)
+    # TP + TN of one class against the rest, undefined for absent classes
     one_against_rest = _ratio(total - (union - hit), np.where(union > 0, total, 0))
     mean_iou = _mean(iou)
     return {
@@ -120,6 +121,7 @@ def constant_prediction_scores(counts: CountsLike, *, predicted_class: int | Non
     constant = int(truth.argmax()) if predicted_class is None else predicted_class
     if not 0 <= constant < len(truth):
         raise ValueError(f"predicted_class: expected a class index from 0 to {len(truth) - 1}, got {constant}")
+    # all pixels in the column of the predicted class
     columns = np.zeros((len(truth), len(truth)), dtype=np.int64)
     columns[:, constant] = truth
     return scores(columns)

@@ -82,6 +82,7 @@ def unnormalized_barber_agakov(scores: Tensor, log_baseline: Tensor, *, base: fl
     """
     scores = check_pair_matrix(scores, "scores")
     baseline = real(log_baseline, "log_baseline", instead="pass log a(y)").to(scores.dtype)
+    # NWJ with f - log a + 1
     shifted = scores - torch.broadcast_to(baseline, scores.shape[:-1]).unsqueeze(-2) + 1
     return nguyen_wainwright_jordan(shifted, base=base)
 
@@ -108,6 +109,7 @@ def jensen_shannon_bound(scores: Tensor, *, base: float | None = None) -> Tensor
         tensor(True)
     """
     scores = check_pair_matrix(scores, "scores")
+    # binary cross-entropy of a classifier of pairs
     cost = F.softplus(-diagonal(scores)).mean(-1) + mean_off_diagonal(F.softplus(scores))
     return in_base(math.log(2) - cost / 2, base)
 
@@ -188,5 +190,6 @@ def log_mean_exp_off_diagonal(values: Tensor, dims: tuple[int, ...] = (-2, -1)) 
     """Return ``log E_⊗ e^f`` over both dimensions, or over the given one."""
     n = values.shape[-1]
     count = n * (n - 1) if len(dims) == 2 else n - 1
+    # -inf on the diagonal leaves the pairs out of the mean
     own = torch.eye(n, dtype=torch.bool, device=values.device)
     return values.masked_fill(own, -math.inf).logsumexp(dims) - math.log(count)

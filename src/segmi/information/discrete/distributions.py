@@ -154,6 +154,7 @@ def jensen_shannon_divergence(
     for other in checked[1:]:
         check_same_outcomes(checked[0], other, dim)
     mixture = sum((w_k * p for w_k, p in zip(w[1:], checked[1:], strict=True)), w[0] * checked[0])
+    # accumulated, so that no K×… stack is needed
     divergence = torch.zeros_like(mixture).sum(dim)
     for w_k, p in zip(w, checked, strict=True):
         # a weight of 0 or one that underflows leaves the mixture 0 where p is not: no contribution
@@ -190,6 +191,7 @@ def jensen_shannon_divergence_of_logs(
     for other in checked[1:]:
         check_same_outcomes(checked[0], other, dim)
     weighted = [(w_k, log_p) for w_k, log_p in zip(w, checked, strict=True) if w_k > 0]
+    # log w_k + log p_k; weights of 0 are left out, their logarithm is -inf
     shifted = torch.broadcast_tensors(*(log_p + math.log(w_k) for w_k, log_p in weighted))
     mixture = torch.stack(shifted).logsumexp(0)
     divergence = sum(w_k * (log_p.exp() * (log_p - mixture)).sum(dim) for w_k, log_p in weighted)

@@ -63,6 +63,7 @@ def prediction_sums(
     _check_labels(rows, labels, check)
     rows = rows.flatten(1)
     ones = rows.new_ones(rows.shape[1]) if weights is None else weights.to(rows.dtype).flatten()
+    # C×n, with the weights at the labels
     one_hot = torch.zeros_like(rows).scatter(0, labels.reshape(1, -1), ones[None])
     p = rows.exp()
     return PredictionSums(one_hot @ p.T, one_hot @ rows.T, one_hot @ -(p * rows).sum(0))
@@ -161,6 +162,7 @@ def class_separation(sums: PredictionSums, *, base: float | None = None) -> Tens
         tensor(0.5000)
     """
     n = _count(sums)
+    # C×C: all ordered pairs of labels; the diagonal is subtracted
     pairs = (sums.mass / n) @ (sums.log_mass / n).mT
     return in_base(pairs.diagonal().sum() - pairs.sum(), base)
 

@@ -103,6 +103,7 @@ def conditional_mutual_information(table: Tensor, *, base: float | None = None, 
     table = distribution(table, "table", dims=(-3, -2, -1), check=check)
     rows, columns = table.sum(-1, keepdim=True), table.sum(-2, keepdim=True)
     known = table.sum((-2, -1), keepdim=True)
+    # log p(z,x) + log p(z,y) - log p(z)
     expected = log_or_zero(rows) + log_or_zero(columns) - log_or_zero(known)
     ratio = log_or_zero(table) - torch.where(table > 0, expected, 0.0)
     return in_base((table * ratio).sum((-3, -2, -1)), base)
@@ -136,6 +137,7 @@ def log_determinant_mutual_information(table: Tensor, *, check: bool = True) -> 
     # normalized rows avoid underflow; an absent row gets a separate direction of length 1
     mass = table.sum(-1, keepdim=True).where(present[..., None], 1.0)
     extra = torch.diag_embed((~present).to(table.dtype))
+    # |det| of a square matrix is the product of |diag R|
     triangle = torch.linalg.qr(torch.cat([table / mass, extra], -1).mT).R
     return (triangle.diagonal(dim1=-2, dim2=-1).abs().log() + mass[..., 0].log()).sum(-1)
 
@@ -196,6 +198,7 @@ def entropy_of_counts(
     if correction == "grassberger":
         k = counts.to(p.dtype)
         return in_base(torch.digamma(n) - (k * _grassberger(k)).sum(dim) / n, base)
+    # Miller–Madow adds (observed outcomes - 1) / 2n
     plug_in = entropy(p, dim=dim, check=False)
     return in_base(plug_in if correction == "none" else plug_in + ((counts > 0).sum(dim) - 1) / (2 * n), base)
 

@@ -175,6 +175,7 @@ def estimate(
         torch.manual_seed(seed)
         model = _Model(kind, critic, x.shape[1], y.shape[1], hidden, layers, embedding).to(x.device, x.dtype)
     objective = _MovingAverage() if estimator == "mine" else kind.trained_on or kind.value
+    # the entropy of standardized samples is smaller by the sum of the log-scales
     shift = entropy - log_scale if entropy is not None else 0.0
     step = _train(
         model, objective, kind, (x[fit], y[fit]), (x[choose], y[choose]),
@@ -222,6 +223,7 @@ class _MovingAverage:
         if self.log_average is None:
             self.log_average = log_mean.detach()
         else:
+            # moving average in the log domain, without overflow
             self.log_average = torch.logaddexp(
                 self.log_average + math.log(self.momentum), log_mean.detach() + math.log(1 - self.momentum)
             )
@@ -268,6 +270,7 @@ def _train(
         optimizer.zero_grad()
         (-objective(*model(fit[0][index], fit[1][index]))).backward()
         optimizer.step()
+        # 20 evaluations on the validation part
         if step % max(1, steps // 20) == 0 or step == steps:
             value = _mean_value(model, selected_by, *choose, batch_size)
             if value > best:

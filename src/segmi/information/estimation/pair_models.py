@@ -139,6 +139,7 @@ class MarginalGaussian(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         """Return ``log q(y_j)``, m, of m×E."""
         # y is whitened by a triangular matrix, so that the density needs no inverse
+        # positive diagonal, so the determinant is positive
         whitening = torch.diag_embed(self.log_scale.exp()) + self.below.tril(-1)
         z = (y - self.mean) @ whitening.mT
         return -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1) + self.log_scale.sum()

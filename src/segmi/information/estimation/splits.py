@@ -20,6 +20,7 @@ def parts(n: int, groups: Tensor | None, share: float, draw: torch.Generator) ->
             f"set_aside: expected a share below a half that leaves a part to train on, got {share} of {count} samples "
             "or groups"
         )
+    # random rank of each group: the first share evaluates, the second selects
     position = torch.randperm(count, generator=draw)[ids]
     part = (position < 2 * aside).long() + (position < aside).long()
     parts = [(part == number).nonzero().squeeze(1) for number in range(3)]

@@ -58,6 +58,7 @@ class GaussianFields:
         """Return the factor of each frequency of white noise that gives pixels of variance 1."""
         rows = torch.fft.fftfreq(self.height, dtype=torch.float64)[:, None]
         columns = torch.fft.fftfreq(self.width, dtype=torch.float64)
+        # transfer function of a Gaussian kernel
         gain = torch.exp(-((math.pi * self.length) ** 2) * (rows**2 + columns**2))
         return (gain / gain.square().mean().sqrt())[:, : self.width // 2 + 1]
 

@@ -46,6 +46,7 @@ class StudentLaw(Law):
         size, nu = len(self.correlations), self.degrees
         gaussian = -0.5 * sum(math.log1p(-(rho**2)) for rho in self.correlations)
         z = torch.tensor([nu, nu + 2 * size, nu + size], dtype=torch.float64) / 2
+        # from the entropy of a multivariate t distribution
         f = torch.lgamma(z) - z * torch.digamma(z)
         return gaussian + (f[0] + f[1] - 2 * f[2]).item()
 

@@ -57,6 +57,7 @@ def channel_wise_distillation_term(
     targets = read_targets(logits, labels, ignore_index)
     invalid = targets.invalid + read_targets(teacher, labels, ignore_index).invalid
     ignored = ~targets.valid[:, None]
+    # N×C×(H·W) log-distributions over the pixels of an image
     log_q, log_t = (
         (upcast(one) / temperature).masked_fill(ignored, _MASKED).flatten(2).log_softmax(2)
         for one in (logits, teacher.detach())

@@ -66,10 +66,12 @@ def info_nce_per_pair(
         >>> info_nce_per_pair(ours, ours, torch.zeros(4), torch.zeros(4)).max() < 1e-5
         tensor(True)
     """
+    # K×K; the diagonal holds the pairs
     similarity = inner_products(ours, theirs) / temperature
     same = group[:, None] == group
     if negatives == "other_classes":
         same = same & (classes[:, None] != classes)
+    # the positive pair is always in the denominator
     same = same | torch.eye(len(group), dtype=torch.bool, device=group.device)
     return similarity.masked_fill(~same, -torch.inf).logsumexp(1) - similarity.diagonal()
 

@@ -68,7 +68,9 @@ def dist_terms(
     t = softened_log_probabilities(teacher.detach(), temperature).exp().flatten(2).to(q.dtype)
     valid = targets.valid.flatten(1)
     has_valid = valid.any(1)
+    # N×(H·W)
     over_classes = _uncorrelated(q, t, torch.ones_like(q), dim=1)
+    # N×C
     over_pixels = _uncorrelated(q, t, valid[:, None].to(q.dtype), dim=2)
     factor = temperature**2
     return {
@@ -86,6 +88,7 @@ def _uncorrelated(x: Tensor, y: Tensor, weights: Tensor, *, dim: int) -> Tensor:
     count = weights.sum(dim, keepdim=True).clamp(min=1)
     used = weights > 0
     x, y = (torch.where(used, one, 0.0) for one in (x, y))
+    # centered over the used entries
     x, y = (torch.where(used, one - one.sum(dim, keepdim=True) / count, 0.0) for one in (x, y))
     covariance, x_variance, y_variance = ((a * b).sum(dim) / count.squeeze(dim) for a, b in ((x, y), (x, x), (y, y)))
     return 1 - covariance / ((x_variance + _RIDGE) * (y_variance + _RIDGE)).sqrt()

@@ -75,6 +75,7 @@ def ensemble_teacher_term(
     invalid = torch.stack([targets.invalid, *(nan_marker(peer) for peer in peers)]).sum()
     log_q = softened_log_probabilities(logits, temperature)
     log_p = torch.stack([softened_log_probabilities(peer.detach(), temperature).to(log_q.dtype) for peer in peers])
+    # mean of probabilities in the log domain, without underflow
     log_mean = log_p.logsumexp(0) - math.log(len(peers)) if average == "probabilities" else log_p.mean(0).log_softmax(1)
     total = summed_divergence(log_mean, log_q, targets.valid)
     return Term(temperature**2 * total + invalid, targets.valid.sum().to(log_q.dtype))

@@ -57,6 +57,7 @@ def jensen_shannon_term(logits: Sequence[Logits], labels: Labels, ignore_index: 
     check_peers(logits[0], logits[1:])
     targets = [read_targets(one, labels, ignore_index) for one in logits]
     logs = [log_probabilities(one) for one in logits]
+    # mean of probabilities in the log domain, without underflow
     log_mean = torch.stack(logs).logsumexp(0) - math.log(len(logs))
     divergence = torch.stack([kl_divergence_of_logs(one, log_mean, dim=1) for one in logs]).mean(0)
     total = torch.where(targets[0].valid, divergence, 0.0).sum()

@@ -116,6 +116,7 @@ def mutual_learning_term(
             divergence = _divergence_from_logits(peer.detach(), log_q, temperature)
             total = total + torch.where(counted, divergence, 0.0).sum()
         invalid = invalid + nan_marker(peer)
+    # T² compensates the 1/T² of the gradient
     factor = temperature**2 / (len(peers) if checked["peer_reduction"] == "mean" else 1)
     if checked["class_reduction"] == "mean":
         factor /= log_q.shape[1]

@@ -64,6 +64,7 @@ def shuffled_teacher_term(
     """Return `shuffled_teacher` as the sum over the valid pixels and their number."""
     check_choice("keep", keep, get_args(Keep))
     targets = read_targets(logits, labels, ignore_index)
+    # N×(H·W) flat positions, the same for all channels
     order = shuffled_positions(targets.classes, targets.valid, within_class=keep == "class", seed=seed)
     moved = teacher.detach().flatten(2)
     moved = moved.gather(2, order[:, None].expand_as(moved)).view(teacher.shape)

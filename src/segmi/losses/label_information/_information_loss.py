@@ -78,6 +78,7 @@ def information_term(
     """
     targets = read_targets(logits, labels, ignore_index)
     log_p, classes = log_probabilities(logits), class_count(logits)
+    # N×(2C + 1)×H×W: probabilities, log-probabilities, entropies
     maps = torch.cat([log_p.exp(), log_p, pixel_entropies(log_p).unsqueeze(1)], 1)
     own, count = class_sums(maps, targets, classes), precise(targets.valid.sum())
     batch = gathered(torch.cat([own.flatten(), count.view(1)]))  # one communication for sums and count
@@ -86,7 +87,9 @@ def information_term(
     quantity = value(PredictionSums(mass, log_mass, surprise.squeeze(1)))
     total = batch[-1].detach()
     if average is not None and average.training:
+        # share of this batch in the average, by pixels
         share = (1 - average.momentum) * total / everywhere[-1].detach().clamp(min=1e-12)
+        # the value is unchanged, the gradient is divided by the share
         quantity = quantity.detach() + (quantity - quantity.detach()) / torch.where(share > 0, share, 1.0)
     term = coupled_term(quantity, count, total, dtype=upcast(logits).dtype)
     return term._replace(numerator=term.numerator + targets.invalid)

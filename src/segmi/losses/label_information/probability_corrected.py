@@ -54,6 +54,7 @@ def probability_corrected_term(
     check_targets(logits, labels)
     offsets = strength * torch.log(shares)
     if logits.shape[1] == 1:
+        # one logit: the difference of the log-priors
         offsets = (offsets[1] - offsets[0]).reshape(1)
     z = upcast(logits)
     return cross_entropy_term(z + offsets.to(z.dtype).view(1, -1, 1, 1), labels, ignore_index)

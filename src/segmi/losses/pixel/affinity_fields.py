@@ -65,6 +65,7 @@ def affinity_fields_terms(
     targets = read_targets(logits, labels, ignore_index)
     p = log_probabilities(logits).exp()
     truth = one_hot(targets, class_count(logits))
+    # four N×C tensors per size; the largest loss counts
     fields = [_field(p, truth, targets.valid, (size - 1) // 2, margin) for size in sizes]
     alike, unlike, has_alike, has_unlike = (torch.stack(one).amax(0) for one in zip(*fields, strict=True))
     dtype = upcast(logits).dtype
@@ -82,6 +83,7 @@ def _field(p: Tensor, truth: Tensor, valid: Tensor, distance: int, margin: float
         (p_u, p_v), (y_u, y_v), (valid_u, valid_v) = (
             _neighbors(one, rows * distance, columns * distance) for one in (p, truth, valid.unsqueeze(1))
         )
+        # both directions, since the divergence is not symmetric
         divergences = [_divergence(a, b) for a, b in ((p_u, p_v), (p_v, p_u))]
         both = valid_u & valid_v
         for index, pairs in enumerate((both & (y_u == y_v), both & (y_u != y_v))):
@@ -103,6 +105,7 @@ def _neighbors(maps: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor]:
 
 
 def _divergence(p: Tensor, q: Tensor) -> Tensor:
+    # clamped as in the re-implementation, so that logarithms are finite
     p, q, not_p, not_q = (one.clamp(min=1e-4) for one in (p, q, 1 - p, 1 - q))
     return p * (p / q).log() + not_p * (not_p / not_q).log()
 

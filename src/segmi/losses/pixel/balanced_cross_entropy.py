@@ -39,7 +39,9 @@ def balanced_cross_entropy_term(logits: Logits, labels: Labels, ignore_index: in
     """Return `balanced_cross_entropy` as the sum over pairs of image and class and their number."""
     targets = read_targets(logits, labels, ignore_index)
     counts = image_counts(targets, class_count(logits))
+    # N×C weights: one over the pixels of the class in the image
     shares = 1 / counts.clamp(min=1).to(upcast(logits).dtype)
+    # the weight of each pixel's class, N×H×W
     weights = shares.gather(1, targets.classes.flatten(1)).view_as(targets.classes) * targets.valid
     total = (weights * pixel_cross_entropies(logits, targets)).sum()
     return Term(total + targets.invalid, (counts > 0).sum().to(total.dtype))

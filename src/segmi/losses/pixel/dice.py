@@ -56,8 +56,10 @@ def dice_term(logits: Logits, labels: Labels, over: Over, smooth: float, ignore_
     if over == "image":
         distances, present = _distances(sums, smooth)
         return Term(distances.sum().to(dtype) + targets.invalid, present.sum().to(dtype))
+    # 3×C over the batch and all processes
     everywhere = gathered(sums.sum(1))
     distances, present = _distances(everywhere, smooth)
+    # mean over the present classes
     value = distances.sum() / present.sum().clamp(min=1)
     term = coupled_term(value, sums[2].sum().detach(), everywhere[2].sum().detach(), dtype=dtype)
     return term._replace(numerator=term.numerator + targets.invalid)

@@ -43,6 +43,7 @@ def label_smoothing_term(logits: Logits, labels: Labels, smoothing: float, ignor
     """Return `label_smoothing` as the sum over the valid pixels and their number."""
     _check_smoothing(smoothing)
     targets = read_targets(logits, labels, ignore_index)
+    # cross-entropy relative to the uniform distribution
     uniform = torch.where(targets.valid, 0 - log_probabilities(logits).mean(1), 0.0)
     total = ((1 - smoothing) * pixel_cross_entropies(logits, targets) + smoothing * uniform).sum()
     return Term(total + targets.invalid, targets.valid.sum().to(upcast(logits).dtype))

@@ -59,11 +59,14 @@ def _extensions(p: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     """Return the mean over the present classes for each of G groups of M pixels; all arguments are G×C×M."""
     errors = torch.where(valid, (truth.to(p.dtype) - p).abs(), -1.0)  # ignored pixels are sorted to the end
     errors, order = errors.sort(dim=2, descending=True, stable=True)
+    # 1 where the pixel of this rank is of the class
     hits = truth.gather(2, order).to(p.dtype)
     size = hits.sum(2, keepdim=True)
     intersection = size - hits.cumsum(2)
     union = size + (1 - hits).cumsum(2)
+    # Jaccard distance if the i largest errors were wrong, for every i
     jaccard = 1 - intersection / union.clamp(min=1)
+    # discrete derivative of the Jaccard distance
     steps = torch.cat([jaccard[..., :1], jaccard[..., 1:] - jaccard[..., :-1]], 2)
     per_class = (errors.clamp(min=0) * steps).sum(2)
     present = size[..., 0] > 0

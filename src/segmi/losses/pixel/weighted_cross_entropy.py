@@ -42,6 +42,7 @@ def weighted_cross_entropy(
 def weighted_cross_entropy_term(logits: Logits, labels: Labels, weights: Tensor, ignore_index: int) -> Term:
     """Return `weighted_cross_entropy` as the weighted sum over the valid pixels and the sum of their weights."""
     targets = read_targets(logits, labels, ignore_index)
+    # weight of each pixel's class, 0 at ignored pixels
     pixel_weights = weights.to(upcast(logits).dtype)[targets.classes] * targets.valid
     total = (pixel_weights * pixel_cross_entropies(logits, targets)).sum()
     return Term(total + targets.invalid, pixel_weights.sum())

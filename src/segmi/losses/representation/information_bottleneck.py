@@ -124,6 +124,7 @@ class InformationBottleneck(FeatureObjective):
         """Return the layer's output with noise, in its dtype."""
         if network in self.frozen:
             return output
+        # standard deviation in the dtype of the layer, which may be half precision
         deviation = self._variance(network, layer, output).sqrt().to(output.dtype)
         return output + deviation * torch.randn_like(output)
 

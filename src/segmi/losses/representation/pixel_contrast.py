@@ -68,6 +68,7 @@ def supervised_contrastive(
     identity = torch.eye(len(classes), dtype=torch.bool, device=classes.device)
     positive, negative = same_group & same_class & ~identity, same_group & ~same_class
     against = similarity.masked_fill(~negative, -torch.inf).logsumexp(1, keepdim=True)
+    # a finite minimum instead of -inf keeps the gradient finite without negatives
     against = torch.where(negative.any(1, keepdim=True), against, torch.finfo(similarity.dtype).min)
     # log(e^s + e^a) - s = softplus(a - s)
     losses = torch.where(positive, F.softplus(against - similarity), 0.0)
@@ -162,6 +163,7 @@ class PixelContrast(FeatureObjective):
         counts = {}
         for network, output in self._trained(outputs).items():
             sample = self._sample(network, output, batch)[1]
+            # embeddings do not matter for the count
             blank = torch.ones(len(sample.classes), 1, device=sample.classes.device)
             anchors = supervised_contrastive(blank, sample.classes, self._groups(sample))[1].sum()
             counts[f"{self.name}/{network}"] = anchors.to(upcast(output.logits).dtype)

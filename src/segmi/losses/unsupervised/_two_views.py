@@ -113,8 +113,10 @@ def _tables(first: Tensor, second: Tensor, valid: Tensor, displacement: int, win
     p, q = (torch.where(valid, log_probabilities(one).exp(), 0.0) for one in (first, second))
     mask = valid.to(p.dtype)
     for rows, columns in product(range(-displacement, displacement + 1), repeat=2):
+        # a negative pad crops: shifts the second view by (rows, columns)
         pads = (-columns, columns, -rows, rows)
         partner, partner_mask = F.pad(q, pads), F.pad(mask, pads)
+        # pairs with an ignored pixel have probability 0 on one side
         sums: Tensor = _PairSums.apply(_windows(p * partner_mask, window), _windows(partner, window))
         yield sums
 
@@ -133,6 +135,7 @@ def _windows(maps: Tensor, window: int | None) -> Tensor:
 def _mean_information(sums: Tensor, entropy_weight: float) -> Tensor:
     """Return ``λ (H(P_a) + H(P_b)) - H(P)`` of the symmetric joint P, averaged over tables by their number of pairs."""
     pairs = sums.detach().sum((-2, -1), keepdim=True)
+    # symmetric, since the order of the views is arbitrary
     joint = (sums + sums.mT) / 2 / pairs.clamp(min=1e-12)
     marginal = joint.sum(-1)
     information = 2 * entropy_weight * entropy(marginal, check=False) - joint_entropy(joint, check=False)

@@ -46,11 +46,13 @@ def marginal_term(logits: Logits, labels: Labels, value: Callable[[Tensor, Tenso
     targets = read_targets(logits, labels, ignore_index)
     log_p = log_probabilities(logits)
     maps = torch.cat([log_p.exp(), pixel_entropies(log_p).unsqueeze(1)], 1)
+    # all pixels as one class: sums over all valid pixels
     single = Targets(torch.zeros_like(targets.classes), targets.valid, targets.invalid)
     own, count = class_sums(maps, single, 1)[0], precise(targets.valid.sum())
     everywhere = gathered(torch.cat([own, count.view(1)]))
     total = everywhere[-1].detach()
     means = everywhere[:-1] / total.clamp(min=1)
+    # means.sum() is 0 and keeps the graph
     quantity = torch.where(total > 0, value(means[:-1], means[-1]), means.sum())
     term = coupled_term(quantity, count, total, dtype=upcast(logits).dtype)
     return term._replace(numerator=term.numerator + targets.invalid)
