@@ -80,7 +80,7 @@ def test_unwritable_output_folder(closed_folder, place):
     assert ended.code == 5, ended.said
     assert f"the runs cannot be written to {place.runs / 'tiny'}" in ended.said
     assert "Read-only file system" in ended.said or "Permission denied" in ended.said
-    assert "give a folder that can be written with --runs" in ended.said
+    assert "give a writable folder with --runs" in ended.said
     assert "decoded" not in ended.said, "no image is read for nothing"
     assert not place.cache.exists()
 
@@ -212,7 +212,7 @@ def test_two_commands_do_each_run_once(place, ends_whole):
         assert "Traceback" not in one.said
         if one.code == 5:
             assert "in use by process" in one.said
-            assert "run the same command again when it has ended" in one.said
+            assert "run the same command again when that process has ended" in one.said
     ends_whole()
 
 
