@@ -57,7 +57,7 @@ def test_a_full_disk_at_the_report(small_disk, place, ends_whole):
 def test_file_size_limit(place, ends_whole):
     ended = place.do(fault="small_files 60000")
     assert ended.code == 5, ended.said
-    assert "it would be larger than files may be here" in ended.said
+    assert "it would be larger than the limit for files" in ended.said
     assert "ulimit -f" in ended.said
     ends_whole()
 
