@@ -83,8 +83,7 @@ class Term(NamedTuple):
 class Loss(nn.Module, ABC):
     """A loss on the logits of one network: ``loss(logits, labels) → scalar``, to be minimized.
 
-    A subclass stores its options, declares the fields below and implements `term` by a call of its pure function. A sum
-    of ratios with different denominators also overrides `terms`.
+    A subclass stores its options, declares the fields below and implements `term`, or `terms` for a sum of ratios.
     """
 
     family: Family = "other"
@@ -161,7 +160,6 @@ class CallableLoss(Loss):
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """Return the loss times the number of images, and that number."""
-        # the callable returns a mean over images, so its sum is the mean times their number
         count = logits.new_full((), len(labels))  # `new_tensor` would copy to a GPU and wait for it
         return Term(self.loss(logits, labels) * count, count)
 
