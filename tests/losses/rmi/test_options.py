@@ -358,13 +358,13 @@ def test_saturated_softmax_and_sigmoid_stay_finite(scene: Scene, gradient: Gradi
         ({"pooling": "mean", "stride": 2}, "pooling: expected 'none', 'average', 'max' or 'interpolation', got 'mean'"),
         ({"ignored": "ignore"}, "ignored: expected 'zero' or 'drop', got 'ignore'"),
         ({"class_reduction": "max"}, "class_reduction: expected 'sum', 'mean' or 'present', got 'max'"),
-        ({"stride": 4}, "stride: expected 1 without pooling, got 4; choose a pooling as well"),
-        ({"pooling": "max"}, "stride: expected an integer of at least 2 with pooling 'max', got 1; 4 is published"),
+        ({"stride": 4}, "stride: expected 1 without pooling, got 4. Fix: set pooling as well"),
+        ({"pooling": "max"}, "stride: expected an integer of at least 2 with pooling 'max', got 1. Fix: use 4"),
         ({"pooling": "max", "stride": 2.0}, "stride: expected an integer of at least 2"),
         ({"legacy_interpolation": True}, "legacy_interpolation: expected pooling 'interpolation', .* got 'none'"),
         (
             {"pooling": "average", "stride": 4, "ignored": "drop"},
-            "at least 3×3 cells, the window, after down-sampling by 4, got 1×4 cells of 8×20 pixels; use larger crops, "
+            "at least 3×3 cells, the window, after pooling by 4, got 1×4 cells of 8×20 pixels. Fix: use larger crops, "
             "a smaller stride or a smaller radius",
         ),
         ({"pooling": "interpolation", "stride": 3}, "got 2×6 cells of 8×20 pixels"),
