@@ -58,7 +58,8 @@ def test_ctrl_c_ends_all_runs_after_their_checkpoints(interrupted: Callable[...,
 
 
 def test_runs_of_several_processes_need_another_start(study_of: Callable[..., Study], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"needs 2 × 1 processes(.|\n)*the engine pool does a run in one(.|\n)*torchrun"):
+    message = r"needs 2 × 1 processes(.|\n)*the engine pool does a run in one(.|\n)*torchrun"
+    with pytest.raises(UsageError, match=message):
         run_study(study_of("training.devices=2"), tmp_path, engine=Pool())
 
 
