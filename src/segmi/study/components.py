@@ -39,7 +39,7 @@ _PROBED_STEPS: Final = 1000
 
 
 class RunComponents(NamedTuple):
-    """What a run trains, and on which objective."""
+    """Cohort and objective of a run."""
 
     cohort: Cohort
     objective: Objective
@@ -96,7 +96,7 @@ def network_options(architecture: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a default as plain data, or None, which stands for the default everywhere."""
+    """Return a default as plain data, or None, which means the default."""
     try:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Folders of the datasets on this machine, and what the runs of a study on one dataset share."""
+"""Folders of the datasets on this machine, and data shared by the runs of a study on one dataset."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def execute(
 
 
 def _write_start(run: Run, folder: RunFolder, context: DatasetContext, machine: dict[str, Any]) -> None:
-    """Write what the run starts from; the configuration of the first session is kept."""
+    """Write configuration, machine and origin; the configuration of the first session is kept."""
     if not (folder.path / "config.yaml").exists():
         atomic_write(folder.path / "config.yaml", dump(run.config.plain()))
     folder.write_environment(machine)

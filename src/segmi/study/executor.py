@@ -86,7 +86,7 @@ class RunExecutor:
 
         Args:
             run: the run.
-            emit: called with its events, the last of which has a kind of `segmi.study.events.ENDS`.
+            emit: called with its events; the last one has a kind in `segmi.study.events.ENDS`.
             overwrite: start the run again, even if it is finished.
             patience: seconds to wait for the lock, for a run whose process has just crashed.
 
@@ -143,7 +143,7 @@ def lock_if_free(folder: Path, patience: float) -> Iterator[EnvironmentProblem |
 
 
 def prepare(folder: Path, *, overwrite: bool) -> None:
-    """Remove what a killed process left incomplete; with ``overwrite``, all records of the previous run."""
+    """Remove incomplete files of a killed process; with ``overwrite``, all records of the previous run."""
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     for name in RECORDS if overwrite else ("result.json", "failure.json"):

@@ -78,8 +78,8 @@ def check_method(
         name: name of the method.
         value: its value in the study file.
         training: training options of the study, complete.
-        processing: likewise.
-        problems: collects what is wrong.
+        processing: processing options of the study, complete.
+        problems: collects the problems.
     """
     path = ("methods", name)
     if not isinstance(value, dict):
@@ -138,7 +138,7 @@ class _MethodCheck:
         method: the method with every default, completed in place.
         path: path of the method in the study.
         own: sections that the method sets itself.
-        problems: collects what is wrong.
+        problems: collects the problems.
     """
 
     method: dict[str, Any]

@@ -97,7 +97,7 @@ def run_study(
     """Do every run of a study that is not finished.
 
     If ``training.devices`` or ``num_nodes`` asks for several processes, all of them call this function. The first one
-    decides what is done and writes the records.
+    assigns the runs and writes the records.
 
     Args:
         study: study from `load_study`, checked with the same roots.
@@ -210,7 +210,7 @@ class _Reporter:
 
 
 def study_plan(study: Study, context_of: Callable[[str], DatasetContext], command: str | None = None) -> Plan:
-    """Return the plan of a study, from which the report sees the runs that are missing."""
+    """Return the plan of a study, which the report uses to find missing runs."""
     methods, losses = study.methods, known_losses()
     return Plan(
         study=study.name,

@@ -224,7 +224,7 @@ class Run:
 
 
 def expand(study: Study, only: Sequence[str] = ()) -> list[Run]:
-    """Return the runs of a study in the order in which they run.
+    """Return the runs of a study in their order of execution.
 
     Args:
         study: a validated study.

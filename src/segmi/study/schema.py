@@ -99,7 +99,7 @@ class Method(BaseModel):
         averages: networks whose weights are averages of the weights of others, by name.
         weights_from: sources of initial weights by network. Default: random or pretrained weights.
         training: settings that replace those of the study for this method.
-        processing: likewise.
+        processing: settings that replace the processing of the study for this method.
     """
 
     model_config = _PLAIN

@@ -146,7 +146,7 @@ def check_searches(
         searches: spaces by method.
         methods: methods with every default.
         study: top-level fields of the study file.
-        problems: collects what is wrong.
+        problems: collects the problems.
     """
     if any(searches.values()) and study.get("search_seed") in (study.get("seeds") or ()):
         problems.add(

@@ -43,7 +43,7 @@ class Crash:
 
     Args:
         reason: the reason, as a sentence without a full stop.
-        output: what the process printed during the run.
+        output: output of the process during the run.
     """
 
     reason: str
