@@ -117,10 +117,10 @@ def test_a_refused_folder_is_not_changed(photos: Path, capsys: pytest.CaptureFix
         (["train", "./nowhere"], "expected a folder, got nowhere, which does not exist"),
         (
             ["train", "nowhere"],
-            "there is no folder nowhere\n  Fix: give one that `segmi data init` has",
+            "there is no folder nowhere\n  Fix: give a folder prepared by `segmi data init`",
         ),
         (["train", "street-scenes"], "got the dataset street-scenes\n  Fix: use --data street-scenes"),
-        (["train", "{photos}", "--root", "."], "says which data are meant, and so do --data and --root"),
+        (["train", "{photos}", "--root", "."], "is given together with --data or --root"),
         (["data", "check", "{photos}", "--root", "."], "pass one of the two"),
     ],
 )
