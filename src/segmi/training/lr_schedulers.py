@@ -66,6 +66,7 @@ def build_schedule(
         >>> rates
         [0.25, 0.5, 0.75, 1.0, 0.5]
     """
+    parts: list[tuple[str, dict[str, Any], int | None]]
     if isinstance(schedule, str):
         parts = [(schedule, dict(options or {}), None)]
     elif options:
@@ -138,7 +139,7 @@ def _build(optimizer: Optimizer, name: str, arguments: Mapping[str, Any], steps:
     known = [option for option in inspect.signature(kind).parameters if option not in ("optimizer", "last_epoch")]
     check_options(f"schedule {name}", arguments, known)
     # The schedule spans the run by default.
-    defaults = {length: steps for length in LENGTHS if length in known}
+    defaults: dict[str, Any] = {length: steps for length in LENGTHS if length in known}
     if steps is None:
         missing = [length for length in defaults if length not in arguments]
         if missing and not (name == "OneCycleLR" and {"epochs", "steps_per_epoch"} <= arguments.keys()):

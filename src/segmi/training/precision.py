@@ -127,7 +127,8 @@ def choose_precision(
         return ResolvedPrecision("fp32", memory_format)
     count = min(images, MAX_CPU_IMAGES) if device.type == "cpu" else images
     seconds = step_seconds(cohort, device, images=count, side=side)
-    return ResolvedPrecision(*fastest(seconds).split(), "measured", seconds, count)
+    dtype, memory_format = fastest(seconds).split()
+    return ResolvedPrecision(dtype, memory_format, "measured", seconds, count)
 
 
 @contextmanager
