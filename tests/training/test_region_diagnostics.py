@@ -13,8 +13,7 @@ from segmi.datasets.processing import Processing
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses import RegionMutualInformation, region_information
 from segmi.metrics import PredictionDiagnostics
-from segmi.training import diagnostics as module
-from segmi.training import evaluate, fit, training_configs
+from segmi.training import evaluate, fit, region_diagnostics, training_configs
 from segmi.training.region_diagnostics import diagnostics_of
 
 NAMES = ("sky", "road", "car", "pole")
@@ -124,6 +123,6 @@ def test_small_maps_use_the_torch_kernel(monkeypatch, size, expected):
             asked.append(options["kernel"])
             super().__init__(**{**options, "kernel": "torch"})
 
-    monkeypatch.setattr(module, "RegionMutualInformation", Asked)
+    monkeypatch.setattr(region_diagnostics, "RegionMutualInformation", Asked)
     shown(*scene(1, size))
     assert asked == [expected]
