@@ -41,7 +41,7 @@ def test_what_diverged_is_done_again_and_nothing_else(tmp_path: Path, capsys: py
     assert main(["study", "status", *given, "--json"]) == 0
     rows = {row["run"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["street-scenes/wild/seed0"]["state"] == "diverged"
-    assert {"pid", "host", "seconds", "losses"} <= rows["street-scenes/wild/seed0"].keys()
+    assert {"pid", "host", "seconds", "crashes"} <= rows["street-scenes/wild/seed0"].keys()
 
     result = runs / "tiny/street-scenes/steady/seed0/result.json"
     before = result.stat().st_mtime_ns

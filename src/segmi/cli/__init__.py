@@ -15,6 +15,8 @@ import segmi
 from segmi.cli import data, deploying, listing, networks, probing, study, study_run, train
 from segmi.cli.output import explain_error, settings
 
+__all__ = ["app", "main"]
+
 app = typer.Typer(
     name="segmi",
     help="""Compare segmentation losses fairly, and train networks on your own images.
@@ -28,11 +30,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-study.app.command()(study_run.run)
-study.app.command()(study_run.retry)
+study.app.command("run")(study_run._run)
+study.app.command("retry")(study_run._retry)
 app.add_typer(study.app, name="study", rich_help_panel="Studies")
 app.command(name="report", rich_help_panel="Studies")(study.report)
-app.command(name="train", rich_help_panel="Networks")(train.train)
+app.command(name="train", rich_help_panel="Networks")(train._train)
 app.command(name="evaluate", rich_help_panel="Networks")(networks.evaluate)
 app.command(name="probe", rich_help_panel="Networks")(probing.probe)
 app.command(name="predict", rich_help_panel="Networks")(networks.predict)
@@ -42,8 +44,8 @@ app.command(name="publish", rich_help_panel="Networks")(deploying.publish)
 app.add_typer(listing.app, name="list", rich_help_panel="Lists and data")
 app.add_typer(data.app, name="data", rich_help_panel="Lists and data")
 
+# Global options, which are also accepted after the command.
 _GLOBAL = {"--debug": "--debug", "--quiet": "--quiet", "-q": "--quiet"}
-"""Global options, which are also accepted after the command."""
 
 
 def _print_version(wanted: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segmi.cli.options import Cache
+from segmi.cli.options import AsJson, Cache, DatasetOptions
 from segmi.cli.output import calm_libraries, put, put_json, put_table
 from segmi.cli.own_data import init, open_reader
 from segmi.cli.progress_bars import counting
@@ -22,19 +22,14 @@ Root = Annotated[
     Path | None,
     typer.Option("--root", metavar="DIR", help="Dataset root, or a folder that holds it (default: $SEGMI_DATA)."),
 ]
-Options = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="OPTION=VALUE", help="Options of the dataset, such as val=0.2 or masks=color."),
-]
 Splits = Annotated[list[str] | None, typer.Option("--split", help="Only this split; may be repeated.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 app.command()(init)
 
 
 @app.command()
 def check(
-    name: Name, options: Options = None, root: Root = None, split: Splits = None, as_json: AsJson = False
+    name: Name, options: DatasetOptions = None, root: Root = None, split: Splits = None, as_json: AsJson = False
 ) -> None:
     """Read every file of a dataset and report image counts, class shares, ignored pixels and problems.
 
@@ -58,7 +53,7 @@ def check(
 @app.command()
 def prepare(
     name: Name,
-    options: Options = None,
+    options: DatasetOptions = None,
     root: Root = None,
     split: Splits = None,
     resize: Annotated[
@@ -151,7 +146,7 @@ def clear(
 @app.command()
 def preview(
     name: Name,
-    options: Options = None,
+    options: DatasetOptions = None,
     root: Root = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Output folder.")] = Path("preview"),
     split: Annotated[str, typer.Option("--split", help="The split.")] = "train",

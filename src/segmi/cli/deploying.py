@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from segmi.cli.networks import Bundle, Threshold, find_bundle
+from segmi.cli.networks import find_bundle
+from segmi.cli.options import AsJson, Bundle, Threshold
 from segmi.cli.output import calm_libraries, put, put_json, say
 
 
@@ -24,7 +25,7 @@ def export(
         typer.Option("--images", metavar="FILES", help="Images for the comparison (default: generated scenes)."),
     ] = None,
     threshold: Threshold = 0.5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a bundle as a program that runs without segmi, after comparing it with PyTorch.
 

@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from segmi.cli.options import AsJson
 from segmi.cli.output import calm_libraries, put_json, put_table
 
 app = typer.Typer(no_args_is_help=True, help="List the losses, models and datasets that can be named.")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from segmi.cli.options import AsJson, Bundle, Dataset, DatasetOptions, DatasetRoot, Device, Overlap, Threshold, Window
 from segmi.cli.output import calm_libraries, put, put_json, say
 from segmi.cli.own_data import open_reader
 from segmi.cli.progress_bars import counting
@@ -18,37 +19,12 @@ if TYPE_CHECKING:
     from segmi.datasets.processing import Processing
     from segmi.models import SegmentationNetwork
 
-Bundle = Annotated[
-    Path,
-    typer.Argument(metavar="BUNDLE", help="Folder with model.safetensors and model.json, or a run with one bundle."),
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-Window = Annotated[
-    int | None,
-    typer.Option("--window", metavar="PIXELS", min=1, help="Predict larger images in windows with sides of PIXELS."),
-]
-Overlap = Annotated[
-    int | None,
-    typer.Option("--overlap", metavar="PIXELS", min=0, help="Overlap of the windows (default: a quarter)."),
-]
-Threshold = Annotated[
-    float,
-    typer.Option("--threshold", help="For networks with one logit: predict class 1 above this probability."),
-]
-
 
 def evaluate(
     bundle: Bundle,
-    options: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="OPTION=VALUE", help="Options of the dataset, such as val=0.2 or masks=color."),
-    ] = None,
-    data: Annotated[
-        str, typer.Option("--data", metavar="NAME", help="A dataset of `segmi list datasets`, or a folder.")
-    ] = "folder",
-    root: Annotated[
-        Path | None, typer.Option("--root", metavar="DIR", help="Dataset root (default: $SEGMI_DATA).")
-    ] = None,
+    options: DatasetOptions = None,
+    data: Dataset = "folder",
+    root: DatasetRoot = None,
     split: Annotated[str, typer.Option("--split", help="Split to evaluate on.")] = "val",
     protocol: Annotated[
         str, typer.Option("--protocol", help="full: whole images; paper: passes of random crops.")
@@ -58,7 +34,7 @@ def evaluate(
     window: Window = None,
     overlap: Overlap = None,
     device: Device = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Evaluate a bundle on a dataset: mean IoU, IoU per class, accuracies.
 
@@ -130,13 +106,11 @@ def predict(
     window: Window = None,
     overlap: Overlap = None,
     batch_size: Annotated[
-        int,
-        typer.Option("--batch-size", "-b", min=1, help="Images of one size, or windows, in one forward pass."),
+        int, typer.Option("--batch-size", "-b", min=1, help="Images of one size, or windows, in one forward pass.")
     ] = 1,
     device: Device = "auto",
     as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print JSON: mask, size and shares of the classes of each image."),
+        bool, typer.Option("--json", help="Print JSON: mask, size and shares of the classes of each image.")
     ] = False,
 ) -> None:
     """Write a mask per image, in the bundle's colors and at the image's own resolution, and print its path.

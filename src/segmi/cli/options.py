@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Cache = Annotated[
     str | None,
     typer.Option(
@@ -13,4 +15,40 @@ Cache = Annotated[
         metavar="DIR|none",
         help="Folder for decoded images; none disables the cache. Default: $SEGMI_CACHE or the user's cache folder.",
     ),
+]
+
+# training
+InitFrom = Annotated[
+    Path | None, typer.Option("--init-from", metavar="BUNDLE", help="Fine-tune: start from the weights of a bundle.")
+]
+AllowChanged = Annotated[
+    list[str] | None,
+    typer.Option("--allow-changed", metavar="KEY", help="Continue although this changed: a key, data, or segmi."),
+]
+
+# datasets
+DatasetOptions = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="OPTION=VALUE", help="Options of the dataset, such as val=0.2 or masks=color."),
+]
+Dataset = Annotated[
+    str, typer.Option("--data", metavar="NAME", help="A dataset of `segmi list datasets`, or a folder.")
+]
+DatasetRoot = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="Dataset root (default: $SEGMI_DATA).")]
+
+# trained networks
+Bundle = Annotated[
+    Path,
+    typer.Argument(metavar="BUNDLE", help="Folder with model.safetensors and model.json, or a run with one bundle."),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Window = Annotated[
+    int | None,
+    typer.Option("--window", metavar="PIXELS", min=1, help="Predict larger images in windows with sides of PIXELS."),
+]
+Overlap = Annotated[
+    int | None, typer.Option("--overlap", metavar="PIXELS", min=0, help="Overlap of the windows (default: a quarter).")
+]
+Threshold = Annotated[
+    float, typer.Option("--threshold", help="For networks with one logit: predict class 1 above this probability.")
 ]

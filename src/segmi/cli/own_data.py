@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from segmi.cli.options import AsJson
 from segmi.cli.output import calm_libraries, put, put_json, put_table
 from segmi.cli.progress_bars import counting
 from segmi.errors import UsageError
@@ -39,7 +40,7 @@ def init(
     seed: Annotated[int, typer.Option("--seed", help="Seed of these draws.")] = 0,
     pairs_only: Annotated[bool, typer.Option("--pairs-only", help="Leave out unmatched images and masks.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing segmi.toml.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Detect how a folder of images and masks is organized, and write segmi.toml, which describes it.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from segmi.cli.networks import Bundle, Device, check_classes, find_bundle, processing_of
+from segmi.cli.networks import check_classes, find_bundle, processing_of
+from segmi.cli.options import AsJson, Bundle, Dataset, DatasetOptions, DatasetRoot, Device
 from segmi.cli.output import calm_libraries, put_json, put_table
 from segmi.cli.own_data import open_reader
 from segmi.cli.progress_bars import counting
@@ -15,20 +15,13 @@ from segmi.cli.progress_bars import counting
 
 def probe(
     bundle: Bundle,
-    options: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="OPTION=VALUE", help="Options of the dataset, such as val=0.2 or masks=color."),
-    ] = None,
+    options: DatasetOptions = None,
     layers: Annotated[
         list[str] | None,
         typer.Option("--layer", "-l", metavar="NAME", help="A layer; may be repeated (default: the blocks)."),
     ] = None,
-    data: Annotated[
-        str, typer.Option("--data", metavar="NAME", help="A dataset of `segmi list datasets`, or a folder.")
-    ] = "folder",
-    root: Annotated[
-        Path | None, typer.Option("--root", metavar="DIR", help="Dataset root (default: $SEGMI_DATA).")
-    ] = None,
+    data: Dataset = "folder",
+    root: DatasetRoot = None,
     split: Annotated[
         str, typer.Option("--split", help="Split that is divided into the images for training, selection and test.")
     ] = "val",
@@ -36,7 +29,7 @@ def probe(
     steps: Annotated[int, typer.Option("--steps", min=1, help="Optimizer steps per probe.")] = 500,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the pixels and the probes.")] = 0,
     device: Device = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Estimate the information about the labels in the layers of a bundle, with a linear and a non-linear probe each.
 

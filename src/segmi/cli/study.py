@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from segmi.cli.options import AsJson
 from segmi.cli.output import calm_libraries, put, put_json, put_table
 from segmi.cli.progress_bars import duration
 
@@ -35,7 +36,6 @@ Root = Annotated[
     ),
 ]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of all runs.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -115,8 +115,7 @@ def report(
         int, typer.Option("--port", metavar="N", min=0, max=65535, help="Port of --watch (default: a free port).")
     ] = 0,
     images: Annotated[
-        bool,
-        typer.Option("--images/--no-images", help="Whether to include images, whose license may forbid sharing."),
+        bool, typer.Option("--images/--no-images", help="Whether to include images, whose license may forbid sharing.")
     ] = True,
 ) -> None:
     """Write tables, figures and an HTML page from finished runs, and print Table 1.

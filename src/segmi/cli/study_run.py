@@ -8,27 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from segmi.cli.options import Cache
+from segmi.cli.options import AllowChanged, Cache, InitFrom
 from segmi.cli.output import calm_libraries, put, say
 from segmi.cli.progress_bars import StudyProgress
 from segmi.cli.study import File, Overrides, Root, Runs, print_report
 from segmi.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
-    from segmi.study import DataRoots, Study
     from segmi.study.engines import Engine
 
 Only = Annotated[
     list[str] | None, typer.Option("--only", metavar="PATTERN", help="Only these runs, such as 'camvid/model-1/*'.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start the runs again and remove their results.")]
-InitFrom = Annotated[
-    Path | None, typer.Option("--init-from", metavar="BUNDLE", help="Fine-tune: start from the weights of a bundle.")
-]
-AllowChanged = Annotated[
-    list[str] | None,
-    typer.Option("--allow-changed", metavar="KEY", help="Continue although this changed: a key, data, or segmi."),
-]
 EngineName = Annotated[
     str,
     typer.Option(
@@ -66,15 +58,11 @@ Gpus = Annotated[
     ),
 ]
 
-ENGINES: Final = {
-    "in-process": (),
-    "pool": ("jobs", "retries"),
-    "ray": ("jobs", "retries", "address", "cpus", "gpus"),
-}
+ENGINES: Final = {"in-process": (), "pool": ("jobs", "retries"), "ray": ("jobs", "retries", "address", "cpus", "gpus")}
 """Options of each engine."""
 
 
-def run(
+def _run(
     file: File,
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
@@ -101,23 +89,10 @@ def run(
 
     Example: `segmi study run studies/camvid.yaml --root /data training.steps=500`
     """
-    from segmi.study import expand
-    from segmi.study.run_queue import RunQueue
-
-    if resume and overwrite:
-        raise UsageError("--resume and --overwrite exclude each other", "give one of them")
-    chosen = _engine(engine, jobs=jobs, retries=retries, address=address, cpus=cpus, gpus=gpus)
-    study, roots = _load(file, overrides, root)
-    begun = RunQueue(study, expand(study, only or []), runs).all() if resume else []
-    if resume and not any((one.folder(runs) / "config.yaml").exists() for one in begun):
-        raise UsageError(f"there is nothing to resume in {runs / study.name}", "omit --resume to start the study")
-    _run(
-        study, runs, file, overrides, roots=roots, only=only or [], overwrite=overwrite,
-        allow_changed=allow_changed or [], init_from=init_from, cache=cache, engine=chosen,
-    )  # fmt: skip
+    _start(**locals())
 
 
-def retry(
+def _retry(
     file: File,
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
@@ -141,46 +116,53 @@ def retry(
 
     Example: `segmi study retry studies/camvid.yaml --root /data --only '*/model-2/*'`
     """
-    from segmi.study import expand
+    _start(**locals(), failed_only=True)
+
+
+def _start(
+    *,
+    file: Path,
+    overrides: list[str] | None,
+    runs: Path,
+    root: list[str] | None,
+    only: list[str] | None,
+    overwrite: bool,
+    init_from: Path | None,
+    allow_changed: list[str] | None,
+    cache: str | None,
+    engine: str,
+    resume: bool = False,
+    failed_only: bool = False,
+    **engine_options: Any,
+) -> None:
+    from segmi.datasets.cache import cache_folder
+    from segmi.study import DataRoots, expand, load_study, run_study
+    from segmi.study.run_queue import RunQueue
     from segmi.study.status import study_status, to_retry
 
-    chosen = _engine(engine, jobs=jobs, retries=retries, address=address, cpus=cpus, gpus=gpus)
-    study, roots = _load(file, overrides, root)
-    wanted = expand(study, only or [])
-    failed = to_retry(study_status(study, runs), wanted)
-    if not failed:
-        put(f"no run of {study.name} has failed" + (f" among the {len(wanted)} of --only" if only else ""))
-        return
-    _run(
-        study, runs, file, overrides, roots=roots, only=failed, overwrite=overwrite,
-        allow_changed=allow_changed or [], init_from=init_from, cache=cache, engine=chosen,
-    )  # fmt: skip
-
-
-def _load(file: Path, overrides: list[str] | None, root: list[str] | None) -> tuple[Study, DataRoots]:
-    from segmi.study import DataRoots, load_study
-
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other", "give one of them")
+    chosen = _engine(engine, **engine_options)
     say(f"checking {file}")
     calm_libraries()
     roots = DataRoots.parse(root or [])
-    return load_study(file, overrides or [], roots=roots), roots
-
-
-def _run(
-    study: Study, runs: Path, file: Path, overrides: list[str] | None, *, cache: str | None, **options: Any
-) -> None:
-    from segmi.datasets.cache import cache_folder
-    from segmi.study import run_study
-
+    study = load_study(file, overrides or [], roots=roots)
+    wanted, only = expand(study, only or []), only or []
+    if failed_only:
+        failed = to_retry(study_status(study, runs), wanted)
+        if not failed:
+            put(f"no run of {study.name} has failed" + (f" among the {len(wanted)} of --only" if only else ""))
+            return
+        only = failed
+    begun = RunQueue(study, wanted, runs).all() if resume else []
+    if resume and not any((one.folder(runs) / "config.yaml").exists() for one in begun):
+        raise UsageError(f"there is nothing to resume in {runs / study.name}", "omit --resume to start the study")
     with StudyProgress() as progress:
         outcome = run_study(
-            study,
-            runs,
-            cache=cache_folder(cache),
+            study, runs, roots=roots, only=only, overwrite=overwrite, init_from=init_from, engine=chosen,
+            allow_changed=allow_changed or [], cache=cache_folder(cache), listener=progress,
             command=shlex.join(["segmi", "study", "run", str(file), *(overrides or [])]),
-            listener=progress,
-            **options,
-        )
+        )  # fmt: skip
     if not outcome.leads:
         return
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segmi.cli.options import Cache
+from segmi.cli.options import AllowChanged, Cache, InitFrom
 from segmi.cli.output import calm_libraries, put, put_json, put_table, say
 from segmi.cli.own_data import is_folder, reader_of, study_name
 from segmi.cli.progress_bars import StudyProgress
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from segmi.study.single_run import TrainedNetwork
 
 
-def train(
+def _train(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
@@ -53,14 +53,8 @@ def train(
     ),
     resume: Annotated[bool, typer.Option("--resume", help="Continue the unfinished run in --output.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the run in --output and start again.")] = False,
-    init_from: Annotated[
-        Path | None,
-        typer.Option("--init-from", metavar="BUNDLE", help="Fine-tune: start from the weights of a bundle."),
-    ] = None,
-    allow_changed: Annotated[
-        list[str] | None,
-        typer.Option("--allow-changed", metavar="KEY", help="Continue although this changed: a key, data, or segmi."),
-    ] = None,
+    init_from: InitFrom = None,
+    allow_changed: AllowChanged = None,
     cache: Cache = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the whole configuration as a study file, and stop.")
@@ -116,22 +110,20 @@ def _data(name: str, roots: list[str], words: list[str]) -> tuple[dict[str, Any]
     if not words or "=" in words[0]:
         return {name: {}}, roots, words
     if not is_folder(words[0]):
-        raise _no_folder(words[0])
+        from segmi.datasets import dataset_names
+
+        if words[0] in dataset_names():
+            raise UsageError(
+                f"expected a folder or path.to.field=value, got the dataset {words[0]}", f"use --data {words[0]}"
+            )
+        raise UsageError(
+            f"there is no folder {words[0]}",
+            "give a folder prepared by `segmi data init`, or a setting as path.to.field=value",
+        )
     folder = Path(words[0])
     if roots or name != "folder":
         raise UsageError(f"{folder} is given together with --data or --root", "omit the options or the folder")
     return {study_name(folder): {"type": reader_of(folder)}}, [words[0]], words[1:]
-
-
-def _no_folder(word: str) -> UsageError:
-    from segmi.datasets import dataset_names
-
-    if word in dataset_names():
-        return UsageError(f"expected a folder or path.to.field=value, got the dataset {word}", f"use --data {word}")
-    return UsageError(
-        f"there is no folder {word}",
-        "give a folder prepared by `segmi data init`, or a setting as path.to.field=value",
-    )
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -159,21 +151,16 @@ def put_scores(scores: dict[str, Any], classes: list[str]) -> None:
     """Print the scores of a network and the IoU of each class as tables."""
     put_table([{"score": name, "value": value} for name, value in scores.items() if name != "IoU"], ["score", "value"])
     put("")
-    put_table(
-        [{"class": name, "IoU": value} for name, value in zip(classes, scores["IoU"], strict=True)], ["class", "IoU"]
-    )
+    rows = zip(classes, scores["IoU"], strict=True)
+    put_table([{"class": name, "IoU": value} for name, value in rows], ["class", "IoU"])
 
 
 def put_profile(times: dict[str, Any]) -> None:
     """Print the total time of a run and a table of its parts."""
     put(f"{times['steps']} steps in {times['seconds']:.1f} s, without the first step of this call")
+    formats = {"seconds": ".2f", "share": ".1%", "ms_per_step": ".1f"}
     rows = [
-        {
-            "part": row["part"],
-            "seconds": f"{row['seconds']:.2f}",
-            "share": f"{row['share']:.1%}",
-            "ms per step": f"{row['ms_per_step']:.1f}",
-        }
+        {"part": row["part"], **{key.replace("_", " "): format(row[key], form) for key, form in formats.items()}}
         for row in times["parts"]
     ]
     put_table(rows, ["part", "seconds", "share", "ms per step"])

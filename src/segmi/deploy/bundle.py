@@ -41,11 +41,7 @@ _CARD_TYPES: Final[dict[str, type]] = {
 
 
 def save_bundle(
-    folder: str | Path,
-    network: SegmentationNetwork,
-    *,
-    dataset: Mapping[str, Any],
-    preprocessing: Mapping[str, Any],
+    folder: str | Path, network: SegmentationNetwork, *, dataset: Mapping[str, Any], preprocessing: Mapping[str, Any]
 ) -> Path:
     """Write a network as a bundle, replacing an existing one, and return the folder.
 
