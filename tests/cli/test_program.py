@@ -122,13 +122,10 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], list[s
     """Arguments of a command that raises what is given."""
 
     def arrange(error: BaseException) -> list[str]:
-        from segmi.report import write
-
         def fail(*arguments: Any, **options: Any) -> None:
             raise error
 
         monkeypatch.setattr("segmi.report.write_report", fail)
-        assert write
         return ["report", "runs"]
 
     return arrange

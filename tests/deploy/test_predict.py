@@ -12,7 +12,7 @@ from segmi.datasets.decode import decode_image
 from segmi.datasets.processing import Processing
 from segmi.deploy import iter_predictions, load, predict, predict_files, predict_images, prediction, save_bundle
 from segmi.deploy.predict_files import overlay_labels
-from segmi.errors import DataError, EnvironmentProblem, UsageError
+from segmi.errors import DataError, UsageError
 from segmi.models import InferenceConfig, SegmentationNetwork, build_network, forward_padded, predict_labels
 
 
@@ -405,7 +405,7 @@ def test_networks_without_card_are_refused(network, image, tmp_path):
 
 
 def test_missing_devices_are_refused(bundle, image, tmp_path):
-    with pytest.raises(EnvironmentProblem, match="this machine has no device 'nonsense'"):
+    with pytest.raises(UsageError, match="unknown device 'nonsense'"):
         predict_files(bundle, [image()], tmp_path / "out", device="nonsense")
 
 

@@ -26,19 +26,12 @@ PAGE: Final = Path(__file__).with_name("app_page.py")
 
 
 class Result(NamedTuple):
-    """Prediction of a network for an image.
+    """Prediction of a network for an image."""
 
-    Args:
-        labels: H×W class indices.
-        confidence: H×W, the probability of the predicted class, float32.
-        shares: share of each class, by name.
-        palette: 256 colors.
-    """
-
-    labels: NDArray[np.uint8]
-    confidence: NDArray[np.float32]
-    shares: dict[str, float]
-    palette: list[list[int]]
+    labels: NDArray[np.uint8]  # H×W class indices
+    confidence: NDArray[np.float32]  # H×W, the probability of the predicted class
+    shares: dict[str, float]  # share of each class, by name
+    palette: list[list[int]]  # 256 colors
 
     def ranked(self) -> list[tuple[str, float]]:
         """Return the classes in the image and their shares, the largest first."""
@@ -64,10 +57,7 @@ def predict_with_confidence(
 
 
 def confidence_image(confidence: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return confidence as gray values; white is 1.
-
-    Shapes: H×W to H×W×3.
-    """
+    """Return H×W confidence as an H×W×3 image in gray; white is 1."""
     gray = np.rint(confidence.clip(0, 1) * 255).astype(np.uint8)
     return np.repeat(gray[..., None], 3, axis=2)
 
@@ -144,9 +134,7 @@ def serve(root: Path, *, port: int, threshold: float = THRESHOLD, browser: bool 
     if importlib.util.find_spec("streamlit") is None:
         raise EnvironmentProblem("the page needs Streamlit, which is not installed", "pip install 'segmi[app]'")
     if not root.is_dir() or not find_bundles(root):
-        raise UsageError(
-            f"{root} contains no trained network", "pass the folder of your runs; `segmi train` writes them"
-        )
+        raise UsageError(f"{root} contains no trained network", "pass the folder of runs that `segmi train` writes")
     check_threshold(threshold)
     options = {
         "server.address": "127.0.0.1",

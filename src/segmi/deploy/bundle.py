@@ -26,18 +26,13 @@ SCHEMA_VERSION: Final = 2
 WEIGHTS: Final = "model.safetensors"
 CARD: Final = "model.json"
 
+# Bytes that building a network may allocate beyond twice its weights, for temporary tensors of its library.
 EXTRA_MEMORY: Final = 2**26
-"""Bytes that building a network may allocate beyond twice its weights, for temporary tensors of its library."""
 
 _PICKLES: Final = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 _CARD_TYPES: Final[dict[str, type]] = {
-    "specification": dict,
-    "preprocessing": dict,
-    "classes": list,
-    "palette": list,
-    "ignore_index": int,
-    "sha256": str,
-}
+    "specification": dict, "preprocessing": dict, "classes": list, "palette": list, "ignore_index": int, "sha256": str,
+}  # fmt: skip
 
 
 def save_bundle(
@@ -46,7 +41,7 @@ def save_bundle(
     """Write a network as a bundle, replacing an existing one, and return the folder.
 
     Args:
-        folder: the bundle's folder; its parents are created.
+        folder: created with its parents.
         network: built by `segmi.models.build_network`.
         dataset: ``name``, ``title``, ``classes``, ``palette`` (256 colors) and ``ignore_index`` of the labels.
         preprocessing: fields of `segmi.datasets.processing.Processing` used in training.
@@ -81,7 +76,11 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Segmentat
             together; or if the repository does not exist.
         EnvironmentProblem: if the Hub cannot be reached.
     """
-    folder = _on_disk(folder)
+    repository = parse_repository(folder) if isinstance(folder, str) else None
+    folder = Path(folder)
+    # If its first part exists, the text is a local path, even if the rest is misspelled.
+    if repository is not None and not folder.exists() and not Path(folder.parts[0]).exists():
+        folder = download_files(repository, [WEIGHTS, CARD])
     card = _read_card(folder)
     weights = folder / WEIGHTS
     # Before parsing, so that a damaged file cannot reach the parser.
@@ -110,16 +109,6 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Segmentat
         ) from error
     network.card = card
     return network.eval().to(device)
-
-
-def _on_disk(folder: str | Path) -> Path:
-    """Return a local folder, or the folder that a repository is downloaded into."""
-    repository = parse_repository(folder) if isinstance(folder, str) else None
-    path = Path(folder)
-    # If its first part exists, the text is a local path, even if the rest is misspelled.
-    if repository is None or path.exists() or Path(path.parts[0]).exists():
-        return path
-    return download_files(repository, [WEIGHTS, CARD])
 
 
 def _new_card(
@@ -158,7 +147,8 @@ def _new_card(
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
-    if folder.suffix in _PICKLES or (folder.is_dir() and not (folder / WEIGHTS).is_file() and _pickles_in(folder)):
+    files = folder.iterdir() if folder.is_dir() and not (folder / WEIGHTS).is_file() else ()
+    if any(path.suffix in _PICKLES for path in (folder, *files)):
         raise DataError(
             f"{folder} contains pickled weights, which can execute any code when loaded; segmi does not load them",
             f"use a bundle: a folder with {WEIGHTS} and {CARD}, as `segmi study run` and `segmi train` write it",
@@ -195,32 +185,24 @@ def _check_card(card: Mapping[str, Any], path: Path, kind: type[SegmiError]) -> 
         if not isinstance(card.get(key), expected)
     ]
     if not problems:
-        if len(card["classes"]) != card["specification"].get("classes") or len(card["classes"]) > IGNORE_INDEX:
-            problems.append(f"{len(card['classes'])} classes for a network of {card['specification'].get('classes')}")
-        if not all(isinstance(name, str) for name in card["classes"]):
+        classes, expected_classes = card["classes"], card["specification"].get("classes")
+        if len(classes) != expected_classes or len(classes) > IGNORE_INDEX:
+            problems.append(f"{len(classes)} classes for a network of {expected_classes}")
+        if not all(isinstance(name, str) for name in classes):
             problems.append("the classes should be strings")
-        problems += _check_preprocessing(card["preprocessing"])
+        known = {name: value for name, value in card["preprocessing"].items() if name in ("resize", "resize_mode")}
+        try:
+            Processing(**known, crop=1)
+        except (SegmiError, TypeError) as error:
+            problems.append(f"invalid preprocessing {known}: {_first_lines(error, 1)}")
         if len(card["palette"]) != 256 or not all(_is_color(color) for color in card["palette"]):
             problems.append("the palette should be 256 colors of three numbers from 0 to 255")
     if problems:
         raise kind(f"{path}: {'; '.join(problems)}", "restore the file as segmi wrote it")
 
 
-def _check_preprocessing(stored: Mapping[str, Any]) -> list[str]:
-    known = {name: stored[name] for name in ("resize", "resize_mode") if name in stored}
-    try:
-        Processing(**known, crop=1)
-    except (SegmiError, TypeError) as error:
-        return [f"invalid preprocessing {known}: {_first_lines(error, 1)}"]
-    return []
-
-
 def _is_color(color: Any) -> bool:
     return isinstance(color, list) and len(color) == 3 and all(type(c) is int and 0 <= c <= 255 for c in color)
-
-
-def _pickles_in(folder: Path) -> bool:
-    return any(path.suffix in _PICKLES for path in folder.iterdir())
 
 
 def _rebuild(folder: Path, card: Mapping[str, Any]) -> SegmentationNetwork:

@@ -34,28 +34,17 @@ __all__ = ["FORMATS", "Exported", "Parity", "export"]
 FORMATS: Final = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".safetensors"}
 """File suffix of each format."""
 
-MAX_SIDE: Final = 8192
-"""Upper bound of the sides of images, which tracing requires."""
-
-FALLBACK_STRIDE: Final = 32
-"""Divisor of height and width for networks whose internal padding cannot be traced at their own stride."""
+MAX_SIDE: Final = 8192  # upper bound of the sides of images, which tracing requires
+FALLBACK_STRIDE: Final = 32  # for networks whose internal padding cannot be traced at their own stride
 
 
 class Exported(NamedTuple):
-    """Result of an export.
-
-    Args:
-        path: the file.
-        format: a key of `FORMATS`.
-        bytes: size of the file.
-        stride: divisor of height and width that the program requires.
-        parity: comparison with PyTorch.
-    """
+    """Result of an export: the file, a key of `FORMATS`, and the comparison with PyTorch."""
 
     path: Path
     format: str
     bytes: int
-    stride: int
+    stride: int  # divisor of height and width that the program requires
     parity: Parity
 
 
@@ -90,9 +79,8 @@ def export(
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
     if path.suffix != FORMATS[format]:
-        raise UsageError(
-            f"expected a file ending in {FORMATS[format]} for {format}, got {path}", "change the suffix or the format"
-        )
+        problem = f"expected a file ending in {FORMATS[format]} for {format}, got {path}"
+        raise UsageError(problem, "change the suffix or the format")
     network = (bundle if isinstance(bundle, SegmentationNetwork) else load(bundle)).eval().cpu()
     check_threshold(threshold, network.channels)
     write = {"onnx": _write_onnx, "torch-export": _write_torch_export, "safetensors": _write_safetensors}[format]
@@ -125,10 +113,8 @@ def trace(network: SegmentationNetwork) -> tuple[ExportedProgram, int]:
             return program, stride
         except Exception as error:  # tracing raises many types
             problems.append(f"sides of multiples of {stride}: {str(error).splitlines()[0]}")
-    raise RunError(
-        f"{network.specification.get('architecture')} cannot be traced:\n  - " + "\n  - ".join(problems),
-        "export it as safetensors, or choose another architecture",
-    )
+    problem = f"{network.specification.get('architecture')} cannot be traced:\n  - " + "\n  - ".join(problems)
+    raise RunError(problem, "export it as safetensors, or choose another architecture")
 
 
 class _LogitsOnly(nn.Module):
@@ -170,7 +156,11 @@ def metadata(network: SegmentationNetwork, stride: int, threshold: float = THRES
 
 
 def _write_onnx(network: SegmentationNetwork, path: Path, threshold: float) -> tuple[Program, int]:
-    onnxruntime, _, _ = (_import(name) for name in ("onnxruntime", "onnx", "onnxscript"))
+    try:
+        onnxruntime, _, _ = (importlib.import_module(name) for name in ("onnxruntime", "onnx", "onnxscript"))
+    except ImportError as error:
+        problem = f"exporting as ONNX needs the package {error.name}, which is not installed"
+        raise EnvironmentProblem(problem, "pip install 'segmi[export]'") from error
     traced, stride = trace(network)
     exported = torch.onnx.export(traced, dynamo=True, verbose=False, input_names=["images"], output_names=["logits"])
     if exported is None:
@@ -206,15 +196,6 @@ def _as_program(module: Callable[[Any], Any]) -> Program:
         return logits
 
     return run
-
-
-def _import(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise EnvironmentProblem(
-            f"exporting as ONNX needs the package {name}, which is not installed", "pip install 'segmi[export]'"
-        ) from error
 
 
 @contextlib.contextmanager

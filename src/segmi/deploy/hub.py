@@ -13,8 +13,7 @@ from segmi.errors import DataError, EnvironmentProblem, SegmiError, UsageError
 
 _NAME: Final = re.compile(r"(?:hf://)?([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
 
-TIMEOUT: Final = 10.0
-"""Seconds to wait for an answer of the Hub."""
+TIMEOUT: Final = 10.0  # seconds to wait for an answer of the Hub
 
 
 class Repository(NamedTuple):
@@ -50,30 +49,21 @@ def download_files(repository: Repository, files: list[str]) -> Path:
     from huggingface_hub import snapshot_download
 
     with explain_hub_errors(repository.name, f"{repository.name} is not a local folder, and "):
-        folder = snapshot_download(
-            repository.name,
-            revision=repository.revision,
-            allow_patterns=files,
-            endpoint=hub_url(),
+        downloaded = snapshot_download(
+            repository.name, revision=repository.revision, allow_patterns=files, endpoint=hub_url(),
             etag_timeout=TIMEOUT,
-        )
-    missing = [file for file in files if not (Path(str(folder)) / file).is_file()]
+        )  # fmt: skip
+    folder = Path(str(downloaded))
+    missing = [file for file in files if not (folder / file).is_file()]
     if missing:
-        raise DataError(
-            f"{repository.name} is not a bundle: {' and '.join(missing)} missing",
-            "choose a repository that `segmi publish` wrote",
-        )
-    return Path(str(folder))
+        problem = f"{repository.name} is not a bundle: {' and '.join(missing)} missing"
+        raise DataError(problem, "choose a repository that `segmi publish` wrote")
+    return folder
 
 
 @contextmanager
 def explain_hub_errors(name: str, prefix: str = "") -> Iterator[None]:
-    """Convert errors of the Hub's client to errors of segmi that suggest a fix.
-
-    Args:
-        name: of the repository.
-        prefix: start of the message that the Hub cannot be reached.
-    """
+    """Convert errors of the Hub's client to errors that suggest a fix; ``prefix`` starts the one without network."""
     from huggingface_hub import errors
 
     try:
@@ -102,22 +92,17 @@ def explain_hub_errors(name: str, prefix: str = "") -> Iterator[None]:
                 f"{hub_url()} does not let this token write to {name}",
                 "export HF_TOKEN with a token that has write access to the owner's repositories",
             ) from error
+        problem = f"{hub_url()} answers {status} for {name}: {_first_line(error)}"
+        raise EnvironmentProblem(problem, "try again") from error
+    except Exception as error:
+        known = isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled | OSError)
+        # the client's transport raises its own types
+        if not known and not re.search("connect|timeout", type(error).__name__, re.IGNORECASE):
+            raise
         raise EnvironmentProblem(
-            f"{hub_url()} answers {status} for {name}: {_first_line(error)}", "try again"
+            f"{prefix}{hub_url()} cannot be reached: {_first_line(error)}",
+            "connect to the network, or correct the name; downloaded files are read from the cache",
         ) from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
-        raise _unreachable(prefix, error) from error
-    except Exception as error:  # the client's transport raises its own types
-        if "connect" in type(error).__name__.lower() or "timeout" in type(error).__name__.lower():
-            raise _unreachable(prefix, error) from error
-        raise
-
-
-def _unreachable(prefix: str, error: Exception) -> EnvironmentProblem:
-    return EnvironmentProblem(
-        f"{prefix}{hub_url()} cannot be reached: {_first_line(error)}",
-        "connect to the network, or correct the name; downloaded files are read from the cache",
-    )
 
 
 def _first_line(error: Exception) -> str:

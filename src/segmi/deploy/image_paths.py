@@ -50,11 +50,9 @@ def find_images(arguments: Sequence[str | Path]) -> list[ImagePath]:
     if len(problems) == 1:
         raise problems[0]
     if problems:
+        listing = together([error.message for error in problems])
         remedies = dict.fromkeys(str(error.remedy) for error in problems)
-        raise UsageError(
-            f"{len(problems)} arguments name no images:\n{together([error.message for error in problems])}",
-            "; ".join(remedies),
-        )
+        raise UsageError(f"{len(problems)} arguments name no images:\n{listing}", "; ".join(remedies))
     if not images:
         raise UsageError("expected images to predict, got none", "pass image files or folders of them")
     return list(dict.fromkeys(images))
@@ -66,9 +64,8 @@ def _expand(argument: str) -> list[ImagePath]:
         files = (parent / name for parent, names in walk(path) for name in names)
         inside = sorted(one for one in files if one.suffix.lower() in SUFFIXES)
         if not inside:
-            raise UsageError(
-                f"{printable(path)} contains no images", f"expected files ending in {', '.join(sorted(SUFFIXES))}"
-            )
+            endings = ", ".join(sorted(SUFFIXES))
+            raise UsageError(f"{printable(path)} contains no images", f"expected files ending in {endings}")
         return [ImagePath(one, one.relative_to(path).with_suffix("")) for one in inside]
     if _URL.match(argument) and not path.exists():
         raise UsageError(f"{printable(argument)} is a URL, not a file", "download it first, and pass the file")

@@ -19,31 +19,20 @@ from segmi.errors import RunError
 from segmi.models import SegmentationNetwork, predict_labels
 from segmi.models.inference import pad_to_stride
 
-TOLERANCE: Final = 1e-4
-"""Largest accepted difference of a logit."""
-
-MAX_SIDE: Final = 1024
-"""Larger images are cropped to this side, which bounds the time of the comparison."""
+TOLERANCE: Final = 1e-4  # largest accepted difference of a logit
+MAX_SIDE: Final = 1024  # larger images are cropped to this side, which bounds the time of the comparison
 
 Program: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """From N×3×H×W images to N×C×H×W logits."""
 
 
 class Parity(NamedTuple):
-    """Result of the comparison.
-
-    Args:
-        images: number of images.
-        sizes: number of different image sizes.
-        difference: largest absolute difference of a logit.
-        same_class: share of pixels with the same predicted class.
-        source: description of the images.
-    """
+    """Result of the comparison."""
 
     images: int
-    sizes: int
-    difference: float
-    same_class: float
+    sizes: int  # number of different image sizes
+    difference: float  # largest absolute difference of a logit
+    same_class: float  # share of pixels with the same predicted class
     source: str
 
     def __str__(self) -> str:
@@ -66,10 +55,8 @@ def check_parity(
     Args:
         network: in evaluation mode.
         program: the exported program.
-        images: files and folders; generated scenes of several sizes if empty.
+        images, threshold, tolerance: as in `segmi.deploy.export.export`.
         stride: divisor of height and width that the program requires.
-        threshold: as in `segmi.predict`.
-        tolerance: largest accepted difference of a logit.
 
     Raises:
         RunError: if a logit differs by more, or is NaN.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -16,24 +15,17 @@ from segmi.datasets.decode import decode_image, printable
 from segmi.deploy.bundle import load
 from segmi.deploy.image_paths import ImagePath, find_images
 from segmi.deploy.prediction import DEFAULTS, get_card, predict_images
-from segmi.errors import DataError, EnvironmentProblem, UsageError, together
+from segmi.errors import DataError, UsageError, together
 from segmi.models import InferenceConfig, SegmentationNetwork
 from segmi.models.inference import check_threshold
+from segmi.models.network import resolve_device
 from segmi.records.atomic import atomic_path
 
-ROWS: Final = 64
-"""Rows of an image that are blended together, which bounds the memory for floats."""
+ROWS: Final = 64  # rows of an image that are blended together, which bounds the memory for floats
 
 
 class Prediction(NamedTuple):
-    """Result for one image.
-
-    Args:
-        image: its file.
-        mask: file of its label map.
-        size: width and height.
-        shares: share of each class in its pixels, by name.
-    """
+    """Result for one image: its file, the file of its label map, width and height, and the share of each class."""
 
     image: Path
     mask: Path
@@ -72,7 +64,7 @@ def iter_predictions(
         config: as in `segmi.predict`.
         overlay: also write ``<name>.overlay.png``, the image blended with the colors of its label map.
         probabilities: also write ``<name>.npy``, the probabilities of all classes as float16, C×H×W.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        device: as in `segmi.models.network.resolve_device`.
         progress: called with (images done, total images).
 
     Raises:
@@ -85,7 +77,7 @@ def iter_predictions(
     check_threshold(config.threshold, loaded.channels)
     files = find_images(images)
     masks = _mask_paths(files, Path(out), overlay)
-    loaded = loaded.eval().to(select_device(device))
+    loaded = loaded.eval().to(resolve_device(device))
     problems: list[str] = []
     for first in range(0, len(files), config.batch_size):
         last = first + config.batch_size
@@ -95,8 +87,10 @@ def iter_predictions(
                 pixels[mask] = decode_image(image.path)
             except DataError as error:
                 problems.append(str(error).replace("\n ", " –"))
-        # A forward pass takes images of one size.
-        for group in _by_size(pixels):
+        by_size: dict[tuple[int, ...], list[Path]] = defaultdict(list)  # a forward pass takes images of one size
+        for mask, array in pixels.items():
+            by_size[array.shape].append(mask)
+        for group in by_size.values():
             stores = [mask.with_suffix(".npy") if probabilities else None for mask in group]
             try:
                 label_maps = predict_images(loaded, [pixels[mask] for mask in group], config, probabilities=stores)
@@ -145,20 +139,9 @@ def overlay_labels(
     result = np.empty_like(image)
     for first in range(0, len(image), ROWS):
         rows = slice(first, first + ROWS)
-        np.rint(
-            image[rows] * np.float32(1 - strength) + colors[labels[rows]] * np.float32(strength),
-            out=result[rows],
-            casting="unsafe",
-        )
+        blended = image[rows] * np.float32(1 - strength) + colors[labels[rows]] * np.float32(strength)
+        np.rint(blended, out=result[rows], casting="unsafe")
     return result
-
-
-def _by_size(pixels: Mapping[Path, NDArray[np.uint8]]) -> list[list[Path]]:
-    """Group the images of a batch by size."""
-    by_size: dict[tuple[int, ...], list[Path]] = defaultdict(list)
-    for mask, image in pixels.items():
-        by_size[image.shape].append(mask)
-    return list(by_size.values())
 
 
 def _mask_paths(images: Sequence[ImagePath], out: Path, overlay: bool) -> list[Path]:
@@ -168,11 +151,8 @@ def _mask_paths(images: Sequence[ImagePath], out: Path, overlay: bool) -> list[P
     for image, mask in zip(images, masks, strict=True):
         for target in (mask, _overlay_path(mask)) if overlay else (mask,):
             sources[target].append(image.path)
-    clashes = [
-        f"{printable(target)} from {' and '.join(map(printable, paths))}"
-        for target, paths in sources.items()
-        if paths[1:]
-    ]
+    shared = {target: " and ".join(map(printable, paths)) for target, paths in sources.items() if paths[1:]}
+    clashes = [f"{printable(target)} from {paths}" for target, paths in shared.items()]
     if clashes:
         raise UsageError(
             f"images of the same name would overwrite each other's label maps:\n{together(clashes)}",
@@ -180,9 +160,8 @@ def _mask_paths(images: Sequence[ImagePath], out: Path, overlay: bool) -> list[P
         )
     originals = {image.path.resolve() for image in images}
     if any(target.resolve() in originals for target in sources):
-        raise UsageError(
-            f"the label maps would overwrite the images in {printable(out)}", "choose another output folder"
-        )
+        problem = f"the label maps would overwrite the images in {printable(out)}"
+        raise UsageError(problem, "choose another output folder")
     return masks
 
 
@@ -195,18 +174,3 @@ def _save(image: Image.Image, path: Path, palette: Sequence[Sequence[int]] | Non
         image.putpalette([channel for color in palette for channel in color])
     with atomic_path(path) as temporary:
         image.save(temporary, format="PNG")
-
-
-def select_device(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` is the accelerator if there is one, otherwise the CPU.
-
-    Raises:
-        EnvironmentProblem: if this machine has no such device.
-    """
-    if name == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise EnvironmentProblem(f"this machine has no device {name!r}: {reason}", "use auto or cpu") from error

@@ -27,13 +27,12 @@ from segmi.models.sliding_window import Tile, resized_pieces
 from segmi.records.atomic import atomic_path
 from segmi.types import Logits
 
+# Largest image, in pixels after preprocessing, that is predicted whole by default. A constant and not the free memory,
+# so that an image has the same label map on every machine.
 MAX_WHOLE_PIXELS: Final = 2048 * 1024
-"""Largest image, in pixels after preprocessing, that is predicted whole by default.
 
-A constant, not the free memory, so that an image has the same label map on every machine."""
-
+# Side of the windows for larger images: a usual training crop, and small enough for wide networks.
 DEFAULT_WINDOW: Final = 512
-"""Side of the windows for larger images: a usual training crop, and small enough for wide networks."""
 
 DEFAULTS: Final = InferenceConfig()
 
@@ -58,10 +57,8 @@ def predict(
     Args:
         network: as `segmi.load` returns it.
         image: a file, a Pillow image, or an RGB array of H×W×3, uint8.
-        threshold: as in `segmi.models.InferenceConfig`.
+        threshold, overlap, batch_size: as in `segmi.models.InferenceConfig`.
         window: as there, but images of more than 2048 × 1024 pixels have windows of 512 by default.
-        overlap: as there.
-        batch_size: as there.
         probabilities: file for the probabilities as a NumPy array of C×H×W, float16, C = 2 for a network with one
             logit. It is written piece by piece; ``numpy.load(file, mmap_mode="r")`` opens it without reading it.
 
@@ -122,10 +119,7 @@ def predict_images(
     if config.window is None and math.prod(shape) > MAX_WHOLE_PIXELS:
         config = replace(config, window=DEFAULT_WINDOW)
     with ExitStack() as stack:
-        stores = [
-            None if path is None else stack.enter_context(_memory_map(path, (network.classes, *size)))
-            for path in probabilities
-        ]
+        stores = [path and stack.enter_context(_memory_map(path, (network.classes, *size))) for path in probabilities]
 
         def handle(index: int, rows: slice, columns: slice, logits: Mapping[str, Logits]) -> None:
             if index < len(stores) and (store := stores[index]) is not None:
@@ -135,18 +129,12 @@ def predict_images(
 
         needs_pieces = visit is not None or any(store is not None for store in stores)
         if config.window is not None and max(shape) > config.window:
-            results = [
-                predict_windows(
-                    {"": network},
-                    image,
-                    size,
-                    config,
-                    stride=network.stride,
-                    visit=partial(handle, index) if needs_pieces else None,
-                )
-                for index, image in enumerate(prepared)
-            ]
-            return [result[""].labels[0].numpy() for result in results]
+            results = []
+            for index, image in enumerate(prepared):
+                piece_visitor = partial(handle, index) if needs_pieces else None
+                maps = predict_windows({"": network}, image, size, config, stride=network.stride, visit=piece_visitor)
+                results.append(maps[""].labels[0].numpy())
+            return results
         logits = forward_padded(network, prepared.float().div(255)).float()  # N×C×h×w
         # One tile that covers the image: resized in pieces, so that C×H×W probabilities never exist at once.
         for index, one in enumerate(logits if needs_pieces else ()):
@@ -171,9 +159,8 @@ def get_card(network: SegmentationNetwork) -> dict[str, Any]:
         UsageError: if the network was not loaded from a bundle.
     """
     if network.card is None:
-        raise UsageError(
-            "this network has no description of its images and classes", "save it with save_bundle and load it again"
-        )
+        problem = "this network has no description of its images and classes"
+        raise UsageError(problem, "save it with save_bundle and load it again")
     return network.card
 
 

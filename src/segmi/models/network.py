@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from segmi.errors import unknown_name
+from segmi.errors import EnvironmentProblem, UsageError, unknown_name
 from segmi.models.layer_outputs import capture_outputs
 from segmi.models.sliding_window import round_up
 from segmi.types import Images, Output
@@ -192,3 +192,26 @@ def _fails_on_one_image(module: nn.Module, in_channels: int, stride: int) -> boo
         for part, training in modes:
             part.training = training
     return False
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+
+    Raises:
+        UsageError: if the name is not a device.
+        EnvironmentProblem: if the machine does not have this device.
+    """
+    # Without an index, each process of a node uses the GPU of its local rank.
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"unknown device {name!r}", "use one of: auto, cpu, cuda, cuda:N, mps") from error
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(device.type, False):
+        raise EnvironmentProblem(f"this machine has no {device.type} device", "use auto or cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise EnvironmentProblem(f"device {name} does not exist, this machine has {count} CUDA device(s)", "use auto")
+    return device

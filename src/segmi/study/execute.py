@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from segmi.datasets.segmentation_dataset import SegmentationDataset
+from segmi.models.network import resolve_device
 from segmi.records import RunFolder, atomic_write
 from segmi.records.usage import Usage
 from segmi.study.components import RunComponents, build_components, connect_processes
@@ -23,7 +24,6 @@ from segmi.study.run_outputs import Evaluation, result_record, write_bundles, wr
 from segmi.study.strict_yaml import dump
 from segmi.training import FitOutcome, FitProgress, evaluate, fit
 from segmi.training.distributed import ProcessGroup
-from segmi.training.launchers import resolve_device
 from segmi.training.precision import preserve_threads
 from segmi.training.region_diagnostics import diagnostics_of
 

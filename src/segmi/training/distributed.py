@@ -24,13 +24,13 @@ from torch import Tensor
 
 from segmi.datasets.loader import Shard
 from segmi.errors import RunError, UsageError, unknown_name
+from segmi.models.network import resolve_device
 from segmi.training.config import Strategy
 from segmi.training.launchers import (
     FABRIC_PRECISION,
     TIMEOUT_SECONDS,
     detect_launcher,
     launch_fabric,
-    resolve_device,
 )
 
 _ROLL_CALL_SECONDS: Final = 5.0

@@ -25,9 +25,9 @@ from segmi.models.inference import (
     predict_windows,
     resize_logits,
 )
+from segmi.models.network import resolve_device
 from segmi.training.cohort import Cohort
 from segmi.training.distributed import SINGLE_PROCESS, ProcessGroup
-from segmi.training.launchers import resolve_device
 from segmi.types import Images, Labels, Logits
 
 Protocol: TypeAlias = Literal["full", "paper"]

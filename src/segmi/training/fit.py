@@ -18,6 +18,7 @@ from segmi.datasets.loader import Unlabeled, steps_per_epoch, training_batches
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import UsageError, unknown_name
 from segmi.losses import ClassCounts, Objective
+from segmi.models.network import resolve_device
 from segmi.records.serialization import write_record
 from segmi.training.allocator import keep_freed_memory
 from segmi.training.checkpoints import Checkpoint, Checkpoints
@@ -32,7 +33,6 @@ from segmi.training.config import (
     check_selection,
 )
 from segmi.training.distributed import ProcessGroup, connect
-from segmi.training.launchers import resolve_device
 from segmi.training.loggers import check_loggers
 from segmi.training.loop import UNBOUNDED, LoopSchedule, ProgressCallback, run_loop
 from segmi.training.lr_schedulers import build_schedule

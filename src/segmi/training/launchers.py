@@ -20,7 +20,7 @@ from lightning.fabric.plugins.environments import (
 )
 from lightning.fabric.strategies import DDPStrategy
 
-from segmi.errors import EnvironmentProblem, UsageError
+from segmi.errors import UsageError
 from segmi.training.config import Strategy
 
 FABRIC_PRECISION: Final[dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]]] = {
@@ -96,28 +96,3 @@ def launch_fabric(device: torch.device, devices: int, num_nodes: int, strategy: 
     except ValueError as error:  # the number of tasks per node differs from devices
         raise UsageError(str(error), "start as many processes per node as devices") from error
     return fabric
-
-
-def resolve_device(name: str = "auto") -> torch.device:
-    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-
-    Raises:
-        UsageError: if the name is not a device.
-        EnvironmentProblem: if the machine does not have this device.
-    """
-    # Without an index, each process of a node uses the GPU of its local rank.
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"unknown device {name!r}", "use one of: auto, cpu, cuda, cuda:N, mps") from error
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(device.type, False):
-        raise EnvironmentProblem(f"this machine has no {device.type} device", "use device: auto, or device: cpu")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise EnvironmentProblem(
-            f"device {name} does not exist, this machine has {torch.cuda.device_count()} CUDA device(s)",
-            "use device: auto",
-        )
-    return device

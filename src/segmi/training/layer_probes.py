@@ -14,8 +14,8 @@ from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import UsageError, unknown_name
 from segmi.information.estimation import Estimate, label_information
 from segmi.models import SegmentationNetwork, block_names
+from segmi.models.network import resolve_device
 from segmi.randomness import key
-from segmi.training.launchers import resolve_device
 from segmi.types import IGNORE_INDEX, Batch
 
 PROBES: Final[tuple[Literal["linear", "nonlinear"], ...]] = ("linear", "nonlinear")
