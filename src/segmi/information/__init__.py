@@ -29,16 +29,7 @@ from segmi.information.kernels import (
 from segmi.information.neighbors import ksg_mutual_information
 
 __all__ = [
-    *_bounds,
-    *_discrete,
-    "canonical_correlations",
-    "conditional_cholesky",
-    "gaussian_conditional_entropy",
-    "gaussian_entropy",
-    "gaussian_kernel",
-    "gaussian_mutual_information",
-    "hilbert_schmidt_independence",
-    "ksg_mutual_information",
-    "renyi_matrix_entropy",
-    "renyi_matrix_mutual_information",
-]
+    *_bounds, *_discrete, "canonical_correlations", "conditional_cholesky", "gaussian_conditional_entropy",
+    "gaussian_entropy", "gaussian_kernel", "gaussian_mutual_information", "hilbert_schmidt_independence",
+    "ksg_mutual_information", "renyi_matrix_entropy", "renyi_matrix_mutual_information",
+]  # fmt: skip

@@ -25,13 +25,9 @@ def conditional_cholesky(joint: Tensor, split: int, *, check: bool = True) -> Te
 
     ``L Lᵀ = Σ_yy - Σ_yx Σ_xx⁻¹ Σ_xy``, the lower right block of the factor of the joint matrix
 
-    Shapes:
-        joint: …×D×D, symmetric, positive definite; the result is …×(D-split)×(D-split), lower triangular.
-
+    Shapes: joint …×D×D, symmetric, positive definite; the result is …×(D-split)×(D-split), lower triangular.
     Unit: the unit of Y; ``2 Σ log`` of its diagonal is the log-determinant of the conditional covariance.
-
     Source: Golub and Van Loan, *Matrix Computations*, block Cholesky factorization and the Schur complement.
-
     Example:
         >>> conditional_cholesky(torch.tensor([[4.0, 2.0], [2.0, 5.0]]), split=1)  # 5 - 2·2/4 = 4
         tensor([[2.]])
@@ -46,13 +42,9 @@ def gaussian_entropy(matrix: Tensor, *, base: float | None = None, check: bool =
 
     ``h(X) = ½ log det(2πe Σ)``  (Theorem 8.4.1)
 
-    Shapes:
-        matrix: …×D×D covariance, symmetric, positive definite; the result is ….
-
+    Shapes: matrix …×D×D covariance, symmetric, positive definite; the result is ….
     Unit and sign: nats, of either sign; the maximum over all distributions with this covariance.
-
     Source: Cover and Thomas, *Elements of Information Theory*, 2nd edition, Theorem 8.4.1.
-
     Example:
         >>> gaussian_entropy(torch.eye(2) / (2 * torch.pi * torch.e))
         tensor(0.)
@@ -66,13 +58,9 @@ def gaussian_conditional_entropy(joint: Tensor, split: int, *, base: float | Non
 
     ``h(Y|X) = ½ log det[2πe (Σ_yy - Σ_yx Σ_xx⁻¹ Σ_xy)]``
 
-    Shapes:
-        joint: …×D×D covariance of (X, Y), X the first ``split`` variables; the result is ….
-
+    Shapes: joint …×D×D covariance of (X, Y), X the first ``split`` variables; the result is ….
     Unit and sign: nats, of either sign, at most ``h(Y)``.
-
     Source: Cover and Thomas, *Elements of Information Theory*, 2nd edition, chapter 8.
-
     Example:
         >>> joint = torch.tensor([[1.0, 0.6], [0.6, 1.0]]) / (2 * torch.pi * torch.e)
         >>> gaussian_conditional_entropy(joint, split=1)  # log √(1 - 0.6²)
@@ -86,15 +74,11 @@ def gaussian_mutual_information(joint: Tensor, split: int, *, base: float | None
 
     ``I(X; Y) = h(Y) - h(Y|X) = ½ log [det Σ_xx det Σ_yy / det Σ] = -½ Σ_i log(1 - ρ_i²)``, ρ the canonical correlations
 
-    Shapes:
-        joint: …×D×D covariance of (X, Y), X the first ``split`` variables; the result is ….
-
+    Shapes: joint …×D×D covariance of (X, Y), X the first ``split`` variables; the result is ….
     Unit and sign: nats, at least 0 up to rounding; invariant to invertible linear maps of X and Y. For other
         distributions it measures linear dependence only.
-
     Source: Gelfand and Yaglom, *Calculation of the amount of information about a random function*, 1957; Cover and
-    Thomas, *Elements of Information Theory*, 2nd edition, chapter 8.
-
+        Thomas, *Elements of Information Theory*, 2nd edition, chapter 8.
     Example:
         >>> gaussian_mutual_information(torch.tensor([[1.0, 0.6], [0.6, 1.0]]), split=1)  # -log √(1 - 0.6²)
         tensor(0.2231)
@@ -111,13 +95,9 @@ def canonical_correlations(joint: Tensor, split: int, *, check: bool = True) -> 
 
     ``ρ_i = σ_i(L_x⁻¹ Σ_xy L_y⁻ᵀ)``, ``Σ_xx = L_x L_xᵀ``, ``Σ_yy = L_y L_yᵀ``
 
-    Shapes:
-        joint: …×D×D covariance of (X, Y), X the first ``split`` variables; the result is …×min(split, D-split).
-
+    Shapes: joint …×D×D covariance of (X, Y), X the first ``split`` variables; the result is …×min(split, D-split).
     Unit and sign: none; between 0 and 1, in descending order.
-
     Source: Hotelling, *Relations between two sets of variates*, Biometrika 28, 1936.
-
     Example:
         >>> canonical_correlations(torch.tensor([[4.0, -0.6], [-0.6, 0.25]]), split=1)
         tensor([0.6000])

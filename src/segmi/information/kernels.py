@@ -20,11 +20,8 @@ def gaussian_kernel(x: Tensor, *, width: float | None = None) -> Tensor:
     Shapes:
         x: …×n×D; the result is …×n×n.
         width: σ, above 0; default: the median distance of different samples.
-
     Unit and sign: none, in (0, 1], 1 on the diagonal.
-
     Source: Gretton et al., *A Kernel Two-Sample Test*, JMLR 13, 2012, section 8, for the median.
-
     Example:
         >>> gaussian_kernel(torch.tensor([[0.0], [1.0]]), width=1.0)
         tensor([[1.0000, 0.6065],
@@ -55,18 +52,12 @@ def hilbert_schmidt_independence(kernel_x: Tensor, kernel_y: Tensor, *, unbiased
     Assumes independent samples. With Gaussian kernels it is 0 only for independent variables. It has no unit, so values
     of different kernels cannot be compared. The biased form is above 0 for independent variables, by ``O(1/n)``.
 
-    Shapes:
-        kernel_x, kernel_y: …×n×n, see `gaussian_kernel`; the result is ….
-
+    Shapes: kernel_x, kernel_y …×n×n, see `gaussian_kernel`; the result is ….
     Unit and sign: the unit of both kernels; at least 0, unless unbiased.
-
-    Raises:
-        TypeError, ValueError: invalid tensors, or fewer than two samples, four for the unbiased form.
-
+    Raises: TypeError, ValueError for invalid tensors, or fewer than two samples, four for the unbiased form.
     Source: Gretton, Bousquet, Smola and Schölkopf, *Measuring Statistical Dependence with Hilbert-Schmidt Norms*, ALT
-    2005; Song, Smola, Gretton, Bedo and Borgwardt, *Feature Selection via Dependence Maximization*, JMLR 13, 2012, eq.
-    5.
-
+        2005; Song, Smola, Gretton, Bedo and Borgwardt, *Feature Selection via Dependence Maximization*, JMLR 13, 2012,
+        eq. 5.
     Example:
         >>> kernel = gaussian_kernel(torch.tensor([[0.0], [1.0], [2.0]]), width=1.0)
         >>> hilbert_schmidt_independence(kernel, torch.ones(3, 3)).abs() < 1e-7  # Y constant
@@ -94,12 +85,9 @@ def renyi_matrix_entropy(kernel: Tensor, *, order: float = 2.0, base: float | No
     Shapes:
         kernel: …×n×n; the result is ….
         order: α, above 0.
-
     Unit and sign: nats, between 0 and ``log n``.
-
     Source: Sánchez Giraldo, Rao and Príncipe, *Measures of Entropy from Data Using Infinitely Divisible Kernels*, IEEE
-    Trans. Inf. Theory 61(1), 2015.
-
+        Trans. Inf. Theory 61(1), 2015.
     Example:
         >>> renyi_matrix_entropy(torch.eye(8), base=2)
         tensor(3.)
@@ -129,12 +117,9 @@ def renyi_matrix_mutual_information(
     Shapes:
         kernel_x, kernel_y: …×n×n with equal diagonals, as Gaussian kernels; the result is ….
         order: α, above 0.
-
     Unit and sign: nats, at least 0 and at most the smaller of the two entropies for such kernels.
-
     Source: Yu, Sánchez Giraldo, Jenssen and Príncipe, *Multivariate Extension of Matrix-Based Rényi's α-Order Entropy
-    Functional*, IEEE TPAMI 42(11), 2020.
-
+        Functional*, IEEE TPAMI 42(11), 2020.
     Example:
         >>> renyi_matrix_mutual_information(torch.eye(8), torch.ones(8, 8))  # Y constant
         tensor(0.)

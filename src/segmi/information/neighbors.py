@@ -23,11 +23,8 @@ def ksg_mutual_information(
     Shapes:
         x: n×D; y: n×E; the result is a scalar.
         neighbors: k, from 1 to n - 1; small k has little bias, large k little variance.
-
     Unit and sign: nats; slightly negative values occur for independent variables. No gradient.
-
     Source: Kraskov, Stögbauer and Grassberger, *Estimating mutual information*, Phys. Rev. E 69, 2004, eq. 8.
-
     Example:
         >>> x = torch.randn(2000, 1, generator=torch.Generator().manual_seed(0))
         >>> y = 0.8 * x + 0.6 * torch.randn(2000, 1, generator=torch.Generator().manual_seed(1))

@@ -26,23 +26,7 @@ from segmi.losses.unsupervised import __all__ as _unsupervised
 from segmi.losses.weighted_sum import WeightedSum
 
 __all__ = [
-    *_distillation,
-    *_label_information,
-    *_pixel,
-    *_representation,
-    *_rmi,
-    *_unsupervised,
-    "LOSSES",
-    "CallableLoss",
-    "ClassCounts",
-    "Diagnostic",
-    "Loss",
-    "Objective",
-    "Outputs",
-    "PerNetwork",
-    "PixelLoss",
-    "Term",
-    "WeightedSum",
-    "build_objective",
-    "known_losses",
-]
+    *_distillation, *_label_information, *_pixel, *_representation, *_rmi, *_unsupervised, "LOSSES", "CallableLoss",
+    "ClassCounts", "Diagnostic", "Loss", "Objective", "Outputs", "PerNetwork", "PixelLoss", "Term", "WeightedSum",
+    "build_objective", "known_losses",
+]  # fmt: skip

@@ -46,33 +46,20 @@ only; permuting the classes of labels and predictions together; permuting the pi
 
 
 class Diagnostic(NamedTuple):
-    """A logged ratio, never minimized, whose parts may be summed over batches.
+    """A logged ratio, never minimized, whose parts may be summed over batches."""
 
-    Args:
-        numerator: () or (C,), without gradient.
-        denominator: same shape; entries whose sum over all batches is 0 are not logged.
-    """
-
-    numerator: Tensor
-    denominator: Tensor
+    numerator: Tensor  # () or (C,), without gradient
+    denominator: Tensor  # same shape; entries whose sum over all batches is 0 are not logged
 
 
 class Term(NamedTuple):
-    """One term of a loss: a ratio whose parts may be summed over batches before dividing.
+    """One term of a loss: a ratio whose parts may be summed over batches before dividing."""
 
-    Args:
-        numerator: scalar, attached to the graph of the logits even if nothing is counted (it is then 0).
-        denominator: scalar without gradient: the number of pixels, images or pairs. It depends on the labels only.
-        weight: factor of this term in the sum that is minimized.
-        denominator_offset: added once to the summed denominator, however many batches were summed.
-        diagnostics: quantities to log with the term, by name.
-    """
-
-    numerator: Tensor
-    denominator: Tensor
-    weight: float = 1.0
-    denominator_offset: float = 0.0
-    diagnostics: Mapping[str, Diagnostic] = MappingProxyType({})
+    numerator: Tensor  # scalar, attached to the graph of the logits even if nothing is counted (it is then 0)
+    denominator: Tensor  # scalar without gradient: the number of pixels, images or pairs. It depends on the labels only
+    weight: float = 1.0  # factor of this term in the sum that is minimized
+    denominator_offset: float = 0.0  # added once to the summed denominator, however many batches were summed
+    diagnostics: Mapping[str, Diagnostic] = MappingProxyType({})  # quantities to log with the term, by name
 
     @property
     def value(self) -> Tensor:
@@ -116,12 +103,8 @@ class Loss(nn.Module, ABC):
         Args:
             logits: only dtype and device matter.
             kernel: the implementation to use, unless the user chose one; None selects the best available one.
-
-        Returns:
-            None, the default, for a loss with a single implementation.
-
-        Raises:
-            ValueError: ``kernel`` is not available for such logits.
+        Returns: None, the default, for a loss with a single implementation.
+        Raises: ValueError if ``kernel`` is not available for such logits.
         """
         return None
 
@@ -132,11 +115,7 @@ class Loss(nn.Module, ABC):
 
 
 class PixelLoss(Loss):
-    """A loss whose denominator is the number of valid pixels; abstract.
-
-    Args:
-        ignore_index: label of ignored pixels.
-    """
+    """A loss whose denominator is the number of valid pixels, without those of the label ``ignore_index``; abstract."""
 
     def __init__(self, *, ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__()
@@ -148,11 +127,7 @@ class PixelLoss(Loss):
 
 
 class CallableLoss(Loss):
-    """Adapter for any callable ``loss(logits, labels) → scalar``, such as a PyTorch loss; weighted by images.
-
-    Args:
-        loss: the callable; it must return a mean over the images of a batch.
-    """
+    """Adapter for any callable ``loss(logits, labels) → scalar``, with a mean over the images of a batch."""
 
     def __init__(self, loss: Callable[[Logits, Labels], Tensor]) -> None:
         super().__init__()
@@ -221,14 +196,9 @@ class PerNetwork(Objective):
     """
 
     def __init__(
-        self,
-        loss: Loss | Callable[[Logits, Labels], Tensor],
-        name: str,
-        *,
-        weight: float = 1.0,
-        frozen: tuple[str, ...] = (),
-        networks: Sequence[str] = (),
-    ) -> None:
+        self, loss: Loss | Callable[[Logits, Labels], Tensor], name: str, *, weight: float = 1.0,
+        frozen: tuple[str, ...] = (), networks: Sequence[str] = ()
+    ) -> None:  # fmt: skip
         super().__init__()
         self.loss: Loss = loss if isinstance(loss, Loss) else CallableLoss(loss)
         copied = networks if self.loss.stateful else ()

@@ -10,6 +10,7 @@ from typing import Any, Final
 from torch import nn
 
 from segmi.errors import UsageError, nearest, unknown_name
+from segmi.losses import label_information, pixel, representation, rmi, unsupervised
 from segmi.losses.base import Loss, Objective, PerNetwork
 from segmi.losses.distillation import (
     DIST,
@@ -22,77 +23,36 @@ from segmi.losses.distillation import (
     ShuffledTeacher,
     VariationalInformationDistillation,
 )
-from segmi.losses.label_information import (
-    ConditionalInformation,
-    DeterminantInformation,
-    NormalizedConditionalInformation,
-    ProbabilityCorrected,
-    SoftConfusion,
-)
-from segmi.losses.pixel import (
-    AffinityFields,
-    BalancedCrossEntropy,
-    BinaryCrossEntropy,
-    ConfidencePenalty,
-    CrossEntropy,
-    Dice,
-    Focal,
-    LabelSmoothing,
-    LovaszSoftmax,
-    WeightedCrossEntropy,
-)
-from segmi.losses.representation import InformationBottleneck, PixelContrast
-from segmi.losses.rmi import (
-    RegionCCATrace,
-    RegionCKA,
-    RegionCovarianceMatching,
-    RegionDiagonal,
-    RegionErrorDeterminant,
-    RegionLogMSE,
-    RegionMatchedBound,
-    RegionMutualInformation,
-    RegionOwnPixel,
-    RegionPermutedPixels,
-    RegionShuffledLabels,
-    RMILoss,
-)
-from segmi.losses.unsupervised import (
-    EntropyMinimization,
-    InformationMaximization,
-    InvariantInformation,
-    LocalInvariantInformation,
-    MarginalPrior,
-)
 from segmi.losses.weighted_sum import WeightedSum
 
 LOSSES: Final[dict[str, type[Loss] | type[Objective]]] = {
-    "cross_entropy": CrossEntropy,
-    "binary_cross_entropy": BinaryCrossEntropy,
-    "weighted_cross_entropy": WeightedCrossEntropy,
-    "balanced_cross_entropy": BalancedCrossEntropy,
-    "focal": Focal,
-    "dice": Dice,
-    "lovasz_softmax": LovaszSoftmax,
-    "label_smoothing": LabelSmoothing,
-    "confidence_penalty": ConfidencePenalty,
-    "affinity_fields": AffinityFields,
-    "region_mutual_information": RegionMutualInformation,
-    "rmi_loss": RMILoss,
-    "region_permuted_pixels": RegionPermutedPixels,
-    "region_shuffled_labels": RegionShuffledLabels,
-    "region_diagonal": RegionDiagonal,
-    "region_own_pixel": RegionOwnPixel,
-    "region_error_determinant": RegionErrorDeterminant,
-    "region_log_mse": RegionLogMSE,
-    "region_cca_trace": RegionCCATrace,
-    "region_cka": RegionCKA,
-    "region_covariance_matching": RegionCovarianceMatching,
-    "region_matched_bound": RegionMatchedBound,
-    "soft_confusion": SoftConfusion,
-    "determinant_information": DeterminantInformation,
-    "conditional_information": ConditionalInformation,
-    "normalized_conditional_information": NormalizedConditionalInformation,
-    "probability_corrected": ProbabilityCorrected,
+    "cross_entropy": pixel.CrossEntropy,
+    "binary_cross_entropy": pixel.BinaryCrossEntropy,
+    "weighted_cross_entropy": pixel.WeightedCrossEntropy,
+    "balanced_cross_entropy": pixel.BalancedCrossEntropy,
+    "focal": pixel.Focal,
+    "dice": pixel.Dice,
+    "lovasz_softmax": pixel.LovaszSoftmax,
+    "label_smoothing": pixel.LabelSmoothing,
+    "confidence_penalty": pixel.ConfidencePenalty,
+    "affinity_fields": pixel.AffinityFields,
+    "region_mutual_information": rmi.RegionMutualInformation,
+    "rmi_loss": rmi.RMILoss,
+    "region_permuted_pixels": rmi.RegionPermutedPixels,
+    "region_shuffled_labels": rmi.RegionShuffledLabels,
+    "region_diagonal": rmi.RegionDiagonal,
+    "region_own_pixel": rmi.RegionOwnPixel,
+    "region_error_determinant": rmi.RegionErrorDeterminant,
+    "region_log_mse": rmi.RegionLogMSE,
+    "region_cca_trace": rmi.RegionCCATrace,
+    "region_cka": rmi.RegionCKA,
+    "region_covariance_matching": rmi.RegionCovarianceMatching,
+    "region_matched_bound": rmi.RegionMatchedBound,
+    "soft_confusion": label_information.SoftConfusion,
+    "determinant_information": label_information.DeterminantInformation,
+    "conditional_information": label_information.ConditionalInformation,
+    "normalized_conditional_information": label_information.NormalizedConditionalInformation,
+    "probability_corrected": label_information.ProbabilityCorrected,
     "mutual_learning": MutualLearning,
     "ensemble_teacher": EnsembleTeacher,
     "jensen_shannon": JensenShannon,
@@ -102,13 +62,13 @@ LOSSES: Final[dict[str, type[Loss] | type[Objective]]] = {
     "channel_wise_distillation": ChannelWiseDistillation,
     "dist": DIST,
     "shuffled_teacher": ShuffledTeacher,
-    "information_maximization": InformationMaximization,
-    "marginal_prior": MarginalPrior,
-    "entropy_minimization": EntropyMinimization,
-    "invariant_information": InvariantInformation,
-    "local_invariant_information": LocalInvariantInformation,
-    "pixel_contrast": PixelContrast,
-    "information_bottleneck": InformationBottleneck,
+    "information_maximization": unsupervised.InformationMaximization,
+    "marginal_prior": unsupervised.MarginalPrior,
+    "entropy_minimization": unsupervised.EntropyMinimization,
+    "invariant_information": unsupervised.InvariantInformation,
+    "local_invariant_information": unsupervised.LocalInvariantInformation,
+    "pixel_contrast": representation.PixelContrast,
+    "information_bottleneck": representation.InformationBottleneck,
 }
 """The losses by name, grouped by family. A `Loss` applies to every trained network, an `Objective` to all together."""
 
@@ -130,13 +90,8 @@ def build_objective(
         specification: by name in `known_losses`, the options of the loss and, optionally, its ``weight``.
         networks: names of all networks of the cohort.
         frozen: names of the networks that are not trained.
-
-    Returns:
-        A `WeightedSum`, in the order of the specification.
-
-    Raises:
-        UsageError: an unknown name or option, an invalid value, or missing networks.
-
+    Returns: A `WeightedSum`, in the order of the specification.
+    Raises: UsageError for an unknown name or option, an invalid value, or missing networks.
     Example:
         >>> both = {"cross_entropy": {}, "rmi_loss": {"weight": 0.1, "radius": 5}}
         >>> [part.loss for part in build_objective(both, networks=["unet"]).losses]

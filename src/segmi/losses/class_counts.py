@@ -16,10 +16,7 @@ class ClassCounts(nn.Module):
 
     Args:
         given: pixels or frequencies per class, at least 0; None: `set_counts` is called before training.
-
-    Raises:
-        ValueError: fewer than two numbers, a negative one, or none above 0.
-
+    Raises: ValueError for fewer than two numbers, a negative one, or none above 0.
     Example:
         >>> ClassCounts([3, 1]).shares(torch.zeros(1, 2, 1, 1))
         tensor([0.7500, 0.2500], dtype=torch.float64)

@@ -21,8 +21,7 @@ def gathered(statistic: Tensor) -> Tensor:
     The gradient with respect to the local statistic is the gradient of the sum. It needs no communication, since every
     process computes the same value from the same sum.
 
-    Shapes:
-        statistic: any shape, the same in all processes, which must all call; the result has this shape.
+    Shapes: statistic of any shape, the same in all processes, which must all call; the result has this shape.
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return statistic

@@ -28,8 +28,7 @@ _IGNORED = 2**62  # sorts after all classes
 def feature_map(features: Mapping[str, Tensor], network: str, layer: str) -> Tensor:
     """Return the N×D×h×w output of a layer.
 
-    Raises:
-        ValueError: the output is missing or has another number of dimensions.
+    Raises: ValueError if the output is missing or has another number of dimensions.
     """
     if layer not in features:
         raise ValueError(
@@ -50,8 +49,7 @@ def feature_targets(logits: Logits, labels: Labels, features: Tensor, ignore_ind
 
     NaN in logits or features makes `Targets.invalid` NaN.
 
-    Raises:
-        TypeError, ValueError: invalid logits or labels, see `read_targets`.
+    Raises: TypeError, ValueError for invalid logits or labels, see `read_targets`.
     """
     targets = read_targets(logits, labels, ignore_index)
     values = features.detach()
@@ -99,8 +97,7 @@ def sample_positions(classes: Tensor, valid: Tensor, *, per_class: int, seed: in
     The sample is a function of the seed and the image's labels, so it is the same in any batch or process and after a
     resume, and it differs between crops. On a GPU this synchronizes, because the number of positions is data dependent.
 
-    Shapes:
-        classes: N×h×w int64; valid: N×h×w bool.
+    Shapes: classes: N×h×w int64; valid: N×h×w bool.
     """
     sorted_classes, order = _sorted_by_class(classes, valid, _priorities(classes, valid, seed))
     # new: True at the first position of each class in a sorted row, N×(h·w)
@@ -159,7 +156,6 @@ def projection_head(widths: Sequence[int], seed: int) -> nn.Sequential:
     Args:
         widths: channels of the input, the hidden layers and the output.
         seed: of the initial weights; the global generator of PyTorch is not changed.
-
     Example:
         >>> [tuple(p.shape) for p in projection_head([8, 16, 4], seed=0).parameters()]
         [(16, 8, 1, 1), (16,), (4, 16, 1, 1), (4,)]
@@ -187,8 +183,7 @@ def heads_by_network(heads: Mapping[str, nn.Module]) -> nn.ModuleDict:
 def head_of(heads: nn.ModuleDict, network: str) -> nn.Module:
     """Return the head of a network.
 
-    Raises:
-        ValueError: it is missing, because the loss was not prepared.
+    Raises: ValueError if it is missing, because the loss was not prepared.
     """
     name = network.replace(".", "·")
     if name not in heads:

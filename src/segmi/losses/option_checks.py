@@ -8,8 +8,7 @@ from collections.abc import Sequence
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Check that the option ``name`` has one of the ``choices`` as its value.
 
-    Raises:
-        ValueError: any other value.
+    Raises: ValueError for any other value.
     """
     if value not in choices:
         *first, last = map(repr, choices)
@@ -19,8 +18,7 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 def check_positive(**options: float) -> None:
     """Check that the options, given by name, are numbers above 0; NaN is not.
 
-    Raises:
-        ValueError: any other value.
+    Raises: ValueError for any other value.
     """
     for name, value in options.items():
         if not value > 0:
@@ -30,8 +28,7 @@ def check_positive(**options: float) -> None:
 def check_non_negative(**options: float) -> None:
     """Check that the options, given by name, are numbers of at least 0; NaN is not.
 
-    Raises:
-        ValueError: any other value.
+    Raises: ValueError for any other value.
     """
     for name, value in options.items():
         if not value >= 0:

@@ -12,17 +12,12 @@ from segmi.types import Labels, Logits
 
 
 class Targets(NamedTuple):
-    """Labels after `read_targets`.
+    """Labels after `read_targets`."""
 
-    Args:
-        classes: N×H×W int64 class indices, 0 at ignored pixels.
-        valid: N×H×W bool, False at ignored pixels.
-        invalid: float32 scalar, 0 for valid input and NaN otherwise. Losses add it to their numerator, so that invalid
-            input gives NaN without a synchronization of the GPU.
-    """
-
-    classes: Tensor
-    valid: Tensor
+    classes: Tensor  # N×H×W int64 class indices, 0 at ignored pixels
+    valid: Tensor  # N×H×W bool, False at ignored pixels
+    # float32 scalar, 0 for valid input and NaN otherwise. Losses add it to their numerator, so that invalid input gives
+    # NaN without a synchronization of the GPU
     invalid: Tensor
 
 
@@ -35,7 +30,6 @@ def read_targets(logits: Logits, labels: Labels, ignore_index: int) -> Targets:
     Shapes:
         logits: N×C×H×W, floating point; C = 1 is a binary problem with labels {0, 1}.
         labels: N×H×W, integer.
-
     Raises:
         TypeError: logits that are not floating point, labels that are not integer.
         ValueError: shapes or devices that do not match; on the CPU, an id that is neither a class nor ``ignore_index``.

@@ -21,10 +21,7 @@ class WeightedSum(Objective):
 
     Args:
         losses: at least one, with different names of terms.
-
-    Raises:
-        ValueError: no loss; when called, a name that two losses use.
-
+    Raises: ValueError for no loss; when called, a name that two losses use.
     Example:
         >>> import torch
         >>> from segmi.types import Output

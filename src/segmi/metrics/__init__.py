@@ -13,14 +13,9 @@ if TYPE_CHECKING:
     from segmi.metrics.diagnostics import PredictionDiagnostics
 
 __all__ = [
-    "ConfusionMatrix",
-    "PredictionDiagnostics",
-    "Scores",
-    "class_iou",
-    "confusion_counts",
-    "constant_prediction_scores",
+    "ConfusionMatrix", "PredictionDiagnostics", "Scores", "class_iou", "confusion_counts", "constant_prediction_scores",
     "scores",
-]
+]  # fmt: skip
 
 _LAZY: Final = {
     "ConfusionMatrix": "confusion_matrix",

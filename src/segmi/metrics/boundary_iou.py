@@ -33,9 +33,7 @@ def boundary(labels: Labels, distance: int) -> npt.NDArray[np.bool_]:
     its region minus the region eroded d times by 3×3 pixels.
 
     Shapes: H×W to H×W.
-
     Source: Cheng et al. 2021, "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", and its code.
-
     Example:
         >>> boundary(np.zeros((3, 5), np.uint8), 1).astype(int).tolist()
         [[1, 1, 1, 1, 1], [1, 0, 0, 0, 1], [1, 1, 1, 1, 1]]
@@ -57,9 +55,7 @@ def boundary_counts(
 
     Ignored pixels are not counted; the prediction copies them, so that they end both regions in the same way.
 
-    Shapes:
-        prediction, truth: H×W; true_boundary: H×W, `boundary` of the truth; the result is 2×C.
-
+    Shapes: prediction, truth: H×W; true_boundary: H×W, `boundary` of the truth; the result is 2×C.
     Example:
         >>> truth = np.array([[0, 0, 0, 1, 1, 1]] * 6, np.uint8)
         >>> boundary_counts(truth, truth, boundary(truth, 1), 1, 2).tolist()

@@ -30,13 +30,9 @@ def reliability_counts(
 
     ``bin(p) = min(⌊p · B⌋, B − 1)``: bins of equal width, and 1 belongs to the last.
 
-    Shapes:
-        confidence, correct: N valid pixels; each result has B entries.
-
+    Shapes: confidence, correct N valid pixels; each result has B entries.
     Unit: confidence is the probability of the predicted class, in [0, 1].
-
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2.
-
     Example:
         >>> counts, sums, right = reliability_counts(np.float32([0.2, 0.9, 1.0]), np.array([False, True, True]), bins=2)
         >>> counts.tolist(), sums.round(2).tolist(), right.tolist()

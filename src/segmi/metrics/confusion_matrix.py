@@ -19,18 +19,14 @@ def confusion_counts(predictions: Labels, labels: Labels, classes: int, ignore_i
 
     ``n_ab = #{valid pixels with label a and prediction b}``
 
-    Shapes:
-        predictions, labels: N×H×W class indices, integer; the result is N×C×C int64, rows the truth.
-
+    Shapes: predictions, labels N×H×W class indices, integer; the result is N×C×C int64, rows the truth.
     Args:
         predictions: class indices; values at ignored pixels do not matter.
         labels: class indices, or ``ignore_index``.
         classes: C; 2 for a binary problem.
         ignore_index: label of ignored pixels.
-
     Raises:
         TypeError, ValueError: not integer, different shapes, or an id that is neither a class nor ``ignore_index``.
-
     Example:
         >>> confusion_counts(torch.tensor([[[0, 1, 1]]]), torch.tensor([[[0, 0, 255]]]), classes=2)
         tensor([[[1, 1],
@@ -60,10 +56,7 @@ class ConfusionMatrix:
     Args:
         classes: C; 2 for a binary problem.
         ignore_index: label of ignored pixels.
-
-    Raises:
-        ValueError: fewer than one class.
-
+    Raises: ValueError for fewer than one class.
     Example:
         >>> matrix = ConfusionMatrix(2)
         >>> labels = torch.tensor([[[0, 1]], [[1, 255]]])
@@ -117,10 +110,8 @@ class ConfusionMatrix:
             labels: N×H×W class indices, or the ignore value.
             names: one per image, or none.
             groups: one per image, or none.
-
-        Raises:
-            TypeError, ValueError: as `confusion_counts`, a wrong number of names or groups, or a known image in another
-                group.
+        Raises: TypeError, ValueError as in `confusion_counts`, and for a wrong number of names or groups, or a known
+            image in another group.
         """
         _check(predictions, labels, self.classes)
         size = len(labels)
@@ -140,8 +131,7 @@ class ConfusionMatrix:
     def merge(self, other: ConfusionMatrix) -> ConfusionMatrix:
         """A new matrix that holds the images of both, as if one had counted them all.
 
-        Raises:
-            ValueError: different numbers of classes or ignore values, or an image in different groups.
+        Raises: ValueError for different numbers of classes or ignore values, or an image in different groups.
         """
         if (self.classes, self.ignore_index) != (other.classes, other.ignore_index):
             raise ValueError(

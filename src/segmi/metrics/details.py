@@ -19,19 +19,12 @@ from segmi.types import IGNORE_INDEX
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """Ground truth of an image, with everything that does not depend on the network.
+    """Ground truth of an image, with everything that does not depend on the network."""
 
-    Args:
-        labels: H×W train ids, `IGNORE_INDEX` at ignored pixels.
-        distance: width of the boundary in pixels.
-        boundary: H×W.
-        objects: H×W, numbered from 1.
-    """
-
-    labels: npt.NDArray[np.uint8]
-    distance: int
-    boundary: npt.NDArray[np.bool_]
-    objects: npt.NDArray[np.int32]
+    labels: npt.NDArray[np.uint8]  # H×W train ids, `IGNORE_INDEX` at ignored pixels
+    distance: int  # width of the boundary in pixels
+    boundary: npt.NDArray[np.bool_]  # H×W
+    objects: npt.NDArray[np.int32]  # H×W, numbered from 1
 
     @classmethod
     def of(cls, labels: npt.NDArray[Any]) -> Truth:
@@ -47,7 +40,6 @@ class Details:
 
     Args:
         classes: C.
-
     Example:
         >>> details = Details(2)
         >>> labels = np.array([[0, 0, 1, 1]] * 4)
@@ -70,8 +62,7 @@ class Details:
     def update(self, prediction: npt.NDArray[Any], confidence: npt.NDArray[np.float32], truth: Truth) -> None:
         """Add an image: H×W class indices and their probabilities.
 
-        Raises:
-            ValueError: shapes that differ from the truth.
+        Raises: ValueError for shapes that differ from the truth.
         """
         if not prediction.shape == confidence.shape == truth.labels.shape:
             raise ValueError(
@@ -92,8 +83,7 @@ class Details:
     def merge(self, other: Details) -> Details:
         """Return new sums of the images of both.
 
-        Raises:
-            ValueError: different numbers of classes.
+        Raises: ValueError for different numbers of classes.
         """
         if self.classes != other.classes:
             raise ValueError(f"expected details of {self.classes} classes, got some of {other.classes}")

@@ -51,10 +51,7 @@ class PredictionDiagnostics:
             consist of the pixels used.
         names: names of the classes; default: their indices.
         regions: computes ``I_G``; None leaves it out; see `segmi.training.region_diagnostics`.
-
-    Raises:
-        ValueError: fewer than one class, or ``every`` below 1.
-
+    Raises: ValueError for fewer than one class, or ``every`` below 1.
     Example:
         >>> diagnostics = PredictionDiagnostics(2)
         >>> logits = torch.tensor([[9.0, -9.0], [-9.0, 9.0]]).view(1, 2, 1, 2)
@@ -64,14 +61,9 @@ class PredictionDiagnostics:
     """
 
     def __init__(
-        self,
-        classes: int,
-        *,
-        ignore_index: int = IGNORE_INDEX,
-        every: int = 1,
-        names: Sequence[str] = (),
-        regions: Regions | None = None,
-    ) -> None:
+        self, classes: int, *, ignore_index: int = IGNORE_INDEX, every: int = 1, names: Sequence[str] = (),
+        regions: Regions | None = None
+    ) -> None:  # fmt: skip
         for name, value in (("classes", classes), ("every", every)):
             if value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
@@ -92,7 +84,6 @@ class PredictionDiagnostics:
             labels: N×H×W, integer: class indices or the ignore value.
             whole: False for tiles of images, which are left out of ``region_information``, because windows across their
                 borders are missing.
-
         Raises:
             ValueError: shapes that do not match the labels or the number of classes, or other networks than before.
         """
@@ -155,8 +146,7 @@ class PredictionDiagnostics:
     def merge(self, other: PredictionDiagnostics) -> PredictionDiagnostics:
         """Return new diagnostics of the images of both.
 
-        Raises:
-            ValueError: different numbers of classes, ignore values or networks.
+        Raises: ValueError for different numbers of classes, ignore values or networks.
         """
         mine, theirs = ((one.classes, one.ignore_index, list(one._sums)) for one in (self, other))
         if mine[:2] != theirs[:2] or (self._sums and other._sums and mine != theirs):

@@ -29,21 +29,15 @@ def size_of(areas: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def object_scores(
-    prediction: npt.NDArray[np.uint8],
-    truth: npt.NDArray[np.uint8],
-    true_objects: npt.NDArray[np.int32],
-    classes: int,
+    prediction: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], true_objects: npt.NDArray[np.int32], classes: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Return the number of true objects per class and size, and the sum of their IoU.
 
     ``sIoU(k) = |k ∩ K̂| / |(k ∪ K̂) \\ A(k)|``, K̂ the predicted regions of k's class that overlap k, A(k) the other
     objects of that class, so that a region over two objects is not an error of either
 
-    Shapes:
-        prediction, truth: H×W; true_objects: H×W, `components` of the truth; each result is C×S.
-
+    Shapes: prediction, truth: H×W; true_objects: H×W, `components` of the truth; each result is C×S.
     Source: Chan et al. 2021, "SegmentMeIfYouCan", section 3.2, after Rottmann et al. 2020.
-
     Example:
         >>> truth = np.array([[0, 1, 1, 0, 1]], np.uint8)
         >>> counts, sums = object_scores(np.array([[0, 1, 0, 0, 1]], np.uint8), truth, components(truth), 2)
@@ -80,7 +74,6 @@ def components(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
     """Return the connected regions of equal labels, numbered from 1, and 0 at ignored pixels; 8-connectivity.
 
     Shapes: H×W to H×W.
-
     Example:
         >>> components(np.array([[0, 0, 1], [255, 1, 0]], np.uint8)).tolist()
         [[1, 1, 2], [0, 2, 1]]

@@ -33,14 +33,9 @@ def class_iou(counts: CountsLike) -> np.ndarray:
 
     ``IoU_c = TP_c / (TP_c + FP_c + FN_c)``
 
-    Shapes:
-        counts: C×C or N×C×C; the result has C entries.
-
+    Shapes: counts C×C or N×C×C; the result has C entries.
     Unit and sign: a fraction, 0 to 1, larger is better; NaN for an absent class.
-
-    Raises:
-        TypeError, ValueError: invalid counts.
-
+    Raises: TypeError, ValueError for invalid counts.
     Example:
         >>> class_iou([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
         array([0.75, 0.8 ,  nan])
@@ -66,14 +61,9 @@ def scores(counts: CountsLike) -> Scores:
     - ``binary_accuracy = 1/K Σ_c (TP_c + TN_c) / n``: the printed formula of the paper, one class against the rest; it
       equals ``1 - 2 (1 - pixel_accuracy) / K``, so it is large for many classes and any prediction
 
-    Shapes:
-        counts: C×C, or N×C×C, summed over the images first.
-
+    Shapes: counts C×C, or N×C×C, summed over the images first.
     Unit and sign: fractions, 0 to 1, larger is better; NaN if nothing is counted.
-
-    Raises:
-        TypeError, ValueError: invalid counts.
-
+    Raises: TypeError, ValueError for invalid counts.
     Example:
         >>> result = scores([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
         >>> result["mIoU"], result["IoU"], result["pixel_accuracy"], result["binary_accuracy"]
@@ -106,12 +96,8 @@ def constant_prediction_scores(counts: CountsLike, *, predicted_class: int | Non
         counts: C×C or N×C×C; only the frequencies of the true classes matter.
         predicted_class: the predicted class, the most frequent one in train for example; None: the most frequent one in
             ``counts``.
-
     Unit and sign: as `scores`.
-
-    Raises:
-        TypeError, ValueError: invalid counts, or a ``predicted_class`` that is not a class.
-
+    Raises: TypeError, ValueError for invalid counts, or a ``predicted_class`` that is not a class.
     Example:
         >>> result = constant_prediction_scores([[60, 20], [5, 15]])
         >>> result["pixel_accuracy"], result["IoU"]

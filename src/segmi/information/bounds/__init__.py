@@ -28,14 +28,7 @@ from segmi.information.bounds.likelihood_bounds import (
 )
 
 __all__ = [
-    "barber_agakov",
-    "contrastive_log_ratio_upper_bound",
-    "difference_of_entropies",
-    "donsker_varadhan",
-    "info_nce",
-    "jensen_shannon_bound",
-    "leave_one_out_upper_bound",
-    "nguyen_wainwright_jordan",
-    "smile",
+    "barber_agakov", "contrastive_log_ratio_upper_bound", "difference_of_entropies", "donsker_varadhan", "info_nce",
+    "jensen_shannon_bound", "leave_one_out_upper_bound", "nguyen_wainwright_jordan", "smile",
     "unnormalized_barber_agakov",
-]
+]  # fmt: skip

@@ -19,14 +19,10 @@ def donsker_varadhan(scores: Tensor, *, base: float | None = None) -> Tensor:
     The logarithm of a mean over few pairs is too small on average, so the bound is too large. Its variance grows like
     ``e^I / N``, because rare pairs of large score dominate.
 
-    Shapes:
-        scores: …×N×N; the result is ….
-
+    Shapes: scores …×N×N; the result is ….
     Unit and sign: nats, of either sign.
-
-    Source: Donsker and Varadhan, 1983; Belghazi et al., *Mutual Information Neural Estimation*, ICML 2018; not
-    read at source.
-
+    Source: Donsker and Varadhan, 1983; Belghazi et al., *Mutual Information Neural Estimation*, ICML 2018; not read at
+        source.
     Example:
         >>> donsker_varadhan(torch.full((4, 4), 3.0))  # constant scores
         tensor(0.)
@@ -43,14 +39,10 @@ def nguyen_wainwright_jordan(scores: Tensor, *, base: float | None = None) -> Te
     Unbiased, and at most `donsker_varadhan` for the same scores. Its variance grows like ``e^I / N``, and it is
     sensitive to a constant error of the critic.
 
-    Shapes:
-        scores: …×N×N; the result is ….
-
+    Shapes: scores …×N×N; the result is ….
     Unit and sign: nats, of either sign, unbounded below.
-
     Source: Nguyen, Wainwright and Jordan, *Estimating Divergence Functionals and the Likelihood Ratio by Convex Risk
-    Minimization*, IEEE Trans. Inf. Theory 56(11), 2010; not read at source.
-
+        Minimization*, IEEE Trans. Inf. Theory 56(11), 2010; not read at source.
     Example:
         >>> nguyen_wainwright_jordan(torch.ones(4, 4))  # the optimal scores of independent variables
         tensor(0.)
@@ -69,12 +61,9 @@ def unnormalized_barber_agakov(scores: Tensor, log_baseline: Tensor, *, base: fl
     Shapes:
         scores: …×N×N; the result is ….
         log_baseline: …×N, ``log a(y_j)``, or broadcastable to it.
-
     Unit and sign: nats, of either sign, unbounded below.
-
     Source: Poole, Ozair, van den Oord, Alemi and Tucker, *On Variational Bounds of Mutual Information*, ICML 2019, eq.
-    7.
-
+        7.
     Example:
         >>> scores = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
         >>> unnormalized_barber_agakov(scores, torch.ones(2)) == nguyen_wainwright_jordan(scores)
@@ -96,14 +85,10 @@ def jensen_shannon_bound(scores: Tensor, *, base: float | None = None) -> Tensor
     `nguyen_wainwright_jordan`, which turns them into an estimate. For large I it is close to log 2 for very different
     scores.
 
-    Shapes:
-        scores: …×N×N; the result is ….
-
+    Shapes: scores …×N×N; the result is ….
     Unit and sign: nats, at most log 2.
-
     Source: Hjelm et al., *Learning deep representations by mutual information estimation and maximization*, ICLR 2019,
-    eq. 4; Nowozin, Cseke and Tomioka, *f-GAN*, NIPS 2016.
-
+        eq. 4; Nowozin, Cseke and Tomioka, *f-GAN*, NIPS 2016.
     Example:
         >>> jensen_shannon_bound(torch.zeros(4, 4)).abs() < 1e-6
         tensor(True)
@@ -121,13 +106,9 @@ def info_nce(scores: Tensor, *, base: float | None = None) -> Tensor:
 
     Low variance, but it never exceeds ``log N``.
 
-    Shapes:
-        scores: …×N×N; the result is ….
-
+    Shapes: scores …×N×N; the result is ….
     Unit and sign: nats, at most ``log N``; negative if other y are identified.
-
     Source: van den Oord, Li and Vinyals, *Representation Learning with Contrastive Predictive Coding*, 2018, eq. 5.
-
     Example:
         >>> info_nce(100 * torch.eye(8), base=2)  # perfect scores: the ceiling
         tensor(3.)
@@ -147,12 +128,9 @@ def smile(scores: Tensor, *, clip: float = 5.0, base: float | None = None) -> Te
     Shapes:
         scores: …×N×N; the result is ….
         clip: τ, above 0.
-
     Unit and sign: nats, of either sign.
-
-    Source: Song and Ermon, *Understanding the Limitations of Variational Mutual Information Estimators*, ICLR 2020,
-    eq. 12.
-
+    Source: Song and Ermon, *Understanding the Limitations of Variational Mutual Information Estimators*, ICLR 2020, eq.
+        12.
     Example:
         >>> scores = torch.tensor([[1.0, -2.0], [0.5, 3.0]])
         >>> smile(scores, clip=5.0) == donsker_varadhan(scores)  # nothing to clip

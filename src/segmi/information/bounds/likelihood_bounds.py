@@ -24,11 +24,8 @@ def barber_agakov(log_conditional: Tensor, entropy: Tensor | float, *, base: flo
     Shapes:
         log_conditional: …×N, ``log q(y_i|x_i)``; the result is ….
         entropy: ``H(Y)`` in nats, a number or ….
-
     Unit and sign: nats, at most ``H(Y)`` for a discrete Y; of either sign.
-
     Source: Barber and Agakov, *The IM Algorithm: A Variational Approach to Information Maximization*, NIPS 2003, eq. 3.
-
     Example:
         >>> import torch
         >>> barber_agakov(torch.tensor([0.5, 0.5]).log(), entropy=torch.tensor(4.0).log(), base=2)
@@ -46,13 +43,9 @@ def difference_of_entropies(log_marginal: Tensor, log_conditional: Tensor, *, ba
     Each mean converges like ``1/√N`` to an upper bound on its entropy, so the difference has no ceiling and no variance
     of ``e^I``. It is not a bound: its error is the difference of two divergences.
 
-    Shapes:
-        log_marginal, log_conditional: …×N; the result is ….
-
+    Shapes: log_marginal and log_conditional …×N; the result is ….
     Unit and sign: nats, of either sign.
-
     Source: McAllester and Stratos, *Formal Limitations on the Measurement of Mutual Information*, AISTATS 2020, eq. 9.
-
     Example:
         >>> import torch
         >>> difference_of_entropies(torch.full((5,), -3.0), torch.full((5,), -1.0))
@@ -71,14 +64,10 @@ def contrastive_log_ratio_upper_bound(likelihoods: Tensor, *, base: float | None
     For another q, including a fitted one, it may be far below I. It is loose: for Gaussians ``ρ²/(1 - ρ²)`` per
     dimension instead of ``-½ log(1 - ρ²)``. The paper averages over all N² pairs, which gives (N - 1)/N of this.
 
-    Shapes:
-        likelihoods: …×N×N, ``log q(y_j|x_i)``; the result is ….
-
+    Shapes: likelihoods …×N×N, ``log q(y_j|x_i)``; the result is ….
     Unit and sign: nats, of either sign.
-
     Source: Cheng, Hao, Dai, Liu, Gan and Carin, *CLUB: A Contrastive Log-ratio Upper Bound of Mutual Information*, ICML
-    2020; not read at source.
-
+        2020; not read at source.
     Example:
         >>> import torch
         >>> contrastive_log_ratio_upper_bound(torch.tensor([[-1.0, -3.0], [-3.0, -1.0]]))
@@ -95,14 +84,10 @@ def leave_one_out_upper_bound(likelihoods: Tensor, *, base: float | None = None)
 
     For another q it bounds nothing; with few pairs it is far above I.
 
-    Shapes:
-        likelihoods: …×N×N, ``log q(y_j|x_i)``; the result is ….
-
+    Shapes: likelihoods …×N×N, ``log q(y_j|x_i)``; the result is ….
     Unit and sign: nats, of either sign.
-
-    Source: Poole, Ozair, van den Oord, Alemi and Tucker, *On Variational Bounds of Mutual Information*, ICML 2019,
-    eq. 13.
-
+    Source: Poole, Ozair, van den Oord, Alemi and Tucker, *On Variational Bounds of Mutual Information*, ICML 2019, eq.
+        13.
     Example:
         >>> import torch
         >>> leave_one_out_upper_bound(torch.tensor([[-1.0, -3.0], [-3.0, -1.0]]))

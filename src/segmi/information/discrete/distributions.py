@@ -16,13 +16,9 @@ def self_information(probabilities: Tensor, *, base: float | None = None, check:
 
     ``i(x) = -log p(x)``
 
-    Shapes:
-        probabilities: any shape; the result has the same shape.
-
+    Shapes: probabilities of any shape; the result has the same shape.
     Unit and sign: nats, at least 0; infinite at probability 0.
-
     Source: Shannon, *A Mathematical Theory of Communication*, 1948.
-
     Example:
         >>> self_information(torch.tensor([1.0, 0.5, 0.125]), base=2)
         tensor([0., 1., 3.])
@@ -41,13 +37,9 @@ def entropy(p: Tensor, *, dim: int = -1, base: float | None = None, check: bool 
 
     ``H(X) = -Σ_x p(x) log p(x)``  (2.1)
 
-    Shapes:
-        p: probabilities along ``dim``; the result lacks that dimension.
-
+    Shapes: p, probabilities along ``dim``; the result lacks that dimension.
     Unit and sign: nats, between 0 (one certain outcome) and ``log C`` (uniform over C outcomes).
-
     Source: Cover and Thomas, eq. 2.1.
-
     Example:
         >>> entropy(torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.5, 0.25]]), base=2)
         tensor([1.0000, 1.5000])
@@ -61,13 +53,9 @@ def cross_entropy(p: Tensor, q: Tensor, *, dim: int = -1, base: float | None = N
 
     ``H(p, q) = -Σ_x p(x) log q(x) = H(p) + KL(p ‖ q)``
 
-    Shapes:
-        p, q: probabilities along ``dim``; the other dimensions broadcast. The result lacks ``dim``.
-
+    Shapes: p and q, probabilities along ``dim``; the other dimensions broadcast. The result lacks ``dim``.
     Unit and sign: nats, at least ``H(p)``; infinite if q is 0 and p is not. Not symmetric.
-
     Source: Good, *Some Terminology and Notation in Information Theory*, 1956; Cover and Thomas, Theorem 5.4.3.
-
     Example:
         >>> cross_entropy(torch.tensor([1.0, 0.0]), torch.tensor([0.25, 0.75]), base=2)
         tensor(2.)
@@ -83,13 +71,9 @@ def kl_divergence(p: Tensor, q: Tensor, *, dim: int = -1, base: float | None = N
 
     ``KL(p ‖ q) = Σ_x p(x) log [p(x) / q(x)]``  (2.26)
 
-    Shapes:
-        p, q: probabilities along ``dim``; the other dimensions broadcast. The result lacks ``dim``.
-
+    Shapes: p and q, probabilities along ``dim``; the other dimensions broadcast. The result lacks ``dim``.
     Unit and sign: nats, at least 0 up to rounding; infinite if q is 0 and p is not. Not symmetric.
-
     Source: Cover and Thomas, eq. 2.26.
-
     Example:
         >>> kl_divergence(torch.tensor([1.0, 0.0]), torch.tensor([0.25, 0.75]), base=2)
         tensor(2.)
@@ -105,14 +89,10 @@ def kl_divergence_of_logs(log_p: Tensor, log_q: Tensor, *, dim: int = -1, base: 
 
     ``KL(p ‖ q) = Σ_x p(x) [log p(x) - log q(x)]``  (2.26)
 
-    Shapes:
-        log_p, log_q: natural log-probabilities along ``dim``, as from log_softmax; their sum is not checked. The other
-            dimensions broadcast. The result lacks ``dim``.
-
+    Shapes: log_p and log_q, natural log-probabilities along ``dim``, as from log_softmax; their sum is not checked. The
+        other dimensions broadcast. The result lacks ``dim``.
     Unit and sign: nats, at least 0 up to rounding.
-
     Source: Cover and Thomas, eq. 2.26.
-
     Example:
         >>> log_p = torch.tensor([200.0, 0.0]).log_softmax(-1)
         >>> kl_divergence_of_logs(log_p, log_p.flip(-1))
@@ -140,11 +120,8 @@ def jensen_shannon_divergence(
         distributions: two or more, probabilities along ``dim``; the other dimensions broadcast. The result lacks
             ``dim``.
         weights: one per distribution, at least 0, with sum 1; None: equal weights.
-
     Unit and sign: nats, between 0 (all equal) and ``H(w) ≤ log K`` (disjoint supports).
-
     Source: Lin, *Divergence measures based on the Shannon entropy*, IEEE Trans. Inf. Theory 37(1), 1991.
-
     Example:
         >>> jensen_shannon_divergence(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), base=2)
         tensor(1.)
@@ -174,11 +151,8 @@ def jensen_shannon_divergence_of_logs(
         log_distributions: two or more, natural log-probabilities along ``dim``, as from log_softmax; their sum is not
             checked. The other dimensions broadcast. The result lacks ``dim``.
         weights: one per distribution, at least 0, with sum 1; None: equal weights.
-
     Unit and sign: nats, between 0 (all equal) and ``H(w) ≤ log K``.
-
     Source: Lin, *Divergence measures based on the Shannon entropy*, IEEE Trans. Inf. Theory 37(1), 1991.
-
     Example:
         >>> log_p = torch.tensor([200.0, 0.0]).log_softmax(-1)
         >>> jensen_shannon_divergence_of_logs(log_p, log_p.flip(-1), base=2)

@@ -26,17 +26,11 @@ from segmi.information.discrete.tables import conditional_entropy, mutual_inform
 
 
 class PredictionSums(NamedTuple):
-    """Sums over labeled predictions; ``PredictionSums(*map(torch.add, a, b))`` merges two sets.
+    """Sums over labeled predictions; ``PredictionSums(*map(torch.add, a, b))`` merges two sets."""
 
-    Args:
-        mass: C×C, ``Σ_{i: y_i = a} p_i(b)``, rows the label, columns the prediction.
-        log_mass: C×C, ``Σ_{i: y_i = a} log p_i(b)``.
-        surprise: C, ``Σ_{i: y_i = a} H(p_i)``, nats.
-    """
-
-    mass: Tensor
-    log_mass: Tensor
-    surprise: Tensor
+    mass: Tensor  # C×C, ``Σ_{i: y_i = a} p_i(b)``, rows the label, columns the prediction
+    log_mass: Tensor  # C×C, ``Σ_{i: y_i = a} log p_i(b)``
+    surprise: Tensor  # C, ``Σ_{i: y_i = a} H(p_i)``, nats
 
 
 def prediction_sums(
@@ -49,9 +43,7 @@ def prediction_sums(
         labels: the shape of ``log_p`` without ``dim``, int64 class indices.
         weights: the shape of ``labels``, the weight of each object; an object of weight 0 must still have a class as
             its label and finite log-probabilities; None: 1.
-
     Unit: probabilities and nats, summed.
-
     Example:
         >>> log_p = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log()
         >>> prediction_sums(log_p, torch.tensor([0, 1])).mass
@@ -74,13 +66,9 @@ def soft_confusion(sums: PredictionSums) -> Tensor:
 
     ``Q(a, b) = 1/n Σ_{i: y_i = a} p_i(b)``
 
-    Shapes:
-        the result is C×C, rows the label, columns the prediction.
-
+    Shapes: the result is C×C, rows the label, columns the prediction.
     Unit and sign: probabilities; all 0 if nothing was counted.
-
     Source: the confusion matrix of drawn instead of most probable classes.
-
     Example:
         >>> soft_confusion(prediction_sums(torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log(), torch.tensor([0, 1])))
         tensor([[0.3750, 0.1250],
@@ -95,10 +83,8 @@ def soft_confusion_mutual_information(sums: PredictionSums, *, base: float | Non
     ``I(Y; Ŷ) = Σ_ab Q(a, b) log [Q(a, b) / (Q(a) Q(b))]``, Q the `soft_confusion`
 
     Unit and sign: nats, between 0 (independent) and ``H(Y)``; invariant to permutations of the predicted classes.
-
     Source: Ji, Henriques and Vedaldi, *Invariant Information Clustering*, ICCV 2019, eq. 3, with the label as the
-    second view.
-
+        second view.
     Example:
         >>> certain = torch.tensor([[30.0, 0.0], [0.0, 30.0]]).log_softmax(-1)
         >>> soft_confusion_mutual_information(prediction_sums(certain, torch.tensor([1, 0])), base=2)
@@ -113,10 +99,8 @@ def prediction_mutual_information(sums: PredictionSums, *, base: float | None = 
     ``I(X; Ŷ) = H(p̄) - 1/n Σ_i H(p_i)``, ``p̄ = 1/n Σ_i p_i``
 
     Unit and sign: nats, between 0 (equal predictions) and ``H(p̄) ≤ log C`` (certain predictions).
-
     Source: Bridle, Heading and MacKay, *Unsupervised Classifiers, Mutual Information and 'Phantom Targets'*, NIPS 1991;
-    Krause, Perona and Gomes, *Discriminative Clustering by Regularized Information Maximization*, NIPS 2010.
-
+        Krause, Perona and Gomes, *Discriminative Clustering by Regularized Information Maximization*, NIPS 2010.
     Example:
         >>> sums = prediction_sums(torch.tensor([[0.5, 0.5], [0.5, 0.5]]).log(), torch.tensor([0, 1]))
         >>> prediction_mutual_information(sums)
@@ -132,11 +116,9 @@ def conditional_prediction_mutual_information(sums: PredictionSums, *, base: flo
     ``I(X; Ŷ|Y) = 1/n Σ_i KL(p_i ‖ Q_{y_i}) = H(Ŷ|Y) - 1/n Σ_i H(p_i)``, Q_a the mean prediction at label a
 
     Unit and sign: nats, at least 0 up to rounding; 0 if all objects of a label have the same prediction.
-
     Source: Yang, Hamidi, Ye, Tan and Yang, *Conditional Mutual Information Constrained Deep Learning*, IEEE TNNLS
-    36(8), 2025; maximized for teachers by Ye et al., *Bayes Conditional Distribution Estimation for Knowledge
-    Distillation*, ICLR 2024.
-
+        36(8), 2025; maximized for teachers by Ye et al., *Bayes Conditional Distribution Estimation for Knowledge
+        Distillation*, ICLR 2024.
     Example:
         >>> log_p = torch.tensor([[0.5, 0.5], [0.5, 0.5], [0.9, 0.1]]).log()
         >>> conditional_prediction_mutual_information(prediction_sums(log_p, torch.tensor([0, 0, 1]))).abs() < 1e-6
@@ -152,10 +134,8 @@ def class_separation(sums: PredictionSums, *, base: float | None = None) -> Tens
     ``Γ = E[1{Y_U ≠ Y_V} H(p_U, p_V)] = -1/n² Σ_{a≠b} Σ_c (Σ_{y_i=a} p_i(c)) (Σ_{y_j=b} log p_j(c))``
 
     Unit and sign: nats, at least 0; 0 with fewer than two labels; unbounded, since it grows with confidence.
-
     Source: Yang, Hamidi, Ye, Tan and Yang, *Conditional Mutual Information Constrained Deep Learning*, IEEE TNNLS
-    36(8), 2025.
-
+        36(8), 2025.
     Example:
         >>> log_p = torch.tensor([[0.5, 0.5], [0.5, 0.5]]).log()  # two ordered pairs of four, log 2 each
         >>> class_separation(prediction_sums(log_p, torch.tensor([0, 1])), base=2)
@@ -174,10 +154,8 @@ def normalized_conditional_mutual_information(sums: PredictionSums) -> Tensor:
 
     Unit and sign: none, at least 0 up to rounding; smaller is more compact; 0 with fewer than two labels. Not monotone
         in the scale of the logits.
-
     Source: Yang, Hamidi, Ye, Tan and Yang, *Conditional Mutual Information Constrained Deep Learning*, IEEE TNNLS
-    36(8), 2025.
-
+        36(8), 2025.
     Example:
         >>> log_p = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8]]).log()
         >>> normalized_conditional_mutual_information(prediction_sums(log_p, torch.tensor([0, 0, 1]))).abs() < 1e-6
@@ -193,9 +171,7 @@ def label_entropy(sums: PredictionSums, *, base: float | None = None) -> Tensor:
     ``H(Y) = -Σ_a (n_a/n) log (n_a/n)``
 
     Unit and sign: nats, between 0 and ``log C``.
-
     Source: Cover and Thomas, eq. 2.1.
-
     Example:
         >>> label_entropy(prediction_sums(torch.full((2, 4), 0.25).log(), torch.tensor([0, 3])), base=2)
         tensor(1.)
@@ -209,9 +185,7 @@ def prediction_cross_entropy(sums: PredictionSums, *, base: float | None = None)
     ``CE = -1/n Σ_i log p_i(y_i)``
 
     Unit and sign: nats, at least 0.
-
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 6.2.2.
-
     Example:
         >>> prediction_cross_entropy(prediction_sums(torch.full((2, 4), 0.25).log(), torch.tensor([0, 3])), base=2)
         tensor(2.)
@@ -226,9 +200,7 @@ def barber_agakov_bound(sums: PredictionSums, *, base: float | None = None) -> T
 
     Unit and sign: nats, at most ``H(Y)``; negative if the predictions are worse than the label frequencies. It is a
         bound on held-out objects, not on training objects.
-
     Source: Barber and Agakov, *The IM Algorithm: A Variational Approach to Information Maximization*, NIPS 2003, eq. 3.
-
     Example:
         >>> barber_agakov_bound(prediction_sums(torch.full((2, 4), 0.25).log(), torch.tensor([0, 3])), base=2)
         tensor(-1.)

@@ -18,13 +18,9 @@ def joint_entropy(table: Tensor, *, base: float | None = None, check: bool = Tru
 
     ``H(X, Y) = -Σ_xy p(x, y) log p(x, y)``  (2.8)
 
-    Shapes:
-        table: …×X×Y joint probabilities; the result is ….
-
+    Shapes: table …×X×Y joint probabilities; the result is ….
     Unit and sign: nats, between ``max(H(X), H(Y))`` and ``H(X) + H(Y)``.
-
     Source: Cover and Thomas, eq. 2.8.
-
     Example:
         >>> joint_entropy(torch.full((2, 2), 1 / 4), base=2)
         tensor(2.)
@@ -40,13 +36,9 @@ def conditional_entropy(
 
     ``H(Y|X) = -Σ_xy p(x, y) log p(y|x)``  (2.10–2.13), or ``H(X|Y)`` for ``given="columns"``
 
-    Shapes:
-        table: …×X×Y joint probabilities; the result is ….
-
+    Shapes: table …×X×Y joint probabilities; the result is ….
     Unit and sign: nats, between 0 (Y is a function of X) and ``H(Y)`` (independent).
-
     Source: Cover and Thomas, eq. 2.10–2.13.
-
     Example:
         >>> table = torch.tensor([[0.25, 0.25], [0.0, 0.5]])
         >>> conditional_entropy(table, base=2)  # half of the time X says nothing, half of the time everything
@@ -64,13 +56,9 @@ def mutual_information(table: Tensor, *, base: float | None = None, check: bool 
 
     ``I(X; Y) = Σ_xy p(x, y) log [p(x, y) / (p(x) p(y))]``  (2.28)
 
-    Shapes:
-        table: …×X×Y joint probabilities; the result is ….
-
+    Shapes: table …×X×Y joint probabilities; the result is ….
     Unit and sign: nats, between 0 (independent) and ``min(H(X), H(Y))``, up to rounding.
-
     Source: Cover and Thomas, eq. 2.28.
-
     Example:
         >>> mutual_information(torch.eye(4) / 4, base=2)  # a bijection of four equally probable classes
         tensor(2.)
@@ -87,14 +75,10 @@ def conditional_mutual_information(table: Tensor, *, base: float | None = None, 
 
     ``I(X; Y|Z) = Σ_zxy p(z, x, y) log [p(z, x, y) p(z) / (p(z, x) p(z, y))]``  (2.60–2.61)
 
-    Shapes:
-        table: …×Z×X×Y joint probabilities, the condition first; the result is ….
-
+    Shapes: table …×Z×X×Y joint probabilities, the condition first; the result is ….
     Unit and sign: nats, at least 0 up to rounding; 0 if X and Y are independent given Z. It may be smaller or larger
         than ``I(X; Y)``.
-
     Source: Cover and Thomas, eq. 2.60–2.61.
-
     Example:
         >>> table = torch.tensor([[[0.25, 0.0], [0.0, 0.25]], [[0.0, 0.25], [0.25, 0.0]]])  # Z is whether Y = X
         >>> conditional_mutual_information(table, base=2), mutual_information(table.sum(0), base=2)
@@ -117,15 +101,11 @@ def log_determinant_mutual_information(table: Tensor, *, check: bool = True) -> 
     Rows of probability 0 are left out. A noise channel T on X, ``Q̃ = Tᵀ Q``, adds the constant ``log |det T|`` and
     leaves the gradient unchanged: the reason for its use under label noise that depends on the class only.
 
-    Shapes:
-        table: …×X×Y joint probabilities, X ≤ Y; the result is ….
-
+    Shapes: table …×X×Y joint probabilities, X ≤ Y; the result is ….
     Unit and sign: none; at most 0; -∞ with an infinite gradient if the present rows are linearly dependent (for example
         independent variables); 0 without any row. Values of different numbers of classes cannot be compared.
-
     Source: Xu, Cao, Kong and Wang, *L_DMI: A Novel Information-theoretic Loss Function for Training Deep Nets Robust to
-    Label Noise*, NeurIPS 2019, with the absent classes left out.
-
+        Label Noise*, NeurIPS 2019, with the absent classes left out.
     Example:
         >>> log_determinant_mutual_information(torch.tensor([[0.5, 0.0], [0.25, 0.25]]))  # log(1/8)
         tensor(-2.0794)
@@ -150,9 +130,7 @@ def empirical_distribution(counts: Tensor, *, dims: int | tuple[int, ...] = -1) 
     Shapes:
         counts: any shape, integer or float; the result has the same shape.
         dims: the dimensions to sum over: ``-1`` for distributions, ``(-2, -1)`` for tables.
-
     Unit: probabilities, in float64 for integer counts (float32 on MPS).
-
     Example:
         >>> empirical_distribution(torch.tensor([[4, 0], [1, 3]]), dims=(-2, -1))
         tensor([[0.5000, 0.0000],
@@ -179,14 +157,11 @@ def entropy_of_counts(
     Assumes n independent draws. The plug-in is too small by ``(C - 1) / 2n`` to first order for C possible outcomes;
     both corrections remove this if all were observed often. Neighboring pixels are dependent, so their bias is larger.
 
-    Shapes:
-        counts: counts along ``dim``, integer or float; the result lacks that dimension.
-
+    Shapes: counts counts along ``dim``, integer or float; the result lacks that dimension.
     Unit and sign: nats, at least 0; a corrected value may exceed ``log C``.
-
     Source: Miller, *Note on the bias of information estimates*, 1955; Grassberger, *Entropy Estimates from Insufficient
-    Samplings*, 2003, as Schürmann, *Bias analysis in entropy estimation*, J. Phys. A 37, 2004, has it for a fixed n.
-
+        Samplings*, 2003, as Schürmann, *Bias analysis in entropy estimation*, J. Phys. A 37, 2004, has it for a fixed
+        n.
     Example:
         >>> entropy_of_counts(torch.tensor([5, 5]), base=2, correction="none")
         tensor(1., dtype=torch.float64)
@@ -214,14 +189,10 @@ def mutual_information_of_counts(
     Assumes n independent draws. The plug-in is too large by ``(X - 1)(Y - 1) / 2n`` to first order for independent
     variables, and by more for maps of pixels.
 
-    Shapes:
-        counts: …×X×Y, integer or float; the result is ….
-
+    Shapes: counts …×X×Y, integer or float; the result is ….
     Unit and sign: nats; the plug-in at least 0 up to rounding, a corrected value of either sign.
-
     Source: Miller, *Note on the bias of information estimates*, 1955; Panzeri and Treves, *Analytical estimates of
-    limited sampling biases in different information measures*, 1996.
-
+        limited sampling biases in different information measures*, 1996.
     Example:
         >>> mutual_information_of_counts(torch.tensor([[30, 10], [10, 30]]), base=2)
         tensor(0.1797, dtype=torch.float64)

@@ -13,15 +13,6 @@ from segmi.information.estimation.pair_models import (
 from segmi.information.estimation.probes import label_information
 
 __all__ = [
-    "ESTIMATORS",
-    "BilinearCritic",
-    "ConcatenatedCritic",
-    "ConditionalGaussian",
-    "Critic",
-    "Estimate",
-    "InnerProductCritic",
-    "MarginalGaussian",
-    "SeparableCritic",
-    "estimate",
-    "label_information",
-]
+    "ESTIMATORS", "BilinearCritic", "ConcatenatedCritic", "ConditionalGaussian", "Critic", "Estimate",
+    "InnerProductCritic", "MarginalGaussian", "SeparableCritic", "estimate", "label_information",
+]  # fmt: skip

@@ -32,33 +32,22 @@ OfPairs = Callable[[Tensor, Tensor], Tensor]
 
 
 class Estimate(NamedTuple):
-    """Result of `estimate`.
+    """Result of `estimate`."""
 
-    Args:
-        nats: the estimate on held-out pairs.
-        fitted: the same on the training pairs; the difference is overfitting.
-        step: the step whose weights were selected on the pairs set aside.
-    """
-
-    nats: float
-    fitted: float
-    step: int
+    nats: float  # the estimate on held-out pairs
+    fitted: float  # the same on the training pairs; the difference is overfitting
+    step: int  # the step whose weights were selected on the pairs set aside
 
 
 @dataclass(frozen=True)
 class Estimator:
-    """Training objective and value of an estimator; both take the matrix of pairs and, if any, a vector over y.
+    """Training objective and value of an estimator; both take the matrix of pairs and, if any, a vector over y."""
 
-    Args:
-        of: content of the matrix: ``scores`` of a critic, or ``likelihoods`` of a conditional model.
-        beside: content of the vector: a ``baseline``, the ``marginal`` likelihood of y, or ``nothing``.
-        trained_on: the quantity to maximize; default: the value.
-        value: the estimate, nats.
-    """
-
+    # content of the matrix: ``scores`` of a critic, or ``likelihoods`` of a conditional model
     of: Literal["scores", "likelihoods"]
-    value: OfPairs
-    trained_on: OfPairs | None = None
+    value: OfPairs  # the estimate, nats
+    trained_on: OfPairs | None = None  # the quantity to maximize; default: the value
+    # content of the vector: a ``baseline``, the ``marginal`` likelihood of y, or ``nothing``
     beside: Literal["nothing", "baseline", "marginal"] = "nothing"
 
 
@@ -126,9 +115,7 @@ def estimate(
     lower bounds are low. Overlapping samples, such as windows of one image, are in all parts, so estimates are too
     large unless ``groups`` keeps them together.
 
-    Shapes:
-        x: n×D; y: n×E; every coordinate is standardized.
-
+    Shapes: x: n×D; y: n×E; every coordinate is standardized.
     Args:
         x: samples.
         y: the paired samples.
@@ -144,15 +131,10 @@ def estimate(
         learning_rate: of Adam.
         set_aside: share of the samples or groups to select the step by; an equal share is evaluated on.
         seed: of the split, the batches and the initial weights.
-
     Unit and sign: nats, of either sign; see the bound.
-
-    Raises:
-        TypeError, ValueError: invalid samples, too few samples or groups for three parts, an unknown estimator or
-            critic, or a missing ``entropy``.
-
+    Raises: TypeError, ValueError for invalid samples, too few samples or groups for three parts, an unknown estimator
+        or critic, or a missing ``entropy``.
     Source: see the bound; the three parts are introduced here.
-
     Example:
         >>> from segmi.information.laws import GaussianLaw
         >>> x, y = GaussianLaw.of(nats=1.0, dimensions=2).sample(2000)

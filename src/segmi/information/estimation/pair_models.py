@@ -35,9 +35,7 @@ class InnerProductCritic(Critic):
 class BilinearCritic(Critic):
     """``f(x, y) = xᵀ W y``, D·E parameters; loose for Gaussians, whose scores have squares of x and y.
 
-    Args:
-        x_size: D.
-        y_size: E.
+    Args: ``x_size`` is D, ``y_size`` is E.
     """
 
     def __init__(self, x_size: int, y_size: int) -> None:
@@ -53,8 +51,7 @@ class SeparableCritic(Critic):
     """``f(x, y) = g(x)ᵀ h(y)`` of two networks: n + m passes for n·m scores.
 
     Args:
-        x_size: D.
-        y_size: E.
+        x_size, y_size: D and E.
         hidden: width of the hidden layers.
         embedding: size of ``g(x)`` and ``h(y)``, an upper bound on the rank of the scores.
         layers: number of hidden layers.
@@ -74,11 +71,7 @@ class SeparableCritic(Critic):
 class ConcatenatedCritic(Critic):
     """``f(x, y) = g([x, y])`` of one network: n·m passes for n·m scores of any rank.
 
-    Args:
-        x_size: D.
-        y_size: E.
-        hidden: width of the hidden layers.
-        layers: number of hidden layers.
+    Args: see `SeparableCritic`.
     """
 
     def __init__(self, x_size: int, y_size: int, *, hidden: int = 256, layers: int = 2) -> None:
@@ -105,11 +98,7 @@ def perceptron(size: int, hidden: int, result: int, layers: int) -> nn.Sequentia
 class ConditionalGaussian(nn.Module):
     """``q(y|x)``: independent Gaussians whose means and log-variances are a network of x.
 
-    Args:
-        x_size: D.
-        y_size: E.
-        hidden: width of the hidden layers.
-        layers: number of hidden layers.
+    Args: see `SeparableCritic`.
     """
 
     def __init__(self, x_size: int, y_size: int, *, hidden: int = 256, layers: int = 2) -> None:
@@ -124,11 +113,7 @@ class ConditionalGaussian(nn.Module):
 
 
 class MarginalGaussian(nn.Module):
-    """``q(y)``: one Gaussian of any covariance.
-
-    Args:
-        y_size: E.
-    """
+    """``q(y)``: one Gaussian of any covariance, for y of size ``y_size``."""
 
     def __init__(self, y_size: int) -> None:
         super().__init__()

@@ -41,7 +41,6 @@ def label_information(
     Shapes:
         features: n×D, floating point; every coordinate is standardized.
         labels: n class indices, int64.
-
     Args:
         features: samples.
         labels: of the samples.
@@ -54,15 +53,10 @@ def label_information(
         learning_rate: of Adam.
         set_aside: share of the samples to select the step by; an equal share gives the bound.
         seed: of the split, the batches and the initial weights.
-
     Unit and sign: nats, at most ``H(Y)``; negative if the probe is worse than the label frequencies.
-
-    Raises:
-        TypeError, ValueError: invalid features or labels, an unknown probe, or too few samples.
-
+    Raises: TypeError, ValueError for invalid features or labels, an unknown probe, or too few samples.
     Source: Alain and Bengio, *Understanding intermediate layers using linear classifier probes*, 2016; the bound of
-    Barber and Agakov, 2003; Pimentel et al., *Information-Theoretic Probing for Linguistic Structure*, ACL 2020.
-
+        Barber and Agakov, 2003; Pimentel et al., *Information-Theoretic Probing for Linguistic Structure*, ACL 2020.
     Example:
         >>> labels = torch.arange(900) % 3
         >>> features = F.one_hot(labels, 3) + torch.randn(900, 3, generator=torch.Generator().manual_seed(0)) / 10

@@ -17,14 +17,10 @@ class GaussianFields:
     ``I(X; Y) = -d/2 log(1 - ρ²)`` at any smoothness, but windows of a smooth image are dependent.
 
     Args:
-        height: pixels.
-        width: pixels.
+        height, width: pixels.
         length: correlation length in pixels, ``Cov(u, v) = e^{-|u - v|²/2ℓ²}``; 0 is white noise.
         nats_per_pixel: ``-½ log(1 - ρ²)``, at least 0.
-
-    Raises:
-        ValueError: an argument out of range.
-
+    Raises: ValueError for an argument out of range.
     Example:
         >>> fields = GaussianFields(32, 32, length=2.0, nats_per_pixel=0.5)
         >>> x, y = fields.sample(3)
@@ -69,10 +65,7 @@ def windows(images: Tensor, side: int, *, stride: int = 1) -> Tensor:
     Shapes:
         images: N×H×W; the result is n×side², the windows of the first image first.
         stride: pixels between windows.
-
-    Raises:
-        ValueError: not three dimensions, a window that does not fit, or a stride below 1.
-
+    Raises: ValueError for other than three dimensions, a window that does not fit, or a stride below 1.
     Example:
         >>> windows(torch.arange(9.0).view(1, 3, 3), 2, stride=1)[0]
         tensor([0., 1., 3., 4.])

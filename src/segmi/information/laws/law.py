@@ -14,15 +14,10 @@ Disguise = Literal["none", "cubic", "asinh", "mixed"]
 
 
 class Samples(NamedTuple):
-    """Pairs of samples, independent unless stated otherwise.
+    """Pairs of samples, independent unless stated otherwise."""
 
-    Args:
-        x: n×D.
-        y: n×E.
-    """
-
-    x: Tensor
-    y: Tensor
+    x: Tensor  # n×D
+    y: Tensor  # n×E
 
 
 class Law(ABC):
@@ -59,10 +54,7 @@ class GaussianLaw(Law):
         correlations: ρ_i, one per dimension of X and Y, between -1 and 1.
         disguise: a transform: ``none``; ``cubic``: ``y³``, heavy tails; ``asinh``: ``asinh(y)``, light tails;
             ``mixed``: orthogonal matrices on X and Y, which hide the pairs.
-
-    Raises:
-        ValueError: correlations out of range, or an unknown disguise.
-
+    Raises: ValueError for correlations out of range, or an unknown disguise.
     Example:
         >>> law = GaussianLaw.of(nats=2.0, dimensions=4)
         >>> x, y = law.sample(100)

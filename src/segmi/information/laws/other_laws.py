@@ -22,13 +22,9 @@ class StudentLaw(Law):
     Args:
         correlations: ρ_i of the Gaussian pairs; if all are 0, X and Y are uncorrelated but dependent.
         degrees: of freedom, ν, above 0; small for heavy tails.
-
-    Raises:
-        ValueError: correlations or degrees out of range.
-
+    Raises: ValueError for correlations or degrees out of range.
     Source: Arellano-Valle, Contreras-Reyes and Genton, *Shannon Entropy and Mutual Information for Multivariate
-    Skew-Elliptical Distributions*, Scandinavian Journal of Statistics 40, 2013.
-
+        Skew-Elliptical Distributions*, Scandinavian Journal of Statistics 40, 2013.
     Example:
         >>> round(StudentLaw([0.0], degrees=3).mutual_information, 4)  # uncorrelated
         0.0424
@@ -68,12 +64,8 @@ class UniformNoiseLaw(Law):
 
     Args:
         noise: ε, above 0.
-
-    Raises:
-        ValueError: noise that is not above 0.
-
+    Raises: ValueError for noise that is not above 0.
     Source: ``h(Y) - log 2ε``, where Y has a trapezoidal density.
-
     Example:
         >>> UniformNoiseLaw(0.5).mutual_information
         0.5
@@ -100,10 +92,7 @@ class TableLaw(Law):
 
     Args:
         table: X×Y joint probabilities.
-
-    Raises:
-        TypeError, ValueError: not one table of probabilities.
-
+    Raises: TypeError, ValueError for anything but one table of probabilities.
     Example:
         >>> law = TableLaw(torch.eye(4) / 4)
         >>> x, y = law.sample(5)

@@ -26,20 +26,14 @@ class GradScale:
 
     If autograd asks for other factors, as in a weighted sum or with accumulated batches, the gradient is computed again
     in a separate pass, equal to the last bit, and no later pass is fused.
-
-    Args:
-        pixel_weight: weight of the pixel losses, which are divided by the number of valid pixels.
-        extra_pixels: added to that number.
-        term_weight: weight of the region terms.
-        reduction: denominator of the terms: ``sum`` images, ``mean`` pairs, ``present`` pairs whose label varies.
-        dimension: d, the divisor of the terms.
     """
 
-    pixel_weight: float
-    extra_pixels: float = 0.0
-    term_weight: float = 0.0
+    pixel_weight: float  # weight of the pixel losses, which are divided by the number of valid pixels
+    extra_pixels: float = 0.0  # added to that number
+    term_weight: float = 0.0  # weight of the region terms
+    # denominator of the terms: ``sum`` images, ``mean`` pairs, ``present`` pairs whose label varies
     reduction: str | None = "sum"
-    dimension: int = 1
+    dimension: int = 1  # d, the divisor of the terms
     was_predicted_right: bool = field(default=True, init=False)
 
     def scales(self, images: int, channels: int, valid: int, varying: int) -> Scales:

@@ -54,9 +54,8 @@ def _write_runs(labels: Any, ignore_index: int, classes: int, first: Any, runs: 
 def find_runs(labels: Any, ignore_index: int, classes: int) -> Any:
     """Return the runs of one H×W label map.
 
-    Returns:
-        ``runs``: (row, begin, end) of every run, by slot and then by row; ``first``: slots + 1, the index of the first
-        run of every slot; ``pixels``: the number of pixels of every slot.
+    Returns: ``runs``: (row, begin, end) of every run, by slot and then by row; ``first``: slots + 1, the index of the
+        first run of every slot; ``pixels``: the number of pixels of every slot.
     """
     counts, pixels = np.zeros(classes + 2, np.int64), np.zeros(classes + 2, np.int64)
     _count_runs(labels, ignore_index, classes, counts, pixels)

@@ -18,35 +18,21 @@ _PART: Final = _CHUNK // _PARTS
 
 
 class PixelRuns(NamedTuple):
-    """Runs of the class of one map, and of ignored pixels.
+    """Runs of the class of one map, and of ignored pixels."""
 
-    Args:
-        runs: (row, begin, end) of every run of the image.
-        class_rows: H + 1; the runs of the class in row r are ``class_rows[r]`` … ``class_rows[r + 1] - 1``.
-        ignored_rows: H + 1; the same for runs of ignored pixels.
-    """
-
-    runs: Any
-    class_rows: Any
-    ignored_rows: Any
+    runs: Any  # (row, begin, end) of every run of the image
+    class_rows: Any  # H + 1; the runs of the class in row r are ``class_rows[r]`` … ``class_rows[r + 1] - 1``
+    ignored_rows: Any  # H + 1; the same for runs of ignored pixels
 
 
 class PixelBuffers(NamedTuple):
-    """Buffers of the pixel loss; every value is written before it is read.
+    """Buffers of the pixel loss; every value is written before it is read."""
 
-    Args:
-        row: W float32, a row of logits, negated where the label is 1.
-        e: W float32, its exponentials.
-        chunk: float32, exponentials of consecutive pixels.
-        products: 2 × part, see `add_softplus`.
-        loss: 2 float64, the sum so far, see `add_softplus`.
-    """
-
-    row: Any
-    e: Any
-    chunk: Any
-    products: Any
-    loss: Any
+    row: Any  # W float32, a row of logits, negated where the label is 1
+    e: Any  # W float32, its exponentials
+    chunk: Any  # float32, exponentials of consecutive pixels
+    products: Any  # 2 × part, see `add_softplus`
+    loss: Any  # 2 float64, the sum so far, see `add_softplus`
 
 
 @allocating
@@ -135,8 +121,7 @@ def write_signed_row(layout: Any, z: Any, r: int, row: Any, e: Any) -> bool:
 
     The loss is then ``softplus`` everywhere, so that no subtraction cancels.
 
-    Returns:
-        Whether an ignored logit is NaN.
+    Returns: Whether an ignored logit is NaN.
     """
     runs, bad = layout.runs, False
     for x in range(len(row)):
@@ -179,9 +164,7 @@ def pixel_loss(
         with_loss, with_gradient: which of the two to compute.
         scale: float32, factor of the gradient.
         out: H×W float32, receives the gradient.
-
-    Returns:
-        The loss, 0 if not wanted, and whether a logit is NaN without making the loss NaN.
+    Returns: The loss, 0 if not wanted, and whether a logit is NaN without making the loss NaN.
     """
     height = len(z)
     buffers.loss[0], buffers.loss[1], bad = 0.0, 1.0, False

@@ -14,22 +14,8 @@ from segmi.losses.distillation.variational_information_distillation import (
 )
 
 __all__ = [
-    "DIST",
-    "ChannelWiseDistillation",
-    "ContrastiveDistillation",
-    "Distillation",
-    "EnsembleTeacher",
-    "JensenShannon",
-    "MutualLearning",
-    "ShuffledTeacher",
-    "VariationalInformationDistillation",
-    "channel_wise_distillation",
-    "dist",
-    "distillation",
-    "ensemble_teacher",
-    "gaussian_negative_log_likelihood",
-    "info_nce_per_pair",
-    "jensen_shannon",
-    "mutual_learning",
-    "shuffled_teacher",
-]
+    "DIST", "ChannelWiseDistillation", "ContrastiveDistillation", "Distillation", "EnsembleTeacher", "JensenShannon",
+    "MutualLearning", "ShuffledTeacher", "VariationalInformationDistillation", "channel_wise_distillation", "dist",
+    "distillation", "ensemble_teacher", "gaussian_negative_log_likelihood", "info_nce_per_pair", "jensen_shannon",
+    "mutual_learning", "shuffled_teacher",
+]  # fmt: skip

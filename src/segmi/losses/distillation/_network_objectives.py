@@ -137,9 +137,7 @@ class TeacherObjective(_NetworkObjective):
 class LogitTeacherObjective(TeacherObjective):
     """A loss with one term that compares logits softened by a temperature; abstract.
 
-    Args:
-        name, weight, frozen, ignore_index: see `TeacherObjective`.
-        temperature: T, above 0.
+    Args: see `TeacherObjective`; ``temperature`` is T, above 0.
     """
 
     def __init__(
@@ -163,9 +161,7 @@ class LogitTeacherObjective(TeacherObjective):
 class FeatureTeacherObjective(TeacherObjective):
     """A loss on one layer of each network; networks without a layer take no part; abstract.
 
-    Args:
-        layers: one layer of a trained network and one of a teacher, by network.
-        name, weight, frozen, ignore_index: see `TeacherObjective`.
+    Args: see `TeacherObjective`; ``layers`` has one layer of a trained network and one of a teacher, by network.
     """
 
     requires: tuple[Requirement, ...] = ("teacher", "features")

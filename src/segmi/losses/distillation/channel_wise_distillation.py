@@ -28,17 +28,12 @@ def channel_wise_distillation(
     pixel has.
 
     Args:
-        logits: N×C×H×W, of the network that learns.
-        teacher: N×C×H×W, of the teacher; no gradient reaches it.
-        labels: N×H×W, integer; only ignored pixels matter.
+        logits, teacher: N×C×H×W, of the network that learns and of its teacher, which gets no gradient.
+        labels: N×H×W integers, of which only ``ignore_index`` matters.
         temperature: T, above 0; 4 as published.
-        ignore_index: label of ignored pixels.
-
     Unit and sign: nats per channel and image, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
-
     Source: Shu, Liu, Gao, Yan and Shen, *Channel-wise Knowledge Distillation for Dense Prediction*, ICCV 2021; T = 4
-    and weight 3 in the released command for logits.
-
+        and weight 3 in the released command for logits.
     Example:
         >>> import torch
         >>> z = torch.randn(1, 3, 4, 4)
@@ -78,27 +73,16 @@ class ChannelWiseDistillation(LogitTeacherObjective):
     Invariances: a constant added to one channel of an image, even if it changes the predicted classes.
     Degenerate solutions: by this invariance classes may be biased arbitrarily; add a cross-entropy.
     Cost: the forward pass of the teacher.
-
-    Args:
-        weight: factor in the sum that is minimized; 3 as published.
-        temperature: see `channel_wise_distillation`.
-        name, frozen, ignore_index: see `TeacherObjective`.
+    Args: see `channel_wise_distillation` and `TeacherObjective`; the published ``weight`` is 3.
     """
 
     invariances: tuple[Invariance, ...] = ("prediction permutation", "class permutation")
 
     def __init__(
-        self,
-        *,
-        name: str = "channel_wise_distillation",
-        weight: float = 1.0,
-        temperature: float = 4.0,
-        frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX,
-    ) -> None:
-        super().__init__(
-            name=name, weight=weight, temperature=temperature, frozen=frozen, ignore_index=ignore_index
-        )  # fmt: skip
+        self, *, name: str = "channel_wise_distillation", weight: float = 1.0, temperature: float = 4.0,
+        frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
+        super().__init__(name=name, weight=weight, temperature=temperature, frozen=frozen, ignore_index=ignore_index)
 
     def logit_term(self, logits: Logits, teacher: Logits, labels: Labels) -> Term:
         """Return `channel_wise_distillation` as a term."""

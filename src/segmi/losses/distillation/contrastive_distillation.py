@@ -32,14 +32,9 @@ Negatives = Literal["all", "other_classes"]
 
 
 def info_nce_per_pair(
-    ours: Tensor,
-    theirs: Tensor,
-    group: Tensor,
-    classes: Tensor,
-    *,
-    temperature: float = 0.07,
-    negatives: Negatives = "all",
-) -> Tensor:
+    ours: Tensor, theirs: Tensor, group: Tensor, classes: Tensor, *, temperature: float = 0.07,
+    negatives: Negatives = "all"
+) -> Tensor:  # fmt: skip
     """Return the cross-entropy of picking each vector's partner among the partners of the same group.
 
     ``ℓ_i = -log [ e^{a_i·b_i/τ} / (e^{a_i·b_i/τ} + Σ_{j∈N_i} e^{a_i·b_j/τ}) ]``
@@ -53,14 +48,9 @@ def info_nce_per_pair(
         classes: of the pairs.
         temperature: τ.
         negatives: ``all`` other pairs of the group, or pairs of ``other_classes`` only.
-
-    Shapes:
-        ours, theirs: K×D; group, classes: K; the result is K.
-
+    Shapes: ours, theirs: K×D; group, classes: K; the result is K.
     Unit and sign: nats, at least 0; 0 for a pair without negatives.
-
     Source: van den Oord, Li and Vinyals, *Representation Learning with Contrastive Predictive Coding*, 2018, eq. 4.
-
     Example:
         >>> ours = torch.eye(4)
         >>> info_nce_per_pair(ours, ours, torch.zeros(4), torch.zeros(4)).max() < 1e-5
@@ -88,26 +78,19 @@ class ContrastiveDistillation(FeatureTeacherObjective):
     invertible linear maps of the features; the scale of the embeddings. Degenerate solutions: ``negatives: all``
     separates pixels of one class; pairs can be identified by position alone, through padding. Cost: O(P² d) per image
     for P sampled pixels, the forward pass of the teacher; on a GPU a synchronization for their number.
-
     Args:
         layers: one layer of a trained network and one of the teacher, by network.
-        weight: factor in the sum that is minimized; 0.8 as published.
         dimensions: channels of the embeddings.
         temperature: τ.
         per_class: largest number of sampled pixels of each class and image.
         negatives: ``all`` others, or pairs of ``other_classes`` only.
-        name, frozen, ignore_index: see `TeacherObjective`.
-
+        name, weight, frozen, ignore_index: see `TeacherObjective`; the published weight is 0.8.
     Unit and sign: nats per sampled pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
-
-    Raises:
-        ValueError: an option out of range, no layer of a teacher or of a trained network, or features that are not
-            maps.
-
+    Raises: ValueError for an option out of range, no layer of a teacher or of a trained network, or features that are
+        not maps.
     Source: Tian, Krishnan and Isola, *Contrastive Representation Distillation*, ICLR 2020 (τ 0.07, 128 dimensions),
-    which uses noise contrast with 16,384 negatives from a memory, in the paper as in the code; here the negatives are
-    pixels of the same image.
-
+        which uses noise contrast with 16,384 negatives from a memory, in the paper as in the code; here the negatives
+        are pixels of the same image.
     Example:
         >>> outputs = {m: Output(torch.zeros(1, 2, 4, 4), {"body": torch.rand(1, 8, 4, 4)}) for m in ("a", "t")}
         >>> batch = Batch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8))
@@ -120,18 +103,10 @@ class ContrastiveDistillation(FeatureTeacherObjective):
     invariances: tuple[Invariance, ...] = ("logit shift", "prediction permutation")
 
     def __init__(
-        self,
-        *,
-        layers: Layers,
-        name: str = "contrastive_distillation",
-        weight: float = 1.0,
-        dimensions: int = 128,
-        temperature: float = 0.07,
-        per_class: int = 128,
-        negatives: Negatives = "all",
-        frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX,
-    ) -> None:
+        self, *, layers: Layers, name: str = "contrastive_distillation", weight: float = 1.0, dimensions: int = 128,
+        temperature: float = 0.07, per_class: int = 128, negatives: Negatives = "all", frozen: Sequence[str] = (),
+        ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
         super().__init__(layers=layers, name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         check_choice("negatives", negatives, get_args(Negatives))
         check_positive(dimensions=dimensions, per_class=per_class, temperature=temperature)

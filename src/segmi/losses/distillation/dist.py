@@ -18,15 +18,9 @@ _RIDGE = 1e-8
 
 
 def dist(
-    logits: Logits,
-    teacher: Logits,
-    labels: Labels,
-    *,
-    inter: float = 1.0,
-    intra: float = 1.0,
-    temperature: float = 1.0,
-    ignore_index: int = IGNORE_INDEX,
-) -> Tensor:
+    logits: Logits, teacher: Logits, labels: Labels, *, inter: float = 1.0, intra: float = 1.0,
+    temperature: float = 1.0, ignore_index: int = IGNORE_INDEX
+) -> Tensor:  # fmt: skip
     """Return one minus the correlation with the teacher, over the classes of a pixel and over the pixels of a class.
 
     ``L = β T² mean_{u∈V} [1 - ρ_c(q_u, t_u)] + γ T² mean_{n,c} [1 - ρ_{u∈V_n}(q_nc, t_nc)]``,
@@ -35,19 +29,14 @@ def dist(
     A control: for a Gaussian pair the mutual information is -½ log(1 - ρ²), the same statistic with a logarithm.
 
     Args:
-        logits: N×C×H×W, of the network that learns.
-        teacher: N×C×H×W, of the teacher; no gradient reaches it.
-        labels: N×H×W, integer; only ignored pixels matter.
+        logits, teacher: N×C×H×W, of the network that learns and of its teacher, which gets no gradient.
+        labels: N×H×W integers, of which only ``ignore_index`` matters.
         inter: β, the weight of the correlation over classes.
         intra: γ, the weight of the correlation over the pixels of an image; the paper uses all pixels of a batch.
         temperature: T, above 0.
-        ignore_index: label of ignored pixels.
-
     Unit and sign: none; each part between 0 and 2 T², minimized; 0, attached to the graph, if no pixel is valid.
-
     Source: Huang, You, Wang, Qian and Xu, *Knowledge Distillation from A Stronger Teacher*, NeurIPS 2022 (formula from
-    the literature).
-
+        the literature).
     Example:
         >>> z = torch.randn(1, 3, 4, 4)
         >>> dist(z, z, torch.zeros(1, 4, 4, dtype=torch.long)) < 1e-4
@@ -102,12 +91,7 @@ class DIST(TeacherObjective):
         pixels (intra).
     Degenerate solutions: with two classes a pixel's correlation is ±1 at any confidence, so inter has no gradient.
     Cost: the forward pass of the teacher.
-
-    Args:
-        weight: factor of both terms in the sum that is minimized.
-        inter, intra, temperature: see `dist`.
-        name, frozen, ignore_index: see `TeacherObjective`.
-
+    Args: see `dist` and `TeacherObjective`; ``weight`` is a factor of both terms.
     Example:
         >>> outputs = {name: Output(torch.zeros(1, 2, 4, 4)) for name in ("a", "t")}
         >>> batch = Batch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8))
@@ -118,16 +102,9 @@ class DIST(TeacherObjective):
     invariances: tuple[Invariance, ...] = ("logit shift", "prediction permutation", "class permutation")
 
     def __init__(
-        self,
-        *,
-        name: str = "dist",
-        weight: float = 1.0,
-        inter: float = 1.0,
-        intra: float = 1.0,
-        temperature: float = 1.0,
-        frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX,
-    ) -> None:
+        self, *, name: str = "dist", weight: float = 1.0, inter: float = 1.0, intra: float = 1.0,
+        temperature: float = 1.0, frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         check_positive(temperature=temperature)
         self.inter, self.intra, self.temperature = inter, intra, temperature

@@ -23,19 +23,13 @@ def distillation(
     T → ∞ the loss tends to 1/(2C) times the squared distance of the logits after removing their means over classes.
     Degenerate solutions: errors of the teacher are learned too; the minimum, 0, is the teacher itself. Cost: the
     forward pass of the teacher.
-
     Args:
-        logits: N×C×H×W, of the network that learns, C = 1 for a binary problem.
-        teacher: N×C×H×W, of the teacher; no gradient reaches it.
-        labels: N×H×W, integer; only ignored pixels matter.
+        logits, teacher: N×C×H×W, of the network that learns and of its teacher, which gets no gradient.
+        labels: N×H×W integers, of which only ``ignore_index`` matters.
         temperature: T, above 0.
-        ignore_index: label of ignored pixels.
-
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
-
     Source: Hinton, Vinyals and Dean, *Distilling the Knowledge in a Neural Network*, 2015; by pixel as in the code
-    released with CIRKD (Yang et al., CVPR 2022), with T = 1 and weight 1.
-
+        released with CIRKD (Yang et al., CVPR 2022), with T = 1 and weight 1.
     Example:
         >>> import torch
         >>> known = torch.tensor([200.0, 0.0]).view(1, 2, 1, 1)
@@ -56,10 +50,7 @@ class Distillation(LogitTeacherObjective):
     If a frozen network is a moving average of the weights of a trained one, this is self-distillation, a control for
     what other networks contribute.
 
-    Args:
-        temperature: see `distillation`.
-        name, weight, frozen, ignore_index: see `TeacherObjective`.
-
+    Args: see `distillation` and `TeacherObjective`.
     Example:
         >>> import torch
         >>> from segmi.types import Batch, Output
@@ -70,17 +61,10 @@ class Distillation(LogitTeacherObjective):
     """
 
     def __init__(
-        self,
-        *,
-        name: str = "distillation",
-        weight: float = 1.0,
-        temperature: float = 1.0,
-        frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX,
-    ) -> None:
-        super().__init__(
-            name=name, weight=weight, temperature=temperature, frozen=frozen, ignore_index=ignore_index
-        )  # fmt: skip
+        self, *, name: str = "distillation", weight: float = 1.0, temperature: float = 1.0, frozen: Sequence[str] = (),
+        ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
+        super().__init__(name=name, weight=weight, temperature=temperature, frozen=frozen, ignore_index=ignore_index)
 
     def logit_term(self, logits: Logits, teacher: Logits, labels: Labels) -> Term:
         """Return `distillation` as a term."""

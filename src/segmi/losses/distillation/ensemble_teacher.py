@@ -24,14 +24,9 @@ Average = Literal["probabilities", "logits"]
 
 
 def ensemble_teacher(
-    logits: Logits,
-    peers: Sequence[Logits],
-    labels: Labels,
-    *,
-    temperature: float = 1.0,
-    average: Average = "probabilities",
-    ignore_index: int = IGNORE_INDEX,
-) -> Tensor:
+    logits: Logits, peers: Sequence[Logits], labels: Labels, *, temperature: float = 1.0,
+    average: Average = "probabilities", ignore_index: int = IGNORE_INDEX
+) -> Tensor:  # fmt: skip
     """Return the divergence of a network from the average of its peers, pixel by pixel.
 
     ``L_k = T² 1/|V| Σ_{u∈V} KL(q̄_u ‖ q_ku)``, ``q̄ = 1/(K-1) Σ_{l≠k} q_l``, ``q = softmax(z / T)``
@@ -42,7 +37,6 @@ def ensemble_teacher(
 
     Assumptions: peers of the same classes. Invariances: a constant added to all logits of a pixel, the order of peers.
     Degenerate solutions: any agreement has value 0; add a cross-entropy. Cost: a forward and backward pass per network.
-
     Args:
         logits: N×C×H×W, of the network that learns, C = 1 for a binary problem.
         peers: the logits of the others, at least one; no gradient reaches them.
@@ -50,12 +44,9 @@ def ensemble_teacher(
         temperature: T, above 0.
         average: of ``probabilities`` (arithmetic) or ``logits`` (geometric).
         ignore_index: label of ignored pixels.
-
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
-
     Source: Zhang, Xiang, Hospedales and Lu, *Deep Mutual Learning*, CVPR 2018, section on DML_e (from the literature;
-    the identity is verified in the tests).
-
+        the identity is verified in the tests).
     Example:
         >>> ours, theirs = torch.zeros(1, 2, 1, 1), torch.tensor([200.0, 0.0]).view(1, 2, 1, 1)
         >>> labels = torch.zeros(1, 1, 1, dtype=torch.long)
@@ -89,24 +80,13 @@ def _check(temperature: float, average: Average) -> None:
 class EnsembleTeacher(PeerObjective):
     """`ensemble_teacher` of every trained network, relative to all others: one term ``name/network`` each.
 
-    Args:
-        name: name of the terms.
-        weight: factor in the sum that is minimized.
-        temperature, average: see `ensemble_teacher`.
-        frozen: networks that are averaged but not trained.
-        ignore_index: label of ignored pixels.
+    Args: see `ensemble_teacher` and `PeerObjective`.
     """
 
     def __init__(
-        self,
-        *,
-        name: str = "ensemble_teacher",
-        weight: float = 1.0,
-        temperature: float = 1.0,
-        average: Average = "probabilities",
-        frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX,
-    ) -> None:
+        self, *, name: str = "ensemble_teacher", weight: float = 1.0, temperature: float = 1.0,
+        average: Average = "probabilities", frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         _check(temperature, average)
         self.temperature, self.average = temperature, average

@@ -29,19 +29,13 @@ def jensen_shannon(logits: Sequence[Logits], labels: Labels, *, ignore_index: in
     to all, a constant added to all logits of a pixel. Degenerate solutions: any agreement; with a negative weight,
     certain predictions of different classes, where it is at most log min(K, C). Cost: a forward and backward pass per
     network.
-
     Args:
         logits: N×C×H×W of two or more networks, C = 1 for a binary problem.
         labels: N×H×W, integer; only ignored pixels matter.
         ignore_index: label of ignored pixels.
-
     Unit and sign: nats per pixel, between 0 and log K, minimized; 0, attached to the graph, if no pixel is valid.
-
-    Raises:
-        TypeError, ValueError: fewer than two networks; otherwise as `mutual_learning`.
-
+    Raises: TypeError, ValueError for fewer than two networks; otherwise as `mutual_learning`.
     Source: Lin, *Divergence measures based on the Shannon entropy*, IEEE Trans. Inf. Theory 37(1), 1991.
-
     Example:
         >>> certain = torch.tensor([200.0, 0.0]).view(1, 2, 1, 1)
         >>> jensen_shannon([certain, -certain], torch.zeros(1, 1, 1, dtype=torch.long))  # log 2
@@ -68,12 +62,7 @@ def jensen_shannon_term(logits: Sequence[Logits], labels: Labels, ignore_index: 
 class JensenShannon(PeerObjective):
     """`jensen_shannon` of all networks of a cohort, including frozen ones as constants: a single term.
 
-    Args:
-        name: name of the term.
-        weight: factor in the sum that is minimized; negative to keep the networks different.
-        frozen: networks that are not trained.
-        ignore_index: label of ignored pixels.
-
+    Args: see `PeerObjective`; a negative ``weight`` keeps the networks different.
     Example:
         >>> from segmi.types import Output
         >>> outputs = {name: Output(torch.zeros(1, 2, 1, 1)) for name in "abc"}
@@ -83,13 +72,9 @@ class JensenShannon(PeerObjective):
     """
 
     def __init__(
-        self,
-        *,
-        name: str = "jensen_shannon",
-        weight: float = 1.0,
-        frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX,
-    ) -> None:
+        self, *, name: str = "jensen_shannon", weight: float = 1.0, frozen: Sequence[str] = (),
+        ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
 
     def peer_term(self, own: Logits, others: Sequence[Logits], labels: Labels) -> Term:

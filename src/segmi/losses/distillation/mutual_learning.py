@@ -49,17 +49,10 @@ class MutualOptions(TypedDict, total=False):
 
 
 def mutual_learning(
-    logits: Logits,
-    peers: Sequence[Logits],
-    labels: Labels,
-    *,
-    temperature: float = 1.0,
-    peer_reduction: PeerReduction = "mean",
-    target: Target = "probabilities",
-    ignored: MutualIgnored = "drop",
-    class_reduction: MutualClasses = "sum",
-    ignore_index: int = IGNORE_INDEX,
-) -> Tensor:
+    logits: Logits, peers: Sequence[Logits], labels: Labels, *, temperature: float = 1.0,
+    peer_reduction: PeerReduction = "mean", target: Target = "probabilities", ignored: MutualIgnored = "drop",
+    class_reduction: MutualClasses = "sum", ignore_index: int = IGNORE_INDEX
+) -> Tensor:  # fmt: skip
     """Return the mean divergence of a network from its peers, pixel by pixel.
 
     ``L_k = T² / (K-1) Σ_{l≠k} 1/|V| Σ_{u∈V} KL(q_lu ‖ q_ku)``, ``q = softmax(z / T)``, V the valid pixels
@@ -79,12 +72,9 @@ def mutual_learning(
         ignored: leave ignored pixels out (``drop``), or imitate and count them like the others (``include``).
         class_reduction: ``sum`` of the divergence over classes, or their ``mean``, which is 1/C of it.
         ignore_index: label of ignored pixels.
-
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
-
     Source: Zhang, Xiang, Hospedales and Lu, *Deep Mutual Learning*, CVPR 2018 (the formula for two networks as cited
-    elsewhere; the released code sums over more peers).
-
+        elsewhere; the released code sums over more peers).
     Example:
         >>> ours, theirs = torch.zeros(1, 2, 1, 1), torch.tensor([200.0, 0.0]).view(1, 2, 1, 1)
         >>> mutual_learning(ours, [theirs], torch.zeros(1, 1, 1, dtype=torch.long))  # log 2
@@ -154,14 +144,7 @@ class MutualLearning(PeerObjective):
         of the pixels.
     Degenerate solutions: any agreement has value 0, so another loss must define the correct prediction.
     Cost: a forward and backward pass per network, and one divergence per pair.
-
-    Args:
-        name: name of the terms.
-        weight: factor in the sum that is minimized.
-        temperature, peer_reduction, target, ignored, class_reduction: see `mutual_learning`.
-        frozen: networks that are imitated but not trained; a frozen and a trained network are distillation.
-        ignore_index: label of ignored pixels.
-
+    Args: see `mutual_learning` and `PeerObjective`; a frozen and a trained network are distillation.
     Example:
         >>> from segmi.types import Batch, Output
         >>> outputs = {"a": Output(torch.zeros(1, 2, 1, 1)), "b": Output(torch.ones(1, 2, 1, 1))}
@@ -171,18 +154,10 @@ class MutualLearning(PeerObjective):
     """
 
     def __init__(
-        self,
-        *,
-        name: str = "mutual_learning",
-        weight: float = 1.0,
-        temperature: float = 1.0,
-        peer_reduction: PeerReduction = "mean",
-        target: Target = "probabilities",
-        ignored: MutualIgnored = "drop",
-        class_reduction: MutualClasses = "sum",
-        frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX,
-    ) -> None:
+        self, *, name: str = "mutual_learning", weight: float = 1.0, temperature: float = 1.0,
+        peer_reduction: PeerReduction = "mean", target: Target = "probabilities", ignored: MutualIgnored = "drop",
+        class_reduction: MutualClasses = "sum", frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         self.options: MutualOptions = {
             "temperature": temperature, "peer_reduction": peer_reduction, "target": target, "ignored": ignored,

@@ -19,15 +19,9 @@ Keep = Literal["class", "nothing"]
 
 
 def shuffled_teacher(
-    logits: Logits,
-    teacher: Logits,
-    labels: Labels,
-    *,
-    keep: Keep = "class",
-    seed: int = 0,
-    temperature: float = 1.0,
-    ignore_index: int = IGNORE_INDEX,
-) -> Tensor:
+    logits: Logits, teacher: Logits, labels: Labels, *, keep: Keep = "class", seed: int = 0, temperature: float = 1.0,
+    ignore_index: int = IGNORE_INDEX
+) -> Tensor:  # fmt: skip
     """Return the mean divergence of a network from its teacher's prediction of another pixel of the same image.
 
     ``L = T² 1/|V| Σ_{u∈V} KL(t_π(u) ‖ q_u)``, π a permutation of the valid pixels of an image
@@ -37,18 +31,13 @@ def shuffled_teacher(
     similar, and how confident to be), the second is removed. With ``"nothing"`` both are removed.
 
     Args:
-        logits: N×C×H×W, of the network that learns.
-        teacher: N×C×H×W, of the teacher; no gradient reaches it.
-        labels: N×H×W, integer.
+        logits, teacher: N×C×H×W, of the network that learns and of its teacher, which gets no gradient.
+        labels: N×H×W integers; pixels labeled ``ignore_index`` are left out.
         keep: the property that the permutation preserves: the true ``class`` of the pixel, or ``nothing``.
         seed: of the permutation, which is a function of the seed and the labels of an image.
         temperature: T, above 0.
-        ignore_index: label of ignored pixels.
-
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
-
     Source: introduced here, as a control for `distillation`.
-
     Example:
         >>> import torch
         >>> constant = torch.tensor([9.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
@@ -79,27 +68,16 @@ class ShuffledTeacher(LogitTeacherObjective):
     Degenerate solutions: the optimum is the teacher's mean prediction of the class: label smoothing by the teacher's
         confusions for ``keep="class"``, by the class frequencies of the image for ``"nothing"``.
     Cost: as `Distillation`, and two sorts of the pixels.
-
-    Args:
-        keep, temperature: see `shuffled_teacher`.
-        name, weight, frozen, ignore_index: see `TeacherObjective`.
+    Args: see `shuffled_teacher` and `TeacherObjective`.
     """
 
     invariances: tuple[Invariance, ...] = ("logit shift", "prediction permutation")
 
     def __init__(
-        self,
-        *,
-        name: str = "shuffled_teacher",
-        weight: float = 1.0,
-        keep: Keep = "class",
-        temperature: float = 1.0,
-        frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX,
-    ) -> None:
-        super().__init__(
-            name=name, weight=weight, temperature=temperature, frozen=frozen, ignore_index=ignore_index
-        )  # fmt: skip
+        self, *, name: str = "shuffled_teacher", weight: float = 1.0, keep: Keep = "class", temperature: float = 1.0,
+        frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
+        super().__init__(name=name, weight=weight, temperature=temperature, frozen=frozen, ignore_index=ignore_index)
         check_choice("keep", keep, get_args(Keep))
         self.keep: Keep = keep
         self.seed = 0
@@ -110,6 +88,4 @@ class ShuffledTeacher(LogitTeacherObjective):
 
     def logit_term(self, logits: Logits, teacher: Logits, labels: Labels) -> Term:
         """Return `shuffled_teacher` as a term."""
-        return shuffled_teacher_term(
-            logits, teacher, labels, self.keep, self.seed, self.temperature, self.ignore_index
-        )  # fmt: skip
+        return shuffled_teacher_term(logits, teacher, labels, self.keep, self.seed, self.temperature, self.ignore_index)

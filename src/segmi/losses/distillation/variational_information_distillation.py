@@ -35,18 +35,12 @@ def gaussian_negative_log_likelihood(truth: Tensor, mean: Tensor, variance: Tens
 
     ``I(t; s) ≥ H(t) - E ℓ - ½ log 2π``: the variational bound of Barber and Agakov for independent channels.
 
-    Shapes:
-        truth, mean: N×D×h×w; variance: D, above 0; the result is N×D×h×w.
-
+    Shapes: truth, mean: N×D×h×w; variance: D, above 0; the result is N×D×h×w.
     Unit and sign: nats, of either sign, as for any density.
-
-    Raises:
-        ValueError: shapes that do not match.
-
+    Raises: ValueError for shapes that do not match.
     Source: Ahn, Hu, Damianou, Lawrence and Dai, *Variational Information Distillation for Knowledge Transfer*, CVPR
-    2019 (abstract); minimum and initial variance and three convolutions as in the code released with Tian, Krishnan and
-    Isola, ICLR 2020.
-
+        2019 (abstract); minimum and initial variance and three convolutions as in the code released with Tian, Krishnan
+        and Isola, ICLR 2020.
     Example:
         >>> gaussian_negative_log_likelihood(torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), torch.ones(1))
         tensor([[[[0.5000]]]])
@@ -74,21 +68,14 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
     Degenerate solutions: σ falls to its minimum for constant channels, which then dominate the sum. For an optimal
     linear μ the value is ½ mean log diag M + ½, the diagonal surrogate of region mutual information between features.
     Cost: a convolution per layer and the forward pass of the teacher.
-
     Args:
         layers: one layer of a trained network and one of the teacher, by network.
-        weight: factor in the sum that is minimized; 1 as published.
         initial_variance: initial σ² of all channels.
-        name, frozen, ignore_index: see `TeacherObjective`.
-
+        name, weight, frozen, ignore_index: see `TeacherObjective`; the published weight is 1.
     Unit and sign: nats per channel and position, of either sign, minimized; 0, attached to the graph, if no position is
         valid.
-
-    Raises:
-        ValueError: no layer of a teacher or of a trained network, or features that are not maps.
-
+    Raises: ValueError for no layer of a teacher or of a trained network, or features that are not maps.
     Source: see `gaussian_negative_log_likelihood`.
-
     Example:
         >>> outputs = {m: Output(torch.zeros(1, 2, 4, 4), {"body": torch.ones(1, 8, 2, 2)}) for m in ("a", "t")}
         >>> batch = Batch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8))
@@ -99,15 +86,9 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
     """
 
     def __init__(
-        self,
-        *,
-        layers: Layers,
-        name: str = "variational_information_distillation",
-        weight: float = 1.0,
-        initial_variance: float = 5.0,
-        frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX,
-    ) -> None:
+        self, *, layers: Layers, name: str = "variational_information_distillation", weight: float = 1.0,
+        initial_variance: float = 5.0, frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
         super().__init__(layers=layers, name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         if not initial_variance > _MIN_VARIANCE:
             raise ValueError(f"initial_variance: expected more than {_MIN_VARIANCE}, got {initial_variance!r}")

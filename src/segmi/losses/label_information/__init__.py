@@ -10,14 +10,7 @@ from segmi.losses.label_information.probability_corrected import ProbabilityCorr
 from segmi.losses.label_information.soft_confusion import SoftConfusion, soft_confusion
 
 __all__ = [
-    "ConditionalInformation",
-    "DeterminantInformation",
-    "NormalizedConditionalInformation",
-    "ProbabilityCorrected",
-    "SoftConfusion",
-    "conditional_information",
-    "determinant_information",
-    "normalized_conditional_information",
-    "probability_corrected",
-    "soft_confusion",
-]
+    "ConditionalInformation", "DeterminantInformation", "NormalizedConditionalInformation", "ProbabilityCorrected",
+    "SoftConfusion", "conditional_information", "determinant_information", "normalized_conditional_information",
+    "probability_corrected", "soft_confusion",
+]  # fmt: skip

@@ -25,9 +25,7 @@ class MovingAverage(nn.Module):
 
     Args:
         momentum: m, in [0, 1).
-
-    Raises:
-        ValueError: momentum out of range; in `forward`, sums of another size than before.
+    Raises: ValueError for momentum out of range; in `forward`, sums of another size than before.
     """
 
     sums: Tensor
@@ -62,12 +60,9 @@ class MovingAverage(nn.Module):
 
 
 def information_term(
-    logits: Logits,
-    labels: Labels,
-    value: Callable[[PredictionSums], Tensor],
-    ignore_index: int,
-    average: MovingAverage | None = None,
-) -> Term:
+    logits: Logits, labels: Labels, value: Callable[[PredictionSums], Tensor], ignore_index: int,
+    average: MovingAverage | None = None
+) -> Term:  # fmt: skip
     """Return a function of the prediction sums of the batch, over all processes, times the number of valid pixels.
 
     With a moving average, the value is a function of the average, and the gradient is scaled as if the whole average

@@ -15,13 +15,9 @@ Direction: TypeAlias = Literal["compress", "spread"]
 
 
 def conditional_information(
-    logits: Logits,
-    labels: Labels,
-    *,
-    direction: Direction = "compress",
-    separation: float = 0.0,
-    ignore_index: int = IGNORE_INDEX,
-) -> Tensor:
+    logits: Logits, labels: Labels, *, direction: Direction = "compress", separation: float = 0.0,
+    ignore_index: int = IGNORE_INDEX
+) -> Tensor:  # fmt: skip
     """Return the information of a class drawn from the prediction about the pixel, beyond its label, or minus it.
 
     ``L = ±I(X; Ŷ|Y) - β Γ``, ``I(X; Ŷ|Y) = 1/|V| Σ_{u∈V} KL(p_u ‖ Q_{y_u})``, Q_a the mean prediction at the pixels of
@@ -32,20 +28,15 @@ def conditional_information(
     contribute no gradient and need no alternating step.
 
     Args:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem.
-        labels: N×H×W, integer.
+        logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers; pixels labeled ``ignore_index`` are left out.
         direction: ``compress`` minimizes the information, ``spread`` maximizes it.
         separation: β, at least 0.
-        ignore_index: label of ignored pixels.
-
     Unit and sign: nats, minimized; for β = 0 at least 0 (``compress``) or at most 0 (``spread``), otherwise unbounded
         below; 0, attached to the graph, if no pixel is valid.
-
     Source: Yang, Hamidi, Ye, Tan and Yang, *Conditional Mutual Information Constrained Deep Learning for
-    Classification*, IEEE TNNLS 36(8), 2025 (CMIC); Ye, Hamidi, Tan and Yang, *Bayes Conditional Distribution Estimation
-    for Knowledge Distillation Based on Conditional Mutual Information*, ICLR 2024 (MCMI). Both abstracts only, formulas
-    from summaries; no weights for segmentation are published.
-
+        Classification*, IEEE TNNLS 36(8), 2025 (CMIC); Ye, Hamidi, Tan and Yang, *Bayes Conditional Distribution
+        Estimation for Knowledge Distillation Based on Conditional Mutual Information*, ICLR 2024 (MCMI). Both abstracts
+        only, formulas from summaries; no weights for segmentation are published.
     Example:
         >>> import torch
         >>> labels = torch.zeros(1, 1, 2, dtype=torch.long)  # one class with two predictions
@@ -76,21 +67,13 @@ class ConditionalInformation(InformationLoss):
     Degenerate solutions: for ``compress``, one prediction for all pixels; with β, certain predictions that differ
         between the classes, right or wrong. For ``spread``, certain predictions that are independent of the label.
     Cost: two maps of the size of the logits and a product of tables; nothing at inference.
-
-    Args:
-        direction, separation: see `conditional_information`.
-        momentum: of a moving average of the sums; 0 uses each batch alone.
-        ignore_index: label of ignored pixels.
+    Args: see `conditional_information`; ``momentum`` of a moving average of the sums, 0 to use each batch alone.
     """
 
     def __init__(
-        self,
-        *,
-        direction: Direction = "compress",
-        separation: float = 0.0,
-        momentum: float = 0.0,
-        ignore_index: int = IGNORE_INDEX,
-    ) -> None:
+        self, *, direction: Direction = "compress", separation: float = 0.0, momentum: float = 0.0,
+        ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
         super().__init__(momentum=momentum, ignore_index=ignore_index)
         _check(direction, separation)
         self.direction, self.separation = direction, separation

@@ -28,17 +28,12 @@ def determinant_information(
     the loss changes by a constant, and its minimizer stays the same.
 
     Args:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem.
-        labels: N×H×W, integer.
+        logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers; pixels labeled ``ignore_index`` are left out.
         ridge: ε, above 0: singular values of T below √ε count as noise; gradients are at most about 1/√ε.
-        ignore_index: label of ignored pixels.
-
     Unit and sign: nats, at least 0 up to the ridge, minimized; 0 for distinct certain predictions of all classes; 0,
         attached to the graph, if no pixel is valid.
-
     Source: Xu, Cao, Kong and Wang, *L_DMI: A Novel Information-theoretic Loss Function for Training Deep Nets Robust to
-    Label Noise*, NeurIPS 2019 (abstract and released code); the form for missing classes is new here.
-
+        Label Noise*, NeurIPS 2019 (abstract and released code); the form for missing classes is new here.
     Example:
         >>> labels = torch.tensor([[[0, 1], [0, 1]]])
         >>> logits = torch.tensor([[0.75, 0.25], [0.25, 0.75]]).log()[labels].movedim(-1, 1)
@@ -68,11 +63,7 @@ class DeterminantInformation(InformationLoss):
     Degenerate solutions: permuted classes have the same value as correct ones. If two classes have the same prediction,
         the volume is 0 and the gradient near it is steep: start with a small weight or a trained network.
     Cost: two maps of the size of the logits and a determinant of size C; nothing at inference.
-
-    Args:
-        ridge: see `determinant_information`.
-        momentum: of a moving average of the sums; 0 uses each batch alone.
-        ignore_index: label of ignored pixels.
+    Args: see `determinant_information`; ``momentum`` of a moving average of the sums, 0 to use each batch alone.
     """
 
     def __init__(self, *, ridge: float = 1e-6, momentum: float = 0.0, ignore_index: int = IGNORE_INDEX) -> None:

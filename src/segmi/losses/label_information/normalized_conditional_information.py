@@ -14,15 +14,11 @@ def normalized_conditional_information(logits: Logits, labels: Labels, *, ignore
 
     ``L = I(X; Ŷ|Y) / Γ``, numerator and denominator as in `conditional_information`
 
-    Shapes:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem; labels: N×H×W, integer; the result is a scalar.
-
+    Shapes: logits N×C×H×W (C = 1 if binary) and labels N×H×W, integer, to a scalar.
     Unit and sign: none, at least 0, minimized; 0, attached to the graph, if the batch has fewer than two classes.
-
     Source: Yang, Hamidi, Ye, Tan and Yang, *Conditional Mutual Information Constrained Deep Learning for
-    Classification*, IEEE TNNLS 36(8), 2025; as the only loss, Ye, Chi, Plataniotis and Yang, arXiv 2601.02543, 2026
-    (both abstracts only).
-
+        Classification*, IEEE TNNLS 36(8), 2025; as the only loss, Ye, Chi, Plataniotis and Yang, arXiv 2601.02543, 2026
+        (both abstracts only).
     Example:
         >>> import torch
         >>> labels = torch.tensor([[[0, 0, 1, 1]]])
@@ -43,10 +39,7 @@ class NormalizedConditionalInformation(InformationLoss):
     Degenerate solutions: one prediction for all pixels; permuted classes. The scale of the logits alone changes the
         value, not monotonically. So a loss that knows classes and confidence must be added.
     Cost: two maps of the size of the logits and a product of tables; nothing at inference.
-
-    Args:
-        momentum: of a moving average of the sums; 0 uses each batch alone.
-        ignore_index: label of ignored pixels.
+    Args: ``momentum`` of a moving average of the sums, 0 to use each batch alone.
     """
 
     def value(self, sums: PredictionSums) -> Tensor:

@@ -25,19 +25,14 @@ def probability_corrected(
     constant, and ``z_y - log Σ_c π_c e^{z_c}`` is the pointwise mutual information of image and label.
 
     Args:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem.
-        labels: N×H×W, integer.
+        logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers; pixels labeled ``ignore_index`` are left out.
         shares: π, positive, one per class (two for a binary problem).
         strength: τ in [0, 1]; 0 gives cross-entropy.
-        ignore_index: label of ignored pixels.
-
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid. For τ = 1,
         ``H(Y) - L`` is a lower bound on the mutual information of image and label.
-
     Source: Qin, Kim and Gedeon, *Neural network classifier as mutual information evaluator*, arXiv 2106.10471, 2021
-    (abstract only); as logit adjustment, Menon et al., *Long-tail learning via logit adjustment*, ICLR 2021 (formula
-    from the literature).
-
+        (abstract only); as logit adjustment, Menon et al., *Long-tail learning via logit adjustment*, ICLR 2021
+        (formula from the literature).
     Example:
         >>> labels = torch.tensor([[[0, 0, 0, 1]]])
         >>> probability_corrected(torch.zeros(1, 2, 1, 4), labels, torch.tensor([0.75, 0.25]))  # H(Y)
@@ -73,14 +68,10 @@ class ProbabilityCorrected(PixelLoss):
     Degenerate solutions: none. It overestimates rare classes by design, since predictions lack the prior:
         their recall increases and pixel accuracy decreases.
     Cost: one map of the size of the logits; nothing at inference.
-
     Args:
         class_counts: pixels or frequencies per class; default: counted in the training images.
-        strength: see `probability_corrected`.
-        ignore_index: label of ignored pixels.
-
-    Raises:
-        RuntimeError: the class counts are not set when it is called.
+        strength, ignore_index: see `probability_corrected`.
+    Raises: RuntimeError if the class counts are not set when it is called.
     """
 
     family = "label_information"

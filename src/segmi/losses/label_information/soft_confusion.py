@@ -15,15 +15,11 @@ def soft_confusion(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE
     ``L = -I(Y; Ŷ) = -Σ_ab Q(a, b) log [Q(a, b) / (Q(a) Q(b))]``, ``Q(a, b) = 1/|V| Σ_{u∈V: y_u=a} p_u(b)``, V the valid
     pixels of all images
 
-    Shapes:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem; labels: N×H×W, integer; the result is a scalar.
-
+    Shapes: logits N×C×H×W (C = 1 if binary) and labels N×H×W, integer, to a scalar.
     Unit and sign: nats, between ``-H(Y)`` (a distinct certain prediction for every class) and 0 (independent),
         minimized; 0, attached to the graph, if no pixel is valid.
-
     Source: Ji, Henriques and Vedaldi, *Invariant Information Clustering*, ICCV 2019, eq. 3, with the label as the
-    second view. No published segmentation network trained with it under this name is known to us.
-
+        second view. No published segmentation network trained with it under this name is known to us.
     Example:
         >>> import torch
         >>> labels = torch.tensor([[[0, 1], [0, 1]]])
@@ -47,10 +43,7 @@ class SoftConfusion(InformationLoss):
     Degenerate solutions: permuted classes have the same value as correct ones, so a loss that knows the classes must be
         added. The gradient is 0 if all pixels have the same prediction.
     Cost: two maps of the size of the logits and a product of tables; nothing at inference.
-
-    Args:
-        momentum: of a moving average of the sums; 0 uses each batch alone.
-        ignore_index: label of ignored pixels.
+    Args: ``momentum`` of a moving average of the sums, 0 to use each batch alone.
     """
 
     def value(self, sums: PredictionSums) -> Tensor:

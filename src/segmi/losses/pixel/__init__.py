@@ -12,24 +12,8 @@ from segmi.losses.pixel.lovasz_softmax import LovaszSoftmax, lovasz_softmax
 from segmi.losses.pixel.weighted_cross_entropy import WeightedCrossEntropy, weighted_cross_entropy
 
 __all__ = [
-    "AffinityFields",
-    "BalancedCrossEntropy",
-    "BinaryCrossEntropy",
-    "ConfidencePenalty",
-    "CrossEntropy",
-    "Dice",
-    "Focal",
-    "LabelSmoothing",
-    "LovaszSoftmax",
-    "WeightedCrossEntropy",
-    "affinity_fields",
-    "balanced_cross_entropy",
-    "binary_cross_entropy",
-    "confidence_penalty",
-    "cross_entropy",
-    "dice",
-    "focal",
-    "label_smoothing",
-    "lovasz_softmax",
+    "AffinityFields", "BalancedCrossEntropy", "BinaryCrossEntropy", "ConfidencePenalty", "CrossEntropy", "Dice",
+    "Focal", "LabelSmoothing", "LovaszSoftmax", "WeightedCrossEntropy", "affinity_fields", "balanced_cross_entropy",
+    "binary_cross_entropy", "confidence_penalty", "cross_entropy", "dice", "focal", "label_smoothing", "lovasz_softmax",
     "weighted_cross_entropy",
-]
+]  # fmt: skip

@@ -19,17 +19,11 @@ from segmi.types import Labels, Logits
 
 
 class PixelSum(NamedTuple):
-    """Result of one pass over the maps.
+    """Result of one pass over the maps."""
 
-    Args:
-        total: scalar float32, attached: the loss summed over classes and valid pixels, NaN if a logit is NaN.
-        valid: number of pixels that are not ignored.
-        unknown: number of pixels whose id is neither a class nor ignored.
-    """
-
-    total: Tensor
-    valid: int
-    unknown: int
+    total: Tensor  # scalar float32, attached: the loss summed over classes and valid pixels, NaN if a logit is NaN
+    valid: int  # number of pixels that are not ignored
+    unknown: int  # number of pixels whose id is neither a class nor ignored
 
 
 def pixel_sum(
@@ -53,14 +47,9 @@ def pixel_sum(
 class _FusedPixelSum(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        logits: Tensor,
-        labels: Tensor,
-        grad_scale: GradScale,
-        ignore_index: int,
-        plain: Any,
-        counts: list[int],
-    ) -> Tensor:
+        ctx: Any, logits: Tensor, labels: Tensor, grad_scale: GradScale, ignore_index: int, plain: Any,
+        counts: list[int]
+    ) -> Tensor:  # fmt: skip
         images, channels = logits.shape[:2]
         runs = _read_labels(labels, ignore_index, channels)
         valid = sum(int(pixels[IGNORED + 1 :].sum()) for _, _, pixels in runs)

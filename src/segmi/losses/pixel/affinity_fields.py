@@ -18,13 +18,9 @@ _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
 def affinity_fields(
-    logits: Logits,
-    labels: Labels,
-    *,
-    sizes: Sequence[int] = (3,),
-    margin: float = 3.0,
-    ignore_index: int = IGNORE_INDEX,
-) -> Tensor:
+    logits: Logits, labels: Labels, *, sizes: Sequence[int] = (3,), margin: float = 3.0,
+    ignore_index: int = IGNORE_INDEX
+) -> Tensor:  # fmt: skip
     """Return how much neighbors differ if their labels agree, and how little they differ if the labels differ.
 
     ``L = mean_{n,c} max_k mean_{(u,v) alike} D_c(u, v) + mean_{n,c} max_k mean_{(u,v) unlike} max(0, m - D_c(u, v))``,
@@ -40,13 +36,10 @@ def affinity_fields(
         sizes: side lengths of the neighborhoods, odd, at least 3.
         margin: m, above 0, the divergence across a border beyond which the loss is 0.
         ignore_index: label of ignored pixels; pairs with an ignored pixel are left out.
-
     Unit and sign: nats per pair, at least 0, minimized; 0, attached to the graph, without any pair.
-
     Source: Ke, Hwang, Liu and Yu, *Adaptive Affinity Fields for Semantic Segmentation*, ECCV 2018 (abstract, and the
-    re-implementation in the code of region mutual information, whose margin and clamping these are; its decay of the
-    weight and its reduced resolution are left to the user).
-
+        re-implementation in the code of region mutual information, whose margin and clamping these are; its decay of
+        the weight and its reduced resolution are left to the user).
     Example:
         >>> labels = torch.tensor([[[0, 0, 1, 1]]])
         >>> sharp = 30.0 * torch.tensor([[[[1.0, 1, 0, 0]], [[0.0, 0, 1, 1]]]])
@@ -127,9 +120,7 @@ class AffinityFields(Loss):
     Degenerate solutions: a map that is high outside its class and low inside has the same value as the right one, since
         only differences of neighbors matter.
     Cost: four pairs of maps per size, several times cross-entropy in time and memory.
-
-    Args:
-        sizes, margin, ignore_index: see `affinity_fields`.
+    Args: see `affinity_fields`.
     """
 
     family = "pixel"

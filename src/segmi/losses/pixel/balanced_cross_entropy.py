@@ -18,13 +18,9 @@ def balanced_cross_entropy(logits: Logits, labels: Labels, *, ignore_index: int 
 
     A control for region mutual information, which has the same balance among others.
 
-    Shapes:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem; labels: N×H×W, integer; the result is a scalar.
-
+    Shapes: logits N×C×H×W (C = 1 if binary) and labels N×H×W, integer, to a scalar.
     Unit and sign: nats, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
-
     Source: a control for Zhao et al., *Region Mutual Information Loss for Semantic Segmentation*, NeurIPS 2019.
-
     Example:
         >>> import torch
         >>> labels = torch.tensor([[[0, 0, 0, 1]]])
@@ -55,9 +51,7 @@ class BalancedCrossEntropy(PixelLoss):
     Degenerate solutions: none. A single pixel can have as much weight as a whole road, so a few wrong labels
         have a large effect.
     Cost: one map of the size of the logits more than cross-entropy.
-
-    Args:
-        ignore_index: see `balanced_cross_entropy`.
+    Args: see `balanced_cross_entropy`.
     """
 
     family = "pixel"

@@ -27,24 +27,15 @@ def binary_cross_entropy(
     channel, y is the label itself.
 
     Args:
-        logits: N×C×H×W, any float type, C = 1 for a binary problem.
-        labels: N×H×W, any integer type.
-        ignore_index: the label of ignored pixels.
+        logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers; pixels labeled ``ignore_index`` are left out.
         kernel: ``numba`` is compiled for the CPU and takes logits of at most 32 bits; ``torch`` runs everywhere;
             ``auto`` uses ``numba`` if it can.
-
-    Shapes:
-        logits: N×C×H×W; labels: N×H×W; the result is a scalar.
-
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
-
     Raises:
         TypeError: logits that are not float, labels that are not integer.
         ValueError: a kernel that is not available; shapes that do not match; on the CPU, ids that are neither a class
             nor ignored. On other devices such ids give NaN, and so do NaN logits on every device.
-
     Source: Zhao, Wang, Yang and Cai, *Region Mutual Information Loss for Semantic Segmentation*, 2019, eq. 17.
-
     Example:
         >>> import torch
         >>> binary_cross_entropy(torch.zeros(1, 4, 2, 2), torch.tensor([[[0, 1], [3, 255]]]))  # 4 log 2
@@ -54,14 +45,9 @@ def binary_cross_entropy(
 
 
 def binary_cross_entropy_term(
-    logits: Logits,
-    labels: Labels,
-    *,
-    ignore_index: int = IGNORE_INDEX,
-    kernel: PixelKernel = "auto",
-    grad_scale: GradScale | None = None,
-    targets: Targets | None = None,
-) -> Term:
+    logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX, kernel: PixelKernel = "auto",
+    grad_scale: GradScale | None = None, targets: Targets | None = None
+) -> Term:  # fmt: skip
     """Return `binary_cross_entropy` as the sum over valid pixels and their number.
 
     Args:
@@ -92,8 +78,7 @@ def _summed(logits: Logits, targets: Targets) -> Tensor:
 def choose_pixel_kernel(logits: Logits, kernel: PixelKernel = "auto") -> PixelKernel:
     """Return the routine that ``kernel`` selects for these logits: ``numba`` or ``torch``.
 
-    Raises:
-        ValueError: an unknown name, or a routine that cannot run here, with the reason.
+    Raises: ValueError for an unknown name, or a routine that cannot run here, with the reason.
     """
     check_choice("kernel", kernel, get_args(PixelKernel))
     if kernel == "torch":
@@ -142,11 +127,7 @@ class BinaryCrossEntropy(PixelLoss):
     Degenerate solutions: as cross-entropy; most of the C questions are about absent classes, so a network that always
         answers no starts with a low loss.
     Cost: one pass over the logits.
-
-    Args:
-        ignore_index: the label of ignored pixels.
-        kernel: ``auto``, ``numba`` or ``torch``.
-
+    Args: see `binary_cross_entropy`.
     Example:
         >>> import torch
         >>> BinaryCrossEntropy()(torch.zeros(1, 1, 2, 2), torch.ones(1, 2, 2, dtype=torch.uint8))

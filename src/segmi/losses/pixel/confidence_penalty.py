@@ -18,16 +18,11 @@ def confidence_penalty(logits: Logits, labels: Labels, *, ignore_index: int = IG
 
     The opposite of information maximization and entropy minimization, which increase confidence.
 
-    Shapes:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem; labels: N×H×W, integer; only ignored pixels
-            matter; the result is a scalar.
-
+    Shapes: logits N×C×H×W (C = 1 if binary) and labels N×H×W, integer, to a scalar; only ``ignore_index`` matters.
     Unit and sign: nats per pixel, between -log C (uniform) and 0 (certain), minimized; 0, attached to the graph, if no
         pixel is valid.
-
     Source: Pereyra, Tucker, Chorowski, Kaiser and Hinton, *Regularizing Neural Networks by Penalizing Confident Output
-    Distributions*, 2017 (abstract only; the usual weight of 0.1 is from citations).
-
+        Distributions*, 2017 (abstract only; the usual weight of 0.1 is from citations).
     Example:
         >>> confidence_penalty(torch.zeros(1, 4, 1, 1), torch.zeros(1, 1, 1, dtype=torch.uint8))  # -log 4
         tensor(-1.3863)
@@ -51,9 +46,7 @@ class ConfidencePenalty(PixelLoss):
         classes.
     Degenerate solutions: uniform predictions are its optimum.
     Cost: two maps of the size of the logits.
-
-    Args:
-        ignore_index: see `confidence_penalty`.
+    Args: see `confidence_penalty`.
     """
 
     family = "pixel"

@@ -17,13 +17,9 @@ def cross_entropy(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_
 
     ``H(Y) - L`` is a lower bound on the mutual information of image and label.
 
-    Shapes:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem; labels: N×H×W, integer; the result is a scalar.
-
+    Shapes: logits N×C×H×W (C = 1 if binary) and labels N×H×W, integer, to a scalar.
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
-
     Source: Goodfellow, Bengio and Courville, *Deep Learning*, section 6.2.2.
-
     Example:
         >>> import torch
         >>> cross_entropy(torch.zeros(1, 4, 2, 2), torch.tensor([[[0, 1], [3, 255]]]))  # log 4
@@ -52,9 +48,7 @@ class CrossEntropy(PixelLoss):
     Invariances: a constant added to the logits of a pixel; a permutation of the classes; a permutation of the pixels.
     Degenerate solutions: none, except logits that grow without bound on separable data.
     Cost: one pass over the logits; the unit of the cost of all other losses.
-
-    Args:
-        ignore_index: see `cross_entropy`.
+    Args: see `cross_entropy`.
     """
 
     family = "pixel"

@@ -26,18 +26,13 @@ def dice(
     over the valid pixels
 
     Args:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem.
-        labels: N×H×W, integer.
+        logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers; pixels labeled ``ignore_index`` are left out.
         over: sum over the pixels of the ``batch``, as mIoU sums over a dataset, or of each ``image``, followed by a
             mean over images and classes.
         smooth: s, at least 0, in pixels.
-        ignore_index: label of ignored pixels.
-
     Unit and sign: none, between 0 and 1, minimized; 0, attached to the graph, if no pixel is valid.
-
     Source: Milletari, Navab and Ahmadi, *V-Net*, 3DV 2016, with sums in the denominator instead of sums of squares, as
-    is common since.
-
+        is common since.
     Example:
         >>> dice(torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]]))  # overlap 1/2, sizes 1 and 1, for either class
         tensor(0.5000)
@@ -87,9 +82,7 @@ class Dice(PixelLoss):
     Degenerate solutions: none if every class is present. False positives of absent classes only matter as false
         negatives of others. It does not calibrate: confidence is rewarded regardless of the evidence.
     Cost: three maps of the size of the logits more than cross-entropy.
-
-    Args:
-        over, smooth, ignore_index: see `dice`.
+    Args: see `dice`.
     """
 
     family = "pixel"

@@ -18,16 +18,11 @@ def focal(logits: Logits, labels: Labels, *, focus: float = 2.0, ignore_index: i
     ``L = -1/|V| Σ_{u∈V} (1 - p_u)^γ log p_u``, p_u the softmax probability of the true class, V the valid pixels
 
     Args:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem.
-        labels: N×H×W, integer.
+        logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers; pixels labeled ``ignore_index`` are left out.
         focus: γ, at least 0; 0 gives cross-entropy.
-        ignore_index: label of ignored pixels.
-
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
-
     Source: Lin, Goyal, Girshick, He and Dollár, *Focal Loss for Dense Object Detection*, ICCV 2017, eq. 4, with a
-    softmax instead of one sigmoid per class.
-
+        softmax instead of one sigmoid per class.
     Example:
         >>> focal(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.uint8))  # log 2 / 4
         tensor(0.1733)
@@ -59,9 +54,7 @@ class Focal(PixelLoss):
     Degenerate solutions: none. It is not a proper scoring rule: its optimum is less confident than the
         labels, and wrong labels, which stay hard, keep their gradient.
     Cost: two maps of the size of the logits more than cross-entropy.
-
-    Args:
-        focus, ignore_index: see `focal`.
+    Args: see `focal`.
     """
 
     family = "pixel"

@@ -21,17 +21,12 @@ def label_smoothing(
     A control for mutual learning, where the predictions of a peer smooth the labels.
 
     Args:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem.
-        labels: N×H×W, integer.
+        logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers; pixels labeled ``ignore_index`` are left out.
         smoothing: ε in [0, 1).
-        ignore_index: label of ignored pixels.
-
     Unit and sign: nats per pixel, at least the entropy of the smoothed label, minimized; 0, attached to the graph, if
         no pixel is valid.
-
     Source: Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, *Rethinking the Inception Architecture for Computer Vision*,
-    CVPR 2016, section 7.
-
+        CVPR 2016, section 7.
     Example:
         >>> label_smoothing(torch.zeros(1, 4, 1, 1), torch.zeros(1, 1, 1, dtype=torch.uint8))  # log 4 for any ε
         tensor(1.3863)
@@ -63,9 +58,7 @@ class LabelSmoothing(PixelLoss):
     Invariances: a constant added to the logits of a pixel; a permutation of the pixels; a permutation of the classes.
     Degenerate solutions: none. Its optimum is less confident than the labels by design.
     Cost: one map of the size of the logits more than cross-entropy.
-
-    Args:
-        smoothing, ignore_index: see `label_smoothing`.
+    Args: see `label_smoothing`.
     """
 
     family = "pixel"

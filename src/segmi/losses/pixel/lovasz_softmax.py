@@ -24,15 +24,10 @@ def lovasz_softmax(logits: Logits, labels: Labels, *, over: Over = "batch", igno
     with a pixel
 
     Args:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem.
-        labels: N×H×W, integer.
+        logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers; pixels labeled ``ignore_index`` are left out.
         over: sort the pixels of the ``batch``, or of each ``image``, followed by a mean over images.
-        ignore_index: label of ignored pixels.
-
     Unit and sign: none, between 0 and 1, minimized; 0, attached to the graph, if no pixel is valid.
-
     Source: Berman, Rannen Triki and Blaschko, *The Lovász-Softmax loss*, CVPR 2018, eq. 8, 9 and 11.
-
     Example:
         >>> lovasz_softmax(torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]]))
         tensor(0.5000)
@@ -82,9 +77,7 @@ class LovaszSoftmax(PixelLoss):
     Degenerate solutions: none if every class is present. False positives of absent classes only matter as false
         negatives of others. It does not calibrate: confidence is rewarded regardless of the evidence.
     Cost: sorting the pixels of every class, several times the cost of cross-entropy; nothing at inference.
-
-    Args:
-        over, ignore_index: see `lovasz_softmax`; for ``batch``, a batch must not be divided.
+    Args: see `lovasz_softmax`; with ``batch``, a batch must not be divided.
     """
 
     family = "pixel"

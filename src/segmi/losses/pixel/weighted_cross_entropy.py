@@ -21,15 +21,10 @@ def weighted_cross_entropy(
     ``L = -Σ_{u∈V} w_{y_u} log softmax(z_u)[y_u] / Σ_{u∈V} w_{y_u}``, V the valid pixels
 
     Args:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem.
-        labels: N×H×W, integer.
+        logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers; pixels labeled ``ignore_index`` are left out.
         weights: w, at least 0, one per class (two for a binary problem).
-        ignore_index: label of ignored pixels.
-
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
-
     Source: King and Zeng, *Logistic Regression in Rare Events Data*, Political Analysis 9(2), 2001.
-
     Example:
         >>> import torch
         >>> logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]]).view(1, 2, 1, 2)  # confident in class 0, then uniform
@@ -56,14 +51,10 @@ class WeightedCrossEntropy(PixelLoss):
     Degenerate solutions: none. Rare classes are overestimated, as by a changed prior: their recall increases
         and pixel accuracy decreases.
     Cost: as cross-entropy.
-
     Args:
         class_counts: pixels or frequencies per class; default: counted in the training images.
         power: γ in [0, 1]; 1 gives equal weight to classes, 0 to pixels.
-        ignore_index: label of ignored pixels.
-
-    Raises:
-        RuntimeError: the class counts are not set when it is called.
+    Raises: RuntimeError if the class counts are not set when it is called.
     """
 
     family = "pixel"

@@ -32,13 +32,9 @@ def bottleneck_rate(mean: Tensor, variance: Tensor) -> Tensor:
 
     Its mean over images is an upper bound on the mutual information of image and code.
 
-    Shapes:
-        mean, variance: N×D×h×w, variances above 0; the result is N×h×w.
-
+    Shapes: mean, variance N×D×h×w, variances above 0; the result is N×h×w.
     Unit and sign: nats per position, at least 0.
-
     Source: Alemi, Fischer, Dillon and Murphy, *Deep Variational Information Bottleneck*, ICLR 2017 (abstract).
-
     Example:
         >>> bottleneck_rate(torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1))
         tensor([[[0.]]])
@@ -65,23 +61,14 @@ class InformationBottleneck(FeatureObjective):
     bottleneck: name the encoder blocks too. Invariances: rotations and reflections of the channels. Degenerate
     solutions: h = 0, all noise, if the weight is too large. Cost: two 1×1 convolutions from D to D channels per layer;
     nothing at inference.
-
     Args:
-        layers: one or more layers of each network, by network.
-        name: name of the terms.
         weight: β, factor in the sum that is minimized. Published is a sum over positions with about 1e-3; the mean
             over positions here is smaller by their number.
         initial_variance: initial σ².
-        frozen: networks that are not trained, and get no noise.
-        ignore_index: label of ignored pixels.
-
+        layers, name, frozen, ignore_index: see `FeatureObjective`; frozen networks get no noise.
     Unit and sign: nats per position, at least 0, minimized; 0, attached to the graph, if no position is valid.
-
-    Raises:
-        ValueError: an option out of range, no layer of a trained network, or features that are not maps.
-
+    Raises: ValueError for an option out of range, no layer of a trained network, or features that are not maps.
     Source: see `bottleneck_rate`; there a separate layer gives the mean.
-
     Example:
         >>> from segmi.types import Output
         >>> outputs = {"a": Output(torch.zeros(1, 2, 4, 4), {"body": torch.rand(1, 8, 2, 2)})}
@@ -98,15 +85,9 @@ class InformationBottleneck(FeatureObjective):
     )  # fmt: skip
 
     def __init__(
-        self,
-        *,
-        layers: dict[str, str | list[str]],
-        name: str = "information_bottleneck",
-        weight: float = 1.0,
-        initial_variance: float = 0.1,
-        frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX,
-    ) -> None:
+        self, *, layers: dict[str, str | list[str]], name: str = "information_bottleneck", weight: float = 1.0,
+        initial_variance: float = 0.1, frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
         super().__init__(layers=layers, name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         if not initial_variance > _MIN_VARIANCE:
             raise ValueError(f"initial_variance: expected more than {_MIN_VARIANCE}, got {initial_variance!r}")

@@ -47,15 +47,10 @@ def supervised_contrastive(
         group: anchors are compared within their group.
         temperature: τ.
         base_temperature: τ_b, a scale only.
-
-    Shapes:
-        vectors: K×D; classes, group: K; the results are K: ℓ, 0 for anchors without a positive, and bool.
-
+    Shapes: vectors: K×D; classes, group: K; the results are K: ℓ, 0 for anchors without a positive, and bool.
     Unit and sign: nats times τ/τ_b, at least 0.
-
     Source: Khosla et al., *Supervised Contrastive Learning*, NeurIPS 2020; in this form Wang et al., *Exploring
-    Cross-Image Pixel Contrast for Semantic Segmentation*, ICCV 2021, eq. 3 (τ 0.1, τ_b 0.07).
-
+        Cross-Image Pixel Contrast for Semantic Segmentation*, ICCV 2021, eq. 3 (τ 0.1, τ_b 0.07).
     Example:
         >>> vectors, classes = torch.eye(2).repeat(2, 1), torch.tensor([0, 1, 0, 1])
         >>> losses, has_positive = supervised_contrastive(vectors, classes, torch.zeros(4))
@@ -87,27 +82,17 @@ class PixelContrast(FeatureObjective):
     Degenerate solutions: each class collapses to a point. Cost: O(K² d) for the K anchors of a batch, and on a GPU a
     synchronization for their number; nothing at inference. The published sampler takes half of the anchors from wrong
     predictions and skips classes of at most 100 pixels; here all positions of a class are equally likely.
-
     Args:
         layers: one layer of each network, by network.
-        name: name of the terms.
-        weight: factor in the sum that is minimized; 0.1 as published.
         dimensions: channels of the embeddings.
-        temperature: τ.
-        base_temperature: τ_b.
+        temperature, base_temperature: τ and τ_b.
         per_class: largest number of anchors of each class and image.
         across: compare the anchors of the ``batch``, as published, which must then not be divided, or of an ``image``.
-        frozen: networks that are not trained.
-        ignore_index: label of ignored pixels.
-
+        name, weight, frozen, ignore_index: see `FeatureObjective`; the published weight is 0.1.
     Unit and sign: nats times τ/τ_b per anchor, at least 0, minimized; 0, attached to the graph, if no anchor has a
         positive.
-
-    Raises:
-        ValueError: an option out of range, no layer of a trained network, or features that are not maps.
-
+    Raises: ValueError for an option out of range, no layer of a trained network, or features that are not maps.
     Source: see `supervised_contrastive`.
-
     Example:
         >>> outputs = {"a": Output(torch.zeros(1, 2, 4, 4), {"body": torch.rand(1, 8, 4, 4)})}
         >>> batch = Batch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8))
@@ -120,19 +105,10 @@ class PixelContrast(FeatureObjective):
     invariances: tuple[Invariance, ...] = ("logit shift", "prediction permutation")
 
     def __init__(
-        self,
-        *,
-        layers: Layers,
-        name: str = "pixel_contrast",
-        weight: float = 1.0,
-        dimensions: int = 256,
-        temperature: float = 0.1,
-        base_temperature: float = 0.07,
-        per_class: int = 100,
-        across: Across = "batch",
-        frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX,
-    ) -> None:
+        self, *, layers: Layers, name: str = "pixel_contrast", weight: float = 1.0, dimensions: int = 256,
+        temperature: float = 0.1, base_temperature: float = 0.07, per_class: int = 100, across: Across = "batch",
+        frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
         super().__init__(layers=layers, name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         check_choice("across", across, get_args(Across))
         check_positive(

@@ -10,14 +10,7 @@ from segmi.losses.unsupervised.local_invariant_information import (
 from segmi.losses.unsupervised.marginal_prior import MarginalPrior, marginal_prior
 
 __all__ = [
-    "EntropyMinimization",
-    "InformationMaximization",
-    "InvariantInformation",
-    "LocalInvariantInformation",
-    "MarginalPrior",
-    "entropy_minimization",
-    "information_maximization",
-    "invariant_information",
-    "local_invariant_information",
-    "marginal_prior",
-]
+    "EntropyMinimization", "InformationMaximization", "InvariantInformation", "LocalInvariantInformation",
+    "MarginalPrior", "entropy_minimization", "information_maximization", "invariant_information",
+    "local_invariant_information", "marginal_prior",
+]  # fmt: skip

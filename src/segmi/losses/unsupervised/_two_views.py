@@ -73,21 +73,14 @@ class TwoViewObjective(Objective):
 
 
 def two_view_term(
-    first: Logits,
-    second: Logits,
-    labels: Labels,
-    *,
-    displacement: int,
-    window: int | None,
-    entropy_weight: float,
-    ignore_index: int,
-) -> Term:
+    first: Logits, second: Logits, labels: Labels, *, displacement: int, window: int | None, entropy_weight: float,
+    ignore_index: int
+) -> Term:  # fmt: skip
     """Return minus the mean mutual information of pixels and their partners in the other view, times the valid pixels.
 
     The tables of all displacements and windows are summed over the processes and weighted by their number of pairs.
 
-    Raises:
-        ValueError: views of different shapes, or a displacement that is not smaller than the image.
+    Raises: ValueError for views of different shapes, or a displacement that is not smaller than the image.
     """
     if first.shape != second.shape:
         raise ValueError(

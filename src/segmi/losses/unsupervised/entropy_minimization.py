@@ -15,16 +15,11 @@ def entropy_minimization(logits: Logits, labels: Labels, *, ignore_index: int = 
 
     ``L = 1/|V| Σ_{u∈V} H(p_u)``, V the valid pixels
 
-    Shapes:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem; labels: N×H×W, integer; only ignored pixels
-            matter; the result is a scalar.
-
+    Shapes: logits N×C×H×W (C = 1 if binary) and labels N×H×W, integer, to a scalar; only ``ignore_index`` matters.
     Unit and sign: nats per pixel, between 0 (certain) and log C (uniform), minimized; 0, attached to the graph, if no
         pixel is valid.
-
     Source: Grandvalet and Bengio, *Semi-supervised Learning by Entropy Minimization*, NIPS 2004; for segmentation, Vu,
-    Jain, Bucher, Cord and Pérez, *ADVENT*, CVPR 2019 (abstract only), which divides by log C.
-
+        Jain, Bucher, Cord and Pérez, *ADVENT*, CVPR 2019 (abstract only), which divides by log C.
     Example:
         >>> import torch
         >>> entropy_minimization(torch.zeros(1, 4, 1, 1), torch.zeros(1, 1, 1, dtype=torch.uint8))  # log 4
@@ -47,10 +42,7 @@ class EntropyMinimization(UnlabeledLoss):
         classes.
     Degenerate solutions: one class everywhere, or any other certain prediction. Errors are reinforced.
     Cost: two maps of the size of the logits, and the forward pass of the unlabeled images.
-
-    Args:
-        applies_to: the images it is computed on: ``labeled``, ``unlabeled`` or ``all``.
-        ignore_index: label of ignored pixels.
+    Args: see `UnlabeledLoss`.
     """
 
     invariances = ("logit shift", "prediction permutation", "class permutation", "pixel permutation")

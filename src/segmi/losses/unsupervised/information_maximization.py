@@ -22,19 +22,14 @@ def information_maximization(
     `conditional_information` minimizes the second.
 
     Args:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem.
-        labels: N×H×W, integer; only ignored pixels matter.
+        logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers, of which only ``ignore_index`` matters.
         certainty: α, at least 0, the weight of the mean entropy.
-        ignore_index: label of ignored pixels.
-
     Unit and sign: nats, at least -log C, minimized; 0 if all pixels have the same certain prediction, or for α = 1 any
         common prediction; 0, attached to the graph, if no pixel is valid.
-
     Source: Bridle, Heading and MacKay, *Unsupervised Classifiers, Mutual Information and 'Phantom Targets'*, NIPS 1991;
-    Krause, Perona and Gomes, *Discriminative Clustering by Regularized Information Maximization*, NIPS 2010; with α,
-    Boudiaf et al., *Transductive Information Maximization for Few-Shot Learning*, NeurIPS 2020 (abstract only; the
-    older two from the literature).
-
+        Krause, Perona and Gomes, *Discriminative Clustering by Regularized Information Maximization*, NIPS 2010; with
+        α, Boudiaf et al., *Transductive Information Maximization for Few-Shot Learning*, NeurIPS 2020 (abstract only;
+        the older two from the literature).
     Example:
         >>> import torch
         >>> diverse = torch.tensor([[[[30.0, 0.0]], [[0.0, 30.0]]]])
@@ -64,11 +59,7 @@ class InformationMaximization(UnlabeledLoss):
     Degenerate solutions: any certain prediction with equal class frequencies, related to the image or not. The gradient
         is 0 if all pixels have the same prediction.
     Cost: two maps of the size of the logits, and the forward pass of the unlabeled images.
-
-    Args:
-        certainty: see `information_maximization`.
-        applies_to: the images it is computed on: ``labeled``, ``unlabeled`` or ``all``.
-        ignore_index: label of ignored pixels.
+    Args: see `information_maximization` and `UnlabeledLoss`.
     """
 
     invariances = ("logit shift", "prediction permutation", "class permutation", "pixel permutation")

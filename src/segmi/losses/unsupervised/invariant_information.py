@@ -13,12 +13,7 @@ from segmi.types import IGNORE_INDEX, Labels, Logits
 
 
 def invariant_information(
-    first: Logits,
-    second: Logits,
-    labels: Labels,
-    *,
-    entropy_weight: float = 1.0,
-    ignore_index: int = IGNORE_INDEX,
+    first: Logits, second: Logits, labels: Labels, *, entropy_weight: float = 1.0, ignore_index: int = IGNORE_INDEX
 ) -> Tensor:
     """Return minus the mutual information of the classes predicted for a pixel in two views.
 
@@ -33,13 +28,10 @@ def invariant_information(
         labels: N×H×W, integer; only ignored pixels matter.
         entropy_weight: λ, at least 0; above 1 it favors more classes.
         ignore_index: label of ignored pixels.
-
     Unit and sign: nats, for λ = 1 between -log C (equal predictions of equal frequency) and 0 (independent), minimized;
         0, attached to the graph, if no pixel is valid.
-
     Source: Ji, Henriques and Vedaldi, *Invariant Information Clustering for Unsupervised Image Classification and
-    Segmentation*, ICCV 2019, eq. 3 and 5.
-
+        Segmentation*, ICCV 2019, eq. 3 and 5.
     Example:
         >>> import torch
         >>> views = torch.tensor([[[[30.0, 0.0]], [[0.0, 30.0]]]])
@@ -70,14 +62,7 @@ class InvariantInformation(TwoViewObjective):
     Degenerate solutions: permuted classes; any partition that both views allow, such as by position. The gradient is 0
         if all pixels have the same prediction. It favors classes of equal frequency.
     Cost: two forward passes of the unlabeled images, two maps, a product of tables.
-
-    Args:
-        name: name of the terms.
-        weight: factor in the sum that is minimized.
-        entropy_weight: see `invariant_information`.
-        frozen: networks that get no term.
-        ignore_index: label of ignored pixels.
-
+    Args: see `invariant_information` and `TwoViewObjective`.
     Example:
         >>> import torch
         >>> from segmi.types import Batch, Output, Views
@@ -92,14 +77,9 @@ class InvariantInformation(TwoViewObjective):
     invariances = ("logit shift", "prediction permutation", "class permutation", "pixel permutation")
 
     def __init__(
-        self,
-        *,
-        name: str = "invariant_information",
-        weight: float = 1.0,
-        entropy_weight: float = 1.0,
-        frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX,
-    ) -> None:
+        self, *, name: str = "invariant_information", weight: float = 1.0, entropy_weight: float = 1.0,
+        frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         check_non_negative(entropy_weight=entropy_weight)
         self.entropy_weight = entropy_weight

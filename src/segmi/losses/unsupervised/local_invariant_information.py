@@ -13,15 +13,9 @@ from segmi.types import IGNORE_INDEX, Labels, Logits
 
 
 def local_invariant_information(
-    first: Logits,
-    second: Logits,
-    labels: Labels,
-    *,
-    displacement: int = 1,
-    window: int | None = None,
-    entropy_weight: float = 1.0,
-    ignore_index: int = IGNORE_INDEX,
-) -> Tensor:
+    first: Logits, second: Logits, labels: Labels, *, displacement: int = 1, window: int | None = None,
+    entropy_weight: float = 1.0, ignore_index: int = IGNORE_INDEX
+) -> Tensor:  # fmt: skip
     """Return minus the mutual information of a pixel and the pixels around its partner.
 
     ``L = mean_{t, w} -Σ_ab P_tw(a, b) [log P_tw(a, b) - λ log P_tw(a) - λ log P_tw(b)]``, P_tw the symmetric part of
@@ -36,13 +30,10 @@ def local_invariant_information(
         window: side length of windows with a separate table each; None: one window.
         entropy_weight: λ, at least 0.
         ignore_index: label of ignored pixels.
-
     Unit and sign: nats, for λ = 1 between -log C and 0, minimized; 0, attached to the graph, if no pixel is valid.
-
     Source: Ji, Henriques and Vedaldi, *Invariant Information Clustering*, ICCV 2019, eq. 6 (one table per
-    displacement); with windows and few labels, Peng, Pedersoli and Desrosiers, *Mutual Information Deep Regularization
-    for Semi-supervised Segmentation*, MIDL 2020 (abstract and settings).
-
+        displacement); with windows and few labels, Peng, Pedersoli and Desrosiers, *Mutual Information Deep
+        Regularization for Semi-supervised Segmentation*, MIDL 2020 (abstract and settings).
     Example:
         >>> import torch
         >>> views = torch.tensor([[30.0, 30.0, 0.0, 0.0], [0.0, 0.0, 30.0, 30.0]]).view(1, 2, 1, 4).expand(1, 2, 2, 4)
@@ -74,28 +65,16 @@ class LocalInvariantInformation(TwoViewObjective):
         views.
     Degenerate solutions: as `InvariantInformation`. Displacements penalize borders and so favor smooth maps.
     Cost: two forward passes of the unlabeled images, and (2T + 1)² products of tables.
-
-    Args:
-        name: name of the terms.
-        weight: factor in the sum that is minimized.
-        displacement, window, entropy_weight: see `local_invariant_information`.
-        frozen: networks that get no term.
-        ignore_index: label of ignored pixels.
+    Args: see `local_invariant_information` and `TwoViewObjective`.
     """
 
     invariances = ("logit shift", "prediction permutation", "class permutation")
 
     def __init__(
-        self,
-        *,
-        name: str = "local_invariant_information",
-        weight: float = 1.0,
-        displacement: int = 1,
-        window: int | None = None,
-        entropy_weight: float = 1.0,
-        frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX,
-    ) -> None:
+        self, *, name: str = "local_invariant_information", weight: float = 1.0, displacement: int = 1,
+        window: int | None = None, entropy_weight: float = 1.0, frozen: Sequence[str] = (),
+        ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         _check(displacement, window, entropy_weight)
         self.displacement, self.window, self.entropy_weight = displacement, window, entropy_weight

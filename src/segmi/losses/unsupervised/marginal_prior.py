@@ -23,16 +23,11 @@ def marginal_prior(logits: Logits, labels: Labels, shares: Tensor, *, ignore_ind
     It replaces ``-H(p̄) = KL(p̄ ‖ uniform) - log C`` of information maximization for unbalanced classes.
 
     Args:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem.
-        labels: N×H×W, integer; only ignored pixels matter.
+        logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers, of which only ``ignore_index`` matters.
         shares: π, positive with sum 1, one per class (two for a binary problem).
-        ignore_index: label of ignored pixels.
-
     Unit and sign: nats, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
-
     Source: Boudiaf et al., *Few-Shot Segmentation Without Meta-Learning: A Good Transductive Inference Is All You
-    Need?*, CVPR 2021 (from a description), which estimates the frequencies of each image.
-
+        Need?*, CVPR 2021 (from a description), which estimates the frequencies of each image.
     Example:
         >>> import torch
         >>> labels = torch.zeros(1, 1, 2, dtype=torch.uint8)
@@ -58,14 +53,10 @@ class MarginalPrior(UnlabeledLoss):
     Invariances: a constant added to the logits of a pixel; a permutation of the pixels.
     Degenerate solutions: any prediction with the right frequencies, such as the frequencies at every pixel.
     Cost: two maps of the size of the logits, and the forward pass of the unlabeled images.
-
     Args:
         class_counts: pixels or frequencies per class; default: counted in the labeled training images.
-        applies_to: the images it is computed on: ``labeled``, ``unlabeled`` or ``all``.
-        ignore_index: label of ignored pixels.
-
-    Raises:
-        RuntimeError: the class counts are not set when it is called.
+        applies_to, ignore_index: see `UnlabeledLoss`.
+    Raises: RuntimeError if the class counts are not set when it is called.
     """
 
     requires: tuple[Requirement, ...] = ("class counts",)
@@ -73,12 +64,9 @@ class MarginalPrior(UnlabeledLoss):
     scope = "global"
 
     def __init__(
-        self,
-        *,
-        class_counts: Sequence[float] | None = None,
-        applies_to: ImageSubset = "labeled",
-        ignore_index: int = IGNORE_INDEX,
-    ) -> None:
+        self, *, class_counts: Sequence[float] | None = None, applies_to: ImageSubset = "labeled",
+        ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
         super().__init__(applies_to=applies_to, ignore_index=ignore_index)
         self.classes = ClassCounts(class_counts)
 
