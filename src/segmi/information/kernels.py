@@ -130,7 +130,7 @@ def renyi_matrix_mutual_information(
 
 
 def _centered(kernel: Tensor) -> Tensor:
-    """Return ``H K H``."""
+    # ``H K H``
     rows = kernel - kernel.mean(-1, keepdim=True)
     return rows - rows.mean(-2, keepdim=True)
 

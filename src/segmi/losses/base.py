@@ -230,7 +230,7 @@ class PerNetwork(Objective):
         }
 
     def _subset(self, logits: Logits, batch: Batch) -> tuple[Logits, Labels]:
-        """Return logits and labels of the images that the loss applies to."""
+        # logits and labels of the images that the loss applies to
         applies_to = self.loss.applies_to
         if batch.views is None:
             if applies_to != "labeled":

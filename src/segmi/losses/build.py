@@ -143,7 +143,7 @@ def _check_networks(name: str, kind: type[Objective], networks: Sequence[str], f
 
 
 def _check_layers(name: str, objective: Objective, networks: Sequence[str]) -> None:
-    """Check that layers are of known networks, with a trained one and, if required, a teacher among them."""
+    # Check that layers are of known networks, with a trained one and, if required, a teacher among them
     layers = objective.layers()
     for network in layers:
         if network not in networks:

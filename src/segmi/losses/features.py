@@ -126,7 +126,7 @@ def shuffled_positions(classes: Tensor, valid: Tensor, *, within_class: bool, se
 
 
 def _sorted_by_class(classes: Tensor, valid: Tensor, priorities: Tensor) -> tuple[Tensor, Tensor]:
-    """Return classes and flat positions of every image, sorted by class, then by priority; ignored ones last."""
+    # classes and flat positions of every image, sorted by class, then by priority; ignored ones last
     # two stable sorts: by priority, then by class
     by_priority = priorities.argsort(dim=1, stable=True)
     flat = torch.where(valid, classes, _IGNORED).flatten(1).gather(1, by_priority)
@@ -135,7 +135,7 @@ def _sorted_by_class(classes: Tensor, valid: Tensor, priorities: Tensor) -> tupl
 
 
 def _priorities(classes: Tensor, valid: Tensor, seed: int) -> Tensor:
-    """Return N×(h·w) pseudo-random integers: a hash of seed, position and all labels of the image."""
+    # N×(h·w) pseudo-random integers: a hash of seed, position and all labels of the image
     position = torch.arange(classes.shape[1] * classes.shape[2], device=classes.device)
     known = torch.where(valid, classes, -1).flatten(1)
     # a sum over positions makes the hash of the image independent of their order of evaluation
@@ -144,7 +144,7 @@ def _priorities(classes: Tensor, valid: Tensor, seed: int) -> Tensor:
 
 
 def _hashed(numbers: Tensor) -> Tensor:
-    """Return int64 hashes, as in the finalizer of SplitMix64."""
+    # int64 hashes, as in the finalizer of SplitMix64
     for shift in (30, 27):
         numbers = (numbers ^ (numbers >> shift)) * _MIX
     return numbers ^ (numbers >> 31)
@@ -246,7 +246,7 @@ class FeatureObjective(Objective):
         return self.layers_of
 
     def _trained(self, outputs: Outputs) -> Mapping[str, Output]:
-        """Return the outputs of the trained networks that have a layer here."""
+        # the outputs of the trained networks that have a layer here
         trained = {m: output for m, output in outputs.items() if m in self.layers_of and m not in self.frozen}
         if not trained:
             raise ValueError(

@@ -42,7 +42,7 @@ def count_pixels(
 
 @_compiled
 def _probabilities(z: Any, start: int, p: Any, logs: Any) -> None:
-    """Write the softmax of a block of pixels (pixel × class) and, per pixel, the largest logit and log Σ exp."""
+    # Write the softmax of a block of pixels (pixel × class) and, per pixel, the largest logit and log Σ exp
     classes, size = z.shape[0], p.shape[0]
     for b in range(size):
         logs[b, 0] = z[0, start + b]

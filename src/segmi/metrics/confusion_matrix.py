@@ -151,7 +151,7 @@ class ConfusionMatrix:
         return given or ("",) * size
 
     def _expect_group(self, name: str, group: str, otherwise: str) -> None:
-        """Check that the group of a named image is its known group, or ``otherwise`` for a new image."""
+        # Check that the group of a named image is its known group, or ``otherwise`` for a new image
         known = self._position.get(name)
         expected = otherwise if known is None else self._groups[known]
         if name and group != expected:
@@ -198,7 +198,7 @@ def _check(predictions: Tensor, labels: Tensor, classes: int) -> None:
 
 
 def _count(predictions: Tensor, labels: Tensor, classes: int, ignore_index: int, where: str) -> Counts:
-    """Return the C×C counts of one H×W image; ``where`` names the image in errors."""
+    # the C×C counts of one H×W image; ``where`` names the image in errors
     if predictions.device.type != "cpu":
         return _count_by_maps(predictions, labels, classes, ignore_index, where)
     from segmi.metrics._cpu_kernels import count_pixels
@@ -212,7 +212,7 @@ def _count(predictions: Tensor, labels: Tensor, classes: int, ignore_index: int,
 
 
 def _count_by_maps(predictions: Tensor, labels: Tensor, classes: int, ignore_index: int, where: str) -> Counts:
-    """Return the counts by PyTorch operations, on any device; the reference of the compiled version."""
+    # the counts by PyTorch operations, on any device; the reference of the compiled version
     predictions, labels = _signed(predictions), _signed(labels)
     valid = labels != ignore_index
     _check_known(labels, valid, classes, f"labels of {where}", f", or {ignore_index} to ignore")
@@ -223,7 +223,7 @@ def _count_by_maps(predictions: Tensor, labels: Tensor, classes: int, ignore_ind
 
 
 def _signed(values: Tensor) -> Tensor:
-    """Return values in a dtype that can hold any id: uint8 cannot hold -100, int32 not all of uint32."""
+    # values in a dtype that can hold any id: uint8 cannot hold -100, int32 not all of uint32
     wide = values.dtype in (torch.int64, torch.uint32, torch.uint64)
     return values.to(torch.int64 if wide else torch.int32)
 

@@ -205,7 +205,7 @@ class PredictionDiagnostics:
 
 
 def _two_or_more_channels(logits: Tensor) -> Tensor:
-    """Return logits in float32, with the logit 0 of class 0 added to a single channel."""
+    # logits in float32, with the logit 0 of class 0 added to a single channel
     z = logits.float()
     return torch.cat([torch.zeros_like(z), z], 1) if z.shape[1] == 1 else z
 

@@ -84,7 +84,7 @@ def components(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
 
 @_compiled
 def _components(labels: npt.NDArray[np.uint8], ignored: int) -> npt.NDArray[np.int32]:
-    """Union-find in two passes: join each pixel with its predecessors, then number the roots."""
+    # Union-find in two passes: join each pixel with its predecessors, then number the roots
     height, width = labels.shape
     parent = np.arange(height * width, dtype=np.int32)
     for y in range(height):

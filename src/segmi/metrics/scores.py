@@ -125,11 +125,11 @@ def _pooled(counts: CountsLike) -> np.ndarray:
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Return ``part / whole``, NaN if whole is 0."""
+    # ``part / whole``, NaN if whole is 0
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
 
 
 def _mean(values: np.ndarray) -> float:
-    """Return the mean without NaN, or NaN if all are NaN."""
+    # the mean without NaN, or NaN if all are NaN
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")

@@ -173,7 +173,7 @@ def jensen_shannon_divergence_of_logs(
 
 
 def _weights(count: int, given: Sequence[float] | None) -> list[float]:
-    """Return equal weights, or the given ones after checking them, for ``count`` distributions."""
+    # equal weights, or the given ones after checking them, for ``count`` distributions
     if count < 2:
         raise ValueError(f"distributions: expected two or more, got {count}")
     w = [1 / count] * count if given is None else [float(weight) for weight in given]

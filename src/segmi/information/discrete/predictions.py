@@ -209,7 +209,7 @@ def barber_agakov_bound(sums: PredictionSums, *, base: float | None = None) -> T
 
 
 def _count(sums: PredictionSums) -> Tensor:
-    """Return n, or 1 if nothing was counted, so that 0/n is 0."""
+    # n, or 1 if nothing was counted, so that 0/n is 0
     n = sums.mass.detach().sum()
     return torch.where(n > 0, n, 1.0)
 

@@ -207,7 +207,7 @@ def mutual_information_of_counts(
 
 
 def _grassberger(k: Tensor) -> Tensor:
-    """Return ``G(k)`` of integers k, with ``G(0) = 0``."""
+    # ``G(k)`` of integers k, with ``G(0) = 0``
     seen = k.where(k > 0, 1.0)
     sign = 1 - 2 * (seen % 2)
     step = torch.digamma((seen + 1) / 2) - torch.digamma(seen / 2)

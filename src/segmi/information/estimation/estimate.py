@@ -239,7 +239,7 @@ def _train(
     model: _Model, objective: OfPairs, kind: Estimator, fit: tuple[Tensor, Tensor], choose: tuple[Tensor, Tensor], *,
     steps: int, batch_size: int, learning_rate: float, draw: torch.Generator,
 ) -> int:  # fmt: skip
-    """Train the model, load the weights that are best on ``choose``, and return their step."""
+    # Train the model, load the weights that are best on ``choose``, and return their step
     parameters = list(model.parameters())
     if not parameters:
         return 0
@@ -263,7 +263,7 @@ def _train(
 
 @torch.no_grad()
 def _mean_value(model: _Model, value: OfPairs, x: Tensor, y: Tensor, batch_size: int) -> float:
-    """Return the mean over full batches, or over all pairs if there are fewer."""
+    # the mean over full batches, or over all pairs if there are fewer
     size = min(batch_size, len(x))
     starts = range(0, len(x) - size + 1, size)
     values = [value(*model(x[start : start + size], y[start : start + size])) for start in starts]

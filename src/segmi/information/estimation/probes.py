@@ -92,7 +92,7 @@ def _trained(
     network: nn.Module, values: Tensor, labels: Tensor, fit: Tensor, validate: Callable[[], float], steps: int,
     batch_size: int, learning_rate: float, draw: torch.Generator,
 ) -> int:  # fmt: skip
-    """Train a probe, load the weights of the largest validation value, and return their step."""
+    # Train a probe, load the weights of the largest validation value, and return their step
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     order = batches(len(fit), batch_size, draw)
     best, best_step, weights = -math.inf, 0, copy.deepcopy(network.state_dict())

@@ -51,7 +51,7 @@ class GaussianFields:
         return Samples(x.to(dtype), (math.sqrt(1 - rest**2) * x + rest * noise).to(dtype))
 
     def _gain(self) -> Tensor:
-        """Return the factor of each frequency of white noise that gives pixels of variance 1."""
+        # the factor of each frequency of white noise that gives pixels of variance 1
         rows = torch.fft.fftfreq(self.height, dtype=torch.float64)[:, None]
         columns = torch.fft.fftfreq(self.width, dtype=torch.float64)
         # transfer function of a Gaussian kernel

@@ -20,7 +20,7 @@ def _slot(label: Any, ignore_index: int, classes: int) -> int:
 
 @compiled
 def _count_runs(labels: Any, ignore_index: int, classes: int, counts: Any, pixels: Any) -> None:
-    """Count runs and pixels of one H×W label map into ``counts[slot]`` and ``pixels[slot]``."""
+    # Count runs and pixels of one H×W label map into ``counts[slot]`` and ``pixels[slot]``
     height, width = labels.shape
     for r in range(height):
         row = labels[r]
@@ -35,7 +35,7 @@ def _count_runs(labels: Any, ignore_index: int, classes: int, counts: Any, pixel
 
 @allocating
 def _write_runs(labels: Any, ignore_index: int, classes: int, first: Any, runs: Any) -> None:
-    """Write (row, begin, end) of every run, by slot and then by row; ``first[slot]`` is where a slot begins."""
+    # Write (row, begin, end) of every run, by slot and then by row; ``first[slot]`` is where a slot begins
     height, width = labels.shape
     position = first.copy()
     for r in range(height):

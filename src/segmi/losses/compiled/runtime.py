@@ -107,7 +107,7 @@ def openmp() -> Callable[..., Any] | None:
 
 
 def _memory_maps() -> str:
-    """Return the memory maps of this process on Linux, an empty string elsewhere."""
+    # the memory maps of this process on Linux, an empty string elsewhere
     maps = Path("/proc/self/maps")
     return maps.read_text(errors="replace") if maps.is_file() else ""
 

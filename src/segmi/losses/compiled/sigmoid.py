@@ -25,7 +25,7 @@ _LOWEST: Final = _f32(-87)  # e to this is about the smallest normal float32
 
 
 def _exponential_coefficients() -> tuple[Any, ...]:
-    """Return the coefficients of r², r³ … r⁶ of an approximation of e^r on |r| ≤ ½ log 2 (1 and r have 1)."""
+    # the coefficients of r², r³ … r⁶ of an approximation of e^r on |r| ≤ ½ log 2 (1 and r have 1)
 
     def rest(r: Any) -> Any:  # (e^r - 1 - r) / r² as a series, which does not cancel
         return sum(r**k / math.factorial(k + 2) for k in range(16))

@@ -120,7 +120,7 @@ class TeacherObjective(_NetworkObjective):
         }
 
     def _pairs(self, outputs: Outputs) -> dict[str, list[str]]:
-        """Return the teachers of every trained network."""
+        # the teachers of every trained network
         teachers = [network for network in outputs if network in self.frozen]
         students = [network for network in outputs if network not in self.frozen]
         if not teachers or not students:
@@ -180,7 +180,7 @@ class FeatureTeacherObjective(TeacherObjective):
         return super()._pairs({network: output for network, output in outputs.items() if network in self.layer_of})
 
     def _layer(self, *, frozen: bool) -> str:
-        """Return the layer of the first network that is frozen, or is not."""
+        # the layer of the first network that is frozen, or is not
         return next(layer for network, layer in self.layer_of.items() if (network in self.frozen) is frozen)
 
 

@@ -62,7 +62,7 @@ def channel_wise_distillation_term(
 
 
 def _channels(logits: Tensor, valid: Tensor) -> Tensor:
-    """Return the number of channels of all images with a valid pixel."""
+    # the number of channels of all images with a valid pixel
     return logits.shape[1] * valid.flatten(1).any(1).sum()
 
 

@@ -73,7 +73,7 @@ def dist_terms(
 
 
 def _uncorrelated(x: Tensor, y: Tensor, weights: Tensor, *, dim: int) -> Tensor:
-    """Return ``1 - ρ`` along a dimension, over the entries of weight 1."""
+    # ``1 - ρ`` along a dimension, over the entries of weight 1
     count = weights.sum(dim, keepdim=True).clamp(min=1)
     used = weights > 0
     x, y = (torch.where(used, one, 0.0) for one in (x, y))

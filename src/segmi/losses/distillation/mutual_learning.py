@@ -114,7 +114,7 @@ def mutual_learning_term(
 
 
 def _divergence_from_logits(peer: Tensor, log_q: Tensor, temperature: float) -> Tensor:
-    """Return ``Σ_c z_c (log z_c - log q_c)`` over the positive logits: the divergence if z were a probability."""
+    # ``Σ_c z_c (log z_c - log q_c)`` over the positive logits: the divergence if z were a probability
     z = (upcast(peer) / temperature).to(log_q.dtype)
     z = torch.cat([torch.zeros_like(z), z], 1) if z.shape[1] == 1 else z
     positive = z.clamp_min(0)
@@ -122,7 +122,7 @@ def _divergence_from_logits(peer: Tensor, log_q: Tensor, temperature: float) -> 
 
 
 def _checked(options: MutualOptions) -> MutualOptions:
-    """Return the options with their defaults after checking them."""
+    # the options with their defaults after checking them
     checked: MutualOptions = {
         "temperature": 1.0, "peer_reduction": "mean", "target": "probabilities", "ignored": "drop",
         "class_reduction": "sum", **options,
@@ -140,8 +140,7 @@ class MutualLearning(PeerObjective):
     per network with simultaneous steps, except for clipping by the norm of all gradients.
 
     Assumes: peers have the same classes and see the same pixels, and their uncertainty is worth imitating.
-    Invariances: a constant added to all logits of a pixel; a permutation of the classes in all networks; a permutation
-        of the pixels.
+    Invariances: a shift of a pixel's logits; a permutation of the classes in all networks; a permutation of the pixels.
     Degenerate solutions: any agreement has value 0, so another loss must define the correct prediction.
     Cost: a forward and backward pass per network, and one divergence per pair.
     Args: see `mutual_learning` and `PeerObjective`; a frozen and a trained network are distillation.

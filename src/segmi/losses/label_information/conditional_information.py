@@ -62,8 +62,7 @@ class ConditionalInformation(InformationLoss):
     """`conditional_information` as a module, added to a pixel loss with a weight of about 0.1.
 
     Assumes: the mean prediction over the pixels of a class in the batch is representative of the class.
-    Invariances: a permutation of the predicted classes; a permutation of the pixels; a constant added to the logits of
-        a pixel.
+    Invariances: permutations of the pixels and of the predicted classes; a shift of a pixel's logits.
     Degenerate solutions: for ``compress``, one prediction for all pixels; with β, certain predictions that differ
         between the classes, right or wrong. For ``spread``, certain predictions that are independent of the label.
     Cost: two maps of the size of the logits and a product of tables; nothing at inference.

@@ -58,8 +58,8 @@ class DeterminantInformation(InformationLoss):
 
     Assumes: label noise depends on the class only, not on the image, and every class has enough pixels in the batch for
         its mean.
-    Invariances: a permutation of the predicted classes; a permutation of the pixels; a constant added to the logits of
-        a pixel; up to a constant, class-conditional label noise.
+    Invariances: permutations of the pixels and of the predicted classes; a shift of a pixel's logits; up to a constant,
+        class-conditional label noise.
     Degenerate solutions: permuted classes have the same value as correct ones. If two classes have the same prediction,
         the volume is 0 and the gradient near it is steep: start with a small weight or a trained network.
     Cost: two maps of the size of the logits and a determinant of size C; nothing at inference.

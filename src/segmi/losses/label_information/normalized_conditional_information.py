@@ -34,8 +34,7 @@ class NormalizedConditionalInformation(InformationLoss):
     """`normalized_conditional_information` as a module.
 
     Assumes: the pixels of a class in the batch are representative of the class.
-    Invariances: a permutation of the predicted classes; a permutation of the pixels; a constant added to the logits of
-        a pixel.
+    Invariances: permutations of the pixels and of the predicted classes; a shift of a pixel's logits.
     Degenerate solutions: one prediction for all pixels; permuted classes. The scale of the logits alone changes the
         value, not monotonically. So a loss that knows classes and confidence must be added.
     Cost: two maps of the size of the logits and a product of tables; nothing at inference.

@@ -64,9 +64,9 @@ class ProbabilityCorrected(PixelLoss):
     """`probability_corrected` as a module; it replaces the cross-entropy.
 
     Assumes: the class frequencies equal the frequencies in the training images.
-    Invariances: a constant added to the logits of a pixel; a permutation of the pixels.
-    Degenerate solutions: none. It overestimates rare classes by design, since predictions lack the prior:
-        their recall increases and pixel accuracy decreases.
+    Invariances: a shift of a pixel's logits; a permutation of the pixels.
+    Degenerate solutions: none. It overestimates rare classes by design, since predictions lack the prior: their recall
+        increases and pixel accuracy decreases.
     Cost: one map of the size of the logits; nothing at inference.
     Args:
         class_counts: pixels or frequencies per class; default: counted in the training images.

@@ -38,8 +38,7 @@ class SoftConfusion(InformationLoss):
     """`soft_confusion` as a module, added to a pixel loss with a weight of about 0.01 to 0.1.
 
     Assumes: the images of a batch, over all processes, are representative: rare classes have noisy rows.
-    Invariances: a permutation of the predicted classes; a permutation of the pixels; a constant added to the logits of
-        a pixel.
+    Invariances: permutations of the pixels and of the predicted classes; a shift of a pixel's logits.
     Degenerate solutions: permuted classes have the same value as correct ones, so a loss that knows the classes must be
         added. The gradient is 0 if all pixels have the same prediction.
     Cost: two maps of the size of the logits and a product of tables; nothing at inference.

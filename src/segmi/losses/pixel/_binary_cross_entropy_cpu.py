@@ -93,7 +93,7 @@ def _read_labels(labels: Tensor, ignore_index: int, channels: int) -> list[Any]:
 def _run(
     logits: Tensor, runs: list[Any], *, with_loss: bool, scale: float | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return losses (N×C float64), which maps hold NaN (N×C bool), and the gradient times ``scale`` (N×C×H×W)."""
+    # losses (N×C float64), which maps hold NaN (N×C bool), and the gradient times ``scale`` (N×C×H×W)
     images, channels = logits.shape[:2]
     z, losses, invalid = as_array(logits), np.empty((images, channels)), np.zeros((images, channels), bool)
     out = new_maps((images, 1, 0, 0) if scale is None else logits.shape)

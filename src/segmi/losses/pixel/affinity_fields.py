@@ -69,7 +69,7 @@ def affinity_fields_terms(
 
 
 def _field(p: Tensor, truth: Tensor, valid: Tensor, distance: int, margin: float) -> tuple[Tensor, ...]:
-    """Return both means at one distance, 0 without such a pair, and whether there is a pair: four N×C tensors."""
+    # both means at one distance, 0 without such a pair, and whether there is a pair: four N×C tensors
     sums = [p.new_zeros(p.shape[:2]) for _ in range(2)]
     counts = [torch.zeros(p.shape[:2], dtype=torch.long, device=p.device) for _ in range(2)]
     for rows, columns in _DIRECTIONS:
@@ -88,7 +88,7 @@ def _field(p: Tensor, truth: Tensor, valid: Tensor, distance: int, margin: float
 
 
 def _neighbors(maps: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-    """Return the pixels with a neighbor ``rows`` below and ``columns`` to the right, and these neighbors."""
+    # the pixels with a neighbor ``rows`` below and ``columns`` to the right, and these neighbors
     height, width = max(maps.shape[2] - rows, 0), max(maps.shape[3] - abs(columns), 0)
     left, right = max(-columns, 0), max(columns, 0)
     return (
@@ -116,7 +116,7 @@ class AffinityFields(Loss):
     """`affinity_fields` as a module, added to a pixel loss.
 
     Assumes: borders in the label are accurate to the pixel.
-    Invariances: a constant added to the logits of a pixel; a permutation of the classes.
+    Invariances: a shift of a pixel's logits; a permutation of the classes.
     Degenerate solutions: a map that is high outside its class and low inside has the same value as the right one, since
         only differences of neighbors matter.
     Cost: four pairs of maps per size, several times cross-entropy in time and memory.

@@ -47,9 +47,9 @@ class BalancedCrossEntropy(PixelLoss):
     """`balanced_cross_entropy` as a module.
 
     Assumes: a class has the same weight in every image that contains it.
-    Invariances: a constant added to the logits of a pixel; a permutation of the classes.
-    Degenerate solutions: none. A single pixel can have as much weight as a whole road, so a few wrong labels
-        have a large effect.
+    Invariances: a shift of a pixel's logits; a permutation of the classes.
+    Degenerate solutions: none. A single pixel can have as much weight as a whole road, so a few wrong labels have a
+        large effect.
     Cost: one map of the size of the logits more than cross-entropy.
     Args: see `balanced_cross_entropy`.
     """

@@ -42,8 +42,7 @@ class ConfidencePenalty(PixelLoss):
     """`confidence_penalty` as a module, added to a cross-entropy with a weight of about 0.1.
 
     Assumes: more confidence than the labels require is overfitting.
-    Invariances: a constant added to the logits of a pixel; a permutation of the pixels; a permutation of the predicted
-        classes.
+    Invariances: a shift of a pixel's logits; permutations of the pixels and of the predicted classes.
     Degenerate solutions: uniform predictions are its optimum.
     Cost: two maps of the size of the logits.
     Args: see `confidence_penalty`.

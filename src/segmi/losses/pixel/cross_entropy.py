@@ -45,7 +45,7 @@ class CrossEntropy(PixelLoss):
     """`cross_entropy` as a module.
 
     Assumes: all pixels have equal weight, labels are certain, and pixels are independent given the image.
-    Invariances: a constant added to the logits of a pixel; a permutation of the classes; a permutation of the pixels.
+    Invariances: a shift of a pixel's logits; permutations of the pixels and of the classes.
     Degenerate solutions: none, except logits that grow without bound on separable data.
     Cost: one pass over the logits; the unit of the cost of all other losses.
     Args: see `cross_entropy`.

@@ -61,7 +61,7 @@ def dice_term(logits: Logits, labels: Labels, over: Over, smooth: float, ignore_
 
 
 def _distances(sums: Tensor, smooth: float) -> tuple[Tensor, Tensor]:
-    """Return one minus the Dice coefficient, 0 for absent classes, and which classes are present."""
+    # one minus the Dice coefficient, 0 for absent classes, and which classes are present
     overlap, predicted, true = sums
     present = true > 0
     size = torch.where(present, true + predicted + smooth, 1.0)
@@ -77,8 +77,7 @@ class Dice(PixelLoss):
     """`dice` as a module.
 
     Assumes: all classes in the label have equal weight, whatever their size, and absent classes have none.
-    Invariances: a constant added to the logits of a pixel; a permutation of the classes; for ``batch``, a permutation
-        of the pixels.
+    Invariances: a shift of a pixel's logits; a permutation of the classes; for ``batch``, a permutation of the pixels.
     Degenerate solutions: none if every class is present. False positives of absent classes only matter as false
         negatives of others. It does not calibrate: confidence is rewarded regardless of the evidence.
     Cost: three maps of the size of the logits more than cross-entropy.

@@ -50,9 +50,9 @@ class Focal(PixelLoss):
     """`focal` as a module.
 
     Assumes: misclassified pixels deserve more of the gradient than cross-entropy gives them.
-    Invariances: a constant added to the logits of a pixel; a permutation of the pixels; a permutation of the classes.
-    Degenerate solutions: none. It is not a proper scoring rule: its optimum is less confident than the
-        labels, and wrong labels, which stay hard, keep their gradient.
+    Invariances: a shift of a pixel's logits; permutations of the pixels and of the classes.
+    Degenerate solutions: none. It is not a proper scoring rule: its optimum is less confident than the labels, and
+        wrong labels, which stay hard, keep their gradient.
     Cost: two maps of the size of the logits more than cross-entropy.
     Args: see `focal`.
     """

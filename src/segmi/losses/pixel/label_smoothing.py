@@ -55,7 +55,7 @@ class LabelSmoothing(PixelLoss):
     """`label_smoothing` as a module; it replaces the cross-entropy.
 
     Assumes: labels are uncertain, and every other class is equally likely to be the true one.
-    Invariances: a constant added to the logits of a pixel; a permutation of the pixels; a permutation of the classes.
+    Invariances: a shift of a pixel's logits; permutations of the pixels and of the classes.
     Degenerate solutions: none. Its optimum is less confident than the labels by design.
     Cost: one map of the size of the logits more than cross-entropy.
     Args: see `label_smoothing`.

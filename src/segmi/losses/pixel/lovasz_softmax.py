@@ -51,7 +51,7 @@ def lovasz_softmax_term(logits: Logits, labels: Labels, over: Over, ignore_index
 
 
 def _extensions(p: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-    """Return the mean over the present classes for each of G groups of M pixels; all arguments are G×C×M."""
+    # the mean over the present classes for each of G groups of M pixels; all arguments are G×C×M
     errors = torch.where(valid, (truth.to(p.dtype) - p).abs(), -1.0)  # ignored pixels are sorted to the end
     errors, order = errors.sort(dim=2, descending=True, stable=True)
     # 1 where the pixel of this rank is of the class
@@ -72,8 +72,7 @@ class LovaszSoftmax(PixelLoss):
     """`lovasz_softmax` as a module.
 
     Assumes: the mean intersection over union is the goal, and a batch is representative of the dataset.
-    Invariances: a constant added to the logits of a pixel; a permutation of the classes; for ``batch``, a permutation
-        of the pixels.
+    Invariances: a shift of a pixel's logits; a permutation of the classes; for ``batch``, a permutation of the pixels.
     Degenerate solutions: none if every class is present. False positives of absent classes only matter as false
         negatives of others. It does not calibrate: confidence is rewarded regardless of the evidence.
     Cost: sorting the pixels of every class, several times the cost of cross-entropy; nothing at inference.

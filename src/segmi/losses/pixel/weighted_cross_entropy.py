@@ -47,9 +47,9 @@ class WeightedCrossEntropy(PixelLoss):
     """`weighted_cross_entropy` with weights ``w_c = π_c^-γ``, π the class frequencies in the training images.
 
     Assumes: the weight of a class depends only on its number of pixels in the dataset.
-    Invariances: a constant added to the logits of a pixel; a permutation of the pixels.
-    Degenerate solutions: none. Rare classes are overestimated, as by a changed prior: their recall increases
-        and pixel accuracy decreases.
+    Invariances: a shift of a pixel's logits; a permutation of the pixels.
+    Degenerate solutions: none. Rare classes are overestimated, as by a changed prior: their recall increases and pixel
+        accuracy decreases.
     Cost: as cross-entropy.
     Args:
         class_counts: pixels or frequencies per class; default: counted in the training images.

@@ -59,7 +59,7 @@ class TwoViewObjective(Objective):
         return counts
 
     def _aligned(self, logits: Logits, batch: Batch) -> tuple[Logits, Logits, Labels]:
-        """Return the logits of both views, aligned by pixel, and labels: 0 inside an image, ignored outside."""
+        # the logits of both views, aligned by pixel, and labels: 0 inside an image, ignored outside
         if batch.views is None or batch.views.flipped is None:
             raise ValueError(
                 f"{self.name}: expected two views of unlabeled images in the batch, got none. Fix: hide labels with "
@@ -102,7 +102,7 @@ def two_view_term(
 
 
 def _tables(first: Tensor, second: Tensor, valid: Tensor, displacement: int, window: int | None) -> Iterator[Tensor]:
-    """Yield the sums of products of probabilities, G×C×C in float64 for G windows, of every displacement."""
+    # Yield the sums of products of probabilities, G×C×C in float64 for G windows, of every displacement
     p, q = (torch.where(valid, log_probabilities(one).exp(), 0.0) for one in (first, second))
     mask = valid.to(p.dtype)
     for rows, columns in product(range(-displacement, displacement + 1), repeat=2):
@@ -115,7 +115,7 @@ def _tables(first: Tensor, second: Tensor, valid: Tensor, displacement: int, win
 
 
 def _windows(maps: Tensor, window: int | None) -> Tensor:
-    """Return N×C×H×W maps as G×C×M: the pixels of each window over all images; None is one window."""
+    # N×C×H×W maps as G×C×M: the pixels of each window over all images; None is one window
     n, classes, height, width = maps.shape
     if window is None:
         return maps.movedim(1, 0).reshape(1, classes, -1)
@@ -126,7 +126,7 @@ def _windows(maps: Tensor, window: int | None) -> Tensor:
 
 
 def _mean_information(sums: Tensor, entropy_weight: float) -> Tensor:
-    """Return ``λ (H(P_a) + H(P_b)) - H(P)`` of the symmetric joint P, averaged over tables by their number of pairs."""
+    # ``λ (H(P_a) + H(P_b)) - H(P)`` of the symmetric joint P, averaged over tables by their number of pairs
     pairs = sums.detach().sum((-2, -1), keepdim=True)
     # symmetric, since the order of the views is arbitrary
     joint = (sums + sums.mT) / 2 / pairs.clamp(min=1e-12)

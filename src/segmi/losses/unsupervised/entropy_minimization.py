@@ -38,8 +38,7 @@ class EntropyMinimization(UnlabeledLoss):
     """`entropy_minimization` as a module, added to a pixel loss with a weight of about 0.001 to 0.1.
 
     Assumes: class borders are in regions with few pixels, so that a confident network is a correct one.
-    Invariances: a constant added to the logits of a pixel; a permutation of the pixels; a permutation of the predicted
-        classes.
+    Invariances: a shift of a pixel's logits; permutations of the pixels and of the predicted classes.
     Degenerate solutions: one class everywhere, or any other certain prediction. Errors are reinforced.
     Cost: two maps of the size of the logits, and the forward pass of the unlabeled images.
     Args: see `UnlabeledLoss`.

@@ -54,8 +54,7 @@ class InformationMaximization(UnlabeledLoss):
 
     Assumes: all classes have the same number of pixels in a batch, which is false for scenes: if the class frequencies
         are known, use `segmi.losses.MarginalPrior` with entropy minimization.
-    Invariances: a constant added to the logits of a pixel; a permutation of the pixels; a permutation of the predicted
-        classes.
+    Invariances: a shift of a pixel's logits; permutations of the pixels and of the predicted classes.
     Degenerate solutions: any certain prediction with equal class frequencies, related to the image or not. The gradient
         is 0 if all pixels have the same prediction.
     Cost: two maps of the size of the logits, and the forward pass of the unlabeled images.

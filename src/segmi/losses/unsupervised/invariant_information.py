@@ -57,8 +57,8 @@ class InvariantInformation(TwoViewObjective):
     The second view is the first one in other colors, mirrored or not; its predictions are mirrored back.
 
     Assumes: what distinguishes classes is the same in both views, and a batch contains all classes.
-    Invariances: a constant added to the logits of a pixel; a permutation of the pixels; a permutation of the predicted
-        classes; an exchange of the views.
+    Invariances: a shift of a pixel's logits; permutations of the pixels and of the predicted classes; an exchange of
+        the views.
     Degenerate solutions: permuted classes; any partition that both views allow, such as by position. The gradient is 0
         if all pixels have the same prediction. It favors classes of equal frequency.
     Cost: two forward passes of the unlabeled images, two maps, a product of tables.

@@ -61,8 +61,7 @@ class LocalInvariantInformation(TwoViewObjective):
 
     Assumes: neighbors usually have one class, what distinguishes classes is the same in both views, and the windows of
         a batch contain several classes.
-    Invariances: a constant added to the logits of a pixel; a permutation of the predicted classes; an exchange of the
-        views.
+    Invariances: a shift of a pixel's logits; a permutation of the predicted classes; an exchange of the views.
     Degenerate solutions: as `InvariantInformation`. Displacements penalize borders and so favor smooth maps.
     Cost: two forward passes of the unlabeled images, and (2T + 1)² products of tables.
     Args: see `local_invariant_information` and `TwoViewObjective`.

@@ -50,7 +50,7 @@ class MarginalPrior(UnlabeledLoss):
     """`marginal_prior` as a module, with the class frequencies of the labeled training images.
 
     Assumes: the images of a batch together have the class frequencies of the dataset; small batches do not.
-    Invariances: a constant added to the logits of a pixel; a permutation of the pixels.
+    Invariances: a shift of a pixel's logits; a permutation of the pixels.
     Degenerate solutions: any prediction with the right frequencies, such as the frequencies at every pixel.
     Cost: two maps of the size of the logits, and the forward pass of the unlabeled images.
     Args:
