@@ -125,6 +125,7 @@ def renyi_matrix_mutual_information(
         tensor(0.)
     """
     a, b = _kernels(kernel_x, kernel_y, least=1)
+    # the product of kernels is the kernel of pairs
     entropies = [renyi_matrix_entropy(kernel, order=order, base=base) for kernel in (a, b, a * b)]
     return entropies[0] + entropies[1] - entropies[2]
 

@@ -110,6 +110,7 @@ class Loss(nn.Module, ABC):
 
     def forward(self, logits: Logits, labels: Labels) -> Tensor:
         """Return the scalar loss of N×C×H×W logits and N×H×W integer labels."""
+        # starts with the first term instead of 0, so that the sum is always a tensor
         first, *others = self.terms(logits, labels).values()
         return sum((term.weight * term.value for term in others), start=first.weight * first.value)
 

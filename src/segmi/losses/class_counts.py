@@ -27,6 +27,7 @@ class ClassCounts(nn.Module):
     def __init__(self, given: Sequence[float] | None = None) -> None:
         super().__init__()
         self.given = given is not None
+        # a buffer: moved to the device with the loss, and saved
         self.register_buffer("counts", None)
         if given is not None:
             if len(given) < 2 or min(given) < 0 or not sum(given) > 0:

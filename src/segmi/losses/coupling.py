@@ -35,11 +35,8 @@ def coupled_term(value: Tensor, own: Tensor, everywhere: Tensor, *, dtype: torch
     The numerators of all processes sum to ``value · everywhere``, the denominators to ``everywhere``. In each process
     the gradient of the numerator is the gradient of ``value · everywhere``, because it has only its own images.
 
-    Args:
-        value: scalar, computed from the result of `gathered`.
-        own: the local denominator, from the labels only.
-        everywhere: the sum of the denominators over the processes.
-        dtype: of the term.
+    ``value`` is a scalar from the result of `gathered`, ``own`` the local denominator, from the labels only, and
+    ``everywhere`` the sum of the denominators over the processes.
     """
     elsewhere = everywhere - own
     # value: everywhere · value minus the share of the others; gradient: of everywhere · value
@@ -48,8 +45,7 @@ def coupled_term(value: Tensor, own: Tensor, everywhere: Tensor, *, dtype: torch
 
 
 class _Gathered(torch.autograd.Function):
-    """Sum over processes whose backward is the identity."""
-
+    # Sum over processes whose backward is the identity
     @staticmethod
     def forward(ctx: Any, statistic: Tensor) -> Tensor:
         total = statistic.clone(memory_format=torch.contiguous_format)

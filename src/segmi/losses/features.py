@@ -26,10 +26,7 @@ _IGNORED = 2**62  # sorts after all classes
 
 
 def feature_map(features: Mapping[str, Tensor], network: str, layer: str) -> Tensor:
-    """Return the N×D×h×w output of a layer.
-
-    Raises: ValueError if the output is missing or has another number of dimensions.
-    """
+    """Return the N×D×h×w output of a layer, or raise ``ValueError`` if it is missing or no map."""
     if layer not in features:
         raise ValueError(
             f"features of {network}: expected the output of {layer!r}, got {', '.join(features) or 'none'}. Fix: "
@@ -47,9 +44,7 @@ def feature_map(features: Mapping[str, Tensor], network: str, layer: str) -> Ten
 def feature_targets(logits: Logits, labels: Labels, features: Tensor, ignore_index: int) -> Targets:
     """Return classes and validity of the positions of N×D×h×w features.
 
-    NaN in logits or features makes `Targets.invalid` NaN.
-
-    Raises: TypeError, ValueError for invalid logits or labels, see `read_targets`.
+    NaN in logits or features makes `Targets.invalid` NaN. Invalid logits or labels are errors, see `read_targets`.
     """
     targets = read_targets(logits, labels, ignore_index)
     values = features.detach()
@@ -67,6 +62,7 @@ def center_pixels(maps: Tensor, size: tuple[int, int]) -> Tensor:
                  [13, 15]]])
     """
     rows, columns = (
+        # centers of the grid cells in pixels, rounded down
         ((torch.arange(small, device=maps.device) + 0.5) * (large / small)).long()
         for small, large in zip(size, maps.shape[-2:], strict=True)
     )
@@ -106,6 +102,7 @@ def sample_positions(classes: Tensor, valid: Tensor, *, per_class: int, seed: in
     index = torch.arange(sorted_classes.shape[1], device=sorted_classes.device).expand_as(sorted_classes)
     # first: index of the first position of the same class
     first = torch.where(new, index, 0).cummax(1).values if sorted_classes.numel() else index
+    # rank within the class: less than per_class for the first ones in random order
     taken = (index - first < per_class) & (sorted_classes != _IGNORED)
     image, column = taken.nonzero(as_tuple=True)
     return Sample(image, order[image, column], sorted_classes[image, column])
@@ -181,10 +178,7 @@ def heads_by_network(heads: Mapping[str, nn.Module]) -> nn.ModuleDict:
 
 
 def head_of(heads: nn.ModuleDict, network: str) -> nn.Module:
-    """Return the head of a network.
-
-    Raises: ValueError if it is missing, because the loss was not prepared.
-    """
+    """Return the head of a network, or raise ``ValueError`` if the loss was not prepared."""
     name = network.replace(".", "·")
     if name not in heads:
         raise ValueError(
@@ -200,8 +194,7 @@ def inner_products(a: Tensor, b: Tensor) -> Tensor:
 
 
 class _InnerProducts(torch.autograd.Function):
-    """Matrix product whose backward also runs without autocast."""
-
+    # Matrix product whose backward also runs without autocast
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         ctx.save_for_backward(a, b)
@@ -218,12 +211,8 @@ class _InnerProducts(torch.autograd.Function):
 class FeatureObjective(Objective):
     """A loss on one or more layers of every trained network that has a layer here; abstract.
 
-    Args:
-        layers: one or more layers of each network, by network.
-        name: name of the terms.
-        weight: factor in the sum that is minimized.
-        frozen: networks that are not trained.
-        ignore_index: label of ignored pixels.
+    Args: one or more ``layers`` by network, ``name`` of the terms, ``weight`` in the sum that is minimized, ``frozen``
+        networks, which are not trained, and ``ignore_index``, the label of ignored pixels.
     """
 
     family = "representation"

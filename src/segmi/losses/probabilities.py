@@ -36,6 +36,7 @@ def pixel_cross_entropies(logits: Logits, targets: Targets) -> Tensor:
     if z.shape[1] == 1:
         weight, truth = targets.valid.to(z.dtype), targets.classes.to(z.dtype)
         return F.binary_cross_entropy_with_logits(z[:, 0], truth, weight, reduction="none")
+    # -100 cannot be a class, unlike the user's ignore value
     return F.cross_entropy(z, targets.classes.masked_fill(~targets.valid, -100), ignore_index=-100, reduction="none")
 
 
@@ -67,8 +68,7 @@ def class_sums(maps: Tensor, targets: Targets, classes: int) -> Tensor:
 
 
 class _ClassSums(torch.autograd.Function):
-    """Matrix product with the one-hot labels, whose backward is a lookup by class instead of a second product."""
-
+    # Matrix product with the one-hot labels, whose backward is a lookup by class instead of a second product
     @staticmethod
     def forward(ctx: Any, maps: Tensor, index: Tensor, valid: Tensor, classes: int) -> Tensor:
         ctx.save_for_backward(index, valid)

@@ -57,25 +57,6 @@ def nan_marker(logits: Logits) -> Tensor:
 
 def check_targets(logits: Logits, labels: Labels) -> None:
     """Check that dtypes, shapes and devices match, without reading any value."""
-    _check_types(logits, labels)
-    _check_shapes(logits, labels)
-
-
-def class_count(logits: Logits) -> int:
-    """Return the number of classes: the number of channels, or 2 for the single channel of a binary problem."""
-    return max(logits.shape[1], 2)
-
-
-def upcast(logits: Logits) -> Tensor:
-    """Return logits in at least float32."""
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-
-
-def _nan_if(condition: Tensor) -> Tensor:
-    return torch.where(condition, math.nan, 0.0)
-
-
-def _check_types(logits: Tensor, labels: Tensor) -> None:
     if not logits.is_floating_point():
         raise TypeError(
             f"logits: expected a floating-point tensor, got {logits.dtype}. Fix: pass the output of the network"
@@ -85,9 +66,6 @@ def _check_types(logits: Tensor, labels: Tensor) -> None:
             f"labels: expected class indices of an integer type, got {labels.dtype}. "
             "Fix: use one_hot.argmax(1) for one-hot labels, .long() for indices"
         )
-
-
-def _check_shapes(logits: Tensor, labels: Tensor) -> None:
     if logits.ndim != 4 or logits.shape[1] == 0:
         raise ValueError(
             f"logits: expected shape N×C×H×W with C ≥ 1, got {tuple(logits.shape)}. Fix: add the missing dimensions"
@@ -102,6 +80,20 @@ def _check_shapes(logits: Tensor, labels: Tensor) -> None:
         raise ValueError(
             f"labels: expected device {logits.device} as the logits, got {labels.device}. Fix: use labels.to()"
         )
+
+
+def class_count(logits: Logits) -> int:
+    """Return the number of classes: the number of channels, or 2 for the single channel of a binary problem."""
+    return max(logits.shape[1], 2)
+
+
+def upcast(logits: Logits) -> Tensor:
+    """Return logits in at least float32."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def _nan_if(condition: Tensor) -> Tensor:
+    return torch.where(condition, math.nan, 0.0)
 
 
 def _unknown_ids(ids: Tensor, classes: int, ignore_index: int) -> str:

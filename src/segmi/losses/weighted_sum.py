@@ -53,6 +53,7 @@ class WeightedSum(Objective):
 
     def layers(self) -> dict[str, list[str]]:
         """Return the layers of all losses, each once."""
+        # losses that name the same layer share one hook
         layers: dict[str, list[str]] = {}
         for loss in self._losses():
             for network, names in loss.layers().items():

@@ -67,6 +67,7 @@ def boundary_counts(
     valid = truth != IGNORE_INDEX
     in_truth, in_prediction = true_boundary & valid, predicted_boundary & valid
     both = in_truth & in_prediction & (truth == filled)
+    # |A ∪ B| = |A| + |B| - |A ∩ B|
     hits = np.bincount(truth[both], minlength=classes)
     sums = np.bincount(truth[in_truth], minlength=classes) + np.bincount(filled[in_prediction], minlength=classes)
     return np.stack([hits, sums - hits])

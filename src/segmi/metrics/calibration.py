@@ -41,6 +41,7 @@ def reliability_counts(
     # confidence 1 belongs to the last bin
     index = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     counts = np.bincount(index, minlength=bins).astype(np.int64)
+    # exact sums of multiples of STEP
     sums = np.bincount(index, weights=in_steps(confidence), minlength=bins).astype(np.float64)
     right = np.bincount(index[correct], minlength=bins).astype(np.int64)
     return counts, sums, right

@@ -20,11 +20,7 @@ def confusion_counts(predictions: Labels, labels: Labels, classes: int, ignore_i
     ``n_ab = #{valid pixels with label a and prediction b}``
 
     Shapes: predictions, labels N×H×W class indices, integer; the result is N×C×C int64, rows the truth.
-    Args:
-        predictions: class indices; values at ignored pixels do not matter.
-        labels: class indices, or ``ignore_index``.
-        classes: C; 2 for a binary problem.
-        ignore_index: label of ignored pixels.
+    Args: ``classes`` is C, 2 for a binary problem; predictions at pixels labeled ``ignore_index`` do not matter.
     Raises:
         TypeError, ValueError: not integer, different shapes, or an id that is neither a class nor ``ignore_index``.
     Example:
@@ -41,8 +37,7 @@ def confusion_counts(predictions: Labels, labels: Labels, classes: int, ignore_i
 
 
 class _Cells(NamedTuple):
-    """Non-zero entries of one image's confusion matrix, few of the C²."""
-
+    # Non-zero entries of one image's confusion matrix, few of the C²
     position: Tensor
     value: Tensor
 
@@ -53,9 +48,7 @@ class ConfusionMatrix:
     The counts of images of the same name are added, over several crops or passes; unnamed images are kept apart. Counts
     are stored on the CPU, and only non-zero ones for each image.
 
-    Args:
-        classes: C; 2 for a binary problem.
-        ignore_index: label of ignored pixels.
+    Args: ``classes`` is C, 2 for a binary problem; pixels labeled ``ignore_index`` are left out.
     Raises: ValueError for fewer than one class.
     Example:
         >>> matrix = ConfusionMatrix(2)
@@ -70,10 +63,11 @@ class ConfusionMatrix:
             raise ValueError(f"classes: expected at least 1, got {classes}")
         self.classes: Final = classes
         self.ignore_index: Final = ignore_index
+        # by image, in the order of the first update
         self._names: list[str] = []
         self._groups: list[str] = []
         self._images: list[_Cells] = []
-        self._position: dict[str, int] = {}
+        self._position: dict[str, int] = {}  # index of a named image
         self._pooled = torch.zeros(classes, classes, dtype=torch.int64)
 
     def __len__(self) -> int:
@@ -108,15 +102,12 @@ class ConfusionMatrix:
         Args:
             predictions: N×H×W class indices, see `segmi.models.predict_labels`.
             labels: N×H×W class indices, or the ignore value.
-            names: one per image, or none.
-            groups: one per image, or none.
+            names, groups: one per image, or none.
         Raises: TypeError, ValueError as in `confusion_counts`, and for a wrong number of names or groups, or a known
             image in another group.
         """
         _check(predictions, labels, self.classes)
-        size = len(labels)
-        names = self._one_each("names", names, size)
-        groups = self._one_each("groups", groups, size)
+        names, groups = self._one_each("names", names, len(labels)), self._one_each("groups", groups, len(labels))
         in_batch: dict[str, str] = {}
         for name, group in zip(names, groups, strict=True):
             self._expect_group(name, group, in_batch.setdefault(name, group))

@@ -36,10 +36,8 @@ class Truth:
 
 
 class Details:
-    """Sums over images for calibration, boundary IoU and IoU by object size.
+    """Sums over images of C classes for calibration, boundary IoU and IoU by object size.
 
-    Args:
-        classes: C.
     Example:
         >>> details = Details(2)
         >>> labels = np.array([[0, 0, 1, 1]] * 4)
@@ -60,10 +58,7 @@ class Details:
         }
 
     def update(self, prediction: npt.NDArray[Any], confidence: npt.NDArray[np.float32], truth: Truth) -> None:
-        """Add an image: H×W class indices and their probabilities.
-
-        Raises: ValueError for shapes that differ from the truth.
-        """
+        """Add an image: H×W class indices and their probabilities, both of the truth's shape."""
         if not prediction.shape == confidence.shape == truth.labels.shape:
             raise ValueError(
                 f"expected prediction and confidence of the truth's shape {truth.labels.shape}, got "
@@ -81,10 +76,7 @@ class Details:
             self._sums[name] += value
 
     def merge(self, other: Details) -> Details:
-        """Return new sums of the images of both.
-
-        Raises: ValueError for different numbers of classes.
-        """
+        """Return new sums of the images of both, which must have the same number of classes."""
         if self.classes != other.classes:
             raise ValueError(f"expected details of {self.classes} classes, got some of {other.classes}")
         merged = Details(self.classes)

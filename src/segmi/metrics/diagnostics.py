@@ -94,6 +94,7 @@ class PredictionDiagnostics:
         labels = labels[:, every, every]
         with torch.no_grad():
             channels = {name: _two_or_more_channels(z[:, :, every, every]) for name, z in logits.items()}
+            # one image at a time bounds the memory
             for image, truth in enumerate(labels):
                 one = [z[image].flatten(1) for z in channels.values()]
                 self._add(list(channels), *sums_of(one, truth.flatten(), self.ignore_index))
@@ -144,10 +145,7 @@ class PredictionDiagnostics:
         return values
 
     def merge(self, other: PredictionDiagnostics) -> PredictionDiagnostics:
-        """Return new diagnostics of the images of both.
-
-        Raises: ValueError for different numbers of classes, ignore values or networks.
-        """
+        """Return new diagnostics of the images of both, which must have the same classes, ignore value and networks."""
         mine, theirs = ((one.classes, one.ignore_index, list(one._sums)) for one in (self, other))
         if mine[:2] != theirs[:2] or (self._sums and other._sums and mine != theirs):
             raise ValueError(

@@ -114,6 +114,7 @@ def info_nce(scores: Tensor, *, base: float | None = None) -> Tensor:
         tensor(3.)
     """
     scores = check_pair_matrix(scores, "scores")
+    # log-softmax of each row at its own pair
     picked = (diagonal(scores) - scores.logsumexp(-1)).mean(-1)
     return in_base(picked + math.log(scores.shape[-1]), base)
 

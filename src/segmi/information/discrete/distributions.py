@@ -45,6 +45,7 @@ def entropy(p: Tensor, *, dim: int = -1, base: float | None = None, check: bool 
         tensor([1.0000, 1.5000])
     """
     p = distribution(p, "p", dims=dim, check=check)
+    # 0 - x instead of -x gives +0 for a certain outcome
     return in_base(0 - (p * log_or_zero(p)).sum(dim), base)
 
 
@@ -101,6 +102,7 @@ def kl_divergence_of_logs(log_p: Tensor, log_q: Tensor, *, dim: int = -1, base: 
     log_p = real(log_p, "log_p", instead="pass log-probabilities")
     log_q = real(log_q, "log_q", instead="pass log-probabilities")
     check_same_outcomes(log_p, log_q, dim)
+    # an underflowed p contributes 0, also if log q is -∞
     p = log_p.exp()
     return in_base((p * torch.where(p > 0, log_p - log_q, 0.0)).sum(dim), base)
 

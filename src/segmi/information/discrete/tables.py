@@ -47,6 +47,7 @@ def conditional_entropy(
     if given not in ("rows", "columns"):
         raise ValueError(f"given: expected 'rows' (X) or 'columns' (Y), got {given!r}")
     table = distribution(table, "table", dims=(-2, -1), check=check)
+    # marginal of the condition, broadcast over the other variable
     known = table.sum(-1 if given == "rows" else -2, keepdim=True)
     return in_base(0 - (table * log_ratio(table, known)).sum((-2, -1)), base)
 
@@ -140,6 +141,7 @@ def empirical_distribution(counts: Tensor, *, dims: int | tuple[int, ...] = -1) 
         counts = counts.to(torch.float32 if counts.device.type == "mps" else torch.float64)
     if not bool(((counts >= 0) & counts.isfinite()).all()):
         raise ValueError("counts: expected finite counts, all at least 0; negative or non-finite ones came")
+    # n per distribution or table
     totals = counts.sum(dims, keepdim=True)
     if not bool((totals > 0).all()):
         raise ValueError(f"counts: expected something to be counted over dimension(s) {dims}, got a sum of 0")

@@ -115,20 +115,16 @@ def estimate(
     lower bounds are low. Overlapping samples, such as windows of one image, are in all parts, so estimates are too
     large unless ``groups`` keeps them together.
 
-    Shapes: x: n×D; y: n×E; every coordinate is standardized.
+    Shapes: x n×D and the paired samples y n×E; every coordinate is standardized.
     Args:
-        x: samples.
-        y: the paired samples.
         estimator: a name in `ESTIMATORS`.
         critic: name or module, for estimators of scores.
         entropy: ``H(Y)`` in nats, required by ``barber_agakov``.
         groups: n ids; samples of one id (an image, a patient) are in one part.
-        hidden: width of the hidden layers.
-        layers: number of hidden layers.
-        embedding: of the separable critic.
-        steps: steps of Adam.
+        hidden, layers: width and number of the hidden layers.
+        embedding: size of the embedding of the separable critic.
+        steps, learning_rate: of Adam.
         batch_size: pairs per step; ``info_nce`` is at most its logarithm.
-        learning_rate: of Adam.
         set_aside: share of the samples or groups to select the step by; an equal share is evaluated on.
         seed: of the split, the batches and the initial weights.
     Unit and sign: nats, of either sign; see the bound.
@@ -168,8 +164,7 @@ def estimate(
 
 
 class _Model(nn.Module):
-    """Model of the matrix of a batch of pairs and of the vector over y."""
-
+    # Model of the matrix of a batch of pairs and of the vector over y
     def __init__(
         self, kind: Estimator, critic: CriticName | Critic, x_size: int, y_size: int, hidden: int, layers: int,
         embedding: int,
@@ -190,11 +185,8 @@ class _Model(nn.Module):
 
 
 class _MovingAverage:
-    """`donsker_varadhan` with the gradient of MINE: of ``E_⊗ e^f`` divided by its moving average over steps.
-
-    The mean of a single batch in the denominator would bias the gradient. The value is not an estimate.
-    """
-
+    # `donsker_varadhan` with the gradient of MINE: of ``E_⊗ e^f`` divided by its moving average over steps. The mean of
+    # a single batch in the denominator would bias the gradient. The value is not an estimate
     def __init__(self, momentum: float = 0.9) -> None:
         self.momentum, self.log_average = momentum, None
 
@@ -248,6 +240,7 @@ def _train(
     selected_by = kind.trained_on or kind.value
     best, best_step, weights = -math.inf, 0, copy.deepcopy(model.state_dict())
     for step in range(1, steps + 1):
+        # drawn on the CPU, so that devices see the same batches
         index = next(order).to(fit[0].device)
         optimizer.zero_grad()
         (-objective(*model(fit[0][index], fit[1][index]))).backward()

@@ -42,15 +42,11 @@ def label_information(
         features: n×D, floating point; every coordinate is standardized.
         labels: n class indices, int64.
     Args:
-        features: samples.
-        labels: of the samples.
         classes: C.
         probe: ``linear``, or ``nonlinear`` with one hidden layer.
         groups: n ids; samples of one id (an image) are in one part.
         hidden: width of the hidden layer.
-        steps: steps of Adam.
-        batch_size: samples per step.
-        learning_rate: of Adam.
+        steps, batch_size, learning_rate: of Adam.
         set_aside: share of the samples to select the step by; an equal share gives the bound.
         seed: of the split, the batches and the initial weights.
     Unit and sign: nats, at most ``H(Y)``; negative if the probe is worse than the label frequencies.

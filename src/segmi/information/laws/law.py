@@ -85,6 +85,7 @@ class GaussianLaw(Law):
         draw = generator(seed)
         x, noise = torch.randn(2, n, len(self.correlations), generator=draw, dtype=torch.float64)
         rho = torch.tensor(self.correlations, dtype=torch.float64)
+        # correlation ρ and unit variance
         y = rho * x + (1 - rho**2).sqrt() * noise
         if self.disguise == "mixed":
             x, y = (v @ turn for v, turn in zip((x, y), self._turns(), strict=True))
@@ -102,6 +103,7 @@ class GaussianLaw(Law):
             raise ValueError(f"disguise: expected 'none' for densities, got {self.disguise!r}")
         rho = torch.tensor(self.correlations, dtype=x.dtype)
         variance = 1 - rho**2
+        # n×n×D, x along the rows
         away = (y[None] - (rho * x)[:, None]).square() / variance
         return -0.5 * (away + variance.log() + math.log(2 * math.pi)).sum(-1)
 

@@ -112,6 +112,7 @@ class TableLaw(Law):
 
     def sample(self, n: int, *, seed: int = 0, dtype: torch.dtype = torch.int64) -> Samples:
         """Return ``n`` independent pairs of indices, n×1 each."""
+        # flat indices of the cells, X·columns + Y
         cells = torch.multinomial(self.table.flatten(), n, replacement=True, generator=generator(seed))
         columns = self.table.shape[1]
         return Samples((cells // columns)[:, None].to(dtype), (cells % columns)[:, None].to(dtype))

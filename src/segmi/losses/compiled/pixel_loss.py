@@ -38,21 +38,14 @@ class PixelBuffers(NamedTuple):
 @allocating
 def new_pixel_buffers(width: int) -> PixelBuffers:
     """Allocate `PixelBuffers` for maps of this width."""
-    return PixelBuffers(
-        np.empty(width, np.float32),
-        np.empty(width, np.float32),
-        np.empty(_CHUNK, np.float32),
-        np.empty((2, _PART), np.float32),
-        np.empty(2),
-    )
+    row, e, chunk = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(_CHUNK, np.float32)
+    return PixelBuffers(row, e, chunk, np.empty((2, _PART), np.float32), np.empty(2))
 
 
 @compiled
 def _multiply_parts(e: Any, z: Any, products: Any, n: int) -> None:
-    """Write ``Π (1 + e) - 1`` and ``Σ max(z, 0)`` over eight parts of n pixels each, element by element.
-
-    1 is never added, so that the smallest e still counts in float32.
-    """
+    # Write ``Π (1 + e) - 1`` and ``Σ max(z, 0)`` over eight parts of n pixels each, element by element. 1 is never
+    # added, so that the smallest e still counts in float32
     size = np.uintp(n)
     for k in range(size):
         a, b, c, d = e[k], e[k + size], e[k + size + size], e[k + size + size + size]
@@ -109,6 +102,7 @@ def add_softplus(z: Any, e: Any, products: Any, total: Any) -> None:
             _add_products(products, n, total)
         else:
             _add_rest(z[begin:end], e[begin:end], total)
+        # before the next chunk could overflow float64
         if total[1] > _LARGE:
             total[0] += np.log(total[1])
             total[1] = 1.0
@@ -170,6 +164,7 @@ def pixel_loss(
     buffers.loss[0], buffers.loss[1], bad = 0.0, 1.0, False
     if with_gradient and scale == 0.0:
         out[:] = 0.0
+        # the gradient is 0 everywhere
         with_gradient = False
     if not with_loss:
         bad = has_nan(z.reshape(z.size))

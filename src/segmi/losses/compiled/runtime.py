@@ -79,6 +79,7 @@ def parallel_for(run: Callable[[T], None], items: Iterable[T]) -> None:
         except BaseException as failure:  # even KeyboardInterrupt: no exception may leave a function called by OpenMP
             failures.append(failure)
 
+    # no more threads than items
     threads = min(torch.get_num_threads(), len(waiting))
     parallel = openmp() if threads > 1 and not _Process.forked else None
     if parallel is not None:
@@ -131,8 +132,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 class _Process:
-    """State of this process: whether it was forked."""
-
+    # State of this process: whether it was forked
     forked = False
 
     @classmethod

@@ -40,10 +40,8 @@ _C2, _C3, _C4, _C5, _C6 = _exponential_coefficients()
 
 @njit(inline="always")
 def _exponential(x: Any) -> Any:
-    """Return e to a float32 of at most 0, to about 1e-7: 2^k times a polynomial on |r| ≤ ½ log 2.
-
-    The result is at least about 1.6e-38, never 0: in `tails` the sign shows whether a probability is above ½.
-    """
+    # e to a float32 of at most 0, to about 1e-7: 2^k times a polynomial on |r| ≤ ½ log 2. The result is at least about
+    # 1.6e-38, never 0: in `tails` the sign shows whether a probability is above ½
     x = max(x, _LOWEST)
     shifted = np.float32(x * _LOG2_E + _ROUNDER)
     power = shifted - _ROUNDER
@@ -88,6 +86,7 @@ def tails(z: Any, e: Any, q: Any) -> None:
     ``e`` are the `exponentials` of ``z``.
     """
     for k in range(z.size):
+        # σ(-|z|) = e / (1 + e), at most ½
         tail = e[k] * (ONE / (ONE + e[k]))
         q[k] = -tail if z[k] >= ZERO else tail
 

@@ -17,8 +17,7 @@ from segmi.types import Batch, Labels, Logits, Output
 
 
 class _NetworkObjective(Objective):
-    """Options of all losses between networks; abstract."""
-
+    # Options of all losses between networks; abstract
     family = "distillation"
     invariances: tuple[Invariance, ...] = (
         "logit shift", "prediction permutation", "class permutation", "pixel permutation",
@@ -36,11 +35,8 @@ class _NetworkObjective(Objective):
 class PeerObjective(_NetworkObjective):
     """A loss of every trained network relative to all other networks: one term ``name/network`` each; abstract.
 
-    Args:
-        name: name of the terms.
-        weight: factor in the sum that is minimized.
-        frozen: networks that are imitated but not trained.
-        ignore_index: label of ignored pixels.
+    Args: ``name`` of the terms, ``weight`` in the sum that is minimized, ``frozen`` networks, which are imitated but
+        not trained, and ``ignore_index``, the label of ignored pixels.
     """
 
     requires = ("peers",)
@@ -80,11 +76,8 @@ class TeacherObjective(_NetworkObjective):
 
     The terms are called ``name/network``, or ``name.part/network`` for a loss of several parts.
 
-    Args:
-        name: name of the terms.
-        weight: factor in the sum that is minimized.
-        frozen: the teachers.
-        ignore_index: label of ignored pixels.
+    Args: ``name`` of the terms, ``weight`` in the sum that is minimized, ``frozen`` networks, the teachers, and
+        ``ignore_index``, the label of ignored pixels.
     """
 
     requires: tuple[Requirement, ...] = ("teacher",)
@@ -107,6 +100,7 @@ class TeacherObjective(_NetworkObjective):
         for student, teachers in self._pairs(outputs).items():
             parts = [self.teacher_terms(student, outputs[student], one, outputs[one], batch) for one in teachers]
             for part, term in parts[0].items():
+                # all teachers share labels and so denominators: the mean of ratios is the ratio of the mean numerator
                 mean = torch.stack([other[part].numerator for other in parts]).mean()
                 terms[self._name(part, student)] = term._replace(numerator=mean, weight=self.weight * term.weight)
         return terms
@@ -191,12 +185,7 @@ def softened_log_probabilities(logits: Tensor, temperature: float) -> Tensor:
 
 
 def check_peers(logits: Tensor, peers: Sequence[Tensor]) -> None:
-    """Check that there is a peer, and that all have the shape of the logits and are floating point.
-
-    Raises:
-        TypeError: peers that are not floating point.
-        ValueError: no peer, or another shape.
-    """
+    """Check that there is a peer, and that all have the shape of the logits and are floating point."""
     if not len(peers):
         raise ValueError("peers: expected the logits of at least one other network, got none. Fix: add a network")
     for number, peer in enumerate(peers):
@@ -218,18 +207,14 @@ def summed_divergence(log_p: Tensor, log_q: Tensor, counted: Tensor) -> Tensor:
     Equal to `segmi.information.kl_divergence_of_logs`, masked and summed, but it only keeps ``log_p`` for the gradient,
     and on the CPU it allocates nothing as large as a batch.
 
-    Args:
-        log_p: N×C×H×W log-probabilities of the target; no gradient reaches them.
-        log_q: log-probabilities of the network that learns, in the same dtype.
-        counted: N×H×W bool.
+    Shapes: log-probabilities N×C×H×W of one dtype, and counted N×H×W, bool, to a scalar.
     """
     total: Tensor = _SummedDivergence.apply(log_p, log_q, counted)
     return total
 
 
 class _SummedDivergence(torch.autograd.Function):
-    """The gradient is -p at counted pixels; backward is differentiable."""
-
+    # The gradient is -p at counted pixels; backward is differentiable
     @staticmethod
     def forward(ctx: Any, log_p: Tensor, log_q: Tensor, counted: Tensor) -> Tensor:
         ctx.save_for_backward(log_p, counted)
@@ -245,5 +230,6 @@ class _SummedDivergence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         log_p, counted = ctx.saved_tensors
+        # d/d log q of Σ p (log p - log q) is -p
         scale = counted.unsqueeze(1) * -upstream[0]
         return None, log_p.exp() * scale if torch.is_grad_enabled() else log_p.exp().mul_(scale), None

@@ -57,6 +57,7 @@ def channel_wise_distillation_term(
         (upcast(one) / temperature).masked_fill(ignored, _MASKED).flatten(2).log_softmax(2)
         for one in (logits, teacher.detach())
     )
+    # N×C, summed over the pixels
     divergence = kl_divergence_of_logs(log_t.to(log_q.dtype), log_q, dim=2)
     return Term(temperature**2 * divergence.sum() + invalid, _channels(logits, targets.valid).to(log_q.dtype))
 

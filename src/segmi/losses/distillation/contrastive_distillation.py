@@ -139,6 +139,7 @@ class ContrastiveDistillation(FeatureTeacherObjective):
             F.normalize(sample.of(ours)), F.normalize(sample.of(theirs)), sample.image, sample.classes,
             temperature=self.temperature, negatives=self.negatives,
         )  # fmt: skip
+        # 0 · outputs keeps the heads and the logits in the graph without a sampled pixel
         attached = 0 * (ours.sum() + student_output.logits.sum())
         count = torch.tensor(len(losses), dtype=ours.dtype, device=ours.device)
         return {"": Term(losses.sum() + targets.invalid + attached, count)}

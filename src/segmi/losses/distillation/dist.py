@@ -121,5 +121,6 @@ class DIST(TeacherObjective):
     def teacher_denominators(self, student_output: Output, teacher_output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the number of valid pixels, and of channels of images with a valid pixel."""
         logits = student_output.logits
+        # a single channel has two classes
         channels = max(logits.shape[1], 2) * (batch.labels != self.ignore_index).flatten(1).any(1).sum()
         return {"inter": self._valid_pixels(batch, logits), "intra": channels.to(upcast(logits).dtype)}

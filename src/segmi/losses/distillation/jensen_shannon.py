@@ -53,6 +53,7 @@ def jensen_shannon_term(logits: Sequence[Logits], labels: Labels, ignore_index: 
     logs = [log_probabilities(one) for one in logits]
     # mean of probabilities in the log domain, without underflow
     log_mean = torch.stack(logs).logsumexp(0) - math.log(len(logs))
+    # N×H×W; the sum of K divergences from the mixture is K (H(q̄) - mean H)
     divergence = torch.stack([kl_divergence_of_logs(one, log_mean, dim=1) for one in logs]).mean(0)
     total = torch.where(targets[0].valid, divergence, 0.0).sum()
     invalid = torch.stack([one.invalid for one in targets]).sum()

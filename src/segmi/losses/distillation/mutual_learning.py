@@ -26,11 +26,8 @@ MutualIgnored = Literal["drop", "include"]
 MutualClasses = Literal["sum", "mean"]
 
 _CHOICES: Final[dict[str, Any]] = {
-    "peer_reduction": PeerReduction,
-    "target": Target,
-    "ignored": MutualIgnored,
-    "class_reduction": MutualClasses,
-}
+    "peer_reduction": PeerReduction, "target": Target, "ignored": MutualIgnored, "class_reduction": MutualClasses,
+}  # fmt: skip
 
 AS_RUN: Final[Mapping[str, Any]] = MappingProxyType(
     {"target": "logits", "ignored": "include", "class_reduction": "mean"}
@@ -98,6 +95,7 @@ def mutual_learning_term(
     total = log_q.new_zeros(())
     invalid = targets.invalid
     counted = targets.valid if checked["ignored"] == "drop" else torch.ones_like(targets.valid)
+    # one divergence per peer, each as large as the logits
     for peer in peers:
         if checked["target"] == "probabilities":
             log_p = softened_log_probabilities(peer.detach(), temperature).to(log_q.dtype)
@@ -117,6 +115,7 @@ def _divergence_from_logits(peer: Tensor, log_q: Tensor, temperature: float) -> 
     # ``Σ_c z_c (log z_c - log q_c)`` over the positive logits: the divergence if z were a probability
     z = (upcast(peer) / temperature).to(log_q.dtype)
     z = torch.cat([torch.zeros_like(z), z], 1) if z.shape[1] == 1 else z
+    # z log z is 0 at z = 0; PyTorch's old kl_div left out targets that are not positive
     positive = z.clamp_min(0)
     return (torch.xlogy(positive, positive) - positive * log_q).sum(1)
 

@@ -57,6 +57,7 @@ def shuffled_teacher_term(
     order = shuffled_positions(targets.classes, targets.valid, within_class=keep == "class", seed=seed)
     moved = teacher.detach().flatten(2)
     moved = moved.gather(2, order[:, None].expand_as(moved)).view(teacher.shape)
+    # labels only select valid pixels, and π maps valid pixels to valid pixels
     return distillation_term(logits, moved, labels, temperature, ignore_index)
 
 

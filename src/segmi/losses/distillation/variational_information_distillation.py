@@ -116,6 +116,7 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
         mean = apply_head(head_of(self.heads, student), own)
         if mean.shape[-2:] != truth.shape[-2:]:
             mean = F.interpolate(mean, truth.shape[-2:], mode="bilinear", align_corners=False)
+        # D variances, one per channel, shared by all positions
         variance = F.softplus(self.spreads[student.replace(".", "·")]) + _MIN_VARIANCE
         likelihood = gaussian_negative_log_likelihood(truth.to(mean.dtype), mean, variance).mean(1)
         total = torch.where(targets.valid, likelihood, 0.0).sum()

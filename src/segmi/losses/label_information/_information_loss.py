@@ -67,9 +67,6 @@ def information_term(
 
     With a moving average, the value is a function of the average, and the gradient is scaled as if the whole average
     depended on this batch. So a weight has the same meaning with and without an average.
-
-    Args:
-        value: the function; it returns 0 if nothing was counted.
     """
     targets = read_targets(logits, labels, ignore_index)
     log_p, classes = log_probabilities(logits), class_count(logits)

@@ -49,6 +49,7 @@ def conditional_information(
 
 
 def _value(sums: PredictionSums, direction: Direction, separation: float) -> Tensor:
+    # minimized: + compresses, - spreads
     information = (1 if direction == "compress" else -1) * conditional_prediction_mutual_information(sums)
     return information - separation * class_separation(sums) if separation else information
 

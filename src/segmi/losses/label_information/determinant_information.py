@@ -47,6 +47,7 @@ def determinant_information(
 def _value(sums: PredictionSums, ridge: float) -> Tensor:
     counts = sums.mass.detach().sum(1)
     present = counts > MINIMUM_COUNT
+    # T, C×C: mean predictions of the classes
     rows = sums.mass / torch.where(present, counts, 1.0).unsqueeze(1)
     # a diagonal of 1 for absent classes, which contribute a factor of 1
     gram = rows @ rows.mT + torch.diag(torch.where(present, ridge, 1.0).to(rows.dtype))

@@ -31,6 +31,7 @@ def soft_confusion(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE
 
 
 def _value(sums: PredictionSums) -> Tensor:
+    # 0 - x instead of -x gives +0
     return 0 - soft_confusion_mutual_information(sums)
 
 

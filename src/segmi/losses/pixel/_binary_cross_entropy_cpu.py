@@ -29,14 +29,9 @@ class PixelSum(NamedTuple):
 def pixel_sum(
     logits: Logits, labels: Labels, grad_scale: GradScale, ignore_index: int, plain: Callable[[Logits], Tensor]
 ) -> PixelSum:
-    """Sum the pixel losses.
+    """Sum the pixel losses of N×C×H×W logits of at most 32 bits and N×H×W labels of any integer type.
 
-    Args:
-        logits: N×C×H×W, at most 32 bits.
-        labels: N×H×W, any integer type.
-        grad_scale: predicts the factor of the sum.
-        ignore_index: the label of ignored pixels.
-        plain: the same sum in PyTorch; second derivatives are computed by it.
+    ``grad_scale`` predicts the factor of the sum; ``plain`` is the same sum in PyTorch, for second derivatives.
     """
     counts: list[int] = []
     total: Tensor = _FusedPixelSum.apply(logits, labels, grad_scale, ignore_index, plain, counts)
@@ -53,6 +48,7 @@ class _FusedPixelSum(torch.autograd.Function):
         images, channels = logits.shape[:2]
         runs = _read_labels(labels, ignore_index, channels)
         valid = sum(int(pixels[IGNORED + 1 :].sum()) for _, _, pixels in runs)
+        # gradient of the forward pass, if its factor could be predicted
         ctx.fused = None
         scale = None
         if ctx.needs_input_grad[0] and grad_scale.was_predicted_right:
@@ -63,6 +59,7 @@ class _FusedPixelSum(torch.autograd.Function):
         ctx.grad_scale, ctx.scale, ctx.plain, ctx.runs = grad_scale, scale, plain, runs
         ctx.save_for_backward(logits)
         counts += [valid, sum(int(pixels[IGNORED + 1]) for _, _, pixels in runs), int(invalid.any())]
+        # N×C sums in float64, rounded once
         return torch.from_numpy(losses).sum().float()
 
     @staticmethod
@@ -102,16 +99,9 @@ def _run(
     def run(portion: tuple[int, np.ndarray]) -> None:
         number, some = portion
         _run_maps(
-            z[number],
-            some,
-            runs[number],
-            with_loss,
-            scale is not None,
-            factor,
-            losses[number],
-            invalid[number],
+            z[number], some, runs[number], with_loss, scale is not None, factor, losses[number], invalid[number],
             out[number],
-        )
+        )  # fmt: skip
 
     parallel_for(run, portions(np.zeros((images, channels), bool)))
     return losses, invalid, out

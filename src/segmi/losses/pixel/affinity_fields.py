@@ -91,10 +91,7 @@ def _neighbors(maps: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor]:
     # the pixels with a neighbor ``rows`` below and ``columns`` to the right, and these neighbors
     height, width = max(maps.shape[2] - rows, 0), max(maps.shape[3] - abs(columns), 0)
     left, right = max(-columns, 0), max(columns, 0)
-    return (
-        maps[:, :, :height, left : left + width],
-        maps[:, :, maps.shape[2] - height :, right : right + width],
-    )
+    return maps[:, :, :height, left : left + width], maps[:, :, maps.shape[2] - height :, right : right + width]
 
 
 def _divergence(p: Tensor, q: Tensor) -> Tensor:
@@ -137,5 +134,6 @@ class AffinityFields(Loss):
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """Return both parts as one ratio over images; `terms` is exact over several batches."""
+        # the two parts have different denominators, so only their sum per batch can be one ratio
         count = upcast(logits).new_full((), float(len(logits)))
         return Term(self(logits, labels) * count, count)

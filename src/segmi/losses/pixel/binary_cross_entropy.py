@@ -50,10 +50,8 @@ def binary_cross_entropy_term(
 ) -> Term:  # fmt: skip
     """Return `binary_cross_entropy` as the sum over valid pixels and their number.
 
-    Args:
-        logits, labels, ignore_index, kernel: as in `binary_cross_entropy`.
-        grad_scale: predicts the factor of the sum; by default one over the number of valid pixels.
-        targets: the result of `read_targets` if it is already known.
+    ``grad_scale`` predicts the factor of the sum, by default one over the number of valid pixels; ``targets`` is the
+    result of `read_targets` if it is already known.
     """
     check_targets(logits, labels)
     if choose_pixel_kernel(logits, kernel) == "numba" and is_eager(logits):
@@ -90,12 +88,9 @@ def choose_pixel_kernel(logits: Logits, kernel: PixelKernel = "auto") -> PixelKe
 
 
 class _SummedPixels(torch.autograd.Function):
-    """``Σ log(1 + exp(z)) - z_y`` over valid pixels and classes.
-
-    The label stays an index and the gradient has a closed form, so that no map is kept but the logits. The gradient
-    consists of differentiable operations, so second derivatives exist.
-    """
-
+    # ``Σ log(1 + exp(z)) - z_y`` over valid pixels and classes. The label stays an index and the gradient has a closed
+    # form, so that no map is kept but the logits. The gradient consists of differentiable operations, so second
+    # derivatives exist
     @staticmethod
     def forward(ctx: Any, z: Tensor, classes: Tensor, valid: Tensor) -> Tensor:
         ctx.save_for_backward(z, classes, valid)
@@ -111,6 +106,7 @@ class _SummedPixels(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         z, classes, valid = ctx.saved_tensors
         index, scale = classes.unsqueeze(1), valid.unsqueeze(1) * upstream[0]
+        # the gradient is σ(z) - y
         p = z.sigmoid()
         if torch.is_grad_enabled():  # a second derivative may follow
             one = torch.ones_like(index, dtype=z.dtype)

@@ -103,5 +103,6 @@ class Dice(PixelLoss):
         """Return the number of valid pixels, or of pairs of image and class."""
         if self.over == "batch":
             return super().denominators(logits, labels)
+        # N×C; a pair counts if the class has a pixel in the image
         counts = image_counts(read_targets(logits, labels, self.ignore_index), class_count(logits))
         return {"": (counts > 0).sum().to(upcast(logits).dtype)}

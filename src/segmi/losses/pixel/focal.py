@@ -36,6 +36,7 @@ def focal_term(logits: Logits, labels: Labels, focus: float, ignore_index: int) 
     targets = read_targets(logits, labels, ignore_index)
     losses = pixel_cross_entropies(logits, targets)
     if focus:
+        # (1 - p)^γ in the log domain; γ = 0 is left out, where 0 · -∞ would be NaN at p = 1
         losses = torch.exp(focus * _log_error(logits, targets)) * losses
     return Term(losses.sum() + targets.invalid, targets.valid.sum().to(upcast(logits).dtype))
 

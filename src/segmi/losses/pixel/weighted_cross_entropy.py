@@ -81,4 +81,5 @@ class WeightedCrossEntropy(PixelLoss):
 
     def _weights(self, logits: Logits, labels: Labels) -> Tensor:
         check_targets(logits, labels)
+        # shares are at least one pixel's, so the weights are finite
         return self.classes.shares(logits) ** -self.power

@@ -138,6 +138,7 @@ class InformationBottleneck(FeatureObjective):
         return head
 
     def _variance(self, network: str, layer: str, mean: Tensor) -> Tensor:
+        # N×D×h×w, above the least variance
         return F.softplus(apply_head(head_of(self.heads, f"{network}/{layer}"), mean)) + _MIN_VARIANCE
 
     def _name(self, layer: str, network: str) -> str:

@@ -62,6 +62,7 @@ def supervised_contrastive(
     same_class = classes[:, None] == classes
     identity = torch.eye(len(classes), dtype=torch.bool, device=classes.device)
     positive, negative = same_group & same_class & ~identity, same_group & ~same_class
+    # K×1, the log of the sum over negatives
     against = similarity.masked_fill(~negative, -torch.inf).logsumexp(1, keepdim=True)
     # a finite minimum instead of -inf keeps the gradient finite without negatives
     against = torch.where(negative.any(1, keepdim=True), against, torch.finfo(similarity.dtype).min)

@@ -22,11 +22,8 @@ from segmi.types import IGNORE_INDEX, Batch, Labels, Logits
 class TwoViewObjective(Objective):
     """A loss on the two views of unlabeled images, for every trained network; abstract.
 
-    Args:
-        name: name of the terms.
-        weight: factor in the sum that is minimized.
-        frozen: networks that get no term.
-        ignore_index: label of ignored pixels, which unlabeled images do not have.
+    Args: ``name`` of the terms, ``weight`` in the sum that is minimized, ``frozen`` networks, which get no term, and
+        ``ignore_index``, the label of ignored pixels, which unlabeled images do not have.
     """
 
     family = "unsupervised"
@@ -66,6 +63,7 @@ class TwoViewObjective(Objective):
                 "training.labeled"
             )
         first, count = batch.labeled, len(batch.views.seen)
+        # rows of the batch: labeled images, first views, second views
         one, other = logits[first : first + count], logits[first + count : first + 2 * count]
         mirrored = batch.views.flipped.view(-1, 1, 1, 1)
         inside = torch.zeros_like(batch.labels[first : first + count]).masked_fill(~batch.views.seen, IGNORE_INDEX)
@@ -119,6 +117,7 @@ def _windows(maps: Tensor, window: int | None) -> Tensor:
     n, classes, height, width = maps.shape
     if window is None:
         return maps.movedim(1, 0).reshape(1, classes, -1)
+    # padded with probability 0 to full windows
     maps = F.pad(maps, (0, -width % window, 0, -height % window))
     rows, columns = maps.shape[2] // window, maps.shape[3] // window
     parts = maps.view(n, classes, rows, window, columns, window).permute(2, 4, 1, 0, 3, 5)
@@ -137,8 +136,7 @@ def _mean_information(sums: Tensor, entropy_weight: float) -> Tensor:
 
 
 class _PairSums(torch.autograd.Function):
-    """Batched matrix product that autocast does not run in half precision: G×C×M and G×C×M to G×C×C."""
-
+    # Batched matrix product that autocast does not run in half precision: G×C×M and G×C×M to G×C×C
     @staticmethod
     def forward(ctx: Any, p: Tensor, q: Tensor) -> Tensor:
         ctx.save_for_backward(p, q)

@@ -66,10 +66,9 @@ class InvariantInformation(TwoViewObjective):
     Example:
         >>> import torch
         >>> from segmi.types import Batch, Output, Views
-        >>> views = Views(seen=torch.ones(1, 1, 2, dtype=torch.bool), flipped=torch.tensor([True]))
+        >>> views = Views(seen=torch.ones(1, 1, 2, dtype=torch.bool), flipped=torch.tensor([False]))
         >>> batch = Batch(torch.zeros(2, 3, 1, 2), torch.full((2, 1, 2), 255), views=views)
-        >>> logits = torch.tensor([[[[30.0, 0.0]], [[0.0, 30.0]]]])
-        >>> outputs = {"unet": Output(torch.cat([logits, logits.flip(-1)]))}
+        >>> outputs = {"unet": Output(torch.tensor([[[[30.0, 0.0]], [[0.0, 30.0]]]]).expand(2, 2, 1, 2))}
         >>> InvariantInformation()(outputs, batch)["invariant_information/unet"].value
         tensor(-0.6931)
     """
