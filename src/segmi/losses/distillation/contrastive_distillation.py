@@ -78,6 +78,7 @@ class ContrastiveDistillation(FeatureTeacherObjective):
     invertible linear maps of the features; the scale of the embeddings. Degenerate solutions: ``negatives: all``
     separates pixels of one class; pairs can be identified by position alone, through padding. Cost: O(P² d) per image
     for P sampled pixels, the forward pass of the teacher; on a GPU a synchronization for their number.
+
     Args:
         layers: one layer of a trained network and one of the teacher, by network.
         dimensions: channels of the embeddings.

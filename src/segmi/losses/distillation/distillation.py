@@ -23,6 +23,7 @@ def distillation(
     T → ∞ the loss tends to 1/(2C) times the squared distance of the logits after removing their means over classes.
     Degenerate solutions: errors of the teacher are learned too; the minimum, 0, is the teacher itself. Cost: the
     forward pass of the teacher.
+
     Args:
         logits, teacher: N×C×H×W, of the network that learns and of its teacher, which gets no gradient.
         labels: N×H×W integers, of which only ``ignore_index`` matters.

@@ -37,6 +37,7 @@ def ensemble_teacher(
 
     Assumptions: peers of the same classes. Invariances: a constant added to all logits of a pixel, the order of peers.
     Degenerate solutions: any agreement has value 0; add a cross-entropy. Cost: a forward and backward pass per network.
+
     Args:
         logits: N×C×H×W, of the network that learns, C = 1 for a binary problem.
         peers: the logits of the others, at least one; no gradient reaches them.

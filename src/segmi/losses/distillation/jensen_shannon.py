@@ -29,6 +29,7 @@ def jensen_shannon(logits: Sequence[Logits], labels: Labels, *, ignore_index: in
     to all, a constant added to all logits of a pixel. Degenerate solutions: any agreement; with a negative weight,
     certain predictions of different classes, where it is at most log min(K, C). Cost: a forward and backward pass per
     network.
+
     Args:
         logits: N×C×H×W of two or more networks, C = 1 for a binary problem.
         labels: N×H×W, integer; only ignored pixels matter.

@@ -68,6 +68,7 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
     Degenerate solutions: σ falls to its minimum for constant channels, which then dominate the sum. For an optimal
     linear μ the value is ½ mean log diag M + ½, the diagonal surrogate of region mutual information between features.
     Cost: a convolution per layer and the forward pass of the teacher.
+
     Args:
         layers: one layer of a trained network and one of the teacher, by network.
         initial_variance: initial σ² of all channels.

@@ -61,6 +61,7 @@ class InformationBottleneck(FeatureObjective):
     bottleneck: name the encoder blocks too. Invariances: rotations and reflections of the channels. Degenerate
     solutions: h = 0, all noise, if the weight is too large. Cost: two 1×1 convolutions from D to D channels per layer;
     nothing at inference.
+
     Args:
         weight: β, factor in the sum that is minimized. Published is a sum over positions with about 1e-3; the mean
             over positions here is smaller by their number.

@@ -83,6 +83,7 @@ class PixelContrast(FeatureObjective):
     Degenerate solutions: each class collapses to a point. Cost: O(K² d) for the K anchors of a batch, and on a GPU a
     synchronization for their number; nothing at inference. The published sampler takes half of the anchors from wrong
     predictions and skips classes of at most 100 pixels; here all positions of a class are equally likely.
+
     Args:
         layers: one layer of each network, by network.
         dimensions: channels of the embeddings.
