@@ -86,12 +86,8 @@ def build_torchvision(
 def _load_coco(module: nn.Module, weights: dict[str, Tensor]) -> None:
     """Load the weights except the auxiliary head, and except the last layer if the number of classes differs."""
     own = module.state_dict()
-    fitting = {
-        name: value
-        for name, value in weights.items()
-        if not name.startswith("aux_classifier.")
-        and not (name.startswith("classifier.") and own[name].shape != value.shape)
-    }
+    fitting = {name: value for name, value in weights.items() if not name.startswith("aux_classifier.")}
+    fitting = {n: v for n, v in fitting.items() if not n.startswith("classifier.") or own[n].shape == v.shape}
     missing, unexpected = module.load_state_dict(fitting, strict=False)
     if unexpected or any(not name.startswith("classifier.") for name in missing):
         raise RuntimeError(f"torchvision's weights do not fit its network: missing {missing}, unexpected {unexpected}")
@@ -180,13 +176,9 @@ def build_smp(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the old `timm-` names still work
             module = model(
-                encoder_name=encoder,
-                encoder_weights=weights,
-                in_channels=in_channels,
-                classes=outputs,
-                **options,
+                encoder_name=encoder, encoder_weights=weights, in_channels=in_channels, classes=outputs, **options,
                 **encoder_options,
-            )
+            )  # fmt: skip
     except SegmiError:
         raise
     except Exception as error:  # the library raises many types

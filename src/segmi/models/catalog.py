@@ -39,7 +39,7 @@ class Architecture:
     title: str
     build: Callable[..., BuiltModule | nn.Module]
     weights: tuple[str, ...] = ()
-    library_options: Callable[[], dict[str, inspect.Parameter]] | None = None
+    library_options: Callable[[], dict[str, inspect.Parameter]] = dict
 
     def options(self) -> dict[str, inspect.Parameter]:
         """Return the arguments of `build_network` that are specific to this architecture, with their defaults."""
@@ -48,7 +48,7 @@ class Architecture:
             for name, parameter in inspect.signature(self.build).parameters.items()
             if name not in ("name", "outputs", "in_channels") and parameter.kind is not parameter.VAR_KEYWORD
         }
-        return own | (self.library_options() if self.library_options else {})
+        return own | self.library_options()
 
 
 def _unet(outputs: int, in_channels: int = 3, *, width: int = 32) -> BuiltModule:
@@ -56,18 +56,12 @@ def _unet(outputs: int, in_channels: int = 3, *, width: int = 32) -> BuiltModule
 
 
 def _torchvision(name: str, title: str) -> Architecture:
-    build = partial(adapters.build_torchvision, name)
-    return Architecture("torchvision", title, build, adapters.TORCHVISION_WEIGHTS)
+    return Architecture("torchvision", title, partial(adapters.build_torchvision, name), adapters.TORCHVISION_WEIGHTS)
 
 
 def _smp(class_name: str) -> Architecture:
-    return Architecture(
-        "segmentation_models_pytorch",
-        class_name,
-        partial(adapters.build_smp, class_name),
-        (BUNDLED, "imagenet", "…"),
-        partial(adapters.smp_options, class_name),
-    )
+    build, options = (partial(function, class_name) for function in (adapters.build_smp, adapters.smp_options))
+    return Architecture("segmentation_models_pytorch", class_name, build, (BUNDLED, "imagenet", "…"), options)
 
 
 MODELS: dict[str, Architecture] = {
@@ -79,19 +73,11 @@ MODELS: dict[str, Architecture] = {
     "deeplabv3_resnet101": _torchvision("deeplabv3_resnet101", "DeepLabV3, ResNet-101"),
     "deeplabv3_mobilenet_v3_large": _torchvision("deeplabv3_mobilenet_v3_large", "DeepLabV3, MobileNetV3-Large"),
     "lraspp_mobilenet_v3_large": _torchvision("lraspp_mobilenet_v3_large", "LR-ASPP, MobileNetV3-Large"),
-    "smp_unet": _smp("Unet"),
-    "smp_unetplusplus": _smp("UnetPlusPlus"),
-    "smp_manet": _smp("MAnet"),
-    "smp_linknet": _smp("Linknet"),
-    "smp_fpn": _smp("FPN"),
-    "smp_pspnet": _smp("PSPNet"),
-    "smp_deeplabv3": _smp("DeepLabV3"),
-    "smp_deeplabv3plus": _smp("DeepLabV3Plus"),
-    "smp_pan": _smp("PAN"),
-    "smp_upernet": _smp("UPerNet"),
-    "smp_segformer": _smp("Segformer"),
-    "smp_dpt": _smp("DPT"),
-}
+    **{f"smp_{name.lower()}": _smp(name) for name in (
+        "Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet",
+        "Segformer", "DPT",
+    )},
+}  # fmt: skip
 """Architectures of segmi by name; `get_architecture` also searches the entry points of other packages."""
 
 
@@ -125,15 +111,10 @@ def list_models() -> list[dict[str, Any]]:
         'unet'
     """
     return [
-        {
-            "name": name,
-            "title": row.title,
-            "library": row.library,
-            "encoder": row.library == "segmentation_models_pytorch",
-            "weights": list(row.weights),
-        }
+        {"name": name, "title": row.title, "library": row.library, "weights": list(row.weights),
+         "encoder": row.library == "segmentation_models_pytorch"}
         for name, row in (MODELS | _external()).items()
-    ]
+    ]  # fmt: skip
 
 
 def build_network(
@@ -199,16 +180,15 @@ def build_network(
         **({} if batch_norm_momentum is None else {"batch_norm_momentum": batch_norm_momentum}),
         **arguments,
     }
+    try:  # tuples become lists, as in a file
+        specification = json.loads(json.dumps(specification, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        problem = f"the options of {architecture} must be numbers, strings, lists and mappings: {error}"
+        raise UsageError(problem, "pass names instead of objects") from error
     return SegmentationNetwork(
-        built.module,
-        classes=classes,
-        in_channels=in_channels,
-        one_logit=one_logit,
-        stride=built.stride,
-        normalization=normalization,
-        features=features,
-        specification=_as_json(architecture, specification),
-    )
+        built.module, classes=classes, in_channels=in_channels, one_logit=one_logit, stride=built.stride,
+        normalization=normalization, features=features, specification=specification,
+    )  # fmt: skip
 
 
 def _set_momentum(module: nn.Module, architecture: str, momentum: float) -> None:
@@ -234,10 +214,8 @@ def _check(
     if in_channels < 1:
         raise UsageError(f"in_channels must be at least 1, got {in_channels}")
     if "encoder_weights" in arguments and not row.weights:
-        raise UsageError(
-            f"{name} has no pretrained weights, got encoder_weights={arguments['encoder_weights']!r}",
-            "set encoder_weights to null",
-        )
+        problem = f"{name} has no pretrained weights, got encoder_weights={arguments['encoder_weights']!r}"
+        raise UsageError(problem, "set encoder_weights to null")
     known = row.options()
     for option in arguments:
         if option not in known:
@@ -258,14 +236,3 @@ def _normalization(
     if not len(mean) == len(std) == in_channels or not min(std) > 0 or not all(map(math.isfinite, mean + std)):
         raise UsageError(f"normalize must be {expected}, finite and with positive std, got {dict(normalize)}")
     return Normalization(mean, std)
-
-
-def _as_json(architecture: str, specification: dict[str, Any]) -> dict[str, Any]:
-    """Return the specification after a round trip through JSON: tuples become lists."""
-    try:
-        return json.loads(json.dumps(specification, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"the options of {architecture} must be numbers, strings, lists and mappings: {error}",
-            "pass names instead of objects",
-        ) from error

@@ -18,8 +18,7 @@ from segmi.errors import UsageError
 from segmi.models.sliding_window import blended_tiles, check_windows, pad_bottom_right, resized_pieces, round_up
 from segmi.types import Images, Labels, Logits, Probabilities
 
-THRESHOLD: Final = 0.5
-"""Probability of class 1 above which a network with one logit predicts class 1."""
+THRESHOLD: Final = 0.5  # probability of class 1 above which a network with one logit predicts class 1
 
 Visitor: TypeAlias = Callable[[slice, slice, Mapping[str, Logits]], None]
 """Called with the rows and columns of a piece of an image and the 1×C×h×w logits of every network there."""
@@ -51,15 +50,10 @@ class InferenceConfig:
 
 
 class Prediction(NamedTuple):
-    """Label map of one image by one network.
+    """Label map of one image by one network."""
 
-    Args:
-        labels: 1×H×W class indices.
-        confidence: 1×H×W, the probability of the predicted class; None unless requested.
-    """
-
-    labels: Labels
-    confidence: Tensor | None
+    labels: Labels  # 1×H×W class indices
+    confidence: Tensor | None  # 1×H×W, the probability of the predicted class; None unless requested
 
 
 def check_threshold(threshold: float, channels: int = 1) -> None:
@@ -82,8 +76,7 @@ def pad_to_stride(images: Images, stride: int) -> Images:
 
     Shapes: N×3×H×W to N×3×H'×W'.
     """
-    height, width = images.shape[-2:]
-    return pad_bottom_right(images, round_up(height, stride), round_up(width, stride))
+    return pad_bottom_right(images, *(round_up(side, stride) for side in images.shape[-2:]))
 
 
 def forward_padded(network: nn.Module, images: Images) -> Logits:

@@ -18,10 +18,7 @@ class MemoryLimitError(Exception):
 
 
 class MemoryLimit(TorchFunctionMode):
-    """Context manager that limits the total size of new tensors.
-
-    Args:
-        limit: total size in bytes.
+    """Context manager that limits the total size of new tensors to ``limit`` bytes.
 
     Raises:
         MemoryLimitError: inside the context, before the tensor that exceeds the limit is allocated.
@@ -44,15 +41,12 @@ class MemoryLimit(TorchFunctionMode):
         """Add up the sizes of new tensors; other calls are unchanged."""
         kwargs = kwargs or {}
         if func in _FACTORIES:
-            self.used += self._bytes(func, args, kwargs)
+            options = {name: value for name, value in kwargs.items() if name not in ("generator", "out")}
+            try:
+                result = func(*args, **{**options, "device": "meta"})  # the meta device allocates nothing
+                self.used += result.numel() * result.element_size()
+            except (RuntimeError, TypeError):  # the size overflows
+                self.used = self.limit + 1
             if self.used > self.limit:
                 raise MemoryLimitError(f"more than {self.limit:,} bytes")
         return func(*args, **kwargs)
-
-    def _bytes(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-        options = {name: value for name, value in kwargs.items() if name not in ("generator", "out")}
-        try:
-            result = func(*args, **{**options, "device": "meta"})  # the meta device allocates nothing
-        except (RuntimeError, TypeError):  # the size overflows
-            return self.limit + 1
-        return result.numel() * result.element_size()

@@ -16,8 +16,8 @@ from segmi.models.layer_outputs import capture_outputs
 from segmi.models.sliding_window import round_up
 from segmi.types import Images, Output
 
+# Part of torch's error for batch normalization of a single value per channel.
 BATCH_NORM_TEXT = "Expected more than 1 value per channel"
-"""Part of torch's error for batch normalization of a single value per channel."""
 
 
 class Normalization(NamedTuple):
@@ -30,15 +30,12 @@ class Normalization(NamedTuple):
 class BuiltModule(NamedTuple):
     """Return value of an architecture's builder.
 
-    Args:
-        module: torch module from images to logits of any size, or to a mapping with the logits under ``out``.
-        stride: divisor of height and width that the module requires.
-        normalization: mean and standard deviation that the loaded weights expect; None without loaded weights.
+    The module maps images to logits of any size, or to a mapping with the logits under ``out``.
     """
 
     module: nn.Module
-    stride: int = 1
-    normalization: Normalization | None = None
+    stride: int = 1  # divisor of height and width that the module requires
+    normalization: Normalization | None = None  # as the loaded weights expect it; None without loaded weights
 
 
 class SegmentationNetwork(nn.Module):
@@ -86,11 +83,8 @@ class SegmentationNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.module = module
-        self.classes = classes
-        self.in_channels = in_channels
-        self.one_logit = one_logit
-        self.stride = stride
-        self.normalization = normalization
+        self.classes, self.in_channels, self.one_logit = classes, in_channels, one_logit
+        self.stride, self.normalization = stride, normalization
         self.features = tuple(features)
         self.specification: dict[str, Any] = dict(specification or {})
         for name in self.features:
@@ -121,7 +115,23 @@ class SegmentationNetwork(nn.Module):
     @functools.cached_property
     def needs_batch_of_two(self) -> bool:
         """Whether training on a batch of one image fails, because a map pooled to 1×1 is batch-normalized."""
-        return _fails_on_one_image(self.module, self.in_channels, self.stride)
+        # In training mode on the meta device, which computes no values and changes no statistics.
+        module, side = self.module, round_up(256, self.stride)
+        modes = [(part, part.training) for part in module.modules()]
+        state = {name: value.to("meta") for name, value in (*module.named_parameters(), *module.named_buffers())}
+        try:
+            for part, _ in modes:
+                part.training = True
+            with torch.no_grad():
+                functional_call(module, state, (torch.empty(1, self.in_channels, side, side, device="meta"),))
+        except ValueError as error:
+            return BATCH_NORM_TEXT in str(error)
+        except (RuntimeError, AssertionError, TypeError):
+            return False  # the module cannot run on the meta device; its first training step shows the error
+        finally:
+            for part, training in modes:
+                part.training = training
+        return False
 
     def forward(self, images: Images) -> Output:
         """Return the logits at the size of the images, and the requested features."""
@@ -172,26 +182,6 @@ def _explain(message: str, is_assertion: bool, images: Images) -> str | None:
     if is_assertion:
         return f"this network accepts one fixed image size; {actual}. Its message: {message}"
     return None
-
-
-def _fails_on_one_image(module: nn.Module, in_channels: int, stride: int) -> bool:
-    """Run one image in training mode on the meta device, which computes no values and changes no statistics."""
-    modes = [(part, part.training) for part in module.modules()]
-    state = {name: value.to("meta") for name, value in (*module.named_parameters(), *module.named_buffers())}
-    side = round_up(256, stride)
-    try:
-        for part, _ in modes:
-            part.training = True
-        with torch.no_grad():
-            functional_call(module, state, (torch.empty(1, in_channels, side, side, device="meta"),))
-    except ValueError as error:
-        return BATCH_NORM_TEXT in str(error)
-    except (RuntimeError, AssertionError, TypeError):
-        return False  # the module cannot run on the meta device; its first training step shows the error
-    finally:
-        for part, training in modes:
-            part.training = training
-    return False
 
 
 def resolve_device(name: str = "auto") -> torch.device:

@@ -1,7 +1,6 @@
-"""Pretrained weights from an installed package, or downloaded.
+"""Pretrained weights from an installed package, or downloaded if they are missing in their library's cache.
 
-Weights are downloaded only if they are requested by name and missing in their library's cache. The connection is tested
-first, so that a machine without network gets an error within seconds.
+The connection is tested first, so that a machine without network gets an error within seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -36,9 +35,6 @@ BUNDLED_ENCODER: Final = "tu-tf_efficientnet_lite0"
 differently, so the weights do not work in it."""
 
 _BUNDLED_CLASSIFIER: Final = "tf_efficientnet_lite0"
-_BUNDLED_MEAN: Final = (0.5, 0.5, 0.5)
-_BUNDLED_STD: Final = (0.5, 0.5, 0.5)
-_CONNECT_SECONDS: Final = 4.0
 
 
 def bundled_state() -> dict[str, Tensor]:
@@ -96,7 +92,7 @@ def load_bundled(encoder: nn.Module, in_channels: int) -> Normalization:
                 f"use encoder {BUNDLED_ENCODER!r}",
             )
     encoder.load_state_dict(chosen)
-    return adapt_normalization(_BUNDLED_MEAN, _BUNDLED_STD, in_channels)
+    return adapt_normalization([0.5] * 3, [0.5] * 3, in_channels)
 
 
 def adapt_normalization(mean: Sequence[float], std: Sequence[float], in_channels: int) -> Normalization:
@@ -150,7 +146,7 @@ def fetch_hub_files(repository: str, files: Sequence[str], revision: str | None,
                 log.debug("%s has no %s", repository, file)  # the library tries other names
 
 
-def reachable(url: str, seconds: float = _CONNECT_SECONDS) -> bool:
+def reachable(url: str, seconds: float = 4.0) -> bool:
     """Return whether a connection to the server of ``url``, or to its proxy, can be opened in time.
 
     Runs in a thread, because name resolution has no timeout.
@@ -162,17 +158,14 @@ def reachable(url: str, seconds: float = _CONNECT_SECONDS) -> bool:
     results: list[bool] = []
 
     def connect() -> None:
-        try:
-            with socket.create_connection(address, timeout=seconds):
-                results.append(True)
-        except OSError:
-            results.append(False)
+        with suppress(OSError), socket.create_connection(address, timeout=seconds):
+            results.append(True)
 
     # A daemon, so that a blocked name resolution does not delay the exit of the process.
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(seconds)
-    return bool(results and results[0])
+    return bool(results)
 
 
 @contextmanager
@@ -187,15 +180,11 @@ def explain_download_errors(what: str, library: str, cache: str) -> Iterator[Non
 
 
 def _check_connection(what: str, library: str, cache: str, url: str | None) -> None:
-    if url is None or _offline():
+    if url is None or os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true"):
         raise _download_error(what, library, cache, "HF_HUB_OFFLINE forbids downloads")
     if not reachable(url):
         raise _download_error(what, library, cache, "the network cannot be reached")
     log.warning("downloading %s through %s into %s", what, library, cache)
-
-
-def _offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true")
 
 
 def _download_error(what: str, library: str, cache: str, reason: Any) -> EnvironmentProblem:

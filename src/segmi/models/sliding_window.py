@@ -19,12 +19,8 @@ from torch import Tensor
 from segmi.errors import UsageError
 from segmi.types import Images, Logits
 
-OVERLAP_DIVISOR: Final = 4
-"""The default overlap is the window divided by this."""
-
-
-ROWS: Final = 64
-"""Rows of a tile that are resized together: bounds the memory to C × 64 × W floats."""
+OVERLAP_DIVISOR: Final = 4  # the default overlap is the window divided by this
+ROWS: Final = 64  # rows of a tile that are resized together: bounds the memory to C × 64 × W floats
 
 
 class Tile(NamedTuple):
@@ -32,16 +28,11 @@ class Tile(NamedTuple):
 
     A tile repeats the last row of the tile above and the last column of the tile to its left, so that each tile can be
     resized on its own.
-
-    Args:
-        top: first row in the image.
-        left: first column in the image.
-        logits: C×h×w, float32.
     """
 
-    top: int
+    top: int  # first row in the image
     left: int
-    logits: Logits
+    logits: Logits  # C×h×w, float32
 
 
 def blended_tiles(

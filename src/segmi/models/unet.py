@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from segmi.errors import UsageError
 
-LEVELS = 4
-"""Number of times that the channels double and the resolution halves."""
+LEVELS = 4  # the number of times that the channels double and the resolution halves
 
 
 class UNet(nn.Module):
@@ -75,12 +74,7 @@ class UNet(nn.Module):
 
 
 class Upsampling(nn.ConvTranspose2d):
-    """2×2 transposed convolution with stride 2: every pixel becomes four, and their windows do not overlap.
-
-    Args:
-        before: channels of the input.
-        after: channels of the output.
-    """
+    """2×2 transposed convolution with stride 2, ``before`` to ``after`` channels: every pixel becomes four."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__(before, after, kernel_size=2, stride=2)
@@ -106,11 +100,8 @@ class Upsampling(nn.ConvTranspose2d):
 
 def convolutions(before: int, after: int) -> nn.Sequential:
     """Return one block: two 3×3 convolutions without bias, each with batch norm and ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(after),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(after, after, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(after),
-        nn.ReLU(inplace=True),
-    )
+    layers: list[nn.Module] = []
+    for channels in (before, after):
+        convolution = nn.Conv2d(channels, after, kernel_size=3, padding=1, bias=False)
+        layers += [convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
