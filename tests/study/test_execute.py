@@ -183,15 +183,21 @@ def test_one_logit_for_two_classes(tiny_text: str, tmp_path: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels.astype(np.uint8)).save(path)
     data = "datasets={mine: {type: folder, classes: [back, line]}}"
-    study = validated(
-        apply_overrides(
-            parse(tiny_text),
-            [data, "methods.model-1.networks.unet.one_logit=true", "training.steps=2",
-             "methods.model-1.loss={binary_cross_entropy: {}}"],
-        ),
-        roots=DataRoots({"mine": tmp_path / "data"}),
-    )  # fmt: skip
-    outcome = run_study(study, tmp_path / "runs", roots=DataRoots({"mine": tmp_path / "data"}))
-    assert not outcome.failed, outcome.failed
-    folder = RunFolder(tmp_path / "runs/tiny/mine/model-1/seed0")
-    assert folder.confusion("unet", "full").counts.shape[1:] == (2, 2)
+    roots = DataRoots({"mine": tmp_path / "data"})
+    predicted = {}
+    for threshold in ("0.5", "0.01", "0.99"):
+        study = validated(
+            apply_overrides(
+                parse(tiny_text),
+                [data, "methods.model-1.networks.unet.one_logit=true", "training.steps=2",
+                 "methods.model-1.loss={binary_cross_entropy: {}}", f"evaluation.threshold={threshold}"],
+            ),
+            roots=roots,
+        )  # fmt: skip
+        outcome = run_study(study, tmp_path / threshold, roots=roots)
+        assert not outcome.failed, outcome.failed
+        counts = RunFolder(tmp_path / threshold / "tiny/mine/model-1/seed0").confusion("unet", "full").counts
+        assert counts.shape[1:] == (2, 2)
+        predicted[threshold] = counts.sum((0, 1))
+    assert predicted["0.01"][0] == 0
+    assert predicted["0.99"][1] == 0

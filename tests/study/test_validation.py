@@ -279,6 +279,24 @@ def test_a_study_that_does_not_fit_its_data(check: Any, tiny_text: str, override
     assert message in check(tiny_text, *overrides, data=True)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("1.5", "evaluation.threshold: threshold must be between 0 and 1, got 1.5"),
+        ("many", "evaluation.threshold: "),
+        (
+            "0.3",
+            "evaluation.threshold: a threshold of 0.3 needs binary networks with one logit, "
+            "methods.model-1.networks.unet has one logit per class; set one_logit: true",
+        ),
+    ],
+)
+def test_a_threshold_is_a_probability_for_networks_with_one_logit(
+    check: Any, tiny_text: str, value: str, message: str
+) -> None:
+    assert message in check(tiny_text, f"evaluation.threshold={value}")
+
+
 def test_a_split_may_have_fewer_images_than_the_figures_show(tiny_text: str) -> None:
     document = apply_overrides(parse(tiny_text), ["samples=9"])
     assert validated(document, roots=DataRoots()).samples == 9

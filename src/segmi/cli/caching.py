@@ -61,13 +61,7 @@ def prepare_splits(
 ) -> list[EntryInfo]:
     """Build the missing entries of some splits (resized images, and labels), and return all their entries.
 
-    Args:
-        folder: the folder of the cache.
-        dataset: the dataset.
-        splits: the splits.
-        processing: how images are resized.
-        labels: whether labels at their original size are needed too; None: for all splits but ``train``.
-        jobs: the number of processes.
+    Labels at their original size are built too if ``labels`` is true; if it is None, for all splits but ``train``.
 
     Raises:
         UsageError: the dataset's generated images have no ``cache_key``.
@@ -80,9 +74,8 @@ def prepare_splits(
         samples = dataset.split(split)
         both = processing.resize is not None and (labels if labels is not None else split != "train")
         for columns in [IMAGES, LABELS] if both else [IMAGES]:
-            key = entry_key(
-                dataset, split, samples, columns, resize=processing.resize, resize_mode=processing.resize_mode
-            )
+            scale = {"resize": processing.resize, "resize_mode": processing.resize_mode}
+            key = entry_key(dataset, split, samples, columns, **scale)
             if key is None:
                 raise UsageError(
                     f"{dataset.info.name}: expected generated images with a method cache_key, got some without",
@@ -105,23 +98,21 @@ def put_entries(folder: Path, infos: Sequence[EntryInfo], as_json: bool) -> None
     if as_json:
         put_json({"folder": str(folder), "bytes": total, "entries": [info.as_dict() for info in infos]})
         return
-    if infos:
-        put_table(
-            [
-                {
-                    "dataset": info.dataset,
-                    "split": info.split,
-                    "holds": list(info.columns),
-                    "scale": "original" if info.resize is None else f"{info.resize}, {info.resize_mode}",
-                    "images": info.images,
-                    "size": format_bytes(info.bytes),
-                    "built": info.built.partition("T")[0],
-                    "state": "damaged" if info.damage else "ok",
-                }
-                for info in infos
-            ],
-            ["dataset", "split", "holds", "scale", "images", "size", "built", "state"],
-        )
+    rows = [
+        {
+            "dataset": info.dataset,
+            "split": info.split,
+            "holds": list(info.columns),
+            "scale": "original" if info.resize is None else f"{info.resize}, {info.resize_mode}",
+            "images": info.images,
+            "size": format_bytes(info.bytes),
+            "built": info.built.partition("T")[0],
+            "state": "damaged" if info.damage else "ok",
+        }
+        for info in infos
+    ]
+    if rows:
+        put_table(rows)
     put(f"{folder}: {entry_count(len(infos))}, {format_bytes(total)}")
 
 

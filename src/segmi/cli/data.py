@@ -183,16 +183,14 @@ def _put_report(report: CheckReport) -> None:
                 "ignored": f"{split.ignored_share:.1%}",
             }
             for split in report.splits
-        ],
-        ["split", "images", "readable", "groups", "smallest", "largest", "ignored"],
+        ]
     )
     put("")
     put_table(
         [
             {"class": name, **{split.name: f"{split.class_shares[index]:.2%}" for split in report.splits}}
             for index, name in enumerate(report.classes)
-        ],
-        ["class", *(split.name for split in report.splits)],
+        ]
     )
     for note in report.notes:
         put(f"note: {note}")

@@ -57,36 +57,20 @@ def evaluate(
     check_classes(network, dataset)
     images = SegmentationDataset(dataset, dataset.split(split), processing_of(network), seed=seed)
     diagnostics = diagnostics_of(dataset.info.classes)
+    arguments: Any = {"protocol": protocol, "window": window, "overlap": overlap, "threshold": threshold}
     matrices = score(
-        Cohort({"network": network}),
-        images,
-        protocol=protocol,  # type: ignore[arg-type]  # a string, checked above
-        window=window,
-        overlap=overlap,
-        threshold=threshold,
-        device=device,
-        progress=counting("scored"),
+        Cohort({"network": network}), images, **arguments, device=device, progress=counting("scored"),
         diagnostics=diagnostics,
-    )
+    )  # fmt: skip
     result: Any = scores(matrices["network"].pooled().numpy())
     if not as_json:
         put_scores(result, list(dataset.info.classes))
         return
-    put_json(
-        {
-            "bundle": str(bundle),
-            "data": data,
-            "split": split,
-            "protocol": protocol,
-            "threshold": threshold,
-            "images": len(images),
-            "classes": dataset.info.classes,
-            "scores": result,
-            "diagnostics": {
-                name.replace("/network", "", 1): value for name, value in diagnostics.values().items()
-            },
-        }
-    )  # fmt: skip
+    named = {name.replace("/network", "", 1): value for name, value in diagnostics.values().items()}
+    put_json({
+        "bundle": str(bundle), "data": data, "split": split, "protocol": protocol, "threshold": threshold,
+        "images": len(images), "classes": dataset.info.classes, "scores": result, "diagnostics": named,
+    })  # fmt: skip
 
 
 def predict(
@@ -125,15 +109,9 @@ def predict(
     from segmi.models import InferenceConfig
 
     predictions = iter_predictions(
-        find_bundle(bundle),
-        images,
-        out,
-        InferenceConfig(window, overlap, batch_size, threshold),
-        overlay=overlay,
-        probabilities=probabilities,
-        progress=counting("predicted"),
-        device=device,
-    )
+        find_bundle(bundle), images, out, InferenceConfig(window, overlap, batch_size, threshold), overlay=overlay,
+        probabilities=probabilities, progress=counting("predicted"), device=device,
+    )  # fmt: skip
     results = []
     try:
         for prediction in predictions:

@@ -49,8 +49,9 @@ def put_json(value: Any) -> None:
     put(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def put_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Print rows as aligned plain text."""
+def put_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Print rows as aligned plain text; the columns are those of the first row unless they are given."""
+    columns = list(rows[0]) if columns is None else columns
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(len(column), *(len(row[i]) for row in cells), 0) for i, column in enumerate(columns)]
     for row in [list(columns), *cells]:

@@ -81,12 +81,7 @@ def is_folder(text: str) -> bool:
 
 
 def open_reader(name: str, root: Path | None, options: Sequence[str] | None) -> DatasetReader:
-    """Open a dataset by its name or folder.
-
-    Args:
-        name: a name of `segmi list datasets`, or a folder.
-        root: the root of a named dataset.
-        options: ``OPTION=VALUE`` texts.
+    """Open a dataset by its name or folder, with options as ``OPTION=VALUE`` texts.
 
     Raises:
         UsageError: a folder together with a root, a folder without description, or an invalid option.
@@ -170,25 +165,16 @@ def _put_proposal(proposal: Proposal, folder: Path, target: Path) -> None:
         [
             {"split": s.name, "images": s.images, "groups": s.groups, "ignored": f"{s.ignored_share:.1%}"}
             for s in report.splits
-        ],
-        ["split", "images", "groups", "ignored"],
+        ]
     )
     put("")
-    put_table(
-        [
-            {
-                "class": one.name,
-                "value": ", ".join(" ".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in one.values),
-                **{split.name: f"{split.class_shares[index]:.2%}" for split in report.splits},
-            }
-            for index, one in enumerate(proposal.dataset.config.classes)
-        ],
-        ["class", "value", *(split.name for split in report.splits)],
-    )
-    put("")
-    for note in proposal.notes:
-        put(f"- {note}")
-    put("")
+    rows = []
+    for index, one in enumerate(proposal.dataset.config.classes):
+        values = [" ".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in one.values]
+        shares = {split.name: f"{split.class_shares[index]:.2%}" for split in report.splits}
+        rows.append({"class": one.name, "value": ", ".join(values), **shares})
+    put_table(rows)
+    put("\n".join(["", *(f"- {note}" for note in proposal.notes), ""]))
     put(f"wrote {target}")
     put(f"wrote {folder / SHEET}: check that the colors match the objects")
     argument, name = shlex.quote(str(folder)), study_name(folder)

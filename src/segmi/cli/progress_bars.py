@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from segmi.study.events import StudyEvent
 
 SECONDS_BETWEEN_LINES = 10.0
-SHOWN = 8
-"""Largest number of runs named in one line."""
+SHOWN = 8  # the largest number of runs named in one line
 
 
 def duration(seconds: float | None) -> str:
@@ -92,12 +91,7 @@ def describe_event(event: StudyEvent) -> str:
 
 
 def describe_together(latest: Sequence[StudyEvent], done: int) -> str:
-    """Return one line about several runs that are in progress.
-
-    Args:
-        latest: latest event of each run.
-        done: number of runs that have ended.
-    """
+    """Return one line about several runs: the latest event of each, and the number of runs that have ended."""
     shown = [f"{event.run.key} {event.done}/{event.of}" if event.of else event.run.key for event in latest[:SHOWN]]
     more = f", and {len(latest) - SHOWN} more" if len(latest) > SHOWN else ""
     lefts = [event.study_seconds_left for event in latest if event.study_seconds_left is not None]
@@ -154,14 +148,9 @@ class StudyProgress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}"),
-            TextColumn("{task.fields[where]}", style="dim"),
-            console=Console(stderr=True),
-            refresh_per_second=4,
-        )
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[status]}"),
+            TextColumn("{task.fields[where]}", style="dim"), console=Console(stderr=True), refresh_per_second=4,
+        )  # fmt: skip
         self._study = self._bars.add_task("study", total=None, status="", where="")
         self._bars.start()
 
@@ -186,5 +175,5 @@ class StudyProgress:
             status = f"{loss}{rate}{duration(event.run_seconds_left)} left"
             self._bars.update(self._rows[key], completed=event.done, total=event.of, status=status)
         elif event.kind in ("prepare", "evaluate"):
-            status = "evaluating" if event.kind == "evaluate" else "decoding"
+            status = {"evaluate": "evaluating", "prepare": "decoding"}[event.kind]
             self._bars.update(self._rows[key], completed=event.done, total=event.of, status=status)

@@ -152,7 +152,7 @@ def put_scores(scores: dict[str, Any], classes: list[str]) -> None:
     put_table([{"score": name, "value": value} for name, value in scores.items() if name != "IoU"], ["score", "value"])
     put("")
     rows = zip(classes, scores["IoU"], strict=True)
-    put_table([{"class": name, "IoU": value} for name, value in rows], ["class", "IoU"])
+    put_table([{"class": name, "IoU": value} for name, value in rows])
 
 
 def put_profile(times: dict[str, Any]) -> None:
@@ -163,4 +163,4 @@ def put_profile(times: dict[str, Any]) -> None:
         {"part": row["part"], **{key.replace("_", " "): format(row[key], form) for key, form in formats.items()}}
         for row in times["parts"]
     ]
-    put_table(rows, ["part", "seconds", "share", "ms per step"])
+    put_table(rows)

@@ -54,11 +54,12 @@ def write_evaluation(folder: RunFolder, evaluation: Evaluation) -> None:
 
 def write_samples(cohort: Cohort, images: SegmentationDataset, config: RunConfig, folder: RunFolder) -> None:
     """Write some images with labels, predictions and confidences, the same images in every run."""
-    window, overlap = config.evaluation.window, config.evaluation.overlap
+    evaluation = config.evaluation
+    options = {"window": evaluation.window, "overlap": evaluation.overlap, "threshold": evaluation.threshold}
     for index in evenly_spaced(config.samples, len(images)):
         sample = images.samples[index]
         image, labels = images.dataset.read(sample)
-        predictions = predict_labels(cohort, images, index, window=window, overlap=overlap)
+        predictions = predict_labels(cohort, images, index, **options)
         write_sample(
             folder.path / "samples",
             f"{index:04d}-{sample.name}",

@@ -8,6 +8,8 @@ from typing import Any, Final, Literal
 
 from segmi.datasets import dataset_class, dataset_names
 from segmi.datasets.processing import Processing
+from segmi.errors import UsageError
+from segmi.models.inference import THRESHOLD, check_threshold
 from segmi.study.binding import bind, describe, validate
 from segmi.study.components import NOT_OF_EVALUATION, open_data, probe_network, probe_weights
 from segmi.study.dataset_context import DataRoots, split_train
@@ -77,6 +79,7 @@ def _check(
     if isinstance(baseline, str) and methods and baseline not in methods:
         problems.add(("baseline",), unknown("method", baseline, methods))
     _check_baselines(methods, problems)
+    _check_threshold(evaluation.get("threshold"), methods, problems)
     shared = any(path[0] != "methods" for path in found)
     check_weights(methods, set(methods) if shared else {str(path[1]) for path in found}, problems)
     _check_treatments(methods, baseline, problems)
@@ -116,6 +119,26 @@ def _dataset(name: str, options: Any, path: KeyPath, problems: Problems) -> dict
         del options["root"]
     bound = bind(dataset_class(kind), options, path, problems, leave_out=("self", "root"))
     return bound if kind == name else {"type": kind, **bound}
+
+
+def _check_threshold(threshold: Any, methods: Mapping[str, dict[str, Any]], problems: Problems) -> None:
+    """Check that a threshold is a probability, and, unless it is 0.5, that all networks have one logit."""
+    path = ("evaluation", "threshold")
+    if problems.touches(*path) or not isinstance(threshold, int | float):
+        return
+    try:
+        check_threshold(threshold)
+    except UsageError as error:
+        problems.add_error(path, error)
+        return
+    networks = ((m, n, spec) for m, method in methods.items() for n, spec in mapping(method.get("networks")).items())
+    others = [f"methods.{m}.networks.{n}" for m, n, spec in networks if not mapping(spec).get("one_logit")]
+    if threshold != THRESHOLD and others:
+        problems.add(
+            path,
+            f"a threshold of {threshold} needs binary networks with one logit, {others[0]} has one logit per class; "
+            "set one_logit: true in all networks, or omit threshold",
+        )
 
 
 def _check_baselines(methods: Mapping[str, dict[str, Any]], problems: Problems) -> None:

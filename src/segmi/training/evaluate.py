@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import partial, reduce
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from segmi.datasets.reader import Sample
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import UsageError
 from segmi.metrics.confusion_matrix import ConfusionMatrix
@@ -63,10 +62,8 @@ def evaluate(
         images: evaluated images.
         protocol: ``full`` or ``paper``.
         passes: number of passes of random crops in ``paper``.
-        batch_size: as in `segmi.models.InferenceConfig`.
+        batch_size, overlap, threshold: as in `segmi.models.InferenceConfig`.
         window: as there, in ``full``.
-        overlap: as there.
-        threshold: as there.
         device: as in `fit`.
         processes: each evaluates a disjoint part of the images, and all return the matrices of all images.
         progress: called with (images done, total images) of this process.
@@ -99,16 +96,16 @@ def evaluate(
     try:
         with torch.inference_mode():
             for indices, inputs, labels in batches:
+                visit = None if diagnostics is None else partial(_update_diagnostics, diagnostics, labels)
+                sizes = [(truth.shape[-2], truth.shape[-1]) for truth in labels]
                 predictions = predict_batch(
-                    cohort,
-                    inputs.to(target),
-                    [(truth.shape[-2], truth.shape[-1]) for truth in labels],
-                    config,
-                    confidence=details is not None,
-                    visit=None if diagnostics is None else partial(_update_diagnostics, diagnostics, labels),
+                    cohort, inputs.to(target), sizes, config, confidence=details is not None, visit=visit
                 )
+                samples = [images.samples[index] for index in indices]
                 for name, matrix in matrices.items():
-                    _score(matrix, predictions[name], labels, [images.samples[index] for index in indices])
+                    for prediction, truth, sample in zip(predictions[name], labels, samples, strict=True):
+                        predicted = prediction.labels.cpu()
+                        matrix.update(predicted, truth[None], names=(sample.name,), groups=(sample.group,))
                 if collected is not None:
                     _add_details(collected, predictions, labels)
                 done += len(indices)
@@ -142,15 +139,9 @@ def predict_batch(
     predictions: dict[str, list[Prediction]] = {name: [] for name in cohort.networks}
     if config.window is not None and max(images.shape[-2:]) > config.window:
         for index, (image, size) in enumerate(zip(images, sizes, strict=True)):
-            result = predict_windows(
-                dict(cohort.networks.items()),
-                image,
-                size,
-                config,
-                stride=cohort.stride,
-                confidence=confidence,
-                visit=None if visit is None else partial(visit, index),
-            )
+            visitor = None if visit is None else partial(visit, index)
+            options: Any = {"stride": cohort.stride, "confidence": confidence, "visit": visitor}
+            result = predict_windows(dict(cohort.networks.items()), image, size, config, **options)
             for name, prediction in result.items():
                 predictions[name].append(prediction)
         return predictions
@@ -189,11 +180,6 @@ def _update_diagnostics(
     diagnostics.update(pieces, truth, whole=rows == WHOLE and columns == WHOLE)
 
 
-def _score(matrix: ConfusionMatrix, predictions: list[Prediction], labels: list[Labels], samples: list[Sample]) -> None:
-    for prediction, truth, sample in zip(predictions, labels, samples, strict=True):
-        matrix.update(prediction.labels.cpu(), truth[None], names=(sample.name,), groups=(sample.group,))
-
-
 def _add_details(
     details: Mapping[str, Details], predictions: Mapping[str, list[Prediction]], labels: list[Labels]
 ) -> None:
@@ -211,16 +197,16 @@ def _whole(
 ) -> Iterator[tuple[list[int], Images, list[Labels]]]:
     """Yield batches of whole images of one size at the working scale, with labels at the original size."""
     indices: list[int] = []
-    batch: list[Tensor] = []
+    batch: list[Tensor] = []  # 3×h×w uint8 each
     for index in chosen:
         image = images[index].image.as_subclass(Tensor)
         if batch and (len(batch) == batch_size or image.shape != batch[0].shape):
-            yield indices, _to_float(batch), [images.labels(i) for i in indices]
+            yield indices, torch.stack(batch).float().div_(255), [images.labels(i) for i in indices]
             indices, batch = [], []
         indices.append(index)
         batch.append(image)
     if indices:
-        yield indices, _to_float(batch), [images.labels(i) for i in indices]
+        yield indices, torch.stack(batch).float().div_(255), [images.labels(i) for i in indices]
 
 
 def _crops(
@@ -232,7 +218,3 @@ def _crops(
         for number in range(passes):
             batch = images.batch([(number, index) for index in indices])
             yield indices, batch.images, list(batch.labels)
-
-
-def _to_float(batch: list[Tensor]) -> Images:
-    return torch.stack(batch).float().div_(255)

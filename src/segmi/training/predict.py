@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,19 +20,12 @@ class LabelMap(NamedTuple):
     confidence: np.ndarray
 
 
-def predict_labels(
-    cohort: Cohort, images: SegmentationDataset, index: int, *, window: int | None = None, overlap: int | None = None
-) -> dict[str, LabelMap]:
+def predict_labels(cohort: Cohort, images: SegmentationDataset, index: int, **options: Any) -> dict[str, LabelMap]:
     """Return every network's label map of image ``index``, at the size of its labels.
 
-    Args:
-        cohort: its training mode is restored.
-        images: dataset with the image.
-        index: index of the image.
-        window: as in `evaluate`.
-        overlap: as in `evaluate`.
+    The training mode of the cohort is restored. ``options`` are fields of `segmi.models.InferenceConfig`.
     """
-    config = InferenceConfig(window, overlap)
+    config = InferenceConfig(**options)
     was_training = cohort.training
     device = next(cohort.parameters()).device
     image = images[index].image.as_subclass(torch.Tensor)[None].float().div_(255).to(device)
