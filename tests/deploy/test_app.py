@@ -18,7 +18,6 @@ import pytest
 from segmi.cli import main
 from segmi.deploy import load, predict, save_bundle
 from segmi.deploy.app import (
-    bundle_title,
     bundle_titles,
     confidence_image,
     default_selection,
@@ -49,12 +48,11 @@ def test_a_result_is_the_prediction_with_its_confidence(runs, tmp_path):
 
 
 def test_titles_leave_out_shared_parts(runs):
-    titles = [bundle_title(bundle, runs) for bundle in find_bundles(runs)]
+    titles = [title for bundle in find_bundles(runs) for title in bundle_titles([bundle], runs)]
     assert titles == ["study / toy / unet-ce / seed0 / network", "study / toy / unet-rmi / seed0 / network"]
     assert bundle_titles(find_bundles(runs), runs) == ["unet-ce", "unet-rmi"]
     assert default_selection(find_bundles(runs)) == [0, 1]
     (one,) = find_bundles(find_bundles(runs)[0])
-    assert bundle_title(one, one) == "network"
     assert bundle_titles([one], one) == ["network"]
 
 

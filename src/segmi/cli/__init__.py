@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import segmi
-from segmi.cli import data, deploying, listing, networks, probing, study, study_run, train
+from segmi.cli import data, deploying, listing, networks, study, study_run, train
 from segmi.cli.output import explain_error, settings
 
 __all__ = ["app", "main"]
@@ -36,7 +36,7 @@ app.add_typer(study.app, name="study", rich_help_panel="Studies")
 app.command(name="report", rich_help_panel="Studies")(study.report)
 app.command(name="train", rich_help_panel="Networks")(train._train)
 app.command(name="evaluate", rich_help_panel="Networks")(networks.evaluate)
-app.command(name="probe", rich_help_panel="Networks")(probing.probe)
+app.command(name="probe", rich_help_panel="Networks")(networks.probe)
 app.command(name="predict", rich_help_panel="Networks")(networks.predict)
 app.command(name="export", rich_help_panel="Networks")(deploying.export)
 app.command(name="app", rich_help_panel="Networks")(deploying.app)

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 def required_cache_folder(choice: str | None) -> Path:
-    """Return the folder of the cache.
-
-    Raises:
-        UsageError: the cache is disabled.
-    """
+    """Return the folder of the cache; UsageError if it is disabled."""
     from segmi.datasets.cache import cache_folder
 
     folder = cache_folder(choice)
@@ -31,14 +27,10 @@ def required_cache_folder(choice: str | None) -> Path:
 
 
 def processing_of(resize: str | None, resize_mode: str | None) -> Processing:
-    """Return the processing that ``--resize`` and ``--resize-mode`` describe.
-
-    Raises:
-        UsageError: an option has an invalid value.
-    """
+    """Return the processing that ``--resize`` and ``--resize-mode`` describe; UsageError for an invalid value."""
     from segmi.datasets.processing import Processing
 
-    options: dict[str, Any] = {"crop": 1}
+    options: dict[str, Any] = {"crop": 1}  # the crop is not cached; 1 fits every image
     if resize is not None:
         if resize != "none" and not resize.isdecimal():
             raise UsageError(f"--resize: expected a number of pixels or none, got {resize!r}", "write --resize 234")
@@ -82,7 +74,7 @@ def prepare_splits(
                     "ask the authors of the dataset to add it",
                 )
             wanted.append((samples, key))
-    check_disk_space(folder, dataset, wanted)
+    check_disk_space(folder, dataset, wanted)  # before anything is written
     infos = []
     for samples, key in wanted:
         progress = counting(f"{key.split}, {', '.join(key.columns)}:")

@@ -34,7 +34,8 @@ def losses(as_json: AsJson = False) -> None:
             "family": kind.family if issubclass(kind, Loss | Objective) else "other",
             "requires": (list(kind.requires) if issubclass(kind, Loss | Objective) else []) or None,
             **{column: costs.get(name, {}).get(column) for column in ("time", "memory")},
-            "about": _first_line(_function_of(name, kind)),
+            # the function that a module wraps has the more specific docstring
+            "about": _first_line(getattr(inspect.getmodule(kind), name, kind)),
             "options": _options(kind, NOT_OF_LOSSES),
         }
         for name, kind in known_losses().items()
@@ -92,11 +93,6 @@ def _options(kind: type, leave_out: tuple[str, ...]) -> list[str]:
         for name, parameter in inspect.signature(kind).parameters.items()
         if name not in leave_out and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     ]
-
-
-def _function_of(name: str, kind: type) -> Any:
-    """Return the function that a module wraps, whose docstring is more specific, or else the class."""
-    return getattr(inspect.getmodule(kind), name, kind)
 
 
 def _first_line(described: Any) -> str:

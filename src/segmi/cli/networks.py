@@ -1,4 +1,4 @@
-"""``segmi evaluate`` and ``segmi predict``: use a trained network."""
+"""``segmi evaluate``, ``probe`` and ``predict``: use a trained network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from segmi.cli.options import AsJson, Bundle, Dataset, DatasetOptions, DatasetRoot, Device, Overlap, Threshold, Window
-from segmi.cli.output import calm_libraries, put, put_json, say
+from segmi.cli.output import calm_libraries, put, put_json, put_table, say
 from segmi.cli.own_data import open_reader
 from segmi.cli.progress_bars import counting
 from segmi.cli.train import put_scores
@@ -73,6 +73,53 @@ def evaluate(
     })  # fmt: skip
 
 
+def probe(
+    bundle: Bundle,
+    options: DatasetOptions = None,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option("--layer", "-l", metavar="NAME", help="A layer; may be repeated (default: the blocks)."),
+    ] = None,
+    data: Dataset = "folder",
+    root: DatasetRoot = None,
+    split: Annotated[
+        str, typer.Option("--split", help="Split that is divided into the images for training, selection and test.")
+    ] = "val",
+    per_image: Annotated[int, typer.Option("--per-image", min=1, help="Pixels sampled per image.")] = 200,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Optimizer steps per probe.")] = 500,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the pixels and the probes.")] = 0,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Estimate the information about the labels in the layers of a bundle, with a linear and a non-linear probe each.
+
+    The estimates are in nats, on images that the probes were not trained on, and lower bounds of I(feature; label).
+
+    Example: `segmi probe runs/mine --root DIR --layer bottleneck --layer decoders.3`
+    """
+    calm_libraries()
+    from segmi.datasets.segmentation_dataset import SegmentationDataset
+    from segmi.deploy import load
+    from segmi.training.layer_probes import probe_layers
+
+    network = load(find_bundle(bundle))
+    dataset = open_reader(data, root, options)
+    check_classes(network, dataset)
+    images = SegmentationDataset(dataset, dataset.split(split), processing_of(network))
+    estimates = probe_layers(
+        network, images, layers, per_image=per_image, seed=seed, device=device, steps=steps,
+        progress=counting("probed"),
+    )  # fmt: skip
+    rows: list[dict[str, Any]] = [
+        {"layer": layer, **{name: estimate.nats for name, estimate in probes.items()}}
+        for layer, probes in estimates.items()
+    ]
+    if as_json:
+        put_json({"bundle": str(bundle), "data": data, "split": split, "images": len(images), "layers": rows})
+    else:
+        put_table(rows, ["layer", *(name for name in rows[0] if name != "layer")] if rows else ["layer"])
+
+
 def predict(
     bundle: Bundle,
     images: Annotated[
@@ -124,11 +171,7 @@ def predict(
 
 
 def find_bundle(path: Path) -> Path:
-    """Return the bundle at a path, or the only one in a run.
-
-    Raises:
-        UsageError: for no bundle, or several, which the message lists.
-    """
+    """Return the bundle at a path, or the only one in a run; the UsageError for several lists them."""
     if (path / "model.json").exists():
         return path
     bundles = sorted(card.parent for card in path.glob("**/bundles/*/model.json")) if path.is_dir() else []
@@ -149,6 +192,7 @@ def processing_of(network: SegmentationNetwork) -> Processing:
     from segmi.datasets.processing import Processing
 
     stored = (network.card or {}).get("preprocessing", {})
+    # Bundles of newer versions may have more fields.
     known = {field.name for field in fields(Processing)} - {"flip", "scale", "color"}
     return Processing(**{name: value for name, value in stored.items() if name in known})
 

@@ -98,11 +98,7 @@ def open_reader(name: str, root: Path | None, options: Sequence[str] | None) -> 
 
 
 def reader_of(folder: Path) -> str:
-    """Return the dataset name that reads a folder: ``custom`` for ``segmi.toml``, ``folder`` for ``classes.txt``.
-
-    Raises:
-        UsageError: the folder does not exist, or has neither file.
-    """
+    """Return the dataset name that reads a folder: ``custom`` for ``segmi.toml``, ``folder`` for ``classes.txt``."""
     from segmi.datasets.class_list import FILE_NAME as CLASS_LIST
     from segmi.datasets.custom import FILE_NAME
 
@@ -119,11 +115,7 @@ def reader_of(folder: Path) -> str:
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, Any]:
-    """Parse ``name=value`` texts, with values in YAML.
-
-    Raises:
-        UsageError: texts of another form (all are named), or a value that is not YAML.
-    """
+    """Parse ``name=value`` texts, with values in YAML; the UsageError names all texts of another form."""
     from segmi.study.strict_yaml import parse_value
 
     parts = [text.partition("=") for text in texts]

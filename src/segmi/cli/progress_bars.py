@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from segmi.cli.output import say, settings
@@ -65,15 +64,19 @@ def counting(verb: str = "read") -> Any:
     return listener
 
 
+def _measurements(event: StudyEvent) -> list[str]:
+    """Return the loss and the speed of an event of training, if it has them."""
+    loss = [f"loss {event.loss:.4f}"] if event.loss is not None else []
+    return loss + ([f"{event.rate:.1f} images/s"] if event.rate else [])
+
+
 def describe_event(event: StudyEvent) -> str:
     """Return an event as one line."""
     head = f"[{event.number}/{event.total}] {event.run.key}"
     if event.kind == "train":
-        rate = f", {event.rate:.1f} images/s" if event.rate else ""
-        loss = f", loss {event.loss:.4f}" if event.loss is not None else ""
-        left = f", {duration(event.run_seconds_left)} left" if event.run_seconds_left is not None else ""
+        left = [f"{duration(event.run_seconds_left)} left"] if event.run_seconds_left is not None else []
         total = f" ({duration(event.study_seconds_left)} for all)" if event.study_seconds_left is not None else ""
-        return f"{head}: step {event.done}/{event.of}{loss}{rate}{left}{total}"
+        return ", ".join([f"{head}: step {event.done}/{event.of}", *_measurements(event), *left]) + total
     if event.kind == "evaluate":
         return f"{head}: evaluated {event.done}/{event.of} images"
     if event.kind == "prepare":
@@ -103,21 +106,19 @@ class StudyProgress:
     """Display of the progress of a study, used as a context manager and as the listener."""
 
     def __init__(self) -> None:
-        self._bars: Any = None
-        self._last_line = -SECONDS_BETWEEN_LINES
-        self._study: Any = None
-        self._rows: dict[str, Any] = {}
-        self._latest: dict[str, StudyEvent] = {}
-        self._done = 0
+        self._bars: Any = None  # of rich, only on a terminal
+        self._last_line = -SECONDS_BETWEEN_LINES  # time of the latest line, in seconds
+        self._study: Any = None  # bar of the study
+        self._rows: dict[str, Any] = {}  # bars of the runs in progress, by key
+        self._latest: dict[str, StudyEvent] = {}  # the latest event of each run in progress
+        self._done = 0  # runs that have ended
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty() and not settings.quiet:
             self._open_bars()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bars is not None:
             self._bars.stop()
 
@@ -170,9 +171,7 @@ class StudyProgress:
         if event.kind == "started":
             self._bars.update(self._rows[key], where=event.text)
         elif event.kind == "train":
-            loss = f"loss {event.loss:.4f}, " if event.loss is not None else ""
-            rate = f"{event.rate:.1f} images/s, " if event.rate else ""
-            status = f"{loss}{rate}{duration(event.run_seconds_left)} left"
+            status = ", ".join([*_measurements(event), f"{duration(event.run_seconds_left)} left"])
             self._bars.update(self._rows[key], completed=event.done, total=event.of, status=status)
         elif event.kind in ("prepare", "evaluate"):
             status = {"evaluate": "evaluating", "prepare": "decoding"}[event.kind]

@@ -123,18 +123,13 @@ def report(
     Example: `segmi report runs/demo`, or `segmi report runs/demo --watch` while it runs
     """
     calm_libraries()
-    if watch:
-        watch_report(runs, out, port, images)
-    else:
+    if not watch:
         print_report(runs, out, images)
-
-
-def watch_report(runs: Path, out: Path | None, port: int, images: bool = True) -> None:
-    """Serve the report until Ctrl-C; print its address on stdout and updates on stderr."""
+        return
     from segmi.report.watch import Watch, serving, wait_for_interrupt
 
-    watch = Watch(runs, out, images=images, log=lambda line: typer.echo(line, err=True))
-    with serving(watch, port) as address:
+    # the address on stdout, updates on stderr
+    with serving(Watch(runs, out, images=images, log=lambda line: typer.echo(line, err=True)), port) as address:
         put(f"{address} (Ctrl-C ends it)")
         wait_for_interrupt()
 

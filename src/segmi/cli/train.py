@@ -71,6 +71,7 @@ def _train(
     Example: `segmi data init photos`, then `segmi train photos --loss rmi_loss --steps 500 --output runs/mine`
     """
     calm_libraries()
+    # Imported here and not above, so that the help needs no heavy package.
     from segmi.datasets.cache import cache_folder
     from segmi.records import RunFolder
     from segmi.study import DataRoots, expand
@@ -142,8 +143,12 @@ def _print_result(trained: TrainedNetwork, as_json: bool, profile: bool) -> None
         return
     put_scores(trained.scores, (folder.result() or {})["dataset"]["classes"])
     if times:
-        put("")
-        put_profile(times)
+        put(f"\n{times['steps']} steps in {times['seconds']:.1f} s, without the first step of this call")
+        formats = {"seconds": ".2f", "share": ".1%", "ms_per_step": ".1f"}
+        put_table([
+            {"part": row["part"], **{key.replace("_", " "): format(row[key], form) for key, form in formats.items()}}
+            for row in times["parts"]
+        ])  # fmt: skip
     put(f"bundle: {trained.bundle}")
 
 
@@ -153,14 +158,3 @@ def put_scores(scores: dict[str, Any], classes: list[str]) -> None:
     put("")
     rows = zip(classes, scores["IoU"], strict=True)
     put_table([{"class": name, "IoU": value} for name, value in rows])
-
-
-def put_profile(times: dict[str, Any]) -> None:
-    """Print the total time of a run and a table of its parts."""
-    put(f"{times['steps']} steps in {times['seconds']:.1f} s, without the first step of this call")
-    formats = {"seconds": ".2f", "share": ".1%", "ms_per_step": ".1f"}
-    rows = [
-        {"part": row["part"], **{key.replace("_", " "): format(row[key], form) for key, form in formats.items()}}
-        for row in times["parts"]
-    ]
-    put_table(rows)

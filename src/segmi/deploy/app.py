@@ -69,27 +69,17 @@ def find_bundles(root: Path) -> list[Path]:
     return sorted(card.parent for card in root.rglob(CARD) if (card.parent / WEIGHTS).is_file())
 
 
-def bundle_title(bundle: Path, root: Path) -> str:
-    """Return a title from the bundle's path.
-
-    Example:
-        >>> bundle_title(Path("runs/demo/camvid/model-2/seed0/bundles/network"), Path("runs"))
-        'demo / camvid / model-2 / seed0 / network'
-    """
-    parts = bundle.relative_to(root).parts or (bundle.name,)
-    return " / ".join(part for part in parts if part != "bundles")
-
-
 def bundle_titles(bundles: Sequence[Path], root: Path) -> list[str]:
-    """Return the titles of several bundles without the parts that all of them share.
+    """Return the titles of bundles from their paths, without the parts that all of them share.
 
     Example:
         >>> paths = [Path(f"runs/demo/camvid/{method}/seed0/bundles/network") for method in ("ce", "rmi")]
         >>> bundle_titles(paths, Path("runs"))
         ['ce', 'rmi']
     """
+    relative = [bundle.relative_to(root).parts or (bundle.name,) for bundle in bundles]
+    parts = [[part for part in path if part != "bundles"] for path in relative]
     # Shared parts are dropped only if the remaining titles are unique.
-    parts = [bundle_title(bundle, root).split(" / ") for bundle in bundles]
     shared = set(parts[0]).intersection(*parts) if parts[1:] else set()
     short = [" / ".join(part for part in title if part not in shared) for title in parts]
     return short if all(short) and len(set(short)) == len(short) else [" / ".join(title) for title in parts]

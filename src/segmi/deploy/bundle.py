@@ -93,12 +93,10 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Segmentat
         state = load_file(weights)
     except SafetensorError as error:
         raise DataError(f"{weights} is damaged: {error}", "copy the bundle again from its run") from error
-    invalid = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
-    if invalid:
-        raise DataError(
-            f"{weights} contains values that are not finite, first in {invalid[0]}",
-            "copy the bundle again from its run, or train it again",
-        )
+    for name, value in state.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            problem = f"{weights} contains values that are not finite, first in {name}"
+            raise DataError(problem, "copy the bundle again from its run, or train it again")
     network = _rebuild(folder, card)
     try:
         network.load_state_dict(state, strict=True)

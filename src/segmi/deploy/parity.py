@@ -13,7 +13,7 @@ from torch import Tensor
 
 from segmi.datasets import open_dataset
 from segmi.datasets.decode import decode_image
-from segmi.deploy.image_paths import find_images
+from segmi.deploy.predict_files import find_images
 from segmi.deploy.prediction import prepare_image
 from segmi.errors import RunError
 from segmi.models import SegmentationNetwork, predict_labels

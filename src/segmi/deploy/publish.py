@@ -52,9 +52,8 @@ def write_folder(
     bundle, folder = Path(bundle), Path(folder)
     card = get_card(load(bundle))  # loads the whole bundle, so that only valid ones are published
     result, configuration, source = _run_of(bundle)
-    text = render_card(
-        card, name=name or folder.resolve().name, license=license, result=result, configuration=configuration
-    )
+    title = name or folder.resolve().name
+    text = render_card(card, name=title, license=license, result=result, configuration=configuration)
     with atomic_folder(folder, replace=replace) as temporary:
         for file in (WEIGHTS, CARD):
             shutil.copyfile(bundle / file, temporary / file)
@@ -108,9 +107,8 @@ def render_card(
     Args:
         card: contents of ``model.json``.
         name: of the repository or folder.
-        license: of the weights, as the Hub abbreviates it; None is stated in the card.
-        result: record of the run that trained the network, if any.
-        configuration: configuration of that run, if any.
+        license: as in `write_folder`; None is stated in the card.
+        result, configuration: of the run that trained the network, if any.
     """
     head = {
         "library_name": "segmi",
@@ -120,21 +118,21 @@ def render_card(
     }
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     environment.filters["cell"] = _escape
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    scores: Mapping[str, Any] = (
-        result["networks"][result["reported_network"]]["scores"][result["protocol"]] if result else {}
-    )
-    return template.render(
+    scores: Mapping[str, Any] = {}
+    if result:
+        scores = result["networks"][result["reported_network"]]["scores"][result["protocol"]]
+    settings: list[tuple[str, str]] = []
+    if configuration is not None:
+        training = configuration.get("training", {})
+        given = [key for key in _SETTINGS if training.get(key) is not None]
+        settings = [(key.replace("_", " "), str(training[key])) for key in given]
+        settings.insert(0, ("loss", " + ".join(configuration.get("loss", {}))))
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         head=yaml.safe_dump(head, sort_keys=False, allow_unicode=True).strip(),
-        name=name,
-        card=card,
-        license=license,
-        scores=scores,
         per_class=list(zip(card["classes"], scores["IoU"], strict=True)) if scores else [],
-        result=result,
         split=((configuration or {}).get("evaluation") or {}).get("split", "val"),
-        settings=_settings(configuration),
-    )
+        name=name, card=card, license=license, scores=scores, result=result, settings=settings,
+    )  # fmt: skip
 
 
 def _run_of(bundle: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None, Path | None]:
@@ -148,14 +146,6 @@ def _run_of(bundle: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None,
     if result is not None:
         result = {**result, "reported_network": bundle.name}
     return result, read_configuration(source), source
-
-
-def _settings(configuration: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    if configuration is None:
-        return []
-    training = configuration.get("training", {})
-    rows = [(key.replace("_", " "), str(training[key])) for key in _SETTINGS if training.get(key) is not None]
-    return [("loss", " + ".join(configuration.get("loss", {}))), *rows]
 
 
 def _escape(value: Any) -> str:

@@ -80,13 +80,15 @@ def blended_tiles(
         beside: Tensor | None = None  # weighted sums of the columns shared with the next window
         edge: Tensor | None = None  # last finished column of the previous tile
         for column in columns.cuts:
-            block = _weighted(next(logits), row, column)  # C×h×w
+            z = next(logits)[:, : row.stop - row.start, : column.stop - column.start]  # C×h×w, without padding
+            block = z * (row.weights[:, None] * column.weights).to(z.device)
             if beside is not None:
                 block[..., : beside.shape[-1]] += beside
             done = column.done - column.start
             beside, block = block[..., done:].clone(), block[..., :done]
             if not strip.numel():
-                strip = block.new_empty(len(block), 1 + rows.longest_rest, image.shape[-1])
+                shared = max(cut.stop - cut.done for cut in rows.cuts)  # rows that later windows add to
+                strip = block.new_empty(len(block), 1 + shared, image.shape[-1])
             tile = _finished(block, strip[..., column.start : column.done], carried, row.done - row.start)
             whole = tile if edge is None else torch.cat((edge, tile), dim=-1)
             edge = tile[..., -1:].clone()
@@ -127,11 +129,6 @@ class _Axis(NamedTuple):
 
     side: int
     cuts: list[_Cut]
-
-    @property
-    def longest_rest(self) -> int:
-        """Largest number of pixels of a window that later windows add to."""
-        return max(cut.stop - cut.done for cut in self.cuts)
 
 
 def _axis(length: int, window: int, overlap: int | None, stride: int) -> _Axis:
@@ -202,11 +199,6 @@ def pad_bottom_right(images: Tensor, height: int, width: int) -> Tensor:
     """
     below, right = height - images.shape[-2], width - images.shape[-1]
     return F.pad(images, (0, right, 0, below), mode="replicate") if below or right else images
-
-
-def _weighted(logits: Tensor, row: _Cut, column: _Cut) -> Tensor:
-    weights = (row.weights[:, None] * column.weights).to(logits.device)
-    return logits[:, : row.stop - row.start, : column.stop - column.start] * weights
 
 
 def _finished(block: Tensor, strip: Tensor, carried: int | None, done: int) -> Tensor:

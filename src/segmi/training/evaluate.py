@@ -85,7 +85,9 @@ def evaluate(
         )
     config = InferenceConfig(window, overlap, batch_size, threshold)
     target = processes.device or resolve_device(device)
-    share = _share_of(processes, len(images), batch_size)
+    # The images of this process: consecutive whole batches, the same batches as with one process.
+    part = processes.shard.slice(-(-len(images) // batch_size))
+    share = range(part.start * batch_size, min(part.stop * batch_size, len(images)))
     classes = len(images.dataset.info.classes)
     matrices = {name: ConfusionMatrix(classes) for name in cohort.networks}
     collected = None if details is None else {name: Details(classes) for name in cohort.networks}
@@ -156,12 +158,6 @@ def predict_batch(
         if visit is not None:
             visit(index, WHOLE, WHOLE, resized)
     return predictions
-
-
-def _share_of(processes: ProcessGroup, images: int, batch_size: int) -> range:
-    """Return the images of this process: consecutive whole batches, the same batches as with one process."""
-    batches = processes.shard.slice(-(-images // batch_size))
-    return range(batches.start * batch_size, min(batches.stop * batch_size, images))
 
 
 def _update_diagnostics(
