@@ -24,7 +24,7 @@ from segmi.information.estimation.pair_models import (
     SeparableCritic,
     perceptron,
 )
-from segmi.information.estimation.splits import batches, parts, standardized
+from segmi.information.estimation.splits import batches, parts, standardized, train
 from segmi.information.neighbors import paired_samples
 
 CriticName = Literal["inner_product", "bilinear", "separable", "concatenated"]
@@ -155,10 +155,17 @@ def estimate(
     objective = _MovingAverage() if estimator == "mine" else kind.trained_on or kind.value
     # the entropy of standardized samples is smaller by the sum of the log-scales
     shift = entropy - log_scale if entropy is not None else 0.0
-    step = _train(
-        model, objective, kind, (x[fit], y[fit]), (x[choose], y[choose]),
-        steps=steps, batch_size=batch_size, learning_rate=learning_rate, draw=draw,
-    )  # fmt: skip
+    x_fit, y_fit = x[fit], y[fit]
+
+    def loss(index: Tensor) -> Tensor:
+        # drawn on the CPU, so that devices see the same batches
+        index = index.to(x.device)
+        return -objective(*model(x_fit[index], y_fit[index]))
+
+    def validate() -> float:
+        return _mean_value(model, kind.trained_on or kind.value, x[choose], y[choose], batch_size)
+
+    step = train(model, loss, validate, batches(len(fit), batch_size, draw), steps=steps, learning_rate=learning_rate)
     nats, fitted = (_mean_value(model, kind.value, x[part], y[part], batch_size) for part in (held_out, fit))
     return Estimate(nats + shift, fitted + shift, step)
 
@@ -225,33 +232,6 @@ def _critic(
         return ConcatenatedCritic(x_size, y_size, hidden=hidden, layers=layers)
     names = "inner_product, bilinear, separable, concatenated"
     raise ValueError(f"critic: expected one of {names}, or a Critic, got {critic!r}")
-
-
-def _train(
-    model: _Model, objective: OfPairs, kind: Estimator, fit: tuple[Tensor, Tensor], choose: tuple[Tensor, Tensor], *,
-    steps: int, batch_size: int, learning_rate: float, draw: torch.Generator,
-) -> int:  # fmt: skip
-    # Train the model, load the weights that are best on ``choose``, and return their step
-    parameters = list(model.parameters())
-    if not parameters:
-        return 0
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate)
-    order = batches(len(fit[0]), batch_size, draw)
-    selected_by = kind.trained_on or kind.value
-    best, best_step, weights = -math.inf, 0, copy.deepcopy(model.state_dict())
-    for step in range(1, steps + 1):
-        # drawn on the CPU, so that devices see the same batches
-        index = next(order).to(fit[0].device)
-        optimizer.zero_grad()
-        (-objective(*model(fit[0][index], fit[1][index]))).backward()
-        optimizer.step()
-        # 20 evaluations on the validation part
-        if step % max(1, steps // 20) == 0 or step == steps:
-            value = _mean_value(model, selected_by, *choose, batch_size)
-            if value > best:
-                best, best_step, weights = value, step, copy.deepcopy(model.state_dict())
-    model.load_state_dict(weights)
-    return best_step
 
 
 @torch.no_grad()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from segmi.information.discrete.predictions import barber_agakov_bound, prediction_sums
 from segmi.information.estimation.estimate import Estimate
 from segmi.information.estimation.pair_models import perceptron
-from segmi.information.estimation.splits import batches, parts, standardized
+from segmi.information.estimation.splits import batches, parts, standardized, train
 
 
 def label_information(
@@ -80,26 +77,10 @@ def label_information(
         with torch.no_grad():
             return barber_agakov_bound(prediction_sums(network(values[part]).log_softmax(-1), labels[part])).item()
 
-    step = _trained(network, values, labels, fit, lambda: bound(choose), steps, batch_size, learning_rate, draw)
-    return Estimate(bound(held_out), bound(fit), step)
+    def loss(index: Tensor) -> Tensor:
+        rows = fit[index.to(fit.device)]
+        return F.cross_entropy(network(values[rows]), labels[rows])
 
-
-def _trained(
-    network: nn.Module, values: Tensor, labels: Tensor, fit: Tensor, validate: Callable[[], float], steps: int,
-    batch_size: int, learning_rate: float, draw: torch.Generator,
-) -> int:  # fmt: skip
-    # Train a probe, load the weights of the largest validation value, and return their step
-    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     order = batches(len(fit), batch_size, draw)
-    best, best_step, weights = -math.inf, 0, copy.deepcopy(network.state_dict())
-    for step in range(1, steps + 1):
-        index = fit[next(order).to(fit.device)]
-        optimizer.zero_grad()
-        F.cross_entropy(network(values[index]), labels[index]).backward()
-        optimizer.step()
-        if step % max(1, steps // 20) == 0 or step == steps:
-            value = validate()
-            if value > best:
-                best, best_step, weights = value, step, copy.deepcopy(network.state_dict())
-    network.load_state_dict(weights)
-    return best_step
+    step = train(network, loss, lambda: bound(choose), order, steps=steps, learning_rate=learning_rate)
+    return Estimate(bound(held_out), bound(fit), step)

@@ -1,11 +1,13 @@
-"""Splits, scales and batches of samples."""
+"""Splits, scales and batches of samples, and training on them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+import math
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def parts(n: int, groups: Tensor | None, share: float, draw: torch.Generator) -> list[Tensor]:
@@ -42,3 +44,26 @@ def batches(n: int, batch_size: int, draw: torch.Generator) -> Iterator[Tensor]:
     while True:
         order = torch.randperm(n, generator=draw)
         yield from (order[start : start + size] for start in range(0, n - size + 1, size))
+
+
+def train(
+    model: nn.Module, loss: Callable[[Tensor], Tensor], validate: Callable[[], float], order: Iterator[Tensor], *,
+    steps: int, learning_rate: float
+) -> int:  # fmt: skip
+    """Minimize the loss of batches, load the weights of the largest validation value, and return their step."""
+    parameters = list(model.parameters())
+    if not parameters:
+        return 0
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate)
+    best, best_step, weights = -math.inf, 0, copy.deepcopy(model.state_dict())
+    for step in range(1, steps + 1):
+        optimizer.zero_grad()
+        loss(next(order)).backward()
+        optimizer.step()
+        # 20 evaluations on the validation part
+        if step % max(1, steps // 20) == 0 or step == steps:
+            value = validate()
+            if value > best:
+                best, best_step, weights = value, step, copy.deepcopy(model.state_dict())
+    model.load_state_dict(weights)
+    return best_step
