@@ -168,12 +168,8 @@ class Objective(nn.Module, ABC):
     def prepare(self, outputs: Outputs, seed: int) -> None:
         """Create modules whose sizes depend on the networks, such as projection heads. Called once before training.
 
-        They are optimized and checkpointed with the networks, and not exported. The same outputs and seed give the
-        same modules.
-
-        Args:
-            outputs: of one image; only shapes matter.
-            seed: of the initial weights and of all random choices of the objective.
+        They are optimized and checkpointed with the networks, and not exported. The same shapes of ``outputs``, which
+        are of one image, and the same ``seed`` give the same modules and the same random choices later.
         """
 
     def transform_features(self, network: str, layer: str, output: Tensor) -> Tensor:

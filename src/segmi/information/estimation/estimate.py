@@ -14,16 +14,8 @@ from torch import Tensor, nn
 
 from segmi.information import bounds
 from segmi.information.bounds.critic_bounds import diagonal, log_mean_exp_off_diagonal
-from segmi.information.estimation.pair_models import (
-    BilinearCritic,
-    ConcatenatedCritic,
-    ConditionalGaussian,
-    Critic,
-    InnerProductCritic,
-    MarginalGaussian,
-    SeparableCritic,
-    perceptron,
-)
+from segmi.information.estimation import pair_models
+from segmi.information.estimation.pair_models import Critic, perceptron
 from segmi.information.estimation.splits import batches, parts, standardized, train
 from segmi.information.neighbors import paired_samples
 
@@ -178,14 +170,14 @@ class _Model(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         if kind.of == "likelihoods":
-            self.pairs: nn.Module = ConditionalGaussian(x_size, y_size, hidden=hidden, layers=layers)
+            self.pairs: nn.Module = pair_models.ConditionalGaussian(x_size, y_size, hidden=hidden, layers=layers)
         else:
             self.pairs = _critic(critic, x_size, y_size, hidden, layers, embedding)
         self.beside: nn.Module | None = None
         if kind.beside == "baseline":
             self.beside = nn.Sequential(perceptron(y_size, hidden, 1, layers), nn.Flatten(0))
         elif kind.beside == "marginal":
-            self.beside = MarginalGaussian(y_size)
+            self.beside = pair_models.MarginalGaussian(y_size)
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         return self.pairs(x, y), self.beside(y) if self.beside is not None else y.new_zeros(())
@@ -223,13 +215,13 @@ def _critic(
     if isinstance(critic, nn.Module):
         return copy.deepcopy(critic)
     if critic == "inner_product":
-        return InnerProductCritic()
+        return pair_models.InnerProductCritic()
     if critic == "bilinear":
-        return BilinearCritic(x_size, y_size)
+        return pair_models.BilinearCritic(x_size, y_size)
     if critic == "separable":
-        return SeparableCritic(x_size, y_size, hidden=hidden, embedding=embedding, layers=layers)
+        return pair_models.SeparableCritic(x_size, y_size, hidden=hidden, embedding=embedding, layers=layers)
     if critic == "concatenated":
-        return ConcatenatedCritic(x_size, y_size, hidden=hidden, layers=layers)
+        return pair_models.ConcatenatedCritic(x_size, y_size, hidden=hidden, layers=layers)
     names = "inner_product, bilinear, separable, concatenated"
     raise ValueError(f"critic: expected one of {names}, or a Critic, got {critic!r}")
 

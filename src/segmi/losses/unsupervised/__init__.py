@@ -3,10 +3,7 @@
 from segmi.losses.unsupervised.entropy_minimization import EntropyMinimization, entropy_minimization
 from segmi.losses.unsupervised.information_maximization import InformationMaximization, information_maximization
 from segmi.losses.unsupervised.invariant_information import InvariantInformation, invariant_information
-from segmi.losses.unsupervised.local_invariant_information import (
-    LocalInvariantInformation,
-    local_invariant_information,
-)
+from segmi.losses.unsupervised.local_invariant_information import LocalInvariantInformation, local_invariant_information
 from segmi.losses.unsupervised.marginal_prior import MarginalPrior, marginal_prior
 
 __all__ = [
