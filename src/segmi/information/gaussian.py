@@ -40,11 +40,10 @@ def conditional_cholesky(joint: Tensor, split: int, *, check: bool = True) -> Te
 def gaussian_entropy(matrix: Tensor, *, base: float | None = None, check: bool = True) -> Tensor:
     """Return the differential entropy of a Gaussian vector.
 
-    ``h(X) = ½ log det(2πe Σ)``  (Theorem 8.4.1)
+    ``h(X) = ½ log det(2πe Σ)``  (Cover and Thomas, Theorem 8.4.1)
 
     Shapes: matrix …×D×D covariance, symmetric, positive definite; the result is ….
     Unit and sign: nats, of either sign; the maximum over all distributions with this covariance.
-    Source: Cover and Thomas, *Elements of Information Theory*, 2nd edition, Theorem 8.4.1.
     Example:
         >>> gaussian_entropy(torch.eye(2) / (2 * torch.pi * torch.e))
         tensor(0.)

@@ -35,11 +35,10 @@ def self_information(probabilities: Tensor, *, base: float | None = None, check:
 def entropy(p: Tensor, *, dim: int = -1, base: float | None = None, check: bool = True) -> Tensor:
     """Return the entropy of a distribution.
 
-    ``H(X) = -Σ_x p(x) log p(x)``  (2.1)
+    ``H(X) = -Σ_x p(x) log p(x)``  (Cover and Thomas, eq. 2.1)
 
     Shapes: p, probabilities along ``dim``; the result lacks that dimension.
     Unit and sign: nats, between 0 (one certain outcome) and ``log C`` (uniform over C outcomes).
-    Source: Cover and Thomas, eq. 2.1.
     Example:
         >>> entropy(torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.5, 0.25]]), base=2)
         tensor([1.0000, 1.5000])
@@ -70,11 +69,10 @@ def cross_entropy(p: Tensor, q: Tensor, *, dim: int = -1, base: float | None = N
 def kl_divergence(p: Tensor, q: Tensor, *, dim: int = -1, base: float | None = None, check: bool = True) -> Tensor:
     """Return the Kullback–Leibler divergence of ``q`` from ``p``, also called relative entropy.
 
-    ``KL(p ‖ q) = Σ_x p(x) log [p(x) / q(x)]``  (2.26)
+    ``KL(p ‖ q) = Σ_x p(x) log [p(x) / q(x)]``  (Cover and Thomas, eq. 2.26)
 
     Shapes: p and q, probabilities along ``dim``; the other dimensions broadcast. The result lacks ``dim``.
     Unit and sign: nats, at least 0 up to rounding; infinite if q is 0 and p is not. Not symmetric.
-    Source: Cover and Thomas, eq. 2.26.
     Example:
         >>> kl_divergence(torch.tensor([1.0, 0.0]), torch.tensor([0.25, 0.75]), base=2)
         tensor(2.)
@@ -88,12 +86,11 @@ def kl_divergence(p: Tensor, q: Tensor, *, dim: int = -1, base: float | None = N
 def kl_divergence_of_logs(log_p: Tensor, log_q: Tensor, *, dim: int = -1, base: float | None = None) -> Tensor:
     """Return the Kullback–Leibler divergence from log-probabilities, which do not underflow; used in training.
 
-    ``KL(p ‖ q) = Σ_x p(x) [log p(x) - log q(x)]``  (2.26)
+    ``KL(p ‖ q) = Σ_x p(x) [log p(x) - log q(x)]``  (Cover and Thomas, eq. 2.26)
 
     Shapes: log_p and log_q, natural log-probabilities along ``dim``, as from log_softmax; their sum is not checked. The
         other dimensions broadcast. The result lacks ``dim``.
     Unit and sign: nats, at least 0 up to rounding.
-    Source: Cover and Thomas, eq. 2.26.
     Example:
         >>> log_p = torch.tensor([200.0, 0.0]).log_softmax(-1)
         >>> kl_divergence_of_logs(log_p, log_p.flip(-1))

@@ -16,11 +16,10 @@ Correction = Literal["none", "miller_madow", "grassberger"]
 def joint_entropy(table: Tensor, *, base: float | None = None, check: bool = True) -> Tensor:
     """Return the entropy of the pair (X, Y).
 
-    ``H(X, Y) = -Σ_xy p(x, y) log p(x, y)``  (2.8)
+    ``H(X, Y) = -Σ_xy p(x, y) log p(x, y)``  (Cover and Thomas, eq. 2.8)
 
     Shapes: table …×X×Y joint probabilities; the result is ….
     Unit and sign: nats, between ``max(H(X), H(Y))`` and ``H(X) + H(Y)``.
-    Source: Cover and Thomas, eq. 2.8.
     Example:
         >>> joint_entropy(torch.full((2, 2), 1 / 4), base=2)
         tensor(2.)
@@ -34,11 +33,10 @@ def conditional_entropy(
 ) -> Tensor:
     """Return the entropy of one variable given the other.
 
-    ``H(Y|X) = -Σ_xy p(x, y) log p(y|x)``  (2.10–2.13), or ``H(X|Y)`` for ``given="columns"``
+    ``H(Y|X) = -Σ_xy p(x, y) log p(y|x)``  (Cover and Thomas, eq. 2.10–2.13), or ``H(X|Y)`` for ``given="columns"``
 
     Shapes: table …×X×Y joint probabilities; the result is ….
     Unit and sign: nats, between 0 (Y is a function of X) and ``H(Y)`` (independent).
-    Source: Cover and Thomas, eq. 2.10–2.13.
     Example:
         >>> table = torch.tensor([[0.25, 0.25], [0.0, 0.5]])
         >>> conditional_entropy(table, base=2)  # half of the time X says nothing, half of the time everything
@@ -55,11 +53,10 @@ def conditional_entropy(
 def mutual_information(table: Tensor, *, base: float | None = None, check: bool = True) -> Tensor:
     """Return the mutual information of two variables.
 
-    ``I(X; Y) = Σ_xy p(x, y) log [p(x, y) / (p(x) p(y))]``  (2.28)
+    ``I(X; Y) = Σ_xy p(x, y) log [p(x, y) / (p(x) p(y))]``  (Cover and Thomas, eq. 2.28)
 
     Shapes: table …×X×Y joint probabilities; the result is ….
     Unit and sign: nats, between 0 (independent) and ``min(H(X), H(Y))``, up to rounding.
-    Source: Cover and Thomas, eq. 2.28.
     Example:
         >>> mutual_information(torch.eye(4) / 4, base=2)  # a bijection of four equally probable classes
         tensor(2.)
@@ -74,12 +71,11 @@ def mutual_information(table: Tensor, *, base: float | None = None, check: bool 
 def conditional_mutual_information(table: Tensor, *, base: float | None = None, check: bool = True) -> Tensor:
     """Return the mutual information of two variables given a third.
 
-    ``I(X; Y|Z) = Σ_zxy p(z, x, y) log [p(z, x, y) p(z) / (p(z, x) p(z, y))]``  (2.60–2.61)
+    ``I(X; Y|Z) = Σ_zxy p(z, x, y) log [p(z, x, y) p(z) / (p(z, x) p(z, y))]``  (Cover and Thomas, eq. 2.60–2.61)
 
     Shapes: table …×Z×X×Y joint probabilities, the condition first; the result is ….
     Unit and sign: nats, at least 0 up to rounding; 0 if X and Y are independent given Z. It may be smaller or larger
         than ``I(X; Y)``.
-    Source: Cover and Thomas, eq. 2.60–2.61.
     Example:
         >>> table = torch.tensor([[[0.25, 0.0], [0.0, 0.25]], [[0.0, 0.25], [0.25, 0.0]]])  # Z is whether Y = X
         >>> conditional_mutual_information(table, base=2), mutual_information(table.sum(0), base=2)

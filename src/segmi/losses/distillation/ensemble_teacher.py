@@ -35,16 +35,14 @@ def ensemble_teacher(
     `mutual_learning` with ``peer_reduction="mean"`` at any T, and only the value differs: results of the two differ by
     weights or by chance. With ``average="logits"`` the normalized geometric mean is the teacher, which is another loss.
 
-    Assumptions: peers of the same classes. Invariances: a constant added to all logits of a pixel, the order of peers.
+    Assumptions: peers of the same classes. Invariances: a shift of a pixel's logits, the order of peers.
     Degenerate solutions: any agreement has value 0; add a cross-entropy. Cost: a forward and backward pass per network.
 
     Args:
-        logits: N×C×H×W, of the network that learns, C = 1 for a binary problem.
-        peers: the logits of the others, at least one; no gradient reaches them.
-        labels: N×H×W, integer; only ignored pixels matter.
+        logits, peers: N×C×H×W (C = 1 if binary), of the network that learns and of one or more others.
+        labels: N×H×W integers, of which only ``ignore_index`` matters.
         temperature: T, above 0.
         average: of ``probabilities`` (arithmetic) or ``logits`` (geometric).
-        ignore_index: label of ignored pixels.
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
     Source: Zhang, Xiang, Hospedales and Lu, *Deep Mutual Learning*, CVPR 2018, section on DML_e (from the literature;
         the identity is verified in the tests).

@@ -59,16 +59,14 @@ def mutual_learning(
     ``I(K; Ŷ | u)``, the mutual information of the network and its predicted class.
 
     Args:
-        logits: N×C×H×W, of the network that learns, floating point; C = 1 for a binary problem.
-        peers: the logits of the others, at least one, of the same shape.
-        labels: N×H×W, integer; only ignored pixels matter.
+        logits, peers: N×C×H×W (C = 1 if binary), of the network that learns and of one or more others.
+        labels: N×H×W integers, of which only ``ignore_index`` matters.
         temperature: T, above 0.
         peer_reduction: ``mean`` over the peers, or their ``sum`` as in the code released with the paper.
         target: the ``probabilities`` of the peers, or their ``logits`` instead, as in the study's code. Logits that are
             not positive are then left out, as PyTorch did before it made the loss NaN.
         ignored: leave ignored pixels out (``drop``), or imitate and count them like the others (``include``).
         class_reduction: ``sum`` of the divergence over classes, or their ``mean``, which is 1/C of it.
-        ignore_index: label of ignored pixels.
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
     Source: Zhang, Xiang, Hospedales and Lu, *Deep Mutual Learning*, CVPR 2018 (the formula for two networks as cited
         elsewhere; the released code sums over more peers).

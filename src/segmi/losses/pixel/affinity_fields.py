@@ -31,11 +31,9 @@ def affinity_fields(
     maximum over the learned weights of the paper, which sum to 1.
 
     Args:
-        logits: N×C×H×W, floating point, C = 1 for a binary problem.
-        labels: N×H×W, integer.
+        logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers; pairs with ``ignore_index`` are left out.
         sizes: side lengths of the neighborhoods, odd, at least 3.
         margin: m, above 0, the divergence across a border beyond which the loss is 0.
-        ignore_index: label of ignored pixels; pairs with an ignored pixel are left out.
     Unit and sign: nats per pair, at least 0, minimized; 0, attached to the graph, without any pair.
     Source: Ke, Hwang, Liu and Yu, *Adaptive Affinity Fields for Semantic Segmentation*, ECCV 2018 (abstract, and the
         re-implementation in the code of region mutual information, whose margin and clamping these are; its decay of

@@ -23,11 +23,9 @@ def invariant_information(
     With the label as the second view it is `soft_confusion`.
 
     Args:
-        first: N×C×H×W, floating point, C = 1 for a binary problem.
-        second: same shape, aligned with the first by pixel; gradients reach both.
-        labels: N×H×W, integer; only ignored pixels matter.
+        first, second: N×C×H×W (C = 1 if binary), aligned by pixel; gradients reach both.
+        labels: N×H×W integers, of which only ``ignore_index`` matters.
         entropy_weight: λ, at least 0; above 1 it favors more classes.
-        ignore_index: label of ignored pixels.
     Unit and sign: nats, for λ = 1 between -log C (equal predictions of equal frequency) and 0 (independent), minimized;
         0, attached to the graph, if no pixel is valid.
     Source: Ji, Henriques and Vedaldi, *Invariant Information Clustering for Unsupervised Image Classification and

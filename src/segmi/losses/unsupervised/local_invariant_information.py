@@ -23,13 +23,11 @@ def local_invariant_information(
     weighted by the number of pairs
 
     Args:
-        first: N×C×H×W, floating point, C = 1 for a binary problem.
-        second: same shape, aligned with the first by pixel; gradients reach both.
-        labels: N×H×W, integer; only ignored pixels matter; pairs with an ignored pixel are left out.
+        first, second: N×C×H×W (C = 1 if binary), aligned by pixel; gradients reach both.
+        labels: N×H×W integers; pairs with a pixel labeled ``ignore_index`` are left out.
         displacement: T, at least 0, less than the side of the images.
         window: side length of windows with a separate table each; None: one window.
         entropy_weight: λ, at least 0.
-        ignore_index: label of ignored pixels.
     Unit and sign: nats, for λ = 1 between -log C and 0, minimized; 0, attached to the graph, if no pixel is valid.
     Source: Ji, Henriques and Vedaldi, *Invariant Information Clustering*, ICCV 2019, eq. 6 (one table per
         displacement); with windows and few labels, Peng, Pedersoli and Desrosiers, *Mutual Information Deep
