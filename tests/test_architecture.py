@@ -23,14 +23,14 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": BOTTOM | {"information"},
     "datasets": BOTTOM | {"records"},
     "models": BOTTOM,
-    "records": BOTTOM - {"types"},
+    "records": BOTTOM,
     "training": BOTTOM | {"information", "losses", "metrics", "datasets", "models", "records"},
     "deploy": BOTTOM | {"models", "datasets", "records"},
-    "statistics": BOTTOM - {"types"} | {"records"},
-    "report": BOTTOM - {"types"} | {"records", "statistics"},
+    "statistics": BOTTOM | {"records"},
+    "report": BOTTOM | {"records", "statistics"},
     "study": BOTTOM | {"training", "losses", "metrics", "datasets", "models", "records", "deploy", "report"},
 }
-WITHOUT_TORCH = ("errors", "randomness", "records", "statistics", "report", "cli")
+WITHOUT_TORCH = ("errors", "randomness", "types", "records", "statistics", "report", "cli")
 
 
 def package_of(path: Path) -> str:

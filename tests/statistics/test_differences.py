@@ -11,7 +11,7 @@ from scipy import stats
 
 from segmi.report.difference_tables import baseline_name, compared_label
 from segmi.statistics import compare, compare_classes, detectable_factor, estimates, pairings, rank_methods
-from segmi.statistics.ranks import ranks_of
+from segmi.statistics.interaction import ranks_of
 
 Make = Callable[..., Any]
 BASE = {0: 0.50, 1: 0.56, 2: 0.53}

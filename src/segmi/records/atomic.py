@@ -1,7 +1,7 @@
 """Atomic writes: after a crash at any moment, a file or folder is either complete or unchanged.
 
-Content is written to a temporary name in the folder of the target (the rename is atomic only within a file system),
-flushed to the disk, renamed to the target, and the rename is flushed by syncing the folder.
+Content is written to a temporary name in the folder of the target (renames are atomic only within a file system),
+flushed to the disk and renamed to the target; syncing the folder flushes the rename.
 """
 
 from __future__ import annotations
@@ -48,16 +48,14 @@ def atomic_write(path: str | Path, content: bytes | str) -> Path:
 
 @contextmanager
 def atomic_path(path: str | Path, *, needed: int | None = None) -> Iterator[Path]:
-    """Context with a temporary path that replaces the target on exit without an error.
-
-    The temporary name has the suffix of the target, because some writers choose their format by it.
+    """Context with a temporary path, with the suffix of the target, that replaces the target on exit without an error.
 
     Args:
         path: the target; missing parent folders are created.
         needed: the number of bytes to write, if known, for the message when the disk is full.
 
     Raises:
-        EnvironmentProblem: no space, no permission or a read-only file system, naming the path and the bytes.
+        EnvironmentProblem: as in `atomic_write`.
         RuntimeError: the block ended without writing the temporary file.
 
     Example:
@@ -86,12 +84,12 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
 
     Args:
         path: the target folder; missing parents are created.
-        replace: replace an existing target. The old folder is renamed first; after a crash between the two renames,
-            ``sweep`` or the next ``atomic_folder`` of the same target restores it.
+        replace: replace an existing target. It is renamed first; after a crash between the two renames, ``sweep`` or
+            the next ``atomic_folder`` of the same target restores it.
 
     Raises:
         FileExistsError: the target exists and ``replace`` is False.
-        EnvironmentProblem: no space, no permission or a read-only file system, naming the path and the bytes.
+        EnvironmentProblem: as in `atomic_write`.
 
     Example:
         >>> import tempfile
@@ -121,8 +119,7 @@ def sweep(folder: str | Path, *, deep: bool = True) -> list[Path]:
     Files of processes that still run on this host are kept. Call it while holding the lock of the folder.
 
     Args:
-        folder: the folder to search.
-        deep: search its subfolders too.
+        folder: the folder to search, with its subfolders if ``deep``.
 
     Returns: the paths that were removed or restored.
 
@@ -138,35 +135,33 @@ def sweep(folder: str | Path, *, deep: bool = True) -> list[Path]:
         swept += _restore(Path(parent))
         for name in [*names, *files]:
             path = Path(parent, name)
-            if not name.startswith(TEMPORARY_PREFIX) or _writer_runs(name) or not _exists(path):
-                continue
-            _remove(path)
-            swept.append(path)
+            if name.startswith(TEMPORARY_PREFIX) and not _writer_runs(name) and os.path.lexists(path):
+                _remove(path)
+                swept.append(path)
         names[:] = [name for name in names if deep and not name.startswith((TEMPORARY_PREFIX, RETIRED_PREFIX))]
     return swept
 
 
 def _temporary_name(target: Path) -> str:
-    suffix = target.suffix if len(target.suffix) <= 16 else ""
-    return f"{TEMPORARY_PREFIX}{_writer()}-{secrets.token_hex(6)}{suffix}"
+    suffix = target.suffix if len(target.suffix) <= 16 else ""  # some writers choose their format by it
+    return f"{TEMPORARY_PREFIX}{_writer()}{suffix}"
 
 
 def _writer() -> str:
-    return f"{os.getpid()}-{process_start(os.getpid()) or ''}"
+    return f"{os.getpid()}-{process_start(os.getpid()) or ''}-{secrets.token_hex(6)}"
 
 
 def _writer_runs(name: str) -> bool:
     parts = name.split("-")  # "", "segmi", "partial", pid, start, token
     try:
-        pid, start = int(parts[2]), parts[3]
+        return is_running(int(parts[2]), parts[3] or None)
     except (ValueError, IndexError):
         return False
-    return is_running(pid, start or None)
 
 
 def _take_place(temporary: Path, target: Path) -> None:
     """Rename a finished folder to its target; an existing target is renamed first, because it cannot be overwritten."""
-    retired = target.with_name(f"{RETIRED_PREFIX}{_writer()}-{secrets.token_hex(6)}-{target.name}")
+    retired = target.with_name(f"{RETIRED_PREFIX}{_writer()}-{target.name}")
     if target.exists():
         os.replace(target, retired)  # noqa: PTH105
     try:
@@ -194,10 +189,6 @@ def _restore(parent: Path) -> list[Path]:
             os.replace(retired, target)  # noqa: PTH105
         restored.append(retired)
     return restored
-
-
-def _exists(path: Path) -> bool:
-    return path.is_symlink() or path.exists()
 
 
 def _remove(path: Path) -> None:

@@ -18,7 +18,6 @@ _BLOCKED: Final = (
 _FAILING: Final = (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ETIMEDOUT)
 
 _SAME_COMMAND: Final = "run the same command again"
-_INTACT: Final = "the previous content is intact"
 
 
 def environment_problem(
@@ -47,7 +46,8 @@ def environment_problem(
         need = f"at least {needed:,} bytes are needed" if needed else "the number of bytes needed is unknown"
         return EnvironmentProblem(
             f"no space left to write {target}: {need}, {free or 0:,} bytes are available",
-            f"free space on the file system of {_existing(target)} (or its quota) and {_SAME_COMMAND}; {_INTACT}",
+            f"free space on the file system of {_existing(target)} (or its quota) and {_SAME_COMMAND}; "
+            "the previous content is intact",
         )
     if number == errno.EFBIG:
         return EnvironmentProblem(
@@ -59,13 +59,11 @@ def environment_problem(
         return EnvironmentProblem(reason, f"move away the file or folder that blocks the path, at {_existing(target)}")
     if number in _FAILING:
         disk = f"check the disk or network share of {_existing(target.parent)}"
-        return EnvironmentProblem(reason, f"{disk}, then {_SAME_COMMAND}; {_INTACT}")
+        return EnvironmentProblem(reason, f"{disk}, then {_SAME_COMMAND}; the previous content is intact")
     if number in _NOT_ALLOWED:
         need = f" ({needed:,} bytes)" if needed else ""
-        return EnvironmentProblem(
-            f"cannot write {target}{need}: {os.strerror(number or 0)}",
-            f"make {_existing(target.parent)} writable for this user, or choose another folder for the output",
-        )
+        fix = f"make {_existing(target.parent)} writable for this user, or choose another folder for the output"
+        return EnvironmentProblem(f"cannot write {target}{need}: {os.strerror(number or 0)}", fix)
     return None
 
 

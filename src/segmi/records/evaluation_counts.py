@@ -36,17 +36,11 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class ConfusionRecord:
-    """Confusion counts per image.
+    """Confusion counts per image."""
 
-    Args:
-        counts: N×C×C, int64; rows are the truth, columns the prediction.
-        names: one image name per image.
-        groups: one group (city, clip, patient) per image; images of a group are not independent.
-    """
-
-    counts: Counts
-    names: tuple[str, ...]
-    groups: tuple[str, ...]
+    counts: Counts  # N×C×C; rows are the truth, columns the prediction
+    names: tuple[str, ...]  # N image names
+    groups: tuple[str, ...]  # N groups (city, clip, patient); images of a group are not independent
 
     def pooled(self) -> Counts:
         """Return the sum over all images, C×C."""
@@ -56,23 +50,14 @@ class ConfusionRecord:
 
 @dataclass(frozen=True, eq=False)
 class DetailsRecord:
-    """Sums over all images that describe the predictions of a network.
+    """Sums over all images that describe the predictions of a network."""
 
-    Args:
-        pixels: B, valid pixels by confidence, in equally wide bins from 0 to 1.
-        confidence: B, the sum of their confidences.
-        correct: B, the number of correct ones.
-        boundary: 2×C, pixels in both boundaries, and in either.
-        objects: C×S, objects of the truth; the size index is the base-4 logarithm of their pixels.
-        object_iou: C×S, the sum of their IoU.
-    """
-
-    pixels: Counts
-    confidence: Floats
-    correct: Counts
-    boundary: Counts
-    objects: Counts
-    object_iou: Floats
+    pixels: Counts  # B, valid pixels by confidence, in equally wide bins from 0 to 1
+    confidence: Floats  # B, the sum of their confidences
+    correct: Counts  # B, the number of correct ones
+    boundary: Counts  # 2×C, pixels in both boundaries, and in either
+    objects: Counts  # C×S, objects of the truth; the size index is the base-4 logarithm of their pixels
+    object_iou: Floats  # C×S, the sum of their IoU
 
     def __add__(self, other: DetailsRecord) -> DetailsRecord:
         """Return the sums of both records, for example of two seeds."""
@@ -91,16 +76,15 @@ class DetailsRecord:
 
     def boundary_iou(self) -> Floats:
         """Return the boundary IoU per class, C; NaN for a class in neither truth nor prediction."""
-        return _ratio(self.boundary[0], self.boundary[1])
+        both, either = self.boundary
+        return np.divide(both, either, out=np.full(np.shape(either), np.nan), where=either > 0)
 
 
 FIELDS: Final = tuple(DetailsRecord.__dataclass_fields__)
 
 
 def write_confusion(path: str | Path, counts: npt.ArrayLike, names: Sequence[str], groups: Sequence[str]) -> Path:
-    """Write per-image confusion counts atomically; equal counts give equal bytes.
-
-    Shapes: counts N×C×C, non-negative integers.
+    """Write per-image confusion counts, N×C×C, atomically; equal counts give equal bytes.
 
     Raises:
         ValueError: the shapes do not match, or the counts are not non-negative integers.
@@ -115,9 +99,8 @@ def write_confusion(path: str | Path, counts: npt.ArrayLike, names: Sequence[str
     """
     array = np.asarray(counts)
     if not _is_square(array) or not len(array) == len(names) == len(groups):
-        raise ValueError(
-            f"expected counts of N×C×C with N names and N groups, got {array.shape}, {len(names)} and {len(groups)}"
-        )
+        got = f"{array.shape}, {len(names)} and {len(groups)}"
+        raise ValueError(f"expected counts of N×C×C with N names and N groups, got {got}")
     if not _is_count(array):
         raise ValueError(f"expected non-negative integer counts, got {array.dtype}")
     # uint32 halves the file; counts of single images rarely exceed it.
@@ -135,8 +118,7 @@ def read_confusion(path: str | Path) -> ConfusionRecord:
     arrays = _read(path, ("counts", "names", "groups"), "no confusion counts at", "run the study again")
     stored, names, groups = arrays["counts"], tuple(map(str, arrays["names"])), tuple(map(str, arrays["groups"]))
     if not _is_square(stored) or not _is_count(stored) or not len(stored) == len(names) == len(groups):
-        shape = f"{stored.shape} counts of {stored.dtype}, {len(names)} names"
-        raise DataError(f"{path} is damaged: {shape}", _REMEDY)
+        raise DataError(f"{path} is damaged: {stored.shape} counts of {stored.dtype}, {len(names)} names", _REMEDY)
     return ConfusionRecord(stored.astype(np.int64), names, groups)
 
 
@@ -149,9 +131,8 @@ def write_details(path: str | Path, arrays: Mapping[str, npt.NDArray[Any]]) -> P
 
     Example:
         >>> import tempfile
-        >>> sums = {name: np.zeros((2, 3)) for name in ("boundary", "objects", "object_iou")}
-        >>> sums |= {name: np.ones(4) for name in ("pixels", "confidence", "correct")}
-        >>> sums["boundary"] = np.zeros((2, 2))
+        >>> sums = {name: np.ones(4) for name in ("pixels", "confidence", "correct")}
+        >>> sums |= {name: np.zeros((2, 2)) for name in ("boundary", "objects", "object_iou")}
         >>> path = write_details(Path(tempfile.mkdtemp()) / "unet.full.npz", sums)
         >>> read_details(path).calibration_error()
         0.0
@@ -212,21 +193,10 @@ def _details_problem(arrays: Mapping[str, npt.NDArray[Any]]) -> str | None:
     if missing:
         return f"expected the sums {', '.join(FIELDS)}; missing: {', '.join(missing)}"
     shapes = {name: np.shape(arrays[name]) for name in FIELDS}
-    # bins: (B,), objects: (C, S).
-    bins, objects = shapes["pixels"], shapes["objects"]
-    fit = (
-        len(bins) == 1
-        and shapes["confidence"] == shapes["correct"] == bins
-        and len(objects) == 2
-        and shapes["object_iou"] == objects
-        and shapes["boundary"] == (2, objects[0])
-    )
-    if not fit:
+    bins, objects = shapes["pixels"], shapes["objects"]  # (B,) and (C, S)
+    fit = len(bins) == 1 and shapes["confidence"] == shapes["correct"] == bins and len(objects) == 2
+    if not fit or shapes["object_iou"] != objects or shapes["boundary"] != (2, objects[0]):
         return f"expected B bins, 2×C boundaries and C×S objects, got shapes {shapes}"
     if not all(np.issubdtype(np.asarray(arrays[n]).dtype, np.number) and np.isfinite(arrays[n]).all() for n in FIELDS):
         return "expected finite numbers"
     return None
-
-
-def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Floats:
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)

@@ -55,7 +55,7 @@ def write_sample(
     for layer, mask in {"truth": truth, **predictions}.items():
         layers[layer] = Image.fromarray(mask)
         layers[layer].putpalette(colors)  # converts mode L to P
-    layers.update({f"{name}.confidence": Image.fromarray(levels) for name, levels in (confidences or {}).items()})
+    layers |= {f"{name}.confidence": Image.fromarray(levels) for name, levels in (confidences or {}).items()}
     paths = []
     for layer, rendered in layers.items():
         data = io.BytesIO()

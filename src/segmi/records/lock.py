@@ -38,13 +38,7 @@ _NO_FLOCK: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class LockedError(EnvironmentProblem):
-    """A folder that another process holds.
-
-    Args:
-        message: names the folder and the process.
-        remedy: how to fix it.
-        holder: the process, for messages.
-    """
+    """A folder that another process holds; ``holder`` names the process, for messages."""
 
     def __init__(self, message: str, remedy: str | None = None, *, holder: str = "another process") -> None:
         super().__init__(message, remedy)
@@ -118,12 +112,7 @@ def lock_holder(folder: str | Path) -> dict[str, Any] | None:
 
 
 def _acquire(path: Path, *, patience: float | None = None, write: bool = True) -> BaseFileLock:
-    """Acquire the lock.
-
-    Raises:
-        Timeout: another process holds it.
-        OSError: the file cannot be created or opened.
-    """
+    """Acquire the lock; raises `Timeout` if another process holds it."""
     common: dict[str, Any] = {"poll_interval": 0.02, "thread_local": False}
     if sys.platform != "win32":  # Windows locks the bytes of the file, which hides the text from other processes
         try:
@@ -151,12 +140,9 @@ def _release(lock: BaseFileLock, path: Path) -> None:
 
 def _write_holder(descriptor: int) -> None:
     holder = {
-        "schema_version": 1,
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "process_start": process_start(os.getpid()),
-    }
+        "schema_version": 1, "pid": os.getpid(), "host": socket.gethostname(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"), "process_start": process_start(os.getpid()),
+    }  # fmt: skip
     # The file may contain the longer text of an earlier holder.
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(holder, indent=1).encode(), 0)

@@ -15,33 +15,19 @@ PLAN_NAME: Final = "plan.json"
 
 @dataclass(frozen=True)
 class Plan:
-    """Grid of a study, in its own order.
+    """Grid of a study, in its own order."""
 
-    Args:
-        study: name of the study.
-        datasets: titles by name.
-        methods: labels by name.
-        seeds: the seeds of every dataset and method.
-        protocol: ``paper`` or ``controlled``.
-        command: the command that runs the study again.
-        baseline: the method that the others are compared with; by default the first.
-        treatments: the treatment of each method, for studies that apply the same treatment to several networks.
-        networks: the network of each method, in words.
-        baselines: baselines of single methods, instead of the baseline of the study.
-        loss_defaults: default options of the losses; a report lists only options that differ from them.
-    """
-
-    study: str
-    datasets: Mapping[str, str]
-    methods: Mapping[str, str]
-    seeds: Sequence[int]
-    protocol: str | None = None
-    command: str | None = None
-    baseline: str | None = None
-    treatments: Mapping[str, str] = field(default_factory=dict)
-    networks: Mapping[str, str] = field(default_factory=dict)
-    baselines: Mapping[str, str] = field(default_factory=dict)
-    loss_defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    study: str  # name of the study
+    datasets: Mapping[str, str]  # titles by name
+    methods: Mapping[str, str]  # labels by name
+    seeds: Sequence[int]  # the seeds of every dataset and method
+    protocol: str | None = None  # ``paper`` or ``controlled``
+    command: str | None = None  # the command that runs the study again
+    baseline: str | None = None  # the method that the others are compared with; by default the first
+    treatments: Mapping[str, str] = field(default_factory=dict)  # by method, for treatments on several networks
+    networks: Mapping[str, str] = field(default_factory=dict)  # the network of each method, in words
+    baselines: Mapping[str, str] = field(default_factory=dict)  # of single methods, instead of that of the study
+    loss_defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # options that a report leaves out
 
     def grid(self) -> list[RunKey]:
         """Return the key of every run."""
@@ -65,9 +51,7 @@ class Plan:
             return None
         if self.baselines.get(method) in self.methods:
             return self.baselines[method]
-        given = self.baseline
-        baseline = given if given is not None and given in self.methods else next(iter(self.methods))
-        treatment = self.treatment_of(baseline)
+        treatment = self.treatment_of(str(self.baseline) if self.baseline in self.methods else next(iter(self.methods)))
         if self.treatment_of(method) == treatment:
             return None
         key = (treatment, self.network_of(method))

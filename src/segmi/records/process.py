@@ -15,8 +15,6 @@ from pathlib import Path
 def process_start(pid: int) -> str | None:
     """Return when a process started, in the unit of the system; None if it does not exist or the time is unknown.
 
-    Two processes with the same pid have different start times.
-
     >>> process_start(os.getpid()) == process_start(os.getpid())
     True
     """
@@ -50,8 +48,8 @@ def is_running(pid: int, start: str | None = None) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
+    except PermissionError:  # a process of another user
+        pass
     return True
 
 
@@ -61,6 +59,4 @@ def _start_from_proc(pid: int) -> str | None:
     except OSError:
         return None
     fields = text[text.rindex(")") + 2 :].split()  # the process name before it may contain spaces and brackets
-    if fields[0] in ("Z", "X"):  # a zombie holds no files
-        return None
-    return fields[19]
+    return None if fields[0] in ("Z", "X") else fields[19]  # a zombie holds no files

@@ -38,6 +38,5 @@ def result_problem(result: Mapping[str, Any]) -> str | None:
 
 def _is_score(value: Any) -> bool:
     if isinstance(value, list):
-        return all(_is_score(one) for one in value)
-    # None is the JSON form of NaN.
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        return all(map(_is_score, value))
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))  # None: NaN in JSON

@@ -63,20 +63,14 @@ def is_folder_name(name: str) -> bool:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run on disk.
-
-    Args:
-        path: ``…/<study>/<dataset>/<method>/seed<k>``; it may be missing.
-
-    Raises:
-        UsageError: the path is not a run folder.
+    """One run on disk; raises `UsageError` if the path is not that of a run folder.
 
     Example:
         >>> RunFolder.of("runs", RunKey("demo", "street-scenes", "model-1", 0)).key.method
         'model-1'
     """
 
-    path: Path
+    path: Path  # ``…/<study>/<dataset>/<method>/seed<k>``; it may be missing
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
@@ -91,8 +85,9 @@ class RunFolder:
         """Return the folder of a run under the folder of the studies."""
         for part in key[:3]:
             if not is_folder_name(part):
-                expected = "letters, digits, '.', '_', '+' and '-'"
-                raise UsageError(f"{part!r} cannot name a folder: expected {expected}", "rename it")
+                raise UsageError(
+                    f"{part!r} cannot name a folder: expected letters, digits, '.', '_', '+' and '-'", "rename it"
+                )
         return cls(Path(root, key.study, key.dataset, key.method, f"seed{key.seed}"))
 
     @property
@@ -123,11 +118,7 @@ class RunFolder:
         return self.state() == "finished"
 
     def result(self) -> dict[str, Any] | None:
-        """Return the result; None before the run is finished.
-
-        Raises:
-            DataError: the file is damaged, or written by a newer segmi.
-        """
+        """Return the result; None before the run is finished. Raises `DataError` if it is damaged or newer."""
         result = read_record(self.path / "result.json")
         if result is not None and (problem := result_problem(result)) is not None:
             raise damaged(self.path / "result.json", problem)
@@ -148,18 +139,13 @@ class RunFolder:
             return {}
 
     def config(self) -> dict[str, Any]:
-        """Return the resolved configuration; empty if not recorded.
-
-        Raises:
-            DataError: the file is not a YAML mapping, or is written by a newer segmi.
-        """
+        """Return the resolved configuration; empty if not recorded. Raises `DataError` as `read_configuration`."""
         return read_configuration(self.path / "config.yaml")
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the rows of ``metrics.csv``, numbers as floats, without empty cells; no rows if the file is missing.
 
-        Raises:
-            DataError: the file is not a table.
+        Raises: DataError if the file is not a table.
         """
         path = self.path / "metrics.csv"
         try:
@@ -176,11 +162,7 @@ class RunFolder:
         return read_record(self.path / "profile.json")
 
     def confusion(self, network: str, protocol: str) -> ConfusionRecord:
-        """Return the per-image confusion counts of a network under an evaluation protocol.
-
-        Raises:
-            DataError: the file is missing or damaged.
-        """
+        """Return the confusion counts of a network under an evaluation protocol; see `read_confusion`."""
         return read_confusion(self.confusion_path(network, protocol))
 
     def details_path(self, network: str, protocol: str) -> Path:
@@ -188,11 +170,7 @@ class RunFolder:
         return self.path / "details" / f"{network}.{protocol}.npz"
 
     def details(self, network: str, protocol: str) -> DetailsRecord:
-        """Return the details of a network under an evaluation protocol.
-
-        Raises:
-            DataError: the file is missing (evaluation without details) or damaged.
-        """
+        """Return the details of a network under an evaluation protocol; see `read_details`."""
         return read_details(self.details_path(network, protocol))
 
     def samples(self, networks: Sequence[str]) -> list[SamplePaths]:
@@ -210,11 +188,10 @@ class RunFolder:
         return [str(path.relative_to(self.path)) for path in expected if not path.is_file()]
 
     def write_result(self, result: Mapping[str, Any]) -> Path:
-        """Write the result with the sizes of all artifacts, NaN as null; removes the failure of an earlier attempt.
+        """Write the result, which makes the run finished, and remove the failure of an earlier attempt.
 
-        Write it last: it makes the run finished.
+        The result lists the sizes of all files in the artifact folders; NaN is stored as null.
         """
-        # Everything in the artifact folders becomes part of the result.
         artifacts = {
             file.relative_to(self.path).as_posix(): file.stat().st_size
             for folder in _ARTIFACT_FOLDERS
@@ -258,10 +235,7 @@ class RunFolder:
 def find_runs(root: str | Path) -> list[RunFolder]:
     """Return all run folders under a folder (of studies, one study, a dataset or a method), sorted by key.
 
-    Trials of searches are excluded; a `Selection` describes them.
-
-    Raises:
-        UsageError: the folder does not exist.
+    Trials of searches are excluded; a `Selection` describes them. Raises `UsageError` if the folder does not exist.
 
     Example:
         >>> import tempfile

@@ -21,7 +21,6 @@ def read_json(path: Path) -> Any:
     """Return the content of a JSON file from an untrusted source.
 
     Raises:
-        OSError: the file cannot be read.
         ValueError: the file is not JSON, is larger than `LARGEST`, or is nested too deeply.
     """
     try:
@@ -44,11 +43,9 @@ def read_record(path: Path) -> dict[str, Any] | None:
         raise damaged(path, str(error)) from error
     if not isinstance(record, dict):
         raise damaged(path, f"expected an object, got {type(record).__name__}")
-    version = record.get("schema_version")
-    # Not isinstance: True is an instance of int.
-    if type(version) is not int:
+    if type(record.get("schema_version")) is not int:  # not isinstance: True is an instance of int
         raise damaged(path, "it has no schema_version")
-    refuse_newer(path, version)
+    refuse_newer(path, record["schema_version"])
     return record
 
 
@@ -80,21 +77,15 @@ def read_configuration(path: Path) -> dict[str, Any]:
 
 
 def refuse_newer(path: Path, version: Any, newest: int = SCHEMA_VERSION) -> None:
-    """Check that this version of segmi knows the schema version of a record.
-
-    Raises:
-        DataError: the record is newer; names both versions.
-    """
+    """Raise a `DataError` with both versions if a record has a newer schema than this version of segmi knows."""
     if isinstance(version, int) and version > newest:
         raise DataError(f"{path} has schema version {version}, expected at most {newest}", "update segmi")
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> Path:
     """Write an object atomically, its schema version first."""
-    text = json.dumps(
-        plain({"schema_version": SCHEMA_VERSION, **record}), indent=2, ensure_ascii=False, allow_nan=False
-    )
-    return atomic_write(path, text + "\n")
+    record = plain({"schema_version": SCHEMA_VERSION, **record})
+    return atomic_write(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def plain(value: Any) -> Any:

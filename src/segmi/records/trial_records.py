@@ -20,50 +20,29 @@ TRIAL_MARK: Final = "+trial"
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """Result of one trial.
+    """Result of one trial."""
 
-    Args:
-        number: from 0.
-        values: the settings, by name.
-        score: mIoU on the held-out images; None if the trial diverged.
-        steps: optimizer steps taken.
-        images: images seen.
-        wall_seconds: time of training and validation.
-        failure: the reason for a missing score.
-    """
-
-    number: int
-    values: Mapping[str, Any]
-    score: float | None
-    steps: int | None = None
-    images: int | None = None
-    wall_seconds: float | None = None
-    failure: str | None = None
+    number: int  # from 0
+    values: Mapping[str, Any]  # the settings, by name
+    score: float | None  # mIoU on the held-out images; None if the trial diverged
+    steps: int | None = None  # optimizer steps taken
+    images: int | None = None  # images seen
+    wall_seconds: float | None = None  # time of training and validation
+    failure: str | None = None  # the reason for a missing score
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Result of a search.
+    """Result of a search."""
 
-    Args:
-        searched: the search spaces as in the study file, by setting.
-        seed: the seed of the trials.
-        network: the network whose score is compared.
-        winner: the number of the first trial with the highest score; None if no trial has a score.
-        values: the settings of the winner.
-        config: the configuration that all trials share.
-        trials: all trials.
-        measured_on: the images that were scored.
-    """
-
-    searched: Mapping[str, Any]
-    seed: int
-    network: str
-    winner: int | None
-    values: Mapping[str, Any]
-    config: Mapping[str, Any] = field(repr=False)
+    searched: Mapping[str, Any]  # the search spaces as in the study file, by setting
+    seed: int  # the seed of the trials
+    network: str  # the network whose score is compared
+    winner: int | None  # the number of the first trial with the highest score; None if no trial has a score
+    values: Mapping[str, Any]  # the settings of the winner
+    config: Mapping[str, Any] = field(repr=False)  # the configuration that all trials share
     trials: Sequence[TrialRecord]
-    measured_on: str = "images held out of train"
+    measured_on: str = "images held out of train"  # the images that were scored
 
 
 def trial_name(method: str, number: int) -> str:

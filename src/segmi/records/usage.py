@@ -1,9 +1,7 @@
 """Resource usage of a run by session: time, peak memory, and energy where the counters are readable.
 
-Nothing is estimated. A counter that cannot be read is null, and so is the sum over sessions if one of them was killed.
-
-The counters are read directly: psutil reports the current memory of a process but neither resets nor reads its peak,
-and it has no energy counters.
+Nothing is estimated: a counter that cannot be read is null, and so is the sum over sessions if one of them was killed.
+The counters are read directly, because psutil neither resets nor reads peak memory and has no energy counters.
 """
 
 from __future__ import annotations
@@ -31,9 +29,6 @@ class RaplCounters:
     """Energy of the processor packages since construction, from the powercap counters of Linux (RAPL).
 
     They count everything that runs on the machine. On most machines only the administrator can read them.
-
-    Args:
-        root: the folder of the counters.
     """
 
     def __init__(self, root: Path = POWERCAP) -> None:
@@ -58,11 +53,7 @@ class RaplCounters:
 
 
 class GpuCounter:
-    """Energy of a GPU since construction, from the NVML counter.
-
-    Args:
-        uuid: the UUID of the GPU (``GPU-…``); None without a GPU.
-    """
+    """Energy of a GPU (by its UUID ``GPU-…``; None without a GPU) since construction, from the NVML counter."""
 
     def __init__(self, uuid: str | None) -> None:
         self._read: Callable[[], float] | None = None
@@ -128,9 +119,8 @@ class Usage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        with (
-            nullcontext() if error is None else suppress(EnvironmentProblem)
-        ):  # the error that ended the session is raised instead
+        # The error that ended the session is raised instead of a failure to write.
+        with nullcontext() if error is None else suppress(EnvironmentProblem):
             write_record(self._path, {"sessions": [*self._before, self.session()]})
 
     def session(self) -> dict[str, Any]:
@@ -179,24 +169,17 @@ def summary(of: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         known = [value for value in values if value is not None]
         return function(known) if known and len(known) == len(values) else None
 
-    return {
-        "sessions": len(of),
-        "seconds": combine("seconds", sum),
-        "peak_memory_bytes": combine("peak_memory_bytes", max),
-        "peak_device_memory_bytes": combine("peak_device_memory_bytes", max),
-        "processor_joules": combine("processor_joules", sum),
-        "gpu_joules": combine("gpu_joules", sum),
-    }
+    combined = {"seconds": sum, "peak_memory_bytes": max, "peak_device_memory_bytes": max, "processor_joules": sum,
+                "gpu_joules": sum}  # fmt: skip
+    return {"sessions": len(of), **{name: combine(name, function) for name, function in combined.items()}}
 
 
 def reset_peak_memory(process: Path = _PROCESS) -> bool:
     """Reset the peak memory of this process; False if the system cannot (only Linux can)."""
-    try:
-        # 5 resets VmHWM, see proc(5).
-        (process / "clear_refs").write_text("5")
-    except OSError:
-        return False
-    return True
+    with suppress(OSError):
+        (process / "clear_refs").write_text("5")  # 5 resets VmHWM, see proc(5)
+        return True
+    return False
 
 
 def peak_memory(process: Path = _PROCESS) -> int | None:
@@ -204,12 +187,10 @@ def peak_memory(process: Path = _PROCESS) -> int | None:
 
     Worker processes that load images are not counted.
     """
-    try:
+    with suppress(OSError, ValueError, IndexError):
         for line in (process / "status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        return None
     return None
 
 

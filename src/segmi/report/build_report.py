@@ -89,22 +89,17 @@ def _studies(root: str | Path) -> list[StudyRuns]:
     return studies
 
 
-def _refuse_foreign(out: Path) -> None:
+def _write_study(study: StudyRuns, out: Path, reference: Reference | None, images: bool) -> Path:
+    exists = (out / f"{_TABLE1}.csv").is_file()
     # A report replaces these folders, so they must belong to an earlier report.
     names = [name for name in ("assets", "figures", "gallery") if (out / name).exists()]
-    if names and not (out / f"{_TABLE1}.csv").is_file():
-        raise UsageError(
-            f"expected a report or an empty folder at {out}, got a folder with {' and '.join(names)}",
-            "choose another folder with --out",
-        )
-
-
-def _write_study(study: StudyRuns, out: Path, reference: Reference | None, images: bool) -> Path:
-    _refuse_foreign(out)
+    if names and not exists:
+        expected = f"expected a report or an empty folder at {out}"
+        raise UsageError(f"{expected}, got a folder with {' and '.join(names)}", "choose another folder with --out")
     if out.is_dir():
         sweep(out)
     statistics, details = statistics_tables(study), table_details(study)
-    if (out / f"{_TABLE1}.csv").is_file():
+    if exists:
         remove_stale_tables(out, statistics)
     tables = {_TABLE1: table1(study, reference=reference), "table_networks": table_networks(study)}
     classes = {dataset: table for dataset in study.plan.datasets if (table := table_classes(study, dataset)).rows}
@@ -135,14 +130,8 @@ def _write_study(study: StudyRuns, out: Path, reference: Reference | None, image
 
 
 def _charts(study: StudyRuns, summary: Summary) -> list[Chart]:
-    charts = [
-        forest_chart(summary),
-        *curve_charts(study),
-        cost_chart(study),
-        class_chart(study),
-        confusion_chart(study),
-        *detail_charts(study),
-    ]
+    of_classes = (class_chart(study), confusion_chart(study))
+    charts = (forest_chart(summary), *curve_charts(study), cost_chart(study), *of_classes, *detail_charts(study))
     return [chart for chart in charts if chart is not None]
 
 
@@ -184,4 +173,4 @@ def _write_figures(study: StudyRuns, folder: Path, images: bool) -> list[tuple[s
             atomic_write(folder / "learning_curves.svg", svg_text(curves))
             caption = "Learning curves: training loss, held-out mIoU, information."
             figures.append((caption, "figures/learning_curves.png"))
-    return figures
+    return figures  # with paths relative to the report

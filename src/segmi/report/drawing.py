@@ -24,19 +24,11 @@ FAINT: Final = "#6b7280"
 
 _STYLE: Final[Any] = {
     "font.family": "DejaVu Sans",  # part of matplotlib, so figures are the same on every machine
-    "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": FAINT,
-    "axes.linewidth": 0.7,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
     "text.parse_math": False,  # class names may contain dollar signs
-    "svg.hashsalt": "segmi",
-    "svg.fonttype": "path",
-}
+    "font.size": 9, "axes.linewidth": 0.7, "svg.hashsalt": "segmi", "svg.fonttype": "path",
+    "text.color": INK, "axes.labelcolor": INK, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
+    "axes.edgecolor": FAINT, "xtick.color": FAINT, "ytick.color": FAINT,
+}  # fmt: skip
 
 
 def style() -> Any:

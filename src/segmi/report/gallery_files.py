@@ -16,17 +16,12 @@ from PIL import Image
 from segmi.errors import DataError
 from segmi.records import read_image, read_labels
 from segmi.report.charts import data_script
-from segmi.report.image_set import IGNORE_INDEX, ImageSet, Mask, class_shares, disagreement, image_iou
+from segmi.report.image_set import ImageSet, Mask, class_shares, disagreement, image_iou
 from segmi.statistics import StudyRuns
+from segmi.types import IGNORE_INDEX
 
 THUMBNAIL: Final = 320
 """Longest side of a thumbnail; the enlarged image has its full size."""
-
-_ERROR_COLOR: Final = (213, 94, 0)
-"""Vermilion of Okabe and Ito, distinguishable from gray for all readers."""
-
-_IGNORED_GRAY: Final = (128, 128, 128)
-
 
 Row = dict[str, Any]
 """Data of an image for the script of the page: layers, and values to sort by."""
@@ -64,30 +59,27 @@ def _write_row(images: ImageSet, name: str, folder: Path) -> Row:
     height, width = next((one.shape[:2] for one in pixels.values()), (3, 4))
     pixels = {layer: one for layer, one in pixels.items() if one.shape[:2] == (height, width)}
     truth = pixels.get("truth")
-    files: dict[str, Image.Image] = {}
-    layers: dict[str, list[str]] = {}
-    if "image" in pixels:
-        files["image"] = Image.fromarray(pixels["image"])
-        layers["image"] = ["image"]
-    if truth is not None:
-        files["truth"] = _indexed(truth, images.palette)
-        layers["truth"] = ["truth"]
+    files = {"image": Image.fromarray(pixels["image"])} if "image" in pixels else {}
+    files |= {"truth": _indexed(truth, images.palette)} if truth is not None else {}
+    layers = {layer: [layer] for layer in files}
     predictions = {m: pixels[f"{m}.prediction"] for m in images.samples if f"{m}.prediction" in pixels}
     for method, labels in predictions.items():
         files[f"{method}.prediction"] = _indexed(labels, images.palette)
         if truth is not None:
             files[f"{method}.errors"] = _errors(truth, labels)
-        if f"{method}.confidence" in pixels:
-            files[f"{method}.confidence"] = _confidence(pixels[f"{method}.confidence"])
+        if f"{method}.confidence" in pixels:  # cividis is readable for color-blind readers
+            colors = (mpl.colormaps["cividis"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+            files[f"{method}.confidence"] = _indexed(pixels[f"{method}.confidence"], colors)
         kinds = ("prediction", "errors", "confidence")
         layers[method] = [kind for kind in kinds if f"{method}.{kind}" in files]
+    small = thumbnail_size(width, height)
     for layer, image in files.items():
-        _save_with_thumbnail(folder, f"{name}.{layer}", image, thumbnail_size(width, height))
+        _save_with_thumbnail(folder, f"{name}.{layer}", image, small)
     scores = {m: image_iou(truth, labels) for m, labels in predictions.items()} if truth is not None else {}
     return {
         "name": name,
         "size": (width, height),
-        "small": thumbnail_size(width, height) is not None,
+        "small": small is not None,
         "disagreement": round(disagreement(truth, list(predictions.values())), 4) if truth is not None else 0.0,
         "shares": {c: round(share, 4) for c, share in class_shares(truth).items()} if truth is not None else {},
         "layers": layers,
@@ -125,16 +117,11 @@ def _errors(truth: Mask, prediction: Mask) -> Image.Image:
     """Return wrong pixels in color, ignored ones in gray and correct ones transparent, to overlay the photograph."""
     kinds = np.where(truth == IGNORE_INDEX, 2, np.where(prediction == truth, 0, 1)).astype(np.uint8)
     table = np.zeros((256, 3), np.uint8)
-    table[1], table[2] = _ERROR_COLOR, _IGNORED_GRAY
+    # Vermilion of Okabe and Ito is distinguishable from gray for all readers.
+    table[1], table[2] = (213, 94, 0), (128, 128, 128)
     image = _indexed(kinds, table)
     image.info["transparency"] = bytes((0, 235, 170))
     return image
-
-
-def _confidence(levels: Mask) -> Image.Image:
-    """Return confidences (0 to 255) in cividis, which is readable for color-blind readers."""
-    table = (mpl.colormaps["cividis"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
-    return _indexed(levels, table)
 
 
 def _indexed(values: Mask, table: Mask) -> Image.Image:

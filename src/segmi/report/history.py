@@ -41,7 +41,7 @@ class Series:
 class Quantity:
     """Quantity in a column."""
 
-    name: str  # the first two parts of the column, for example ``holdout/mIoU`` or ``train/I_G``
+    name: str  # first two parts of the column: ``holdout/mIoU``
     variant: str = ""  # the term of the loss; empty for none
     class_name: str = ""  # the class; empty for none
 
@@ -88,7 +88,11 @@ def histories(study: StudyRuns, dataset: str) -> dict[str, dict[str, list[Series
 
 
 def _lines(study: StudyRuns, key: RunKey, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], Line]:
-    networks, reported, classes = _context(study, key)
+    # The configuration names the networks before the result exists.
+    result, config = study.results.get(key) or {}, read_config(study.runs[key])
+    networks = list(result.get("networks") or config.get("networks") or {})
+    reported = str(result.get("reported_network") or config.get("reported") or (networks[0] if networks else ""))
+    classes = study.classes(key.dataset)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     known = {column: one for column in columns if (one := quantity_of(column, networks, reported, classes))}
     gathered: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
@@ -107,14 +111,6 @@ def _lines(study: StudyRuns, key: RunKey, rows: Sequence[Mapping[str, Any]]) -> 
         for (name, variant), values in by_class.items():
             gathered.setdefault((name, MEAN, variant), []).append((step, statistics.fmean(values)))
     return {part: Line(key.seed, [s for s, _ in points], [v for _, v in points]) for part, points in gathered.items()}
-
-
-def _context(study: StudyRuns, key: RunKey) -> tuple[list[str], str, list[str]]:
-    """Return networks, the reported network and classes, from the result or, before it exists, the configuration."""
-    result, config = study.results.get(key) or {}, read_config(study.runs[key])
-    networks = list(result.get("networks") or config.get("networks") or {})
-    reported = str(result.get("reported_network") or config.get("reported") or (networks[0] if networks else ""))
-    return networks, reported, study.classes(key.dataset)
 
 
 def _finite(value: Any) -> TypeGuard[float]:

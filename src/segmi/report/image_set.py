@@ -11,11 +11,7 @@ import numpy.typing as npt
 
 from segmi.records import SamplePaths
 from segmi.statistics import StudyRuns
-
-IGNORE_INDEX: Final = 255
-"""`segmi.types.IGNORE_INDEX`, which cannot be imported here because it requires torch."""
-
-IGNORED_COLOR: Final = (255, 255, 255)
+from segmi.types import IGNORE_INDEX
 
 Mask = npt.NDArray[np.uint8]
 
@@ -107,5 +103,5 @@ def _palette(colors: Sequence[Sequence[int]]) -> Mask:
     palette = np.zeros((_IDS, 3), np.uint8)
     for index, color in enumerate(colors[:_IDS]):
         palette[index] = color
-    palette[IGNORE_INDEX] = IGNORED_COLOR
+    palette[IGNORE_INDEX] = (255, 255, 255)
     return palette

@@ -48,14 +48,9 @@ def learning_curves(study: StudyRuns) -> Figure | None:
             if i == len(rows) - 1:
                 axes[i][j].set_xlabel("steps")
     legend_columns = min(len(methods), max(2, int(width / 1.5)))
-    figure.legend(
-        [Line2D([], [], color=_color(m), linestyle=_dash(m), linewidth=1.8) for m in range(len(methods))],
-        list(study.plan.methods.values()),
-        loc="lower center",
-        ncols=legend_columns,
-        frameon=False,
-        handlelength=2.6,
-    )
+    handles = [Line2D([], [], color=_color(m), linestyle=_dash(m), linewidth=1.8) for m in range(len(methods))]
+    labels = list(study.plan.methods.values())
+    figure.legend(handles, labels, loc="lower center", ncols=legend_columns, frameon=False, handlelength=2.6)
     legend_height = 0.1 + 0.22 * -(-len(methods) // legend_columns)  # inches
     figure.tight_layout(rect=(0, legend_height / height, 1, 1), w_pad=2.0, h_pad=1.2)
     return figure

@@ -66,31 +66,21 @@ def html_page(study: StudyRuns, parts: PageParts) -> str:
         ("setup", "Setup", True),
         ("failures", "Failures", bool(failed)),
     ]
-    scripts = [
-        *([LIBRARY, CHART_DATA] if parts.charts else []),
-        *([GALLERY_DATA] if parts.galleries else []),
-        *SCRIPTS[1:],
-    ]
+    scripts = ([LIBRARY, CHART_DATA] if parts.charts else []) + ([GALLERY_DATA] if parts.galleries else [])
+    scripts += SCRIPTS[1:]
     return _template("page.html.jinja").render(
-        study=study,
-        parts=parts,
+        study=study, parts=parts, scripts=scripts, error_charts=error_charts, failures=failed,
         sections={anchor: title for anchor, title, exists in sections if exists},
-        scripts=scripts,
         charts={name: parts.charts.get(name) for name in ("forest", "curves", "diagnostics", "cost", "classes")},
-        error_charts=error_charts,
         colors={dataset: _class_colors(study, dataset) for dataset in parts.classes},
-        methods=len(study.plan.methods),
-        notes=study_notes(study),
-        settings=settings_table(study),
-        failures=failed,
-    )
+        methods=len(study.plan.methods), notes=study_notes(study), settings=settings_table(study),
+    )  # fmt: skip
 
 
 def html_index(studies: Sequence[tuple[str, str, int, int]]) -> str:
     """Return the page that lists several studies: (name, link, finished runs, planned runs)."""
-    return _template("index.html.jinja").render(
-        studies=studies, style=Markup(asset(STYLE)), theme=Markup(asset("theme.js"))
-    )
+    style, theme = Markup(asset(STYLE)), Markup(asset("theme.js"))
+    return _template("index.html.jinja").render(studies=studies, style=style, theme=theme)
 
 
 def markdown_page(study: StudyRuns, parts: PageParts) -> str:
@@ -125,11 +115,7 @@ def write_assets(folder: Path, charts: Sequence[Chart]) -> None:
 
 
 def plotting_library() -> Path:
-    """Return the path of the script in the package of Plotly, without the slow import of the package.
-
-    Raises:
-        EnvironmentProblem: the script is missing.
-    """
+    """Return the path of the script in the package of Plotly, without the slow import of the package."""
     spec = find_spec("plotly")
     path = Path(str(spec.origin)).parent / "package_data" / LIBRARY if spec is not None else None
     if path is None or not path.is_file():
@@ -164,11 +150,8 @@ def _class_colors(study: StudyRuns, dataset: str) -> dict[str, str]:
 
 
 def _template(name: str) -> jinja2.Template:
+    loader, undefined = jinja2.PackageLoader("segmi.report", "templates"), jinja2.StrictUndefined
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("segmi.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=undefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.get_template(name)

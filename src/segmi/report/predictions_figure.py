@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,11 +14,11 @@ from PIL import Image
 from segmi.errors import DataError
 from segmi.records import read_image, read_labels
 from segmi.report.drawing import FAINT, new_figure
-from segmi.report.image_set import IGNORE_INDEX, ImageSet, Mask, image_set
+from segmi.report.image_set import ImageSet, Mask, image_set
 from segmi.statistics import StudyRuns
+from segmi.types import IGNORE_INDEX
 
 _TILE, _GAP, _MARGIN, _HEAD, _LINE = 2.1, 0.07, 0.12, 0.34, 0.23  # inches
-_FONT: Final = 8.5  # points
 
 Color = tuple[int, int, int]
 
@@ -44,13 +43,9 @@ class PredictionRows:
 
 
 def prediction_rows(study: StudyRuns, dataset: str, *, rows: int = 4, largest: int = 640) -> PredictionRows | None:
-    """Return the first images of a dataset with all predictions; None if no run kept any.
+    """Return the first ``rows`` images of a dataset with all predictions; None if no run kept any.
 
-    Args:
-        study: the runs.
-        dataset: name of the dataset.
-        rows: maximum number of images.
-        largest: maximum side of a tile; larger images are resized, masks without mixing labels.
+    Images with a side above ``largest`` pixels are resized, masks without mixing labels.
     """
     images = image_set(study, dataset)
     if images is None:
@@ -63,10 +58,8 @@ def prediction_rows(study: StudyRuns, dataset: str, *, rows: int = 4, largest: i
         for method, label in study.plan.methods.items():
             sample = images.samples.get(method, {}).get(name)
             path = sample.predictions.get(images.networks[method]) if sample else None
-            if path is None:
-                tiles.append(Tile(label, None, images.states.get(method, "missing")))
-            else:
-                tiles.append(_mask(label, path, images, seen, largest))
+            missing = Tile(label, None, images.states.get(method, "missing"))
+            tiles.append(missing if path is None else _mask(label, path, images, seen, largest))
         shown.append((name, tiles))
     legend = [(name, _color(images, index)) for index, name in enumerate(images.classes) if seen[index]]
     legend += [("ignored", _color(images, IGNORE_INDEX))] if seen[IGNORE_INDEX] else []
@@ -155,19 +148,10 @@ def _shortened(text: str, length: int = 30) -> str:
 def _draw_legend(figure: Figure, legend: Sequence[tuple[str, Color]], columns: int) -> None:
     width, height = figure.get_size_inches()
     handles = [
-        Patch(
-            facecolor=(red / 255, green / 255, blue / 255), edgecolor="#8b929c", linewidth=0.5, label=_shortened(name)
-        )
-        for name, (red, green, blue) in legend
+        Patch(facecolor=(r / 255, g / 255, b / 255), edgecolor="#8b929c", linewidth=0.5, label=_shortened(name))
+        for name, (r, g, b) in legend
     ]
     figure.legend(
-        handles=handles,
-        loc="lower left",
-        bbox_to_anchor=(_MARGIN / width, 0.5 * _MARGIN / height),
-        ncols=columns,
-        frameon=False,
-        fontsize=_FONT,
-        handlelength=1.6,
-        borderpad=0,
-        borderaxespad=0,
-    )
+        handles=handles, loc="lower left", bbox_to_anchor=(_MARGIN / width, 0.5 * _MARGIN / height), ncols=columns,
+        frameon=False, fontsize=8.5, handlelength=1.6, borderpad=0, borderaxespad=0,
+    )  # fmt: skip

@@ -58,8 +58,9 @@ class Cell:
         """
         if self.shown is None:
             return self.text
-        spread = f" ± {self.spread}" if self.spread else ""
-        return self.shown + spread + (f" ({self.partial})" if self.partial else "")
+        return (
+            self.shown + (f" ± {self.spread}" if self.spread else "") + (f" ({self.partial})" if self.partial else "")
+        )
 
 
 @dataclass(frozen=True)

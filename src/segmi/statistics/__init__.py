@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segmi.statistics.differences import ClassComparison, Comparison, compare, compare_classes, estimates
-from segmi.statistics.interaction import Interaction, Over, interactions
+from segmi.statistics.interaction import Interaction, Over, Ranks, interactions, rank_methods
 from segmi.statistics.new_images import NewImages, compare_on_new_images
 from segmi.statistics.paired_tests import (
     LEVEL,
@@ -14,40 +14,12 @@ from segmi.statistics.paired_tests import (
     holm,
     least_p,
 )
-from segmi.statistics.pairing import PRIMARY, Pairing, pairings, reported_score
-from segmi.statistics.ranks import Ranks, rank_methods
 from segmi.statistics.score_table import SCORES, Score, best, run_scores, summarize
-from segmi.statistics.study_runs import StudyRuns, collect
+from segmi.statistics.study_runs import PRIMARY, Pairing, StudyRuns, collect, pairings, reported_score
 
 __all__ = [
-    "LEVEL",
-    "POWER",
-    "PRIMARY",
-    "SCORES",
-    "ClassComparison",
-    "Comparison",
-    "Difference",
-    "Interaction",
-    "NewImages",
-    "Over",
-    "Pairing",
-    "Ranks",
-    "Score",
-    "StudyRuns",
-    "best",
-    "collect",
-    "compare",
-    "compare_classes",
-    "compare_on_new_images",
-    "describe_differences",
-    "detectable_factor",
-    "estimates",
-    "holm",
-    "interactions",
-    "least_p",
-    "pairings",
-    "rank_methods",
-    "reported_score",
-    "run_scores",
-    "summarize",
-]
+    "LEVEL", "POWER", "PRIMARY", "SCORES", "ClassComparison", "Comparison", "Difference", "Interaction",
+    "NewImages", "Over", "Pairing", "Ranks", "Score", "StudyRuns", "best", "collect", "compare",
+    "compare_classes", "compare_on_new_images", "describe_differences", "detectable_factor", "estimates",
+    "holm", "interactions", "least_p", "pairings", "rank_methods", "reported_score", "run_scores", "summarize",
+]  # fmt: skip

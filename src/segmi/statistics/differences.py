@@ -13,8 +13,7 @@ import numpy as np
 from scipy import stats
 
 from segmi.statistics.paired_tests import LEVEL, Difference, describe_differences, detectable_factor, holm
-from segmi.statistics.pairing import PRIMARY, Pairing, pairings, reported_score, score_differences
-from segmi.statistics.study_runs import StudyRuns
+from segmi.statistics.study_runs import PRIMARY, Pairing, StudyRuns, pairings, reported_score, score_differences
 
 Verdict = Literal[
     "better", "worse", "not distinguishable", "no test: one seed", "no test: no seed", "no test: no spread"
@@ -23,40 +22,23 @@ Verdict = Literal[
 
 @dataclass(frozen=True)
 class Comparison:
-    """A method compared with its baseline on one dataset.
-
-    Args:
-        pairing: the runs.
-        difference: the differences of the seeds and their tests.
-        p_holm: p value of the t test, adjusted over all comparisons of the study.
-        detectable: the smallest true difference that as many new seeds find with `POWER`, at the level of Holm's
-            first step.
-        verdict: the conclusion.
-    """
+    """A method compared with its baseline on one dataset."""
 
     pairing: Pairing
-    difference: Difference
-    p_holm: float | None
-    detectable: float | None
+    difference: Difference  # the differences of the seeds and their tests
+    p_holm: float | None  # p value of the t test, adjusted over all comparisons of the study
+    detectable: float | None  # smallest true difference found by as many new seeds with `POWER`, at Holm's first step
     verdict: Verdict
 
 
 @dataclass(frozen=True)
 class ClassComparison:
-    """A method compared with its baseline on one class.
-
-    Args:
-        pairing: the runs.
-        name: the class.
-        difference: the difference in its IoU, over the seeds in which both methods have one.
-        p_holm: p value adjusted over all classes and methods of the dataset.
-        verdict: the conclusion.
-    """
+    """A method compared with its baseline on one class."""
 
     pairing: Pairing
-    name: str
-    difference: Difference
-    p_holm: float | None
+    name: str  # the class
+    difference: Difference  # in its IoU, over the seeds in which both methods have one
+    p_holm: float | None  # p value adjusted over all classes and methods of the dataset
     verdict: Verdict
 
 
@@ -94,14 +76,11 @@ def compare_classes(study: StudyRuns, dataset: str) -> list[ClassComparison]:
     return [
         ClassComparison(pair, name, difference, p, verdict)
         for (pair, _, name), (difference, p, _, verdict) in zip(cases, judged, strict=True)
-    ]
+    ]  # the detectable difference is not part of the exploratory table
 
 
 def judge(family: Sequence[np.ndarray]) -> list[tuple[Difference, float | None, float | None, Verdict]]:
-    """Test a family of comparisons; returns (difference, p_holm, detectable, verdict) of each.
-
-    Args:
-        family: the differences of the seeds, one array per comparison.
+    """Test a family of comparisons (the differences of the seeds): (difference, p_holm, detectable, verdict) of each.
 
     Example:
         >>> judged = judge([np.array([0.031, 0.029, 0.030]), np.array([0.01, -0.02, 0.005]), np.array([0.4])])

@@ -1,4 +1,4 @@
-"""Tests of whether the difference of a method to its baseline depends on the dataset or the network.
+"""Tests of whether the difference to the baseline depends on the dataset or the network, and ranks over datasets.
 
 The differences of the seeds are compared between contexts (datasets or networks). A method and its baseline share seeds
 within a context, so differences are taken first; contexts have different spreads, so no common variance is assumed.
@@ -8,39 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
+from scipy import stats
 from statsmodels.stats.oneway import anova_oneway
 
+from segmi.statistics.differences import estimates
 from segmi.statistics.paired_tests import LEVEL, Difference, describe_differences, holm
-from segmi.statistics.pairing import Pairing, pairings, score_differences
-from segmi.statistics.study_runs import StudyRuns
+from segmi.statistics.study_runs import StudyRuns, pairings, score_differences
 
 Over = Literal["dataset", "network"]
+
+FEWEST: Final = 3
+"""Friedman's test requires this number of datasets and of methods."""
 
 
 @dataclass(frozen=True)
 class Interaction:
-    """Differences of a treatment to the baseline in several contexts.
+    """Differences of a treatment to the baseline in several contexts."""
 
-    Args:
-        over: the kind of context.
-        treatment: the method, or the treatment that methods on several networks share.
-        fixed: the network (over datasets) or the dataset (over networks) that all contexts share.
-        differences: by context, in the order of the plan.
-        p: p value of equal expected differences in all contexts.
-        p_holm: p value adjusted over all treatments with the same kind of context.
-        verdict: the conclusion.
-    """
-
-    over: Over
-    treatment: str
-    fixed: str
-    differences: Mapping[str, Difference]
-    p: float | None
-    p_holm: float | None
+    over: Over  # kind of context
+    treatment: str  # the method, or the treatment that methods on several networks share
+    fixed: str  # the network (over datasets) or the dataset (over networks) that all contexts share
+    differences: Mapping[str, Difference]  # by context, in the order of the plan
+    p: float | None  # p value of equal expected differences in all contexts
+    p_holm: float | None  # p value adjusted over all treatments with the same kind of context
     verdict: str
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Ranks of the mean scores, 1 is the best; equal means share their ranks."""
+
+    by_dataset: Mapping[str, Mapping[str, float]]  # method → rank, where all methods have a score
+    mean: Mapping[str, float]  # method → mean rank over these datasets
+    p: float | None  # p value of Friedman's test; None if it cannot be computed
+    reason: str | None  # the reason for a missing p value
 
 
 def interactions(study: StudyRuns, over: Over) -> list[Interaction]:
@@ -50,23 +54,18 @@ def interactions(study: StudyRuns, over: Over) -> list[Interaction]:
     """
     groups: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for pair in pairings(study):
-        fixed, context = _fixed_and_context(study, pair, over)
+        network = study.plan.network_of(pair.method)
+        fixed, context = (network, pair.dataset) if over == "dataset" else (pair.dataset, network)
         group = groups.setdefault((study.plan.treatment_of(pair.method), fixed), {})
         group[context] = score_differences(study, pair)
     # A treatment in a single context has no interaction.
     crossed = {key: group for key, group in groups.items() if len(group) > 1}
     p_values = [equal_differences_p(list(group.values())) for group in crossed.values()]
+    described = [{context: describe_differences(v) for context, v in group.items()} for group in crossed.values()]
+    adjusted = holm(p_values)
     return [
-        Interaction(
-            over,
-            treatment,
-            fixed,
-            {context: describe_differences(values) for context, values in group.items()},
-            p,
-            adjusted,
-            _verdict(group, adjusted, over),
-        )
-        for ((treatment, fixed), group), p, adjusted in zip(crossed.items(), p_values, holm(p_values), strict=True)
+        Interaction(over, *key, differences, p, p_holm, _verdict(group, p_holm, over))
+        for (key, group), differences, p, p_holm in zip(crossed.items(), described, p_values, adjusted, strict=True)
     ]
 
 
@@ -78,7 +77,7 @@ def equal_differences_p(groups: list[np.ndarray]) -> float | None:
     share seeds (networks on one dataset), the shared order of the images makes the test conservative.
 
     Args:
-        groups: the differences of the seeds in each context.
+        groups: the differences of the seeds, one array per context.
 
     Returns: None if a context has fewer than two seeds, or the differences do not vary.
 
@@ -87,18 +86,42 @@ def equal_differences_p(groups: list[np.ndarray]) -> float | None:
         >>> round(equal_differences_p([np.array([0.01, 0.02, 0.03]), np.array([-0.01, 0.0, 0.01])]), 4)
         0.0705
     """
-    if len(groups) < 2 or any(len(values) < 2 for values in groups):
-        return None
+    few = len(groups) < 2 or any(len(values) < 2 for values in groups)
     # Without any spread the F statistic is undefined.
-    if all(describe_differences(values).p is None for values in groups):
+    if few or all(describe_differences(values).p is None for values in groups):
         return None
     return float(anova_oneway(groups, use_var="bf").pvalue)
 
 
-def _fixed_and_context(study: StudyRuns, pair: Pairing, over: Over) -> tuple[str, str]:
-    """Return the factor that is the same in all contexts, and the context of a pairing."""
-    network = study.plan.network_of(pair.method)
-    return (network, pair.dataset) if over == "dataset" else (pair.dataset, network)
+def rank_methods(study: StudyRuns) -> Ranks:
+    """Rank the methods of a study by their mean score over seeds, on the datasets where all have a score."""
+    means: dict[str, dict[str, float]] = {}
+    for cell in estimates(study):
+        means.setdefault(cell.dataset, {})[cell.method] = cell.mean
+    return ranks_of({dataset: row for dataset, row in means.items() if len(row) == len(study.plan.methods)})
+
+
+def ranks_of(means: Mapping[str, Mapping[str, float]]) -> Ranks:
+    """Rank methods from mean scores by dataset and method; every dataset has the same methods.
+
+    Example:
+        >>> result = ranks_of({"a": {"m": 0.5, "n": 0.6}, "b": {"m": 0.2, "n": 0.3}})
+        >>> result.mean, result.reason
+        ({'m': 2.0, 'n': 1.0}, "Friedman's test needs 3 datasets and 3 methods, got 2 and 2")
+    """
+    methods = list(next(iter(means.values()), {}))
+    table = np.array([[row[method] for method in methods] for row in means.values()]).reshape(len(means), len(methods))
+    # Negative scores: rank 1 is the highest score; ties get their mean rank.
+    ranks = stats.rankdata(-table, axis=1) if table.size else table
+    by_dataset = {n: dict(zip(methods, map(float, row), strict=True)) for n, row in zip(means, ranks, strict=True)}
+    mean = dict(zip(methods, map(float, ranks.mean(axis=0)), strict=True)) if table.size else {}
+    if min(table.shape) < FEWEST:
+        got = f"{len(means)} and {len(methods)}"
+        return Ranks(by_dataset, mean, None, f"Friedman's test needs {FEWEST} datasets and {FEWEST} methods, got {got}")
+    # Friedman's statistic is undefined if all ranks are equal.
+    if not np.ptp(ranks):
+        return Ranks(by_dataset, mean, None, "all methods are equal")
+    return Ranks(by_dataset, mean, float(stats.friedmanchisquare(*table.T).pvalue), None)
 
 
 def _verdict(group: Mapping[str, np.ndarray], p: float | None, over: Over) -> str:

@@ -18,55 +18,35 @@ from scipy import stats
 from segmi.errors import DataError
 from segmi.records import ConfusionRecord, RunKey
 from segmi.statistics.paired_tests import LEVEL
-from segmi.statistics.pairing import Pairing, pairings
-from segmi.statistics.study_runs import StudyRuns
+from segmi.statistics.study_runs import Pairing, StudyRuns, pairings
 
 FEWEST_GROUPS: Final = 5
 """Fewer groups do not give a usable estimate of the spread between groups."""
 
 DRAWS: Final = 10_000
-
-_BATCH: Final = 500
-
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class GroupCounts:
-    """Contribution of each group of images to the pooled IoU of one network.
+    """Contribution of each group of images to the pooled IoU of one network."""
 
-    Args:
-        groups: names of the G groups.
-        names: names of the images, in the order of the record.
-        intersections: G×C, true positives.
-        unions: G×C, true positives, false positives and false negatives.
-    """
-
-    groups: tuple[str, ...]
-    names: tuple[str, ...]
-    intersections: Floats
-    unions: Floats
+    groups: tuple[str, ...]  # names of the G groups
+    names: tuple[str, ...]  # names of the images, in the order of the record
+    intersections: Floats  # G×C, true positives
+    unions: Floats  # G×C, true positives, false positives and false negatives
 
 
 @dataclass(frozen=True)
 class NewImages:
-    """A method compared with its baseline on new images.
-
-    Args:
-        pairing: the runs.
-        groups: number of groups of images.
-        images: number of images.
-        difference: in pooled mIoU, averaged over the common seeds; NaN if unknown.
-        interval: at 1 - `LEVEL` for this comparison, not adjusted; None if not available.
-        verdict: the conclusion, or the reason for a missing interval.
-    """
+    """A method compared with its baseline on new images."""
 
     pairing: Pairing
-    groups: int
-    images: int
-    difference: float
-    interval: tuple[float, float] | None
-    verdict: str
+    groups: int  # number of groups of images
+    images: int  # number of images
+    difference: float  # in pooled mIoU, averaged over the common seeds; NaN if unknown
+    interval: tuple[float, float] | None  # at 1 - `LEVEL` for this comparison, not adjusted; None if not available
+    verdict: str  # the conclusion, or the reason for a missing interval
 
 
 def compare_on_new_images(study: StudyRuns) -> list[NewImages]:
@@ -122,7 +102,7 @@ def group_bootstrap(
         baselines: counts of the baseline, of the same seeds and groups.
         draws: number of draws.
 
-    Unit and sign: a fraction; positive if the method scores higher.
+    Unit and sign: a fraction; positive if the method scores higher than the baseline.
     """
     pairs = list(zip(methods, baselines, strict=True))
     # G×(seeds, method or baseline, intersection or union, C): one matrix product pools a draw of all of them.
@@ -144,7 +124,7 @@ def group_bootstrap(
     # The percentile level that corresponds to a t interval with G groups.
     tail = stats.norm.sf(np.sqrt(number / (number - 1)) * stats.t.isf(LEVEL / 2, number - 1))
     result = stats.bootstrap(
-        (everything,), statistic, n_resamples=draws, batch=_BATCH, vectorized=True,
+        (everything,), statistic, n_resamples=draws, batch=500, vectorized=True,
         confidence_level=1 - 2 * tail, method="percentile", rng=0,
     )  # fmt: skip
     low, high = result.confidence_interval

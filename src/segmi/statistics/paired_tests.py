@@ -1,8 +1,7 @@
 """Tests of the paired differences of a few seeds: t test, exact sign-flip test, effect size and power.
 
-Textbook power formulas take the estimated standard deviation for the true one. With three seeds it is often far too
-small, and a difference called detectable with 80 % is found in about 60 % of repetitions. `detectable_factor` averages
-over the distribution of the estimate instead.
+Textbook power formulas take the estimated standard deviation for the true one, which is often far too small with three
+seeds; `detectable_factor` averages over the distribution of the estimate instead.
 """
 
 from __future__ import annotations
@@ -29,30 +28,18 @@ _FLIPS: Final = 2**16
 _NO_SPREAD: Final = 1e-12
 """Scores are fractions of counts: differences within this bound differ only by rounding."""
 
-_NODES: Final = 200
-
 
 @dataclass(frozen=True)
 class Difference:
-    """Statistics of the differences of the seeds; None if there are too few seeds.
+    """Statistics of the differences of the seeds; None if there are too few seeds."""
 
-    Args:
-        n: number of seeds.
-        mean: mean difference; NaN without seeds.
-        sd: standard deviation (n - 1).
-        interval: t interval of the mean at 1 - `LEVEL`.
-        p: p value of the paired t test, two-sided, n - 1 degrees of freedom.
-        p_flip: p value of the exact sign-flip test, two-sided.
-        effect: Cohen's d_z = mean / sd with Hedges' correction for few seeds; requires three seeds.
-    """
-
-    n: int
-    mean: float
-    sd: float | None = None
-    interval: tuple[float, float] | None = None
-    p: float | None = None
-    p_flip: float | None = None
-    effect: float | None = None
+    n: int  # number of seeds
+    mean: float  # NaN without seeds
+    sd: float | None = None  # standard deviation (n - 1)
+    interval: tuple[float, float] | None = None  # t interval of the mean at 1 - `LEVEL`
+    p: float | None = None  # paired t test, two-sided, n - 1 degrees of freedom
+    p_flip: float | None = None  # exact sign-flip test, two-sided
+    effect: float | None = None  # Cohen's d_z = mean / sd with Hedges' correction for few seeds; requires three seeds
 
 
 def describe_differences(differences: npt.ArrayLike) -> Difference:
@@ -60,9 +47,6 @@ def describe_differences(differences: npt.ArrayLike) -> Difference:
 
     One seed gives only its difference, because a single value has no spread. The same applies to seeds with identical
     differences: they are copies, not replicates.
-
-    Shapes:
-        differences: one value per seed.
 
     Unit and sign: the unit of the scores; positive if the method scores higher than its baseline.
 
@@ -87,16 +71,9 @@ def describe_differences(differences: npt.ArrayLike) -> Difference:
         return Difference(len(values), mean, 0.0)
     # H0: the expected difference over retraining is 0.
     tested = stats.ttest_1samp(values, 0.0)
-    low, high = tested.confidence_interval(1 - LEVEL)
-    return Difference(
-        n=len(values),
-        mean=mean,
-        sd=float(values.std(ddof=1)),
-        interval=(float(low), float(high)),
-        p=float(tested.pvalue),
-        p_flip=_sign_flip(values),
-        effect=_hedges(values),
-    )
+    low, high = map(float, tested.confidence_interval(1 - LEVEL))
+    sd, p = float(values.std(ddof=1)), float(tested.pvalue)
+    return Difference(len(values), mean, sd, (low, high), p, _sign_flip(values), _hedges(values))
 
 
 def least_p(seeds: int) -> float:
@@ -173,7 +150,7 @@ def repeated_power(seeds: int, level: float, factor: float) -> float:
 @lru_cache(maxsize=64)
 def _scales(freedom: int) -> tuple[np.ndarray, np.ndarray]:
     """Return values of S and their weights: Gauss-Legendre nodes in the probability of χ²."""
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    nodes, weights = np.polynomial.legendre.leggauss(200)
     # leggauss integrates over [-1, 1]; (x + 1) / 2 maps it to probabilities in [0, 1].
     return np.sqrt(stats.chi2.ppf((nodes + 1) / 2, freedom) / freedom), weights / 2
 

@@ -18,21 +18,13 @@ DIGITS: Final = 4
 
 @dataclass(frozen=True)
 class Score:
-    """A scalar score of a result.
+    """A scalar score of a result."""
 
-    Args:
-        name: key in the scores of ``result.json``, computed by `segmi.metrics.scores`.
-        label: column in the table of all networks.
-        description: noun phrase for the notes below tables.
-        table1: column in Table 1; None for scores that are not part of it.
-        is_count: a whole number instead of a fraction; it has no best value.
-    """
-
-    name: str
-    label: str
-    description: str
-    table1: str | None = None
-    is_count: bool = False
+    name: str  # key in the scores of ``result.json``, computed by `segmi.metrics.scores`
+    label: str  # column in the table of all networks
+    description: str  # noun phrase for the notes below tables
+    table1: str | None = None  # column in Table 1; None for scores that are not part of it
+    is_count: bool = False  # a whole number instead of a fraction; it has no best value
 
 
 SCORES: Final = (
@@ -42,13 +34,9 @@ SCORES: Final = (
     Score("micro_IoU", "micro IoU", "the intersection over union of the summed counts of all classes"),
     Score("binary_IoU", "binary IoU", "the mean over classes of TP / (TP + FP + FN), as printed in the paper"),
     Score("binary_accuracy", "binary acc.", "the mean over classes of (TP + TN) / all, as printed in the paper"),
-    Score(
-        "absent_classes",
-        "absent",
-        "the number of classes in neither truth nor prediction, which are left out of the means",
-        is_count=True,
-    ),
-)
+    Score("absent_classes", "absent", "the number of classes in neither truth nor prediction, which are left out of "
+          "the means", is_count=True),
+)  # fmt: skip
 """Every scalar score in the order of the tables: the only list that a new column changes."""
 
 
@@ -62,18 +50,12 @@ def run_scores(study: StudyRuns) -> pd.DataFrame:
     for key, result in study.results.items():
         for network, entry in result["networks"].items():
             for protocol, scores in entry.get("scores", {}).items():
-                rows.append(
-                    {
-                        **key._asdict(),
-                        "network": network,
-                        "reported": network == result.get("reported_network"),
-                        "main": protocol == result.get("protocol"),
-                        "protocol": protocol,
-                        "architecture": entry.get("architecture"),
-                        "parameters": entry.get("parameters"),
-                        **{score.name: scores.get(score.name) for score in SCORES},
-                    }
-                )
+                rows.append({
+                    **key._asdict(), "network": network, "reported": network == result.get("reported_network"),
+                    "main": protocol == result.get("protocol"), "protocol": protocol,
+                    "architecture": entry.get("architecture"), "parameters": entry.get("parameters"),
+                    **{score.name: scores.get(score.name) for score in SCORES},
+                })  # fmt: skip
     names = [score.name for score in SCORES]
     columns = [*RunKey._fields, "network", "reported", "main", "protocol", "architecture", "parameters", *names]
     frame = pd.DataFrame(rows, columns=columns)
@@ -90,7 +72,7 @@ def summarize(scores: pd.DataFrame, score: str, by: tuple[str, ...] = ("dataset"
         score: the column to summarize; missing values are ignored.
         by: the columns that identify a cell.
 
-    Returns: a row per cell with columns mean, sd (NaN for one seed) and n.
+    Returns: a row per cell with mean, sd (NaN for one seed) and n.
 
     Example:
         >>> frame = pd.DataFrame({"dataset": ["a"] * 2, "method": ["m"] * 2, "mIoU": [0.5, 0.7]})
@@ -113,10 +95,6 @@ def best(values: Mapping[str, float | None], digits: int = DIGITS) -> set[str]:
         set()
     """
     # Compare texts, so that values that print equal are ties.
-    shown = {
-        name: f"{value:.{digits}f}" for name, value in values.items() if value is not None and not math.isnan(value)
-    }
-    if len(shown) < 2:
-        return set()
-    top = max(shown.values(), key=float)
-    return {name for name, text in shown.items() if text == top}
+    shown = {name: f"{v:.{digits}f}" for name, v in values.items() if v is not None and not math.isnan(v)}
+    top = max(shown.values(), key=float, default="")
+    return {name for name, text in shown.items() if text == top} if len(shown) > 1 else set()

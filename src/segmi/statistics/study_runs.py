@@ -1,33 +1,30 @@
-"""Runs of a study: its plan, and the state and result of every run."""
+"""Runs of a study: its plan, the state and result of every run, and the pairs of runs that are compared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from segmi.errors import DataError
 from segmi.records import Plan, RunFolder, RunKey, State, find_runs, guess_plan, read_plan
 
+PRIMARY: Final = "mIoU"
+"""The only score that is tested, so that no comparison is won by choosing the score afterwards."""
+
 
 @dataclass(frozen=True)
 class StudyRuns:
-    """Plan of a study and the state of its runs.
+    """Plan of a study and the state of its runs."""
 
-    Args:
-        folder: folder of the study.
-        plan: its grid; without a recorded plan, the smallest grid that contains all runs.
-        runs: every run of the grid, existing or missing.
-        states: the state of every run.
-        results: the results of the finished runs.
-    """
-
-    folder: Path
-    plan: Plan
-    runs: Mapping[RunKey, RunFolder]
-    states: Mapping[RunKey, State]
-    results: Mapping[RunKey, dict[str, Any]]
+    folder: Path  # folder of the study
+    plan: Plan  # its grid; without a recorded plan, the smallest grid that contains all runs
+    runs: Mapping[RunKey, RunFolder]  # every run of the grid, existing or missing
+    states: Mapping[RunKey, State]  # the state of every run
+    results: Mapping[RunKey, dict[str, Any]]  # the results of the finished runs
 
     @property
     def finished(self) -> int:
@@ -75,6 +72,54 @@ def collect(root: str | Path) -> list[StudyRuns]:
     ]
 
 
+@dataclass(frozen=True)
+class Pairing:
+    """A method and its baseline on one dataset."""
+
+    dataset: str
+    method: str
+    baseline: str  # the method it is compared with
+    seeds: tuple[int, ...]  # seeds that finished with a score in both methods, in the order of the plan
+    left_out: Mapping[int, str]  # the other seeds of the plan, with the reason
+
+    def keys(self, study: StudyRuns) -> Iterator[tuple[RunKey, RunKey]]:
+        """Yield the keys of the run of the method and the run of the baseline for each common seed."""
+        for seed in self.seeds:
+            yield study.key(self.dataset, self.method, seed), study.key(self.dataset, self.baseline, seed)
+
+
+def pairings(study: StudyRuns) -> list[Pairing]:
+    """Return every method of the plan on every dataset with its baseline, in the order of the plan."""
+    pairs = []
+    for dataset in study.plan.datasets:
+        for method in study.plan.methods:
+            baseline = study.plan.compared_with(method)
+            # A baseline itself has no pairing.
+            if baseline is not None:
+                reasons = {seed: _missing_scores(study, dataset, (method, baseline), seed) for seed in study.plan.seeds}
+                left_out = {seed: reason for seed, reason in reasons.items() if reason}
+                seeds = tuple(seed for seed in study.plan.seeds if seed not in left_out)
+                pairs.append(Pairing(dataset, method, baseline, seeds, left_out))
+    return pairs
+
+
+def reported_score(result: Mapping[str, Any], score: str) -> Any:
+    """Return a score of the reported network under the protocol of Table 1; None if it is missing."""
+    entry = result["networks"].get(result.get("reported_network")) or {}
+    return (entry.get("scores", {}).get(result.get("protocol")) or {}).get(score)
+
+
+def score_differences(study: StudyRuns, pairing: Pairing) -> np.ndarray:
+    """Return the score of the method minus the score of the baseline, one fraction per common seed."""
+    return np.array(
+        [
+            reported_score(study.results[own], PRIMARY) - reported_score(study.results[other], PRIMARY)
+            for own, other in pairing.keys(study)
+        ],
+        dtype=float,
+    )
+
+
 def _study(folder: Path, runs_on_disk: list[RunFolder]) -> StudyRuns:
     plan = read_plan(folder) or guess_plan(folder.name, runs_on_disk)
     by_key = {run.key: run for run in runs_on_disk}
@@ -90,3 +135,15 @@ def _result(run: RunFolder) -> dict[str, Any]:
     if result is None:
         raise DataError(f"{run.path}/result.json was removed while it was read", "run the command again")
     return result
+
+
+def _missing_scores(study: StudyRuns, dataset: str, methods: tuple[str, ...], seed: int) -> str:
+    """Return which of the methods have no score for a seed, with the reason; empty if all have one."""
+    reasons = []
+    for method in methods:
+        key = study.key(dataset, method, seed)
+        if key not in study.results:
+            reasons.append(f"{method} is {study.states[key]}")
+        elif reported_score(study.results[key], PRIMARY) is None:
+            reasons.append(f"{method} has no {PRIMARY}")
+    return " and ".join(reasons)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -28,8 +29,8 @@ def class_chart(study: StudyRuns) -> Chart | None:
     figures, datasets, measures, longest = {}, {}, {}, 0
     for dataset in study.plan.datasets:
         names = study.classes(dataset)
-        for measure, values_of in _MEASURES.items():
-            by_method = {method: values_of(study, dataset, method, len(names)) for method in study.plan.methods}
+        for measure in ("IoU", "boundary IoU"):
+            by_method = {method: _scores(study, dataset, method, measure) for method in study.plan.methods}
             by_method = {method: values for method, values in by_method.items() if any(values)}
             if names and by_method:
                 figures[f"{measure}|{dataset}"] = _class_figure(study, names, by_method, measure)
@@ -66,51 +67,34 @@ def confusion_chart(study: StudyRuns) -> Chart | None:
     if not figures:
         return None
     choices = (Choice("dataset", list(datasets.items())), Choice("model", list(methods.items())))
-    notes = (
+    note = (
         "Rows are true classes, columns predicted classes. A row sums to 100 % of the pixels of its class, over all "
-        "images and seeds. Correct pixels are on the diagonal.",
+        "images and seeds. Correct pixels are on the diagonal."
     )
-    height = min(760, max(380, 26 * classes + 150))
-    return Chart("confusion", "Confusion matrix", figures, choices, notes, height)
+    return Chart("confusion", "Confusion matrix", figures, choices, (note,), min(760, max(380, 26 * classes + 150)))
 
 
 def pooled_counts(study: StudyRuns, dataset: str, method: str) -> npt.NDArray[np.int64] | None:
     """Return the confusion counts of the reported network, C×C, over images and seeds; None if no run has any."""
     total: npt.NDArray[np.int64] | None = None
     for key, result in study.results.items():
-        if (key.dataset, key.method) != (dataset, method):
-            continue
-        try:
-            record = study.runs[key].confusion(str(result.get("reported_network")), str(result.get("protocol")))
-        except DataError:
-            continue
-        pooled = record.pooled()
-        if total is None or total.shape == pooled.shape:
-            total = pooled if total is None else total + pooled
+        if (key.dataset, key.method) == (dataset, method):
+            with suppress(DataError):  # runs without readable counts are left out
+                run = study.runs[key]
+                pooled = run.confusion(str(result.get("reported_network")), str(result.get("protocol"))).pooled()
+                if total is None or total.shape == pooled.shape:
+                    total = pooled if total is None else total + pooled
     return total
 
 
-def _iou(study: StudyRuns, dataset: str, method: str, classes: int) -> list[list[float]]:
-    """Return the IoU of every seed that has one, by class."""
-    values: list[list[float]] = [[] for _ in range(classes)]
-    for result in study.results_of(dataset, method):
-        for index, value in enumerate((reported_score(result, "IoU") or [])[:classes]):
-            if value is not None:
-                values[index].append(float(value))
-    return values
-
-
-def _boundary_iou(study: StudyRuns, dataset: str, method: str, classes: int) -> list[list[float]]:
-    """Return the boundary IoU of every seed that has one, by class."""
-    values: list[list[float]] = [[] for _ in range(classes)]
-    for one in details_by_seed(study, dataset, method):
-        for index, value in enumerate(one.boundary_iou()[:classes]):
-            if math.isfinite(value):
-                values[index].append(float(value))
-    return values
-
-
-_MEASURES: Final = {"IoU": _iou, "boundary IoU": _boundary_iou}
+def _scores(study: StudyRuns, dataset: str, method: str, measure: str) -> list[list[float]]:
+    """Return the scores of the seeds that have one, by class."""
+    if measure == "IoU":
+        seeds = [reported_score(result, "IoU") or [] for result in study.results_of(dataset, method)]
+    else:
+        seeds = [one.boundary_iou().tolist() for one in details_by_seed(study, dataset, method)]
+    by_class = ([row[index] for row in seeds if index < len(row)] for index in range(len(study.classes(dataset))))
+    return [[float(value) for value in values if value is not None and math.isfinite(value)] for values in by_class]
 
 
 def _class_figure(
@@ -122,21 +106,17 @@ def _class_figure(
     methods = list(study.plan.methods)
     traces = []
     for number, (method, values) in enumerate(by_method.items()):
-        index = methods.index(method)
+        index, color = methods.index(method), method_color(methods.index(method))
         shift = (number - (len(by_method) - 1) / 2) * min(0.22, 0.8 / len(by_method))
         rows = [(row + shift, means[method][c], values[c], names[c]) for row, c in enumerate(order) if values[c]]
-        traces.append(
-            {
-                "type": "scatter", "mode": "markers", "name": plain_text(study.plan.methods[method]),
-                "x": rounded([mean for _, mean, _, _ in rows]), "y": [y for y, *_ in rows],
-                "error_x": error_bars(
-                    [mean or 0 for _, mean, _, _ in rows], [(min(v), max(v)) for *_, v, _ in rows], method_color(index)
-                ),
-                "marker": {"color": method_color(index), "symbol": method_symbol(index), "size": 9},
-                "text": [plain_text(name) for *_, name in rows],
-                "hovertemplate": "%{text}: %{x:.3f}<extra>%{fullData.name}</extra>",
-            }
-        )  # fmt: skip
+        bars = error_bars([mean or 0 for _, mean, _, _ in rows], [(min(v), max(v)) for *_, v, _ in rows], color)
+        traces.append({
+            "type": "scatter", "mode": "markers", "name": plain_text(study.plan.methods[method]),
+            "x": rounded([mean for _, mean, _, _ in rows]), "y": [y for y, *_ in rows], "error_x": bars,
+            "marker": {"color": color, "symbol": method_symbol(index), "size": 9},
+            "text": [plain_text(name) for *_, name in rows],
+            "hovertemplate": "%{text}: %{x:.3f}<extra>%{fullData.name}</extra>",
+        })  # fmt: skip
     layout = {
         "xaxis": {"title": {"text": measure}, "range": [-0.02, 1.02]},
         "yaxis": {"tickvals": list(range(len(names))), "ticktext": [plain_text(names[c]) for c in order],

@@ -3,50 +3,34 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from segmi.report.charts.spec import Chart, Choice, error_bars, method_color, method_symbol, plain_text, rounded
 from segmi.statistics import PRIMARY, StudyRuns, reported_score
 
-Reader = Callable[[Mapping[str, Any]], float | None]
-
-
-def _field(section: str, name: str, unit: float) -> Reader:
-    return lambda result: _scaled((result.get(section) or {}).get(name), unit)
-
-
-def _parameters(result: Mapping[str, Any]) -> float | None:
-    networks = result["networks"].values()
-    return _scaled(sum(entry.get("parameters") or 0 for entry in networks) or None, 1e6)
-
-
-COSTS: Final[Mapping[str, tuple[str, Reader]]] = {
-    "time": ("training time, minutes", _field("training", "wall_seconds", 60)),
-    "memory": ("peak main memory, GiB", _field("usage", "peak_memory_bytes", 2**30)),
-    "gpu": ("peak GPU memory, GiB", _field("usage", "peak_device_memory_bytes", 2**30)),
-    "processor": ("processor energy, kJ", _field("usage", "processor_joules", 1e3)),
-    "energy": ("GPU energy, kJ", _field("usage", "gpu_joules", 1e3)),
-    "parameters": ("parameters of all trained networks, millions", _parameters),
+COSTS: Final[Mapping[str, tuple[str, str, str, float]]] = {
+    "time": ("training time, minutes", "training", "wall_seconds", 60),
+    "memory": ("peak main memory, GiB", "usage", "peak_memory_bytes", 2**30),
+    "gpu": ("peak GPU memory, GiB", "usage", "peak_device_memory_bytes", 2**30),
+    "processor": ("processor energy, kJ", "usage", "processor_joules", 1e3),
+    "energy": ("GPU energy, kJ", "usage", "gpu_joules", 1e3),
+    "parameters": ("parameters of all trained networks, millions", "networks", "parameters", 1e6),
 }
+"""Text, section and field of a result, and the unit that its value is divided by."""
 
 
 def cost_chart(study: StudyRuns) -> Chart | None:
     """Return a marker per method with its cost and score and their ranges over seeds; None without a finished run."""
     figures, costs, datasets = {}, {}, {}
-    for name, (text, read) in COSTS.items():
+    for name, (text, *_) in COSTS.items():
         for dataset in study.plan.datasets:
-            traces = [
-                trace
-                for index, method in enumerate(study.plan.methods)
-                if (trace := _trace(study, dataset, method, index, read)) is not None
-            ]
+            traces = [_trace(study, dataset, method, index, name) for index, method in enumerate(study.plan.methods)]
+            traces = [trace for trace in traces if trace is not None]
             if traces:
                 costs[name], datasets[dataset] = text, study.title(dataset)
-                layout = {
-                    "xaxis": {"title": {"text": text}, "rangemode": "tozero"},
-                    "yaxis": {"title": {"text": PRIMARY}},
-                }
+                x_axis = {"title": {"text": text}, "rangemode": "tozero"}
+                layout = {"xaxis": x_axis, "yaxis": {"title": {"text": PRIMARY}}}
                 figures[f"{name}|{dataset}"] = {"data": traces, "layout": layout}
     if not figures:
         return None
@@ -58,11 +42,11 @@ def cost_chart(study: StudyRuns) -> Chart | None:
     return Chart("cost", "Score against cost", figures, choices, notes)
 
 
-def _trace(study: StudyRuns, dataset: str, method: str, index: int, read: Reader) -> dict[str, Any] | None:
+def _trace(study: StudyRuns, dataset: str, method: str, index: int, name: str) -> dict[str, Any] | None:
     pairs = [
         (cost, float(score))
         for result in study.results_of(dataset, method)
-        if (cost := read(result)) is not None and (score := reported_score(result, PRIMARY)) is not None
+        if (cost := _cost(result, name)) is not None and (score := reported_score(result, PRIMARY)) is not None
     ]
     if not pairs:
         return None
@@ -76,5 +60,9 @@ def _trace(study: StudyRuns, dataset: str, method: str, index: int, read: Reader
     }  # fmt: skip
 
 
-def _scaled(value: Any, unit: float) -> float | None:
+def _cost(result: Mapping[str, Any], name: str) -> float | None:
+    _, section, key, unit = COSTS[name]
+    value = (result.get(section) or {}).get(key)
+    if section == "networks":
+        value = sum(entry.get(key) or 0 for entry in result[section].values()) or None
     return float(value) / unit if isinstance(value, int | float) else None

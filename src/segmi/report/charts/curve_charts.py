@@ -30,6 +30,9 @@ INFORMATION: Final = {
 BAND, FAINT_BAND, MOST_BANDS = 0.16, 0.06, 6
 """Opacity of bands, and opacity if there are more than `MOST_BANDS`."""
 
+_Histories = Mapping[str, Mapping[str, Mapping[str, Sequence[Series]]]]
+"""Series by dataset, quantity and part."""
+
 
 def curve_charts(study: StudyRuns) -> list[Chart]:
     """Return the learning curves, and the diagnostics if there are any."""
@@ -39,26 +42,19 @@ def curve_charts(study: StudyRuns) -> list[Chart]:
     general = [name for name in INFORMATION if name in names]  # every run has them
     diagnostics = general + [name for name in names if name not in LEARNING and name not in general]
     charts = [
-        _chart(study, by_dataset, learning, "curves", "Learning curves", (
+        _chart(study, by_dataset, learning, "curves", "Learning curves",
             "Lines are means over seeds, bands span the seeds. Held-out scores are measured on a part of the training "
             "images, not on the images of Table 1. Different losses have different scales: compare the shapes of "
-            "their curves, not their values.",
-        )),
-        _chart(study, by_dataset, diagnostics, "diagnostics", "Diagnostics", (
+            "their curves, not their values."),
+        _chart(study, by_dataset, diagnostics, "diagnostics", "Diagnostics",
             "Quantities measured by losses and probes, averaged since the previous measurement; information is in "
-            "nats. Only methods that measure a quantity have a line.",
-        )),
+            "nats. Only methods that measure a quantity have a line."),
     ]  # fmt: skip
     return [chart for chart in charts if chart is not None]
 
 
 def _chart(
-    study: StudyRuns,
-    by_dataset: Mapping[str, Mapping[str, Mapping[str, list[Series]]]],
-    names: Sequence[str],
-    chart: str,
-    title: str,
-    notes: tuple[str, ...],
+    study: StudyRuns, by_dataset: _Histories, names: Sequence[str], chart: str, title: str, note: str
 ) -> Chart | None:
     figures, options = {}, {}
     for name in names:
@@ -74,10 +70,10 @@ def _chart(
         return None
     shown = [dataset for dataset in by_dataset if any(key.endswith(f"|{dataset}") for key in figures)]
     datasets = Choice("dataset", [(dataset, study.title(dataset)) for dataset in shown])
-    return Chart(chart, title, figures, (Choice("quantity", list(options.items())), datasets), notes)
+    return Chart(chart, title, figures, (Choice("quantity", list(options.items())), datasets), (note,))
 
 
-def _parts(by_dataset: Mapping[str, Mapping[str, Mapping[str, Any]]], name: str) -> list[str]:
+def _parts(by_dataset: _Histories, name: str) -> list[str]:
     parts = list(dict.fromkeys(part for quantities in by_dataset.values() for part in quantities.get(name, {})))
     if name == "train/loss":  # the names of its terms differ between methods
         return [part for part in parts if not part]
@@ -108,10 +104,7 @@ def _traces(series: Series, index: int, label: str, opacity: float) -> list[dict
     group = {"legendgroup": label}
     line_style = {"color": method_color(index), "dash": method_line(index), "width": 2.2}
     if len(series.lines) == 1 or len(common) < 2:
-        return [
-            _line(line, label, group | {"showlegend": position == 0}, line_style)
-            for position, line in enumerate(series.lines)
-        ]
+        return [_line(line, label, group | {"showlegend": i == 0}, line_style) for i, line in enumerate(series.lines)]
     tables = [dict(zip(line.steps, line.values, strict=True)) for line in series.lines]
     steps = [common[i] for i in subsample(len(common))]
     values = [[table[step] for table in tables] for step in steps]
@@ -123,17 +116,12 @@ def _traces(series: Series, index: int, label: str, opacity: float) -> list[dict
     }  # fmt: skip
     mean = Line(-1, steps, [sum(v) / len(v) for v in values])
     beyond = [
-        _line(Line(line.seed, rest[0], rest[1]), label, group | {"showlegend": False}, line_style | {"width": 1})
-        for line in series.lines
-        if (rest := _after(line, common[-1])) is not None
-    ]
+        _line(Line(line.seed, rest, [table[s] for s in rest]), label, group | {"showlegend": False},
+              line_style | {"width": 1})
+        for line, table in zip(series.lines, tables, strict=True)
+        if len(rest := [s for s in line.steps if s >= common[-1]]) > 1
+    ]  # fmt: skip
     return [band, _line(mean, label, group, line_style), *beyond]
-
-
-def _after(line: Line, step: float) -> tuple[list[float], list[float]] | None:
-    """Return the points of a seed from a step on; None if there is only one."""
-    points = [(s, v) for s, v in zip(line.steps, line.values, strict=True) if s >= step]
-    return ([s for s, _ in points], [v for _, v in points]) if len(points) > 1 else None
 
 
 def _line(line: Line, label: str, group: Mapping[str, Any], style: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,16 +22,13 @@ def detail_charts(study: StudyRuns) -> list[Chart]:
     if not details:
         return []
     datasets = Choice("dataset", [(dataset, study.title(dataset)) for dataset in details])
-    return [_reliability_chart(study, details, datasets), _size_chart(study, details, datasets)]
-
-
-def _reliability_chart(study: StudyRuns, details: dict[str, dict[str, DetailsRecord]], datasets: Choice) -> Chart:
     figures = {dataset: _reliability(study, records) for dataset, records in details.items()}
-    notes = (
+    note = (
         "Top: accuracy of the pixels by confidence; on the diagonal a method is calibrated, below it overconfident. "
-        "Bottom: distribution of the confidence. ECE: expected calibration error. All seeds are pooled.",
+        "Bottom: distribution of the confidence. ECE: expected calibration error. All seeds are pooled."
     )
-    return Chart("reliability", "Reliability diagram", figures, (datasets,), notes, height=520)
+    reliability = Chart("reliability", "Reliability diagram", figures, (datasets,), (note,), height=520)
+    return [reliability, _size_chart(study, details, datasets)]
 
 
 def _reliability(study: StudyRuns, records: dict[str, DetailsRecord]) -> dict[str, Any]:
@@ -44,27 +41,22 @@ def _reliability(study: StudyRuns, records: dict[str, DetailsRecord]) -> dict[st
         index = list(study.plan.methods).index(method)
         label = f"{plain_text(study.plan.methods[method])}, ECE {one.calibration_error():.3f}"
         bins = np.flatnonzero(one.pixels)
-        edges = (np.arange(len(one.pixels)) + 0.5) / len(one.pixels)
+        centers = (np.arange(len(one.pixels)) + 0.5) / len(one.pixels)
         style = {"color": method_color(index), "dash": method_line(index), "width": 2}
         share = 100 * one.pixels / max(one.pixels.sum(), 1)
-        traces.append(
-            {
-                "type": "scatter", "mode": "lines+markers", "name": label, "legendgroup": method, "line": style,
-                "x": rounded((one.confidence[bins] / one.pixels[bins]).tolist()),
-                "y": rounded((one.correct[bins] / one.pixels[bins]).tolist()),
-                "marker": {"symbol": method_symbol(index), "size": 7, "color": method_color(index)},
-                "text": [f"{value:.2g} % of the pixels" for value in share[bins]],
-                "hovertemplate": "confidence %{x:.2f}, accuracy %{y:.2f}<br>%{text}<extra>%{fullData.name}</extra>",
-            }
-        )  # fmt: skip
-        traces.append(
-            {
-                "type": "scatter", "mode": "lines", "name": label, "legendgroup": method, "showlegend": False,
-                "x": rounded(edges.tolist()), "y": rounded(share.tolist()), "yaxis": "y2",
-                "line": style | {"shape": "hvh", "width": 1.5},
-                "hovertemplate": "%{y:.2g} % of the pixels<extra>%{fullData.name}</extra>",
-            }
-        )  # fmt: skip
+        traces += [{
+            "type": "scatter", "mode": "lines+markers", "name": label, "legendgroup": method, "line": style,
+            "x": rounded((one.confidence[bins] / one.pixels[bins]).tolist()),
+            "y": rounded((one.correct[bins] / one.pixels[bins]).tolist()),
+            "marker": {"symbol": method_symbol(index), "size": 7, "color": method_color(index)},
+            "text": [f"{value:.2g} % of the pixels" for value in share[bins]],
+            "hovertemplate": "confidence %{x:.2f}, accuracy %{y:.2f}<br>%{text}<extra>%{fullData.name}</extra>",
+        }, {
+            "type": "scatter", "mode": "lines", "name": label, "legendgroup": method, "showlegend": False,
+            "x": rounded(centers.tolist()), "y": rounded(share.tolist()), "yaxis": "y2",
+            "line": style | {"shape": "hvh", "width": 1.5},
+            "hovertemplate": "%{y:.2g} % of the pixels<extra>%{fullData.name}</extra>",
+        }]  # fmt: skip
     layout = {
         "xaxis": {"title": {"text": "confidence"}, "range": [0, 1.01], "anchor": "y2"},
         "yaxis": {"title": {"text": "accuracy"}, "range": [0, 1.03], "domain": [0.32, 1]},
@@ -82,12 +74,11 @@ def _size_chart(study: StudyRuns, details: dict[str, dict[str, DetailsRecord]], 
             if any(one.objects[index].any() for one in records.values() if index < len(one.objects)):
                 classes[name] = name
                 figures[f"{dataset}|{name}"] = _sizes(study, records, index)
-    notes = (
+    note = (
         "An object is a connected region of a class in the truth; its IoU is computed with the overlapping predicted "
-        "regions of that class. Means over the objects of all images and seeds; hover for their number.",
+        "regions of that class. Means over the objects of all images and seeds; hover for their number."
     )
-    choices = (datasets, Choice("class", list(classes.items())))
-    return Chart("sizes", "IoU by object size", figures, choices, notes)
+    return Chart("sizes", "IoU by object size", figures, (datasets, Choice("class", list(classes.items()))), (note,))
 
 
 def _sizes(study: StudyRuns, records: dict[str, DetailsRecord], index: int | None) -> dict[str, Any]:
@@ -98,25 +89,19 @@ def _sizes(study: StudyRuns, records: dict[str, DetailsRecord], index: int | Non
         sums = one.object_iou.sum(axis=0) if index is None else one.object_iou[index]
         sizes = np.flatnonzero(numbers)
         texts = size_texts(len(numbers))
-        traces.append(
-            {
-                "type": "scatter", "mode": "lines+markers", "name": plain_text(study.plan.methods[method]),
-                "x": sizes.tolist(), "y": rounded((sums[sizes] / numbers[sizes]).tolist()),
-                "line": {"color": method_color(position), "dash": method_line(position), "width": 2},
-                "marker": {"symbol": method_symbol(position), "size": 8, "color": method_color(position)},
-                "text": [f"{int(n):,} objects" for n in numbers[sizes]],
-                "hovertemplate": "IoU %{y:.3f}, %{text}<extra>%{fullData.name}</extra>",
-            }
-        )  # fmt: skip
+        traces.append({
+            "type": "scatter", "mode": "lines+markers", "name": plain_text(study.plan.methods[method]),
+            "x": sizes.tolist(), "y": rounded((sums[sizes] / numbers[sizes]).tolist()),
+            "line": {"color": method_color(position), "dash": method_line(position), "width": 2},
+            "marker": {"symbol": method_symbol(position), "size": 8, "color": method_color(position)},
+            "text": [f"{int(n):,} objects" for n in numbers[sizes]],
+            "hovertemplate": "IoU %{y:.3f}, %{text}<extra>%{fullData.name}</extra>",
+        })  # fmt: skip
     layout = {
-        "xaxis": {
-            "title": {"text": "pixels per object"},
-            "tickvals": list(range(len(texts))),
-            "ticktext": texts,
-            "zeroline": False,
-        },
+        "xaxis": {"title": {"text": "pixels per object"}, "tickvals": list(range(len(texts))), "ticktext": texts,
+                  "zeroline": False},
         "yaxis": {"title": {"text": "mean IoU of objects"}, "rangemode": "tozero"},
-    }
+    }  # fmt: skip
     return {"data": traces, "layout": layout}
 
 

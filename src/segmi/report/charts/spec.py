@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from segmi.records import plain
 from segmi.report.drawing import COLORS
 
 Spec: TypeAlias = Mapping[str, Any]
@@ -50,7 +51,7 @@ def data_script(name: str, data: Any) -> str:
     >>> data_script("charts", ["</script>", float("nan")]).splitlines()[1]
     'window.segmi.charts = ["\\\\u003c/script>",null];'
     """
-    text = json.dumps(_finite(data), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(plain(data), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     escaped = text.replace("<", "\\u003c")
     return f"window.segmi = window.segmi || {{}};\nwindow.segmi.{name} = {escaped};\n"
 
@@ -104,13 +105,3 @@ def subsample(count: int) -> list[int]:
     if count <= MOST_POINTS:
         return list(range(count))
     return [round(i * (count - 1) / (MOST_POINTS - 1)) for i in range(MOST_POINTS)]
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
