@@ -11,8 +11,7 @@ import numpy as np
 
 from segmi.report.charts.curve_charts import curve_charts
 from segmi.report.drawing import COLORS, style, svg_text
-from segmi.report.history import MEAN, histories
-from segmi.report.learning_curves import learning_curves
+from segmi.report.learning_curves import MEAN, histories, learning_curves
 from segmi.statistics import collect
 
 

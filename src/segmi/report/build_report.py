@@ -11,11 +11,9 @@ from segmi.errors import UsageError
 from segmi.records import atomic_folder, atomic_write, sweep
 from segmi.report.charts import Chart
 from segmi.report.charts.class_charts import class_chart, confusion_chart
-from segmi.report.charts.cost_chart import cost_chart
 from segmi.report.charts.curve_charts import curve_charts
 from segmi.report.charts.detail_charts import detail_charts
-from segmi.report.charts.forest_chart import forest_chart
-from segmi.report.details_table import missing_details_note, table_details
+from segmi.report.charts.score_charts import cost_chart, forest_chart
 from segmi.report.drawing import save_png, style, svg_text
 from segmi.report.gallery_files import gallery_data, unreadable_layers, write_gallery
 from segmi.report.image_set import image_set
@@ -27,7 +25,7 @@ from segmi.report.statistics_tables import remove_stale_tables, statistics_table
 from segmi.report.summary import Summary, summarize_study
 from segmi.report.table import Table
 from segmi.report.table1 import Reference, table1
-from segmi.report.table_networks import table_classes, table_networks
+from segmi.report.table_networks import missing_details_note, table_classes, table_details, table_networks
 from segmi.statistics import StudyRuns, collect
 
 REPORT_FOLDER: Final = "report"

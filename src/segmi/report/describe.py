@@ -52,14 +52,11 @@ def duration(seconds: float) -> str:
     >>> duration(42.4), duration(3725), duration(200_000)
     ('42 s', '1 h 02 min', '2 d 7 h')
     """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60:02d} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
 
 
 def _number(number: float, scale: str) -> str:
@@ -91,9 +88,8 @@ def _loss(losses: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]]) 
     for name, options in losses.items():
         weight = (options or {}).get("weight", 1)
         default = {"weight": weight, **defaults.get(name, {})}
-        shown = ", ".join(
-            f"{key} {value}" for key, value in (options or {}).items() if key not in default or default[key] != value
-        )
+        changed = {k: v for k, v in (options or {}).items() if k not in default or default[k] != v}
+        shown = ", ".join(f"{key} {value}" for key, value in changed.items())
         factor = "" if weight == 1 else f"{weight:g} × " if isinstance(weight, int | float) else f"{weight} × "
         terms.append(factor + name + (f" ({shown})" if shown else ""))
     return " + ".join(terms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -29,8 +30,8 @@ def table_estimates(study: StudyRuns) -> Table:
     """Return mean, standard deviation and interval over seeds of every method on every dataset."""
     rows = []
     for cell in estimates(study):
-        low, high = cell.interval or (None, None)
-        shown = (_count(cell.n), Cell(value=cell.mean), Cell(value=cell.sd), Cell(value=low), Cell(value=high))
+        numbers = (cell.mean, cell.sd, *(cell.interval or (None, None)))
+        shown = (_count(cell.n), *(Cell(value=number) for number in numbers))
         labels = (study.title(cell.dataset), study.plan.methods[cell.method])
         rows.append(Row(labels, shown, rule=cell.method == next(iter(study.plan.methods))))
     note = "sd: standard deviation over seeds (n − 1). interval: t interval of the expected score of a retraining."
@@ -41,14 +42,9 @@ def table_estimates(study: StudyRuns) -> Table:
 def table_statistics(study: StudyRuns) -> Table:
     """Return the comparison of every method with its baseline on every dataset, with seeds as the units."""
     comparisons = compare(study)
-    rows = _rows(study, comparisons, [_cells(one) for one in comparisons])
-    groups = (
-        ("", ("seeds", "difference")),
-        _INTERVAL,
-        ("paired t", ("p", "Holm")),
-        ("sign flip", ("p", "least")),
-        ("", ("effect", "detectable", "verdict")),
-    )
+    rows = _rows(study, [one.pairing for one in comparisons], [_cells(one) for one in comparisons])
+    tests = (("paired t", ("p", "Holm")), ("sign flip", ("p", "least")))
+    groups = (("", ("seeds", "difference")), _INTERVAL, *tests, ("", ("effect", "detectable", "verdict")))
     title = f"Differences in {PRIMARY} to {baseline_name(study)}, expected over retraining on these images."
     return Table(title, ("dataset", "model"), groups, rows, _notes(comparisons))
 
@@ -56,7 +52,7 @@ def table_statistics(study: StudyRuns) -> Table:
 def table_new_images(study: StudyRuns) -> Table:
     """Return the comparison of every method with its baseline on new images, with the networks fixed."""
     comparisons = compare_on_new_images(study)
-    rows = _rows(study, comparisons, [_new_cells(one) for one in comparisons])
+    rows = _rows(study, [one.pairing for one in comparisons], [_new_cells(one) for one in comparisons])
     notes = (
         "A separate question: the networks are fixed (averaged over seeds) and the images are the sample. Whole "
         "groups (city, clip, patient) are drawn with replacement, never single frames; both methods score each draw.",
@@ -102,33 +98,21 @@ def verdict_cell(verdict: str) -> Cell:
     return Cell(verdict, is_text=True, bold=verdict.startswith(("better", "worse", "depends")))
 
 
-def _rows(
-    study: StudyRuns, comparisons: Sequence[Comparison | NewImages], cells: Sequence[tuple[Cell, ...]]
-) -> list[Row]:
-    datasets = [one.pairing.dataset for one in comparisons]
-    return [
-        Row(_labels(study, one.pairing), shown, rule=i > 0 and datasets[i] != datasets[i - 1])
-        for i, (one, shown) in enumerate(zip(comparisons, cells, strict=True))
-    ]
-
-
-def _labels(study: StudyRuns, pairing: Pairing) -> tuple[str, str]:
-    return study.title(pairing.dataset), compared_label(study, pairing.method)
+def _rows(study: StudyRuns, pairs: Sequence[Pairing], cells: Sequence[tuple[Cell, ...]]) -> list[Row]:
+    labels = [(study.title(pair.dataset), compared_label(study, pair.method)) for pair in pairs]
+    rules = [i > 0 and pair.dataset != pairs[i - 1].dataset for i, pair in enumerate(pairs)]
+    return [Row(*one) for one in zip(labels, cells, [False] * len(pairs), rules, strict=True)]
 
 
 def _cells(one: Comparison) -> tuple[Cell, ...]:
     difference = one.difference
     low, high = difference.interval or (None, None)
     detectable = Cell("> 1", is_text=True) if one.detectable and one.detectable > 1 else Cell(value=one.detectable)
+    least = least_p(difference.n) if difference.p_flip is not None else None
     return (
         _count(difference.n),
-        _signed(difference.mean if difference.n else None),
-        _signed(low),
-        _signed(high),
-        p_cell(difference.p),
-        p_cell(one.p_holm),
-        p_cell(difference.p_flip),
-        p_cell(least_p(difference.n) if difference.p_flip is not None else None),
+        *map(_signed, (difference.mean if difference.n else None, low, high)),
+        *map(p_cell, (difference.p, one.p_holm, difference.p_flip, least)),
         Cell(value=difference.effect, digits=2, signed=True),
         detectable,
         verdict_cell(one.verdict),
@@ -137,15 +121,9 @@ def _cells(one: Comparison) -> tuple[Cell, ...]:
 
 def _new_cells(one: NewImages) -> tuple[Cell, ...]:
     low, high = one.interval or (None, None)
-    return (
-        _count(one.groups),
-        _count(one.images),
-        _count(len(one.pairing.seeds)),
-        _signed(one.difference if one.difference == one.difference else None),
-        _signed(low),
-        _signed(high),
-        verdict_cell(one.verdict),
-    )
+    difference = None if math.isnan(one.difference) else one.difference
+    counts = map(_count, (one.groups, one.images, len(one.pairing.seeds)))
+    return (*counts, *map(_signed, (difference, low, high)), verdict_cell(one.verdict))
 
 
 def _notes(comparisons: Sequence[Comparison]) -> list[str]:
@@ -163,14 +141,12 @@ def _notes(comparisons: Sequence[Comparison]) -> list[str]:
     if tests:
         notes += _test_notes(tests, [n for n in seeds if n > 1])
     left_out = [
-        f"{one.pairing.dataset}/{one.pairing.method} without "
-        + ", ".join(f"seed {seed} ({reason})" for seed, reason in one.pairing.left_out.items())
-        for one in comparisons
-        if one.pairing.left_out
+        f"{pair.dataset}/{pair.method} without " + ", ".join(f"seed {seed} ({why})" for seed, why in missing.items())
+        for pair in (one.pairing for one in comparisons)
+        if (missing := pair.left_out)
     ]
-    return notes + (
-        [f"Only seeds that finished in both methods are compared: {'; '.join(left_out)}."] if left_out else []
-    )
+    only = f"Only seeds that finished in both methods are compared: {'; '.join(left_out)}."
+    return [*notes, only] if left_out else notes
 
 
 def _test_notes(tests: int, seeds: Sequence[int]) -> list[str]:

@@ -23,9 +23,9 @@ _SELECTIONS: Final = {
 
 _BUDGETS: Final = {"steps": "steps", "epochs": "epochs", "images": "images seen", "minutes": "minutes"}
 
-_METHOD_SETTINGS: Final = frozenset(
-    ["networks", "loss", "reported", "frozen", "averages", "weights_from", "treatment", "baseline"]
-)
+_METHOD_SETTINGS: Final = (
+    "networks", "loss", "reported", "frozen", "averages", "weights_from", "treatment", "baseline",
+)  # fmt: skip
 """Settings that define a method; all others belong to the study, but methods may override them."""
 
 _KEY_FIELDS: Final = ("schema_version", "study", "dataset", "method", "seed", "label")
@@ -115,9 +115,8 @@ def describe_equality(study: StudyRuns) -> str:
     settings = settings_table(study)
     if settings is None or len(settings.methods) < 2:
         return ""
-    differing = [
-        row.path for row in settings.rows if not row.same and row.path.partition(".")[0] not in _METHOD_SETTINGS
-    ]
+    paths = [row.path for row in settings.rows if not row.same]
+    differing = [path for path in paths if path.partition(".")[0] not in _METHOD_SETTINGS]
     if not differing:
         return "everything except networks and losses: images, crops, budget, optimizer, evaluation"
     return f"not everything: apart from networks and losses they differ in {', '.join(differing)} (see All settings)"

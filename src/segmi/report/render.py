@@ -56,9 +56,8 @@ def markdown(table: Table) -> str:
     lines = [_pipes(escape_markdown(name) for name in header)]
     lines.append(_pipes(["---"] * len(table.labels) + ["---:"] * len(table.columns)))
     for row in table.rows:
-        labels = [
-            f"*{escape_markdown(label)}*" if row.muted and label else escape_markdown(label) for label in row.labels
-        ]
+        mark = "*" if row.muted else ""
+        labels = [f"{mark}{escape_markdown(label)}{mark}" if label else "" for label in row.labels]
         lines.append(_pipes([*labels, *(_markdown_cell(cell) for cell in row.cells)]))
     notes = [f"- {escape_markdown(note)}" for note in table.notes]
     return "\n".join([f"**{escape_markdown(table.title)}**", "", *lines, *([""] if notes else []), *notes]) + "\n"
@@ -70,9 +69,7 @@ def csv_text(table: Table) -> str:
     parts = ("", " sd", " n") if spread else ("",)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [escape_csv(name) for name in table.labels] + [escape_csv(c + p) for c in table.columns for p in parts]
-    )
+    writer.writerow(map(escape_csv, [*table.labels, *(column + part for column in table.columns for part in parts)]))
     for row in table.rows:
         values: list[str] = []
         for cell in row.cells:
@@ -87,13 +84,9 @@ def latex(table: Table, label: str) -> str:
     width = len(table.labels)
     spec = "l" * width + "".join("r" * len(names) for _, names in table.groups)
     grouped = any(group for group, _ in table.groups)
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        "\\begin{table}",
-        "  \\centering",
-        f"  \\caption{{{escape_latex(table.title)}}}",
-    ]
-    lines += [f"  \\label{{{label}}}", f"  \\begin{{tabular}}{{{spec}}}", "    \\toprule"]
+    lines = ["% needs \\usepackage{booktabs}", "\\begin{table}", "  \\centering"]
+    lines += [f"  \\caption{{{escape_latex(table.title)}}}", f"  \\label{{{label}}}"]
+    lines += [f"  \\begin{{tabular}}{{{spec}}}", "    \\toprule"]
     if grouped:
         heads, rules, column = [""] * width, [], width + 1
         for group, names in table.groups:
@@ -106,9 +99,8 @@ def latex(table: Table, label: str) -> str:
     for index, row in enumerate(table.rows):
         if row.rule and index:
             lines.append("    \\addlinespace")
-        shown = [
-            f"\\textit{{{escape_latex(text)}}}" if row.muted and text else escape_latex(text) for text in row.labels
-        ]
+        italic = "\\textit{%s}" if row.muted else "%s"
+        shown = [italic % escape_latex(text) if text else "" for text in row.labels]
         lines.append(f"    {' & '.join([*shown, *(_latex_cell(cell) for cell in row.cells)])} \\\\")
     lines += ["    \\bottomrule", "  \\end{tabular}"]
     if table.notes:
@@ -120,9 +112,7 @@ def latex(table: Table, label: str) -> str:
 def terminal(table: Table) -> str:
     """Return the table as aligned text for a terminal; a star marks the best value of a row."""
     stars = [[cell.plain() + ("*" if cell.bold else " ") for cell in row.cells] for row in table.rows]
-    body = [
-        [*(_printable(label) for label in row.labels), *cells] for row, cells in zip(table.rows, stars, strict=True)
-    ]
+    body = [[*map(_printable, row.labels), *cells] for row, cells in zip(table.rows, stars, strict=True)]
     pad = len(table.labels)
     names = [name for _, columns in table.groups for name in columns]
     header = [*table.labels, *(f"{name} " for name in names)]

@@ -19,7 +19,6 @@ from segmi.statistics import (
     LEVEL,
     PRIMARY,
     Difference,
-    Interaction,
     Over,
     StudyRuns,
     compare_classes,
@@ -29,14 +28,8 @@ from segmi.statistics import (
 )
 
 PATTERNS: Final = (
-    "statistics.*",
-    "estimates.*",
-    "new_images.*",
-    "interaction_*",
-    "ranks.*",
-    "class_differences_*",
-    "table_details.*",
-)
+    "statistics.*", "estimates.*", "new_images.*", "interaction_*", "ranks.*", "class_differences_*", "table_details.*",
+)  # fmt: skip
 """File names of tables that a later report may not have."""
 
 
@@ -70,10 +63,9 @@ def statistics_tables(study: StudyRuns) -> list[NamedTable]:
 def remove_stale_tables(folder: Path, current: list[NamedTable]) -> None:
     """Remove the tables of an earlier report that the current report does not have."""
     names = {one.name for one in current}
-    for pattern in PATTERNS:
-        for path in folder.glob(pattern):
-            if path.stem not in names:
-                path.unlink()
+    for path in (path for pattern in PATTERNS for path in folder.glob(pattern)):
+        if path.stem not in names:
+            path.unlink()
 
 
 def table_interaction(study: StudyRuns, over: Over) -> Table | None:
@@ -85,18 +77,13 @@ def table_interaction(study: StudyRuns, over: Over) -> Table | None:
     names = tuple(study.title(c) if over == "dataset" else c for c in contexts)
     fixed = any(one.fixed for one in tests)
     other = "network" if over == "dataset" else "dataset"
-    rows = [
-        Row(
-            (_treatment(study, one), *((_fixed(study, one),) if fixed else ())),
-            (
-                *(_difference(one.differences.get(context)) for context in contexts),
-                p_cell(one.p),
-                p_cell(one.p_holm),
-                verdict_cell(one.verdict),
-            ),
-        )
-        for one in tests
-    ]
+    rows = []
+    for one in tests:
+        label = compared_label(study, one.treatment) if one.treatment in study.plan.methods else one.treatment
+        shared_by_all = study.title(one.fixed) if over == "network" else one.fixed
+        cells = [_difference(one.differences.get(context)) for context in contexts]
+        cells += [p_cell(one.p), p_cell(one.p_holm), verdict_cell(one.verdict)]
+        rows.append(Row((label, shared_by_all) if fixed else (label,), tuple(cells)))
     shared = " Networks of a seed share the order of the images, which makes the test conservative."
     notes = (
         "Mean ± standard deviation of the differences of the seeds. p: test of equal expected differences on every "
@@ -114,10 +101,7 @@ def table_ranks(study: StudyRuns) -> Table | None:
     if len(ranks.by_dataset) < 2:
         return None
     columns = [*ranks.by_dataset.values(), ranks.mean]
-    rows = [
-        Row((label,), tuple(_rank(column[method]) for column in columns))
-        for method, label in study.plan.methods.items()
-    ]
+    rows = [Row((label,), tuple(_rank(c[method]) for c in columns)) for method, label in study.plan.methods.items()]
     test = f"Friedman's test of equal ranks: p = {p_cell(ranks.p).plain()}" if ranks.reason is None else ranks.reason
     note = f"By mean {PRIMARY} over seeds; 1 is the best. {test[0].upper()}{test[1:]}."
     titles = tuple(study.title(dataset) for dataset in ranks.by_dataset)
@@ -146,14 +130,6 @@ def table_class_differences(study: StudyRuns, dataset: str) -> Table | None:
     )
     title = f"Differences in IoU per class to {baseline_name(study)} on {study.title(dataset)}."
     return Table(title, ("class",), groups, rows, notes)
-
-
-def _treatment(study: StudyRuns, one: Interaction) -> str:
-    return compared_label(study, one.treatment) if one.treatment in study.plan.methods else one.treatment
-
-
-def _fixed(study: StudyRuns, one: Interaction) -> str:
-    return study.title(one.fixed) if one.over == "network" else one.fixed
 
 
 def _difference(one: Difference | None, planned: int = 0, *, bold: bool = False) -> Cell:

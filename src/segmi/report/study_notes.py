@@ -57,9 +57,12 @@ def _describe_selection(selection: Selection) -> str:
         return f"{spaces}: none of {len(trials)} trials has a score"
     chosen = ", ".join(f"{name} {_short(value)}" for name, value in selection.values.items())
     scores = ", ".join(_score(trial) for trial in trials)
+    steps, images = sum(trial.steps or 0 for trial in trials), sum(trial.images or 0 for trial in trials)
+    seconds = sum(trial.wall_seconds or 0 for trial in trials)
     return (
         f"{chosen}, selected by trial {selection.winner} of {len(trials)}, numbered from 0 ({spaces}). mIoU of the "
-        f"trials on {selection.measured_on}: {scores}. {_cost(trials)}"
+        f"trials on {selection.measured_on}: {scores}. "
+        f"Total cost: {steps:,} steps, {images:,} images seen, {duration(seconds)}"
     )
 
 
@@ -73,13 +76,6 @@ def _space(spec: Mapping[str, Any]) -> str:
 
 def _score(trial: TrialRecord) -> str:
     return "diverged" if trial.failure else "none" if trial.score is None else f"{trial.score:.4f}"
-
-
-def _cost(trials: Sequence[TrialRecord]) -> str:
-    steps = sum(trial.steps or 0 for trial in trials)
-    images = sum(trial.images or 0 for trial in trials)
-    seconds = sum(trial.wall_seconds or 0 for trial in trials)
-    return f"Total cost: {steps:,} steps, {images:,} images seen, {duration(seconds)}"
 
 
 def _short(value: Any) -> str:
@@ -118,26 +114,23 @@ def _usage(records: Sequence[Mapping[str, Any]]) -> list[str]:
         values = [one[name] for one in records if one.get(name) is not None]
         return values if len(values) == len(records) else []
 
-    memory = [
-        f"at most {max(values) / 2**30:.2f} GiB of {name} memory"
-        for key, name in (("peak_memory_bytes", "main"), ("peak_device_memory_bytes", "GPU"))
-        if (values := known(key))
-    ]
-    return memory + [
-        f"{sum(values) / len(values) / 1e3:.3g} kJ of {name} energy per run"
-        for key, name in (("processor_joules", "processor"), ("gpu_joules", "GPU"))
-        if (values := known(key))
-    ]
+    texts = []
+    for key, name in (("peak_memory_bytes", "main"), ("peak_device_memory_bytes", "GPU")):
+        if values := known(key):
+            texts.append(f"at most {max(values) / 2**30:.2f} GiB of {name} memory")
+    for key, name in (("processor_joules", "processor"), ("gpu_joules", "GPU")):
+        if values := known(key):
+            texts.append(f"{sum(values) / len(values) / 1e3:.3g} kJ of {name} energy per run")
+    return texts
 
 
 def _machine(study: StudyRuns) -> list[tuple[str, str]]:
     entries: dict[str, list[str]] = {}
     for key, result in study.results.items():
         for name, value in (study.runs[key].environment() or result.get("environment") or {}).items():
-            if isinstance(value, Mapping):
-                value = ", ".join(f"{k} {v}" for k, v in value.items())
-            elif isinstance(value, list | tuple):
-                value = ", ".join(map(str, value))
+            if isinstance(value, Mapping | list | tuple):
+                parts = (f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else map(str, value)
+                value = ", ".join(parts)
             texts = entries.setdefault(name, [])
             if name != "schema_version" and value not in (None, "", False) and str(value) not in texts:
                 texts.append(str(value))

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from segmi.statistics import (
-    LEVEL,
-    PRIMARY,
-    Comparison,
-    NewImages,
-    StudyRuns,
-    compare,
-    compare_on_new_images,
-    reported_score,
-)
+from segmi.statistics import LEVEL, PRIMARY, Comparison, NewImages, StudyRuns, compare, compare_on_new_images, estimates
 
 MINUS = "\u2212"
 
@@ -61,9 +51,7 @@ def summarize_study(study: StudyRuns) -> Summary:
     new = {(one.pairing.dataset, one.pairing.method): one for one in compare_on_new_images(study)}
     comparisons = compare(study)
     family = sum(one.p_holm is not None for one in comparisons)
-    statements = [
-        _statement(study, one, new.get((one.pairing.dataset, one.pairing.method)), family) for one in comparisons
-    ]
+    statements = [_statement(study, c, new.get((c.pairing.dataset, c.pairing.method)), family) for c in comparisons]
     missing = len(study.runs) - study.finished
     preliminary = f"Preliminary: {study.finished} of {len(study.runs)} runs are finished." if missing else ""
     return Summary(_headline(study, statements), preliminary, statements if study.results else ())
@@ -128,10 +116,9 @@ def _headline(study: StudyRuns, statements: Sequence[Statement]) -> str:
     baselines = list(dict.fromkeys(one.baseline for one in statements))
     other = baselines[0] if len(baselines) == 1 else "its baseline"
     if all(one.kind == "none" for one in statements):
+        reason = "One seed" if any(one.seeds == 1 for one in statements) else "Too few finished seeds"
         if all(one.verdict == "no test: no spread" for one in statements):
             reason = "The differences of all seeds are equal"
-        else:
-            reason = "One seed" if any(one.seeds == 1 for one in statements) else "Too few finished seeds"
         return f"{reason}: no statistical comparison with {other} is possible. Add seeds."
     parts = [text for kind in ("better", "worse") if (text := _count(kind, other, statements))]
     if not parts:
@@ -143,11 +130,7 @@ def _headline(study: StudyRuns, statements: Sequence[Statement]) -> str:
 
 def _scores_of_single_method(study: StudyRuns) -> str:
     label = next(iter(study.plan.methods.values()), "it")
-    texts = []
-    for dataset in study.plan.datasets:
-        scores = [reported_score(result, PRIMARY) for result in study.results_of(dataset)]
-        if known := [float(score) for score in scores if score is not None]:
-            texts.append(f"{statistics.fmean(known):.3f} on {study.title(dataset)}")
+    texts = [f"{cell.mean:.3f} on {study.title(cell.dataset)}" for cell in estimates(study)]
     return f"{label} reaches {PRIMARY} {', '.join(texts)}" if texts else f"{label} has no score"
 
 

@@ -58,9 +58,8 @@ class Cell:
         """
         if self.shown is None:
             return self.text
-        return (
-            self.shown + (f" ± {self.spread}" if self.spread else "") + (f" ({self.partial})" if self.partial else "")
-        )
+        partial = f" ({self.partial})" if self.partial else ""
+        return self.shown + (f" ± {self.spread}" if self.spread else "") + partial
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from typing import Final, TypeAlias
 
 import pandas as pd
 
-from segmi.records import RunKey
 from segmi.report.describe import describe_method
 from segmi.report.table import Cell, Row, Table
 from segmi.statistics import SCORES, Score, StudyRuns, best, run_scores, summarize
@@ -19,21 +18,14 @@ Reference: TypeAlias = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Published numbers: dataset → method → name of a score → fraction."""
 
 
-def _paper(iou: float, accuracy: float) -> dict[str, float]:
-    return {"mIoU": iou, "pixel_accuracy": accuracy}
-
+_PUBLISHED: Final = {
+    "cityscapes": {"model-1": (0.5931, 0.9388), "model-2": (0.5244, 0.9345), "model-3": (0.5619, 0.9342)},
+    "voc2012": {"model-1": (0.1965, 0.7367), "model-2": (0.0607, 0.6893), "model-3": (0.2203, 0.7539)},
+}
 
 PAPER: Final[Reference] = {
-    "cityscapes": {
-        "model-1": _paper(0.5931, 0.9388),
-        "model-2": _paper(0.5244, 0.9345),
-        "model-3": _paper(0.5619, 0.9342),
-    },
-    "voc2012": {
-        "model-1": _paper(0.1965, 0.7367),
-        "model-2": _paper(0.0607, 0.6893),
-        "model-3": _paper(0.2203, 0.7539),
-    },
+    dataset: {method: {"mIoU": iou, "pixel_accuracy": accuracy} for method, (iou, accuracy) in rows.items()}
+    for dataset, rows in _PUBLISHED.items()
 }
 """Table 1 of Gonçalves et al., RECPAD 2024."""
 
@@ -44,7 +36,6 @@ _MOST_COLUMNS: Final = 6
 
 _MOST_NAMES: Final = 12
 """Number of unfinished runs that a note names."""
-
 
 _Cells: TypeAlias = Mapping[str, Mapping[str, Cell]]
 """Name of a score → method → cell."""
@@ -79,21 +70,14 @@ def table1(study: StudyRuns, *, reference: Reference | None = None) -> Table:
             lines.append((f"{title}, as published", _published_cells(published[dataset], methods, columns), True))
     if len(methods) > _MOST_COLUMNS:
         labels, groups = ("model",), tuple((title, headers) for title, _, _ in lines)
-        rows = [
-            Row((label,), tuple(cells[score.name][method] for _, cells, _ in lines for score in columns))
-            for method, label in methods.items()
-        ]
+        by_method = {m: tuple(cells[score.name][m] for _, cells, _ in lines for score in columns) for m in methods}
+        rows = [Row((label,), by_method[method]) for method, label in methods.items()]
     else:
         labels, groups = ("dataset",), tuple((label, headers) for label in methods.values())
-        rows = [
-            Row(
-                (title,),
-                tuple(cells[score.name][method] for method in methods for score in columns),
-                muted=muted,
-                rule=bool(published) and not muted,
-            )
-            for title, cells, muted in lines
-        ]
+        rows = []
+        for title, cells, muted in lines:
+            shown = tuple(cells[score.name][method] for method in methods for score in columns)
+            rows.append(Row((title,), shown, muted, rule=bool(published) and not muted))
     source = [_SOURCE] if published and reference is PAPER else []
     return Table(f"Table 1 of the study {study.plan.study}.", labels, groups, rows, [*source, *_notes(study, columns)])
 
@@ -126,34 +110,23 @@ def _notes(study: StudyRuns, columns: Sequence[Score]) -> list[str]:
     meaning = ", ".join(f"{score.table1} is {score.description}" for score in columns)
     first = f"{meaning}, from one confusion matrix pooled over all images.{scored}{repeated}"
     models = [describe_method(study, method) for method in study.plan.methods]
-    return [first, *models, f"{study.finished}/{len(study.runs)} runs finished." + _unfinished(study)]
-
-
-def _unfinished(study: StudyRuns) -> str:
-    by_state: dict[str, list[RunKey]] = {}
+    by_state: dict[str, list[str]] = {}
     for key, state in study.states.items():
         if state != "finished":
-            by_state.setdefault(state, []).append(key)
-    return "".join(f" {state.capitalize()}: {_names(keys)}." for state, keys in by_state.items())
-
-
-def _names(keys: Sequence[RunKey]) -> str:
-    names = ", ".join(f"{key.dataset}/{key.method}/seed{key.seed}" for key in keys[:_MOST_NAMES])
-    return names + (f" and {len(keys) - _MOST_NAMES} more" if len(keys) > _MOST_NAMES else "")
+            by_state.setdefault(state, []).append(f"{key.dataset}/{key.method}/seed{key.seed}")
+    finished = f"{study.finished}/{len(study.runs)} runs finished."
+    for state, names in by_state.items():
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        finished += f" {state.capitalize()}: {', '.join(names[:_MOST_NAMES])}{more}."
+    return [first, *models, finished]
 
 
 def _cells(study: StudyRuns, dataset: str, summary: pd.DataFrame, score: Score) -> dict[str, Cell]:
-    rows = {
-        method: summary.loc[(dataset, method)] for method in study.plan.methods if (dataset, method) in summary.index
-    }
+    rows = {m: summary.loc[(dataset, m)] for m in study.plan.methods if (dataset, m) in summary.index}
     bold = set() if score.is_count else best({method: float(row["mean"]) for method, row in rows.items()})
     planned = len(study.plan.seeds)
-    return {
-        method: cell_of(rows[method], planned, score, bold=method in bold)
-        if method in rows
-        else Cell(state_text(study, dataset, method), planned=planned)
-        for method in study.plan.methods
-    }
+    cells = {method: Cell(state_text(study, dataset, method), planned=planned) for method in study.plan.methods}
+    return cells | {m: cell_of(row, planned, score, bold=m in bold) for m, row in rows.items()}
 
 
 def _published_cells(
@@ -163,8 +136,5 @@ def _published_cells(
     for score in columns:
         values = {method: numbers.get(method, {}).get(score.name) for method in methods}
         bold = set() if score.is_count else best(values)
-        cells[score.name] = {
-            method: Cell() if value is None else Cell(value=value, bold=method in bold)
-            for method, value in values.items()
-        }
+        cells[score.name] = {method: Cell(value=value, bold=method in bold) for method, value in values.items()}
     return cells

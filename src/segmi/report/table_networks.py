@@ -1,21 +1,26 @@
-"""Table of all networks with all scores, and tables of the IoU per class."""
+"""Tables of the networks: all scores, IoU per class, and boundaries, objects and calibration."""
 
 from __future__ import annotations
 
+import operator
 import statistics
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import reduce
 from typing import Any, Final
 
+import numpy as np
+
+from segmi.errors import DataError
+from segmi.records import DetailsRecord, RunKey
 from segmi.report.describe import number_range
 from segmi.report.table import Cell, Row, Table
 from segmi.report.table1 import cell_of, count_cell, state_text
-from segmi.statistics import SCORES, Score, StudyRuns, best, reported_score, run_scores, summarize
+from segmi.statistics import PRIMARY, SCORES, StudyRuns, best, reported_score, run_scores, summarize
 
 _NOTES: Final = (
-    *(
-        f"{score.label}: {score.description}{f' ({score.table1} in Table 1)' if score.table1 else ''}."
-        for score in SCORES
-    ),
+    *(f"{one.label}: {one.description}{f' ({one.table1} in Table 1)' if one.table1 else ''}." for one in SCORES),
     "●: the network in Table 1. Constant prediction: every pixel is the most frequent class of the training images.",
 )
 
@@ -24,7 +29,7 @@ def table_networks(study: StudyRuns) -> Table:
     """Return a row per dataset, model and network, and one per dataset for the constant prediction."""
     scores = run_scores(study)
     by = ("dataset", "method", "network", "protocol")
-    summaries = {score.name: summarize(scores, score.name, by) for score in SCORES}
+    summaries = [(score, summarize(scores, score.name, by)) for score in SCORES]
     several = scores["protocol"].nunique() > 1
     planned = len(study.plan.seeds)
     rows: list[Row] = []
@@ -41,10 +46,8 @@ def table_networks(study: StudyRuns) -> Table:
                 mark = " ●" if group["reported"].iloc[0] and group["main"].iloc[0] else ""
                 key = (dataset, method, network, protocol)
                 shown = tuple(
-                    cell_of(summaries[score.name].loc[key], planned, score)
-                    if key in summaries[score.name].index
-                    else Cell()
-                    for score in SCORES
+                    cell_of(summary.loc[key], planned, score) if key in summary.index else Cell()
+                    for score, summary in summaries
                 )
                 counts = (int(value) for value in group["parameters"] if value is not None and value == value)
                 rows.append(Row((study.title(dataset), label, name + mark, number_range(counts, scale="M")), shown))
@@ -63,14 +66,9 @@ def table_classes(study: StudyRuns, dataset: str) -> Table:
         values = {method: _class_values(study, dataset, method, index) for method in study.plan.methods}
         means = {method: statistics.fmean(v) if v else None for method, v in values.items()}
         bold = best(means) if len(set(means.values())) > 1 else set()
+        spreads = {method: statistics.stdev(v) if len(v) > 1 else None for method, v in values.items()}
         cells = (
-            Cell(
-                value=means[method],
-                sd=statistics.stdev(v) if len(v) > 1 else None,
-                n=len(v),
-                planned=len(v),
-                bold=method in bold,
-            )
+            Cell(value=means[method], sd=spreads[method], n=len(v), planned=len(v), bold=method in bold)
             for method, v in values.items()
         )
         rows.append(Row((name,), tuple(cells)))
@@ -94,10 +92,93 @@ def _constant_row(study: StudyRuns, dataset: str) -> list[Row]:
     scores = next((r["baseline_constant"] for r in study.results_of(dataset) if r.get("baseline_constant")), None)
     if not scores:
         return []
-    cells = tuple(_constant_cell(scores.get(score.name), score) for score in SCORES)
-    return [Row((study.title(dataset), "Constant prediction", "", "0"), cells, muted=True)]
+    cells: list[Cell] = []
+    for score in SCORES:
+        value = scores.get(score.name)
+        cell = Cell() if value is None else Cell(value=float(value))
+        cells.append(count_cell(cell) if score.is_count and value is not None else cell)
+    return [Row((study.title(dataset), "Constant prediction", "", "0"), tuple(cells), muted=True)]
 
 
-def _constant_cell(value: float | None, score: Score) -> Cell:
-    cell = Cell() if value is None else Cell(value=float(value))
-    return count_cell(cell) if score.is_count and value is not None else cell
+_SIZES = ((0, 5), (5, 7), (7, None))
+"""Size indices (powers of 4): medium objects have at least 4⁵ = 32² pixels, large ones at least 4⁷ = 128²."""
+
+
+def details_by_seed(study: StudyRuns, dataset: str, method: str) -> list[DetailsRecord]:
+    """Return the details of the reported network of a method, one per finished run that has some."""
+    records = []
+    for key in study.results:
+        if (key.dataset, key.method) == (dataset, method):
+            with suppress(DataError):
+                records.append(study.runs[key].details(*_network_and_protocol(study, key)))
+    return [one for one in records if one.objects.shape == records[0].objects.shape]
+
+
+def pooled_details(study: StudyRuns, dataset: str, method: str) -> DetailsRecord | None:
+    """Return the sum over seeds; None without any."""
+    records = details_by_seed(study, dataset, method)
+    return reduce(operator.add, records) if records else None
+
+
+def missing_details_note(study: StudyRuns) -> str:
+    """Return a note about finished runs without details; empty if all have some."""
+    missing = sum(not study.runs[k].details_path(*_network_and_protocol(study, k)).is_file() for k in study.results)
+    note = (
+        f"{missing} of {study.finished} finished runs have no details (calibration, boundary IoU, object sizes): they "
+        "were evaluated on crops or with evaluation.details set to false."
+    )
+    return note if missing else ""
+
+
+def table_details(study: StudyRuns) -> Table | None:
+    """Return a row per dataset and method; None if no run has details."""
+    rows = []
+    planned = len(study.plan.seeds)
+    for dataset in study.plan.datasets:
+        first = True
+        for method, label in study.plan.methods.items():
+            records = details_by_seed(study, dataset, method)
+            if not records:
+                continue
+            columns: list[Sequence[float | None]] = [
+                [reported_score(result, PRIMARY) for result in study.results_of(dataset, method)],
+                [_mean(one.boundary_iou()) for one in records],
+                *([_object_iou(one, *sizes) for one in records] for sizes in _SIZES),
+                [one.calibration_error() for one in records],
+            ]
+            cells = tuple(_cell(values, planned) for values in columns)
+            rows.append(Row((study.title(dataset), label), cells, rule=first))
+            first = False
+    if not rows:
+        return None
+    notes = (
+        "boundary IoU: mIoU of the pixels within 2 % of the image diagonal from an outline (Cheng et al. 2021).",
+        "objects: mean IoU of the connected regions of the truth against the overlapping predicted regions of their "
+        "class (Chan et al. 2021); small: below 32² pixels, large: at least 128² pixels.",
+        "calibration error: mean difference between confidence and accuracy in 20 bins of confidence; less is better.",
+    )
+    groups = (("", (PRIMARY, "boundary IoU")), ("objects", ("small", "medium", "large")), ("", ("calibration error",)))
+    return Table("Boundaries, objects and calibration.", ("dataset", "model"), groups, rows, notes)
+
+
+def _network_and_protocol(study: StudyRuns, key: RunKey) -> tuple[str, str]:
+    result = study.results[key]
+    return str(result.get("reported_network")), str(result.get("protocol"))
+
+
+def _cell(values: Sequence[float | None], planned: int) -> Cell:
+    known = [value for value in values if value is not None and np.isfinite(value)]
+    if not known:
+        return Cell(planned=planned)
+    sd = statistics.stdev(known) if len(known) > 1 else None
+    return Cell(value=statistics.fmean(known), sd=sd, n=len(known), planned=planned)
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _object_iou(one: DetailsRecord, first: int, stop: int | None) -> float:
+    number = one.objects[:, first:stop].sum()
+    return float(one.object_iou[:, first:stop].sum() / number) if number else float("nan")

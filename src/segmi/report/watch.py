@@ -45,11 +45,7 @@ def fingerprint(runs_root: Path) -> tuple[tuple[str, int, int], ...]:
 class Watch:
     """Report that is rebuilt when its records change.
 
-    Args:
-        runs_root: as in `write_report`.
-        out: as in `write_report`.
-        images: as in `write_report`.
-        log: receives a line for every report that is written or cannot be written.
+    Args: see `write_report`; ``log`` receives a line for every report that is written or cannot be written.
     """
 
     def __init__(
@@ -96,8 +92,7 @@ def serving(watch: Watch, port: int = 0, every: float = 5.0) -> Iterator[str]:
         port: port of this machine; 0 selects a free one.
         every: seconds between two checks of the records.
 
-    Raises:
-        EnvironmentProblem: the port is in use.
+    Raises: EnvironmentProblem if the port is in use.
     """
     try:
         server = ThreadingHTTPServer((LOOPBACK, port), partial(_Handler, watch))
@@ -107,10 +102,8 @@ def serving(watch: Watch, port: int = 0, every: float = 5.0) -> Iterator[str]:
         ) from error
     server.daemon_threads = True
     stop = threading.Event()
-    threads = [
-        threading.Thread(target=server.serve_forever, daemon=True),
-        threading.Thread(target=watch.forever, args=(every, stop), daemon=True),
-    ]
+    targets = (server.serve_forever, partial(watch.forever, every, stop))
+    threads = [threading.Thread(target=target, daemon=True) for target in targets]
     for thread in threads:
         thread.start()
     try:
@@ -143,8 +136,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer the addresses of the watch and add its script to pages."""
-        if not self._is_local():
-            self.send_error(403, "expected the host 127.0.0.1 or localhost")
+        if self._refused():
             return
         path = self.path.partition("?")[0]
         if path == VERSION_ADDRESS:
@@ -158,10 +150,8 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         """Answer a HEAD request."""
-        if self._is_local():
+        if not self._refused():
             super().do_HEAD()
-        else:
-            self.send_error(403, "expected the host 127.0.0.1 or localhost")
 
     def end_headers(self) -> None:
         """Disable the cache, because the next report has the same file names."""
@@ -176,9 +166,12 @@ class _Handler(SimpleHTTPRequestHandler):
         """Do not list folders."""
         self.send_error(404, "no such page")
 
-    def _is_local(self) -> bool:
+    def _refused(self) -> bool:
         name = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
-        return name in (LOOPBACK, "localhost")
+        local = name in (LOOPBACK, "localhost")
+        if not local:
+            self.send_error(403, "expected the host 127.0.0.1 or localhost")
+        return not local
 
     def _send_page(self, path: str) -> None:
         file = Path(self.translate_path(path))

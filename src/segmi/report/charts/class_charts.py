@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from segmi.errors import DataError
 from segmi.report.charts.spec import Chart, Choice, error_bars, method_color, method_symbol, plain_text, rounded
-from segmi.report.details_table import details_by_seed
+from segmi.report.table_networks import details_by_seed
 from segmi.statistics import StudyRuns, reported_score
 
 _ROW, _MARK, _HIGHEST = 26, 7, 90

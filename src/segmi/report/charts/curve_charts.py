@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from segmi.report.charts.spec import Chart, Choice, method_color, method_line, plain_text, rounded, subsample
-from segmi.report.history import MEAN, Line, Series, histories
+from segmi.report.learning_curves import MEAN, Line, Series, histories
 from segmi.statistics import StudyRuns
 
 LEARNING: Final = {

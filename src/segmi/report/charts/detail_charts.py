@@ -8,7 +8,7 @@ import numpy as np
 
 from segmi.records import DetailsRecord
 from segmi.report.charts.spec import Chart, Choice, method_color, method_line, method_symbol, plain_text, rounded
-from segmi.report.details_table import pooled_details
+from segmi.report.table_networks import pooled_details
 from segmi.statistics import StudyRuns
 
 
