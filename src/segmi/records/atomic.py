@@ -19,11 +19,8 @@ from segmi.errors import SegmiError
 from segmi.records.disk_errors import environment_problem, free_bytes
 from segmi.records.process import is_running, process_start
 
-TEMPORARY_PREFIX: Final = ".segmi-partial-"
-"""Prefix of unfinished files and folders; ``sweep`` removes them when their writer no longer runs."""
-
-RETIRED_PREFIX: Final = ".segmi-retired-"
-"""Prefix of a folder that is being replaced; ``sweep`` restores it if the new folder is missing."""
+TEMPORARY_PREFIX: Final = ".segmi-partial-"  # of unfinished files and folders
+RETIRED_PREFIX: Final = ".segmi-retired-"  # of a folder that is being replaced
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> Path:
@@ -177,17 +174,14 @@ def _take_place(temporary: Path, target: Path) -> None:
 
 def _restore(parent: Path) -> list[Path]:
     """Complete replacements of folders that a crash interrupted: keep the new folder if it exists, else the old one."""
-    restored = []
-    for retired in sorted(parent.glob(f"{RETIRED_PREFIX}*")):
-        if _writer_runs(retired.name):
-            continue
+    restored = [path for path in sorted(parent.glob(f"{RETIRED_PREFIX}*")) if not _writer_runs(path.name)]
+    for retired in restored:
         # retired name: prefix, pid, start, token, target name.
         target = parent / retired.name[len(RETIRED_PREFIX) :].split("-", 3)[3]
         if target.exists():
             _remove(retired)
         else:
             os.replace(retired, target)  # noqa: PTH105
-        restored.append(retired)
     return restored
 
 
@@ -215,9 +209,9 @@ def _sync_folder(folder: Path) -> None:
 
 def _sync_tree(folder: Path) -> None:
     for parent, _, files in os.walk(folder, topdown=False):
-        for name in files:
-            if not Path(parent, name).is_symlink():
-                _sync(Path(parent, name))
+        for path in (Path(parent, name) for name in files):
+            if not path.is_symlink():
+                _sync(path)
         _sync_folder(Path(parent))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -50,10 +51,8 @@ def environment_problem(
             "the previous content is intact",
         )
     if number == errno.EFBIG:
-        return EnvironmentProblem(
-            f"cannot write {target}: it would be larger than the limit for files",
-            f"raise the limit (ulimit -f) or choose a folder on another file system, and {_SAME_COMMAND}",
-        )
+        fix = f"raise the limit (ulimit -f) or choose a folder on another file system, and {_SAME_COMMAND}"
+        return EnvironmentProblem(f"cannot write {target}: it would be larger than the limit for files", fix)
     reason = f"cannot write {target}: {os.strerror(number or 0)}"
     if number in _BLOCKED:
         return EnvironmentProblem(reason, f"move away the file or folder that blocks the path, at {_existing(target)}")
@@ -69,10 +68,9 @@ def environment_problem(
 
 def free_bytes(path: Path) -> int | None:
     """Return the free bytes of the file system that holds a path or would hold it; None if unknown."""
-    try:
+    with suppress(OSError):
         return shutil.disk_usage(_existing(path)).free
-    except OSError:
-        return None
+    return None
 
 
 def _existing(path: Path) -> Path:

@@ -104,7 +104,7 @@ def write_confusion(path: str | Path, counts: npt.ArrayLike, names: Sequence[str
     if not _is_count(array):
         raise ValueError(f"expected non-negative integer counts, got {array.dtype}")
     # uint32 halves the file; counts of single images rarely exceed it.
-    small = array.astype(np.uint32) if not array.size or array.max() < 2**32 else array.astype(np.int64)
+    small = array.astype(np.uint32 if not array.size or array.max() < 2**32 else np.int64)
     text = {"names": np.array(names, dtype=np.str_), "groups": np.array(groups, dtype=np.str_)}
     return _write(path, {"counts": small, **text})
 

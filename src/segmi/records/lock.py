@@ -28,11 +28,10 @@ from segmi.records.process import is_running, process_start
 
 LOCK_NAME: Final = "run.lock"
 
+# Seconds to wait for a busy lock: ``lock_holder`` of another process takes it for an instant.
 _PATIENCE: Final = 0.3
-"""Seconds to wait for a busy lock: ``lock_holder`` of another process takes it for an instant."""
-
+# The same for a soft lock: filelock takes over an unreadable marker after 2 seconds without a change.
 _SOFT_PATIENCE: Final = 2.5
-"""The same for a soft lock: filelock takes over an unreadable marker after 2 seconds without a change."""
 
 _NO_FLOCK: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
@@ -78,7 +77,9 @@ def run_lock(
                 on_wait(_holder_text(path))
             lock = _acquire(path, patience=-1 if patience == math.inf else patience)
     except Timeout:
-        raise _busy(path) from None
+        message = f"the run folder {path.parent} is in use by {_holder_text(path, since=True)}"
+        remedy = f"wait for it to end or stop it; delete {path} only if the process certainly no longer runs"
+        raise LockedError(message, remedy, holder=_holder_text(path)) from None
     except OSError as error:
         problem = environment_problem(error, path)
         if problem is None:
@@ -168,11 +169,3 @@ def _holder_text(path: Path, *, since: bool = False) -> str:
         return "another process"
     text = f"process {holder['pid']} on {holder.get('host', 'an unknown host')}"
     return f"{text}, which started at {holder.get('started', 'an unknown time')}" if since else text
-
-
-def _busy(path: Path) -> LockedError:
-    return LockedError(
-        f"the run folder {path.parent} is in use by {_holder_text(path, since=True)}",
-        f"wait for it to end or stop it; delete {path} only if the process certainly no longer runs",
-        holder=_holder_text(path),
-    )

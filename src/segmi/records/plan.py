@@ -85,16 +85,12 @@ def write_plan(folder: str | Path, plan: Plan) -> Path:
 
 
 def read_plan(folder: str | Path) -> Plan | None:
-    """Return the plan in the folder of a study; None if it is missing.
-
-    Raises:
-        DataError: the file is damaged.
-    """
+    """Return the plan in the folder of a study; None if it is missing. Raises `DataError` if it is damaged."""
     path = Path(folder) / PLAN_NAME
     record = read_record(path)
     if record is None:
         return None
-    # Ignore unknown fields of the same schema version.
+    # Unknown fields of the same schema version are ignored.
     known = {name: record[name] for name in Plan.__dataclass_fields__ if name in record}
     if (problem := _problem(known)) is not None:
         raise damaged(path, problem)

@@ -100,6 +100,10 @@ class RunFolder:
         """Return the path of the per-image confusion counts of a network."""
         return self.path / "confusion" / f"{network}.{protocol}.npz"
 
+    def details_path(self, network: str, protocol: str) -> Path:
+        """Return the path of the details of a network."""
+        return self.path / "details" / f"{network}.{protocol}.npz"
+
     def state(self) -> State:
         """Return the state; ``finished`` requires a readable result with all its artifacts."""
         if not self.path.is_dir():
@@ -143,10 +147,7 @@ class RunFolder:
         return read_configuration(self.path / "config.yaml")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the rows of ``metrics.csv``, numbers as floats, without empty cells; no rows if the file is missing.
-
-        Raises: DataError if the file is not a table.
-        """
+        """Return the rows of ``metrics.csv``, numbers as floats, without empty cells; none if the file is missing."""
         path = self.path / "metrics.csv"
         try:
             with path.open(newline="", encoding="utf-8") as file:
@@ -164,10 +165,6 @@ class RunFolder:
     def confusion(self, network: str, protocol: str) -> ConfusionRecord:
         """Return the confusion counts of a network under an evaluation protocol; see `read_confusion`."""
         return read_confusion(self.confusion_path(network, protocol))
-
-    def details_path(self, network: str, protocol: str) -> Path:
-        """Return the path of the details of a network."""
-        return self.path / "details" / f"{network}.{protocol}.npz"
 
     def details(self, network: str, protocol: str) -> DetailsRecord:
         """Return the details of a network under an evaluation protocol; see `read_details`."""
@@ -192,12 +189,8 @@ class RunFolder:
 
         The result lists the sizes of all files in the artifact folders; NaN is stored as null.
         """
-        artifacts = {
-            file.relative_to(self.path).as_posix(): file.stat().st_size
-            for folder in _ARTIFACT_FOLDERS
-            for file in sorted((self.path / folder).rglob("*"))
-            if file.is_file()
-        }
+        files = (file for folder in _ARTIFACT_FOLDERS for file in sorted((self.path / folder).rglob("*")))
+        artifacts = {f.relative_to(self.path).as_posix(): f.stat().st_size for f in files if f.is_file()}
         path = write_record(self.path / "result.json", {**result, "artifacts": artifacts})
         (self.path / "failure.json").unlink(missing_ok=True)
         return path
@@ -208,14 +201,10 @@ class RunFolder:
 
     def write_failure(self, error: BaseException) -> Path:
         """Write the error of a failed run, with its traceback."""
-        record = {
-            "type": type(error).__name__,
-            "message": error.message if isinstance(error, SegmiError) else str(error),
-            "remedy": error.remedy if isinstance(error, SegmiError) else None,
-            "exit_code": getattr(error, "exit_code", 4),
-            "traceback": "".join(traceback.format_exception(error)),
-        }
-        return write_record(self.path / "failure.json", record)
+        message, remedy = (error.message, error.remedy) if isinstance(error, SegmiError) else (str(error), None)
+        trace, code = "".join(traceback.format_exception(error)), getattr(error, "exit_code", 4)
+        record = {"type": type(error).__name__, "message": message, "remedy": remedy, "exit_code": code}
+        return write_record(self.path / "failure.json", {**record, "traceback": trace})
 
     def crashes(self) -> list[dict[str, Any]]:
         """Return time and reason of every crash of the process of the run; empty if the record is damaged."""

@@ -14,8 +14,7 @@ from typing import Any, Final
 from segmi.records.serialization import damaged, read_record, write_record
 
 SELECTION_NAME: Final = "selection.json"
-TRIAL_MARK: Final = "+trial"
-"""Part of the folder name of a trial; method names cannot contain it."""
+TRIAL_MARK: Final = "+trial"  # part of the folder name of a trial; method names cannot contain it
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,7 @@ def read_selection(folder: str | Path) -> Selection | None:
     if record is None:
         return None
     try:
-        # A missing field raises KeyError, a wrong one TypeError.
         known = {name: record[name] for name in Selection.__dataclass_fields__}
         return Selection(**{**known, "trials": [TrialRecord(**trial) for trial in record["trials"]]})
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError) as error:  # a wrong field, a missing field
         raise damaged(path, f"it is not a selection: {error}") from error

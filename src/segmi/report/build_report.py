@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from segmi.errors import UsageError
 from segmi.records import atomic_folder, atomic_write, sweep
-from segmi.report.charts import Chart
 from segmi.report.charts.class_charts import class_chart, confusion_chart
 from segmi.report.charts.curve_charts import curve_charts
 from segmi.report.charts.detail_charts import detail_charts
@@ -22,8 +21,7 @@ from segmi.report.page import GALLERY_DATA, PageParts, html_index, html_page, ma
 from segmi.report.predictions_figure import prediction_rows, predictions_figure
 from segmi.report.render import csv_text, latex, markdown, terminal
 from segmi.report.statistics_tables import remove_stale_tables, statistics_tables
-from segmi.report.summary import Summary, summarize_study
-from segmi.report.table import Table
+from segmi.report.summary import summarize_study
 from segmi.report.table1 import Reference, table1
 from segmi.report.table_networks import missing_details_note, table_classes, table_details, table_networks
 from segmi.statistics import StudyRuns, collect
@@ -80,10 +78,8 @@ def table1_text(runs_root: str | Path, *, reference: Reference | None = None) ->
 def _studies(root: str | Path) -> list[StudyRuns]:
     studies = collect(root)
     if not studies:
-        raise UsageError(
-            f"no runs under {root}, expected <study>/<dataset>/<method>/seed<k>/",
-            "run a study first (segmi study run FILE), or give the folder of its runs",
-        )
+        remedy = "run a study first (segmi study run FILE), or give the folder of its runs"
+        raise UsageError(f"no runs under {root}, expected <study>/<dataset>/<method>/seed<k>/", remedy)
     return studies
 
 
@@ -104,33 +100,25 @@ def _write_study(study: StudyRuns, out: Path, reference: Reference | None, image
     tables |= {one.name: one.table for one in statistics} | ({"table_details": details} if details else {})
     tables |= {f"classes_{dataset}": table for dataset, table in classes.items()}
     for name, table in tables.items():  # Table 1 first: without it an interrupted report looks like a foreign folder
-        _write_table(out, name, table)
+        label = re.sub(r"[^\w:-]", "-", f"tab:{name.removeprefix('table_').replace('_', '-')}")
+        for suffix, text in (("md", markdown(table)), ("csv", csv_text(table)), ("tex", latex(table, label))):
+            atomic_write(out / f"{name}.{suffix}", text)
     summary = summarize_study(study)
-    charts = _charts(study, summary)
+    of_scores = (forest_chart(summary), *curve_charts(study), cost_chart(study))
+    of_errors = (class_chart(study), confusion_chart(study), *detail_charts(study))
+    charts = [chart for chart in (*of_scores, *of_errors) if chart is not None]
     galleries = _write_gallery(study, out, images)
     parts = PageParts(
-        summary=summary,
-        table1=tables[_TABLE1],
-        networks=tables["table_networks"],
-        statistics=statistics,
-        classes=classes,
-        charts={chart.name: chart for chart in charts},
-        figures=_write_figures(study, out / "figures", images),
+        summary=summary, table1=tables[_TABLE1], networks=tables["table_networks"], statistics=statistics,
+        classes=classes, charts={chart.name: chart for chart in charts}, details=details,
+        figures=_write_figures(study, out / "figures", images), missing_details=missing_details_note(study),
         galleries=[study.title(dataset) for dataset in galleries],
         unreadable=[layer for rows in galleries.values() for layer in unreadable_layers(rows)],
-        details=details,
-        missing_details=missing_details_note(study),
-    )
+    )  # fmt: skip
     write_assets(out / "assets", charts)
     atomic_write(out / "report.md", markdown_page(study, parts))
     atomic_write(out / "index.html", html_page(study, parts))
     return out
-
-
-def _charts(study: StudyRuns, summary: Summary) -> list[Chart]:
-    of_classes = (class_chart(study), confusion_chart(study))
-    charts = (forest_chart(summary), *curve_charts(study), cost_chart(study), *of_classes, *detail_charts(study))
-    return [chart for chart in charts if chart is not None]
 
 
 def _write_gallery(study: StudyRuns, out: Path, images: bool) -> dict[str, list[dict[str, Any]]]:
@@ -145,13 +133,6 @@ def _write_gallery(study: StudyRuns, out: Path, images: bool) -> dict[str, list[
     data = gallery_data(study, {dataset: (one, rows[dataset]) for dataset, one in sets.items()})
     atomic_write(out / "assets" / GALLERY_DATA, data)
     return rows
-
-
-def _write_table(out: Path, name: str, table: Table) -> None:
-    label = re.sub(r"[^\w:-]", "-", f"tab:{name.removeprefix('table_').replace('_', '-')}")
-    atomic_write(out / f"{name}.md", markdown(table))
-    atomic_write(out / f"{name}.csv", csv_text(table))
-    atomic_write(out / f"{name}.tex", latex(table, label))
 
 
 def _write_figures(study: StudyRuns, folder: Path, images: bool) -> list[tuple[str, str]]:

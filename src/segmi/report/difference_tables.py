@@ -72,7 +72,7 @@ def baseline_name(study: StudyRuns) -> str:
         return "the baseline of each method"
     if study.plan.crossed and others:
         return f"{study.plan.treatment_of(others[0])} on the same network"
-    return study.plan.methods[others[0]] if others else ""
+    return study.plan.methods[others[0]] if others else ""  # empty with one method
 
 
 def compared_label(study: StudyRuns, method: str) -> str:

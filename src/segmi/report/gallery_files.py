@@ -35,7 +35,20 @@ def write_gallery(images: ImageSet, folder: Path) -> list[Row]:
 
 def gallery_data(study: StudyRuns, sets: Mapping[str, tuple[ImageSet, Sequence[Row]]]) -> str:
     """Return the rows of all datasets as a script, which a page from the disk can load (it cannot load JSON)."""
-    return data_script("galleries", [_dataset(study, images, rows) for images, rows in sets.values()])
+    galleries = []
+    for images, rows in sets.values():
+        seen = {c for row in rows for c in row["shares"]}
+        seen |= {c for row in rows for score in row["scores"].values() for c in score["iou"]}
+        galleries.append({
+            "name": images.dataset, "title": study.title(images.dataset), "seed": images.seed,
+            "methods": [{"name": method, "label": label, "state": images.states.get(method, "")}
+                        for method, label in study.plan.methods.items()],
+            "classes": [{"id": c, "name": name, "color": "#{:02x}{:02x}{:02x}".format(*images.palette[c]),
+                         "seen": c in seen} for c, name in enumerate(images.classes)],
+            "confidence": any("confidence" in layers for row in rows for layers in row["layers"].values()),
+            "rows": rows,
+        })  # fmt: skip
+    return data_script("galleries", galleries)
 
 
 def unreadable_layers(rows: Sequence[Row]) -> list[str]:
@@ -76,22 +89,15 @@ def _write_row(images: ImageSet, name: str, folder: Path) -> Row:
     for layer, image in files.items():
         _save_with_thumbnail(folder, f"{name}.{layer}", image, small)
     scores = {m: image_iou(truth, labels) for m, labels in predictions.items()} if truth is not None else {}
+    means = {method: round(float(np.mean(list(iou.values()))), 4) if iou else None for method, iou in scores.items()}
     return {
-        "name": name,
-        "size": (width, height),
-        "small": small is not None,
+        "name": name, "size": (width, height), "small": small is not None,
         "disagreement": round(disagreement(truth, list(predictions.values())), 4) if truth is not None else 0.0,
         "shares": {c: round(share, 4) for c, share in class_shares(truth).items()} if truth is not None else {},
-        "layers": layers,
-        "unreadable": [layer for layer, one in read.items() if one is None],
-        "scores": {
-            method: {
-                "mean": round(float(np.mean(list(iou.values()))), 4) if iou else None,
-                "iou": {c: round(value, 4) for c, value in iou.items()},
-            }
-            for method, iou in scores.items()
-        },
-    }
+        "layers": layers, "unreadable": [layer for layer, one in read.items() if one is None],
+        "scores": {method: {"mean": means[method], "iou": {c: round(value, 4) for c, value in iou.items()}}
+                   for method, iou in scores.items()},
+    }  # fmt: skip
 
 
 def _read(images: ImageSet, name: str) -> dict[str, Mask | None]:
@@ -133,36 +139,9 @@ def _indexed(values: Mask, table: Mask) -> Image.Image:
 
 def _save_with_thumbnail(folder: Path, name: str, image: Image.Image, small: tuple[int, int] | None) -> None:
     mask = image.mode == "P"
-    file = f"{name}.png" if mask else f"{name}.jpg"
-    _save(image, folder / file)
+    options = {"optimize": True, "transparency": image.info.get("transparency")} if mask else {"quality": 86}
+    file, kind = (f"{name}.png", "PNG") if mask else (f"{name}.jpg", "JPEG")
+    image.save(folder / file, format=kind, **options)
     if small is not None:
         thumbnail = image.resize(small, Image.Resampling.NEAREST if mask else Image.Resampling.LANCZOS)
-        thumbnail.info.update(image.info)
-        _save(thumbnail, folder / "small" / file)
-
-
-def _save(image: Image.Image, path: Path) -> None:
-    if image.mode == "P":
-        image.save(path, format="PNG", optimize=True, transparency=image.info.get("transparency"))
-    else:
-        image.save(path, format="JPEG", quality=86)
-
-
-def _dataset(study: StudyRuns, images: ImageSet, rows: Sequence[Row]) -> dict[str, Any]:
-    seen = {c for row in rows for c in row["shares"]}
-    seen |= {c for row in rows for score in row["scores"].values() for c in score["iou"]}
-    return {
-        "name": images.dataset,
-        "title": study.title(images.dataset),
-        "seed": images.seed,
-        "methods": [
-            {"name": method, "label": label, "state": images.states.get(method, "")}
-            for method, label in study.plan.methods.items()
-        ],
-        "classes": [
-            {"id": c, "name": name, "color": "#{:02x}{:02x}{:02x}".format(*images.palette[c]), "seen": c in seen}
-            for c, name in enumerate(images.classes)
-        ],
-        "confidence": any("confidence" in layers for row in rows for layers in row["layers"].values()),
-        "rows": rows,
-    }
+        thumbnail.save(folder / "small" / file, format=kind, **options)

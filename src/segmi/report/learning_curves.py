@@ -140,7 +140,7 @@ def learning_curves(study: StudyRuns) -> Figure | None:
     grid = {
         quantity: {d: [s for s in by_dataset[d].get(quantity, {}).get("", []) if not s.variant] for d in datasets}
         for quantity, _ in _ROWS
-    }
+    }  # the series of a quantity as a whole: no class, no term of a loss
     rows = [(quantity, name) for quantity, name in _ROWS if any(grid[quantity].values())]
     if not rows:
         return None

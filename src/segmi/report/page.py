@@ -85,11 +85,16 @@ def html_index(studies: Sequence[tuple[str, str, int, int]]) -> str:
 
 def markdown_page(study: StudyRuns, parts: PageParts) -> str:
     """Return the tables, figures and notes as Markdown."""
-    lines = [f"# Study {escape_markdown(study.plan.study)}", "", *_markdown_summary(parts.summary)]
-    lines.append(markdown(parts.table1))
+    summary = parts.summary
+    lines = [f"# Study {escape_markdown(study.plan.study)}", "", f"**{escape_markdown(summary.headline)}**", ""]
+    lines += [escape_markdown(summary.preliminary), ""] if summary.preliminary else []
+    for one in summary.statements:
+        compared = escape_markdown(f"{one.dataset}: {one.method} compared with {one.baseline}")
+        lines.append(f"- {compared}: **{escape_markdown(one.verdict)}**, {escape_markdown(one.details)}.")
+    lines += ["", markdown(parts.table1)] if summary.statements else [markdown(parts.table1)]
     lines += ["## Statistical comparison", ""] if parts.statistics else []
-    for one in parts.statistics:
-        lines += [f"### {escape_markdown(one.heading)}", "", markdown(one.table)]
+    for named in parts.statistics:
+        lines += [f"### {escape_markdown(named.heading)}", "", markdown(named.table)]
     for caption, file in parts.figures:
         lines.append(f"![{escape_markdown(caption)}]({file})\n\n*{escape_markdown(caption)}*\n")
     lines += ["## All networks", "", markdown(parts.networks)]
@@ -119,10 +124,8 @@ def plotting_library() -> Path:
     spec = find_spec("plotly")
     path = Path(str(spec.origin)).parent / "package_data" / LIBRARY if spec is not None else None
     if path is None or not path.is_file():
-        raise EnvironmentProblem(
-            f"the plotting library is missing: expected {path or LIBRARY} in the package plotly",
-            "install the dependencies of segmi again: pip install 'plotly>=6'",
-        )
+        message = f"the plotting library is missing: expected {path or LIBRARY} in the package plotly"
+        raise EnvironmentProblem(message, "install the dependencies of segmi again: pip install 'plotly>=6'")
     return path
 
 
@@ -131,27 +134,14 @@ def asset(name: str) -> str:
     return (files("segmi.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _markdown_summary(summary: Summary) -> list[str]:
-    lines = [f"**{escape_markdown(summary.headline)}**", ""]
-    lines += [escape_markdown(summary.preliminary), ""] if summary.preliminary else []
-    lines += [
-        f"- {escape_markdown(f'{one.dataset}: {one.method} compared with {one.baseline}')}: "
-        f"**{escape_markdown(one.verdict)}**, {escape_markdown(one.details)}."
-        for one in summary.statements
-    ]
-    return [*lines, ""] if summary.statements else lines
-
-
 def _class_colors(study: StudyRuns, dataset: str) -> dict[str, str]:
     """Return the colors of the classes of a dataset in CSS."""
-    palette = study.dataset_info(dataset).get("palette") or []
-    pairs = zip(study.classes(dataset), palette, strict=False)
+    pairs = zip(study.classes(dataset), study.dataset_info(dataset).get("palette") or [], strict=False)
     return {name: f"rgb({', '.join(str(int(channel)) for channel in color)})" for name, color in pairs}
 
 
 def _template(name: str) -> jinja2.Template:
-    loader, undefined = jinja2.PackageLoader("segmi.report", "templates"), jinja2.StrictUndefined
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=undefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template(name)
+    loader, strict = jinja2.PackageLoader("segmi.report", "templates"), jinja2.StrictUndefined
+    return jinja2.Environment(
+        loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True
+    ).get_template(name)

@@ -20,8 +20,6 @@ from segmi.types import IGNORE_INDEX
 
 _TILE, _GAP, _MARGIN, _HEAD, _LINE = 2.1, 0.07, 0.12, 0.34, 0.23  # inches
 
-Color = tuple[int, int, int]
-
 
 @dataclass(frozen=True, eq=False)
 class Tile:
@@ -35,10 +33,10 @@ class Tile:
 
 @dataclass(frozen=True)
 class PredictionRows:
-    """Rows of image, ground truth and the prediction of each model, and the classes in them."""
+    """Rows of image, ground truth and the prediction of each model, with a legend."""
 
     rows: Sequence[tuple[str, Sequence[Tile]]]  # (name of the image, its tiles)
-    legend: Sequence[tuple[str, Color]]  # (class, RGB) of the classes in any mask, ignored pixels last
+    legend: Sequence[tuple[str, Sequence[int]]]  # (class, RGB) of the classes in any mask, ignored pixels last
     seed: int  # seed of the predictions
 
 
@@ -61,8 +59,8 @@ def prediction_rows(study: StudyRuns, dataset: str, *, rows: int = 4, largest: i
             missing = Tile(label, None, images.states.get(method, "missing"))
             tiles.append(missing if path is None else _mask(label, path, images, seen, largest))
         shown.append((name, tiles))
-    legend = [(name, _color(images, index)) for index, name in enumerate(images.classes) if seen[index]]
-    legend += [("ignored", _color(images, IGNORE_INDEX))] if seen[IGNORE_INDEX] else []
+    named = [*enumerate(images.classes), (IGNORE_INDEX, "ignored")]
+    legend = [(name, tuple(images.palette[index].tolist())) for index, name in named if seen[index]]
     return PredictionRows(shown, legend, images.seed)
 
 
@@ -91,11 +89,6 @@ def predictions_figure(images: PredictionRows) -> Figure:
     return figure
 
 
-def _color(images: ImageSet, index: int) -> Color:
-    red, green, blue = (int(channel) for channel in images.palette[index])
-    return red, green, blue
-
-
 def _photograph(path: Path, largest: int) -> Tile:
     try:
         return Tile("Image", _resized(read_image(path), largest, Image.Resampling.LANCZOS), is_mask=False)
@@ -108,7 +101,7 @@ def _mask(title: str, path: Path, images: ImageSet, seen: np.ndarray, largest: i
         labels = _resized(read_labels(path), largest, Image.Resampling.NEAREST)
     except DataError:
         return Tile(title, None, "unreadable")
-    seen[np.unique(labels)] = True
+    seen[np.unique(labels)] = True  # for the legend
     return Tile(title, images.palette[labels])
 
 
@@ -145,7 +138,7 @@ def _shortened(text: str, length: int = 30) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _draw_legend(figure: Figure, legend: Sequence[tuple[str, Color]], columns: int) -> None:
+def _draw_legend(figure: Figure, legend: Sequence[tuple[str, Sequence[int]]], columns: int) -> None:
     width, height = figure.get_size_inches()
     handles = [
         Patch(facecolor=(r / 255, g / 255, b / 255), edgecolor="#8b929c", linewidth=0.5, label=_shortened(name))

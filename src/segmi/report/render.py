@@ -58,7 +58,9 @@ def markdown(table: Table) -> str:
     for row in table.rows:
         mark = "*" if row.muted else ""
         labels = [f"{mark}{escape_markdown(label)}{mark}" if label else "" for label in row.labels]
-        lines.append(_pipes([*labels, *(_markdown_cell(cell) for cell in row.cells)]))
+        cells = (escape_markdown(cell.plain()) for cell in row.cells)
+        marks = ("**" if cell.bold else "" for cell in row.cells)
+        lines.append(_pipes([*labels, *(bold + text + bold for text, bold in zip(cells, marks, strict=True))]))
     notes = [f"- {escape_markdown(note)}" for note in table.notes]
     return "\n".join([f"**{escape_markdown(table.title)}**", "", *lines, *([""] if notes else []), *notes]) + "\n"
 
@@ -142,17 +144,12 @@ def _pipes(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _markdown_cell(cell: Cell) -> str:
-    text = escape_markdown(cell.plain())
-    return f"**{text}**" if cell.bold else text
-
-
 def _latex_cell(cell: Cell) -> str:
     text = escape_latex(cell.text if cell.shown is None else cell.shown)
-    number = f"\\textbf{{{text}}}" if cell.bold else text
+    text = f"\\textbf{{{text}}}" if cell.bold else text
     if cell.shown is None:
-        return number
-    return number + (f" $\\pm$ {cell.spread}" if cell.spread else "") + (f" ({cell.partial})" if cell.partial else "")
+        return text
+    return text + (f" $\\pm$ {cell.spread}" if cell.spread else "") + (f" ({cell.partial})" if cell.partial else "")
 
 
 def _printable(text: str) -> str:

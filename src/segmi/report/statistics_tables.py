@@ -5,27 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from segmi.report.difference_tables import (
-    baseline_name,
-    compared_label,
-    p_cell,
-    table_estimates,
-    table_new_images,
-    table_statistics,
-    verdict_cell,
-)
+from segmi import statistics
+from segmi.report import difference_tables as differences
+from segmi.report.difference_tables import baseline_name, compared_label, p_cell, verdict_cell
 from segmi.report.table import Cell, Row, Table
-from segmi.statistics import (
-    LEVEL,
-    PRIMARY,
-    Difference,
-    Over,
-    StudyRuns,
-    compare_classes,
-    interactions,
-    pairings,
-    rank_methods,
-)
+from segmi.statistics import LEVEL, PRIMARY, Difference, Over, StudyRuns
 
 PATTERNS: Final = (
     "statistics.*", "estimates.*", "new_images.*", "interaction_*", "ranks.*", "class_differences_*", "table_details.*",
@@ -44,15 +28,15 @@ class NamedTable(NamedTuple):
 
 def statistics_tables(study: StudyRuns) -> list[NamedTable]:
     """Return the tables of the comparison of methods; empty with one method or without results."""
-    if not pairings(study) or not study.results:
+    if not statistics.pairings(study) or not study.results:
         return []
     tables: list[tuple[str, str, Table | None, bool]] = [
-        ("statistics", "Differences to the baseline over retraining", table_statistics(study), False),
-        ("new_images", "Differences to the baseline on new images", table_new_images(study), False),
+        ("statistics", "Differences to the baseline over retraining", differences.table_statistics(study), False),
+        ("new_images", "Differences to the baseline on new images", differences.table_new_images(study), False),
         ("interaction_datasets", "Dependence on the dataset", table_interaction(study, "dataset"), False),
         ("interaction_networks", "Dependence on the network", table_interaction(study, "network"), False),
         ("ranks", "Ranks over datasets", table_ranks(study), False),
-        ("estimates", "Scores over seeds", table_estimates(study), True),
+        ("estimates", "Scores over seeds", differences.table_estimates(study), True),
     ]
     for dataset in study.plan.datasets:
         heading = f"Differences per class: {study.title(dataset)}"
@@ -70,7 +54,7 @@ def remove_stale_tables(folder: Path, current: list[NamedTable]) -> None:
 
 def table_interaction(study: StudyRuns, over: Over) -> Table | None:
     """Return treatments as rows, datasets or networks as columns; None with a single dataset or network."""
-    tests = interactions(study, over)
+    tests = statistics.interactions(study, over)
     if not tests:
         return None
     contexts = list(dict.fromkeys(context for one in tests for context in one.differences))
@@ -97,7 +81,7 @@ def table_interaction(study: StudyRuns, over: Over) -> Table | None:
 
 def table_ranks(study: StudyRuns) -> Table | None:
     """Return methods as rows and their rank on every dataset; None with fewer than two datasets."""
-    ranks = rank_methods(study)
+    ranks = statistics.rank_methods(study)
     if len(ranks.by_dataset) < 2:
         return None
     columns = [*ranks.by_dataset.values(), ranks.mean]
@@ -110,7 +94,7 @@ def table_ranks(study: StudyRuns) -> Table | None:
 
 def table_class_differences(study: StudyRuns, dataset: str) -> Table | None:
     """Return classes as rows, methods as columns: differences in IoU to the baseline; None without a common seed."""
-    comparisons = compare_classes(study, dataset)
+    comparisons = statistics.compare_classes(study, dataset)
     if not comparisons:
         return None
     methods = list(dict.fromkeys(one.pairing.method for one in comparisons))

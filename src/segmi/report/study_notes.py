@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segmi.errors import DataError
-from segmi.records.trial_records import Selection, TrialRecord, read_selection
+from segmi.records.trial_records import Selection, read_selection
 from segmi.report.describe import duration, number_range, read_config
 from segmi.report.protocol import describe_protocol
 from segmi.statistics import StudyRuns
@@ -56,12 +56,13 @@ def _describe_selection(selection: Selection) -> str:
     if selection.winner is None:
         return f"{spaces}: none of {len(trials)} trials has a score"
     chosen = ", ".join(f"{name} {_short(value)}" for name, value in selection.values.items())
-    scores = ", ".join(_score(trial) for trial in trials)
+    scores = ["none" if trial.score is None else f"{trial.score:.4f}" for trial in trials]
+    shown = ", ".join("diverged" if trial.failure else score for trial, score in zip(trials, scores, strict=True))
     steps, images = sum(trial.steps or 0 for trial in trials), sum(trial.images or 0 for trial in trials)
     seconds = sum(trial.wall_seconds or 0 for trial in trials)
     return (
         f"{chosen}, selected by trial {selection.winner} of {len(trials)}, numbered from 0 ({spaces}). mIoU of the "
-        f"trials on {selection.measured_on}: {scores}. "
+        f"trials on {selection.measured_on}: {shown}. "
         f"Total cost: {steps:,} steps, {images:,} images seen, {duration(seconds)}"
     )
 
@@ -74,10 +75,6 @@ def _space(spec: Mapping[str, Any]) -> str:
     return f"{_short(low)} to {_short(high)} ({kind.replace('_', '-')})"
 
 
-def _score(trial: TrialRecord) -> str:
-    return "diverged" if trial.failure else "none" if trial.score is None else f"{trial.score:.4f}"
-
-
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -88,11 +85,11 @@ def _budget(study: StudyRuns) -> list[tuple[str, str]]:
         results = [result for key, result in study.results.items() if key.method == method]
         trainings = [result["training"] for result in results if result.get("training")]
         seconds = [t["wall_seconds"] for t in trainings if isinstance(t.get("wall_seconds"), int | float)]
-        parts = [
-            f"{number_range(_tenths(t.get(key)) for t in trainings)} {name}"
-            for key, name in (("steps", "steps"), ("images", "images seen"), ("epochs", "epochs"))
-            if any(t.get(key) is not None for t in trainings)
-        ]
+        parts = []
+        for key, name in (("steps", "steps"), ("images", "images seen"), ("epochs", "epochs")):
+            values = [value for t in trainings if (value := t.get(key)) is not None]
+            shown = number_range(round(v, 1) if isinstance(v, float) else v for v in values)
+            parts += [f"{shown} {name}"] if values else []
         parts += [f"{duration(sum(seconds) / len(seconds))} of training per run"] if seconds else []
         parts += _usage([result["usage"] for result in results if result.get("usage")])
         if parts:
@@ -101,10 +98,6 @@ def _budget(study: StudyRuns) -> list[tuple[str, str]]:
         entries.append(("Not reproducible", "the budget is a time; repeated runs end at other steps"))
     total = sum(float((r.get("training") or {}).get("wall_seconds") or 0) for r in study.results.values())
     return [*entries, ("All finished runs", duration(total))] if entries else []
-
-
-def _tenths(value: Any) -> Any:
-    return round(value, 1) if isinstance(value, float) else value
 
 
 def _usage(records: Sequence[Mapping[str, Any]]) -> list[str]:

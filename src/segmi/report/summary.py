@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from segmi.statistics import LEVEL, PRIMARY, Comparison, NewImages, StudyRuns, compare, compare_on_new_images, estimates
-
-MINUS = "\u2212"
+from segmi.statistics import LEVEL, PRIMARY, Comparison, NewImages, StudyRuns, compare, compare_on_new_images
+from segmi.statistics.study_runs import reported_score
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def signed(value: float, digits: int = 3) -> str:
     ('+0.012', '−0.50', '0.000')
     """
     text = f"{value:+.{digits}f}"
-    return text[1:] if float(text) == 0 else text.replace("-", MINUS)
+    return text[1:] if float(text) == 0 else text.replace("-", "\u2212")
 
 
 def interval_text(interval: tuple[float, float]) -> str:
@@ -77,18 +77,10 @@ def interval_text(interval: tuple[float, float]) -> str:
 
 
 def _statement(study: StudyRuns, one: Comparison, new: NewImages | None, family: int) -> Statement:
-    pair, difference = one.pairing, one.difference
-    return Statement(
-        dataset=study.title(pair.dataset),
-        method=study.plan.methods[pair.method],
-        baseline=study.plan.methods[pair.baseline],
-        verdict=one.verdict,
-        details=_details(one, family),
-        difference=difference.mean if difference.n else None,
-        interval=difference.interval,
-        seeds=difference.n,
-        new_images=new,
-    )
+    pair, difference, methods = one.pairing, one.difference, study.plan.methods
+    mean = difference.mean if difference.n else None
+    labels = (study.title(pair.dataset), methods[pair.method], methods[pair.baseline])
+    return Statement(*labels, one.verdict, _details(one, family), mean, difference.interval, difference.n, new)
 
 
 def _details(one: Comparison, family: int) -> str:
@@ -112,7 +104,7 @@ def _headline(study: StudyRuns, statements: Sequence[Statement]) -> str:
     if not study.results:
         return "No run is finished yet."
     if not statements:
-        return f"One method, no comparison: {_scores_of_single_method(study)}."
+        return _headline_without_comparison(study)
     baselines = list(dict.fromkeys(one.baseline for one in statements))
     other = baselines[0] if len(baselines) == 1 else "its baseline"
     if all(one.kind == "none" for one in statements):
@@ -124,14 +116,18 @@ def _headline(study: StudyRuns, statements: Sequence[Statement]) -> str:
     if not parts:
         number = f"{len(statements)} comparisons" if len(statements) > 1 else "one comparison"
         return f"No method is distinguishable from {other} ({number})."
-    rest = ["No other difference is distinguishable."] if any(one.kind == "same" for one in statements) else []
-    return " ".join([*parts, *rest])
+    parts += ["No other difference is distinguishable."] if any(one.kind == "same" for one in statements) else []
+    return " ".join(parts)
 
 
-def _scores_of_single_method(study: StudyRuns) -> str:
-    label = next(iter(study.plan.methods.values()), "it")
-    texts = [f"{cell.mean:.3f} on {study.title(cell.dataset)}" for cell in estimates(study)]
-    return f"{label} reaches {PRIMARY} {', '.join(texts)}" if texts else f"{label} has no score"
+def _headline_without_comparison(study: StudyRuns) -> str:
+    texts = []
+    for dataset in study.plan.datasets:
+        scores = [reported_score(result, PRIMARY) for result in study.results_of(dataset)]
+        if known := [float(score) for score in scores if score is not None]:
+            texts.append(f"{statistics.fmean(known):.3f} on {study.title(dataset)}")
+    reached = f"reaches {PRIMARY} {', '.join(texts)}" if texts else "has no score"
+    return f"One method, no comparison: {next(iter(study.plan.methods.values()), 'it')} {reached}."
 
 
 def _count(kind: str, other: str, statements: Sequence[Statement]) -> str:

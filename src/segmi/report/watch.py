@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +17,6 @@ from segmi.report.build_report import REPORT_FOLDER, write_report
 from segmi.report.page import asset
 
 LOOPBACK: Final = "127.0.0.1"
-
 VERSION_ADDRESS: Final = "/watch/version"
 SCRIPT_ADDRESS: Final = "/watch/follow.js"
 
@@ -118,11 +117,9 @@ def serving(watch: Watch, port: int = 0, every: float = 5.0) -> Iterator[str]:
 
 def wait_for_interrupt() -> None:
     """Block until Ctrl-C."""
-    try:
+    with suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)
-    except KeyboardInterrupt:
-        return
 
 
 class _Handler(SimpleHTTPRequestHandler):

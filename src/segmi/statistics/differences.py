@@ -139,7 +139,7 @@ def _detectable(difference: Difference, tests: int) -> float | None:
 
 
 def _class_differences(study: StudyRuns, pairing: Pairing, index: int) -> np.ndarray:
-    values = [
-        [(reported_score(study.results[key], "IoU") or {})[index] for key in pair] for pair in pairing.keys(study)
-    ]
+    values = (
+        [(reported_score(study.results[key], "IoU") or {})[index] for key in keys] for keys in pairing.keys(study)
+    )
     return np.array([own - other for own, other in values if own is not None and other is not None], dtype=float)

@@ -161,8 +161,8 @@ def _compare(pair: Pairing, methods: list[GroupCounts], baselines: list[GroupCou
     if any((one.groups, one.names) != (both[0].groups, both[0].names) for one in both):
         return NewImages(pair, groups, images, float("nan"), None, "not possible: the runs scored different images")
     if groups < FEWEST_GROUPS:
-        whole = np.stack([np.stack([(c.intersections.sum(0), c.unions.sum(0)) for c in pair_of_runs])
-                          for pair_of_runs in zip(methods, baselines, strict=True)])  # fmt: skip
+        runs = zip(methods, baselines, strict=True)
+        whole = np.stack([np.stack([(c.intersections.sum(0), c.unions.sum(0)) for c in two]) for two in runs])
         reason = "one group" if groups == 1 else f"{groups} groups, fewer than {FEWEST_GROUPS}"
         return NewImages(pair, groups, images, float(_mean_difference(whole)), None, f"not possible: {reason}")
     difference, (low, high) = group_bootstrap(methods, baselines)

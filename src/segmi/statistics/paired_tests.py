@@ -22,11 +22,10 @@ LEVEL: Final = 0.05
 POWER: Final = 0.8
 """Probability of finding a difference that counts as detectable."""
 
+# Number of sign patterns up to which all are evaluated; beyond, as many are drawn.
 _FLIPS: Final = 2**16
-"""Number of sign patterns up to which all are evaluated; beyond, as many are drawn."""
-
+# Scores are fractions of counts: differences within this bound differ only by rounding.
 _NO_SPREAD: Final = 1e-12
-"""Scores are fractions of counts: differences within this bound differ only by rounding."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +157,8 @@ def _scales(freedom: int) -> tuple[np.ndarray, np.ndarray]:
 def _sign_flip(values: np.ndarray) -> float:
     """Return the p value of the mean if each difference could have had either sign with equal probability."""
     # Exact for up to log2(_FLIPS) = 16 seeds; the fixed generator makes drawn patterns reproducible.
-    result = stats.permutation_test(
-        (values,), np.mean, permutation_type="samples", n_resamples=_FLIPS, vectorized=True, rng=0
-    )
-    return float(result.pvalue)
+    options = {"permutation_type": "samples", "n_resamples": _FLIPS, "vectorized": True, "rng": 0}
+    return float(stats.permutation_test((values,), np.mean, **options).pvalue)
 
 
 def _hedges(values: np.ndarray) -> float | None:

@@ -111,13 +111,8 @@ def reported_score(result: Mapping[str, Any], score: str) -> Any:
 
 def score_differences(study: StudyRuns, pairing: Pairing) -> np.ndarray:
     """Return the score of the method minus the score of the baseline, one fraction per common seed."""
-    return np.array(
-        [
-            reported_score(study.results[own], PRIMARY) - reported_score(study.results[other], PRIMARY)
-            for own, other in pairing.keys(study)
-        ],
-        dtype=float,
-    )
+    scores = ([reported_score(study.results[key], PRIMARY) for key in keys] for keys in pairing.keys(study))
+    return np.array([own - other for own, other in scores], dtype=float)
 
 
 def _study(folder: Path, runs_on_disk: list[RunFolder]) -> StudyRuns:

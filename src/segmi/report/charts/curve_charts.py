@@ -90,11 +90,8 @@ def _figure(study: StudyRuns, series: Sequence[Series], text: str) -> dict[str, 
     for one in sorted(shown, key=lambda one: methods.index(one.method)):
         label = study.plan.methods[one.method] + (f", {one.variant}" if one.method in several else "")
         traces += _traces(one, methods.index(one.method), plain_text(label), opacity)
-    layout = {
-        "xaxis": {"title": {"text": "steps"}, "rangemode": "tozero", "tickformat": ",d"},
-        "yaxis": {"title": {"text": plain_text(text)}},
-        "hovermode": "x unified",
-    }
+    x_axis = {"title": {"text": "steps"}, "rangemode": "tozero", "tickformat": ",d"}
+    layout = {"xaxis": x_axis, "yaxis": {"title": {"text": plain_text(text)}}, "hovermode": "x unified"}
     return {"data": traces, "layout": layout}
 
 

@@ -35,8 +35,7 @@ def forest_chart(summary: Summary) -> Chart | None:
             positions[id(one)] = line
             ticks.append((line, one.method))
         line += 1.35
-    traces = [trace for kind in MARKS if (trace := _retraining(kind, shown, positions))]
-    new = _on_new_images(shown, positions)
+    traces = [*(_retraining(kind, shown, positions) for kind in MARKS), _on_new_images(shown, positions)]
     height = int((ROW if len(summary.statements) < DENSE_FROM else DENSE_ROW) * line + 120)
     layout = {
         "xaxis": {"title": {"text": f"difference in {PRIMARY} to the baseline"}, "zeroline": True,
@@ -62,9 +61,9 @@ def forest_chart(summary: Summary) -> Chart | None:
         "images. Thin markers below: difference of these networks on new images of the same kind. Right of 0 the "
         "method scores higher than its baseline."
     )
-    traces += [new] if new else []
     title = "Differences to the baseline with their intervals"
-    return Chart("forest", title, {"": {"data": traces, "layout": layout}}, notes=(note,), height=height)
+    figure = {"data": [trace for trace in traces if trace is not None], "layout": layout}
+    return Chart("forest", title, {"": figure}, notes=(note,), height=height)
 
 
 def _retraining(kind: str, shown: list[Statement], positions: dict[int, float]) -> dict[str, Any] | None:
@@ -90,9 +89,8 @@ def _on_new_images(shown: list[Statement], positions: dict[int, float]) -> dict[
     differences = [new.difference for _, new in rows]
     texts = [
         f"{one.method} on new images: {signed(new.difference)}, {interval_text(new.interval)}, {new.groups} groups"
-        for one, new in rows
-        if new.interval
-    ]
+        for one, new in rows if new.interval
+    ]  # fmt: skip
     return {
         "type": "scatter", "mode": "markers", "name": "on new images",
         "x": differences, "y": [positions[id(one)] + 0.27 for one, _ in rows],
@@ -128,11 +126,8 @@ def cost_chart(study: StudyRuns) -> Chart | None:
     if not figures:
         return None
     choices = (Choice("cost", list(costs.items())), Choice("dataset", list(datasets.items())))
-    notes = (
-        "Higher and further left is better. Whiskers span the seeds. Times are wall-clock times and depend on other "
-        "work on the machine.",
-    )
-    return Chart("cost", "Score against cost", figures, choices, notes)
+    note = "Higher and further left is better. Whiskers span the seeds. Times are wall-clock times and depend on other "
+    return Chart("cost", "Score against cost", figures, choices, (note + "work on the machine.",))
 
 
 def _trace(study: StudyRuns, dataset: str, method: str, index: int, name: str) -> dict[str, Any] | None:
