@@ -19,7 +19,12 @@ def process_start(pid: int) -> str | None:
     True
     """
     if sys.platform.startswith("linux"):
-        return _start_from_proc(pid)
+        try:
+            text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+        fields = text[text.rindex(")") + 2 :].split()  # the process name before it may contain spaces and brackets
+        return None if fields[0] in ("Z", "X") else fields[19]  # a zombie holds no files
     if sys.platform == "win32":
         return None
     try:
@@ -51,12 +56,3 @@ def is_running(pid: int, start: str | None = None) -> bool:
     except PermissionError:  # a process of another user
         pass
     return True
-
-
-def _start_from_proc(pid: int) -> str | None:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    fields = text[text.rindex(")") + 2 :].split()  # the process name before it may contain spaces and brackets
-    return None if fields[0] in ("Z", "X") else fields[19]  # a zombie holds no files

@@ -26,6 +26,7 @@ import csv
 import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,8 +35,14 @@ from typing import Any, Literal, NamedTuple
 from segmi.errors import DataError, SegmiError, UsageError
 from segmi.records.evaluation_counts import ConfusionRecord, DetailsRecord, read_confusion, read_details
 from segmi.records.example_images import SamplePaths, find_samples
-from segmi.records.result_check import result_problem
-from segmi.records.serialization import SCHEMA_VERSION, damaged, read_configuration, read_record, write_record
+from segmi.records.serialization import (
+    SCHEMA_VERSION,
+    damaged,
+    read_configuration,
+    read_record,
+    result_problem,
+    write_record,
+)
 from segmi.records.trial_records import is_trial
 
 State = Literal["finished", "failed", "unfinished", "missing"]
@@ -75,10 +82,8 @@ class RunFolder:
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
         if len(self.path.absolute().parts) < 5 or not re.fullmatch(r"seed\d+", self.path.name):
-            raise UsageError(
-                f"{self.path} is not the folder of a run, expected …/<study>/<dataset>/<method>/seed<k>",
-                "give the folder of the studies, or the folder of one study",
-            )
+            message = f"{self.path} is not the folder of a run, expected …/<study>/<dataset>/<method>/seed<k>"
+            raise UsageError(message, "give the folder of the studies, or the folder of one study")
 
     @classmethod
     def of(cls, root: str | Path, key: RunKey) -> RunFolder:
@@ -108,12 +113,10 @@ class RunFolder:
         """Return the state; ``finished`` requires a readable result with all its artifacts."""
         if not self.path.is_dir():
             return "missing"
-        try:
+        with suppress(DataError):
             result = self.result()
-        except DataError:
-            result = None
-        if result is not None and not self.missing_artifacts(result):
-            return "finished"
+            if result is not None and not self.missing_artifacts(result):
+                return "finished"
         return "failed" if (self.path / "failure.json").exists() else "unfinished"
 
     @property
@@ -137,10 +140,9 @@ class RunFolder:
 
     def environment(self) -> dict[str, Any]:
         """Return machine and versions; empty if not recorded."""
-        try:
+        with suppress(DataError):
             return read_record(self.path / "environment.json") or {}
-        except DataError:
-            return {}
+        return {}
 
     def config(self) -> dict[str, Any]:
         """Return the resolved configuration; empty if not recorded. Raises `DataError` as `read_configuration`."""
@@ -208,11 +210,10 @@ class RunFolder:
 
     def crashes(self) -> list[dict[str, Any]]:
         """Return time and reason of every crash of the process of the run; empty if the record is damaged."""
-        try:
+        with suppress(DataError):
             entries = (read_record(self.path / "crashes.json") or {}).get("crashes")
-        except DataError:
-            return []
-        return entries if isinstance(entries, list) else []
+            return entries if isinstance(entries, list) else []
+        return []
 
     def record_crash(self, reason: str) -> Path:
         """Add a crash of the process of the run to ``crashes.json``, which is kept when the run finishes."""

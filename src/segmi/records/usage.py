@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from segmi.errors import DataError, EnvironmentProblem
@@ -60,7 +59,7 @@ class GpuCounter:
         self._first = 0.0
         if uuid is None:
             return
-        try:
+        with suppress(Exception):  # not installed, no driver or no such counter: the energy is unknown
             import pynvml
 
             pynvml.nvmlInit()
@@ -68,8 +67,6 @@ class GpuCounter:
             # NVML counts millijoules since the driver was loaded.
             self._first = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
             self._read = lambda: float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
-        except Exception:  # not installed, no driver or no such counter: the energy is unknown
-            self._read = None
 
     def joules(self) -> float | None:
         """Return the joules so far; None if they cannot be read."""
@@ -115,9 +112,7 @@ class Usage:
             threading.Thread(target=self._poll, daemon=True).start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._ended.set()
         # The error that ended the session is raised instead of a failure to write.
         with nullcontext() if error is None else suppress(EnvironmentProblem):
@@ -149,8 +144,7 @@ def sessions(folder: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: the file is damaged, or written by a newer segmi.
     """
-    record = read_record(folder / USAGE_NAME) or {}
-    return list(record.get("sessions") or [])
+    return list((read_record(folder / USAGE_NAME) or {}).get("sessions") or [])
 
 
 def summary(of: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -164,14 +158,14 @@ def summary(of: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         True
     """
 
-    def combine(name: str, function: Callable[[list[float]], float]) -> float | None:
-        values = [one.get(name) for one in of]
-        known = [value for value in values if value is not None]
-        return function(known) if known and len(known) == len(values) else None
+    def combined(name: str) -> float | None:
+        known = [value for one in of if (value := one.get(name)) is not None]
+        if not known or len(known) < len(of):
+            return None
+        return max(known) if name.startswith("peak") else sum(known)
 
-    combined = {"seconds": sum, "peak_memory_bytes": max, "peak_device_memory_bytes": max, "processor_joules": sum,
-                "gpu_joules": sum}  # fmt: skip
-    return {"sessions": len(of), **{name: combine(name, function) for name, function in combined.items()}}
+    names = ("seconds", "peak_memory_bytes", "peak_device_memory_bytes", "processor_joules", "gpu_joules")
+    return {"sessions": len(of), **{name: combined(name) for name in names}}
 
 
 def reset_peak_memory(process: Path = _PROCESS) -> bool:

@@ -14,8 +14,7 @@ from segmi.report.charts.curve_charts import curve_charts
 from segmi.report.charts.detail_charts import detail_charts
 from segmi.report.charts.score_charts import cost_chart, forest_chart
 from segmi.report.drawing import save_png, style, svg_text
-from segmi.report.gallery_files import gallery_data, unreadable_layers, write_gallery
-from segmi.report.image_set import image_set
+from segmi.report.gallery_files import gallery_data, image_set, unreadable_layers, write_gallery
 from segmi.report.learning_curves import learning_curves
 from segmi.report.page import GALLERY_DATA, PageParts, html_index, html_page, markdown_page, write_assets
 from segmi.report.predictions_figure import prediction_rows, predictions_figure

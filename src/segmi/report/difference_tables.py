@@ -7,20 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from segmi.report.table import Cell, Row, Table
-from segmi.statistics import (
-    LEVEL,
-    POWER,
-    PRIMARY,
-    Comparison,
-    NewImages,
-    Pairing,
-    StudyRuns,
-    compare,
-    compare_on_new_images,
-    estimates,
-    least_p,
-)
-from segmi.statistics.new_images import FEWEST_GROUPS
+from segmi.statistics import LEVEL, PRIMARY, Comparison, NewImages, Pairing, StudyRuns, compare, estimates, least_p
+from segmi.statistics.new_images import FEWEST_GROUPS, compare_on_new_images
+from segmi.statistics.paired_tests import POWER
 
 _PERCENT: Final = f"{100 * (1 - LEVEL):g} %"
 _INTERVAL: Final = (f"{_PERCENT} interval", ("from", "to"))

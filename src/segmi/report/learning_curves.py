@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeGuard
 
@@ -19,9 +20,7 @@ from segmi.report.describe import read_config
 from segmi.report.drawing import COLORS, DASHES, FAINT, new_figure
 from segmi.statistics import StudyRuns
 
-BUDGET: Final = ("step", "epoch", "learning_rate")
-"""Columns that give the position of a row and are not measurements."""
-
+BUDGET: Final = ("step", "epoch", "learning_rate")  # columns that are not measurements
 MEAN: Final = "mean over classes"
 
 
@@ -80,16 +79,11 @@ def quantity_of(column: str, networks: Sequence[str], reported: str, classes: Se
 def histories(study: StudyRuns, dataset: str) -> dict[str, dict[str, list[Series]]]:
     """Return all series of a dataset by quantity and part (``""``, a class, or their mean), including running runs."""
     quantities: dict[str, dict[str, dict[tuple[str, str], Series]]] = {}
-    for key, run in study.runs.items():
-        if key.dataset != dataset:
-            continue
-        try:
-            rows = run.metrics()
-        except DataError:
-            continue
-        for (name, part, variant), line in _lines(study, key, rows).items():
-            series = quantities.setdefault(name, {}).setdefault(part, {})
-            series.setdefault((key.method, variant), Series(key.method, variant)).lines.append(line)
+    for key in (key for key in study.runs if key.dataset == dataset):
+        with suppress(DataError):  # an unreadable table has no lines
+            for (name, part, variant), line in _lines(study, key, study.runs[key].metrics()).items():
+                series = quantities.setdefault(name, {}).setdefault(part, {})
+                series.setdefault((key.method, variant), Series(key.method, variant)).lines.append(line)
     return {name: {part: list(series.values()) for part, series in parts.items()} for name, parts in quantities.items()}
 
 
@@ -107,8 +101,7 @@ def _lines(study: StudyRuns, key: RunKey, rows: Sequence[Mapping[str, Any]]) -> 
         if not _finite(step):
             continue
         by_class: dict[tuple[str, str], list[float]] = {}
-        for column, quantity in known.items():
-            value = row.get(column)
+        for quantity, value in ((quantity, row.get(column)) for column, quantity in known.items()):
             if not _finite(value):
                 continue
             gathered.setdefault((quantity.name, quantity.class_name, quantity.variant), []).append((step, value))

@@ -23,13 +23,12 @@ from segmi.report.summary import Summary
 from segmi.report.table import Table
 from segmi.statistics import StudyRuns
 
+# Assets of the page, in the package and in ``assets/`` of the report.
 STYLE: Final = "report.css"
 SCRIPTS: Final = ("theme.js", "charts.js", "tables.js", "gallery.js", "viewer.js")
-"""Assets of the page, in the package and in ``assets/`` of the report."""
-
+# Other files of ``assets/``.
 LIBRARY: Final = "plotly.min.js"
-CHART_DATA: Final = "charts.data.js"
-GALLERY_DATA: Final = "gallery.data.js"
+CHART_DATA, GALLERY_DATA = "charts.data.js", "gallery.data.js"
 
 
 @dataclass(frozen=True)
@@ -135,9 +134,8 @@ def asset(name: str) -> str:
 
 
 def _class_colors(study: StudyRuns, dataset: str) -> dict[str, str]:
-    """Return the colors of the classes of a dataset in CSS."""
     pairs = zip(study.classes(dataset), study.dataset_info(dataset).get("palette") or [], strict=False)
-    return {name: f"rgb({', '.join(str(int(channel)) for channel in color)})" for name, color in pairs}
+    return {name: f"rgb({', '.join(str(int(channel)) for channel in color)})" for name, color in pairs}  # CSS
 
 
 def _template(name: str) -> jinja2.Template:

@@ -14,7 +14,7 @@ from PIL import Image
 from segmi.errors import DataError
 from segmi.records import read_image, read_labels
 from segmi.report.drawing import FAINT, new_figure
-from segmi.report.image_set import ImageSet, Mask, image_set
+from segmi.report.gallery_files import ImageSet, Mask, image_set
 from segmi.statistics import StudyRuns
 from segmi.types import IGNORE_INDEX
 

@@ -22,16 +22,14 @@ _SELECTIONS: Final = {
 }
 
 _BUDGETS: Final = {"steps": "steps", "epochs": "epochs", "images": "images seen", "minutes": "minutes"}
+_KEY_FIELDS: Final = ("schema_version", "study", "dataset", "method", "seed", "label")
 
 _METHOD_SETTINGS: Final = (
     "networks", "loss", "reported", "frozen", "averages", "weights_from", "treatment", "baseline",
 )  # fmt: skip
 """Settings that define a method; all others belong to the study, but methods may override them."""
 
-_KEY_FIELDS: Final = ("schema_version", "study", "dataset", "method", "seed", "label")
-
-Sections = Sequence[Mapping[str, Any]]
-"""The same section of the configurations of several runs."""
+Sections = Sequence[Mapping[str, Any]]  # the same section of the configurations of several runs
 
 
 @dataclass(frozen=True)
@@ -64,11 +62,8 @@ def describe_protocol(study: StudyRuns) -> list[tuple[str, str]]:
     split = f" The split is {splits}." if splits else ""
     for name in sorted({str(result.get("protocol")) for result in study.results.values()}):
         entries.append((f"Evaluation, {name}", _EVALUATIONS.get(name, name) + split))
-    entries += [
-        ("Seeds", ", ".join(map(str, study.plan.seeds))),
-        ("Equal for all methods", describe_equality(study)),
-        ("Command", study.plan.command or ""),
-    ]
+    entries += [("Seeds", ", ".join(map(str, study.plan.seeds))), ("Equal for all methods", describe_equality(study))]
+    entries.append(("Command", study.plan.command or ""))
     return [(name, text) for name, text in entries if text]
 
 
@@ -151,11 +146,8 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """
     result: dict[str, str] = {}
     for name, value in config.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, Mapping) and value:
-            result.update(flatten(value, f"{path}."))
-        else:
-            result[path] = _text(value)
+        nested = isinstance(value, Mapping) and value
+        result |= flatten(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": _text(value)}
     return result
 
 
@@ -164,9 +156,9 @@ def _text(value: Any) -> str:
         return "defaults"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
-    if value is None or isinstance(value, bool):
-        return {None: "none", True: "yes", False: "no"}[value]
-    return str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
 
 
 def _budget(sections: Sections) -> str:

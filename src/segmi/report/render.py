@@ -97,7 +97,7 @@ def latex(table: Table, label: str) -> str:
             column += len(names)
         lines += [f"    {' & '.join(heads)} \\\\", f"    {' '.join(rules)}"]
     header = [*table.labels, *(name for _, columns in table.groups for name in columns)]
-    lines += [f"    {' & '.join(escape_latex(name) for name in header)} \\\\", "    \\midrule"]
+    lines += [f"    {' & '.join(map(escape_latex, header))} \\\\", "    \\midrule"]
     for index, row in enumerate(table.rows):
         if row.rule and index:
             lines.append("    \\addlinespace")
@@ -116,8 +116,7 @@ def terminal(table: Table) -> str:
     stars = [[cell.plain() + ("*" if cell.bold else " ") for cell in row.cells] for row in table.rows]
     body = [[*map(_printable, row.labels), *cells] for row, cells in zip(table.rows, stars, strict=True)]
     pad = len(table.labels)
-    names = [name for _, columns in table.groups for name in columns]
-    header = [*table.labels, *(f"{name} " for name in names)]
+    header = [*table.labels, *(f"{name} " for _, columns in table.groups for name in columns)]
     widths = [max(_width(line[i]) for line in [header, *body]) for i in range(len(header))]
     top, column = " " * (sum(widths[:pad]) + 2 * pad), pad
     for group, columns in table.groups:
@@ -131,7 +130,8 @@ def terminal(table: Table) -> str:
         column += len(columns)
     lines = [_printable(table.title), ""] + ([top.rstrip()] if any(g for g, _ in table.groups) else [])
     for line in [header, *body]:
-        lines.append("  ".join(_pad(text, widths[i], right=i >= pad) for i, text in enumerate(line)).rstrip())
+        cells = [(text, " " * (width - _width(text))) for text, width in zip(line, widths, strict=True)]
+        lines.append("  ".join(gap + text if i >= pad else text + gap for i, (text, gap) in enumerate(cells)).rstrip())
         if line is header:
             lines.append("─" * (sum(widths) + 2 * (len(widths) - 1)))
     room = max(sum(widths) + 2 * (len(widths) - 1), 80)
@@ -147,9 +147,8 @@ def _pipes(cells: Iterable[str]) -> str:
 def _latex_cell(cell: Cell) -> str:
     text = escape_latex(cell.text if cell.shown is None else cell.shown)
     text = f"\\textbf{{{text}}}" if cell.bold else text
-    if cell.shown is None:
-        return text
-    return text + (f" $\\pm$ {cell.spread}" if cell.spread else "") + (f" ({cell.partial})" if cell.partial else "")
+    rest = (f" $\\pm$ {cell.spread}" if cell.spread else "") + (f" ({cell.partial})" if cell.partial else "")
+    return text if cell.shown is None else text + rest
 
 
 def _printable(text: str) -> str:
@@ -159,8 +158,3 @@ def _printable(text: str) -> str:
 
 def _width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text if not unicodedata.combining(c))
-
-
-def _pad(text: str, width: int, *, right: bool) -> str:
-    room = " " * (width - _width(text))
-    return room + text if right else text + room

@@ -67,16 +67,15 @@ def _describe_selection(selection: Selection) -> str:
     )
 
 
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _space(spec: Mapping[str, Any]) -> str:
     if "grid" in spec:
         return ", ".join(map(_short, spec["grid"]))
     kind = "log_uniform" if "log_uniform" in spec else "uniform"
-    low, high = spec[kind]
-    return f"{_short(low)} to {_short(high)} ({kind.replace('_', '-')})"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{' to '.join(map(_short, spec[kind]))} ({kind.replace('_', '-')})"
 
 
 def _budget(study: StudyRuns) -> list[tuple[str, str]]:

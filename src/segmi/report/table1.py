@@ -18,7 +18,7 @@ Reference: TypeAlias = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Published numbers: dataset → method → name of a score → fraction."""
 
 
-_PUBLISHED: Final = {
+_PUBLISHED: Final = {  # IoU, accuracy
     "cityscapes": {"model-1": (0.5931, 0.9388), "model-2": (0.5244, 0.9345), "model-3": (0.5619, 0.9342)},
     "voc2012": {"model-1": (0.1965, 0.7367), "model-2": (0.0607, 0.6893), "model-3": (0.2203, 0.7539)},
 }
@@ -31,14 +31,10 @@ PAPER: Final[Reference] = {
 
 _SOURCE: Final = "As published: Table 1 of Gonçalves et al., RECPAD 2024."
 
-_MOST_COLUMNS: Final = 6
-"""Number of models up to which they are columns, as in the paper; more models are rows."""
+_MOST_COLUMNS: Final = 6  # number of models up to which they are columns, as in the paper; more models are rows
+_MOST_NAMES: Final = 12  # number of unfinished runs that a note names
 
-_MOST_NAMES: Final = 12
-"""Number of unfinished runs that a note names."""
-
-_Cells: TypeAlias = Mapping[str, Mapping[str, Cell]]
-"""Name of a score → method → cell."""
+_Cells: TypeAlias = Mapping[str, Mapping[str, Cell]]  # name of a score → method → cell
 
 
 def table1(study: StudyRuns, *, reference: Reference | None = None) -> Table:

@@ -64,14 +64,10 @@ def table_classes(study: StudyRuns, dataset: str) -> Table:
     rows = []
     for index, name in enumerate(study.classes(dataset)):
         values = {method: _class_values(study, dataset, method, index) for method in study.plan.methods}
-        means = {method: statistics.fmean(v) if v else None for method, v in values.items()}
+        cells = {method: _cell(one, len(one)) for method, one in values.items()}
+        means = {method: cell.value for method, cell in cells.items()}
         bold = best(means) if len(set(means.values())) > 1 else set()
-        spreads = {method: statistics.stdev(v) if len(v) > 1 else None for method, v in values.items()}
-        cells = (
-            Cell(value=means[method], sd=spreads[method], n=len(v), planned=len(v), bold=method in bold)
-            for method, v in values.items()
-        )
-        rows.append(Row((name,), tuple(cells)))
+        rows.append(Row((name,), tuple(replace(cell, bold=method in bold) for method, cell in cells.items())))
     groups = (("", tuple(study.plan.methods.values())),)
     return Table(f"IoU per class on {study.title(dataset)}.", ("class",), groups, rows)
 
@@ -82,22 +78,18 @@ def _class_values(study: StudyRuns, dataset: str, method: str, index: int) -> li
 
 
 def _network_label(study: StudyRuns, dataset: str, method: str, network: str) -> str:
-    for result in study.results_of(dataset, method):
-        if network in result["networks"]:
-            return str(result["networks"][network].get("label") or network)
-    return network
+    entries = (result["networks"].get(network) for result in study.results_of(dataset, method))
+    return str((next(filter(None, entries), None) or {}).get("label") or network)
 
 
 def _constant_row(study: StudyRuns, dataset: str) -> list[Row]:
     scores = next((r["baseline_constant"] for r in study.results_of(dataset) if r.get("baseline_constant")), None)
     if not scores:
         return []
-    cells: list[Cell] = []
-    for score in SCORES:
-        value = scores.get(score.name)
-        cell = Cell() if value is None else Cell(value=float(value))
-        cells.append(count_cell(cell) if score.is_count and value is not None else cell)
-    return [Row((study.title(dataset), "Constant prediction", "", "0"), tuple(cells), muted=True)]
+    values = [(score, scores.get(score.name)) for score in SCORES]
+    cells = [(score, Cell(value=None if value is None else float(value))) for score, value in values]
+    shown = tuple(count_cell(cell) if score.is_count and cell.value is not None else cell for score, cell in cells)
+    return [Row((study.title(dataset), "Constant prediction", "", "0"), shown, muted=True)]
 
 
 _SIZES = ((0, 5), (5, 7), (7, None))

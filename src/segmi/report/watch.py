@@ -20,11 +20,9 @@ LOOPBACK: Final = "127.0.0.1"
 VERSION_ADDRESS: Final = "/watch/version"
 SCRIPT_ADDRESS: Final = "/watch/follow.js"
 
+# Records that a report depends on, and folders without such records.
 WATCHED: Final = ("plan.json", "metrics.csv", "result.json", "failure.json", "selection.json")
-"""Records that a report depends on."""
-
 _LARGE: Final = (REPORT_FOLDER, "bundles", "checkpoints", "confusion", "details", "samples", "tensorboard")
-"""Folders without such records."""
 
 
 def fingerprint(runs_root: Path) -> tuple[tuple[str, int, int], ...]:
@@ -33,11 +31,9 @@ def fingerprint(runs_root: Path) -> tuple[tuple[str, int, int], ...]:
     for folder, names, files in os.walk(runs_root):
         names[:] = [name for name in names if name not in _LARGE and not name.startswith(".")]
         for path in (Path(folder, name) for name in files if name in WATCHED):
-            try:
+            with suppress(OSError):  # the file is being replaced
                 state = path.stat()
-            except OSError:  # the file is being replaced
-                continue
-            states.append((path.relative_to(runs_root).as_posix(), state.st_size, state.st_mtime_ns))
+                states.append((path.relative_to(runs_root).as_posix(), state.st_size, state.st_mtime_ns))
     return tuple(sorted(states))
 
 

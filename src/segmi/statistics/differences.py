@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -99,25 +100,22 @@ def judge(family: Sequence[np.ndarray]) -> list[tuple[Difference, float | None, 
 
 def verdict_of(difference: Difference, p: float | None) -> Verdict:
     """Return the verdict on a difference from its adjusted p value."""
-    if p is None:
-        if not difference.n:
-            return "no test: no seed"
-        return "no test: one seed" if difference.n == 1 else "no test: no spread"
-    if p >= LEVEL:
-        return "not distinguishable"
+    if p is None and difference.n < 2:
+        return "no test: one seed" if difference.n else "no test: no seed"
+    if p is None or p >= LEVEL:
+        return "no test: no spread" if p is None else "not distinguishable"
     return "better" if difference.mean > 0 else "worse"
 
 
 def estimates(study: StudyRuns) -> list[CellEstimate]:
     """Return mean, standard deviation and interval of every dataset and method with a finished run."""
     cells = []
-    for dataset in study.plan.datasets:
-        for method in study.plan.methods:
-            keys = [study.key(dataset, method, seed) for seed in study.plan.seeds]
-            values = [reported_score(study.results[key], PRIMARY) for key in keys if key in study.results]
-            values = [value for value in values if value is not None]
-            if values:
-                cells.append(_estimate(dataset, method, np.array(values, dtype=float)))
+    for dataset, method in product(study.plan.datasets, study.plan.methods):
+        keys = [study.key(dataset, method, seed) for seed in study.plan.seeds]
+        values = [reported_score(study.results[key], PRIMARY) for key in keys if key in study.results]
+        values = [value for value in values if value is not None]
+        if values:
+            cells.append(_estimate(dataset, method, np.array(values, dtype=float)))
     return cells
 
 

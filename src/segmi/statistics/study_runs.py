@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,15 +92,13 @@ class Pairing:
 def pairings(study: StudyRuns) -> list[Pairing]:
     """Return every method of the plan on every dataset with its baseline, in the order of the plan."""
     pairs = []
-    for dataset in study.plan.datasets:
-        for method in study.plan.methods:
-            baseline = study.plan.compared_with(method)
-            # A baseline itself has no pairing.
-            if baseline is not None:
-                reasons = {seed: _missing_scores(study, dataset, (method, baseline), seed) for seed in study.plan.seeds}
-                left_out = {seed: reason for seed, reason in reasons.items() if reason}
-                seeds = tuple(seed for seed in study.plan.seeds if seed not in left_out)
-                pairs.append(Pairing(dataset, method, baseline, seeds, left_out))
+    for dataset, method in product(study.plan.datasets, study.plan.methods):
+        baseline = study.plan.compared_with(method)
+        if baseline is not None:  # a baseline itself has no pairing
+            reasons = {seed: _missing_scores(study, dataset, (method, baseline), seed) for seed in study.plan.seeds}
+            left_out = {seed: reason for seed, reason in reasons.items() if reason}
+            seeds = tuple(seed for seed in study.plan.seeds if seed not in left_out)
+            pairs.append(Pairing(dataset, method, baseline, seeds, left_out))
     return pairs
 
 
@@ -135,10 +134,9 @@ def _result(run: RunFolder) -> dict[str, Any]:
 def _missing_scores(study: StudyRuns, dataset: str, methods: tuple[str, ...], seed: int) -> str:
     """Return which of the methods have no score for a seed, with the reason; empty if all have one."""
     reasons = []
-    for method in methods:
-        key = study.key(dataset, method, seed)
+    for key in (study.key(dataset, method, seed) for method in methods):
         if key not in study.results:
-            reasons.append(f"{method} is {study.states[key]}")
+            reasons.append(f"{key.method} is {study.states[key]}")
         elif reported_score(study.results[key], PRIMARY) is None:
-            reasons.append(f"{method} has no {PRIMARY}")
+            reasons.append(f"{key.method} has no {PRIMARY}")
     return " and ".join(reasons)

@@ -15,12 +15,8 @@ from segmi.report.charts.spec import Chart, Choice, error_bars, method_color, me
 from segmi.report.table_networks import details_by_seed
 from segmi.statistics import StudyRuns, reported_score
 
-_ROW, _MARK, _HIGHEST = 26, 7, 90
-"""Pixels: least height of a class, height per method, and greatest height of a class."""
-
-_MOST_NUMBERS: Final = 14
-"""Number of classes up to which the cells of a confusion matrix show their numbers."""
-
+_ROW, _MARK, _HIGHEST = 26, 7, 90  # pixels: least height of a class, height per method, greatest height of a class
+_MOST_NUMBERS: Final = 14  # number of classes up to which the cells of a confusion matrix show their numbers
 _SCALE: Final = [[i / 4, f"var(--seq-{i})"] for i in range(5)]
 
 
@@ -55,7 +51,7 @@ def row_height(methods: int) -> int:
 
 def confusion_chart(study: StudyRuns) -> Chart | None:
     """Return confusion matrices of the reported networks in percent of the true class; None without counts."""
-    figures, datasets, methods, classes = {}, {}, {}, 0
+    figures, datasets, methods, classes = {}, {}, {}, 0  # classes: the largest number of a dataset
     for dataset in study.plan.datasets:
         names = study.classes(dataset)
         for method, label in study.plan.methods.items():

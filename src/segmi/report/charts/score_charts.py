@@ -18,8 +18,7 @@ MARKS: Final = {
 }
 """Name, color and marker by kind of statement."""
 
-ROW, DENSE_ROW, DENSE_FROM = 34, 24, 13
-"""Height of a row in pixels, and of a row if there are at least `DENSE_FROM`."""
+ROW, DENSE_ROW, DENSE_FROM = 34, 24, 13  # height of a row in pixels, and of a row if there are at least the number
 
 
 def forest_chart(summary: Summary) -> Chart | None:

@@ -16,8 +16,7 @@ Spec: TypeAlias = Mapping[str, Any]
 
 SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "star", "x", "triangle-down")
 LINES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-MOST_POINTS: Final = 400
-"""Number of points of a line; longer histories are subsampled to the resolution of a screen."""
+MOST_POINTS: Final = 400  # points of a line; longer histories are subsampled to the resolution of a screen
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,12 @@ def method_color(index: int, opacity: float | None = None) -> str:
 
 
 def method_line(index: int) -> str:
-    """Return the line style of a method, which distinguishes methods without color."""
+    """Return the line style of a method, which distinguishes it without color."""
     return LINES[(index // len(COLORS) + index) % len(LINES)]
 
 
 def method_symbol(index: int) -> str:
-    """Return the marker of a method, which distinguishes methods without color."""
+    """Return the marker of a method, which distinguishes it without color."""
     return SYMBOLS[index % len(SYMBOLS)]
 
 
