@@ -6,6 +6,7 @@ Photographs are stored as JPEG; masks, errors and confidences as palette PNG; la
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -200,10 +201,9 @@ def _read(images: ImageSet, name: str) -> dict[str, Mask | None]:
     layers: dict[str, Mask | None] = {}
     for layer, path in paths.items():
         if layer in ("image", "truth") or path.is_file():
-            try:
+            layers[layer] = None
+            with suppress(DataError):
                 layers[layer] = read_image(path) if layer == "image" else read_labels(path)
-            except DataError:
-                layers[layer] = None
     return layers
 
 

@@ -23,6 +23,15 @@ from segmi.statistics import StudyRuns
 BUDGET: Final = ("step", "epoch", "learning_rate")  # columns that are not measurements
 MEAN: Final = "mean over classes"
 
+_ROWS: Final = (
+    ("train/loss", "training loss"),
+    ("holdout/mIoU", "held-out mIoU"),
+    ("holdout/mutual_information", "held-out I(Y; Ŷ), nats"),
+    ("holdout/barber_agakov_bound", "held-out H(Y) - CE, nats"),
+    ("holdout/jensen_shannon_divergence", "held-out I(K; Ŷ|X), nats"),
+)
+"""Quantities of the figure and their labels; quantities that no run has are left out."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -116,16 +125,6 @@ def _finite(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-_ROWS: Final = (
-    ("train/loss", "training loss"),
-    ("holdout/mIoU", "held-out mIoU"),
-    ("holdout/mutual_information", "held-out I(Y; Ŷ), nats"),
-    ("holdout/barber_agakov_bound", "held-out H(Y) - CE, nats"),
-    ("holdout/jensen_shannon_divergence", "held-out I(K; Ŷ|X), nats"),
-)
-"""Quantities and their labels; quantities that no run has are left out."""
-
-
 def learning_curves(study: StudyRuns) -> Figure | None:
     """Draw the learning curves, within `drawing.style`; None if no run has any."""
     datasets, methods = list(study.plan.datasets), list(study.plan.methods)
@@ -140,15 +139,12 @@ def learning_curves(study: StudyRuns) -> Figure | None:
     width, height = max(4.6, 0.4 + 3.9 * len(datasets)), 0.75 + 2.25 * len(rows)
     figure = new_figure(width, height)
     axes = figure.subplots(len(rows), len(datasets), squeeze=False, sharex="col")
-    for i, (quantity, name) in enumerate(rows):
-        for j, dataset in enumerate(datasets):
+    for j, dataset in enumerate(datasets):
+        for i, (quantity, name) in enumerate(rows):
             _draw(axes[i][j], grid[quantity][dataset], methods)
-            if i == 0:
-                axes[i][j].set_title(study.title(dataset), fontsize=10, loc="left", pad=8)
-            if j == 0:
-                axes[i][j].set_ylabel(name)
-            if i == len(rows) - 1:
-                axes[i][j].set_xlabel("steps")
+            axes[i][0].set_ylabel(name)
+        axes[0][j].set_title(study.title(dataset), fontsize=10, loc="left", pad=8)
+        axes[-1][j].set_xlabel("steps")
     legend_columns = min(len(methods), max(2, int(width / 1.5)))
     handles = [Line2D([], [], color=_color(m), linestyle=_dash(m), linewidth=1.8) for m in range(len(methods))]
     labels = list(study.plan.methods.values())

@@ -111,10 +111,10 @@ def describe_equality(study: StudyRuns) -> str:
     if settings is None or len(settings.methods) < 2:
         return ""
     paths = [row.path for row in settings.rows if not row.same]
-    differing = [path for path in paths if path.partition(".")[0] not in _METHOD_SETTINGS]
+    differing = ", ".join(path for path in paths if path.partition(".")[0] not in _METHOD_SETTINGS)
     if not differing:
         return "everything except networks and losses: images, crops, budget, optimizer, evaluation"
-    return f"not everything: apart from networks and losses they differ in {', '.join(differing)} (see All settings)"
+    return f"not everything: apart from networks and losses they differ in {differing} (see All settings)"
 
 
 def settings_table(study: StudyRuns) -> Settings | None:
@@ -127,15 +127,13 @@ def settings_table(study: StudyRuns) -> Settings | None:
             if value not in values:
                 values.append(value)
     methods = [method for method in study.plan.methods if method in by_method]
-    if not methods:
-        return None
     paths = list(dict.fromkeys(path for method in methods for path in by_method[method]))
-    rows = [
-        Setting(path, shown, len(set(shown)) == 1)
-        for path in sorted(paths, key=lambda path: path.partition(".")[0] in ("networks", "loss"))
-        if (shown := [" or ".join(by_method[method].get(path, ["–"])) for method in methods])
-    ]
-    return Settings([study.plan.methods[method] for method in methods], rows)
+    rows = []
+    # Networks and losses, which differ by design, come last.
+    for path in sorted(paths, key=lambda path: path.partition(".")[0] in ("networks", "loss")):
+        shown = [" or ".join(by_method[method].get(path, ["–"])) for method in methods]
+        rows.append(Setting(path, shown, len(set(shown)) == 1))
+    return Settings([study.plan.methods[method] for method in methods], rows) if methods else None
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

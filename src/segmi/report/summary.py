@@ -27,9 +27,8 @@ class Statement:
     @property
     def kind(self) -> str:
         """``better``, ``worse``, ``same`` or ``none``: selects the marker."""
-        if self.verdict in ("better", "worse"):
-            return self.verdict
-        return "same" if self.verdict == "not distinguishable" else "none"
+        kinds = {"better": "better", "worse": "worse", "not distinguishable": "same"}
+        return kinds.get(self.verdict, "none")
 
 
 @dataclass(frozen=True)
@@ -137,11 +136,9 @@ def _count(kind: str, other: str, statements: Sequence[Statement]) -> str:
         return ""
     if len(selected) > 4:
         return f"{len(selected)} of {len(statements)} comparisons: {kind} than {other}."
-    by_method: dict[str, list[str]] = {}
-    for one in selected:
-        by_method.setdefault(one.method, []).append(one.dataset)
-    texts = [
-        method if datasets == 1 else f"{method} on {' and '.join(where) if len(where) < datasets else 'all datasets'}"
-        for method, where in by_method.items()
-    ]
+    texts = []
+    for method in dict.fromkeys(one.method for one in selected):
+        where = [one.dataset for one in selected if one.method == method]
+        on = f" on {' and '.join(where) if len(where) < datasets else 'all datasets'}"
+        texts.append(method + (on if datasets > 1 else ""))
     return f"{kind.capitalize()} than {other}: {', '.join(texts)}."

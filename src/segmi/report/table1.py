@@ -111,9 +111,9 @@ def _notes(study: StudyRuns, columns: Sequence[Score]) -> list[str]:
         if state != "finished":
             by_state.setdefault(state, []).append(f"{key.dataset}/{key.method}/seed{key.seed}")
     finished = f"{study.finished}/{len(study.runs)} runs finished."
-    for state, names in by_state.items():
+    for kind, names in by_state.items():
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        finished += f" {state.capitalize()}: {', '.join(names[:_MOST_NAMES])}{more}."
+        finished += f" {kind.capitalize()}: {', '.join(names[:_MOST_NAMES])}{more}."
     return [first, *models, finished]
 
 

@@ -19,6 +19,9 @@ from segmi.report.table import Cell, Row, Table
 from segmi.report.table1 import cell_of, count_cell, state_text
 from segmi.statistics import PRIMARY, SCORES, StudyRuns, best, reported_score, run_scores, summarize
 
+# Size indices (powers of 4): medium objects have at least 4⁵ = 32² pixels, large ones at least 4⁷ = 128².
+_SIZES: Final = ((0, 5), (5, 7), (7, None))
+
 _NOTES: Final = (
     *(f"{one.label}: {one.description}{f' ({one.table1} in Table 1)' if one.table1 else ''}." for one in SCORES),
     "●: the network in Table 1. Constant prediction: every pixel is the most frequent class of the training images.",
@@ -90,10 +93,6 @@ def _constant_row(study: StudyRuns, dataset: str) -> list[Row]:
     cells = [(score, Cell(value=None if value is None else float(value))) for score, value in values]
     shown = tuple(count_cell(cell) if score.is_count and cell.value is not None else cell for score, cell in cells)
     return [Row((study.title(dataset), "Constant prediction", "", "0"), shown, muted=True)]
-
-
-_SIZES = ((0, 5), (5, 7), (7, None))
-"""Size indices (powers of 4): medium objects have at least 4⁵ = 32² pixels, large ones at least 4⁷ = 128²."""
 
 
 def details_by_seed(study: StudyRuns, dataset: str, method: str) -> list[DetailsRecord]:

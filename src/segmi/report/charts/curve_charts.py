@@ -27,9 +27,10 @@ INFORMATION: Final = {
 }
 """Labels of the diagnostics of every run; losses and probes name their own diagnostics."""
 
-BAND, FAINT_BAND, MOST_BANDS = 0.16, 0.06, 6  # opacity of bands, and opacity if there are more than the number
-
-_Histories = Mapping[str, Mapping[str, Mapping[str, Sequence[Series]]]]  # series by dataset, quantity and part
+# Opacity of bands, and opacity if there are more than `MOST_BANDS`.
+BAND, FAINT_BAND, MOST_BANDS = 0.16, 0.06, 6
+# Series by dataset, quantity and part.
+_Histories = Mapping[str, Mapping[str, Mapping[str, Sequence[Series]]]]
 
 
 def curve_charts(study: StudyRuns) -> list[Chart]:

@@ -18,7 +18,18 @@ MARKS: Final = {
 }
 """Name, color and marker by kind of statement."""
 
-ROW, DENSE_ROW, DENSE_FROM = 34, 24, 13  # height of a row in pixels, and of a row if there are at least the number
+# Height of a row in pixels, and of a row if there are at least `DENSE_FROM`.
+ROW, DENSE_ROW, DENSE_FROM = 34, 24, 13
+
+# Text, section and field of a result, and the unit that its value is divided by.
+COSTS: Final[Mapping[str, tuple[str, str, str, float]]] = {
+    "time": ("training time, minutes", "training", "wall_seconds", 60),
+    "memory": ("peak main memory, GiB", "usage", "peak_memory_bytes", 2**30),
+    "gpu": ("peak GPU memory, GiB", "usage", "peak_device_memory_bytes", 2**30),
+    "processor": ("processor energy, kJ", "usage", "processor_joules", 1e3),
+    "energy": ("GPU energy, kJ", "usage", "gpu_joules", 1e3),
+    "parameters": ("parameters of all trained networks, millions", "networks", "parameters", 1e6),
+}
 
 
 def forest_chart(summary: Summary) -> Chart | None:
@@ -97,17 +108,6 @@ def _on_new_images(shown: list[Statement], positions: dict[int, float]) -> dict[
         "marker": {"color": "var(--faint)", "symbol": "line-ns-open", "size": 7},
         "text": [plain_text(text) for text in texts], "hovertemplate": "%{text}<extra></extra>",
     }  # fmt: skip
-
-
-COSTS: Final[Mapping[str, tuple[str, str, str, float]]] = {
-    "time": ("training time, minutes", "training", "wall_seconds", 60),
-    "memory": ("peak main memory, GiB", "usage", "peak_memory_bytes", 2**30),
-    "gpu": ("peak GPU memory, GiB", "usage", "peak_device_memory_bytes", 2**30),
-    "processor": ("processor energy, kJ", "usage", "processor_joules", 1e3),
-    "energy": ("GPU energy, kJ", "usage", "gpu_joules", 1e3),
-    "parameters": ("parameters of all trained networks, millions", "networks", "parameters", 1e6),
-}
-"""Text, section and field of a result, and the unit that its value is divided by."""
 
 
 def cost_chart(study: StudyRuns) -> Chart | None:
