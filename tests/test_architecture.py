@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import segmi
 
 ROOT = Path(segmi.__file__).parent
+SOURCES = sorted(ROOT.rglob("*.py"))
 
 BOTTOM = {"errors", "randomness", "types"}
 ALLOWED: dict[str, set[str]] = {
@@ -62,6 +64,47 @@ def test_imports_point_forward(path: Path) -> None:
 def test_every_package_is_listed() -> None:
     packages = {package_of(path) for path in ROOT.rglob("*.py")} - {"cli", "__init__", "_extras"}
     assert packages == set(ALLOWED)
+
+
+def test_no_file_has_more_than_300_lines() -> None:
+    long = {
+        str(path.relative_to(ROOT)): count for path in SOURCES if (count := len(path.read_text().splitlines())) > 300
+    }
+    assert not long
+
+
+def test_packages_have_few_basenames_in_common() -> None:
+    """A name that occurs in two packages says too little about either file."""
+    places: dict[str, list[str]] = {}
+    for path in SOURCES:
+        if path.name not in ("__init__.py", "__main__.py"):
+            places.setdefault(path.name, []).append(str(path.parent.relative_to(ROOT)))
+    shared = {name: folders for name, folders in places.items() if len(folders) > 1}
+    assert len(shared) <= 8, shared
+
+
+def test_every_package_lists_its_public_names() -> None:
+    """``__all__`` is complete in the sense that everything in it can be imported."""
+    for path in SOURCES:
+        if path.name == "__init__.py":
+            name = ".".join(("segmi", *path.parent.relative_to(ROOT).parts))
+            if any(part.startswith("_") for part in name.split(".")):
+                continue
+            package = importlib.import_module(name)
+            assert isinstance(getattr(package, "__all__", None), list), f"{name} has no __all__"
+            missing = [one for one in package.__all__ if not hasattr(package, one)]
+            assert not missing, f"{name}.__all__ has {missing}"
+
+
+def test_functions_have_at_most_15_arguments() -> None:
+    long = []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+                count = len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs])
+                if count > 15:
+                    long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {count}")
+    assert not long
 
 
 def test_there_is_no_utils() -> None:

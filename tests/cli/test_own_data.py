@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from segmi.cli import main
-from segmi.cli.own_data import study_name
+from segmi.datasets.folders import study_name
 
 SMALL = ["--width", "2", "--steps", "2", "-b", "2", "processing={resize: 36, crop: 32}"]
 

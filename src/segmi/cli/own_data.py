@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from segmi.cli.options import AsJson
 from segmi.cli.output import calm_libraries, put, put_json, put_table
 from segmi.cli.progress_bars import counting
+from segmi.datasets.folders import is_folder, reader_of, study_name
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,13 +73,6 @@ def init(
         _put_proposal(proposal, folder, target)
 
 
-def is_folder(text: str) -> bool:
-    """Return whether an argument names a data folder rather than a dataset or a setting."""
-    from segmi.datasets import dataset_names
-
-    return "=" not in text and text not in dataset_names() and ("/" in text or Path(text).is_dir())
-
-
 def open_reader(name: str, root: Path | None, options: Sequence[str] | None) -> DatasetReader:
     """Open a dataset by its name or folder, with options as ``OPTION=VALUE`` texts.
 
@@ -97,23 +90,6 @@ def open_reader(name: str, root: Path | None, options: Sequence[str] | None) -> 
     return open_dataset(name, folder, **parse_options(options or []))
 
 
-def reader_of(folder: Path) -> str:
-    """Return the dataset name that reads a folder: ``custom`` for ``segmi.toml``, ``folder`` for ``classes.txt``."""
-    from segmi.datasets.class_list import FILE_NAME as CLASS_LIST
-    from segmi.datasets.custom import FILE_NAME
-
-    if (folder / FILE_NAME).is_file():
-        return "custom"
-    if (folder / CLASS_LIST).is_file():
-        return "folder"
-    if not folder.is_dir():
-        raise UsageError(
-            f"expected a folder, got {folder}, which does not exist",
-            "check the path; `segmi list datasets` shows the datasets",
-        )
-    raise UsageError(f"{folder} has no {FILE_NAME}", f"write it: segmi data init {folder}")
-
-
 def parse_options(texts: Sequence[str]) -> dict[str, Any]:
     """Parse ``name=value`` texts, with values in YAML; the UsageError names all texts of another form."""
     from segmi.study.strict_yaml import parse_value
@@ -126,17 +102,6 @@ def parse_options(texts: Sequence[str]) -> dict[str, Any]:
             "`segmi list datasets` shows the options of each dataset",
         )
     return {name: parse_value(value) for name, _, value in parts}
-
-
-def study_name(folder: Path) -> str:
-    """Return the dataset name of a folder in a study.
-
-    Example:
-        >>> study_name(Path("/data/Meine Zellen (neu)"))
-        'Meine-Zellen-neu'
-    """
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._")[:80]
-    return name or "data"
 
 
 def _stages() -> Callable[[str, int, int], None]:

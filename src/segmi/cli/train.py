@@ -9,8 +9,8 @@ import typer
 
 from segmi.cli.options import AllowChanged, Cache, InitFrom
 from segmi.cli.output import calm_libraries, put, put_json, put_table, say
-from segmi.cli.own_data import is_folder, reader_of, study_name
 from segmi.cli.progress_bars import StudyProgress
+from segmi.datasets.folders import is_folder, reader_of, study_name
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segmi.datasets.folders import is_folder, reader_of, study_name
 from segmi.errors import UsageError
 from segmi.records import RunFolder
 from segmi.study.dataset_context import DataRoots
@@ -35,7 +36,7 @@ class TrainedNetwork:
 
 
 def train(
-    dataset: str = "folder",
+    data: str | Path = "folder",
     root: str | Path | None = None,
     *,
     model: str = "unet",
@@ -50,8 +51,8 @@ def train(
     """Train one network on a dataset and evaluate it, as ``segmi train`` does.
 
     Args:
-        dataset: name of a dataset; ``folder`` for images and masks in ``root``.
-        root: folder of the dataset. None: ``$SEGMI_DATA``.
+        data: a folder prepared by ``segmi data init``, or the name of a dataset.
+        root: folder of a named dataset. None: ``$SEGMI_DATA``.
         model: name of an architecture.
         losses: names of losses, which are added up.
         output: folder of the run.
@@ -65,11 +66,16 @@ def train(
         SegmiError: if the settings are not valid, or the run failed.
 
     Example:
-        ``segmi.train("camvid", "/data", losses=["rmi_loss"], steps=500).scores["mIoU"]``
+        ``segmi.train("my-data", losses=["rmi_loss"], steps=500).scores["mIoU"]``
     """
+    datasets: dict[str, Any] = {str(data): {}}
+    if is_folder(str(data)):
+        if root is not None:
+            raise UsageError(f"expected a folder or a root, got both {data} and {root}", "omit one of them")
+        datasets, root = {study_name(Path(data)): {"type": reader_of(Path(data))}}, data
     roots = DataRoots(default=Path(root) if root is not None else None)
     document = one_run_document(
-        {dataset: {}}, {"architecture": model}, losses, training, name=Path(output).absolute().name, seed=seed
+        datasets, {"architecture": model}, losses, training, name=Path(output).absolute().name, seed=seed
     )
     study = validated(apply_overrides(document, settings), roots=roots)
     runs = Path(output).absolute().parent

@@ -1,0 +1,74 @@
+"""`segmi.train`: one run from Python, with the result of the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import segmi
+from segmi.cli import main
+from segmi.errors import UsageError
+
+SETTINGS = ["processing.resize=24", "processing.crop=16", "training.precision=fp32", "training.threads=1"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six images with a bright square, and its mask."""
+    root = tmp_path / "squares"
+    for split, count in (("train", 4), ("val", 2)):
+        for number in range(count):
+            mask = np.zeros((24, 24), np.uint8)
+            mask[number : number + 12, 4:16] = 1
+            for kind, array in (("images", np.repeat(200 * mask[..., None], 3, 2)), ("masks", mask)):
+                path = root / kind / split / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array.astype(np.uint8)).save(path)
+    (root / "classes.txt").write_text("background\nsquare\n")
+    return root
+
+
+def test_train_returns_the_bundle_and_the_scores_of_the_command(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = segmi.train(
+        folder, losses=["cross_entropy", "rmi_loss"], output=tmp_path / "a", steps=3, batch_size=2, settings=SETTINGS
+    )
+    flags = [
+        "--loss",
+        "cross_entropy",
+        "--loss",
+        "rmi_loss",
+        "--steps",
+        "3",
+        "-b",
+        "2",
+        "-o",
+        str(tmp_path / "b"),
+        "--json",
+    ]
+    assert main(["-q", "train", str(folder), *flags, *SETTINGS]) == 0
+    assert json.loads(capsys.readouterr().out)["scores"] == result.scores
+    labels = segmi.predict(segmi.load(result.bundle), folder / "images" / "val" / "0.png")
+    assert np.asarray(labels).shape == (24, 24)
+
+
+def test_train_checks_its_arguments(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a folder or a root, got both"):
+        segmi.train(folder, folder, output=tmp_path / "a", steps=1)
+    with pytest.raises(UsageError, match="stepz"):
+        segmi.train(folder, output=tmp_path / "a", stepz=1)
+    segmi.train(folder, output=tmp_path / "a", steps=1, batch_size=2, settings=SETTINGS)
+    with pytest.raises(UsageError):
+        segmi.train(folder, output=tmp_path / "a", steps=1, resume=True, overwrite=True)
+
+
+def test_the_public_surface_is_listed() -> None:
+    assert set(dir(segmi)) == set(segmi.__all__) >= {"losses", "metrics", "datasets", "models", "information"}
+    assert all(getattr(segmi, name) is not None for name in segmi.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'loses'"):
+        _ = segmi.loses
