@@ -341,7 +341,7 @@ from segmi.losses.rmi import region_mutual_information
 z = torch.zeros(1, 2, 8, 8, requires_grad=True)
 region_mutual_information(z, torch.zeros(1, 8, 8, dtype=torch.long), kernel="numba").backward()
 from segmi.losses.rmi.cpu import entries
-for each in (entries.read_image, entries.forward_channels, entries.backward_channels):
+for each in (entries.read_image, entries._forward_channels, entries._backward_channels):
     print(sum(each.stats.cache_hits.values()), sum(each.stats.cache_misses.values()))
 """
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from segmi.losses.compiled.grad_scale import Scales
 from segmi.losses.compiled.runtime import as_array, new_maps, parallel_for, portions
-from segmi.losses.rmi.cpu.entries import ImageRuns, backward_channels, forward_channels, read_image
+from segmi.losses.rmi.cpu.entries import ImageRuns, _backward_channels, _forward_channels, read_image
 
 __all__ = ["CPUResult", "backward", "forward"]
 
@@ -77,7 +77,7 @@ def forward(
 
     def run(portion: tuple[int, np.ndarray]) -> None:
         number, channels = portion
-        forward_channels(
+        _forward_channels(
             z, number, channels, varying, images[number], radius, published, ridge, absent, pixels, scales is not None,
             *factors, losses, terms, information, counted, coefficients, offsets, flags, gradients,
         )  # fmt: skip
@@ -116,7 +116,7 @@ def backward(
 
     def run(portion: tuple[int, np.ndarray]) -> None:
         number, channels = portion
-        backward_channels(
+        _backward_channels(
             z, number, channels, varying, images[number], radius, weights, constants, term_scales, pixel_scales, out
         )
 

@@ -209,7 +209,7 @@ def _entries(digest: str) -> Any:
         return runs, first, pixels, starts, sign, windows
 
     @entry
-    def forward_channels(
+    def _forward_channels(
         every: Any, number: int, channels: Any, candidates: Any, image: Any, radius: int, published: bool,
         ridge: float, absent: float, with_pixels: bool, with_gradient: bool, term_scale: float, pixel_scale: Any,
         pixels: Any, terms: Any, information: Any, counted: Any, coefficients: Any, offsets: Any, flags: Any, out: Any,
@@ -243,7 +243,7 @@ def _entries(digest: str) -> Any:
                     add_region_gradient(layout, z, radius, work, k, k0, term_scale, gradient)
 
     @entry
-    def backward_channels(
+    def _backward_channels(
         every: Any, number: int, channels: Any, selected: Any, image: Any, radius: int, coefficients: Any,
         offsets: Any, term_scales: Any, pixel_scales: Any, out: Any,
     ) -> None:  # fmt: skip
@@ -266,7 +266,7 @@ def _entries(digest: str) -> Any:
             else:
                 pixel_loss(layout, z, work, False, True, pixel_scale, gradients[c])
 
-    return read_image, forward_channels, backward_channels
+    return read_image, _forward_channels, _backward_channels
 
 
-read_image, forward_channels, backward_channels = _entries(source_digest(Path(__file__).parent))
+read_image, _forward_channels, _backward_channels = _entries(source_digest(Path(__file__).parent))

@@ -21,8 +21,8 @@ import triton
 from torch import Tensor
 
 from segmi.losses.rmi.covariances import solve
-from segmi.losses.rmi.cuda.pixel_kernels import gradient_kernel, pixel_kernel, stencil_kernel
-from segmi.losses.rmi.cuda.window_kernels import dropped_kernel, products_kernel, subtract_kernel, windows_kernel
+from segmi.losses.rmi.cuda.pixel_kernels import _gradient_kernel, _pixel_kernel, _stencil_kernel
+from segmi.losses.rmi.cuda.window_kernels import _dropped_kernel, _products_kernel, _subtract_kernel, _windows_kernel
 from segmi.losses.rmi.maps import counted_pairs, whole_windows
 from segmi.losses.rmi.rmi_config import RMIConfig
 from segmi.losses.targets import Targets
@@ -126,7 +126,7 @@ def compute_terms(
     parts = new(2, n, c, tiles, dtype=torch.float64)
     maps = _sizes_and_strides(z, classes)
     if n * c:
-        pixel_kernel[(n * c * tiles,)](
+        _pixel_kernel[(n * c * tiles,)](
             z, classes, flags, parts, *maps, tiles, n * c * tiles,
             PIXELS=pixels, BLOCK=_PIXEL_BLOCK, STEPS=_PIXEL_STEPS,
         )  # fmt: skip
@@ -175,7 +175,7 @@ def compute_gradient(
     coefficients, offsets = coefficients.contiguous(), offsets.contiguous()
     stencils = offsets.new_empty(n, c, 2, side, side)  # weights on P and Y
     constants = offsets.new_empty(n, c)
-    stencil_kernel[(n * c,)](
+    _stencil_kernel[(n * c,)](
         flags, coefficients, offsets, stencils, constants,
         R=radius, TAPS=triton.next_power_of_2(2 * side * side), POSITIONS=triton.next_power_of_2(radius * radius),
     )  # fmt: skip
@@ -183,7 +183,7 @@ def compute_gradient(
     inner_blocks = triton.cdiv(inner, _GRADIENT_BLOCK)
     blocks = inner_blocks + triton.cdiv(height * width - inner, _GRADIENT_BLOCK)
     windows = flags if whole is None else whole.contiguous().view(torch.uint8)
-    gradient_kernel[(n * c * blocks,)](
+    _gradient_kernel[(n * c * blocks,)](
         z, classes, windows, flags, coefficients, offsets, stencils, constants,
         term_scale.double().contiguous(), pixel_scale.double().contiguous(), out,
         *_sizes_and_strides(z, classes), *out.stride(), inner_blocks, blocks,
@@ -215,11 +215,11 @@ def _sum_windows(
     products = sums.new_empty(n * c, slots, 4, groups * group)
     totals = sums.new_empty(n * c, slots, 2)
     maps = _sizes_and_strides(logits, classes)
-    products_kernel[(n * c * slots * groups,)](
+    _products_kernel[(n * c * slots * groups,)](
         logits, classes, flags, center, products, totals, *maps, tiles, groups, _PRODUCT_TILE,
         R=radius, K=group, BLOCK=_PRODUCT_BLOCK,
     )  # fmt: skip
-    windows_kernel[(n * c * groups,)](
+    _windows_kernel[(n * c * groups,)](
         logits, classes, flags, center, products, totals, sums, linear, *maps, tiles, groups,
         R=radius, K=group, POSITIONS=triton.next_power_of_2(radius * radius), T=_SUM_BLOCK,
     )  # fmt: skip
@@ -239,8 +239,8 @@ def _drop_windows(
     slots = max(1, min(triton.cdiv(whole[0].numel(), _PRODUCT_TILE), 512 // d))
     slot_windows = triton.cdiv(triton.cdiv(whole[0].numel(), slots), _PRODUCT_BLOCK) * _PRODUCT_BLOCK
     products = sums.new_empty(n * c, slots, 4, groups * group)
-    dropped_kernel[(n * c * slots * groups,)](
+    _dropped_kernel[(n * c * slots * groups,)](
         logits, classes, whole.contiguous().view(torch.uint8), flags, center, products,
         *_sizes_and_strides(logits, classes), slots, groups, slot_windows, R=radius, K=group, BLOCK=_PRODUCT_BLOCK,
     )  # fmt: skip
-    subtract_kernel[(n * c * groups,)](flags, products, sums, linear, slots, groups, R=radius, K=group, num_warps=1)
+    _subtract_kernel[(n * c * groups,)](flags, products, sums, linear, slots, groups, R=radius, K=group, num_warps=1)

@@ -86,7 +86,7 @@ def load_maps(logits, classes, r, c, sh, sw, lh, lw, class_id, inside):
 
 
 @triton.jit
-def pixel_kernel(
+def _pixel_kernel(
     logits, classes, active, parts, C, H, W, sn, sc, sh, sw, ln, lh, lw, tiles, stop,
     PIXELS: tl.constexpr, BLOCK: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
@@ -118,7 +118,7 @@ def pixel_kernel(
 
 
 @triton.jit
-def stencil_kernel(
+def _stencil_kernel(
     active, coefficients, offsets, stencils, constants,
     R: tl.constexpr, TAPS: tl.constexpr, POSITIONS: tl.constexpr,
 ):  # fmt: skip
@@ -199,7 +199,7 @@ def _fold_outside(
 
 
 @triton.jit
-def gradient_kernel(
+def _gradient_kernel(
     logits, classes, whole, active, coefficients, offsets, stencils, constants,
     term_scale, pixel_scale, out,
     C, H, W, sn, sc, sh, sw, ln, lh, lw,

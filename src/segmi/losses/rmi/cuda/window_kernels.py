@@ -27,7 +27,7 @@ def displacement(k, R: tl.constexpr):
 
 
 @triton.jit
-def products_kernel(
+def _products_kernel(
     logits, classes, active, center, products, totals, C, H, W, sn, sc, sh, sw, ln, lh, lw,
     tiles, groups, tile_pixels, R: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -108,7 +108,7 @@ def _store_both(at, i, j, value, mask, D: tl.constexpr):
 
 
 @triton.jit
-def windows_kernel(
+def _windows_kernel(
     logits, classes, active, center, products, totals, sums, linear, C, H, W, sn, sc, sh, sw, ln, lh, lw, tiles, groups,
     R: tl.constexpr, K: tl.constexpr, POSITIONS: tl.constexpr, T: tl.constexpr,
 ):  # fmt: skip
@@ -212,7 +212,7 @@ def _at_position(z_at, label_at, r, c, i, sh, sw, lh, lw, class_id, shift, mask,
 
 
 @triton.jit
-def dropped_kernel(
+def _dropped_kernel(
     logits, classes, whole, active, center, products, C, H, W, sn, sc, sh, sw, ln, lh, lw,
     slots, groups, slot_windows, R: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -273,8 +273,8 @@ def _over_slots(parts, stride, slots, K: tl.constexpr):
 
 
 @triton.jit
-def subtract_kernel(active, products, sums, linear, slots, groups, R: tl.constexpr, K: tl.constexpr):
-    """Subtract the products of `dropped_kernel` from the sums over all windows."""
+def _subtract_kernel(active, products, sums, linear, slots, groups, R: tl.constexpr, K: tl.constexpr):
+    """Subtract the products of `_dropped_kernel` from the sums over all windows."""
     D: tl.constexpr = R * R
     group, pair = tl.program_id(0) % groups, (tl.program_id(0) // groups).to(tl.int64)
     if tl.load(active + pair) != 0:
