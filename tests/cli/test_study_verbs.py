@@ -150,7 +150,7 @@ def test_train_resume_overwrite_are_three_things(tmp_path: Path, capsys: pytest.
     assert main([*TRAIN, *output, "--lr", "0.5", "--allow-changed", "training.learning_rate"]) == 0
     (run / "result.json").unlink()
     assert main([*TRAIN, *output]) == 2
-    assert "--resume continues it, --overwrite starts it anew" in capsys.readouterr().err
+    assert "use --resume to continue it, --overwrite to start again" in capsys.readouterr().err
     assert main([*TRAIN, *output, "--resume", "--overwrite"]) == 2
     assert main([*TRAIN, *output, "--resume"]) == 0
     assert main([*TRAIN, *output, "--overwrite", "--init-from", told["bundle"]]) == 2
