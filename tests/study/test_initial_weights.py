@@ -79,10 +79,7 @@ def test_overwriting_takes_the_weights_of_the_new_run(tmp_path: Path, tiny_text:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        (
-            "methods.taught.weights_from.teacher={method: model-7}",
-            "teacher.method: unknown method 'model-7'",
-        ),
+        ("methods.taught.weights_from.teacher={method: model-7}", "teacher.method: unknown method 'model-7'"),
         ("methods.taught.weights_from.teacher={method: taught}", "taught would wait for itself"),
         ("methods.taught.weights_from.teacher={method: model-1, network: net}", "unknown network 'net'"),
         ("methods.taught.weights_from.teacher={}", "expected either bundle or method; keep one of them"),
@@ -92,10 +89,7 @@ def test_overwriting_takes_the_weights_of_the_new_run(tmp_path: Path, tiny_text:
         ("methods.taught.training={learning_rate: {grid: [1e-3, 1e-2]}}", "trials of a search have other seeds"),
         ("methods.averaged.averages.mean.of=net", "unknown network 'net'"),
         ("methods.averaged.averages.mean.decay=1.5", "expected less than or equal to 1"),
-        (
-            "methods.averaged.networks.mean={architecture: unet, width: 3}",
-            "the average of unet, but has other options",
-        ),
+        ("methods.averaged.networks.mean={architecture: unet, width: 3}", "the average of unet, but has other options"),
         ("methods.averaged.frozen=[unet]", "unet is frozen"),
         ("methods.averaged.weights_from={mean: {method: model-1}}", "mean starts from the weights of unet"),
         ("methods.model-1.loss={distillation: {}}", "expected a frozen network"),

@@ -41,10 +41,7 @@ def test_a_failure_is_told_by_the_last_line_of_its_traceback(folder: RunFolder) 
     assert (found.state, found.detail) == ("failed", "RunError: out of memory at update 7")
     assert f"{found.detail}" in (folder.failure() or {})["traceback"]
     folder.write_failure(Diverged("the loss is not finite at update 3"))
-    assert (status(folder).state, status(folder).detail) == (
-        "diverged",
-        "Diverged: the loss is not finite at update 3",
-    )
+    assert (status(folder).state, status(folder).detail) == ("diverged", "Diverged: the loss is not finite at update 3")
     (folder.path / "failure.json").write_text("{")
     assert status(folder).state == "failed"
 

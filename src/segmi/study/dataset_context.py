@@ -24,15 +24,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DataRoots:
-    """Folders given with ``--root``; a study file never names them.
+    """Folders given with ``--root``; a study file never names them."""
 
-    Args:
-        named: folder by dataset.
-        default: folder of all other datasets. None: ``$SEGMI_DATA``.
-    """
-
-    named: dict[str, Path] = field(default_factory=dict)
-    default: Path | None = None
+    named: dict[str, Path] = field(default_factory=dict)  # folder by dataset
+    default: Path | None = None  # folder of all other datasets. None: ``$SEGMI_DATA``.
 
     @classmethod
     def parse(cls, arguments: Sequence[str]) -> DataRoots:

@@ -14,52 +14,33 @@ Kind: TypeAlias = Literal[
     "skipped", "started", "note", "prepare", "train", "evaluate", "finished", "failed", "busy", "interrupted"
 ]
 
-FREQUENT: Final = ("prepare", "train", "evaluate")
-"""Kinds of progress, which may come many times per second."""
+FREQUENT: Final = ("prepare", "train", "evaluate")  # kinds of progress, which may come many times per second
 
-ENDS: Final = ("skipped", "finished", "failed", "busy", "interrupted")
-"""Kinds of the last event of a run."""
+ENDS: Final = ("skipped", "finished", "failed", "busy", "interrupted")  # kinds of the last event of a run
 
 
 @dataclass(frozen=True)
 class Event:
-    """Event of one run; plain, so that it can be sent between processes.
+    """Event of one run; plain, so that it can be sent between processes."""
 
-    Args:
-        kind: what happened.
-        done: steps or images done, of ``of``.
-        of: total of steps or images.
-        loss: last training loss.
-        rate: images per second.
-        text: further text, the only content of a ``note``.
-    """
-
-    kind: Kind
-    done: int = 0
-    of: int = 0
-    loss: float | None = None
-    rate: float | None = None
-    text: str = ""
+    kind: Kind  # what happened
+    done: int = 0  # steps or images done, of ``of``
+    of: int = 0  # total of steps or images
+    loss: float | None = None  # last training loss
+    rate: float | None = None  # images per second
+    text: str = ""  # further text, the only content of a ``note``
 
 
 @dataclass(frozen=True)
 class StudyEvent(Event):
-    """Event with its run.
-
-    Args:
-        run: the run.
-        number: its number among the runs, from 1.
-        total: number of runs.
-        run_seconds_left: estimated time left for the run.
-        study_seconds_left: estimated time left for all runs.
-    """
+    """Event with its run."""
 
     _: KW_ONLY
-    run: Run
-    number: int
-    total: int
-    run_seconds_left: float | None = None
-    study_seconds_left: float | None = None
+    run: Run  # the run
+    number: int  # its number among the runs, from 1
+    total: int  # number of runs
+    run_seconds_left: float | None = None  # estimated time left for the run
+    study_seconds_left: float | None = None  # estimated time left for all runs
 
 
 Emit: TypeAlias = Callable[[Event], None]
@@ -68,15 +49,10 @@ Listener: TypeAlias = Callable[[StudyEvent], None]
 
 @dataclass
 class Clock:
-    """Time left, estimated from the seconds per step of each method; the mean of all methods for unknown ones.
+    """Time left, estimated from the seconds per step of each method; the mean of all methods for unknown ones."""
 
-    Args:
-        runs: the runs in order.
-        now: monotonic clock in seconds.
-    """
-
-    runs: Sequence[Run]
-    now: Callable[[], float] = time.monotonic
+    runs: Sequence[Run]  # the runs in order
+    now: Callable[[], float] = time.monotonic  # monotonic clock in seconds
     pace: dict[tuple[str, str], float] = field(default_factory=dict)
     steps: dict[tuple[str, str], int] = field(default_factory=dict)
     _began: dict[str, tuple[float, int]] = field(default_factory=dict)

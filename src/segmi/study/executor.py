@@ -24,35 +24,25 @@ if TYPE_CHECKING:
     from segmi.study.run_config import Run
     from segmi.training.distributed import ProcessGroup
 
+# Files and folders of a run that ``--overwrite`` removes, in this order: without a result, a run is not finished.
 RECORDS: Final = (
     "result.json", "failure.json", "crashes.json", "config.yaml", "environment.json", "origin.json",
     "precision.json", "metrics.csv", "profile.json", "usage.json", "trackers.json", "confusion", "samples",
     "bundles", "checkpoints", "tensorboard", "mlflow", "wandb",
 )  # fmt: skip
-"""Files and folders of a run that ``--overwrite`` removes, in this order: without a result, a run is not finished."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """Settings common to all runs of one call; plain, so that they can be sent to other processes.
+    """Settings common to all runs of one call; plain, so that they can be sent to other processes."""
 
-    Args:
-        root: folder of all runs.
-        datasets: options of the study's datasets.
-        roots: folders of the datasets.
-        cache: folder of decoded images. None: keep them in memory.
-        init_from: bundle whose weights the reported network starts from.
-        overwrite: start all runs again, finished ones included.
-        profile: measure where the time goes.
-    """
-
-    root: Path
-    datasets: Mapping[str, Mapping[str, Any]]
-    roots: DataRoots = field(default_factory=DataRoots)
-    cache: Path | None = None
-    init_from: Path | None = None
-    overwrite: bool = False
-    profile: bool = False
+    root: Path  # folder of all runs
+    datasets: Mapping[str, Mapping[str, Any]]  # options of the study's datasets
+    roots: DataRoots = field(default_factory=DataRoots)  # folders of the datasets
+    cache: Path | None = None  # folder of decoded images. None: keep them in memory.
+    init_from: Path | None = None  # bundle whose weights the reported network starts from
+    overwrite: bool = False  # start all runs again, finished ones included
+    profile: bool = False  # measure where the time goes
 
 
 class RunExecutor:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from segmi.study.run_config import Run
     from segmi.training import Cohort
 
+# Options that do not change which weights fit a network.
 _NOT_OF_THE_WEIGHTS: Final = ("encoder_weights", "normalize", "features", "batch_norm_momentum")
-"""Options that do not change which weights fit a network."""
 
 
 def with_averages(method: dict[str, Any], path: KeyPath, problems: Problems) -> dict[str, Any]:

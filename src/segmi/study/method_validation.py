@@ -30,8 +30,7 @@ from segmi.training import OPTIMIZERS, SCHEDULES
 from segmi.training.config import BUDGETS, Budget, check_divisible, check_selection
 from segmi.training.loggers import check_loggers
 
-MOST_WORKERS: Final = 512
-"""Upper bound on processes that load images; no machine gains from more."""
+MOST_WORKERS: Final = 512  # upper bound on processes that load images; no machine gains from more
 
 _POSITIVE: Final = (
     *BUDGETS, "batch_size", "unlabeled_batch_size", "accumulate", "devices", "num_nodes", "threads", "learning_rate",
@@ -132,19 +131,12 @@ def _network(spec: Any, path: KeyPath, problems: Problems) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _MethodCheck:
-    """Checks of a method whose options have passed one by one.
+    """Checks of a method whose options have passed one by one."""
 
-    Args:
-        method: the method with every default, completed in place.
-        path: path of the method in the study.
-        own: sections that the method sets itself.
-        problems: collects the problems.
-    """
-
-    method: dict[str, Any]
-    path: KeyPath
-    own: Mapping[str, Mapping[str, Any]]
-    problems: Problems
+    method: dict[str, Any]  # the method with every default, completed in place
+    path: KeyPath  # path of the method in the study
+    own: Mapping[str, Mapping[str, Any]]  # sections that the method sets itself
+    problems: Problems  # collects the problems
 
     def owner(self, section: str, key: str) -> KeyPath:
         """Return the path of a setting: in the method if it sets it, else in the study."""

@@ -11,19 +11,12 @@ from segmi.study.strict_yaml import Document, KeyPath
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem.
+    """One problem."""
 
-    Args:
-        path: dotted path in the study.
-        where: file and line, or command-line argument.
-        message: what was expected, the value, and the fix, in one line.
-        kind: error class that fits this problem.
-    """
-
-    path: str
-    where: str
-    message: str
-    kind: type[SegmiError] = UsageError
+    path: str  # dotted path in the study
+    where: str  # file and line, or command-line argument
+    message: str  # what was expected, the value, and the fix, in one line
+    kind: type[SegmiError] = UsageError  # error class that fits this problem
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}  ({self.where})"

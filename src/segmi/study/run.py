@@ -23,8 +23,8 @@ from segmi.study.run_config import Run, expand
 from segmi.study.run_queue import RunQueue
 from segmi.study.schema import Study, describe_network
 
+# Seconds to wait for the lock of the study's folder, which another process holds only to write its plan.
 PLAN_PATIENCE: Final = 5.0
-"""Seconds to wait for the lock of the study's folder, which another process holds only to write its plan."""
 
 
 @dataclass

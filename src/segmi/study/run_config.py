@@ -18,34 +18,26 @@ from segmi.training.config import TrainingOptions, training_configs
 
 SCHEMA_VERSION: Final = 1
 
+# Keys that may change between two sessions of a run, because no score depends on them.
 NOT_COMPARED: Final = (
     "training.workers", "training.checkpoint_every", "training.log_every", "training.logger", "label", "treatment",
     "baseline",
 )  # fmt: skip
-"""Keys that may change between two sessions of a run, because no score depends on them."""
 
-HELD_OUT: Final = "held-out"
-"""Name of the evaluated split of a trial: the images held out of train."""
+HELD_OUT: Final = "held-out"  # name of the evaluated split of a trial: the images held out of train
 
-NOT_OF_TRAINING: Final = ("resume", "profile")
-"""Fields of `TrainingSection` that a study file cannot set."""
+NOT_OF_TRAINING: Final = ("resume", "profile")  # fields of `TrainingSection` that a study file cannot set
 
 _NOT_OF_FIT: Final = ("holdout", "labeled", "label_noise", "resume", "profile")
 
 
 @dataclass(frozen=True)
 class TrainingSection(TrainingOptions):
-    """The ``training`` section: the settings of `segmi.training.fit`, and the use of the training images.
+    """The ``training`` section: the settings of `segmi.training.fit`, and the use of the training images."""
 
-    Args:
-        holdout: fraction of train that is held out to select weights by.
-        labeled: fraction of the rest whose labels are used.
-        label_noise: fraction of these labels that are replaced by wrong ones.
-    """
-
-    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    labeled: Annotated[float, Field(gt=0, le=1)] = 1.0
-    label_noise: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # fraction of train that is held out to select weights by
+    labeled: Annotated[float, Field(gt=0, le=1)] = 1.0  # fraction of the rest whose labels are used
+    label_noise: Annotated[float, Field(ge=0, lt=1)] = 0.0  # fraction of these labels that are replaced by wrong ones
 
     @property
     def processes(self) -> int:
@@ -60,29 +52,17 @@ class TrainingSection(TrainingOptions):
 
 @dataclass(frozen=True)
 class EvaluationSection:
-    """The ``evaluation`` section; the first six fields are arguments of `segmi.training.evaluate`.
+    """The ``evaluation`` section; the first six fields are arguments of `segmi.training.evaluate`."""
 
-    Args:
-        protocol: protocol of Table 1.
-        passes: number of passes of random crops.
-        batch_size: images or windows predicted together.
-        window: side of the windows in pixels. None: whole images.
-        overlap: overlap of neighboring windows in pixels.
-        threshold: probability above which a network with one logit predicts class 1.
-        split: evaluated split.
-        also: a second protocol.
-        details: whether to store scores per image.
-    """
-
-    protocol: Literal["full", "paper"]
-    passes: int
-    batch_size: int
-    window: int | None
-    overlap: int | None
-    threshold: float
-    split: str
-    also: Literal["full", "paper"] | None
-    details: bool
+    protocol: Literal["full", "paper"]  # protocol of Table 1
+    passes: int  # number of passes of random crops
+    batch_size: int  # images or windows predicted together
+    window: int | None  # side of the windows in pixels. None: whole images.
+    overlap: int | None  # overlap of neighboring windows in pixels
+    threshold: float  # probability above which a network with one logit predicts class 1
+    split: str  # evaluated split
+    also: Literal["full", "paper"] | None  # a second protocol
+    details: bool  # whether to store scores per image
 
     def protocols(self) -> list[str]:
         """Return the protocols in order, the one of Table 1 first."""
@@ -102,45 +82,19 @@ class EvaluationSection:
 
 
 class RunConfig(BaseModel):
-    """Everything that a run depends on; stored as ``config.yaml`` and compared when the run continues.
-
-    Args:
-        schema_version: version of the file's schema.
-        study: name of the study.
-        protocol: presets of the study.
-        dataset: name of the dataset in the study.
-        dataset_options: options of the dataset's constructor.
-        method: name of the method.
-        seed: seed of every random choice.
-        label: label of the method in tables.
-        treatment: see `segmi.study.schema.Method`, like the fields up to ``weights_from``.
-        baseline: see there.
-        networks: see there.
-        loss: see there.
-        reported: see there.
-        frozen: see there.
-        averages: see there.
-        weights_from: see there.
-        training: settings of the training.
-        processing: processing of the images.
-        evaluation: settings of the evaluation.
-        samples: number of images stored for the figures.
-        trial: number of the trial, for runs of a search.
-        selected: settings chosen by a search, by dotted path.
-        init_from: bundle whose weights the reported network starts from.
-    """
+    """Everything that a run depends on; stored as ``config.yaml`` and compared when the run continues."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), ser_json_inf_nan="constants")
 
-    schema_version: int = SCHEMA_VERSION
-    study: str
-    protocol: str
-    dataset: str
-    dataset_options: Options
-    method: str
-    seed: int
-    label: str
-    treatment: str | None
+    schema_version: int = SCHEMA_VERSION  # version of the file's schema
+    study: str  # name of the study
+    protocol: str  # presets of the study
+    dataset: str  # name of the dataset in the study
+    dataset_options: Options  # options of the dataset's constructor
+    method: str  # name of the method
+    seed: int  # seed of every random choice
+    label: str  # label of the method in tables
+    treatment: str | None  # see `segmi.study.schema.Method`, like the fields up to ``weights_from``
     baseline: str | None
     networks: dict[str, Options]
     loss: dict[str, Options]
@@ -148,13 +102,13 @@ class RunConfig(BaseModel):
     frozen: list[str]
     averages: dict[str, AverageOf]
     weights_from: dict[str, WeightsFrom]
-    training: TrainingSection
-    processing: Processing
-    evaluation: EvaluationSection
-    samples: int
-    trial: int | None = None
-    selected: Options | None = None
-    init_from: str | None = None
+    training: TrainingSection  # settings of the training
+    processing: Processing  # processing of the images
+    evaluation: EvaluationSection  # settings of the evaluation
+    samples: int  # number of images stored for the figures
+    trial: int | None = None  # number of the trial, for runs of a search
+    selected: Options | None = None  # settings chosen by a search, by dotted path
+    init_from: str | None = None  # bundle whose weights the reported network starts from
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> RunConfig:
@@ -175,19 +129,14 @@ class _Missing:
         return "missing"
 
 
-MISSING: Final = _Missing()
-"""Value of a key that one of two configurations does not have."""
+MISSING: Final = _Missing()  # value of a key that one of two configurations does not have
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training with its evaluation.
+    """One training with its evaluation."""
 
-    Args:
-        config: everything the run depends on.
-    """
-
-    config: RunConfig
+    config: RunConfig  # everything the run depends on
 
     @property
     def study(self) -> str:

@@ -23,23 +23,18 @@ from segmi.study.schema import describe_network
 from segmi.training import Cohort, FitOutcome, predict_labels
 from segmi.types import IGNORE_INDEX
 
+# Largest side of stored images in pixels; figures are small, and images of Cityscapes would fill the disk.
 LONGEST_SIDE: Final = 640
-"""Largest side of stored images in pixels; figures are small, and images of Cityscapes would fill the disk."""
 
 
 @dataclass
 class Evaluation:
-    """Result of the evaluation of a run.
+    """Result of the evaluation of a run."""
 
-    Args:
-        matrices: confusion matrices by protocol and network.
-        diagnostics: diagnostics of the predictions by protocol.
-        details: scores per image by network.
-    """
-
+    # confusion matrices by protocol and network
     matrices: dict[str, dict[str, ConfusionMatrix]] = field(default_factory=dict)
-    diagnostics: dict[str, dict[str, float]] = field(default_factory=dict)
-    details: dict[str, Details] = field(default_factory=dict)
+    diagnostics: dict[str, dict[str, float]] = field(default_factory=dict)  # diagnostics of the predictions by protocol
+    details: dict[str, Details] = field(default_factory=dict)  # scores per image by network
 
 
 def write_evaluation(folder: RunFolder, evaluation: Evaluation) -> None:

@@ -61,19 +61,13 @@ def _distinct(seeds: list[int]) -> list[int]:
 
 
 class WeightsFrom(BaseModel):
-    """Source of initial weights: a bundle, or the run of another method on the same dataset and seed.
-
-    Args:
-        bundle: folder of a bundle.
-        method: method of this study, which then runs first.
-        network: network of that method. Default: the one it reports.
-    """
+    """Source of initial weights: a bundle, or the run of another method on the same dataset and seed."""
 
     model_config = _PLAIN
 
-    bundle: str | None = None
-    method: str | None = None
-    network: str | None = None
+    bundle: str | None = None  # folder of a bundle
+    method: str | None = None  # method of this study, which then runs first
+    network: str | None = None  # network of that method. Default: the one it reports.
 
 
 class AverageOf(BaseModel):
@@ -86,68 +80,48 @@ class AverageOf(BaseModel):
 
 
 class Method(BaseModel):
-    """Cohort of networks and its losses.
-
-    Args:
-        label: label in tables. Default: name of the method.
-        treatment: the method without its network. Methods of one treatment are the same method on several networks.
-        baseline: method that this one is compared with. Default: the baseline of the study.
-        networks: networks by name: arguments of `segmi.models.build_network` without the facts of the dataset.
-        loss: losses by name with their options and ``weight``; their weighted sum is minimized.
-        reported: network that represents the method in Table 1. Default: the only network.
-        frozen: networks that are not trained.
-        averages: networks whose weights are averages of the weights of others, by name.
-        weights_from: sources of initial weights by network. Default: random or pretrained weights.
-        training: settings that replace those of the study for this method.
-        processing: settings that replace the processing of the study for this method.
-    """
+    """Cohort of networks and its losses."""
 
     model_config = _PLAIN
 
-    label: str | None = None
+    label: str | None = None  # label in tables. Default: name of the method.
+    # the method without its network. Methods of one treatment are the same method on several networks.
     treatment: str | None = None
-    baseline: str | None = None
+    baseline: str | None = None  # method that this one is compared with. Default: the baseline of the study.
+    # networks by name: arguments of `segmi.models.build_network` without the facts of the dataset
     networks: dict[FolderName, Options] = Field(min_length=1)
+    # losses by name with their options and ``weight``; their weighted sum is minimized
     loss: dict[str, Options | None] = Field(min_length=1)
-    reported: str | None = None
-    frozen: list[str] = []
-    averages: dict[FolderName, AverageOf] = {}
+    reported: str | None = None  # network that represents the method in Table 1. Default: the only network.
+    frozen: list[str] = []  # networks that are not trained
+    averages: dict[FolderName, AverageOf] = {}  # networks whose weights are averages of the weights of others, by name
+    # sources of initial weights by network. Default: random or pretrained weights.
     weights_from: dict[str, WeightsFrom] = {}
-    training: Options | None = None
-    processing: Options | None = None
+    training: Options | None = None  # settings that replace those of the study for this method
+    processing: Options | None = None  # settings that replace the processing of the study for this method
 
 
 class StudyFile(BaseModel):
-    """Content of a study file.
-
-    Args:
-        name: the study's folder under ``runs/``.
-        protocol: selects the presets, see `PRESETS`.
-        datasets: datasets by name, with the options of their constructors except the root.
-        methods: see `Method`.
-        seeds: one run per seed, dataset and method.
-        baseline: method that others are compared with. Default: the first one.
-        allow_unequal: allow methods with different budgets or numbers of trials.
-        processing: arguments of `segmi.datasets.processing.Processing`.
-        training: fields of `segmi.study.run_config.TrainingSection`.
-        evaluation: arguments of `segmi.training.evaluate`, and the fields ``split``, ``also`` and ``details``.
-        samples: images stored for the figures, evenly spaced over the evaluated split.
-        search_seed: seed of the trials of searches; must not be one of ``seeds``.
-    """
+    """Content of a study file."""
 
     model_config = _PLAIN
 
-    name: FolderName
-    protocol: Literal["controlled", "paper"] = "controlled"
+    name: FolderName  # the study's folder under ``runs/``
+    protocol: Literal["controlled", "paper"] = "controlled"  # selects the presets, see `PRESETS`
+    # datasets by name, with the options of their constructors except the root
     datasets: dict[FolderName, Options | None] = Field(min_length=1)
-    methods: dict[FolderName, Any] = Field(min_length=1)
+    methods: dict[FolderName, Any] = Field(min_length=1)  # see `Method`
+    # one run per seed, dataset and method
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1), AfterValidator(_distinct)] = [0]
-    baseline: str | None = None
-    allow_unequal: bool = False
-    processing: Options | None = None
-    training: Options | None = None
+    baseline: str | None = None  # method that others are compared with. Default: the first one.
+    allow_unequal: bool = False  # allow methods with different budgets or numbers of trials
+    processing: Options | None = None  # arguments of `segmi.datasets.processing.Processing`
+    training: Options | None = None  # fields of `segmi.study.run_config.TrainingSection`
+    # arguments of `segmi.training.evaluate`, and the fields ``split``, ``also`` and ``details``
     evaluation: Options | None = None
+    # images stored for the figures, evenly spaced over the evaluated split
     samples: Annotated[int, Field(ge=0, le=64)] = 4
+    # seed of the trials of searches; must not be one of ``seeds``
     search_seed: Annotated[int, Field(ge=0, lt=2**32)] = 1000
 
 

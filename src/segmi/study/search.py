@@ -21,34 +21,27 @@ from segmi.study.strict_yaml import KeyPath
 RANGES: Final = ("uniform", "log_uniform")
 SEARCHES: Final = ("grid", *RANGES)
 
+# Settings that decide the cost of a trial or its score, and so cannot be chosen by that score.
 NOT_SEARCHED: Final = (
     "steps", "epochs", "images", "minutes", "device", "devices", "num_nodes", "strategy", "holdout", "labeled",
     "label_noise", "select_by", "select_network", "architecture",
 )  # fmt: skip
-"""Settings that decide the cost of a trial or its score, and so cannot be chosen by that score."""
 
 _SHARED: Final = ("training", "processing")
 _SECTIONS: Final = ("networks", "loss", *_SHARED)
 
 
 class Space(BaseModel):
-    """Values that are tried for one setting of a method.
-
-    Args:
-        path: keys of the setting in the method, such as ``("training", "learning_rate")``.
-        grid: the values.
-        uniform: lowest and highest value.
-        log_uniform: lowest and highest value of a range that is uniform in the logarithm.
-        trials: number of trials. A search of grids alone tries every combination.
-    """
+    """Values that are tried for one setting of a method."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: tuple[str, ...]
-    grid: tuple[Any, ...] | None = None
-    uniform: tuple[float, float] | None = None
+    path: tuple[str, ...]  # keys of the setting in the method, such as ``("training", "learning_rate")``
+    grid: tuple[Any, ...] | None = None  # the values
+    uniform: tuple[float, float] | None = None  # lowest and highest value
+    # lowest and highest value of a range that is uniform in the logarithm
     log_uniform: tuple[float, float] | None = None
-    trials: int | None = None
+    trials: int | None = None  # number of trials. A search of grids alone tries every combination.
 
     @property
     def name(self) -> str:

@@ -22,17 +22,11 @@ from segmi.study.validation import validated
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Result of `train`.
+    """Result of `train`."""
 
-    Args:
-        bundle: folder of the bundle, for `segmi.load` and `segmi.predict`.
-        run: folder of the run.
-        scores: scores on the evaluated split by name, of which ``IoU`` is a list over the classes.
-    """
-
-    bundle: Path
-    run: Path
-    scores: dict[str, Any]
+    bundle: Path  # folder of the bundle, for `segmi.load` and `segmi.predict`
+    run: Path  # folder of the run
+    scores: dict[str, Any]  # scores on the evaluated split by name, of which ``IoU`` is a list over the classes
 
 
 def train(

@@ -20,32 +20,20 @@ State: TypeAlias = Literal["finished", "running", "failed", "diverged", "interru
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One line of ``segmi study status``.
+    """One line of ``segmi study status``."""
 
-    Args:
-        run: key, ``dataset/method/seed0``, or ``dataset/method+trial0/seed1000`` of a trial.
-        folder: folder of the run.
-        state: ``finished``; ``running``; ``failed``; ``diverged``, for a loss that is NaN or infinite;
-            ``interrupted``, which continues with the next command; ``pending``, not started.
-        step: last step in ``metrics.csv``.
-        score: mIoU of the reported network of a finished run; of a trial, on held-out images.
-        detail: the process of a running run, the error of a failed one, and the number of crashes.
-        pid: process id of a running run.
-        host: its machine.
-        seconds: time since it started, by the clocks of both machines.
-        crashes: number of crashes of its process.
-    """
-
-    run: str
-    folder: str
+    run: str  # key, ``dataset/method/seed0``, or ``dataset/method+trial0/seed1000`` of a trial
+    folder: str  # folder of the run
+    # ``finished``; ``running``; ``failed``; ``diverged``, for a loss that is NaN or infinite; ``interrupted``, which
+    # continues with the next command; ``pending``, not started
     state: State
-    step: int | None = None
-    score: float | None = None
-    detail: str = ""
-    pid: int | None = None
-    host: str | None = None
-    seconds: float | None = None
-    crashes: int = 0
+    step: int | None = None  # last step in ``metrics.csv``
+    score: float | None = None  # mIoU of the reported network of a finished run; of a trial, on held-out images
+    detail: str = ""  # the process of a running run, the error of a failed one, and the number of crashes
+    pid: int | None = None  # process id of a running run
+    host: str | None = None  # its machine
+    seconds: float | None = None  # time since it started, by the clocks of both machines
+    crashes: int = 0  # number of crashes of its process
 
 
 def study_status(study: Study, root: Path) -> list[RunStatus]:

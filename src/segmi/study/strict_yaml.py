@@ -19,8 +19,7 @@ import yaml
 
 from segmi.errors import DataError, UsageError, together
 
-KeyPath: TypeAlias = tuple[str | int, ...]
-"""The keys and list indices that lead to a value."""
+KeyPath: TypeAlias = tuple[str | int, ...]  # the keys and list indices that lead to a value
 
 _LONGEST: Final = 1_000_000  # characters
 _DEEPEST: Final = 24  # levels of nesting; the data is built by recursion
@@ -38,20 +37,13 @@ _NAN = re.compile(r"\.(nan|NaN|NAN)")
 
 @dataclass
 class Document:
-    """Parsed file.
+    """Parsed file."""
 
-    Args:
-        data: mappings, lists, text, numbers, booleans and None.
-        source: name of the file, for messages.
-        lines: line of each value, from 1.
-        set_by: command-line argument that set a value.
-        sources: file of each value that comes from another file than ``source``.
-    """
-
-    data: Any
-    source: str
-    lines: dict[KeyPath, int] = field(default_factory=dict)
-    set_by: dict[KeyPath, str] = field(default_factory=dict)
+    data: Any  # mappings, lists, text, numbers, booleans and None
+    source: str  # name of the file, for messages
+    lines: dict[KeyPath, int] = field(default_factory=dict)  # line of each value, from 1
+    set_by: dict[KeyPath, str] = field(default_factory=dict)  # command-line argument that set a value
+    # file of each value that comes from another file than ``source``
     sources: dict[KeyPath, str] = field(default_factory=dict)
 
     def where(self, path: KeyPath) -> str:
@@ -131,8 +123,7 @@ def parse_file(path: str | Path) -> Document:
     except FileNotFoundError:
         near = sorted(str(other) for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise UsageError(
-            f"there is no study file {path}",
-            f"give an existing file, such as {near[0]}" if near else "check the path",
+            f"there is no study file {path}", f"give an existing file, such as {near[0]}" if near else "check the path"
         ) from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", "give a readable YAML file") from None

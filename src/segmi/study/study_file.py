@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from segmi.study.schema import Study
 
 KEY: Final = "extends"
+# Mappings with names chosen by the file. A null in one of them removes the inherited entry.
 _REMOVABLE: Final = ("datasets", "methods", "networks", "loss")
-"""Mappings with names chosen by the file. A null in one of them removes the inherited entry."""
+# Mappings with names chosen by the file. An override of an unknown name is likely a typo.
 _NAMED_BY_FILE: Final = ("methods", "datasets", "networks")
-"""Mappings with names chosen by the file. An override of an unknown name is likely a typo."""
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = (), *, roots: DataRoots | None = None) -> Study:

@@ -28,44 +28,29 @@ if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
 
+# Number of trials that are spread evenly over the ranges; later ones depend on the scores of those before them.
 SPREAD: Final = 10
-"""Number of trials that are spread evenly over the ranges; later ones depend on the scores of those before them."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial.
+    """A trial."""
 
-    Args:
-        run: its run.
-        record: its result; None until it has ended.
-    """
-
-    run: Run
-    record: TrialRecord | None
+    run: Run  # its run
+    record: TrialRecord | None  # its result; None until it has ended
 
 
 @dataclass
 class Search:
-    """Search of one method on one dataset.
+    """Search of one method on one dataset."""
 
-    Args:
-        study: the study.
-        dataset: name of the dataset in the study.
-        method: name of the method.
-        root: folder of all runs.
-        restart: ignore results on disk, except those of runs in ``done``.
-        done: keys of the trials that were done in this call.
-        change: applied to every run, such as to start from a bundle.
-    """
-
-    study: Study
-    dataset: str
-    method: str
-    root: Path
-    restart: bool = False
-    done: set[str] = field(default_factory=set)
-    change: Callable[[Run], Run] = lambda run: run
+    study: Study  # the study
+    dataset: str  # name of the dataset in the study
+    method: str  # name of the method
+    root: Path  # folder of all runs
+    restart: bool = False  # ignore results on disk, except those of runs in ``done``
+    done: set[str] = field(default_factory=set)  # keys of the trials that were done in this call
+    change: Callable[[Run], Run] = lambda run: run  # applied to every run, such as to start from a bundle
 
     @property
     def spaces(self) -> list[Space]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 Report: TypeAlias = "Callable[[Run, Event], None]"
 
+# Failures that all processes of a run have at the same point, so that they can continue with the next run.
 SYNCHRONOUS: Final = (Diverged, UsageError)
-"""Failures that all processes of a run have at the same point, so that they can continue with the next run."""
 
 
 class Engine(Protocol):

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORWARDED: Final = ("SEGMI_DATA", "SEGMI_CACHE")
-"""Environment variables that the tasks get from the study's process."""
+FORWARDED: Final = ("SEGMI_DATA", "SEGMI_CACHE")  # environment variables that the tasks get from the study's process
 
 SECONDS_TO_POST: Final = 10.0
 
@@ -93,19 +92,12 @@ class Ray:
 
 @dataclass(frozen=True)
 class TaskSetup:
-    """Settings common to all Ray tasks of one call.
+    """Settings common to all Ray tasks of one call."""
 
-    Args:
-        job: settings common to all runs.
-        threads: CPU threads of a run.
-        outputs: folder for the output of the tasks, shared by all machines.
-        variables: environment variables, see `FORWARDED`.
-    """
-
-    job: Job
-    threads: int
-    outputs: Path
-    variables: Mapping[str, str]
+    job: Job  # settings common to all runs
+    threads: int  # CPU threads of a run
+    outputs: Path  # folder for the output of the tasks, shared by all machines
+    variables: Mapping[str, str]  # environment variables, see `FORWARDED`
 
     def output(self, ticket: int) -> Path:
         """Return the file for the output of a task."""
@@ -137,8 +129,7 @@ class Board:
         """Do nothing; the answer comes after all events that the caller has posted."""
 
 
-_executors: list[RunExecutor] = []
-"""The executor of this process, which Ray reuses for the next task of a study."""
+_executors: list[RunExecutor] = []  # the executor of this process, which Ray reuses for the next task of a study
 
 
 def run_ray_task(board: Any, ticket: int, setup: TaskSetup, task: Task) -> Event:

@@ -20,13 +20,12 @@ from typing import Any, Final
 from segmi.errors import EnvironmentProblem, UsageError
 from segmi.study.environment import cores
 
-OBJECT_STORE_BYTES: Final = 100 * 2**20
-"""Events have some hundred bytes; by default Ray reserves a third of the memory."""
+OBJECT_STORE_BYTES: Final = 100 * 2**20  # events have some hundred bytes; by default Ray reserves a third of the memory
 
 SECONDS_TO_ANSWER: Final = 5.0
 
+# Time for the head of a cluster to respond; after a minute Ray ends the process that waits for it.
 SECONDS_OF_SILENCE: Final = 20.0
-"""Time for the head of a cluster to respond; after a minute Ray ends the process that waits for it."""
 
 _ALONE: Final = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on any system, listen on the loopback only

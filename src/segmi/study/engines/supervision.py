@@ -17,11 +17,9 @@ from segmi.study.executor import Job, lock_if_free, stoppable
 if TYPE_CHECKING:
     from segmi.study.run_config import Run
 
-STOP_PATIENCE: Final = 120.0
-"""Seconds that runs have to finish their step and write their checkpoints."""
+STOP_PATIENCE: Final = 120.0  # seconds that runs have to finish their step and write their checkpoints
 
-LOCK_PATIENCE: Final = 30.0
-"""Seconds to wait for the lock of a crashed process."""
+LOCK_PATIENCE: Final = 30.0  # seconds to wait for the lock of a crashed process
 
 
 class WorkerCrashed(RunError):
@@ -39,15 +37,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Crash:
-    """End of the process of a run without a result.
+    """End of the process of a run without a result."""
 
-    Args:
-        reason: the reason, as a sentence without a full stop.
-        output: output of the process during the run.
-    """
-
-    reason: str
-    output: str = ""
+    reason: str  # the reason, as a sentence without a full stop
+    output: str = ""  # output of the process during the run
 
 
 class WorkerPool(Protocol):
