@@ -1,4 +1,4 @@
-"""A study small enough to run in a test: networks of width 2, images of 32 × 32, a handful of steps."""
+"""A study that runs within a test: networks of width 2, images of 32 × 32, a few steps."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tiny_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def check() -> Any:
-    """The message with which a study is refused; fails the test if it is accepted."""
+    """Return the message of a refused study, and fail if the study is accepted."""
     from segmi.errors import SegmiError
     from segmi.study import DataRoots
     from segmi.study.strict_yaml import parse

@@ -15,11 +15,11 @@ def target(
     pair: tuple[float, float] = (1.0, 1.0), names: Sequence[str] = (), limit: int | None = None,
     callback: Any = None,
 ) -> None:  # fmt: skip
-    """Something with a signature."""
+    """Function whose options are checked."""
 
 
 def open_ended(*, size: int = 3, **options: Any) -> None:
-    """Something that takes more."""
+    """Function with arbitrary keyword arguments."""
 
 
 def bound(options: Any, function: Any = target, **more: Any) -> tuple[dict[str, Any], list[str]]:
@@ -34,11 +34,11 @@ def test_defaults_come_from_the_signature() -> None:
     assert result == {"size": 5, "rate": 0.5, "mode": "a", "pair": [1.0, 1.0], "names": [], "limit": None}
 
 
-def test_none_stands_for_no_options() -> None:
+def test_none_means_no_options() -> None:
     assert bound(None)[0]["size"] == 3
 
 
-def test_whole_numbers_serve_as_floats_and_lists_as_tuples() -> None:
+def test_integers_are_valid_floats_and_lists_valid_tuples() -> None:
     result, problems = bound({"rate": 1, "pair": [1, 2], "names": ["x"]})
     assert not problems
     assert arguments(target, result, ("built", "callback"))["pair"] == (1.0, 2.0)
@@ -60,23 +60,23 @@ def test_whole_numbers_serve_as_floats_and_lists_as_tuples() -> None:
         ([1], "training: expected options by name, got [1] (a list)"),
     ],
 )
-def test_what_the_signature_does_not_take_is_named(options: Any, message: str) -> None:
+def test_invalid_options_are_reported(options: Any, message: str) -> None:
     _, problems = bound(options)
     assert len(problems) == 1
     assert message in problems[0]
 
 
-def test_all_at_once() -> None:
+def test_all_invalid_options_are_reported_at_once() -> None:
     assert len(bound({"size": "x", "mode": "c", "other": 1})[1]) == 3
 
 
-def test_extra_options_are_taken_by_somebody_else() -> None:
+def test_extra_options_are_accepted() -> None:
     result, problems = bound({"holdout": 0.5}, extra={"holdout": (float, 0.0)})
     assert not problems
     assert result["holdout"] == 0.5
 
 
-def test_an_open_signature_lets_options_pass() -> None:
+def test_keyword_arguments_accept_any_option() -> None:
     result, problems = bound({"depth": 4}, open_ended)
     assert not problems
     assert result == {"size": 3, "depth": 4}

@@ -1,4 +1,4 @@
-"""Budgets are equal as they are declared, or the study says that they are not."""
+"""Budgets of methods must be equal unless the study has ``allow_unequal``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segmi.study.validation import validated
 TWO = "methods.model-2={networks: {unet: {architecture: unet, width: 2}}, loss: {rmi_loss: {}}, training: {steps: 5}}"
 
 
-def test_other_amounts_are_refused_with_methods_and_numbers(check: Any, tiny_text: str) -> None:
+def test_different_budgets_are_refused(check: Any, tiny_text: str) -> None:
     refusal = check(tiny_text, TWO)
     assert "methods: the budgets differ (model-1: 6 steps; model-2: 5 steps)" in refusal
     assert "allow_unequal: true" in refusal
@@ -27,17 +27,17 @@ def test_other_amounts_are_refused_with_methods_and_numbers(check: Any, tiny_tex
         ("{steps: null, minutes: 0.5}", "model-2: 0.5 minutes"),
     ],
 )
-def test_other_units_are_not_equal(check: Any, tiny_text: str, training: str, told: str) -> None:
+def test_budgets_in_different_units_are_refused(check: Any, tiny_text: str, training: str, told: str) -> None:
     assert told in check(tiny_text, TWO, f"methods.model-2.training={training}")
 
 
-def test_equal_in_images_means_other_numbers_of_updates(tiny_text: str) -> None:
+def test_equal_images_allow_different_numbers_of_steps(tiny_text: str) -> None:
     own = ["training.steps=null", "training.images=12", TWO, "methods.model-2.training={batch_size: 1}"]
     study = validated(apply_overrides(parse(tiny_text), own))
     assert [m.training["images"] for m in study.methods.values() if m.training] == [12, 12]
 
 
-def test_a_study_may_say_that_budgets_differ(tiny_text: str) -> None:
+def test_allow_unequal_permits_different_budgets(tiny_text: str) -> None:
     study = validated(apply_overrides(parse(tiny_text), [TWO, "allow_unequal=true"]))
     assert study.allow_unequal
     assert validated(parse(dump(study.plain()))) == study

@@ -8,14 +8,14 @@ from segmi.errors import UsageError
 from segmi.study.dataset_context import DataRoots
 
 
-def test_one_folder_for_all_and_some_for_each() -> None:
+def test_default_and_named_roots() -> None:
     roots = DataRoots.parse(["/data", "voc2012=/voc"])
     assert roots.of("voc2012") == Path("/voc")
     assert roots.of("camvid") == Path("/data")
     assert DataRoots().of("camvid") is None
 
 
-def test_a_folder_whose_name_holds_an_equals_sign(tmp_path: Path) -> None:
+def test_folder_name_can_contain_equals_sign(tmp_path: Path) -> None:
     odd = tmp_path / "a=b"
     odd.mkdir()
     assert DataRoots.parse([str(odd)]).of("camvid") == odd

@@ -1,4 +1,4 @@
-"""Runs from the cache are runs without it, bit for bit, and go on where there can be none."""
+"""Runs with and without the image cache are bit-identical; without a writable cache, images are decoded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def scenes() -> DatasetReader:
 
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The samples that are read from here on."""
+    """Names of the samples that are read during the test."""
     read: list[str] = []
     for name in ("read_image", "read_mask"):
         original = getattr(DatasetReader, name)
@@ -46,25 +46,25 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for one in wanted for path in folder.rglob(one)}
 
 
-def test_a_study_from_the_cache_leaves_the_same_files(tiny_text: str, tmp_path: Path) -> None:
+def test_cached_study_writes_same_files(tiny_text: str, tmp_path: Path) -> None:
     study = validated(apply_overrides(parse(tiny_text), ["training.steps=3", "processing.flip=0.5"]), roots=DataRoots())
-    told = []
+    progress = []
 
     def listener(event: Any) -> None:
         if event.kind == "prepare":
-            told.append((event.done, event.of))
+            progress.append((event.done, event.of))
 
     assert not run_study(study, tmp_path / "plain", listener=listener).failed
-    assert told == []
+    assert progress == []
     for name in ("first", "second"):
         assert not run_study(study, tmp_path / name, cache=tmp_path / "cache", listener=listener).failed
         assert files(tmp_path / name) == files(tmp_path / "plain")
         assert (tmp_path / name / "tiny/street-scenes/model-1/seed0/result.json").exists()
     parts = [(n, count) for count in (8, 2, 3, 3) for n in range(1, count + 1)]  # train, held-out labels, val, labels
-    assert sorted(told) == sorted(parts)
+    assert sorted(progress) == sorted(parts)
 
 
-def test_what_is_prepared_is_not_read_again(scenes: DatasetReader, tmp_path: Path, unread: list[str]) -> None:
+def test_cached_images_are_not_read_again(scenes: DatasetReader, tmp_path: Path, unread: list[str]) -> None:
     samples = scenes.split("train")
     DatasetContext(scenes, tmp_path).images("train", samples, PROCESSING, 0, labels=True)
     unread.clear()
@@ -79,7 +79,7 @@ def test_what_is_prepared_is_not_read_again(scenes: DatasetReader, tmp_path: Pat
     assert unread
 
 
-def test_where_nothing_can_be_cached_images_are_decoded(
+def test_images_are_decoded_without_cache(
     scenes: DatasetReader, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")

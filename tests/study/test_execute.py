@@ -1,4 +1,4 @@
-"""Real runs, small enough for a test: what they leave behind, and that stopping them changes nothing."""
+"""Real runs: their records, and that an interruption does not change their result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MUTUAL = """methods.model-3={label: Model 3, networks: {unet: {architecture: une
 
 
 class Killed(BaseException):
-    """Ends a run without a chance to tidy up, as a kill does."""
+    """Ends a run without cleanup, as SIGKILL does."""
 
 
 def study_of(text: str, *overrides: str) -> Study:
@@ -41,7 +41,7 @@ def weights(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
-    """A study run without interruption, with its report."""
+    """Return the folder of a study that ran without interruption."""
     root = tmp_path_factory.mktemp("whole")
     outcome = run_study(study_of(tiny_text, MUTUAL), root)
     assert not outcome.failed
@@ -49,7 +49,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
     return root / "tiny"
 
 
-def test_a_run_leaves_what_the_report_needs(whole: Path) -> None:
+def test_run_writes_records_for_report(whole: Path) -> None:
     folder = RunFolder(whole / "street-scenes/model-3/seed0")
     result = folder.result()
     assert folder.finished
@@ -70,7 +70,7 @@ def test_a_run_leaves_what_the_report_needs(whole: Path) -> None:
     assert folder.metrics()
 
 
-def test_the_constant_prediction_is_that_of_the_most_frequent_class_of_train(whole: Path) -> None:
+def test_constant_baseline_predicts_most_frequent_train_class(whole: Path) -> None:
     folder = RunFolder(whole / "street-scenes/model-1/seed0")
     result = folder.result()
     assert result is not None
@@ -80,7 +80,7 @@ def test_the_constant_prediction_is_that_of_the_most_frequent_class_of_train(who
     assert sum(iou > 0 for iou in constant["IoU"] if iou is not None) == 1
 
 
-def test_networks_of_the_same_name_start_from_the_same_weights(tiny_text: str) -> None:
+def test_networks_of_same_name_have_equal_initial_weights(tiny_text: str) -> None:
     from segmi.study.components import build_components
     from segmi.study.run_config import expand
 
@@ -89,7 +89,7 @@ def test_networks_of_the_same_name_start_from_the_same_weights(tiny_text: str) -
 
 
 @pytest.mark.parametrize("steps", [[1], [3, 5], [2, 2, 4]])
-def test_stopping_changes_nothing(whole: Path, tiny_text: str, tmp_path: Path, steps: list[int]) -> None:
+def test_interrupted_run_has_same_result(whole: Path, tiny_text: str, tmp_path: Path, steps: list[int]) -> None:
     study = study_of(tiny_text, MUTUAL)
     for step in steps:
 
@@ -108,9 +108,7 @@ def test_stopping_changes_nothing(whole: Path, tiny_text: str, tmp_path: Path, s
         assert (tmp_path / "tiny" / run / "metrics.csv").read_bytes() == (whole / run / "metrics.csv").read_bytes()
 
 
-def test_a_run_that_goes_on_where_there_are_other_threads_ends_with_the_same_bits(
-    tiny_text: str, tmp_path: Path
-) -> None:
+def test_resume_with_other_threads_is_bit_identical(tiny_text: str, tmp_path: Path) -> None:
     study = study_of(tiny_text, "training.precision=fp32", "training.select_by=last")
 
     def stop(event: Any) -> None:
@@ -132,7 +130,7 @@ def test_a_run_that_goes_on_where_there_are_other_threads_ends_with_the_same_bit
     assert (tmp_path / "changed" / confusion).read_bytes() == (tmp_path / "two" / confusion).read_bytes()
 
 
-def test_fine_tuning_starts_from_a_bundle(whole: Path, tiny_text: str, tmp_path: Path) -> None:
+def test_fine_tuning_starts_from_bundle(whole: Path, tiny_text: str, tmp_path: Path) -> None:
     bundle = whole / "street-scenes/model-1/seed0/bundles/unet"
     study = study_of(tiny_text, "training.learning_rate=1e-12", "training.steps=1", "training.select_by=last")
     run_study(study, tmp_path, init_from=bundle)
@@ -147,7 +145,7 @@ def test_fine_tuning_starts_from_a_bundle(whole: Path, tiny_text: str, tmp_path:
     assert "start from a bundle of the same architecture and width" in failure["remedy"]
 
 
-def test_the_protocol_paper_runs(tiny_text: str, tmp_path: Path) -> None:
+def test_paper_protocol_runs(tiny_text: str, tmp_path: Path) -> None:
     text = "protocol: paper\n" + tiny_text.replace("  holdout: 0.25\n", "")
     assert not run_study(study_of(text, "evaluation.passes=2", "training.steps=2"), tmp_path).failed
     result = RunFolder(tmp_path / "tiny/street-scenes/model-1/seed0").result()
@@ -156,7 +154,7 @@ def test_the_protocol_paper_runs(tiny_text: str, tmp_path: Path) -> None:
     assert result["training"]["selection"] == "train_loss"
 
 
-def test_a_second_protocol_scores_the_same_networks(tiny_text: str, tmp_path: Path) -> None:
+def test_second_protocol_scores_same_networks(tiny_text: str, tmp_path: Path) -> None:
     study = study_of(tiny_text, "evaluation.also=paper", "evaluation.passes=1", "evaluation.window=36")
     run_study(study, tmp_path).raise_if_incomplete()
     folder = RunFolder(tmp_path / "tiny/street-scenes/model-1/seed0")

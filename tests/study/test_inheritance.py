@@ -1,4 +1,4 @@
-"""A study file over another one: what is merged, what is replaced, and where each value stands."""
+"""Study files that extend others: merged and replaced values, and their locations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def write(folder: Path, name: str, text: str) -> Path:
     return path
 
 
-def test_a_study_over_another(tmp_path: Path, tiny_text: str) -> None:
+def test_study_extends_another(tmp_path: Path, tiny_text: str) -> None:
     write(tmp_path, "tiny.yaml", tiny_text)
     own = write(tmp_path, "long.yaml", "extends: tiny.yaml\nname: long\ntraining:\n  steps: 9\nseeds: [0, 1]\n")
     study = load_study(own)
@@ -28,7 +28,7 @@ def test_a_study_over_another(tmp_path: Path, tiny_text: str) -> None:
     assert "extends" not in study.plain()
 
 
-def test_problems_name_the_file_in_which_they_stand(tmp_path: Path, tiny_text: str) -> None:
+def test_problems_name_their_file(tmp_path: Path, tiny_text: str) -> None:
     write(tmp_path, "tiny.yaml", tiny_text.replace("batch_size: 2", "batch_size: two"))
     own = write(tmp_path, "long.yaml", "extends: tiny.yaml\ntraining:\n  steps: many\n")
     with pytest.raises(UsageError) as caught:
@@ -38,7 +38,7 @@ def test_problems_name_the_file_in_which_they_stand(tmp_path: Path, tiny_text: s
     assert f"got 'many' (text)  ({tmp_path}/long.yaml:3)" in str(caught.value)
 
 
-def test_over_several_files_in_other_folders(tmp_path: Path, tiny_text: str) -> None:
+def test_study_extends_files_in_other_folders(tmp_path: Path, tiny_text: str) -> None:
     write(tmp_path, "tiny.yaml", tiny_text)
     write(tmp_path, "b/middle.yaml", "extends: ../tiny.yaml\ntraining: {steps: 9}\n")
     own = write(tmp_path, "c/own.yaml", "extends: ../b/middle.yaml\nsamples: 0\n")
@@ -49,7 +49,7 @@ def test_over_several_files_in_other_folders(tmp_path: Path, tiny_text: str) -> 
     assert document.where(("samples",)) == f"{own}:2"
 
 
-def test_null_leaves_out_what_has_a_name_and_resets_what_has_not() -> None:
+def test_null_removes_named_entries_and_resets_options() -> None:
     base = parse("{datasets: {camvid: {}}, methods: {a: {loss: {cross_entropy: {}}}}, training: {steps: 5, epochs: 7}}")
     own = parse(
         "{datasets: {camvid: null, ade20k: null}, methods: {a: {loss: {cross_entropy: null, rmi_loss: {}}}},"
@@ -62,7 +62,7 @@ def test_null_leaves_out_what_has_a_name_and_resets_what_has_not() -> None:
     }
 
 
-def test_a_search_is_replaced_whole() -> None:
+def test_search_is_replaced_not_merged() -> None:
     base, own = (
         "{training: {learning_rate: {grid: [1, 2]}}}",
         "{training: {learning_rate: {uniform: [1, 2], trials: 3}}}",
@@ -71,7 +71,7 @@ def test_a_search_is_replaced_whole() -> None:
     assert merge(parse(own), parse(base)).data == parse(base).data
 
 
-def test_what_cannot_be_extended(tmp_path: Path) -> None:
+def test_invalid_extends_is_refused(tmp_path: Path) -> None:
     for text, message in (
         ("extends: other.yaml", "there is no study file"),
         ("extends: [a]", "expects the path of a study file, relative to this one, got ['a']"),
@@ -86,7 +86,7 @@ def test_what_cannot_be_extended(tmp_path: Path) -> None:
         assert message in str(caught.value)
 
 
-def test_a_circle_of_two(tmp_path: Path) -> None:
+def test_circular_extends_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "a.yaml", "extends: b.yaml")
     write(tmp_path, "b.yaml", "extends: a.yaml")
     with pytest.raises(UsageError, match=r"extends itself: a\.yaml extends b\.yaml extends a\.yaml"):

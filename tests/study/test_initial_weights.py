@@ -32,7 +32,7 @@ def state(folder: Path, network: str) -> dict[str, torch.Tensor]:
     return load(folder / "bundles" / network).state_dict()
 
 
-def test_a_teacher_is_the_other_run_of_the_same_seed_and_is_left_alone(tmp_path: Path, tiny_text: str) -> None:
+def test_teacher_is_run_of_same_seed_and_unchanged(tmp_path: Path, tiny_text: str) -> None:
     study = study_of(tiny_text, TAUGHT, AVERAGED, "seeds=[0, 1]", "training.steps=3")
     assert study.methods["taught"].weights_from["teacher"].network == "unet"
     assert study.methods["averaged"].networks["mean"] == study.methods["averaged"].networks["unet"]
@@ -65,9 +65,9 @@ def test_a_teacher_is_the_other_run_of_the_same_seed_and_is_left_alone(tmp_path:
     assert all(torch.equal(value, kept[name]) for name, value in state(cell / "model-1/seed0", "unet").items())
 
 
-def test_overwriting_takes_the_weights_of_the_new_run(tmp_path: Path, tiny_text: str) -> None:
+def test_overwrite_uses_weights_of_new_run(tmp_path: Path, tiny_text: str) -> None:
     study = study_of(tiny_text, TAUGHT, "training.steps=1")
-    methods = {name: study.methods[name] for name in ("taught", "model-1")}  # the teacher stands last
+    methods = {name: study.methods[name] for name in ("taught", "model-1")}  # the teacher is the last method
     turned = study.model_copy(update={"methods": methods})
     run_study(turned, tmp_path).raise_if_incomplete()
     heard: list[StudyEvent] = []
@@ -96,14 +96,14 @@ def test_overwriting_takes_the_weights_of_the_new_run(tmp_path: Path, tiny_text:
         ("methods.model-1.loss={pixel_contrast: {layers: {unet: botleneck}}}", "did you mean 'bottleneck'"),
     ],
 )
-def test_mistakes_are_told_before_anything_runs(check, tiny_text: str, override: str, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_mistakes_are_reported_before_runs_start(check, tiny_text: str, override: str, message: str) -> None:  # type: ignore[no-untyped-def]
     import re
 
     text = check(tiny_text, TAUGHT, AVERAGED, override)
     assert re.search(message, text), text
 
 
-def test_a_teacher_for_other_classes_is_refused(tmp_path: Path, tiny_text: str) -> None:
+def test_teacher_with_other_classes_is_refused(tmp_path: Path, tiny_text: str) -> None:
     run_study(study_of(tiny_text, "training.steps=1"), tmp_path).raise_if_incomplete()
     bundle = tmp_path / "tiny/street-scenes/model-1/seed0/bundles/unet"
     objects = "datasets={object-scenes: {train: 8, val: 2, height: 40, width: 48}}"

@@ -1,4 +1,4 @@
-"""``segmi study run`` killed at random moments and run again ends as if it had never been stopped."""
+"""``segmi study run``, killed at random moments and continued, has the result of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def fingerprint(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
 
 
-def test_sigkill_three_times(tiny_file: Path, tmp_path: Path) -> None:
+def test_killed_study_has_same_result(tiny_file: Path, tmp_path: Path) -> None:
     steps = "training.steps=40"
     whole = start(tiny_file, tmp_path / "whole", steps)
     assert whole.wait(200) == 0, whole.stderr.read() if whole.stderr else ""
@@ -40,7 +40,7 @@ def test_sigkill_three_times(tiny_file: Path, tmp_path: Path) -> None:
         process = start(tiny_file, tmp_path / "killed", steps)
         assert process.stderr is not None
         while process.poll() is None and "starts" not in process.stderr.readline():
-            pass  # importing is no moment worth killing at
+            pass  # imports are not killed
         time.sleep(moments.uniform(0, 4))
         process.kill()
         process.wait()
@@ -53,7 +53,7 @@ def test_sigkill_three_times(tiny_file: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_writes_the_checkpoint_and_says_how_to_go_on(
+def test_signal_writes_checkpoint_and_states_how_to_resume(
     tiny_file: Path, tmp_path: Path, number: int, code: int
 ) -> None:
     process = start(tiny_file, tmp_path, "training.steps=5000", "training.checkpoint_every=5000")

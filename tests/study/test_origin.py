@@ -1,4 +1,4 @@
-"""Code and images that a run was begun with: the same, or the run does not go on unasked."""
+"""A run continues only with the code and the images that it started with."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ RUN = Path("tiny/street-scenes/model-1/seed0")
 
 
 class Killed(BaseException):
-    """Ends a run as a signal would, without its handlers."""
+    """Ends a run as a signal without a handler does."""
 
 
 @pytest.fixture
 def begun(tiny_text: str, tmp_path: Path) -> Callable[..., Any]:
-    """A run that has a checkpoint, whose origin is then rewritten; a function that goes on with it."""
+    """Return a function that continues a run with a checkpoint after its origin was changed."""
     study = validated(apply_overrides(parse(tiny_text), ["training.precision=fp32"]))
 
     def stop(event: Any) -> None:
@@ -46,9 +46,7 @@ def begun(tiny_text: str, tmp_path: Path) -> Callable[..., Any]:
     return go_on
 
 
-def test_other_images_and_another_version_are_refused_before_anything_starts(
-    begun: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_other_images_or_version_are_refused_before_start(begun: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         begun({"data": {"train": "other", "val": "other"}, "segmi": "0.0.1"})
     message = str(refused.value)
@@ -64,21 +62,21 @@ def test_other_images_and_another_version_are_refused_before_anything_starts(
     assert json.loads((tmp_path / RUN / "origin.json").read_text())["segmi"] != "0.0.1"
 
 
-def test_another_commit_is_told_and_goes_on(begun: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_other_commit_gives_warning(begun: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         outcome = begun({"commit": "0123abc"})
     assert "commit was 0123abc, is now" in caplog.text
     outcome.raise_if_incomplete()
 
 
-def test_what_is_begun_anew_may_differ(begun: Callable[..., Any], tmp_path: Path) -> None:
+def test_overwritten_run_can_differ(begun: Callable[..., Any], tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / RUN / "checkpoints")
     begun({"segmi": "0.0.1"}).raise_if_incomplete()
-    begun({"segmi": "0.0.1"}).raise_if_incomplete()  # finished runs stay, whatever they were begun with
+    begun({"segmi": "0.0.1"}).raise_if_incomplete()  # finished runs stay, with any origin
     begun({"segmi": "0.0.1"}, overwrite=True).raise_if_incomplete()
 
 
-def test_images_are_told_by_names_and_sizes_wherever_they_lie(tmp_path: Path) -> None:
+def test_images_digest_depends_on_names_and_sizes_only(tmp_path: Path) -> None:
     def samples(folder: str, mask: bytes, name: str = "a") -> list[Sample]:
         (tmp_path / folder).mkdir(exist_ok=True)
         for file, content in (("image.png", b"image"), ("mask.png", mask)):

@@ -20,20 +20,20 @@ def changed(*overrides: str) -> Any:
     return apply_overrides(parse(TEXT, "s.yaml"), overrides).data
 
 
-def test_values_are_read_as_yaml() -> None:
+def test_values_are_parsed_as_yaml() -> None:
     data = changed("training.learning_rate=1e-4", "seeds=[0, 1]", "methods.model-1.label=no", "training.steps=null")
     assert data["training"] == {"steps": None, "batch_size": 2, "learning_rate": 1e-4}
     assert data["seeds"] == [0, 1]
     assert data["methods"]["model-1"]["label"] == "no"
 
 
-def test_sections_that_the_file_leaves_out_are_made() -> None:
+def test_missing_sections_are_created() -> None:
     data = changed("processing.crop=32", "methods.model-1.training.steps=7")
     assert data["processing"] == {"crop": 32}
     assert data["methods"]["model-1"]["training"] == {"steps": 7}
 
 
-def test_the_last_one_wins_and_equals_signs_may_stand_in_the_value() -> None:
+def test_last_override_wins_and_value_can_contain_equals_sign() -> None:
     assert changed("training.steps=6", "training.steps=7")["training"]["steps"] == 7
     assert changed("methods.model-1.label=a=b")["methods"]["model-1"]["label"] == "a=b"
 
@@ -43,17 +43,17 @@ def test_list_items_and_names_with_dots() -> None:
     assert changed("datasets.voc.2012.year=1")["datasets"] == {"voc.2012": {"year": 1}}
 
 
-def test_whole_methods_and_data_sets_can_be_added() -> None:
+def test_methods_and_datasets_can_be_added() -> None:
     assert changed("datasets.camvid={}")["datasets"] == {"voc.2012": {}, "camvid": {}}
 
 
-def test_the_place_of_an_overridden_value_is_the_command_line() -> None:
+def test_overridden_value_is_located_on_command_line() -> None:
     document = apply_overrides(parse(TEXT, "s.yaml"), ["training={steps: 3}"])
     assert document.where(("training", "steps")) == "command line, training={steps: 3}"
     assert document.where(("seeds",)) == "s.yaml:2"
 
 
-def test_the_place_of_a_section_that_an_override_began_is_the_command_line() -> None:
+def test_section_created_by_override_is_located_on_command_line() -> None:
     document = apply_overrides(parse(TEXT, "s.yaml"), ["procesing.resize=3", "training.clip_norm=1"])
     assert document.where(("procesing",)) == "command line, procesing.resize=3"
     assert document.where(("training",)) == "s.yaml:1"
@@ -76,14 +76,14 @@ def test_the_place_of_a_section_that_an_override_began_is_the_command_line() -> 
         ("training.steps=&a 5", "the anchor &a"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(override: str, message: str) -> None:
+def test_invalid_overrides_are_refused(override: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         changed(override)
     assert message in str(caught.value)
     assert "Fix: write path.to.field=value" in str(caught.value)
 
 
-def test_all_are_named_at_once() -> None:
+def test_all_invalid_overrides_are_reported_at_once() -> None:
     with pytest.raises(UsageError) as caught:
         changed("nonsense", "seeds.9=1", "methods.model2.label=x")
     assert all(part in str(caught.value) for part in ("nonsense", "seeds.9=1", "methods.model2.label=x"))

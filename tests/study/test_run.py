@@ -1,4 +1,4 @@
-"""What becomes of runs: skipped, resumed, refused, recorded as failed, left to another process."""
+"""Outcomes of runs: skipped, resumed, refused, failed, or locked by another process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def study_of(text: str, *overrides: str) -> Study:
 
 
 class Work:
-    """Stands in for training: finishes runs, or fails as it is told."""
+    """Replacement for training that finishes runs or raises given errors."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -65,7 +65,7 @@ def test_every_run_is_done_once(work: Work, tiny_text: str, tmp_path: Path) -> N
     second.raise_if_incomplete()
 
 
-def test_the_plan_tells_the_report_what_was_wanted(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_plan_lists_all_runs_for_report(work: Work, tiny_text: str, tmp_path: Path) -> None:
     run_study(study_of(tiny_text, TWO), tmp_path, command="segmi study run tiny.yaml")
     plan = read_plan(tmp_path / "tiny")
     assert plan is not None
@@ -74,7 +74,7 @@ def test_the_plan_tells_the_report_what_was_wanted(work: Work, tiny_text: str, t
     assert plan.command == "segmi study run tiny.yaml"
 
 
-def test_a_failure_is_a_record_and_the_others_go_on(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_failure_is_recorded_and_other_runs_continue(work: Work, tiny_text: str, tmp_path: Path) -> None:
     study = study_of(tiny_text, TWO)
     work.failing["street-scenes/model-1/seed0"] = RunError("the loss is not finite", "lower the learning rate")
     outcome = run_study(study, tmp_path)
@@ -92,7 +92,7 @@ def test_a_failure_is_a_record_and_the_others_go_on(work: Work, tiny_text: str, 
     assert states["street-scenes/model-2/seed0"][0] == "finished"
 
 
-def test_a_failed_run_is_tried_again_and_its_record_goes(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_failed_run_is_retried_and_its_record_removed(work: Work, tiny_text: str, tmp_path: Path) -> None:
     study = study_of(tiny_text)
     work.failing["street-scenes/model-1/seed0"] = ValueError("surprise")
     assert "street-scenes/model-1/seed0" in run_study(study, tmp_path).failed
@@ -105,7 +105,7 @@ def test_a_failed_run_is_tried_again_and_its_record_goes(work: Work, tiny_text: 
     ("errors", "code"),
     [([DataError("a"), DataError("b")], 3), ([DataError("a"), ValueError("b")], 4), ([EnvironmentProblem("a")], 5)],
 )
-def test_the_exit_code_is_that_of_the_failures_if_they_agree(
+def test_exit_code_is_shared_by_equal_failures(
     work: Work, tiny_text: str, tmp_path: Path, errors: list[Exception], code: int
 ) -> None:
     for number, error in enumerate(errors, 1):
@@ -115,7 +115,7 @@ def test_the_exit_code_is_that_of_the_failures_if_they_agree(
     assert caught.value.exit_code == code
 
 
-def test_a_changed_configuration_is_refused_with_its_keys(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_changed_configuration_is_refused_with_its_keys(work: Work, tiny_text: str, tmp_path: Path) -> None:
     run_study(study_of(tiny_text), tmp_path)
     changed = study_of(
         tiny_text, "training.steps=7", "processing.flip=0.5", "training.workers=1", "training.log_every=7"
@@ -133,7 +133,7 @@ def test_a_changed_configuration_is_refused_with_its_keys(work: Work, tiny_text:
     assert run_study(changed, tmp_path, allow_changed=allowed).skipped == ["street-scenes/model-1/seed0"]
 
 
-def test_a_change_in_every_run_is_told_once(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_change_in_every_run_is_reported_once(work: Work, tiny_text: str, tmp_path: Path) -> None:
     run_study(study_of(tiny_text, TWO), tmp_path)
     with pytest.raises(UsageError) as caught:
         run_study(study_of(tiny_text, TWO, "training.steps=7"), tmp_path)
@@ -141,12 +141,12 @@ def test_a_change_in_every_run_is_told_once(work: Work, tiny_text: str, tmp_path
     assert "street-scenes/model-1/seed0 and 1 more" in str(caught.value)
 
 
-def test_a_label_may_change(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_label_can_change(work: Work, tiny_text: str, tmp_path: Path) -> None:
     run_study(study_of(tiny_text), tmp_path)
     assert run_study(study_of(tiny_text, "methods.model-1.label=New"), tmp_path).skipped
 
 
-def test_other_initial_weights_are_another_configuration(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_initial_weights_are_part_of_configuration(work: Work, tiny_text: str, tmp_path: Path) -> None:
     run_study(study_of(tiny_text), tmp_path)
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "model.json").write_text("{}")
@@ -154,9 +154,7 @@ def test_other_initial_weights_are_another_configuration(work: Work, tiny_text: 
         run_study(study_of(tiny_text), tmp_path, init_from=tmp_path / "bundle")
 
 
-def test_overwrite_starts_anew_and_removes_nothing_that_is_not_a_record(
-    work: Work, tiny_text: str, tmp_path: Path
-) -> None:
+def test_overwrite_removes_only_records(work: Work, tiny_text: str, tmp_path: Path) -> None:
     run_study(study_of(tiny_text), tmp_path)
     folder = tmp_path / "tiny/street-scenes/model-1/seed0"
     (folder / "notes.txt").write_text("mine")
@@ -168,21 +166,21 @@ def test_overwrite_starts_anew_and_removes_nothing_that_is_not_a_record(
     assert RunFolder(folder).config()["training"]["steps"] == 7
 
 
-def test_a_result_without_its_artifacts_is_not_finished(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_result_without_artifacts_is_not_finished(work: Work, tiny_text: str, tmp_path: Path) -> None:
     study = study_of(tiny_text)
     run_study(study, tmp_path)
     (tmp_path / "tiny/street-scenes/model-1/seed0/confusion/unet.full.npz").unlink()
     assert run_study(study, tmp_path).finished == ["street-scenes/model-1/seed0"]
 
 
-def test_only_some_runs(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_only_selects_runs(work: Work, tiny_text: str, tmp_path: Path) -> None:
     run_study(study_of(tiny_text, TWO), tmp_path, only=["*/model-2/*"])
     assert work.done == ["street-scenes/model-2/seed0"]
     with pytest.raises(UsageError, match=r"no run matches --only 'x/\*'"):
         run_study(study_of(tiny_text), tmp_path, only=["x/*"])
 
 
-def test_a_run_of_another_process_is_left_alone(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_run_of_another_process_is_skipped(work: Work, tiny_text: str, tmp_path: Path) -> None:
     study = study_of(tiny_text, TWO)
     with run_lock(tmp_path / "tiny/street-scenes/model-1/seed0"):
         outcome = run_study(study, tmp_path)
@@ -192,7 +190,7 @@ def test_a_run_of_another_process_is_left_alone(work: Work, tiny_text: str, tmp_
         outcome.raise_if_incomplete()
 
 
-def test_an_interruption_stops_everything(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_interruption_stops_all_runs(work: Work, tiny_text: str, tmp_path: Path) -> None:
     work.failing["street-scenes/model-1/seed0"] = Interrupted("interrupted at update 3", signal_number=15)
     with pytest.raises(Interrupted) as caught:
         run_study(study_of(tiny_text, TWO), tmp_path)
@@ -201,7 +199,7 @@ def test_an_interruption_stops_everything(work: Work, tiny_text: str, tmp_path: 
     assert not (tmp_path / "tiny/street-scenes/model-1/seed0/failure.json").exists()
 
 
-def test_signals_outside_of_training_end_the_study_in_order(
+def test_signal_outside_training_raises_interrupted(
     tiny_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
@@ -220,13 +218,13 @@ def test_signals_outside_of_training_end_the_study_in_order(
     assert caught.value.exit_code == 130
 
 
-def test_a_file_where_the_runs_should_go(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_file_in_place_of_run_folder_is_reported(work: Work, tiny_text: str, tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
     with pytest.raises(EnvironmentProblem, match="runs"):
         run_study(study_of(tiny_text), tmp_path / "runs")
 
 
-def test_runs_are_data_sets_by_methods_by_seeds(tiny_text: str) -> None:
+def test_runs_are_datasets_times_methods_times_seeds(tiny_text: str) -> None:
     runs = expand(study_of(tiny_text, TWO, "seeds=[3, 1]", "datasets.object-scenes={train: 4, val: 2}"))
     assert [run.key for run in runs][:3] == [
         "street-scenes/model-1/seed3", "street-scenes/model-1/seed1", "street-scenes/model-2/seed3",
@@ -236,16 +234,16 @@ def test_runs_are_data_sets_by_methods_by_seeds(tiny_text: str) -> None:
     assert "model-2" not in json.dumps(runs[0].config.plain())
 
 
-def test_a_key_that_is_new_or_gone_is_a_change() -> None:
+def test_added_or_removed_key_is_a_change() -> None:
     assert changed_keys({"a": None}, {}) != {}
     assert changed_keys({"a": {"b": [1, 2]}}, {"a": {"b": [1, 2]}}) == {}
 
 
-def test_nothing_done_is_nothing_to_complain_about() -> None:
+def test_empty_outcome_raises_nothing() -> None:
     StudyOutcome().raise_if_incomplete()
 
 
-def test_a_run_of_a_newer_segmi_is_refused(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_run_of_newer_version_is_refused(work: Work, tiny_text: str, tmp_path: Path) -> None:
     study = study_of(tiny_text)
     run_study(study, tmp_path)
     path = tmp_path / "tiny/street-scenes/model-1/seed0/config.yaml"

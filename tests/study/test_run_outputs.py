@@ -6,7 +6,7 @@ from PIL import Image
 from segmi.study.run_outputs import LONGEST_SIDE, evenly_spaced, smaller
 
 
-def test_images_are_spread_over_the_split() -> None:
+def test_images_are_evenly_spaced() -> None:
     assert evenly_spaced(0, 10) == []
     assert evenly_spaced(3, 0) == []
     assert evenly_spaced(1, 9) == [4]
@@ -18,7 +18,7 @@ def test_images_are_spread_over_the_split() -> None:
             assert chosen == sorted(chosen)
 
 
-def test_large_images_are_scaled_down_and_masks_keep_their_ids() -> None:
+def test_large_images_are_scaled_and_masks_keep_ids() -> None:
     mask = np.zeros((100, 4 * LONGEST_SIDE), dtype=np.uint8)
     mask[:, ::2] = 255
     result = smaller(mask, Image.Resampling.NEAREST)

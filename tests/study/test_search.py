@@ -1,4 +1,4 @@
-"""Searches in a study file: what they may be, where they may stand, and what is said about those that may not."""
+"""Searches in a study file: valid values and places, and messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def study_of(text: str, *overrides: str) -> Study:
     return validated(apply_overrides(parse(text), overrides))
 
 
-def test_a_search_above_all_methods_is_a_search_of_each(tiny_text: str) -> None:
+def test_shared_search_applies_to_every_method(tiny_text: str) -> None:
     study = study_of(tiny_text, RATE, TWO)
     assert {name: [space.name for space in spaces] for name, spaces in study.searches.items()} == {
         "model-1": ["training.learning_rate"],
@@ -29,7 +29,7 @@ def test_a_search_above_all_methods_is_a_search_of_each(tiny_text: str) -> None:
     assert [number_of_trials(spaces) for spaces in study.searches.values()] == [4, 4]
 
 
-def test_what_a_method_says_itself_wins(tiny_text: str) -> None:
+def test_method_value_replaces_shared_search(tiny_text: str) -> None:
     own = "methods.model-2.training={learning_rate: {grid: [1e-3, 1e-2, 1e-1, 1]}}"
     study = study_of(tiny_text, RATE, TWO, own)
     assert study.searches["model-1"][0].log_uniform == (1e-4, 1e-1)
@@ -48,7 +48,7 @@ def test_what_a_method_says_itself_wins(tiny_text: str) -> None:
         ["processing.scale={grid: [[0.5, 2.0], [1.0, 1.0]]}", "training.clip_norm={grid: [null, 1.0]}"],
     ],
 )
-def test_what_is_shown_reads_back_as_the_same_study(tiny_text: str, overrides: list[str]) -> None:
+def test_shown_study_round_trips(tiny_text: str, overrides: list[str]) -> None:
     study = study_of(tiny_text, *overrides)
     assert study.searches
     assert validated(parse(dump(study.plain()))) == study
@@ -94,13 +94,13 @@ CASES: list[tuple[list[str], str]] = [
 
 
 @pytest.mark.parametrize(("overrides", "message"), CASES, ids=[case[1][:60] for case in CASES])
-def test_searches_that_cannot_be_meant(check: Any, tiny_text: str, overrides: list[str], message: str) -> None:
+def test_invalid_searches_are_refused(check: Any, tiny_text: str, overrides: list[str], message: str) -> None:
     refusal = check(tiny_text, *overrides)
     assert message in refusal
     assert refusal.count("\n  - ") == 1 + ("uniform: [1, 4]" in overrides[0])  # where both ends are wrong
 
 
-def test_without_optuna_a_grid_still_works(check: Any, tiny_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_grid_works_without_optuna(check: Any, tiny_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("segmi.study.search.find_spec", lambda name: None)
     refusal = check(tiny_text, RATE)
     assert "samples its values with Optuna, which is not installed; pip install 'segmi[sweep]', or use grid" in refusal

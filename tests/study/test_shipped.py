@@ -1,4 +1,4 @@
-"""The studies that segmi brings: each is sound, and runs to its report when it is shrunk."""
+"""Shipped studies: each is valid, and a smaller version runs up to its report."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SMALL = (
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.yaml")))
-def test_it_is_sound(name: str) -> None:
+def test_shipped_study_is_valid(name: str) -> None:
     assert expand(load_study(FOLDER / name))
 
 
-def test_every_departure_is_compared_with_the_model_that_it_departs_from() -> None:
+def test_every_ablation_is_compared_with_its_baseline() -> None:
     study = load_study(FOLDER / "paper-defects.yaml")
     for name, method in study.methods.items():
         model = "-".join(name.split("-")[:2])
@@ -46,7 +46,7 @@ def test_every_architecture_has_every_treatment() -> None:
     assert len(cells) == len(methods) == 4 * len(networks)
 
 
-def test_what_is_taught_is_one_network_beside_what_teaches_it() -> None:
+def test_distillation_trains_one_network_with_frozen_teacher() -> None:
     study = load_study(FOLDER / "distillation.yaml")
     for name, method in study.methods.items():
         if name != "teacher":
@@ -71,7 +71,7 @@ def test_what_is_taught_is_one_network_beside_what_teaches_it() -> None:
         ("paper-defects.yaml", ["seeds=[0, 1]", "evaluation.passes=1"], ["table1.md", "statistics.md"]),
     ],
 )
-def test_shrunk_it_runs_to_its_report(tmp_path: Path, name: str, overrides: list[str], tables: list[str]) -> None:
+def test_small_version_runs_up_to_report(tmp_path: Path, name: str, overrides: list[str], tables: list[str]) -> None:
     study = validated(apply_overrides(parse_file(FOLDER / name), [*SMALL, *overrides]), roots=DataRoots())
     run_study(study, tmp_path).raise_if_incomplete()
     report = write_report(tmp_path / study.name)

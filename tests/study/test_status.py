@@ -1,4 +1,4 @@
-"""What the folder of a run says about where it stands."""
+"""State of a run, read from its folder."""
 
 from __future__ import annotations
 
@@ -27,29 +27,27 @@ def status(folder: RunFolder) -> RunStatus:
     )
 
 
-def test_a_run_without_a_folder_is_pending_one_with_a_folder_was_interrupted(folder: RunFolder) -> None:
+def test_pending_and_interrupted_runs(folder: RunFolder) -> None:
     assert status(folder).state == "pending"
     folder.path.mkdir(parents=True)
     (folder.path / "metrics.csv").write_text("step,train/loss\n2,0.5\n4,0.4\n")
     assert (status(folder).state, status(folder).step) == ("interrupted", 4)
 
 
-def test_a_failure_is_told_by_the_last_line_of_its_traceback(folder: RunFolder) -> None:
+def test_failed_run_shows_last_line_of_traceback(folder: RunFolder) -> None:
     folder.path.mkdir(parents=True)
-    folder.write_failure(RunError("out of memory at update 7\nwith more below", "use a smaller batch"))
+    folder.write_failure(RunError("out of memory at step 7\nwith more below", "use a smaller batch"))
     found = status(folder)
-    assert (found.state, found.detail) == ("failed", "RunError: out of memory at update 7")
+    assert (found.state, found.detail) == ("failed", "RunError: out of memory at step 7")
     assert f"{found.detail}" in (folder.failure() or {})["traceback"]
-    folder.write_failure(Diverged("the loss is not finite at update 3"))
-    assert (status(folder).state, status(folder).detail) == ("diverged", "Diverged: the loss is not finite at update 3")
+    folder.write_failure(Diverged("the loss is not finite at step 3"))
+    assert (status(folder).state, status(folder).detail) == ("diverged", "Diverged: the loss is not finite at step 3")
     (folder.path / "failure.json").write_text("{")
     assert status(folder).state == "failed"
 
 
 @pytest.mark.parametrize(("began", "least"), [(timedelta(hours=-3), 3 * 3600), (timedelta(days=1), 0)])
-def test_a_running_one_names_its_process_its_machine_and_how_long(
-    folder: RunFolder, began: timedelta, least: float
-) -> None:
+def test_running_run_shows_process_machine_and_time(folder: RunFolder, began: timedelta, least: float) -> None:
     with run_lock(folder.path) as path:
         holder = json.loads(path.read_text())
         path.write_text(json.dumps({**holder, "started": (datetime.now(UTC) + began).isoformat()}))
@@ -57,11 +55,11 @@ def test_a_running_one_names_its_process_its_machine_and_how_long(
     assert (found.state, found.pid, found.host) == ("running", os.getpid(), socket.gethostname())
     assert found.detail == f"process {os.getpid()} on {socket.gethostname()}"
     assert found.seconds is not None
-    assert least <= found.seconds < least + 60  # a clock that stands in the past makes no negative age
+    assert least <= found.seconds < least + 60  # a clock in the past does not give a negative age
     assert status(folder).state == "interrupted"
 
 
-def test_crashes_are_shown_with_the_state(folder: RunFolder) -> None:
+def test_crashes_are_shown_with_state(folder: RunFolder) -> None:
     folder.record_crash("the process of the run was ended by SIGKILL")
     assert (status(folder).state, status(folder).crashes, status(folder).detail) == (
         "interrupted", 1, "its process crashed 1 time",

@@ -51,20 +51,20 @@ def test_nan_is_a_float() -> None:
     assert math.isnan(parse_value(".nan"))
 
 
-def test_what_pyyaml_gets_wrong_is_what_this_reader_is_for() -> None:
+def test_values_that_pyyaml_reads_differently() -> None:
     assert yaml.safe_load("a: 1e-3") == {"a": "1e-3"}
     assert yaml.safe_load("a: no") == {"a": False}
     assert yaml.safe_load("a: 1\na: 2") == {"a": 2}
 
 
-def test_every_value_has_its_line() -> None:
+def test_every_value_has_a_line() -> None:
     document = parse("a: 1\nb:\n  c: [1,\n    2]\n", "x.yaml")
     assert document.where(("a",)) == "x.yaml:1"
     assert document.where(("b", "c", 1)) == "x.yaml:4"
     assert document.where(("b", "missing", "deep")) == "x.yaml:2"
 
 
-def test_equal_keys_are_refused_all_with_their_lines() -> None:
+def test_duplicate_keys_are_refused_with_their_lines() -> None:
     with pytest.raises(UsageError, match="duplicate key 'a'") as caught:
         parse("a: 1\nb: {c: 1, c: 2}\na: 2\n", "x.yaml")
     message = str(caught.value)
@@ -72,7 +72,7 @@ def test_equal_keys_are_refused_all_with_their_lines() -> None:
     assert "x.yaml:2: duplicate key 'c'" in message
 
 
-def test_python_objects_cannot_be_made(tmp_path: Path) -> None:
+def test_python_objects_cannot_be_created(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     for tag in ("!!python/object/apply:os.system", "!!python/object/new:os.system", "!custom", "!!set", "!!binary"):
         with pytest.raises(UsageError, match=r"x.yaml:1: the tag .* only plain values are read"):
@@ -80,7 +80,7 @@ def test_python_objects_cannot_be_made(tmp_path: Path) -> None:
     assert not canary.exists()
 
 
-def test_an_alias_bomb_is_refused_before_it_is_built() -> None:
+def test_alias_bomb_is_refused_before_construction() -> None:
     levels = [f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]" for i in range(1, 9)]
     with pytest.raises(UsageError) as caught:
         parse("\n".join(["l0: &l0 [x, x]", *levels]), "bomb.yaml")
@@ -88,7 +88,7 @@ def test_an_alias_bomb_is_refused_before_it_is_built() -> None:
     assert "the alias *l0; write the value out" in str(caught.value)
 
 
-def test_a_merge_key_is_an_ordinary_key() -> None:
+def test_merge_key_is_ordinary_key() -> None:
     assert parse("<<: {a: 1}").data == {"<<": {"a": 1}}
 
 
@@ -108,23 +108,23 @@ def test_a_merge_key_is_an_ordinary_key() -> None:
         ("a: " + "x" * 1_000_001, "a study file has at most 1,000,000"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_its_line(text: str, message: str) -> None:
+def test_invalid_yaml_is_refused_with_its_line(text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse(text, "x.yaml")
     assert message in str(caught.value)
 
 
-def test_quoted_numbers_may_be_keys() -> None:
+def test_quoted_numbers_can_be_keys() -> None:
     assert parse("'1': a").data == {"1": "a"}
 
 
-def test_a_missing_file_names_one_that_exists(tmp_path: Path) -> None:
+def test_missing_file_suggests_existing_one(tmp_path: Path) -> None:
     (tmp_path / "demo.yaml").write_text("a: 1")
     with pytest.raises(UsageError, match=r"there is no study file .*dmo\.yaml\n.*demo\.yaml"):
         parse_file(tmp_path / "dmo.yaml")
 
 
-def test_a_folder_and_binary_data_are_refused(tmp_path: Path) -> None:
+def test_folder_and_binary_data_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         parse_file(tmp_path)
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00a")
@@ -132,7 +132,7 @@ def test_a_folder_and_binary_data_are_refused(tmp_path: Path) -> None:
         parse_file(tmp_path / "x.yaml")
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
+def test_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_bytes(b"\xef\xbb\xbfname: a\n")
     assert parse_file(tmp_path / "x.yaml").data == {"name": "a"}
 
@@ -142,7 +142,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
     ["1e3", "no", "on", "0o17", "017", "1_000", "12:30:00", "2024-01-01", "a: b", "- x", "", "null", "~", "<<", "=",
      "é", "two\nlines", 1e-5, 1e22, 0.1, 1.0, -0.0, math.inf, True, None, 3, [1, [2]], {}, [], {"a": {"b": [1e-4]}}],
 )  # fmt: skip
-def test_what_is_written_is_read_back(value: Any) -> None:
+def test_dump_round_trips(value: Any) -> None:
     result = parse(dump({"key": value})).data["key"]
     assert result == value
     assert type(result) is type(value)

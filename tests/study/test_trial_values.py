@@ -1,4 +1,4 @@
-"""The values of trials: every combination of grids, evenly spread over ranges, then where the scores are high."""
+"""Values of trials: all combinations of grids, evenly spread over ranges, then concentrated near high scores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WIDTH = Space(path=("networks", "unet", "width"), grid=(2, 4, 8))
 FLIP = Space(path=("processing", "flip"), uniform=(0.0, 1.0), trials=20)
 
 
-def test_grids_are_tried_whole() -> None:
+def test_grids_try_every_combination() -> None:
     batch = Space(path=("training", "batch_size"), grid=(1, 2))
     tried = [tuple(suggest([WIDTH, batch], number, [], 0).values()) for number in range(6)]
     assert tried == [(2, 1), (2, 2), (4, 1), (4, 2), (8, 1), (8, 2)]
@@ -23,14 +23,14 @@ def test_grids_are_tried_whole() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 1000])
-def test_the_first_trials_are_spread_over_the_range(seed: int) -> None:
-    """Of eight points of a Sobol sequence every eighth of the range holds one, up to where the sequence begins."""
+def test_first_trials_cover_the_range(seed: int) -> None:
+    """Eight points of a scrambled Sobol sequence cover at least seven eighths of the range."""
     places = [(math.log10(suggest([RATE], n, [], seed)["training.learning_rate"]) + 5) / 4 for n in range(8)]
     assert all(0 <= path <= 1 for path in places)
     assert len({int(8 * path) for path in places}) >= 7
 
 
-def test_they_depend_on_number_and_seed_alone() -> None:
+def test_first_trials_depend_on_number_and_seed_only() -> None:
     first = suggest([RATE, WIDTH, FLIP], 3, [], 5)
     assert first == suggest([RATE, WIDTH, FLIP], 3, [({}, 0.9)], 5)
     assert first != suggest([RATE, WIDTH, FLIP], 3, [], 6)
@@ -38,7 +38,7 @@ def test_they_depend_on_number_and_seed_alone() -> None:
     assert first["networks.unet.width"] in (2, 4, 8)
 
 
-def test_later_trials_go_where_the_scores_are_high() -> None:
+def test_later_trials_concentrate_near_high_scores() -> None:
     """The best rate is 1e-3, the best width 8; three trials of each of six searches end without a score."""
     early, late, wide = [], [], []
     for seed in range(6):
@@ -55,6 +55,6 @@ def test_later_trials_go_where_the_scores_are_high() -> None:
     assert sum(wide) > len(wide) / 2  # a third by chance
 
 
-def test_where_nothing_has_a_score_there_is_a_trial_all_the_same() -> None:
+def test_trial_is_suggested_without_scores() -> None:
     tried = [(suggest([RATE], number, [], 1), None) for number in range(SPREAD)]
     assert 1e-5 <= suggest([RATE], SPREAD, tried, 1)["training.learning_rate"] <= 1e-1

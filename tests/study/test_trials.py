@@ -1,4 +1,4 @@
-"""From trials to the runs that rest on them: who wins, what is kept, and what becomes of it when something fails."""
+"""Searches: the best trial, the records that are kept, and failures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def study_of(text: str, *overrides: str) -> Study:
 
 
 class Work:
-    """Stands in for training: the nearer the learning rate is to the best one, the higher the score."""
+    """Replacement for training whose score is higher for learning rates closer to the best one."""
 
     def __init__(self, best: float) -> None:
         self.best = best
@@ -76,7 +76,7 @@ def trial(number: int, method: str = "model-1") -> str:
     return f"street-scenes/{trial_name(method, number)}/seed1000"
 
 
-def test_the_winner_is_trained_with_all_seeds(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_best_trial_is_trained_with_all_seeds(work: Work, tiny_text: str, tmp_path: Path) -> None:
     outcome = run_study(study_of(tiny_text, GRID, "seeds=[0, 1]"), tmp_path)
     outcome.raise_if_incomplete()
     assert work.done == [*map(trial, range(3)), "street-scenes/model-1/seed0", "street-scenes/model-1/seed1"]
@@ -91,21 +91,21 @@ def test_the_winner_is_trained_with_all_seeds(work: Work, tiny_text: str, tmp_pa
     assert RunFolder(tmp_path / CELL / "seed1").config()["selected"] == {"training.learning_rate": 1e-2}
 
 
-def test_every_method_and_data_set_chooses_for_itself(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_every_method_and_dataset_has_its_own_search(work: Work, tiny_text: str, tmp_path: Path) -> None:
     own = "methods.model-2.training={learning_rate: {grid: [2e-2, 3e-2, 4e-2]}}"
     run_study(study_of(tiny_text, GRID, TWO, own), tmp_path)
     assert work.rates["street-scenes/model-1/seed0"] == 1e-2
     assert work.rates["street-scenes/model-2/seed0"] == 2e-2
 
 
-def test_the_first_of_equals_wins(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_first_of_equal_trials_wins(work: Work, tiny_text: str, tmp_path: Path) -> None:
     run_study(study_of(tiny_text, "training.learning_rate={grid: [1.5e-2, 0.5e-2]}"), tmp_path)
     found = read_selection(tmp_path / CELL)
     assert found is not None
     assert (found.trials[0].score, found.winner) == (pytest.approx(found.trials[1].score), 0)
 
 
-def test_what_is_done_stays_and_what_was_chosen_needs_no_trials(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_finished_trials_and_selection_are_kept(work: Work, tiny_text: str, tmp_path: Path) -> None:
     import shutil
 
     study = study_of(tiny_text, GRID)
@@ -122,8 +122,8 @@ def test_what_is_done_stays_and_what_was_chosen_needs_no_trials(work: Work, tiny
     assert (tmp_path / CELL / "selection.json").read_bytes() == record
 
 
-def test_an_interrupted_search_goes_on_to_the_same_end(work: Work, tiny_text: str, tmp_path: Path) -> None:
-    """Of thirteen trials the last three depend on the scores before them."""
+def test_interrupted_search_has_same_result(work: Work, tiny_text: str, tmp_path: Path) -> None:
+    """The last three of thirteen trials depend on the scores of earlier trials."""
     study = study_of(tiny_text, RATE)
     run_study(study, tmp_path / "straight")
     for stop in (trial(4), trial(10), trial(12)):
@@ -138,19 +138,19 @@ def test_an_interrupted_search_goes_on_to_the_same_end(work: Work, tiny_text: st
     assert len({work.rates[trial(number)] for number in range(13)}) == 13
 
 
-def test_a_trial_that_diverges_is_no_failure(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_diverged_trial_is_not_a_failure(work: Work, tiny_text: str, tmp_path: Path) -> None:
     study = study_of(tiny_text, GRID)
-    work.failing[trial(1)] = Diverged("the loss is not finite at update 3", "lower the learning rate")
+    work.failing[trial(1)] = Diverged("the loss is not finite at step 3", "lower the learning rate")
     run_study(study, tmp_path).raise_if_incomplete()
     found = read_selection(tmp_path / CELL)
     assert found is not None
     assert (found.winner, found.trials[1].score) == (0, None)
-    assert found.trials[1].failure == "the loss is not finite at update 3"
+    assert found.trials[1].failure == "the loss is not finite at step 3"
     run_study(study, tmp_path)
     assert work.done.count(trial(1)) == 1
 
 
-def test_any_other_failure_keeps_the_runs_waiting(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_failed_trial_keeps_runs_waiting(work: Work, tiny_text: str, tmp_path: Path) -> None:
     study = study_of(tiny_text, GRID, "seeds=[0, 1]")
     work.failing[trial(1)] = RunError("out of memory", "use smaller batches")
     outcome = run_study(study, tmp_path)
@@ -166,17 +166,17 @@ def test_any_other_failure_keeps_the_runs_waiting(work: Work, tiny_text: str, tm
     assert work.rates["street-scenes/model-1/seed1"] == 1e-2
 
 
-def test_if_all_diverge_the_runs_have_failed(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_runs_fail_if_all_trials_diverge(work: Work, tiny_text: str, tmp_path: Path) -> None:
     study = study_of(tiny_text, GRID)
-    work.failing = {trial(number): Diverged(f"no number at update {number}") for number in range(3)}
+    work.failing = {trial(number): Diverged(f"not finite at step {number}") for number in range(3)}
     with pytest.raises(SegmiError, match=r"none of the 3 trials of (.*) has a score; the last"):
         run_study(study, tmp_path).raise_if_incomplete()
     assert {row.run: row.state for row in study_status(study, tmp_path)}["street-scenes/model-1/seed0"] == "failed"
-    with pytest.raises(SegmiError, match="no number at update 2"):
+    with pytest.raises(SegmiError, match="not finite at step 2"):
         run_study(study, tmp_path).raise_if_incomplete()
 
 
-def test_a_trial_of_another_process_is_waited_for(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_runs_wait_for_trial_of_another_process(work: Work, tiny_text: str, tmp_path: Path) -> None:
     study = study_of(tiny_text, GRID)
     with run_lock(tmp_path / "tiny" / trial(2)):
         outcome = run_study(study, tmp_path)
@@ -186,7 +186,9 @@ def test_a_trial_of_another_process_is_waited_for(work: Work, tiny_text: str, tm
 
 
 @pytest.mark.parametrize("trials_there", [True, False])
-def test_another_configuration_is_refused(work: Work, tiny_text: str, tmp_path: Path, trials_there: bool) -> None:
+def test_trials_of_another_configuration_are_refused(
+    work: Work, tiny_text: str, tmp_path: Path, trials_there: bool
+) -> None:
     import shutil
 
     run_study(study_of(tiny_text, GRID), tmp_path)
@@ -195,7 +197,7 @@ def test_another_configuration_is_refused(work: Work, tiny_text: str, tmp_path: 
         for number in range(3):
             shutil.rmtree(tmp_path / "tiny/street-scenes" / trial_name("model-1", number))
         shutil.rmtree(tmp_path / CELL / "seed0")
-        run_study(study_of(tiny_text, GRID, "training.batch_size=1"), tmp_path)  # nothing rests on what was chosen
+        run_study(study_of(tiny_text, GRID, "training.batch_size=1"), tmp_path)  # no run depends on the selection
         assert (tmp_path / CELL / "selection.json").read_bytes() != before
         return
     with pytest.raises(UsageError, match=r"training\.batch_size was 2, is now 1"):
@@ -204,7 +206,7 @@ def test_another_configuration_is_refused(work: Work, tiny_text: str, tmp_path: 
     assert len(work.done) == 4
 
 
-def test_more_trials_keep_those_that_are_there(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_additional_trials_keep_existing_ones(work: Work, tiny_text: str, tmp_path: Path) -> None:
     few = "training.learning_rate={log_uniform: [1e-4, 1e-1], trials: 2}"
     run_study(study_of(tiny_text, few), tmp_path)
     before = dict(work.rates)
@@ -214,7 +216,7 @@ def test_more_trials_keep_those_that_are_there(work: Work, tiny_text: str, tmp_p
     assert len(work.trials) == 13
 
 
-def test_overwrite_searches_again_where_all_runs_are_overwritten(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_overwrite_of_all_runs_restarts_search(work: Work, tiny_text: str, tmp_path: Path) -> None:
     study = study_of(tiny_text, GRID, "seeds=[0, 1]")
     run_study(study, tmp_path)
     work.best = 1e-3
@@ -227,12 +229,12 @@ def test_overwrite_searches_again_where_all_runs_are_overwritten(work: Work, tin
     assert found.winner == 0
 
 
-def test_only_the_searches_of_the_runs_that_are_wanted(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_only_runs_searches_of_selected_runs(work: Work, tiny_text: str, tmp_path: Path) -> None:
     run_study(study_of(tiny_text, GRID, TWO), tmp_path, only=["*/model-2/*"])
     assert work.done == [*(trial(number, "model-2") for number in range(3)), "street-scenes/model-2/seed0"]
 
 
-def test_status_counts_trials_and_the_report_tells_of_them(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_status_and_report_list_trials(work: Work, tiny_text: str, tmp_path: Path) -> None:
     study = study_of(tiny_text, GRID)
     assert [row.state for row in study_status(study, tmp_path)] == ["pending"] * 4
     work.failing[trial(2)] = Diverged("no number")
@@ -249,7 +251,7 @@ def test_status_counts_trials_and_the_report_tells_of_them(work: Work, tiny_text
     assert "12 steps, 24 images seen, 3 s" in page
 
 
-def test_a_damaged_selection_is_named(work: Work, tiny_text: str, tmp_path: Path) -> None:
+def test_damaged_selection_is_reported(work: Work, tiny_text: str, tmp_path: Path) -> None:
     run_study(study_of(tiny_text, GRID), tmp_path)
     path = tmp_path / CELL / "selection.json"
     path.write_text(json.dumps({"schema_version": 1, "trials": []}))
@@ -258,8 +260,8 @@ def test_a_damaged_selection_is_named(work: Work, tiny_text: str, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_real_trials_see_train_alone(tiny_text: str, tmp_path: Path) -> None:
-    """The images scored are those of train that are held out; two processes choose what one chooses."""
+def test_real_trials_use_train_only(tiny_text: str, tmp_path: Path) -> None:
+    """Trials are scored on held-out training images, and a pool selects the same values as one process."""
     search = "training.learning_rate={log_uniform: [1e-3, 1e-1], trials: 2}"
     study = study_of(tiny_text, search, "training.precision=fp32")
     run_study(study, tmp_path / "one").raise_if_incomplete()

@@ -1,4 +1,4 @@
-"""``segmi study run`` by two processes: one set of records, one voice."""
+"""``segmi study run`` by two processes writes one set of records and one output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMAND = [sys.executable, "-m", "segmi.cli", "study", "run"]
 
 
 def together(file: Path, runs: Path, *overrides: str) -> list[tuple[int, str, str]]:
-    """Code, stdout and stderr of both, started as ``torchrun`` starts them."""
+    """Return exit code, stdout and stderr of two processes, started as by ``torchrun``."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = str(listener.getsockname()[1])
@@ -41,7 +41,7 @@ def results(runs: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(runs.glob("tiny/*/*/*/result.json"))]
 
 
-def test_two_processes_do_the_runs_of_a_study_and_one_writes(tiny_file: Path, tmp_path: Path) -> None:
+def test_two_processes_run_a_study_and_one_writes(tiny_file: Path, tmp_path: Path) -> None:
     fields = ["seeds=[0, 1]", "training.precision=fp32"]
     (code, out, err), (other_code, other_out, other_err) = together(tiny_file, tmp_path, *fields)
     assert (code, other_code) == (0, 0), err + other_err
@@ -49,7 +49,7 @@ def test_two_processes_do_the_runs_of_a_study_and_one_writes(tiny_file: Path, tm
     assert other_out == ""
     assert "finished" in err
     assert "finished" not in other_err
-    assert "distributed" not in err + other_err, "what Lightning tells of itself"
+    assert "distributed" not in err + other_err, "message of Lightning"
     found = results(tmp_path)
     assert [result["training"]["processes"] for result in found] == [2, 2]
     assert all(result["training"]["steps"] == 6 for result in found)
@@ -60,7 +60,7 @@ def test_two_processes_do_the_runs_of_a_study_and_one_writes(tiny_file: Path, tm
 
 
 @pytest.mark.slow
-def test_a_run_that_diverges_does_not_stop_the_others(tiny_file: Path, tmp_path: Path) -> None:
+def test_diverged_run_does_not_stop_others(tiny_file: Path, tmp_path: Path) -> None:
     text = tiny_file.read_text()
     wild = text[text.index("  model-1:") :].replace("model-1", "wild").replace("Model 1", "Wild")
     wild += "    training: {learning_rate: 1e+38}\n"
@@ -83,7 +83,7 @@ def test_a_run_that_diverges_does_not_stop_the_others(tiny_file: Path, tmp_path:
         (["training.strategy=fsdp"], "training.strategy"),
     ],
 )
-def test_processes_that_were_not_started_are_a_usage_error(
+def test_missing_processes_raise_usage_error(
     tiny_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fields: list[str], message: str
 ) -> None:
     assert main(["study", "run", str(tiny_file), "--runs", str(tmp_path), *fields]) == 2
@@ -91,7 +91,7 @@ def test_processes_that_were_not_started_are_a_usage_error(
     assert not (tmp_path / "tiny").exists()
 
 
-def test_methods_that_want_different_devices_are_refused() -> None:
+def test_methods_with_different_devices_are_refused() -> None:
     from segmi.errors import UsageError
     from segmi.study import components
     from segmi.study.run_config import TrainingSection

@@ -17,7 +17,7 @@ MUTUAL = """methods={both: {networks: {a: {architecture: unet, width: 2}, b: {ar
  loss: {cross_entropy: {}, mutual_learning: {}}, reported: a}}"""
 
 
-def test_a_sound_study_is_taken_with_every_default(tiny_text: str) -> None:
+def test_valid_study_gets_every_default(tiny_text: str) -> None:
     study = validated(parse(tiny_text), roots=DataRoots())
     method = study.methods["model-1"]
     assert study.baseline == "model-1"
@@ -32,7 +32,7 @@ def test_a_sound_study_is_taken_with_every_default(tiny_text: str) -> None:
     assert method.processing["resize_mode"] == "exact"
 
 
-def test_the_protocol_paper_is_a_preset_that_the_file_may_change(tiny_text: str) -> None:
+def test_paper_preset_can_be_overridden(tiny_text: str) -> None:
     text = tiny_text.replace("holdout: 0.25", "drop_last: false")
     study = validated(parse("protocol: paper\n" + text))
     training = study.methods["model-1"].training
@@ -43,7 +43,7 @@ def test_the_protocol_paper_is_a_preset_that_the_file_may_change(tiny_text: str)
     assert changed.evaluation["passes"] == 2
 
 
-def test_a_method_overrides_the_study(tiny_text: str) -> None:
+def test_method_overrides_study(tiny_text: str) -> None:
     own = tiny_text + "    training: {learning_rate: 1e-4}\n    processing: {flip: 0.5}\n"
     method = validated(parse(own)).methods["model-1"]
     assert method.training is not None
@@ -55,14 +55,14 @@ def test_a_method_overrides_the_study(tiny_text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["demo", "camvid", "paper"])
-def test_the_shipped_studies_are_sound_and_what_show_prints_is_the_same_study(name: str) -> None:
+def test_shipped_studies_are_valid_and_round_trip(name: str) -> None:
     study = load_study(REPOSITORY / "studies" / f"{name}.yaml")
     again = validated(parse(dump(study.plain())))
     assert again == study
     assert [run.config for run in expand(again)] == [run.config for run in expand(study)]
 
 
-def test_the_controlled_studies_give_all_methods_the_same_budget() -> None:
+def test_controlled_studies_have_equal_budgets() -> None:
     for name in ("demo", "camvid"):
         study = load_study(REPOSITORY / "studies" / f"{name}.yaml")
         budgets = {
@@ -73,27 +73,27 @@ def test_the_controlled_studies_give_all_methods_the_same_budget() -> None:
         assert len(budgets) == 1
 
 
-def test_the_paper_study_has_the_papers_hyper_parameters() -> None:
+def test_paper_study_has_published_hyperparameters() -> None:
     study = load_study(REPOSITORY / "studies" / "paper.yaml")
-    told = {
+    options = {
         name: (m.training["epochs"], m.training["learning_rate"], m.training["batch_size"], m.training["optimizer"])
         for name, m in study.methods.items()
         if m.training
     }
-    assert told == {
+    assert options == {
         "model-1": (200, 1e-3, 8, "Adam"),
         "model-2": (200, 1e-4, 2, "Adam"),
         "model-3": (200, 1e-4, 10, "Adam"),
     }
-    papers = {
+    published = {
         "bce_weight": 0.5, "radius": 3, "variant": "published", "probability": "sigmoid", "pooling": "none",
         "stride": 1,
         "legacy_interpolation": False, "ignored": None, "class_reduction": None, "alpha": 5e-4, "weight": 1.0,
     }  # fmt: skip
-    told = study.methods["model-2"].loss["rmi_loss"]
-    assert {name: told[name] for name in papers} == papers
-    # The published variant does not have the one, and the other changes no number.
-    assert told.keys() - papers.keys() == {"relative_ridge", "kernel"}
+    options = study.methods["model-2"].loss["rmi_loss"]
+    assert {name: options[name] for name in published} == published
+    # The published variant has no ridge, and the kernel does not change any number.
+    assert options.keys() - published.keys() == {"relative_ridge", "kernel"}
     assert study.methods["model-3"].networks["deeplabv3"]["encoder_weights"] == "coco"
 
 
@@ -222,19 +222,19 @@ CASES: list[tuple[str, list[str], str]] = [
 
 
 @pytest.mark.parametrize(("overrides", "message"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_what_is_wrong_is_named_with_its_place(check: Any, tiny_text: str, overrides: list[str], message: str) -> None:
+def test_problem_is_reported_with_its_path(check: Any, tiny_text: str, overrides: list[str], message: str) -> None:
     refusal = check(tiny_text, *overrides, kind=UsageError)
     assert message in refusal
     assert "nothing was started" in refusal
     assert "command line, " in refusal or "s.yaml:" in refusal
 
 
-def test_the_place_is_file_and_line(check: Any, tiny_text: str) -> None:
+def test_problem_has_file_and_line(check: Any, tiny_text: str) -> None:
     line = tiny_text.splitlines().index("  steps: 6") + 1
     assert f"(s.yaml:{line})" in check(tiny_text.replace("steps: 6", "steps: six"))
 
 
-def test_everything_is_told_at_once(check: Any, tiny_text: str) -> None:
+def test_all_problems_are_reported_at_once(check: Any, tiny_text: str) -> None:
     refusal = check(
         tiny_text, "sede=1", "training.steps=x", "training.optimizer=Adm", "processing.crop=64", "seeds=[1, 1]",
         "methods.model-1.networks.unet.architecture=x", "methods.model-1.loss={y: {}}", "datasets={z: {}}",
@@ -243,20 +243,20 @@ def test_everything_is_told_at_once(check: Any, tiny_text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "5", "[a]", "text"])
-def test_a_file_that_is_no_study(check: Any, text: str) -> None:
+def test_file_without_study_is_refused(check: Any, text: str) -> None:
     assert "expected a study with name, datasets and methods" in check(text)
 
 
-def test_data_that_are_not_there_are_a_refusal_of_data(
-    check: Any, tiny_text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_data_raises_data_error(check: Any, tiny_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEGMI_DATA", raising=False)
     refusal = check(tiny_text, "datasets={camvid: {}}", data=True, kind=DataError)
     assert "datasets.camvid: " in refusal
     assert "SEGMI_DATA" in refusal
 
 
-def test_data_and_the_rest_are_told_together(check: Any, tiny_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_data_is_reported_with_other_problems(
+    check: Any, tiny_text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("SEGMI_DATA", raising=False)
     refusal = check(tiny_text, "datasets={camvid: {}}", "seeds=[1, 1]", data=True, kind=UsageError)
     assert "2 problems" in refusal
@@ -275,7 +275,9 @@ def test_data_and_the_rest_are_told_together(check: Any, tiny_text: str, monkeyp
         ),
     ],
 )
-def test_a_study_that_does_not_fit_its_data(check: Any, tiny_text: str, overrides: list[str], message: str) -> None:
+def test_study_that_does_not_fit_its_data_is_refused(
+    check: Any, tiny_text: str, overrides: list[str], message: str
+) -> None:
     assert message in check(tiny_text, *overrides, data=True)
 
 
@@ -291,18 +293,18 @@ def test_a_study_that_does_not_fit_its_data(check: Any, tiny_text: str, override
         ),
     ],
 )
-def test_a_threshold_is_a_probability_for_networks_with_one_logit(
+def test_threshold_is_a_probability_for_networks_with_one_logit(
     check: Any, tiny_text: str, value: str, message: str
 ) -> None:
     assert message in check(tiny_text, f"evaluation.threshold={value}")
 
 
-def test_a_split_may_have_fewer_images_than_the_figures_show(tiny_text: str) -> None:
+def test_split_can_have_fewer_images_than_samples(tiny_text: str) -> None:
     document = apply_overrides(parse(tiny_text), ["samples=9"])
     assert validated(document, roots=DataRoots()).samples == 9
 
 
-def test_pretrained_weights_that_cannot_be_had_are_known_before_the_start(
+def test_missing_pretrained_weights_are_reported_before_start(
     check: Any, tiny_text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -313,7 +315,7 @@ def test_pretrained_weights_that_cannot_be_had_are_known_before_the_start(
     assert "set encoder_weights to null" in refusal
 
 
-def test_a_root_for_a_data_set_that_the_study_does_not_have(tiny_text: str) -> None:
+def test_root_of_unknown_dataset_is_refused(tiny_text: str) -> None:
     with pytest.raises(UsageError, match=r"unknown dataset 'street-scene', did you mean 'street-scenes'\?"):
         validated(parse(tiny_text), roots=DataRoots({"street-scene": Path("/data")}))
 
@@ -333,7 +335,7 @@ methods:
 """
 
 
-def test_methods_on_several_networks(check: Any) -> None:
+def test_treatments_on_several_networks(check: Any) -> None:
     study = validated(parse(CROSSED))
     assert [method.treatment for method in study.methods.values()] == ["ce", "bce", "ce", "bce"]
     assert validated(parse(dump(study.plain()))) == study

@@ -24,6 +24,9 @@ _REWORDED = {
     "Dictionary should have at least 1 item after validation, not 0": "at least one entry",
     "List should have at least 1 item after validation, not 0": "at least one entry",
 }
+_TYPE_NAMES = {
+    bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a mapping"
+}  # fmt: skip
 _STRICT = ConfigDict(
     extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), strict=True, ser_json_inf_nan="constants"
 )
@@ -40,21 +43,13 @@ def bind(
 ) -> dict[str, Any]:
     """Return ``options`` with every default of ``function`` filled in, as plain data.
 
-    Args:
-        function: function or class whose keyword arguments the options are.
-        options: plain values by option name; None for an empty mapping.
-        path: path of the options in the study.
-        problems: collects the options that are unknown or have a wrong type.
-        leave_out: arguments that a study cannot set.
-        extra: further options as name → (type, default).
+    ``leave_out`` are arguments that a study cannot set, ``extra`` further options as name → (type, default).
     """
-    if options is None:
-        options = {}
-    if not isinstance(options, Mapping):
+    if not isinstance(options, Mapping | None):
         problems.add(path, f"expected options by name, got {describe(options)}")
         return {}
-    model = signature_model(function, frozenset(leave_out), tuple((k, *v) for k, v in (extra or {}).items()))
-    return validate(model, dict(options), path, problems)
+    model = _signature_model(function, frozenset(leave_out), tuple((k, *v) for k, v in (extra or {}).items()))
+    return validate(model, dict(options or {}), path, problems)
 
 
 def validate(model: type[BaseModel], data: dict[str, Any], path: KeyPath, problems: Problems) -> dict[str, Any]:
@@ -84,10 +79,10 @@ def arguments(
     function: Callable[..., Any], options: Mapping[str, Any], leave_out: Collection[str] = ()
 ) -> dict[str, Any]:
     """Convert bound plain options to the types of the function's arguments, such as lists to tuples."""
-    model = signature_model(function, frozenset(leave_out), ())
-    known = {name: value for name, value in options.items() if name in model.model_fields or _takes_any(model)}
-    bound = model.model_validate_json(json.dumps(known))
-    return {name: getattr(bound, name) for name in [*model.model_fields, *(bound.model_extra or {})]}
+    model = _signature_model(function, frozenset(leave_out))
+    takes_any = model.model_config["extra"] == "allow"
+    known = {name: value for name, value in options.items() if takes_any or name in model.model_fields}
+    return dict(model.model_validate_json(json.dumps(known)))
 
 
 def default_options(function: Callable[..., Any], leave_out: Collection[str] = ()) -> dict[str, Any]:
@@ -96,56 +91,35 @@ def default_options(function: Callable[..., Any], leave_out: Collection[str] = (
     >>> default_options(lambda radius, stride=1: None)
     {'stride': 1}
     """
-    return signature_model(function, frozenset(leave_out), ()).model_construct().model_dump(mode="json")
+    return _signature_model(function, frozenset(leave_out)).model_construct().model_dump(mode="json")
 
 
 @cache
-def signature_model(
-    function: Callable[..., Any], leave_out: frozenset[str], extra: tuple[tuple[str, Any, Any], ...]
+def _signature_model(
+    function: Callable[..., Any], leave_out: frozenset[str], extra: tuple[tuple[str, Any, Any], ...] = ()
 ) -> type[BaseModel]:
     """Return a pydantic model with one field per argument of ``function``; ``**options`` allows any further field."""
-    signature = inspect.signature(function)
-    hints = _hints(function)
-    fields: dict[str, Any] = {}
-    open_ended = False
-    for name, parameter in signature.parameters.items():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            open_ended = True
-        elif parameter.kind is not inspect.Parameter.VAR_POSITIONAL and name not in leave_out:
-            default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-            fields[name] = (hints.get(name, Any), default)
-    fields |= {name: (kind, default) for name, kind, default in extra}
-    return _model(f"options of {getattr(function, '__name__', function)}", fields, open_ended)
-
-
-def _model(title: str, fields: Mapping[str, Any], open_ended: bool) -> type[BaseModel]:
-    config = ConfigDict(**{**_STRICT, "extra": "allow" if open_ended else "forbid"})
-    usable: dict[str, Any] = {}
-    for name, (kind, default) in fields.items():
-        try:
-            _create("probe", config, {name: (kind, default)}).model_json_schema()
-            usable[name] = (kind, default)
-        except PydanticUserError:  # no plain value has this type, such as a tensor: the callable checks it
-            usable[name] = (Any, default)
-    return _create(title, config, usable)
-
-
-def _create(title: str, config: ConfigDict, fields: dict[str, Any]) -> type[BaseModel]:
-    model: type[BaseModel] = create_model(title, __config__=config, **fields)
-    return model
-
-
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     # The fields of a dataclass are annotated in the modules of its base classes.
     target = function.__init__ if inspect.isclass(function) and not is_dataclass(function) else function
     try:
-        return get_type_hints(target, include_extras=True)
+        hints = get_type_hints(target, include_extras=True)
     except (NameError, TypeError):  # a name that is imported for type checkers only
-        return {}
-
-
-def _takes_any(model: type[BaseModel]) -> bool:
-    return model.model_config.get("extra") == "allow"
+        hints = {}
+    config, fields = _STRICT, dict[str, Any]()
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            config = ConfigDict(**{**_STRICT, "extra": "allow"})
+        elif parameter.kind is not parameter.VAR_POSITIONAL and name not in leave_out:
+            fields[name] = (hints.get(name, Any), ... if parameter.default is parameter.empty else parameter.default)
+    fields |= {name: (kind, default) for name, kind, default in extra}
+    for name, field in fields.items():
+        try:
+            create_model("probe", __config__=config, **{name: field}).model_json_schema()
+        except PydanticUserError:  # no plain value has this type, such as a tensor: the callable checks it
+            fields[name] = (Any, field[1])
+    title = f"options of {getattr(function, '__name__', function)}"
+    model: type[BaseModel] = create_model(title, __config__=config, **fields)
+    return model
 
 
 def _messages(error: ValidationError, data: Any, model: type[BaseModel]) -> dict[KeyPath, list[str]]:
@@ -160,27 +134,21 @@ def _messages(error: ValidationError, data: Any, model: type[BaseModel]) -> dict
         elif item["type"] in ("value_error", "assertion_error"):
             message = str(item["ctx"]["error"]) if "ctx" in item else item["msg"]
         else:
-            message = _expected(item["msg"]) + f", got {describe(value)}"
+            wanted = item["msg"].removeprefix("Input should be ").partition(", got ")[0]
+            message = f"expected {_REWORDED.get(wanted, wanted)}, got {describe(value)}"
         texts = messages.setdefault(path, [])
         if message not in texts:
             texts.append(message)
     return messages
 
 
-def _expected(message: str) -> str:
-    message = message.removeprefix("Input should be ").partition(", got ")[0]
-    return f"expected {_REWORDED.get(message, message)}"
-
-
 def _in_data(location: tuple[str | int, ...], data: Any) -> tuple[KeyPath, Any]:
     """Return the part of pydantic's location that exists in the data; the rest names the branch of a union."""
     path: KeyPath = ()
     for key in location:
-        inside = key in data if isinstance(data, dict) else isinstance(data, list) and key in range(len(data))
-        if not inside:
+        if not (key in data if isinstance(data, dict) else isinstance(data, list) and key in range(len(data))):
             break
-        data = data[key]
-        path = (*path, key)
+        data, path = data[key], (*path, key)
     return path, data
 
 
@@ -193,13 +161,6 @@ def describe(value: Any) -> str:
     """
     if value is None:
         return "nothing"
-    names = {
-        bool: "true or false",
-        int: "a whole number",
-        float: "a number",
-        str: "text",
-        list: "a list",
-        dict: "a mapping",
-    }
+    kind = _TYPE_NAMES.get(type(value), type(value).__name__)
     shown = repr(value)
-    return f"{shown if len(shown) <= 60 else shown[:57] + '…'} ({names.get(type(value), type(value).__name__)})"
+    return f"{shown if len(shown) <= 60 else shown[:57] + '…'} ({kind})"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -33,7 +33,7 @@ from segmi.training.optimizers import build_optimizer
 NOT_OF_EVALUATION: Final = ("cohort", "images", "seed", "device", "processes", "progress", "diagnostics", "details")
 NOT_OF_NETWORKS: Final = ("classes", "in_channels")
 NOT_OF_LOSSES: Final = ("self", "networks", "frozen", "name", "weight", "ignore_index")
-_GENERAL: Final = ("one_logit", "normalize", "features", "encoder_weights", "batch_norm_momentum")
+_GENERAL: Final = ("encoder_weights", "one_logit", "normalize", "features", "batch_norm_momentum")
 _PARALLEL: Final = ("device", "devices", "num_nodes", "strategy")
 _PROBED_STEPS: Final = 1000
 
@@ -57,8 +57,7 @@ def open_data(name: str, options: Mapping[str, Any], roots: DataRoots) -> Datase
     """Open a dataset of a study; its ``type`` is the name unless the options say otherwise."""
     known = {option: value for option, value in options.items() if option != "type"}
     kind = options.get("type", name)
-    bound = arguments(dataset_class(kind), known, ("self", "root"))
-    return open_dataset(kind, roots.of(name), **bound)
+    return open_dataset(kind, roots.of(name), **arguments(dataset_class(kind), known, ("self", "root")))
 
 
 def keyed_network(spec: Mapping[str, Any], network: str, classes: int, seed: int) -> SegmentationNetwork:
@@ -73,26 +72,18 @@ def method_objective(
     losses: Mapping[str, Mapping[str, Any]], networks: Sequence[str], frozen: Sequence[str]
 ) -> Objective:
     """Build the weighted sum of a method's losses."""
-    known = known_losses()
-    bound = {
-        name: {
-            **arguments(known[name], {k: v for k, v in options.items() if k != "weight"}, NOT_OF_LOSSES),
-            "weight": options.get("weight", 1.0),
-        }
-        for name, options in losses.items()
-    }
+    known, bound = known_losses(), {}
+    for name, options in losses.items():
+        own = {option: value for option, value in options.items() if option != "weight"}
+        bound[name] = {**arguments(known[name], own, NOT_OF_LOSSES), "weight": options.get("weight", 1.0)}
     return build_objective(bound, networks=networks, frozen=frozen)
 
 
 def network_options(architecture: str) -> dict[str, Any]:
     """Return the options of an architecture with their defaults, as plain data."""
-    general = {
-        name: parameter.default
-        for name, parameter in inspect.signature(build_network).parameters.items()
-        if name in _GENERAL
-    }
-    own = {name: parameter.default for name, parameter in get_architecture(architecture).options().items()}
-    return {name: _plain(default) for name, default in (general | own).items()}
+    general = inspect.signature(build_network).parameters
+    options = {name: general[name] for name in _GENERAL} | dict(get_architecture(architecture).options())
+    return {name: _plain(parameter.default) for name, parameter in options.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -136,8 +127,18 @@ def probe_network(spec: Mapping[str, Any]) -> NetworkProbe:
 
 @cache
 def _probe(spec: str) -> NetworkProbe:
-    with _within_memory():
-        network = keyed_network(json.loads(spec), "probe", 2, 0)
+    memory = memory_gb()
+    # A network that is too large is refused before it is allocated: half of the memory is for the gradient.
+    limit = MemoryLimit(int(memory / 2 * 2**30)) if memory is not None else nullcontext()
+    try:
+        with limit:
+            network = keyed_network(json.loads(spec), "probe", 2, 0)
+    except MemoryLimitError as error:
+        raise UsageError(
+            f"the weights of the network take {error}; with their gradient that is more than the {memory} GiB of this "
+            "machine",
+            "make the network narrower",
+        ) from error
     return NetworkProbe(network.stride, network.needs_batch_of_two, layer_names(network))
 
 
@@ -153,12 +154,8 @@ def _probe_weights(spec: str) -> None:
 
 def probe_optimizer(training: Mapping[str, Any]) -> Optimizer:
     """Build the optimizer for a small parameter, to check its options."""
-    return build_optimizer(
-        [torch.nn.Parameter(torch.zeros(2, 2))],
-        training["optimizer"],
-        training["learning_rate"],
-        training.get("optimizer_options"),
-    )
+    name, rate, options = training["optimizer"], training["learning_rate"], training.get("optimizer_options")
+    return build_optimizer([torch.nn.Parameter(torch.zeros(2, 2))], name, rate, options)
 
 
 def probe_schedule(optimizer: Optimizer, training: Mapping[str, Any]) -> LRScheduler | None:
@@ -169,25 +166,3 @@ def probe_schedule(optimizer: Optimizer, training: Mapping[str, Any]) -> LRSched
     enough = _PROBED_STEPS + warmup + sum(steps for steps in parts if isinstance(steps, int))
     steps = None if training.get("minutes") else training.get("steps") or enough
     return build_schedule(optimizer, schedule, steps, training.get("schedule_options"), warmup_steps=warmup)
-
-
-@contextmanager
-def _within_memory() -> Iterator[None]:
-    """Refuse a network whose weights and gradient exceed the memory of the machine, before allocating it.
-
-    Raises:
-        UsageError: if the network is too large.
-    """
-    memory = memory_gb()
-    if memory is None:
-        yield
-        return
-    try:
-        with MemoryLimit(int(memory / 2 * 2**30)):  # half for the weights, half for their gradient
-            yield
-    except MemoryLimitError as error:
-        raise UsageError(
-            f"the weights of the network take {error}; with their gradient that is more than the {memory} GiB of this "
-            "machine",
-            "make the network narrower",
-        ) from error

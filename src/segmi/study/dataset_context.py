@@ -63,10 +63,8 @@ class DataRoots:
 
     def absolute(self) -> DataRoots:
         """Return the same folders as absolute paths, for processes with another working directory."""
-        return DataRoots(
-            {name: folder.absolute() for name, folder in self.named.items()},
-            self.default.absolute() if self.default is not None else None,
-        )
+        named = {name: folder.absolute() for name, folder in self.named.items()}
+        return DataRoots(named, self.default and self.default.absolute())
 
 
 class TrainingSamples(NamedTuple):
@@ -98,10 +96,8 @@ class DatasetContext:
     """
 
     def __init__(self, dataset: DatasetReader, cache: Path | None = None) -> None:
-        self.dataset = dataset
-        self._cache = cache
-        self._most_frequent: int | None = None
-        self._train_counts: np.ndarray | None = None
+        self.dataset, self._cache = dataset, cache
+        self._train_counts: np.ndarray | None = None  # pixels of each label in train
         self._images: dict[tuple[str, tuple[str, ...], Processing, bool], SegmentationDataset] = {}
 
     def images(
@@ -114,15 +110,10 @@ class DatasetContext:
         labels: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> SegmentationDataset:
-        """Return processed samples; all runs with the same samples and processing share the decoded images.
+        """Return processed samples of a split; runs with the same samples and processing share the decoded images.
 
-        Args:
-            split: split of the dataset.
-            samples: all or some samples of the split.
-            processing: processing of the images.
-            seed: seed of crops and augmentation.
-            labels: whether whole images are evaluated, which needs their labels at the original size.
-            progress: called with (images done, images in total) while images are decoded into the cache.
+        ``seed`` is for crops and augmentation. ``labels``: whole images are evaluated, which needs their labels at the
+        original size. ``progress(done, total)`` is called while images are decoded into the cache.
         """
         from segmi.datasets.segmentation_dataset import SegmentationDataset
 
@@ -169,10 +160,8 @@ class DatasetContext:
 
     def most_frequent_class(self) -> int:
         """Return the class with the most pixels in train."""
-        if self._most_frequent is None:
-            counts = np.zeros(256, dtype=np.int64) if self._train_counts is None else self._train_counts
-            if self._train_counts is None:
-                for sample in self.dataset.split("train"):
-                    counts += np.bincount(self.dataset.read_mask(sample).ravel(), minlength=256)
-            self._most_frequent = int(counts[: len(self.dataset.info.classes)].argmax())
-        return self._most_frequent
+        if self._train_counts is None:
+            self._train_counts = np.zeros(256, dtype=np.int64)  # labels are uint8
+            for sample in self.dataset.split("train"):
+                self._train_counts += np.bincount(self.dataset.read_mask(sample).ravel(), minlength=256)
+        return int(self._train_counts[: len(self.dataset.info.classes)].argmax())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from statistics import mean
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ ENDS: Final = ("skipped", "finished", "failed", "busy", "interrupted")  # kinds 
 class Event:
     """Event of one run; plain, so that it can be sent between processes."""
 
-    kind: Kind  # what happened
+    kind: Kind
     done: int = 0  # steps or images done, of ``of``
     of: int = 0  # total of steps or images
     loss: float | None = None  # last training loss
@@ -36,11 +37,11 @@ class StudyEvent(Event):
     """Event with its run."""
 
     _: KW_ONLY
-    run: Run  # the run
-    number: int  # its number among the runs, from 1
-    total: int  # number of runs
-    run_seconds_left: float | None = None  # estimated time left for the run
-    study_seconds_left: float | None = None  # estimated time left for all runs
+    run: Run
+    number: int  # number of the run, from 1 to ``total``
+    total: int
+    run_seconds_left: float | None = None  # estimate, None while unknown
+    study_seconds_left: float | None = None
 
 
 Emit: TypeAlias = Callable[[Event], None]
@@ -51,12 +52,12 @@ Listener: TypeAlias = Callable[[StudyEvent], None]
 class Clock:
     """Time left, estimated from the seconds per step of each method; the mean of all methods for unknown ones."""
 
-    runs: Sequence[Run]  # the runs in order
+    runs: Sequence[Run]
     now: Callable[[], float] = time.monotonic  # monotonic clock in seconds
-    pace: dict[tuple[str, str], float] = field(default_factory=dict)
+    pace: dict[tuple[str, str], float] = field(default_factory=dict)  # seconds per step by (dataset, method)
     steps: dict[tuple[str, str], int] = field(default_factory=dict)
-    _began: dict[str, tuple[float, int]] = field(default_factory=dict)
-    _left: dict[str, float] = field(default_factory=dict)
+    _began: dict[str, tuple[float, int]] = field(default_factory=dict)  # time and step by key of the run
+    _left: dict[str, float] = field(default_factory=dict)  # seconds
     _done: set[str] = field(default_factory=set)
 
     def start(self, run: Run) -> None:
@@ -91,7 +92,5 @@ class Clock:
 
     def _whole(self, run: Run) -> float:
         kind = (run.dataset, run.method)
-        mean_pace = sum(self.pace.values()) / len(self.pace)
-        mean_steps = sum(self.steps.values()) / len(self.steps)
-        steps = self.steps.get(kind) or run.config.training.steps or mean_steps
-        return self.pace.get(kind, mean_pace) * steps
+        steps = self.steps.get(kind) or run.config.training.steps or mean(self.steps.values())
+        return self.pace.get(kind, mean(self.pace.values())) * steps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +47,18 @@ def execute(
         folder: its folder, locked by the caller.
         context: its dataset.
         emit: called with the events of the run.
-        init_from: bundle whose weights the reported network starts from.
+        init_from: see `run_study`, like ``profile``.
         processes: the processes that do the run together. Default: this process.
-        profile: measure where the time goes, and write ``profile.json``.
+        profile: see there.
     """
     config = run.config
     processes = processes or connect_processes([config.training])
     machine = environment()
     if processes.is_main:
-        _write_start(run, folder, context, machine)
+        if not (folder.path / "config.yaml").exists():  # the configuration of the first session is kept
+            atomic_write(folder.path / "config.yaml", dump(config.plain()))
+        folder.write_environment(machine)
+        write_origin(folder, run, context)
     with _measured(folder, config, processes) as usage:
         components = build_components(config, len(context.dataset.info.classes))
         load_initial_weights(components.cohort, run, folder, init_from)
@@ -68,37 +71,22 @@ def execute(
             images = _evaluated_images(run, context, config.evaluation.protocol, emit)
             write_samples(components.cohort, images, config, folder)
         write_bundles(components.cohort, config, context.dataset.info, folder)
-        folder.write_result(
-            result_record(run, context, components.cohort, outcome, evaluation, machine, usage.summary())
-        )
-
-
-def _write_start(run: Run, folder: RunFolder, context: DatasetContext, machine: dict[str, Any]) -> None:
-    """Write configuration, machine and origin; the configuration of the first session is kept."""
-    if not (folder.path / "config.yaml").exists():
-        atomic_write(folder.path / "config.yaml", dump(run.config.plain()))
-    folder.write_environment(machine)
-    write_origin(folder, run, context)
+        result = result_record(run, context, components.cohort, outcome, evaluation, machine, usage.summary())
+        folder.write_result(result)
 
 
 @contextmanager
 def _measured(folder: RunFolder, config: RunConfig, processes: ProcessGroup) -> Iterator[Usage]:
     """Measure time, memory and energy of this session, in the process that writes."""
     device = processes.device or resolve_device(config.training.device)
+    counters: dict[str, Any] = {}
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)
-        usage = Usage(
-            folder.path,
-            gpu=f"GPU-{uuid}" if uuid else None,
-            device_memory=lambda: torch.cuda.max_memory_allocated(device),
-        )
-    else:
-        usage = Usage(folder.path)
-    if not processes.is_main:
-        yield usage
-        return
-    with usage:
+        counters["gpu"] = f"GPU-{uuid}" if uuid else None
+        counters["device_memory"] = lambda: torch.cuda.max_memory_allocated(device)  # bytes
+    usage = Usage(folder.path, **counters)
+    with usage if processes.is_main else nullcontext():
         yield usage
 
 
@@ -154,11 +142,9 @@ def _evaluate(
 
 def _evaluated_images(run: Run, context: DatasetContext, protocol: str, emit: Emit) -> SegmentationDataset:
     config, split = run.config, run.config.evaluation.split
+    samples = list(context.dataset.split("train" if split == HELD_OUT else split))
     if split == HELD_OUT:
-        split = "train"
-        samples = split_train(context.dataset.split("train"), config.training).held_out
-    else:
-        samples = list(context.dataset.split(split))
+        split, samples = "train", split_train(samples, config.training).held_out
     whole = protocol == "full"
     return context.images(split, samples, config.processing, run.seed, labels=whole, progress=_counter(emit))
 

@@ -48,9 +48,7 @@ class Job:
 class RunExecutor:
     """Does runs in this process, one at a time, and keeps the data that runs on one dataset share.
 
-    Args:
-        job: settings common to all runs.
-        processes: the processes that do a run together. Default: this process.
+    ``processes`` are those that do a run together, by default this process.
     """
 
     def __init__(self, job: Job, processes: ProcessGroup | None = None) -> None:
@@ -74,14 +72,11 @@ class RunExecutor:
     def do(self, run: Run, emit: Emit, *, overwrite: bool = False, patience: float = 0.0) -> Exception | None:
         """Do a run, unless it is finished or another process has its lock.
 
-        Args:
-            run: the run.
-            emit: called with its events; the last one has a kind in `segmi.study.events.ENDS`.
-            overwrite: start the run again, even if it is finished.
-            patience: seconds to wait for the lock, for a run whose process has just crashed.
+        ``overwrite`` starts a finished run again. ``patience`` are the seconds to wait for the lock, for a run whose
+        process has just crashed.
 
         Returns:
-            The error of a failed run, which is also written to its folder.
+            The error of a failed run, which is also written to its folder. The last event is one of `ENDS`.
 
         Raises:
             EnvironmentProblem: if records cannot be written.
@@ -114,10 +109,9 @@ class RunExecutor:
         """Execute a run whose folder is locked by this process, or by the process that leads it."""
         from segmi.study.execute import execute
 
-        execute(
-            run, folder, self.context(run.dataset), emit=emit, init_from=self.job.init_from, processes=self.processes,
-            profile=self.job.profile,
-        )  # fmt: skip
+        context, job = self.context(run.dataset), self.job
+        options: dict[str, Any] = {"init_from": job.init_from, "profile": job.profile}
+        execute(run, folder, context, emit=emit, processes=self.processes, **options)
 
 
 @contextmanager

@@ -84,8 +84,7 @@ def check_weights(methods: Mapping[str, dict[str, Any]], searched: Collection[An
 
 def _sources(methods: Mapping[str, dict[str, Any]], name: str) -> set[str]:
     """Return the methods that a method depends on, itself included."""
-    result: set[str] = set()
-    todo = [name]
+    result, todo = set[str](), [name]
     while todo:
         one = todo.pop()
         if one in methods and one not in result:
@@ -135,11 +134,7 @@ def required_runs(run: Run) -> list[Run]:
 def load_initial_weights(cohort: Cohort, run: Run, folder: RunFolder, init_from: Path | None = None) -> None:
     """Replace networks of a cohort by the networks that the study names, with their normalization.
 
-    Args:
-        cohort: cohort of the run.
-        run: the run.
-        folder: folder of the run, next to those of the other methods.
-        init_from: bundle whose weights the reported network starts from.
+    The reported network then gets the weights of the bundle ``init_from``.
 
     Raises:
         RunError: if a network has other classes.
@@ -151,7 +146,7 @@ def load_initial_weights(cohort: Cohort, run: Run, folder: RunFolder, init_from:
     for network, source in run.config.weights_from.items():
         if source.bundle is not None:
             path = Path(source.bundle)
-        else:
+        else:  # the folder of a run is root/study/dataset/method/seed
             other = run.changed(method=source.method).folder(folder.path.parents[3])
             path = other / "bundles" / (source.network or "")
         module = load(path)
@@ -168,11 +163,7 @@ def load_initial_weights(cohort: Cohort, run: Run, folder: RunFolder, init_from:
 
 
 def _fine_tune(cohort: Cohort, network: str, bundle: Path) -> None:
-    """Load the weights of a bundle; layers of another shape, such as the classifier, keep their initial weights.
-
-    Raises:
-        UsageError: if less than three quarters of the arrays fit.
-    """
+    """Load the weights of a bundle; layers of another shape, such as the classifier, keep their initial weights."""
     from segmi.deploy import load
 
     module = cohort.networks[network]

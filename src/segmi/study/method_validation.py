@@ -73,12 +73,7 @@ def check_method(
 ) -> dict[str, Any]:
     """Return a method with every default, as plain data.
 
-    Args:
-        name: name of the method.
-        value: its value in the study file.
-        training: training options of the study, complete.
-        processing: processing options of the study, complete.
-        problems: collects the problems.
+    ``training`` and ``processing`` are the complete options of the study.
     """
     path = ("methods", name)
     if not isinstance(value, dict):
@@ -91,9 +86,7 @@ def check_method(
     bound = bind(Processing, own_processing, (*path, "processing"), problems)
     method["processing"] = {**processing, **{key: bound.get(key) for key in own_processing}}
     networks = with_averages(method, path, problems)
-    method["networks"] = {
-        network: _network(spec, (*path, "networks", network), problems) for network, spec in networks.items()
-    }
+    method["networks"] = {key: _network(spec, (*path, "networks", key), problems) for key, spec in networks.items()}
     method["label"] = method.get("label") or name
     check = _MethodCheck(method, path, {"training": own_training, "processing": own_processing}, problems)
     check.roles()
@@ -133,10 +126,10 @@ def _network(spec: Any, path: KeyPath, problems: Problems) -> dict[str, Any]:
 class _MethodCheck:
     """Checks of a method whose options have passed one by one."""
 
-    method: dict[str, Any]  # the method with every default, completed in place
-    path: KeyPath  # path of the method in the study
+    method: dict[str, Any]  # every default is filled in; completed in place
+    path: KeyPath
     own: Mapping[str, Mapping[str, Any]]  # sections that the method sets itself
-    problems: Problems  # collects the problems
+    problems: Problems
 
     def owner(self, section: str, key: str) -> KeyPath:
         """Return the path of a setting: in the method if it sets it, else in the study."""
@@ -146,10 +139,10 @@ class _MethodCheck:
         """Check the networks that are frozen, reported, and used for selection."""
         method, path, problems = self.method, self.path, self.problems
         networks = list(method["networks"])
-        frozen = method.get("frozen") if isinstance(method.get("frozen"), list) else []
-        for index, network in enumerate(frozen or []):
+        frozen: list[Any] = method["frozen"] if isinstance(method.get("frozen"), list) else []
+        for index, network in enumerate(frozen):
             self._reference(network, networks, (*path, "frozen", index))
-        trained = [network for network in networks if network not in (frozen or [])]
+        trained = [network for network in networks if network not in frozen]
         if networks and not trained:
             problems.add((*path, "frozen"), "every network is frozen; leave at least one to be trained")
         reported = method.get("reported")
@@ -185,10 +178,8 @@ class _MethodCheck:
             stride = probe_network(spec).stride
             if crop % stride:
                 nearest = max(stride, round(crop / stride) * stride)
-                problems.add(
-                    self.owner("processing", "crop"),
-                    f"{crop} is not a multiple of {stride}, the stride of {network} of {path[-1]}; use {nearest}",
-                )
+                message = f"{crop} is not a multiple of {stride}, the stride of {network} of {path[-1]}; use {nearest}"
+                problems.add(self.owner("processing", "crop"), message)
 
     def training(self) -> None:
         """Check budget, selection, batch size, optimizer and schedule, each by the function that training uses."""
@@ -217,8 +208,8 @@ class _MethodCheck:
         optimizer = attempt(owner("optimizer_options" if known else "optimizer"), probe_optimizer, training)
         if optimizer is None:
             return
-        known = isinstance(training["schedule"], str) and training["schedule"] in SCHEDULES
-        key = owner("schedule_options" if known else "schedule")
+        named = isinstance(training["schedule"], str) and training["schedule"] in SCHEDULES
+        key = owner("schedule_options" if named else "schedule")
         # First without warm-up, so that an error is attributed to the setting that causes it.
         attempt(key, probe_schedule, optimizer, {**training, "warmup_steps": 0})
         if not problems.touches(*key):
@@ -227,17 +218,13 @@ class _MethodCheck:
     def losses(self) -> dict[str, Any]:
         """Return the losses with every default, and check that they fit the networks."""
         method, problems = self.method, self.problems
-        path = (*self.path, "loss")
-        known = known_losses()
-        bound = {}
+        path, known, bound = (*self.path, "loss"), known_losses(), {}
+        signature: dict[str, Any] = {"leave_out": NOT_OF_LOSSES, "extra": {"weight": (float, 1.0)}}
         for name, options in mapping(method.get("loss")).items():
             if name not in known:
                 problems.add((*path, name), unknown("loss", name, known))
             else:
-                bound[name] = bind(
-                    known[name], options, (*path, name), problems, leave_out=NOT_OF_LOSSES,
-                    extra={"weight": (float, 1.0)},
-                )  # fmt: skip
+                bound[name] = bind(known[name], options, (*path, name), problems, **signature)
         if not method["networks"] or problems.touches(*path) or problems.touches(*self.path, "frozen"):
             return bound
         try:

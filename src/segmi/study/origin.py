@@ -28,12 +28,8 @@ _FILE: Final = "origin.json"
 def origin(run: Run, context: DatasetContext) -> dict[str, Any]:
     """Return the versions of code and data of a run, for ``origin.json``."""
     splits = {"train", run.config.evaluation.split} - {HELD_OUT}
-    return {
-        "schema_version": 1,
-        "segmi": __version__,
-        "commit": code_version(),
-        "data": {split: images_digest(context.dataset.split(split)) for split in sorted(splits)},
-    }
+    data = {split: images_digest(context.dataset.split(split)) for split in sorted(splits)}
+    return {"schema_version": 1, "segmi": __version__, "commit": code_version(), "data": data}
 
 
 def write_origin(folder: RunFolder, run: Run, context: DatasetContext) -> None:
@@ -97,15 +93,10 @@ def refuse_other_origin(
 ) -> None:
     """Refuse to continue runs from their checkpoints on other images or with another version of segmi.
 
-    Another commit of the same version gives a warning only.
-
-    Args:
-        runs: runs with their folders.
-        context_of: gives the dataset of a name.
-        allow_changed: may contain ``data`` and ``segmi``.
+    Another commit of the same version gives a warning only. ``allow_changed`` may contain ``data`` and ``segmi``.
 
     Raises:
-        UsageError: with the runs and what differs.
+        UsageError: with the runs and the differences.
     """
     changes: dict[str, dict[str, list[Path]]] = {"data": {}, "segmi": {}, "commit": {}}
     for run, folder in runs:
@@ -124,10 +115,8 @@ def refuse_other_origin(
     if refused:
         keys = " ".join(f"--allow-changed {key}" for key in refused)
         lines = [line for key in refused for line in _lines(changes[key])]
-        raise UsageError(
-            f"these runs were started with other data or another version:\n{together(lines)}",
-            f"restore it, start again with --overwrite, or continue with {keys}",
-        )
+        message = f"these runs were started with other data or another version:\n{together(lines)}"
+        raise UsageError(message, f"restore it, start again with --overwrite, or continue with {keys}")
     for line in _lines(changes["commit"]):
         log.warning("%s; the run continues, floating-point results may differ slightly", line)
 

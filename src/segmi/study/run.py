@@ -35,10 +35,9 @@ class StudyOutcome:
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, dict[str, Any]] = field(default_factory=dict)
     busy: dict[str, str] = field(default_factory=dict)
+    # runs whose trials or sources of weights failed or belong to another process
     waiting: list[str] = field(default_factory=list)
-    """Runs whose trials or sources of weights failed or belong to another process."""
-    leads: bool = True
-    """False in all but the first process of a study that several processes do together."""
+    leads: bool = True  # False in all but the first process of a study that several processes do together
 
     def raise_if_incomplete(self) -> None:
         """Raise an error if a run is not finished.
@@ -46,37 +45,27 @@ class StudyOutcome:
         Raises:
             SegmiError: with the exit code of the failures if they agree, else 4; 5 if another process has the rest.
         """
+        total = sum(map(len, (self.finished, self.skipped, self.failed, self.busy, self.waiting)))
+        others_wait = f", {len(self.waiting)} waiting for other runs" if self.waiting else ""
         if self.failed:
             lines = [
-                f"{run}: {failure['type']}: {_first_line(failure['message'])}" for run, failure in self.failed.items()
+                f"{run}: {one['type']}: {(one['message'] or 'no message').splitlines()[0]}"
+                for run, one in self.failed.items()
             ]
             error = SegmiError(
-                f"{len(self.failed)} of {self._total} runs failed{self._others_wait}:\n{together(lines)}",
+                f"{len(self.failed)} of {total} runs failed{others_wait}:\n{together(lines)}",
                 "remove the cause and run the same command again: finished runs stay, failed runs are tried again",
             )
             codes = {failure["exit_code"] for failure in self.failed.values()}
             error.exit_code = codes.pop() if len(codes) == 1 else 4
             raise error
         if self.busy:
-            raise EnvironmentProblem(
-                f"{len(self.busy)} of {self._total} runs belong to another process{self._others_wait}:\n"
-                + together(list(self.busy.values())),
-                "run the same command again when that process has ended",
-            )
+            message = f"{len(self.busy)} of {total} runs belong to another process{others_wait}:"
+            reasons = together(list(self.busy.values()))
+            raise EnvironmentProblem(f"{message}\n{reasons}", "run the same command again when that process has ended")
         if self.waiting:
-            raise UsageError(
-                f"{len(self.waiting)} of {self._total} runs start from the weights of runs that are not finished:\n"
-                + together(self.waiting),
-                "do those first, or omit --only",
-            )
-
-    @property
-    def _total(self) -> int:
-        return len(self.finished) + len(self.skipped) + len(self.failed) + len(self.busy) + len(self.waiting)
-
-    @property
-    def _others_wait(self) -> str:
-        return f", {len(self.waiting)} waiting for other runs" if self.waiting else ""
+            message = f"{len(self.waiting)} of {total} runs start from the weights of runs that are not finished:"
+            raise UsageError(f"{message}\n{together(self.waiting)}", "do those first, or omit --only")
 
 
 def run_study(
@@ -136,14 +125,9 @@ def run_study(
     _check_joint(runs, engine)
     processes = connect_processes([run.config.training for run in runs])
     job = Job(
-        root.absolute(),
-        study.datasets,
-        (roots or DataRoots()).absolute(),
-        cache.absolute() if cache is not None else None,
-        init_from.absolute() if init_from is not None else None,
-        overwrite=overwrite,
-        profile=profile,
-    )
+        root.absolute(), study.datasets, (roots or DataRoots()).absolute(), cache and cache.absolute(),
+        init_from and init_from.absolute(), overwrite=overwrite, profile=profile,
+    )  # fmt: skip
     executor = RunExecutor(job, processes)
     if not overwrite:
         refuse_other_origin(_with_folders(todo, root), executor.context, allow_changed)
@@ -234,9 +218,8 @@ def _write_plan(folder: Path, plan: Plan) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EnvironmentProblem(
-            f"the runs cannot be written to {folder}: {error.strerror}", "give a writable folder with --runs"
-        ) from error
+        message = f"the runs cannot be written to {folder}: {error.strerror}"
+        raise EnvironmentProblem(message, "give a writable folder with --runs") from error
     with lock_if_free(folder, PLAN_PATIENCE) as problem:
         if problem is None:
             sweep(folder, deep=False)  # files of killed processes; runs sweep their own folders
@@ -248,11 +231,7 @@ def _with_folders(runs: Sequence[Run], root: Path) -> list[tuple[Run, Path]]:
 
 
 def _check_joint(runs: Sequence[Run], engine: Engine) -> None:
-    """Runs of several processes are started by ``torchrun`` or SLURM; an engine starts its own processes.
-
-    Raises:
-        UsageError: with the first such run.
-    """
+    """Refuse runs of several processes, which torchrun or SLURM start, on an engine that starts processes itself."""
     for run in runs:
         training = run.config.training
         if training.processes > 1 and not engine.joint:
@@ -269,11 +248,5 @@ def _check_init_from(bundle: Path, removed: Sequence[Path]) -> None:
         raise UsageError(f"--init-from {bundle} is not a bundle", "give a folder with model.json and model.safetensors")
     for folder in removed:
         if bundle.resolve().is_relative_to(folder.resolve()):
-            raise UsageError(
-                f"the bundle {bundle} is in {folder}, which --overwrite would remove",
-                "copy the bundle to another place, or write the new run to another folder",
-            )
-
-
-def _first_line(text: str) -> str:
-    return text.splitlines()[0] if text else "no message"
+            remedy = "copy the bundle to another place, or write the new run to another folder"
+            raise UsageError(f"the bundle {bundle} is in {folder}, which --overwrite would remove", remedy)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -70,15 +71,9 @@ class EvaluationSection:
 
     def arguments(self, protocol: str) -> dict[str, Any]:
         """Return the arguments of `segmi.training.evaluate` for a protocol; windows are for the main one only."""
-        main = protocol == self.protocol
-        return {
-            "protocol": protocol,
-            "passes": self.passes,
-            "batch_size": self.batch_size,
-            "window": self.window if main else None,
-            "overlap": self.overlap if main else None,
-            "threshold": self.threshold,
-        }
+        windows = (self.window, self.overlap) if protocol == self.protocol else (None, None)
+        common = {"passes": self.passes, "batch_size": self.batch_size, "threshold": self.threshold}
+        return {"protocol": protocol, "window": windows[0], "overlap": windows[1], **common}
 
 
 class RunConfig(BaseModel):
@@ -86,15 +81,16 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), ser_json_inf_nan="constants")
 
-    schema_version: int = SCHEMA_VERSION  # version of the file's schema
-    study: str  # name of the study
-    protocol: str  # presets of the study
-    dataset: str  # name of the dataset in the study
-    dataset_options: Options  # options of the dataset's constructor
-    method: str  # name of the method
+    schema_version: int = SCHEMA_VERSION
+    study: str
+    protocol: str
+    dataset: str  # name in the study
+    dataset_options: Options  # arguments of the dataset's constructor
+    method: str
     seed: int  # seed of every random choice
-    label: str  # label of the method in tables
-    treatment: str | None  # see `segmi.study.schema.Method`, like the fields up to ``weights_from``
+    # The fields up to ``processing`` are those of `segmi.study.schema.Method`.
+    label: str
+    treatment: str | None
     baseline: str | None
     networks: dict[str, Options]
     loss: dict[str, Options]
@@ -102,9 +98,9 @@ class RunConfig(BaseModel):
     frozen: list[str]
     averages: dict[str, AverageOf]
     weights_from: dict[str, WeightsFrom]
-    training: TrainingSection  # settings of the training
-    processing: Processing  # processing of the images
-    evaluation: EvaluationSection  # settings of the evaluation
+    training: TrainingSection
+    processing: Processing
+    evaluation: EvaluationSection
     samples: int  # number of images stored for the figures
     trial: int | None = None  # number of the trial, for runs of a search
     selected: Options | None = None  # settings chosen by a search, by dotted path
@@ -136,7 +132,7 @@ MISSING: Final = _Missing()  # value of a key that one of two configurations doe
 class Run:
     """One training with its evaluation."""
 
-    config: RunConfig  # everything the run depends on
+    config: RunConfig
 
     @property
     def study(self) -> str:
@@ -182,35 +178,19 @@ def expand(study: Study, only: Sequence[str] = ()) -> list[Run]:
     Raises:
         UsageError: if a pattern matches no run.
     """
-    runs = [
-        Run(run_config(study, dataset, method, seed))
-        for dataset in study.datasets
-        for method in study.methods
-        for seed in study.seeds
-    ]
+    runs = [Run(run_config(study, *names)) for names in product(study.datasets, study.methods, study.seeds)]
     for pattern in only:
         if not any(fnmatchcase(run.key, pattern) for run in runs):
-            raise UsageError(
-                f"no run matches --only {pattern!r}", f"the runs are: {', '.join(run.key for run in runs)}"
-            )
+            remedy = f"the runs are: {', '.join(run.key for run in runs)}"
+            raise UsageError(f"no run matches --only {pattern!r}", remedy)
     return [run for run in runs if not only or any(fnmatchcase(run.key, pattern) for pattern in only)]
 
 
 def run_config(study: Study, dataset: str, method: str, seed: int) -> RunConfig:
     """Return the configuration of one run of a validated study."""
-    return RunConfig.from_plain(
-        {
-            "study": study.name,
-            "protocol": study.protocol,
-            "dataset": dataset,
-            "dataset_options": study.datasets[dataset],
-            "method": method,
-            "seed": seed,
-            **study.methods[method].model_dump(mode="json"),
-            "evaluation": study.evaluation,
-            "samples": study.samples,
-        }
-    )
+    names = {"study": study.name, "protocol": study.protocol, "dataset": dataset, "method": method, "seed": seed}
+    options = {"dataset_options": study.datasets[dataset], "evaluation": study.evaluation, "samples": study.samples}
+    return RunConfig.from_plain({**names, **study.methods[method].model_dump(mode="json"), **options})
 
 
 def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -221,12 +201,9 @@ def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tu
         {'training.steps': (5, 6)}
     """
     before, after = _flat(old), _flat(new)
-    keys = [*before, *(key for key in after if key not in before)]
-    return {
-        key: (before.get(key, MISSING), after.get(key, MISSING))
-        for key in keys
-        if key not in NOT_COMPARED and before.get(key, MISSING) != after.get(key, MISSING)
-    }
+    keys = [key for key in {**before, **after} if key not in NOT_COMPARED]
+    values = {key: (before.get(key, MISSING), after.get(key, MISSING)) for key in keys}
+    return {key: (was, now) for key, (was, now) in values.items() if was != now}
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -31,7 +31,7 @@ LONGEST_SIDE: Final = 640
 class Evaluation:
     """Result of the evaluation of a run."""
 
-    # confusion matrices by protocol and network
+    # Confusion matrices by protocol and network.
     matrices: dict[str, dict[str, ConfusionMatrix]] = field(default_factory=dict)
     diagnostics: dict[str, dict[str, float]] = field(default_factory=dict)  # diagnostics of the predictions by protocol
     details: dict[str, Details] = field(default_factory=dict)  # scores per image by network
@@ -103,13 +103,8 @@ def write_bundles(cohort: Cohort, config: RunConfig, info: DatasetInfo, folder: 
 
 def dataset_card(info: DatasetInfo) -> dict[str, Any]:
     """Return what records and bundles store about a dataset."""
-    return {
-        "name": info.name,
-        "title": info.title,
-        "classes": list(info.classes),
-        "palette": [list(color) for color in info.palette],
-        "ignore_index": IGNORE_INDEX,
-    }
+    colors = {"classes": list(info.classes), "palette": [list(color) for color in info.palette]}
+    return {"name": info.name, "title": info.title, **colors, "ignore_index": IGNORE_INDEX}
 
 
 def result_record(
@@ -149,11 +144,7 @@ def result_record(
             pooled[protocol][config.reported], predicted_class=context.most_frequent_class()
         ),
         "training": {
-            "steps": outcome.steps,
-            "images": outcome.images,
-            "epochs": outcome.epochs,
-            "best_step": outcome.best_step,
-            "best_score": outcome.best_score,
+            **{key: getattr(outcome, key) for key in ("steps", "images", "epochs", "best_step", "best_score")},
             "selection": config.training.select_by,
             "precision": outcome.precision.to_dict(),
             "processes": config.training.processes,

@@ -16,12 +16,8 @@ from segmi.study.trials import Search, selected_run
 class RunQueue:
     """Runs and trials of a study in rounds; the runs of one round do not depend on each other.
 
-    Args:
-        study: a validated study.
-        runs: the wanted runs, as `expand` returns them.
-        root: folder of all runs.
-        overwrite: whether finished runs are done again. A search starts again if all its runs do.
-        change: applied to every trial, such as to start from a bundle.
+    With ``overwrite``, finished runs are done again, and a search starts again if all its runs do. ``change`` is
+    applied to every trial, such as to start from a bundle.
     """
 
     def __init__(
@@ -83,18 +79,15 @@ class RunQueue:
             search = self._searches.get((run.dataset, run.method))
             selection = search.selection() if search else None
             if search and selection and selection.winner is None:
-                last = selection.trials[-1].failure
-                error = RunError(
-                    f"none of the {search.total} trials of {', '.join(selection.searched)} has a score; the last "
-                    f"error: {last}",
-                    "search other values, or give one",
-                )
-                result.append((run, error))
+                names, last = ", ".join(selection.searched), selection.trials[-1].failure
+                message = f"none of the {search.total} trials of {names} has a score; the last error: {last}"
+                result.append((run, RunError(message, "search other values, or give one")))
         return result
 
     def waiting(self) -> list[str]:
         """Return the keys of the runs whose trials, or whose sources of weights, are not finished."""
-        return [run.key for run in self.runs if self._is_searching(run) or self._unfinished_sources(run)]
+        searching = {cell for cell, search in self._searches.items() if search.selection() is None}
+        return [run.key for run in self.runs if (run.dataset, run.method) in searching or self._unfinished_sources(run)]
 
     def _unfinished_sources(self, run: Run) -> list[str]:
         if not self._overwrite and RunFolder(run.folder(self._root)).finished:
@@ -105,10 +98,6 @@ class RunQueue:
             for other in required_runs(run)
             if other.key in restarting or not RunFolder(other.folder(self._root)).finished
         ]
-
-    def _is_searching(self, run: Run) -> bool:
-        search = self._searches.get((run.dataset, run.method))
-        return search is not None and search.selection() is None
 
     def _selected(self, run: Run) -> Run | None:
         search = self._searches.get((run.dataset, run.method))

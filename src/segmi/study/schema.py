@@ -44,9 +44,8 @@ def _folder_name(name: str) -> str:
     """Names become folders: no separators, no hidden files."""
     allowed = all(character.isalnum() or character in "-_." for character in name) and name.isascii()
     if not name or not allowed or not name[0].isalnum() or len(name) > 80:
-        raise ValueError(
-            f"expected a name of letters, digits, '-', '_' and '.' that starts with a letter or digit, got {name!r}"
-        )
+        expected = "a name of letters, digits, '-', '_' and '.' that starts with a letter or digit"
+        raise ValueError(f"expected {expected}, got {name!r}")
     return name
 
 
@@ -85,12 +84,12 @@ class Method(BaseModel):
     model_config = _PLAIN
 
     label: str | None = None  # label in tables. Default: name of the method.
-    # the method without its network. Methods of one treatment are the same method on several networks.
+    # The method without its network: methods of one treatment are the same method on several networks.
     treatment: str | None = None
     baseline: str | None = None  # method that this one is compared with. Default: the baseline of the study.
-    # networks by name: arguments of `segmi.models.build_network` without the facts of the dataset
+    # By name: arguments of `segmi.models.build_network`, except those that depend on the dataset.
     networks: dict[FolderName, Options] = Field(min_length=1)
-    # losses by name with their options and ``weight``; their weighted sum is minimized
+    # By name: options and ``weight``. The weighted sum is minimized.
     loss: dict[str, Options | None] = Field(min_length=1)
     reported: str | None = None  # network that represents the method in Table 1. Default: the only network.
     frozen: list[str] = []  # networks that are not trained
@@ -153,15 +152,11 @@ class Study(BaseModel):
             for space in spaces:
                 put(methods[name], space.path, space.spec())
         for section in ("processing", "training"):
-            first = next(iter(methods.values()))[section]
-            shared = {
-                key: value
-                for key, value in first.items()
-                if all(key in method[section] and method[section][key] == value for method in methods.values())
-            }
-            data[section] = shared
+            own = [method[section] for method in methods.values()]
+            same = [key for key in own[0] if all(key in one and one[key] == own[0][key] for one in own)]
+            data[section] = {key: own[0][key] for key in same}
             for method in methods.values():
-                method[section] = {key: value for key, value in method[section].items() if key not in shared}
+                method[section] = {key: value for key, value in method[section].items() if key not in same}
         return {**data, "methods": methods}
 
 
@@ -183,8 +178,5 @@ def describe_network(spec: Mapping[str, Any]) -> str:
         >>> describe_network({"architecture": "unet", "width": 8, "encoder": None})
         'unet, width 8'
     """
-    parts = [str(spec["architecture"])]
-    parts += [f"width {spec['width']}"] if spec.get("width") else []
-    parts += [str(spec["encoder"])] if spec.get("encoder") else []
-    parts += [f"{spec['encoder_weights']} weights"] if spec.get("encoder_weights") else []
-    return ", ".join(parts)
+    forms = {"architecture": "{}", "width": "width {}", "encoder": "{}", "encoder_weights": "{} weights"}
+    return ", ".join(form.format(spec[key]) for key, form in forms.items() if spec.get(key))

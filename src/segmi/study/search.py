@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from functools import reduce
 from importlib.util import find_spec
+from operator import getitem
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
@@ -37,7 +39,7 @@ class Space(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: tuple[str, ...]  # keys of the setting in the method, such as ``("training", "learning_rate")``
-    grid: tuple[Any, ...] | None = None  # the values
+    grid: tuple[Any, ...] | None = None
     uniform: tuple[float, float] | None = None  # lowest and highest value
     # lowest and highest value of a range that is uniform in the logarithm
     log_uniform: tuple[float, float] | None = None
@@ -96,7 +98,7 @@ def with_end_points(data: Any, searches: Mapping[KeyPath, Space | None]) -> Iter
         variant = deepcopy(data)
         for path, space in searches.items():
             if space is None:
-                _remove(variant, path)
+                del reduce(getitem, path[:-1], variant)[path[-1]]
             else:
                 put(variant, path, space.end_points[min(number, len(space.end_points) - 1)])
         yield variant
@@ -104,15 +106,7 @@ def with_end_points(data: Any, searches: Mapping[KeyPath, Space | None]) -> Iter
 
 def put(data: Any, path: KeyPath, value: Any) -> None:
     """Set the value at a path whose containers exist."""
-    for key in path[:-1]:
-        data = data[key]
-    data[path[-1]] = value
-
-
-def _remove(data: Any, path: KeyPath) -> None:
-    for key in path[:-1]:
-        data = data[key]
-    del data[path[-1]]
+    reduce(getitem, path[:-1], data)[path[-1]] = value
 
 
 def searches_of(name: str, method: Mapping[str, Any], searches: Mapping[KeyPath, Space | None]) -> list[Space]:
@@ -133,42 +127,26 @@ def check_searches(
     study: Mapping[str, Any],
     problems: Problems,
 ) -> None:
-    """Check that each method searches on held-out images, and that all methods have the same number of trials.
-
-    Args:
-        searches: spaces by method.
-        methods: methods with every default.
-        study: top-level fields of the study file.
-        problems: collects the problems.
-    """
-    if any(searches.values()) and study.get("search_seed") in (study.get("seeds") or ()):
-        problems.add(
-            ("search_seed",),
-            f"{study['search_seed']} is one of the seeds, so settings would be chosen with a reported seed; use "
-            "another one",
-        )
+    """Check that each method searches on held-out images, and that all methods have the same number of trials."""
+    if any(searches.values()) and (seed := study.get("search_seed")) in (study.get("seeds") or ()):
+        message = f"{seed} is one of the seeds, so settings would be chosen with a reported seed; use another one"
+        problems.add(("search_seed",), message)
     for name, spaces in searches.items():
         stated = {space.name: space.trials for space in spaces if space.trials}
         if len(set(stated.values())) > 1:
             listing = ", ".join(f"{path}: {trials}" for path, trials in stated.items())
-            problems.add(
-                ("methods", name),
-                f"its searches have different numbers of trials ({listing}), but a trial sets all of them at once; "
-                "use one number",
-            )
+            message = f"its searches have different numbers of trials ({listing}), but a trial sets all of them at once"
+            problems.add(("methods", name), f"{message}; use one number")
         if spaces and not (methods[name].get("training") or {}).get("holdout"):
-            problems.add(
-                ("methods", name),
-                f"the search for {spaces[0].name} is scored on images held out of train; set holdout: 0.1",
-            )
+            message = f"the search for {spaces[0].name} is scored on images held out of train; set holdout: 0.1"
+            problems.add(("methods", name), message)
     trials = {name: number_of_trials(spaces) for name, spaces in searches.items()}
     if len(set(trials.values())) > 1 and study.get("allow_unequal") is not True and not problems.found:
         listing = "; ".join(f"{name}: {count or 'no'} trials" for name, count in trials.items())
-        problems.add(
-            ("methods",),
-            f"the searches differ ({listing}), which may explain a difference between methods; use the same number of "
-            "trials for every method, or set allow_unequal: true",
+        message = (
+            f"the searches differ ({listing}), which may explain a difference between methods; use the same number"
         )
+        problems.add(("methods",), f"{message} of trials for every method, or set allow_unequal: true")
 
 
 def _specs(data: Any) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
@@ -195,9 +173,8 @@ def _space(own: tuple[str, ...], spec: Mapping[str, Any], path: KeyPath, problem
     kind, values = kinds[0], spec[kinds[0]]
     known = ["grid"] if kind == "grid" else [kind, "trials"]
     if own[-1] in NOT_SEARCHED:
-        problems.add(
-            path, f"{own[-1]} cannot be searched for: it decides the cost or the score of a trial; give a value"
-        )
+        message = f"{own[-1]} cannot be searched for: it decides the cost or the score of a trial; give a value"
+        problems.add(path, message)
     before = len(problems.found)
     if len(kinds) > 1:
         problems.add(path, f"expected one of {', '.join(SEARCHES)}, got {' and '.join(kinds)}; keep one")
@@ -218,17 +195,11 @@ def _check_range(kind: str, values: Any, trials: Any, path: KeyPath, problems: P
     lowest = 0 if kind == "log_uniform" else -math.inf
     numbers = isinstance(values, list) and all(type(value) in (int, float) for value in values)
     if not (numbers and len(values) == 2 and lowest < values[0] < values[1] < math.inf):
-        positive = " above 0" if kind == "log_uniform" else ""
-        problems.add(
-            (*path, kind), f"expected the lowest and the highest value, [low, high]{positive}, got {describe(values)}"
-        )
+        expected = "the lowest and the highest value, [low, high]" + (" above 0" if kind == "log_uniform" else "")
+        problems.add((*path, kind), f"expected {expected}, got {describe(values)}")
     if type(trials) is not int or trials < 2:
-        problems.add(
-            (*path, "trials"), f"expected the number of trials, a whole number above 1, got {describe(trials)}"
-        )
+        message = f"expected the number of trials, a whole number above 1, got {describe(trials)}"
+        problems.add((*path, "trials"), message)
     if find_spec("optuna") is None:
-        problems.add(
-            path,
-            f"{kind} samples its values with Optuna, which is not installed; pip install 'segmi[sweep]', or use grid",
-            EnvironmentProblem,
-        )
+        missing = f"{kind} samples its values with Optuna, which is not installed; pip install 'segmi[sweep]'"
+        problems.add(path, f"{missing}, or use grid", EnvironmentProblem)

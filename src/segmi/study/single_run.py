@@ -11,9 +11,8 @@ from segmi.datasets.folders import is_folder, reader_of, study_name
 from segmi.errors import UsageError
 from segmi.records import RunFolder
 from segmi.study.dataset_context import DataRoots
-from segmi.study.events import Listener
 from segmi.study.run import run_study
-from segmi.study.run_config import Run, expand
+from segmi.study.run_config import expand
 from segmi.study.schema import Study
 from segmi.study.strict_yaml import Document
 from segmi.study.study_file import apply_overrides
@@ -90,62 +89,41 @@ def one_run_document(
 ) -> Document:
     """Return a study with one network on one dataset."""
     method = {"networks": {"network": dict(network)}, "loss": {loss: {} for loss in losses}}
-    data = {
-        "name": name,
-        "datasets": dict(dataset),
-        "seeds": [seed],
-        "training": dict(training),
-        "methods": {"-".join([str(network["architecture"]), *losses]): method},
-    }
+    methods = {"-".join([str(network["architecture"]), *losses]): method}
+    data = {"name": name, "datasets": dict(dataset), "seeds": [seed], "training": dict(training), "methods": methods}
     return Document(data, "segmi train")
 
 
 def train_study(
-    study: Study,
-    runs: Path,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    listener: Listener | None = None,
-    **options: Any,
+    study: Study, runs: Path, *, resume: bool = False, overwrite: bool = False, **options: Any
 ) -> TrainedNetwork | None:
-    """Do the one run of a study; None in all but the first of several processes.
+    """Do the one run of a study in the folder ``runs``; None in all but the first of several processes.
 
-    Args:
-        study: study with one run.
-        runs: folder of all runs.
-        resume: continue an unfinished run, which is refused otherwise.
-        overwrite: start again.
-        listener: called with the events of the run.
-        options: further options of `run_study`.
+    An unfinished run is refused without ``resume`` or ``overwrite``. ``options`` are those of `run_study`.
 
     Raises:
         SegmiError: if the state of the folder does not fit ``resume`` and ``overwrite``, or the run failed.
-    """  # fmt: skip
+    """
     (run,) = expand(study)
-    _check_state(run, runs, resume, overwrite)
-    outcome = run_study(study, runs, overwrite=overwrite, listener=listener, **options)
+    folder = RunFolder(run.folder(runs))
+    _check_state(folder, resume, overwrite)
+    outcome = run_study(study, runs, overwrite=overwrite, **options)
     outcome.raise_if_incomplete()
     if not outcome.leads:
         return None
-    folder = RunFolder(run.folder(runs))
     result = folder.result() or {}
     network = result["reported_network"]
-    return TrainedNetwork(
-        folder.path / "bundles" / network, folder.path, result["networks"][network]["scores"][result["protocol"]]
-    )
+    scores = result["networks"][network]["scores"][result["protocol"]]
+    return TrainedNetwork(folder.path / "bundles" / network, folder.path, scores)
 
 
-def _check_state(run: Run, runs: Path, resume: bool, overwrite: bool) -> None:
+def _check_state(folder: RunFolder, resume: bool, overwrite: bool) -> None:
     """Check that an unfinished run is only continued or removed on request."""
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other", "give one of them")
-    folder = RunFolder(run.folder(runs))
     begun = (folder.path / "config.yaml").exists()
     if resume and not begun:
         raise UsageError(f"there is nothing to resume in {folder.path}", "omit --resume to start the run")
     if begun and not folder.finished and not resume and not overwrite:
-        raise UsageError(
-            f"{folder.path} contains an unfinished run",
-            "use --resume to continue it, --overwrite to start again, or --output for another folder",
-        )
+        remedy = "use --resume to continue it, --overwrite to start again, or --output for another folder"
+        raise UsageError(f"{folder.path} contains an unfinished run", remedy)

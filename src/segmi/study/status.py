@@ -15,6 +15,7 @@ from segmi.study.run_config import Run, expand
 from segmi.study.run_queue import RunQueue
 from segmi.study.schema import Study
 
+# "diverged": the loss is NaN or infinite. "interrupted": continues with the next command. "pending": not started.
 State: TypeAlias = Literal["finished", "running", "failed", "diverged", "interrupted", "pending"]
 
 
@@ -23,17 +24,15 @@ class RunStatus:
     """One line of ``segmi study status``."""
 
     run: str  # key, ``dataset/method/seed0``, or ``dataset/method+trial0/seed1000`` of a trial
-    folder: str  # folder of the run
-    # ``finished``; ``running``; ``failed``; ``diverged``, for a loss that is NaN or infinite; ``interrupted``, which
-    # continues with the next command; ``pending``, not started
+    folder: str
     state: State
     step: int | None = None  # last step in ``metrics.csv``
     score: float | None = None  # mIoU of the reported network of a finished run; of a trial, on held-out images
     detail: str = ""  # the process of a running run, the error of a failed one, and the number of crashes
     pid: int | None = None  # process id of a running run
-    host: str | None = None  # its machine
+    host: str | None = None
     seconds: float | None = None  # time since it started, by the clocks of both machines
-    crashes: int = 0  # number of crashes of its process
+    crashes: int = 0  # of its process
 
 
 def study_status(study: Study, root: Path) -> list[RunStatus]:
@@ -47,8 +46,8 @@ def to_retry(rows: Sequence[RunStatus], wanted: Sequence[Run]) -> list[str]:
     A diverged trial has its result, and is not done again.
     """
     failed = {row.run for row in rows if row.state in ("failed", "diverged")}
-    awaited = {(d, m.partition(TRIAL_MARK)[0]) for d, m, _ in (r.run.split("/") for r in rows if r.state == "failed")
-               if is_trial(m)}  # fmt: skip
+    failed_keys = [row.run.split("/") for row in rows if row.state == "failed"]
+    awaited = {(dataset, method.partition(TRIAL_MARK)[0]) for dataset, method, _ in failed_keys if is_trial(method)}
     return [run.key for run in wanted if run.key in failed or (run.dataset, run.method) in awaited]
 
 

@@ -1,17 +1,16 @@
 """Strict YAML reader for study files: plain data, unique keys, and the line of every value.
 
 PyYAML alone reads ``no`` as False and ``1e-3`` as text, keeps the last of two equal keys, and expands aliases without
-limit. This reader follows the YAML 1.2 core schema and refuses tags, anchors and aliases. ``ruamel.yaml`` does not
-replace it: its loader takes three times as long, reads ``1_000``, ``0b11`` and ``2001-01-01`` as numbers and dates,
-accepts anchors, tags and merge keys, and returns its own containers instead of plain data.
+limit. ``ruamel.yaml`` reads ``1_000`` and ``2001-01-01`` as number and date, and accepts anchors, tags and merge keys.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -25,14 +24,16 @@ _LONGEST: Final = 1_000_000  # characters
 _DEEPEST: Final = 24  # levels of nesting; the data is built by recursion
 _MOST_PROBLEMS: Final = 100
 
-_NULL = re.compile(r"null|Null|NULL|~|")
-_TRUE = re.compile(r"true|True|TRUE")
-_FALSE = re.compile(r"false|False|FALSE")
-_INTEGER = re.compile(r"[-+]?[0-9]+")
-_OCTAL_OR_HEXADECIMAL = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)")
-_NAN = re.compile(r"\.(nan|NaN|NAN)")
+# Plain scalars of the YAML 1.2 core schema, https://yaml.org/spec/1.2.2/#1032-tag-resolution; any other text is a str.
+_SCALARS: Final[tuple[tuple[str, Callable[[str], Any]], ...]] = (
+    (r"null|Null|NULL|~|", lambda text: None),
+    (r"true|True|TRUE", lambda text: True),
+    (r"false|False|FALSE", lambda text: False),
+    (r"[-+]?[0-9]+", int),
+    (r"0o[0-7]+|0x[0-9a-fA-F]+", lambda text: int(text, 0)),
+    (r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", float),
+    (r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", lambda text: float(text.replace(".", ""))),
+)
 
 
 @dataclass
@@ -83,9 +84,8 @@ def parse(text: str, source: str = "<text>") -> Document:
         {'rate': 0.001, 'country': 'no', 'name': '1e-3'}
     """
     if len(text) > _LONGEST:
-        raise UsageError(
-            f"{source} has {len(text):,} characters; a study file has at most {_LONGEST:,}", "give a study file"
-        )
+        message = f"{source} has {len(text):,} characters; a study file has at most {_LONGEST:,}"
+        raise UsageError(message, "give a study file")
     try:
         _refuse_special_yaml(text, source)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -94,11 +94,9 @@ def parse(text: str, source: str = "<text>") -> Document:
         line = f":{mark.line + 1}" if mark else ""
         raise UsageError(f"{source}{line} is not valid YAML: {error.problem}", "correct this line") from None
     except yaml.YAMLError as error:
-        raise UsageError(
-            f"{source} is not valid YAML: {error}", "save it as UTF-8 text without control characters"
-        ) from None
-    document = Document(None, source)
-    problems: list[str] = []
+        remedy = "save it as UTF-8 text without control characters"
+        raise UsageError(f"{source} is not valid YAML: {error}", remedy) from None
+    document, problems = Document(None, source), list[str]()
     if node is not None:
         document.data = _construct(node, (), document, problems)
     if problems:
@@ -122,9 +120,8 @@ def parse_file(path: str | Path) -> Document:
         text = content.decode("utf-8-sig")
     except FileNotFoundError:
         near = sorted(str(other) for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        raise UsageError(
-            f"there is no study file {path}", f"give an existing file, such as {near[0]}" if near else "check the path"
-        ) from None
+        remedy = f"give an existing file, such as {near[0]}" if near else "check the path"
+        raise UsageError(f"there is no study file {path}", remedy) from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", "give a readable YAML file") from None
     except UnicodeDecodeError as error:
@@ -173,11 +170,7 @@ _Dumper.add_representer(float, _represent_float)
 
 def _refuse_special_yaml(text: str, source: str) -> None:
     """Check the parser's events before any data is built from them."""
-    problems = []
-    for line, problem in _special_yaml(text):
-        problems.append(f"{source}:{line + 1}: {problem}")
-        if len(problems) > _MOST_PROBLEMS:
-            break
+    problems = [f"{source}:{line + 1}: {problem}" for line, problem in islice(_special_yaml(text), _MOST_PROBLEMS)]
     if problems:
         raise UsageError(f"{source} uses YAML that is refused:\n{together(problems)}", "write plain values instead")
 
@@ -225,10 +218,10 @@ def _construct_mapping(
 ) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        line = key_node.start_mark.line + 1
-        key = _node_value(key_node) if isinstance(key_node, yaml.ScalarNode) else None
+        line, scalar = key_node.start_mark.line + 1, isinstance(key_node, yaml.ScalarNode)
+        key = _node_value(key_node) if scalar else None
         if not isinstance(key, str):
-            written = key_node.value if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
+            written = key_node.value if scalar else "a list or mapping"
             problems.append(f"{document.source}:{line}: the key {written} is not text; put it in quotes")
         elif key in mapping:
             first = document.lines[(*path, key)]
@@ -244,17 +237,5 @@ def _node_value(node: yaml.ScalarNode) -> Any:
 
 
 def _scalar(text: str) -> Any:
-    """Convert a plain scalar by the YAML 1.2 core schema."""
-    if _NULL.fullmatch(text):
-        return None
-    if _TRUE.fullmatch(text) or _FALSE.fullmatch(text):
-        return bool(_TRUE.fullmatch(text))
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    if _OCTAL_OR_HEXADECIMAL.fullmatch(text):
-        return int(text, 0)
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    if _INFINITE.fullmatch(text):
-        return -math.inf if text.startswith("-") else math.inf
-    return math.nan if _NAN.fullmatch(text) else text
+    convert = next((convert for pattern, convert in _SCALARS if re.fullmatch(pattern, text)), str)
+    return convert(text)

@@ -65,10 +65,8 @@ def _read(path: Path, before: tuple[Path, ...]) -> Document:
     name = document.data.pop(KEY)
     where = document.where((KEY,))
     if not isinstance(name, str) or not name or Path(name).is_absolute():
-        raise UsageError(
-            f"{where}: {KEY} expects the path of a study file, relative to this one, got {name!r}",
-            f"write {KEY}: other.yaml",
-        )
+        message = f"{where}: {KEY} expects the path of a study file, relative to this one, got {name!r}"
+        raise UsageError(message, f"write {KEY}: other.yaml")
     if not (path.parent / name).is_file():
         raise UsageError(f"{where}: there is no study file {path.parent / name}", f"correct the path in {KEY}")
     base = _read(path.parent / name, (*before, here))
@@ -129,10 +127,8 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:
         except UsageError as error:
             problems.append(f"{override}: {error.message}" + (f"; {error.remedy}" if error.remedy else ""))
     if problems:
-        raise UsageError(
-            f"these overrides cannot be applied:\n{together(problems)}",
-            "write path.to.field=value, with the path as printed by `segmi study show FILE`",
-        )
+        remedy = "write path.to.field=value, with the path as printed by `segmi study show FILE`"
+        raise UsageError(f"these overrides cannot be applied:\n{together(problems)}", remedy)
     return document
 
 
@@ -158,7 +154,10 @@ def _descend(container: Any, keys: Sequence[str], value: Any) -> KeyPath:
     while keys:
         key, rest = _next_key(container, keys)
         if isinstance(container, list):
-            key = _index(container, str(key), path)
+            if not str(key).isdecimal() or int(key) >= len(container):
+                remedy = f"use an index from 0 to {len(container) - 1}"
+                raise UsageError(f"{_dotted(path)} is a list of {len(container)}", remedy)
+            key = int(key)
         elif not isinstance(container, dict):
             raise UsageError(f"{_dotted(path)} is {container!r}, which has no fields")
         elif key not in container:
@@ -182,14 +181,6 @@ def _next_key(container: Any, keys: Sequence[str]) -> tuple[str | int, Sequence[
             if ".".join(keys[:length]) in container:
                 return ".".join(keys[:length]), keys[length:]
     return keys[0], keys[1:]
-
-
-def _index(container: list[Any], key: str, path: KeyPath) -> int:
-    if not key.isdecimal() or int(key) >= len(container):
-        raise UsageError(
-            f"{_dotted(path)} is a list of {len(container)}", f"use an index from 0 to {len(container) - 1}"
-        )
-    return int(key)
 
 
 def _dotted(path: KeyPath) -> str:

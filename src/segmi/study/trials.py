@@ -1,9 +1,8 @@
 """Trials that choose the settings of a method on a dataset: their values, their scores, and the best one.
 
 A trial is a run with its own folder, records and lock, but it is scored on the images held out of train, and with a
-seed that is not one of the study's. Values of ranges are sampled with Optuna's ask and tell. The runs on disk are the
-only record of a search: an Optuna study is rebuilt from them for every trial, so a killed search continues exactly, and
-grids need no Optuna.
+seed that is not one of the study's. The runs on disk are the only record of a search: an Optuna study is rebuilt from
+them for every trial, so a killed search continues exactly, and grids need no Optuna.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from segmi.study.schema import Study
 from segmi.study.search import Space, number_of_trials, put
 
 if TYPE_CHECKING:
-    import optuna
     from optuna.distributions import BaseDistribution
 
 # Number of trials that are spread evenly over the ranges; later ones depend on the scores of those before them.
@@ -36,17 +34,17 @@ SPREAD: Final = 10
 class Trial:
     """A trial."""
 
-    run: Run  # its run
-    record: TrialRecord | None  # its result; None until it has ended
+    run: Run
+    record: TrialRecord | None  # None until the trial has ended
 
 
 @dataclass
 class Search:
     """Search of one method on one dataset."""
 
-    study: Study  # the study
-    dataset: str  # name of the dataset in the study
-    method: str  # name of the method
+    study: Study
+    dataset: str
+    method: str
     root: Path  # folder of all runs
     restart: bool = False  # ignore results on disk, except those of runs in ``done``
     done: set[str] = field(default_factory=set)  # keys of the trials that were done in this call
@@ -184,10 +182,10 @@ def suggest(
     sequence, and the others with its tree-structured Parzen estimator.
 
     Args:
-        spaces: settings that are searched for.
+        spaces: settings that are searched for. Methods with equal spaces have equal first trials.
         number: number of the trial, from 0.
         before: values and score of the trials before it, None for a failed one.
-        seed: seed of the samples. Methods with equal spaces have equal first trials.
+        seed: seed of the samples.
 
     Example:
         >>> rate, radius = (Space(path=(name,), grid=values) for name, values in (("a", (1, 2)), ("b", (3, 5))))
@@ -198,63 +196,45 @@ def suggest(
         combinations = itertools.product(*(space.grid or () for space in spaces))
         values: Sequence[Any] = next(itertools.islice(combinations, number, None))
         return {space.name: value for space, value in zip(spaces, values, strict=True)}
-    if depends_on_scores(spaces, number):
-        params = _ask_estimator(spaces, number, before, seed).params
-    else:
-        params = _ask_sobol(spaces, number, seed).params
-    return {
-        space.name: space.grid[params[space.name]] if space.grid is not None else params[space.name] for space in spaces
-    }
+    params = _sampled(spaces, number, before, seed)
+    return {space.name: space.grid[params[space.name]] if space.grid else params[space.name] for space in spaces}
 
 
-def _ask_sobol(spaces: Sequence[Space], number: int, seed: int) -> optuna.Trial:
-    import optuna
-
-    distributions = _distributions(spaces)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.QMCSampler(
-            scramble=True, seed=key(seed, "trials") % 2**32, warn_independent_sampling=False
-        )
-    study = _optuna_study(sampler)
-    # The sampler takes its search space from the first finished trial.
-    first = {space.name: 0 if space.grid is not None else space.end_points[0] for space in spaces}
-    study.add_trial(optuna.create_trial(params=first, distributions=distributions, value=0.0))
-    for _ in range(number):
-        study.tell(study.ask(distributions), 0.0)
-    return study.ask(distributions)
-
-
-def _ask_estimator(
+def _sampled(
     spaces: Sequence[Space], number: int, before: Sequence[tuple[Mapping[str, Any], float | None]], seed: int
-) -> optuna.Trial:
+) -> dict[str, Any]:
+    """Return values that Optuna samples, for a grid the index of the value."""
     import optuna
-
-    distributions = _distributions(spaces)
-    study = _optuna_study(optuna.samplers.TPESampler(seed=key(seed, "trial", number) % 2**32, n_startup_trials=1))
-    for values, score in before:
-        params = {
-            space.name: space.grid.index(values[space.name]) if space.grid is not None else values[space.name]
-            for space in spaces
-        }
-        end = {"state": optuna.trial.TrialState.FAIL} if score is None or math.isnan(score) else {"value": score}
-        study.add_trial(optuna.create_trial(params=params, distributions=distributions, **end))
-    return study.ask(distributions)
-
-
-def _optuna_study(sampler: optuna.samplers.BaseSampler) -> optuna.Study:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(direction="maximize", sampler=sampler)
-
-
-def _distributions(spaces: Sequence[Space]) -> dict[str, BaseDistribution]:
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    return {
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    distributions: dict[str, BaseDistribution] = {
         space.name: CategoricalDistribution(range(len(space.grid)))  # indices: values may be lists
-        if space.grid is not None
-        else FloatDistribution(space.end_points[0], space.end_points[1], log=space.log_uniform is not None)
+        if space.grid
+        else FloatDistribution(*space.end_points, log=space.log_uniform is not None)
         for space in spaces
     }
+    sampler: optuna.samplers.BaseSampler
+    if depends_on_scores(spaces, number):
+        sampler = optuna.samplers.TPESampler(seed=key(seed, "trial", number) % 2**32, n_startup_trials=1)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        for values, score in before:
+            params = {s.name: s.grid.index(values[s.name]) if s.grid else values[s.name] for s in spaces}
+            end = {"state": optuna.trial.TrialState.FAIL} if score is None or math.isnan(score) else {"value": score}
+            study.add_trial(optuna.create_trial(params=params, distributions=distributions, **end))
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sobol: dict[str, Any] = {
+                "scramble": True,
+                "seed": key(seed, "trials") % 2**32,
+                "warn_independent_sampling": False,
+            }
+            sampler = optuna.samplers.QMCSampler(**sobol)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        # The sampler takes its search space from the first finished trial.
+        first = {space.name: 0 if space.grid else space.end_points[0] for space in spaces}
+        study.add_trial(optuna.create_trial(params=first, distributions=distributions, value=0.0))
+        for _ in range(number):
+            study.tell(study.ask(distributions), 0.0)
+    return study.ask(distributions).params

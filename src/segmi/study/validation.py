@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 from segmi.datasets import dataset_class, dataset_names
 from segmi.datasets.processing import Processing
@@ -23,6 +23,7 @@ from segmi.study.strict_yaml import Document, KeyPath
 from segmi.training import evaluate
 from segmi.training.config import BUDGETS
 
+_Sections: TypeAlias = dict[str, dict[str, Any]]
 EVALUATION_FIELDS: Final = {
     "split": (str, "val"), "also": (Literal["full", "paper"] | None, None), "details": (bool, True),
 }  # fmt: skip
@@ -59,22 +60,17 @@ def _check(
     """Return the study in data that has values in place of searches."""
     shape = validate(StudyFile, data, (), problems)
     protocol = shape.get("protocol", "controlled")
-    datasets = {
-        name: _dataset(name, options, ("datasets", name), problems)
-        for name, options in mapping(shape.get("datasets")).items()
-    }
+    given = mapping(shape.get("datasets"))
+    datasets = {name: _dataset(name, options, ("datasets", name), problems) for name, options in given.items()}
     sections = ("training", "processing", "evaluation")
     options = {section: with_preset(protocol, section, shape.get(section)) for section in sections}
     training = check_training(options["training"], ("training",), problems)
     processing = bind(Processing, options["processing"], ("processing",), problems)
-    evaluation = bind(
-        evaluate, options["evaluation"], ("evaluation",), problems, leave_out=NOT_OF_EVALUATION, extra=EVALUATION_FIELDS
-    )
+    signature: dict[str, Any] = {"leave_out": NOT_OF_EVALUATION, "extra": EVALUATION_FIELDS}
+    evaluation = bind(evaluate, options["evaluation"], ("evaluation",), problems, **signature)
     check_positive(evaluation, ("evaluation",), problems)
-    methods = {
-        name: check_method(name, value, training, processing, problems)
-        for name, value in mapping(shape.get("methods")).items()
-    }
+    given = mapping(shape.get("methods"))
+    methods = {name: check_method(name, value, training, processing, problems) for name, value in given.items()}
     baseline = shape.get("baseline") or next(iter(methods), "")
     if isinstance(baseline, str) and methods and baseline not in methods:
         problems.add(("baseline",), unknown("method", baseline, methods))
@@ -93,18 +89,11 @@ def _check(
     if problems.found:
         return Study.model_construct()  # never used: the caller raises the problems
     return Study(
-        name=shape["name"],
-        protocol=protocol,
-        datasets=datasets,
-        seeds=shape["seeds"],
-        baseline=baseline,
-        allow_unequal=shape["allow_unequal"],
-        evaluation=evaluation,
+        **{key: shape[key] for key in ("name", "seeds", "allow_unequal", "samples", "search_seed")},
+        protocol=protocol, datasets=datasets, baseline=baseline, evaluation=evaluation,
         methods={name: Method.model_validate(method) for name, method in methods.items()},
-        samples=shape["samples"],
-        search_seed=shape["search_seed"],
         searches={name: spaces for name, spaces in searches.items() if spaces},
-    )
+    )  # fmt: skip
 
 
 def _dataset(name: str, options: Any, path: KeyPath, problems: Problems) -> dict[str, Any]:
@@ -165,25 +154,16 @@ def _check_treatments(methods: Mapping[str, dict[str, Any]], baseline: str, prob
     for name in methods:
         first = first_with.setdefault((treatments[name], networks[name]), name)
         if first != name:
-            problems.add(
-                ("methods", name, "treatment"),
-                f"{first} already has the treatment {treatments[name]!r} with {networks[name]}; "
-                "use another network or treatment",
-            )
+            message = f"{first} already has the treatment {treatments[name]!r} with {networks[name]}"
+            problems.add(("methods", name, "treatment"), f"{message}; use another network or treatment")
         elif (treatments[baseline], networks[name]) not in {(treatments[m], networks[m]) for m in methods}:
-            problems.add(
-                ("methods", name, "treatment"),
-                f"nothing to compare with: no method of the baseline's treatment {treatments[baseline]!r} has the "
-                f"network {networks[name]}; add one",
-            )
+            message = f"no method of the baseline's treatment {treatments[baseline]!r} has the network {networks[name]}"
+            problems.add(("methods", name, "treatment"), f"nothing to compare with: {message}; add one")
 
 
 def _check_equal_budgets(methods: Mapping[str, Mapping[str, Any]], allow_unequal: Any, problems: Problems) -> None:
-    """Check that all methods have the same budget in the same unit, unless the study allows otherwise.
-
-    With equal ``steps``, methods with other batch sizes see other numbers of images, and with equal ``images`` they
-    take other numbers of steps; the study chooses the unit.
-    """
+    """Check that all methods have the same budget in the same unit, unless the study allows otherwise."""
+    # With other batch sizes, equal steps are unequal numbers of images and vice versa: the study chooses the unit.
     if allow_unequal is True or problems.found:
         return
     budgets = {
@@ -192,19 +172,13 @@ def _check_equal_budgets(methods: Mapping[str, Mapping[str, Any]], allow_unequal
     }
     if len(set(budgets.values())) > 1:
         listing = "; ".join(f"{name}: {budget}" for name, budget in budgets.items())
-        problems.add(
-            ("methods",),
-            f"the budgets differ ({listing}), which may explain a difference between methods; give all methods the "
-            "same amount in the same unit, or set allow_unequal: true",
-        )
+        remedy = "give all methods the same amount in the same unit, or set allow_unequal: true"
+        message = f"the budgets differ ({listing}), which may explain a difference between methods; {remedy}"
+        problems.add(("methods",), message)
 
 
 def _check_data(
-    datasets: dict[str, dict[str, Any]],
-    evaluation: dict[str, Any],
-    methods: dict[str, dict[str, Any]],
-    roots: DataRoots,
-    problems: Problems,
+    datasets: _Sections, evaluation: dict[str, Any], methods: _Sections, roots: DataRoots, problems: Problems
 ) -> None:
     """Check that datasets and pretrained weights are available, and that the methods fit the datasets."""
     for method, options in methods.items():
@@ -239,9 +213,8 @@ def _check_fit(
     networks = method["networks"]
     for network, spec in networks.items():
         if spec.get("one_logit") and classes != 2:
-            problems.add(
-                (*path, "networks", network, "one_logit"), f"{name} has {classes} classes, one logit is for two"
-            )
+            message = f"{name} has {classes} classes, one logit is for two"
+            problems.add((*path, "networks", network, "one_logit"), message)
     training = TrainingSection(**method["training"])
     try:
         images = len(split_train(samples, training).labeled)
@@ -251,14 +224,10 @@ def _check_fit(
     alone = training.batch_size == 1 or (images % training.batch_size == 1 and not training.drop_last)
     for network, spec in networks.items():
         if alone and network not in method["frozen"] and probe_network(spec).needs_batch_of_two:
-            problems.add(
-                (*path, "networks", network),
-                f"{spec['architecture']} normalizes pooled values and cannot train on a batch of one image, which "
-                f"{images} images of {name} in batches of {training.batch_size} leave; change batch_size",
-            )
+            message = f"{spec['architecture']} normalizes pooled values and cannot train on a batch of one image"
+            remains = f"which {images} images of {name} in batches of {training.batch_size} leave"
+            problems.add((*path, "networks", network), f"{message}, {remains}; change batch_size")
     batch = training.batch_size * training.accumulate
     if images < batch and training.drop_last:
-        problems.add(
-            ("training", "batch_size"),
-            f"the {images} training images of {name} do not fill a batch of {batch}; use a smaller one",
-        )
+        message = f"the {images} training images of {name} do not fill a batch of {batch}; use a smaller one"
+        problems.add(("training", "batch_size"), message)

@@ -1,4 +1,4 @@
-"""Studies for the engines, and what their runs amount to."""
+"""Studies for the engines, and the results of their runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from segmi.study.study_file import apply_overrides
 from segmi.study.validation import validated
 
 VARYING = ("wall_seconds", "environment", "precision", "usage")
-"""What a result says beyond its numbers: how long it took, of what, and where."""
+"""Fields of a result that differ between equal runs: times, usage and machine."""
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def study_of(tiny_text: str) -> Callable[..., Study]:
 
 @pytest.fixture
 def outcome_of() -> Callable[[Path], dict[str, Any]]:
-    """The files, weights, tables of metrics and scores under a folder of runs, by run."""
+    """Files, weights, metrics and scores of each run in a folder of runs."""
 
     def read(root: Path) -> dict[str, Any]:
         return {str(path.parent.relative_to(root)): _amount(path.parent) for path in root.glob("*/*/*/*/result.json")}
@@ -42,7 +42,7 @@ def outcome_of() -> Callable[[Path], dict[str, Any]]:
 
 
 class Killer:
-    """A listener that ends the process of a run by SIGKILL while it trains."""
+    """Listener that kills the process of a run with SIGKILL while it trains."""
 
     def __init__(self, seed: int, times: int) -> None:
         self.seed, self.times = seed, times
@@ -79,7 +79,7 @@ def command(tiny_file: Path) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def interrupted(command: Callable[..., list[str]]) -> Callable[..., None]:
-    """Sends SIGINT to a study of two runs on an engine while both train, and says what must hold then."""
+    """Send SIGINT to a study of two runs on an engine while both train, and check the outcome."""
 
     def check(runs: Path, *engine: str) -> None:
         options = ("seeds=[0, 1]", "training.steps=20000", "training.checkpoint_every=20000", *engine)
@@ -125,7 +125,7 @@ def _amount(folder: Path) -> dict[str, Any]:
 
 
 def _rows(path: Path) -> list[list[str]]:
-    """The table without its columns of times."""
+    """Return a table of metrics without its columns of times."""
     rows = [line.split(",") for line in path.read_text().splitlines()]
     kept = [path for path, name in enumerate(rows[0]) if "second" not in name]
     return [[row[path] for path in kept] for row in rows]

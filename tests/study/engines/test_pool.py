@@ -1,4 +1,4 @@
-"""The pool gives what the process itself gives, though a process of it is killed; Ctrl-C reaches all of them."""
+"""The pool has the same results as one process, also if a worker is killed; Ctrl-C reaches all workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segmi.study.run import run_study
 from segmi.study.schema import Study
 
 
-def test_the_pool_gives_what_the_process_itself_gives(
+def test_pool_has_same_results_as_in_process(
     study_of: Callable[..., Study], outcome_of: Callable[[Path], Any], tmp_path: Path
 ) -> None:
     study, events = study_of(), []
@@ -31,7 +31,7 @@ def test_the_pool_gives_what_the_process_itself_gives(
 
 
 @pytest.mark.slow
-def test_a_killed_process_is_one_runs_failure_or_taken_up_again(
+def test_killed_process_fails_or_retries_one_run(
     study_of: Callable[..., Study], outcome_of: Callable[[Path], Any], killer: Callable[..., Any], tmp_path: Path
 ) -> None:
     study = study_of("training.steps=40", "seeds=[0, 1]")
@@ -53,17 +53,17 @@ def test_a_killed_process_is_one_runs_failure_or_taken_up_again(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_all_runs_after_their_checkpoints(interrupted: Callable[..., None], tmp_path: Path) -> None:
+def test_ctrl_c_ends_all_runs_after_checkpoints(interrupted: Callable[..., None], tmp_path: Path) -> None:
     interrupted(tmp_path, "--engine", "pool", "--jobs", "2")
 
 
-def test_runs_of_several_processes_need_another_start(study_of: Callable[..., Study], tmp_path: Path) -> None:
+def test_runs_of_several_processes_are_refused(study_of: Callable[..., Study], tmp_path: Path) -> None:
     message = r"needs 2 × 1 processes(.|\n)*the engine pool does a run in one(.|\n)*torchrun"
     with pytest.raises(UsageError, match=message):
         run_study(study_of("training.devices=2"), tmp_path, engine=Pool())
 
 
-def test_numbers_that_cannot_be_meant_are_refused() -> None:
+def test_invalid_counts_are_refused() -> None:
     with pytest.raises(UsageError, match="--jobs: expected 1 or more, got 0"):
         Pool(0)
     with pytest.raises(UsageError, match="--retries: expected 0 or more, got -1"):

@@ -1,4 +1,4 @@
-"""Ray gives what the process itself gives, whatever is lost meanwhile: a worker, the whole cluster."""
+"""Ray has the same results as one process, also if a worker or the whole cluster is killed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from segmi.study.study_file import load_study
 
 
 @pytest.mark.slow
-def test_ray_gives_what_the_process_itself_gives_though_a_worker_is_killed(
+def test_ray_has_same_results_when_worker_is_killed(
     study_of: Callable[..., Study], outcome_of: Callable[[Path], Any], killer: Callable[..., Any], tmp_path: Path
 ) -> None:
     study = study_of("training.steps=40", "seeds=[0, 1, 2]")
@@ -56,7 +56,7 @@ def test_ray_gives_what_the_process_itself_gives_though_a_worker_is_killed(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_lost_too_often_has_failed_with_what_its_process_printed(
+def test_run_fails_with_output_after_all_retries(
     study_of: Callable[..., Study], killer: Callable[..., Any], tmp_path: Path
 ) -> None:
     study = study_of("training.steps=40", "seeds=[0, 1]")
@@ -68,13 +68,13 @@ def test_a_run_that_is_lost_too_often_has_failed_with_what_its_process_printed(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_all_runs_after_their_checkpoints(interrupted: Callable[..., None], tmp_path: Path) -> None:
+def test_ctrl_c_ends_all_runs_after_checkpoints(interrupted: Callable[..., None], tmp_path: Path) -> None:
     interrupted(tmp_path, "--engine", "ray", "--jobs", "2", "--cpus", "0.5")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_when_the_process_of_the_study_is_killed_its_runs_end_and_the_same_command_goes_on(
+def test_killed_study_process_ends_runs_and_can_be_resumed(
     study_of: Callable[..., Study], command: Callable[..., list[str]], outcome_of: Callable[..., Any], tmp_path: Path
 ) -> None:
     settings = ("training.steps=1500", "training.validate_every=500", "training.checkpoint_every=20")
@@ -100,8 +100,8 @@ def test_when_the_process_of_the_study_is_killed_its_runs_end_and_the_same_comma
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_demo_is_the_same_on_ray(outcome_of: Callable[[Path], Any], tmp_path: Path) -> None:
-    """All of its methods and datasets, each smaller and shorter than in the file."""
+def test_demo_has_same_results_on_ray(outcome_of: Callable[[Path], Any], tmp_path: Path) -> None:
+    """All methods and datasets of the demo, each smaller and shorter than in the file."""
     file = Path(__file__).parents[3] / "studies/demo.yaml"
     overrides = [
         "training.steps=20", "training.validate_every=10", "samples=1",
@@ -129,7 +129,7 @@ def free_port() -> int:
 
 
 class Head:
-    """A cluster of this machine alone, started by hand as one is on a head."""
+    """Ray cluster of this machine, started with ``ray start --head``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -158,7 +158,7 @@ class Head:
             said += line
 
     def kill(self) -> None:
-        """SIGKILL to all its processes, which are a session of their own."""
+        """Send SIGKILL to all processes of the session."""
         if self.process is None:
             return
         listing = subprocess.run(["ps", "-eo", "pid=,sess="], capture_output=True, text=True, check=True).stdout
@@ -179,7 +179,7 @@ def head() -> Iterator[Head]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_head_that_is_killed_and_started_again_costs_the_updates_since_the_checkpoint(
+def test_restarted_head_loses_only_steps_since_checkpoint(
     head: Head, study_of: Callable[..., Study], command: Callable[..., list[str]], outcome_of: Callable[..., Any],
     tmp_path: Path,
 ) -> None:  # fmt: skip
@@ -210,7 +210,7 @@ def test_a_head_that_is_killed_and_started_again_costs_the_updates_since_the_che
     assert outcome_of(tmp_path / "ray") == outcome_of(tmp_path / "here")
 
 
-def test_numbers_and_addresses_that_cannot_be_meant_are_refused(study_of: Callable[..., Study], tmp_path: Path) -> None:
+def test_invalid_counts_and_addresses_are_refused(study_of: Callable[..., Study], tmp_path: Path) -> None:
     for options, message in [
         ({"jobs": 0}, "--jobs: expected 1 or more, got 0"),
         ({"retries": -1}, "--retries: expected 0 or more, got -1"),
@@ -227,7 +227,7 @@ def test_numbers_and_addresses_that_cannot_be_meant_are_refused(study_of: Callab
 
 
 class Machines:
-    """Stands for the module ``ray`` where only its list of machines is asked for."""
+    """Replacement for the module ``ray`` with a list of machines only."""
 
     def __init__(self, *machines: dict[str, float]) -> None:
         self.machines = machines
@@ -238,7 +238,7 @@ class Machines:
         ]
 
 
-def test_a_run_that_no_machine_has_room_for_is_refused_or_waits(caplog: pytest.LogCaptureFixture) -> None:
+def test_run_too_large_for_every_machine_is_refused_or_waits(caplog: pytest.LogCaptureFixture) -> None:
     there = Machines({"CPU": 4.0}, {"CPU": 2.0, "GPU": 1.0})
     check_room(there, {"a": {"CPU": 4.0, "GPU": 0.0}, "b": {"CPU": 1.0, "GPU": 0.25}}, fixed=True)
     assert caplog.text == ""
@@ -258,7 +258,7 @@ def test_a_run_that_no_machine_has_room_for_is_refused_or_waits(caplog: pytest.L
         ({"gpus": 0.25, "cpus": 1}, {"device": "cuda"}, {"GPU": 8.0}, (1, 0.25)),
     ],
 )
-def test_what_is_set_aside_for_a_run(
+def test_resources_reserved_for_run(
     options: dict[str, Any], training: dict[str, Any], there: dict[str, float], expected: tuple[float, float]
 ) -> None:
     run = Run(RunConfig.model_construct(training=TrainingSection(steps=1, **training)))
@@ -266,7 +266,7 @@ def test_what_is_set_aside_for_a_run(
     assert (needs["CPU"], needs["GPU"]) == expected
 
 
-def test_without_ray_it_says_what_to_install(
+def test_missing_ray_states_what_to_install(
     study_of: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)

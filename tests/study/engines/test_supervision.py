@@ -1,4 +1,4 @@
-"""Who does which run, with a crew that is a list of what it tells."""
+"""Assignment, retries and interruption of runs, with a scripted worker pool."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from segmi.study.executor import Job
 from segmi.study.run_config import Run, expand
 from segmi.study.schema import Study
 
-KILLED = Crash("the process of the run was ended by SIGKILL", "what it printed")
+KILLED = Crash("the process of the run was ended by SIGKILL", "printed text")
 
 
 class Script:
-    """Tells of each run what is written for it, a list per try; keeps the orders it is given."""
+    """Worker pool that returns scripted events, one list per try of a run, and records its tasks."""
 
     def __init__(self, *tries: list[Event | Crash], jobs: int = 1) -> None:
         self.tries, self.jobs = list(tries), jobs
         self.tasks: list[Task] = []
-        self.going: list[tuple[Task, list[Event | Crash]]] = []
+        self.running: list[tuple[Task, list[Event | Crash]]] = []
         self.most = 0
         self.ended = False
 
     @property
     def has_room(self) -> bool:
-        return len(self.going) < self.jobs
+        return len(self.running) < self.jobs
 
     @property
     def is_busy(self) -> bool:
-        return bool(self.going)
+        return bool(self.running)
 
     def begin(self, task: Task) -> None:
         self.tasks.append(task)
-        self.going.append((task, self.tries.pop(0)))
-        self.most = max(self.most, len(self.going))
+        self.running.append((task, self.tries.pop(0)))
+        self.most = max(self.most, len(self.running))
 
     def poll(self) -> list[tuple[Task, Event | Crash]]:
-        task, told = self.going.pop(0)
-        return [(task, each) for each in told]
+        task, events = self.running.pop(0)
+        return [(task, each) for each in events]
 
     def stop(self) -> None:
-        self.going = [(task, [Event("interrupted")]) for task, _ in self.going]
+        self.running = [(task, [Event("interrupted")]) for task, _ in self.running]
 
     def end(self) -> None:
         self.ended = True
@@ -61,70 +61,75 @@ def two(study_of: Callable[..., Study]) -> list[Run]:
 
 
 def done(workers: Script, runs: list[Run], root: Path, *, retries: int = 0, overwrite: bool = False) -> list[tuple]:
-    told: list[tuple] = []
+    events: list[tuple] = []
     job = Job(root, {}, overwrite=overwrite)
-    supervise(workers, job, runs, lambda run, event: told.append((run.seed, event.kind, event.text)), retries=retries)
+    supervise(workers, job, runs, lambda run, event: events.append((run.seed, event.kind, event.text)), retries=retries)
     assert workers.ended
-    return told
+    return events
 
 
-def test_a_loss_is_one_runs_failure_with_what_the_process_printed(two: list[Run], tmp_path: Path) -> None:
+def test_crash_fails_one_run_with_output_of_process(two: list[Run], tmp_path: Path) -> None:
     workers = Script([Event("started"), KILLED], [Event("started"), Event("finished")])
-    told = done(workers, two, tmp_path)
-    assert [(seed, kind) for seed, kind, _ in told] == [(0, "started"), (0, "failed"), (1, "started"), (1, "finished")]
+    events = done(workers, two, tmp_path)
+    assert [(seed, kind) for seed, kind, _ in events] == [
+        (0, "started"),
+        (0, "failed"),
+        (1, "started"),
+        (1, "finished"),
+    ]
     failure = RunFolder(two[0].folder(tmp_path)).failure()
     assert failure is not None
     assert (failure["type"], failure["exit_code"]) == ("WorkerCrashed", 4)
     assert failure["message"] == KILLED.reason
-    assert "what it printed" in failure["traceback"]
+    assert "printed text" in failure["traceback"]
     assert "run the same command again" in failure["remedy"]
 
 
-def test_a_lost_run_is_taken_up_again_and_every_try_is_told_and_counted(two: list[Run], tmp_path: Path) -> None:
+def test_crashed_run_is_retried_and_tries_are_counted(two: list[Run], tmp_path: Path) -> None:
     workers = Script([KILLED], [Event("started"), KILLED], [Event("started"), Event("finished")])
-    told = done(workers, two[:1], tmp_path, retries=2, overwrite=True)
-    assert [text for _, kind, text in told if kind == "note"] == [
+    events = done(workers, two[:1], tmp_path, retries=2, overwrite=True)
+    assert [text for _, kind, text in events if kind == "note"] == [
         f"{KILLED.reason}; retry {count} of 2" for count in (1, 2)
     ]
-    assert told[-1][1] == "finished"
-    # What had begun anew when it was lost goes on; the lock of the lost process may take a moment to be free.
+    assert events[-1][1] == "finished"
+    # A restarted run continues after its crash; the lock of the crashed process may be free only after a moment.
     assert [task.overwrite for task in workers.tasks] == [True, True, False]
     assert [task.patience > 0 for task in workers.tasks] == [False, True, True]
     assert [loss["reason"] for loss in RunFolder(two[0].folder(tmp_path)).crashes()] == [KILLED.reason] * 2
 
 
-def test_a_run_fails_when_it_was_lost_too_often(two: list[Run], tmp_path: Path) -> None:
-    told = done(Script([KILLED], [KILLED]), two[:1], tmp_path, retries=1)
-    assert [kind for _, kind, _ in told] == ["note", "failed"]
-    assert "ended by SIGKILL, in each of 2 tries" in told[-1][2]
+def test_run_fails_after_too_many_crashes(two: list[Run], tmp_path: Path) -> None:
+    events = done(Script([KILLED], [KILLED]), two[:1], tmp_path, retries=1)
+    assert [kind for _, kind, _ in events] == ["note", "failed"]
+    assert "ended by SIGKILL, in each of 2 tries" in events[-1][2]
 
 
-def test_a_process_that_somebody_else_stops_is_a_loss(two: list[Run], tmp_path: Path) -> None:
-    told = done(Script([Event("interrupted")]), two[:1], tmp_path)
-    assert "the process of the run was ended by a signal" in told[-1][2]
+def test_process_stopped_from_outside_is_a_crash(two: list[Run], tmp_path: Path) -> None:
+    events = done(Script([Event("interrupted")]), two[:1], tmp_path)
+    assert "the process of the run was ended by a signal" in events[-1][2]
 
 
-def test_a_loss_while_another_process_holds_the_run_leaves_it_alone(
+def test_crashed_run_locked_by_another_process_is_busy(
     two: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervision, "LOCK_PATIENCE", 0.0)
     with run_lock(two[0].folder(tmp_path)):
-        told = done(Script([KILLED]), two[:1], tmp_path)
-    assert told[-1][1] == "busy"
+        events = done(Script([KILLED]), two[:1], tmp_path)
+    assert events[-1][1] == "busy"
     assert RunFolder(two[0].folder(tmp_path)).failure() is None
 
 
-def test_as_many_runs_at_a_time_as_there_is_room_for(two: list[Run], tmp_path: Path) -> None:
+def test_number_of_concurrent_runs_is_limited(two: list[Run], tmp_path: Path) -> None:
     workers = Script([Event("finished")], [Event("finished")], jobs=2)
     done(workers, two, tmp_path)
     assert workers.most == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_begins_no_run_and_stops_those_that_go_on(two: list[Run], tmp_path: Path, number: int) -> None:
+def test_signal_starts_no_run_and_stops_running_ones(two: list[Run], tmp_path: Path, number: int) -> None:
     class Signaled(Script):
         def poll(self) -> list[tuple[Task, Event | Crash]]:
-            if len(self.tasks) == 1 and self.going[0][1] != [Event("interrupted")]:
+            if len(self.tasks) == 1 and self.running[0][1] != [Event("interrupted")]:
                 os.kill(os.getpid(), number)
                 return [(self.tasks[0], Event("train", 1, 2))]
             return super().poll()

@@ -25,22 +25,17 @@ class Engine(Protocol):
     """Does the runs of a study. A failed run is recorded, and the others continue."""
 
     name: str
-    joint: bool
-    """Whether several processes, started by another program, can do a run together."""
+    joint: bool  # whether several processes, started by another program, can do a run together
 
     def do(self, executor: RunExecutor, runs: Sequence[Run], report: Report) -> None:
-        """Do the runs.
+        """Start the runs in their order, and call ``report`` with their events.
 
-        Args:
-            executor: executor of this process; its job is sent to other processes.
-            runs: runs in the order in which they start.
-            report: called with the events of every run.
+        Other processes get the job of ``executor``.
 
         Raises:
             Interrupted: on SIGINT or SIGTERM, after checkpoints are written.
             EnvironmentProblem: if records cannot be written.
         """
-        ...
 
 
 class InProcess:

@@ -139,7 +139,7 @@ class _Worker:
             return "the process of the run never started"
         process.join()
         self.connection.close()
-        self.process, self.task = None, None
+        self.process = self.task = None
         code = process.exitcode or 0
         if code < 0:
             name = signal.Signals(-code).name

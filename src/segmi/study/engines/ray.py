@@ -103,12 +103,6 @@ class TaskSetup:
         """Return the file for the output of a task."""
         return self.outputs / f"{ticket}.txt"
 
-    def printed(self, ticket: int) -> str:
-        """Return the output of a task."""
-        with suppress(OSError):
-            return self.output(ticket).read_text(errors="replace")
-        return ""
-
 
 class Board:
     """Ray actor with the events that the study's process has not read yet, by the ticket of their task."""
@@ -133,26 +127,17 @@ _executors: list[RunExecutor] = []  # the executor of this process, which Ray re
 
 
 def run_ray_task(board: Any, ticket: int, setup: TaskSetup, task: Task) -> Event:
-    """Do a run in a process of Ray.
+    """Do a run in a process of Ray, post its events on ``board``, and return the last one.
 
-    Args:
-        board: handle of a `Board`.
-        ticket: number of this try of this run.
-        setup: settings common to all tasks.
-        task: the run.
-
-    Returns:
-        The last event of the run.
+    ``ticket`` is the number of this try of this run.
     """
     import ray
     import torch
 
     if not setup.outputs.is_dir():
-        problem = EnvironmentProblem(
-            f"{socket.gethostname()} does not have the folder of the runs {setup.job.root}",
-            "give a folder with --runs that all machines of the cluster share under the same path",
-        )
-        return Event("failed", text=str(problem))
+        problem = f"{socket.gethostname()} does not have the folder of the runs {setup.job.root}"
+        remedy = "give a folder with --runs that all machines of the cluster share under the same path"
+        return Event("failed", text=str(EnvironmentProblem(problem, remedy)))
     os.environ.update(setup.variables)
     torch.set_num_threads(setup.threads)
     if not _executors or _executors[0].job != setup.job:
@@ -236,14 +221,13 @@ class _Tasks:
         except errors.RayError as error:
             self._check_cluster(error)
             reason = f"the process of the run crashed: {str(error).splitlines()[0].rstrip('.')}"
-        return Crash(reason, self._setup.printed(ticket))
+        output = ""
+        with suppress(OSError):  # the task may not have started
+            output = self._setup.output(ticket).read_text(errors="replace")
+        return Crash(reason, output)
 
     def _check_cluster(self, error: Exception) -> None:
-        """Stop if the head of the cluster is lost; a restarted head is another cluster.
-
-        Raises:
-            EnvironmentProblem: if it is lost.
-        """
+        """Raise `EnvironmentProblem` if the head of the cluster is lost; a restarted head is another cluster."""
         if is_alive(self._ray, self._node):
             return
         self._is_gone = True

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -59,7 +58,7 @@ def connected(address: str | None) -> Iterator[ModuleType]:
             yield ray
             return
         logging.getLogger("ray").setLevel(logging.CRITICAL)  # crashes are reported as events of their runs
-        with _folder(address) as folder:
+        with nullcontext() if address else _folder() as folder:
             _start(ray, address, folder)
             try:
                 yield ray
@@ -84,24 +83,18 @@ def is_alive(ray: Any, node: str) -> bool:
 def _start(ray: Any, address: str | None, folder: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "_skip_env_hook": True}
     if address is None:
-        options |= {
-            "num_cpus": cores(),
-            "include_dashboard": False,
-            "object_store_memory": OBJECT_STORE_BYTES,
-            "_temp_dir": folder,
-        }
+        options |= {"num_cpus": cores(), "include_dashboard": False, "_temp_dir": folder}
+        options["object_store_memory"] = OBJECT_STORE_BYTES
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
-        where = f"at {address}" if address else "on this machine"
-        raise EnvironmentProblem(
-            f"Ray could not be {'reached' if address else 'started'} {where}: {error}",
-            "check `ray status` on the head, and that it has this version of Ray, or omit --address"
-            if address
-            else "use --engine pool, or start Ray by hand with `ray start --head` and give --address auto",
-        ) from error
+        failed = f"reached at {address}" if address else "started on this machine"
+        remedy = "use --engine pool, or start Ray by hand with `ray start --head` and give --address auto"
+        if address:
+            remedy = "check `ray status` on the head, and that it has this version of Ray, or omit --address"
+        raise EnvironmentProblem(f"Ray could not be {failed}: {error}", remedy) from error
     finally:
         if main:
             signal.signal(signal.SIGTERM, before)  # Ray's own handler would end this process before the runs
@@ -145,15 +138,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-@contextmanager
-def _folder(address: str | None) -> Iterator[str | None]:
+def _folder() -> tempfile.TemporaryDirectory[str]:
     """Create a folder for the sockets and logs of a private Ray; paths of sockets must be short."""
-    if address is not None:
-        yield None
-        return
-    short = Path("/tmp")
-    folder = tempfile.mkdtemp(prefix="segmi-ray-", dir=short if short.is_dir() else None)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    short = "/tmp" if Path("/tmp").is_dir() else None
+    return tempfile.TemporaryDirectory(prefix="segmi-ray-", dir=short, ignore_cleanup_errors=True)

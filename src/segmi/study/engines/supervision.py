@@ -39,8 +39,8 @@ class Task:
 class Crash:
     """End of the process of a run without a result."""
 
-    reason: str  # the reason, as a sentence without a full stop
-    output: str = ""  # output of the process during the run
+    reason: str  # a sentence without a full stop
+    output: str = ""  # printed by the process during the run
 
 
 class WorkerPool(Protocol):
@@ -49,28 +49,22 @@ class WorkerPool(Protocol):
     @property
     def has_room(self) -> bool:
         """Whether another task can start."""
-        ...
 
     @property
     def is_busy(self) -> bool:
         """Whether a task is running."""
-        ...
 
     def begin(self, task: Task) -> None:
         """Start a task; called only if there is room."""
-        ...
 
     def poll(self) -> list[tuple[Task, Event | Crash]]:
         """Return the events since the last call, after a short wait; one of `ENDS` or a crash ends a task."""
-        ...
 
     def stop(self) -> None:
         """Ask all tasks to end after their next checkpoint."""
-        ...
 
     def end(self) -> None:
         """End all processes at once."""
-        ...
 
 
 def supervise(workers: WorkerPool, job: Job, runs: Sequence[Run], report: Report, *, retries: int) -> None:
@@ -106,19 +100,13 @@ def supervise(workers: WorkerPool, job: Job, runs: Sequence[Run], report: Report
         finally:
             workers.end()
     if interruption.signal_number is not None:
-        raise Interrupted(
-            "interrupted; the checkpoints of the running runs are written",
-            "run the same command again to continue",
-            signal_number=interruption.signal_number,
-        )
+        message = "interrupted; the checkpoints of the running runs are written"
+        remedy = "run the same command again to continue"
+        raise Interrupted(message, remedy, signal_number=interruption.signal_number)
 
 
 def check_count(option: str, value: int | None, least: int) -> None:
-    """Check the lower bound of a count.
-
-    Raises:
-        UsageError: if the value is too small.
-    """
+    """Raise `UsageError` if a count is less than ``least``."""
     if value is not None and value < least:
         raise UsageError(f"{option}: expected {least} or more, got {value}", "give a larger number, or omit it")
 

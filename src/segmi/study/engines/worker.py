@@ -26,11 +26,7 @@ SECONDS_BETWEEN_EVENTS: Final = 0.2
 
 
 def do_task(executor: RunExecutor, task: Task, emit: Emit) -> Event:
-    """Do a run and report its events.
-
-    Returns:
-        The last event, one of `ENDS`. It is not emitted: the caller sends it after all others.
-    """
+    """Do a run, emit its events, and return the last one, one of `ENDS`, which the caller sends after all others."""
     last = Event("failed", text="the run reported no event")
 
     def receive(event: Event) -> None:
@@ -60,11 +56,8 @@ def do_task(executor: RunExecutor, task: Task, emit: Emit) -> Event:
 def serve(connection: Connection, job: Job, threads: int, output: Path) -> None:
     """Do the tasks that arrive on ``connection`` one at a time, as a process of the pool.
 
-    Args:
-        connection: connection to the study's process; None, or its end, ends a run after its checkpoint.
-        job: settings common to all runs.
-        threads: CPU threads of a run.
-        output: file for the output of the libraries, including the trace of a crash.
+    None in place of a task, or the end of the connection, ends a run after its checkpoint. The file ``output`` gets
+    the output of the libraries, including the trace of a crash.
     """
     if hasattr(os, "setpgid"):  # Ctrl-C reaches the study's process only, which forwards it once
         os.setpgid(0, 0)
