@@ -20,15 +20,15 @@ def test_different_budgets_are_refused(check: Any, tiny_text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("training", "told"),
+    ("training", "expected"),
     [
         ("{steps: null, epochs: 6}", "model-2: 6 epochs"),
         ("{steps: null, images: 1200}", "model-2: 1,200 images"),
         ("{steps: null, minutes: 0.5}", "model-2: 0.5 minutes"),
     ],
 )
-def test_budgets_in_different_units_are_refused(check: Any, tiny_text: str, training: str, told: str) -> None:
-    assert told in check(tiny_text, TWO, f"methods.model-2.training={training}")
+def test_budgets_in_different_units_are_refused(check: Any, tiny_text: str, training: str, expected: str) -> None:
+    assert expected in check(tiny_text, TWO, f"methods.model-2.training={training}")
 
 
 def test_equal_images_allow_different_numbers_of_steps(tiny_text: str) -> None:

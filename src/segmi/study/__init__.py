@@ -18,16 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["DataRoots", "Method", "Run", "RunConfig", "Study", "StudyOutcome", "expand", "load_study", "run_study"]
 
 _MODULES = {
-    "DataRoots": "dataset_context",
-    "Method": "schema",
-    "Run": "run_config",
-    "RunConfig": "run_config",
-    "Study": "schema",
-    "StudyOutcome": "run",
-    "expand": "run_config",
-    "load_study": "study_file",
-    "run_study": "run",
-}
+    "DataRoots": "dataset_context", "Method": "schema", "Run": "run_config", "RunConfig": "run_config",
+    "Study": "schema", "StudyOutcome": "run", "expand": "run_config", "load_study": "study_file", "run_study": "run",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -90,9 +90,7 @@ def split_train(samples: Sequence[Sample], training: TrainingSection) -> Trainin
 class DatasetContext:
     """One dataset of a study: its reader, its decoded images and its class frequencies.
 
-    Args:
-        dataset: reader of the dataset.
-        cache: folder of decoded images. None: every process decodes images and keeps them in memory.
+    Without a ``cache`` folder, every process decodes images and keeps them in memory.
     """
 
     def __init__(self, dataset: DatasetReader, cache: Path | None = None) -> None:

@@ -40,16 +40,8 @@ def execute(
 ) -> None:
     """Do a run in its folder, from its last checkpoint if there is one, until its ``result.json`` is written.
 
-    Several processes may do it together. All but the first write nothing and return after the evaluation.
-
-    Args:
-        run: the run.
-        folder: its folder, locked by the caller.
-        context: its dataset.
-        emit: called with the events of the run.
-        init_from: see `run_study`, like ``profile``.
-        processes: the processes that do the run together. Default: this process.
-        profile: see there.
+    The caller has locked the folder. Several ``processes`` may do the run together, by default this process alone. All
+    but the first write nothing and return after the evaluation. ``init_from`` and ``profile``: see `run_study`.
     """
     config = run.config
     processes = processes or connect_processes([config.training])

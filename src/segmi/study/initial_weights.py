@@ -79,7 +79,12 @@ def check_weights(methods: Mapping[str, dict[str, Any]], searched: Collection[An
             elif name in searched:
                 problems.add((*path, "method"), "trials of a search have other seeds than the runs; give a bundle")
             else:
-                _check_source(source, methods[source["method"]], spec, path, problems)
+                other = methods[source["method"]]
+                source["network"] = source["network"] or other.get("reported")
+                if source["network"] not in other["networks"]:
+                    problems.add((*path, "network"), unknown("network", source["network"], other["networks"]))
+                else:
+                    _check_same(_identity(other["networks"][source["network"]]), spec, path, problems)
 
 
 def _sources(methods: Mapping[str, dict[str, Any]], name: str) -> set[str]:
@@ -94,28 +99,17 @@ def _sources(methods: Mapping[str, dict[str, Any]], name: str) -> set[str]:
     return result
 
 
-def _check_source(
-    source: dict[str, Any], other: Mapping[str, Any], spec: Mapping[str, Any], path: KeyPath, problems: Problems
-) -> None:
-    source["network"] = source["network"] or other.get("reported")
-    if source["network"] not in other["networks"]:
-        problems.add((*path, "network"), unknown("network", source["network"], other["networks"]))
-    else:
-        _check_same(_identity(other["networks"][source["network"]]), _identity(spec), path, problems)
-
-
 def _check_bundle(bundle: Path, spec: Mapping[str, Any], path: KeyPath, problems: Problems) -> None:
     try:
         stored = read_json(bundle / "model.json")["specification"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         problems.add((*path, "bundle"), f"{bundle} is not a bundle ({error}); give a folder with model.json")
         return
-    expected = _identity(spec)
-    _check_same({key: stored.get(key) for key in expected}, expected, path, problems)
+    _check_same(stored, spec, path, problems)
 
 
-def _check_same(source: Mapping[str, Any], expected: Mapping[str, Any], path: KeyPath, problems: Problems) -> None:
-    other = {key: (source.get(key), value) for key, value in expected.items() if source.get(key) != value}
+def _check_same(source: Mapping[str, Any], spec: Mapping[str, Any], path: KeyPath, problems: Problems) -> None:
+    other = {key: (source.get(key), value) for key, value in _identity(spec).items() if source.get(key) != value}
     if other:
         listing = ", ".join(f"{key} {theirs!r}, here {ours!r}" for key, (theirs, ours) in other.items())
         problems.add(path, f"these are the weights of another network ({listing}); give both the same options")
@@ -152,11 +146,9 @@ def load_initial_weights(cohort: Cohort, run: Run, folder: RunFolder, init_from:
         module = load(path)
         expected: Any = cohort.networks[network]
         if (module.classes, module.channels) != (expected.classes, expected.channels):
-            raise RunError(
-                f"the network in {path} has {module.classes} classes and {module.channels} logits, "
-                f"{network} has {expected.classes} and {expected.channels}",
-                "use the weights of a network with the same classes",
-            )
+            found = f"the network in {path} has {module.classes} classes and {module.channels} logits"
+            message = f"{found}, {network} has {expected.classes} and {expected.channels}"
+            raise RunError(message, "use the weights of a network with the same classes")
         cohort.put(network, module)
     if init_from is not None:
         _fine_tune(cohort, run.config.reported, init_from)
@@ -170,8 +162,6 @@ def _fine_tune(cohort: Cohort, network: str, bundle: Path) -> None:
     weights, own = load(bundle).state_dict(), module.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     if len(own) - len(fitting) > len(own) // 4:
-        raise UsageError(
-            f"the bundle {bundle} fits {len(fitting)} of the {len(own)} arrays of {network!r}",
-            "start from a bundle of the same architecture and width",
-        )
+        message = f"the bundle {bundle} fits {len(fitting)} of the {len(own)} arrays of {network!r}"
+        raise UsageError(message, "start from a bundle of the same architecture and width")
     module.load_state_dict(fitting, strict=False)

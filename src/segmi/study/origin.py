@@ -65,11 +65,7 @@ def _size(source: Source) -> str:
 
 
 def refuse_changed(runs: Sequence[tuple[Run, Path]], allow_changed: Sequence[str] = ()) -> None:
-    """Refuse runs that were started with another configuration.
-
-    Raises:
-        UsageError: with the keys, their old and new values, and the runs.
-    """
+    """Raise `UsageError` if runs were started with another configuration, with keys, values and runs."""
     changes: dict[str, list[Path]] = {}
     for run, folder in runs:
         if not (folder / "config.yaml").exists():

@@ -50,13 +50,7 @@ class Problems:
         return any(problem.path == dotted or problem.path.startswith(f"{dotted}.") for problem in self.found)
 
     def raise_if_any(self) -> None:
-        """Raise one error with all problems.
-
-        Raises:
-            UsageError: if a problem is in the study itself.
-            DataError: if data is missing, and the study is correct.
-            EnvironmentProblem: if only the machine lacks something.
-        """
+        """Raise one error with all problems: `UsageError`, else `DataError`, else `EnvironmentProblem`."""
         if not self.found:
             return
         kinds = {problem.kind for problem in self.found}

@@ -170,12 +170,9 @@ class _Reporter:
             self._clock.end(run)
             self._count(run, event)
         if self._listener is not None:
-            self._listener(
-                StudyEvent(
-                    **vars(event), run=run, number=self._numbers[run.key], total=len(self._numbers),
-                    run_seconds_left=run_left, study_seconds_left=study_left,
-                )
-            )  # fmt: skip
+            number, total = self._numbers[run.key], len(self._numbers)
+            left: dict[str, Any] = {"run_seconds_left": run_left, "study_seconds_left": study_left}
+            self._listener(StudyEvent(**vars(event), run=run, number=number, total=total, **left))
 
     def _count(self, run: Run, event: Event) -> None:
         if event.kind == "finished":
@@ -196,6 +193,7 @@ class _Reporter:
 def study_plan(study: Study, context_of: Callable[[str], DatasetContext], command: str | None = None) -> Plan:
     """Return the plan of a study, which the report uses to find missing runs."""
     methods, losses = study.methods, known_losses()
+    used = dict.fromkeys(name for method in methods.values() for name in method.loss)
     return Plan(
         study=study.name,
         datasets={name: context_of(name).dataset.info.title for name in study.datasets},
@@ -207,10 +205,7 @@ def study_plan(study: Study, context_of: Callable[[str], DatasetContext], comman
         treatments={name: method.treatment or name for name, method in methods.items()},
         baselines={name: method.baseline for name, method in methods.items() if method.baseline},
         networks={name: describe_network(method.networks[method.reported or ""]) for name, method in methods.items()},
-        loss_defaults={
-            name: default_options(losses[name], NOT_OF_LOSSES)
-            for name in dict.fromkeys(name for method in methods.values() for name in method.loss)
-        },
+        loss_defaults={name: default_options(losses[name], NOT_OF_LOSSES) for name in used},
     )
 
 
@@ -235,11 +230,11 @@ def _check_joint(runs: Sequence[Run], engine: Engine) -> None:
     for run in runs:
         training = run.config.training
         if training.processes > 1 and not engine.joint:
+            needed = f"{training.devices} × {training.num_nodes} processes (training.devices × num_nodes)"
+            remedy = "omit --engine and start the study with torchrun or srun"
             raise UsageError(
-                f"{run.key} needs {training.devices} × {training.num_nodes} processes (training.devices × num_nodes), "
-                f"the engine {engine.name} does a run in one",
-                "omit --engine and start the study with torchrun or srun, or set training.devices and "
-                "training.num_nodes to 1",
+                f"{run.key} needs {needed}, the engine {engine.name} does a run in one",
+                f"{remedy}, or set training.devices and training.num_nodes to 1",
             )
 
 

@@ -41,10 +41,8 @@ def study_status(study: Study, root: Path) -> list[RunStatus]:
 
 
 def to_retry(rows: Sequence[RunStatus], wanted: Sequence[Run]) -> list[str]:
-    """Return the keys of the wanted runs that failed or diverged, or that wait for a failed trial.
-
-    A diverged trial has its result, and is not done again.
-    """
+    """Return the keys of the wanted runs that failed or diverged, or that wait for a failed trial."""
+    # A diverged trial has its result, and is not done again.
     failed = {row.run for row in rows if row.state in ("failed", "diverged")}
     failed_keys = [row.run.split("/") for row in rows if row.state == "failed"]
     awaited = {(dataset, method.partition(TRIAL_MARK)[0]) for dataset, method, _ in failed_keys if is_trial(method)}

@@ -211,7 +211,7 @@ def _sampled(
     distributions: dict[str, BaseDistribution] = {
         space.name: CategoricalDistribution(range(len(space.grid)))  # indices: values may be lists
         if space.grid
-        else FloatDistribution(*space.end_points, log=space.log_uniform is not None)
+        else FloatDistribution(space.end_points[0], space.end_points[1], log=space.log_uniform is not None)
         for space in spaces
     }
     sampler: optuna.samplers.BaseSampler

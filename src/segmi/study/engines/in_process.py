@@ -41,8 +41,7 @@ class Engine(Protocol):
 class InProcess:
     """Starts no process; a crash ends the study until the same command is run again."""
 
-    name = "in-process"
-    joint = True
+    name, joint = "in-process", True
 
     def do(self, executor: RunExecutor, runs: Sequence[Run], report: Report) -> None:
         """Do the runs, see `Engine`."""

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,7 @@ class Pool:
         UsageError: if a number is too small.
     """
 
-    name = "pool"
-    joint = False
+    name, joint = "pool", False
 
     def __init__(self, jobs: int | None = None, retries: int = 0) -> None:
         check_count("--jobs", jobs, 1)
@@ -71,9 +71,10 @@ class _Workers:
         next(worker for worker in self._workers if worker.task is None).begin(task)
 
     def poll(self) -> list[tuple[Task, Event | Crash]]:
-        there = {worker.connection: worker for worker in self._workers if worker.process is not None}
-        ready = wait(list(there), timeout=0.2)
-        return [result for connection, worker in there.items() if connection in ready for result in worker.poll()]
+        started = {worker.connection: (worker, worker.process) for worker in self._workers if worker.process}
+        ready = wait(list(started), timeout=0.2)
+        polled = [worker.poll(process) for one, (worker, process) in started.items() if one in ready]
+        return [result for results in polled for result in results]
 
     def stop(self) -> None:
         for worker in self._workers:
@@ -90,7 +91,7 @@ class _Worker:
     def __init__(self, job: Job, threads: int, output: Path) -> None:
         self._job, self._threads, self._output = job, threads, output
         self.task: Task | None = None
-        self.process: multiprocessing.process.BaseProcess | None = None
+        self.process: BaseProcess | None = None
 
     def begin(self, task: Task) -> None:
         if self.process is None:
@@ -103,7 +104,7 @@ class _Worker:
         with suppress(OSError):  # the process has just crashed, which the next poll finds
             self.connection.send(task)
 
-    def poll(self) -> list[tuple[Task, Event | Crash]]:
+    def poll(self, process: BaseProcess) -> list[tuple[Task, Event | Crash]]:
         """Return its new events, or a crash if it ended without the last event of a run."""
         results: list[tuple[Task, Event | Crash]] = []
         try:
@@ -114,7 +115,7 @@ class _Worker:
                 if event.kind in ENDS:
                     self.task = None
         except (EOFError, OSError):
-            task, reason = self.task, self._reap()
+            task, reason = self.task, self._reap(process)
             if task is not None:
                 output = self._output.read_text(errors="replace") if self._output.exists() else ""
                 results.append((task, Crash(reason, output)))
@@ -128,15 +129,10 @@ class _Worker:
     def end(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.join()
-            self.connection.close()
-            self.process = None
+            self._reap(self.process)
 
-    def _reap(self) -> str:
+    def _reap(self, process: BaseProcess) -> str:
         """Wait for the ended process and return the reason."""
-        process = self.process
-        if process is None:
-            return "the process of the run never started"
         process.join()
         self.connection.close()
         self.process = self.task = None

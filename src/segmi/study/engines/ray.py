@@ -50,17 +50,12 @@ class Ray:
         UsageError: if a number is too small.
     """
 
-    name = "ray"
-    joint = False
+    name, joint = "ray", False
 
     def __init__(
-        self,
-        address: str | None = None,
-        jobs: int | None = None,
-        cpus: float | None = None,
-        gpus: float | None = None,
-        retries: int = 2,
-    ) -> None:
+        self, address: str | None = None, jobs: int | None = None, cpus: float | None = None,
+        gpus: float | None = None, retries: int = 2,
+    ) -> None:  # fmt: skip
         check_count("--jobs", jobs, 1)
         check_count("--retries", retries, 0)
         if cpus is not None and cpus <= 0:
@@ -231,18 +226,15 @@ class _Tasks:
         if is_alive(self._ray, self._node):
             return
         self._is_gone = True
-        raise EnvironmentProblem(
-            "the Ray cluster does not respond; its runs have stopped",
-            "start the cluster and run the same command again: finished runs stay, the others continue from their "
-            "checkpoints",
-        ) from error
+        remedy = "start the cluster and run the same command again: finished runs stay, the others continue from their"
+        message = "the Ray cluster does not respond; its runs have stopped"
+        raise EnvironmentProblem(message, f"{remedy} checkpoints") from error
 
 
 def check_room(ray: Any, needs: dict[str, dict[str, float]], *, fixed: bool) -> None:
     """Check that some machine has room for each run, which would otherwise wait forever.
 
-    Raises:
-        UsageError: if Ray runs on this machine only. A cluster may still grow, so there it is a warning.
+    With ``fixed``, on this machine only, raise `UsageError`. A cluster can still grow: there it is a warning.
     """
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for run, need in needs.items():

@@ -144,10 +144,9 @@ def _record_failure(folder: RunFolder, crash: Crash, tries: int) -> Event:
             return Event("busy", text=problem.message)
         if folder.finished:
             return Event("finished")
-        error = WorkerCrashed(
-            crash.reason + (f", in each of {tries} tries" if tries > 1 else ""),
-            "read its output in failure.json, then run the same command again: the run continues from its checkpoint",
-        )
+        message = crash.reason + (f", in each of {tries} tries" if tries > 1 else "")
+        remedy = "read its output in failure.json, then run the same command again"
+        error = WorkerCrashed(message, f"{remedy}: the run continues from its checkpoint")
         if crash.output:
             error.add_note(f"The process printed:\n{crash.output}")
         folder.write_failure(error)
