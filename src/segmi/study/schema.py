@@ -96,7 +96,7 @@ class Method(BaseModel):
     averages: dict[FolderName, AverageOf] = {}  # networks whose weights are averages of the weights of others, by name
     # sources of initial weights by network. Default: random or pretrained weights.
     weights_from: dict[str, WeightsFrom] = {}
-    training: Options | None = None  # settings that replace those of the study for this method
+    training: Options | None = None  # replaces settings of the study for this method
     processing: Options | None = None  # settings that replace the processing of the study for this method
 
 

@@ -25,7 +25,7 @@ class TrainedNetwork:
 
     bundle: Path  # folder of the bundle, for `segmi.load` and `segmi.predict`
     run: Path  # folder of the run
-    scores: dict[str, Any]  # scores on the evaluated split by name, of which ``IoU`` is a list over the classes
+    scores: dict[str, Any]  # scores on the evaluated split by name, ``IoU`` is a list over the classes
 
 
 def train(
@@ -99,7 +99,7 @@ def train_study(
 ) -> TrainedNetwork | None:
     """Do the one run of a study in the folder ``runs``; None in all but the first of several processes.
 
-    An unfinished run is refused without ``resume`` or ``overwrite``. ``options`` are those of `run_study`.
+    An unfinished run is refused without ``resume`` or ``overwrite``. ``options``: see `run_study`.
 
     Raises:
         SegmiError: if the state of the folder does not fit ``resume`` and ``overwrite``, or the run failed.

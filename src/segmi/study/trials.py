@@ -46,7 +46,7 @@ class Search:
     dataset: str
     method: str
     root: Path  # folder of all runs
-    restart: bool = False  # ignore results on disk, except those of runs in ``done``
+    restart: bool = False  # ignore results on disk, except from runs in ``done``
     done: set[str] = field(default_factory=set)  # keys of the trials that were done in this call
     change: Callable[[Run], Run] = lambda run: run  # applied to every run, such as to start from a bundle
 

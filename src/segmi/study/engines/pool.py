@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Pool:
-    """Worker processes, each of which does one run after the other.
+    """Worker processes that each do one run after the other.
 
     Args:
         jobs: number of processes. Default: as many as the CPU cores allow with the threads of each run.
