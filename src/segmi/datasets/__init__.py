@@ -142,7 +142,6 @@ def open_dataset(name: str, root: str | Path | None = None, **options: Any) -> D
             guess = nearest(option, known)
             listing = f"known: {', '.join(known)}" if known else "it has none"
             raise UsageError(
-                f"dataset {name!r} has no option {option!r}",
-                f"did you mean {guess!r}? {listing}" if guess else listing,
+                f"dataset {name!r} has no option {option!r}", f"did you mean {guess!r}? {listing}" if guess else listing
             )
     return reader(root=None if reader in _GENERATED else root, **options)  # type: ignore[call-arg]  # of the subclass

@@ -19,36 +19,23 @@ from segmi.datasets.reader import DatasetReader, Problem, Sample, combined_error
 from segmi.errors import DataError, SegmiError, unknown_name
 from segmi.types import IGNORE_INDEX
 
-Progress = Callable[[int, int], None]
-"""Called with the number of images done and their total."""
-
+Progress = Callable[[int, int], None]  # called with the number of images done and their total
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class SplitReport:
-    """Statistics of a split, over the images that can be read.
+    """Statistics of a split, over the images that can be read."""
 
-    Args:
-        name: name of the split.
-        images: number of listed images.
-        readable: number of images that can be read with their masks.
-        groups: number of groups.
-        smallest: width and height of the image with the fewest pixels, None if none can be read.
-        largest: width and height of the image with the most pixels, None if none can be read.
-        class_pixels: number of pixels of each class.
-        ignored_pixels: number of ignored pixels.
-    """
-
-    name: str
-    images: int
-    readable: int
-    groups: int
-    smallest: tuple[int, int] | None
-    largest: tuple[int, int] | None
-    class_pixels: tuple[int, ...]
-    ignored_pixels: int
+    name: str  # name of the split
+    images: int  # number of listed images
+    readable: int  # number of images that can be read with their masks
+    groups: int  # number of groups
+    smallest: tuple[int, int] | None  # width and height of the image with the fewest pixels, None if none can be read
+    largest: tuple[int, int] | None  # width and height of the image with the most pixels, None if none can be read
+    class_pixels: tuple[int, ...]  # number of pixels of each class
+    ignored_pixels: int  # number of ignored pixels
 
     @property
     def class_shares(self) -> tuple[float, ...]:
@@ -63,23 +50,14 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The result of `check_dataset`.
+    """The result of `check_dataset`."""
 
-    Args:
-        dataset: name of the dataset.
-        title: its title.
-        classes: the names of its classes.
-        splits: one report per split.
-        problems: what must be fixed before training.
-        notes: what can be intended, but is worth knowing.
-    """
-
-    dataset: str
-    title: str
-    classes: tuple[str, ...]
-    splits: tuple[SplitReport, ...]
-    problems: tuple[Problem, ...]
-    notes: tuple[str, ...]
+    dataset: str  # name of the dataset
+    title: str  # title in tables
+    classes: tuple[str, ...]  # names of the classes
+    splits: tuple[SplitReport, ...]  # one report per split
+    problems: tuple[Problem, ...]  # must be fixed before training
+    notes: tuple[str, ...]  # can be intended, but are worth knowing
 
     def error(self) -> DataError | None:
         """Return all problems as one error, None if there are none."""

@@ -95,7 +95,7 @@ class Folder(DatasetReader):
         self.info = self._classes.info(title or printable(self.root.resolve().name))
         self._masks: Final = masks
         self._mask_suffix: Final = mask_suffix
-        self._group: Final = None if group is None else _compile(group)
+        self._group: Final = _compile(group)
         self._val, self._seed = val, seed
         self._layout: Final = _find_layout(self.root)
         self._val_is_drawn: Final = val > 0 and "val" not in self._layout and "train" in self._layout
@@ -144,13 +144,12 @@ def _check_options(masks: str, val: float, subfolder: str | None) -> None:
         raise UsageError(f"subfolder: expected a path below the root, got {subfolder!r}", "change the root instead")
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
+def _compile(pattern: str | None) -> re.Pattern[str] | None:
     try:
-        return re.compile(pattern)
+        return None if pattern is None else re.compile(pattern)
     except re.error as error:
-        raise UsageError(
-            f"group: expected a regular expression, got {pattern!r} ({error})", "write one such as `^([^_]+)_`"
-        ) from error
+        message = f"group: expected a regular expression, got {pattern!r} ({error})"
+        raise UsageError(message, "write one such as `^([^_]+)_`") from error
 
 
 def _find_layout(root: Path) -> dict[str, _SplitFiles]:

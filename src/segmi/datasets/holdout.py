@@ -9,8 +9,7 @@ from segmi.datasets.reader import Sample
 from segmi.errors import UsageError
 from segmi.randomness import key
 
-FEWEST_GROUPS = 5
-"""Whole groups are held out if there are at least this many; with fewer, that would hold out too much."""
+FEWEST_GROUPS = 5  # whole groups are held out if there are at least this many; with fewer, that would hold out too much
 
 
 def hold_out(samples: Sequence[Sample], fraction: float, seed: int = 0) -> tuple[list[Sample], list[Sample]]:
@@ -32,8 +31,7 @@ def hold_out(samples: Sequence[Sample], fraction: float, seed: int = 0) -> tuple
         raise UsageError(f"expected a held-out fraction between 0 and 1, got {fraction}", "use 0.1 for a tenth")
     if len(samples) < 2:
         raise UsageError(
-            f"expected at least 2 images to hold out a part of, got {len(samples)}",
-            "add images or use select_by: last",
+            f"expected at least 2 images to hold out a part of, got {len(samples)}", "add images or use select_by: last"
         )
     groups: dict[str, list[int]] = defaultdict(list)
     for index, sample in enumerate(samples):

@@ -14,8 +14,7 @@ from segmi.datasets.holdout import draw_splits
 from segmi.datasets.reader import Listing, Problem, Sample
 from segmi.errors import DataError
 
-ROOT_VARIABLE: Final = "SEGMI_DATA"
-"""The environment variable with the default root of all datasets."""
+ROOT_VARIABLE: Final = "SEGMI_DATA"  # the environment variable with the default root of all datasets
 
 
 class Files(NamedTuple):
@@ -78,9 +77,7 @@ def existing_splits(
 ) -> tuple[str, ...]:
     """Return the splits whose image folder exists; ``test`` needs its masks too, since publishers hold them back.
 
-    Args:
-        folders: returns the image folder and the mask folder of a split.
-        names: the splits to look for.
+    ``folders`` returns the image folder and the mask folder of a split.
     """
     return tuple(name for name in names if folders(name)[0].is_dir() and (name != "test" or folders(name)[1].is_dir()))
 

@@ -43,8 +43,7 @@ class Shard:
         return slice(total * self.rank // self.count, total * (self.rank + 1) // self.count)
 
 
-WHOLE = Shard()
-"""The shard of a process that trains alone."""
+WHOLE = Shard()  # the shard of a process that trains alone
 
 
 @dataclass(frozen=True)
@@ -52,16 +51,11 @@ class Unlabeled:
     """Images without labels that are appended to every batch.
 
     They form a second endless stream, reshuffled in every epoch, and a function of the batch number.
-
-    Args:
-        images: the images; their labels are not read.
-        batch_size: how many are appended to each batch.
-        two_views: whether each image appears twice, the second time with other colors and a random mirroring.
     """
 
-    images: SegmentationDataset
-    batch_size: int
-    two_views: bool = False
+    images: SegmentationDataset  # their labels are not read
+    batch_size: int  # number of images appended to each batch
+    two_views: bool = False  # whether each image appears twice, the second time recolored and mirrored at random
 
     def keys(self, number: int, shard: Shard) -> list[tuple[int, int]]:
         """Return the (epoch, index) keys that a process appends to batch ``number``."""
@@ -93,40 +87,35 @@ class Unlabeled:
 
 
 class _BatchKeys(NamedTuple):
-    """The (epoch, index) keys of the labeled and the unlabeled images of a batch."""
+    """The (epoch, index) keys of a batch."""
 
     labeled: list[tuple[int, int]]
     unlabeled: list[tuple[int, int]]
 
 
+@dataclass(eq=False)
 class _BatchSampler(Sampler[_BatchKeys]):
     """Keys of batches ``first`` to ``last``; earlier batches are skipped without being read."""
 
-    def __init__(
-        self,
-        images: SegmentationDataset,
-        batch_size: int,
-        first: int,
-        last: int,
-        *,
-        drop_last: bool,
-        shard: Shard,
-        unlabeled: Unlabeled | None,
-    ) -> None:
-        self.unlabeled = unlabeled
-        self.count, self.seed, self.shard = len(images), images.seed, shard
-        self.batch_size, self.first, self.last, self.drop_last = batch_size, first, last, drop_last
+    images: SegmentationDataset
+    batch_size: int
+    first: int
+    last: int
+    drop_last: bool
+    shard: Shard
+    unlabeled: Unlabeled | None
 
     def __len__(self) -> int:
         return self.last - self.first
 
     def __iter__(self) -> Iterator[_BatchKeys]:
-        per_epoch = steps_per_epoch(self.count, self.batch_size, drop_last=self.drop_last)
+        count, seed = len(self.images), self.images.seed
+        per_epoch = steps_per_epoch(count, self.batch_size, drop_last=self.drop_last)
         order, order_epoch = np.empty(0, dtype=np.int64), -1
         for number in range(self.first, self.last):
             epoch, position = divmod(number, per_epoch)
             if epoch != order_epoch:
-                order, order_epoch = epoch_order(self.count, self.seed, epoch), epoch
+                order, order_epoch = epoch_order(count, seed, epoch), epoch
             chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
             yield _BatchKeys(
                 [(epoch, int(index)) for index in chosen[self.shard.slice(len(chosen))]],
@@ -134,11 +123,12 @@ class _BatchSampler(Sampler[_BatchKeys]):
             )
 
 
+@dataclass(eq=False)
 class _BatchDataset(Dataset[Batch]):
     """Builds a whole batch from its keys in one call."""
 
-    def __init__(self, images: SegmentationDataset, unlabeled: Unlabeled | None) -> None:
-        self.images, self.unlabeled = images, unlabeled
+    images: SegmentationDataset
+    unlabeled: Unlabeled | None
 
     def __getitems__(self, keys: _BatchKeys) -> Batch:
         batch = self.images.batch(keys.labeled)
@@ -176,7 +166,7 @@ def training_batches(
     Raises:
         RunError: a worker dies or returns no batch within five minutes.
     """
-    sampler = _BatchSampler(images, batch_size, first, last, drop_last=drop_last, shard=shard, unlabeled=unlabeled)
+    sampler = _BatchSampler(images, batch_size, first, last, drop_last, shard, unlabeled)
     batches = _BatchDataset(images, unlabeled)
     if workers and (images.needs_workers or (unlabeled and unlabeled.images.needs_workers)):
         yield from read_by_workers(batches, workers, batch_sampler=sampler)

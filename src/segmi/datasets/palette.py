@@ -65,8 +65,7 @@ CITYSCAPES_PALETTE: Final = full_palette(
 """Cityscapes, in the order of its train ids."""
 
 CAMVID_PALETTE: Final = full_palette(
-    from_hex("808080 800000 c0c080 804080 0000c0 808000 c08080 404080 400080 404000 0080c0"),
-    ignored=(0, 0, 0),
+    from_hex("808080 800000 c0c080 804080 0000c0 808000 c08080 404080 400080 404000 0080c0"), ignored=(0, 0, 0)
 )
 """CamVid; each of the 11 merged classes has the color of the original class with its name."""
 

@@ -31,42 +31,31 @@ class Processing:
 
     Masks are always resized by nearest neighbor and padded with ``IGNORE_INDEX``. Networks normalize for themselves.
 
-    Args:
-        resize: side of the resized images in pixels; None keeps the original size.
-        resize_mode: ``exact`` resizes to ``resize`` × ``resize``, as the paper says; ``shorter`` scales the shorter
-            side to it and keeps the aspect ratio, as the authors' code did.
-        crop: side of the random crop; smaller images are padded.
-        flip: probability of a horizontal flip.
-        scale: range of the random scale factor applied before cropping.
-        color: strength of the random change of brightness, contrast, saturation and (a tenth of it) hue.
-        view_color: the same for the second view of an unlabeled image.
-
     Raises:
         UsageError: a value is out of range.
     """
 
-    resize: int | None = 234
+    resize: int | None = 234  # side of the resized images in pixels; None keeps the original size
+    # ``exact`` resizes to ``resize`` × ``resize``, as the paper says; ``shorter`` scales the shorter side to it and
+    # keeps the aspect ratio, as the authors' code did
     resize_mode: ResizeMode = "exact"
-    crop: int = 224
-    flip: float = 0.0
-    scale: tuple[float, float] = (1.0, 1.0)
-    color: float = 0.0
-    view_color: float = 0.4
+    crop: int = 224  # side of the random crop in pixels; smaller images are padded
+    flip: float = 0.0  # probability of a horizontal flip
+    scale: tuple[float, float] = (1.0, 1.0)  # range of the random scale factor applied before cropping
+    color: float = 0.0  # strength of the random change of brightness, contrast, saturation and (a tenth of it) hue
+    view_color: float = 0.4  # the same for the second view of an unlabeled image
 
     def __post_init__(self) -> None:
-        if self.resize is not None and self.resize < 1:
-            raise UsageError(f"processing.resize must be a positive number of pixels, got {self.resize}")
-        for name, side in (("resize", self.resize or 1), ("crop", self.crop)):
-            if side**2 > MAX_PIXELS:
+        for name, side in (("resize", self.resize), ("crop", self.crop)):
+            if side is not None and side < 1:
+                raise UsageError(f"processing.{name} must be a positive number of pixels, got {side}")
+            if side is not None and side**2 > MAX_PIXELS:
+                limit = f"{MAX_PIXELS / 1e6:.0f} megapixels"
                 raise UsageError(
-                    f"processing.{name} must give images of at most {MAX_PIXELS / 1e6:.0f} megapixels, got a side of "
-                    f"{side}",
-                    "lower it",
+                    f"processing.{name} must give images of at most {limit}, got a side of {side}", "lower it"
                 )
         if self.resize_mode not in get_args(ResizeMode):
             raise UsageError(f"processing.resize_mode must be exact or shorter, got {self.resize_mode!r}")
-        if self.crop < 1:
-            raise UsageError(f"processing.crop must be a positive number of pixels, got {self.crop}")
         if self.resize is not None and self.crop > self.resize:
             raise UsageError(
                 f"processing.crop ({self.crop}) is larger than processing.resize ({self.resize})",
@@ -82,10 +71,7 @@ class Processing:
 
     def resized(self, image: np.ndarray, mask: np.ndarray) -> Pair:
         """Return an H×W×3 uint8 image and its H×W uint8 mask, resized; the deterministic part of the processing."""
-        pair = Pair(
-            tv_tensors.Image(as_tensor(image).permute(2, 0, 1).contiguous()),
-            tv_tensors.Mask(as_tensor(mask)),
-        )
+        pair = Pair(tv_tensors.Image(as_tensor(image).permute(2, 0, 1).contiguous()), tv_tensors.Mask(as_tensor(mask)))
         if self.resize is None:
             return pair
         size = [self.resize, self.resize] if self.resize_mode == "exact" else [self.resize]

@@ -16,9 +16,7 @@ from segmi.datasets.decode import decode_image, decode_mask, indices_of, printab
 from segmi.errors import DataError, SegmiError, together, unknown_name
 from segmi.types import IGNORE_INDEX
 
-UNKNOWN: Final = -1
-"""The lookup entry of a mask value that is neither a class nor ignored."""
-
+UNKNOWN: Final = -1  # the lookup entry of a mask value that is neither a class nor ignored
 Pixels: TypeAlias = NDArray[np.uint8]
 
 ResizeMode: TypeAlias = Literal["exact", "shorter"]
@@ -41,19 +39,12 @@ Source: TypeAlias = Path | GeneratedImage
 
 
 class Sample(NamedTuple):
-    """One image with its mask.
+    """One image with its mask."""
 
-    Args:
-        image: the image file or generated image.
-        mask: the mask file or generated mask.
-        name: unique in its split.
-        group: images of one group (city, video clip, patient) are not independent; the name for ungrouped images.
-    """
-
-    image: Source
-    mask: Source
-    name: str
-    group: str
+    image: Source  # the image file or generated image
+    mask: Source  # the mask file or generated mask
+    name: str  # unique in its split
+    group: str  # images of one group (city, video clip, patient) are not independent; the name for ungrouped images
 
     def file(self, part: str) -> str:
         """Return the printable path of ``part``, "image" or "mask", or a description of a generated one."""
@@ -62,17 +53,11 @@ class Sample(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong with a file or folder of a dataset.
+    """One thing that is wrong with a file or folder of a dataset."""
 
-    Args:
-        file: the file or folder, printable.
-        message: the defect, with the expected and the given value.
-        remedy: how to fix it.
-    """
-
-    file: str
-    message: str
-    remedy: str
+    file: str  # the file or folder, printable
+    message: str  # the defect, with the expected and the given value
+    remedy: str  # how to fix it
 
     def __str__(self) -> str:
         return f"{self.file}: {self.message}"
@@ -87,24 +72,15 @@ class Listing(NamedTuple):
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """The facts about a dataset that do not depend on its files.
+    """The facts about a dataset that do not depend on its files."""
 
-    Args:
-        name: as in study files and on the command line.
-        title: as in tables.
-        classes: the names, index = train id.
-        palette: 256 RGB colors, index = train id; entry 255 is the color of ignored pixels.
-        ignored: the mask value of ignored pixels, None without ignored pixels. Of several values, the one that means
-            "unlabeled".
-        lookup: 256 entries: mask value → train id, ``IGNORE_INDEX`` for ignored, ``UNKNOWN`` for a value that must not
-            occur.
-    """
-
-    name: str
-    title: str
-    classes: tuple[str, ...]
+    name: str  # as in study files and on the command line
+    title: str  # as in tables
+    classes: tuple[str, ...]  # names, index = train id
+    # 256 RGB colors, index = train id; entry 255 is the color of ignored pixels
     palette: tuple[tuple[int, int, int], ...] = field(repr=False)
-    ignored: int | None
+    ignored: int | None  # mask value of ignored pixels, None without any; of several, the one that means "unlabeled"
+    # 256 entries: mask value → train id, ``IGNORE_INDEX`` if ignored, ``UNKNOWN`` for a value that must not occur
     lookup: tuple[int, ...] = field(repr=False)
 
     def __post_init__(self) -> None:
@@ -147,7 +123,7 @@ class DatasetInfo:
         unknown = [int(value) for value in np.flatnonzero(counts) if self.lookup[value] == UNKNOWN]
         share = counts[unknown].sum() / counts.sum()
         listing = ", ".join(map(str, unknown[:10])) + (f", … ({len(unknown)} in all)" if len(unknown) > 10 else "")
-        ignored = "none" if self.ignored is None else str(self.ignored)
+        ignored = "none" if self.ignored is None else self.ignored
         known = ranges(value for value, train_id in enumerate(self.lookup) if train_id != UNKNOWN)
         return DataError(
             f"{file}: expected the values {known} ({len(self.classes)} classes of {self.name}, ignored: {ignored}), "

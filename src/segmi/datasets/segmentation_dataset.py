@@ -203,11 +203,10 @@ class SegmentationDataset(Dataset[Pair]):
         else:
             pair = self[index]
             image, mask = pair.image.numpy(), pair.mask.numpy()
-        return image, self._noisy(mask, index) if self.label_noise else mask
-
-    def _noisy(self, mask: Pixels, index: int) -> Pixels:
-        classes = len(self.dataset.info.classes)
-        return noisy_labels(mask, self.label_noise, classes=classes, seed=key(self.seed, "label noise", index))
+        if self.label_noise:
+            classes, seed = len(self.dataset.info.classes), key(self.seed, "label noise", index)
+            mask = noisy_labels(mask, self.label_noise, classes=classes, seed=seed)
+        return image, mask
 
     def __getstate__(self) -> dict[str, object]:
         # Worker processes get the list of files, not a copy of the decoded images.

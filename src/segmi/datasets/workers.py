@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -16,9 +16,7 @@ from segmi.errors import RunError, SegmiError
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-STALLED_SECONDS: Final = 300
-"""How long the next item is waited for."""
-
+STALLED_SECONDS: Final = 300  # how long the next item is waited for
 POLL_SECONDS: Final = 5
 """How often the loader checks for exited workers; the workers of a fork server send no signal when they exit."""
 
@@ -91,11 +89,10 @@ def _is_crash(error: Exception) -> bool:
     return "Caught" not in str(error)
 
 
-class _ItemError:
+class _ItemError(NamedTuple):
     """The error of an item; raised in the worker, PyTorch would turn it into one text with its traceback."""
 
-    def __init__(self, error: SegmiError) -> None:
-        self.error = error
+    error: SegmiError
 
 
 class _WithErrors(Dataset[Any]):

@@ -66,7 +66,7 @@ def entries(root: Path, *, verify: bool = False) -> list[EntryInfo]:
         root: the folder of all entries; a missing folder has none.
         verify: compare every byte with the checksums of the entry.
     """
-    return [entry for slot in _slots(root) for entry in _entries_of(slot, verify=verify)]
+    return [entry_info(folder, verify=verify) for slot in _slots(root) for folder in entry_folders(slot)]
 
 
 def _slots(root: Path) -> list[Path]:
@@ -76,10 +76,6 @@ def _slots(root: Path) -> list[Path]:
 def entry_folders(slot: Path) -> list[Path]:
     """Return the folders of the finished entries of a slot."""
     return sorted(path for path in slot.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _entries_of(slot: Path, *, verify: bool = False) -> list[EntryInfo]:
-    return [entry_info(folder, verify=verify) for folder in entry_folders(slot)]
 
 
 def entry_info(folder: Path, *, verify: bool = False) -> EntryInfo:
@@ -118,7 +114,7 @@ def clear(root: Path, dataset: str | None = None) -> tuple[list[EntryInfo], list
     for slot in _slots(root):
         if dataset is not None and slot.name.rsplit("-", 3)[0] != dataset:
             continue
-        infos = _entries_of(slot)
+        infos = [entry_info(folder) for folder in entry_folders(slot)]
         try:
             with run_lock(slot):
                 for path in slot.iterdir():

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +21,10 @@ from segmi.datasets.reader import DatasetReader, Pixels, Sample, combined_error
 from segmi.errors import EnvironmentProblem, SegmiError, UsageError
 from segmi.records import atomic_folder, run_lock, sweep
 
-if TYPE_CHECKING:
-    from segmi.datasets.processing import Processing
-
 log = logging.getLogger(__name__)
 
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the number of prepared images and their total."""
-
-TRIAL_SECONDS: Final = 1.0
-"""How long one process decodes before the remaining time is estimated."""
-
+Progress: TypeAlias = Callable[[int, int], None]  # called with the number of prepared images and their total
+TRIAL_SECONDS: Final = 1.0  # how long one process decodes before the remaining time is estimated
 WORTH_SECONDS: Final = 20.0
 """Several processes are started if one would need longer than this; each imports PyTorch first."""
 
@@ -112,11 +105,6 @@ def find_entry(root: Path, key: EntryKey) -> Store | None:
 def check_disk_space(root: Path, dataset: DatasetReader, wanted: Sequence[tuple[Sequence[Sample], EntryKey]]) -> None:
     """Check that the disk has room for all of these entries together, except those that exist.
 
-    Args:
-        root: the folder of all entries.
-        dataset: reads the samples.
-        wanted: the samples and the key of each entry.
-
     Raises:
         EnvironmentProblem: disk space is missing.
     """
@@ -147,13 +135,7 @@ class Prepared(NamedTuple):
 
 
 class Decoder:
-    """The samples of an entry, decoded on access; picklable.
-
-    Args:
-        dataset: reads the samples.
-        samples: the samples of the entry, in order.
-        key: the identity of the entry, with its columns and size.
-    """
+    """The samples of an entry, decoded on access; picklable. Args: see `prepare`."""
 
     def __init__(self, dataset: DatasetReader, samples: Sequence[Sample], key: EntryKey) -> None:
         self.dataset, self.samples, self.key = dataset, list(samples), key
@@ -169,19 +151,17 @@ class Decoder:
             return error
 
     def _prepared(self, sample: Sample) -> Prepared:
+        from segmi.datasets.processing import Processing  # imports PyTorch
+
         if self.key.columns == LABELS:
             mask = self.dataset.read_mask(sample)
             arrays: tuple[Pixels, ...] = (mask,)
         else:
             image, mask = self.dataset.read(sample)
-            pair = self._processing().resized(image, mask)
+            processing = Processing(resize=self.key.resize, resize_mode=self.key.resize_mode, crop=1)
+            pair = processing.resized(image, mask)
             arrays = (pair.image.numpy(), pair.mask.numpy())
         return Prepared(arrays, np.bincount(mask.ravel(), minlength=256))
-
-    def _processing(self) -> Processing:
-        from segmi.datasets.processing import Processing
-
-        return Processing(resize=self.key.resize, resize_mode=self.key.resize_mode, crop=1)
 
     def all(self, jobs: int | None = None) -> Iterator[Prepared | SegmiError]:
         """Yield all samples in order.

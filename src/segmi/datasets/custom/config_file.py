@@ -20,20 +20,19 @@ from segmi.types import IGNORE_INDEX
 FORMAT: Final = 1
 
 _TOP: Final = (
-    *("format", "title", "masks", "pairs_only", "ignored", "ignored_color"),
-    *("classes", "splits", "names", "draw"),
+    *("format", "title", "masks", "pairs_only", "ignored", "ignored_color", "classes", "splits", "names", "draw"),
 )
 _NAMES: Final = (*Affixes._fields, "group")
 _DRAW: Final = ("val", "test", "seed")
+_NAMES_COMMENT: Final = """\
+# The affixes of the names that an image and its mask share: prefixes, suffixes, folders, or the whole
+# name. group: a regular expression for the shared part of the names of dependent images, such as all
+# images of one patient, clip or city.
+"""
 
 
 def format_config(config: CustomConfig, comment: str = "") -> str:
-    """Return the text of ``segmi.toml``.
-
-    Args:
-        config: the content.
-        comment: a comment for the first lines, such as how the content was detected.
-    """
+    """Return the text of ``segmi.toml``; the first lines are a comment, such as how the content was detected."""
     lines = [
         *(f"# {line}".rstrip() for line in comment.splitlines()),
         "# Correct this file if necessary, then check it: segmi data check FOLDER",
@@ -60,15 +59,7 @@ def format_config(config: CustomConfig, comment: str = "") -> str:
     affixes = [f"{key} = {_text(value)}" for key, value in config.affixes._asdict().items() if value]
     group = [] if config.group is None else [f"group = {_text(config.group)}"]
     if affixes or group:
-        lines += [
-            "",
-            "# The affixes of the names that an image and its mask share: prefixes, suffixes, folders, or the whole",
-            "# name. group: a regular expression for the shared part of the names of dependent images, such as all",
-            "# images of one patient, clip or city.",
-            "[names]",
-            *affixes,
-            *group,
-        ]
+        lines += ["", *_NAMES_COMMENT.splitlines(), "[names]", *affixes, *group]
     if config.drawn:
         lines += ["", "# Shares of train, drawn in whole groups; a function of the seed.", "[draw]"]
         lines += [f"{name} = {share}" for name, share in config.drawn.items()] + [f"seed = {config.seed}"]
@@ -112,9 +103,8 @@ class _Parser:
 
     def config(self, data: Mapping[str, Any], title: str) -> CustomConfig | None:
         self._check_keys(data, _TOP, "")
-        self._check(
-            data.get("format") == FORMAT, "format", f"{FORMAT}; does a newer segmi write it?", data.get("format")
-        )
+        given = data.get("format")
+        self._check(given == FORMAT, "format", f"{FORMAT}; does a newer segmi write it?", given)
         kind = data.get("masks", "index")
         if not self._check(kind in KINDS, "masks", ", ".join(KINDS), kind):
             return None
@@ -169,11 +159,8 @@ class _Parser:
         for name in (name for name in SPLITS if name in splits):
             table = self._table(splits, name, SplitFolders._fields)
             needed = ("images", "masks", "panoptic") if kind == "panoptic" else ("images", "masks")
-            missing = [key for key in needed if key not in table]
-            if missing:
-                self.problems.append(
-                    f"splits.{name}: expected {' and '.join(needed)}, got no {' and no '.join(missing)}"
-                )
+            if missing := " and no ".join(key for key in needed if key not in table):
+                self.problems.append(f"splits.{name}: expected {' and '.join(needed)}, got no {missing}")
                 continue
             paths = {key: self._path(value, f"splits.{name}.{key}") for key, value in table.items()}
             parts[name] = SplitFolders(**paths)

@@ -81,7 +81,9 @@ class CustomDataset(DatasetReader):
             return indices_of(mask, path)
         if self.config.masks == "panoptic":
             train_ids = {v: i for i, one in enumerate(self.config.classes) for v in one.values if isinstance(v, int)}
-            return self._segments_of(path).labels(mask, path, train_ids)
+            inside = path.relative_to(self.root).as_posix()
+            segments = next(one for folder, one in self._segments.items() if inside.startswith(f"{folder}/"))
+            return segments.labels(mask, path, train_ids)
         colors, values = self.config.color_values()
         file = printable(self.root / FILE_NAME)
         remedy = f"add the color to the classes or to ignored in {file}, or correct the mask"
@@ -98,10 +100,6 @@ class CustomDataset(DatasetReader):
         """The panoptic JSON file of each mask folder."""
         parts = self.config.parts.values()
         return {part.masks: Segments(self.root / part.panoptic) for part in parts if part.panoptic is not None}
-
-    def _segments_of(self, path: Path) -> Segments:
-        inside = path.relative_to(self.root).as_posix()
-        return next(segments for folder, segments in self._segments.items() if inside.startswith(f"{folder}/"))
 
     def _files(self, part: SplitFolders) -> tuple[Files, Files]:
         """Return images and masks by the shared part of their names."""

@@ -12,10 +12,7 @@ from segmi.errors import DataError
 from segmi.types import IGNORE_INDEX
 
 FILE_NAME: Final = "segmi.toml"
-
-Value: TypeAlias = int | Color
-"""A value in a mask: a number, or a color."""
-
+Value: TypeAlias = int | Color  # a value in a mask: a number, or a color
 MaskKind: TypeAlias = Literal["index", "color", "panoptic"]
 KINDS: Final[tuple[MaskKind, ...]] = ("index", "color", "panoptic")
 SPLITS: Final = ("train", "val", "test")
@@ -61,38 +58,26 @@ NO_AFFIXES: Final = Affixes()
 class CustomConfig:
     """The content of ``segmi.toml``.
 
-    Args:
-        title: title in tables.
-        masks: ``index``: grayscale or palette files with values; ``color``: colors; ``panoptic``: COCO's PNG files,
-            whose colors number segments that a JSON file describes.
-        classes: the classes in the order of their train ids.
-        parts: the files of the splits on disk.
-        ignored: the values of ignored pixels. In panoptic masks, pixels outside of segments are always ignored.
-        ignored_color: their color in figures.
-        affixes: the affixes of the file names.
-        group: a regular expression for the part of the shared name that dependent images have in common: its first
-            group, or the whole match; None: each image is a group.
-        val: the share of train drawn for ``val`` if ``parts`` has none.
-        test: the share of train drawn for ``test`` if ``parts`` has none.
-        seed: seed of these draws.
-        pairs_only: whether unmatched images and masks are left out; they are problems otherwise.
-
     Raises:
         DataError: the fields contradict each other.
     """
 
-    title: str
+    title: str  # title in tables
+    # ``index``: grayscale or palette files with values; ``color``: colors; ``panoptic``: COCO's PNG files, whose colors
+    # number segments that a JSON file describes
     masks: MaskKind
-    classes: tuple[LabelClass, ...]
-    parts: dict[str, SplitFolders] = field(hash=False)
-    ignored: tuple[Value, ...] = ()
-    ignored_color: Color = (0, 0, 0)
-    affixes: Affixes = NO_AFFIXES
+    classes: tuple[LabelClass, ...]  # in the order of their train ids
+    parts: dict[str, SplitFolders] = field(hash=False)  # the files of the splits on disk
+    ignored: tuple[Value, ...] = ()  # values of ignored pixels; outside of panoptic segments, pixels are always ignored
+    ignored_color: Color = (0, 0, 0)  # their color in figures
+    affixes: Affixes = NO_AFFIXES  # the affixes of the file names
+    # a regular expression for the part of the shared name that dependent images have in common: its first group, or the
+    # whole match; None: each image is a group
     group: str | None = None
-    val: float = 0.0
-    test: float = 0.0
-    seed: int = 0
-    pairs_only: bool = False
+    val: float = 0.0  # share of train drawn for ``val`` if ``parts`` has none
+    test: float = 0.0  # share of train drawn for ``test`` if ``parts`` has none
+    seed: int = 0  # seed of these draws
+    pairs_only: bool = False  # whether unmatched images and masks are left out; they are problems otherwise
 
     def __post_init__(self) -> None:
         names = [one.name for one in self.classes]
@@ -114,18 +99,16 @@ class CustomConfig:
                 f"expected a split train, got {', '.join(self.parts) or 'none'}", "add [splits.train] with its folders"
             )
         if not (self.val >= 0 and self.test >= 0 and self.val + self.test < 1):
+            given = f"val = {self.val} and test = {self.test}"
             raise DataError(
-                f"expected shares of train to draw, val + test < 1, got val = {self.val} and test = {self.test}",
-                "set val = 0.2 for a fifth",
+                f"expected shares of train to draw, val + test < 1, got {given}", "set val = 0.2 for a fifth"
             )
         if self.group is not None:
             try:
                 re.compile(self.group)
             except re.error as error:
-                raise DataError(
-                    f"group: expected a regular expression, got {self.group!r} ({error})",
-                    "write one such as '^([^_]+)_'",
-                ) from error
+                message = f"group: expected a regular expression, got {self.group!r} ({error})"
+                raise DataError(message, "write one such as '^([^_]+)_'") from error
 
     @property
     def splits(self) -> tuple[str, ...]:

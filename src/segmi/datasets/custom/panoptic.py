@@ -28,9 +28,6 @@ class Category(NamedTuple):
 class Segments:
     """The content of a panoptic JSON file.
 
-    Args:
-        path: the file.
-
     Raises:
         DataError: the file has another format.
     """

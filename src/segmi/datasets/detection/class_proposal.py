@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from segmi.datasets import ade20k, camvid, cityscapes, voc2012
@@ -35,37 +35,25 @@ class ClassProposal(NamedTuple):
 
 
 class _Labeling(NamedTuple):
-    """A published labeling; ``fits`` receives the layout in words and the suffix of the mask names."""
+    """A published labeling."""
 
     title: str
     names: Sequence[str]
     values: Sequence[int]
     ignored: Sequence[int]
     palette: Palette
-    fits: Callable[[str, str], bool]
+    layout: str  # how the layout in words begins
+    suffix: str  # how the names of the masks end
 
 
+_CITYSCAPES_IDS: Final = (cityscapes.CLASSES, cityscapes.LABEL_IDS, cityscapes.IGNORED_IDS, CITYSCAPES_PALETTE)
+_TRAIN_IDS: Final = (cityscapes.CLASSES, range(19), [IGNORE_INDEX], CITYSCAPES_PALETTE)
 _BY_VALUE: Final = (
-    _Labeling(
-        *("Cityscapes", cityscapes.CLASSES, cityscapes.LABEL_IDS, cityscapes.IGNORED_IDS, CITYSCAPES_PALETTE),
-        lambda layout, suffix: suffix.endswith("_labelIds"),
-    ),
-    _Labeling(
-        *("Cityscapes (train ids)", cityscapes.CLASSES, range(19), [IGNORE_INDEX], CITYSCAPES_PALETTE),
-        lambda layout, suffix: suffix.endswith("_labelTrainIds"),
-    ),
-    _Labeling(
-        *("PASCAL VOC", voc2012.CLASSES, range(21), [IGNORE_INDEX], VOC_PALETTE),
-        lambda layout, suffix: layout.startswith("PASCAL VOC"),
-    ),
-    _Labeling(
-        *("CamVid", camvid.CLASSES, range(11), [11], CAMVID_PALETTE),
-        lambda layout, suffix: layout.startswith("SegNet"),
-    ),
-    _Labeling(
-        *("ADE20K", ade20k.CLASSES, range(1, 151), [0], ADE20K_PALETTE),
-        lambda layout, suffix: layout.startswith("ADE20K"),
-    ),
+    _Labeling("Cityscapes", *_CITYSCAPES_IDS, "", "_labelIds"),
+    _Labeling("Cityscapes (train ids)", *_TRAIN_IDS, "", "_labelTrainIds"),
+    _Labeling("PASCAL VOC", voc2012.CLASSES, range(21), [IGNORE_INDEX], VOC_PALETTE, "PASCAL VOC", ""),
+    _Labeling("CamVid", camvid.CLASSES, range(11), [11], CAMVID_PALETTE, "SegNet", ""),
+    _Labeling("ADE20K", ade20k.CLASSES, range(1, 151), [0], ADE20K_PALETTE, "ADE20K", ""),
 )
 
 _BY_COLOR: Final = (
@@ -74,18 +62,11 @@ _BY_COLOR: Final = (
     ("CamVid", camvid.CLASSES, CAMVID_PALETTE),
 )
 
-MANY_COLORS: Final = 3
-"""Masks with fewer colors match a published labeling by coincidence."""
+MANY_COLORS: Final = 3  # masks with fewer colors match a published labeling by coincidence
 
 
 def propose_classes(masks: MaskValues, named: NamedClasses | None, layout: str, mask_suffix: str) -> ClassProposal:
-    """Propose the classes of index masks or color masks.
-
-    Args:
-        masks: the values of the masks.
-        named: the content of a file with class names, if there is one.
-        layout: the layout in words.
-        mask_suffix: the suffix of the mask names.
+    """Propose the classes of index masks or color masks, from a file with class names if there is one.
 
     Raises:
         DataError: the file with names contradicts the masks.
@@ -125,7 +106,8 @@ def classes_of_segments(segments: Sequence[Segments]) -> ClassProposal:
 def _published_by_value(masks: MaskValues, layout: str, mask_suffix: str) -> ClassProposal | None:
     """Return the published labeling whose layout and values fit, unless the masks have other colors or numbers."""
     for known in _BY_VALUE:
-        if not known.fits(layout, mask_suffix) or not {*masks.values} <= {*known.values, *known.ignored}:
+        fits = layout.startswith(known.layout) and mask_suffix.endswith(known.suffix)
+        if not fits or not {*masks.values} <= {*known.values, *known.ignored}:
             continue
         other_colors = masks.palette is not None and any(
             masks.palette[value] != known.palette[index]

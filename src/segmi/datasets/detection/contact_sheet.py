@@ -12,29 +12,18 @@ from segmi.datasets.check import CheckReport
 from segmi.datasets.reader import DatasetReader, Pixels, Sample
 from segmi.types import IGNORE_INDEX
 
-TILE: Final = 300
-"""The longer side of an image on the sheet, in pixels."""
-
+TILE: Final = 300  # the longer side of an image on the sheet, in pixels
 GAP: Final = 14
 TEXT: Final = 15
 LINE: Final = 24
-PAIRS: Final = 3
-"""Pairs per row."""
-
-OPACITY: Final = 0.6
-"""The opacity of the mask over an image."""
+PAIRS: Final = 3  # pairs per row
+OPACITY: Final = 0.6  # the opacity of the mask over an image
 
 _PAPER, _INK, _FAINT = (255, 255, 255), (30, 30, 30), (110, 110, 110)
 
 
 def contact_sheet(dataset: DatasetReader, samples: Sequence[tuple[str, Sample]], report: CheckReport) -> Image.Image:
-    """Draw images and their masks in a grid, and a legend with the share of each class.
-
-    Args:
-        dataset: reads the samples.
-        samples: (split, sample) pairs.
-        report: the check of the whole dataset.
-    """
+    """Draw the images and masks of (split, sample) pairs in a grid, and a legend with the share of each class."""
     tiles = [_tile(dataset, split, sample) for split, sample in samples]
     width = GAP + PAIRS * (2 * TILE + 2 + GAP)
     rows = [tiles[first : first + PAIRS] for first in range(0, len(tiles), PAIRS)]

@@ -14,8 +14,7 @@ from segmi.datasets.detection.name_matching import Match, match_folders, match_w
 from segmi.datasets.detection.survey import ImageFolder, Survey, classify_name
 from segmi.errors import DataError, UsageError
 
-ENOUGH: Final = 0.5
-"""Two folders belong together if at least this share of their files pairs; the others are reported."""
+ENOUGH: Final = 0.5  # two folders belong together if at least this share of their files pairs; the others are reported
 
 
 class FolderPair(NamedTuple):

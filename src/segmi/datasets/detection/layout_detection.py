@@ -28,11 +28,8 @@ UNSUPPORTED: Final = frozenset(
 )
 """Suffixes of files that can hold images or masks and are not read."""
 
-WHOLE: Final = "trainval"
-"""The list of all images that are not for testing, as in VOC."""
-
-LISTED_SHARE: Final = 0.5
-"""The share of lines that must name images for a text file to be a split list."""
+WHOLE: Final = "trainval"  # the list of all images that are not for testing, as in VOC
+LISTED_SHARE: Final = 0.5  # the share of lines that must name images for a text file to be a split list
 
 
 class Layout(NamedTuple):
@@ -45,12 +42,7 @@ class Layout(NamedTuple):
 
 
 def detect_layout(survey: Survey, images: str | None = None, masks: str | None = None) -> Layout:
-    """Detect the layout of a folder.
-
-    Args:
-        survey: its files.
-        images: the folder of the images, relative to the root; None detects it.
-        masks: the folder of the masks, relative to the root; None detects it.
+    """Detect the layout of a folder; ``images`` and ``masks`` are folders relative to the root, None detects them.
 
     Raises:
         DataError: no layout fits.
@@ -102,7 +94,10 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str) -> Layout:
             f"{printable(survey.root)}: expected the same name pattern in all splits, got {' and '.join(patterns)}",
             "rename the files of one split, or name the folders of one with --images and --masks",
         )
-    parts = {split or "train": _split_folders(several[0]) for split, several in by_split.items()}
+    parts = {
+        split or "train": SplitFolders(several[0].images.path, several[0].masks.path, None, several[0].panoptic)
+        for split, several in by_split.items()
+    }
     parts = {split: parts[split] for split in SPLITS if split in parts}
     (names,) = affixes
     if list(by_split) == [None]:
@@ -113,10 +108,6 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str) -> Layout:
         notes.append(f"{first} is used for the missing train")
         parts = {"train": parts.pop(first), **parts}
     return Layout(words, parts, names, tuple(notes))
-
-
-def _split_folders(pair: FolderPair) -> SplitFolders:
-    return SplitFolders(pair.images.path, pair.masks.path, None, pair.panoptic)
 
 
 def _unused_folders(survey: Survey, pairs: Sequence[FolderPair]) -> list[str]:
@@ -137,7 +128,8 @@ def _split_by_lists(survey: Survey, part: SplitFolders, affixes: Affixes) -> tup
     images = image_files(survey.root / part.images, stem_ending=affixes.image_suffix)
     by_folder: dict[str, dict[str, str]] = defaultdict(dict)
     for name, paths in survey.lists.items():
-        split = _list_split(PurePosixPath(name).stem)
+        words = classify_name(stem := PurePosixPath(name).stem)
+        split = WHOLE if stem == WHOLE else None if words.rest else words.split
         if not name.endswith(".txt") or split is None:
             continue
         for path in paths:
@@ -155,13 +147,6 @@ def _split_by_lists(survey: Survey, part: SplitFolders, affixes: Affixes) -> tup
             parts: dict[str, SplitFolders] = {n: part._replace(names=lists[n]) for n in SPLITS if n in lists}
             return parts, f", splits by the lists in {folder if folder != '.' else 'the folder itself'}"
     return {"train": part}, ""
-
-
-def _list_split(stem: str) -> str | None:
-    parts = classify_name(stem)
-    if stem == WHOLE:
-        return WHOLE
-    return None if parts.rest else parts.split
 
 
 def _ambiguous(survey: Survey, pairs: Sequence[FolderPair]) -> UsageError:

@@ -19,12 +19,8 @@ from segmi.datasets.reader import combined_error
 from segmi.errors import DataError, SegmiError
 
 MAX_VALUES: Final = 255
-MAX_VALUES_OF_A_FILE: Final = 64
-"""A file of unknown role with at most this many distinct values is considered a mask."""
-
-SMOOTHED_VALUES: Final = 8
-"""Smoothing adds new values; masks with at most this many are accepted."""
-
+MAX_VALUES_OF_A_FILE: Final = 64  # a file of unknown role with at most this many distinct values is considered a mask
+SMOOTHED_VALUES: Final = 8  # Smoothing adds new values; masks with at most this many are accepted
 MAX_PHOTOGRAPH_SHARE: Final = 0.25
 """The most frequent values of a photograph cover at most this share; a smoothed mask still has flat regions."""
 
