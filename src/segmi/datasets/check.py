@@ -92,8 +92,8 @@ def check_dataset(
     that occur in two splits, classes without a pixel in a split, and masks with ignored pixels only.
 
     Args:
-        dataset: the dataset.
-        splits: the splits to check; None: all.
+        dataset: the dataset to check.
+        splits: names of the splits to check; None: all.
         progress: called after each image.
 
     Raises:
@@ -105,7 +105,7 @@ def check_dataset(
             raise unknown_name(f"split of {dataset.info.name}", name, dataset.splits)
     listings, problems = _listings(dataset, names)
     samples = [sample for name in names for sample in listings[name]]
-    results = iter(_check_all(dataset, samples, progress))
+    results = in_threads(lambda sample: _check(dataset, sample), samples, progress)
     checked: dict[str, list[_Checked]] = {name: [next(results) for _ in listings[name]] for name in names}
     problems += [problem for name in names for one in checked[name] for problem in one.problems]
     in_two_splits, notes = _repeated(listings, checked)
@@ -119,11 +119,16 @@ def check_dataset(
     return CheckReport(info.name, info.title, info.classes, reports, tuple(problems), tuple(notes))
 
 
-def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def in_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], progress: Progress | None
+) -> Iterator[Result]:
     """Yield ``function(item)`` in order, computed by threads: Pillow and NumPy release the interpreter lock."""
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
     try:
-        yield from pool.map(function, items)
+        for done, result in enumerate(pool.map(function, items), start=1):
+            if progress is not None:
+                progress(done, len(items))
+            yield result
     finally:  # after Ctrl-C, thousands of images can still be queued
         pool.shutdown(cancel_futures=True)
 
@@ -142,13 +147,6 @@ def _listings(dataset: DatasetReader, names: Sequence[str]) -> tuple[dict[str, l
     return listings, problems
 
 
-def _check_all(dataset: DatasetReader, samples: Sequence[Sample], progress: Progress | None) -> Iterator[_Checked]:
-    for done, checked in enumerate(in_threads(lambda sample: _check(dataset, sample), samples), start=1):
-        if progress is not None:
-            progress(done, len(samples))
-        yield checked
-
-
 def _check(dataset: DatasetReader, sample: Sample) -> _Checked:
     problems: list[Problem] = []
     pixels = {}
@@ -162,8 +160,7 @@ def _check(dataset: DatasetReader, sample: Sample) -> _Checked:
     image, mask = pixels["image"], pixels["mask"]
     size = (image.shape[1], image.shape[0])
     if image.shape[:2] != mask.shape:
-        problems.append(_problem(size_mismatch(sample, image, mask), sample.file("mask")))
-        return _Checked(None, size, None, problems)
+        return _Checked(None, size, None, [_problem(size_mismatch(sample, image, mask), sample.file("mask"))])
     digest = hashlib.blake2b(sample.image.read_bytes()).digest() if isinstance(sample.image, Path) else None
     return _Checked(np.bincount(mask.ravel(), minlength=256), size, digest, problems)
 

@@ -88,12 +88,10 @@ def decode_mask(path: Path) -> Image.Image:
 def _to_8_bits(path: Path, image: Image.Image) -> Image.Image:
     """Return a mask of more bits as 8-bit if its values allow it; annotation tools often save 16 bits."""
     values = np.asarray(image)
-    if image.mode == "F":
-        given = "float"
-    elif values.min() < 0 or values.max() > 255:
-        given = f"{_depth(image)} values from {values.min()} to {values.max()}"
-    else:
+    if image.mode != "F" and values.min() >= 0 and values.max() <= 255:
         return Image.fromarray(values.astype(np.uint8))
+    limits = f"{_depth(image)} values from {values.min()} to {values.max()}"
+    given = "float" if image.mode == "F" else limits
     raise DataError(
         f"{printable(path)}: expected a mask of values from 0 to 255, got {given}",
         "give every class one value below 256 and save the mask as an 8-bit grayscale PNG",

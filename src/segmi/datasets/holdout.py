@@ -55,22 +55,14 @@ def _whole_groups(groups: dict[str, list[int]], wanted: int, seed: int) -> set[i
 
 
 def _tails(groups: dict[str, list[int]], fraction: float) -> set[int]:
-    held: set[int] = set()
-    for indices in groups.values():
-        count = round(fraction * len(indices))
-        held.update(indices[len(indices) - count :])
-    if not held:
-        held.add(max(groups.values(), key=len)[-1])
-    return held
+    held = {i for indices in groups.values() for i in indices[len(indices) - round(fraction * len(indices)) :]}
+    return held or {max(groups.values(), key=len)[-1]}
 
 
 def draw_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, set[str]]:
     """Return the groups of each split that is drawn from train: at least one group per split, and never all.
 
-    Args:
-        groups: the group of each image.
-        shares: the share of the images for each split. The group that crosses it is drawn if at least half of it fits.
-        seed: keys the order of the groups.
+    ``groups`` has the group of each image. The group that crosses a split's share is drawn if at least half of it fits.
     """
     drawn: dict[str, set[str]] = {}
     rest = groups

@@ -138,12 +138,8 @@ def pair(
 ) -> Listing:
     """Pair images and masks of the same stem; every unmatched file is a problem.
 
-    Args:
-        images: the images.
-        masks: the masks.
-        group: returns the group of a stem.
-        stems: the stems of the split, in its order; None: every stem of either side, sorted.
-        mask_ending: the ending of a missing mask's name, for the message.
+    ``stems`` are those of the split in its order; None: every stem of either side, sorted. ``group`` returns the group
+    of a stem. ``mask_ending`` ends the name of a missing mask in messages.
     """
     samples = []
     problems = [*images.problems, *masks.problems] if stems is None else []
@@ -220,17 +216,8 @@ def split_listing(
 ) -> Listing:
     """Return the pairs of a split; the splits in ``shares`` are drawn from ``stems`` in whole groups.
 
-    Args:
-        split: one of ``shares``, or the split of the other stems.
-        images: the images.
-        masks: the masks.
-        stems: the stems of the split, and of those that are drawn from it.
-        group: a regular expression whose first group, or whole match, in the stem is the group of an image; None makes
-            each image a group.
-        prefix: precedes the stem in the name of a group without ``group``.
-        shares: the share of each split that is drawn.
-        seed: keys the draws.
-        mask_ending: the ending of a missing mask's name, for messages.
+    The group of an image is the first group, or the whole match, of the pattern ``group`` in its stem after ``prefix``;
+    each image is a group without a pattern. ``mask_ending`` ends the name of a missing mask in messages.
     """
     groups: dict[str, str] = {}
     problems = []

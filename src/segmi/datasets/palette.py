@@ -25,9 +25,7 @@ def voc_color(index: int) -> Color:
         >>> voc_color(1), voc_color(15), voc_color(255)
         ((128, 0, 0), (192, 128, 128), (224, 224, 192))
     """
-    red, green, blue = (
-        sum(((index >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(8)) for channel in range(3)
-    )
+    red, green, blue = (sum((index >> 3 * bit + channel & 1) << 7 - bit for bit in range(8)) for channel in range(3))
     return red, green, blue
 
 
@@ -94,12 +92,8 @@ def values_of_colors(
 
     Shapes: H×W×3 → H×W, both uint8.
 
-    Args:
-        pixels: the mask.
-        colors: all different.
-        values: the value of each color.
-        path: the mask file, for messages.
-        remedy: how to fix an unknown color; the fix for ``classes.txt`` by default.
+    ``values`` has the value of each color. ``remedy`` is the fix for an unknown color; by default, that of
+    ``classes.txt``.
 
     Raises:
         DataError: a pixel has none of the colors; the message names the file and the most frequent such colors.

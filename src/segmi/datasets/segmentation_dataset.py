@@ -99,10 +99,8 @@ class SegmentationDataset(Dataset[Pair]):
         self._memory = _Memory(memory_bytes)
         names = [sample.name for sample in self.samples]
         self._prepared = _Rows(prepared, prepared.rows(names)) if prepared else None
-        if labels is not None:
-            self._labels: _Rows | None = _Rows(labels, labels.rows(names))
-        else:
-            self._labels = self._prepared if processing.resize is None else None
+        whole = self._prepared if processing.resize is None else None
+        self._labels = whole if labels is None else _Rows(labels, labels.rows(names))
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -29,12 +29,7 @@ def processors() -> int:
 
 
 def read_by_workers(dataset: Dataset[Item], workers: int, **options: Any) -> Iterator[Item]:
-    """Yield the items of a `DataLoader` with ``workers`` processes, uncollated.
-
-    Args:
-        dataset: picklable.
-        workers: the number of processes, at least 1.
-        options: further arguments of the loader.
+    """Yield the items of a `DataLoader` with ``workers`` ≥ 1 processes, uncollated; ``options`` go to the loader.
 
     Raises:
         RunError: a worker dies or returns nothing within five minutes.

@@ -143,9 +143,7 @@ class StoreWriter:
     label_counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, dtype=np.int64))
 
     def __enter__(self) -> Self:
-        self._files: dict[str, IO[bytes]] = {
-            column: (self.folder / _file(column)).open("wb") for column in self.key.columns
-        }
+        self._files: dict[str, IO[bytes]] = {c: (self.folder / _file(c)).open("wb") for c in self.key.columns}
         self._sizes: dict[str, list[list[int]]] = {column: [] for column in self._files}
         self._checksums = dict.fromkeys(self._files, 0)
         return self
@@ -172,9 +170,7 @@ class StoreWriter:
             **{name: getattr(self.key, name) for name in facts},
             "built": datetime.now(UTC).isoformat(timespec="seconds"),
             "label_counts": self.label_counts.tolist(),
-            "columns": {
-                column: {"crc32": self._checksums[column], "sizes": sizes} for column, sizes in self._sizes.items()
-            },
+            "columns": {name: {"crc32": self._checksums[name], "sizes": self._sizes[name]} for name in self._files},
             "names": list(self.key.names),
         }
         (self.folder / MANIFEST).write_text(json.dumps(manifest, separators=(",", ":")), encoding="utf-8")

@@ -122,21 +122,18 @@ def pairs_by_content(survey: Survey) -> list[FolderPair]:
     folders = [folder for folder in survey.images if folder.role != "other"]
     if len(folders) != 2:
         return []
-    masks = [folder for folder in folders if _holds_masks(survey.root / folder.path, survey.images[folder])]
-    if len(masks) != 1:
-        return []
-    (image,) = [folder for folder in folders if folder not in masks]
-    return _best([_matched(survey, image, masks[0])])
+    first, second = (_holds_masks(survey.root / folder.path, survey.images[folder]) for folder in folders)
+    image, mask = reversed(folders) if first else folders
+    return [] if first == second else _best([_matched(survey, image, mask)])
 
 
 def _holds_masks(folder: Path, stems: Sequence[str]) -> bool:
     """Return whether a few evenly spaced files of a folder look like masks."""
-    for stem in stems[:: max(1, len(stems) // 5)]:
-        siblings = (folder / stem).parent.iterdir()
-        path = next(p for p in siblings if p.stem == Path(stem).name and p.suffix.lower() in SUFFIXES)
-        if not looks_like_mask(path):
-            return False
-    return True
+    chosen = [folder / stem for stem in stems[:: max(1, len(stems) // 5)]]
+    return all(
+        looks_like_mask(next(p for p in path.parent.iterdir() if p.stem == path.name and p.suffix.lower() in SUFFIXES))
+        for path in chosen
+    )
 
 
 def _best(pairs: Iterable[FolderPair]) -> list[FolderPair]:

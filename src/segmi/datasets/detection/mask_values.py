@@ -61,18 +61,16 @@ def read_mask_values(paths: Sequence[Path], progress: Progress | None = None) ->
     kinds: dict[str, Path] = {}
     palettes: set[tuple[Color, ...] | None] = set()
     errors: list[SegmiError] = []
-    for done, values in enumerate(in_threads(_values_or_error, paths), start=1):
+    for path, values in zip(paths, in_threads(_values_or_error, paths, progress), strict=True):
         if isinstance(values, SegmiError):
             errors.append(values)
         elif not errors:
-            kinds.setdefault("colors" if values.colored else "numbers", paths[done - 1])
+            kinds.setdefault("colors" if values.colored else "numbers", path)
             total.pixels += values.pixels
             total.isolated += values.isolated
             palettes.add(values.palette)
             if len(total.pixels) > 16 * MAX_VALUES:
                 break  # no content of the other files makes these masks
-        if progress is not None:
-            progress(done, len(paths))
     if errors:
         raise combined_error(f"{len(errors)} of {len(paths)} masks cannot be read", errors)
     if len(kinds) > 1:
@@ -121,9 +119,7 @@ def _isolated(codes: NDArray[np.int32]) -> NDArray[np.bool_]:
 
 def _palette(mask: Image.Image) -> tuple[Color, ...] | None:
     flat = mask.getpalette("RGB") if mask.mode == "P" else None
-    if flat is None:
-        return None
-    return tuple((flat[i], flat[i + 1], flat[i + 2]) for i in range(0, len(flat) - 2, 3))
+    return None if flat is None else tuple(zip(flat[::3], flat[1::3], flat[2::3], strict=False))
 
 
 def _check_masks(masks: MaskValues, folder: Path) -> None:
@@ -148,7 +144,6 @@ def _check_masks(masks: MaskValues, folder: Path) -> None:
         )
     if len(values) < 2:
         raise DataError(
-            f"the masks in {printable(folder)}: expected at least two values, got only "
-            f"{values[0] if values else 'none'}",
+            f"the masks in {printable(folder)}: expected at least two values, got only {(values or ['none'])[0]}",
             "check the masks: with a single class there is nothing to learn",
         )

@@ -119,12 +119,8 @@ def _common_prefix(names: Sequence[str]) -> str:
 def _stripped(stems: Iterable[str], prefix: str, suffix: str) -> list[str]:
     if not (prefix or suffix):
         return list(stems)
-    stripped = []
-    for stem in stems:
-        if _fits(stem, prefix, suffix):
-            folder, slash, name = stem.rpartition("/")
-            stripped.append(f"{folder}{slash}{name[len(prefix) : len(name) - len(suffix)]}")
-    return stripped
+    parts = (stem.rpartition("/") for stem in stems if _fits(stem, prefix, suffix))
+    return [f"{folder}{slash}{name[len(prefix) : len(name) - len(suffix)]}" for folder, slash, name in parts]
 
 
 def _fits(stem: str, prefix: str, suffix: str) -> bool:
