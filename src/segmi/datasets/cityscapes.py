@@ -46,12 +46,9 @@ class Cityscapes(DatasetReader):
     def listing(self, split: str) -> Listing:
         """Return the pairs of all cities, sorted by city and name."""
         images, masks = self._folders(split)
-        samples, problems = pair(
-            image_files(images, ending="_leftImg8bit.png"),
-            image_files(masks, ending="_gtFine_labelIds.png"),
-            group=lambda stem: stem.split("/")[0],
-            mask_ending="_gtFine_labelIds.png",
-        )
+        ending = "_gtFine_labelIds.png"
+        files = image_files(images, ending="_leftImg8bit.png"), image_files(masks, ending=ending)
+        samples, problems = pair(*files, group=lambda stem: stem.split("/")[0], mask_ending=ending)
         return Listing([sample._replace(name=sample.name.rpartition("/")[2]) for sample in samples], problems)
 
     def _folders(self, split: str) -> tuple[Path, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -139,12 +140,8 @@ def read_classes(path: Path) -> ClassList:
 
 
 def _trailing_numbers(words: Sequence[str]) -> list[int]:
-    numbers: list[int] = []
-    for word in reversed(words):
-        if not (word.isascii() and word.isdigit() and int(word) <= 255):
-            break
-        numbers.insert(0, int(word))
-    return numbers
+    fitting = takewhile(lambda word: word.isascii() and word.isdigit() and int(word) <= 255, reversed(words))
+    return [int(word) for word in fitting][::-1]
 
 
 def _color(values: Sequence[int]) -> Color:

@@ -90,10 +90,9 @@ def _to_8_bits(path: Path, image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if image.mode != "F" and values.min() >= 0 and values.max() <= 255:
         return Image.fromarray(values.astype(np.uint8))
-    limits = f"{_depth(image)} values from {values.min()} to {values.max()}"
-    given = "float" if image.mode == "F" else limits
+    range_ = "" if image.mode == "F" else f" values from {values.min()} to {values.max()}"
     raise DataError(
-        f"{printable(path)}: expected a mask of values from 0 to 255, got {given}",
+        f"{printable(path)}: expected a mask of values from 0 to 255, got {_depth(image)}{range_}",
         "give every class one value below 256 and save the mask as an 8-bit grayscale PNG",
     )
 

@@ -76,10 +76,8 @@ def read_config(path: Path) -> CustomConfig:
     try:
         data = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError as error:
-        raise DataError(
-            f"{printable(path)}: expected a description of the folder, got no file",
-            f"write it: segmi data init {folder}",
-        ) from error
+        message = f"{printable(path)}: expected a description of the folder, got no file"
+        raise DataError(message, f"write it: segmi data init {folder}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(
             f"{printable(path)}: expected a TOML file, got: {error}",
@@ -112,21 +110,17 @@ class _Parser:
         affixes = {key: self._text(names.get(key, ""), f"names.{key}") for key in Affixes._fields}
         group = self._text(names["group"], "names.group") if "group" in names else None
         shares = {key: self._number(draw.get(key, 0.0), f"draw.{key}") for key in ("val", "test")}
-        seed = draw.get("seed", 0)
-        self._check(type(seed) is int, "draw.seed", "an integer", seed)
+        self._check(type(seed := draw.get("seed", 0)) is int, "draw.seed", "an integer", seed)
         parts, classes = self._parts(data.get("splits"), kind), self._classes(data.get("classes"), kind)
         ignored = self._values(data.get("ignored", []), kind, "ignored", many=True)
         color = self._color(data.get("ignored_color", list(voc_color(IGNORE_INDEX))), "ignored_color")
         title = self._text(data.get("title", title), "title")
-        pairs_only = data.get("pairs_only", False)
-        self._check(isinstance(pairs_only, bool), "pairs_only", "true or false", pairs_only)
+        self._check(isinstance(only := data.get("pairs_only", False), bool), "pairs_only", "true or false", only)
         if self.problems:
             return None
+        rest = {**shares, "seed": seed, "pairs_only": only}
         try:
-            return CustomConfig(
-                title, kind, classes, parts, ignored, color, Affixes(**affixes), group, **shares, seed=seed,
-                pairs_only=pairs_only,
-            )  # fmt: skip
+            return CustomConfig(title, kind, classes, parts, ignored, color, Affixes(**affixes), group, **rest)
         except DataError as error:
             self.problems.append(f"{error.message}; {error.remedy}")
             return None

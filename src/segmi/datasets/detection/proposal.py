@@ -25,6 +25,7 @@ from segmi.datasets.detection.survey import Survey, survey_folder
 from segmi.datasets.reader import Sample, combined_error
 
 Progress = Callable[[str, int, int], None]  # called with the current stage, the number of files done and their total
+
 _UNREAD: Final = (LabelClass("unread", (0,), (0, 0, 0)), LabelClass("unread too", (1,), (0, 0, 0)))
 """Classes of the draft that only lists files."""
 
