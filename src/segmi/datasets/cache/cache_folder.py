@@ -60,12 +60,7 @@ class EntryInfo:
 
 
 def entries(root: Path, *, verify: bool = False) -> list[EntryInfo]:
-    """Return the entries of the cache, sorted by name.
-
-    Args:
-        root: the folder of all entries; a missing folder has none.
-        verify: compare every byte with the checksums of the entry.
-    """
+    """Return the entries of the cache, sorted by name; ``verify`` compares every byte with its checksums."""
     return [entry_info(folder, verify=verify) for slot in _slots(root) for folder in entry_folders(slot)]
 
 
@@ -97,11 +92,7 @@ def entry_info(folder: Path, *, verify: bool = False) -> EntryInfo:
 
 
 def clear(root: Path, dataset: str | None = None) -> tuple[list[EntryInfo], list[str]]:
-    """Remove entries and the unfinished files of killed processes.
-
-    Args:
-        root: the folder of all entries.
-        dataset: only the entries of this dataset.
+    """Remove the entries (of one dataset) and the unfinished files of killed processes.
 
     Returns:
         The removed entries, and a line for each slot that another process is building.
@@ -117,9 +108,8 @@ def clear(root: Path, dataset: str | None = None) -> tuple[list[EntryInfo], list
         infos = [entry_info(folder) for folder in entry_folders(slot)]
         try:
             with run_lock(slot):
-                for path in slot.iterdir():
-                    if path.is_dir():
-                        shutil.rmtree(path)
+                for path in filter(Path.is_dir, slot.iterdir()):
+                    shutil.rmtree(path)
         except LockedError as error:
             busy.append(f"{slot} is being built by {error.holder}")
             continue

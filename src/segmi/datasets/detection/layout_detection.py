@@ -80,9 +80,8 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str) -> Layout:
     by_split: dict[str | None, list[FolderPair]] = {}
     for pair in pairs:
         by_split.setdefault(pair.split, []).append(pair)
-    for several in by_split.values():
-        if len(several) > 1:
-            raise _ambiguous(survey, several)
+    if several := next((several for several in by_split.values() if len(several) > 1), None):
+        raise _ambiguous(survey, several)
     notes = _unused_folders(survey, pairs)
     if len(by_split) > 1 and None in by_split:
         (pair,) = by_split.pop(None)
@@ -155,11 +154,10 @@ def _ambiguous(survey: Survey, pairs: Sequence[FolderPair]) -> UsageError:
     names = [PurePosixPath(pair.masks.path).name for pair in pairs]
     in_splits = pairs[0].split is not None and len(set(names)) == len(names)  # a name selects it in every split
     first = printable(names[0]) if in_splits else masks[0]
+    choice = f"choose one: --masks {shlex.quote(first)}"
     return UsageError(
         f"{printable(survey.root)}: expected one folder of masks, got {len(masks)} that fit: {', '.join(masks)}",
-        f"choose one: --masks {shlex.quote(first)}"
-        if same_images
-        else "give one of the datasets in it, or --images and --masks",
+        choice if same_images else "give one of the datasets in it, or --images and --masks",
     )
 
 
