@@ -118,7 +118,7 @@ class _Parser:
         self._check(isinstance(only := data.get("pairs_only", False), bool), "pairs_only", "true or false", only)
         if self.problems:
             return None
-        rest = {**shares, "seed": seed, "pairs_only": only}
+        rest: dict[str, Any] = {**shares, "seed": seed, "pairs_only": only}
         try:
             return CustomConfig(title, kind, classes, parts, ignored, color, Affixes(**affixes), group, **rest)
         except DataError as error:

@@ -123,7 +123,7 @@ def pairs_by_content(survey: Survey) -> list[FolderPair]:
     if len(folders) != 2:
         return []
     first, second = (_holds_masks(survey.root / folder.path, survey.images[folder]) for folder in folders)
-    image, mask = reversed(folders) if first else folders
+    image, mask = folders[::-1] if first else folders
     return [] if first == second else _best([_matched(survey, image, mask)])
 
 
