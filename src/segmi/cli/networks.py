@@ -117,7 +117,7 @@ def probe(
     if as_json:
         put_json({"bundle": str(bundle), "data": data, "split": split, "images": len(images), "layers": rows})
     else:
-        put_table(rows, ["layer", *(name for name in rows[0] if name != "layer")] if rows else ["layer"])
+        put_table(rows, None if rows else ["layer"])
 
 
 def predict(

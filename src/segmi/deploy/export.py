@@ -21,7 +21,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from segmi.deploy.bundle import load
-from segmi.deploy.parity import TOLERANCE, Parity, Program, check_parity
+from segmi.deploy.parity import Parity, Program, check_parity
 from segmi.deploy.prediction import get_card
 from segmi.errors import EnvironmentProblem, RunError, UsageError, unknown_name
 from segmi.models import SegmentationNetwork, build_network
@@ -55,7 +55,6 @@ def export(
     format: str = "onnx",
     images: Sequence[str | Path] = (),
     threshold: float = THRESHOLD,
-    tolerance: float = TOLERANCE,
 ) -> Exported:
     """Write a bundle in another format, after comparing it with PyTorch on images.
 
@@ -68,7 +67,6 @@ def export(
         format: ``onnx``, ``torch-export`` or ``safetensors`` (weights and description in one file; no program).
         images: files and folders for the comparison; generated scenes if empty.
         threshold: for a network with one logit, stored in the metadata and used in the comparison.
-        tolerance: largest accepted difference of a logit.
 
     Raises:
         UsageError: for an unknown format, a wrong suffix, or a threshold that does not fit the network.
@@ -86,7 +84,7 @@ def export(
     write = {"onnx": _write_onnx, "torch-export": _write_torch_export, "safetensors": _write_safetensors}[format]
     with atomic_path(path) as temporary, _quiet_exporters():
         program, stride = write(network, temporary, threshold)
-        parity = check_parity(network, program, images, stride, threshold, tolerance)
+        parity = check_parity(network, program, images, stride, threshold)
         size = temporary.stat().st_size
     return Exported(path, format, size, stride, parity)
 

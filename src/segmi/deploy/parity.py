@@ -48,14 +48,13 @@ def check_parity(
     images: Sequence[str | Path],
     stride: int,
     threshold: float,
-    tolerance: float = TOLERANCE,
 ) -> Parity:
     """Run a program and the network on images, one by one and in batches of two, and compare their logits.
 
     Args:
         network: in evaluation mode.
         program: the exported program.
-        images, threshold, tolerance: as in `segmi.deploy.export.export`.
+        images, threshold: as in `segmi.deploy.export.export`.
         stride: divisor of height and width that the program requires.
 
     Raises:
@@ -74,14 +73,14 @@ def check_parity(
         difference = float((actual - expected).abs().max())
         largest = difference if np.isnan(difference) else max(largest, difference)
         count, sizes = count + len(batch), sizes | {tuple(batch.shape[-2:])}
-        if not largest <= tolerance:
+        if not largest <= TOLERANCE:
             break
         labels = [predict_labels(logits, threshold=threshold) for logits in (actual, expected)]
         same, pixels = same + int((labels[0] == labels[1]).sum()), pixels + labels[0].numel()
     parity = Parity(count, len(sizes), largest, same / max(pixels, 1), source)
-    if not largest <= tolerance:
+    if not largest <= TOLERANCE:
         raise RunError(
-            f"the exported program does not agree with PyTorch: {parity}; expected at most {tolerance:.0e}",
+            f"the exported program does not agree with PyTorch: {parity}; expected at most {TOLERANCE:.0e}",
             "nothing was written; try another format, or another version of the packages onnx and onnxruntime",
         )
     return parity
@@ -97,7 +96,7 @@ def _decode(images: Sequence[str | Path]) -> Iterator[NDArray[np.uint8]]:
 
 
 def _batches(network: SegmentationNetwork, images: Iterable[NDArray[np.uint8]], stride: int) -> Iterator[Tensor]:
-    """Yield every image, or a pair of consecutive images if their padded sizes agree."""
+    # Yield every image, or a pair of consecutive images if their padded sizes agree.
     previous: Tensor | None = None
     for pixels in images:
         image = prepare_image(network, pixels)[None, :, :MAX_SIDE, :MAX_SIDE].float() / 255

@@ -63,14 +63,13 @@ def write_folder(
         return sorted(path.name for path in temporary.iterdir())
 
 
-def push(folder: str | Path, to: str, *, private: bool = False, message: str = "A network trained with segmi") -> str:
+def push(folder: str | Path, to: str, *, private: bool = False) -> str:
     """Upload a folder that `write_folder` wrote to a repository, and return the repository's URL.
 
     Args:
         folder: the folder to upload.
         to: ``owner/name``; the repository is created if it is missing.
         private: create the repository as private.
-        message: commit message.
 
     Raises:
         UsageError: if ``to`` is not the name of a repository.
@@ -90,7 +89,9 @@ def push(folder: str | Path, to: str, *, private: bool = False, message: str = "
     api = HfApi(endpoint=hub_url(), token=token)
     with explain_hub_errors(repository.name):
         api.create_repo(repository.name, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repository.name, folder_path=str(folder), commit_message=message)
+        api.upload_folder(
+            repo_id=repository.name, folder_path=str(folder), commit_message="A network trained with segmi"
+        )
     return f"{hub_url()}/{repository.name}"
 
 
@@ -149,7 +150,7 @@ def _run_of(bundle: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None,
 
 
 def _escape(value: Any) -> str:
-    """Format a value for a Markdown table; names come from files and can contain any characters."""
+    # Format a value for a Markdown table; names come from files and can contain any characters.
     if value is None or value != value:  # NaN
         return "–"
     text = f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -84,7 +84,7 @@ def build_torchvision(
 
 
 def _load_coco(module: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Load the weights except the auxiliary head, and except the last layer if the number of classes differs."""
+    # Load the weights except the auxiliary head, and except the last layer if the number of classes differs.
     own = module.state_dict()
     fitting = {name: value for name, value in weights.items() if not name.startswith("aux_classifier.")}
     fitting = {n: v for n, v in fitting.items() if not n.startswith("classifier.") or own[n].shape == v.shape}

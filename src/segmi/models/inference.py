@@ -143,7 +143,7 @@ def predict_labels(logits: Logits, size: Sequence[int] | None = None, threshold:
 
 
 def _argmax(blocks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the largest value over consecutive blocks of channels and its channel, the first of equal values."""
+    # Return the largest value over consecutive blocks of channels and its channel, the first of equal values.
     largest, labels, first = torch.empty(0), torch.empty(0), 0
     for block in blocks:
         value, index = block.max(dim=1)  # N×H×W

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -48,13 +49,13 @@ def block_names(network: nn.Module, images: Images) -> tuple[str, ...]:
     """
     module, is_map = unwrap(network), dict[str, bool]()
 
-    def record(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda _, inputs, output: is_map.update({name: isinstance(output, Tensor) and output.ndim == 4})
+    def record(name: str, layer: nn.Module, inputs: Any, output: Any) -> None:
+        is_map[name] = isinstance(output, Tensor) and output.ndim == 4  # N×D×h×w
 
     with ExitStack() as stack, torch.no_grad():
         for name, layer in module.named_modules():
             if name:
-                stack.callback(layer.register_forward_hook(record(name)).remove)
+                stack.callback(layer.register_forward_hook(partial(record, name)).remove)
         network(images)
 
     def outermost(parent: nn.Module, prefix: str) -> Iterator[str]:
@@ -85,23 +86,15 @@ def capture_outputs(
     Raises:
         UsageError: in the forward pass, if a layer does not return one tensor.
     """
-    with ExitStack() as stack:
-        for name in names:
-            handle = module.get_submodule(name).register_forward_hook(_capture(name, outputs, transform))
-            stack.callback(handle.remove)
-        yield
 
-
-def _capture(
-    name: str, outputs: MutableMapping[str, Tensor], transform: Transform | None
-) -> Callable[[nn.Module, Any, Any], Tensor | None]:
-    def hook(module: nn.Module, _: Any, output: Any) -> Tensor | None:
+    def hook(name: str, layer: nn.Module, _: Any, output: Any) -> Tensor | None:
         if not isinstance(output, Tensor):
-            raise UsageError(
-                f"feature {name!r} ({type(module).__name__}) gives a {type(output).__name__}, not a tensor",
-                "choose one of the modules inside it",
-            )
+            problem = f"feature {name!r} ({type(layer).__name__}) gives a {type(output).__name__}, not a tensor"
+            raise UsageError(problem, "choose one of the modules inside it")
         outputs[name] = output.clone()  # an in-place ReLU after this layer would change the output itself
         return None if transform is None else transform(name, outputs[name])
 
-    return hook
+    with ExitStack() as stack:
+        for name in names:
+            stack.callback(module.get_submodule(name).register_forward_hook(partial(hook, name)).remove)
+        yield

@@ -169,7 +169,7 @@ class SegmentationNetwork(nn.Module):
 
 
 def _explain(message: str, is_assertion: bool, images: Images) -> str | None:
-    """Return a helpful message for an error inside the module; None if the images did not cause it."""
+    # None if the images did not cause the error
     batch, _, height, width = images.shape
     actual = f"got a batch of {batch} of {height}×{width} pixels"
     if BATCH_NORM_TEXT in message:

@@ -132,7 +132,7 @@ class _Axis(NamedTuple):
 
 
 def _axis(length: int, window: int, overlap: int | None, stride: int) -> _Axis:
-    """Spread windows evenly over an axis, in multiples of the stride."""
+    # Spread windows evenly over an axis, in multiples of the stride.
     # sizes in units of the stride
     side, whole = (round_up(pixels, stride) // stride for pixels in (window, length))
     if side >= whole:
@@ -148,7 +148,7 @@ def _axis(length: int, window: int, overlap: int | None, stride: int) -> _Axis:
 
 
 def _weights(length: int, starts: list[int], side: int, overlap: int) -> list[Tensor]:
-    """Return the weights of every window's pixels; they sum to 1 at every pixel of the axis."""
+    # Return the weights of every window's pixels; they sum to 1 at every pixel of the axis.
     total = torch.zeros(length, dtype=torch.float64)
     fades = []
     for number, start in enumerate(starts):
@@ -162,7 +162,7 @@ def _weights(length: int, starts: list[int], side: int, overlap: int) -> list[Te
 
 
 def _fade(distance: Tensor, overlap: int) -> Tensor:
-    """Return 0 within a quarter of the overlap from the edge, 1 beyond three quarters, and half a cosine between."""
+    # Return 0 within a quarter of the overlap from the edge, 1 beyond three quarters, and half a cosine between.
     if not overlap:
         return torch.ones_like(distance)
     # distance in [overlap / 4, 3 overlap / 4] → [0, 1]; sin² of opposite fades sums to 1
@@ -173,7 +173,7 @@ def _fade(distance: Tensor, overlap: int) -> Tensor:
 def _logits(
     network: Callable[[Images], Logits], image: Tensor, rows: _Axis, columns: _Axis, batch_size: int
 ) -> Iterator[Tensor]:
-    """Yield the C×h×w logits of every window, row by row."""
+    # Yield the C×h×w logits of every window, row by row.
     corners = [(row.start, column.start) for row in rows.cuts for column in columns.cuts]
     for first in range(0, len(corners), batch_size):
         windows = []  # 3×side×side each
@@ -202,10 +202,8 @@ def pad_bottom_right(images: Tensor, height: int, width: int) -> Tensor:
 
 
 def _finished(block: Tensor, strip: Tensor, carried: int | None, done: int) -> Tensor:
-    """Return the final rows of a block, below the last row of the tile above; store the others in ``strip``.
-
-    ``carried`` rows of the strip are weighted sums from the windows above; None in the first row of windows.
-    """
+    # Returns the final rows of a block, below the last row of the tile above, and stores the others in ``strip``.
+    # ``carried`` rows of the strip are weighted sums from the windows above; None in the first row of windows.
     tile = block[:, :done]
     if carried is not None:
         block[:, :carried] += strip[:, 1 : 1 + carried]
@@ -262,10 +260,8 @@ class _Samples(NamedTuple):
 
 
 def _sampled(source: int, target: int, begin: int, end: int) -> _Samples:
-    """Return the result pixels between source pixels ``begin`` and ``end - 1``, the last one of the axis included.
-
-    Bilinear with aligned pixel centers, as `torch.nn.functional.interpolate` computes it.
-    """
+    # The result pixels between source pixels ``begin`` and ``end - 1``, the last one of the axis included.
+    # Bilinear with aligned pixel centers, as torch.nn.functional.interpolate computes it.
     # float32, as PyTorch uses for float32 maps
     position = ((torch.arange(target, dtype=torch.float32) + 0.5) * (source / target) - 0.5).clamp_(min=0)
     lower = position.long().clamp_(max=source - 1)

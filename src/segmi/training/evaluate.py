@@ -79,10 +79,8 @@ def evaluate(
     if not len(images) or (protocol == "paper" and passes < 1):
         raise UsageError("there is nothing to evaluate: no images, or no passes", "use a split with images in it")
     if window is not None and protocol == "paper":
-        raise UsageError(
-            "windows do not go with the evaluation protocol paper, which predicts crops",
-            "leave window out, or use protocol: full",
-        )
+        problem = "windows do not go with the evaluation protocol paper, which predicts crops"
+        raise UsageError(problem, "leave window out, or use protocol: full")
     config = InferenceConfig(window, overlap, batch_size, threshold)
     target = processes.device or resolve_device(device)
     # The images of this process: consecutive whole batches, the same batches as with one process.
@@ -149,6 +147,7 @@ def predict_batch(
         return predictions
     height, width = images.shape[-2:]
     outputs = cohort(pad_to_stride(images, cohort.stride))
+    # N×C×h×w, without the padding
     whole = {name: output.logits[..., :height, :width].float() for name, output in outputs.items()}
     for index, size in enumerate(sizes):
         resized = {name: resize_logits(logits[index : index + 1], size) for name, logits in whole.items()}
@@ -168,7 +167,7 @@ def _update_diagnostics(
     columns: slice,
     logits: Mapping[str, Logits],
 ) -> None:
-    """Update diagnostics with a piece of an image, at the same subsampled pixels as in the whole image."""
+    # Update diagnostics with a piece of an image, at the same subsampled pixels as in the whole image.
     top, left = (-(part.start or 0) % diagnostics.every for part in (rows, columns))
     device = next(iter(logits.values())).device
     truth = labels[index][None, rows, columns].to(device)[:, top:, left:]
@@ -179,7 +178,7 @@ def _update_diagnostics(
 def _add_details(
     details: Mapping[str, Details], predictions: Mapping[str, list[Prediction]], labels: list[Labels]
 ) -> None:
-    """Add a batch; statistics of the labels alone are computed once for all networks."""
+    # Add a batch; statistics of the labels alone are computed once for all networks.
     for index, truth in enumerate(labels):
         prepared = Truth.of(truth.cpu().numpy())
         for name, one in details.items():
@@ -191,7 +190,7 @@ def _add_details(
 def _whole(
     images: SegmentationDataset, chosen: range, batch_size: int
 ) -> Iterator[tuple[list[int], Images, list[Labels]]]:
-    """Yield batches of whole images of one size at the working scale, with labels at the original size."""
+    # Yield batches of whole images of one size at the working scale, with labels at the original size.
     indices: list[int] = []
     batch: list[Tensor] = []  # 3×h×w uint8 each
     for index in chosen:
@@ -208,7 +207,7 @@ def _whole(
 def _crops(
     images: SegmentationDataset, chosen: range, batch_size: int, passes: int
 ) -> Iterator[tuple[list[int], Images, list[Labels]]]:
-    """Yield random crops, all passes of an image one after the other, so that counts per image are complete."""
+    # Yield random crops, all passes of an image one after the other, so that counts per image are complete.
     for start in range(0, len(chosen), batch_size):
         indices = list(chosen[start : start + batch_size])
         for number in range(passes):
