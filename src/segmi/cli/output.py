@@ -39,7 +39,7 @@ def say(text: str) -> None:
 
 def put(text: str) -> None:
     """Print a result on stdout."""
-    print(text, flush=True)
+    print(text, flush=True)  # so that a reader of a pipe sees every line at once
 
 
 def put_json(value: Any) -> None:
@@ -100,7 +100,7 @@ def explain_error(error: Exception) -> int:
         if problem is not None:
             print(f"segmi: {problem}", file=sys.stderr)
             return problem.exit_code
-    if extra_of(error):
+    if extra_of(error):  # an optional package is missing
         print(f"segmi: {missing_package(error)}", file=sys.stderr)
         return 5
     text = " ".join(str(error).split()) or "no message"

@@ -50,6 +50,7 @@ def counting(verb: str = "read") -> Any:
     def listener(done: int, of: int) -> None:
         nonlocal last
         now, terminal = time.monotonic(), sys.stderr.isatty()
+        # 5 times per second on a terminal; the last image is always shown
         if settings.quiet or (now - last <= (0.2 if terminal else SECONDS_BETWEEN_LINES) and done != of):
             return
         last = now

@@ -119,6 +119,7 @@ def _retry(
     _start(**locals(), failed_only=True)
 
 
+# One function for both commands: their signatures differ in --resume only.
 def _start(
     *,
     file: Path,
@@ -142,7 +143,7 @@ def _start(
 
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other", "give one of them")
-    chosen = _engine(engine, **engine_options)
+    chosen = _engine(engine, **engine_options)  # before the study is read, so that a wrong option is reported at once
     say(f"checking {file}")
     calm_libraries()
     roots = DataRoots.parse(root or [])

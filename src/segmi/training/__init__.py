@@ -9,12 +9,11 @@ from segmi.training.config import (
     RuntimeConfig,
     training_configs,
 )
-from segmi.training.evaluate import evaluate
+from segmi.training.evaluate import evaluate, predict_labels
 from segmi.training.fit import FitOutcome, fit
 from segmi.training.loop import FitProgress
 from segmi.training.lr_schedulers import SCHEDULES
 from segmi.training.optimizers import OPTIMIZERS
-from segmi.training.predict import predict_labels
 
 __all__ = [
     "OPTIMIZERS",

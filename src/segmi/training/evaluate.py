@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import partial, reduce
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,13 +15,13 @@ from segmi.errors import UsageError
 from segmi.metrics.confusion_matrix import ConfusionMatrix
 from segmi.metrics.details import Details, Truth
 from segmi.metrics.diagnostics import PredictionDiagnostics
+from segmi.models import inference
 from segmi.models.inference import (
     THRESHOLD,
     InferenceConfig,
     Prediction,
     confidences,
     pad_to_stride,
-    predict_labels,
     predict_windows,
     resize_logits,
 )
@@ -33,6 +34,13 @@ Protocol: TypeAlias = Literal["full", "paper"]
 WHOLE: Final = slice(None)
 Visitor: TypeAlias = Callable[[int, slice, slice, Mapping[str, Logits]], None]
 """Called with the index of an image in its batch, rows, columns, and the 1×C×h×w logits of every network there."""
+
+
+class LabelMap(NamedTuple):
+    """Prediction for one image: H×W uint8 class indices, and H×W float32 probabilities of these classes."""
+
+    labels: np.ndarray
+    confidence: np.ndarray
 
 
 def evaluate(
@@ -153,10 +161,33 @@ def predict_batch(
         resized = {name: resize_logits(logits[index : index + 1], size) for name, logits in whole.items()}
         for name, logits in resized.items():
             sure = confidences(logits, config.threshold) if confidence else None
-            predictions[name].append(Prediction(predict_labels(logits, threshold=config.threshold), sure))
+            predictions[name].append(Prediction(inference.predict_labels(logits, threshold=config.threshold), sure))
         if visit is not None:
             visit(index, WHOLE, WHOLE, resized)
     return predictions
+
+
+def predict_labels(cohort: Cohort, images: SegmentationDataset, index: int, **options: Any) -> dict[str, LabelMap]:
+    """Return every network's label map of image ``index``, at the size of its labels.
+
+    The training mode of the cohort is restored. ``options`` are fields of `segmi.models.InferenceConfig`.
+    """
+    config = InferenceConfig(**options)
+    was_training = cohort.training
+    device = next(cohort.parameters()).device
+    image = images[index].image.as_subclass(torch.Tensor)[None].float().div_(255).to(device)
+    size = (images.labels(index).shape[-2], images.labels(index).shape[-1])
+    cohort.eval()
+    try:
+        with torch.inference_mode():
+            predictions = predict_batch(cohort, image, [size], config, confidence=True)
+    finally:
+        cohort.train(was_training)
+    result = {}
+    for name, ((labels, confidence),) in predictions.items():
+        assert confidence is not None
+        result[name] = LabelMap(labels[0].to(torch.uint8).cpu().numpy(), confidence[0].cpu().numpy())
+    return result
 
 
 def _update_diagnostics(
