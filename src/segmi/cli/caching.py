@@ -66,7 +66,7 @@ def prepare_splits(
         samples = dataset.split(split)
         both = processing.resize is not None and (labels if labels is not None else split != "train")
         for columns in [IMAGES, LABELS] if both else [IMAGES]:
-            scale = {"resize": processing.resize, "resize_mode": processing.resize_mode}
+            scale: Any = {"resize": processing.resize, "resize_mode": processing.resize_mode}
             key = entry_key(dataset, split, samples, columns, **scale)
             if key is None:
                 raise UsageError(

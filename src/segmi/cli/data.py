@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segmi.cli.options import AsJson, Cache, DatasetOptions
-from segmi.cli.output import calm_libraries, put, put_json, put_table
-from segmi.cli.own_data import init, open_reader
+from segmi.cli.output import calm_libraries, put, put_json
+from segmi.cli.own_data import init, open_reader, put_report_tables
 from segmi.cli.progress_bars import counting
 
 if TYPE_CHECKING:
@@ -171,32 +171,8 @@ def preview(
 
 def _put_report(report: CheckReport) -> None:
     put(f"{report.title}: {len(report.classes)} classes")
-    put_table(
-        [
-            {
-                "split": split.name,
-                "images": split.images,
-                "readable": split.readable,
-                "groups": split.groups,
-                "smallest": _size(split.smallest),
-                "largest": _size(split.largest),
-                "ignored": f"{split.ignored_share:.1%}",
-            }
-            for split in report.splits
-        ]
-    )
-    put("")
-    put_table(
-        [
-            {"class": name, **{split.name: f"{split.class_shares[index]:.2%}" for split in report.splits}}
-            for index, name in enumerate(report.classes)
-        ]
-    )
+    put_report_tables(report, ["split", "images", "readable", "groups", "smallest", "largest", "ignored"])
     for note in report.notes:
         put(f"note: {note}")
     if not report.problems:
         put("no problems")
-
-
-def _size(size: tuple[int, int] | None) -> str:
-    return f"{size[0]}×{size[1]}" if size else "–"

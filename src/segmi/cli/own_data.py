@@ -16,7 +16,7 @@ from segmi.datasets.folders import is_folder, reader_of, study_name
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:
-    from segmi.datasets import DatasetReader
+    from segmi.datasets import CheckReport, DatasetReader
     from segmi.datasets.detection import Proposal
 
 SHEET = "segmi-contact-sheet.png"
@@ -114,23 +114,32 @@ def _stages() -> Callable[[str, int, int], None]:
     return listener
 
 
+def put_report_tables(
+    report: CheckReport, columns: Sequence[str], values: Sequence[Sequence[str]] | None = None
+) -> None:
+    """Print a table of the splits, and one of the classes with their values and their shares of the pixels."""
+    rows = [
+        {"split": s.name, "images": s.images, "readable": s.readable, "groups": s.groups,
+         "smallest": "×".join(map(str, s.smallest or "–")), "largest": "×".join(map(str, s.largest or "–")),
+         "ignored": f"{s.ignored_share:.1%}"}
+        for s in report.splits
+    ]  # fmt: skip
+    put_table(rows, columns)
+    put("")
+    classes = []
+    for index, name in enumerate(report.classes):
+        value = {} if values is None else {"value": ", ".join(values[index])}
+        classes.append({"class": name, **value, **{s.name: f"{s.class_shares[index]:.2%}" for s in report.splits}})
+    put_table(classes)
+
+
 def _put_proposal(proposal: Proposal, folder: Path, target: Path) -> None:
     report = proposal.report
     put(f"{report.title}: {proposal.layout}")
     put("")
-    put_table(
-        [
-            {"split": s.name, "images": s.images, "groups": s.groups, "ignored": f"{s.ignored_share:.1%}"}
-            for s in report.splits
-        ]
-    )
-    put("")
-    rows = []
-    for index, one in enumerate(proposal.dataset.config.classes):
-        values = [" ".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in one.values]
-        shares = {split.name: f"{split.class_shares[index]:.2%}" for split in report.splits}
-        rows.append({"class": one.name, "value": ", ".join(values), **shares})
-    put_table(rows)
+    listed = [one.values for one in proposal.dataset.config.classes]
+    values = [[" ".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in of_class] for of_class in listed]
+    put_report_tables(report, ["split", "images", "groups", "ignored"], values)
     put("\n".join(["", *(f"- {note}" for note in proposal.notes), ""]))
     put(f"wrote {target}")
     put(f"wrote {folder / SHEET}: check that the colors match the objects")

@@ -119,7 +119,10 @@ def predict_images(
     if config.window is None and math.prod(shape) > MAX_WHOLE_PIXELS:
         config = replace(config, window=DEFAULT_WINDOW)
     with ExitStack() as stack:
-        stores = [path and stack.enter_context(_memory_map(path, (network.classes, *size))) for path in probabilities]
+        stores = [
+            None if path is None else stack.enter_context(_memory_map(path, (network.classes, *size)))
+            for path in probabilities
+        ]
 
         def handle(index: int, rows: slice, columns: slice, logits: Mapping[str, Logits]) -> None:
             if index < len(stores) and (store := stores[index]) is not None:

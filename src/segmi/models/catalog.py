@@ -55,7 +55,7 @@ def _torchvision(name: str, title: str) -> Architecture:
 
 
 def _smp(class_name: str) -> Architecture:
-    build, options = (partial(function, class_name) for function in (adapters.build_smp, adapters.smp_options))
+    build, options = partial(adapters.build_smp, class_name), partial(adapters.smp_options, class_name)
     return Architecture("segmentation_models_pytorch", class_name, build, (BUNDLED, "imagenet", "…"), options)
 
 
