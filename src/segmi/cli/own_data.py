@@ -12,7 +12,6 @@ import typer
 from segmi.cli.options import AsJson
 from segmi.cli.output import calm_libraries, put, put_json, put_table
 from segmi.cli.progress_bars import counting
-from segmi.datasets.folders import is_folder, reader_of, study_name
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:
@@ -81,6 +80,7 @@ def open_reader(name: str, root: Path | None, options: Sequence[str] | None) -> 
         DataError: the files of the dataset are not found.
     """
     from segmi.datasets import open_dataset
+    from segmi.datasets.folders import is_folder, reader_of
 
     folder: Path | None = root
     if is_folder(name):
@@ -134,6 +134,8 @@ def put_report_tables(
 
 
 def _put_proposal(proposal: Proposal, folder: Path, target: Path) -> None:
+    from segmi.datasets.folders import study_name
+
     report = proposal.report
     put(f"{report.title}: {proposal.layout}")
     put("")

@@ -10,7 +10,6 @@ import typer
 from segmi.cli.options import AllowChanged, Cache, InitFrom
 from segmi.cli.output import calm_libraries, put, put_json, put_table, say
 from segmi.cli.progress_bars import StudyProgress
-from segmi.datasets.folders import is_folder, reader_of, study_name
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:
@@ -108,6 +107,8 @@ def _train(
 
 def _data(name: str, roots: list[str], words: list[str]) -> tuple[dict[str, Any], list[str], list[str]]:
     """Return the dataset with its options, its root, and the overrides; the first word may be a folder."""
+    from segmi.datasets.folders import is_folder, reader_of, study_name
+
     if not words or "=" in words[0]:
         return {name: {}}, roots, words
     if not is_folder(words[0]):
