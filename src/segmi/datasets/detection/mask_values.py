@@ -144,6 +144,6 @@ def _check_masks(masks: MaskValues, folder: Path) -> None:
         )
     if len(values) < 2:
         raise DataError(
-            f"the masks in {printable(folder)}: expected at least two values, got only {(values or ['none'])[0]}",
+            f"the masks in {printable(folder)}: expected at least two values, got only {', '.join(map(str, values)) or 'none'}",
             "check the masks: with a single class there is nothing to learn",
         )
