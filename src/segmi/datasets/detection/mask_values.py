@@ -143,7 +143,8 @@ def _check_masks(masks: MaskValues, folder: Path) -> None:
             f"the masks in {printable(folder)}: expected a value per class, got {len(values)} {kind}, {given}", remedy
         )
     if len(values) < 2:
+        given = ", ".join(map(str, values)) or "none"
         raise DataError(
-            f"the masks in {printable(folder)}: expected at least two values, got only {', '.join(map(str, values)) or 'none'}",
+            f"the masks in {printable(folder)}: expected at least two values, got only {given}",
             "check the masks: with a single class there is nothing to learn",
         )
