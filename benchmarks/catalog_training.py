@@ -45,8 +45,7 @@ from segmi.models import SegmentationNetwork
 from segmi.study.components import keyed_network
 from segmi.training import Budget, Cohort, LoggingConfig, OptimizationConfig, RuntimeConfig, fit
 from segmi.training.cohort import register_feature_hooks
-from segmi.training.lr_schedulers import build_schedule
-from segmi.training.optimizers import build_optimizer
+from segmi.training.optimization import build_optimizer, build_schedule
 from segmi.training.precision import ResolvedPrecision
 from segmi.training.session import Runtime, Session
 from segmi.types import Batch

@@ -37,7 +37,7 @@ from segmi.losses import build_objective
 from segmi.models import build_network
 from segmi.training import Budget, Cohort, LoggingConfig, OptimizationConfig, RuntimeConfig, fit
 from segmi.training.allocator import keep_freed_memory
-from segmi.training.optimizers import build_optimizer
+from segmi.training.optimization import build_optimizer
 from segmi.training.precision import ResolvedPrecision, choose_precision
 from segmi.training.session import Runtime, Session
 from segmi.types import Batch

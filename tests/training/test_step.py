@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from segmi.losses import PerNetwork
 from segmi.models import build_network
 from segmi.training import Cohort, fit, training_configs
-from segmi.training.optimizers import build_optimizer, can_be_fused
+from segmi.training.optimization import build_optimizer, can_be_fused
 from segmi.training.precision import ResolvedPrecision
 from segmi.training.session import Runtime, Session
 from segmi.types import Batch, Output, Views

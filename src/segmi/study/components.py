@@ -27,8 +27,7 @@ from segmi.study.environment import memory_gb
 from segmi.study.run_config import RunConfig, TrainingSection
 from segmi.training import Average, Cohort
 from segmi.training.distributed import ProcessGroup, connect
-from segmi.training.lr_schedulers import build_schedule
-from segmi.training.optimizers import build_optimizer
+from segmi.training.optimization import build_optimizer, build_schedule
 
 NOT_OF_EVALUATION: Final = ("cohort", "images", "seed", "device", "processes", "progress", "diagnostics", "details")
 NOT_OF_NETWORKS: Final = ("classes", "in_channels")

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from segmi.datasets.processing import Processing
 from segmi.errors import UsageError
 from segmi.study.schema import AverageOf, Options, Study, WeightsFrom
-from segmi.training.config import TrainingOptions, training_configs
+from segmi.training.config import Budget, LoggingConfig, OptimizationConfig, RuntimeConfig, training_configs
 
 SCHEMA_VERSION: Final = 1
 
@@ -33,7 +33,7 @@ _NOT_OF_FIT: Final = ("holdout", "labeled", "label_noise", "resume", "profile")
 
 
 @dataclass(frozen=True)
-class TrainingSection(TrainingOptions):
+class TrainingSection(Budget, OptimizationConfig, RuntimeConfig, LoggingConfig):
     """The ``training`` section: the settings of `segmi.training.fit`, and the use of the training images."""
 
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # fraction of train that is held out to select weights by

@@ -12,8 +12,7 @@ from segmi.training.config import (
 from segmi.training.evaluate import evaluate, predict_labels
 from segmi.training.fit import FitOutcome, fit
 from segmi.training.loop import FitProgress
-from segmi.training.lr_schedulers import SCHEDULES
-from segmi.training.optimizers import OPTIMIZERS
+from segmi.training.optimization import OPTIMIZERS, SCHEDULES
 
 __all__ = [
     "OPTIMIZERS",

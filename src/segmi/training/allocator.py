@@ -17,10 +17,8 @@ from typing import Final
 
 import torch
 
-TRIM_THRESHOLD: Final = -1
-MMAP_THRESHOLD: Final = -3
-MMAP_MAX: Final = -4
-"""Parameters of ``mallopt``, from ``malloc.h``."""
+# Parameters of ``mallopt``, from ``malloc.h``.
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
 
 DEFAULTS: Final = {MMAP_MAX: 65536, MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 64 << 20}
 """Largest values that glibc chooses by itself, since it stops adapting the values once they are set."""
@@ -40,9 +38,6 @@ def keep_freed_memory(device: torch.device) -> Iterator[None]:
 
     This has no effect for other devices, without glibc, or if the environment configures the allocator
     (``MALLOC_TRIM_THRESHOLD_``, ``GLIBC_TUNABLES`` and the like). It affects the whole process.
-
-    Args:
-        device: device of the run.
     """
     global _holders
     library = _glibc() if device.type == "cpu" else None
@@ -72,12 +67,11 @@ def keeps_freed_memory(device: torch.device) -> bool:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that GPU or host memory ran out.
 
-    PyTorch has an exception for GPU memory, but reports host memory by the message of a RuntimeError only.
-
     Example:
         >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
         True
     """
+    # PyTorch has an exception for GPU memory, but reports host memory by the message of a RuntimeError only.
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 

@@ -68,12 +68,9 @@ class DiagnosticsCallback(Callback):
     """Information of predictions about labels, logged after each validation epoch of a Lightning Trainer.
 
     Args:
-        classes: class names, or their number C; 2 for a binary problem.
+        classes, prefix, ignore_index, every: see `FabricDiagnostics`.
         predicted: function from the output of ``validation_step`` and the batch to logits and labels. By default, the
             output is a mapping with ``logits`` and ``labels``.
-        prefix: prefix of the logged names.
-        ignore_index: label of ignored pixels.
-        every: use every n-th row and column only.
 
     Raises:
         TypeError: in validation, without ``predicted``, if ``validation_step`` does not return such a mapping.
@@ -96,14 +93,9 @@ class DiagnosticsCallback(Callback):
         self.diagnostics.reset()
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Add a batch."""
         logits, labels = self.predicted(outputs, batch)
         self.diagnostics.update(_by_name(logits), labels)

@@ -178,23 +178,16 @@ class Cohort(nn.Module):
     @property
     def stride(self) -> int:
         """Common multiple of the strides: height and width of the images have to be divisible by it."""
-        return math.lcm(*(self.stride_of(name) for name in self.networks))
-
-    def stride_of(self, name: str) -> int:
-        """Return the stride of one network, 1 if it declares none."""
-        stride: Any = getattr(self.networks[name], "stride", 1)
-        return int(stride)
+        strides: list[Any] = [getattr(network, "stride", 1) for network in self.networks.values()]
+        return math.lcm(*strides)
 
 
 def register_feature_hooks(cohort: Cohort, objective: Objective, *, device: torch.device, side: int, seed: int) -> None:
     """Hook the layers that an objective uses, and create its parameters that depend on the sizes of their outputs.
 
-    The sizes are measured on a gray image in evaluation mode, so that the networks do not change.
+    The cohort moves to ``device`` if the objective uses any layers.
 
     Args:
-        cohort: moved to ``device`` if the objective uses any layers.
-        objective: its parameters are created on ``device``.
-        device: device of the run.
         side: height and width of the crops.
         seed: seed of the new parameters.
 
@@ -205,6 +198,7 @@ def register_feature_hooks(cohort: Cohort, objective: Objective, *, device: torc
     cohort.hook_layers(layers, objective.transform_features if objective.transforms_features else None)
     if not layers:
         return
+    # The sizes are measured on a gray image in evaluation mode, so that the networks do not change.
     was_training = cohort.training
     cohort.to(device).eval()
     try:

@@ -138,17 +138,8 @@ class LoggingConfig:
     profile: bool = False
 
 
-@dataclass(frozen=True)
-class TrainingOptions(Budget, OptimizationConfig, RuntimeConfig, LoggingConfig):
-    """All fields of the four configs in one namespace: the ``training`` section of a study."""
-
-
 def check_selection(select_by: SelectBy, *, holdout: bool) -> None:
-    """Check that images are held out if weights are selected by their score.
-
-    Raises:
-        UsageError: if there are none.
-    """
+    """Raise a UsageError if weights are selected by the score of held-out images and there are none."""
     if select_by == "holdout_mIoU" and not holdout:
         raise UsageError(
             "select_by holdout_mIoU needs images held out of train, got none",
@@ -157,11 +148,7 @@ def check_selection(select_by: SelectBy, *, holdout: bool) -> None:
 
 
 def check_divisible(name: str, batch_size: int, processes: int) -> None:
-    """Check that the batch of all processes can be divided among them.
-
-    Raises:
-        UsageError: if it cannot.
-    """
+    """Raise a UsageError if the batch of all processes cannot be divided among them."""
     if batch_size % processes:
         raise UsageError(
             f"{name} {batch_size}, the total over all processes, is not divisible by {processes} processes",
@@ -174,13 +161,10 @@ _ARGUMENTS: Final = ("budget", "optimization", "runtime", "logging")
 
 
 def training_configs(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Build the configs from one flat mapping.
+    """Return the four configs by the names of their arguments in `segmi.training.fit`.
 
     Args:
         options: fields of the four configs by name.
-
-    Returns:
-        The configs by the names of their arguments in `segmi.training.fit`.
 
     Raises:
         UsageError: if a name is unknown, or if a config refuses its values.

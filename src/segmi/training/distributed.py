@@ -26,12 +26,7 @@ from segmi.datasets.loader import Shard
 from segmi.errors import RunError, UsageError, unknown_name
 from segmi.models.network import resolve_device
 from segmi.training.config import Strategy
-from segmi.training.launchers import (
-    FABRIC_PRECISION,
-    TIMEOUT_SECONDS,
-    detect_launcher,
-    launch_fabric,
-)
+from segmi.training.launchers import FABRIC_PRECISION, TIMEOUT_SECONDS, detect_launcher, launch_fabric
 
 _ROLL_CALL_SECONDS: Final = 5.0
 """Time to answer before a process counts as crashed."""
@@ -48,21 +43,13 @@ class ProcessGroup:
         rank: number of this process.
         world_size: number of processes.
         device: device of this process. None: chosen by the run.
-        devices: processes per node.
-        num_nodes: machines.
-        strategy: as in `segmi.training.RuntimeConfig`.
+        devices, num_nodes, strategy: see `segmi.training.RuntimeConfig`.
     """
 
     def __init__(
-        self,
-        rank: int = 0,
-        world_size: int = 1,
-        device: torch.device | None = None,
-        *,
-        devices: int = 1,
-        num_nodes: int = 1,
-        strategy: Strategy = "auto",
-    ) -> None:
+        self, rank: int = 0, world_size: int = 1, device: torch.device | None = None, *,
+        devices: int = 1, num_nodes: int = 1, strategy: Strategy = "auto",
+    ) -> None:  # fmt: skip
         self.rank, self.world_size, self.device = rank, world_size, device
         self.devices, self.num_nodes, self.strategy = devices, num_nodes, strategy
         self._task_count = 0
@@ -84,12 +71,11 @@ class ProcessGroup:
         """Return a launched Lightning Fabric for these processes."""
         if self.world_size == 1:
             devices = [device.index or 0] if device.type == "cuda" else 1
+            # The environment ignores the variables of SLURM and torchrun.
             return Fabric(
-                accelerator=device.type,
-                devices=devices,
-                precision=FABRIC_PRECISION[precision],
-                plugins=LightningEnvironment(),  # ignores the variables of SLURM and torchrun
-            )
+                accelerator=device.type, devices=devices, precision=FABRIC_PRECISION[precision],
+                plugins=LightningEnvironment(),
+            )  # fmt: skip
         return launch_fabric(device, self.devices, self.num_nodes, self.strategy, precision)
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -213,11 +199,7 @@ SINGLE_PROCESS: Final = ProcessGroup()
 def connect(device: str = "auto", devices: int = 1, num_nodes: int = 1, strategy: Strategy = "auto") -> ProcessGroup:
     """Wait for all processes of a run and return their group; `SINGLE_PROCESS` if there is only one.
 
-    Args:
-        device: ``auto``, ``cpu`` or ``cuda``; each process of a node uses one device.
-        devices: processes per node.
-        num_nodes: machines.
-        strategy: as in `segmi.training.RuntimeConfig`.
+    The arguments are fields of `segmi.training.RuntimeConfig`.
 
     Raises:
         UsageError: if another number of processes was started, or the kind of device has only one.

@@ -31,12 +31,11 @@ from segmi.training.config import (
     StepOrder,
     check_divisible,
     check_selection,
-)
+)  # fmt: skip
 from segmi.training.distributed import ProcessGroup, connect
 from segmi.training.loggers import check_loggers
 from segmi.training.loop import UNBOUNDED, LoopSchedule, ProgressCallback, run_loop
-from segmi.training.lr_schedulers import build_schedule
-from segmi.training.optimizers import build_optimizer, can_be_fused
+from segmi.training.optimization import build_optimizer, build_schedule, can_be_fused
 from segmi.training.precision import ResolvedPrecision, preserve_threads, resolve_precision
 from segmi.training.profile import Profile
 from segmi.training.selection import Selection
@@ -148,9 +147,7 @@ def fit(
                 device=device, processes=processes, images=max(1, batch_size // processes.world_size),
                 side=train.processing.crop, resume=logging.resume,
             ),
-            processes=processes,
-            compile=runtime.compile,
-            sync_batch_norm=runtime.sync_batch_norm,
+            processes=processes, compile=runtime.compile, sync_batch_norm=runtime.sync_batch_norm,
             profile=Profile(device, enabled=logging.profile),
         )  # fmt: skip
         session = Session(
@@ -165,15 +162,10 @@ def fit(
         epoch = math.ceil(per_epoch / accumulate)  # in steps
         validate_every = max(epoch, last_step // 20) if holdout and not budget.minutes else epoch
         loop_schedule = LoopSchedule(
-            steps=last_step,
-            accumulate=accumulate,
-            batch_size=batch_size,
-            batches_per_epoch=per_epoch,
-            validate_every=logging.validate_every or validate_every,
-            checkpoint_every=logging.checkpoint_every,
-            log_every=logging.log_every,
+            last_step, accumulate, batch_size, per_epoch, validate_every=logging.validate_every or validate_every,
+            checkpoint_every=logging.checkpoint_every, log_every=logging.log_every,
             seconds=budget.minutes * 60 if budget.minutes else None,
-        )
+        )  # fmt: skip
         # Batches are a function of their index, so a resumed run starts in the middle.
         batches = training_batches(
             train, batch_size=batch_size, first=session.step * accumulate, last=last_step * accumulate,
@@ -218,9 +210,8 @@ def _unlabeled(
     objective: Objective, images: SegmentationDataset | None, batch_size: int, processes: ProcessGroup
 ) -> Unlabeled | None:
     """Return the unlabeled part of the batches, or None if the objective does not use it."""
-    requires = objective.requires
-    two_views = "two views" in requires
-    if not two_views and "unlabeled images" not in requires:
+    two_views = "two views" in objective.requires
+    if not two_views and "unlabeled images" not in objective.requires:
         return None
     if not images:
         raise UsageError(

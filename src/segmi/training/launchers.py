@@ -17,22 +17,18 @@ from lightning.fabric.plugins.environments import (
     LightningEnvironment,
     SLURMEnvironment,
     TorchElasticEnvironment,
-)
+)  # fmt: skip
 from lightning.fabric.strategies import DDPStrategy
 
 from segmi.errors import UsageError
 from segmi.training.config import Strategy
 
 FABRIC_PRECISION: Final[dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]]] = {
-    "fp32": "32-true",
-    "bf16": "bf16-mixed",
-    "fp16": "16-mixed",
-}
+    "fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed",
+}  # fmt: skip
 
 TIMEOUT_SECONDS: Final = 600
 """Time that a process waits for another one that runs but does not respond. An exit is detected at once."""
-
-_TASKS_PER_NODE: Final = "SLURM_NTASKS_PER_NODE"
 
 
 class Launcher(NamedTuple):
@@ -43,22 +39,17 @@ class Launcher(NamedTuple):
 
 
 def detect_launcher() -> Launcher:
-    """Return the launcher according to the environment variables.
-
-    The script of a SLURM job has the variables of the job, but is not a task of a step: it counts as started alone.
-    """
+    """Return the launcher according to the environment variables."""
     if TorchElasticEnvironment.detect():
         return Launcher("torchrun", int(os.environ["WORLD_SIZE"]))
+    # The script of a SLURM job has the variables of the job, but is not a task of a step: it counts as started alone.
     if "SLURM_PROCID" in os.environ and {"SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS"} & os.environ.keys():
         return Launcher("srun", int(os.environ.get("SLURM_NTASKS", 1)))
     return Launcher("none", int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1)
 
 
 def cluster_environment(devices: int) -> ClusterEnvironment:
-    """Return the plugin that provides rank and world size to Lightning.
-
-    Args:
-        devices: expected processes per node.
+    """Return the plugin that provides rank and world size to Lightning, for ``devices`` processes per node.
 
     Raises:
         UsageError: if SLURM started another number of tasks per node.
@@ -68,7 +59,7 @@ def cluster_environment(devices: int) -> ClusterEnvironment:
         return TorchElasticEnvironment()
     if name == "none":
         return LightningEnvironment()
-    per_node = os.environ.setdefault(_TASKS_PER_NODE, str(devices))  # missing with srun --ntasks
+    per_node = os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(devices))  # missing with srun --ntasks
     if per_node != str(devices):
         raise UsageError(
             f"SLURM starts {per_node} processes per node, but devices is {devices}",
@@ -79,18 +70,12 @@ def cluster_environment(devices: int) -> ClusterEnvironment:
 
 def launch_fabric(device: torch.device, devices: int, num_nodes: int, strategy: Strategy, precision: str) -> Fabric:
     """Return a Lightning Fabric with distributed data parallelism that is connected to the other processes."""
-    ddp = DDPStrategy(
-        timeout=timedelta(seconds=TIMEOUT_SECONDS),
-        find_unused_parameters=strategy == "ddp_find_unused_parameters_true",
-    )
+    find_unused = strategy == "ddp_find_unused_parameters_true"
+    ddp = DDPStrategy(timeout=timedelta(seconds=TIMEOUT_SECONDS), find_unused_parameters=find_unused)
     fabric = Fabric(
-        accelerator=device.type,
-        devices=devices,
-        num_nodes=num_nodes,
-        strategy=ddp,
-        precision=FABRIC_PRECISION[precision],
-        plugins=cluster_environment(devices),
-    )
+        accelerator=device.type, devices=devices, num_nodes=num_nodes, strategy=ddp,
+        precision=FABRIC_PRECISION[precision], plugins=cluster_environment(devices),
+    )  # fmt: skip
     try:
         fabric.launch()
     except ValueError as error:  # the number of tasks per node differs from devices

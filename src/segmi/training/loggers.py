@@ -29,11 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def check_loggers(names: Sequence[str]) -> None:
-    """Check that the packages of the loggers are installed.
-
-    Raises:
-        EnvironmentProblem: if a package is missing.
-    """
+    """Raise an `EnvironmentProblem` if a package of the loggers is not installed."""
     for name in names:
         missing = [package for package in PACKAGES.get(name, ()) if find_spec(package) is None]
         if missing:
@@ -169,7 +165,5 @@ def _run_name(folder: Path) -> tuple[str, str]:
 
 
 _CREATE: Final[Mapping[str, Callable[[Path, int, dict[str, str]], Any]]] = {
-    "tensorboard": _tensorboard,
-    "mlflow": _mlflow,
-    "wandb": _wandb,
-}
+    "tensorboard": _tensorboard, "mlflow": _mlflow, "wandb": _wandb,
+}  # fmt: skip

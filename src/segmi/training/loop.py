@@ -49,27 +49,16 @@ ProgressCallback: TypeAlias = Callable[[FitProgress], None]
 
 
 class LoopSchedule(NamedTuple):
-    """Length of a run and the intervals of its loop, in optimizer steps unless stated otherwise.
+    """Length of a run and the intervals of its loop, in optimizer steps unless stated otherwise."""
 
-    Args:
-        steps: total number of steps.
-        accumulate: batches per step.
-        batch_size: images per batch.
-        batches_per_epoch: batches in a pass over the training images.
-        validate_every: steps per row of the history.
-        checkpoint_every: steps between checkpoints.
-        log_every: steps between entries of the loggers.
-        seconds: training and validation time after which the run ends. None: the run ends after ``steps``.
-    """
-
-    steps: int
-    accumulate: int
-    batch_size: int
+    steps: int  # total number
+    accumulate: int  # batches per step
+    batch_size: int  # images per batch
     batches_per_epoch: int
-    validate_every: int
+    validate_every: int  # steps per row of the history
     checkpoint_every: int
     log_every: int
-    seconds: float | None = None
+    seconds: float | None = None  # time of training and validation; None: the run ends after ``steps``
 
     def expected_steps(self, session: Session) -> int:
         """Return the total number of steps; with a time limit, extrapolated from the pace so far."""
@@ -92,8 +81,6 @@ class Interruption:
     A second signal has its usual effect.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
     def __init__(self) -> None:
         self.signal_number: int | None = None
         self._previous: dict[signal.Signals, Any] = {}
@@ -106,7 +93,7 @@ class Interruption:
     def __enter__(self) -> Self:
         # Python allows handlers in the main thread only.
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._record) for number in self.SIGNALS}
+            self._previous = {number: signal.signal(number, self._record) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(
@@ -125,21 +112,15 @@ class Interruption:
 
 
 def run_loop(
-    session: Session,
-    selection: Selection,
-    checkpoints: Checkpoints,
-    batches: Iterator[Batch],
-    loop_schedule: LoopSchedule,
-    folder: Path,
-    loggers: Sequence[str],
-    progress: ProgressCallback | None,
-) -> None:
+    session: Session, selection: Selection, checkpoints: Checkpoints, batches: Iterator[Batch], schedule: LoopSchedule,
+    folder: Path, loggers: Sequence[str], progress: ProgressCallback | None,
+) -> None:  # fmt: skip
     """Train until the last step.
 
     Raises:
         Interrupted: on SIGINT or SIGTERM in any process, after a checkpoint is written.
     """
-    processes, profile, schedule = session.runtime.processes, session.runtime.profile, loop_schedule
+    processes, profile = session.runtime.processes, session.runtime.profile
 
     def report(phase: str, text: str = "") -> None:
         if progress is not None and processes.is_main:

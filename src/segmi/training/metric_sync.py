@@ -14,19 +14,12 @@ from segmi.training.distributed import ProcessGroup
 
 
 class StepMetrics(NamedTuple):
-    """Metrics of one step, summed over the processes.
-
-    Args:
-        step: number of the step.
-        names: images in this process's part of the batch.
-        values: loss and terms by name.
-        ratios: diagnostics by name, as one (numerator, denominator) per class.
-    """
+    """Metrics of one step, summed over the processes."""
 
     step: int
-    names: tuple[str, ...]
-    values: dict[str, float]
-    ratios: dict[str, list[tuple[float, float]]]
+    names: tuple[str, ...]  # images in this process's part of the batch
+    values: dict[str, float]  # loss and terms by name
+    ratios: dict[str, list[tuple[float, float]]]  # diagnostics by name: (numerator, denominator) per class
 
 
 class _Pending(NamedTuple):
@@ -38,23 +31,16 @@ class _Pending(NamedTuple):
 
 
 class MetricSync:
-    """Metrics of past steps on the device, until they are fetched in one transfer.
-
-    Args:
-        processes: the metrics are summed over them.
-    """
+    """Metrics of past steps on the device, until they are summed over the processes and fetched in one transfer."""
 
     def __init__(self, processes: ProcessGroup) -> None:
         self.processes = processes
         self._pending: list[_Pending] = []
 
     def add(
-        self,
-        step: int,
-        names: tuple[str, ...],
-        values: Mapping[str, Tensor],
+        self, step: int, names: tuple[str, ...], values: Mapping[str, Tensor],
         ratios: Mapping[str, tuple[Tensor, Tensor]],
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Store scalar values, and ratios of scalars or of one value per class, without waiting for the device."""
         # All in one tensor, so that fetching takes one transfer and one reduction.
         flat = [value.detach().reshape(1) for value in values.values()]
@@ -83,17 +69,11 @@ class MetricSync:
 
 @dataclass
 class RunningMeans:
-    """Means of the loss, its terms and diagnostics since the last row of the history.
+    """Means of the loss, its terms and diagnostics since the last row of the history."""
 
-    Args:
-        count: number of steps.
-        sums: sums of the values by name.
-        ratios: sums of numerators and denominators by name.
-    """
-
-    count: int = 0
+    count: int = 0  # steps
     sums: dict[str, float] = field(default_factory=dict)
-    ratios: dict[str, list[float]] = field(default_factory=dict)
+    ratios: dict[str, list[float]] = field(default_factory=dict)  # sums of numerators and denominators
 
     def add(self, values: Mapping[str, float]) -> None:
         """Add the values of one step."""
@@ -128,11 +108,7 @@ class RunningMeans:
 
 
 def check_finite(metrics: StepMetrics, processes: ProcessGroup) -> None:
-    """Check that all values of a step are finite.
-
-    Raises:
-        Diverged: with the step, its values, and the images of all processes.
-    """
+    """Raise `Diverged` with the images of all processes if a value of a step is NaN or infinite."""
     if all(abs(value) < float("inf") for value in metrics.values.values()):  # false for NaN too
         return
     listing = ", ".join(f"{name} = {value:g}" for name, value in metrics.values.items())

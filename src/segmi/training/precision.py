@@ -32,24 +32,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ResolvedPrecision:
-    """Everything that affects the floating-point results of a run besides its settings.
+    """Everything that affects the floating-point results of a run besides its settings."""
 
-    Args:
-        dtype: ``fp32``, ``bf16`` or ``fp16``.
-        memory_format: ``channels_last`` or ``contiguous``.
-        source: ``given`` or ``measured``.
-        seconds: measured time of a training step by candidate; None: far slower than the best one.
-        images: images per measured step.
-        threads: CPU threads; None until the run starts.
-        kernels: kernel of each loss that has several, by the name of its module in the objective.
-    """
-
-    dtype: str
-    memory_format: str
-    source: str = "given"
+    dtype: str  # fp32, bf16 or fp16
+    memory_format: str  # channels_last or contiguous
+    source: str = "given"  # or measured
+    # Measured time of a training step by candidate; None: far slower than the best one.
     seconds: Mapping[str, float | None] = field(default_factory=dict)
-    images: int = 0
-    threads: int | None = None
+    images: int = 0  # per measured step
+    threads: int | None = None  # on the CPU; None until the run starts
+    # Kernel of each loss that has several, by the name of its module in the objective.
     kernels: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,11 +85,7 @@ class ResolvedPrecision:
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Check that the device supports the precision.
-
-    Raises:
-        UsageError: for an unknown precision, or for fp16 on a CPU.
-    """
+    """Raise a UsageError for an unknown precision, or for fp16 on a CPU."""
     if precision not in ("auto", *FABRIC_PRECISION):
         raise UsageError(f"unknown precision {precision!r}", "use one of: auto, fp32, bf16, fp16")
     if precision == "fp16" and device.type == "cpu":
@@ -110,8 +98,8 @@ def choose_precision(
     """Return dtype and memory format for ``precision`` on this device; ``auto`` is measured.
 
     Args:
-        precision: as in `segmi.training.RuntimeConfig`.
-        cohort: the networks; moved to ``device`` if they are measured, otherwise unchanged.
+        precision: see `segmi.training.RuntimeConfig`.
+        cohort: moved to ``device`` if it is measured, otherwise unchanged.
         device: device of the run.
         images: images per batch; at most `MAX_CPU_IMAGES` are measured on a CPU.
         side: height and width of the crops.
@@ -133,11 +121,7 @@ def choose_precision(
 
 @contextmanager
 def preserve_threads(count: int | None = None) -> Iterator[None]:
-    """Restore PyTorch's number of CPU threads on exit.
-
-    Args:
-        count: number of threads inside the context. None: unchanged.
-    """
+    """Restore PyTorch's number of CPU threads on exit, and set it inside the context unless ``count`` is None."""
     before = torch.get_num_threads()
     if count is not None:
         torch.set_num_threads(count)
@@ -148,33 +132,20 @@ def preserve_threads(count: int | None = None) -> Iterator[None]:
 
 
 def resolve_precision(
-    folder: Path,
-    checkpoint: Checkpoint | None,
-    cohort: Cohort,
-    objective: Objective,
-    *,
-    threads: int | None,
-    precision: Precision,
-    device: torch.device,
-    processes: ProcessGroup,
-    images: int,
-    side: int,
+    folder: Path, checkpoint: Checkpoint | None, cohort: Cohort, objective: Objective, *,
+    threads: int | None, precision: Precision, device: torch.device, processes: ProcessGroup, images: int, side: int,
     resume: bool,
-) -> ResolvedPrecision:
+) -> ResolvedPrecision:  # fmt: skip
     """Return the stored precision of the run, or choose one; set its threads and kernels in this process.
 
     Args:
-        folder: run folder.
-        checkpoint: checkpoint that the run resumes from.
-        cohort: the networks.
+        folder: run folder. Its stored precision is used if ``resume`` is set.
+        checkpoint: checkpoint that the run resumes from; its precision has priority.
         objective: its kernels are selected.
-        threads: as in `segmi.training.RuntimeConfig`.
-        precision: as in `segmi.training.RuntimeConfig`.
-        device: device of the run.
+        threads, precision: see `segmi.training.RuntimeConfig`.
         processes: all of them use the choice of process 0.
         images: images per batch and process.
         side: height and width of the crops.
-        resume: whether to use the precision that is stored in the folder.
 
     Raises:
         UsageError: for an unsupported precision or fewer than one thread.
@@ -202,10 +173,7 @@ def resolve_precision(
 def select_kernels(objective: Objective, device: torch.device, stored: Mapping[str, str]) -> dict[str, str]:
     """Select the kernel of each loss of an objective; return them by the names of the modules.
 
-    Args:
-        objective: its losses are modified.
-        device: device of the logits, which are fp32.
-        stored: kernels that the run started with. One that is not available is replaced, with a warning.
+    A ``stored`` kernel, which the run started with, is replaced with a warning if it is not available.
     """
     # 0×2×1×1: kernels are selected by type and device, not by size.
     logits = torch.empty(0, 2, 1, 1, device=device)

@@ -33,8 +33,7 @@ CANDIDATES: Final = tuple(f"{dtype} {memory_format}" for dtype in ("fp32", "bf16
 MAX_RELATIVE_TIME: Final = 0.9
 """bf16 is chosen only if it takes at most this share of the time of fp32, since it costs digits and timings vary."""
 
-MIN_ROUNDS: Final = 3
-MAX_ROUNDS: Final = 20
+MIN_ROUNDS, MAX_ROUNDS = 3, 20
 MEASURED_SECONDS: Final = 0.5
 """Steps are repeated for about this long per candidate, within `MIN_ROUNDS` and `MAX_ROUNDS`."""
 
@@ -51,14 +50,7 @@ MAX_CPU_IMAGES: Final = 2
 def step_seconds(cohort: Cohort, device: torch.device, *, images: int, side: int) -> dict[str, float | None]:
     """Return the seconds of a training step of each candidate, from the cache if they were measured before.
 
-    Args:
-        cohort: the networks; moved to ``device``, otherwise unchanged.
-        device: device of the run.
-        images: images per step.
-        side: height and width of the images.
-
-    Returns:
-        Seconds by candidate, None for a candidate that is far slower than the best one.
+    A candidate that is far slower than the best one has None. The cohort moves to ``device``, otherwise unchanged.
     """
     image_cache = cache_folder()
     if image_cache is None:
@@ -80,15 +72,13 @@ def fastest(seconds: Mapping[str, float | None]) -> str:
         'fp32 contiguous'
     """
     known = {name: value for name in CANDIDATES if (value := seconds.get(name)) is not None}
-    best = {dtype: _best_of(dtype, known) for dtype in ("fp32", "bf16")}
-    fp32, bf16 = best["fp32"], best["bf16"]
+    fp32, bf16 = (
+        min((name for name in known if name.startswith(dtype)), key=lambda name: known[name], default=None)
+        for dtype in ("fp32", "bf16")
+    )
     if fp32 and bf16 and known[bf16] <= MAX_RELATIVE_TIME * known[fp32]:
         return bf16
     return fp32 or bf16 or CANDIDATES[0]
-
-
-def _best_of(dtype: str, known: Mapping[str, float]) -> str | None:
-    return min((name for name in known if name.startswith(dtype)), key=lambda name: known[name], default=None)
 
 
 def _measure(cohort: Cohort, device: torch.device, images: int, side: int) -> dict[str, float | None]:

@@ -21,10 +21,6 @@ class Profile:
     Parts on a GPU are measured with CUDA events, without synchronization. They can overlap with data loading, so the
     shares can add up to more than 1; ``other`` is then 0.
 
-    Args:
-        device: device of the run.
-        enabled: whether to measure anything.
-
     Example:
         >>> profile = Profile(torch.device("cpu"))
         >>> profile.begin()
@@ -70,18 +66,14 @@ class Profile:
     def summary(self) -> dict[str, Any]:
         """Return seconds, share of the total and milliseconds per step of each part, as plain data."""
         # From the start after the first step to the last measured part.
-        whole = self._end - (self._start or 0.0) if self._start is not None else 0.0
+        whole = 0.0 if self._start is None else self._end - self._start
         seconds = {**dict.fromkeys(PARTS, 0.0), **self._seconds}
         seconds["other"] = max(0.0, whole - sum(seconds.values()))
         rows = [
-            {
-                "part": name,
-                "seconds": value,
-                "share": value / whole if whole else 0.0,
-                "ms_per_step": 1000 * value / self.steps if self.steps else 0.0,
-            }
+            {"part": name, "seconds": value, "share": value / whole if whole else 0.0,
+             "ms_per_step": 1000 * value / self.steps if self.steps else 0.0}
             for name, value in seconds.items()
-        ]
+        ]  # fmt: skip
         return {"steps": self.steps, "seconds": whole, "parts": rows}
 
     @contextmanager

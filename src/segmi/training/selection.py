@@ -21,23 +21,17 @@ class Selection:
     Args:
         session: the run.
         checkpoints: the best weights are saved there.
-        select_by: as in `segmi.training.LoggingConfig`.
+        select_by, network: ``select_by`` and ``select_network`` of `segmi.training.LoggingConfig`.
         holdout: images held out of train, which are scored for each row.
-        network: network whose held-out mIoU counts. Default: the first one that is trained.
 
     Raises:
         UsageError: if the network is unknown.
     """
 
     def __init__(
-        self,
-        session: Session,
-        checkpoints: Checkpoints,
-        select_by: SelectBy,
-        *,
-        holdout: SegmentationDataset | None,
-        network: str | None,
-    ) -> None:
+        self, session: Session, checkpoints: Checkpoints, select_by: SelectBy, *,
+        holdout: SegmentationDataset | None, network: str | None,
+    ) -> None:  # fmt: skip
         networks = session.cohort.networks
         if network is not None and network not in networks:
             raise unknown_name("network to select by", network, networks)
@@ -55,12 +49,9 @@ class Selection:
             # A quarter of the pixels is enough for curves.
             diagnostics = diagnostics_of(self.holdout.dataset.info.classes, every=2)
             matrices = evaluate(
-                session.cohort,
-                self.holdout,
-                device=str(session.device),
-                processes=session.runtime.processes,
+                session.cohort, self.holdout, device=str(session.device), processes=session.runtime.processes,
                 diagnostics=diagnostics,
-            )
+            )  # fmt: skip
             for name, matrix in matrices.items():
                 result = scores(matrix.pooled().numpy())
                 row[f"holdout/mIoU/{name}"] = result["mIoU"]

@@ -28,18 +28,9 @@ from segmi.types import Batch
 
 @dataclass(frozen=True)
 class Runtime:
-    """Resolved form of `segmi.training.RuntimeConfig`.
+    """Resolved form of `segmi.training.RuntimeConfig`."""
 
-    Args:
-        device: device of this process.
-        precision: precision, memory format, threads and kernels.
-        processes: the processes that train together.
-        compile: compile the cohort with ``torch.compile``.
-        sync_batch_norm: compute batch statistics over all processes.
-        profile: measures the time of the parts of a step.
-    """
-
-    device: torch.device
+    device: torch.device  # of this process
     precision: ResolvedPrecision
     processes: ProcessGroup = SINGLE_PROCESS
     compile: bool = False
@@ -51,32 +42,19 @@ class Session:
     """A cohort in training.
 
     Args:
-        cohort: the networks.
-        objective: minimized.
-        optimizer: optimizer of the parameters of both.
+        optimizer: optimizer of the parameters of cohort and objective.
         schedule: learning-rate scheduler, stepped once per optimizer step, or None.
-        runtime: device, precision and processes.
         seed: seed of dropout.
-        sequential: update one network after the other, each with the current predictions of the others.
-        clip_norm: largest norm of the gradient, or None.
+        clip_norm, sequential: see ``clip_norm`` and ``step_order`` of `segmi.training.OptimizationConfig`.
         classes: class names, for diagnostics with one value per class.
     """
 
     best_score: float | None
 
     def __init__(
-        self,
-        cohort: Cohort,
-        objective: Objective,
-        optimizer: Optimizer,
-        schedule: LRScheduler | None,
-        *,
-        runtime: Runtime,
-        seed: int,
-        clip_norm: float | None,
-        classes: Sequence[str] = (),
-        sequential: bool = False,
-    ) -> None:
+        self, cohort: Cohort, objective: Objective, optimizer: Optimizer, schedule: LRScheduler | None, *,
+        runtime: Runtime, seed: int, clip_norm: float | None, classes: Sequence[str] = (), sequential: bool = False,
+    ) -> None:  # fmt: skip
         self.cohort, self.objective, self.schedule, self.runtime = cohort, objective, schedule, runtime
         self.seed, self.clip_norm, self.classes = seed, clip_norm, tuple(classes)
         # The networks that are updated together in each turn; None: all of them.
@@ -145,11 +123,9 @@ class Session:
         profile.step_done()
 
     def _to_device(self, batch: Batch) -> Batch:
-        """Copy a batch to the device, asynchronously on a GPU."""
-        if self.device.type != "cuda":
-            return batch.to(self.device)
-        # Only a copy from pinned memory is asynchronous.
-        return batch.pinned().to(self.device, non_blocking=True)
+        # Only a copy from pinned memory to a GPU is asynchronous.
+        on_cuda = self.device.type == "cuda"
+        return batch.pinned().to(self.device, non_blocking=True) if on_cuda else batch.to(self.device)
 
     def _step(self, group: Sequence[Batch], network: str | None) -> tuple[dict[str, Term], Tensor | None]:
         """Update all networks or one; return the terms, and the norm of the gradient if it is clipped."""
@@ -165,17 +141,10 @@ class Session:
     def _gradient(self, group: Sequence[Batch], network: str | None) -> dict[str, Term]:
         processes = self.runtime.processes
         terms = accumulate_gradient(
-            self._forward,
-            self.objective,
-            group,
-            self.fabric.backward,
-            processes=processes,
-            network=network,
-            no_sync=lambda enabled: self.fabric.no_backward_sync(
-                self._forward, enabled=enabled and processes.world_size > 1
-            ),
+            self._forward, self.objective, group, self.fabric.backward, processes=processes, network=network,
+            no_sync=lambda on: self.fabric.no_backward_sync(self._forward, enabled=on and processes.world_size > 1),
             profile=self.runtime.profile,
-        )
+        )  # fmt: skip
         if processes.world_size > 1:  # DDP does not wrap the objective, so its gradient is averaged here
             for parameter in self.objective.parameters():
                 if parameter.requires_grad:

@@ -40,14 +40,10 @@ def accumulate_gradient(
     on the labels only. Each network runs once per part.
 
     Args:
-        forward: the cohort.
-        objective: minimized.
         batches: this process's parts of the joint batch.
         backward: accumulates the gradient of a scalar, averaged over the processes.
-        processes: the processes that share the joint batch.
         network: minimize only terms of this network and terms without a network. None: all terms.
         no_sync: context manager; if its argument is true, ``backward`` does not synchronize the processes.
-        profile: measures the time of each part.
 
     Returns:
         The detached terms with their diagnostics: numerators of this process, denominators of the joint batch. Their
@@ -129,10 +125,7 @@ def _empty_outputs(outputs: Mapping[str, Output], batch: Batch) -> dict[str, Out
     return {
         name: Output(
             output.logits.new_zeros(()).expand(len(batch), output.logits.shape[1], *batch.labels.shape[-2:]),
-            {
-                layer: value.new_zeros(()).expand(len(batch), *value.shape[1:])
-                for layer, value in output.features.items()
-            },
+            {k: value.new_zeros(()).expand(len(batch), *value.shape[1:]) for k, value in output.features.items()},
         )
         for name, output in outputs.items()
     }

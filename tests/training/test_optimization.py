@@ -11,7 +11,7 @@ from torch.optim import SGD, lr_scheduler
 
 from segmi.errors import UsageError
 from segmi.training import fit, training_configs
-from segmi.training.lr_schedulers import SCHEDULES, build_schedule
+from segmi.training.optimization import SCHEDULES, build_schedule
 
 OPTIONS = {
     "StepLR": {"step_size": 2},

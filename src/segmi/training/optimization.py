@@ -1,16 +1,25 @@
-"""Learning-rate schedules: PyTorch's schedulers by name, in sequence, and after a linear warm-up."""
+"""PyTorch's optimizers and learning-rate schedulers by name, with options that are checked before training."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import torch
+from torch import nn
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, SequentialLR
 
 from segmi.errors import UsageError, unknown_name
-from segmi.training.optimizers import check_options
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    name: kind
+    for name, kind in vars(torch.optim).items()
+    if inspect.isclass(kind) and issubclass(kind, Optimizer) and kind is not Optimizer
+    # LBFGS evaluates the loss several times per step, SparseAdam accepts only sparse gradients.
+    if name not in ("LBFGS", "SparseAdam")
+}
 
 CONSTANT: Final = "constant"
 
@@ -29,14 +38,60 @@ NOT_IN_SEQUENCE: Final = ("OneCycleLR", "CyclicLR")
 """These overwrite the initial learning rate, on which the other schedulers of a sequence depend."""
 
 
+def build_optimizer(
+    parameters: Iterable[nn.Parameter], name: str, learning_rate: float, options: Mapping[str, Any] | None = None, *,
+    fused: bool = True,
+) -> Optimizer:  # fmt: skip
+    """Return ``torch.optim.<name>`` over the trainable parameters, with a fused implementation if there is one.
+
+    Args:
+        options: further arguments. ``fused``, ``foreach`` and ``differentiable`` override the choice of implementation.
+        fused: whether a fused implementation may be used.
+
+    Raises:
+        UsageError: for an unknown name, or for options that the optimizer does not accept.
+    """
+    if name not in OPTIMIZERS:
+        raise unknown_name("optimizer", name, OPTIMIZERS)
+    kind = OPTIMIZERS[name]
+    known = [option for option in inspect.signature(kind).parameters if option not in ("params", "lr")]
+    check_options(f"optimizer {name}", options, known)
+    arguments = dict(options or {})
+    # Optimizers allocate state per parameter, so frozen ones are left out.
+    trainable = [p for p in parameters if p.requires_grad]
+    if fused and "fused" in known and not arguments.keys() & {"fused", "foreach", "differentiable"}:
+        arguments["fused"] = all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in trainable)
+    try:
+        return kind(trainable, lr=learning_rate, **arguments)  # type: ignore[call-arg]
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"optimizer {name} refuses its options: {error}", f"see torch.optim.{name}") from error
+
+
+def can_be_fused(name: str, device: torch.device, *, precision: str, clipped: bool) -> bool:
+    """Return whether a fused optimizer can be used.
+
+    A fused optimizer unscales fp16 gradients itself, so Fabric cannot clip them. There is no fused Adagrad on ``mps``.
+
+    Example:
+        >>> can_be_fused("Adam", torch.device("cuda"), precision="bf16", clipped=True)
+        True
+    """
+    return not (clipped and precision == "fp16") and not (name == "Adagrad" and device.type == "mps")
+
+
+def check_options(owner: str, options: Mapping[str, Any] | None, known: list[str]) -> None:
+    """Raise a UsageError for an unknown option of an optimizer or scheduler."""
+    for option in options or {}:
+        if not known:
+            raise UsageError(f"{owner} takes no options, got {option!r}", "remove it")
+        if option not in known:
+            raise unknown_name(f"option of {owner}:", option, known)
+
+
 def build_schedule(
-    optimizer: Optimizer,
-    schedule: str | Sequence[Mapping[str, Any]],
-    steps: int | None,
-    options: Mapping[str, Any] | None = None,
-    *,
-    warmup_steps: int = 0,
-) -> LRScheduler | None:
+    optimizer: Optimizer, schedule: str | Sequence[Mapping[str, Any]], steps: int | None,
+    options: Mapping[str, Any] | None = None, *, warmup_steps: int = 0,
+) -> LRScheduler | None:  # fmt: skip
     """Return the learning-rate scheduler of a run, to be stepped once per optimizer step; None if it is constant.
 
     The length of a scheduler is the rest of the run, or its number of ``steps`` in a sequence, unless its options say
@@ -45,11 +100,8 @@ def build_schedule(
 
     Args:
         optimizer: its learning rates are scheduled.
-        schedule: ``constant``, the name of a class in ``torch.optim.lr_scheduler``, or a sequence of mappings with such
-            a ``name``, the number of ``steps``, except for the last one, and further arguments.
+        schedule, options, warmup_steps: see `segmi.training.OptimizationConfig`.
         steps: optimizer steps of the run; None if they are unknown, as with a budget in minutes.
-        options: further arguments of a single scheduler.
-        warmup_steps: optimizer steps of linear warm-up before the schedule.
 
     Raises:
         UsageError: for an unknown name or option, a missing length, or a schedule that is longer than the run.
