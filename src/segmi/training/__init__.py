@@ -15,19 +15,6 @@ from segmi.training.loop import FitProgress
 from segmi.training.optimization import OPTIMIZERS, SCHEDULES
 
 __all__ = [
-    "OPTIMIZERS",
-    "SCHEDULES",
-    "TRAINING_CONFIGS",
-    "Average",
-    "Budget",
-    "Cohort",
-    "FitOutcome",
-    "FitProgress",
-    "LoggingConfig",
-    "OptimizationConfig",
-    "RuntimeConfig",
-    "evaluate",
-    "fit",
-    "predict_labels",
-    "training_configs",
-]
+    "OPTIMIZERS", "SCHEDULES", "TRAINING_CONFIGS", "Average", "Budget", "Cohort", "FitOutcome", "FitProgress",
+    "LoggingConfig", "OptimizationConfig", "RuntimeConfig", "evaluate", "fit", "predict_labels", "training_configs",
+]  # fmt: skip

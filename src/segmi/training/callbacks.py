@@ -38,14 +38,9 @@ class FabricDiagnostics:
     """
 
     def __init__(
-        self,
-        fabric: Fabric,
-        classes: int | Sequence[str],
-        *,
-        prefix: str = "val/",
-        ignore_index: int = IGNORE_INDEX,
+        self, fabric: Fabric, classes: int | Sequence[str], *, prefix: str = "val/", ignore_index: int = IGNORE_INDEX,
         every: int = 1,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.fabric, self.prefix = fabric, prefix
         self.diagnostics = diagnostics_of(classes, ignore_index=ignore_index, every=every)
 
@@ -77,14 +72,9 @@ class DiagnosticsCallback(Callback):
     """
 
     def __init__(
-        self,
-        classes: int | Sequence[str],
-        *,
-        predicted: Callable[[Any, Any], Predicted] | None = None,
-        prefix: str = "val/",
-        ignore_index: int = IGNORE_INDEX,
-        every: int = 1,
-    ) -> None:
+        self, classes: int | Sequence[str], *, predicted: Callable[[Any, Any], Predicted] | None = None,
+        prefix: str = "val/", ignore_index: int = IGNORE_INDEX, every: int = 1,
+    ) -> None:  # fmt: skip
         self.diagnostics = diagnostics_of(classes, ignore_index=ignore_index, every=every)
         self.predicted, self.prefix = predicted or _from_mapping, prefix
 

@@ -72,11 +72,8 @@ class Checkpoints:
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         files = {WEIGHTS: _serialize(weights), STATE: buffer.getvalue()}
-        manifest = {
-            "schema_version": SCHEMA_VERSION,
-            "step": step,
-            "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
-        }
+        sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        manifest = {"schema_version": SCHEMA_VERSION, "step": step, "sha256": sums}
         # The manifest is one of the files, so that a folder without it is not a checkpoint.
         files[MANIFEST] = json.dumps(manifest, indent=2).encode()
         with atomic_folder(self._path(step), replace=True) as folder:
@@ -126,12 +123,10 @@ class Checkpoints:
             for problem in damaged:
                 log.warning("checkpoint %s is damaged; continuing from %s instead", problem, folder)
             return checkpoint
-        if damaged:
-            raise RunError(
-                f"every checkpoint is damaged: {'; '.join(damaged)}",
-                "start over with --overwrite, or put an intact checkpoint folder back",
-            )
-        return None
+        if not damaged:
+            return None
+        problem = f"every checkpoint is damaged: {'; '.join(damaged)}"
+        raise RunError(problem, "start over with --overwrite, or put an intact checkpoint folder back")
 
     def read(self, step: int) -> Checkpoint:
         """Return the checkpoint of ``step``, which must be intact."""

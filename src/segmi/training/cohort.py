@@ -225,11 +225,7 @@ def _check_average(name: str, average: Average, networks: Mapping[str, nn.Module
         raise UsageError(f"{name} averages {average.of}, which is not trained", "average a network that is not frozen")
     if not 0 < average.decay <= 1:
         raise UsageError(f"decay of {name}: expected more than 0 and at most 1, got {average.decay}", "0.999 is usual")
-    own, other = (
-        {entry: value.shape for entry, value in networks[network].state_dict().items()}
-        for network in (name, average.of)
-    )
+    own, other = ({k: v.shape for k, v in networks[network].state_dict().items()} for network in (name, average.of))
     if own != other:
-        raise UsageError(
-            f"{name} averages {average.of}, which has another architecture", "give both the same architecture"
-        )
+        problem = f"{name} averages {average.of}, which has another architecture"
+        raise UsageError(problem, "give both the same architecture")

@@ -157,7 +157,6 @@ def check_divisible(name: str, batch_size: int, processes: int) -> None:
 
 
 TRAINING_CONFIGS: Final = (Budget, OptimizationConfig, RuntimeConfig, LoggingConfig)
-_ARGUMENTS: Final = ("budget", "optimization", "runtime", "logging")
 
 
 def training_configs(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,11 +172,11 @@ def training_configs(options: Mapping[str, Any]) -> dict[str, Any]:
         >>> training_configs({"steps": 100, "batch_size": 2})["budget"]
         Budget(steps=100, epochs=None, images=None, minutes=None)
     """
-    names: dict[type, set[str]] = {config: {field.name for field in fields(config)} for config in TRAINING_CONFIGS}
+    owners = {field.name: config for config in TRAINING_CONFIGS for field in fields(config)}
     for option in options:
-        if not any(option in group for group in names.values()):
-            raise unknown_name("training option", option, [name for group in names.values() for name in group])
+        if option not in owners:
+            raise unknown_name("training option", option, owners)
     return {
-        argument: config(**{name: value for name, value in options.items() if name in names[config]})
-        for argument, config in zip(_ARGUMENTS, TRAINING_CONFIGS, strict=True)
+        argument: config(**{name: value for name, value in options.items() if owners[name] is config})
+        for argument, config in zip(("budget", "optimization", "runtime", "logging"), TRAINING_CONFIGS, strict=True)
     }

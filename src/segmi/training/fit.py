@@ -182,13 +182,9 @@ def fit(
     return FitOutcome(
         steps=session.step,
         images=epochs_done * (per_epoch * batch_size if optimization.drop_last else len(train)) + rest * batch_size,
-        epochs=session.step * accumulate / per_epoch,
-        best_step=session.best_step,
-        best_score=session.best_score,
-        precision=resolved.precision,
-        wall_seconds=session.seconds,
-        history=session.history,
-    )
+        epochs=session.step * accumulate / per_epoch, best_step=session.best_step, best_score=session.best_score,
+        precision=resolved.precision, wall_seconds=session.seconds, history=session.history,
+    )  # fmt: skip
 
 
 def _common_checkpoint(checkpoints: Checkpoints, processes: ProcessGroup) -> Checkpoint | None:

@@ -98,8 +98,7 @@ def _samples(
                 for name in layers:
                     size = batch.labels.shape[-2:]
                     samples.setdefault(name, []).append(_features_at(features[name], name, number, rows, columns, size))
-    joined = {name: torch.cat(values) for name, values in samples.items()}
-    return {name: values.clone() for name, values in joined.items()}, torch.cat(labels).clone(), torch.cat(groups)
+    return {name: torch.cat(values) for name, values in samples.items()}, torch.cat(labels), torch.cat(groups)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -98,7 +98,7 @@ class RunningMeans:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as plain types."""
-        return {"count": self.count, "sums": dict(self.sums), "ratios": {k: list(v) for k, v in self.ratios.items()}}
+        return asdict(self)
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> RunningMeans:

@@ -46,7 +46,7 @@ class ResolvedPrecision:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain types."""
-        return {**asdict(self), "seconds": dict(self.seconds), "kernels": dict(self.kernels)}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ResolvedPrecision:
@@ -72,10 +72,8 @@ class ResolvedPrecision:
             >>> ResolvedPrecision("fp32", "contiguous", "measured", seconds, 2).describe()
             'fp32 contiguous (measured on 2 images: fp32 contiguous 100.0 ms; bf16 contiguous far slower)'
         """
-        times = "; ".join(
-            f"{name} {1000 * value:.1f} ms" if value is not None else f"{name} far slower"
-            for name, value in self.seconds.items()
-        )
+        parts = {k: "far slower" if value is None else f"{1000 * value:.1f} ms" for k, value in self.seconds.items()}
+        times = "; ".join(f"{name} {part}" for name, part in parts.items())
         head = f"{self.dtype} {self.memory_format}"
         return f"{head} (measured on {self.images} images: {times})" if times else f"{head} ({self.source})"
 
@@ -162,9 +160,8 @@ def resolve_precision(
         chosen = processes.broadcast_object(chosen)
     else:
         chosen = stored
-    resolved = replace(
-        chosen, threads=count, kernels=select_kernels(objective, device, stored.kernels if stored else {})
-    )
+    kernels = select_kernels(objective, device, stored.kernels if stored else {})
+    resolved = replace(chosen, threads=count, kernels=kernels)
     if processes.is_main and resolved != stored:
         write_record(folder / RECORD, resolved.to_dict())
     return resolved

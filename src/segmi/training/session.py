@@ -90,12 +90,9 @@ class Session:
         self.cohort.train()
         self.objective.train()
         try:
-            terms: dict[str, Term] = {}
-            norms = []
-            for network in self._turns:
-                result, norm = self._step(group, network)
-                terms |= result
-                norms += [] if norm is None else [norm]
+            results = [self._step(group, network) for network in self._turns]
+            terms = {name: term for result, _ in results for name, term in result.items()}
+            norms = [norm for _, norm in results if norm is not None]
             with profile.part("optimizer"):
                 self.cohort.average(self.step)
         except (RuntimeError, MemoryError) as error:
@@ -241,24 +238,21 @@ class Session:
             RunError: if it belongs to another network, optimizer or objective.
         """
         try:
-            self._restore(step, weights, state)
+            self.step, self._step_began = step, step
+            self.best_step, self.best_score = state["best_step"], state["best_score"]
+            self.history = [dict(row) for row in state["history"]]
+            self.means = RunningMeans.from_state_dict(state["means"])
+            self._seconds_before = state["seconds"]
+            self.cohort.load_state_dict(dict(weights))
+            # Fabric wraps the optimizer. Its state includes the learning rate, which the scheduler continues from.
+            self.optimizer.optimizer.load_state_dict(state["optimizer"])
+            if self.schedule is not None:
+                self.schedule.load_state_dict(state["schedule"])
+            self.objective.load_state_dict(state["objective"])
+            self.fabric.strategy.precision.load_state_dict(state["scaler"])  # gradient scaler of fp16
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split()[:40])
             raise RunError(
                 f"the checkpoint of step {step} does not fit this run: {type(error).__name__}: {reason}",
                 "start over with --overwrite, or resume it with its original settings",
             ) from error
-
-    def _restore(self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        self.step, self._step_began = step, step
-        self.best_step, self.best_score = state["best_step"], state["best_score"]
-        self.history = [dict(row) for row in state["history"]]
-        self.means = RunningMeans.from_state_dict(state["means"])
-        self._seconds_before = state["seconds"]
-        self.cohort.load_state_dict(dict(weights))
-        # Fabric wraps the optimizer. Its state includes the learning rate, which the scheduler continues from.
-        self.optimizer.optimizer.load_state_dict(state["optimizer"])
-        if self.schedule is not None:
-            self.schedule.load_state_dict(state["schedule"])
-        self.objective.load_state_dict(state["objective"])
-        self.fabric.strategy.precision.load_state_dict(state["scaler"])  # gradient scaler of fp16
