@@ -5,6 +5,7 @@ The texts come from the command objects, not from rendered help, so that the pag
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,13 +56,18 @@ def _sections(path: tuple[str, ...], command: Any) -> list[str]:
         rows = [(f"`{_placeholder(one)}`", one.help) for one in arguments]
         sections.append(_table(("argument", "meaning"), rows))
     if options:
-        rows = [(_names(one), one.help + _default(one)) for one in options]
+        rows = [(_names(one), _variables(one.help) + _default(one)) for one in options]
         sections.append(_table(("option", "meaning"), rows))
     return [*sections, *_paragraphs(command.epilog)]
 
 
 def _paragraphs(text: str | None) -> list[str]:
-    return [" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n") if paragraph.strip()]
+    return [_variables(" ".join(paragraph.split())) for paragraph in (text or "").split("\n\n") if paragraph.strip()]
+
+
+def _variables(text: str) -> str:
+    """Mark environment variables as code; GitHub reads a bare dollar sign as the start of a formula."""
+    return re.sub(r"(?<!`)\$[A-Z_]+", r"`\g<0>`", text)
 
 
 def _placeholder(parameter: Any) -> str:

@@ -31,7 +31,7 @@ POINTS = {
     "the bundle": ("kill_at segmi.deploy.bundle:save_file 1 after", 0),
     "before the result": ("kill_at segmi.records.run_folder:RunFolder.write_result 1", 0),
     "after the result": ("kill_at segmi.records.run_folder:RunFolder.write_result 1 after", 1),
-    "the report": ("kill_at segmi.report.build_report:_write_table 2", 2),
+    "the report": ("kill_at segmi.report.build_report:markdown 2", 2),
     "the figures of the report": ("kill_at segmi.report.build_report:save_png 1 after", 2),
     "the page of the report": ("kill_at segmi.report.build_report:html_page 1 after", 2),
 }
