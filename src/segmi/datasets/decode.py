@@ -137,9 +137,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise _too_large(path, f"{width}×{height}")
-            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a JPEG photograph with previews
+            frames = getattr(image, "n_frames", 1)
+            if image.format != "MPO" and frames > 1:  # MPO: a JPEG photograph with previews
                 raise DataError(
-                    f"{printable(path)}: expected one image, got {image.n_frames} frames",  # type: ignore[attr-defined]
+                    f"{printable(path)}: expected one image, got {frames} frames",
                     "save the frame that is meant as a separate image",
                 )
             image.load()

@@ -95,6 +95,7 @@ def _load_coco(module: nn.Module, weights: dict[str, Tensor]) -> None:
 
 def _replace_first_convolution(module: nn.Module, in_channels: int) -> None:
     name, first = next((n, m) for n, m in module.named_modules() if isinstance(m, nn.Conv2d))
+    # Conv2d stores pairs but declares tuples of any length.
     new = nn.Conv2d(
         in_channels,
         first.out_channels,

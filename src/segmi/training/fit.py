@@ -197,9 +197,10 @@ def _common_checkpoint(checkpoints: Checkpoints, processes: ProcessGroup) -> Che
 def _set_class_counts(objective: Objective, train: SegmentationDataset) -> None:
     """Pass the pixel count of each class to the losses that use it."""
     users = [part for part in objective.modules() if isinstance(part, ClassCounts)]
-    counts = train.class_counts() if users else None
-    for part in users:
-        part.set_counts(counts)  # type: ignore[arg-type]
+    if users:
+        counts = train.class_counts()
+        for part in users:
+            part.set_counts(counts)
 
 
 def _unlabeled(

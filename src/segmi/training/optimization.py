@@ -62,7 +62,7 @@ def build_optimizer(
     if fused and "fused" in known and not arguments.keys() & {"fused", "foreach", "differentiable"}:
         arguments["fused"] = all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in trainable)
     try:
-        return kind(trainable, lr=learning_rate, **arguments)  # type: ignore[call-arg]
+        return kind(trainable, lr=learning_rate, **arguments)  # type: ignore[call-arg]  # of the subclass
     except (TypeError, ValueError) as error:
         raise UsageError(f"optimizer {name} refuses its options: {error}", f"see torch.optim.{name}") from error
 

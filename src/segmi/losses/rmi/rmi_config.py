@@ -186,7 +186,7 @@ def expand_options(function: F) -> F:
             ]
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
             parameters.append(parameter)
-    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by inspect
     annotations = {name: hint for name, hint in function.__annotations__.items() if name != "options"}
     function.__annotations__ = annotations | {item.name: hints[item.name] for item in _OPTIONS}
     return function
