@@ -182,6 +182,24 @@ def test_every_loss_is_on_the_page_under_its_family() -> None:
     assert sorted(found) == sorted((name, kind.__name__, kind.family) for name, kind in LOSSES.items())
 
 
+def test_places_named_in_contributing_exist() -> None:
+    """Files exist, and a name followed by a file is defined in it."""
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    files = set(re.findall(r"`([\w/]+\.py)`", page)) - {"__init__.py"}
+    assert len(files) > 8
+    places = {
+        file: next((one for one in (ROOT / file, *ROOT.glob(f"src/segmi/**/{file}")) if one.is_file()), None)
+        for file in files
+    }
+    assert not [file for file, place in places.items() if place is None]
+    named = re.findall(r"`([A-Z]+)` in `([\w/]+\.py)`", page)
+    assert len(named) >= 5
+    for name, file in named:
+        place = places[file]
+        assert place is not None
+        assert re.search(rf"^{name}\b", place.read_text(encoding="utf-8"), re.MULTILINE), f"{file} lacks {name}"
+
+
 def test_every_test_named_in_reliability_exists() -> None:
     page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page))
