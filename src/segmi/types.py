@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-if TYPE_CHECKING:  # readers of datasets and records need `IGNORE_INDEX` without importing PyTorch
+if TYPE_CHECKING:  # datasets, records and commands need the constants without importing PyTorch
     import torch
     from torch import Tensor
 
 IGNORE_INDEX: Final = 255
 """Label of ignored pixels. Dataset readers map their own ignored value to this one."""
+
+THRESHOLD: Final = 0.5
+"""Default probability of class 1 above which a network with one logit predicts class 1."""
 
 Images: TypeAlias = "Tensor"
 """N×3×H×W, float in [0, 1]; networks normalize them."""

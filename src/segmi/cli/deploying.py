@@ -10,6 +10,7 @@ import typer
 from segmi.cli.networks import find_bundle
 from segmi.cli.options import AsJson, Bundle, Threshold
 from segmi.cli.output import calm_libraries, put, put_json, say
+from segmi.types import THRESHOLD
 
 
 def export(
@@ -24,7 +25,7 @@ def export(
         list[str] | None,
         typer.Option("--images", metavar="FILES", help="Images for the comparison (default: generated scenes)."),
     ] = None,
-    threshold: Threshold = 0.5,
+    threshold: Threshold = THRESHOLD,
     as_json: AsJson = False,
 ) -> None:
     """Write a bundle as a program that runs without segmi, after comparing it with PyTorch.
@@ -95,7 +96,7 @@ def publish(
 def app(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="A bundle, a run, or a folder of runs.")] = Path("runs"),
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the page.")] = 8501,
-    threshold: Threshold = 0.5,
+    threshold: Threshold = THRESHOLD,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
 ) -> None:
     """Serve a page that compares networks on your images: masks, confidence, and shares of the classes.

@@ -13,6 +13,7 @@ from segmi.cli.own_data import open_reader
 from segmi.cli.progress_bars import counting
 from segmi.cli.train import put_scores
 from segmi.errors import DataError, UsageError
+from segmi.types import THRESHOLD
 
 if TYPE_CHECKING:
     from segmi.datasets import DatasetReader
@@ -30,7 +31,7 @@ def evaluate(
         str, typer.Option("--protocol", help="full: whole images; paper: passes of random crops.")
     ] = "full",
     seed: Annotated[int, typer.Option("--seed", help="Seed of the random crops of the protocol paper.")] = 0,
-    threshold: Threshold = 0.5,
+    threshold: Threshold = THRESHOLD,
     window: Window = None,
     overlap: Overlap = None,
     device: Device = "auto",
@@ -133,7 +134,7 @@ def predict(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write the probabilities of all classes, as NumPy arrays.")
     ] = False,
-    threshold: Threshold = 0.5,
+    threshold: Threshold = THRESHOLD,
     window: Window = None,
     overlap: Overlap = None,
     batch_size: Annotated[

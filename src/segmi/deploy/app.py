@@ -19,8 +19,8 @@ from segmi.deploy.predict_files import class_shares
 from segmi.deploy.prediction import get_card, predict_images
 from segmi.errors import EnvironmentProblem, UsageError
 from segmi.models import InferenceConfig, SegmentationNetwork
-from segmi.models.inference import THRESHOLD, check_threshold, confidences
-from segmi.types import Logits
+from segmi.models.inference import check_threshold, confidences
+from segmi.types import THRESHOLD, Logits
 
 PAGE: Final = Path(__file__).with_name("app_page.py")
 

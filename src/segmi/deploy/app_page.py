@@ -27,8 +27,8 @@ from segmi.deploy.bundle import CARD, load
 from segmi.deploy.predict_files import overlay_labels
 from segmi.errors import SegmiError
 from segmi.models import SegmentationNetwork
-from segmi.models.inference import THRESHOLD
 from segmi.records.serialization import read_json
+from segmi.types import THRESHOLD
 
 LAYERS = ("overlay", "mask", "confidence")
 

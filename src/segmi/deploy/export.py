@@ -27,9 +27,9 @@ from segmi.deploy.predict_files import find_images
 from segmi.deploy.prediction import get_card, prepare_image
 from segmi.errors import EnvironmentProblem, RunError, UsageError, unknown_name
 from segmi.models import SegmentationNetwork, build_network, predict_labels
-from segmi.models.inference import THRESHOLD, check_threshold, pad_to_stride
+from segmi.models.inference import check_threshold, pad_to_stride
 from segmi.records.atomic import atomic_path
-from segmi.types import Images, Logits
+from segmi.types import THRESHOLD, Images, Logits
 
 __all__ = ["FORMATS", "Exported", "Parity", "export"]
 

@@ -22,10 +22,10 @@ from segmi.datasets.decode import decode_image
 from segmi.datasets.processing import Processing
 from segmi.errors import UsageError
 from segmi.models import InferenceConfig, SegmentationNetwork, forward_padded, predict_labels
-from segmi.models.inference import THRESHOLD, check_threshold, class_probabilities, predict_windows
+from segmi.models.inference import check_threshold, class_probabilities, predict_windows
 from segmi.models.sliding_window import Tile, resized_pieces
 from segmi.records.atomic import atomic_path
-from segmi.types import Logits
+from segmi.types import THRESHOLD, Logits
 
 # Largest image, in pixels after preprocessing, that is predicted whole by default. A constant and not the free memory,
 # so that an image has the same label map on every machine.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +16,7 @@ from torch import Tensor, nn
 
 from segmi.errors import UsageError
 from segmi.models.sliding_window import blended_tiles, check_windows, pad_bottom_right, resized_pieces, round_up
-from segmi.types import Images, Labels, Logits, Probabilities
-
-THRESHOLD: Final = 0.5  # probability of class 1 above which a network with one logit predicts class 1
+from segmi.types import THRESHOLD, Images, Labels, Logits, Probabilities
 
 Visitor: TypeAlias = Callable[[slice, slice, Mapping[str, Logits]], None]
 """Called with the rows and columns of a piece of an image and the 1×C×h×w logits of every network there."""

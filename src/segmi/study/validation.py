@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 from segmi.datasets import dataset_class, dataset_names
 from segmi.datasets.processing import Processing
 from segmi.errors import UsageError
-from segmi.models.inference import THRESHOLD, check_threshold
+from segmi.models.inference import check_threshold
 from segmi.study.binding import bind, describe, validate
 from segmi.study.components import NOT_OF_EVALUATION, open_data, probe_network, probe_weights
 from segmi.study.dataset_context import DataRoots, split_train
@@ -22,6 +22,7 @@ from segmi.study.search import Space, check_searches, find_searches, searches_of
 from segmi.study.strict_yaml import Document, KeyPath
 from segmi.training import evaluate
 from segmi.training.config import BUDGETS
+from segmi.types import THRESHOLD
 
 _Sections: TypeAlias = dict[str, dict[str, Any]]
 EVALUATION_FIELDS: Final = {

@@ -17,7 +17,6 @@ from segmi.metrics.details import Details, Truth
 from segmi.metrics.diagnostics import PredictionDiagnostics
 from segmi.models import inference
 from segmi.models.inference import (
-    THRESHOLD,
     InferenceConfig,
     Prediction,
     confidences,
@@ -28,7 +27,7 @@ from segmi.models.inference import (
 from segmi.models.network import resolve_device
 from segmi.training.cohort import Cohort
 from segmi.training.distributed import SINGLE_PROCESS, ProcessGroup
-from segmi.types import Images, Labels, Logits
+from segmi.types import THRESHOLD, Images, Labels, Logits
 
 Protocol: TypeAlias = Literal["full", "paper"]
 WHOLE: Final = slice(None)
