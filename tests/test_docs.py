@@ -145,7 +145,7 @@ def test_studies_on_pages_are_valid() -> None:
 
 
 def test_every_setting_of_a_study_is_on_its_page() -> None:
-    """Names and defaults in the tables of docs/studies.md equal those of the signatures that receive the settings."""
+    """Names and defaults in the tables of docs/studies.md equal the signatures that receive the settings."""
     from segmi.datasets.processing import Processing
     from segmi.study.components import NOT_OF_EVALUATION
     from segmi.study.run_config import NOT_OF_TRAINING, TrainingSection

@@ -63,7 +63,7 @@ def test_packages_belong_to_extras(package: str, extra: str | None) -> None:
 
 
 def test_every_extra_lists_what_it_installs() -> None:
-    """The import names in the table are those of the distributions in pyproject.toml."""
+    """The import names in the table belong to the distributions in pyproject.toml."""
     distributions = {package: {one.lower() for one in names} for package, names in packages_distributions().items()}
     for extra, packages in EXTRAS.items():
         required = {requirement.partition(">")[0].lower() for requirement in PROJECT["optional-dependencies"][extra]}

@@ -48,7 +48,7 @@ WIDE = ("road", "sidewalk", "building", "vegetation", "sky", "car")
 
 @dataclass(frozen=True)
 class WideClasses:
-    """A mask in which classes with a percent of the pixels or less are ignored.
+    """Return the mask with classes of at most one percent of the pixels ignored.
 
     Region mutual information learns such a class late or never: its gradient is 0 where prediction and label are
     independent and increases any correlation, also a negative one, while the cross-entropy is a mean over all pixels.
@@ -67,7 +67,7 @@ class WideClasses:
 
 
 def eight_images(side: int) -> SegmentationDataset:
-    """Return the eight of 200 street scenes in which the rarest of the wide classes is largest."""
+    """Return the eight of 200 street scenes with the largest share of the rarest wide class."""
     dataset = open_dataset("street-scenes", height=side, width=side, train=200, val=1)
     kept = tuple(dataset.info.classes.index(name) for name in WIDE)
     masks = {sample: WideClasses(sample.mask, kept) for sample in dataset.split("train")}

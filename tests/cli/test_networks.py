@@ -1,4 +1,4 @@
-"""A folder of one's own, two classes and one logit: from the check of the data to masks of new images."""
+"""A user's folder with two classes and a network with one logit: from the check of the data to masks of new images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The program as a whole: help, exit codes, what goes to which stream, and what is imported for it."""
+"""The whole program: help, exit codes, output streams, and imported modules."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_verb_explains_itself(verb: list[str], capsys: pytest.CaptureFixtu
 
 
 def test_no_help_holds_what_would_be_taken_for_markup() -> None:
-    """Words in brackets, as in the name of an extra, vanish from the help as it is shown."""
+    """Words in brackets, as in the name of an extra, are missing from the displayed help."""
 
     def helps(command: Any) -> Iterator[str]:
         yield command.help or ""
@@ -94,7 +94,7 @@ def test_lists_are_json_for_scripts(name: str, capsys: pytest.CaptureFixture[str
     assert all(known in capsys.readouterr().out for known in [expected])
 
 
-def test_the_table_of_objectives_says_what_each_needs_and_costs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_of_losses_lists_requirements_and_costs(capsys: pytest.CaptureFixture[str]) -> None:
     from segmi.losses import LOSSES
     from segmi.losses.costs import measured_costs
 
@@ -119,7 +119,7 @@ def test_the_table_of_objectives_says_what_each_needs_and_costs(capsys: pytest.C
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], list[str]]:
-    """Arguments of a command that raises what is given."""
+    """Arguments of a command that raises the given error."""
 
     def arrange(error: BaseException) -> list[str]:
         def fail(*arguments: Any, **options: Any) -> None:
@@ -160,7 +160,7 @@ def test_an_unexpected_error_is_one_line_unless_debug(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_what_the_disk_refuses_is_the_environments_fault(
+def test_disk_errors_exit_with_the_code_of_the_environment(
     failing: Callable[[BaseException], list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(failing(PermissionError(13, "Permission denied", "/locked"))) == 5
@@ -171,6 +171,6 @@ def test_ctrl_c_ends_with_130(failing: Callable[[BaseException], list[str]]) -> 
     assert main(failing(KeyboardInterrupt())) == 130
 
 
-def test_a_report_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_without_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(tmp_path / "none")]) == 2
     assert "none" in capsys.readouterr().err

@@ -29,7 +29,7 @@ def test_lines_say_where_the_study_stands() -> None:
     )
 
 
-def test_without_a_terminal_frequent_news_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_frequent_events_are_thinned_out(capsys: pytest.CaptureFixture[str]) -> None:
     with StudyProgress() as progress:
         for step in range(100):
             progress(StudyEvent("train", step, 100, run=RUN, number=1, total=1))
@@ -39,7 +39,7 @@ def test_without_a_terminal_frequent_news_is_a_line_now_and_then(capsys: pytest.
     assert len(captured.err.splitlines()) == 2
 
 
-def test_runs_that_go_on_together_share_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_concurrent_runs_share_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     with StudyProgress() as progress:
         progress(StudyEvent("finished", run=RUN, number=1, total=4))
         progress(StudyEvent("started", run=OTHER, number=2, total=4, text="process 7 on node-3"))
@@ -52,7 +52,7 @@ def test_runs_that_go_on_together_share_a_line(capsys: pytest.CaptureFixture[str
     assert describe_together(many, 54).endswith("seed0 1/9, and 2 more")
 
 
-def test_on_a_terminal_every_run_that_goes_on_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_every_active_run_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     with StudyProgress() as progress:
         table = progress._bars

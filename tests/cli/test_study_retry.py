@@ -1,4 +1,4 @@
-"""``segmi study retry`` after a run that diverged in earnest, and options that an engine does not have."""
+"""``segmi study retry`` after a run that diverged, and options that an engine does not have."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ methods:
 """
 
 
-def test_what_diverged_is_done_again_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_diverged_runs_are_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, runs = tmp_path / "tiny.yaml", tmp_path / "runs"
     file.write_text(STUDY)
     given = [str(file), "--runs", str(runs)]

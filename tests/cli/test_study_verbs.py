@@ -33,7 +33,7 @@ def file(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_check_says_that_a_study_is_sound(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_accepts_a_valid_study(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "check", file]) == 0
     assert "is valid: 1 runs" in capsys.readouterr().out
     assert main(["study", "check", file, "seeds=[0, 1]", "--json"]) == 0
@@ -161,7 +161,7 @@ def test_train_resume_overwrite_are_three_things(tmp_path: Path, capsys: pytest.
     assert "is not a bundle" in capsys.readouterr().err
 
 
-def test_train_tells_what_took_how_long(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_reports_the_time_of_each_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*TRAIN, "-o", str(tmp_path / "mine"), "--profile"]) == 0
     captured = capsys.readouterr()
     assert re.fullmatch(r"2 steps in \d+\.\d s, without the first step of this call", captured.out.splitlines()[-11])
@@ -185,7 +185,7 @@ def test_train_prints_its_configuration_as_a_study(tmp_path: Path, capsys: pytes
     assert not (tmp_path / "mine").exists()
 
 
-def test_train_without_a_budget_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_without_a_budget_names_the_missing_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--data", "street-scenes", "--loss", "rmi_lss"]) == 2
     err = capsys.readouterr().err
     assert "training.steps" in err

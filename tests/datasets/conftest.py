@@ -103,7 +103,7 @@ def make_folder(root: Path, count: int = 6) -> Path:
     for index in range(count):
         save_image(root / "images" / f"{index:04d}.png", index)
         save_mask(root / "masks" / f"{index:04d}.png", ids_of([0, 1, 2, 255], index))
-    (root / "classes.txt").write_text("# what the masks mean\nbackground\ncell\ncell wall\n\nignored 255\n")
+    (root / "classes.txt").write_text("# meaning of the mask values\nbackground\ncell\ncell wall\n\nignored 255\n")
     return root
 
 

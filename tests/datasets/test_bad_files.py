@@ -45,7 +45,7 @@ def test_unmatched_files_in_every_layout(name, lost, make):
     assert any(problem.file == str(left) for problem in check_dataset(dataset).problems)
 
 
-def test_a_file_that_vanishes_while_training(make):
+def test_a_file_removed_during_training(make):
     dataset = open_dataset("camvid", make("camvid"))
     sample = dataset.split("train")[0]
     sample.image.unlink()

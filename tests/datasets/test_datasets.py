@@ -141,7 +141,7 @@ def test_the_root_or_its_parent_as_argument_or_variable(name, subfolder, make, m
     assert open_dataset(name).split("train")
 
 
-def test_a_parent_that_holds_cityscapes(make, tmp_path):
+def test_the_parent_folder_of_cityscapes(make, tmp_path):
     make("cityscapes").rename(tmp_path / "cityscapes")
     assert open_dataset("cityscapes", tmp_path).split("train")
 

@@ -1,4 +1,4 @@
-"""A small twin of the Hugging Face Hub on loopback: repositories that can be made, filled and read."""
+"""A stub of the Hugging Face Hub on loopback: repositories can be created, filled and read."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def test_pickles_are_refused_and_never_opened(tmp_path, monkeypatch):
         with pytest.raises(DataError, match=r"pickled weights, which can execute any code .* segmi does not load them"):
             load(path)
     (folder / "model.json").write_text("{}")
-    (folder / "model.pt").rename(folder / "model.safetensors")  # a pickle in disguise
+    (folder / "model.pt").rename(folder / "model.safetensors")  # a pickle with another suffix
     with pytest.raises(DataError):
         load(folder)
     assert not (tmp_path / "canary").exists()

@@ -129,7 +129,7 @@ def test_a_program_that_does_not_agree_is_not_written(small, tmp_path, monkeypat
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle", "m.safetensors"]
 
 
-def test_what_cannot_be_meant(small, tmp_path, monkeypatch):
+def test_invalid_arguments_are_refused(small, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"unknown format 'onx'(.|\n)*did you mean 'onnx'"):
         export(small, tmp_path / "m.onnx", format="onx")
     with pytest.raises(UsageError, match=r"expected a file ending in .pt2 for torch-export, got .*m.onnx"):

@@ -59,7 +59,7 @@ def test_the_folder_is_a_bundle_with_a_card(bundle, tmp_path, network):
     assert "resize 40" in text
 
 
-def test_without_a_license_the_card_says_so(bundle, tmp_path):
+def test_a_missing_license_is_stated_on_the_card(bundle, tmp_path):
     write_folder(bundle, tmp_path / "mine")
     text = (tmp_path / "mine" / "README.md").read_text()
     assert "license:" not in text
@@ -128,7 +128,7 @@ def test_a_misspelled_path_is_not_requested_from_the_hub(hub, tmp_path):
         (["--folder", "."], "exists"),
     ],
 )
-def test_what_cannot_be_meant(bundle, arguments, message, capsys):
+def test_invalid_arguments_are_refused(bundle, arguments, message, capsys):
     assert main(["publish", str(bundle), *arguments]) == 2
     assert message in capsys.readouterr().err
 

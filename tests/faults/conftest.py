@@ -26,33 +26,33 @@ methods:
 """
 
 
-class Ended(NamedTuple):
+class Result(NamedTuple):
     """End of a command: exit code (negative signal number if it was killed) and output."""
 
     code: int
-    said: str
+    text: str
 
 
 class Child:
     """Running command."""
 
-    def __init__(self, nursery: Nursery, pid: int, output: Path) -> None:
-        self.pid, self._nursery, self._output = pid, nursery, output
+    def __init__(self, fork_server: ForkServer, pid: int, output: Path) -> None:
+        self.pid, self._fork_server, self._output = pid, fork_server, output
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         return self._output.read_text(errors="replace")
 
-    def wait(self) -> Ended:
-        return Ended(self._nursery.ask({"wait": self.pid}), self.said)
+    def wait(self) -> Result:
+        return Result(self._fork_server.request({"wait": self.pid}), self.text)
 
 
-class Nursery:
+class ForkServer:
     """Process that forks the commands."""
 
     def __init__(self, folder: Path) -> None:
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        script = Path(__file__).with_name("nursery.py")
+        script = Path(__file__).with_name("fork_server.py")
         self._process = subprocess.Popen(
             [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, **threads},
@@ -65,9 +65,9 @@ class Nursery:
         assert stream is not None
         return stream
 
-    def ask(self, order: Mapping[str, Any]) -> int:
+    def request(self, request: Mapping[str, Any]) -> int:
         stdin = self._stream(self._process.stdin)
-        stdin.write(json.dumps(order) + "\n")
+        stdin.write(json.dumps(request) + "\n")
         stdin.flush()
         return int(self._stream(self._process.stdout).readline())
 
@@ -76,8 +76,8 @@ class Nursery:
         output = self._folder / f"{self._count}.txt"
         output.touch()
         output.chmod(0o666)
-        order = {"start": list(arguments), "output": str(output), "fault": fault, "environment": dict(environment)}
-        return Child(self, self.ask(order), output)
+        request = {"start": list(arguments), "output": str(output), "fault": fault, "environment": dict(environment)}
+        return Child(self, self.request(request), output)
 
     def close(self) -> None:
         self._stream(self._process.stdin).close()
@@ -85,29 +85,29 @@ class Nursery:
 
 
 @pytest.fixture(scope="session")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    nursery = Nursery(tmp_path_factory.mktemp("said"))
-    yield nursery
-    nursery.close()
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    fork_server = ForkServer(tmp_path_factory.mktemp("output"))
+    yield fork_server
+    fork_server.close()
 
 
-class Place:
+class Workspace:
     """Folder with a study, its runs and its cache, and the commands on it."""
 
-    def __init__(self, nursery: Nursery, root: Path) -> None:
-        self._nursery, self.root = nursery, root
+    def __init__(self, fork_server: ForkServer, root: Path) -> None:
+        self._fork_server, self.root = fork_server, root
         self.study, self.runs, self.cache = root / "tiny.yaml", root / "runs", root / "cache"
         self.study.write_text(STUDY)
 
     def start(self, *words: str, fault: str = "", command: Sequence[str] = ("study", "run")) -> Child:
         arguments = [*command, str(self.study), *words, "--runs", str(self.runs)]
-        return self._nursery.start(arguments, fault, {"SEGMI_CACHE": str(self.cache)})
+        return self._fork_server.start(arguments, fault, {"SEGMI_CACHE": str(self.cache)})
 
-    def do(self, *words: str, fault: str = "", command: Sequence[str] = ("study", "run")) -> Ended:
+    def do(self, *words: str, fault: str = "", command: Sequence[str] = ("study", "run")) -> Result:
         return self.start(*words, fault=fault, command=command).wait()
 
-    def anything(self, *arguments: str, fault: str = "") -> Ended:
-        return self._nursery.start(arguments, fault, {"SEGMI_CACHE": str(self.cache)}).wait()
+    def anything(self, *arguments: str, fault: str = "") -> Result:
+        return self._fork_server.start(arguments, fault, {"SEGMI_CACHE": str(self.cache)}).wait()
 
     def run(self, method: str = "one") -> Path:
         return self.runs / f"tiny/street-scenes/{method}/seed0"
@@ -120,8 +120,8 @@ class Place:
 
 
 @pytest.fixture
-def place(nursery: Nursery, tmp_path: Path) -> Place:
-    return Place(nursery, tmp_path)
+def workspace(fork_server: ForkServer, tmp_path: Path) -> Workspace:
+    return Workspace(fork_server, tmp_path)
 
 
 def fingerprint(runs: Path) -> dict[str, str]:
@@ -140,27 +140,27 @@ def fingerprint(runs: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def whole(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def whole(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Results of an undisturbed study."""
-    place = Place(nursery, tmp_path_factory.mktemp("whole"))
-    ended = place.do()
-    assert ended.code == 0, ended.said
-    found = fingerprint(place.runs)
+    workspace = Workspace(fork_server, tmp_path_factory.mktemp("whole"))
+    ended = workspace.do()
+    assert ended.code == 0, ended.text
+    found = fingerprint(workspace.runs)
     assert len([name for name in found if name.endswith("result.json")]) == 2
     return found
 
 
 @pytest.fixture
-def ends_whole(place: Place, whole: dict[str, str]) -> Callable[..., Ended]:
+def ends_whole(workspace: Workspace, whole: dict[str, str]) -> Callable[..., Result]:
     """Run the same command again, and compare the results with the undisturbed study."""
 
-    def again(*words: str) -> Ended:
-        ended = place.do(*words)
-        assert ended.code == 0, ended.said
-        assert "Traceback" not in ended.said
-        assert fingerprint(place.runs) == whole
-        assert not place.leftovers()
-        assert not list(place.runs.rglob("run.lock"))
+    def again(*words: str) -> Result:
+        ended = workspace.do(*words)
+        assert ended.code == 0, ended.text
+        assert "Traceback" not in ended.text
+        assert fingerprint(workspace.runs) == whole
+        assert not workspace.leftovers()
+        assert not list(workspace.runs.rglob("run.lock"))
         return ended
 
     return again

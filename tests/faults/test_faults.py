@@ -32,33 +32,33 @@ MOMENTS = {
     "moment",
     ["a checkpoint", *(pytest.param(one, marks=pytest.mark.slow) for one in ("a row of metrics", "the result"))],
 )
-def test_a_full_disk(moment, small_disk, place, ends_whole):
-    ended = place.do(fault=f"fill_at {MOMENTS[moment]} {small_disk}")
-    assert ended.code == 5, ended.said
-    assert "no space left to write" in ended.said
-    assert str(small_disk) in ended.said
-    assert "Fix: free space on the file system of" in ended.said
-    assert "Traceback" not in ended.said
+def test_a_full_disk(moment, small_disk, workspace, ends_whole):
+    ended = workspace.do(fault=f"fill_at {MOMENTS[moment]} {small_disk}")
+    assert ended.code == 5, ended.text
+    assert "no space left to write" in ended.text
+    assert str(small_disk) in ended.text
+    assert "Fix: free space on the file system of" in ended.text
+    assert "Traceback" not in ended.text
     (small_disk / "ballast").unlink()
     ends_whole()
 
 
 @pytest.mark.slow
-def test_a_full_disk_at_the_report(small_disk, place, ends_whole):
-    ended = place.do(fault=f"fill_at segmi.report.build_report:_write_figures 1 {small_disk}")
-    assert ended.code == 5, ended.said
-    assert "no space left to write" in ended.said
-    assert len(list(place.runs.glob("tiny/*/*/*/result.json"))) == 2
+def test_a_full_disk_at_the_report(small_disk, workspace, ends_whole):
+    ended = workspace.do(fault=f"fill_at segmi.report.build_report:_write_figures 1 {small_disk}")
+    assert ended.code == 5, ended.text
+    assert "no space left to write" in ended.text
+    assert len(list(workspace.runs.glob("tiny/*/*/*/result.json"))) == 2
     (small_disk / "ballast").unlink()
-    assert ends_whole().said.count("already finished") == 2
+    assert ends_whole().text.count("already finished") == 2
 
 
 @pytest.mark.slow
-def test_file_size_limit(place, ends_whole):
-    ended = place.do(fault="small_files 60000")
-    assert ended.code == 5, ended.said
-    assert "it would be larger than the limit for files" in ended.said
-    assert "ulimit -f" in ended.said
+def test_file_size_limit(workspace, ends_whole):
+    ended = workspace.do(fault="small_files 60000")
+    assert ended.code == 5, ended.text
+    assert "it would be larger than the limit for files" in ended.text
+    assert "ulimit -f" in ended.text
     ends_whole()
 
 
@@ -75,29 +75,29 @@ def closed_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pa
     yield folder
 
 
-def test_unwritable_output_folder(closed_folder, place):
-    ended = place.do()
-    assert ended.code == 5, ended.said
-    assert f"the runs cannot be written to {place.runs / 'tiny'}" in ended.said
-    assert "Read-only file system" in ended.said or "Permission denied" in ended.said
-    assert "give a writable folder with --runs" in ended.said
-    assert "decoded" not in ended.said, "no image is read for nothing"
-    assert not place.cache.exists()
+def test_unwritable_output_folder(closed_folder, workspace):
+    ended = workspace.do()
+    assert ended.code == 5, ended.text
+    assert f"the runs cannot be written to {workspace.runs / 'tiny'}" in ended.text
+    assert "Read-only file system" in ended.text or "Permission denied" in ended.text
+    assert "give a writable folder with --runs" in ended.text
+    assert "decoded" not in ended.text, "no image is read for nothing"
+    assert not workspace.cache.exists()
 
 
 @pytest.mark.slow
-def test_unwritable_cache_is_not_used(place, ends_whole):
-    place.cache.write_text("in the way")
+def test_unwritable_cache_is_not_used(workspace, ends_whole):
+    workspace.cache.write_text("in the way")
     ended = ends_whole()
-    assert "cannot be written" in ended.said
-    assert "images are decoded in every run instead" in ended.said
+    assert "cannot be written" in ended.text
+    assert "images are decoded in every run instead" in ended.text
 
 
 @pytest.mark.slow
-def test_runs_on_another_file_system(small_disk, place, ends_whole):
+def test_runs_on_another_file_system(small_disk, workspace, ends_whole):
     """A rename from another file system would be a copy, which is not atomic."""
     assert small_disk.stat().st_dev != Path(tempfile.gettempdir()).stat().st_dev
-    ended = place.do(fault="kill_in_write networks.safetensors 3")
+    ended = workspace.do(fault="kill_in_write networks.safetensors 3")
     assert ended.code == -signal.SIGKILL
     ends_whole()
 
@@ -107,9 +107,9 @@ def test_runs_on_another_file_system(small_disk, place, ends_whole):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("harm", ["cut", "flip", "empty", "gone"])
-def test_corrupt_checkpoint_is_skipped(harm, place, ends_whole):
-    assert place.do(fault=f"kill_at {UPDATE} 6").code == -signal.SIGKILL
-    newest = place.run() / "checkpoints/step-00000004"
+def test_corrupt_checkpoint_is_skipped(harm, workspace, ends_whole):
+    assert workspace.do(fault=f"kill_at {UPDATE} 6").code == -signal.SIGKILL
+    newest = workspace.run() / "checkpoints/step-00000004"
     path = newest / "networks.safetensors"
     content = bytearray(path.read_bytes())
     if harm == "gone":
@@ -120,20 +120,20 @@ def test_corrupt_checkpoint_is_skipped(harm, place, ends_whole):
     else:
         path.write_bytes(content[: len(content) // 2] if harm == "cut" else b"")
     ended = ends_whole()
-    assert f"checkpoint {newest} " in ended.said
-    assert f"continuing from {newest.with_name('step-00000002')} instead" in ended.said
+    assert f"checkpoint {newest} " in ended.text
+    assert f"continuing from {newest.with_name('step-00000002')} instead" in ended.text
 
 
 @pytest.mark.slow
-def test_only_corrupt_checkpoints_are_a_failure(place, ends_whole):
-    assert place.do(fault=f"kill_at {UPDATE} 6").code == -signal.SIGKILL
-    for path in (place.run() / "checkpoints").glob("step-*/state.pt"):
+def test_only_corrupt_checkpoints_are_a_failure(workspace, ends_whole):
+    assert workspace.do(fault=f"kill_at {UPDATE} 6").code == -signal.SIGKILL
+    for path in (workspace.run() / "checkpoints").glob("step-*/state.pt"):
         path.write_bytes(b"")
-    ended = place.do()
-    assert ended.code == 4, ended.said
-    assert "every checkpoint is damaged" in ended.said
-    assert "1/2 runs finished" in ended.said, "the other run continues"
-    assert "--overwrite" in place.failure()["remedy"]
+    ended = workspace.do()
+    assert ended.code == 4, ended.text
+    assert "every checkpoint is damaged" in ended.text
+    assert "1/2 runs finished" in ended.text, "the other run continues"
+    assert "--overwrite" in workspace.failure()["remedy"]
     ends_whole("--overwrite", "--only", "*/one/*")
 
 
@@ -153,121 +153,121 @@ methods:
 
 
 @pytest.fixture
-def images(place) -> Path:
+def images(workspace) -> Path:
     rng = np.random.default_rng(0)
     for folder in ("images", "masks"):
-        (place.root / "data" / folder).mkdir(parents=True)
+        (workspace.root / "data" / folder).mkdir(parents=True)
     for number in range(10):
-        Image.fromarray(rng.integers(0, 256, (40, 48, 3), np.uint8)).save(place.root / f"data/images/{number}.png")
-        Image.fromarray(rng.integers(0, 2, (40, 48), np.uint8)).save(place.root / f"data/masks/{number}.png")
-    return place.root / "data"
+        Image.fromarray(rng.integers(0, 256, (40, 48, 3), np.uint8)).save(workspace.root / f"data/images/{number}.png")
+        Image.fromarray(rng.integers(0, 2, (40, 48), np.uint8)).save(workspace.root / f"data/masks/{number}.png")
+    return workspace.root / "data"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-def test_image_disappears_during_a_run(workers, place, images):
-    place.study.write_text(FOLDER.replace("WORKERS", str(workers)))
+def test_image_disappears_during_a_run(workers, workspace, images):
+    workspace.study.write_text(FOLDER.replace("WORKERS", str(workers)))
     words = ("--root", str(images), "--cache", "none")
-    whole = place.do(*words)
-    assert whole.code == 0, whole.said
-    weights = (place.runs / "tiny/cells/one/seed0/bundles/unet/model.safetensors").read_bytes()
-    shutil.rmtree(place.runs)
-    kept = place.root / "kept"
+    whole = workspace.do(*words)
+    assert whole.code == 0, whole.text
+    weights = (workspace.runs / "tiny/cells/one/seed0/bundles/unet/model.safetensors").read_bytes()
+    shutil.rmtree(workspace.runs)
+    kept = workspace.root / "kept"
     shutil.copytree(images, kept)
-    ended = place.do(*words, fault=f"lose_images {images / 'images'}")
-    assert ended.code == 3, ended.said
-    assert ".png: expected a file, got none" in ended.said
-    failure = json.loads((place.runs / "tiny/cells/one/seed0/failure.json").read_text())
+    ended = workspace.do(*words, fault=f"lose_images {images / 'images'}")
+    assert ended.code == 3, ended.text
+    assert ".png: expected a file, got none" in ended.text
+    failure = json.loads((workspace.runs / "tiny/cells/one/seed0/failure.json").read_text())
     assert failure["type"] == "DataError"
     assert "put the file there" in failure["remedy"]
     assert "Traceback" not in failure["message"]
     shutil.rmtree(images)
     shutil.copytree(kept, images)
-    ended = place.do(*words)
-    assert ended.code == 0, ended.said
-    assert (place.runs / "tiny/cells/one/seed0/bundles/unet/model.safetensors").read_bytes() == weights
+    ended = workspace.do(*words)
+    assert ended.code == 0, ended.text
+    assert (workspace.runs / "tiny/cells/one/seed0/bundles/unet/model.safetensors").read_bytes() == weights
 
 
 @pytest.mark.slow
-def test_killed_image_worker(place, ends_whole):
+def test_killed_image_worker(workspace, ends_whole):
     words = ("training.workers=1", "--cache", "none", "--only", "*/one/*")
-    ended = place.do(*words, fault="kill_readers 4")
-    assert ended.code == 4, ended.said
-    assert "a data loader worker crashed or stalled" in ended.said
-    assert "continues from its checkpoint" in place.failure()["remedy"]
+    ended = workspace.do(*words, fault="kill_readers 4")
+    assert ended.code == 4, ended.text
+    assert "a data loader worker crashed or stalled" in ended.text
+    assert "continues from its checkpoint" in workspace.failure()["remedy"]
     ends_whole()
 
 
 # processes
 
 
-def test_two_commands_do_each_run_once(place, ends_whole):
-    pair = [place.start(), place.start()]
+def test_two_commands_do_each_run_once(workspace, ends_whole):
+    pair = [workspace.start(), workspace.start()]
     ended = [child.wait() for child in pair]
-    assert {one.code for one in ended} <= {0, 5}, "\n".join(one.said for one in ended)
-    said = "".join(one.said for one in ended)
+    assert {one.code for one in ended} <= {0, 5}, "\n".join(one.text for one in ended)
+    output = "".join(one.text for one in ended)
     for method in ("one", "two"):
-        assert said.count(f"street-scenes/{method}/seed0: finished") == 1, said
+        assert output.count(f"street-scenes/{method}/seed0: finished") == 1, output
     for one in ended:
-        assert "Traceback" not in one.said
+        assert "Traceback" not in one.text
         if one.code == 5:
-            assert "in use by process" in one.said
-            assert "run the same command again when that process has ended" in one.said
+            assert "in use by process" in one.text
+            assert "run the same command again when that process has ended" in one.text
     ends_whole()
 
 
 @pytest.mark.slow
-def test_lock_of_a_killed_command_is_released(place, ends_whole):
-    first = place.start("training.steps=8", fault=f"kill_at {UPDATE} 5")
+def test_lock_of_a_killed_command_is_released(workspace, ends_whole):
+    first = workspace.start("training.steps=8", fault=f"kill_at {UPDATE} 5")
     assert first.wait().code == -signal.SIGKILL
-    holder = json.loads((place.run() / "run.lock").read_text())
+    holder = json.loads((workspace.run() / "run.lock").read_text())
     assert holder["pid"] == first.pid
     ends_whole()
 
 
 @pytest.mark.slow
-def test_closed_output(place, ends_whole):
+def test_closed_output(workspace, ends_whole):
     """``segmi study run … 2>&1 | head -1``: the run continues without a reader."""
-    ended = place.do(fault="nobody_listens")
-    assert not list(place.runs.rglob("failure.json")), ended.said
-    assert len(list(place.runs.rglob("result.json"))) == 2
+    ended = workspace.do(fault="nobody_listens")
+    assert not list(workspace.runs.rglob("failure.json")), ended.text
+    assert len(list(workspace.runs.rglob("result.json"))) == 2
     ends_whole()
 
 
 # numbers, memory, time
 
 
-def test_infinite_loss_fails_one_run(place):
-    ended = place.do("methods.one.training.learning_rate=1e38")
-    assert ended.code == 4, ended.said
-    assert "the loss is NaN or infinite at step" in ended.said
-    assert "street_train_" in place.failure()["message"], "the images of the batch are named"
-    assert "lower the learning rate" in place.failure()["remedy"]
-    assert place.failure()["type"] == "Diverged"
-    assert (place.run("two") / "result.json").exists()
-    assert "1/2 runs finished" in ended.said
+def test_infinite_loss_fails_one_run(workspace):
+    ended = workspace.do("methods.one.training.learning_rate=1e38")
+    assert ended.code == 4, ended.text
+    assert "the loss is NaN or infinite at step" in ended.text
+    assert "street_train_" in workspace.failure()["message"], "the images of the batch are named"
+    assert "lower the learning rate" in workspace.failure()["remedy"]
+    assert workspace.failure()["type"] == "Diverged"
+    assert (workspace.run("two") / "result.json").exists()
+    assert "1/2 runs finished" in ended.text
 
 
-def test_out_of_memory_fails_one_run(place, ends_whole):
-    ended = place.do(fault="out_of_memory 5")
-    assert ended.code == 4, ended.said
-    assert "out of memory at step 5 with batches of 2 images of (32, 32) pixels" in ended.said
-    assert "smaller batch_size" in place.failure("two")["remedy"]
-    assert (place.run("one") / "result.json").exists()
+def test_out_of_memory_fails_one_run(workspace, ends_whole):
+    ended = workspace.do(fault="out_of_memory 5")
+    assert ended.code == 4, ended.text
+    assert "out of memory at step 5 with batches of 2 images of (32, 32) pixels" in ended.text
+    assert "smaller batch_size" in workspace.failure("two")["remedy"]
+    assert (workspace.run("one") / "result.json").exists()
     ends_whole()
 
 
 @pytest.mark.slow
-def test_clock_jumps(place, ends_whole):
-    ended = place.do(fault="jumping_clock")
-    assert ended.code == 0, ended.said
+def test_clock_jumps(workspace, ends_whole):
+    ended = workspace.do(fault="jumping_clock")
+    assert ended.code == 0, ended.text
     ends_whole()
 
 
 @pytest.mark.slow
-def test_clock_jumps_before_a_kill(place, ends_whole):
-    assert place.do(fault=f"jumping_clock_and_kill {UPDATE} 6").code == -signal.SIGKILL
-    steps = sorted((place.run() / "checkpoints").glob("step-*"))
+def test_clock_jumps_before_a_kill(workspace, ends_whole):
+    assert workspace.do(fault=f"jumping_clock_and_kill {UPDATE} 6").code == -signal.SIGKILL
+    steps = sorted((workspace.run() / "checkpoints").glob("step-*"))
     for age, step in enumerate(steps):
         os.utime(step, (2e9 - age * 1e6, 2e9 - age * 1e6))
     ends_whole()
@@ -277,15 +277,15 @@ def test_clock_jumps_before_a_kill(place, ends_whole):
 
 
 @pytest.mark.slow
-def test_secrets_of_the_environment_are_not_written(place, monkeypatch):
+def test_secrets_of_the_environment_are_not_written(workspace, monkeypatch):
     secret = "canary-7f3a9c"
-    child = place._nursery.start(
-        ["study", "run", str(place.study), "--runs", str(place.runs)], "",
-        {"SEGMI_CACHE": str(place.cache), "WANDB_API_KEY": secret, "HF_TOKEN": secret, "MY_PASSWORD": secret},
+    child = workspace._fork_server.start(
+        ["study", "run", str(workspace.study), "--runs", str(workspace.runs)], "",
+        {"SEGMI_CACHE": str(workspace.cache), "WANDB_API_KEY": secret, "HF_TOKEN": secret, "MY_PASSWORD": secret},
     )  # fmt: skip
     ended = child.wait()
-    assert ended.code == 0, ended.said
-    assert secret not in ended.said
-    files = [path for folder in (place.runs, place.cache) for path in folder.rglob("*") if path.is_file()]
+    assert ended.code == 0, ended.text
+    assert secret not in ended.text
+    files = [path for folder in (workspace.runs, workspace.cache) for path in folder.rglob("*") if path.is_file()]
     assert len(files) > 20
     assert [path for path in files if secret.encode() in path.read_bytes()] == []

@@ -21,8 +21,8 @@ POINTS = {
     "half of the weights of a checkpoint": ("kill_in_write networks.safetensors 2", 0),
     "half of the state of a checkpoint": ("kill_in_write state.pt 2", 0),
     "half of the manifest of a checkpoint": ("kill_in_write checkpoint.json 2", 0),
-    "before a checkpoint takes its place": ("kill_at segmi.records.atomic:_take_place 2", 0),
-    "after a checkpoint took its place": ("kill_at segmi.records.atomic:_take_place 2 after", 0),
+    "before a checkpoint takes its workspace": ("kill_at segmi.records.atomic:_take_place 2", 0),
+    "after a checkpoint took its workspace": ("kill_at segmi.records.atomic:_take_place 2 after", 0),
     "before an old checkpoint goes": ("kill_at segmi.training.checkpoints:shutil.rmtree 1", 0),
     "after the selected weights": ("kill_at segmi.training.checkpoints:Checkpoints.save_best 1 after", 0),
     "the cache": ("kill_at segmi.datasets.cache.store:StoreWriter.add 3", 0),
@@ -44,63 +44,63 @@ OFTEN = ("half of the state of a checkpoint", "the report")
 @pytest.mark.parametrize(
     "point", [point if point in OFTEN else pytest.param(point, marks=pytest.mark.slow) for point in POINTS]
 )
-def test_killed_in(point, place, ends_whole):
+def test_killed_in(point, workspace, ends_whole):
     fault, finished = POINTS[point]
-    ended = place.do(fault=fault)
-    assert ended.code == -signal.SIGKILL, ended.said
-    results = list(place.runs.glob("tiny/*/*/*/result.json"))
+    ended = workspace.do(fault=fault)
+    assert ended.code == -signal.SIGKILL, ended.text
+    results = list(workspace.runs.glob("tiny/*/*/*/result.json"))
     assert len(results) == finished
     before = {path: path.stat().st_mtime_ns for path in results}
     ends_whole()
     assert {path: path.stat().st_mtime_ns for path in results} == before
 
 
-def killed_at_random(place, ends_whole, kills: int, seed: int) -> None:
+def killed_at_random(workspace, ends_whole, kills: int, seed: int) -> None:
     """Kill at random times until ``kills`` of them have hit a running process; then finish."""
     moments, met = random.Random(seed), 0
     while met < kills:
-        child = place.start()
+        child = workspace.start()
         until = time.monotonic() + 60
-        while "]" not in child.said and time.monotonic() < until:
+        while "]" not in child.text and time.monotonic() < until:
             time.sleep(0.01)  # not while the study file is read
         time.sleep(moments.uniform(0, 2))
         os.kill(child.pid, signal.SIGKILL)
         if child.wait().code != -signal.SIGKILL:
-            for result in place.runs.glob("tiny/*/*/*/result.json"):  # everything was finished: start another round
+            for result in workspace.runs.glob("tiny/*/*/*/result.json"):  # everything was finished: start another round
                 result.unlink()
             continue
         met += 1
     ends_whole()
 
 
-def test_few_kills_at_random_times(place, ends_whole):
-    killed_at_random(place, ends_whole, 3, seed=1)
+def test_few_kills_at_random_times(workspace, ends_whole):
+    killed_at_random(workspace, ends_whole, 3, seed=1)
 
 
 @pytest.mark.slow
-def test_25_kills_at_random_times(place, ends_whole):
-    killed_at_random(place, ends_whole, 25, seed=2)
+def test_25_kills_at_random_times(workspace, ends_whole):
+    killed_at_random(workspace, ends_whole, 25, seed=2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(25))
-def test_one_kill_in_each_of_25_studies(seed, place, ends_whole):
-    killed_at_random(place, ends_whole, 1, seed=100 + seed)
+def test_one_kill_in_each_of_25_studies(seed, workspace, ends_whole):
+    killed_at_random(workspace, ends_whole, 1, seed=100 + seed)
 
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
 )
-def test_signal_writes_a_checkpoint_and_reports_how_to_continue(number, code, place):
-    child = place.start("training.steps=100000", "training.checkpoint_every=100000", "--only", "*/one/*")
+def test_signal_writes_a_checkpoint_and_reports_how_to_continue(number, code, workspace):
+    child = workspace.start("training.steps=100000", "training.checkpoint_every=100000", "--only", "*/one/*")
     until = time.monotonic() + 60
-    while "computes in" not in child.said and time.monotonic() < until:
+    while "computes in" not in child.text and time.monotonic() < until:
         time.sleep(0.05)
     time.sleep(0.3)
     os.kill(child.pid, number)
     ended = child.wait()
-    assert ended.code == code, ended.said
-    assert "interrupted at step" in ended.said
-    assert "run the same command again to continue" in ended.said
-    assert "Traceback" not in ended.said
-    assert list((place.run() / "checkpoints").glob("step-*"))
+    assert ended.code == code, ended.text
+    assert "interrupted at step" in ended.text
+    assert "run the same command again to continue" in ended.text
+    assert "Traceback" not in ended.text
+    assert list((workspace.run() / "checkpoints").glob("step-*"))

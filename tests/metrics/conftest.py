@@ -1,4 +1,4 @@
-"""Random label maps shared by the tests of this room."""
+"""Random label maps shared by these tests."""
 
 from __future__ import annotations
 

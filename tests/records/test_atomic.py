@@ -240,7 +240,7 @@ def test_other_errors_are_unchanged(tmp_path: Path) -> None:
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """Change to the user nobody, because root can write everywhere."""
+    """Change to an unprivileged user, because root can write everywhere."""
     if os.geteuid() != 0:
         yield
         return
@@ -255,7 +255,7 @@ def as_nobody() -> Iterator[None]:
 def test_a_folder_without_permission(tmp_path: Path, write: Callable[[Path], object]) -> None:
     for parent in [tmp_path, *list(tmp_path.parents)[:3]]:
         if parent.stat().st_uid == os.geteuid() and parent != Path(tempfile.gettempdir()):
-            parent.chmod(0o755)  # accessible for the user nobody
+            parent.chmod(0o755)  # accessible for the unprivileged user
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o555)
     with as_nobody(), pytest.raises(EnvironmentProblem) as caught:

@@ -16,7 +16,7 @@ from segmi.types import Output
 
 
 class ByColor(torch.nn.Module):
-    """Tells the squares by their color, so that its labels are known to be right up to resizing."""
+    """Classifies the squares by their color, so that its labels are right up to resizing."""
 
     stride = 4
 
@@ -41,7 +41,7 @@ def test_full_protocol_scores_every_valid_pixel_at_the_original_size(squares, wh
     truth = np.stack([squares.read_mask(sample) for sample in whole.samples])
     pooled = matrix.pooled().numpy()
     assert pooled.sum() == (truth != 255).sum()
-    assert np.trace(pooled) == pooled.sum(), "colors tell the classes apart, unresized"
+    assert np.trace(pooled) == pooled.sum(), "colors determine the classes, unresized"
     assert set(network.sizes) == {(20, 24)}
 
 
@@ -101,7 +101,7 @@ def test_predicted_labels_have_the_size_of_the_labels(squares, make_cohort):
 
 
 def test_details_of_a_network_that_is_always_right(squares, whole):
-    """Every boundary and every object is met, and what is said with confidence p is right."""
+    """Every boundary and every object is predicted correctly, with confidence p."""
     details: dict[str, Details] = {}
     matrix = evaluate(Cohort({"net": ByColor()}), whole, device="cpu", details=details)["net"]
     record = DetailsRecord(**details["net"].arrays())
@@ -188,6 +188,6 @@ def test_a_window_larger_than_the_images_changes_nothing(squares, make_cohort):
         ({"overlap": 9}, "an overlap of 9 pixels needs a window"),
     ],
 )
-def test_windows_that_cannot_be(whole, make_cohort, options, text):
+def test_invalid_windows_are_refused(whole, make_cohort, options, text):
     with pytest.raises(UsageError, match=text):
         evaluate(make_cohort(), whole, device="cpu", **options)

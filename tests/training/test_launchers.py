@@ -20,7 +20,7 @@ TORCHRUN = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "
 
 @pytest.fixture
 def set_environment(monkeypatch):
-    """Set environment variables, without those of the cluster on which the tests run."""
+    """Set environment variables, and remove the variables of the cluster on which the tests run."""
     for name in [name for name in os.environ if name.startswith("SLURM_")] + [*TORCHRUN, "SLURM_NTASKS_PER_NODE"]:
         monkeypatch.setenv(name, "")  # so that changes are undone
         monkeypatch.delenv(name)

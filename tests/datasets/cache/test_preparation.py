@@ -174,7 +174,7 @@ def test_disk_space_is_estimated_for_different_sizes(camvid, cache, monkeypatch,
         store_of(cache, camvid, resize=None)
 
 
-def test_a_disk_that_fills_up_leaves_no_partial_entry(camvid, cache, monkeypatch, store_of):
+def test_a_full_disk_leaves_no_partial_entry(camvid, cache, monkeypatch, store_of):
     def full(self, arrays, counts):
         raise OSError(28, "No space left on device")
 
@@ -184,7 +184,7 @@ def test_a_disk_that_fills_up_leaves_no_partial_entry(camvid, cache, monkeypatch
     assert files(cache) == []
 
 
-def test_a_disk_that_others_fill_while_building(camvid, small_disk, store_of):
+def test_disk_filled_by_another_process_while_building(camvid, small_disk, store_of):
     """The estimate found room; a disk that fills up afterwards leaves no partial entry."""
     cache = small_disk / "images"
 

@@ -1,9 +1,9 @@
 """Process that has imported everything and forks a child for each command.
 
-Run as ``python nursery.py``. It reads requests from stdin, one JSON object per line, and answers each with a line:
+Run as ``python fork_server.py``. It reads requests from stdin, one JSON object per line, and answers each with a line:
 
 * ``{"start": arguments, "output": file, "fault": "name option …", "environment": {…}}``: the id of a process that runs
-  the command with a fault of ``built_in.py``, and writes its output to the file;
+  the command with a fault of ``injected_faults.py``, and writes its output to the file;
 * ``{"wait": id}``: its exit code, or the negative number of the signal that killed it.
 """
 
@@ -34,7 +34,7 @@ def serve() -> None:
 
 def _import_everything() -> None:
     """Import what commands import, without computing anything, since a process with threads cannot be forked."""
-    import built_in  # noqa: F401
+    import injected_faults  # noqa: F401
     import lightning  # noqa: F401
     import matplotlib.pyplot  # noqa: F401
     import torch.utils.tensorboard  # noqa: F401
@@ -56,13 +56,13 @@ def _do(order: dict[str, Any]) -> None:
     os.environ.update(order["environment"])
     code = 70
     try:
-        import built_in
+        import injected_faults
 
         import segmi.cli
 
         if order["fault"]:
             name, *options = order["fault"].split()
-            getattr(built_in, name)(*options)
+            getattr(injected_faults, name)(*options)
         code = segmi.cli.main(order["start"])
     except BaseException:
         traceback.print_exc()

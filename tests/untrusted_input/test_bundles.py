@@ -1,4 +1,4 @@
-"""Untrusted bundles: whatever they contain, they are loaded as written, or rejected with their name."""
+"""Untrusted bundles are loaded as written, or rejected with their name."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ CASES: dict[str, tuple[Mutation, str]] = {
     "a description that is a circular link": (replaced_by("circular link"), CARD),
     "weights that are a circular link": (replaced_by("circular link", WEIGHTS), WEIGHTS),
     "an empty description": (text(""), "is not JSON"),
-    "a description that is no UTF-8": (text(b"\xff\xfe{}"), "is not JSON"),
+    "a description that is not UTF-8": (text(b"\xff\xfe{}"), "is not JSON"),
     "half a description": (text('{"schema_version": 2, "spec'), "is not JSON"),
     "a list": (text("[1, 2]"), "schema_version"),
     "a description nested a hundred thousand deep": (text("[" * 100_000), "is not JSON"),
@@ -128,7 +128,7 @@ CASES: dict[str, tuple[Mutation, str]] = {
     "a network wider than its weights": (card(specification__width=4096), "do not fit"),
     "no classes": (card(classes=[]), "classes"),
     "a hundred thousand classes": (card(classes=["x"] * 100_000), "classes"),
-    "classes that are no text": (card(classes=[1, None]), "classes"),
+    "classes that are not text": (card(classes=[1, None]), "classes"),
     "a palette of strings": (card(palette=["red"] * 256), "palette"),
     "a palette of NaN": (card(palette=[[float("nan")] * 3] * 256), "palette"),
     "preprocessing to an absurd size": (card(preprocessing__resize=HUGE), "resize"),
@@ -156,38 +156,38 @@ CASES: dict[str, tuple[Mutation, str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_invalid_bundle_is_rejected(case, estate, refused, tmp_path, monkeypatch):
+def test_an_invalid_bundle_is_rejected(case, workspace, refused, tmp_path, monkeypatch):
     monkeypatch.setenv("SEGMI_CANARY", str(tmp_path / "canary"))
     mutate, message = CASES[case]
-    mutate(estate.bundle)
+    mutate(workspace.bundle)
     out = tmp_path / "masks"
-    code = 3 if (estate.bundle / CARD).exists() else 2
+    code = 3 if (workspace.bundle / CARD).exists() else 2
     printed = message if code == 3 else "is not a bundle"
-    refused(["predict", str(estate.bundle), str(estate.photo), "--out", str(out)], code, printed, FIX)
+    refused(["predict", str(workspace.bundle), str(workspace.photo), "--out", str(out)], code, printed, FIX)
     with pytest.raises(DataError) as caught:
-        segmi.load(estate.bundle)
+        segmi.load(workspace.bundle)
     assert message in str(caught.value)
     assert caught.value.remedy
     assert not out.exists()
     assert not (tmp_path / "canary").exists()
 
 
-def test_a_valid_bundle_is_accepted(estate, refused, tmp_path):
-    refused(["predict", str(estate.bundle), str(estate.photo), "--out", str(tmp_path / "masks")], 0)
+def test_a_valid_bundle_is_accepted(workspace, refused, tmp_path):
+    refused(["predict", str(workspace.bundle), str(workspace.photo), "--out", str(tmp_path / "masks")], 0)
     assert (tmp_path / "masks/0.png").is_file()
 
 
-def test_checkpoints_of_other_programs_are_rejected(estate, refused, tmp_path, monkeypatch):
+def test_checkpoints_of_other_programs_are_rejected(workspace, refused, tmp_path, monkeypatch):
     monkeypatch.setenv("SEGMI_CANARY", str(tmp_path / "canary"))
     for name in ("last.ckpt", "model.pt", "weights.pth"):
         (tmp_path / name).write_bytes(pickle.dumps(Canary()))
         with pytest.raises(DataError, match="pickled weights, which can execute any code"):
             segmi.load(tmp_path / name)
-        refused(["predict", str(tmp_path / name), str(estate.photo)], 2, name, "is not a bundle")
+        refused(["predict", str(tmp_path / name), str(workspace.photo)], 2, name, "is not a bundle")
     assert not (tmp_path / "canary").exists()
 
 
-def test_training_cannot_start_from_other_folders(estate, refused):
-    shutil.rmtree(estate.runs)
+def test_training_cannot_start_from_other_folders(workspace, refused):
+    shutil.rmtree(workspace.runs)
     card(sha256="0" * 64)
-    refused([*estate.run_command, "--init-from", str(estate.data)], 2, "is not a bundle", str(estate.data))
+    refused([*workspace.run_command, "--init-from", str(workspace.data)], 2, "is not a bundle", str(workspace.data))

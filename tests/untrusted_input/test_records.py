@@ -82,20 +82,20 @@ WRONG_RESULTS: dict[str, Mutation] = {
 
 
 @pytest.mark.parametrize("case", [*DAMAGED, *WRONG_RESULTS])
-def test_a_damaged_result_is_an_unfinished_run(case, estate, capfd):
-    path = estate.run / "result.json"
+def test_a_damaged_result_is_an_unfinished_run(case, workspace, capfd):
+    path = workspace.run / "result.json"
     (DAMAGED | WRONG_RESULTS)[case](path)
-    assert main(["study", "status", str(estate.study), "--runs", str(estate.runs), "--json"]) == 0
+    assert main(["study", "status", str(workspace.study), "--runs", str(workspace.runs), "--json"]) == 0
     (row,) = json.loads(capfd.readouterr().out)
     assert row["state"] == "interrupted"
 
 
 @pytest.mark.parametrize("case", ["cut short", "a folder", "scores that are words"])
-def test_a_run_with_a_damaged_result_is_completed(case, estate, refused, no_report):
-    path = estate.run / "result.json"
+def test_a_run_with_a_damaged_result_is_completed(case, workspace, refused, no_report):
+    path = workspace.run / "result.json"
     before = json.loads(path.read_text())
     (DAMAGED | WRONG_RESULTS)[case](path)
-    refused(estate.run_command, 0)
+    refused(workspace.run_command, 0)
     after = json.loads(path.read_text())
     assert after["networks"] == before["networks"]
     assert after["artifacts"] == before["artifacts"]
@@ -110,21 +110,21 @@ PLANS: dict[str, Mutation] = {
 
 
 @pytest.mark.parametrize("case", PLANS)
-def test_a_damaged_plan_is_named(case, estate, refused):
-    path = estate.runs / "own/plan.json"
+def test_a_damaged_plan_is_named(case, workspace, refused):
+    path = workspace.runs / "own/plan.json"
     PLANS[case](path)
-    refused(["report", str(estate.runs / "own")], 3, str(path), "Fix:")
+    refused(["report", str(workspace.runs / "own")], 3, str(path), "Fix:")
 
 
-def test_the_next_run_rewrites_the_plan(estate, refused, no_report):
-    path = estate.runs / "own/plan.json"
+def test_the_next_run_rewrites_the_plan(workspace, refused, no_report):
+    path = workspace.runs / "own/plan.json"
     before = json.loads(path.read_text())
     path.write_text("[")
-    refused(estate.run_command, 0)
+    refused(workspace.run_command, 0)
     assert json.loads(path.read_text())["methods"] == before["methods"]
     path.unlink()
     path.mkdir()  # a folder is never removed to write a file
-    refused(estate.run_command, 5, f"cannot write {path}: Is a directory", "move away the file or folder")
+    refused(workspace.run_command, 5, f"cannot write {path}: Is a directory", "move away the file or folder")
 
 
 class Canary:
@@ -191,17 +191,17 @@ OFTEN = ("a manifest cut short", "a manifest nested deeply", "a manifest without
     "case", [case if case in OFTEN else pytest.param(case, marks=pytest.mark.slow) for case in CHECKPOINTS]
 )
 def test_a_damaged_checkpoint_is_skipped_and_executes_nothing(
-    case, estate, tmp_path, monkeypatch, refused, caplog, no_report
+    case, workspace, tmp_path, monkeypatch, refused, caplog, no_report
 ):
     monkeypatch.setenv("SEGMI_CANARY", str(tmp_path / "canary"))
-    weights = (estate.bundle / "model.safetensors").read_bytes()
-    (estate.run / "result.json").unlink()
-    newest = max(estate.checkpoints.glob("step-*"))
+    weights = (workspace.bundle / "model.safetensors").read_bytes()
+    (workspace.run / "result.json").unlink()
+    newest = max(workspace.checkpoints.glob("step-*"))
     CHECKPOINTS[case](newest)
-    refused(estate.run_command, 0)
+    refused(workspace.run_command, 0)
     assert f"checkpoint {newest}" in caplog.text
     assert f"is damaged; continuing from {newest.with_name('step-00000001')} instead" in caplog.text
-    assert (estate.bundle / "model.safetensors").read_bytes() == weights
+    assert (workspace.bundle / "model.safetensors").read_bytes() == weights
     assert not (tmp_path / "canary").exists()
 
 
@@ -214,33 +214,33 @@ STRANGE: dict[str, Mutation] = {
 
 
 @pytest.mark.parametrize("case", STRANGE)
-def test_a_checkpoint_of_another_run_is_a_failure_with_a_reason(case, estate, refused, no_report):
-    (estate.run / "result.json").unlink()
-    for checkpoint in estate.checkpoints.glob("step-*"):
+def test_a_checkpoint_of_another_run_is_a_failure_with_a_reason(case, workspace, refused, no_report):
+    (workspace.run / "result.json").unlink()
+    for checkpoint in workspace.checkpoints.glob("step-*"):
         STRANGE[case](checkpoint)
-    refused(estate.run_command, 4, "does not fit this run")
-    assert "--overwrite" in json.loads((estate.run / "failure.json").read_text())["remedy"]
+    refused(workspace.run_command, 4, "does not fit this run")
+    assert "--overwrite" in json.loads((workspace.run / "failure.json").read_text())["remedy"]
 
 
-def test_only_damaged_checkpoints_are_a_failure_without_restart(estate, refused, no_report):
-    (estate.run / "result.json").unlink()
-    for checkpoint in estate.checkpoints.glob("step-*"):
+def test_only_damaged_checkpoints_are_a_failure_without_restart(workspace, refused, no_report):
+    (workspace.run / "result.json").unlink()
+    for checkpoint in workspace.checkpoints.glob("step-*"):
         (checkpoint / "state.pt").write_bytes(b"")
-    refused(estate.run_command, 4, "every checkpoint is damaged")
-    assert "--overwrite" in json.loads((estate.run / "failure.json").read_text())["remedy"]
+    refused(workspace.run_command, 4, "every checkpoint is damaged")
+    assert "--overwrite" in json.loads((workspace.run / "failure.json").read_text())["remedy"]
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove", "web page"])
-def test_damaged_selected_weights_are_named(harm, estate, refused, no_report):
-    (estate.run / "result.json").unlink()
-    best = estate.checkpoints / "best.safetensors"
+def test_damaged_selected_weights_are_named(harm, workspace, refused, no_report):
+    (workspace.run / "result.json").unlink()
+    best = workspace.checkpoints / "best.safetensors"
     content = bytearray(best.read_bytes())
     content[-3] ^= 1
     best.unlink()
     if harm != "remove":
         best.write_bytes({"flip": content, "cut": content[: len(content) // 2], "web page": b"<html>" * 9}[harm])
-    refused(estate.run_command, 4, str(best))
-    assert "--overwrite" in json.loads((estate.run / "failure.json").read_text())["remedy"]
+    refused(workspace.run_command, 4, str(best))
+    assert "--overwrite" in json.loads((workspace.run / "failure.json").read_text())["remedy"]
 
 
 def npz(**arrays: np.ndarray) -> bytes:
@@ -250,7 +250,7 @@ def npz(**arrays: np.ndarray) -> bytes:
 
 
 def absurd_header() -> bytes:
-    """A compressed array that says it had 10¹⁵ numbers."""
+    """A compressed array whose header claims 10¹⁵ numbers."""
     buffer = io.BytesIO()
     header = b"{'descr': '<u4', 'fortran_order': False, 'shape': (1000000000000000,), }"
     header += b" " * (117 - len(header)) + b"\n"
@@ -280,16 +280,16 @@ NPZ: dict[str, Mutation] = {
 }  # fmt: skip
 
 
-def test_archives_that_unpack_to_large_sizes_are_refused(estate, monkeypatch):
+def test_archives_that_unpack_to_large_sizes_are_refused(workspace, monkeypatch):
     monkeypatch.setattr(evaluation_counts, "LARGEST", 10)
     with pytest.raises(DataError, match=r"unet.full.npz is damaged: it unpacks to [\d,]+ bytes, more than 10"):
-        read_confusion(estate.run / "confusion/unet.full.npz")
+        read_confusion(workspace.run / "confusion/unet.full.npz")
 
 
 @pytest.mark.parametrize("case", NPZ)
-def test_damaged_counts_are_refused(case, estate, tmp_path, monkeypatch):
+def test_damaged_counts_are_refused(case, workspace, tmp_path, monkeypatch):
     monkeypatch.setenv("SEGMI_CANARY", str(tmp_path / "canary"))
-    path = estate.run / "confusion/unet.full.npz"
+    path = workspace.run / "confusion/unet.full.npz"
     NPZ[case](path)
     with pytest.raises(DataError) as caught:
         read_confusion(path)
@@ -312,48 +312,48 @@ OTHERS: dict[str, tuple[str, Mutation]] = {
         *(pytest.param(case, marks=pytest.mark.slow) for case in OTHERS if "runs" not in case),
     ],
 )
-def test_a_damaged_configuration_is_named(case, estate, refused, monkeypatch):
-    monkeypatch.chdir(estate.root)
+def test_a_damaged_configuration_is_named(case, workspace, refused, monkeypatch):
+    monkeypatch.chdir(workspace.root)
     name, mutation = OTHERS[case]
-    mutation(estate.run / name)
-    refused(estate.run_command, 3 if "binary" in case else 2, str(estate.run / name), "Fix:")
-    refused(["report", str(estate.runs / "own")], 0)  # a report works without it
-    refused([*estate.run_command, "--overwrite"], 0)
+    mutation(workspace.run / name)
+    refused(workspace.run_command, 3 if "binary" in case else 2, str(workspace.run / name), "Fix:")
+    refused(["report", str(workspace.runs / "own")], 0)  # a report works without it
+    refused([*workspace.run_command, "--overwrite"], 0)
     assert not Path("canary").exists()
 
 
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe", b"step\n1e999\n", b"step\nnan\n", b"step,x\n" + b"x" * 200_000, b"\0" * 99]
 )
-def test_damaged_metrics_do_not_affect_the_status(content, estate, capfd):
-    (estate.run / "metrics.csv").write_bytes(content)
-    assert main(["study", "status", str(estate.study), "--runs", str(estate.runs), "--json"]) == 0
+def test_damaged_metrics_do_not_affect_the_status(content, workspace, capfd):
+    (workspace.run / "metrics.csv").write_bytes(content)
+    assert main(["study", "status", str(workspace.study), "--runs", str(workspace.runs), "--json"]) == 0
     (row,) = json.loads(capfd.readouterr().out)
     assert row["state"] == "finished"
     assert row["step"] is None
-    assert main(["report", str(estate.runs / "own"), "--quiet"]) in (0, 3)
+    assert main(["report", str(workspace.runs / "own"), "--quiet"]) in (0, 3)
     assert "unexpected" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\x89PNG\r\n\x1a\n" + b"x" * 99])
-def test_damaged_samples_are_marked_unreadable(content, estate, refused):
-    path = next((estate.run / "samples").glob("*.image.png"))
-    result = json.loads((estate.run / "result.json").read_text())
+def test_damaged_samples_are_marked_unreadable(content, workspace, refused):
+    path = next((workspace.run / "samples").glob("*.image.png"))
+    result = json.loads((workspace.run / "result.json").read_text())
     path.write_bytes(content)
     result["artifacts"][f"samples/{path.name}"] = len(content)
-    (estate.run / "result.json").write_text(json.dumps(result))
-    refused(["report", str(estate.runs / "own")], 0)
-    assert "unreadable" in (estate.runs / "own/report/index.html").read_text()
+    (workspace.run / "result.json").write_text(json.dumps(result))
+    refused(["report", str(workspace.runs / "own")], 0)
+    assert "unreadable" in (workspace.runs / "own/report/index.html").read_text()
 
 
 @pytest.mark.parametrize("holder", [b"", b"\xff\xfe", b"[]", b'{"pid": "x"}', b'{"pid": -1}', b"[" * 5000])
-def test_an_invalid_lock_file_does_not_block(holder, estate, refused, no_report):
-    (estate.run / "run.lock").write_bytes(holder)
-    refused(estate.run_command, 0)
-    refused(["study", "status", str(estate.study), "--runs", str(estate.runs)], 0)
+def test_an_invalid_lock_file_does_not_block(holder, workspace, refused, no_report):
+    (workspace.run / "run.lock").write_bytes(holder)
+    refused(workspace.run_command, 0)
+    refused(["study", "status", str(workspace.study), "--runs", str(workspace.runs)], 0)
 
 
-def test_a_folder_as_lock(estate, refused):
-    shutil.rmtree(estate.run)
-    (estate.run / "run.lock").mkdir(parents=True)
-    refused(estate.run_command, 5, str(estate.run / "run.lock"), "Fix:")
+def test_a_folder_as_lock(workspace, refused):
+    shutil.rmtree(workspace.run)
+    (workspace.run / "run.lock").mkdir(parents=True)
+    refused(workspace.run_command, 5, str(workspace.run / "run.lock"), "Fix:")

@@ -1,4 +1,4 @@
-"""One estate in which all is well: images, a study, its finished run, a bundle. Every case spoils a copy of it."""
+"""A valid workspace: images, a study, its finished run and a bundle. Every case damages a copy of it."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ methods:
 Refused = Callable[..., str]
 
 
-class Estate:
-    """Where everything of the estate lies.
+class Workspace:
+    """Paths of the workspace.
 
     Args:
         root: its folder.
@@ -47,48 +47,48 @@ class Estate:
 
     @property
     def run_command(self) -> list[str]:
-        """The command that does the study."""
+        """The command that runs the study."""
         return ["study", "run", str(self.study), "--runs", str(self.runs), "--root", str(self.data)]
 
 
 @pytest.fixture(scope="session")
-def whole_estate(tmp_path_factory: pytest.TempPathFactory) -> Estate:
-    estate = Estate(tmp_path_factory.mktemp("estate"))
+def finished_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = Workspace(tmp_path_factory.mktemp("workspace"))
     rng = np.random.default_rng(0)
     for folder in ("images", "masks"):
-        (estate.data / folder).mkdir(parents=True)
+        (workspace.data / folder).mkdir(parents=True)
     for number in range(6):
-        Image.fromarray(rng.integers(0, 256, (40, 48, 3), np.uint8)).save(estate.data / f"images/{number}.png")
-        Image.fromarray(rng.integers(0, 2, (40, 48), np.uint8)).save(estate.data / f"masks/{number}.png")
-    estate.study.write_text(STUDY)
-    assert main([*estate.run_command, "--quiet", "--cache", "none"]) == 0
-    return estate
+        Image.fromarray(rng.integers(0, 256, (40, 48, 3), np.uint8)).save(workspace.data / f"images/{number}.png")
+        Image.fromarray(rng.integers(0, 2, (40, 48), np.uint8)).save(workspace.data / f"masks/{number}.png")
+    workspace.study.write_text(STUDY)
+    assert main([*workspace.run_command, "--quiet", "--cache", "none"]) == 0
+    return workspace
 
 
 @pytest.fixture
-def estate(whole_estate: Estate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Estate:
+def workspace(finished_workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setenv("SEGMI_CACHE", "none")
-    shutil.copytree(whole_estate.root, tmp_path / "estate")
-    return Estate(tmp_path / "estate")
+    shutil.copytree(finished_workspace.root, tmp_path / "workspace")
+    return Workspace(tmp_path / "workspace")
 
 
 @pytest.fixture
 def refused(capfd: pytest.CaptureFixture[str]) -> Refused:
-    """Give a command and how it must end; what it says on stderr comes back."""
+    """Run a command, check its exit code and messages, and return its stderr."""
 
     def run(command: list[str], code: int, *mentions: str) -> str:
         capfd.readouterr()
         ended = main([*command, "--quiet"])
         out, err = capfd.readouterr()
-        told = f"\nexit code {ended}\n--- stderr\n{err}\n--- stdout\n{out}"
-        assert ended == code, told
-        assert "Traceback" not in err + out, told
-        assert "unexpected" not in err, told
+        output = f"\nexit code {ended}\n--- stderr\n{err}\n--- stdout\n{out}"
+        assert ended == code, output
+        assert "Traceback" not in err + out, output
+        assert "unexpected" not in err, output
         for mention in mentions:
-            assert mention in err, f"{mention!r} is not said{told}"
+            assert mention in err, f"{mention!r} is missing{output}"
         return err
 
     return run
 
 
-needs_root_to_step_down = pytest.mark.skipif(os.name == "nt", reason="no users to step down to")
+requires_unprivileged_user = pytest.mark.skipif(os.name == "nt", reason="no users to step down to")

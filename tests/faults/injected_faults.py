@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 
-def kill_at(place: str, number: str, when: str = "before") -> None:
+def kill_at(workspace: str, number: str, when: str = "before") -> None:
     """Send SIGKILL before or after the call ``number`` of ``module:function`` or ``module:Class.method``."""
-    _at(place, int(number), _kill, after=when == "after")
+    _at(workspace, int(number), _kill, after=when == "after")
 
 
 def kill_in_write(name: str, number: str) -> None:
@@ -56,7 +56,7 @@ def nobody_listens() -> None:
         os.dup2(writer, descriptor)
 
 
-def fill_at(place: str, number: str, folder: str) -> None:
+def fill_at(workspace: str, number: str, folder: str) -> None:
     """Fill the disk of a folder before the call ``number``."""
 
     def fill() -> None:
@@ -67,7 +67,7 @@ def fill_at(place: str, number: str, folder: str) -> None:
             except OSError:
                 return
 
-    _at(place, int(number), fill)
+    _at(workspace, int(number), fill)
 
 
 def out_of_memory(number: str) -> None:
@@ -111,14 +111,14 @@ def jumping_clock() -> None:
     assert abs((Jumping.now(UTC) - datetime.now(UTC)) / timedelta(days=1)) > 300
 
 
-def jumping_clock_and_kill(place: str, number: str) -> None:
+def jumping_clock_and_kill(workspace: str, number: str) -> None:
     """Apply both faults."""
     jumping_clock()
-    kill_at(place, number)
+    kill_at(workspace, number)
 
 
-def _at(place: str, number: int, act: Callable[[], object], *, after: bool = False) -> None:
-    module, _, path = place.partition(":")
+def _at(workspace: str, number: int, act: Callable[[], object], *, after: bool = False) -> None:
+    module, _, path = workspace.partition(":")
     *outer, name = path.split(".")
     owner = functools.reduce(getattr, outer, importlib.import_module(module))
     real, calls = getattr(owner, name), iter(range(1, 10**9))

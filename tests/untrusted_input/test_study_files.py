@@ -1,4 +1,4 @@
-"""Study files that somebody sent: refused before anything starts, with the file, the place and the remedy."""
+"""Untrusted study files: refused before anything starts, with the file, the location and the fix."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def swap(old: str, new: str) -> Mutation:
 
 
 def setting(section: str, text: str) -> Mutation:
-    """Another value in the flow mapping of a section, in place of one that is there."""
+    """Replace or add a value in the flow mapping of a section."""
     name = text.partition(":")[0]
 
     def mutate(file: Path) -> None:
@@ -40,7 +40,7 @@ def setting(section: str, text: str) -> Mutation:
     return mutate
 
 
-def in_its_place(what: str) -> Mutation:
+def replaced_by(what: str) -> Mutation:
     def mutate(file: Path) -> None:
         file.unlink()
         if what == "folder":
@@ -64,17 +64,17 @@ def bomb(levels: int = 9) -> str:
 CANARY = "!!python/object/apply:os.system ['touch canary']"
 
 CASES: dict[str, tuple[Mutation, int, str]] = {
-    # what is wrong: (mutation, exit code, what is said)
-    "no file": (in_its_place("nothing"), 2, "there is no study file"),
-    "a folder": (in_its_place("folder"), 2, "cannot be read: Is a directory"),
-    "a link that leads nowhere": (in_its_place("dangling link"), 2, "there is no study file"),
-    "links in a circle": (in_its_place("circle of links"), 2, "cannot be read: Too many levels of symbolic links"),
-    "a file without end": (in_its_place("without end"), 2, "more than 1,000,000 bytes"),
+    # defect: (mutation, exit code, part of the message)
+    "no file": (replaced_by("nothing"), 2, "there is no study file"),
+    "a folder": (replaced_by("folder"), 2, "cannot be read: Is a directory"),
+    "a link that leads nowhere": (replaced_by("dangling link"), 2, "there is no study file"),
+    "links in a circle": (replaced_by("circle of links"), 2, "cannot be read: Too many levels of symbolic links"),
+    "a file without end": (replaced_by("without end"), 2, "more than 1,000,000 bytes"),
     "a file of 2 MB": (put("a: " + "x" * 2_000_000), 2, "more than 1,000,000 bytes"),
     "an empty file": (put(""), 2, "expected a study with name, datasets and methods"),
-    "bytes that are no UTF-8": (put(b"name: \xff\xfe"), 3, "is not UTF-8 text (byte 6)"),
+    "bytes that are not UTF-8": (put(b"name: \xff\xfe"), 3, "is not UTF-8 text (byte 6)"),
     "a zip": (put(b"PK\x03\x04" + bytes(200)), 2, "is not valid YAML"),
-    "control signs": (put("name: \x07\x00"), 2, "is not valid YAML"),
+    "control characters": (put("name: \x07\x00"), 2, "is not valid YAML"),
     "a tag that runs a command": (swap("name: own", f"name: {CANARY}"), 2, "only plain values are read"),
     "a tag in a flow": (setting("training", "steps: !!python/name:os.system x"), 2, "only plain values are read"),
     "an alias bomb": (put(bomb()), 2, "the anchor &l0"),
@@ -83,7 +83,7 @@ CASES: dict[str, tuple[Mutation, int, str]] = {
     "an equal key": (swap("samples: 1", "samples: 1\nsamples: 2"), 2, "duplicate key 'samples' (first on line 6)"),
     "an unknown key": (swap("samples: 1", "sampels: 1"), 2, "did you mean 'samples'?"),
     "a key that is a number": (swap("samples: 1", "1: 1"), 2, "the key 1 is not text"),
-    "a list for a study": (put("[a, b]"), 2, "expected a study"),
+    "a list instead of a study": (put("[a, b]"), 2, "expected a study"),
     "a name that leads out": (swap("name: own", "name: ../../own"), 2, "expected a name of letters"),
     "an absolute name": (swap("name: own", "name: /tmp/own"), 2, "expected a name of letters"),
     "a hidden name": (swap("name: own", "name: .own"), 2, "expected a name of letters"),
@@ -94,14 +94,14 @@ CASES: dict[str, tuple[Mutation, int, str]] = {
     "a method of NUL": (swap("  plain:", '  "pl\\0ain":'), 2, "expected a name of letters"),
     "a root in the file": (setting("cells", "root: /etc"), 2, "names no folders of one machine"),
     "a subfolder that leads out": (setting("cells", "subfolder: ../.."), 2, "expected a path below the root"),
-    "a group that is no expression": (setting("cells", 'group: "("'), 2, "expected a regular expression"),
+    "a group that is not a regular expression": (setting("cells", 'group: "("'), 2, "expected a regular expression"),
     "a share that is NaN": (setting("cells", "val: .nan"), 2, "val"),
     "three hundred classes": (swap("[background, cell]", f"[{', '.join(f'c{i}' for i in range(300))}]"), 3,
                                    "expected 1 to 255 classes"),
     "a rate that is NaN": (setting("training", "learning_rate: .nan"), 2, "training.learning_rate"),
     "an infinite rate": (setting("training", "learning_rate: .inf"), 2, "training.learning_rate"),
     "a rate below zero": (setting("training", "learning_rate: -1"), 2, "expected more than 0, got -1"),
-    "a rate in words": (setting("training", "learning_rate: fast"), 2, "training.learning_rate"),
+    "a rate as text": (setting("training", "learning_rate: fast"), 2, "training.learning_rate"),
     "a flip that is NaN": (setting("processing", "flip: .nan"), 2, "processing.flip"),
     "a scale that is NaN": (setting("processing", "scale: [.nan, 1.0]"), 2, "processing.scale"),
     "an infinite scale": (setting("processing", "scale: [1.0, .inf]"), 2, "processing.scale"),
@@ -113,7 +113,7 @@ CASES: dict[str, tuple[Mutation, int, str]] = {
     "readers below zero": (setting("training", "workers: -1"), 2, "training.workers"),
     "an absurd width": (setting("unet", "width: 1000000000"), 2, "more than the"),
     "a width beyond counting": (setting("unet", f"width: {'9' * 30}"), 2, "methods.plain.networks.unet"),
-    "a width in words": (setting("unet", "width: wide"), 2, "methods.plain.networks.unet.width"),
+    "a width as text": (setting("unet", "width: wide"), 2, "methods.plain.networks.unet.width"),
     "an architecture from elsewhere": (setting("unet", "architecture: os.system"), 2, "unknown architecture"),
     "weights from a file": (setting("unet", "encoder_weights: /etc/passwd"), 2, "encoder_weights"),
     "a loss from elsewhere": (swap("cross_entropy", "builtins.eval"), 2, "unknown loss"),
@@ -134,20 +134,20 @@ CASES: dict[str, tuple[Mutation, int, str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_study_that_cannot_be_meant_is_refused_before_anything_starts(case, estate, refused, monkeypatch):
-    monkeypatch.chdir(estate.root)
-    mutate, code, says = CASES[case]
-    mutate(estate.study)
-    shutil.rmtree(estate.runs)
-    before = sorted(str(path) for path in estate.root.rglob("*"))
-    err = refused(estate.run_command, code, says, estate.study.name)
+def test_an_invalid_study_is_refused_before_anything_starts(case, workspace, refused, monkeypatch):
+    monkeypatch.chdir(workspace.root)
+    mutate, code, message = CASES[case]
+    mutate(workspace.study)
+    shutil.rmtree(workspace.runs)
+    before = sorted(str(path) for path in workspace.root.rglob("*"))
+    err = refused(workspace.run_command, code, message, workspace.study.name)
     assert len(err) < 20_000
-    assert sorted(str(path) for path in estate.root.rglob("*")) == before
+    assert sorted(str(path) for path in workspace.root.rglob("*")) == before
     assert not Path("canary").exists()
 
 
 @pytest.mark.parametrize(
-    ("override", "says"),
+    ("override", "message"),
     [
         ("training.steps=!!python/object/apply:os.system ['touch canary']", "only plain values are read"),
         ("training.steps=[", "is not valid YAML"),
@@ -158,16 +158,16 @@ def test_a_study_that_cannot_be_meant_is_refused_before_anything_starts(case, es
         ("__class__=5", "__class__"),
     ],
 )
-def test_overrides_are_no_way_round(override, says, estate, refused, monkeypatch):
-    monkeypatch.chdir(estate.root)
-    shutil.rmtree(estate.runs)
-    refused([*estate.run_command, override], 2, says)
-    assert not estate.runs.exists()
+def test_overrides_are_checked_too(override, message, workspace, refused, monkeypatch):
+    monkeypatch.chdir(workspace.root)
+    shutil.rmtree(workspace.runs)
+    refused([*workspace.run_command, override], 2, message)
+    assert not workspace.runs.exists()
     assert not Path("canary").exists()
 
 
-def test_a_study_that_may_not_be_read(estate, refused):
-    estate.study.chmod(0)
-    if os.access(estate.study, os.R_OK):
+def test_an_unreadable_study(workspace, refused):
+    workspace.study.chmod(0)
+    if os.access(workspace.study, os.R_OK):
         pytest.skip("root may read everything")
-    refused(estate.run_command, 2, "cannot be read: Permission denied", str(estate.study))
+    refused(workspace.run_command, 2, "cannot be read: Permission denied", str(workspace.study))
