@@ -15,12 +15,13 @@ from segmi.records.evaluation_counts import (
 from segmi.records.example_images import SamplePaths, find_samples, read_image, read_labels, write_sample
 from segmi.records.lock import LockedError, lock_holder, run_lock
 from segmi.records.plan import Plan, guess_plan, read_plan, write_plan
-from segmi.records.run_folder import RunFolder, RunKey, State, find_runs
+from segmi.records.run_folder import RunFolder, RunKey, State, find_runs, reported_score
 from segmi.records.serialization import plain
 
 __all__ = [
     "ConfusionRecord", "DetailsRecord", "LockedError", "Plan", "RunFolder", "RunKey", "SamplePaths", "State",
     "atomic_folder", "atomic_path", "atomic_write", "environment_problem", "find_runs", "find_samples",
     "guess_plan", "lock_holder", "plain", "read_confusion", "read_details", "read_image", "read_labels",
-    "read_plan", "run_lock", "sweep", "write_confusion", "write_details", "write_plan", "write_sample",
+    "read_plan", "reported_score", "run_lock", "sweep", "write_confusion", "write_details", "write_plan",
+    "write_sample",
 ]  # fmt: skip

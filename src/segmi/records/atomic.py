@@ -1,7 +1,6 @@
 """Atomic writes: after a crash at any moment, a file or folder is either complete or unchanged.
 
-Content is written to a temporary name in the folder of the target (renames are atomic only within a file system),
-flushed to the disk and renamed to the target; syncing the folder flushes the rename.
+Content is written under a temporary name beside the target, flushed to the disk and renamed to the target.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ def atomic_path(path: str | Path, *, needed: int | None = None) -> Iterator[Path
         ('1,2', ['numbers.csv'])
     """
     target = Path(path)
-    temporary = target.with_name(_temporary_name(target))
+    temporary = _temporary(target)
     with _guarded(target, temporary, needed):
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -97,7 +96,7 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         ['model.json']
     """
     target = Path(path)
-    temporary = target.with_name(_temporary_name(target))
+    temporary = _temporary(target)
     with _guarded(target, temporary):
         target.parent.mkdir(parents=True, exist_ok=True)
         _restore(target.parent)
@@ -139,9 +138,9 @@ def sweep(folder: str | Path, *, deep: bool = True) -> list[Path]:
     return swept
 
 
-def _temporary_name(target: Path) -> str:
+def _temporary(target: Path) -> Path:
     suffix = target.suffix if len(target.suffix) <= 16 else ""  # some writers choose their format by it
-    return f"{TEMPORARY_PREFIX}{_writer()}{suffix}"
+    return target.with_name(f"{TEMPORARY_PREFIX}{_writer()}{suffix}")
 
 
 def _writer() -> str:

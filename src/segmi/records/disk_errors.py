@@ -50,20 +50,21 @@ def environment_problem(
             f"free space on the file system of {_existing(target)} (or its quota) and {_SAME_COMMAND}; "
             "the previous content is intact",
         )
+    what, reason = str(target), os.strerror(number or 0)
     if number == errno.EFBIG:
+        reason = "it would be larger than the limit for files"
         fix = f"raise the limit (ulimit -f) or choose a folder on another file system, and {_SAME_COMMAND}"
-        return EnvironmentProblem(f"cannot write {target}: it would be larger than the limit for files", fix)
-    reason = f"cannot write {target}: {os.strerror(number or 0)}"
-    if number in _BLOCKED:
-        return EnvironmentProblem(reason, f"move away the file or folder that blocks the path, at {_existing(target)}")
-    if number in _FAILING:
+    elif number in _BLOCKED:
+        fix = f"move away the file or folder that blocks the path, at {_existing(target)}"
+    elif number in _FAILING:
         disk = f"check the disk or network share of {_existing(target.parent)}"
-        return EnvironmentProblem(reason, f"{disk}, then {_SAME_COMMAND}; the previous content is intact")
-    if number in _NOT_ALLOWED:
-        need = f" ({needed:,} bytes)" if needed else ""
+        fix = f"{disk}, then {_SAME_COMMAND}; the previous content is intact"
+    elif number in _NOT_ALLOWED:
+        what += f" ({needed:,} bytes)" if needed else ""
         fix = f"make {_existing(target.parent)} writable for this user, or choose another folder for the output"
-        return EnvironmentProblem(f"cannot write {target}{need}: {os.strerror(number or 0)}", fix)
-    return None
+    else:
+        return None
+    return EnvironmentProblem(f"cannot write {what}: {reason}", fix)
 
 
 def free_bytes(path: Path) -> int | None:

@@ -1,8 +1,4 @@
-"""Counts of an evaluation on disk, as compressed npz files of plain arrays (never pickles).
-
-`ConfusionRecord` holds confusion counts per image; `DetailsRecord` holds sums over images for calibration, boundary IoU
-and IoU by object size.
-"""
+"""Counts of an evaluation on disk, as compressed npz files of plain arrays (never pickles)."""
 
 from __future__ import annotations
 
@@ -21,10 +17,7 @@ from segmi.records.atomic import atomic_path
 from segmi.records.serialization import refuse_newer
 
 SCHEMA_VERSION: Final = 1
-
-LARGEST: Final = 2**33
-"""Bytes of the largest archive that is unpacked: twenty thousand images of 256 classes."""
-
+LARGEST: Final = 2**33  # bytes of the largest archive that is unpacked: twenty thousand images of 256 classes
 _UNREADABLE: Final = (
     OSError, ValueError, LookupError, EOFError, TypeError, MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
@@ -50,7 +43,7 @@ class ConfusionRecord:
 
 @dataclass(frozen=True, eq=False)
 class DetailsRecord:
-    """Sums over all images that describe the predictions of a network."""
+    """Sums over all images for calibration, boundary IoU and IoU by object size."""
 
     pixels: Counts  # B, valid pixels by confidence, in equally wide bins from 0 to 1
     confidence: Floats  # B, the sum of their confidences
@@ -98,7 +91,7 @@ def write_confusion(path: str | Path, counts: npt.ArrayLike, names: Sequence[str
         ([[3, 1], [0, 2]], ('a',), ('berlin',))
     """
     array = np.asarray(counts)
-    if not _is_square(array) or not len(array) == len(names) == len(groups):
+    if not _fit(array, names, groups):
         got = f"{array.shape}, {len(names)} and {len(groups)}"
         raise ValueError(f"expected counts of N×C×C with N names and N groups, got {got}")
     if not _is_count(array):
@@ -117,7 +110,7 @@ def read_confusion(path: str | Path) -> ConfusionRecord:
     """
     arrays = _read(path, ("counts", "names", "groups"), "no confusion counts at", "run the study again")
     stored, names, groups = arrays["counts"], tuple(map(str, arrays["names"])), tuple(map(str, arrays["groups"]))
-    if not _is_square(stored) or not _is_count(stored) or not len(stored) == len(names) == len(groups):
+    if not _fit(stored, names, groups) or not _is_count(stored):
         raise DataError(f"{path} is damaged: {stored.shape} counts of {stored.dtype}, {len(names)} names", _REMEDY)
     return ConfusionRecord(stored.astype(np.int64), names, groups)
 
@@ -179,8 +172,8 @@ def _read(path: str | Path, names: Sequence[str], missing: str, remedy: str) -> 
     return arrays
 
 
-def _is_square(counts: npt.NDArray[Any]) -> bool:
-    return counts.ndim == 3 and counts.shape[1] == counts.shape[2]
+def _fit(counts: npt.NDArray[Any], names: Sequence[str], groups: Sequence[str]) -> bool:
+    return counts.ndim == 3 and counts.shape[1] == counts.shape[2] and len(counts) == len(names) == len(groups)
 
 
 def _is_count(counts: npt.NDArray[Any]) -> bool:

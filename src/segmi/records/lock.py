@@ -1,9 +1,7 @@
-"""Exclusive use of a run folder by one process. The lock names its holder and ends with its process.
+"""Exclusive use of a run folder by one process, by a lock file that names its holder.
 
-`filelock.FileLock` locks the file with ``flock``, which the system releases when the process ends; the JSON text in the
-file (pid, host, start) is only for the message. Where the platform or file system has no ``flock`` (Windows, some NFS
-mounts), `filelock.MarkerSoftFileLock` holds the lock by the existence of the file, and takes over the lock of a process
-of this host that no longer runs.
+The system releases ``flock`` when the process ends. Without ``flock`` (Windows, some NFS mounts), the existence of the
+file is the lock, and the lock of a process of this host that no longer runs is taken over.
 """
 
 from __future__ import annotations
@@ -88,7 +86,7 @@ def run_lock(
     try:
         yield path
     finally:
-        _release(lock, path)
+        _release(lock)
 
 
 def lock_holder(folder: str | Path) -> dict[str, Any] | None:
@@ -102,7 +100,7 @@ def lock_holder(folder: str | Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        _release(_acquire(path, patience=0, write=False), path)
+        _release(_acquire(path, patience=0, write=False))
     except Timeout:
         return _read_holder(path)
     except OSError:  # no permission to write: only the text is left to judge by
@@ -131,12 +129,11 @@ def _acquire(path: Path, *, patience: float | None = None, write: bool = True) -
     return lock
 
 
-def _release(lock: BaseFileLock, path: Path) -> None:
-    if not lock.is_locked:  # in a forked child, where the lock remains with the parent
-        return
-    with suppress(OSError):
-        path.unlink(missing_ok=True)  # while it is held: a waiting process notices that the file is gone
-    lock.release()
+def _release(lock: BaseFileLock) -> None:
+    if lock.is_locked:  # False in a forked child, where the lock remains with the parent
+        with suppress(OSError):
+            Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: a waiting process notices its absence
+        lock.release()
 
 
 def _write_holder(descriptor: int) -> None:

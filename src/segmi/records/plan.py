@@ -101,7 +101,7 @@ def read_plan(folder: str | Path) -> Plan | None:
 
 
 def _problem(record: dict[str, Any]) -> str | None:
-    """Why the record is not a plan (names become paths); None if it is."""
+    """Why the record is not a plan; None if it is."""
     for part in ("datasets", "methods", "treatments", "networks"):
         value = record.get(part, {})
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):

@@ -51,8 +51,6 @@ def is_running(pid: int, start: str | None = None) -> bool:
         return True  # os.kill(pid, 0) would terminate the process on Windows
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # a process of another user
-        pass
+    except OSError as error:
+        return isinstance(error, PermissionError)  # a process of another user
     return True

@@ -1,24 +1,4 @@
-"""Run folder ``<study>/<dataset>/<method>/seed<k>/``: its path is the key of the run; readers and writers of its files.
-
-==================================  ===================================================================
-``config.yaml``                     the resolved configuration of this run
-``environment.json``                machine, versions, thread count
-``origin.json``                     versions of code and dataset at the start
-``metrics.csv``                     one row per validation: step, train/…, holdout/…
-``precision.json``                  precision, memory format, threads and kernels of the run
-``profile.json``                    time by part of the training, if requested
-``usage.json``                      time, peak memory and energy of every session, as far as they can be read
-``trackers.json``                   the ids of the run in other trackers
-``failure.json``                    the error of a failed run
-``crashes.json``                    the crashes of the process of the run, if any
-``result.json``                     the scores; written last, its presence makes the run finished
-``confusion/<network>.<protocol>.npz``  per-image confusion counts
-``details/<network>.<protocol>.npz``    sums for calibration, boundary IoU and IoU by object size
-``samples/<image>.<layer>.png``     images for the figures; layers: image, truth, each network, its confidence
-``bundles/<network>/``              the trained networks
-``checkpoints/``, ``tensorboard/``  internal to training
-==================================  ===================================================================
-"""
+"""Run folders ``<study>/<dataset>/<method>/seed<k>/``: the path is the key, docs/studies.md lists the files."""
 
 from __future__ import annotations
 
@@ -90,9 +70,8 @@ class RunFolder:
         """Return the folder of a run under the folder of the studies."""
         for part in key[:3]:
             if not is_folder_name(part):
-                raise UsageError(
-                    f"{part!r} cannot name a folder: expected letters, digits, '.', '_', '+' and '-'", "rename it"
-                )
+                expected = "expected letters, digits, '.', '_', '+' and '-'"
+                raise UsageError(f"{part!r} cannot name a folder: {expected}", "rename it")
         return cls(Path(root, key.study, key.dataset, key.method, f"seed{key.seed}"))
 
     @property
@@ -220,6 +199,12 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return write_record(self.path / "crashes.json", {"crashes": [*self.crashes(), {"time": now, "reason": reason}]})
+
+
+def reported_score(result: Mapping[str, Any], score: str) -> Any:
+    """Return a score of the reported network under the protocol of Table 1; None if it is missing."""
+    entry = result["networks"].get(result.get("reported_network")) or {}
+    return (entry.get("scores", {}).get(result.get("protocol")) or {}).get(score)
 
 
 def find_runs(root: str | Path) -> list[RunFolder]:

@@ -12,9 +12,7 @@ from segmi.errors import DataError
 from segmi.records.atomic import atomic_write
 
 SCHEMA_VERSION: Final = 1
-
-LARGEST: Final = 2**24
-"""Bytes of the largest JSON or YAML file that is read; files that segmi writes are far smaller."""
+LARGEST: Final = 2**24  # bytes of the largest JSON or YAML file that is read; files that segmi writes are far smaller
 
 
 def read_json(path: Path) -> Any:
@@ -119,7 +117,7 @@ def _read_limited(path: Path) -> bytes:
 
 
 def result_problem(result: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the content of a ``result.json`` from an untrusted source; None if it is valid.
+    """Return the problem of the content of a ``result.json`` from an untrusted source; None if it is valid.
 
     Example:
         >>> result_problem({"networks": {"unet": {"scores": {"full": {"mIoU": 0.5}}}}}) is None

@@ -1,7 +1,6 @@
-"""Result of a search for settings: every trial with its score, and the winner.
+"""Result of a search for settings: every trial with its score, and the winner, in ``selection.json``.
 
-Stored as ``<study>/<dataset>/<method>/selection.json``, in the folder of the runs that use the selected settings. The
-trials are runs in ``<study>/<dataset>/<method>+trial<n>/seed<k>/``.
+The file is in the folder of the method; the trials are runs in ``<study>/<dataset>/<method>+trial<n>/seed<k>/``.
 """
 
 from __future__ import annotations

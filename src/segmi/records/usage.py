@@ -18,9 +18,8 @@ from segmi.records.serialization import read_record, write_record
 
 USAGE_NAME: Final = "usage.json"
 POWERCAP: Final = Path("/sys/class/powercap")
+# Counters of the processor overflow within half an hour at full load, so they are read far more often.
 SECONDS_BETWEEN_READINGS: Final = 20.0
-"""Counters of the processor overflow within half an hour at full load, so they are read far more often."""
-
 _PROCESS: Final = Path("/proc/self")
 
 

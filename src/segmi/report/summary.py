@@ -6,8 +6,16 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from segmi.statistics import LEVEL, PRIMARY, Comparison, NewImages, StudyRuns, compare, compare_on_new_images
-from segmi.statistics.study_runs import reported_score
+from segmi.statistics import (
+    LEVEL,
+    PRIMARY,
+    Comparison,
+    NewImages,
+    StudyRuns,
+    compare,
+    compare_on_new_images,
+    reported_score,
+)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from segmi.records import reported_score
 from segmi.statistics.differences import ClassComparison, Comparison, compare, compare_classes, estimates
 from segmi.statistics.interaction import Interaction, Over, Ranks, interactions, rank_methods
 from segmi.statistics.new_images import NewImages, compare_on_new_images
@@ -15,7 +16,7 @@ from segmi.statistics.paired_tests import (
     least_p,
 )
 from segmi.statistics.score_table import SCORES, Score, best, run_scores, summarize
-from segmi.statistics.study_runs import PRIMARY, Pairing, StudyRuns, collect, pairings, reported_score
+from segmi.statistics.study_runs import PRIMARY, Pairing, StudyRuns, collect, pairings
 
 __all__ = [
     "LEVEL", "POWER", "PRIMARY", "SCORES", "ClassComparison", "Comparison", "Difference", "Interaction",

@@ -13,8 +13,9 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from segmi.records import reported_score
 from segmi.statistics.paired_tests import LEVEL, Difference, describe_differences, detectable_factor, holm
-from segmi.statistics.study_runs import PRIMARY, Pairing, StudyRuns, pairings, reported_score, score_differences
+from segmi.statistics.study_runs import PRIMARY, Pairing, StudyRuns, pairings, score_differences
 
 Verdict = Literal[
     "better", "worse", "not distinguishable", "no test: one seed", "no test: no seed", "no test: no spread"
@@ -137,7 +138,6 @@ def _detectable(difference: Difference, tests: int) -> float | None:
 
 
 def _class_differences(study: StudyRuns, pairing: Pairing, index: int) -> np.ndarray:
-    values = (
-        [(reported_score(study.results[key], "IoU") or {})[index] for key in keys] for keys in pairing.keys(study)
-    )
+    lists = ([reported_score(study.results[key], "IoU") or {} for key in keys] for keys in pairing.keys(study))
+    values = ((own[index], other[index]) for own, other in lists)
     return np.array([own - other for own, other in values if own is not None and other is not None], dtype=float)

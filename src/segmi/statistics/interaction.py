@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 from statsmodels.stats.oneway import anova_oneway
 
@@ -20,8 +21,7 @@ from segmi.statistics.study_runs import StudyRuns, pairings, score_differences
 
 Over = Literal["dataset", "network"]
 
-FEWEST: Final = 3
-"""Friedman's test requires this number of datasets and of methods."""
+FEWEST: Final = 3  # datasets, and methods, that Friedman's test requires
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,11 @@ def interactions(study: StudyRuns, over: Over) -> list[Interaction]:
     # A treatment in a single context has no interaction.
     crossed = {key: group for key, group in groups.items() if len(group) > 1}
     p_values = [equal_differences_p(list(group.values())) for group in crossed.values()]
-    described = [{context: describe_differences(v) for context, v in group.items()} for group in crossed.values()]
-    adjusted = holm(p_values)
-    return [
-        Interaction(over, *key, differences, p, p_holm, _verdict(group, p_holm, over))
-        for (key, group), differences, p, p_holm in zip(crossed.items(), described, p_values, adjusted, strict=True)
-    ]
+    tested = []
+    for (key, group), p, p_holm in zip(crossed.items(), p_values, holm(p_values), strict=True):
+        differences = {context: describe_differences(values) for context, values in group.items()}
+        tested.append(Interaction(over, *key, differences, p, p_holm, _verdict(group, p_holm, over)))
+    return tested
 
 
 def equal_differences_p(groups: list[np.ndarray]) -> float | None:
@@ -109,19 +108,16 @@ def ranks_of(means: Mapping[str, Mapping[str, float]]) -> Ranks:
         >>> result.mean, result.reason
         ({'m': 2.0, 'n': 1.0}, "Friedman's test needs 3 datasets and 3 methods, got 2 and 2")
     """
-    methods = list(next(iter(means.values()), {}))
-    table = np.array([[row[method] for method in methods] for row in means.values()]).reshape(len(means), len(methods))
-    # Negative scores: rank 1 is the highest score; ties get their mean rank.
-    ranks = stats.rankdata(-table, axis=1) if table.size else table
-    by_dataset = {n: dict(zip(methods, map(float, row), strict=True)) for n, row in zip(means, ranks, strict=True)}
-    mean = dict(zip(methods, map(float, ranks.mean(axis=0)), strict=True)) if table.size else {}
-    if min(table.shape) < FEWEST:
-        got = f"{len(means)} and {len(methods)}"
+    # Rank 1 is the highest score; ties get their mean rank.
+    ranks = pd.DataFrame.from_dict(means, orient="index").rank(axis=1, ascending=False)
+    by_dataset, mean = ranks.to_dict("index"), ranks.mean().to_dict()
+    if min(ranks.shape) < FEWEST:
+        got = f"{ranks.shape[0]} and {ranks.shape[1]}"
         return Ranks(by_dataset, mean, None, f"Friedman's test needs {FEWEST} datasets and {FEWEST} methods, got {got}")
     # Friedman's statistic is undefined if all ranks are equal.
-    if not np.ptp(ranks):
+    if not np.ptp(ranks.to_numpy()):
         return Ranks(by_dataset, mean, None, "all methods are equal")
-    return Ranks(by_dataset, mean, float(stats.friedmanchisquare(*table.T).pvalue), None)
+    return Ranks(by_dataset, mean, float(stats.friedmanchisquare(*-ranks.to_numpy().T).pvalue), None)
 
 
 def _verdict(group: Mapping[str, np.ndarray], p: float | None, over: Over) -> str:

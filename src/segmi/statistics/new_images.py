@@ -1,8 +1,7 @@
 """Second comparison: the difference between the trained networks on new images of the same kind.
 
 The networks are fixed and the images are the sample. Frames of a clip or images of a city are similar, so whole groups
-are drawn with replacement, never single images. A group contributes its summed intersections and unions to the pooled
-mIoU, so a draw costs one row of a matrix product.
+are drawn with replacement, never single images.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy import stats
 
 from segmi.errors import DataError
@@ -20,9 +20,7 @@ from segmi.records import ConfusionRecord, RunKey
 from segmi.statistics.paired_tests import LEVEL
 from segmi.statistics.study_runs import Pairing, StudyRuns, pairings
 
-FEWEST_GROUPS: Final = 5
-"""Fewer groups do not give a usable estimate of the spread between groups."""
-
+FEWEST_GROUPS: Final = 5  # fewer groups do not give a usable estimate of the spread between groups
 DRAWS: Final = 10_000
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -74,10 +72,8 @@ def group_counts(record: ConfusionRecord) -> GroupCounts:
         >>> result.intersections.tolist(), result.unions.tolist()
         ([[4.0, 3.0]], [[5.0, 4.0]])
     """
-    groups = tuple(dict.fromkeys(record.groups))
-    position = {group: index for index, group in enumerate(groups)}
     # owner: N, index of the group of each image.
-    owner = np.array([position[group] for group in record.groups], dtype=np.int64)
+    owner, groups = pd.factorize(np.array(record.groups, dtype=object))
     # hits, unions: N×C per image.
     hits = np.diagonal(record.counts, axis1=1, axis2=2)
     unions = record.counts.sum(axis=1) + record.counts.sum(axis=2) - hits
@@ -85,7 +81,7 @@ def group_counts(record: ConfusionRecord) -> GroupCounts:
     # add.at accumulates repeated indices, unlike summed[0][owner] += hits.
     np.add.at(summed[0], owner, hits)
     np.add.at(summed[1], owner, unions)
-    return GroupCounts(groups, record.names, summed[0], summed[1])
+    return GroupCounts(tuple(groups), record.names, *summed)
 
 
 def group_bootstrap(
@@ -104,31 +100,31 @@ def group_bootstrap(
 
     Unit and sign: a fraction; positive if the method scores higher than the baseline.
     """
-    pairs = list(zip(methods, baselines, strict=True))
-    # G×(seeds, method or baseline, intersection or union, C): one matrix product pools a draw of all of them.
-    stacked = np.stack([np.stack([(c.intersections, c.unions) for c in pair]) for pair in pairs])
-    shape, number = stacked.shape, stacked.shape[3]
-    # columns: G×(K·2·2·C), one row per group.
-    columns = np.ascontiguousarray(np.moveaxis(stacked, 3, 0).reshape(number, -1))
+    stacked = _stacked(methods, baselines)
+    number = len(stacked)
+    # columns: G×(K·2·2·C), one row per group: one matrix product pools a draw of all of them.
+    columns = stacked.reshape(number, -1)
 
     def statistic(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
-        flat = np.atleast_2d(drawn)
-        offsets = np.arange(len(flat))[:, None] * number
+        offsets = np.arange(len(drawn))[:, None] * number
         # times: draws×G, how often each group was drawn; offsets separate the draws in one bincount.
-        times = np.bincount((flat + offsets).ravel(), minlength=len(flat) * number).reshape(len(flat), number)
-        pooled = (times @ columns).reshape(len(flat), *shape[:3], shape[4])
-        differences = _mean_difference(pooled)
-        return differences if np.ndim(drawn) > 1 else differences[0]
+        times = np.bincount((drawn + offsets).ravel(), minlength=drawn.size).reshape(drawn.shape)
+        return _mean_difference((times @ columns).reshape(len(drawn), *stacked.shape[1:]))
 
-    everything = np.arange(number)
     # The percentile level that corresponds to a t interval with G groups.
     tail = stats.norm.sf(np.sqrt(number / (number - 1)) * stats.t.isf(LEVEL / 2, number - 1))
     result = stats.bootstrap(
-        (everything,), statistic, n_resamples=draws, batch=500, vectorized=True,
+        (np.arange(number),), statistic, n_resamples=draws, batch=500, vectorized=True,
         confidence_level=1 - 2 * tail, method="percentile", rng=0,
     )  # fmt: skip
     low, high = result.confidence_interval
-    return float(statistic(everything)), (float(low), float(high))
+    return float(_mean_difference(stacked.sum(axis=0))), (float(low), float(high))
+
+
+def _stacked(methods: Sequence[GroupCounts], baselines: Sequence[GroupCounts]) -> Floats:
+    """Stack the counts to G×K×2×2×C: groups, seeds, method or baseline, intersections or unions, classes."""
+    sides = [[(one.intersections, one.unions) for one in side] for side in (methods, baselines)]
+    return np.ascontiguousarray(np.array(sides).transpose(3, 1, 0, 2, 4))
 
 
 def _mean_difference(pooled: Floats) -> Floats:
@@ -161,8 +157,7 @@ def _compare(pair: Pairing, methods: list[GroupCounts], baselines: list[GroupCou
     if any((one.groups, one.names) != (both[0].groups, both[0].names) for one in both):
         return NewImages(pair, groups, images, float("nan"), None, "not possible: the runs scored different images")
     if groups < FEWEST_GROUPS:
-        runs = zip(methods, baselines, strict=True)
-        whole = np.stack([np.stack([(c.intersections.sum(0), c.unions.sum(0)) for c in two]) for two in runs])
+        whole = _stacked(methods, baselines).sum(axis=0)
         reason = "one group" if groups == 1 else f"{groups} groups, fewer than {FEWEST_GROUPS}"
         return NewImages(pair, groups, images, float(_mean_difference(whole)), None, f"not possible: {reason}")
     difference, (low, high) = group_bootstrap(methods, baselines)

@@ -16,12 +16,9 @@ import numpy.typing as npt
 from scipy import optimize, special, stats
 from statsmodels.stats.multitest import multipletests
 
+# Accepted chance of a false alarm over all comparisons of a family; intervals are at 1 - LEVEL.
 LEVEL: Final = 0.05
-"""Accepted chance of a false alarm over all comparisons of a family; intervals are at 1 - LEVEL."""
-
-POWER: Final = 0.8
-"""Probability of finding a difference that counts as detectable."""
-
+POWER: Final = 0.8  # probability of finding a difference that counts as detectable
 # Number of sign patterns up to which all are evaluated; beyond, as many are drawn.
 _FLIPS: Final = 2**16
 # Scores are fractions of counts: differences within this bound differ only by rounding.
@@ -44,8 +41,7 @@ class Difference:
 def describe_differences(differences: npt.ArrayLike) -> Difference:
     """Describe the difference that is expected over retraining, from k paired differences.
 
-    One seed gives only its difference, because a single value has no spread. The same applies to seeds with identical
-    differences: they are copies, not replicates.
+    One seed gives only its difference. The same applies to seeds with identical differences, which are copies.
 
     Unit and sign: the unit of the scores; positive if the method scores higher than its baseline.
 
@@ -163,8 +159,8 @@ def _sign_flip(values: np.ndarray) -> float:
 
 def _hedges(values: np.ndarray) -> float | None:
     """Return d_z · Γ(f/2) / (√(f/2) Γ((f - 1)/2)) with f = k - 1, which is unbiased; it requires f > 1."""
-    freedom = len(values) - 1
-    if freedom < 2:
+    half = (len(values) - 1) / 2
+    if half < 1:
         return None
-    correction = np.exp(special.gammaln(freedom / 2) - special.gammaln((freedom - 1) / 2)) / np.sqrt(freedom / 2)
+    correction = np.exp(special.gammaln(half) - special.gammaln(half - 0.5)) / np.sqrt(half)
     return float(correction * values.mean() / values.std(ddof=1))

@@ -12,8 +12,7 @@ import pandas as pd
 from segmi.records import RunKey
 from segmi.statistics.study_runs import StudyRuns
 
-DIGITS: Final = 4
-"""Decimals of a score, as in the paper; scores that are equal at these decimals are ties."""
+DIGITS: Final = 4  # decimals of a score, as in the paper; scores that are equal at these decimals are ties
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ from typing import Any, Final
 import numpy as np
 
 from segmi.errors import DataError
-from segmi.records import Plan, RunFolder, RunKey, State, find_runs, guess_plan, read_plan
+from segmi.records import Plan, RunFolder, RunKey, State, find_runs, guess_plan, read_plan, reported_score
 
-PRIMARY: Final = "mIoU"
-"""The only score that is tested, so that no comparison is won by choosing the score afterwards."""
+PRIMARY: Final = "mIoU"  # the only score that is tested: no comparison is won by choosing the score afterwards
 
 
 @dataclass(frozen=True)
@@ -41,18 +40,16 @@ class StudyRuns:
         return [r for key, r in self.results.items() if key.dataset == dataset and method in (None, key.method)]
 
     def dataset_info(self, dataset: str) -> Mapping[str, Any]:
-        """Return title, classes and palette of a dataset from its first result; empty before a run is finished."""
-        return next((result.get("dataset") or {} for result in self.results_of(dataset)), {})
+        """Return title, classes and palette of a dataset from its results; empty before a run is finished."""
+        return next((info for result in self.results_of(dataset) if (info := result.get("dataset"))), {})
 
     def title(self, dataset: str) -> str:
         """Return the title of a dataset, from its results or the plan."""
-        titles = [(result.get("dataset") or {}).get("title") for result in self.results_of(dataset)]
-        return str(next(filter(None, titles), None) or self.plan.datasets.get(dataset) or dataset)
+        return str(self.dataset_info(dataset).get("title") or self.plan.datasets.get(dataset) or dataset)
 
     def classes(self, dataset: str) -> list[str]:
         """Return the class names of a dataset; empty before a run is finished."""
-        lists = [(result.get("dataset") or {}).get("classes") for result in self.results_of(dataset)]
-        return [str(name) for name in next(filter(None, lists), ())]
+        return [str(name) for name in self.dataset_info(dataset).get("classes") or ()]
 
 
 def collect(root: str | Path) -> list[StudyRuns]:
@@ -100,12 +97,6 @@ def pairings(study: StudyRuns) -> list[Pairing]:
             seeds = tuple(seed for seed in study.plan.seeds if seed not in left_out)
             pairs.append(Pairing(dataset, method, baseline, seeds, left_out))
     return pairs
-
-
-def reported_score(result: Mapping[str, Any], score: str) -> Any:
-    """Return a score of the reported network under the protocol of Table 1; None if it is missing."""
-    entry = result["networks"].get(result.get("reported_network")) or {}
-    return (entry.get("scores", {}).get(result.get("protocol")) or {}).get(score)
 
 
 def score_differences(study: StudyRuns, pairing: Pairing) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from segmi.errors import DataError
-from segmi.records import RunFolder, lock_holder
+from segmi.records import RunFolder, lock_holder, reported_score
 from segmi.records.trial_records import TRIAL_MARK, is_trial
 from segmi.study.run_config import Run, expand
 from segmi.study.run_queue import RunQueue
@@ -56,7 +56,8 @@ def run_status(run: Run, folder: RunFolder) -> RunStatus:
     common: dict[str, Any] = {"run": run.key, "folder": str(folder.path), "step": _step(folder), "crashes": crashes}
     crashed = f"its process crashed {crashes} time{'s' if crashes > 1 else ''}" if crashes else ""
     if on_disk == "finished":
-        return RunStatus(state="finished", score=_score(folder.result() or {}), detail=crashed, **common)
+        score = reported_score(folder.result() or {"networks": {}}, "mIoU")
+        return RunStatus(state="finished", score=score, detail=crashed, **common)
     holder = lock_holder(folder.path) if on_disk != "missing" else None
     if holder is not None:
         pid, host = holder.get("pid"), holder.get("host")
@@ -90,13 +91,6 @@ def _age(started: Any) -> float | None:
     try:
         return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds())
     except (TypeError, ValueError):
-        return None
-
-
-def _score(result: dict[str, Any]) -> float | None:
-    try:
-        return result["networks"][result["reported_network"]]["scores"][result["protocol"]]["mIoU"]
-    except (KeyError, TypeError):
         return None
 
 
