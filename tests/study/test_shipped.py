@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from segmi.cli import main
+from segmi.errors import UsageError
 from segmi.report import write_report
 from segmi.study import DataRoots, expand
 from segmi.study.run import run_study
+from segmi.study.shipped import find_study, shipped_studies
 from segmi.study.strict_yaml import parse_file
 from segmi.study.study_file import apply_overrides, load_study
 from segmi.study.validation import validated
 
 FOLDER = Path(__file__).parents[2] / "studies"
+NAMES = ["architectures", "camvid", "demo", "distillation", "label-noise", "paper", "paper-defects"]
 SCENES = "datasets={street-scenes: {train: 8, val: 2, height: 40, width: 48}}"
 SMALL = (
     SCENES, "processing.resize=36", "processing.crop=32", "training.steps=2", "training.batch_size=2",
@@ -24,6 +29,42 @@ SMALL = (
 @pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.yaml")))
 def test_shipped_study_is_valid(name: str) -> None:
     assert expand(load_study(FOLDER / name))
+
+
+def test_shipped_studies_have_names() -> None:
+    assert set(NAMES) <= set(shipped_studies())
+    assert load_study("demo") == load_study(FOLDER / "demo.yaml")
+    with pytest.raises(UsageError, match="unknown study 'dmo'") as error:
+        load_study("dmo")
+    assert "did you mean 'demo'?" in str(error.value.remedy)
+
+
+def test_a_file_takes_precedence_over_a_shipped_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("demo").write_text("")
+    assert find_study("demo") == Path("demo")
+
+
+def test_the_list_has_sentence_and_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "studies", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["name"] for row in rows} == set(shipped_studies())
+    assert all(row["about"].endswith((".", "?")) and row["cost"] for row in rows)
+
+
+def test_a_new_study_of_a_dataset_and_of_a_folder_is_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", "new", "street.yaml", "--data", "street-scenes"]) == 0
+    assert len(expand(load_study("street.yaml"))) == 9
+    Path("my cells").mkdir()
+    Path("my cells/classes.txt").write_text("background\ncell\n")
+    assert main(["study", "new", "cells.yaml", "--data", "my cells"]) == 0
+    assert load_study("cells.yaml").datasets["my-cells"]["type"] == "folder"
+    assert "segmi study check cells.yaml --root 'my cells'" in Path("cells.yaml").read_text()
+    assert main(["study", "new", "cells.yaml", "--data", "my cells"]) == 2
+    assert "cells.yaml exists" in capsys.readouterr().err
 
 
 def test_every_ablation_is_compared_with_its_baseline() -> None:

@@ -21,7 +21,7 @@ app = typer.Typer(
     name="segmi",
     help="""Compare segmentation losses fairly, and train networks on your own images.
 
-    A study without downloads: `segmi study run studies/demo.yaml`
+    A study without downloads: `segmi study run demo`
 
     Your own images: `segmi data init DIR`, then `segmi train DIR --loss rmi_loss --steps 500`""",
     epilog="Exit codes: 0 finished, 2 usage, 3 data refused, 4 run failed, 5 environment, 130/143 interrupted.",

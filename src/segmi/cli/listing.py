@@ -10,7 +10,7 @@ import typer
 from segmi.cli.options import AsJson
 from segmi.cli.output import calm_libraries, put_json, put_table
 
-app = typer.Typer(no_args_is_help=True, help="List the losses, models and datasets that can be named.")
+app = typer.Typer(no_args_is_help=True, help="List the losses, models, datasets and studies that can be named.")
 
 
 @app.command()
@@ -77,6 +77,18 @@ def datasets(as_json: AsJson = False) -> None:
         kind = dataset_class(name)
         rows.append({"name": name, "options": _options(kind, ("self", "root")), "about": _first_line(kind)})
     _show(rows, ["name", "about", "options"], as_json)
+
+
+@app.command()
+def studies(as_json: AsJson = False) -> None:
+    """List the studies that are part of segmi; `segmi study run NAME` runs one.
+
+    Example: `segmi list studies`
+    """
+    from segmi.study.shipped import about_study, shipped_studies
+
+    rows = [{"name": name, "file": str(file), **about_study(file)} for name, file in shipped_studies().items()]
+    _show(rows, ["name", "about", "cost"], as_json)
 
 
 def _show(rows: list[dict[str, Any]], columns: list[str], as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -16,11 +17,14 @@ app = typer.Typer(
     no_args_is_help=True,
     help="""Compare methods × datasets × seeds, as declared in a study file.
 
-    `segmi study check FILE` validates a file, `run` does the runs that are not finished, `retry` the failed ones,
-    `status` shows the state of every run, `show` prints the file with every default written out.""",
+    `segmi study new FILE` writes a study for your folder, `check FILE` validates a file, `run` does the runs that are
+    not finished, `retry` the failed ones, `status` shows the state of every run, `show` prints the file with every
+    default written out.""",
 )
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="Study file, such as studies/demo.yaml.")]
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Study file, or the name of a shipped study of `segmi list studies`.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
@@ -39,10 +43,41 @@ Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of all
 
 
 @app.command()
+def new(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write, such as cells.yaml.")],
+    data: Annotated[
+        str, typer.Option("--data", metavar="FOLDER|NAME", help="Your folder of images and masks, or a dataset's name.")
+    ],
+) -> None:
+    """Write a commented study file with three methods on one dataset, as a start.
+
+    Example: `segmi study new cells.yaml --data photos`
+    """
+    from segmi.datasets import dataset_names
+    from segmi.datasets.folders import is_folder, study_name
+    from segmi.errors import UsageError, unknown_name
+    from segmi.records.atomic import atomic_write
+    from segmi.study.shipped import study_template
+
+    if file.suffix not in (".yaml", ".yml"):
+        raise UsageError(f"expected a file that ends in .yaml, got {file}", f"write {file}.yaml")
+    if file.exists():
+        raise UsageError(f"{file} exists", "choose another name, or remove the file")
+    folder = data if is_folder(data) else None
+    if folder is None and data not in dataset_names():
+        raise unknown_name("dataset", data, dataset_names())
+    atomic_write(file, study_template(file.stem, study_name(Path(data)) if folder else data, folder))
+    put(
+        f"{file} is written; read it, then: segmi study check {file}"
+        + (f" --root {shlex.quote(folder)}" if folder else "")
+    )
+
+
+@app.command()
 def check(file: File, overrides: Overrides = None, root: Root = None, as_json: AsJson = False) -> None:
     """Validate a study file, including its datasets, and print everything that is wrong.
 
-    Example: `segmi study check studies/camvid.yaml --root /data`
+    Example: `segmi study check camvid --root /data`
     """
     calm_libraries()
     from segmi.study import DataRoots, expand, load_study
@@ -61,7 +96,7 @@ def check(file: File, overrides: Overrides = None, root: Root = None, as_json: A
 def show(file: File, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Print a study with every default written out; the output is a study file.
 
-    Example: `segmi study show studies/demo.yaml training.steps=100`
+    Example: `segmi study show demo training.steps=100`
     """
     calm_libraries()
     from segmi.study import load_study
@@ -80,7 +115,7 @@ def status(file: File, overrides: Overrides = None, runs: Runs = Path("runs"), a
 
     A running run is shown with its process, machine and time, a failed one with its error.
 
-    Example: `segmi study status studies/demo.yaml --json`
+    Example: `segmi study status demo --json`
     """
     calm_libraries()
     from dataclasses import asdict

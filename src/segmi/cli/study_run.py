@@ -87,7 +87,7 @@ def _run(
     It can be stopped at any time: the same command continues with the same results, bit for bit. Failed runs are tried
     again.
 
-    Example: `segmi study run studies/camvid.yaml --root /data training.steps=500`
+    Example: `segmi study run camvid --root /data training.steps=500`
     """
     _start(**locals())
 
@@ -114,7 +114,7 @@ def _retry(
     They continue from their last checkpoint, or start again with `--overwrite`. A diverged run diverges again from its
     checkpoint unless a setting changes.
 
-    Example: `segmi study retry studies/camvid.yaml --root /data --only '*/model-2/*'`
+    Example: `segmi study retry camvid --root /data --only '*/model-2/*'`
     """
     _start(**locals(), failed_only=True)
 

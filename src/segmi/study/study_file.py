@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from segmi.errors import UsageError, nearest, together
 from segmi.study.search import is_search, put
+from segmi.study.shipped import find_study
 from segmi.study.strict_yaml import Document, KeyPath, parse_file, parse_value
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), *, roots: DataRo
     """Read and check a study file.
 
     Args:
-        path: a YAML file.
+        path: a YAML file, or the name of a shipped study.
         overrides: ``path.to.field=value``.
         roots: folders of the datasets. None: check the study without opening its datasets.
 
@@ -51,7 +52,7 @@ def read_study_file(path: str | Path) -> Document:
     Raises:
         UsageError: as `parse_file`, or if a file extends itself or names no relative path.
     """
-    return _read(Path(path), ())
+    return _read(find_study(path), ())
 
 
 def _read(path: Path, before: tuple[Path, ...]) -> Document:
