@@ -1,12 +1,15 @@
+from importlib import import_module
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+import segmi.losses
 from segmi.errors import UsageError
-from segmi.losses import LOSSES, ClassCounts, Loss, RMILoss, Term, build_objective
+from segmi.losses import LOSSES, ClassCounts, Loss, Objective, RMILoss, Term, build_objective
 from segmi.losses import build as build_module
 from segmi.types import Batch, Labels, Logits, Output, Views
 
@@ -86,3 +89,18 @@ def test_other_packages_add_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> N
     offered = [Found("zero", "elsewhere:Zero", "segmi.losses")]
     monkeypatch.setattr(build_module, "entry_points", lambda group: offered if group == "segmi.losses" else [])
     build_objective({"zero": {}}, networks=["a"])
+
+
+def test_every_loss_of_a_file_is_in_the_table() -> None:
+    """A loss in ``__all__`` of its file is forgotten unless the package of its family imports it."""
+    files = Path(segmi.losses.__file__).parent.glob("*/[!_]*.py")
+    modules = [import_module(f"segmi.losses.{path.parent.name}.{path.stem}") for path in files]
+    public = {name: getattr(module, name) for module in modules for name in getattr(module, "__all__", ())}
+    kinds = [kind for kind in public.values() if isinstance(kind, type) and issubclass(kind, Loss | Objective)]
+    assert set(kinds) == set(LOSSES.values())
+    assert {name: getattr(segmi.losses, name) for name in public} == public
+    for name, kind in LOSSES.items():
+        family = import_module(f"segmi.losses.{kind.family}")
+        assert getattr(family, kind.__name__) is kind
+        if "features" not in kind.requires:
+            assert getattr(family, name) is public[name]  # the function, not the file of the same name

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from segmi.losses.probabilities import count_valid
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits, Output
 
+__all__ = ["CallableLoss", "Diagnostic", "Loss", "Objective", "Outputs", "PerNetwork", "PixelLoss", "Term"]
+
 Outputs = Mapping[str, Output]
 """The `Output` of every network of a cohort, frozen networks included, by the network's name."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Final
@@ -10,67 +11,28 @@ from typing import Any, Final
 from torch import nn
 
 from segmi.errors import UsageError, nearest, unknown_name
-from segmi.losses import label_information, pixel, representation, rmi, unsupervised
+from segmi.losses import distillation, label_information, pixel, representation, rmi, unsupervised
 from segmi.losses.base import Loss, Objective, PerNetwork
-from segmi.losses.distillation import (
-    DIST,
-    ChannelWiseDistillation,
-    ContrastiveDistillation,
-    Distillation,
-    EnsembleTeacher,
-    JensenShannon,
-    MutualLearning,
-    ShuffledTeacher,
-    VariationalInformationDistillation,
-)
 from segmi.losses.weighted_sum import WeightedSum
 
+__all__ = ["LOSSES", "build_objective", "known_losses"]
+
+_FAMILIES: Final = (pixel, rmi, label_information, distillation, unsupervised, representation)
+
+
+def _snake_case(name: str) -> str:
+    # RegionCCATrace → region_cca_trace
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
 LOSSES: Final[dict[str, type[Loss] | type[Objective]]] = {
-    "cross_entropy": pixel.CrossEntropy,
-    "binary_cross_entropy": pixel.BinaryCrossEntropy,
-    "weighted_cross_entropy": pixel.WeightedCrossEntropy,
-    "balanced_cross_entropy": pixel.BalancedCrossEntropy,
-    "focal": pixel.Focal,
-    "dice": pixel.Dice,
-    "lovasz_softmax": pixel.LovaszSoftmax,
-    "label_smoothing": pixel.LabelSmoothing,
-    "confidence_penalty": pixel.ConfidencePenalty,
-    "affinity_fields": pixel.AffinityFields,
-    "region_mutual_information": rmi.RegionMutualInformation,
-    "rmi_loss": rmi.RMILoss,
-    "region_permuted_pixels": rmi.RegionPermutedPixels,
-    "region_shuffled_labels": rmi.RegionShuffledLabels,
-    "region_diagonal": rmi.RegionDiagonal,
-    "region_own_pixel": rmi.RegionOwnPixel,
-    "region_error_determinant": rmi.RegionErrorDeterminant,
-    "region_log_mse": rmi.RegionLogMSE,
-    "region_cca_trace": rmi.RegionCCATrace,
-    "region_cka": rmi.RegionCKA,
-    "region_covariance_matching": rmi.RegionCovarianceMatching,
-    "region_matched_bound": rmi.RegionMatchedBound,
-    "soft_confusion": label_information.SoftConfusion,
-    "determinant_information": label_information.DeterminantInformation,
-    "conditional_information": label_information.ConditionalInformation,
-    "normalized_conditional_information": label_information.NormalizedConditionalInformation,
-    "probability_corrected": label_information.ProbabilityCorrected,
-    "mutual_learning": MutualLearning,
-    "ensemble_teacher": EnsembleTeacher,
-    "jensen_shannon": JensenShannon,
-    "distillation": Distillation,
-    "variational_information_distillation": VariationalInformationDistillation,
-    "contrastive_distillation": ContrastiveDistillation,
-    "channel_wise_distillation": ChannelWiseDistillation,
-    "dist": DIST,
-    "shuffled_teacher": ShuffledTeacher,
-    "information_maximization": unsupervised.InformationMaximization,
-    "marginal_prior": unsupervised.MarginalPrior,
-    "entropy_minimization": unsupervised.EntropyMinimization,
-    "invariant_information": unsupervised.InvariantInformation,
-    "local_invariant_information": unsupervised.LocalInvariantInformation,
-    "pixel_contrast": representation.PixelContrast,
-    "information_bottleneck": representation.InformationBottleneck,
+    _snake_case(name): kind
+    for family in _FAMILIES
+    for name, kind in vars(family).items()
+    if isinstance(kind, type) and issubclass(kind, Loss | Objective)
 }
-"""The losses by name, grouped by family. A `Loss` applies to every trained network, an `Objective` to all together."""
+"""The losses by name, which is the class name in snake case, in the order of the imports in the ``__init__`` of each
+family. A `Loss` applies to every trained network, an `Objective` to all together."""
 
 _NOT_OPTIONS: Final = ("name", "weight", "frozen")
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from segmi.losses.targets import class_count
 from segmi.types import Logits
 
+__all__ = ["ClassCounts"]
+
 
 class ClassCounts(nn.Module):
     """Number of pixels per class, a part of losses that require "class counts"; saved in checkpoints.

@@ -11,6 +11,8 @@ from segmi.losses.base import Objective, Outputs, Scope, Term
 from segmi.randomness import key
 from segmi.types import Batch
 
+__all__ = ["WeightedSum"]
+
 T = TypeVar("T")
 
 

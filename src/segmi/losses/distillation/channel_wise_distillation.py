@@ -13,6 +13,8 @@ from segmi.losses.option_checks import check_positive
 from segmi.losses.targets import read_targets, upcast
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits, Output
 
+__all__ = ["ChannelWiseDistillation", "channel_wise_distillation"]
+
 # logit of ignored pixels: probability 0, and finite, so that an image without valid pixels has a value
 _MASKED = -1e30
 

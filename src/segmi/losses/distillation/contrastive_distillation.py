@@ -28,6 +28,8 @@ from segmi.losses.targets import Targets, upcast
 from segmi.randomness import key
 from segmi.types import IGNORE_INDEX, Batch, Output
 
+__all__ = ["ContrastiveDistillation", "info_nce_per_pair"]
+
 Negatives = Literal["all", "other_classes"]
 
 

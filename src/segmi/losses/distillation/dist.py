@@ -13,6 +13,8 @@ from segmi.losses.option_checks import check_positive
 from segmi.losses.targets import read_targets, upcast
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits, Output
 
+__all__ = ["DIST", "dist"]
+
 # added to variances: a constant map has correlation 0 and a finite gradient
 _RIDGE = 1e-8
 

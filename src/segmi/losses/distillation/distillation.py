@@ -11,6 +11,8 @@ from segmi.losses.distillation._network_objectives import LogitTeacherObjective
 from segmi.losses.distillation.mutual_learning import mutual_learning_term
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["Distillation", "distillation"]
+
 
 def distillation(
     logits: Logits, teacher: Logits, labels: Labels, *, temperature: float = 1.0, ignore_index: int = IGNORE_INDEX

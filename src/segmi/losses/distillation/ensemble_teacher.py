@@ -20,6 +20,8 @@ from segmi.losses.option_checks import check_choice, check_positive
 from segmi.losses.targets import nan_marker, read_targets
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["EnsembleTeacher", "ensemble_teacher"]
+
 Average = Literal["probabilities", "logits"]
 
 

@@ -15,6 +15,8 @@ from segmi.losses.probabilities import log_probabilities
 from segmi.losses.targets import read_targets
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits
 
+__all__ = ["JensenShannon", "jensen_shannon"]
+
 
 def jensen_shannon(logits: Sequence[Logits], labels: Labels, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
     """Return the conditional mutual information of network index and prediction, given the pixel.

@@ -20,6 +20,8 @@ from segmi.losses.option_checks import check_choice, check_positive
 from segmi.losses.targets import nan_marker, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits
 
+__all__ = ["MutualLearning", "mutual_learning"]
+
 PeerReduction = Literal["mean", "sum"]
 Target = Literal["probabilities", "logits"]
 MutualIgnored = Literal["drop", "include"]

@@ -15,6 +15,8 @@ from segmi.losses.option_checks import check_choice
 from segmi.losses.targets import read_targets
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["ShuffledTeacher", "shuffled_teacher"]
+
 Keep = Literal["class", "nothing"]
 
 

@@ -24,6 +24,8 @@ from segmi.losses.features import (
 from segmi.losses.targets import upcast
 from segmi.types import IGNORE_INDEX, Batch, Output
 
+__all__ = ["VariationalInformationDistillation", "gaussian_negative_log_likelihood"]
+
 # least variance: it would tend to 0, and its logarithm to -∞, for a channel that is predicted perfectly
 _MIN_VARIANCE = 1e-5
 

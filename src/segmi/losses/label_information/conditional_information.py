@@ -11,6 +11,8 @@ from segmi.losses.label_information._information_loss import InformationLoss, in
 from segmi.losses.option_checks import check_choice, check_non_negative
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["ConditionalInformation", "conditional_information"]
+
 Direction: TypeAlias = Literal["compress", "spread"]
 
 

@@ -10,6 +10,8 @@ from segmi.losses.label_information._information_loss import InformationLoss, in
 from segmi.losses.option_checks import check_positive
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["DeterminantInformation", "determinant_information"]
+
 MINIMUM_COUNT = 1e-6
 """A class with fewer pixels is absent; counts in a moving average decay and never reach 0 exactly."""
 

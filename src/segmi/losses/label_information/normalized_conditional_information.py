@@ -8,6 +8,8 @@ from segmi.information import PredictionSums, normalized_conditional_mutual_info
 from segmi.losses.label_information._information_loss import InformationLoss, information_term
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["NormalizedConditionalInformation", "normalized_conditional_information"]
+
 
 def normalized_conditional_information(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
     """Return the conditional information of pixel and prediction given the class, divided by the class separation.

@@ -13,6 +13,8 @@ from segmi.losses.pixel.cross_entropy import cross_entropy_term
 from segmi.losses.targets import check_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["ProbabilityCorrected", "probability_corrected"]
+
 
 def probability_corrected(
     logits: Logits, labels: Labels, shares: Tensor, *, strength: float = 1.0, ignore_index: int = IGNORE_INDEX

@@ -8,6 +8,8 @@ from segmi.information import PredictionSums, soft_confusion_mutual_information
 from segmi.losses.label_information._information_loss import InformationLoss, information_term
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["SoftConfusion", "soft_confusion"]
+
 
 def soft_confusion(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
     """Return minus the mutual information of the label and a class drawn from the prediction.

@@ -13,6 +13,8 @@ from segmi.losses.probabilities import log_probabilities, one_hot
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["AffinityFields", "affinity_fields"]
+
 # half of the eight neighbors (rows, columns); the other half are the same pairs in reverse order
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 

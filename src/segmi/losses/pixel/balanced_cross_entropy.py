@@ -9,6 +9,8 @@ from segmi.losses.probabilities import image_counts, pixel_cross_entropies
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["BalancedCrossEntropy", "balanced_cross_entropy"]
+
 
 def balanced_cross_entropy(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
     """Return the cross-entropy, averaged over the pixels of each class in each image, then over these pairs.

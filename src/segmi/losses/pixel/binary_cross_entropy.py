@@ -15,6 +15,8 @@ from segmi.losses.option_checks import check_choice
 from segmi.losses.targets import Targets, check_targets, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["BinaryCrossEntropy", "binary_cross_entropy"]
+
 PixelKernel = Literal["auto", "numba", "torch"]
 
 

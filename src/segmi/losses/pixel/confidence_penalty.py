@@ -10,6 +10,8 @@ from segmi.losses.probabilities import log_probabilities, pixel_entropies
 from segmi.losses.targets import read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["ConfidencePenalty", "confidence_penalty"]
+
 
 def confidence_penalty(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
     """Return minus the mean entropy of the predictions.

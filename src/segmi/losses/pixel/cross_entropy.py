@@ -9,6 +9,8 @@ from segmi.losses.base import PixelLoss, Term
 from segmi.losses.targets import read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["CrossEntropy", "cross_entropy"]
+
 
 def cross_entropy(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
     """Return the mean negative log-probability of the true class over the valid pixels.

@@ -14,6 +14,8 @@ from segmi.losses.probabilities import image_counts, log_probabilities, one_hot,
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["Dice", "dice"]
+
 Over: TypeAlias = Literal["batch", "image"]
 
 

@@ -11,6 +11,8 @@ from segmi.losses.probabilities import log_probabilities, one_hot, pixel_cross_e
 from segmi.losses.targets import Targets, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["Focal", "focal"]
+
 
 def focal(logits: Logits, labels: Labels, *, focus: float = 2.0, ignore_index: int = IGNORE_INDEX) -> Tensor:
     """Return the cross-entropy of each pixel, weighted by a power of the probability of the other classes.

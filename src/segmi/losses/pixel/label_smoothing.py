@@ -10,6 +10,8 @@ from segmi.losses.probabilities import log_probabilities, pixel_cross_entropies
 from segmi.losses.targets import read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["LabelSmoothing", "label_smoothing"]
+
 
 def label_smoothing(
     logits: Logits, labels: Labels, *, smoothing: float = 0.1, ignore_index: int = IGNORE_INDEX

@@ -15,6 +15,8 @@ from segmi.losses.probabilities import log_probabilities, one_hot
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["LovaszSoftmax", "lovasz_softmax"]
+
 
 def lovasz_softmax(logits: Logits, labels: Labels, *, over: Over = "batch", ignore_index: int = IGNORE_INDEX) -> Tensor:
     """Return the Lovász extension of one minus the intersection over union, averaged over the classes in the label.

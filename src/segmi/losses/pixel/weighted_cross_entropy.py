@@ -12,6 +12,8 @@ from segmi.losses.probabilities import pixel_cross_entropies
 from segmi.losses.targets import check_targets, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["WeightedCrossEntropy", "weighted_cross_entropy"]
+
 
 def weighted_cross_entropy(
     logits: Logits, labels: Labels, weights: Tensor, *, ignore_index: int = IGNORE_INDEX

@@ -1,6 +1,8 @@
 """Losses on features of single networks."""
 
-from segmi.losses.representation.information_bottleneck import InformationBottleneck, bottleneck_rate
-from segmi.losses.representation.pixel_contrast import PixelContrast, supervised_contrastive
+# ruff: noqa: F403, I001 — the order is that of `LOSSES`
+from segmi.losses import exports
+from segmi.losses.representation.pixel_contrast import *
+from segmi.losses.representation.information_bottleneck import *
 
-__all__ = ["InformationBottleneck", "PixelContrast", "bottleneck_rate", "supervised_contrastive"]
+exports.set_all(globals())

@@ -21,6 +21,8 @@ from segmi.losses.features import (
 from segmi.losses.targets import upcast
 from segmi.types import IGNORE_INDEX, Batch
 
+__all__ = ["InformationBottleneck", "bottleneck_rate"]
+
 # least variance of the noise
 _MIN_VARIANCE = 1e-5
 

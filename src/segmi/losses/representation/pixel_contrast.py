@@ -27,6 +27,8 @@ from segmi.losses.targets import Targets, upcast
 from segmi.randomness import key
 from segmi.types import IGNORE_INDEX, Batch, Output
 
+__all__ = ["PixelContrast", "supervised_contrastive"]
+
 Across = Literal["batch", "image"]
 
 

@@ -16,6 +16,12 @@ from segmi.losses.rmi.ablations import RegionAblation, ablation_term, ablation_v
 from segmi.losses.rmi.rmi_config import RMIOptions, expand_options, read_options
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = [
+    "RegionCKA", "RegionCovarianceMatching", "RegionMatchedBound", "RegionPermutedPixels", "RegionShuffledLabels",
+    "region_cka", "region_covariance_matching", "region_matched_bound", "region_permuted_pixels",
+    "region_shuffled_labels",
+]  # fmt: skip
+
 
 @expand_options
 def region_cka(
@@ -34,13 +40,9 @@ def region_cka(
     ignored pixels and reduction, since a constant prediction gives 0.
 
     Shapes: logits N×C×H×W, labels N×H×W; the result is a scalar.
-
     Unit and sign: none, minimized; between -1 and 0 per class.
-
     Raises: as `region_mutual_information`.
-
     Source: Kornblith, Norouzi, Lee and Hinton, *Similarity of Neural Network Representations Revisited*, ICML 2019.
-
     Example:
         >>> import torch
         >>> labels = torch.zeros(1, 16, 16, dtype=torch.long)
@@ -82,14 +84,10 @@ def region_covariance_matching(
     ``corrected`` subtracts the value of a constant prediction, ``2 ‖S_yy‖²/n²``.
 
     Shapes: logits N×C×H×W, labels N×H×W; the result is a scalar.
-
     Unit and sign: probabilities to the fourth power, minimized; at least 0, in the variant ``corrected`` of either
     sign.
-
     Raises: as `region_mutual_information`.
-
     Source: for the first part Sun and Saenko, *Deep CORAL: Correlation Alignment for Deep Domain Adaptation*, 2016.
-
     Example:
         >>> import torch
         >>> labels = torch.zeros(1, 16, 16, dtype=torch.long)
@@ -130,13 +128,9 @@ def region_permuted_pixels(
     shift costs as much as at R = 1. ``seed`` seeds the order: a crop is always shuffled in the same way.
 
     Shapes: logits N×C×H×W, labels N×H×W; the result is a scalar.
-
     Unit and sign: as `region_mutual_information`.
-
     Raises: as `region_mutual_information`.
-
     Source: an ablation of Zhao et al., *Region Mutual Information Loss for Semantic Segmentation*, NeurIPS 2019.
-
     Example:
         >>> import torch
         >>> labels = torch.zeros(1, 16, 16, dtype=torch.long)
@@ -162,13 +156,9 @@ def region_shuffled_labels(
     for all images could be memorized.
 
     Shapes: logits N×C×H×W, labels N×H×W; the result is a scalar.
-
     Unit and sign: as `region_mutual_information`.
-
     Raises: as `region_mutual_information`.
-
     Source: an ablation of Zhao et al., *Region Mutual Information Loss for Semantic Segmentation*, NeurIPS 2019.
-
     Example:
         >>> import torch
         >>> labels = torch.zeros(1, 16, 16, dtype=torch.long)
@@ -235,16 +225,12 @@ def region_matched_bound(
     absent.
 
     Shapes: logits N×C×H×W, labels N×H×W; the result is a scalar.
-
     Unit and sign: nats per window pixel, minimized; at least 0. An empty batch (and for ``corrected`` a batch without a
     pair that varies) gives 0. The mean over the images of a batch is compared, so batches cannot be accumulated.
-
     Raises:
         TypeError, ValueError, RuntimeError: as `region_mutual_information`; ValueError for a target that is not finite.
-
     Source: Tschannen, Djolonga, Rubenstein, Gelly and Lucic, *On Mutual Information Maximization for Representation
     Learning*, ICLR 2020, section 3.3.
-
     Example:
         >>> import torch
         >>> labels = torch.zeros(1, 16, 16, dtype=torch.long)

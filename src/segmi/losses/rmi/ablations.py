@@ -18,6 +18,11 @@ from segmi.losses.rmi.dispatch import compute_regions, region_denominator, regio
 from segmi.losses.rmi.rmi_config import Quantity, RMIConfig, RMIOptions, Shuffle, expand_options, read_options
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = [
+    "RegionCCATrace", "RegionDiagonal", "RegionErrorDeterminant", "RegionLogMSE", "RegionOwnPixel", "region_cca_trace",
+    "region_diagonal", "region_error_determinant", "region_log_mse", "region_own_pixel",
+]  # fmt: skip
+
 
 def ablation_term(logits: Logits, labels: Labels, ignore_index: int, config: RMIConfig) -> Term:
     """Return the quantity of ``config`` as a ratio."""
@@ -74,14 +79,10 @@ def region_diagonal(
     value of a constant prediction, ``½ Σ_k log(S_yy,kk + ε)``.
 
     Shapes: logits N×C×H×W, labels N×H×W; the result is a scalar.
-
     Unit and sign: nats per window pixel, minimized; ``published`` has either sign, ``corrected`` is at most 0.
-
     Raises: as `region_mutual_information`.
-
     Source: an ablation of Zhao et al., *Region Mutual Information Loss for Semantic Segmentation*, NeurIPS 2019; for
     the inequality Cover and Thomas, *Elements of Information Theory*, 2nd edition, section 17.9.
-
     Example:
         >>> import torch
         >>> labels = torch.zeros(1, 16, 16, dtype=torch.long)
@@ -122,14 +123,10 @@ def region_own_pixel(
     ``½ log det(S_yy + εI)``.
 
     Shapes: logits N×C×H×W, labels N×H×W; the result is a scalar.
-
     Unit and sign: nats per window pixel, minimized; of either sign. Slopes are optimal for each pixel, not for the
     volume, so ``corrected`` can be above 0.
-
     Raises: as `region_mutual_information`.
-
     Source: an ablation of Zhao et al., *Region Mutual Information Loss for Semantic Segmentation*, NeurIPS 2019.
-
     Example:
         >>> import torch
         >>> labels = torch.zeros(1, 16, 16, dtype=torch.long)
@@ -170,14 +167,10 @@ def region_error_determinant(
     constant prediction, ``½ log det(S_yy + 2εI)``.
 
     Shapes: logits N×C×H×W, labels N×H×W; the result is a scalar.
-
     Unit and sign: nats per window pixel, minimized; of either sign, at least ½ log 2α per class.
-
     Raises: as `region_mutual_information`.
-
     Source: an ablation of Zhao et al., *Region Mutual Information Loss for Semantic Segmentation*, NeurIPS 2019; up to
     constants the negative log-likelihood of Gaussian errors with the best covariance.
-
     Example:
         >>> import torch
         >>> labels = torch.zeros(1, 16, 16, dtype=torch.long)
@@ -219,14 +212,10 @@ def region_log_mse(
     constant prediction, ``½ log(tr(S_yy)/d + 2ε)``.
 
     Shapes: logits N×C×H×W, labels N×H×W; the result is a scalar.
-
     Unit and sign: nats per window pixel, minimized; of either sign, at least ½ log 2α per class.
-
     Raises: as `region_mutual_information`.
-
     Source: the Gaussian likelihood with one variance for all errors, at its optimum; Rybkin, Daniilidis and Levine,
     *Simple and Effective VAE Training with Calibrated Decoders*, ICML 2021.
-
     Example:
         >>> import torch
         >>> labels = torch.zeros(1, 16, 16, dtype=torch.long)
@@ -267,14 +256,10 @@ def region_cca_trace(
     pixels and reduction, since a constant prediction gives 0.
 
     Shapes: logits N×C×H×W, labels N×H×W; the result is a scalar.
-
     Unit and sign: nats per window pixel (to first order), minimized; between -½ and 0 per class.
-
     Raises: as `region_mutual_information`.
-
     Source: Pillai, *Some new test criteria in multivariate analysis*, Annals of Mathematical Statistics 26, 1955, for
     the trace; Hotelling, *Relations between two sets of variates*, Biometrika 28, 1936, for the correlations.
-
     Example:
         >>> import torch
         >>> labels = torch.zeros(1, 16, 16, dtype=torch.long)

@@ -16,6 +16,8 @@ from segmi.losses.rmi.loss import RegionMutualInformation
 from segmi.losses.rmi.rmi_config import Kernel, RMIOptions, expand_options
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["RMILoss", "rmi_loss"]
+
 AS_RUN: Final[Mapping[str, Any]] = MappingProxyType(
     {"bce_weight": 0.5, "radius": 3, "variant": "published", "probability": "sigmoid", "pooling": "none", "stride": 1}
     | {"ignored": "zero", "class_reduction": "sum", "alpha": 5e-4}

@@ -25,6 +25,8 @@ from segmi.losses.rmi.torch import region_terms
 from segmi.losses.targets import Targets, check_targets, read_targets, upcast
 from segmi.types import Labels, Logits
 
+__all__ = ["region_kernel"]
+
 # Triton's kernels agree in its interpreter but have not been run on a GPU yet, so they must be requested.
 _AUTOMATIC: Final[Literal["numba"]] = "numba"
 

@@ -30,6 +30,8 @@ from segmi.losses.rmi.dispatch import RegionResult, choose_kernel, compute_regio
 from segmi.losses.rmi.rmi_config import Kernel, RMIOptions, expand_options, read_options
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["RegionMutualInformation", "region_information", "region_mutual_information"]
+
 
 @expand_options
 def region_mutual_information(

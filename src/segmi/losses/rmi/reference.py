@@ -16,6 +16,8 @@ from segmi.losses.rmi.rmi_config import RMIOptions, expand_options, read_options
 from segmi.losses.targets import read_targets
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["region_mutual_information_plain"]
+
 
 @expand_options
 def region_mutual_information_plain(

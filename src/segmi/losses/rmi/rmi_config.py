@@ -11,6 +11,8 @@ from typing import Any, Final, Literal, TypedDict, TypeVar, get_args, get_type_h
 from segmi.errors import nearest
 from segmi.losses.option_checks import check_choice
 
+__all__ = ["RMIConfig"]
+
 Variant = Literal["published", "corrected"]
 Probability = Literal["sigmoid", "softmax"]
 Pooling = Literal["none", "average", "max", "interpolation"]

@@ -9,6 +9,8 @@ from segmi.losses.pixel.confidence_penalty import confidence_penalty_term
 from segmi.losses.unsupervised._unlabeled import UnlabeledLoss
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["EntropyMinimization", "entropy_minimization"]
+
 
 def entropy_minimization(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
     """Return the mean entropy of the predictions.

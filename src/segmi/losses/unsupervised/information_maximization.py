@@ -10,6 +10,8 @@ from segmi.losses.option_checks import check_non_negative
 from segmi.losses.unsupervised._unlabeled import UnlabeledLoss, marginal_term
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["InformationMaximization", "information_maximization"]
+
 
 def information_maximization(
     logits: Logits, labels: Labels, *, certainty: float = 1.0, ignore_index: int = IGNORE_INDEX

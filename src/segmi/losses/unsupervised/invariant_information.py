@@ -11,6 +11,8 @@ from segmi.losses.option_checks import check_non_negative
 from segmi.losses.unsupervised._two_views import TwoViewObjective, two_view_term
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["InvariantInformation", "invariant_information"]
+
 
 def invariant_information(
     first: Logits, second: Logits, labels: Labels, *, entropy_weight: float = 1.0, ignore_index: int = IGNORE_INDEX

@@ -11,6 +11,8 @@ from segmi.losses.option_checks import check_non_negative
 from segmi.losses.unsupervised._two_views import TwoViewObjective, two_view_term
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["LocalInvariantInformation", "local_invariant_information"]
+
 
 def local_invariant_information(
     first: Logits, second: Logits, labels: Labels, *, displacement: int = 1, window: int | None = None,

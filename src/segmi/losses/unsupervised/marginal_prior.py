@@ -14,6 +14,8 @@ from segmi.losses.targets import check_targets
 from segmi.losses.unsupervised._unlabeled import UnlabeledLoss, marginal_term
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
+__all__ = ["MarginalPrior", "marginal_prior"]
+
 
 def marginal_prior(logits: Logits, labels: Labels, shares: Tensor, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
     """Return the divergence of the mean prediction of a batch from known class frequencies.
