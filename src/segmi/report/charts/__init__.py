@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from segmi.report.charts.spec import Chart, Choice, chart_data, data_script
+from segmi.report.charts.spec import Chart, chart_data, data_script
 
-__all__ = ["Chart", "Choice", "chart_data", "data_script"]
+__all__ = ["Chart", "chart_data", "data_script"]

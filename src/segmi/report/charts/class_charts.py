@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segmi.errors import DataError
-from segmi.report.charts.spec import Chart, Choice, error_bars, method_color, method_symbol, plain_text, rounded
+from segmi.report.charts.spec import Chart, chart_of, error_bars, method_style, plain_text, rounded
 from segmi.report.table_networks import details_by_seed
 from segmi.statistics import StudyRuns, reported_score
 
@@ -22,22 +22,19 @@ _SCALE: Final = [[i / 4, f"var(--seq-{i})"] for i in range(5)]
 
 def class_chart(study: StudyRuns) -> Chart | None:
     """Return scores per class, classes ordered by their mean over methods; None without scores per class."""
-    figures, datasets, measures, longest = {}, {}, {}, 0
+    figures, longest = {}, 0
     for dataset in study.plan.datasets:
         names = study.classes(dataset)
         for measure in ("IoU", "boundary IoU"):
             by_method = {method: _scores(study, dataset, method, measure) for method in study.plan.methods}
             by_method = {method: values for method, values in by_method.items() if any(values)}
             if names and by_method:
-                figures[f"{measure}|{dataset}"] = _class_figure(study, names, by_method, measure)
-                datasets[dataset], measures[measure] = study.title(dataset), measure
+                options = ((measure, measure), (dataset, study.title(dataset)))
+                figures[options] = _class_figure(study, names, by_method, measure)
                 longest = max(longest, len(names))
-    if not figures:
-        return None
-    notes = ("Classes are ordered by the mean over methods. Markers are means over seeds, whiskers span the seeds.",)
-    choices = (Choice("score", list(measures.items())), Choice("dataset", list(datasets.items())))
+    note = "Classes are ordered by the mean over methods. Markers are means over seeds, whiskers span the seeds."
     height = row_height(len(study.plan.methods)) * longest + 150
-    return Chart("classes", "Scores per class", figures, choices, notes, height)
+    return chart_of("classes", "Scores per class", ("score", "dataset"), figures, note, height)
 
 
 def row_height(methods: int) -> int:
@@ -51,23 +48,20 @@ def row_height(methods: int) -> int:
 
 def confusion_chart(study: StudyRuns) -> Chart | None:
     """Return confusion matrices of the reported networks in percent of the true class; None without counts."""
-    figures, datasets, methods, classes = {}, {}, {}, 0  # classes: the largest number of a dataset
+    figures, classes = {}, 0  # classes: the largest number of a dataset
     for dataset in study.plan.datasets:
         names = study.classes(dataset)
         for method, label in study.plan.methods.items():
             counts = pooled_counts(study, dataset, method)
             if counts is not None and len(counts) == len(names):
-                figures[f"{dataset}|{method}"] = _confusion_figure(counts, names)
-                datasets[dataset], methods[method] = study.title(dataset), label
+                figures[(dataset, study.title(dataset)), (method, label)] = _confusion_figure(counts, names)
                 classes = max(classes, len(names))
-    if not figures:
-        return None
-    choices = (Choice("dataset", list(datasets.items())), Choice("model", list(methods.items())))
     note = (
         "Rows are true classes, columns predicted classes. A row sums to 100 % of the pixels of its class, over all "
         "images and seeds. Correct pixels are on the diagonal."
     )
-    return Chart("confusion", "Confusion matrix", figures, choices, (note,), min(760, max(380, 26 * classes + 150)))
+    height = min(760, max(380, 26 * classes + 150))
+    return chart_of("confusion", "Confusion matrix", ("dataset", "model"), figures, note, height)
 
 
 def pooled_counts(study: StudyRuns, dataset: str, method: str) -> npt.NDArray[np.int64] | None:
@@ -99,17 +93,16 @@ def _class_figure(
     means = {method: [statistics.fmean(v) if v else None for v in values] for method, values in by_method.items()}
     by_class = [[v for m in means.values() if (v := m[index]) is not None] for index in range(len(names))]
     order = sorted(range(len(names)), key=lambda index: -statistics.fmean(by_class[index]) if by_class[index] else 1.0)
-    methods = list(study.plan.methods)
     traces = []
     for number, (method, values) in enumerate(by_method.items()):
-        index, color = methods.index(method), method_color(methods.index(method))
+        style = method_style(study, method)
         shift = (number - (len(by_method) - 1) / 2) * min(0.22, 0.8 / len(by_method))
         rows = [(row + shift, means[method][c], values[c], names[c]) for row, c in enumerate(order) if values[c]]
-        bars = error_bars([mean or 0 for _, mean, _, _ in rows], [(min(v), max(v)) for *_, v, _ in rows], color)
+        bars = error_bars([mean or 0 for _, mean, _, _ in rows], [(min(v), max(v)) for *_, v, _ in rows], style.color)
         traces.append({
             "type": "scatter", "mode": "markers", "name": plain_text(study.plan.methods[method]),
             "x": rounded([mean for _, mean, _, _ in rows]), "y": [y for y, *_ in rows], "error_x": bars,
-            "marker": {"color": color, "symbol": method_symbol(index), "size": 9},
+            "marker": {"color": style.color, "symbol": style.symbol, "size": 9},
             "text": [plain_text(name) for *_, name in rows],
             "hovertemplate": "%{text}: %{x:.3f}<extra>%{fullData.name}</extra>",
         })  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from segmi.report.charts.spec import Chart, Choice, method_color, method_line, plain_text, rounded, subsample
+from segmi.report.charts.spec import Chart, MethodStyle, method_style, plain_text, rounded, subsample
 from segmi.report.learning_curves import MEAN, Line, Series, histories
 from segmi.statistics import StudyRuns
 
@@ -68,8 +68,8 @@ def _chart(
     if not figures:
         return None
     shown = [dataset for dataset in by_dataset if any(key.endswith(f"|{dataset}") for key in figures)]
-    datasets = Choice("dataset", [(dataset, study.title(dataset)) for dataset in shown])
-    return Chart(chart, title, figures, (Choice("quantity", list(options.items())), datasets), (note,))
+    datasets = {dataset: study.title(dataset) for dataset in shown}
+    return Chart(chart, title, figures, note, {"quantity": options, "dataset": datasets})
 
 
 def _parts(by_dataset: _Histories, name: str) -> list[str]:
@@ -88,17 +88,17 @@ def _figure(study: StudyRuns, series: Sequence[Series], text: str) -> dict[str, 
     opacity = BAND if len(shown) <= MOST_BANDS else FAINT_BAND
     for one in sorted(shown, key=lambda one: methods.index(one.method)):
         label = study.plan.methods[one.method] + (f", {one.variant}" if one.method in several else "")
-        traces += _traces(one, methods.index(one.method), plain_text(label), opacity)
+        traces += _traces(one, method_style(study, one.method), plain_text(label), opacity)
     x_axis = {"title": {"text": "steps"}, "rangemode": "tozero", "tickformat": ",d"}
     layout = {"xaxis": x_axis, "yaxis": {"title": {"text": plain_text(text)}}, "hovermode": "x unified"}
     return {"data": traces, "layout": layout}
 
 
-def _traces(series: Series, index: int, label: str, opacity: float) -> list[dict[str, Any]]:
+def _traces(series: Series, style: MethodStyle, label: str, opacity: float) -> list[dict[str, Any]]:
     """Return band and mean over the common steps of all seeds, and a thin line where a seed continues alone."""
     common = sorted(set.intersection(*(set(line.steps) for line in series.lines)))
     group = {"legendgroup": label}
-    line_style = {"color": method_color(index), "dash": method_line(index), "width": 2.2}
+    line_style = {"color": style.color, "dash": style.dash, "width": 2.2}
     if len(series.lines) == 1 or len(common) < 2:
         return [_line(line, label, group | {"showlegend": i == 0}, line_style) for i, line in enumerate(series.lines)]
     tables = [dict(zip(line.steps, line.values, strict=True)) for line in series.lines]
@@ -107,7 +107,7 @@ def _traces(series: Series, index: int, label: str, opacity: float) -> list[dict
     low, high = rounded([min(v) for v in values]), rounded([max(v) for v in values])
     band = {
         "type": "scatter", "mode": "lines", "x": [*steps, *reversed(steps)], "y": [*high, *reversed(low)],
-        "fill": "toself", "fillcolor": method_color(index, opacity), "line": {"width": 0}, "hoverinfo": "skip",
+        "fill": "toself", "fillcolor": f"{style.color}@{opacity:g}", "line": {"width": 0}, "hoverinfo": "skip",
         "showlegend": False, "name": f"{label}, range", **group,
     }  # fmt: skip
     mean = Line(-1, steps, [sum(v) / len(v) for v in values])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from segmi.records import DetailsRecord
-from segmi.report.charts.spec import Chart, Choice, method_color, method_line, method_symbol, plain_text, rounded
+from segmi.report.charts.spec import Chart, Options, chart_of, method_style, plain_text, rounded
 from segmi.report.table_networks import pooled_details
 from segmi.statistics import StudyRuns
 
@@ -19,16 +19,16 @@ def detail_charts(study: StudyRuns) -> list[Chart]:
         for dataset in study.plan.datasets
     }
     details = {dataset: records for dataset, records in details.items() if records}
-    if not details:
-        return []
-    datasets = Choice("dataset", [(dataset, study.title(dataset)) for dataset in details])
-    figures = {dataset: _reliability(study, records) for dataset, records in details.items()}
+    figures = {((dataset, study.title(dataset)),): _reliability(study, one) for dataset, one in details.items()}
     note = (
         "Top: accuracy of the pixels by confidence; on the diagonal a method is calibrated, below it overconfident. "
         "Bottom: distribution of the confidence. ECE: expected calibration error. All seeds are pooled."
     )
-    reliability = Chart("reliability", "Reliability diagram", figures, (datasets,), (note,), height=520)
-    return [reliability, _size_chart(study, details, datasets)]
+    charts = [
+        chart_of("reliability", "Reliability diagram", ("dataset",), figures, note, height=520),
+        _size_chart(study, details),
+    ]
+    return [chart for chart in charts if chart is not None]
 
 
 def _reliability(study: StudyRuns, records: dict[str, DetailsRecord]) -> dict[str, Any]:
@@ -38,23 +38,23 @@ def _reliability(study: StudyRuns, records: dict[str, DetailsRecord]) -> dict[st
     }  # fmt: skip
     traces: list[dict[str, Any]] = [diagonal]
     for method, one in records.items():
-        index = list(study.plan.methods).index(method)
+        style = method_style(study, method)
         label = f"{plain_text(study.plan.methods[method])}, ECE {one.calibration_error():.3f}"
         bins = np.flatnonzero(one.pixels)
         centers = (np.arange(len(one.pixels)) + 0.5) / len(one.pixels)
-        style = {"color": method_color(index), "dash": method_line(index), "width": 2}
+        line = {"color": style.color, "dash": style.dash, "width": 2}
         share = 100 * one.pixels / max(one.pixels.sum(), 1)
         traces += [{
-            "type": "scatter", "mode": "lines+markers", "name": label, "legendgroup": method, "line": style,
+            "type": "scatter", "mode": "lines+markers", "name": label, "legendgroup": method, "line": line,
             "x": rounded((one.confidence[bins] / one.pixels[bins]).tolist()),
             "y": rounded((one.correct[bins] / one.pixels[bins]).tolist()),
-            "marker": {"symbol": method_symbol(index), "size": 7, "color": method_color(index)},
+            "marker": {"symbol": style.symbol, "size": 7, "color": style.color},
             "text": [f"{value:.2g} % of the pixels" for value in share[bins]],
             "hovertemplate": "confidence %{x:.2f}, accuracy %{y:.2f}<br>%{text}<extra>%{fullData.name}</extra>",
         }, {
             "type": "scatter", "mode": "lines", "name": label, "legendgroup": method, "showlegend": False,
             "x": rounded(centers.tolist()), "y": rounded(share.tolist()), "yaxis": "y2",
-            "line": style | {"shape": "hvh", "width": 1.5},
+            "line": line | {"shape": "hvh", "width": 1.5},
             "hovertemplate": "%{y:.2g} % of the pixels<extra>%{fullData.name}</extra>",
         }]  # fmt: skip
     layout = {
@@ -65,26 +65,25 @@ def _reliability(study: StudyRuns, records: dict[str, DetailsRecord]) -> dict[st
     return {"data": traces, "layout": layout}
 
 
-def _size_chart(study: StudyRuns, details: dict[str, dict[str, DetailsRecord]], datasets: Choice) -> Chart:
-    figures: dict[str, Any] = {}
-    classes: dict[str, str] = {"": "all classes"}
+def _size_chart(study: StudyRuns, details: dict[str, dict[str, DetailsRecord]]) -> Chart | None:
+    figures: dict[Options, Any] = {}
     for dataset, records in details.items():
-        figures[f"{dataset}|"] = _sizes(study, records, None)
+        option = (dataset, study.title(dataset))
+        figures[option, ("", "all classes")] = _sizes(study, records, None)
         for index, name in enumerate(study.classes(dataset)):
             if any(one.objects[index].any() for one in records.values() if index < len(one.objects)):
-                classes[name] = name
-                figures[f"{dataset}|{name}"] = _sizes(study, records, index)
+                figures[option, (name, name)] = _sizes(study, records, index)
     note = (
         "An object is a connected region of a class in the truth; its IoU is computed with the overlapping predicted "
         "regions of that class. Means over the objects of all images and seeds; hover for their number."
     )
-    return Chart("sizes", "IoU by object size", figures, (datasets, Choice("class", list(classes.items()))), (note,))
+    return chart_of("sizes", "IoU by object size", ("dataset", "class"), figures, note)
 
 
 def _sizes(study: StudyRuns, records: dict[str, DetailsRecord], index: int | None) -> dict[str, Any]:
     traces, texts = [], []
     for method, one in records.items():
-        position = list(study.plan.methods).index(method)
+        style = method_style(study, method)
         numbers = one.objects.sum(axis=0) if index is None else one.objects[index]
         sums = one.object_iou.sum(axis=0) if index is None else one.object_iou[index]
         sizes = np.flatnonzero(numbers)
@@ -92,8 +91,8 @@ def _sizes(study: StudyRuns, records: dict[str, DetailsRecord], index: int | Non
         traces.append({
             "type": "scatter", "mode": "lines+markers", "name": plain_text(study.plan.methods[method]),
             "x": sizes.tolist(), "y": rounded((sums[sizes] / numbers[sizes]).tolist()),
-            "line": {"color": method_color(position), "dash": method_line(position), "width": 2},
-            "marker": {"symbol": method_symbol(position), "size": 8, "color": method_color(position)},
+            "line": {"color": style.color, "dash": style.dash, "width": 2},
+            "marker": {"symbol": style.symbol, "size": 8, "color": style.color},
             "text": [f"{int(n):,} objects" for n in numbers[sizes]],
             "hovertemplate": "IoU %{y:.3f}, %{text}<extra>%{fullData.name}</extra>",
         })  # fmt: skip

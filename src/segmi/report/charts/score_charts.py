@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any, Final
 
-from segmi.report.charts.spec import Chart, Choice, error_bars, method_color, method_symbol, plain_text, rounded
+from segmi.report.charts.spec import Chart, chart_of, error_bars, method_style, plain_text, rounded
 from segmi.report.summary import Statement, Summary, interval_text, signed
 from segmi.statistics import LEVEL, PRIMARY, StudyRuns, reported_score
 
@@ -73,7 +73,7 @@ def forest_chart(summary: Summary) -> Chart | None:
     )
     title = "Differences to the baseline with their intervals"
     figure = {"data": [trace for trace in traces if trace is not None], "layout": layout}
-    return Chart("forest", title, {"": figure}, notes=(note,), height=height)
+    return Chart("forest", title, {"": figure}, note, height=height)
 
 
 def _retraining(kind: str, shown: list[Statement], positions: dict[int, float]) -> dict[str, Any] | None:
@@ -112,24 +112,22 @@ def _on_new_images(shown: list[Statement], positions: dict[int, float]) -> dict[
 
 def cost_chart(study: StudyRuns) -> Chart | None:
     """Return a marker per method with its cost and score and their ranges over seeds; None without a finished run."""
-    figures, costs, datasets = {}, {}, {}
+    figures = {}
     for name, (text, *_) in COSTS.items():
         for dataset in study.plan.datasets:
-            traces = [_trace(study, dataset, method, index, name) for index, method in enumerate(study.plan.methods)]
-            traces = [trace for trace in traces if trace is not None]
-            if traces:
-                costs[name], datasets[dataset] = text, study.title(dataset)
+            traces = [_trace(study, dataset, method, name) for method in study.plan.methods]
+            if traces := [trace for trace in traces if trace is not None]:
                 x_axis = {"title": {"text": text}, "rangemode": "tozero"}
                 layout = {"xaxis": x_axis, "yaxis": {"title": {"text": PRIMARY}}}
-                figures[f"{name}|{dataset}"] = {"data": traces, "layout": layout}
-    if not figures:
-        return None
-    choices = (Choice("cost", list(costs.items())), Choice("dataset", list(datasets.items())))
-    note = "Higher and further left is better. Whiskers span the seeds. Times are wall-clock times and depend on other "
-    return Chart("cost", "Score against cost", figures, choices, (note + "work on the machine.",))
+                figures[(name, text), (dataset, study.title(dataset))] = {"data": traces, "layout": layout}
+    note = (
+        "Higher and further left is better. Whiskers span the seeds. Times are wall-clock times and depend on other "
+        "work on the machine."
+    )
+    return chart_of("cost", "Score against cost", ("cost", "dataset"), figures, note)
 
 
-def _trace(study: StudyRuns, dataset: str, method: str, index: int, name: str) -> dict[str, Any] | None:
+def _trace(study: StudyRuns, dataset: str, method: str, name: str) -> dict[str, Any] | None:
     pairs = [
         (cost, float(score))
         for result in study.results_of(dataset, method)
@@ -138,12 +136,12 @@ def _trace(study: StudyRuns, dataset: str, method: str, index: int, name: str) -
     if not pairs:
         return None
     costs, scores = [cost for cost, _ in pairs], [score for _, score in pairs]
-    x, y, color = [statistics.fmean(costs)], [statistics.fmean(scores)], method_color(index)
+    x, y, style = [statistics.fmean(costs)], [statistics.fmean(scores)], method_style(study, method)
     return {
         "type": "scatter", "mode": "markers", "name": plain_text(study.plan.methods[method]),
-        "x": rounded(x), "error_x": error_bars(x, [(min(costs), max(costs))], color),
-        "y": rounded(y), "error_y": error_bars(y, [(min(scores), max(scores))], color),
-        "marker": {"color": color, "symbol": method_symbol(index), "size": 12},
+        "x": rounded(x), "error_x": error_bars(x, [(min(costs), max(costs))], style.color),
+        "y": rounded(y), "error_y": error_bars(y, [(min(scores), max(scores))], style.color),
+        "marker": {"color": style.color, "symbol": style.symbol, "size": 12},
     }  # fmt: skip
 
 

@@ -6,10 +6,11 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from segmi.records import plain
 from segmi.report.drawing import COLORS
+from segmi.statistics import StudyRuns
 
 Spec: TypeAlias = Mapping[str, Any]
 """``{"data": […], "layout": {…}}``; a color may be ``var(--name)`` or ``var(--name)@0.2`` for an opacity."""
@@ -20,23 +21,30 @@ MOST_POINTS: Final = 400  # points of a line; longer histories are subsampled to
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Drop-down list above a chart: its label and (value, text) of each option."""
-
-    label: str
-    options: Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True)
 class Chart:
     """Chart on the page."""
 
     name: str  # identifier
     title: str  # heading, also read by screen readers
     figures: Mapping[str, Spec]  # figures by the values of the choices, joined with ``|``; ``""`` without choices
-    choices: Sequence[Choice] = field(default_factory=tuple)  # lists above the chart
-    notes: Sequence[str] = field(default_factory=tuple)  # sentences below the chart
+    note: str  # sentences below the chart
+    choices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # drop-down lists: label → value → text
     height: int = 420  # in pixels
+
+
+Options: TypeAlias = tuple[tuple[str, str], ...]
+"""The option of a figure in every drop-down list, as (value, text)."""
+
+
+def chart_of(
+    name: str, title: str, labels: Sequence[str], figures: Mapping[Options, Spec], note: str, height: int = 420
+) -> Chart | None:
+    """Return a chart whose drop-down lists have these labels; None without figures."""
+    if not figures:
+        return None
+    choices = {label: dict(options) for label, options in zip(labels, zip(*figures, strict=True), strict=True)}
+    by_values = {"|".join(value for value, _ in options): figure for options, figure in figures.items()}
+    return Chart(name, title, by_values, note, choices, height)
 
 
 def chart_data(charts: Sequence[Chart]) -> str:
@@ -55,20 +63,19 @@ def data_script(name: str, data: Any) -> str:
     return f"window.segmi = window.segmi || {{}};\nwindow.segmi.{name} = {escaped};\n"
 
 
-def method_color(index: int, opacity: float | None = None) -> str:
-    """Return the color of a method by its position in the plan."""
-    name = f"var(--model-{index % len(COLORS)})"
-    return name if opacity is None else f"{name}@{opacity:g}"
+class MethodStyle(NamedTuple):
+    """Style of a method in all charts; line and marker distinguish it without color."""
+
+    color: str
+    dash: str
+    symbol: str
 
 
-def method_line(index: int) -> str:
-    """Return the line style of a method, which distinguishes it without color."""
-    return LINES[(index // len(COLORS) + index) % len(LINES)]
-
-
-def method_symbol(index: int) -> str:
-    """Return the marker of a method, which distinguishes it without color."""
-    return SYMBOLS[index % len(SYMBOLS)]
+def method_style(study: StudyRuns, method: str) -> MethodStyle:
+    """Return the style of a method by its position in the plan."""
+    index = list(study.plan.methods).index(method)
+    dash = LINES[(index // len(COLORS) + index) % len(LINES)]
+    return MethodStyle(f"var(--model-{index % len(COLORS)})", dash, SYMBOLS[index % len(SYMBOLS)])
 
 
 def error_bars(
