@@ -63,7 +63,7 @@ def test_region_information_has_curves_by_class_and_mean(fabricate: Callable[...
         path.write_text("\n".join([f"{head},{columns}", *added]) + "\n")
     chart = next(one for one in curve_charts(collect(made.root)[0]) if one.name == "diagnostics")
     quantity = "holdout/region_information"
-    shown = dict(chart.choices[0].options)
+    shown = chart.choices["quantity"]
     label = "held-out I_G, regions of label and prediction, "
     assert {shown[f"{quantity}#{part}"] for part in ("road", "car", MEAN)} == {
         label + part for part in ("road", "car", MEAN)

@@ -12,13 +12,14 @@ import pytest
 from segmi.errors import RunError
 from segmi.records import read_plan, write_plan
 from segmi.report import write_report
-from segmi.report.difference_tables import table_new_images, table_statistics
 from segmi.report.render import csv_text, latex, markdown
 from segmi.report.statistics_tables import (
     statistics_tables,
     table_class_differences,
     table_interaction,
+    table_new_images,
     table_ranks,
+    table_statistics,
 )
 from segmi.report.table import Table
 from segmi.statistics import collect

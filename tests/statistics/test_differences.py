@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from segmi.report.difference_tables import baseline_name, compared_label
+from segmi.report.statistics_tables import baseline_name, compared_label
 from segmi.statistics import compare, compare_classes, detectable_factor, estimates, pairings, rank_methods
 from segmi.statistics.interaction import ranks_of
 

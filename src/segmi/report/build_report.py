@@ -9,9 +9,8 @@ from typing import Any, Final
 
 from segmi.errors import UsageError
 from segmi.records import atomic_folder, atomic_write, sweep
-from segmi.report.charts.class_charts import class_chart, confusion_chart
 from segmi.report.charts.curve_charts import curve_charts
-from segmi.report.charts.detail_charts import detail_charts
+from segmi.report.charts.error_charts import class_chart, confusion_chart, detail_charts
 from segmi.report.charts.score_charts import cost_chart, forest_chart
 from segmi.report.drawing import save_png, style, svg_text
 from segmi.report.gallery_files import gallery_data, image_set, unreadable_layers, write_gallery

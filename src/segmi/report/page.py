@@ -67,12 +67,13 @@ def html_page(study: StudyRuns, parts: PageParts) -> str:
     ]
     scripts = ([LIBRARY, CHART_DATA] if parts.charts else []) + ([GALLERY_DATA] if parts.galleries else [])
     scripts += SCRIPTS[1:]
+    compared, settings = settings_table(study)
     return _template("page.html.jinja").render(
         study=study, parts=parts, scripts=scripts, error_charts=error_charts, failures=failed,
         sections={anchor: title for anchor, title, exists in sections if exists},
         charts={name: parts.charts.get(name) for name in ("forest", "curves", "diagnostics", "cost", "classes")},
         colors={dataset: _class_colors(study, dataset) for dataset in parts.classes},
-        methods=len(study.plan.methods), notes=study_notes(study), settings=settings_table(study),
+        methods=len(study.plan.methods), notes=study_notes(study), compared=compared, settings=settings,
     )  # fmt: skip
 
 

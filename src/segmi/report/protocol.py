@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from segmi.report.describe import number_range, read_config
@@ -30,23 +29,6 @@ _METHOD_SETTINGS: Final = (
 """Settings that define a method; all others belong to the study, but methods may override them."""
 
 Sections = Sequence[Mapping[str, Any]]  # the same section of the configurations of several runs
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Value of a setting in every method."""
-
-    path: str  # as printed by ``segmi study show``
-    values: Sequence[str]  # one text per method; if the runs of a method differ, all values
-    same: bool  # all methods have the same value
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of a study, methods as columns."""
-
-    methods: Sequence[str]
-    rows: Sequence[Setting]
 
 
 def describe_protocol(study: StudyRuns) -> list[tuple[str, str]]:
@@ -107,18 +89,21 @@ def describe_training(sections: Sections) -> str:
 
 def describe_equality(study: StudyRuns) -> str:
     """Describe whether methods share budget, processing and evaluation, and list the settings that differ."""
-    settings = settings_table(study)
-    if settings is None or len(settings.methods) < 2:
+    methods, settings = settings_table(study)
+    if len(methods) < 2:
         return ""
-    paths = [row.path for row in settings.rows if not row.same]
+    paths = [path for path, values in settings.items() if len(set(values)) > 1]
     differing = ", ".join(path for path in paths if path.partition(".")[0] not in _METHOD_SETTINGS)
     if not differing:
         return "everything except networks and losses: images, crops, budget, optimizer, evaluation"
     return f"not everything: apart from networks and losses they differ in {differing} (see All settings)"
 
 
-def settings_table(study: StudyRuns) -> Settings | None:
-    """Return the settings of all methods with a configuration; None without any."""
+def settings_table(study: StudyRuns) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the methods with a configuration, and the texts of every setting in these methods.
+
+    Settings have the names of ``segmi study show``. If the runs of a method differ, its text has all values.
+    """
     by_method: dict[str, dict[str, list[str]]] = {}
     for key, run in study.runs.items():
         config = {name: value for name, value in read_config(run).items() if name not in _KEY_FIELDS}
@@ -128,12 +113,9 @@ def settings_table(study: StudyRuns) -> Settings | None:
                 values.append(value)
     methods = [method for method in study.plan.methods if method in by_method]
     paths = list(dict.fromkeys(path for method in methods for path in by_method[method]))
-    rows = []
-    # Networks and losses, which differ by design, come last.
-    for path in sorted(paths, key=lambda path: path.partition(".")[0] in ("networks", "loss")):
-        shown = [" or ".join(by_method[method].get(path, ["–"])) for method in methods]
-        rows.append(Setting(path, shown, len(set(shown)) == 1))
-    return Settings([study.plan.methods[method] for method in methods], rows) if methods else None
+    paths.sort(key=lambda path: path.partition(".")[0] in ("networks", "loss"))  # they differ by design, so come last
+    settings = {path: [" or ".join(by_method[method].get(path, ["–"])) for method in methods] for path in paths}
+    return [study.plan.methods[method] for method in methods], settings
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -6,6 +6,7 @@ The columns are the scores with a ``table1`` header in `segmi.statistics.SCORES`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 import pandas as pd
@@ -84,11 +85,17 @@ def state_text(study: StudyRuns, dataset: str, method: str) -> str:
     return next((state for state in ("failed", "unfinished", "missing") if state in states), "–")
 
 
-def cell_of(row: pd.Series, planned: int, score: Score, *, bold: bool = False) -> Cell:
+def cell_of(row: pd.Series, planned: int, score: Score) -> Cell:
     """Return the cell of a score for a row of `summarize`."""
     mean, sd = float(row["mean"]), float(row["sd"]) if row["n"] > 1 else None
-    cell = Cell(value=mean, sd=sd, n=int(row["n"]), planned=planned, bold=bold)
+    cell = Cell(value=mean, sd=sd, n=int(row["n"]), planned=planned)
     return count_cell(cell) if score.is_count else cell
+
+
+def mark_best(cells: Mapping[str, Cell]) -> dict[str, Cell]:
+    """Return the cells of one row with the best ones in bold."""
+    bold = best({method: cell.value for method, cell in cells.items()})
+    return {method: replace(cell, bold=method in bold) for method, cell in cells.items()}
 
 
 def count_cell(cell: Cell) -> Cell:
@@ -118,19 +125,15 @@ def _notes(study: StudyRuns, columns: Sequence[Score]) -> list[str]:
 
 
 def _cells(study: StudyRuns, dataset: str, summary: pd.DataFrame, score: Score) -> dict[str, Cell]:
-    rows = {m: summary.loc[(dataset, m)] for m in study.plan.methods if (dataset, m) in summary.index}
-    bold = set() if score.is_count else best({method: float(row["mean"]) for method, row in rows.items()})
     planned = len(study.plan.seeds)
     cells = {method: Cell(state_text(study, dataset, method), planned=planned) for method in study.plan.methods}
-    return cells | {m: cell_of(row, planned, score, bold=m in bold) for m, row in rows.items()}
+    known = [method for method in study.plan.methods if (dataset, method) in summary.index]
+    cells |= {method: cell_of(summary.loc[(dataset, method)], planned, score) for method in known}
+    return cells if score.is_count else mark_best(cells)
 
 
 def _published_cells(
     numbers: Mapping[str, Mapping[str, float]], methods: Mapping[str, str], columns: Sequence[Score]
 ) -> dict[str, dict[str, Cell]]:
-    cells: dict[str, dict[str, Cell]] = {}
-    for score in columns:
-        values = {method: numbers.get(method, {}).get(score.name) for method in methods}
-        bold = set() if score.is_count else best(values)
-        cells[score.name] = {method: Cell(value=value, bold=method in bold) for method, value in values.items()}
-    return cells
+    cells = {s.name: {m: Cell(value=numbers.get(m, {}).get(s.name)) for m in methods} for s in columns}
+    return {s.name: cells[s.name] if s.is_count else mark_best(cells[s.name]) for s in columns}

@@ -16,8 +16,8 @@ from segmi.errors import DataError
 from segmi.records import DetailsRecord, RunKey
 from segmi.report.describe import number_range
 from segmi.report.table import Cell, Row, Table
-from segmi.report.table1 import cell_of, count_cell, state_text
-from segmi.statistics import PRIMARY, SCORES, StudyRuns, best, reported_score, run_scores, summarize
+from segmi.report.table1 import cell_of, count_cell, mark_best, state_text
+from segmi.statistics import PRIMARY, SCORES, StudyRuns, reported_score, run_scores, summarize
 
 # Size indices (powers of 4): medium objects have at least 4⁵ = 32² pixels, large ones at least 4⁷ = 128².
 _SIZES: Final = ((0, 5), (5, 7), (7, None))
@@ -68,9 +68,8 @@ def table_classes(study: StudyRuns, dataset: str) -> Table:
     for index, name in enumerate(study.classes(dataset)):
         values = {method: _class_values(study, dataset, method, index) for method in study.plan.methods}
         cells = {method: _cell(one, len(one)) for method, one in values.items()}
-        means = {method: cell.value for method, cell in cells.items()}
-        bold = best(means) if len(set(means.values())) > 1 else set()
-        rows.append(Row((name,), tuple(replace(cell, bold=method in bold) for method, cell in cells.items())))
+        differ = len({cell.value for cell in cells.values()}) > 1
+        rows.append(Row((name,), tuple((mark_best(cells) if differ else cells).values())))
     groups = (("", tuple(study.plan.methods.values())),)
     return Table(f"IoU per class on {study.title(dataset)}.", ("class",), groups, rows)
 
@@ -89,9 +88,9 @@ def _constant_row(study: StudyRuns, dataset: str) -> list[Row]:
     scores = next((r["baseline_constant"] for r in study.results_of(dataset) if r.get("baseline_constant")), None)
     if not scores:
         return []
-    values = [(score, scores.get(score.name)) for score in SCORES]
-    cells = [(score, Cell(value=None if value is None else float(value))) for score, value in values]
-    shown = tuple(count_cell(cell) if score.is_count and cell.value is not None else cell for score, cell in cells)
+    values = [scores.get(score.name) for score in SCORES]
+    cells = [Cell(value=None if value is None else float(value)) for value in values]
+    shown = tuple(count_cell(c) if score.is_count else c for score, c in zip(SCORES, cells, strict=True))
     return [Row((study.title(dataset), "Constant prediction", "", "0"), shown, muted=True)]
 
 

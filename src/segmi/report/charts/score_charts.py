@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any, Final
 
-from segmi.report.charts.spec import Chart, chart_of, error_bars, method_style, plain_text, rounded
+from segmi.report.charts.spec import Chart, Options, chart_of, error_bars, method_style, plain_text, rounded
 from segmi.report.summary import Statement, Summary, interval_text, signed
 from segmi.statistics import LEVEL, PRIMARY, StudyRuns, reported_score
 
@@ -112,7 +112,7 @@ def _on_new_images(shown: list[Statement], positions: dict[int, float]) -> dict[
 
 def cost_chart(study: StudyRuns) -> Chart | None:
     """Return a marker per method with its cost and score and their ranges over seeds; None without a finished run."""
-    figures = {}
+    figures: dict[Options, Any] = {}
     for name, (text, *_) in COSTS.items():
         for dataset in study.plan.datasets:
             traces = [_trace(study, dataset, method, name) for method in study.plan.methods]
