@@ -84,7 +84,7 @@ def test_networks_of_same_name_have_equal_initial_weights(tiny_text: str) -> Non
     from segmi.study.components import build_components
     from segmi.study.run_config import expand
 
-    first, second = (build_components(run.config, 11).cohort for run in expand(study_of(tiny_text, MUTUAL)))
+    first, second = (build_components(run.config, 11)[0] for run in expand(study_of(tiny_text, MUTUAL)))
     assert all((a == b).all() for a, b in zip(first.parameters(), second.networks["unet"].parameters(), strict=True))
 
 

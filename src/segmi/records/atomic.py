@@ -112,12 +112,8 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
 def sweep(folder: str | Path, *, deep: bool = True) -> list[Path]:
     """Remove unfinished files of processes that no longer run, and restore folders whose replacement is missing.
 
-    Files of processes that still run on this host are kept. Call it while holding the lock of the folder.
-
-    Args:
-        folder: the folder to search, with its subfolders if ``deep``.
-
-    Returns: the paths that were removed or restored.
+    Call it while holding the lock of the folder; ``deep`` includes its subfolders. Returns the paths that were removed
+    or restored.
 
     Example:
         >>> import tempfile

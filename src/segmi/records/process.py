@@ -13,11 +13,7 @@ from pathlib import Path
 
 
 def process_start(pid: int) -> str | None:
-    """Return when a process started, in the unit of the system; None if it does not exist or the time is unknown.
-
-    >>> process_start(os.getpid()) == process_start(os.getpid())
-    True
-    """
+    """Return when a process started, in the unit of the system; None if it does not exist or the time is unknown."""
     if sys.platform.startswith("linux"):
         try:
             text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -35,11 +31,7 @@ def process_start(pid: int) -> str | None:
 
 
 def is_running(pid: int, start: str | None = None) -> bool:
-    """Return whether the process ``pid`` of this host runs, and started at ``start`` if that is known.
-
-    >>> is_running(os.getpid()), is_running(os.getpid(), "another start")
-    (True, False)
-    """
+    """Return whether the process ``pid`` of this host runs, and started at ``start`` if that is known."""
     if pid <= 0:
         return False
     now = process_start(pid)

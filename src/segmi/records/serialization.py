@@ -117,14 +117,7 @@ def _read_limited(path: Path) -> bytes:
 
 
 def result_problem(result: Mapping[str, Any]) -> str | None:
-    """Return the problem of the content of a ``result.json`` from an untrusted source; None if it is valid.
-
-    Example:
-        >>> result_problem({"networks": {"unet": {"scores": {"full": {"mIoU": 0.5}}}}}) is None
-        True
-        >>> result_problem({"networks": 5})
-        'it lists no networks'
-    """
+    """Return the problem of the content of a ``result.json`` from an untrusted source; None if it is valid."""
     networks = result.get("networks")
     if not isinstance(networks, Mapping) or not networks:
         return "it lists no networks"

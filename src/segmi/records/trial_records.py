@@ -44,12 +44,7 @@ class Selection:
 
 
 def trial_name(method: str, number: int) -> str:
-    """Return the method part of the key of a trial.
-
-    Example:
-        >>> trial_name("model-1", 3)
-        'model-1+trial3'
-    """
+    """Return the method part of the key of a trial."""
     return f"{method}{TRIAL_MARK}{number}"
 
 
@@ -59,25 +54,12 @@ def is_trial(method: str) -> bool:
 
 
 def write_selection(folder: str | Path, selection: Selection) -> Path:
-    """Write a selection into the folder of its method and dataset.
-
-    Example:
-        >>> import tempfile
-        >>> trials = [TrialRecord(0, {"training.learning_rate": 0.01}, 0.4)]
-        >>> found = Selection({}, 1000, "unet", 0, trials[0].values, {}, trials)
-        >>> _ = write_selection(folder := tempfile.mkdtemp(), found)
-        >>> read_selection(folder) == found
-        True
-    """
+    """Write a selection into the folder of its method and dataset."""
     return write_record(Path(folder) / SELECTION_NAME, asdict(selection))
 
 
 def read_selection(folder: str | Path) -> Selection | None:
-    """Return the selection in the folder of a method and dataset; None if it is missing.
-
-    Raises:
-        DataError: the file is damaged, or written by a newer segmi.
-    """
+    """Return the selection in the folder of a method and dataset; None if missing. Raises `DataError` if damaged."""
     path = Path(folder) / SELECTION_NAME
     record = read_record(path)
     if record is None:

@@ -138,24 +138,12 @@ class Usage:
 
 
 def sessions(folder: Path) -> list[dict[str, Any]]:
-    """Return the recorded sessions of a run.
-
-    Raises:
-        DataError: the file is damaged, or written by a newer segmi.
-    """
+    """Return the recorded sessions of a run; raises `DataError` as `read_record`."""
     return list((read_record(folder / USAGE_NAME) or {}).get("sessions") or [])
 
 
 def summary(of: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the peaks and sums over sessions; None if the value of a session is unknown.
-
-    Example:
-        >>> known = {"ended": True, "seconds": 2.0, "peak_memory_bytes": 10, "gpu_joules": None}
-        >>> summary([known, {**known, "peak_memory_bytes": 20}])["peak_memory_bytes"]
-        20
-        >>> summary([known, {"ended": False}])["seconds"] is None
-        True
-    """
+    """Return the peaks and sums over sessions; None if the value of a session is unknown."""
 
     def combined(name: str) -> float | None:
         known = [value for one in of if (value := one.get(name)) is not None]

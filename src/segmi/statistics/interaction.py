@@ -48,10 +48,7 @@ class Ranks:
 
 
 def interactions(study: StudyRuns, over: Over) -> list[Interaction]:
-    """Test for every treatment whether its difference to the baseline depends on the dataset or the network.
-
-    Returns: one entry per treatment with at least two contexts.
-    """
+    """Test for every treatment in at least two contexts whether its difference to the baseline depends on them."""
     groups: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for pair in pairings(study):
         network = study.plan.network_of(pair.method)
@@ -69,16 +66,12 @@ def interactions(study: StudyRuns, over: Over) -> list[Interaction]:
 
 
 def equal_differences_p(groups: list[np.ndarray]) -> float | None:
-    """Return the p value of equal expected differences in all contexts.
+    """Return the p value of equal expected differences in all contexts, from one array of differences per context.
 
     The test is the one-way analysis of variance of Brown and Forsythe with the degrees of freedom of Mehrotra, which
     assumes no common variance and keeps its level with three seeds; with two contexts it is Welch's t test. If contexts
     share seeds (networks on one dataset), the shared order of the images makes the test conservative.
-
-    Args:
-        groups: the differences of the seeds, one array per context.
-
-    Returns: None if a context has fewer than two seeds, or the differences do not vary.
+    The result is None if a context has fewer than two seeds, or the differences do not vary.
 
     Example:
         >>> import numpy as np

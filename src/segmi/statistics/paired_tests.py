@@ -126,12 +126,7 @@ def detectable_factor(seeds: int, level: float, power: float = POWER) -> float:
 
 
 def repeated_power(seeds: int, level: float, factor: float) -> float:
-    """Return the power of a repetition for a difference of ``factor`` times the estimated standard deviation.
-
-    Example:
-        >>> round(repeated_power(5, 0.05, 0.0), 3)
-        0.05
-    """
+    """Return the power of a repetition for a difference of ``factor`` times the estimated standard deviation."""
     freedom = seeds - 1
     scales, weights = _scales(freedom)
     # Rows: nodes of S (this study); columns: nodes of S' (the repetition).

@@ -153,12 +153,7 @@ def _in_data(location: tuple[str | int, ...], data: Any) -> tuple[KeyPath, Any]:
 
 
 def describe(value: Any) -> str:
-    """Return a value with its type in words.
-
-    Example:
-        >>> describe("5"), describe(None), describe([1])
-        ("'5' (text)", 'nothing', '[1] (a list)')
-    """
+    """Return a value with its type in words."""
     if value is None:
         return "nothing"
     kind = _TYPE_NAMES.get(type(value), type(value).__name__)

@@ -37,19 +37,12 @@ _PARALLEL: Final = ("device", "devices", "num_nodes", "strategy")
 _PROBED_STEPS: Final = 1000
 
 
-class RunComponents(NamedTuple):
-    """Cohort and objective of a run."""
-
-    cohort: Cohort
-    objective: Objective
-
-
-def build_components(config: RunConfig, classes: int) -> RunComponents:
+def build_components(config: RunConfig, classes: int) -> tuple[Cohort, Objective]:
     """Build the cohort and the objective of a run for a dataset with this number of classes."""
     networks = {name: keyed_network(spec, name, classes, config.seed) for name, spec in config.networks.items()}
     averages = {name: Average(average.of, average.decay) for name, average in config.averages.items()}
     objective = method_objective(config.loss, list(networks), config.frozen)
-    return RunComponents(Cohort(networks, config.frozen, averages), objective)
+    return Cohort(networks, config.frozen, averages), objective
 
 
 def open_data(name: str, options: Mapping[str, Any], roots: DataRoots) -> DatasetReader:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -138,15 +138,12 @@ class DatasetContext:
 
         if self._cache is None:
             return None
-        if processing is None:
-            key = entry_key(self.dataset, split, samples, LABELS)
-        else:
-            resize, mode = processing.resize, processing.resize_mode
-            key = entry_key(self.dataset, split, samples, IMAGES, resize=resize, resize_mode=mode)
-        if key is None:
-            return None
+        options: dict[str, Any] = {"columns": LABELS}
+        if processing is not None:
+            options = {"columns": IMAGES, "resize": processing.resize, "resize_mode": processing.resize_mode}
+        key = entry_key(self.dataset, split, samples, **options)
         try:
-            return prepare(self._cache, self.dataset, samples, key, progress=progress)
+            return prepare(self._cache, self.dataset, samples, key, progress=progress) if key is not None else None
         except EnvironmentProblem as problem:
             log.warning("%s; images are decoded in every run instead", problem.message)
             self._cache = None  # do not try again, and warn once

@@ -23,6 +23,8 @@ def environment() -> dict[str, Any]:
     """Return the environment of this process as plain data, for ``environment.json``."""
     import torch
 
+    from segmi.datasets.workers import processors
+
     return {
         "schema_version": 1,
         "segmi": segmi.__version__,
@@ -32,7 +34,7 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
         "cpu": cpu_name(),
-        "cores": cores(),
+        "cores": processors(),
         "memory_gb": memory_gb(),
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
@@ -58,11 +60,6 @@ def cpu_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_gb() -> float | None:

@@ -4,67 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from segmi.datasets.segmentation_dataset import SegmentationDataset
+from segmi.losses.base import Objective
 from segmi.models.network import resolve_device
 from segmi.records import RunFolder, atomic_write
+from segmi.records.serialization import write_record
 from segmi.records.usage import Usage
-from segmi.study.components import RunComponents, build_components, connect_processes
+from segmi.study.components import build_components
 from segmi.study.dataset_context import DatasetContext, split_train
 from segmi.study.environment import environment
 from segmi.study.events import Emit, Event
+from segmi.study.executor import Job
 from segmi.study.initial_weights import load_initial_weights
-from segmi.study.origin import write_origin
+from segmi.study.origin import ORIGIN_NAME, origin
 from segmi.study.run_config import HELD_OUT, Run, RunConfig
 from segmi.study.run_outputs import Evaluation, result_record, write_bundles, write_evaluation, write_samples
 from segmi.study.strict_yaml import dump
-from segmi.training import FitOutcome, FitProgress, evaluate, fit
+from segmi.training import Cohort, FitOutcome, FitProgress, evaluate, fit
 from segmi.training.distributed import ProcessGroup
 from segmi.training.precision import preserve_threads
 from segmi.training.region_diagnostics import diagnostics_of
 
 
 def execute(
-    run: Run,
-    folder: RunFolder,
-    context: DatasetContext,
-    *,
-    emit: Emit = lambda event: None,
-    init_from: Path | None = None,
-    processes: ProcessGroup | None = None,
-    profile: bool = False,
+    run: Run, folder: RunFolder, context: DatasetContext, job: Job, processes: ProcessGroup, emit: Emit
 ) -> None:
-    """Do a run in its folder, from its last checkpoint if there is one, until its ``result.json`` is written.
+    """Do a run in its locked folder, from its last checkpoint if there is one, until its ``result.json`` is written.
 
-    The caller has locked the folder. Several ``processes`` may do the run together, by default this process alone. All
-    but the first write nothing and return after the evaluation. ``init_from`` and ``profile``: see `run_study`.
+    All but the first of several ``processes`` write nothing and return after the evaluation.
     """
     config = run.config
-    processes = processes or connect_processes([config.training])
     machine = environment()
     if processes.is_main:
         if not (folder.path / "config.yaml").exists():  # the configuration of the first session is kept
             atomic_write(folder.path / "config.yaml", dump(config.plain()))
         folder.write_environment(machine)
-        write_origin(folder, run, context)
+        write_record(folder.path / ORIGIN_NAME, origin(run, context))
     with _measured(folder, config, processes) as usage:
-        components = build_components(config, len(context.dataset.info.classes))
-        load_initial_weights(components.cohort, run, folder, init_from)
-        outcome = _train(run, folder, context, components, emit, profile=profile)
+        cohort, objective = build_components(config, len(context.dataset.info.classes))
+        load_initial_weights(cohort, run, folder, job.init_from)
+        outcome = _train(run, folder, context, cohort, objective, emit, profile=job.profile)
         with preserve_threads(outcome.precision.threads):
-            evaluation = _evaluate(run, context, components, processes, emit)
+            evaluation = _evaluate(run, context, cohort, processes, emit)
             if not processes.is_main:
                 return
             write_evaluation(folder, evaluation)
             images = _evaluated_images(run, context, config.evaluation.protocol, emit)
-            write_samples(components.cohort, images, config, folder)
-        write_bundles(components.cohort, config, context.dataset.info, folder)
-        result = result_record(run, context, components.cohort, outcome, evaluation, machine, usage.summary())
-        folder.write_result(result)
+            write_samples(cohort, images, config, folder)
+        write_bundles(cohort, config, context.dataset.info, folder)
+        folder.write_result(result_record(run, context, cohort, outcome, evaluation, machine, usage.summary()))
 
 
 @contextmanager
@@ -83,7 +75,14 @@ def _measured(folder: RunFolder, config: RunConfig, processes: ProcessGroup) -> 
 
 
 def _train(
-    run: Run, folder: RunFolder, context: DatasetContext, components: RunComponents, emit: Emit, *, profile: bool
+    run: Run,
+    folder: RunFolder,
+    context: DatasetContext,
+    cohort: Cohort,
+    objective: Objective,
+    emit: Emit,
+    *,
+    profile: bool,
 ) -> FitOutcome:
     config = run.config
     samples = split_train(context.dataset.split("train"), config.training)
@@ -98,8 +97,8 @@ def _train(
             emit(Event("train", news.step, news.steps, loss=news.loss, rate=news.images_per_second))
 
     return fit(
-        components.cohort,
-        components.objective,
+        cohort,
+        objective,
         images(samples.labeled).with_label_noise(config.training.label_noise),
         unlabeled=images(samples.unlabeled) if samples.unlabeled else None,
         holdout=images(samples.held_out, labels=True) if samples.held_out else None,
@@ -110,16 +109,14 @@ def _train(
     )
 
 
-def _evaluate(
-    run: Run, context: DatasetContext, components: RunComponents, processes: ProcessGroup, emit: Emit
-) -> Evaluation:
+def _evaluate(run: Run, context: DatasetContext, cohort: Cohort, processes: ProcessGroup, emit: Emit) -> Evaluation:
     """Evaluate all networks by every protocol of the study."""
     settings = run.config.evaluation
     evaluation = Evaluation()
     for protocol in settings.protocols():
         diagnostics = diagnostics_of(context.dataset.info.classes)
         evaluation.matrices[protocol] = evaluate(
-            components.cohort,
+            cohort,
             _evaluated_images(run, context, protocol, emit),
             **settings.arguments(protocol),
             device=run.config.training.device,

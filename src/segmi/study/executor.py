@@ -70,17 +70,11 @@ class RunExecutor:
         return self._contexts[name]
 
     def do(self, run: Run, emit: Emit, *, overwrite: bool = False, patience: float = 0.0) -> Exception | None:
-        """Do a run, unless it is finished or another process has its lock.
+        """Do a run, unless it is finished or another process has its lock; the last event is one of `ENDS`.
 
         ``overwrite`` starts a finished run again. ``patience`` are the seconds to wait for the lock, for a run whose
-        process has just crashed.
-
-        Returns:
-            The error of a failed run, which is also written to its folder. The last event is one of `ENDS`.
-
-        Raises:
-            EnvironmentProblem: if records cannot be written.
-            Interrupted: on SIGINT or SIGTERM, after a checkpoint is written.
+        process has just crashed. Returns the error of a failed run, which is also written to its folder; raises as
+        `Engine.do`.
         """
         folder = RunFolder(run.folder(self.job.root))
         with lock_if_free(folder.path, patience) as problem:
@@ -109,9 +103,7 @@ class RunExecutor:
         """Execute a run whose folder is locked by this process, or by the process that leads it."""
         from segmi.study.execute import execute
 
-        context, job = self.context(run.dataset), self.job
-        options: dict[str, Any] = {"init_from": job.init_from, "profile": job.profile}
-        execute(run, folder, context, emit=emit, processes=self.processes, **options)
+        execute(run, folder, self.context(run.dataset), self.job, self.processes, emit)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from segmi.errors import RunError, UsageError
 from segmi.records import RunFolder
 from segmi.records.serialization import read_json
 from segmi.study.problems import Problems, unknown
-from segmi.study.strict_yaml import KeyPath
+from segmi.study.strict_yaml import KeyPath, mapping
 
 if TYPE_CHECKING:
     from segmi.study.run_config import Run
@@ -22,10 +22,9 @@ _NOT_OF_THE_WEIGHTS: Final = ("encoder_weights", "normalize", "features", "batch
 
 def with_averages(method: dict[str, Any], path: KeyPath, problems: Problems) -> dict[str, Any]:
     """Return the networks of a method, with the networks that are averages of others; these are frozen."""
-    networks = dict(method["networks"]) if isinstance(method.get("networks"), dict) else {}
-    averages = method.get("averages") if isinstance(method.get("averages"), dict) else {}
-    for name, average in (averages or {}).items():
-        of = average.get("of") if isinstance(average, dict) else None
+    networks, averages = dict(mapping(method.get("networks"))), mapping(method.get("averages"))
+    for name, average in averages.items():
+        of = mapping(average).get("of")
         if isinstance(of, str) and of in networks:
             networks.setdefault(name, networks[of])
         elif isinstance(of, str):
@@ -59,7 +58,7 @@ def check_averages(method: Mapping[str, Any], path: KeyPath, problems: Problems)
 
 def _mappings(section: Any) -> dict[str, dict[str, Any]]:
     """Return the well-formed entries of a section; the others were reported when it was read."""
-    return {name: one for name, one in section.items() if isinstance(one, dict)} if isinstance(section, dict) else {}
+    return {name: one for name, one in mapping(section).items() if isinstance(one, dict)}
 
 
 def check_weights(methods: Mapping[str, dict[str, Any]], searched: Collection[Any], problems: Problems) -> None:
@@ -126,9 +125,7 @@ def required_runs(run: Run) -> list[Run]:
 
 
 def load_initial_weights(cohort: Cohort, run: Run, folder: RunFolder, init_from: Path | None = None) -> None:
-    """Replace networks of a cohort by the networks that the study names, with their normalization.
-
-    The reported network then gets the weights of the bundle ``init_from``.
+    """Replace networks of a cohort by those that the study names; the reported one then starts from ``init_from``.
 
     Raises:
         RunError: if a network has other classes.

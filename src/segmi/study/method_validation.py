@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from segmi.datasets.processing import Processing
@@ -25,7 +26,7 @@ from segmi.study.initial_weights import check_averages, with_averages
 from segmi.study.problems import Problems, unknown
 from segmi.study.run_config import NOT_OF_TRAINING, TrainingSection
 from segmi.study.schema import Method
-from segmi.study.strict_yaml import KeyPath
+from segmi.study.strict_yaml import KeyPath, mapping
 from segmi.training import OPTIMIZERS, SCHEDULES
 from segmi.training.config import BUDGETS, Budget, check_divisible, check_selection
 from segmi.training.loggers import check_loggers
@@ -38,11 +39,6 @@ _POSITIVE: Final = (
 )  # fmt: skip
 _OPTIMIZER: Final = ("optimizer", "optimizer_options", "learning_rate", "schedule", "schedule_options", "warmup_steps")
 _UNLABELED: Final = {"unlabeled images", "two views"}
-
-
-def mapping(value: Any) -> dict[str, Any]:
-    """Return a mapping, or an empty one for any other value, which was reported when it was read."""
-    return value if isinstance(value, dict) else {}
 
 
 def check_training(options: dict[str, Any], path: KeyPath, problems: Problems) -> dict[str, Any]:
@@ -138,29 +134,23 @@ class _MethodCheck:
     def roles(self) -> None:
         """Check the networks that are frozen, reported, and used for selection."""
         method, path, problems = self.method, self.path, self.problems
-        networks = list(method["networks"])
+        networks, training = list(method["networks"]), method["training"]
         frozen: list[Any] = method["frozen"] if isinstance(method.get("frozen"), list) else []
-        for index, network in enumerate(frozen):
-            self._reference(network, networks, (*path, "frozen", index))
+        references: dict[KeyPath, Any] = {("frozen", index): network for index, network in enumerate(frozen)}
+        references |= {("reported",): method.get("reported")}
+        references |= {("training", "select_network"): training.get("select_network")}
+        for where, network in references.items():
+            if isinstance(network, str) and network not in networks:
+                problems.add((*path, *where), unknown("network", network, networks))
         trained = [network for network in networks if network not in frozen]
         if networks and not trained:
             problems.add((*path, "frozen"), "every network is frozen; leave at least one to be trained")
-        reported = method.get("reported")
-        if reported is None:
+        if method.get("reported") is None:
             if len(networks) > 1:
                 problems.add((*path, "reported"), f"is missing; choose one of {', '.join(networks)} for Table 1")
             method["reported"] = next(iter(networks), None)
-        else:
-            self._reference(reported, networks, (*path, "reported"))
-        selecting = method["training"].get("select_network")
-        if selecting is None:
-            method["training"]["select_network"] = method["reported"] if method["reported"] in trained else None
-        else:
-            self._reference(selecting, networks, (*path, "training", "select_network"))
-
-    def _reference(self, network: Any, networks: list[str], path: KeyPath) -> None:
-        if isinstance(network, str) and network not in networks:
-            self.problems.add(path, unknown("network", network, networks))
+        if training.get("select_network") is None:
+            training["select_network"] = method["reported"] if method["reported"] in trained else None
 
     def processing(self) -> None:
         """Check that the processing is possible, and that crops fit the strides of the networks."""
@@ -183,10 +173,7 @@ class _MethodCheck:
 
     def training(self) -> None:
         """Check budget, selection, batch size, optimizer and schedule, each by the function that training uses."""
-        training, problems = self.method["training"], self.problems
-
-        def owner(key: str) -> KeyPath:
-            return self.owner("training", key)
+        training, problems, owner = self.method["training"], self.problems, partial(self.owner, "training")
 
         def attempt(path: KeyPath, check: Any, *arguments: Any, **options: Any) -> Any:
             try:

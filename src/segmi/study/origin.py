@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from segmi import __version__
 from segmi.errors import UsageError, together
 from segmi.records import RunFolder
-from segmi.records.serialization import read_record, refuse_newer, write_record
+from segmi.records.serialization import read_record, refuse_newer
 from segmi.study.environment import code_version
 from segmi.study.run_config import HELD_OUT, Run, changed_keys
-from segmi.study.strict_yaml import parse_file
+from segmi.study.strict_yaml import mapping, parse_file
 
 if TYPE_CHECKING:
     from segmi.datasets.reader import Sample, Source
@@ -22,31 +22,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FILE: Final = "origin.json"
+ORIGIN_NAME: Final = "origin.json"
 
 
 def origin(run: Run, context: DatasetContext) -> dict[str, Any]:
-    """Return the versions of code and data of a run, for ``origin.json``."""
+    """Return the versions of code and data of a run, for `ORIGIN_NAME`; call `refuse_other_origin` first."""
     splits = {"train", run.config.evaluation.split} - {HELD_OUT}
     data = {split: images_digest(context.dataset.split(split)) for split in sorted(splits)}
     return {"schema_version": 1, "segmi": __version__, "commit": code_version(), "data": data}
-
-
-def write_origin(folder: RunFolder, run: Run, context: DatasetContext) -> None:
-    """Write ``origin.json``; call `refuse_other_origin` first."""
-    write_record(folder.path / _FILE, origin(run, context))
 
 
 def images_digest(samples: Iterable[Sample]) -> str:
     """Return a digest of the names of samples and the sizes of their files, or of what generates them.
 
     It depends on no folder and no time: a copied or moved dataset has the same digest.
-
-    Example:
-        >>> from segmi.datasets import StreetScenes
-        >>> one, two = (StreetScenes(train=n, val=1, height=32, width=64) for n in (1, 2))
-        >>> images_digest(one.split("train")) == images_digest(two.split("train")[:1])
-        True
     """
     digest = hashlib.blake2b(digest_size=16)
     for sample in samples:
@@ -64,16 +53,17 @@ def _size(source: Source) -> str:
         return "unreadable"
 
 
-def refuse_changed(runs: Sequence[tuple[Run, Path]], allow_changed: Sequence[str] = ()) -> None:
+def refuse_changed(runs: Sequence[Run], root: Path, allow_changed: Sequence[str] = ()) -> None:
     """Raise `UsageError` if runs were started with another configuration, with keys, values and runs."""
     changes: dict[str, list[Path]] = {}
-    for run, folder in runs:
-        if not (folder / "config.yaml").exists():
+    for run in runs:
+        folder = run.folder(root)
+        file = folder / "config.yaml"
+        if not file.exists():
             continue
-        before = parse_file(folder / "config.yaml").data
-        refuse_newer(folder / "config.yaml", before.get("schema_version") if isinstance(before, dict) else None)
-        keys = changed_keys(before if isinstance(before, dict) else {}, run.config.plain())
-        for key, (old, new) in keys.items():
+        before = mapping(parse_file(file).data)
+        refuse_newer(file, before.get("schema_version"))
+        for key, (old, new) in changed_keys(before, run.config.plain()).items():
             if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in allow_changed):
                 changes.setdefault(f"{key} was {old!r}, is now {new!r}", []).append(folder)
     if changes:
@@ -85,19 +75,17 @@ def refuse_changed(runs: Sequence[tuple[Run, Path]], allow_changed: Sequence[str
 
 
 def refuse_other_origin(
-    runs: Sequence[tuple[Run, Path]], context_of: Callable[[str], DatasetContext], allow_changed: Sequence[str] = ()
+    runs: Sequence[Run], root: Path, context_of: Callable[[str], DatasetContext], allow_changed: Sequence[str] = ()
 ) -> None:
-    """Refuse to continue runs from their checkpoints on other images or with another version of segmi.
+    """Raise `UsageError` if runs would continue on other images or with another version of segmi.
 
     Another commit of the same version gives a warning only. ``allow_changed`` may contain ``data`` and ``segmi``.
-
-    Raises:
-        UsageError: with the runs and the differences.
     """
     changes: dict[str, dict[str, list[Path]]] = {"data": {}, "segmi": {}, "commit": {}}
-    for run, folder in runs:
+    for run in runs:
+        folder = run.folder(root)
         continues = any((folder / "checkpoints").glob("*")) and not RunFolder(folder).finished
-        before = read_record(folder / _FILE) if continues else None
+        before = read_record(folder / ORIGIN_NAME) if continues else None
         if before is None:
             continue
         now = origin(run, context_of(run.dataset))

@@ -61,12 +61,7 @@ class Problems:
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """Return a one-line message about an unknown name, with the nearest known one.
-
-    Example:
-        >>> unknown("key", "sede", ["seeds", "name"])
-        "unknown key 'sede', did you mean 'seeds'? Known: name, seeds"
-    """
+    """Return a one-line message about an unknown name, with the nearest known one."""
     names = sorted(known)
     guess = nearest(str(name), names)
     listing = ", ".join(names[:24]) + (f", … ({len(names)} in total)" if len(names) > 24 else "")

@@ -110,17 +110,14 @@ def run_study(
         EnvironmentProblem: if records cannot be written.
         Interrupted: on SIGINT or SIGTERM, after a checkpoint is written.
     """
-
-    def starting_from(run: Run) -> Run:
-        return run if init_from is None else run.changed(init_from=str(init_from))
-
-    runs = [starting_from(run) for run in expand(study, only)]
+    bundle = None if init_from is None else str(init_from)
+    runs = [run.changed(init_from=bundle) for run in expand(study, only)]
     if init_from is not None:
         _check_init_from(init_from, [run.folder(root) for run in runs] if overwrite else [])
-    queue = RunQueue(study, runs, root, overwrite=overwrite, change=starting_from)
+    queue = RunQueue(study, runs, root, overwrite=overwrite, init_from=bundle)
     todo = queue.next()
     if not overwrite:
-        refuse_changed(_with_folders([*queue.ended(), *todo], root), allow_changed)
+        refuse_changed([*queue.ended(), *todo], root, allow_changed)
     engine = engine or InProcess()
     _check_joint(runs, engine)
     processes = connect_processes([run.config.training for run in runs])
@@ -130,7 +127,7 @@ def run_study(
     )  # fmt: skip
     executor = RunExecutor(job, processes)
     if not overwrite:
-        refuse_other_origin(_with_folders(todo, root), executor.context, allow_changed)
+        refuse_other_origin(todo, root, executor.context, allow_changed)
     outcome = StudyOutcome(leads=processes.is_main)
     if not processes.is_main:
         follow(executor)
@@ -142,8 +139,8 @@ def run_study(
         engine.do(executor, todo, report)
         todo = queue.next()
         if not overwrite:
-            refuse_changed(_with_folders(todo, root), allow_changed)
-            refuse_other_origin(_with_folders(todo, root), executor.context, allow_changed)
+            refuse_changed(todo, root, allow_changed)
+            refuse_other_origin(todo, root, executor.context, allow_changed)
     queue.write_selections()
     processes.send_task(None)
     for run, error in queue.without_selection():
@@ -219,10 +216,6 @@ def _write_plan(folder: Path, plan: Plan) -> None:
         if problem is None:
             sweep(folder, deep=False)  # files of killed processes; runs sweep their own folders
         write_plan(folder, plan)
-
-
-def _with_folders(runs: Sequence[Run], root: Path) -> list[tuple[Run, Path]]:
-    return [(run, run.folder(root)) for run in runs]
 
 
 def _check_joint(runs: Sequence[Run], engine: Engine) -> None:

@@ -26,10 +26,8 @@ NOT_COMPARED: Final = (
 )  # fmt: skip
 
 HELD_OUT: Final = "held-out"  # name of the evaluated split of a trial: the images held out of train
-
 NOT_OF_TRAINING: Final = ("resume", "profile")  # fields of `TrainingSection` that a study file cannot set
-
-_NOT_OF_FIT: Final = ("holdout", "labeled", "label_noise", "resume", "profile")
+_NOT_OF_FIT: Final = ("holdout", "labeled", "label_noise", *NOT_OF_TRAINING)
 
 
 @dataclass(frozen=True)
@@ -169,11 +167,7 @@ class Run:
 
 
 def expand(study: Study, only: Sequence[str] = ()) -> list[Run]:
-    """Return the runs of a study in their order of execution.
-
-    Args:
-        study: a validated study.
-        only: patterns of run keys, such as ``camvid/*``; all runs if empty.
+    """Return the runs of a study in their order of execution, those whose keys match a pattern of ``only`` if given.
 
     Raises:
         UsageError: if a pattern matches no run.

@@ -49,33 +49,26 @@ def write_evaluation(folder: RunFolder, evaluation: Evaluation) -> None:
 
 def write_samples(cohort: Cohort, images: SegmentationDataset, config: RunConfig, folder: RunFolder) -> None:
     """Write some images with labels, predictions and confidences, the same images in every run."""
-    evaluation = config.evaluation
-    options = {"window": evaluation.window, "overlap": evaluation.overlap, "threshold": evaluation.threshold}
+    options = {name: getattr(config.evaluation, name) for name in ("window", "overlap", "threshold")}
+    photo, mask, levels = Image.Resampling.LANCZOS, Image.Resampling.NEAREST, Image.Resampling.BILINEAR
     for index in evenly_spaced(config.samples, len(images)):
         sample = images.samples[index]
         image, labels = images.dataset.read(sample)
         predictions = predict_labels(cohort, images, index, **options)
+        confidences = {name: np.rint(255 * one.confidence).astype(np.uint8) for name, one in predictions.items()}
         write_sample(
             folder.path / "samples",
             f"{index:04d}-{sample.name}",
-            smaller(image, Image.Resampling.LANCZOS),
-            smaller(labels, Image.Resampling.NEAREST),
-            {network: smaller(one.labels, Image.Resampling.NEAREST) for network, one in predictions.items()},
+            smaller(image, photo),
+            smaller(labels, mask),
+            {name: smaller(one.labels, mask) for name, one in predictions.items()},
             images.dataset.info.palette,
-            confidences={
-                network: smaller(np.rint(255 * one.confidence).astype(np.uint8), Image.Resampling.BILINEAR)
-                for network, one in predictions.items()
-            },
+            confidences={name: smaller(one, levels) for name, one in confidences.items()},
         )
 
 
 def evenly_spaced(count: int, total: int) -> list[int]:
-    """Return ``count`` evenly spaced indices below ``total``, or all indices if there are fewer.
-
-    Example:
-        >>> evenly_spaced(4, 100)
-        [12, 37, 62, 87]
-    """
+    """Return ``count`` evenly spaced indices below ``total``, or all indices if there are fewer."""
     count = min(count, total)
     return [int((part + 0.5) * total / count) for part in range(count)]  # the middles of equal parts
 
@@ -91,14 +84,9 @@ def smaller(array: np.ndarray, method: Image.Resampling) -> np.ndarray:
 
 def write_bundles(cohort: Cohort, config: RunConfig, info: DatasetInfo, folder: RunFolder) -> None:
     """Write a bundle per network."""
-    preprocessing = config.plain()["processing"]
+    options = {"dataset": dataset_card(info), "preprocessing": config.plain()["processing"]}
     for network, module in cohort.networks.items():
-        save_bundle(
-            folder.path / "bundles" / network,
-            cast("SegmentationNetwork", module),
-            dataset=dataset_card(info),
-            preprocessing=preprocessing,
-        )
+        save_bundle(folder.path / "bundles" / network, cast("SegmentationNetwork", module), **options)
 
 
 def dataset_card(info: DatasetInfo) -> dict[str, Any]:

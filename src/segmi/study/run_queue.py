@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from segmi.errors import RunError
@@ -16,18 +16,11 @@ from segmi.study.trials import Search, selected_run
 class RunQueue:
     """Runs and trials of a study in rounds; the runs of one round do not depend on each other.
 
-    With ``overwrite``, finished runs are done again, and a search starts again if all its runs do. ``change`` is
-    applied to every trial, such as to start from a bundle.
+    With ``overwrite``, finished runs are done again, and a search starts again if all its runs do.
     """
 
     def __init__(
-        self,
-        study: Study,
-        runs: Sequence[Run],
-        root: Path,
-        *,
-        overwrite: bool = False,
-        change: Callable[[Run], Run] = lambda run: run,
+        self, study: Study, runs: Sequence[Run], root: Path, *, overwrite: bool = False, init_from: str | None = None
     ) -> None:
         self.runs, self._root, self._overwrite = list(runs), root, overwrite
         self._begun: set[str] = set()
@@ -36,7 +29,7 @@ class RunQueue:
             cell = (run.dataset, run.method)
             if run.method in study.searches and cell not in self._searches:
                 complete = {one.seed for one in runs if (one.dataset, one.method) == cell} == set(study.seeds)
-                self._searches[cell] = Search(study, *cell, root, restart=overwrite and complete, change=change)
+                self._searches[cell] = Search(study, *cell, root, restart=overwrite and complete, init_from=init_from)
 
     def all(self) -> list[Run]:
         """Return every trial and every run in order; settings that are not chosen yet have a value of the search."""
@@ -52,7 +45,7 @@ class RunQueue:
                 todo += [trial.run for trial in search.trials() if trial.record is None]
         for run in self.runs:
             selected = self._selected(run)
-            todo += [selected] if selected is not None and not self._unfinished_sources(run) else []
+            todo += [selected] if selected is not None and not self._lacks_weights(run) else []
         todo = [run for run in todo if run.key not in self._begun]
         self._begun |= {run.key for run in todo}
         return todo
@@ -78,26 +71,23 @@ class RunQueue:
         for run in self.runs:
             search = self._searches.get((run.dataset, run.method))
             selection = search.selection() if search else None
-            if search and selection and selection.winner is None:
+            if selection and selection.winner is None:
                 names, last = ", ".join(selection.searched), selection.trials[-1].failure
-                message = f"none of the {search.total} trials of {names} has a score; the last error: {last}"
+                message = f"none of the {len(selection.trials)} trials of {names} has a score; the last error: {last}"
                 result.append((run, RunError(message, "search other values, or give one")))
         return result
 
     def waiting(self) -> list[str]:
         """Return the keys of the runs whose trials, or whose sources of weights, are not finished."""
         searching = {cell for cell, search in self._searches.items() if search.selection() is None}
-        return [run.key for run in self.runs if (run.dataset, run.method) in searching or self._unfinished_sources(run)]
+        return [run.key for run in self.runs if (run.dataset, run.method) in searching or self._lacks_weights(run)]
 
-    def _unfinished_sources(self, run: Run) -> list[str]:
+    def _lacks_weights(self, run: Run) -> bool:
         if not self._overwrite and RunFolder(run.folder(self._root)).finished:
-            return []
+            return False
         restarting = {one.key for one in self.runs} - self._begun if self._overwrite else set()
-        return [
-            other.key
-            for other in required_runs(run)
-            if other.key in restarting or not RunFolder(other.folder(self._root)).finished
-        ]
+        sources = required_runs(run)
+        return any(one.key in restarting or not RunFolder(one.folder(self._root)).finished for one in sources)
 
     def _selected(self, run: Run) -> Run | None:
         search = self._searches.get((run.dataset, run.method))

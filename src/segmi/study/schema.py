@@ -2,20 +2,11 @@
 
 The options of datasets, networks, losses, processing, training and evaluation are defined by the signatures that
 receive them, see `segmi.study.validation`.
-
-=====================  =======================  ==========================
-setting                ``paper``                ``controlled``
-=====================  =======================  ==========================
-training.select_by     train_loss               holdout_mIoU
-training.holdout       0 (nothing held out)     0.1 of train, whole groups
-training.drop_last     false                    true
-evaluation.protocol    paper (random crops)     full (whole images)
-evaluation.passes      5                        –
-=====================  =======================  ==========================
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -23,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from segmi.study.search import Space, put
 
+# Options of sections by protocol, which explicit options of a study replace.
 PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "paper": {
         "training": {"select_by": "train_loss", "holdout": 0.0, "drop_last": False},
@@ -41,9 +33,8 @@ Options = dict[str, Any]
 
 
 def _folder_name(name: str) -> str:
-    """Names become folders: no separators, no hidden files."""
-    allowed = all(character.isalnum() or character in "-_." for character in name) and name.isascii()
-    if not name or not allowed or not name[0].isalnum() or len(name) > 80:
+    # Names become folders: no separators, no hidden files.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name):
         expected = "a name of letters, digits, '-', '_' and '.' that starts with a letter or digit"
         raise ValueError(f"expected {expected}, got {name!r}")
     return name

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from segmi.errors import EnvironmentProblem
 from segmi.study.binding import describe
 from segmi.study.problems import Problems, unknown
-from segmi.study.strict_yaml import KeyPath
+from segmi.study.strict_yaml import KeyPath, mapping
 
 RANGES: Final = ("uniform", "log_uniform")
 SEARCHES: Final = ("grid", *RANGES)
@@ -41,8 +41,7 @@ class Space(BaseModel):
     path: tuple[str, ...]  # keys of the setting in the method, such as ``("training", "learning_rate")``
     grid: tuple[Any, ...] | None = None
     uniform: tuple[float, float] | None = None  # lowest and highest value
-    # lowest and highest value of a range that is uniform in the logarithm
-    log_uniform: tuple[float, float] | None = None
+    log_uniform: tuple[float, float] | None = None  # the same, uniform in the logarithm
     trials: int | None = None  # number of trials. A search of grids alone tries every combination.
 
     @property
@@ -62,12 +61,7 @@ class Space(BaseModel):
 
 
 def is_search(value: Any) -> bool:
-    """Return whether a value of a study file is a search.
-
-    Example:
-        >>> is_search({"grid": [1e-3, 1e-2]}), is_search({"power": 0.9})
-        (True, False)
-    """
+    """Return whether a value of a study file is a search."""
     return isinstance(value, Mapping) and any(kind in value for kind in SEARCHES)
 
 
@@ -111,8 +105,7 @@ def put(data: Any, path: KeyPath, value: Any) -> None:
 
 def searches_of(name: str, method: Mapping[str, Any], searches: Mapping[KeyPath, Space | None]) -> list[Space]:
     """Return the searches of a method: its own, and those of the study for settings that it does not set."""
-    own = {section: method.get(section) for section in _SHARED}
-    explicit = {(section, key) for section, options in own.items() if isinstance(options, Mapping) for key in options}
+    explicit = {(section, key) for section in _SHARED for key in mapping(method.get(section))}
     spaces = [
         space
         for path, space in searches.items()
@@ -143,29 +136,27 @@ def check_searches(
     trials = {name: number_of_trials(spaces) for name, spaces in searches.items()}
     if len(set(trials.values())) > 1 and study.get("allow_unequal") is not True and not problems.found:
         listing = "; ".join(f"{name}: {count or 'no'} trials" for name, count in trials.items())
-        message = (
-            f"the searches differ ({listing}), which may explain a difference between methods; use the same number"
-        )
-        problems.add(("methods",), f"{message} of trials for every method, or set allow_unequal: true")
+        remedy = "use the same number of trials for every method, or set allow_unequal: true"
+        message = f"the searches differ ({listing}), which may explain a difference between methods; {remedy}"
+        problems.add(("methods",), message)
 
 
-def _specs(data: Any) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
-    def inside(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
-        if is_search(value):
-            yield path, value
-        elif isinstance(value, Mapping):
-            for key, entry in value.items():
-                yield from inside(entry, (*path, key))
+def _specs(data: dict[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
+    """Yield the searches in the sections of a study and of its methods; a section itself cannot be one."""
+    sections: dict[KeyPath, Any] = {(name,): data.get(name) for name in _SHARED}
+    for method, options in mapping(data.get("methods")).items():
+        sections |= {("methods", method, name): mapping(options).get(name) for name in _SECTIONS}
+    for path, section in sections.items():
+        if not is_search(section):
+            yield from _specs_in(section, path)
 
-    def section(holder: Any, names: Sequence[str], path: KeyPath) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
-        for name in names:
-            if isinstance(holder, Mapping) and isinstance(holder.get(name), Mapping) and not is_search(holder[name]):
-                yield from inside(holder[name], (*path, name))
 
-    yield from section(data, _SHARED, ())
-    methods = data.get("methods")
-    for name, method in methods.items() if isinstance(methods, Mapping) else ():
-        yield from section(method, _SECTIONS, ("methods", name))
+def _specs_in(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
+    if is_search(value):
+        yield path, value
+    else:
+        for key, entry in mapping(value).items():
+            yield from _specs_in(entry, (*path, key))
 
 
 def _space(own: tuple[str, ...], spec: Mapping[str, Any], path: KeyPath, problems: Problems) -> Space | None:

@@ -61,29 +61,20 @@ def run_status(run: Run, folder: RunFolder) -> RunStatus:
     holder = lock_holder(folder.path) if on_disk != "missing" else None
     if holder is not None:
         pid, host = holder.get("pid"), holder.get("host")
-        detail, seconds = _joined(f"process {pid} on {host}", crashed), _age(holder.get("started"))
+        detail, seconds = "; ".join(filter(None, (f"process {pid} on {host}", crashed))), _age(holder.get("started"))
         return RunStatus(state="running", detail=detail, pid=pid, host=host, seconds=seconds, **common)
     if on_disk == "failed":
         failure = folder.failure() or {}
         state: State = "diverged" if failure.get("type") == "Diverged" else "failed"
-        return RunStatus(state=state, detail=_joined(last_line(failure), crashed), **common)
+        return RunStatus(state=state, detail="; ".join(filter(None, (last_line(failure), crashed))), **common)
     return RunStatus(state="pending" if on_disk == "missing" else "interrupted", detail=crashed, **common)
 
 
 def last_line(failure: dict[str, Any]) -> str:
-    """Return type and message of a failure, as in the last line of its traceback.
-
-    Example:
-        >>> last_line({"type": "RunError", "message": "out of memory at step 7"})
-        'RunError: out of memory at step 7'
-    """
+    """Return type and message of a failure, as in the last line of its traceback."""
     message = str(failure.get("message") or "").strip().splitlines()
     kind = str(failure.get("type") or "failure")
     return f"{kind}: {message[0]}" if message else kind
-
-
-def _joined(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)
 
 
 def _age(started: Any) -> float | None:

@@ -6,7 +6,6 @@ limit. ``ruamel.yaml`` reads ``1_000`` and ``2001-01-01`` as number and date, an
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -48,12 +47,7 @@ class Document:
     sources: dict[KeyPath, str] = field(default_factory=dict)
 
     def where(self, path: KeyPath) -> str:
-        """Return ``file:line`` of a value or of its nearest parent, or the command-line argument that set it.
-
-        Example:
-            >>> parse("training:\\n  steps: 5\\n", "demo.yaml").where(("training", "steps"))
-            'demo.yaml:2'
-        """
+        """Return ``file:line`` of a value or of its nearest parent, or the command-line argument that set it."""
         if path and path not in self.lines:
             for known, argument in self.set_by.items():
                 if known[: len(path)] == path:
@@ -134,6 +128,11 @@ def parse_value(text: str) -> Any:
     return parse(text, f"value {text!r}").data
 
 
+def mapping(value: Any) -> dict[str, Any]:
+    """Return a mapping, or an empty one for any other value."""
+    return value if isinstance(value, dict) else {}
+
+
 def dump(data: Any) -> str:
     """Write plain data as YAML that `parse` reads back, keys in their order.
 
@@ -157,15 +156,7 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-def _represent_float(dumper: yaml.SafeDumper, number: float) -> yaml.ScalarNode:
-    text = repr(number) if math.isfinite(number) else {math.inf: ".inf", -math.inf: "-.inf"}.get(number, ".nan")
-    if "e" in text and "." not in text:
-        text = text.replace("e", ".0e")  # YAML 1.1 readers take 1e-05 for text
-    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
-
-
 _Dumper.add_representer(str, _represent_text)
-_Dumper.add_representer(float, _represent_float)
 
 
 def _refuse_special_yaml(text: str, source: str) -> None:

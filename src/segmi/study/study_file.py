@@ -43,8 +43,8 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), *, roots: DataRo
     return validated(document, roots=roots)
 
 
-def read_study_file(path: str | Path) -> Document:
-    """Read a study file and merge it over the files it extends.
+def read_study_file(path: str | Path, before: tuple[Path, ...] = ()) -> Document:
+    """Read a study file and merge it over the files it extends; ``before`` are the files that extend it.
 
     Mappings are merged key by key; other values are replaced. A null removes an inherited dataset, method, network or
     loss.
@@ -52,10 +52,7 @@ def read_study_file(path: str | Path) -> Document:
     Raises:
         UsageError: as `parse_file`, or if a file extends itself or names no relative path.
     """
-    return _read(find_study(path), ())
-
-
-def _read(path: Path, before: tuple[Path, ...]) -> Document:
+    path = find_study(path)
     document = parse_file(path)
     here = path.resolve()
     if here in before:
@@ -70,7 +67,7 @@ def _read(path: Path, before: tuple[Path, ...]) -> Document:
         raise UsageError(message, f"write {KEY}: other.yaml")
     if not (path.parent / name).is_file():
         raise UsageError(f"{where}: there is no study file {path.parent / name}", f"correct the path in {KEY}")
-    base = _read(path.parent / name, (*before, here))
+    base = read_study_file(path.parent / name, (*before, here))
     if not isinstance(base.data, dict):
         raise UsageError(f"{where}: {base.source} is not a study", f"correct the path in {KEY}")
     return merge(base, document)
@@ -177,11 +174,9 @@ def _descend(container: Any, keys: Sequence[str], value: Any) -> KeyPath:
 
 def _next_key(container: Any, keys: Sequence[str]) -> tuple[str | int, Sequence[str]]:
     """Return the longest run of parts that is a key of ``container``, else the first part."""
-    if isinstance(container, dict):
-        for length in range(len(keys), 1, -1):
-            if ".".join(keys[:length]) in container:
-                return ".".join(keys[:length]), keys[length:]
-    return keys[0], keys[1:]
+    lengths = range(len(keys), 1, -1) if isinstance(container, dict) else ()
+    length = next((length for length in lengths if ".".join(keys[:length]) in container), 1)
+    return ".".join(keys[:length]), keys[length:]
 
 
 def _dotted(path: KeyPath) -> str:

@@ -1,8 +1,7 @@
 """Trials that choose the settings of a method on a dataset: their values, their scores, and the best one.
 
-A trial is a run with its own folder, records and lock, but it is scored on the images held out of train, and with a
-seed that is not one of the study's. The runs on disk are the only record of a search: an Optuna study is rebuilt from
-them for every trial, so a killed search continues exactly, and grids need no Optuna.
+A trial is a run that is scored on images held out of train. The runs on disk are the only record of a search: an Optuna
+study is rebuilt from them for every trial, so a killed search continues exactly.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -48,7 +47,7 @@ class Search:
     root: Path  # folder of all runs
     restart: bool = False  # ignore results on disk, except from runs in ``done``
     done: set[str] = field(default_factory=set)  # keys of the trials that were done in this call
-    change: Callable[[Run], Run] = lambda run: run  # applied to every run, such as to start from a bundle
+    init_from: str | None = None  # bundle that the trials start from
 
     @property
     def spaces(self) -> list[Space]:
@@ -77,9 +76,9 @@ class Search:
         """Return the trials whose values are known: all, or those that wait for no score."""
         trials: list[Trial] = []
         for number in range(self.total):
-            if depends_on_scores(self.spaces, number) and any(trial.record is None for trial in trials):
-                break
             before = [(trial.record.values, trial.record.score) for trial in trials if trial.record]
+            if depends_on_scores(self.spaces, number) and len(before) < number:
+                break
             values = suggest(self.spaces, number, before, self.study.search_seed)
             run = self.run(number, values)
             trials.append(Trial(run, self._record(run, number, values)))
@@ -92,7 +91,10 @@ class Search:
         records = [trial.record for trial in self.trials() if trial.record]
         if len(records) < self.total:
             return None
-        best = max((record for record in records if record.score is not None), key=_rank, default=None)
+        # Of equal scores, the first trial wins.
+        best = max(
+            (record for record in records if record.score is not None), key=lambda one: one.score or 0.0, default=None
+        )
         return Selection(
             self._searched(), self.study.search_seed, self._network(), best.number if best else None,
             best.values if best else {}, self._base_config().plain(), records,
@@ -115,7 +117,8 @@ class Search:
         return {space.name: space.spec() for space in self.spaces}
 
     def _base_config(self) -> RunConfig:
-        return self.change(Run(run_config(self.study, self.dataset, self.method, self.study.search_seed))).config
+        config = run_config(self.study, self.dataset, self.method, self.study.search_seed)
+        return config.model_copy(update={"init_from": self.init_from})
 
     def _network(self) -> str:
         method = self.study.methods[self.method]
@@ -153,10 +156,6 @@ def selected_run(run: Run, spaces: Collection[Space], selection: Selection) -> R
     return Run(RunConfig.from_plain({**config, "selected": dict(selection.values)}))
 
 
-def _rank(record: TrialRecord) -> tuple[float, int]:
-    return (record.score or 0.0, -record.number)  # of equal scores, the first trial wins
-
-
 def _score_of(result: dict[str, Any], network: str) -> float | None:
     try:
         score = result["networks"][network]["scores"][result["protocol"]]["mIoU"]
@@ -176,16 +175,11 @@ def depends_on_scores(spaces: Sequence[Space], number: int) -> bool:
 def suggest(
     spaces: Sequence[Space], number: int, before: Sequence[tuple[Mapping[str, Any], float | None]], seed: int
 ) -> dict[str, Any]:
-    """Return the values of trial ``number`` by the names of the spaces, a pure function of the arguments.
+    """Return the values of trial ``number`` (from 0) by the names of the spaces, a pure function of the arguments.
 
     Grids are tried in every combination. With a range, Optuna samples the first `SPREAD` trials from a scrambled Sobol
-    sequence, and the others with its tree-structured Parzen estimator.
-
-    Args:
-        spaces: settings that are searched for. Methods with equal spaces have equal first trials.
-        number: number of the trial, from 0.
-        before: values and score of the trials before it, None for a failed one.
-        seed: seed of the samples.
+    sequence, and the others with its tree-structured Parzen estimator from ``before``: the values and the score of the
+    trials before, None for a failed one.
 
     Example:
         >>> rate, radius = (Space(path=(name,), grid=values) for name, values in (("a", (1, 2)), ("b", (3, 5))))
@@ -194,8 +188,8 @@ def suggest(
     """
     if all(space.grid is not None for space in spaces):
         combinations = itertools.product(*(space.grid or () for space in spaces))
-        values: Sequence[Any] = next(itertools.islice(combinations, number, None))
-        return {space.name: value for space, value in zip(spaces, values, strict=True)}
+        values = next(itertools.islice(combinations, number, None))
+        return dict(zip((space.name for space in spaces), values, strict=True))
     params = _sampled(spaces, number, before, seed)
     return {space.name: space.grid[params[space.name]] if space.grid else params[space.name] for space in spaces}
 
@@ -225,12 +219,8 @@ def _sampled(
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sobol: dict[str, Any] = {
-                "scramble": True,
-                "seed": key(seed, "trials") % 2**32,
-                "warn_independent_sampling": False,
-            }
-            sampler = optuna.samplers.QMCSampler(**sobol)
+            sobol: dict[str, Any] = {"scramble": True, "warn_independent_sampling": False}
+            sampler = optuna.samplers.QMCSampler(seed=key(seed, "trials") % 2**32, **sobol)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         # The sampler takes its search space from the first finished trial.
         first = {space.name: 0 if space.grid else space.end_points[0] for space in spaces}

@@ -14,21 +14,21 @@ from segmi.study.binding import bind, describe, validate
 from segmi.study.components import NOT_OF_EVALUATION, open_data, probe_network, probe_weights
 from segmi.study.dataset_context import DataRoots, split_train
 from segmi.study.initial_weights import check_weights
-from segmi.study.method_validation import check_method, check_positive, check_training, mapping
+from segmi.study.method_validation import check_method, check_positive, check_training
 from segmi.study.problems import Problems, unknown
 from segmi.study.run_config import TrainingSection
 from segmi.study.schema import Method, Study, StudyFile, describe_network, with_preset
 from segmi.study.search import Space, check_searches, find_searches, searches_of, with_end_points
-from segmi.study.strict_yaml import Document, KeyPath
+from segmi.study.strict_yaml import Document, KeyPath, mapping
 from segmi.training import evaluate
 from segmi.training.config import BUDGETS
 from segmi.types import THRESHOLD
 
 _Sections: TypeAlias = dict[str, dict[str, Any]]
+# Fields of the evaluation section beside the arguments of `segmi.training.evaluate`, as name → (type, default).
 EVALUATION_FIELDS: Final = {
     "split": (str, "val"), "also": (Literal["full", "paper"] | None, None), "details": (bool, True),
 }  # fmt: skip
-"""Fields of the evaluation section beside the arguments of `segmi.training.evaluate`, as name → (type, default)."""
 
 
 def validated(document: Document, *, roots: DataRoots | None = None) -> Study:

@@ -25,19 +25,11 @@ class Script:
     """Worker pool that returns scripted events, one list per try of a run, and records its tasks."""
 
     def __init__(self, *tries: list[Event | Crash], jobs: int = 1) -> None:
-        self.tries, self.jobs = list(tries), jobs
+        self.tries, self.room = list(tries), float(jobs)
         self.tasks: list[Task] = []
         self.running: list[tuple[Task, list[Event | Crash]]] = []
         self.most = 0
         self.ended = False
-
-    @property
-    def has_room(self) -> bool:
-        return len(self.running) < self.jobs
-
-    @property
-    def is_busy(self) -> bool:
-        return bool(self.running)
 
     def begin(self, task: Task) -> None:
         self.tasks.append(task)

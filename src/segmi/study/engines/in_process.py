@@ -30,8 +30,6 @@ class Engine(Protocol):
     def do(self, executor: RunExecutor, runs: Sequence[Run], report: Report) -> None:
         """Start the runs in their order, and call ``report`` with their events.
 
-        Other processes get the job of ``executor``.
-
         Raises:
             Interrupted: on SIGINT or SIGTERM, after checkpoints are written.
             EnvironmentProblem: if records cannot be written.

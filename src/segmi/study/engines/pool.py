@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from segmi.study.engines.in_process import Report
 from segmi.study.engines.supervision import Crash, Task, check_count, supervise
 from segmi.study.engines.worker import serve
-from segmi.study.environment import cores
 from segmi.study.events import ENDS, Event
 from segmi.study.executor import Job, RunExecutor
 
@@ -45,9 +44,11 @@ class Pool:
         """Do the runs, see `Engine`."""
         import torch
 
+        from segmi.datasets.workers import processors
+
         threads = torch.get_num_threads()  # as in this process: the number of threads changes rounding
         most = max(run.config.training.threads or threads for run in runs)
-        jobs = min(self.jobs or max(1, cores() // most), len(runs))
+        jobs = min(self.jobs or max(1, processors() // most), len(runs))
         with tempfile.TemporaryDirectory(prefix="segmi-pool-") as outputs:
             paths = [Path(outputs, f"{number}.txt") for number in range(jobs)]
             supervise(_Workers(executor.job, threads, paths), executor.job, runs, report, retries=self.retries)
@@ -58,14 +59,7 @@ class _Workers:
 
     def __init__(self, job: Job, threads: int, outputs: Sequence[Path]) -> None:
         self._workers = [_Worker(job, threads, output) for output in outputs]
-
-    @property
-    def has_room(self) -> bool:
-        return any(worker.task is None for worker in self._workers)
-
-    @property
-    def is_busy(self) -> bool:
-        return any(worker.task is not None for worker in self._workers)
+        self.room = float(len(outputs))
 
     def begin(self, task: Task) -> None:
         next(worker for worker in self._workers if worker.task is None).begin(task)

@@ -6,6 +6,7 @@ Tasks post their events on a board, an actor from which the study's process read
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import tempfile
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORWARDED: Final = ("SEGMI_DATA", "SEGMI_CACHE")  # environment variables that the tasks get from the study's process
-
 SECONDS_TO_POST: Final = 10.0
 
 
@@ -122,10 +122,7 @@ _executors: list[RunExecutor] = []  # the executor of this process, which Ray re
 
 
 def run_ray_task(board: Any, ticket: int, setup: TaskSetup, task: Task) -> Event:
-    """Do a run in a process of Ray, post its events on ``board``, and return the last one.
-
-    ``ticket`` is the number of this try of this run.
-    """
+    """Do a run in a process of Ray, post its events on ``board`` for this try's ticket, and return the last one."""
     import ray
     import torch
 
@@ -149,20 +146,13 @@ class _Tasks:
     """Worker pool of Ray tasks, see `WorkerPool`."""
 
     def __init__(self, ray: Any, setup: TaskSetup, needs: dict[str, dict[str, float]], jobs: int | None) -> None:
-        self._ray, self._setup, self._needs, self._jobs = ray, setup, needs, jobs
+        self._ray, self._setup, self._needs = ray, setup, needs
+        self.room = math.inf if jobs is None else float(jobs)
         self._node = ray.get_runtime_context().get_node_id()
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(self._node, soft=True)
         self._board = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(Board).remote()
         self._running: dict[Any, tuple[int, Task]] = {}
         self._tickets, self._is_gone = 0, False
-
-    @property
-    def has_room(self) -> bool:
-        return self._jobs is None or len(self._running) < self._jobs
-
-    @property
-    def is_busy(self) -> bool:
-        return bool(self._running)
 
     def begin(self, task: Task) -> None:
         needs = self._needs[task.run.key]

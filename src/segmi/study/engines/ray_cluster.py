@@ -17,12 +17,9 @@ from types import ModuleType
 from typing import Any, Final
 
 from segmi.errors import EnvironmentProblem, UsageError
-from segmi.study.environment import cores
 
 OBJECT_STORE_BYTES: Final = 100 * 2**20  # events have some hundred bytes; by default Ray reserves a third of the memory
-
 SECONDS_TO_ANSWER: Final = 5.0
-
 # Time for the head of a cluster to respond; after a minute Ray ends the process that waits for it.
 SECONDS_OF_SILENCE: Final = 20.0
 
@@ -41,19 +38,14 @@ def connected(address: str | None) -> Iterator[ModuleType]:
     Args:
         address: ``HOST:PORT`` of a cluster that this machine belongs to, or ``auto`` for the one that runs here. None:
             start Ray on this machine and stop it afterwards.
-
-    Raises:
-        UsageError: if the address is malformed.
-        EnvironmentProblem: if Ray is not installed, does not start, or does not respond at the address.
     """
     _check_address(address)
     with _environment(_variables() if address is None else {}):
         try:
             import ray
         except ImportError as error:
-            raise EnvironmentProblem(
-                "--engine ray needs the package ray, which is not installed", "pip install 'segmi[ray]'"
-            ) from error
+            missing = "--engine ray needs the package ray, which is not installed"
+            raise EnvironmentProblem(missing, "pip install 'segmi[ray]'") from error
         if ray.is_initialized():
             yield ray
             return
@@ -81,9 +73,11 @@ def is_alive(ray: Any, node: str) -> bool:
 
 
 def _start(ray: Any, address: str | None, folder: str | None) -> None:
+    from segmi.datasets.workers import processors
+
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "_skip_env_hook": True}
     if address is None:
-        options |= {"num_cpus": cores(), "include_dashboard": False, "_temp_dir": folder}
+        options |= {"num_cpus": processors(), "include_dashboard": False, "_temp_dir": folder}
         options["object_store_memory"] = OBJECT_STORE_BYTES
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
@@ -113,9 +107,8 @@ def _check_address(address: str | None) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
     except (OSError, OverflowError) as error:
-        raise EnvironmentProblem(
-            f"no Ray responds at {address}: {error}", "start it with `ray start --head`, or omit --address"
-        ) from error
+        remedy = "start it with `ray start --head`, or omit --address"
+        raise EnvironmentProblem(f"no Ray responds at {address}: {error}", remedy) from error
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -11,14 +12,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 from segmi.errors import EnvironmentProblem, Interrupted, RunError, UsageError
 from segmi.records import RunFolder
 from segmi.study.engines.in_process import Report
-from segmi.study.events import Event
+from segmi.study.events import ENDS, Event
 from segmi.study.executor import Job, lock_if_free, stoppable
 
 if TYPE_CHECKING:
     from segmi.study.run_config import Run
 
 STOP_PATIENCE: Final = 120.0  # seconds that runs have to finish their step and write their checkpoints
-
 LOCK_PATIENCE: Final = 30.0  # seconds to wait for the lock of a crashed process
 
 
@@ -46,13 +46,7 @@ class Crash:
 class WorkerPool(Protocol):
     """Processes that do runs, as seen from the process of the study."""
 
-    @property
-    def has_room(self) -> bool:
-        """Whether another task can start."""
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a task is running."""
+    room: float  # number of tasks at a time
 
     def begin(self, task: Task) -> None:
         """Start a task; called only if there is room."""
@@ -68,34 +62,32 @@ class WorkerPool(Protocol):
 
 
 def supervise(workers: WorkerPool, job: Job, runs: Sequence[Run], report: Report, *, retries: int) -> None:
-    """Do the runs with a pool of workers, and end the pool.
+    """Do the runs with a pool of workers, and end the pool; raises as `Engine.do`.
 
     A run whose process crashes is given to another process up to ``retries`` times, and then fails.
-
-    Raises:
-        Interrupted: on SIGINT or SIGTERM, after checkpoints are written.
     """
     from segmi.training.loop import Interruption
 
     crashes = _CrashCounter(job, report, retries)
     waiting = deque(Task(run, job.overwrite) for run in runs)
-    stop_by: float | None = None
+    running, stop_by = 0, math.inf
     with stoppable(), Interruption() as interruption:
         try:
-            while waiting or workers.is_busy:
-                if interruption.requested and stop_by is None:
+            while (waiting or running) and time.monotonic() <= stop_by:
+                if interruption.requested and stop_by == math.inf:
                     stop_by = time.monotonic() + STOP_PATIENCE
                     waiting.clear()
                     workers.stop()
-                if stop_by is not None and time.monotonic() > stop_by:
-                    break
-                while waiting and workers.has_room:
+                while waiting and running < workers.room:
                     workers.begin(waiting.popleft())
+                    running += 1
                 for task, result in workers.poll():
-                    if isinstance(result, Event) and (result.kind != "interrupted" or stop_by is not None):
-                        crashes.observe(task, result)
+                    running -= isinstance(result, Crash) or result.kind in ENDS
+                    if isinstance(result, Event) and (result.kind != "interrupted" or stop_by < math.inf):
+                        if result.kind == "started":
+                            crashes.begun.add(task.run.key)
                         report(task.run, result)
-                    elif stop_by is None and (again := crashes.handle(task, result)) is not None:
+                    elif stop_by == math.inf and (again := crashes.handle(task, result)) is not None:
                         waiting.appendleft(again)
         finally:
             workers.end()
@@ -117,11 +109,7 @@ class _CrashCounter:
     def __init__(self, job: Job, report: Report, retries: int) -> None:
         self._job, self._report, self._retries = job, report, retries
         self._count: Counter[str] = Counter()
-        self._begun: set[str] = set()
-
-    def observe(self, task: Task, event: Event) -> None:
-        if event.kind == "started":
-            self._begun.add(task.run.key)
+        self.begun: set[str] = set()  # keys of the runs that have started
 
     def handle(self, task: Task, result: Crash | Event) -> Task | None:
         """Return the task for another try, or None after recording the failure of the run."""
@@ -132,7 +120,7 @@ class _CrashCounter:
         if self._count[run.key] <= self._retries:
             tries = f"retry {self._count[run.key]} of {self._retries}"
             self._report(run, Event("note", text=f"{crash.reason}; {tries}"))
-            return Task(run, task.overwrite and run.key not in self._begun, LOCK_PATIENCE)
+            return Task(run, task.overwrite and run.key not in self.begun, LOCK_PATIENCE)
         self._report(run, _record_failure(folder, crash, self._count[run.key]))
         return None
 

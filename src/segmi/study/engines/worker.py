@@ -22,15 +22,22 @@ from segmi.study.engines.supervision import Task
 from segmi.study.events import ENDS, FREQUENT, Emit, Event
 from segmi.study.executor import Job, RunExecutor, stoppable
 
-SECONDS_BETWEEN_EVENTS: Final = 0.2
+SECONDS_BETWEEN_EVENTS: Final = 0.2  # of the frequent kinds
 
 
 def do_task(executor: RunExecutor, task: Task, emit: Emit) -> Event:
-    """Do a run, emit its events, and return the last one, one of `ENDS`, which the caller sends after all others."""
-    last = Event("failed", text="the run reported no event")
+    """Do a run, emit its events, and return the last one, one of `ENDS`, which the caller sends after all others.
+
+    Events of the frequent kinds are emitted at most a few times per second.
+    """
+    last, sent = Event("failed", text="the run reported no event"), 0.0
 
     def receive(event: Event) -> None:
-        nonlocal last
+        nonlocal last, sent
+        now = time.monotonic()
+        if event.kind in FREQUENT and event.done < event.of and now - sent < SECONDS_BETWEEN_EVENTS:
+            return
+        sent = now
         if event.kind in ENDS:
             last = event
         elif event.kind == "started":
@@ -38,12 +45,11 @@ def do_task(executor: RunExecutor, task: Task, emit: Emit) -> Event:
         else:
             emit(event)
 
-    throttled = _Throttled(receive)
-    warnings = _WarningEvents(throttled)
+    warnings = _WarningEvents(receive)
     logging.getLogger("segmi").addHandler(warnings)
     try:
         with stoppable():
-            executor.do(task.run, throttled, overwrite=task.overwrite, patience=task.patience)
+            executor.do(task.run, receive, overwrite=task.overwrite, patience=task.patience)
     except Interrupted as interrupted:
         return Event("interrupted", text=str(interrupted))
     except EnvironmentProblem as problem:
@@ -56,8 +62,7 @@ def do_task(executor: RunExecutor, task: Task, emit: Emit) -> Event:
 def serve(connection: Connection, job: Job, threads: int, output: Path) -> None:
     """Do the tasks that arrive on ``connection`` one at a time, as a process of the pool.
 
-    None in place of a task, or the end of the connection, ends a run after its checkpoint. The file ``output`` gets
-    the output of the libraries, including the trace of a crash.
+    None in place of a task, or the end of the connection, ends a run after its checkpoint.
     """
     if hasattr(os, "setpgid"):  # Ctrl-C reaches the study's process only, which forwards it once
         os.setpgid(0, 0)
@@ -100,20 +105,6 @@ def output_to(output: Path) -> Iterator[None]:
             os.close(before)
         faulthandler.disable()
         os.close(descriptor)
-
-
-class _Throttled:
-    """Forwards events, of the frequent kinds at most a few per second."""
-
-    def __init__(self, emit: Emit) -> None:
-        self._emit, self._last = emit, 0.0
-
-    def __call__(self, event: Event) -> None:
-        now = time.monotonic()
-        if event.kind in FREQUENT and event.done < event.of and now - self._last < SECONDS_BETWEEN_EVENTS:
-            return
-        self._last = now
-        self._emit(event)
 
 
 class _WarningEvents(logging.Handler):
