@@ -149,8 +149,8 @@ CASES: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
     "16-bit image": (
         IMAGE,
         sixteen_bits,
-        "expected 8 bits per channel, got a 16-bit gray image",
-        "scale the values",
+        "expected 8 bits per channel, got 16-bit integers",
+        "set value_range in segmi.toml",
     ),
     "mask saved as JPEG": (
         MASK,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segmi.datasets.decode import decode_image, decode_mask, indices_of, printable
+from segmi.datasets.bands import decode_image
+from segmi.datasets.decode import decode_mask, indices_of, printable
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from segmi.datasets.decode import decode_image
+from segmi.datasets.bands import decode_image
 from segmi.datasets.processing import Processing
 from segmi.deploy import iter_predictions, load, predict, predict_files, predict_images, prediction, save_bundle
 from segmi.deploy.predict_files import overlay_labels

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from segmi.datasets.image_format import ImageArray
 from segmi.datasets.reader import Pixels
 from segmi.types import IGNORE_INDEX
 
@@ -61,13 +62,17 @@ def draw_window(
     return Window(height, width, top - missing_rows, left - missing_columns, flipped)
 
 
-def crop_batch(pairs: Sequence[tuple[Pixels, Pixels]], windows: Sequence[Window], crop: int) -> tuple[Tensor, Tensor]:
+def crop_batch(
+    pairs: Sequence[tuple[ImageArray, Pixels]], windows: Sequence[Window], crop: int
+) -> tuple[Tensor, Tensor]:
     """Return the crops of images and labels; the area outside an image is black and ignored.
 
-    Shapes: 3×H×W and H×W uint8 each → N×3×crop×crop and N×crop×crop uint8.
+    Shapes: C×H×W, uint8 or float32, and H×W uint8 each → N×C×crop×crop and N×crop×crop.
     """
     count = len(windows)
-    batch, labels = np.empty((count, 3, crop, crop), np.uint8), np.empty((count, crop, crop), np.uint8)
+    first = pairs[0][0] if pairs else np.empty((3, 0, 0), np.uint8)
+    batch = np.empty((count, len(first), crop, crop), first.dtype)
+    labels = np.empty((count, crop, crop), np.uint8)
     for number, ((image, mask), window) in enumerate(zip(pairs, windows, strict=True)):
         height, width, top, left, flipped = window
         if mask.shape != (height, width):
@@ -94,13 +99,18 @@ def overlap(window: Window, crop: int) -> tuple[tuple[slice, slice], tuple[slice
     return (inside[0], inside[1]), (source[0], source[1])
 
 
-def _resized(image: Pixels, mask: Pixels, height: int, width: int) -> tuple[Pixels, Pixels]:
+def _resized(image: ImageArray, mask: Pixels, height: int, width: int) -> tuple[ImageArray, Pixels]:
     # torchvision resizes a `Mask` by nearest neighbor in every interpolation mode.
     pair = tv_tensors.Image(as_tensor(image)), tv_tensors.Mask(as_tensor(mask))
     resized, labels = (v2.functional.resize(one, [height, width], antialias=True) for one in pair)
     return resized.numpy(), labels.numpy()
 
 
-def as_tensor(pixels: Pixels) -> Tensor:
-    """Return a uint8 array as a tensor, without a copy if its memory layout allows it."""
+def to_unit(images: Tensor) -> Tensor:
+    """Return uint8 images as float32 in [0, 1]; floats, which are scaled when they are read, as they are."""
+    return images if images.is_floating_point() else images.float().div_(255)
+
+
+def as_tensor(pixels: ImageArray) -> Tensor:
+    """Return an array as a tensor, without a copy if its memory layout allows it."""
     return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))

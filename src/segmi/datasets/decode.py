@@ -1,15 +1,12 @@
-"""Image files to arrays, with Pillow alone: other decoders have crashed on damaged files.
+"""Files opened with Pillow, and mask files to arrays; `segmi.datasets.bands` reads images.
 
-===========================================  ==============================================================
-images                                       masks
-===========================================  ==============================================================
-gray, palette, black-and-white, CMYK → RGB   1-, 2- and 4-bit files keep their stored values
-alpha is dropped                             alpha is dropped
-the EXIF orientation is applied              the EXIF orientation is applied
-animations are refused                       animations are refused
-16-bit and float gray are refused            16- and 32-bit values up to 255 are kept, others and float refused
-\\                                            JPEG and WebP are refused: they change values along edges
-===========================================  ==============================================================
+==========================================  ==========================================
+1-, 2- and 4-bit masks                      keep their stored values
+16- and 32-bit masks                        kept up to the value 255, otherwise refused
+alpha                                       dropped
+EXIF orientation                            applied, or ignored as for the images
+animations, floats, JPEG and WebP           refused; lossy files change values along edges
+==========================================  ==========================================
 
 Empty, truncated and non-image files and those larger than `MAX_PIXELS` are refused. Every refusal is a `DataError`
 that names the file and the fix.
@@ -26,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from segmi.datasets.image_format import Orientation
 from segmi.errors import DataError, EnvironmentProblem
 
 MAX_PIXELS: Final = 89_478_485
@@ -42,30 +40,14 @@ _GRAY_STEP: Final = {2: 85, 4: 17}  # Pillow scales 2- and 4-bit gray to 0..255;
 _REPLACE: Final = "download or copy the file again"
 
 
-def decode_image(path: Path) -> NDArray[np.uint8]:
-    """Return an image file as H×W×3 uint8 RGB, with its EXIF orientation applied.
-
-    Raises:
-        DataError: the file is missing, damaged, not an image, animated, too large, or 16-bit or float gray.
-        EnvironmentProblem: read permission is missing.
-    """
-    with _opened(path) as image:
-        if image.mode.startswith(("I", "F")):
-            raise DataError(
-                f"{printable(path)}: expected 8 bits per channel, got a {_depth(image)} gray image",
-                "scale the values that matter to 0–255 and save the image with 8 bits",
-            )
-        image = ImageOps.exif_transpose(image)
-        return np.array(image.convert("RGB"))
-
-
-def decode_mask(path: Path) -> Image.Image:
+def decode_mask(path: Path, orientation: Orientation = "apply") -> Image.Image:
     """Return a mask file as a loaded Pillow image of mode ``L`` or ``P`` (values), or ``RGB`` (colors).
 
     Raises:
-        DataError: as for `decode_image`, and for values above 255 and lossy formats.
+        DataError: as for `segmi.datasets.bands.decode_image`, and for values above 255 and lossy formats.
         EnvironmentProblem: read permission is missing.
     """
+    turned = ImageOps.exif_transpose if orientation == "apply" else Image.Image.copy
     with _opened(path) as image:
         if image.format in _LOSSY:
             raise DataError(
@@ -73,9 +55,9 @@ def decode_mask(path: Path) -> Image.Image:
                 "export the mask again from its source as PNG; converting this file does not restore the values",
             )
         if image.mode.startswith(("I", "F")):
-            return _to_8_bits(path, ImageOps.exif_transpose(image))
+            return _to_8_bits(path, turned(image))
         step = _gray_step(path, image)
-        image = ImageOps.exif_transpose(image)
+        image = turned(image)
         if image.mode == "1":
             return Image.fromarray(np.array(image).astype(np.uint8))  # 0 and 1; convert("L") gives 0 and 255
         if image.mode in ("LA", "La"):
@@ -117,7 +99,7 @@ def printable(path: Path | str) -> str:
 
     Example:
         >>> printable("caf\udce9\n.png")
-        'caf\\xe9\\n.png'
+        'caf\\xe9\n.png'
     """
     text = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
@@ -125,26 +107,17 @@ def printable(path: Path | str) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open and decode a file; every failure becomes an error that names it."""
+    """Open and decode a file with Pillow; every failure becomes an error that names it."""
+    with explained(path), opened_by_pillow(path) as image:
+        image.load()
+        yield image
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn every failure of reading into a `DataError` or `EnvironmentProblem` that names the file."""
     try:
-        # No warning filters are set around the size check: that is not safe between threads.
-        if path.exists() and not path.is_file():  # opening a pipe would block forever
-            raise DataError(
-                f"{printable(path)}: expected a file, got a {'folder' if path.is_dir() else 'pipe or device'}",
-                "put the image there, or remove it from the split's list",
-            )
-        with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise _too_large(path, f"{width}×{height}")
-            frames = getattr(image, "n_frames", 1)
-            if image.format != "MPO" and frames > 1:  # MPO: a JPEG photograph with previews
-                raise DataError(
-                    f"{printable(path)}: expected one image, got {frames} frames",
-                    "save the frame that is meant as a separate image",
-                )
-            image.load()
-            yield image
+        yield
     except DataError:
         raise
     except PermissionError as error:
@@ -153,6 +126,47 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise _too_large(path, str(error)) from error
     except Exception as error:  # Pillow raises a dozen types for damaged files
         raise _unreadable(path, error) from error
+
+
+@contextmanager
+def opened_by_pillow(path: Path) -> Iterator[Image.Image]:
+    """Open a file with Pillow without decoding it, and check that it is one image.
+
+    Raises:
+        DataError: the file is too large, an animation, or one that Pillow does not read exactly.
+    """
+    check_is_file(path)
+    # No warning filters are set around the size check: that is not safe between threads.
+    with Image.open(path, formats=FORMATS) as image:
+        check_size(path, *image.size)
+        frames = getattr(image, "n_frames", 1)
+        if image.format != "MPO" and frames > 1:  # MPO: a JPEG photograph with previews
+            raise DataError(
+                f"{printable(path)}: expected one image, got {frames} frames",
+                "save the frame that is meant as a separate image",
+            )
+        args = image.tile[0].args if image.format == "PPM" and image.tile else None
+        if isinstance(args, tuple) and args[1] > 255 and args != ("L", 65535):
+            raise DataError(
+                f"{printable(path)}: expected a PPM or PGM of 8 bits, got more, which Pillow would scale",
+                "save it as 16-bit PNG or TIFF",
+            )
+        yield image
+
+
+def check_is_file(path: Path) -> None:
+    """Raise a DataError for a folder, pipe or device."""
+    if path.exists() and not path.is_file():  # opening a pipe would block forever
+        raise DataError(
+            f"{printable(path)}: expected a file, got a {'folder' if path.is_dir() else 'pipe or device'}",
+            "put the image there, or remove it from the split's list",
+        )
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Raise a DataError for an image of more than `MAX_PIXELS`."""
+    if width * height > MAX_PIXELS:
+        raise _too_large(path, f"{width}×{height}")
 
 
 def unreadable_path(path: Path | str) -> EnvironmentProblem:

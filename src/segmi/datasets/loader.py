@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from segmi.datasets.crops import to_unit
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.datasets.workers import read_by_workers
 from segmi.randomness import key
@@ -78,7 +79,7 @@ class Unlabeled:
         samples = [images.samples[index] for _, index in keys]
         labels = torch.full((len(keys) * len(views), *masks.shape[1:]), IGNORE_INDEX)
         return Batch(
-            images=torch.cat([batch.images, torch.cat(views).float().div_(255)]),
+            images=torch.cat([batch.images, to_unit(torch.cat(views))]),
             labels=torch.cat([batch.labels, labels]),
             names=(*batch.names, *(sample.name for sample in samples)),
             groups=(*batch.groups, *(sample.group for sample in samples)),

@@ -19,7 +19,7 @@ from segmi.errors import UsageError
 
 
 class Pair(NamedTuple):
-    """An image and its labels at the same size: 3×H×W uint8 and H×W uint8."""
+    """An image and its labels at the same size: C×H×W uint8 or float32, and H×W uint8."""
 
     image: tv_tensors.Image
     mask: tv_tensors.Mask
@@ -70,7 +70,7 @@ class Processing:
                 raise UsageError(f"processing.{name} must be a strength between 0 and 1, got {getattr(self, name)}")
 
     def resized(self, image: np.ndarray, mask: np.ndarray) -> Pair:
-        """Return an H×W×3 uint8 image and its H×W uint8 mask, resized; the deterministic part of the processing."""
+        """Return an H×W×C image and its H×W uint8 mask, resized; the deterministic part of the processing."""
         pair = Pair(tv_tensors.Image(as_tensor(image).permute(2, 0, 1).contiguous()), tv_tensors.Mask(as_tensor(mask)))
         if self.resize is None:
             return pair
@@ -105,8 +105,11 @@ class Processing:
 
 
 def _jitter(image: torch.Tensor, strength: float) -> torch.Tensor:
-    jittered: torch.Tensor = v2.ColorJitter(strength, strength, strength, strength / 10)(image)
-    return jittered
+    jitter = v2.ColorJitter(strength, strength, strength, strength / 10)
+    if len(image) == 3:
+        return jitter(image)
+    # Bands as a batch of gray images, which change alike: brightness and contrast, since gray has no hue.
+    return jitter(image[:, None])[:, 0]
 
 
 @contextmanager

@@ -12,7 +12,9 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_chec
 import numpy as np
 from numpy.typing import NDArray
 
-from segmi.datasets.decode import decode_image, decode_mask, indices_of, printable
+from segmi.datasets.bands import decode_image
+from segmi.datasets.decode import decode_mask, indices_of, printable
+from segmi.datasets.image_format import RGB, ImageArray, ImageFormat
 from segmi.errors import DataError, SegmiError, together, unknown_name
 from segmi.types import IGNORE_INDEX
 
@@ -176,6 +178,8 @@ class DatasetReader(ABC):
     splits: tuple[str, ...]
     root: Path | None = None
     """The folder of the files; None for generated datasets."""
+    image_format: ImageFormat = RGB
+    """The bands of the image files that are read, and their value range."""
 
     @abstractmethod
     def listing(self, split: str) -> Listing:
@@ -198,13 +202,14 @@ class DatasetReader(ABC):
             raise self.empty_split(name)
         return samples
 
-    def read_image(self, sample: Sample) -> Pixels:
-        """Return the image as H×W×3 uint8 RGB; see `segmi.datasets.decode` for the conversions.
+    def read_image(self, sample: Sample) -> ImageArray:
+        """Return the image as H×W×C, uint8 RGB or as `image_format` says; see `segmi.datasets.decode`.
 
         Raises:
             DataError: the file cannot be read as an image.
         """
-        return decode_image(sample.image) if isinstance(sample.image, Path) else sample.image.draw()
+        source = sample.image
+        return decode_image(source, self.image_format) if isinstance(source, Path) else source.draw()
 
     def read_mask(self, sample: Sample) -> Pixels:
         """Return the labels as H×W uint8 train ids, ``IGNORE_INDEX`` for ignored pixels.
@@ -215,7 +220,7 @@ class DatasetReader(ABC):
         values = self.mask_values(sample.mask) if isinstance(sample.mask, Path) else sample.mask.draw()
         return self.info.train_ids(values, file=sample.file("mask"))
 
-    def read(self, sample: Sample) -> tuple[Pixels, Pixels]:
+    def read(self, sample: Sample) -> tuple[ImageArray, Pixels]:
         """Return the image and the labels, of equal height and width.
 
         Raises:
@@ -228,14 +233,15 @@ class DatasetReader(ABC):
 
     def mask_values(self, path: Path) -> Pixels:
         """Return the values of a mask file, H×W uint8, the index of `DatasetInfo.lookup`."""
-        return indices_of(decode_mask(path), path)
+        return indices_of(decode_mask(path, self.image_format.orientation), path)
 
     def decoding_key(self) -> tuple[Hashable, ...]:
         """Return everything besides the files that decides the pixels; decoded images are cached under its ``repr``.
 
         A reader whose options change how files are decoded adds them.
         """
-        return (f"{type(self).__module__}.{type(self).__qualname__}", self.info.lookup)
+        format = () if self.image_format == RGB else (self.image_format,)
+        return (f"{type(self).__module__}.{type(self).__qualname__}", self.info.lookup, *format)
 
     def empty_split(self, split: str) -> DataError:
         """Return the error for a split without images."""
@@ -253,14 +259,14 @@ def combined_error(summary: str, problems: Sequence[Problem | SegmiError], remed
     return DataError(f"{summary}:\n{together(messages)}", "\n    ".join(filter(None, remedies)))
 
 
-def size_mismatch(sample: Sample, image: Pixels, mask: Pixels) -> DataError:
+def size_mismatch(sample: Sample, image: ImageArray, mask: Pixels) -> DataError:
     """Return the error for an image and a mask of different sizes."""
     (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape
     rotated = (height, width) == (mask_width, mask_height)
     return DataError(
         f"{sample.file('mask')}: expected the size of its image {sample.file('image')}, {width}×{height}, "
         f"got {mask_width}×{mask_height}",
-        "rotate the mask by the image's EXIF orientation, or remove that tag from the image"
+        'rotate the mask by the EXIF orientation of its image, or set exif_orientation = "ignore" in segmi.toml'
         if rotated
         else "pair the right files, or resize the mask to the image by nearest neighbor",
     )

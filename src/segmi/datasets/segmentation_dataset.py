@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from segmi.datasets.cache import Store
-from segmi.datasets.crops import as_tensor, crop_batch, overlap
+from segmi.datasets.crops import as_tensor, crop_batch, overlap, to_unit
+from segmi.datasets.image_format import ImageArray
 from segmi.datasets.processing import Pair, Processing
 from segmi.datasets.reader import DatasetReader, Pixels, Sample
 from segmi.randomness import Keys, key
@@ -59,7 +60,7 @@ class _Rows(NamedTuple):
     store: Store
     rows: list[int]
 
-    def array(self, column: str, index: int) -> Pixels:
+    def array(self, column: str, index: int) -> ImageArray:
         return self.store.array(column, self.rows[index])
 
 
@@ -106,7 +107,7 @@ class SegmentationDataset(Dataset[Pair]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Pair:
-        """Return image ``index`` with its labels, resized and whole: 3×H×W and H×W uint8."""
+        """Return image ``index`` with its labels, resized and whole: C×H×W uint8 or float32, and H×W uint8."""
         if self._prepared is not None:
             image, mask = self._prepared.array("images", index), self._prepared.array("masks", index)
             return Pair(tv_tensors.Image(as_tensor(image)), tv_tensors.Mask(as_tensor(mask)))
@@ -158,7 +159,7 @@ class SegmentationDataset(Dataset[Pair]):
         return other
 
     def crops(self, keys: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-        """Return the random crops of (epoch, index) ``keys``: N×3×H×W and N×H×W uint8."""
+        """Return the random crops of (epoch, index) ``keys``: N×C×H×W uint8 or float32, and N×H×W uint8."""
         processing = self.processing
         pairs = [self._arrays(index) for _, index in keys]
         seeds = self._augmentation_seeds(keys)
@@ -184,7 +185,7 @@ class SegmentationDataset(Dataset[Pair]):
         images, labels = self.crops(keys)
         samples = [self.samples[index] for _, index in keys]
         return Batch(
-            images=images.float().div_(255),
+            images=to_unit(images),
             labels=labels.long(),
             names=tuple(sample.name for sample in samples),
             groups=tuple(sample.group for sample in samples),
@@ -194,7 +195,7 @@ class SegmentationDataset(Dataset[Pair]):
         by_epoch = {epoch: Keys(self.seed, "augment", epoch) for epoch in {epoch for epoch, _ in keys}}
         return [by_epoch[epoch](index) for epoch, index in keys]
 
-    def _arrays(self, index: int) -> tuple[Pixels, Pixels]:
+    def _arrays(self, index: int) -> tuple[ImageArray, Pixels]:
         """Return the resized image and its (noisy) labels; from the cache without a copy."""
         if self._prepared is not None:
             image, mask = self._prepared.array("images", index), self._prepared.array("masks", index)

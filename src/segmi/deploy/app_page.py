@@ -13,7 +13,7 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from segmi.datasets.decode import decode_image
+from segmi.datasets.bands import decode_image
 from segmi.deploy.app import (
     Result,
     bundle_titles,

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from segmi.datasets import open_dataset
-from segmi.datasets.decode import decode_image
+from segmi.datasets.bands import decode_image
 from segmi.deploy.bundle import load
 from segmi.deploy.predict_files import find_images
 from segmi.deploy.prediction import get_card, prepare_image

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segmi.datasets.decode import SUFFIXES, decode_image, printable
+from segmi.datasets.bands import decode_image
+from segmi.datasets.decode import SUFFIXES, printable
 from segmi.datasets.layout import walk
 from segmi.deploy.bundle import load
 from segmi.deploy.prediction import DEFAULTS, get_card, predict_images

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from segmi.datasets.decode import decode_image
+from segmi.datasets.bands import decode_image
 from segmi.datasets.processing import Processing
 from segmi.errors import UsageError
 from segmi.models import InferenceConfig, SegmentationNetwork, forward_padded, predict_labels

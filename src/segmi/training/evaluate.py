@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segmi.datasets.crops import to_unit
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import UsageError
 from segmi.metrics.confusion_matrix import ConfusionMatrix
@@ -174,7 +175,7 @@ def predict_labels(cohort: Cohort, images: SegmentationDataset, index: int, **op
     config = InferenceConfig(**options)
     was_training = cohort.training
     device = next(cohort.parameters()).device
-    image = images[index].image.as_subclass(torch.Tensor)[None].float().div_(255).to(device)
+    image = to_unit(images[index].image.as_subclass(torch.Tensor)[None]).to(device)
     size = (images.labels(index).shape[-2], images.labels(index).shape[-1])
     cohort.eval()
     try:
@@ -222,16 +223,16 @@ def _whole(
 ) -> Iterator[tuple[list[int], Images, list[Labels]]]:
     # Yield batches of whole images of one size at the working scale, with labels at the original size.
     indices: list[int] = []
-    batch: list[Tensor] = []  # 3×h×w uint8 each
+    batch: list[Tensor] = []  # C×h×w each
     for index in chosen:
         image = images[index].image.as_subclass(Tensor)
         if batch and (len(batch) == batch_size or image.shape != batch[0].shape):
-            yield indices, torch.stack(batch).float().div_(255), [images.labels(i) for i in indices]
+            yield indices, to_unit(torch.stack(batch)), [images.labels(i) for i in indices]
             indices, batch = [], []
         indices.append(index)
         batch.append(image)
     if indices:
-        yield indices, torch.stack(batch).float().div_(255), [images.labels(i) for i in indices]
+        yield indices, to_unit(torch.stack(batch)), [images.labels(i) for i in indices]
 
 
 def _crops(

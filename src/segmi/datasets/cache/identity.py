@@ -11,10 +11,10 @@ from typing import Final
 
 from segmi.datasets.reader import DatasetReader, ResizeMode, Sample, Source
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Increase it when the files of an entry, the decoding or the resizing change; older entries are then not read."""
 
-IMAGES: Final = ("images", "masks")  # the columns of resized images: 3×H×W and H×W uint8
+IMAGES: Final = ("images", "masks")  # the columns of resized images: C×H×W, and H×W uint8
 LABELS: Final = ("labels",)  # the column of labels at their original size: H×W uint8
 _LIBRARIES: Final = ("pillow", "numpy", "torch", "torchvision")  # their versions decide pixels
 _DIGITS: Final = 16  # of a hash in a folder name

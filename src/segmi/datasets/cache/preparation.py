@@ -17,7 +17,8 @@ from segmi.datasets.cache.cache_folder import entry_folders
 from segmi.datasets.cache.identity import IMAGES, LABELS, EntryKey
 from segmi.datasets.cache.store import DamagedError, Store, StoreWriter
 from segmi.datasets.decode import printable
-from segmi.datasets.reader import DatasetReader, Pixels, Sample, combined_error
+from segmi.datasets.image_format import ImageArray
+from segmi.datasets.reader import DatasetReader, Sample, combined_error
 from segmi.errors import EnvironmentProblem, SegmiError, UsageError
 from segmi.records import atomic_folder, run_lock, sweep
 
@@ -130,7 +131,7 @@ def _check_disk_space(root: Path, decoders: Sequence[Decoder]) -> None:
 class Prepared(NamedTuple):
     """A processed sample: an array per column, and the label counts of its mask at the original size."""
 
-    arrays: tuple[Pixels, ...]
+    arrays: tuple[ImageArray, ...]
     counts: NDArray[np.int64]
 
 
@@ -155,7 +156,7 @@ class Decoder:
 
         if self.key.columns == LABELS:
             mask = self.dataset.read_mask(sample)
-            arrays: tuple[Pixels, ...] = (mask,)
+            arrays: tuple[ImageArray, ...] = (mask,)
         else:
             image, mask = self.dataset.read(sample)
             processing = Processing(resize=self.key.resize, resize_mode=self.key.resize_mode, crop=1)
@@ -188,7 +189,7 @@ class Decoder:
     def expected_bytes(self) -> int:
         """Return the size of the entry in bytes: exact if all arrays have one size, otherwise from a few samples."""
         if self.key.resize is not None and self.key.resize_mode == "exact":
-            return len(self) * 4 * self.key.resize**2
+            return len(self) * (1 + self.dataset.image_format.pixel_bytes) * self.key.resize**2
         indices = np.linspace(0, len(self) - 1, min(5, len(self))).astype(int)
         readable = [one for index in indices if isinstance(one := self[int(index)], Prepared)]
         if not readable:

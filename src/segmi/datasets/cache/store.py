@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmi.datasets.cache.identity import EntryKey
-from segmi.datasets.reader import Pixels
+from segmi.datasets.image_format import ImageArray
 
 MANIFEST: Final = "manifest.json"
-_CHANNELS: Final = {"images": 3}
 _CHUNK: Final = 1 << 24  # bytes per step of a checksum
 
 
@@ -61,7 +60,7 @@ class Store:
     @property
     def nbytes(self) -> int:
         """The size of all columns in bytes."""
-        return sum(column.offsets[-1] for column in self._columns.values())
+        return sum(column.data.nbytes for column in self._columns.values())
 
     @property
     def label_counts(self) -> NDArray[np.int64]:
@@ -72,8 +71,8 @@ class Store:
         """Return the rows of samples by their names."""
         return [self._row[name] for name in names]
 
-    def array(self, column: str, row: int) -> Pixels:
-        """Return the array of a row, read-only and without a copy: 3×H×W for images, otherwise H×W, uint8."""
+    def array(self, column: str, row: int) -> ImageArray:
+        """Return the array of a row, read-only and without a copy: C×H×W for images, otherwise H×W uint8."""
         return self._columns[column].array(row)
 
     def verify(self) -> None:
@@ -89,29 +88,31 @@ class Store:
 
 @dataclass
 class _Column:
-    data: Pixels
+    data: ImageArray  # flat
     offsets: list[int]
     shapes: list[tuple[int, ...]]
 
     @classmethod
     def open(cls, folder: Path, name: str, facts: dict[str, Any]) -> _Column:
-        channels = (_CHANNELS[name],) if name in _CHANNELS else ()
+        channels = (facts["channels"],) if facts["channels"] else ()
         shapes = [(*channels, height, width) for height, width in facts["sizes"]]
         offsets = [0, *itertools.accumulate(math.prod(shape) for shape in shapes)]
-        path = folder / _file(name)
+        path, dtype = folder / _file(name), np.dtype(facts["dtype"])
         size = path.stat().st_size if path.is_file() else None
-        if size != offsets[-1]:
+        expected = offsets[-1] * dtype.itemsize
+        if size != expected:
             given = "no file" if size is None else f"{size:,} bytes"
-            raise DamagedError(f"{path.name}: expected {offsets[-1]:,} bytes, got {given}")
-        return cls(np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray), offsets, shapes)
+            raise DamagedError(f"{path.name}: expected {expected:,} bytes, got {given}")
+        return cls(np.memmap(path, dtype=dtype, mode="r").view(np.ndarray), offsets, shapes)
 
-    def array(self, row: int) -> Pixels:
+    def array(self, row: int) -> ImageArray:
         return self.data[self.offsets[row] : self.offsets[row + 1]].reshape(self.shapes[row])
 
     def checksum(self) -> int:
         checksum = 0
-        for start in range(0, len(self.data), _CHUNK):
-            checksum = zlib.crc32(self.data[start : start + _CHUNK].data, checksum)
+        data = self.data.view(np.uint8)
+        for start in range(0, len(data), _CHUNK):
+            checksum = zlib.crc32(data[start : start + _CHUNK].data, checksum)
         return checksum
 
 
@@ -145,6 +146,7 @@ class StoreWriter:
     def __enter__(self) -> Self:
         self._files: dict[str, IO[bytes]] = {c: (self.folder / _file(c)).open("wb") for c in self.key.columns}
         self._sizes: dict[str, list[list[int]]] = {column: [] for column in self._files}
+        self._types: dict[str, tuple[str, int]] = dict.fromkeys(self._files, ("uint8", 0))  # dtype, channels
         self._checksums = dict.fromkeys(self._files, 0)
         return self
 
@@ -154,10 +156,11 @@ class StoreWriter:
         for file in self._files.values():
             file.close()
 
-    def add(self, arrays: Sequence[Pixels], counts: NDArray[np.int64]) -> None:
+    def add(self, arrays: Sequence[ImageArray], counts: NDArray[np.int64]) -> None:
         """Write the next row: an array per column, and the label counts of the sample."""
         for (column, file), array in zip(self._files.items(), arrays, strict=True):
-            data = np.ascontiguousarray(array, dtype=np.uint8)
+            data = np.ascontiguousarray(array)
+            self._types[column] = (data.dtype.name, len(data) if data.ndim == 3 else 0)
             file.write(data.data)
             self._checksums[column] = zlib.crc32(data.data, self._checksums[column])
             self._sizes[column].append([int(side) for side in data.shape[-2:]])
@@ -170,7 +173,10 @@ class StoreWriter:
             **{name: getattr(self.key, name) for name in facts},
             "built": datetime.now(UTC).isoformat(timespec="seconds"),
             "label_counts": self.label_counts.tolist(),
-            "columns": {name: {"crc32": self._checksums[name], "sizes": self._sizes[name]} for name in self._files},
+            "columns": {
+                name: {"dtype": dtype, "channels": channels, "crc32": self._checksums[name], "sizes": self._sizes[name]}
+                for name, (dtype, channels) in self._types.items()
+            },
             "names": list(self.key.names),
         }
         (self.folder / MANIFEST).write_text(json.dumps(manifest, separators=(",", ":")), encoding="utf-8")

@@ -9,10 +9,11 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from segmi.datasets.custom.dataset_config import KINDS, SPLITS, Affixes, CustomConfig, LabelClass, SplitFolders, Value
 from segmi.datasets.decode import printable
+from segmi.datasets.image_format import ImageFormat, Orientation
 from segmi.datasets.palette import Color, voc_color
 from segmi.errors import DataError, nearest, together
 from segmi.types import IGNORE_INDEX
@@ -21,6 +22,7 @@ FORMAT: Final = 1
 
 _TOP: Final = (
     *("format", "title", "masks", "pairs_only", "ignored", "ignored_color", "classes", "splits", "names", "draw"),
+    *("bands", "value_range", "shown_bands", "exif_orientation"),
 )
 _NAMES: Final = (*Affixes._fields, "group")
 _DRAW: Final = ("val", "test", "seed")
@@ -41,6 +43,7 @@ def format_config(config: CustomConfig, comment: str = "") -> str:
         f"title = {_text(config.title)}",
         f"masks = {_text(config.masks)}  # index: values; color: colors; panoptic: segments, with a JSON file",
         *(["pairs_only = true  # unmatched images and masks are left out"] if config.pairs_only else []),
+        *_image_lines(config.images),
         f"ignored = {_value(config.ignored)}  # values of ignored pixels",
         f"ignored_color = {_value(config.ignored_color)}",
         "",
@@ -64,6 +67,18 @@ def format_config(config: CustomConfig, comment: str = "") -> str:
         lines += ["", "# Shares of train, drawn in whole groups; a function of the seed.", "[draw]"]
         lines += [f"{name} = {share}" for name, share in config.drawn.items()] + [f"seed = {config.seed}"]
     return "\n".join(lines) + "\n"
+
+
+def _image_lines(images: ImageFormat) -> list[str]:
+    comments = {
+        "bands": "bands of the files, from 1, that the network sees",
+        "value_range": 'become 0 and 1: a pair, one pair per band, "type" or "percentiles" of the training images',
+        "shown_bands": "bands in figures: gray, or red, green and blue",
+        "exif_orientation": '"apply" turns images and masks by their EXIF tag, "ignore" reads the stored pixels',
+    }
+    names = {"shown": "shown_bands", "orientation": "exif_orientation"}
+    given = {names.get(key, key): value for key, value in images.plain().items()}
+    return [f"{key} = {_given(given[key])}  # {comment}" for key, comment in comments.items() if key in given]
 
 
 def read_config(path: Path) -> CustomConfig:
@@ -116,14 +131,39 @@ class _Parser:
         color = self._color(data.get("ignored_color", list(voc_color(IGNORE_INDEX))), "ignored_color")
         title = self._text(data.get("title", title), "title")
         self._check(isinstance(only := data.get("pairs_only", False), bool), "pairs_only", "true or false", only)
+        images = self._images(data)
         if self.problems:
             return None
         rest: dict[str, Any] = {**shares, "seed": seed, "pairs_only": only}
         try:
+            rest["images"] = ImageFormat.from_plain(images)
             return CustomConfig(title, kind, classes, parts, ignored, color, Affixes(**affixes), group, **rest)
         except DataError as error:
             self.problems.append(f"{error.message}; {error.remedy}")
             return None
+
+    def _images(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the bands, their value range and orientation as `ImageFormat.from_plain` reads them."""
+        images: dict[str, Any] = {}
+        for key, name in (("bands", "bands"), ("shown_bands", "shown")):
+            if key in data:
+                valid = isinstance(data[key], list) and all(type(number) is int for number in data[key])
+                self._check(valid and data[key], key, "a list of band numbers from 1, such as [1, 2, 3]", data[key])
+                images[name] = data[key]
+        if "exif_orientation" in data:
+            given = data["exif_orientation"]
+            self._check(given in get_args(Orientation), "exif_orientation", '"apply" or "ignore"', given)
+            images["orientation"] = given
+        if "value_range" in data:
+            given = data["value_range"]
+            pairs = [given] if isinstance(given, list) and given and not isinstance(given[0], list) else given
+            valid = given in ("type", "percentiles") or (
+                isinstance(pairs, list)
+                and all(isinstance(p, list) and len(p) == 2 and {*map(type, p)} <= {int, float} for p in pairs)
+            )
+            self._check(valid, "value_range", '"type", "percentiles", [low, high] or one such pair per band', given)
+            images["value_range"] = pairs
+        return images
 
     def _check(self, valid: bool, key: str, expected: str, given: Any) -> bool:
         if not valid:
@@ -213,6 +253,10 @@ class _Parser:
 def _text(text: str) -> str:
     """Return a TOML string: JSON's escapes are valid in TOML, which also requires one for DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _given(value: Any) -> str:
+    return json.dumps(value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list) else value)
 
 
 def _value(value: Value | Iterable[Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
@@ -17,6 +18,7 @@ from segmi.datasets.decode import decode_mask, indices_of, printable
 from segmi.datasets.layout import Files, find_root, image_files, read_list, split_listing
 from segmi.datasets.palette import values_of_colors
 from segmi.datasets.reader import DatasetReader, Listing, Pixels, Problem
+from segmi.datasets.value_range import percentile_range
 
 OWN_PREFIX: Final = "segmi-"
 """The prefix of images that segmi writes into a folder, such as the contact sheet; they are not read."""
@@ -51,6 +53,10 @@ class CustomDataset(DatasetReader):
         self.info = config.info()
         self.splits = config.splits
         self._group = None if config.group is None else re.compile(config.group)
+        self.image_format = config.images
+        if config.images.value_range == "percentiles":
+            images = [one.image for one in self.split("train") if isinstance(one.image, Path)]
+            self.image_format = replace(config.images, value_range=percentile_range(images, config.images))
 
     def listing(self, split: str) -> Listing:
         """Return the pairs of the split, by name or in the order of its list."""
@@ -76,7 +82,7 @@ class CustomDataset(DatasetReader):
 
     def mask_values(self, path: Path) -> Pixels:
         """Return the values of an index mask, the train ids of any other, H×W uint8."""
-        mask = decode_mask(path)
+        mask = decode_mask(path, self.image_format.orientation)
         if self.config.masks == "index":
             return indices_of(mask, path)
         if self.config.masks == "panoptic":

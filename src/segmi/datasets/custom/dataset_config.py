@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from segmi.datasets.image_format import RGB, ImageFormat
 from segmi.datasets.palette import Color, full_palette
 from segmi.datasets.reader import DatasetInfo, lookup_of
 from segmi.errors import DataError
@@ -78,6 +79,7 @@ class CustomConfig:
     test: float = 0.0  # share of train drawn for ``test`` if ``parts`` has none
     seed: int = 0  # seed of these draws
     pairs_only: bool = False  # whether unmatched images and masks are left out; they are problems otherwise
+    images: ImageFormat = RGB  # the bands of the images, and their value range
 
     def __post_init__(self) -> None:
         names = [one.name for one in self.classes]
