@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,26 @@ def test_a_refused_folder_is_not_changed(photos: Path, capsys: pytest.CaptureFix
     assert main(["data", "init", str(photos)]) == 3
     assert "3.png: image without mask" in capsys.readouterr().err
     assert sorted(path.name for path in photos.iterdir()) == ["images", "masks"]
+
+
+def test_read_only_data(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    """The file is written elsewhere, and every command takes its folder."""
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode, **_: mode != os.W_OK and access(path, mode))
+    assert main(["data", "init", str(photos)]) != 0
+    assert f"Fix: write it into another folder, which every command accepts: segmi data init {photos}" in (
+        capsys.readouterr().err
+    )
+    folder = tmp_path / "descriptions" / "discs"
+    assert main(["data", "init", str(photos), "--output", str(folder)]) == 0
+    assert f"next: segmi train {folder} " in capsys.readouterr().out
+    assert sorted(path.name for path in photos.iterdir()) == ["images", "masks"]
+    assert sorted(path.name for path in folder.iterdir()) == ["segmi-contact-sheet.png", "segmi.toml"]
+    assert main(["data", "check", str(folder)]) == 0
+    capsys.readouterr()
+    assert main(["train", str(folder), *SMALL, "-o", str(tmp_path / "runs"), "--json"]) == 0
+    assert "discs" in Path(json.loads(capsys.readouterr().out)["bundle"]).parts
+    assert main(["data", "preview", str(folder), "--out", str(tmp_path / "preview"), "--count", "1"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 from segmi.cli.options import AsJson
 from segmi.cli.output import calm_libraries, put, put_json, put_table
 from segmi.cli.progress_bars import counting
-from segmi.errors import UsageError
+from segmi.errors import EnvironmentProblem, UsageError
 
 if TYPE_CHECKING:
     from segmi.datasets import CheckReport, DatasetReader
@@ -38,6 +39,10 @@ def init(
     ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of these draws.")] = 0,
     pairs_only: Annotated[bool, typer.Option("--pairs-only", help="Leave out unmatched images and masks.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder for segmi.toml, if FOLDER is read-only."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing segmi.toml.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -55,21 +60,28 @@ def init(
     from segmi.records.atomic import atomic_path, atomic_write
 
     calm_libraries()
-    target = folder / FILE_NAME
+    written = folder if output is None else output
+    target = written / FILE_NAME
+    if output is None and folder.is_dir() and not os.access(folder, os.W_OK):
+        raise EnvironmentProblem(
+            f"{folder} is read-only, so that {FILE_NAME} cannot be written into it",
+            f"write it into another folder, which every command accepts: segmi data init {folder} --output DIR",
+        )
     if target.exists() and not overwrite:
         raise UsageError(f"{target} exists", "check it with `segmi data check FOLDER`, or replace it with --overwrite")
     proposal = propose(
         folder, images=images, masks=masks, title=title, val=val, test=test, seed=seed, pairs_only=pairs_only,
         progress=_stages(),
     )  # fmt: skip
-    with atomic_path(folder / SHEET) as temporary:
+    written.mkdir(parents=True, exist_ok=True)
+    with atomic_path(written / SHEET) as temporary:
         proposal.sheet().save(temporary, format="PNG")
-    atomic_write(target, proposal.text())
+    atomic_write(target, proposal.text(None if output is None else folder.resolve()))
     if as_json:
-        facts = {"layout": proposal.layout, "notes": proposal.notes, "file": str(target), "sheet": str(folder / SHEET)}
+        facts = {"layout": proposal.layout, "notes": proposal.notes, "file": str(target), "sheet": str(written / SHEET)}
         put_json({**facts, "report": proposal.report.as_dict()})
     else:
-        _put_proposal(proposal, folder, target)
+        _put_proposal(proposal, written, target)
 
 
 def open_reader(name: str, root: Path | None, options: Sequence[str] | None) -> DatasetReader:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,18 @@ def decode_mask(path: Path, orientation: Orientation = "apply") -> Image.Image:
         elif image.mode not in ("L", "P"):
             image = image.convert("RGB")
         return Image.fromarray(np.array(image) // step) if step > 1 else image.copy()
+
+
+def decode_levels(path: Path, orientation: Orientation = "apply") -> NDArray[Any]:
+    """Return the gray levels of a mask as stored, H×W, whatever its format and depth; colors become their brightness.
+
+    Raises:
+        DataError: as for `segmi.datasets.bands.decode_image`.
+        EnvironmentProblem: read permission is missing.
+    """
+    with _opened(path) as image:
+        image = ImageOps.exif_transpose(image) if orientation == "apply" else image
+        return np.array(image if image.mode.startswith(("I", "F")) else image.convert("L"))
 
 
 def _to_8_bits(path: Path, image: Image.Image) -> Image.Image:

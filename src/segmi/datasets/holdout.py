@@ -77,3 +77,24 @@ def draw_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -
             held += sizes[group]
         rest = [group for group in rest if group not in drawn[name]]
     return drawn
+
+
+def draw_tails(groups: Mapping[str, str], shares: Mapping[str, float]) -> dict[str, set[str]]:
+    """Return the images of each split that is drawn from train: the end of every group, the last split last.
+
+    ``groups`` has the group of each image, in the order of the images. Short groups lose no image; the longest one
+    loses at least one to every split.
+    """
+    members: dict[str, list[str]] = defaultdict(list)
+    for name, group in groups.items():
+        members[group].append(name)
+    sizes = {group: len(names) for group, names in members.items()}
+    drawn: dict[str, set[str]] = {name: set() for name in shares}
+    for split in reversed(shares):
+        longest = max(members, key=lambda group: len(members[group]), default=None)
+        for group, names in members.items():
+            count = max(round(shares[split] * sizes[group]), group == longest)
+            if 0 < count < len(names):
+                drawn[split].update(names[-count:])
+                del names[-count:]
+    return drawn

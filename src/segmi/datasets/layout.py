@@ -6,11 +6,11 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 from segmi.datasets.decode import SUFFIXES, printable, unreadable_path
-from segmi.datasets.holdout import draw_splits
+from segmi.datasets.holdout import draw_splits, draw_tails
 from segmi.datasets.reader import Listing, Problem, Sample
 from segmi.errors import DataError
 
@@ -208,34 +208,70 @@ def split_listing(
     masks: Files,
     stems: Sequence[str],
     *,
-    group: re.Pattern[str] | None,
+    group: re.Pattern[str] | Mapping[str, str] | None,
     prefix: str = "",
     shares: Mapping[str, float],
     seed: int,
     mask_ending: str,
+    contiguous: bool = False,
 ) -> Listing:
     """Return the pairs of a split; the splits in ``shares`` are drawn from ``stems`` in whole groups.
 
-    The group of an image is the first group, or the whole match, of the pattern ``group`` in its stem after ``prefix``;
-    each image is a group without a pattern. ``mask_ending`` ends the name of a missing mask in messages.
+    The group of an image is the first group, or the whole match, of the pattern ``group`` in its stem after ``prefix``,
+    or its entry in ``group``; other images are a group each. ``contiguous``: the last images of every group are drawn,
+    and without ``group``, all images are one group.
+    ``mask_ending`` ends the name of a missing mask in messages.
     """
     groups: dict[str, str] = {}
     problems = []
     for stem in stems:
         name: str | None = f"{prefix}{stem}"
-        if group is not None and (match := group.search(stem)):
+        if isinstance(group, Mapping):
+            name = group.get(stem, name)
+        elif group is not None and (match := group.search(stem)):
             name = match.group(1 if group.groups else 0)
         elif group is not None:
             message = f"expected a name that the group {group.pattern!r} matches, got {printable(stem)!r}"
             remedy = "correct the regular expression `group`, or the name"
             problems.append(Problem(printable(images.by_stem.get(stem, stem)), message, remedy))
-        groups[stem] = printable(name or stem)
-    drawn = draw_splits([groups[stem] for stem in stems], shares, seed)
+        groups[stem] = "video" if contiguous and group is None else printable(name or stem)
+    if contiguous:
+        drawn = draw_tails({stem: groups[stem] for stem in sorted(stems, key=_by_number)}, shares)
+    else:
+        by_group = draw_splits([groups[stem] for stem in stems], shares, seed)
+        drawn = {name: {stem for stem in stems if groups[stem] in of} for name, of in by_group.items()}
     if stems and not all(drawn.values()):
         names, count = " and ".join(shares), len(set(groups.values()))
         message = f"expected at least {len(shares) + 1} groups to draw {names} from, got {count}"
         problems.append(Problem(printable(images.folder), message, f"add images of other groups, or set {names} to 0"))
     elsewhere = set().union(*drawn.values())
-    chosen = [s for s in stems if (groups[s] in drawn[split] if split in drawn else groups[s] not in elsewhere)]
+    chosen = [s for s in stems if (s in drawn[split] if split in drawn else s not in elsewhere)]
     samples, unpaired = pair(images, masks, group=groups.__getitem__, stems=chosen, mask_ending=mask_ending)
     return Listing(samples, [*problems, *unpaired])
+
+
+def group_names(path: Path, images: Files) -> dict[str, str]:
+    """Return the group of each image stem from a file of lines ``name group``, separated by a space, tab or comma.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    lines, _ = read_list(path, folders_allowed=True)
+    rows = (re.split(r"\s*[,;\t]\s*|\s+(?=\S+$)", line.text, maxsplit=1) for line in lines)
+    return {stem_of(row[0], images): row[1].strip() for row in rows if len(row) == 2}
+
+
+def _by_number(stem: str) -> list[tuple[int, str]]:
+    """Return a sort key that orders the numbers in names by value: frame_9 before frame_10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", stem)]
+
+
+def stem_of(line: str, images: Files) -> str:
+    """Return the stem of the image that a list line names: with or without folder and suffix, or before its mask."""
+    fields = line.split(" ")
+    for text in (line, " ".join(fields[: len(fields) // 2 or 1]), fields[0]):
+        path = PurePosixPath(text)
+        for stem in (text, str(path.with_suffix("")) if path.name else text, path.name, path.stem):
+            if stem in images.by_stem:
+                return stem
+    return line

@@ -189,3 +189,84 @@ def test_one_group_cannot_be_split(root):
     changed(root, "^(p[0-9]+)_", "^(p)")
     with pytest.raises(DataError, match="expected at least 2 groups to draw val from, got 1"):
         open_dataset("custom", root).split("val")
+
+
+def test_a_threshold_reads_gray_levels_of_any_format(root):
+    """JPEG, smoothed and 16-bit masks: two classes, 0 below the threshold and 255 from it on."""
+    levels = np.array([[0, 99, 100, 255], [3, 180, 20, 250]], dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    for path in (root / "masks").iterdir():
+        path.unlink()
+        if path.stem.endswith("1"):
+            Image.fromarray(levels.astype(np.uint16) * 257).save(path)
+        else:
+            Image.fromarray(levels).save(path.with_suffix(".jpg"), quality=100)
+    for path in (root / "images").iterdir():
+        Image.new("RGB", (32, 16), (1, 2, int(path.stem[1]))).save(path)
+    changed(root, 'masks = "index"', 'masks = "index"\nthreshold = 100')
+    changed(root, "ignored = [255]", "ignored = []")
+    changed(root, "value = [0, 2]", "value = 0")
+    changed(root, "value = 7", "value = 255")
+    dataset = open_dataset("custom", root)
+    samples = dataset.split("train")
+    assert {sample.mask.suffix for sample in samples} == {".jpg", ".png"}
+    for sample in samples:
+        threshold = 100 if sample.mask.suffix == ".jpg" else 1  # 16-bit levels are all above 100 except 0
+        np.testing.assert_array_equal(dataset.read_mask(sample), levels >= threshold)
+    assert read_config(root / FILE_NAME).threshold == 100
+
+
+def test_a_threshold_needs_the_values_0_and_255(root):
+    changed(root, 'masks = "index"', 'masks = "index"\nthreshold = 100')
+    with pytest.raises(DataError, match="threshold = 100: expected masks of the values 0 and 255"):
+        open_dataset("custom", root)
+
+
+def test_groups_from_a_file(root):
+    changed(root, 'group = "^(p[0-9]+)_"', 'groups = "groups.csv"')
+    (root / "groups.csv").write_text("image,group\np0_0.jpg,a b\np0_1.jpg, a b\np1_0,c\np1_1,c\np2_0,c\n")
+    dataset = open_dataset("custom", root)
+    groups = {sample.name: sample.group for split in dataset.splits for sample in dataset.split(split)}
+    assert groups == {
+        **{"p0_0": "a b", "p0_1": "a b", "p1_0": "c", "p1_1": "c", "p2_0": "c"},
+        **{name: name for name in ("p2_1", "p3_0", "p3_1")},
+    }
+    assert len({sample.group for sample in dataset.split("train")} & {s.group for s in dataset.split("val")}) == 0
+
+
+def test_the_last_images_of_each_group_are_drawn_in_the_order_of_their_numbers(root):
+    for folder, suffix in (("images", "jpg"), ("masks", "png")):
+        for number, path in enumerate(sorted((root / folder).iterdir())):
+            path.rename(path.with_name(f"frame_{number + 5}.{suffix}"))
+    changed(root, '[names]\ngroup = "^(p[0-9]+)_"', "")
+    changed(root, "seed = 3", "seed = 3\ntest = 0.25\ncontiguous = true")
+    dataset = open_dataset("custom", root)
+    names = {split: [sample.name for sample in dataset.split(split)] for split in dataset.splits}
+    assert names["test"] == ["frame_11", "frame_12"]
+    assert sorted(names["val"]) == ["frame_10", "frame_7", "frame_8", "frame_9"]
+    assert names["train"] == ["frame_5", "frame_6"]
+    assert {sample.group for sample in dataset.split("train")} == {"video"}
+    assert read_config(root / FILE_NAME).contiguous
+
+
+def test_the_file_can_name_another_folder_with_the_data(root, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (root / FILE_NAME).rename(elsewhere / FILE_NAME)
+    changed(elsewhere, 'title = "Cells"', 'title = "Cells"\nroot = ".."')
+    dataset = open_dataset("custom", elsewhere)
+    assert len(dataset.split("train")) == 4
+    assert dataset.split("train")[0].image.is_file()
+    changed(elsewhere, 'root = ".."', 'root = "/nowhere at all"')
+    with pytest.raises(DataError, match="expected the data in root = /nowhere at all, got no folder"):
+        open_dataset("custom", elsewhere)
+
+
+def test_names_that_differ_inside(root):
+    for folder, word, suffix in (("images", "camera", "jpg"), ("masks", "label", "png")):
+        for path in (root / folder).iterdir():
+            path.rename(path.with_name(f"{path.stem[:2]}_{word}_{path.stem[3:]}.{suffix}"))
+    changed(root, "[names]", '[names]\nimage_infix = "camera"\nmask_infix = "label"')
+    dataset = open_dataset("custom", root)
+    pairs = [(s.image.stem, s.mask.stem) for split in dataset.splits for s in dataset.split(split)]
+    assert sorted(pairs)[0] == ("p0_camera_0", "p0_label_0")
+    assert len(pairs) == 8

@@ -21,15 +21,15 @@ from segmi.types import IGNORE_INDEX
 FORMAT: Final = 1
 
 _TOP: Final = (
-    *("format", "title", "masks", "pairs_only", "ignored", "ignored_color", "classes", "splits", "names", "draw"),
-    *("bands", "value_range", "shown_bands", "exif_orientation"),
+    *("format", "title", "root", "masks", "threshold", "pairs_only", "ignored", "ignored_color", "classes"),
+    *("splits", "names", "draw", "bands", "value_range", "shown_bands", "exif_orientation"),
 )
-_NAMES: Final = (*Affixes._fields, "group")
-_DRAW: Final = ("val", "test", "seed")
+_NAMES: Final = (*Affixes._fields, "group", "groups")
+_DRAW: Final = ("val", "test", "seed", "contiguous")
 _NAMES_COMMENT: Final = """\
 # The affixes of the names that an image and its mask share: prefixes, suffixes, folders, or the whole
 # name. group: a regular expression for the shared part of the names of dependent images, such as all
-# images of one patient, clip or city.
+# images of one patient, clip or city. groups: a file with lines `name group` instead.
 """
 
 
@@ -41,7 +41,9 @@ def format_config(config: CustomConfig, comment: str = "") -> str:
         "",
         f"format = {FORMAT}",
         f"title = {_text(config.title)}",
+        *([] if config.root is None else [f"root = {_text(config.root)}  # the folder of the images and masks"]),
         f"masks = {_text(config.masks)}  # index: values; color: colors; panoptic: segments, with a JSON file",
+        *([] if config.threshold is None else [f"threshold = {config.threshold}  # 255 from this level on, 0 below"]),
         *(["pairs_only = true  # unmatched images and masks are left out"] if config.pairs_only else []),
         *_image_lines(config.images),
         f"ignored = {_value(config.ignored)}  # values of ignored pixels",
@@ -60,12 +62,15 @@ def format_config(config: CustomConfig, comment: str = "") -> str:
         lines += ["", f"[splits.{name}]"]
         lines += [f"{key} = {_text(value)}" for key, value in part._asdict().items() if value is not None]
     affixes = [f"{key} = {_text(value)}" for key, value in config.affixes._asdict().items() if value]
-    group = [] if config.group is None else [f"group = {_text(config.group)}"]
-    if affixes or group:
-        lines += ["", *_NAMES_COMMENT.splitlines(), "[names]", *affixes, *group]
+    named = {"group": config.group, "groups": config.groups}
+    affixes += [f"{key} = {_text(value)}" for key, value in named.items() if value is not None]
+    if affixes:
+        lines += ["", *_NAMES_COMMENT.splitlines(), "[names]", *affixes]
     if config.drawn:
-        lines += ["", "# Shares of train, drawn in whole groups; a function of the seed.", "[draw]"]
+        how = "the last images of each group" if config.contiguous else "drawn in whole groups; a function of the seed"
+        lines += ["", f"# Shares of train, {how}.", "[draw]"]
         lines += [f"{name} = {share}" for name, share in config.drawn.items()] + [f"seed = {config.seed}"]
+        lines += ["contiguous = true"] if config.contiguous else []
     return "\n".join(lines) + "\n"
 
 
@@ -124,6 +129,10 @@ class _Parser:
         names, draw = self._table(data, "names", _NAMES), self._table(data, "draw", _DRAW)
         affixes = {key: self._text(names.get(key, ""), f"names.{key}") for key in Affixes._fields}
         group = self._text(names["group"], "names.group") if "group" in names else None
+        groups = self._path(names["groups"], "names.groups") if "groups" in names else None
+        root = self._text(data["root"], "root") if "root" in data else None
+        self._check(type(level := data.get("threshold", 1)) is int and level > 0, "threshold", "an integer > 0", level)
+        self._check(isinstance(last := draw.get("contiguous", False), bool), "draw.contiguous", "true or false", last)
         shares = {key: self._number(draw.get(key, 0.0), f"draw.{key}") for key in ("val", "test")}
         self._check(type(seed := draw.get("seed", 0)) is int, "draw.seed", "an integer", seed)
         parts, classes = self._parts(data.get("splits"), kind), self._classes(data.get("classes"), kind)
@@ -134,7 +143,8 @@ class _Parser:
         images = self._images(data)
         if self.problems:
             return None
-        rest: dict[str, Any] = {**shares, "seed": seed, "pairs_only": only}
+        rest: dict[str, Any] = {**shares, "seed": seed, "pairs_only": only, "threshold": data.get("threshold")}
+        rest |= {"groups": groups, "contiguous": last, "root": root}
         try:
             rest["images"] = ImageFormat.from_plain(images)
             return CustomConfig(title, kind, classes, parts, ignored, color, Affixes(**affixes), group, **rest)

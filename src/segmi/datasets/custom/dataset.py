@@ -14,10 +14,11 @@ import numpy as np
 from segmi.datasets.custom.config_file import read_config
 from segmi.datasets.custom.dataset_config import FILE_NAME, CustomConfig, SplitFolders
 from segmi.datasets.custom.panoptic import Segments
-from segmi.datasets.decode import decode_mask, indices_of, printable
-from segmi.datasets.layout import Files, find_root, image_files, read_list, split_listing
+from segmi.datasets.decode import decode_levels, decode_mask, indices_of, printable
+from segmi.datasets.layout import Files, find_root, group_names, image_files, read_list, split_listing, stem_of
 from segmi.datasets.palette import values_of_colors
 from segmi.datasets.reader import DatasetReader, Listing, Pixels, Problem
+from segmi.errors import DataError
 from segmi.datasets.value_range import percentile_range
 
 OWN_PREFIX: Final = "segmi-"
@@ -28,17 +29,23 @@ class CustomDataset(DatasetReader):
     """A folder described by its file ``segmi.toml``, which `segmi data init` writes.
 
     Args:
-        root: the folder that holds the file; None: ``$SEGMI_DATA``.
+        root: the folder that holds the file; None: ``$SEGMI_DATA``. The file can name another folder with the data.
 
     Raises:
-        DataError: the file is missing or invalid.
+        DataError: the file is missing or invalid, or the folder that it names does not exist.
     """
 
     root: Path
 
     def __init__(self, root: str | Path | None = None) -> None:
-        self.root = find_root("a folder with segmi.toml", root, usual=(), needed=())
-        self._configure(read_config(self.root / FILE_NAME))
+        folder = find_root("a folder with segmi.toml", root, usual=(), needed=())
+        config = read_config(folder / FILE_NAME)
+        self.root = folder / (config.root or "")
+        if not self.root.is_dir():
+            given = f"expected the data in root = {printable(self.root)}, got no folder"
+            remedy = "correct `root` in the file, or write the file again with `segmi data init`"
+            raise DataError(f"{printable(folder / FILE_NAME)}: {given}", remedy)
+        self._configure(config)
 
     @classmethod
     def from_config(cls, root: Path, config: CustomConfig) -> CustomDataset:
@@ -72,7 +79,8 @@ class CustomDataset(DatasetReader):
             images,
             masks,
             stems,
-            group=self._group,
+            group=self._group if self.config.groups is None else group_names(self.root / self.config.groups, images),
+            contiguous=self.config.contiguous,
             prefix=f"{part.images}/" if several else "",
             shares=drawn if source == "train" else {},
             seed=self.config.seed,
@@ -82,6 +90,9 @@ class CustomDataset(DatasetReader):
 
     def mask_values(self, path: Path) -> Pixels:
         """Return the values of an index mask, the train ids of any other, H×W uint8."""
+        if self.config.threshold is not None:
+            levels = decode_levels(path, self.image_format.orientation)
+            return np.where(levels >= self.config.threshold, 255, 0).astype(np.uint8)
         mask = decode_mask(path, self.image_format.orientation)
         if self.config.masks == "index":
             return indices_of(mask, path)
@@ -91,15 +102,14 @@ class CustomDataset(DatasetReader):
             segments = next(one for folder, one in self._segments.items() if inside.startswith(f"{folder}/"))
             return segments.labels(mask, path, train_ids)
         colors, values = self.config.color_values()
-        file = printable(self.root / FILE_NAME)
-        remedy = f"add the color to the classes or to ignored in {file}, or correct the mask"
+        remedy = f"add the color to the classes or to ignored in {FILE_NAME}, or correct the mask"
         return values_of_colors(np.array(mask.convert("RGB")), colors, values, path, remedy=remedy)
 
     def decoding_key(self) -> tuple[Hashable, ...]:
         """Return the meaning of the mask values."""
         digests = tuple(segments.digest for segments in self._segments.values())
         config = self.config
-        return (*super().decoding_key(), config.masks, config.classes, config.ignored, digests)
+        return (*super().decoding_key(), config.masks, config.classes, config.ignored, config.threshold, digests)
 
     @cached_property
     def _segments(self) -> dict[str, Segments]:
@@ -110,8 +120,8 @@ class CustomDataset(DatasetReader):
     def _files(self, part: SplitFolders) -> tuple[Files, Files]:
         """Return images and masks by the shared part of their names."""
         affixes = self.config.affixes
-        mask_name = _NamePattern(affixes.mask_prefix, affixes.mask_folder, affixes.mask_name)
-        image_name = _NamePattern(affixes.image_prefix, affixes.image_folder, affixes.image_name)
+        mask_name = _NamePattern(affixes.mask_prefix, affixes.mask_infix, affixes.mask_folder, affixes.mask_name)
+        image_name = _NamePattern(affixes.image_prefix, affixes.image_infix, affixes.image_folder, affixes.image_name)
         masks = _shared(image_files(self.root / part.masks, stem_ending=affixes.mask_suffix), mask_name)
         images = image_files(self.root / part.images, stem_ending=affixes.image_suffix)
         if part.images != part.masks:
@@ -141,6 +151,7 @@ class _NamePattern(NamedTuple):
     """What surrounds the shared part of the names of images, or of masks; see `Affixes`."""
 
     prefix: str
+    infix: str
     folder: str
     name: str
 
@@ -153,8 +164,8 @@ class _NamePattern(NamedTuple):
             folders.remove(self.folder)
         if self.name:
             return "/".join(folders) if name == self.name and folders else None
-        rest = name.removeprefix(self.prefix)
-        return "/".join([*folders, rest]) if rest and name.startswith(self.prefix) else None
+        rest = name.removeprefix(self.prefix).replace(self.infix, "", 1)
+        return "/".join([*folders, rest]) if rest and name.startswith(self.prefix) and self.infix in name else None
 
 
 def _shared(files: Files, pattern: _NamePattern, exclude: Iterable[Path] = ()) -> Files:
@@ -167,14 +178,3 @@ def _shared(files: Files, pattern: _NamePattern, exclude: Iterable[Path] = ()) -
         if shared is not None and path not in excluded and not own:
             by_stem[shared] = path
     return files._replace(by_stem=by_stem)
-
-
-def stem_of(line: str, images: Files) -> str:
-    """Return the stem of the image that a list line names: with or without folder and suffix, or before its mask."""
-    fields = line.split(" ")
-    for text in (line, " ".join(fields[: len(fields) // 2 or 1]), fields[0]):
-        path = PurePosixPath(text)
-        for stem in (text, str(path.with_suffix("")) if path.name else text, path.name, path.stem):
-            if stem in images.by_stem:
-                return stem
-    return line

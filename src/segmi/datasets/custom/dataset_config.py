@@ -43,6 +43,8 @@ class Affixes(NamedTuple):
     image_suffix: str = ""  # after it in the names of images
     mask_prefix: str = ""  # before it in the names of masks
     mask_suffix: str = ""  # after it in the names of masks
+    image_infix: str = ""  # inside it in the names of images (``camera`` in ``1_camera_7`` beside ``1_label_7``)
+    mask_infix: str = ""  # the same in the names of masks
     # a folder name on the way to the images that is not shared (``images`` if ``scene 7`` holds ``images`` and
     # ``masks``)
     image_folder: str = ""
@@ -80,6 +82,12 @@ class CustomConfig:
     seed: int = 0  # seed of these draws
     pairs_only: bool = False  # whether unmatched images and masks are left out; they are problems otherwise
     images: ImageFormat = RGB  # the bands of the images, and their value range
+    # masks of gray levels (JPEG, smoothed): 255 at this level and above, 0 below; None: the stored values
+    threshold: int | None = None
+    groups: str | None = None  # the file with the group of each image, instead of ``group``
+    # whether val and test are the last images of each group, in the order of their numbers, instead of whole groups
+    contiguous: bool = False
+    root: str | None = None  # the folder of the files, if it is not the folder of ``segmi.toml``
 
     def __post_init__(self) -> None:
         names = [one.name for one in self.classes]
@@ -105,6 +113,9 @@ class CustomConfig:
             raise DataError(
                 f"expected shares of train to draw, val + test < 1, got {given}", "set val = 0.2 for a fifth"
             )
+        if self.threshold is not None and (self.masks != "index" or {*values} - {0, IGNORE_INDEX}):
+            message = f"threshold = {self.threshold}: expected masks of the values 0 and 255, got others"
+            raise DataError(message, 'set masks = "index" and the values of the two classes to 0 and 255')
         if self.group is not None:
             try:
                 re.compile(self.group)

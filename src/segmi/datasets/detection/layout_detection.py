@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from segmi.datasets.custom.dataset import stem_of
 from segmi.datasets.custom.dataset_config import SPLITS, Affixes, SplitFolders
 from segmi.datasets.decode import SUFFIXES, printable
 from segmi.datasets.detection.folder_pairs import (
@@ -20,7 +19,7 @@ from segmi.datasets.detection.folder_pairs import (
     panoptic_pairs,
 )
 from segmi.datasets.detection.survey import Survey, classify_name
-from segmi.datasets.layout import image_files, read_list
+from segmi.datasets.layout import image_files, read_list, stem_of
 from segmi.errors import DataError, UsageError
 
 UNSUPPORTED: Final = frozenset(

@@ -48,10 +48,11 @@ class Proposal:
     notes: tuple[str, ...]  # the reasons for classes, ignored values and groups, and what to check
     report: CheckReport  # the check of every image and mask
 
-    def text(self) -> str:
-        """Return the text of ``segmi.toml``."""
+    def text(self, root: Path | None = None) -> str:
+        """Return the text of ``segmi.toml``, with ``root`` in it if the file is written into another folder."""
         lines = [f"Detected by `segmi data init`: {self.layout}.", *(f"- {note}" for note in self.notes)]
-        return format_config(self.dataset.config, "\n".join(lines))
+        config = replace(self.dataset.config, root=None if root is None else str(root))
+        return format_config(config, "\n".join(lines))
 
     def sheet(self, count: int = 12) -> Image.Image:
         """Return the contact sheet of about ``count`` images, evenly spaced in each split."""
