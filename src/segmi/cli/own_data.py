@@ -39,6 +39,14 @@ def init(
     ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of these draws.")] = 0,
     pairs_only: Annotated[bool, typer.Option("--pairs-only", help="Leave out unmatched images and masks.")] = False,
+    threshold: Annotated[
+        int | None,
+        typer.Option("--threshold", min=1, help="Two classes of gray levels (JPEG masks): foreground from it on."),
+    ] = None,
+    ignored: Annotated[
+        str | None,
+        typer.Option("--ignored", metavar="VALUES", help="Ignored values such as 255 or '0 0 0,9 9 9', or none."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Folder for segmi.toml, if FOLDER is read-only."),
@@ -71,7 +79,7 @@ def init(
         raise UsageError(f"{target} exists", "check it with `segmi data check FOLDER`, or replace it with --overwrite")
     proposal = propose(
         folder, images=images, masks=masks, title=title, val=val, test=test, seed=seed, pairs_only=pairs_only,
-        progress=_stages(),
+        threshold=threshold, ignored=None if ignored is None else _ignored_values(ignored), progress=_stages(),
     )  # fmt: skip
     written.mkdir(parents=True, exist_ok=True)
     with atomic_path(written / SHEET) as temporary:
@@ -114,6 +122,20 @@ def parse_options(texts: Sequence[str]) -> dict[str, Any]:
             "`segmi list datasets` shows the options of each dataset",
         )
     return {name: parse_value(value) for name, _, value in parts}
+
+
+def _ignored_values(text: str) -> list[int | tuple[int, int, int]]:
+    """Parse ``none``, or values and colors separated by commas."""
+    values: list[int | tuple[int, int, int]] = []
+    for part in [] if text.strip().lower() == "none" else text.split(","):
+        numbers = [int(word) for word in part.split() if word.isdigit() and int(word) <= 255]
+        if len(numbers) != len(part.split()) or len(numbers) not in (1, 3):
+            raise UsageError(
+                f"--ignored: expected values from 0 to 255, colors of three such values, or none, got {text!r}",
+                "write --ignored 255, --ignored 0,255 or --ignored '0 0 0'",
+            )
+        values.append(numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1], numbers[2]))
+    return values
 
 
 def _stages() -> Callable[[str, int, int], None]:

@@ -40,8 +40,10 @@ _GRAY_STEP: Final = {2: 85, 4: 17}  # Pillow scales 2- and 4-bit gray to 0..255;
 _REPLACE: Final = "download or copy the file again"
 
 
-def decode_mask(path: Path, orientation: Orientation = "apply") -> Image.Image:
+def decode_mask(path: Path, orientation: Orientation = "apply", *, lossy: bool = False) -> Image.Image:
     """Return a mask file as a loaded Pillow image of mode ``L`` or ``P`` (values), or ``RGB`` (colors).
+
+    ``lossy``: JPEG and WebP are read too, and ``info["lossy"]`` is set.
 
     Raises:
         DataError: as for `segmi.datasets.bands.decode_image`, and for values above 255 and lossy formats.
@@ -49,14 +51,14 @@ def decode_mask(path: Path, orientation: Orientation = "apply") -> Image.Image:
     """
     turned = ImageOps.exif_transpose if orientation == "apply" else Image.Image.copy
     with _opened(path) as image:
-        if image.format in _LOSSY:
+        if image.format in _LOSSY and not lossy:
             raise DataError(
                 f"{printable(path)}: expected a lossless mask, got {image.format}, which changes values along edges",
                 "export the mask again from its source as PNG; converting this file does not restore the values",
             )
         if image.mode.startswith(("I", "F")):
             return _to_8_bits(path, turned(image))
-        step = _gray_step(path, image)
+        step, is_lossy = _gray_step(path, image), image.format in _LOSSY
         image = turned(image)
         if image.mode == "1":
             return Image.fromarray(np.array(image).astype(np.uint8))  # 0 and 1; convert("L") gives 0 and 255
@@ -64,7 +66,9 @@ def decode_mask(path: Path, orientation: Orientation = "apply") -> Image.Image:
             image = image.getchannel("L")
         elif image.mode not in ("L", "P"):
             image = image.convert("RGB")
-        return Image.fromarray(np.array(image) // step) if step > 1 else image.copy()
+        mask = Image.fromarray(np.array(image) // step) if step > 1 else image.copy()
+        mask.info["lossy"] = is_lossy
+        return mask
 
 
 def decode_levels(path: Path, orientation: Orientation = "apply") -> NDArray[Any]:
@@ -92,11 +96,13 @@ def _to_8_bits(path: Path, image: Image.Image) -> Image.Image:
 
 
 def indices_of(mask: Image.Image, path: Path) -> NDArray[np.uint8]:
-    """Return the stored values of a mask, H×W uint8: gray values or palette indices.
+    """Return the stored values of a mask, H×W uint8: gray values, also of three equal channels, or palette indices.
 
     Raises:
         DataError: the mask holds colors.
     """
+    if mask.mode == "RGB" and has_equal_channels(pixels := np.array(mask)):
+        return np.ascontiguousarray(pixels[..., 0])
     if mask.mode not in ("L", "P"):
         raise DataError(
             f"{printable(path)}: expected one channel of values, got colors (mode {mask.mode})",
@@ -104,6 +110,11 @@ def indices_of(mask: Image.Image, path: Path) -> NDArray[np.uint8]:
             "`name r g b` lines in classes.txt",
         )
     return np.array(mask)
+
+
+def has_equal_channels(pixels: NDArray[np.uint8]) -> bool:
+    """Return whether the channels of H×W×3 pixels are equal, so that they are gray values."""
+    return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all())
 
 
 def printable(path: Path | str) -> str:

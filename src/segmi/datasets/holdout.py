@@ -90,7 +90,7 @@ def draw_tails(groups: Mapping[str, str], shares: Mapping[str, float]) -> dict[s
         members[group].append(name)
     sizes = {group: len(names) for group, names in members.items()}
     drawn: dict[str, set[str]] = {name: set() for name in shares}
-    for split in reversed(shares):
+    for split in list(shares)[::-1]:
         longest = max(members, key=lambda group: len(members[group]), default=None)
         for group, names in members.items():
             count = max(round(shares[split] * sizes[group]), group == longest)

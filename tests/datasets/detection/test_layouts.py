@@ -15,7 +15,7 @@ from segmi.datasets.detection import propose
 from segmi.datasets.palette import CAMVID_PALETTE, CITYSCAPES_PALETTE, VOC_PALETTE
 from segmi.errors import UsageError
 
-ELEVEN = ["background", *(f"class {value}" for value in range(1, 11))]
+ELEVEN = [f"class {value}" for value in range(11)]
 EXPECTED = {
     # layout: words, splits with their sizes, names of the classes, ignored
     "voc": ("PASCAL VOC's layout, splits by the lists in ImageSets/Segmentation", [5, 3], 21, (255,)),

@@ -66,7 +66,7 @@ def cut_a_mask(root: Path) -> None:
 
 
 def two_kinds(root: Path) -> None:
-    Image.open(a_mask(root)).convert("RGB").save(a_mask(root))
+    Image.fromarray(np.full((48, 64, 3), (9, 8, 7), dtype=np.uint8)).save(a_mask(root))
 
 
 def two_folders_of_masks(root: Path) -> None:

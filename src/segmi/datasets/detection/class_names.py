@@ -6,14 +6,15 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from segmi.datasets.class_list import FILE_NAME, read_classes
 from segmi.datasets.decode import printable
 from segmi.datasets.detection.survey import Survey
-from segmi.datasets.palette import Color
+from segmi.datasets.palette import Color, from_hex
 from segmi.types import IGNORE_INDEX
 
 IGNORED_NAMES: Final = frozenset(
@@ -23,18 +24,27 @@ IGNORED_NAMES: Final = frozenset(
     )
 )
 
+UNSHIFTED_NAME: Final = "__ignore__"  # labelme's name of ignored pixels, which counts before the first class
+
 _FILES: Final = (
     *(FILE_NAME, "labelmap.txt", "label_colors.txt", "label_colours.txt", "class_dict.csv", "classes.csv"),
     *("_classes.csv", "labels.csv", "labels.txt", "class_names.txt", "codes.txt", "label_names.txt"),
-    *("classes.json", "labels.json", "id2label.json", "label_map.json"),
+    *("classes.json", "labels.json", "id2label.json", "label_map.json", "class_list.json", "dataset.json"),
+    *("obj_class_to_machine_color.json", "label_classes.json", "config.json", "label2id.json"),
 )
+"""Names of files with class names; of several that are equally near to the masks, the first wins."""
 
 _COLUMNS: Final = {
-    **dict.fromkeys(("name", "class", "class_name", "label", "label_name"), "name"),
-    **dict.fromkeys(("pixel value", "value", "id", "index", "class_id", "label_id", "train_id"), "value"),
-    **{"r": "r", "red": "r", "g": "g", "green": "g", "b": "b", "blue": "b"},
+    **dict.fromkeys(("name", "class", "class_name", "label", "label_name", "readable", "title"), "name"),
+    **dict.fromkeys(("pixel value", "value", "id", "index", "class_id", "label_id", "train_id", "png_index"), "value"),
+    **{"r": "r", "red": "r", "g": "g", "green": "g", "b": "b", "blue": "b", "color": "color", "colour": "color"},
 }
-"""The column names in the headers of tables."""
+"""The column names in the headers of tables, and the keys of JSON objects."""
+
+_NESTED: Final = ("labels", "classes", "categories", "names", "id2label", "label2id")
+"""The keys of JSON files under which the classes can be."""
+
+_ONLY_NESTED: Final = ("config.json", "dataset.json")  # files with many other things
 
 
 class NamedClasses(NamedTuple):
@@ -63,24 +73,38 @@ class _Row(NamedTuple):
     name: str
     value: int | None = None
     color: Color | None = None
+    line: str = ""  # the whole line without the color, which is the name if the lines have no distinct numbers
 
 
-def find_class_names(survey: Survey) -> NamedClasses | None:
-    """Return the classes of the first file with names: segmi's, CVAT's, CamVid's, or a table with or without header.
+def find_class_names(survey: Survey, masks: Sequence[str] = (".",)) -> NamedClasses | None:
+    """Return the classes of the file with names that is nearest to the folders of masks.
+
+    The files are segmi's, CVAT's, CamVid's, tables with or without header, and JSON lists and objects.
 
     Raises:
         DataError: segmi's own ``classes.txt`` is invalid.
     """
-    for name in _FILES:
-        json_files = [path for path in survey.json if PurePosixPath(path).name.lower() == name]
-        for inside in survey.lists.get(name, json_files):
-            path = survey.root / inside
-            if name == FILE_NAME:
-                classes = read_classes(path)
-                return NamedClasses(classes.names, classes.colors, classes.ignored, classes.ignored_color, inside)
-            if rows := _rows(path):
-                return _named_classes(rows, inside)
+    found = [
+        (min(_distance(PurePosixPath(inside).parent, PurePosixPath(folder)) for folder in masks), order, inside)
+        for order, name in enumerate(_FILES)
+        for inside in survey.lists.get(name, [path for path in survey.json if PurePosixPath(path).name.lower() == name])
+    ]
+    for _, _, inside in sorted(found):
+        path = survey.root / inside
+        rows = _rows(path)
+        numbered = any(row.value is not None or row.name == UNSHIFTED_NAME for row in rows)
+        if path.name.lower() == FILE_NAME and not numbered:
+            classes = read_classes(path)
+            return NamedClasses(classes.names, classes.colors, classes.ignored, classes.ignored_color, inside)
+        if rows:
+            return _named_classes(rows, inside)
     return None
+
+
+def _distance(one: PurePosixPath, other: PurePosixPath) -> int:
+    """Return the number of steps between two folders, up and down."""
+    common = sum(1 for a, b in zip(one.parts, other.parts, strict=False) if a == b)
+    return len(one.parts) + len(other.parts) - 2 * common
 
 
 def _rows(path: Path) -> list[_Row]:
@@ -89,72 +113,137 @@ def _rows(path: Path) -> list[_Row]:
     except (OSError, UnicodeDecodeError):
         return []
     if path.suffix.lower() == ".json":
-        return _json_rows(text)
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        try:
+            data = json.loads(text)
+            nested = path.name.lower() in _ONLY_NESTED
+            return _json_rows({key: data[key] for key in _NESTED if key in data} if nested else data)
+        except (ValueError, TypeError):
+            return []
+    comment = re.compile(r"#(?![0-9a-fA-F]{6}\b)")
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not comment.match(line)]
     if path.suffix.lower() == ".csv":
         cells = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if len(row) >= 2]
         if rows := _table_rows(cells):
             return rows
         lines = [" ".join(row) for row in cells]
-    return [row for row in map(_line_row, lines) if row is not None]
+    return _numbered([row for row in map(_line_row, lines) if row is not None])
 
 
 def _table_rows(cells: list[list[str]]) -> list[_Row]:
     """Return the rows of a table with a header; none without one."""
-    header = cells[0] if cells else []
-    columns = {_COLUMNS[title.lower()]: index for index, title in enumerate(header) if title.lower() in _COLUMNS}
-    if "name" not in columns or len(columns) < 2:
+    titles = [title.lower() for title in cells[0]] if cells else []
+    if len([title for title in titles if title in _COLUMNS]) < 2:
         return []
-    rows = []
-    for row in cells[1:]:
-        fields = {column: row[index] for column, index in columns.items() if index < len(row)}
-        numbers = {column: int(text) for column, text in fields.items() if column != "name" and text.isdigit()}
-        colored = all(0 <= numbers.get(channel, -1) <= IGNORE_INDEX for channel in "rgb")
-        color = (numbers["r"], numbers["g"], numbers["b"]) if colored else None
-        rows.append(_Row(fields.get("name", ""), numbers.get("value"), color))
-    return [row for row in rows if row.name]
+    rows = [_object_row(dict(zip(titles, row, strict=False))) for row in cells[1:]]
+    return [row for row in rows if row is not None]
 
 
-def _json_rows(text: str) -> list[_Row]:
-    """Return the rows of a list of names, of names by number, or of numbers by name."""
-    try:
-        data = json.loads(text)
-    except ValueError:
-        return []
-    if isinstance(data, list) and data and all(isinstance(name, str) for name in data):
-        return [_Row(name) for name in data]
+def _object_row(fields: Mapping[str, Any]) -> _Row | None:
+    """Return the row of the fields of a table or JSON object, None without a name."""
+    known: dict[str, Any] = {}
+    for title, value in fields.items():
+        if (column := _COLUMNS.get(str(title).lower())) is not None:
+            known.setdefault(column, value)
+    name, value = known.get("name"), str(known.get("value", ""))
+    if not isinstance(name, str) or not name:
+        return None
+    channels = [known.get(channel) for channel in "rgb"]
+    color = known.get("color") if channels == [None] * 3 else channels
+    return _Row(name, int(value) if value.isdigit() else None, _color_of(color))
+
+
+def _color_of(given: Any) -> Color | None:
+    """Return a color given as three numbers or as ``#rrggbb``; None for anything else."""
+    if isinstance(given, str) and (hexadecimal := re.fullmatch(r"#([0-9a-fA-F]{6})(?:[0-9a-fA-F]{2})?", given.strip())):
+        return from_hex(hexadecimal[1])[0]
+    if not isinstance(given, list | tuple) or len(given) != 3 or not all(str(one).strip().isdigit() for one in given):
+        return None
+    red, green, blue = (int(one) for one in given)
+    return (red, green, blue) if max(red, green, blue) <= IGNORE_INDEX else None
+
+
+def _json_rows(data: Any) -> list[_Row]:
+    """Return the rows of lists of names or objects, and of objects between names, numbers and colors."""
+    if isinstance(data, list):
+        named = [{"name": one} if isinstance(one, str) else one for one in data]
+        items = [_object_row(one) for one in named if isinstance(one, dict)]
+        return [row for row in items if row is not None] if None not in items and len(items) == len(data) else []
     if not isinstance(data, dict) or not data:
         return []
-    if all(isinstance(name, str) and key.isdigit() for key, name in data.items()):
-        return [_Row(name, int(key)) for key, name in data.items()]
-    if all(type(number) is int for number in data.values()):
-        return [_Row(name, number) for name, number in data.items()]
-    return []
+    for key in _NESTED:
+        if isinstance(data.get(key), list | dict) and (rows := _json_rows(data[key])):
+            return rows
+    rows = []
+    for key, value in data.items():
+        if isinstance(value, str) and key.isdigit():
+            rows.append(_Row(value, int(key)))
+        elif isinstance(value, str) and (color := _color_of(key)) is not None:
+            rows.append(_Row(value, None, color))
+        elif type(value) is int or (isinstance(value, str) and value.isdigit()):
+            rows.append(_Row(key, int(value)))
+        elif (color := _color_of(value)) is not None:
+            rows.append(_Row(key, None, color))
+        else:
+            return []
+    mixed = any(row.color for row in rows) and any(row.value is not None for row in rows)  # as in lists of regions
+    return [] if mixed else rows
 
 
 def _line_row(line: str) -> _Row | None:
-    """Return the row of ``name r g b``, ``r g b name``, ``name:r,g,b:…`` (CVAT) or a name."""
-    words = re.split(r"[\s,:;]+", line)
-    numbers = [int(word) for word in words if word.isdigit()]
-    names = [word for word in words if word and not word.isdigit()]
-    if not names:
+    """Return the row of a name with a number before or after it, with a color before or after it, or both.
+
+    Example:
+        >>> _line_row("3 traffic sign 128 64 0"), _line_row("0: null")[:2]
+        (_Row(name='traffic sign', value=3, color=(128, 64, 0), line='3 traffic sign'), ('null', 0))
+    """
+    expanded = re.sub(r"#([0-9a-fA-F]{6})\b", lambda m: " ".join(map(str, from_hex(m[1])[0])), line)
+    words = [word for word in re.split(r"[\s,:;]+", expanded) if word]
+    if not re.search(r"\d", expanded):
+        header = [word.lower() for word in words[:2]] in (["name", "r"], ["class", "r"], ["label", "color"])
+        return None if header else _Row(line.strip(" \t:,;"), line=line.strip(" \t:,;"))
+    before = list(takewhile(str.isdigit, words))
+    after = list(takewhile(str.isdigit, words[::-1]))[::-1]
+    rest = words[len(before) : len(words) - len(after)]
+    if not rest:
         return None
-    if len(numbers) >= 3 and all(number <= IGNORE_INDEX for number in numbers[:3]):
-        return _Row(" ".join(names), None, (numbers[0], numbers[1], numbers[2]))
-    if [name.lower() for name in names[:2]] in (["name", "r"], ["class", "r"], ["label", "color"]):
-        return None  # a header
-    return _Row(" ".join(names))
+    color, value = None, None
+    if len(after) >= 3 and (color := _color_of(after[-3:])) is not None:
+        after = after[:-3]
+    elif len(before) >= 3 and (color := _color_of(before[-3:])) is not None:
+        before = before[:-3]
+    if len(before) == 1 and not after:
+        value = int(before[0])
+    elif len(after) == 1 and not before:
+        value = int(after[0])
+    whole = " ".join([*before, *rest, *after])
+    return _Row(" ".join(rest), value, color, whole) if value is not None else _Row(whole, None, color, whole)
+
+
+def _numbered(rows: list[_Row]) -> list[_Row]:
+    """Return rows with whole lines as names, unless every line has another number and name."""
+    counted = [row for row in rows if row.name.lower() not in IGNORED_NAMES]
+    values, names = [row.value for row in counted], [row.name for row in counted]
+    if None not in values and len({*values}) == len({*names}) == len(counted):
+        return rows
+    return [row._replace(name=row.line, value=None) for row in rows]
 
 
 def _named_classes(rows: Iterable[_Row], inside: str) -> NamedClasses:
+    rows = list(rows)
     kept: list[_Row] = []
     ignored: int | None = None
     ignored_color: Color | None = None
-    for position, row in enumerate(rows):
-        if row.name.lower() in IGNORED_NAMES and ignored is None:
-            ignored, ignored_color = (position if row.value is None else row.value), row.color
+    background = len({row.name.lower() for row in rows} - IGNORED_NAMES) < 2 or inside.endswith("_classes.csv")
+    position = 0
+    for row in rows:
+        unlabeled = background and row.value == 0  # exports of one class name the background so
+        if row.name.lower() in IGNORED_NAMES and ignored is None and not unlabeled:
+            first = IGNORE_INDEX if row.name.lower() == UNSHIFTED_NAME else position
+            ignored, ignored_color = (first if row.value is None else row.value), row.color
+            position += row.name.lower() != UNSHIFTED_NAME
         elif row.name not in [one.name for one in kept]:
             kept.append(row)
+            position += 1
     colors = [row.color for row in kept if row.color is not None]
     values = [row.value for row in kept if row.value is not None and row.value <= IGNORE_INDEX]
     return NamedClasses(

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from segmi.datasets import ade20k, camvid, cityscapes, voc2012
 from segmi.datasets.custom.dataset_config import LabelClass, Value
 from segmi.datasets.custom.panoptic import Segments
 from segmi.datasets.detection.class_names import NamedClasses
+from segmi.datasets.detection.ignored_values import guess_ignored
 from segmi.datasets.detection.mask_values import MaskValues
-from segmi.datasets.palette import (
-    ADE20K_PALETTE,
-    CAMVID_PALETTE,
-    CITYSCAPES_PALETTE,
-    VOC_PALETTE,
-    Color,
-    Palette,
-    color_of,
-    voc_color,
-)
+from segmi.datasets.detection.named_values import values_of_names
+from segmi.datasets.palette import Color, Palette, color_of, voc_color
+from segmi.datasets.published_labels import BY_COLOR, BY_VALUE
 from segmi.datasets.reader import ranges
 from segmi.errors import DataError
 from segmi.types import IGNORE_INDEX
@@ -34,48 +27,29 @@ class ClassProposal(NamedTuple):
     notes: tuple[str, ...]  # the reasons, and what to check
 
 
-class _Labeling(NamedTuple):
-    """A published labeling."""
-
-    title: str
-    names: Sequence[str]
-    values: Sequence[int]
-    ignored: Sequence[int]
-    palette: Palette
-    layout: str  # how the layout in words begins
-    suffix: str  # how the names of the masks end
-
-
-_CITYSCAPES_IDS: Final = (cityscapes.CLASSES, cityscapes.LABEL_IDS, cityscapes.IGNORED_IDS, CITYSCAPES_PALETTE)
-_TRAIN_IDS: Final = (cityscapes.CLASSES, range(19), [IGNORE_INDEX], CITYSCAPES_PALETTE)
-_BY_VALUE: Final = (
-    _Labeling("Cityscapes", *_CITYSCAPES_IDS, "", "_labelIds"),
-    _Labeling("Cityscapes (train ids)", *_TRAIN_IDS, "", "_labelTrainIds"),
-    _Labeling("PASCAL VOC", voc2012.CLASSES, range(21), [IGNORE_INDEX], VOC_PALETTE, "PASCAL VOC", ""),
-    _Labeling("CamVid", camvid.CLASSES, range(11), [11], CAMVID_PALETTE, "SegNet", ""),
-    _Labeling("ADE20K", ade20k.CLASSES, range(1, 151), [0], ADE20K_PALETTE, "ADE20K", ""),
-)
-
-_BY_COLOR: Final = (
-    ("PASCAL VOC", voc2012.CLASSES, VOC_PALETTE),
-    ("Cityscapes", cityscapes.CLASSES, CITYSCAPES_PALETTE),
-    ("CamVid", camvid.CLASSES, CAMVID_PALETTE),
-)
-
 MANY_COLORS: Final = 3  # masks with fewer colors match a published labeling by coincidence
 
 
-def propose_classes(masks: MaskValues, named: NamedClasses | None, layout: str, mask_suffix: str) -> ClassProposal:
+def propose_classes(
+    masks: MaskValues,
+    named: NamedClasses | None,
+    layout: str,
+    mask_suffix: str,
+    ignored: Sequence[Value] | None = None,
+) -> ClassProposal:
     """Propose the classes of index masks or color masks, from a file with class names if there is one.
+
+    ``ignored`` has the ignored values; None: from the file or guessed.
 
     Raises:
         DataError: the file with names contradicts the masks.
+        UsageError: 255 can be a class or ignored.
     """
     if masks.colored:
-        return _of_colors(masks, named)
-    if named is None and (published := _published_by_value(masks, layout, mask_suffix)) is not None:
-        return published
-    return _of_values(masks, named)
+        return _of_colors(masks, named, ignored)
+    if named is None and ignored is None and (found := _published_by_value(masks, layout, mask_suffix)) is not None:
+        return found
+    return _of_values(masks, named, ignored)
 
 
 def classes_of_segments(segments: Sequence[Segments]) -> ClassProposal:
@@ -105,7 +79,7 @@ def classes_of_segments(segments: Sequence[Segments]) -> ClassProposal:
 
 def _published_by_value(masks: MaskValues, layout: str, mask_suffix: str) -> ClassProposal | None:
     """Return the published labeling whose layout and values fit, unless the masks have other colors or numbers."""
-    for known in _BY_VALUE:
+    for known in BY_VALUE:
         fits = layout.startswith(known.layout) and mask_suffix.endswith(known.suffix)
         if not fits or not {*masks.values} <= {*known.values, *known.ignored}:
             continue
@@ -130,57 +104,91 @@ def _numbered_from_zero(values: Sequence[int], ignored: Sequence[int], classes: 
     return counted == list(range(len(counted))) and 2 * len(counted) < classes
 
 
-def _of_values(masks: MaskValues, named: NamedClasses | None) -> ClassProposal:
-    values = masks.values
+def _of_values(masks: MaskValues, named: NamedClasses | None, given: Sequence[Value] | None) -> ClassProposal:
     notes: list[str] = []
-    ignored: list[int] = []
-    if named is not None and named.ignored is not None:
+    if named is not None:
+        named, notes = values_of_names(masks, named)
+    if given is not None:
+        ignored = [value for value in given if isinstance(value, int)]
+    elif named is not None and named.ignored is not None:
         ignored = [named.ignored]
-    elif IGNORE_INDEX in values and len(values) > 2:
-        ignored = [IGNORE_INDEX]
-        notes.append(f"255 ({masks.share(IGNORE_INDEX):.1%} of the pixels) is ignored, since there are other values")
-    rest = [value for value in values if value not in ignored]
+        notes.append(f"{named.ignored} ({masks.share(named.ignored):.1%} of the pixels) is ignored by {named.origin}")
+    elif named is not None and IGNORE_INDEX in named.values:
+        ignored = []
+    else:
+        ignored, guessed = guess_ignored(masks)
+        notes += guessed
+    rest = [value for value in masks.values if value not in ignored]
     if named is not None:
         unnamed = [value for value in rest if value not in named.values]
-        if unnamed == [IGNORE_INDEX]:
+        if unnamed == [IGNORE_INDEX] and given is None:
             ignored, unnamed = [*ignored, IGNORE_INDEX], []
+            notes.append(f"255 ({masks.share(IGNORE_INDEX):.1%} of the pixels) is ignored, since it has no name")
+        names, values = list(named.names), list(named.values)
+        if unnamed == [0] and named.explicit_values is not None and "background" not in names:
+            names, values, unnamed = ["background", *names], [0, *values], []
+            named = named._replace(colors=None if named.colors is None else ((0, 0, 0), *named.colors))
+            notes.append(f"0 ({masks.share(0):.1%} of the pixels) is background, since {named.origin} starts above it")
         if unnamed:
             raise DataError(
-                f"{named.origin}: expected a name for every value, got {len(named.names)} names (values "
-                f"{ranges(named.values)}) and masks that hold also {ranges(unnamed)}",
+                f"{named.origin}: expected a name for every value, got {len(names)} names (values "
+                f"{ranges(sorted(values))}) and masks that hold also {ranges(unnamed)}",
                 "add the missing names to the file, or remove it to have all values proposed",
             )
         notes.append(f"the names are those in {named.origin}")
-        chosen = list(zip(named.names, named.values, strict=True))
+        chosen = [(name, value) for name, value in zip(names, values, strict=True) if value not in ignored]
+        shown = [one for one, value in zip(named.colors or (), values, strict=False) if value not in ignored] or None
     else:
-        chosen = list(zip(_default_names(rest, binary=len(rest) == 2), rest, strict=True))
+        black = masks.palette is not None and masks.palette[:1] == ((0, 0, 0),)
+        known = rest in ([0, 1], [0, IGNORE_INDEX]) or (black and rest[0] == 0)
+        chosen = list(zip(_default_names(rest, binary=len(rest) == 2, background=known), rest, strict=True))
+        shown = None
         notes.append("no file names the classes: name them in segmi.toml")
-        if rest == [0, IGNORE_INDEX]:
-            notes.append("255 is a class, since 0 is the only other value")
-    colors = _class_colors([value for _, value in chosen], masks.palette, named.colors if named else None)
+    colors = _class_colors([value for _, value in chosen], masks.palette, shown)
     classes = tuple(LabelClass(name, (value,), color) for (name, value), color in zip(chosen, colors, strict=True))
     return ClassProposal(classes, tuple(ignored), _ignored_color(masks.palette, ignored, {*colors}), tuple(notes))
 
 
-def _of_colors(masks: MaskValues, named: NamedClasses | None) -> ClassProposal:
+def _of_colors(masks: MaskValues, named: NamedClasses | None, given: Sequence[Value] | None) -> ClassProposal:
     colors = [color_of(value) for value in masks.values]
     if named is not None and named.colors is not None:
         return _of_named_colors(masks, named, named.colors)
-    if (published := _published_by_color(colors)) is not None:
+    if masks.notes:
+        _check_recurring(masks, named)
+    if given is None and (published := _published_by_color(colors)) is not None:
         return published
+    ignored = tuple(value for value in given or () if isinstance(value, tuple))
+    colors = [color for color in colors if color not in ignored]
     names = _default_names(range(len(colors)), binary=len(colors) == 2, background=colors[0] == (0, 0, 0))
     gray = all(red == green == blue for red, green, blue in colors) and len(colors) > 2
     shown = [voc_color(index) for index in range(len(colors))] if gray else colors  # grays are hard to distinguish
     classes = tuple(LabelClass(n, (c,), s) for n, c, s in zip(names, colors, shown, strict=True))
-    note = "no file names the colors: name the classes in segmi.toml, and move ignored colors to ignored"
-    return ClassProposal(classes, (), _free_color({*shown}), (note,))
+    missing = "no file names the colors" if named is None else f"{named.origin} has names without their colors"
+    note = f"{missing}: name the classes in segmi.toml, and move ignored colors to ignored"
+    return ClassProposal(classes, ignored, _free_color({*shown}), (note,))
+
+
+def _check_recurring(masks: MaskValues, named: NamedClasses | None) -> None:
+    """Check that palettes which differ from file to file have the colors of classes.
+
+    Raises:
+        DataError: most colors occur in one file only, or a file has names without colors.
+    """
+    once = [v for v in masks.pixels if sum(count for of_file, count in masks.together.items() if v in of_file) == 1]
+    if named is not None or (2 * len(once) > len(masks.pixels) and masks.files > 2):
+        given = f"names without colors in {named.origin}" if named else f"{len(once)} colors that one file has"
+        raise DataError(
+            f"expected palettes that are equal, or the colors of the classes, got palettes that differ and {given}",
+            "write `name r g b` into the list of classes; or, if the palette indices are the classes, save the masks "
+            "as gray values: Image.fromarray(numpy.array(mask))",
+        )
 
 
 def _published_by_color(colors: Sequence[Color]) -> ClassProposal | None:
     """Return the published labeling with these colors, if exactly one has them."""
     fitting = [
         (title, names, palette)
-        for title, names, palette in _BY_COLOR
+        for title, names, palette in BY_COLOR
         if {*colors} <= {*palette[: len(names)], palette[IGNORE_INDEX]}
         and len(colors) >= MANY_COLORS
         and not _numbered_from_zero([palette.index(color) for color in colors], [IGNORE_INDEX], len(names))
@@ -208,10 +216,10 @@ def _of_named_colors(masks: MaskValues, named: NamedClasses, colors: Sequence[Co
     return ClassProposal(classes, ignored, named.ignored_color or _free_color({*colors}), (note,))
 
 
-def _default_names(values: Iterable[int], *, binary: bool, background: bool | None = None) -> list[str]:
-    """Return names for unnamed classes: "background" for 0 or black, "foreground" for the other of two, and numbers."""
+def _default_names(values: Iterable[int], *, binary: bool, background: bool) -> list[str]:
+    """Return names for unnamed classes: "background" if known, "foreground" for the other of two, or numbers."""
     names = [f"class {value}" for value in values]
-    if names[0] == "class 0" if background is None else background:
+    if background:
         names[0] = "background"
         if binary:
             names[1] = "foreground"

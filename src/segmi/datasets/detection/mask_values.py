@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from segmi.datasets.check import in_threads
-from segmi.datasets.decode import decode_mask, printable
+from segmi.datasets.decode import FORMATS, decode_levels, decode_mask, has_equal_channels, printable
 from segmi.datasets.palette import Color, color_codes
 from segmi.datasets.reader import combined_error
 from segmi.errors import DataError, SegmiError
@@ -27,6 +27,11 @@ MAX_PHOTOGRAPH_SHARE: Final = 0.25
 ISOLATED_SHARE: Final = 0.25
 """A value marks no regions if more than this share of its pixels has no neighbor of the same value."""
 
+NEAR_SHARE: Final = 0.9  # a binary mask was smoothed if at least this share of its pixels is near one of two levels,
+FLAT_SHARE: Final = 0.8  # and at least this share is almost equal to one of them
+
+GRAY: Final = 0x010101  # times a gray level: the number of its color
+
 Progress = Callable[[int, int], None]
 
 
@@ -39,7 +44,10 @@ class MaskValues:
     pixels: Counter[int] = field(default_factory=Counter)  # number of pixels of each value
     # number of pixels of each value without a neighbor of the same value
     isolated: Counter[int] = field(default_factory=Counter)
-    palette: tuple[Color, ...] | None = None  # the palette colors, if all files have the same palette
+    palette: tuple[Color, ...] | None = None  # the palette colors of palette files
+    together: Counter[frozenset[int]] = field(default_factory=Counter)  # number of files with each set of values
+    threshold: int | None = None  # 0 and 255 are gray levels below this one, and the others
+    notes: tuple[str, ...] = ()  # how the files were read
 
     @property
     def values(self) -> list[int]:
@@ -51,62 +59,119 @@ class MaskValues:
         return self.pixels[value] / max(sum(self.pixels.values()), 1)
 
 
-def read_mask_values(paths: Sequence[Path], progress: Progress | None = None) -> MaskValues:
-    """Read all masks.
+class _FileValues(NamedTuple):
+    """The values of one file."""
+
+    kind: str  # numbers, palette, gray (three equal channels), colors, levels (above 255) or lossy
+    pixels: dict[int, int]  # number of pixels of each value
+    isolated: dict[int, int]  # number of pixels of each value without a neighbor of the same value
+    palette: tuple[Color, ...] | None = None
+
+    def colors(self) -> dict[int, int]:
+        """Return the number of the color of each value."""
+        if self.palette is not None:
+            return {value: _code(self.palette[value]) for value in self.pixels if value < len(self.palette)}
+        return {value: value if self.kind == "colors" else value * GRAY for value in self.pixels}
+
+
+def read_mask_values(
+    paths: Sequence[Path], progress: Progress | None = None, threshold: int | None = None
+) -> MaskValues:
+    """Read all masks; with a threshold, as two gray levels.
 
     Raises:
         DataError: masks that cannot be read (all are named), of several kinds, or without distinct classes.
     """
-    total = MaskValues(files=len(paths))
+    files: list[_FileValues] = []
     kinds: dict[str, Path] = {}
-    palettes: set[tuple[Color, ...] | None] = set()
     errors: list[SegmiError] = []
-    for path, values in zip(paths, in_threads(_values_or_error, paths, progress), strict=True):
+    found: set[int] = set()
+    results = in_threads(lambda path: _values_or_error(path, threshold), paths, progress)
+    for path, values in zip(paths, results, strict=True):
         if isinstance(values, SegmiError):
             errors.append(values)
         elif not errors:
-            kinds.setdefault("colors" if values.colored else "numbers", path)
-            total.pixels += values.pixels
-            total.isolated += values.isolated
-            palettes.add(values.palette)
-            if len(total.pixels) > 16 * MAX_VALUES:
+            kinds.setdefault(values.kind, path)
+            files.append(values)
+            found.update(values.pixels)
+            if len(found) > 16 * MAX_VALUES:
                 break  # no content of the other files makes these masks
     if errors:
         raise combined_error(f"{len(errors)} of {len(paths)} masks cannot be read", errors)
-    if len(kinds) > 1:
-        listing = " and ".join(f"{kind} (such as {printable(path)})" for kind, path in kinds.items())
+    if "lossy" in kinds or "levels" in kinds:
+        raise _without_threshold(kinds, files, paths)
+    total = MaskValues(files=len(paths), threshold=threshold)
+    several = _several_colors(files)
+    total.colored = "colors" in kinds or bool(several)
+    if total.colored and "numbers" in kinds:
+        listing = " and ".join(
+            f"{title} (such as {printable(kinds[kind])})"
+            for kind, title in (("colors", "colors"), ("palette", "palette colors"), ("numbers", "numbers"))
+            if kind in kinds
+        )
         raise DataError(f"expected masks of one kind, got {listing}", "save all as 8-bit numbers, or all as RGB colors")
-    total.colored = "colors" in kinds
-    total.palette = palettes.pop() if len(palettes) == 1 else None
-    _check_masks(total, paths[0].parent)
+    if several:
+        value, (one, other, *_) = next(iter(several.items()))
+        note = f"the palettes differ from file to file (index {value} is {one} and {other}), so colors are read"
+        total.notes = (note,)
+    for file in files:
+        names = file.colors() if total.colored else {value: value for value in file.pixels}
+        total.pixels.update({names.get(value, value): count for value, count in file.pixels.items()})
+        total.isolated.update({names.get(value, value): count for value, count in file.isolated.items()})
+        total.together[frozenset(names.values())] += 1
+    palettes = {file.palette for file in files if file.palette is not None}
+    total.palette = None if total.colored or "numbers" in kinds else max(palettes, key=len, default=None)
+    _check_masks(total, paths[0])
     return total
 
 
 def looks_like_mask(path: Path) -> bool:
-    """Return whether a file is readable as a mask and has few values."""
-    values = _values_or_error(path)
-    return not isinstance(values, SegmiError) and len(values.pixels) <= MAX_VALUES_OF_A_FILE
-
-
-def _values_or_error(path: Path) -> MaskValues | SegmiError:
+    """Return whether an image file has few distinct values or colors, whatever their size."""
     try:
-        mask = decode_mask(path)
+        with Image.open(path, formats=FORMATS) as image:
+            step = 1 + max(image.size) // 512
+            pixels = np.asarray(image)[::step, ::step]
+    except Exception:  # the error that names the file is raised when it is read as an image or a mask
+        return False
+    codes = color_codes(pixels[..., :3]) if pixels.ndim == 3 and pixels.shape[2] >= 3 else pixels
+    return len(np.unique(codes)) <= MAX_VALUES_OF_A_FILE
+
+
+def _values_or_error(path: Path, threshold: int | None = None) -> _FileValues | SegmiError:
+    try:
+        if threshold is not None:
+            return _counted("numbers", np.where(decode_levels(path) >= threshold, 255, 0))
+        mask = decode_mask(path, lossy=True)
     except SegmiError as error:
-        return error
+        try:
+            levels = decode_levels(path)
+        except SegmiError:
+            return error
+        two = levels.dtype.kind in "iu" and len(np.unique(levels)) <= 2  # such as 0 and 65535
+        return _counted("levels", levels) if two and threshold is None else error
     pixels = np.asarray(mask)
-    codes = pixels.astype(np.int32) if pixels.ndim == 2 else color_codes(pixels)
+    kind = {"L": "numbers", "P": "palette"}.get(mask.mode, "colors")
+    if kind == "colors":
+        gray = has_equal_channels(pixels)
+        kind, pixels = ("gray", pixels[..., 0]) if gray else (kind, color_codes(pixels))
+    flat = mask.getpalette("RGB") if mask.mode == "P" else None
+    palette = None if flat is None else tuple(zip(flat[::3], flat[1::3], flat[2::3], strict=False))
+    return _counted("lossy" if mask.info.get("lossy") else kind, pixels, palette)
+
+
+def _counted(kind: str, codes: NDArray[Any], palette: tuple[Color, ...] | None = None) -> _FileValues:
     values, index, counts = np.unique(codes, return_inverse=True, return_counts=True)
     isolated = np.bincount(index.ravel()[_isolated(codes).ravel()], minlength=len(values))
-    return MaskValues(
-        1,
-        mask.mode == "RGB",
-        Counter(dict(zip(values.tolist(), counts.tolist(), strict=True))),
-        Counter(dict(zip(values.tolist(), isolated.tolist(), strict=True))),
-        _palette(mask),
+    keys = values.tolist()
+    return _FileValues(
+        kind,
+        dict(zip(keys, counts.tolist(), strict=True)),
+        dict(zip(keys, isolated.tolist(), strict=True)),
+        palette,
     )
 
 
-def _isolated(codes: NDArray[np.int32]) -> NDArray[np.bool_]:
+def _isolated(codes: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which pixels have no value in common with any of their four neighbors."""
     isolated = np.ones(codes.shape, dtype=bool)
     down, right = codes[1:] == codes[:-1], codes[:, 1:] == codes[:, :-1]
@@ -117,25 +182,93 @@ def _isolated(codes: NDArray[np.int32]) -> NDArray[np.bool_]:
     return isolated
 
 
-def _palette(mask: Image.Image) -> tuple[Color, ...] | None:
-    flat = mask.getpalette("RGB") if mask.mode == "P" else None
-    return None if flat is None else tuple(zip(flat[::3], flat[1::3], flat[2::3], strict=False))
+def _several_colors(files: Sequence[_FileValues]) -> dict[int, list[str]]:
+    """Return the palette indices that have different colors in different files, with the colors."""
+    colors: dict[int, set[Color]] = defaultdict(set)
+    for file in files:
+        for value in file.pixels if file.palette is not None else ():
+            if value < len(file.palette or ()):
+                colors[value].add((file.palette or ())[value])
+    listed = {value: [" ".join(map(str, c)) for c in sorted(found)] for value, found in sorted(colors.items())}
+    return {value: found for value, found in listed.items() if len(found) > 1}
 
 
-def _check_masks(masks: MaskValues, folder: Path) -> None:
+def _code(color: Color) -> int:
+    return color[0] << 16 | color[1] << 8 | color[2]
+
+
+def threshold_of(pixels: Counter[int]) -> tuple[int, float] | None:
+    """Return the threshold between the two levels of smoothed binary masks, None if they have more levels.
+
+    The second value is the share of the pixels that would change side if the threshold were a quarter of the range
+    lower or higher.
+    """
+    low, high = min(pixels), max(pixels)
+    middle = (low + high + 1) // 2
+    below, above = ({v: n for v, n in pixels.items() if (v >= middle) == side} for side in (False, True))
+    if not below or not above:
+        return None
+    ends = max(below, key=below.__getitem__), max(above, key=above.__getitem__)
+    span, total = ends[1] - ends[0], sum(pixels.values())
+    flat = sum(n for v, n in pixels.items() if min(abs(v - end) for end in ends) <= span / 64)
+    near = sum(n for v, n in pixels.items() if min(abs(v - end) for end in ends) <= span / 8)
+    between = sum(n for v, n in pixels.items() if abs(v - sum(ends) / 2) < span / 4)
+    if near < NEAR_SHARE * total or flat < FLAT_SHARE * total:
+        return None
+    return round(sum(ends) / 2 + 0.01), between / total
+
+
+def threshold_remedy(threshold: int, changing: float) -> str:
+    """Return the remedy that proposes a threshold."""
+    return (
+        f"for two classes, read the gray levels from {threshold} on as foreground: --threshold {threshold} "
+        f"({changing:.2%} of the pixels would change side if it were a quarter of the range lower or higher)"
+    )
+
+
+def _without_threshold(kinds: dict[str, Path], files: Sequence[_FileValues], paths: Sequence[Path]) -> DataError:
+    """Return the error for JPEG masks and masks of values above 255, with a threshold if they have two levels."""
+    pixels: Counter[int] = Counter()
+    for file in files:
+        pixels.update(file.pixels)
+    mixed = "colors" in kinds or ("levels" in kinds and len(kinds) > 1)
+    two = None if mixed else threshold_of(pixels)
+    count = sum(file.kind in ("lossy", "levels") for file in files)
+    if two is None:
+        errors = [e for e in map(_decoding_error, paths) if e is not None]
+        return combined_error(f"{len(errors)} of {len(paths)} masks cannot be read", errors)
+    path = kinds.get("lossy") or kinds["levels"]
+    given = "lossy formats, whose edges are blurred" if "lossy" in kinds else f"levels up to {max(pixels)}"
+    return DataError(
+        f"{count} of {len(paths)} masks, such as {printable(path)}: expected a value per class, got {given}",
+        threshold_remedy(*two),
+    )
+
+
+def _decoding_error(path: Path) -> SegmiError | None:
+    try:
+        decode_mask(path)
+    except SegmiError as error:
+        return error
+    return None
+
+
+def _check_masks(masks: MaskValues, first: Path) -> None:
     """Check that the values can be classes.
 
     Raises:
         DataError: there are too many, as in photographs and smoothed masks, or fewer than two.
     """
     kind = "colors" if masks.colored else "values"
-    values = masks.values
+    values, folder = masks.values, first.parent
     grainy = [value for value in values if masks.isolated[value] > ISOLATED_SHARE * masks.pixels[value]]
     if len(values) > MAX_VALUES + 1 or (len(values) > SMOOTHED_VALUES and 2 * len(grainy) > len(values)):
         share = sum(sorted(masks.pixels.values())[-SMOOTHED_VALUES:]) / sum(masks.pixels.values())
-        if share > MAX_PHOTOGRAPH_SHARE:
+        two = None if masks.colored else threshold_of(masks.pixels)
+        if two is not None or share > MAX_PHOTOGRAPH_SHARE:
             given = f"of which {SMOOTHED_VALUES} cover {share:.0%} of the pixels, as after smoothing or JPEG"
             remedy = "export the masks again from their source as PNG, and scale masks by nearest neighbor only"
+            remedy = remedy if two is None else f"{remedy}; or {threshold_remedy(*two)}"
         else:
             given = "spread as in a photograph"
             remedy = "if these are images, name the folders: --images DIR --masks DIR"
@@ -144,7 +277,9 @@ def _check_masks(masks: MaskValues, folder: Path) -> None:
         )
     if len(values) < 2:
         given = ", ".join(map(str, values)) or "none"
-        raise DataError(
-            f"the masks in {printable(folder)}: expected at least two values, got only {given}",
-            "check the masks: with a single class there is nothing to learn",
-        )
+        remedy = "check the masks: with a single class there is nothing to learn"
+        with Image.open(first, formats=FORMATS) as image:
+            alpha = image.getchannel("A").getextrema() if "A" in image.getbands() else (0, 0)
+        if alpha[0] != alpha[1]:
+            given, remedy = f"{given}, and different transparency", "save the alpha channel of each mask as a gray PNG"
+        raise DataError(f"the masks in {printable(folder)}: expected at least two values, got only {given}", remedy)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from segmi.datasets.check import CheckReport, check_dataset
 from segmi.datasets.custom import CustomConfig, CustomDataset, LabelClass, format_config
-from segmi.datasets.custom.dataset_config import MaskKind
+from segmi.datasets.custom.dataset_config import MaskKind, Value
 from segmi.datasets.custom.panoptic import Segments
 from segmi.datasets.decode import printable
 from segmi.datasets.detection.class_names import find_class_names
@@ -75,6 +75,8 @@ def propose(
     test: float = 0.0,
     seed: int = 0,
     pairs_only: bool = False,
+    threshold: int | None = None,
+    ignored: Sequence[Value] | None = None,
     progress: Progress | None = None,
 ) -> Proposal:
     """Propose how a folder of images and masks is read.
@@ -90,11 +92,13 @@ def propose(
         test: the share of train drawn for ``test`` if the layout has none.
         seed: seed of these draws.
         pairs_only: whether unmatched images and masks are left out; they are refused otherwise.
+        threshold: masks are gray levels of two classes: 255 from this level on, 0 below it.
+        ignored: the values or colors of ignored pixels; None detects them.
         progress: called after each file.
 
     Raises:
         DataError: no layout fits, or files are refused; all of them are named.
-        UsageError: several layouts fit.
+        UsageError: several layouts fit, or 255 can be a class or ignored.
     """
     root = Path(root)
     survey = survey_folder(root)
@@ -103,11 +107,12 @@ def propose(
     title = title or printable(root.resolve().name)
     draft = CustomConfig(title, kind, _UNREAD, layout.parts, affixes=layout.affixes, pairs_only=pairs_only)
     samples = _list_pairs(CustomDataset.from_config(root, draft))
-    kind, classes = _classes(survey, layout, samples, progress)
+    kind, classes = _classes(survey, layout, samples, threshold, ignored, progress)
     group, note = propose_group([sample.name for sample in samples], drawn="val" not in layout.parts)
     config = replace(
         draft,
         masks=kind,
+        threshold=threshold,
         classes=classes.classes,
         ignored=classes.ignored,
         ignored_color=classes.ignored_color,
@@ -182,15 +187,21 @@ def _unmatched(dataset: CustomDataset) -> list[str]:
 
 
 def _classes(
-    survey: Survey, layout: Layout, samples: Sequence[Sample], progress: Progress | None
+    survey: Survey,
+    layout: Layout,
+    samples: Sequence[Sample],
+    threshold: int | None,
+    ignored: Sequence[Value] | None,
+    progress: Progress | None,
 ) -> tuple[MaskKind, ClassProposal]:
     json_files = [survey.root / part.panoptic for part in layout.parts.values() if part.panoptic is not None]
     if json_files:
         return "panoptic", classes_of_segments([Segments(path) for path in json_files])
     paths = [sample.mask for sample in samples if isinstance(sample.mask, Path)]
-    masks = read_mask_values(paths, _stage(progress, "read masks:"))
-    classes = propose_classes(masks, find_class_names(survey), layout.words, layout.affixes.mask_suffix)
-    return "color" if masks.colored else "index", classes
+    masks = read_mask_values(paths, _stage(progress, "read masks:"), threshold)
+    named = find_class_names(survey, [part.masks for part in layout.parts.values()])
+    classes = propose_classes(masks, named, layout.words, layout.affixes.mask_suffix, ignored)
+    return "color" if masks.colored else "index", classes._replace(notes=(*masks.notes, *classes.notes))
 
 
 def _splits_note(config: CustomConfig) -> str:
