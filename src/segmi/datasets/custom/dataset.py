@@ -18,8 +18,8 @@ from segmi.datasets.decode import decode_levels, decode_mask, indices_of, printa
 from segmi.datasets.layout import Files, find_root, group_names, image_files, read_list, split_listing, stem_of
 from segmi.datasets.palette import values_of_colors
 from segmi.datasets.reader import DatasetReader, Listing, Pixels, Problem
-from segmi.errors import DataError
 from segmi.datasets.value_range import percentile_range
+from segmi.errors import DataError
 
 OWN_PREFIX: Final = "segmi-"
 """The prefix of images that segmi writes into a folder, such as the contact sheet; they are not read."""
