@@ -188,11 +188,6 @@ CASES: list[tuple[str, list[str], str]] = [
         "training.steps: expected a budget in steps, epochs, images or minutes, got none",
     ),
     ("endless", ["training.steps=null", "training.minutes=.inf"], "training.minutes: expected a finite number, got"),
-    (
-        "a schedule without length",
-        ["training.steps=null", "training.minutes=5", "training.schedule=PolynomialLR"],
-        "schedule PolynomialLR needs the number of steps, which is unknown for a budget in minutes",
-    ),
     ("no steps", ["training.steps=0"], "training.steps: expected more than 0, got 0"),
     ("no rate", ["training.learning_rate=0"], "training.learning_rate: expected more than 0, got 0"),
     ("holdout", ["training.holdout=1.5"], "training.holdout: expected less than 1, got 1.5"),

@@ -27,7 +27,7 @@ from segmi.study.environment import memory_gb
 from segmi.study.run_config import RunConfig, TrainingSection
 from segmi.training import Average, Cohort
 from segmi.training.distributed import ProcessGroup, connect
-from segmi.training.optimization import build_optimizer, build_schedule
+from segmi.training.optimization import TIME_STEPS, build_optimizer, build_schedule
 
 NOT_OF_EVALUATION: Final = ("cohort", "images", "seed", "device", "processes", "progress", "diagnostics", "details")
 NOT_OF_NETWORKS: Final = ("classes", "in_channels")
@@ -156,5 +156,5 @@ def probe_schedule(optimizer: Optimizer, training: Mapping[str, Any]) -> LRSched
     parts = [] if isinstance(schedule, str) else [part.get("steps") for part in schedule]
     # A budget in epochs or images is known in steps only when the run starts: assume enough of them.
     enough = _PROBED_STEPS + warmup + sum(steps for steps in parts if isinstance(steps, int))
-    steps = None if training.get("minutes") else training.get("steps") or enough
+    steps = TIME_STEPS if training.get("minutes") else training.get("steps") or enough
     return build_schedule(optimizer, schedule, steps, training.get("schedule_options"), warmup_steps=warmup)

@@ -28,14 +28,14 @@ from segmi.study.run_config import NOT_OF_TRAINING, TrainingSection
 from segmi.study.schema import Method
 from segmi.study.strict_yaml import KeyPath, mapping
 from segmi.training import OPTIMIZERS, SCHEDULES
-from segmi.training.config import BUDGETS, Budget, check_divisible, check_selection
+from segmi.training.config import BUDGETS, Budget, check_comparisons, check_divisible, check_selection
 from segmi.training.loggers import check_loggers
 
 MOST_WORKERS: Final = 512  # upper bound on processes that load images; no machine gains from more
 
 _POSITIVE: Final = (
     *BUDGETS, "batch_size", "unlabeled_batch_size", "accumulate", "devices", "num_nodes", "threads", "learning_rate",
-    "clip_norm", "validate_every", "checkpoint_every", "log_every", "passes",
+    "clip_norm", "validate_every", "patience", "checkpoint_every", "log_every", "passes",
 )  # fmt: skip
 _OPTIMIZER: Final = ("optimizer", "optimizer_options", "learning_rate", "schedule", "schedule_options", "warmup_steps")
 _UNLABELED: Final = {"unlabeled images", "two views"}
@@ -185,6 +185,8 @@ class _MethodCheck:
         if not any(problems.touches(*owner(unit)) for unit in BUDGETS):
             attempt(owner(list(given)[-1]) if given else ("training", "steps"), Budget, **given)
         attempt(owner("holdout"), check_selection, training.get("select_by"), holdout=bool(training.get("holdout")))
+        compared = {name: training.get(name) for name in ("patience", "weight_average")}
+        attempt(owner("select_by"), check_comparisons, training.get("select_by"), **compared)
         counts = [training.get(name) for name in ("batch_size", "devices", "num_nodes")]
         if all(isinstance(count, int) and count > 0 for count in counts):  # other values are reported already
             batch_size, devices, nodes = counts

@@ -65,6 +65,9 @@ class OptimizationConfig:
             optimizer step.
         schedule_options: further arguments of a single scheduler.
         warmup_steps: optimizer steps of linear warm-up before the schedule.
+            With a budget in minutes, the schedule and its warm-up have 1000 steps in all, spread over the time.
+        weight_average: evaluate the moving average of the weights beside the weights, and keep the better one; see
+            `segmi.training.weight_average`.
         clip_norm: largest norm of the gradient over all networks. None: no clipping.
         step_order: ``simultaneous`` updates all networks in one step. ``sequential`` updates one network after the
             other, each with the current predictions of the others, as in the published algorithm of mutual learning;
@@ -81,6 +84,7 @@ class OptimizationConfig:
     schedule: str | tuple[dict[str, Any], ...] = "constant"
     schedule_options: dict[str, Any] | None = None
     warmup_steps: int = 0
+    weight_average: bool = False
     clip_norm: float | None = None
     step_order: StepOrder = "simultaneous"
 
@@ -120,7 +124,11 @@ class LoggingConfig:
     Args:
         select_by: ``holdout_mIoU`` (highest), ``train_loss`` (lowest mean between validations) or ``last``.
         select_network: network whose held-out mIoU counts. Default: the first one that is trained.
-        validate_every: steps between validations. Default: an epoch, and with held-out images at least 1/20 of the run.
+        validate_every: steps between validations. Default: an epoch, and with held-out images at least 1/20 of the run;
+            with a budget in minutes a tenth of it, or more if the validations would take more than 1/20 of the time.
+        patience: stop after this many validations without a better score. Default: never.
+        estimate: measure a step before the first one, and report how long the run takes. The measurement and the
+            compilation of kernels in it do not count against a budget in minutes.
         checkpoint_every: steps between checkpoints.
         log_every: steps between entries of the loggers.
         logger: ``tensorboard``, ``mlflow``, ``wandb``; ``csv`` is ``metrics.csv``, which is always written.
@@ -131,6 +139,8 @@ class LoggingConfig:
     select_by: SelectBy = "holdout_mIoU"
     select_network: str | None = None
     validate_every: int | None = None
+    patience: int | None = None
+    estimate: bool = False
     checkpoint_every: int = 200
     log_every: int = 20
     logger: tuple[Tracker, ...] = ("tensorboard",)
@@ -144,6 +154,19 @@ def check_selection(select_by: SelectBy, *, holdout: bool) -> None:
         raise UsageError(
             "select_by holdout_mIoU needs images held out of train, got none",
             "hold out a part of train (holdout: 0.1), or use select_by: last",
+        )
+
+
+def check_comparisons(select_by: SelectBy, *, patience: int | None, weight_average: bool) -> None:
+    """Raise a UsageError for options that compare scores if weights are not selected by one."""
+    if patience is not None and select_by == "last":
+        raise UsageError(
+            f"patience {patience} needs a score, got select_by last", "use select_by: holdout_mIoU, or omit patience"
+        )
+    if weight_average and select_by != "holdout_mIoU":
+        raise UsageError(
+            f"weight_average is compared with the weights on held-out images, got select_by {select_by}",
+            "use select_by: holdout_mIoU, or omit weight_average",
         )
 
 

@@ -29,13 +29,14 @@ from segmi.training.config import (
     OptimizationConfig,
     RuntimeConfig,
     StepOrder,
+    check_comparisons,
     check_divisible,
     check_selection,
 )  # fmt: skip
 from segmi.training.distributed import ProcessGroup, connect
 from segmi.training.loggers import check_loggers
 from segmi.training.loop import UNBOUNDED, LoopSchedule, ProgressCallback, run_loop
-from segmi.training.optimization import build_optimizer, build_schedule, can_be_fused
+from segmi.training.optimization import TIME_STEPS, build_optimizer, build_schedule, can_be_fused
 from segmi.training.precision import ResolvedPrecision, preserve_threads, resolve_precision
 from segmi.training.profile import Profile
 from segmi.training.selection import Selection
@@ -116,6 +117,7 @@ def fit(
     per_epoch = _batches_per_epoch(train, optimization, processes)
     last_step = _total_steps(budget, len(train), per_epoch, optimization)
     check_selection(logging.select_by, holdout=bool(holdout))
+    check_comparisons(logging.select_by, patience=logging.patience, weight_average=optimization.weight_average)
     _check_scope(objective, processes, accumulate)
     _check_step_order(optimization.step_order, processes)
     check_loggers(logging.logger)
@@ -133,7 +135,7 @@ def fit(
         optimization.optimizer_options, fused=fused,
     )  # fmt: skip
     schedule = build_schedule(
-        optimizer, optimization.schedule, None if budget.minutes else last_step, optimization.schedule_options,
+        optimizer, optimization.schedule, TIME_STEPS if budget.minutes else last_step, optimization.schedule_options,
         warmup_steps=optimization.warmup_steps,
     )  # fmt: skip
     with processes.report_errors(), preserve_threads(), keep_freed_memory(device):
@@ -153,6 +155,7 @@ def fit(
         session = Session(
             cohort, objective, optimizer, schedule, runtime=resolved, seed=seed, clip_norm=optimization.clip_norm,
             classes=train.dataset.info.classes, sequential=optimization.step_order == "sequential",
+            budget_seconds=budget.minutes and budget.minutes * 60, weight_average=optimization.weight_average,
         )  # fmt: skip
         if checkpoint:
             session.restore(checkpoint.step, checkpoint.weights, checkpoint.state)
@@ -160,11 +163,12 @@ def fit(
             cohort.average(None)  # averages start as copies
         selection = Selection(session, checkpoints, logging.select_by, holdout=holdout, network=logging.select_network)
         epoch = math.ceil(per_epoch / accumulate)  # in steps
-        validate_every = max(epoch, last_step // 20) if holdout and not budget.minutes else epoch
+        by_time = budget.minutes and holdout
+        validate_every = None if by_time else max(epoch, last_step // 20) if holdout else epoch
         loop_schedule = LoopSchedule(
             last_step, accumulate, batch_size, per_epoch, validate_every=logging.validate_every or validate_every,
             checkpoint_every=logging.checkpoint_every, log_every=logging.log_every,
-            seconds=budget.minutes * 60 if budget.minutes else None,
+            seconds=budget.minutes and budget.minutes * 60, estimate=logging.estimate, patience=logging.patience,
         )  # fmt: skip
         # Batches are a function of their index, so a resumed run starts in the middle.
         batches = training_batches(

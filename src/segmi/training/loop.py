@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeAlias
@@ -55,10 +56,12 @@ class LoopSchedule(NamedTuple):
     accumulate: int  # batches per step
     batch_size: int  # images per batch
     batches_per_epoch: int
-    validate_every: int  # steps per row of the history
+    validate_every: int | None  # steps per row of the history; None: by time, see `next_row`
     checkpoint_every: int
     log_every: int
     seconds: float | None = None  # time of training and validation; None: the run ends after ``steps``
+    estimate: bool = False  # whether to measure a step first, and to report how long the run takes
+    patience: int | None = None  # rows without a better score after which the run ends
 
     def expected_steps(self, session: Session) -> int:
         """Return the total number of steps; with a time limit, extrapolated from the pace so far."""
@@ -69,10 +72,33 @@ class LoopSchedule(NamedTuple):
 
     def is_finished(self, session: Session) -> bool:
         """Return whether a resumed run has nothing left to do."""
+        if self.is_exhausted(session):
+            return True
         if self.seconds is None or session.seconds < self.seconds:
             return session.step >= self.steps
         # A run that was stopped after its time was up may still lack its last row.
         return bool(session.history) and session.history[-1]["step"] == session.step
+
+    def is_exhausted(self, session: Session) -> bool:
+        """Return whether the last ``patience`` rows of the history have no better score than those before."""
+        later = sum(row["step"] > session.best_step for row in session.history)
+        return self.patience is not None and later >= self.patience
+
+    def describe(self, session: Session, step_seconds: float) -> str:
+        """Return how long the rest of the run takes, from the seconds of a step."""
+        left = self.steps - session.step
+        if self.seconds is not None:
+            left = round(max(0.0, self.seconds - session.seconds) / step_seconds)
+        epochs = left * self.accumulate / self.batches_per_epoch
+        minutes = left * step_seconds / 60
+        return (
+            f"a step of {self.batch_size * self.accumulate} images takes {step_seconds:.2f} s: about {left} steps, "
+            f"{epochs:.1f} epochs, in {minutes:.1f} min without validation"
+        )
+
+    def next_row(self, now: float, validation: float) -> float:
+        """Return when the next row is due after a validation of this many seconds, which may take 1/20 of the time."""
+        return now + max((self.seconds or 0) / 10, 19 * validation)
 
 
 class Interruption:
@@ -134,13 +160,21 @@ def run_loop(
         report("begin", f"computes in {_describe(session)}")
         # The clocks of the processes differ: all of them stop when the first one is out of time.
         last = bool(processes.max(int(schedule.is_finished(session))))
+        if schedule.estimate and not last:
+            group = [next(batches) for _ in range(schedule.accumulate)]
+            report("begin", schedule.describe(session, session.time_step(group)))
+            batches = chain(group, batches)
+        due = schedule.next_row(session.seconds, 0)
         while not last:
             session.train_step(batches, schedule.accumulate)
             step = session.step
             last = step == schedule.steps
             if schedule.seconds is not None:
                 last = bool(processes.max(int(session.seconds >= schedule.seconds)))
-            row_ends = step % schedule.validate_every == 0 or last
+            if schedule.validate_every is None:
+                row_ends = bool(processes.max(int(session.seconds >= due))) or last
+            else:
+                row_ends = step % schedule.validate_every == 0 or last
             if session.device.type == "cpu" or step % schedule.log_every == 0 or row_ends:
                 session.fetch_metrics()  # waits for a GPU, so not after every step
             if step % schedule.log_every == 0:
@@ -149,9 +183,12 @@ def run_loop(
             report("train")
             if row_ends:
                 report("validate")
+                began = session.seconds
                 with profile.part("validation"):
                     row = selection.close_row(epoch=step * schedule.accumulate / schedule.batches_per_epoch)
                 logger.log_row(row, session.history)
+                due = schedule.next_row(session.seconds, session.seconds - began)
+                last = last or schedule.is_exhausted(session)
             # Once per step, so that all processes stop at the same one.
             signal_number = processes.max(interruption.signal_number or 0)
             if signal_number or step % schedule.checkpoint_every == 0 or last:

@@ -31,6 +31,9 @@ SCHEDULES: dict[str, type[LRScheduler]] = {
     if name not in ("ReduceLROnPlateau", "SequentialLR", "ChainedScheduler", "LambdaLR", "MultiplicativeLR")
 }
 
+TIME_STEPS: Final = 1000
+"""Steps of the schedule of a run with a budget in minutes, spread evenly over the time."""
+
 LENGTHS: Final = ("total_iters", "T_max", "total_steps")
 """Arguments of PyTorch's schedulers for their length in steps."""
 
@@ -89,7 +92,7 @@ def check_options(owner: str, options: Mapping[str, Any] | None, known: list[str
 
 
 def build_schedule(
-    optimizer: Optimizer, schedule: str | Sequence[Mapping[str, Any]], steps: int | None,
+    optimizer: Optimizer, schedule: str | Sequence[Mapping[str, Any]], steps: int,
     options: Mapping[str, Any] | None = None, *, warmup_steps: int = 0,
 ) -> LRScheduler | None:  # fmt: skip
     """Return the learning-rate scheduler of a run, to be stepped once per optimizer step; None if it is constant.
@@ -101,10 +104,10 @@ def build_schedule(
     Args:
         optimizer: its learning rates are scheduled.
         schedule, options, warmup_steps: see `segmi.training.OptimizationConfig`.
-        steps: optimizer steps of the run; None if they are unknown, as with a budget in minutes.
+        steps: optimizer steps of the run; `TIME_STEPS` for a budget in minutes.
 
     Raises:
-        UsageError: for an unknown name or option, a missing length, or a schedule that is longer than the run.
+        UsageError: for an unknown name or option, or a schedule that is longer than the run.
 
     Example:
         >>> from torch import nn, optim
@@ -155,9 +158,7 @@ def _parse(index: int, entry: Mapping[str, Any], count: int) -> tuple[str, dict[
     return name, arguments, steps
 
 
-def _sequence(
-    optimizer: Optimizer, parts: Sequence[tuple[str, dict[str, Any], int | None]], steps: int | None
-) -> LRScheduler:
+def _sequence(optimizer: Optimizer, parts: Sequence[tuple[str, dict[str, Any], int | None]], steps: int) -> LRScheduler:
     # Each constructor changes the learning rate of the optimizer; SequentialLR resets it at the end.
     schedulers: list[LRScheduler] = []
     ends: list[int] = []
@@ -168,19 +169,18 @@ def _sequence(
                 f"schedule {name} sets the initial learning rate, so it does not work with a warm-up or in a sequence",
                 "use it alone, with warmup_steps: 0",
             )
-        if steps is not None and start >= steps:
+        if start >= steps:
             raise UsageError(
                 f"schedule {name} starts after step {start}, but the run has only {steps} steps",
                 "reduce warmup_steps or the steps of the schedulers before, or set a larger budget",
             )
-        rest = None if steps is None else steps - start
-        schedulers.append(_build(optimizer, name, arguments, rest if length is None else length))
+        schedulers.append(_build(optimizer, name, arguments, steps - start if length is None else length))
         ends += [] if length is None else [start + length]
     # A scheduler starts at its own step 0, with its closed form, so the rounding of the ones before has no effect.
     return SequentialLR(optimizer, schedulers, milestones=ends)
 
 
-def _build(optimizer: Optimizer, name: str, arguments: Mapping[str, Any], steps: int | None) -> LRScheduler:
+def _build(optimizer: Optimizer, name: str, arguments: Mapping[str, Any], steps: int) -> LRScheduler:
     if name == CONSTANT:
         check_options("schedule constant", arguments, [])
         # A sequence needs a scheduler object also for a constant learning rate.
@@ -192,14 +192,6 @@ def _build(optimizer: Optimizer, name: str, arguments: Mapping[str, Any], steps:
     check_options(f"schedule {name}", arguments, known)
     # The schedule spans the run by default.
     defaults: dict[str, Any] = {length: steps for length in LENGTHS if length in known}
-    if steps is None:
-        missing = [length for length in defaults if length not in arguments]
-        if missing and not (name == "OneCycleLR" and {"epochs", "steps_per_epoch"} <= arguments.keys()):
-            raise UsageError(
-                f"schedule {name} needs the number of steps, which is unknown for a budget in minutes",
-                f"use schedule: constant, or set schedule_options: {{{missing[0]}: …}}",
-            )
-        defaults = {}
     if name == "OneCycleLR":
         defaults["max_lr"] = optimizer.param_groups[0]["lr"]
     try:

@@ -46,28 +46,38 @@ class Selection:
         row: dict[str, Any] = {"step": session.step, "epoch": round(epoch, 4), "learning_rate": session.learning_rate}
         row.update({f"train/{name}": value for name, value in session.means.means().items()})
         if self.holdout:
-            # A quarter of the pixels is enough for curves.
-            diagnostics = diagnostics_of(self.holdout.dataset.info.classes, every=2)
-            matrices = evaluate(
-                session.cohort, self.holdout, device=str(session.device), processes=session.runtime.processes,
-                diagnostics=diagnostics,
-            )  # fmt: skip
-            for name, matrix in matrices.items():
-                result = scores(matrix.pooled().numpy())
-                row[f"holdout/mIoU/{name}"] = result["mIoU"]
-                row[f"holdout/pixel_accuracy/{name}"] = result["pixel_accuracy"]
-            row.update({f"holdout/{name}": value for name, value in diagnostics.values().items()})
+            row.update(self._scores(self.holdout, "holdout"))
+        self._save_if_best(row, f"holdout/mIoU/{self.network}")
+        if self.holdout and session.average is not None:
+            with session.average.applied():
+                session.broadcast_buffers()
+                row.update(self._scores(self.holdout, "average"))
+                self._save_if_best(row, f"average/mIoU/{self.network}")
         session.means.reset()
         session.history.append(row)
-        self._save_if_best(row)
         return row
 
-    def _save_if_best(self, row: dict[str, Any]) -> None:
+    def _scores(self, images: SegmentationDataset, prefix: str) -> dict[str, float]:
+        session = self.session
+        # A quarter of the pixels is enough for curves.
+        diagnostics = diagnostics_of(images.dataset.info.classes, every=2)
+        matrices = evaluate(
+            session.cohort, images, device=str(session.device), processes=session.runtime.processes,
+            diagnostics=diagnostics,
+        )  # fmt: skip
+        row: dict[str, float] = {}
+        for name, matrix in matrices.items():
+            result = scores(matrix.pooled().numpy())
+            row[f"{prefix}/mIoU/{name}"] = result["mIoU"]
+            row[f"{prefix}/pixel_accuracy/{name}"] = result["pixel_accuracy"]
+        return row | {f"{prefix}/{name}": value for name, value in diagnostics.values().items()}
+
+    def _save_if_best(self, row: dict[str, Any], held_out: str) -> None:
         session = self.session
         if self.select_by == "last":
             session.best_step = session.step
             return
-        column = f"holdout/mIoU/{self.network}" if self.select_by == "holdout_mIoU" else "train/loss"
+        column = held_out if self.select_by == "holdout_mIoU" else "train/loss"
         score, best = float(row[column]), session.best_score
         if math.isnan(score):  # the held-out images have no valid pixels
             return

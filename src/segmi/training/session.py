@@ -20,9 +20,11 @@ from segmi.training.allocator import is_out_of_memory
 from segmi.training.cohort import Cohort
 from segmi.training.distributed import SINGLE_PROCESS, ProcessGroup
 from segmi.training.metric_sync import MetricSync, RunningMeans, check_finite
+from segmi.training.optimization import TIME_STEPS
 from segmi.training.precision import ResolvedPrecision
 from segmi.training.profile import UNTIMED, Profile
 from segmi.training.step import accumulate_gradient, weighted_sum
+from segmi.training.weight_average import WeightAverage
 from segmi.types import Batch
 
 
@@ -47,6 +49,8 @@ class Session:
         seed: seed of dropout.
         clip_norm, sequential: see ``clip_norm`` and ``step_order`` of `segmi.training.OptimizationConfig`.
         classes: class names, for diagnostics with one value per class.
+        budget_seconds: time over which the schedule extends. None: it has one step per optimizer step.
+        weight_average: keep the moving average of the weights.
     """
 
     best_score: float | None
@@ -54,12 +58,14 @@ class Session:
     def __init__(
         self, cohort: Cohort, objective: Objective, optimizer: Optimizer, schedule: LRScheduler | None, *,
         runtime: Runtime, seed: int, clip_norm: float | None, classes: Sequence[str] = (), sequential: bool = False,
+        budget_seconds: float | None = None, weight_average: bool = False,
     ) -> None:  # fmt: skip
         self.cohort, self.objective, self.schedule, self.runtime = cohort, objective, schedule, runtime
         self.seed, self.clip_norm, self.classes = seed, clip_norm, tuple(classes)
         # The networks that are updated together in each turn; None: all of them.
         self._turns: tuple[str | None, ...] = cohort.learning if sequential else (None,)
         self.step, self.best_step, self.best_score = 0, 0, None
+        self.budget_seconds = budget_seconds
         self.history: list[dict[str, Any]] = []
         self.means = RunningMeans()
         self.latest: dict[str, float] = {}
@@ -75,6 +81,8 @@ class Session:
         self._forward, self.optimizer = self.fabric.setup(module, optimizer)
         # Fabric and DDP wrap the networks only; most objectives have no parameters.
         objective.to(self.device)
+        # After the weights have their device and memory format.
+        self.average = WeightAverage(cohort) if weight_average else None
 
     def train_step(self, batches: Iterator[Batch], parts: int) -> None:
         """Take one optimizer step on the next ``parts`` batches.
@@ -103,9 +111,10 @@ class Session:
                 f"{tuple(group[0].images.shape[-2:])} pixels",
                 "use a smaller batch_size with accumulate, or a smaller crop",
             ) from error
-        if self.schedule is not None:
-            self.schedule.step()  # once per optimizer step, not per epoch
         self.step += 1
+        if self.average is not None:
+            self.average.update(self.step)
+        self._advance_schedule()
         # Kept on the device: reading a value here would wait for the GPU in each step.
         with torch.no_grad():
             values = {"loss": weighted_sum(terms), **{f"loss/{name}": term.value for name, term in terms.items()}}
@@ -118,6 +127,36 @@ class Session:
         }
         self._metrics.add(self.step, tuple(name for batch in group for name in batch.names), values, ratios)
         profile.step_done()
+
+    def _advance_schedule(self) -> None:
+        # Once per optimizer step, or to the share of the time that has passed.
+        if self.schedule is None:
+            return
+        due = self.step
+        if self.budget_seconds is not None:
+            due = min(TIME_STEPS - 1, int(TIME_STEPS * self.seconds / self.budget_seconds))
+            due = self.runtime.processes.max(due)  # clocks differ between processes, learning rates must not
+        while self.schedule.last_epoch < due:
+            self.schedule.step()
+
+    def time_step(self, batches: Sequence[Batch]) -> float:
+        """Return the seconds of a step without its update, and start the clock of the run again."""
+        buffers = [(buffer, buffer.clone()) for part in (self.cohort, self.objective) for buffer in part.buffers()]
+        self.cohort.train()
+        self.objective.train()
+        for _ in range(2):  # the first pass compiles kernels
+            began = time.perf_counter()
+            self._seed_generators()
+            self._gradient([self._to_device(batch) for batch in batches], self._turns[0])
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            seconds = time.perf_counter() - began
+        self.optimizer.zero_grad()
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
+        self._began = time.perf_counter()
+        return seconds * len(self._turns)
 
     def _to_device(self, batch: Batch) -> Batch:
         # Only a copy from pinned memory to a GPU is asynchronous.
@@ -229,6 +268,7 @@ class Session:
             "schedule": self.schedule.state_dict() if self.schedule else None,
             "objective": dict(self.objective.state_dict()),
             "scaler": self.fabric.strategy.precision.state_dict(),
+            "weight_average": self.average and self.average.values,
         }
 
     def restore(self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -250,6 +290,8 @@ class Session:
                 self.schedule.load_state_dict(state["schedule"])
             self.objective.load_state_dict(state["objective"])
             self.fabric.strategy.precision.load_state_dict(state["scaler"])  # gradient scaler of fp16
+            if self.average is not None:
+                self.average.load_state_dict(state["weight_average"])
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split()[:40])
             raise RunError(
