@@ -8,11 +8,12 @@ a loss into an objective.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple, TypeAlias, cast
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -147,17 +148,28 @@ class CallableLoss(Loss):
 
 
 class Objective(nn.Module, ABC):
-    """A loss on the outputs of a cohort: ``objective(outputs, batch) → {name: Term}``, minimized as a weighted sum."""
+    """A loss on the outputs of a cohort: ``objective(outputs, batch) → {name: Term}``, minimized as a weighted sum.
+
+    Args:
+        name: of the terms; default: the class name in snake case.
+        weight: factor in the sum that is minimized.
+        frozen: networks that are not trained.
+        ignore_index: label of ignored pixels.
+    """
 
     family: Family = "other"
     requires: tuple[Requirement, ...] = ()
     invariances: tuple[Invariance, ...] = ()
     scope: Scope = "image"
-    frozen: tuple[str, ...] = ()
-    """The networks that are not trained."""
-
     transforms_features: bool = False
     """Whether `transform_features` replaces outputs of hooked layers during training."""
+
+    def __init__(
+        self, *, name: str = "", weight: float = 1.0, frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+    ) -> None:
+        super().__init__()
+        self.name, self.weight = name or snake_case(type(self).__name__), float(weight)
+        self.frozen, self.ignore_index = tuple(frozen), ignore_index
 
     @abstractmethod
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
@@ -188,9 +200,7 @@ class PerNetwork(Objective):
 
     Args:
         loss: a `Loss`, or any callable ``loss(logits, labels) → scalar``, see `CallableLoss`.
-        name: the name of the terms.
-        weight: factor of the loss in the sum that is minimized.
-        frozen: networks that are not trained; they get no term.
+        name, weight, frozen: see `Objective`; frozen networks get no term.
         networks: the trained networks. A stateful loss is copied for each; a single network need not be named.
     """
 
@@ -198,21 +208,19 @@ class PerNetwork(Objective):
         self, loss: Loss | Callable[[Logits, Labels], Tensor], name: str, *, weight: float = 1.0,
         frozen: tuple[str, ...] = (), networks: Sequence[str] = ()
     ) -> None:  # fmt: skip
-        super().__init__()
-        self.loss: Loss = loss if isinstance(loss, Loss) else CallableLoss(loss)
+        own = loss if isinstance(loss, Loss) else CallableLoss(loss)
+        super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=own.ignore_index)
+        self.loss: Loss = own
         copied = networks if self.loss.stateful else ()
         # copies, not one shared module: their state must not mix the networks
-        self.copies = nn.ModuleDict({_module_name(network): deepcopy(self.loss) for network in copied})
-        self.name: Final = name
-        self.weight: Final = weight
-        self.frozen = frozen
+        self.copies = nn.ModuleDict({module_name(network): deepcopy(self.loss) for network in copied})
         self.scope, self.family = self.loss.scope, self.loss.family
         self.requires, self.invariances = self.loss.requires, self.loss.invariances
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms ``name/network``, or ``name.part/network``, with diagnostics ``diagnostic/name/network``."""
         return {
-            self._name(part, network): term._replace(
+            term_name(self.name, part, network): term._replace(
                 weight=self.weight * term.weight,
                 diagnostics={f"{key}/{self.name}/{network}": ratio for key, ratio in term.diagnostics.items()},
             )
@@ -223,7 +231,7 @@ class PerNetwork(Objective):
     def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the denominators of the loss for every trained network."""
         return {
-            self._name(part, network): denominator
+            term_name(self.name, part, network): denominator
             for network, output in self._trained(outputs)
             for part, denominator in self.loss.denominators(*self._subset(output.logits, batch)).items()
         }
@@ -258,12 +266,25 @@ class PerNetwork(Objective):
             )
         return trained
 
-    def _name(self, part: str, network: str) -> str:
-        return f"{self.name}.{part}/{network}" if part else f"{self.name}/{network}"
-
     def _loss_of(self, network: str) -> Loss:
-        return cast(Loss, self.copies[_module_name(network)]) if self.copies else self.loss
+        return cast(Loss, self.copies[module_name(network)]) if self.copies else self.loss
 
 
-def _module_name(network: str) -> str:
-    return network.replace(".", "·")  # names of submodules must not contain a dot
+def module_name(network: str) -> str:
+    """Return a network's name as a valid name of a submodule, which must not contain a dot."""
+    return network.replace(".", "·")
+
+
+def term_name(loss: str, part: str, network: str) -> str:
+    """Return the name of a term: ``loss.part/network``, or ``loss/network`` for a loss of one part."""
+    return f"{loss}.{part}/{network}" if part else f"{loss}/{network}"
+
+
+def snake_case(name: str) -> str:
+    """Return the name of a loss from the name of its class.
+
+    Example:
+        >>> snake_case("RegionCCATrace")
+        'region_cca_trace'
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

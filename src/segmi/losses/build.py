@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Final
@@ -12,7 +11,7 @@ from torch import nn
 
 from segmi.errors import UsageError, nearest, unknown_name
 from segmi.losses import distillation, label_information, pixel, representation, rmi, unsupervised
-from segmi.losses.base import Loss, Objective, PerNetwork
+from segmi.losses.base import Loss, Objective, PerNetwork, snake_case
 from segmi.losses.weighted_sum import WeightedSum
 
 __all__ = ["LOSSES", "build_objective", "known_losses"]
@@ -20,13 +19,8 @@ __all__ = ["LOSSES", "build_objective", "known_losses"]
 _FAMILIES: Final = (pixel, rmi, label_information, distillation, unsupervised, representation)
 
 
-def _snake_case(name: str) -> str:
-    # RegionCCATrace → region_cca_trace
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
-
-
 LOSSES: Final[dict[str, type[Loss] | type[Objective]]] = {
-    _snake_case(name): kind
+    snake_case(name): kind
     for family in _FAMILIES
     for name, kind in vars(family).items()
     if isinstance(kind, type) and issubclass(kind, Loss | Objective)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from segmi.losses.base import Objective, Outputs
+from segmi.losses.base import Objective, Outputs, module_name
 from segmi.losses.targets import Targets, read_targets, upcast
 from segmi.types import Labels, Logits, Output
 
@@ -173,13 +173,13 @@ def apply_head(head: nn.Module, features: Tensor) -> Tensor:
 
 
 def heads_by_network(heads: Mapping[str, nn.Module]) -> nn.ModuleDict:
-    """Return heads under valid names of submodules of `torch.nn`, which must not contain a dot."""
-    return nn.ModuleDict({name.replace(".", "·"): head for name, head in heads.items()})
+    """Return heads under valid names of submodules."""
+    return nn.ModuleDict({module_name(name): head for name, head in heads.items()})
 
 
 def head_of(heads: nn.ModuleDict, network: str) -> nn.Module:
     """Return the head of a network, or raise ``ValueError`` if the loss was not prepared."""
-    name = network.replace(".", "·")
+    name = module_name(network)
     if name not in heads:
         raise ValueError(
             f"heads: expected one for {network}, got none. Fix: call prepare(outputs, seed), as segmi.training.fit does"
@@ -211,8 +211,7 @@ class _InnerProducts(torch.autograd.Function):
 class FeatureObjective(Objective):
     """A loss on one or more layers of every trained network that has a layer here; abstract.
 
-    Args: one or more ``layers`` by network, ``name`` of the terms, ``weight`` in the sum that is minimized, ``frozen``
-        networks, which are not trained, and ``ignore_index``, the label of ignored pixels.
+    Args: one or more ``layers`` by network; for the others see `Objective`.
     """
 
     family = "representation"
@@ -222,12 +221,10 @@ class FeatureObjective(Objective):
         self, *, layers: Mapping[str, str | Sequence[str]], name: str, weight: float, frozen: Sequence[str],
         ignore_index: int,
     ) -> None:  # fmt: skip
-        super().__init__()
-        self.name, self.weight = name, float(weight)
+        super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         self.layers_of = {
             network: [given] if isinstance(given, str) else list(given) for network, given in layers.items()
         }
-        self.frozen, self.ignore_index = tuple(frozen), ignore_index
         self.heads = nn.ModuleDict()
 
     def layers(self) -> dict[str, list[str]]:

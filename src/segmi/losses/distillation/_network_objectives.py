@@ -9,34 +9,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segmi.losses.base import Invariance, Objective, Outputs, Requirement, Term
+from segmi.losses.base import Invariance, Objective, Outputs, Requirement, Term, term_name
+from segmi.losses.features import feature_map
 from segmi.losses.option_checks import check_positive
 from segmi.losses.probabilities import log_probabilities
 from segmi.losses.targets import upcast
-from segmi.types import Batch, Labels, Logits, Output
+from segmi.types import IGNORE_INDEX, Batch, Labels, Logits, Output
 
 
 class _NetworkObjective(Objective):
-    # Options of all losses between networks; abstract
+    # Abstract base of all losses between networks
     family = "distillation"
     invariances: tuple[Invariance, ...] = (
         "logit shift", "prediction permutation", "class permutation", "pixel permutation",
     )  # fmt: skip
-
-    def __init__(self, *, name: str, weight: float, frozen: Sequence[str], ignore_index: int) -> None:
-        super().__init__()
-        self.name, self.weight = name, float(weight)
-        self.frozen, self.ignore_index = tuple(frozen), ignore_index
 
     def _valid_pixels(self, batch: Batch, logits: Logits) -> Tensor:
         return (batch.labels != self.ignore_index).sum().to(upcast(logits).dtype)
 
 
 class PeerObjective(_NetworkObjective):
-    """A loss of every trained network relative to all other networks: one term ``name/network`` each; abstract.
+    """A loss of every trained network relative to all others, frozen ones too: one term ``name/network`` each; abstract.
 
-    Args: ``name`` of the terms, ``weight`` in the sum that is minimized, ``frozen`` networks, which are imitated but
-        not trained, and ``ignore_index``, the label of ignored pixels.
+    Args: see `Objective`.
     """
 
     requires = ("peers",)
@@ -76,8 +71,7 @@ class TeacherObjective(_NetworkObjective):
 
     The terms are called ``name/network``, or ``name.part/network`` for a loss of several parts.
 
-    Args: ``name`` of the terms, ``weight`` in the sum that is minimized, ``frozen`` networks, the teachers, and
-        ``ignore_index``, the label of ignored pixels.
+    Args: see `Objective`; the ``frozen`` networks are the teachers.
     """
 
     requires: tuple[Requirement, ...] = ("teacher",)
@@ -102,13 +96,15 @@ class TeacherObjective(_NetworkObjective):
             for part, term in parts[0].items():
                 # all teachers share labels and so denominators: the mean of ratios is the ratio of the mean numerator
                 mean = torch.stack([other[part].numerator for other in parts]).mean()
-                terms[self._name(part, student)] = term._replace(numerator=mean, weight=self.weight * term.weight)
+                terms[term_name(self.name, part, student)] = term._replace(
+                    numerator=mean, weight=self.weight * term.weight
+                )
         return terms
 
     def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the denominators of all terms."""
         return {
-            self._name(part, student): count
+            term_name(self.name, part, student): count
             for student, teachers in self._pairs(outputs).items()
             for part, count in self.teacher_denominators(outputs[student], outputs[teachers[0]], batch).items()
         }
@@ -124,9 +120,6 @@ class TeacherObjective(_NetworkObjective):
             )
         return dict.fromkeys(students, teachers)
 
-    def _name(self, part: str, network: str) -> str:
-        return f"{self.name}.{part}/{network}" if part else f"{self.name}/{network}"
-
 
 class LogitTeacherObjective(TeacherObjective):
     """A loss with one term that compares logits softened by a temperature; abstract.
@@ -135,8 +128,9 @@ class LogitTeacherObjective(TeacherObjective):
     """
 
     def __init__(
-        self, *, name: str, weight: float, temperature: float, frozen: Sequence[str], ignore_index: int
-    ) -> None:
+        self, *, name: str = "", weight: float = 1.0, temperature: float = 1.0, frozen: Sequence[str] = (),
+        ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         check_positive(temperature=temperature)
         self.temperature = temperature
@@ -169,6 +163,9 @@ class FeatureTeacherObjective(TeacherObjective):
     def layers(self) -> dict[str, list[str]]:
         """Return the layer of each network."""
         return {network: [layer] for network, layer in self.layer_of.items()}
+
+    def _features(self, network: str, output: Output) -> Tensor:
+        return feature_map(output.features, network, self.layer_of[network])
 
     def _pairs(self, outputs: Outputs) -> dict[str, list[str]]:
         return super()._pairs({network: output for network, output in outputs.items() if network in self.layer_of})

@@ -15,7 +15,6 @@ from segmi.losses.features import (
     Layers,
     Sample,
     apply_head,
-    feature_map,
     feature_targets,
     head_of,
     heads_by_network,
@@ -123,7 +122,7 @@ class ContrastiveDistillation(FeatureTeacherObjective):
         heads: dict[str, nn.Module] = {}
         for student, teachers in self._pairs(outputs).items():
             for name, network in ((student, student), *((f"{one} for {student}", one) for one in teachers)):
-                width = feature_map(outputs[network].features, network, self.layer_of[network]).shape[1]
+                width = self._features(network, outputs[network]).shape[1]
                 heads[name] = projection_head([width, self.dimensions], key(seed, name))
         self.heads = heads_by_network(heads)
 
@@ -131,8 +130,8 @@ class ContrastiveDistillation(FeatureTeacherObjective):
         self, student: str, student_output: Output, teacher: str, teacher_output: Output, batch: Batch
     ) -> dict[str, Term]:
         """Return the loss relative to one teacher."""
-        features = feature_map(student_output.features, student, self.layer_of[student])
-        truth = feature_map(teacher_output.features, teacher, self.layer_of[teacher]).detach()
+        features = self._features(student, student_output)
+        truth = self._features(teacher, teacher_output).detach()
         targets, sample = self._sample(student_output, features, batch)
         theirs = apply_head(head_of(self.heads, f"{teacher} for {student}"), truth)
         if theirs.shape[-2:] != features.shape[-2:]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from segmi.losses.base import Term
@@ -62,12 +60,6 @@ class Distillation(LogitTeacherObjective):
         >>> Distillation(frozen=["t"])(outputs, batch)["distillation/a"].value
         tensor(0.6931)
     """
-
-    def __init__(
-        self, *, name: str = "distillation", weight: float = 1.0, temperature: float = 1.0, frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX
-    ) -> None:  # fmt: skip
-        super().__init__(name=name, weight=weight, temperature=temperature, frozen=frozen, ignore_index=ignore_index)
 
     def logit_term(self, logits: Logits, teacher: Logits, labels: Labels) -> Term:
         """Return `distillation` as a term."""

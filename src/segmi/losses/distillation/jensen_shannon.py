@@ -74,12 +74,6 @@ class JensenShannon(PeerObjective):
         ['jensen_shannon']
     """
 
-    def __init__(
-        self, *, name: str = "jensen_shannon", weight: float = 1.0, frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX
-    ) -> None:  # fmt: skip
-        super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
-
     def peer_term(self, own: Logits, others: Sequence[Logits], labels: Labels) -> Term:
         """Return `jensen_shannon` of all networks."""
         return jensen_shannon_term([own, *others], labels, self.ignore_index)

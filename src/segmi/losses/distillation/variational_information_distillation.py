@@ -15,7 +15,6 @@ from segmi.losses.features import (
     Layers,
     apply_head,
     count_valid_positions,
-    feature_map,
     feature_targets,
     head_of,
     heads_by_network,
@@ -131,6 +130,3 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
         """Return the number of valid positions of the teacher's map."""
         features = teacher_output.features[self._layer(frozen=True)]
         return {"": count_valid_positions(batch.labels, features, self.ignore_index)}
-
-    def _features(self, network: str, output: Output) -> Tensor:
-        return feature_map(output.features, network, self.layer_of[network])
