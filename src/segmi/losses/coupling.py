@@ -29,19 +29,27 @@ def gathered(statistic: Tensor) -> Tensor:
     return total
 
 
-def coupled_term(value: Tensor, own: Tensor, everywhere: Tensor, *, dtype: torch.dtype) -> Term:
+def gathered_with_count(sums: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sums, in their shape, and the count over all processes, which need one communication."""
+    everywhere = gathered(torch.cat([sums.flatten(), count.view(1)]))
+    return everywhere[:-1].view_as(sums), everywhere[-1].detach()
+
+
+def coupled_term(
+    value: Tensor, own: Tensor, everywhere: Tensor, *, dtype: torch.dtype, invalid: Tensor | float = 0.0
+) -> Term:
     """Return a value that all processes agree on as a term whose parts may be summed over the processes.
 
     The numerators of all processes sum to ``value · everywhere``, the denominators to ``everywhere``. In each process
     the gradient of the numerator is the gradient of ``value · everywhere``, because it has only its own images.
 
-    ``value`` is a scalar from the result of `gathered`, ``own`` the local denominator, from the labels only, and
-    ``everywhere`` the sum of the denominators over the processes.
+    ``value`` is a scalar from the result of `gathered`, ``own`` the local denominator, from the labels only,
+    ``everywhere`` the sum of the denominators over the processes, and ``invalid`` as in `Targets`.
     """
     elsewhere = everywhere - own
     # value: everywhere · value minus the share of the others; gradient: of everywhere · value
     numerator = everywhere * value - elsewhere * value.detach()
-    return Term(numerator.to(dtype), own.to(dtype))
+    return Term(numerator.to(dtype) + invalid, own.to(dtype))
 
 
 class _Gathered(torch.autograd.Function):

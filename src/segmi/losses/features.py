@@ -5,9 +5,10 @@ A *position* is one element of the h×w grid of a feature map; its label is the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -172,6 +173,17 @@ def apply_head(head: nn.Module, features: Tensor) -> Tensor:
     return output
 
 
+MIN_VARIANCE: Final = 1e-5
+"""Least variance of learned noise: it would tend to 0, and its logarithm to -∞, where features are predicted well."""
+
+
+def start_of_variance(initial: float) -> float:
+    """Return the parameter a of a learned variance ``softplus(a) + MIN_VARIANCE`` that is ``initial`` at first."""
+    if not initial > MIN_VARIANCE:
+        raise ValueError(f"initial_variance: expected more than {MIN_VARIANCE}, got {initial!r}")
+    return math.log(math.expm1(float(initial) - MIN_VARIANCE))  # inverse softplus
+
+
 def heads_by_network(heads: Mapping[str, nn.Module]) -> nn.ModuleDict:
     """Return heads under valid names of submodules."""
     return nn.ModuleDict({module_name(name): head for name, head in heads.items()})
@@ -185,27 +197,6 @@ def head_of(heads: nn.ModuleDict, network: str) -> nn.Module:
             f"heads: expected one for {network}, got none. Fix: call prepare(outputs, seed), as segmi.training.fit does"
         )
     return heads[name]
-
-
-def inner_products(a: Tensor, b: Tensor) -> Tensor:
-    """Return ``a bᵀ`` of K×D and L×D vectors, not in half precision under autocast, forward and backward."""
-    products: Tensor = _InnerProducts.apply(a, b)
-    return products
-
-
-class _InnerProducts(torch.autograd.Function):
-    # Matrix product whose backward also runs without autocast
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        ctx.save_for_backward(a, b)
-        with torch.autocast(a.device.type, enabled=False):
-            return a @ b.mT
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        a, b = ctx.saved_tensors
-        with torch.autocast(a.device.type, enabled=False):
-            return gradient @ b, gradient.mT @ a
 
 
 class FeatureObjective(Objective):

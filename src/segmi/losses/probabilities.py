@@ -86,6 +86,27 @@ class _ClassSums(torch.autograd.Function):
         return rows.movedim(-1, 1), None, None, None
 
 
+def inner_products(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``a bᵀ`` of …×K×D and …×L×D vectors, not in half precision under autocast, forward and backward."""
+    products: Tensor = _InnerProducts.apply(a, b)
+    return products
+
+
+class _InnerProducts(torch.autograd.Function):
+    # Matrix product whose backward also runs without autocast
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        with torch.autocast(a.device.type, enabled=False):
+            return a @ b.mT
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        a, b = ctx.saved_tensors
+        with torch.autocast(a.device.type, enabled=False):
+            return gradient @ b, gradient.mT @ a
+
+
 def precise(values: Tensor) -> Tensor:
     """Return values in float64, for sums over a batch; in float32 on MPS, which has no float64."""
     return values.float() if values.device.type == "mps" else values.double()

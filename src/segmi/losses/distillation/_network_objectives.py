@@ -29,9 +29,9 @@ class _NetworkObjective(Objective):
 
 
 class PeerObjective(_NetworkObjective):
-    """A loss of every trained network relative to all others, frozen ones too: one term ``name/network`` each; abstract.
+    """A loss of every trained network relative to all others: one term ``name/network`` each; abstract.
 
-    Args: see `Objective`.
+    Args: see `Objective`; the ``frozen`` networks are imitated but not trained.
     """
 
     requires = ("peers",)

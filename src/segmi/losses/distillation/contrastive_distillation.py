@@ -18,11 +18,11 @@ from segmi.losses.features import (
     feature_targets,
     head_of,
     heads_by_network,
-    inner_products,
     projection_head,
     sample_positions,
 )
 from segmi.losses.option_checks import check_choice, check_positive
+from segmi.losses.probabilities import inner_products
 from segmi.losses.targets import Targets, upcast
 from segmi.randomness import key
 from segmi.types import IGNORE_INDEX, Batch, Output

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segmi.losses.base import Outputs, Term
+from segmi.losses.base import Outputs, Term, module_name
 from segmi.losses.distillation._network_objectives import FeatureTeacherObjective
 from segmi.losses.features import (
+    MIN_VARIANCE,
     Layers,
     apply_head,
     count_valid_positions,
@@ -19,14 +19,12 @@ from segmi.losses.features import (
     head_of,
     heads_by_network,
     projection_head,
+    start_of_variance,
 )
 from segmi.losses.targets import upcast
 from segmi.types import IGNORE_INDEX, Batch, Output
 
 __all__ = ["VariationalInformationDistillation", "gaussian_negative_log_likelihood"]
-
-# least variance: it would tend to 0, and its logarithm to -∞, for a channel that is predicted perfectly
-_MIN_VARIANCE = 1e-5
 
 
 def gaussian_negative_log_likelihood(truth: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
@@ -92,9 +90,7 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
         initial_variance: float = 5.0, frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(layers=layers, name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
-        if not initial_variance > _MIN_VARIANCE:
-            raise ValueError(f"initial_variance: expected more than {_MIN_VARIANCE}, got {initial_variance!r}")
-        self.initial_variance = float(initial_variance)
+        self.start = start_of_variance(initial_variance)
         self.heads, self.spreads = nn.ModuleDict(), nn.ParameterDict()
 
     def prepare(self, outputs: Outputs, seed: int) -> None:
@@ -104,8 +100,7 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
         for student, (teacher, *_) in self._pairs(outputs).items():
             wide, own = (self._features(name, outputs[name]).shape[1] for name in (teacher, student))
             heads[student] = projection_head([own, wide, wide, wide], seed)
-            start = math.log(math.expm1(self.initial_variance - _MIN_VARIANCE))  # inverse softplus
-            self.spreads[student.replace(".", "·")] = nn.Parameter(torch.full((wide,), start))
+            self.spreads[module_name(student)] = nn.Parameter(torch.full((wide,), self.start))
         self.heads = heads_by_network(heads)
 
     def teacher_terms(
@@ -119,7 +114,7 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
         if mean.shape[-2:] != truth.shape[-2:]:
             mean = F.interpolate(mean, truth.shape[-2:], mode="bilinear", align_corners=False)
         # D variances, one per channel, shared by all positions
-        variance = F.softplus(self.spreads[student.replace(".", "·")]) + _MIN_VARIANCE
+        variance = F.softplus(self.spreads[module_name(student)]) + MIN_VARIANCE
         likelihood = gaussian_negative_log_likelihood(truth.to(mean.dtype), mean, variance).mean(1)
         total = torch.where(targets.valid, likelihood, 0.0).sum()
         # 0 · logits attaches the term to the graph of the logits

@@ -83,8 +83,7 @@ def information_term(
         share = (1 - average.momentum) * total / everywhere[-1].detach().clamp(min=1e-12)
         # the value is unchanged, the gradient is divided by the share
         quantity = quantity.detach() + (quantity - quantity.detach()) / torch.where(share > 0, share, 1.0)
-    term = coupled_term(quantity, count, total, dtype=upcast(logits).dtype)
-    return term._replace(numerator=term.numerator + targets.invalid)
+    return coupled_term(quantity, count, total, dtype=upcast(logits).dtype, invalid=targets.invalid)
 
 
 class InformationLoss(PixelLoss):

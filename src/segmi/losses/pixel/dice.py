@@ -58,8 +58,8 @@ def dice_term(logits: Logits, labels: Labels, over: Over, smooth: float, ignore_
     distances, present = _distances(everywhere, smooth)
     # mean over the present classes
     value = distances.sum() / present.sum().clamp(min=1)
-    term = coupled_term(value, sums[2].sum().detach(), everywhere[2].sum().detach(), dtype=dtype)
-    return term._replace(numerator=term.numerator + targets.invalid)
+    own, total = (one[2].sum().detach() for one in (sums, everywhere))
+    return coupled_term(value, own, total, dtype=dtype, invalid=targets.invalid)
 
 
 def _distances(sums: Tensor, smooth: float) -> tuple[Tensor, Tensor]:

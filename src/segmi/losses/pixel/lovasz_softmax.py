@@ -48,8 +48,7 @@ def lovasz_softmax_term(logits: Logits, labels: Labels, over: Over, ignore_index
         return Term(values.sum() + targets.invalid, targets.valid.flatten(1).any(1).sum().to(dtype))
     values = _extensions(*(one.movedim(1, 0).flatten(1).unsqueeze(0) for one in (p, truth, valid)))
     own = targets.valid.sum()
-    term = coupled_term(values.sum(), own, own, dtype=dtype)
-    return term._replace(numerator=term.numerator + targets.invalid)
+    return coupled_term(values.sum(), own, own, dtype=dtype, invalid=targets.invalid)
 
 
 def _extensions(p: Tensor, truth: Tensor, valid: Tensor) -> Tensor:

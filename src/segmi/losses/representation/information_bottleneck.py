@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segmi.losses.base import Invariance, Outputs, Term
+from segmi.losses.base import Invariance, Outputs, Term, term_name
 from segmi.losses.features import (
+    MIN_VARIANCE,
     FeatureObjective,
     apply_head,
     count_valid_positions,
     feature_targets,
     head_of,
     heads_by_network,
+    start_of_variance,
 )
 from segmi.losses.targets import upcast
 from segmi.types import IGNORE_INDEX, Batch
 
 __all__ = ["InformationBottleneck", "bottleneck_rate"]
-
-# least variance of the noise
-_MIN_VARIANCE = 1e-5
 
 
 def bottleneck_rate(mean: Tensor, variance: Tensor) -> Tensor:
@@ -92,9 +90,7 @@ class InformationBottleneck(FeatureObjective):
         initial_variance: float = 0.1, frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(layers=layers, name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
-        if not initial_variance > _MIN_VARIANCE:
-            raise ValueError(f"initial_variance: expected more than {_MIN_VARIANCE}, got {initial_variance!r}")
-        self.initial_variance = float(initial_variance)
+        self.start = start_of_variance(initial_variance)
 
     def prepare(self, outputs: Outputs, seed: int) -> None:
         """Create the convolutions that give the variances."""
@@ -123,13 +119,17 @@ class InformationBottleneck(FeatureObjective):
                 total = torch.where(targets.valid, rate, 0.0).sum()
                 # 0 · logits attaches the term to the graph of the logits
                 attached = total + targets.invalid + 0 * output.logits.sum()
-                terms[self._name(layer, network)] = Term(attached, targets.valid.sum().to(total.dtype), self.weight)
+                terms[term_name(self.name, layer, network)] = Term(
+                    attached, targets.valid.sum().to(total.dtype), self.weight
+                )
         return terms
 
     def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the number of valid positions of every layer."""
         return {
-            self._name(layer, network): count_valid_positions(batch.labels, output.features[layer], self.ignore_index)
+            term_name(self.name, layer, network): count_valid_positions(
+                batch.labels, output.features[layer], self.ignore_index
+            )
             for network, output in self._trained(outputs).items()
             for layer in self.layers_of[network]
         }
@@ -137,12 +137,9 @@ class InformationBottleneck(FeatureObjective):
     def _head(self, width: int) -> nn.Module:
         head = nn.utils.skip_init(nn.Conv2d, width, width, kernel_size=1)  # draws no random weights
         nn.init.zeros_(head.weight)
-        nn.init.constant_(head.bias, math.log(math.expm1(self.initial_variance - _MIN_VARIANCE)))  # inverse softplus
+        nn.init.constant_(head.bias, self.start)
         return head
 
     def _variance(self, network: str, layer: str, mean: Tensor) -> Tensor:
         # N×D×h×w, above the least variance
-        return F.softplus(apply_head(head_of(self.heads, f"{network}/{layer}"), mean)) + _MIN_VARIANCE
-
-    def _name(self, layer: str, network: str) -> str:
-        return f"{self.name}.{layer}/{network}"
+        return F.softplus(apply_head(head_of(self.heads, f"{network}/{layer}"), mean)) + MIN_VARIANCE

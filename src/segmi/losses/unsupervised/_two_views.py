@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import product
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +12,8 @@ from torch import Tensor
 
 from segmi.information import entropy, joint_entropy
 from segmi.losses.base import Objective, Outputs, Term
-from segmi.losses.coupling import coupled_term, gathered
-from segmi.losses.probabilities import log_probabilities, precise
+from segmi.losses.coupling import coupled_term, gathered_with_count
+from segmi.losses.probabilities import inner_products, log_probabilities, precise
 from segmi.losses.targets import read_targets, upcast
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits
 
@@ -22,17 +21,12 @@ from segmi.types import IGNORE_INDEX, Batch, Labels, Logits
 class TwoViewObjective(Objective):
     """A loss on the two views of unlabeled images, for every trained network; abstract.
 
-    Args: ``name`` of the terms, ``weight`` in the sum that is minimized, ``frozen`` networks, which get no term, and
-        ``ignore_index``, the label of ignored pixels, which unlabeled images do not have.
+    Args: see `Objective`; frozen networks get no term, and unlabeled images have no ignored pixels.
     """
 
     family = "unsupervised"
     requires = ("two views",)
     scope = "global"
-
-    def __init__(self, *, name: str, weight: float, frozen: Sequence[str], ignore_index: int) -> None:
-        super().__init__()
-        self.name, self.weight, self.frozen, self.ignore_index = name, float(weight), tuple(frozen), ignore_index
 
     @abstractmethod
     def between(self, first: Logits, second: Logits, labels: Labels) -> Term:
@@ -71,8 +65,8 @@ class TwoViewObjective(Objective):
 
 
 def two_view_term(
-    first: Logits, second: Logits, labels: Labels, *, displacement: int, window: int | None, entropy_weight: float,
-    ignore_index: int
+    first: Logits, second: Logits, labels: Labels, *, entropy_weight: float, displacement: int = 0,
+    window: int | None = None, ignore_index: int
 ) -> Term:  # fmt: skip
     """Return minus the mean mutual information of pixels and their partners in the other view, times the valid pixels.
 
@@ -93,10 +87,10 @@ def two_view_term(
     valid = targets.valid.unsqueeze(1)
     own = torch.stack(list(_tables(first, second, valid, displacement, window)))
     count = precise(targets.valid.sum())
-    everywhere = gathered(torch.cat([own.flatten(), count.view(1)]))
-    value = 0 - _mean_information(everywhere[:-1].view_as(own), entropy_weight)
-    term = coupled_term(value, count, everywhere[-1].detach(), dtype=upcast(first).dtype)
-    return term._replace(numerator=term.numerator + targets.invalid + other.invalid)
+    everywhere, total = gathered_with_count(own, count)
+    value = 0 - _mean_information(everywhere, entropy_weight)
+    invalid = targets.invalid + other.invalid
+    return coupled_term(value, count, total, dtype=upcast(first).dtype, invalid=invalid)
 
 
 def _tables(first: Tensor, second: Tensor, valid: Tensor, displacement: int, window: int | None) -> Iterator[Tensor]:
@@ -108,8 +102,7 @@ def _tables(first: Tensor, second: Tensor, valid: Tensor, displacement: int, win
         pads = (-columns, columns, -rows, rows)
         partner, partner_mask = F.pad(q, pads), F.pad(mask, pads)
         # pairs with an ignored pixel have probability 0 on one side
-        sums: Tensor = _PairSums.apply(_windows(p * partner_mask, window), _windows(partner, window))
-        yield sums
+        yield precise(inner_products(_windows(p * partner_mask, window), _windows(partner, window)))
 
 
 def _windows(maps: Tensor, window: int | None) -> Tensor:
@@ -133,19 +126,3 @@ def _mean_information(sums: Tensor, entropy_weight: float) -> Tensor:
     information = 2 * entropy_weight * entropy(marginal, check=False) - joint_entropy(joint, check=False)
     weights = pairs[..., 0, 0]
     return (weights * information).sum() / weights.sum().clamp(min=1e-12)
-
-
-class _PairSums(torch.autograd.Function):
-    # Batched matrix product that autocast does not run in half precision: G×C×M and G×C×M to G×C×C
-    @staticmethod
-    def forward(ctx: Any, p: Tensor, q: Tensor) -> Tensor:
-        ctx.save_for_backward(p, q)
-        with torch.autocast(p.device.type, enabled=False):
-            return precise(torch.bmm(p, q.mT))
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        p, q = ctx.saved_tensors
-        gradient = gradient.to(p.dtype)
-        with torch.autocast(p.device.type, enabled=False):
-            return torch.bmm(gradient, q), torch.bmm(gradient.mT, p)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from segmi.losses.base import ImageSubset, PixelLoss, Requirement, Term
-from segmi.losses.coupling import coupled_term, gathered
+from segmi.losses.coupling import coupled_term, gathered_with_count
 from segmi.losses.option_checks import check_choice
 from segmi.losses.probabilities import class_sums, log_probabilities, pixel_entropies, precise
 from segmi.losses.targets import Targets, read_targets, upcast
@@ -49,10 +49,8 @@ def marginal_term(logits: Logits, labels: Labels, value: Callable[[Tensor, Tenso
     # all pixels as one class: sums over all valid pixels
     single = Targets(torch.zeros_like(targets.classes), targets.valid, targets.invalid)
     own, count = class_sums(maps, single, 1)[0], precise(targets.valid.sum())
-    everywhere = gathered(torch.cat([own, count.view(1)]))
-    total = everywhere[-1].detach()
-    means = everywhere[:-1] / total.clamp(min=1)
+    everywhere, total = gathered_with_count(own, count)
+    means = everywhere / total.clamp(min=1)
     # means.sum() is 0 and keeps the graph
     quantity = torch.where(total > 0, value(means[:-1], means[-1]), means.sum())
-    term = coupled_term(quantity, count, total, dtype=upcast(logits).dtype)
-    return term._replace(numerator=term.numerator + targets.invalid)
+    return coupled_term(quantity, count, total, dtype=upcast(logits).dtype, invalid=targets.invalid)

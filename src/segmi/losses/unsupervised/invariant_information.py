@@ -38,17 +38,8 @@ def invariant_information(
         >>> invariant_information(views, views, torch.zeros(1, 1, 2, dtype=torch.uint8))  # -log 2
         tensor(-0.6931)
     """
-    return invariant_information_term(first, second, labels, entropy_weight, ignore_index).value
-
-
-def invariant_information_term(
-    first: Logits, second: Logits, labels: Labels, entropy_weight: float, ignore_index: int
-) -> Term:
-    """Return `invariant_information` times the number of valid pixels, and that number."""
     check_non_negative(entropy_weight=entropy_weight)
-    return two_view_term(
-        first, second, labels, displacement=0, window=None, entropy_weight=entropy_weight, ignore_index=ignore_index
-    )
+    return two_view_term(first, second, labels, entropy_weight=entropy_weight, ignore_index=ignore_index).value
 
 
 class InvariantInformation(TwoViewObjective):
@@ -85,4 +76,4 @@ class InvariantInformation(TwoViewObjective):
 
     def between(self, first: Logits, second: Logits, labels: Labels) -> Term:
         """Return the loss times the number of pixels, and that number."""
-        return invariant_information_term(first, second, labels, self.entropy_weight, self.ignore_index)
+        return two_view_term(first, second, labels, entropy_weight=self.entropy_weight, ignore_index=self.ignore_index)
