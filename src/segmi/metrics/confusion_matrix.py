@@ -6,7 +6,7 @@ Counts are int64, so they add up exactly for any number of pixels, in any order 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -36,12 +36,6 @@ def confusion_counts(predictions: Labels, labels: Labels, classes: int, ignore_i
     return torch.stack(each) if each else predictions.new_zeros((0, classes, classes), dtype=torch.int64)
 
 
-class _Cells(NamedTuple):
-    # Non-zero entries of one image's confusion matrix, few of the C²
-    position: Tensor
-    value: Tensor
-
-
 class ConfusionMatrix:
     """Confusion counts of a dataset, collected image by image.
 
@@ -66,7 +60,7 @@ class ConfusionMatrix:
         # by image, in the order of the first update
         self._names: list[str] = []
         self._groups: list[str] = []
-        self._images: list[_Cells] = []
+        self._images: list[Tensor] = []  # C² counts each, sparse, since few are not 0
         self._position: dict[str, int] = {}  # index of a named image
         self._pooled = torch.zeros(classes, classes, dtype=torch.int64)
 
@@ -90,8 +84,8 @@ class ConfusionMatrix:
     def counts(self) -> Counts:
         """Return the counts of every image: N×C×C, int64; a new tensor, large for many classes."""
         result = torch.zeros(len(self), self.classes**2, dtype=torch.int64)
-        for row, cells in zip(result, self._images, strict=True):
-            row[cells.position] = cells.value
+        for row, image in zip(result, self._images, strict=True):
+            row.copy_(image.to_dense())
         return result.view(-1, self.classes, self.classes)
 
     def update(
@@ -131,9 +125,9 @@ class ConfusionMatrix:
             )
         merged = ConfusionMatrix(self.classes, ignore_index=self.ignore_index)
         for part in (self, other):
-            for name, group, cells in zip(part._names, part._groups, part._images, strict=True):
+            for name, group, counts in zip(part._names, part._groups, part._images, strict=True):
                 merged._expect_group(name, group, group)
-                merged._add(name, group, part._dense(cells))
+                merged._add(name, group, counts.to_dense())
         return merged
 
     def _one_each(self, what: str, given: Sequence[str], size: int) -> Sequence[str]:
@@ -150,26 +144,17 @@ class ConfusionMatrix:
                 f"image {name!r}: expected its group {expected!r}, got {group!r}. Fix: give an image one group"
             )
 
-    def _dense(self, cells: _Cells) -> Tensor:
-        dense = torch.zeros(self.classes**2, dtype=torch.int64)
-        dense[cells.position] = cells.value
-        return dense
-
     def _add(self, name: str, group: str, counts: Tensor) -> None:
         self._pooled += counts.view(self.classes, self.classes)
         known = self._position.get(name) if name else None
         if known is not None:
-            counts = counts + self._dense(self._images[known])
-        index = counts.nonzero().squeeze(1)
-        cells = _Cells(index, counts[index])
-        if known is not None:
-            self._images[known] = cells
+            self._images[known] = (counts + self._images[known].to_dense()).to_sparse()
             return
         if name:
             self._position[name] = len(self._images)
         self._names.append(name)
         self._groups.append(group)
-        self._images.append(cells)
+        self._images.append(counts.to_sparse())
 
 
 def _check(predictions: Tensor, labels: Tensor, classes: int) -> None:

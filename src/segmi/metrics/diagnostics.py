@@ -72,9 +72,10 @@ class PredictionDiagnostics:
         self.every: Final = every
         self.names: Final = tuple(names) or tuple(map(str, range(classes)))
         self.regions: Final = regions
+        # by network; `_peers` has one entry, for two or more networks
         self._sums: dict[str, Tensor] = {}
         self._regions: dict[str, Tensor] = {}
-        self._peers: Tensor | None = None
+        self._peers: dict[str, Tensor] = {}
 
     def update(self, logits: Mapping[str, Logits], labels: Labels, *, whole: bool = True) -> None:
         """Add a batch of images.
@@ -97,15 +98,12 @@ class PredictionDiagnostics:
             # one image at a time bounds the memory
             for image, truth in enumerate(labels):
                 one = [z[image].flatten(1) for z in channels.values()]
-                self._add(list(channels), *sums_of(one, truth.flatten(), self.ignore_index))
+                sums, divergence = sums_of(one, truth.flatten(), self.ignore_index)
+                _add(self._sums, dict(zip(channels, sums, strict=True)))
+                if len(channels) > 1:
+                    _add(self._peers, {PEERS: divergence})
             if self.regions is not None:
                 self._add_regions(self.regions, channels, labels, whole)
-
-    def _add(self, names: list[str], sums: Tensor, divergence: Tensor) -> None:
-        for name, added in zip(names, sums, strict=True):
-            self._sums[name] = self._sums[name] + added if name in self._sums else added
-        if len(names) > 1:
-            self._peers = divergence if self._peers is None else self._peers + divergence
 
     def _add_regions(self, regions: Regions, logits: Mapping[str, Tensor], labels: Tensor, counts: bool) -> None:
         index = labels.long()
@@ -115,7 +113,7 @@ class PredictionDiagnostics:
             result = regions(z, truth) if counts else None
             wide = torch.float32 if z.device.type == "mps" else torch.float64
             added = z.new_zeros(2, self.classes, dtype=wide) if result is None else torch.stack(result).to(wide)
-            self._regions[name] = self._regions[name] + added if name in self._regions else added
+            _add(self._regions, {name: added})
 
     def values(self) -> dict[str, float]:
         """Return the diagnostics: ``name/network``, ``name/network/class`` by class, and ``jensen_shannon_divergence``.
@@ -140,8 +138,8 @@ class PredictionDiagnostics:
                 for label, (nats, images) in zip(self.names, self._regions[name].T.tolist(), strict=True):
                     if images > 0:
                         values[f"region_information/{name}/{label}"] = nats / images
-            if self._peers is not None:
-                values[PEERS] = (self._peers.cpu() / hard.sum()).item()
+            for peers, total in self._peers.items():
+                values[peers] = (total.cpu() / hard.sum()).item()
         return values
 
     def merge(self, other: PredictionDiagnostics) -> PredictionDiagnostics:
@@ -153,11 +151,8 @@ class PredictionDiagnostics:
             )
         merged = self._empty()
         for part in (self, other):
-            for whole, sums in ((merged._sums, part._sums), (merged._regions, part._regions)):
-                for name, flat in sums.items():
-                    whole[name] = whole[name] + flat.cpu() if name in whole else flat.cpu()
-            if part._peers is not None:
-                merged._peers = part._peers.cpu() + (0 if merged._peers is None else merged._peers)
+            for whole, sums in zip(merged._collected(), part._collected(), strict=True):
+                _add(whole, {name: total.cpu() for name, total in sums.items()})
         return merged
 
     def reduce(self, add_up: Callable[[Tensor], Tensor]) -> PredictionDiagnostics:
@@ -166,18 +161,20 @@ class PredictionDiagnostics:
         All processes must have the same networks; a process without images contributes nothing.
         """
         reduced = self._empty()
-        reduced._sums = {name: add_up(flat.clone()) for name, flat in self._sums.items()}
-        reduced._regions = {name: add_up(flat.clone()) for name, flat in self._regions.items()}
-        reduced._peers = None if self._peers is None else add_up(self._peers.clone())
+        for whole, sums in zip(reduced._collected(), self._collected(), strict=True):
+            whole.update({name: add_up(total.clone()) for name, total in sums.items()})
         return reduced
 
     def take(self, other: PredictionDiagnostics) -> None:
         """Replace the collected sums by the sums of another."""
-        self._sums, self._regions, self._peers = dict(other._sums), dict(other._regions), other._peers
+        self._sums, self._regions, self._peers = map(dict, other._collected())
 
     def reset(self) -> None:
         """Remove all collected sums."""
-        self._sums, self._regions, self._peers = {}, {}, None
+        self._sums, self._regions, self._peers = {}, {}, {}
+
+    def _collected(self) -> tuple[dict[str, Tensor], ...]:
+        return self._sums, self._regions, self._peers
 
     def _empty(self) -> PredictionDiagnostics:
         return PredictionDiagnostics(
@@ -200,6 +197,11 @@ class PredictionDiagnostics:
                     f"logits of {name!r}: expected shape N×C×H×W with C = {self.classes} and N×H×W = {wanted} as the "
                     f"labels, got {tuple(z.shape)}. Fix: resize the logits to the labels"
                 )
+
+
+def _add(whole: dict[str, Tensor], added: Mapping[str, Tensor]) -> None:
+    for name, value in added.items():
+        whole[name] = whole[name] + value if name in whole else value
 
 
 def _two_or_more_channels(logits: Tensor) -> Tensor:

@@ -47,36 +47,34 @@ def _likelihood(log_q: Tensor, log_marginal: Tensor) -> Tensor:
     return diagonal(log_q).mean() + log_marginal.mean()
 
 
+def _of(bound: Callable[[Tensor], Tensor]) -> OfPairs:
+    # a bound of the matrix alone
+    return lambda matrix, _: bound(matrix)
+
+
+def _difference_of_entropies(log_q: Tensor, log_marginal: Tensor) -> Tensor:
+    return bounds.difference_of_entropies(log_marginal, diagonal(log_q))
+
+
 ESTIMATORS: Final = MappingProxyType(
     {
-        "donsker_varadhan": Estimator("scores", lambda f, _: bounds.donsker_varadhan(f)),
-        "mine": Estimator("scores", lambda f, _: bounds.donsker_varadhan(f)),
-        "nguyen_wainwright_jordan": Estimator("scores", lambda f, _: bounds.nguyen_wainwright_jordan(f)),
+        "donsker_varadhan": Estimator("scores", _of(bounds.donsker_varadhan)),
+        "mine": Estimator("scores", _of(bounds.donsker_varadhan)),
+        "nguyen_wainwright_jordan": Estimator("scores", _of(bounds.nguyen_wainwright_jordan)),
         "unnormalized_barber_agakov": Estimator("scores", bounds.unnormalized_barber_agakov, beside="baseline"),
         "jensen_shannon": Estimator(
-            "scores",
-            lambda f, _: bounds.nguyen_wainwright_jordan(f + 1),
-            lambda f, _: bounds.jensen_shannon_bound(f),
+            "scores", lambda f, _: bounds.nguyen_wainwright_jordan(f + 1), _of(bounds.jensen_shannon_bound)
         ),
-        "info_nce": Estimator("scores", lambda f, _: bounds.info_nce(f)),
-        "smile": Estimator(
-            "scores", lambda f, _: bounds.smile(f), lambda f, _: bounds.jensen_shannon_bound(f)
-        ),
+        "info_nce": Estimator("scores", _of(bounds.info_nce)),
+        "smile": Estimator("scores", _of(bounds.smile), _of(bounds.jensen_shannon_bound)),
         "barber_agakov": Estimator("likelihoods", lambda log_q, _: diagonal(log_q).mean(-1), _likelihood),
-        "difference_of_entropies": Estimator(
-            "likelihoods",
-            lambda log_q, log_marginal: bounds.difference_of_entropies(log_marginal, diagonal(log_q)),
-            _likelihood,
-            beside="marginal",
-        ),
+        "difference_of_entropies": Estimator("likelihoods", _difference_of_entropies, _likelihood, beside="marginal"),
         "contrastive_log_ratio_upper_bound": Estimator(
-            "likelihoods", lambda log_q, _: bounds.contrastive_log_ratio_upper_bound(log_q), _likelihood
+            "likelihoods", _of(bounds.contrastive_log_ratio_upper_bound), _likelihood
         ),
-        "leave_one_out_upper_bound": Estimator(
-            "likelihoods", lambda log_q, _: bounds.leave_one_out_upper_bound(log_q), _likelihood
-        ),
+        "leave_one_out_upper_bound": Estimator("likelihoods", _of(bounds.leave_one_out_upper_bound), _likelihood),
     }
-)  # fmt: skip
+)
 """The trained estimators by name."""
 
 
@@ -135,7 +133,7 @@ def estimate(
         raise ValueError(
             "entropy: expected H(Y) in nats for barber_agakov, got None; difference_of_entropies models it"
         )
-    if critic in ("inner_product",) and x.shape[1] != y.shape[1]:
+    if critic == "inner_product" and x.shape[1] != y.shape[1]:
         raise ValueError(f"critic: an inner product needs x and y of one size, got {x.shape[1]} and {y.shape[1]}")
     draw = torch.Generator().manual_seed(seed)
     fit, choose, held_out = (part.to(x.device) for part in parts(len(x), groups, set_aside, draw))

@@ -38,13 +38,6 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def expect_correlations(correlations: tuple[float, ...]) -> tuple[float, ...]:
-    """Return ``correlations`` after checking that all are between -1 and 1."""
-    if not correlations or not all(-1 < rho < 1 for rho in correlations):
-        raise ValueError(f"correlations: expected at least one, each between -1 and 1, got {correlations}")
-    return correlations
-
-
 class GaussianLaw(Law):
     """Pairs of standard Gaussians ``(x_i, y_i)`` of correlation ρ_i, independent of each other.
 
@@ -63,7 +56,9 @@ class GaussianLaw(Law):
     """
 
     def __init__(self, correlations: Sequence[float], *, disguise: Disguise = "none") -> None:
-        self.correlations = expect_correlations(tuple(float(rho) for rho in correlations))
+        self.correlations = tuple(map(float, correlations))
+        if not self.correlations or not all(-1 < rho < 1 for rho in self.correlations):
+            raise ValueError(f"correlations: expected at least one, each between -1 and 1, got {self.correlations}")
         if disguise not in get_args(Disguise):
             raise ValueError(f"disguise: expected one of {', '.join(get_args(Disguise))}, got {disguise!r}")
         self.disguise = disguise

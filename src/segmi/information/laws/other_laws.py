@@ -11,7 +11,7 @@ from torch import Tensor
 
 from segmi.information._checks import distribution
 from segmi.information.discrete import mutual_information
-from segmi.information.laws.law import Law, Samples, expect_correlations, generator
+from segmi.information.laws.law import GaussianLaw, Law, Samples, generator
 
 
 class StudentLaw(Law):
@@ -31,7 +31,7 @@ class StudentLaw(Law):
     """
 
     def __init__(self, correlations: Sequence[float], *, degrees: float) -> None:
-        self.correlations = expect_correlations(tuple(float(rho) for rho in correlations))
+        self.gaussian = GaussianLaw(correlations)
         if not degrees > 0:
             raise ValueError(f"degrees: expected a number above 0, got {degrees!r}")
         self.degrees = float(degrees)
@@ -39,19 +39,15 @@ class StudentLaw(Law):
     @property
     def mutual_information(self) -> float:
         """The sum of the Gaussian part and the part of the shared scale, nats."""
-        size, nu = len(self.correlations), self.degrees
-        gaussian = -0.5 * sum(math.log1p(-(rho**2)) for rho in self.correlations)
+        size, nu = len(self.gaussian.correlations), self.degrees
         z = torch.tensor([nu, nu + 2 * size, nu + size], dtype=torch.float64) / 2
         # from the entropy of a multivariate t distribution
         f = torch.lgamma(z) - z * torch.digamma(z)
-        return gaussian + (f[0] + f[1] - 2 * f[2]).item()
+        return self.gaussian.mutual_information + (f[0] + f[1] - 2 * f[2]).item()
 
     def sample(self, n: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Samples:
         """Return ``n`` independent pairs, n×D each."""
-        draw = generator(seed)
-        x, noise = torch.randn(2, n, len(self.correlations), generator=draw, dtype=torch.float64)
-        rho = torch.tensor(self.correlations, dtype=torch.float64)
-        y = rho * x + (1 - rho**2).sqrt() * noise
+        x, y = self.gaussian.sample(n, seed=seed, dtype=torch.float64)
         # PyTorch draws χ² only from its global generator
         scale = torch.from_numpy(self.degrees / np.random.default_rng(seed).chisquare(self.degrees, (n, 1))).sqrt()
         return Samples((x * scale).to(dtype), (y * scale).to(dtype))

@@ -14,7 +14,7 @@ from segmi.losses.features import feature_map
 from segmi.losses.option_checks import check_positive
 from segmi.losses.probabilities import log_probabilities
 from segmi.losses.targets import upcast
-from segmi.types import IGNORE_INDEX, Batch, Labels, Logits, Output
+from segmi.types import IGNORE_INDEX, Batch, Labels, Logits
 
 
 class _NetworkObjective(Objective):
@@ -77,22 +77,18 @@ class TeacherObjective(_NetworkObjective):
     requires: tuple[Requirement, ...] = ("teacher",)
 
     @abstractmethod
-    def teacher_terms(
-        self, student: str, student_output: Output, teacher: str, teacher_output: Output, batch: Batch
-    ) -> Mapping[str, Term]:
+    def teacher_terms(self, outputs: Outputs, student: str, teacher: str, batch: Batch) -> Mapping[str, Term]:
         """Return the parts of the loss of one network relative to one teacher; a single part has the empty name."""
 
-    def teacher_denominators(
-        self, student_output: Output, teacher_output: Output, batch: Batch
-    ) -> Mapping[str, Tensor]:
+    def teacher_denominators(self, outputs: Outputs, student: str, teacher: str, batch: Batch) -> dict[str, Tensor]:
         """Return the denominators of the parts from labels, shapes and dtypes; default: the number of valid pixels."""
-        return {"": self._valid_pixels(batch, student_output.logits)}
+        return {"": self._valid_pixels(batch, outputs[student].logits)}
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
         """Return the terms of all trained networks."""
         terms = {}
         for student, teachers in self._pairs(outputs).items():
-            parts = [self.teacher_terms(student, outputs[student], one, outputs[one], batch) for one in teachers]
+            parts = [self.teacher_terms(outputs, student, teacher, batch) for teacher in teachers]
             for part, term in parts[0].items():
                 # all teachers share labels and so denominators: the mean of ratios is the ratio of the mean numerator
                 mean = torch.stack([other[part].numerator for other in parts]).mean()
@@ -106,7 +102,7 @@ class TeacherObjective(_NetworkObjective):
         return {
             term_name(self.name, part, student): count
             for student, teachers in self._pairs(outputs).items()
-            for part, count in self.teacher_denominators(outputs[student], outputs[teachers[0]], batch).items()
+            for part, count in self.teacher_denominators(outputs, student, teachers[0], batch).items()
         }
 
     def _pairs(self, outputs: Outputs) -> dict[str, list[str]]:
@@ -139,11 +135,9 @@ class LogitTeacherObjective(TeacherObjective):
     def logit_term(self, logits: Logits, teacher: Logits, labels: Labels) -> Term:
         """Return the term of the logits of one network relative to one teacher."""
 
-    def teacher_terms(
-        self, student: str, student_output: Output, teacher: str, teacher_output: Output, batch: Batch
-    ) -> dict[str, Term]:
+    def teacher_terms(self, outputs: Outputs, student: str, teacher: str, batch: Batch) -> dict[str, Term]:
         """Return the only term."""
-        return {"": self.logit_term(student_output.logits, teacher_output.logits, batch.labels)}
+        return {"": self.logit_term(outputs[student].logits, outputs[teacher].logits, batch.labels)}
 
 
 class FeatureTeacherObjective(TeacherObjective):
@@ -164,15 +158,11 @@ class FeatureTeacherObjective(TeacherObjective):
         """Return the layer of each network."""
         return {network: [layer] for network, layer in self.layer_of.items()}
 
-    def _features(self, network: str, output: Output) -> Tensor:
-        return feature_map(output.features, network, self.layer_of[network])
+    def _features(self, outputs: Outputs, network: str) -> Tensor:
+        return feature_map(outputs[network].features, network, self.layer_of[network])
 
     def _pairs(self, outputs: Outputs) -> dict[str, list[str]]:
         return super()._pairs({network: output for network, output in outputs.items() if network in self.layer_of})
-
-    def _layer(self, *, frozen: bool) -> str:
-        # the layer of the first network that is frozen, or is not
-        return next(layer for network, layer in self.layer_of.items() if (network in self.frozen) is frozen)
 
 
 def softened_log_probabilities(logits: Tensor, temperature: float) -> Tensor:

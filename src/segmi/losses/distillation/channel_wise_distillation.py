@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from segmi.information import kl_divergence_of_logs
-from segmi.losses.base import Invariance, Term
+from segmi.losses.base import Invariance, Outputs, Term
 from segmi.losses.distillation._network_objectives import LogitTeacherObjective, check_peers
 from segmi.losses.option_checks import check_positive
 from segmi.losses.targets import read_targets, upcast
-from segmi.types import IGNORE_INDEX, Batch, Labels, Logits, Output
+from segmi.types import IGNORE_INDEX, Batch, Labels, Logits
 
 __all__ = ["ChannelWiseDistillation", "channel_wise_distillation"]
 
@@ -91,7 +91,7 @@ class ChannelWiseDistillation(LogitTeacherObjective):
         """Return `channel_wise_distillation` as a term."""
         return channel_wise_distillation_term(logits, teacher, labels, self.temperature, self.ignore_index)
 
-    def teacher_denominators(self, student_output: Output, teacher_output: Output, batch: Batch) -> dict[str, Tensor]:
+    def teacher_denominators(self, outputs: Outputs, student: str, teacher: str, batch: Batch) -> dict[str, Tensor]:
         """Return the number of channels of all images with a valid pixel."""
-        logits = student_output.logits
+        logits = outputs[student].logits
         return {"": _channels(logits, batch.labels != self.ignore_index).to(upcast(logits).dtype)}

@@ -25,7 +25,7 @@ from segmi.losses.option_checks import check_choice, check_positive
 from segmi.losses.probabilities import inner_products
 from segmi.losses.targets import Targets, upcast
 from segmi.randomness import key
-from segmi.types import IGNORE_INDEX, Batch, Output
+from segmi.types import IGNORE_INDEX, Batch
 
 __all__ = ["ContrastiveDistillation", "info_nce_per_pair"]
 
@@ -122,17 +122,14 @@ class ContrastiveDistillation(FeatureTeacherObjective):
         heads: dict[str, nn.Module] = {}
         for student, teachers in self._pairs(outputs).items():
             for name, network in ((student, student), *((f"{one} for {student}", one) for one in teachers)):
-                width = self._features(network, outputs[network]).shape[1]
+                width = self._features(outputs, network).shape[1]
                 heads[name] = projection_head([width, self.dimensions], key(seed, name))
         self.heads = heads_by_network(heads)
 
-    def teacher_terms(
-        self, student: str, student_output: Output, teacher: str, teacher_output: Output, batch: Batch
-    ) -> dict[str, Term]:
+    def teacher_terms(self, outputs: Outputs, student: str, teacher: str, batch: Batch) -> dict[str, Term]:
         """Return the loss relative to one teacher."""
-        features = self._features(student, student_output)
-        truth = self._features(teacher, teacher_output).detach()
-        targets, sample = self._sample(student_output, features, batch)
+        features, truth = self._features(outputs, student), self._features(outputs, teacher).detach()
+        targets, sample = self._sample(outputs, student, batch)
         theirs = apply_head(head_of(self.heads, f"{teacher} for {student}"), truth)
         if theirs.shape[-2:] != features.shape[-2:]:
             theirs = F.interpolate(theirs, features.shape[-2:], mode="bilinear", align_corners=False)
@@ -142,16 +139,17 @@ class ContrastiveDistillation(FeatureTeacherObjective):
             temperature=self.temperature, negatives=self.negatives,
         )  # fmt: skip
         # 0 · outputs keeps the heads and the logits in the graph without a sampled pixel
-        attached = 0 * (ours.sum() + student_output.logits.sum())
+        attached = 0 * (ours.sum() + outputs[student].logits.sum())
         count = torch.tensor(len(losses), dtype=ours.dtype, device=ours.device)
         return {"": Term(losses.sum() + targets.invalid + attached, count)}
 
-    def teacher_denominators(self, student_output: Output, teacher_output: Output, batch: Batch) -> dict[str, Tensor]:
+    def teacher_denominators(self, outputs: Outputs, student: str, teacher: str, batch: Batch) -> dict[str, Tensor]:
         """Return the number of sampled pixels."""
-        _, sample = self._sample(student_output, student_output.features[self._layer(frozen=False)], batch)
-        logits = student_output.logits
+        _, sample = self._sample(outputs, student, batch)
+        logits = outputs[student].logits
         return {"": torch.tensor(len(sample.image), dtype=upcast(logits).dtype, device=logits.device)}
 
-    def _sample(self, output: Output, features: Tensor, batch: Batch) -> tuple[Targets, Sample]:
-        targets = feature_targets(output.logits, batch.labels, features, self.ignore_index)
+    def _sample(self, outputs: Outputs, student: str, batch: Batch) -> tuple[Targets, Sample]:
+        features = self._features(outputs, student)
+        targets = feature_targets(outputs[student].logits, batch.labels, features, self.ignore_index)
         return targets, sample_positions(targets.classes, targets.valid, per_class=self.per_class, seed=self.seed)

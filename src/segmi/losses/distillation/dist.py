@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from segmi.losses.base import Invariance, Term
+from segmi.losses.base import Invariance, Outputs, Term
 from segmi.losses.distillation._network_objectives import TeacherObjective, check_peers, softened_log_probabilities
 from segmi.losses.option_checks import check_positive
 from segmi.losses.targets import read_targets, upcast
-from segmi.types import IGNORE_INDEX, Batch, Labels, Logits, Output
+from segmi.types import IGNORE_INDEX, Batch, Labels, Logits
 
 __all__ = ["DIST", "dist"]
 
@@ -111,18 +111,16 @@ class DIST(TeacherObjective):
         check_positive(temperature=temperature)
         self.inter, self.intra, self.temperature = inter, intra, temperature
 
-    def teacher_terms(
-        self, student: str, student_output: Output, teacher: str, teacher_output: Output, batch: Batch
-    ) -> dict[str, Term]:
+    def teacher_terms(self, outputs: Outputs, student: str, teacher: str, batch: Batch) -> dict[str, Term]:
         """Return both parts relative to one teacher."""
         return dist_terms(
-            student_output.logits, teacher_output.logits, batch.labels, self.inter, self.intra, self.temperature,
+            outputs[student].logits, outputs[teacher].logits, batch.labels, self.inter, self.intra, self.temperature,
             self.ignore_index,
         )  # fmt: skip
 
-    def teacher_denominators(self, student_output: Output, teacher_output: Output, batch: Batch) -> dict[str, Tensor]:
+    def teacher_denominators(self, outputs: Outputs, student: str, teacher: str, batch: Batch) -> dict[str, Tensor]:
         """Return the number of valid pixels, and of channels of images with a valid pixel."""
-        logits = student_output.logits
+        logits = outputs[student].logits
         # a single channel has two classes
         channels = max(logits.shape[1], 2) * (batch.labels != self.ignore_index).flatten(1).any(1).sum()
         return {"inter": self._valid_pixels(batch, logits), "intra": channels.to(upcast(logits).dtype)}

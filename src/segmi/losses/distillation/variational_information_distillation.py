@@ -22,7 +22,7 @@ from segmi.losses.features import (
     start_of_variance,
 )
 from segmi.losses.targets import upcast
-from segmi.types import IGNORE_INDEX, Batch, Output
+from segmi.types import IGNORE_INDEX, Batch
 
 __all__ = ["VariationalInformationDistillation", "gaussian_negative_log_likelihood"]
 
@@ -98,18 +98,16 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
         heads: dict[str, nn.Module] = {}
         self.spreads = nn.ParameterDict()
         for student, (teacher, *_) in self._pairs(outputs).items():
-            wide, own = (self._features(name, outputs[name]).shape[1] for name in (teacher, student))
+            wide, own = (self._features(outputs, name).shape[1] for name in (teacher, student))
             heads[student] = projection_head([own, wide, wide, wide], seed)
             self.spreads[module_name(student)] = nn.Parameter(torch.full((wide,), self.start))
         self.heads = heads_by_network(heads)
 
-    def teacher_terms(
-        self, student: str, student_output: Output, teacher: str, teacher_output: Output, batch: Batch
-    ) -> dict[str, Term]:
+    def teacher_terms(self, outputs: Outputs, student: str, teacher: str, batch: Batch) -> dict[str, Term]:
         """Return the negative log-likelihood of one teacher's features."""
-        truth = upcast(self._features(teacher, teacher_output)).detach()
-        own = self._features(student, student_output)
-        targets = feature_targets(student_output.logits, batch.labels, truth, self.ignore_index)
+        truth = upcast(self._features(outputs, teacher)).detach()
+        own = self._features(outputs, student)
+        targets = feature_targets(outputs[student].logits, batch.labels, truth, self.ignore_index)
         mean = apply_head(head_of(self.heads, student), own)
         if mean.shape[-2:] != truth.shape[-2:]:
             mean = F.interpolate(mean, truth.shape[-2:], mode="bilinear", align_corners=False)
@@ -118,10 +116,9 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
         likelihood = gaussian_negative_log_likelihood(truth.to(mean.dtype), mean, variance).mean(1)
         total = torch.where(targets.valid, likelihood, 0.0).sum()
         # 0 · logits attaches the term to the graph of the logits
-        attached = total + targets.invalid + 0 * student_output.logits.sum()
+        attached = total + targets.invalid + 0 * outputs[student].logits.sum()
         return {"": Term(attached, targets.valid.sum().to(total.dtype))}
 
-    def teacher_denominators(self, student_output: Output, teacher_output: Output, batch: Batch) -> dict[str, Tensor]:
+    def teacher_denominators(self, outputs: Outputs, student: str, teacher: str, batch: Batch) -> dict[str, Tensor]:
         """Return the number of valid positions of the teacher's map."""
-        features = teacher_output.features[self._layer(frozen=True)]
-        return {"": count_valid_positions(batch.labels, features, self.ignore_index)}
+        return {"": count_valid_positions(batch.labels, self._features(outputs, teacher), self.ignore_index)}
