@@ -46,9 +46,7 @@ def atomic_write(path: str | Path, content: bytes | str) -> Path:
 def atomic_path(path: str | Path, *, needed: int | None = None) -> Iterator[Path]:
     """Context with a temporary path, with the suffix of the target, that replaces the target on exit without an error.
 
-    Args:
-        path: the target; missing parent folders are created.
-        needed: the number of bytes to write, if known, for the message when the disk is full.
+    Missing parent folders are created. ``needed`` are the bytes to write, for the message when the disk is full.
 
     Raises:
         EnvironmentProblem: as in `atomic_write`.
@@ -78,10 +76,8 @@ def atomic_path(path: str | Path, *, needed: int | None = None) -> Iterator[Path
 def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     """Context with a temporary folder that replaces the target on exit without an error.
 
-    Args:
-        path: the target folder; missing parents are created.
-        replace: replace an existing target. It is renamed first; after a crash between the two renames, ``sweep`` or
-            the next ``atomic_folder`` of the same target restores it.
+    With ``replace``, an existing target is renamed first; after a crash between the two renames, `sweep` or the next
+    `atomic_folder` of the same target restores it.
 
     Raises:
         FileExistsError: the target exists and ``replace`` is False.

@@ -126,11 +126,8 @@ def _probe(spec: str) -> NetworkProbe:
         with limit:
             network = keyed_network(json.loads(spec), "probe", 2, 0)
     except MemoryLimitError as error:
-        raise UsageError(
-            f"the weights of the network take {error}; with their gradient that is more than the {memory} GiB of this "
-            "machine",
-            "make the network narrower",
-        ) from error
+        message = f"the weights of the network take {error}; with their gradient that is more than the {memory} GiB"
+        raise UsageError(f"{message} of this machine", "make the network narrower") from error
     return NetworkProbe(network.stride, network.needs_batch_of_two, layer_names(network))
 
 

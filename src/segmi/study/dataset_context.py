@@ -49,10 +49,8 @@ class DataRoots:
                     raise UsageError(f"--root {argument} is not valid", "write --root NAME=DIR once per dataset")
                 named[name] = Path(folder)
             elif not argument or default is not None:
-                raise UsageError(
-                    f"--root {argument or repr('')} comes after --root {default}",
-                    "write --root NAME=DIR if datasets are in different folders",
-                )
+                message = f"--root {argument or repr('')} comes after --root {default}"
+                raise UsageError(message, "write --root NAME=DIR if datasets are in different folders")
             else:
                 default = Path(argument)
         return cls(named, default)

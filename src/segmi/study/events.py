@@ -16,7 +16,6 @@ Kind: TypeAlias = Literal[
 ]
 
 FREQUENT: Final = ("prepare", "train", "evaluate")  # kinds of progress, which may come many times per second
-
 ENDS: Final = ("skipped", "finished", "failed", "busy", "interrupted")  # kinds of the last event of a run
 
 

@@ -46,10 +46,7 @@ class Job:
 
 
 class RunExecutor:
-    """Does runs in this process, one at a time, and keeps the data that runs on one dataset share.
-
-    ``processes`` are those that do a run together, by default this process.
-    """
+    """Does runs one at a time, together with other ``processes`` if given, and keeps the data that they share."""
 
     def __init__(self, job: Job, processes: ProcessGroup | None = None) -> None:
         from segmi.study.components import connect_processes

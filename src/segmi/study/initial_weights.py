@@ -40,12 +40,11 @@ def check_averages(method: Mapping[str, Any], path: KeyPath, problems: Problems)
     networks = method["networks"]
     for name, average in averages.items():
         of = average.get("of")
-        if of not in networks or problems.touches(*path, "averages", name):
-            continue
-        if of in (method.get("frozen") or []):
-            problems.add((*path, "averages", name, "of"), f"{of} is frozen; average a network that is trained")
-        if _identity(networks[name]) != _identity(networks[of]):
-            problems.add((*path, "networks", name), f"is the average of {of}, but has other options; leave it out")
+        if of in networks and not problems.touches(*path, "averages", name):
+            if of in (method.get("frozen") or []):
+                problems.add((*path, "averages", name, "of"), f"{of} is frozen; average a network that is trained")
+            if _identity(networks[name]) != _identity(networks[of]):
+                problems.add((*path, "networks", name), f"is the average of {of}, but has other options; leave it out")
     for name, source in sources.items():
         here = (*path, "weights_from", name)
         if name not in networks:

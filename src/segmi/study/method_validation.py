@@ -163,10 +163,8 @@ class _MethodCheck:
             problems.add_error(self.owner("processing", "crop" if "crop" in str(error) else "scale"), error)
             return
         for network, spec in self.method["networks"].items():
-            if problems.touches(*path, "networks", network):
-                continue
-            stride = probe_network(spec).stride
-            if crop % stride:
+            known = not problems.touches(*path, "networks", network)
+            if known and crop % (stride := probe_network(spec).stride):
                 nearest = max(stride, round(crop / stride) * stride)
                 message = f"{crop} is not a multiple of {stride}, the stride of {network} of {path[-1]}; use {nearest}"
                 problems.add(self.owner("processing", "crop"), message)

@@ -67,11 +67,9 @@ def refuse_changed(runs: Sequence[Run], root: Path, allow_changed: Sequence[str]
             if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in allow_changed):
                 changes.setdefault(f"{key} was {old!r}, is now {new!r}", []).append(folder)
     if changes:
-        raise UsageError(
-            f"these runs were started with another configuration:\n{together(_lines(changes))}",
-            "use --overwrite to start them again, --allow-changed KEY to continue them, or another name (with "
-            "`segmi train`, another --output) to keep both",
-        )
+        remedy = "use --overwrite to start them again, --allow-changed KEY to continue them, or another name"
+        message = f"these runs were started with another configuration:\n{together(_lines(changes))}"
+        raise UsageError(message, f"{remedy} (with `segmi train`, another --output) to keep both")
 
 
 def refuse_other_origin(

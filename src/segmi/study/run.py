@@ -225,10 +225,8 @@ def _check_joint(runs: Sequence[Run], engine: Engine) -> None:
         if training.processes > 1 and not engine.joint:
             needed = f"{training.devices} × {training.num_nodes} processes (training.devices × num_nodes)"
             remedy = "omit --engine and start the study with torchrun or srun"
-            raise UsageError(
-                f"{run.key} needs {needed}, the engine {engine.name} does a run in one",
-                f"{remedy}, or set training.devices and training.num_nodes to 1",
-            )
+            message = f"{run.key} needs {needed}, the engine {engine.name} does a run in one"
+            raise UsageError(message, f"{remedy}, or set training.devices and training.num_nodes to 1")
 
 
 def _check_init_from(bundle: Path, removed: Sequence[Path]) -> None:

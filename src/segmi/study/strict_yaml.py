@@ -41,27 +41,25 @@ class Document:
 
     data: Any  # mappings, lists, text, numbers, booleans and None
     source: str  # name of the file, for messages
-    lines: dict[KeyPath, int] = field(default_factory=dict)  # line of each value, from 1
+    places: dict[KeyPath, tuple[str, int]] = field(default_factory=dict)  # file and line, from 1, of each value
     set_by: dict[KeyPath, str] = field(default_factory=dict)  # command-line argument that set a value
-    # file of each value that comes from another file than ``source``
-    sources: dict[KeyPath, str] = field(default_factory=dict)
 
     def where(self, path: KeyPath) -> str:
         """Return ``file:line`` of a value or of its nearest parent, or the command-line argument that set it."""
-        if path and path not in self.lines:
+        if path and path not in self.places:
             for known, argument in self.set_by.items():
                 if known[: len(path)] == path:
                     return f"command line, {argument}"
         for length in range(len(path), -1, -1):
             if path[:length] in self.set_by:
                 return f"command line, {self.set_by[path[:length]]}"
-            if length and path[:length] in self.lines:
-                return f"{self.sources.get(path[:length], self.source)}:{self.lines[path[:length]]}"
+            if length and path[:length] in self.places:
+                return ":".join(map(str, self.places[path[:length]]))
         return self.source
 
-    def forget_lines(self, path: KeyPath) -> None:
-        """Remove the lines, files and arguments of a replaced value and of all values in it."""
-        for origins in (self.lines, self.set_by, self.sources):
+    def forget_places(self, path: KeyPath) -> None:
+        """Remove the places and arguments of a replaced value and of all values in it."""
+        for origins in (self.places, self.set_by):
             for known in [known for known in origins if known[: len(path)] == path]:
                 del origins[known]
 
@@ -81,7 +79,10 @@ def parse(text: str, source: str = "<text>") -> Document:
         message = f"{source} has {len(text):,} characters; a study file has at most {_LONGEST:,}"
         raise UsageError(message, "give a study file")
     try:
-        _refuse_special_yaml(text, source)
+        # The parser's events are checked before any data is built from them.
+        special = [f"{source}:{line + 1}: {problem}" for line, problem in islice(_special_yaml(text), _MOST_PROBLEMS)]
+        if special:
+            raise UsageError(f"{source} uses YAML that is refused:\n{together(special)}", "write plain values instead")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -159,13 +160,6 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _represent_text)
 
 
-def _refuse_special_yaml(text: str, source: str) -> None:
-    """Check the parser's events before any data is built from them."""
-    problems = [f"{source}:{line + 1}: {problem}" for line, problem in islice(_special_yaml(text), _MOST_PROBLEMS)]
-    if problems:
-        raise UsageError(f"{source} uses YAML that is refused:\n{together(problems)}", "write plain values instead")
-
-
 def _special_yaml(text: str) -> Iterator[tuple[int, str]]:
     depth = documents = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -192,7 +186,7 @@ def _special_yaml(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _construct(node: yaml.Node, path: KeyPath, document: Document, problems: list[str]) -> Any:
-    document.lines.setdefault(path, node.start_mark.line + 1)
+    document.places.setdefault(path, (document.source, node.start_mark.line + 1))
     if isinstance(node, yaml.MappingNode):
         return _construct_mapping(node, path, document, problems)
     if isinstance(node, yaml.SequenceNode):
@@ -215,10 +209,10 @@ def _construct_mapping(
             written = key_node.value if scalar else "a list or mapping"
             problems.append(f"{document.source}:{line}: the key {written} is not text; put it in quotes")
         elif key in mapping:
-            first = document.lines[(*path, key)]
+            first = document.places[(*path, key)][1]
             problems.append(f"{document.source}:{line}: duplicate key {key!r} (first on line {first})")
         else:
-            document.lines[(*path, key)] = line
+            document.places[(*path, key)] = document.source, line
             mapping[key] = _construct(value_node, (*path, key), document, problems)
     return mapping
 

@@ -82,22 +82,21 @@ def merge(base: Document, own: Document) -> Document:
         >>> merge(base, parse("{name: b, training: {steps: 7}, methods: {x: null}}")).data
         {'name': 'b', 'training': {'steps': 7, 'batch_size': 2}, 'methods': {'y': {}}}
     """
-    sources = {**dict.fromkeys(base.lines, base.source), **base.sources}
-    merged = Document(None, own.source, dict(base.lines), sources=sources)
+    merged = Document(None, own.source, dict(base.places))
     merged.data = _merge_values(base.data, own.data, (), merged, own)
     return merged
 
 
 def _merge_values(base: Any, own: Any, path: KeyPath, merged: Document, document: Document) -> Any:
     if not (isinstance(base, Mapping) and isinstance(own, Mapping)) or is_search(base) or is_search(own):
-        merged.forget_lines(path)
-        merged.lines |= {inside: line for inside, line in document.lines.items() if inside[: len(path)] == path}
+        merged.forget_places(path)
+        merged.places |= {inside: place for inside, place in document.places.items() if inside[: len(path)] == path}
         return own
     result = dict(base)
     for key, value in own.items():
         inside = (*path, key)
         if value is None and key in base and path and path[-1] in _REMOVABLE:
-            merged.forget_lines(inside)
+            merged.forget_places(inside)
             del result[key]
         else:
             result[key] = _merge_values(base.get(key), value, inside, merged, document)
@@ -142,15 +141,16 @@ def _apply(document: Document, override: str) -> None:
     value = parse_value(text)
     path = _descend(document.data, keys, value)
     put(document.data, path, value)
-    document.forget_lines(path)
+    document.forget_places(path)
     document.set_by[path] = override
 
 
 def _descend(container: Any, keys: Sequence[str], value: Any) -> KeyPath:
     """Return the path that ``keys`` name, and create missing mappings on the way."""
+    new_entry = isinstance(value, dict)
     path: KeyPath = ()
-    while keys:
-        key, rest = _next_key(container, keys)
+    while True:
+        key, keys = _next_key(container, keys)
         if isinstance(container, list):
             if not str(key).isdecimal() or int(key) >= len(container):
                 remedy = f"use an index from 0 to {len(container) - 1}"
@@ -158,18 +158,15 @@ def _descend(container: Any, keys: Sequence[str], value: Any) -> KeyPath:
             key = int(key)
         elif not isinstance(container, dict):
             raise UsageError(f"{_dotted(path)} is {container!r}, which has no fields")
-        elif key not in container:
-            adds_entry = not rest and isinstance(value, dict)
-            if container and path and path[-1] in _NAMED_BY_FILE and not adds_entry:
-                guess = nearest(str(key), container) or ", ".join(container)
-                raise UsageError(f"{_dotted(path)} has no {key!r}", f"did you mean {guess!r}?")
+        elif container and path and path[-1] in _NAMED_BY_FILE and key not in container and (keys or not new_entry):
+            guess = nearest(str(key), container) or ", ".join(container)
+            raise UsageError(f"{_dotted(path)} has no {key!r}", f"did you mean {guess!r}?")
         path = (*path, key)
-        if not rest:
+        if not keys:
             return path
         if isinstance(container, dict) and container.get(key) is None:
             container[key] = {}
-        container, keys = container[key], rest
-    return path
+        container = container[key]
 
 
 def _next_key(container: Any, keys: Sequence[str]) -> tuple[str | int, Sequence[str]]:

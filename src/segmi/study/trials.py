@@ -160,10 +160,8 @@ def _score_of(result: dict[str, Any], network: str) -> float | None:
     try:
         score = result["networks"][network]["scores"][result["protocol"]]["mIoU"]
     except KeyError as error:
-        raise DataError(
-            f"the result of trial {result.get('method')} has no mIoU of {network}: {error}",
-            "remove the folder of the trial and run the study again",
-        ) from error
+        message = f"the result of trial {result.get('method')} has no mIoU of {network}: {error}"
+        raise DataError(message, "remove the folder of the trial and run the study again") from error
     return None if score is None else float(score)
 
 

@@ -124,11 +124,10 @@ def _check_threshold(threshold: Any, methods: Mapping[str, dict[str, Any]], prob
     networks = ((m, n, spec) for m, method in methods.items() for n, spec in mapping(method.get("networks")).items())
     others = [f"methods.{m}.networks.{n}" for m, n, spec in networks if not mapping(spec).get("one_logit")]
     if threshold != THRESHOLD and others:
-        problems.add(
-            path,
-            f"a threshold of {threshold} needs binary networks with one logit, {others[0]} has one logit per class; "
-            "set one_logit: true in all networks, or omit threshold",
+        message = (
+            f"a threshold of {threshold} needs binary networks with one logit, {others[0]} has one logit per class"
         )
+        problems.add(path, f"{message}; set one_logit: true in all networks, or omit threshold")
 
 
 def _check_baselines(methods: Mapping[str, dict[str, Any]], problems: Problems) -> None:

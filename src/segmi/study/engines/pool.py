@@ -25,12 +25,8 @@ if TYPE_CHECKING:
 class Pool:
     """Worker processes that each do one run after the other.
 
-    Args:
-        jobs: number of processes. Default: as many as the CPU cores allow with the threads of each run.
-        retries: how often a run is tried again after its process crashed.
-
-    Raises:
-        UsageError: if a number is too small.
+    The arguments are options of ``segmi study run``. By default as many processes start as the CPU cores allow with the
+    threads of each run.
     """
 
     name, joint = "pool", False

@@ -36,18 +36,8 @@ SECONDS_TO_POST: Final = 10.0
 class Ray:
     """One Ray task per run, as many at a time as the machines have CPU cores and GPUs for.
 
-    Ray's own retries are off: a crashed run is started again from here, so that every try is reported and counted.
-
-    Args:
-        address: address of a cluster, see `connected`. None: start Ray on this machine for this call.
-        jobs: largest number of runs at a time. Default: as many as there is room for.
-        cpus: CPU cores reserved for a run. Default: one per thread.
-        gpus: GPUs reserved for a run, a fraction for several runs on one GPU. Default: one, if the cluster has GPUs
-            and the run may use one.
-        retries: how often a run is tried again after its process crashed.
-
-    Raises:
-        UsageError: if a number is too small.
+    The arguments are options of ``segmi study run``. Ray's own retries are off: a crashed run is started again from
+    here, so that every try is reported and counted.
     """
 
     name, joint = "ray", False
