@@ -27,8 +27,7 @@ def environment_problem(
     """Return the error to show when the disk is full or fails, or the target cannot be written; None for any other.
 
     Args:
-        error: the error raised while writing. Libraries that hide the error number are recognized by their text, or
-            by a file system without free space.
+        error: the error. Libraries that hide its number are recognized by the text, or by a file system without space.
         target: the path that was being written.
         needed: the bytes that the target needs, if known.
         free: the bytes that were free at that moment; looked up by default.

@@ -16,11 +16,7 @@ LARGEST: Final = 2**24  # bytes of the largest JSON or YAML file that is read; f
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file from an untrusted source.
-
-    Raises:
-        ValueError: the file is not JSON, is larger than `LARGEST`, or is nested too deeply.
-    """
+    """Return the content of an untrusted JSON file; raises `ValueError` if it is malformed or too large."""
     try:
         return json.loads(_read_limited(path).decode("utf-8"))
     except RecursionError:
@@ -28,11 +24,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Return the object in a JSON file with a schema version; None if the file does not exist.
-
-    Raises:
-        DataError: the file is damaged, or written by a newer segmi.
-    """
+    """Return the object in a JSON file; None without a file. Raises `DataError` if it is damaged or newer."""
     try:
         record = read_json(path)
     except FileNotFoundError:
@@ -48,11 +40,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 
 def read_configuration(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file, without aliases and tags; empty if the file does not exist.
-
-    Raises:
-        DataError: the file is not a YAML mapping of plain values, or is written by a newer segmi.
-    """
+    """Return the plain mapping in a YAML file; empty without a file. Raises `DataError` if it is damaged or newer."""
     import yaml
 
     class PlainLoader(yaml.SafeLoader):

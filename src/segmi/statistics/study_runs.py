@@ -116,8 +116,7 @@ def _study(folder: Path, runs_on_disk: list[RunFolder]) -> StudyRuns:
 
 
 def _result(run: RunFolder) -> dict[str, Any]:
-    result = run.result()
-    if result is None:
+    if (result := run.result()) is None:
         raise DataError(f"{run.path}/result.json was removed while it was read", "run the command again")
     return result
 

@@ -87,19 +87,17 @@ def _plain(value: Any) -> Any:
 
 
 def connect_processes(trainings: Sequence[TrainingSection]) -> ProcessGroup:
-    """Connect the processes that do these runs together.
-
-    Raises:
-        UsageError: if the runs need different processes, or other ones were started.
-    """
+    """Connect the processes that do these runs together; raises `UsageError` if the runs need different ones."""
     declared = [{name: getattr(training, name) for name in _PARALLEL} for training in trainings]
     if all(training.processes == 1 for training in trainings):
         return connect()
     differing = [name for name in _PARALLEL if any(one[name] != declared[0][name] for one in declared)]
     if differing:
+        message = (
+            f"the methods of this study differ in {', '.join(differing)}, but the same processes train all of them"
+        )
         raise UsageError(
-            f"the methods of this study differ in {', '.join(differing)}, but the same processes train all of them",
-            "set it in the study's training section only, or run the methods separately with --only",
+            message, "set it in the study's training section only, or run the methods separately with --only"
         )
     return connect(**declared[0])
 

@@ -42,16 +42,13 @@ class StudyOutcome:
     def raise_if_incomplete(self) -> None:
         """Raise an error if a run is not finished.
 
-        Raises:
-            SegmiError: with the exit code of the failures if they agree, else 4; 5 if another process has the rest.
+        The exit code is that of the failures if they agree, else 4; 5 if another process has the rest.
         """
         total = sum(map(len, (self.finished, self.skipped, self.failed, self.busy, self.waiting)))
         others_wait = f", {len(self.waiting)} waiting for other runs" if self.waiting else ""
         if self.failed:
-            lines = [
-                f"{run}: {one['type']}: {(one['message'] or 'no message').splitlines()[0]}"
-                for run, one in self.failed.items()
-            ]
+            first = {run: (one["message"] or "no message").splitlines()[0] for run, one in self.failed.items()}
+            lines = [f"{run}: {one['type']}: {first[run]}" for run, one in self.failed.items()]
             error = SegmiError(
                 f"{len(self.failed)} of {total} runs failed{others_wait}:\n{together(lines)}",
                 "remove the cause and run the same command again: finished runs stay, failed runs are tried again",

@@ -188,12 +188,7 @@ def run_config(study: Study, dataset: str, method: str, seed: int) -> RunConfig:
 
 
 def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the dotted keys whose values differ, with both values, without the keys of `NOT_COMPARED`.
-
-    Example:
-        >>> changed_keys({"seed": 0, "training": {"steps": 5}}, {"seed": 0, "training": {"steps": 6}})
-        {'training.steps': (5, 6)}
-    """
+    """Return the dotted keys whose values differ, with both values, without the keys of `NOT_COMPARED`."""
     before, after = _flat(old), _flat(new)
     keys = [key for key in {**before, **after} if key not in NOT_COMPARED]
     values = {key: (before.get(key, MISSING), after.get(key, MISSING)) for key in keys}

@@ -105,11 +105,8 @@ def result_record(
     usage: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the content of ``result.json``."""
-    config, protocol = run.config, run.config.evaluation.protocol
-    pooled = {
-        kind: {network: matrix.pooled().numpy() for network, matrix in matrices.items()}
-        for kind, matrices in evaluation.matrices.items()
-    }
+    config, protocol, matrices = run.config, run.config.evaluation.protocol, evaluation.matrices
+    pooled = {kind: {name: one.pooled().numpy() for name, one in matrices[kind].items()} for kind in matrices}
     return {
         "study": run.study,
         "dataset": dataset_card(context.dataset.info) | {"name": run.dataset},

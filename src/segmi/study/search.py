@@ -66,13 +66,7 @@ def is_search(value: Any) -> bool:
 
 
 def number_of_trials(spaces: Sequence[Space]) -> int:
-    """Return the number of trials per method and dataset; 0 without a search.
-
-    Example:
-        >>> lr = Space(path=("training", "learning_rate"), grid=(1e-3, 1e-2))
-        >>> number_of_trials([lr, Space(path=("training", "batch_size"), grid=(2, 4, 8))])
-        6
-    """
+    """Return the number of trials per method and dataset; 0 without a search."""
     stated = next((space.trials for space in spaces if space.trials), None)
     return stated or math.prod(len(space.grid or ()) for space in spaces) * bool(spaces)
 

@@ -100,12 +100,7 @@ def parse(text: str, source: str = "<text>") -> Document:
 
 
 def parse_file(path: str | Path) -> Document:
-    """Parse a YAML file.
-
-    Raises:
-        UsageError: as `parse`, or if the file does not exist or cannot be opened.
-        DataError: if the file is not UTF-8 text.
-    """
+    """Parse a YAML file; raises `UsageError` as `parse` or if it cannot be opened, `DataError` if it is not UTF-8."""
     path = Path(path)
     try:
         with path.open("rb") as file:
@@ -135,14 +130,7 @@ def mapping(value: Any) -> dict[str, Any]:
 
 
 def dump(data: Any) -> str:
-    """Write plain data as YAML that `parse` reads back, keys in their order.
-
-    Example:
-        >>> print(dump({"learning_rate": 1e-5, "label": "no", "version": "1e3"}), end="")
-        learning_rate: 1.0e-05
-        label: 'no'
-        version: '1e3'
-    """
+    """Write plain data as YAML that `parse` reads back, keys in their order."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 

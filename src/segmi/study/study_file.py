@@ -47,10 +47,7 @@ def read_study_file(path: str | Path, before: tuple[Path, ...] = ()) -> Document
     """Read a study file and merge it over the files it extends; ``before`` are the files that extend it.
 
     Mappings are merged key by key; other values are replaced. A null removes an inherited dataset, method, network or
-    loss.
-
-    Raises:
-        UsageError: as `parse_file`, or if a file extends itself or names no relative path.
+    loss. Raises `UsageError` as `parse_file`, or if a file extends itself or names no relative path.
     """
     path = find_study(path)
     document = parse_file(path)
@@ -74,14 +71,7 @@ def read_study_file(path: str | Path, before: tuple[Path, ...] = ()) -> Document
 
 
 def merge(base: Document, own: Document) -> Document:
-    """Merge ``own`` over ``base``; every value keeps its file and line.
-
-    Example:
-        >>> from segmi.study.strict_yaml import parse
-        >>> base = parse("{name: a, training: {steps: 5, batch_size: 2}, methods: {x: {}, y: {}}}")
-        >>> merge(base, parse("{name: b, training: {steps: 7}, methods: {x: null}}")).data
-        {'name': 'b', 'training': {'steps': 7, 'batch_size': 2}, 'methods': {'y': {}}}
-    """
+    """Merge ``own`` over ``base``; every value keeps its file and line."""
     merged = Document(None, own.source, dict(base.places))
     merged.data = _merge_values(base.data, own.data, (), merged, own)
     return merged
