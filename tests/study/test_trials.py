@@ -11,7 +11,8 @@ import pytest
 
 from segmi.errors import Diverged, EnvironmentProblem, RunError, SegmiError, UsageError
 from segmi.records import RunFolder, find_runs, run_lock, write_confusion
-from segmi.records.trial_records import read_selection, trial_name
+from segmi.records.run_folder import trial_name
+from segmi.records.study_records import read_selection
 from segmi.report import write_report
 from segmi.study import DataRoots, Study
 from segmi.study.engines import Pool

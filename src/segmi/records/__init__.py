@@ -14,9 +14,9 @@ from segmi.records.evaluation_counts import (
 )
 from segmi.records.example_images import SamplePaths, find_samples, read_image, read_labels, write_sample
 from segmi.records.lock import LockedError, lock_holder, run_lock
-from segmi.records.plan import Plan, guess_plan, read_plan, write_plan
 from segmi.records.run_folder import RunFolder, RunKey, State, find_runs, reported_score
 from segmi.records.serialization import plain
+from segmi.records.study_records import Plan, guess_plan, read_plan, write_plan
 
 __all__ = [
     "ConfusionRecord", "DetailsRecord", "LockedError", "Plan", "RunFolder", "RunKey", "SamplePaths", "State",

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from segmi.errors import DataError, SegmiError, UsageError
 from segmi.records.evaluation_counts import ConfusionRecord, DetailsRecord, read_confusion, read_details
@@ -23,10 +23,10 @@ from segmi.records.serialization import (
     result_problem,
     write_record,
 )
-from segmi.records.trial_records import is_trial
 
 State = Literal["finished", "failed", "unfinished", "missing"]
 
+TRIAL_MARK: Final = "+trial"  # part of the folder name of a trial; method names cannot contain it
 _ARTIFACT_FOLDERS = ("confusion", "details", "samples", "bundles")
 
 
@@ -46,6 +46,16 @@ def is_folder_name(name: str) -> bool:
     (True, False)
     """
     return bool(re.fullmatch(r"[\w.+-]+", name)) and not name.startswith(".")
+
+
+def trial_name(method: str, number: int) -> str:
+    """Return the method part of the key of a trial."""
+    return f"{method}{TRIAL_MARK}{number}"
+
+
+def is_trial(method: str) -> bool:
+    """Return whether the method part of a key belongs to a trial."""
+    return TRIAL_MARK in method
 
 
 @dataclass(frozen=True)

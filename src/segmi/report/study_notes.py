@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segmi.errors import DataError
-from segmi.records.trial_records import Selection, read_selection
+from segmi.records.study_records import Selection, read_selection
 from segmi.report.describe import duration, number_range, read_config
 from segmi.report.protocol import describe_protocol
 from segmi.statistics import StudyRuns

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from segmi.study.run_config import TrainingSection
 
 log = logging.getLogger(__name__)
+
+Progress: TypeAlias = Callable[[int, int], None]  # called with the number of done and of all images
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,12 @@ class DatasetContext:
         seed: int,
         *,
         labels: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> SegmentationDataset:
         """Return processed samples of a split; runs with the same samples and processing share the decoded images.
 
         ``seed`` is for crops and augmentation. ``labels``: whole images are evaluated, which needs their labels at the
-        original size. ``progress(done, total)`` is called while images are decoded into the cache.
+        original size. ``progress`` is called while images are decoded into the cache.
         """
         from segmi.datasets.segmentation_dataset import SegmentationDataset
 
@@ -125,11 +127,7 @@ class DatasetContext:
         return self._images[known].reseeded(seed)
 
     def _store(
-        self,
-        split: str,
-        samples: Sequence[Sample],
-        processing: Processing | None,
-        progress: Callable[[int, int], None] | None,
+        self, split: str, samples: Sequence[Sample], processing: Processing | None, progress: Progress | None
     ) -> Store | None:
         """Return the cache entry of resized samples or, without processing, of their original labels."""
         from segmi.datasets.cache import IMAGES, LABELS, entry_key, prepare

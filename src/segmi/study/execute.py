@@ -31,7 +31,7 @@ from segmi.training.region_diagnostics import diagnostics_of
 
 
 def execute(
-    run: Run, folder: RunFolder, context: DatasetContext, job: Job, processes: ProcessGroup, emit: Emit
+    run: Run, folder: RunFolder, context: DatasetContext, *, job: Job, processes: ProcessGroup, emit: Emit
 ) -> None:
     """Do a run in its locked folder, from its last checkpoint if there is one, until its ``result.json`` is written.
 
@@ -47,7 +47,7 @@ def execute(
     with _measured(folder, config, processes) as usage:
         cohort, objective = build_components(config, len(context.dataset.info.classes))
         load_initial_weights(cohort, run, folder, job.init_from)
-        outcome = _train(run, folder, context, cohort, objective, emit, profile=job.profile)
+        outcome = _train(run, folder, context, cohort, objective, job, emit)
         with preserve_threads(outcome.precision.threads):
             evaluation = _evaluate(run, context, cohort, processes, emit)
             if not processes.is_main:
@@ -75,14 +75,7 @@ def _measured(folder: RunFolder, config: RunConfig, processes: ProcessGroup) -> 
 
 
 def _train(
-    run: Run,
-    folder: RunFolder,
-    context: DatasetContext,
-    cohort: Cohort,
-    objective: Objective,
-    emit: Emit,
-    *,
-    profile: bool,
+    run: Run, folder: RunFolder, context: DatasetContext, cohort: Cohort, objective: Objective, job: Job, emit: Emit
 ) -> FitOutcome:
     config = run.config
     samples = split_train(context.dataset.split("train"), config.training)
@@ -105,7 +98,7 @@ def _train(
         folder=folder.path,
         seed=run.seed,
         progress=progress,
-        **config.training.fit_configs(profile=profile),
+        **config.training.fit_configs(profile=job.profile),
     )
 
 

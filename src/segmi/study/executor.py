@@ -100,7 +100,7 @@ class RunExecutor:
         """Execute a run whose folder is locked by this process, or by the process that leads it."""
         from segmi.study.execute import execute
 
-        execute(run, folder, self.context(run.dataset), self.job, self.processes, emit)
+        execute(run, folder, self.context(run.dataset), job=self.job, processes=self.processes, emit=emit)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any, Final
 from segmi.errors import Diverged, EnvironmentProblem, SegmiError, UsageError, together
 from segmi.losses import known_losses
 from segmi.records import Plan, RunFolder, sweep, write_plan
-from segmi.records.trial_records import is_trial
+from segmi.records.run_folder import is_trial
 from segmi.study.binding import default_options
 from segmi.study.components import NOT_OF_LOSSES, connect_processes
 from segmi.study.dataset_context import DataRoots, DatasetContext

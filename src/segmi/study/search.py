@@ -109,10 +109,7 @@ def searches_of(name: str, method: Mapping[str, Any], searches: Mapping[KeyPath,
 
 
 def check_searches(
-    searches: Mapping[str, Sequence[Space]],
-    methods: Mapping[str, Mapping[str, Any]],
-    study: Mapping[str, Any],
-    problems: Problems,
+    searches: Mapping[str, Sequence[Space]], methods: Mapping[str, Any], study: Mapping[str, Any], problems: Problems
 ) -> None:
     """Check that each method searches on held-out images, and that all methods have the same number of trials."""
     if any(searches.values()) and (seed := study.get("search_seed")) in (study.get("seeds") or ()):

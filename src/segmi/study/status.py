@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from segmi.errors import DataError
 from segmi.records import RunFolder, lock_holder, reported_score
-from segmi.records.trial_records import TRIAL_MARK, is_trial
+from segmi.records.run_folder import TRIAL_MARK, is_trial
 from segmi.study.run_config import Run, expand
 from segmi.study.run_queue import RunQueue
 from segmi.study.schema import Study

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from segmi.errors import DataError, Diverged
 from segmi.randomness import key
 from segmi.records import RunFolder
-from segmi.records.trial_records import Selection, TrialRecord, read_selection, trial_name, write_selection
+from segmi.records.run_folder import trial_name
+from segmi.records.study_records import Selection, TrialRecord, read_selection, write_selection
 from segmi.study.run_config import HELD_OUT, Run, RunConfig, changed_keys, run_config
 from segmi.study.schema import Study
 from segmi.study.search import Space, number_of_trials, put

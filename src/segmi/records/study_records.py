@@ -1,4 +1,4 @@
-"""Plan of a study: its datasets, methods and seeds in order, so that a report can name missing runs."""
+"""Records of a study: its plan, so that a report can name missing runs, and the settings that its searches chose."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from segmi.records.run_folder import RunFolder, RunKey, is_folder_name
 from segmi.records.serialization import damaged, read_record, write_record
 
 PLAN_NAME: Final = "plan.json"
+SELECTION_NAME: Final = "selection.json"  # in the folder of a method on a dataset
 
 
 @dataclass(frozen=True)
@@ -125,3 +126,48 @@ def guess_plan(study: str, runs: Sequence[RunFolder]) -> Plan:
     datasets = {key.dataset: key.dataset for key in keys}
     methods = {key.method: key.method for key in sorted(keys, key=lambda key: key.method)}
     return Plan(study, datasets, methods, sorted({key.seed for key in keys}))
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """Result of one trial."""
+
+    number: int  # from 0
+    values: Mapping[str, Any]  # the settings, by name
+    score: float | None  # mIoU on the held-out images; None if the trial diverged
+    steps: int | None = None  # optimizer steps taken
+    images: int | None = None  # images seen
+    wall_seconds: float | None = None  # time of training and validation
+    failure: str | None = None  # the reason for a missing score
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Result of a search."""
+
+    searched: Mapping[str, Any]  # the search spaces as in the study file, by setting
+    seed: int  # the seed of the trials
+    network: str  # the network whose score is compared
+    winner: int | None  # the number of the first trial with the highest score; None if no trial has a score
+    values: Mapping[str, Any]  # the settings of the winner
+    config: Mapping[str, Any] = field(repr=False)  # the configuration that all trials share
+    trials: Sequence[TrialRecord]
+    measured_on: str = "images held out of train"  # the images that were scored
+
+
+def write_selection(folder: str | Path, selection: Selection) -> Path:
+    """Write a selection into the folder of its method and dataset."""
+    return write_record(Path(folder) / SELECTION_NAME, asdict(selection))
+
+
+def read_selection(folder: str | Path) -> Selection | None:
+    """Return the selection in the folder of a method and dataset; None if missing. Raises `DataError` if damaged."""
+    path = Path(folder) / SELECTION_NAME
+    record = read_record(path)
+    if record is None:
+        return None
+    try:
+        known = {name: record[name] for name in Selection.__dataclass_fields__}
+        return Selection(**{**known, "trials": [TrialRecord(**trial) for trial in record["trials"]]})
+    except (TypeError, KeyError) as error:  # a wrong field, a missing field
+        raise damaged(path, f"it is not a selection: {error}") from error
