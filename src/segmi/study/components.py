@@ -93,12 +93,9 @@ def connect_processes(trainings: Sequence[TrainingSection]) -> ProcessGroup:
         return connect()
     differing = [name for name in _PARALLEL if any(one[name] != declared[0][name] for one in declared)]
     if differing:
-        message = (
-            f"the methods of this study differ in {', '.join(differing)}, but the same processes train all of them"
-        )
-        raise UsageError(
-            message, "set it in the study's training section only, or run the methods separately with --only"
-        )
+        message = f"the methods of this study differ in {', '.join(differing)}"
+        remedy = "set it in the study's training section only, or run the methods separately with --only"
+        raise UsageError(f"{message}, but the same processes train all of them", remedy)
     return connect(**declared[0])
 
 

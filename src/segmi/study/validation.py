@@ -124,10 +124,9 @@ def _check_threshold(threshold: Any, methods: Mapping[str, dict[str, Any]], prob
     networks = ((m, n, spec) for m, method in methods.items() for n, spec in mapping(method.get("networks")).items())
     others = [f"methods.{m}.networks.{n}" for m, n, spec in networks if not mapping(spec).get("one_logit")]
     if threshold != THRESHOLD and others:
-        message = (
-            f"a threshold of {threshold} needs binary networks with one logit, {others[0]} has one logit per class"
-        )
-        problems.add(path, f"{message}; set one_logit: true in all networks, or omit threshold")
+        message = f"a threshold of {threshold} needs binary networks with one logit"
+        remedy = "set one_logit: true in all networks, or omit threshold"
+        problems.add(path, f"{message}, {others[0]} has one logit per class; {remedy}")
 
 
 def _check_baselines(methods: Mapping[str, dict[str, Any]], problems: Problems) -> None:

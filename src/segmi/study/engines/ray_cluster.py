@@ -100,10 +100,8 @@ def _check_address(address: str | None) -> None:
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:
-        raise UsageError(
-            f"--address: expected HOST:PORT or auto, got {address!r}",
-            "start segmi on a machine of the cluster and give what `ray start --head` printed there",
-        )
+        remedy = "start segmi on a machine of the cluster and give what `ray start --head` printed there"
+        raise UsageError(f"--address: expected HOST:PORT or auto, got {address!r}", remedy)
     try:
         socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
     except (OSError, OverflowError) as error:
