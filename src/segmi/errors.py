@@ -65,6 +65,11 @@ class Interrupted(SegmiError):
         self.exit_code = 128 + signal_number
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of an error, or the name of its type without a message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name most similar to ``name``, or None if no name is similar."""
     by_folded_name = {candidate.lower(): candidate for candidate in known}

@@ -126,5 +126,3 @@ def test_mean_of_ratios_is_the_ratio_of_sums():
         means.add_ratio("b", 0.0, 0.0)
     assert means.means() == {"a": 1.0}
     assert RunningMeans.from_state_dict(means.state_dict()) == means
-    means.reset()
-    assert means.means() == {}

@@ -14,15 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segmi.datasets.bands import decode_image
-from segmi.deploy.app import (
-    Result,
-    bundle_titles,
-    confidence_image,
-    default_selection,
-    find_bundles,
-    legend_html,
-    predict_with_confidence,
-)
+from segmi.deploy import app
 from segmi.deploy.bundle import CARD, load
 from segmi.deploy.predict_files import overlay_labels
 from segmi.errors import SegmiError
@@ -60,10 +52,10 @@ def decode_upload(name: str, content: bytes) -> NDArray[np.uint8]:
         return decode_image(Path(file.name))
 
 
-def render_layer(pixels: NDArray[np.uint8], result: Result, layer: str) -> NDArray[np.uint8]:
+def render_layer(pixels: NDArray[np.uint8], result: app.Result, layer: str) -> NDArray[np.uint8]:
     """Return a layer of a result as an image."""
     if layer == "confidence":
-        return confidence_image(result.confidence)
+        return app.confidence_image(result.confidence)
     if layer == "mask":
         return np.array(result.palette, dtype=np.uint8)[result.labels]
     return overlay_labels(pixels, result.labels, result.palette)
@@ -80,14 +72,14 @@ def show_result(bundle: Path, title: str, pixels: NDArray[np.uint8], layer: str,
     try:
         with st.spinner("Predicting …"):
             network = load_cached(str(bundle), (bundle / "model.safetensors").stat().st_mtime)
-            result = predict_with_confidence(network, pixels, threshold if network.one_logit else THRESHOLD)
+            result = app.predict_with_confidence(network, pixels, threshold if network.one_logit else THRESHOLD)
     except (SegmiError, ValueError) as error:
         st.error(str(error))
         return
     st.image(render_layer(pixels, result, layer), width="stretch", alt=f"{layer} of {title}")
     scale = ". White: 1, black: 0" if layer == "confidence" else ""
     st.caption(f"Mean confidence {result.confidence.mean():.0%}{scale}")
-    st.html(legend_html(result))
+    st.html(app.legend_html(result))
     card = network.card or {}
     st.caption(f"{card['architecture']}, trained on {card['dataset']['title']}".replace("_", r"\_"))
     data = io.BytesIO()
@@ -111,12 +103,12 @@ def page(root: Path, threshold: float = THRESHOLD) -> None:
     st.set_page_config("segmi", layout="wide")
     st.html(STYLE)
     st.title("Compare segmentations", anchor=False)
-    bundles = find_bundles(root)
+    bundles = app.find_bundles(root)
     if not bundles:
         st.error(f"No trained network in {root}. `segmi train` writes one.")
         return
-    by_title = dict(zip(bundle_titles(bundles, root), bundles, strict=True))
-    selected = [list(by_title)[index] for index in default_selection(bundles)]
+    by_title = dict(zip(app.bundle_titles(bundles, root), bundles, strict=True))
+    selected = [list(by_title)[index] for index in app.default_selection(bundles)]
     chosen = st.multiselect("Networks", list(by_title), default=selected, placeholder="Select networks")
     layer = st.radio("Layer", LAYERS, horizontal=True)
     if any(is_binary(by_title[title]) for title in chosen):

@@ -25,7 +25,7 @@ from segmi.datasets.bands import decode_image
 from segmi.deploy.bundle import load
 from segmi.deploy.predict_files import find_images
 from segmi.deploy.prediction import get_card, prepare_image
-from segmi.errors import EnvironmentProblem, RunError, UsageError, unknown_name
+from segmi.errors import EnvironmentProblem, RunError, UsageError, first_line, unknown_name
 from segmi.models import SegmentationNetwork, build_network, predict_labels
 from segmi.models.inference import check_threshold, pad_to_stride
 from segmi.records.atomic import atomic_path
@@ -129,7 +129,7 @@ def trace(network: SegmentationNetwork) -> tuple[ExportedProgram, int]:
                 )
             return program, stride
         except Exception as error:  # tracing raises many types
-            problems.append(f"sides of multiples of {stride}: {str(error).splitlines()[0]}")
+            problems.append(f"sides of multiples of {stride}: {first_line(error)}")
     problem = f"{network.specification.get('architecture')} cannot be traced:\n  - " + "\n  - ".join(problems)
     raise RunError(problem, "export it as safetensors, or choose another architecture")
 

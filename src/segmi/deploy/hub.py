@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from segmi.errors import DataError, EnvironmentProblem, SegmiError, UsageError
+from segmi.errors import DataError, EnvironmentProblem, SegmiError, UsageError, first_line
 
 _NAME: Final = re.compile(r"(?:hf://)?([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
 
@@ -92,7 +92,7 @@ def explain_hub_errors(name: str, prefix: str = "") -> Iterator[None]:
                 f"{hub_url()} does not let this token write to {name}",
                 "export HF_TOKEN with a token that has write access to the owner's repositories",
             ) from error
-        problem = f"{hub_url()} answers {status} for {name}: {_first_line(error)}"
+        problem = f"{hub_url()} answers {status} for {name}: {first_line(error)}"
         raise EnvironmentProblem(problem, "try again") from error
     except Exception as error:
         known = isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled | OSError)
@@ -100,10 +100,6 @@ def explain_hub_errors(name: str, prefix: str = "") -> Iterator[None]:
         if not known and not re.search("connect|timeout", type(error).__name__, re.IGNORECASE):
             raise
         raise EnvironmentProblem(
-            f"{prefix}{hub_url()} cannot be reached: {_first_line(error)}",
+            f"{prefix}{hub_url()} cannot be reached: {first_line(error)}",
             "connect to the network, or correct the name; downloaded files are read from the cache",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

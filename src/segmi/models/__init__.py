@@ -8,19 +8,7 @@ from segmi.models.network import BuiltModule, Normalization, SegmentationNetwork
 from segmi.models.unet import UNet
 
 __all__ = [
-    "MODELS",
-    "Architecture",
-    "BuiltModule",
-    "InferenceConfig",
-    "Normalization",
-    "SegmentationNetwork",
-    "UNet",
-    "block_names",
-    "build_network",
-    "forward_padded",
-    "get_architecture",
-    "layer_names",
-    "list_encoders",
-    "list_models",
+    "MODELS", "Architecture", "BuiltModule", "InferenceConfig", "Normalization", "SegmentationNetwork", "UNet",
+    "block_names", "build_network", "forward_padded", "get_architecture", "layer_names", "list_encoders", "list_models",
     "predict_labels",
-]
+]  # fmt: skip

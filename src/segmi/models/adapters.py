@@ -12,16 +12,8 @@ from torch import Tensor, nn
 from torchvision import models as tv
 
 from segmi.errors import EnvironmentProblem, SegmiError, UsageError, unknown_name
+from segmi.models import pretrained
 from segmi.models.network import BuiltModule, Normalization
-from segmi.models.pretrained import (
-    BUNDLED,
-    BUNDLED_ENCODER,
-    adapt_normalization,
-    check_torchvision_weights,
-    explain_download_errors,
-    fetch_hub_files,
-    load_bundled,
-)
 
 if TYPE_CHECKING:
     from segmentation_models_pytorch.base import SegmentationModel
@@ -66,8 +58,8 @@ def build_torchvision(
     weights = {"imagenet": backbone, "coco": coco, None: None}[encoder_weights]
     if weights is not None:
         what = f"the {encoder_weights} weights of {name}"
-        check_torchvision_weights(weights, what)
-        with explain_download_errors(what, "torchvision", str(torch.hub.get_dir())):
+        pretrained.check_torchvision_weights(weights, what)
+        with pretrained.explain_download_errors(what, "torchvision", str(torch.hub.get_dir())):
             weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     module = tv.get_model(
         name, weights=None, num_classes=outputs, weights_backbone=backbone if encoder_weights == "imagenet" else None
@@ -158,10 +150,10 @@ def build_smp(
     model = _smp_class(class_name)
     encoder = encoder or inspect.signature(model).parameters["encoder_name"].default
     check_encoder(encoder)
-    if encoder_weights == BUNDLED and encoder != BUNDLED_ENCODER:
+    if encoder_weights == pretrained.BUNDLED and encoder != pretrained.BUNDLED_ENCODER:
         raise UsageError(
-            f"encoder_weights 'bundled' fit {BUNDLED_ENCODER}, got encoder {encoder!r}",
-            f"use encoder {BUNDLED_ENCODER!r}, or set encoder_weights to null",
+            f"encoder_weights 'bundled' fit {pretrained.BUNDLED_ENCODER}, got encoder {encoder!r}",
+            f"use encoder {pretrained.BUNDLED_ENCODER!r}, or set encoder_weights to null",
         )
     if encoder_options is None:
         encoder_options = {"dynamic_img_size": True} if class_name == "DPT" else {}
@@ -170,7 +162,7 @@ def build_smp(
             f"encoder_options are for the encoders of timm (tu-…), got encoder {encoder!r}", "leave encoder_options out"
         )
     # Bundled weights are loaded after building; all others are fetched first, so that errors come within seconds.
-    download = encoder_weights is not None and encoder_weights != BUNDLED
+    download = encoder_weights is not None and encoder_weights != pretrained.BUNDLED
     normalization = _fetch(encoder, str(encoder_weights), in_channels) if download else None
     weights: str | bool | None = (encoder_weights if not encoder.startswith("tu-") else True) if download else None
     try:
@@ -188,8 +180,8 @@ def build_smp(
             f"{type(error).__name__}: {error}",
             "choose another encoder (`segmi list models` names the architectures) or other options",
         ) from error
-    if encoder_weights == BUNDLED:
-        normalization = load_bundled(module.encoder, in_channels)
+    if encoder_weights == pretrained.BUNDLED:
+        normalization = pretrained.load_bundled(module.encoder, in_channels)
     stride = int(module.encoder.output_stride) if module.requires_divisible_input_shape else 1
     return BuiltModule(module, stride, normalization)
 
@@ -234,10 +226,10 @@ def _fetch(encoder: str, weights: str, in_channels: int) -> Normalization:
             raise unknown_name(f"encoder weights of {encoder}", weights, known)
         source = known[weights]
         files = ("config.json", "model.safetensors")
-        fetch_hub_files(source["repo_id"], files, source["revision"], what=what, library=library)
-    with explain_download_errors(what, library, "folder"):
+        pretrained.fetch_hub_files(source["repo_id"], files, source["revision"], what=what, library=library)
+    with pretrained.explain_download_errors(what, library, "folder"):
         settings = smp.encoders.get_preprocessing_params(encoder, weights)
-    return adapt_normalization(settings["mean"], settings["std"], in_channels)
+    return pretrained.adapt_normalization(settings["mean"], settings["std"], in_channels)
 
 
 def _fetch_timm(name: str, what: str) -> None:
@@ -250,4 +242,4 @@ def _fetch_timm(name: str, what: str) -> None:
         raise EnvironmentProblem(f"{what} are not on the Hugging Face Hub", "set encoder_weights to null")
     repository, _, revision = config.hf_hub_id.partition("@")
     file = config.hf_hub_filename or "model.safetensors"
-    fetch_hub_files(repository, [file], revision or None, what=what, library="timm")
+    pretrained.fetch_hub_files(repository, [file], revision or None, what=what, library="timm")

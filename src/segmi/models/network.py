@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -182,6 +183,17 @@ def _explain(message: str, is_assertion: bool, images: Images) -> str | None:
     if is_assertion:
         return f"this network accepts one fixed image size; {actual}. Its message: {message}"
     return None
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Set evaluation mode inside the context, and restore the previous mode on exit."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
 
 
 def resolve_device(name: str = "auto") -> torch.device:

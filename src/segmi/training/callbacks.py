@@ -25,10 +25,8 @@ class FabricDiagnostics:
 
     Args:
         fabric: its processes and loggers are used. Each process needs at least one batch.
-        classes: class names, or their number C; 2 for a binary problem.
+        classes, ignore_index, every: see `segmi.training.region_diagnostics.diagnostics_of`.
         prefix: prefix of the logged names.
-        ignore_index: label of ignored pixels.
-        every: use every n-th row and column only.
 
     Example:
         >>> diagnostics = FabricDiagnostics(Fabric(accelerator="cpu"), classes=2)

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from segmi.errors import RunError
+from segmi.errors import RunError, first_line
 from segmi.records.atomic import atomic_folder, atomic_write, sweep
 from segmi.records.serialization import read_json
 
@@ -102,7 +102,7 @@ class Checkpoints:
                 raise ValueError("it does not match its checksum")
         except UNREADABLE as error:
             raise RunError(
-                f"the selected weights {self.best_path} are damaged: {_first_line(error)}",
+                f"the selected weights {self.best_path} are damaged: {first_line(error)}",
                 "put the file back, or start over with --overwrite",
             ) from error
         return weights
@@ -118,7 +118,7 @@ class Checkpoints:
             try:
                 checkpoint = _read(folder)
             except UNREADABLE as error:
-                damaged.append(f"{folder} ({_first_line(error)})")
+                damaged.append(f"{folder} ({first_line(error)})")
                 continue
             for problem in damaged:
                 log.warning("checkpoint %s is damaged; continuing from %s instead", problem, folder)
@@ -175,7 +175,3 @@ def _read(folder: Path) -> Checkpoint:
     if not isinstance(state, dict) or not isinstance(state.get("optimizer"), dict):
         raise ValueError(f"{STATE} has no optimizer")
     return Checkpoint(step=manifest["step"], weights=load_file(folder / WEIGHTS), state=state)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

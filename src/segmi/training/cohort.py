@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from segmi.errors import UsageError, unknown_name
 from segmi.losses.base import Objective
 from segmi.models.layer_outputs import capture_outputs, layer_names, unwrap
+from segmi.models.network import evaluation_mode
 from segmi.randomness import key
 from segmi.types import Images, Output
 
@@ -24,14 +25,10 @@ class Average(NamedTuple):
 
     ``w̄ ← a w̄ + (1 - a) w`` after each step t = 0, 1, …, with ``a = min(decay, 1 - 1/(t + 1))``: at first the mean of
     all weights so far, which a decay of 1 keeps. Batch statistics are averaged in the same way.
-
-    Args:
-        of: network that is averaged.
-        decay: largest weight of the previous average.
     """
 
-    of: str
-    decay: float = 0.999
+    of: str  # network that is averaged
+    decay: float = 0.999  # largest weight of the previous average
 
 
 FeatureTransform: TypeAlias = Callable[[str, str, Tensor], Tensor]
@@ -199,13 +196,8 @@ def register_feature_hooks(cohort: Cohort, objective: Objective, *, device: torc
     if not layers:
         return
     # The sizes are measured on a gray image in evaluation mode, so that the networks do not change.
-    was_training = cohort.training
-    cohort.to(device).eval()
-    try:
-        with torch.no_grad():
-            outputs = cohort(torch.full((1, 3, side, side), 0.5, device=device))
-    finally:
-        cohort.train(was_training)
+    with evaluation_mode(cohort.to(device)), torch.no_grad():
+        outputs = cohort(torch.full((1, 3, side, side), 0.5, device=device))
     for network, names in layers.items():
         for name in names:
             if name not in outputs[network].features:

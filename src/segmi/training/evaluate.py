@@ -16,16 +16,8 @@ from segmi.errors import UsageError
 from segmi.metrics.confusion_matrix import ConfusionMatrix
 from segmi.metrics.details import Details, Truth
 from segmi.metrics.diagnostics import PredictionDiagnostics
-from segmi.models import inference
-from segmi.models.inference import (
-    InferenceConfig,
-    Prediction,
-    confidences,
-    pad_to_stride,
-    predict_windows,
-    resize_logits,
-)
-from segmi.models.network import resolve_device
+from segmi.models import InferenceConfig, inference
+from segmi.models.network import evaluation_mode, resolve_device
 from segmi.training.cohort import Cohort
 from segmi.training.distributed import SINGLE_PROCESS, ProcessGroup
 from segmi.types import THRESHOLD, Images, Labels, Logits
@@ -99,28 +91,24 @@ def evaluate(
     collected = None if details is None else {name: Details(classes) for name in cohort.networks}
     batches = _whole(images, share, batch_size) if protocol == "full" else _crops(images, share, batch_size, passes)
     total, done = len(share) * (1 if protocol == "full" else passes), 0
-    was_training = cohort.training
-    cohort.to(target).eval()
-    try:
-        with torch.inference_mode():
-            for indices, inputs, labels in batches:
-                visit = None if diagnostics is None else partial(_update_diagnostics, diagnostics, labels)
-                sizes = [(truth.shape[-2], truth.shape[-1]) for truth in labels]
-                predictions = predict_batch(
-                    cohort, inputs.to(target), sizes, config, confidence=details is not None, visit=visit
-                )
-                samples = [images.samples[index] for index in indices]
-                for name, matrix in matrices.items():
-                    for prediction, truth, sample in zip(predictions[name], labels, samples, strict=True):
-                        predicted = prediction.labels.cpu()
-                        matrix.update(predicted, truth[None], names=(sample.name,), groups=(sample.group,))
-                if collected is not None:
-                    _add_details(collected, predictions, labels)
-                done += len(indices)
-                if progress is not None:
-                    progress(done, total)
-    finally:
-        cohort.train(was_training)
+    cohort.to(target)
+    with evaluation_mode(cohort), torch.inference_mode():
+        for indices, inputs, labels in batches:
+            visit = None if diagnostics is None else partial(_update_diagnostics, diagnostics, labels)
+            sizes = [(truth.shape[-2], truth.shape[-1]) for truth in labels]
+            predictions = predict_batch(
+                cohort, inputs.to(target), sizes, config, confidence=details is not None, visit=visit
+            )
+            samples = [images.samples[index] for index in indices]
+            for name, matrix in matrices.items():
+                for prediction, truth, sample in zip(predictions[name], labels, samples, strict=True):
+                    predicted = prediction.labels.cpu()
+                    matrix.update(predicted, truth[None], names=(sample.name,), groups=(sample.group,))
+            if collected is not None:
+                _add_details(collected, predictions, labels)
+            done += len(indices)
+            if progress is not None:
+                progress(done, total)
     if details is not None and collected is not None:
         details.update({name: reduce(Details.merge, processes.gather(one)) for name, one in collected.items()})
     if processes.world_size == 1:
@@ -139,29 +127,30 @@ def predict_batch(
     *,
     confidence: bool = False,
     visit: Visitor | None = None,
-) -> dict[str, list[Prediction]]:
+) -> dict[str, list[inference.Prediction]]:
     """Return every network's predictions for a batch of images, each at its own size.
 
     ``visit`` gets the logits of all networks at that size: whole images, or pieces if there are windows.
     """
-    predictions: dict[str, list[Prediction]] = {name: [] for name in cohort.networks}
+    predictions: dict[str, list[inference.Prediction]] = {name: [] for name in cohort.networks}
     if config.window is not None and max(images.shape[-2:]) > config.window:
         for index, (image, size) in enumerate(zip(images, sizes, strict=True)):
             visitor = None if visit is None else partial(visit, index)
             options: Any = {"stride": cohort.stride, "confidence": confidence, "visit": visitor}
-            result = predict_windows(dict(cohort.networks.items()), image, size, config, **options)
+            result = inference.predict_windows(dict(cohort.networks.items()), image, size, config, **options)
             for name, prediction in result.items():
                 predictions[name].append(prediction)
         return predictions
     height, width = images.shape[-2:]
-    outputs = cohort(pad_to_stride(images, cohort.stride))
+    outputs = cohort(inference.pad_to_stride(images, cohort.stride))
     # N×C×h×w, without the padding
     whole = {name: output.logits[..., :height, :width].float() for name, output in outputs.items()}
     for index, size in enumerate(sizes):
-        resized = {name: resize_logits(logits[index : index + 1], size) for name, logits in whole.items()}
+        resized = {name: inference.resize_logits(logits[index : index + 1], size) for name, logits in whole.items()}
         for name, logits in resized.items():
-            sure = confidences(logits, config.threshold) if confidence else None
-            predictions[name].append(Prediction(inference.predict_labels(logits, threshold=config.threshold), sure))
+            sure = inference.confidences(logits, config.threshold) if confidence else None
+            predicted = inference.predict_labels(logits, threshold=config.threshold)
+            predictions[name].append(inference.Prediction(predicted, sure))
         if visit is not None:
             visit(index, WHOLE, WHOLE, resized)
     return predictions
@@ -173,16 +162,11 @@ def predict_labels(cohort: Cohort, images: SegmentationDataset, index: int, **op
     The training mode of the cohort is restored. ``options`` are fields of `segmi.models.InferenceConfig`.
     """
     config = InferenceConfig(**options)
-    was_training = cohort.training
     device = next(cohort.parameters()).device
     image = to_unit(images[index].image.as_subclass(torch.Tensor)[None]).to(device)
     size = (images.labels(index).shape[-2], images.labels(index).shape[-1])
-    cohort.eval()
-    try:
-        with torch.inference_mode():
-            predictions = predict_batch(cohort, image, [size], config, confidence=True)
-    finally:
-        cohort.train(was_training)
+    with evaluation_mode(cohort), torch.inference_mode():
+        predictions = predict_batch(cohort, image, [size], config, confidence=True)
     result = {}
     for name, ((labels, confidence),) in predictions.items():
         assert confidence is not None
@@ -207,7 +191,7 @@ def _update_diagnostics(
 
 
 def _add_details(
-    details: Mapping[str, Details], predictions: Mapping[str, list[Prediction]], labels: list[Labels]
+    details: Mapping[str, Details], predictions: Mapping[str, list[inference.Prediction]], labels: list[Labels]
 ) -> None:
     # Add a batch; statistics of the labels alone are computed once for all networks.
     for index, truth in enumerate(labels):

@@ -45,27 +45,16 @@ from segmi.training.session import Runtime, Session
 
 @dataclass(frozen=True)
 class FitOutcome:
-    """Result of a finished run, in plain types.
+    """Result of a finished run, in plain types."""
 
-    Args:
-        steps: optimizer steps.
-        images: training images seen.
-        epochs: passes over the training images, possibly fractional.
-        best_step: step of the selected weights, which the cohort holds.
-        best_score: held-out mIoU or mean training loss of the selected weights; None for ``select_by: last``.
-        precision: precision, memory format, threads and kernels of the run.
-        wall_seconds: training and validation time, summed over all sessions of the run.
-        history: one row per validation.
-    """
-
-    steps: int
-    images: int
-    epochs: float
-    best_step: int
-    best_score: float | None
-    precision: ResolvedPrecision
-    wall_seconds: float
-    history: list[dict[str, Any]]
+    steps: int  # optimizer steps
+    images: int  # training images seen
+    epochs: float  # passes over the training images, possibly fractional
+    best_step: int  # step of the selected weights, which the cohort holds
+    best_score: float | None  # held-out mIoU or mean training loss of these weights; None for ``select_by: last``
+    precision: ResolvedPrecision  # precision, memory format, threads and kernels
+    wall_seconds: float  # training and validation time, summed over all sessions of the run
+    history: list[dict[str, Any]]  # one row per validation
 
 
 def fit(
@@ -118,8 +107,7 @@ def fit(
     last_step = _total_steps(budget, len(train), per_epoch, optimization)
     check_selection(logging.select_by, holdout=bool(holdout))
     check_comparisons(logging.select_by, patience=logging.patience, weight_average=optimization.weight_average)
-    _check_scope(objective, processes, accumulate)
-    _check_step_order(optimization.step_order, processes)
+    _check_processes(objective, optimization, processes)
     check_loggers(logging.logger)
     _set_class_counts(objective, train)
     unlabeled_source = _unlabeled(objective, unlabeled, optimization.unlabeled_batch_size or batch_size, processes)
@@ -223,8 +211,8 @@ def _unlabeled(
     return Unlabeled(images, batch_size, two_views)
 
 
-def _check_scope(objective: Objective, processes: ProcessGroup, accumulate: int) -> None:
-    scope = objective.scope
+def _check_processes(objective: Objective, optimization: OptimizationConfig, processes: ProcessGroup) -> None:
+    scope, accumulate, order = objective.scope, optimization.accumulate, optimization.step_order
     splits = []
     if scope == "batch" and processes.world_size > 1:
         splits.append(f"{processes.world_size} processes")
@@ -235,12 +223,9 @@ def _check_scope(objective: Objective, processes: ProcessGroup, accumulate: int)
             f"the objective needs whole batches (its scope is {scope!r}), but {' and '.join(splits)} would split them",
             "set devices: 1 and accumulate: 1",
         )
-
-
-def _check_step_order(step_order: StepOrder, processes: ProcessGroup) -> None:
-    if step_order not in get_args(StepOrder):
-        raise unknown_name("step_order", step_order, get_args(StepOrder))
-    if step_order == "sequential" and processes.world_size > 1:
+    if order not in get_args(StepOrder):
+        raise unknown_name("step_order", order, get_args(StepOrder))
+    if order == "sequential" and processes.world_size > 1:
         raise UsageError(
             f"step_order: sequential needs one process, got {processes.world_size}",
             "set step_order: simultaneous, or devices: 1",

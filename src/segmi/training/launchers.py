@@ -12,12 +12,7 @@ from typing import Final, Literal, NamedTuple
 
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)  # fmt: skip
+from lightning.fabric.plugins import environments
 from lightning.fabric.strategies import DDPStrategy
 
 from segmi.errors import UsageError
@@ -40,7 +35,7 @@ class Launcher(NamedTuple):
 
 def detect_launcher() -> Launcher:
     """Return the launcher according to the environment variables."""
-    if TorchElasticEnvironment.detect():
+    if environments.TorchElasticEnvironment.detect():
         return Launcher("torchrun", int(os.environ["WORLD_SIZE"]))
     # The script of a SLURM job has the variables of the job, but is not a task of a step: it counts as started alone.
     if "SLURM_PROCID" in os.environ and {"SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS"} & os.environ.keys():
@@ -48,7 +43,7 @@ def detect_launcher() -> Launcher:
     return Launcher("none", int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1)
 
 
-def cluster_environment(devices: int) -> ClusterEnvironment:
+def cluster_environment(devices: int) -> environments.ClusterEnvironment:
     """Return the plugin that provides rank and world size to Lightning, for ``devices`` processes per node.
 
     Raises:
@@ -56,16 +51,16 @@ def cluster_environment(devices: int) -> ClusterEnvironment:
     """
     name = detect_launcher().name
     if name == "torchrun":
-        return TorchElasticEnvironment()
+        return environments.TorchElasticEnvironment()
     if name == "none":
-        return LightningEnvironment()
+        return environments.LightningEnvironment()
     per_node = os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(devices))  # missing with srun --ntasks
     if per_node != str(devices):
         raise UsageError(
             f"SLURM starts {per_node} processes per node, but devices is {devices}",
             f"set devices: {per_node}, or start it with srun --ntasks-per-node {devices}",
         )
-    return SLURMEnvironment()
+    return environments.SLURMEnvironment()
 
 
 def launch_fabric(device: torch.device, devices: int, num_nodes: int, strategy: Strategy, precision: str) -> Fabric:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, Final, Literal
 
 import torch
@@ -14,7 +14,7 @@ from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import UsageError, unknown_name
 from segmi.information.estimation import Estimate, label_information
 from segmi.models import SegmentationNetwork, block_names
-from segmi.models.network import resolve_device
+from segmi.models.network import evaluation_mode, resolve_device
 from segmi.randomness import key
 from segmi.types import IGNORE_INDEX, Batch
 
@@ -84,7 +84,9 @@ def _samples(
     """Return the features of the sampled pixels by layer, their labels, and the indices of their images."""
     labels, groups = [], []
     samples: dict[str, list[Tensor]] = {}
-    with _evaluation_mode(network), torch.inference_mode():
+    with evaluation_mode(network), torch.inference_mode(), ExitStack() as stack:
+        stack.callback(setattr, network, "features", network.features)
+        network.features = ()
         for start in range(0, len(images), batch_size):
             indices = range(start, min(start + batch_size, len(images)))
             batch = images.batch([(0, index) for index in indices]).to(device)
@@ -99,19 +101,6 @@ def _samples(
                     size = batch.labels.shape[-2:]
                     samples.setdefault(name, []).append(_features_at(features[name], name, number, rows, columns, size))
     return {name: torch.cat(values) for name, values in samples.items()}, torch.cat(labels), torch.cat(groups)
-
-
-@contextmanager
-def _evaluation_mode(network: SegmentationNetwork) -> Iterator[None]:
-    """Set evaluation mode without features, and restore both on exit."""
-    before, training = network.features, network.training
-    network.features = ()
-    network.eval()
-    try:
-        yield
-    finally:
-        network.features = before
-        network.train(training)
 
 
 def _sample_pixels(batch: Batch, number: int, count: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from segmi.errors import EnvironmentProblem, Interrupted
+from segmi.errors import EnvironmentProblem, Interrupted, first_line
 from segmi.records.atomic import atomic_write
 from segmi.records.serialization import read_record, write_record
 
@@ -82,10 +82,6 @@ class RunLogger:
         for name, logger in list(self._loggers.items()):
             self._guard(name, partial(logger.log_metrics, dict(values), step))
 
-    def log_losses(self, step: int, values: Mapping[str, float], learning_rate: float) -> None:
-        """Log the loss, its terms and the learning rate of one step."""
-        self.log({**{f"train/{name}": value for name, value in values.items()}, "lr": learning_rate}, step)
-
     def log_row(self, row: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
         """Log the scores and diagnostics of a row, and write all rows to ``metrics.csv``.
 
@@ -114,8 +110,7 @@ class RunLogger:
             return call()
         except Exception as error:  # of any kind: the run matters more than its curves
             self._loggers.pop(name, None)
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            log.warning("the logger %s failed: %s; the run continues without it", name, reason)
+            log.warning("the logger %s failed: %s; the run continues without it", name, first_line(error))
             return None
 
 

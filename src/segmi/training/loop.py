@@ -25,25 +25,15 @@ UNBOUNDED: Final = 2**40
 
 @dataclass(frozen=True)
 class FitProgress:
-    """Progress of a run.
+    """Progress of a run."""
 
-    Args:
-        step: optimizer steps done.
-        steps: total number of steps.
-        epoch: index of the current pass over the training images.
-        loss: weighted sum of the losses at the last logged step.
-        images_per_second: average since this process started.
-        phase: ``begin``, ``train`` or ``validate``.
-        text: message for the user, possibly empty.
-    """
-
-    step: int
-    steps: int
-    epoch: int
-    loss: float
-    images_per_second: float
-    phase: str = "train"
-    text: str = ""
+    step: int  # optimizer steps done
+    steps: int  # total number of steps
+    epoch: int  # index of the current pass over the training images
+    loss: float  # weighted sum of the losses at the last logged step
+    images_per_second: float  # average since this process started
+    phase: str = "train"  # ``begin``, ``train`` or ``validate``
+    text: str = ""  # message for the user
 
 
 ProgressCallback: TypeAlias = Callable[[FitProgress], None]
@@ -178,8 +168,8 @@ def run_loop(
             if session.device.type == "cpu" or step % schedule.log_every == 0 or row_ends:
                 session.fetch_metrics()  # waits for a GPU, so not after every step
             if step % schedule.log_every == 0:
-                # The learning rate is the one of the next step.
-                logger.log_losses(step, session.latest, session.learning_rate)
+                losses = {f"train/{name}": value for name, value in session.latest.items()}
+                logger.log({**losses, "lr": session.learning_rate}, step)  # the learning rate of the next step
             report("train")
             if row_ends:
                 report("validate")

@@ -92,10 +92,6 @@ class RunningMeans:
         means = {name: total / self.count for name, total in self.sums.items()} if self.count else {}
         return means | {name: num / den for name, (num, den) in self.ratios.items() if den > 0}
 
-    def reset(self) -> None:
-        """Remove all values."""
-        self.count, self.sums, self.ratios = 0, {}, {}
-
     def state_dict(self) -> dict[str, Any]:
         """Return the state as plain types."""
         return asdict(self)

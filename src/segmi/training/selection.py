@@ -11,6 +11,7 @@ from segmi.metrics.scores import scores
 from segmi.training.checkpoints import Checkpoints
 from segmi.training.config import SelectBy
 from segmi.training.evaluate import evaluate
+from segmi.training.metric_sync import RunningMeans
 from segmi.training.region_diagnostics import diagnostics_of
 from segmi.training.session import Session
 
@@ -53,7 +54,7 @@ class Selection:
                 session.broadcast_buffers()
                 row.update(self._scores(self.holdout, "average"))
                 self._save_if_best(row, f"average/mIoU/{self.network}")
-        session.means.reset()
+        session.means = RunningMeans()
         session.history.append(row)
         return row
 

@@ -138,11 +138,6 @@ def draw_mushroom(brush: Brush) -> None:
     brush.symmetric([(0.26, 0.18), (0.36, 0.36)], gills)
     brush.oval(0, 0.04, 0.94, 0.16, gills)
     brush.polygon(oval(0, 0.04, 0.96, high, 180, 360), brush.paint((208, 40, 44), 7, 0.12, blotches=0.05))
-    for x, y, size in (
-        (-0.6, -0.16, 0.11),
-        (-0.24, -0.5, 0.15),
-        (0.24, -0.22, 0.16),
-        (0.52, -0.46, 0.11),
-        (0.1, -0.7, 0.1),
-    ):
+    dots = ((-0.6, -0.16, 0.11), (-0.24, -0.5, 0.15), (0.24, -0.22, 0.16), (0.52, -0.46, 0.11), (0.1, -0.7, 0.1))
+    for x, y, size in dots:  # center and half-width
         brush.oval(x, y * high, size * float(brush.rng.uniform(0.8, 1.2)), 0.9 * size, white)

@@ -11,10 +11,8 @@ from segmi.datasets.scenes.colors import tint
 
 def draw_aeroplane(brush: Brush) -> None:
     """Draw a silver airliner with swept wings, seen from the side."""
-    silver, shade = (
-        brush.paint((206, 222, 240), 8, 0.05, clouds=0.08),
-        brush.paint((120, 152, 196), 6, 0.08, grain=0.04),
-    )
+    silver = brush.paint((206, 222, 240), 8, 0.05, clouds=0.08)
+    shade = brush.paint((120, 152, 196), 6, 0.08, grain=0.04)
     accent, glass = brush.paint(brush.color((212, 228), (0.7, 0.7), (0.72, 0.72))), brush.paint((44, 60, 84))
     brush.polygon([(0.1, -0.1), (-0.3, -0.62), (-0.12, -0.62), (0.42, -0.1)], shade)
     brush.polygon([(-0.6, -0.08), (-1.0, -0.66), (-0.74, -0.66), (-0.34, -0.12)], accent)
