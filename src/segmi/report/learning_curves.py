@@ -146,7 +146,8 @@ def learning_curves(study: StudyRuns) -> Figure | None:
         axes[0][j].set_title(study.title(dataset), fontsize=10, loc="left", pad=8)
         axes[-1][j].set_xlabel("steps")
     legend_columns = min(len(methods), max(2, int(width / 1.5)))
-    handles = [Line2D([], [], color=_color(m), linestyle=_dash(m), linewidth=1.8) for m in range(len(methods))]
+    styles = [_style(index) for index in range(len(methods))]
+    handles = [Line2D([], [], color=color, linestyle=dash, linewidth=1.8) for color, dash in styles]
     labels = list(study.plan.methods.values())
     figure.legend(handles, labels, loc="lower center", ncols=legend_columns, frameon=False, handlelength=2.6)
     legend_height = 0.1 + 0.22 * -(-len(methods) // legend_columns)  # inches
@@ -164,17 +165,17 @@ def _draw(axes: Axes, series: Sequence[Series], methods: Sequence[str]) -> None:
         axes.text(0.5, 0.5, "not recorded", ha="center", va="center", color=FAINT, transform=axes.transAxes)
         return
     for one in sorted(series, key=lambda one: methods.index(one.method)):
-        index = methods.index(one.method)
+        color, dash = _style(methods.index(one.method))
         mean = _mean(one.lines)
         main = len(one.lines) == 1 or mean is None
         for line in one.lines:
             axes.plot(
-                line.steps, line.values, color=_color(index), linestyle=_dash(index) if main else "-",
+                line.steps, line.values, color=color, linestyle=dash if main else "-",
                 linewidth=1.8 if main else 0.7, alpha=1.0 if main else 0.4,
                 marker="o" if len(line.steps) == 1 else None, markersize=4,
             )  # fmt: skip
         if mean is not None:
-            axes.plot(one.lines[0].steps, mean, color=_color(index), linestyle=_dash(index), linewidth=1.8)
+            axes.plot(one.lines[0].steps, mean, color=color, linestyle=dash, linewidth=1.8)
 
 
 def _mean(lines: Sequence[Line]) -> list[float] | None:
@@ -184,9 +185,5 @@ def _mean(lines: Sequence[Line]) -> list[float] | None:
     return [sum(values) / len(values) for values in zip(*(line.values for line in lines), strict=True)]
 
 
-def _color(index: int) -> str:
-    return COLORS[index % len(COLORS)]
-
-
-def _dash(index: int) -> tuple[int, tuple[float, ...]]:
-    return DASHES[index % len(DASHES)]
+def _style(index: int) -> tuple[str, tuple[int, tuple[float, ...]]]:
+    return COLORS[index % len(COLORS)], DASHES[index % len(DASHES)]

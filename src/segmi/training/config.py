@@ -21,14 +21,19 @@ BUDGETS: Final = ("steps", "epochs", "images", "minutes")
 class Budget:
     """Length of a run, in exactly one unit.
 
+    Args:
+        steps: optimizer steps.
+        epochs: passes over the training images.
+        images: training images, rounded up to whole steps.
+        minutes: time of training and validation. The number of steps then depends on the machine and its load.
+
     Raises:
         UsageError: if no unit is set, several are, or the amount is not positive.
     """
 
-    steps: int | None = None  # optimizer steps
-    epochs: int | None = None  # passes over the training images
-    images: int | None = None  # training images, rounded up to whole steps
-    # Time of training and validation. The number of steps then depends on the machine and its load.
+    steps: int | None = None
+    epochs: int | None = None
+    images: int | None = None
     minutes: float | None = None
 
     def __post_init__(self) -> None:
