@@ -49,7 +49,9 @@ def test_init_then_train(photos: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "no problems" in capsys.readouterr().out
     output = tmp_path / "runs"
     assert main(["train", str(photos), *SMALL, "--loss", "rmi_loss", "-o", str(output), "--json"]) == 0
-    bundle = Path(json.loads(capsys.readouterr().out)["bundle"])
+    captured = capsys.readouterr()
+    assert "sees images of 56 × 40 resized to 36 × 36 (width × 0.64, height × 0.9), crops of 32" in captured.err
+    bundle = Path(json.loads(captured.out)["bundle"])
     assert "Meine-Fotos-neu" in bundle.parts
     card = json.loads((bundle / "model.json").read_text())
     assert (card["classes"], card["dataset"]["title"]) == (["background", "foreground"], "Meine Fotos (neu)")

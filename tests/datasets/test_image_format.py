@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from segmi.datasets.bands import decode_image, image_header, read_bands
+from segmi.datasets.decode import decode_mask
 from segmi.datasets.image_format import Bands, ImageFormat
 from segmi.errors import DataError
 
@@ -78,6 +79,12 @@ def test_overviews_and_masks_of_a_geotiff_are_not_pages(tmp_path):
         file.write(DEEP[::2, ::2], planarconfig="contig", **EXTRA, subfiletype=1, metadata=None)
         file.write(np.zeros((6, 8), bool), subfiletype=4, metadata=None)
     np.testing.assert_array_equal(stored(tmp_path / "a.tif"), DEEP)
+    labels = DEEP[..., 0].astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "m.tif") as file:
+        file.write(labels, metadata=None)
+        file.write(labels[::2, ::2], subfiletype=1, metadata=None)
+    np.testing.assert_array_equal(stored(tmp_path / "m.tif")[..., 0], labels)
+    np.testing.assert_array_equal(np.array(decode_mask(tmp_path / "m.tif")), labels)
 
 
 def test_separate_pages_are_refused(tmp_path):

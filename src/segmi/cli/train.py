@@ -13,6 +13,8 @@ from segmi.cli.progress_bars import StudyProgress
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:
+    from segmi.study import DataRoots
+    from segmi.study.schema import Study
     from segmi.study.single_run import TrainedNetwork
 
 
@@ -96,6 +98,8 @@ def _train(
     folder = RunFolder(expand(study)[0].folder(absolute.parent))
     if folder.finished and not overwrite:
         say(f"{folder.path} is already finished; use --overwrite to start again")
+    else:
+        say(f"the network sees {_scale(study, roots)}")
     with StudyProgress() as progress:
         trained = train_study(
             study, absolute.parent, roots=roots, resume=resume, overwrite=overwrite, listener=progress,
@@ -126,6 +130,17 @@ def _data(name: str, roots: list[str], words: list[str]) -> tuple[dict[str, Any]
     if roots or name != "folder":
         raise UsageError(f"{folder} is given together with --data or --root", "omit the options or the folder")
     return {study_name(folder): {"type": reader_of(folder)}}, [words[0]], words[1:]
+
+
+def _scale(study: Study, roots: DataRoots) -> str:
+    """Return the sizes of the training images and of what the network sees of them."""
+    from segmi.datasets.image_sizes import describe_scale, image_sizes
+    from segmi.study import expand
+    from segmi.study.components import open_data
+
+    config = expand(study)[0].config
+    dataset = open_data(config.dataset, config.dataset_options, roots)
+    return describe_scale(image_sizes(dataset, dataset.split("train")), config.processing)
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from segmi.datasets.decode import check_is_file, check_size, explained, opened_by_pillow, printable
+from segmi.datasets.decode import REDUCED_OR_MASK, check_is_file, check_size, explained, opened_by_pillow, printable
 from segmi.datasets.image_format import MAX_BANDS, RGB, Bands, ImageArray, ImageFormat
 from segmi.errors import DataError
 
@@ -36,7 +36,6 @@ _TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 
 _SAMPLES: Final = {"MINISWHITE": 1, "MINISBLACK": 1, "RGB": 3, "PALETTE": 1, "SEPARATED": 4, "YCBCR": 3}
-_REDUCED_OR_MASK: Final = 0b101  # bits of NewSubfileType: overviews and transparency masks of GeoTIFF
 _ORIENTATIONS: Final = {  # EXIF: rows, columns and axes as stored → upright
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -252,7 +251,7 @@ def _name(tag: Any) -> str:
 def _whole_pages(file: TiffFile) -> list[Any]:
     """Return the pages besides overviews and masks."""
     pages: list[Any] = [file.pages.first]
-    pages += [page for page in list(file.pages)[1:] if not int(getattr(page, "subfiletype", 0)) & _REDUCED_OR_MASK]
+    pages += [page for page in list(file.pages)[1:] if not int(getattr(page, "subfiletype", 0)) & REDUCED_OR_MASK]
     return pages
 
 

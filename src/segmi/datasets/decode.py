@@ -35,6 +35,9 @@ FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"})
 """The suffixes of image and mask files, in lower case."""
 
+NEW_SUBFILE_TYPE: Final = 254  # TIFF tag
+REDUCED_OR_MASK: Final = 0b101  # its bits for overviews and transparency masks
+
 _LOSSY: Final = frozenset({"JPEG", "MPO", "WEBP"})
 _GRAY_STEP: Final = {2: 85, 4: 17}  # Pillow scales 2- and 4-bit gray to 0..255; masks need the stored values
 _REPLACE: Final = "download or copy the file again"
@@ -163,6 +166,8 @@ def opened_by_pillow(path: Path) -> Iterator[Image.Image]:
     with Image.open(path, formats=FORMATS) as image:
         check_size(path, *image.size)
         frames = getattr(image, "n_frames", 1)
+        if image.format == "TIFF" and frames > 1:
+            frames = _whole_pages(image)
         if image.format != "MPO" and frames > 1:  # MPO: a JPEG photograph with previews
             raise DataError(
                 f"{printable(path)}: expected one image, got {frames} frames",
@@ -175,6 +180,16 @@ def opened_by_pillow(path: Path) -> Iterator[Image.Image]:
                 "save it as 16-bit PNG or TIFF",
             )
         yield image
+
+
+def _whole_pages(image: Image.Image) -> int:
+    """Return the number of pages of a TIFF besides the overviews and masks of a GeoTIFF."""
+    whole = 0
+    for number in range(image.n_frames):  # type: ignore[attr-defined]  # of TIFF images
+        image.seek(number)
+        whole += not image.tag_v2.get(NEW_SUBFILE_TYPE, 0) & REDUCED_OR_MASK  # type: ignore[attr-defined]
+    image.seek(0)
+    return whole
 
 
 def check_is_file(path: Path) -> None:
