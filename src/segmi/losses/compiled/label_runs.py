@@ -60,8 +60,9 @@ def find_runs(labels: Any, ignore_index: int, classes: int) -> Any:
     counts, pixels = np.zeros(classes + 2, np.int64), np.zeros(classes + 2, np.int64)
     _count_runs(labels, ignore_index, classes, counts, pixels)
     first = np.zeros(classes + 3, np.int64)
-    first[1:] = np.cumsum(counts)
-    runs = np.empty((first[-1], 3), np.int32)
+    for slot in range(classes + 2):
+        first[slot + 1] = first[slot] + counts[slot]
+    runs = np.empty((first[classes + 2], 3), np.int32)
     _write_runs(labels, ignore_index, classes, first, runs)
     return runs, first, pixels
 

@@ -22,6 +22,8 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from segmi.losses.compiled.inlining import InlinedCompiler
+
 T = TypeVar("T")
 
 # --- compilation
@@ -29,13 +31,14 @@ T = TypeVar("T")
 # Sums in `reordered` functions may be computed in any order, so that LLVM can vectorize them. NaN and infinities keep
 # their meaning everywhere. Loops are short and use one width of numbers, since LLVM vectorizes for the widest type.
 
-_njit: Final[Any] = partial(njit, nogil=True, error_model="numpy")
+_njit: Final[Any] = partial(njit, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
+_inlined: Final[Any] = partial(_njit, no_cpython_wrapper=True, pipeline_class=InlinedCompiler)
 
 # `_nrt=False` turns off Numba's reference counting, whose atomic increment at every slice is slow across threads. Such
-# functions cannot create arrays; `allocating` functions can.
-compiled: Final[Callable[..., Any]] = _njit(_nrt=False, fastmath={"contract", "nsz"})
-reordered: Final[Callable[..., Any]] = _njit(_nrt=False, fastmath={"reassoc", "contract", "nsz"})
-allocating: Final[Callable[..., Any]] = _njit(fastmath={"contract", "nsz"})
+# functions cannot create arrays; `allocating` functions can. Only compiled functions can call these three kinds.
+compiled: Final[Callable[..., Any]] = _inlined(_nrt=False, fastmath={"contract", "nsz"})
+reordered: Final[Callable[..., Any]] = _inlined(_nrt=False, fastmath={"reassoc", "contract", "nsz"})
+allocating: Final[Callable[..., Any]] = _inlined(fastmath={"contract", "nsz"})
 entry: Final[Callable[..., Any]] = _njit(fastmath={"contract", "nsz"}, cache=True)
 """Decorator of functions that Python calls; only these, with everything they call, are cached on disk."""
 

@@ -85,10 +85,16 @@ def _derive(lower: Any, weighted: Any, scale: float, coefficients: Any) -> None:
     _invert(lower[d:, d:], inverse_m)  # L⁻¹ of M + αI
     regression = _product(lower[d:, :d], inverse_p)  # B
     halves = _product(inverse_m, regression)  # L⁻¹ B
+    # Loops, since Numba compiles expressions of whole arrays ten times more slowly.
     for i in range(d):
-        inverse_m[i] *= scale * weighted[i]
-    coefficients[:, d:] = -_product_of_transposed(halves, inverse_m)
-    coefficients[:, :d] = -_product(coefficients[:, d:], regression)
+        for j in range(d):
+            inverse_m[i, j] *= scale * weighted[i]
+    residual = _product_of_transposed(halves, inverse_m)  # BᵀW
+    predicted = _product(residual, regression)
+    for i in range(d):
+        for j in range(d):
+            coefficients[i, j] = predicted[i, j]
+            coefficients[i, d + j] = -residual[i, j]
 
 
 @compiled
@@ -96,7 +102,10 @@ def _factor_with_jitter(matrix: Any, lower: Any) -> tuple[int, bool]:
     """Return whether a jitter had to be added to the diagonal, and whether there is a factor."""
     if _factor(matrix, lower):
         return 0, True
-    scale = abs(np.trace(matrix)) / len(matrix)
+    trace = 0.0
+    for i in range(len(matrix)):
+        trace += matrix[i, i]
+    scale = abs(trace) / len(matrix)
     for step in range(_JITTERS):
         for i in range(len(matrix)):
             matrix[i, i] += scale * 1e-14 * 100.0**step

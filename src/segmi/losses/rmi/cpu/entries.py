@@ -184,9 +184,11 @@ def _list_windows(broken: Any, wanted: bool, starts: Any) -> None:
 
 
 @allocating
-def _new_workspace(height: int, width: int, radius: int, sign: int, varying: Any) -> Any:
-    windows = varying.any()
-    return new_workspace(height, width, radius, windows and sign != 0, windows)
+def _new_workspace(height: int, width: int, radius: int, sign: int, channels: Any, varying: Any) -> Any:
+    windows = False
+    for c in channels:
+        windows = bool(windows or varying[c])
+    return new_workspace(height, width, radius, bool(windows and sign != 0), windows)
 
 
 def _entries(digest: str) -> Any:
@@ -220,7 +222,7 @@ def _entries(digest: str) -> Any:
         height, width = logits.shape[1:]
         class_rows, ignored_rows = np.zeros(height + 1, np.int64), np.zeros(height + 1, np.int64)
         layout = Layout(runs, class_rows, ignored_rows, starts, sign)
-        work = _new_workspace(height, width, radius, sign, varying[channels])
+        work = _new_workspace(height, width, radius, sign, channels, varying)
         index_rows(runs, first[IGNORED], first[IGNORED + 1], ignored_rows)
         for c in channels:
             slot = c + 2 if len(logits) > 1 else 3  # the single channel of a binary problem is class 1
@@ -253,7 +255,7 @@ def _entries(digest: str) -> Any:
         height, width = logits.shape[1:]
         class_rows, ignored_rows = np.zeros(height + 1, np.int64), np.zeros(height + 1, np.int64)
         layout = Layout(runs, class_rows, ignored_rows, starts, sign)
-        work = _new_workspace(height, width, radius, sign, varying[channels])
+        work = _new_workspace(height, width, radius, sign, channels, varying)
         index_rows(runs, first[IGNORED], first[IGNORED + 1], ignored_rows)
         for c in channels:
             slot = c + 2 if len(logits) > 1 else 3
