@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segmi.losses.base import Objective, Outputs, module_name
@@ -164,6 +165,12 @@ def projection_head(widths: Sequence[int], seed: int) -> nn.Sequential:
         for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, kernel_size=1), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+def resize_like(maps: Tensor, other: Tensor) -> Tensor:
+    """Return N×D×h×w maps in the size of others, by bilinear interpolation."""
+    size = other.shape[-2:]
+    return maps if maps.shape[-2:] == size else F.interpolate(maps, size, mode="bilinear", align_corners=False)
 
 
 def apply_head(head: nn.Module, features: Tensor) -> Tensor:

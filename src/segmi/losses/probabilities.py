@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segmi.losses.targets import Targets, check_targets, upcast
+from segmi.losses.targets import Targets, check_targets, class_count, read_targets, upcast
 from segmi.types import Labels, Logits
 
 
@@ -54,6 +54,12 @@ def _one_hot(index: Tensor, valid: Tensor, classes: int) -> Tensor:
 def image_counts(targets: Targets, classes: int) -> Tensor:
     """Return the number of valid pixels of every class in every image: N×C int64."""
     return one_hot(targets, classes).sum((2, 3))
+
+
+def count_pairs(logits: Logits, labels: Labels, ignore_index: int) -> Tensor:
+    """Return the number of pairs of an image and a class with a valid pixel in it, as a denominator."""
+    counts = image_counts(read_targets(logits, labels, ignore_index), class_count(logits))
+    return (counts > 0).sum().to(upcast(logits).dtype)
 
 
 def class_sums(maps: Tensor, targets: Targets, classes: int) -> Tensor:

@@ -19,6 +19,7 @@ from segmi.losses.features import (
     head_of,
     heads_by_network,
     projection_head,
+    resize_like,
     sample_positions,
 )
 from segmi.losses.option_checks import check_choice, check_positive
@@ -130,9 +131,7 @@ class ContrastiveDistillation(FeatureTeacherObjective):
         """Return the loss relative to one teacher."""
         features, truth = self._features(outputs, student), self._features(outputs, teacher).detach()
         targets, sample = self._sample(outputs, student, batch)
-        theirs = apply_head(head_of(self.heads, f"{teacher} for {student}"), truth)
-        if theirs.shape[-2:] != features.shape[-2:]:
-            theirs = F.interpolate(theirs, features.shape[-2:], mode="bilinear", align_corners=False)
+        theirs = resize_like(apply_head(head_of(self.heads, f"{teacher} for {student}"), truth), features)
         ours = apply_head(head_of(self.heads, student), features)
         losses = info_nce_per_pair(
             F.normalize(sample.of(ours)), F.normalize(sample.of(theirs)), sample.image, sample.classes,

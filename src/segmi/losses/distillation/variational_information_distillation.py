@@ -19,6 +19,7 @@ from segmi.losses.features import (
     head_of,
     heads_by_network,
     projection_head,
+    resize_like,
     start_of_variance,
 )
 from segmi.losses.targets import upcast
@@ -108,9 +109,7 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
         truth = upcast(self._features(outputs, teacher)).detach()
         own = self._features(outputs, student)
         targets = feature_targets(outputs[student].logits, batch.labels, truth, self.ignore_index)
-        mean = apply_head(head_of(self.heads, student), own)
-        if mean.shape[-2:] != truth.shape[-2:]:
-            mean = F.interpolate(mean, truth.shape[-2:], mode="bilinear", align_corners=False)
+        mean = resize_like(apply_head(head_of(self.heads, student), own), truth)
         # D variances, one per channel, shared by all positions
         variance = F.softplus(self.spreads[module_name(student)]) + MIN_VARIANCE
         likelihood = gaussian_negative_log_likelihood(truth.to(mean.dtype), mean, variance).mean(1)

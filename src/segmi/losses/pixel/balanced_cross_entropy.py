@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from segmi.losses.base import PixelLoss, Term
-from segmi.losses.probabilities import image_counts, pixel_cross_entropies
+from segmi.losses.probabilities import count_pairs, image_counts, pixel_cross_entropies
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
@@ -65,5 +65,4 @@ class BalancedCrossEntropy(PixelLoss):
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
         """Return the number of pairs."""
-        counts = image_counts(read_targets(logits, labels, self.ignore_index), class_count(logits))
-        return {"": (counts > 0).sum().to(upcast(logits).dtype)}
+        return {"": count_pairs(logits, labels, self.ignore_index)}

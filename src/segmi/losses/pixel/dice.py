@@ -10,7 +10,7 @@ from torch import Tensor
 from segmi.losses.base import Invariance, PixelLoss, Scope, Term
 from segmi.losses.coupling import coupled_term, gathered
 from segmi.losses.option_checks import check_choice, check_non_negative
-from segmi.losses.probabilities import image_counts, log_probabilities, one_hot, precise
+from segmi.losses.probabilities import count_pairs, log_probabilities, one_hot, precise
 from segmi.losses.targets import class_count, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
@@ -105,6 +105,4 @@ class Dice(PixelLoss):
         """Return the number of valid pixels, or of pairs of image and class."""
         if self.over == "batch":
             return super().denominators(logits, labels)
-        # N×C; a pair counts if the class has a pixel in the image
-        counts = image_counts(read_targets(logits, labels, self.ignore_index), class_count(logits))
-        return {"": (counts > 0).sum().to(upcast(logits).dtype)}
+        return {"": count_pairs(logits, labels, self.ignore_index)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator
 from itertools import product
 
@@ -19,7 +18,7 @@ from segmi.types import IGNORE_INDEX, Batch, Labels, Logits
 
 
 class TwoViewObjective(Objective):
-    """A loss on the two views of unlabeled images, for every trained network; abstract.
+    """Minus the mutual information of two views of unlabeled images, for every trained network; abstract.
 
     Args: see `Objective`; frozen networks get no term, and unlabeled images have no ignored pixels.
     """
@@ -27,10 +26,16 @@ class TwoViewObjective(Objective):
     family = "unsupervised"
     requires = ("two views",)
     scope = "global"
+    displacement: int = 0
+    window: int | None = None
+    entropy_weight: float = 1.0
 
-    @abstractmethod
     def between(self, first: Logits, second: Logits, labels: Labels) -> Term:
         """Return the term of two aligned views; ignored labels mark the pixels outside the images."""
+        return two_view_term(
+            first, second, labels, displacement=self.displacement, window=self.window,
+            entropy_weight=self.entropy_weight, ignore_index=self.ignore_index,
+        )  # fmt: skip
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
         """Return one term per trained network."""

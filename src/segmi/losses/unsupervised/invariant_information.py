@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from segmi.losses.base import Term
 from segmi.losses.option_checks import check_non_negative
 from segmi.losses.unsupervised._two_views import TwoViewObjective, two_view_term
 from segmi.types import IGNORE_INDEX, Labels, Logits
@@ -73,7 +72,3 @@ class InvariantInformation(TwoViewObjective):
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         check_non_negative(entropy_weight=entropy_weight)
         self.entropy_weight = entropy_weight
-
-    def between(self, first: Logits, second: Logits, labels: Labels) -> Term:
-        """Return the loss times the number of pixels, and that number."""
-        return two_view_term(first, second, labels, entropy_weight=self.entropy_weight, ignore_index=self.ignore_index)

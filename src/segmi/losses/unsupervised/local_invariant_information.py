@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from segmi.losses.base import Term
 from segmi.losses.option_checks import check_non_negative
 from segmi.losses.unsupervised._two_views import TwoViewObjective, two_view_term
 from segmi.types import IGNORE_INDEX, Labels, Logits
@@ -77,10 +76,3 @@ class LocalInvariantInformation(TwoViewObjective):
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         _check(displacement, window, entropy_weight)
         self.displacement, self.window, self.entropy_weight = displacement, window, entropy_weight
-
-    def between(self, first: Logits, second: Logits, labels: Labels) -> Term:
-        """Return the loss times the number of pixels, and that number."""
-        return two_view_term(
-            first, second, labels, displacement=self.displacement, window=self.window,
-            entropy_weight=self.entropy_weight, ignore_index=self.ignore_index,
-        )  # fmt: skip
