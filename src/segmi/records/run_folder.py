@@ -40,11 +40,7 @@ class RunKey(NamedTuple):
 
 
 def is_folder_name(name: str) -> bool:
-    """Return whether a name can be a part of the path of a run.
-
-    >>> is_folder_name("camvid"), is_folder_name("../camvid")
-    (True, False)
-    """
+    """Return whether a name can be a part of the path of a run."""
     return bool(re.fullmatch(r"[\w.+-]+", name)) and not name.startswith(".")
 
 

@@ -152,12 +152,7 @@ class Study(BaseModel):
 
 
 def with_preset(protocol: Any, section: str, options: Any) -> dict[str, Any]:
-    """Return the options of a section merged over the preset of the protocol; malformed values count as empty.
-
-    Example:
-        >>> with_preset("paper", "evaluation", {"passes": 2})
-        {'protocol': 'paper', 'passes': 2}
-    """
+    """Return the options of a section merged over the preset of the protocol; malformed values count as empty."""
     preset = PRESETS.get(protocol, {}) if isinstance(protocol, str) else {}
     return {**preset.get(section, {}), **(options if isinstance(options, Mapping) else {})}
 
