@@ -180,10 +180,8 @@ def find_bundle(path: Path) -> Path:
         return bundles[0]
     if bundles:
         raise UsageError(f"{path} contains {len(bundles)} bundles", f"choose one: {', '.join(map(str, bundles[:8]))}")
-    raise UsageError(
-        f"{path} is not a bundle: expected a folder with model.json and model.safetensors",
-        "pass the folder that `segmi train` prints, runs/…/bundles/<network>",
-    )
+    problem = f"{path} is not a bundle: expected a folder with model.json and model.safetensors"
+    raise UsageError(problem, "pass the folder that `segmi train` prints, runs/…/bundles/<network>")
 
 
 def processing_of(network: SegmentationNetwork) -> Processing:
@@ -202,9 +200,7 @@ def check_classes(network: SegmentationNetwork, dataset: DatasetReader) -> None:
     """Check that a dataset has the bundle's number of classes; warn if their names differ."""
     trained = (network.card or {}).get("classes")
     if network.classes != len(dataset.info.classes):
-        raise DataError(
-            f"the bundle has {network.classes} classes, {dataset.info.name} has {len(dataset.info.classes)}",
-            "evaluate it on the dataset it was trained for",
-        )
+        problem = f"the bundle has {network.classes} classes, {dataset.info.name} has {len(dataset.info.classes)}"
+        raise DataError(problem, "evaluate it on the dataset it was trained for")
     if trained and list(trained) != list(dataset.info.classes):
         say("warning: bundle and dataset name their classes differently; the order of the classes must agree")

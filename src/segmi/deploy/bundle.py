@@ -85,10 +85,8 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Segmentat
     weights = folder / WEIGHTS
     # Before parsing, so that a damaged file cannot reach the parser.
     if _sha256(weights) != card["sha256"]:
-        raise DataError(
-            f"{weights} does not belong to {CARD}: its SHA-256 differs",
-            "copy both files of the bundle again from the run that wrote them",
-        )
+        problem = f"{weights} does not belong to {CARD}: its SHA-256 differs"
+        raise DataError(problem, "copy both files of the bundle again from the run that wrote them")
     try:
         state = load_file(weights)
     except SafetensorError as error:
@@ -101,10 +99,8 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Segmentat
     try:
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        raise DataError(
-            f"the weights in {folder} do not fit the network that {CARD} describes: {_first_lines(error)}",
-            f"restore {CARD} as the run wrote it",
-        ) from error
+        problem = f"the weights in {folder} do not fit the network that {CARD} describes: {_first_lines(error)}"
+        raise DataError(problem, f"restore {CARD} as the run wrote it") from error
     network.card = card
     return network.eval().to(device)
 
@@ -167,10 +163,8 @@ def _read_card(folder: Path) -> dict[str, Any]:
     version = card.get("schema_version") if isinstance(card, dict) else None
     if type(version) is not int or version != SCHEMA_VERSION:
         newer = type(version) is int and version > SCHEMA_VERSION
-        raise DataError(
-            f"{path} has schema_version {version!r}, this segmi ({__version__}) reads {SCHEMA_VERSION}",
-            "install a newer segmi" if newer else "use a bundle that segmi wrote",
-        )
+        problem = f"{path} has schema_version {version!r}, this segmi ({__version__}) reads {SCHEMA_VERSION}"
+        raise DataError(problem, "install a newer segmi" if newer else "use a bundle that segmi wrote")
     _check_card(card, path, DataError)
     return card
 

@@ -151,10 +151,8 @@ def build_smp(
     encoder = encoder or inspect.signature(model).parameters["encoder_name"].default
     check_encoder(encoder)
     if encoder_weights == pretrained.BUNDLED and encoder != pretrained.BUNDLED_ENCODER:
-        raise UsageError(
-            f"encoder_weights 'bundled' fit {pretrained.BUNDLED_ENCODER}, got encoder {encoder!r}",
-            f"use encoder {pretrained.BUNDLED_ENCODER!r}, or set encoder_weights to null",
-        )
+        problem = f"encoder_weights 'bundled' fit {pretrained.BUNDLED_ENCODER}, got encoder {encoder!r}"
+        raise UsageError(problem, f"use encoder {pretrained.BUNDLED_ENCODER!r}, or set encoder_weights to null")
     if encoder_options is None:
         encoder_options = {"dynamic_img_size": True} if class_name == "DPT" else {}
     elif encoder_options and not encoder.startswith("tu-"):

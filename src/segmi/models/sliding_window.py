@@ -109,10 +109,8 @@ def check_windows(window: int | None, overlap: int | None) -> None:
     if window < 1:
         raise UsageError(f"window must be at least 1 pixel, got {window}", "set the side of the windows in pixels")
     if overlap is not None and not 0 <= overlap < window:
-        raise UsageError(
-            f"overlap must be between 0 and the window's {window} pixels, got {overlap}",
-            f"leave it out for {window // OVERLAP_DIVISOR}, or give less than the window",
-        )
+        problem = f"overlap must be between 0 and the window's {window} pixels, got {overlap}"
+        raise UsageError(problem, f"leave it out for {window // OVERLAP_DIVISOR}, or give less than the window")
 
 
 class _Cut(NamedTuple):

@@ -101,10 +101,8 @@ class Checkpoints:
             if _digest(weights) != expected:
                 raise ValueError("it does not match its checksum")
         except UNREADABLE as error:
-            raise RunError(
-                f"the selected weights {self.best_path} are damaged: {first_line(error)}",
-                "put the file back, or start over with --overwrite",
-            ) from error
+            problem = f"the selected weights {self.best_path} are damaged: {first_line(error)}"
+            raise RunError(problem, "put the file back, or start over with --overwrite") from error
         return weights
 
     def newest(self) -> Checkpoint | None:

@@ -201,10 +201,8 @@ def register_feature_hooks(cohort: Cohort, objective: Objective, *, device: torc
     for network, names in layers.items():
         for name in names:
             if name not in outputs[network].features:
-                raise UsageError(
-                    f"layer {name!r} of {network} is not run in the forward pass, so it has no output",
-                    "use one of the layers around it",
-                )
+                problem = f"layer {name!r} of {network} is not run in the forward pass, so it has no output"
+                raise UsageError(problem, "use one of the layers around it")
     objective.prepare(outputs, key(seed, "objective"))
     objective.to(device)
 

@@ -56,10 +56,8 @@ def cluster_environment(devices: int) -> environments.ClusterEnvironment:
         return environments.LightningEnvironment()
     per_node = os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(devices))  # missing with srun --ntasks
     if per_node != str(devices):
-        raise UsageError(
-            f"SLURM starts {per_node} processes per node, but devices is {devices}",
-            f"set devices: {per_node}, or start it with srun --ntasks-per-node {devices}",
-        )
+        problem = f"SLURM starts {per_node} processes per node, but devices is {devices}"
+        raise UsageError(problem, f"set devices: {per_node}, or start it with srun --ntasks-per-node {devices}")
     return environments.SLURMEnvironment()
 
 

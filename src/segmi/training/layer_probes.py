@@ -116,10 +116,8 @@ def _sample_pixels(batch: Batch, number: int, count: int, seed: int) -> tuple[Te
 def _features_at(features: Tensor, name: str, number: int, rows: Tensor, columns: Tensor, size: torch.Size) -> Tensor:
     """Return the n×D features of pixels of an image of ``size``."""
     if features.ndim != 4:
-        raise UsageError(
-            f"layer {name!r} has features of shape {tuple(features.shape)}, expected maps N×D×h×w",
-            "use a layer whose output is a map",
-        )
+        problem = f"layer {name!r} has features of shape {tuple(features.shape)}, expected maps N×D×h×w"
+        raise UsageError(problem, "use a layer whose output is a map")
     height, width = features.shape[-2:]
     # Nearest cell: row r of H is in cell ⌊r h / H⌋ of h.
     return features[number, :, rows * height // size[0], columns * width // size[1]].T.float()

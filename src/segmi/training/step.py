@@ -82,10 +82,8 @@ def _select_terms(network: str | None, terms: Mapping[str, Term]) -> dict[str, T
     # Terms are named "loss/network"; terms without a network belong to the whole cohort.
     selected = {name: term for name, term in terms.items() if "/" not in name or name.endswith(f"/{network}")}
     if not selected:
-        raise UsageError(
-            f"the objective has no term for the network {network}",
-            "add a loss for it, freeze it, or set step_order: simultaneous",
-        )
+        problem = f"the objective has no term for the network {network}"
+        raise UsageError(problem, "add a loss for it, freeze it, or set step_order: simultaneous")
     return selected
 
 
