@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from segmi.datasets.scenes.canvas import Brush, Canvas, oval
+from segmi.datasets.scenes.canvas import Brush, Canvas, Material, oval
 from segmi.datasets.scenes.colors import Color, blend, choose, hsv, tint, vary
 
 MOODS: Final[tuple[tuple[Color, ...], ...]] = (  # harmonious, quiet colors: wall and its pattern, floor and its pattern
@@ -31,7 +31,7 @@ class Backdrop:
 
     def _material(self, color: Color, texture: Mapping[str, float]) -> int:
         own = vary(self.rng, color, hue=6)
-        return self.canvas.material(0, tint(own, self.light), texture, ground=True)
+        return self.canvas.add(Material(0, tint(own, self.light), texture, ground=True))
 
     def draw(self) -> None:
         """Draw a wall and a floor, or one surface seen from above, and clutter."""

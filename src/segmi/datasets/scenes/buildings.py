@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from segmi.datasets.scenes.canvas import Material
 from segmi.datasets.scenes.colors import Color, blend, choose, tint, vary
 from segmi.datasets.scenes.street_view import FARTHEST, NEAREST, Label, StreetView
+from segmi.types import IGNORE_INDEX
 
 # Distances in meters of the corners of long polygons, which then follow the bend of the street.
 DEPTHS: Final = (NEAREST, 2.5, 4.0, 6.0, 9.0, 13.0, 19.0, 28.0, 42.0, 65.0, FARTHEST)
@@ -24,7 +26,7 @@ def draw_strip(
 def draw_sky(view: StreetView) -> None:
     """Fill the canvas with sky and draw two rows of distant trees or roofs at the horizon."""
     canvas, rng, row = view.canvas, view.rng, view.camera.row
-    canvas.box(0, 0, canvas.width, canvas.height, canvas.material(Label.SKY, view.weather.bottom))
+    canvas.box(0, 0, canvas.width, canvas.height, canvas.add(Material(Label.SKY, view.weather.bottom)))
     for distance, height in ((220.0, 22.0), (150.0, 12.0)):
         trees = rng.random() < 0.6
         label, color = (Label.VEGETATION, view.town.leaves[-1]) if trees else (Label.BUILDING, view.town.facades[2])
@@ -75,7 +77,7 @@ def draw_hood(view: StreetView) -> None:
     high, wide = view.canvas.height, view.canvas.width
     top = high * float(view.rng.uniform(0.925, 0.965))
     color = blend((38, 42, 50), view.weather.top, 0.18)
-    hood = view.canvas.material(255, color, {"rows": 0.1}, ramp=(-1.2, 0.0, 1.15))
+    hood = view.canvas.add(Material(IGNORE_INDEX, color, {"rows": 0.1}, ramp=(-1.2, 0.0, 1.15)))
     right = [(0.5, 0.0), (0.82, 0.012), (1.0, 0.05), (1.0, 1.0)]
     outline = [*right, *[(1 - x, y) for x, y in reversed(right)]]
     view.canvas.polygon([(x * wide, top + y * high) for x, y in outline], hood)

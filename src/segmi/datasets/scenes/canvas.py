@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -31,7 +32,7 @@ class Material(NamedTuple):
 
     label: int  # native class id
     color: Color
-    texture: Mapping[str, float]  # strength by name of TEXTURES, as a share of the brightness
+    texture: Mapping[str, float] = MappingProxyType({})  # strength by name of TEXTURES, as a share of the brightness
     ramp: tuple[float, float, float] = (0.0, 0.0, 0.0)  # brightness per canvas height down and right, and its offset
     ground: bool = False  # flat on the ground: it receives shadows and vanishes in haze by row
 
@@ -68,18 +69,11 @@ class Canvas:
         self._draw = ImageDraw.Draw(self._parts)
         self._shadows = Image.new("L", (image_width, image_height), 0)
         self._draw_shadow = ImageDraw.Draw(self._shadows)
-        self._materials = [Material(0, (0, 0, 0), {})]  # index 0 is the empty canvas
+        self._materials = [Material(0, (0, 0, 0))]  # index 0 is the empty canvas
 
-    def material(
-        self,
-        label: int,
-        color: Color,
-        texture: Mapping[str, float] | None = None,
-        ramp: tuple[float, float, float] = (0.0, 0.0, 0.0),
-        ground: bool = False,
-    ) -> int:
-        """Add a `Material` and return its index."""
-        self._materials.append(Material(label, color, texture or {}, ramp, ground))
+    def add(self, material: Material) -> int:
+        """Add a material and return its index."""
+        self._materials.append(material)
         return len(self._materials) - 1
 
     def polygon(self, points: Sequence[Point], material: int) -> None:

@@ -12,7 +12,7 @@ from segmi.datasets.reader import IGNORE_INDEX, Pixels
 from segmi.datasets.scenes import living_objects as living
 from segmi.datasets.scenes import made_objects as made
 from segmi.datasets.scenes.backdrops import Backdrop
-from segmi.datasets.scenes.canvas import Brush, Canvas, Point, oval
+from segmi.datasets.scenes.canvas import Brush, Canvas, Material, Point, oval
 from segmi.datasets.scenes.colors import Color, choose, tint
 from segmi.datasets.scenes.generated import RGB, GeneratedScenes, GeneratedSource, generated_info
 from segmi.datasets.scenes.rendering import CameraEffects
@@ -91,7 +91,7 @@ def _draw_object(
     ramp = (down, across, -(center[0] * across + center[1] * down) / canvas.height)
 
     def paint(color: Color, texture: Mapping[str, float]) -> int:
-        return canvas.material(label, tint(color, light), texture, ramp)
+        return canvas.add(Material(label, tint(color, light), texture, ramp))
 
     turn, stretch = float(rng.uniform(-largest_turn, largest_turn)), float(rng.uniform(0.85, 1.18))
     draw(Brush(canvas, rng, paint, center, size, turn, stretch * choose(rng, (-1, 1))))

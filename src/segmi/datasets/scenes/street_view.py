@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
+from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
 
-from segmi.datasets.scenes.canvas import Brush, Canvas, Point
+from segmi.datasets.scenes.canvas import Brush, Canvas, Material, Point
 from segmi.datasets.scenes.colors import Color, blend, tint
 from segmi.datasets.scenes.town import Town, Weather
 
@@ -89,7 +90,7 @@ class StreetView:
         *,
         face: float = 1.0,
         glow: bool = False,
-        texture: Mapping[str, float] | None = None,
+        texture: Mapping[str, float] = MappingProxyType({}),
         ramp: tuple[float, float, float] = (0.0, 0.0, 0.0),
     ) -> int:
         """Add a material of a color in white light, as it looks at a distance of ``z`` meters.
@@ -99,11 +100,12 @@ class StreetView:
         # Light sources are visible through more haze than surfaces.
         haze = z * self.weather.haze * (0.4 if glow else 1.0)
         seen = color if glow else tint(tint(color, self.weather.light), face)
-        return self.canvas.material(label, blend(seen, self.weather.bottom, haze / (1 + haze)), texture, ramp)
+        color = blend(seen, self.weather.bottom, haze / (1 + haze))
+        return self.canvas.add(Material(label, color, texture, ramp))
 
     def paint_ground(self, label: Label, color: Color, **texture: float) -> int:
         """Add a material that is flat on the ground."""
-        return self.canvas.material(label, tint(color, self.weather.light), texture, ground=True)
+        return self.canvas.add(Material(label, tint(color, self.weather.light), texture, ground=True))
 
     def facing(self, side: float) -> float:
         """Return the light on a wall that faces the road from ``side``, negative for left."""
