@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import operator
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import reduce
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from segmi.errors import DataError
-from segmi.records import DetailsRecord, RunKey
+from segmi.records import DetailsRecord, RunFolder, RunKey
 from segmi.report.describe import number_range
 from segmi.report.table import Cell, Row, Table
 from segmi.report.table1 import cell_of, count_cell, mark_best, state_text
 from segmi.statistics import PRIMARY, SCORES, StudyRuns, reported_score, run_scores, summarize
+
+T = TypeVar("T")
 
 # Size indices (powers of 4): medium objects have at least 4⁵ = 32² pixels, large ones at least 4⁷ = 128².
 _SIZES: Final = ((0, 5), (5, 7), (7, None))
@@ -94,13 +96,19 @@ def _constant_row(study: StudyRuns, dataset: str) -> list[Row]:
     return [Row((study.title(dataset), "Constant prediction", "", "0"), shown, muted=True)]
 
 
-def details_by_seed(study: StudyRuns, dataset: str, method: str) -> list[DetailsRecord]:
-    """Return the details of the reported network of a method, one per finished run that has some."""
+def reported_records(study: StudyRuns, dataset: str, method: str, read: Callable[[RunFolder, str, str], T]) -> list[T]:
+    """Return the records of the reported network of a method, one per finished run with a readable one."""
     records = []
     for key in study.results:
         if (key.dataset, key.method) == (dataset, method):
             with suppress(DataError):
-                records.append(study.runs[key].details(*_network_and_protocol(study, key)))
+                records.append(read(study.runs[key], *_network_and_protocol(study, key)))
+    return records
+
+
+def details_by_seed(study: StudyRuns, dataset: str, method: str) -> list[DetailsRecord]:
+    """Return the details of the reported network of a method, one per finished run that has some."""
+    records = reported_records(study, dataset, method, RunFolder.details)
     return [one for one in records if one.objects.shape == records[0].objects.shape]
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from segmi.errors import DataError
-from segmi.records import DetailsRecord
+from segmi.records import DetailsRecord, RunFolder
 from segmi.report.charts.spec import Chart, Options, chart_of, error_bars, method_style, plain_text, rounded
-from segmi.report.table_networks import details_by_seed, pooled_details
+from segmi.report.table_networks import details_by_seed, pooled_details, reported_records
 from segmi.statistics import StudyRuns, reported_score
 
 _ROW, _MARK, _HIGHEST = 26, 7, 90  # pixels: least height of a class, height per method, greatest height of a class
@@ -69,15 +67,8 @@ def confusion_chart(study: StudyRuns) -> Chart | None:
 
 def pooled_counts(study: StudyRuns, dataset: str, method: str) -> npt.NDArray[np.int64] | None:
     """Return the confusion counts of the reported network, C×C, over images and seeds; None if no run has any."""
-    total: npt.NDArray[np.int64] | None = None
-    for key, result in study.results.items():
-        if (key.dataset, key.method) == (dataset, method):
-            with suppress(DataError):  # runs without readable counts are left out
-                run = study.runs[key]
-                pooled = run.confusion(str(result.get("reported_network")), str(result.get("protocol"))).pooled()
-                if total is None or total.shape == pooled.shape:
-                    total = pooled if total is None else total + pooled
-    return total
+    counts = [one.pooled() for one in reported_records(study, dataset, method, RunFolder.confusion)]
+    return sum((one for one in counts[1:] if one.shape == counts[0].shape), counts[0]) if counts else None
 
 
 def _scores(study: StudyRuns, dataset: str, method: str, measure: str) -> list[list[float]]:
