@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import NamedTuple, get_args
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from torchvision.transforms import v2
 from segmi.datasets.crops import Window, as_tensor, crop_batch, draw_window
 from segmi.datasets.decode import MAX_PIXELS
 from segmi.datasets.reader import ResizeMode
+from segmi.datasets.transforms import apply_transforms, check_transforms
 from segmi.errors import UsageError
+from segmi.randomness import key
 
 
 class Pair(NamedTuple):
@@ -41,9 +43,12 @@ class Processing:
     resize_mode: ResizeMode = "exact"
     crop: int = 224  # side of the random crop in pixels; smaller images are padded
     flip: float = 0.0  # probability of a horizontal flip
+    vertical_flip: float = 0.0  # probability of a vertical flip
     scale: tuple[float, float] = (1.0, 1.0)  # range of the random scale factor applied before cropping
     color: float = 0.0  # strength of the random change of brightness, contrast, saturation and (a tenth of it) hue
     view_color: float = 0.4  # the same for the second view of an unlabeled image
+    # transforms of torchvision's v2 or albumentations, applied to the crops: ``{name: RandomRotation, degrees: 10}``
+    transforms: tuple[dict[str, Any], ...] = field(default=(), hash=False)
 
     def __post_init__(self) -> None:
         for name, side in (("resize", self.resize), ("crop", self.crop)):
@@ -61,13 +66,15 @@ class Processing:
                 f"processing.crop ({self.crop}) is larger than processing.resize ({self.resize})",
                 "make the crop at most as large as the resized image",
             )
-        if not 0 <= self.flip <= 1:
-            raise UsageError(f"processing.flip must be a probability between 0 and 1, got {self.flip}")
+        for name, chance in (("flip", self.flip), ("vertical_flip", self.vertical_flip)):
+            if not 0 <= chance <= 1:
+                raise UsageError(f"processing.{name} must be a probability between 0 and 1, got {chance}")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise UsageError(f"processing.scale must be a range (low, high) of positive factors, got {self.scale}")
         for name in ("color", "view_color"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"processing.{name} must be a strength between 0 and 1, got {getattr(self, name)}")
+        check_transforms(self.transforms)
 
     def resized(self, image: np.ndarray, mask: np.ndarray) -> Pair:
         """Return an H×W×C image and its H×W uint8 mask, resized; the deterministic part of the processing."""
@@ -80,13 +87,16 @@ class Processing:
 
     def window(self, size: Sequence[int], seed: int) -> Window:
         """Draw scale, crop and flip for an image of this height and width; see `draw_window`."""
-        return draw_window(size, seed, crop=self.crop, flip=self.flip, scale=self.scale)
+        return draw_window(
+            size, seed, crop=self.crop, flip=self.flip, vertical_flip=self.vertical_flip, scale=self.scale
+        )
 
     def augmented(self, pair: Pair, seed: int) -> Pair:
         """Return a pair scaled, cropped, flipped and recolored at random, a function of ``seed``."""
         mask = pair.mask.numpy()
         images, masks = crop_batch([(pair.image.numpy(), mask)], [self.window(mask.shape, seed)], self.crop)
-        return Pair(tv_tensors.Image(self.recolored(images[0], seed)), tv_tensors.Mask(masks[0]))
+        image, mask = self.transformed(self.recolored(images[0], seed), masks[0], seed)
+        return Pair(tv_tensors.Image(image), tv_tensors.Mask(mask))
 
     def recolored(self, image: torch.Tensor, seed: int) -> torch.Tensor:
         """Return a 3×H×W image with random colors, a function of ``seed``."""
@@ -94,6 +104,14 @@ class Processing:
             return image
         with _seeded(seed):
             return _jitter(image, self.color)
+
+    def transformed(self, image: torch.Tensor, mask: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a C×H×W image and its H×W labels after ``transforms``, a function of ``seed``."""
+        if not self.transforms:
+            return image, mask
+        own = key(seed, "transforms")
+        with _seeded(own):
+            return apply_transforms(self.transforms, image, mask, own)
 
     def second_view(self, image: torch.Tensor, seed: int) -> tuple[torch.Tensor, bool]:
         """Return a 3×H×W crop with other colors, mirrored with probability ½, and whether it is mirrored."""

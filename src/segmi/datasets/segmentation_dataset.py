@@ -125,9 +125,14 @@ class SegmentationDataset(Dataset[Pair]):
 
     @property
     def needs_workers(self) -> bool:
-        """Whether worker processes have work to share: decoding, random scaling or random colors."""
+        """Whether worker processes have work to share: decoding, random scaling, colors or transforms."""
         processing = self.processing
-        return self._prepared is None or processing.scale != (1.0, 1.0) or processing.color > 0
+        return (
+            self._prepared is None
+            or processing.scale != (1.0, 1.0)
+            or processing.color > 0
+            or bool(processing.transforms)
+        )
 
     def labels(self, index: int) -> Labels:
         """Return the labels of image ``index`` at their original size: H×W uint8."""
@@ -167,6 +172,10 @@ class SegmentationDataset(Dataset[Pair]):
         crops, labels = crop_batch(pairs, windows, processing.crop)
         if processing.color:
             crops = torch.stack([processing.recolored(one, seed) for one, seed in zip(crops, seeds, strict=True)])
+        if processing.transforms:
+            pairs_ = zip(crops, labels, seeds, strict=True)
+            changed = [processing.transformed(image, mask, seed) for image, mask, seed in pairs_]
+            crops, labels = (torch.stack(parts) for parts in zip(*changed, strict=True))
         return crops, labels
 
     def covered(self, keys: Sequence[tuple[int, int]]) -> Tensor:
@@ -176,8 +185,11 @@ class SegmentationDataset(Dataset[Pair]):
         for number, ((_, index), seed) in enumerate(zip(keys, self._augmentation_seeds(keys), strict=True)):
             window = self.processing.window(self._arrays(index)[1].shape, seed)
             (rows, columns), _ = overlap(window, side)
-            mirrored = slice(side - columns.stop, side - columns.start)
-            covered[number, rows, mirrored if window.flipped else columns] = True
+            if window.flipped:
+                columns = slice(side - columns.stop, side - columns.start)
+            if window.inverted:
+                rows = slice(side - rows.stop, side - rows.start)
+            covered[number, rows, columns] = True
         return covered
 
     def batch(self, keys: Sequence[tuple[int, int]]) -> Batch:

@@ -44,7 +44,7 @@ class DepthwiseConv2d(nn.Conv2d):
         if self.same:
             from timm.layers.padding import pad_same
 
-            input = pad_same(input, self.kernel_size, self.stride, self.dilation)
+            input = pad_same(input, list(self.kernel_size), list(self.stride), list(self.dilation))
         if input.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or not torch.is_grad_enabled():
             return self._conv_forward(input, self.weight, self.bias)
         options = (self.stride, self.padding, self.dilation, self.groups)
@@ -66,4 +66,4 @@ def use_float_gradients(module: nn.Module) -> None:
         if depthwise and layer.padding_mode == "zeros" and (layer.kernel_size[0] > 3 or layer.stride[0] > 1):
             same = type(layer) is not nn.Conv2d
             layer.__class__ = DepthwiseConv2d
-            layer.same = same
+            layer.__dict__["same"] = same

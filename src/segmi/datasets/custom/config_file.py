@@ -15,14 +15,15 @@ from segmi.datasets.custom.dataset_config import KINDS, SPLITS, Affixes, CustomC
 from segmi.datasets.decode import printable
 from segmi.datasets.image_format import ImageFormat, Orientation
 from segmi.datasets.palette import Color, voc_color
-from segmi.errors import DataError, nearest, together
+from segmi.datasets.transforms import check_transforms
+from segmi.errors import DataError, EnvironmentProblem, UsageError, nearest, together
 from segmi.types import IGNORE_INDEX
 
 FORMAT: Final = 1
 
 _TOP: Final = (
     *("format", "title", "root", "masks", "threshold", "pairs_only", "ignored", "ignored_color", "classes"),
-    *("splits", "names", "draw", "bands", "value_range", "shown_bands", "exif_orientation"),
+    *("splits", "names", "draw", "bands", "value_range", "shown_bands", "exif_orientation", "transforms"),
 )
 _NAMES: Final = (*Affixes._fields, "group", "groups")
 _DRAW: Final = ("val", "test", "seed", "contiguous")
@@ -71,6 +72,8 @@ def format_config(config: CustomConfig, comment: str = "") -> str:
         lines += ["", f"# Shares of train, {how}.", "[draw]"]
         lines += [f"{name} = {share}" for name, share in config.drawn.items()] + [f"seed = {config.seed}"]
         lines += ["contiguous = true"] if config.contiguous else []
+    for spec in config.transforms:
+        lines += ["", "[[transforms]]", *(f"{key} = {json.dumps(value)}" for key, value in spec.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -144,11 +147,12 @@ class _Parser:
         if self.problems:
             return None
         rest: dict[str, Any] = {**shares, "seed": seed, "pairs_only": only, "threshold": data.get("threshold")}
-        rest |= {"groups": groups, "contiguous": last, "root": root}
+        rest |= {"groups": groups, "contiguous": last, "root": root, "transforms": tuple(data.get("transforms", []))}
         try:
+            check_transforms(rest["transforms"])
             rest["images"] = ImageFormat.from_plain(images)
             return CustomConfig(title, kind, classes, parts, ignored, color, Affixes(**affixes), group, **rest)
-        except DataError as error:
+        except (DataError, UsageError, EnvironmentProblem) as error:
             self.problems.append(f"{error.message}; {error.remedy}")
             return None
 

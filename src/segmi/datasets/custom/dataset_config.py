@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from segmi.datasets.image_format import RGB, ImageFormat
 from segmi.datasets.palette import Color, full_palette
@@ -88,6 +88,8 @@ class CustomConfig:
     # whether val and test are the last images of each group, in the order of their numbers, instead of whole groups
     contiguous: bool = False
     root: str | None = None  # the folder of the files, if it is not the folder of ``segmi.toml``
+    # augmentation of `segmi train`, see `segmi.datasets.transforms`
+    transforms: tuple[dict[str, Any], ...] = field(default=(), hash=False)
 
     def __post_init__(self) -> None:
         names = [one.name for one in self.classes]
