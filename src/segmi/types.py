@@ -17,7 +17,7 @@ THRESHOLD: Final = 0.5
 """Default probability of class 1 above which a network with one logit predicts class 1."""
 
 Images: TypeAlias = "Tensor"
-"""N×3×H×W, float in [0, 1]; networks normalize them."""
+"""N×C×H×W, float in [0, 1]; networks normalize them."""
 
 Logits: TypeAlias = "Tensor"
 """N×C×H×W, floating point. C = 1 is a binary problem: the logit of class 1 against class 0."""
@@ -66,7 +66,7 @@ class Batch:
     """Images and labels.
 
     Args:
-        images: N×3×H×W, float in [0, 1].
+        images: N×C×H×W, float in [0, 1].
         labels: N×H×W, integer, ``IGNORE_INDEX`` at ignored pixels.
         names: one name per image, unique in its split.
         groups: group of dependent images (city, video clip, patient), one per image.

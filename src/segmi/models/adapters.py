@@ -37,22 +37,17 @@ def build_torchvision(
     Args:
         name: as in ``torchvision.models.segmentation``.
         outputs: number of logit channels.
-        in_channels: number of channels of the images.
+        in_channels: number of channels of the images; pretrained first layers are adapted.
         encoder_weights: None initializes randomly; ``imagenet`` loads the backbone; ``coco`` loads the network as
             trained on COCO with the 21 classes of VOC, and its last layer if ``outputs`` is 21. Both are downloaded
             unless torchvision's cache contains them.
 
     Raises:
-        UsageError: for unknown weights, or weights with other than 3 channels.
+        UsageError: for unknown weights.
         EnvironmentProblem: if weights cannot be downloaded.
     """
     if encoder_weights is not None and encoder_weights not in TORCHVISION_WEIGHTS:
         raise unknown_name(f"encoder weights of {name}", encoder_weights, TORCHVISION_WEIGHTS)
-    if encoder_weights is not None and in_channels != 3:
-        raise UsageError(
-            f"the {encoder_weights} weights of {name} are for images of 3 channels, got in_channels={in_channels}",
-            "set encoder_weights to null, or use an smp_ architecture, whose first layer adapts",
-        )
     backbone = next(weights for ending, weights in _BACKBONES.items() if name.endswith(ending))
     coco = tv.get_model_weights(name).COCO_WITH_VOC_LABELS_V1
     weights = {"imagenet": backbone, "coco": coco, None: None}[encoder_weights]
@@ -68,11 +63,11 @@ def build_torchvision(
         # Loaded here and not by torchvision, which requires 21 classes and builds the auxiliary head.
         _load_coco(module, coco.get_state_dict(progress=False, check_hash=True, weights_only=True))
     if in_channels != 3:
-        _replace_first_convolution(module, in_channels)
+        _replace_first_convolution(module, in_channels, pretrained=weights is not None)
     if weights is None:
         return BuiltModule(module)
     preset = weights.transforms()
-    return BuiltModule(module, normalization=Normalization(tuple(preset.mean), tuple(preset.std)))
+    return BuiltModule(module, normalization=pretrained.adapt_normalization(preset.mean, preset.std, in_channels))
 
 
 def _load_coco(module: nn.Module, weights: dict[str, Tensor]) -> None:
@@ -85,7 +80,7 @@ def _load_coco(module: nn.Module, weights: dict[str, Tensor]) -> None:
         raise RuntimeError(f"torchvision's weights do not fit its network: missing {missing}, unexpected {unexpected}")
 
 
-def _replace_first_convolution(module: nn.Module, in_channels: int) -> None:
+def _replace_first_convolution(module: nn.Module, in_channels: int, *, pretrained: bool) -> None:
     name, first = next((n, m) for n, m in module.named_modules() if isinstance(m, nn.Conv2d))
     # Conv2d stores pairs but declares tuples of any length.
     new = nn.Conv2d(
@@ -96,8 +91,12 @@ def _replace_first_convolution(module: nn.Module, in_channels: int) -> None:
         first.padding,  # type: ignore[arg-type]
         bias=first.bias is not None,
     )
-    # the initialization of torchvision's ResNets
-    nn.init.kaiming_normal_(new.weight, mode="fan_out")
+    if pretrained:
+        from timm.models import adapt_input_conv
+
+        new.load_state_dict({**first.state_dict(), "weight": adapt_input_conv(in_channels, first.weight.detach())})
+    else:  # the initialization of torchvision's ResNets
+        nn.init.kaiming_normal_(new.weight, mode="fan_out")
     parent, _, child = name.rpartition(".")
     setattr(module.get_submodule(parent), child, new)
 

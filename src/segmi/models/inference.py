@@ -65,7 +65,7 @@ def check_threshold(threshold: float, channels: int = 1) -> None:
 def pad_to_stride(images: Images, stride: int) -> Images:
     """Pad images at the bottom and right to multiples of the stride, by repeating their edge.
 
-    Shapes: N×3×H×W to N×3×H'×W'.
+    Shapes: N×C×H×W to N×C×H'×W'.
     """
     return pad_bottom_right(images, *(round_up(side, stride) for side in images.shape[-2:]))
 
@@ -73,7 +73,7 @@ def pad_to_stride(images: Images, stride: int) -> Images:
 def forward_padded(network: nn.Module, images: Images) -> Logits:
     """Return the logits of images whose sides need not be multiples of the network's stride.
 
-    Shapes: N×3×H×W to N×C×H×W.
+    Shapes: N×B×H×W to N×C×H×W.
 
     Example:
         >>> network = nn.Conv2d(3, 5, 3, 2)
@@ -185,7 +185,7 @@ def predict_windows(
 ) -> dict[str, Prediction]:
     """Predict one image in overlapping windows with one or more networks, in memory that the window bounds.
 
-    Shapes: 3×h×w, uint8 or float in [0, 1], to label maps of 1×H×W on the CPU, H×W = ``size``.
+    Shapes: B×h×w, uint8 or float in [0, 1], to label maps of 1×H×W on the CPU, H×W = ``size``.
 
     Args:
         networks: in evaluation mode, from images to an `Output`.

@@ -40,7 +40,7 @@ def block_names(network: nn.Module, images: Images) -> tuple[str, ...]:
 
     Args:
         network: run once in its current mode, without gradients.
-        images: N×3×H×W.
+        images: N×C×H×W.
 
     Example:
         >>> body = nn.Sequential(nn.Conv2d(3, 5, 1), nn.ReLU())

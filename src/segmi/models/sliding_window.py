@@ -51,10 +51,10 @@ def blended_tiles(
     image that is not longer than the window has one window. Images are padded to the stride at the bottom and right by
     repeating their edge.
 
-    Shapes: 3×H×W, uint8 or float in [0, 1], to tiles of C×h×w float32.
+    Shapes: B×H×W, uint8 or float in [0, 1], to tiles of C×h×w float32.
 
     Args:
-        network: from N×3×h×w images in [0, 1] to N×C×h×w logits.
+        network: from N×B×h×w images in [0, 1] to N×C×h×w logits.
         image: stays on its device; windows of it are passed to the network batch by batch.
         window: side of the windows in pixels, rounded up to a multiple of the stride.
         overlap: smallest number of pixels that neighboring windows share, rounded up to a multiple of the stride; a

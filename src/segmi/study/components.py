@@ -37,9 +37,10 @@ _PARALLEL: Final = ("device", "devices", "num_nodes", "strategy")
 _PROBED_STEPS: Final = 1000
 
 
-def build_components(config: RunConfig, classes: int) -> tuple[Cohort, Objective]:
-    """Build the cohort and the objective of a run for a dataset with this number of classes."""
-    networks = {name: keyed_network(spec, name, classes, config.seed) for name, spec in config.networks.items()}
+def build_components(config: RunConfig, classes: int, in_channels: int = 3) -> tuple[Cohort, Objective]:
+    """Build the cohort and the objective of a run for a dataset with this number of classes and of channels."""
+    sizes = {"classes": classes, "in_channels": in_channels}
+    networks = {name: keyed_network(spec, name, config.seed, **sizes) for name, spec in config.networks.items()}
     averages = {name: Average(average.of, average.decay) for name, average in config.averages.items()}
     objective = method_objective(config.loss, list(networks), config.frozen)
     return Cohort(networks, config.frozen, averages), objective
@@ -52,12 +53,14 @@ def open_data(name: str, options: Mapping[str, Any], roots: DataRoots) -> Datase
     return open_dataset(kind, roots.of(name), **arguments(dataset_class(kind), known, ("self", "root")))
 
 
-def keyed_network(spec: Mapping[str, Any], network: str, classes: int, seed: int) -> SegmentationNetwork:
+def keyed_network(
+    spec: Mapping[str, Any], network: str, seed: int, *, classes: int = 2, in_channels: int = 3
+) -> SegmentationNetwork:
     """Build a network; its initial weights depend on seed and name only, and so agree between methods."""
     bound = arguments(build_network, spec, NOT_OF_NETWORKS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, "initial weights", network))
-        return build_network(**bound, classes=classes)
+        return build_network(**bound, classes=classes, in_channels=in_channels)
 
 
 def method_objective(
@@ -119,7 +122,7 @@ def _probe(spec: str) -> NetworkProbe:
     limit = MemoryLimit(int(memory / 2 * 2**30)) if memory is not None else nullcontext()
     try:
         with limit:
-            network = keyed_network(json.loads(spec), "probe", 2, 0)
+            network = keyed_network(json.loads(spec), "probe", 0)
     except MemoryLimitError as error:
         message = f"the weights of the network take {error}; with their gradient that is more than the {memory} GiB"
         raise UsageError(f"{message} of this machine", "make the network narrower") from error
@@ -133,7 +136,7 @@ def probe_weights(spec: Mapping[str, Any]) -> None:
 
 @cache
 def _probe_weights(spec: str) -> None:
-    keyed_network(json.loads(spec), "probe", 2, 0)
+    keyed_network(json.loads(spec), "probe", 0)
 
 
 def probe_optimizer(training: Mapping[str, Any]) -> Optimizer:

@@ -45,7 +45,8 @@ def execute(
         folder.write_environment(machine)
         write_record(folder.path / ORIGIN_NAME, origin(run, context))
     with _measured(folder, config, processes) as usage:
-        cohort, objective = build_components(config, len(context.dataset.info.classes))
+        dataset = context.dataset
+        cohort, objective = build_components(config, len(dataset.info.classes), dataset.image_format.channels)
         load_initial_weights(cohort, run, folder, job.init_from)
         outcome = _train(run, folder, context, cohort, objective, job, emit)
         with preserve_threads(outcome.precision.threads):
@@ -55,7 +56,7 @@ def execute(
             write_evaluation(folder, evaluation)
             images = _evaluated_images(run, context, config.evaluation.protocol, emit)
             write_samples(cohort, images, config, folder)
-        write_bundles(cohort, config, context.dataset.info, folder)
+        write_bundles(cohort, config, context.dataset, folder)
         folder.write_result(result_record(run, context, cohort, outcome, evaluation, machine, usage.summary()))
 
 

@@ -141,10 +141,11 @@ def load_initial_weights(cohort: Cohort, run: Run, folder: RunFolder, init_from:
             path = other / "bundles" / (source.network or "")
         module = load(path)
         expected: Any = cohort.networks[network]
-        if (module.classes, module.channels) != (expected.classes, expected.channels):
-            found = f"the network in {path} has {module.classes} classes and {module.channels} logits"
-            message = f"{found}, {network} has {expected.classes} and {expected.channels}"
-            raise RunError(message, "use the weights of a network with the same classes")
+        theirs, own = ((one.in_channels, one.classes, one.channels) for one in (module, expected))
+        if theirs != own:
+            found = "the network in {} has {} channels, {} classes and {} logits".format(path, *theirs)
+            message = "{}, {} has {}, {} and {}".format(found, network, *own)
+            raise RunError(message, "use the weights of a network with the same bands and classes")
         cohort.put(network, module)
     if init_from is not None:
         _fine_tune(cohort, run.config.reported, init_from)

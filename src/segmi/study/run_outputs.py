@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import numpy as np
 from PIL import Image
 
-from segmi.datasets.reader import DatasetInfo
+from segmi.datasets.reader import DatasetInfo, DatasetReader
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.deploy.bundle import save_bundle
 from segmi.metrics.confusion_matrix import ConfusionMatrix
@@ -59,7 +59,7 @@ def write_samples(cohort: Cohort, images: SegmentationDataset, config: RunConfig
         write_sample(
             folder.path / "samples",
             f"{index:04d}-{sample.name}",
-            smaller(image, photo),
+            smaller(images.dataset.image_format.to_rgb(image), photo),
             smaller(labels, mask),
             {name: smaller(one.labels, mask) for name, one in predictions.items()},
             images.dataset.info.palette,
@@ -82,9 +82,11 @@ def smaller(array: np.ndarray, method: Image.Resampling) -> np.ndarray:
     return np.asarray(Image.fromarray(array).resize(size, method))
 
 
-def write_bundles(cohort: Cohort, config: RunConfig, info: DatasetInfo, folder: RunFolder) -> None:
+def write_bundles(cohort: Cohort, config: RunConfig, dataset: DatasetReader, folder: RunFolder) -> None:
     """Write a bundle per network."""
-    options = {"dataset": dataset_card(info), "preprocessing": config.plain()["processing"]}
+    format = dataset.image_format.plain()
+    preprocessing = {**config.plain()["processing"], **({"image_format": format} if format else {})}
+    options = {"dataset": dataset_card(dataset.info), "preprocessing": preprocessing}
     for network, module in cohort.networks.items():
         save_bundle(folder.path / "bundles" / network, cast("SegmentationNetwork", module), **options)
 

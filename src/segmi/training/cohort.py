@@ -85,7 +85,7 @@ class Cohort(nn.Module):
         return self
 
     def forward(self, images: Images) -> dict[str, Output]:
-        """Return the `Output` of each network for N×3×H×W images in [0, 1]."""
+        """Return the `Output` of each network for N×C×H×W images in [0, 1]."""
         outputs = {}
         for name, network in self.networks.items():
             trained = name not in self.frozen and self._turn in (None, name)
@@ -97,6 +97,11 @@ class Cohort(nn.Module):
         """Replace the network ``name``."""
         self.networks[name] = network.requires_grad_(name not in self.frozen)
         self.train(self.training)
+
+    @property
+    def in_channels(self) -> int:
+        """Number of channels of the images; 3 for modules that were not built by segmi."""
+        return next((int(getattr(one, "in_channels", 3)) for one in self.networks.values()), 3)
 
     @property
     def learning(self) -> tuple[str, ...]:
@@ -197,7 +202,7 @@ def register_feature_hooks(cohort: Cohort, objective: Objective, *, device: torc
         return
     # The sizes are measured on a gray image in evaluation mode, so that the networks do not change.
     with evaluation_mode(cohort.to(device)), torch.no_grad():
-        outputs = cohort(torch.full((1, 3, side, side), 0.5, device=device))
+        outputs = cohort(torch.full((1, cohort.in_channels, side, side), 0.5, device=device))
     for network, names in layers.items():
         for name in names:
             if name not in outputs[network].features:

@@ -84,8 +84,8 @@ def fastest(seconds: Mapping[str, float | None]) -> str:
 def _measure(cohort: Cohort, device: torch.device, images: int, side: int) -> dict[str, float | None]:
     """Time all candidates, and restore the state of the cohort."""
     cohort.to(device)
-    # N×3×S×S in [0, 1], from a separate generator.
-    inputs = torch.rand(images, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    # N×C×S×S in [0, 1], from a separate generator.
+    inputs = torch.rand(images, cohort.in_channels, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     buffers = {name: value.clone() for name, value in cohort.named_buffers()}
     mode = cohort.training
     try:

@@ -46,7 +46,8 @@ def _tile(dataset: DatasetReader, split: str, sample: Sample) -> Image.Image:
     side = max(image.shape[:2])
     scale = TILE / side if side > TILE else TILE // side  # small images are enlarged by an integer factor
     size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
-    scaled = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST)
+    shown = Image.fromarray(dataset.image_format.to_rgb(image))
+    scaled = shown.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST)
     small = Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)
     overlay = Image.blend(scaled, Image.fromarray(_colored(np.asarray(small), dataset)), OPACITY)
     tile = Image.new("RGB", (2 * TILE + 2, size[1] + LINE), _PAPER)

@@ -19,6 +19,7 @@ from segmi.datasets.decode import printable
 from segmi.datasets.detection.class_names import find_class_names
 from segmi.datasets.detection.class_proposal import ClassProposal, classes_of_segments, propose_classes
 from segmi.datasets.detection.contact_sheet import contact_sheet
+from segmi.datasets.detection.image_kinds import propose_format
 from segmi.datasets.detection.layout_detection import Layout, detect_layout
 from segmi.datasets.detection.mask_values import read_mask_values
 from segmi.datasets.detection.survey import Survey, survey_folder
@@ -122,10 +123,20 @@ def propose(
         seed=seed,
     )
     dataset = CustomDataset.from_config(root, config)
+    format = propose_format(samples, dataset.split("train"), _stage(progress, "read headers:"))
+    dataset = CustomDataset.from_config(root, replace(config, images=format.format))
     report = check_dataset(dataset, None, _stage(progress, "checked"))
     if (error := report.error()) is not None:
         raise error
-    notes = (*layout.notes, *_unmatched(dataset), *classes.notes, note, _splits_note(config), *report.notes)
+    notes = (
+        *layout.notes,
+        *_unmatched(dataset),
+        *format.notes,
+        *classes.notes,
+        note,
+        _splits_note(config),
+        *report.notes,
+    )
     return Proposal(dataset, layout.words, notes, report)
 
 
