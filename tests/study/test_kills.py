@@ -58,7 +58,7 @@ def test_signal_writes_checkpoint_and_states_how_to_resume(
 ) -> None:
     process = start(tiny_file, tmp_path, "training.steps=5000", "training.checkpoint_every=5000")
     assert process.stderr is not None
-    while process.poll() is None and "update 1/" not in process.stderr.readline():
+    while process.poll() is None and "step 1/" not in process.stderr.readline():
         pass
     time.sleep(1)
     process.send_signal(number)
