@@ -188,12 +188,15 @@ def _repeated(listings: dict[str, list[Sample]], checked: dict[str, list[_Checke
 
 def _shared_groups(listings: dict[str, list[Sample]]) -> list[str]:
     counts = {split: Counter(sample.group for sample in samples) for split, samples in listings.items()}
-    return [
-        f"{one} and {other} share the group {group} ({counts[one][group]} and {counts[other][group]} images): "
-        "scores on one do not show how well new groups are predicted"
-        for one, other in combinations(counts, 2)
-        for group in sorted(counts[one].keys() & counts[other].keys())
-    ]
+    notes = []
+    for one, other in combinations(counts, 2):
+        shared = sorted(counts[one].keys() & counts[other].keys(), key=lambda group: -counts[other][group])
+        if shared:
+            named = f"the group {shared[0]}" if len(shared) == 1 else f"{len(shared)} groups, such as {shared[0]}"
+            images = " and ".join(str(sum(counts[split][group] for group in shared)) for split in (one, other))
+            effect = "scores on one do not show how well new groups are predicted"
+            notes.append(f"{one} and {other} share {named} ({images} images): {effect}")
+    return notes
 
 
 def _ignored_masks(listings: dict[str, list[Sample]], checked: dict[str, list[_Checked]]) -> list[str]:

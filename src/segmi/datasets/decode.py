@@ -192,6 +192,15 @@ def _whole_pages(image: Image.Image) -> int:
     return whole
 
 
+def pages_of(path: Path) -> int:
+    """Return the number of pages of the TIFF file of this stem; 0 for other files."""
+    for suffix in (".tif", ".tiff"):
+        if (file := path.with_name(path.name + suffix)).is_file():
+            with explained(file), Image.open(file, formats=FORMATS) as image:
+                return int(getattr(image, "n_frames", 1))
+    return 0
+
+
 def check_is_file(path: Path) -> None:
     """Raise a DataError for a folder, pipe or device."""
     if path.exists() and not path.is_file():  # opening a pipe would block forever

@@ -31,7 +31,8 @@ def hold_out(samples: Sequence[Sample], fraction: float, seed: int = 0) -> tuple
         raise UsageError(f"expected a held-out fraction between 0 and 1, got {fraction}", "use 0.1 for a tenth")
     if len(samples) < 2:
         raise UsageError(
-            f"expected at least 2 images to hold out a part of, got {len(samples)}", "add images or use select_by: last"
+            f"expected at least 2 images to hold out a part of, got {len(samples)}",
+            "add images, or train without selection: training.holdout=0 training.select_by=last",
         )
     groups: dict[str, list[int]] = defaultdict(list)
     for index, sample in enumerate(samples):
@@ -62,7 +63,8 @@ def _tails(groups: dict[str, list[int]], fraction: float) -> set[int]:
 def draw_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, set[str]]:
     """Return the groups of each split that is drawn from train: at least one group per split, and never all.
 
-    ``groups`` has the group of each image. The group that crosses a split's share is drawn if at least half of it fits.
+    ``groups`` has the group of each image. The group that crosses a split's share is drawn if at least half of it fits;
+    a group of more than twice the share is drawn only if there is no other.
     """
     drawn: dict[str, set[str]] = {}
     rest = groups
@@ -70,7 +72,8 @@ def draw_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -
         sizes = Counter(rest)
         wanted = share * len(groups) / max(len(rest), 1) * len(rest)
         drawn[name], held = set(), 0
-        for group in sorted(sizes, key=lambda group: key(seed, "folder val", group))[:-1]:
+        order = sorted(sizes, key=lambda group: key(seed, "folder val", group))
+        for group in sorted(order, key=lambda group: sizes[group] > 2 * wanted)[:-1]:  # the largest groups last
             if drawn[name] and held + sizes[group] / 2 > wanted:
                 break
             drawn[name].add(group)

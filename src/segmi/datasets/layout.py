@@ -30,7 +30,7 @@ def find_root(title: str, root: str | Path | None, *, usual: Sequence[str], need
 
     Args:
         title: the dataset, for messages.
-        root: that folder, or a parent that holds it under a usual name; None: ``$SEGMI_DATA``.
+        root: that folder, or one that holds it one or two levels below; None: ``$SEGMI_DATA``.
         usual: the usual names, relative to ``root``.
         needed: the folders that identify the layout.
 
@@ -41,7 +41,8 @@ def find_root(title: str, root: str | Path | None, *, usual: Sequence[str], need
     base = _given_root(title, root)
     candidates = [base, *(base / name for name in usual)]
     try:
-        for candidate in candidates:
+        below = [path for pattern in ("*", "*/*") for path in sorted(base.glob(pattern))] if needed else []
+        for candidate in [*candidates, *below]:
             if all((candidate / folder).is_dir() for folder in needed):
                 return candidate
         entries = sorted(entry.name for entry in base.iterdir())
@@ -51,7 +52,8 @@ def find_root(title: str, root: str | Path | None, *, usual: Sequence[str], need
     raise DataError(
         f"{printable(base)}: expected {title}, that is {' and '.join(needed)} in one of "
         f"{', '.join(map(printable, candidates))}; got {listing or 'an empty folder'}",
-        f"unpack {title} as downloaded, and set --root or {ROOT_VARIABLE} to its folder or to one that holds it",
+        f"unpack {title} as downloaded, and set --root or {ROOT_VARIABLE} to its folder or to one that holds it; or "
+        f"describe another layout: segmi data init {printable(base)}",
     )
 
 
@@ -236,7 +238,7 @@ def split_listing(
             problems.append(Problem(printable(images.by_stem.get(stem, stem)), message, remedy))
         groups[stem] = "video" if contiguous and group is None else printable(name or stem)
     if contiguous:
-        drawn = draw_tails({stem: groups[stem] for stem in sorted(stems, key=_by_number)}, shares)
+        drawn = draw_tails({stem: groups[stem] for stem in sorted(stems, key=by_number)}, shares)
     else:
         by_group = draw_splits([groups[stem] for stem in stems], shares, seed)
         drawn = {name: {stem for stem in stems if groups[stem] in of} for name, of in by_group.items()}
@@ -261,7 +263,7 @@ def group_names(path: Path, images: Files) -> dict[str, str]:
     return {stem_of(row[0], images): row[1].strip() for row in rows if len(row) == 2}
 
 
-def _by_number(stem: str) -> list[tuple[int, str]]:
+def by_number(stem: str) -> list[tuple[int, str]]:
     """Return a sort key that orders the numbers in names by value: frame_9 before frame_10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", stem)]
 

@@ -139,7 +139,7 @@ REFUSALS = {
         "unsupported files: 10 .npy",
         "save images and masks as PNG",
     ],
-    polygons: ["got polygons in instances.json", "rasterize the polygons to PNG masks"],
+    polygons: ["got COCO's polygons in instances.json", "segmi data convert", "--output DIR"],
     broken_panoptic: ["masks.json: expected COCO's panoptic JSON", "download the file again"],
     empty: ["expected images (.bmp,", "got notes.txt", "give the folder that holds"],
     gone: ["expected a folder of images and masks, got nothing"],
@@ -173,7 +173,11 @@ def test_frames_of_one_video_are_noted(make):
     for folder in ("images", "masks"):
         for number, path in enumerate(sorted((root / folder).iterdir())):
             path.rename(path.with_name(f"frame_{number:04d}{path.suffix}"))
-    assert any("frames of one video" in note for note in propose(root).notes)
+    proposal = propose(root)
+    assert any(
+        note.startswith("the images are frames of a video: its last frames are drawn") for note in proposal.notes
+    )
+    assert [sample.name for sample in proposal.dataset.split("val")] == ["frame_0008", "frame_0009"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from segmi.datasets.detection.class_names import NamedClasses
 from segmi.datasets.detection.ignored_values import guess_ignored
 from segmi.datasets.detection.mask_values import MaskValues
 from segmi.datasets.detection.named_values import values_of_names
-from segmi.datasets.palette import Color, Palette, color_of, voc_color
+from segmi.datasets.palette import VOC_PALETTE, Color, Palette, color_of, voc_color
 from segmi.datasets.published_labels import BY_COLOR, BY_VALUE
 from segmi.datasets.reader import ranges
 from segmi.errors import DataError
@@ -49,7 +49,7 @@ def propose_classes(
         return _of_colors(masks, named, ignored)
     if named is None and ignored is None and (found := _published_by_value(masks, layout, mask_suffix)) is not None:
         return found
-    return _of_values(masks, named, ignored)
+    return _of_values(masks, named, ignored, layout)
 
 
 def classes_of_segments(segments: Sequence[Segments]) -> ClassProposal:
@@ -104,7 +104,9 @@ def _numbered_from_zero(values: Sequence[int], ignored: Sequence[int], classes: 
     return counted == list(range(len(counted))) and 2 * len(counted) < classes
 
 
-def _of_values(masks: MaskValues, named: NamedClasses | None, given: Sequence[Value] | None) -> ClassProposal:
+def _of_values(
+    masks: MaskValues, named: NamedClasses | None, given: Sequence[Value] | None, layout: str
+) -> ClassProposal:
     notes: list[str] = []
     if named is not None:
         named, notes = values_of_names(masks, named)
@@ -139,7 +141,9 @@ def _of_values(masks: MaskValues, named: NamedClasses | None, given: Sequence[Va
         chosen = [(name, value) for name, value in zip(names, values, strict=True) if value not in ignored]
         shown = [one for one, value in zip(named.colors or (), values, strict=False) if value not in ignored] or None
     else:
-        black = masks.palette is not None and masks.palette[:1] == ((0, 0, 0),)
+        palette = masks.palette or ()  # VOC's is used for all kinds of classes
+        own = layout.startswith("PASCAL VOC") or palette[:3] != VOC_PALETTE[: len(palette[:3])]
+        black = palette[:1] == ((0, 0, 0),) and own
         known = rest in ([0, 1], [0, IGNORE_INDEX]) or (black and rest[0] == 0)
         chosen = list(zip(_default_names(rest, binary=len(rest) == 2, background=known), rest, strict=True))
         shown = None

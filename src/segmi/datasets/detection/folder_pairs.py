@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import fnmatch
+import glob
+import json
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from segmi.datasets.custom.dataset_config import Affixes
 from segmi.datasets.custom.panoptic import Segments
 from segmi.datasets.decode import SUFFIXES, printable
 from segmi.datasets.detection.mask_values import looks_like_mask
-from segmi.datasets.detection.name_matching import Match, match_folders, match_within
+from segmi.datasets.detection.name_matching import ENOUGH, Match, is_mask_word, match_folders, match_within
 from segmi.datasets.detection.survey import ImageFolder, Survey, classify_name
 from segmi.errors import DataError, UsageError
 
-ENOUGH: Final = 0.5  # two folders belong together if at least this share of their files pairs; the others are reported
+PREFERRED: Final = {
+    **dict.fromkeys(("semantic", "final", "labelids", "stuffthingmaps", "machine"), 1),
+    **dict.fromkeys(("original", "raw", "color", "colour", "colored", "rgb", "human", "gtcoarse"), -1),
+}
+"""Which of several folders of masks of the same images is meant, by the words in its path."""
 
 
 class FolderPair(NamedTuple):
@@ -39,30 +48,38 @@ def explicit_pairs(survey: Survey, images: str | None, masks: str | None) -> lis
         UsageError: a folder holds no images.
     """
     stems = dict(survey.images)
-    named = {text: _folders_named(survey, text, stems) for text in (images, masks) if text is not None}
+    named = {text: folders_named(survey, text, stems) for text in (images, masks) if text is not None}
     mask_folders = named[masks] if masks is not None else [f for f in survey.images if f.role == "mask"]
     image_folders = named[images] if images is not None else [f for f in survey.images if f not in mask_folders]
     pairs = []
     for mask in mask_folders:
         others = [f for f in image_folders if f.path != mask.path]
         candidates = [f for f in others if f.split == mask.split] or others
-        pairs += _best([FolderPair(image, mask, match_folders(stems[image], stems[mask])) for image in candidates])
+        matches = [FolderPair(image, mask, match_folders(stems[image], stems[mask])) for image in candidates]
+        pairs += _best(survey, matches)
     if not pairs:
         raise DataError(
             f"{printable(survey.root)}: expected masks in {masks or 'a folder'} named as the images in "
             f"{images or 'another'}, got too few matching names",
             "name both folders, --images DIR --masks DIR, and give an image and its mask the same name",
         )
-    return pairs if len({pair.split for pair in pairs}) == len(pairs) else _best(pairs)
+    return pairs
 
 
-def _folders_named(survey: Survey, text: str, stems: dict[ImageFolder, list[str]]) -> list[ImageFolder]:
-    """Return the folder with this path, or the folders of splits whose paths end with it."""
+def folders_named(survey: Survey, text: str, stems: dict[ImageFolder, list[str]] | None = None) -> list[ImageFolder]:
+    """Return the folder with this path, or the folders of all splits above or below it; ``*`` is any part of a path.
+
+    Raises:
+        UsageError: the folder holds no images.
+    """
+    stems = dict(survey.images) if stems is None else stems
     path = str(PurePosixPath(text))
-    exact = [folder for folder in survey.images if folder.path == path]
-    ending = [folder for folder in survey.images if folder.path.endswith(f"/{path}") and folder.split]
-    if exact or ending:
-        return exact or ending
+    splits = [folder for folder in survey.images if folder.split]
+    found = [folder for folder in survey.images if folder.path == path]
+    found = found or [f for f in splits if f.path.endswith(f"/{path}") or fnmatch.fnmatch(f.path, path)]
+    found = found or [f for f in splits if f.path.startswith(f"{path}/") and f.role != "other"]
+    if found:
+        return found
     folder = ImageFolder(path, None, None, ())
     stems[folder] = _stems_below(survey, path)
     if not stems[folder]:
@@ -72,32 +89,65 @@ def _folders_named(survey: Survey, text: str, stems: dict[ImageFolder, list[str]
     return [folder]
 
 
+def preferred(pairs: Sequence[FolderPair]) -> list[FolderPair]:
+    """Return the pair of one split whose masks are meant by the words in their path; all if they are equally good."""
+
+    def rank(pair: FolderPair) -> int:
+        words = re.split(r"[^a-z]+", pair.masks.path.lower())
+        return sum(PREFERRED.get(word, 0) for word in words)
+
+    best = max(map(rank, pairs))
+    return [pair for pair in pairs if rank(pair) == best]
+
+
 def panoptic_pairs(survey: Survey) -> list[FolderPair]:
     """Return the pairs of JSON files that have a folder of the same name beside them."""
     pairs = []
     for path in survey.json:
         folder = str(PurePosixPath(path).with_suffix(""))
         masks = _stems_below(survey, folder)
-        if not masks:
+        if not masks or not _is_panoptic(survey.root / path):
             continue
         Segments(survey.root / path)  # raises here, before the files are taken for another layout
         mask = ImageFolder(folder, "mask", classify_name(PurePosixPath(folder).name).split, ())
-        pairs += _best(
+        matches = [
             FolderPair(image, mask, match_folders(stems, masks), path)
             for image, stems in survey.images.items()
             if not PurePosixPath(image.path).is_relative_to(folder) and image.role in (None, "image")
-        )
+        ]
+        pairs += _best(survey, matches)
     return pairs
+
+
+def _is_panoptic(path: Path) -> bool:
+    """Return whether a JSON file has some of the keys of COCO's format, and no polygons."""
+    try:
+        data: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    annotations = data.get("annotations") if isinstance(data, dict) else None
+    first = annotations[0] if isinstance(annotations, list) and annotations else {}
+    keys = {"images", "annotations", "categories"}
+    return (
+        isinstance(data, dict)
+        and bool(keys & data.keys())
+        and not (isinstance(first, dict) and "segmentation" in first)
+    )
 
 
 def pairs_by_role(survey: Survey) -> list[FolderPair]:
     """Return each folder whose name says that it holds masks, with its image folder."""
+    return _merge_scene_folders(_pairs_of(survey, [folder for folder in survey.images if folder.role == "mask"]))
+
+
+def _pairs_of(survey: Survey, masks: Sequence[ImageFolder]) -> list[FolderPair]:
+    """Return each of the mask folders with its image folder."""
     pairs = []
-    for mask in (folder for folder in survey.images if folder.role == "mask"):
-        others = [f for f in survey.images if f.role in (None, "image")]
+    for mask in masks:
+        others = [f for f in survey.images if f.role in (None, "image") and f not in masks]
         candidates = [f for f in others if f.split == mask.split] or [f for f in others if f.split is None]
-        pairs += _best(_matched(survey, image, mask) for image in candidates)
-    return _merge_scene_folders(pairs)
+        pairs += _best(survey, [_matched(survey, image, mask) for image in candidates])
+    return pairs
 
 
 def pairs_side_by_side(survey: Survey) -> list[FolderPair]:
@@ -108,7 +158,7 @@ def pairs_side_by_side(survey: Survey) -> list[FolderPair]:
             by_split[folder.split].append(folder)
     pairs = []
     for folders in by_split.values():
-        single = [FolderPair(folder, folder, match_within(survey.images[folder])) for folder in folders]
+        single = [_by_content(survey, FolderPair(f, f, match_within(survey.images[f]))) for f in folders]
         fitting = [pair for pair in single if pair.match.share >= ENOUGH]
         if len(folders) > 1 and len(fitting) != 1:
             whole = _common_parent(folders)
@@ -117,33 +167,47 @@ def pairs_side_by_side(survey: Survey) -> list[FolderPair]:
     return pairs
 
 
+def _by_content(survey: Survey, pair: FolderPair) -> FolderPair:
+    """Return a pair in one folder with an unknown suffix at the masks, as their content shows, not at the images."""
+    suffix = pair.match.affixes.mask_suffix
+    if pair.match.affixes != Affixes(mask_suffix=suffix) or not suffix or is_mask_word(suffix):
+        return pair
+    stems, folder = survey.images[pair.images], survey.root / pair.images.path
+    marked = [stem for stem in stems if stem.endswith(suffix)]
+    if _holds_masks(folder, marked):
+        return pair
+    turned = pair.match._replace(affixes=Affixes(image_suffix=suffix))
+    masks = _holds_masks(folder, [stem.removesuffix(suffix) for stem in marked])
+    return pair._replace(match=turned if masks else Match(Affixes(), 0.0))
+
+
 def pairs_by_content(survey: Survey) -> list[FolderPair]:
-    """Return two folders with equal file names, if the files of one have few values each."""
-    folders = [folder for folder in survey.images if folder.role != "other"]
-    if len(folders) != 2:
-        return []
-    first, second = (_holds_masks(survey.root / folder.path, survey.images[folder]) for folder in folders)
-    image, mask = folders[::-1] if first else folders
-    return [] if first == second else _best([_matched(survey, image, mask)])
+    """Return the folders of unknown role whose files have few values each, with their image folders."""
+    folders = [folder for folder in survey.images if folder.role is None]
+    masks = [folder for folder in folders if _holds_masks(survey.root / folder.path, survey.images[folder])]
+    return _merge_scene_folders(_pairs_of(survey, masks))
 
 
 def _holds_masks(folder: Path, stems: Sequence[str]) -> bool:
     """Return whether a few evenly spaced files of a folder look like masks."""
     chosen = [folder / stem for stem in stems[:: max(1, len(stems) // 5)]]
-    return all(
-        looks_like_mask(next(p for p in path.parent.iterdir() if p.stem == path.name and p.suffix.lower() in SUFFIXES))
-        for path in chosen
-    )
+    files = [
+        [p for p in path.parent.glob(f"{glob.escape(path.name)}.*") if p.suffix.lower() in SUFFIXES] for path in chosen
+    ]
+    return bool(chosen) and all(found and looks_like_mask(found[0]) for found in files)
 
 
-def _best(pairs: Iterable[FolderPair]) -> list[FolderPair]:
-    """Return the pair whose folders and names agree most, if they agree enough."""
-    best = max(
-        pairs,
-        key=lambda pair: (pair.images.key == pair.masks.key, pair.match.share, pair.images.role == "image"),
-        default=None,
-    )
-    return [best] if best is not None and best.match.share >= ENOUGH else []
+def _best(survey: Survey, pairs: Sequence[FolderPair]) -> list[FolderPair]:
+    """Return the pair of the best image folder whose names agree enough: by its role, its path, and the names."""
+    fitting = [pair for pair in pairs if pair.match.share >= ENOUGH]
+
+    def rank(pair: FolderPair) -> tuple[int, bool, float]:
+        role = 2 if pair.images.role == "image" else 0
+        if not role and len(fitting) > 1:
+            role = not _holds_masks(survey.root / pair.images.path, _stems_below(survey, pair.images.path))
+        return role, pair.images.key == pair.masks.key, pair.match.share
+
+    return [max(fitting, key=rank)] if fitting else []
 
 
 def _matched(survey: Survey, image: ImageFolder, mask: ImageFolder) -> FolderPair:

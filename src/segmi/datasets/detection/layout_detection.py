@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
 import shlex
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
+from segmi.datasets.clips import GROUP_FILES
 from segmi.datasets.custom.dataset_config import SPLITS, Affixes, SplitFolders
-from segmi.datasets.decode import SUFFIXES, printable
+from segmi.datasets.decode import SUFFIXES, pages_of, printable
 from segmi.datasets.detection.folder_pairs import (
     FolderPair,
     explicit_pairs,
@@ -17,15 +20,22 @@ from segmi.datasets.detection.folder_pairs import (
     pairs_by_role,
     pairs_side_by_side,
     panoptic_pairs,
+    preferred,
 )
-from segmi.datasets.detection.survey import Survey, classify_name
+from segmi.datasets.detection.survey import Survey, classify_name, unread_formats
 from segmi.datasets.layout import image_files, read_list, stem_of
+from segmi.datasets.outlines import find_outlines
 from segmi.errors import DataError, UsageError
 
-UNSUPPORTED: Final = frozenset(
-    {".npy", ".npz", ".mat", ".jp2", ".exr", ".nii", ".gz", ".dcm", ".h5", ".hdr", ".heic", ".avif", ".svg"}
+LAYOUTS: Final = (
+    (r"(^|/)SegmentationClass[^/]*$", "PASCAL VOC's layout"),
+    (r"gtFine|gtCoarse", "Cityscapes' layout"),
+    (r"(^|/)annotations/(training|validation)$", "ADE20K's layout"),
+    (r"(^|/)masks_png$", "LoveDA's layout"),
+    (r"(^|/)stuffthingmaps", "COCO-Stuff's layout"),
+    (r"(^|/)labelsT[rs]$", "nnU-Net's layout"),
 )
-"""Suffixes of files that can hold images or masks and are not read."""
+"""Published layouts, by the path of their masks."""
 
 WHOLE: Final = "trainval"  # the list of all images that are not for testing, as in VOC
 LISTED_SHARE: Final = 0.5  # the share of lines that must name images for a text file to be a split list
@@ -56,20 +66,17 @@ def detect_layout(survey: Survey, images: str | None = None, masks: str | None =
         (pairs_by_content, "two folders, one with masks"),
     ):
         if pairs := find(survey):
-            return _layout(survey, pairs, words or _describe(survey, pairs))
+            return _layout(survey, pairs, words)
     raise _no_layout(survey)
 
 
-def _describe(survey: Survey, pairs: Sequence[FolderPair]) -> str:
-    folders = {pair.masks.path.partition("/")[0] for pair in pairs} | {pair.masks.path for pair in pairs}
-    if any(PurePosixPath(folder).name.startswith("SegmentationClass") for folder in folders):
-        return "PASCAL VOC's layout"
-    if "gtFine" in " ".join(folders):
-        return "Cityscapes' layout"
+def _describe(pairs: Sequence[FolderPair]) -> str:
+    paths = [f"{pair.masks.path}/{pair.match.affixes.mask_folder}".rstrip("/") for pair in pairs]
+    for pattern, words in LAYOUTS:
+        if any(re.search(pattern, path) for path in paths):
+            return words
     if all(pair.masks.path == f"{pair.images.path}annot" for pair in pairs):
         return "SegNet's layout"
-    if survey.root.joinpath("annotations", "training").is_dir():
-        return "ADE20K's layout"
     if any(pair.match.affixes.mask_folder for pair in pairs):
         return "folders that each hold images and masks"
     return "images and masks in separate folders"
@@ -79,9 +86,12 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str) -> Layout:
     by_split: dict[str | None, list[FolderPair]] = {}
     for pair in pairs:
         by_split.setdefault(pair.split, []).append(pair)
+    by_split = {split: preferred(several) for split, several in by_split.items()}
     if several := next((several for several in by_split.values() if len(several) > 1), None):
-        raise _ambiguous(survey, several)
-    notes = _unused_folders(survey, pairs)
+        raise _ambiguous(survey, several, {split for split in by_split if split})
+    used = [several[0] for several in by_split.values()]
+    words = words or _describe(used)
+    notes = _unused_folders(survey, used)
     if len(by_split) > 1 and None in by_split:
         (pair,) = by_split.pop(None)
         notes.append(f"{pair.masks.path} belongs to no split and is not used")
@@ -98,9 +108,15 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str) -> Layout:
     }
     parts = {split: parts[split] for split in SPLITS if split in parts}
     (names,) = affixes
+    if names.image_suffix == "_0000" and any(stem.endswith("_0001") for stem in survey.images.get(used[0].images, ())):
+        raise DataError(
+            f"{printable(survey.root)}: expected one file per image, got one per channel (_0000, _0001, …)",
+            "merge the channels of each case into one TIFF with several bands, named CASE_0000.tif",
+        )
     if list(by_split) == [None]:
-        parts, lists = _split_by_lists(survey, parts["train"], names)
+        parts, lists, more = _split_by_lists(survey, parts["train"], names)
         words += lists
+        notes += more
     elif "train" not in parts:
         first = next(iter(parts))
         notes.append(f"{first} is used for the missing train")
@@ -121,60 +137,99 @@ def _unused_folders(survey: Survey, pairs: Sequence[FolderPair]) -> list[str]:
     return [f"not used: {', '.join(unused[:4])}{more}"] if unused else []
 
 
-def _split_by_lists(survey: Survey, part: SplitFolders, affixes: Affixes) -> tuple[dict[str, SplitFolders], str]:
-    """Return the splits of lists such as ``train.txt`` and their folder in words; only ``train`` without lists."""
+def _split_by_lists(
+    survey: Survey, part: SplitFolders, affixes: Affixes
+) -> tuple[dict[str, SplitFolders], str, list[str]]:
+    """Return the splits of lists such as ``train.txt``, their folder in words, and notes on other lists and images.
+
+    Without lists, there is only ``train``.
+    """
     images = image_files(survey.root / part.images, stem_ending=affixes.image_suffix)
     by_folder: dict[str, dict[str, str]] = defaultdict(dict)
+    listed: dict[str, set[str]] = {}
+    further = []
     for name, paths in survey.lists.items():
         words = classify_name(stem := PurePosixPath(name).stem)
         split = WHOLE if stem == WHOLE else None if words.rest else words.split
-        if not name.endswith(".txt") or split is None:
-            continue
-        for path in paths:
+        for path in paths if name.endswith(".txt") and name not in GROUP_FILES else ():
             lines, _ = read_list(survey.root / path, folders_allowed=True)
-            hits = sum(stem_of(line.text, images) in images.by_stem for line in lines)
-            if lines and hits >= LISTED_SHARE * len(lines):
-                by_folder[str(PurePosixPath(path).parent)].setdefault(split, path)
+            stems = {stem_of(line.text, images) for line in lines} & images.by_stem.keys()
+            if lines and len(stems) >= LISTED_SHARE * len(lines):
+                listed[path] = stems
+                if split is None:
+                    further.append(path)
+                else:
+                    by_folder[str(PurePosixPath(path).parent)].setdefault(split, path)
     for lists in by_folder.values():
         whole = lists.pop(WHOLE, None)
         if whole is not None and not {"train", "val"} & lists.keys():
             lists["train"] = whole
-    if by_folder:
-        folder, lists = max(by_folder.items(), key=lambda item: ("Segmentation" in item[0], len(item[1])))
-        if "train" in lists:
-            parts: dict[str, SplitFolders] = {n: part._replace(names=lists[n]) for n in SPLITS if n in lists}
-            return parts, f", splits by the lists in {folder if folder != '.' else 'the folder itself'}"
-    return {"train": part}, ""
+    notes = []
+    if further:
+        found = ", ".join(f"{printable(path)} ({len(listed[path])} images)" for path in sorted(further)[:6])
+        more = f" and {len(further) - 6} more" if len(further) > 6 else ""
+        notes.append(f"further lists: {found}{more}; to use one, set `names` of a split in segmi.toml to it")
+    folder, lists = max(by_folder.items(), key=lambda i: ("Segmentation" in i[0], len(i[1])), default=("", {}))
+    if "train" not in lists:
+        return {"train": part}, "", notes
+    unlisted = len(images.by_stem) - len(set().union(*(listed[path] for path in lists.values())))
+    if unlisted:
+        notes.append(f"{unlisted} of {len(images.by_stem)} images are in none of the lists and are not used")
+    parts: dict[str, SplitFolders] = {n: part._replace(names=lists[n]) for n in SPLITS if n in lists}
+    return parts, f", splits by the lists in {folder if folder != '.' else 'the folder itself'}", notes
 
 
-def _ambiguous(survey: Survey, pairs: Sequence[FolderPair]) -> UsageError:
+def _ambiguous(survey: Survey, pairs: Sequence[FolderPair], splits: set[str]) -> UsageError:
     masks = [printable(pair.masks.path) for pair in pairs]
     same_images = len({pair.images.path for pair in pairs}) == 1
-    names = [PurePosixPath(pair.masks.path).name for pair in pairs]
-    in_splits = pairs[0].split is not None and len(set(names)) == len(names)  # a name selects it in every split
-    first = printable(names[0]) if in_splits else masks[0]
-    choice = f"choose one: --masks {shlex.quote(first)}"
+    choices = " or ".join(
+        f"--masks {shlex.quote(_name_in_all_splits(survey, pair.masks.path, splits))}" for pair in pairs
+    )
     return UsageError(
         f"{printable(survey.root)}: expected one folder of masks, got {len(masks)} that fit: {', '.join(masks)}",
-        choice if same_images else "give one of the datasets in it, or --images and --masks",
+        f"choose one: {choices}" if same_images else "give one of the datasets in it, or --images and --masks",
     )
+
+
+def _name_in_all_splits(survey: Survey, path: str, splits: set[str]) -> str:
+    """Return the shortest text for --masks that names this folder in every split."""
+    parts = path.split("/")
+    ends = ["/".join(parts[start:]) for start in range(len(parts) - 1, 0, -1)]
+    starred = [re.sub(r"(?i)train(ing)?|val(id(ation)?)?|dev|test(ing)?", "*", part, count=1) for part in parts]
+    for text in [*ends, "/".join(starred)] if splits else []:
+        named = [f for f in survey.images if f.split and (f.path.endswith(f"/{text}") or fnmatch.fnmatch(f.path, text))]
+        if len(named) == len(splits) and {folder.split for folder in named} == splits:
+            return printable(text)
+    return printable(path)
 
 
 def _no_layout(survey: Survey) -> DataError:
     root = printable(survey.root)
     given = "; ".join(f"{len(stems)} images in {printable(f.path)}" for f, stems in list(survey.images.items())[:6])
     given += "; …" if len(survey.images) > 6 else ""
-    unread = [f"{count} {suffix}" for suffix, count in survey.unread.most_common() if suffix in UNSUPPORTED]
-    if unread:
+    if formats := unread_formats(survey):
+        read = ", ".join(sorted(SUFFIXES))
+        return DataError(f"{root}: expected images and masks as {read}, got {given} and {formats[0]}", formats[1])
+    texts = [path for paths in survey.lists.values() for path in paths]
+    if (outlines := find_outlines(survey.root, [*survey.json, *texts])) is not None:
+        message = f"{root}: expected masks as images, got {outlines.words} in {printable(outlines.path)}"
+        return DataError(message, outlines.remedy.format(folder=shlex.quote(root)))
+    files = [survey.root / folder.path / stem for folder, stems in survey.images.items() for stem in stems[:2]]
+    stacks = [(path, pages) for path in files[:8] if (pages := pages_of(path)) > 1]
+    if stacks:
+        given = f"stacks such as {printable(stacks[0][0].name)} with {stacks[0][1]} pages"
+        return DataError(f"{root}: expected one image per file, got {given}", "save every page as a separate image")
+    several = [f for f, stems in survey.images.items() if f.role == "mask" and len(stems) > 1]
+    single = {
+        PurePosixPath(f.path).parent for f, stems in survey.images.items() if f.role == "image" and len(stems) == 1
+    }
+    objects = [f for f in several if PurePosixPath(f.path).parent in single]
+    tagged = [stem for f in survey.images for stem in survey.images[f] if re.search(r"task-\d+-annotation-\d+", stem)]
+    if objects or tagged:
+        where = f"{len(survey.images[objects[0]])} in {printable(objects[0].path)}" if objects else printable(tagged[0])
         return DataError(
-            f"{root}: expected images and masks as {', '.join(sorted(SUFFIXES))}, got {given} and unsupported files: "
-            f"{', '.join(unread)}",
-            "save images and masks as PNG, masks as 8-bit gray values",
-        )
-    if any(_has_polygons(survey.root / path) for path in survey.json):
-        return DataError(
-            f"{root}: expected masks as images, got polygons in {printable(survey.json[0])}",
-            "rasterize the polygons to PNG masks first, one file per image and one value per class",
+            f"{root}: expected one mask per image, got a mask per object or label ({where})",
+            "merge the masks of each image into one file with its name, with a value per class",
         )
     if not any(folder.role == "mask" for folder in survey.images) and len(survey.images) == 1:
         return DataError(
@@ -186,9 +241,3 @@ def _no_layout(survey: Survey) -> DataError:
         "give an image and its mask the same name in images/ and masks/ (VOC, Cityscapes, SegNet and COCO's panoptic "
         "layout are read too), or name the folders: --images DIR --masks DIR",
     )
-
-
-def _has_polygons(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(2_000_000)
-    return b'"segmentation"' in head or b'"polygon"' in head or b'"shapes"' in head

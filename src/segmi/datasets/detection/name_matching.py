@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -12,13 +12,15 @@ from segmi.datasets.custom.dataset_config import Affixes
 _IMAGE_NAMES: Final = ("image", "img", "rgb", "sat", "photo", "input", "original", "color", "colour")
 _MASK_NAMES: Final = (
     *("mask", "masks", "label", "labels", "gt", "seg", "segmentation", "annotation", "groundtruth", "truth"),
-    *("lab", "target", "matte"),
+    *("lab", "target", "matte", "anno", "labelled", "labeled"),
 )
 _IMAGE_WORDS: Final = (*_IMAGE_NAMES, *(n.title() for n in _IMAGE_NAMES), *map(str.upper, _IMAGE_NAMES), "leftImg8bit")
 _MASK_WORDS: Final = (
     *(*_MASK_NAMES, *(name.title() for name in _MASK_NAMES), *map(str.upper, _MASK_NAMES)),
     *("L", "labelIds", "gtFine_labelIds", "manual1"),
 )
+_FIRST_CHANNEL: Final = "_0000"  # nnU-Net's suffix of the first, or only, file of a case
+ENOUGH: Final = 0.5  # images and masks belong together if at least this share of them pairs; the others are reported
 _SEPARATORS: Final = ("_", "-", ".", " ")
 
 
@@ -51,7 +53,26 @@ def match_folders(images: Sequence[str], masks: Sequence[str]) -> Match:
                 best = Match(Affixes(image_prefix, image_suffix, mask_prefix, mask_suffix), share)
             if best.share == 1:
                 return best
+    return best if best.share >= ENOUGH else max(best, _match_infixes(images, masks), key=lambda match: match.share)
+
+
+def _match_infixes(images: Sequence[str], masks: Sequence[str]) -> Match:
+    """Return the words inside the names of images and masks by which they differ: ``1_camera_7`` and ``1_label_7``."""
+    sides = [[{*re.findall(r"[^\W\d_]+", stem.rpartition("/")[2])} for stem in side] for side in (images, masks)]
+    words = [sorted(set.intersection(*side)) for side in sides]
+    best = Match(Affixes(), 0.0)
+    for image in words[0]:
+        known = {_without(stem, image) for stem in images}
+        for mask in (word for word in words[1] if word != image):
+            share = sum(_without(stem, mask) in known for stem in masks) / min(len(images), len(masks))
+            if share > best.share:
+                best = Match(Affixes(image_infix=image, mask_infix=mask), share)
     return best
+
+
+def _without(stem: str, word: str) -> str:
+    folder, slash, name = stem.rpartition("/")
+    return f"{folder}{slash}{name.replace(word, '', 1)}"
 
 
 def match_within(stems: Sequence[str]) -> Match:
@@ -71,7 +92,25 @@ def match_within(stems: Sequence[str]) -> Match:
         if match.affixes.mask_prefix or match.affixes.mask_suffix or match.share <= best.share:
             continue
         best = Match(match.affixes._replace(mask_prefix=mask_prefix, mask_suffix=mask_suffix), match.share)
-    return best
+    return best if best.share >= ENOUGH else max(best, _match_extended(stems), key=lambda match: match.share)
+
+
+def is_mask_word(suffix: str) -> bool:
+    """Return whether a suffix says that files are masks."""
+    return suffix[1:] in _MASK_WORDS
+
+
+def _match_extended(stems: Sequence[str]) -> Match:
+    """Return the unknown suffix that turns the name of one file of a folder into that of another."""
+    known = {*stems}
+    counts = Counter(
+        stem[cut.start() :]
+        for stem in stems
+        for cut in re.finditer(r"(?<=.)[_\-. ]", stem)
+        if stem[: cut.start()] in known
+    )
+    suffix, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
+    return Match(Affixes(mask_suffix=suffix), 2 * count / len(stems) if 2 * count >= ENOUGH * len(stems) else 0.0)
 
 
 def _match_whole_names(stems: Sequence[str]) -> Match:
@@ -98,7 +137,8 @@ def _candidates(stems: Sequence[str], words: Iterable[str]) -> list[tuple[str, s
     suffixes = [separator + word for word in words for separator in _SEPARATORS]
     prefixes = [word + separator for word in words for separator in _SEPARATORS]
     known = [("", ""), *((prefix, "") for prefix in prefixes), *(("", suffix) for suffix in suffixes)]
-    return list(dict.fromkeys([*known, *_common_affixes(stems)]))
+    channel = [("", _FIRST_CHANNEL)] if any(stem.endswith(_FIRST_CHANNEL) for stem in stems) else []
+    return list(dict.fromkeys([*known, *channel, *_common_affixes(stems)]))
 
 
 def _common_affixes(stems: Sequence[str]) -> list[tuple[str, str]]:

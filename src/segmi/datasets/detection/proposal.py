@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Final
 from PIL import Image
 
 from segmi.datasets.check import CheckReport, check_dataset
+from segmi.datasets.clips import GROUP_FILES, group_samples
 from segmi.datasets.custom import CustomConfig, CustomDataset, LabelClass, format_config
 from segmi.datasets.custom.dataset_config import MaskKind, Value
 from segmi.datasets.custom.panoptic import Segments
@@ -29,15 +28,6 @@ Progress = Callable[[str, int, int], None]  # called with the current stage, the
 
 _UNREAD: Final = (LabelClass("unread", (0,), (0, 0, 0)), LabelClass("unread too", (1,), (0, 0, 0)))
 """Classes of the draft that only lists files."""
-
-FEWEST_GROUPS: Final = 4
-"""Whole groups are held out if there are at least this many; with fewer, that would hold out too much."""
-
-_GROUPS: Final = (
-    (r"^(.+)/", "the folders"),
-    (r"^(.+)[_-][a-zA-Z]*\d+$", "the names before their number"),
-    (r"^([^/_-]+)[_-]", "the first part of the names"),
-)
 
 
 @dataclass(frozen=True)
@@ -107,9 +97,11 @@ def propose(
     kind: MaskKind = "panoptic" if any(part.panoptic for part in layout.parts.values()) else "index"
     title = title or printable(root.resolve().name)
     draft = CustomConfig(title, kind, _UNREAD, layout.parts, affixes=layout.affixes, pairs_only=pairs_only)
-    samples = _list_pairs(CustomDataset.from_config(root, draft))
+    lister = CustomDataset.from_config(root, draft)
+    samples = _list_pairs(lister)
     kind, classes = _classes(survey, layout, samples, threshold, ignored, progress)
-    group, note = propose_group([sample.name for sample in samples], drawn="val" not in layout.parts)
+    files = [path for name in GROUP_FILES for path in survey.lists.get(name, ())]
+    grouping = group_samples(lister, samples, files, drawn="val" not in layout.parts)
     config = replace(
         draft,
         masks=kind,
@@ -117,7 +109,9 @@ def propose(
         classes=classes.classes,
         ignored=classes.ignored,
         ignored_color=classes.ignored_color,
-        group=group,
+        group=grouping.group,
+        groups=grouping.groups,
+        contiguous=grouping.contiguous,
         val=0.0 if "val" in layout.parts else val,
         test=0.0 if "test" in layout.parts else test,
         seed=seed,
@@ -133,43 +127,11 @@ def propose(
         *_unmatched(dataset),
         *format.notes,
         *classes.notes,
-        note,
+        grouping.note,
         _splits_note(config),
         *report.notes,
     )
     return Proposal(dataset, layout.words, notes, report)
-
-
-def propose_group(stems: Sequence[str], *, drawn: bool = True) -> tuple[str | None, str]:
-    """Propose a regular expression for the groups, None if the names have no groups, with a note.
-
-    At least four groups are needed, most with several images and none with more than half of all images. If no split is
-    drawn, two groups of any size are enough.
-
-    Example:
-        >>> propose_group([f"patient{p}_{slice}" for p in range(5) for slice in range(3)])
-        ('^(.+)[_-][a-zA-Z]*\\\\d+$', '5 groups by the names before their number: each group stays in one split')
-        >>> propose_group(["a", "b", "c"])[0] is None
-        True
-    """
-    for pattern, source in _GROUPS:
-        matches = [re.search(pattern, stem) for stem in stems]
-        if not stems or not all(matches):
-            continue
-        sizes = Counter(match[1] for match in matches if match)
-        several = sum(size > 1 for size in sizes.values())
-        enough = len(sizes) >= (FEWEST_GROUPS if drawn else 2) and 2 * several >= len(sizes)
-        if enough and (not drawn or 2 * max(sizes.values()) <= len(stems)):
-            effect = ": each group stays in one split" if drawn else ""
-            return pattern, f"{len(sizes)} groups by {source}{effect}"
-    numbered = {re.sub(r"\d+", "#", stem) for stem in stems}
-    video = len(numbered) == 1 and re.search(r"frame|fr|seq|video|clip", next(iter(numbered)).lower())
-    if drawn and len(stems) > 2 and video:
-        return None, (
-            "the names look like the frames of one video; neighboring frames are alike, so scores on val are too high: "
-            "put frames that are far apart in time into val, with folders or lists"
-        )
-    return None, "the names have no groups: each image is a group"
 
 
 def _list_pairs(dataset: CustomDataset) -> list[Sample]:
@@ -219,7 +181,8 @@ def _splits_note(config: CustomConfig) -> str:
     if not config.drawn:
         return f"splits of the layout: {', '.join(config.parts)}"
     drawn = ", ".join(f"{name} ({share:.0%})" for name, share in config.drawn.items())
-    return f"{drawn} is drawn from train with seed {config.seed}"
+    how = "as its last images" if config.contiguous else f"with seed {config.seed}"
+    return f"{drawn} is drawn from train {how}"
 
 
 def _stage(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:

@@ -18,23 +18,27 @@ Role = Literal["image", "mask", "other"]
 
 _IMAGES: Final = frozenset(
     (
-        *("image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "rgb", "input"),
-        *("inputs", "frame", "frames", "original", "originals", "jpegimages", "leftimg8bit"),
+        *("image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "camera"),
+        *("jpegimages", "leftimg8bit", "stillsraw"),
     )
+)
+_KINDS_OF_IMAGES: Final = frozenset(  # words for images that are also used for masks: labels/original, gt_rgb
+    ("rgb", "input", "inputs", "frame", "frames", "original", "originals", "color", "colour")
 )
 _MASKS: Final = frozenset(
     (
         *("mask", "masks", "label", "labels", "labelmap", "labelmaps", "annotation", "annotations"),
-        *("annot", "annots", "ann", "anns", "gt", "groundtruth", "truth", "truths", "segmentation"),
-        *("segmentations", "seg", "segs", "segmentationclass", "segmentationclassaug"),
-        *("segmentationclasspng", "target", "targets", "gtfine", "manual"),
+        *("annot", "annots", "anno", "ann", "anns", "gt", "groundtruth", "truth", "truths", "segmentation"),
+        *("segmentations", "seg", "segs", "segmentationclass", "segmentationclassaug", "segmentationclassraw"),
+        *("segmentationclasspng", "target", "targets", "gtfine", "gtcoarse", "manual", "semantic", "semseg"),
+        *("labelled", "labeled", "labelids", "labeledapproved", "stuffthingmaps", "trimaps"),
     )
 )
 _OTHERS: Final = frozenset(  # folders beside images and masks that are neither
     (
-        *("segmentationobject", "segmentationclassvisualization", "instance", "instances", "depth"),
-        *("disparity", "preview", "previews", "overlay", "overlays", "vis", "visualization"),
-        *("prediction", "predictions", "thumbnails"),
+        *("segmentationobject", "segmentationclassvisualization", "instance", "instances", "depth", "panoptic"),
+        *("disparity", "preview", "previews", "overlay", "overlays", "vis", "visualization", "polygons"),
+        *("prediction", "predictions", "thumbnails", "instanceids", "objects", "bboxes", "lidar"),
     )
 )
 _SPLITS: Final = {
@@ -43,7 +47,11 @@ _SPLITS: Final = {
     **{"test": "test", "testing": "test"},
 }
 _JOINED: Final = re.compile(r"(train|training|valid|validation|val|test)([a-z]+)")  # trainannot
+_ROLE_FIRST: Final = re.compile(r"([a-z]+?)(train|val|test|tr|ts)")  # imagestrain; imagesTr and labelsTs of nnU-Net
 _WITH_YEAR: Final = re.compile(r"(train|val|test)(20\d\d)")  # train2017
+
+
+_WORDS: Final[dict[Role, frozenset[str]]] = {"other": _OTHERS, "mask": _MASKS, "image": _IMAGES}
 
 
 class NameParts(NamedTuple):
@@ -52,6 +60,7 @@ class NameParts(NamedTuple):
     role: Role | None
     split: str | None
     rest: tuple[str, ...]
+    weak: bool = False  # whether the name only says which kind of images, or of masks
 
 
 class ImageFolder(NamedTuple):
@@ -71,8 +80,30 @@ class Survey:
     # the stems of the images of each image folder, relative to it
     images: dict[ImageFolder, list[str]] = field(default_factory=dict)
     lists: dict[str, list[str]] = field(default_factory=dict)  # text files by lower-case name
-    json: list[str] = field(default_factory=list)  # JSON files
+    json: list[str] = field(default_factory=list)  # JSON, GeoJSON and XML files
     unread: Counter[str] = field(default_factory=Counter)  # the number of files of each other suffix, in lower case
+
+
+UNREAD: Final = {
+    **dict.fromkeys(
+        (".nii", ".mha", ".nrrd"),
+        "save each slice as TIFF or PNG, such as nibabel.load(PATH).get_fdata()[:, :, k]; labels with the same names",
+    ),
+    ".dcm": "save each slice as TIFF or PNG: pydicom.dcmread(PATH).pixel_array",
+    **dict.fromkeys((".npy", ".npz"), "save images and masks as PNG: Image.fromarray(numpy.load(PATH)).save(...)"),
+    ".mat": "save images and masks as PNG: Image.fromarray(scipy.io.loadmat(PATH)[NAME]).save(...)",
+    **dict.fromkeys(
+        (".jp2", ".exr", ".h5", ".hdr", ".heic", ".avif", ".svg"), "save images and masks as PNG, masks as 8-bit gray"
+    ),
+}
+"""The remedy for files that can hold images or masks and are not read, by suffix."""
+
+
+def unread_formats(survey: Survey) -> tuple[str, str] | None:
+    """Return the files of unread formats in words, with a remedy; None without such files."""
+    found = [(count, suffix) for suffix, count in survey.unread.most_common() if suffix in UNREAD]
+    words = ", ".join(f"{count} {suffix}" for count, suffix in found)
+    return (f"unsupported files: {words}", UNREAD[found[0][1]]) if found else None
 
 
 def survey_folder(root: Path) -> Survey:
@@ -97,6 +128,10 @@ def survey_folder(root: Path) -> Survey:
         for name in names:
             _add_file(survey, by_folder[folder], folder, inside, name)
     survey.images = {folder: stems for folder, stems in by_folder.items() if stems}
+    if not survey.images and (formats := unread_formats(survey)):
+        raise DataError(
+            f"{printable(root)}: expected images as {', '.join(sorted(SUFFIXES))}, got {formats[0]}", formats[1]
+        )
     if not survey.images:
         entries = sorted(printable(entry.name) for entry in root.iterdir() if not entry.name.startswith("."))
         given = ", ".join(entries[:8]) + (", …" if len(entries) > 8 else "") if entries else "an empty folder"
@@ -119,15 +154,15 @@ def image_folder_of(inside: PurePosixPath) -> ImageFolder:
     if not depth:
         return ImageFolder(str(inside), None, None, ())
     parts = parts[:depth]
-    roles = [part.role for part in parts if part.role]
+    roles = [part.role for part in parts if part.role and not part.weak]
     splits = [part.split for part in parts if part.split]
-    role = "other" if "other" in roles else roles[-1] if roles else None
+    role = "other" if "other" in roles else roles[-1] if roles else "image" if any(p.weak for p in parts) else None
     key = tuple(word for part in parts for word in part.rest)
     return ImageFolder("/".join(inside.parts[:depth]), role, splits[-1] if splits else None, key)
 
 
 def _add_file(survey: Survey, stems: list[str], folder: ImageFolder, inside: PurePosixPath, name: str) -> None:
-    suffix = PurePosixPath(name).suffix.lower()
+    suffix = PurePosixPath(name.lower().replace(".nii.gz", ".nii")).suffix
     if str(inside) == "." and name.startswith(OWN_PREFIX):
         return
     if suffix in SUFFIXES:
@@ -135,7 +170,7 @@ def _add_file(survey: Survey, stems: list[str], folder: ImageFolder, inside: Pur
         stems.append(unicodedata.normalize("NFC", str(path.relative_to(folder.path))))
     elif suffix in (".txt", ".csv"):
         survey.lists.setdefault(name.lower(), []).append(str(inside / name))
-    elif suffix == ".json":
+    elif suffix in (".json", ".geojson", ".xml"):
         survey.json.append(str(inside / name))
     else:
         survey.unread[suffix] += 1
@@ -145,34 +180,38 @@ def classify_name(name: str) -> NameParts:
     """Return the role and split in the name of a folder.
 
     Example:
-        >>> classify_name("train_masks"), classify_name("valannot")
-        (NameParts(role='mask', split='train', rest=()), NameParts(role='mask', split='val', rest=()))
-        >>> classify_name("aachen"), classify_name("train2017")
-        (NameParts(role=None, split=None, rest=('aachen',)), NameParts(role=None, split='train', rest=('2017',)))
+        >>> classify_name("train_masks")[:2], classify_name("valannot")[:2]
+        (('mask', 'train'), ('mask', 'val'))
+        >>> classify_name("aachen").rest, classify_name("train2017")[1:3], classify_name("imagesTr")[:2]
+        (('aachen',), ('train', ('2017',)), ('image', 'train'))
         >>> classify_name("RGB_mask_images").role
         'mask'
     """
-    role: Role | None = None
+    roles: set[Role] = set()
     split: str | None = None
     rest = []
+    kind = False
     for token in _tokens(name):
         if token in _SPLITS and split is None:
             split = _SPLITS[token]
-        elif token in _OTHERS:
-            role = "other"
-        elif token in _MASKS:
-            role = role if role == "other" else "mask"
-        elif token in _IMAGES:
-            role = role or "image"  # "mask images" are masks
+        elif role := next((role for role, words in _WORDS.items() if token in words), None):
+            roles.add(role)
+        elif token in _KINDS_OF_IMAGES:
+            kind = True
         else:
             rest.append(token)
-    return NameParts(role, split, tuple(rest))
+    role = next((role for role in _WORDS if role in roles), None)  # "mask images" are masks
+    return NameParts(role or ("image" if kind else None), split, tuple(rest), kind and role is None)
 
 
 def _tokens(name: str) -> list[str]:
     tokens = []
     for token in re.split(r"[_\-. ]+", name.lower()):
         joined = _WITH_YEAR.fullmatch(token) or _JOINED.fullmatch(token)
-        known = joined and (joined[2].isdigit() or joined[2] in _MASKS | _IMAGES)
-        tokens += [joined[1], joined[2]] if joined and known else [token]
+        if joined and (joined[2].isdigit() or joined[2] in _MASKS | _IMAGES):
+            tokens += [joined[1], joined[2]]
+        elif (turned := _ROLE_FIRST.fullmatch(token)) and turned[1] in _MASKS | _IMAGES:
+            tokens += [turned[1], {"tr": "train", "ts": "test"}.get(turned[2], turned[2])]
+        else:
+            tokens.append(token)
     return ["groundtruth" if token == "ground" else token for token in tokens if token]

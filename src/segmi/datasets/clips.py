@@ -1,0 +1,163 @@
+"""Groups in file names: the frames of a video, the slices of a patient, the tiles of a slide."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmi.datasets.custom import CustomDataset
+from segmi.datasets.decode import printable
+from segmi.datasets.layout import Files, by_number, group_names
+from segmi.datasets.reader import Sample
+
+FEWEST_GROUPS: Final = 4
+"""Groups of any name are held out whole if there are at least this many; with fewer, that would hold out too much."""
+
+SHORTEST_VIDEO: Final = 5  # so many images with consecutive numbers are the frames of a video
+SHARE_OF_FRAMES: Final = 0.8  # a series of images is a video if at least this share of it has consecutive numbers
+
+GROUP_FILES: Final = ("groups.txt", "groups.csv")
+"""Names of files with the group of each image."""
+
+NUMBERED: Final = r"^(.+?)(?:[_\-. ]+[a-zA-Z]*\d+|(?<=\d)[a-zA-Z]+\d+)?$"
+"""The part of a name before its last number; the whole name without one."""
+
+GROUPS: Final = (
+    (r"^(.+)/", "the folders"),
+    (r"^(.+?)[_\- ]*\[[^\]]*\]$", "the names before their coordinates"),
+    (r"^(.+?)[_\-. ]+(?:x|r|row|i)[_=]?\d+[_\-. ,]*(?:y|c|col|j)[_=]?\d+$", "the names before their coordinates"),
+    (NUMBERED, "the names before their number"),
+    (r"^([^/_-]+)[_-]", "the first part of the names"),
+)
+"""Regular expressions for groups, and what they use; the first one that finds several images per group applies."""
+
+_FRAME_WORDS: Final = re.compile(
+    r"(?:^|[^a-z])(?:f|fr|frames?|seq|sequence|vid|video|clip|film|movie|drive)(?:[^a-z]|$)"
+)
+_ANY_WORDS: Final = re.compile(
+    r"(?:image|img|im|photo|picture|pic|dsc[nf]?|sample|case|patient|subject|tile|patch|cell|slide|scan|id|file|train"
+    r"|val|test|[\W\d_])*"
+)
+"""What the names of images have in common if it says nothing about their origin."""
+
+
+class Grouping(NamedTuple):
+    """How dependent images are kept in one split."""
+
+    group: str | None  # a regular expression for the part of the names that dependent images share
+    note: str  # the reason
+    contiguous: bool = False  # whether splits are drawn as the end of every group
+    groups: str | None = None  # the file with the group of each image
+
+
+def propose_group(stems: Sequence[str], *, drawn: bool = True, alike: Callable[[], bool] = lambda: False) -> Grouping:
+    """Propose how the images of these names are grouped.
+
+    If splits are ``drawn``, whole groups are kept together: at least four groups, most with several images and none
+    with more than half of all images, or two clips, whose names have a number or a word for videos. The frames of a
+    single video are divided in time. If the splits are given, two groups of any size are enough. ``alike`` returns
+    whether images with neighboring numbers look alike; it is called if the names do not decide.
+
+    Example:
+        >>> frames = [f"0001TP_{n:06d}" for n in range(6690, 6700)] + [f"Seq05VD_f{n:05d}" for n in range(9)]
+        >>> propose_group(frames).note
+        '2 clips by the names before their number: each clip stays in one split'
+        >>> propose_group([f"frame{n}" for n in range(30)]).contiguous, propose_group(["a", "b", "c"]).group
+        (True, None)
+    """
+    for pattern, source in GROUPS:
+        matches = [re.search(pattern, stem) for stem in stems]
+        if not stems or not all(matches):
+            continue
+        sizes = Counter(match[1] for match in matches if match)
+        several = [name for name, size in sizes.items() if size > 1]
+        if len(sizes) < 2 or 2 * len(several) < len(sizes):
+            continue
+        clips = pattern == NUMBERED and all(
+            re.search(r"\d", name) or _FRAME_WORDS.search(name.lower()) for name in several
+        )
+        enough = len(sizes) >= (FEWEST_GROUPS if drawn else 2) and not (drawn and 2 * max(sizes.values()) > len(stems))
+        if enough or clips:
+            kind = "clip" if clips and _share_of_frames(stems) >= SHARE_OF_FRAMES else "group"
+            effect = f": each {kind} stays in one split" if drawn else ""
+            return Grouping(pattern, f"{len(sizes)} {kind}s by {source}{effect}")
+    return _single_series(stems, drawn=drawn, alike=alike)
+
+
+def _single_series(stems: Sequence[str], *, drawn: bool, alike: Callable[[], bool]) -> Grouping:
+    """Return the grouping of images that are one series, or a few without clip names."""
+    if _share_of_frames(stems) < SHARE_OF_FRAMES:
+        note = ": each image is a group, which is right only if no two show the same object, place or video"
+        return Grouping(None, f"the names have no groups{note if drawn else ': each image is a group'}")
+    prefixes = {re.sub(r"\d+$", "", stem.lower()) for stem in stems}
+    numbers = [int(number[0]) for stem in stems if (number := re.search(r"\d+$", stem))]
+    cut = min(numbers, default=0) > 1 or any(re.search(r"\d", one) for one in prefixes)  # a part of a longer recording
+    own = not any(_ANY_WORDS.fullmatch(one) for one in prefixes)
+    named = len(prefixes) == 1 and (any(map(_FRAME_WORDS.search, prefixes)) or (own and cut))
+    if named or alike():
+        sizes = Counter(match[1] for one in stems if (match := re.search(NUMBERED, one)))
+        pattern = None if min(sizes.values()) < SHORTEST_VIDEO else NUMBERED
+        if not drawn:
+            return Grouping(pattern, "the images are frames of one video: scores on val are not those of new videos")
+        return Grouping(
+            pattern,
+            "the images are frames of a video: its last frames are drawn, so that neighboring frames, which are alike, "
+            "are in two splits at the boundary only; scores on val are still not those of new videos",
+            contiguous=True,
+        )
+    note = "the names are numbers without groups: each image is a group"
+    return Grouping(None, f"{note}; for frames of a video, set contiguous = true under [draw]" if drawn else note)
+
+
+def _share_of_frames(stems: Sequence[str]) -> float:
+    """Return the share of the names whose numbers form a series of at least five with equal steps."""
+    series: dict[str, list[int]] = defaultdict(list)
+    for stem in stems:
+        if match := re.search(r"^(.*?)(\d+)$", stem):
+            series[match[1]].append(int(match[2]))
+    frames = 0
+    for numbers in map(sorted, series.values()):
+        steps = [after - before for before, after in pairwise(numbers)]
+        runs = [len(list(run)) + 1 for _, run in groupby(steps)]
+        frames += min(sum(run for run in runs if run >= SHORTEST_VIDEO), len(numbers))
+    return frames / max(len(stems), 1)
+
+
+def group_samples(dataset: CustomDataset, samples: Sequence[Sample], files: Sequence[str], *, drawn: bool) -> Grouping:
+    """Return the grouping by the first of the files that lists most images, else by the names and the looks."""
+    by_name = {sample.name: sample.image for sample in samples if isinstance(sample.image, Path)}
+    images = Files(dataset.root, by_name, [])
+    for path in files:
+        groups = group_names(dataset.root / path, images)
+        listed = [groups[sample.name] for sample in samples if sample.name in groups]
+        if 2 * len(listed) >= len(samples):
+            rest = f"; {len(samples) - len(listed)} images are not listed" if len(listed) < len(samples) else ""
+            note = f"{len({*listed})} groups by {printable(path)}{rest}"
+            return Grouping(None, note + (": each group stays in one split" if drawn else ""), groups=path)
+    ordered = sorted(samples, key=lambda sample: by_number(sample.name))
+    return propose_group([one.name for one in ordered], drawn=drawn, alike=lambda: _neighbors_alike(dataset, ordered))
+
+
+def _neighbors_alike(dataset: CustomDataset, samples: Sequence[Sample]) -> bool:
+    """Return whether neighboring images differ by less than half as much as distant ones, as in a video."""
+    middle = len(samples) // 2
+    near, far = [], []
+    for index in range(0, middle, max(middle // 8, 1)):
+        first, second, other = (_thumbnail(dataset, samples[i]) for i in (index, index + 1, index + middle))
+        if not first.shape == second.shape == other.shape:
+            return False
+        near.append(float(np.abs(first - second).mean()))
+        far.append(float(np.abs(first - other).mean()))
+    return bool(near) and 2 * float(np.median(near)) < float(np.median(far))
+
+
+def _thumbnail(dataset: CustomDataset, sample: Sample) -> NDArray[np.float64]:
+    pixels = dataset.read_image(sample).astype(np.float64).mean(-1)
+    return pixels[:: max(pixels.shape[0] // 32, 1), :: max(pixels.shape[1] // 32, 1)]
