@@ -41,8 +41,8 @@ def find_root(title: str, root: str | Path | None, *, usual: Sequence[str], need
     base = _given_root(title, root)
     candidates = [base, *(base / name for name in usual)]
     try:
-        below = [path for pattern in ("*", "*/*") for path in sorted(base.glob(pattern))] if needed else []
-        for candidate in [*candidates, *below]:
+        below = [path for pattern in ("*/", "*/*/") for path in sorted(base.glob(pattern))] if needed else []
+        for candidate in [*candidates, *(path / name for path in below for name in ("", *usual))]:
             if all((candidate / folder).is_dir() for folder in needed):
                 return candidate
         entries = sorted(entry.name for entry in base.iterdir())
@@ -245,7 +245,8 @@ def split_listing(
     if stems and not all(drawn.values()):
         names, count = " and ".join(shares), len(set(groups.values()))
         message = f"expected at least {len(shares) + 1} groups to draw {names} from, got {count}"
-        problems.append(Problem(printable(images.folder), message, f"add images of other groups, or set {names} to 0"))
+        remedy = f"add images of other groups, or set {names} to 0 (`segmi data init --val 0`)"
+        problems.append(Problem(printable(images.folder), message, remedy))
     elsewhere = set().union(*drawn.values())
     chosen = [s for s in stems if (s in drawn[split] if split in drawn else s not in elsewhere)]
     samples, unpaired = pair(images, masks, group=groups.__getitem__, stems=chosen, mask_ending=mask_ending)

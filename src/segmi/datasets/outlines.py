@@ -1,9 +1,10 @@
-"""Annotation files that outline objects instead of masks, and how to get masks from them."""
+"""Annotation files that outline objects, files of formats that are not read, and how to get masks from them."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -100,6 +101,28 @@ _TEXT: Final = (
 )
 
 HEAD: Final = 2_000_000  # bytes of a text file that are searched
+
+
+UNREAD: Final = {
+    **dict.fromkeys(
+        (".nii", ".mha", ".nrrd"),
+        "save each slice as TIFF or PNG, such as nibabel.load(PATH).get_fdata()[:, :, k]; labels with the same names",
+    ),
+    ".dcm": "save each slice as TIFF or PNG: pydicom.dcmread(PATH).pixel_array",
+    **dict.fromkeys((".npy", ".npz"), "save images and masks as PNG: Image.fromarray(numpy.load(PATH)).save(...)"),
+    ".mat": "save images and masks as PNG: Image.fromarray(scipy.io.loadmat(PATH)[NAME]).save(...)",
+    **dict.fromkeys(
+        (".jp2", ".exr", ".h5", ".hdr", ".heic", ".avif", ".svg"), "save images and masks as PNG, masks as 8-bit gray"
+    ),
+}
+"""The remedy for files that can hold images or masks and are not read, by suffix."""
+
+
+def unread_formats(counts: Counter[str]) -> tuple[str, str] | None:
+    """Return the files of unread formats in words, with a remedy, from the number of files of each suffix."""
+    found = [(count, suffix) for suffix, count in counts.most_common() if suffix in UNREAD]
+    words = ", ".join(f"{count} {suffix}" for count, suffix in found)
+    return (f"unsupported files: {words}", UNREAD[found[0][1]]) if found else None
 
 
 def find_outlines(root: Path, paths: Iterable[str]) -> Outlines | None:

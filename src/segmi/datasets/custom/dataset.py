@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from segmi.datasets.custom.config_file import read_config
-from segmi.datasets.custom.dataset_config import FILE_NAME, CustomConfig, SplitFolders
+from segmi.datasets.custom.dataset_config import FILE_NAME, NO_AFFIXES, CustomConfig, SplitFolders
 from segmi.datasets.custom.panoptic import Segments
 from segmi.datasets.decode import decode_levels, decode_mask, indices_of, printable
 from segmi.datasets.layout import Files, find_root, group_names, image_files, read_list, split_listing, stem_of
@@ -127,6 +127,10 @@ class CustomDataset(DatasetReader):
         if part.images != part.masks:
             return _shared(images, image_name), masks
         # Side by side, the affixes alone decide between two files with the same stem.
+        if affixes.image_suffix and affixes._replace(image_suffix="") == NO_AFFIXES:
+            images = _shared(images, image_name)
+            masks = _shared(masks, mask_name, exclude=images.by_stem.values())
+            return images._replace(problems=[]), masks._replace(problems=[])
         images = _shared(images, image_name, exclude=masks.by_stem.values())
         return images._replace(problems=[]), masks._replace(problems=[])
 

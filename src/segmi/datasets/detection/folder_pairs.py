@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import glob
-import json
 import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from segmi.datasets.custom.dataset_config import Affixes
 from segmi.datasets.custom.panoptic import Segments
@@ -17,6 +16,7 @@ from segmi.datasets.decode import SUFFIXES, printable
 from segmi.datasets.detection.mask_values import looks_like_mask
 from segmi.datasets.detection.name_matching import ENOUGH, Match, is_mask_word, match_folders, match_within
 from segmi.datasets.detection.survey import ImageFolder, Survey, classify_name
+from segmi.datasets.outlines import read_json
 from segmi.errors import DataError, UsageError
 
 PREFERRED: Final = {
@@ -47,16 +47,10 @@ def explicit_pairs(survey: Survey, images: str | None, masks: str | None) -> lis
         DataError: too few file names match.
         UsageError: a folder holds no images.
     """
-    stems = dict(survey.images)
-    named = {text: folders_named(survey, text, stems) for text in (images, masks) if text is not None}
+    named = {text: folders_named(survey, text) for text in (images, masks) if text is not None}
     mask_folders = named[masks] if masks is not None else [f for f in survey.images if f.role == "mask"]
     image_folders = named[images] if images is not None else [f for f in survey.images if f not in mask_folders]
-    pairs = []
-    for mask in mask_folders:
-        others = [f for f in image_folders if f.path != mask.path]
-        candidates = [f for f in others if f.split == mask.split] or others
-        matches = [FolderPair(image, mask, match_folders(stems[image], stems[mask])) for image in candidates]
-        pairs += _best(survey, matches)
+    pairs = _pairs_of(survey, mask_folders, image_folders)
     if not pairs:
         raise DataError(
             f"{printable(survey.root)}: expected masks in {masks or 'a folder'} named as the images in "
@@ -66,27 +60,25 @@ def explicit_pairs(survey: Survey, images: str | None, masks: str | None) -> lis
     return pairs
 
 
-def folders_named(survey: Survey, text: str, stems: dict[ImageFolder, list[str]] | None = None) -> list[ImageFolder]:
+def folders_named(survey: Survey, text: str) -> list[ImageFolder]:
     """Return the folder with this path, or the folders of all splits above or below it; ``*`` is any part of a path.
 
     Raises:
         UsageError: the folder holds no images.
     """
-    stems = dict(survey.images) if stems is None else stems
     path = str(PurePosixPath(text))
     splits = [folder for folder in survey.images if folder.split]
+    inside = [one for folder in splits for one in _subfolders(survey, folder)]
     found = [folder for folder in survey.images if folder.path == path]
     found = found or [f for f in splits if f.path.endswith(f"/{path}") or fnmatch.fnmatch(f.path, path)]
+    found = found or [f for f in inside if f.path.endswith(f"/{path}") or fnmatch.fnmatch(f.path, path)]
     found = found or [f for f in splits if f.path.startswith(f"{path}/") and f.role != "other"]
-    if found:
-        return found
     folder = ImageFolder(path, None, None, ())
-    stems[folder] = _stems_below(survey, path)
-    if not stems[folder]:
+    if not found and not _stems(survey, folder):
         raise UsageError(
             f"{printable(survey.root / text)}: expected images, got none", "name a folder inside the one that is read"
         )
-    return [folder]
+    return found or [folder]
 
 
 def preferred(pairs: Sequence[FolderPair]) -> list[FolderPair]:
@@ -120,19 +112,13 @@ def panoptic_pairs(survey: Survey) -> list[FolderPair]:
 
 
 def _is_panoptic(path: Path) -> bool:
-    """Return whether a JSON file has some of the keys of COCO's format, and no polygons."""
-    try:
-        data: Any = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    """Return whether a JSON file has some of the keys of COCO's format, and neither polygons nor boxes alone."""
+    data = read_json(path)
+    if not isinstance(data, dict) or not {"images", "annotations", "categories"} & data.keys():
         return False
-    annotations = data.get("annotations") if isinstance(data, dict) else None
-    first = annotations[0] if isinstance(annotations, list) and annotations else {}
-    keys = {"images", "annotations", "categories"}
-    return (
-        isinstance(data, dict)
-        and bool(keys & data.keys())
-        and not (isinstance(first, dict) and "segmentation" in first)
-    )
+    annotations = data.get("annotations")
+    first = annotations[0] if isinstance(annotations, list) and annotations else None
+    return not isinstance(first, dict) or "segments_info" in first or not {"segmentation", "bbox"} & first.keys()
 
 
 def pairs_by_role(survey: Survey) -> list[FolderPair]:
@@ -140,13 +126,23 @@ def pairs_by_role(survey: Survey) -> list[FolderPair]:
     return _merge_scene_folders(_pairs_of(survey, [folder for folder in survey.images if folder.role == "mask"]))
 
 
-def _pairs_of(survey: Survey, masks: Sequence[ImageFolder]) -> list[FolderPair]:
-    """Return each of the mask folders with its image folder."""
+def _pairs_of(
+    survey: Survey, masks: Sequence[ImageFolder], images: Sequence[ImageFolder] | None = None
+) -> list[FolderPair]:
+    """Return each of the mask folders, or the folders in it, with its image folder."""
+    named = images is not None
+    if images is None:
+        images = [folder for folder in survey.images if folder.role in (None, "image") and folder not in masks]
     pairs = []
     for mask in masks:
-        others = [f for f in survey.images if f.role in (None, "image") and f not in masks]
-        candidates = [f for f in others if f.split == mask.split] or [f for f in others if f.split is None]
-        pairs += _best(survey, [_matched(survey, image, mask) for image in candidates])
+        others = [folder for folder in images if folder.path != mask.path]
+        candidates = [f for f in others if f.split == mask.split]
+        candidates = candidates or [f for f in others if f.split is None or named]
+        for folders in ([mask], _subfolders(survey, mask)):
+            found = [_best(survey, [_matched(survey, one, folder) for one in candidates]) for folder in folders]
+            if any(found):
+                pairs += [pair for best in found for pair in best]
+                break
     return pairs
 
 
@@ -212,21 +208,24 @@ def _best(survey: Survey, pairs: Sequence[FolderPair]) -> list[FolderPair]:
 
 def _matched(survey: Survey, image: ImageFolder, mask: ImageFolder) -> FolderPair:
     """Return the pair of two folders; either may be replaced by the only folder below it that holds files."""
-    images, masks = (image, survey.images[image]), (mask, survey.images[mask])
     pairs = [
-        FolderPair(one[0], other[0], match_folders(one[1], other[1]))
-        for one in (images, _deeper(*images))
-        for other in (masks, _deeper(*masks))
+        FolderPair(one, other, match_folders(_stems(survey, one), _stems(survey, other)))
+        for one in (image, *_only_folder(survey, image))
+        for other in (mask, *_only_folder(survey, mask))
     ]
     return max(pairs, key=lambda pair: pair.match.share)
 
 
-def _deeper(folder: ImageFolder, stems: Sequence[str]) -> tuple[ImageFolder, Sequence[str]]:
-    parents = {stem.rpartition("/")[0] for stem in stems}
-    if len(parents) != 1 or "" in parents:
-        return folder, stems
-    (parent,) = parents
-    return folder._replace(path=str(PurePosixPath(folder.path) / parent)), [s.rpartition("/")[2] for s in stems]
+def _only_folder(survey: Survey, folder: ImageFolder) -> list[ImageFolder]:
+    parents = {stem.rpartition("/")[0] for stem in _stems(survey, folder)}
+    return [folder._replace(path=f"{folder.path}/{parent}") for parent in parents if parent and len(parents) == 1]
+
+
+def _subfolders(survey: Survey, folder: ImageFolder) -> list[ImageFolder]:
+    """Return the folders directly below a folder, unless they are many, or files are beside them."""
+    names = dict.fromkeys(stem.partition("/")[0] for stem in _stems(survey, folder) if "/" in stem)
+    beside = any("/" not in stem for stem in _stems(survey, folder))
+    return [] if beside or len(names) > 8 else [folder._replace(path=f"{folder.path}/{name}") for name in names]
 
 
 def _merge_scene_folders(pairs: list[FolderPair]) -> list[FolderPair]:
@@ -259,6 +258,11 @@ def _common_parent(folders: Sequence[ImageFolder]) -> ImageFolder:
             break
         shared.append(level[0])
     return ImageFolder("/".join(shared) or ".", None, folders[0].split, ())
+
+
+def _stems(survey: Survey, folder: ImageFolder) -> list[str]:
+    """Return the stems of a folder of the survey, or of any folder in one."""
+    return survey.images[folder] if folder in survey.images else _stems_below(survey, folder.path)
 
 
 def _stems_below(survey: Survey, path: str) -> list[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 import shlex
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
@@ -16,15 +16,16 @@ from segmi.datasets.decode import SUFFIXES, pages_of, printable
 from segmi.datasets.detection.folder_pairs import (
     FolderPair,
     explicit_pairs,
+    folders_named,
     pairs_by_content,
     pairs_by_role,
     pairs_side_by_side,
     panoptic_pairs,
     preferred,
 )
-from segmi.datasets.detection.survey import Survey, classify_name, unread_formats
+from segmi.datasets.detection.survey import Survey, classify_name
 from segmi.datasets.layout import image_files, read_list, stem_of
-from segmi.datasets.outlines import find_outlines
+from segmi.datasets.outlines import find_outlines, unread_formats
 from segmi.errors import DataError, UsageError
 
 LAYOUTS: Final = (
@@ -197,9 +198,10 @@ def _name_in_all_splits(survey: Survey, path: str, splits: set[str]) -> str:
     ends = ["/".join(parts[start:]) for start in range(len(parts) - 1, 0, -1)]
     starred = [re.sub(r"(?i)train(ing)?|val(id(ation)?)?|dev|test(ing)?", "*", part, count=1) for part in parts]
     for text in [*ends, "/".join(starred)] if splits else []:
-        named = [f for f in survey.images if f.split and (f.path.endswith(f"/{text}") or fnmatch.fnmatch(f.path, text))]
-        if len(named) == len(splits) and {folder.split for folder in named} == splits:
-            return printable(text)
+        with suppress(UsageError):
+            named = folders_named(survey, text)
+            if len(named) == len(splits) and {folder.split for folder in named} == splits:
+                return printable(text)
     return printable(path)
 
 
@@ -207,7 +209,7 @@ def _no_layout(survey: Survey) -> DataError:
     root = printable(survey.root)
     given = "; ".join(f"{len(stems)} images in {printable(f.path)}" for f, stems in list(survey.images.items())[:6])
     given += "; …" if len(survey.images) > 6 else ""
-    if formats := unread_formats(survey):
+    if formats := unread_formats(survey.unread):
         read = ", ".join(sorted(SUFFIXES))
         return DataError(f"{root}: expected images and masks as {read}, got {given} and {formats[0]}", formats[1])
     texts = [path for paths in survey.lists.values() for path in paths]

@@ -39,21 +39,36 @@ def match_folders(images: Sequence[str], masks: Sequence[str]) -> Match:
         >>> affixes.image_suffix, affixes.mask_suffix, share
         ('_rgb', '_gt', 1.0)
     """
-    best = Match(Affixes(), 0.0)
     if not images or not masks:
-        return best
+        return Match(Affixes(), 0.0)
+    known = _match_affixes(images, masks, _candidates(images, _IMAGE_WORDS), _candidates(masks, _MASK_WORDS))
+    if known.share == 1:
+        return known
+    common = [[("", ""), *_common_affixes(stems)] for stems in (images, masks)]
+    found = (known, _match_infixes(images, masks), _match_affixes(images, masks, *common))
+    return max(found, key=lambda match: match.share)
+
+
+def _match_affixes(
+    images: Sequence[str],
+    masks: Sequence[str],
+    of_images: Sequence[tuple[str, str]],
+    of_masks: Sequence[tuple[str, str]],
+) -> Match:
+    """Return the best of some prefixes and suffixes of images and masks."""
+    best = Match(Affixes(), 0.0)
     fewer = min(len(images), len(masks))
-    for image_prefix, image_suffix in _candidates(images, _IMAGE_WORDS):
+    for image_prefix, image_suffix in of_images:
         known = set(_stripped(images, image_prefix, image_suffix))
         if not known:
             continue
-        for mask_prefix, mask_suffix in _candidates(masks, _MASK_WORDS):
+        for mask_prefix, mask_suffix in of_masks:
             share = sum(stem in known for stem in _stripped(masks, mask_prefix, mask_suffix)) / fewer
             if share > best.share:
                 best = Match(Affixes(image_prefix, image_suffix, mask_prefix, mask_suffix), share)
             if best.share == 1:
                 return best
-    return best if best.share >= ENOUGH else max(best, _match_infixes(images, masks), key=lambda match: match.share)
+    return best
 
 
 def _match_infixes(images: Sequence[str], masks: Sequence[str]) -> Match:
@@ -138,7 +153,7 @@ def _candidates(stems: Sequence[str], words: Iterable[str]) -> list[tuple[str, s
     prefixes = [word + separator for word in words for separator in _SEPARATORS]
     known = [("", ""), *((prefix, "") for prefix in prefixes), *(("", suffix) for suffix in suffixes)]
     channel = [("", _FIRST_CHANNEL)] if any(stem.endswith(_FIRST_CHANNEL) for stem in stems) else []
-    return list(dict.fromkeys([*known, *channel, *_common_affixes(stems)]))
+    return list(dict.fromkeys([*known, *channel]))
 
 
 def _common_affixes(stems: Sequence[str]) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple
 from segmi.datasets.custom.dataset import OWN_PREFIX
 from segmi.datasets.decode import SUFFIXES, printable
 from segmi.datasets.layout import walk
+from segmi.datasets.outlines import unread_formats
 from segmi.errors import DataError
 
 Role = Literal["image", "mask", "other"]
@@ -84,28 +85,6 @@ class Survey:
     unread: Counter[str] = field(default_factory=Counter)  # the number of files of each other suffix, in lower case
 
 
-UNREAD: Final = {
-    **dict.fromkeys(
-        (".nii", ".mha", ".nrrd"),
-        "save each slice as TIFF or PNG, such as nibabel.load(PATH).get_fdata()[:, :, k]; labels with the same names",
-    ),
-    ".dcm": "save each slice as TIFF or PNG: pydicom.dcmread(PATH).pixel_array",
-    **dict.fromkeys((".npy", ".npz"), "save images and masks as PNG: Image.fromarray(numpy.load(PATH)).save(...)"),
-    ".mat": "save images and masks as PNG: Image.fromarray(scipy.io.loadmat(PATH)[NAME]).save(...)",
-    **dict.fromkeys(
-        (".jp2", ".exr", ".h5", ".hdr", ".heic", ".avif", ".svg"), "save images and masks as PNG, masks as 8-bit gray"
-    ),
-}
-"""The remedy for files that can hold images or masks and are not read, by suffix."""
-
-
-def unread_formats(survey: Survey) -> tuple[str, str] | None:
-    """Return the files of unread formats in words, with a remedy; None without such files."""
-    found = [(count, suffix) for suffix, count in survey.unread.most_common() if suffix in UNREAD]
-    words = ", ".join(f"{count} {suffix}" for count, suffix in found)
-    return (f"unsupported files: {words}", UNREAD[found[0][1]]) if found else None
-
-
 def survey_folder(root: Path) -> Survey:
     """List the files below a folder.
 
@@ -128,7 +107,7 @@ def survey_folder(root: Path) -> Survey:
         for name in names:
             _add_file(survey, by_folder[folder], folder, inside, name)
     survey.images = {folder: stems for folder, stems in by_folder.items() if stems}
-    if not survey.images and (formats := unread_formats(survey)):
+    if not survey.images and (formats := unread_formats(survey.unread)):
         raise DataError(
             f"{printable(root)}: expected images as {', '.join(sorted(SUFFIXES))}, got {formats[0]}", formats[1]
         )
