@@ -12,10 +12,12 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from segmi.datasets.bands import read_bands
 from segmi.datasets.custom import CustomDataset
 from segmi.datasets.decode import printable
 from segmi.datasets.layout import Files, by_number, group_names
 from segmi.datasets.reader import Sample
+from segmi.errors import SegmiError
 
 FEWEST_GROUPS: Final = 4
 """Groups of any name are held out whole if there are at least this many; with fewer, that would hold out too much."""
@@ -141,16 +143,19 @@ def group_samples(dataset: CustomDataset, samples: Sequence[Sample], files: Sequ
             rest = f"; {len(samples) - len(listed)} images are not listed" if len(listed) < len(samples) else ""
             note = f"{len({*listed})} groups by {printable(path)}{rest}"
             return Grouping(None, note + (": each group stays in one split" if drawn else ""), groups=path)
-    ordered = sorted(samples, key=lambda sample: by_number(sample.name))
-    return propose_group([one.name for one in ordered], drawn=drawn, alike=lambda: _neighbors_alike(dataset, ordered))
+    ordered = dict(sorted(by_name.items(), key=lambda item: by_number(item[0])))
+    return propose_group([*ordered], drawn=drawn, alike=lambda: _neighbors_alike([*ordered.values()]))
 
 
-def _neighbors_alike(dataset: CustomDataset, samples: Sequence[Sample]) -> bool:
+def _neighbors_alike(paths: Sequence[Path]) -> bool:
     """Return whether neighboring images differ by less than half as much as distant ones, as in a video."""
-    middle = len(samples) // 2
+    middle = len(paths) // 2
     near, far = [], []
     for index in range(0, middle, max(middle // 8, 1)):
-        first, second, other = (_thumbnail(dataset, samples[i]) for i in (index, index + 1, index + middle))
+        try:
+            first, second, other = (_thumbnail(paths[i]) for i in (index, index + 1, index + middle))
+        except SegmiError:  # the check of all files names it
+            return False
         if not first.shape == second.shape == other.shape:
             return False
         near.append(float(np.abs(first - second).mean()))
@@ -158,6 +163,7 @@ def _neighbors_alike(dataset: CustomDataset, samples: Sequence[Sample]) -> bool:
     return bool(near) and 2 * float(np.median(near)) < float(np.median(far))
 
 
-def _thumbnail(dataset: CustomDataset, sample: Sample) -> NDArray[np.float64]:
-    pixels = dataset.read_image(sample).astype(np.float64).mean(-1)
-    return pixels[:: max(pixels.shape[0] // 32, 1), :: max(pixels.shape[1] // 32, 1)]
+def _thumbnail(path: Path) -> NDArray[np.float64]:
+    pixels = read_bands(path)[0].pixels
+    small = pixels[:: max(pixels.shape[0] // 32, 1), :: max(pixels.shape[1] // 32, 1)].astype(np.float64)
+    return small.reshape(*small.shape[:2], -1).mean(-1)
