@@ -47,3 +47,9 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
 def _separate_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep tested commands, in other processes too, away from the user's cache."""
     os.environ["SEGMI_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_kernels() -> None:
+    """Wait for compiled kernels, so that tests do not depend on the cache."""
+    os.environ["SEGMI_KERNELS"] = "wait"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import time
 
 import pytest
 import torch
@@ -76,7 +77,24 @@ def test_kernel_is_selected_and_reported(make_cohort, train, run_folder, kernel)
     run(make_cohort, train, run_folder, loss=loss, threads=1, progress=lambda p: texts.append(p.text))
     expected = "torch" if kernel == "torch" else "numba"
     assert settled(run_folder)[1] == {REGION: expected}
-    assert texts[0].endswith(f"on cpu with 1 thread, kernel {expected}")
+    (text,) = (text for text in texts if text.startswith("computes in"))  # a compilation may be reported before
+    assert text.endswith(f"on cpu with 1 thread, kernel {expected}")
+
+
+def test_compilation_is_reported_and_does_not_count(make_cohort, train, run_folder, monkeypatch):
+    def compile_slowly(module, notify):
+        notify(f"compiling {module}")
+        time.sleep(3)
+
+    monkeypatch.setattr("segmi.training.precision.compile_now", compile_slowly)
+    texts = []
+    _, outcome = run(
+        make_cohort, train, run_folder, loss={"rmi_loss": {"radius": 2}}, steps=None, minutes=0.01,
+        progress=lambda p: texts.append(p.text),
+    )  # fmt: skip
+    assert texts[0] == "compiling segmi.losses.rmi.cpu"
+    assert 0.6 <= outcome.wall_seconds < 3
+    assert outcome.steps >= 1
 
 
 def test_resumed_run_keeps_its_kernel(make_cohort, train, tmp_path, stop_at):

@@ -84,6 +84,9 @@ class Loss(nn.Module, ABC):
     stateful: bool = False
     """Whether it keeps state between batches, so that every network needs its own copy."""
 
+    compiled_module: str = ""
+    """The module with the routine ``numba`` of `select_kernel`, see `segmi.losses.compiled.kernel_cache`."""
+
     applies_to: ImageSubset = "labeled"
     """The images that it is computed on in training. Unlabeled images have class 0 at all their pixels, so the loss
     must not use the classes."""

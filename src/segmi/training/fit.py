@@ -35,7 +35,7 @@ from segmi.training.config import (
 )  # fmt: skip
 from segmi.training.distributed import ProcessGroup, connect
 from segmi.training.loggers import check_loggers
-from segmi.training.loop import UNBOUNDED, LoopSchedule, ProgressCallback, run_loop
+from segmi.training.loop import UNBOUNDED, FitProgress, LoopSchedule, ProgressCallback, run_loop
 from segmi.training.optimization import TIME_STEPS, build_optimizer, build_schedule, can_be_fused
 from segmi.training.precision import ResolvedPrecision, preserve_threads, resolve_precision
 from segmi.training.profile import Profile
@@ -126,6 +126,11 @@ def fit(
         optimizer, optimization.schedule, TIME_STEPS if budget.minutes else last_step, optimization.schedule_options,
         warmup_steps=optimization.warmup_steps,
     )  # fmt: skip
+
+    def notify(text: str) -> None:
+        if progress is not None and processes.is_main:
+            progress(FitProgress(0, last_step, 0, math.nan, 0.0, "begin", text))
+
     with processes.report_errors(), preserve_threads(), keep_freed_memory(device):
         # Every process reads the checkpoints, only process 0 writes them.
         checkpoints = Checkpoints(folder / "checkpoints", writes=processes.is_main)
@@ -136,6 +141,7 @@ def fit(
                 folder, checkpoint, cohort, objective, threads=runtime.threads, precision=runtime.precision,
                 device=device, processes=processes, images=max(1, batch_size // processes.world_size),
                 side=train.processing.crop, resume=logging.resume,
+                notify=notify,
             ),
             processes=processes, compile=runtime.compile, sync_batch_norm=runtime.sync_batch_norm,
             profile=Profile(device, enabled=logging.profile),

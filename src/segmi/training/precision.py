@@ -7,7 +7,7 @@ resumed run uses the stored values, also on another machine or if the arguments 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch import nn
 
 from segmi.errors import RunError, UsageError
 from segmi.losses.base import Loss, Objective
+from segmi.losses.compiled.kernel_cache import compile_now
 from segmi.records.serialization import read_record, write_record
 from segmi.training.checkpoints import Checkpoint
 from segmi.training.cohort import Cohort
@@ -132,7 +133,7 @@ def preserve_threads(count: int | None = None) -> Iterator[None]:
 def resolve_precision(
     folder: Path, checkpoint: Checkpoint | None, cohort: Cohort, objective: Objective, *,
     threads: int | None, precision: Precision, device: torch.device, processes: ProcessGroup, images: int, side: int,
-    resume: bool,
+    resume: bool, notify: Callable[[str], None] | None = None,
 ) -> ResolvedPrecision:  # fmt: skip
     """Return the stored precision of the run, or choose one; set its threads and kernels in this process.
 
@@ -144,6 +145,7 @@ def resolve_precision(
         processes: all of them use the choice of process 0.
         images: images per batch and process.
         side: height and width of the crops.
+        notify: receives a line before a kernel is compiled.
 
     Raises:
         UsageError: for an unsupported precision or fewer than one thread.
@@ -160,16 +162,19 @@ def resolve_precision(
         chosen = processes.broadcast_object(chosen)
     else:
         chosen = stored
-    kernels = select_kernels(objective, device, stored.kernels if stored else {})
+    kernels = select_kernels(objective, device, stored.kernels if stored else {}, notify)
     resolved = replace(chosen, threads=count, kernels=kernels)
     if processes.is_main and resolved != stored:
         write_record(folder / RECORD, resolved.to_dict())
     return resolved
 
 
-def select_kernels(objective: Objective, device: torch.device, stored: Mapping[str, str]) -> dict[str, str]:
-    """Select the kernel of each loss of an objective; return them by the names of the modules.
+def select_kernels(
+    objective: Objective, device: torch.device, stored: Mapping[str, str], notify: Callable[[str], None] | None = None
+) -> dict[str, str]:
+    """Select the kernel of each loss of an objective, compile it, and return them by the names of the modules.
 
+    The PyTorch routine never replaces a kernel for the first steps of a run, since it rounds differently.
     A ``stored`` kernel, which the run started with, is replaced with a warning if it is not available.
     """
     # 0×2×1×1: kernels are selected by type and device, not by size.
@@ -187,6 +192,8 @@ def select_kernels(objective: Objective, device: torch.device, stored: Mapping[s
             )
         if kernel is not None:
             kernels[name] = kernel
+        if kernel == "numba":
+            compile_now(part.compiled_module, notify)
     return kernels
 
 

@@ -13,16 +13,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
-from numba import njit
+from numba import config, njit
 from torch import Tensor
 
 from segmi.losses.compiled.inlining import InlinedCompiler
+from segmi.losses.compiled.kernel_cache import cache_folder
 
 T = TypeVar("T")
 
@@ -39,18 +39,17 @@ _inlined: Final[Any] = partial(_njit, no_cpython_wrapper=True, pipeline_class=In
 compiled: Final[Callable[..., Any]] = _inlined(_nrt=False, fastmath={"contract", "nsz"})
 reordered: Final[Callable[..., Any]] = _inlined(_nrt=False, fastmath={"reassoc", "contract", "nsz"})
 allocating: Final[Callable[..., Any]] = _inlined(fastmath={"contract", "nsz"})
-entry: Final[Callable[..., Any]] = _njit(fastmath={"contract", "nsz"}, cache=True)
-"""Decorator of functions that Python calls; only these, with everything they call, are cached on disk."""
 
 
-def source_digest(*folders: Path) -> str:
-    """Return a digest of the Python sources in this folder and in ``folders``.
-
-    Numba invalidates its cache when the file of the cached function changes, but not when a function that it calls
-    does. An entry closes over this digest, which makes it part of the cache key.
-    """
-    files = sorted(file for folder in (Path(__file__).parent, *folders) for file in folder.glob("*.py"))
-    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+def entry(function: Callable[..., Any]) -> Any:
+    """Compile a function that Python calls; it is cached on disk, with everything it calls, see `cache_folder`."""
+    folder, settings = cache_folder(), vars(config)
+    before = settings["CACHE_DIR"]
+    settings["CACHE_DIR"] = str(folder or "")
+    try:
+        return _njit(fastmath={"contract", "nsz"}, cache=folder is not None)(function)
+    finally:
+        settings["CACHE_DIR"] = before
 
 
 # --- threads

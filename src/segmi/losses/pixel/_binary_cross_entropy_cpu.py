@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from segmi.losses.compiled.grad_scale import GradScale
+from segmi.losses.compiled.kernel_cache import source_digest
 from segmi.losses.compiled.label_runs import IGNORED, find_runs, index_rows
 from segmi.losses.compiled.pixel_loss import PixelRuns, new_pixel_buffers, pixel_loss
-from segmi.losses.compiled.runtime import as_array, entry, new_maps, parallel_for, portions, source_digest
+from segmi.losses.compiled.runtime import as_array, entry, new_maps, parallel_for, portions
 from segmi.types import Labels, Logits
 
 
@@ -37,6 +38,11 @@ def pixel_sum(
     total: Tensor = _FusedPixelSum.apply(logits, labels, grad_scale, ignore_index, plain, counts)
     valid, unknown, invalid = counts
     return PixelSum(total + (math.nan if invalid else 0.0), valid, unknown)
+
+
+def compile_entries() -> None:
+    """Compile all entry points or load them from the cache, by calls on one pixel."""
+    _run(torch.zeros(1, 1, 1, 1), _read_labels(torch.zeros(1, 1, 1, dtype=torch.long), 255, 1), with_loss=True, scale=1)
 
 
 class _FusedPixelSum(torch.autograd.Function):

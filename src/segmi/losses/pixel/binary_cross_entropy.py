@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,11 +11,14 @@ from torch import Tensor
 from segmi.losses.base import PixelLoss, Term
 from segmi.losses.compiled import is_eager, kernel_obstacle
 from segmi.losses.compiled.grad_scale import GradScale
+from segmi.losses.compiled.kernel_cache import is_compiled, kernel_mode
 from segmi.losses.option_checks import check_choice
 from segmi.losses.targets import Targets, check_targets, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 __all__ = ["BinaryCrossEntropy", "binary_cross_entropy"]
+
+CPU_MODULE: Final = "segmi.losses.pixel._binary_cross_entropy_cpu"
 
 PixelKernel = Literal["auto", "numba", "torch"]
 
@@ -56,7 +59,8 @@ def binary_cross_entropy_term(
     result of `read_targets` if it is already known.
     """
     check_targets(logits, labels)
-    if choose_pixel_kernel(logits, kernel) == "numba" and is_eager(logits):
+    chosen = choose_pixel_kernel(logits, kernel)
+    if chosen == "numba" and is_eager(logits) and is_compiled(CPU_MODULE, wait=kernel == "numba"):
         from segmi.losses.pixel._binary_cross_entropy_cpu import pixel_sum  # imports Numba
 
         result = pixel_sum(
@@ -86,7 +90,7 @@ def choose_pixel_kernel(logits: Logits, kernel: PixelKernel = "auto") -> PixelKe
     obstacle = kernel_obstacle("numba", logits)
     if obstacle and kernel == "numba":
         raise ValueError(f"kernel: {kernel!r} {obstacle}. Fix: use 'auto' or 'torch'.")
-    return "torch" if obstacle else "numba"
+    return "torch" if obstacle or (kernel == "auto" and kernel_mode() == "off") else "numba"
 
 
 class _SummedPixels(torch.autograd.Function):
@@ -134,6 +138,7 @@ class BinaryCrossEntropy(PixelLoss):
 
     family = "pixel"
     invariances = ("class permutation", "pixel permutation")
+    compiled_module = CPU_MODULE
 
     def __init__(self, *, ignore_index: int = IGNORE_INDEX, kernel: PixelKernel = "auto") -> None:
         super().__init__(ignore_index=ignore_index)

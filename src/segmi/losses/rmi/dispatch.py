@@ -16,6 +16,7 @@ from torch import Tensor
 from segmi.losses.base import Diagnostic, Term
 from segmi.losses.compiled import is_eager, kernel_obstacle
 from segmi.losses.compiled.grad_scale import GradScale
+from segmi.losses.compiled.kernel_cache import is_compiled, kernel_mode
 from segmi.losses.option_checks import check_choice
 from segmi.losses.pixel.binary_cross_entropy import PixelKernel, binary_cross_entropy_term
 from segmi.losses.rmi.maps import counted_pairs, pooled_size
@@ -26,6 +27,8 @@ from segmi.losses.targets import Targets, check_targets, read_targets, upcast
 from segmi.types import Labels, Logits
 
 __all__ = ["region_kernel"]
+
+CPU_MODULE: Final = "segmi.losses.rmi.cpu"
 
 # Triton's kernels agree in its interpreter but have not been run on a GPU yet, so they must be requested.
 _AUTOMATIC: Final[Literal["numba"]] = "numba"
@@ -60,7 +63,7 @@ def choose_kernel(logits: Logits, config: RMIConfig, kernel: Kernel = "auto") ->
     if kernel == "torch":
         return kernel
     if kernel == "auto":
-        return "torch" if _obstacle(_AUTOMATIC, logits, config) else _AUTOMATIC
+        return "torch" if kernel_mode() == "off" or _obstacle(_AUTOMATIC, logits, config) else _AUTOMATIC
     obstacle = _obstacle(kernel, logits, config)
     if obstacle:
         raise ValueError(f"kernel: {kernel!r} {obstacle}. Fix: use 'auto' or 'torch'.")
@@ -123,7 +126,10 @@ def compute_regions(
     """
     check_targets(logits, labels)
     check_windows(logits, config)
-    if choose_kernel(logits, config, kernel) == "torch":
+    chosen = choose_kernel(logits, config, kernel)
+    if chosen == "numba" and is_eager(logits) and not is_compiled(CPU_MODULE, wait=kernel == "numba"):
+        chosen = pixel_kernel = "torch"  # until the kernel is compiled
+    if chosen == "torch":
         targets = read_targets(logits, labels, ignore_index)
         result = _compute_with_torch(logits, targets, config)
         if not pixels:
@@ -133,9 +139,7 @@ def compute_regions(
         )
         return result._replace(pixels=term.numerator, valid=term.denominator)
     if grad_scale and logits.device.type == "cpu" and is_eager(logits):  # without the operators
-        return _compute_fused(
-            logits, labels, config, ignore_index, pixels=pixels, grad_scale=grad_scale
-        )  # without operators
+        return _compute_fused(logits, labels, config, ignore_index, pixels=pixels, grad_scale=grad_scale)
     compiled = region_kernel_result(logits, labels, config, ignore_index, pixels=pixels)
     dtype = upcast(logits).dtype
     return RegionResult(

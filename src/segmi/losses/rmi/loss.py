@@ -26,7 +26,14 @@ from torch import Tensor
 from segmi.losses.base import Loss, Term
 from segmi.losses.compiled.grad_scale import GradScale
 from segmi.losses.option_checks import check_choice
-from segmi.losses.rmi.dispatch import RegionResult, choose_kernel, compute_regions, region_denominator, region_term
+from segmi.losses.rmi.dispatch import (
+    CPU_MODULE,
+    RegionResult,
+    choose_kernel,
+    compute_regions,
+    region_denominator,
+    region_term,
+)
 from segmi.losses.rmi.rmi_config import Kernel, RMIOptions, expand_options, read_options
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
@@ -165,6 +172,7 @@ class RegionMutualInformation(Loss):
 
     family = "rmi"
     invariances = ("class permutation",)
+    compiled_module = CPU_MODULE
 
     @expand_options
     def __init__(

@@ -18,7 +18,7 @@ from segmi.losses.compiled.grad_scale import Scales
 from segmi.losses.compiled.runtime import as_array, new_maps, parallel_for, portions
 from segmi.losses.rmi.cpu.entries import ImageRuns, _backward_channels, _forward_channels, read_image
 
-__all__ = ["CPUResult", "backward", "forward"]
+__all__ = ["CPUResult", "backward", "compile_entries", "forward"]
 
 
 class CPUResult(NamedTuple):
@@ -124,6 +124,13 @@ def backward(
     return torch.from_numpy(out)
 
 
+def compile_entries() -> None:
+    """Compile all entry points or load them from the cache, by calls on one pixel."""
+    logits, labels, scale = torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, dtype=torch.long), torch.zeros(1, 1)
+    result = forward(logits, labels, 1, True, False, 1.0, 0.0, True, 255)
+    backward(logits, labels, result.counted, result.coefficients, result.offsets, scale, scale, 1, False, 255)
+
+
 def _read(labels: Tensor, ignore_index: int, classes: int, radius: int, drop: bool) -> list[ImageRuns]:
     maps, results = as_array(labels.long()), dict[int, ImageRuns]()
 
@@ -140,4 +147,5 @@ def _candidates(images: Sequence[ImageRuns], channels: int) -> np.ndarray:
         return np.zeros((0, channels), bool)
     pixels = np.stack([image.pixels for image in images])
     some = (pixels > 0) & (pixels < pixels.sum(1, keepdims=True))
-    return some[:, 3:4] if channels == 1 else some[:, 2:]
+    # contiguous: Numba compiles another version for other strides
+    return np.ascontiguousarray(some[:, 3:4] if channels == 1 else some[:, 2:])

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from segmi.losses.compiled.kernel_cache import source_digest
 from segmi.losses.compiled.label_runs import IGNORED, find_runs, index_rows
 from segmi.losses.compiled.pixel_loss import add_softplus, pixel_loss, summed_loss, unsign_gradient, write_signed_row
-from segmi.losses.compiled.runtime import allocating, compiled, entry, source_digest
+from segmi.losses.compiled.runtime import allocating, compiled, entry
 from segmi.losses.compiled.sigmoid import add_scaled, derivatives, has_nan, negate, tails, tails_and_gradient
 from segmi.losses.rmi.cpu.algebra import solve, varies
 from segmi.losses.rmi.cpu.folding import add_listed_folded, fold_edges, fold_row, folded_edge, prepare_stencils
