@@ -82,12 +82,14 @@ def _in_usage(argument: Any) -> str:
 
 
 def _names(option: Any) -> str:
-    names = ", ".join(f"`{name}`" for name in option.opts)
+    names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     return names if option.is_flag else f"{names} `{_placeholder(option)}`"
 
 
 def _default(option: Any) -> str:
     again = " May be repeated." if option.multiple and "repeated" not in option.help else ""
+    if option.secondary_opts and option.default is not None:
+        return f" Default: `{(option.opts if option.default else option.secondary_opts)[0]}`."
     wanted = not option.is_flag and option.default is not None and not callable(option.default)
     return again + (f" Default: `{option.default}`." if wanted else "")
 

@@ -111,7 +111,10 @@ def test_run_status_report_predict_evaluate(file: str, tmp_path: Path, capsys: p
 
     probed = ["probe", run, *options, "--data", "street-scenes", "--steps", "2", "--layer", "bottleneck"]
     assert main([*probed, "--layer", "head"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert "3 images\n" in printed.err
+    assert "trained 4/4 probes\n" in printed.err, "two layers, a linear and a nonlinear probe each"
     assert [line.split()[0] for line in lines] == ["layer", "bottleneck", "head"]
     assert lines[0].split()[1:] == ["linear", "nonlinear"]
     assert main([*probed, "--json"]) == 0

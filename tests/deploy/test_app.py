@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -81,8 +83,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture
-def address(runs: Path) -> Iterator[str]:
+@contextmanager
+def served(runs: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     pytest.importorskip("streamlit", reason="streamlit is not installed: pip install 'segmi[app]'")
     port = free_port()
     command = [sys.executable, "-m", "segmi.cli", "app", str(runs), "--no-browser", "--port", str(port)]
@@ -94,9 +96,36 @@ def address(runs: Path) -> Iterator[str]:
             deadline = time.monotonic() + 60
             while time.monotonic() < deadline and not _responds(url):
                 time.sleep(0.2)
-            yield url
+            yield url, page
         finally:
-            os.killpg(page.pid, 15)
+            with suppress(ProcessLookupError):  # none is left
+                os.killpg(page.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def address(runs: Path) -> Iterator[str]:
+    with served(runs) as (url, _):
+        yield url
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs process groups")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_the_server_and_every_process(runs, number):
+    with served(runs) as (url, page):
+        assert _responds(url)
+        page.send_signal(number)
+        assert page.wait(30) == 0
+        with pytest.raises(ProcessLookupError):
+            os.killpg(page.pid, 0)
+        assert not _responds(url)
+
+
+def test_a_running_prediction_does_not_keep_the_process_alive():
+    code = (
+        "import threading, time\nfrom segmi.deploy import app\napp.SECONDS_TO_END = 0.1\n"
+        "threading.Thread(target=time.sleep, args=(60,)).start()\napp._end_predictions()"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0
 
 
 def _responds(url: str) -> bool:

@@ -107,9 +107,10 @@ def probe(
     dataset = open_reader(data, root, options)
     check_classes(network, dataset)
     images = SegmentationDataset(dataset, dataset.split(split), processing_of(network))
+    say(f"{len(images)} images")
     estimates = probe_layers(
         network, images, layers, per_image=per_image, seed=seed, device=device, steps=steps,
-        progress=counting("probed"),
+        progress=counting("trained", "probes"),
     )  # fmt: skip
     rows: list[dict[str, Any]] = [
         {"layer": layer, **{name: estimate.nats for name, estimate in probes.items()}}

@@ -43,8 +43,8 @@ def bar(done: int, of: int, width: int = 24) -> str:
     return "━" * full + "┄" * (width - full)
 
 
-def counting(verb: str = "read") -> Any:
-    """Return a callback for (images done, images in total) that shows the progress on stderr."""
+def counting(verb: str = "read", unit: str = "images") -> Any:
+    """Return a callback for (done, in total) that shows the progress on stderr, by default of images."""
     began = last = time.monotonic()
 
     def listener(done: int, of: int) -> None:
@@ -55,11 +55,11 @@ def counting(verb: str = "read") -> Any:
             return
         last = now
         if not terminal:
-            say(f"{verb} {done}/{of} images")
+            say(f"{verb} {done}/{of} {unit}")
             return
         left = f"{duration((now - began) / done * (of - done))} left" if done != of else f"in {duration(now - began)}"
         # \033[K clears the rest of a longer previous line
-        print(f"\r{verb} {bar(done, of)} {done}/{of} images, {left}\033[K", end="\n" if done == of else "",
+        print(f"\r{verb} {bar(done, of)} {done}/{of} {unit}, {left}\033[K", end="\n" if done == of else "",
               file=sys.stderr, flush=True)  # fmt: skip
 
     return listener

@@ -150,7 +150,7 @@ def report(
         int, typer.Option("--port", metavar="N", min=0, max=65535, help="Port of --watch (default: a free port).")
     ] = 0,
     images: Annotated[
-        bool, typer.Option("--images/--no-images", help="Whether to include images, whose license may forbid sharing.")
+        bool, typer.Option("--images/--no-images", help="Include images; their license may forbid sharing.")
     ] = True,
 ) -> None:
     """Write tables, figures and an HTML page from finished runs, and print Table 1.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import importlib.util
+import os
 import re
-import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -23,6 +26,7 @@ from segmi.models.inference import check_threshold, confidences
 from segmi.types import THRESHOLD, Logits
 
 PAGE: Final = Path(__file__).with_name("app_page.py")
+SECONDS_TO_END: Final = 3.0  # after a signal, for predictions that are running
 
 
 class Result(NamedTuple):
@@ -113,7 +117,7 @@ def legend_html(result: Result) -> str:
 
 
 def serve(root: Path, *, port: int, threshold: float = THRESHOLD, browser: bool = True) -> int:
-    """Serve the page on the loopback address until it is stopped, and return the exit code.
+    """Serve the page on the loopback address until SIGINT or SIGTERM, and return the exit code.
 
     ``threshold`` is the initial value of the page's slider for networks with one logit.
 
@@ -135,10 +139,23 @@ def serve(root: Path, *, port: int, threshold: float = THRESHOLD, browser: bool 
         "client.toolbarMode": "minimal",
         "theme.primaryColor": "#2f6690",
     }
-    # Streamlit runs a script in its own process; the arguments after -- are the script's.
     flags = [f"--{name}={value}" for name, value in options.items()]
-    command = [sys.executable, "-m", "streamlit", "run", str(PAGE), *flags, "--", str(root), str(threshold)]
-    try:
-        return subprocess.run(command, check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    from click.exceptions import Abort
+    from streamlit.web.cli import main as streamlit
+
+    # In this process, so that no server remains however the process ends; Streamlit handles SIGTERM and SIGINT.
+    with contextlib.suppress(Abort):
+        streamlit(["run", str(PAGE), *flags, "--", str(root), str(threshold)], standalone_mode=False)
+    _end_predictions()
+    return 0
+
+
+def _end_predictions() -> None:
+    """Wait a moment for predictions in other threads, then end the process, which would wait for them."""
+    running = [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]
+    deadline = time.monotonic() + SECONDS_TO_END
+    for thread in running:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if any(thread.is_alive() for thread in running):
+        sys.stdout.flush()
+        os._exit(0)
