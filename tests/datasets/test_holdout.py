@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segmi.datasets.holdout import hold_out
+from segmi.datasets.holdout import draw_subset, hold_out
 from segmi.datasets.reader import Sample
 from segmi.errors import UsageError
 
@@ -43,3 +43,30 @@ def test_at_least_one_image_is_held_out_and_one_remains():
 def test_invalid_arguments(count, fraction):
     with pytest.raises(UsageError):
         hold_out(samples({"a": count}), fraction)
+
+
+def test_a_subset_has_whole_groups_and_differs_by_seed():
+    everything = samples({f"city{i}": 10 for i in range(10)})
+    drawn = {seed: draw_subset(everything, 0.8, seed) for seed in range(5)}
+    for part in drawn.values():
+        assert len(part) == 80
+        assert part == [sample for sample in everything if sample in part]
+        assert all(sum(sample.group == f"city{i}" for sample in part) in (0, 10) for i in range(10))
+    assert len({tuple(part) for part in drawn.values()}) > 1
+    assert draw_subset(everything, 0.8, 3) == drawn[3]
+
+
+def test_a_subset_of_few_groups_is_a_contiguous_part_of_each():
+    everything = samples({"a": 20, "b": 10})
+    parts = [draw_subset(everything, 0.6, seed) for seed in range(8)]
+    for part in parts:
+        for group, count in (("a", 12), ("b", 6)):
+            numbers = [int(sample.name.split("-")[1]) for sample in part if sample.group == group]
+            assert numbers == list(range(numbers[0], numbers[0] + count))
+    assert len({part[0] for part in parts}) > 1
+
+
+def test_a_subset_of_unequal_groups_is_the_nearest():
+    everything = samples({"a": 50, "b": 2, "c": 2, "d": 2, "e": 2})
+    assert {len(draw_subset(everything, 0.5, seed)) for seed in range(20)} == {8, 50, 52, 54}
+    assert draw_subset(samples({"a": 1}), 0.1, 0) == samples({"a": 1})

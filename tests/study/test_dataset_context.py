@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 
 from segmi.datasets import open_dataset
 from segmi.datasets.processing import Processing
-from segmi.datasets.reader import DatasetReader
+from segmi.datasets.reader import DatasetReader, Sample
 from segmi.study import DataRoots
-from segmi.study.dataset_context import DatasetContext
+from segmi.study.dataset_context import DatasetContext, split_train
 from segmi.study.run import run_study
+from segmi.study.run_config import TrainingSection
 from segmi.study.strict_yaml import parse
 from segmi.study.study_file import apply_overrides
 from segmi.study.validation import validated
@@ -92,3 +94,14 @@ def test_images_are_decoded_without_cache(
     (record,) = caplog.records
     assert "is not writable: Not a directory; images are decoded in every run" in record.message
     assert record.message.endswith("Not a directory; images are decoded in every run instead")
+
+
+def test_the_subset_differs_by_seed_and_the_held_out_images_do_not():
+    everything = [Sample(Path("i"), Path("m"), f"{g}-{i}", f"{g}") for g in range(20) for i in range(5)]
+    training = TrainingSection(steps=1, holdout=0.1, subset=0.5)
+    parts = [split_train(everything, training, seed) for seed in (0, 1, 0)]
+    assert parts[0] == parts[2]
+    assert parts[0].held_out == parts[1].held_out == split_train(everything, replace(training, subset=1.0), 5).held_out
+    assert parts[0].labeled != parts[1].labeled
+    assert len(parts[0].labeled) == len(parts[1].labeled) == 45
+    assert not {sample.group for sample in parts[0].labeled} & {sample.group for sample in parts[0].held_out}

@@ -1,4 +1,4 @@
-"""Parts of a training split held out in whole groups: for selecting a checkpoint, and for splits that are missing."""
+"""Parts of a training split in whole groups: held-out images, missing splits, and subsets that differ by seed."""
 
 from __future__ import annotations
 
@@ -58,6 +58,36 @@ def _whole_groups(groups: dict[str, list[int]], wanted: int, seed: int) -> set[i
 def _tails(groups: dict[str, list[int]], fraction: float) -> set[int]:
     held = {i for indices in groups.values() for i in indices[len(indices) - round(fraction * len(indices)) :]}
     return held or {max(groups.values(), key=len)[-1]}
+
+
+def draw_subset(samples: Sequence[Sample], fraction: float, seed: int) -> list[Sample]:
+    """Return ``fraction`` of the images, drawn by ``seed``, in their order.
+
+    With at least five groups (clips, places, patients), whole groups are drawn; a group that crosses the fraction is
+    drawn if at least half of it fits. With fewer groups, a contiguous part of each is drawn, as frames of one clip
+    resemble their neighbors. Images without groups are drawn individually.
+
+    Example:
+        >>> from pathlib import Path
+        >>> clip = [Sample(Path(), Path(), f"{n}", "clip") for n in range(10)]
+        >>> [sample.name for sample in draw_subset(clip, 0.5, seed=1)]
+        ['3', '4', '5', '6', '7']
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        groups[sample.group].append(index)
+    kept: set[int] = set()
+    if len(groups) >= FEWEST_GROUPS:
+        wanted = fraction * len(samples)
+        for group in sorted(groups, key=lambda group: key(seed, "subset", group)):
+            if not kept or len(kept) + len(groups[group]) / 2 <= wanted:
+                kept.update(groups[group])
+    else:
+        for group, indices in groups.items():
+            count = max(1, round(fraction * len(indices)))
+            start = key(seed, "subset", group) % (len(indices) - count + 1)
+            kept.update(indices[start : start + count])
+    return [sample for index, sample in enumerate(samples) if index in kept]
 
 
 def draw_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, set[str]]:

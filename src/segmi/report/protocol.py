@@ -77,10 +77,12 @@ def describe_training(sections: Sections) -> str:
     '100 steps of 4 images, with Adam at learning rate 0.01. 10 % of the training images are held out.'
     """
     clip, held, labeled = (_range(sections, name) for name in ("clip_norm", "holdout", "labeled"))
+    subset = _range(sections, "subset")
     sentences = [
         _budget(sections),
         f"Gradients are clipped to norm {clip}" if clip else "",
         f"{_percent(sections, 'holdout')} % of the training images are held out" if held not in ("", "0") else "",
+        f"Each seed trains on another {_percent(sections, 'subset')} % of the rest" if subset not in ("", "1") else "",
         f"{_percent(sections, 'labeled')} % of the rest are labeled" if labeled not in ("", "1") else "",
     ]
     kept = [text for one in dict.fromkeys(map(str, _values(sections, "select_by"))) if (text := _SELECTIONS.get(one))]

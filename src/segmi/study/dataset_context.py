@@ -75,14 +75,16 @@ class TrainingSamples(NamedTuple):
     held_out: list[Sample]
 
 
-def split_train(samples: Sequence[Sample], training: TrainingSection) -> TrainingSamples:
+def split_train(samples: Sequence[Sample], training: TrainingSection, seed: int) -> TrainingSamples:
     """Split train into labeled, unlabeled and held-out images.
 
-    The parts depend on their sizes only, so that they are the same for all methods and seeds of a study.
+    The held-out images are the same for all methods and seeds of a study. The other parts are the same for all methods,
+    and differ by ``seed`` only if ``training.subset`` is below 1.
     """
-    from segmi.datasets.holdout import hold_out
+    from segmi.datasets.holdout import draw_subset, hold_out
 
     kept, held_out = hold_out(samples, training.holdout, 0) if training.holdout else (list(samples), [])
+    kept = draw_subset(kept, training.subset, seed) if training.subset < 1 else kept
     labeled, unlabeled = hold_out(kept, 1 - training.labeled, 1) if training.labeled < 1 else (kept, [])
     return TrainingSamples(labeled, unlabeled, held_out)
 

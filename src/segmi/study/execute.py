@@ -79,7 +79,7 @@ def _train(
     run: Run, folder: RunFolder, context: DatasetContext, cohort: Cohort, objective: Objective, job: Job, emit: Emit
 ) -> FitOutcome:
     config = run.config
-    samples = split_train(context.dataset.split("train"), config.training)
+    samples = split_train(context.dataset.split("train"), config.training, run.seed)
 
     def images(part: list[Any], *, labels: bool = False) -> SegmentationDataset:
         return context.images("train", part, config.processing, run.seed, labels=labels, progress=_counter(emit))
@@ -127,7 +127,7 @@ def _evaluated_images(run: Run, context: DatasetContext, protocol: str, emit: Em
     config, split = run.config, run.config.evaluation.split
     samples = list(context.dataset.split("train" if split == HELD_OUT else split))
     if split == HELD_OUT:
-        split, samples = "train", split_train(samples, config.training).held_out
+        split, samples = "train", split_train(samples, config.training, run.seed).held_out
     whole = protocol == "full"
     return context.images(split, samples, config.processing, run.seed, labels=whole, progress=_counter(emit))
 

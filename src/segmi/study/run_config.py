@@ -27,7 +27,7 @@ NOT_COMPARED: Final = (
 
 HELD_OUT: Final = "held-out"  # name of the evaluated split of a trial: the images held out of train
 NOT_OF_TRAINING: Final = ("resume", "profile")  # fields of `TrainingSection` that a study file cannot set
-_NOT_OF_FIT: Final = ("holdout", "labeled", "label_noise", *NOT_OF_TRAINING)
+_NOT_OF_FIT: Final = ("holdout", "subset", "labeled", "label_noise", *NOT_OF_TRAINING)
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class TrainingSection(Budget, OptimizationConfig, RuntimeConfig, LoggingConfig):
     """The ``training`` section: the settings of `segmi.training.fit`, and the use of the training images."""
 
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # fraction of train that is held out to select weights by
+    subset: Annotated[float, Field(gt=0, le=1)] = 1.0  # fraction of the rest that is used, drawn by the seed
     labeled: Annotated[float, Field(gt=0, le=1)] = 1.0  # fraction of the rest whose labels are used
     label_noise: Annotated[float, Field(ge=0, lt=1)] = 0.0  # fraction of these labels that are replaced by wrong ones
 

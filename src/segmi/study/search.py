@@ -25,8 +25,8 @@ SEARCHES: Final = ("grid", *RANGES)
 
 # Settings that decide the cost of a trial or its score, and so cannot be chosen by that score.
 NOT_SEARCHED: Final = (
-    "steps", "epochs", "images", "minutes", "device", "devices", "num_nodes", "strategy", "holdout", "labeled",
-    "label_noise", "select_by", "select_network", "architecture",
+    "steps", "epochs", "images", "minutes", "device", "devices", "num_nodes", "strategy", "holdout", "subset",
+    "labeled", "label_noise", "select_by", "select_network", "architecture",
 )  # fmt: skip
 
 _SHARED: Final = ("training", "processing")

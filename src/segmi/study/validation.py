@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 from segmi.datasets import dataset_class, dataset_names
@@ -86,7 +86,7 @@ def _check(
     if roots is not None:
         for name in roots.named.keys() - datasets.keys():
             problems.add(("datasets",), f"--root {name}=… names no dataset: " + unknown("dataset", name, datasets))
-        _check_data(datasets, evaluation, methods, roots, problems)
+        _check_data(datasets, evaluation, methods, shape["seeds"], roots, problems)
     if problems.found:
         return Study.model_construct()  # never used: the caller raises the problems
     return Study(
@@ -177,7 +177,12 @@ def _check_equal_budgets(methods: Mapping[str, Mapping[str, Any]], allow_unequal
 
 
 def _check_data(
-    datasets: _Sections, evaluation: dict[str, Any], methods: _Sections, roots: DataRoots, problems: Problems
+    datasets: _Sections,
+    evaluation: dict[str, Any],
+    methods: _Sections,
+    seeds: Sequence[int],
+    roots: DataRoots,
+    problems: Problems,
 ) -> None:
     """Check that datasets and pretrained weights are available, and that the methods fit the datasets."""
     for method, options in methods.items():
@@ -200,11 +205,17 @@ def _check_data(
             problems.add_error(path, error)
             continue
         for method in methods:
-            _check_fit(name, len(dataset.info.classes), samples, methods[method], ("methods", method), problems)
+            _check_fit(name, len(dataset.info.classes), samples, methods[method], seeds, ("methods", method), problems)
 
 
 def _check_fit(
-    name: str, classes: int, samples: list[Any], method: dict[str, Any], path: KeyPath, problems: Problems
+    name: str,
+    classes: int,
+    samples: list[Any],
+    method: dict[str, Any],
+    seeds: Sequence[int],
+    path: KeyPath,
+    problems: Problems,
 ) -> None:
     """Check that a method can be trained on a dataset."""
     if problems.touches("training") or problems.touches(*path):
@@ -216,7 +227,7 @@ def _check_fit(
             problems.add((*path, "networks", network, "one_logit"), message)
     training = TrainingSection(**method["training"])
     try:
-        images = len(split_train(samples, training).labeled)
+        images = min(len(split_train(samples, training, seed).labeled) for seed in seeds)
     except ValueError as error:
         problems.add_error(("training", "holdout"), error)
         return
