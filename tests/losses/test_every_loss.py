@@ -120,6 +120,8 @@ CASES = [
     LossCase("dice-image", lambda **k: LOSSES["dice"](over="image", smooth=1.0, **k)),
     LossCase("lovasz_softmax-image", lambda **k: LOSSES["lovasz_softmax"](over="image", **k)),
     LossCase("affinity_fields-adaptive", lambda **k: LOSSES["affinity_fields"](sizes=(3, 5, 7), **k)),
+    LossCase("affinity_fields-image", lambda **k: LOSSES["affinity_fields"](over="image", opposite="free", **k)),
+    LossCase("determinant_information-offset", lambda **k: LOSSES["determinant_information"](offset=1e-3, **k)),
     LossCase("information_maximization-TIM", lambda **k: LOSSES["information_maximization"](certainty=0.1, **k)),
     LossCase("invariant_information", partial(_OneImage, "invariant_information")),
     LossCase("invariant_information-diverse", partial(_OneImage, "invariant_information", entropy_weight=1.5)),
@@ -146,6 +148,8 @@ CASES = [
     ),
     LossCase("pixel_contrast", _looking("pixel_contrast", per_class=9)),
     LossCase("pixel_contrast-image", _looking("pixel_contrast", per_class=9, across="image")),
+    LossCase("pixel_contrast-limited", _looking("pixel_contrast", per_class=9, max_anchors=64)),
+    LossCase("contrastive_distillation-both", _looking("contrastive_distillation", per_class=9, both_directions=True)),
     LossCase("information_bottleneck", _looking("information_bottleneck")),
     LossCase("mutual_learning-warm", lambda **k: MutualLearning(temperature=3.0, peer_reduction="sum", **k)),
 ]

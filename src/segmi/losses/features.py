@@ -149,12 +149,14 @@ def _hashed(numbers: Tensor) -> Tensor:
     return numbers ^ (numbers >> 31)
 
 
-def projection_head(widths: Sequence[int], seed: int) -> nn.Sequential:
+def projection_head(widths: Sequence[int], seed: int, *, bias: bool = True, batch_norm: bool = False) -> nn.Sequential:
     """Return 1×1 convolutions with ReLU between them.
 
     Args:
         widths: channels of the input, the hidden layers and the output.
         seed: of the initial weights; the global generator of PyTorch is not changed.
+        bias: whether convolutions have one.
+        batch_norm: normalize before every ReLU.
     Example:
         >>> [tuple(p.shape) for p in projection_head([8, 16, 4], seed=0).parameters()]
         [(16, 8, 1, 1), (16,), (4, 16, 1, 1), (4,)]
@@ -163,8 +165,9 @@ def projection_head(widths: Sequence[int], seed: int) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for before, after in pairwise(widths):
-            layers += [nn.Conv2d(before, after, kernel_size=1), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+            norm = [nn.BatchNorm2d(after)] if batch_norm else []
+            layers += [nn.Conv2d(before, after, kernel_size=1, bias=bias), *norm, nn.ReLU()]
+    return nn.Sequential(*layers[: -1 - len(norm)])
 
 
 def resize_like(maps: Tensor, other: Tensor) -> Tensor:

@@ -193,7 +193,9 @@ class TestAffinity:
         labels = scene.labels(2, 3, 7, 6, ignored=True)
         logits = scene.logits(labels, 3, contrast=1.0)
         expected = self.slowly(logits, labels, sizes, 1.5)
-        assert affinity_fields(logits, labels, sizes=sizes, margin=1.5).item() == pytest.approx(expected, rel=1e-10)
+        assert affinity_fields(
+            logits, labels, sizes=sizes, margin=1.5, over="image", opposite="free"
+        ).item() == pytest.approx(expected, rel=1e-10)
 
     def test_complement_has_the_same_value(self, scene: Scene) -> None:
         labels = scene.labels(1, 2, 12, 12)

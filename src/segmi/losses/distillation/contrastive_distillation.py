@@ -71,7 +71,9 @@ def info_nce_per_pair(
 class ContrastiveDistillation(FeatureTeacherObjective):
     """Draws a sampled pixel's embedding to the teacher's of the same pixel and away from the teacher's of others.
 
-    ``L = 1/|A| Σ_{i∈A} ℓ_i``, ℓ of `info_nce_per_pair`, A the sampled pixels; negatives are of the same image
+    ``L = 1/|A| Σ_{i∈A} ℓ_i``, ℓ of `info_nce_per_pair`, A the sampled pixels; negatives are of the same image. With
+    ``both_directions`` the loss of identifying the network's embedding from the teacher's is added, as in the published
+    code.
 
     Both embeddings are unit vectors of ``dimensions`` channels from 1×1 convolutions that are trained with the network,
     at the positions of its map; a teacher's map of another size is resized by bilinear interpolation.
@@ -87,6 +89,7 @@ class ContrastiveDistillation(FeatureTeacherObjective):
         temperature: τ.
         per_class: largest number of sampled pixels of each class and image.
         negatives: ``all`` others, or pairs of ``other_classes`` only.
+        both_directions: add the loss with the roles of network and teacher exchanged.
         name, weight, frozen, ignore_index: see `TeacherObjective`; the published weight is 0.8.
     Unit and sign: nats per sampled pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
     Raises: ValueError for an option out of range, no layer of a teacher or of a trained network, or features that are
@@ -95,6 +98,7 @@ class ContrastiveDistillation(FeatureTeacherObjective):
         which uses noise contrast with 16,384 negatives from a memory, in the paper as in the code; here the negatives
         are pixels of the same image.
     Example:
+        >>> from segmi.types import Output
         >>> outputs = {m: Output(torch.zeros(1, 2, 4, 4), {"body": torch.rand(1, 8, 4, 4)}) for m in ("a", "t")}
         >>> batch = Batch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8))
         >>> loss = ContrastiveDistillation(layers={"a": "body", "t": "body"}, per_class=5, frozen=["t"])
@@ -107,14 +111,14 @@ class ContrastiveDistillation(FeatureTeacherObjective):
 
     def __init__(
         self, *, layers: Layers, name: str = "contrastive_distillation", weight: float = 1.0, dimensions: int = 128,
-        temperature: float = 0.07, per_class: int = 128, negatives: Negatives = "all", frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX
+        temperature: float = 0.07, per_class: int = 128, negatives: Negatives = "all", both_directions: bool = False,
+        frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(layers=layers, name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         check_choice("negatives", negatives, get_args(Negatives))
         check_positive(dimensions=dimensions, per_class=per_class, temperature=temperature)
         self.dimensions, self.temperature = dimensions, temperature
-        self.per_class, self.negatives = per_class, negatives
+        self.per_class, self.negatives, self.both_directions = per_class, negatives, both_directions
         self.heads, self.seed = nn.ModuleDict(), 0
 
     def prepare(self, outputs: Outputs, seed: int) -> None:
@@ -133,10 +137,15 @@ class ContrastiveDistillation(FeatureTeacherObjective):
         targets, sample = self._sample(outputs, student, batch)
         theirs = resize_like(apply_head(head_of(self.heads, f"{teacher} for {student}"), truth), features)
         ours = apply_head(head_of(self.heads, student), features)
-        losses = info_nce_per_pair(
-            F.normalize(sample.of(ours)), F.normalize(sample.of(theirs)), sample.image, sample.classes,
-            temperature=self.temperature, negatives=self.negatives,
-        )  # fmt: skip
+        a, b = F.normalize(sample.of(ours)), F.normalize(sample.of(theirs))
+        losses = torch.stack(
+            [
+                info_nce_per_pair(
+                    *pair, sample.image, sample.classes, temperature=self.temperature, negatives=self.negatives
+                )
+                for pair in ([(a, b), (b, a)] if self.both_directions else [(a, b)])
+            ]
+        ).sum(0)
         # 0 · outputs keeps the heads and the logits in the graph without a sampled pixel
         attached = 0 * (ours.sum() + outputs[student].logits.sum())
         count = torch.tensor(len(losses), dtype=ours.dtype, device=ours.device)

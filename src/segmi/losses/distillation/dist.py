@@ -15,8 +15,8 @@ from segmi.types import IGNORE_INDEX, Batch, Labels, Logits
 
 __all__ = ["DIST", "dist"]
 
-# added to variances: a constant map has correlation 0 and a finite gradient
-_RIDGE = 1e-8
+# added to the product of the norms, as published: a constant map has correlation 0 and a finite gradient
+_EPSILON = 1e-8
 
 
 def dist(
@@ -26,7 +26,7 @@ def dist(
     """Return one minus the correlation with the teacher, over the classes of a pixel and over the pixels of a class.
 
     ``L = β T² mean_{u∈V} [1 - ρ_c(q_u, t_u)] + γ T² mean_{n,c} [1 - ρ_{u∈V_n}(q_nc, t_nc)]``,
-    ``q, t = softmax(z / T)``, ρ Pearson's correlation
+    ``q, t = softmax(z / T)``, ``ρ(x, y) = x̃·ỹ / (|x̃| |ỹ| + 10⁻⁸)`` Pearson's correlation of the centered x̃ and ỹ
 
     A control: for a Gaussian pair the mutual information is -½ log(1 - ρ²), the same statistic with a logarithm.
 
@@ -37,8 +37,8 @@ def dist(
         intra: γ, the weight of the correlation over the pixels of an image; the paper uses all pixels of a batch.
         temperature: T, above 0.
     Unit and sign: none; each part between 0 and 2 T², minimized; 0, attached to the graph, if no pixel is valid.
-    Source: Huang, You, Wang, Qian and Xu, *Knowledge Distillation from A Stronger Teacher*, NeurIPS 2022 (formula from
-        the literature).
+    Source: Huang, You, Wang, Qian and Xu, *Knowledge Distillation from A Stronger Teacher*, NeurIPS 2022; the 10⁻⁸ as
+        in the released code.
     Example:
         >>> z = torch.randn(1, 3, 4, 4)
         >>> dist(z, z, torch.zeros(1, 4, 4, dtype=torch.long)) < 1e-4
@@ -81,8 +81,9 @@ def _uncorrelated(x: Tensor, y: Tensor, weights: Tensor, *, dim: int) -> Tensor:
     x, y = (torch.where(used, one, 0.0) for one in (x, y))
     # centered over the used entries
     x, y = (torch.where(used, one - one.sum(dim, keepdim=True) / count, 0.0) for one in (x, y))
-    covariance, x_variance, y_variance = ((a * b).sum(dim) / count.squeeze(dim) for a, b in ((x, y), (x, x), (y, y)))
-    return 1 - covariance / ((x_variance + _RIDGE) * (y_variance + _RIDGE)).sqrt()
+    # the gradient of a norm is 0 at 0
+    x_norm, y_norm = (torch.linalg.vector_norm(one, dim=dim) for one in (x, y))
+    return 1 - (x * y).sum(dim) / (x_norm * y_norm + _EPSILON)
 
 
 class DIST(TeacherObjective):
@@ -90,11 +91,12 @@ class DIST(TeacherObjective):
 
     Assumes: the teacher's ranking of classes matters, its confidence does not.
     Invariances: shift and positive scale of a pixel's probabilities over classes (inter) and of a class's map over
-        pixels (intra).
+        pixels (intra), as long as the product of the norms is far above 10⁻⁸.
     Degenerate solutions: with two classes a pixel's correlation is ±1 at any confidence, so inter has no gradient.
     Cost: the forward pass of the teacher.
     Args: see `dist` and `TeacherObjective`; ``weight`` is a factor of both terms.
     Example:
+        >>> from segmi.types import Output
         >>> outputs = {name: Output(torch.zeros(1, 2, 4, 4)) for name in ("a", "t")}
         >>> batch = Batch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8))
         >>> list(DIST(frozen=["t"])(outputs, batch))

@@ -71,7 +71,9 @@ def mutual_learning(
         class_reduction: ``sum`` of the divergence over classes, or their ``mean``, which is 1/C of it.
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
     Source: Zhang, Xiang, Hospedales and Lu, *Deep Mutual Learning*, CVPR 2018 (the formula for two networks as cited
-        elsewhere; the released code sums over more peers).
+        elsewhere; the released code sums over more peers). The released code computes
+        ``Σ_c q_l log(10⁻⁸ + q_l / (q_k + 10⁻⁸))``; here the logarithms are exact, so probabilities below 10⁻⁸ keep
+        their gradient.
     Example:
         >>> ours, theirs = torch.zeros(1, 2, 1, 1), torch.tensor([200.0, 0.0]).view(1, 2, 1, 1)
         >>> mutual_learning(ours, [theirs], torch.zeros(1, 1, 1, dtype=torch.long))  # log 2

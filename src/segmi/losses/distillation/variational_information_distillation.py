@@ -60,8 +60,8 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
 
     ``L = 1/(D |V|) Σ_{u∈V} Σ_c [(t_cu - μ_c(s_u))² / 2σ_c² + ½ log σ_c²]``, ``σ_c² = softplus(a_c) + 10⁻⁵``
 
-    μ is a head of three 1×1 convolutions that is trained with the network; V are the valid positions of the teacher's
-    map. A map of another size is resized to the teacher's by bilinear interpolation.
+    μ is a head of three 1×1 convolutions without bias that is trained with the network; V are the valid positions of
+    the teacher's map. A map of another size is resized to the teacher's by bilinear interpolation.
 
     Assumptions: the teacher's features given the student's are Gaussian with independent channels; otherwise the bound
     is loose. Invariances: at the optimum over heads, invertible maps of the student's features that μ can undo.
@@ -78,6 +78,7 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
     Raises: ValueError for no layer of a teacher or of a trained network, or features that are not maps.
     Source: see `gaussian_negative_log_likelihood`.
     Example:
+        >>> from segmi.types import Output
         >>> outputs = {m: Output(torch.zeros(1, 2, 4, 4), {"body": torch.ones(1, 8, 2, 2)}) for m in ("a", "t")}
         >>> batch = Batch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8))
         >>> loss = VariationalInformationDistillation(layers={"a": "body", "t": "body"}, frozen=["t"])
@@ -100,7 +101,7 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
         self.spreads = nn.ParameterDict()
         for student, (teacher, *_) in self._pairs(outputs).items():
             wide, own = (self._features(outputs, name).shape[1] for name in (teacher, student))
-            heads[student] = projection_head([own, wide, wide, wide], seed)
+            heads[student] = projection_head([own, wide, wide, wide], seed, bias=False)
             self.spreads[module_name(student)] = nn.Parameter(torch.full((wide,), self.start))
         self.heads = heads_by_network(heads)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,12 @@ MINIMUM_COUNT = 1e-6
 
 
 def determinant_information(
-    logits: Logits, labels: Labels, *, ridge: float = 1e-6, ignore_index: int = IGNORE_INDEX
+    logits: Logits,
+    labels: Labels,
+    *,
+    ridge: float = 1e-6,
+    offset: float | None = None,
+    ignore_index: int = IGNORE_INDEX,
 ) -> Tensor:
     """Return minus the log-volume that the mean predictions of the classes span.
 
@@ -26,14 +33,19 @@ def determinant_information(
 
     If all C classes are present and ε is negligible, this is the published ``-log |det Q|`` of the joint table Q, up to
     the constant ``-Σ_a log π_a``. The published form has its worst value and zero gradient as soon as a class is
-    missing. Label noise with probabilities ``N(a, ã)`` multiplies T by a matrix that does not depend on the prediction:
-    the loss changes by a constant, and its minimizer stays the same.
+    missing. The released code adds δ = 0.001 inside the logarithm, ``-log(|det Q| + δ)``, which ``offset`` selects:
+    its gradient is smaller by ``|det Q| / (|det Q| + δ)``, by up to thousands for five classes, where ``|det Q|`` is at
+    most 5⁻⁵. The code takes the determinant of the counts n Q of n samples, so its 0.001 is ``δ = 0.001 n⁻ᶜ`` here.
+
+    Label noise with probabilities ``N(a, ã)`` multiplies T by a matrix that does not depend on the prediction: the loss
+    changes by a constant, and its minimizer stays the same.
 
     Args:
         logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers; pixels labeled ``ignore_index`` are left out.
         ridge: ε, above 0: singular values of T below √ε count as noise; gradients are at most about 1/√ε.
-    Unit and sign: nats, at least 0 up to the ridge, minimized; 0 for distinct certain predictions of all classes; 0,
-        attached to the graph, if no pixel is valid.
+        offset: δ, above 0, selects the released form; ``ridge`` has no effect then. None: the form above.
+    Unit and sign: nats, at least 0 up to the ridge, minimized; 0 for distinct certain predictions of all classes; at
+        most ``-log δ`` with an offset; 0, attached to the graph, if no pixel is valid.
     Source: Xu, Cao, Kong and Wang, *L_DMI: A Novel Information-theoretic Loss Function for Training Deep Nets Robust to
         Label Noise*, NeurIPS 2019 (abstract and released code); the form for missing classes is new here.
     Example:
@@ -42,12 +54,22 @@ def determinant_information(
         >>> determinant_information(logits, labels)  # -log(0.75 · 0.75 - 0.25 · 0.25)
         tensor(0.6931)
     """
-    check_positive(ridge=ridge)
-    return information_term(logits, labels, lambda sums: _value(sums, ridge), ignore_index).value
+    _check(ridge, offset)
+    return information_term(logits, labels, lambda sums: _value(sums, ridge, offset), ignore_index).value
 
 
-def _value(sums: PredictionSums, ridge: float) -> Tensor:
+def _check(ridge: float, offset: float | None) -> None:
+    check_positive(ridge=ridge, offset=1.0 if offset is None else offset)
+
+
+def _value(sums: PredictionSums, ridge: float, offset: float | None) -> Tensor:
     counts = sums.mass.detach().sum(1)
+    if offset is not None:
+        total = counts.sum()
+        # of an empty batch the identity, whose offset is subtracted, so that the value is 0
+        identity = torch.eye(len(counts), dtype=counts.dtype, device=counts.device)
+        table = torch.where(total > 0, sums.mass / total.clamp(min=MINIMUM_COUNT), identity)
+        return torch.where(total > 0, 0.0, math.log1p(offset)) - (torch.linalg.det(table).abs() + offset).log()
     present = counts > MINIMUM_COUNT
     # T, C×C: mean predictions of the classes
     rows = sums.mass / torch.where(present, counts, 1.0).unsqueeze(1)
@@ -69,11 +91,14 @@ class DeterminantInformation(InformationLoss):
     Args: see `determinant_information`; ``momentum`` of a moving average of the sums, 0 to use each batch alone.
     """
 
-    def __init__(self, *, ridge: float = 1e-6, momentum: float = 0.0, ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(
+        self, *, ridge: float = 1e-6, offset: float | None = None, momentum: float = 0.0,
+        ignore_index: int = IGNORE_INDEX
+    ) -> None:  # fmt: skip
         super().__init__(momentum=momentum, ignore_index=ignore_index)
-        check_positive(ridge=ridge)
-        self.ridge = ridge
+        _check(ridge, offset)
+        self.ridge, self.offset = ridge, offset
 
     def value(self, sums: PredictionSums) -> Tensor:
         """Return minus the log-volume of the sums."""
-        return _value(sums, self.ridge)
+        return _value(sums, self.ridge, self.offset)

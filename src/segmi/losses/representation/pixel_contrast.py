@@ -22,8 +22,8 @@ from segmi.losses.features import (
     sample_positions,
 )
 from segmi.losses.option_checks import check_choice, check_positive
-from segmi.losses.probabilities import inner_products
-from segmi.losses.targets import Targets, upcast
+from segmi.losses.probabilities import image_counts, inner_products
+from segmi.losses.targets import Targets, class_count, upcast
 from segmi.randomness import key
 from segmi.types import IGNORE_INDEX, Batch, Output
 
@@ -84,13 +84,18 @@ class PixelContrast(FeatureObjective):
     Assumptions: a class looks alike everywhere. Invariances: rotations of the embeddings, a permutation of the classes.
     Degenerate solutions: each class collapses to a point. Cost: O(K² d) for the K anchors of a batch, and on a GPU a
     synchronization for their number; nothing at inference. The published sampler takes half of the anchors from wrong
-    predictions and skips classes of at most 100 pixels; here all positions of a class are equally likely.
+    predictions and skips classes of at most 100 pixels; here all positions of a class are equally likely. The published
+    head has batch normalization (``batch_norm``), and a batch at most 1,024 anchors (``max_anchors``).
 
     Args:
         layers: one layer of each network, by network.
         dimensions: channels of the embeddings.
         temperature, base_temperature: τ and τ_b.
         per_class: largest number of anchors of each class and image.
+        max_anchors: largest number of anchors of a batch: ``per_class`` is at most this divided by the number of pairs
+            of an image and a class in it, rounded down, and at least 1; None: unlimited.
+        batch_norm: normalize the hidden layer of the head over all positions of the batch, ignored ones too; the batch
+            then must not be divided.
         across: compare the anchors of the ``batch``, as published, which must then not be divided, or of an ``image``.
         name, weight, frozen, ignore_index: see `FeatureObjective`; the published weight is 0.1.
     Unit and sign: nats times τ/τ_b per anchor, at least 0, minimized; 0, attached to the graph, if no anchor has a
@@ -110,17 +115,20 @@ class PixelContrast(FeatureObjective):
 
     def __init__(
         self, *, layers: Layers, name: str = "pixel_contrast", weight: float = 1.0, dimensions: int = 256,
-        temperature: float = 0.1, base_temperature: float = 0.07, per_class: int = 100, across: Across = "batch",
-        frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+        temperature: float = 0.1, base_temperature: float = 0.07, per_class: int = 100, max_anchors: int | None = None,
+        batch_norm: bool = False, across: Across = "batch", frozen: Sequence[str] = (),
+        ignore_index: int = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(layers=layers, name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         check_choice("across", across, get_args(Across))
         check_positive(
-            dimensions=dimensions, per_class=per_class, temperature=temperature, base_temperature=base_temperature
-        )
+            dimensions=dimensions, per_class=per_class, temperature=temperature, base_temperature=base_temperature,
+            max_anchors=1 if max_anchors is None else max_anchors,
+        )  # fmt: skip
         self.dimensions, self.per_class = dimensions, per_class
+        self.max_anchors, self.batch_norm = max_anchors, batch_norm
         self.temperature, self.base_temperature, self.across = temperature, base_temperature, across
-        self.scope = across
+        self.scope = "batch" if batch_norm or max_anchors is not None else across
         self.seed = 0
 
     def prepare(self, outputs: Outputs, seed: int) -> None:
@@ -128,7 +136,10 @@ class PixelContrast(FeatureObjective):
         self.seed = seed
         widths = {m: self._map(m, output).shape[1] for m, output in self._trained(outputs).items()}
         self.heads = heads_by_network(
-            {m: projection_head([width, width, self.dimensions], key(seed, m)) for m, width in widths.items()}
+            {
+                m: projection_head([width, width, self.dimensions], key(seed, m), batch_norm=self.batch_norm)
+                for m, width in widths.items()
+            }
         )
 
     def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
@@ -168,4 +179,8 @@ class PixelContrast(FeatureObjective):
 
     def _sample(self, network: str, output: Output, batch: Batch) -> tuple[Targets, Sample]:
         targets = feature_targets(output.logits, batch.labels, self._map(network, output), self.ignore_index)
-        return targets, sample_positions(targets.classes, targets.valid, per_class=self.per_class, seed=self.seed)
+        per_class = self.per_class
+        if self.max_anchors is not None:
+            pairs = int((image_counts(targets, class_count(output.logits)) > 0).sum())
+            per_class = max(1, min(per_class, self.max_anchors // max(pairs, 1)))
+        return targets, sample_positions(targets.classes, targets.valid, per_class=per_class, seed=self.seed)

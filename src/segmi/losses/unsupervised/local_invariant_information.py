@@ -32,7 +32,9 @@ def local_invariant_information(
     Unit and sign: nats, for λ = 1 between -log C and 0, minimized; 0, attached to the graph, if no pixel is valid.
     Source: Ji, Henriques and Vedaldi, *Invariant Information Clustering*, ICCV 2019, eq. 6 (one table per
         displacement); with windows and few labels, Peng, Pedersoli and Desrosiers, *Mutual Information Deep
-        Regularization for Semi-supervised Segmentation*, MIDL 2020 (abstract and settings).
+        Regularization for Semi-supervised Segmentation*, MIDL 2020 (abstract, settings and released code). With
+        ``window``, this leaves out their overlap of windows by half a side and their equal weight of windows at the
+        border, and it is computed on the predictions, not on features of decoder layers with clustering heads.
     Example:
         >>> import torch
         >>> views = torch.tensor([[30.0, 30.0, 0.0, 0.0], [0.0, 0.0, 30.0, 30.0]]).view(1, 2, 1, 4).expand(1, 2, 2, 4)
