@@ -9,7 +9,7 @@ import typer
 
 from segmi.cli.options import AsJson, Cache, DatasetOptions
 from segmi.cli.output import calm_libraries, put, put_json
-from segmi.cli.own_data import init, open_reader, put_report_tables
+from segmi.cli.own_data import convert, init, open_reader, put_report_tables
 from segmi.cli.progress_bars import counting
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ Root = Annotated[
 Splits = Annotated[list[str] | None, typer.Option("--split", help="Only this split; may be repeated.")]
 
 app.command()(init)
+app.command()(convert)
 
 
 @app.command()

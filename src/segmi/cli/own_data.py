@@ -92,6 +92,30 @@ def init(
         _put_proposal(proposal, written, target)
 
 
+def convert(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds images and polygons.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="New folder for images and masks.")],
+    as_json: AsJson = False,
+) -> None:
+    """Draw masks from polygons: labelme's JSON, COCO's JSON (polygons and run lengths) and YOLO's text files.
+
+    Each class gets a value, and pixels without a polygon are background, 0. Small objects are drawn over large ones,
+    labelme's shapes in their order. The images are linked, or copied between file systems, and splits are kept.
+
+    Example: `segmi data convert polygons --output masks`, then `segmi data init masks`
+    """
+    from segmi.datasets.polygon_masks import convert_polygons
+
+    calm_libraries()
+    result = convert_polygons(folder, output, counting())
+    if as_json:
+        put_json({**result._asdict(), "folder": str(output)})
+        return
+    put(f"{result.images} masks from the polygons of {result.format}: {', '.join(result.classes)}")
+    put("\n".join(f"- {note}" for note in result.notes))
+    put(f"next: segmi data init {shlex.quote(str(output))}")
+
+
 def open_reader(name: str, root: Path | None, options: Sequence[str] | None) -> DatasetReader:
     """Open a dataset by its name or folder, with options as ``OPTION=VALUE`` texts.
 
