@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 import torch
 
-from segmi.training import fit, precision_probe, training_configs
+from segmi.training import Cohort, fit, precision_probe, training_configs
 from segmi.training.precision import ResolvedPrecision, choose_precision
+from segmi.types import Output
 
 CPU = torch.device("cpu")
 SLOW = {"fp32 channels_last": 1.0, "fp32 contiguous": 1.0, "bf16 channels_last": 9.0, "bf16 contiguous": 9.0}
@@ -31,6 +33,7 @@ def timings(monkeypatch, cache):
         return given[name]
 
     monkeypatch.setattr(precision_probe, "_step", step)
+    monkeypatch.setattr(precision_probe, "_is_busy", lambda: False)
     given["asked"] = asked
     return given
 
@@ -77,6 +80,53 @@ def test_short_steps_of_many_threads_are_compared(monkeypatch, make_cohort, timi
     timings.update({"fp32 channels_last": 0.002, "bf16 channels_last": 0.001})
     monkeypatch.setattr(precision_probe.torch, "get_num_threads", lambda: 64)
     assert chosen(make_cohort()).dtype == "bf16"
+
+
+class SlowNetwork(torch.nn.Module):
+    """A network whose forward pass takes a time per pixel, at least a minimum."""
+
+    def __init__(self, per_pixel, minimum=0.0):
+        super().__init__()
+        self.per_pixel, self.minimum = per_pixel, minimum
+        self.layer = torch.nn.Conv2d(3, 2, 1)
+        self.sides = []
+
+    def forward(self, images):
+        self.sides.append(images.shape[-1])
+        time.sleep(max(self.minimum, self.per_pixel * images[:, 0].numel()))
+        return Output(self.layer(images))
+
+
+@pytest.mark.parametrize(
+    ("per_pixel", "minimum", "side"),
+    [(8e-5, 0.0, 32), (2e-6, 0.0, 160), (0.0, 6.0, None)],  # 8 s, 0.2 s or 6 s for a step on 2 images of 224×224
+)
+def test_measurement_is_bounded_for_every_network(monkeypatch, cache, per_pixel, minimum, side):
+    monkeypatch.setattr(precision_probe.time, "process_time", time.perf_counter)  # sleeping counts
+    network = SlowNetwork(per_pixel, minimum)
+    began = time.perf_counter()
+    result = choose_precision("auto", Cohort({"net0": network}), CPU, images=8, side=224)
+    assert time.perf_counter() - began < (5.5 if minimum < 5 else 6.5), "a single step cannot be interrupted"
+    assert result.dtype == "fp32"
+    if side is None:
+        assert network.sides == [32]
+        expected = "fp32 channels_last (default, since a step takes too long to be measured in 4.5 s)"
+        assert result.describe() == expected
+    else:
+        assert 32 <= result.side <= side
+        assert max(network.sides) == result.side
+        assert f"measured on 2 images of {result.side} pixels: fp32 channels_last" in result.describe()
+
+
+def test_bf16_is_not_tried_without_instructions(monkeypatch, make_cohort, timings):
+    monkeypatch.setattr(precision_probe, "_cpu", lambda: "some cpu AVX2 ")
+    timings["bf16 channels_last"] = 0.1
+    result = chosen(make_cohort())
+    assert result.dtype == "fp32"
+    assert set(timings["asked"]) == {"fp32 channels_last", "fp32 contiguous"}
+    assert list(result.seconds) == ["fp32 channels_last", "fp32 contiguous"]
+    monkeypatch.setattr(precision_probe, "_cpu", lambda: "some cpu AVX512 avx512_bf16")
+    assert precision_probe.candidates(CPU) == list(precision_probe.CANDIDATES)
 
 
 def test_times_are_cached_per_network(make_cohort, timings, cache):

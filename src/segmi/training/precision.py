@@ -24,7 +24,7 @@ from segmi.training.checkpoints import Checkpoint
 from segmi.training.cohort import Cohort
 from segmi.training.config import Precision
 from segmi.training.distributed import FABRIC_PRECISION, ProcessGroup
-from segmi.training.precision_probe import MAX_CPU_IMAGES, MEMORY_FORMATS, fastest, step_seconds
+from segmi.training.precision_probe import MAX_CPU_IMAGES, MAX_SECONDS, MEMORY_FORMATS, fastest, measure_steps
 
 RECORD: Final = "precision.json"
 
@@ -37,10 +37,11 @@ class ResolvedPrecision:
 
     dtype: str  # fp32, bf16 or fp16
     memory_format: str  # channels_last or contiguous
-    source: str = "given"  # or measured
+    source: str = "given"  # or measured, or the reason for a default
     # Measured time of a training step by candidate; None: far slower than the best one.
     seconds: Mapping[str, float | None] = field(default_factory=dict)
     images: int = 0  # per measured step
+    side: int = 0  # of their crops, which are smaller than those of the run if steps are slow
     threads: int | None = None  # on the CPU; None until the run starts
     # Kernel of each loss that has several, by the name of its module in the objective.
     kernels: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +77,8 @@ class ResolvedPrecision:
         parts = {k: "far slower" if value is None else f"{1000 * value:.1f} ms" for k, value in self.seconds.items()}
         times = "; ".join(f"{name} {part}" for name, part in parts.items())
         head = f"{self.dtype} {self.memory_format}"
-        return f"{head} (measured on {self.images} images: {times})" if times else f"{head} ({self.source})"
+        crops = f" of {self.side} pixels" if self.side else ""
+        return f"{head} (measured on {self.images} images{crops}: {times})" if times else f"{head} ({self.source})"
 
     def apply(self, cohort: nn.Module) -> None:
         """Convert the weights to the memory format."""
@@ -113,9 +115,13 @@ def choose_precision(
     if device.type == "mps":
         return ResolvedPrecision("fp32", memory_format)
     count = min(images, MAX_CPU_IMAGES) if device.type == "cpu" else images
-    seconds = step_seconds(cohort, device, images=count, side=side)
-    dtype, memory_format = fastest(seconds).split()
-    return ResolvedPrecision(dtype, memory_format, "measured", seconds, count)
+    measured = measure_steps(cohort, device, images=count, side=side)
+    dtype, memory_format = fastest(measured.seconds).split()
+    if not measured.seconds:
+        reason = f"default, since a step takes too long to be measured in {MAX_SECONDS} s"
+        return ResolvedPrecision(dtype, memory_format, reason)
+    crop = measured.side if measured.side < side else 0
+    return ResolvedPrecision(dtype, memory_format, "measured", measured.seconds, count, crop)
 
 
 @contextmanager
