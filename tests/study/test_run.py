@@ -55,10 +55,10 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
 def test_every_run_is_done_once(work: Work, tiny_text: str, tmp_path: Path) -> None:
     study = study_of(tiny_text, TWO, "seeds=[0, 1]")
     events: list[str] = []
-    first = run_study(study, tmp_path, listener=lambda event: events.append(f"{event.kind} {event.number}"))
+    first = run_study(study, tmp_path, listener=lambda event: events.append(f"{event.kind} {event.ended}"))
     keys = [f"street-scenes/{method}/seed{seed}" for method in ("model-1", "model-2") for seed in (0, 1)]
     assert first.finished == work.done == keys
-    assert events[:2] == ["started 1", "finished 1"]
+    assert events[:2] == ["started 0", "finished 1"]
     second = run_study(study, tmp_path)
     assert second.skipped == keys
     assert work.done == keys

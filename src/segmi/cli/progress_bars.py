@@ -73,34 +73,52 @@ def _measurements(event: StudyEvent) -> list[str]:
 
 def describe_event(event: StudyEvent) -> str:
     """Return an event as one line."""
-    head = f"[{event.number}/{event.total}] {event.run.key}"
+    head = f"{_head(event.ended, event.total)}{event.run.key}"
     if event.kind == "train":
         left = [f"{duration(event.run_seconds_left)} left"] if event.run_seconds_left is not None else []
-        total = f" ({duration(event.study_seconds_left)} for all)" if event.study_seconds_left is not None else ""
+        known = event.total > 1 and event.study_seconds_left is not None
+        total = f" ({duration(event.study_seconds_left)} for all)" if known else ""
         return ", ".join([f"{head}: step {event.done}/{event.of}", *_measurements(event), *left]) + total
-    if event.kind == "evaluate":
-        return f"{head}: evaluated {event.done}/{event.of} images"
-    if event.kind == "prepare":
-        return f"{head}: decoded {event.done}/{event.of} images into the cache"
     words = {
         "note": event.text,
         "skipped": "already finished",
         "started": f"starts ({event.text})" if event.text else "starts",
+        "compile": event.text,
         "finished": "finished",
         "failed": f"FAILED: {event.text}",
         "busy": f"skipped: {event.text}",
         "interrupted": "stopped after writing a checkpoint",
     }
-    return f"{head}: {words[event.kind]}"
+    return f"{head}: {words.get(event.kind) or activity(event)}"
 
 
-def describe_together(latest: Sequence[StudyEvent], done: int) -> str:
-    """Return one line about several runs: the latest event of each, and the number of runs that have ended."""
-    shown = [f"{event.run.key} {event.done}/{event.of}" if event.of else event.run.key for event in latest[:SHOWN]]
+def activity(event: StudyEvent) -> str:
+    """Return the current activity of a run, from its latest event other than a note.
+
+    A complete count is not shown, since the run then does something else.
+    """
+    counted = f" {event.done}/{event.of}" if event.done < event.of else ""
+    return {
+        "prepare": f"decoding{counted} images into the cache" if counted else "preparing",
+        "compile": "compiling",
+        "train": f"training{counted}",
+        "validate": "validating",
+        "evaluate": f"evaluating{counted and counted + ' images'}",
+        "store": "writing results",
+    }.get(event.kind, "preparing")
+
+
+def describe_together(latest: Sequence[StudyEvent], ended: int) -> str:
+    """Return one line about several runs: the activity of each, and the number of runs that have ended."""
+    shown = [f"{event.run.key} {activity(event)}" for event in latest[:SHOWN]]
     more = f", and {len(latest) - SHOWN} more" if len(latest) > SHOWN else ""
-    lefts = [event.study_seconds_left for event in latest if event.study_seconds_left is not None]
-    left = f" ({duration(lefts[-1])} for all)" if lefts else ""
-    return f"[{done}/{latest[0].total}] {len(latest)} runs in progress: {', '.join(shown)}{more}{left}"
+    seconds = latest[-1].study_seconds_left
+    left = f" ({duration(seconds)} for all)" if seconds is not None else ""
+    return f"{_head(ended, latest[0].total)}{', '.join(shown)}{more}{left}"
+
+
+def _head(ended: int, total: int) -> str:
+    return f"[{ended}/{total} done] " if total > 1 else ""
 
 
 class StudyProgress:
@@ -112,7 +130,6 @@ class StudyProgress:
         self._study: Any = None  # bar of the study
         self._rows: dict[str, Any] = {}  # bars of the runs in progress, by key
         self._latest: dict[str, StudyEvent] = {}  # the latest event of each run in progress
-        self._done = 0  # runs that have ended
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty() and not settings.quiet:
@@ -130,11 +147,9 @@ class StudyProgress:
         from segmi.study.events import ENDS, FREQUENT
 
         frequent = event.kind in FREQUENT
-        if event.kind in ENDS:
-            self._done += 1
-            self._latest.pop(event.run.key, None)
-        elif frequent or event.run.key not in self._latest:
-            self._latest[event.run.key] = event
+        latest = self._latest.pop(event.run.key, event)  # added again, so that the latest event is the last one
+        if event.kind not in ENDS:
+            self._latest[event.run.key] = latest if event.kind == "note" else event
         if self._bars is not None:
             self._step_bars(event)
             if not frequent:
@@ -143,37 +158,42 @@ class StudyProgress:
             if frequent:
                 self._last_line = time.monotonic()
             together = frequent and len(self._latest) > 1
-            say(describe_together(list(self._latest.values()), self._done) if together else describe_event(event))
+            say(describe_together(list(self._latest.values()), event.ended) if together else describe_event(event))
 
     def _open_bars(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
         self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[status]}"),
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}"),
             TextColumn("{task.fields[where]}", style="dim"), console=Console(stderr=True), refresh_per_second=4,
         )  # fmt: skip
         self._study = self._bars.add_task("study", total=None, status="", where="")
         self._bars.start()
 
     def _step_bars(self, event: StudyEvent) -> None:
-        """Update the bar of the study and the bar of the run."""
+        """Update the bar of the study and the bar of the run, which moves without a count if there is none."""
         from segmi.study.events import ENDS
 
-        left = {"status": f"{duration(event.study_seconds_left)} left"} if event.study_seconds_left is not None else {}
-        self._bars.update(self._study, completed=self._done, total=event.total, **left)
+        left = f", {duration(event.study_seconds_left)} left" if event.study_seconds_left is not None else ""
+        status = f"{event.ended}/{event.total} runs{left}"
+        self._bars.update(self._study, completed=event.ended, total=event.total, status=status)
         key = event.run.key
         if event.kind in ENDS:
             if key in self._rows:
                 self._bars.remove_task(self._rows.pop(key))
             return
         if key not in self._rows:
-            self._rows[key] = self._bars.add_task(key, total=None, status="", where="")
+            self._rows[key] = self._bars.add_task(key, total=None, status="preparing", where="")
         if event.kind == "started":
             self._bars.update(self._rows[key], where=event.text)
-        elif event.kind == "train":
-            status = ", ".join([*_measurements(event), f"{duration(event.run_seconds_left)} left"])
-            self._bars.update(self._rows[key], completed=event.done, total=event.of, status=status)
-        elif event.kind in ("prepare", "evaluate"):
-            status = {"evaluate": "evaluating", "prepare": "decoding"}[event.kind]
-            self._bars.update(self._rows[key], completed=event.done, total=event.of, status=status)
+        if event.kind == "note":
+            return
+        seconds = [f"{duration(event.run_seconds_left)} left"] if event.kind == "train" and event.done else []
+        status = ", ".join([activity(event), *_measurements(event), *seconds])
+        row = next(task for task in self._bars.tasks if task.id == self._rows[key])
+        if event.done < event.of:
+            self._bars.update(row.id, completed=event.done, total=event.of, status=status)
+        else:
+            row.total = row.finished_time = None  # `update` ignores None
+            self._bars.update(row.id, completed=0, status=status)

@@ -53,6 +53,7 @@ def execute(
             evaluation = _evaluate(run, context, cohort, processes, emit)
             if not processes.is_main:
                 return
+            emit(Event("store"))
             write_evaluation(folder, evaluation)
             images = _evaluated_images(run, context, config.evaluation.protocol, emit)
             write_samples(cohort, images, config, folder)
@@ -86,9 +87,12 @@ def _train(
 
     def progress(news: FitProgress) -> None:
         if news.text:
-            emit(Event("note", text=news.text))
-        else:
-            emit(Event("train", news.step, news.steps, loss=news.loss, rate=news.images_per_second))
+            emit(Event("compile" if news.phase == "compile" else "note", text=news.text))
+        if news.phase == "validate":
+            emit(Event("validate"))
+        elif news.phase != "compile":
+            loss = None if news.phase == "begin" else news.loss
+            emit(Event("train", news.step, news.steps, loss=loss, rate=news.images_per_second))
 
     return fit(
         cohort,

@@ -151,22 +151,17 @@ class _Reporter:
     """Counts outcomes, and passes events on with estimates of the time left."""
 
     def __init__(self, runs: Sequence[Run], root: Path, outcome: StudyOutcome, listener: Listener | None) -> None:
-        self._numbers = {run.key: number for number, run in enumerate(runs, 1)}
+        self._total, self._ended = len(runs), 0
         self._root, self._outcome, self._listener, self._clock = root, outcome, listener, Clock(runs)
 
     def __call__(self, run: Run, event: Event) -> None:
-        run_left = study_left = None
-        if event.kind == "started":
-            self._clock.start(run)
-        elif event.kind == "train":
-            run_left, study_left = self._clock.estimate(run, event.done, event.of)
-        elif event.kind in ENDS:
-            self._clock.end(run)
+        run_left, study_left = self._clock.observe(run, event)
+        if event.kind in ENDS:
+            self._ended += 1
             self._count(run, event)
         if self._listener is not None:
-            number, total = self._numbers[run.key], len(self._numbers)
             left: dict[str, Any] = {"run_seconds_left": run_left, "study_seconds_left": study_left}
-            self._listener(StudyEvent(**vars(event), run=run, number=number, total=total, **left))
+            self._listener(StudyEvent(**vars(event), run=run, ended=self._ended, total=self._total, **left))
 
     def _count(self, run: Run, event: Event) -> None:
         if event.kind == "finished":

@@ -129,7 +129,7 @@ def fit(
 
     def notify(text: str) -> None:
         if progress is not None and processes.is_main:
-            progress(FitProgress(0, last_step, 0, math.nan, 0.0, "begin", text))
+            progress(FitProgress(0, last_step, 0, math.nan, 0.0, "compile", text))
 
     with processes.report_errors(), preserve_threads(), keep_freed_memory(device):
         # Every process reads the checkpoints, only process 0 writes them.

@@ -32,7 +32,7 @@ class FitProgress:
     epoch: int  # index of the current pass over the training images
     loss: float  # weighted sum of the losses at the last logged step
     images_per_second: float  # average since this process started
-    phase: str = "train"  # ``begin``, ``train`` or ``validate``
+    phase: str = "train"  # ``compile``, ``begin``, ``train`` or ``validate``
     text: str = ""  # message for the user
 
 
@@ -154,6 +154,8 @@ def run_loop(
             group = [next(batches) for _ in range(schedule.accumulate)]
             report("begin", schedule.describe(session, session.time_step(group)))
             batches = chain(group, batches)
+        if session.runtime.compile and not last:
+            report("compile", "torch.compile compiles the networks in the first step")
         due = schedule.next_row(session.seconds, 0)
         while not last:
             session.train_step(batches, schedule.accumulate)

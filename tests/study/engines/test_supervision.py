@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from segmi.errors import Interrupted
 from segmi.records import RunFolder, run_lock
 from segmi.study.engines import supervision
 from segmi.study.engines.supervision import Crash, Task, supervise
-from segmi.study.events import Event
+from segmi.study.events import Clock, Event
 from segmi.study.executor import Job
 from segmi.study.run_config import Run, expand
 from segmi.study.schema import Study
@@ -109,6 +110,33 @@ def test_crashed_run_locked_by_another_process_is_busy(
         events = done(Script([KILLED]), two[:1], tmp_path)
     assert events[-1][1] == "busy"
     assert RunFolder(two[0].folder(tmp_path)).failure() is None
+
+
+def test_methods_are_measured_first_and_then_the_longest_run_starts(
+    study_of: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "methods.long={networks: {unet: {architecture: unet, width: 4}}, loss: {cross_entropy: {}}}"
+    cohort = (
+        "methods.cohort={networks: {a: {architecture: unet, width: 4}, b: {architecture: unet, width: 4}}, "
+        "reported: a, loss: {cross_entropy: {}}}"
+    )
+    runs = expand(study_of("seeds=[0, 1]", long, cohort))
+    first = runs[0].method
+    seconds, now = {first: 1.0, "long": 10.0, "cohort": 5.0}, [0.0]
+    monkeypatch.setattr(supervision, "Clock", partial(Clock, now=lambda: now[0]))
+    workers = Script(*[[Event("finished")]] * 6)
+    poll = workers.poll
+
+    def timed() -> list[tuple[Task, Event | Crash]]:
+        results = poll()
+        now[0] += seconds[results[0][0].run.method]
+        return results
+
+    monkeypatch.setattr(workers, "poll", timed)
+    done(workers, runs, tmp_path)
+    assert [task.run.key.split("/", 1)[1] for task in workers.tasks] == [
+        "cohort/seed0", f"{first}/seed0", "long/seed0", "long/seed1", "cohort/seed1", f"{first}/seed1",
+    ]  # fmt: skip
 
 
 def test_number_of_concurrent_runs_is_limited(two: list[Run], tmp_path: Path) -> None:

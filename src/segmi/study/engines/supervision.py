@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from segmi.errors import EnvironmentProblem, Interrupted, RunError, UsageError
 from segmi.records import RunFolder
 from segmi.study.engines.in_process import Report
-from segmi.study.events import ENDS, Event
+from segmi.study.events import ENDS, Clock, Event
 from segmi.study.executor import Job, lock_if_free, stoppable
 
 if TYPE_CHECKING:
@@ -62,33 +62,37 @@ class WorkerPool(Protocol):
 
 
 def supervise(workers: WorkerPool, job: Job, runs: Sequence[Run], report: Report, *, retries: int) -> None:
-    """Do the runs with a pool of workers, and end the pool; raises as `Engine.do`.
+    """Do the runs with a pool of workers, the longest first, and end the pool; raises as `Engine.do`.
 
     A run whose process crashes is given to another process up to ``retries`` times, and then fails.
     """
     from segmi.training.loop import Interruption
 
-    crashes = _CrashCounter(job, report, retries)
-    waiting = deque(Task(run, job.overwrite) for run in runs)
+    crashes, clock = _CrashCounter(job, report, retries), Clock(runs)
+    waiting, again = [Task(run, job.overwrite) for run in runs], list[Task]()
     running, stop_by = 0, math.inf
     with stoppable(), Interruption() as interruption:
         try:
-            while (waiting or running) and time.monotonic() <= stop_by:
+            while (waiting or again or running) and time.monotonic() <= stop_by:
                 if interruption.requested and stop_by == math.inf:
                     stop_by = time.monotonic() + STOP_PATIENCE
                     waiting.clear()
+                    again.clear()
                     workers.stop()
-                while waiting and running < workers.room:
-                    workers.begin(waiting.popleft())
+                while (waiting or again) and running < workers.room:
+                    task = again.pop() if again else waiting.pop(clock.longest([task.run for task in waiting]))
+                    clock.observe(task.run, Event("started"))
+                    workers.begin(task)
                     running += 1
                 for task, result in workers.poll():
                     running -= isinstance(result, Crash) or result.kind in ENDS
                     if isinstance(result, Event) and (result.kind != "interrupted" or stop_by < math.inf):
                         if result.kind == "started":
                             crashes.begun.add(task.run.key)
+                        clock.observe(task.run, result)
                         report(task.run, result)
-                    elif stop_by == math.inf and (again := crashes.handle(task, result)) is not None:
-                        waiting.appendleft(again)
+                    elif stop_by == math.inf and (retry := crashes.handle(task, result)) is not None:
+                        again.append(retry)
         finally:
             workers.end()
     if interruption.signal_number is not None:
