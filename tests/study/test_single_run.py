@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
+from torchvision.transforms import v2
 
 import segmi
 from segmi.cli import main
@@ -36,9 +38,17 @@ def test_train_returns_the_bundle_and_the_scores_of_the_command(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = segmi.train(
-        folder, losses=["cross_entropy", "rmi_loss"], output=tmp_path / "a", steps=3, batch_size=2, settings=SETTINGS
+        folder,
+        model="unet",
+        losses=["cross_entropy", "rmi_loss"],
+        output=tmp_path / "a",
+        steps=3,
+        batch_size=2,
+        settings=SETTINGS,
     )
     flags = [
+        "--model",
+        "unet",
         "--loss",
         "cross_entropy",
         "--loss",
@@ -62,9 +72,19 @@ def test_train_checks_its_arguments(folder: Path, tmp_path: Path) -> None:
         segmi.train(folder, folder, output=tmp_path / "a", steps=1)
     with pytest.raises(UsageError, match="stepz"):
         segmi.train(folder, output=tmp_path / "a", stepz=1)
-    segmi.train(folder, output=tmp_path / "a", steps=1, batch_size=2, settings=SETTINGS)
+    segmi.train(folder, model="unet", output=tmp_path / "a", steps=1, batch_size=2, settings=SETTINGS)
     with pytest.raises(UsageError):
-        segmi.train(folder, output=tmp_path / "a", steps=1, resume=True, overwrite=True)
+        segmi.train(folder, model="unet", output=tmp_path / "a", steps=1, resume=True, overwrite=True)
+
+
+def test_train_takes_transforms_as_objects(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = segmi.train(
+        folder, model="unet", output=tmp_path / "a", steps=2, batch_size=2, transforms=[v2.RandomRotation(10)],
+        settings=SETTINGS,
+    )  # fmt: skip
+    stored = yaml.safe_load((result.run / "config.yaml").read_text())
+    assert stored["processing"]["transforms"] == [{"name": "RandomRotation", "degrees": [-10.0, 10.0]}]
+    assert "augmentation: horizontal" in capsys.readouterr().err
 
 
 def test_the_public_surface_is_listed() -> None:

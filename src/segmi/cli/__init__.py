@@ -23,7 +23,7 @@ app = typer.Typer(
 
     A study without downloads: `segmi study run demo`
 
-    Your own images: `segmi data init DIR`, then `segmi train DIR --loss rmi_loss --steps 500`""",
+    Your own images: `segmi data init DIR`, then `segmi train DIR`""",
     epilog="Exit codes: 0 finished, 2 usage, 3 data refused, 4 run failed, 5 environment, 130/143 interrupted.",
     no_args_is_help=True,
     add_completion=True,

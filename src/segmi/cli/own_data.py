@@ -61,7 +61,7 @@ def init(
     indices or colors. Classes, ignored values, splits and groups are proposed: look at the contact sheet, and correct
     segmi.toml if necessary.
 
-    Example: `segmi data init photos`, then `segmi train photos --loss rmi_loss --steps 500`
+    Example: `segmi data init photos`, then `segmi train photos`
     """
     from segmi.datasets.custom import FILE_NAME
     from segmi.datasets.detection import propose
@@ -193,6 +193,7 @@ def put_report_tables(
 
 def _put_proposal(proposal: Proposal, folder: Path, target: Path) -> None:
     from segmi.datasets.folders import study_name
+    from segmi.study.recipe import describe_time
 
     report = proposal.report
     put(f"{report.title}: {proposal.layout}")
@@ -204,4 +205,5 @@ def _put_proposal(proposal: Proposal, folder: Path, target: Path) -> None:
     put(f"wrote {target}")
     put(f"wrote {folder / SHEET}: check that the colors match the objects")
     argument, name = shlex.quote(str(folder)), study_name(folder)
-    put(f"next: segmi train {argument} --loss rmi_loss --steps 500 --output runs/{name}")
+    put(f"next: segmi train {argument} --output runs/{name}")
+    put(f"      {describe_time()}")

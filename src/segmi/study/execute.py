@@ -10,6 +10,7 @@ import torch
 
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.losses.base import Objective
+from segmi.models.inference import InferenceConfig
 from segmi.models.network import resolve_device
 from segmi.records import RunFolder, atomic_write
 from segmi.records.serialization import write_record
@@ -94,12 +95,20 @@ def _train(
             loss = None if news.phase == "begin" else news.loss
             emit(Event("train", news.step, news.steps, loss=loss, rate=news.images_per_second))
 
+    holdout = images(samples.held_out, labels=True) if samples.held_out else None
+    inference = InferenceConfig(batch_size=8)
+    if split := config.training.selection_split:
+        whole, counter = list(context.dataset.split(split)), _counter(emit)
+        holdout = context.images(split, whole, config.processing, run.seed, labels=True, progress=counter)
+        evaluation = config.evaluation
+        inference = InferenceConfig(evaluation.window, evaluation.overlap, evaluation.batch_size, evaluation.threshold)
     return fit(
         cohort,
         objective,
         images(samples.labeled).with_label_noise(config.training.label_noise),
         unlabeled=images(samples.unlabeled) if samples.unlabeled else None,
-        holdout=images(samples.held_out, labels=True) if samples.held_out else None,
+        holdout=holdout,
+        inference=inference,
         folder=folder.path,
         seed=run.seed,
         progress=progress,

@@ -182,7 +182,11 @@ class _MethodCheck:
         given = {unit: training[unit] for unit in BUDGETS if training.get(unit) is not None}
         if not any(problems.touches(*owner(unit)) for unit in BUDGETS):
             attempt(owner(list(given)[-1]) if given else ("training", "steps"), Budget, **given)
-        attempt(owner("holdout"), check_selection, training.get("select_by"), holdout=bool(training.get("holdout")))
+        held_out, split = training.get("holdout"), training.get("selection_split")
+        attempt(owner("holdout"), check_selection, training.get("select_by"), holdout=bool(held_out or split))
+        if held_out and split:
+            message = f"weights are selected by {split}, but holdout: {held_out} also takes images from train"
+            problems.add(owner("selection_split"), f"{message}; set holdout: 0")
         compared = {name: training.get(name) for name in ("patience", "weight_average")}
         attempt(owner("select_by"), check_comparisons, training.get("select_by"), **compared)
         counts = [training.get(name) for name in ("batch_size", "devices", "num_nodes")]

@@ -22,12 +22,12 @@ SCHEMA_VERSION: Final = 1
 # Keys that may change between two sessions of a run, because no score depends on them.
 NOT_COMPARED: Final = (
     "training.workers", "training.checkpoint_every", "training.log_every", "training.logger", "label", "treatment",
-    "baseline",
+    "baseline", "reasons",
 )  # fmt: skip
 
 HELD_OUT: Final = "held-out"  # name of the evaluated split of a trial: the images held out of train
 NOT_OF_TRAINING: Final = ("resume", "profile")  # fields of `TrainingSection` that a study file cannot set
-_NOT_OF_FIT: Final = ("holdout", "subset", "labeled", "label_noise", *NOT_OF_TRAINING)
+_NOT_OF_FIT: Final = ("holdout", "selection_split", "subset", "labeled", "label_noise", *NOT_OF_TRAINING)
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class TrainingSection(Budget, OptimizationConfig, RuntimeConfig, LoggingConfig):
 
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # fraction of train that is held out to select weights by
     subset: Annotated[float, Field(gt=0, le=1)] = 1.0  # fraction of the rest that is used, drawn by the seed
+    selection_split: str | None = None  # split to select weights by, instead of a part of train
     labeled: Annotated[float, Field(gt=0, le=1)] = 1.0  # fraction of the rest whose labels are used
     label_noise: Annotated[float, Field(ge=0, lt=1)] = 0.0  # fraction of these labels that are replaced by wrong ones
 
@@ -104,6 +105,7 @@ class RunConfig(BaseModel):
     trial: int | None = None  # number of the trial, for runs of a search
     selected: Options | None = None  # settings chosen by a search, by dotted path
     init_from: str | None = None  # bundle whose weights the reported network starts from
+    reasons: list[str] = []  # of the settings, see `segmi.study.recipe`
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> RunConfig:
@@ -113,8 +115,8 @@ class RunConfig(BaseModel):
     def plain(self) -> dict[str, Any]:
         """Return the configuration as plain data for ``config.yaml``."""
         data = self.model_dump(mode="json", exclude={"training": set(NOT_OF_TRAINING)})
-        for optional in ("trial", "selected", "init_from"):
-            if data[optional] is None:
+        for optional in ("trial", "selected", "init_from", "reasons"):
+            if not data[optional] and data[optional] != 0:
                 del data[optional]
         return data
 
@@ -185,6 +187,7 @@ def run_config(study: Study, dataset: str, method: str, seed: int) -> RunConfig:
     """Return the configuration of one run of a validated study."""
     names = {"study": study.name, "protocol": study.protocol, "dataset": dataset, "method": method, "seed": seed}
     options = {"dataset_options": study.datasets[dataset], "evaluation": study.evaluation, "samples": study.samples}
+    options |= {"reasons": study.reasons}
     return RunConfig.from_plain({**names, **study.methods[method].model_dump(mode="json"), **options})
 
 

@@ -113,6 +113,7 @@ class StudyFile(BaseModel):
     samples: Annotated[int, Field(ge=0, le=64)] = 4
     # seed of the trials of searches; must not be one of ``seeds``
     search_seed: Annotated[int, Field(ge=0, lt=2**32)] = 1000
+    reasons: list[str] = []  # why the settings are as they are, for the reader; `segmi train` writes them
 
 
 class Study(BaseModel):
@@ -133,6 +134,7 @@ class Study(BaseModel):
     methods: dict[str, Method]
     samples: int
     search_seed: int
+    reasons: list[str] = []
     searches: dict[str, list[Space]] = {}
 
     def plain(self) -> dict[str, Any]:

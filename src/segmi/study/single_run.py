@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from segmi.datasets.folders import is_folder, reader_of, study_name
-from segmi.errors import UsageError
+from segmi.datasets.transforms import transform_specs
+from segmi.errors import SegmiError, UsageError
 from segmi.records import RunFolder
+from segmi.study.components import open_data
 from segmi.study.dataset_context import DataRoots
+from segmi.study.recipe import NETWORK, Decision, decide, measure
 from segmi.study.run import run_study
 from segmi.study.run_config import expand
 from segmi.study.schema import Study
-from segmi.study.strict_yaml import Document
+from segmi.study.strict_yaml import Document, parse_value
 from segmi.study.study_file import apply_overrides
 from segmi.study.validation import validated
 
@@ -28,20 +34,34 @@ class TrainedNetwork:
     scores: dict[str, Any]  # scores on the evaluated split by name, ``IoU`` is a list over the classes
 
 
+class SingleRun(NamedTuple):
+    """A study with one run, and the decisions of the recipe in it."""
+
+    document: Document
+    decisions: dict[str, Decision]
+
+    def lines(self) -> list[str]:
+        """Return the decisions and their reasons, one per line."""
+        return [f"{name}: {one.text} ({one.reason})" for name, one in self.decisions.items()]
+
+
 def train(
     data: str | Path = "folder",
     root: str | Path | None = None,
     *,
-    model: str = "unet",
-    losses: Sequence[str] = ("cross_entropy",),
+    model: str | None = None,
+    losses: Sequence[str] | None = None,
     output: str | Path = "runs/train",
     seed: int = 0,
     resume: bool = False,
     overwrite: bool = False,
+    transforms: Sequence[Any] = (),
     settings: Sequence[str] = (),
     **training: Any,
 ) -> TrainedNetwork:
     """Train one network on a dataset and evaluate it, as ``segmi train`` does.
+
+    Everything that is not given is derived from the data and the machine, see `segmi.study.recipe`, and printed.
 
     Args:
         data: a folder prepared by ``segmi data init``, or the name of a dataset.
@@ -52,14 +72,15 @@ def train(
         seed: seed of every random choice.
         resume: continue the unfinished run in ``output``.
         overwrite: remove the run in ``output`` and start again.
+        transforms: further augmentation: transforms of torchvision's v2 or albumentations, or plain data.
         settings: any other fields of a study, as ``path.to.field=value``.
-        training: fields of the ``training`` section, such as ``steps=500``.
+        training: fields of the ``training`` section, such as ``minutes=5``.
 
     Raises:
         SegmiError: if the settings are not valid, or the run failed.
 
     Example:
-        ``segmi.train("my-data", losses=["rmi_loss"], steps=500).scores["mIoU"]``
+        ``segmi.train("my-data", minutes=5).scores["mIoU"]``
     """
     datasets: dict[str, Any] = {str(data): {}}
     if is_folder(str(data)):
@@ -67,10 +88,13 @@ def train(
             raise UsageError(f"expected a folder or a root, got both {data} and {root}", "omit one of them")
         datasets, root = {study_name(Path(data)): {"type": reader_of(Path(data))}}, data
     roots = DataRoots(default=Path(root) if root is not None else None)
-    document = one_run_document(
-        datasets, {"architecture": model}, losses, training, name=Path(output).absolute().name, seed=seed
-    )
-    study = validated(apply_overrides(document, settings), roots=roots)
+    network = {"architecture": model} if model else {}
+    if transforms:
+        settings = [f"processing.transforms={json.dumps(transform_specs(transforms))}", *settings]
+    name = Path(output).absolute().name
+    single = single_run(datasets, network, losses or (), training, settings, roots=roots, name=name, seed=seed)
+    study = validated(single.document, roots=roots)
+    print("\n".join(single.lines()), file=sys.stderr)
     runs = Path(output).absolute().parent
     result = train_study(study, runs, roots=roots, resume=resume, overwrite=overwrite)
     if result is None:
@@ -78,20 +102,54 @@ def train(
     return result
 
 
-def one_run_document(
+def single_run(
     dataset: Mapping[str, Mapping[str, Any]],
     network: Mapping[str, Any],
     losses: Sequence[str],
     training: Mapping[str, Any],
+    settings: Sequence[str] = (),
     *,
+    roots: DataRoots,
     name: str,
     seed: int,
-) -> Document:
-    """Return a study with one network on one dataset."""
-    method = {"networks": {"network": dict(network)}, "loss": {loss: {} for loss in losses}}
-    methods = {"-".join([str(network["architecture"]), *losses]): method}
-    data = {"name": name, "datasets": dict(dataset), "seeds": [seed], "training": dict(training), "methods": methods}
-    return Document(data, "segmi train")
+) -> SingleRun:
+    """Return a study with one network on one dataset; the recipe decides everything that is not given.
+
+    Args:
+        dataset: a dataset with its options, by name.
+        network: options of `segmi.models.build_network`.
+        losses: names of losses, which are added up.
+        training: fields of the ``training`` section.
+        settings: other fields, as ``path.to.field=value``.
+        roots: folders of the datasets.
+        name: name of the study.
+        seed: seed of every random choice.
+    """
+    given = {f"{NETWORK}{key}": value for key, value in network.items()} | ({"loss": losses} if losses else {})
+    given |= {f"training.{key}": value for key, value in training.items()}
+    for path, _, text in (one.partition("=") for one in settings):
+        with suppress(UsageError):  # reported when the settings are applied
+            given[path.strip()] = parse_value(text)
+    decisions = {}
+    with suppress(SegmiError):  # a dataset that cannot be opened is reported by the validation, with all other problems
+        ((kind, options),) = dataset.items()
+        decisions = decide(measure(open_data(kind, options, roots), str(given.get("training.device", "auto"))), given)
+    fields = {field: value for decision in decisions.values() for field, value in decision.fields.items()}
+    spec = {key.removeprefix(NETWORK): value for key, value in fields.items() if key.startswith(NETWORK)}
+    spec = {"architecture": "unet", **spec, **network}
+    names = losses or fields.get("loss", ("cross_entropy",))
+    method = {"networks": {"network": spec}, "loss": {loss: {} for loss in names}}
+    data: dict[str, Any] = {"name": name, "datasets": dict(dataset), "seeds": [seed]}
+    for path, value in fields.items():
+        section, _, key = path.partition(".")
+        if key and section != NETWORK.strip("."):
+            data.setdefault(section, {})[key] = value
+    data["training"] = data.get("training", {}) | dict(training)
+    data["methods"] = {"-".join([str(spec["architecture"]), *names]): method}
+    single = SingleRun(apply_overrides(Document(data, "segmi train"), settings), decisions)
+    if decisions:
+        single.document.data["reasons"] = single.lines()
+    return single
 
 
 def train_study(

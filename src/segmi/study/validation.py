@@ -16,7 +16,7 @@ from segmi.study.dataset_context import DataRoots, split_train
 from segmi.study.initial_weights import check_weights
 from segmi.study.method_validation import check_method, check_positive, check_training
 from segmi.study.problems import Problems, unknown
-from segmi.study.run_config import TrainingSection
+from segmi.study.run_config import HELD_OUT, TrainingSection
 from segmi.study.schema import Method, Study, StudyFile, describe_network, with_preset
 from segmi.study.search import Space, check_searches, find_searches, searches_of, with_end_points
 from segmi.study.strict_yaml import Document, KeyPath, mapping
@@ -90,7 +90,7 @@ def _check(
     if problems.found:
         return Study.model_construct()  # never used: the caller raises the problems
     return Study(
-        **{key: shape[key] for key in ("name", "seeds", "allow_unequal", "samples", "search_seed")},
+        **{key: shape[key] for key in ("name", "seeds", "allow_unequal", "samples", "search_seed", "reasons")},
         protocol=protocol, datasets=datasets, baseline=baseline, evaluation=evaluation,
         methods={name: Method.model_validate(method) for name, method in methods.items()},
         searches={name: spaces for name, spaces in searches.items() if spaces},
@@ -200,7 +200,9 @@ def _check_data(
         try:
             dataset = open_data(name, options, roots)
             samples = dataset.split("train")
-            dataset.split(evaluation.get("split", "val"))
+            selecting = {method["training"].get("selection_split") for method in methods.values()}
+            for split in {evaluation.get("split", "val"), *selecting} - {None, HELD_OUT}:
+                dataset.split(split)
         except Exception as error:  # readers of other packages raise errors of any type
             problems.add_error(path, error)
             continue

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import torch
 
@@ -18,6 +18,7 @@ from segmi.datasets.loader import Unlabeled, steps_per_epoch, training_batches
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import UsageError, unknown_name
 from segmi.losses import ClassCounts, Objective
+from segmi.models.inference import InferenceConfig
 from segmi.models.network import resolve_device
 from segmi.records.serialization import write_record
 from segmi.training.allocator import keep_freed_memory
@@ -57,6 +58,9 @@ class FitOutcome:
     history: list[dict[str, Any]]  # one row per validation
 
 
+_INFERENCE: Final = InferenceConfig(batch_size=8)
+
+
 def fit(
     cohort: Cohort,
     objective: Objective,
@@ -65,6 +69,7 @@ def fit(
     folder: Path,
     budget: Budget,
     holdout: SegmentationDataset | None = None,
+    inference: InferenceConfig = _INFERENCE,
     unlabeled: SegmentationDataset | None = None,
     seed: int = 0,
     optimization: OptimizationConfig = OptimizationConfig(),
@@ -85,6 +90,7 @@ def fit(
         folder: run folder for ``checkpoints/``, ``metrics.csv`` and the files of the loggers.
         budget: length of the run.
         holdout: images held out of train, to select weights by. Required by ``select_by: holdout_mIoU``.
+        inference: how ``holdout`` is predicted.
         unlabeled: images for losses that use unlabeled images; their labels are ignored.
         seed: seed of dropout. The order and the crops of the images have the seed of their dataset.
         optimization: batches, optimizer and learning rate.
@@ -155,7 +161,10 @@ def fit(
             session.restore(checkpoint.step, checkpoint.weights, checkpoint.state)
         else:
             cohort.average(None)  # averages start as copies
-        selection = Selection(session, checkpoints, logging.select_by, holdout=holdout, network=logging.select_network)
+        selection = Selection(
+            session, checkpoints, logging.select_by, holdout=holdout, inference=inference,
+            network=logging.select_network,
+        )  # fmt: skip
         epoch = math.ceil(per_epoch / accumulate)  # in steps
         by_time = budget.minutes and holdout
         validate_every = None if by_time else max(epoch, last_step // 20) if holdout else epoch

@@ -150,13 +150,17 @@ def run_loop(
         report("begin", f"computes in {_describe(session)}")
         # The clocks of the processes differ: all of them stop when the first one is out of time.
         last = bool(processes.max(int(schedule.is_finished(session))))
+        validation = 0.0  # seconds
         if schedule.estimate and not last:
             group = [next(batches) for _ in range(schedule.accumulate)]
-            report("begin", schedule.describe(session, session.time_step(group)))
+            step_seconds = session.time_step(group)
+            report("begin", schedule.describe(session, step_seconds))
             batches = chain(group, batches)
+            # A forward pass takes about a third of a step.
+            validation = selection.predicted_images * step_seconds / (3 * schedule.accumulate * schedule.batch_size)
         if session.runtime.compile and not last:
             report("compile", "torch.compile compiles the networks in the first step")
-        due = schedule.next_row(session.seconds, 0)
+        due = schedule.next_row(session.seconds, validation)
         while not last:
             session.train_step(batches, schedule.accumulate)
             step = session.step

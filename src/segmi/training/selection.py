@@ -8,6 +8,7 @@ from typing import Any
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import unknown_name
 from segmi.metrics.scores import scores
+from segmi.models.inference import InferenceConfig
 from segmi.training.checkpoints import Checkpoints
 from segmi.training.config import SelectBy
 from segmi.training.evaluate import evaluate
@@ -24,6 +25,7 @@ class Selection:
         checkpoints: the best weights are saved there.
         select_by, network: ``select_by`` and ``select_network`` of `segmi.training.LoggingConfig`.
         holdout: images held out of train, which are scored for each row.
+        inference: how they are predicted.
 
     Raises:
         UsageError: if the network is unknown.
@@ -31,12 +33,13 @@ class Selection:
 
     def __init__(
         self, session: Session, checkpoints: Checkpoints, select_by: SelectBy, *,
-        holdout: SegmentationDataset | None, network: str | None,
+        holdout: SegmentationDataset | None, network: str | None, inference: InferenceConfig,
     ) -> None:  # fmt: skip
         networks = session.cohort.networks
         if network is not None and network not in networks:
             raise unknown_name("network to select by", network, networks)
         self.session, self.checkpoints, self.select_by, self.holdout = session, checkpoints, select_by, holdout
+        self.inference = inference
         self.network = network or next(name for name in networks if name not in session.cohort.frozen)
 
     def close_row(self, *, epoch: float) -> dict[str, Any]:
@@ -64,7 +67,8 @@ class Selection:
         diagnostics = diagnostics_of(images.dataset.info.classes, every=2)
         matrices = evaluate(
             session.cohort, images, device=str(session.device), processes=session.runtime.processes,
-            diagnostics=diagnostics,
+            diagnostics=diagnostics, window=self.inference.window, overlap=self.inference.overlap,
+            batch_size=self.inference.batch_size, threshold=self.inference.threshold,
         )  # fmt: skip
         row: dict[str, float] = {}
         for name, matrix in matrices.items():
@@ -72,6 +76,11 @@ class Selection:
             row[f"{prefix}/mIoU/{name}"] = result["mIoU"]
             row[f"{prefix}/pixel_accuracy/{name}"] = result["pixel_accuracy"]
         return row | {f"{prefix}/{name}": value for name, value in diagnostics.values().items()}
+
+    @property
+    def predicted_images(self) -> int:
+        """Number of images that are predicted for a row, by the weights and by their average."""
+        return len(self.holdout or ()) * (1 if self.session.average is None else 2)
 
     def _save_if_best(self, row: dict[str, Any], held_out: str) -> None:
         session = self.session

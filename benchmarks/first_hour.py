@@ -1,0 +1,242 @@
+"""`segmi train FOLDER` without options against a common recipe, on the same images in the same time.
+
+The recipe is written as users of segmentation_models_pytorch write it: a U-Net with a pretrained encoder, Dice loss and
+cross-entropy, Adam, flips, images resized to a square, the best epoch by validation. Both sides have the same encoder
+weights, threads and wall time of training with validation, and both are scored on ``val`` at its original size.
+
+Example: ``python benchmarks/first_hour.py --data DATA --minutes 5 20 --seeds 0 1``
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from segmi.datasets import open_dataset
+from segmi.datasets.reader import DatasetReader
+from segmi.metrics.confusion_matrix import ConfusionMatrix
+from segmi.metrics.scores import scores
+
+DESCRIPTIONS: dict[str, str] = {
+    "DSB2018": """
+classes = [{ name = "background", value = 0 }, { name = "nucleus", value = 1 }]
+[splits.train]
+images = "images"
+masks = "masks"
+names = "train.txt"
+[splits.val]
+images = "images"
+masks = "masks"
+names = "val.txt"
+""",
+    "LabelMeFacade": """
+ignored = [255]
+classes = [
+  { name = "building", value = 0 }, { name = "car", value = 1 }, { name = "door", value = 2 },
+  { name = "pavement", value = 3 }, { name = "road", value = 4 }, { name = "sky", value = 5 },
+  { name = "vegetation", value = 6 }, { name = "window", value = 7 },
+]
+[splits.train]
+images = "images"
+masks = "labels"
+names = "place_train.txt"
+[splits.val]
+images = "images"
+masks = "labels"
+names = "place_val.txt"
+[names]
+group = "^(.+?)__"
+""",
+    "CCP": """
+classes = [CLASSES]
+[splits.train]
+images = "photos"
+masks = "annotations/pixel-level"
+names = "train.txt"
+[splits.val]
+images = "photos"
+masks = "annotations/pixel-level"
+names = "val.txt"
+""",
+    "IDDLite": """
+ignored = [255]
+classes = [
+  { name = "drivable", value = 0 }, { name = "non-drivable", value = 1 }, { name = "living thing", value = 2 },
+  { name = "vehicle", value = 3 }, { name = "roadside object", value = 4 }, { name = "far object", value = 5 },
+  { name = "sky", value = 6 },
+]
+[splits.train]
+images = "leftImg8bit/train"
+masks = "gtFine/train"
+[splits.val]
+images = "leftImg8bit/val"
+masks = "gtFine/val"
+[names]
+image_suffix = "_image"
+mask_suffix = "_label"
+group = "^([^/]+)/"
+""",
+}
+"""Contents of segmi.toml for datasets in their published layouts, with the coarse classes of CCP."""
+
+
+def describe(name: str, data: Path, folder: Path) -> Path:
+    """Write segmi.toml for a dataset into a folder of its own, and return the folder."""
+    text = DESCRIPTIONS[name]
+    if "CLASSES" in text:
+        coarse: dict[int, tuple[str, list[int]]] = {}
+        for line in (data / name / "classes_coarse.txt").read_text().splitlines():
+            value, _, number, title = line.split()
+            coarse.setdefault(int(number), (title, []))[1].append(int(value))
+        rows = [f'{{ name = "{title}", value = {values} }}' for _, (title, values) in sorted(coarse.items())]
+        text = text.replace("CLASSES", ", ".join(rows))
+    folder.mkdir(parents=True, exist_ok=True)
+    root = json.dumps(str((data / name).resolve()))
+    (folder / "segmi.toml").write_text(f'format = 1\ntitle = "{name}"\nroot = {root}\nmasks = "index"\n{text}')
+    return folder
+
+
+class Squares(Dataset[tuple[Tensor, Tensor]]):
+    """Images resized to squares and kept in memory, flipped at random in training."""
+
+    def __init__(self, reader: DatasetReader, split: str, side: int, *, flip: bool) -> None:
+        self.flip, self.items = flip, []
+        for sample in reader.split(split):
+            image, mask = (torch.from_numpy(part.copy()) for part in reader.read(sample))
+            image = F.interpolate(image.permute(2, 0, 1)[None].float(), (side, side), mode="bilinear", antialias=True)
+            small = F.interpolate(mask[None, None].float(), (side, side), mode="nearest")[0, 0]
+            self.items.append((image[0].round().byte(), small.byte(), mask))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image, mask, _ = self.items[index]
+        if self.flip and torch.rand(()) < 0.5:
+            image, mask = image.flip(-1), mask.flip(-1)
+        return image.float() / 127.5 - 1, mask.long()
+
+
+@torch.inference_mode()
+def score(network: nn.Module, images: Squares, classes: int) -> dict[str, Any]:
+    """Return the scores of the predictions, resized to the original size."""
+    matrix = ConfusionMatrix(classes)
+    network.eval()
+    for index, (_, _, mask) in enumerate(images.items):
+        logits = F.interpolate(network(images[index][0][None]), mask.shape, mode="bilinear")
+        matrix.update(logits.argmax(1), mask[None].long(), names=(str(index),), groups=(str(index),))
+    return scores(matrix.pooled().numpy())
+
+
+def common_recipe(folder: Path, minutes: float, seed: int, *, side: int, rate: float) -> dict[str, Any]:
+    """Train a U-Net of segmentation_models_pytorch as its users do, and return its scores."""
+    import segmentation_models_pytorch as smp
+
+    from segmi.models.pretrained import load_bundled
+
+    torch.manual_seed(seed)
+    reader = open_dataset("custom", folder)
+    classes = len(reader.info.classes)
+    train, val = Squares(reader, "train", side, flip=True), Squares(reader, "val", side, flip=False)
+    loader = DataLoader(train, batch_size=8, shuffle=True, drop_last=True)
+    network = smp.Unet("tu-tf_efficientnet_lite0", encoder_weights=None, classes=classes)
+    load_bundled(network.encoder, 3)  # ImageNet weights that need no download
+    dice, cross_entropy = smp.losses.DiceLoss("multiclass", ignore_index=255), nn.CrossEntropyLoss(ignore_index=255)
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
+    began, steps, best = time.perf_counter(), 0, {"mIoU": -1.0}
+    while time.perf_counter() - began < 60 * minutes:
+        network.train()
+        for images, labels in loader:
+            logits = network(images)
+            loss = dice(logits, labels) + cross_entropy(logits, labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            steps += 1
+            if time.perf_counter() - began >= 60 * minutes:
+                break
+        best = max(best, score(network, val, classes), key=lambda one: one["mIoU"])  # of the epochs
+    return {"mIoU": best["mIoU"], "steps": steps, "seconds": time.perf_counter() - began}
+
+
+def segmi_recipe(folder: Path, minutes: float, seed: int, output: Path) -> dict[str, Any]:
+    """Run ``segmi train FOLDER`` with a budget and a seed, and return its scores."""
+    command = [
+        sys.executable, "-m", "segmi.cli", "-q", "train", str(folder), "--minutes", str(minutes), "--seed", str(seed),
+        "--output", str(output), "--overwrite", "--json",
+    ]  # fmt: skip
+    began = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    printed = json.loads(done.stdout)
+    record = json.loads((Path(printed["run"]) / "result.json").read_text())
+    training = {"steps": record["training"]["steps"], "seconds": record["training"]["wall_seconds"]}
+    return {"mIoU": printed["scores"]["mIoU"], **training, "command_seconds": time.perf_counter() - began}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return mean mIoU per dataset and time on both sides, and the mean difference."""
+    lines = ["| dataset | minutes | common recipe | segmi train | difference |", "|---|---|---|---|---|"]
+    differences = []
+    for dataset, minutes in dict.fromkeys((row["dataset"], row["minutes"]) for row in rows):
+        here = [row for row in rows if (row["dataset"], row["minutes"]) == (dataset, minutes)]
+        sides = [statistics.mean(row["mIoU"] for row in here if row["side"] == side) for side in ("common", "segmi")]
+        differences.append(100 * (sides[1] - sides[0]))
+        lines.append(f"| {dataset} | {minutes:g} | {sides[0]:.3f} | {sides[1]:.3f} | {differences[-1]:+.1f} |")
+    return "\n".join([*lines, f"| mean | | | | {np.mean(differences):+.1f} |"])
+
+
+def main() -> None:
+    """Run both sides for each dataset, time and seed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="*", type=Path, help="folders with segmi.toml")
+    parser.add_argument("--data", type=Path, help="folder of the datasets in --names, instead")
+    parser.add_argument("--names", nargs="+", default=list(DESCRIPTIONS), choices=list(DESCRIPTIONS))
+    parser.add_argument("--minutes", nargs="+", type=float, default=[5.0, 20.0])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--sides", nargs="+", default=["common", "segmi"], choices=["common", "segmi"])
+    parser.add_argument("--side", type=int, default=256, help="side of the squares of the common recipe")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="of the common recipe")
+    parser.add_argument("--output", type=Path, default=Path("first-hour.jsonl"), help="results are appended")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = {folder.name: folder for folder in options.folders}
+        if options.data is not None:
+            folders |= {name: describe(name, options.data, Path(temporary, name)) for name in options.names}
+        rows = []
+        for minutes in options.minutes:
+            for seed in options.seeds:
+                for name, folder in folders.items():
+                    for side in options.sides:
+                        if side == "common":
+                            extra = {"side": options.side, "rate": options.learning_rate}
+                            result = common_recipe(folder, minutes, seed, **extra)
+                        else:
+                            result = segmi_recipe(folder, minutes, seed, Path(temporary, "runs", f"{name}-{seed}"))
+                        row = {"dataset": name, "minutes": minutes, "seed": seed, "side": side, **result}
+                        row |= {"threads": torch.get_num_threads(), "date": f"{datetime.date.today()}"}
+                        rows.append(row)
+                        print(json.dumps(row), flush=True)
+                        with options.output.open("a") as file:
+                            file.write(json.dumps(row) + "\n")
+    if len(options.sides) == 2:
+        print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
