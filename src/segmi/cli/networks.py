@@ -198,7 +198,15 @@ def processing_of(network: SegmentationNetwork) -> Processing:
 
 
 def check_classes(network: SegmentationNetwork, dataset: DatasetReader) -> None:
-    """Check that a dataset has the bundle's number of classes; warn if their names differ."""
+    """Check that a dataset has the bundle's number of classes; warn if their names differ.
+
+    The dataset's images are then read with the bands and the value range of the bundle.
+    """
+    from dataclasses import replace
+
+    from segmi.deploy.prediction import format_of
+
+    dataset.image_format = replace(format_of(network), orientation=dataset.image_format.orientation)
     trained = (network.card or {}).get("classes")
     if network.classes != len(dataset.info.classes):
         problem = f"the bundle has {network.classes} classes, {dataset.info.name} has {len(dataset.info.classes)}"

@@ -67,7 +67,7 @@ def decode_image(path: Path, format: ImageFormat = RGB) -> ImageArray:
     """
     bands, orientation = read_bands(path)
     if format.orientation == "apply":
-        bands = bands._replace(pixels=_upright(bands.pixels, orientation))
+        bands = bands._replace(pixels=turn_upright(bands.pixels, orientation))
     return np.ascontiguousarray(format.read(bands, printable(path)))
 
 
@@ -163,8 +163,8 @@ def bands_of_image(image: Image.Image, file: str) -> Bands:
     return Bands(np.array(image.convert("RGB")))
 
 
-def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Return H×W×B pixels turned by their EXIF orientation, 1 to 8."""
+def turn_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Return H×W×B pixels turned by an EXIF orientation, 1 to 8."""
     return _ORIENTATIONS[orientation](pixels) if orientation in _ORIENTATIONS else pixels
 
 

@@ -159,6 +159,22 @@ class ImageFormat:
             chosen = np.rint(chosen.clip(0, 1) * 255).astype(np.uint8)
         return chosen if len(shown) == 3 else np.repeat(chosen, 3, axis=-1)
 
+    def describe(self) -> str:
+        """Return bands and value range in words.
+
+        Example:
+            >>> ImageFormat().describe()
+            'RGB, values 0–255 divided by 255'
+            >>> ImageFormat((4, 1), ((0, 3000),)).describe()
+            'bands 4, 1 of the files, (value - low) / (high - low) with [low, high] = [0, 3000], not clipped'
+        """
+        bands = "RGB" if self.bands is None else f"bands {', '.join(map(str, self.bands))} of the files"
+        if self.value_range is None:
+            return f"{bands}, values 0–255 divided by 255"
+        pairs = self.value_range
+        ends = ", ".join(str(list(pair)) for pair in pairs) if isinstance(pairs, tuple) else "the limits of the type"
+        return f"{bands}, (value - low) / (high - low) with [low, high] = {ends}, not clipped"
+
     def plain(self) -> dict[str, Any]:
         """Return the fields that differ from the default as plain data, see `from_plain`."""
         data = {key: value for key, value in asdict(self).items() if value != getattr(RGB, key)}

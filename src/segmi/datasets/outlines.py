@@ -106,9 +106,10 @@ HEAD: Final = 2_000_000  # bytes of a text file that are searched
 UNREAD: Final = {
     **dict.fromkeys(
         (".nii", ".mha", ".nrrd"),
-        "save each slice as TIFF or PNG, such as nibabel.load(PATH).get_fdata()[:, :, k]; labels with the same names",
+        "save each slice of NIfTI and other volumes as TIFF, such as tifffile.imwrite(IMAGE, "
+        'nibabel.load(PATH).get_fdata(dtype="float32")[:, :, k]); labels as uint8 with the same names',
     ),
-    ".dcm": "save each slice as TIFF or PNG: pydicom.dcmread(PATH).pixel_array",
+    ".dcm": "save each slice of DICOM as TIFF: tifffile.imwrite(IMAGE, pydicom.dcmread(PATH).pixel_array)",
     **dict.fromkeys((".npy", ".npz"), "save images and masks as PNG: Image.fromarray(numpy.load(PATH)).save(...)"),
     ".mat": "save images and masks as PNG: Image.fromarray(scipy.io.loadmat(PATH)[NAME]).save(...)",
     **dict.fromkeys(

@@ -7,6 +7,7 @@ import io
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segmi.datasets.bands import decode_image
+from segmi.datasets.image_format import RGB, ImageArray, ImageFormat
 from segmi.deploy import app
 from segmi.deploy.bundle import CARD, load
 from segmi.deploy.predict_files import overlay_labels
-from segmi.errors import SegmiError
+from segmi.errors import DataError, SegmiError
 from segmi.models import SegmentationNetwork
 from segmi.records.serialization import read_json
 from segmi.types import THRESHOLD
@@ -44,12 +46,23 @@ def load_cached(bundle: str, modified: float) -> SegmentationNetwork:
     return load(bundle)
 
 
-def decode_upload(name: str, content: bytes) -> NDArray[np.uint8]:
+def decode_upload(name: str, content: bytes, format: ImageFormat = RGB) -> ImageArray:
     """Decode an uploaded image like a file."""
     with tempfile.NamedTemporaryFile(suffix=Path(name).suffix) as file:
         file.write(content)
         file.flush()
-        return decode_image(Path(file.name))
+        try:
+            return decode_image(Path(file.name), format)
+        except DataError as error:  # without the name of the temporary file
+            raise DataError(error.message.removeprefix(f"{file.name}: "), error.remedy) from error
+
+
+def format_of_bundle(bundle: Path) -> ImageFormat:
+    """Return the format of the images that a bundle was trained on; RGB if it cannot be read."""
+    try:
+        return ImageFormat.from_plain(read_json(bundle / CARD)["preprocessing"].get("image_format", {}))
+    except (SegmiError, ValueError, KeyError, TypeError, AttributeError):
+        return RGB  # loading the bundle shows the error
 
 
 def render_layer(pixels: NDArray[np.uint8], result: app.Result, layer: str) -> NDArray[np.uint8]:
@@ -66,17 +79,19 @@ def heading(text: str) -> None:
     st.html(f'<h2 class="title">{html.escape(text)}</h2>')
 
 
-def show_result(bundle: Path, title: str, pixels: NDArray[np.uint8], layer: str, threshold: float) -> None:
-    """Show the prediction of one network."""
+def show_result(bundle: Path, title: str, upload: Any, layer: str, threshold: float) -> None:
+    """Show the prediction of one network for an uploaded file."""
     heading(title)
     try:
         with st.spinner("Predicting …"):
+            format = format_of_bundle(bundle)
+            pixels = decode_upload(upload.name, upload.getvalue(), format)
             network = load_cached(str(bundle), (bundle / "model.safetensors").stat().st_mtime)
             result = app.predict_with_confidence(network, pixels, threshold if network.one_logit else THRESHOLD)
     except (SegmiError, ValueError) as error:
         st.error(str(error))
         return
-    st.image(render_layer(pixels, result, layer), width="stretch", alt=f"{layer} of {title}")
+    st.image(render_layer(format.to_rgb(pixels), result, layer), width="stretch", alt=f"{layer} of {title}")
     scale = ". White: 1, black: 0" if layer == "confidence" else ""
     st.caption(f"Mean confidence {result.confidence.mean():.0%}{scale}")
     st.html(app.legend_html(result))
@@ -117,20 +132,20 @@ def page(root: Path, threshold: float = THRESHOLD) -> None:
     if upload is None:
         st.info("Drop an image above. It stays on this machine.")
         return
+    format = format_of_bundle(by_title[chosen[0]]) if chosen else RGB
     try:
-        pixels = decode_upload(upload.name, upload.getvalue())
+        pixels = decode_upload(upload.name, upload.getvalue(), format)
     except SegmiError as error:
-        # without the name of the temporary file
-        st.error(error.message.rpartition(": ")[2] + (f". {error.remedy}" if error.remedy else ""))
+        st.error(error.message + (f". {error.remedy}" if error.remedy else ""))
         return
     columns = st.columns(1 + len(chosen))
     with columns[0]:
         heading("Image")
-        st.image(pixels, width="stretch", alt="uploaded image")
+        st.image(format.to_rgb(pixels), width="stretch", alt="uploaded image")
         st.caption(f"{pixels.shape[1]} × {pixels.shape[0]} pixels")
     for column, title in zip(columns[1:], chosen, strict=True):
         with column:
-            show_result(by_title[title], title, pixels, str(layer), threshold)
+            show_result(by_title[title], title, upload, str(layer), threshold)
 
 
 if __name__ == "__main__":

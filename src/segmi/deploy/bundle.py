@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from segmi import __version__
+from segmi.datasets.image_format import ImageFormat
 from segmi.datasets.processing import Processing
 from segmi.deploy.hub import download_files, parse_repository
 from segmi.errors import DataError, SegmiError, UsageError
@@ -44,7 +45,8 @@ def save_bundle(
         folder: created with its parents.
         network: built by `segmi.models.build_network`.
         dataset: ``name``, ``title``, ``classes``, ``palette`` (256 colors) and ``ignore_index`` of the labels.
-        preprocessing: fields of `segmi.datasets.processing.Processing` used in training.
+        preprocessing: fields of `segmi.datasets.processing.Processing` used in training, and as ``image_format`` the
+            bands and value range of the images (`ImageFormat.plain`) if they are not 8-bit RGB.
 
     Raises:
         UsageError: if the network cannot be rebuilt from its specification, or does not fit the dataset.
@@ -187,10 +189,22 @@ def _check_card(card: Mapping[str, Any], path: Path, kind: type[SegmiError]) -> 
             Processing(**known, crop=1)
         except (SegmiError, TypeError) as error:
             problems.append(f"invalid preprocessing {known}: {_first_lines(error, 1)}")
+        problems += _format_problems(card)
         if len(card["palette"]) != 256 or not all(_is_color(color) for color in card["palette"]):
             problems.append("the palette should be 256 colors of three numbers from 0 to 255")
     if problems:
         raise kind(f"{path}: {'; '.join(problems)}", "restore the file as segmi wrote it")
+
+
+def _format_problems(card: Mapping[str, Any]) -> list[str]:
+    given = card["preprocessing"].get("image_format")
+    if given is None:
+        return []
+    try:
+        channels, expected = ImageFormat.from_plain(given).channels, card["specification"].get("in_channels", 3)
+    except (SegmiError, TypeError, ValueError, AttributeError, LookupError) as error:
+        return [f"invalid image_format {given}: {_first_lines(error, 1)}"]
+    return [] if channels == expected else [f"image_format has {channels} channels, the network {expected}"]
 
 
 def _is_color(color: Any) -> bool:

@@ -22,9 +22,11 @@ from torch.export import Dim, ExportedProgram
 
 from segmi.datasets import open_dataset
 from segmi.datasets.bands import decode_image
+from segmi.datasets.crops import to_unit
+from segmi.datasets.image_format import ImageArray, ImageFormat
 from segmi.deploy.bundle import load
 from segmi.deploy.predict_files import find_images
-from segmi.deploy.prediction import get_card, prepare_image
+from segmi.deploy.prediction import format_of, get_card, prepare_image
 from segmi.errors import EnvironmentProblem, RunError, UsageError, first_line, unknown_name
 from segmi.models import SegmentationNetwork, build_network, predict_labels
 from segmi.models.inference import check_threshold, pad_to_stride
@@ -42,7 +44,7 @@ TOLERANCE: Final = 1e-4  # largest accepted difference of a logit
 MAX_COMPARED_SIDE: Final = 1024  # larger images are cropped to this side, which bounds the time of the comparison
 
 Program: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""From N×3×H×W images to N×C×H×W logits."""
+"""From N×B×H×W images to N×C×H×W logits."""
 
 
 class Parity(NamedTuple):
@@ -162,7 +164,7 @@ def metadata(network: SegmentationNetwork, stride: int, threshold: float = THRES
             **card["preprocessing"],
             "resizing": "bilinear with antialiasing, as Pillow's BILINEAR; exact: to resize × resize, shorter: the "
             "shorter side to resize; null: not resized. Resize the logits bilinearly to the image's size, then predict",
-            "input": "float32 N×3×H×W, RGB, values 0–255 divided by 255; the program normalizes",
+            "input": f"float32 N×C×H×W, {format_of(network).describe()}; the program normalizes",
             "output": f"logits N×C×H×W{one_logit}",
             "sides": f"multiples of {stride}; pad below and right by repeating the edge, crop the logits",
             "stride": stride,
@@ -237,10 +239,10 @@ def check_parity(
     Raises:
         RunError: if a logit differs by more than `TOLERANCE`, or is NaN.
     """
-    source = "given images" if images else "generated scenes"
+    source = "given images" if images else "generated images"
     largest, same, pixels, count = 0.0, 0, 0, 0
     sizes: set[tuple[int, ...]] = set()
-    for batch in _batches(network, _decode(images), stride):
+    for batch in _batches(network, _decode(images, format_of(network)), stride):
         with torch.inference_mode():
             expected = network(batch).logits
         actual = torch.from_numpy(program(batch.numpy()))
@@ -263,20 +265,24 @@ def check_parity(
     return parity
 
 
-def _decode(images: Sequence[str | Path]) -> Iterator[NDArray[np.uint8]]:
+def _decode(images: Sequence[str | Path], format: ImageFormat) -> Iterator[ImageArray]:
     if images:
-        yield from (decode_image(image.path) for image in find_images(images))
+        yield from (decode_image(image.path, format) for image in find_images(images))
+        return
+    if format.channels != 3 or format.value_range is not None:
+        rng = np.random.default_rng(0)
+        yield from (rng.random((*side, format.channels), dtype=np.float32) for side in ((192, 256), (160, 224)))
         return
     for height, width in ((192, 256), (160, 224)):
         scenes = open_dataset("street-scenes", train=2, val=1, height=height, width=width)
         yield from (scenes.read_image(sample) for sample in scenes.split("train"))
 
 
-def _batches(network: SegmentationNetwork, images: Iterable[NDArray[np.uint8]], stride: int) -> Iterator[Tensor]:
+def _batches(network: SegmentationNetwork, images: Iterable[ImageArray], stride: int) -> Iterator[Tensor]:
     # Yield every image, or a pair of consecutive images if their padded sizes agree.
     previous: Tensor | None = None
     for pixels in images:
-        image = prepare_image(network, pixels)[None, :, :MAX_COMPARED_SIDE, :MAX_COMPARED_SIDE].float() / 255
+        image = to_unit(prepare_image(network, pixels)[None, :, :MAX_COMPARED_SIDE, :MAX_COMPARED_SIDE])
         padded = pad_to_stride(image, stride)
         if previous is not None and previous.shape == padded.shape:
             yield torch.cat((previous, padded))

@@ -15,9 +15,11 @@ from PIL import Image
 
 from segmi.datasets.bands import decode_image
 from segmi.datasets.decode import SUFFIXES, printable
+from segmi.datasets.image_format import ImageArray
 from segmi.datasets.layout import walk
+from segmi.datasets.outlines import UNREAD
 from segmi.deploy.bundle import load
-from segmi.deploy.prediction import DEFAULTS, get_card, predict_images
+from segmi.deploy.prediction import DEFAULTS, format_of, get_card, predict_images
 from segmi.errors import DataError, UsageError, together
 from segmi.models import InferenceConfig, SegmentationNetwork
 from segmi.models.inference import check_threshold
@@ -88,6 +90,7 @@ def iter_predictions(
     """
     loaded = network if isinstance(network, SegmentationNetwork) else load(network)
     card = get_card(loaded)
+    format = format_of(loaded)
     check_threshold(config.threshold, loaded.channels)
     files = find_images(images)
     masks = _mask_paths(files, Path(out), overlay)
@@ -95,10 +98,10 @@ def iter_predictions(
     problems: list[str] = []
     for first in range(0, len(files), config.batch_size):
         last = first + config.batch_size
-        pixels: dict[Path, NDArray[np.uint8]] = {}
+        pixels: dict[Path, ImageArray] = {}
         for image, mask in zip(files[first:last], masks[first:last], strict=True):
             try:  # a damaged image must not stop the others; the error comes at the end
-                pixels[mask] = decode_image(image.path)
+                pixels[mask] = decode_image(image.path, format)
             except DataError as error:
                 problems.append(str(error).replace("\n ", " –"))
         by_size: dict[tuple[int, ...], list[Path]] = defaultdict(list)  # a forward pass takes images of one size
@@ -114,7 +117,8 @@ def iter_predictions(
             for mask, labels in zip(group, label_maps, strict=True):
                 _save(Image.fromarray(labels), mask, card["palette"])
                 if overlay:
-                    _save(Image.fromarray(overlay_labels(pixels[mask], labels, card["palette"])), _overlay_path(mask))
+                    blended = overlay_labels(format.to_rgb(pixels[mask]), labels, card["palette"])
+                    _save(Image.fromarray(blended), _overlay_path(mask))
                 size = (labels.shape[1], labels.shape[0])
                 yield Prediction(files[masks.index(mask)].path, mask, size, class_shares(labels, card["classes"]))
         if progress is not None:
@@ -239,6 +243,9 @@ def _expand(argument: str) -> list[ImagePath]:
             f"{printable(path)} is a video, not an image",
             f"write its frames to a folder and pass that folder: ffmpeg -i {printable(path)} frames/%06d.png",
         )
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix  # .nii.gz
+    if suffix in UNREAD and path.exists():
+        raise UsageError(f"{printable(path)} is a {suffix} file, which is not read", UNREAD[suffix])
     if not path.exists() and glob.has_magic(argument):
         names = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - Path.glob accepts no absolute pattern
         matches = [p for p in map(Path, names) if p.suffix.lower() in SUFFIXES]

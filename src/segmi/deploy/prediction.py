@@ -15,11 +15,12 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from torch import Tensor
 
-from segmi.datasets.bands import decode_image
+from segmi.datasets.crops import to_unit
+from segmi.datasets.image_format import ImageArray, ImageFormat
 from segmi.datasets.processing import Processing
+from segmi.deploy.image_input import ImageInput, read_channels
 from segmi.errors import UsageError
 from segmi.models import InferenceConfig, SegmentationNetwork, forward_padded, predict_labels
 from segmi.models.inference import check_threshold, class_probabilities, predict_windows
@@ -42,7 +43,7 @@ Visitor: TypeAlias = Callable[[int, slice, slice, Logits], None]
 
 def predict(
     network: SegmentationNetwork,
-    image: str | Path | Image.Image | NDArray[np.uint8],
+    image: ImageInput,
     *,
     threshold: float = THRESHOLD,
     window: int | None = None,
@@ -56,7 +57,8 @@ def predict(
 
     Args:
         network: as `segmi.load` returns it.
-        image: a file, a Pillow image, or an RGB array of H×W×3, uint8.
+        image: a file, a Pillow image, an array of H×W×C or a tensor of C×H×W, see
+            `segmi.deploy.image_input.read_channels`; RGB, uint8, unless the network was trained on other images.
         threshold, overlap, batch_size: as in `segmi.models.InferenceConfig`.
         window: as there, but images of more than 2048 × 1024 pixels have windows of 512 by default.
         probabilities: file for the probabilities as a NumPy array of C×H×W, float16, C = 2 for a network with one
@@ -69,17 +71,7 @@ def predict(
         ValueError: if the image is too small for the network.
         EnvironmentProblem: if the probabilities cannot be written.
     """
-    if isinstance(image, str | Path):
-        pixels = decode_image(Path(image))
-    elif isinstance(image, Image.Image):
-        pixels = np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    else:
-        pixels = np.asarray(image)
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-        raise UsageError(
-            f"expected an image of H×W×3 uint8, got {pixels.dtype} of {'×'.join(map(str, pixels.shape))}",
-            "pass RGB values from 0 to 255, a Pillow image or a path",
-        )
+    pixels = read_channels(image, format_of(network))
     config = InferenceConfig(window, overlap, batch_size, threshold)
     (labels,) = predict_images(network, [pixels], config, probabilities=[probabilities])
     return labels
@@ -88,7 +80,7 @@ def predict(
 @torch.inference_mode()
 def predict_images(
     network: SegmentationNetwork,
-    images: Sequence[NDArray[np.uint8]],
+    images: Sequence[ImageArray],
     config: InferenceConfig = DEFAULTS,
     *,
     probabilities: Sequence[str | Path | None] = (),
@@ -96,11 +88,11 @@ def predict_images(
 ) -> list[NDArray[np.uint8]]:
     """Return the label maps of images of one size, as `predict` does.
 
-    Shapes: H×W×3 uint8 each to H×W uint8 each.
+    Shapes: H×W×C each, uint8 or float32, to H×W uint8 each.
 
     Args:
         network: as `segmi.load` returns it.
-        images: RGB images of one size.
+        images: images of one size, as `segmi.deploy.image_input.read_channels` returns them.
         config: as in `predict`; images without windows form one batch.
         probabilities: one file or None per image; empty for none.
         visit: called with the resized logits piece by piece.
@@ -113,7 +105,7 @@ def predict_images(
     if len(sizes) != 1:
         raise ValueError(f"expected images of one size, got {sorted(sizes)}")
     (size,) = sizes
-    # N×3×h×w uint8; one forward pass at a time is converted to float
+    # N×C×h×w; one forward pass at a time is converted to float
     prepared = torch.stack([prepare_image(network, image) for image in images]).to(next(network.parameters()).device)
     shape = prepared.shape[-2:]
     if config.window is None and math.prod(shape) > MAX_WHOLE_PIXELS:
@@ -138,7 +130,7 @@ def predict_images(
                 maps = predict_windows({"": network}, image, size, config, stride=network.stride, visit=piece_visitor)
                 results.append(maps[""].labels[0].numpy())
             return results
-        logits = forward_padded(network, prepared.float().div(255)).float()  # N×C×h×w
+        logits = forward_padded(network, to_unit(prepared)).float()  # N×C×h×w
         # One tile that covers the image: resized in pieces, so that C×H×W probabilities never exist at once.
         for index, one in enumerate(logits if needs_pieces else ()):
             for rows, columns, piece in resized_pieces(Tile(0, 0, one), shape, size):
@@ -146,13 +138,25 @@ def predict_images(
         return list(predict_labels(logits, size, config.threshold).cpu().numpy())
 
 
-def prepare_image(network: SegmentationNetwork, image: NDArray[np.uint8]) -> Tensor:
-    """Return an H×W×3 image resized as in training, 3×h×w uint8."""
+def prepare_image(network: SegmentationNetwork, image: ImageArray) -> Tensor:
+    """Return an H×W×C image resized as in training, C×h×w."""
     preprocessing = get_card(network)["preprocessing"]
     options = {key: preprocessing[key] for key in ("resize", "resize_mode") if key in preprocessing}
     # The crop applies to training only; 1 fits every image size.
     pair = Processing(**options, crop=1).resized(image, np.zeros(image.shape[:2], np.uint8))
     return pair.image.as_subclass(Tensor)
+
+
+def format_of(network: SegmentationNetwork) -> ImageFormat:
+    """Return the format of the images that a network was trained on, from its card.
+
+    Raises:
+        UsageError: if the network was not loaded from a bundle.
+    """
+    given = get_card(network)["preprocessing"].get("image_format")
+    if given is None and network.in_channels != 3:
+        return ImageFormat(tuple(range(1, network.in_channels + 1)))
+    return ImageFormat.from_plain(given or {})
 
 
 def get_card(network: SegmentationNetwork) -> dict[str, Any]:
