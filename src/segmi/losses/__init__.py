@@ -2,9 +2,10 @@
 
 Use a loss as ``loss(logits, labels)`` in any training loop, or train a cohort of networks with `build_objective`.
 
-All losses raise ``TypeError`` for logits that are not floating point and labels that are not integer, ``ValueError``
-for shapes that do not match, invalid options and, on the CPU, labels that are neither a class nor ``ignore_index``. On
-other devices such labels give NaN, and NaN logits give NaN everywhere.
+All losses raise ``TypeError`` for other objects than tensors, logits that are not floating point, and labels that are
+not integer or are on another device, and ``ValueError`` for shapes that do not match, invalid options and, on the CPU,
+labels that are neither a class nor ``ignore_index``. On other devices such labels give NaN, and NaN logits give NaN
+everywhere.
 """
 
 # ruff: noqa: F403 — type checkers treat names of star imports as public

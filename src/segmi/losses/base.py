@@ -12,13 +12,16 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from types import MappingProxyType
-from typing import Literal, NamedTuple, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
+from segmi.losses.compiled import is_eager
+from segmi.losses.foreground import warn_without_foreground
 from segmi.losses.probabilities import count_valid
+from segmi.losses.ratio_terms import Diagnostic, Term
+from segmi.losses.targets import ignore_value, plain
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits, Output
 
 __all__ = ["CallableLoss", "Diagnostic", "Loss", "Objective", "Outputs", "PerNetwork", "PixelLoss", "Term"]
@@ -48,28 +51,6 @@ Invariance: TypeAlias = Literal["logit shift", "prediction permutation", "class 
 only; permuting the classes of labels and predictions together; permuting the pixels of all images."""
 
 
-class Diagnostic(NamedTuple):
-    """A logged ratio, never minimized, whose parts may be summed over batches."""
-
-    numerator: Tensor  # () or (C,), without gradient
-    denominator: Tensor  # same shape; entries whose sum over all batches is 0 are not logged
-
-
-class Term(NamedTuple):
-    """One term of a loss: a ratio whose parts may be summed over batches before dividing."""
-
-    numerator: Tensor  # scalar, attached to the graph of the logits even if nothing is counted (it is then 0)
-    denominator: Tensor  # scalar without gradient: the number of pixels, images or pairs. It depends on the labels only
-    weight: float = 1.0  # factor of this term in the sum that is minimized
-    denominator_offset: float = 0.0  # added once to the summed denominator, however many batches were summed
-    diagnostics: Mapping[str, Diagnostic] = MappingProxyType({})  # quantities to log with the term, by name
-
-    @property
-    def value(self) -> Tensor:
-        """Numerator divided by denominator, unweighted; 0, attached to the graph, if the denominator is 0."""
-        return self.numerator / (self.denominator + self.denominator_offset).clamp(min=1e-12)
-
-
 class Loss(nn.Module, ABC):
     """A loss on the logits of one network: ``loss(logits, labels) → scalar``, to be minimized.
 
@@ -80,7 +61,8 @@ class Loss(nn.Module, ABC):
     requires: tuple[Requirement, ...] = ()
     invariances: tuple[Invariance, ...] = ()
     scope: Scope = "image"
-    ignore_index: int = IGNORE_INDEX
+    ignore_index: int | None = IGNORE_INDEX
+    _has_seen_labels = False  # whether the labels of a binary problem were checked
     stateful: bool = False
     """Whether it keeps state between batches, so that every network needs its own copy."""
 
@@ -115,16 +97,29 @@ class Loss(nn.Module, ABC):
         return None
 
     def forward(self, logits: Logits, labels: Labels) -> Tensor:
-        """Return the scalar loss of N×C×H×W logits and N×H×W integer labels."""
+        """Return the scalar loss of N×C×H×W logits and N×H×W integer labels.
+
+        For a single channel, it warns once if the first labels are 0 and the ignored value only.
+        """
+        logits, labels = plain(logits), plain(labels)
+        self._check_foreground(logits, labels)
         # starts with the first term instead of 0, so that the sum is always a tensor
         first, *others = self.terms(logits, labels).values()
         return sum((term.weight * term.value for term in others), start=first.weight * first.value)
+
+    def _check_foreground(self, logits: Logits, labels: Labels) -> None:
+        # labels 0 and 255, where 255 was meant as class 1
+        if self._has_seen_labels or not is_eager(logits) or not is_eager(labels):
+            return
+        self._has_seen_labels = True
+        if logits.ndim == 4 and logits.shape[1] == 1 and self.ignore_index is not None:
+            warn_without_foreground(labels, self.ignore_index)
 
 
 class PixelLoss(Loss):
     """A loss whose denominator is the number of valid pixels, without those of the label ``ignore_index``; abstract."""
 
-    def __init__(self, *, ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(self, *, ignore_index: int | None = IGNORE_INDEX) -> None:
         super().__init__()
         self.ignore_index = ignore_index
 
@@ -168,7 +163,12 @@ class Objective(nn.Module, ABC):
     """Whether `transform_features` replaces outputs of hooked layers during training."""
 
     def __init__(
-        self, *, name: str = "", weight: float = 1.0, frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+        self,
+        *,
+        name: str = "",
+        weight: float = 1.0,
+        frozen: Sequence[str] = (),
+        ignore_index: int | None = IGNORE_INDEX,
     ) -> None:
         super().__init__()
         self.name, self.weight = name or snake_case(type(self).__name__), float(weight)
@@ -251,7 +251,12 @@ class PerNetwork(Objective):
         first, seen = batch.labeled, batch.views.seen
         last = first + len(seen)
         # class 0 wherever an unlabeled image has a pixel, see `Loss.applies_to`
-        unlabeled = batch.labels[first:last].masked_fill(seen, 0).masked_fill(~seen, self.loss.ignore_index)
+        unlabeled = (
+            batch.labels[first:last]
+            .long()
+            .masked_fill(seen, 0)
+            .masked_fill(~seen, ignore_value(self.loss.ignore_index))
+        )
         match applies_to:
             case "labeled":
                 return logits[:first], batch.labels[:first]

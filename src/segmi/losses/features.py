@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segmi.losses.base import Objective, Outputs, module_name
-from segmi.losses.targets import Targets, read_targets, upcast
+from segmi.losses.targets import Targets, is_valid, read_targets, upcast
 from segmi.types import Labels, Logits, Output
 
 Layers: TypeAlias = dict[str, str]
@@ -43,7 +43,7 @@ def feature_map(features: Mapping[str, Tensor], network: str, layer: str) -> Ten
     return output
 
 
-def feature_targets(logits: Logits, labels: Labels, features: Tensor, ignore_index: int) -> Targets:
+def feature_targets(logits: Logits, labels: Labels, features: Tensor, ignore_index: int | None) -> Targets:
     """Return classes and validity of the positions of N×D×h×w features.
 
     NaN in logits or features makes `Targets.invalid` NaN. Invalid logits or labels are errors, see `read_targets`.
@@ -71,10 +71,10 @@ def center_pixels(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return maps[:, rows[:, None], columns]
 
 
-def count_valid_positions(labels: Labels, features: Tensor, ignore_index: int) -> Tensor:
+def count_valid_positions(labels: Labels, features: Tensor, ignore_index: int | None) -> Tensor:
     """Return the number of valid positions of the features, from labels and shapes only."""
     size = (features.shape[-2], features.shape[-1])
-    return center_pixels(labels.long() != ignore_index, size).sum().to(upcast(features).dtype)
+    return center_pixels(is_valid(labels, ignore_index), size).sum().to(upcast(features).dtype)
 
 
 class Sample(NamedTuple):
@@ -220,7 +220,7 @@ class FeatureObjective(Objective):
 
     def __init__(
         self, *, layers: Mapping[str, str | Sequence[str]], name: str, weight: float, frozen: Sequence[str],
-        ignore_index: int,
+        ignore_index: int | None,
     ) -> None:  # fmt: skip
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         self.layers_of = {

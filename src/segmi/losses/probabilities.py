@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segmi.losses.targets import Targets, check_targets, class_count, read_targets, upcast
+from segmi.losses.targets import Targets, check_targets, class_count, is_valid, read_targets, upcast
 from segmi.types import Labels, Logits
 
 
@@ -56,7 +56,7 @@ def image_counts(targets: Targets, classes: int) -> Tensor:
     return one_hot(targets, classes).sum((2, 3))
 
 
-def count_pairs(logits: Logits, labels: Labels, ignore_index: int) -> Tensor:
+def count_pairs(logits: Logits, labels: Labels, ignore_index: int | None) -> Tensor:
     """Return the number of pairs of an image and a class with a valid pixel in it, as a denominator."""
     counts = image_counts(read_targets(logits, labels, ignore_index), class_count(logits))
     return (counts > 0).sum().to(upcast(logits).dtype)
@@ -118,7 +118,7 @@ def precise(values: Tensor) -> Tensor:
     return values.float() if values.device.type == "mps" else values.double()
 
 
-def count_valid(logits: Logits, labels: Labels, ignore_index: int) -> Tensor:
+def count_valid(logits: Logits, labels: Labels, ignore_index: int | None) -> Tensor:
     """Return the number of valid pixels as a denominator; the values of the logits do not matter."""
-    check_targets(logits, labels)
-    return (labels != ignore_index).sum().to(upcast(logits).dtype)
+    check_targets(logits, labels, ignore_index)
+    return is_valid(labels, ignore_index).sum().to(upcast(logits).dtype)

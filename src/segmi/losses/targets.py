@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
 
-from segmi.types import Labels, Logits
+from segmi.types import IGNORE_INDEX, Labels, Logits
+
+_NOTHING_IGNORED: Final = -(2**63)  # smaller than any label
 
 
 class Targets(NamedTuple):
@@ -21,7 +24,7 @@ class Targets(NamedTuple):
     invalid: Tensor
 
 
-def read_targets(logits: Logits, labels: Labels, ignore_index: int) -> Targets:
+def read_targets(logits: Logits, labels: Labels, ignore_index: int | None) -> Targets:
     """Check logits against labels and separate ignored pixels.
 
     NaN in the logits, at ignored pixels too, makes `Targets.invalid` NaN. So does an unknown id on other devices than
@@ -31,17 +34,17 @@ def read_targets(logits: Logits, labels: Labels, ignore_index: int) -> Targets:
         logits: N×C×H×W, floating point; C = 1 is a binary problem with labels {0, 1}.
         labels: N×H×W, integer.
     Raises:
-        TypeError: logits that are not floating point, labels that are not integer.
-        ValueError: shapes or devices that do not match; on the CPU, an id that is neither a class nor ``ignore_index``.
+        TypeError, ValueError: as `check_targets`; ValueError, on the CPU, for an id that is neither a class nor
+            ``ignore_index``.
     """
-    check_targets(logits, labels)
+    check_targets(logits, labels, ignore_index)
     classes = class_count(logits)
     index = labels.long()
-    valid = index != ignore_index
+    valid = is_valid(labels, ignore_index)
     unknown = valid & ((index < 0) | (index >= classes))
     # checked on the device, without a synchronization
     invalid = nan_marker(logits)
-    if logits.device.type == "cpu":
+    if logits.device.type == "cpu" and not is_traced(unknown):
         # on the CPU the check is free
         if unknown.any():
             raise ValueError(_unknown_ids(index[unknown], classes, ignore_index))
@@ -55,16 +58,48 @@ def nan_marker(logits: Logits) -> Tensor:
     return _nan_if(logits.detach().amax().isnan()) if logits.numel() else logits.new_zeros((), dtype=torch.float32)
 
 
-def check_targets(logits: Logits, labels: Labels) -> None:
-    """Check that dtypes, shapes and devices match, without reading any value."""
+def plain(tensor: Tensor) -> Tensor:
+    """Return a tensor of a subclass as a plain one; subclasses with their own dispatch, and other objects, unchanged.
+
+    The subclasses of fastai and MONAI only carry metadata, which losses do not need.
+    """
+    if type(tensor) is Tensor or torch.compiler.is_compiling() or not isinstance(tensor, Tensor):
+        return tensor
+    dispatched = type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__
+    return tensor if dispatched else tensor.as_subclass(Tensor)
+
+
+def is_valid(labels: Labels, ignore_index: int | None) -> Tensor:
+    """Return where labels are not ``ignore_index``, bool; True everywhere if it is None."""
+    return labels.long() != ignore_value(ignore_index)  # uint8 would wrap a negative value around
+
+
+def ignore_value(ignore_index: int | None) -> int:
+    """Return the label of ignored pixels; for None one that does not occur."""
+    return _NOTHING_IGNORED if ignore_index is None else ignore_index
+
+
+def check_targets(logits: Logits, labels: Labels, ignore_index: int | None) -> None:
+    """Check types, dtypes, shapes and devices, without reading any value of valid input.
+
+    Raises:
+        TypeError: other objects than tensors, logits that are not floating point, labels that are not integer or are on
+            another device.
+        ValueError: shapes that do not match; an ``ignore_index`` of 255 that is also a class.
+    """
+    check_logits("logits", logits)
+    if not isinstance(labels, Tensor):
+        raise TypeError(
+            f"labels: expected a tensor of class indices, got {type(labels).__name__}. "
+            "Fix: pass torch.as_tensor(labels, device=logits.device)"
+        )
     if not logits.is_floating_point():
         raise TypeError(
             f"logits: expected a floating-point tensor, got {logits.dtype}. Fix: pass the output of the network"
         )
     if labels.is_floating_point() or labels.is_complex():
         raise TypeError(
-            f"labels: expected class indices of an integer type, got {labels.dtype}. "
-            "Fix: use one_hot.argmax(1) for one-hot labels, .long() for indices"
+            f"labels: expected class indices of an integer type, got {labels.dtype}. Fix: use {_indices_of(labels)}"
         )
     if logits.ndim != 4 or logits.shape[1] == 0:
         raise ValueError(
@@ -77,9 +112,53 @@ def check_targets(logits: Logits, labels: Labels) -> None:
             f"{tuple(labels.shape)}. Fix: squeeze a channel dimension of labels, resize the logits to the labels"
         )
     if labels.device != logits.device:
-        raise ValueError(
-            f"labels: expected device {logits.device} as the logits, got {labels.device}. Fix: use labels.to()"
+        raise TypeError(
+            f"labels: expected device {logits.device} as the logits, got {labels.device}. "
+            "Fix: use labels.to(logits.device)"
         )
+    if ignore_index == IGNORE_INDEX < logits.shape[1]:
+        raise ValueError(
+            f"ignore_index: expected a value that is none of the {logits.shape[1]} classes, got {ignore_index}. "
+            "Fix: use ignore_index=None if no pixel is ignored, or a value that is not a class, such as -1"
+        )
+
+
+def check_logits(name: str, logits: object) -> None:
+    """Raise ``TypeError`` unless ``logits`` is a tensor, with the part of an output of another library to pass."""
+    if isinstance(logits, Tensor):
+        return
+    got, fix = type(logits).__name__, "pass the output of the network, a tensor"
+    inner = getattr(logits, "logits", None)  # of the outputs of transformers
+    if isinstance(inner, Tensor):
+        fix = "pass output.logits, resized to the labels by torch.nn.functional.interpolate"
+    elif isinstance(logits, Mapping) and logits:
+        got += " with the keys " + ", ".join(map(repr, logits))
+        fix = f"pass output[{next((key for key in ('out', 'logits') if key in logits), next(iter(logits)))!r}]"
+    elif isinstance(logits, list | tuple) and logits:
+        got += f" of {len(logits)}"
+        fix = "pass output[0], and add the loss of auxiliary logits with a weight of its own"
+    raise TypeError(f"{name}: expected a tensor, got {got}. Fix: {fix}")
+
+
+def _indices_of(labels: Tensor) -> str:
+    # the expression that gives N×H×W class indices from labels of a floating-point type
+    if labels.ndim == 4 and labels.shape[1] > 1:
+        return "labels.argmax(1) for one-hot labels"
+    name = "labels" if labels.ndim < 4 else "labels[:, 0]"
+    values: Any = torch.zeros(0)
+    if labels.device.type != "meta" and not is_traced(labels):
+        values = labels.detach().flatten().double()
+    whole, scaled = (bool(((one - one.round()).abs() < 1e-3).all()) for one in (values, 255 * values))
+    if whole:
+        return f"{name}.long()"
+    if scaled:  # the transform ToTensor of torchvision divides by 255
+        return f"({name} * 255).round().long()"
+    return f"({name} > 0.5).long() for probabilities of class 1"
+
+
+def is_traced(tensor: Tensor) -> bool:
+    """Return whether values cannot be read: in `torch.compile`, or a tensor of a transform of `torch.func`."""
+    return torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
 def class_count(logits: Logits) -> int:
@@ -96,10 +175,13 @@ def _nan_if(condition: Tensor) -> Tensor:
     return torch.where(condition, math.nan, 0.0)
 
 
-def _unknown_ids(ids: Tensor, classes: int, ignore_index: int) -> str:
+def _unknown_ids(ids: Tensor, classes: int, ignore_index: int | None) -> str:
+    known = f"class ids 0 to {classes - 1}" + (
+        "" if ignore_value(ignore_index) == _NOTHING_IGNORED else f" or the ignore value {ignore_index}"
+    )
     unknown = ids.unique().tolist()
     listing = ", ".join(map(str, unknown[:10])) + (f", … ({len(unknown)} in all)" if len(unknown) > 10 else "")
     return (
-        f"labels: expected class ids 0 to {classes - 1} or the ignore value {ignore_index}, got also {listing}. "
+        f"labels: expected {known}, got also {listing}. "
         "Fix: map them to classes or to the ignore value, or give the network one channel per class"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from segmi.losses.base import Invariance, Objective, Outputs, Requirement, Term,
 from segmi.losses.features import feature_map
 from segmi.losses.option_checks import check_positive
 from segmi.losses.probabilities import log_probabilities
-from segmi.losses.targets import upcast
+from segmi.losses.targets import check_logits, is_valid, plain, upcast
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits
 
 
@@ -25,7 +25,7 @@ class _NetworkObjective(Objective):
     )  # fmt: skip
 
     def _valid_pixels(self, batch: Batch, logits: Logits) -> Tensor:
-        return (batch.labels != self.ignore_index).sum().to(upcast(logits).dtype)
+        return is_valid(batch.labels, self.ignore_index).sum().to(upcast(logits).dtype)
 
 
 class PeerObjective(_NetworkObjective):
@@ -40,14 +40,35 @@ class PeerObjective(_NetworkObjective):
     def peer_term(self, own: Logits, others: Sequence[Logits], labels: Labels) -> Term:
         """Return the term of one network, given the logits of all others."""
 
-    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
-        """Return one term per trained network."""
+    @overload
+    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]: ...
+
+    @overload
+    def forward(self, outputs: Logits, batch: Sequence[Logits], labels: Labels) -> Tensor: ...
+
+    def forward(
+        self, outputs: Outputs | Logits, batch: Batch | Sequence[Logits], labels: Labels | None = None
+    ) -> dict[str, Term] | Tensor:
+        """Return one term per trained network; with logits, peers and labels, the loss of one network as a scalar."""
+        if not isinstance(batch, Batch):
+            return self._of_logits(outputs, batch, labels)
         terms = {}
+        assert not isinstance(outputs, Tensor)
         for network in self._trained(outputs):
             others = [output.logits for other, output in outputs.items() if other != network]
             term = self.peer_term(outputs[network].logits, others, batch.labels)
             terms[f"{self.name}/{network}"] = term._replace(weight=self.weight)
         return terms
+
+    def _of_logits(self, logits: Any, peers: Any, labels: Labels | None) -> Tensor:
+        # the weighted loss of one network and its peers
+        if labels is None:
+            raise TypeError(
+                f"{self.name}: expected outputs and a Batch, or logits, the logits of the peers and labels, got two "
+                "arguments. Fix: pass labels as the third one"
+            )
+        others = [plain(peer) for peer in peers] if isinstance(peers, list | tuple) else peers
+        return self.weight * self.peer_term(plain(logits), others, plain(labels)).value
 
     def denominators(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the number of valid pixels for every term."""
@@ -125,7 +146,7 @@ class LogitTeacherObjective(TeacherObjective):
 
     def __init__(
         self, *, name: str = "", weight: float = 1.0, temperature: float = 1.0, frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX
+        ignore_index: int | None = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         check_positive(temperature=temperature)
@@ -149,7 +170,7 @@ class FeatureTeacherObjective(TeacherObjective):
     requires: tuple[Requirement, ...] = ("teacher", "features")
 
     def __init__(
-        self, *, layers: Mapping[str, str], name: str, weight: float, frozen: Sequence[str], ignore_index: int
+        self, *, layers: Mapping[str, str], name: str, weight: float, frozen: Sequence[str], ignore_index: int | None
     ) -> None:
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         self.layer_of = dict(layers)
@@ -173,9 +194,15 @@ def softened_log_probabilities(logits: Tensor, temperature: float) -> Tensor:
 
 def check_peers(logits: Tensor, peers: Sequence[Tensor]) -> None:
     """Check that there is a peer, and that all have the shape of the logits and are floating point."""
+    check_logits("logits", logits)
+    if isinstance(peers, Tensor):
+        raise TypeError(
+            "peers: expected a list of tensors, got a tensor. Fix: pass [peer], one tensor for each network"
+        )
     if not len(peers):
         raise ValueError("peers: expected the logits of at least one other network, got none. Fix: add a network")
     for number, peer in enumerate(peers):
+        check_logits(f"peers[{number}]", peer)
         if not peer.is_floating_point():
             raise TypeError(
                 f"peers[{number}]: expected a floating-point tensor, got {peer.dtype}. Fix: pass the output of the "

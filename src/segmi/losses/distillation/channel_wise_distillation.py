@@ -10,7 +10,7 @@ from segmi.information import kl_divergence_of_logs
 from segmi.losses.base import Invariance, Outputs, Term
 from segmi.losses.distillation._network_objectives import LogitTeacherObjective, check_peers
 from segmi.losses.option_checks import check_positive
-from segmi.losses.targets import read_targets, upcast
+from segmi.losses.targets import is_valid, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits
 
 __all__ = ["ChannelWiseDistillation", "channel_wise_distillation"]
@@ -20,7 +20,12 @@ _MASKED = -1e30
 
 
 def channel_wise_distillation(
-    logits: Logits, teacher: Logits, labels: Labels, *, temperature: float = 4.0, ignore_index: int = IGNORE_INDEX
+    logits: Logits,
+    teacher: Logits,
+    labels: Labels,
+    *,
+    temperature: float = 4.0,
+    ignore_index: int | None = IGNORE_INDEX,
 ) -> Tensor:
     """Return the mean divergence of the spatial distribution of each class from the teacher's.
 
@@ -46,7 +51,7 @@ def channel_wise_distillation(
 
 
 def channel_wise_distillation_term(
-    logits: Logits, teacher: Logits, labels: Labels, temperature: float, ignore_index: int
+    logits: Logits, teacher: Logits, labels: Labels, temperature: float, ignore_index: int | None
 ) -> Term:
     """Return `channel_wise_distillation` as the sum over channels and images and their number."""
     check_positive(temperature=temperature)
@@ -83,7 +88,7 @@ class ChannelWiseDistillation(LogitTeacherObjective):
 
     def __init__(
         self, *, name: str = "channel_wise_distillation", weight: float = 1.0, temperature: float = 4.0,
-        frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+        frozen: Sequence[str] = (), ignore_index: int | None = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(name=name, weight=weight, temperature=temperature, frozen=frozen, ignore_index=ignore_index)
 
@@ -94,4 +99,4 @@ class ChannelWiseDistillation(LogitTeacherObjective):
     def teacher_denominators(self, outputs: Outputs, student: str, teacher: str, batch: Batch) -> dict[str, Tensor]:
         """Return the number of channels of all images with a valid pixel."""
         logits = outputs[student].logits
-        return {"": _channels(logits, batch.labels != self.ignore_index).to(upcast(logits).dtype)}
+        return {"": _channels(logits, is_valid(batch.labels, self.ignore_index)).to(upcast(logits).dtype)}

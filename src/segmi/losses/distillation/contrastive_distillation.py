@@ -112,7 +112,7 @@ class ContrastiveDistillation(FeatureTeacherObjective):
     def __init__(
         self, *, layers: Layers, name: str = "contrastive_distillation", weight: float = 1.0, dimensions: int = 128,
         temperature: float = 0.07, per_class: int = 128, negatives: Negatives = "all", both_directions: bool = False,
-        frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+        frozen: Sequence[str] = (), ignore_index: int | None = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(layers=layers, name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         check_choice("negatives", negatives, get_args(Negatives))

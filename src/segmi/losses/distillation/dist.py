@@ -10,7 +10,7 @@ from torch import Tensor
 from segmi.losses.base import Invariance, Outputs, Term
 from segmi.losses.distillation._network_objectives import TeacherObjective, check_peers, softened_log_probabilities
 from segmi.losses.option_checks import check_positive
-from segmi.losses.targets import read_targets, upcast
+from segmi.losses.targets import is_valid, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits
 
 __all__ = ["DIST", "dist"]
@@ -21,7 +21,7 @@ _EPSILON = 1e-8
 
 def dist(
     logits: Logits, teacher: Logits, labels: Labels, *, inter: float = 1.0, intra: float = 1.0,
-    temperature: float = 1.0, ignore_index: int = IGNORE_INDEX
+    temperature: float = 1.0, ignore_index: int | None = IGNORE_INDEX
 ) -> Tensor:  # fmt: skip
     """Return one minus the correlation with the teacher, over the classes of a pixel and over the pixels of a class.
 
@@ -49,7 +49,13 @@ def dist(
 
 
 def dist_terms(
-    logits: Logits, teacher: Logits, labels: Labels, inter: float, intra: float, temperature: float, ignore_index: int
+    logits: Logits,
+    teacher: Logits,
+    labels: Labels,
+    inter: float,
+    intra: float,
+    temperature: float,
+    ignore_index: int | None,
 ) -> dict[str, Term]:
     """Return the two parts of `dist`: over the valid pixels, and over the channels of images with a valid pixel."""
     check_peers(logits, [teacher])
@@ -107,7 +113,7 @@ class DIST(TeacherObjective):
 
     def __init__(
         self, *, name: str = "dist", weight: float = 1.0, inter: float = 1.0, intra: float = 1.0,
-        temperature: float = 1.0, frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+        temperature: float = 1.0, frozen: Sequence[str] = (), ignore_index: int | None = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         check_positive(temperature=temperature)
@@ -124,5 +130,5 @@ class DIST(TeacherObjective):
         """Return the number of valid pixels, and of channels of images with a valid pixel."""
         logits = outputs[student].logits
         # a single channel has two classes
-        channels = max(logits.shape[1], 2) * (batch.labels != self.ignore_index).flatten(1).any(1).sum()
+        channels = max(logits.shape[1], 2) * is_valid(batch.labels, self.ignore_index).flatten(1).any(1).sum()
         return {"inter": self._valid_pixels(batch, logits), "intra": channels.to(upcast(logits).dtype)}

@@ -13,7 +13,12 @@ __all__ = ["Distillation", "distillation"]
 
 
 def distillation(
-    logits: Logits, teacher: Logits, labels: Labels, *, temperature: float = 1.0, ignore_index: int = IGNORE_INDEX
+    logits: Logits,
+    teacher: Logits,
+    labels: Labels,
+    *,
+    temperature: float = 1.0,
+    ignore_index: int | None = IGNORE_INDEX,
 ) -> Tensor:
     """Return the mean divergence of a network from its teacher.
 
@@ -40,7 +45,9 @@ def distillation(
     return distillation_term(logits, teacher, labels, temperature, ignore_index).value
 
 
-def distillation_term(logits: Logits, teacher: Logits, labels: Labels, temperature: float, ignore_index: int) -> Term:
+def distillation_term(
+    logits: Logits, teacher: Logits, labels: Labels, temperature: float, ignore_index: int | None
+) -> Term:
     """Return `distillation` as the sum over the valid pixels and their number."""
     return mutual_learning_term(logits, [teacher], labels, ignore_index, temperature=temperature)
 

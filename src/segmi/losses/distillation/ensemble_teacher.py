@@ -27,7 +27,7 @@ Average = Literal["probabilities", "logits"]
 
 def ensemble_teacher(
     logits: Logits, peers: Sequence[Logits], labels: Labels, *, temperature: float = 1.0,
-    average: Average = "probabilities", ignore_index: int = IGNORE_INDEX
+    average: Average = "probabilities", ignore_index: int | None = IGNORE_INDEX
 ) -> Tensor:  # fmt: skip
     """Return the divergence of a network from the average of its peers, pixel by pixel.
 
@@ -58,7 +58,12 @@ def ensemble_teacher(
 
 
 def ensemble_teacher_term(
-    logits: Logits, peers: Sequence[Logits], labels: Labels, temperature: float, average: Average, ignore_index: int
+    logits: Logits,
+    peers: Sequence[Logits],
+    labels: Labels,
+    temperature: float,
+    average: Average,
+    ignore_index: int | None,
 ) -> Term:
     """Return `ensemble_teacher` as the sum over the valid pixels and their number."""
     _check(temperature, average)
@@ -86,7 +91,7 @@ class EnsembleTeacher(PeerObjective):
 
     def __init__(
         self, *, name: str = "ensemble_teacher", weight: float = 1.0, temperature: float = 1.0,
-        average: Average = "probabilities", frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+        average: Average = "probabilities", frozen: Sequence[str] = (), ignore_index: int | None = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         _check(temperature, average)

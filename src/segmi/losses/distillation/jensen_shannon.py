@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from segmi.types import IGNORE_INDEX, Batch, Labels, Logits
 __all__ = ["JensenShannon", "jensen_shannon"]
 
 
-def jensen_shannon(logits: Sequence[Logits], labels: Labels, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def jensen_shannon(logits: Sequence[Logits], labels: Labels, *, ignore_index: int | None = IGNORE_INDEX) -> Tensor:
     """Return the conditional mutual information of network index and prediction, given the pixel.
 
     ``I(K; Ŷ | u) = 1/|V| Σ_{u∈V} 1/K Σ_k KL(q_ku ‖ q̄_u)``, ``q̄ = 1/K Σ_k q_k``
@@ -46,7 +47,7 @@ def jensen_shannon(logits: Sequence[Logits], labels: Labels, *, ignore_index: in
     return jensen_shannon_term(logits, labels, ignore_index).value
 
 
-def jensen_shannon_term(logits: Sequence[Logits], labels: Labels, ignore_index: int) -> Term:
+def jensen_shannon_term(logits: Sequence[Logits], labels: Labels, ignore_index: int | None) -> Term:
     """Return `jensen_shannon` as the sum over the valid pixels and their number."""
     if len(logits) < 2:
         raise ValueError(f"logits: expected the logits of two or more networks, got {len(logits)}. Fix: add a network")
@@ -78,8 +79,10 @@ class JensenShannon(PeerObjective):
         """Return `jensen_shannon` of all networks."""
         return jensen_shannon_term([own, *others], labels, self.ignore_index)
 
-    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, Term]:
-        """Return the single term of all networks."""
+    def forward(self, outputs: Any, batch: Any, labels: Labels | None = None) -> Any:
+        """Return the single term of all networks; see `PeerObjective.forward`."""
+        if not isinstance(batch, Batch):
+            return self._of_logits(outputs, batch, labels)
         first, *others = (
             output.logits.detach() if network in self.frozen else output.logits for network, output in outputs.items()
         )

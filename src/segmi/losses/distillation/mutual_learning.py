@@ -50,7 +50,7 @@ class MutualOptions(TypedDict, total=False):
 def mutual_learning(
     logits: Logits, peers: Sequence[Logits], labels: Labels, *, temperature: float = 1.0,
     peer_reduction: PeerReduction = "mean", target: Target = "probabilities", ignored: MutualIgnored = "drop",
-    class_reduction: MutualClasses = "sum", ignore_index: int = IGNORE_INDEX
+    class_reduction: MutualClasses = "sum", ignore_index: int | None = IGNORE_INDEX
 ) -> Tensor:  # fmt: skip
     """Return the mean divergence of a network from its peers, pixel by pixel.
 
@@ -86,7 +86,7 @@ def mutual_learning(
 
 
 def mutual_learning_term(
-    logits: Logits, peers: Sequence[Logits], labels: Labels, ignore_index: int, **options: Unpack[MutualOptions]
+    logits: Logits, peers: Sequence[Logits], labels: Labels, ignore_index: int | None, **options: Unpack[MutualOptions]
 ) -> Term:
     """Return `mutual_learning` as the sum over the counted pixels and their number."""
     checked = _checked(options)
@@ -137,6 +137,8 @@ def _checked(options: MutualOptions) -> MutualOptions:
 class MutualLearning(PeerObjective):
     """`mutual_learning` of every trained network, relative to all others: one term ``name/network`` each.
 
+    In a training loop of one's own, ``MutualLearning()(logits, peers, labels)`` is the loss of one network, a scalar.
+
     Since the peers are constants, one elementwise optimizer for the sum of these terms is equivalent to one optimizer
     per network with simultaneous steps, except for clipping by the norm of all gradients.
 
@@ -156,7 +158,7 @@ class MutualLearning(PeerObjective):
     def __init__(
         self, *, name: str = "mutual_learning", weight: float = 1.0, temperature: float = 1.0,
         peer_reduction: PeerReduction = "mean", target: Target = "probabilities", ignored: MutualIgnored = "drop",
-        class_reduction: MutualClasses = "sum", frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+        class_reduction: MutualClasses = "sum", frozen: Sequence[str] = (), ignore_index: int | None = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         self.options: MutualOptions = {

@@ -22,7 +22,7 @@ Keep = Literal["class", "nothing"]
 
 def shuffled_teacher(
     logits: Logits, teacher: Logits, labels: Labels, *, keep: Keep = "class", seed: int = 0, temperature: float = 1.0,
-    ignore_index: int = IGNORE_INDEX
+    ignore_index: int | None = IGNORE_INDEX
 ) -> Tensor:  # fmt: skip
     """Return the mean divergence of a network from its teacher's prediction of another pixel of the same image.
 
@@ -50,7 +50,7 @@ def shuffled_teacher(
 
 
 def shuffled_teacher_term(
-    logits: Logits, teacher: Logits, labels: Labels, keep: Keep, seed: int, temperature: float, ignore_index: int
+    logits: Logits, teacher: Logits, labels: Labels, keep: Keep, seed: int, temperature: float, ignore_index: int | None
 ) -> Term:
     """Return `shuffled_teacher` as the sum over the valid pixels and their number."""
     check_choice("keep", keep, get_args(Keep))
@@ -78,7 +78,7 @@ class ShuffledTeacher(LogitTeacherObjective):
 
     def __init__(
         self, *, name: str = "shuffled_teacher", weight: float = 1.0, keep: Keep = "class", temperature: float = 1.0,
-        frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+        frozen: Sequence[str] = (), ignore_index: int | None = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(name=name, weight=weight, temperature=temperature, frozen=frozen, ignore_index=ignore_index)
         check_choice("keep", keep, get_args(Keep))

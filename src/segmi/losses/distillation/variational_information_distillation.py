@@ -89,7 +89,7 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
 
     def __init__(
         self, *, layers: Layers, name: str = "variational_information_distillation", weight: float = 1.0,
-        initial_variance: float = 5.0, frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+        initial_variance: float = 5.0, frozen: Sequence[str] = (), ignore_index: int | None = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(layers=layers, name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         self.start = start_of_variance(initial_variance)

@@ -60,7 +60,7 @@ class MovingAverage(nn.Module):
 
 
 def information_term(
-    logits: Logits, labels: Labels, value: Callable[[PredictionSums], Tensor], ignore_index: int,
+    logits: Logits, labels: Labels, value: Callable[[PredictionSums], Tensor], ignore_index: int | None,
     average: MovingAverage | None = None
 ) -> Term:  # fmt: skip
     """Return a function of the prediction sums of the batch, over all processes, times the number of valid pixels.
@@ -99,7 +99,7 @@ class InformationLoss(PixelLoss):
     invariances = ("logit shift", "prediction permutation", "class permutation", "pixel permutation")
     scope = "global"
 
-    def __init__(self, *, momentum: float = 0.0, ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(self, *, momentum: float = 0.0, ignore_index: int | None = IGNORE_INDEX) -> None:
         super().__init__(ignore_index=ignore_index)
         self.memory, self.stateful = MovingAverage(momentum) if momentum else None, momentum > 0
 

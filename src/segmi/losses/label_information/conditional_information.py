@@ -18,7 +18,7 @@ Direction: TypeAlias = Literal["compress", "spread"]
 
 def conditional_information(
     logits: Logits, labels: Labels, *, direction: Direction = "compress", separation: float = 0.0,
-    ignore_index: int = IGNORE_INDEX
+    ignore_index: int | None = IGNORE_INDEX
 ) -> Tensor:  # fmt: skip
     """Return the information of a class drawn from the prediction about the pixel, beyond its label, or minus it.
 
@@ -74,7 +74,7 @@ class ConditionalInformation(InformationLoss):
 
     def __init__(
         self, *, direction: Direction = "compress", separation: float = 0.0, momentum: float = 0.0,
-        ignore_index: int = IGNORE_INDEX
+        ignore_index: int | None = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(momentum=momentum, ignore_index=ignore_index)
         _check(direction, separation)

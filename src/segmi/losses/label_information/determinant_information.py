@@ -24,7 +24,7 @@ def determinant_information(
     *,
     ridge: float = 1e-6,
     offset: float | None = None,
-    ignore_index: int = IGNORE_INDEX,
+    ignore_index: int | None = IGNORE_INDEX,
 ) -> Tensor:
     """Return minus the log-volume that the mean predictions of the classes span.
 
@@ -93,7 +93,7 @@ class DeterminantInformation(InformationLoss):
 
     def __init__(
         self, *, ridge: float = 1e-6, offset: float | None = None, momentum: float = 0.0,
-        ignore_index: int = IGNORE_INDEX
+        ignore_index: int | None = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(momentum=momentum, ignore_index=ignore_index)
         _check(ridge, offset)

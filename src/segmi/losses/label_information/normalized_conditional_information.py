@@ -25,7 +25,7 @@ _LEAST_SEPARATION: Final = 1e-6  # lower bound of the denominator of a pixel, na
 
 
 def normalized_conditional_information(
-    logits: Logits, labels: Labels, *, ratio: Ratio = "means", ignore_index: int = IGNORE_INDEX
+    logits: Logits, labels: Labels, *, ratio: Ratio = "means", ignore_index: int | None = IGNORE_INDEX
 ) -> Tensor:
     """Return the conditional information of pixel and prediction given the class, divided by the class separation.
 
@@ -53,7 +53,9 @@ def normalized_conditional_information(
     return _term(logits, labels, ratio, ignore_index, None).value
 
 
-def _term(logits: Logits, labels: Labels, ratio: Ratio, ignore_index: int, average: MovingAverage | None) -> Term:
+def _term(
+    logits: Logits, labels: Labels, ratio: Ratio, ignore_index: int | None, average: MovingAverage | None
+) -> Term:
     check_choice("ratio", ratio, get_args(Ratio))
     if ratio == "means":
         return information_term(logits, labels, normalized_conditional_mutual_information, ignore_index, average)
@@ -91,7 +93,9 @@ class NormalizedConditionalInformation(InformationLoss):
         alone.
     """
 
-    def __init__(self, *, ratio: Ratio = "means", momentum: float = 0.0, ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(
+        self, *, ratio: Ratio = "means", momentum: float = 0.0, ignore_index: int | None = IGNORE_INDEX
+    ) -> None:
         super().__init__(momentum=momentum, ignore_index=ignore_index)
         check_choice("ratio", ratio, get_args(Ratio))
         self.ratio: Ratio = ratio

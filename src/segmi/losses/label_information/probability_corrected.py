@@ -17,7 +17,7 @@ __all__ = ["ProbabilityCorrected", "probability_corrected"]
 
 
 def probability_corrected(
-    logits: Logits, labels: Labels, shares: Tensor, *, strength: float = 1.0, ignore_index: int = IGNORE_INDEX
+    logits: Logits, labels: Labels, shares: Tensor, *, strength: float = 1.0, ignore_index: int | None = IGNORE_INDEX
 ) -> Tensor:
     """Return the cross-entropy of a softmax multiplied by the class prior; predictions use the plain logits.
 
@@ -48,11 +48,11 @@ def probability_corrected(
 
 
 def probability_corrected_term(
-    logits: Logits, labels: Labels, shares: Tensor, strength: float, ignore_index: int
+    logits: Logits, labels: Labels, shares: Tensor, strength: float, ignore_index: int | None
 ) -> Term:
     """Return `probability_corrected` as the sum over the valid pixels and their number."""
     _check_strength(strength)
-    check_targets(logits, labels)
+    check_targets(logits, labels, ignore_index)
     offsets = strength * torch.log(shares)
     if logits.shape[1] == 1:
         # one logit: the difference of the log-priors
@@ -85,7 +85,11 @@ class ProbabilityCorrected(PixelLoss):
     invariances = ("logit shift", "pixel permutation")
 
     def __init__(
-        self, *, class_counts: Sequence[float] | None = None, strength: float = 1.0, ignore_index: int = IGNORE_INDEX
+        self,
+        *,
+        class_counts: Sequence[float] | None = None,
+        strength: float = 1.0,
+        ignore_index: int | None = IGNORE_INDEX,
     ) -> None:
         super().__init__(ignore_index=ignore_index)
         _check_strength(strength)
@@ -93,6 +97,6 @@ class ProbabilityCorrected(PixelLoss):
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """Return the sum over the valid pixels and their number."""
-        check_targets(logits, labels)
+        check_targets(logits, labels, self.ignore_index)
         shares = self.classes.shares(logits)
         return probability_corrected_term(logits, labels, shares, self.strength, self.ignore_index)

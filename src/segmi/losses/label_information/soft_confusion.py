@@ -11,7 +11,7 @@ from segmi.types import IGNORE_INDEX, Labels, Logits
 __all__ = ["SoftConfusion", "soft_confusion"]
 
 
-def soft_confusion(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def soft_confusion(logits: Logits, labels: Labels, *, ignore_index: int | None = IGNORE_INDEX) -> Tensor:
     """Return minus the mutual information of the label and a class drawn from the prediction.
 
     ``L = -I(Y; Ŷ) = -Σ_ab Q(a, b) log [Q(a, b) / (Q(a) Q(b))]``, ``Q(a, b) = 1/|V| Σ_{u∈V: y_u=a} p_u(b)``, V the valid

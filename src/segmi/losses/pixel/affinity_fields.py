@@ -26,7 +26,7 @@ _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 def affinity_fields(
     logits: Logits, labels: Labels, *, sizes: Sequence[int] = (3,), margin: float = 3.0, over: Over = "batch",
-    opposite: Opposite = "required", ignore_index: int = IGNORE_INDEX
+    opposite: Opposite = "required", ignore_index: int | None = IGNORE_INDEX
 ) -> Tensor:  # fmt: skip
     """Return how much neighbors differ if their labels agree, and how little they differ if the labels differ.
 
@@ -62,7 +62,7 @@ def affinity_fields(
 
 def affinity_fields_terms(
     logits: Logits, labels: Labels, sizes: Sequence[int], margin: float, over: Over, opposite: Opposite,
-    ignore_index: int
+    ignore_index: int | None
 ) -> dict[str, Term]:  # fmt: skip
     """Return the two parts of `affinity_fields`: of pairs whose labels agree, and of the others.
 
@@ -171,7 +171,7 @@ class AffinityFields(Loss):
 
     def __init__(
         self, *, sizes: Sequence[int] = (3,), margin: float = 3.0, over: Over = "batch",
-        opposite: Opposite = "required", ignore_index: int = IGNORE_INDEX
+        opposite: Opposite = "required", ignore_index: int | None = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__()
         _check(sizes, margin, over, opposite)

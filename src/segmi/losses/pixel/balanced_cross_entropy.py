@@ -12,7 +12,7 @@ from segmi.types import IGNORE_INDEX, Labels, Logits
 __all__ = ["BalancedCrossEntropy", "balanced_cross_entropy"]
 
 
-def balanced_cross_entropy(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def balanced_cross_entropy(logits: Logits, labels: Labels, *, ignore_index: int | None = IGNORE_INDEX) -> Tensor:
     """Return the cross-entropy, averaged over the pixels of each class in each image, then over these pairs.
 
     ``L = -1/|K| Σ_{(n,c)∈K} 1/|V_nc| Σ_{u∈V_nc} log softmax(z_u)[c]``, V_nc the pixels of class c in image n, K the
@@ -33,7 +33,7 @@ def balanced_cross_entropy(logits: Logits, labels: Labels, *, ignore_index: int 
     return balanced_cross_entropy_term(logits, labels, ignore_index).value
 
 
-def balanced_cross_entropy_term(logits: Logits, labels: Labels, ignore_index: int) -> Term:
+def balanced_cross_entropy_term(logits: Logits, labels: Labels, ignore_index: int | None) -> Term:
     """Return `balanced_cross_entropy` as the sum over pairs of image and class and their number."""
     targets = read_targets(logits, labels, ignore_index)
     counts = image_counts(targets, class_count(logits))

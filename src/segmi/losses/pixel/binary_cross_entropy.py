@@ -13,7 +13,7 @@ from segmi.losses.compiled import is_eager, kernel_obstacle
 from segmi.losses.compiled.grad_scale import GradScale
 from segmi.losses.compiled.kernel_cache import is_compiled, kernel_mode
 from segmi.losses.option_checks import check_choice
-from segmi.losses.targets import Targets, check_targets, read_targets, upcast
+from segmi.losses.targets import Targets, check_targets, ignore_value, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 __all__ = ["BinaryCrossEntropy", "binary_cross_entropy"]
@@ -24,7 +24,7 @@ PixelKernel = Literal["auto", "numba", "torch"]
 
 
 def binary_cross_entropy(
-    logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX, kernel: PixelKernel = "auto"
+    logits: Logits, labels: Labels, *, ignore_index: int | None = IGNORE_INDEX, kernel: PixelKernel = "auto"
 ) -> Tensor:
     """Return the binary cross-entropy of every class against the others, summed over classes, averaged over pixels.
 
@@ -50,7 +50,7 @@ def binary_cross_entropy(
 
 
 def binary_cross_entropy_term(
-    logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX, kernel: PixelKernel = "auto",
+    logits: Logits, labels: Labels, *, ignore_index: int | None = IGNORE_INDEX, kernel: PixelKernel = "auto",
     grad_scale: GradScale | None = None, targets: Targets | None = None
 ) -> Term:  # fmt: skip
     """Return `binary_cross_entropy` as the sum over valid pixels and their number.
@@ -58,13 +58,13 @@ def binary_cross_entropy_term(
     ``grad_scale`` predicts the factor of the sum, by default one over the number of valid pixels; ``targets`` is the
     result of `read_targets` if it is already known.
     """
-    check_targets(logits, labels)
+    check_targets(logits, labels, ignore_index)
     chosen = choose_pixel_kernel(logits, kernel)
     if chosen == "numba" and is_eager(logits) and is_compiled(CPU_MODULE, wait=kernel == "numba"):
         from segmi.losses.pixel._binary_cross_entropy_cpu import pixel_sum  # imports Numba
 
         result = pixel_sum(
-            logits, labels, grad_scale or GradScale(pixel_weight=1.0), ignore_index,
+            logits, labels, grad_scale or GradScale(pixel_weight=1.0), ignore_value(ignore_index),
             lambda z: _summed(z, read_targets(z, labels, ignore_index)),
         )  # fmt: skip
         if result.unknown:
@@ -140,7 +140,7 @@ class BinaryCrossEntropy(PixelLoss):
     invariances = ("class permutation", "pixel permutation")
     compiled_module = CPU_MODULE
 
-    def __init__(self, *, ignore_index: int = IGNORE_INDEX, kernel: PixelKernel = "auto") -> None:
+    def __init__(self, *, ignore_index: int | None = IGNORE_INDEX, kernel: PixelKernel = "auto") -> None:
         super().__init__(ignore_index=ignore_index)
         check_choice("kernel", kernel, get_args(PixelKernel))
         self.kernel: PixelKernel = kernel

@@ -13,7 +13,7 @@ from segmi.types import IGNORE_INDEX, Labels, Logits
 __all__ = ["ConfidencePenalty", "confidence_penalty"]
 
 
-def confidence_penalty(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def confidence_penalty(logits: Logits, labels: Labels, *, ignore_index: int | None = IGNORE_INDEX) -> Tensor:
     """Return minus the mean entropy of the predictions.
 
     ``L = -1/|V| Σ_{u∈V} H(p_u)``, V the valid pixels
@@ -32,7 +32,7 @@ def confidence_penalty(logits: Logits, labels: Labels, *, ignore_index: int = IG
     return confidence_penalty_term(logits, labels, ignore_index).value
 
 
-def confidence_penalty_term(logits: Logits, labels: Labels, ignore_index: int) -> Term:
+def confidence_penalty_term(logits: Logits, labels: Labels, ignore_index: int | None) -> Term:
     """Return `confidence_penalty` as the sum over the valid pixels and their number."""
     targets = read_targets(logits, labels, ignore_index)
     entropies = pixel_entropies(log_probabilities(logits))

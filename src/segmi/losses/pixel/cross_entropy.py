@@ -12,7 +12,7 @@ from segmi.types import IGNORE_INDEX, Labels, Logits
 __all__ = ["CrossEntropy", "cross_entropy"]
 
 
-def cross_entropy(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def cross_entropy(logits: Logits, labels: Labels, *, ignore_index: int | None = IGNORE_INDEX) -> Tensor:
     """Return the mean negative log-probability of the true class over the valid pixels.
 
     ``L = -1/|V| Σ_{u∈V} log softmax(z_u)[y_u]``, V the valid pixels; a single channel uses the sigmoid
@@ -30,7 +30,7 @@ def cross_entropy(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_
     return cross_entropy_term(logits, labels, ignore_index).value
 
 
-def cross_entropy_term(logits: Logits, labels: Labels, ignore_index: int) -> Term:
+def cross_entropy_term(logits: Logits, labels: Labels, ignore_index: int | None) -> Term:
     """Return `cross_entropy` as the sum over the valid pixels and their number."""
     targets = read_targets(logits, labels, ignore_index)
     z = upcast(logits)

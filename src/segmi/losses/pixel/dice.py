@@ -20,7 +20,12 @@ Over: TypeAlias = Literal["batch", "image"]
 
 
 def dice(
-    logits: Logits, labels: Labels, *, over: Over = "batch", smooth: float = 0.0, ignore_index: int = IGNORE_INDEX
+    logits: Logits,
+    labels: Labels,
+    *,
+    over: Over = "batch",
+    smooth: float = 0.0,
+    ignore_index: int | None = IGNORE_INDEX,
 ) -> Tensor:
     """Return one minus the Dice coefficient, averaged over the classes in the label.
 
@@ -42,7 +47,7 @@ def dice(
     return dice_term(logits, labels, over, smooth, ignore_index).value
 
 
-def dice_term(logits: Logits, labels: Labels, over: Over, smooth: float, ignore_index: int) -> Term:
+def dice_term(logits: Logits, labels: Labels, over: Over, smooth: float, ignore_index: int | None) -> Term:
     """Return `dice` as a ratio: over classes and images for ``image``, times the valid pixels for ``batch``."""
     _check(over, smooth)
     targets = read_targets(logits, labels, ignore_index)
@@ -90,7 +95,7 @@ class Dice(PixelLoss):
     invariances: tuple[Invariance, ...] = ("logit shift", "class permutation", "pixel permutation")
     scope: Scope = "global"
 
-    def __init__(self, *, over: Over = "batch", smooth: float = 0.0, ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(self, *, over: Over = "batch", smooth: float = 0.0, ignore_index: int | None = IGNORE_INDEX) -> None:
         super().__init__(ignore_index=ignore_index)
         _check(over, smooth)
         self.over, self.smooth = over, smooth

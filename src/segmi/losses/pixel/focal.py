@@ -14,7 +14,7 @@ from segmi.types import IGNORE_INDEX, Labels, Logits
 __all__ = ["Focal", "focal"]
 
 
-def focal(logits: Logits, labels: Labels, *, focus: float = 2.0, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def focal(logits: Logits, labels: Labels, *, focus: float = 2.0, ignore_index: int | None = IGNORE_INDEX) -> Tensor:
     """Return the cross-entropy of each pixel, weighted by a power of the probability of the other classes.
 
     ``L = -1/|V| Σ_{u∈V} (1 - p_u)^γ log p_u``, p_u the softmax probability of the true class, V the valid pixels
@@ -32,7 +32,7 @@ def focal(logits: Logits, labels: Labels, *, focus: float = 2.0, ignore_index: i
     return focal_term(logits, labels, focus, ignore_index).value
 
 
-def focal_term(logits: Logits, labels: Labels, focus: float, ignore_index: int) -> Term:
+def focal_term(logits: Logits, labels: Labels, focus: float, ignore_index: int | None) -> Term:
     """Return `focal` as the sum over the valid pixels and their number."""
     check_non_negative(focus=focus)
     targets = read_targets(logits, labels, ignore_index)
@@ -63,7 +63,7 @@ class Focal(PixelLoss):
     family = "pixel"
     invariances = ("logit shift", "class permutation", "pixel permutation")
 
-    def __init__(self, *, focus: float = 2.0, ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(self, *, focus: float = 2.0, ignore_index: int | None = IGNORE_INDEX) -> None:
         super().__init__(ignore_index=ignore_index)
         check_non_negative(focus=focus)
         self.focus = focus

@@ -14,7 +14,7 @@ __all__ = ["LabelSmoothing", "label_smoothing"]
 
 
 def label_smoothing(
-    logits: Logits, labels: Labels, *, smoothing: float = 0.1, ignore_index: int = IGNORE_INDEX
+    logits: Logits, labels: Labels, *, smoothing: float = 0.1, ignore_index: int | None = IGNORE_INDEX
 ) -> Tensor:
     """Return the cross-entropy relative to a mixture of the label and the uniform distribution.
 
@@ -36,7 +36,7 @@ def label_smoothing(
     return label_smoothing_term(logits, labels, smoothing, ignore_index).value
 
 
-def label_smoothing_term(logits: Logits, labels: Labels, smoothing: float, ignore_index: int) -> Term:
+def label_smoothing_term(logits: Logits, labels: Labels, smoothing: float, ignore_index: int | None) -> Term:
     """Return `label_smoothing` as the sum over the valid pixels and their number."""
     _check_smoothing(smoothing)
     targets = read_targets(logits, labels, ignore_index)
@@ -66,7 +66,7 @@ class LabelSmoothing(PixelLoss):
     family = "pixel"
     invariances = ("logit shift", "class permutation", "pixel permutation")
 
-    def __init__(self, *, smoothing: float = 0.1, ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(self, *, smoothing: float = 0.1, ignore_index: int | None = IGNORE_INDEX) -> None:
         super().__init__(ignore_index=ignore_index)
         _check_smoothing(smoothing)
         self.smoothing = smoothing

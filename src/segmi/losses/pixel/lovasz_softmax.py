@@ -12,13 +12,15 @@ from segmi.losses.coupling import coupled_term
 from segmi.losses.option_checks import check_choice
 from segmi.losses.pixel.dice import Over
 from segmi.losses.probabilities import log_probabilities, one_hot
-from segmi.losses.targets import class_count, read_targets, upcast
+from segmi.losses.targets import class_count, is_valid, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 __all__ = ["LovaszSoftmax", "lovasz_softmax"]
 
 
-def lovasz_softmax(logits: Logits, labels: Labels, *, over: Over = "batch", ignore_index: int = IGNORE_INDEX) -> Tensor:
+def lovasz_softmax(
+    logits: Logits, labels: Labels, *, over: Over = "batch", ignore_index: int | None = IGNORE_INDEX
+) -> Tensor:
     """Return the Lovász extension of one minus the intersection over union, averaged over the classes in the label.
 
     ``L = 1/|K| Σ_{c∈K} Σ_i m_(i) [J_i - J_{i-1}]``, ``m_u = |y_uc - p_uc|`` the errors of the valid pixels in
@@ -37,7 +39,7 @@ def lovasz_softmax(logits: Logits, labels: Labels, *, over: Over = "batch", igno
     return lovasz_softmax_term(logits, labels, over, ignore_index).value
 
 
-def lovasz_softmax_term(logits: Logits, labels: Labels, over: Over, ignore_index: int) -> Term:
+def lovasz_softmax_term(logits: Logits, labels: Labels, over: Over, ignore_index: int | None) -> Term:
     """Return `lovasz_softmax` as a ratio: over images with a valid pixel, or times the valid pixels of the batch."""
     check_choice("over", over, get_args(Over))
     targets = read_targets(logits, labels, ignore_index)
@@ -84,7 +86,7 @@ class LovaszSoftmax(PixelLoss):
     invariances: tuple[Invariance, ...] = ("logit shift", "class permutation", "pixel permutation")
     scope: Scope = "batch"
 
-    def __init__(self, *, over: Over = "batch", ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(self, *, over: Over = "batch", ignore_index: int | None = IGNORE_INDEX) -> None:
         super().__init__(ignore_index=ignore_index)
         check_choice("over", over, get_args(Over))
         self.over = over
@@ -100,4 +102,4 @@ class LovaszSoftmax(PixelLoss):
         pixels = super().denominators(logits, labels)[""]
         if self.over == "batch":
             return {"": pixels}
-        return {"": (labels != self.ignore_index).flatten(1).any(1).sum().to(pixels.dtype)}
+        return {"": is_valid(labels, self.ignore_index).flatten(1).any(1).sum().to(pixels.dtype)}

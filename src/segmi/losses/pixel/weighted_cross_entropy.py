@@ -16,7 +16,7 @@ __all__ = ["WeightedCrossEntropy", "weighted_cross_entropy"]
 
 
 def weighted_cross_entropy(
-    logits: Logits, labels: Labels, weights: Tensor, *, ignore_index: int = IGNORE_INDEX
+    logits: Logits, labels: Labels, weights: Tensor, *, ignore_index: int | None = IGNORE_INDEX
 ) -> Tensor:
     """Return the mean negative log-probability of the true class, weighted by class.
 
@@ -36,7 +36,7 @@ def weighted_cross_entropy(
     return weighted_cross_entropy_term(logits, labels, weights, ignore_index).value
 
 
-def weighted_cross_entropy_term(logits: Logits, labels: Labels, weights: Tensor, ignore_index: int) -> Term:
+def weighted_cross_entropy_term(logits: Logits, labels: Labels, weights: Tensor, ignore_index: int | None) -> Term:
     """Return `weighted_cross_entropy` as the weighted sum over the valid pixels and the sum of their weights."""
     targets = read_targets(logits, labels, ignore_index)
     # weight of each pixel's class, 0 at ignored pixels
@@ -64,7 +64,11 @@ class WeightedCrossEntropy(PixelLoss):
     invariances = ("logit shift", "pixel permutation")
 
     def __init__(
-        self, *, class_counts: Sequence[float] | None = None, power: float = 1.0, ignore_index: int = IGNORE_INDEX
+        self,
+        *,
+        class_counts: Sequence[float] | None = None,
+        power: float = 1.0,
+        ignore_index: int | None = IGNORE_INDEX,
     ) -> None:
         super().__init__(ignore_index=ignore_index)
         if not 0 <= power <= 1:
@@ -82,6 +86,6 @@ class WeightedCrossEntropy(PixelLoss):
         return {"": (weights[targets.classes] * targets.valid).sum()}
 
     def _weights(self, logits: Logits, labels: Labels) -> Tensor:
-        check_targets(logits, labels)
+        check_targets(logits, labels, self.ignore_index)
         # shares are at least one pixel's, so the weights are finite
         return self.classes.shares(logits) ** -self.power

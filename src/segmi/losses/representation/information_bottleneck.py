@@ -87,7 +87,7 @@ class InformationBottleneck(FeatureObjective):
 
     def __init__(
         self, *, layers: dict[str, str | list[str]], name: str = "information_bottleneck", weight: float = 1.0,
-        initial_variance: float = 0.1, frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+        initial_variance: float = 0.1, frozen: Sequence[str] = (), ignore_index: int | None = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(layers=layers, name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         self.start = start_of_variance(initial_variance)

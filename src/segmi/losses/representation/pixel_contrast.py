@@ -117,7 +117,7 @@ class PixelContrast(FeatureObjective):
         self, *, layers: Layers, name: str = "pixel_contrast", weight: float = 1.0, dimensions: int = 256,
         temperature: float = 0.1, base_temperature: float = 0.07, per_class: int = 100, max_anchors: int | None = None,
         batch_norm: bool = False, across: Across = "batch", frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX
+        ignore_index: int | None = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(layers=layers, name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         check_choice("across", across, get_args(Across))

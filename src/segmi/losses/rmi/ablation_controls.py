@@ -25,7 +25,7 @@ __all__ = [
 
 @expand_options
 def region_cka(
-    logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX, **options: Unpack[RMIOptions]
+    logits: Logits, labels: Labels, *, ignore_index: int | None = IGNORE_INDEX, **options: Unpack[RMIOptions]
 ) -> Tensor:
     """Return minus the linear centered kernel alignment of label and prediction windows.
 
@@ -69,7 +69,7 @@ class RegionCKA(RegionAblation):
 
 @expand_options
 def region_covariance_matching(
-    logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX, **options: Unpack[RMIOptions]
+    logits: Logits, labels: Labels, *, ignore_index: int | None = IGNORE_INDEX, **options: Unpack[RMIOptions]
 ) -> Tensor:
     """Return the squared distance between the covariances of prediction windows and label windows.
 
@@ -116,7 +116,12 @@ class RegionCovarianceMatching(RegionAblation):
 
 @expand_options
 def region_permuted_pixels(
-    logits: Logits, labels: Labels, *, seed: int = 0, ignore_index: int = IGNORE_INDEX, **options: Unpack[RMIOptions]
+    logits: Logits,
+    labels: Labels,
+    *,
+    seed: int = 0,
+    ignore_index: int | None = IGNORE_INDEX,
+    **options: Unpack[RMIOptions],
 ) -> Tensor:
     """Return region mutual information after label and probability of an image are shuffled with the same order.
 
@@ -144,7 +149,12 @@ def region_permuted_pixels(
 
 @expand_options
 def region_shuffled_labels(
-    logits: Logits, labels: Labels, *, seed: int = 0, ignore_index: int = IGNORE_INDEX, **options: Unpack[RMIOptions]
+    logits: Logits,
+    labels: Labels,
+    *,
+    seed: int = 0,
+    ignore_index: int | None = IGNORE_INDEX,
+    **options: Unpack[RMIOptions],
 ) -> Tensor:
     """Return region mutual information with shuffled labels and unchanged probabilities, so there is nothing to learn.
 
@@ -176,7 +186,9 @@ class _ShuffledRegions(RegionAblation):
     invariances = ()
 
     @expand_options
-    def __init__(self, *, seed: int = 0, ignore_index: int = IGNORE_INDEX, **options: Unpack[RMIOptions]) -> None:
+    def __init__(
+        self, *, seed: int = 0, ignore_index: int | None = IGNORE_INDEX, **options: Unpack[RMIOptions]
+    ) -> None:
         super().__init__(ignore_index=ignore_index, **options)
         self.config = replace(self.config, seed=seed)
 
@@ -211,7 +223,12 @@ class RegionShuffledLabels(_ShuffledRegions):
 
 @expand_options
 def region_matched_bound(
-    logits: Logits, labels: Labels, *, target: float, ignore_index: int = IGNORE_INDEX, **options: Unpack[RMIOptions]
+    logits: Logits,
+    labels: Labels,
+    *,
+    target: float,
+    ignore_index: int | None = IGNORE_INDEX,
+    **options: Unpack[RMIOptions],
 ) -> Tensor:
     """Return the distance of region mutual information from a target.
 
@@ -272,7 +289,9 @@ class RegionMatchedBound(RegionAblation):
     scope = "batch"
 
     @expand_options
-    def __init__(self, *, target: float, ignore_index: int = IGNORE_INDEX, **options: Unpack[RMIOptions]) -> None:
+    def __init__(
+        self, *, target: float, ignore_index: int | None = IGNORE_INDEX, **options: Unpack[RMIOptions]
+    ) -> None:
         super().__init__(ignore_index=ignore_index, **options)
         self.target = _number(target)
 

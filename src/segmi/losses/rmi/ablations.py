@@ -24,12 +24,14 @@ __all__ = [
 ]  # fmt: skip
 
 
-def ablation_term(logits: Logits, labels: Labels, ignore_index: int, config: RMIConfig) -> Term:
+def ablation_term(logits: Logits, labels: Labels, ignore_index: int | None, config: RMIConfig) -> Term:
     """Return the quantity of ``config`` as a ratio."""
     return region_term(logits, compute_regions(logits, labels, config, ignore_index, "auto"), config)
 
 
-def ablation_value(logits: Logits, labels: Labels, ignore_index: int, options: RMIOptions, **ablation: Any) -> Tensor:
+def ablation_value(
+    logits: Logits, labels: Labels, ignore_index: int | None, options: RMIOptions, **ablation: Any
+) -> Tensor:
     """Return the value of the ablation that ``quantity``, ``shuffle`` and ``seed`` select."""
     return ablation_term(logits, labels, ignore_index, read_options(options, **ablation)).value
 
@@ -49,7 +51,7 @@ class RegionAblation(Loss):
     shuffle: ClassVar[Shuffle] = "none"
 
     @expand_options
-    def __init__(self, *, ignore_index: int = IGNORE_INDEX, **options: Unpack[RMIOptions]) -> None:
+    def __init__(self, *, ignore_index: int | None = IGNORE_INDEX, **options: Unpack[RMIOptions]) -> None:
         super().__init__()
         self.config = read_options(options, quantity=self.quantity, shuffle=self.shuffle)
         self.ignore_index = ignore_index
@@ -65,7 +67,7 @@ class RegionAblation(Loss):
 
 @expand_options
 def region_diagonal(
-    logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX, **options: Unpack[RMIOptions]
+    logits: Logits, labels: Labels, *, ignore_index: int | None = IGNORE_INDEX, **options: Unpack[RMIOptions]
 ) -> Tensor:
     """Return region mutual information with the residuals of a window treated as independent.
 
@@ -108,7 +110,7 @@ class RegionDiagonal(RegionAblation):
 
 @expand_options
 def region_own_pixel(
-    logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX, **options: Unpack[RMIOptions]
+    logits: Logits, labels: Labels, *, ignore_index: int | None = IGNORE_INDEX, **options: Unpack[RMIOptions]
 ) -> Tensor:
     """Return region mutual information with every pixel of a window predicted from the same pixel only.
 
@@ -152,7 +154,7 @@ class RegionOwnPixel(RegionAblation):
 
 @expand_options
 def region_error_determinant(
-    logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX, **options: Unpack[RMIOptions]
+    logits: Logits, labels: Labels, *, ignore_index: int | None = IGNORE_INDEX, **options: Unpack[RMIOptions]
 ) -> Tensor:
     """Return the log-volume of the errors of a window, without a regression.
 
@@ -196,7 +198,7 @@ class RegionErrorDeterminant(RegionAblation):
 
 @expand_options
 def region_log_mse(
-    logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX, **options: Unpack[RMIOptions]
+    logits: Logits, labels: Labels, *, ignore_index: int | None = IGNORE_INDEX, **options: Unpack[RMIOptions]
 ) -> Tensor:
     """Return the logarithm of the mean squared error of a class in an image.
 
@@ -241,7 +243,7 @@ class RegionLogMSE(RegionAblation):
 
 @expand_options
 def region_cca_trace(
-    logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX, **options: Unpack[RMIOptions]
+    logits: Logits, labels: Labels, *, ignore_index: int | None = IGNORE_INDEX, **options: Unpack[RMIOptions]
 ) -> Tensor:
     """Return minus half the mean squared canonical correlation of label and prediction windows.
 

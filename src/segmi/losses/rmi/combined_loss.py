@@ -14,6 +14,7 @@ from segmi.losses.pixel.binary_cross_entropy import BinaryCrossEntropy, PixelKer
 from segmi.losses.rmi.dispatch import compute_regions, region_term
 from segmi.losses.rmi.loss import RegionMutualInformation
 from segmi.losses.rmi.rmi_config import Kernel, RMIOptions, expand_options
+from segmi.losses.targets import is_valid
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 __all__ = ["RMILoss", "rmi_loss"]
@@ -34,7 +35,7 @@ def rmi_loss(
     labels: Labels,
     *,
     bce_weight: float = 0.5,
-    ignore_index: int = IGNORE_INDEX,
+    ignore_index: int | None = IGNORE_INDEX,
     kernel: Kernel = "auto",
     **options: Unpack[RMIOptions],
 ) -> Tensor:
@@ -99,7 +100,7 @@ class RMILoss(Loss):
         self,
         *,
         bce_weight: float = 0.5,
-        ignore_index: int = IGNORE_INDEX,
+        ignore_index: int | None = IGNORE_INDEX,
         kernel: Kernel = "auto",
         **options: Unpack[RMIOptions],
     ) -> None:
@@ -108,7 +109,7 @@ class RMILoss(Loss):
             raise ValueError(
                 f"bce_weight: expected a number between 0 and 1, got {bce_weight!r}. Fix: use 0.5, as published."
             )
-        self.bce_weight = float(bce_weight)
+        self.bce_weight, self.ignore_index = float(bce_weight), ignore_index
         self.region = RegionMutualInformation(ignore_index=ignore_index, kernel=kernel, **options)
         config = self.region.config
         self.extra_pixels = 1 if config.variant == "published" else 0
@@ -170,6 +171,6 @@ class RMILoss(Loss):
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
         """Return the number of valid pixels, and of images or pairs whose label varies."""
-        pixels = (labels != self.region.ignore_index).sum()
+        pixels = is_valid(labels, self.region.ignore_index).sum()
         region = self.region.denominators(logits, labels)[""]
         return {"binary_cross_entropy": pixels.to(region.dtype), "region_mutual_information": region}

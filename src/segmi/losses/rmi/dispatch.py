@@ -23,7 +23,7 @@ from segmi.losses.rmi.maps import counted_pairs, pooled_size
 from segmi.losses.rmi.operators import fused_region_sums, region_kernel_result
 from segmi.losses.rmi.rmi_config import Kernel, Pooling, Probability, RMIConfig
 from segmi.losses.rmi.torch import region_terms
-from segmi.losses.targets import Targets, check_targets, read_targets, upcast
+from segmi.losses.targets import Targets, check_targets, ignore_value, read_targets, upcast
 from segmi.types import Labels, Logits
 
 __all__ = ["region_kernel"]
@@ -109,7 +109,7 @@ def compute_regions(
     logits: Logits,
     labels: Labels,
     config: RMIConfig,
-    ignore_index: int,
+    ignore_index: int | None,
     kernel: Kernel,
     *,
     pixels: bool = False,
@@ -124,7 +124,7 @@ def compute_regions(
         grad_scale: predicts the factors of the sums.
         pixel_kernel: the routine of the pixel loss if the terms are computed by PyTorch.
     """
-    check_targets(logits, labels)
+    check_targets(logits, labels, ignore_index)
     check_windows(logits, config)
     chosen = choose_kernel(logits, config, kernel)
     if chosen == "numba" and is_eager(logits) and not is_compiled(CPU_MODULE, wait=kernel == "numba"):
@@ -140,7 +140,7 @@ def compute_regions(
         return result._replace(pixels=term.numerator, valid=term.denominator)
     if grad_scale and logits.device.type == "cpu" and is_eager(logits):  # without the operators
         return _compute_fused(logits, labels, config, ignore_index, pixels=pixels, grad_scale=grad_scale)
-    compiled = region_kernel_result(logits, labels, config, ignore_index, pixels=pixels)
+    compiled = region_kernel_result(logits, labels, config, ignore_value(ignore_index), pixels=pixels)
     dtype = upcast(logits).dtype
     return RegionResult(
         numerator=_numerator(compiled.terms, compiled.counted, config).to(dtype) + compiled.invalid,
@@ -154,10 +154,10 @@ def compute_regions(
 
 
 def _compute_fused(
-    logits: Logits, labels: Labels, config: RMIConfig, ignore_index: int, *, pixels: bool, grad_scale: GradScale
+    logits: Logits, labels: Labels, config: RMIConfig, ignore_index: int | None, *, pixels: bool, grad_scale: GradScale
 ) -> RegionResult:
     result, summed, numerator = fused_region_sums(
-        logits, labels, config, ignore_index, pixels=pixels, grad_scale=grad_scale
+        logits, labels, config, ignore_value(ignore_index), pixels=pixels, grad_scale=grad_scale
     )
     if result.unknown:
         read_targets(logits, labels, ignore_index)  # raises an error that lists the unknown ids
@@ -231,7 +231,7 @@ def region_term(logits: Logits, result: RegionResult, config: RMIConfig) -> Term
     return Term(result.numerator, _denominator(logits, result.counted, config), diagnostics=diagnostics)
 
 
-def region_denominator(logits: Logits, labels: Labels, config: RMIConfig, ignore_index: int) -> Tensor:
+def region_denominator(logits: Logits, labels: Labels, config: RMIConfig, ignore_index: int | None) -> Tensor:
     """Return the denominator of `region_term` without computing the loss."""
     check_windows(logits, config)
     targets = read_targets(logits, labels, ignore_index)

@@ -45,7 +45,7 @@ def region_mutual_information(
     logits: Logits,
     labels: Labels,
     *,
-    ignore_index: int = IGNORE_INDEX,
+    ignore_index: int | None = IGNORE_INDEX,
     kernel: Kernel = "auto",
     **options: Unpack[RMIOptions],
 ) -> Tensor:
@@ -112,7 +112,7 @@ def region_information(
     logits: Logits,
     labels: Labels,
     *,
-    ignore_index: int = IGNORE_INDEX,
+    ignore_index: int | None = IGNORE_INDEX,
     kernel: Kernel = "auto",
     **options: Unpack[RMIOptions],
 ) -> Tensor:
@@ -176,7 +176,7 @@ class RegionMutualInformation(Loss):
 
     @expand_options
     def __init__(
-        self, *, ignore_index: int = IGNORE_INDEX, kernel: Kernel = "auto", **options: Unpack[RMIOptions]
+        self, *, ignore_index: int | None = IGNORE_INDEX, kernel: Kernel = "auto", **options: Unpack[RMIOptions]
     ) -> None:
         super().__init__()
         check_choice("kernel", kernel, get_args(Kernel))

@@ -21,7 +21,7 @@ __all__ = ["region_mutual_information_plain"]
 
 @expand_options
 def region_mutual_information_plain(
-    logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX, **options: Unpack[RMIOptions]
+    logits: Logits, labels: Labels, *, ignore_index: int | None = IGNORE_INDEX, **options: Unpack[RMIOptions]
 ) -> Tensor:
     """Compute `region_mutual_information` in float64 by unfolding every window."""
     config = read_options(options)

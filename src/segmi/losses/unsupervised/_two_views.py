@@ -71,7 +71,7 @@ class TwoViewObjective(Objective):
 
 def two_view_term(
     first: Logits, second: Logits, labels: Labels, *, entropy_weight: float, displacement: int = 0,
-    window: int | None = None, ignore_index: int
+    window: int | None = None, ignore_index: int | None
 ) -> Term:  # fmt: skip
     """Return minus the mean mutual information of pixels and their partners in the other view, times the valid pixels.
 

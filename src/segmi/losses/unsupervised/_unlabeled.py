@@ -27,7 +27,7 @@ class UnlabeledLoss(PixelLoss):
     family = "unsupervised"
     requires: tuple[Requirement, ...] = ()
 
-    def __init__(self, *, applies_to: ImageSubset = "labeled", ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(self, *, applies_to: ImageSubset = "labeled", ignore_index: int | None = IGNORE_INDEX) -> None:
         super().__init__(ignore_index=ignore_index)
         check_choice("applies_to", applies_to, get_args(ImageSubset))
         self.applies_to = applies_to
@@ -35,7 +35,9 @@ class UnlabeledLoss(PixelLoss):
             self.requires = (*self.requires, "unlabeled images")
 
 
-def marginal_term(logits: Logits, labels: Labels, value: Callable[[Tensor, Tensor], Tensor], ignore_index: int) -> Term:
+def marginal_term(
+    logits: Logits, labels: Labels, value: Callable[[Tensor, Tensor], Tensor], ignore_index: int | None
+) -> Term:
     """Return a function of the mean prediction and mean entropy of a batch, times the number of valid pixels.
 
     The means are over the valid pixels of all processes. The term is 0, attached to the graph, if no pixel is valid.

@@ -12,7 +12,7 @@ from segmi.types import IGNORE_INDEX, Labels, Logits
 __all__ = ["EntropyMinimization", "entropy_minimization"]
 
 
-def entropy_minimization(logits: Logits, labels: Labels, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def entropy_minimization(logits: Logits, labels: Labels, *, ignore_index: int | None = IGNORE_INDEX) -> Tensor:
     """Return the mean entropy of the predictions.
 
     ``L = 1/|V| Σ_{u∈V} H(p_u)``, V the valid pixels
@@ -30,7 +30,7 @@ def entropy_minimization(logits: Logits, labels: Labels, *, ignore_index: int = 
     return entropy_minimization_term(logits, labels, ignore_index).value
 
 
-def entropy_minimization_term(logits: Logits, labels: Labels, ignore_index: int) -> Term:
+def entropy_minimization_term(logits: Logits, labels: Labels, ignore_index: int | None) -> Term:
     """Return `entropy_minimization` as the sum over the valid pixels and their number."""
     term = confidence_penalty_term(logits, labels, ignore_index)
     return term._replace(numerator=0 - term.numerator)

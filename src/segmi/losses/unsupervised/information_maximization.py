@@ -14,7 +14,7 @@ __all__ = ["InformationMaximization", "information_maximization"]
 
 
 def information_maximization(
-    logits: Logits, labels: Labels, *, certainty: float = 1.0, ignore_index: int = IGNORE_INDEX
+    logits: Logits, labels: Labels, *, certainty: float = 1.0, ignore_index: int | None = IGNORE_INDEX
 ) -> Tensor:
     """Return minus the mutual information of pixel and predicted class: mean entropy minus entropy of the mean.
 
@@ -41,7 +41,7 @@ def information_maximization(
     return information_maximization_term(logits, labels, certainty, ignore_index).value
 
 
-def information_maximization_term(logits: Logits, labels: Labels, certainty: float, ignore_index: int) -> Term:
+def information_maximization_term(logits: Logits, labels: Labels, certainty: float, ignore_index: int | None) -> Term:
     """Return `information_maximization` times the number of valid pixels, and that number."""
     check_non_negative(certainty=certainty)
 
@@ -67,7 +67,7 @@ class InformationMaximization(UnlabeledLoss):
     scope = "global"
 
     def __init__(
-        self, *, certainty: float = 1.0, applies_to: ImageSubset = "labeled", ignore_index: int = IGNORE_INDEX
+        self, *, certainty: float = 1.0, applies_to: ImageSubset = "labeled", ignore_index: int | None = IGNORE_INDEX
     ) -> None:
         super().__init__(applies_to=applies_to, ignore_index=ignore_index)
         check_non_negative(certainty=certainty)

@@ -14,7 +14,12 @@ __all__ = ["InvariantInformation", "invariant_information"]
 
 
 def invariant_information(
-    first: Logits, second: Logits, labels: Labels, *, entropy_weight: float = 1.0, ignore_index: int = IGNORE_INDEX
+    first: Logits,
+    second: Logits,
+    labels: Labels,
+    *,
+    entropy_weight: float = 1.0,
+    ignore_index: int | None = IGNORE_INDEX,
 ) -> Tensor:
     """Return minus the mutual information of the classes predicted for a pixel in two views.
 
@@ -67,7 +72,7 @@ class InvariantInformation(TwoViewObjective):
 
     def __init__(
         self, *, name: str = "invariant_information", weight: float = 1.0, entropy_weight: float = 1.0,
-        frozen: Sequence[str] = (), ignore_index: int = IGNORE_INDEX
+        frozen: Sequence[str] = (), ignore_index: int | None = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         check_non_negative(entropy_weight=entropy_weight)

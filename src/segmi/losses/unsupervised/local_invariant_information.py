@@ -15,7 +15,7 @@ __all__ = ["LocalInvariantInformation", "local_invariant_information"]
 
 def local_invariant_information(
     first: Logits, second: Logits, labels: Labels, *, displacement: int = 1, window: int | None = None,
-    entropy_weight: float = 1.0, ignore_index: int = IGNORE_INDEX
+    entropy_weight: float = 1.0, ignore_index: int | None = IGNORE_INDEX
 ) -> Tensor:  # fmt: skip
     """Return minus the mutual information of a pixel and the pixels around its partner.
 
@@ -73,7 +73,7 @@ class LocalInvariantInformation(TwoViewObjective):
     def __init__(
         self, *, name: str = "local_invariant_information", weight: float = 1.0, displacement: int = 1,
         window: int | None = None, entropy_weight: float = 1.0, frozen: Sequence[str] = (),
-        ignore_index: int = IGNORE_INDEX
+        ignore_index: int | None = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(name=name, weight=weight, frozen=frozen, ignore_index=ignore_index)
         _check(displacement, window, entropy_weight)

@@ -17,7 +17,9 @@ from segmi.types import IGNORE_INDEX, Labels, Logits
 __all__ = ["MarginalPrior", "marginal_prior"]
 
 
-def marginal_prior(logits: Logits, labels: Labels, shares: Tensor, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def marginal_prior(
+    logits: Logits, labels: Labels, shares: Tensor, *, ignore_index: int | None = IGNORE_INDEX
+) -> Tensor:
     """Return the divergence of the mean prediction of a batch from known class frequencies.
 
     ``L = KL(p̄ ‖ π)``, ``p̄ = 1/|V| Σ_{u∈V} p_u``, V the valid pixels of all images
@@ -39,7 +41,7 @@ def marginal_prior(logits: Logits, labels: Labels, shares: Tensor, *, ignore_ind
     return marginal_prior_term(logits, labels, shares, ignore_index).value
 
 
-def marginal_prior_term(logits: Logits, labels: Labels, shares: Tensor, ignore_index: int) -> Term:
+def marginal_prior_term(logits: Logits, labels: Labels, shares: Tensor, ignore_index: int | None) -> Term:
     """Return `marginal_prior` times the number of valid pixels, and that number."""
 
     def value(mean: Tensor, mean_entropy: Tensor) -> Tensor:
@@ -67,12 +69,12 @@ class MarginalPrior(UnlabeledLoss):
 
     def __init__(
         self, *, class_counts: Sequence[float] | None = None, applies_to: ImageSubset = "labeled",
-        ignore_index: int = IGNORE_INDEX
+        ignore_index: int | None = IGNORE_INDEX
     ) -> None:  # fmt: skip
         super().__init__(applies_to=applies_to, ignore_index=ignore_index)
         self.classes = ClassCounts(class_counts)
 
     def term(self, logits: Logits, labels: Labels) -> Term:
         """Return the loss times the number of valid pixels, and that number."""
-        check_targets(logits, labels)
+        check_targets(logits, labels, self.ignore_index)
         return marginal_prior_term(logits, labels, self.classes.shares(logits), self.ignore_index)

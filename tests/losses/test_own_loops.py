@@ -1,0 +1,238 @@
+"""Contract of every loss in training loops of its users: arguments, transforms, copies and compilation."""
+
+import inspect
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from segmi.losses import (
+    LOSSES,
+    BinaryCrossEntropy,
+    ClassCounts,
+    CrossEntropy,
+    JensenShannon,
+    Loss,
+    MutualLearning,
+    Objective,
+    RMILoss,
+    jensen_shannon,
+    mutual_learning,
+)
+from segmi.losses import foreground as foreground_module
+from segmi.types import Batch, Output
+
+Scene = Any
+LAYERS = {"net": "body", "peer": "body"}
+
+
+def build(name: str, channels: int = 4, **options: Any) -> Loss | Objective:
+    """Return a loss of the table, prepared for a network ``net`` and a frozen network ``peer``."""
+    accepted = inspect.signature(LOSSES[name]).parameters
+    given = {"layers": LAYERS, "target": -50.0, "dimensions": 8, "frozen": ("peer",)}
+    given = {key: value for key, value in given.items() if key in accepted and key != "target"}
+    if name == "region_matched_bound":
+        given["target"] = -50.0
+    loss: Any = LOSSES[name](**given, **options)
+    for part in loss.modules():
+        if isinstance(part, ClassCounts):
+            part.set_counts(torch.arange(1, max(channels, 2) + 1))
+    if isinstance(loss, Objective):
+        loss.prepare(outputs(torch.zeros(1, channels, 4, 4)), seed=0)
+    return loss
+
+
+def outputs(logits: Tensor) -> dict[str, Output]:
+    peer = 0.5 * logits.detach().flip(1)
+    return {"net": Output(logits, {"body": logits}), "peer": Output(peer, {"body": peer})}
+
+
+def value(loss: Any, logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the value of a loss on the network ``net``."""
+    if isinstance(loss, Loss):
+        return loss(logits, labels)
+    if "two views" in loss.requires:
+        return loss.between(logits, outputs(logits)["peer"].logits, labels).value
+    found = loss(outputs(logits), Batch(logits, labels))
+    return sum(term.weight * term.value for term in found.values())  # type: ignore[return-value]
+
+
+@pytest.fixture(params=LOSSES)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def inputs(scene: Scene) -> tuple[Tensor, Tensor]:
+    labels = scene.labels(2, 4, 12, 12, ignored=True)
+    return scene.logits(labels, 4).float(), labels
+
+
+LOSS_NAMES = [name for name, kind in LOSSES.items() if issubclass(kind, Loss)]
+
+
+class ModelOutput(dict):  # type: ignore[type-arg]
+    """An output of the library transformers: a dictionary with attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self:
+            return self[name]
+        raise AttributeError(name)
+
+
+class TestWrongArguments:
+    @pytest.mark.parametrize("name", LOSS_NAMES)
+    @pytest.mark.parametrize(
+        ("wrap", "message"),
+        [
+            (lambda z: {"aux": z, "out": z}, r"got dict with the keys 'aux', 'out'. Fix: pass output\['out'\]"),
+            (lambda z: ModelOutput(loss=None, logits=z), r"got ModelOutput. Fix: pass output.logits, resized"),
+            (lambda z: {"logits": z}, r"got dict with the keys 'logits'. Fix: pass output\['logits'\]"),
+            (lambda z: (z, z), r"got tuple of 2. Fix: pass output\[0\], and add the loss of auxiliary"),
+            (lambda z: z.numpy(), "got ndarray. Fix: pass the output of the network, a tensor"),
+        ],
+    )
+    def test_logits(self, name: str, inputs: Any, wrap: Callable[[Tensor], Any], message: str) -> None:
+        logits, labels = inputs
+        with pytest.raises(TypeError, match=f"logits: expected a tensor, {message}"):
+            build(name)(wrap(logits), labels)
+
+    @pytest.mark.parametrize("name", LOSS_NAMES)
+    def test_labels(self, name: str, inputs: Any) -> None:
+        logits, labels = inputs
+        with pytest.raises(TypeError, match=r"class indices, got ndarray. Fix: pass torch.as_tensor\(labels, device"):
+            build(name)(logits, labels.numpy())
+        with pytest.raises(TypeError, match=r"labels: expected device cpu as the logits, got meta. Fix: use labels.to"):
+            build(name)(logits, labels.to("meta"))
+
+    def test_functions_check_as_the_modules(self, inputs: Any) -> None:
+        import segmi.losses
+
+        logits, labels = inputs
+        for name in set(LOSS_NAMES) & set(vars(segmi.losses)):
+            extra = (
+                [torch.ones(4)] if name in ("weighted_cross_entropy", "probability_corrected", "marginal_prior") else []
+            )
+            options = {"target": -50.0} if name == "region_matched_bound" else {}
+            with pytest.raises(TypeError, match=r"logits: expected a tensor, got dict with the keys 'out'"):
+                getattr(segmi.losses, name)({"out": logits}, labels, *extra, **options)
+
+    @pytest.mark.parametrize(
+        ("labels", "remedy", "expected"),
+        [
+            # a mask of 0 and 1 with a channel dimension, whose argmax would be 0 everywhere
+            (torch.tensor([[[[0.0, 1.0]]]]), "labels[:, 0].long()", [[[0, 1]]]),
+            (torch.tensor([[[[0.0, 3.0]]]]), "labels[:, 0].long()", [[[0, 3]]]),
+            (torch.tensor([[[[0.0, 3 / 255]]]]), "(labels[:, 0] * 255).round().long()", [[[0, 3]]]),
+            (torch.tensor([[[[0.2, 0.7]]]]), "(labels[:, 0] > 0.5).long()", [[[0, 1]]]),
+            (torch.tensor([[[0.0, 2.0]]]), "labels.long()", [[[0, 2]]]),
+            (torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]]), "labels.argmax(1)", [[[0, 1]]]),
+        ],
+    )
+    def test_float_masks_get_a_remedy_that_works(self, labels: Tensor, remedy: str, expected: Any) -> None:
+        with pytest.raises(TypeError, match="labels: expected class indices of an integer type") as error:
+            CrossEntropy()(torch.zeros(1, 4, 1, 2), labels)
+        assert f"Fix: use {remedy}" in str(error.value)
+        mended = eval(remedy, {"labels": labels})
+        assert mended.tolist() == expected
+        CrossEntropy()(torch.zeros(1, 4, 1, 2), mended)
+
+
+class TestPeers:
+    def test_mutual_learning_of_one_network_and_its_peers(self, inputs: Any) -> None:
+        logits, labels = inputs
+        peers = [logits.flip(1), 0.1 * logits]
+        found = MutualLearning(weight=2.0, temperature=3.0)(logits, peers, labels)
+        torch.testing.assert_close(found, 2 * mutual_learning(logits, peers, labels, temperature=3.0))
+        torch.testing.assert_close(JensenShannon()(logits, peers, labels), jensen_shannon([logits, *peers], labels))
+
+    def test_wrong_arguments(self, inputs: Any) -> None:
+        logits, labels = inputs
+        loss = MutualLearning()
+        with pytest.raises(TypeError, match=r"got two arguments. Fix: pass labels as the third one"):
+            loss(logits, [logits])
+        with pytest.raises(TypeError, match=r"peers: expected a list of tensors, got a tensor. Fix: pass \[peer\]"):
+            loss(logits, logits, labels)
+        with pytest.raises(TypeError, match=r"peers\[0\]: expected a tensor, got dict with the keys 'out'"):
+            loss(logits, [{"out": logits}], labels)
+        with pytest.raises(TypeError, match="logits: expected a tensor, got tuple of 1"):
+            loss((logits,), [logits], labels)
+
+
+class TestBinaryLabels:
+    @staticmethod
+    def said(loss: Loss, labels: Tensor, calls: int = 3) -> list[str]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(calls):
+                loss(torch.randn(len(labels), 1, 8, 8), labels)
+        return [str(one.message) for one in caught if "single channel" in str(one.message)]
+
+    @pytest.mark.parametrize("name", LOSS_NAMES)
+    def test_labels_of_0_and_255_give_one_warning(self, name: str) -> None:
+        labels = 255 * torch.randint(0, 2, (2, 8, 8), generator=torch.Generator().manual_seed(0))
+        (message,) = self.said(build(name, channels=1), labels)  # type: ignore[arg-type]
+        assert "got only 0 and 255 in the first batch, and 255 is ignored" in message
+        assert "pass (labels > 0).long()" in message
+
+    @pytest.mark.parametrize("kind", [torch.uint8, torch.long])
+    def test_no_warning_with_foreground_or_without_ignored_pixels(self, kind: torch.dtype) -> None:
+        labels = torch.zeros(2, 8, 8, dtype=kind)
+        assert self.said(RMILoss(), labels) == []
+        labels[0, 0] = 255
+        labels[1, 1] = 1
+        assert self.said(RMILoss(), labels) == []
+
+    def test_on_a_gpu_a_thread_waits_for_the_result(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The event is one whose work is not done until the caller has continued."""
+        done, said = threading.Event(), list[str]()
+        monkeypatch.setattr(foreground_module.warnings, "warn", lambda text, **_: said.append(text))
+        event = type("Event", (), {"synchronize": lambda self: done.wait(10)})()
+        waiting = threading.Thread(
+            target=foreground_module._warn_after, args=(event, torch.tensor(True), 255), daemon=True
+        )
+        waiting.start()
+        assert said == []
+        done.set()
+        waiting.join(10)
+        assert len(said) == 1
+
+
+class TestIgnoreIndex:
+    def test_none_ignores_nothing(self, name: str, scene: Scene) -> None:
+        labels = scene.labels(2, 4, 12, 12)
+        logits = scene.logits(labels, 4).float()
+        expected = value(build(name), logits, labels)
+        torch.testing.assert_close(value(build(name, ignore_index=None), logits, labels.to(torch.uint8)), expected)
+
+    @pytest.mark.parametrize("name", LOSS_NAMES)
+    def test_none_makes_255_an_unknown_class(self, name: str, inputs: Any) -> None:
+        with pytest.raises(ValueError, match=r"labels: expected class ids 0 to 3, got also 255"):
+            build(name, ignore_index=None)(*inputs)
+
+    @pytest.mark.parametrize("name", LOSS_NAMES)
+    def test_more_than_255_classes_with_the_default_are_refused(self, name: str) -> None:
+        logits, labels = torch.zeros(1, 256, 4, 4), torch.full((1, 4, 4), 255)
+        with pytest.raises(ValueError, match=r"none of the 256 classes, got 255. Fix: use ignore_index=None"):
+            build(name, channels=256)(logits, labels)
+
+    def test_class_255_counts_without_an_ignored_value(self) -> None:
+        logits = torch.zeros(1, 300, 4, 4, requires_grad=True)
+        labels = torch.full((1, 4, 4), 255)
+        loss = CrossEntropy(ignore_index=None)(logits, labels)
+        loss.backward()
+        assert loss.item() == pytest.approx(np.log(300))
+        assert logits.grad is not None
+        assert logits.grad[0, 255].sum().item() == pytest.approx(1 / 300 - 1, rel=1e-5)
+        BinaryCrossEntropy(ignore_index=-1)(logits, labels)
+
+    def test_a_negative_value_is_no_class_of_uint8_labels(self) -> None:
+        """156 equals -100 modulo 256."""
+        logits, labels = torch.zeros(1, 200, 2, 2), torch.full((1, 2, 2), 156, dtype=torch.uint8)
+        for loss in (CrossEntropy(ignore_index=-100), BinaryCrossEntropy(ignore_index=-100)):
+            assert loss.denominators(logits, labels)[""] == 4
