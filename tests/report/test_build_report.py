@@ -27,7 +27,7 @@ FILES = {
     "index.html", "report.md", "table1.md", "table1.csv", "table1.tex", "table_networks.md", "table_networks.csv",
     "table_networks.tex",
     "table_details.md", "table_details.csv", "table_details.tex",
-    "figures/learning_curves.png", "figures/learning_curves.svg",
+    "figures/learning_curves.png", "figures/learning_curves.svg", "figures/forest.png", "figures/forest.svg",
     *(f"figures/predictions_{d}.png" for d in ("street-scenes", "object-scenes")),
     *(f"{t}.{e}" for t in COMPARED for e in ("md", "csv", "tex")),
     *(f"classes_{d}.{e}" for d in ("street-scenes", "object-scenes") for e in ("md", "csv", "tex")),

@@ -12,15 +12,18 @@ import pytest
 from segmi.errors import RunError
 from segmi.records import read_plan, write_plan
 from segmi.report import write_report
+from segmi.report.forest_figure import forest_figure
 from segmi.report.render import csv_text, latex, markdown
 from segmi.report.statistics_tables import (
     statistics_tables,
     table_class_differences,
     table_interaction,
     table_new_images,
+    table_over_datasets,
     table_ranks,
     table_statistics,
 )
+from segmi.report.summary import summarize_study
 from segmi.report.table import Table
 from segmi.statistics import collect
 
@@ -57,7 +60,8 @@ def test_the_main_table_by_hand(three_seeds: Any) -> None:
     assert rows["Street scenes", "Model 2"] == {
         "seeds": "3", "difference": "+0.1010", "95 % interval from": "+0.0985", "95 % interval to": "+0.1035",
         "paired t p": "< 0.001", "paired t Holm": "< 0.001", "sign flip p": "0.250", "sign flip least": "0.250",
-        "effect": "+56.98", "detectable": "0.0072", "verdict": "better",
+        "P(improvement) estimate": "1.00", "P(improvement) from": "1.00", "P(improvement) to": "1.00",
+        "effect": "+56.98", "detectable": "0.0072", "equivalent, p": "1.000", "verdict": "better",
     }  # fmt: skip
     third = rows["Street scenes", "Model 3"]
     assert (third["difference"], third["verdict"]) == ("+0.0167", "not distinguishable")
@@ -149,3 +153,22 @@ def test_one_method_has_no_comparison_and_stale_tables_are_removed(fabricate: Ca
     write_report(made.root)
     assert not list(folder.glob("statistics.*")) + list(folder.glob("class_differences_*"))
     assert "Statistical comparison" not in (folder / "index.html").read_text()
+
+
+def test_three_datasets_have_a_mean(fabricate: Callable[..., Any]) -> None:
+    made = fabricate(seeds=(0, 1, 2))
+    assert table_over_datasets(collect(made.all())[0]) is None
+    made.datasets["third"] = ("Third", made.datasets["object-scenes"][1])
+    gains = {0: 0.01, 1: 0.02, 2: 0.03}
+    made.miou = lambda d, m, seed: 0.5 + 0.02 * seed + m * (gains[d] + 0.001 * (-1) ** seed)
+    study = collect(made.all())[0]
+    table = table_over_datasets(study)
+    assert table is not None
+    # Means 0.02 + (1 - 1 + 1) / 3000: mean 0.0203 of 0.0103, 0.0203, 0.0303; t = 0.0203 / (0.01 / √3) = 3.52.
+    row = by_row(table)[("Model 2",)]
+    assert (row["datasets"], row["difference"], row["t p"]) == ("3", "+0.0203", "0.072")
+    assert (row["t Holm"], row["verdict"]) == ("0.144", "not distinguishable")
+    assert (row["95 % interval from"], row["95 % interval to"]) == ("−0.0045", "+0.0452")
+    pooled = summarize_study(study).pooled
+    assert [(one.dataset, one.method) for one in pooled] == [("Mean over datasets", f"Model {m}") for m in (2, 3)]
+    assert forest_figure(summarize_study(study)) is not None

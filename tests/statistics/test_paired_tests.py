@@ -13,7 +13,7 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
 from segmi.statistics import LEVEL, POWER, describe_differences, detectable_factor, holm, least_p
-from segmi.statistics.paired_tests import repeated_power
+from segmi.statistics.paired_tests import equivalence_p, probability_of_improvement, repeated_power
 
 
 def test_two_seeds_by_hand() -> None:
@@ -146,3 +146,50 @@ def test_simulated_power(seeds: int, tests: int) -> None:
     repetitions = rng.normal(reported[:, None], sd, (number, seeds))
     found = stats.ttest_1samp(repetitions, 0.0, axis=1).pvalue < level
     assert np.mean(found) == pytest.approx(POWER, abs=0.02)
+
+
+@pytest.mark.parametrize("values", [[0.01, 0.02, 0.03], [0.01, 0.02], [-0.01, 0.02, 0.03, 0.001, 0.004]])
+def test_the_interval_of_improvement_solves_the_noncentral_t_distribution(values: list[float]) -> None:
+    seeds, ratio = len(values), np.mean(values) / np.std(values, ddof=1)
+    probability, (low, high) = probability_of_improvement(values)
+    assert probability == pytest.approx(stats.norm.cdf(ratio))
+    for bound, tail in ((low, 1 - LEVEL / 2), (high, LEVEL / 2)):
+        shift = stats.norm.ppf(bound) * np.sqrt(seeds)
+        assert stats.nct.cdf(np.sqrt(seeds) * ratio, seeds - 1, shift) == pytest.approx(tail, abs=1e-4)
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("effect", [0.0, 0.7, 2.0])
+def test_the_interval_of_improvement_covers(seeds: int, effect: float) -> None:
+    """The share of 2,000 studies whose interval has the true probability is 93 to 97 %."""
+    rng = np.random.default_rng(100 * seeds + int(10 * effect))
+    truth = stats.norm.cdf(effect)
+    intervals = [probability_of_improvement(effect + rng.normal(size=seeds))[1] for _ in range(2000)]
+    assert 0.93 <= np.mean([low <= truth <= high for low, high in intervals]) <= 0.97
+
+
+def test_improvement_of_negated_differences_is_the_complement() -> None:
+    values = np.array([0.01, -0.02, 0.015, 0.003])
+    probability, (low, high) = probability_of_improvement(values)
+    other, (other_low, other_high) = probability_of_improvement(-values)
+    assert (other, other_low, other_high) == pytest.approx((1 - probability, 1 - high, 1 - low))
+
+
+def test_improvement_of_nearly_equal_differences_is_certain() -> None:
+    assert probability_of_improvement([0.03, 0.03 + 1e-9, 0.03 - 1e-9]) == (1.0, (1.0, 1.0))
+
+
+def test_equivalence_equals_statsmodels() -> None:
+    rng = np.random.default_rng(0)
+    for seeds in (2, 3, 5, 10):
+        values = rng.normal(0.002, 0.006, seeds)
+        assert equivalence_p(values, 0.01) == pytest.approx(DescrStatsW(values).ttost_mean(-0.01, 0.01)[0])
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_equivalence_is_rarely_claimed_at_the_margin(seeds: int) -> None:
+    """A true difference of exactly the margin is called equivalent in at most 5 % of studies, up to chance."""
+    rng = np.random.default_rng(seeds)
+    claimed = sum(equivalence_p(rng.normal(0.01, 0.004, seeds), 0.01) < LEVEL for _ in range(1000))
+    assert claimed <= stats.binom.ppf(1 - 1e-4, 1000, LEVEL)
+    assert equivalence_p([0.001, -0.002, 0.0005, 0.001, -0.001]) < 0.001

@@ -13,13 +13,14 @@ from segmi.report.charts.curve_charts import curve_charts
 from segmi.report.charts.error_charts import class_chart, confusion_chart, detail_charts
 from segmi.report.charts.score_charts import cost_chart, forest_chart
 from segmi.report.drawing import save_png, style, svg_text
+from segmi.report.forest_figure import forest_figure
 from segmi.report.gallery_files import gallery_data, image_set, unreadable_layers, write_gallery
 from segmi.report.learning_curves import learning_curves
 from segmi.report.page import GALLERY_DATA, PageParts, html_index, html_page, markdown_page, write_assets
 from segmi.report.predictions_figure import prediction_rows, predictions_figure
 from segmi.report.render import csv_text, latex, markdown, terminal
 from segmi.report.statistics_tables import remove_stale_tables, statistics_tables
-from segmi.report.summary import summarize_study
+from segmi.report.summary import Summary, summarize_study
 from segmi.report.table1 import Reference, table1
 from segmi.report.table_networks import missing_details_note, table_classes, table_details, table_networks
 from segmi.statistics import StudyRuns, collect
@@ -109,7 +110,7 @@ def _write_study(study: StudyRuns, out: Path, reference: Reference | None, image
     parts = PageParts(
         summary=summary, table1=tables[_TABLE1], networks=tables["table_networks"], statistics=statistics,
         classes=classes, charts={chart.name: chart for chart in charts}, details=details,
-        figures=_write_figures(study, out / "figures", images), missing_details=missing_details_note(study),
+        figures=_write_figures(study, summary, out / "figures", images), missing_details=missing_details_note(study),
         galleries=[study.title(dataset) for dataset in galleries],
         unreadable=[layer for rows in galleries.values() for layer in unreadable_layers(rows)],
     )  # fmt: skip
@@ -133,7 +134,7 @@ def _write_gallery(study: StudyRuns, out: Path, images: bool) -> dict[str, list[
     return rows
 
 
-def _write_figures(study: StudyRuns, folder: Path, images: bool) -> list[tuple[str, str]]:
+def _write_figures(study: StudyRuns, summary: Summary, folder: Path, images: bool) -> list[tuple[str, str]]:
     """Write the static figures; returns (caption, file) of each."""
     shutil.rmtree(folder, ignore_errors=True)  # figures of an earlier plan are stale
     figures = []
@@ -144,6 +145,11 @@ def _write_figures(study: StudyRuns, folder: Path, images: bool) -> list[tuple[s
                 save_png(predictions_figure(rows), folder / f"predictions_{dataset}.png")
                 caption = f"Predictions on {study.title(dataset)}, seed {rows.seed}."
                 figures.append((caption, f"figures/predictions_{dataset}.png"))
+        forest = forest_figure(summary)
+        if forest is not None:
+            save_png(forest, folder / "forest.png")
+            atomic_write(folder / "forest.svg", svg_text(forest))
+            figures.append(("Differences to the baseline with their intervals.", "figures/forest.png"))
         curves = learning_curves(study)
         if curves is not None:
             save_png(curves, folder / "learning_curves.png")

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from segmi import statistics
+from segmi.report.statistics_notes import notes_on_differences
 from segmi.report.table import Cell, Row, Table
 from segmi.report.table1 import count_cell
 from segmi.statistics import LEVEL, PRIMARY, Comparison, Difference, NewImages, Over, Pairing, StudyRuns
 from segmi.statistics.new_images import FEWEST_GROUPS
-from segmi.statistics.paired_tests import POWER
 
 PATTERNS: Final = (
-    "statistics.*", "estimates.*", "new_images.*", "interaction_*", "ranks.*", "class_differences_*", "table_details.*",
+    "statistics.*", "over_datasets.*", "estimates.*",
+    "new_images.*", "interaction_*", "ranks.*", "class_differences_*", "table_details.*",
 )  # fmt: skip
 """File names of tables that a later report may not have."""
 
@@ -38,6 +39,7 @@ def statistics_tables(study: StudyRuns) -> list[NamedTable]:
         return []
     tables: list[tuple[str, str, Table | None, bool]] = [
         ("statistics", "Differences to the baseline over retraining", table_statistics(study), False),
+        ("over_datasets", "Mean differences over datasets", table_over_datasets(study), False),
         ("new_images", "Differences to the baseline on new images", table_new_images(study), False),
         ("interaction_datasets", "Dependence on the dataset", table_interaction(study, "dataset"), False),
         ("interaction_networks", "Dependence on the network", table_interaction(study, "network"), False),
@@ -76,9 +78,35 @@ def table_statistics(study: StudyRuns) -> Table:
     comparisons = statistics.compare(study)
     rows = _rows(study, [one.pairing for one in comparisons], [_cells(one) for one in comparisons])
     tests = (("paired t", ("p", "Holm")), ("sign flip", ("p", "least")))
-    groups = (("", ("seeds", "difference")), _INTERVAL, *tests, ("", ("effect", "detectable", "verdict")))
+    improvement = ("P(improvement)", ("estimate", "from", "to"))
+    last = ("", ("effect", "detectable", "equivalent, p", "verdict"))
+    groups = (("", ("seeds", "difference")), _INTERVAL, *tests, improvement, last)
     title = f"Differences in {PRIMARY} to {baseline_name(study)}, expected over retraining on these images."
-    return Table(title, ("dataset", "model"), groups, rows, _notes(comparisons))
+    return Table(title, ("dataset", "model"), groups, rows, notes_on_differences(comparisons))
+
+
+def table_over_datasets(study: StudyRuns) -> Table | None:
+    """Return the mean difference of every treatment over datasets; None with fewer than three datasets."""
+    rows = []
+    for one in statistics.pool_datasets(study):
+        label = compared_label(study, one.treatment) if one.treatment in study.plan.methods else one.treatment
+        low, high = one.pooled.interval or (None, None)
+        cells = (
+            _count(one.pooled.n), *map(_signed, (one.pooled.mean, low, high)), p_cell(one.pooled.p), p_cell(one.p_holm),
+            Cell(value=one.tau), Cell(value=one.i2, digits=2), verdict_cell(one.verdict),
+        )  # fmt: skip
+        rows.append(Row((label, one.network) if one.network else (label,), cells))
+    if not rows:
+        return None
+    notes = (
+        "The unit is the dataset: mean over datasets of the differences of the table above, each dataset with equal "
+        "weight, with a t interval and test. Holm: p value adjusted over the rows.",
+        "tau: standard deviation of the expected difference between datasets. I2: share of the variance between the "
+        "datasets' means that the seeds do not explain.",
+    )
+    groups = (("", ("datasets", "difference")), _INTERVAL, ("t", ("p", "Holm")), ("", ("tau", "I2", "verdict")))
+    title = f"Mean difference in {PRIMARY} to {baseline_name(study)} over datasets."
+    return Table(title, ("model", "network")[: len(rows[0].labels)], groups, rows, notes)
 
 
 def table_new_images(study: StudyRuns) -> Table:
@@ -207,13 +235,16 @@ def _cells(one: Comparison) -> tuple[Cell, ...]:
     difference = one.difference
     low, high = difference.interval or (None, None)
     detectable = Cell("> 1", is_text=True) if one.detectable and one.detectable > 1 else Cell(value=one.detectable)
+    improvement = (difference.improvement, *(difference.improvement_interval or (None, None)))
     least = statistics.least_p(difference.n) if difference.p_flip is not None else None
     return (
         _count(difference.n),
         *map(_signed, (difference.mean if difference.n else None, low, high)),
         *map(p_cell, (difference.p, one.p_holm, difference.p_flip, least)),
+        *(Cell(value=p, digits=2) for p in improvement),
         Cell(value=difference.effect, digits=2, signed=True),
         detectable,
+        p_cell(difference.p_equivalent),
         verdict_cell(one.verdict),
     )
 
@@ -223,45 +254,6 @@ def _new_cells(one: NewImages) -> tuple[Cell, ...]:
     difference = None if math.isnan(one.difference) else one.difference
     counts = map(_count, (one.groups, one.images, len(one.pairing.seeds)))
     return (*counts, *map(_signed, (difference, low, high)), verdict_cell(one.verdict))
-
-
-def _notes(comparisons: Sequence[Comparison]) -> list[str]:
-    tests = sum(one.p_holm is not None for one in comparisons)
-    seeds = sorted({one.difference.n for one in comparisons})
-    notes = [
-        "The unit is the seed: the run of a method is compared with the run of the baseline with the same seed, on the "
-        "same images. New images are a separate question."
-    ]
-    if any(n < 2 for n in seeds):
-        notes.append(
-            "One seed gives no p value: a single difference has no spread, so the effect of the method cannot be "
-            "separated from the effect of the seed. Add seeds and run the study again; finished runs are kept."
-        )
-    if tests:
-        notes += _test_notes(tests, [n for n in seeds if n > 1])
-    left_out = [
-        f"{pair.dataset}/{pair.method} without " + ", ".join(f"seed {seed} ({why})" for seed, why in missing.items())
-        for pair in (one.pairing for one in comparisons)
-        if (missing := pair.left_out)
-    ]
-    only = f"Only seeds that finished in both methods are compared: {'; '.join(left_out)}."
-    return [*notes, only] if left_out else notes
-
-
-def _test_notes(tests: int, seeds: Sequence[int]) -> list[str]:
-    family = f"adjusted over the {tests} comparisons of this table" if tests > 1 else "one comparison, not adjusted"
-    blunt = [n for n in seeds if statistics.least_p(n) >= LEVEL]
-    too_few = f" With {blunt[-1]} seeds it is above {LEVEL:g}, so the test is not conclusive." if blunt else ""
-    return [
-        f"paired t: two-sided test of the differences of the seeds. Holm: p value {family}. Better and worse require "
-        f"Holm's p below {LEVEL:g}; not distinguishable does not mean equal.",
-        f"sign flip: exact test without assumption of a normal distribution. least: its smallest possible p.{too_few}",
-        "effect: mean difference in standard deviations of the differences of the seeds (Cohen's d_z with Hedges' "
-        "correction), from three seeds on.",
-        f"detectable: the smallest true difference that a repetition with as many new seeds finds with probability "
-        f"{POWER:g} at the level {LEVEL:g}/{tests} (Holm's first step), including the uncertainty of the standard "
-        "deviation.",
-    ]
 
 
 def _count(number: int) -> Cell:

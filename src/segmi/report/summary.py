@@ -14,6 +14,7 @@ from segmi.statistics import (
     StudyRuns,
     compare,
     compare_on_new_images,
+    pool_datasets,
     reported_score,
 )
 
@@ -46,11 +47,13 @@ class Summary:
     headline: str  # one sentence
     preliminary: str  # note about missing runs; empty when all runs are finished
     statements: Sequence[Statement]  # conclusions by dataset, in the order of the plan
+    pooled: Sequence[Statement] = ()  # mean differences over datasets
 
     def by_dataset(self) -> Iterator[tuple[str, list[Statement]]]:
-        """Yield the title of every dataset with its statements."""
-        for title in dict.fromkeys(one.dataset for one in self.statements):
-            yield title, [one for one in self.statements if one.dataset == title]
+        """Yield the title of every dataset with its statements, then the statements over all datasets."""
+        every = [*self.statements, *self.pooled]
+        for title in dict.fromkeys(one.dataset for one in every):
+            yield title, [one for one in every if one.dataset == title]
 
 
 def summarize_study(study: StudyRuns) -> Summary:
@@ -61,7 +64,7 @@ def summarize_study(study: StudyRuns) -> Summary:
     statements = [_statement(study, c, new.get((c.pairing.dataset, c.pairing.method)), family) for c in comparisons]
     missing = len(study.runs) - study.finished
     preliminary = f"Preliminary: {study.finished} of {len(study.runs)} runs are finished." if missing else ""
-    return Summary(_headline(study, statements), preliminary, statements if study.results else ())
+    return Summary(_headline(study, statements), preliminary, statements if study.results else (), _pooled(study))
 
 
 def signed(value: float, digits: int = 3) -> str:
@@ -88,6 +91,18 @@ def _statement(study: StudyRuns, one: Comparison, new: NewImages | None, family:
     mean = difference.mean if difference.n else None
     labels = (study.title(pair.dataset), methods[pair.method], methods[pair.baseline])
     return Statement(*labels, one.verdict, _details(one, family), mean, difference.interval, difference.n, new)
+
+
+def _pooled(study: StudyRuns) -> list[Statement]:
+    statements = []
+    for one in pool_datasets(study):
+        mean, interval = one.pooled.mean, one.pooled.interval
+        details = f"{signed(mean)} {PRIMARY} on average over {one.pooled.n} datasets"
+        if interval:
+            details += f", {100 * (1 - LEVEL):g} % interval {interval_text(interval)}"
+        label = study.plan.methods.get(one.treatment, one.treatment)
+        statements.append(Statement("Mean over datasets", label, "", one.verdict, details, mean, interval, 0, None))
+    return statements
 
 
 def _details(one: Comparison, family: int) -> str:

@@ -15,12 +15,14 @@ from segmi.statistics.paired_tests import (
     holm,
     least_p,
 )
+from segmi.statistics.random_effects import PooledDifference, pool_datasets
 from segmi.statistics.score_table import SCORES, Score, best, run_scores, summarize
 from segmi.statistics.study_runs import PRIMARY, Pairing, StudyRuns, collect, pairings
 
 __all__ = [
     "LEVEL", "POWER", "PRIMARY", "SCORES", "ClassComparison", "Comparison", "Difference", "Interaction",
-    "NewImages", "Over", "Pairing", "Ranks", "Score", "StudyRuns", "best", "collect", "compare",
+    "NewImages", "Over", "Pairing", "PooledDifference", "Ranks", "Score", "StudyRuns", "best", "collect", "compare",
     "compare_classes", "compare_on_new_images", "describe_differences", "detectable_factor", "estimates",
-    "holm", "interactions", "least_p", "pairings", "rank_methods", "reported_score", "run_scores", "summarize",
+    "holm",
+    "interactions", "least_p", "pairings", "pool_datasets", "rank_methods", "reported_score", "run_scores", "summarize",
 ]  # fmt: skip

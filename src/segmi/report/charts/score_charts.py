@@ -34,7 +34,8 @@ COSTS: Final[Mapping[str, tuple[str, str, str, float]]] = {
 
 def forest_chart(summary: Summary) -> Chart | None:
     """Return the differences over retraining and on new images; None if nothing is compared."""
-    shown = [one for one in summary.statements if one.difference is not None]
+    every = [*summary.statements, *summary.pooled]
+    shown = [one for one in every if one.difference is not None]
     if not shown:
         return None
     positions, ticks, heads, line = {}, [], [], 0.0
@@ -46,7 +47,7 @@ def forest_chart(summary: Summary) -> Chart | None:
             ticks.append((line, one.method))
         line += 1.35
     traces = [*(_retraining(kind, shown, positions) for kind in MARKS), _on_new_images(shown, positions)]
-    height = int((ROW if len(summary.statements) < DENSE_FROM else DENSE_ROW) * line + 120)
+    height = int((ROW if len(every) < DENSE_FROM else DENSE_ROW) * line + 120)
     layout = {
         "xaxis": {"title": {"text": f"difference in {PRIMARY} to the baseline"}, "zeroline": True,
                   "zerolinewidth": 2, "tickformat": "+.3~f", "labelalias": {"+0": "0"}},
@@ -60,7 +61,7 @@ def forest_chart(summary: Summary) -> Chart | None:
         ] + [
             {"x": 0, "xref": "paper", "y": positions[id(one)], "yref": "y", "text": one.details,
              "showarrow": False, "xanchor": "left", "xshift": 4, "font": {"size": 11, "color": "var(--faint)"}}
-            for one in summary.statements if one.difference is None
+            for one in every if one.difference is None
         ],
         "showlegend": True,
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "yref": "paper"},
