@@ -25,7 +25,7 @@ def forest_figure(summary: Summary) -> Figure | None:
     axes = figure.subplots()
     axes.axvline(0, color=INK, linewidth=0.8)
     for line, one in enumerate(rows):
-        if isinstance(one, str):
+        if isinstance(one, str) or one.difference is None:
             continue
         color, marker = _MARKERS[one.kind]
         pooled = any(one is other for other in summary.pooled)
