@@ -13,7 +13,8 @@ from torchvision.transforms import v2
 
 import segmi
 from segmi.cli import main
-from segmi.errors import UsageError
+from segmi.errors import SegmiError, UsageError
+from segmi.training import Callback, TrainingState
 
 SETTINGS = ["processing.resize=24", "processing.crop=16", "training.precision=fp32", "training.threads=1"]
 
@@ -75,6 +76,28 @@ def test_train_checks_its_arguments(folder: Path, tmp_path: Path) -> None:
     segmi.train(folder, model="unet", output=tmp_path / "a", steps=1, batch_size=2, settings=SETTINGS)
     with pytest.raises(UsageError):
         segmi.train(folder, model="unet", output=tmp_path / "a", steps=1, resume=True, overwrite=True)
+
+
+def test_callbacks_are_called_and_stop_the_run(folder: Path, tmp_path: Path) -> None:
+    class Second(Callback):
+        def start(self, state: TrainingState) -> None:
+            self.folder = state.folder
+
+        def step(self, state: TrainingState) -> None:
+            if state.step == 2:
+                state.stop()
+
+    callback, options = Second(), {"steps": 9, "batch_size": 2, "model": "unet", "settings": SETTINGS}
+    result = segmi.train(folder, output=tmp_path / "a", callbacks=[callback], **options)  # type: ignore[arg-type]
+    assert callback.folder == result.run
+    assert json.loads((result.run / "result.json").read_text())["training"]["steps"] == 2
+
+    class Broken(Callback):
+        def validation(self, state: TrainingState) -> None:
+            raise KeyError("mIoU")
+
+    with pytest.raises(SegmiError, match="callback Broken failed in validation at step 2: KeyError: 'mIoU'"):
+        segmi.train(folder, output=tmp_path / "b", callbacks=[Broken()], **options)  # type: ignore[arg-type]
 
 
 def test_train_takes_transforms_as_objects(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

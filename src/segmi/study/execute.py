@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -25,15 +25,16 @@ from segmi.study.origin import ORIGIN_NAME, origin
 from segmi.study.run_config import HELD_OUT, Run, RunConfig
 from segmi.study.run_outputs import Evaluation, result_record, write_bundles, write_evaluation, write_samples
 from segmi.study.strict_yaml import dump
-from segmi.training import Cohort, FitOutcome, FitProgress, evaluate, fit
+from segmi.training import Callback, Cohort, FitOutcome, FitProgress, evaluate, fit
 from segmi.training.distributed import ProcessGroup
 from segmi.training.precision import preserve_threads
 from segmi.training.region_diagnostics import diagnostics_of
 
 
 def execute(
-    run: Run, folder: RunFolder, context: DatasetContext, *, job: Job, processes: ProcessGroup, emit: Emit
-) -> None:
+    run: Run, folder: RunFolder, context: DatasetContext, *, job: Job, processes: ProcessGroup, emit: Emit,
+    callbacks: Sequence[Callback] = (),
+) -> None:  # fmt: skip
     """Do a run in its locked folder, from its last checkpoint if there is one, until its ``result.json`` is written.
 
     All but the first of several ``processes`` write nothing and return after the evaluation.
@@ -49,7 +50,7 @@ def execute(
         dataset = context.dataset
         cohort, objective = build_components(config, len(dataset.info.classes), dataset.image_format.channels)
         load_initial_weights(cohort, run, folder, job.init_from)
-        outcome = _train(run, folder, context, cohort, objective, job, emit)
+        outcome = _train(run, folder, context, cohort, objective, job, emit, callbacks)
         with preserve_threads(outcome.precision.threads):
             evaluation = _evaluate(run, context, cohort, processes, emit)
             if not processes.is_main:
@@ -78,8 +79,9 @@ def _measured(folder: RunFolder, config: RunConfig, processes: ProcessGroup) -> 
 
 
 def _train(
-    run: Run, folder: RunFolder, context: DatasetContext, cohort: Cohort, objective: Objective, job: Job, emit: Emit
-) -> FitOutcome:
+    run: Run, folder: RunFolder, context: DatasetContext, cohort: Cohort, objective: Objective, job: Job, emit: Emit,
+    callbacks: Sequence[Callback],
+) -> FitOutcome:  # fmt: skip
     config = run.config
     samples = split_train(context.dataset.split("train"), config.training, run.seed)
 
@@ -112,6 +114,7 @@ def _train(
         folder=folder.path,
         seed=run.seed,
         progress=progress,
+        callbacks=callbacks,
         **config.training.fit_configs(profile=job.profile),
     )
 

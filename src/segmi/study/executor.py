@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from segmi.study.events import Emit, Event
 
 if TYPE_CHECKING:
     from segmi.study.run_config import Run
+    from segmi.training import Callback
     from segmi.training.distributed import ProcessGroup
 
 # Files and folders of a run that ``--overwrite`` removes, in this order: without a result, a run is not finished.
@@ -48,10 +49,10 @@ class Job:
 class RunExecutor:
     """Does runs one at a time, together with other ``processes`` if given, and keeps the data that they share."""
 
-    def __init__(self, job: Job, processes: ProcessGroup | None = None) -> None:
+    def __init__(self, job: Job, processes: ProcessGroup | None = None, callbacks: Sequence[Callback] = ()) -> None:
         from segmi.study.components import connect_processes
 
-        self.job = job
+        self.job, self.callbacks = job, callbacks
         self.processes = processes or connect_processes([])
         self._contexts: dict[str, DatasetContext] = {}
 
@@ -100,7 +101,8 @@ class RunExecutor:
         """Execute a run whose folder is locked by this process, or by the process that leads it."""
         from segmi.study.execute import execute
 
-        execute(run, folder, self.context(run.dataset), job=self.job, processes=self.processes, emit=emit)
+        context = self.context(run.dataset)
+        execute(run, folder, context, job=self.job, processes=self.processes, emit=emit, callbacks=self.callbacks)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from segmi.study.origin import refuse_changed, refuse_other_origin
 from segmi.study.run_config import Run, expand
 from segmi.study.run_queue import RunQueue
 from segmi.study.schema import Study, describe_network
+from segmi.training import Callback
 
 # Seconds to wait for the lock of the study's folder, which another process holds only to write its plan.
 PLAN_PATIENCE: Final = 5.0
@@ -79,6 +80,7 @@ def run_study(
     profile: bool = False,
     engine: Engine | None = None,
     listener: Listener | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> StudyOutcome:
     """Do every run of a study that is not finished.
 
@@ -99,6 +101,7 @@ def run_study(
         profile: measure where the time goes, and write the ``profile.json`` of each run.
         engine: engine that does the runs. Default: one after the other in this process.
         listener: called with the events of the study.
+        callbacks: called while each run trains; only with an engine that does the runs in this process.
 
     Raises:
         UsageError: if a run was started with another configuration, other images or another version of segmi; if
@@ -117,12 +120,14 @@ def run_study(
         refuse_changed([*queue.ended(), *todo], root, allow_changed)
     engine = engine or InProcess()
     _check_joint(runs, engine)
+    if callbacks and not engine.joint:
+        raise UsageError(f"callbacks cannot be sent to the processes of the engine {engine.name}", "omit the engine")
     processes = connect_processes([run.config.training for run in runs])
     job = Job(
         root.absolute(), study.datasets, (roots or DataRoots()).absolute(), cache and cache.absolute(),
         init_from and init_from.absolute(), overwrite=overwrite, profile=profile,
     )  # fmt: skip
-    executor = RunExecutor(job, processes)
+    executor = RunExecutor(job, processes, callbacks)
     if not overwrite:
         refuse_other_origin(todo, root, executor.context, allow_changed)
     outcome = StudyOutcome(leads=processes.is_main)

@@ -23,6 +23,7 @@ from segmi.study.schema import Study
 from segmi.study.strict_yaml import Document, parse_value
 from segmi.study.study_file import apply_overrides
 from segmi.study.validation import validated
+from segmi.training import Callback
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     transforms: Sequence[Any] = (),
+    callbacks: Sequence[Callback] = (),
     settings: Sequence[str] = (),
     **training: Any,
 ) -> TrainedNetwork:
@@ -73,6 +75,7 @@ def train(
         resume: continue the unfinished run in ``output``.
         overwrite: remove the run in ``output`` and start again.
         transforms: further augmentation: transforms of torchvision's v2 or albumentations, or plain data.
+        callbacks: called while the network trains, see `segmi.training.Callback`.
         settings: any other fields of a study, as ``path.to.field=value``.
         training: fields of the ``training`` section, such as ``minutes=5``.
 
@@ -96,7 +99,7 @@ def train(
     study = validated(single.document, roots=roots)
     print("\n".join(single.lines()), file=sys.stderr)
     runs = Path(output).absolute().parent
-    result = train_study(study, runs, roots=roots, resume=resume, overwrite=overwrite)
+    result = train_study(study, runs, roots=roots, resume=resume, overwrite=overwrite, callbacks=callbacks)
     if result is None:
         raise UsageError("only the first of several processes has a result", "use `segmi train` with torchrun")
     return result

@@ -13,8 +13,10 @@ from segmi.training.evaluate import evaluate, predict_labels
 from segmi.training.fit import FitOutcome, fit
 from segmi.training.loop import FitProgress
 from segmi.training.optimization import OPTIMIZERS, SCHEDULES
+from segmi.training.run_callbacks import Callback, TrainingState
 
 __all__ = [
-    "OPTIMIZERS", "SCHEDULES", "TRAINING_CONFIGS", "Average", "Budget", "Cohort", "FitOutcome", "FitProgress",
-    "LoggingConfig", "OptimizationConfig", "RuntimeConfig", "evaluate", "fit", "predict_labels", "training_configs",
+    "OPTIMIZERS", "SCHEDULES", "TRAINING_CONFIGS", "Average", "Budget", "Callback", "Cohort", "FitOutcome",
+    "FitProgress", "LoggingConfig", "OptimizationConfig", "RuntimeConfig", "TrainingState", "evaluate", "fit",
+    "predict_labels", "training_configs",
 ]  # fmt: skip

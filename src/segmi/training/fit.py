@@ -8,6 +8,7 @@ bit-identical to an uninterrupted one.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -40,6 +41,7 @@ from segmi.training.loop import UNBOUNDED, FitProgress, LoopSchedule, ProgressCa
 from segmi.training.optimization import TIME_STEPS, build_optimizer, build_schedule, can_be_fused
 from segmi.training.precision import ResolvedPrecision, preserve_threads, resolve_precision
 from segmi.training.profile import Profile
+from segmi.training.run_callbacks import Callback, CallbackList, TrainingState
 from segmi.training.selection import Selection
 from segmi.training.session import Runtime, Session
 
@@ -76,6 +78,7 @@ def fit(
     runtime: RuntimeConfig = RuntimeConfig(),
     logging: LoggingConfig = LoggingConfig(),
     progress: ProgressCallback | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> FitOutcome:
     """Train ``cohort`` on ``objective`` and load the selected weights into it.
 
@@ -97,11 +100,12 @@ def fit(
         runtime: hardware and number format.
         logging: validation, selection, checkpoints and logs.
         progress: called after every step.
+        callbacks: called at the start, after steps and validations, and at the end.
 
     Raises:
         UsageError: if the arguments contradict each other.
         EnvironmentProblem: if the package of a logger is not installed.
-        RunError: if the loss is NaN or infinite, memory runs out, or another process crashes.
+        RunError: if the loss is NaN or infinite, memory runs out, a callback fails, or another process crashes.
         Interrupted: on SIGINT or SIGTERM, after a checkpoint is written.
 
     Example:
@@ -115,6 +119,7 @@ def fit(
     check_comparisons(logging.select_by, patience=logging.patience, weight_average=optimization.weight_average)
     _check_processes(objective, optimization, processes)
     check_loggers(logging.logger)
+    called = CallbackList(callbacks)
     _set_class_counts(objective, train)
     unlabeled_source = _unlabeled(objective, unlabeled, optimization.unlabeled_batch_size or batch_size, processes)
     device = processes.device or resolve_device(runtime.device)
@@ -157,6 +162,10 @@ def fit(
             classes=train.dataset.info.classes, sequential=optimization.step_order == "sequential",
             budget_seconds=budget.minutes and budget.minutes * 60, weight_average=optimization.weight_average,
         )  # fmt: skip
+        state = TrainingState(
+            session, folder=folder, steps=None if budget.minutes else last_step, steps_per_epoch=per_epoch / accumulate
+        )
+        called.attach(state, checkpoint.state.get("callbacks") if checkpoint else None)
         if checkpoint:
             session.restore(checkpoint.step, checkpoint.weights, checkpoint.state)
         else:
@@ -179,8 +188,9 @@ def fit(
             drop_last=optimization.drop_last, workers=runtime.workers, shard=processes.shard,
             unlabeled=unlabeled_source,
         )  # fmt: skip
-        run_loop(session, selection, checkpoints, batches, loop_schedule, folder, logging.logger, progress)
+        run_loop(session, selection, checkpoints, batches, loop_schedule, folder, logging.logger, progress, called)
         selection.load_best()
+        called.call("end")
     cohort.hook_layers({})
     if logging.profile and processes.is_main:
         write_record(folder / "profile.json", resolved.profile.summary())

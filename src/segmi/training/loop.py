@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Self, TypeAlias
 from segmi.errors import Interrupted
 from segmi.training.checkpoints import Checkpoints
 from segmi.training.loggers import RunLogger
+from segmi.training.run_callbacks import CallbackList
 from segmi.training.selection import Selection
 from segmi.training.session import Session
 from segmi.types import Batch
@@ -129,7 +130,7 @@ class Interruption:
 
 def run_loop(
     session: Session, selection: Selection, checkpoints: Checkpoints, batches: Iterator[Batch], schedule: LoopSchedule,
-    folder: Path, loggers: Sequence[str], progress: ProgressCallback | None,
+    folder: Path, loggers: Sequence[str], progress: ProgressCallback | None, callbacks: CallbackList,
 ) -> None:  # fmt: skip
     """Train until the last step.
 
@@ -149,7 +150,7 @@ def run_loop(
     with Interruption() as interruption, logger:
         report("begin", f"computes in {_describe(session)}")
         # The clocks of the processes differ: all of them stop when the first one is out of time.
-        last = bool(processes.max(int(schedule.is_finished(session))))
+        last = bool(processes.max(int(schedule.is_finished(session)))) or callbacks.stopped_by is not None
         validation = 0.0  # seconds
         if schedule.estimate and not last:
             group = [next(batches) for _ in range(schedule.accumulate)]
@@ -161,6 +162,7 @@ def run_loop(
         if session.runtime.compile and not last:
             report("compile", "torch.compile compiles the networks in the first step")
         due = schedule.next_row(session.seconds, validation)
+        callbacks.call("start")
         while not last:
             session.train_step(batches, schedule.accumulate)
             step = session.step
@@ -177,6 +179,10 @@ def run_loop(
                 losses = {f"train/{name}": value for name, value in session.latest.items()}
                 logger.log({**losses, "lr": session.learning_rate}, step)  # the learning rate of the next step
             report("train")
+            callbacks.call("step")
+            if callbacks and processes.max(int(callbacks.stopped_by is not None)):
+                last = row_ends = True
+                session.fetch_metrics()
             if row_ends:
                 report("validate")
                 began = session.seconds
@@ -184,12 +190,17 @@ def run_loop(
                     row = selection.close_row(epoch=step * schedule.accumulate / schedule.batches_per_epoch)
                 logger.log_row(row, session.history)
                 due = schedule.next_row(session.seconds, session.seconds - began)
-                last = last or schedule.is_exhausted(session)
+                callbacks.call("validation")
+                stopped = callbacks and processes.max(int(callbacks.stopped_by is not None))
+                last = last or bool(stopped) or schedule.is_exhausted(session)
             # Once per step, so that all processes stop at the same one.
             signal_number = processes.max(interruption.signal_number or 0)
             if signal_number or step % schedule.checkpoint_every == 0 or last:
                 with profile.part("checkpoint"):
-                    checkpoints.save(step, session.weights(), session.state())
+                    state = {**session.state(), "callbacks": callbacks.state_dict()}
+                    checkpoints.save(step, session.weights(), state)
+            if callbacks.stopped_by is not None:
+                report("train", f"stopped at step {step} by {callbacks.stopped_by}")
             if signal_number and not last:
                 raise Interrupted(
                     f"interrupted at step {step} of {schedule.expected_steps(session)}; the checkpoint is in "
