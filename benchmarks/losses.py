@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +39,7 @@ from segmi.losses import BinaryCrossEntropy, RegionMutualInformation, RMILoss
 
 IGNORE_INDEX = 255
 FIRST, OURS, RIVAL = "cross-entropy (torch)", "RMILoss", "rmi-pytorch, stride 1"
+POOLED_RIVALS = {"average": "rmi-pytorch, average by 4", "max": "rmi-pytorch, maximum by 4"}
 
 
 class Case(NamedTuple):
@@ -99,16 +101,21 @@ QUICK = {name: case._replace(images=2, side=48) for name, case in FULL.items()}
 def candidates(case: Case) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
     """Return losses of (logits, labels, one-hot labels) by name."""
     pixels, region = BinaryCrossEntropy(), RegionMutualInformation()
-    default, corrected, pooled = RMILoss(), RMILoss(variant="corrected"), RMILoss.as_published()
-    plain = RMILoss(kernel="torch")
+    default, corrected, plain = RMILoss(), RMILoss(variant="corrected"), RMILoss(kernel="torch")
     losses: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
         FIRST: lambda z, y, _: F.cross_entropy(z, y, ignore_index=IGNORE_INDEX),
         OURS: lambda z, y, _: default(z, y),
         "RMILoss, corrected": lambda z, y, _: corrected(z, y),
-        "RMILoss, as published (pooled)": lambda z, y, _: pooled(z, y),
         "BinaryCrossEntropy + RegionMutualInformation": lambda z, y, _: pixels(z, y) + region(z, y),
         "RMILoss, PyTorch routine": lambda z, y, _: plain(z, y),
     }
+    pooled: list[dict[str, Any]] = [
+        {"pooling": "average"}, {"pooling": "average", "variant": "corrected"},
+        {"pooling": "max"}, {"pooling": "max", "variant": "corrected"},
+        {"pooling": "interpolation"}, {"pooling": "average", "probability": "softmax"},
+    ]  # fmt: skip
+    for options in pooled:
+        losses[f"RMILoss, {', '.join(options.values())}"] = partial(_call, RMILoss(stride=4, **options))
     needed = 80 * 4 * case.images * case.classes * case.side**2
     if needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"):
         return losses
@@ -118,7 +125,25 @@ def candidates(case: Case) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tenso
         return losses
     torch.cholesky = torch.linalg.cholesky  # the package uses a name that PyTorch has removed
     theirs = rmi.RMILoss(with_logits=True, stride=1)
-    return {**losses, RIVAL: lambda z, _, y: theirs(z, y)}
+    average, maximum = (rmi.RMILoss(with_logits=True, stride=4, pool=pool) for pool in ("avg", "max"))
+    return {
+        **losses,
+        RIVAL: lambda z, _, y: theirs(z, y),
+        POOLED_RIVALS["average"]: lambda z, _, y: average(z, y),
+        POOLED_RIVALS["max"]: lambda z, _, y: maximum(z, y),
+    }
+
+
+def _call(loss: Callable[..., Tensor], logits: Tensor, labels: Tensor, _: Tensor) -> Tensor:
+    return loss(logits, labels)
+
+
+def rival_of(name: str) -> str:
+    """Return the loss of rmi-pytorch with the same pooling; without interpolation, it is compared with averages."""
+    if name in POOLED_RIVALS.values():
+        return name
+    pooling = name.removeprefix("RMILoss, ").split(",")[0].replace("interpolation", "average")
+    return POOLED_RIVALS.get(pooling, RIVAL)
 
 
 def inputs(case: Case, device: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -189,7 +214,7 @@ def table(case: Case, times: dict[str, float], memory: dict[str, int | None]) ->
         "|---|---:|---:|---:|---:|",
     ]
     for name, value in times.items():
-        rival = f"{times[RIVAL] / value:.1f}" if RIVAL in times else "–"
+        rival = f"{times[rival_of(name)] / value:.1f}" if RIVAL in times else "–"
         peak = memory[name]
         shown = "–" if peak is None else f"{peak / size:.1f}"
         lines.append(f"| {name} | {1e3 * value:.1f} ms | {value / times[FIRST]:.2f} | {rival} | {shown} |")
@@ -244,7 +269,8 @@ def main() -> int:
     print(
         "before the call, including the gradient, each loss in a separate process. `rmi-pytorch` gets prepared one-hot"
     )
-    print("maps; its binary cross-entropy is a mean over classes, and ignored pixels have no class.")
+    print("maps; its binary cross-entropy is a mean over classes, and ignored pixels have no class. Pooled losses are")
+    print("compared with it at the same pooling, interpolation with its average.")
     for key, case in cases.items():
         try:
             times = seconds(case, given.rounds or (3 if given.quick else 7), given.device)

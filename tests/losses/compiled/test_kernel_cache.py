@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from segmi.losses import BinaryCrossEntropy, RMILoss, region_kernel
+from segmi.losses import BinaryCrossEntropy, RMILoss, region_kernel, region_shuffled_labels
 from segmi.losses.compiled import kernel_cache
 from segmi.losses.compiled.kernel_cache import cache_folder, compile_now, is_compiled, kernel_mode, marker_path
 
@@ -178,4 +178,30 @@ def test_warm_up_covers_all_calls():
             labels[0, 3, 3] = 255
             (0.5 * RMILoss(kernel="numba", **options)(z.transpose(2, 3), labels.transpose(1, 2))).backward()
     for function in (entries.read_image, entries._forward_channels, entries._backward_channels):
+        assert len(function.signatures) == 1, function
+
+
+def test_warm_up_covers_all_calls_of_cells():
+    from segmi.losses.compiled import softmax
+    from segmi.losses.rmi.cpu import cells
+
+    cells.compile_entries()
+    for channels in (1, 3):
+        for options in (
+            {"pooling": "average", "stride": 2},
+            {"pooling": "max", "stride": 2, "ignored": "drop"},
+            {"pooling": "interpolation", "stride": 2, "legacy_interpolation": True, "variant": "corrected"},
+            {"probability": "softmax"},
+        ):
+            if channels == 1 and "probability" in options:
+                continue
+            z = torch.randn(2, channels, 9, 8).bfloat16().requires_grad_()
+            labels = torch.randint(0, 2, (2, 9, 8), dtype=torch.uint8)
+            labels[0, 3, 3] = 255
+            loss = RMILoss(kernel="numba", radius=1, **options)
+            (0.5 * loss(z.transpose(2, 3), labels.transpose(1, 2))).backward()
+            if channels > 1:
+                region_shuffled_labels(z.detach(), labels)
+    softmax_entries = (softmax.write_normalizers, softmax.softmax_backward)
+    for function in (cells._forward_cells, cells._backward_cells, *softmax_entries):
         assert len(function.signatures) == 1, function

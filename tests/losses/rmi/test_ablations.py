@@ -203,12 +203,35 @@ def test_diagnostics_have_the_information_of_the_maps(scene: Scene, name: str) -
 
 
 @pytest.mark.parametrize("config", [RMIConfig(quantity="cka"), RMIConfig(shuffle="pixels")])
-def test_compiled_kernels_refuse_ablations(config: RMIConfig) -> None:
+def test_ablations_are_compiled_for_the_cpu(config: RMIConfig) -> None:
     logits = torch.zeros(1, 2, 8, 8)
-    assert choose_kernel(logits, RMIConfig()) == "numba"
-    assert choose_kernel(logits, config) == "torch"
-    with pytest.raises(ValueError, match=r"kernel: 'numba' expected region mutual information, got .*Fix: use 'au"):
-        choose_kernel(logits, config, "numba")
+    assert choose_kernel(logits, config) == "numba"
+    assert choose_kernel(logits.double(), config) == "torch"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"variant": "corrected"},
+        {"pooling": "average", "stride": 2, "class_reduction": "present"},
+        {"pooling": "max", "stride": 2, "probability": "softmax", "ignored": "drop"},
+    ],
+    ids=named,
+)
+def test_compiled_ablations_equal_the_torch_routine(
+    scene: Scene, gradient: Gradient, name: str, options: Options
+) -> None:
+    labels = scene.labels(2, 3, 26, 29, ignored=True)
+    labels[1, 8:, ::2] = 255  # without windows if ignored pixels are dropped
+    logits = scene.logits(labels, 4).float()
+    used = {**options, **needed(name)}
+    value, slope = gradient(lambda z: getattr(losses, name)(z, labels, **used), logits)
+    expected, truth = gradient(lambda z: getattr(losses, name)(z, labels, **used), logits.double())
+    assert value.dtype == torch.float32, "the routine of float32"
+    assert value.item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-9)
+    assert (slope.double() - truth).norm() <= 1e-5 * truth.norm()
 
 
 # --- order

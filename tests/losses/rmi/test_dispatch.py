@@ -29,15 +29,15 @@ Gradient = Callable[..., tuple[Tensor, Tensor]]
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_compiled_routine_is_chosen_if_available(dtype: torch.dtype) -> None:
-    assert region_kernel(torch.zeros(1, 2, 8, 8, dtype=dtype)) == "numba"
+    logits = torch.zeros(1, 2, 8, 8, dtype=dtype)
+    assert region_kernel(logits) == "numba"
+    assert region_kernel(logits, probability="softmax", pooling="max") == "numba"
 
 
 @pytest.mark.parametrize(
     ("logits", "options"),
     [
         (torch.zeros(1, 2, 8, 8, dtype=torch.float64), {}),
-        (torch.zeros(1, 2, 8, 8), {"probability": "softmax"}),
-        (torch.zeros(1, 2, 8, 8), {"pooling": "average"}),
         (torch.zeros(1, 2, 8, 8, device="meta"), {}),
     ],
 )
@@ -57,7 +57,6 @@ def test_torch_is_chosen_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     ("logits", "options", "message"),
     [
         (torch.zeros(1, 2, 8, 8, dtype=torch.float64), {"kernel": "numba"}, "at most 32 bits, got torch.float64"),
-        (torch.zeros(1, 2, 8, 8), {"kernel": "numba", "pooling": "max", "stride": 2}, "got 'sigmoid' and 'max'"),
         (torch.zeros(1, 2, 8, 8), {"kernel": "triton"}, "a device of type 'cuda', got 'cpu'|package triton"),
         (torch.zeros(1, 2, 8, 8), {"kernel": "fast"}, "expected 'auto', 'numba', 'triton' or 'torch', got 'fast'"),
     ],
@@ -84,17 +83,21 @@ def test_requested_routines_agree(scene: Scene, gradient: Gradient) -> None:
 def test_operators_pass_opcheck(scene: Scene) -> None:
     labels = scene.labels(2, 3, 12, 14, ignored=True)
     for logits in (scene.logits(labels, 3).float().requires_grad_(), scene.logits(labels, 3).half()):
-        options = (3, True, False, 5e-4, -3.8, True, 255)
-        torch.library.opcheck(torch.ops.segmi.region_forward, (logits, labels, *options))
+        text = RMIConfig().text
+        torch.library.opcheck(torch.ops.segmi.region_forward, (logits, labels, text, True, 255))
         result = region_kernel_result(logits.detach(), labels, RMIConfig(), 255, pixels=True)
         scale = torch.rand(2, 3, dtype=torch.float64)
         kept = (result.counted, result.coefficients, result.offsets)
         torch.library.opcheck(
-            torch.ops.segmi.region_backward, (logits.detach(), labels, *kept, scale, scale, 3, False, 255)
+            torch.ops.segmi.region_backward, (logits.detach(), labels, *kept, scale, scale, text, 255)
         )
 
 
-@pytest.mark.parametrize("loss", [RMILoss(), RegionMutualInformation(), RMILoss(variant="corrected")], ids=repr)
+@pytest.mark.parametrize(
+    "loss",
+    [RMILoss(), RegionMutualInformation(), RMILoss(variant="corrected"), RMILoss.as_published(stride=2)],
+    ids=repr,
+)
 def test_compiles_as_one_graph(scene: Scene, gradient: Gradient, loss: nn.Module) -> None:
     labels = scene.labels(2, 3, 20, 22, ignored=True)
     logits = scene.logits(labels, 3).float()

@@ -9,13 +9,13 @@ All functions take ``logits`` (N×C×H×W), ``labels`` (N×H×W), ``ignore_index
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Unpack
+from typing import Any, Unpack
 
 from torch import Tensor
 
-from segmi.losses.base import Invariance, Loss, Term
-from segmi.losses.rmi.dispatch import compute_regions, region_denominator, region_term
-from segmi.losses.rmi.rmi_config import Quantity, RMIConfig, RMIOptions, Shuffle, expand_options, read_options
+from segmi.losses.rmi.dispatch import compute_regions, region_term
+from segmi.losses.rmi.loss import RegionLoss
+from segmi.losses.rmi.rmi_config import RMIOptions, expand_options, read_options
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 __all__ = [
@@ -24,45 +24,12 @@ __all__ = [
 ]  # fmt: skip
 
 
-def ablation_term(logits: Logits, labels: Labels, ignore_index: int | None, config: RMIConfig) -> Term:
-    """Return the quantity of ``config`` as a ratio."""
-    return region_term(logits, compute_regions(logits, labels, config, ignore_index, "auto"), config)
-
-
 def ablation_value(
     logits: Logits, labels: Labels, ignore_index: int | None, options: RMIOptions, **ablation: Any
 ) -> Tensor:
     """Return the value of the ablation that ``quantity``, ``shuffle`` and ``seed`` select."""
-    return ablation_term(logits, labels, ignore_index, read_options(options, **ablation)).value
-
-
-class RegionAblation(Loss):
-    """Abstract base of the ablations as modules: a subclass sets its quantity or its shuffle.
-
-    Args:
-        ignore_index: the label of ignored pixels.
-        options: the fields of `RMIConfig`.
-    """
-
-    family = "rmi"
-    invariances: tuple[Invariance, ...] = ("class permutation",)
-
-    quantity: ClassVar[Quantity] = "information"
-    shuffle: ClassVar[Shuffle] = "none"
-
-    @expand_options
-    def __init__(self, *, ignore_index: int | None = IGNORE_INDEX, **options: Unpack[RMIOptions]) -> None:
-        super().__init__()
-        self.config = read_options(options, quantity=self.quantity, shuffle=self.shuffle)
-        self.ignore_index = ignore_index
-
-    def term(self, logits: Logits, labels: Labels) -> Term:
-        """Return the sum over images or pairs and their number, with the diagnostics of the original."""
-        return ablation_term(logits, labels, self.ignore_index, self.config)
-
-    def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
-        """Return the number of images or pairs."""
-        return {"": region_denominator(logits, labels, self.config, self.ignore_index)}
+    config = read_options(options, **ablation)
+    return region_term(logits, compute_regions(logits, labels, config, ignore_index, "auto"), config).value
 
 
 @expand_options
@@ -96,13 +63,13 @@ def region_diagonal(
     return ablation_value(logits, labels, ignore_index, options, quantity="diagonal")
 
 
-class RegionDiagonal(RegionAblation):
+class RegionDiagonal(RegionLoss):
     """`region_diagonal` as a module.
 
     Assumes: as region mutual information, without the removed part.
     Invariances: as region mutual information, except rotations of the label's window.
     Degenerate solutions: as region mutual information.
-    Cost: as region mutual information in PyTorch.
+    Cost: at most twice region mutual information.
     """
 
     quantity = "diagonal"
@@ -140,13 +107,13 @@ def region_own_pixel(
     return ablation_value(logits, labels, ignore_index, options, quantity="own_pixel")
 
 
-class RegionOwnPixel(RegionAblation):
+class RegionOwnPixel(RegionLoss):
     """`region_own_pixel` as a module.
 
     Assumes: as region mutual information, without the removed part.
     Invariances: offset, complement and, up to the ridge, contrast of each class's map; not shifts.
     Degenerate solutions: the complement; a constant map is stationary.
-    Cost: as region mutual information in PyTorch.
+    Cost: at most twice region mutual information.
     """
 
     quantity = "own_pixel"
@@ -184,13 +151,13 @@ def region_error_determinant(
     return ablation_value(logits, labels, ignore_index, options, quantity="error_determinant")
 
 
-class RegionErrorDeterminant(RegionAblation):
+class RegionErrorDeterminant(RegionLoss):
     """`region_error_determinant` as a module.
 
     Assumes: the errors of a window are Gaussian; the prediction equals the label except for these errors.
     Invariances: a permutation of the classes, in labels and channels alike; the offset of each class's map.
     Degenerate solutions: a wrong offset.
-    Cost: about 15 times cross-entropy, since it is computed by PyTorch.
+    Cost: twice region mutual information where every class is present; absent classes cost as much as present ones.
     """
 
     quantity = "error_determinant"
@@ -229,13 +196,13 @@ def region_log_mse(
     return ablation_value(logits, labels, ignore_index, options, quantity="log_mse")
 
 
-class RegionLogMSE(RegionAblation):
+class RegionLogMSE(RegionLoss):
     """`region_log_mse` as a module.
 
     Assumes: an error matters in proportion to the total error of the same class in the same image.
     Invariances: a permutation of the classes, in labels and channels alike; the offset of each class's map.
     Degenerate solutions: a wrong offset.
-    Cost: about 15 times cross-entropy, since it is computed by PyTorch.
+    Cost: twice region mutual information where every class is present; absent classes cost as much as present ones.
     """
 
     quantity = "log_mse"
@@ -273,13 +240,13 @@ def region_cca_trace(
     return ablation_value(logits, labels, ignore_index, options, quantity="cca_trace")
 
 
-class RegionCCATrace(RegionAblation):
+class RegionCCATrace(RegionLoss):
     """`region_cca_trace` as a module.
 
     Assumes: as region mutual information, without the removed part.
     Invariances: as region mutual information.
     Degenerate solutions: as region mutual information.
-    Cost: as region mutual information in PyTorch.
+    Cost: at most twice region mutual information.
     """
 
     quantity = "cca_trace"

@@ -115,7 +115,7 @@ class RMILoss(Loss):
         self.extra_pixels = 1 if config.variant == "published" else 0
         # Without a compiled kernel for the region term, the pixel loss chooses its kernel separately.
         self.pixels: BinaryCrossEntropy | None = None
-        if config.pooling != "none" or config.probability != "sigmoid":
+        if config.probability != "sigmoid":
             self.pixels = BinaryCrossEntropy(ignore_index=ignore_index, kernel="torch" if kernel == "torch" else "auto")
         self._grad_scale = GradScale(
             pixel_weight=self.bce_weight,

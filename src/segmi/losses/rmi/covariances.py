@@ -27,19 +27,20 @@ _JITTERS: Final = 6
 _PUBLISHED_FLOOR: Final = 1e-8  # added to the diagonal of the factor in its logarithm by the published code
 
 
-def value_and_derivative(sums: Tensor, count: int, config: RMIConfig) -> tuple[Tensor, Tensor, Tensor, int]:
+def value_and_derivative(sums: Tensor, count: int | Tensor, config: RMIConfig) -> tuple[Tensor, Tensor, Tensor, int]:
     """Return terms and I_G of m pairs, K (m×d×2d), and the number of jittered pairs.
 
-    ``sums`` are the m×2d×2d centered sums of products over ``count`` windows. The derivative of a term with respect to
-    the window P_i is ``K (P_i, Y_i)``, both centered.
+    ``sums`` are the m×2d×2d centered sums of products over ``count`` windows, one number or m. The derivative of a term
+    with respect to the window P_i is ``K (P_i, Y_i)``, both centered.
     """
     d = config.dimension
+    windows = torch.as_tensor(count, dtype=sums.dtype, device=sums.device)
     sums = sums.requires_grad_()
     with torch.enable_grad():
         if config.variant == "published":
             covariance, ridge = sums, sums.new_full((len(sums),), config.alpha)  # sums, not means (eq. 14)
         else:
-            covariance = sums / count  # m×2d×2d
+            covariance = sums / windows.view(-1, 1, 1)  # m×2d×2d
             ridge = config.relative_ridge * covariance[:, d:, d:].diagonal(dim1=-2, dim2=-1).mean(-1).detach()
         ridged = covariance + ridge[:, None, None] * torch.eye(2 * d, dtype=sums.dtype, device=sums.device)
         factor, jittered = factor_with_jitter(ridged, d)  # m×d×d, a factor of M + rI
@@ -47,12 +48,29 @@ def value_and_derivative(sums: Tensor, count: int, config: RMIConfig) -> tuple[T
         remaining = torch.log(diagonal).sum(-1)  # ½ log det(M + rI)
         nats = half_log_determinant(ridged[:, d:, d:].detach()) - remaining
         if config.quantity != "information":
-            windows = count if config.variant == "published" else 1
-            terms = ablation_terms(Moments.of(covariance, ridge, factor, windows), config)
+            divisor = windows if config.variant == "published" else torch.ones_like(windows)
+            terms = ablation_terms(Moments.of(covariance, ridge, factor, divisor), config)
         else:
             terms = torch.log(diagonal + _PUBLISHED_FLOOR).sum(-1) if config.variant == "published" else -nats
         derivative = torch.autograd.grad(terms.sum(), sums)[0]
     return terms.detach(), nats.detach(), (derivative + derivative.mT)[:, :d], jittered
+
+
+def skipped_value(config: RMIConfig) -> float:
+    """Return the term of a pair whose label does not vary, unless `moves_absent_classes`."""
+    if config.quantity == "information" or config.variant == "corrected":
+        return config.absent_value
+    nothing = torch.zeros(1, 2 * config.dimension, 2 * config.dimension, dtype=torch.float64)
+    return value_and_derivative(nothing, 1, config)[0].item()
+
+
+def moves_absent_classes(config: RMIConfig) -> bool:
+    """Return whether the map of a class whose label does not vary has a gradient."""
+    return (
+        config.quantity in _MOVES_ABSENT_CLASSES
+        and config.variant == "published"
+        and config.class_reduction != "present"
+    )
 
 
 def factor_with_jitter(ridged: Tensor, split: int, *, steps: int = _JITTERS) -> tuple[Tensor, int]:
@@ -156,8 +174,7 @@ def _factor(ridged: Tensor) -> tuple[Tensor, Tensor]:
 # volume, the volume of a box around them in `diagonal`, their mean square in `log_mse`). `cca_trace` replaces the
 # logarithm, `cka` whitening, `covariance_matching` regression.
 
-MOVES_ABSENT_CLASSES: Final = frozenset({"error_determinant", "log_mse", "covariance_matching"})
-"""Quantities with a gradient on the map of a class whose label does not vary; all others are constant there."""
+_MOVES_ABSENT_CLASSES: Final = frozenset({"error_determinant", "log_mse", "covariance_matching"})
 
 
 class Moments(NamedTuple):
@@ -167,7 +184,7 @@ class Moments(NamedTuple):
         pp, yp, yy: m×d×d.
         ridge: m.
         left: m×d×d, M + rI, the covariance of the residuals of the regression of Y on P.
-        windows: number of windows that are summed; 1 for covariances, which are means.
+        windows: () or m, the number of windows that are summed; 1 for covariances, which are means.
     """
 
     pp: Tensor
@@ -175,10 +192,10 @@ class Moments(NamedTuple):
     yy: Tensor
     ridge: Tensor
     left: Tensor
-    windows: int
+    windows: Tensor
 
     @classmethod
-    def of(cls, covariance: Tensor, ridge: Tensor, factor: Tensor, windows: int) -> Moments:
+    def of(cls, covariance: Tensor, ridge: Tensor, factor: Tensor, windows: Tensor) -> Moments:
         """Return the moments of an m×2d×2d covariance of (P, Y); ``factor`` is the Cholesky factor of ``left``."""
         d = covariance.shape[-1] // 2
         p, y = slice(0, d), slice(d, 2 * d)

@@ -2,7 +2,7 @@
 
 - ``numba``: `segmi.losses.rmi.cpu`, compiled for the CPU;
 - ``triton``: `segmi.losses.rmi.cuda`, compiled for CUDA;
-- ``torch``: `segmi.losses.rmi.torch`, runs everywhere, has every option, and is slower.
+- ``torch``: `segmi.losses.rmi.torch`, runs everywhere and is slower.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ from segmi.types import Labels, Logits
 
 __all__ = ["region_kernel"]
 
-CPU_MODULE: Final = "segmi.losses.rmi.cpu"
-
 # Triton's kernels agree in its interpreter but have not been run on a GPU yet, so they must be requested.
 _AUTOMATIC: Final[Literal["numba"]] = "numba"
 
@@ -51,6 +49,11 @@ def region_kernel(
     """
     stride = 1 if pooling == "none" else 2
     return choose_kernel(logits, RMIConfig(probability=probability, pooling=pooling, stride=stride), kernel)
+
+
+def cpu_module(config: RMIConfig) -> str:
+    """Return the module with the routine ``numba`` for these options, see `segmi.losses.compiled.kernel_cache`."""
+    return "segmi.losses.rmi.cpu.cells" if config.needs_cells else "segmi.losses.rmi.cpu"
 
 
 def choose_kernel(logits: Logits, config: RMIConfig, kernel: Kernel = "auto") -> Kernel:
@@ -75,6 +78,13 @@ def _obstacle(kernel: Literal["numba", "triton"], logits: Logits, config: RMICon
     obstacle = kernel_obstacle(kernel, logits)
     if obstacle:
         return obstacle
+    if kernel == "numba":
+        autograd = config.quantity != "information"  # not available inside an operator
+        return (
+            "expected no tracing or functional transform around an ablation"
+            if autograd and not is_eager(logits)
+            else ""
+        )
     if config.probability != "sigmoid" or config.pooling != "none":
         return f"expected probability 'sigmoid' and pooling 'none', got {config.probability!r} and {config.pooling!r}"
     if config.is_ablation:
@@ -126,19 +136,35 @@ def compute_regions(
     """
     check_targets(logits, labels, ignore_index)
     check_windows(logits, config)
-    chosen = choose_kernel(logits, config, kernel)
-    if chosen == "numba" and is_eager(logits) and not is_compiled(CPU_MODULE, wait=kernel == "numba"):
+    chosen, targets = choose_kernel(logits, config, kernel), None
+    if chosen == "numba" and is_eager(logits) and not is_compiled(cpu_module(config), wait=kernel == "numba"):
         chosen = pixel_kernel = "torch"  # until the kernel is compiled
     if chosen == "torch":
         targets = read_targets(logits, labels, ignore_index)
         result = _compute_with_torch(logits, targets, config)
-        if not pixels:
+    else:
+        one_pass = pixels and config.probability == "sigmoid"
+        result = _compute_compiled(logits, labels, config, ignore_index, pixels=one_pass, grad_scale=grad_scale)
+        if one_pass:
             return result
-        term = binary_cross_entropy_term(
-            logits, labels, ignore_index=ignore_index, kernel=pixel_kernel, grad_scale=grad_scale, targets=targets
-        )
-        return result._replace(pixels=term.numerator, valid=term.denominator)
-    if grad_scale and logits.device.type == "cpu" and is_eager(logits):  # without the operators
+    if not pixels:
+        return result
+    term = binary_cross_entropy_term(
+        logits, labels, ignore_index=ignore_index, kernel=pixel_kernel, grad_scale=grad_scale, targets=targets
+    )
+    return result._replace(pixels=term.numerator, valid=term.denominator)
+
+
+def _compute_compiled(
+    logits: Logits,
+    labels: Labels,
+    config: RMIConfig,
+    ignore_index: int | None,
+    *,
+    pixels: bool,
+    grad_scale: GradScale | None,
+) -> RegionResult:
+    if logits.device.type == "cpu" and is_eager(logits):  # without the operators
         return _compute_fused(logits, labels, config, ignore_index, pixels=pixels, grad_scale=grad_scale)
     compiled = region_kernel_result(logits, labels, config, ignore_value(ignore_index), pixels=pixels)
     dtype = upcast(logits).dtype
@@ -154,7 +180,13 @@ def compute_regions(
 
 
 def _compute_fused(
-    logits: Logits, labels: Labels, config: RMIConfig, ignore_index: int | None, *, pixels: bool, grad_scale: GradScale
+    logits: Logits,
+    labels: Labels,
+    config: RMIConfig,
+    ignore_index: int | None,
+    *,
+    pixels: bool,
+    grad_scale: GradScale | None,
 ) -> RegionResult:
     result, summed, numerator = fused_region_sums(
         logits, labels, config, ignore_value(ignore_index), pixels=pixels, grad_scale=grad_scale

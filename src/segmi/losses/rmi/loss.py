@@ -19,22 +19,22 @@ gradient, less so       63.72   63.69   63.40   60.78   45.83   18.31    3.62
 
 from __future__ import annotations
 
-from typing import Unpack, cast, get_args
+from typing import ClassVar, Unpack, cast, get_args
 
 from torch import Tensor
 
-from segmi.losses.base import Loss, Term
+from segmi.losses.base import Invariance, Loss, Term
 from segmi.losses.compiled.grad_scale import GradScale
 from segmi.losses.option_checks import check_choice
 from segmi.losses.rmi.dispatch import (
-    CPU_MODULE,
     RegionResult,
     choose_kernel,
     compute_regions,
+    cpu_module,
     region_denominator,
     region_term,
 )
-from segmi.losses.rmi.rmi_config import Kernel, RMIOptions, expand_options, read_options
+from segmi.losses.rmi.rmi_config import Kernel, Quantity, RMIOptions, Shuffle, expand_options, read_options
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 __all__ = ["RegionMutualInformation", "region_information", "region_mutual_information"]
@@ -75,9 +75,9 @@ def region_mutual_information(
         logits: N×C×H×W, any float type, C = 1 for a binary problem; H and W at least R after pooling.
         labels: N×H×W, any integer type.
         ignore_index: the label of ignored pixels.
-        kernel: ``numba``, compiled for the CPU at the first call and cached on disk; ``triton``, for CUDA, tested in
-            Triton's interpreter only and therefore never chosen automatically; ``torch``, PyTorch, several times
-            slower; ``auto``, ``numba`` if it can run (CPU, sigmoid, no pooling, at most 32 bits), else ``torch``.
+        kernel: ``numba``, compiled for the CPU at the first call and cached on disk; ``triton``, for CUDA, sigmoid and
+            no pooling, tested in Triton's interpreter only and therefore never chosen automatically; ``torch``,
+            PyTorch, several times slower; ``auto``, ``numba`` if it can run (CPU, at most 32 bits), else ``torch``.
         options: the fields of `RMIConfig`.
 
     Shapes: logits N×C×H×W, labels N×H×W; the result is a scalar.
@@ -146,33 +146,20 @@ def region_information(
     return result.information + result.invalid
 
 
-class RegionMutualInformation(Loss):
-    """`region_mutual_information` as a module.
-
-    Assumes: windows of label and probability are jointly Gaussian, else the value is a lower bound by the best linear
-        regression; an image has many more windows than d².
-    Invariances: a permutation of the classes, in labels and channels alike; for each class's map an offset, the
-        complement ``1 - p``, any permutation of the positions in the window, and up to the ridge any invertible linear
-        map.
-    Degenerate solutions: the complement; a shift by up to R - 1 pixels keeps most of the value; a constant map is
-        stationary, and so is the map of an absent class in the variant ``published``. It needs a pixel-wise loss.
-    Cost: two passes over the probabilities and a factorization of size 2 R² per image and class; nothing at prediction.
+class RegionLoss(Loss):
+    """Abstract base of region mutual information and its ablations: a subclass sets its quantity or its shuffle.
 
     Args:
         ignore_index: the label of ignored pixels.
         kernel: ``auto``, ``numba``, ``triton`` or ``torch``.
         options: the fields of `RMIConfig`.
-
-    Example:
-        >>> import torch
-        >>> loss = RegionMutualInformation(radius=3)
-        >>> loss(torch.zeros(1, 2, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8))  # 2 log(√α + 1e-8)
-        tensor(-7.6009)
     """
 
     family = "rmi"
-    invariances = ("class permutation",)
-    compiled_module = CPU_MODULE
+    invariances: tuple[Invariance, ...] = ("class permutation",)
+
+    quantity: ClassVar[Quantity] = "information"
+    shuffle: ClassVar[Shuffle] = "none"
 
     @expand_options
     def __init__(
@@ -180,7 +167,8 @@ class RegionMutualInformation(Loss):
     ) -> None:
         super().__init__()
         check_choice("kernel", kernel, get_args(Kernel))
-        self.config = read_options(options)
+        self.config = read_options(options, quantity=self.quantity, shuffle=self.shuffle)
+        self.compiled_module = cpu_module(self.config)
         self.ignore_index = ignore_index
         self.kernel: Kernel = kernel
         self._requested: Kernel = kernel
@@ -215,3 +203,28 @@ class RegionMutualInformation(Loss):
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
         """Return the number of images or pairs."""
         return {"": region_denominator(logits, labels, self.config, self.ignore_index)}
+
+
+class RegionMutualInformation(RegionLoss):
+    """`region_mutual_information` as a module.
+
+    Assumes: windows of label and probability are jointly Gaussian, else the value is a lower bound by the best linear
+        regression; an image has many more windows than d².
+    Invariances: a permutation of the classes, in labels and channels alike; for each class's map an offset, the
+        complement ``1 - p``, any permutation of the positions in the window, and up to the ridge any invertible linear
+        map.
+    Degenerate solutions: the complement; a shift by up to R - 1 pixels keeps most of the value; a constant map is
+        stationary, and so is the map of an absent class in the variant ``published``. It needs a pixel-wise loss.
+    Cost: two passes over the probabilities and a factorization of size 2 R² per image and class; nothing at prediction.
+
+    Args:
+        ignore_index: the label of ignored pixels.
+        kernel: ``auto``, ``numba``, ``triton`` or ``torch``.
+        options: the fields of `RMIConfig`.
+
+    Example:
+        >>> import torch
+        >>> loss = RegionMutualInformation(radius=3)
+        >>> loss(torch.zeros(1, 2, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8))  # 2 log(√α + 1e-8)
+        tensor(-7.6009)
+    """

@@ -15,8 +15,9 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -75,6 +76,30 @@ def pooled_size(size: Sequence[int], config: RMIConfig) -> tuple[int, int]:
 def _cut(config: RMIConfig) -> int:
     """Return the number of pixel rows in the first cells, which extend beyond the border."""
     return config.stride - config.stride // 2
+
+
+def axis_cells(pixels: int, config: RMIConfig, *, label: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cell of every pixel along one axis, -1 for none, and its weight in the cell, 1 for maxima."""
+    cells, stride, position = pooled_size((pixels, pixels), config)[0], config.stride, np.arange(pixels)
+    if config.pooling == "none":
+        return position, np.ones(pixels)
+    if config.pooling != "interpolation":
+        cell = (position - (_cut(config) if config.ignored == "drop" else -(stride // 2))) // stride
+        cell[cell >= cells] = -1
+        share = 1 / stride if config.pooling == "average" else 1.0
+        return np.maximum(cell, -1), np.where(cell >= 0, share, 0.0)
+    cell, weight = np.full(pixels, -1), np.zeros(pixels)
+    exact: Any = np.zeros(cells)  # positions of the samples
+    if label and config.legacy_interpolation:
+        nearest = F.interpolate(torch.arange(pixels).double().view(1, 1, -1), cells, mode="nearest")
+        exact = nearest.flatten().numpy()
+    elif cells > 1:
+        exact = np.arange(cells) * ((pixels - 1) / (cells - 1))
+    low = exact.astype(np.int64)
+    for one, share in ((np.minimum(low + 1, pixels - 1), exact - low), (low, 1 - (exact - low))):
+        used = share > 0
+        cell[one[used]], weight[one[used]] = np.arange(cells)[used], share[used]
+    return cell, weight
 
 
 def pooled_probability(p: Tensor, config: RMIConfig) -> Tensor:

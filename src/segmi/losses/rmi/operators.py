@@ -50,41 +50,22 @@ class KernelResult(NamedTuple):
     invalid: Tensor
 
 
-def kernel_options(config: RMIConfig, pixels: bool) -> dict[str, Any]:
-    """Return the options of a compiled routine, in the order of its arguments.
-
-    ``published`` states whether ``ridge`` is α, added to sums, or relative to the mean variance of the label window;
-    ``drop`` whether windows with ignored pixels are excluded; ``absent`` is the term of a pair whose label does not
-    vary.
-    """
-    published = config.variant == "published"
-    return {
-        "radius": config.radius,
-        "published": published,
-        "drop": config.ignored == "drop",
-        "ridge": config.alpha if published else config.relative_ridge,
-        "absent": config.absent_value,
-        "pixels": pixels,
-    }
-
-
 def region_kernel_result(
     logits: Logits, labels: Labels, config: RMIConfig, ignore_index: int, *, pixels: bool
 ) -> KernelResult:
     """Return terms and pixel losses of the compiled routine of the device; differentiable once."""
-    options = kernel_options(config, pixels)
-    return KernelResult(*torch.ops.segmi.region_forward(logits, labels, *options.values(), ignore_index))
+    return KernelResult(*torch.ops.segmi.region_forward(logits, labels, config.text, pixels, ignore_index))
 
 
 # --- operators
 
 _FORWARD: Final = (
-    "(Tensor logits, Tensor labels, int radius, bool published, bool drop, float ridge, float absent, bool pixels, "
-    "int ignore_index) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
+    "(Tensor logits, Tensor labels, str config, bool pixels, int ignore_index) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
 )
 _BACKWARD: Final = (
     "(Tensor logits, Tensor labels, Tensor counted, Tensor coefficients, Tensor offsets, Tensor term_scale, "
-    "Tensor pixel_scale, int radius, bool drop, int ignore_index) -> Tensor"
+    "Tensor pixel_scale, str config, int ignore_index) -> Tensor"
 )
 
 # Not `torch.library.custom_op`: its first call imports TorchDynamo, which takes seconds.
@@ -94,12 +75,12 @@ _LIBRARY.define("region_backward" + _BACKWARD, tags=(torch.Tag.pt2_compliant_tag
 
 
 @torch.library.impl(_LIBRARY, "region_forward", "CPU")
-def _forward_cpu(logits: Tensor, labels: Tensor, *options: Any) -> tuple[Tensor, ...]:
+def _forward_cpu(logits: Tensor, labels: Tensor, config: str, pixels: bool, ignore_index: int) -> tuple[Tensor, ...]:
     from segmi.losses.rmi import cpu
 
-    result = cpu.forward(logits.float(), labels, *options)
+    result = cpu.forward(logits.float(), labels, RMIConfig.of_text(config), pixels, ignore_index)
     if result.unknown:
-        read_targets(logits, labels, options[-1])  # raises an error that lists the unknown ids
+        read_targets(logits, labels, ignore_index)  # raises an error that lists the unknown ids
     invalid = torch.tensor(math.nan if result.invalid else 0.0, dtype=torch.float32)
     return KernelResult(
         result.pixels, result.terms, result.information, result.counted, torch.tensor(result.valid),
@@ -111,27 +92,34 @@ def _forward_cpu(logits: Tensor, labels: Tensor, *options: Any) -> tuple[Tensor,
 def _backward_cpu(logits: Tensor, *rest: Any) -> Tensor:
     from segmi.losses.rmi import cpu
 
-    return cpu.backward(logits.float(), *rest).to(logits.dtype)
+    arguments = [*rest[:-2], RMIConfig.of_text(rest[-2]), rest[-1]]
+    return cpu.backward(logits.float(), *arguments).to(logits.dtype)
 
 
 @torch.library.impl(_LIBRARY, "region_forward", "CUDA")
-def _forward_cuda(*arguments: Any) -> tuple[Tensor, ...]:
+def _forward_cuda(logits: Tensor, labels: Tensor, config: str, pixels: bool, ignore_index: int) -> tuple[Tensor, ...]:
     from segmi.losses.rmi import cuda
 
-    return cuda.forward(*arguments)
+    options = RMIConfig.of_text(config)
+    published, drop = options.variant == "published", options.ignored == "drop"
+    return cuda.forward(
+        logits, labels, options.radius, published, drop, options.ridge, options.absent_value, pixels, ignore_index
+    )
 
 
 @torch.library.impl(_LIBRARY, "region_backward", "CUDA")
-def _backward_cuda(*arguments: Any) -> Tensor:
+def _backward_cuda(*rest: Any) -> Tensor:
     from segmi.losses.rmi import cuda
 
+    options = RMIConfig.of_text(rest[-2])
+    arguments = [*rest[:-2], options.radius, options.ignored == "drop", rest[-1]]
     return cuda.backward(*arguments)
 
 
 @torch.library.register_fake("segmi::region_forward", lib=_LIBRARY)
-def _(logits: Tensor, labels: Tensor, radius: int, *_: Any) -> tuple[Tensor, ...]:
+def _(logits: Tensor, labels: Tensor, config: str, *_: Any) -> tuple[Tensor, ...]:
     n, c = logits.shape[:2]
-    d = radius * radius
+    d = RMIConfig.of_text(config).dimension
 
     def new(*shape: Any, dtype: torch.dtype = torch.float64) -> Tensor:
         return logits.new_empty(shape, dtype=dtype)
@@ -149,17 +137,15 @@ def _(logits: Tensor, *_: Any) -> Tensor:
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    logits, labels, ctx.radius, _, ctx.drop, *_, ctx.ignore_index = inputs
+    logits, labels, ctx.config, _, ctx.ignore_index = inputs
     result = KernelResult(*output)
     ctx.mark_non_differentiable(*result[2:])
     ctx.save_for_backward(logits, labels, result.counted, result.coefficients, result.offsets)
 
 
 def _differentiate(ctx: Any, pixels: Tensor, terms: Tensor, *_: Tensor) -> tuple[Any, ...]:
-    gradient = torch.ops.segmi.region_backward(
-        *ctx.saved_tensors, terms, pixels, ctx.radius, ctx.drop, ctx.ignore_index
-    )
-    return gradient, *[None] * 8
+    gradient = torch.ops.segmi.region_backward(*ctx.saved_tensors, terms, pixels, ctx.config, ctx.ignore_index)
+    return gradient, *[None] * 4
 
 
 def _refuse(ctx: Any, *_: Tensor) -> Any:
@@ -174,7 +160,7 @@ torch.library.register_autograd("segmi::region_backward", _refuse, lib=_LIBRARY)
 
 
 def fused_region_sums(
-    logits: Logits, labels: Labels, config: RMIConfig, ignore_index: int, *, pixels: bool, grad_scale: GradScale
+    logits: Logits, labels: Labels, config: RMIConfig, ignore_index: int, *, pixels: bool, grad_scale: GradScale | None
 ) -> tuple[CPUResult, Tensor, Tensor]:
     """Return the result of the CPU routine, the sum of the pixel losses, and the sum of the terms over d.
 
@@ -183,36 +169,30 @@ def fused_region_sums(
     backward pass is free.
     """
     results: list[CPUResult] = []
-    summed, terms = _FusedRegionSums.apply(
-        logits,
-        labels,
-        grad_scale,
-        kernel_options(config, pixels),
-        ignore_index,
-        config.class_reduction == "present",
-        results,
-    )
+    summed, terms = _FusedRegionSums.apply(logits, labels, grad_scale, config, pixels, ignore_index, results)
     return results[0], summed, terms
 
 
 class _FusedRegionSums(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, labels: Tensor, grad_scale: GradScale, options: dict[str, Any], ignore_index: int,
-        varying: bool, results: list[CPUResult],
+        ctx: Any, logits: Tensor, labels: Tensor, grad_scale: GradScale | None, config: RMIConfig, pixels: bool,
+        ignore_index: int, results: list[CPUResult],
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         from segmi.losses.rmi import cpu
 
-        fused = ctx.needs_input_grad[0] and grad_scale.was_predicted_right
-        predict = partial(grad_scale.scales, *logits.shape[:2]) if fused else None
-        result = cpu.forward(logits.float(), labels, **options, ignore_index=ignore_index, predict=predict)
+        predict = None
+        if grad_scale and grad_scale.was_predicted_right and ctx.needs_input_grad[0]:
+            predict = partial(grad_scale.scales, *logits.shape[:2])
+        result = cpu.forward(logits.float(), labels, config, pixels, ignore_index, predict)
         ctx.fused = None if result.gradient is None else result.gradient.to(logits.dtype)
         ctx.grad_scale, ctx.scales = grad_scale, result.scales
-        ctx.radius, ctx.drop, ctx.ignore_index = options["radius"], options["drop"], ignore_index
+        ctx.config, ctx.ignore_index = config, ignore_index
         ctx.save_for_backward(logits, labels, result.counted, result.coefficients, result.offsets)
         results.append(result._replace(gradient=None))
         terms = result.terms.numpy()  # NumPy sums float64 pairwise; the order is part of the result
-        summed = (terms[result.counted.numpy()] if varying else terms).sum() / grad_scale.dimension
+        varying = config.class_reduction == "present"
+        summed = (terms[result.counted.numpy()] if varying else terms).sum() / config.dimension
         invalid = math.nan if result.invalid else 0.0
         return (
             torch.tensor(result.pixels.numpy().sum() + invalid, dtype=torch.float32),
@@ -223,12 +203,12 @@ class _FusedRegionSums(torch.autograd.Function):
     def backward(ctx: Any, pixels: Tensor, terms: Tensor) -> tuple[Tensor | None, ...]:
         gradient, ctx.fused = ctx.fused, None  # returned once: the caller may write to it
         logits, labels, counted, coefficients, offsets = ctx.saved_tensors
-        dimension, last = ctx.grad_scale.dimension, not torch.is_grad_enabled()  # last: no second derivative
+        dimension, last = ctx.config.dimension, not torch.is_grad_enabled()  # last: no second derivative
         if gradient is not None and last:
             ctx.grad_scale.was_predicted_right = ctx.scales == Scales(pixels.item(), terms.item() / dimension)
         if gradient is None or not (last and ctx.grad_scale.was_predicted_right):
             gradient = torch.ops.segmi.region_backward(
                 logits, labels, counted, coefficients, offsets, (terms.double() / dimension).expand(counted.shape),
-                pixels.double().expand(counted.shape), ctx.radius, ctx.drop, ctx.ignore_index,
+                pixels.double().expand(counted.shape), ctx.config.text, ctx.ignore_index,
             )  # fmt: skip
         return gradient, *[None] * 6

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Final, Literal, TypedDict, TypeVar, get_args, get_type_hints
 
 from segmi.errors import nearest
@@ -127,14 +129,35 @@ class RMIConfig:
             )
 
     @property
+    def text(self) -> str:
+        """All options as the text that `of_text` reads, which the operators of PyTorch take as an argument."""
+        return ", ".join([repr(getattr(self, name)) for name in _NAMES])  # traced by TorchDynamo
+
+    @staticmethod
+    @lru_cache
+    def of_text(text: str) -> RMIConfig:
+        """Return the config with this `text`."""
+        return RMIConfig(*ast.literal_eval(text))
+
+    @property
     def dimension(self) -> int:
         """d = R², the number of pixels of a window."""
         return self.radius**2
 
     @property
+    def needs_cells(self) -> bool:
+        """Whether the maps are not the probability of a sigmoid, in place."""
+        return (self.probability, self.pooling, self.shuffle) != ("sigmoid", "none", "none")
+
+    @property
     def is_ablation(self) -> bool:
         """Whether this is a different quantity, or the information of shuffled maps."""
         return self.quantity != "information" or self.shuffle != "none"
+
+    @property
+    def ridge(self) -> float:
+        """α, added to sums, of the variant ``published``; else the ridge over the mean variance of the label window."""
+        return self.alpha if self.variant == "published" else self.relative_ridge
 
     @property
     def absent_value(self) -> float:
@@ -149,6 +172,7 @@ _CHOICES: Final[dict[str, Any]] = {
     "ignored": IgnoredHandling,
     "class_reduction": ClassReduction,
 }
+_NAMES: Final = [item.name for item in fields(RMIConfig)]
 _OPTIONS: Final = [item for item in fields(RMIConfig) if item.name in RMIOptions.__annotations__]
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from segmi.losses.rmi.covariances import MOVES_ABSENT_CLASSES, value_and_derivative
+from segmi.losses.rmi.covariances import moves_absent_classes, skipped_value, value_and_derivative
 from segmi.losses.rmi.maps import (
     CHUNK_BYTES,
     counted_pairs,
@@ -65,25 +65,6 @@ def region_terms(logits: Tensor, targets: Targets, config: RMIConfig) -> RegionT
     return RegionTerms(terms, information, counted, sum(jittered))
 
 
-def _skipped_value(config: RMIConfig) -> float:
-    """Return the term of a pair that is skipped."""
-    if config.quantity == "information" or config.variant == "corrected":
-        return config.absent_value
-    nothing = torch.zeros(1, 2 * config.dimension, 2 * config.dimension, dtype=torch.float64)
-    return value_and_derivative(nothing, 1, config)[0].item()
-
-
-def _computed_pairs(counted: Tensor, targets: Targets, config: RMIConfig) -> Tensor:
-    """Return N×C bool: the pairs whose term is not `_skipped_value` or whose gradient is not zero."""
-    if (
-        config.quantity not in MOVES_ABSENT_CLASSES
-        or config.variant == "corrected"
-        or config.class_reduction == "present"
-    ):
-        return counted
-    return counted | included_windows(targets, config).flatten(1).any(1)[:, None]
-
-
 class _RegionTerms(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -94,11 +75,14 @@ class _RegionTerms(torch.autograd.Function):
             z = logits.detach()
             if device.type == "mps":  # without float64
                 z, targets = z.cpu(), Targets(*(tensor.cpu() for tensor in targets))
-            terms = z.new_full(z.shape[:2], _skipped_value(config), dtype=torch.float64)
+            terms = z.new_full(z.shape[:2], skipped_value(config), dtype=torch.float64)
             information = torch.zeros_like(terms)
             dtype = upcast(logits).dtype
             counted = counted_pairs(targets, z.shape[1], config)
-            ctx.pairs, ctx.config = _computed_pairs(counted, targets, config).nonzero(), config
+            computed = counted
+            if moves_absent_classes(config):
+                computed = counted | included_windows(targets, config).flatten(1).any(1)[:, None]
+            ctx.pairs, ctx.config = computed.nonzero(), config
             wanted = len(ctx.pairs) if ctx.needs_input_grad[0] else 0
             gradients = z.new_empty(wanted, *z.shape[2:], dtype=dtype)  # pairs×H×W
             done = 0

@@ -8,7 +8,7 @@ products and sums are float64, since float32 makes the gradient wrong by percent
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,14 @@ from torch import Tensor
 
 from segmi.losses.compiled.grad_scale import Scales
 from segmi.losses.compiled.runtime import as_array, new_maps, parallel_for, portions
+from segmi.losses.rmi.covariances import moves_absent_classes, skipped_value, value_and_derivative
 from segmi.losses.rmi.cpu.entries import ImageRuns, _backward_channels, _forward_channels, read_image
+from segmi.losses.rmi.maps import axis_cells, included_windows, pooled_size, shuffled_order
+from segmi.losses.rmi.rmi_config import Probability, RMIConfig
+from segmi.losses.targets import Targets
+
+if TYPE_CHECKING:
+    from segmi.losses.rmi.cpu.cells import Cells
 
 __all__ = ["CPUResult", "backward", "compile_entries", "forward"]
 
@@ -50,40 +57,51 @@ class CPUResult(NamedTuple):
 
 
 def forward(
-    logits: Tensor, labels: Tensor, radius: int, published: bool, drop: bool, ridge: float, absent: float, pixels: bool,
-    ignore_index: int, predict: Callable[[int, int], Scales] | None = None,
+    logits: Tensor, labels: Tensor, config: RMIConfig, pixels: bool, ignore_index: int,
+    predict: Callable[[int, int], Scales] | None = None,
 ) -> CPUResult:  # fmt: skip
     """Compute pixel losses and terms, and what `backward` needs or its result.
 
     Args:
         logits: N×C×H×W, float32.
         labels: N×H×W, any integer type.
-        radius, published, drop, ridge, absent, pixels: see `segmi.losses.rmi.operators.kernel_options`.
+        config: see `RMIConfig`.
+        pixels: whether to compute the pixel losses; not for a softmax.
         ignore_index: the label of ignored pixels.
         predict: returns the scales of the gradient for the number of valid pixels and of the pairs whose label varies,
-            if they are known in advance; the gradient is then computed in the same pass.
+            if they are known in advance; the gradient of region mutual information of a sigmoid is then computed in the
+            same pass.
     """
     n, c = logits.shape[:2]
-    d = radius * radius
-    z, images = as_array(logits), _read(labels, ignore_index, max(c, 2), radius, drop)
+    d, closed_form = config.dimension, config.quantity == "information"
+    z, images = as_array(logits), _read(labels, ignore_index, max(c, 2), config)
+    cells = _cells(z, labels, ignore_index, config)
+    windows = np.array([image.windows for image in images]) if cells is None else cells.whole.sum((1, 2))
     losses, terms, information = np.empty((n, c)), np.empty((n, c)), np.zeros((n, c))
     counted, flags = np.zeros((n, c), bool), np.zeros((n, c, 2), np.int64)  # flags: jittered, NaN
     coefficients, offsets = np.empty((n, c, d, 2 * d)), np.empty((n, c, d))
-    varying = _candidates(images, c)  # N×C bool
+    sums = np.empty((0 if closed_form else n, c, 2 * d, 2 * d + 1))
+    varying = _candidates(images, c, windows, config)  # N×C bool
     valid = sum(int(image.pixels[1:].sum()) for image in images)  # slot 0 has the ignored pixels
-    scales = predict(valid, int(varying.sum())) if predict else None
+    fused = closed_form and config.probability == "sigmoid" and predict
+    scales = predict(valid, int(varying.sum())) if predict and fused else None
     gradients = new_maps(logits.shape if scales else (n, 1, 0, 0))
     factors: Any = (scales.term, np.float32(scales.pixel)) if scales else (0.0, np.float32(0))
+    options = config.radius, config.variant == "published", config.ridge, skipped_value(config), pixels
 
     def run(portion: tuple[int, np.ndarray]) -> None:
         number, channels = portion
-        _forward_channels(
-            z, number, channels, varying, images[number], radius, published, ridge, absent, pixels, scales is not None,
-            *factors, losses, terms, information, counted, coefficients, offsets, flags, gradients,
-        )  # fmt: skip
+        inputs = z, number, channels, varying, images[number]
+        results = losses, terms, information, counted, coefficients, offsets, sums, flags, gradients
+        if cells is None:
+            _forward_channels(*inputs, *options, scales is not None, *factors, *results)
+        else:
+            from segmi.losses.rmi.cpu.cells import _forward_cells
+
+            _forward_cells(*inputs, cells, *options, scales is not None, *factors, *results)
 
     parallel_for(run, portions(varying))
-    return CPUResult(
+    result = CPUResult(
         pixels=torch.from_numpy(losses),
         terms=torch.from_numpy(terms),
         information=torch.from_numpy(information),
@@ -97,11 +115,12 @@ def forward(
         gradient=torch.from_numpy(gradients) if scales else None,
         scales=scales,
     )
+    return result if closed_form else _solve(result, sums, varying, windows, config)
 
 
 def backward(
     logits: Tensor, labels: Tensor, counted: Tensor, coefficients: Tensor, offsets: Tensor, term_scale: Tensor,
-    pixel_scale: Tensor, radius: int, drop: bool, ignore_index: int,
+    pixel_scale: Tensor, config: RMIConfig, ignore_index: int,
 ) -> Tensor:  # fmt: skip
     """Return the gradient of ``Σ term_scale · terms + Σ pixel_scale · pixels`` with respect to the logits, float32.
 
@@ -109,43 +128,132 @@ def backward(
         logits, labels, counted, coefficients, offsets: as in `forward` and its result; the scales: N×C.
     """
     c = logits.shape[1]
-    z, images = as_array(logits), _read(labels, ignore_index, max(c, 2), radius, drop)
-    weights, constants, out = as_array(coefficients), as_array(offsets), new_maps(logits.shape)
+    z, images = as_array(logits), _read(labels, ignore_index, max(c, 2), config)
+    cells = _cells(z, labels, ignore_index, config)
     term_scales, pixel_scales = as_array(term_scale.double()), as_array(pixel_scale.double())
-    varying = as_array(counted) & (term_scales != 0)
+    varying = (as_array(counted) | moves_absent_classes(config)) & (term_scales != 0)
+    weights, out = (as_array(coefficients), as_array(offsets), term_scales, pixel_scales), new_maps(logits.shape)
 
     def run(portion: tuple[int, np.ndarray]) -> None:
         number, channels = portion
-        _backward_channels(
-            z, number, channels, varying, images[number], radius, weights, constants, term_scales, pixel_scales, out
-        )
+        inputs = z, number, channels, varying, images[number]
+        if cells is None:
+            _backward_channels(*inputs, config.radius, *weights, out)
+        else:
+            from segmi.losses.rmi.cpu.cells import _backward_cells
+
+            _backward_cells(*inputs, cells, config.radius, *weights, out)
 
     parallel_for(run, portions(varying))
+    if cells is not None and config.probability == "softmax":
+        from segmi.losses.compiled.softmax import softmax_backward
+
+        channels = [np.flatnonzero(row) for row in varying]
+        _by_strips(
+            z, lambda n, begin, end: softmax_backward(z[n], cells.normalizers[n], channels[n], begin, end, out[n])
+        )
     return torch.from_numpy(out)
 
 
-def compile_entries() -> None:
-    """Compile all entry points or load them from the cache, by calls on one pixel."""
-    logits, labels, scale = torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, dtype=torch.long), torch.zeros(1, 1)
-    result = forward(logits, labels, 1, True, False, 1.0, 0.0, True, 255)
-    backward(logits, labels, result.counted, result.coefficients, result.offsets, scale, scale, 1, False, 255)
+def compile_entries(probability: Probability = "sigmoid") -> None:
+    """Compile all entry points or load them from the cache, by calls on one pixel; those of `cells` for a softmax."""
+    config, scale = RMIConfig(radius=1, alpha=1.0, probability=probability), torch.zeros(1, 2)
+    logits, labels = torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.long)
+    result = forward(logits, labels, config, True, 255)
+    backward(logits, labels, result.counted, result.coefficients, result.offsets, scale, scale, config, 255)
 
 
-def _read(labels: Tensor, ignore_index: int, classes: int, radius: int, drop: bool) -> list[ImageRuns]:
+def _by_strips(z: np.ndarray, run: Callable[[int, int, int], None], rows: int = 64) -> None:
+    """Call ``run`` with an image and the first and last row of a strip, for all strips."""
+    starts = range(0, z.shape[2], rows)
+    strips = [(n, begin, min(begin + rows, z.shape[2])) for n in range(len(z)) for begin in starts]
+    parallel_for(lambda strip: run(*strip), strips)
+
+
+def _cells(z: np.ndarray, labels: Tensor, ignore_index: int, config: RMIConfig) -> Cells | None:
+    """Return how maps become maps on the feature grid, or None if they are the probability of a sigmoid."""
+    if not config.needs_cells:
+        return None
+    from segmi.losses.compiled.pooling import Grid
+    from segmi.losses.compiled.softmax import write_normalizers
+    from segmi.losses.rmi.cpu.cells import Cells
+
+    n, _, height, width = z.shape
+    index = labels.long()
+    valid = index != ignore_index
+    targets = Targets(index.masked_fill(~valid, 0), valid, torch.zeros(()))
+    if config.ignored == "drop" and not valid.all():
+        whole = included_windows(targets, config).numpy()
+    else:
+        whole = np.ones((n, *(cells - config.radius + 1 for cells in pooled_size((height, width), config))), bool)
+    order = shuffled_order(targets, config)
+    softmax = config.probability == "softmax"
+    normalizers = np.empty((n, height, width) if softmax else (n, 0, 0))
+    if softmax:
+        _by_strips(z, lambda n, begin, end: write_normalizers(z[n], begin, end, normalizers[n]))
+        normalizers[~valid.numpy()] = np.inf
+    grid, label_grid = (
+        Grid(rows, columns, row_weights, column_weights)
+        for (rows, row_weights), (columns, column_weights) in (
+            [axis_cells(size, config, label=label) for size in (height, width)] for label in (False, True)
+        )
+    )
+    return Cells(
+        grid,
+        label_grid,
+        maximum=config.pooling == "max",
+        shift=1e-6 if config.pooling == "average" and config.variant == "published" else 0.0,
+        whole=whole,
+        order=np.empty((n, 0), np.int64) if order is None else order.numpy(),
+        shuffles_both=config.shuffle == "pixels",
+        normalizers=normalizers,
+    )
+
+
+def _solve(
+    result: CPUResult, sums: np.ndarray, computed: np.ndarray, windows: np.ndarray, config: RMIConfig
+) -> CPUResult:
+    """Return the result of an ablation from the first and second moments of the computed pairs."""
+    chosen = computed if moves_absent_classes(config) else result.counted.numpy()
+    pairs = torch.from_numpy(chosen)
+    moments = torch.from_numpy(sums)[pairs]  # m×2d×(1 + 2d)
+    counts = torch.from_numpy(windows)[pairs.nonzero()[:, 0]]
+    first, second = moments[..., :1], moments[..., 1:].tril()
+    centered = (
+        second
+        + second.mT
+        - torch.diag_embed(second.diagonal(dim1=-2, dim2=-1))
+        - first @ (first / counts[:, None, None]).mT
+    )
+    terms, information, derivative, jittered = value_and_derivative(centered, counts, config)
+    for every, some in (
+        (result.terms, terms),
+        (result.information, information),
+        (result.coefficients.zero_(), derivative),
+        (result.offsets.zero_(), (derivative @ first)[..., 0] / counts[:, None]),
+    ):
+        every[pairs] = some
+    return result._replace(jittered=jittered)
+
+
+def _read(labels: Tensor, ignore_index: int, classes: int, config: RMIConfig) -> list[ImageRuns]:
     maps, results = as_array(labels.long()), dict[int, ImageRuns]()
 
     def run(number: int) -> None:
-        results[number] = ImageRuns(*read_image(maps[number], ignore_index, classes, radius, drop))
+        results[number] = ImageRuns(
+            *read_image(maps[number], ignore_index, classes, config.radius, config.ignored == "drop")
+        )
 
     parallel_for(run, range(len(maps)))
     return [results[number] for number in range(len(maps))]
 
 
-def _candidates(images: Sequence[ImageRuns], channels: int) -> np.ndarray:
-    """Return N×C bool: the pairs with some, but not only, pixels of the class."""
+def _candidates(images: Sequence[ImageRuns], channels: int, windows: np.ndarray, config: RMIConfig) -> np.ndarray:
+    """Return N×C bool: the pairs whose label may vary; all pairs with windows if their maps are needed anyway."""
     if not images:
         return np.zeros((0, channels), bool)
     pixels = np.stack([image.pixels for image in images])
-    some = (pixels > 0) & (pixels < pixels.sum(1, keepdims=True))
+    some = (pixels > 0) & ((pixels < pixels.sum(1, keepdims=True)) | (config.pooling != "none"))
+    some |= moves_absent_classes(config)
     # contiguous: Numba compiles another version for other strides
-    return np.ascontiguousarray(some[:, 3:4] if channels == 1 else some[:, 2:])
+    return np.ascontiguousarray((some[:, 3:4] if channels == 1 else some[:, 2:]) & (windows > 0)[:, None])

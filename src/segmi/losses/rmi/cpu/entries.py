@@ -46,14 +46,17 @@ def _write_tails(layout: Any, r: int, work: Any, with_gradient: bool, scale: Any
 
 
 @compiled
-def tails_pass(layout: Any, z: Any, radius: int, work: Any, scale: Any, out: Any) -> None:
-    """Write the gradient of the pixel loss, and into ``work`` the tails of all rows and the border columns."""
+def tails_pass(
+    layout: Any, z: Any, work: Any, with_loss: bool, with_gradient: bool, scale: Any, out: Any
+) -> tuple[float, bool]:
+    """Compute the pixel loss as `pixel_loss` does, and into ``work`` the tails of all rows."""
+    work.loss[0], work.loss[1], bad = 0.0, 1.0, not with_loss and has_nan(z.reshape(z.size))
     for r in range(len(z)):
-        write_signed_row(layout, z, r, work.row, work.e)
-        _write_tails(layout, r, work, True, scale, out)
-    narrow = is_narrow(z)
-    offset = first_probability(layout, z, narrow, work)
-    write_columns(layout, z, work.q, narrow, offset, radius, work.folded[0], work.columns)
+        bad = write_signed_row(layout, z, r, work.row, work.e) or bad
+        if with_loss:
+            add_softplus(work.row, work.e, work.products, work.loss)
+        _write_tails(layout, r, work, with_gradient, scale, out)
+    return summed_loss(work), bad
 
 
 @compiled
@@ -112,13 +115,13 @@ def add_region_gradient(
             fold_row(layout, work.rows, work.row_starts, done, height, width, radius, work.stencils, work.changes, row)
             _set_edges(done, height, width, radius, work, row)
             if sign == 0:
-                _add_row_gradient(layout, done, scale, folded[0], work, out)
+                add_row_gradient(layout, done, scale, folded[0], work, out)
     if sign:
         add_listed_folded(
             work.rows, width, radius, layout.starts, float(sign), work.window, coefficients, offsets, folded
         )
         for r in range(height):
-            _add_row_gradient(layout, r, scale, folded[r], work, out)
+            add_row_gradient(layout, r, scale, folded[r], work, out)
 
 
 @compiled
@@ -134,7 +137,8 @@ def _set_edges(r: int, height: int, width: int, radius: int, work: Any, out: Any
 
 
 @compiled
-def _add_row_gradient(layout: Any, r: int, scale: float, folded: Any, work: Any, out: Any) -> None:
+def add_row_gradient(layout: Any, r: int, scale: float, folded: Any, work: Any, out: Any) -> None:
+    """Add ``scale`` times the gradient with respect to the logits of row r, from that by the probability."""
     derivatives(work.q[r], work.slope)
     for k in range(layout.ignored_rows[r], layout.ignored_rows[r + 1]):
         work.slope[layout.runs[k, 1] : layout.runs[k, 2]] = 0.0
@@ -142,6 +146,15 @@ def _add_row_gradient(layout: Any, r: int, scale: float, folded: Any, work: Any,
 
 
 # --- entries
+
+
+@compiled
+def export_moments(first: Any, second: Any, out: Any) -> None:
+    """Write Σ x and the lower triangle of Σ x xᵀ side by side."""
+    for i in range(len(first)):
+        out[i, 0] = first[i]
+        for j in range(i + 1):
+            out[i, 1 + j] = second[i, j]
 
 
 class ImageRuns(NamedTuple):
@@ -215,7 +228,8 @@ def _entries(digest: str) -> Any:
     def _forward_channels(
         every: Any, number: int, channels: Any, candidates: Any, image: Any, radius: int, published: bool,
         ridge: float, absent: float, with_pixels: bool, with_gradient: bool, term_scale: float, pixel_scale: Any,
-        pixels: Any, terms: Any, information: Any, counted: Any, coefficients: Any, offsets: Any, flags: Any, out: Any,
+        pixels: Any, terms: Any, information: Any, counted: Any, coefficients: Any, offsets: Any, sums: Any,
+        flags: Any, out: Any,
     ) -> None:  # fmt: skip
         _ = digest
         logits, varying, flag, gradients = every[number], candidates[number], flags[number], out[number]
@@ -236,8 +250,10 @@ def _entries(digest: str) -> Any:
             pixels[number, c] = loss
             flag[c, 1] = bad or np.isnan(loss)
             terms[number, c] = absent  # replaced below if the label varies
-            if varying[c] and varies(work.first, windows):
-                counted[number, c] = True
+            counted[number, c] = varying[c] and varies(work.first, windows)
+            if len(sums) and varying[c]:
+                export_moments(work.first, work.second, sums[number, c])
+            elif counted[number, c]:
                 k, k0 = coefficients[number, c], offsets[number, c]
                 terms[number, c], information[number, c], flag[c, 0] = solve(
                     work.first, work.second, windows, published, ridge, k, k0
@@ -264,7 +280,10 @@ def _entries(digest: str) -> Any:
             index_rows(runs, first[slot], first[slot + 1], class_rows)
             if varying[c]:
                 k, k0 = coefficients[number, c], offsets[number, c]
-                tails_pass(layout, z, radius, work, pixel_scale, gradients[c])
+                tails_pass(layout, z, work, False, True, pixel_scale, gradients[c])
+                narrow = is_narrow(z)
+                offset = first_probability(layout, z, narrow, work)
+                write_columns(layout, z, work.q, narrow, offset, radius, work.folded[0], work.columns)
                 add_region_gradient(layout, z, radius, work, k, k0, factors[c], gradients[c])
             else:
                 pixel_loss(layout, z, work, False, True, pixel_scale, gradients[c])

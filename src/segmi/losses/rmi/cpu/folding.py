@@ -89,6 +89,12 @@ def _add_taps5(a: Any, j: Any, w0: float, w1: float, w2: float, w3: float, w4: f
 
 
 @reordered
+def _add_taps3(a: Any, j: Any, w0: float, w1: float, w2: float, out: Any) -> None:
+    for k in range(np.uintp(out.size)):
+        out[k] += w0 * a[j + k] + w1 * a[j + k + np.uintp(1)] + w2 * a[j + k + np.uintp(2)]
+
+
+@reordered
 def _add_tap(a: Any, j: Any, w: float, out: Any) -> None:
     for k in range(np.uintp(out.size)):
         out[k] += w * a[j + k]
@@ -103,6 +109,9 @@ def add_taps(a: Any, begin: int, weights: Any, out: Any) -> None:
             a, first + np.uintp(t), weights[t], weights[t + 1], weights[t + 2], weights[t + 3], weights[t + 4], out
         )
         t += 5
+    while t + 3 <= len(weights):
+        _add_taps3(a, first + np.uintp(t), weights[t], weights[t + 1], weights[t + 2], out)
+        t += 3
     while t < len(weights):
         _add_tap(a, first + np.uintp(t), weights[t], out)
         t += 1
