@@ -6,8 +6,11 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from segmi.information.estimation import ESTIMATORS
 from segmi.losses import LOSSES
@@ -117,3 +120,43 @@ def test_a_chapter_of_the_results_replaces_the_previous_one() -> None:
     changed = with_chapter(text, "a", "<!-- a -->\n\n## A\n\nnew\n")
     assert changed == text.replace("old", "new")
     assert with_chapter(text, "c", "<!-- c -->\n\n## C\n") == text + "\n<!-- c -->\n\n## C\n"
+
+
+@pytest.fixture
+def first_hour(tmp_path: Path) -> tuple[dict[str, Any], Path]:
+    """The names of the benchmark, and a folder of images of 64 × 64 with segmi.toml."""
+    for split, count in (("train", 8), ("val", 2)):
+        for number in range(count):
+            mask = np.zeros((64, 64), np.uint8)
+            mask[number : number + 30, 10:40] = 1
+            for kind, pixels in (("images", 200 * np.repeat(mask[..., None], 3, 2)), ("masks", mask)):
+                path = tmp_path / "squares" / kind / split / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels.astype(np.uint8)).save(path)
+    (tmp_path / "squares" / "segmi.toml").write_text(
+        'format = 1\nmasks = "index"\nclasses = [{ name = "back", value = 0 }, { name = "square", value = 1 }]\n'
+        '[splits.train]\nimages = "images/train"\nmasks = "masks/train"\n'
+        '[splits.val]\nimages = "images/val"\nmasks = "masks/val"\n'
+    )
+    return runpy.run_path(str(FOLDER / "first_hour.py")), tmp_path / "squares"
+
+
+def test_first_hour_trains_the_common_recipe(first_hour: tuple[dict[str, Any], Path]) -> None:
+    names, folder = first_hour
+    result = names["common_recipe"](folder, 0.002, 0, side=64, rate=1e-3)
+    assert 0 < result["mIoU"] <= 1
+    assert result["steps"] >= 1
+    rows = [
+        {"dataset": "a", "minutes": 5.0, "side": side, "seed": seed, "mIoU": value}
+        for side, values in (("common", (0.5, 0.6)), ("segmi", (0.6, 0.8)))
+        for seed, value in enumerate(values)
+    ]
+    assert names["table"](rows).splitlines()[2:] == ["| a | 5 | 0.550 | 0.700 | +15.0 |", "| mean | | | | +15.0 |"]
+
+
+@pytest.mark.slow
+def test_first_hour_runs_segmi_train(first_hour: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    names, folder = first_hour
+    result = names["segmi_recipe"](folder, 0.05, 0, tmp_path / "run")
+    assert 0 < result["mIoU"] <= 1
+    assert result["steps"] >= 1

@@ -60,6 +60,18 @@ def test_augmentation_is_a_function_of_the_seed_and_keeps_the_generator():
     assert torch.rand(1) == expected
 
 
+def test_mild_colors_keep_the_hue():
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[..., 0] = 160  # pure red
+    mask = np.zeros((32, 32), np.uint8)
+    for color, turned in ((0.25, False), (0.4, True)):
+        processing = Processing(resize=None, crop=32, color=color)
+        images = [processing.augmented(processing.resized(pixels, mask), seed).image for seed in range(8)]
+        assert len({int(image[0, 0, 0]) for image in images}) > 4
+        # A changed hue makes green and blue differ.
+        assert any(abs(int(image[1, 0, 0]) - int(image[2, 0, 0])) > 1 for image in images) is turned
+
+
 def test_defaults_equal_the_study():
     assert Processing() == Processing(resize=234, resize_mode="exact", crop=224, flip=0, scale=(1, 1), color=0)
 

@@ -154,7 +154,7 @@ def test_weights_are_installed_or_the_network_starts_from_scratch(small: Path, m
     facts = folder_facts(small)
     assert "network.encoder_weights" not in settings(facts)
     assert decision(facts, "network").text.endswith("from scratch")
-    assert "no pretrained weights are installed, cached or downloadable" in decision(facts, "network").reason
+    assert "pretrained weights are neither installed, cached nor downloadable" in decision(facts, "network").reason
     monkeypatch.setattr(pretrained, "reachable", lambda url: True)
     assert settings(folder_facts(small))["network.encoder_weights"] == "imagenet"
 

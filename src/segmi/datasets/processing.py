@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -45,7 +45,8 @@ class Processing:
     flip: float = 0.0  # probability of a horizontal flip
     vertical_flip: float = 0.0  # probability of a vertical flip
     scale: tuple[float, float] = (1.0, 1.0)  # range of the random scale factor applied before cropping
-    color: float = 0.0  # strength of the random change of brightness, contrast, saturation and (a tenth of it) hue
+    # strength of the random change of brightness, contrast, saturation and, above 0.25, hue (a tenth of it)
+    color: float = 0.0
     view_color: float = 0.4  # the same for the second view of an unlabeled image
     # transforms of torchvision's v2 or albumentations, applied to the crops: ``{name: RandomRotation, degrees: 10}``
     transforms: tuple[dict[str, Any], ...] = field(default=(), hash=False)
@@ -122,8 +123,12 @@ class Processing:
         return (image.flip(-1) if mirrored else image), mirrored
 
 
+_WITHOUT_HUE: Final = 0.25  # strength up to which the hue stays
+
+
 def _jitter(image: torch.Tensor, strength: float) -> torch.Tensor:
-    jitter = v2.ColorJitter(strength, strength, strength, strength / 10)
+    # Hue takes ten times as long as the others, too long for changes below 9 degrees.
+    jitter = v2.ColorJitter(strength, strength, strength, strength / 10 if strength > _WITHOUT_HUE else 0)
     if len(image) == 3:
         return jitter(image)
     # Bands as a batch of gray images, which change alike: brightness and contrast, since gray has no hue.

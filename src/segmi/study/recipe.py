@@ -1,6 +1,6 @@
 """Default recipe of ``segmi train``: decisions, each a function of the data and the machine with values and a reason.
 
-A study file has none of this: its defaults are those of the study. Explicit options override the recipe.
+Study files do not use the recipe. Explicit options override it.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _network(facts: Facts, given: Mapping[str, Any]) -> Decision:
     if weights is None:
         fields = {**network, "encoder": "tu-tf_efficientnet_lite0"}
         text = "from scratch"
-        reason = "no pretrained weights are installed, cached or downloadable; expect lower scores"
+        reason = "pretrained weights are neither installed, cached nor downloadable; expect lower scores"
     else:
         fields = {**network, "encoder": weights.encoder, "encoder_weights": weights.name}
         text, reason = f"{weights.name} weights", f"the weights are {weights.source}; {decoder}"
@@ -246,7 +246,7 @@ def _selection(facts: Facts, given: Mapping[str, Any]) -> Decision:
         fields |= {"training.holdout": _HELD_OUT, "evaluation.split": HELD_OUT}
         return Decision(
             fields, "the better of weights and moving average on a fifth of train, which is also evaluated",
-            f"there is no val; images are held out in whole groups of train ({groups})",
+            f"val is missing; images are held out in whole groups of train ({groups})",
         )  # fmt: skip
     fields |= {"training.holdout": 0.0, "training.selection_split": "val"}
     text, reason = "the better of weights and moving average on val", "val is drawn from train in whole groups"
