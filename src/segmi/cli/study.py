@@ -135,6 +135,29 @@ def status(file: File, overrides: Overrides = None, runs: Runs = Path("runs"), a
     put(f"{counts['finished']} of {len(rows)} runs are finished{others}")
 
 
+@app.command()
+def pack(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder of a study's runs, or the folder above it.")],
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder of the packed runs.")],
+    as_json: AsJson = False,
+) -> None:
+    """Copy finished runs without weights and images, about 20 kB each, to keep them or to continue elsewhere.
+
+    `segmi report DIR` and `segmi study status FILE --runs DIR` read packed runs like others, and `segmi study run FILE
+    --runs DIR` counts them as finished.
+
+    Example: `segmi study pack runs/demo --output records`
+    """
+    from segmi.records.pack import pack_runs
+
+    packed = pack_runs(runs, output)
+    if as_json:
+        put_json([{"run": str(one.folder), "bytes": one.size} for one in packed])
+        return
+    largest = max(one.size for one in packed)
+    put(f"{len(packed)} finished runs in {output}, {sum(one.size for one in packed):,} bytes, at most {largest:,} each")
+
+
 def report(
     runs: Annotated[
         Path,

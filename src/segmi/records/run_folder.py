@@ -213,10 +213,11 @@ def reported_score(result: Mapping[str, Any], score: str) -> Any:
     return (entry.get("scores", {}).get(result.get("protocol")) or {}).get(score)
 
 
-def find_runs(root: str | Path) -> list[RunFolder]:
+def find_runs(root: str | Path, *, trials: bool = False) -> list[RunFolder]:
     """Return all run folders under a folder (of studies, one study, a dataset or a method), sorted by key.
 
-    Trials of searches are excluded; a `Selection` describes them. Raises `UsageError` if the folder does not exist.
+    Trials of searches are excluded unless ``trials`` is set; a `Selection` describes them.
+    Raises `UsageError` if the folder does not exist.
 
     Example:
         >>> import tempfile
@@ -229,7 +230,7 @@ def find_runs(root: str | Path) -> list[RunFolder]:
     if not root.is_dir():
         raise UsageError(f"no folder {root}", "give the folder with the runs of a study (by default runs/)")
     runs = (RunFolder(path) for path in _seed_folders(root, depth=4))
-    return sorted((run for run in runs if not is_trial(run.key.method)), key=lambda run: run.key)
+    return sorted((run for run in runs if trials or not is_trial(run.key.method)), key=lambda run: run.key)
 
 
 def _seed_folders(folder: Path, depth: int) -> Iterator[Path]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from segmi.errors import RunError, UsageError
 from segmi.records import RunFolder
+from segmi.records.pack import require_weights
 from segmi.records.serialization import read_json
 from segmi.study.problems import Problems, unknown
 from segmi.study.strict_yaml import KeyPath, mapping
@@ -138,6 +139,7 @@ def load_initial_weights(cohort: Cohort, run: Run, folder: RunFolder, init_from:
             path = Path(source.bundle)
         else:  # the folder of a run is root/study/dataset/method/seed
             other = run.changed(method=source.method).folder(folder.path.parents[3])
+            require_weights(other)
             path = other / "bundles" / (source.network or "")
         module = load(path)
         expected: Any = cohort.networks[network]

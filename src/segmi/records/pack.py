@@ -1,0 +1,92 @@
+"""Small form of finished runs, to keep and to move: everything that a report needs, without weights and images.
+
+A packed run is a run folder with fewer files, so that reports, the status and further runs read it as any other.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from segmi.errors import DataError, UsageError
+from segmi.records.atomic import atomic_folder, atomic_write
+from segmi.records.run_folder import RunFolder, find_runs
+from segmi.records.serialization import write_record
+
+_FILES: Final = (
+    "config.yaml", "environment.json", "origin.json", "precision.json", "metrics.csv", "usage.json", "crashes.json",
+)  # fmt: skip
+_FOLDERS: Final = ("confusion", "details")
+_OF_STUDY: Final = ("plan.json", "*/*/selection.json")
+
+
+class PackedRun(NamedTuple):
+    """A run that was packed."""
+
+    folder: Path
+    size: int  # bytes
+
+
+def pack_runs(runs: str | Path, output: str | Path) -> list[PackedRun]:
+    """Copy the small form of all finished runs of a study, or of several, trials included.
+
+    Runs in ``output`` that are not in ``runs`` are kept, so that runs of several machines fit into one folder.
+
+    Args:
+        runs: the folder of one study, or of several.
+        output: the folder of the packed studies, outside ``runs``.
+
+    Returns: the packed runs.
+
+    Raises:
+        UsageError: no finished run, or the output is inside the runs.
+        EnvironmentProblem: the output cannot be written.
+    """
+    source, target = Path(runs).absolute(), Path(output).absolute()
+    if target == source or source in target.parents:
+        raise UsageError(f"{output} is inside {runs}", "give another folder with --output")
+    folders = [run for run in find_runs(source, trials=True) if run.finished]
+    if not folders:
+        raise UsageError(f"no finished run in {runs}", "run the study first: segmi study run FILE")
+    packed = [_pack(run, RunFolder.of(target, run.key)) for run in folders]
+    for study in dict.fromkeys(run.path.parents[2] for run in folders):
+        for path in (path for pattern in _OF_STUDY for path in study.glob(pattern)):
+            atomic_write(target / study.name / path.relative_to(study), path.read_bytes())
+    return packed
+
+
+def require_weights(run: Path) -> None:
+    """Check that a finished run still has its weights.
+
+    Raises:
+        DataError: it is a packed run.
+    """
+    result = RunFolder(run).result()
+    if result is not None and result.get("packed"):
+        raise DataError(
+            f"{run} is a packed run, which has no weights",
+            f"run it here: segmi study run FILE --only '{'/'.join(run.parts[-3:])}' --overwrite",
+        )
+
+
+def _pack(run: RunFolder, target: RunFolder) -> PackedRun:
+    result: dict[str, Any] = run.result() or {}
+    with atomic_folder(target.path, replace=True) as folder:
+        for path in _packed_files(run.path):
+            inside = folder / path.relative_to(run.path)
+            inside.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, inside)
+        artifacts = result.get("artifacts") or {}
+        kept = {name: size for name, size in artifacts.items() if name.partition("/")[0] in _FOLDERS}
+        # Written last, as in a run: it marks the run as finished.
+        write_record(folder / "result.json", {**result, "artifacts": kept, "packed": True})
+    return PackedRun(target.path, sum(path.stat().st_size for path in target.path.rglob("*") if path.is_file()))
+
+
+def _packed_files(run: Path) -> Iterator[Path]:
+    yield from (run / name for name in _FILES if (run / name).is_file())
+    for name in _FOLDERS:
+        yield from (Path(folder, file) for folder, _, files in os.walk(run / name) for file in files)

@@ -1,0 +1,88 @@
+"""Packed runs: small, complete for reports, finished for further runs, and refused where weights are needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from segmi.cli import main
+from segmi.errors import DataError, UsageError
+from segmi.records import RunFolder, RunKey, find_runs
+from segmi.records.pack import pack_runs
+from segmi.report import write_report
+from segmi.study.run import run_study
+from segmi.study.strict_yaml import parse
+from segmi.study.study_file import apply_overrides
+from segmi.study.validation import validated
+
+TAUGHT = """methods.taught={networks: {unet: {architecture: unet, width: 2}, teacher: {architecture: unet, width: 2}},
+    frozen: [teacher], weights_from: {teacher: {method: model-1}}, loss: {cross_entropy: {}, distillation: {}},
+    reported: unet}"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
+    root = tmp_path_factory.mktemp("runs")
+    run_study(validated(apply_overrides(parse(tiny_text), ["seeds=[0, 1]"])), root)
+    return root
+
+
+def test_packed_runs_are_small_and_give_the_same_report(runs: Path, tmp_path: Path) -> None:
+    packed = pack_runs(runs, tmp_path / "records")
+    assert [one.size <= 60_000 for one in packed] == [True, True]
+    names = {path.name for path in (tmp_path / "records").rglob("*") if path.is_file()}
+    assert not any(name.endswith((".safetensors", ".pt", ".png")) for name in names)
+    assert all(run.finished for run in find_runs(tmp_path / "records"))
+    whole = write_report(runs / "tiny", tmp_path / "whole", images=False)
+    small = write_report(tmp_path / "records/tiny", tmp_path / "small", images=False)
+    tables = sorted(path.name for path in whole.glob("*.csv"))
+    assert "table1.csv" in tables
+    for name in tables:
+        assert (small / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_packing_again_adds_runs_and_keeps_the_others(runs: Path, tmp_path: Path, tiny_text: str) -> None:
+    pack_runs(runs, tmp_path / "records")
+    other = tmp_path / "other"
+    run_study(validated(apply_overrides(parse(tiny_text), ["seeds=[2]"])), other)
+    pack_runs(other, tmp_path / "records")
+    assert [run.key.seed for run in find_runs(tmp_path / "records")] == [0, 1, 2]
+
+
+def test_a_study_continues_from_packed_runs(runs: Path, tmp_path: Path, tiny_text: str) -> None:
+    records = tmp_path / "records"
+    pack_runs(runs, records)
+    before = (RunFolder.of(records, RunKey("tiny", "street-scenes", "model-1", 0)).path / "result.json").read_bytes()
+    outcomes = run_study(validated(apply_overrides(parse(tiny_text), ["seeds=[0, 1, 2]"])), records)
+    assert [run.key.seed for run in find_runs(records) if run.finished] == [0, 1, 2]
+    assert outcomes is not None
+    after = RunFolder.of(records, RunKey("tiny", "street-scenes", "model-1", 0))
+    assert (after.path / "result.json").read_bytes() == before
+    assert not (after.path / "bundles").exists()
+
+
+def test_weights_of_a_packed_run_are_refused_with_the_command(runs: Path, tmp_path: Path, tiny_text: str) -> None:
+    records = tmp_path / "records"
+    pack_runs(runs, records)
+    study = validated(apply_overrides(parse(tiny_text), [TAUGHT]))
+    run_study(study, records)
+    failure = RunFolder.of(records, RunKey("tiny", "street-scenes", "taught", 0)).failure()
+    assert failure is not None
+    assert "is a packed run, which has no weights" in failure["message"]
+    assert "--only 'street-scenes/model-1/seed0' --overwrite" in failure["remedy"]
+    assert failure["exit_code"] == DataError.exit_code
+
+
+def test_the_command_prints_number_and_sizes(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "pack", str(runs / "tiny"), "--output", str(tmp_path / "records")]) == 0
+    assert capsys.readouterr().out.startswith(f"2 finished runs in {tmp_path / 'records'}, ")
+    assert main(["study", "pack", str(tmp_path / "records"), "--output", str(tmp_path / "records/again")]) == 2
+    assert "is inside" in capsys.readouterr().err
+
+
+def test_without_finished_runs_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "runs/tiny/street-scenes/model-1/seed0").mkdir(parents=True)
+    with pytest.raises(UsageError, match="no finished run"):
+        pack_runs(tmp_path / "runs", tmp_path / "records")
+    assert not (tmp_path / "records").exists()
