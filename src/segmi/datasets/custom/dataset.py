@@ -125,7 +125,8 @@ class CustomDataset(DatasetReader):
         masks = _shared(image_files(self.root / part.masks, stem_ending=affixes.mask_suffix), mask_name)
         images = image_files(self.root / part.images, stem_ending=affixes.image_suffix)
         if part.images != part.masks:
-            return _shared(images, image_name), masks
+            images = _outside(images, self.root / part.masks)
+            return _shared(images, image_name), _outside(masks, self.root / part.images)
         # Side by side, the affixes alone decide between two files with the same stem.
         if affixes.image_suffix and affixes._replace(image_suffix="") == NO_AFFIXES:
             images = _shared(images, image_name)
@@ -170,6 +171,14 @@ class _NamePattern(NamedTuple):
             return "/".join(folders) if name == self.name and folders else None
         rest = name.removeprefix(self.prefix).replace(self.infix, "", 1)
         return "/".join([*folders, rest]) if rest and name.startswith(self.prefix) and self.infix in name else None
+
+
+def _outside(files: Files, other: Path) -> Files:
+    """Return the files of a folder without those in the folder that leads to the other one, if it is inside."""
+    if not other.is_relative_to(files.folder):
+        return files
+    inner = f"{other.relative_to(files.folder).parts[0]}/"
+    return files._replace(by_stem={stem: path for stem, path in files.by_stem.items() if not stem.startswith(inner)})
 
 
 def _shared(files: Files, pattern: _NamePattern, exclude: Iterable[Path] = ()) -> Files:
