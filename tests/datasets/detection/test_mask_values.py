@@ -242,7 +242,7 @@ def test_255_beside_classes_is_ignored_with_its_share(tmp_path):
     masks = [regions([0, 1, 2, 255], seed) for seed in range(4)] + [regions([0, 255])]
     proposal = propose(folder(tmp_path, masks))
     assert proposal.dataset.config.ignored == (255,)
-    assert "255 (5.9% of the pixels) is ignored, since there are other values" in proposal.notes
+    assert "255 (5.86% of the pixels) is ignored, since there are other values" in proposal.notes
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def _of_values(
         ignored = [value for value in given if isinstance(value, int)]
     elif named is not None and named.ignored is not None:
         ignored = [named.ignored]
-        notes.append(f"{named.ignored} ({masks.share(named.ignored):.1%} of the pixels) is ignored by {named.origin}")
+        notes.append(f"{named.ignored} ({masks.share(named.ignored):.2%} of the pixels) is ignored by {named.origin}")
     elif named is not None and IGNORE_INDEX in named.values:
         ignored = []
     else:
@@ -125,12 +125,12 @@ def _of_values(
         unnamed = [value for value in rest if value not in named.values]
         if unnamed == [IGNORE_INDEX] and given is None:
             ignored, unnamed = [*ignored, IGNORE_INDEX], []
-            notes.append(f"255 ({masks.share(IGNORE_INDEX):.1%} of the pixels) is ignored, since it has no name")
+            notes.append(f"255 ({masks.share(IGNORE_INDEX):.2%} of the pixels) is ignored, since it has no name")
         names, values = list(named.names), list(named.values)
         if unnamed == [0] and named.explicit_values is not None and "background" not in names:
             names, values, unnamed = ["background", *names], [0, *values], []
             named = named._replace(colors=None if named.colors is None else ((0, 0, 0), *named.colors))
-            notes.append(f"0 ({masks.share(0):.1%} of the pixels) is background, since {named.origin} starts above it")
+            notes.append(f"0 ({masks.share(0):.2%} of the pixels) is background, since {named.origin} starts above it")
         if unnamed:
             raise DataError(
                 f"{named.origin}: expected a name for every value, got {len(names)} names (values "

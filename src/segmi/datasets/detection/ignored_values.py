@@ -43,7 +43,7 @@ def guess_ignored(masks: MaskValues) -> tuple[list[int], list[str]]:
     if (plain > 0 if few else 2 * plain >= with_it) or (stray and (few or not numbered)):
         raise _ambiguous(masks, rest, plain)
     share = masks.share(IGNORE_INDEX)
-    return [IGNORE_INDEX], [f"255 ({share:.1%} of the pixels) is ignored, since there are other values"]
+    return [IGNORE_INDEX], [f"255 ({share:.2%} of the pixels) is ignored, since there are other values"]
 
 
 def _ambiguous(masks: MaskValues, rest: list[int], plain: int) -> UsageError:

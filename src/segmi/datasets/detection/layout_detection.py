@@ -127,12 +127,16 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str) -> Layout:
 
 def _unused_folders(survey: Survey, pairs: Sequence[FolderPair]) -> list[str]:
     """Return a note on the image folders that no split uses, without those whose names say that they are neither."""
-    used = [PurePosixPath(folder.path) for pair in pairs for folder in (pair.images, pair.masks)]
+    roles = [("mask", pair.masks) for pair in pairs] + [("image", pair.images) for pair in pairs]
+    used = [(role, PurePosixPath(folder.path)) for role, folder in roles]
     unused = [
         f"{printable(folder.path)} ({len(stems)} file{'s' if len(stems) > 1 else ''})"
         for folder, stems in survey.images.items()
         if folder.role != "other"
-        and not any(f.is_relative_to(folder.path) or PurePosixPath(folder.path).is_relative_to(f) for f in used)
+        and not any(PurePosixPath(path).is_relative_to(folder.path) for _, path in used)
+        and not any(
+            PurePosixPath(folder.path).is_relative_to(path) for role, path in used if folder.role in (None, role)
+        )
     ]
     more = f" and {len(unused) - 4} more" if len(unused) > 4 else ""
     return [f"not used: {', '.join(unused[:4])}{more}"] if unused else []
