@@ -113,6 +113,21 @@ def test_a_refused_folder_is_not_changed(photos: Path, capsys: pytest.CaptureFix
     assert sorted(path.name for path in photos.iterdir()) == ["images", "masks"]
 
 
+def test_the_remedies_for_a_single_image_work(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in [*photos.glob("*/*")]:
+        if path.stem != "3":
+            path.unlink()
+    assert main(["data", "init", str(photos)]) == 3
+    assert "`segmi data init --val 0`" in capsys.readouterr().err
+    assert main(["data", "init", str(photos), "--val", "0"]) == 0
+    run = ["train", str(photos), *SMALL, "-b", "1", "-o", str(tmp_path / "runs")]
+    capsys.readouterr()
+    assert main(run) == 2
+    remedy = capsys.readouterr().err.partition("evaluate on the same ones: ")[2].split()[:4]
+    assert remedy[0] == "training.holdout=0"
+    assert main([*run, *remedy]) == 0
+
+
 def test_read_only_data(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     """The file is written elsewhere, and every command takes its folder."""
     access = os.access

@@ -111,12 +111,23 @@ def check_dataset(
     in_two_splits, notes = _repeated(listings, checked)
     reports = tuple(_split_report(dataset, name, listings[name], checked[name]) for name in names)
     notes += [*_shared_groups(listings), *_ignored_masks(listings, checked)]
-    for report in reports:
-        if absent := [dataset.info.classes[i] for i, pixels in enumerate(report.class_pixels) if not pixels]:
-            notes.append(f"{report.name} has no pixel of: {', '.join(absent)}")
+    notes += _absent_classes(dataset.info.classes, reports)
     problems = list(dict.fromkeys([*problems, *in_two_splits]))
     info = dataset.info
     return CheckReport(info.name, info.title, info.classes, reports, tuple(problems), tuple(notes))
+
+
+def _absent_classes(classes: Sequence[str], reports: Sequence[SplitReport]) -> list[str]:
+    notes = []
+    for report in reports:
+        absent = [index for index, pixels in enumerate(report.class_pixels) if not pixels]
+        elsewhere = [other.name for other in reports if any(other.class_pixels[index] for index in absent)]
+        names = ", ".join(classes[index] for index in absent)
+        effect = ""
+        if report.name == "train" and elsewhere:
+            effect = f", which {' and '.join(elsewhere)} has: move images to train, or merge classes (`value = [1, 2]`)"
+        notes += [f"{report.name} has no pixel of: {names}{effect}"] if absent else []
+    return notes
 
 
 def in_threads(

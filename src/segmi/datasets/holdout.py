@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence, Set
 
 from segmi.datasets.reader import Sample
 from segmi.errors import UsageError
@@ -32,7 +32,8 @@ def hold_out(samples: Sequence[Sample], fraction: float, seed: int = 0) -> tuple
     if len(samples) < 2:
         raise UsageError(
             f"expected at least 2 images to hold out a part of, got {len(samples)}",
-            "add images, or train without selection: training.holdout=0 training.select_by=last",
+            "add images, or train and evaluate on the same ones: training.holdout=0 training.select_by=last "
+            "training.weight_average=false evaluation.split=train",
         )
     groups: dict[str, list[int]] = defaultdict(list)
     for index, sample in enumerate(samples):
@@ -110,6 +111,24 @@ def draw_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -
             held += sizes[group]
         rest = [group for group in rest if group not in drawn[name]]
     return drawn
+
+
+def seed_with_all_classes(
+    groups: Sequence[str], classes: Sequence[Set[Hashable]], shares: Mapping[str, float], tries: int = 100
+) -> int | None:
+    """Return the first seed whose draw gives train and every drawn split all classes; None if none of them does.
+
+    ``groups`` and ``classes`` have the group and the classes of each image.
+    """
+    everything = set().union(*classes)
+    for seed in range(tries):
+        drawn = draw_splits(groups, shares, seed)
+        elsewhere = set().union(*drawn.values())
+        parts = [set(groups) - elsewhere, *drawn.values()]
+        found = [set().union(*(c for g, c in zip(groups, classes, strict=True) if g in part)) for part in parts]
+        if all(one == everything for one in found):
+            return seed
+    return None
 
 
 def draw_tails(groups: Mapping[str, str], shares: Mapping[str, float]) -> dict[str, set[str]]:

@@ -354,6 +354,30 @@ def test_one_and_two_images(tmp_path, count):
     assert [len(proposal.dataset.split(split)) for split in proposal.dataset.splits] == [count]
 
 
+def test_a_seed_whose_splits_have_all_classes_is_named(tmp_path):
+    for number in range(10):
+        photo(tmp_path / "images" / f"{chr(97 + number)}.png")
+        labels(tmp_path / "masks" / f"{chr(97 + number)}.png", (0, 1, 2) if number in (3, 7) else (0, 1))
+    for seed in range(6):
+        proposal = propose(tmp_path, seed=seed)
+        absent = [note for note in proposal.notes if "has no pixel of: class 2" in note]
+        named = [re.search(r"all classes with --seed (\d+)", note) for note in proposal.notes]
+        other = next((int(match[1]) for match in named if match), None)
+        assert bool(absent) == (other is not None)
+        if other is not None:
+            assert not any("has no pixel of" in note for note in propose(tmp_path, seed=other).notes)
+            break
+    else:
+        pytest.fail("no draw lacked a class")
+
+
+def test_a_class_that_only_val_has(tmp_path):
+    write(tmp_path, "{}/images", "{}/masks", {"train": 3}, lambda path: labels(path, (0, 1)))
+    write(tmp_path, "{}/images", "{}/masks", {"val": 3})
+    note = "train has no pixel of: class 2, which val has: move images to train, or merge classes (`value = [1, 2]`)"
+    assert note in propose(tmp_path).notes
+
+
 # Groups
 
 

@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 from segmi.datasets.custom.dataset_config import Affixes
+from segmi.datasets.custom.name_matching import ENOUGH, Match, is_mask_word, match_folders, match_within
 from segmi.datasets.custom.panoptic import Segments
 from segmi.datasets.decode import SUFFIXES, printable
 from segmi.datasets.detection.mask_values import looks_like_mask
-from segmi.datasets.detection.name_matching import ENOUGH, Match, is_mask_word, match_folders, match_within
 from segmi.datasets.detection.survey import ImageFolder, Survey, classify_name
 from segmi.datasets.outlines import read_json
 from segmi.errors import DataError, UsageError

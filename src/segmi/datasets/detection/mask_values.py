@@ -45,7 +45,7 @@ class MaskValues:
     # number of pixels of each value without a neighbor of the same value
     isolated: Counter[int] = field(default_factory=Counter)
     palette: tuple[Color, ...] | None = None  # the palette colors of palette files
-    together: Counter[frozenset[int]] = field(default_factory=Counter)  # number of files with each set of values
+    of_files: list[frozenset[int]] = field(default_factory=list)  # the set of values of each file
     threshold: int | None = None  # 0 and 255 are gray levels below this one, and the others
     notes: tuple[str, ...] = ()  # how the files were read
 
@@ -53,6 +53,11 @@ class MaskValues:
     def values(self) -> list[int]:
         """The values in increasing order."""
         return sorted(self.pixels)
+
+    @property
+    def together(self) -> Counter[frozenset[int]]:
+        """The number of files with each set of values."""
+        return Counter(self.of_files)
 
     def share(self, value: int) -> float:
         """Return the share of a value in all pixels."""
@@ -118,7 +123,7 @@ def read_mask_values(
         names = file.colors() if total.colored else {value: value for value in file.pixels}
         total.pixels.update({names.get(value, value): count for value, count in file.pixels.items()})
         total.isolated.update({names.get(value, value): count for value, count in file.isolated.items()})
-        total.together[frozenset(names.values())] += 1
+        total.of_files.append(frozenset(names.values()))
     palettes = {file.palette for file in files if file.palette is not None}
     total.palette = None if total.colored or "numbers" in kinds else max(palettes, key=len, default=None)
     _check_masks(total, paths[0])

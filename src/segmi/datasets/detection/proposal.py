@@ -11,17 +11,18 @@ from PIL import Image
 
 from segmi.datasets.check import CheckReport, check_dataset
 from segmi.datasets.clips import GROUP_FILES, group_samples
+from segmi.datasets.contact_sheet import contact_sheet
 from segmi.datasets.custom import CustomConfig, CustomDataset, LabelClass, format_config
 from segmi.datasets.custom.dataset_config import MaskKind, Value
 from segmi.datasets.custom.panoptic import Segments
 from segmi.datasets.decode import printable
 from segmi.datasets.detection.class_names import find_class_names
 from segmi.datasets.detection.class_proposal import ClassProposal, classes_of_segments, propose_classes
-from segmi.datasets.detection.contact_sheet import contact_sheet
 from segmi.datasets.detection.image_kinds import propose_format
 from segmi.datasets.detection.layout_detection import Layout, detect_layout
 from segmi.datasets.detection.mask_values import read_mask_values
 from segmi.datasets.detection.survey import Survey, survey_folder
+from segmi.datasets.holdout import seed_with_all_classes
 from segmi.datasets.reader import Sample, combined_error
 
 Progress = Callable[[str, int, int], None]  # called with the current stage, the number of files done and their total
@@ -99,7 +100,7 @@ def propose(
     draft = CustomConfig(title, kind, _UNREAD, layout.parts, affixes=layout.affixes, pairs_only=pairs_only)
     lister = CustomDataset.from_config(root, draft)
     samples = _list_pairs(lister)
-    kind, classes = _classes(survey, layout, samples, threshold, ignored, progress)
+    kind, classes, of_files = _classes(survey, layout, samples, threshold, ignored, progress)
     files = [path for name in GROUP_FILES for path in survey.lists.get(name, ())]
     grouping = group_samples(lister, samples, files, drawn="val" not in layout.parts)
     config = replace(
@@ -130,6 +131,7 @@ def propose(
         grouping.note,
         _splits_note(config),
         *report.notes,
+        *_other_seed(dataset, samples, of_files, report),
     )
     return Proposal(dataset, layout.words, notes, report)
 
@@ -166,15 +168,29 @@ def _classes(
     threshold: int | None,
     ignored: Sequence[Value] | None,
     progress: Progress | None,
-) -> tuple[MaskKind, ClassProposal]:
+) -> tuple[MaskKind, ClassProposal, Sequence[frozenset[int]]]:
     json_files = [survey.root / part.panoptic for part in layout.parts.values() if part.panoptic is not None]
     if json_files:
-        return "panoptic", classes_of_segments([Segments(path) for path in json_files])
+        return "panoptic", classes_of_segments([Segments(path) for path in json_files]), ()
     paths = [sample.mask for sample in samples if isinstance(sample.mask, Path)]
     masks = read_mask_values(paths, _stage(progress, "read masks:"), threshold)
     named = find_class_names(survey, [part.masks for part in layout.parts.values()])
     classes = propose_classes(masks, named, layout.words, layout.affixes.mask_suffix, ignored)
-    return "color" if masks.colored else "index", classes._replace(notes=(*masks.notes, *classes.notes))
+    classes = classes._replace(notes=(*masks.notes, *classes.notes))
+    return "color" if masks.colored else "index", classes, masks.of_files
+
+
+def _other_seed(
+    dataset: CustomDataset, samples: Sequence[Sample], of_files: Sequence[frozenset[int]], report: CheckReport
+) -> list[str]:
+    """Return a note with a seed that draws splits with all classes, if the drawn ones lack some and there is one."""
+    config = dataset.config
+    complete = all(min(split.class_pixels) > 0 for split in report.splits)
+    if complete or not config.drawn or config.contiguous or len(config.parts) > 1:
+        return []
+    groups = {sample.image: sample.group for split in dataset.splits for sample in dataset.split(split)}
+    seed = seed_with_all_classes([groups[sample.image] for sample in samples], of_files, config.drawn)
+    return [] if seed is None else [f"every split has all classes with --seed {seed}"]
 
 
 def _splits_note(config: CustomConfig) -> str:
