@@ -282,9 +282,7 @@ class RegionMatchedBound(RegionLoss):
     Cost: as region mutual information.
 
     Args:
-        target: the value to reach.
-        ignore_index: the label of ignored pixels.
-        options: the fields of `RMIConfig`.
+        target: the value to reach; for the others see `RegionMutualInformation`.
     """
 
     scope = "batch"
