@@ -102,16 +102,20 @@ def _single_series(stems: Sequence[str], *, drawn: bool, alike: Callable[[], boo
     numbers = [int(number[0]) for stem in stems if (number := re.search(r"\d+$", stem))]
     cut = min(numbers, default=0) > 1 or any(re.search(r"\d", one) for one in prefixes)  # a part of a longer recording
     own = not any(_ANY_WORDS.fullmatch(one) for one in prefixes)
-    named = len(prefixes) == 1 and (any(map(_FRAME_WORDS.search, prefixes)) or (own and cut))
+    padded = all(re.search(r"(?<!\d)0\d{4,}$", stem) for stem in stems)  # 00017
+    named = len(prefixes) == 1 and (any(map(_FRAME_WORDS.search, prefixes)) or (own and cut) or padded)
     if named or alike():
         sizes = Counter(match[1] for one in stems if (match := re.search(NUMBERED, one)))
         pattern = None if min(sizes.values()) < SHORTEST_VIDEO else NUMBERED
         if not drawn:
-            return Grouping(pattern, "the images are frames of one video: scores on val are not those of new videos")
+            return Grouping(
+                pattern,
+                "the images are numbered like the frames of one video: scores on val do not hold for new videos",
+            )
         return Grouping(
             pattern,
-            "the images are frames of a video: its last frames are drawn, so that neighboring frames, which are alike, "
-            "are in two splits at the boundary only; scores on val are still not those of new videos",
+            "the images are numbered like the frames of a video: the last frames are drawn, so that neighboring frames "
+            "are in two splits at the boundary only; scores on val do not hold for new videos",
             contiguous=True,
         )
     note = "the names are numbers without groups: each image is a group"

@@ -411,12 +411,12 @@ def test_clips_stay_in_one_split_and_this_is_said(tmp_path, kind):
     assert len(dataset.split("val")) <= len(dataset.split("train"))
 
 
-@pytest.mark.parametrize("prefix", ["frame_", "frame", "0001TP_", "drive07_", "seq-"])
+@pytest.mark.parametrize("prefix", ["frame_", "frame", "0001TP_", "drive07_", "seq-", "", "img_"])
 def test_one_video_is_divided_in_time(prefix):
     for first, step in ((1, 1), (6690, 30)):
         grouping = propose_group(numbers(prefix, first, step=step))
         assert grouping.contiguous
-        assert grouping.note.startswith("the images are frames of a video: its last frames are drawn")
+        assert grouping.note.startswith("the images are numbered like the frames of a video: the last")
 
 
 def test_numbers_are_a_video_if_neighbors_look_alike(tmp_path):
@@ -444,7 +444,7 @@ def test_a_random_split_of_frames_is_not_called_clean(tmp_path):
         photo(tmp_path / split / "images" / f"{name}.png")
         labels(tmp_path / split / "masks" / f"{name}.png")
     notes = propose(tmp_path).notes
-    assert "the images are frames of one video: scores on val are not those of new videos" in notes
+    assert "the images are numbered like the frames of one video: scores on val do not hold for new videos" in notes
 
 
 def test_tiles_of_a_slide_and_categories():

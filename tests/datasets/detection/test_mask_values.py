@@ -295,3 +295,12 @@ def test_a_transparent_mask_is_named(tmp_path):
     masks = [np.dstack([np.full((*SIZE, 3), 255, np.uint8), regions([0, 255], seed)]) for seed in range(4)]
     with pytest.raises(SegmiError, match=r"different transparency(.|\n)*save the alpha channel"):
         propose(folder(tmp_path, masks))
+
+
+def test_lists_of_other_names_are_read_if_they_have_all_values(tmp_path):
+    root = folder(tmp_path, [PAINT[regions([0, 1, 2], seed)] for seed in range(4)])
+    (root / "my_palette.csv").write_text("name, r, g, b\nground, 0, 0, 0\ncar, 255, 0, 0\ntree, 0, 255, 0\n")
+    (root / "labels_per_image.csv").write_text("name,value\n1.png,3\n2.png,4\n")
+    assert meaning(propose(root)) == {"ground": ((0, 0, 0),), "car": ((255, 0, 0),), "tree": ((0, 255, 0),)}
+    (root / "my_palette.csv").write_text("name, r, g, b\nground, 0, 0, 0\ncar, 255, 0, 0\ntree, 0, 9, 0\n")
+    assert propose(root).dataset.info.classes == ("background", "class 1", "class 2")

@@ -175,7 +175,7 @@ def test_frames_of_one_video_are_noted(make):
             path.rename(path.with_name(f"frame_{number:04d}{path.suffix}"))
     proposal = propose(root)
     assert any(
-        note.startswith("the images are frames of a video: its last frames are drawn") for note in proposal.notes
+        note.startswith("the images are numbered like the frames of a video: the last") for note in proposal.notes
     )
     assert [sample.name for sample in proposal.dataset.split("val")] == ["frame_0008", "frame_0009"]
 

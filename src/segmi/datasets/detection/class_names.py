@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple
 
 from segmi.datasets.class_list import FILE_NAME, read_classes
 from segmi.datasets.decode import printable
+from segmi.datasets.detection.mask_values import MaskValues
 from segmi.datasets.detection.survey import Survey
-from segmi.datasets.palette import Color, from_hex
+from segmi.datasets.palette import Color, color_of, from_hex
 from segmi.types import IGNORE_INDEX
 
 IGNORED_NAMES: Final = frozenset(
@@ -33,6 +34,8 @@ _FILES: Final = (
     *("obj_class_to_machine_color.json", "label_classes.json", "config.json", "label2id.json"),
 )
 """Names of files with class names; of several that are equally near to the masks, the first wins."""
+
+_SPEAKING: Final = re.compile(r"class|label|colou?r|legend|palette|categor|ontology")
 
 _COLUMNS: Final = {
     **dict.fromkeys(("name", "class", "class_name", "label", "label_name", "readable", "title"), "name"),
@@ -76,29 +79,52 @@ class _Row(NamedTuple):
     line: str = ""  # the whole line without the color, which is the name if the lines have no distinct numbers
 
 
-def find_class_names(survey: Survey, masks: Sequence[str] = (".",)) -> NamedClasses | None:
+def find_class_names(
+    survey: Survey, folders: Sequence[str] = (".",), masks: MaskValues | None = None
+) -> NamedClasses | None:
     """Return the classes of the file with names that is nearest to the folders of masks.
 
-    The files are segmi's, CVAT's, CamVid's, tables with or without header, and JSON lists and objects.
+    The files are segmi's, CVAT's, CamVid's, tables with or without header, and JSON lists and objects. Files of other
+    names that speak of classes are read if they have the numbers or colors of all values of the masks.
 
     Raises:
         DataError: segmi's own ``classes.txt`` is invalid.
     """
+    by_name = {name: list(paths) for name, paths in survey.lists.items()}
+    for path in survey.json:
+        by_name.setdefault(PurePosixPath(path).name.lower(), []).append(path)
+    orders = {name: order for order, name in enumerate(_FILES)}
     found = [
-        (min(_distance(PurePosixPath(inside).parent, PurePosixPath(folder)) for folder in masks), order, inside)
-        for order, name in enumerate(_FILES)
-        for inside in survey.lists.get(name, [path for path in survey.json if PurePosixPath(path).name.lower() == name])
+        (min(_distance(PurePosixPath(path).parent, PurePosixPath(folder)) for folder in folders), orders[name], path)
+        for name, paths in by_name.items()
+        if name in orders
+        for path in paths
     ]
-    for _, _, inside in sorted(found):
-        path = survey.root / inside
-        rows = _rows(path)
-        numbered = any(row.value is not None or row.name == UNSHIFTED_NAME for row in rows)
-        if path.name.lower() == FILE_NAME and not numbered:
-            classes = read_classes(path)
-            return NamedClasses(classes.names, classes.colors, classes.ignored, classes.ignored_color, inside)
-        if rows:
-            return _named_classes(rows, inside)
+    others = [
+        path for name, paths in by_name.items() if name not in orders and _SPEAKING.search(name) for path in paths
+    ]
+    for path in [path for _, _, path in sorted(found)] + sorted(others):
+        named = _classes_of(survey.root / path, path)
+        if named is not None and (path not in others or (masks is not None and _has_all(named, masks))):
+            return named
     return None
+
+
+def _classes_of(path: Path, inside: str) -> NamedClasses | None:
+    rows = _rows(path)
+    numbered = any(row.value is not None or row.name == UNSHIFTED_NAME for row in rows)
+    if path.name.lower() == FILE_NAME and not numbered:
+        classes = read_classes(path)
+        return NamedClasses(classes.names, classes.colors, classes.ignored, classes.ignored_color, inside)
+    return _named_classes(rows, inside) if rows else None
+
+
+def _has_all(named: NamedClasses, masks: MaskValues) -> bool:
+    """Return whether a list has the colors of color masks, or the numbers of others, except those of no class."""
+    if masks.colored:
+        return {color_of(value) for value in masks.values} <= {*(named.colors or ()), named.ignored_color}
+    numbers = {*(named.explicit_values or ()), named.ignored, 0, IGNORE_INDEX}
+    return named.explicit_values is not None and {*masks.values} <= numbers
 
 
 def _distance(one: PurePosixPath, other: PurePosixPath) -> int:

@@ -20,8 +20,9 @@ from segmi.datasets.outlines import read_json
 from segmi.errors import DataError, UsageError
 
 PREFERRED: Final = {
-    **dict.fromkeys(("semantic", "final", "labelids", "stuffthingmaps", "machine"), 1),
-    **dict.fromkeys(("original", "raw", "color", "colour", "colored", "rgb", "human", "gtcoarse"), -1),
+    **dict.fromkeys(("semantic", "sem", "semseg", "final", "labelids", "stuffthingmaps", "machine"), 1),
+    **dict.fromkeys(("original", "raw", "color", "colour", "colored", "colors", "colormaps", "rgb", "human"), -1),
+    **dict.fromkeys(("gtcoarse", "pan", "panoptic", "ins", "inst", "bitmasks", "confidence"), -1),
 }
 """Which of several folders of masks of the same images is meant, by the words in its path."""
 

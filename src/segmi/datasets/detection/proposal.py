@@ -174,7 +174,7 @@ def _classes(
         return "panoptic", classes_of_segments([Segments(path) for path in json_files]), ()
     paths = [sample.mask for sample in samples if isinstance(sample.mask, Path)]
     masks = read_mask_values(paths, _stage(progress, "read masks:"), threshold)
-    named = find_class_names(survey, [part.masks for part in layout.parts.values()])
+    named = find_class_names(survey, [part.masks for part in layout.parts.values()], masks)
     classes = propose_classes(masks, named, layout.words, layout.affixes.mask_suffix, ignored)
     classes = classes._replace(notes=(*masks.notes, *classes.notes))
     return "color" if masks.colored else "index", classes, masks.of_files
@@ -185,7 +185,8 @@ def _other_seed(
 ) -> list[str]:
     """Return a note with a seed that draws splits with all classes, if the drawn ones lack some and there is one."""
     config = dataset.config
-    complete = all(min(split.class_pixels) > 0 for split in report.splits)
+    by_class = zip(*(split.class_pixels for split in report.splits), strict=True)
+    complete = all(min(pixels) > 0 or not any(pixels) for pixels in by_class)
     if complete or not config.drawn or config.contiguous or len(config.parts) > 1:
         return []
     groups = {sample.image: sample.group for split in dataset.splits for sample in dataset.split(split)}
