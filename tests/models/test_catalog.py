@@ -3,9 +3,10 @@ import json
 
 import pytest
 import torch
+import torchvision
 
 from segmi.errors import UsageError
-from segmi.models import MODELS, build_network, list_encoders, list_models
+from segmi.models import MODELS, adapters, build_network, list_encoders, list_models
 from segmi.models import catalog as catalog_module
 from segmi.types import Output
 
@@ -209,3 +210,18 @@ def test_batch_norm_momentum() -> None:
 def test_invalid_momentum_is_refused() -> None:
     with pytest.raises(UsageError, match=r"batch_norm_momentum: expected a value in \(0, 1\], got 0"):
         build_network("unet", classes=3, batch_norm_momentum=0)
+
+
+@pytest.mark.parametrize("name", ["fcn_resnet50", "lraspp_mobilenet_v3_large"])
+@pytest.mark.parametrize("in_channels", [1, 5])
+def test_pretrained_first_layers_of_torchvision_are_adapted(name, in_channels):
+    """As segmentation_models_pytorch: the weights are repeated, and scaled so that the sum over channels stays."""
+    module = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=2)
+    before = next(layer for layer in module.modules() if isinstance(layer, torch.nn.Conv2d)).weight.detach().clone()
+    adapters._replace_first_convolution(module, in_channels, pretrained=True)
+    after = next(layer for layer in module.modules() if isinstance(layer, torch.nn.Conv2d)).weight
+    if in_channels == 1:
+        expected = before.sum(1, keepdim=True)
+    else:
+        expected = before[:, [0, 1, 2, 0, 1]] * 3 / 5
+    torch.testing.assert_close(after, expected)

@@ -111,7 +111,7 @@ def _train(
     folder = RunFolder(expand(study)[0].folder(absolute.parent))
     if folder.finished and not overwrite:
         say(f"{folder.path} is already finished; use --overwrite to start again")
-    else:
+    elif "size" not in single.decisions:  # otherwise it is printed with its reason
         say(f"the network sees {_scale(study, roots)}")
     with StudyProgress() as progress:
         trained = train_study(
