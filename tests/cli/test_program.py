@@ -21,7 +21,7 @@ VERBS = [
     ["study"], ["study", "check"], ["study", "run"], ["study", "retry"], ["study", "status"], ["study", "show"],
     ["report"], ["train"], ["evaluate"], ["probe"], ["predict"], ["list"], ["list", "losses"], ["list", "models"],
     ["list", "datasets"], ["data"], ["data", "check"], ["data", "prepare"], ["data", "info"], ["data", "clear"],
-    ["data", "preview"],
+    ["data", "preview"], ["doctor"],
 ]  # fmt: skip
 
 

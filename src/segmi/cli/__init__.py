@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import segmi
-from segmi.cli import data, deploying, listing, networks, study, study_run, train
+from segmi.cli import data, deploying, doctor, listing, networks, study, study_run, train
 from segmi.cli.output import explain_error, settings
 
 __all__ = ["app", "main"]
@@ -43,6 +43,7 @@ app.command(name="app", rich_help_panel="Networks")(deploying.app)
 app.command(name="publish", rich_help_panel="Networks")(deploying.publish)
 app.add_typer(listing.app, name="list", rich_help_panel="Lists and data")
 app.add_typer(data.app, name="data", rich_help_panel="Lists and data")
+app.command(name="doctor", rich_help_panel="Lists and data")(doctor.doctor)
 
 # Global options, which are also accepted after the command.
 _GLOBAL = {"--debug": "--debug", "--quiet": "--quiet", "-q": "--quiet"}

@@ -32,7 +32,7 @@ from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 
@@ -44,6 +44,9 @@ except ImportError:  # Windows
 VARIABLE: Final = "SEGMI_KERNELS"
 MODES: Final = ("background", "wait", "off")
 EXPECTED_SECONDS: Final = 30  # of one core, for a message
+RMI_MODULE: Final = "segmi.losses.rmi.cpu"
+CELLS_MODULE: Final = f"{RMI_MODULE}.cells"
+PIXEL_MODULE: Final = "segmi.losses.pixel._binary_cross_entropy_cpu"
 _LIMIT_SECONDS: Final = 900.0  # of the other process
 
 log = logging.getLogger(__name__)
@@ -216,8 +219,15 @@ def compile_now(module: str, notify: Callable[[str], None] | None = None) -> Non
     state.complete = True
 
 
+_NAMES: Final = {
+    RMI_MODULE: "RMI kernel",
+    CELLS_MODULE: "RMI kernel of pooling and softmax",
+    PIXEL_MODULE: "kernel of binary cross-entropy",
+}
+
+
 def _name(module: str) -> str:
-    return "RMI kernel" if ".rmi." in module else "kernel of binary cross-entropy"
+    return _NAMES.get(module, f"kernel {module}")
 
 
 @contextmanager
@@ -251,7 +261,6 @@ def main(module: str) -> None:
     compile_now(module)
 
 
-def kernel_states() -> dict[str, Any]:
-    """Return for each compiled module whether it is in the cache, for `segmi doctor`."""
-    modules = ("segmi.losses.rmi.cpu", "segmi.losses.pixel._binary_cross_entropy_cpu")
-    return {module: _compilation(module).is_complete() for module in modules}
+def kernel_states() -> dict[str, bool]:
+    """Return whether each kernel is in the cache, for `segmi doctor`."""
+    return {_name(module): _compilation(module).is_complete() for module in _NAMES}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,14 +11,12 @@ from torch import Tensor
 from segmi.losses.base import PixelLoss, Term
 from segmi.losses.compiled import is_eager, kernel_obstacle
 from segmi.losses.compiled.grad_scale import GradScale
-from segmi.losses.compiled.kernel_cache import is_compiled, kernel_mode
+from segmi.losses.compiled.kernel_cache import PIXEL_MODULE, is_compiled, kernel_mode
 from segmi.losses.option_checks import check_choice
 from segmi.losses.targets import Targets, check_targets, ignore_value, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 __all__ = ["BinaryCrossEntropy", "binary_cross_entropy"]
-
-CPU_MODULE: Final = "segmi.losses.pixel._binary_cross_entropy_cpu"
 
 PixelKernel = Literal["auto", "numba", "torch"]
 
@@ -60,7 +58,7 @@ def binary_cross_entropy_term(
     """
     check_targets(logits, labels, ignore_index)
     chosen = choose_pixel_kernel(logits, kernel)
-    if chosen == "numba" and is_eager(logits) and is_compiled(CPU_MODULE, wait=kernel == "numba"):
+    if chosen == "numba" and is_eager(logits) and is_compiled(PIXEL_MODULE, wait=kernel == "numba"):
         from segmi.losses.pixel._binary_cross_entropy_cpu import pixel_sum  # imports Numba
 
         result = pixel_sum(
@@ -138,7 +136,7 @@ class BinaryCrossEntropy(PixelLoss):
 
     family = "pixel"
     invariances = ("class permutation", "pixel permutation")
-    compiled_module = CPU_MODULE
+    compiled_module = PIXEL_MODULE
 
     def __init__(self, *, ignore_index: int | None = IGNORE_INDEX, kernel: PixelKernel = "auto") -> None:
         super().__init__(ignore_index=ignore_index)

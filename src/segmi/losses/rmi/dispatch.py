@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 import math
-from typing import Final, Literal, NamedTuple, get_args
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor
@@ -16,20 +17,20 @@ from torch import Tensor
 from segmi.losses.base import Diagnostic, Term
 from segmi.losses.compiled import is_eager, kernel_obstacle
 from segmi.losses.compiled.grad_scale import GradScale
-from segmi.losses.compiled.kernel_cache import is_compiled, kernel_mode
+from segmi.losses.compiled.kernel_cache import CELLS_MODULE, RMI_MODULE, is_compiled, kernel_mode
+from segmi.losses.compiled.kernel_check import agrees
 from segmi.losses.option_checks import check_choice
 from segmi.losses.pixel.binary_cross_entropy import PixelKernel, binary_cross_entropy_term
 from segmi.losses.rmi.maps import counted_pairs, pooled_size
 from segmi.losses.rmi.operators import fused_region_sums, region_kernel_result
-from segmi.losses.rmi.rmi_config import Kernel, Pooling, Probability, RMIConfig
+from segmi.losses.rmi.rmi_config import Kernel, Pooling, Probability, RMIConfig, Variant
 from segmi.losses.rmi.torch import region_terms
 from segmi.losses.targets import Targets, check_targets, ignore_value, read_targets, upcast
 from segmi.types import Labels, Logits
 
 __all__ = ["region_kernel"]
 
-# Triton's kernels agree in its interpreter but have not been run on a GPU yet, so they must be requested.
-_AUTOMATIC: Final[Literal["numba"]] = "numba"
+_TRITON_SOURCES: Final = Path(__file__).parent / "cuda"
 
 
 def region_kernel(
@@ -53,7 +54,7 @@ def region_kernel(
 
 def cpu_module(config: RMIConfig) -> str:
     """Return the module with the routine ``numba`` for these options, see `segmi.losses.compiled.kernel_cache`."""
-    return "segmi.losses.rmi.cpu.cells" if config.needs_cells else "segmi.losses.rmi.cpu"
+    return CELLS_MODULE if config.needs_cells else RMI_MODULE
 
 
 def choose_kernel(logits: Logits, config: RMIConfig, kernel: Kernel = "auto") -> Kernel:
@@ -66,7 +67,12 @@ def choose_kernel(logits: Logits, config: RMIConfig, kernel: Kernel = "auto") ->
     if kernel == "torch":
         return kernel
     if kernel == "auto":
-        return "torch" if kernel_mode() == "off" or _obstacle(_AUTOMATIC, logits, config) else _AUTOMATIC
+        if kernel_mode() == "off":
+            return "torch"
+        if not _obstacle("numba", logits, config):
+            return "numba"
+        usable = not _obstacle("triton", logits, config) and agrees("triton", logits, _check_values, _TRITON_SOURCES)
+        return "triton" if usable else "torch"
     obstacle = _obstacle(kernel, logits, config)
     if obstacle:
         raise ValueError(f"kernel: {kernel!r} {obstacle}. Fix: use 'auto' or 'torch'.")
@@ -90,6 +96,22 @@ def _obstacle(kernel: Literal["numba", "triton"], logits: Logits, config: RMICon
     if config.is_ablation:
         return f"expected region mutual information, got {config.quantity!r} with shuffle {config.shuffle!r}"
     return ""
+
+
+def _check_values(kernel: str, device: torch.device) -> list[Tensor]:
+    """Compute values and gradients of small cases with ignored pixels and a class that is absent from an image."""
+    generator, results = torch.Generator().manual_seed(0), list[Tensor]()
+    labels = torch.randint(0, 2, (2, 6, 6), generator=generator).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    labels[1, :5, 3:7] = 255
+    for variant in get_args(Variant):
+        logits = torch.randn(2, 3, 24, 24, generator=generator).to(device).requires_grad_()
+        config = RMIConfig(variant=variant)
+        result = compute_regions(
+            logits, labels.to(device), config, 255, cast(Kernel, kernel), pixels=True, pixel_kernel="torch"
+        )
+        for value in (result.numerator, result.pixels):  # separately, since gradients of pixels are larger
+            results += [value.detach(), *torch.autograd.grad(value, logits, retain_graph=True)]
+    return results
 
 
 class RegionResult(NamedTuple):

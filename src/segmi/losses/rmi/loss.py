@@ -67,17 +67,16 @@ def region_mutual_information(
     class) pairs whose label varies, with ``I_G = ½ log det(S_yy + εI) - ½ log det(M + εI)``.
 
     A linear map of the window does not change the value: P and 1 - P have the same loss, so add a pixel-wise loss. It
-    does
-    not enforce registration: a shift by one pixel keeps most of the value at R = 3. A maximum, and an average at the
-    border, distinguish P from 1 - P.
+    does not enforce registration: a shift by one pixel keeps most of the value at R = 3. A maximum, and an average at
+    the border, distinguish P from 1 - P.
 
     Args:
         logits: N×C×H×W, any float type, C = 1 for a binary problem; H and W at least R after pooling.
         labels: N×H×W, any integer type.
         ignore_index: the label of ignored pixels.
-        kernel: ``numba``, compiled for the CPU at the first call and cached on disk; ``triton``, for CUDA, sigmoid and
-            no pooling, tested in Triton's interpreter only and therefore never chosen automatically; ``torch``,
-            PyTorch, several times slower; ``auto``, ``numba`` if it can run (CPU, at most 32 bits), else ``torch``.
+        kernel: ``numba``, compiled for the CPU once and cached on disk; ``triton``, for CUDA, sigmoid and no pooling;
+            ``torch``, PyTorch, several times slower; ``auto``, ``numba`` or ``triton`` if it can run (at most 32 bits),
+            is compiled, and on CUDA agrees with PyTorch, else ``torch``.
         options: the fields of `RMIConfig`.
 
     Shapes: logits N×C×H×W, labels N×H×W; the result is a scalar.
