@@ -87,7 +87,8 @@ def propose_group(stems: Sequence[str], *, drawn: bool = True, alike: Callable[[
         )
         enough = len(sizes) >= (FEWEST_GROUPS if drawn else 2) and not (drawn and 2 * max(sizes.values()) > len(stems))
         if enough or clips:
-            kind = "clip" if clips and _share_of_frames(stems) >= SHARE_OF_FRAMES else "group"
+            plain = all(_ANY_WORDS.fullmatch(re.sub(r"\d+", "", name.lower())) for name in several)  # patient 1, case 2
+            kind = "clip" if clips and not plain and _share_of_frames(stems) >= SHARE_OF_FRAMES else "group"
             effect = f": each {kind} stays in one split" if drawn else ""
             return Grouping(pattern, f"{len(sizes)} {kind}s by {source}{effect}")
     return _single_series(stems, drawn=drawn, alike=alike)

@@ -181,6 +181,18 @@ def test_a_named_dataset_points_to_init(tmp_path):
         open_dataset("ade20k", tmp_path)
 
 
+def test_named_folders_of_a_published_layout_keep_its_classes(tmp_path):
+    for number in range(5):
+        photo(tmp_path / "VOC2012" / "JPEGImages" / f"{number}.jpg")
+        for folder in ("SegmentationClass", "SegmentationClassAug"):
+            labels(tmp_path / "VOC2012" / folder / f"{number}.png", (0, 15, 255))
+    with pytest.raises(UsageError, match=r"--masks VOC2012/SegmentationClass or --masks VOC2012/SegmentationClassAug"):
+        propose(tmp_path)
+    proposal = propose(tmp_path, masks="VOC2012/SegmentationClassAug")
+    assert proposal.dataset.info.classes[15] == "person"
+    assert proposal.dataset.config.parts["train"].masks == "VOC2012/SegmentationClassAug"
+
+
 def test_further_lists_are_named_and_unlisted_images_counted(tmp_path):
     lists = tmp_path / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)

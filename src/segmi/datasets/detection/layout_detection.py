@@ -59,7 +59,7 @@ def detect_layout(survey: Survey, images: str | None = None, masks: str | None =
         UsageError: several layouts fit.
     """
     if images is not None or masks is not None:
-        return _layout(survey, explicit_pairs(survey, images, masks), "images and masks in the named folders")
+        return _layout(survey, explicit_pairs(survey, images, masks), "")
     for find, words in (
         (panoptic_pairs, "COCO's panoptic PNG files with their JSON"),
         (pairs_by_role, ""),

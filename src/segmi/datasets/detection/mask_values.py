@@ -152,7 +152,7 @@ def _values_or_error(path: Path, threshold: int | None = None) -> _FileValues | 
             levels = decode_levels(path)
         except SegmiError:
             return error
-        two = levels.dtype.kind in "iu" and len(np.unique(levels)) <= 2  # such as 0 and 65535
+        two = len(np.unique(levels)) <= 2 and (levels == np.round(levels)).all()  # such as 0 and 65535
         return _counted("levels", levels) if two and threshold is None else error
     pixels = np.asarray(mask)
     kind = {"L": "numbers", "P": "palette"}.get(mask.mode, "colors")
