@@ -215,3 +215,17 @@ def test_the_size_of_the_mask_decides_on_quarter_turns(tmp_path):
     assert proposal.dataset.image_format.orientation == "ignore"
     assert "the stored pixels, as their sizes say" in note_of(proposal, "EXIF")
     assert proposal.report.splits[0].largest == (48, 40)
+
+
+def test_large_images_are_trained_at_full_resolution(tmp_path):
+    def save(path, number):
+        Image.fromarray(np.full((300, 500 + number, 3), number, np.uint8)).save(path)
+        labels = np.zeros((300, 500 + number), np.uint8)
+        labels[:8, :8] = 1
+        Image.fromarray(labels).save(path.parent.parent / "masks" / f"{number}.png")
+
+    root = folder(tmp_path, save, "{}.png")
+    for number in range(6):
+        save(root / "images" / f"{number}.png", number)  # the masks of `folder` have another size
+    note = note_of(propose(root), "full resolution")
+    assert note.startswith("images of 500 × 300 to 505 × 300 are larger than crops: `segmi train` takes random crops")

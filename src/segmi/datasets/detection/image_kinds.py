@@ -14,10 +14,12 @@ from segmi.datasets.bands import Header, decode_image, image_header, read_bands
 from segmi.datasets.check import in_threads
 from segmi.datasets.decode import printable
 from segmi.datasets.image_format import RGB, ImageFormat, Orientation, ValueRange, describe_type
+from segmi.datasets.image_sizes import Size
 from segmi.datasets.reader import Sample, combined_error
 from segmi.datasets.value_range import MAX_FILES, PERCENTILES, percentile_range
 from segmi.errors import DataError, SegmiError
 
+USUAL_CROP: Final = 224  # pixels; the largest crop of `segmi train` on a CPU
 MAX_READ: Final = 16  # evenly spaced files that are decoded to decide on alpha and orientation
 CLEAR: Final = 1.05  # one orientation is chosen if the edges along its masks are stronger by this factor
 FULL_SHARE: Final = 0.5  # integers that reach this share of their type's limit use its whole range
@@ -54,7 +56,7 @@ def propose_format(
         return FormatProposal(RGB, ())
     orientation, turned = _orientation(files)
     bands, kind, alpha = _kind(files)
-    notes = (*turned, *alpha)
+    notes = (*_large(files), *turned, *alpha)
     if kind == np.uint8 and bands in (1, 3):
         return FormatProposal(ImageFormat(orientation=orientation), notes)
     draft = ImageFormat(tuple(range(1, bands + 1)), "type", orientation=orientation)
@@ -68,6 +70,15 @@ def propose_format(
     note = f"images have {number} of {describe_type(kind)}, and the network sees all; figures show {which}"
     format = ImageFormat(draft.bands, value_range, shown, orientation)
     return FormatProposal(format, (note, *reason, *notes))
+
+
+def _large(files: Sequence[_File]) -> list[str]:
+    """Return a note on the scale of training if most images are larger than the usual crops."""
+    sizes = sorted({Size(*file.header[:2]) for file in files}, key=lambda size: size.width * size.height)
+    if min(sizes[len(sizes) // 2]) <= USUAL_CROP:
+        return []
+    given = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    return [f"images of {given} are larger than crops: `segmi train` takes random crops at full resolution"]
 
 
 def _read_headers(samples: Sequence[Sample], progress: Progress | None) -> list[_File]:
