@@ -58,8 +58,11 @@ def varies_inside(work: Any, radius: int) -> bool:
 
 
 @compiled
-def sum_windows(work: Any, radius: int) -> None:
-    """Write Σ x and at least the lower triangle of Σ x xᵀ over the included windows x = (P, Y)."""
+def sum_windows(work: Any, radius: int, labeled: bool) -> None:
+    """Write Σ x and at least the lower triangle of Σ x xᵀ over the included windows x = (P, Y).
+
+    Y is 0 everywhere unless ``labeled``, here and in `fold_windows`.
+    """
     w, d = work.at.shape[1], radius * radius
     size = work.mask.size - (radius - 1) * (w + 1)
     work.first[:] = 0.0
@@ -67,7 +70,7 @@ def sum_windows(work: Any, radius: int) -> None:
     for begin in range(0, size, _BLOCK):
         mask = work.mask[begin : min(begin + _BLOCK, size)]
         masked = work.masked[: mask.size]
-        for i in range(2 * d):
+        for i in range(2 * d if labeled else d):
             _multiply(work.maps[i // d], begin + i % d // radius * w + i % radius, mask, masked)
             work.first[i] += total_of(masked)
             for g in range(i // radius + 1):  # R neighboring positions of the second factor
@@ -76,7 +79,7 @@ def sum_windows(work: Any, radius: int) -> None:
 
 
 @compiled
-def fold_windows(work: Any, radius: int, coefficients: Any, offsets: Any) -> None:
+def fold_windows(work: Any, radius: int, labeled: bool, coefficients: Any, offsets: Any) -> None:
     """Add ``K (P_i, Y_i) - k₀`` of the included windows to their cells."""
     w, d = work.at.shape[1], radius * radius
     size = work.mask.size - (radius - 1) * (w + 1)
@@ -86,7 +89,7 @@ def fold_windows(work: Any, radius: int, coefficients: Any, offsets: Any) -> Non
         masked = work.masked[: mask.size]
         for i in range(d):
             masked[:] = -offsets[i]
-            for g in range(2 * radius):
+            for g in range(2 * radius if labeled else radius):
                 weights = coefficients[i, g * radius : g * radius + radius]
                 add_taps(work.maps[g // radius], begin + g % radius * w, weights, masked)
             _multiply(masked, 0, mask, masked)

@@ -219,6 +219,7 @@ def _entries(digest: str) -> Any:
         for c in channels:
             slot = c + 2 if len(logits) > 1 else 3  # the single channel of a binary problem is class 1
             z, gradient = logits[c], out[number, c if with_gradient else 0]
+            labeled = first[slot] < first[slot + 1]
             index_rows(layout.runs, first[slot], first[slot + 1], layout.class_rows)
             if candidates[number, c] and not len(cells.normalizers[number]):
                 loss, bad = tails_pass(layout, z, work, with_pixels, with_gradient, pixel_scale, gradient)
@@ -232,16 +233,16 @@ def _entries(digest: str) -> Any:
             _pool_both(layout, z, number, cells, work)
             counted[number, c] = varies_inside(work, radius)
             if len(sums):
-                sum_windows(work, radius)
+                sum_windows(work, radius, labeled)
                 export_moments(work.first, work.second, sums[number, c])
             elif counted[number, c]:
-                sum_windows(work, radius)
+                sum_windows(work, radius, labeled)
                 k, k0 = coefficients[number, c], offsets[number, c]
                 terms[number, c], information[number, c], flag[c, 0] = solve(
                     work.first, work.second, total_of(work.mask), published, ridge, k, k0
                 )
                 if with_gradient:
-                    fold_windows(work, radius, k, k0)
+                    fold_windows(work, radius, labeled, k, k0)
                     _spread(layout, number, cells, term_scale, work, gradient)
 
     @entry
@@ -259,6 +260,7 @@ def _entries(digest: str) -> Any:
         for c in channels:
             slot = c + 2 if len(logits) > 1 else 3
             z, gradient, scale = logits[c], out[number, c], np.float32(pixel_scales[number, c])
+            labeled = first[slot] < first[slot + 1]
             index_rows(layout.runs, first[slot], first[slot + 1], layout.class_rows)
             if softmax or not selected[number, c]:
                 pixel_loss(layout, z, work, False, True, scale, gradient)
@@ -266,7 +268,7 @@ def _entries(digest: str) -> Any:
                 tails_pass(layout, z, work, False, True, scale, gradient)
             if selected[number, c]:
                 _pool_both(layout, z, number, cells, work)
-                fold_windows(work, radius, coefficients[number, c], offsets[number, c])
+                fold_windows(work, radius, labeled, coefficients[number, c], offsets[number, c])
                 _spread(layout, number, cells, term_scales[number, c], work, gradient)
 
     return _forward_cells, _backward_cells

@@ -51,6 +51,9 @@ def tails_pass(
 ) -> tuple[float, bool]:
     """Compute the pixel loss as `pixel_loss` does, and into ``work`` the tails of all rows."""
     work.loss[0], work.loss[1], bad = 0.0, 1.0, not with_loss and has_nan(z.reshape(z.size))
+    if with_gradient and scale == 0.0:
+        out[:] = 0.0
+        with_gradient = False
     for r in range(len(z)):
         bad = write_signed_row(layout, z, r, work.row, work.e) or bad
         if with_loss:
