@@ -227,3 +227,12 @@ def test_modes_of_pillow(tmp_path, mode, count, alpha):
     header = image_header(tmp_path / f"a{suffix}")
     assert header[:5] == (8, 6, count, "uint8", alpha)
     np.testing.assert_array_equal(decode_image(tmp_path / f"a{suffix}"), np.array(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_masks_of_16_bit_colors_are_refused(tmp_path, suffix):
+    pixels = np.ascontiguousarray(DEEP[..., :3])
+    path = tmp_path / f"m{suffix}"
+    path.write_bytes(imagecodecs.png_encode(pixels) if suffix == ".png" else tiff(pixels, photometric="rgb"))
+    with pytest.raises(DataError, match="expected a mask of 8-bit values or colors, got 16-bit colors"):
+        decode_mask(path)

@@ -135,6 +135,12 @@ def printable(path: Path | str) -> str:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open and decode a file with Pillow; every failure becomes an error that names it."""
     with explained(path), opened_by_pillow(path) as image:
+        deep = image.format in ("PNG", "TIFF") and any(";16" in str(tile.args) for tile in image.tile)  # type: ignore[attr-defined]  # of files
+        if deep and len(image.getbands()) > 1:
+            raise DataError(
+                f"{printable(path)}: expected a mask of 8-bit values or colors, got 16-bit colors, which Pillow cuts",
+                "save the mask with 8 bits per channel",
+            )
         image.load()
         yield image
 
