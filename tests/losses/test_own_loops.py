@@ -1,6 +1,8 @@
 """Contract of every loss in training loops of its users: arguments, transforms, copies and compilation."""
 
+import copy
 import inspect
+import pickle
 import threading
 import warnings
 from collections.abc import Callable
@@ -236,3 +238,117 @@ class TestIgnoreIndex:
         logits, labels = torch.zeros(1, 200, 2, 2), torch.full((1, 2, 2), 156, dtype=torch.uint8)
         for loss in (CrossEntropy(ignore_index=-100), BinaryCrossEntropy(ignore_index=-100)):
             assert loss.denominators(logits, labels)[""] == 4
+
+
+SAMPLED = ("contrastive_distillation", "pixel_contrast")
+"""Losses on a number of positions that depends on the labels; their docstrings say so."""
+
+
+def with_gradient(loss: Any, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    leaf = logits.clone().requires_grad_()
+    found = value(loss, leaf, labels)
+    return found.detach(), torch.autograd.grad(found, leaf)[0]
+
+
+class TestTransforms:
+    def test_function_gradient(self, name: str, inputs: Any) -> None:
+        logits, labels = inputs
+        loss = build(name)
+        _, expected = with_gradient(loss, logits, labels)
+        slope = torch.func.grad(lambda z: value(loss, z, labels))(logits)
+        torch.testing.assert_close(slope, expected, rtol=1e-4, atol=1e-6)
+
+    def test_batched_networks_and_per_sample_gradients(self, name: str, inputs: Any) -> None:
+        """Batched logits with the same labels, then the gradients of single images."""
+        logits, labels = inputs
+        loss = build(name)
+        networks = torch.stack([logits, logits.flip(1)])
+        found = torch.func.vmap(lambda z: value(loss, z, labels))(networks)
+        torch.testing.assert_close(found, torch.stack([value(loss, z, labels) for z in networks]), rtol=1e-4, atol=1e-6)
+
+        def of_image(z: Tensor, y: Tensor) -> Tensor:
+            return value(loss, z.unsqueeze(0), y.unsqueeze(0))
+
+        per_sample = torch.func.vmap(torch.func.grad(of_image))
+        if name in SAMPLED:
+            with pytest.raises(RuntimeError, match="nonzero"):
+                per_sample(logits, labels)
+            return
+        expected = [with_gradient(loss, z[None], y[None])[1][0] for z, y in zip(logits, labels, strict=True)]
+        torch.testing.assert_close(per_sample(logits, labels), torch.stack(expected), rtol=1e-4, atol=1e-6)
+
+    def test_no_state_is_left(self, name: str, inputs: Any) -> None:
+        logits, labels = inputs
+        loss = build(name)
+        expected, slope = with_gradient(loss, logits, labels)
+        torch.func.vmap(lambda z: value(loss, z, labels))(torch.stack([logits, logits]))
+        torch.func.grad(lambda z: value(loss, z, labels))(logits)
+
+        def failing(z: Tensor) -> Tensor:
+            return value(loss, z, labels) + bool(z.sum() > 0)
+
+        with pytest.raises(RuntimeError):
+            torch.func.vmap(failing)(torch.stack([logits, logits]))
+        for one in (loss, copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+            again, same = with_gradient(one, logits, labels)
+            torch.testing.assert_close(again, expected, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(same, slope, rtol=1e-5, atol=1e-7)
+
+    def test_moving_averages_keep_their_value(self, inputs: Any) -> None:
+        logits, labels = inputs
+        loss = build("soft_confusion", momentum=0.5)
+        with_gradient(loss, logits, labels)
+        before = loss.memory.sums.clone()  # type: ignore[union-attr]
+        torch.func.grad(lambda z: value(loss, z, labels))(logits.flip(1))
+        assert torch.equal(loss.memory.sums, before)  # type: ignore[union-attr]
+        pickle.dumps(loss)
+
+    @pytest.mark.parametrize("options", [{"pooling": "average", "stride": 2}, {"probability": "softmax"}], ids=str)
+    def test_options_of_the_region_term(self, inputs: Any, options: Any) -> None:
+        logits, labels = inputs
+        loss = RMILoss(**options)
+        expected = with_gradient(loss, logits, labels)
+        slope, found = torch.func.grad_and_value(lambda z: loss(z, labels))(logits)
+        torch.testing.assert_close((found, slope), expected, rtol=1e-4, atol=1e-6)
+        batch = torch.func.vmap(lambda z: loss(z, labels))(torch.stack([logits, logits]))
+        torch.testing.assert_close(batch, expected[0].expand(2), rtol=1e-4, atol=1e-6)
+
+    def test_unknown_ids_give_nan_where_they_cannot_be_read(self) -> None:
+        labels = torch.tensor([[[0, 1]], [[0, 9]]])
+        found = torch.func.vmap(lambda z, y: CrossEntropy()(z[None], y[None]))(torch.zeros(2, 4, 1, 2), labels)
+        assert found.isnan().tolist() == [False, True]
+
+
+class TestState:
+    def test_copies_and_state(self, name: str, inputs: Any) -> None:
+        logits, labels = inputs
+        loss = build(name)
+        expected = value(loss, logits, labels)
+        for one in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+            torch.testing.assert_close(value(one, logits, labels), expected, rtol=1e-6, atol=1e-7)
+        other = build(name)
+        other.load_state_dict(loss.state_dict(), strict=True)
+        torch.testing.assert_close(value(other, logits, labels), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_compiles_as_one_graph(name: str, inputs: Any) -> None:
+    logits, labels = inputs
+    loss = build(name)
+    expected, slope = with_gradient(loss, logits, labels)
+    torch._dynamo.reset()
+    # the gradient is traced too for one loss of PyTorch operations and those with operators of their own
+    backend = "aot_eager" if name in ("cross_entropy", "rmi_loss", "region_cka") else "eager"
+    compiled = torch.compile(lambda z, y: value(loss, z, y), fullgraph=True, backend=backend)
+    leaf = logits.clone().requires_grad_()
+    if name in SAMPLED:
+        with pytest.raises(torch._dynamo.exc.UserError, match="data-dependent"):
+            compiled(leaf, labels)
+        return
+    found = compiled(leaf, labels)
+    torch.testing.assert_close(found.detach(), expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(torch.autograd.grad(found, leaf)[0], slope, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_limits_are_documented(name: str) -> None:
+    assert "fullgraph" in (LOSSES[name].__doc__ or "")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segmi.losses.targets import Targets, check_targets, class_count, is_valid, read_targets, upcast
+from segmi.losses.targets import Targets, check_targets, class_count, is_transformed, is_valid, read_targets, upcast
 from segmi.types import Labels, Logits
 
 
@@ -69,8 +69,15 @@ def class_sums(maps: Tensor, targets: Targets, classes: int) -> Tensor:
 
     Shapes: N×K×H×W in at least float32 to classes×K in the dtype of `precise`.
     """
+    if is_transformed():
+        return _summed_by_class(maps, targets.classes, targets.valid, classes)
     sums: Tensor = _ClassSums.apply(maps, targets.classes, targets.valid, classes)
     return sums
+
+
+def _summed_by_class(maps: Tensor, index: Tensor, valid: Tensor, classes: int) -> Tensor:
+    with torch.autocast(maps.device.type, enabled=False):  # autocast would sum in half precision
+        return precise(torch.bmm(_one_hot(index, valid, classes).flatten(2).to(maps.dtype), maps.flatten(2).mT)).sum(0)
 
 
 class _ClassSums(torch.autograd.Function):
@@ -79,10 +86,7 @@ class _ClassSums(torch.autograd.Function):
     def forward(ctx: Any, maps: Tensor, index: Tensor, valid: Tensor, classes: int) -> Tensor:
         ctx.save_for_backward(index, valid)
         ctx.dtype = maps.dtype
-        with torch.autocast(maps.device.type, enabled=False):  # autocast would sum in half precision
-            return precise(
-                torch.bmm(_one_hot(index, valid, classes).flatten(2).to(maps.dtype), maps.flatten(2).mT)
-            ).sum(0)
+        return _summed_by_class(maps, index, valid, classes)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
@@ -94,6 +98,9 @@ class _ClassSums(torch.autograd.Function):
 
 def inner_products(a: Tensor, b: Tensor) -> Tensor:
     """Return ``a bᵀ`` of …×K×D and …×L×D vectors, not in half precision under autocast, forward and backward."""
+    if is_transformed():
+        with torch.autocast(a.device.type, enabled=False):
+            return a @ b.mT
     products: Tensor = _InnerProducts.apply(a, b)
     return products
 

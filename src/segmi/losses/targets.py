@@ -156,6 +156,11 @@ def _indices_of(labels: Tensor) -> str:
     return f"({name} > 0.5).long() for probabilities of class 1"
 
 
+def is_transformed() -> bool:
+    """Return whether a transform of `torch.func` or `torch.compile` is active, where values may not be readable."""
+    return torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
+
+
 def is_traced(tensor: Tensor) -> bool:
     """Return whether values cannot be read: in `torch.compile`, or a tensor of a transform of `torch.func`."""
     return torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(tensor)

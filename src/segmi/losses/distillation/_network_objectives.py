@@ -13,7 +13,7 @@ from segmi.losses.base import Invariance, Objective, Outputs, Requirement, Term,
 from segmi.losses.features import feature_map
 from segmi.losses.option_checks import check_positive
 from segmi.losses.probabilities import log_probabilities
-from segmi.losses.targets import check_logits, is_valid, plain, upcast
+from segmi.losses.targets import check_logits, is_transformed, is_valid, plain, upcast
 from segmi.types import IGNORE_INDEX, Batch, Labels, Logits
 
 
@@ -223,6 +223,9 @@ def summed_divergence(log_p: Tensor, log_q: Tensor, counted: Tensor) -> Tensor:
 
     Shapes: log-probabilities N×C×H×W of one dtype, and counted N×H×W, bool, to a scalar.
     """
+    if is_transformed():
+        p = log_p.exp()
+        return torch.where(counted.unsqueeze(1) & (p > 0), p * (log_p - log_q), 0.0).sum()
     total: Tensor = _SummedDivergence.apply(log_p, log_q, counted)
     return total
 

@@ -83,6 +83,9 @@ class ContrastiveDistillation(FeatureTeacherObjective):
     separates pixels of one class; pairs can be identified by position alone, through padding. Cost: O(P² d) per image
     for P sampled pixels, the forward pass of the teacher; on a GPU a synchronization for their number.
 
+    The number of sampled pixels depends on the labels, so it neither compiles with ``fullgraph=True`` nor supports
+    `torch.func.vmap` over labels.
+
     Args:
         layers: one layer of a trained network and one of the teacher, by network.
         dimensions: channels of the embeddings.

@@ -13,7 +13,7 @@ from segmi.information import PredictionSums
 from segmi.losses.base import PixelLoss, Term
 from segmi.losses.coupling import coupled_term, gathered
 from segmi.losses.probabilities import class_sums, log_probabilities, pixel_entropies, precise
-from segmi.losses.targets import class_count, read_targets, upcast
+from segmi.losses.targets import class_count, is_transformed, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 
@@ -21,7 +21,7 @@ class MovingAverage(nn.Module):
     """Moving average of the sums of training batches, for batches too small to be representative.
 
     ``S̄ ← m S̄ + (1 - m) S``, S the sums of a batch with their counts; S̄ starts at 0, so the first batch counts alone.
-    It is updated in training mode and with a gradient only.
+    It is updated in training mode and with a gradient only, and not in transforms of `torch.func`.
 
     Args:
         momentum: m, in [0, 1).
@@ -48,7 +48,7 @@ class MovingAverage(nn.Module):
                 "Fix: create a new loss for other classes"
             )
         mixed = self.momentum * past + (1 - self.momentum) * sums
-        if sums.requires_grad:
+        if sums.requires_grad and (torch.compiler.is_compiling() or not is_transformed()):
             new = mixed.detach()
             self.sums = torch.where(new.isfinite().all(), new, past)  # non-finite batches are skipped, as their step is
         return mixed

@@ -13,7 +13,8 @@ from segmi.losses.compiled import is_eager, kernel_obstacle
 from segmi.losses.compiled.grad_scale import GradScale
 from segmi.losses.compiled.kernel_cache import PIXEL_MODULE, is_compiled, kernel_mode
 from segmi.losses.option_checks import check_choice
-from segmi.losses.targets import Targets, check_targets, ignore_value, read_targets, upcast
+from segmi.losses.probabilities import one_hot
+from segmi.losses.targets import Targets, check_targets, ignore_value, is_transformed, read_targets, upcast
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 __all__ = ["BinaryCrossEntropy", "binary_cross_entropy"]
@@ -74,7 +75,11 @@ def binary_cross_entropy_term(
 
 
 def _summed(logits: Logits, targets: Targets) -> Tensor:
-    return _SummedPixels.apply(upcast(logits), targets.classes, targets.valid)
+    z = upcast(logits)
+    if is_transformed():
+        truth = targets.classes.unsqueeze(1) if z.shape[1] == 1 else one_hot(targets, z.shape[1])
+        return torch.where(targets.valid.unsqueeze(1), F.softplus(torch.where(truth > 0, -z, z)), 0.0).sum()
+    return _SummedPixels.apply(z, targets.classes, targets.valid)
 
 
 def choose_pixel_kernel(logits: Logits, kernel: PixelKernel = "auto") -> PixelKernel:

@@ -87,6 +87,9 @@ class PixelContrast(FeatureObjective):
     predictions and skips classes of at most 100 pixels; here all positions of a class are equally likely. The published
     head has batch normalization (``batch_norm``), and a batch at most 1,024 anchors (``max_anchors``).
 
+    The number of anchors depends on the labels, so it neither compiles with ``fullgraph=True`` nor supports
+    `torch.func.vmap` over labels.
+
     Args:
         layers: one layer of each network, by network.
         dimensions: channels of the embeddings.

@@ -24,7 +24,7 @@ from segmi.losses.pixel.binary_cross_entropy import PixelKernel, binary_cross_en
 from segmi.losses.rmi.maps import counted_pairs, pooled_size
 from segmi.losses.rmi.operators import fused_region_sums, region_kernel_result
 from segmi.losses.rmi.rmi_config import Kernel, Pooling, Probability, RMIConfig, Variant
-from segmi.losses.rmi.torch import region_terms
+from segmi.losses.rmi.transforms import in_transform, region_terms
 from segmi.losses.targets import Targets, check_targets, ignore_value, read_targets, upcast
 from segmi.types import Labels, Logits
 
@@ -38,12 +38,8 @@ def region_kernel(
 ) -> Kernel:
     """Return which routine `region_mutual_information` uses with these options: ``numba``, ``triton`` or ``torch``.
 
-    Shapes:
-        logits: N×C×H×W, any float type and device.
-
-    Raises:
-        ValueError: a routine that cannot run with these options, with the reason.
-
+    Shapes: logits N×C×H×W, any float type and device.
+    Raises: ValueError for a routine that cannot run with these options, with the reason.
     Example:
         >>> region_kernel(torch.zeros(1, 2, 8, 8)), region_kernel(torch.zeros(1, 2, 8, 8, dtype=torch.float64))
         ('numba', 'torch')
@@ -161,7 +157,7 @@ def compute_regions(
     chosen, targets = choose_kernel(logits, config, kernel), None
     if chosen == "numba" and is_eager(logits) and not is_compiled(cpu_module(config), wait=kernel == "numba"):
         chosen = pixel_kernel = "torch"  # until the kernel is compiled
-    if chosen == "torch":
+    if chosen == "torch" or in_transform():  # the operators have no batching rule
         targets = read_targets(logits, labels, ignore_index)
         result = _compute_with_torch(logits, targets, config)
     else:
@@ -233,7 +229,7 @@ def _compute_with_torch(logits: Logits, targets: Targets, config: RMIConfig) -> 
         numerator=_numerator(result.terms, result.counted, config).to(upcast(logits).dtype) + targets.invalid,
         information=result.information.clamp(min=0),
         counted=result.counted,
-        jittered=torch.tensor(result.jittered, device=logits.device),
+        jittered=torch.as_tensor(result.jittered, device=logits.device),
         invalid=targets.invalid,
         pixels=nothing,
         valid=nothing,

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Unpack, cast, get_args
 
+import torch
 from torch import Tensor
 
 from segmi.losses.base import Invariance, Loss, Term
@@ -35,6 +36,7 @@ from segmi.losses.rmi.dispatch import (
     region_term,
 )
 from segmi.losses.rmi.rmi_config import Kernel, Quantity, RMIOptions, Shuffle, expand_options, read_options
+from segmi.losses.targets import is_transformed
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 __all__ = ["RegionMutualInformation", "region_information", "region_mutual_information"]
@@ -196,8 +198,9 @@ class RegionLoss(Loss):
         return self.kernel
 
     def count_jittered(self, result: RegionResult) -> None:
-        """Add the count of one batch to `jittered`."""
-        self._jittered = self._jittered + result.jittered
+        """Add the count of one batch to `jittered`, except in `torch.func`, whose tensors are temporary."""
+        if torch.compiler.is_compiling() or not is_transformed():
+            self._jittered = self._jittered + result.jittered
 
     def denominators(self, logits: Logits, labels: Labels) -> dict[str, Tensor]:
         """Return the number of images or pairs."""

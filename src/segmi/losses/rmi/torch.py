@@ -55,7 +55,7 @@ class RegionTerms(NamedTuple):
     terms: Tensor
     information: Tensor
     counted: Tensor
-    jittered: int
+    jittered: int | Tensor
 
 
 def region_terms(logits: Tensor, targets: Targets, config: RMIConfig) -> RegionTerms:
