@@ -41,7 +41,7 @@ GROUPS: Final = (
 """Regular expressions for groups, and what they use; the first one that finds several images per group applies."""
 
 _FRAME_WORDS: Final = re.compile(
-    r"(?:^|[^a-z])(?:f|fr|frames?|seq|sequence|vid|video|clip|film|movie|drive)(?:[^a-z]|$)"
+    r"(?:^|[^a-z])(?:f|fr|frames?|(?:seq|sequence|vid|video|clip|film|movie|drive)[a-z]?)(?:[^a-z]|$)"
 )
 _ANY_WORDS: Final = re.compile(
     r"(?:image|img|im|photo|picture|pic|dsc[nf]?|sample|case|patient|subject|tile|patch|cell|slide|scan|id|file|train"
@@ -82,7 +82,7 @@ def propose_group(stems: Sequence[str], *, drawn: bool = True, alike: Callable[[
         several = [name for name, size in sizes.items() if size > 1]
         if len(sizes) < 2 or 2 * len(several) < len(sizes):
             continue
-        clips = pattern == NUMBERED and all(
+        clips = pattern in (NUMBERED, GROUPS[0][0]) and all(
             re.search(r"\d", name) or _FRAME_WORDS.search(name.lower()) for name in several
         )
         enough = len(sizes) >= (FEWEST_GROUPS if drawn else 2) and not (drawn and 2 * max(sizes.values()) > len(stems))

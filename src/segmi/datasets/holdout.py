@@ -95,7 +95,7 @@ def draw_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -
     """Return the groups of each split that is drawn from train: at least one group per split, and never all.
 
     ``groups`` has the group of each image. The group that crosses a split's share is drawn if at least half of it fits;
-    a group of more than twice the share is drawn only if there is no other.
+    a group of more than twice the share is drawn only if the others have less than half of it.
     """
     drawn: dict[str, set[str]] = {}
     rest = groups
@@ -105,7 +105,7 @@ def draw_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -
         drawn[name], held = set(), 0
         order = sorted(sizes, key=lambda group: key(seed, "folder val", group))
         for group in sorted(order, key=lambda group: sizes[group] > 2 * wanted)[:-1]:  # the largest groups last
-            if drawn[name] and held + sizes[group] / 2 > wanted:
+            if 2 * held >= wanted and held + sizes[group] / 2 > wanted:
                 break
             drawn[name].add(group)
             held += sizes[group]

@@ -198,13 +198,18 @@ def _best(survey: Survey, pairs: Sequence[FolderPair]) -> list[FolderPair]:
     """Return the pair of the best image folder whose names agree enough: by its role, its path, and the names."""
     fitting = [pair for pair in pairs if pair.match.share >= ENOUGH]
 
-    def rank(pair: FolderPair) -> tuple[int, bool, float]:
-        role = 2 if pair.images.role == "image" else 0
-        if not role and len(fitting) > 1:
-            role = not _holds_masks(survey.root / pair.images.path, _stems_below(survey, pair.images.path))
-        return role, pair.images.key == pair.masks.key, pair.match.share
+    def rank(pair: FolderPair) -> tuple[bool, bool]:
+        return pair.images.role == "image", pair.images.key == pair.masks.key
 
-    return [max(fitting, key=rank)] if fitting else []
+    best = [pair for pair in fitting if rank(pair) == max(map(rank, fitting))]
+    if len(best) > 1:  # then photographs are images
+        photos = [
+            pair
+            for pair in best
+            if not _holds_masks(survey.root / pair.images.path, _stems_below(survey, pair.images.path))
+        ]
+        best = photos or best
+    return [max(best, key=lambda pair: pair.match.share)] if best else []
 
 
 def _matched(survey: Survey, image: ImageFolder, mask: ImageFolder) -> FolderPair:
