@@ -13,10 +13,16 @@ from torchvision.transforms import v2
 
 import segmi
 from segmi.cli import main
-from segmi.errors import SegmiError, UsageError
+from segmi.errors import Interrupted, SegmiError, UsageError
+from segmi.metrics.scores import scores
+from segmi.records import RunFolder, read_confusion, read_ensemble
 from segmi.training import Callback, TrainingState
 
 SETTINGS = ["processing.resize=24", "processing.crop=16", "training.precision=fp32", "training.threads=1"]
+
+
+WIDTH = "methods.unet-cross_entropy.networks.network.width=4"
+SMALL = {"model": "unet", "losses": ["cross_entropy"], "steps": 2, "batch_size": 2, "settings": [*SETTINGS, WIDTH]}
 
 
 @pytest.fixture
@@ -78,6 +84,65 @@ def test_train_checks_its_arguments(folder: Path, tmp_path: Path) -> None:
         segmi.train(folder, model="unet", output=tmp_path / "a", steps=1, resume=True, overwrite=True)
 
 
+def test_folds_are_an_ensemble_with_one_table(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = {**SMALL, "output": tmp_path / "cv"}
+    result = segmi.train(folder, folds=3, **options)  # type: ignore[arg-type]
+    assert "folds: 3 folds of 2 to 2 images (train and val together, single images" in capsys.readouterr().err
+    assert result.run == result.bundle == tmp_path / "cv"
+    assert read_ensemble(tmp_path / "cv") == [fold.bundle for fold in result.folds]
+    assert [fold.run.relative_to(tmp_path / "cv").parts[0] for fold in result.folds] == ["fold-1", "fold-2", "fold-3"]
+
+    records = [read_confusion(RunFolder(fold.run).confusion_path("network", "full")) for fold in result.folds]
+    names = [name for record in records for name in record.names]
+    assert sorted(names) == ["train-0", "train-1", "train-2", "train-3", "val-0", "val-1"]
+    counts = sum(record.pooled() for record in records)
+    values = [fold.scores["mIoU"] for fold in result.folds]
+    rows = {row["fold"]: row for row in result.table}
+    assert [rows[number]["mIoU"] for number in "123"] == values
+    assert rows["mean"]["mIoU"] == pytest.approx(np.mean(values))
+    assert rows["standard deviation"]["mIoU"] == pytest.approx(np.std(values, ddof=1))
+    assert rows["pooled"]["pixel_accuracy"] == pytest.approx(np.trace(counts) / counts.sum())
+    assert rows["pooled"]["images"] == 6
+    assert result.scores["IoU"] == scores(counts)["IoU"]
+
+    config = yaml.safe_load((result.folds[0].run / "config.yaml").read_text())
+    assert config["training"]["holdout"] == 0.1, "the fold that is evaluated selects no weights"
+    assert config["training"]["selection_split"] is None
+
+    again = segmi.train(folder, folds=3, **options)  # type: ignore[arg-type]
+    assert again == result
+
+
+def test_interrupted_folds_continue(folder: Path, tmp_path: Path) -> None:
+    class Stop(Callback):
+        runs = 0
+
+        def start(self, state: TrainingState) -> None:
+            self.runs += 1
+            if self.runs == 2:
+                raise KeyboardInterrupt
+
+    options = {**SMALL, "output": tmp_path / "cv"}
+    with pytest.raises(Interrupted):
+        segmi.train(folder, folds=3, callbacks=[Stop()], **options)  # type: ignore[arg-type]
+    first = (tmp_path / "cv/fold-1/unet-cross_entropy/seed0/result.json").read_text()
+    with pytest.raises(UsageError, match="unfinished run"):
+        segmi.train(folder, folds=3, **options)  # type: ignore[arg-type]
+    result = segmi.train(folder, folds=3, resume=True, **options)  # type: ignore[arg-type]
+    assert (result.folds[0].run / "result.json").read_text() == first
+    assert len(read_ensemble(tmp_path / "cv") or []) == 3
+
+
+def test_folds_of_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--folds", "2", "--model", "unet", "--width", "4", "--steps", "1", "-b", "2", "-o", str(tmp_path / "cv")]
+    assert main(["-q", "train", str(folder), *flags, *SETTINGS]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines[:-1]] == ["fold", "1", "2", "mean", "standard deviation", "pooled"]
+    assert lines[-1] == f"ensemble: {tmp_path / 'cv'}"
+    assert main(["-q", "train", str(folder), "--folds", "9", "-o", str(tmp_path / "more")]) == 2
+    assert "expected at least 9 groups of images for 9 folds, got 6 groups of 6 images" in capsys.readouterr().err
+
+
 def test_callbacks_are_called_and_stop_the_run(folder: Path, tmp_path: Path) -> None:
     class Second(Callback):
         def start(self, state: TrainingState) -> None:
@@ -87,7 +152,7 @@ def test_callbacks_are_called_and_stop_the_run(folder: Path, tmp_path: Path) -> 
             if state.step == 2:
                 state.stop()
 
-    callback, options = Second(), {"steps": 9, "batch_size": 2, "model": "unet", "settings": SETTINGS}
+    callback, options = Second(), {**SMALL, "steps": 9}
     result = segmi.train(folder, output=tmp_path / "a", callbacks=[callback], **options)  # type: ignore[arg-type]
     assert callback.folder == result.run
     assert json.loads((result.run / "result.json").read_text())["training"]["steps"] == 2

@@ -43,6 +43,14 @@ def test_paper_preset_can_be_overridden(tiny_text: str) -> None:
     assert changed.evaluation["passes"] == 2
 
 
+def test_folds_of_a_dataset_are_read(tiny_text: str) -> None:
+    study = validated(apply_overrides(parse(tiny_text), ["datasets.street-scenes.fold=2/3"]))
+    assert study.datasets["street-scenes"]["fold"] == "2/3"
+    assert validated(parse(dump(study.plain()))).datasets == study.datasets
+    with pytest.raises(UsageError, match=r"datasets.street-scenes.fold: expected a fold such as 2/5, got '4/3'"):
+        validated(apply_overrides(parse(tiny_text), ["datasets.street-scenes.fold=4/3"]))
+
+
 def test_method_overrides_study(tiny_text: str) -> None:
     own = tiny_text + "    training: {learning_rate: 1e-4}\n    processing: {flip: 0.5}\n"
     method = validated(parse(own)).methods["model-1"]

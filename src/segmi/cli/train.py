@@ -59,6 +59,10 @@ def _train(
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", "-j", help="Processes that load images.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of every random choice.")] = 0,
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", metavar="N", help="Cross-validation by group: N runs, whose networks are an ensemble."),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the run.")] = Path(
         "runs/train"
     ),
@@ -101,16 +105,19 @@ def _train(
     roots = DataRoots.parse(root)
     if upright is not None:
         overrides = [f"processing.vertical_flip={0.0 if upright else 0.5}", *overrides]
-    single = single_run(dataset, network, loss or (), training, overrides, roots=roots, name=absolute.name, seed=seed)
+    single = single_run(
+        dataset, network, loss or (), training, overrides, roots=roots, name=absolute.name, seed=seed, folds=folds
+    )
+    roots = single.roots
     if print_config:
         put(dump(validated(single.document).plain()).rstrip())
         return
     study = validated(single.document, roots=roots)
     for line in single.lines():
         say(line)
-    folder = RunFolder(expand(study)[0].folder(absolute.parent))
-    if folder.finished and not overwrite:
-        say(f"{folder.path} is already finished; use --overwrite to start again")
+    folders = [RunFolder(run.folder(absolute.parent)) for run in expand(study)]
+    if all(folder.finished for folder in folders) and not overwrite:
+        say(f"{folders[0].path if folds is None else absolute} is already finished; use --overwrite to start again")
     elif "size" not in single.decisions:  # otherwise it is printed with its reason
         say(f"the network sees {_scale(study, roots)}")
     with StudyProgress() as progress:
@@ -164,6 +171,9 @@ def _given(**options: Any) -> dict[str, Any]:
 def _print_result(trained: TrainedNetwork, as_json: bool, profile: bool) -> None:
     from segmi.records import RunFolder
 
+    if trained.folds:
+        _print_folds(trained, as_json)
+        return
     folder = RunFolder(trained.run)
     times = folder.profile() if profile else None
     if as_json:
@@ -179,6 +189,17 @@ def _print_result(trained: TrainedNetwork, as_json: bool, profile: bool) -> None
             for row in times["parts"]
         ])  # fmt: skip
     put(f"bundle: {trained.bundle}")
+
+
+def _print_folds(trained: TrainedNetwork, as_json: bool) -> None:
+    if as_json:
+        bundles = [str(fold.bundle) for fold in trained.folds]
+        put_json(
+            {"ensemble": str(trained.bundle), "bundles": bundles, "table": trained.table, "scores": trained.scores}
+        )
+        return
+    put_table(trained.table)
+    put(f"ensemble: {trained.bundle}")
 
 
 def put_scores(scores: dict[str, Any], classes: list[str]) -> None:

@@ -202,6 +202,10 @@ class DatasetReader(ABC):
             raise self.empty_split(name)
         return samples
 
+    def cached_split(self, split: str) -> tuple[str, list[Sample]]:
+        """Return name and samples of the cache entry that has the images of a split."""
+        return split, self.split(split)
+
     def read_image(self, sample: Sample) -> ImageArray:
         """Return the image as H×W×C, uint8 RGB or as `image_format` says; see `segmi.datasets.decode`.
 

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from segmi.datasets import dataset_class, open_dataset
+from segmi.datasets.folds import Fold, parse_fold
 from segmi.datasets.reader import DatasetReader
 from segmi.errors import UsageError
 from segmi.losses import build_objective, known_losses
@@ -30,6 +31,7 @@ from segmi.training.distributed import ProcessGroup, connect
 from segmi.training.optimization import TIME_STEPS, build_optimizer, build_schedule
 
 NOT_OF_EVALUATION: Final = ("cohort", "images", "seed", "device", "processes", "progress", "diagnostics", "details")
+OF_ANY_DATASET: Final = ("type", "fold")
 NOT_OF_NETWORKS: Final = ("classes", "in_channels")
 NOT_OF_LOSSES: Final = ("self", "networks", "frozen", "name", "weight", "ignore_index")
 _GENERAL: Final = ("encoder_weights", "one_logit", "normalize", "features", "batch_norm_momentum")
@@ -47,10 +49,11 @@ def build_components(config: RunConfig, classes: int, in_channels: int = 3) -> t
 
 
 def open_data(name: str, options: Mapping[str, Any], roots: DataRoots) -> DatasetReader:
-    """Open a dataset of a study; its ``type`` is the name unless the options say otherwise."""
-    known = {option: value for option, value in options.items() if option != "type"}
+    """Open a dataset of a study, or the ``fold`` of it; its ``type`` is the name unless the options say otherwise."""
+    known = {option: value for option, value in options.items() if option not in OF_ANY_DATASET}
     kind = options.get("type", name)
-    return open_dataset(kind, roots.of(name), **arguments(dataset_class(kind), known, ("self", "root")))
+    dataset = open_dataset(kind, roots.of(name), **arguments(dataset_class(kind), known, ("self", "root")))
+    return Fold(dataset, *parse_fold(options["fold"])) if "fold" in options else dataset
 
 
 def keyed_network(

@@ -119,9 +119,10 @@ class DatasetContext:
 
         known = (split, tuple(sample.name for sample in samples), processing, labels)
         if known not in self._images:
-            prepared = self._store(split, self.dataset.split(split), processing, progress)
+            entry, cached = self.dataset.cached_split(split)
+            prepared = self._store(entry, cached, processing, progress)
             original = self._store(split, samples, None, progress) if labels and processing.resize is not None else None
-            if prepared is not None and split == "train":
+            if prepared is not None and entry == split == "train":
                 self._train_counts = prepared.label_counts
             self._images[known] = SegmentationDataset(
                 self.dataset, samples, processing, seed=seed, prepared=prepared, labels=original

@@ -15,6 +15,7 @@ from segmi.datasets.transforms import transform_specs
 from segmi.errors import SegmiError, UsageError
 from segmi.records import RunFolder
 from segmi.study.components import open_data
+from segmi.study.cross_validation import describe_folds, fold_datasets, select_without_fold, write_folds
 from segmi.study.dataset_context import DataRoots
 from segmi.study.recipe import NETWORK, Decision, decide, measure
 from segmi.study.run import run_study
@@ -30,16 +31,20 @@ from segmi.training import Callback
 class TrainedNetwork:
     """Result of `train`."""
 
-    bundle: Path  # folder of the bundle, for `segmi.load` and `segmi.predict`
-    run: Path  # folder of the run
-    scores: dict[str, Any]  # scores on the evaluated split by name, ``IoU`` is a list over the classes
+    bundle: Path  # folder of the bundle, or of the ensemble of the folds, for `segmi.load` and `segmi.predict`
+    run: Path  # folder of the run, or of the runs of the folds
+    # scores on the evaluated split by name, or pooled over all folds; ``IoU`` is a list over the classes
+    scores: dict[str, Any]
+    folds: tuple[TrainedNetwork, ...] = ()  # one network per fold
+    table: tuple[dict[str, Any], ...] = ()  # scores of each fold, their mean and standard deviation, and pooled scores
 
 
 class SingleRun(NamedTuple):
-    """A study with one run, and the decisions of the recipe in it."""
+    """A study with one run, or one per fold, and the decisions of the recipe in it."""
 
     document: Document
     decisions: dict[str, Decision]
+    roots: DataRoots  # folders of the datasets in the document
 
     def lines(self) -> list[str]:
         """Return the decisions and their reasons, one per line."""
@@ -54,6 +59,7 @@ def train(
     losses: Sequence[str] | None = None,
     output: str | Path = "runs/train",
     seed: int = 0,
+    folds: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     transforms: Sequence[Any] = (),
@@ -72,6 +78,7 @@ def train(
         losses: names of losses, which are added up.
         output: folder of the run.
         seed: seed of every random choice.
+        folds: number of folds of a cross-validation by group. None: one run.
         resume: continue the unfinished run in ``output``.
         overwrite: remove the run in ``output`` and start again.
         transforms: further augmentation: transforms of torchvision's v2 or albumentations, or plain data.
@@ -95,11 +102,13 @@ def train(
     if transforms:
         settings = [f"processing.transforms={json.dumps(transform_specs(transforms))}", *settings]
     name = Path(output).absolute().name
-    single = single_run(datasets, network, losses or (), training, settings, roots=roots, name=name, seed=seed)
-    study = validated(single.document, roots=roots)
+    single = single_run(
+        datasets, network, losses or (), training, settings, roots=roots, name=name, seed=seed, folds=folds
+    )
+    study = validated(single.document, roots=single.roots)
     print("\n".join(single.lines()), file=sys.stderr)
     runs = Path(output).absolute().parent
-    result = train_study(study, runs, roots=roots, resume=resume, overwrite=overwrite, callbacks=callbacks)
+    result = train_study(study, runs, roots=single.roots, resume=resume, overwrite=overwrite, callbacks=callbacks)
     if result is None:
         raise UsageError("only the first of several processes has a result", "use `segmi train` with torchrun")
     return result
@@ -115,8 +124,11 @@ def single_run(
     roots: DataRoots,
     name: str,
     seed: int,
+    folds: int | None = None,
 ) -> SingleRun:
     """Return a study with one network on one dataset; the recipe decides everything that is not given.
+
+    With ``folds``, the study has one run per fold of the dataset.
 
     Args:
         dataset: a dataset with its options, by name.
@@ -127,17 +139,25 @@ def single_run(
         roots: folders of the datasets.
         name: name of the study.
         seed: seed of every random choice.
+        folds: number of folds. None: one run.
     """
     given = {f"{NETWORK}{key}": value for key, value in network.items()} | ({"loss": losses} if losses else {})
     given |= {f"training.{key}": value for key, value in training.items()}
     for path, _, text in (one.partition("=") for one in settings):
         with suppress(UsageError):  # reported when the settings are applied
             given[path.strip()] = parse_value(text)
+    selection: dict[str, Any] = {}
+    if folds is not None:
+        dataset, roots, first = fold_datasets(dataset, folds, roots)
+        selection = select_without_fold(given)
+        given |= selection
     decisions = {}
     with suppress(SegmiError):  # a dataset that cannot be opened is reported by the validation, with all other problems
-        ((kind, options),) = dataset.items()
+        kind, options = next(iter(dataset.items()))
         decisions = decide(measure(open_data(kind, options, roots), str(given.get("training.device", "auto"))), given)
-    fields = {field: value for decision in decisions.values() for field, value in decision.fields.items()}
+    fields = {field: value for decision in decisions.values() for field, value in decision.fields.items()} | selection
+    if folds is not None:
+        decisions["folds"] = describe_folds(first, fields | given)
     spec = {key.removeprefix(NETWORK): value for key, value in fields.items() if key.startswith(NETWORK)}
     spec = {"architecture": "unet", **spec, **network}
     names = losses or fields.get("loss", ("cross_entropy",))
@@ -149,7 +169,7 @@ def single_run(
             data.setdefault(section, {})[key] = value
     data["training"] = data.get("training", {}) | dict(training)
     data["methods"] = {"-".join([str(spec["architecture"]), *names]): method}
-    single = SingleRun(apply_overrides(Document(data, "segmi train"), settings), decisions)
+    single = SingleRun(apply_overrides(Document(data, "segmi train"), settings), decisions, roots)
     if decisions:
         single.document.data["reasons"] = single.lines()
     return single
@@ -158,33 +178,42 @@ def single_run(
 def train_study(
     study: Study, runs: Path, *, resume: bool = False, overwrite: bool = False, **options: Any
 ) -> TrainedNetwork | None:
-    """Do the one run of a study in the folder ``runs``; None in all but the first of several processes.
+    """Do the runs of `single_run` in the folder ``runs``; None in all but the first of several processes.
 
-    An unfinished run is refused without ``resume`` or ``overwrite``. ``options``: see `run_study`.
+    Unfinished runs are refused without ``resume`` or ``overwrite``. ``options``: see `run_study`.
 
     Raises:
-        SegmiError: if the state of the folder does not fit ``resume`` and ``overwrite``, or the run failed.
+        SegmiError: if the state of the folder does not fit ``resume`` and ``overwrite``, or a run failed.
     """
-    (run,) = expand(study)
-    folder = RunFolder(run.folder(runs))
-    _check_state(folder, resume, overwrite)
+    folders = [RunFolder(run.folder(runs)) for run in expand(study)]
+    _check_state(folders, resume, overwrite)
     outcome = run_study(study, runs, overwrite=overwrite, **options)
     outcome.raise_if_incomplete()
     if not outcome.leads:
         return None
+    trained = [_trained(folder) for folder in folders]
+    if len(trained) == 1:
+        return trained[0]
+    folder = runs / study.name
+    table, pooled = write_folds(folder, folders)
+    return TrainedNetwork(folder, folder, pooled, tuple(trained), tuple(table))
+
+
+def _trained(folder: RunFolder) -> TrainedNetwork:
     result = folder.result() or {}
     network = result["reported_network"]
     scores = result["networks"][network]["scores"][result["protocol"]]
     return TrainedNetwork(folder.path / "bundles" / network, folder.path, scores)
 
 
-def _check_state(folder: RunFolder, resume: bool, overwrite: bool) -> None:
-    """Check that an unfinished run is only continued or removed on request."""
+def _check_state(folders: Sequence[RunFolder], resume: bool, overwrite: bool) -> None:
+    """Check that unfinished runs are only continued or removed on request."""
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other", "give one of them")
-    begun = (folder.path / "config.yaml").exists()
+    begun = [folder for folder in folders if (folder.path / "config.yaml").exists()]
     if resume and not begun:
-        raise UsageError(f"there is nothing to resume in {folder.path}", "omit --resume to start the run")
-    if begun and not folder.finished and not resume and not overwrite:
+        raise UsageError(f"there is nothing to resume in {folders[0].path}", "omit --resume to start the run")
+    unfinished = [folder for folder in folders if not folder.finished]
+    if begun and unfinished and not resume and not overwrite:
         remedy = "use --resume to continue it, --overwrite to start again, or --output for another folder"
-        raise UsageError(f"{folder.path} contains an unfinished run", remedy)
+        raise UsageError(f"{unfinished[0].path} contains an unfinished run", remedy)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 from segmi.datasets import dataset_class, dataset_names
+from segmi.datasets.folds import parse_fold
 from segmi.datasets.processing import Processing
 from segmi.errors import UsageError
 from segmi.models.inference import check_threshold
@@ -107,7 +108,13 @@ def _dataset(name: str, options: Any, path: KeyPath, problems: Problems) -> dict
     if "root" in options:
         problems.add((*path, "root"), "a study file names no folders of one machine; use --root or SEGMI_DATA instead")
         del options["root"]
-    bound = bind(dataset_class(kind), options, path, problems, leave_out=("self", "root"))
+    fold = {"fold": options.pop("fold")} if "fold" in options else {}
+    for text in fold.values():
+        try:
+            parse_fold(text)
+        except UsageError as error:
+            problems.add_error((*path, "fold"), error)
+    bound = bind(dataset_class(kind), options, path, problems, leave_out=("self", "root")) | fold
     return bound if kind == name else {"type": kind, **bound}
 
 
