@@ -13,8 +13,10 @@ from torch import nn
 
 from segmi.errors import UsageError
 from segmi.losses import build_objective
+from segmi.losses.compiled.kernel_cache import compile_now
 from segmi.training import fit, training_configs
 from segmi.training.precision import preserve_threads, select_kernels
+from segmi.training.precision_probe import Measurement
 
 CPU = torch.device("cpu")
 RMI = {"cross_entropy": {}, "rmi_loss": {"radius": 2}}
@@ -81,19 +83,27 @@ def test_kernel_is_selected_and_reported(make_cohort, train, run_folder, kernel)
     assert text.endswith(f"on cpu with 1 thread, kernel {expected}")
 
 
-def test_compilation_is_reported_and_does_not_count(make_cohort, train, run_folder, monkeypatch):
+def test_compilation_and_measurement_do_not_count(make_cohort, train, run_folder, monkeypatch):
+    """A budget in minutes begins after the kernels are compiled and the precision is measured."""
+
     def compile_slowly(module, notify):
         notify(f"compiling {module}")
-        time.sleep(3)
+        compile_now(module, notify)
+        time.sleep(2)
+
+    def measure_slowly(cohort, device, *, images, side):
+        time.sleep(2)
+        return Measurement({"fp32 contiguous": 1.0}, images, side)
 
     monkeypatch.setattr("segmi.training.precision.compile_now", compile_slowly)
+    monkeypatch.setattr("segmi.training.precision.measure_steps", measure_slowly)
     texts = []
     _, outcome = run(
-        make_cohort, train, run_folder, loss={"rmi_loss": {"radius": 2}}, steps=None, minutes=0.01,
+        make_cohort, train, run_folder, loss={"rmi_loss": {"radius": 2}}, steps=None, minutes=0.01, precision="auto",
         progress=lambda p: texts.append(p.text),
     )  # fmt: skip
     assert texts[0] == "compiling segmi.losses.rmi.cpu"
-    assert 0.6 <= outcome.wall_seconds < 3
+    assert 0.6 <= outcome.wall_seconds < 4
     assert outcome.steps >= 1
 
 
