@@ -38,7 +38,7 @@ GROUPS: Final = (
     (NUMBERED, "the names before their number"),
     (r"^([^/_-]+)[_-]", "the first part of the names"),
 )
-"""Regular expressions for groups, and what they use; the first one that finds several images per group applies."""
+"""Regular expressions for groups, with their names; the first one that finds several images per group applies."""
 
 _FRAME_WORDS: Final = re.compile(
     r"(?:^|[^a-z])(?:f|fr|frames?|(?:seq|sequence|vid|video|clip|film|movie|drive)[a-z]?)(?:[^a-z]|$)"
@@ -47,7 +47,7 @@ _ANY_WORDS: Final = re.compile(
     r"(?:image|img|im|photo|picture|pic|dsc[nf]?|sample|case|patient|subject|tile|patch|cell|slide|scan|id|file|train"
     r"|val|test|[\W\d_])*"
 )
-"""What the names of images have in common if it says nothing about their origin."""
+"""Common parts of the names of images that say nothing about their origin."""
 
 
 class Grouping(NamedTuple):
