@@ -10,6 +10,7 @@ from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import UsageError
 from segmi.metrics import PredictionDiagnostics
 from segmi.metrics.details import Details
+from segmi.models import SegmentationNetwork, forward_padded
 from segmi.records import DetailsRecord
 from segmi.training import Cohort, evaluate, predict_labels
 from segmi.types import Output
@@ -68,6 +69,32 @@ def test_full_protocol_equals_a_plain_loop(squares, make_cohort):
         np.add.at(expected, (truth[truth != 255], predicted[truth != 255]), 1)
     matrix = evaluate(cohort, images, device="cpu", batch_size=3)["net0"]
     assert (matrix.pooled().numpy() == expected).all()
+
+
+def test_augmentation_scores_the_mean_of_the_probabilities(squares):
+    images = SegmentationDataset(squares, squares.split("val"), Processing(resize=18, crop=16))
+    torch.manual_seed(0)
+    network = SegmentationNetwork(torch.nn.Conv2d(3, 3, 7, padding=3), classes=3)
+    cohort = Cohort({"net0": network}).eval()
+    with torch.no_grad():  # no class wins everywhere
+        batch = torch.stack([images[index].image.float() / 255 for index in range(len(images))])
+        network.module.bias -= network(batch).logits.mean((0, 2, 3))
+    expected, plain = np.zeros((3, 3), np.int64), evaluate(cohort, images, device="cpu")["net0"].counts()
+    seen = {"net0": []}
+    for index, sample in enumerate(images.samples):
+        image = images[index].image[None].float() / 255
+        with torch.no_grad():
+            logits = [forward_padded(network, image), forward_padded(network, image.flip(-1)).flip(-1)]
+        resized = [F.interpolate(one, (20, 24), mode="bilinear").softmax(1) for one in logits]
+        predicted = sum(resized).argmax(1)[0].numpy()
+        seen["net0"].append((sum(resized).amax(1) / 2).numpy())
+        truth = squares.read_mask(sample)
+        np.add.at(expected, (truth[truth != 255], predicted[truth != 255]), 1)
+    matrix = evaluate(cohort, images, device="cpu", batch_size=3, tta=("flips",))["net0"]
+    assert (matrix.pooled().numpy() == expected).all()
+    assert not torch.equal(matrix.counts(), plain)
+    found = predict_labels(cohort, images, 1, tta=("flips",))["net0"]
+    np.testing.assert_allclose(found.confidence, seen["net0"][1][0], atol=1e-5)
 
 
 def test_evaluation_draws_nothing_and_leaves_the_mode(whole, make_cohort):
@@ -186,8 +213,10 @@ def test_a_window_larger_than_the_images_changes_nothing(squares, make_cohort):
         ),
         ({"window": 8, "overlap": 9}, "overlap must be between 0 and the window's 8 pixels, got 9"),
         ({"overlap": 9}, "an overlap of 9 pixels needs a window"),
+        ({"protocol": "paper", "tta": ("flips",)}, "augmentation does not go with the evaluation protocol paper"),
+        ({"tta": ("rotations",)}, "unknown test-time augmentation 'rotations'"),
     ],
 )
-def test_invalid_windows_are_refused(whole, make_cohort, options, text):
+def test_invalid_windows_and_augmentations_are_refused(whole, make_cohort, options, text):
     with pytest.raises(UsageError, match=text):
         evaluate(make_cohort(), whole, device="cpu", **options)

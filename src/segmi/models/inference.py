@@ -8,15 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segmi.errors import UsageError
+from segmi.errors import UsageError, unknown_name
 from segmi.models.sliding_window import blended_tiles, check_windows, pad_bottom_right, resized_pieces, round_up
 from segmi.types import THRESHOLD, Images, Labels, Logits, Probabilities
+
+TTA: Final = ("flips", "scales")
+"""Kinds of test-time augmentation, see `segmi.models.averaging.views_of`."""
 
 Visitor: TypeAlias = Callable[[slice, slice, Mapping[str, Logits]], None]
 """Called with the rows and columns of a piece of an image and the 1×C×h×w logits of every network there."""
@@ -27,17 +30,32 @@ class InferenceConfig:
     """Options of inference, the same in evaluation, prediction and the app.
 
     Raises:
-        UsageError: for windows or a threshold that are not possible.
+        UsageError: for windows, a threshold or an augmentation that are not possible.
     """
 
     window: int | None = None  # side of the windows for larger images, in pixels of the prepared image; None: whole
     overlap: int | None = None  # pixels that neighboring windows share; a quarter of the window by default
     batch_size: int = 1  # images of one size, or windows, in one forward pass
     threshold: float = THRESHOLD  # probability of class 1 above which a network with one logit predicts class 1
+    tta: tuple[str, ...] = ()  # names of `TTA`: probabilities are averaged over transformed copies of the image
 
     def __post_init__(self) -> None:
         check_windows(self.window, self.overlap)
         check_threshold(self.threshold)
+        for name in self.tta:
+            if name not in TTA:
+                raise unknown_name("test-time augmentation", name, TTA)
+
+
+def parse_tta(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return names of test-time augmentation from a sequence, or from text with commas.
+
+    Example:
+        >>> parse_tta("flips,scales"), parse_tta(None)
+        (('flips', 'scales'), ())
+    """
+    names = given.split(",") if isinstance(given, str) else given or ()
+    return tuple(dict.fromkeys(name.strip() for name in names))
 
 
 class Prediction(NamedTuple):

@@ -30,7 +30,9 @@ from segmi.training import Average, Cohort
 from segmi.training.distributed import ProcessGroup, connect
 from segmi.training.optimization import TIME_STEPS, build_optimizer, build_schedule
 
-NOT_OF_EVALUATION: Final = ("cohort", "images", "seed", "device", "processes", "progress", "diagnostics", "details")
+NOT_OF_EVALUATION: Final = (
+    "cohort", "images", "seed", "tta", "device", "processes", "progress", "diagnostics", "details",
+)  # fmt: skip
 OF_ANY_DATASET: Final = ("type", "fold")
 NOT_OF_NETWORKS: Final = ("classes", "in_channels")
 NOT_OF_LOSSES: Final = ("self", "networks", "frozen", "name", "weight", "ignore_index")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import partial, reduce
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from segmi.errors import UsageError
 from segmi.metrics.confusion_matrix import ConfusionMatrix
 from segmi.metrics.details import Details, Truth
 from segmi.metrics.diagnostics import PredictionDiagnostics
-from segmi.models import InferenceConfig, inference
+from segmi.models import InferenceConfig, SegmentationNetwork, inference
+from segmi.models.averaging import Member, mean_logits
 from segmi.models.network import evaluation_mode, resolve_device
 from segmi.training.cohort import Cohort
 from segmi.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -45,6 +46,7 @@ def evaluate(
     window: int | None = None,
     overlap: int | None = None,
     threshold: float = THRESHOLD,
+    tta: tuple[str, ...] = (),
     device: str = "auto",
     processes: ProcessGroup = SINGLE_PROCESS,
     progress: Callable[[int, int], None] | None = None,
@@ -63,7 +65,7 @@ def evaluate(
         protocol: ``full`` or ``paper``.
         passes: number of passes of random crops in ``paper``.
         batch_size, overlap, threshold: as in `segmi.models.InferenceConfig`.
-        window: as there, in ``full``.
+        window, tta: as there, in ``full``.
         device: as in `fit`.
         processes: each evaluates a disjoint part of the images, and all return the matrices of all images.
         progress: called with (images done, total images) of this process.
@@ -71,8 +73,8 @@ def evaluate(
         details: receives the per-image details of every network by name, at additional cost.
 
     Raises:
-        UsageError: for an unknown protocol, no images, a threshold that does not fit the networks, or windows with the
-            protocol ``paper``.
+        UsageError: for an unknown protocol, no images, a threshold that does not fit the networks, or windows or
+            test-time augmentation with the protocol ``paper``.
     """
     if protocol not in ("full", "paper"):
         raise UsageError(f"unknown evaluation protocol {protocol!r}", "use full or paper")
@@ -81,7 +83,10 @@ def evaluate(
     if window is not None and protocol == "paper":
         problem = "windows do not go with the evaluation protocol paper, which predicts crops"
         raise UsageError(problem, "leave window out, or use protocol: full")
-    config = InferenceConfig(window, overlap, batch_size, threshold)
+    if tta and protocol == "paper":
+        problem = "test-time augmentation does not go with the evaluation protocol paper, which predicts crops"
+        raise UsageError(problem, "leave tta out, or use protocol: full")
+    config = InferenceConfig(window, overlap, batch_size, threshold, tta)
     target = processes.device or resolve_device(device)
     # The images of this process: consecutive whole batches, the same batches as with one process.
     part = processes.shard.slice(-(-len(images) // batch_size))
@@ -133,7 +138,7 @@ def predict_batch(
     ``visit`` gets the logits of all networks at that size: whole images, or pieces if there are windows.
     """
     predictions: dict[str, list[inference.Prediction]] = {name: [] for name in cohort.networks}
-    if config.window is not None and max(images.shape[-2:]) > config.window:
+    if not config.tta and config.window is not None and max(images.shape[-2:]) > config.window:
         for index, (image, size) in enumerate(zip(images, sizes, strict=True)):
             visitor = None if visit is None else partial(visit, index)
             options: Any = {"stride": cohort.stride, "confidence": confidence, "visit": visitor}
@@ -142,11 +147,16 @@ def predict_batch(
                 predictions[name].append(prediction)
         return predictions
     height, width = images.shape[-2:]
-    outputs = cohort(inference.pad_to_stride(images, cohort.stride))
-    # N×C×h×w, without the padding
-    whole = {name: output.logits[..., :height, :width].float() for name, output in outputs.items()}
+    whole: dict[str, Any]
+    if config.tta:
+        members = cast("dict[str, SegmentationNetwork]", dict(cohort.networks.items()))
+        whole = {name: mean_logits([Member(network, images, config)], sizes) for name, network in members.items()}
+    else:
+        outputs = cohort(inference.pad_to_stride(images, cohort.stride))
+        # N×C×h×w, without the padding
+        whole = {name: output.logits[..., :height, :width].float().split(1) for name, output in outputs.items()}
     for index, size in enumerate(sizes):
-        resized = {name: inference.resize_logits(logits[index : index + 1], size) for name, logits in whole.items()}
+        resized = {name: inference.resize_logits(logits[index], size) for name, logits in whole.items()}
         for name, logits in resized.items():
             sure = inference.confidences(logits, config.threshold) if confidence else None
             predicted = inference.predict_labels(logits, threshold=config.threshold)
