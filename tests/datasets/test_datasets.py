@@ -25,6 +25,17 @@ def dataset(request, make) -> DatasetReader:
     return open_dataset(request.param, make(request.param))
 
 
+def test_class_values_are_read_as_their_classes(dataset):
+    values = np.array([dataset.class_values()], dtype=np.uint8)
+    assert dataset.info.train_ids(values).tolist() == [list(range(len(dataset.info.classes)))]
+    official = {
+        "cityscapes": [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33],
+        "ade20k": list(range(1, 151)),
+        "voc2012": list(range(21)),
+    }
+    assert dataset.class_values() == official.get(dataset.info.name, dataset.class_values())
+
+
 def test_the_contract(dataset):
     info = dataset.info
     assert DATASETS[info.name] is type(dataset)

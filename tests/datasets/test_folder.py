@@ -145,6 +145,16 @@ def test_palette_masks_are_colors_with_declared_colors(one):
     np.testing.assert_array_equal(only_mask(one(IDS, palette, colors=COLORS, ignored=255, masks="index")), IDS)
 
 
+def test_class_values_are_colors_where_masks_have_colors(one):
+    table = np.array([*COLORS, *[(1, 2, 3)] * 253])
+    colored = one(table[IDS], colors=COLORS, ignored_color=[1, 2, 3])
+    assert colored.class_values() == [tuple(color) for color in COLORS]
+
+
+def test_class_values_skip_the_ignored_value(one):
+    assert one(np.full((6, 8), 1), ignored=0).class_values() == list(range(1, len(CLASSES) + 1))
+
+
 def test_rgb_masks(one):
     table = np.array([*COLORS, *[(1, 2, 3)] * 253])
     mask = only_mask(one(table[IDS], colors=COLORS, ignored_color=[1, 2, 3]))

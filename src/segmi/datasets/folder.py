@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from segmi.datasets.class_list import class_list_of
 from segmi.datasets.decode import decode_mask, indices_of, printable
@@ -124,11 +125,21 @@ class Folder(DatasetReader):
     def mask_values(self, path: Path) -> Pixels:
         """Return the values of a mask of values or colors, H×W uint8."""
         mask = decode_mask(path)
-        colored = self._classes.colors is not None and mask.mode != "L"
-        if self._masks == "index" or (self._masks == "auto" and not colored):
+        if not self._is_colored(mask):
             return indices_of(mask, path)
         colors, values = self._classes.color_values
         return values_of_colors(np.array(mask.convert("RGB")), colors, values, path)
+
+    def _is_colored(self, mask: Image.Image) -> bool:
+        colored = self._classes.colors is not None and mask.mode != "L"
+        return self._masks == "color" or (self._masks == "auto" and colored)
+
+    def class_values(self) -> list[int] | list[tuple[int, int, int]]:
+        """Return the values of the classes, or their colors if the first mask of the first split has colors."""
+        first = self.split(self.splits[0])[0].mask
+        if self._classes.colors is not None and isinstance(first, Path) and self._is_colored(decode_mask(first)):
+            return list(self._classes.colors)
+        return super().class_values()
 
     def decoding_key(self) -> tuple[Hashable, ...]:
         """Return the kind of the masks and the classes."""

@@ -239,6 +239,10 @@ class DatasetReader(ABC):
         """Return the values of a mask file, H×W uint8, the index of `DatasetInfo.lookup`."""
         return indices_of(decode_mask(path, self.image_format.orientation), path)
 
+    def class_values(self) -> list[int] | list[tuple[int, int, int]]:
+        """Return the value of each class in the mask files, the first of several; colors for masks of colors."""
+        return [self.info.lookup.index(train_id) for train_id in range(len(self.info.classes))]
+
     def decoding_key(self) -> tuple[Hashable, ...]:
         """Return everything besides the files that decides the pixels; decoded images are cached under its ``repr``.
 

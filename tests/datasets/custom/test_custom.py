@@ -270,3 +270,22 @@ def test_names_that_differ_inside(root):
     pairs = [(s.image.stem, s.mask.stem) for split in dataset.splits for s in dataset.split(split)]
     assert sorted(pairs)[0] == ("p0_camera_0", "p0_label_0")
     assert len(pairs) == 8
+
+
+@pytest.mark.parametrize(
+    ("masks", "first", "second", "expected"),
+    [
+        ("index", "0", "[255, 128]", [0, 255]),
+        ("color", "[0, 0, 0]", "[[255, 0, 0], [9, 9, 9]]", [(0, 0, 0), (255, 0, 0)]),
+        ("panoptic", "7", "[200, 201]", [7, 200]),
+    ],
+)
+def test_class_values_are_the_first_in_the_file(tmp_path, save, masks, first, second, expected):
+    save["image"](tmp_path / "images" / "a.png")
+    panoptic = ', panoptic = "x.json"' if masks == "panoptic" else ""
+    (tmp_path / "segmi.toml").write_text(
+        f'format = 1\nmasks = "{masks}"\n'
+        f'classes = [{{ name = "no", value = {first} }}, {{ name = "yes", value = {second} }}]\n'
+        f'splits.train = {{ images = "images", masks = "masks"{panoptic} }}\n'
+    )
+    assert open_dataset("custom", tmp_path).class_values() == expected

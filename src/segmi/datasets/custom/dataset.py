@@ -105,6 +105,10 @@ class CustomDataset(DatasetReader):
         remedy = f"add the color to the classes or to ignored in {FILE_NAME}, or correct the mask"
         return values_of_colors(np.array(mask.convert("RGB")), colors, values, path, remedy=remedy)
 
+    def class_values(self) -> list[int] | list[tuple[int, int, int]]:
+        """Return the first value of each class in ``segmi.toml``: a number, a category id, or a color."""
+        return [one.values[0] for one in self.config.classes]  # type: ignore[return-value]  # all of one type
+
     def decoding_key(self) -> tuple[Hashable, ...]:
         """Return the meaning of the mask values."""
         digests = tuple(segments.digest for segments in self._segments.values())
