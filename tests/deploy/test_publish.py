@@ -141,5 +141,5 @@ def test_predict_takes_files_images_and_arrays(bundle, image):
         np.testing.assert_array_equal(segmi.predict(loaded, opened), expected)
     np.testing.assert_array_equal(segmi.predict(loaded, np.array(Image.open(path))), expected)
     assert expected.shape == (37, 50)
-    with pytest.raises(UsageError, match=r"expected an image of H×W×3 uint8, got float64 of 4×4×3(.|\n)*RGB values"):
-        segmi.predict(loaded, np.zeros((4, 4, 3)))
+    with pytest.raises(UsageError, match=r"H×W×3 uint8, or floats in \[0, 1\], got float64 of 4×4×3"):
+        segmi.predict(loaded, np.full((4, 4, 3), 7.0))

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import segmi
-from segmi.cli import data, deploying, doctor, listing, networks, study, study_run, train
+from segmi.cli import data, deploying, doctor, listing, networks, show, study, study_run, train
 from segmi.cli.output import explain_error, settings
 
 __all__ = ["app", "main"]
@@ -37,7 +37,8 @@ app.command(name="report", rich_help_panel="Studies")(study.report)
 app.command(name="train", rich_help_panel="Networks")(train._train)
 app.command(name="evaluate", rich_help_panel="Networks")(networks.evaluate)
 app.command(name="probe", rich_help_panel="Networks")(networks.probe)
-app.command(name="predict", rich_help_panel="Networks")(networks.predict)
+app.command(name="predict", cls=networks.PredictCommand, rich_help_panel="Networks")(networks.predict)
+app.command(name="show", rich_help_panel="Networks")(show.show)
 app.command(name="export", rich_help_panel="Networks")(deploying.export)
 app.command(name="app", rich_help_panel="Networks")(deploying.app)
 app.command(name="publish", rich_help_panel="Networks")(deploying.publish)

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from segmi.cli.networks import find_bundle
 from segmi.cli.options import AsJson, Bundle, Threshold
 from segmi.cli.output import calm_libraries, put, put_json, say
 from segmi.types import THRESHOLD
@@ -37,6 +36,7 @@ def export(
     Example: `segmi export runs/mine --format onnx --out mine.onnx --images photos`
     """
     calm_libraries()
+    from segmi.deploy.bundle_paths import find_bundle
     from segmi.deploy.export import FORMATS
     from segmi.deploy.export import export as write
 
@@ -78,6 +78,7 @@ def publish(
     calm_libraries()
     import tempfile
 
+    from segmi.deploy.bundle_paths import find_bundle
     from segmi.deploy.publish import push, write_folder
 
     source = find_bundle(bundle)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
+from typer.core import TyperCommand
 
-from segmi.cli.options import AsJson, Bundle, Dataset, DatasetOptions, DatasetRoot, Device, Overlap, Threshold, Window
+from segmi.cli.options import (
+    AsJson,
+    Bundle,
+    Dataset,
+    DatasetOptions,
+    DatasetRoot,
+    Device,
+    Overlap,
+    Threshold,
+    Tta,
+    Window,
+)  # fmt: skip
 from segmi.cli.output import calm_libraries, put, put_json, put_table, say
 from segmi.cli.own_data import open_reader
 from segmi.cli.progress_bars import counting
@@ -19,6 +32,8 @@ if TYPE_CHECKING:
     from segmi.datasets import DatasetReader
     from segmi.datasets.processing import Processing
     from segmi.models import SegmentationNetwork
+
+AFTER: Final = "segmi.arguments_after_separator"
 
 
 def evaluate(
@@ -34,6 +49,7 @@ def evaluate(
     threshold: Threshold = THRESHOLD,
     window: Window = None,
     overlap: Overlap = None,
+    tta: Tta = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -46,8 +62,9 @@ def evaluate(
     calm_libraries()
     from segmi.datasets.segmentation_dataset import SegmentationDataset
     from segmi.deploy import load
+    from segmi.deploy.bundle_paths import find_bundle
     from segmi.metrics.scores import scores
-    from segmi.models.inference import check_threshold
+    from segmi.models.inference import check_threshold, parse_tta
     from segmi.training import Cohort
     from segmi.training import evaluate as score
     from segmi.training.region_diagnostics import diagnostics_of
@@ -58,10 +75,10 @@ def evaluate(
     check_classes(network, dataset)
     images = SegmentationDataset(dataset, dataset.split(split), processing_of(network), seed=seed)
     diagnostics = diagnostics_of(dataset.info.classes)
-    arguments: Any = {"protocol": protocol, "window": window, "overlap": overlap, "threshold": threshold}
+    arguments: Any = {"protocol": protocol, "threshold": threshold, "tta": parse_tta(tta)}
     matrices = score(
-        Cohort({"network": network}), images, **arguments, device=device, progress=counting("scored"),
-        diagnostics=diagnostics,
+        Cohort({"network": network}), images, **arguments, window=window, overlap=overlap, device=device,
+        progress=counting("scored"), diagnostics=diagnostics,
     )  # fmt: skip
     result: Any = scores(matrices["network"].pooled().numpy())
     if not as_json:
@@ -69,8 +86,8 @@ def evaluate(
         return
     named = {name.replace("/network", "", 1): value for name, value in diagnostics.values().items()}
     put_json({
-        "bundle": str(bundle), "data": data, "split": split, "protocol": protocol, "threshold": threshold,
-        "images": len(images), "classes": dataset.info.classes, "scores": result, "diagnostics": named,
+        "bundle": str(bundle), "data": data, "split": split, **arguments, "images": len(images),
+        "classes": dataset.info.classes, "scores": result, "diagnostics": named,
     })  # fmt: skip
 
 
@@ -101,6 +118,7 @@ def probe(
     calm_libraries()
     from segmi.datasets.segmentation_dataset import SegmentationDataset
     from segmi.deploy import load
+    from segmi.deploy.bundle_paths import find_bundle
     from segmi.training.layer_probes import probe_layers
 
     network = load(find_bundle(bundle))
@@ -122,11 +140,23 @@ def probe(
         put_table(rows, None if rows else ["layer"])
 
 
+class PredictCommand(TyperCommand):
+    """Command that counts the arguments after ``--``, which separates bundles from images."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments, and store the number of those after ``--``."""
+        ctx.meta[AFTER] = len(args) - args.index("--") - 1 if "--" in args else None
+        return super().parse_args(ctx, args)
+
+
 def predict(
-    bundle: Bundle,
-    images: Annotated[
+    context: typer.Context,
+    arguments: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGES", help="Images, folders of images (or of a video's frames), or patterns."),
+        typer.Argument(
+            metavar="BUNDLE... [--] IMAGES...",
+            help="A bundle, or several followed by --; then images, folders of images (or frames), or patterns.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the masks.")] = Path(
         "predictions"
@@ -135,7 +165,11 @@ def predict(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write the probabilities of all classes, as NumPy arrays.")
     ] = False,
+    values: Annotated[
+        str, typer.Option("--values", help="index: class indices; original: the values of the masks in training.")
+    ] = "index",
     threshold: Threshold = THRESHOLD,
+    tta: Tta = None,
     window: Window = None,
     overlap: Overlap = None,
     batch_size: Annotated[
@@ -148,18 +182,24 @@ def predict(
 ) -> None:
     """Write a mask per image, in the bundle's colors and at the image's own resolution, and print its path.
 
-    Images of more than 2048 × 1024 pixels after preprocessing are predicted in overlapping windows of 512, unless
-    --window sets another size. Masks of a folder's images keep their relative paths.
+    Several bundles predict together: their probabilities are averaged, each with its own preprocessing. Options are
+    given before --. Images of more than 2048 × 1024 pixels after preprocessing are predicted in overlapping windows of
+    512, unless --window sets another size. Masks of a folder's images keep their relative paths.
 
-    Example: `segmi predict runs/mine photos/*.jpg --out masks --overlay`
+    Example: `segmi predict runs/mine photos/*.jpg --out masks --overlay`, or
+    `segmi predict --out masks runs/a runs/b -- photos`
     """
     calm_libraries()
     from segmi.deploy import iter_predictions
+    from segmi.deploy.bundle_paths import find_bundles
     from segmi.models import InferenceConfig
+    from segmi.models.inference import parse_tta
 
+    bundles, images = split_arguments(arguments, context.meta[AFTER])
+    config = InferenceConfig(window, overlap, batch_size, threshold, parse_tta(tta))
     predictions = iter_predictions(
-        find_bundle(bundle), images, out, InferenceConfig(window, overlap, batch_size, threshold), overlay=overlay,
-        probabilities=probabilities, progress=counting("predicted"), device=device,
+        [bundle for name in bundles for bundle in find_bundles(name)], images, out, config, overlay=overlay,
+        probabilities=probabilities, values=cast("Any", values), progress=counting("predicted"), device=device,
     )  # fmt: skip
     results = []
     try:
@@ -172,17 +212,34 @@ def predict(
             put_json(results)
 
 
-def find_bundle(path: Path) -> Path:
-    """Return the bundle at a path, or the only one in a run; the UsageError for several lists them."""
-    if (path / "model.json").exists():
-        return path
-    bundles = sorted(card.parent for card in path.glob("**/bundles/*/model.json")) if path.is_dir() else []
-    if len(bundles) == 1:
-        return bundles[0]
-    if bundles:
-        raise UsageError(f"{path} contains {len(bundles)} bundles", f"choose one: {', '.join(map(str, bundles[:8]))}")
-    problem = f"{path} is not a bundle: expected a folder with model.json and model.safetensors"
-    raise UsageError(problem, "pass the folder that `segmi train` prints, runs/…/bundles/<network>")
+def split_arguments(arguments: Sequence[str], after: int | None) -> tuple[list[str], list[str]]:
+    """Return the bundles and the images among the arguments of `segmi predict`.
+
+    Args:
+        arguments: all of them, without ``--``.
+        after: number of arguments after ``--``; without it, the first argument is the bundle.
+
+    Raises:
+        UsageError: if a bundle is among the images, an option is, or one of the two is missing.
+
+    Example:
+        >>> split_arguments(["a", "b", "photos"], after=1)
+        (['a', 'b'], ['photos'])
+    """
+    count = 1 if after is None else len(arguments) - after
+    bundles, images = list(arguments[:count]), list(arguments[count:])
+    if not bundles:
+        raise UsageError("expected a bundle before --, got none", "write `segmi predict A B -- IMAGES`")
+    if not images:
+        raise UsageError("expected images after the bundle, got none", "pass image files, folders of them, or patterns")
+    for name in images:
+        path = Path(name)
+        if after is None and (path / "model.json").is_file():
+            problem = f"{name} is a bundle, expected images after the first bundle"
+            raise UsageError(problem, "write -- between several bundles and the images: `segmi predict A B -- IMAGES`")
+        if after is not None and name.startswith("-") and not path.exists():
+            raise UsageError(f"{name} after -- is read as an image, which does not exist", "put options before --")
+    return bundles, images
 
 
 def processing_of(network: SegmentationNetwork) -> Processing:

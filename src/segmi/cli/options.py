@@ -38,8 +38,8 @@ DatasetRoot = Annotated[Path | None, typer.Option("--root", metavar="DIR", help=
 
 # trained networks
 Bundle = Annotated[
-    Path,
-    typer.Argument(metavar="BUNDLE", help="Folder with model.safetensors and model.json, or a run with one bundle."),
+    str,
+    typer.Argument(metavar="BUNDLE", help="Folder of a bundle, a run with one bundle, or owner/name on the Hub."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Window = Annotated[
@@ -51,4 +51,12 @@ Overlap = Annotated[
 ]
 Threshold = Annotated[
     float, typer.Option("--threshold", help="For networks with one logit: predict class 1 above this probability.")
+]
+Tta = Annotated[
+    str | None,
+    typer.Option(
+        "--tta",
+        metavar="KINDS",
+        help="Average the probabilities over copies of the image: flips, scales, flips,scales.",
+    ),
 ]

@@ -17,9 +17,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from segmi.deploy.bundle import CARD, WEIGHTS
+from segmi.deploy.bundle_paths import CARD, WEIGHTS
+from segmi.deploy.ensemble import get_card
 from segmi.deploy.predict_files import class_shares
-from segmi.deploy.prediction import get_card, predict_images
+from segmi.deploy.prediction import predict_images
 from segmi.errors import EnvironmentProblem, UsageError
 from segmi.models import InferenceConfig, SegmentationNetwork
 from segmi.models.inference import check_threshold, confidences

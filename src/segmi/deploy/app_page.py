@@ -17,7 +17,8 @@ from PIL import Image
 from segmi.datasets.bands import decode_image
 from segmi.datasets.image_format import RGB, ImageArray, ImageFormat
 from segmi.deploy import app
-from segmi.deploy.bundle import CARD, load
+from segmi.deploy.bundle import load
+from segmi.deploy.bundle_paths import CARD
 from segmi.deploy.predict_files import overlay_labels
 from segmi.errors import DataError, SegmiError
 from segmi.models import SegmentationNetwork

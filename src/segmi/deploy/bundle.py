@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import torch
 from safetensors import SafetensorError
@@ -15,20 +15,23 @@ from safetensors.torch import load_file, save_file
 from segmi import __version__
 from segmi.datasets.image_format import ImageFormat
 from segmi.datasets.processing import Processing
-from segmi.deploy.hub import download_files, parse_repository
+from segmi.deploy.bundle_paths import CARD, WEIGHTS, find_bundles, list_bundles, only
+from segmi.deploy.ensemble import BundlePath, Ensemble
+from segmi.deploy.mask_values import is_color, values_problem
 from segmi.errors import DataError, SegmiError, UsageError
 from segmi.models import SegmentationNetwork, build_network
 from segmi.models.memory_limit import MemoryLimit, MemoryLimitError
 from segmi.records.atomic import atomic_folder
-from segmi.records.serialization import read_json
+from segmi.records.serialization import plain, read_json
 from segmi.types import IGNORE_INDEX
 
 SCHEMA_VERSION: Final = 2
-WEIGHTS: Final = "model.safetensors"
-CARD: Final = "model.json"
 
 # Bytes that building a network may allocate beyond twice its weights, for temporary tensors of its library.
 EXTRA_MEMORY: Final = 2**26
+
+RECORDS: Final = ("training", "evaluation")
+"""Optional fields of a card, see `segmi.deploy.description.training_record`."""
 
 _PICKLES: Final = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 _CARD_TYPES: Final[dict[str, type]] = {
@@ -37,23 +40,30 @@ _CARD_TYPES: Final[dict[str, type]] = {
 
 
 def save_bundle(
-    folder: str | Path, network: SegmentationNetwork, *, dataset: Mapping[str, Any], preprocessing: Mapping[str, Any]
+    folder: str | Path,
+    network: SegmentationNetwork,
+    *,
+    dataset: Mapping[str, Any],
+    preprocessing: Mapping[str, Any],
+    record: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a network as a bundle, replacing an existing one, and return the folder.
 
     Args:
         folder: created with its parents.
         network: built by `segmi.models.build_network`.
-        dataset: ``name``, ``title``, ``classes``, ``palette`` (256 colors) and ``ignore_index`` of the labels.
+        dataset: ``name``, ``title``, ``classes``, ``palette`` (256 colors) and ``ignore_index`` of the labels; optional
+            ``values``, the number or color of each class in the mask files.
         preprocessing: fields of `segmi.datasets.processing.Processing` used in training, and as ``image_format`` the
             bands and value range of the images (`ImageFormat.plain`) if they are not 8-bit RGB.
+        record: how the network was trained and its scores, see `segmi.deploy.description.training_record`.
 
     Raises:
         UsageError: if the network cannot be rebuilt from its specification, or does not fit the dataset.
         EnvironmentProblem: if the folder cannot be written.
     """
     folder = Path(folder)
-    card = _new_card(network, dataset, preprocessing)
+    card = _new_card(network, dataset, preprocessing, record or {})
     # Copies, because safetensors rejects tensors that share memory.
     state = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
     with atomic_folder(folder, replace=True) as temporary:
@@ -63,27 +73,38 @@ def save_bundle(
     return folder
 
 
-def load(folder: str | Path, *, device: str | torch.device = "cpu") -> SegmentationNetwork:
+@overload
+def load(folder: BundlePath, *, device: str | torch.device = "cpu") -> SegmentationNetwork: ...  # type: ignore[overload-overlap]
+@overload
+def load(folder: Sequence[BundlePath], *, device: str | torch.device = "cpu") -> Ensemble: ...
+def load(
+    folder: BundlePath | Sequence[BundlePath], *, device: str | torch.device = "cpu"
+) -> SegmentationNetwork | Ensemble:
     """Return the network of a bundle, in evaluation mode, with the bundle's description as its ``card``.
 
     No code from the bundle is executed: the weights are plain arrays, and the architecture is looked up by name.
 
     Args:
-        folder: the bundle's folder, as in a run's ``bundles/<network>`` or written by `segmi publish`; or a repository
-            of the Hugging Face Hub, ``owner/name`` or ``owner/name@revision``, whose two files are downloaded.
+        folder: the bundle's folder, as in a run's ``bundles/<network>`` or written by `segmi publish`; a run with one
+            bundle; or a repository of the Hugging Face Hub, ``owner/name`` or ``owner/name@revision``, whose two files
+            are downloaded. A list of bundles, or of folders with ``ensemble.json``, is loaded as an `Ensemble`.
         device: device for the network.
 
     Raises:
         DataError: if the folder is not a bundle, has another schema version, is damaged, or its two files do not belong
-            together; or if the repository does not exist.
+            together; if the repository does not exist; or if the bundles of an ensemble differ in their classes.
+        UsageError: if the folder contains no bundle, or several.
         EnvironmentProblem: if the Hub cannot be reached.
     """
-    repository = parse_repository(folder) if isinstance(folder, str) else None
-    folder = Path(folder)
-    # If its first part exists, the text is a local path, even if the rest is misspelled.
-    if repository is not None and not folder.exists() and not Path(folder.parts[0]).exists():
-        folder = download_files(repository, [WEIGHTS, CARD])
-    card = _read_card(folder)
+    if not isinstance(folder, str | Path):
+        folders = [bundle for one in folder for bundle in find_bundles(one)]
+        return Ensemble([_load(one).to(device) for one in folders], folders)
+    # If it is not a bundle, reading it explains why.
+    return _load(only(folder, list_bundles(folder) or [Path(folder)])).to(device)
+
+
+def _load(folder: Path) -> SegmentationNetwork:
+    card = read_card(folder)
     weights = folder / WEIGHTS
     # Before parsing, so that a damaged file cannot reach the parser.
     if _sha256(weights) != card["sha256"]:
@@ -104,11 +125,14 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> Segmentat
         problem = f"the weights in {folder} do not fit the network that {CARD} describes: {_first_lines(error)}"
         raise DataError(problem, f"restore {CARD} as the run wrote it") from error
     network.card = card
-    return network.eval().to(device)
+    return network.eval()
 
 
 def _new_card(
-    network: SegmentationNetwork, dataset: Mapping[str, Any], preprocessing: Mapping[str, Any]
+    network: SegmentationNetwork,
+    dataset: Mapping[str, Any],
+    preprocessing: Mapping[str, Any],
+    record: Mapping[str, Any],
 ) -> dict[str, Any]:
     if not isinstance(network, SegmentationNetwork) or not network.specification:
         raise UsageError(
@@ -132,6 +156,8 @@ def _new_card(
         "classes": classes,
         "palette": [list(color) for color in dataset["palette"]],
         "ignore_index": dataset.get("ignore_index", IGNORE_INDEX),
+        **({"values": list(dataset["values"])} if "values" in dataset else {}),
+        **plain(dict(record)),
         "sha256": "",
     }
     try:  # tuples become lists, as in the file
@@ -142,7 +168,12 @@ def _new_card(
     return card
 
 
-def _read_card(folder: Path) -> dict[str, Any]:
+def read_card(folder: Path) -> dict[str, Any]:
+    """Return the card of a bundle, checked.
+
+    Raises:
+        DataError: if the folder is not a bundle, has another schema version or is damaged.
+    """
     files = folder.iterdir() if folder.is_dir() and not (folder / WEIGHTS).is_file() else ()
     if any(path.suffix in _PICKLES for path in (folder, *files)):
         raise DataError(
@@ -190,8 +221,11 @@ def _check_card(card: Mapping[str, Any], path: Path, kind: type[SegmiError]) -> 
         except (SegmiError, TypeError) as error:
             problems.append(f"invalid preprocessing {known}: {_first_lines(error, 1)}")
         problems += _format_problems(card)
-        if len(card["palette"]) != 256 or not all(_is_color(color) for color in card["palette"]):
+        if len(card["palette"]) != 256 or not all(is_color(color) for color in card["palette"]):
             problems.append("the palette should be 256 colors of three numbers from 0 to 255")
+        if "values" in card and (problem := values_problem(card["values"], len(classes))) is not None:
+            problems.append(problem)
+        problems += [f"{key} should be a dict" for key in RECORDS if not isinstance(card.get(key, {}), dict)]
     if problems:
         raise kind(f"{path}: {'; '.join(problems)}", "restore the file as segmi wrote it")
 
@@ -205,10 +239,6 @@ def _format_problems(card: Mapping[str, Any]) -> list[str]:
     except (SegmiError, TypeError, ValueError, AttributeError, LookupError) as error:
         return [f"invalid image_format {given}: {_first_lines(error, 1)}"]
     return [] if channels == expected else [f"image_format has {channels} channels, the network {expected}"]
-
-
-def _is_color(color: Any) -> bool:
-    return isinstance(color, list) and len(color) == 3 and all(type(c) is int and 0 <= c <= 255 for c in color)
 
 
 def _rebuild(folder: Path, card: Mapping[str, Any]) -> SegmentationNetwork:

@@ -25,8 +25,9 @@ from segmi.datasets.bands import decode_image
 from segmi.datasets.crops import to_unit
 from segmi.datasets.image_format import ImageArray, ImageFormat
 from segmi.deploy.bundle import load
+from segmi.deploy.ensemble import get_card
 from segmi.deploy.predict_files import find_images
-from segmi.deploy.prediction import format_of, get_card, prepare_image
+from segmi.deploy.prediction import format_of, prepare_image
 from segmi.errors import EnvironmentProblem, RunError, UsageError, first_line, unknown_name
 from segmi.models import SegmentationNetwork, build_network, predict_labels
 from segmi.models.inference import check_threshold, pad_to_stride

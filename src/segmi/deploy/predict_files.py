@@ -15,11 +15,12 @@ from PIL import Image
 
 from segmi.datasets.bands import decode_image
 from segmi.datasets.decode import SUFFIXES, printable
-from segmi.datasets.image_format import ImageArray
+from segmi.datasets.image_format import ImageArray, ImageFormat
 from segmi.datasets.layout import walk
 from segmi.datasets.outlines import UNREAD
-from segmi.deploy.bundle import load
-from segmi.deploy.prediction import DEFAULTS, format_of, get_card, predict_images
+from segmi.deploy.ensemble import BundlePath, Predictor, get_card, members_of
+from segmi.deploy.mask_values import Values, value_converter
+from segmi.deploy.prediction import DEFAULTS, format_of, open_predictor, predict_members
 from segmi.errors import DataError, UsageError, together
 from segmi.models import InferenceConfig, SegmentationNetwork
 from segmi.models.inference import check_threshold
@@ -50,7 +51,7 @@ class Prediction(NamedTuple):
 
 
 def predict_files(
-    network: str | Path | SegmentationNetwork,
+    network: Predictor | BundlePath | Sequence[SegmentationNetwork | BundlePath],
     images: Sequence[str | Path],
     out: str | Path,
     config: InferenceConfig = DEFAULTS,
@@ -61,25 +62,27 @@ def predict_files(
 
 
 def iter_predictions(
-    network: str | Path | SegmentationNetwork,
+    network: Predictor | BundlePath | Sequence[SegmentationNetwork | BundlePath],
     images: Sequence[str | Path],
     out: str | Path,
     config: InferenceConfig = DEFAULTS,
     *,
     overlay: bool = False,
     probabilities: bool = False,
+    values: Values = "index",
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Prediction]:
     """Write the label map of every image as ``<name>.png`` in the dataset's palette, and yield the results.
 
     Args:
-        network: a bundle's folder, or a network that `segmi.load` returned.
+        network: a bundle, or what `segmi.load` returned; of several, the probabilities are averaged.
         images: image files, folders (all images below them) and patterns.
         out: folder for the results; created if it is missing.
         config: as in `segmi.predict`.
         overlay: also write ``<name>.overlay.png``, the image blended with the colors of its label map.
         probabilities: also write ``<name>.npy``, the probabilities of all classes as float16, C×H×W.
+        values: as in `segmi.predict`; ``original`` writes gray levels or RGB colors, without the palette.
         device: as in `segmi.models.network.resolve_device`.
         progress: called with (images done, total images).
 
@@ -88,37 +91,39 @@ def iter_predictions(
         DataError: if the bundle cannot be loaded, or, after predicting the others, if images cannot be predicted.
         EnvironmentProblem: if the device does not exist, or ``out`` cannot be written.
     """
-    loaded = network if isinstance(network, SegmentationNetwork) else load(network)
-    card = get_card(loaded)
-    format = format_of(loaded)
+    loaded = open_predictor(network)
+    card, networks = get_card(loaded), members_of(loaded)
+    formats = [format_of(one) for one in networks]
+    convert = value_converter(card, values)
     check_threshold(config.threshold, loaded.channels)
     files = find_images(images)
     masks = _mask_paths(files, Path(out), overlay)
-    loaded = loaded.eval().to(resolve_device(device))
+    loaded.eval().to(resolve_device(device))
     problems: list[str] = []
     for first in range(0, len(files), config.batch_size):
         last = first + config.batch_size
-        pixels: dict[Path, ImageArray] = {}
+        pixels: dict[Path, dict[ImageFormat, ImageArray]] = {}
         for image, mask in zip(files[first:last], masks[first:last], strict=True):
             try:  # a damaged image must not stop the others; the error comes at the end
-                pixels[mask] = decode_image(image.path, format)
+                pixels[mask] = {format: decode_image(image.path, format) for format in dict.fromkeys(formats)}
             except DataError as error:
                 problems.append(str(error).replace("\n ", " –"))
         by_size: dict[tuple[int, ...], list[Path]] = defaultdict(list)  # a forward pass takes images of one size
         for mask, array in pixels.items():
-            by_size[array.shape].append(mask)
+            by_size[array[formats[0]].shape[:2]].append(mask)
         for group in by_size.values():
             stores = [mask.with_suffix(".npy") if probabilities else None for mask in group]
             try:
-                label_maps = predict_images(loaded, [pixels[mask] for mask in group], config, probabilities=stores)
+                members = [(n, [pixels[mask][f] for mask in group]) for n, f in zip(networks, formats, strict=True)]
+                label_maps = predict_members(members, config, probabilities=stores)
             except ValueError as error:
                 problems += [f"{printable(files[masks.index(mask)].path)}: {error}" for mask in group]
                 continue
             for mask, labels in zip(group, label_maps, strict=True):
-                _save(Image.fromarray(labels), mask, card["palette"])
+                _save(Image.fromarray(convert(labels)), mask, card["palette"] if values == "index" else None)
                 if overlay:
-                    blended = overlay_labels(format.to_rgb(pixels[mask]), labels, card["palette"])
-                    _save(Image.fromarray(blended), _overlay_path(mask))
+                    shown = formats[0].to_rgb(pixels[mask][formats[0]])
+                    _save(Image.fromarray(overlay_labels(shown, labels, card["palette"])), _overlay_path(mask))
                 size = (labels.shape[1], labels.shape[0])
                 yield Prediction(files[masks.index(mask)].path, mask, size, class_shares(labels, card["classes"]))
         if progress is not None:

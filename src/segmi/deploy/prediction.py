@@ -20,11 +20,15 @@ from torch import Tensor
 from segmi.datasets.crops import to_unit
 from segmi.datasets.image_format import ImageArray, ImageFormat
 from segmi.datasets.processing import Processing
+from segmi.deploy.bundle import load
+from segmi.deploy.bundle_paths import find_bundles
+from segmi.deploy.ensemble import BundlePath, Ensemble, Predictor, get_card, members_of
 from segmi.deploy.image_input import ImageInput, read_channels
-from segmi.errors import UsageError
+from segmi.deploy.mask_values import Values, value_converter
 from segmi.models import InferenceConfig, SegmentationNetwork, forward_padded, predict_labels
-from segmi.models.inference import check_threshold, class_probabilities, predict_windows
-from segmi.models.sliding_window import Tile, resized_pieces
+from segmi.models.averaging import Member, mean_logits
+from segmi.models.inference import check_threshold, class_probabilities, parse_tta, predict_windows
+from segmi.models.sliding_window import ROWS, Tile, resized_pieces
 from segmi.records.atomic import atomic_path
 from segmi.types import THRESHOLD, Logits
 
@@ -42,42 +46,69 @@ Visitor: TypeAlias = Callable[[int, slice, slice, Logits], None]
 
 
 def predict(
-    network: SegmentationNetwork,
+    network: Predictor | BundlePath | Sequence[SegmentationNetwork | BundlePath],
     image: ImageInput,
     *,
     threshold: float = THRESHOLD,
     window: int | None = None,
     overlap: int | None = None,
     batch_size: int = 1,
+    tta: str | Sequence[str] = (),
+    values: Values = "index",
     probabilities: str | Path | None = None,
-) -> NDArray[np.uint8]:
+) -> NDArray[Any]:
     """Return the label map of an image at its own size, prepared as in training.
 
-    Shapes: H×W uint8 class indices, for an image of H×W.
+    Shapes: H×W uint8 class indices, for an image of H×W; see ``values``.
 
     Args:
-        network: as `segmi.load` returns it.
+        network: as `segmi.load` returns it, or a bundle; of several, the probabilities are averaged.
         image: a file, a Pillow image, an array of H×W×C or a tensor of C×H×W, see
             `segmi.deploy.image_input.read_channels`; RGB, uint8, unless the network was trained on other images.
         threshold, overlap, batch_size: as in `segmi.models.InferenceConfig`.
         window: as there, but images of more than 2048 × 1024 pixels have windows of 512 by default.
+        tta: test-time augmentation, ``flips``, ``scales`` or both: the probabilities are averaged over transformed
+            copies of the image, see `segmi.models.averaging.views_of`.
+        values: ``index`` returns class indices; ``original`` the values of the masks that the network was trained on,
+            such as Cityscapes' label ids or 0 and 255, and H×W×3 colors for masks of colors.
         probabilities: file for the probabilities as a NumPy array of C×H×W, float16, C = 2 for a network with one
             logit. It is written piece by piece; ``numpy.load(file, mmap_mode="r")`` opens it without reading it.
 
     Raises:
-        DataError: if the file cannot be read.
+        DataError: if the file cannot be read, or networks with different classes are given.
         UsageError: for a network that was not loaded from a bundle, an invalid array, invalid windows, or a threshold
             that does not fit the network.
         ValueError: if the image is too small for the network.
         EnvironmentProblem: if the probabilities cannot be written.
     """
-    pixels = read_channels(image, format_of(network))
-    config = InferenceConfig(window, overlap, batch_size, threshold)
-    (labels,) = predict_images(network, [pixels], config, probabilities=[probabilities])
-    return labels
+    loaded = open_predictor(network)
+    config = InferenceConfig(window, overlap, batch_size, threshold, parse_tta(tta))
+    convert = value_converter(get_card(loaded), values)
+    members = [(one, [read_channels(image, format_of(one))]) for one in members_of(loaded)]
+    (labels,) = predict_members(members, config, probabilities=[probabilities])
+    return convert(labels)
 
 
-@torch.inference_mode()
+def open_predictor(network: Predictor | BundlePath | Sequence[SegmentationNetwork | BundlePath]) -> Predictor:
+    """Return a network or an ensemble as it is, and load bundles.
+
+    Raises:
+        DataError: if a bundle cannot be loaded, or networks have different classes.
+        UsageError: for no networks.
+    """
+    if isinstance(network, SegmentationNetwork | Ensemble):
+        return network
+    if isinstance(network, str | Path):
+        bundles = find_bundles(network)
+        return load(bundles) if bundles[1:] else load(bundles[0])
+    members = [
+        (member, f"network {number}" if isinstance(one, SegmentationNetwork) else one)
+        for number, one in enumerate(network, 1)
+        for member in members_of(open_predictor(one))
+    ]
+    return Ensemble([member for member, _ in members], [name for _, name in members])
+
+
 def predict_images(
     network: SegmentationNetwork,
     images: Sequence[ImageArray],
@@ -100,16 +131,31 @@ def predict_images(
     Raises:
         ValueError: for images of several sizes, or too small for the network.
     """
-    check_threshold(config.threshold, network.channels)
+    return predict_members([(network, images)], config, probabilities=probabilities, visit=visit)
+
+
+@torch.inference_mode()
+def predict_members(
+    members: Sequence[tuple[SegmentationNetwork, Sequence[ImageArray]]],
+    config: InferenceConfig = DEFAULTS,
+    *,
+    probabilities: Sequence[str | Path | None] = (),
+    visit: Visitor | None = None,
+) -> list[NDArray[np.uint8]]:
+    """Return the label maps by the mean probabilities of networks, each with its own channels of the same images.
+
+    The arguments are those of `predict_images`. The probabilities of several networks, or with test-time augmentation,
+    are summed in C×H×W floats, in a temporary file if they are large.
+    """
+    network, images = members[0]
+    check_threshold(config.threshold, max(one.channels for one, _ in members))
     sizes = {image.shape[:2] for image in images}
     if len(sizes) != 1:
         raise ValueError(f"expected images of one size, got {sorted(sizes)}")
     (size,) = sizes
-    # N×C×h×w; one forward pass at a time is converted to float
-    prepared = torch.stack([prepare_image(network, image) for image in images]).to(next(network.parameters()).device)
+    batches = [_prepared(one, some, config) for one, some in members]
+    _, prepared, config = batches[0]
     shape = prepared.shape[-2:]
-    if config.window is None and math.prod(shape) > MAX_WHOLE_PIXELS:
-        config = replace(config, window=DEFAULT_WINDOW)
     with ExitStack() as stack:
         stores = [
             None if path is None else stack.enter_context(_memory_map(path, (network.classes, *size)))
@@ -122,6 +168,9 @@ def predict_images(
             if visit is not None:
                 visit(index, rows, columns, logits[""])
 
+        if config.tta or members[1:]:
+            means = mean_logits(batches, [size] * len(images))
+            return [_label_map(mean, config.threshold, partial(handle, index)) for index, mean in enumerate(means)]
         needs_pieces = visit is not None or any(store is not None for store in stores)
         if config.window is not None and max(shape) > config.window:
             results = []
@@ -136,6 +185,22 @@ def predict_images(
             for rows, columns, piece in resized_pieces(Tile(0, 0, one), shape, size):
                 handle(index, rows, columns, {"": piece[None]})
         return list(predict_labels(logits, size, config.threshold).cpu().numpy())
+
+
+def _prepared(network: SegmentationNetwork, images: Sequence[ImageArray], config: InferenceConfig) -> Member:
+    # N×C×h×w; one forward pass at a time is converted to float
+    prepared = torch.stack([prepare_image(network, image) for image in images]).to(next(network.parameters()).device)
+    if config.window is None and math.prod(prepared.shape[-2:]) > MAX_WHOLE_PIXELS:
+        config = replace(config, window=DEFAULT_WINDOW)
+    return Member(network, prepared, config)
+
+
+def _label_map(mean: Logits, threshold: float, handle: Callable[..., None]) -> NDArray[np.uint8]:
+    # Return the label map of 1×C×H×W logits, some rows at a time, which are handled as pieces.
+    rows = [slice(first, min(first + ROWS, mean.shape[2])) for first in range(0, mean.shape[2], ROWS)]
+    for some in rows:
+        handle(some, slice(0, mean.shape[3]), {"": mean[:, :, some]})
+    return np.concatenate([predict_labels(mean[:, :, some], threshold=threshold)[0].cpu().numpy() for some in rows])
 
 
 def prepare_image(network: SegmentationNetwork, image: ImageArray) -> Tensor:
@@ -157,18 +222,6 @@ def format_of(network: SegmentationNetwork) -> ImageFormat:
     if given is None and network.in_channels != 3:
         return ImageFormat(tuple(range(1, network.in_channels + 1)))
     return ImageFormat.from_plain(given or {})
-
-
-def get_card(network: SegmentationNetwork) -> dict[str, Any]:
-    """Return the card of a network, the contents of its bundle's ``model.json``.
-
-    Raises:
-        UsageError: if the network was not loaded from a bundle.
-    """
-    if network.card is None:
-        problem = "this network has no description of its images and classes"
-        raise UsageError(problem, "save it with save_bundle and load it again")
-    return network.card
 
 
 def _store_probabilities(store: NDArray[np.float16], rows: slice, columns: slice, logits: Logits) -> None:

@@ -10,9 +10,10 @@ from typing import Any, Final
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from segmi.deploy.bundle import CARD, WEIGHTS, load
+from segmi.deploy.bundle import load
+from segmi.deploy.bundle_paths import CARD, WEIGHTS
+from segmi.deploy.ensemble import get_card
 from segmi.deploy.hub import explain_hub_errors, hub_url, parse_repository
-from segmi.deploy.prediction import get_card
 from segmi.errors import EnvironmentProblem, UsageError
 from segmi.records import RunFolder
 from segmi.records.atomic import atomic_folder

@@ -59,8 +59,9 @@ def execute(
             write_evaluation(folder, evaluation)
             images = _evaluated_images(run, context, config.evaluation.protocol, emit)
             write_samples(cohort, images, config, folder)
-        write_bundles(cohort, config, context.dataset, folder)
-        folder.write_result(result_record(run, context, cohort, outcome, evaluation, machine, usage.summary()))
+        result = result_record(run, context, cohort, outcome, evaluation, machine, usage.summary())
+        write_bundles(cohort, config, context.dataset, folder, result)
+        folder.write_result(result)
 
 
 @contextmanager

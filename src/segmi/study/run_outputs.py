@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from segmi.datasets.reader import DatasetInfo, DatasetReader
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.deploy.bundle import save_bundle
+from segmi.deploy.description import training_record
 from segmi.metrics.confusion_matrix import ConfusionMatrix
 from segmi.metrics.details import Details
 from segmi.metrics.scores import constant_prediction_scores, scores
@@ -82,13 +84,19 @@ def smaller(array: np.ndarray, method: Image.Resampling) -> np.ndarray:
     return np.asarray(Image.fromarray(array).resize(size, method))
 
 
-def write_bundles(cohort: Cohort, config: RunConfig, dataset: DatasetReader, folder: RunFolder) -> None:
-    """Write a bundle per network."""
+def write_bundles(
+    cohort: Cohort, config: RunConfig, dataset: DatasetReader, folder: RunFolder, result: Mapping[str, Any]
+) -> None:
+    """Write a bundle per network, with its scores and how it was trained."""
     format = dataset.image_format.plain()
     preprocessing = {**config.plain()["processing"], **({"image_format": format} if format else {})}
-    options = {"dataset": dataset_card(dataset.info), "preprocessing": preprocessing}
+    card = dataset_card(dataset.info) | {"values": dataset.class_values()}
     for network, module in cohort.networks.items():
-        save_bundle(folder.path / "bundles" / network, cast("SegmentationNetwork", module), **options)
+        record = training_record(result, config.plain(), network, date=datetime.now(UTC).date().isoformat())
+        target = folder.path / "bundles" / network
+        save_bundle(
+            target, cast("SegmentationNetwork", module), dataset=card, preprocessing=preprocessing, record=record
+        )
 
 
 def dataset_card(info: DatasetInfo) -> dict[str, Any]:
