@@ -158,8 +158,9 @@ def test_the_command_predicts_with_several_bundles(three, image, tmp_path, capsy
     np.testing.assert_array_equal(np.array(Image.open(out / "image.png")), expected)
     np.testing.assert_array_equal(segmi.predict(tmp_path, tmp_path / "images" / "image.png", tta="flips,scales"), mask)
     assert len(segmi.load([tmp_path]).networks) == 3
-    with pytest.raises(UsageError, match="is an ensemble of 3 bundles, expected one bundle"):
-        segmi.load(tmp_path)
+    assert len(segmi.load(tmp_path).networks) == 3
+    assert main(["probe", str(tmp_path)]) == 2
+    assert "is an ensemble of 3 bundles, expected one bundle" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

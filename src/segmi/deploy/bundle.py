@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from segmi import __version__
 from segmi.datasets.image_format import ImageFormat
 from segmi.datasets.processing import Processing
-from segmi.deploy.bundle_paths import CARD, WEIGHTS, find_bundles, list_bundles, only
+from segmi.deploy.bundle_paths import CARD, WEIGHTS, find_bundles, list_bundles
 from segmi.deploy.ensemble import BundlePath, Ensemble
 from segmi.deploy.mask_values import is_color, values_problem
 from segmi.errors import DataError, SegmiError, UsageError
@@ -87,7 +87,7 @@ def load(
     Args:
         folder: the bundle's folder, as in a run's ``bundles/<network>`` or written by `segmi publish`; a run with one
             bundle; or a repository of the Hugging Face Hub, ``owner/name`` or ``owner/name@revision``, whose two files
-            are downloaded. A list of bundles, or of folders with ``ensemble.json``, is loaded as an `Ensemble`.
+            are downloaded. A list of bundles, or a folder with ``ensemble.json``, is loaded as an `Ensemble`.
         device: device for the network.
 
     Raises:
@@ -99,8 +99,8 @@ def load(
     if not isinstance(folder, str | Path):
         folders = [bundle for one in folder for bundle in find_bundles(one)]
         return Ensemble([_load(one).to(device) for one in folders], folders)
-    # If it is not a bundle, reading it explains why.
-    return _load(only(folder, list_bundles(folder) or [Path(folder)])).to(device)
+    bundles = list_bundles(folder) or [Path(folder)]  # reading a folder that is not a bundle explains why
+    return load(bundles, device=device) if bundles[1:] else _load(bundles[0]).to(device)
 
 
 def _load(folder: Path) -> SegmentationNetwork:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,15 +20,7 @@ def find_bundle(name: str | Path) -> Path:
         UsageError: if there is none, or several.
         DataError, EnvironmentProblem: as `find_bundles`.
     """
-    return only(name, find_bundles(name))
-
-
-def only(name: str | Path, bundles: Sequence[Path]) -> Path:
-    """Return the only one of the bundles of a name.
-
-    Raises:
-        UsageError: if there are several.
-    """
+    bundles = find_bundles(name)
     if len(bundles) > 1:
         listing = ", ".join(map(str, bundles[:8]))
         raise UsageError(f"{name} is an ensemble of {len(bundles)} bundles, expected one bundle", f"choose: {listing}")

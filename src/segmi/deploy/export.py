@@ -25,6 +25,7 @@ from segmi.datasets.bands import decode_image
 from segmi.datasets.crops import to_unit
 from segmi.datasets.image_format import ImageArray, ImageFormat
 from segmi.deploy.bundle import load
+from segmi.deploy.bundle_paths import find_bundle
 from segmi.deploy.ensemble import get_card
 from segmi.deploy.predict_files import find_images
 from segmi.deploy.prediction import format_of, prepare_image
@@ -105,7 +106,7 @@ def export(
     if path.suffix != FORMATS[format]:
         problem = f"expected a file ending in {FORMATS[format]} for {format}, got {path}"
         raise UsageError(problem, "change the suffix or the format")
-    network = (bundle if isinstance(bundle, SegmentationNetwork) else load(bundle)).eval().cpu()
+    network = (bundle if isinstance(bundle, SegmentationNetwork) else load(find_bundle(bundle))).eval().cpu()
     check_threshold(threshold, network.channels)
     write = {"onnx": _write_onnx, "torch-export": _write_torch_export, "safetensors": _write_safetensors}[format]
     with atomic_path(path) as temporary, _quiet_exporters():

@@ -21,7 +21,6 @@ from segmi.datasets.crops import to_unit
 from segmi.datasets.image_format import ImageArray, ImageFormat
 from segmi.datasets.processing import Processing
 from segmi.deploy.bundle import load
-from segmi.deploy.bundle_paths import find_bundles
 from segmi.deploy.ensemble import BundlePath, Ensemble, Predictor, get_card, members_of
 from segmi.deploy.image_input import ImageInput, read_channels
 from segmi.deploy.mask_values import Values, value_converter
@@ -99,8 +98,7 @@ def open_predictor(network: Predictor | BundlePath | Sequence[SegmentationNetwor
     if isinstance(network, SegmentationNetwork | Ensemble):
         return network
     if isinstance(network, str | Path):
-        bundles = find_bundles(network)
-        return load(bundles) if bundles[1:] else load(bundles[0])
+        return load(network)
     members = [
         (member, f"network {number}" if isinstance(one, SegmentationNetwork) else one)
         for number, one in enumerate(network, 1)
