@@ -150,3 +150,15 @@ def test_other_objects_are_refused(make_cohort, make_loss, train, tmp_path):
     with pytest.raises(UsageError, match=r"got function\n?.*derive it from segmi.training.Callback"):
         run(make_cohort, make_loss, train, tmp_path, callbacks=[lambda state: None])
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_compilation_is_a_phase_before_the_first_step(make_cohort, make_loss, train, tmp_path, monkeypatch):
+    def select(objective, device, stored, notify=None):
+        notify("compiling the kernel")
+        return {}
+
+    monkeypatch.setattr("segmi.training.precision.select_kernels", select)
+    phases: list[tuple[str, int, str]] = []
+    run(make_cohort, make_loss, train, tmp_path, steps=2, progress=lambda n: phases.append((n.phase, n.step, n.text)))
+    assert phases[0] == ("compile", 0, "compiling the kernel")
+    assert [(phase, step) for phase, step, _ in phases[1:4]] == [("begin", 0), ("train", 1), ("train", 2)]
