@@ -20,6 +20,7 @@ from segmi.losses import (
     CrossEntropy,
     JensenShannon,
     Loss,
+    MMSegmentationLoss,
     MutualLearning,
     Objective,
     RMILoss,
@@ -352,3 +353,58 @@ def test_compiles_as_one_graph(name: str, inputs: Any) -> None:
 @pytest.mark.parametrize("name", SAMPLED)
 def test_limits_are_documented(name: str) -> None:
     assert "fullgraph" in (LOSSES[name].__doc__ or "")
+
+
+class Tagged(Tensor):
+    """A tensor with metadata that all operations keep, as those of fastai and MONAI."""
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = super().__torch_function__(function, types, args, kwargs or {})
+        if isinstance(result, Tagged):
+            result.tag = next((one.tag for one in args if isinstance(one, Tagged) and hasattr(one, "tag")), None)
+        return result
+
+
+@pytest.mark.parametrize("name", LOSS_NAMES)
+def test_tensor_subclasses_give_the_same_value_and_gradient(name: str, inputs: Any) -> None:
+    logits, labels = inputs
+    loss = build(name)
+    expected, slope = with_gradient(loss, logits, labels)
+    leaf = logits.clone().as_subclass(Tagged).requires_grad_()
+    found = loss(leaf, labels.as_subclass(Tagged))
+    found.backward()
+    assert type(found) is Tensor
+    assert torch.equal(found.detach(), expected)
+    assert leaf.grad is not None
+    assert torch.equal(leaf.grad.as_subclass(Tensor), slope)
+
+
+class TestMMSegmentation:
+    def test_call_of_a_decode_head(self, inputs: Any) -> None:
+        logits, labels = inputs
+        loss = MMSegmentationLoss("rmi_loss", loss_weight=0.4, loss_name="loss_rmi", radius=3)
+        assert loss.loss_name == "loss_rmi"
+        found = loss(logits, labels, weight=None, ignore_index=255)
+        torch.testing.assert_close(found, 0.4 * RMILoss()(logits, labels))
+        renamed = labels.masked_fill(labels == 255, 77)
+        torch.testing.assert_close(loss(logits, renamed, ignore_index=77), found)
+
+    def test_weights_of_a_sampler_and_average_factor(self, inputs: Any) -> None:
+        logits, labels = inputs
+        loss = MMSegmentationLoss(CrossEntropy())
+        weight = (torch.rand(labels.shape) > 0.5).float()
+        chosen = labels.masked_fill(weight == 0, 255)
+        torch.testing.assert_close(loss(logits, labels, weight=weight), CrossEntropy()(logits, chosen))
+        total = torch.nn.functional.cross_entropy(logits, labels, ignore_index=255, reduction="sum")
+        torch.testing.assert_close(loss(logits, labels, avg_factor=100), total / 100)
+
+    def test_wrong_arguments(self, inputs: Any) -> None:
+        logits, labels = inputs
+        loss = MMSegmentationLoss("cross_entropy")
+        with pytest.raises(ValueError, match="weight: expected 0 and 1 only"):
+            loss(logits, labels, weight=torch.full(labels.shape, 0.5))
+        with pytest.raises(ValueError, match="reduction_override: expected None or 'mean', got 'none'"):
+            loss(logits, labels, reduction_override="none")
+        with pytest.raises(ValueError, match="expected the name of a loss of one network, got 'mutual_learning'"):
+            MMSegmentationLoss("mutual_learning")

@@ -15,6 +15,7 @@ from segmi.losses.build import *
 from segmi.losses.class_counts import *
 from segmi.losses.distillation import *
 from segmi.losses.label_information import *
+from segmi.losses.mmsegmentation import *
 from segmi.losses.pixel import *
 from segmi.losses.representation import *
 from segmi.losses.rmi import *

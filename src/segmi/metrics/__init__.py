@@ -11,9 +11,16 @@ from segmi.metrics.scores import Scores, class_iou, constant_prediction_scores, 
 if TYPE_CHECKING:
     from segmi.metrics.confusion_matrix import ConfusionMatrix, confusion_counts
     from segmi.metrics.diagnostics import PredictionDiagnostics
+    from segmi.metrics.scores_metric import SegmentationScores
 
 __all__ = [
-    "ConfusionMatrix", "PredictionDiagnostics", "Scores", "class_iou", "confusion_counts", "constant_prediction_scores",
+    "ConfusionMatrix",
+    "PredictionDiagnostics",
+    "Scores",
+    "SegmentationScores",
+    "class_iou",
+    "confusion_counts",
+    "constant_prediction_scores",
     "scores",
 ]  # fmt: skip
 
@@ -21,6 +28,7 @@ _LAZY: Final = {
     "ConfusionMatrix": "confusion_matrix",
     "confusion_counts": "confusion_matrix",
     "PredictionDiagnostics": "diagnostics",
+    "SegmentationScores": "scores_metric",
 }
 
 
