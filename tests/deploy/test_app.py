@@ -49,6 +49,24 @@ def test_a_result_is_the_prediction_with_its_confidence(runs, tmp_path):
     assert confidence_image(np.array([[0.0, 0.5, 1.0]], np.float32))[0, :, 0].tolist() == [0, 128, 255]
 
 
+def test_a_result_can_be_augmented(runs):
+    network = load(find_bundles(runs)[0])
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    found = predict_with_confidence(network, pixels, tta=("flips",))
+    np.testing.assert_array_equal(found.labels, predict(network, pixels, tta="flips"))
+    assert not np.allclose(found.confidence, predict_with_confidence(network, pixels).confidence, atol=1e-3)
+
+
+def test_the_page_offers_augmentation_and_original_values(runs):
+    testing = pytest.importorskip("streamlit.testing.v1", reason="streamlit is not installed")
+    script = f"from pathlib import Path\nfrom segmi.deploy.app_page import page\npage(Path({str(runs)!r}))"
+    page = testing.AppTest.from_string(script, default_timeout=60).run()
+    assert not page.exception
+    assert [one.label for one in page.multiselect] == ["Networks", "Test-time augmentation"]
+    assert list(page.multiselect[1].options) == ["flips", "scales"]
+    assert list(page.radio[1].options) == ["index", "original"]
+
+
 def test_titles_leave_out_shared_parts(runs):
     titles = [title for bundle in find_bundles(runs) for title in bundle_titles([bundle], runs)]
     assert titles == ["study / toy / unet-ce / seed0 / network", "study / toy / unet-rmi / seed0 / network"]

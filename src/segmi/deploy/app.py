@@ -44,7 +44,7 @@ class Result(NamedTuple):
 
 
 def predict_with_confidence(
-    network: SegmentationNetwork, pixels: NDArray[np.uint8], threshold: float = THRESHOLD
+    network: SegmentationNetwork, pixels: NDArray[np.uint8], threshold: float = THRESHOLD, tta: tuple[str, ...] = ()
 ) -> Result:
     """Predict an image with its confidence, in memory that the window bounds.
 
@@ -57,7 +57,7 @@ def predict_with_confidence(
     def store(index: int, rows: slice, columns: slice, logits: Logits) -> None:
         confidence[rows, columns] = confidences(logits, threshold)[0].cpu().numpy()
 
-    (labels,) = predict_images(network, [pixels], InferenceConfig(threshold=threshold), visit=store)
+    (labels,) = predict_images(network, [pixels], InferenceConfig(threshold=threshold, tta=tta), visit=store)
     return Result(labels, confidence, class_shares(labels, card["classes"]), card["palette"])
 
 

@@ -19,9 +19,11 @@ from segmi.datasets.image_format import RGB, ImageArray, ImageFormat
 from segmi.deploy import app
 from segmi.deploy.bundle import load
 from segmi.deploy.bundle_paths import CARD
+from segmi.deploy.mask_values import VALUES, value_converter
 from segmi.deploy.predict_files import overlay_labels
 from segmi.errors import DataError, SegmiError
 from segmi.models import SegmentationNetwork
+from segmi.models.inference import TTA
 from segmi.records.serialization import read_json
 from segmi.types import THRESHOLD
 
@@ -80,7 +82,9 @@ def heading(text: str) -> None:
     st.html(f'<h2 class="title">{html.escape(text)}</h2>')
 
 
-def show_result(bundle: Path, title: str, upload: Any, layer: str, threshold: float) -> None:
+def show_result(
+    bundle: Path, title: str, upload: Any, layer: str, threshold: float, tta: tuple[str, ...], values: str
+) -> None:
     """Show the prediction of one network for an uploaded file."""
     heading(title)
     try:
@@ -88,7 +92,7 @@ def show_result(bundle: Path, title: str, upload: Any, layer: str, threshold: fl
             format = format_of_bundle(bundle)
             pixels = decode_upload(upload.name, upload.getvalue(), format)
             network = load_cached(str(bundle), (bundle / "model.safetensors").stat().st_mtime)
-            result = app.predict_with_confidence(network, pixels, threshold if network.one_logit else THRESHOLD)
+            result = app.predict_with_confidence(network, pixels, threshold if network.one_logit else THRESHOLD, tta)
     except (SegmiError, ValueError) as error:
         st.error(str(error))
         return
@@ -99,9 +103,14 @@ def show_result(bundle: Path, title: str, upload: Any, layer: str, threshold: fl
     card = network.card or {}
     st.caption(f"{card['architecture']}, trained on {card['dataset']['title']}".replace("_", r"\_"))
     data = io.BytesIO()
-    # same palette PNG as `segmi predict` writes
-    mask = Image.fromarray(result.labels)
-    mask.putpalette([channel for color in result.palette for channel in color])
+    # same PNG as `segmi predict` writes
+    try:
+        mask = Image.fromarray(value_converter(card, values)(result.labels))
+    except SegmiError as error:  # the bundle has no original values
+        st.error(error.message)
+        return
+    if values == "index":
+        mask.putpalette([channel for color in result.palette for channel in color])
     mask.save(data, format="PNG")
     st.download_button("Download mask", data.getvalue(), f"{bundle.name}.png", "image/png", key=str(bundle))
 
@@ -127,6 +136,8 @@ def page(root: Path, threshold: float = THRESHOLD) -> None:
     selected = [list(by_title)[index] for index in app.default_selection(bundles)]
     chosen = st.multiselect("Networks", list(by_title), default=selected, placeholder="Select networks")
     layer = st.radio("Layer", LAYERS, horizontal=True)
+    tta = tuple(st.multiselect("Test-time augmentation", TTA, help="Averages over mirrored or resized copies."))
+    values = st.radio("Values of downloaded masks", VALUES, horizontal=True)
     if any(is_binary(by_title[title]) for title in chosen):
         threshold = st.slider("Threshold of binary networks", 0.01, 0.99, threshold, 0.01)
     upload = st.file_uploader("Image", type=["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "gif", "ppm"])
@@ -146,7 +157,7 @@ def page(root: Path, threshold: float = THRESHOLD) -> None:
         st.caption(f"{pixels.shape[1]} × {pixels.shape[0]} pixels")
     for column, title in zip(columns[1:], chosen, strict=True):
         with column:
-            show_result(by_title[title], title, upload, str(layer), threshold)
+            show_result(by_title[title], title, upload, str(layer), threshold, tta, str(values))
 
 
 if __name__ == "__main__":
