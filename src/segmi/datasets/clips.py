@@ -28,14 +28,19 @@ SHARE_OF_FRAMES: Final = 0.8  # a series of images is a video if at least this s
 GROUP_FILES: Final = ("groups.txt", "groups.csv")
 """Names of files with the group of each image."""
 
-NUMBERED: Final = r"^(.+?)(?:[_\-. ]+[a-zA-Z]*\d+|(?<=\d)[a-zA-Z]+\d+)?$"
-"""The part of a name before its last number; the whole name without one."""
+_COPY: Final = (  # the end of the names of augmented copies, saved beside the originals
+    r"(?:[_\-. ]+(?i:aug|augmented|orig|original|[hv]?flip(?:ped|lr|ud|_?[hv])?|mirror(?:ed)?|rot|rotated?|rotation"
+    r"|blur|noise|bright(?:ness)?|dark|crop|shear|elastic|clahe)[_\-]?\d*)*"
+)
+NUMBERED: Final = rf"^(.+?)(?:[_\-. ]+[a-zA-Z]*\d+|(?<=\d)[a-zA-Z]+\d+)?{_COPY}$"
+"""The part of a name before its last number; the whole name without one. Words for augmented copies are left out."""
 
 GROUPS: Final = (
     (r"^(.+)/", "the folders"),
     (r"^(.+?)[_\- ]*\[[^\]]*\]$", "the names before their coordinates"),
     (r"^(.+?)[_\-. ]+(?:x|r|row|i)[_=]?\d+[_\-. ,]*(?:y|c|col|j)[_=]?\d+$", "the names before their coordinates"),
     (NUMBERED, "the names before their number"),
+    (rf"^(.+?){_COPY}$", "the names before the words for augmented copies"),
     (r"^([^/_-]+)[_-]", "the first part of the names"),
 )
 """Regular expressions for groups, with their names; the first one that finds several images per group applies."""
@@ -104,7 +109,7 @@ def _single_series(stems: Sequence[str], *, drawn: bool, alike: Callable[[], boo
     cut = min(numbers, default=0) > 1 or any(re.search(r"\d", one) for one in prefixes)  # a part of a longer recording
     own = not any(_ANY_WORDS.fullmatch(one) for one in prefixes)
     padded = all(re.search(r"(?<!\d)0\d{4,}$", stem) for stem in stems)  # 00017
-    named = len(prefixes) == 1 and (any(map(_FRAME_WORDS.search, prefixes)) or (own and cut) or padded)
+    named = all(map(_FRAME_WORDS.search, prefixes)) or (len(prefixes) == 1 and ((own and cut) or padded))
     if named or alike():
         sizes = Counter(match[1] for one in stems if (match := re.search(NUMBERED, one)))
         pattern = None if min(sizes.values()) < SHORTEST_VIDEO else NUMBERED

@@ -3,7 +3,7 @@
 ==========================================  ==========================================
 1-, 2- and 4-bit masks                      keep their stored values
 16- and 32-bit masks                        kept up to the value 255, otherwise refused
-alpha                                       dropped
+alpha                                       dropped; `segmi data init` reports transparency
 EXIF orientation                            applied, or ignored as for the images
 animations, floats, JPEG and WebP           refused; lossy files change values along edges
 ==========================================  ==========================================
@@ -36,6 +36,7 @@ SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", "
 """The suffixes of image and mask files, in lower case."""
 
 NEW_SUBFILE_TYPE: Final = 254  # TIFF tag
+GDAL_NODATA: Final = 42113  # TIFF tag of the value of pixels without data
 REDUCED_OR_MASK: Final = 0b101  # its bits for overviews and transparency masks
 
 _LOSSY: Final = frozenset({"JPEG", "MPO", "WEBP"})
@@ -46,7 +47,8 @@ _REPLACE: Final = "download or copy the file again"
 def decode_mask(path: Path, orientation: Orientation = "apply", *, lossy: bool = False) -> Image.Image:
     """Return a mask file as a loaded Pillow image of mode ``L`` or ``P`` (values), or ``RGB`` (colors).
 
-    ``lossy``: JPEG and WebP are read too, and ``info["lossy"]`` is set.
+    ``lossy``: JPEG and WebP are read too, and ``info["lossy"]`` is set. ``info["transparent"]`` is the share of
+    transparent pixels, and ``info["missing"]`` the text of a GeoTIFF that declares a value as missing.
 
     Raises:
         DataError: as for `segmi.datasets.bands.decode_image`, and for values above 255 and lossy formats.
@@ -59,18 +61,21 @@ def decode_mask(path: Path, orientation: Orientation = "apply", *, lossy: bool =
                 f"{printable(path)}: expected a lossless mask, got {image.format}, which changes values along edges",
                 "export the mask again from its source as PNG; converting this file does not restore the values",
             )
-        if image.mode.startswith(("I", "F")):
-            return _to_8_bits(path, turned(image))
         step, is_lossy = _gray_step(path, image), image.format in _LOSSY
+        transparent = float((np.array(image.getchannel("A")) == 0).mean()) if "A" in image.getbands() else 0.0
+        missing = image.tag_v2.get(GDAL_NODATA) if image.format == "TIFF" else None  # type: ignore[attr-defined]
         image = turned(image)
-        if image.mode == "1":
-            return Image.fromarray(np.array(image).astype(np.uint8))  # 0 and 1; convert("L") gives 0 and 255
-        if image.mode in ("LA", "La"):
-            image = image.getchannel("L")
-        elif image.mode not in ("L", "P"):
-            image = image.convert("RGB")
-        mask = Image.fromarray(np.array(image) // step) if step > 1 else image.copy()
-        mask.info["lossy"] = is_lossy
+        if image.mode.startswith(("I", "F")):
+            mask = _to_8_bits(path, image)
+        elif image.mode == "1":
+            mask = Image.fromarray(np.array(image).astype(np.uint8))  # 0 and 1; convert("L") gives 0 and 255
+        else:
+            if image.mode in ("LA", "La"):
+                image = image.getchannel("L")
+            elif image.mode not in ("L", "P"):
+                image = image.convert("RGB")
+            mask = Image.fromarray(np.array(image) // step) if step > 1 else image.copy()
+        mask.info.update(lossy=is_lossy, transparent=transparent, missing=missing)
         return mask
 
 

@@ -108,7 +108,7 @@ class ImageFormat:
         if pixels.dtype.kind == "f" and not np.isfinite(values).all():
             count = int((~np.isfinite(values)).any(axis=-1).sum())
             raise DataError(
-                f"{file}: expected finite values, got NaN or infinity in {count} pixels",
+                f"{file}: expected finite values, got NaN or infinity in {count} pixel{'s' if count > 1 else ''}",
                 "replace them by a number, or declare their value as GDAL_NODATA, which is read as the lower limit",
             )
         values -= low

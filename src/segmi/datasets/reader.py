@@ -274,7 +274,7 @@ def size_mismatch(sample: Sample, image: ImageArray, mask: Pixels) -> DataError:
     return DataError(
         f"{sample.file('mask')}: expected the size of its image {sample.file('image')}, {width}×{height}, "
         f"got {mask_width}×{mask_height}",
-        'rotate the mask by the EXIF orientation of its image, or set exif_orientation = "ignore" in segmi.toml'
+        'rotate the mask to fit its image, or choose the other exif_orientation, "apply" or "ignore", in segmi.toml'
         if rotated
         else "pair the right files, or resize the mask to the image by nearest neighbor",
     )

@@ -492,3 +492,37 @@ def test_groups_of_a_file_beside_the_data(tmp_path):
     assert not kinds["train"] & kinds["val"]
     (tmp_path / "segmi.toml").write_text(proposal.text())
     assert open_dataset("custom", tmp_path).split("val") == proposal.dataset.split("val")
+
+
+def test_augmented_copies_stay_with_their_original():
+    copies = ("", "_flip", "_rot90", "_aug_2")
+    for stems in (
+        [f"scan{i}{c}" for i in range(8) for c in copies],
+        [f"scan_{i}{c}" for i in range(8) for c in copies],
+    ):
+        grouping = propose_group(stems)
+        assert grouping.group is not None
+        groups = {stem: re.search(grouping.group, stem)[1] for stem in stems}
+        assert len({*groups.values()}) == 8
+        assert all(groups[stem] == groups[stem.removesuffix("_flip")] for stem in stems)
+
+
+def test_frames_of_few_videos_are_divided_in_time():
+    stems = [f"{video}_frame{number:04d}" for video in ("GOPR01", "drone") for number in range(10)]
+    grouping = propose_group(stems)
+    assert grouping.contiguous
+    assert {re.search(grouping.group, stem)[1] for stem in stems} == {"GOPR01", "drone"}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [(("train.csv", "val.csv"), "train.csv, val.csv are not read"), (("splits.json",), "splits.json is not read")],
+)
+def test_splits_in_tables_and_json_are_reported(tmp_path, files, expected):
+    for number in range(5):
+        photo(tmp_path / f"images/a{number}.png", number)
+        labels(tmp_path / f"masks/a{number}.png")
+    for name in files:
+        (tmp_path / name).write_text('{"train": ["a0"]}' if name.endswith("json") else "image,mask\na0.png,a0.png\n")
+    remedy = "for these splits, write the image names into train.txt and val.txt"
+    assert f"{expected}; {remedy}" in propose(tmp_path).notes

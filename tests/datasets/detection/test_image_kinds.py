@@ -138,9 +138,7 @@ def test_images_of_several_kinds_are_refused(tmp_path):
     def save(path, number):
         tifffile.imwrite(path, bands(number, 3 if number else 5), **(FIVE if not number else {"photometric": "rgb"}))
 
-    message = (
-        r"expected images of one type and number of bands, got 1 of 5 bands of 16-bit integers \(such as .*0.tif\)"
-    )
+    message = r"of one type and number of bands, got 1 image with 5 bands of 16-bit integers \(such as .*0.tif\)"
     with pytest.raises(DataError, match=message):
         propose(folder(tmp_path, save))
 

@@ -306,3 +306,67 @@ def test_lists_of_other_names_are_read_if_they_have_all_values(tmp_path):
     assert meaning(propose(root)) == {"ground": ((0, 0, 0),), "car": ((255, 0, 0),), "tree": ((0, 255, 0),)}
     (root / "my_palette.csv").write_text("name, r, g, b\nground, 0, 0, 0\ncar, 255, 0, 0\ntree, 0, 9, 0\n")
     assert propose(root).dataset.info.classes == ("background", "class 1", "class 2")
+
+
+def test_transparent_pixels_of_masks_are_reported(tmp_path):
+    alpha = np.full(SIZE, 255, dtype=np.uint8)
+    alpha[:6] = 0
+    masks = [np.dstack([PAINT[regions([0, 1, 2], seed)], alpha]) for seed in range(4)]
+    notes = "\n".join(propose(folder(tmp_path, masks)).notes)
+    assert "25.00% of the pixels of the masks are transparent: transparency is left out" in notes
+
+
+def test_opaque_masks_get_no_note_on_transparency(tmp_path):
+    masks = [np.dstack([PAINT[regions([0, 1, 2], seed)], np.full(SIZE, 255, np.uint8)]) for seed in range(4)]
+    assert "transparent" not in "\n".join(propose(folder(tmp_path, masks)).notes)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_values_that_a_geotiff_declares_as_missing_are_reported(tmp_path, dtype):
+    tifffile = pytest.importorskip("tifffile")
+    root = folder(tmp_path, [regions([0, 1, 2], seed) for seed in range(4)])
+    for path in sorted((root / "masks").iterdir()):
+        tags = [(42113, "s", 0, "0", True)]
+        tifffile.imwrite(path.with_suffix(".tif"), np.array(Image.open(path)).astype(dtype), extratags=tags)
+        path.unlink()
+    note = "the masks declare 0 as missing (GDAL_NODATA, 88.28% of the pixels): --ignored 0 ignores it"
+    assert note in propose(root).notes
+    assert note not in propose(root, ignored=[0]).notes
+
+
+def test_lists_with_other_names_are_reported(tmp_path):
+    root = folder(tmp_path, [regions([0, 1, 2], seed) for seed in range(4)])
+    (root / "masks" / "classes.txt").write_text("background\ncat\ndog\n")
+    (root / "images" / "classes.txt").write_text("background\ndog\ncat\n")
+    (root / "labels.txt").write_text("__ignore__\nbackground\ncat\ndog\n")
+    proposal = propose(root)
+    assert meaning(proposal) == {"background": (0,), "cat": (1,), "dog": (2,)}
+    reported = [note for note in proposal.notes if "other names" in note]
+    assert reported == ["images/classes.txt has other names and is not used"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("classes.csv", 'id;name;r;g;b\n0;"background";0;0;0\n1;"wild cat";9;9;9\n2;dog;1;2;3\n'),
+        ("labels.csv", "id\tname\n0\tbackground\n1\twild cat\n2\tdog\n"),
+        ("classes.json", json.dumps({"0": {"name": "background"}, "1": {"name": "wild cat"}, "2": {"name": "dog"}})),
+        (
+            "labels.json",
+            json.dumps({k: {"id": i, "color": [i, 2, 3]} for i, k in enumerate(("background", "wild cat", "dog"))}),
+        ),
+    ],
+)
+def test_tables_with_other_separators_and_nested_json_are_read(tmp_path, name, text):
+    root = folder(tmp_path, [regions([0, 1, 2], seed) for seed in range(4)])
+    (root / name).write_text(text)
+    assert meaning(propose(root)) == {"background": (0,), "wild cat": (1,), "dog": (2,)}
+
+
+def test_lists_in_another_encoding_are_refused_and_other_texts_are_not(tmp_path):
+    root = folder(tmp_path, [regions([0, 1, 2], seed) for seed in range(4)])
+    (root / "readme.txt").write_bytes("Straße".encode("latin-1"))
+    propose(root)
+    (root / "labels.txt").write_bytes("background\nStraße\nBaum\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"labels\.txt: expected UTF-8 text"):
+        propose(root)

@@ -16,6 +16,7 @@ from segmi.datasets.decode import printable
 from segmi.datasets.detection.mask_values import MaskValues
 from segmi.datasets.detection.survey import Survey
 from segmi.datasets.palette import Color, color_of, from_hex
+from segmi.errors import DataError
 from segmi.types import IGNORE_INDEX
 
 IGNORED_NAMES: Final = frozenset(
@@ -61,6 +62,7 @@ class NamedClasses(NamedTuple):
     # the values of the classes in index masks; None: from 0 in the order of the names, without the ignored
     # value
     explicit_values: tuple[int, ...] | None = None
+    others: tuple[str, ...] = ()  # files of the same kind that have other names, and are not used
 
     @property
     def values(self) -> list[int]:
@@ -88,7 +90,7 @@ def find_class_names(
     names that speak of classes are read if they have the numbers or colors of all values of the masks.
 
     Raises:
-        DataError: segmi's own ``classes.txt`` is invalid.
+        DataError: segmi's own ``classes.txt`` is invalid, or a list is not UTF-8.
     """
     by_name = {name: list(paths) for name, paths in survey.lists.items()}
     for path in survey.json:
@@ -106,8 +108,15 @@ def find_class_names(
     for path in [path for _, _, path in sorted(found)] + sorted(others):
         named = _classes_of(survey.root / path, path)
         if named is not None and (path not in others or (masks is not None and _has_all(named, masks))):
-            return named
+            return named._replace(others=_contradicting(survey, named, [path for _, _, path in sorted(found)]))
     return None
+
+
+def _contradicting(survey: Survey, named: NamedClasses, paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the files that have other names than the one that is used, or the same in another order."""
+    lists = [_classes_of(survey.root / path, path) for path in paths]
+    names = [name.lower() for name in named.names]
+    return tuple(one.origin for one in lists if one is not None and [n.lower() for n in one.names] != names)
 
 
 def _classes_of(path: Path, inside: str) -> NamedClasses | None:
@@ -136,8 +145,12 @@ def _distance(one: PurePosixPath, other: PurePosixPath) -> int:
 def _rows(path: Path) -> list[_Row]:
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         return []
+    except UnicodeDecodeError as error:
+        if path.name.lower() not in _FILES:
+            return []
+        raise DataError(f"{printable(path)}: expected UTF-8 text, got other bytes", "save it as UTF-8") from error
     if path.suffix.lower() == ".json":
         try:
             data = json.loads(text)
@@ -148,7 +161,9 @@ def _rows(path: Path) -> list[_Row]:
     comment = re.compile(r"#(?![0-9a-fA-F]{6}\b)")
     lines = [line.strip() for line in text.splitlines() if line.strip() and not comment.match(line)]
     if path.suffix.lower() == ".csv":
-        cells = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if len(row) >= 2]
+        delimiter = max(",;\t", key=text.count)
+        cells = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=delimiter)]
+        cells = [row for row in cells if len(row) >= 2]
         if rows := _table_rows(cells):
             return rows
         lines = [" ".join(row) for row in cells]
@@ -209,9 +224,11 @@ def _json_rows(data: Any) -> list[_Row]:
             rows.append(_Row(key, int(value)))
         elif (color := _color_of(value)) is not None:
             rows.append(_Row(key, None, color))
+        elif isinstance(value, dict) and (row := _object_row({"name": key, **value})) is not None:
+            rows.append(row._replace(value=int(key)) if row.value is None and key.isdigit() else row)
         else:
             return []
-    mixed = any(row.color for row in rows) and any(row.value is not None for row in rows)  # as in lists of regions
+    mixed = len({(row.color is None, row.value is None) for row in rows}) > 1  # as in lists of regions
     return [] if mixed else rows
 
 

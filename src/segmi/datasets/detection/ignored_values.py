@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from segmi.datasets.detection.mask_values import ISOLATED_SHARE, MaskValues
@@ -58,3 +59,18 @@ def _ambiguous(masks: MaskValues, rest: list[int], plain: int) -> UsageError:
         f"say which: --threshold {threshold} (two classes: all from {threshold} on is foreground), --ignored 255 "
         f"(255 is ignored), --ignored {','.join(map(str, others[:4]))} (255 is a class), or --ignored none",
     )
+
+
+def undeclared_notes(masks: MaskValues, ignored: Collection[object]) -> list[str]:
+    """Return notes on transparent pixels, and on values that GeoTIFF files declare as missing but are classes."""
+    notes = []
+    if 0 < masks.transparent < 1:
+        notes.append(
+            f"{masks.transparent:.2%} of the pixels of the masks are transparent: transparency is left out, so they "
+            "count as the class of their value or color; to ignore them, give them a value of their own, such as 255"
+        )
+    for value in [] if masks.colored else sorted(masks.missing - {*ignored}):
+        share = f"{masks.share(value):.2%} of the pixels"
+        if masks.pixels[value]:
+            notes.append(f"the masks declare {value} as missing (GDAL_NODATA, {share}): --ignored {value} ignores it")
+    return notes

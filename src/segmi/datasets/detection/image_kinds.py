@@ -66,7 +66,6 @@ def propose_format(
     how = "as red, green and blue" if len(shown) == 3 else "as gray"
     number = f"{bands} band{'s' if bands > 1 else ''}"
     which = f"band{'s' if len(shown) > 1 else ''} {', '.join(map(str, shown))} {how}"
-    which = f"band{'s' if len(shown) > 1 else ''} {', '.join(map(str, shown))} {how}"
     note = f"images have {number} of {describe_type(kind)}, and the network sees all; figures show {which}"
     format = ImageFormat(draft.bands, value_range, shown, orientation)
     return FormatProposal(format, (note, *reason, *notes))
@@ -118,7 +117,8 @@ def _kind(files: Sequence[_File]) -> tuple[int, np.dtype, list[str]]:
         kinds.setdefault((3 if gray_or_rgb else bands, file.header.dtype), []).append(file)
     if len(kinds) > 1:
         listing = " and ".join(
-            f"{len(of)} of {bands} band{'s' if bands > 1 else ''} of {describe_type(np.dtype(dtype))} "
+            f"{len(of)} image{'s' if len(of) > 1 else ''} with {bands} band{'s' if bands > 1 else ''} of "
+            f"{describe_type(np.dtype(dtype))} "
             f"(such as {printable(of[0].image)})"
             for (bands, dtype), of in kinds.items()
         )

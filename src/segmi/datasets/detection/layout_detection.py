@@ -157,7 +157,12 @@ def _split_by_lists(
         words = classify_name(stem := PurePosixPath(name).stem)
         split = WHOLE if stem == WHOLE else None if words.rest else words.split
         for path in paths if name.endswith(".txt") and name not in GROUP_FILES else ():
-            lines, _ = read_list(survey.root / path, folders_allowed=True)
+            try:
+                lines, _ = read_list(survey.root / path, folders_allowed=True)
+            except DataError:  # a text in another encoding
+                if split is None:
+                    continue
+                raise
             stems = {stem_of(line.text, images) for line in lines} & images.by_stem.keys()
             if lines and len(stems) >= LISTED_SHARE * len(lines):
                 listed[path] = stems
@@ -176,12 +181,27 @@ def _split_by_lists(
         notes.append(f"further lists: {found}{more}; to use one, set `names` of a split in segmi.toml to it")
     folder, lists = max(by_folder.items(), key=lambda i: ("Segmentation" in i[0], len(i[1])), default=("", {}))
     if "train" not in lists:
-        return {"train": part}, "", notes
+        return {"train": part}, "", [*notes, *_unread_lists(survey)]
     unlisted = len(images.by_stem) - len(set().union(*(listed[path] for path in lists.values())))
     if unlisted:
         notes.append(f"{unlisted} of {len(images.by_stem)} images are in none of the lists and are not used")
     parts: dict[str, SplitFolders] = {n: part._replace(names=lists[n]) for n in SPLITS if n in lists}
     return parts, f", splits by the lists in {folder if folder != '.' else 'the folder itself'}", notes
+
+
+def _unread_lists(survey: Survey) -> list[str]:
+    """Return a note on tables and JSON files that seem to define splits."""
+    tables = [path for name, paths in survey.lists.items() if name.endswith(".csv") for path in paths]
+    found = []
+    for path in sorted([*tables, *survey.json]):
+        words = classify_name(PurePosixPath(path).stem)
+        if (words.rest and words.rest[0] in ("split", "splits")) or (words.split and not words.rest):
+            found.append(printable(path))
+    if not found:
+        return []
+    listed = ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+    several = "are" if len(found) > 1 else "is"
+    return [f"{listed} {several} not read; for these splits, write the image names into train.txt and val.txt"]
 
 
 def _ambiguous(survey: Survey, pairs: Sequence[FolderPair], splits: set[str]) -> UsageError:

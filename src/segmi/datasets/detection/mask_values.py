@@ -47,6 +47,8 @@ class MaskValues:
     palette: tuple[Color, ...] | None = None  # the palette colors of palette files
     of_files: list[frozenset[int]] = field(default_factory=list)  # the set of values of each file
     threshold: int | None = None  # 0 and 255 are gray levels below this one, and the others
+    transparent: float = 0.0  # share of transparent pixels
+    missing: frozenset[int] = frozenset()  # values that GeoTIFF files declare as missing
     notes: tuple[str, ...] = ()  # how the files were read
 
     @property
@@ -71,6 +73,8 @@ class _FileValues(NamedTuple):
     pixels: dict[int, int]  # number of pixels of each value
     isolated: dict[int, int]  # number of pixels of each value without a neighbor of the same value
     palette: tuple[Color, ...] | None = None
+    transparent: float = 0.0  # share of transparent pixels
+    missing: int | None = None  # the value that a GeoTIFF declares as missing
 
     def colors(self) -> dict[int, int]:
         """Return the number of the color of each value."""
@@ -119,6 +123,9 @@ def read_mask_values(
         value, (one, other, *_) = next(iter(several.items()))
         note = f"the palettes differ from file to file (index {value} is {one} and {other}), so colors are read"
         total.notes = (note,)
+    transparent = sum(file.transparent * sum(file.pixels.values()) for file in files)
+    total.transparent = transparent / max(sum(sum(file.pixels.values()) for file in files), 1)
+    total.missing = frozenset(file.missing for file in files if file.missing is not None)
     for file in files:
         names = file.colors() if total.colored else {value: value for value in file.pixels}
         total.pixels.update({names.get(value, value): count for value, count in file.pixels.items()})
@@ -161,7 +168,10 @@ def _values_or_error(path: Path, threshold: int | None = None) -> _FileValues | 
         kind, pixels = ("gray", pixels[..., 0]) if gray else (kind, color_codes(pixels))
     flat = mask.getpalette("RGB") if mask.mode == "P" else None
     palette = None if flat is None else tuple(zip(flat[::3], flat[1::3], flat[2::3], strict=False))
-    return _counted("lossy" if mask.info.get("lossy") else kind, pixels, palette)
+    counted = _counted("lossy" if mask.info.get("lossy") else kind, pixels, palette)
+    text = str(mask.info.get("missing")).strip("\0 ").removesuffix(".0")
+    missing = int(text) if text.isdigit() else None
+    return counted._replace(transparent=mask.info.get("transparent", 0.0), missing=missing)
 
 
 def _counted(kind: str, codes: NDArray[Any], palette: tuple[Color, ...] | None = None) -> _FileValues:

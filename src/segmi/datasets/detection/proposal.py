@@ -18,6 +18,7 @@ from segmi.datasets.custom.panoptic import Segments
 from segmi.datasets.decode import printable
 from segmi.datasets.detection.class_names import find_class_names
 from segmi.datasets.detection.class_proposal import ClassProposal, classes_of_segments, propose_classes
+from segmi.datasets.detection.ignored_values import undeclared_notes
 from segmi.datasets.detection.image_kinds import propose_format
 from segmi.datasets.detection.layout_detection import Layout, detect_layout
 from segmi.datasets.detection.mask_values import read_mask_values
@@ -176,7 +177,9 @@ def _classes(
     masks = read_mask_values(paths, _stage(progress, "read masks:"), threshold)
     named = find_class_names(survey, [part.masks for part in layout.parts.values()], masks)
     classes = propose_classes(masks, named, layout.words, layout.affixes.mask_suffix, ignored)
-    classes = classes._replace(notes=(*masks.notes, *classes.notes))
+    others = [] if named is None else [f"{path} has other names and is not used" for path in named.others]
+    notes = (*masks.notes, *classes.notes, *others, *undeclared_notes(masks, classes.ignored))
+    classes = classes._replace(notes=notes)
     return "color" if masks.colored else "index", classes, masks.of_files
 
 
