@@ -66,7 +66,7 @@ def test_one_logit_from_training_to_masks(
     assert found[0] != found[1]
 
     masks = tmp_path / "masks"
-    assert main(["predict", str(output), str(discs / "images"), "--out", str(masks), "--overlay"]) == 0
+    assert main(["predict", str(output), str(discs / "images"), "--output", str(masks), "--overlay"]) == 0
     printed = capsys.readouterr()
     assert "predicted 12/12 images" in printed.err
     paths = [Path(line) for line in printed.out.splitlines()]

@@ -66,7 +66,7 @@ def test_init_then_train(photos: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["predict", str(output), "https://example.org/a.jpg"]) == 2
     assert "is a URL, not a file" in capsys.readouterr().err
 
-    assert main(["publish", str(output), "--folder", str(tmp_path / "shared"), "--license", "cc-by-4.0"]) == 0
+    assert main(["publish", str(output), "--output", str(tmp_path / "shared"), "--license", "cc-by-4.0"]) == 0
     card = (tmp_path / "shared" / "README.md").read_text()
     assert "| mIoU | 0." in card
     assert "| loss | rmi\\_loss |" in card
@@ -145,7 +145,7 @@ def test_read_only_data(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     capsys.readouterr()
     assert main(["train", str(folder), *SMALL, "-o", str(tmp_path / "runs"), "--json"]) == 0
     assert "discs" in Path(json.loads(capsys.readouterr().out)["bundle"]).parts
-    assert main(["data", "preview", str(folder), "--out", str(tmp_path / "preview"), "--count", "1"]) == 0
+    assert main(["data", "preview", str(folder), "--output", str(tmp_path / "preview"), "--count", "1"]) == 0
 
 
 @pytest.mark.parametrize(

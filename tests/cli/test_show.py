@@ -70,7 +70,7 @@ def test_a_copied_and_a_published_bundle_keep_the_description(
     (bundle,) = run.glob("**/bundles/*")
     original = json.loads(shown(capsys, bundle, "--json"))
     copy = shutil.copytree(bundle, tmp_path / "copy")
-    assert main(["publish", str(run), "--folder", str(tmp_path / "published")]) == 0
+    assert main(["publish", str(run), "--output", str(tmp_path / "published")]) == 0
     for folder in (copy, tmp_path / "published"):
         assert json.loads(shown(capsys, folder, "--json")) == {**original, "bundle": str(folder)}
 
@@ -94,7 +94,7 @@ def test_predictions_have_the_values_of_the_masks(
 ) -> None:
     folder, run = trained
     out = str(tmp_path / "out")
-    assert main(["predict", str(run), str(folder / "images"), "--out", out, "--values", "original"]) == 0
+    assert main(["predict", str(run), str(folder / "images"), "--output", out, "--values", "original"]) == 0
     masks = [np.array(Image.open(path)) for path in (tmp_path / "out").iterdir()]
     assert {int(value) for mask in masks for value in np.unique(mask)} <= {0, 255}
     assert sum(int(mask.any()) for mask in masks) > 0

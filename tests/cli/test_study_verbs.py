@@ -96,7 +96,7 @@ def test_run_status_report_predict_evaluate(file: str, tmp_path: Path, capsys: p
     assert main(["study", "run", file, "--runs", runs, "training.steps=5"]) == 2
     assert "training.steps was 4, is now 5" in capsys.readouterr().err
 
-    assert main(["report", f"{runs}/tiny", "--out", str(tmp_path / "page"), "--quiet"]) == 0
+    assert main(["report", f"{runs}/tiny", "--output", str(tmp_path / "page"), "--quiet"]) == 0
     assert (tmp_path / "page" / "index.html").exists()
     capsys.readouterr()
 
@@ -125,9 +125,9 @@ def test_run_status_report_predict_evaluate(file: str, tmp_path: Path, capsys: p
     assert "unknown layer 'bottle'" in capsys.readouterr().err
 
     out = tmp_path / "images"
-    assert main(["data", "preview", "street-scenes", *options, "--out", str(out), "--count", "2"]) == 0
+    assert main(["data", "preview", "street-scenes", *options, "--output", str(out), "--count", "2"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 4
-    assert main(["predict", run, str(out), "--out", str(tmp_path / "masks"), "--overlay"]) == 0
+    assert main(["predict", run, str(out), "--output", str(tmp_path / "masks"), "--overlay"]) == 0
     assert all(Path(line).exists() for line in capsys.readouterr().out.splitlines())
     assert main(["predict", run, str(tmp_path / "none.png")]) == 2
     assert "does not exist" in capsys.readouterr().err

@@ -110,7 +110,7 @@ def test_bundles_of_other_classes_are_refused(make, changes, options, message, i
         segmi.load(bundles)
     with pytest.raises(DataError, match=rf"network 1 and network 2 cannot predict together: {message}"):
         segmi.predict([segmi.load(bundles[0]), segmi.load(bundles[2])], image())
-    assert main(["predict", *map(str, bundles), "--out", str(tmp_path / "out"), "--", str(image())]) == 3
+    assert main(["predict", *map(str, bundles), "--output", str(tmp_path / "out"), "--", str(image())]) == 3
     assert "combine bundles that were trained on the same dataset" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -149,12 +149,12 @@ def test_the_command_predicts_with_several_bundles(three, image, tmp_path, capsy
     image(size=(50, 37))
     out, photos = tmp_path / "out", str(tmp_path / "images")
     a, b, c = map(str, three)
-    assert main(["predict", a, b, c, "--out", str(out), "--tta", "flips,scales", "--", photos]) == 0
+    assert main(["predict", a, b, c, "--output", str(out), "--tta", "flips,scales", "--", photos]) == 0
     mask = np.array(Image.open(capsys.readouterr().out.strip()))
     expected = segmi.predict(three, tmp_path / "images" / "image.png", tta="flips,scales")
     np.testing.assert_array_equal(mask, expected)
     write_ensemble(tmp_path, [*three])  # the folds of a cross-validation
-    assert main(["predict", str(tmp_path), photos, "--out", str(out), "--tta", "flips,scales"]) == 0
+    assert main(["predict", str(tmp_path), photos, "--output", str(out), "--tta", "flips,scales"]) == 0
     np.testing.assert_array_equal(np.array(Image.open(out / "image.png")), expected)
     np.testing.assert_array_equal(segmi.predict(tmp_path, tmp_path / "images" / "image.png", tta="flips,scales"), mask)
     assert len(segmi.load([tmp_path]).networks) == 3
@@ -166,8 +166,8 @@ def test_the_command_predicts_with_several_bundles(three, image, tmp_path, capsy
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{a}", "{b}", "photo.png"], "is a bundle, expected images after the first bundle(.|\n)*write -- between"),
-        (["{a}", "{b}", "--", "photo.png", "--overlay"], "--overlay after -- is read as an image(.|\n)*before --"),
+        (["{a}", "{b}", "photo.png"], "is a bundle, expected only images after the first bundle(.|\n)*write -- between"),
+        (["{a}", "{b}", "--", "photo.png", "--overlay"], "--overlay after -- is not an existing image(.|\n)*before --"),
         (["--", "photo.png"], "expected a bundle before --, got none"),
         (["{a}", "{b}", "--"], "expected images after the bundle, got none"),
         (["{a}"], "expected images after the bundle, got none"),

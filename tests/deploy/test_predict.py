@@ -242,7 +242,7 @@ def test_the_whole_command_on_such_an_image_takes_less_than_2_gigabytes(tmp_path
     wrapper = f"""
 import resource, subprocess, sys
 command = [sys.executable, "-m", "segmi.cli", "predict", {str(bundle)!r}, {str(large)!r}]
-options = ["--out", {str(tmp_path / "out")!r}, "--overlay", "--probabilities", "--device", "cpu"]
+options = ["--output", {str(tmp_path / "out")!r}, "--overlay", "--probabilities", "--device", "cpu"]
 subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
 print(1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """

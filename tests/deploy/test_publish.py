@@ -122,10 +122,10 @@ def test_a_misspelled_path_is_not_requested_from_the_hub(hub, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "expected either --to OWNER/NAME or --folder DIR"),
-        (["--to", "a/b", "--folder", "x"], "expected either --to OWNER/NAME or --folder DIR"),
+        ([], "expected either --to OWNER/NAME or --output DIR"),
+        (["--to", "a/b", "--output", "x"], "expected either --to OWNER/NAME or --output DIR"),
         (["--to", "streets"], "'streets' is not the name of a repository"),
-        (["--folder", "."], "exists"),
+        (["--output", "."], "exists"),
     ],
 )
 def test_invalid_arguments_are_refused(bundle, arguments, message, capsys):

@@ -163,7 +163,7 @@ def test_an_invalid_bundle_is_rejected(case, workspace, refused, tmp_path, monke
     out = tmp_path / "masks"
     code = 3 if (workspace.bundle / CARD).exists() else 2
     printed = message if code == 3 else "is not a bundle"
-    refused(["predict", str(workspace.bundle), str(workspace.photo), "--out", str(out)], code, printed, FIX)
+    refused(["predict", str(workspace.bundle), str(workspace.photo), "--output", str(out)], code, printed, FIX)
     with pytest.raises(DataError) as caught:
         segmi.load(workspace.bundle)
     assert message in str(caught.value)
@@ -173,7 +173,7 @@ def test_an_invalid_bundle_is_rejected(case, workspace, refused, tmp_path, monke
 
 
 def test_a_valid_bundle_is_accepted(workspace, refused, tmp_path):
-    refused(["predict", str(workspace.bundle), str(workspace.photo), "--out", str(tmp_path / "masks")], 0)
+    refused(["predict", str(workspace.bundle), str(workspace.photo), "--output", str(tmp_path / "masks")], 0)
     assert (tmp_path / "masks/0.png").is_file()
 
 

@@ -149,13 +149,15 @@ def preview(
     name: Name,
     options: DatasetOptions = None,
     root: Root = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Output folder.")] = Path("preview"),
-    split: Annotated[str, typer.Option("--split", help="The split.")] = "train",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the PNG files to.")
+    ] = Path("preview"),
+    split: Annotated[str, typer.Option("--split", help="Split to show.")] = "train",
     count: Annotated[int, typer.Option("--count", min=1, help="Number of images, evenly spaced.")] = 8,
 ) -> None:
     """Write some images and their masks, in the dataset's colors, as PNG files.
 
-    Example: `segmi data preview street-scenes --out preview`
+    Example: `segmi data preview street-scenes --output preview`
     """
     calm_libraries()
     from segmi.records import write_sample
@@ -166,7 +168,7 @@ def preview(
     for index in evenly_spaced(count, len(samples)):
         image, mask = dataset.read(samples[index])
         stem = f"{split}-{index:04d}-{samples[index].name}"
-        for path in write_sample(out, stem, image, mask, {}, dataset.info.palette):
+        for path in write_sample(output, stem, image, mask, {}, dataset.info.palette):
             put(str(path))
 
 

@@ -17,8 +17,11 @@ def export(
     format: Annotated[
         str, typer.Option("--format", "-f", help="onnx, torch-export, or safetensors (weights and description).")
     ] = "onnx",
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Output file (default: model.onnx or the like).")
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="File to write (default: model.onnx, .pt2 or .safetensors)."
+        ),
     ] = None,
     images: Annotated[
         list[str] | None,
@@ -33,7 +36,7 @@ def export(
     preprocessing, the classes, their colors and the threshold. If a logit differs from PyTorch's by more than 1e-4,
     nothing is written. ONNX needs the `export` extra of segmi.
 
-    Example: `segmi export runs/mine --format onnx --out mine.onnx --images photos`
+    Example: `segmi export runs/mine --format onnx --output mine.onnx --images photos`
     """
     calm_libraries()
     from segmi.deploy.bundle_paths import find_bundle
@@ -41,12 +44,12 @@ def export(
     from segmi.deploy.export import export as write
 
     say("tracing and comparing; this takes up to a minute")
-    target = out or Path(f"model{FORMATS.get(format, '')}")
+    target = output or Path(f"model{FORMATS.get(format, '')}")
     result = write(find_bundle(bundle), target, format=format, images=images or [], threshold=threshold)
     if as_json:
         put_json({**result._asdict(), "path": str(result.path), "parity": result.parity._asdict()})
         return
-    put(f"{result.path}: {result.bytes / 1e6:.1f} MB, sides of images in multiples of {result.stride}")
+    put(f"{result.path}: {result.bytes / 1e6:.1f} MB, image sides must be multiples of {result.stride}")
     put(str(result.parity))
 
 
@@ -55,8 +58,8 @@ def publish(
     to: Annotated[
         str | None, typer.Option("--to", metavar="OWNER/NAME", help="A repository of the Hugging Face Hub.")
     ] = None,
-    folder: Annotated[
-        Path | None, typer.Option("--folder", metavar="DIR", help="Write the same files to a folder instead.")
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write the same files to a new folder instead.")
     ] = None,
     license: Annotated[
         str | None, typer.Option("--license", help="License of the weights: apache-2.0, cc-by-4.0, other.")
@@ -66,15 +69,15 @@ def publish(
 ) -> None:
     """Publish a bundle with a model card (scores, protocol, license, limits) and the configuration of its run.
 
-    `segmi.load` accepts the folder or the name of the repository. Pushing needs a token of the Hub in HF_TOKEN or from
+    `segmi.load` accepts the folder or the name of the repository. Pushing needs a Hub token in HF_TOKEN or from
     `hf auth login`. Scores come from the run that contains the bundle.
 
-    Example: `segmi publish runs/mine --folder mine --license apache-2.0`, then `segmi publish runs/mine --to me/mine`
+    Example: `segmi publish runs/mine --output mine --license apache-2.0`, then `segmi publish runs/mine --to me/mine`
     """
     from segmi.errors import UsageError
 
-    if (to is None) == (folder is None):
-        raise UsageError("expected either --to OWNER/NAME or --folder DIR", "pass one of the two")
+    if (to is None) == (output is None):
+        raise UsageError("expected either --to OWNER/NAME or --output DIR", "pass one of the two")
     calm_libraries()
     import tempfile
 
@@ -82,11 +85,11 @@ def publish(
     from segmi.deploy.publish import push, write_folder
 
     source = find_bundle(bundle)
-    if folder is not None:
-        if folder.exists() and not overwrite:
-            raise UsageError(f"{folder} exists", "choose another folder, or replace it with --overwrite")
-        for name in write_folder(source, folder, license=license, replace=overwrite):
-            put(str(folder / name))
+    if output is not None:
+        if output.exists() and not overwrite:
+            raise UsageError(f"{output} exists", "choose another folder, or replace it with --overwrite")
+        for name in write_folder(source, output, license=license, replace=overwrite):
+            put(str(output / name))
         return
     with tempfile.TemporaryDirectory() as temporary:
         target = Path(temporary) / "published"

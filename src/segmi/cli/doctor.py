@@ -20,7 +20,7 @@ _PACKAGES: Final = (
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Show versions, devices, the state of the compiled kernels, and the caches with their free disk space.
+    """Show versions, devices, compiled kernels and caches, to diagnose an installation.
 
     Example: `segmi doctor --json`
     """
@@ -72,17 +72,21 @@ def _kernels() -> Iterator[dict[str, str]]:
     from segmi.losses.compiled import kernel_cache, kernel_check
 
     yield _row("kernel", kernel_cache.VARIABLE, kernel_cache.kernel_mode())
-    missing = "is compiled at the first call" if kernel_cache.cache_folder() else "not used, no folder to cache it"
+    missing = "compiled on first use" if kernel_cache.cache_folder() else "not used: no writable cache folder"
     for name, compiled in kernel_cache.kernel_states().items():
-        yield _row("kernel", f"numba, {name}", "compiled" if compiled else missing)
+        yield _row("kernel", f"{name} (Numba)", "compiled" if compiled else missing)
     for index in range(torch.cuda.device_count()):  # checks the Triton kernel
         logits = torch.zeros(1, 2, 8, 8, device=f"cuda:{index}")
         yield _row("kernel", f"used on cuda:{index}", region_kernel(logits))
     for check in kernel_check.checked_kernels():
         reason = check["reason"]
-        yield _row("kernel", f"{check['kernel']}, on {check['device']}", f"refused: {reason}" if reason else "agrees")
+        yield _row(
+            "kernel",
+            f"{check['kernel']} on {check['device']}",
+            f"refused: {reason}" if reason else "agrees with PyTorch",
+        )
     if not torch.cuda.is_available():
-        yield _row("kernel", "triton", "not used, no CUDA device")
+        yield _row("kernel", "triton", "not used: no CUDA device")
 
 
 def _caches() -> Iterator[dict[str, str]]:

@@ -10,7 +10,7 @@ import typer
 from segmi.cli.options import AsJson
 from segmi.cli.output import calm_libraries, put_json, put_table
 
-app = typer.Typer(no_args_is_help=True, help="List the losses, models, datasets and studies that can be named.")
+app = typer.Typer(no_args_is_help=True, help="List losses, models, datasets and shipped studies.")
 
 
 @app.command()
@@ -50,7 +50,7 @@ def models(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the architectures; those that begin with smp_ accept any encoder of `--encoders`.
+    """List the architectures; names that begin with smp_ accept any encoder of `--encoders`.
 
     Example: `segmi list models`, `segmi list models --encoders`
     """
@@ -81,7 +81,7 @@ def datasets(as_json: AsJson = False) -> None:
 
 @app.command()
 def studies(as_json: AsJson = False) -> None:
-    """List the studies that are part of segmi; `segmi study run NAME` runs one.
+    """List the shipped studies; `segmi study run NAME` runs one.
 
     Example: `segmi list studies`
     """

@@ -109,7 +109,7 @@ def probe(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Estimate the information about the labels in the layers of a bundle, with a linear and a non-linear probe each.
+    """Estimate the information about the labels in layers of a bundle, with a linear and a non-linear probe per layer.
 
     The estimates are in nats, on images that the probes were not trained on, and lower bounds of I(feature; label).
 
@@ -141,7 +141,7 @@ def probe(
 
 
 class PredictCommand(TyperCommand):
-    """Command that counts the arguments after ``--``, which separates bundles from images."""
+    """Command that counts the arguments after ``--``, the separator between bundles and images."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments, and store the number of those after ``--``."""
@@ -155,10 +155,10 @@ def predict(
         list[str],
         typer.Argument(
             metavar="BUNDLE... [--] IMAGES...",
-            help="A bundle, or several followed by --; then images, folders of images (or frames), or patterns.",
+            help="A bundle, or several bundles followed by --; then image files, folders or glob patterns.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the masks.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the masks.")] = Path(
         "predictions"
     ),
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write the images blended with their masks.")] = False,
@@ -166,7 +166,7 @@ def predict(
         bool, typer.Option("--probabilities", help="Also write the probabilities of all classes, as NumPy arrays.")
     ] = False,
     values: Annotated[
-        str, typer.Option("--values", help="index: class indices; original: the values of the masks in training.")
+        str, typer.Option("--values", help="Mask values: index (class indices) or original (as in the training masks).")
     ] = "index",
     threshold: Threshold = THRESHOLD,
     tta: Tta = None,
@@ -182,12 +182,12 @@ def predict(
 ) -> None:
     """Write a mask per image, in the bundle's colors and at the image's own resolution, and print its path.
 
-    Several bundles predict together: their probabilities are averaged, each with its own preprocessing. Options are
-    given before --. Images of more than 2048 × 1024 pixels after preprocessing are predicted in overlapping windows of
-    512, unless --window sets another size. Masks of a folder's images keep their relative paths.
+    Several bundles form an ensemble: their probabilities are averaged. Options come before --. Images of more than
+    2048 × 1024 pixels after preprocessing are predicted in overlapping windows of 512, unless --window sets another
+    size. Images of a folder keep their relative paths.
 
-    Example: `segmi predict runs/mine photos/*.jpg --out masks --overlay`, or
-    `segmi predict --out masks runs/a runs/b -- photos`
+    Example: `segmi predict runs/mine photos/*.jpg --output masks --overlay`, or
+    `segmi predict --output masks runs/a runs/b -- photos`
     """
     calm_libraries()
     from segmi.deploy import iter_predictions
@@ -198,7 +198,7 @@ def predict(
     bundles, images = split_arguments(arguments, context.meta[AFTER])
     config = InferenceConfig(window, overlap, batch_size, threshold, parse_tta(tta))
     predictions = iter_predictions(
-        [bundle for name in bundles for bundle in find_bundles(name)], images, out, config, overlay=overlay,
+        [bundle for name in bundles for bundle in find_bundles(name)], images, output, config, overlay=overlay,
         probabilities=probabilities, values=cast("Any", values), progress=counting("predicted"), device=device,
     )  # fmt: skip
     results = []
@@ -220,7 +220,7 @@ def split_arguments(arguments: Sequence[str], after: int | None) -> tuple[list[s
         after: number of arguments after ``--``; without it, the first argument is the bundle.
 
     Raises:
-        UsageError: if a bundle is among the images, an option is, or one of the two is missing.
+        UsageError: if a bundle or an option is among the images, or if bundles or images are missing.
 
     Example:
         >>> split_arguments(["a", "b", "photos"], after=1)
@@ -231,14 +231,14 @@ def split_arguments(arguments: Sequence[str], after: int | None) -> tuple[list[s
     if not bundles:
         raise UsageError("expected a bundle before --, got none", "write `segmi predict A B -- IMAGES`")
     if not images:
-        raise UsageError("expected images after the bundle, got none", "pass image files, folders of them, or patterns")
+        raise UsageError("expected images after the bundle, got none", "pass image files, folders or glob patterns")
     for name in images:
         path = Path(name)
         if after is None and (path / "model.json").is_file():
-            problem = f"{name} is a bundle, expected images after the first bundle"
+            problem = f"{name} is a bundle, expected only images after the first bundle"
             raise UsageError(problem, "write -- between several bundles and the images: `segmi predict A B -- IMAGES`")
         if after is not None and name.startswith("-") and not path.exists():
-            raise UsageError(f"{name} after -- is read as an image, which does not exist", "put options before --")
+            raise UsageError(f"{name} after -- is not an existing image", "put options before --")
     return bundles, images
 
 
@@ -266,7 +266,7 @@ def check_classes(network: SegmentationNetwork, dataset: DatasetReader) -> None:
     dataset.image_format = replace(format_of(network), orientation=dataset.image_format.orientation)
     trained = (network.card or {}).get("classes")
     if network.classes != len(dataset.info.classes):
-        problem = f"the bundle has {network.classes} classes, {dataset.info.name} has {len(dataset.info.classes)}"
+        problem = f"the bundle has {network.classes} classes, but {dataset.info.name} has {len(dataset.info.classes)}"
         raise DataError(problem, "evaluate it on the dataset it was trained for")
     if trained and list(trained) != list(dataset.info.classes):
         say("warning: bundle and dataset name their classes differently; the order of the classes must agree")

@@ -57,6 +57,6 @@ Tta = Annotated[
     typer.Option(
         "--tta",
         metavar="KINDS",
-        help="Average the probabilities over copies of the image: flips, scales, flips,scales.",
+        help="Test-time augmentation: flips, scales or flips,scales.",
     ),
 ]

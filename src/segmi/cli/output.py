@@ -50,7 +50,7 @@ def put_json(value: Any) -> None:
 
 
 def put_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
-    """Print rows as aligned plain text; the columns are those of the first row unless they are given."""
+    """Print rows as aligned plain text; the columns default to the keys of the first row."""
     columns = list(next(iter(rows), {})) if columns is None else columns
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(len(column), *(len(row[i]) for row in cells), 0) for i, column in enumerate(columns)]

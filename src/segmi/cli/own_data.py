@@ -23,12 +23,14 @@ SHEET = "segmi-contact-sheet.png"
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds images and masks.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of images and masks.")],
     images: Annotated[
-        str | None, typer.Option("--images", metavar="DIR", help="Folder of the images in it, if not detected.")
+        str | None,
+        typer.Option("--images", metavar="DIR", help="Folder of the images inside FOLDER (default: detected)."),
     ] = None,
     masks: Annotated[
-        str | None, typer.Option("--masks", metavar="DIR", help="Folder of the masks in it, if not detected.")
+        str | None,
+        typer.Option("--masks", metavar="DIR", help="Folder of the masks inside FOLDER (default: detected)."),
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help="Name in tables (default: the folder's).")] = None,
     val: Annotated[
@@ -41,20 +43,26 @@ def init(
     pairs_only: Annotated[bool, typer.Option("--pairs-only", help="Leave out unmatched images and masks.")] = False,
     threshold: Annotated[
         int | None,
-        typer.Option("--threshold", min=1, help="Two classes of gray levels (JPEG masks): foreground from it on."),
+        typer.Option(
+            "--threshold",
+            min=1,
+            help="For two-class JPEG or smoothed masks: gray level from which pixels are foreground.",
+        ),
     ] = None,
     ignored: Annotated[
         str | None,
-        typer.Option("--ignored", metavar="VALUES", help="Ignored values such as 255 or '0 0 0,9 9 9', or none."),
+        typer.Option(
+            "--ignored", metavar="VALUES", help="Mask values to ignore, such as 255 or '0 0 0,9 9 9', or none."
+        ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Folder for segmi.toml, if FOLDER is read-only."),
+        typer.Option("--output", "-o", metavar="DIR", help="Folder to write segmi.toml to (default: FOLDER)."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing segmi.toml.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Detect how a folder of images and masks is organized, and write segmi.toml, which describes it.
+    """Detect how a folder of images and masks is organized, and describe it in segmi.toml.
 
     It detects images and masks in separate folders, side by side or in one folder per scene, with or without splits,
     and the layouts of PASCAL VOC, Cityscapes, SegNet, ADE20K and COCO's panoptic PNG. Masks may hold values, palette
@@ -72,8 +80,8 @@ def init(
     target = written / FILE_NAME
     if output is None and folder.is_dir() and not os.access(folder, os.W_OK):
         raise EnvironmentProblem(
-            f"{folder} is read-only, so that {FILE_NAME} cannot be written into it",
-            f"write it into another folder, which every command accepts: segmi data init {folder} --output DIR",
+            f"cannot write {FILE_NAME}: {folder} is read-only",
+            f"write it to another folder, which every command accepts: segmi data init {folder} --output DIR",
         )
     if target.exists() and not overwrite:
         raise UsageError(f"{target} exists", "check it with `segmi data check FOLDER`, or replace it with --overwrite")
@@ -93,14 +101,16 @@ def init(
 
 
 def convert(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds images and polygons.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="New folder for images and masks.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of images and polygon files.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="New folder to write images and masks to.")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Draw masks from polygons: labelme's JSON, COCO's JSON (polygons and run lengths) and YOLO's text files.
+    """Draw masks from the polygons of labelme (JSON), COCO (JSON, also run lengths) or YOLO (text).
 
-    Each class gets a value, and pixels without a polygon are background, 0. Small objects are drawn over large ones,
-    labelme's shapes in their order. The images are linked, or copied between file systems, and splits are kept.
+    Each class gets a value; pixels outside all polygons are background (0). Small objects are drawn over large ones,
+    labelme's shapes in the order of the file. Images are linked, or copied across file systems, and splits are kept.
 
     Example: `segmi data convert polygons --output masks`, then `segmi data init masks`
     """

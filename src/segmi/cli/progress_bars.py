@@ -172,7 +172,7 @@ class StudyProgress:
         self._bars.start()
 
     def _step_bars(self, event: StudyEvent) -> None:
-        """Update the bar of the study and the bar of the run, which moves without a count if there is none."""
+        """Update the bar of the study and the bar of the run, which pulses if there is no count."""
         from segmi.study.events import ENDS
 
         left = f", {duration(event.study_seconds_left)} left" if event.study_seconds_left is not None else ""

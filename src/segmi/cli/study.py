@@ -17,9 +17,9 @@ app = typer.Typer(
     no_args_is_help=True,
     help="""Compare methods × datasets × seeds, as declared in a study file.
 
-    `segmi study new FILE` writes a study for your folder, `check FILE` validates a file, `run` does the runs that are
-    not finished, `retry` the failed ones, `status` shows the state of every run, `show` prints the file with every
-    default written out.""",
+    `new` writes a study file for your folder, `check` validates a file, `run` does all unfinished runs, `retry` only
+    the failed ones, `status` shows the state of every run, `show` prints the file with all defaults, and `pack` copies
+    finished runs without weights.""",
 )
 
 File = Annotated[
@@ -44,12 +44,12 @@ Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of all
 
 @app.command()
 def new(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write, such as cells.yaml.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Study file to write, such as cells.yaml.")],
     data: Annotated[
-        str, typer.Option("--data", metavar="FOLDER|NAME", help="Your folder of images and masks, or a dataset's name.")
+        str, typer.Option("--data", metavar="FOLDER|NAME", help="Folder of images and masks, or the name of a dataset.")
     ],
 ) -> None:
-    """Write a commented study file with three methods on one dataset, as a start.
+    """Write a commented study file to start from: three methods on one dataset.
 
     Example: `segmi study new cells.yaml --data photos`
     """
@@ -68,7 +68,7 @@ def new(
         raise unknown_name("dataset", data, dataset_names())
     atomic_write(file, study_template(file.stem, study_name(Path(data)) if folder else data, folder))
     put(
-        f"{file} is written; read it, then: segmi study check {file}"
+        f"wrote {file}; edit it, then run: segmi study check {file}"
         + (f" --root {shlex.quote(folder)}" if folder else "")
     )
 
@@ -138,13 +138,13 @@ def status(file: File, overrides: Overrides = None, runs: Runs = Path("runs"), a
 @app.command()
 def pack(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder of a study's runs, or the folder above it.")],
-    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder of the packed runs.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the packed runs to.")],
     as_json: AsJson = False,
 ) -> None:
-    """Copy finished runs without weights and images, about 20 kB each, to keep them or to continue elsewhere.
+    """Copy finished runs without weights and images, about 20 kB each, to archive or move them.
 
-    `segmi report DIR` and `segmi study status FILE --runs DIR` read packed runs like others, and `segmi study run FILE
-    --runs DIR` counts them as finished.
+    `segmi report DIR` and `segmi study status FILE --runs DIR` accept packed runs, and `segmi study run FILE --runs
+    DIR` treats them as finished.
 
     Example: `segmi study pack runs/demo --output records`
     """
@@ -163,8 +163,8 @@ def report(
         Path,
         typer.Argument(metavar="RUNS", help="Folder of a study's runs, such as runs/demo, or the folder above it."),
     ],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the report (default: RUNS/report).")
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder of the report (default: RUNS/report).")
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Serve the report on this machine and update it while a study runs.")
@@ -182,12 +182,12 @@ def report(
     """
     calm_libraries()
     if not watch:
-        print_report(runs, out, images)
+        print_report(runs, output, images)
         return
     from segmi.report.watch import Watch, serving, wait_for_interrupt
 
     # the address on stdout, updates on stderr
-    with serving(Watch(runs, out, images=images, log=lambda line: typer.echo(line, err=True)), port) as address:
+    with serving(Watch(runs, output, images=images, log=lambda line: typer.echo(line, err=True)), port) as address:
         put(f"{address} (Ctrl-C ends it)")
         wait_for_interrupt()
 

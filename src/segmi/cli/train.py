@@ -23,8 +23,8 @@ def _train(
         list[str] | None,
         typer.Argument(
             metavar="[FOLDER] PATH.TO.FIELD=VALUE",
-            help="A folder prepared by `segmi data init`, instead of --data and --root; and any other field, as shown "
-            "by --print-config: processing.flip=0.5 training.clip_norm=1.",
+            help="A folder prepared by `segmi data init` (instead of --data and --root), and any field shown by "
+            "--print-config, such as processing.flip=0.5 training.clip_norm=1.",
         ),
     ] = None,
     data: Annotated[str, typer.Option("--data", metavar="NAME", help="A dataset of `segmi list datasets`.")] = "folder",
@@ -35,7 +35,7 @@ def _train(
     width: Annotated[int | None, typer.Option("--width", help="Channels of the first block of unet.")] = None,
     encoder: Annotated[str | None, typer.Option("--encoder", help="Encoder of an smp_ architecture.")] = None,
     encoder_weights: Annotated[
-        str | None, typer.Option("--encoder-weights", "--pretrained", help="Pretrained weights (default: none).")
+        str | None, typer.Option("--encoder-weights", "--pretrained", help="Pretrained weights, such as imagenet.")
     ] = None,
     loss: Annotated[
         list[str] | None,
@@ -51,7 +51,10 @@ def _train(
     ] = None,
     upright: Annotated[
         bool | None,
-        typer.Option("--upright/--not-upright", help="Whether images have a top, so that none is flipped vertically."),
+        typer.Option(
+            "--upright/--not-upright",
+            help="Whether images have a fixed up direction, so no vertical flips (default: detected).",
+        ),
     ] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help="Images per batch.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="Learning rate.")] = None,
@@ -61,7 +64,7 @@ def _train(
     seed: Annotated[int, typer.Option("--seed", help="Seed of every random choice.")] = 0,
     folds: Annotated[
         int | None,
-        typer.Option("--folds", metavar="N", help="Cross-validation by group: N runs, whose networks are an ensemble."),
+        typer.Option("--folds", metavar="N", help="Cross-validation by group: N runs, which form an ensemble."),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the run.")] = Path(
         "runs/train"
@@ -75,14 +78,14 @@ def _train(
         bool, typer.Option("--print-config", help="Print the whole configuration as a study file, and stop.")
     ] = False,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Show where the time went, and write the run's profile.json.")
+        bool, typer.Option("--profile", help="Print a time profile, and write the run's profile.json.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
-    """Train one network on a dataset or on a folder of your own images, and evaluate it on val.
+    """Train one network on a dataset or on a folder of images and masks, and evaluate it.
 
-    Everything that is not given is derived from the data and the machine, and printed with the reason. The result is a
-    bundle, whose folder is printed, for `segmi predict` and `segmi.load`.
+    Settings that are not given are derived from the data and the machine, and printed with their reasons. The result is
+    a bundle for `segmi predict` and `segmi.load`; its folder is printed.
 
     Example: `segmi data init photos`, then `segmi train photos --output runs/mine`
     """
@@ -153,7 +156,7 @@ def _data(name: str, roots: list[str], words: list[str]) -> tuple[dict[str, Any]
 
 
 def _scale(study: Study, roots: DataRoots) -> str:
-    """Return the sizes of the training images and of what the network sees of them."""
+    """Return the sizes of the training images and of the network's input."""
     from segmi.datasets.image_sizes import describe_scale, image_sizes
     from segmi.study import expand
     from segmi.study.components import open_data

@@ -88,7 +88,7 @@ def _write_study(study: StudyRuns, out: Path, reference: Reference | None, image
     names = [name for name in ("assets", "figures", "gallery") if (out / name).exists()]
     if names and not exists:
         expected = f"expected a report or an empty folder at {out}"
-        raise UsageError(f"{expected}, got a folder with {' and '.join(names)}", "choose another folder with --out")
+        raise UsageError(f"{expected}, got a folder with {' and '.join(names)}", "choose another folder with --output")
     if out.is_dir():
         sweep(out)
     statistics, details = statistics_tables(study), table_details(study)

@@ -122,5 +122,5 @@ def test_doctor_prints_a_table(capsys, folder):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["group", "name", "state"]
     assert any(line.startswith("version  torch ") and line.endswith(f" {version('torch')}") for line in lines)
-    assert any("numba, RMI kernel" in line and "is compiled at the first call" in line for line in lines)
+    assert any("RMI kernel (Numba)" in line and "compiled on first use" in line for line in lines)
     assert any(line.startswith("cache") and str(folder) in line and line.endswith("GB free)") for line in lines)
