@@ -1,6 +1,6 @@
 """Errors of commands, one class per exit code.
 
-Every message has the value, what was expected, and the fix. The packages losses, information and metrics, which are
+Every message states the value, the expectation and the fix. The packages losses, information and metrics, which are
 called from other programs, raise plain ``ValueError`` and ``TypeError`` instead.
 """
 
@@ -14,7 +14,7 @@ class SegmiError(Exception):
     """Error that ends a command with a message instead of a traceback.
 
     Args:
-        message: the value and what was expected, with the path or the field.
+        message: the value and the expectation, with the path or the field.
         remedy: the fix, as an imperative sentence.
     """
 

@@ -133,7 +133,7 @@ def test_read_only_data(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode, **_: mode != os.W_OK and access(path, mode))
     assert main(["data", "init", str(photos)]) != 0
-    assert f"Fix: write it into another folder, which every command accepts: segmi data init {photos}" in (
+    assert f"Fix: write it to another folder, which every command accepts: segmi data init {photos}" in (
         capsys.readouterr().err
     )
     folder = tmp_path / "descriptions" / "discs"

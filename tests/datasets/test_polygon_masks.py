@@ -73,7 +73,7 @@ def test_labelme(tmp_path):
     photo(root / "c.jpg")
     result = convert_polygons(root, output)
     assert result.classes == ("background", "car", "tree")
-    assert result.notes == ("1 images without annotations are left out", "1 shapes of the type line have no area")
+    assert result.notes == ("1 images without annotations are skipped", "1 shapes of the type line have no area")
     drawn = masks(output)
     first = expected((4, 5, 14, 15, 1), (6, 7, 10, 11, 2), (20, 20, 30, 25, 255), (1, 1, 3, 4, 1))
     np.testing.assert_array_equal(drawn["a.png"], first)
@@ -126,7 +126,7 @@ def test_coco_polygons_and_run_lengths(tmp_path):
         (root / "annotations" / f"instances_{split}2017.json").write_text(text)
     result = convert_polygons(root, tmp_path / "out")
     assert (result.format, result.images, result.classes) == ("COCO", 4, ("background", "car", "tree"))
-    assert result.notes == ("2 boxes without outlines are left out",)
+    assert result.notes == ("2 boxes without outlines are skipped",)
     drawn = masks(tmp_path / "out")
     assert [*drawn] == ["train/1.png", "train/2.png", "val/1.png", "val/2.png"]
     first = expected((4, 5, 14, 15, 1), (6, 7, 10, 11, 2), (30, 1, 32, 3, 1), (20, 20, 30, 25, 2))
@@ -176,7 +176,7 @@ def test_yolo(tmp_path, layout, names):
     result = convert_polygons(root, tmp_path / "out")
     known = ("class 0", "class 1") if names == "none" else ("car", "tree")
     assert result.classes == ("background", *known)
-    assert result.notes == ("2 images without annotations are left out",)
+    assert result.notes == ("2 images without annotations are skipped",)
     drawn = masks(tmp_path / "out")
     assert [*drawn] == ["train/a.png", "train/empty.png", "val/a.png", "val/empty.png"]
     np.testing.assert_array_equal(drawn["val/a.png"], expected((4, 5, 14, 15, 1), (6, 7, 10, 11, 2)))
@@ -198,7 +198,7 @@ def test_problems_are_named_together(tmp_path):
     for name in ("a", "b"):
         labelme(root / f"{name}.json", [shape("car", SQUARE)])
         (root / f"{name}.jpg").unlink()
-    with pytest.raises(DataError, match=r"2 problems(.|\n)*a.json: expected its image a.jpg(.|\n)*b.json"):
+    with pytest.raises(DataError, match=r"2 problems(.|\n)*a.json: its image a.jpg is missing(.|\n)*b.json"):
         convert_polygons(root, tmp_path / "out")
     labelme(root / "a.json", [shape("car", SQUARE)], imageWidth=99)
     labelme(root / "b.json", [shape("car", SQUARE)])

@@ -166,7 +166,7 @@ def test_the_command_predicts_with_several_bundles(three, image, tmp_path, capsy
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{a}", "{b}", "photo.png"], "is a bundle, expected only images after the first bundle(.|\n)*write -- between"),
+        (["{a}", "{b}", "photo.png"], "is a bundle, expected images after the first bundle(.|\n)*write -- between"),
         (["{a}", "{b}", "--", "photo.png", "--overlay"], "--overlay after -- is not an existing image(.|\n)*before --"),
         (["--", "photo.png"], "expected a bundle before --, got none"),
         (["{a}", "{b}", "--"], "expected images after the bundle, got none"),

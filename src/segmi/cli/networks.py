@@ -235,7 +235,7 @@ def split_arguments(arguments: Sequence[str], after: int | None) -> tuple[list[s
     for name in images:
         path = Path(name)
         if after is None and (path / "model.json").is_file():
-            problem = f"{name} is a bundle, expected only images after the first bundle"
+            problem = f"{name} is a bundle, expected images after the first bundle"
             raise UsageError(problem, "write -- between several bundles and the images: `segmi predict A B -- IMAGES`")
         if after is not None and name.startswith("-") and not path.exists():
             raise UsageError(f"{name} after -- is not an existing image", "put options before --")

@@ -1,7 +1,7 @@
-"""Image files to arrays of bands, exactly, or refused by name.
+"""Read image files as arrays of bands, exactly; files that cannot be read exactly are refused.
 
 =============================================  ==============================================================
-bands, bits and value range                    as `ImageFormat` says; 8-bit RGB by default, see there
+bands, bits and value range                    set by `ImageFormat`, by default 8-bit RGB
 gray, palette, black-and-white, CMYK           become RGB by default
 EXIF orientation                               applied by default
 32-bit integers, 64-bit floats, NaN            refused
@@ -48,7 +48,7 @@ _ORIENTATIONS: Final = {  # EXIF: rows, columns and axes as stored → upright
 
 
 class Header(NamedTuple):
-    """The facts about an image file that its header states."""
+    """Header of an image file."""
 
     width: int
     height: int
@@ -62,7 +62,7 @@ def decode_image(path: Path, format: ImageFormat = RGB) -> ImageArray:
     """Return an image file as H×W×C channels: uint8, or float32 if the format has a value range.
 
     Raises:
-        DataError: the file is missing, damaged, not an image, animated, too large, or does not have the format.
+        DataError: the file is missing, damaged, not an image, animated, too large, or of another format.
         EnvironmentProblem: read permission is missing.
     """
     bands, orientation = read_bands(path)
@@ -124,7 +124,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _is_deep_png(head: bytes) -> bool:
-    """Return whether the first 26 bytes are those of a PNG with more than one channel of 16 bits."""
+    """Return whether the first 26 bytes belong to a 16-bit PNG with more than one channel."""
     return head.startswith(_PNG_MAGIC) and head[24:26] in (b"\x10\x02", b"\x10\x04", b"\x10\x06")
 
 
@@ -173,7 +173,7 @@ def _opened_tiff(path: Path) -> Iterator[_Tiff | None]:
     """Yield a TIFF file, None if Pillow reads it exactly."""
     import tifffile
 
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it raises
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # tifffile logs an error before raising it
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
         extra = [_name(sample) for sample in page.extrasamples]
@@ -202,7 +202,7 @@ class _Tiff:
         if axes is None:
             raise DataError(
                 f"{printable(path)}: expected one image, got {len(pages)} pages",
-                "save the page that is meant as a separate image, or the bands as one image: "
+                "save the page to use as a separate image, or the bands as one image: "
                 'tifffile.imwrite(path, array, photometric="minisblack", planarconfig="separate")',
             )
         name = _name(self._page.photometric)
@@ -221,7 +221,7 @@ class _Tiff:
             )
         self._axes: Final = axes
         self._whole: Final = len(pages) == 1
-        # tifffile marks a fourth band as alpha unless told otherwise
+        # tifffile marks a fourth band as alpha by default
         extra = [_name(sample).endswith("ALPHA") for sample in self._page.extrasamples]
         alpha = bands - len(extra) + extra.index(True) if True in extra else None
         tag = self._page.tags.get("Orientation")
@@ -262,8 +262,7 @@ def _series_shape(file: TiffFile) -> tuple[int, ...]:
 def _pages_as_bands(file: TiffFile, pages: int) -> str | None:
     """Return the axes of a file whose pages form one array of bands; None for separate pages.
 
-    tifffile writes an array of bands as pages unless it is told to write planes: B×H×W as B pages of H×W, but H×W×B as
-    H pages of W×B.
+    By default, tifffile writes bands as pages instead of planes: B×H×W as B pages of H×W, but H×W×B as H pages of W×B.
     """
     series = file.series[0]
     shape = _series_shape(file)

@@ -129,7 +129,7 @@ def _resized_part(
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """Return uint8 images as float32 in [0, 1]; floats, which are scaled when they are read, as they are."""
+    """Return uint8 images as float32 in [0, 1]; floats, already scaled by the reader, are returned unchanged."""
     return images if images.is_floating_point() else images.float().div_(255)
 
 

@@ -41,8 +41,8 @@ class ImageFormat:
     """
 
     bands: tuple[int, ...] | None = None  # numbers of the bands, from 1, in the order of the channels; None: RGB
-    # the values that become 0 and 1: a pair for all bands or one per band; "type": the limits of the file's type, and
-    # floats as they are; "percentiles": of the training images, replaced by numbers when the dataset is opened; None:
+    # the values that become 0 and 1: a pair for all bands or one per band; "type": the limits of the file's type,
+    # floats unchanged; "percentiles": of the training images, replaced by numbers when the dataset is opened; None:
     # only 8-bit files
     value_range: ValueRange | None = None
     shown: tuple[int, ...] = ()  # one or three of ``bands``, shown in figures; by default the first

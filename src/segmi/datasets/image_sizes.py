@@ -27,7 +27,7 @@ class Size(NamedTuple):
 
 
 def image_sizes(dataset: DatasetReader, samples: Sequence[Sample]) -> list[Size]:
-    """Return the distinct sizes of images as they are read, by their number of pixels, from at most 1,000 headers.
+    """Return the distinct sizes of images after EXIF rotation, sorted by area, from at most 1,000 headers.
 
     Of generated images, only the first is drawn.
 

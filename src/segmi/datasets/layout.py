@@ -140,7 +140,7 @@ def pair(
 ) -> Listing:
     """Pair images and masks of the same stem; every unmatched file is a problem.
 
-    ``stems`` are those of the split in its order; None: every stem of either side, sorted. ``group`` returns the group
+    ``stems`` lists the split in its order; None: every stem of either side, sorted. ``group`` returns the group
     of a stem. ``mask_ending`` ends the name of a missing mask in messages.
     """
     samples = []

@@ -92,7 +92,7 @@ def values_of_colors(
 
     Shapes: H×W×3 → H×W, both uint8.
 
-    ``values`` has the value of each color. ``remedy`` is the fix for an unknown color; by default, that of
+    ``values`` has the value of each color. ``remedy`` is the fix for an unknown color; by default, to correct
     ``classes.txt``.
 
     Raises:

@@ -43,7 +43,7 @@ class OutlinedImage(NamedTuple):
 
 
 Read: TypeAlias = tuple[list[str], list[OutlinedImage], list[str], list[Problem]]
-"""The names of the classes, the images, notes on what is left out, and problems."""
+"""The names of the classes, the images, notes on skipped objects, and problems."""
 
 
 def _read_labelme(root: Path, files: Sequence[Path], images: Sequence[Path]) -> Read:
@@ -55,7 +55,7 @@ def _read_labelme(root: Path, files: Sequence[Path], images: Sequence[Path]) -> 
         named = path.parent / PurePosixPath(str(data.get("imagePath") or "").replace("\\", "/")).name
         image = next((one for one in (named, *(path.with_suffix(s) for s in SUFFIXES)) if one in {*images}), None)
         if image is None:
-            given = f"expected its image {printable(named.name)} beside it, got none"
+            given = f"its image {printable(named.name)} is missing from the same folder"
             problems.append(Problem(printable(path), given, "add the image"))
             continue
         shapes = [(shape, _labelme_outline(shape, data)) for shape in data["shapes"]]
@@ -129,14 +129,14 @@ def _read_coco(root: Path, files: Sequence[Path], images: Sequence[Path]) -> Rea
             same_split = [image for image in others if split in (p.split for p in map(classify_name, image.parts))]
             options = [*(image for image in near if image.is_file()), *(same_split if split else others), *others]
             if not options:
-                given = f"expected the image {printable(str(name))}, got no such file"
+                given = f"its image {printable(str(name))} is missing"
                 problems.append(Problem(printable(path), given, "add the image"))
                 continue
             image = options[0]
             shapes = [*(found[image].shapes if image in found else ()), *by_image[one["id"]]]
             found[image] = OutlinedImage(image, shapes, (int(one["width"]), int(one["height"])), split)
     names = [categories[key] for key in sorted(categories)]
-    notes = [f"{boxes} boxes without outlines are left out"] if boxes else []
+    notes = [f"{boxes} boxes without outlines are skipped"] if boxes else []
     return list(dict.fromkeys(names)), list(found.values()), notes, problems
 
 
@@ -162,7 +162,7 @@ def _read_yolo(root: Path, files: Sequence[Path], images: Sequence[Path]) -> Rea
     outlined = [
         OutlinedImage(image, [Shape(names[n], outline) for n, outline in shapes], None) for image, shapes in found
     ]
-    notes = [f"{boxes} boxes without outlines are left out"] if boxes else []
+    notes = [f"{boxes} boxes without outlines are skipped"] if boxes else []
     return names, outlined if largest >= 0 else [], notes, []
 
 

@@ -37,7 +37,7 @@ class Conversion(NamedTuple):
     format: str  # the format of the annotations
     images: int  # number of images with a mask
     classes: tuple[str, ...]  # the classes in the order of their values, background first
-    notes: tuple[str, ...]  # what was left out
+    notes: tuple[str, ...]  # skipped objects
 
 
 def convert_polygons(root: Path, output: Path, progress: Callable[[int, int], None] | None = None) -> Conversion:
@@ -87,7 +87,7 @@ def convert_polygons(root: Path, output: Path, progress: Callable[[int, int], No
     names = {str(value): label for value, label in enumerate(classes)}
     (output / "id2label.json").write_text(json.dumps(names, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     without = len({*images} - {*targets})
-    notes = [f"{without} images without annotations are left out"] if without else []
+    notes = [f"{without} images without annotations are skipped"] if without else []
     return Conversion(format, len(outlined), classes, (*notes, *skipped))
 
 

@@ -123,7 +123,7 @@ class Processing:
         return (image.flip(-1) if mirrored else image), mirrored
 
 
-_WITHOUT_HUE: Final = 0.25  # strength up to which the hue stays
+_WITHOUT_HUE: Final = 0.25  # largest strength that leaves the hue unchanged
 
 
 def _jitter(image: torch.Tensor, strength: float) -> torch.Tensor:

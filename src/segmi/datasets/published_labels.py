@@ -1,4 +1,4 @@
-"""The classes, values and colors of published datasets, by which copies in other layouts are recognized."""
+"""Classes, values and colors of published datasets, used to recognize copies in other layouts."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class PublishedLabels(NamedTuple):
     values: Sequence[int]
     ignored: Sequence[int]
     palette: Palette
-    layout: str  # how the layout in words begins
-    suffix: str  # how the names of the masks end
+    layout: str  # beginning of the layout's description
+    suffix: str  # suffix of mask names
 
 
 _CITYSCAPES_IDS: Final = (cityscapes.CLASSES, cityscapes.LABEL_IDS, cityscapes.IGNORED_IDS, CITYSCAPES_PALETTE)

@@ -17,7 +17,7 @@ def find_bundle(name: str | Path) -> Path:
     """Return the path of a single bundle, see `find_bundles`.
 
     Raises:
-        UsageError: if there is none, or several.
+        UsageError: if no bundle or several bundles are found.
         DataError, EnvironmentProblem: as `find_bundles`.
     """
     bundles = find_bundles(name)
@@ -31,7 +31,7 @@ def find_bundles(name: str | Path) -> list[Path]:
     """Return the folders of one or more bundles, see `list_bundles`.
 
     Raises:
-        UsageError: if there is none, or a folder contains several that are not an ensemble.
+        UsageError: if no bundle is found, or a folder contains several that are not an ensemble.
         DataError, EnvironmentProblem: as `list_bundles`.
     """
     bundles = list_bundles(name)

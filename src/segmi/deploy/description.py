@@ -1,4 +1,4 @@
-"""Everything that is known about a bundle: architecture, classes, preprocessing, scores, and how it was trained."""
+"""Description of a bundle: architecture, classes, preprocessing, scores and training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks that predict together: the mean of their probabilities."""
+"""Ensembles of networks: the mean of their probabilities."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Ensemble:
 
     Args:
         networks: as `segmi.load` returns them, with the same classes.
-        names: what error messages call the networks.
+        names: names of the networks in error messages.
 
     Raises:
         DataError: if classes, colors or mask values of two networks differ; the message names both and the difference.

@@ -76,7 +76,7 @@ def iter_predictions(
     """Write the label map of every image as ``<name>.png`` in the dataset's palette, and yield the results.
 
     Args:
-        network: a bundle, or what `segmi.load` returned; of several, the probabilities are averaged.
+        network: a bundle, or a result of `segmi.load`; the probabilities of several are averaged.
         images: image files, folders (all images below them) and patterns.
         out: folder for the results; created if it is missing.
         config: as in `segmi.predict`.

@@ -89,7 +89,7 @@ def predict(
 
 
 def open_predictor(network: Predictor | BundlePath | Sequence[SegmentationNetwork | BundlePath]) -> Predictor:
-    """Return a network or an ensemble as it is, and load bundles.
+    """Return networks and ensembles unchanged, and load bundles.
 
     Raises:
         DataError: if a bundle cannot be loaded, or networks have different classes.
@@ -142,7 +142,7 @@ def predict_members(
 ) -> list[NDArray[np.uint8]]:
     """Return the label maps by the mean probabilities of networks, each with its own channels of the same images.
 
-    The arguments are those of `predict_images`. The probabilities of several networks, or with test-time augmentation,
+    See `predict_images` for the arguments. The probabilities of several networks, or with test-time augmentation,
     are summed in C×H×W floats, in a temporary file if they are large.
     """
     network, images = members[0]

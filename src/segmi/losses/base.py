@@ -117,7 +117,7 @@ class Loss(nn.Module, ABC):
 
 
 class PixelLoss(Loss):
-    """A loss whose denominator is the number of valid pixels, without those of the label ``ignore_index``; abstract."""
+    """Abstract base of losses whose denominator is the number of valid pixels (label not ``ignore_index``)."""
 
     def __init__(self, *, ignore_index: int | None = IGNORE_INDEX) -> None:
         super().__init__()

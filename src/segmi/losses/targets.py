@@ -136,7 +136,7 @@ def check_logits(name: str, logits: object) -> None:
         fix = f"pass output[{next((key for key in ('out', 'logits') if key in logits), next(iter(logits)))!r}]"
     elif isinstance(logits, list | tuple) and logits:
         got += f" of {len(logits)}"
-        fix = "pass output[0], and add the loss of auxiliary logits with a weight of its own"
+        fix = "pass output[0], and add the loss of auxiliary logits with a separate weight"
     raise TypeError(f"{name}: expected a tensor, got {got}. Fix: {fix}")
 
 

@@ -1,7 +1,7 @@
 """Mean of the class probabilities over networks and over transformed copies of an image (test-time augmentation).
 
-The result is returned as logits whose softmax (sigmoid) is the mean, so that whatever uses the logits of one network
-can use it: arg max, threshold, confidence, diagnostics.
+The result is returned as logits whose softmax (sigmoid) is the mean, so that it can replace the logits of one
+network: argmax, threshold, confidence, diagnostics.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _pieces(member: Member, view: View, sizes: Sequence[Sequence[int]]) -> Itera
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """Return uint8 images as floats in [0, 1]; floats are returned as they are."""
+    """Return uint8 images as floats in [0, 1]; floats are returned unchanged."""
     return images if images.is_floating_point() else images.float().div(255)
 
 

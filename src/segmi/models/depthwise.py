@@ -35,7 +35,7 @@ class _FloatGradient(torch.autograd.Function):
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """Depthwise convolution for which `use_float_gradients` replaces the class of a layer."""
+    """Depthwise convolution; `use_float_gradients` sets this class on existing layers."""
 
     same: bool  # whether the images are padded as TensorFlow does, at the end first
 
@@ -53,7 +53,7 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 def use_float_gradients(module: nn.Module) -> None:
-    """Give the depthwise convolutions of a module whose bf16 gradients are slow on a CPU fast ones, in place.
+    """Compute the gradients of depthwise convolutions that are slow in bf16 on a CPU in fp32, in place.
 
     Weights, outputs and the names of the layers stay the same.
     """

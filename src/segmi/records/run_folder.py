@@ -56,7 +56,7 @@ def is_trial(method: str) -> bool:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run on disk; raises `UsageError` if the path is not that of a run folder.
+    """One run on disk; raises `UsageError` if the path is not a run folder.
 
     Example:
         >>> RunFolder.of("runs", RunKey("demo", "street-scenes", "model-1", 0)).key.method

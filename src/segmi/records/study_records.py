@@ -27,7 +27,7 @@ class Plan:
     baseline: str | None = None  # the method that the others are compared with; by default the first
     treatments: Mapping[str, str] = field(default_factory=dict)  # by method, for treatments on several networks
     networks: Mapping[str, str] = field(default_factory=dict)  # the network of each method, in words
-    baselines: Mapping[str, str] = field(default_factory=dict)  # of single methods, instead of that of the study
+    baselines: Mapping[str, str] = field(default_factory=dict)  # of single methods, in place of the study's
     loss_defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # options that a report leaves out
 
     def grid(self) -> list[RunKey]:

@@ -32,7 +32,7 @@ _STYLE: Final[Any] = {
 
 
 def style() -> Any:
-    """Return the style as a context in which figures are created and saved."""
+    """Return a context manager that applies the style to figures."""
     return mpl.rc_context(_STYLE)
 
 

@@ -12,7 +12,7 @@ from segmi.statistics.score_table import DIGITS
 class Cell:
     """Entry of a table."""
 
-    text: str = "–"  # shown if there is no number
+    text: str = "–"  # shown without a number
     value: float | None = None  # mean, as a fraction
     sd: float | None = None  # standard deviation over seeds; None for one seed
     n: int = 0  # number of seeds

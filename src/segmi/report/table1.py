@@ -32,7 +32,7 @@ PAPER: Final[Reference] = {
 
 _SOURCE: Final = "As published: Table 1 of Gonçalves et al., RECPAD 2024."
 
-_MOST_COLUMNS: Final = 6  # number of models up to which they are columns, as in the paper; more models are rows
+_MOST_COLUMNS: Final = 6  # largest number of models as columns, as in the paper; more models are rows
 _MOST_NAMES: Final = 12  # number of unfinished runs that a note names
 
 _Cells: TypeAlias = Mapping[str, Mapping[str, Cell]]  # name of a score → method → cell

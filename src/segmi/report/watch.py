@@ -80,7 +80,7 @@ class Watch:
 
 @contextmanager
 def serving(watch: Watch, port: int = 0, every: float = 5.0) -> Iterator[str]:
-    """Context in which a report is served; yields its address.
+    """Context manager that serves a report; yields its address.
 
     Args:
         watch: the report.

@@ -39,7 +39,7 @@ class ClassComparison:
 
     pairing: Pairing
     name: str  # the class
-    difference: Difference  # in its IoU, over the seeds in which both methods have one
+    difference: Difference  # in its IoU, over the seeds where both methods have one
     p_holm: float | None  # p value adjusted over all classes and methods of the dataset
     verdict: Verdict
 
@@ -131,7 +131,7 @@ def _estimate(dataset: str, method: str, values: np.ndarray) -> CellEstimate:
 
 
 def _detectable(difference: Difference, tests: int) -> float | None:
-    # LEVEL / tests: at Holm's first step a difference is found whatever the other comparisons give.
+    # LEVEL / tests: at Holm's first step a difference is found regardless of the other comparisons.
     if difference.p is None or not difference.sd:
         return None
     return detectable_factor(difference.n, LEVEL / tests) * difference.sd

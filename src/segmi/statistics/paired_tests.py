@@ -20,7 +20,7 @@ from statsmodels.stats.multitest import multipletests
 LEVEL: Final = 0.05
 MARGIN: Final = 0.01  # largest difference in mIoU without practical relevance, for the test of equivalence
 POWER: Final = 0.8  # probability of finding a difference that counts as detectable
-# Number of sign patterns up to which all are evaluated; beyond, as many are drawn.
+# Largest number of sign patterns that are all evaluated; of more patterns, this many are drawn.
 _FLIPS: Final = 2**16
 # Scores are fractions of counts: differences within this bound differ only by rounding.
 _NO_SPREAD: Final = 1e-12

@@ -1,6 +1,6 @@
 """Mean difference of a method to its baseline over datasets, for a dataset of the same kind.
 
-Datasets are the sample: every dataset has its own expected difference, and these vary around the mean by τ.
+Datasets are the sample: each dataset has a separate expected difference, and these vary around the mean by τ.
 """
 
 from __future__ import annotations

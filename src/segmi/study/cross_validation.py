@@ -38,7 +38,7 @@ def fold_datasets(
 
 
 def select_without_fold(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings that select weights by training images, so that the score of a fold is of unseen images.
+    """Return settings that select weights by training images, so that a fold is scored on unseen images.
 
     They are empty if ``given``, explicit settings by path, has a selection.
     """

@@ -15,7 +15,7 @@ class Problem:
 
     path: str  # dotted path in the study
     where: str  # file and line, or command-line argument
-    message: str  # what was expected, the value, and the fix, in one line
+    message: str  # expectation, value and fix, in one line
     kind: type[SegmiError] = UsageError
 
     def __str__(self) -> str:

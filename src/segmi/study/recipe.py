@@ -30,7 +30,7 @@ MEASURED_IMAGES: Final = 48
 NETWORK: Final = "network."
 """Prefix of the fields of the network; ``loss`` is the field of the losses; others are paths in the study."""
 
-_HELD_OUT: Final = 0.2  # share of train that is held out if there is no ``val``
+_HELD_OUT: Final = 0.2  # share of train that is held out without ``val``
 _BUDGETS: Final = tuple(f"training.{unit}" for unit in ("steps", "epochs", "images", "minutes"))
 
 
@@ -52,7 +52,7 @@ class Facts:
     device: str  # cpu, cuda or mps
     cores: int
     memory_gb: float | None  # of the device, GiB
-    weights: Weights | None  # pretrained encoder that can be had
+    weights: Weights | None  # available pretrained encoder
 
     @property
     def trained(self) -> int:
@@ -189,7 +189,7 @@ def _augmentation(facts: Facts, given: Mapping[str, Any]) -> Decision:
 
 def _loss(facts: Facts, given: Mapping[str, Any]) -> Decision:
     return Decision(
-        {"loss": LOSSES}, " + ".join(LOSSES), "the best per second of three losses on three datasets", whole=True
+        {"loss": LOSSES}, " + ".join(LOSSES), "best score per second among three losses on three datasets", whole=True
     )
 
 
@@ -237,7 +237,7 @@ def _schedule(facts: Facts, given: Mapping[str, Any]) -> Decision:
         "training.warmup_steps": int(steps) // 20,
     }  # fmt: skip
     text = "warm-up over 1/20 of the budget, then polynomial decay"
-    reason = "the rate is zero when the budget ends"
+    reason = "the learning rate reaches zero when the budget ends"
     return Decision(fields, text, reason, whole=True)
 
 
@@ -270,7 +270,7 @@ DECISIONS: Final[dict[str, Callable[[Facts, Mapping[str, Any]], Decision]]] = {
     "network": _network, "size": _size, "augmentation": _augmentation, "loss": _loss, "batch": _batch,
     "schedule": _schedule, "budget": _budget, "selection": _selection, "inference": _windows,
 }  # fmt: skip
-"""Decisions by name, in the order in which they are printed. Each gets the facts and the explicit settings."""
+"""Decisions by name, in printing order. Each gets the facts and the explicit settings."""
 
 
 def decide(facts: Facts, given: Mapping[str, Any]) -> dict[str, Decision]:

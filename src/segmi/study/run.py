@@ -43,7 +43,7 @@ class StudyOutcome:
     def raise_if_incomplete(self) -> None:
         """Raise an error if a run is not finished.
 
-        The exit code is that of the failures if they agree, else 4; 5 if another process has the rest.
+        The exit code of the failures if they agree, else 4; 5 if another process has the remaining runs.
         """
         total = sum(map(len, (self.finished, self.skipped, self.failed, self.busy, self.waiting)))
         others_wait = f", {len(self.waiting)} waiting for other runs" if self.waiting else ""

@@ -88,7 +88,7 @@ class RunConfig(BaseModel):
     dataset_options: Options  # arguments of the dataset's constructor
     method: str
     seed: int  # seed of every random choice
-    # The fields up to ``processing`` are those of `segmi.study.schema.Method`.
+    # The fields up to ``processing`` are the fields of `segmi.study.schema.Method`.
     label: str
     treatment: str | None
     baseline: str | None

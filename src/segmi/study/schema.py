@@ -113,7 +113,7 @@ class StudyFile(BaseModel):
     samples: Annotated[int, Field(ge=0, le=64)] = 4
     # seed of the trials of searches; must not be one of ``seeds``
     search_seed: Annotated[int, Field(ge=0, lt=2**32)] = 1000
-    reasons: list[str] = []  # why the settings are as they are, for the reader; `segmi train` writes them
+    reasons: list[str] = []  # reasons for the settings, for the reader; `segmi train` writes them
 
 
 class Study(BaseModel):

@@ -55,7 +55,7 @@ class Space(BaseModel):
         return self.grid or self.uniform or self.log_uniform or ()
 
     def spec(self) -> dict[str, Any]:
-        """Return the space as it is written in a study file."""
+        """Return the space in the form of a study file."""
         spec = self.model_dump(mode="json", exclude={"path"}, exclude_none=True)
         return {**spec, "grid": list(self.grid)} if self.grid else spec
 
@@ -98,7 +98,7 @@ def put(data: Any, path: KeyPath, value: Any) -> None:
 
 
 def searches_of(name: str, method: Mapping[str, Any], searches: Mapping[KeyPath, Space | None]) -> list[Space]:
-    """Return the searches of a method: its own, and those of the study for settings that it does not set."""
+    """Return the searches of a method: its own, and the study's searches for settings that it does not set."""
     explicit = {(section, key) for section in _SHARED for key in mapping(method.get(section))}
     spaces = [
         space

@@ -10,7 +10,7 @@ from string import Template
 import segmi
 from segmi.errors import unknown_name
 
-# In a wheel, the studies are in the package; in a source tree, they are beside it.
+# In a wheel, the studies are in the package; in a source tree, they are next to it.
 _PACKAGE = Path(segmi.__file__).parent
 _FOLDERS = (_PACKAGE / "studies", _PACKAGE.parents[1] / "studies")
 

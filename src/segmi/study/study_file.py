@@ -96,7 +96,7 @@ def _merge_values(base: Any, own: Any, path: KeyPath, merged: Document, document
 def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:
     """Set ``path.to.field=value`` in a document in place, with values parsed as YAML, and return the document.
 
-    A key that contains dots is written as it is. Unknown fields are reported by the validation of the study; unknown
+    A key that contains dots is written unchanged. Unknown fields are reported by the validation of the study; unknown
     names of methods, datasets and networks, and list indices, are reported here.
 
     Raises:

@@ -21,7 +21,7 @@ import torch
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
 
 DEFAULTS: Final = {MMAP_MAX: 65536, MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 64 << 20}
-"""Largest values that glibc chooses by itself, since it stops adapting the values once they are set."""
+"""Largest values that glibc chooses dynamically, since it stops adapting the values once they are set."""
 
 KEEP_FREED: Final = {MMAP_MAX: 0, TRIM_THRESHOLD: -1}
 """Allocate no block directly from the system, and return none."""

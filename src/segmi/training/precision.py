@@ -41,7 +41,7 @@ class ResolvedPrecision:
     # Measured time of a training step by candidate; None: far slower than the best one.
     seconds: Mapping[str, float | None] = field(default_factory=dict)
     images: int = 0  # per measured step
-    side: int = 0  # of their crops, which are smaller than those of the run if steps are slow
+    side: int = 0  # of their crops, smaller than the run's crops if steps are slow
     threads: int | None = None  # on the CPU; None until the run starts
     # Kernel of each loss that has several, by the name of its module in the objective.
     kernels: Mapping[str, str] = field(default_factory=dict)

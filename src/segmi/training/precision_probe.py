@@ -5,8 +5,8 @@ the network: depthwise layers gain little from either. Each candidate is therefo
 times are cached per device and network, so that all runs on a machine choose the same candidate.
 
 The measurement is limited to `MAX_SECONDS` of wall time for every network. On a CPU, a step on a small crop predicts
-the time of larger ones, and the crop is as large as the limit allows; candidates for which no time is left are not
-considered. A CPU without bf16 instructions emulates them, at a tenth of the speed, so bf16 is not tried there.
+the time of larger ones, and the crop is as large as the limit allows; candidates without time left are not
+measured. A CPU without bf16 instructions emulates them, at a tenth of the speed, so bf16 is not tried there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Callbacks of a run: code of the user that is called while a cohort is trained, and may stop the training."""
+"""Callbacks of a run: user code that is called during training and may stop it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class TrainingState:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the first of several processes, all of which call the callbacks."""
+        """Whether this is the first of several processes; all processes call the callbacks."""
         return self._session.runtime.processes.is_main
 
     def stop(self, reason: str = "") -> None:
@@ -114,16 +114,16 @@ class Callback:
         return type(self).__name__
 
     def start(self, state: TrainingState) -> None:
-        """Do something before the first step of this session; a resumed run has been restored."""
+        """Called before the first step of this session, after a resumed run is restored."""
 
     def step(self, state: TrainingState) -> None:
-        """Do something after an optimizer step."""
+        """Called after each optimizer step."""
 
     def validation(self, state: TrainingState) -> None:
-        """Do something after a row of the history, and after `step`."""
+        """Called after each row of the history, and after `step`."""
 
     def end(self, state: TrainingState) -> None:
-        """Do something after the last step, with the selected weights; not if the run fails or is interrupted."""
+        """Called after the last step, with the selected weights; not if the run fails or is interrupted."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the values that a resumed run needs, as tensors and plain types; saved in each checkpoint."""

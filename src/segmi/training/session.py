@@ -49,7 +49,7 @@ class Session:
         seed: seed of dropout.
         clip_norm, sequential: see ``clip_norm`` and ``step_order`` of `segmi.training.OptimizationConfig`.
         classes: class names, for diagnostics with one value per class.
-        budget_seconds: time over which the schedule extends. None: it has one step per optimizer step.
+        budget_seconds: duration of the schedule. None: the schedule has one step per optimizer step.
         weight_average: keep the moving average of the weights.
     """
 

@@ -98,7 +98,10 @@ def test_a_fourth_band_of_tiff_is_kept_if_it_varies(tmp_path):
     root = folder(tmp_path, lambda path, n: tifffile.imwrite(path, bands(n, 4), photometric="rgb"))
     proposal = propose(root)
     assert proposal.dataset.config.images.bands == (1, 2, 3, 4)
-    assert note_of(proposal, "alpha") == "the last band is marked as alpha, but varies: it is read as a band; see bands"
+    assert (
+        note_of(proposal, "alpha")
+        == "the last band is marked as alpha, but varies, so it is read as a band; see `bands` in segmi.toml"
+    )
 
 
 def test_alpha_of_8_bits_is_left_out_and_reported(tmp_path):
@@ -193,7 +196,7 @@ def test_masks_without_the_exif_tag_of_their_images(tmp_path, tag, upright):
     assert proposal.dataset.image_format.orientation == setting
     assert note_of(proposal, "EXIF") == (
         f"6 images are turned by an EXIF tag that the mask lacks: masks are on "
-        f"{'the turned images' if upright else 'the stored pixels'}, as the edges of the images say; "
+        f"{'the turned images' if upright else 'the stored pixels'}, by the edges of the images; "
         f'exif_orientation = "{setting}" in segmi.toml decides'
     )
     image, labels = proposal.dataset.read(proposal.dataset.split("train")[0])
@@ -211,7 +214,7 @@ def test_the_size_of_the_mask_decides_on_quarter_turns(tmp_path):
     )
     proposal = propose(root)
     assert proposal.dataset.image_format.orientation == "ignore"
-    assert "the stored pixels, as their sizes say" in note_of(proposal, "EXIF")
+    assert "the stored pixels, by their sizes" in note_of(proposal, "EXIF")
     assert proposal.report.splits[0].largest == (48, 40)
 
 

@@ -75,7 +75,7 @@ def test_wrong_kernel_is_refused_with_one_warning(folder, caplog, capsys, change
     assert calls.count("triton") == 1
     assert checked_kernels()[0]["reason"].endswith(reason)
     assert main(["doctor", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["kernel"]["triton, on cpu"].endswith(reason)
+    assert json.loads(capsys.readouterr().out)["kernel"]["triton on cpu"].endswith(reason)
 
 
 def test_right_kernel_is_used_and_remembered(folder, caplog, monkeypatch):

@@ -72,7 +72,7 @@ def _match_affixes(
 
 
 def _match_infixes(images: Sequence[str], masks: Sequence[str]) -> Match:
-    """Return the words inside the names of images and masks by which they differ: ``1_camera_7`` and ``1_label_7``."""
+    """Return the differing words inside the names of images and masks: ``1_camera_7`` and ``1_label_7``."""
     sides = [[{*re.findall(r"[^\W\d_]+", stem.rpartition("/")[2])} for stem in side] for side in (images, masks)]
     words = [sorted(set.intersection(*side)) for side in sides]
     best = Match(Affixes(), 0.0)
@@ -116,7 +116,7 @@ def is_mask_word(suffix: str) -> bool:
 
 
 def _match_extended(stems: Sequence[str]) -> Match:
-    """Return the unknown suffix that turns the name of one file of a folder into that of another."""
+    """Return the unknown suffix that turns the name of one file of a folder into another one."""
     known = {*stems}
     counts = Counter(
         stem[cut.start() :]

@@ -34,7 +34,7 @@ _FILES: Final = (
     *("classes.json", "labels.json", "id2label.json", "label_map.json", "class_list.json", "dataset.json"),
     *("obj_class_to_machine_color.json", "label_classes.json", "config.json", "label2id.json"),
 )
-"""Names of files with class names; of several that are equally near to the masks, the first wins."""
+"""Names of files with class names; the first one wins if several are equally near to the masks."""
 
 _SPEAKING: Final = re.compile(r"class|label|colou?r|legend|palette|categor|ontology")
 
@@ -48,7 +48,7 @@ _COLUMNS: Final = {
 _NESTED: Final = ("labels", "classes", "categories", "names", "id2label", "label2id")
 """The keys of JSON files under which the classes can be."""
 
-_ONLY_NESTED: Final = ("config.json", "dataset.json")  # files with many other things
+_ONLY_NESTED: Final = ("config.json", "dataset.json")  # files with much other content
 
 
 class NamedClasses(NamedTuple):
@@ -129,7 +129,7 @@ def _classes_of(path: Path, inside: str) -> NamedClasses | None:
 
 
 def _has_all(named: NamedClasses, masks: MaskValues) -> bool:
-    """Return whether a list has the colors of color masks, or the numbers of others, except those of no class."""
+    """Return whether a list has all colors of color masks, or all numbers of others; ignored values may be missing."""
     if masks.colored:
         return {color_of(value) for value in masks.values} <= {*(named.colors or ()), named.ignored_color}
     numbers = {*(named.explicit_values or ()), named.ignored, 0, IGNORE_INDEX}

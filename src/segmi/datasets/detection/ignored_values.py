@@ -22,7 +22,7 @@ def guess_ignored(masks: MaskValues) -> tuple[list[int], list[str]]:
     occurs together with other classes.
 
     Raises:
-        UsageError: files use 255 as their only foreground, or other values are rare beside it; the choices are named.
+        UsageError: 255 is the only foreground of some files, or other values are rare; the message lists the choices.
     """
     rest = [value for value in masks.values if value != IGNORE_INDEX]
     if IGNORE_INDEX not in masks.pixels or masks.threshold is not None:
@@ -56,7 +56,7 @@ def _ambiguous(masks: MaskValues, rest: list[int], plain: int) -> UsageError:
     return UsageError(
         f"expected masks whose 255 is clearly a class or clearly ignored, got both possible: {given}"
         f"{masks.files - plain} files hold also {listed} (shares of the pixels: {shares})",
-        f"say which: --threshold {threshold} (two classes: all from {threshold} on is foreground), --ignored 255 "
+        f"choose: --threshold {threshold} (two classes: all from {threshold} on is foreground), --ignored 255 "
         f"(255 is ignored), --ignored {','.join(map(str, others[:4]))} (255 is a class), or --ignored none",
     )
 

@@ -22,7 +22,7 @@ from segmi.errors import DataError, SegmiError
 USUAL_CROP: Final = 224  # pixels; the largest crop of `segmi train` on a CPU
 MAX_READ: Final = 16  # evenly spaced files that are decoded to decide on alpha and orientation
 CLEAR: Final = 1.05  # one orientation is chosen if the edges along its masks are stronger by this factor
-FULL_SHARE: Final = 0.5  # integers that reach this share of their type's limit use its whole range
+FULL_SHARE: Final = 0.5  # integers that reach this share of their type's limit use the whole range
 
 Progress = Callable[[int, int], None]
 
@@ -46,7 +46,7 @@ class _File(NamedTuple):
 def propose_format(
     samples: Sequence[Sample], train: Sequence[Sample], progress: Progress | None = None
 ) -> FormatProposal:
-    """Propose bands, value range and orientation; the value range is that of the samples in ``train``.
+    """Propose bands, value range and orientation; the value range is measured on the samples in ``train``.
 
     Raises:
         DataError: files cannot be read, or differ in type or number of bands; they are named.
@@ -104,11 +104,13 @@ def _kind(files: Sequence[_File]) -> tuple[int, np.dtype, list[str]]:
         # In TIFF, a fourth band is often marked as alpha without being one.
         kept = {file.image.suffix.lower() for file in varying} & {".tif", ".tiff"}
         if kept:
-            notes.append("the last band is marked as alpha, but varies: it is read as a band; see bands")
+            notes.append(
+                "the last band is marked as alpha, but varies, so it is read as a band; see `bands` in segmi.toml"
+            )
         else:
             count = f"{len(with_alpha)} image{'s' if len(with_alpha) > 1 else ''}"
             channels = list(range(1, varying[0].header.bands + 1))
-            notes.append(f"the alpha channel of {count} is left out, although it varies; bands = {channels} keeps it")
+            notes.append(f"the alpha channel of {count} is dropped although it varies; bands = {channels} keeps it")
     kinds: dict[tuple[int, str], list[_File]] = {}
     for file in files:
         dropped = file.header.alpha is not None and file.image.suffix.lower() not in kept
@@ -158,12 +160,12 @@ def _orientation(files: Sequence[_File]) -> tuple[Orientation, list[str]]:
     fits = Counter(_fit_of_sizes(file) for file in turned)
     if fits["ignore"] != fits["apply"]:
         orientation: Orientation = "ignore" if fits["ignore"] > fits["apply"] else "apply"
-        reason = "as their sizes say"
+        reason = "by their sizes"
     else:
         stored, upright = np.sum([_edge_strengths(file) for file in _spaced(turned, MAX_READ)], axis=0)
         clear = max(stored, upright) > CLEAR * min(stored, upright)
         orientation = "apply" if clear and upright > stored else "ignore"
-        reason = "as the edges of the images say" if clear else "though their edges do not say: check the contact sheet"
+        reason = "by the edges of the images" if clear else "although the edges do not decide: check the contact sheet"
     fitted = "the stored pixels" if orientation == "ignore" else "the turned images"
     several = "s are" if len(turned) > 1 else " is"
     count = f"{len(turned)} image{several} turned by an EXIF tag that the mask lacks"

@@ -89,7 +89,7 @@ class GaussianLaw(Law):
         return Samples(x.to(dtype), y.to(dtype))
 
     def log_ratio(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return ``log p(x_i, y_j)/(p(x_i) p(y_j))``, n×n: the scores for which the bounds are tight."""
+        """Return ``log p(x_i, y_j)/(p(x_i) p(y_j))``, n×n: the scores that make the bounds tight."""
         return self.log_conditional(x, y) + 0.5 * (y.square().sum(-1) + y.shape[-1] * math.log(2 * math.pi))
 
     def log_conditional(self, x: Tensor, y: Tensor) -> Tensor:

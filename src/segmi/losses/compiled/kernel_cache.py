@@ -8,8 +8,8 @@ of `RMILoss` with 2×21×64×64 logits then takes 0.3 s instead of 42 s. The two
 `segmi.training.fit`, ``kernel="numba"`` and deterministic algorithms wait for the kernel instead, see `compile_now`.
 
 The marker is named after a digest of the sources, the version of Numba and the processor. A lock on a file allows one
-compilation at a time. The other process has a low priority, one thread and a limit of time; it may outlive its parent,
-so that a script that ends at once still leaves a kernel for the next one. `SEGMI_KERNELS` changes this: ``wait``
+compilation at a time. The other process has a low priority, one thread and a time limit; it may outlive its parent,
+so a script that ends at once still leaves a compiled kernel for the next one. `SEGMI_KERNELS` changes this: ``wait``
 compiles in the calling process, ``off`` uses PyTorch wherever ``kernel="auto"``.
 """
 
@@ -89,10 +89,10 @@ def cache_folders() -> list[Path]:
 
 @cache
 def cache_folder() -> Path | None:
-    """Return the first writable folder of `cache_folders`, created if missing; None if there is none."""
+    """Return the first writable folder of `cache_folders`, created if missing; None if none is writable."""
     *folders, temporary = cache_folders()
     usable = [folder for folder in folders if _is_writable(folder)]
-    # The cache holds code, and anybody can create folders in the temporary folder.
+    # The cache holds code, and any user can create folders in the temporary folder.
     if usable or not _is_writable(temporary) or (hasattr(os, "getuid") and temporary.stat().st_uid != os.getuid()):
         return usable[0] if usable else None
     return temporary
@@ -133,7 +133,7 @@ def _processor() -> str:
 
 
 class _Compilation:
-    # Compilation of one module, as this process sees it
+    # State of the compilation of one module in this process
 
     def __init__(self, module: str) -> None:
         self.module, self.complete = module, False
@@ -171,7 +171,7 @@ class _Compilation:
                     stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True,
                 )  # fmt: skip
         except OSError as problem:
-            self.warn(f"no process can be started to compile a kernel: {problem}")
+            self.warn(f"cannot start a process to compile a kernel: {problem}")
 
 
 @cache
@@ -193,7 +193,7 @@ def is_compiled(module: str, *, wait: bool = False) -> bool:
     folder, marker = cache_folder(), marker_path(module)
     if folder is None or marker is None:
         tried = ", ".join(map(str, cache_folders()))
-        state.warn(f"the compiled kernel cannot be cached, none of {tried} is writable. Fix: set NUMBA_CACHE_DIR")
+        state.warn(f"cannot cache the compiled kernel: none of {tried} is writable. Fix: set NUMBA_CACHE_DIR")
     elif not state.warned:
         state.start(folder, marker)
     return False
@@ -252,7 +252,7 @@ def _lock(path: Path | None, *, wait: bool = True) -> Iterator[bool]:
 
 
 def main(module: str) -> None:
-    """Compile a module in a process of its own, with a low priority and a limit of time."""
+    """Compile a module in this separate process, with a low priority and a time limit."""
     if hasattr(os, "nice"):
         os.nice(10)
     limit = threading.Timer(_LIMIT_SECONDS, os._exit, (1,))

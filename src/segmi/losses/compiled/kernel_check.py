@@ -80,6 +80,6 @@ def difference(values: Values, kernel: str, device: torch.device) -> str:
             error = ((got - expected).abs().max() / expected.abs().max()).item()
             if not error <= TOLERANCE:  # NaN is an error too
                 return f"expected a relative difference of at most {TOLERANCE} to PyTorch, got {error:.1e}"
-    except Exception as problem:  # whatever a compiler or a driver raises
+    except Exception as problem:  # compilers and drivers raise errors of any type
         return f"{type(problem).__name__}: {str(problem).strip().partition(chr(10))[0]}"
     return ""

@@ -16,7 +16,7 @@ class Grid(NamedTuple):
 
     Args:
         rows, columns: H and W int64, the cell of every pixel row and column, -1 for none.
-        row_weights, column_weights: H and W float64, 0 where there is no cell.
+        row_weights, column_weights: H and W float64, 0 outside of cells.
     """
 
     rows: Any

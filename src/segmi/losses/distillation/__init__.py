@@ -1,6 +1,6 @@
 """Losses between networks: mutual learning of peers, and distillation from frozen teachers."""
 
-# ruff: noqa: F403, I001 — the order is that of `LOSSES`
+# ruff: noqa: F403, I001 — the order of imports sets the order of `LOSSES`
 from segmi.losses import exports
 from segmi.losses.distillation.mutual_learning import *
 from segmi.losses.distillation.ensemble_teacher import *

@@ -36,7 +36,7 @@ def channel_wise_distillation(
 
     Args:
         logits, teacher: N×C×H×W, of the network that learns and of its teacher, which gets no gradient.
-        labels: N×H×W integers, of which only ``ignore_index`` matters.
+        labels: N×H×W integers; only ``ignore_index`` is used.
         temperature: T, above 0; 4 as published.
     Unit and sign: nats per channel and image, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
     Source: Shu, Liu, Gao, Yan and Shen, *Channel-wise Knowledge Distillation for Dense Prediction*, ICCV 2021; T = 4

@@ -32,7 +32,7 @@ def dist(
 
     Args:
         logits, teacher: N×C×H×W, of the network that learns and of its teacher, which gets no gradient.
-        labels: N×H×W integers, of which only ``ignore_index`` matters.
+        labels: N×H×W integers; only ``ignore_index`` is used.
         inter: β, the weight of the correlation over classes.
         intra: γ, the weight of the correlation over the pixels of an image; the paper uses all pixels of a batch.
         temperature: T, above 0.

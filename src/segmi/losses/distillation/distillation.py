@@ -31,7 +31,7 @@ def distillation(
 
     Args:
         logits, teacher: N×C×H×W, of the network that learns and of its teacher, which gets no gradient.
-        labels: N×H×W integers, of which only ``ignore_index`` matters.
+        labels: N×H×W integers; only ``ignore_index`` is used.
         temperature: T, above 0.
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
     Source: Hinton, Vinyals and Dean, *Distilling the Knowledge in a Neural Network*, 2015; by pixel as in the code

@@ -42,7 +42,7 @@ def ensemble_teacher(
 
     Args:
         logits, peers: N×C×H×W (C = 1 if binary), of the network that learns and of one or more others.
-        labels: N×H×W integers, of which only ``ignore_index`` matters.
+        labels: N×H×W integers; only ``ignore_index`` is used.
         temperature: T, above 0.
         average: of ``probabilities`` (arithmetic) or ``logits`` (geometric).
     Unit and sign: nats per pixel, at least 0, minimized; 0, attached to the graph, if no pixel is valid.

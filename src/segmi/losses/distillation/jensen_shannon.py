@@ -35,7 +35,7 @@ def jensen_shannon(logits: Sequence[Logits], labels: Labels, *, ignore_index: in
 
     Args:
         logits: N×C×H×W of two or more networks, C = 1 for a binary problem.
-        labels: N×H×W integers, of which only ``ignore_index`` matters.
+        labels: N×H×W integers; only ``ignore_index`` is used.
     Unit and sign: nats per pixel, between 0 and log K, minimized; 0, attached to the graph, if no pixel is valid.
     Raises: TypeError, ValueError for fewer than two networks; otherwise as `mutual_learning`.
     Source: Lin, *Divergence measures based on the Shannon entropy*, IEEE Trans. Inf. Theory 37(1), 1991.

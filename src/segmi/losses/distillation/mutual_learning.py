@@ -62,7 +62,7 @@ def mutual_learning(
 
     Args:
         logits, peers: N×C×H×W (C = 1 if binary), of the network that learns and of one or more others.
-        labels: N×H×W integers, of which only ``ignore_index`` matters.
+        labels: N×H×W integers; only ``ignore_index`` is used.
         temperature: T, above 0.
         peer_reduction: ``mean`` over the peers, or their ``sum`` as in the code released with the paper.
         target: the ``probabilities`` of the peers, or their ``logits`` instead, as in the study's code. Logits that are
@@ -137,7 +137,7 @@ def _checked(options: MutualOptions) -> MutualOptions:
 class MutualLearning(PeerObjective):
     """`mutual_learning` of every trained network, relative to all others: one term ``name/network`` each.
 
-    In a training loop of one's own, ``MutualLearning()(logits, peers, labels)`` is the loss of one network, a scalar.
+    In a custom training loop, ``MutualLearning()(logits, peers, labels)`` is the loss of one network, a scalar.
 
     Since the peers are constants, one elementwise optimizer for the sum of these terms is equivalent to one optimizer
     per network with simultaneous steps, except for clipping by the norm of all gradients.

@@ -27,8 +27,7 @@ def probability_corrected(
     constant, and ``z_y - log Σ_c π_c e^{z_c}`` is the pointwise mutual information of image and label.
 
     The published loss has no prior in the numerator: for τ = 1 it is ``L + 1/|V| Σ_{u∈V} log π_y``. The difference is a
-    constant of the labels, so the gradients are equal, and equal to those of logit adjustment (Menon et al.), which is
-    this formula.
+    constant of the labels, so the gradients are equal. This formula is logit adjustment (Menon et al.).
 
     Args:
         logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers; pixels labeled ``ignore_index`` are left out.

@@ -1,6 +1,6 @@
 """Losses on pixels: cross-entropies, overlap losses and regularizers of the prediction."""
 
-# ruff: noqa: F403, I001 — the order is that of `LOSSES`
+# ruff: noqa: F403, I001 — the order of imports sets the order of `LOSSES`
 from segmi.losses import exports
 from segmi.losses.pixel.cross_entropy import *
 from segmi.losses.pixel.binary_cross_entropy import *

@@ -32,7 +32,7 @@ def affinity_fields(
 
     ``L = Σ_a max_k 1/|A_k| Σ_{(u,v,c)∈A_k: y_u=a} D_c(u, v) + Σ_a max_k 1/|B_k| Σ_{(u,v,c)∈B_k: y_u=a} max(0, m -
     D_c(u, v))``, ``D_c(u, v)`` the Kullback–Leibler divergence of the probabilities ``(p_c, 1 - p_c)`` of pixel v from
-    those of u, v one of the eight neighbors of u at distance (k - 1)/2, A_k the pairs and classes c of the batch where
+    u, v one of the eight neighbors of u at distance (k - 1)/2, A_k the pairs and classes c of the batch where
     both or neither are of class c, B_k the others
 
     With several sizes k the field is adaptive: the size of largest loss is used for every true class a. This is the

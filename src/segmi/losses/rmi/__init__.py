@@ -4,7 +4,7 @@
 (PyTorch), `cpu` (Numba) or `cuda` (Triton).
 """
 
-# ruff: noqa: F403, I001 — the order is that of `LOSSES`
+# ruff: noqa: F403, I001 — the order of imports sets the order of `LOSSES`
 from segmi.losses import exports
 from segmi.losses.rmi.loss import *
 from segmi.losses.rmi.combined_loss import *

@@ -1,6 +1,6 @@
 """Losses on predictions alone, for images with and without labels."""
 
-# ruff: noqa: F403, I001 — the order is that of `LOSSES`
+# ruff: noqa: F403, I001 — the order of imports sets the order of `LOSSES`
 from segmi.losses import exports
 from segmi.losses.unsupervised.information_maximization import *
 from segmi.losses.unsupervised.marginal_prior import *

@@ -24,7 +24,7 @@ def information_maximization(
     `conditional_information` minimizes the second.
 
     Args:
-        logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers, of which only ``ignore_index`` matters.
+        logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers; only ``ignore_index`` is used.
         certainty: α, at least 0, the weight of the mean entropy.
     Unit and sign: nats, at least -log C, minimized; 0 if all pixels have the same certain prediction, or for α = 1 any
         common prediction; 0, attached to the graph, if no pixel is valid.

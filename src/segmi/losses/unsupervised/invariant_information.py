@@ -30,7 +30,7 @@ def invariant_information(
 
     Args:
         first, second: N×C×H×W (C = 1 if binary), aligned by pixel; gradients reach both.
-        labels: N×H×W integers, of which only ``ignore_index`` matters.
+        labels: N×H×W integers; only ``ignore_index`` is used.
         entropy_weight: λ, at least 0; above 1 it favors more classes.
     Unit and sign: nats, for λ = 1 between -log C (equal predictions of equal frequency) and 0 (independent), minimized;
         0, attached to the graph, if no pixel is valid.

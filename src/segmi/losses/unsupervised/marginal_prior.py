@@ -27,7 +27,7 @@ def marginal_prior(
     It replaces ``-H(p̄) = KL(p̄ ‖ uniform) - log C`` of information maximization for unbalanced classes.
 
     Args:
-        logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers, of which only ``ignore_index`` matters.
+        logits, labels: N×C×H×W (C = 1 if binary) and N×H×W integers; only ``ignore_index`` is used.
         shares: π, positive with sum 1, one per class (two for a binary problem).
     Unit and sign: nats, at least 0, minimized; 0, attached to the graph, if no pixel is valid.
     Source: Boudiaf et al., *Few-Shot Segmentation Without Meta-Learning: A Good Transductive Inference Is All You

@@ -15,7 +15,7 @@ from segmi.report.table_networks import details_by_seed, pooled_details, reporte
 from segmi.statistics import StudyRuns, reported_score
 
 _ROW, _MARK, _HIGHEST = 26, 7, 90  # pixels: least height of a class, height per method, greatest height of a class
-_MOST_NUMBERS: Final = 14  # number of classes up to which the cells of a confusion matrix show their numbers
+_MOST_NUMBERS: Final = 14  # largest number of classes with numbers in the cells of a confusion matrix
 _SCALE: Final = [[i / 4, f"var(--seq-{i})"] for i in range(5)]
 
 

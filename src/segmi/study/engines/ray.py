@@ -1,6 +1,6 @@
 """Engine that does every run as a Ray task, on a cluster or on this machine.
 
-Tasks post their events on a board, an actor from which the study's process reads them.
+Tasks post their events on a board, an actor that the study's process polls.
 """
 
 from __future__ import annotations
