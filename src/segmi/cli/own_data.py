@@ -46,7 +46,7 @@ def init(
         typer.Option(
             "--threshold",
             min=1,
-            help="For two-class JPEG or smoothed masks: gray level from which pixels are foreground.",
+            help="For two-class JPEG or smoothed masks: lowest gray level of the foreground.",
         ),
     ] = None,
     ignored: Annotated[
