@@ -26,11 +26,11 @@ from surroundings import machine
 
 from losses import object_labels
 from segmi.losses import LOSSES, Loss, Objective, PerNetwork
-from segmi.losses.costs import FILE
+from segmi.losses.build import COSTS_FILE
 from segmi.types import Batch, Output, Views
 
 ROOT = Path(__file__).resolve().parents[1]
-CSV, PAGE = ROOT / "src" / "segmi" / "losses" / FILE, ROOT / "docs" / "losses-costs.md"
+CSV, PAGE = ROOT / "src" / "segmi" / "losses" / COSTS_FILE, ROOT / "docs" / "losses-costs.md"
 LAYER, CHANNELS, STRIDE = "body", 64, 4
 """Layer, channels and stride of the features of both networks."""
 

@@ -96,7 +96,7 @@ def test_lists_are_json_for_scripts(name: str, capsys: pytest.CaptureFixture[str
 
 def test_the_table_of_losses_lists_requirements_and_costs(capsys: pytest.CaptureFixture[str]) -> None:
     from segmi.losses import LOSSES
-    from segmi.losses.costs import measured_costs
+    from segmi.losses.build import measured_costs
 
     costs = measured_costs()
     assert main(["list", "losses", "--json"]) == 0

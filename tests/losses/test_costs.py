@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from segmi.losses import LOSSES
-from segmi.losses.costs import measured_costs
+from segmi.losses.build import measured_costs
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "catalog.py"
 

@@ -8,8 +8,18 @@ import re
 
 import pytest
 
-from segmi.report.render import csv_text, escape_csv, escape_latex, escape_markdown, latex, markdown, terminal
-from segmi.report.table import Cell, Row, Table
+from segmi.report.table import (
+    Cell,
+    Row,
+    Table,
+    csv_text,
+    escape_csv,
+    escape_latex,
+    escape_markdown,
+    latex,
+    markdown,
+    terminal,
+)
 
 TABLE = Table(
     "Table & caption_1.",

@@ -13,7 +13,6 @@ from segmi.errors import RunError
 from segmi.records import read_plan, write_plan
 from segmi.report import write_report
 from segmi.report.forest_figure import forest_figure
-from segmi.report.render import csv_text, latex, markdown
 from segmi.report.statistics_tables import (
     statistics_tables,
     table_class_differences,
@@ -24,7 +23,7 @@ from segmi.report.statistics_tables import (
     table_statistics,
 )
 from segmi.report.summary import summarize_study
-from segmi.report.table import Table
+from segmi.report.table import Table, csv_text, latex, markdown
 from segmi.statistics import collect
 
 JITTER = {0: 0.000, 1: 0.002, 2: 0.001}

@@ -24,7 +24,7 @@ def losses(as_json: AsJson = False) -> None:
     """
     calm_libraries()
     from segmi.losses import Loss, Objective, known_losses
-    from segmi.losses.costs import measured_costs
+    from segmi.losses.build import measured_costs
     from segmi.study.components import NOT_OF_LOSSES
 
     costs = measured_costs()

@@ -20,7 +20,7 @@ from segmi.deploy.ensemble import BundlePath, Ensemble
 from segmi.deploy.mask_values import is_color, values_problem
 from segmi.errors import DataError, SegmiError, UsageError
 from segmi.models import SegmentationNetwork, build_network
-from segmi.models.memory_limit import MemoryLimit, MemoryLimitError
+from segmi.models.network import MemoryLimit, MemoryLimitError
 from segmi.records.atomic import atomic_folder
 from segmi.records.serialization import plain, read_json
 from segmi.types import IGNORE_INDEX

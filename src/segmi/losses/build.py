@@ -1,10 +1,12 @@
-"""The table of losses by name, and the construction of losses from plain data."""
+"""The table of losses by name with their measured costs, and the construction of losses from plain data."""
 
 from __future__ import annotations
 
+import csv
 import inspect
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
+from importlib.resources import files
 from typing import Any, Final
 
 from torch import nn
@@ -118,3 +120,22 @@ def _check_options(name: str, kind: type[nn.Module], options: Mapping[str, Any])
             guess = nearest(option, accepted)
             remedy = (f"did you mean {guess!r}? " if guess else "") + f"Known: weight, {', '.join(accepted)}"
             raise UsageError(f"loss {name}: unknown option {option!r}", remedy)
+
+
+COSTS_FILE: Final = "measured_costs.csv"
+"""Written by ``benchmarks/catalog.py`` next to this module; its first line has date and machine."""
+
+
+def measured_costs() -> dict[str, dict[str, str]]:
+    """Return time and memory of forward and backward as multiples of cross-entropy's, by loss name, as rounded text.
+
+    Memory is what autograd keeps between forward and backward, including the logits, not temporary buffers. Losses that
+    have not been measured are missing.
+
+    Example:
+        >>> measured_costs()["cross_entropy"]
+        {'time': '1.0', 'memory': '1.0'}
+    """
+    lines = files("segmi.losses").joinpath(COSTS_FILE).read_text(encoding="utf-8").splitlines()
+    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+    return {row["loss"]: {"time": row["time"], "memory": row["memory"]} for row in rows}

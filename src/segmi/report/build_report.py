@@ -18,9 +18,9 @@ from segmi.report.gallery_files import gallery_data, image_set, unreadable_layer
 from segmi.report.learning_curves import learning_curves
 from segmi.report.page import GALLERY_DATA, PageParts, html_index, html_page, markdown_page, write_assets
 from segmi.report.predictions_figure import prediction_rows, predictions_figure
-from segmi.report.render import csv_text, latex, markdown, terminal
 from segmi.report.statistics_tables import remove_stale_tables, statistics_tables
 from segmi.report.summary import Summary, summarize_study
+from segmi.report.table import csv_text, latex, markdown, terminal
 from segmi.report.table1 import Reference, table1
 from segmi.report.table_networks import missing_details_note, table_classes, table_details, table_networks
 from segmi.statistics import StudyRuns, collect

@@ -16,11 +16,10 @@ from segmi.errors import EnvironmentProblem
 from segmi.records import atomic_write
 from segmi.report.charts import Chart, chart_data
 from segmi.report.protocol import settings_table
-from segmi.report.render import escape_markdown, markdown
 from segmi.report.statistics_tables import NamedTable
 from segmi.report.study_notes import failures, study_notes
 from segmi.report.summary import Summary
-from segmi.report.table import Table
+from segmi.report.table import Table, escape_markdown, markdown
 from segmi.statistics import StudyRuns
 
 # Assets of the page, in the package and in ``assets/`` of the report.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from segmi import statistics
-from segmi.report.statistics_notes import notes_on_differences
+from segmi.report.study_notes import notes_on_differences
 from segmi.report.table import Cell, Row, Table
 from segmi.report.table1 import count_cell
 from segmi.statistics import LEVEL, PRIMARY, Comparison, Difference, NewImages, Over, Pairing, StudyRuns

@@ -20,7 +20,7 @@ from segmi.errors import UsageError
 from segmi.losses import build_objective, known_losses
 from segmi.losses.base import Objective
 from segmi.models import SegmentationNetwork, build_network, get_architecture, layer_names
-from segmi.models.memory_limit import MemoryLimit, MemoryLimitError
+from segmi.models.network import MemoryLimit, MemoryLimitError
 from segmi.randomness import key
 from segmi.study.binding import arguments
 from segmi.study.dataset_context import DataRoots

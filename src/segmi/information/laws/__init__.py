@@ -4,8 +4,7 @@
 pairs of images, whose windows are dependent samples, as pixels are.
 """
 
-from segmi.information.laws.gaussian_fields import GaussianFields, windows
-from segmi.information.laws.law import GaussianLaw, Law
+from segmi.information.laws.law import GaussianFields, GaussianLaw, Law, windows
 from segmi.information.laws.other_laws import StudentLaw, TableLaw, UniformNoiseLaw
 
 __all__ = ["GaussianFields", "GaussianLaw", "Law", "StudentLaw", "TableLaw", "UniformNoiseLaw", "windows"]

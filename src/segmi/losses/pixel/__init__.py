@@ -5,7 +5,6 @@ from segmi.losses import exports
 from segmi.losses.pixel.cross_entropy import *
 from segmi.losses.pixel.binary_cross_entropy import *
 from segmi.losses.pixel.weighted_cross_entropy import *
-from segmi.losses.pixel.balanced_cross_entropy import *
 from segmi.losses.pixel.focal import *
 from segmi.losses.pixel.dice import *
 from segmi.losses.pixel.lovasz_softmax import *

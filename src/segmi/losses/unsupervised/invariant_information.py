@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from segmi.losses.option_checks import check_non_negative
-from segmi.losses.unsupervised._two_views import TwoViewObjective, two_view_term
+from segmi.losses.unsupervised._unlabeled import TwoViewObjective, two_view_term
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
 __all__ = ["InvariantInformation", "invariant_information"]
