@@ -40,23 +40,23 @@ def test_a_run_is_described(trained: tuple[Path, Path], capsys: pytest.CaptureFi
     _, run = trained
     (bundle,) = run.glob("**/bundles/*")
     result = json.loads((bundle.parent.parent / "result.json").read_text())
-    told = json.loads(shown(capsys, run, "--json"))
-    assert told["bundle"] == str(bundle)
-    assert (told["architecture"], told["options"]["width"]) == ("unet", 2)
-    assert told["bytes"] == (bundle / "model.safetensors").stat().st_size
-    assert [(one["name"], one["value"], one["color"]) for one in told["classes"]] == [
+    described = json.loads(shown(capsys, run, "--json"))
+    assert described["bundle"] == str(bundle)
+    assert (described["architecture"], described["options"]["width"]) == ("unet", 2)
+    assert described["bytes"] == (bundle / "model.safetensors").stat().st_size
+    assert [(one["name"], one["value"], one["color"]) for one in described["classes"]] == [
         ("background", 0, [0, 0, 0]),
         ("foreground", 255, [128, 0, 0]),
     ]
     expected = {"resize": 36, "resize_mode": "exact", "threshold": None}
-    assert {key: told["preprocessing"][key] for key in expected} == expected
-    assert told["preprocessing"]["images"].startswith("RGB, values 0–255")
-    training = told["training"]
+    assert {key: described["preprocessing"][key] for key in expected} == expected
+    assert described["preprocessing"]["images"].startswith("RGB, values 0–255")
+    training = described["training"]
     assert (training["steps"], training["batch_size"], training["learning_rate"]) == (2, 2, 0.01)
     assert (training["dataset"], list(training["loss"]), training["precision"]) == ("discs", ["cross_entropy"], "fp32")
-    assert training["date"].count("-") == 2
+    assert described["date"].count("-") == 2
     scores = result["networks"]["network"]["scores"]["full"]
-    assert told["evaluation"]["scores"]["mIoU"] == pytest.approx(scores["mIoU"])
+    assert described["evaluation"]["scores"]["mIoU"] == pytest.approx(scores["mIoU"])
     text = shown(capsys, run)
     for words in ("architecture", "unet (in_channels 3, ", "resized to 36 × 36", "loss", "cross_entropy", "foreground"):
         assert words in text

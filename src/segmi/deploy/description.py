@@ -17,16 +17,15 @@ from segmi.types import THRESHOLD
 SETTINGS: Final = ("batch_size", "learning_rate", "optimizer", "minutes")
 
 
-def training_record(
-    result: Mapping[str, Any], configuration: Mapping[str, Any], network: str, *, date: str
-) -> dict[str, Any]:
+def training_record(result: Mapping[str, Any], configuration: Mapping[str, Any], network: str) -> dict[str, Any]:
     """Return the fields ``training`` and ``evaluation`` of a bundle's card.
+
+    Times and dates are left out: equal runs give equal bundles.
 
     Args:
         result: the run's ``result.json``.
         configuration: the run's ``config.yaml``.
         network: name of the network in the run.
-        date: of the end of the training, YYYY-MM-DD.
     """
     settings, training = configuration.get("training", {}), result["training"]
     evaluation = configuration.get("evaluation", {})
@@ -40,8 +39,6 @@ def training_record(
             **{key: training[key] for key in ("steps", "epochs", "images", "best_step", "selection")},
             **{key: settings[key] for key in SETTINGS if settings.get(key) is not None},
             "precision": training["precision"]["dtype"],
-            "seconds": training["wall_seconds"],
-            "date": date,
             **{key: result.get("environment", {}).get(key) for key in ("segmi", "commit")},
         },
         "evaluation": {
@@ -66,6 +63,7 @@ def describe_bundle(folder: Path) -> dict[str, Any]:
     record = {key: card.get(key) for key in RECORDS}
     if record["training"] is None:
         record |= _record_of_run(folder.resolve())
+    weights = (folder / WEIGHTS).stat()
     one_logit = bool(specification.get("one_logit"))
     format = ImageFormat.from_plain(card["preprocessing"].get("image_format", {}))
     threshold = (record["evaluation"] or {}).get("threshold", THRESHOLD)
@@ -74,7 +72,8 @@ def describe_bundle(folder: Path) -> dict[str, Any]:
         "architecture": card["architecture"],
         "options": {key: value for key, value in specification.items() if key not in ("architecture", "classes")},
         "parameters": card["parameters"],
-        "bytes": (folder / WEIGHTS).stat().st_size,
+        "bytes": weights.st_size,
+        "date": datetime.fromtimestamp(weights.st_mtime, UTC).date().isoformat(),
         "dataset": card["dataset"],
         "classes": [
             {"index": index, "name": name, "color": card["palette"][index], "value": values and values[index]}
@@ -105,5 +104,4 @@ def _record_of_run(bundle: Path) -> dict[str, Any]:
     result = RunFolder(run).result() if bundle.parent.name == "bundles" else None
     if result is None or bundle.name not in result["networks"]:
         return {}
-    date = datetime.fromtimestamp((bundle / WEIGHTS).stat().st_mtime, UTC).date().isoformat()
-    return training_record(result, read_configuration(run / "config.yaml"), bundle.name, date=date)
+    return training_record(result, read_configuration(run / "config.yaml"), bundle.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import numpy as np
@@ -92,7 +91,7 @@ def write_bundles(
     preprocessing = {**config.plain()["processing"], **({"image_format": format} if format else {})}
     card = dataset_card(dataset.info) | {"values": dataset.class_values()}
     for network, module in cohort.networks.items():
-        record = training_record(result, config.plain(), network, date=datetime.now(UTC).date().isoformat())
+        record = training_record(result, config.plain(), network)
         target = folder.path / "bundles" / network
         save_bundle(
             target, cast("SegmentationNetwork", module), dataset=card, preprocessing=preprocessing, record=record
