@@ -46,7 +46,7 @@ GROUPS: Final = (
 """Regular expressions for groups, with their names; the first one that finds several images per group applies."""
 
 _FRAME_WORDS: Final = re.compile(
-    r"(?:^|[^a-z])(?:f|fr|frames?|(?:seq|sequence|vid|video|clip|film|movie|drive)[a-z]?)(?:[^a-z]|$)"
+    r"(?:^|[\W\d_])(?:f|fr|frames?|(?:seq|sequence|vid|video|clip|film|movie|drive)[a-z]?)(?:[\W\d_]|$)"
 )
 _ANY_WORDS: Final = re.compile(
     r"(?:image|img|im|photo|picture|pic|dsc[nf]?|sample|case|patient|subject|tile|patch|cell|slide|scan|id|file|train"

@@ -526,3 +526,51 @@ def test_splits_in_tables_and_json_are_reported(tmp_path, files, expected):
         (tmp_path / name).write_text('{"train": ["a0"]}' if name.endswith("json") else "image,mask\na0.png,a0.png\n")
     remedy = "for these splits, write the image names into train.txt and val.txt"
     assert f"{expected}; {remedy}" in propose(tmp_path).notes
+
+
+def test_height_maps_are_not_images(tmp_path):
+    for number in range(1, 6):
+        photo(tmp_path / f"top/top_mosaic_area{number}.tif", number)
+        photo(tmp_path / f"elevation/dsm_matching_area{number}.tif", number)
+        labels(tmp_path / f"gts_for_participants/top_mosaic_area{number}.tif")
+    dataset = propose(tmp_path).dataset
+    assert {sample.image.parent.name for sample in dataset.split("train")} == {"top"}
+
+
+def test_frames_with_annotations_are_images(tmp_path):
+    for number in range(6):
+        photo(tmp_path / f"RUGD_frames-with-annotations/park/park_{number:05d}.png", number)
+        labels(tmp_path / f"RUGD_annotations/park/park_{number:05d}.png")
+    dataset = propose(tmp_path).dataset
+    images = [sample.image for split in dataset.splits for sample in dataset.split(split)]
+    assert len(images) == 6
+    assert all("RUGD_frames-with-annotations" in path.parts for path in images)
+
+
+@pytest.mark.parametrize(("name", "train"), [("trn", 6), ("dev", None)])
+def test_lists_of_some_splits_are_used_or_reported(tmp_path, name, train):
+    for number in range(9):
+        photo(tmp_path / f"JPEGImages/a{number}.png", number)
+        labels(tmp_path / f"SegmentationClass/a{number}.png")
+    (tmp_path / "ImageSets").mkdir()
+    (tmp_path / f"ImageSets/{name}.txt").write_text("".join(f"a{number}\n" for number in range(6)))
+    if train is not None:
+        (tmp_path / "ImageSets/val.txt").write_text("".join(f"a{number}\n" for number in range(6, 9)))
+        dataset = propose(tmp_path).dataset
+        assert {split: len(dataset.split(split)) for split in dataset.splits} == {"train": train, "val": 3}
+    else:
+        assert any("further lists: ImageSets/dev.txt (6 images)" in note for note in propose(tmp_path).notes)
+
+
+def test_mask_folders_of_single_classes_are_to_be_merged(tmp_path):
+    for number in range(5):
+        photo(tmp_path / f"images/a{number}.png", number)
+        labels(tmp_path / f"masks/cat/a{number}.png", (0, 1))
+        labels(tmp_path / f"masks/dog/a{number}.png", (0, 1))
+    with pytest.raises(UsageError, match="if each holds one class, merge them: one mask per image") as error:
+        propose(tmp_path)
+    assert "--masks masks/cat or --masks masks/dog" in str(error.value)
+
+
+def test_letters_beside_accents_are_no_frame_words():
+    assert not propose_group([f"für_{number}" for number in range(8)]).contiguous

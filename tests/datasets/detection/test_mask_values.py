@@ -370,3 +370,19 @@ def test_lists_in_another_encoding_are_refused_and_other_texts_are_not(tmp_path)
     (root / "labels.txt").write_bytes("background\nStraße\nBaum\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"labels\.txt: expected UTF-8 text"):
         propose(root)
+
+
+def test_tables_of_other_names_with_gray_colors_are_read(tmp_path):
+    root = folder(tmp_path, [regions([0, 255], seed) for seed in range(4)])
+    (root / "label_class_dict.csv").write_text("name,r,g,b\nbackground,0,0,0\nroad,255,255,255\n")
+    assert meaning(propose(root)) == {"background": (0,), "road": (255,)}
+
+
+def test_labels_that_are_not_evaluated_are_ignored(tmp_path):
+    root = folder(tmp_path, [regions([0, 1, 2], seed) for seed in range(4)])
+    names = [("bird", True), ("curb", True), ("void--unlabeled", False)]
+    labels = [{"name": name, "color": [9 * i, 0, 0], "evaluate": used} for i, (name, used) in enumerate(names)]
+    (root / "config.json").write_text(json.dumps({"labels": labels}))
+    proposal = propose(root)
+    assert meaning(proposal) == {"bird": (0,), "curb": (1,)}
+    assert proposal.dataset.config.ignored == (2,)

@@ -15,7 +15,7 @@ from segmi.datasets.class_list import FILE_NAME, read_classes
 from segmi.datasets.decode import printable
 from segmi.datasets.detection.mask_values import MaskValues
 from segmi.datasets.detection.survey import Survey
-from segmi.datasets.palette import Color, color_of, from_hex
+from segmi.datasets.palette import Color, from_hex
 from segmi.errors import DataError
 from segmi.types import IGNORE_INDEX
 
@@ -59,8 +59,7 @@ class NamedClasses(NamedTuple):
     ignored: int | None  # the ignored value of index masks, None if the file has none
     ignored_color: Color | None  # the ignored color, None if the file has none
     origin: str  # the file, relative to the folder
-    # the values of the classes in index masks; None: from 0 in the order of the names, without the ignored
-    # value
+    # the values of the classes in index masks; None: from 0 in the order of the names, without the ignored value
     explicit_values: tuple[int, ...] | None = None
     others: tuple[str, ...] = ()  # files of the same kind that have other names, and are not used
 
@@ -130,8 +129,8 @@ def _classes_of(path: Path, inside: str) -> NamedClasses | None:
 
 def _has_all(named: NamedClasses, masks: MaskValues) -> bool:
     """Return whether a list has all colors of color masks, or all numbers of others; ignored values may be missing."""
-    if masks.colored:
-        return {color_of(value) for value in masks.values} <= {*(named.colors or ()), named.ignored_color}
+    if masks.colored or (named.colors is not None and named.explicit_values is None):
+        return masks.colors <= {*(named.colors or ()), named.ignored_color}
     numbers = {*(named.explicit_values or ()), named.ignored, 0, IGNORE_INDEX}
     return named.explicit_values is not None and {*masks.values} <= numbers
 
@@ -188,6 +187,7 @@ def _object_row(fields: Mapping[str, Any]) -> _Row | None:
     name, value = known.get("name"), str(known.get("value", ""))
     if not isinstance(name, str) or not name:
         return None
+    name = "unlabeled" if fields.get("evaluate") is False else name  # Mapillary Vistas
     channels = [known.get(channel) for channel in "rgb"]
     color = known.get("color") if channels == [None] * 3 else channels
     return _Row(name, int(value) if value.isdigit() else None, _color_of(color))

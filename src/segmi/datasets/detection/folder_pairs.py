@@ -209,7 +209,7 @@ def _best(survey: Survey, pairs: Sequence[FolderPair]) -> list[FolderPair]:
             if not _holds_masks(survey.root / pair.images.path, _stems_below(survey, pair.images.path))
         ]
         best = photos or best
-    return [max(best, key=lambda pair: pair.match.share)] if best else []
+    return [max(best, key=lambda pair: (pair.match.share, pair.match.affixes == Affixes()))] if best else []
 
 
 def _matched(survey: Survey, image: ImageFolder, mask: ImageFolder) -> FolderPair:

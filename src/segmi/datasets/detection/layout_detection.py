@@ -174,6 +174,8 @@ def _split_by_lists(
         whole = lists.pop(WHOLE, None)
         if whole is not None and not {"train", "val"} & lists.keys():
             lists["train"] = whole
+    if not any("train" in lists for lists in by_folder.values()):
+        further += [path for lists in by_folder.values() for path in lists.values()]
     notes = []
     if further:
         found = ", ".join(f"{printable(path)} ({len(listed[path])} images)" for path in sorted(further)[:6])
@@ -212,7 +214,9 @@ def _ambiguous(survey: Survey, pairs: Sequence[FolderPair], splits: set[str]) ->
     )
     return UsageError(
         f"{printable(survey.root)}: expected one folder of masks, got {len(masks)} that fit: {', '.join(masks)}",
-        f"choose one: {choices}" if same_images else "give one of the datasets in it, or --images and --masks",
+        f"choose one: {choices} (if each holds one class, merge them: one mask per image with a value per class)"
+        if same_images
+        else "give one of the datasets in it, or --images and --masks",
     )
 
 

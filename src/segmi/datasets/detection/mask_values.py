@@ -14,7 +14,8 @@ from PIL import Image
 
 from segmi.datasets.check import in_threads
 from segmi.datasets.decode import FORMATS, decode_levels, decode_mask, has_equal_channels, printable
-from segmi.datasets.palette import Color, color_codes
+from segmi.datasets.detection.gray_threshold import threshold_of, threshold_remedy
+from segmi.datasets.palette import Color, color_codes, color_of
 from segmi.datasets.reader import combined_error
 from segmi.errors import DataError, SegmiError
 
@@ -26,9 +27,6 @@ MAX_PHOTOGRAPH_SHARE: Final = 0.25
 
 ISOLATED_SHARE: Final = 0.25
 """A value marks no regions if more than this share of its pixels has no neighbor of the same value."""
-
-NEAR_SHARE: Final = 0.9  # a binary mask was smoothed if at least this share of its pixels is near one of two levels,
-FLAT_SHARE: Final = 0.8  # and at least this share is almost equal to one of them
 
 GRAY: Final = 0x010101  # times a gray level: the number of its color
 
@@ -60,6 +58,12 @@ class MaskValues:
     def together(self) -> Counter[frozenset[int]]:
         """The number of files with each set of values."""
         return Counter(self.of_files)
+
+    @property
+    def colors(self) -> set[Color]:
+        """The colors of the values: their own, those of the palette, or gray levels."""
+        codes = self.values if self.colored else [value * GRAY for value in self.values]
+        return {*map(color_of, codes)} if self.palette is None else {self.palette[value] for value in self.values}
 
     def share(self, value: int) -> float:
         """Return the share of a value in all pixels."""
@@ -210,35 +214,6 @@ def _several_colors(files: Sequence[_FileValues]) -> dict[int, list[str]]:
 
 def _code(color: Color) -> int:
     return color[0] << 16 | color[1] << 8 | color[2]
-
-
-def threshold_of(pixels: Counter[int]) -> tuple[int, float] | None:
-    """Return the threshold between the two levels of smoothed binary masks, None if they have more levels.
-
-    The second value is the share of the pixels that would change side if the threshold were a quarter of the range
-    lower or higher.
-    """
-    low, high = min(pixels), max(pixels)
-    middle = (low + high + 1) // 2
-    below, above = ({v: n for v, n in pixels.items() if (v >= middle) == side} for side in (False, True))
-    if not below or not above:
-        return None
-    ends = max(below, key=below.__getitem__), max(above, key=above.__getitem__)
-    span, total = ends[1] - ends[0], sum(pixels.values())
-    flat = sum(n for v, n in pixels.items() if min(abs(v - end) for end in ends) <= span / 64)
-    near = sum(n for v, n in pixels.items() if min(abs(v - end) for end in ends) <= span / 8)
-    between = sum(n for v, n in pixels.items() if abs(v - sum(ends) / 2) < span / 4)
-    if near < NEAR_SHARE * total or flat < FLAT_SHARE * total:
-        return None
-    return round(sum(ends) / 2 + 0.01), between / total
-
-
-def threshold_remedy(threshold: int, changing: float) -> str:
-    """Return the remedy that proposes a threshold."""
-    return (
-        f"for two classes, read the gray levels from {threshold} on as foreground: --threshold {threshold} "
-        f"({changing:.2%} of the pixels would change side if it were a quarter of the range lower or higher)"
-    )
 
 
 def _without_threshold(kinds: dict[str, Path], files: Sequence[_FileValues], paths: Sequence[Path]) -> DataError:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal, NamedTuple
 
@@ -37,13 +38,23 @@ _MASKS: Final = frozenset(
 )
 _OTHERS: Final = frozenset(  # folders beside images and masks that are neither
     (
-        *("segmentationobject", "segmentationclassvisualization", "instance", "instances", "depth", "panoptic"),
+        *(
+            "segmentationobject",
+            "segmentationclassvisualization",
+            "instance",
+            "instances",
+            "depth",
+            "dsm",
+            "ndsm",
+            "dem",
+            "panoptic",
+        ),
         *("disparity", "preview", "previews", "overlay", "overlays", "vis", "visualization", "polygons"),
         *("prediction", "predictions", "thumbnails", "instanceids", "objects", "bboxes", "lidar"),
     )
 )
 _SPLITS: Final = {
-    **{"train": "train", "training": "train"},
+    **{"train": "train", "training": "train", "trn": "train"},
     **{"val": "val", "valid": "val", "validation": "val", "dev": "val"},
     **{"test": "test", "testing": "test"},
 }
@@ -170,7 +181,7 @@ def classify_name(name: str) -> NameParts:
     split: str | None = None
     rest = []
     kind = False
-    for token in _tokens(name):
+    for token in takewhile(lambda token: token != "with", _tokens(name)):  # frames_with_annotations are frames
         if token in _SPLITS and split is None:
             split = _SPLITS[token]
         elif role := next((role for role, words in _WORDS.items() if token in words), None):

@@ -1,0 +1,38 @@
+"""The threshold between the two gray levels of binary masks with smoothed edges."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+NEAR_SHARE: Final = 0.9  # a binary mask was smoothed if at least this share of its pixels is near one of two levels,
+FLAT_SHARE: Final = 0.8  # and at least this share is almost equal to one of them
+
+
+def threshold_of(pixels: Counter[int]) -> tuple[int, float] | None:
+    """Return the threshold between the two levels of smoothed binary masks, None if they have more levels.
+
+    The second value is the share of the pixels that would change side if the threshold were a quarter of the range
+    lower or higher.
+    """
+    low, high = min(pixels), max(pixels)
+    middle = (low + high + 1) // 2
+    below, above = ({v: n for v, n in pixels.items() if (v >= middle) == side} for side in (False, True))
+    if not below or not above:
+        return None
+    ends = max(below, key=below.__getitem__), max(above, key=above.__getitem__)
+    span, total = ends[1] - ends[0], sum(pixels.values())
+    flat = sum(n for v, n in pixels.items() if min(abs(v - end) for end in ends) <= span / 64)
+    near = sum(n for v, n in pixels.items() if min(abs(v - end) for end in ends) <= span / 8)
+    between = sum(n for v, n in pixels.items() if abs(v - sum(ends) / 2) < span / 4)
+    if near < NEAR_SHARE * total or flat < FLAT_SHARE * total:
+        return None
+    return round(sum(ends) / 2 + 0.01), between / total
+
+
+def threshold_remedy(threshold: int, changing: float) -> str:
+    """Return the remedy that proposes a threshold."""
+    return (
+        f"for two classes, read the gray levels from {threshold} on as foreground: --threshold {threshold} "
+        f"({changing:.2%} of the pixels would change side if it were a quarter of the range lower or higher)"
+    )
