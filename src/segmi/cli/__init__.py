@@ -27,6 +27,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 finished, 2 usage, 3 data refused, 4 run failed, 5 environment, 130/143 interrupted.",
     no_args_is_help=True,
     add_completion=True,
+    rich_markup_mode="markdown",  # paragraphs are reflowed
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
