@@ -42,7 +42,7 @@ def test_every_verb_explains_itself(verb: list[str], capsys: pytest.CaptureFixtu
     text = capsys.readouterr().out
     assert "Usage: segmi" in text
     if verb not in (["study"], ["list"], ["data"]):
-        assert "Example: `segmi" in text
+        assert "Example: segmi" in text
 
 
 def test_no_help_holds_what_would_be_taken_for_markup() -> None:
