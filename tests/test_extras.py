@@ -54,6 +54,14 @@ def test_the_command_names_the_extra_to_install() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_functions_in_python_name_the_extra_to_install() -> None:
+    for name in ("train", "predict", "datasets"):
+        done = run(f"import segmi; segmi.{name}")
+        last = done.stderr.splitlines()[-2:]
+        assert last[0].startswith(f"ModuleNotFoundError: segmi.{name} needs the package "), done.stderr
+        assert last[1] == "  Fix: pip install 'segmi[train]'"
+
+
 @pytest.mark.parametrize(("package", "extra"), [("matplotlib.pyplot", "report"), ("optuna", "sweep"), ("numpy", None)])
 def test_packages_belong_to_extras(package: str, extra: str | None) -> None:
     error = ModuleNotFoundError(f"No module named {package!r}", name=package)

@@ -27,10 +27,17 @@ _FUNCTIONS = {"load": "segmi.deploy", "predict": "segmi.deploy", "train": "segmi
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PACKAGES:
-        return import_module(f"segmi.{name}")
-    if name in _FUNCTIONS:
-        return getattr(import_module(_FUNCTIONS[name]), name)
+    try:
+        if name in _PACKAGES:
+            return import_module(f"segmi.{name}")
+        if name in _FUNCTIONS:
+            return getattr(import_module(_FUNCTIONS[name]), name)
+    except ModuleNotFoundError as error:
+        from segmi._extras import extra_of, missing_package
+
+        if extra_of(error) is None:
+            raise
+        raise ModuleNotFoundError(missing_package(error, f"segmi.{name}"), name=error.name) from None
     raise AttributeError(f"module 'segmi' has no attribute {name!r}")
 
 

@@ -39,10 +39,10 @@ def extra_of(error: BaseException) -> str | None:
     return next((extra for extra, packages in EXTRAS.items() if package in packages), None)
 
 
-def missing_package(error: BaseException) -> str:
-    """Return the message for a missing package of an extra."""
+def missing_package(error: BaseException, user: str = "this command") -> str:
+    """Return the message for a missing package of an extra, which ``user`` needs."""
     return (
-        f"this command needs the package {getattr(error, 'name', None)}, which is not installed\n"
+        f"{user} needs the package {getattr(error, 'name', None)}, which is not installed\n"
         f"  Fix: pip install 'segmi[{extra_of(error)}]'"
     )
 

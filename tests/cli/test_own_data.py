@@ -151,6 +151,7 @@ def test_read_only_data(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["train"], "expected a folder of images and masks, got none\n  Fix: segmi train FOLDER"),
         (["train", "{photos}"], "has no segmi.toml\n  Fix: write it: segmi data init"),
         (["train", "./nowhere"], "expected a folder, got nowhere, which does not exist"),
         (
@@ -162,7 +163,14 @@ def test_read_only_data(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (["data", "check", "{photos}", "--root", "."], "pass one of the two"),
     ],
 )
-def test_invalid_input(photos: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_input(
+    photos: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SEGMI_DATA", raising=False)
     assert main([word.replace("{photos}", str(photos)) for word in arguments]) == 2
     assert message in capsys.readouterr().err
 

@@ -62,6 +62,17 @@ def test_without_a_terminal_frequent_events_are_thinned_out(capsys: pytest.Captu
     assert len(captured.err.splitlines()) == 2
 
 
+def test_the_validation_of_a_single_run_is_shown_right_after_a_step(capsys: pytest.CaptureFixture[str]) -> None:
+    for total, kinds in ((1, ["step 9/9", "validating", "evaluating 1/4 images"]), (2, ["step 9/9"])):
+        with StudyProgress() as progress:
+            progress(StudyEvent("train", 9, 9, run=RUN, ended=0, total=total))
+            progress(StudyEvent("validate", run=RUN, ended=0, total=total))
+            progress(StudyEvent("evaluate", 1, 4, run=RUN, ended=0, total=total))
+            progress(StudyEvent("evaluate", 2, 4, run=RUN, ended=0, total=total))
+        lines = capsys.readouterr().err.splitlines()
+        assert [line.rpartition("seed0: ")[2] for line in lines] == kinds
+
+
 def test_concurrent_runs_share_a_line_until_they_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -89,7 +89,9 @@ def test_the_legend_has_colors_and_escaped_names(runs):
 
 def test_missing_runs_and_packages_are_reported(tmp_path, runs, capsys, monkeypatch):
     assert main(["app", str(tmp_path / "nothing")]) == 2
-    assert "contains no trained network" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "contains no trained network" in message
+    assert "the page is at" not in message
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["app", str(runs)]) == 5
     assert "pip install 'segmi[app]'" in capsys.readouterr().err

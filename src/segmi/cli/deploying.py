@@ -113,7 +113,6 @@ def app(
     calm_libraries()
     from segmi.deploy.app import serve
 
-    say(f"the page is at http://127.0.0.1:{port}")
-    code = serve(runs, port=port, threshold=threshold, browser=not no_browser)
+    code = serve(runs, port=port, threshold=threshold, browser=not no_browser, notify=say)
     if code:
         raise typer.Exit(code)

@@ -126,7 +126,7 @@ class StudyProgress:
 
     def __init__(self) -> None:
         self._bars: Any = None  # of rich, only on a terminal
-        self._last_line = -SECONDS_BETWEEN_LINES  # time of the latest line, in seconds
+        self._lines: dict[str, float] = {}  # times of the latest lines in seconds, by kind if there is only one run
         self._study: Any = None  # bar of the study
         self._rows: dict[str, Any] = {}  # bars of the runs in progress, by key
         self._latest: dict[str, StudyEvent] = {}  # the latest event of each run in progress
@@ -141,7 +141,10 @@ class StudyProgress:
             self._bars.stop()
 
     def __call__(self, event: StudyEvent) -> None:
-        """Show an event; without a terminal, the frequent kinds at most every ten seconds."""
+        """Show an event; without a terminal, the frequent kinds at most every ten seconds.
+
+        The kinds of a single run have separate intervals, so that a long validation right after a step is shown.
+        """
         if settings.quiet:
             return
         from segmi.study.events import ENDS, FREQUENT
@@ -154,9 +157,11 @@ class StudyProgress:
             self._step_bars(event)
             if not frequent:
                 self._bars.console.print(describe_event(event), markup=False, highlight=False)
-        elif not frequent or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            return
+        interval, now = event.kind if event.total == 1 else "all", time.monotonic()
+        if not frequent or now - self._lines.get(interval, -SECONDS_BETWEEN_LINES) >= SECONDS_BETWEEN_LINES:
             if frequent:
-                self._last_line = time.monotonic()
+                self._lines[interval] = now
             together = frequent and len(self._latest) > 1
             say(describe_together(list(self._latest.values()), event.ended) if together else describe_event(event))
 

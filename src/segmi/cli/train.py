@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,6 +100,8 @@ def _train(
     from segmi.study.validation import validated
 
     dataset, root, overrides = _data(data, root or [], overrides or [])
+    if dataset == {"folder": {}} and not root and not os.environ.get("SEGMI_DATA") and not print_config:
+        raise UsageError("expected a folder of images and masks, got none", "segmi train FOLDER, or --data and --root")
     network = _given(architecture=model, width=width, encoder=encoder, encoder_weights=encoder_weights)
     training = _given(
         minutes=minutes, steps=steps, epochs=epochs, patience=patience, batch_size=batch_size,

@@ -10,7 +10,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -117,10 +117,14 @@ def legend_html(result: Result) -> str:
     return f'<table class="shares"><caption>Share of the pixels</caption>{rows}</table>'
 
 
-def serve(root: Path, *, port: int, threshold: float = THRESHOLD, browser: bool = True) -> int:
+def serve(
+    root: Path, *, port: int, threshold: float = THRESHOLD, browser: bool = True,
+    notify: Callable[[str], None] | None = None,
+) -> int:  # fmt: skip
     """Serve the page on the loopback address until SIGINT or SIGTERM, and return the exit code.
 
-    ``threshold`` is the initial value of the page's slider for networks with one logit.
+    ``threshold`` is the initial value of the page's slider for networks with one logit; ``notify`` receives a line
+    with the address of the page.
 
     Raises:
         EnvironmentProblem: if Streamlit is not installed.
@@ -140,6 +144,8 @@ def serve(root: Path, *, port: int, threshold: float = THRESHOLD, browser: bool 
         "client.toolbarMode": "minimal",
         "theme.primaryColor": "#2f6690",
     }
+    if notify is not None:
+        notify(f"the page is at http://127.0.0.1:{port}")
     flags = [f"--{name}={value}" for name, value in options.items()]
     from click.exceptions import Abort
     from streamlit.web.cli import main as streamlit

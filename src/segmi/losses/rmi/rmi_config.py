@@ -192,7 +192,7 @@ def read_options(options: RMIOptions, **ablation: Any) -> RMIConfig:
         if name not in names:
             guess = nearest(name, names)
             fix = f"did you mean {guess!r}?" if guess else f"use one of {', '.join(names)}."
-            raise TypeError(f"{name}: expected an option of RMIConfig. Fix: {fix}")
+            raise TypeError(f"{name}: expected an option of the loss or of RMIConfig. Fix: {fix}")
     return RMIConfig(**options, **ablation)
 
 
