@@ -574,3 +574,12 @@ def test_mask_folders_of_single_classes_are_to_be_merged(tmp_path):
 
 def test_letters_beside_accents_are_no_frame_words():
     assert not propose_group([f"für_{number}" for number in range(8)]).contiguous
+
+
+def test_further_files_of_each_case_are_reported(tmp_path):
+    for case in range(5):
+        photo(tmp_path / f"case{case}/t1.png", case)
+        photo(tmp_path / f"case{case}/t2.png", case)
+        labels(tmp_path / f"case{case}/seg.png")
+    notes = propose(tmp_path).notes
+    assert "not used: t2 (5 files)" in notes or "not used: t1 (5 files)" in notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -386,3 +387,30 @@ def test_labels_that_are_not_evaluated_are_ignored(tmp_path):
     proposal = propose(root)
     assert meaning(proposal) == {"bird": (0,), "curb": (1,)}
     assert proposal.dataset.config.ignored == (2,)
+
+
+def test_red_masks_as_jpeg_get_a_threshold_of_their_brightness(tmp_path):
+    masks = [np.kron(PAINT[regions([0, 1], seed)], np.ones((8, 8, 1), np.uint8)) for seed in range(4)]
+    root = tmp_path
+    for number, pixels in enumerate(masks):
+        photo = np.random.default_rng(number).integers(0, 256, pixels.shape, dtype=np.uint8)
+        save(root / "images" / f"{number}.png", photo)
+        save(root / "masks" / f"{number}.jpg", pixels, quality=95)
+    with pytest.raises(DataError) as error:
+        propose(root)
+    threshold = int(re.search(r"--threshold (\d+)", str(error.value.remedy))[1])
+    assert 30 <= threshold <= 46  # half of the brightness of red, 76
+    found = label_maps(propose(root, threshold=threshold))
+    assert all((found[str(n)] == (pixels[..., 0] > 0)).mean() > 0.995 for n, pixels in enumerate(masks))
+
+
+def test_ignoring_all_classes_but_one_is_refused_with_the_reason(tmp_path):
+    root = folder(tmp_path, [regions([0, 255], seed) for seed in range(4)])
+    (root / "classes.txt").write_text("thing\nvoid 255\n")
+    with pytest.raises(DataError, match=r"classes\.txt: expected at least two classes .* got 1: .* ignored \(255\)"):
+        propose(root)
+    (root / "classes.txt").write_text("thing\nforeground\n")
+    assert meaning(propose(root)) == {"thing": (0,), "foreground": (255,)}
+    (root / "classes.txt").unlink()
+    with pytest.raises(DataError, match=r"--ignored: expected at least two classes(.|\n)*--ignored none"):
+        propose(root, ignored=[255])

@@ -45,11 +45,22 @@ def propose_classes(
         DataError: the file with names contradicts the masks.
         UsageError: 255 can be a class or ignored.
     """
+    found = None
     if masks.colored:
-        return _of_colors(masks, named, ignored)
-    if named is None and ignored is None and (found := _published_by_value(masks, layout, mask_suffix)) is not None:
-        return found
-    return _of_values(masks, named, ignored, layout)
+        found = _of_colors(masks, named, ignored)
+    elif named is None and ignored is None:
+        found = _published_by_value(masks, layout, mask_suffix)
+    found = found or _of_values(masks, named, ignored, layout)
+    if len(found.classes) < 2:
+        source = "--ignored" if ignored is not None else named.origin if named is not None else "the masks"
+        raise DataError(
+            f"{source}: expected at least two classes that are not ignored, got {len(found.classes)}: all other values "
+            f"are ignored ({', '.join(map(str, found.ignored))})",
+            "give fewer ignored values, or none: --ignored none"
+            if named is None
+            else f"name an ignored value in {named.origin} as a class, if it is one, such as `foreground`",
+        )
+    return found
 
 
 def classes_of_segments(segments: Sequence[Segments]) -> ClassProposal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
@@ -137,6 +137,13 @@ def _unused_folders(survey: Survey, pairs: Sequence[FolderPair]) -> list[str]:
         and not any(
             PurePosixPath(folder.path).is_relative_to(path) for role, path in used if folder.role in (None, role)
         )
+    ]
+    fixed = {name for pair in pairs for name in (pair.match.affixes.image_name, pair.match.affixes.mask_name) if name}
+    names = Counter(PurePosixPath(stem).name for stems in survey.images.values() for stem in stems if fixed)
+    unused += [
+        f"{printable(name)} ({count} file{'s' if count > 1 else ''})"
+        for name, count in names.items()
+        if name not in fixed
     ]
     more = f" and {len(unused) - 4} more" if len(unused) > 4 else ""
     return [f"not used: {', '.join(unused[:4])}{more}"] if unused else []

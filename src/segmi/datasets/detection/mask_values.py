@@ -166,13 +166,15 @@ def _values_or_error(path: Path, threshold: int | None = None) -> _FileValues | 
         two = len(np.unique(levels)) <= 2 and (levels == np.round(levels)).all()  # such as 0 and 65535
         return _counted("levels", levels) if two and threshold is None else error
     pixels = np.asarray(mask)
+    if mask.info.get("lossy"):
+        return _counted("lossy", decode_levels(path))
     kind = {"L": "numbers", "P": "palette"}.get(mask.mode, "colors")
     if kind == "colors":
         gray = has_equal_channels(pixels)
         kind, pixels = ("gray", pixels[..., 0]) if gray else (kind, color_codes(pixels))
     flat = mask.getpalette("RGB") if mask.mode == "P" else None
     palette = None if flat is None else tuple(zip(flat[::3], flat[1::3], flat[2::3], strict=False))
-    counted = _counted("lossy" if mask.info.get("lossy") else kind, pixels, palette)
+    counted = _counted(kind, pixels, palette)
     text = str(mask.info.get("missing")).strip("\0 ").removesuffix(".0")
     missing = int(text) if text.isdigit() else None
     return counted._replace(transparent=mask.info.get("transparent", 0.0), missing=missing)
