@@ -57,7 +57,7 @@ def propose_classes(
             f"{source}: expected at least two classes that are not ignored, got {len(found.classes)}: all other values "
             f"are ignored ({', '.join(map(str, found.ignored))})",
             "give fewer ignored values, or none: --ignored none"
-            if named is None
+            if named is None or ignored is not None
             else f"name an ignored value in {named.origin} as a class, if it is one, such as `foreground`",
         )
     return found
