@@ -41,6 +41,16 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
+def test_train_prints_its_progress(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    segmi.train(folder, output=tmp_path / "a", **SMALL)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = [line.rpartition("/seed0: ")[2] for line in captured.err.splitlines() if "/seed0: " in line]
+    assert lines[0] == "started"
+    assert {"train 0/2", "validate", "evaluate 2/2", "store"} <= set(lines)
+    assert lines[-1] == "finished"
+
+
 def test_train_returns_the_bundle_and_the_scores_of_the_command(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from segmi.records import RunFolder
 from segmi.study.components import open_data
 from segmi.study.cross_validation import describe_folds, fold_datasets, select_without_fold, write_folds
 from segmi.study.dataset_context import DataRoots
+from segmi.study.events import FREQUENT, StudyEvent
 from segmi.study.recipe import NETWORK, Decision, decide, measure
 from segmi.study.run import run_study
 from segmi.study.run_config import expand
@@ -37,6 +39,22 @@ class TrainedNetwork:
     scores: dict[str, Any]
     folds: tuple[TrainedNetwork, ...] = ()  # one network per fold
     table: tuple[dict[str, Any], ...] = ()  # scores of each fold, their mean and standard deviation, and pooled scores
+
+
+class _Lines:
+    """Listener of `train`: a line on stderr at most every ten seconds per kind of progress."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, float] = {}  # times of the latest lines in seconds, by kind
+
+    def __call__(self, event: StudyEvent) -> None:
+        now = time.monotonic()
+        if event.kind in FREQUENT and now - self._times.get(event.kind, -10.0) < 10:
+            return
+        self._times[event.kind] = now
+        words = [event.kind, f"{event.done}/{event.of}" if event.of else "", event.text]
+        loss = f", loss {event.loss:.4f}" if event.loss is not None else ""
+        print(f"{event.run.key}: {' '.join(filter(None, words))}{loss}", file=sys.stderr)
 
 
 class SingleRun(NamedTuple):
@@ -108,7 +126,9 @@ def train(
     study = validated(single.document, roots=single.roots)
     print("\n".join(single.lines()), file=sys.stderr)
     runs = Path(output).absolute().parent
-    result = train_study(study, runs, roots=single.roots, resume=resume, overwrite=overwrite, callbacks=callbacks)
+    result = train_study(
+        study, runs, roots=single.roots, resume=resume, overwrite=overwrite, callbacks=callbacks, listener=_Lines()
+    )
     if result is None:
         raise UsageError("only the first of several processes has a result", "use `segmi train` with torchrun")
     return result
