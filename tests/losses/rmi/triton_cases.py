@@ -227,8 +227,10 @@ def test_operator_equals_the_cpu_operator(published: bool, drop: bool) -> None:
     labels[:, 4, 5:8] = 255
     labels[1] = labels[1].clamp(max=1)
     logits = 2 * torch.randn(2, 3, 11, 12, generator=generator)
-    options = (3, published, drop, 0.1, -3.8, True, 255)
-    expected = torch.ops.segmi.region_forward(logits, labels, *options)
+    variant, ignored = "published" if published else "corrected", "drop" if drop else "zero"
+    config = RMIConfig(variant=variant, ignored=ignored, alpha=0.1)
+    expected = torch.ops.segmi.region_forward(logits, labels, config.text, True, 255)
+    options = (3, published, drop, config.ridge, config.absent_value, True, 255)
     got = cuda.forward(logits.to(DEVICE), labels.to(DEVICE), *options)
     counted = expected[3]
     for ours, theirs in zip(got[:5], expected[:5], strict=True):
@@ -236,7 +238,7 @@ def test_operator_equals_the_cpu_operator(published: bool, drop: bool) -> None:
     assert float(got[8]) == 0
     scale = torch.rand(2, 3, dtype=torch.float64, generator=generator)
     slope = torch.ops.segmi.region_backward(
-        logits, labels, counted, expected[5], expected[6], scale, scale, 3, drop, 255
+        logits, labels, counted, expected[5], expected[6], scale, scale, config.text, 255
     )
     ours = cuda.backward(
         logits.to(DEVICE), labels.to(DEVICE), got[3], got[5], got[6], scale.to(DEVICE), scale.to(DEVICE), 3, drop, 255
