@@ -73,6 +73,10 @@ def jpeg(path: Path) -> None:
 
 
 def colors(path: Path) -> None:
+    Image.fromarray(np.full((*SIZE, 3), (200, 0, 40), dtype=np.uint8)).save(path)
+
+
+def gray_channels(path: Path) -> None:
     Image.fromarray(np.full((*SIZE, 3), 200, dtype=np.uint8)).save(path)
 
 
@@ -138,7 +142,7 @@ CASES: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
         "expected the size of its image",
         "resize the mask to the image by nearest",
     ),
-    "mask turned by 90°": (MASK, turned, "8×6, got 6×8", "EXIF orientation"),
+    "mask turned by 90°": (MASK, turned, "8×6, got 6×8", "exif_orientation"),
     "16-bit mask": (
         MASK,
         sixteen_bits,
@@ -164,6 +168,7 @@ CASES: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
         "expected one channel of values, got colors (mode RGB)",
         "`name r g b`",
     ),
+    "three equal channels of an unknown value": (MASK, gray_channels, "got also 200", "add the missing classes"),
     "animated image": (IMAGE, animated, "expected one image, got 3 frames", "save the frame that is meant"),
     "animated mask": (MASK, animated, "expected one image, got 3 frames", "save the frame that is meant"),
     "bomb": (IMAGE, set_bytes(png_of_size(20_000, 20_000)), "expected at most 89 megapixels, got", "into tiles"),
