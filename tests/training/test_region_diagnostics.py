@@ -114,7 +114,7 @@ def test_region_information_is_in_rows_and_evaluation(make_cohort, make_loss, tr
     assert {name.partition("/")[2] for name in columns} <= diagnostics.values().keys()
 
 
-@pytest.mark.parametrize(("size", "expected"), [(14, "torch"), (255, "torch"), (256, "auto")])
+@pytest.mark.parametrize(("size", "expected"), [(14, "torch"), (255, "torch"), (256, "numba")])
 def test_small_maps_use_the_torch_kernel(monkeypatch, size, expected):
     asked = []
 

@@ -130,7 +130,7 @@ def printable(path: Path | str) -> str:
 
     Example:
         >>> printable("caf\udce9\n.png")
-        'caf\\xe9\n.png'
+        'caf\\xe9\\n.png'
     """
     text = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -19,6 +19,7 @@ from segmi.datasets.loader import Unlabeled, steps_per_epoch, training_batches
 from segmi.datasets.segmentation_dataset import SegmentationDataset
 from segmi.errors import UsageError, unknown_name
 from segmi.losses import ClassCounts, Objective
+from segmi.losses.compiled.kernel_cache import RMI_MODULE, compile_now, kernel_mode
 from segmi.models.inference import InferenceConfig
 from segmi.models.network import resolve_device
 from segmi.records.serialization import write_record
@@ -157,6 +158,8 @@ def fit(
             processes=processes, compile=runtime.compile, sync_batch_norm=runtime.sync_batch_norm,
             profile=Profile(device, enabled=logging.profile),
         )  # fmt: skip
+        if budget.minutes and holdout and device.type == "cpu" and kernel_mode() != "off":
+            compile_now(RMI_MODULE, notify)  # of the diagnostics, before the time of the budget begins
         session = Session(
             cohort, objective, optimizer, schedule, runtime=resolved, seed=seed, clip_norm=optimization.clip_norm,
             classes=train.dataset.info.classes, sequential=optimization.step_order == "sequential",

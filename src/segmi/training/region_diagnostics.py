@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from segmi.losses import RegionMutualInformation
+from segmi.losses import RegionMutualInformation, region_kernel
 from segmi.metrics.diagnostics import PredictionDiagnostics
 from segmi.types import IGNORE_INDEX, Labels, Logits
 
@@ -23,7 +23,7 @@ RADIUS: Final = 3
 
 COMPILED_SIZE: Final = 2**18
 """Smallest number of classes × pixels of an image for the compiled kernel; below, loading it takes longer than it
-saves. The rule depends on shapes only, so that all processes use the same kernel."""
+saves. The rule depends on shapes only, so that all processes and all images of a run use the same kernel."""
 
 
 def diagnostics_of(
@@ -71,7 +71,8 @@ def region_sums(logits: Logits, labels: Labels) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(False), torch.no_grad():
         # As log-odds, since the compiled kernel applies a sigmoid. Ignored pixels may be NaN.
         odds = logits.softmax(1).logit_(EDGE).masked_fill_((labels == IGNORE_INDEX).unsqueeze(1), 0)
-        kernel: Literal["auto", "torch"] = "auto" if odds[:1].numel() >= COMPILED_SIZE else "torch"
+        # By name, since "auto" would use the PyTorch routine, which rounds differently, while the kernel is compiled.
+        kernel = region_kernel(odds) if odds[:1].numel() >= COMPILED_SIZE else "torch"
         term = RegionMutualInformation(radius=RADIUS, variant="corrected", kernel=kernel).term(odds, labels.clone())
         information = term.diagnostics["I_G"]
     return information.numerator, information.denominator
