@@ -106,7 +106,7 @@ class Scenes:
 def network(name: str, width: int, classes: int, seed: int = 0) -> SegmentationNetwork:
     """Build a U-Net whose initial weights depend on its name and the seed; a teacher is twice as wide."""
     wide = 2 * width if name == TEACHER else width
-    return keyed_network({"architecture": "unet", "width": wide}, name, classes, seed)
+    return keyed_network({"architecture": "unet", "width": wide}, name, seed, classes=classes)
 
 
 class Trainer:

@@ -110,4 +110,4 @@ def test_teacher_with_other_classes_is_refused(tmp_path: Path, tiny_text: str) -
     other = study_of(tiny_text, TAUGHT.replace("{method: model-1}", f"{{bundle: '{bundle}'}}"), objects, "name=other")
     outcome = run_study(other, tmp_path, only=["*/taught/*"])
     (failure,) = outcome.failed.values()
-    assert "teacher has 21 and 21" in failure["message"]
+    assert "teacher has 3, 21 and 21" in failure["message"]

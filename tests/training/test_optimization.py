@@ -11,7 +11,7 @@ from torch.optim import SGD, lr_scheduler
 
 from segmi.errors import UsageError
 from segmi.training import fit, training_configs
-from segmi.training.optimization import SCHEDULES, build_schedule
+from segmi.training.optimization import SCHEDULES, TIME_STEPS, build_schedule
 
 OPTIONS = {
     "StepLR": {"step_size": 2},
@@ -130,8 +130,8 @@ def test_a_constant_rate_needs_no_scheduler():
     assert rates("constant", 5, warmup_steps=2)[0] == pytest.approx([0.1 / 3, 0.2 / 3, 0.1, 0.1, 0.1])
 
 
-def test_a_schedule_without_length_works_with_warmup_and_unknown_steps():
-    scheduler = build_schedule(sgd(), "ExponentialLR", None, {"gamma": 0.5}, warmup_steps=1)
+def test_a_schedule_without_length_works_with_warmup_and_a_budget_in_minutes():
+    scheduler = build_schedule(sgd(), "ExponentialLR", TIME_STEPS, {"gamma": 0.5}, warmup_steps=1)
     result = []
     for _ in itertools.repeat(None, 3):
         result.append(scheduler.get_last_lr()[0])

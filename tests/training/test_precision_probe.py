@@ -99,7 +99,7 @@ class SlowNetwork(torch.nn.Module):
 
 @pytest.mark.parametrize(
     ("per_pixel", "minimum", "side"),
-    [(8e-5, 0.0, 32), (2e-6, 0.0, 160), (0.0, 6.0, None)],  # 8 s, 0.2 s or 6 s for a step on 2 images of 224×224
+    [(8e-5, 0.0, 32), (2e-6, 0.0, 192), (0.0, 6.0, None)],  # 8 s, 0.2 s or 6 s for a step on 2 images of 224×224
 )
 def test_measurement_is_bounded_for_every_network(monkeypatch, cache, per_pixel, minimum, side):
     monkeypatch.setattr(precision_probe.time, "process_time", time.perf_counter)  # sleeping counts

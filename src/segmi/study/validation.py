@@ -87,7 +87,7 @@ def _check(
     if roots is not None:
         for name in roots.named.keys() - datasets.keys():
             problems.add(("datasets",), f"--root {name}=… names no dataset: " + unknown("dataset", name, datasets))
-        _check_data(datasets, evaluation, methods, shape["seeds"], roots, problems)
+        _check_data(datasets, evaluation, methods, shape.get("seeds") or [0], roots, problems)
     if problems.found:
         return Study.model_construct()  # never used: the caller raises the problems
     return Study(
