@@ -32,8 +32,7 @@ def screenshot(page: Path, target: Path) -> None:
 
 def write(runs: Path) -> int:
     """Run the study and copy its results; returns the exit code of the run."""
-    study = str(ROOT / "studies" / "demo.yaml")
-    code = main(["study", "run", study, "seeds=[0,1,2]", "--runs", str(runs), "--engine", "pool"])
+    code = main(["study", "run", "demo", "seeds=[0,1,2]", "--runs", str(runs), "--engine", "pool"])
     if code:
         return code
     report = runs / "demo" / "report"

@@ -22,6 +22,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from segmi.datasets.image_format import Orientation
 from segmi.errors import DataError, EnvironmentProblem
@@ -63,7 +65,7 @@ def decode_mask(path: Path, orientation: Orientation = "apply", *, lossy: bool =
             )
         step, is_lossy = _gray_step(path, image), image.format in _LOSSY
         transparent = float((np.array(image.getchannel("A")) == 0).mean()) if "A" in image.getbands() else 0.0
-        missing = image.tag_v2.get(GDAL_NODATA) if image.format == "TIFF" else None  # type: ignore[attr-defined]
+        missing = image.tag_v2.get(GDAL_NODATA) if isinstance(image, TiffImageFile) else None
         image = turned(image)
         if image.mode.startswith(("I", "F")):
             mask = _to_8_bits(path, image)
@@ -140,7 +142,8 @@ def printable(path: Path | str) -> str:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open and decode a file with Pillow; every failure becomes an error that names it."""
     with explained(path), opened_by_pillow(path) as image:
-        deep = image.format in ("PNG", "TIFF") and any(";16" in str(tile.args) for tile in image.tile)  # type: ignore[attr-defined]  # of files
+        tiles = image.tile if isinstance(image, ImageFile) and image.format in ("PNG", "TIFF") else []
+        deep = any(";16" in str(tile.args) for tile in tiles)
         if deep and len(image.getbands()) > 1:
             raise DataError(
                 f"{printable(path)}: expected a mask of 8-bit values or colors, got 16-bit colors, which Pillow cuts",
@@ -177,7 +180,7 @@ def opened_by_pillow(path: Path) -> Iterator[Image.Image]:
     with Image.open(path, formats=FORMATS) as image:
         check_size(path, *image.size)
         frames = getattr(image, "n_frames", 1)
-        if image.format == "TIFF" and frames > 1:
+        if isinstance(image, TiffImageFile) and frames > 1:
             frames = _whole_pages(image)
         if image.format != "MPO" and frames > 1:  # MPO: a JPEG photograph with previews
             raise DataError(
@@ -193,12 +196,12 @@ def opened_by_pillow(path: Path) -> Iterator[Image.Image]:
         yield image
 
 
-def _whole_pages(image: Image.Image) -> int:
+def _whole_pages(image: TiffImageFile) -> int:
     """Return the number of pages of a TIFF besides the overviews and masks of a GeoTIFF."""
     whole = 0
-    for number in range(image.n_frames):  # type: ignore[attr-defined]  # of TIFF images
+    for number in range(image.n_frames):
         image.seek(number)
-        whole += not image.tag_v2.get(NEW_SUBFILE_TYPE, 0) & REDUCED_OR_MASK  # type: ignore[attr-defined]
+        whole += not image.tag_v2.get(NEW_SUBFILE_TYPE, 0) & REDUCED_OR_MASK
     image.seek(0)
     return whole
 

@@ -73,8 +73,11 @@ def save_bundle(
     return folder
 
 
+# A str is also a sequence of str; the first overload applies to it.
 @overload
-def load(folder: BundlePath, *, device: str | torch.device = "cpu") -> SegmentationNetwork: ...  # type: ignore[overload-overlap]
+def load(  # type: ignore[overload-overlap]
+    folder: BundlePath, *, device: str | torch.device = "cpu"
+) -> SegmentationNetwork: ...
 @overload
 def load(folder: Sequence[BundlePath], *, device: str | torch.device = "cpu") -> Ensemble: ...
 def load(

@@ -79,7 +79,7 @@ class TrainingState:
     @property
     def networks(self) -> Mapping[str, SegmentationNetwork]:
         """The networks by name; in `Callback.end` with the selected weights."""
-        return self._session.cohort.networks  # type: ignore[return-value]
+        return self._session.cohort.networks  # type: ignore[return-value]  # a ModuleDict, typed with Module
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
