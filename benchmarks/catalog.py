@@ -1,4 +1,4 @@
-"""Time and memory of every loss relative to cross-entropy, for `segmi list losses` and ``docs/losses-costs.md``.
+"""Time and memory of every loss relative to cross-entropy, for `segmi list losses` and ``docs/losses/costs.md``.
 
 Value and gradient for one network's logits; all losses take turns in one process, so that changes of the machine's
 speed affect them alike; times are medians over the rounds. Memory is what autograd keeps between value and gradient,
@@ -30,7 +30,7 @@ from segmi.losses.build import COSTS_FILE
 from segmi.types import Batch, Output, Views
 
 ROOT = Path(__file__).resolve().parents[1]
-CSV, PAGE = ROOT / "src" / "segmi" / "losses" / COSTS_FILE, ROOT / "docs" / "losses-costs.md"
+CSV, PAGE = ROOT / "src" / "segmi" / "losses" / COSTS_FILE, ROOT / "docs" / "losses" / "costs.md"
 LAYER, CHANNELS, STRIDE = "body", 64, 4
 """Layer, channels and stride of the features of both networks."""
 

@@ -146,7 +146,7 @@ def test_studies_on_pages_are_valid() -> None:
 
 
 def test_every_setting_of_a_study_is_on_its_page() -> None:
-    """Names and defaults in the tables of docs/studies.md equal the signatures that receive the settings."""
+    """Names and defaults in the tables of the settings equal the signatures that receive the settings."""
     from segmi.datasets.processing import Processing
     from segmi.study.components import NOT_OF_EVALUATION
     from segmi.study.run_config import NOT_OF_TRAINING, TrainingSection
@@ -154,7 +154,7 @@ def test_every_setting_of_a_study_is_on_its_page() -> None:
     from segmi.study.strict_yaml import parse_value
     from segmi.training import evaluate
 
-    page = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+    page = "".join((ROOT / "docs/guides" / one).read_text("utf-8") for one in ("study-file.md", "study-settings.md"))
     sections = {part.partition("\n")[0]: part for part in re.split(r"^##+ ", page, flags=re.MULTILINE)}
     for section, function, left_out in [
         ("processing", Processing, ()),
@@ -189,7 +189,7 @@ def test_places_named_in_contributing_exist() -> None:
 
 
 def test_every_test_named_in_reliability_exists() -> None:
-    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "guides" / "reliability.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page))
     assert len(named) > 60
     missing = [

@@ -38,7 +38,7 @@ def small(tmp_path, network, dataset, preprocessing):
 
 
 def by_the_metadata(session, how, photo):
-    """Return the label map of an image without segmi and PyTorch, as in docs/use.md."""
+    """Return the label map of an image without segmi and PyTorch, as in docs/guides/export.md."""
     small = photo.resize((how["resize"], how["resize"]), Image.Resampling.BILINEAR)
     images = np.asarray(small, np.float32).transpose(2, 0, 1)[None] / 255
     height, width = images.shape[2:]

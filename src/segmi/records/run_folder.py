@@ -1,4 +1,4 @@
-"""Run folders ``<study>/<dataset>/<method>/seed<k>/``: the path is the key, docs/studies.md lists the files."""
+"""Run folders ``<study>/<dataset>/<method>/seed<k>/``: the path is the key, docs/guides/run-files.md lists them."""
 
 from __future__ import annotations
 

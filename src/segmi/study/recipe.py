@@ -194,7 +194,7 @@ def _loss(facts: Facts, given: Mapping[str, Any]) -> Decision:
 
 
 LOSSES: Final = ("cross_entropy", "dice")
-"""Losses of the recipe; docs/recipe.md has the comparison."""
+"""Losses of the recipe; docs/guides/recipe.md has the comparison."""
 
 
 def _batch(facts: Facts, given: Mapping[str, Any]) -> Decision:

@@ -2,7 +2,7 @@
 
 By default, glibc returns large blocks to the system when they are freed, so every activation of every step is new
 memory that the system maps and zeroes page by page. On virtual machines this can take longer than the arithmetic.
-Keeping freed memory raises the peak because of fragmentation (figures in docs/studies.md).
+Keeping freed memory raises the peak because of fragmentation (figures in docs/guides/optimization.md).
 """
 
 from __future__ import annotations
