@@ -40,6 +40,16 @@ def test_check_accepts_a_valid_study(file: str, capsys: pytest.CaptureFixture[st
     assert json.loads(capsys.readouterr().out)["runs"] == [f"street-scenes/model-1/seed{seed}" for seed in (0, 1)]
 
 
+def test_cost_of_searches_is_printed(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    search = "training.learning_rate={log_uniform: [1e-3, 1e-1], trials: 4}"
+    rungs = ["training.holdout=0.25", "training.steps=4", "search_rungs=[0.25, 0.5]"]
+    assert main(["study", "check", file, search, *rungs]) == 0
+    assert "1 runs after 6 trials, as long as 2 runs" in capsys.readouterr().out
+    assert main(["study", "run", file, search, *rungs, "--runs", str(Path(file).parent)]) == 0
+    text = "street-scenes/model-1: search of 6 trials (4 with 25 % of the budget, then 2 with 50 %), 8 optimizer steps"
+    assert text in capsys.readouterr().out
+
+
 def test_check_names_file_line_and_remedy(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "check", file, "training.stpes=3"]) == 2
     captured = capsys.readouterr()

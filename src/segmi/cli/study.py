@@ -81,15 +81,20 @@ def check(file: File, overrides: Overrides = None, root: Root = None, as_json: A
     """
     calm_libraries()
     from segmi.study import DataRoots, expand, load_study
-    from segmi.study.search import number_of_trials
+    from segmi.study.search import rung_sizes
 
     study = load_study(file, overrides or [], roots=DataRoots.parse(root or []))
     runs = [run.key for run in expand(study)]
-    trials = len(study.datasets) * sum(map(number_of_trials, study.searches.values()))
+    rungs = [rung_sizes(spaces, study.search_rungs) for spaces in study.searches.values()]
+    trials = len(study.datasets) * sum(map(sum, rungs))
+    cost = sum(size * fraction for sizes in rungs for size, fraction in zip(sizes, study.search_rungs, strict=True))
     if as_json:
         put_json({"study": study.name, "ok": True, "runs": runs, "trials": trials})
     else:
-        put(f"{file} is valid: {len(runs)} runs" + (f" after {trials} trials, each as long as a run" if trials else ""))
+        put(
+            f"{file} is valid: {len(runs)} runs"
+            + (f" after {trials} trials, as long as {len(study.datasets) * cost:.4g} runs" if trials else "")
+        )
 
 
 @app.command()

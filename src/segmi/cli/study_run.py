@@ -166,6 +166,9 @@ def _start(
         )  # fmt: skip
     if not outcome.leads:
         return
+    for cell, selection in outcome.searches.items():
+        rungs = f" ({text})" if (text := selection.describe_rungs()) else ""
+        put(f"{cell}: search of {len(selection.trials)} trials{rungs}, {selection.steps:,} optimizer steps")
     try:
         print_report(runs / study.name)
     finally:

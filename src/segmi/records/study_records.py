@@ -152,7 +152,26 @@ class Selection:
     values: Mapping[str, Any]  # the settings of the winner
     config: Mapping[str, Any] = field(repr=False)  # the configuration that all trials share
     trials: Sequence[TrialRecord]
+    rungs: Sequence[Mapping[str, Any]] = ()  # fraction of the ``budget`` and number of ``trials`` of each rung
     measured_on: str = "images held out of train"  # the images that were scored
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of all trials that did not diverge."""
+        return sum(trial.steps or 0 for trial in self.trials)
+
+    def describe_rungs(self) -> str:
+        """Return the rungs in words; empty if there is one with the whole budget.
+
+        Example:
+            >>> rungs = [{"budget": 0.1, "trials": 9}, {"budget": 0.3, "trials": 3}]
+            >>> Selection({}, 0, "unet", None, {}, {}, [], rungs).describe_rungs()
+            '9 with 10 % of the budget, then 3 with 30 %'
+        """
+        if all(rung["budget"] == 1 for rung in self.rungs):
+            return ""
+        texts = [f"{rung['trials']} with {100 * rung['budget']:.3g} %" for rung in self.rungs]
+        return ", then ".join([f"{texts[0]} of the budget", *texts[1:]])
 
 
 def write_selection(folder: str | Path, selection: Selection) -> Path:
@@ -167,7 +186,13 @@ def read_selection(folder: str | Path) -> Selection | None:
     if record is None:
         return None
     try:
-        known = {name: record[name] for name in Selection.__dataclass_fields__}
-        return Selection(**{**known, "trials": [TrialRecord(**trial) for trial in record["trials"]]})
+        known = {name: record[name] for name in Selection.__dataclass_fields__ if name != "rungs"}
+        return Selection(
+            **{
+                **known,
+                "trials": [TrialRecord(**trial) for trial in record["trials"]],
+                "rungs": record.get("rungs", ()),
+            }
+        )
     except (TypeError, KeyError) as error:  # a wrong field, a missing field
         raise damaged(path, f"it is not a selection: {error}") from error

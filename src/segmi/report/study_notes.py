@@ -59,12 +59,13 @@ def _describe_selection(selection: Selection) -> str:
     chosen = ", ".join(f"{name} {_short(value)}" for name, value in selection.values.items())
     scores = ["none" if trial.score is None else f"{trial.score:.4f}" for trial in trials]
     shown = ", ".join("diverged" if trial.failure else score for trial, score in zip(trials, scores, strict=True))
-    steps, images = sum(trial.steps or 0 for trial in trials), sum(trial.images or 0 for trial in trials)
+    images = sum(trial.images or 0 for trial in trials)
+    rungs = f": {text}" if (text := selection.describe_rungs()) else ""
     seconds = sum(trial.wall_seconds or 0 for trial in trials)
     return (
-        f"{chosen}, selected by trial {selection.winner} of {len(trials)}, numbered from 0 ({spaces}). mIoU of the "
-        f"trials on {selection.measured_on}: {shown}. "
-        f"Total cost: {steps:,} steps, {images:,} images seen, {duration(seconds)}"
+        f"{chosen}, selected by trial {selection.winner} of {len(trials)}{rungs}, numbered from 0 ({spaces}). "
+        f"mIoU of the trials on {selection.measured_on}: {shown}. "
+        f"Total cost: {selection.steps:,} steps, {images:,} images seen, {duration(seconds)}"
     )
 
 

@@ -11,6 +11,7 @@ from segmi.errors import Diverged, EnvironmentProblem, SegmiError, UsageError, t
 from segmi.losses import known_losses
 from segmi.records import Plan, RunFolder, sweep, write_plan
 from segmi.records.run_folder import is_trial
+from segmi.records.study_records import Selection
 from segmi.study.binding import default_options
 from segmi.study.components import NOT_OF_LOSSES, connect_processes
 from segmi.study.dataset_context import DataRoots, DatasetContext
@@ -38,6 +39,7 @@ class StudyOutcome:
     busy: dict[str, str] = field(default_factory=dict)
     # runs whose trials or sources of weights failed or belong to another process
     waiting: list[str] = field(default_factory=list)
+    searches: dict[str, Selection] = field(default_factory=dict)  # results of the searches by ``dataset/method``
     leads: bool = True  # False in all but the first process of a study that several processes do together
 
     def raise_if_incomplete(self) -> None:
@@ -144,6 +146,7 @@ def run_study(
             refuse_changed(todo, root, allow_changed)
             refuse_other_origin(todo, root, executor.context, allow_changed)
     queue.write_selections()
+    outcome.searches = queue.selections()
     processes.send_task(None)
     for run, error in queue.without_selection():
         RunFolder(run.folder(root)).write_failure(error)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segmi.errors import RunError
 from segmi.records import RunFolder
+from segmi.records.study_records import Selection
 from segmi.study.initial_weights import required_runs
 from segmi.study.run_config import Run
 from segmi.study.schema import Study
@@ -64,6 +65,11 @@ class RunQueue:
         """Write the settings that searches have chosen next to their runs."""
         for search in self._searches.values():
             search.write_selection()
+
+    def selections(self) -> dict[str, Selection]:
+        """Return the results of the searches that have ended, by ``dataset/method``."""
+        selections = {"/".join(cell): search.selection() for cell, search in self._searches.items()}
+        return {cell: selection for cell, selection in selections.items() if selection}
 
     def without_selection(self) -> list[tuple[Run, RunError]]:
         """Return the runs that cannot be done because every trial diverged, with the error."""

@@ -43,6 +43,12 @@ def _folder_name(name: str) -> str:
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 
 
+def _increasing(rungs: list[float]) -> list[float]:
+    if sorted(set(rungs)) != rungs:
+        raise ValueError(f"expected increasing fractions, got {rungs}; sort them and remove copies")
+    return rungs
+
+
 def _distinct(seeds: list[int]) -> list[int]:
     duplicates = sorted({seed for seed in seeds if seeds.count(seed) > 1})
     if duplicates:
@@ -113,6 +119,10 @@ class StudyFile(BaseModel):
     samples: Annotated[int, Field(ge=0, le=64)] = 4
     # seed of the trials of searches; must not be one of ``seeds``
     search_seed: Annotated[int, Field(ge=0, lt=2**32)] = 1000
+    # fractions of the budget in the rungs of a search; the best trials of a rung start again in the next one
+    search_rungs: Annotated[
+        list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1), AfterValidator(_increasing)
+    ] = [1.0]
     reasons: list[str] = []  # reasons for the settings, for the reader; `segmi train` writes them
 
 
@@ -134,6 +144,7 @@ class Study(BaseModel):
     methods: dict[str, Method]
     samples: int
     search_seed: int
+    search_rungs: list[float] = [1.0]
     reasons: list[str] = []
     searches: dict[str, list[Space]] = {}
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import reduce
 from importlib.util import find_spec
+from itertools import pairwise
 from operator import getitem
 from typing import Any, Final
 
@@ -69,6 +70,29 @@ def number_of_trials(spaces: Sequence[Space]) -> int:
     """Return the number of trials per method and dataset; 0 without a search."""
     stated = next((space.trials for space in spaces if space.trials), None)
     return stated or math.prod(len(space.grid or ()) for space in spaces) * bool(spaces)
+
+
+def rung_sizes(spaces: Sequence[Space], rungs: Sequence[float]) -> list[int]:
+    """Return the number of trials in each rung of a search by successive halving.
+
+    All trials run in the first rung. The next rung has as many of them as fit into the budget of a rung: n trials at
+    the fraction a of the budget are followed by ⌊n a / b⌋ trials at the fraction b, and at least one.
+
+    Args:
+        spaces: the searched settings.
+        rungs: fractions of the budget, increasing.
+
+    Source: Jamieson and Talwalkar, AISTATS 2016, with the rates of ``optuna.pruners.SuccessiveHalvingPruner``.
+
+    Example:
+        >>> rate = Space(path=("training", "learning_rate"), log_uniform=(1e-4, 1e-2), trials=9)
+        >>> rung_sizes([rate], [0.1, 0.3, 0.9]), rung_sizes([rate], [0.25])
+        ([9, 3, 1], [9])
+    """
+    sizes = [number_of_trials(spaces)]
+    for before, fraction in pairwise(rungs):
+        sizes.append(max(1, math.floor(sizes[-1] * before / fraction + 1e-9)))  # 9 · 0.1 / 0.3 is 2.999… in float64
+    return sizes
 
 
 def find_searches(data: Any, problems: Problems) -> dict[KeyPath, Space | None]:

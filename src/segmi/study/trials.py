@@ -2,6 +2,10 @@
 
 A trial is a run that is scored on images held out of train. The runs on disk are the only record of a search: an Optuna
 study is rebuilt from them for every trial, so a killed search continues exactly.
+
+A search may have several rungs (synchronous successive halving): all values are tried with a fraction of the budget,
+and the best of them again with a larger fraction. Each trial is a complete training with its schedule, so a promoted
+trial starts again instead of continuing from a checkpoint with another schedule. All searches of a study cost the same.
 """
 
 from __future__ import annotations
@@ -21,7 +25,8 @@ from segmi.records.run_folder import trial_name
 from segmi.records.study_records import Selection, TrialRecord, read_selection, write_selection
 from segmi.study.run_config import HELD_OUT, Run, RunConfig, changed_keys, run_config
 from segmi.study.schema import Study
-from segmi.study.search import Space, number_of_trials, put
+from segmi.study.search import Space, put, rung_sizes
+from segmi.training.config import BUDGETS
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -56,9 +61,18 @@ class Search:
         return self.study.searches[self.method]
 
     @property
+    def sizes(self) -> list[int]:
+        """Number of trials of each rung."""
+        return rung_sizes(self.spaces, self.study.search_rungs)
+
+    @property
     def total(self) -> int:
-        """Number of trials."""
-        return number_of_trials(self.spaces)
+        """Number of trials in all rungs."""
+        return sum(self.sizes)
+
+    def rung(self, number: int) -> int:
+        """Return the rung of a trial, from 0; the trials are numbered through all rungs."""
+        return next(rung for rung, end in enumerate(itertools.accumulate(self.sizes)) if number < end)
 
     @property
     def folder(self) -> Path:
@@ -69,6 +83,7 @@ class Search:
         """Return the run of a trial; without values, its key and its cost are correct."""
         config = self._base_config().plain()
         set_values(config, self.spaces, values or {})
+        config["training"] |= shortened(config["training"], self.study.search_rungs[self.rung(number)])
         config["evaluation"]["split"] = HELD_OUT
         config |= {"method": trial_name(self.method, number), "trial": number, "samples": 0}
         return Run(RunConfig.from_plain(config))
@@ -76,11 +91,26 @@ class Search:
     def trials(self) -> list[Trial]:
         """Return the trials whose values are known: all, or those that wait for no score."""
         trials: list[Trial] = []
-        for number in range(self.total):
-            before = [(trial.record.values, trial.record.score) for trial in trials if trial.record]
-            if depends_on_scores(self.spaces, number) and len(before) < number:
+        rung: list[Trial] = []
+        for size in self.sizes:
+            ended = [trial.record for trial in rung if trial.record]
+            if len(ended) < len(rung):  # a rung waits for all trials of the rung before it
                 break
-            values = suggest(self.spaces, number, before, self.study.search_seed)
+            promoted = sorted(ended, key=_rank)[:size]  # stable: the first of equal scores
+            rung = self._trials_of_rung(len(trials), size, promoted)
+            trials += rung
+        return trials
+
+    def _trials_of_rung(self, first: int, size: int, promoted: Sequence[TrialRecord]) -> list[Trial]:
+        trials: list[Trial] = []
+        for number in range(first, first + size):
+            before = [(trial.record.values, trial.record.score) for trial in trials if trial.record]
+            if promoted:
+                values = dict(promoted[number - first].values)
+            elif depends_on_scores(self.spaces, number) and len(before) < number:
+                break
+            else:
+                values = suggest(self.spaces, number, before, self.study.search_seed)
             run = self.run(number, values)
             trials.append(Trial(run, self._record(run, number, values)))
         return trials
@@ -92,13 +122,12 @@ class Search:
         records = [trial.record for trial in self.trials() if trial.record]
         if len(records) < self.total:
             return None
-        # Of equal scores, the first trial wins.
-        best = max(
-            (record for record in records if record.score is not None), key=lambda one: one.score or 0.0, default=None
-        )
+        # The last rung with a score decides. Of equal scores, the first trial wins.
+        scored = [record for record in records if record.score is not None]
+        best = min(scored, key=lambda record: (-self.rung(record.number), _rank(record)), default=None)
         return Selection(
             self._searched(), self.study.search_seed, self._network(), best.number if best else None,
-            best.values if best else {}, self._base_config().plain(), records,
+            best.values if best else {}, self._base_config().plain(), records, rungs=self._rungs(),
         )  # fmt: skip
 
     def write_selection(self) -> None:
@@ -112,10 +141,18 @@ class Search:
         stored = read_selection(self.folder)
         if stored is None or (stored.searched, stored.seed) != (self._searched(), self.study.search_seed):
             return None
+        if stored.rungs != self._rungs():
+            return None
         return None if changed_keys(stored.config, self._base_config().plain()) else stored
 
     def _searched(self) -> dict[str, Any]:
         return {space.name: space.spec() for space in self.spaces}
+
+    def _rungs(self) -> list[dict[str, Any]]:
+        return [
+            {"budget": fraction, "trials": size}
+            for fraction, size in zip(self.study.search_rungs, self.sizes, strict=True)
+        ]
 
     def _base_config(self) -> RunConfig:
         config = run_config(self.study, self.dataset, self.method, self.study.search_seed)
@@ -143,6 +180,29 @@ class Search:
         return None
 
 
+def shortened(training: Mapping[str, Any], fraction: float) -> dict[str, Any]:
+    """Return the budget of a training section times a fraction, with warm-up and sequence of schedules in proportion.
+
+    Counts are rounded, and at least 1. Lengths in ``schedule_options`` are kept.
+
+    Example:
+        >>> shortened({"steps": 1000, "epochs": None, "warmup_steps": 50, "schedule": "PolynomialLR"}, 0.1)
+        {'steps': 100, 'warmup_steps': 5}
+    """
+    amounts = {unit: training[unit] * fraction for unit in BUDGETS if training.get(unit)}
+    fields: dict[str, Any] = {
+        unit: most if unit == "minutes" else max(1, round(most)) for unit, most in amounts.items()
+    }
+    if training.get("warmup_steps"):
+        fields["warmup_steps"] = round(training["warmup_steps"] * fraction)
+    if not isinstance(training.get("schedule"), str | None):
+        parts = training["schedule"]
+        fields["schedule"] = [
+            {**part, "steps": max(1, round(part["steps"] * fraction))} if "steps" in part else part for part in parts
+        ]
+    return fields
+
+
 def set_values(config: dict[str, Any], spaces: Collection[Space], values: Mapping[str, Any]) -> None:
     """Set chosen values in the plain configuration of a run."""
     for space in spaces:
@@ -155,6 +215,11 @@ def selected_run(run: Run, spaces: Collection[Space], selection: Selection) -> R
     config = run.config.plain()
     set_values(config, spaces, selection.values)
     return Run(RunConfig.from_plain({**config, "selected": dict(selection.values)}))
+
+
+def _rank(record: TrialRecord) -> float:
+    """Return a key that is lower for higher scores, and highest for a diverged trial."""
+    return math.inf if record.score is None or math.isnan(record.score) else -record.score
 
 
 def _score_of(result: dict[str, Any], network: str) -> float | None:

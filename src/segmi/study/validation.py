@@ -31,6 +31,9 @@ EVALUATION_FIELDS: Final = {
     "split": (str, "val"), "also": (Literal["full", "paper"] | None, None), "details": (bool, True),
 }  # fmt: skip
 
+# Fields of a study file that the study has unchanged.
+_COPIED: Final = ("name", "seeds", "allow_unequal", "samples", "search_seed", "search_rungs", "reasons")
+
 
 def validated(document: Document, *, roots: DataRoots | None = None) -> Study:
     """Return the study in a document; see `segmi.study.load_study`."""
@@ -91,7 +94,7 @@ def _check(
     if problems.found:
         return Study.model_construct()  # never used: the caller raises the problems
     return Study(
-        **{key: shape[key] for key in ("name", "seeds", "allow_unequal", "samples", "search_seed", "reasons")},
+        **{key: shape[key] for key in _COPIED},
         protocol=protocol, datasets=datasets, baseline=baseline, evaluation=evaluation,
         methods={name: Method.model_validate(method) for name, method in methods.items()},
         searches={name: spaces for name, spaces in searches.items() if spaces},
