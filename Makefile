@@ -44,7 +44,7 @@ check: $(VENV)/.test ## style, types and the examples in docstrings
 docs: $(BIN)/segmi ## write the generated pages and images of docs
 	$(BIN)/python docs/write_command_line.py
 	$(BIN)/python docs/write_losses.py
-	$(BIN)/python docs/draw_windows.py
+	for script in docs/draw_*.py; do $(BIN)/python $$script; done
 
 bench: $(VENV)/.test ## time and memory against other implementations, written to benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/results.py

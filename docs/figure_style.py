@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,7 +134,14 @@ def _saved(figure: Figure) -> tuple[bytes, bytes]:
     figure.savefig(svg, format="svg", transparent=True, metadata=metadata)
     FigureCanvasAgg(figure)
     figure.savefig(png, format="png", transparent=True, dpi=160, metadata={"Software": None})
-    return svg.getvalue(), png.getvalue()
+    return _numbered_clips(svg.getvalue()), png.getvalue()
+
+
+def _numbered_clips(svg: bytes) -> bytes:
+    """Return an SVG with numbers for the names of clip paths, which depend on addresses in memory."""
+    for number, name in enumerate(dict.fromkeys(re.findall(rb'<clipPath id="(\w+)"', svg))):
+        svg = svg.replace(name, b"clip%d" % number)
+    return svg
 
 
 def _settings(theme: Theme) -> dict[str, Any]:
