@@ -86,7 +86,9 @@ def test_links_exist(page: Path) -> None:
 def links(page: Path) -> list[str]:
     """Return the targets of relative links and images of a page, outside of code."""
     prose = re.sub(r"`[^`\n]*`", "`", FENCE.sub("", page.read_text(encoding="utf-8")))
-    targets = re.findall(r"\]\(([^()\s]+)(?:\s+\"[^\"]*\")?\)", prose) + re.findall(r"(?:src|srcset|href)=\"([^\"]+)\"", prose)
+    targets = re.findall(r"\]\(([^()\s]+)(?:\s+\"[^\"]*\")?\)", prose) + re.findall(
+        r"(?:src|srcset|href)=\"([^\"]+)\"", prose
+    )
     return [target for target in targets if not re.match(r"[a-z][a-z+.-]*:", target)]
 
 
