@@ -6,7 +6,7 @@ computed at the end only, so collecting does not synchronize a device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import torch
@@ -77,7 +77,9 @@ class PredictionDiagnostics:
         self._regions: dict[str, Tensor] = {}
         self._peers: dict[str, Tensor] = {}
 
-    def update(self, logits: Mapping[str, Logits], labels: Labels, *, whole: bool = True) -> None:
+    def update(
+        self, logits: Mapping[str, Logits], labels: Labels, *, whole: bool = True, ensembles: Collection[str] = ()
+    ) -> None:
         """Add a batch of images.
 
         Args:
@@ -85,6 +87,7 @@ class PredictionDiagnostics:
             labels: N×H×W, integer: class indices or the ignore value.
             whole: False for tiles of images, which are left out of ``region_information``, because windows across their
                 borders are missing.
+            ensembles: networks that are means of the others, which ``jensen_shannon_divergence`` leaves out.
         Raises:
             ValueError: shapes that do not match the labels or the number of classes, or other networks than before.
         """
@@ -97,11 +100,13 @@ class PredictionDiagnostics:
             channels = {name: _two_or_more_channels(z[:, :, every, every]) for name, z in logits.items()}
             # one image at a time bounds the memory
             for image, truth in enumerate(labels):
-                one = [z[image].flatten(1) for z in channels.values()]
-                sums, divergence = sums_of(one, truth.flatten(), self.ignore_index)
-                _add(self._sums, dict(zip(channels, sums, strict=True)))
-                if len(channels) > 1:
-                    _add(self._peers, {PEERS: divergence})
+                peers = [name for name in channels if name not in ensembles]
+                for names in filter(None, (peers, [name for name in channels if name in ensembles])):
+                    one = [channels[name][image].flatten(1) for name in names]
+                    sums, divergence = sums_of(one, truth.flatten(), self.ignore_index)
+                    _add(self._sums, dict(zip(names, sums, strict=True)))
+                    if names is peers and len(peers) > 1:
+                        _add(self._peers, {PEERS: divergence})
             if self.regions is not None:
                 self._add_regions(self.regions, channels, labels, whole)
 

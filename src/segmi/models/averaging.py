@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segmi.models.inference import InferenceConfig, class_probabilities, forward_padded
+from segmi.models.inference import InferenceConfig, class_probabilities, forward_padded, mean_probability
 from segmi.models.network import SegmentationNetwork
 from segmi.models.sliding_window import Tile, blended_tiles, resized_pieces
 from segmi.types import Images, Logits
@@ -104,9 +104,7 @@ def mean_logits(members: Sequence[Member], sizes: Sequence[Sequence[int]]) -> li
                 index, rows, columns, logits = view.undo(piece, sizes[piece[0]])
                 probabilities = class_probabilities(logits)[:, -channels:]
                 totals[index][:, :, rows, columns].add_(probabilities.to(totals[index].device), alpha=weight)
-    # The smallest normal number instead of 0, whose logarithm is infinite.
-    tiny = torch.finfo(torch.float32).tiny
-    return [total.logit_(1e-7) if one_logit else total.clamp_(min=tiny).log_() for total in totals]
+    return [mean_probability(total, one_logit=one_logit) for total in totals]
 
 
 def _pieces(member: Member, view: View, sizes: Sequence[Sequence[int]]) -> Iterator[Piece]:

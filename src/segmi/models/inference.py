@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
 import torch
@@ -174,6 +175,34 @@ def class_probabilities(logits: Logits) -> Probabilities:
     return (torch.cat((torch.zeros_like(logits), logits), 1) if logits.shape[1] == 1 else logits).softmax(dim=1)
 
 
+def mean_probability(total: Tensor, *, one_logit: bool) -> Logits:
+    """Return the logits of mean probabilities, in place: ``log p̄``, or ``log p̄ - log(1 - p̄)`` for one logit."""
+    # The smallest normal number instead of 0, whose logarithm is infinite.
+    return total.logit_(1e-7) if one_logit else total.clamp_(min=torch.finfo(torch.float32).tiny).log_()
+
+
+def with_ensembles(logits: Mapping[str, Logits], ensembles: Mapping[str, Sequence[str]]) -> dict[str, Logits]:
+    """Return the logits of networks, with the logits of the mean probabilities of some of them.
+
+    ``p̄ = 1/M Σ_m p_m``, as in `segmi.models.averaging.mean_logits`; one channel if all members of an ensemble have one.
+
+    Args:
+        logits: N×C×H×W by network, of one size.
+        ensembles: names of the networks by ensemble.
+
+    Example:
+        >>> logits = {"a": torch.tensor(0.9).logit().view(1, 1, 1, 1), "b": torch.tensor(0.5).logit().view(1, 1, 1, 1)}
+        >>> round(with_ensembles(logits, {"both": ["a", "b"]})["both"].sigmoid().item(), 4)
+        0.7
+    """
+    result = dict(logits)
+    for name, members in ensembles.items():
+        one_logit = all(logits[member].shape[1] == 1 for member in members)
+        total = torch.stack([class_probabilities(logits[member].float()) for member in members]).mean(0)
+        result[name] = mean_probability(total[:, 1:] if one_logit else total, one_logit=one_logit)
+    return result
+
+
 def confidences(logits: Logits, threshold: float = THRESHOLD) -> Tensor:
     """Return the probability of the predicted class of every pixel.
 
@@ -200,6 +229,7 @@ def predict_windows(
     stride: int = 1,
     confidence: bool = False,
     visit: Visitor | None = None,
+    ensembles: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> dict[str, Prediction]:
     """Predict one image in overlapping windows with one or more networks, in memory that the window bounds.
 
@@ -213,6 +243,7 @@ def predict_windows(
         stride: common stride of the networks.
         confidence: also return the probability of the predicted class.
         visit: called with the resized logits piece by piece, every pixel once.
+        ensembles: networks whose probabilities are averaged, see `with_ensembles`.
     """
     shape = image.shape[-2:]
     window = max(shape) if config.window is None else config.window
@@ -225,7 +256,8 @@ def predict_windows(
     for tiles in zip(*streams, strict=True):
         for pieces in zip(*(resized_pieces(tile, shape, size) for tile in tiles), strict=True):
             rows, columns, _ = pieces[0]
-            logits = {name: piece[None] for name, (_, _, piece) in zip(networks, pieces, strict=True)}
+            own = {name: piece[None] for name, (_, _, piece) in zip(networks, pieces, strict=True)}
+            logits = with_ensembles(own, ensembles)
             for name, z in logits.items():
                 labels = predict_labels(z, threshold=config.threshold)
                 if name not in maps:

@@ -99,7 +99,7 @@ def histories(study: StudyRuns, dataset: str) -> dict[str, dict[str, list[Series
 def _lines(study: StudyRuns, key: RunKey, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], Line]:
     # The configuration names the networks before the result exists.
     result, config = study.results.get(key) or {}, read_config(study.runs[key])
-    networks = list(result.get("networks") or config.get("networks") or {})
+    networks = list(result.get("networks") or {**(config.get("networks") or {}), **(config.get("ensembles") or {})})
     reported = str(result.get("reported_network") or config.get("reported") or (networks[0] if networks else ""))
     classes = study.classes(key.dataset)
     columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -24,7 +24,7 @@ _BUDGETS: Final = {"steps": "steps", "epochs": "epochs", "images": "images seen"
 _KEY_FIELDS: Final = ("schema_version", "study", "dataset", "method", "seed", "label")
 
 _METHOD_SETTINGS: Final = (
-    "networks", "loss", "reported", "frozen", "averages", "weights_from", "treatment", "baseline",
+    "networks", "loss", "reported", "frozen", "averages", "ensembles", "weights_from", "treatment", "baseline",
 )  # fmt: skip
 """Settings that define a method; all others belong to the study, but methods may override them."""
 

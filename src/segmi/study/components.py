@@ -47,7 +47,7 @@ def build_components(config: RunConfig, classes: int, in_channels: int = 3) -> t
     networks = {name: keyed_network(spec, name, config.seed, **sizes) for name, spec in config.networks.items()}
     averages = {name: Average(average.of, average.decay) for name, average in config.averages.items()}
     objective = method_objective(config.loss, list(networks), config.frozen)
-    return Cohort(networks, config.frozen, averages), objective
+    return Cohort(networks, config.frozen, averages, config.ensembles), objective
 
 
 def open_data(name: str, options: Mapping[str, Any], roots: DataRoots) -> DatasetReader:

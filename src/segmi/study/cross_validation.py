@@ -75,9 +75,10 @@ def write_folds(folder: Path, runs: Sequence[RunFolder]) -> tuple[list[dict[str,
         result = run.result() or {}
         network, protocol = result["reported_network"], result["protocol"]
         confusion = read_confusion(run.confusion_path(network, protocol))
-        values = result["networks"][network]["scores"][protocol]
+        entry = result["networks"][network]
+        values = entry["scores"][protocol]
         counts.append(confusion.pooled())
-        bundles.append(run.path / "bundles" / network)
+        bundles += [run.path / "bundles" / member for member in entry.get("members", [network])]
         rows.append({"fold": str(number), "images": len(set(confusion.names)), **_scalars(values)})
     pooled = scores(sum(counts[1:], counts[0]))
     columns = {name: [row[name] for row in rows if row.get(name) is not None] for name in _scalars(pooled)}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RECORDS: Final = (
     "result.json", "failure.json", "crashes.json", "config.yaml", "environment.json", "origin.json",
     "precision.json", "metrics.csv", "profile.json", "usage.json", "trackers.json", "confusion", "samples",
-    "bundles", "checkpoints", "tensorboard", "mlflow", "wandb",
+    "ensemble.json", "bundles", "checkpoints", "tensorboard", "mlflow", "wandb",
 )  # fmt: skip
 
 

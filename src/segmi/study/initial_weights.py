@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 _NOT_OF_THE_WEIGHTS: Final = ("encoder_weights", "normalize", "features", "batch_norm_momentum")
 
 
+def unknown_network(name: str, networks: Collection[str], method: Mapping[str, Any]) -> str:
+    """Return a one-line message about a name that is not a network of the method, such as the name of an ensemble."""
+    members = mapping(method.get("ensembles")).get(name)
+    if isinstance(members, list):
+        choice = ", ".join(map(str, members))
+        return f"expected a network, got the ensemble {name!r}, which has no weights of its own; choose one of {choice}"
+    return unknown("network", name, networks)
+
+
 def with_averages(method: dict[str, Any], path: KeyPath, problems: Problems) -> dict[str, Any]:
     """Return the networks of a method, with the networks that are averages of others; these are frozen."""
     networks, averages = dict(mapping(method.get("networks"))), mapping(method.get("averages"))
@@ -29,7 +38,7 @@ def with_averages(method: dict[str, Any], path: KeyPath, problems: Problems) -> 
         if isinstance(of, str) and of in networks:
             networks.setdefault(name, networks[of])
         elif isinstance(of, str):
-            problems.add((*path, "averages", name, "of"), unknown("network", of, networks))
+            problems.add((*path, "averages", name, "of"), unknown_network(of, networks, method))
     if averages and isinstance(method.get("frozen", []), list):
         method["frozen"] = list(dict.fromkeys([*(method.get("frozen") or []), *averages]))
     return networks
@@ -49,7 +58,7 @@ def check_averages(method: Mapping[str, Any], path: KeyPath, problems: Problems)
     for name, source in sources.items():
         here = (*path, "weights_from", name)
         if name not in networks:
-            problems.add(here, unknown("network", name, networks))
+            problems.add(here, unknown_network(name, networks, method))
         elif name in averages:
             problems.add(here, f"{name} starts from the weights of {averages[name]['of']}; leave it out")
         if (source.get("bundle") is None) == (source.get("method") is None):
@@ -81,7 +90,8 @@ def check_weights(methods: Mapping[str, dict[str, Any]], searched: Collection[An
                 other = methods[source["method"]]
                 source["network"] = source["network"] or other.get("reported")
                 if source["network"] not in other["networks"]:
-                    problems.add((*path, "network"), unknown("network", source["network"], other["networks"]))
+                    message = unknown_network(source["network"], other["networks"], other)
+                    problems.add((*path, "network"), message)
                 else:
                     _check_same(_identity(other["networks"][source["network"]]), spec, path, problems)
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from segmi.datasets.processing import Processing
-from segmi.errors import EnvironmentProblem
+from segmi.errors import EnvironmentProblem, UsageError
 from segmi.losses import known_losses
 from segmi.models import build_network, list_models
 from segmi.study.binding import bind, describe, validate
@@ -22,12 +22,13 @@ from segmi.study.components import (
     probe_optimizer,
     probe_schedule,
 )
-from segmi.study.initial_weights import check_averages, with_averages
+from segmi.study.initial_weights import check_averages, unknown_network, with_averages
 from segmi.study.problems import Problems, unknown
 from segmi.study.run_config import NOT_OF_TRAINING, TrainingSection
 from segmi.study.schema import Method
 from segmi.study.strict_yaml import KeyPath, mapping
 from segmi.training import OPTIMIZERS, SCHEDULES
+from segmi.training.cohort import check_ensemble
 from segmi.training.config import BUDGETS, Budget, check_comparisons, check_divisible, check_selection
 from segmi.training.loggers import check_loggers
 
@@ -85,6 +86,7 @@ def check_method(
     method["networks"] = {key: _network(spec, (*path, "networks", key), problems) for key, spec in networks.items()}
     method["label"] = method.get("label") or name
     check = _MethodCheck(method, path, {"training": own_training, "processing": own_processing}, problems)
+    check.ensembles()
     check.roles()
     check_averages(method, path, problems)
     check.processing()
@@ -131,6 +133,14 @@ class _MethodCheck:
         """Return the path of a setting: in the method if it sets it, else in the study."""
         return (*self.path, section, key) if key in self.own[section] else (section, key)
 
+    def ensembles(self) -> None:
+        """Check the networks of ensembles."""
+        for name, members in mapping(self.method.get("ensembles")).items():
+            try:
+                check_ensemble(name, members, self.method["networks"])
+            except UsageError as error:
+                self.problems.add_error((*self.path, "ensembles", name), error)
+
     def roles(self) -> None:
         """Check the networks that are frozen, reported, and used for selection."""
         method, path, problems = self.method, self.path, self.problems
@@ -139,18 +149,27 @@ class _MethodCheck:
         references: dict[KeyPath, Any] = {("frozen", index): network for index, network in enumerate(frozen)}
         references |= {("reported",): method.get("reported")}
         references |= {("training", "select_network"): training.get("select_network")}
+        ensembles = list(mapping(method.get("ensembles")))
         for where, network in references.items():
-            if isinstance(network, str) and network not in networks:
-                problems.add((*path, *where), unknown("network", network, networks))
+            known = [*networks, *ensembles] if where == ("reported",) else networks
+            if where == ("reported",) and problems.touches(*path, "ensembles"):
+                continue  # it may be the name of one of them
+            if isinstance(network, str) and network not in known:
+                problems.add((*path, *where), unknown_network(network, known, method))
         trained = [network for network in networks if network not in frozen]
         if networks and not trained:
             problems.add((*path, "frozen"), "every network is frozen; leave at least one to be trained")
         if method.get("reported") is None:
             if len(networks) > 1:
-                problems.add((*path, "reported"), f"is missing; choose one of {', '.join(networks)} for Table 1")
+                choice = ", ".join([*networks, *ensembles])
+                problems.add((*path, "reported"), f"is missing; choose one of {choice} for Table 1")
             method["reported"] = next(iter(networks), None)
         if training.get("select_network") is None:
             training["select_network"] = method["reported"] if method["reported"] in trained else None
+            if method["reported"] in ensembles and training.get("select_by") == "holdout_mIoU":
+                message = f"expected a network to select weights by, reported is the ensemble {method['reported']!r}"
+                remedy = f"set training.select_network of the method to {' or '.join(trained)}, or select_by: last"
+                problems.add(self.owner("training", "select_by"), f"{message}; {remedy}")
 
     def processing(self) -> None:
         """Check that the processing is possible, and that crops fit the strides of the networks."""

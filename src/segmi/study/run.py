@@ -22,7 +22,7 @@ from segmi.study.executor import Job, RunExecutor, lock_if_free
 from segmi.study.origin import refuse_changed, refuse_other_origin
 from segmi.study.run_config import Run, expand
 from segmi.study.run_queue import RunQueue
-from segmi.study.schema import Study, describe_network
+from segmi.study.schema import Study, describe_reported
 from segmi.training import Callback
 
 # Seconds to wait for the lock of the study's folder, which another process holds only to write its plan.
@@ -97,7 +97,7 @@ def run_study(
         overwrite: start the runs again, finished ones included.
         allow_changed: configuration keys that may differ from those a run was started with; ``data`` and ``segmi`` for
             its images and its version of segmi.
-        init_from: bundle whose weights the reported network starts from.
+        init_from: bundle whose weights the reported network starts from; not for methods that report an ensemble.
         cache: folder of decoded images, from `segmi.datasets.cache.cache_folder`. None: keep them in memory.
         command: command of the study, for the report.
         profile: measure where the time goes, and write the ``profile.json`` of each run.
@@ -115,7 +115,7 @@ def run_study(
     bundle = None if init_from is None else str(init_from)
     runs = [run.changed(init_from=bundle) for run in expand(study, only)]
     if init_from is not None:
-        _check_init_from(init_from, [run.folder(root) for run in runs] if overwrite else [])
+        _check_init_from(init_from, runs, [run.folder(root) for run in runs] if overwrite else [])
     queue = RunQueue(study, runs, root, overwrite=overwrite, init_from=bundle)
     todo = queue.next()
     if not overwrite:
@@ -201,7 +201,10 @@ def study_plan(study: Study, context_of: Callable[[str], DatasetContext], comman
         baseline=study.baseline,
         treatments={name: method.treatment or name for name, method in methods.items()},
         baselines={name: method.baseline for name, method in methods.items() if method.baseline},
-        networks={name: describe_network(method.networks[method.reported or ""]) for name, method in methods.items()},
+        networks={
+            name: describe_reported(method.networks, method.ensembles, method.reported or "")
+            for name, method in methods.items()
+        },
         loss_defaults={name: default_options(losses[name], NOT_OF_LOSSES) for name in used},
     )
 
@@ -229,7 +232,11 @@ def _check_joint(runs: Sequence[Run], engine: Engine) -> None:
             raise UsageError(message, f"{remedy}, or set training.devices and training.num_nodes to 1")
 
 
-def _check_init_from(bundle: Path, removed: Sequence[Path]) -> None:
+def _check_init_from(bundle: Path, runs: Sequence[Run], removed: Sequence[Path]) -> None:
+    for config in (run.config for run in runs):
+        if config.reported in config.ensembles:
+            problem = f"--init-from is for one network, {config.method} reports the ensemble {config.reported!r}"
+            raise UsageError(problem, "set weights_from of its networks in the study, or reported to one of them")
     if not (bundle / "model.json").exists():
         raise UsageError(f"--init-from {bundle} is not a bundle", "give a folder with model.json and model.safetensors")
     for folder in removed:

@@ -97,6 +97,7 @@ class RunConfig(BaseModel):
     reported: str
     frozen: list[str]
     averages: dict[str, AverageOf]
+    ensembles: dict[str, list[str]] = {}
     weights_from: dict[str, WeightsFrom]
     training: TrainingSection
     processing: Processing
@@ -115,7 +116,7 @@ class RunConfig(BaseModel):
     def plain(self) -> dict[str, Any]:
         """Return the configuration as plain data for ``config.yaml``."""
         data = self.model_dump(mode="json", exclude={"training": set(NOT_OF_TRAINING)})
-        for optional in ("trial", "selected", "init_from", "reasons"):
+        for optional in ("trial", "selected", "init_from", "reasons", "ensembles"):
             if not data[optional] and data[optional] != 0:
                 del data[optional]
         return data

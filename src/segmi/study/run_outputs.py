@@ -17,7 +17,7 @@ from segmi.metrics.confusion_matrix import ConfusionMatrix
 from segmi.metrics.details import Details
 from segmi.metrics.scores import constant_prediction_scores, scores
 from segmi.models import SegmentationNetwork
-from segmi.records import RunFolder, write_confusion, write_details, write_sample
+from segmi.records import RunFolder, write_confusion, write_details, write_ensemble, write_sample
 from segmi.study.dataset_context import DatasetContext
 from segmi.study.run_config import Run, RunConfig
 from segmi.study.schema import describe_network
@@ -86,16 +86,19 @@ def smaller(array: np.ndarray, method: Image.Resampling) -> np.ndarray:
 def write_bundles(
     cohort: Cohort, config: RunConfig, dataset: DatasetReader, folder: RunFolder, result: Mapping[str, Any]
 ) -> None:
-    """Write a bundle per network, with its scores and how it was trained."""
+    """Write a bundle per network, with its scores and how it was trained; the list of a reported ensemble's bundles."""
     format = dataset.image_format.plain()
     preprocessing = {**config.plain()["processing"], **({"image_format": format} if format else {})}
     card = dataset_card(dataset.info) | {"values": dataset.class_values()}
+    bundles = {network: folder.path / "bundles" / network for network in cohort.networks}
     for network, module in cohort.networks.items():
         record = training_record(result, config.plain(), network)
-        target = folder.path / "bundles" / network
         save_bundle(
-            target, cast("SegmentationNetwork", module), dataset=card, preprocessing=preprocessing, record=record
-        )
+            bundles[network], cast("SegmentationNetwork", module), dataset=card, preprocessing=preprocessing,
+            record=record,
+        )  # fmt: skip
+    if config.reported in cohort.ensembles:
+        write_ensemble(folder.path, [bundles[member] for member in cohort.ensembles[config.reported]])
 
 
 def dataset_card(info: DatasetInfo) -> dict[str, Any]:
@@ -127,11 +130,10 @@ def result_record(
         "networks": {
             network: {
                 "label": network,
-                "architecture": describe_network(config.networks[network]),
-                "parameters": sum(parameter.numel() for parameter in module.parameters()),
+                **_description(network, cohort, config),
                 "scores": {kind: scores(counts[network]) for kind, counts in pooled.items()},
             }
-            for network, module in cohort.networks.items()
+            for network in cohort.evaluated
         },
         "diagnostics": {kind: dict(values) for kind, values in evaluation.diagnostics.items()},
         "baseline_constant": constant_prediction_scores(
@@ -147,3 +149,13 @@ def result_record(
         "usage": dict(usage),
         "environment": dict(machine),
     }
+
+
+def _description(name: str, cohort: Cohort, config: RunConfig) -> dict[str, Any]:
+    """Return architecture and number of parameters of a network, or of the networks of an ensemble."""
+    members = cohort.ensembles.get(name, [name])
+    parameters = sum(one.numel() for member in members for one in cohort.networks[member].parameters())
+    if name in cohort.ensembles:
+        architecture = f"ensemble of {', '.join(members)}"
+        return {"architecture": architecture, "parameters": parameters, "members": list(members)}
+    return {"architecture": describe_network(config.networks[name]), "parameters": parameters}

@@ -88,9 +88,10 @@ class Method(BaseModel):
     networks: dict[FolderName, Options] = Field(min_length=1)
     # By name: options and ``weight``. The weighted sum is minimized.
     loss: dict[str, Options | None] = Field(min_length=1)
-    reported: str | None = None  # network that represents the method in Table 1. Default: the only network.
+    reported: str | None = None  # network or ensemble of the method in Table 1. Default: the only network.
     frozen: list[str] = []  # networks that are not trained
     averages: dict[FolderName, AverageOf] = {}  # networks whose weights are averages of the weights of others, by name
+    ensembles: dict[FolderName, list[str]] = {}  # networks whose probabilities are averaged in the evaluation, by name
     # sources of initial weights by network. Default: random or pretrained weights.
     weights_from: dict[str, WeightsFrom] = {}
     training: Options | None = None  # replaces settings of the study for this method
@@ -168,6 +169,18 @@ def with_preset(protocol: Any, section: str, options: Any) -> dict[str, Any]:
     """Return the options of a section merged over the preset of the protocol; malformed values count as empty."""
     preset = PRESETS.get(protocol, {}) if isinstance(protocol, str) else {}
     return {**preset.get(section, {}), **(options if isinstance(options, Mapping) else {})}
+
+
+def describe_reported(networks: Mapping[str, Options], ensembles: Mapping[str, list[str]], reported: str) -> str:
+    """Return a short description of the reported network, or of the different networks of the reported ensemble.
+
+    Example:
+        >>> networks = {"a": {"architecture": "unet"}, "b": {"architecture": "unet"}, "c": {"architecture": "pspnet"}}
+        >>> describe_reported(networks, {"all": ["a", "b", "c"]}, "all")
+        'unet + pspnet'
+    """
+    members = ensembles.get(reported, [reported])
+    return " + ".join(dict.fromkeys(describe_network(networks[member]) for member in members))
 
 
 def describe_network(spec: Mapping[str, Any]) -> str:

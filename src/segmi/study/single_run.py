@@ -222,8 +222,10 @@ def train_study(
 def _trained(folder: RunFolder) -> TrainedNetwork:
     result = folder.result() or {}
     network = result["reported_network"]
-    scores = result["networks"][network]["scores"][result["protocol"]]
-    return TrainedNetwork(folder.path / "bundles" / network, folder.path, scores)
+    entry = result["networks"][network]
+    # The bundles of an ensemble are listed in the folder of the run.
+    bundle = folder.path if "members" in entry else folder.path / "bundles" / network
+    return TrainedNetwork(bundle, folder.path, entry["scores"][result["protocol"]])
 
 
 def _check_state(folders: Sequence[RunFolder], resume: bool, overwrite: bool) -> None:

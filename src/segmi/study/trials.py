@@ -160,7 +160,8 @@ class Search:
 
     def _network(self) -> str:
         method = self.study.methods[self.method]
-        return (method.training or {}).get("select_network") or method.reported or ""
+        reported = method.reported or ""
+        return reported if reported in method.ensembles else (method.training or {}).get("select_network") or reported
 
     def _record(self, run: Run, number: int, values: dict[str, Any]) -> TrialRecord | None:
         if self.restart and run.key not in self.done:

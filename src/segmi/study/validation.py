@@ -18,7 +18,7 @@ from segmi.study.initial_weights import check_weights
 from segmi.study.method_validation import check_method, check_positive, check_training
 from segmi.study.problems import Problems, unknown
 from segmi.study.run_config import HELD_OUT, TrainingSection
-from segmi.study.schema import Method, Study, StudyFile, describe_network, with_preset
+from segmi.study.schema import Method, Study, StudyFile, describe_reported, with_preset
 from segmi.study.search import Space, check_searches, find_searches, searches_of, with_end_points
 from segmi.study.strict_yaml import Document, KeyPath, mapping
 from segmi.training import evaluate
@@ -158,7 +158,10 @@ def _check_treatments(methods: Mapping[str, dict[str, Any]], baseline: str, prob
     treatments = {name: method.get("treatment") or name for name, method in methods.items()}
     if len(set(treatments.values())) == len(methods) or problems.found:
         return
-    networks = {name: describe_network(method["networks"][method["reported"]]) for name, method in methods.items()}
+    networks = {
+        name: describe_reported(method["networks"], method["ensembles"], method["reported"])
+        for name, method in methods.items()
+    }
     first_with: dict[tuple[str, str], str] = {}
     for name in methods:
         first = first_with.setdefault((treatments[name], networks[name]), name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
@@ -45,10 +45,11 @@ class Cohort(nn.Module):
         networks: networks that return an `Output`, by name.
         frozen: names of the networks that are not trained.
         averages: networks that are averages of others, by name; they are frozen too.
+        ensembles: names of networks whose probabilities are averaged in the evaluation, by name of the ensemble.
 
     Raises:
-        UsageError: if the networks are empty or all frozen, a name is unknown, or an average is of a frozen network
-            or of another architecture.
+        UsageError: if the networks are empty or all frozen, a name is unknown, an average is of a frozen network
+            or of another architecture, or an ensemble has fewer than two networks or the name of a network.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Cohort(nn.Module):
         networks: Mapping[str, nn.Module],
         frozen: Sequence[str] = (),
         averages: Mapping[str, Average] = MappingProxyType({}),
+        ensembles: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         super().__init__()
         if not networks:
@@ -66,10 +68,12 @@ class Cohort(nn.Module):
         frozen = tuple(dict.fromkeys((*frozen, *averages)))
         for name, average in averages.items():
             _check_average(name, average, networks, frozen)
+        for name, members in ensembles.items():
+            check_ensemble(name, members, networks)
         if len(set(frozen)) == len(networks):
             raise UsageError("every network of the cohort is frozen", "leave at least one network to be trained")
         self.networks = nn.ModuleDict(networks)
-        self.frozen, self.averages = frozen, dict(averages)
+        self.frozen, self.averages, self.ensembles = frozen, dict(averages), dict(ensembles)
         for name in self.frozen:
             self.networks[name].requires_grad_(False)
         self._hooked: dict[str, tuple[str, ...]] = {}
@@ -97,6 +101,11 @@ class Cohort(nn.Module):
         """Replace the network ``name``."""
         self.networks[name] = network.requires_grad_(name not in self.frozen)
         self.train(self.training)
+
+    @property
+    def evaluated(self) -> tuple[str, ...]:
+        """Names of all networks and ensembles."""
+        return (*self.networks, *self.ensembles)
 
     @property
     def in_channels(self) -> int:
@@ -210,6 +219,25 @@ def register_feature_hooks(cohort: Cohort, objective: Objective, *, device: torc
                 raise UsageError(problem, "use one of the layers around it")
     objective.prepare(outputs, key(seed, "objective"))
     objective.to(device)
+
+
+def check_ensemble(name: str, members: Sequence[str], networks: Collection[str]) -> None:
+    """Check the name of an ensemble and the names of its networks.
+
+    Raises:
+        UsageError: for the name of a network, an unknown network, or fewer than two different networks.
+    """
+    if name in networks:
+        raise UsageError(f"{name!r} is the name of a network and of an ensemble", "rename the ensemble")
+    for member in members:
+        if member not in networks:
+            raise unknown_name(f"network of the ensemble {name!r}:", member, networks)
+    if len(members) < 2 or len(set(members)) < len(members):
+        given = ", ".join(members) or "none"
+        raise UsageError(
+            f"expected at least two different networks for the ensemble {name!r}, got {given}",
+            "list each of its networks once",
+        )
 
 
 def _check_average(name: str, average: Average, networks: Mapping[str, nn.Module], frozen: Sequence[str]) -> None:

@@ -53,7 +53,7 @@ def evaluate(
     diagnostics: PredictionDiagnostics | None = None,
     details: MutableMapping[str, Details] | None = None,
 ) -> dict[str, ConfusionMatrix]:
-    """Return the confusion matrix of every network, including frozen ones, by name.
+    """Return the confusion matrix of every network, including frozen ones, and of every ensemble, by name.
 
     ``full`` predicts whole images at the working scale, padded to the networks' stride, and scores the logits resized
     to the original label size; it is deterministic. ``paper`` follows the paper: ``passes`` passes of random crops,
@@ -92,14 +92,14 @@ def evaluate(
     part = processes.shard.slice(-(-len(images) // batch_size))
     share = range(part.start * batch_size, min(part.stop * batch_size, len(images)))
     classes = len(images.dataset.info.classes)
-    matrices = {name: ConfusionMatrix(classes) for name in cohort.networks}
-    collected = None if details is None else {name: Details(classes) for name in cohort.networks}
+    matrices = {name: ConfusionMatrix(classes) for name in cohort.evaluated}
+    collected = None if details is None else {name: Details(classes) for name in cohort.evaluated}
     batches = _whole(images, share, batch_size) if protocol == "full" else _crops(images, share, batch_size, passes)
     total, done = len(share) * (1 if protocol == "full" else passes), 0
     cohort.to(target)
     with evaluation_mode(cohort), torch.inference_mode():
         for indices, inputs, labels in batches:
-            visit = None if diagnostics is None else partial(_update_diagnostics, diagnostics, labels)
+            visit = None if diagnostics is None else partial(_update_diagnostics, diagnostics, cohort, labels)
             sizes = [(truth.shape[-2], truth.shape[-1]) for truth in labels]
             predictions = predict_batch(
                 cohort, inputs.to(target), sizes, config, confidence=details is not None, visit=visit
@@ -133,15 +133,16 @@ def predict_batch(
     confidence: bool = False,
     visit: Visitor | None = None,
 ) -> dict[str, list[inference.Prediction]]:
-    """Return every network's predictions for a batch of images, each at its own size.
+    """Return the predictions of every network and ensemble for a batch of images, each at its own size.
 
-    ``visit`` gets the logits of all networks at that size: whole images, or pieces if there are windows.
+    ``visit`` gets all logits at that size: whole images, or pieces if there are windows.
     """
-    predictions: dict[str, list[inference.Prediction]] = {name: [] for name in cohort.networks}
+    predictions: dict[str, list[inference.Prediction]] = {name: [] for name in cohort.evaluated}
     if not config.tta and config.window is not None and max(images.shape[-2:]) > config.window:
         for index, (image, size) in enumerate(zip(images, sizes, strict=True)):
             visitor = None if visit is None else partial(visit, index)
             options: Any = {"stride": cohort.stride, "confidence": confidence, "visit": visitor}
+            options["ensembles"] = cohort.ensembles
             result = inference.predict_windows(dict(cohort.networks.items()), image, size, config, **options)
             for name, prediction in result.items():
                 predictions[name].append(prediction)
@@ -157,6 +158,7 @@ def predict_batch(
         whole = {name: output.logits[..., :height, :width].float().split(1) for name, output in outputs.items()}
     for index, size in enumerate(sizes):
         resized = {name: inference.resize_logits(logits[index], size) for name, logits in whole.items()}
+        resized = inference.with_ensembles(resized, cohort.ensembles)
         for name, logits in resized.items():
             sure = inference.confidences(logits, config.threshold) if confidence else None
             predicted = inference.predict_labels(logits, threshold=config.threshold)
@@ -167,7 +169,7 @@ def predict_batch(
 
 
 def predict_labels(cohort: Cohort, images: SegmentationDataset, index: int, **options: Any) -> dict[str, LabelMap]:
-    """Return every network's label map of image ``index``, at the size of its labels.
+    """Return the label map of image ``index`` by every network and ensemble, at the size of its labels.
 
     The training mode of the cohort is restored. ``options`` are fields of `segmi.models.InferenceConfig`.
     """
@@ -186,6 +188,7 @@ def predict_labels(cohort: Cohort, images: SegmentationDataset, index: int, **op
 
 def _update_diagnostics(
     diagnostics: PredictionDiagnostics,
+    cohort: Cohort,
     labels: list[Labels],
     index: int,
     rows: slice,
@@ -197,7 +200,8 @@ def _update_diagnostics(
     device = next(iter(logits.values())).device
     truth = labels[index][None, rows, columns].to(device)[:, top:, left:]
     pieces = {name: z[:, :, top:, left:] for name, z in logits.items()}
-    diagnostics.update(pieces, truth, whole=rows == WHOLE and columns == WHOLE)
+    whole = rows == WHOLE and columns == WHOLE
+    diagnostics.update(pieces, truth, whole=whole, ensembles=cohort.ensembles)
 
 
 def _add_details(

@@ -150,5 +150,5 @@ def _cost(result: Mapping[str, Any], name: str) -> float | None:
     _, section, key, unit = COSTS[name]
     value = (result.get(section) or {}).get(key)
     if section == "networks":
-        value = sum(entry.get(key) or 0 for entry in result[section].values()) or None
+        value = sum(e.get(key) or 0 for e in result[section].values() if "members" not in e) or None
     return float(value) / unit if isinstance(value, int | float) else None
