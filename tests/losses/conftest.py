@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -66,6 +66,22 @@ class _Crossings(TorchDispatchMode):
         return result
 
 
+class _Reads(TorchDispatchMode):
+    """Refuse operations whose result or its shape depends on values, which synchronize a GPU."""
+
+    refused: ClassVar = {
+        "_local_scalar_dense", "nonzero", "bincount", "masked_select", "_unique", "_unique2", "unique_dim", "equal",
+        "repeat_interleave.Tensor", "linalg_cholesky", "linalg_inv",
+    }  # fmt: skip
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        name = str(function).removeprefix("aten.")
+        masks = [one for one in tree_leaves(arguments[1:2]) if isinstance(one, Tensor) and one.dtype == torch.bool]
+        if {name, name.partition(".")[0]} & self.refused or (name.startswith("index") and masks):
+            raise AssertionError(f"expected no operation that reads values, got {function}")
+        return function(*arguments, **(options or {}))
+
+
 class _Fillings(TorchFunctionMode):
     """Record tensors created from Python numbers on other devices than the CPU, which need a copy."""
 
@@ -79,6 +95,17 @@ class _Fillings(TorchFunctionMode):
         if name in ("tensor", "as_tensor", "asarray", "new_tensor") and result.device.type != "cpu":
             self.found.append(name)
         return result
+
+
+@pytest.fixture
+def no_reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], TorchDispatchMode]:
+    """``with no_reads():`` run what runs on a GPU on the CPU, and refuse operations that read values."""
+
+    def refusing() -> TorchDispatchMode:
+        monkeypatch.setattr("segmi.losses.targets.is_traced", lambda _: True)
+        return _Reads()
+
+    return refusing
 
 
 @pytest.fixture

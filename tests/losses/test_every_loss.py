@@ -411,12 +411,6 @@ def test_results_are_deterministic(info: LossCase, scene: Scene, gradient: Gradi
     assert torch.equal(first[1], again[1])
 
 
-WAITS = {name for name, kind in LOSSES.items() if kind.family == "rmi"} | {
-    "rmi_loss", "contrastive_distillation", "pixel_contrast"
-}  # fmt: skip
-"""Those that look at numbers to know how much to do, as their pages say; for the first ones see the test below."""
-
-
 def test_no_gpu_synchronization(info: LossCase, no_synchronization: Any) -> None:
     cpu = torch.randn(2, 4, 12, 12)
     objective = _as_objective(info, 255, cpu).to("meta")
@@ -435,11 +429,44 @@ def test_no_gpu_synchronization(info: LossCase, no_synchronization: Any) -> None
         assert {part.device.type for part in shown + counted} == {"meta"}
         return found
 
-    if info.name.split("-")[0] in WAITS:
-        with pytest.raises(RuntimeError):
-            update()
-    else:
-        assert update() == []
+    assert update() == []
+
+
+def test_same_result_without_reading_values(info: LossCase, scene: Scene, gradient: Gradient, no_reads: Any) -> None:
+    """As on a GPU, where a read would synchronize: `no_reads` selects the same code on the CPU."""
+    labels = scene.labels(2, 4, 14, 13, ignored=True)
+    labels[0] = labels[0].masked_fill(labels[0] == 1, 0)  # absent from the first image
+    logits = scene.logits(labels, 4)
+    expected = gradient(lambda z: value(info, z, labels), logits)
+    with no_reads():
+        found = gradient(lambda z: value(info, z, labels), logits)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+OPTIONS_OF_RMI: list[dict[str, Any]] = [
+    {"variant": variant, "ignored": ignored, **pooled, "probability": probability}
+    for variant in ("published", "corrected")
+    for ignored in ("zero", "drop")
+    for pooled in (
+        {}, {"pooling": "average", "stride": 2}, {"pooling": "max", "stride": 2},
+        {"pooling": "interpolation", "stride": 2, "legacy_interpolation": True},
+    )
+    for probability in ("sigmoid", "softmax")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", OPTIONS_OF_RMI, ids=lambda options: "-".join(map(str, options.values())))
+@pytest.mark.parametrize("name", ["rmi_loss", "region_permuted_pixels", "region_log_mse"])
+def test_same_result_of_rmi_without_reading_values(
+    name: str, options: dict[str, Any], scene: Scene, gradient: Gradient, no_reads: Any
+) -> None:
+    labels = scene.labels(2, 4, 14, 13, ignored=True)
+    labels[0] = labels[0].masked_fill(labels[0] == 1, 0)
+    logits, loss = scene.logits(labels, 4), LOSSES[name](**options)
+    expected = gradient(lambda z: loss(z, labels), logits)
+    with no_reads():
+        found = gradient(lambda z: loss(z, labels), logits)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("options", [{}, {"variant": "corrected"}, {"ignored": "drop"}], ids=str)
@@ -466,19 +493,24 @@ def test_no_gpu_synchronization_of_triton_kernels(
     assert found == []
 
 
-@pytest.mark.parametrize(
-    "waiting",
-    [
-        lambda z: z.sum().item(),
-        lambda z: z[z > 0],
-        lambda z: bool((z > 0).any()),
-        lambda z: z.cpu(),
-        lambda z: torch.bincount(z.flatten().long(), minlength=9),
-    ],
-)
+READS: list[Callable[[Tensor], Any]] = [
+    lambda z: z.sum().item(),
+    lambda z: z[z > 0],
+    lambda z: bool((z > 0).any()),
+    lambda z: torch.bincount(z.flatten().long(), minlength=9),
+]
+
+
+@pytest.mark.parametrize("waiting", [*READS, lambda z: z.cpu()])
 def test_reads_of_values_are_detected(no_synchronization: Any, waiting: Callable[[Tensor], Any]) -> None:
     with pytest.raises(RuntimeError), no_synchronization():
         waiting(torch.zeros(3, 3, device="meta"))
+
+
+@pytest.mark.parametrize("waiting", [*READS, lambda z: z.index_put((z > 0,), z.new_ones(()))])
+def test_reads_of_values_are_refused(no_reads: Any, waiting: Callable[[Tensor], Any]) -> None:
+    with pytest.raises(AssertionError, match="no operation that reads values"), no_reads():
+        waiting(torch.zeros(3, 3))
 
 
 @pytest.mark.parametrize(

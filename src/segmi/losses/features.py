@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segmi.losses.base import Objective, Outputs, module_name
-from segmi.losses.targets import Targets, is_valid, read_targets, upcast
+from segmi.losses.targets import Targets, is_readable, is_valid, read_targets, upcast
 from segmi.types import Labels, Logits, Output
 
 Layers: TypeAlias = dict[str, str]
@@ -78,36 +78,45 @@ def count_valid_positions(labels: Labels, features: Tensor, ignore_index: int | 
 
 
 class Sample(NamedTuple):
-    """K sampled positions, ordered by image and class: image index, flat position and class of each."""
+    """K positions of every image, by class: flat position, class, and whether the position is part of the sample.
 
-    image: Tensor
+    Shapes: N×K.
+    """
+
     position: Tensor
     classes: Tensor
+    included: Tensor
 
     def of(self, maps: Tensor) -> Tensor:
-        """Return the K×D vectors of N×D×h×w maps at these positions."""
-        return maps.flatten(2)[self.image, :, self.position]
+        """Return the N×K×D vectors of N×D×h×w maps at these positions."""
+        index = self.position.unsqueeze(1).expand(-1, maps.shape[1], -1)
+        return maps.flatten(2).gather(2, index).mT
 
 
-def sample_positions(classes: Tensor, valid: Tensor, *, per_class: int, seed: int) -> Sample:
+def sample_positions(classes: Tensor, valid: Tensor, number: int, *, per_class: int | Tensor, seed: int) -> Sample:
     """Sample at most ``per_class`` valid positions of every class and image, all with equal probability.
 
     The sample is a function of the seed and the image's labels, so it is the same in any batch or process and after a
-    resume, and it differs between crops. On a GPU this synchronizes, because the number of positions is data dependent.
+    resume, and it differs between crops. Its size K is the largest sample of an image on the CPU; elsewhere reading the
+    sizes would synchronize with the device, so that K is at most the ``number`` of positions.
 
-    Shapes: classes: N×h×w int64; valid: N×h×w bool.
+    Shapes: classes: N×h×w int64; valid: N×h×w bool; per_class: a tensor has the shape ().
     """
-    sorted_classes, order = _sorted_by_class(classes, valid, _priorities(classes, valid, seed))
+    priorities = random_priorities(classes, valid, math.prod(classes.shape[1:]), seed)
+    sorted_classes, order = _sorted_by_class(classes, valid, priorities)
     # new: True at the first position of each class in a sorted row, N×(h·w)
-    new = torch.ones_like(sorted_classes, dtype=torch.bool)
-    new[:, 1:] = sorted_classes[:, 1:] != sorted_classes[:, :-1]
+    before = sorted_classes.roll(1, 1)
     index = torch.arange(sorted_classes.shape[1], device=sorted_classes.device).expand_as(sorted_classes)
+    new = (sorted_classes != before) | (index == 0)
     # first: index of the first position of the same class
     first = torch.where(new, index, 0).cummax(1).values if sorted_classes.numel() else index
     # rank within the class: less than per_class for the first ones in random order
     taken = (index - first < per_class) & (sorted_classes != _IGNORED)
-    image, column = taken.nonzero(as_tuple=True)
-    return Sample(image, order[image, column], sorted_classes[image, column])
+    size = min(number, taken.shape[1])
+    if is_readable(taken) and taken.numel():
+        size = int(taken.sum(1).max())
+    columns = (~taken).byte().argsort(dim=1, stable=True)[:, :size]  # those taken first
+    return Sample(*(values.gather(1, columns) for values in (order, sorted_classes, taken)))
 
 
 def shuffled_positions(classes: Tensor, valid: Tensor, *, within_class: bool, seed: int) -> Tensor:
@@ -117,7 +126,7 @@ def shuffled_positions(classes: Tensor, valid: Tensor, *, within_class: bool, se
     permutation is a function of seed and labels, as in `sample_positions`.
     """
     groups = classes if within_class else torch.zeros_like(classes)
-    _, source = _sorted_by_class(groups, valid, _priorities(classes, valid, seed))
+    _, source = _sorted_by_class(groups, valid, random_priorities(classes, valid, math.prod(classes.shape[1:]), seed))
     index = torch.arange(source.shape[1], device=source.device).expand_as(source)
     # positions of each group in their original order; source has them in random order
     _, target = _sorted_by_class(groups, valid, index)
@@ -133,12 +142,15 @@ def _sorted_by_class(classes: Tensor, valid: Tensor, priorities: Tensor) -> tupl
     return flat, by_priority.gather(1, by_class)
 
 
-def _priorities(classes: Tensor, valid: Tensor, seed: int) -> Tensor:
-    # N×(h·w) pseudo-random integers: a hash of seed, position and all labels of the image
-    position = torch.arange(classes.shape[1] * classes.shape[2], device=classes.device)
+def random_priorities(classes: Tensor, valid: Tensor, positions: int, seed: int) -> Tensor:
+    """Return N×positions pseudo-random integers: a hash of seed, position and all labels of the image.
+
+    Shapes: classes: N×H×W int64; valid: N×H×W bool.
+    """
     known = torch.where(valid, classes, -1).flatten(1)
-    # a sum over positions makes the hash of the image independent of their order of evaluation
-    image = _hashed(known * _GOLDEN + _hashed(position + seed)).sum(1, keepdim=True)
+    pixel, position = (torch.arange(size, device=classes.device) for size in (known.shape[1], positions))
+    # a sum over pixels makes the hash of the image independent of their order of evaluation
+    image = _hashed(known * _GOLDEN + _hashed(pixel + seed)).sum(1, keepdim=True)
     return _hashed(image + _hashed(position + 1) + seed)
 
 

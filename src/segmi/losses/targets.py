@@ -44,8 +44,7 @@ def read_targets(logits: Logits, labels: Labels, ignore_index: int | None) -> Ta
     unknown = valid & ((index < 0) | (index >= classes))
     # checked on the device, without a synchronization
     invalid = nan_marker(logits)
-    if logits.device.type == "cpu" and not is_traced(unknown):
-        # on the CPU the check is free
+    if is_readable(unknown):
         if unknown.any():
             raise ValueError(_unknown_ids(index[unknown], classes, ignore_index))
     else:
@@ -164,6 +163,11 @@ def is_transformed() -> bool:
 def is_traced(tensor: Tensor) -> bool:
     """Return whether values cannot be read: in `torch.compile`, or a tensor of a transform of `torch.func`."""
     return torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
+def is_readable(tensor: Tensor) -> bool:
+    """Return whether reading values is free: on the CPU and outside transforms; elsewhere it synchronizes or fails."""
+    return tensor.device.type == "cpu" and not is_traced(tensor)
 
 
 def class_count(logits: Logits) -> int:

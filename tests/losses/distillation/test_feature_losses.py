@@ -158,10 +158,12 @@ def test_sampling_is_uniform_and_independent_of_the_batch() -> None:
     valid = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(1)) > 0.3
     seen = torch.zeros(3, 36)
     for seed in range(300):
-        chosen = sample_positions(classes, valid, per_class=4, seed=seed)
-        assert torch.equal(chosen.classes, classes.flatten(1)[chosen.image, chosen.position])
-        seen[chosen.image, chosen.position] += 1
-        counts = torch.zeros(3, 3).index_put((chosen.image, chosen.classes), torch.tensor(1.0), accumulate=True)
+        sample = sample_positions(classes, valid, 12, per_class=4, seed=seed)
+        image, column = sample.included.nonzero(as_tuple=True)
+        position, kinds = sample.position[image, column], sample.classes[image, column]
+        assert torch.equal(kinds, classes.flatten(1)[image, position])
+        seen[image, position] += 1
+        counts = torch.zeros(3, 3).index_put((image, kinds), torch.tensor(1.0), accumulate=True)
         assert counts.max() <= 4
     assert (seen[~valid.flatten(1)] == 0).all()
     for n in range(3):
@@ -170,10 +172,10 @@ def test_sampling_is_uniform_and_independent_of_the_batch() -> None:
             share = min(4, int(cells.sum())) / int(cells.sum())
             assert (seen[n, cells] / 300 - share).abs().max() < 0.12
     chosen, alone = (
-        sample_positions(classes, valid, per_class=4, seed=7),
-        sample_positions(classes[1:2], valid[1:2], per_class=4, seed=7),
+        sample_positions(classes, valid, 12, per_class=4, seed=7),
+        sample_positions(classes[1:2], valid[1:2], 12, per_class=4, seed=7),
     )
-    assert torch.equal(alone.position, chosen.position[chosen.image == 1])
+    assert torch.equal(alone.position[alone.included], chosen.position[1][chosen.included[1]])
 
 
 def test_training_decreases_the_contrastive_loss() -> None:

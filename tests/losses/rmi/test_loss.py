@@ -122,7 +122,7 @@ def test_many_chunks_equal_one(scene: Scene, gradient: Gradient, monkeypatch: py
     labels = scene.labels(3, 5, 20, 20, ignored=True)
     logits = scene.logits(labels, 5)
     whole = gradient(lambda z: region_mutual_information(z, labels), logits)
-    monkeypatch.setattr("segmi.losses.rmi.torch.CHUNK_BYTES", 1)
+    monkeypatch.setattr("segmi.losses.rmi.windows._CHUNK_BYTES", 1)
     single = gradient(lambda z: region_mutual_information(z, labels), logits)
     torch.testing.assert_close(single, whole)
 
@@ -350,8 +350,8 @@ def test_jitter_is_bounded_and_counted() -> None:
     good, nearly = torch.eye(4, dtype=torch.float64), torch.ones(4, 4, dtype=torch.float64)
     nearly[0, 0] -= 1e-12
     hopeless, broken = -good, good * math.nan
-    factor, count = factor_with_jitter(torch.stack([good, nearly, hopeless, broken]), 2)
-    assert count == 2
+    factor, jittered = factor_with_jitter(torch.stack([good, nearly, hopeless, broken]), 2)
+    assert jittered.tolist() == [False, True, True, False]
     assert torch.equal(factor[0], torch.eye(2, dtype=torch.float64))
     assert factor[1].isfinite().all()
     assert factor[2:].isnan().any((1, 2)).all()
@@ -360,7 +360,9 @@ def test_jitter_is_bounded_and_counted() -> None:
 def test_module_counts_jittered_covariances(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = scene.labels(1, 3, 12, 12)
     loss = RegionMutualInformation()
-    monkeypatch.setattr("segmi.losses.rmi.covariances.factor_with_jitter", lambda m, d: (m[:, d:, d:], len(m)))
+    monkeypatch.setattr(
+        "segmi.losses.rmi.covariances.factor_with_jitter", lambda m, d: (m[:, d:, d:], torch.ones(len(m)).bool())
+    )
     loss(scene.logits(labels, 3), labels)
     assert loss.jittered == 3
 

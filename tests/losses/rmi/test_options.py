@@ -157,7 +157,7 @@ def test_many_chunks_equal_one(
         used = {**options, "variant": variant}
         whole = gradient(lambda z, o=used: region_mutual_information(z, labels, **o), logits)
         with monkeypatch.context() as patch:
-            patch.setattr("segmi.losses.rmi.torch.CHUNK_BYTES", 1)
+            patch.setattr("segmi.losses.rmi.windows._CHUNK_BYTES", 1)
             single = gradient(lambda z, o=used: region_mutual_information(z, labels, **o), logits)
         torch.testing.assert_close(single, whole)
 

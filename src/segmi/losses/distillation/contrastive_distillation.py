@@ -24,7 +24,7 @@ from segmi.losses.features import (
 )
 from segmi.losses.option_checks import check_choice, check_positive
 from segmi.losses.probabilities import inner_products
-from segmi.losses.targets import Targets, upcast
+from segmi.losses.targets import Targets, class_count, upcast
 from segmi.randomness import key
 from segmi.types import IGNORE_INDEX, Batch
 
@@ -50,7 +50,7 @@ def info_nce_per_pair(
         classes: of the pairs.
         temperature: τ.
         negatives: ``all`` other pairs of the group, or pairs of ``other_classes`` only.
-    Shapes: ours, theirs: K×D; group, classes: K; the result is K.
+    Shapes: ours, theirs: …×K×D; group, classes: …×K; the result is …×K.
     Unit and sign: nats, at least 0; 0 for a pair without negatives.
     Source: van den Oord, Li and Vinyals, *Representation Learning with Contrastive Predictive Coding*, 2018, eq. 4.
     Example:
@@ -58,14 +58,14 @@ def info_nce_per_pair(
         >>> info_nce_per_pair(ours, ours, torch.zeros(4), torch.zeros(4)).max() < 1e-5
         tensor(True)
     """
-    # K×K; the diagonal holds the pairs
+    # …×K×K; the diagonal holds the pairs
     similarity = inner_products(ours, theirs) / temperature
-    same = group[:, None] == group
+    same = group.unsqueeze(-1) == group.unsqueeze(-2)
     if negatives == "other_classes":
-        same = same & (classes[:, None] != classes)
+        same = same & (classes.unsqueeze(-1) != classes.unsqueeze(-2))
     # the positive pair is always in the denominator
-    same = same | torch.eye(len(group), dtype=torch.bool, device=group.device)
-    return similarity.masked_fill(~same, -torch.inf).logsumexp(1) - similarity.diagonal()
+    same = same | torch.eye(group.shape[-1], dtype=torch.bool, device=group.device)
+    return similarity.masked_fill(~same, -torch.inf).logsumexp(-1) - similarity.diagonal(dim1=-2, dim2=-1)
 
 
 class ContrastiveDistillation(FeatureTeacherObjective):
@@ -81,10 +81,8 @@ class ContrastiveDistillation(FeatureTeacherObjective):
     Assumptions: what distinguishes a pixel in the teacher's features is useful. Invariances: at the optimum over heads,
     invertible linear maps of the features; the scale of the embeddings. Degenerate solutions: ``negatives: all``
     separates pixels of one class; pairs can be identified by position alone, through padding. Cost: O(P² d) per image
-    for P sampled pixels, the forward pass of the teacher; on a GPU a synchronization for their number.
-
-    The number of sampled pixels depends on the labels, so it neither compiles with ``fullgraph=True`` nor supports
-    `torch.func.vmap` over labels.
+    for P sampled pixels, the forward pass of the teacher. On a GPU the number of sampled pixels is not read, so that P
+    is ``per_class`` times the number of classes, or the number of positions if that is less.
 
     Args:
         layers: one layer of a trained network and one of the teacher, by network.
@@ -140,27 +138,30 @@ class ContrastiveDistillation(FeatureTeacherObjective):
         targets, sample = self._sample(outputs, student, batch)
         theirs = resize_like(apply_head(head_of(self.heads, f"{teacher} for {student}"), truth), features)
         ours = apply_head(head_of(self.heads, student), features)
-        a, b = F.normalize(sample.of(ours)), F.normalize(sample.of(theirs))
+        a, b = F.normalize(sample.of(ours), dim=-1), F.normalize(sample.of(theirs), dim=-1)
         losses = torch.stack(
             [
                 info_nce_per_pair(
-                    *pair, sample.image, sample.classes, temperature=self.temperature, negatives=self.negatives
+                    *pair, sample.included, sample.classes, temperature=self.temperature, negatives=self.negatives
                 )
                 for pair in ([(a, b), (b, a)] if self.both_directions else [(a, b)])
             ]
         ).sum(0)
         # 0 · outputs keeps the heads and the logits in the graph without a sampled pixel
         attached = 0 * (ours.sum() + outputs[student].logits.sum())
-        count = torch.tensor(len(losses), dtype=ours.dtype, device=ours.device)
-        return {"": Term(losses.sum() + targets.invalid + attached, count)}
+        total = torch.where(sample.included, losses, 0).sum() + targets.invalid + attached
+        return {"": Term(total, sample.included.sum().to(ours.dtype))}
 
     def teacher_denominators(self, outputs: Outputs, student: str, teacher: str, batch: Batch) -> dict[str, Tensor]:
         """Return the number of sampled pixels."""
         _, sample = self._sample(outputs, student, batch)
-        logits = outputs[student].logits
-        return {"": torch.tensor(len(sample.image), dtype=upcast(logits).dtype, device=logits.device)}
+        return {"": sample.included.sum().to(upcast(outputs[student].logits).dtype)}
 
     def _sample(self, outputs: Outputs, student: str, batch: Batch) -> tuple[Targets, Sample]:
         features = self._features(outputs, student)
-        targets = feature_targets(outputs[student].logits, batch.labels, features, self.ignore_index)
-        return targets, sample_positions(targets.classes, targets.valid, per_class=self.per_class, seed=self.seed)
+        logits = outputs[student].logits
+        targets = feature_targets(logits, batch.labels, features, self.ignore_index)
+        return targets, sample_positions(
+            targets.classes, targets.valid, self.per_class * class_count(logits), per_class=self.per_class,
+            seed=self.seed,
+        )  # fmt: skip

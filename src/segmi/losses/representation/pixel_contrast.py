@@ -49,7 +49,7 @@ def supervised_contrastive(
         group: anchors are compared within their group.
         temperature: τ.
         base_temperature: τ_b, a scale only.
-    Shapes: vectors: K×D; classes, group: K; the results are K: ℓ, 0 for anchors without a positive, and bool.
+    Shapes: vectors: …×K×D; classes, group: …×K; the results are …×K: ℓ, 0 for anchors without a positive, and bool.
     Unit and sign: nats times τ/τ_b, at least 0.
     Source: Khosla et al., *Supervised Contrastive Learning*, NeurIPS 2020; in this form Wang et al., *Exploring
         Cross-Image Pixel Contrast for Semantic Segmentation*, ICCV 2021, eq. 3 (τ 0.1, τ_b 0.07).
@@ -60,19 +60,19 @@ def supervised_contrastive(
         (tensor(True), tensor(4))
     """
     similarity = inner_products(vectors, vectors) / temperature
-    same_group = group[:, None] == group
-    same_class = classes[:, None] == classes
-    identity = torch.eye(len(classes), dtype=torch.bool, device=classes.device)
+    same_group = group.unsqueeze(-1) == group.unsqueeze(-2)
+    same_class = classes.unsqueeze(-1) == classes.unsqueeze(-2)
+    identity = torch.eye(classes.shape[-1], dtype=torch.bool, device=classes.device)
     positive, negative = same_group & same_class & ~identity, same_group & ~same_class
-    # K×1, the log of the sum over negatives
-    against = similarity.masked_fill(~negative, -torch.inf).logsumexp(1, keepdim=True)
+    # …×K×1, the log of the sum over negatives
+    against = similarity.masked_fill(~negative, -torch.inf).logsumexp(-1, keepdim=True)
     # a finite minimum instead of -inf keeps the gradient finite without negatives
-    against = torch.where(negative.any(1, keepdim=True), against, torch.finfo(similarity.dtype).min)
+    against = torch.where(negative.any(-1, keepdim=True), against, torch.finfo(similarity.dtype).min)
     # log(e^s + e^a) - s = softplus(a - s)
     losses = torch.where(positive, F.softplus(against - similarity), 0.0)
-    number = positive.sum(1)
+    number = positive.sum(-1)
     scale = temperature / base_temperature
-    return scale * losses.sum(1) / number.clamp(min=1), number > 0
+    return scale * losses.sum(-1) / number.clamp(min=1), number > 0
 
 
 class PixelContrast(FeatureObjective):
@@ -82,13 +82,11 @@ class PixelContrast(FeatureObjective):
     at most ``per_class`` positions of every class and image, a function of the seed and the labels.
 
     Assumptions: a class looks alike everywhere. Invariances: rotations of the embeddings, a permutation of the classes.
-    Degenerate solutions: each class collapses to a point. Cost: O(K² d) for the K anchors of a batch, and on a GPU a
-    synchronization for their number; nothing at inference. The published sampler takes half of the anchors from wrong
+    Degenerate solutions: each class collapses to a point. Cost: O(K² d) for the K anchors of a batch; nothing at
+    inference. On a GPU the number of anchors is not read, so that K is the largest number that ``per_class`` and
+    ``max_anchors`` allow with all classes in all images. The published sampler takes half of the anchors from wrong
     predictions and skips classes of at most 100 pixels; here all positions of a class are equally likely. The published
     head has batch normalization (``batch_norm``), and a batch at most 1,024 anchors (``max_anchors``).
-
-    The number of anchors depends on the labels, so it neither compiles with ``fullgraph=True`` nor supports
-    `torch.func.vmap` over labels.
 
     Args:
         layers: one layer of each network, by network.
@@ -158,32 +156,50 @@ class PixelContrast(FeatureObjective):
         for network, output in self._trained(outputs).items():
             sample = self._sample(network, output, batch)[1]
             # embeddings do not matter for the count
-            blank = torch.ones(len(sample.classes), 1, device=sample.classes.device)
-            anchors = supervised_contrastive(blank, sample.classes, self._groups(sample))[1].sum()
+            blank = torch.ones(*sample.classes.shape, 1, device=sample.classes.device)
+            anchors = self._contrast(blank, sample, self._most(output.logits))[1]
             counts[f"{self.name}/{network}"] = anchors.to(upcast(output.logits).dtype)
         return counts
 
     def _term(self, network: str, output: Output, batch: Batch) -> Term:
         targets, sample = self._sample(network, output, batch)
         embedded = apply_head(head_of(self.heads, network), self._map(network, output))
-        vectors = F.normalize(sample.of(embedded))
-        losses, has_positive = supervised_contrastive(
-            vectors, sample.classes, self._groups(sample), temperature=self.temperature,
-            base_temperature=self.base_temperature,
-        )  # fmt: skip
+        vectors = F.normalize(sample.of(embedded), dim=-1)
+        total, anchors = self._contrast(vectors, sample, self._most(output.logits))
         attached = 0 * (embedded.sum() + output.logits.sum())
-        return Term(losses.sum() + targets.invalid + attached, has_positive.sum().to(vectors.dtype), self.weight)
+        return Term(total + targets.invalid + attached, anchors.to(vectors.dtype), self.weight)
+
+    def _most(self, logits: Tensor) -> int:
+        """Return an upper bound of the number of anchors of a batch."""
+        pairs = len(logits) * class_count(logits)
+        most = pairs * self.per_class
+        return most if self.max_anchors is None else min(most, max(self.max_anchors, pairs))  # one or more per pair
+
+    def _contrast(self, vectors: Tensor, sample: Sample, most: int) -> tuple[Tensor, Tensor]:
+        """Return the sum over the anchors with a positive, and their number."""
+        classes, included = sample.classes, sample.included
+        if self.across == "batch":
+            classes, included, vectors = classes.flatten(), included.flatten(), vectors.flatten(0, 1)
+            if most < len(classes):
+                first = (~included).byte().argsort(stable=True)[:most]
+                classes, included, vectors = classes[first], included[first], vectors[first]
+        losses, has_positive = supervised_contrastive(
+            vectors, classes, included, temperature=self.temperature, base_temperature=self.base_temperature
+        )
+        counted = included & has_positive
+        return torch.where(counted, losses, 0).sum(), counted.sum()
 
     def _map(self, network: str, output: Output) -> Tensor:
         return self._features(network, self.layers_of[network][0], output)
 
-    def _groups(self, sample: Sample) -> Tensor:
-        return torch.zeros_like(sample.image) if self.across == "batch" else sample.image
-
     def _sample(self, network: str, output: Output, batch: Batch) -> tuple[Targets, Sample]:
         targets = feature_targets(output.logits, batch.labels, self._map(network, output), self.ignore_index)
-        per_class = self.per_class
+        classes, per_class = class_count(output.logits), self.per_class
+        limit: int | Tensor = per_class
         if self.max_anchors is not None:
-            pairs = int((image_counts(targets, class_count(output.logits)) > 0).sum())
-            per_class = max(1, min(per_class, self.max_anchors // max(pairs, 1)))
-        return targets, sample_positions(targets.classes, targets.valid, per_class=per_class, seed=self.seed)
+            pairs = (image_counts(targets, classes) > 0).sum().clamp(min=1)
+            limit = (self.max_anchors // pairs).clamp(1, per_class)
+        return targets, sample_positions(
+            targets.classes, targets.valid, min(classes * per_class, self._most(output.logits)), per_class=limit,
+            seed=self.seed,
+        )  # fmt: skip

@@ -5,8 +5,8 @@ joint covariance factors as ``S + rI = L Lᵀ``. The last d×d block of L is a f
 residuals of the best linear regression ``B P`` of Y (eq. 14). Its inverse W gives the derivative of the term with
 respect to the windows in closed form, ``-Bᵀ W (Y - B P)``.
 
-`value_and_derivative` uses autograd on the small matrices and has all quantities. `solve` uses the closed form, has
-only the information, and does not synchronize with a GPU.
+`terms_of` is differentiated by autograd and has all quantities. `solve` uses the closed form and has only the
+information. Neither synchronizes with a GPU.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from segmi.information import conditional_cholesky, gaussian_entropy
 from segmi.losses.rmi.rmi_config import RMIConfig
+from segmi.losses.targets import is_readable
 
 _FIRST_JITTER: Final = 1e-14  # times the mean of the diagonal
 _JITTER_GROWTH: Final = 100.0
@@ -27,41 +28,50 @@ _JITTERS: Final = 6
 _PUBLISHED_FLOOR: Final = 1e-8  # added to the diagonal of the factor in its logarithm by the published code
 
 
-def value_and_derivative(sums: Tensor, count: int | Tensor, config: RMIConfig) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Return terms and I_G of m pairs, K (m×d×2d), and the number of jittered pairs.
+def terms_of(sums: Tensor, counts: Tensor, config: RMIConfig) -> tuple[Tensor, Tensor, Tensor]:
+    """Return terms and I_G of m pairs, and which pairs were jittered (m bool); terms are differentiable.
 
-    ``sums`` are the m×2d×2d centered sums of products over ``count`` windows, one number or m. The derivative of a term
-    with respect to the window P_i is ``K (P_i, Y_i)``, both centered.
+    ``sums`` are the m×2d×2d centered sums of products over ``counts`` (m) windows.
     """
-    d = config.dimension
-    windows = torch.as_tensor(count, dtype=sums.dtype, device=sums.device)
-    sums = sums.requires_grad_()
+    d, published = config.dimension, config.variant == "published"
+    windows = counts.to(sums.dtype)
+    covariance = sums if published else sums / windows.view(-1, 1, 1)  # published: sums, not means (eq. 14)
+    ridge = torch.full_like(windows, config.alpha)
+    if not published:
+        ridge = config.relative_ridge * covariance[:, d:, d:].diagonal(dim1=-2, dim2=-1).mean(-1).detach()
+    ridged = covariance + torch.diag_embed(ridge[:, None].expand(sums.shape[:2]))
+    factor, jittered = factor_with_jitter(ridged, d)  # m×d×d, a factor of M + rI
+    diagonal = factor.diagonal(dim1=-2, dim2=-1)
+    remaining = torch.log(diagonal).sum(-1)  # ½ log det(M + rI)
+    nats = half_log_determinant(ridged[:, d:, d:].detach()) - remaining
+    if config.quantity != "information":
+        divisor = windows if published else torch.ones_like(windows)
+        terms = ablation_terms(Moments.of(covariance, ridge, factor, divisor), config)
+    else:
+        terms = torch.log(diagonal + _PUBLISHED_FLOOR).sum(-1) if published else -nats
+    return terms, nats.detach(), jittered
+
+
+def value_and_derivative(sums: Tensor, counts: int | Tensor, config: RMIConfig) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Return terms and I_G of m pairs, K (m×d×2d), and the number of jittered pairs; see `terms_of`.
+
+    The derivative of a term with respect to the window P_i is ``K (P_i, Y_i)``, both centered.
+    """
+    sums = sums.detach().requires_grad_()
     with torch.enable_grad():
-        if config.variant == "published":
-            covariance, ridge = sums, sums.new_full((len(sums),), config.alpha)  # sums, not means (eq. 14)
-        else:
-            covariance = sums / windows.view(-1, 1, 1)  # m×2d×2d
-            ridge = config.relative_ridge * covariance[:, d:, d:].diagonal(dim1=-2, dim2=-1).mean(-1).detach()
-        ridged = covariance + ridge[:, None, None] * torch.eye(2 * d, dtype=sums.dtype, device=sums.device)
-        factor, jittered = factor_with_jitter(ridged, d)  # m×d×d, a factor of M + rI
-        diagonal = factor.diagonal(dim1=-2, dim2=-1)
-        remaining = torch.log(diagonal).sum(-1)  # ½ log det(M + rI)
-        nats = half_log_determinant(ridged[:, d:, d:].detach()) - remaining
-        if config.quantity != "information":
-            divisor = windows if config.variant == "published" else torch.ones_like(windows)
-            terms = ablation_terms(Moments.of(covariance, ridge, factor, divisor), config)
-        else:
-            terms = torch.log(diagonal + _PUBLISHED_FLOOR).sum(-1) if config.variant == "published" else -nats
+        terms, nats, jittered = terms_of(sums, torch.as_tensor(counts).expand(len(sums)), config)
         derivative = torch.autograd.grad(terms.sum(), sums)[0]
-    return terms.detach(), nats.detach(), (derivative + derivative.mT)[:, :d], jittered
+    return terms.detach(), nats, (derivative + derivative.mT)[:, : config.dimension], int(jittered.sum())
 
 
 def skipped_value(config: RMIConfig) -> float:
-    """Return the term of a pair whose label does not vary, unless `moves_absent_classes`."""
+    """Return the term of a pair whose label does not vary, unless `moves_absent_classes`: of covariances of 0."""
     if config.quantity == "information" or config.variant == "corrected":
         return config.absent_value
-    nothing = torch.zeros(1, 2 * config.dimension, 2 * config.dimension, dtype=torch.float64)
-    return value_and_derivative(nothing, 1, config)[0].item()
+    if config.quantity in ("cca_trace", "cka", "covariance_matching"):
+        return 0.0
+    ridge = (2 if config.quantity in ("error_determinant", "log_mse") else 1) * config.alpha
+    return config.dimension / 2 * math.log(ridge)
 
 
 def moves_absent_classes(config: RMIConfig) -> bool:
@@ -73,25 +83,32 @@ def moves_absent_classes(config: RMIConfig) -> bool:
     )
 
 
-def factor_with_jitter(ridged: Tensor, split: int, *, steps: int = _JITTERS) -> tuple[Tensor, int]:
-    """Return `conditional_cholesky` with at most ``steps`` growing jitters, and how many matrices needed one.
+def factor_with_jitter(ridged: Tensor, split: int) -> tuple[Tensor, Tensor]:
+    """Return `conditional_cholesky` with the least jitter that suffices, and which matrices needed one (m bool).
 
-    The jitter starts at 1e-14 of the mean of the diagonal and grows a hundredfold. A matrix that still fails, or
-    contains NaN, gives NaN.
+    The jitter starts at 1e-14 of the mean of the diagonal and grows a hundredfold, six times. A matrix that still
+    fails, or contains NaN, gives NaN.
     """
-    factor = conditional_cholesky(ridged, split, check=False)
-    finite = ridged.detach().isfinite().flatten(1).all(1)  # m bool; NaN cannot be repaired by a jitter
-    failed = finite & factor.detach().isnan().flatten(1).any(1)
-    count = int(failed.sum())
+    jitter, jittered = _jitter(ridged.detach())
     eye = torch.eye(ridged.shape[-1], dtype=ridged.dtype, device=ridged.device)
-    scale = ridged.detach().diagonal(dim1=-2, dim2=-1).mean(-1).abs()
-    for step in range(steps if count else 0):
-        ridged = ridged + (failed * scale * _FIRST_JITTER * _JITTER_GROWTH**step)[:, None, None] * eye
-        factor = conditional_cholesky(ridged, split, check=False)
-        failed = finite & factor.detach().isnan().flatten(1).any(1)
-        if not failed.any():
+    return conditional_cholesky(ridged + jitter[:, None, None] * eye, split, check=False), jittered
+
+
+@torch.no_grad()
+def _jitter(ridged: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what must be added to the diagonals of matrices to factor them (m), and where it is not 0 (m bool)."""
+    finite = ridged.isfinite().flatten(1).all(1)  # NaN cannot be repaired by a jitter
+    mean = ridged.diagonal(dim1=-2, dim2=-1).mean(-1).abs()
+    eye = torch.eye(ridged.shape[-1], dtype=ridged.dtype, device=ridged.device)
+    jitter = torch.zeros_like(mean)
+    jittered = failed = finite & (torch.linalg.cholesky_ex(ridged).info != 0)
+    for step in range(_JITTERS):
+        # reading `failed` would synchronize with a GPU, so there all steps are executed
+        if is_readable(failed) and not failed.any():
             break
-    return factor, count
+        jitter = jitter + torch.where(failed, mean * (_FIRST_JITTER * _JITTER_GROWTH**step), 0)
+        failed = failed & (torch.linalg.cholesky_ex(ridged + jitter[:, None, None] * eye).info != 0)
+    return jitter, jittered
 
 
 class Solution(NamedTuple):
@@ -132,8 +149,11 @@ def solve(sums: Tensor, means: Tensor, counts: Tensor, *, published: bool, ridge
     ridged = sums * scale[:, None, None]
     diagonal = ridged.diagonal(dim1=-2, dim2=-1)
     diagonal += ridge if published else ridge * diagonal[:, d:].mean(-1, keepdim=True)
-    lower, jittered = _factor(ridged)
     possible, _ = torch.linalg.cholesky_ex(ridged[:, d:, d:])  # a factor of S_yy + rI
+    jitter, jittered = _jitter(ridged)
+    diagonal += jitter[:, None]
+    lower, failed = torch.linalg.cholesky_ex(ridged)
+    lower = torch.where((failed != 0)[:, None, None], torch.nan, lower)
     pivots = lower[:, d:, d:].diagonal(dim1=-2, dim2=-1)  # m×d, of the factor of M + rI
     remaining = pivots.log().sum(-1)
     information = possible.diagonal(dim1=-2, dim2=-1).log().sum(-1) - remaining
@@ -147,24 +167,6 @@ def solve(sums: Tensor, means: Tensor, counts: Tensor, *, published: bool, ridge
     offsets = (coefficients @ means[:, :, None])[..., 0]  # k₀ = K (mean of P, mean of Y)
     terms = (pivots + _PUBLISHED_FLOOR).log().sum(-1) if published else -information
     return Solution(terms, information, coefficients, offsets, jittered)
-
-
-def _factor(ridged: Tensor) -> tuple[Tensor, Tensor]:
-    """Return Cholesky factors, with growing jitters where factoring fails, and the jittered matrices (m bool)."""
-    lower, info = torch.linalg.cholesky_ex(ridged)
-    finite = ridged.isfinite().flatten(1).all(1)
-    jittered = failed = finite & (info != 0)
-    mean = ridged.diagonal(dim1=-2, dim2=-1).mean(-1).abs()
-    for step in range(_JITTERS):
-        # Reading `failed` would synchronize with a GPU, so there all steps are executed.
-        if failed.device.type == "cpu" and not failed.any():
-            break
-        jitter = failed * mean * (_FIRST_JITTER * _JITTER_GROWTH**step)
-        ridged = ridged + torch.diag_embed(jitter[:, None].expand(ridged.shape[:2]))
-        again, info = torch.linalg.cholesky_ex(ridged)
-        lower = torch.where(failed[:, None, None], again, lower)
-        failed = failed & (info != 0)
-    return torch.where((failed | ~finite)[:, None, None], torch.nan, lower), jittered
 
 
 # --- ablations: other functions of the same covariances
@@ -260,8 +262,8 @@ def _cca_trace(moments: Moments) -> Tensor:
 
 
 def _cka(moments: Moments) -> Tensor:
-    norms = (torch.linalg.matrix_norm(moments.ridged(matrix)) for matrix in (moments.yy, moments.pp))
-    return -moments.yp.shape[-1] * moments.yp.square().sum((-2, -1)) / math.prod(norms)
+    y_norm, p_norm = (torch.linalg.matrix_norm(moments.ridged(matrix)) for matrix in (moments.yy, moments.pp))
+    return -moments.yp.shape[-1] * moments.yp.square().sum((-2, -1)) / (y_norm * p_norm)
 
 
 def _covariance_matching(moments: Moments) -> Tensor:

@@ -24,8 +24,8 @@ from segmi.losses.pixel.binary_cross_entropy import PixelKernel, binary_cross_en
 from segmi.losses.rmi.maps import counted_pairs, pooled_size
 from segmi.losses.rmi.operators import fused_region_sums, region_kernel_result
 from segmi.losses.rmi.rmi_config import Kernel, Pooling, Probability, RMIConfig, Variant
-from segmi.losses.rmi.transforms import in_transform, region_terms
-from segmi.losses.targets import Targets, check_targets, ignore_value, read_targets, upcast
+from segmi.losses.rmi.torch import region_terms
+from segmi.losses.targets import Targets, check_targets, ignore_value, is_transformed, read_targets, upcast
 from segmi.types import Labels, Logits
 
 __all__ = ["region_kernel"]
@@ -157,7 +157,8 @@ def compute_regions(
     chosen, targets = choose_kernel(logits, config, kernel), None
     if chosen == "numba" and is_eager(logits) and not is_compiled(cpu_module(config), wait=kernel == "numba"):
         chosen = pixel_kernel = "torch"  # until the kernel is compiled
-    if chosen == "torch" or in_transform():  # the operators have no batching rule
+    if chosen == "torch" or (is_transformed() and not torch.compiler.is_compiling()):
+        # in `torch.func`, for which the operators of the kernels have no rules
         targets = read_targets(logits, labels, ignore_index)
         result = _compute_with_torch(logits, targets, config)
     else:
@@ -229,7 +230,7 @@ def _compute_with_torch(logits: Logits, targets: Targets, config: RMIConfig) -> 
         numerator=_numerator(result.terms, result.counted, config).to(upcast(logits).dtype) + targets.invalid,
         information=result.information.clamp(min=0),
         counted=result.counted,
-        jittered=torch.as_tensor(result.jittered, device=logits.device),
+        jittered=result.jittered,
         invalid=targets.invalid,
         pixels=nothing,
         valid=nothing,

@@ -12,7 +12,6 @@ ignored pixel.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -22,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segmi.losses.features import random_priorities
 from segmi.losses.rmi.rmi_config import RMIConfig
-from segmi.losses.targets import Targets, upcast
-from segmi.randomness import key
+from segmi.losses.targets import Targets, is_readable, upcast
 from segmi.types import Logits
 
 CHUNK_BYTES: Final = 16 * 2**20  # memory of the unfolded rows of one chunk of pairs; more does not fit the caches
@@ -176,13 +175,26 @@ def counted_pairs(targets: Targets, channels: int, config: RMIConfig) -> Tensor:
     whole, order = included_windows(targets, config), shuffled_order(targets, config)
     if config.pooling == "none" and order is None:
         return _varying_pixels(targets, whole, channels, config.radius)
-    result = counts > 0
-    pairs = result.nonzero()
+    pairs = selected_pairs(counts > 0)
     height, width = targets.classes.shape[1:]
-    for image, channel in (chunk.unbind(1) for chunk in pairs.split(max(1, CHUNK_BYTES // (64 * height * width)))):
-        y = label_cells(targets, image, channel, channels, config, order).double()
-        result[image, channel] = _varying_maps(y, whole[image], config.radius)
-    return result
+    limit = CHUNK_BYTES * (1 if is_readable(counts) else 16)
+    varies = [
+        _varying_maps(label_cells(targets, some, channels, config, order), whole[some // channels], config.radius)
+        for some in pairs.split(max(1, limit // (64 * height * width)))
+    ]
+    result = torch.cat(varies) if varies else counts.new_zeros(0, dtype=torch.bool)
+    return put_pairs((counts > 0) & False, pairs, result) & (counts > 0)
+
+
+def selected_pairs(wanted: Tensor) -> Tensor:
+    """Return the flat indices of the pairs to compute: those ``wanted`` (N×C bool), or all if they cannot be read."""
+    flat = wanted.flatten()
+    return flat.nonzero()[:, 0] if is_readable(wanted) else torch.arange(flat.shape[0], device=flat.device)
+
+
+def put_pairs(every: Tensor, pairs: Tensor, values: Tensor) -> Tensor:
+    """Return N×C values with those of the ``pairs`` replaced."""
+    return every.flatten().index_copy(0, pairs, values).view(every.shape)
 
 
 def included_windows(targets: Targets, config: RMIConfig) -> Tensor:
@@ -199,24 +211,24 @@ def whole_windows(valid: Tensor, radius: int) -> Tensor:
 def _varying_pixels(targets: Targets, whole: Tensor, channels: int, radius: int) -> Tensor:
     windows = whole.flatten(1).sum(1)[:, None]  # N×1, number of included windows
     height, width = whole.shape[1:]
-    varies = torch.zeros(len(whole), channels, dtype=torch.bool, device=whole.device)
+    varies = []
     for i in range(radius):
         for j in range(radius):
             pixels = (slice(None), slice(i, i + height), slice(j, j + width))
             counts = _pixels_per_class(targets.classes[pixels], whole & targets.valid[pixels], channels)
-            varies |= (counts > 0) & (counts < windows)
-    return varies
+            varies.append((counts > 0) & (counts < windows))
+    return torch.stack(varies).any(0)
 
 
 def _varying_maps(y: Tensor, whole: Tensor, radius: int) -> Tensor:
     height, width = whole.shape[1:]
-    varies = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+    varies = []
     for i in range(radius):
         for j in range(radius):
             position = y[:, i : i + height, j : j + width]
             lowest, highest = (torch.where(whole, position, bound) for bound in (math.inf, -math.inf))
-            varies |= highest.flatten(1).amax(1) - lowest.flatten(1).amin(1) > _ROUNDING
-    return varies
+            varies.append(highest.flatten(1).amax(1) - lowest.flatten(1).amin(1) > _ROUNDING)
+    return torch.stack(varies).any(0)
 
 
 def _pixels_per_class(index: Tensor, valid: Tensor, channels: int) -> Tensor:
@@ -229,55 +241,47 @@ def _pixels_per_class(index: Tensor, valid: Tensor, channels: int) -> Tensor:
 
 def _occurrences(numbers: Tensor, below: int) -> Tensor:
     """Return how often each of the numbers 0 to ``below`` - 1 occurs."""
-    if numbers.device.type == "cpu":
-        return torch.bincount(numbers, minlength=below)
-    # `bincount` reads the largest number first, which synchronizes with a GPU
-    return torch.zeros(below, dtype=torch.int64, device=numbers.device).scatter_add_(
+    if is_readable(numbers):
+        return torch.bincount(numbers, minlength=below)  # reads the largest number first
+    return torch.zeros(below, dtype=torch.int64, device=numbers.device).scatter_add(
         0, numbers, torch.ones_like(numbers)
     )
 
 
-def _label_maps(targets: Targets, image: Tensor, channel: Tensor, channels: int) -> Tensor:
-    """Return m×H×W bool: the pixels with the class of the channel."""
-    wanted = class_ids(channels, channel.device)[channel]
-    return (targets.classes[image] == wanted[:, None, None]) & targets.valid[image]
-
-
-def label_cells(
-    targets: Targets, image: Tensor, channel: Tensor, channels: int, config: RMIConfig, order: Tensor | None
-) -> Tensor:
-    """Return m×h×w label maps on the feature grid, bool without pooling, in the given order of cells."""
-    y = _label_maps(targets, image, channel, channels)
+def label_cells(targets: Targets, pairs: Tensor, channels: int, config: RMIConfig, order: Tensor | None) -> Tensor:
+    """Return m×h×w label maps of ``pairs`` on the feature grid, bool without pooling, in the given order of cells."""
+    image, ids = pairs // channels, class_ids(channels, pairs.device)
+    if len(pairs) == len(targets.classes) * channels:
+        y = (targets.classes.unsqueeze(1) == ids[:, None, None]).logical_and(targets.valid.unsqueeze(1)).flatten(0, 1)
+    else:
+        y = (targets.classes[image] == ids[pairs % channels][:, None, None]) & targets.valid[image]
     y = y if config.pooling == "none" else pooled_label(y.double(), config)
     return y if order is None else shuffled(y, order[image])
 
 
 # --- shuffles
 #
-# Ablations put the cells of an image in random order. The seed of the order includes the image's own labels: the same
-# crop always has the same order, independent of its batch, and no order lasts long enough to be learned. Ignored cells
-# stay in place, so that the same windows are included as without a shuffle.
+# Ablations put the cells of an image in random order. The order is a hash of the seed and the image's own labels: the
+# same crop always has the same order, independent of its batch, and no order lasts long enough to be learned. Ignored
+# cells stay in place, so that the same windows are included as without a shuffle.
+
+_BITS: Final = 31  # of the random numbers that cells are sorted by
 
 
 def shuffled_order(targets: Targets, config: RMIConfig) -> Tensor | None:
     """Return N×(h·w): for every cell the flat index of the cell that replaces it; None without a shuffle."""
     if config.shuffle == "none":
         return None
-    valid = pooled_valid(targets.valid, config).flatten(1).cpu()
-    known = torch.where(targets.valid, targets.classes, -1).cpu().numpy()
-    order = torch.arange(valid.shape[1]).repeat(len(valid), 1)
-    for n in range(len(valid)):
-        generator = torch.Generator().manual_seed(key(config.seed, "shuffled cells", zlib.crc32(known[n].tobytes())))
-        cells = valid[n].nonzero()[:, 0]
-        order[n, cells] = cells[torch.randperm(len(cells), generator=generator)]
-    return order.to(targets.valid.device)
+    valid = pooled_valid(targets.valid, config).flatten(1)
+    images, cells = valid.shape
+    numbers = random_priorities(targets.classes, targets.valid, cells, config.seed) & (2**_BITS - 1)
+    first = torch.arange(images, device=valid.device)[:, None]
+    # one sort of all images: by image, ignored cells last, then by random numbers
+    source = ((((2 * first + ~valid) << _BITS) | numbers).flatten().argsort(stable=True)).view(images, cells)
+    rank = (valid.long().cumsum(1) - 1).clamp(min=0)  # of a cell among the valid ones
+    return torch.where(valid, (source - cells * first).gather(1, rank), torch.arange(cells, device=valid.device))
 
 
 def shuffled(maps: Tensor, order: Tensor) -> Tensor:
     """Return m×h×w maps in the order m×(h·w)."""
     return maps.flatten(1).gather(1, order).view_as(maps)
-
-
-def unshuffled(maps: Tensor, order: Tensor) -> Tensor:
-    """Return the inverse of `shuffled`."""
-    return torch.empty_like(maps).flatten(1).scatter(1, order, maps.flatten(1)).view_as(maps)

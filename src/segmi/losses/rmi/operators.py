@@ -16,7 +16,7 @@ from torch import Tensor
 
 from segmi.losses.compiled.grad_scale import GradScale, Scales
 from segmi.losses.rmi.rmi_config import RMIConfig
-from segmi.losses.rmi.torch import SECOND_DERIVATIVE
+from segmi.losses.rmi.windows import SECOND_DERIVATIVE
 from segmi.losses.targets import read_targets
 from segmi.types import Labels, Logits
 

@@ -1,192 +1,271 @@
-"""Covariances of square windows, and their gradients with respect to the map, without unfolding the windows.
+"""Covariances of square windows, and their gradients with respect to the map, as an operator of PyTorch.
 
-A map of H×W pixels has n = H'·W' windows of side R, each a vector of d = R² values; their d×n matrix is R² times the
-map. `RowWindows` never builds it. Two positions in a window differ by some rows and some columns. The columns are
-unfolded, which takes R copies of a row. Rows that are s apart are then multiplied row by row, and one small 0/1 matrix
-selects the rows that count for each position in the window. The cost in rows is proportional to the 2R - 1
-displacements, not to the R² pairs, and the borders need no special case.
+A map of h×w values has n = h'·w' windows of side R, each a vector of d = R² values; their d×n matrix is R² times the
+map. Only columns are unfolded here, which takes R copies of a row. Two positions in a window that are s rows apart give
+products of a row with the row s below it: one batched product per row with the R - 1 rows below it, after which a small
+0/1 matrix selects the rows that count for each position. If windows are excluded, which rows count depends on the
+window, so that all R rows of a window are multiplied with each other.
 
-`ListedWindows` builds the matrix for a list of windows. `OtherWindows` are all windows except a list, computed as the
-difference of the two; they are used where few windows contain ignored pixels.
+Nothing here depends on values, so that nothing synchronizes with a GPU. The operator is opaque to `torch.compile`, and
+has a batching rule for `torch.func.vmap`.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from functools import partial
-from itertools import product
+from collections.abc import Iterator
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
+_CHUNK_BYTES: Final = 4 * 2**20  # memory of the unfolded rows of one chunk of maps; more does not fit the caches
+_CHUNK_BYTES_OF_DEVICES: Final = 256 * 2**20  # where the number of calls matters more than caches
+_CHUNK_SHARE: Final = 0.25  # upper bound of a chunk, as a share of the maps in float32
 
-class Windows(ABC):
-    """The windows of m pairs of maps (P, Y), centered, in float64.
+SECOND_DERIVATIVE: Final = (
+    "region_mutual_information: expected to be differentiated once, got a second derivative, which the closed-form "
+    "gradient does not have. Fix: use segmi.losses.region_mutual_information_plain."
+)
 
-    Attributes:
-        count: the number n of windows.
-        sums: m×2d×2d, ``[[PPᵀ, PYᵀ], [YPᵀ, YYᵀ]]``: sums over the windows, not means.
+
+def window_sums(p: Tensor, y: Tensor, whole: Tensor | None, radius: int) -> Tensor:
+    """Return centered sums of products over the windows of m pairs of maps, differentiable once with respect to ``p``.
+
+    Args:
+        p: m×h×w, float32 or float64.
+        y: m×h×w, any type.
+        whole: m×h'×w' bool, the included windows by their upper left cell; None for all.
+        radius: R.
+
+    Shapes:
+        the result is m×2d×2d float64, ``[[PPᵀ, PYᵀ], [YPᵀ, YYᵀ]]``: sums, not means.
     """
-
-    count: int
-    sums: Tensor
-
-    @abstractmethod
-    def fold(self, coefficients: Tensor) -> Tensor:
-        """Add ``coefficients @ [P; Y]``, one value per window and position in it, to the pixels of the windows.
-
-        Shapes:
-            coefficients: m×d×2d; the result is m×H×W.
-        """
+    result: Tensor = _WindowSums.apply(p, y, p.new_ones(0, dtype=torch.bool) if whole is None else whole, radius)
+    return result
 
 
-class Workspace:
-    """Buffers for the windows of H×W maps, reused by every chunk of at most m pairs.
+class _Unfolded:
+    """The unfolded columns of m pairs of maps, centered, in float64; reused by every chunk of at most m pairs.
 
     Fresh memory would be the largest cost on a CPU: the system maps it page by page.
     """
 
-    def __init__(self, m: int, height: int, width: int, radius: int, device: torch.device) -> None:
-        self.height, self.width, self.radius = height, width, radius
-        self.starts, self.columns = height - radius + 1, width - radius + 1  # H', W'
-        new = partial(torch.empty, dtype=torch.float64, device=device)
-        self.centered = new(m, height, width)  # one map, centered; later the folded gradient
-        # m × rows × 2R × W': every row R times, each displaced by one more column, P above Y. R - 1 rows of zeros above
-        # and below give every row all its neighbors.
-        self.unfolded = new(m, height + 2 * (radius - 1), 2, radius, self.columns).zero_()
-        self.spread = new(height, radius, self.columns)
-        self.products = new(m, height, 2 * radius, 2 * radius * radius)  # row by row: (map, j) × (s, map, j')
+    def __init__(self, m: int, p: Tensor, radius: int) -> None:
+        (height, width), self.radius, self.margin = p.shape[1:], radius, radius - 1
+        self.shape, self.starts, self.columns = (height, width), height - self.margin, width - self.margin  # h', w'
+        self.lines = height + 2 * self.margin  # of a map: margins of zeros give every row all its neighbors
+        # lines × 2R × w': every row of P and of Y R times, each displaced by one more column; a last margin, so that
+        # the neighbors of every line exist
+        size = m * self.lines + 2 * self.margin, 2 * radius, self.columns
+        self.buffer = torch.zeros(size, dtype=torch.float64, device=p.device)
         # counts[r, i] = 1 if row r is row i of the windows that start at row r - i, for some start
-        offset = torch.arange(height, device=device)[:, None] - torch.arange(radius, device=device)
+        offset = torch.arange(height, device=p.device)[:, None] - torch.arange(radius, device=p.device)
         self.counts = ((offset >= 0) & (offset < self.starts)).double()
 
-
-class RowWindows(Windows):
-    """All windows of the maps, valid until the workspace is used again.
-
-    Shapes:
-        p, y: m×H×W, H and W at least R.
-    """
-
-    def __init__(self, p: Tensor, y: Tensor, workspace: Workspace) -> None:
-        self.m, self.work, self.radius = len(p), workspace, workspace.radius
-        self.count = workspace.starts * workspace.columns
-        self._unfold_columns(p, y)
-        rows = self._rows(self.radius - 1, 1)  # m×H×2R×W'
-        ones = rows.new_ones(workspace.columns)
-        row_sums = torch.stack([torch.mv(rows[k].reshape(-1, workspace.columns), ones) for k in range(self.m)])
-        row_sums = row_sums.view(self.m, workspace.height, 2 * self.radius)
-        self.means = torch.matmul(workspace.counts.T, row_sums) / self.count  # m × i × (map, j)
-        self.sums = self._sums()
-
-    def _unfold_columns(self, p: Tensor, y: Tensor) -> None:
-        margin, columns, height = self.radius - 1, self.work.columns, self.work.height
-        centered = self.work.centered[: self.m]
-        for which, image in enumerate((p, y)):
-            centered.copy_(image)
-            centered -= centered.mean((-2, -1), keepdim=True)  # reduces cancellation in the covariances
+    def fill(self, p: Tensor, y: Tensor) -> None:
+        self.m = len(p)
+        used = self.buffer[: self.m * self.lines].view(self.m, self.lines, 2, self.radius, self.columns)
+        inner = used[:, self.margin : self.lines - self.margin]
+        for which, maps in enumerate((p, y)):
+            centered = maps.double()
+            centered = centered - centered.mean((-2, -1), keepdim=True)  # reduces cancellation in the covariances
             for j in range(self.radius):
-                self.work.unfolded[: self.m, margin : margin + height, which, j] = centered[:, :, j : j + columns]
+                inner[:, :, which, j] = centered[:, :, j : j + self.columns]
 
-    def _rows(self, first: int, number: int) -> Tensor:
-        """Return m×H×(2R·number)×W': for every row r, unfolded row r + first - (R-1) and ``number`` - 1 below it."""
-        row = 2 * self.radius * self.work.columns
-        shape = (self.m, self.work.height, 2 * self.radius * number, self.work.columns)
-        return self.work.unfolded.as_strided(
-            shape, (self.work.unfolded.stride(0), row, self.work.columns, 1), first * row
-        )
+    def neighbors(self, number: int) -> Tensor:
+        """Return (m·lines)×(2R·number)×w': every line and ``number`` - 1 below it."""
+        line = 2 * self.radius * self.columns
+        size = self.m * self.lines, 2 * self.radius * number, self.columns
+        return self.buffer.as_strided(size, (line, self.columns, 1))
 
-    def _sums(self) -> Tensor:
+    def by_map(self, lines: Tensor, first: int, number: int) -> Tensor:
+        """Return m×number×…: the lines of every map from the line ``first``."""
+        return lines.view(self.m, self.lines, *lines.shape[1:])[:, first : first + number]
+
+    def totals(self) -> Tensor:
+        """Return Σ x over all windows, m×2d; positions are (row, map, column)."""
+        rows = self.by_map(self.neighbors(1).sum(-1), self.margin, self.shape[0])  # m×h×2R
+        return torch.matmul(self.counts.T, rows).flatten(1)
+
+    def sums(self) -> Tensor:
+        """Return Σ x xᵀ over all windows, m×2d×2d."""
         m, radius = self.m, self.radius
-        rows, below = self._rows(radius - 1, 1), self._rows(radius - 1, radius)
-        products = self.work.products[:m]
-        for k in range(m):
-            torch.bmm(rows[k], below[k].mT, out=products[k])
+        products = torch.bmm(self.neighbors(1), self.neighbors(radius).mT)
+        rows = self.by_map(products, self.margin, self.shape[0])  # m×h×2R×(R·2R)
         # m × i × (a, s, b): sums over the rows of the windows of row i times row i + s
-        by_start = torch.matmul(self.work.counts.T, products.flatten(2)).view(m, radius, 2 * radius, radius, 2 * radius)
+        by_start = torch.matmul(self.counts.T, rows.flatten(2)).view(m, radius, 2 * radius, radius, 2 * radius)
         sums = rows.new_empty(m, radius, 2 * radius, radius, 2 * radius)
         for i in range(radius):
             for s in range(radius - i):
                 block = by_start[:, i, :, s]
                 sums[:, i, :, i + s], sums[:, i + s, :, i] = block, block.mT
-        means = self.means.flatten(1)
-        side = 2 * radius * radius
-        centered = sums.view(m, side, side) - self.count * means[:, :, None] * means[:, None, :]
-        # from (row, map, column) to (map, row, column), twice
-        return centered.view(m, *(radius, 2, radius) * 2).permute(0, 2, 1, 3, 5, 4, 6).reshape(m, side, side)
+        return sums.view(m, 2 * radius * radius, -1)
 
-    def fold(self, coefficients: Tensor) -> Tensor:
-        """See `Windows.fold`."""
-        m, radius, work = self.m, self.radius, self.work
-        # m × i × j × i' × (map, j')
-        k = coefficients.view(m, radius, radius, 2, radius, radius).transpose(3, 4).flatten(4)
-        constant = torch.einsum("mijkb,mkb->mij", k, self.means)
+    def windows(self, whole: Tensor) -> Tensor:
+        """Return (m·h')×2d×w': the windows by their first row, 0 where excluded."""
+        windows = self.by_map(self.neighbors(self.radius), self.margin, self.starts)
+        return (windows * whole.double().unsqueeze(2)).flatten(0, 1)
+
+    def totals_of(self, windows: Tensor) -> Tensor:
+        """Return `totals` of the windows that `windows` returns."""
+        return windows.sum(-1).view(self.m, self.starts, -1).sum(1)
+
+    def sums_of(self, windows: Tensor) -> Tensor:
+        """Return `sums` of the windows that `windows` returns."""
+        return torch.bmm(windows, windows.mT).view(self.m, self.starts, *[windows.shape[1]] * 2).sum(1)
+
+    def fold(self, coefficients: Tensor, means: Tensor) -> Tensor:
+        """Return m×h×w: ``coefficients @ (x - means)`` of every window, added to the cells of the window."""
+        m, radius = self.m, self.radius
+        k = coefficients.view(m, radius, radius, radius, 2 * radius)  # m × i × j × i' × (map, j')
+        constant = (coefficients @ means.unsqueeze(-1)).view(m, radius, radius)
         # by displacement s + 1 - R = i' - i, then for every row the sum over its positions i
         displaced = k.new_zeros(m, radius, radius, 2 * radius - 1, 2 * radius)
         for i in range(radius):
             displaced[:, i, :, radius - 1 - i : 2 * radius - 1 - i] = k[:, i]
-        by_row = torch.matmul(work.counts, displaced.flatten(2)).view(m, work.height, radius, -1)  # m×H×R×(s, map, j')
-        offset = torch.matmul(work.counts, constant)  # m×H×R
-        around = self._rows(0, 2 * radius - 1)
-        result = work.centered[:m].zero_()
-        for pair in range(m):
-            torch.baddbmm(offset[pair].unsqueeze(-1), by_row[pair], around[pair], beta=-1, out=work.spread)
-            for j in range(radius):
-                result[pair, :, j : j + work.columns] += work.spread[:, j]
+        around = 2 * radius - 1
+        weights = k.new_zeros(m, self.lines, radius, around * 2 * radius)
+        weights[:, : self.shape[0]] = torch.matmul(self.counts, displaced.flatten(2)).view(m, -1, *weights.shape[2:])
+        spread = self.by_map(torch.bmm(weights.flatten(0, 1), self.neighbors(around)), 0, self.shape[0])
+        offset = torch.matmul(self.counts, constant)  # m×h×R
+        result = k.new_zeros(m, *self.shape)
+        for j in range(radius):
+            result[:, :, j : j + self.columns] += spread[:, :, j] - offset[:, :, j, None]
+        return result
+
+    def fold_of(self, windows: Tensor, whole: Tensor, coefficients: Tensor, means: Tensor) -> Tensor:
+        """Return `fold` of the windows that `windows` returns."""
+        constant = (coefficients @ means.unsqueeze(-1)).unsqueeze(1)  # m×1×d×1
+        by_row = windows.view(self.m, self.starts, -1, self.columns)
+        spread = coefficients.unsqueeze(1) @ by_row - constant * whole.double().unsqueeze(2)  # m×h'×d×w'
+        result = coefficients.new_zeros(self.m, *self.shape)
+        for position in range(self.radius**2):
+            i, j = divmod(position, self.radius)
+            result[:, i : i + self.starts, j : j + self.columns] += spread[:, :, position]
         return result
 
 
-class ListedWindows(Windows):
-    """The windows that start at given pixels.
-
-    Shapes:
-        p, y: m×H×W.
-        starts: n flat indices (row · W + column) of the upper left pixels, at least one.
-    """
-
-    def __init__(self, p: Tensor, y: Tensor, radius: int, starts: Tensor) -> None:
-        self.shape, self.starts, self.count = p.shape, starts, len(starts)
-        self.offsets = [row * p.shape[-1] + column for row in range(radius) for column in range(radius)]
-        self.windows = torch.empty(len(p), 2 * len(self.offsets), self.count, dtype=torch.float64, device=p.device)
-        for position, (image, offset) in enumerate(product((p.flatten(1), y.flatten(1)), self.offsets)):
-            self.windows[:, position] = image[:, starts + offset]
-        self.means = self.windows.mean(-1)  # m × (map, position)
-        self.windows -= self.means.unsqueeze(-1)
-        self.sums = self.windows @ self.windows.mT  # m×2d×2d
-
-    def fold(self, coefficients: Tensor) -> Tensor:
-        """See `Windows.fold`."""
-        spread = coefficients @ self.windows  # m×d×n
-        result = spread.new_zeros(self.shape).flatten(1)
-        for position, offset in enumerate(self.offsets):
-            result[:, self.starts + offset] += spread[:, position]
-        return result.view(self.shape)
+def _chunks(p: Tensor, y: Tensor, whole: Tensor, radius: int) -> Iterator[tuple[slice, _Unfolded, Tensor | None, Any]]:
+    """Yield maps a few at a time: their slice, unfolded columns, windows if some are excluded, and numbers (m×1×1)."""
+    every = not len(whole)
+    cells = p[0].numel() if len(p) else 1
+    limit = _CHUNK_BYTES if p.device.type == "cpu" else _CHUNK_BYTES_OF_DEVICES
+    limit = min(limit, int(_CHUNK_SHARE * 4 * p.numel()))
+    size = max(1, limit // (16 * radius * cells * (1 if every else radius)))
+    unfolded = _Unfolded(min(size, len(p)), p, radius)
+    for start in range(0, len(p), size):
+        part = slice(start, start + size)
+        unfolded.fill(p[part], y[part])
+        if every:
+            yield part, unfolded, None, unfolded.starts * unfolded.columns
+        else:
+            yield part, unfolded, unfolded.windows(whole[part]), whole[part].sum((1, 2)).clamp(min=1).view(-1, 1)
 
 
-class OtherWindows(Windows):
-    """All windows except those that start at given pixels, in the workspace of `RowWindows`.
+def _by_row(matrix: Tensor, radius: int) -> Tensor:
+    # positions in the last dimension of …×2d coefficients or sums, from (map, row, column) to (row, map, column)
+    return matrix.unflatten(-1, (2, radius, radius)).transpose(-3, -2).flatten(-3)
 
-    Shapes:
-        p, y: m×H×W.
-        starts: flat indices (row · W + column) of the upper left pixels of excluded windows, at least one and not all.
-    """
 
-    def __init__(self, p: Tensor, y: Tensor, workspace: Workspace, starts: Tensor) -> None:
-        # Centered for both, so that their means are comparable and the difference does not cancel.
-        p, y = (image - image.mean((-2, -1), keepdim=True) for image in (p, y.double()))
-        self.every = RowWindows(p, y, workspace)
-        self.excluded = ListedWindows(p, y, workspace.radius, starts)
-        self.count = self.every.count - self.excluded.count
-        m, radius = len(p), workspace.radius
-        of_all = self.every.means.view(m, radius, 2, radius).transpose(1, 2).flatten(1)
-        self.means = (self.every.count * of_all - self.excluded.count * self.excluded.means) / self.count
-        apart = self.means - self.excluded.means  # m×2d
-        between = self.count * self.excluded.count / self.every.count * apart[:, :, None] * apart[:, None, :]
-        self.sums = self.every.sums - self.excluded.sums - between
+def _by_map(matrix: Tensor, radius: int) -> Tensor:
+    # the inverse of `_by_row`
+    return matrix.unflatten(-1, (radius, 2, radius)).transpose(-3, -2).flatten(-3)
 
-    def fold(self, coefficients: Tensor) -> Tensor:
-        """See `Windows.fold`; may be called once."""
-        m, radius = len(self.means), self.every.radius
-        self.every.means = self.means.view(m, 2, radius, radius).transpose(1, 2).flatten(2)
-        self.excluded.windows += (self.excluded.means - self.means).unsqueeze(-1)
-        return self.every.fold(coefficients) - self.excluded.fold(coefficients)
+
+# --- operators
+
+_LIBRARY: Final = torch.library.Library("segmi", "FRAGMENT")
+_ARGUMENTS: Final = "Tensor p, Tensor y, Tensor whole, int radius"
+_TAGS: Final = (torch.Tag.pt2_compliant_tag,)
+_LIBRARY.define(f"window_sums({_ARGUMENTS}) -> Tensor", tags=_TAGS)
+_LIBRARY.define(f"window_sums_gradient(Tensor upstream, {_ARGUMENTS}) -> Tensor", tags=_TAGS)
+
+
+@torch.library.impl(_LIBRARY, "window_sums", "CompositeExplicitAutograd")
+def _sums(p: Tensor, y: Tensor, whole: Tensor, radius: int) -> Tensor:
+    side = 2 * radius**2
+    result = torch.empty(len(p), side, side, dtype=torch.float64, device=p.device)
+    for part, unfolded, windows, number in _chunks(p, y, whole, radius):
+        if windows is None:
+            sums, totals = unfolded.sums(), unfolded.totals()
+        else:
+            sums, totals = unfolded.sums_of(windows), unfolded.totals_of(windows)
+        centered = sums - totals[:, :, None] * (totals / number)[:, None, :]
+        result[part] = _by_map(_by_map(centered, radius).mT, radius).mT
+    return result
+
+
+@torch.library.impl(_LIBRARY, "window_sums_gradient", "CompositeExplicitAutograd")
+def _gradient(upstream: Tensor, p: Tensor, y: Tensor, whole: Tensor, radius: int) -> Tensor:
+    result, d = torch.empty_like(p, memory_format=torch.contiguous_format), radius**2
+    for part, unfolded, windows, number in _chunks(p, y, whole, radius):
+        slope = upstream[part].double()
+        coefficients = _by_row((slope + slope.mT)[:, :d], radius).contiguous()
+        if windows is None:
+            result[part] = unfolded.fold(coefficients, unfolded.totals() / number)
+        else:
+            means = unfolded.totals_of(windows) / number
+            result[part] = unfolded.fold_of(windows, whole[part], coefficients, means)
+    return result
+
+
+@torch.library.register_fake("segmi::window_sums", lib=_LIBRARY)
+def _(p: Tensor, y: Tensor, whole: Tensor, radius: int) -> Tensor:
+    return p.new_empty(p.shape[0], 2 * radius**2, 2 * radius**2, dtype=torch.float64)
+
+
+@torch.library.register_fake("segmi::window_sums_gradient", lib=_LIBRARY)
+def _(upstream: Tensor, p: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(p, memory_format=torch.contiguous_format)
+
+
+class _WindowSums(torch.autograd.Function):
+    @staticmethod
+    def forward(p: Tensor, y: Tensor, whole: Tensor, radius: int) -> Tensor:
+        sums: Tensor = torch.ops.segmi.window_sums(p, y, whole, radius)
+        return sums
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        *tensors, ctx.radius = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        return _Gradient.apply(upstream, *ctx.saved_tensors, ctx.radius), None, None, None
+
+    @staticmethod
+    def vmap(info: Any, dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+        sums: Tensor = _WindowSums.apply(*_folded(info.batch_size, dims, inputs))
+        return sums.unflatten(0, (info.batch_size, -1)), 0
+
+
+class _Gradient(torch.autograd.Function):
+    @staticmethod
+    def forward(upstream: Tensor, p: Tensor, y: Tensor, whole: Tensor, radius: int) -> Tensor:
+        gradient: Tensor = torch.ops.segmi.window_sums_gradient(upstream, p, y, whole, radius)
+        return gradient
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None: ...
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        raise RuntimeError(SECOND_DERIVATIVE)
+
+    @staticmethod
+    def vmap(info: Any, dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+        gradient: Tensor = _Gradient.apply(*_folded(info.batch_size, dims, inputs))
+        return gradient.unflatten(0, (info.batch_size, -1)), 0
+
+
+def _folded(size: int, dims: tuple[int | None, ...], inputs: tuple[Any, ...]) -> list[Any]:
+    # tensors with the batch of a transform and the maps as their first dimension; the last input is the radius
+    *tensors, radius = inputs
+    return [
+        *(
+            (one.expand(size, *one.shape) if dim is None else one.movedim(dim, 0)).flatten(0, 1)
+            for one, dim in zip(tensors, dims[:-1], strict=True)
+        ),
+        radius,
+    ]
