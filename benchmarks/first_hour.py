@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -31,83 +32,8 @@ from segmi.datasets.reader import DatasetReader
 from segmi.metrics.confusion_matrix import ConfusionMatrix
 from segmi.metrics.scores import scores
 
-DESCRIPTIONS: dict[str, str] = {
-    "DSB2018": """
-classes = [{ name = "background", value = 0 }, { name = "nucleus", value = 1 }]
-[splits.train]
-images = "images"
-masks = "masks"
-names = "train.txt"
-[splits.val]
-images = "images"
-masks = "masks"
-names = "val.txt"
-""",
-    "LabelMeFacade": """
-ignored = [255]
-classes = [
-  { name = "building", value = 0 }, { name = "car", value = 1 }, { name = "door", value = 2 },
-  { name = "pavement", value = 3 }, { name = "road", value = 4 }, { name = "sky", value = 5 },
-  { name = "vegetation", value = 6 }, { name = "window", value = 7 },
-]
-[splits.train]
-images = "images"
-masks = "labels"
-names = "place_train.txt"
-[splits.val]
-images = "images"
-masks = "labels"
-names = "place_val.txt"
-[names]
-group = "^(.+?)__"
-""",
-    "CCP": """
-classes = [CLASSES]
-[splits.train]
-images = "photos"
-masks = "annotations/pixel-level"
-names = "train.txt"
-[splits.val]
-images = "photos"
-masks = "annotations/pixel-level"
-names = "val.txt"
-""",
-    "IDDLite": """
-ignored = [255]
-classes = [
-  { name = "drivable", value = 0 }, { name = "non-drivable", value = 1 }, { name = "living thing", value = 2 },
-  { name = "vehicle", value = 3 }, { name = "roadside object", value = 4 }, { name = "far object", value = 5 },
-  { name = "sky", value = 6 },
-]
-[splits.train]
-images = "leftImg8bit/train"
-masks = "gtFine/train"
-[splits.val]
-images = "leftImg8bit/val"
-masks = "gtFine/val"
-[names]
-image_suffix = "_image"
-mask_suffix = "_label"
-group = "^([^/]+)/"
-""",
-}
-"""Contents of segmi.toml for datasets in their published layouts, with the coarse classes of CCP."""
-
-
-def describe(name: str, data: Path, folder: Path) -> Path:
-    """Write segmi.toml for a dataset into a folder of its own, and return the folder."""
-    text = DESCRIPTIONS[name]
-    if "CLASSES" in text:
-        coarse: dict[int, tuple[str, list[int]]] = {}
-        for line in (data / name / "classes_coarse.txt").read_text().splitlines():
-            value, _, number, title = line.split()
-            coarse.setdefault(int(number), (title, []))[1].append(int(value))
-        rows = [f'{{ name = "{title}", value = {values} }}' for _, (title, values) in sorted(coarse.items())]
-        text = text.replace("CLASSES", ", ".join(rows))
-    folder.mkdir(parents=True, exist_ok=True)
-    root = json.dumps(str((data / name).resolve()))
-    (folder / "segmi.toml").write_text(f'format = 1\ntitle = "{name}"\nroot = {root}\nmasks = "index"\n{text}')
-    return folder
+sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "answer"))
+from prepare_data import DATASETS, describe
 
 
 class Squares(Dataset[tuple[Tensor, Tensor]]):
@@ -173,14 +99,15 @@ def common_recipe(folder: Path, minutes: float, seed: int, *, side: int, rate: f
     return {"mIoU": best["mIoU"], "steps": steps, "seconds": time.perf_counter() - began}
 
 
-def segmi_recipe(folder: Path, minutes: float, seed: int, output: Path) -> dict[str, Any]:
-    """Run ``segmi train FOLDER`` with a budget and a seed, and return its scores."""
+def segmi_recipe(folder: Path, minutes: float, seed: int, output: Path, cache: Path | None) -> dict[str, Any]:
+    """Run ``segmi train FOLDER`` with a budget and a seed, and return its scores; ``cache`` is an empty folder."""
     command = [
         sys.executable, "-m", "segmi.cli", "-q", "train", str(folder), "--minutes", str(minutes), "--seed", str(seed),
         "--output", str(output), "--overwrite", "--json",
     ]  # fmt: skip
     began = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = dict(os.environ) | ({"XDG_CACHE_HOME": str(cache), "SEGMI_CACHE": ""} if cache else {})
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise SystemExit(done.stderr)
     printed = json.loads(done.stdout)
@@ -206,14 +133,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="*", type=Path, help="folders with segmi.toml")
     parser.add_argument("--data", type=Path, help="folder of the datasets in --names, instead")
-    parser.add_argument("--names", nargs="+", default=list(DESCRIPTIONS), choices=list(DESCRIPTIONS))
+    parser.add_argument("--names", nargs="+", default=list(DATASETS), choices=list(DATASETS))
     parser.add_argument("--minutes", nargs="+", type=float, default=[5.0, 20.0])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--sides", nargs="+", default=["common", "segmi"], choices=["common", "segmi"])
     parser.add_argument("--side", type=int, default=256, help="side of the squares of the common recipe")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="of the common recipe")
     parser.add_argument("--output", type=Path, default=Path("first-hour.jsonl"), help="results are appended")
+    parser.add_argument(
+        "--empty-cache", action="store_true", help="segmi finds no compiled kernels and no decoded images"
+    )
     options = parser.parse_args()
+    empty = options.empty_cache or None
     with tempfile.TemporaryDirectory() as temporary:
         folders = {folder.name: folder for folder in options.folders}
         if options.data is not None:
@@ -227,9 +158,14 @@ def main() -> None:
                             extra = {"side": options.side, "rate": options.learning_rate}
                             result = common_recipe(folder, minutes, seed, **extra)
                         else:
-                            result = segmi_recipe(folder, minutes, seed, Path(temporary, "runs", f"{name}-{seed}"))
+                            output = Path(temporary, "runs", f"{name}-{seed}-{minutes:g}")
+                            result = segmi_recipe(folder, minutes, seed, output, empty and output / "cache")
                         row = {"dataset": name, "minutes": minutes, "seed": seed, "side": side, **result}
-                        row |= {"threads": torch.get_num_threads(), "date": f"{datetime.date.today()}"}
+                        row |= {
+                            "threads": torch.get_num_threads(),
+                            "empty_cache": bool(empty),
+                            "date": f"{datetime.date.today()}",
+                        }
                         rows.append(row)
                         print(json.dumps(row), flush=True)
                         with options.output.open("a") as file:

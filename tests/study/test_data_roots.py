@@ -21,6 +21,19 @@ def test_folder_name_can_contain_equals_sign(tmp_path: Path) -> None:
     assert DataRoots.parse([str(odd)]).of("camvid") == odd
 
 
+def test_one_folder_serves_several_described_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("cells", "leaves"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "segmi.toml").write_text("format = 1\n")
+    roots = DataRoots.parse([str(tmp_path)])
+    assert [roots.of("cells"), roots.of("leaves")] == [tmp_path / "cells", tmp_path / "leaves"]
+    assert roots.of("camvid") == tmp_path
+    monkeypatch.setenv("SEGMI_DATA", str(tmp_path))
+    assert DataRoots().of("cells") == tmp_path / "cells"
+    (tmp_path / "segmi.toml").write_text("format = 1\n")
+    assert roots.of("cells") == tmp_path
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

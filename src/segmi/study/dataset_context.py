@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,8 +59,20 @@ class DataRoots:
         return cls(named, default)
 
     def of(self, name: str) -> Path | None:
-        """Return the folder of a dataset, or None for ``$SEGMI_DATA``."""
-        return self.named.get(name, self.default)
+        """Return the folder of a dataset, or None for ``$SEGMI_DATA``.
+
+        One folder serves several datasets with ``segmi.toml``, each in a subfolder of the dataset's name in the study.
+        """
+        from segmi.datasets.custom.dataset_config import FILE_NAME
+        from segmi.datasets.layout import ROOT_VARIABLE
+
+        if name in self.named:
+            return self.named[name]
+        given = self.default or os.environ.get(ROOT_VARIABLE)
+        own = Path(given, name) if given else None
+        if own is not None and (own / FILE_NAME).is_file() and not (own.parent / FILE_NAME).is_file():
+            return own
+        return self.default
 
     def absolute(self) -> DataRoots:
         """Return the same folders as absolute paths, for processes with another working directory."""
