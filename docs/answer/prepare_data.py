@@ -1,7 +1,7 @@
-"""Describe the five real datasets of the study `answer` in a folder of their own; the downloads stay as they are.
+"""Write descriptions of the real datasets of the study `answer` into a new folder; the downloads are not changed.
 
 ``DATA`` holds CamVid (the SegNet tutorial's layout), IDDLite, LabelMeFacade, CCP and DSB2018, see
-docs/answer/protocol.md. CamVid is copied, since its clips are divided anew.
+docs/answer/protocol.md. CamVid is copied, because its splits are by clip.
 
 Example: ``python docs/answer/prepare_data.py DATA answer-data``, then ``segmi study run answer --root answer-data``
 """
