@@ -65,6 +65,24 @@ def test_teacher_is_run_of_same_seed_and_unchanged(tmp_path: Path, tiny_text: st
     assert all(torch.equal(value, kept[name]) for name, value in state(cell / "model-1/seed0", "unet").items())
 
 
+def test_trials_take_the_weights_of_a_run_with_their_seed(tmp_path: Path, tiny_text: str) -> None:
+    rate = "training.learning_rate={grid: [1e-3, 1e-2]}"
+    study = study_of(tiny_text, TAUGHT, rate, "training.steps=1")
+    outcome = run_study(study, tmp_path, only=["*/taught/*"])
+    cell = tmp_path / "tiny/street-scenes"
+    # Trials of the teacher, the teacher with their seed, trials of the student; the student itself has another seed.
+    done = [key.removeprefix("street-scenes/") for key in outcome.finished]
+    assert done[:3] == ["model-1+trial0/seed1000", "model-1+trial1/seed1000", "model-1/seed1000"]
+    assert sorted(done[3:]) == ["taught+trial0/seed1000", "taught+trial1/seed1000"]
+    assert outcome.waiting == ["street-scenes/taught/seed0"]
+    known = state(cell / "model-1/seed1000", "unet")
+    kept = state(cell / "taught+trial1/seed1000", "teacher")
+    assert all(torch.equal(value, kept[name]) for name, value in known.items())
+    outcome = run_study(study, tmp_path)
+    assert sorted(outcome.finished) == ["street-scenes/model-1/seed0", "street-scenes/taught/seed0"]
+    outcome.raise_if_incomplete()
+
+
 def test_overwrite_uses_weights_of_new_run(tmp_path: Path, tiny_text: str) -> None:
     study = study_of(tiny_text, TAUGHT, "training.steps=1")
     methods = {name: study.methods[name] for name in ("taught", "model-1")}  # the teacher is the last method
@@ -86,7 +104,6 @@ def test_overwrite_uses_weights_of_new_run(tmp_path: Path, tiny_text: str) -> No
         ("methods.taught.weights_from.teacher={bundle: nowhere}", "nowhere is not a bundle"),
         ("methods.taught.weights_from={tacher: {method: model-1}}", "unknown network 'tacher'.*did you mean 'teacher'"),
         ("methods.taught.networks.teacher.width=3", r"weights of another network \(width 2, here 3\)"),
-        ("methods.taught.training={learning_rate: {grid: [1e-3, 1e-2]}}", "trials of a search have other seeds"),
         ("methods.averaged.averages.mean.of=net", "unknown network 'net'"),
         ("methods.averaged.averages.mean.decay=1.5", "expected less than or equal to 1"),
         ("methods.averaged.networks.mean={architecture: unet, width: 3}", "the average of unet, but has other options"),

@@ -70,7 +70,7 @@ def _mappings(section: Any) -> dict[str, dict[str, Any]]:
     return {name: one for name, one in mapping(section).items() if isinstance(one, dict)}
 
 
-def check_weights(methods: Mapping[str, dict[str, Any]], searched: Collection[Any], problems: Problems) -> None:
+def check_weights(methods: Mapping[str, dict[str, Any]], problems: Problems) -> None:
     """Check that sources of weights exist and fit their networks, and that no method waits for itself."""
     for name, method in methods.items():
         for network, source in _mappings(method.get("weights_from")).items():
@@ -84,8 +84,6 @@ def check_weights(methods: Mapping[str, dict[str, Any]], searched: Collection[An
                 problems.add((*path, "method"), unknown("method", source["method"], methods))
             elif name in _sources(methods, source["method"]):
                 problems.add((*path, "method"), f"{name} would wait for itself; take the weights of another method")
-            elif name in searched:
-                problems.add((*path, "method"), "trials of a search have other seeds than the runs; give a bundle")
             else:
                 other = methods[source["method"]]
                 source["network"] = source["network"] or other.get("reported")

@@ -9,7 +9,7 @@ from segmi.errors import RunError
 from segmi.records import RunFolder
 from segmi.records.study_records import Selection
 from segmi.study.initial_weights import required_runs
-from segmi.study.run_config import Run
+from segmi.study.run_config import Run, run_config
 from segmi.study.schema import Study
 from segmi.study.trials import Search, selected_run
 
@@ -17,6 +17,7 @@ from segmi.study.trials import Search, selected_run
 class RunQueue:
     """Runs and trials of a study in rounds; the runs of one round do not depend on each other.
 
+    If the trials of a method take the weights of another method, that method also has a run with the seed of the trials.
     With ``overwrite``, finished runs are done again, and a search starts again if all its runs do.
     """
 
@@ -26,11 +27,15 @@ class RunQueue:
         self.runs, self._root, self._overwrite = list(runs), root, overwrite
         self._begun: set[str] = set()
         self._searches: dict[tuple[str, str], Search] = {}
-        for run in runs:
+        for run in self.runs:  # grows
             cell = (run.dataset, run.method)
             if run.method in study.searches and cell not in self._searches:
                 complete = {one.seed for one in runs if (one.dataset, one.method) == cell} == set(study.seeds)
-                self._searches[cell] = Search(study, *cell, root, restart=overwrite and complete, init_from=init_from)
+                search = Search(study, *cell, root, restart=overwrite and complete, init_from=init_from)
+                self._searches[cell] = search
+                self._add_teachers(study, search.run(0))
+            if run.seed == study.search_seed:
+                self._add_teachers(study, run)
 
     def all(self) -> list[Run]:
         """Return every trial and every run in order; settings that are not chosen yet have a value of the search."""
@@ -43,7 +48,8 @@ class RunQueue:
         for search in self._searches.values():
             search.done |= self._begun
             if search.selection() is None:
-                todo += [trial.run for trial in search.trials() if trial.record is None]
+                trials = [trial.run for trial in search.trials() if trial.record is None]
+                todo += [run for run in trials if not self._lacks_weights(run)]
         for run in self.runs:
             selected = self._selected(run)
             todo += [selected] if selected is not None and not self._lacks_weights(run) else []
@@ -87,6 +93,12 @@ class RunQueue:
         """Return the keys of the runs whose trials, or whose sources of weights, are not finished."""
         searching = {cell for cell, search in self._searches.items() if search.selection() is None}
         return [run.key for run in self.runs if (run.dataset, run.method) in searching or self._lacks_weights(run)]
+
+    def _add_teachers(self, study: Study, trial: Run) -> None:
+        """Add the runs with the seed of the trials whose weights a trial takes."""
+        for other in required_runs(trial):
+            if all(run.key != other.key for run in self.runs):
+                self.runs.append(Run(run_config(study, other.dataset, other.method, study.search_seed)))
 
     def _lacks_weights(self, run: Run) -> bool:
         if not self._overwrite and RunFolder(run.folder(self._root)).finished:

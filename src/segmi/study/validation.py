@@ -81,8 +81,7 @@ def _check(
         problems.add(("baseline",), unknown("method", baseline, methods))
     _check_baselines(methods, problems)
     _check_threshold(evaluation.get("threshold"), methods, problems)
-    shared = any(path[0] != "methods" for path in found)
-    check_weights(methods, set(methods) if shared else {str(path[1]) for path in found}, problems)
+    check_weights(methods, problems)
     _check_treatments(methods, baseline, problems)
     _check_equal_budgets(methods, shape.get("allow_unequal"), problems)
     searches = {name: searches_of(name, mapping(shape["methods"].get(name)), found) for name in methods}
