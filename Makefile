@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
 
-.PHONY: help install demo results test slow check docs bench clean
+.PHONY: help install demo results test slow check docs notebooks bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -45,6 +45,9 @@ docs: $(BIN)/segmi ## write the generated pages and images of docs
 	$(BIN)/python docs/write_command_line.py
 	$(BIN)/python docs/write_losses.py
 	for script in docs/draw_*.py; do $(BIN)/python $$script; done
+
+notebooks: $(VENV)/.test ## execute the notebooks of docs and store them with their outputs
+	OMP_NUM_THREADS=1 $(BIN)/python docs/write_notebooks.py
 
 bench: $(VENV)/.test ## time and memory against other implementations, written to benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/results.py
