@@ -4,11 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
 
-.PHONY: help install demo results test slow check docs notebooks bench clean
+.PHONY: help install demo results answer-report test slow check docs notebooks bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(BIN)/segmi: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "segmi needs Python 3.11 or newer; set PYTHON=python3.11")'
@@ -28,6 +28,9 @@ demo: $(BIN)/segmi ## the whole study at small scale on generated images, a run 
 
 results: $(VENV)/.test ## the demo with three seeds, written to docs/results/demo
 	OMP_NUM_THREADS=1 $(BIN)/python docs/write_results.py $(RUNS)/results
+
+answer-report: $(BIN)/segmi ## write docs/answer.md from the committed records
+	$(BIN)/python docs/write_answer.py
 
 test: $(VENV)/.test ## the tests, one process per core and one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow' tests

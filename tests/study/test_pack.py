@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from segmi.cli import main
-from segmi.errors import DataError, UsageError
+from segmi.errors import DataError, Diverged, UsageError
 from segmi.records import RunFolder, RunKey, find_runs
 from segmi.records.pack import pack_runs
 from segmi.report import write_report
@@ -72,6 +73,21 @@ def test_weights_of_a_packed_run_are_refused_with_the_command(runs: Path, tmp_pa
     assert "is a packed run, which has no weights" in failure["message"]
     assert "--only 'street-scenes/model-1/seed0' --overwrite" in failure["remedy"]
     assert failure["exit_code"] == DataError.exit_code
+
+
+def test_a_diverged_run_is_packed_with_its_error(runs: Path, tmp_path: Path) -> None:
+    source, records = tmp_path / "runs", tmp_path / "records"
+    shutil.copytree(runs / "tiny", source / "tiny")
+    lost = [RunFolder.of(source, RunKey("tiny", "street-scenes", "model-1", seed)) for seed in (2, 3)]
+    for run in lost:
+        run.path.mkdir()
+    lost[0].write_failure(Diverged("the loss is NaN at step 3"))
+    lost[1].write_failure(MemoryError())
+    assert len(pack_runs(source, records)) == 2
+    packed = [RunFolder.of(records, run.key) for run in lost]
+    assert [run.state() for run in packed] == ["failed", "missing"]
+    failure = packed[0].failure() or {}
+    assert (failure["type"], failure["message"], failure["traceback"]) == ("Diverged", "the loss is NaN at step 3", "")
 
 
 def test_the_command_prints_number_and_sizes(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

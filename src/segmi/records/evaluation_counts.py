@@ -18,6 +18,8 @@ from segmi.records.serialization import refuse_newer
 
 SCHEMA_VERSION: Final = 1
 LARGEST: Final = 2**33  # bytes of the largest archive that is unpacked: twenty thousand images of 256 classes
+# Size indices (powers of 4): medium objects have at least 4⁵ = 32² pixels, large ones at least 4⁷ = 128².
+SIZES: Final = {"small": (0, 5), "medium": (5, 7), "large": (7, None)}
 _UNREADABLE: Final = (
     OSError, ValueError, LookupError, EOFError, TypeError, MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
@@ -71,6 +73,18 @@ class DetailsRecord:
         """Return the boundary IoU per class, C; NaN for a class in neither truth nor prediction."""
         both, either = self.boundary
         return np.divide(both, either, out=np.full(np.shape(either), np.nan), where=either > 0)
+
+    def mean_boundary_iou(self) -> float:
+        """Return the mean of the boundary IoU over the classes that have one; NaN without any."""
+        values = self.boundary_iou()
+        known = values[np.isfinite(values)]
+        return float(known.mean()) if known.size else float("nan")
+
+    def mean_object_iou(self, size: str) -> float:
+        """Return the mean IoU of the ``small``, ``medium`` or ``large`` objects; NaN without any."""
+        first, stop = SIZES[size]
+        number = self.objects[:, first:stop].sum()
+        return float(self.object_iou[:, first:stop].sum() / number) if number else float("nan")
 
 
 FIELDS: Final = tuple(DetailsRecord.__dataclass_fields__)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from segmi.errors import DataError, UsageError
+from segmi.errors import DataError, Diverged, UsageError
 from segmi.records.atomic import atomic_folder, atomic_write
 from segmi.records.run_folder import RunFolder, find_runs
 from segmi.records.serialization import write_record
@@ -33,7 +33,8 @@ class PackedRun(NamedTuple):
 def pack_runs(runs: str | Path, output: str | Path) -> list[PackedRun]:
     """Copy the small form of all finished runs of a study, or of several, trials included.
 
-    Runs in ``output`` that are not in ``runs`` are kept, so that runs of several machines fit into one folder.
+    Of a diverged run, the configuration and the error are copied, so that it is reported as diverged. Runs in
+    ``output`` that are not in ``runs`` are kept, so that runs of several machines fit into one folder.
 
     Args:
         runs: the folder of one study, or of several.
@@ -52,6 +53,9 @@ def pack_runs(runs: str | Path, output: str | Path) -> list[PackedRun]:
     if not folders:
         raise UsageError(f"no finished run in {runs}", "run the study first: segmi study run FILE")
     packed = [_pack(run, RunFolder.of(target, run.key)) for run in folders]
+    for run in find_runs(source, trials=True):
+        if run.state() == "failed" and (failure := run.failure() or {}).get("type") == Diverged.__name__:
+            _pack_failure(run, failure, RunFolder.of(target, run.key))
     for study in dict.fromkeys(run.path.parents[2] for run in folders):
         for path in (path for pattern in _OF_STUDY for path in study.glob(pattern)):
             atomic_write(target / study.name / path.relative_to(study), path.read_bytes())
@@ -84,6 +88,15 @@ def _pack(run: RunFolder, target: RunFolder) -> PackedRun:
         # Written last, as in a run: it marks the run as finished.
         write_record(folder / "result.json", {**result, "artifacts": kept, "packed": True})
     return PackedRun(target.path, sum(path.stat().st_size for path in target.path.rglob("*") if path.is_file()))
+
+
+def _pack_failure(run: RunFolder, failure: dict[str, Any], target: RunFolder) -> None:
+    if not target.finished:
+        target.path.mkdir(parents=True, exist_ok=True)
+        for name in (name for name in _FILES if (run.path / name).is_file()):
+            atomic_write(target.path / name, (run.path / name).read_bytes())
+        # The traceback has the paths of one machine.
+        write_record(target.path / "failure.json", {**failure, "traceback": ""})
 
 
 def _packed_files(run: Path) -> Iterator[Path]:

@@ -14,15 +14,13 @@ import numpy as np
 
 from segmi.errors import DataError
 from segmi.records import DetailsRecord, RunFolder, RunKey
+from segmi.records.evaluation_counts import SIZES
 from segmi.report.describe import number_range
 from segmi.report.table import Cell, Row, Table
 from segmi.report.table1 import cell_of, count_cell, mark_best, state_text
 from segmi.statistics import PRIMARY, SCORES, StudyRuns, reported_score, run_scores, summarize
 
 T = TypeVar("T")
-
-# Size indices (powers of 4): medium objects have at least 4⁵ = 32² pixels, large ones at least 4⁷ = 128².
-_SIZES: Final = ((0, 5), (5, 7), (7, None))
 
 _NOTES: Final = (
     *(f"{one.label}: {one.description}{f' ({one.table1} in Table 1)' if one.table1 else ''}." for one in SCORES),
@@ -140,8 +138,8 @@ def table_details(study: StudyRuns) -> Table | None:
                 continue
             columns: list[Sequence[float | None]] = [
                 [reported_score(result, PRIMARY) for result in study.results_of(dataset, method)],
-                [_mean(one.boundary_iou()) for one in records],
-                *([_object_iou(one, *sizes) for one in records] for sizes in _SIZES),
+                [one.mean_boundary_iou() for one in records],
+                *([one.mean_object_iou(size) for one in records] for size in SIZES),
                 [one.calibration_error() for one in records],
             ]
             cells = tuple(_cell(values, planned) for values in columns)
@@ -170,13 +168,3 @@ def _cell(values: Sequence[float | None], planned: int) -> Cell:
         return Cell(planned=planned)
     sd = statistics.stdev(known) if len(known) > 1 else None
     return Cell(value=statistics.fmean(known), sd=sd, n=len(known), planned=planned)
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else float("nan")
-
-
-def _object_iou(one: DetailsRecord, first: int, stop: int | None) -> float:
-    number = one.objects[:, first:stop].sum()
-    return float(one.object_iou[:, first:stop].sum() / number) if number else float("nan")

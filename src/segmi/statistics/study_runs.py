@@ -88,15 +88,18 @@ class Pairing:
 
 def pairings(study: StudyRuns) -> list[Pairing]:
     """Return every method of the plan on every dataset with its baseline, in the order of the plan."""
-    pairs = []
-    for dataset, method in product(study.plan.datasets, study.plan.methods):
-        baseline = study.plan.compared_with(method)
-        if baseline is not None:  # a baseline itself has no pairing
-            reasons = {seed: _missing_scores(study, dataset, (method, baseline), seed) for seed in study.plan.seeds}
-            left_out = {seed: reason for seed, reason in reasons.items() if reason}
-            seeds = tuple(seed for seed in study.plan.seeds if seed not in left_out)
-            pairs.append(Pairing(dataset, method, baseline, seeds, left_out))
-    return pairs
+    cells = product(study.plan.datasets, study.plan.methods)
+    pairs = ((dataset, method, study.plan.compared_with(method)) for dataset, method in cells)
+    # A baseline itself has no pairing.
+    return [pairing(study, dataset, method, other) for dataset, method, other in pairs if other is not None]
+
+
+def pairing(study: StudyRuns, dataset: str, method: str, baseline: str) -> Pairing:
+    """Return two methods of the plan on a dataset, to be compared seed by seed."""
+    reasons = {seed: _missing_scores(study, dataset, (method, baseline), seed) for seed in study.plan.seeds}
+    left_out = {seed: reason for seed, reason in reasons.items() if reason}
+    seeds = tuple(seed for seed in study.plan.seeds if seed not in left_out)
+    return Pairing(dataset, method, baseline, seeds, left_out)
 
 
 def score_differences(study: StudyRuns, pairing: Pairing) -> np.ndarray:

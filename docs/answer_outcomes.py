@@ -1,0 +1,173 @@
+"""Tables of docs/answer.md beside the comparisons: secondary outcomes, measures of information, and cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from answer_records import Answer, Tested
+from answer_tables import INTERVAL, points, title, versus
+from scipy.stats import spearmanr
+
+from segmi.errors import DataError
+from segmi.records import RunKey, reported_score
+from segmi.report.describe import duration
+from segmi.report.table import Cell, Row, Table
+from segmi.statistics import PRIMARY, StudyRuns, describe_differences
+from segmi.statistics.study_runs import pairing
+
+MEASURES = {
+    "mutual_information": "I(label; predicted label)",
+    "mutual_information_share": "the same, share of H(label)",
+    "barber_agakov_bound": "H(label) − cross-entropy",
+    "soft_confusion_mutual_information": "I(label; sampled prediction)",
+    "conditional_mutual_information": "I(image; prediction | label)",
+    "region_information": "region information, mean over classes",
+}
+WATTS = 15  # assumed power of a busy CPU core, for machines without energy counters
+
+
+def secondary_table(answer: Answer, *, means: bool) -> Table:
+    """Return differences in boundary IoU, IoU of small objects and mean accuracy of the primary comparisons.
+
+    By dataset over seeds, or, with ``means``, of the means of the datasets.
+    """
+    runs, rows = answer.primary, []
+    known = [(one, _differences(runs, one)) for one in answer.primary_tests]
+    shown = [(one, [values for test, values in known if test.key == one.key]) for one in answer.means]
+    for one, groups in shown if means else [(one, [values]) for one, values in known]:
+        numbers: list[Cell] = []
+        for columns in zip(*groups, strict=True):
+            values = [column.mean() for column in columns if column.size] if means else columns[0]
+            difference = describe_differences(values)
+            numbers += map(points, (difference.mean, *(difference.interval or (None, None))))
+        rows.append(Row((versus(runs, one), title(runs, one.dataset)), tuple(numbers)))
+    columns = ("difference", "from", "to")
+    groups = (("boundary IoU", columns), ("small objects", columns), ("mean accuracy", columns))
+    notes = (
+        f"In points, with {INTERVAL}s; secondary outcomes without test or claim. boundary IoU: within 2 % of the image "
+        "diagonal from an outline. small objects: mean IoU of connected regions below 32² pixels.",
+    )
+    return Table("Secondary outcomes.", ("comparison", "dataset"), groups, rows, notes)
+
+
+def correlation_matrix(table: Table) -> Table:
+    """Return the correlations over all runs with a column per dataset."""
+    names = list(dict.fromkeys(row.labels[0] for row in table.rows))
+    found = {row.labels: row.cells[2] for row in table.rows}
+    measures = dict.fromkeys(row.labels[1] for row in table.rows)
+    rows = [Row((one,), tuple(found.get((name, one), Cell()) for name in names)) for one in measures]
+    return Table(table.title, ("rank correlation with the mIoU",), (("", tuple(names)),), rows)
+
+
+def correlation_table(answer: Answer) -> Table | None:
+    """Return Spearman's correlation of the measures of information on val with the mIoU, over the runs of a dataset."""
+    rows = []
+    for dataset in answer.primary.plan.datasets:
+        runs = {(key.method, key.seed): _measures(result) for key, result in _results(answer, dataset)}
+        for measure, label in MEASURES.items():
+            known = [
+                (method, one[PRIMARY], one[measure]) for (method, _), one in runs.items()
+                if math.isfinite(one[PRIMARY]) and math.isfinite(one.get(measure, math.nan))
+            ]  # fmt: skip
+            if len(known) < 4:
+                continue
+            methods, scores, values = (np.array(column) for column in zip(*known, strict=True))
+            within = [_centered(column, methods) for column in (scores, values)]
+            numbers = (_spearman(scores, values), _spearman(*within))
+            count = (Cell(str(len(known)), is_text=True), Cell(str(len(set(methods))), is_text=True))
+            rows.append(
+                Row((title(answer.primary, dataset), label), (*count, *(Cell(value=v, digits=2) for v in numbers)))
+            )
+    if not rows:
+        return None
+    notes = (
+        "Spearman's correlation with the mIoU on val over all finished runs with the main network. within methods: "
+        "after subtraction of the mean of each method, so that only the seeds differ. The runs share the images.",
+    )
+    groups = (("", ("runs", "methods")), ("rank correlation", ("all runs", "within methods")))
+    return Table("Q4, Q7: which measure of information ranks the runs?", ("dataset", "measure"), groups, rows, notes)
+
+
+def cost_table(answer: Answer, studies: Sequence[tuple[str, int | None]]) -> Table:
+    """Return runs, time and energy by study, from the usage that the runs recorded."""
+    rows = []
+    for study, planned in studies:
+        results = list(answer.finished_runs(study))
+        if not results and planned is None:
+            continue
+        usages = [result.get("usage") or {} for _, result in results]
+        seconds = sum(float(usage.get("seconds") or 0) for usage in usages)
+        joules = [usage.get("processor_joules") for usage in usages]
+        measured = sum(joules) if joules and all(joules) else None
+        threads = [((r.get("training") or {}).get("precision") or {}).get("threads") or 1 for _, r in results]
+        assumed = sum(WATTS * t * float(u.get("seconds") or 0) for t, u in zip(threads, usages, strict=True))
+        trials = sum("+trial" in run.key.method for run, _ in results)
+        energy = f"{measured / 3.6e6:.2f} kWh" if measured else f"about {assumed / 3.6e6:.2f} kWh"
+        done = f"{len(results) - trials}" + (f" of {planned}" if planned else "")
+        entries = (done, str(trials), duration(seconds), energy)
+        rows.append(Row((study,), tuple(Cell(text, is_text=True) for text in entries)))
+    notes = (
+        "time: processes from their start to the end of the evaluation, added up over runs, which may have run at the "
+        "same time. energy: measured, or (about) an assumed "
+        f"{WATTS} W per busy core on machines without energy counters.",
+    )
+    return Table("Cost.", ("study",), (("", ("runs", "trials", "time", "energy")),), rows, notes)
+
+
+def _results(answer: Answer, dataset: str) -> Iterator[tuple[RunKey, dict[str, Any]]]:
+    for runs in (answer.rivals, answer.primary):
+        yield from ((key, result) for key, result in runs.results.items() if key.dataset == dataset)
+
+
+def _measures(result: dict[str, Any]) -> dict[str, float]:
+    """Return the mIoU and the measures of the reported network on the evaluated images."""
+    score = reported_score(result, PRIMARY)
+    values: dict[str, list[float]] = {PRIMARY: [math.nan if score is None else float(score)]}
+    for name, value in ((result.get("diagnostics") or {}).get(result.get("protocol")) or {}).items():
+        measure, network, *_ = f"{name}/".split("/")
+        if network == result.get("reported_network") and value is not None and math.isfinite(value):
+            values.setdefault(measure, []).append(float(value))  # region information has a value per class
+    return {measure: float(np.mean(numbers)) for measure, numbers in values.items()}
+
+
+def _centered(values: np.ndarray, methods: np.ndarray) -> np.ndarray:
+    return np.array([value - values[methods == method].mean() for value, method in zip(values, methods, strict=True)])
+
+
+def _spearman(one: np.ndarray, other: np.ndarray) -> float | None:
+    spread = min(np.ptp(one), np.ptp(other)) > 1e-12
+    return float(spearmanr(one, other).statistic) if spread else None
+
+
+def _differences(runs: StudyRuns, one: Tested) -> list[np.ndarray]:
+    """Return the differences of the pairs in each secondary outcome, without unknown ones."""
+    keys = pairing(runs, one.dataset, one.method, one.baseline).keys(runs)
+    pairs = np.array([np.subtract(_outcomes(runs, key), _outcomes(runs, other)) for key, other in keys])
+    return [column[np.isfinite(column)] for column in pairs.T] if len(pairs) else [np.empty(0)] * 3
+
+
+def _outcomes(runs: StudyRuns, key: RunKey) -> tuple[float, float, float]:
+    """Return boundary IoU, IoU of small objects and mean accuracy of the reported network; NaN if unknown."""
+    result, run = runs.results[key], runs.runs[key]
+    boundary = small = math.nan
+    with suppress(DataError):
+        details = run.details(str(result.get("reported_network")), str(result.get("protocol")))
+        boundary, small = details.mean_boundary_iou(), details.mean_object_iou("small")
+    accuracy = reported_score(result, "mean_accuracy")
+    return boundary, small, math.nan if accuracy is None else float(accuracy)
+
+
+def machines(answer: Answer, studies: Sequence[str]) -> list[str]:
+    """Return the machines of the finished runs: processor, version of PyTorch and precision."""
+    found = set()
+    for study in studies:
+        for run, result in answer.finished_runs(study):
+            one = run.environment() or result.get("environment") or {}
+            precision = ((result.get("training") or {}).get("precision") or {}).get("dtype")
+            parts = (one.get("accelerator") or one.get("cpu"), f"PyTorch {(one.get('packages') or {}).get('torch')}")
+            found.add(", ".join(filter(None, (*parts, precision))))
+    return sorted(found)
