@@ -85,7 +85,10 @@ class Answer:
         """Return the number of finished and of registered runs by study."""
         numbers = {}
         for part, runs in (("primary", self.primary), ("rivals", self.rivals), ("repeated", self.repeated)):
-            plan = registered_plan(self.folder / self.registry[part])
+            path = self.folder / self.registry[part]
+            if not path.is_file():
+                continue
+            plan = registered_plan(path)
             own = [runs.key(*key[1:]) for key in plan.grid()]
             numbers[plan.study] = (sum(key in runs.results for key in own), len(own))
         return numbers
@@ -141,8 +144,11 @@ class Answer:
         return adjusted(means)
 
     def _runs(self, sources: Sequence[str]) -> StudyRuns:
-        """Return the runs of the first study and of the methods of the others, each from the first that has it."""
-        plans = [registered_plan(self.folder / source) for source in sources]
+        """Return the runs of the first study and of the methods of the others, each from the first that has it.
+
+        Studies without a file are not registered yet.
+        """
+        plans = [registered_plan(self.folder / source) for source in sources if (self.folder / source).is_file()]
         methods = {name: label for plan in reversed(plans) for name, label in plan.methods.items()}
         plan = replace(plans[0], methods=methods)
         runs, states, results = {}, {}, {}

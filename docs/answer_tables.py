@@ -149,7 +149,8 @@ def readings(answer: Answer) -> list[Reading]:
     runs, result = answer.rivals, []
     for key, question in answer.registry["questions"].items():
         for dataset in runs.plan.datasets:
-            rivals, method = question["rivals"], question["method"]
+            method = question["method"]
+            rivals = {name: removed for name, removed in question["rivals"].items() if name in runs.plan.methods}
             others = {rival: runs.plan.compared_with(rival) or "" for rival in rivals}
             cases = [(key, dataset, method, rival) for rival in rivals]
             cases += [(key, dataset, rival, others[rival]) for rival in rivals]
@@ -189,7 +190,8 @@ def plain_table(answer: Answer, key: str) -> Table:
     runs, question = answer.rivals, answer.registry["plain"][key]
     rows = []
     for dataset in runs.plan.datasets:
-        for one in answer.family(runs, [(key, dataset, *pair) for pair in question["pairs"]]):
+        pairs = [pair for pair in question["pairs"] if set(pair) <= set(runs.plan.methods)]
+        for one in answer.family(runs, [(key, dataset, *pair) for pair in pairs]):
             rows.append(Row((versus(runs, one), title(runs, dataset)), cells(one)))
     return Table(f"{key}: {question['text']}", ("comparison", "dataset"), GROUPS, rows)
 
