@@ -15,7 +15,6 @@ from PIL import Image
 
 FOLDER = Path(__file__).parent / "notebooks"
 TIMEOUT = 600  # seconds per cell
-WIDEST = 1000  # pixels
 REPOSITORY = "segmi/segmi"
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 INSTALL = f"""# On Colab: install segmi. Elsewhere this cell does nothing.
@@ -52,14 +51,12 @@ def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
 
 
 def compact(notebook: NotebookNode) -> NotebookNode:
-    """Store images at most 1,000 pixels wide and with 128 colors, which takes a third of the space."""
+    """Store images with 128 colors, which takes a third of the space."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     for data in (output["data"] for output in outputs if "image/png" in output.get("data", {})):
         image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
         white = Image.new("RGBA", image.size, "white")
         flat = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-        if flat.width > WIDEST:
-            flat = flat.resize((WIDEST, flat.height * WIDEST // flat.width), Image.Resampling.LANCZOS)
         small = io.BytesIO()
         flat.quantize(128, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
         data["image/png"] = base64.b64encode(small.getvalue()).decode()

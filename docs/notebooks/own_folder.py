@@ -65,7 +65,7 @@ print((photos / "segmi.toml").read_text())
 # value is wrong, correct `segmi.toml`.
 
 # %%
-Image.open(photos / "segmi-contact-sheet.png")
+Image.open(photos / "segmi-contact-sheet.png").reduce(2)
 
 # %% [markdown]
 # ## Train
