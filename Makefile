@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
 
-.PHONY: help install demo results answer-report test slow check docs notebooks bench clean
+.PHONY: help install demo results answer-report answer-slice test slow check docs notebooks bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -31,6 +31,9 @@ results: $(VENV)/.test ## the demo with three seeds, written to docs/results/dem
 
 answer-report: $(BIN)/segmi ## write docs/answer.md from the committed records
 	$(BIN)/python docs/write_answer.py
+
+answer-slice: $(VENV)/.test ## repeat four runs of the answer and compare them with its intervals, 15 minutes
+	OMP_NUM_THREADS=1 $(BIN)/python docs/rerun_answer.py $(RUNS)/answer-slice
 
 test: $(VENV)/.test ## the tests, one process per core and one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow' tests

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from answer_records import Answer, Tested
 from answer_tables import INTERVAL, points, title, versus
-from scipy.stats import spearmanr
+from scipy import stats
 
 from segmi.errors import DataError
 from segmi.records import RunKey, reported_score
@@ -27,6 +27,7 @@ MEASURES = {
     "conditional_mutual_information": "I(image; prediction | label)",
     "region_information": "region information, mean over classes",
 }
+FURTHER = 0.99  # probability of the interval of a further run, which `make answer-slice` checks
 WATTS = 15  # assumed power of a busy CPU core, for machines without energy counters
 
 
@@ -52,6 +53,43 @@ def secondary_table(answer: Answer, *, means: bool) -> Table:
         "diagonal from an outline. small objects: mean IoU of connected regions below 32² pixels.",
     )
     return Table("Secondary outcomes.", ("comparison", "dataset"), groups, rows, notes)
+
+
+def scores_of(runs: StudyRuns, dataset: str, method: str) -> dict[int, float]:
+    """Return the scores of the finished runs of a method by seed."""
+    keys = [runs.key(dataset, method, seed) for seed in runs.plan.seeds]
+    scores = {key.seed: reported_score(runs.results[key], PRIMARY) for key in keys if key in runs.results}
+    return {seed: float(score) for seed, score in scores.items() if score is not None}
+
+
+def further(values: Sequence[float], number: int = 1) -> tuple[float, float]:
+    """Return the interval of the mean of further values of the same normal distribution, at `FURTHER`.
+
+    Example:
+        >>> low, high = further([0.5, 0.6, 0.7])
+        >>> round(low, 3), round(high, 3)
+        (-0.546, 1.746)
+    """
+    mean, sd, n = np.mean(values), np.std(values, ddof=1), len(values)
+    low, high = stats.t.interval(FURTHER, n - 1, mean, sd * math.sqrt(1 / n + 1 / number))
+    return float(low), float(high)
+
+
+def scores_table(answer: Answer) -> Table:
+    """Return the scores of every primary method on every dataset, with the interval of a further run."""
+    runs, rows = answer.primary, []
+    for dataset in runs.plan.datasets:
+        for method, label in runs.plan.methods.items():
+            values = list(scores_of(runs, dataset, method).values())
+            if not values:
+                continue
+            limits = further(values) if len(values) > 2 else (None, None)
+            sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+            count = Cell(f"{len(values)} of {len(runs.plan.seeds)}", is_text=True)
+            numbers = (Cell(value=one) for one in (float(np.mean(values)), sd, *limits))
+            rows.append(Row((title(runs, dataset), label), (count, *numbers)))
+    groups = (("", ("seeds", "mean", "sd")), (f"a further run, {100 * FURTHER:g} %", ("from", "to")))
+    return Table(f"{PRIMARY} over seeds.", ("dataset", "method"), groups, rows)
 
 
 def correlation_matrix(table: Table) -> Table:
@@ -140,7 +178,7 @@ def _centered(values: np.ndarray, methods: np.ndarray) -> np.ndarray:
 
 def _spearman(one: np.ndarray, other: np.ndarray) -> float | None:
     spread = min(np.ptp(one), np.ptp(other)) > 1e-12
-    return float(spearmanr(one, other).statistic) if spread else None
+    return float(stats.spearmanr(one, other).statistic) if spread else None
 
 
 def _differences(runs: StudyRuns, one: Tested) -> list[np.ndarray]:

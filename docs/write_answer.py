@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from answer_outcomes import correlation_matrix, correlation_table, cost_table, machines, secondary_table
+from answer_outcomes import correlation_matrix, correlation_table, cost_table, machines, scores_table, secondary_table
 from answer_records import Answer, Tested
 from answer_tables import (
     Reading,
@@ -86,6 +86,7 @@ def _tables(answer: Answer, entries: Sequence[Reading]) -> str:
     correlations = correlation_table(answer)
     return _joined(
         _TABLES_HEAD, "## Primary comparisons", _family(answer.primary, answer.primary_tests),
+        "## Scores", markdown(scores_table(answer)),
         "## Primary comparisons with a U-Net", _family(answer.repeated, answer.repeated_tests),
         "## Rival explanations", "Holm's p is adjusted over the comparisons of a question on a dataset.",
         *(markdown(ladder(answer, key, entries)) for key in answer.registry["questions"]),

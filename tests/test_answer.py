@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segmi.errors import Diverged
-from segmi.records import RunFolder, RunKey, write_confusion, write_details
+from segmi.errors import Diverged, UsageError
+from segmi.records import RunFolder, RunKey, reported_score, write_confusion, write_details
 from segmi.records.pack import pack_runs
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 sys.path.insert(0, str(DOCS))
 
+import rerun_answer  # type: ignore[import-not-found]  # noqa: E402
 import write_answer  # type: ignore[import-not-found]  # noqa: E402
 from answer_records import Answer, registered_plan  # type: ignore[import-not-found]  # noqa: E402
 from answer_tables import claim_text, readings  # type: ignore[import-not-found]  # noqa: E402
@@ -95,7 +96,7 @@ def made(tmp_path: Path, registry: Path) -> Callable[..., Answer]:
     return make
 
 
-def write_run(run: RunFolder, score: float, *, details: bool) -> None:
+def write_run(run: RunFolder, score: float, *, details: bool = False) -> None:
     objects = np.full((2, 11), 4)
     sums: dict[str, Any] = {
         "pixels": np.array([0, 9]), "confidence": np.array([0, 8.0]), "correct": np.array([0, 7]),
@@ -222,6 +223,47 @@ def test_the_page_has_every_part(made: Callable[..., Answer], tmp_path: Path) ->
     # 60 runs of a minute on two threads at 15 W.
     assert "| answer | 60 of 60 | 0 | 1 h 00 min | about 0.03 kWh |" in page
     assert "−6.87" in page  # Model 2 against Model 1 on Cityscapes, as published
+
+
+def test_the_slice_is_compared_with_the_intervals(
+    made: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rerun_answer, "DATASET", "streets")
+    monkeypatch.setattr(rerun_answer, "METHODS", ("region", "binary"))
+    answer = made()
+    keys = [answer.primary.key("streets", method, seed) for method in ("region", "binary") for seed in (0, 1)]
+    for key in keys:  # the recorded scores themselves
+        write_run(RunFolder.of(tmp_path / "slice", key), reported_score(answer.primary.results[key], "mIoU"))
+    assert rerun_answer.check(answer, tmp_path / "slice") == 0
+    assert capsys.readouterr().out.count(", in ") == 5
+    write_run(RunFolder.of(tmp_path / "slice", keys[0]), 0.9)  # one seed is far above the others
+    assert rerun_answer.check(answer, tmp_path / "slice") == 1
+    assert "region, seed 0: 0.9000, OUTSIDE of " in capsys.readouterr().out
+
+
+def test_the_slice_trains_with_the_recorded_settings(
+    made: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rerun_answer, "METHODS", ("region", "binary"))
+    monkeypatch.setattr(rerun_answer, "DATASET", "streets")
+    answer, calls = made(skip=lambda key: True), []
+    with pytest.raises(UsageError, match="there are no records of answer/streets/region"):
+        rerun_answer.rerun(answer, tmp_path / "slice")
+    for method in ("region", "binary"):
+        folder = answer.records / "answer/streets" / method
+        folder.mkdir(parents=True)
+        (folder / "selection.json").write_text("{}")
+    monkeypatch.setattr(rerun_answer, "main", lambda words: calls.append(words) or 0)
+    assert rerun_answer.rerun(answer, tmp_path / "slice") == 0
+    assert (tmp_path / "slice/answer/streets/binary/selection.json").read_text() == "{}"
+    assert calls[0][3:9] == [
+        "datasets={streets: {}}",
+        "seeds=[0, 1]",
+        "training.threads=1",
+        "--only",
+        "streets/region/*",
+        "--only",
+    ]
 
 
 @pytest.mark.skipif(not write_answer.RECORDS.is_dir(), reason="no records of the study are committed yet")
