@@ -11,7 +11,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, get_args
 
-from segmi.datasets.custom.dataset_config import KINDS, SPLITS, Affixes, CustomConfig, LabelClass, SplitFolders, Value
+from segmi.datasets.custom.dataset_config import (
+    KINDS,
+    NO_AFFIXES,
+    SPLITS,
+    Affixes,
+    CustomConfig,
+    LabelClass,
+    SplitFolders,
+    Value,
+)
 from segmi.datasets.decode import printable
 from segmi.datasets.image_format import ImageFormat, Orientation
 from segmi.datasets.palette import Color, voc_color
@@ -29,7 +38,7 @@ _NAMES: Final = (*Affixes._fields, "group", "groups")
 _DRAW: Final = ("val", "test", "seed", "contiguous")
 _NAMES_COMMENT: Final = """\
 # The affixes of the names that an image and its mask share: prefixes, suffixes, folders, or the whole
-# name. group: a regular expression for the shared part of the names of dependent images, such as all
+# name; a split can have its own. group: a regular expression for the shared part of the names of dependent images, such as all
 # images of one patient, clip or city. groups: a file with lines `name group` instead.
 """
 
@@ -61,7 +70,10 @@ def format_config(config: CustomConfig, comment: str = "") -> str:
     ]
     for name, part in config.parts.items():
         lines += ["", f"[splits.{name}]"]
-        lines += [f"{key} = {_text(value)}" for key, value in part._asdict().items() if value is not None]
+        own = NO_AFFIXES if part.affixes is None else part.affixes
+        named = {key: value for key, value in part._replace(affixes=None)._asdict().items() if value is not None}
+        named |= {key: value for key, value in own._asdict().items() if value}
+        lines += [f"{key} = {_text(value)}" for key, value in named.items()]
     affixes = [f"{key} = {_text(value)}" for key, value in config.affixes._asdict().items() if value]
     named = {"group": config.group, "groups": config.groups}
     affixes += [f"{key} = {_text(value)}" for key, value in named.items() if value is not None]
@@ -205,13 +217,14 @@ class _Parser:
         self._check_keys(splits, SPLITS, "splits.")
         parts = {}
         for name in (name for name in SPLITS if name in splits):
-            table = self._table(splits, name, SplitFolders._fields)
+            table = self._table(splits, name, (*SplitFolders._fields[:-1], *Affixes._fields))
             needed = ("images", "masks", "panoptic") if kind == "panoptic" else ("images", "masks")
             if missing := " and no ".join(key for key in needed if key not in table):
                 self.problems.append(f"splits.{name}: expected {' and '.join(needed)}, got no {missing}")
                 continue
             paths = {key: self._path(value, f"splits.{name}.{key}") for key, value in table.items()}
-            parts[name] = SplitFolders(**paths)
+            own = {key: paths.pop(key) for key in Affixes._fields if key in paths}
+            parts[name] = SplitFolders(**paths, affixes=Affixes(**own) if own else None)
         return parts
 
     def _path(self, value: Any, key: str) -> str:

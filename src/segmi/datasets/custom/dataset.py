@@ -84,7 +84,7 @@ class CustomDataset(DatasetReader):
             prefix=f"{part.images}/" if several else "",
             shares=drawn if source == "train" else {},
             seed=self.config.seed,
-            mask_ending=f"{self.config.affixes.mask_suffix}.png",
+            mask_ending=f"{self.config.affixes_of(part).mask_suffix}.png",
         )
         return Listing(samples, [*problems, *unpaired])
 
@@ -123,7 +123,7 @@ class CustomDataset(DatasetReader):
 
     def _files(self, part: SplitFolders) -> tuple[Files, Files]:
         """Return images and masks by the shared part of their names."""
-        affixes = self.config.affixes
+        affixes = self.config.affixes_of(part)
         mask_name = _NamePattern(affixes.mask_prefix, affixes.mask_infix, affixes.mask_folder, affixes.mask_name)
         image_name = _NamePattern(affixes.image_prefix, affixes.image_infix, affixes.image_folder, affixes.image_name)
         masks = _shared(image_files(self.root / part.masks, stem_ending=affixes.mask_suffix), mask_name)
@@ -145,7 +145,7 @@ class CustomDataset(DatasetReader):
             lines, problems = read_list(self.root / part.names, folders_allowed=True)
             stems = [stem_of(line.text, images) for line in lines]
         elif part.panoptic is not None:
-            affixes = self.config.affixes
+            affixes = self.config.affixes_of(part)
             listed = [PurePosixPath(mask).stem for _, mask in self._segments[part.masks].pairs]
             stems = [one.removeprefix(affixes.mask_prefix).removesuffix(affixes.mask_suffix) for one in listed]
         else:

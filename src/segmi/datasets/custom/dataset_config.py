@@ -27,15 +27,6 @@ class LabelClass(NamedTuple):
     color: Color  # color in figures
 
 
-class SplitFolders(NamedTuple):
-    """The files of a split, with ``/`` and relative to the dataset's folder."""
-
-    images: str  # the folder of its images; folders below it are read too
-    masks: str  # the folder of its masks; equal to ``images`` if they are side by side
-    names: str | None = None  # the list of its images, one per line; None: all of them
-    panoptic: str | None = None  # the JSON file that describes the segments of panoptic masks
-
-
 class Affixes(NamedTuple):
     """The affixes around the part of the file names that an image and its mask share."""
 
@@ -55,6 +46,16 @@ class Affixes(NamedTuple):
 
 
 NO_AFFIXES: Final = Affixes()
+
+
+class SplitFolders(NamedTuple):
+    """The files of a split, with ``/`` and relative to the dataset's folder."""
+
+    images: str  # the folder of its images; folders below it are read too
+    masks: str  # the folder of its masks; equal to ``images`` if they are side by side
+    names: str | None = None  # the list of its images, one per line; None: all of them
+    panoptic: str | None = None  # the JSON file that describes the segments of panoptic masks
+    affixes: Affixes | None = None  # the affixes of its file names; None: those of all splits
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,10 @@ class CustomConfig:
     def splits(self) -> tuple[str, ...]:
         """The splits on disk and those that are drawn."""
         return tuple(name for name in SPLITS if name in self.parts or name in self.drawn)
+
+    def affixes_of(self, part: SplitFolders) -> Affixes:
+        """Return the affixes of the file names of a split."""
+        return self.affixes if part.affixes is None else part.affixes
 
     @property
     def drawn(self) -> dict[str, float]:

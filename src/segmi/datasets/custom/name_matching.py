@@ -72,7 +72,10 @@ def _match_affixes(
 
 
 def _match_infixes(images: Sequence[str], masks: Sequence[str]) -> Match:
-    """Return the differing words inside the names of images and masks: ``1_camera_7`` and ``1_label_7``."""
+    """Return the differing words inside the names of images and masks: ``1_camera_7`` and ``1_label_7``.
+
+    A word can also be in the names of masks alone: ``um_7`` and ``um_road_7``.
+    """
     sides = [[{*re.findall(r"[^\W\d_]+", stem.rpartition("/")[2])} for stem in side] for side in (images, masks)]
     words = [sorted(set.intersection(*side)) for side in sides]
     best = Match(Affixes(), 0.0)
@@ -82,6 +85,13 @@ def _match_infixes(images: Sequence[str], masks: Sequence[str]) -> Match:
             share = sum(_without(stem, mask) in known for stem in masks) / min(len(images), len(masks))
             if share > best.share:
                 best = Match(Affixes(image_infix=image, mask_infix=mask), share)
+    known, of_images = set(images), set().union(*sides[0])
+    counts = Counter(word for of_mask in sides[1] for word in of_mask - of_images)
+    for infix in (f"{word}{separator}" for word, _ in counts.most_common(8) for separator in _SEPARATORS):
+        matching = [stem for stem in masks if infix in stem.rpartition("/")[2]]
+        share = sum(_without(stem, infix) in known for stem in matching) / min(len(images), max(len(matching), 1))
+        if 2 * len(matching) >= len(masks) and share > best.share:
+            best = Match(Affixes(mask_infix=infix), share)
     return best
 
 

@@ -146,7 +146,10 @@ def _of_values(
             raise DataError(
                 f"{named.origin}: expected a name for every value, got {len(names)} names (values "
                 f"{ranges(sorted(values))}) and masks that hold also {ranges(unnamed)}",
-                "add the missing names to the file, or remove it to have all values proposed",
+                "if 0 is not the first name, write `background` as the first line; otherwise add the missing names to "
+                "the file, or remove it to have all values proposed"
+                if named.explicit_values is None and unnamed == [len(values)] and 0 in rest
+                else "add the missing names to the file, or remove it to have all values proposed",
             )
         notes.append(f"the names are those in {named.origin}")
         chosen = [(name, value) for name, value in zip(names, values, strict=True) if value not in ignored]

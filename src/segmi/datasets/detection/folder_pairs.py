@@ -23,6 +23,7 @@ PREFERRED: Final = {
     **dict.fromkeys(("semantic", "sem", "semseg", "final", "labelids", "stuffthingmaps", "machine"), 1),
     **dict.fromkeys(("original", "raw", "color", "colour", "colored", "colors", "colormaps", "rgb", "human"), -1),
     **dict.fromkeys(("gtcoarse", "pan", "panoptic", "ins", "inst", "bitmasks", "confidence"), -1),
+    **dict.fromkeys(("manual", "1st", "first"), 1),  # mask is the field of view beside manual; the 1st observer counts
 }
 """Which of several folders of masks of the same images is meant, by the words in its path."""
 
@@ -85,12 +86,19 @@ def folders_named(survey: Survey, text: str) -> list[ImageFolder]:
 def preferred(pairs: Sequence[FolderPair]) -> list[FolderPair]:
     """Return the pair of one split whose masks are meant by the words in their path; all if they are equally good."""
 
-    def rank(pair: FolderPair) -> int:
-        words = re.split(r"[^a-z]+", pair.masks.path.lower())
-        return sum(PREFERRED.get(word, 0) for word in words)
+    ranks = [preference(pair.masks.path) for pair in pairs]
+    return [pair for pair, rank in zip(pairs, ranks, strict=True) if rank == max(ranks)]
 
-    best = max(map(rank, pairs))
-    return [pair for pair in pairs if rank(pair) == best]
+
+def preference(text: str) -> int:
+    """Return how much the words of a path or name say that it holds the masks to learn.
+
+    Example:
+        >>> preference("training/1st_manual"), preference("2nd_manual"), preference("masks_color")
+        (2, 1, -1)
+    """
+    words = re.findall(r"[0-9]+[a-z]+|[a-z]+", text.lower())
+    return sum(PREFERRED.get(word, 0) for word in words)
 
 
 def panoptic_pairs(survey: Survey) -> list[FolderPair]:
@@ -138,7 +146,8 @@ def _pairs_of(
     for mask in masks:
         others = [folder for folder in images if folder.path != mask.path]
         candidates = [f for f in others if f.split == mask.split]
-        candidates = candidates or [f for f in others if f.split is None or named]
+        single = len({f.split for f in others}) == 1  # train_images beside masks
+        candidates = candidates or [f for f in others if f.split is None or named or (single and mask.split is None)]
         for folders in ([mask], _subfolders(survey, mask)):
             found = [_best(survey, [_matched(survey, one, folder) for one in candidates]) for folder in folders]
             if any(found):
@@ -209,7 +218,10 @@ def _best(survey: Survey, pairs: Sequence[FolderPair]) -> list[FolderPair]:
             if not _holds_masks(survey.root / pair.images.path, _stems_below(survey, pair.images.path))
         ]
         best = photos or best
-    return [max(best, key=lambda pair: (pair.match.share, pair.match.affixes == Affixes()))] if best else []
+    ranks = [(pair.match.share, pair.match.affixes == Affixes()) for pair in best]
+    best = [pair for pair, rank in zip(best, ranks, strict=True) if rank == max(ranks)]
+    weak = [pair for pair in best if not classify_name(PurePosixPath(pair.images.path).name).weak]
+    return weak or best
 
 
 def _matched(survey: Survey, image: ImageFolder, mask: ImageFolder) -> FolderPair:

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
 from segmi.datasets.clips import GROUP_FILES
-from segmi.datasets.custom.dataset_config import SPLITS, Affixes, SplitFolders
+from segmi.datasets.custom.dataset_config import NO_AFFIXES, SPLITS, Affixes, SplitFolders
 from segmi.datasets.decode import SUFFIXES, pages_of, printable
 from segmi.datasets.detection.folder_pairs import (
     FolderPair,
@@ -87,7 +87,7 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str) -> Layout:
     by_split: dict[str | None, list[FolderPair]] = {}
     for pair in pairs:
         by_split.setdefault(pair.split, []).append(pair)
-    by_split = {split: preferred(several) for split, several in by_split.items()}
+    by_split = _preferred(by_split)
     if several := next((several for several in by_split.values() if len(several) > 1), None):
         raise _ambiguous(survey, several, {split for split in by_split if split})
     used = [several[0] for several in by_split.values()]
@@ -97,18 +97,14 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str) -> Layout:
         (pair,) = by_split.pop(None)
         notes.append(f"{pair.masks.path} belongs to no split and is not used")
     affixes = {pair.match.affixes for several in by_split.values() for pair in several}
-    if len(affixes) > 1:
-        patterns = (f"{a.image_prefix}*{a.image_suffix} with {a.mask_prefix}*{a.mask_suffix}" for a in affixes)
-        raise DataError(
-            f"{printable(survey.root)}: expected the same name pattern in all splits, got {' and '.join(patterns)}",
-            "rename the files of one split, or name the folders of one with --images and --masks",
-        )
     parts = {
-        split or "train": SplitFolders(several[0].images.path, several[0].masks.path, None, several[0].panoptic)
-        for split, several in by_split.items()
+        split or "train": SplitFolders(
+            pair.images.path, pair.masks.path, None, pair.panoptic, pair.match.affixes if len(affixes) > 1 else None
+        )
+        for split, (pair, *_) in by_split.items()
     }
     parts = {split: parts[split] for split in SPLITS if split in parts}
-    (names,) = affixes
+    names = affixes.pop() if len(affixes) == 1 else NO_AFFIXES
     if names.image_suffix == "_0000" and any(stem.endswith("_0001") for stem in survey.images.get(used[0].images, ())):
         raise DataError(
             f"{printable(survey.root)}: expected one file per image, got one per channel (_0000, _0001, …)",
@@ -123,6 +119,23 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str) -> Layout:
         notes.append(f"{first} is used for the missing train")
         parts = {"train": parts.pop(first), **parts}
     return Layout(words, parts, names, tuple(notes))
+
+
+def _preferred(by_split: dict[str | None, list[FolderPair]]) -> dict[str | None, list[FolderPair]]:
+    """Return the pairs of each split whose masks are meant; masks that one split has better ones for count in none."""
+    chosen = {split: preferred(several) for split, several in by_split.items()}
+    left_out = {_without_split(p.masks.path) for s, several in by_split.items() for p in several if p not in chosen[s]}
+    kept = {
+        split: [pair for pair in several if _without_split(pair.masks.path) not in left_out]
+        for split, several in chosen.items()
+    }
+    return {split: several for split, several in kept.items() if several} or chosen
+
+
+def _without_split(path: str) -> str:
+    return "/".join(
+        re.sub(r"(?i)train(ing)?|val(id(ation)?)?|dev|test(ing)?", "*", part, count=1) for part in path.split("/")
+    )
 
 
 def _unused_folders(survey: Survey, pairs: Sequence[FolderPair]) -> list[str]:
@@ -215,7 +228,17 @@ def _unread_lists(survey: Survey) -> list[str]:
 
 def _ambiguous(survey: Survey, pairs: Sequence[FolderPair], splits: set[str]) -> UsageError:
     masks = [printable(pair.masks.path) for pair in pairs]
-    same_images = len({pair.images.path for pair in pairs}) == 1
+    images = [printable(pair.images.path) for pair in pairs]
+    if len({*images}) == len(pairs) > len({*masks}) == 1:
+        choices = " or ".join(
+            f"--images {shlex.quote(_name_in_all_splits(survey, pair.images.path, splits))}" for pair in pairs
+        )
+        return UsageError(
+            f"{printable(survey.root)}: expected one folder of images, got {len(pairs)} that fit: {', '.join(images)}",
+            f"choose one: {choices} (if each holds one band, save all bands of an image as one TIFF: "
+            'tifffile.imwrite(path, numpy.stack(bands), photometric="minisblack", planarconfig="separate"))',
+        )
+    same_images = len({*images}) == 1
     choices = " or ".join(
         f"--masks {shlex.quote(_name_in_all_splits(survey, pair.masks.path, splits))}" for pair in pairs
     )
@@ -231,8 +254,7 @@ def _name_in_all_splits(survey: Survey, path: str, splits: set[str]) -> str:
     """Return the shortest text for --masks that names this folder in every split."""
     parts = path.split("/")
     ends = ["/".join(parts[start:]) for start in range(len(parts) - 1, 0, -1)]
-    starred = [re.sub(r"(?i)train(ing)?|val(id(ation)?)?|dev|test(ing)?", "*", part, count=1) for part in parts]
-    for text in [*ends, "/".join(starred)] if splits else []:
+    for text in [*ends, _without_split(path)] if splits else []:
         with suppress(UsageError):
             named = folders_named(survey, text)
             if len(named) == len(splits) and {folder.split for folder in named} == splits:

@@ -14,6 +14,10 @@ def values_of_names(masks: MaskValues, named: NamedClasses) -> tuple[NamedClasse
     """Return the classes of a file with their values in the masks, and the reason if these are not in its own order."""
     values, count = masks.values, len(named.names)
     others = [value for value in values if value != IGNORE_INDEX]
+    plain = named.values == list(range(count)) and named.colors is None and "background" not in named.names
+    if named.origin.endswith((".yaml", ".yml")) and plain and others[-1:] == [count]:
+        note = f"{named.origin} names objects without background, so the values are one more than in it"
+        return named._replace(explicit_values=tuple(range(1, count + 1))), [note]
     if named.explicit_values is not None:
         shifted = named.ignored == 0 and {0, IGNORE_INDEX} <= {*values} and max(named.values) not in values
         if shifted and "person" in named.names[:1]:  # COCO-Stuff: labels.txt counts from 0, unlabeled
@@ -30,7 +34,8 @@ def values_of_names(masks: MaskValues, named: NamedClasses) -> tuple[NamedClasse
         note = f"{named.origin} begins with ignored pixels, which are 255 in the masks"
         return named._replace(ignored=IGNORE_INDEX), [note] if count not in values else []
     numbered = values == [*range(len(values) - 1), IGNORE_INDEX] and len(values) > 2
-    if len(values) == count and not {*values} <= {*named.values} and not numbered:
+    ordered = len(values) == count and named.ignored not in values and not numbered
+    if ordered and not {*values} <= {*named.values}:
         return named._replace(explicit_values=tuple(values)), ["the names are assigned to the values in their order"]
     return named, []
 

@@ -32,7 +32,17 @@ _MASKS: Final = frozenset(
         *("mask", "masks", "label", "labels", "labelmap", "labelmaps", "annotation", "annotations"),
         *("annot", "annots", "anno", "ann", "anns", "gt", "groundtruth", "truth", "truths", "segmentation"),
         *("segmentations", "seg", "segs", "segmentationclass", "segmentationclassaug", "segmentationclassraw"),
-        *("segmentationclasspng", "target", "targets", "gtfine", "gtcoarse", "manual", "semantic", "semseg"),
+        *(
+            "segmentationclasspng",
+            "pixellabeldata",
+            "target",
+            "targets",
+            "gtfine",
+            "gtcoarse",
+            "manual",
+            "semantic",
+            "semseg",
+        ),
         *("labelled", "labeled", "labelids", "labeledapproved", "stuffthingmaps", "trimaps"),
     )
 )
@@ -117,7 +127,7 @@ def survey_folder(root: Path) -> Survey:
         folder = image_folder_of(inside)
         for name in names:
             _add_file(survey, by_folder[folder], folder, inside, name)
-    survey.images = {folder: stems for folder, stems in by_folder.items() if stems}
+    survey.images = _images_below_masks({folder: stems for folder, stems in by_folder.items() if stems})
     if not survey.images and (formats := unread_formats(survey.unread)):
         raise DataError(
             f"{printable(root)}: expected images as {', '.join(sorted(SUFFIXES))}, got {formats[0]}", formats[1]
@@ -130,6 +140,17 @@ def survey_folder(root: Path) -> Survey:
             "give the folder that holds the images and the masks",
         )
     return survey
+
+
+def _images_below_masks(images: dict[ImageFolder, list[str]]) -> dict[ImageFolder, list[str]]:
+    """Return the folders; one like ``Semantic_masks/images`` holds masks, unless masks are in a folder beside it."""
+    masks = [PurePosixPath(folder.path) for folder in images if folder.role == "mask"]
+    result = {}
+    for folder, stems in images.items():
+        above = [path for path in PurePosixPath(folder.path).parents if classify_name(path.name).role == "mask"]
+        alone = above and not any(path.is_relative_to(above[0]) for path in masks)
+        result[folder._replace(role="mask") if alone and folder.role == "image" else folder] = stems
+    return result
 
 
 def image_folder_of(inside: PurePosixPath) -> ImageFolder:
@@ -158,7 +179,7 @@ def _add_file(survey: Survey, stems: list[str], folder: ImageFolder, inside: Pur
     if suffix in SUFFIXES:
         path = inside / PurePosixPath(name).stem
         stems.append(unicodedata.normalize("NFC", str(path.relative_to(folder.path))))
-    elif suffix in (".txt", ".csv"):
+    elif suffix in (".txt", ".csv", ".tsv", ".yaml", ".yml", ".names"):
         survey.lists.setdefault(name.lower(), []).append(str(inside / name))
     elif suffix in (".json", ".geojson", ".xml"):
         survey.json.append(str(inside / name))
@@ -202,6 +223,8 @@ def _tokens(name: str) -> list[str]:
             tokens += [joined[1], joined[2]]
         elif (turned := _ROLE_FIRST.fullmatch(token)) and turned[1] in _MASKS | _IMAGES:
             tokens += [turned[1], {"tr": "train", "ts": "test"}.get(turned[2], turned[2])]
+        elif (numbered := re.fullmatch(r"([a-z]+)(\d+)", token)) and numbered[1] in _MASKS | _IMAGES:  # manual1
+            tokens += [numbered[1], numbered[2]]
         else:
             tokens.append(token)
     return ["groundtruth" if token == "ground" else token for token in tokens if token]
