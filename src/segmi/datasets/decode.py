@@ -2,10 +2,11 @@
 
 ==========================================  ==========================================
 1-, 2- and 4-bit masks                      keep their stored values
-16- and 32-bit masks                        kept up to the value 255, otherwise refused
+16- and 32-bit masks, whole floats          kept up to the value 255, otherwise refused
+gray TIFF with white as 0                   stored values; black and white (1 bit) as shown, with white as 1
 alpha                                       dropped; `segmi data init` reports transparency
 EXIF orientation                            applied, or ignored as for the images
-animations, floats, JPEG and WebP           refused; lossy files change values along edges
+animations, fractions, JPEG and WebP        refused; lossy files change values along edges
 ==========================================  ==========================================
 
 Empty, truncated and non-image files and those larger than `MAX_PIXELS` are refused. Every refusal is a `DataError`
@@ -38,6 +39,7 @@ SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", "
 """The suffixes of image and mask files, in lower case."""
 
 NEW_SUBFILE_TYPE: Final = 254  # TIFF tag
+PHOTOMETRIC: Final = 262  # TIFF tag; its value 0 means that white is stored as 0
 GDAL_NODATA: Final = 42113  # TIFF tag of the value of pixels without data
 REDUCED_OR_MASK: Final = 0b101  # its bits for overviews and transparency masks
 
@@ -50,7 +52,8 @@ def decode_mask(path: Path, orientation: Orientation = "apply", *, lossy: bool =
     """Return a mask file as a loaded Pillow image of mode ``L`` or ``P`` (values), or ``RGB`` (colors).
 
     ``lossy``: JPEG and WebP are read too, and ``info["lossy"]`` is set. ``info["transparent"]`` is the share of
-    transparent pixels, and ``info["missing"]`` the text of a GeoTIFF that declares a value as missing.
+    transparent pixels, ``info["missing"]`` the text of a GeoTIFF that declares a value as missing, and
+    ``info["white_is_zero"]`` whether a black and white TIFF stores white as 0.
 
     Raises:
         DataError: as for `segmi.datasets.bands.decode_image`, and for values above 255 and lossy formats.
@@ -65,7 +68,8 @@ def decode_mask(path: Path, orientation: Orientation = "apply", *, lossy: bool =
             )
         step, is_lossy = _gray_step(path, image), image.format in _LOSSY
         transparent = float((np.array(image.getchannel("A")) == 0).mean()) if "A" in image.getbands() else 0.0
-        missing = image.tag_v2.get(GDAL_NODATA) if isinstance(image, TiffImageFile) else None
+        tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+        missing, white_is_zero = tags.get(GDAL_NODATA), tags.get(PHOTOMETRIC) == 0
         image = turned(image)
         if image.mode.startswith(("I", "F")):
             mask = _to_8_bits(path, image)
@@ -77,7 +81,10 @@ def decode_mask(path: Path, orientation: Orientation = "apply", *, lossy: bool =
             elif image.mode not in ("L", "P"):
                 image = image.convert("RGB")
             mask = Image.fromarray(np.array(image) // step) if step > 1 else image.copy()
-        mask.info.update(lossy=is_lossy, transparent=transparent, missing=missing)
+            if white_is_zero and mask.mode == "L":  # Pillow inverts them
+                mask = Image.fromarray(~np.array(mask))
+        white_is_zero = white_is_zero and image.mode == "1"
+        mask.info.update(lossy=is_lossy, transparent=transparent, missing=missing, white_is_zero=white_is_zero)
         return mask
 
 
@@ -96,12 +103,15 @@ def decode_levels(path: Path, orientation: Orientation = "apply") -> NDArray[Any
 def _to_8_bits(path: Path, image: Image.Image) -> Image.Image:
     """Return a mask of more bits as 8-bit if its values allow it; annotation tools often save 16 bits."""
     values = np.asarray(image)
-    if image.mode != "F" and values.min() >= 0 and values.max() <= 255:
+    whole = image.mode != "F" or bool((values == np.floor(values)).all())  # geographic programs save whole floats
+    if whole and values.min() >= 0 and values.max() <= 255:
         return Image.fromarray(values.astype(np.uint8))
-    range_ = "" if image.mode == "F" else f" values from {values.min()} to {values.max()}"
+    negative = np.unique(values[values < 0])
+    missing = f", with 255 instead of {negative[0]:g} for pixels without a class" if len(negative) == 1 else ""
     raise DataError(
-        f"{printable(path)}: expected a mask of values from 0 to 255, got {_depth(image)}{range_}",
-        "give every class one value below 256 and save the mask as an 8-bit grayscale PNG",
+        f"{printable(path)}: expected a mask of values from 0 to 255, got {_depth(image)}"
+        f"{'' if whole else ' fractions,'} values from {values.min():g} to {values.max():g}",
+        f"give every class one value below 256 and save the mask as an 8-bit grayscale PNG{missing}",
     )
 
 

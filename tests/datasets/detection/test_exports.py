@@ -267,14 +267,14 @@ EXPECTED: dict[Callable[[Path], None], tuple[dict[str, object], tuple[object, ..
 
 REFUSED: dict[Callable[[Path], None], tuple[str, str]] = {
     supervisely_json: ("Supervisely's objects", "Export as masks"),
-    label_studio: ("a mask per object or label", "merge the masks of each image"),
+    label_studio: ("a mask per object or class", "merge the masks of each image"),
     label_studio_json: ("Label Studio's tasks", "COCO format, then draw masks from them: segmi data convert"),
     via: ("VIA's regions", "COCO format, then draw masks from them: segmi data convert"),
     qupath_geojson: ("QuPath's GeoJSON", "TileExporter"),
     nnunet_nifti: ("unsupported files: 2 .nii", "nibabel"),
     nnunet_channels: ("one per channel", "one TIFF with several bands"),
     monai_label_nifti: ("unsupported files: 2 .nii", "nibabel"),
-    kaggle_nuclei: ("a mask per object or label (3 in stage1_train/id0/masks)", "merge the masks of each image"),
+    kaggle_nuclei: ("a mask per object or class (3 in stage1_train/id0/masks)", "merge the masks of each image"),
     kaggle_steel: ("run lengths in train.csv", "one PNG mask per image"),
 }
 

@@ -344,7 +344,7 @@ def test_masks_of_single_objects_are_named(tmp_path, image, mask):
         photo(tmp_path / image.format(number))
         for other in (10 * number, 10 * number + 1):
             labels(tmp_path / mask.format(number, other), (0, 255))
-    with pytest.raises(DataError, match=r"got a mask per object or label(.|\n)*merge the masks of each image"):
+    with pytest.raises(DataError, match=r"got a mask per object or class(.|\n)*merge the masks of each image"):
         propose(tmp_path)
 
 
@@ -576,10 +576,15 @@ def test_letters_beside_accents_are_no_frame_words():
     assert not propose_group([f"für_{number}" for number in range(8)]).contiguous
 
 
-def test_further_files_of_each_case_are_reported(tmp_path):
+def test_several_images_of_each_case_are_a_choice(tmp_path):
     for case in range(5):
         photo(tmp_path / f"case{case}/t1.png", case)
         photo(tmp_path / f"case{case}/t2.png", case)
         labels(tmp_path / f"case{case}/seg.png")
-    notes = propose(tmp_path).notes
-    assert "not used: t2 (5 files)" in notes or "not used: t1 (5 files)" in notes
+    with pytest.raises(UsageError, match=r"got 2: t1, t2(.|\n)*--images t1 or --images t2 \(if each holds one band"):
+        propose(tmp_path)
+    proposal = propose(tmp_path, images="t2")
+    assert "not used: t1 (5 files)" in proposal.notes
+    dataset = proposal.dataset
+    pairs = [(s.image.name, s.mask.name) for split in dataset.splits for s in dataset.split(split)]
+    assert pairs == [("t2.png", "seg.png")] * 5

@@ -38,8 +38,9 @@ _NAMES: Final = (*Affixes._fields, "group", "groups")
 _DRAW: Final = ("val", "test", "seed", "contiguous")
 _NAMES_COMMENT: Final = """\
 # The affixes of the names that an image and its mask share: prefixes, suffixes, folders, or the whole
-# name; a split can have its own. group: a regular expression for the shared part of the names of dependent images, such as all
-# images of one patient, clip or city. groups: a file with lines `name group` instead.
+# name; a split can have its own. group: a regular expression for the shared part of the names of
+# dependent images, such as all images of one patient, clip or city. groups: a file with lines
+# `name group`, or a table with a column such as patient, instead.
 """
 
 

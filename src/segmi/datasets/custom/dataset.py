@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,7 @@ from segmi.datasets.custom.dataset_config import FILE_NAME, NO_AFFIXES, CustomCo
 from segmi.datasets.custom.panoptic import Segments
 from segmi.datasets.decode import decode_levels, decode_mask, indices_of, printable
 from segmi.datasets.layout import Files, find_root, group_names, image_files, read_list, split_listing, stem_of
+from segmi.datasets.pair_table import classify_split, pair_files, read_pairs
 from segmi.datasets.palette import values_of_colors
 from segmi.datasets.reader import DatasetReader, Listing, Pixels, Problem
 from segmi.datasets.value_range import percentile_range
@@ -123,21 +125,42 @@ class CustomDataset(DatasetReader):
 
     def _files(self, part: SplitFolders) -> tuple[Files, Files]:
         """Return images and masks by the shared part of their names."""
+        if part.pairs is not None:
+            rows = read_pairs(self.root / part.pairs)
+            name = next((name for name, one in self.config.parts.items() if one is part), "")
+            of_split = [row for row in rows if not row.split or classify_split(row.split) == name]
+            return pair_files(self.root, self.root / part.pairs, of_split)
         affixes = self.config.affixes_of(part)
         mask_name = _NamePattern(affixes.mask_prefix, affixes.mask_infix, affixes.mask_folder, affixes.mask_name)
         image_name = _NamePattern(affixes.image_prefix, affixes.image_infix, affixes.image_folder, affixes.image_name)
         masks = _shared(image_files(self.root / part.masks, stem_ending=affixes.mask_suffix), mask_name)
         images = image_files(self.root / part.images, stem_ending=affixes.image_suffix)
         if part.images != part.masks:
-            images = _outside(images, self.root / part.masks)
-            return _shared(images, image_name), _outside(masks, self.root / part.images)
+            images = _shared(_outside(images, self.root / part.masks), image_name)
+            masks = _outside(masks, self.root / part.images)
+            return images, _without_companions(masks, images.by_stem)
         # Side by side, the affixes alone decide between two files with the same stem.
         if affixes.image_suffix and affixes._replace(image_suffix="") == NO_AFFIXES:
             images = _shared(images, image_name)
             masks = _shared(masks, mask_name, exclude=images.by_stem.values())
             return images._replace(problems=[]), masks._replace(problems=[])
         images = _shared(images, image_name, exclude=masks.by_stem.values())
+        images = _without_companions(images, masks.by_stem)
         return images._replace(problems=[]), masks._replace(problems=[])
+
+    def unused_files(self) -> list[Path]:
+        """Return the files beside masks that are neither masks nor images by their names, such as ``a_parts.png``."""
+        unused: dict[Path, None] = {}
+        for part in self.config.parts.values():
+            images, masks = self._files(part)
+            affixes = self.config.affixes_of(part)
+            if affixes.mask_folder or affixes.mask_name or part.pairs is not None:
+                continue
+            found = image_files(self.root / part.masks)
+            found = found if part.masks == part.images else _outside(found, self.root / part.images)
+            used = {*images.by_stem.values(), *masks.by_stem.values()}
+            unused |= dict.fromkeys(p for p in found.by_stem.values() if p not in used and not _is_own(p, found.folder))
+        return list(unused)
 
     def _stems(self, part: SplitFolders, images: Files, masks: Files) -> tuple[list[str], list[Problem]]:
         problems: list[Problem] = []
@@ -190,8 +213,32 @@ def _shared(files: Files, pattern: _NamePattern, exclude: Iterable[Path] = ()) -
     excluded = set(exclude)
     by_stem = {}
     for stem, path in files.by_stem.items():
-        own = path.name.startswith(OWN_PREFIX) and path.parent == files.folder
         shared = pattern.shared_part(stem)
-        if shared is not None and path not in excluded and not own:
+        if shared is not None and path not in excluded and not _is_own(path, files.folder):
             by_stem[shared] = path
     return files._replace(by_stem=by_stem)
+
+
+def _is_own(path: Path, folder: Path) -> bool:
+    return path.name.startswith(OWN_PREFIX) and path.parent == folder
+
+
+def _without_companions(files: Files, others: Mapping[str, Path]) -> Files:
+    """Return files without counterpart-less ones that extend the names of pairs: ``a_parts`` beside the pair ``a``.
+
+    Several pairs must have the same extension, in words or as a folder, so that no image is left out by chance.
+    """
+    extended: dict[str, list[str]] = defaultdict(list)
+    for stem in files.by_stem.keys() - others.keys():
+        for cut in re.finditer(r"(?<=[^/])[_\-. /]", stem):
+            if stem[: cut.start()] in others and stem[: cut.start()] in files.by_stem:
+                rest = "/" if cut[0] == "/" else re.sub(r"\d+", "#", stem[cut.start() :])
+                extended[rest].append(stem)
+                break
+    companions = {
+        stem
+        for rest, stems in extended.items()
+        if len(stems) > 1 and (rest == "/" or re.search(r"[^\W\d_]", rest))
+        for stem in stems
+    }
+    return files._replace(by_stem={stem: path for stem, path in files.by_stem.items() if stem not in companions})

@@ -55,6 +55,8 @@ class SplitFolders(NamedTuple):
     masks: str  # the folder of its masks; equal to ``images`` if they are side by side
     names: str | None = None  # the list of its images, one per line; None: all of them
     panoptic: str | None = None  # the JSON file that describes the segments of panoptic masks
+    # a table with the columns image and mask, whose files need no common names, and optionally split
+    pairs: str | None = None
     affixes: Affixes | None = None  # the affixes of its file names; None: those of all splits
 
 

@@ -24,11 +24,22 @@ ENOUGH: Final = 0.5  # images and masks belong together if at least this share o
 _SEPARATORS: Final = ("_", "-", ".", " ")
 
 
+PREFERRED: Final = {
+    **dict.fromkeys(("semantic", "sem", "semseg", "final", "labelids", "stuffthingmaps", "machine"), 1),
+    **dict.fromkeys(("original", "raw", "color", "colour", "colored", "colors", "colormaps", "rgb", "human"), -1),
+    **dict.fromkeys(("gtcoarse", "pan", "panoptic", "ins", "inst", "bitmasks", "confidence"), -1),
+    **dict.fromkeys(("manual", "1st", "first"), 1),  # mask is the field of view beside manual; the 1st observer counts
+}
+"""Which of several masks of the same images is meant, by the words in its path or name."""
+
+
 class Match(NamedTuple):
     """Affixes, and the pairs that they give, as a share of the images or of the masks, whichever are fewer."""
 
     affixes: Affixes
     share: float
+    rivals: tuple[str, ...] = ()  # suffixes of other masks of the same images, which can be meant as well
+    bands: tuple[str, ...] = ()  # names of several images per mask, which can be its bands
 
 
 def match_folders(images: Sequence[str], masks: Sequence[str]) -> Match:
@@ -45,7 +56,12 @@ def match_folders(images: Sequence[str], masks: Sequence[str]) -> Match:
     if known.share == 1:
         return known
     common = [[("", ""), *_common_affixes(stems)] for stems in (images, masks)]
-    found = (known, _match_infixes(images, masks), _match_affixes(images, masks, *common))
+    found = (
+        known,
+        _match_infixes(images, masks),
+        _match_affixes(images, masks, *common),
+        _match_endings(images, masks),
+    )
     return max(found, key=lambda match: match.share)
 
 
@@ -120,6 +136,68 @@ def match_within(stems: Sequence[str]) -> Match:
     return best if best.share >= ENOUGH else max(best, _match_extended(stems), key=lambda match: match.share)
 
 
+def endings_of(images: Sequence[str], files: Sequence[str]) -> Counter[str]:
+    """Return how many names of images the ending of each file extends.
+
+    Example:
+        >>> endings_of(["a", "b"], ["a_cat", "a_dog", "b_cat", "c_cat"])
+        Counter({'_cat': 2, '_dog': 1})
+    """
+    known = {*images}
+    cuts = ((stem, cut.start()) for stem in files for cut in re.finditer(r"(?<=[^/])[_\-. ]", stem))
+    first: dict[str, str] = {}
+    for stem, cut in cuts:
+        if stem[:cut] in known:
+            first.setdefault(stem, stem[cut:])
+    return Counter(first.values())
+
+
+def _match_endings(images: Sequence[str], masks: Sequence[str]) -> Match:
+    """Return the unknown suffix of masks; if several fit, the preferred one, or with its rivals."""
+    counts = endings_of(images, masks)
+    enough = [ending for ending, count in counts.items() if count >= ENOUGH * len(images)]
+    if not enough and sum(counts.values()) >= ENOUGH * len(images):
+        enough = [*counts]  # such as one mask per class, where most images have few classes
+    return _chosen(counts, enough, len(images))
+
+
+def _chosen(counts: Counter[str], endings: Sequence[str], images: int) -> Match:
+    words = [ending for ending in endings if re.search(r"[^\W\d_]", ending)]
+    if not words:
+        return Match(Affixes(), 0.0)
+    ranks = {one: (preference(one), is_mask_word(one)) for one in words}
+    best = sorted((one for one in words if ranks[one] == max(ranks.values())), key=lambda one: -counts[one])
+    share = min(sum(counts[one] for one in best) / images, 1.0)
+    return Match(Affixes(mask_suffix=best[0]), share, tuple(best[1:]))
+
+
+def bands_of(stems: Sequence[str]) -> list[str]:
+    """Return the endings of several images per mask, if the masks have a known word: ``_t1``, ``_t2`` beside ``_seg``.
+
+    Example:
+        >>> bands_of(["a_t1", "a_t2", "a_seg", "b_t1", "b_t2", "b_seg"])
+        ['_t1', '_t2']
+    """
+    for _, suffix in _candidates((), _MASK_WORDS):
+        masks = [stem for stem in stems if suffix and _fits(stem, "", suffix)]
+        counts = endings_of(_stripped(masks, "", suffix), [stem for stem in stems if stem not in {*masks}])
+        several = [ending for ending, count in counts.items() if count >= ENOUGH * len(masks)]
+        if masks and len(several) > 1:
+            return several
+    return []
+
+
+def preference(text: str) -> int:
+    """Return how much the words of a path or name say that it holds the masks to learn.
+
+    Example:
+        >>> preference("training/1st_manual"), preference("2nd_manual"), preference("masks_color")
+        (2, 1, -1)
+    """
+    words = re.findall(r"1st|[0-9]+[a-z]+|[a-z]+", text.lower())
+    return sum(PREFERRED.get(word, 0) for word in words)
+
+
 def is_mask_word(suffix: str) -> bool:
     """Return whether a suffix says that files are masks."""
     return suffix[1:] in _MASK_WORDS
@@ -127,15 +205,9 @@ def is_mask_word(suffix: str) -> bool:
 
 def _match_extended(stems: Sequence[str]) -> Match:
     """Return the unknown suffix that turns the name of one file of a folder into another one."""
-    known = {*stems}
-    counts = Counter(
-        stem[cut.start() :]
-        for stem in stems
-        for cut in re.finditer(r"(?<=.)[_\-. ]", stem)
-        if stem[: cut.start()] in known
-    )
-    suffix, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
-    return Match(Affixes(mask_suffix=suffix), 2 * count / len(stems) if 2 * count >= ENOUGH * len(stems) else 0.0)
+    counts = endings_of(stems, stems)
+    images, largest = len(stems) - sum(counts.values()), max(counts.values(), default=0)
+    return _chosen(counts, [one for one, count in counts.items() if count >= ENOUGH * largest], images)
 
 
 def _match_whole_names(stems: Sequence[str]) -> Match:
@@ -152,9 +224,11 @@ def _match_whole_names(stems: Sequence[str]) -> Match:
     mask = max(masks, key=lambda name: len(by_name[name]))
     image = max(images, key=lambda name: (name.lower() in _IMAGE_NAMES, len(by_name[name] & by_name[mask])))
     share = len(by_name[image] & by_name[mask]) / len(by_name[mask])
+    equal = [name for name in images if by_name[name] >= by_name[mask] and name.lower() not in _IMAGE_NAMES]
+    bands = () if image.lower() in _IMAGE_NAMES or len(equal) < 2 else tuple(equal)
     folders = set().union(*by_name.values())
     common = len(by_name[mask]) * 2 >= len(folders) > 1
-    return Match(Affixes(image_name=image, mask_name=mask), share if common else 0.0)
+    return Match(Affixes(image_name=image, mask_name=mask), share if common else 0.0, bands=bands)
 
 
 def _candidates(stems: Sequence[str], words: Iterable[str]) -> list[tuple[str, str]]:

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import fnmatch
 import glob
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from segmi.datasets.custom.dataset_config import Affixes
-from segmi.datasets.custom.name_matching import ENOUGH, Match, is_mask_word, match_folders, match_within
+from segmi.datasets.custom.name_matching import (
+    ENOUGH,
+    Match,
+    is_mask_word,
+    match_folders,
+    match_within,
+    preference,
+)
 from segmi.datasets.custom.panoptic import Segments
 from segmi.datasets.decode import SUFFIXES, printable
 from segmi.datasets.detection.mask_values import looks_like_mask
 from segmi.datasets.detection.survey import ImageFolder, Survey, classify_name
 from segmi.datasets.outlines import read_json
 from segmi.errors import DataError, UsageError
-
-PREFERRED: Final = {
-    **dict.fromkeys(("semantic", "sem", "semseg", "final", "labelids", "stuffthingmaps", "machine"), 1),
-    **dict.fromkeys(("original", "raw", "color", "colour", "colored", "colors", "colormaps", "rgb", "human"), -1),
-    **dict.fromkeys(("gtcoarse", "pan", "panoptic", "ins", "inst", "bitmasks", "confidence"), -1),
-    **dict.fromkeys(("manual", "1st", "first"), 1),  # mask is the field of view beside manual; the 1st observer counts
-}
-"""Which of several folders of masks of the same images is meant, by the words in its path."""
 
 
 class FolderPair(NamedTuple):
@@ -88,17 +86,6 @@ def preferred(pairs: Sequence[FolderPair]) -> list[FolderPair]:
 
     ranks = [preference(pair.masks.path) for pair in pairs]
     return [pair for pair, rank in zip(pairs, ranks, strict=True) if rank == max(ranks)]
-
-
-def preference(text: str) -> int:
-    """Return how much the words of a path or name say that it holds the masks to learn.
-
-    Example:
-        >>> preference("training/1st_manual"), preference("2nd_manual"), preference("masks_color")
-        (2, 1, -1)
-    """
-    words = re.findall(r"[0-9]+[a-z]+|[a-z]+", text.lower())
-    return sum(PREFERRED.get(word, 0) for word in words)
 
 
 def panoptic_pairs(survey: Survey) -> list[FolderPair]:
@@ -167,21 +154,24 @@ def pairs_side_by_side(survey: Survey) -> list[FolderPair]:
         single = [_by_content(survey, FolderPair(f, f, match_within(survey.images[f]))) for f in folders]
         fitting = [pair for pair in single if pair.match.share >= ENOUGH]
         if len(folders) > 1 and len(fitting) != 1:
-            whole = _common_parent(folders)
-            fitting = [FolderPair(whole, whole, match_within(_stems_of(survey, folders, whole)))]
+            whole = common_parent(folders)
+            fitting = [FolderPair(whole, whole, match_within(stems_of(survey, folders, whole)))]
         pairs += [pair for pair in fitting if pair.match.share >= ENOUGH]
     return pairs
 
 
 def _by_content(survey: Survey, pair: FolderPair) -> FolderPair:
     """Return a pair in one folder with an unknown suffix at the masks, as their content shows, not at the images."""
-    suffix = pair.match.affixes.mask_suffix
-    if pair.match.affixes != Affixes(mask_suffix=suffix) or not suffix or is_mask_word(suffix):
+    suffix, rivals = pair.match.affixes.mask_suffix, pair.match.rivals
+    if pair.match.affixes != Affixes(mask_suffix=suffix) or not suffix or (is_mask_word(suffix) and not rivals):
         return pair
     stems, folder = survey.images[pair.images], survey.root / pair.images.path
-    marked = [stem for stem in stems if stem.endswith(suffix)]
-    if _holds_masks(folder, marked):
-        return pair
+    of_suffix = {one: [stem for stem in stems if stem.endswith(one)] for one in (suffix, *rivals)}
+    fitting = [one for one, marked in of_suffix.items() if _holds_masks(folder, marked)]
+    if fitting:
+        first, *others = fitting
+        return pair._replace(match=pair.match._replace(affixes=Affixes(mask_suffix=first), rivals=tuple(others)))
+    marked = of_suffix[suffix]
     turned = pair.match._replace(affixes=Affixes(image_suffix=suffix))
     masks = _holds_masks(folder, [stem.removesuffix(suffix) for stem in marked])
     return pair._replace(match=turned if masks else Match(Affixes(), 0.0))
@@ -262,13 +252,13 @@ def _merge_scene_folders(pairs: list[FolderPair]) -> list[FolderPair]:
             merged += several
             continue
         ((image_folder, mask_folder),) = names
-        parent, match = _common_parent([pair.images for pair in several]), several[0].match
+        parent, match = common_parent([pair.images for pair in several]), several[0].match
         inside = match.affixes._replace(image_folder=image_folder, mask_folder=mask_folder)
         merged.append(FolderPair(parent, parent, match._replace(affixes=inside)))
     return merged
 
 
-def _common_parent(folders: Sequence[ImageFolder]) -> ImageFolder:
+def common_parent(folders: Sequence[ImageFolder]) -> ImageFolder:
     """Return the folder that holds several folders of one split."""
     shared = []
     for level in zip(*(PurePosixPath(folder.path).parts for folder in folders), strict=False):
@@ -284,10 +274,10 @@ def _stems(survey: Survey, folder: ImageFolder) -> list[str]:
 
 
 def _stems_below(survey: Survey, path: str) -> list[str]:
-    return _stems_of(survey, list(survey.images), ImageFolder(path, None, None, ()))
+    return stems_of(survey, list(survey.images), ImageFolder(path, None, None, ()))
 
 
-def _stems_of(survey: Survey, folders: Sequence[ImageFolder], parent: ImageFolder) -> list[str]:
+def stems_of(survey: Survey, folders: Sequence[ImageFolder], parent: ImageFolder) -> list[str]:
     """Return the stems of some folders relative to a parent, without those outside of it."""
     paths = [PurePosixPath(folder.path) / stem for folder in folders for stem in survey.images[folder]]
     return [str(path.relative_to(parent.path)) for path in paths if path.is_relative_to(parent.path)]

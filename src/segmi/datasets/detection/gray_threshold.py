@@ -9,8 +9,29 @@ NEAR_SHARE: Final = 0.9  # a binary mask was smoothed if at least this share of 
 FLAT_SHARE: Final = 0.8  # and at least this share is almost equal to one of them
 
 
-def threshold_of(pixels: Counter[int]) -> tuple[int, float] | None:
+THIRD_SHARE: Final = 0.002  # a third level has at least this share of the pixels inside of regions of its own
+
+
+def levels_of(inside: Counter[int]) -> list[int]:
+    """Return the gray levels of regions in smoothed masks, from the number of pixels of each value inside of regions.
+
+    Example:
+        >>> levels_of(Counter({0: 900, 1: 40, 127: 4, 128: 50, 255: 60, 70: 1}))
+        [0, 128, 255]
+    """
+    span, total = max(inside, default=0) - min(inside, default=0), sum(inside.values())
+    levels: list[int] = []
+    for value, _ in inside.most_common():
+        share = sum(count for other, count in inside.items() if abs(other - value) <= span / 16) / total
+        if share >= THIRD_SHARE and all(abs(value - level) > span / 8 for level in levels):
+            levels.append(value)
+    return sorted(levels)
+
+
+def threshold_of(pixels: Counter[int], inside: Counter[int]) -> tuple[int, float] | None:
     """Return the threshold between the two levels of smoothed binary masks, None if they have more levels.
+
+    ``inside`` counts the pixels whose neighbors have nearly the same value, as in regions but not along edges.
 
     The second value is the share of the pixels that would change side if the threshold were a quarter of the range
     lower or higher.
@@ -25,7 +46,7 @@ def threshold_of(pixels: Counter[int]) -> tuple[int, float] | None:
     flat = sum(n for v, n in pixels.items() if min(abs(v - end) for end in ends) <= span / 64)
     near = sum(n for v, n in pixels.items() if min(abs(v - end) for end in ends) <= span / 8)
     between = sum(n for v, n in pixels.items() if abs(v - sum(ends) / 2) < span / 4)
-    if near < NEAR_SHARE * total or flat < FLAT_SHARE * total:
+    if near < NEAR_SHARE * total or flat < FLAT_SHARE * total or len(levels_of(inside)) > 2:
         return None
     return round(sum(ends) / 2 + 0.01), between / total
 

@@ -62,13 +62,16 @@ def _ambiguous(masks: MaskValues, rest: list[int], plain: int) -> UsageError:
 
 
 def undeclared_notes(masks: MaskValues, ignored: Collection[object]) -> list[str]:
-    """Return notes on transparent pixels, and on values that GeoTIFF files declare as missing but are classes."""
+    """Return notes on transparent pixels, white stored as 0, and values of classes that are declared as missing."""
     notes = []
     if 0 < masks.transparent < 1:
         notes.append(
             f"{masks.transparent:.2%} of the pixels of the masks are transparent: transparency is left out, so they "
             "count as the class of their value or color; to ignore them, give them a value of their own, such as 255"
         )
+    if masks.white_is_zero:
+        count = f"{masks.white_is_zero} of {masks.files} masks are black and white TIFF files that store white as 0"
+        notes.append(f"{count}: they are read as shown, white is 1; swap the values in segmi.toml if black is meant")
     for value in [] if masks.colored else sorted(masks.missing - {*ignored}):
         share = f"{masks.share(value):.2%} of the pixels"
         if masks.pixels[value]:

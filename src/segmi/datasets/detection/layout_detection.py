@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
 from segmi.datasets.clips import GROUP_FILES
 from segmi.datasets.custom.dataset_config import NO_AFFIXES, SPLITS, Affixes, SplitFolders
-from segmi.datasets.decode import SUFFIXES, pages_of, printable
+from segmi.datasets.decode import printable
 from segmi.datasets.detection.folder_pairs import (
     FolderPair,
     explicit_pairs,
-    folders_named,
     pairs_by_content,
     pairs_by_role,
     pairs_side_by_side,
     panoptic_pairs,
     preferred,
 )
+from segmi.datasets.detection.name_patterns import is_pattern, pattern_pairs
+from segmi.datasets.detection.refusals import ambiguous_folders, ambiguous_names, no_layout, without_split
 from segmi.datasets.detection.survey import Survey, classify_name
 from segmi.datasets.layout import image_files, read_list, stem_of
-from segmi.datasets.outlines import find_outlines, unread_formats
-from segmi.errors import DataError, UsageError
+from segmi.datasets.pair_table import EXISTING, classify_split, read_pairs, share_of_pairs
+from segmi.errors import DataError
 
 LAYOUTS: Final = (
     (r"(^|/)SegmentationClass[^/]*$", "PASCAL VOC's layout"),
@@ -59,7 +58,8 @@ def detect_layout(survey: Survey, images: str | None = None, masks: str | None =
         UsageError: several layouts fit.
     """
     if images is not None or masks is not None:
-        return _layout(survey, explicit_pairs(survey, images, masks), "")
+        find_named = pattern_pairs if is_pattern(survey, images) or is_pattern(survey, masks) else explicit_pairs
+        return _layout(survey, find_named(survey, images, masks), "")
     for find, words in (
         (panoptic_pairs, "COCO's panoptic PNG files with their JSON"),
         (pairs_by_role, ""),
@@ -68,7 +68,30 @@ def detect_layout(survey: Survey, images: str | None = None, masks: str | None =
     ):
         if pairs := find(survey):
             return _layout(survey, pairs, words)
-    raise _no_layout(survey)
+    if (layout := _of_tables(survey)) is not None:
+        return layout
+    raise no_layout(survey)
+
+
+def _of_tables(survey: Survey) -> Layout | None:
+    """Return the layout of tables with the images and masks, one table for all splits or one per split."""
+    parts: dict[str, SplitFolders] = {}
+    for name, paths in sorted(survey.lists.items()):
+        words = classify_name(PurePosixPath(name).stem)
+        for path in paths if name.endswith((".csv", ".tsv", ".txt")) else ():
+            try:
+                rows = read_pairs(survey.root / path)
+            except DataError:  # a text in another encoding
+                continue
+            if not rows or share_of_pairs(survey.root, survey.root / path, rows) < EXISTING:
+                continue
+            splits = {classify_split(row.split) if row.split else words.split or "train" for row in rows}
+            parts = {**{split: SplitFolders(".", ".", pairs=path) for split in splits}, **parts}
+    parts = {split: parts[split] for split in SPLITS if split in parts}
+    if "train" not in parts:
+        return None
+    tables = ", ".join(dict.fromkeys(printable(part.pairs or "") for part in parts.values()))
+    return Layout(f"pairs of images and masks in {tables}", parts, NO_AFFIXES)
 
 
 def _describe(pairs: Sequence[FolderPair]) -> str:
@@ -78,6 +101,8 @@ def _describe(pairs: Sequence[FolderPair]) -> str:
             return words
     if all(pair.masks.path == f"{pair.images.path}annot" for pair in pairs):
         return "SegNet's layout"
+    if all(pair.images == pair.masks and not pair.match.affixes.mask_folder for pair in pairs):
+        return "images and masks side by side, with different names"
     if any(pair.match.affixes.mask_folder for pair in pairs):
         return "folders that each hold images and masks"
     return "images and masks in separate folders"
@@ -89,8 +114,10 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str) -> Layout:
         by_split.setdefault(pair.split, []).append(pair)
     by_split = _preferred(by_split)
     if several := next((several for several in by_split.values() if len(several) > 1), None):
-        raise _ambiguous(survey, several, {split for split in by_split if split})
+        raise ambiguous_folders(survey, several, {split for split in by_split if split})
     used = [several[0] for several in by_split.values()]
+    if unclear := next((pair.match for pair in used if pair.match.rivals or pair.match.bands), None):
+        raise ambiguous_names(survey, unclear)
     words = words or _describe(used)
     notes = _unused_folders(survey, used)
     if len(by_split) > 1 and None in by_split:
@@ -124,18 +151,12 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str) -> Layout:
 def _preferred(by_split: dict[str | None, list[FolderPair]]) -> dict[str | None, list[FolderPair]]:
     """Return the pairs of each split whose masks are meant; masks that one split has better ones for count in none."""
     chosen = {split: preferred(several) for split, several in by_split.items()}
-    left_out = {_without_split(p.masks.path) for s, several in by_split.items() for p in several if p not in chosen[s]}
+    left_out = {without_split(p.masks.path) for s, several in by_split.items() for p in several if p not in chosen[s]}
     kept = {
-        split: [pair for pair in several if _without_split(pair.masks.path) not in left_out]
+        split: [pair for pair in several if without_split(pair.masks.path) not in left_out]
         for split, several in chosen.items()
     }
     return {split: several for split, several in kept.items() if several} or chosen
-
-
-def _without_split(path: str) -> str:
-    return "/".join(
-        re.sub(r"(?i)train(ing)?|val(id(ation)?)?|dev|test(ing)?", "*", part, count=1) for part in path.split("/")
-    )
 
 
 def _unused_folders(survey: Survey, pairs: Sequence[FolderPair]) -> list[str]:
@@ -224,79 +245,3 @@ def _unread_lists(survey: Survey) -> list[str]:
     listed = ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
     several = "are" if len(found) > 1 else "is"
     return [f"{listed} {several} not read; for these splits, write the image names into train.txt and val.txt"]
-
-
-def _ambiguous(survey: Survey, pairs: Sequence[FolderPair], splits: set[str]) -> UsageError:
-    masks = [printable(pair.masks.path) for pair in pairs]
-    images = [printable(pair.images.path) for pair in pairs]
-    if len({*images}) == len(pairs) > len({*masks}) == 1:
-        choices = " or ".join(
-            f"--images {shlex.quote(_name_in_all_splits(survey, pair.images.path, splits))}" for pair in pairs
-        )
-        return UsageError(
-            f"{printable(survey.root)}: expected one folder of images, got {len(pairs)} that fit: {', '.join(images)}",
-            f"choose one: {choices} (if each holds one band, save all bands of an image as one TIFF: "
-            'tifffile.imwrite(path, numpy.stack(bands), photometric="minisblack", planarconfig="separate"))',
-        )
-    same_images = len({*images}) == 1
-    choices = " or ".join(
-        f"--masks {shlex.quote(_name_in_all_splits(survey, pair.masks.path, splits))}" for pair in pairs
-    )
-    return UsageError(
-        f"{printable(survey.root)}: expected one folder of masks, got {len(masks)} that fit: {', '.join(masks)}",
-        f"choose one: {choices} (if each holds one class, merge them: one mask per image with a value per class)"
-        if same_images
-        else "give one of the datasets in it, or --images and --masks",
-    )
-
-
-def _name_in_all_splits(survey: Survey, path: str, splits: set[str]) -> str:
-    """Return the shortest text for --masks that names this folder in every split."""
-    parts = path.split("/")
-    ends = ["/".join(parts[start:]) for start in range(len(parts) - 1, 0, -1)]
-    for text in [*ends, _without_split(path)] if splits else []:
-        with suppress(UsageError):
-            named = folders_named(survey, text)
-            if len(named) == len(splits) and {folder.split for folder in named} == splits:
-                return printable(text)
-    return printable(path)
-
-
-def _no_layout(survey: Survey) -> DataError:
-    root = printable(survey.root)
-    given = "; ".join(f"{len(stems)} images in {printable(f.path)}" for f, stems in list(survey.images.items())[:6])
-    given += "; …" if len(survey.images) > 6 else ""
-    if formats := unread_formats(survey.unread):
-        read = ", ".join(sorted(SUFFIXES))
-        return DataError(f"{root}: expected images and masks as {read}, got {given} and {formats[0]}", formats[1])
-    texts = [path for paths in survey.lists.values() for path in paths]
-    if (outlines := find_outlines(survey.root, [*survey.json, *texts])) is not None:
-        message = f"{root}: expected masks as images, got {outlines.words} in {printable(outlines.path)}"
-        return DataError(message, outlines.remedy.format(folder=shlex.quote(root)))
-    files = [survey.root / folder.path / stem for folder, stems in survey.images.items() for stem in stems[:2]]
-    stacks = [(path, pages) for path in files[:8] if (pages := pages_of(path)) > 1]
-    if stacks:
-        given = f"stacks such as {printable(stacks[0][0].name)} with {stacks[0][1]} pages"
-        return DataError(f"{root}: expected one image per file, got {given}", "save every page as a separate image")
-    several = [f for f, stems in survey.images.items() if f.role == "mask" and len(stems) > 1]
-    single = {
-        PurePosixPath(f.path).parent for f, stems in survey.images.items() if f.role == "image" and len(stems) == 1
-    }
-    objects = [f for f in several if PurePosixPath(f.path).parent in single]
-    tagged = [stem for f in survey.images for stem in survey.images[f] if re.search(r"task-\d+-annotation-\d+", stem)]
-    if objects or tagged:
-        where = f"{len(survey.images[objects[0]])} in {printable(objects[0].path)}" if objects else printable(tagged[0])
-        return DataError(
-            f"{root}: expected one mask per image, got a mask per object or label ({where})",
-            "merge the masks of each image into one file with its name, with a value per class",
-        )
-    if not any(folder.role == "mask" for folder in survey.images) and len(survey.images) == 1:
-        return DataError(
-            f"{root}: expected images and masks, got {given} and no file named like their masks",
-            "put the masks into a folder masks/ under the images' names, or beside them as NAME_mask.png",
-        )
-    return DataError(
-        f"{root}: expected images and masks with equal names, got {given}",
-        "give an image and its mask the same name in images/ and masks/ (VOC, Cityscapes, SegNet and COCO's panoptic "
-        "layout are read too), or name the folders: --images DIR --masks DIR",
-    )

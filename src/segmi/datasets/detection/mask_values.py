@@ -14,7 +14,7 @@ from PIL import Image
 
 from segmi.datasets.check import in_threads
 from segmi.datasets.decode import FORMATS, decode_levels, decode_mask, has_equal_channels, printable
-from segmi.datasets.detection.gray_threshold import threshold_of, threshold_remedy
+from segmi.datasets.detection.gray_threshold import levels_of, threshold_of, threshold_remedy
 from segmi.datasets.palette import Color, color_codes, color_of
 from segmi.datasets.reader import combined_error
 from segmi.errors import DataError, SegmiError
@@ -27,6 +27,8 @@ MAX_PHOTOGRAPH_SHARE: Final = 0.25
 
 ISOLATED_SHARE: Final = 0.25
 """A value marks no regions if more than this share of its pixels has no neighbor of the same value."""
+
+SIMILAR: Final = 8  # gray levels; neighbors that differ more are along an edge
 
 GRAY: Final = 0x010101  # times a gray level: the number of its color
 
@@ -42,10 +44,12 @@ class MaskValues:
     pixels: Counter[int] = field(default_factory=Counter)  # number of pixels of each value
     # number of pixels of each value without a neighbor of the same value
     isolated: Counter[int] = field(default_factory=Counter)
+    inside: Counter[int] = field(default_factory=Counter)  # number of pixels of each gray level inside of regions
     palette: tuple[Color, ...] | None = None  # the palette colors of palette files
     of_files: list[frozenset[int]] = field(default_factory=list)  # the set of values of each file
     threshold: int | None = None  # 0 and 255 are gray levels below this one, and the others
     transparent: float = 0.0  # share of transparent pixels
+    white_is_zero: int = 0  # number of black and white files that store white as 0
     missing: frozenset[int] = frozenset()  # values that GeoTIFF files declare as missing
     notes: tuple[str, ...] = ()  # how the files were read
 
@@ -76,8 +80,10 @@ class _FileValues(NamedTuple):
     kind: str  # numbers, palette, gray (three equal channels), colors, levels (above 255) or lossy
     pixels: dict[int, int]  # number of pixels of each value
     isolated: dict[int, int]  # number of pixels of each value without a neighbor of the same value
+    inside: dict[int, int]  # number of pixels of each value whose four neighbors have nearly the same value
     palette: tuple[Color, ...] | None = None
     transparent: float = 0.0  # share of transparent pixels
+    white_is_zero: bool = False  # whether a black and white file stores white as 0
     missing: int | None = None  # the value that a GeoTIFF declares as missing
 
     def colors(self) -> dict[int, int]:
@@ -129,10 +135,12 @@ def read_mask_values(
         total.notes = (note,)
     transparent = sum(file.transparent * sum(file.pixels.values()) for file in files)
     total.transparent = transparent / max(sum(sum(file.pixels.values()) for file in files), 1)
+    total.white_is_zero = sum(file.white_is_zero for file in files)
     total.missing = frozenset(file.missing for file in files if file.missing is not None)
     for file in files:
         names = file.colors() if total.colored else {value: value for value in file.pixels}
         total.pixels.update({names.get(value, value): count for value, count in file.pixels.items()})
+        total.inside.update(file.inside)
         total.isolated.update({names.get(value, value): count for value, count in file.isolated.items()})
         total.of_files.append(frozenset(names.values()))
     palettes = {file.palette for file in files if file.palette is not None}
@@ -177,19 +185,25 @@ def _values_or_error(path: Path, threshold: int | None = None) -> _FileValues | 
     counted = _counted(kind, pixels, palette)
     text = str(mask.info.get("missing")).strip("\0 ").removesuffix(".0")
     missing = int(text) if text.isdigit() else None
-    return counted._replace(transparent=mask.info.get("transparent", 0.0), missing=missing)
+    white_is_zero = mask.info.get("white_is_zero", False)
+    return counted._replace(transparent=mask.info.get("transparent", 0.0), missing=missing, white_is_zero=white_is_zero)
 
 
 def _counted(kind: str, codes: NDArray[Any], palette: tuple[Color, ...] | None = None) -> _FileValues:
     values, index, counts = np.unique(codes, return_inverse=True, return_counts=True)
     isolated = np.bincount(index.ravel()[_isolated(codes).ravel()], minlength=len(values))
-    keys = values.tolist()
-    return _FileValues(
-        kind,
-        dict(zip(keys, counts.tolist(), strict=True)),
-        dict(zip(keys, isolated.tolist(), strict=True)),
-        palette,
-    )
+    inside = np.bincount(index.ravel()[_inside(codes).ravel()], minlength=len(values))
+    per_value = (dict(zip(values.tolist(), of_value.tolist(), strict=True)) for of_value in (counts, isolated, inside))
+    return _FileValues(kind, *per_value, palette)
+
+
+def _inside(codes: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which pixels have four neighbors of nearly the same gray level."""
+    inside = np.zeros(codes.shape, dtype=bool)
+    levels = codes.astype(np.int64)
+    near = [np.abs(np.diff(levels, axis=axis)) <= SIMILAR for axis in (0, 1)]
+    inside[1:-1, 1:-1] = near[0][:-1, 1:-1] & near[0][1:, 1:-1] & near[1][1:-1, :-1] & near[1][1:-1, 1:]
+    return inside
 
 
 def _isolated(codes: NDArray[Any]) -> NDArray[np.bool_]:
@@ -221,14 +235,19 @@ def _code(color: Color) -> int:
 def _without_threshold(kinds: dict[str, Path], files: Sequence[_FileValues], paths: Sequence[Path]) -> DataError:
     """Return the error for JPEG masks and masks of values above 255, with a threshold if they have two levels."""
     pixels: Counter[int] = Counter()
+    inside: Counter[int] = Counter()
     for file in files:
         pixels.update(file.pixels)
+        inside.update(file.inside)
     mixed = "colors" in kinds or ("levels" in kinds and len(kinds) > 1)
-    two = None if mixed else threshold_of(pixels)
+    two = None if mixed else threshold_of(pixels, inside)
     count = sum(file.kind in ("lossy", "levels") for file in files)
     if two is None:
         errors = [e for e in map(_decoding_error, paths) if e is not None]
-        return combined_error(f"{len(errors)} of {len(paths)} masks cannot be read", errors)
+        levels = [] if mixed else levels_of(inside)
+        nearest = f"or set each pixel to the nearest of its levels ({', '.join(map(str, levels))}) and save it as PNG"
+        more = nearest if 2 < len(levels) <= SMOOTHED_VALUES else None
+        return combined_error(f"{len(errors)} of {len(paths)} masks cannot be read", errors, more)
     path = kinds.get("lossy") or kinds["levels"]
     given = "lossy formats, whose edges are blurred" if "lossy" in kinds else f"levels up to {max(pixels)}"
     return DataError(
@@ -256,10 +275,11 @@ def _check_masks(masks: MaskValues, first: Path) -> None:
     grainy = [value for value in values if masks.isolated[value] > ISOLATED_SHARE * masks.pixels[value]]
     if len(values) > MAX_VALUES + 1 or (len(values) > SMOOTHED_VALUES and 2 * len(grainy) > len(values)):
         share = sum(sorted(masks.pixels.values())[-SMOOTHED_VALUES:]) / sum(masks.pixels.values())
-        two = None if masks.colored else threshold_of(masks.pixels)
+        two = None if masks.colored else threshold_of(masks.pixels, masks.inside)
         if two is not None or share > MAX_PHOTOGRAPH_SHARE:
             given = f"of which {SMOOTHED_VALUES} cover {share:.0%} of the pixels, as after smoothing or JPEG"
             remedy = "export the masks again from their source as PNG, and scale masks by nearest neighbor only"
+            remedy = f"{remedy}; or set each pixel to the nearest class" if two is None else remedy
             remedy = remedy if two is None else f"{remedy}; or {threshold_remedy(*two)}"
         else:
             given = "spread as in a photograph"
@@ -268,10 +288,14 @@ def _check_masks(masks: MaskValues, first: Path) -> None:
             f"the masks in {printable(folder)}: expected a value per class, got {len(values)} {kind}, {given}", remedy
         )
     if len(values) < 2:
-        given = ", ".join(map(str, values)) or "none"
+        given = ", ".join(_named(value, masks) for value in values) or "none"
         remedy = "check the masks: with a single class there is nothing to learn"
         with Image.open(first, formats=FORMATS) as image:
             alpha = image.getchannel("A").getextrema() if "A" in image.getbands() else (0, 0)
         if alpha[0] != alpha[1]:
             given, remedy = f"{given}, and different transparency", "save the alpha channel of each mask as a gray PNG"
         raise DataError(f"the masks in {printable(folder)}: expected at least two values, got only {given}", remedy)
+
+
+def _named(value: int, masks: MaskValues) -> str:
+    return " ".join(map(str, color_of(value))) if masks.colored else str(value)

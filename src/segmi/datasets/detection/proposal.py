@@ -127,6 +127,7 @@ def propose(
     notes = (
         *layout.notes,
         *_unmatched(dataset),
+        *_unused(dataset),
         *format.notes,
         *classes.notes,
         grouping.note,
@@ -149,7 +150,9 @@ def _list_pairs(dataset: CustomDataset) -> list[Sample]:
         count = f"{len(problems)} file{'s' if len(problems) > 1 else ''}"
         expected = "expected a mask for every image and an image for every mask"
         summary = f"{printable(dataset.root)}: {expected}, got {count} without"
-        raise combined_error(summary, problems, "or leave all of them out: --pairs-only")
+        paired = CustomDataset.from_config(dataset.root, replace(dataset.config, pairs_only=True))
+        helps = not any(paired.listing(split).problems for split in paired.splits)  # not for two files of one stem
+        raise combined_error(summary, problems, *(["or leave all of them out: --pairs-only"] if helps else []))
     return [sample for listing in listings for sample in listing.samples]
 
 
@@ -160,6 +163,13 @@ def _unmatched(dataset: CustomDataset) -> list[str]:
     strict = CustomDataset.from_config(dataset.root, replace(dataset.config, pairs_only=False, val=0.0, test=0.0))
     count = sum(len(strict.listing(split).problems) for split in strict.splits)
     return [f"{count} unmatched file{'s' if count != 1 else ''} left out"] if count else []
+
+
+def _unused(dataset: CustomDataset) -> list[str]:
+    """Return a note on files beside masks whose names match neither masks nor images."""
+    unused = [printable(path.relative_to(dataset.root).as_posix()) for path in dataset.unused_files()]
+    count = f"{len(unused)} file{'s' if len(unused) > 1 else ''}"
+    return [f"not used by their names: {count} beside the masks, such as {unused[0]}"] if unused else []
 
 
 def _classes(
