@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 from segmi.datasets.bands import read_bands
 from segmi.datasets.custom import CustomDataset
 from segmi.datasets.decode import printable
-from segmi.datasets.layout import Files, by_number, group_names
+from segmi.datasets.group_table import group_column, group_names
+from segmi.datasets.layout import Files, by_number
 from segmi.datasets.reader import Sample
-from segmi.errors import SegmiError
+from segmi.errors import DataError, SegmiError
 
 FEWEST_GROUPS: Final = 4
 """Groups of any name are held out whole if there are at least this many; with fewer, that would hold out too much."""
 
 SHORTEST_VIDEO: Final = 5  # so many images with consecutive numbers are the frames of a video
+ALIKE: Final = 0.5  # neighboring images of a video differ by less than this share of the difference of distant ones,
+LITTLE_ALIKE: Final = 0.8  # or by this share if their names are one series, as of a video or an archive of photographs
 SHARE_OF_FRAMES: Final = 0.8  # a series of images is a video if at least this share of it has consecutive numbers
 
 GROUP_FILES: Final = ("groups.txt", "groups.csv")
@@ -64,13 +67,14 @@ class Grouping(NamedTuple):
     groups: str | None = None  # the file with the group of each image
 
 
-def propose_group(stems: Sequence[str], *, drawn: bool = True, alike: Callable[[], bool] = lambda: False) -> Grouping:
+def propose_group(stems: Sequence[str], *, drawn: bool = True, alike: Callable[[bool], bool] = bool) -> Grouping:
     """Propose how the images of these names are grouped.
 
     If splits are ``drawn``, whole groups are kept together: at least four groups, most with several images and none
     with more than half of all images, or two clips, whose names have a number or a word for videos. The frames of a
     single video are divided in time. If the splits are given, two groups of any size are enough. ``alike`` returns
-    whether images with neighboring numbers look alike; it is called if the names do not decide.
+    whether images with neighboring numbers look alike; it is called if the names do not decide, with whether they are
+    one long series.
 
     Example:
         >>> frames = [f"0001TP_{n:06d}" for n in range(6690, 6700)] + [f"Seq05VD_f{n:05d}" for n in range(9)]
@@ -99,7 +103,7 @@ def propose_group(stems: Sequence[str], *, drawn: bool = True, alike: Callable[[
     return _single_series(stems, drawn=drawn, alike=alike)
 
 
-def _single_series(stems: Sequence[str], *, drawn: bool, alike: Callable[[], bool]) -> Grouping:
+def _single_series(stems: Sequence[str], *, drawn: bool, alike: Callable[[bool], bool]) -> Grouping:
     """Return the grouping of images that are one series, or a few without clip names."""
     if _share_of_frames(stems) < SHARE_OF_FRAMES:
         note = ": each image is a group, which is right only if no two show the same object, place or video"
@@ -109,8 +113,8 @@ def _single_series(stems: Sequence[str], *, drawn: bool, alike: Callable[[], boo
     cut = min(numbers, default=0) > 1 or any(re.search(r"\d", one) for one in prefixes)  # a part of a longer recording
     own = not any(_ANY_WORDS.fullmatch(one) for one in prefixes)
     padded = all(re.search(r"(?<!\d)0\d{4,}$", stem) for stem in stems)  # 00017
-    named = all(map(_FRAME_WORDS.search, prefixes)) or (len(prefixes) == 1 and ((own and cut) or padded))
-    if named or alike():
+    series = len(prefixes) == 1 and ((own and cut) or padded)  # also the names in archives of photographs
+    if all(map(_FRAME_WORDS.search, prefixes)) or alike(series):
         sizes = Counter(match[1] for one in stems if (match := re.search(NUMBERED, one)))
         pattern = None if min(sizes.values()) < SHORTEST_VIDEO else NUMBERED
         if not drawn:
@@ -147,18 +151,31 @@ def group_samples(dataset: CustomDataset, samples: Sequence[Sample], files: Sequ
     by_name = {sample.name: sample.image for sample in samples if isinstance(sample.image, Path)}
     images = Files(dataset.root, by_name, [])
     for path in files:
-        groups = group_names(dataset.root / path, images)
+        column = group_column(dataset.root / path)
+        try:
+            groups = group_names(dataset.root / path, images)
+        except DataError:
+            if column is None:
+                raise
+            continue  # a table in another encoding
         listed = [groups[sample.name] for sample in samples if sample.name in groups]
+        if column is not None and not 1 < len({*listed}) < len(listed):
+            continue  # a table of other facts
         if 2 * len(listed) >= len(samples):
             rest = f"; {len(samples) - len(listed)} images are not listed" if len(listed) < len(samples) else ""
-            note = f"{len({*listed})} groups by {printable(path)}{rest}"
+            where = printable(path) if column is None else f"{printable(column)} in {printable(path)}"
+            note = f"{len({*listed})} groups by {where}{rest}"
             return Grouping(None, note + (": each group stays in one split" if drawn else ""), groups=path)
     ordered = dict(sorted(by_name.items(), key=lambda item: by_number(item[0])))
-    return propose_group([*ordered], drawn=drawn, alike=lambda: _neighbors_alike([*ordered.values()]))
+    return propose_group(
+        [*ordered],
+        drawn=drawn,
+        alike=lambda series: _neighbors_alike([*ordered.values()], LITTLE_ALIKE if series else ALIKE),
+    )
 
 
-def _neighbors_alike(paths: Sequence[Path]) -> bool:
-    """Return whether neighboring images differ by less than half as much as distant ones, as in a video."""
+def _neighbors_alike(paths: Sequence[Path], share: float) -> bool:
+    """Return whether neighboring images differ by less than a share of the difference of distant ones, as in videos."""
     middle = len(paths) // 2
     near, far = [], []
     for index in range(0, middle, max(middle // 8, 1)):
@@ -170,7 +187,7 @@ def _neighbors_alike(paths: Sequence[Path]) -> bool:
             return False
         near.append(float(np.abs(first - second).mean()))
         far.append(float(np.abs(first - other).mean()))
-    return bool(near) and 2 * float(np.median(near)) < float(np.median(far))
+    return bool(near) and float(np.median(near)) < share * float(np.median(far))
 
 
 def _thumbnail(path: Path) -> NDArray[np.float64]:

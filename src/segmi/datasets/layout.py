@@ -253,17 +253,6 @@ def split_listing(
     return Listing(samples, [*problems, *unpaired])
 
 
-def group_names(path: Path, images: Files) -> dict[str, str]:
-    """Return the group of each image stem from a file of lines ``name group``, separated by a space, tab or comma.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    lines, _ = read_list(path, folders_allowed=True)
-    rows = (re.split(r"\s*[,;\t]\s*|\s+(?=\S+$)", line.text, maxsplit=1) for line in lines)
-    return {stem_of(row[0], images): row[1].strip() for row in rows if len(row) == 2}
-
-
 def by_number(stem: str) -> list[tuple[int, str]]:
     """Return a sort key that orders the numbers in names by value: frame_9 before frame_10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", stem)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 CONVERT: Final = "draw masks from them: segmi data convert {folder} --output DIR, then segmi data init DIR"
+_QUPATH: Final = "export labeled tiles from QuPath: LabeledImageServer with TileExporter"
 _COCO: Final = "export them in COCO format, then " + CONVERT
 
 
@@ -30,6 +31,30 @@ def _entries(data: Any) -> list[Any]:
     """Return the values of an object and of the list of tasks."""
     values = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
     return [one for one in values if isinstance(one, dict)]
+
+
+def _features(data: Any) -> list[Any]:
+    """Return the features of GeoJSON, which is a collection or a list of features."""
+    found = data.get("features") if isinstance(data, dict) else data
+    return [one for one in found if isinstance(one, dict) and "geometry" in one] if isinstance(found, list) else []
+
+
+def _is_geojson(data: Any) -> bool:
+    return bool(_features(data)) or (isinstance(data, dict) and data.get("type") == "FeatureCollection")
+
+
+def _is_qupath(feature: Any) -> bool:
+    properties = feature.get("properties") or {}  # those of maps have other keys
+    return not properties or bool({"classification", "objectType", "object_type"} & properties.keys())
+
+
+def _regions(data: Any) -> list[Any]:
+    """Return the objects in lists up to two levels deep, which hold the regions of most formats."""
+    inner = [value for one in (data, *_entries(data)) if isinstance(one, dict) for value in one.values()]
+    deeper = [
+        value for many in inner if isinstance(many, list) for one in _entries(many)[:50] for value in one.values()
+    ]
+    return [one for many in (*inner, *deeper) if isinstance(many, list) for one in many[:50] if isinstance(one, dict)]
 
 
 def is_labelme(data: Any) -> bool:
@@ -72,20 +97,39 @@ _JSON: Final[tuple[tuple[str, str, Callable[[Any], bool]], ...]] = (
     ),
     (
         "QuPath's GeoJSON",
-        "export labeled tiles from QuPath: LabeledImageServer with TileExporter",
-        lambda data: data.get("type") == "FeatureCollection",
+        _QUPATH,
+        lambda data: _is_geojson(data) and "crs" not in data and all(map(_is_qupath, _features(data)[:50])),
+    ),
+    (
+        "GeoJSON's polygons",
+        "draw them on the grid of each image: rasterio.features.rasterize, with a value per class",
+        _is_geojson,
+    ),
+    (
+        "Label Studio's tasks",
+        _COCO,
+        lambda data: any({"brushlabels", "polygonlabels", "rle"} & region.keys() for region in _regions(data)),
     ),
     (
         "Cityscapes' polygons",
         "download or create its label images, whose names end in _gtFine_labelIds.png",
         lambda data: any("polygon" in one for one in data.get("objects", ()) if isinstance(one, dict)),
     ),
+    (
+        "polygons of V7, SuperAnnotate, Datumaro or Labelbox",
+        _COCO,
+        lambda data: any({"polygon", "points", "segmentation", "geometry"} & one.keys() for one in _regions(data)),
+    ),
 )
 
 _TEXT: Final = (
     ("CVAT's polygons", "export from CVAT as Segmentation mask 1.1", re.compile(r"<(polygon|mask)\b.*\blabel=")),
     ("bounding boxes", "boxes do not outline objects: annotate polygons or masks", re.compile(r"<bndbox>")),
-    ("QuPath's or ASAP's XML outlines", "export label images from the program", re.compile(r"<Coordinate")),
+    (
+        "XML outlines of QuPath, ASAP or ImageScope",
+        "export label images from the program",
+        re.compile(r"<(Coordinate|Vertex)\b"),
+    ),
     (
         "run lengths",
         "decode them to one PNG mask per image, one value per class",

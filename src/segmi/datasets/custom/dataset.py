@@ -16,7 +16,8 @@ from segmi.datasets.custom.config_file import read_config
 from segmi.datasets.custom.dataset_config import FILE_NAME, NO_AFFIXES, CustomConfig, SplitFolders
 from segmi.datasets.custom.panoptic import Segments
 from segmi.datasets.decode import decode_levels, decode_mask, indices_of, printable
-from segmi.datasets.layout import Files, find_root, group_names, image_files, read_list, split_listing, stem_of
+from segmi.datasets.group_table import group_names
+from segmi.datasets.layout import Files, find_root, image_files, read_list, split_listing, stem_of
 from segmi.datasets.pair_table import classify_split, pair_files, read_pairs
 from segmi.datasets.palette import values_of_colors
 from segmi.datasets.reader import DatasetReader, Listing, Pixels, Problem

@@ -27,6 +27,7 @@ class ClassProposal(NamedTuple):
     notes: tuple[str, ...]  # the reasons, and what to check
 
 
+FEWEST_COUNTS: Final = 4  # so many different numbers of values in masks that count from 1 are numbers of objects
 MANY_COLORS: Final = 3  # masks with fewer colors match a published labeling by coincidence
 
 
@@ -50,6 +51,8 @@ def propose_classes(
         found = _of_colors(masks, named, ignored)
     elif named is None and ignored is None:
         found = _published_by_value(masks, layout, mask_suffix)
+        if found is None:
+            _check_objects(masks)
     found = found or _of_values(masks, named, ignored, layout)
     if len(found.classes) < 2:
         source = "--ignored" if ignored is not None else named.origin if named is not None else "the masks"
@@ -61,6 +64,24 @@ def propose_classes(
             else f"name an ignored value in {named.origin} as a class, if it is one, such as `foreground`",
         )
     return found
+
+
+def _check_objects(masks: MaskValues) -> None:
+    """Check that the values are not numbers of objects: 1 to another number in every file.
+
+    Raises:
+        DataError: they are.
+    """
+    objects = [sorted(values - {0}) for values in masks.of_files]
+    counts = {len(values) for values in objects}
+    counted = all(values == list(range(1, len(values) + 1)) for values in objects)
+    if counted and len(counts) >= FEWEST_COUNTS and max(counts) > FEWEST_COUNTS:
+        raise DataError(
+            f"expected a value per class, got masks that number their objects: from 1 to {min(counts)} in one file, to "
+            f"{max(counts)} in another",
+            "for two classes, objects and background: --threshold 1; if the values are classes, write a line `value "
+            "name` for each into classes.txt",
+        )
 
 
 def classes_of_segments(segments: Sequence[Segments]) -> ClassProposal:

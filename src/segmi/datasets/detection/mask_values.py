@@ -116,7 +116,9 @@ def read_mask_values(
             if len(found) > 16 * MAX_VALUES:
                 break  # no content of the other files makes these masks
     if errors:
-        raise combined_error(f"{len(errors)} of {len(paths)} masks cannot be read", errors)
+        numbered = any("bit values from 0 to" in error.message for error in errors)
+        more = "or, if the values number objects, read two classes: --threshold 1" if numbered else None
+        raise combined_error(f"{len(errors)} of {len(paths)} masks cannot be read", errors, more)
     if "lossy" in kinds or "levels" in kinds:
         raise _without_threshold(kinds, files, paths)
     total = MaskValues(files=len(paths), threshold=threshold)

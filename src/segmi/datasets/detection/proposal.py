@@ -23,6 +23,7 @@ from segmi.datasets.detection.image_kinds import propose_format
 from segmi.datasets.detection.layout_detection import Layout, detect_layout
 from segmi.datasets.detection.mask_values import read_mask_values
 from segmi.datasets.detection.survey import Survey, survey_folder
+from segmi.datasets.group_table import group_column
 from segmi.datasets.holdout import seed_with_all_classes
 from segmi.datasets.reader import Sample, combined_error
 
@@ -103,6 +104,8 @@ def propose(
     samples = _list_pairs(lister)
     kind, classes, of_files = _classes(survey, layout, samples, threshold, ignored, progress)
     files = [path for name in GROUP_FILES for path in survey.lists.get(name, ())]
+    tables = (path for name, paths in sorted(survey.lists.items()) for path in paths if name.endswith((".csv", ".tsv")))
+    files += [path for path in tables if path not in files and group_column(root / path) is not None]
     grouping = group_samples(lister, samples, files, drawn="val" not in layout.parts)
     config = replace(
         draft,
