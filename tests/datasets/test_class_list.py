@@ -17,6 +17,10 @@ from segmi.errors import DataError
         ("cat\nvoid\ndog", ("cat", "dog"), (0, 2), 1),
         ("cat\ndog\nvoid 255", ("cat", "dog"), (0, 1), 255),
         ("\ufeff# pets\n\n  big cat  \r\ndog 7\r\n", ("big cat", "dog 7"), (0, 1), None),
+        ("0 null\n1 shirt\n2 big shoe\n", ("null", "shirt", "big shoe"), (0, 1, 2), None),
+        ("0: void\n1: cat\n2: dog\n", ("cat", "dog"), (1, 2), 0),
+        ("0,cat\n1,dog\n255,ignored", ("cat", "dog"), (0, 1), 255),
+        ("7 up\ncat\n", ("7 up", "cat"), (0, 1), None),
         ("ignored space\nground", ("ignored space", "ground"), (0, 1), None),
     ],
 )
@@ -54,6 +58,8 @@ def test_the_lookup_skips_the_ignored_value():
         ("a\n1 2 3", "line 2: expected a class or ignored, got '1 2 3'"),
         ("a 300 0 0", "line 1: expected a class or ignored, got 'a 300 0 0'"),
         ("a\nvoid\nvoid", "line 3: expected a class or ignored"),
+        ("1 cat\n2 dog", "expected values in their order from 0, got a line for 1 out of order"),
+        ("0 cat\n2 dog", "expected values in their order from 0, got a line for 2 out of order"),
         ("a\nvoid 1 2", "line 2: expected a class or ignored"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -107,6 +108,7 @@ def read_classes(path: Path) -> ClassList:
     Empty lines and lines that begin with ``#`` are skipped; names may have spaces. A line ``ignored`` (or ``void``) is
     not a class: it assigns ignored pixels the value of its position (``ignored`` first: 0, after 11 classes: 11), or
     the value it gives (``ignored 255``), and, with three numbers, a color (``ignored 0 0 0``, ``ignored 255 0 0 0``).
+    Lines can begin with their values (``0 background``), in the same order.
 
     Raises:
         DataError: the file is not UTF-8 text, or a line has another form; the message names the line.
@@ -119,10 +121,8 @@ def read_classes(path: Path) -> ClassList:
     colors: list[Color] = []
     ignored: int | None = None
     ignored_color: Color | None = None
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in _without_values(text.splitlines(), path):
         words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
         numbers = _trailing_numbers(words)
         if len(numbers) == len(words) or (len(numbers) < 3 and all(word.isdigit() for word in words[-3:])):
             raise _bad_line(path, number, line)  # a color without a name, or with a number above 255
@@ -137,6 +137,29 @@ def read_classes(path: Path) -> ClassList:
         else:
             names.append(" ".join(words))
     return ClassList(tuple(names), tuple(colors) or None, ignored, ignored_color, origin=printable(path))
+
+
+def _without_values(lines: Sequence[str], path: Path) -> list[tuple[int, str]]:
+    """Return the lines with their numbers, and without the values that all of them begin with.
+
+    Raises:
+        DataError: the values are not those of the order of the lines.
+    """
+    kept = [(number, line) for number, line in enumerate(lines, start=1) if line.strip() and line.strip()[0] != "#"]
+    matches = [re.fullmatch(r"\s*(\d+)\s*[:,;\t ]\s*(\D.*)", line) for _, line in kept]
+    rows = [(int(match[1]), match[2]) for match in matches if match]
+    if len(rows) < max(len(kept), 2) or len({value for value, _ in rows}) < len(rows):
+        return kept
+    ignored = {value: name for value, name in rows if name.split()[0].lower() in _IGNORED_NAMES}
+    expected = (value for value in range(256) if value not in ignored)
+    given = next((value for value, _ in rows if value not in ignored and value != next(expected)), None)
+    if given is not None:
+        raise DataError(
+            f"{printable(path)}: expected values in their order from 0, got a line for {given} out of order",
+            f"write {_FORM}, or a line for every value from 0, such as `0 background`; `segmi data init` reads others",
+        )
+    names = (f"{name.split()[0]} {v} {' '.join(name.split()[1:])}" if v in ignored else name for v, name in rows)
+    return [(number, name) for (number, _), name in zip(kept, names, strict=True)]
 
 
 def _trailing_numbers(words: Sequence[str]) -> list[int]:

@@ -206,7 +206,9 @@ def is_mask_word(suffix: str) -> bool:
 def _match_extended(stems: Sequence[str]) -> Match:
     """Return the unknown suffix that turns the name of one file of a folder into another one."""
     counts = endings_of(stems, stems)
-    images, largest = len(stems) - sum(counts.values()), max(counts.values(), default=0)
+    known, largest = {*stems}, max(counts.values(), default=0)
+    below = sum(stem.rpartition("/")[0] in known for stem in stems)  # files in folders named as images
+    images = len(stems) - sum(counts.values()) - below
     return _chosen(counts, [one for one, count in counts.items() if count >= ENOUGH * largest], images)
 
 

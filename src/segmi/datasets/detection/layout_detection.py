@@ -59,7 +59,7 @@ def detect_layout(survey: Survey, images: str | None = None, masks: str | None =
     """
     if images is not None or masks is not None:
         find_named = pattern_pairs if is_pattern(survey, images) or is_pattern(survey, masks) else explicit_pairs
-        return _layout(survey, find_named(survey, images, masks), "")
+        return _layout(survey, find_named(survey, images, masks), "", named=True)
     for find, words in (
         (panoptic_pairs, "COCO's panoptic PNG files with their JSON"),
         (pairs_by_role, ""),
@@ -108,7 +108,7 @@ def _describe(pairs: Sequence[FolderPair]) -> str:
     return "images and masks in separate folders"
 
 
-def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str) -> Layout:
+def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str, *, named: bool = False) -> Layout:
     by_split: dict[str | None, list[FolderPair]] = {}
     for pair in pairs:
         by_split.setdefault(pair.split, []).append(pair)
@@ -126,7 +126,10 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str) -> Layout:
     affixes = {pair.match.affixes for several in by_split.values() for pair in several}
     parts = {
         split or "train": SplitFolders(
-            pair.images.path, pair.masks.path, None, pair.panoptic, pair.match.affixes if len(affixes) > 1 else None
+            pair.images.path,
+            pair.masks.path,
+            panoptic=pair.panoptic,
+            affixes=pair.match.affixes if len(affixes) > 1 else None,
         )
         for split, (pair, *_) in by_split.items()
     }
@@ -142,6 +145,13 @@ def _layout(survey: Survey, pairs: Sequence[FolderPair], words: str) -> Layout:
         words += lists
         notes += more
     elif "train" not in parts:
+        train = [f.path for f in survey.images if f.split == "train" and f.role in (None, "image")]
+        if train and not named:
+            raise DataError(
+                f"{printable(survey.root)}: expected masks for the images in {printable(train[0])}, got masks only in "
+                f"{', '.join(printable(part.masks) for part in parts.values())}",
+                "give an image and its mask the same name, or name the right folders: --images DIR --masks DIR",
+            )
         first = next(iter(parts))
         notes.append(f"{first} is used for the missing train")
         parts = {"train": parts.pop(first), **parts}

@@ -15,6 +15,7 @@ from PIL import Image
 from segmi.datasets.check import in_threads
 from segmi.datasets.decode import FORMATS, decode_levels, decode_mask, has_equal_channels, printable
 from segmi.datasets.detection.gray_threshold import levels_of, threshold_of, threshold_remedy
+from segmi.datasets.detection.neighbor_pixels import inside_pixels, isolated_pixels
 from segmi.datasets.palette import Color, color_codes, color_of
 from segmi.datasets.reader import combined_error
 from segmi.errors import DataError, SegmiError
@@ -27,8 +28,6 @@ MAX_PHOTOGRAPH_SHARE: Final = 0.25
 
 ISOLATED_SHARE: Final = 0.25
 """A value marks no regions if more than this share of its pixels has no neighbor of the same value."""
-
-SIMILAR: Final = 8  # gray levels; neighbors that differ more are along an edge
 
 GRAY: Final = 0x010101  # times a gray level: the number of its color
 
@@ -193,30 +192,13 @@ def _values_or_error(path: Path, threshold: int | None = None) -> _FileValues | 
 
 def _counted(kind: str, codes: NDArray[Any], palette: tuple[Color, ...] | None = None) -> _FileValues:
     values, index, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    isolated = np.bincount(index.ravel()[_isolated(codes).ravel()], minlength=len(values))
-    inside = np.bincount(index.ravel()[_inside(codes).ravel()], minlength=len(values))
-    per_value = (dict(zip(values.tolist(), of_value.tolist(), strict=True)) for of_value in (counts, isolated, inside))
-    return _FileValues(kind, *per_value, palette)
-
-
-def _inside(codes: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which pixels have four neighbors of nearly the same gray level."""
-    inside = np.zeros(codes.shape, dtype=bool)
-    levels = codes.astype(np.int64)
-    near = [np.abs(np.diff(levels, axis=axis)) <= SIMILAR for axis in (0, 1)]
-    inside[1:-1, 1:-1] = near[0][:-1, 1:-1] & near[0][1:, 1:-1] & near[1][1:-1, :-1] & near[1][1:-1, 1:]
-    return inside
-
-
-def _isolated(codes: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which pixels have no value in common with any of their four neighbors."""
-    isolated = np.ones(codes.shape, dtype=bool)
-    down, right = codes[1:] == codes[:-1], codes[:, 1:] == codes[:, :-1]
-    isolated[1:] &= ~down
-    isolated[:-1] &= ~down
-    isolated[:, 1:] &= ~right
-    isolated[:, :-1] &= ~right
-    return isolated
+    isolated = np.bincount(index.ravel()[isolated_pixels(codes).ravel()], minlength=len(values))
+    inside = np.bincount(index.ravel()[inside_pixels(codes).ravel()], minlength=len(values))
+    keys = values.tolist()
+    of_all, of_isolated, of_inside = (
+        dict(zip(keys, of_value.tolist(), strict=True)) for of_value in (counts, isolated, inside)
+    )
+    return _FileValues(kind, of_all, of_isolated, of_inside, palette)
 
 
 def _several_colors(files: Sequence[_FileValues]) -> dict[int, list[str]]:

@@ -89,8 +89,8 @@ def _pair(
     options += [(whole, whole)] if whole not in folders else []
     best, most = None, 0.0
     for image, mask in options:
-        stems = [stems_of(survey, folders, folder) for folder in (image, mask)]
-        match, files = _match(*stems, images, masks, together=image == mask)
+        of_image, of_mask = (stems_of(survey, folders, folder) for folder in (image, mask))
+        match, files = _match(of_image, of_mask, images, masks, together=image == mask)
         if match.share >= ENOUGH and match.share * files > most:
             best, most = FolderPair(image, mask, match), match.share * files
     return best
@@ -105,7 +105,7 @@ def _match(
         rest = [stem for stem in stems if not (together and other and other.strip(stem) is not None)]
         stripped.append(rest if pattern is None else [s for stem in rest if (s := pattern.strip(stem)) is not None])
     match = match_folders(*stripped)
-    given = {}
+    given: dict[str, str] = {}
     for side, pattern in (("image", of_images), ("mask", of_masks)):
         if pattern is not None:
             given |= {f"{side}_prefix": pattern.prefix, f"{side}_suffix": pattern.suffix}
