@@ -13,7 +13,7 @@ import typer
 
 import segmi
 from segmi.cli import data, deploying, doctor, listing, networks, show, study, study_run, train
-from segmi.cli.output import explain_error, settings
+from segmi.cli.output import accept_all_characters, explain_error, settings
 
 __all__ = ["app", "main"]
 
@@ -76,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     leading = [_GLOBAL[argument] for argument in given[:end] if argument in _GLOBAL]
     rest = [argument for argument in given[:end] if argument not in _GLOBAL] + given[end:]
     settings.debug, settings.quiet = "--debug" in leading, "--quiet" in leading
+    accept_all_characters()
     try:
         app(args=leading + rest, prog_name="segmi")
     except SystemExit as exit_:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -83,12 +85,19 @@ def calm_libraries() -> None:
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # Pillow; segmi refuses these
 
 
+def accept_all_characters() -> None:
+    """Escape characters that the encoding of the output lacks, such as ≥ in code page 1252, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def explain_error(error: Exception) -> int:
     """Print an error as one message and return its exit code."""
     if settings.debug:
         traceback.print_exception(error, file=sys.stderr)
     if isinstance(error, BrokenPipeError):  # the reader, such as `head`, closed the pipe
-        sys.stdout = open("/dev/null", "w") if Path("/dev/null").exists() else sys.stdout  # noqa: SIM115, PTH123
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
         return 0
     if isinstance(error, SegmiError):
         print(f"segmi: {error}", file=sys.stderr)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from segmi.errors import UsageError
+from segmi.records.run_folder import is_reserved_name
 
 
 def is_folder(text: str) -> bool:
@@ -44,4 +45,4 @@ def study_name(folder: Path) -> str:
         'Meine-Zellen-neu'
     """
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._")[:80]
-    return name or "data"
+    return f"data-{name}" if is_reserved_name(name) else name or "data"

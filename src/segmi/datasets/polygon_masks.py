@@ -85,7 +85,8 @@ def convert_polygons(root: Path, output: Path, progress: Callable[[int, int], No
         if progress is not None:
             progress(done, len(outlined))
     names = {str(value): label for value, label in enumerate(classes)}
-    (output / "id2label.json").write_text(json.dumps(names, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(names, indent=1, ensure_ascii=False) + "\n"
+    (output / "id2label.json").write_text(text, encoding="utf-8", newline="\n")
     without = len({*images} - {*targets})
     notes = [f"{without} images without annotations are skipped"] if without else []
     return Conversion(format, len(outlined), classes, (*notes, *skipped))

@@ -39,7 +39,7 @@ def read_by_workers(dataset: Dataset[Item], workers: int, **options: Any) -> Ite
         _WithErrors(dataset),
         collate_fn=_identity,
         num_workers=workers,
-        multiprocessing_context="forkserver",  # fork can deadlock in a process with threads
+        multiprocessing_context=_start_method(),
         timeout=POLL_SECONDS,
         generator=torch.Generator().manual_seed(0),  # the loader seeds its workers from it; segmi draws nothing there
         pin_memory=False,
@@ -58,6 +58,11 @@ def read_by_workers(dataset: Dataset[Item], workers: int, **options: Any) -> Ite
             f"a data loader worker crashed or stalled: {error}",
             "free memory or restore the disk, then run again to continue from the checkpoint",
         ) from error
+
+
+def _start_method() -> str:
+    # fork can deadlock in a process with threads; Windows can only spawn
+    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
 def _with_patience(items: Iterator[Item]) -> Iterator[Item]:

@@ -51,13 +51,13 @@ def load_cached(bundle: str, modified: float) -> SegmentationNetwork:
 
 def decode_upload(name: str, content: bytes, format: ImageFormat = RGB) -> ImageArray:
     """Decode an uploaded image like a file."""
-    with tempfile.NamedTemporaryFile(suffix=Path(name).suffix) as file:
-        file.write(content)
-        file.flush()
+    with tempfile.TemporaryDirectory() as folder:  # Windows cannot open a temporary file twice
+        path = Path(folder, "image").with_suffix(Path(name).suffix)
+        path.write_bytes(content)
         try:
-            return decode_image(Path(file.name), format)
+            return decode_image(path, format)
         except DataError as error:  # without the name of the temporary file
-            raise DataError(error.message.removeprefix(f"{file.name}: "), error.remedy) from error
+            raise DataError(error.message.removeprefix(f"{path}: "), error.remedy) from error
 
 
 def format_of_bundle(bundle: Path) -> ImageFormat:

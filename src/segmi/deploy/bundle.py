@@ -69,7 +69,8 @@ def save_bundle(
     with atomic_folder(folder, replace=True) as temporary:
         save_file(state, temporary / WEIGHTS)
         card["sha256"] = _sha256(temporary / WEIGHTS)
-        (temporary / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
+        (temporary / CARD).write_text(text, encoding="utf-8", newline="\n")
     return folder
 
 

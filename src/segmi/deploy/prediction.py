@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import mmap
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -25,7 +24,7 @@ from segmi.deploy.ensemble import BundlePath, Ensemble, Predictor, get_card, mem
 from segmi.deploy.image_input import ImageInput, read_channels
 from segmi.deploy.mask_values import Values, value_converter
 from segmi.models import InferenceConfig, SegmentationNetwork, forward_padded, predict_labels
-from segmi.models.averaging import Member, mean_logits
+from segmi.models.averaging import Member, mean_logits, reserve_space
 from segmi.models.inference import check_threshold, class_probabilities, parse_tta, predict_windows
 from segmi.models.sliding_window import ROWS, Tile, resized_pieces
 from segmi.records.atomic import atomic_path
@@ -156,13 +155,13 @@ def predict_members(
     shape = prepared.shape[-2:]
     with ExitStack() as stack:
         stores = [
-            None if path is None else stack.enter_context(_memory_map(path, (network.classes, *size)))
+            None if path is None else stack.enter_context(_probability_file(path, (network.classes, *size)))
             for path in probabilities
         ]
 
         def handle(index: int, rows: slice, columns: slice, logits: Mapping[str, Logits]) -> None:
             if index < len(stores) and (store := stores[index]) is not None:
-                _store_probabilities(store, rows, columns, logits[""])
+                store.write(rows, columns, logits[""])
             if visit is not None:
                 visit(index, rows, columns, logits[""])
 
@@ -222,20 +221,32 @@ def format_of(network: SegmentationNetwork) -> ImageFormat:
     return ImageFormat.from_plain(given or {})
 
 
-def _store_probabilities(store: NDArray[np.float16], rows: slice, columns: slice, logits: Logits) -> None:
-    store[:, rows, columns] = class_probabilities(logits)[0].cpu().numpy()
-    if isinstance(store.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        store.base.madvise(mmap.MADV_DONTNEED)  # releases written pages from this process's memory
+class _Probabilities:
+    """Probabilities that are written to a memory-mapped file."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        size = math.prod(shape) * np.dtype(np.float16).itemsize
+        self._map: NDArray[np.float16] | None = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+        with path.open("r+b") as file:
+            reserve_space(file, size, path.parent)
+
+    def write(self, rows: slice, columns: slice, logits: Logits) -> None:
+        assert self._map is not None
+        self._map[:, rows, columns] = class_probabilities(logits)[0].cpu().numpy()
+        if isinstance(self._map.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.base.madvise(mmap.MADV_DONTNEED)  # releases written pages from this process's memory
+
+    def close(self) -> None:
+        """Unmap the file, which Windows cannot rename before."""
+        self._map = None
 
 
 @contextmanager
-def _memory_map(path: str | Path, shape: tuple[int, ...]) -> Iterator[NDArray[np.float16]]:
-    """Yield a memory-mapped array that becomes the file at ``path``."""
+def _probability_file(path: str | Path, shape: tuple[int, ...]) -> Iterator[_Probabilities]:
     needed = math.prod(shape) * np.dtype(np.float16).itemsize
     with atomic_path(path, needed=needed) as temporary:
-        store = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
-        if hasattr(os, "posix_fallocate"):  # raises if the disk is full; writing to the map would kill the process
-            with temporary.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
-        yield store
-        store.flush()
+        file = _Probabilities(temporary, shape)
+        try:
+            yield file
+        finally:
+            file.close()

@@ -60,7 +60,7 @@ def write_folder(
             shutil.copyfile(bundle / file, temporary / file)
         if source is not None:
             shutil.copyfile(source, temporary / CONFIGURATION)
-        (temporary / README).write_text(text, encoding="utf-8")
+        (temporary / README).write_text(text, encoding="utf-8", newline="\n")
         return sorted(path.name for path in temporary.iterdir())
 
 

@@ -6,11 +6,14 @@ network: argmax, threshold, confidence, diagnostics.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from pathlib import Path
+from typing import IO, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -131,12 +134,23 @@ def to_unit(images: Tensor) -> Tensor:
     return images if images.is_floating_point() else images.float().div(255)
 
 
+def reserve_space(file: IO[bytes], size: int, folder: str | Path) -> None:
+    """Reserve the bytes of a memory-mapped file: writing to the map kills the process if the disk is full.
+
+    Raises:
+        OSError: the file system of ``folder`` has fewer free bytes.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+    elif shutil.disk_usage(folder).free < size:  # macOS, Windows
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
 def _zeros(shape: tuple[int, ...], device: torch.device) -> Tensor:
     # Zeros in memory, or in a temporary file if they are large.
     size = 4 * math.prod(shape)
     if size <= MAX_BYTES:
         return torch.zeros(shape, device=device)
     with tempfile.TemporaryFile() as file:
-        if hasattr(os, "posix_fallocate"):  # raises if the disk is full; writing to the map would kill the process
-            os.posix_fallocate(file.fileno(), 0, size)
+        reserve_space(file, size, tempfile.gettempdir())
         return torch.from_numpy(np.memmap(file, np.float32, "w+", shape=shape))

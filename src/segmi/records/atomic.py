@@ -9,6 +9,8 @@ import errno
 import os
 import secrets
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +22,7 @@ from segmi.records.process import is_running, process_start
 
 TEMPORARY_PREFIX: Final = ".segmi-partial-"  # of unfinished files and folders
 RETIRED_PREFIX: Final = ".segmi-retired-"  # of a folder that is being replaced
+_WINDOWS_WAITS: Final = (0.01, 0.05, 0.2, 0.5, 1.0)  # seconds between attempts to rename
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> Path:
@@ -68,7 +71,7 @@ def atomic_path(path: str | Path, *, needed: int | None = None) -> Iterator[Path
         if not temporary.is_file():
             raise RuntimeError(f"nothing was written to {temporary}, expected the content of {target}")
         _sync(temporary)
-        os.replace(temporary, target)  # noqa: PTH105 - tests patch this name
+        _replace(temporary, target)
         _sync_folder(target.parent)
 
 
@@ -151,12 +154,12 @@ def _take_place(temporary: Path, target: Path) -> None:
     """Rename a finished folder to its target; an existing target is renamed first, because it cannot be overwritten."""
     retired = target.with_name(f"{RETIRED_PREFIX}{_writer()}-{target.name}")
     if target.exists():
-        os.replace(target, retired)  # noqa: PTH105
+        _replace(target, retired)
     try:
-        os.replace(temporary, target)  # noqa: PTH105
+        _replace(temporary, target)
     except BaseException:
         if retired.exists():
-            os.replace(retired, target)  # noqa: PTH105
+            _replace(retired, target)
         raise
     # The new folder must be on disk before the old one is removed.
     _sync_folder(target.parent)
@@ -172,7 +175,7 @@ def _restore(parent: Path) -> list[Path]:
         if target.exists():
             _remove(retired)
         else:
-            os.replace(retired, target)  # noqa: PTH105
+            _replace(retired, target)
     return restored
 
 
@@ -184,8 +187,20 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def _replace(source: Path, target: Path) -> None:
+    """Rename; Windows refuses it while another process, such as a virus scanner, has one of the files open."""
+    for seconds in _WINDOWS_WAITS if sys.platform == "win32" else ():
+        try:
+            os.replace(source, target)  # noqa: PTH105 - tests patch this name
+        except PermissionError:
+            time.sleep(seconds)
+        else:
+            return
+    os.replace(source, target)  # noqa: PTH105
+
+
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -193,7 +208,7 @@ def _sync(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name != "nt":  # Windows cannot open a folder; its renames are journaled
+    if sys.platform != "win32":  # Windows cannot open a folder; its renames are journaled
         with suppress(PermissionError):  # a writable folder without read permission
             _sync(folder)
 

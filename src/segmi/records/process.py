@@ -1,15 +1,29 @@
-"""Identity of a process: a pid alone is not enough, because pids are reused.
+"""Signals that stop this process, and the identity of others: a pid alone is not enough, because pids are reused.
 
-Start times are read from ``/proc`` instead of psutil, whose ``create_time`` adds the boot time of the wall clock: it
-changes when the clock is adjusted, and a running writer would look like a dead one.
+On Linux, start times are read from ``/proc`` instead of psutil, whose ``create_time`` adds the boot time of the wall
+clock there: it changes when the clock is adjusted, and a running writer would look like a dead one.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
+import signal
 import sys
 from pathlib import Path
+from typing import Final
+
+# Windows has no other signal that a process can send to stop another one.
+_BREAK: Final = (signal.Signals["SIGBREAK"],) if "SIGBREAK" in signal.Signals.__members__ else ()
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, *_BREAK)
+"""Signals on which a run writes a checkpoint and ends."""
+
+
+def request_stop() -> None:
+    """Send SIGTERM to this process: its handler is called, or the process ends."""
+    if sys.platform == "win32":
+        signal.raise_signal(signal.SIGTERM)  # os.kill would end the process without calling its handler
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)  # unlike raise_signal, interrupts a wait of the main thread
 
 
 def process_start(pid: int) -> str | None:
@@ -21,13 +35,13 @@ def process_start(pid: int) -> str | None:
             return None
         fields = text[text.rindex(")") + 2 :].split()  # the process name before it may contain spaces and brackets
         return None if fields[0] in ("Z", "X") else fields[19]  # a zombie holds no files
-    if sys.platform == "win32":
-        return None
+    import psutil
+
     try:
-        answer = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.SubprocessError):
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else str(round(process.create_time() * 1e6))
+    except psutil.Error:
         return None
-    return "".join(c for c in answer.stdout if c.isalnum()) or None
 
 
 def is_running(pid: int, start: str | None = None) -> bool:
@@ -39,10 +53,6 @@ def is_running(pid: int, start: str | None = None) -> bool:
         return start is None or start == now
     if sys.platform.startswith("linux") and Path("/proc/self/stat").exists():
         return False
-    if sys.platform == "win32":
-        return True  # os.kill(pid, 0) would terminate the process on Windows
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return isinstance(error, PermissionError)  # a process of another user
-    return True
+    import psutil
+
+    return psutil.pid_exists(pid)  # the start time of a process of another user may be hidden

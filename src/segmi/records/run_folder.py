@@ -44,6 +44,16 @@ def is_folder_name(name: str) -> bool:
     return bool(re.fullmatch(r"[\w.+-]+", name)) and not name.startswith(".")
 
 
+def is_reserved_name(name: str) -> bool:
+    """Return whether Windows refuses a name for a folder.
+
+    Example:
+        >>> is_reserved_name("aux"), is_reserved_name("unet."), is_reserved_name("auxiliary")
+        (True, True, False)
+    """
+    return name.endswith(".") or bool(re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE))
+
+
 def trial_name(method: str, number: int) -> str:
     """Return the method part of the key of a trial."""
     return f"{method}{TRIAL_MARK}{number}"

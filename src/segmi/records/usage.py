@@ -158,7 +158,7 @@ def summary(of: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def reset_peak_memory(process: Path = _PROCESS) -> bool:
     """Reset the peak memory of this process; False if the system cannot (only Linux can)."""
     with suppress(OSError):
-        (process / "clear_refs").write_text("5")  # 5 resets VmHWM, see proc(5)
+        (process / "clear_refs").write_text("5", encoding="ascii")  # 5 resets VmHWM, see proc(5)
         return True
     return False
 

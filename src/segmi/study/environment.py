@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from contextlib import suppress
@@ -62,12 +61,11 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def memory_gb() -> float | None:
-    """Return the memory of the machine in GiB, None if unknown."""
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (AttributeError, ValueError, OSError):
-        return None
+def memory_gb() -> float:
+    """Return the memory of the machine in GiB."""
+    import psutil
+
+    return round(psutil.virtual_memory().total / 2**30, 1)
 
 
 def _version(package: str) -> str | None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from segmi.errors import EnvironmentProblem, Interrupted
 from segmi.records import LockedError, RunFolder, run_lock, sweep
+from segmi.records.process import STOP_SIGNALS
 from segmi.study.dataset_context import DataRoots, DatasetContext
 from segmi.study.events import Emit, Event
 
@@ -131,18 +132,18 @@ def prepare(folder: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Raise `Interrupted` on SIGINT and SIGTERM, also outside the training loop."""
+    """Raise `Interrupted` on `STOP_SIGNALS`, also outside the training loop."""
     remedy = "run the same command again to continue"
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted("terminated", remedy, signal_number=number)
 
     main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, stop) if main else None
+    before = {one: signal.signal(one, stop) for one in STOP_SIGNALS if main and one != signal.SIGINT}
     try:
         yield
     except KeyboardInterrupt:
         raise Interrupted("interrupted", remedy, signal_number=signal.SIGINT) from None
     finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)

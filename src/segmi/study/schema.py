@@ -7,11 +7,13 @@ receive them, see `segmi.study.validation`.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from segmi.records.run_folder import is_reserved_name
 from segmi.study.search import Space, put
 
 # Options of sections by protocol, which explicit options of a study replace.
@@ -33,7 +35,9 @@ Options = dict[str, Any]
 
 
 def _folder_name(name: str) -> str:
-    # Names become folders: no separators, no hidden files.
+    # Names become folders: no separators, no hidden files, the same on every system.
+    if is_reserved_name(name):
+        raise ValueError(f"expected a name that Windows accepts for a folder, got {name!r}. Fix: rename it")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name):
         expected = "a name of letters, digits, '-', '_' and '.' that starts with a letter or digit"
         raise ValueError(f"expected {expected}, got {name!r}")
@@ -47,6 +51,14 @@ def _increasing(rungs: list[float]) -> list[float]:
     if sorted(set(rungs)) != rungs:
         raise ValueError(f"expected increasing fractions, got {rungs}; sort them and remove copies")
     return rungs
+
+
+def _distinct_folders(named: dict[str, Any]) -> dict[str, Any]:
+    counts = Counter(name.casefold() for name in named)
+    same = [name for name in named if counts[name.casefold()] > 1]
+    if same:
+        raise ValueError(f"{', '.join(same)} are one folder on Windows and macOS, which ignore case. Fix: rename them")
+    return named
 
 
 def _distinct(seeds: list[int]) -> list[int]:
@@ -106,8 +118,9 @@ class StudyFile(BaseModel):
     name: FolderName  # the study's folder under ``runs/``
     protocol: Literal["controlled", "paper"] = "controlled"  # selects the presets, see `PRESETS`
     # datasets by name, with the options of their constructors except the root
-    datasets: dict[FolderName, Options | None] = Field(min_length=1)
-    methods: dict[FolderName, Any] = Field(min_length=1)  # see `Method`
+    datasets: Annotated[dict[FolderName, Options | None], Field(min_length=1), AfterValidator(_distinct_folders)]
+    # see `Method`
+    methods: Annotated[dict[FolderName, Any], Field(min_length=1), AfterValidator(_distinct_folders)]
     # one run per seed, dataset and method
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1), AfterValidator(_distinct)] = [0]
     baseline: str | None = None  # method that others are compared with. Default: the first one.

@@ -81,7 +81,7 @@ class Checkpoints:
                 (folder / name).write_bytes(content)
         # Only after the new checkpoint is complete.
         for old in self._steps()[:-KEPT]:
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)  # Windows keeps files that are open; the next call removes them
 
     def save_best(self, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
         """Write the selected weights with metadata."""

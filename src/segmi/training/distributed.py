@@ -187,10 +187,12 @@ class ProcessGroup:
 
     def _create_store(self) -> dist.Store:
         """Return a key-value store in process 0, which still works if the collectives of the group fail."""
-        host = os.environ["MASTER_ADDR"]
-        store = dist.TCPStore(host, 0, is_master=True, wait_for_workers=False) if self.is_main else None
+        host, libuv = os.environ["MASTER_ADDR"], os.environ.get("USE_LIBUV") != "0"
+        store = (
+            dist.TCPStore(host, 0, is_master=True, wait_for_workers=False, use_libuv=libuv) if self.is_main else None
+        )
         port = self.broadcast_object(store.port if store else 0)
-        return store or dist.TCPStore(host, port, is_master=False)
+        return store or dist.TCPStore(host, port, is_master=False, use_libuv=libuv)
 
 
 SINGLE_PROCESS: Final = ProcessGroup()

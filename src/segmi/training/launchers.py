@@ -7,10 +7,12 @@ runs in a single process and the script of the job, and counts tasks per node on
 from __future__ import annotations
 
 import os
+import sys
 from datetime import timedelta
 from typing import Final, Literal, NamedTuple
 
 import torch
+import torch.distributed as dist
 from lightning.fabric import Fabric
 from lightning.fabric.plugins import environments
 from lightning.fabric.strategies import DDPStrategy
@@ -64,7 +66,12 @@ def cluster_environment(devices: int) -> environments.ClusterEnvironment:
 def launch_fabric(device: torch.device, devices: int, num_nodes: int, strategy: Strategy, precision: str) -> Fabric:
     """Return a Lightning Fabric with distributed data parallelism that is connected to the other processes."""
     find_unused = strategy == "ddp_find_unused_parameters_true"
-    ddp = DDPStrategy(timeout=timedelta(seconds=TIMEOUT_SECONDS), find_unused_parameters=find_unused)
+    if sys.platform == "win32":
+        os.environ.setdefault("USE_LIBUV", "0")  # PyTorch is built without libuv there
+    ddp = DDPStrategy(
+        timeout=timedelta(seconds=TIMEOUT_SECONDS), find_unused_parameters=find_unused,
+        process_group_backend=None if dist.is_nccl_available() else "gloo",
+    )  # fmt: skip
     fabric = Fabric(
         accelerator=device.type, devices=devices, num_nodes=num_nodes, strategy=ddp,
         precision=FABRIC_PRECISION[precision], plugins=cluster_environment(devices),

@@ -13,6 +13,7 @@ from types import FrameType, TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from segmi.errors import Interrupted
+from segmi.records.process import STOP_SIGNALS
 from segmi.training.checkpoints import Checkpoints
 from segmi.training.loggers import RunLogger
 from segmi.training.run_callbacks import CallbackList
@@ -93,7 +94,7 @@ class LoopSchedule(NamedTuple):
 
 
 class Interruption:
-    """Context manager that records SIGINT and SIGTERM, so that a run can save a checkpoint first.
+    """Context manager that records SIGINT, SIGTERM and Windows' SIGBREAK, so that a run can save a checkpoint first.
 
     A second signal has its usual effect.
     """
@@ -110,7 +111,7 @@ class Interruption:
     def __enter__(self) -> Self:
         # Python allows handlers in the main thread only.
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._record) for number in (signal.SIGINT, signal.SIGTERM)}
+            self._previous = {number: signal.signal(number, self._record) for number in STOP_SIGNALS}
         return self
 
     def __exit__(

@@ -236,7 +236,7 @@ def _cpu() -> str:
     # Only new versions of PyTorch have this function.
     known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     if not known and Path("/proc/cpuinfo").is_file():
-        flags = Path("/proc/cpuinfo").read_text(errors="replace").split()
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
         known = {name: name in flags for name in ("avx512_bf16", "amx_bf16", "bf16")}
     bf16 = " ".join(name for name in ("avx512_bf16", "amx_bf16", "bf16") if known.get(name))
     return f"{known.get('cpu_name', '')} {torch.backends.cpu.get_cpu_capability()} {bf16}"
@@ -265,5 +265,9 @@ def _write(path: Path, measurement: Measurement) -> None:
         write_record(temporary, measurement._asdict())
         try:
             os.link(temporary, path)  # unlike a rename, this does not replace an existing file
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            path.write_bytes(temporary.read_bytes())
         finally:
             temporary.unlink()

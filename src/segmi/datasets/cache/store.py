@@ -179,4 +179,4 @@ class StoreWriter:
             },
             "names": list(self.key.names),
         }
-        (self.folder / MANIFEST).write_text(json.dumps(manifest, separators=(",", ":")), encoding="utf-8")
+        (self.folder / MANIFEST).write_text(json.dumps(manifest, separators=(",", ":")), encoding="utf-8", newline="\n")

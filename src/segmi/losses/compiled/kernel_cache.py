@@ -32,7 +32,7 @@ from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -124,7 +124,7 @@ def _digest(module: str) -> str:
 
 def _processor() -> str:
     with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
     return platform.processor()
 
@@ -168,10 +168,17 @@ class _Compilation:
             with (folder / "compilation.log").open("wb") as output:
                 self.process = subprocess.Popen(
                     [sys.executable, "-c", f"from {__name__} import main; main({self.module!r})"],
-                    stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True,
+                    stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, **_apart(),
                 )  # fmt: skip
         except OSError as problem:
             self.warn(f"cannot start a process to compile a kernel: {problem}")
+
+
+def _apart() -> dict[str, Any]:
+    # Options by which Ctrl-C does not reach the other process. Windows sets the priority here too, see `main`.
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.BELOW_NORMAL_PRIORITY_CLASS}
+    return {"start_new_session": True}
 
 
 @cache
@@ -215,7 +222,7 @@ def compile_now(module: str, notify: Callable[[str], None] | None = None) -> Non
         import_module(module).compile_entries()
         if marker and not marker.exists():
             seconds = time.perf_counter() - began
-            marker.write_text(json.dumps({"module": module, "seconds": round(seconds, 1)}) + "\n")
+            marker.write_text(json.dumps({"module": module, "seconds": round(seconds, 1)}) + "\n", encoding="utf-8")
     state.complete = True
 
 

@@ -55,7 +55,8 @@ def agrees(kernel: str, logits: Tensor, values: Values, sources: Path) -> bool:
 def checked_kernels() -> list[dict[str, str]]:
     """Return the kept results, for `segmi doctor`: kernel, device and the reason not to use the kernel, if any."""
     folder = cache_folder()
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("check-*.json"))] if folder else []
+    paths = sorted(folder.glob("check-*.json")) if folder else []
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def _remembered_reason(kernel: str, device: torch.device, values: Values, sources: Path) -> str:
@@ -65,11 +66,11 @@ def _remembered_reason(kernel: str, device: torch.device, values: Values, source
     path = folder and folder / f"check-{kernel}-{sha256(key.encode()).hexdigest()[:16]}.json"
     if path and path.exists():
         with suppress(ValueError, KeyError, OSError):
-            return str(json.loads(path.read_text())["reason"])
+            return str(json.loads(path.read_text(encoding="utf-8"))["reason"])
     reason = difference(values, kernel, device)
     if path:
         with suppress(OSError):
-            path.write_text(json.dumps({"kernel": kernel, "device": name, "reason": reason}) + "\n")
+            path.write_text(json.dumps({"kernel": kernel, "device": name, "reason": reason}) + "\n", encoding="utf-8")
     return reason
 
 

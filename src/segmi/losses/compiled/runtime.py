@@ -112,7 +112,7 @@ def openmp() -> Callable[..., Any] | None:
 def _memory_maps() -> str:
     # the memory maps of this process on Linux, an empty string elsewhere
     maps = Path("/proc/self/maps")
-    return maps.read_text(errors="replace") if maps.is_file() else ""
+    return maps.read_text(encoding="utf-8", errors="replace") if maps.is_file() else ""
 
 
 def _openmp_path(maps: str, torch_folder: str) -> str | None:

@@ -45,7 +45,7 @@ class Pool:
         threads = torch.get_num_threads()  # as in this process: the number of threads changes rounding
         most = max(run.config.training.threads or threads for run in runs)
         jobs = min(self.jobs or max(1, processors() // most), len(runs))
-        with tempfile.TemporaryDirectory(prefix="segmi-pool-") as outputs:
+        with tempfile.TemporaryDirectory(prefix="segmi-pool-", ignore_cleanup_errors=True) as outputs:
             paths = [Path(outputs, f"{number}.txt") for number in range(jobs)]
             supervise(_Workers(executor.job, threads, paths), executor.job, runs, report, retries=self.retries)
 
@@ -107,7 +107,7 @@ class _Worker:
         except (EOFError, OSError):
             task, reason = self.task, self._reap(process)
             if task is not None:
-                output = self._output.read_text(errors="replace") if self._output.exists() else ""
+                output = self._output.read_text(encoding="utf-8", errors="replace") if self._output.exists() else ""
                 results.append((task, Crash(reason, output)))
         return results
 

@@ -198,7 +198,7 @@ class _Tasks:
             reason = f"the process of the run crashed: {str(error).splitlines()[0].rstrip('.')}"
         output = ""
         with suppress(OSError):  # the task may not have started
-            output = self._setup.output(ticket).read_text(errors="replace")
+            output = self._setup.output(ticket).read_text(encoding="utf-8", errors="replace")
         return Crash(reason, output)
 
     def _check_cluster(self, error: Exception) -> None:

@@ -6,18 +6,18 @@ import faulthandler
 import logging
 import os
 import queue
-import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
 from segmi.errors import EnvironmentProblem, Interrupted
+from segmi.records.process import request_stop
 from segmi.study.engines.supervision import Task
 from segmi.study.events import ENDS, FREQUENT, Emit, Event
 from segmi.study.executor import Job, RunExecutor, stoppable
@@ -91,20 +91,20 @@ def serve(connection: Connection, job: Job, threads: int, output: Path) -> None:
 @contextmanager
 def output_to(output: Path) -> Iterator[None]:
     """Redirect stdout and stderr of this process to a file, including its libraries and the trace of a crash."""
-    output.write_text("")
-    descriptor = os.open(output, os.O_WRONLY | os.O_APPEND)
-    saved = [os.dup(number) for number in (1, 2)]
-    try:
-        for number in (1, 2):
-            os.dup2(descriptor, number)
-        faulthandler.enable(descriptor)
-        yield
-    finally:
-        for number, before in zip((1, 2), saved, strict=True):
-            os.dup2(before, number)
-            os.close(before)
-        faulthandler.disable()
-        os.close(descriptor)
+    with output.open("w", encoding="utf-8", errors="replace", buffering=1) as file:
+        saved = [os.dup(number) for number in (1, 2)]
+        try:
+            for number in (1, 2):
+                os.dup2(file.fileno(), number)
+            faulthandler.enable(file)
+            # The streams of Python too: in a console of Windows they do not write to the descriptors.
+            with redirect_stdout(file), redirect_stderr(file):
+                yield
+        finally:
+            for number, before in zip((1, 2), saved, strict=True):
+                os.dup2(before, number)
+                os.close(before)
+            faulthandler.disable()
 
 
 class _WarningEvents(logging.Handler):
@@ -125,6 +125,6 @@ def _receive_tasks(connection: Connection, tasks: queue.SimpleQueue[Any]) -> Non
         except (EOFError, OSError):
             task = None
         if task is None:  # stops a run after its checkpoint; between runs it ends this process
-            os.kill(os.getpid(), signal.SIGTERM)
+            request_stop()
             return
         tasks.put(task)
