@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+# The tests of faults end and stop processes by signals.
+collect_ignore = ["faults"] if sys.platform == "win32" else []
+_POSIX = re.compile(
+    r"SIGKILL|SIGSTOP|os\.(fork|kill|pipe|mkfifo|[gs]ete?uid)|[\"']fork[\"']|/proc/|/dev/|chmod|symlink_to"
+    r"|import resource"
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests on Windows that use functions which only POSIX systems have."""
+    for item in items if sys.platform == "win32" else ():
+        if isinstance(item, pytest.Function) and _POSIX.search(inspect.getsource(item.function)):
+            item.add_marker(pytest.mark.skip(reason="uses a function that Windows lacks"))
 
 
 @pytest.fixture(scope="session", autouse=True)

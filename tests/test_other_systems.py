@@ -46,7 +46,8 @@ Memory = namedtuple("Memory", "total used free")
 # Removes what Windows lacks after the libraries are imported, which have their own fall-backs.
 WINDOWS = """
 import mmap, os, sys, time
-import lightning, numba, psutil, safetensors.torch, scipy.stats, torch, torchvision, timm, segmentation_models_pytorch, tifffile
+import lightning, numba, psutil, safetensors.torch, scipy.stats, segmentation_models_pytorch, tifffile, timm
+import torchvision
 import segmi.cli, segmi.training, segmi.study.executor, segmi.study.engines.pool, segmi.deploy, segmi.losses
 from segmi.losses.compiled import kernel_cache
 for name in ("fork", "forkpty", "getuid", "geteuid", "getloadavg", "nice", "posix_fallocate", "pwrite", "setpgid",

@@ -105,7 +105,7 @@ def test_only_publishing_jobs_receive_a_token() -> None:
     jobs = workflow("release")
     assert [name for name, job in jobs.items() if "permissions" in job] == ["publish"]
     assert set(jobs["publish"]["needs"]) == {"tests", "build"}
-    assert "password" not in text(".github/workflows/release.yml")
+    assert "password:" not in text(".github/workflows/release.yml")
 
 
 def test_constraints_fix_every_direct_requirement() -> None:

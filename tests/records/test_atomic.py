@@ -266,7 +266,9 @@ def test_a_folder_without_permission(tmp_path: Path, write: Callable[[Path], obj
     assert caught.value.exit_code == 5
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to a user without permission")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can change to a user without permission"
+)
 def test_a_folder_without_read_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     with as_nobody(), pytest.raises(EnvironmentProblem, match=r"cannot write .*Permission denied"):
