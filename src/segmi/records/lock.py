@@ -143,7 +143,8 @@ def _write_holder(descriptor: int) -> None:
     }  # fmt: skip
     # The file may contain the longer text of an earlier holder.
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(holder, indent=1).encode(), 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, json.dumps(holder, indent=1).encode())
 
 
 def _read_holder(path: Path) -> dict[str, Any]:

@@ -36,10 +36,8 @@ from typing import Any, Final
 
 import torch
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 VARIABLE: Final = "SEGMI_KERNELS"
 MODES: Final = ("background", "wait", "off")
@@ -244,18 +242,18 @@ def _lock(path: Path | None, *, wait: bool = True) -> Iterator[bool]:
     Where locks are missing (Windows, some file systems), two processes may compile a kernel. This is harmless, since
     Numba replaces its files atomically.
     """
-    if fcntl is None or path is None:
+    if sys.platform == "win32" or path is None:
         yield True
-        return
-    with path.open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        except OSError:
-            pass
-        yield True
+    else:
+        with path.open("wb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            except OSError:
+                pass
+            yield True
 
 
 def main(module: str) -> None:
