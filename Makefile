@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
 
-.PHONY: help install demo results answer-report answer-slice test slow smoke check docs notebooks lock bench clean
+.PHONY: help install demo results answer-report answer-slice test slow smoke check docs notebooks site lock bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -64,6 +64,13 @@ lock: $(VENV)/.test ## write the installed versions, completed for other systems
 	$(BIN)/python -m pip freeze --exclude-editable > build/installed.txt
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --constraints build/installed.txt \
 	  --no-header --no-annotate --no-emit-index-url --quiet --output-file constraints.txt
+
+$(VENV)/.site: $(BIN)/segmi
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	@touch $@
+
+site: $(VENV)/.site ## the documentation site, in build/site/html
+	$(BIN)/python docs/site/build.py
 
 bench: $(VENV)/.test ## time and memory against other implementations, written to benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/results.py

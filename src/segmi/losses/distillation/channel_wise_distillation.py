@@ -77,6 +77,7 @@ def _channels(logits: Tensor, valid: Tensor) -> Tensor:
 class ChannelWiseDistillation(LogitTeacherObjective):
     """`channel_wise_distillation` of every trained network, averaged over the frozen networks.
 
+    Use: a teacher whose location of each class is imitated; a control of `distillation`.
     Assumes: nothing about the classes; it does not use the mutual information of label and prediction.
     Invariances: a constant added to one channel of an image, even if it changes the predicted classes.
     Degenerate solutions: by this invariance classes may be biased arbitrarily; add a cross-entropy.

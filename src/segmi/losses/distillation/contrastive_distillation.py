@@ -78,6 +78,7 @@ class ContrastiveDistillation(FeatureTeacherObjective):
     Both embeddings are unit vectors of ``dimensions`` channels from 1×1 convolutions that are trained with the network,
     at the positions of its map; a teacher's map of another size is resized by bilinear interpolation.
 
+    Use: a teacher's features, compared between sampled pixels instead of channel by channel.
     Assumptions: what distinguishes a pixel in the teacher's features is useful. Invariances: at the optimum over heads,
     invertible linear maps of the features; the scale of the embeddings. Degenerate solutions: ``negatives: all``
     separates pixels of one class; pairs can be identified by position alone, through padding. Cost: O(P² d) per image

@@ -95,6 +95,8 @@ def _uncorrelated(x: Tensor, y: Tensor, weights: Tensor, *, dim: int) -> Tensor:
 class DIST(TeacherObjective):
     """`dist` of every trained network, averaged over the frozen networks: the terms ``name.inter`` and ``name.intra``.
 
+    Use: a teacher of another scale or confidence, since only the correlation is imitated; a control of
+        `distillation`.
     Assumes: the teacher's ranking of classes matters, its confidence does not.
     Invariances: shift and positive scale of a pixel's probabilities over classes (inter) and of a class's map over
         pixels (intra), as long as the product of the norms is far above 10⁻⁸.

@@ -58,6 +58,7 @@ class Distillation(LogitTeacherObjective):
     If a frozen network is a moving average of the weights of a trained one, this is self-distillation, a control for
     what other networks contribute.
 
+    Use: a small network that learns from a large, frozen one in addition to the labels.
     Args: see `distillation` and `TeacherObjective`.
     Example:
         >>> import torch

@@ -86,6 +86,8 @@ def _check(temperature: float, average: Average) -> None:
 class EnsembleTeacher(PeerObjective):
     """`ensemble_teacher` of every trained network, relative to all others: one term ``name/network`` each.
 
+    Use: three or more networks with the average of their logits as teacher; the average of probabilities has the
+        gradient of `mutual_learning`.
     Args: see `ensemble_teacher` and `PeerObjective`.
     """
 

@@ -66,6 +66,7 @@ def jensen_shannon_term(logits: Sequence[Logits], labels: Labels, ignore_index: 
 class JensenShannon(PeerObjective):
     """`jensen_shannon` of all networks of a cohort, including frozen ones as constants: a single term.
 
+    Use: networks that should agree, with a gradient in all of them; a negative weight keeps them different.
     Args: see `PeerObjective`; a negative ``weight`` keeps the networks different.
     Example:
         >>> from segmi.types import Output

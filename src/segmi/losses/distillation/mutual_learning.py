@@ -142,6 +142,7 @@ class MutualLearning(PeerObjective):
     Since the peers are constants, one elementwise optimizer for the sum of these terms is equivalent to one optimizer
     per network with simultaneous steps, except for clipping by the norm of all gradients.
 
+    Use: two or more networks that are trained together, each with a cross-entropy.
     Assumes: peers have the same classes and see the same pixels, and their uncertainty is worth imitating.
     Invariances: a shift of a pixel's logits; a permutation of the classes in all networks; a permutation of the pixels.
     Degenerate solutions: any agreement has value 0, so another loss must define the correct prediction.

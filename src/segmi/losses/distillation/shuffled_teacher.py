@@ -66,6 +66,7 @@ def shuffled_teacher_term(
 class ShuffledTeacher(LogitTeacherObjective):
     """`shuffled_teacher` of every trained network, averaged over the frozen networks.
 
+    Use: a control that shows whether a teacher provides more than the class confusions.
     Assumes: nothing about the teacher.
     Invariances: as `Distillation` per pixel, and a permutation of the teacher's pixels within a class.
     Degenerate solutions: the optimum is the teacher's mean prediction of the class: label smoothing by the teacher's

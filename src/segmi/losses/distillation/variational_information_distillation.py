@@ -63,6 +63,7 @@ class VariationalInformationDistillation(FeatureTeacherObjective):
     μ is a head of three 1×1 convolutions without bias that is trained with the network; V are the valid positions of
     the teacher's map. A map of another size is resized to the teacher's by bilinear interpolation.
 
+    Use: a teacher's features, for example if its classes differ from the student's.
     Assumptions: the teacher's features given the student's are Gaussian with independent channels; otherwise the bound
     is loose. Invariances: at the optimum over heads, invertible maps of the student's features that μ can undo.
     Degenerate solutions: σ falls to its minimum for constant channels, which then dominate the sum. For an optimal

@@ -64,6 +64,7 @@ def _check(direction: str, separation: float) -> None:
 class ConditionalInformation(InformationLoss):
     """`conditional_information` as a module, added to a pixel loss with a weight of about 0.1.
 
+    Use: predictions that vary within a class (``compress``), or training of a teacher (``spread``).
     Assumes: the mean prediction over the pixels of a class in the batch is representative of the class.
     Invariances: permutations of the pixels and of the predicted classes; a shift of a pixel's logits.
     Degenerate solutions: for ``compress``, one prediction for all pixels; with β, certain predictions that differ

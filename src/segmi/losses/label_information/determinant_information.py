@@ -81,6 +81,7 @@ def _value(sums: PredictionSums, ridge: float, offset: float | None) -> Tensor:
 class DeterminantInformation(InformationLoss):
     """`determinant_information` as a module, added to a pixel loss or used after training with one.
 
+    Use: wrong labels whose errors depend on the class only, added to cross-entropy or after training.
     Assumes: label noise depends on the class only, not on the image, and every class has enough pixels in the batch for
         its mean.
     Invariances: permutations of the pixels and of the predicted classes; a shift of a pixel's logits; up to a constant,

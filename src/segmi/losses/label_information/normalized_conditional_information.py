@@ -84,6 +84,7 @@ def _term(
 class NormalizedConditionalInformation(InformationLoss):
     """`normalized_conditional_information` as a module.
 
+    Use: predictions that vary within a class, without a second weight to choose.
     Assumes: the pixels of a class in the batch are representative of the class.
     Invariances: permutations of the pixels and of the predicted classes; a shift of a pixel's logits.
     Degenerate solutions: one prediction for all pixels; permuted classes. The scale of the logits alone changes the

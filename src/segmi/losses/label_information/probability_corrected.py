@@ -68,6 +68,7 @@ def _check_strength(strength: float) -> None:
 class ProbabilityCorrected(PixelLoss):
     """`probability_corrected` as a module; it replaces the cross-entropy.
 
+    Use: rare classes whose recall matters more than pixel accuracy, in place of cross-entropy.
     Assumes: the class frequencies equal the frequencies in the training images.
     Invariances: a shift of a pixel's logits; a permutation of the pixels.
     Degenerate solutions: none. It overestimates rare classes by design, since predictions lack the prior: their recall

@@ -40,6 +40,7 @@ def _value(sums: PredictionSums) -> Tensor:
 class SoftConfusion(InformationLoss):
     """`soft_confusion` as a module, added to a pixel loss with a weight of about 0.01 to 0.1.
 
+    Use: classes that are confused systematically, added to cross-entropy with a small weight.
     Assumes: the images of a batch, over all processes, are representative: rare classes have noisy rows.
     Invariances: permutations of the pixels and of the predicted classes; a shift of a pixel's logits.
     Degenerate solutions: permuted classes have the same value as correct ones, so a loss that knows the classes must be

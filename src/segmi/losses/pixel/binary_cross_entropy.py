@@ -127,6 +127,7 @@ class _SummedPixels(torch.autograd.Function):
 class BinaryCrossEntropy(PixelLoss):
     """`binary_cross_entropy` as a module.
 
+    Use: the pixel term of `rmi_loss`, its control, or classes that are decided independently.
     Assumes: every class is a separate yes-or-no question, so the probabilities of a pixel need not sum to 1.
     Invariances: a permutation of the classes, in labels and channels alike; the order of pixels.
     Degenerate solutions: as cross-entropy; most of the C questions are about absent classes, so a network that always

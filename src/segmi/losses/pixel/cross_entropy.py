@@ -46,6 +46,7 @@ def cross_entropy_term(logits: Logits, labels: Labels, ignore_index: int | None)
 class CrossEntropy(PixelLoss):
     """`cross_entropy` as a module.
 
+    Use: the default; every other loss is compared with it.
     Assumes: all pixels have equal weight, labels are certain, and pixels are independent given the image.
     Invariances: a shift of a pixel's logits; permutations of the pixels and of the classes.
     Degenerate solutions: none, except logits that grow without bound on separable data.

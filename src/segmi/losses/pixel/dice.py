@@ -83,6 +83,7 @@ def _check(over: str, smooth: float) -> None:
 class Dice(PixelLoss):
     """`dice` as a module.
 
+    Use: thin, small or rare objects, together with cross-entropy; part of the default of ``segmi train``.
     Assumes: all classes in the label have equal weight, whatever their size, and absent classes have none.
     Invariances: a shift of a pixel's logits; a permutation of the classes; for ``batch``, a permutation of the pixels.
     Degenerate solutions: none if every class is present. False positives of absent classes only matter as false

@@ -52,6 +52,7 @@ def _log_error(logits: Tensor, targets: Targets) -> Tensor:
 class Focal(PixelLoss):
     """`focal` as a module.
 
+    Use: many easy pixels that outweigh a few difficult ones, as with a small foreground.
     Assumes: misclassified pixels deserve more of the gradient than cross-entropy gives them.
     Invariances: a shift of a pixel's logits; permutations of the pixels and of the classes.
     Degenerate solutions: none. It is not a proper scoring rule: its optimum is less confident than the labels, and

@@ -56,6 +56,7 @@ def _check_smoothing(smoothing: float) -> None:
 class LabelSmoothing(PixelLoss):
     """`label_smoothing` as a module; it replaces the cross-entropy.
 
+    Use: calibration and wrong labels; the first control of mutual learning and distillation.
     Assumes: labels are uncertain, and every other class is equally likely to be the true one.
     Invariances: a shift of a pixel's logits; permutations of the pixels and of the classes.
     Degenerate solutions: none. Its optimum is less confident than the labels by design.

@@ -74,6 +74,7 @@ def _extensions(p: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
 class LovaszSoftmax(PixelLoss):
     """`lovasz_softmax` as a module.
 
+    Use: mIoU as the score and rare classes, together with cross-entropy, on a GPU; it is slow on a CPU.
     Assumes: the mean intersection over union is the goal, and a batch is representative of the dataset.
     Invariances: a shift of a pixel's logits; a permutation of the classes; for ``batch``, a permutation of the pixels.
     Degenerate solutions: none if every class is present. False positives of absent classes only matter as false

@@ -48,6 +48,7 @@ def weighted_cross_entropy_term(logits: Logits, labels: Labels, weights: Tensor,
 class WeightedCrossEntropy(PixelLoss):
     """`weighted_cross_entropy` with weights ``w_c = π_c^-γ``, π the class frequencies in the training images.
 
+    Use: rare classes, weighted by their frequency in the dataset; works with any batch size.
     Assumes: the weight of a class depends only on its number of pixels in the dataset.
     Invariances: a shift of a pixel's logits; a permutation of the pixels.
     Degenerate solutions: none. Rare classes are overestimated, as by a changed prior: their recall increases and pixel
@@ -127,6 +128,7 @@ def balanced_cross_entropy_term(logits: Logits, labels: Labels, ignore_index: in
 class BalancedCrossEntropy(PixelLoss):
     """`balanced_cross_entropy` as a module.
 
+    Use: small or rare classes that matter as much as large ones in each image.
     Assumes: a class has the same weight in every image that contains it.
     Invariances: a shift of a pixel's logits; a permutation of the classes.
     Degenerate solutions: none. A single pixel can have as much weight as a whole road, so a few wrong labels have a

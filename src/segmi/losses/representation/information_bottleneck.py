@@ -57,6 +57,7 @@ class InformationBottleneck(FeatureObjective):
     variance. The exported network has no noise. V are the valid positions of the layer's map; ε is drawn from PyTorch's
     generators, which training seeds at every step.
 
+    Use: few images and overfitting, added to cross-entropy with a small weight.
     Assumptions: the information to discard passes through the named layers. The skip connections of a U-Net bypass its
     bottleneck: name the encoder blocks too. Invariances: rotations and reflections of the channels. Degenerate
     solutions: h = 0, all noise, if the weight is too large. Cost: two 1×1 convolutions from D to D channels per layer;

@@ -81,6 +81,7 @@ class PixelContrast(FeatureObjective):
     A head of two 1×1 convolutions maps the layer's output to unit vectors of ``dimensions`` channels. The anchors are
     at most ``per_class`` positions of every class and image, a function of the seed and the labels.
 
+    Use: rare classes and images from several sources, added to cross-entropy.
     Assumptions: a class looks alike everywhere. Invariances: rotations of the embeddings, a permutation of the classes.
     Degenerate solutions: each class collapses to a point. Cost: O(K² d) for the K anchors of a batch; nothing at
     inference. On a GPU the number of anchors is not read, so that K is the largest number that ``per_class`` and

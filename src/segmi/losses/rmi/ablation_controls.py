@@ -58,6 +58,7 @@ def region_cka(
 class RegionCKA(RegionLoss):
     """`region_cka` as a module.
 
+    Use: a control that shows whether the whitening of directions matters.
     Assumes: as region mutual information, without the removed part.
     Invariances: offset, complement and rotations of each class's window; up to the ridge its contrast.
     Degenerate solutions: the complement, and the mean of a window alone; constant maps and absent classes are
@@ -103,6 +104,7 @@ def region_covariance_matching(
 class RegionCovarianceMatching(RegionLoss):
     """`region_covariance_matching` as a module.
 
+    Use: a control that shows whether plain second-order statistics explain a gain.
     Assumes: as region mutual information, without the removed part.
     Invariances: a permutation of the classes, in labels and channels alike; the offset of each class's map.
     Degenerate solutions: a wrong offset.
@@ -197,6 +199,7 @@ class _ShuffledRegions(RegionLoss):
 class RegionPermutedPixels(_ShuffledRegions):
     """`region_permuted_pixels` as a module.
 
+    Use: a control that shows whether spatial structure matters.
     Assumes: as region mutual information, without the removed part.
     Invariances: offset and complement of each class's map; not class names, since the order depends on them.
     Degenerate solutions: the complement; a constant map is stationary.
@@ -209,6 +212,7 @@ class RegionPermutedPixels(_ShuffledRegions):
 class RegionShuffledLabels(_ShuffledRegions):
     """`region_shuffled_labels` as a module.
 
+    Use: a control that no method can gain from, because label and prediction are unrelated.
     Assumes: nothing: it shows that nothing is gained.
     Invariances: as `RegionPermutedPixels`.
     Degenerate solutions: all, since label and prediction are independent; a network can only gain by chance, with maps
@@ -276,6 +280,7 @@ def _distance(term: Term, target: float) -> Term:
 class RegionMatchedBound(RegionLoss):
     """`region_matched_bound` as a module.
 
+    Use: a control that shows whether networks with the same bound segment equally well.
     Assumes: as region mutual information with the same options; the target is one of its values.
     Invariances: as region mutual information.
     Degenerate solutions: every network whose bound equals the target, good or bad, which is the purpose.

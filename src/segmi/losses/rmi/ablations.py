@@ -66,6 +66,7 @@ def region_diagonal(
 class RegionDiagonal(RegionLoss):
     """`region_diagonal` as a module.
 
+    Use: a control that shows whether the covariance of the residuals within a window matters.
     Assumes: as region mutual information, without the removed part.
     Invariances: as region mutual information, except rotations of the label's window.
     Degenerate solutions: as region mutual information.
@@ -110,6 +111,7 @@ def region_own_pixel(
 class RegionOwnPixel(RegionLoss):
     """`region_own_pixel` as a module.
 
+    Use: a control that shows whether the neighbors as regressors matter.
     Assumes: as region mutual information, without the removed part.
     Invariances: offset, complement and, up to the ridge, contrast of each class's map; not shifts.
     Degenerate solutions: the complement; a constant map is stationary.
@@ -154,6 +156,7 @@ def region_error_determinant(
 class RegionErrorDeterminant(RegionLoss):
     """`region_error_determinant` as a module.
 
+    Use: a control that shows whether the regression of the label on the prediction matters.
     Assumes: the errors of a window are Gaussian; the prediction equals the label except for these errors.
     Invariances: a permutation of the classes, in labels and channels alike; the offset of each class's map.
     Degenerate solutions: a wrong offset.
@@ -199,6 +202,7 @@ def region_log_mse(
 class RegionLogMSE(RegionLoss):
     """`region_log_mse` as a module.
 
+    Use: a control that shows whether the logarithm and its balance of large and small objects explain a gain.
     Assumes: an error matters in proportion to the total error of the same class in the same image.
     Invariances: a permutation of the classes, in labels and channels alike; the offset of each class's map.
     Degenerate solutions: a wrong offset.
@@ -243,6 +247,7 @@ def region_cca_trace(
 class RegionCCATrace(RegionLoss):
     """`region_cca_trace` as a module.
 
+    Use: a control that shows whether the logarithm of region mutual information matters.
     Assumes: as region mutual information, without the removed part.
     Invariances: as region mutual information.
     Degenerate solutions: as region mutual information.

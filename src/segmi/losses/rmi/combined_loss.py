@@ -74,6 +74,7 @@ def rmi_loss(
 class RMILoss(Loss):
     """`rmi_loss` as a module.
 
+    Use: thin and small objects, with ``variant="corrected"``; the default reproduces published results.
     Assumes: as `RegionMutualInformation`; the pixel-wise loss determines sign and position.
     Invariances: a permutation of the classes, in labels and channels alike; the pixel-wise loss breaks the others of
         the region term.

@@ -210,6 +210,7 @@ class RegionLoss(Loss):
 class RegionMutualInformation(RegionLoss):
     """`region_mutual_information` as a module.
 
+    Use: thin and small objects, added to a pixel-wise loss; `rmi_loss` has both parts.
     Assumes: windows of label and probability are jointly Gaussian, else the value is a lower bound by the best linear
         regression; an image has many more windows than d².
     Invariances: a permutation of the classes, in labels and channels alike; for each class's map an offset, the

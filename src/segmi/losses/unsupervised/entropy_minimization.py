@@ -39,6 +39,7 @@ def entropy_minimization_term(logits: Logits, labels: Labels, ignore_index: int 
 class EntropyMinimization(UnlabeledLoss):
     """`entropy_minimization` as a module, added to a pixel loss with a weight of about 0.001 to 0.1.
 
+    Use: unlabeled images, with a small weight; the first control of other unsupervised losses.
     Assumes: class borders are in regions with few pixels, so that a confident network is a correct one.
     Invariances: a shift of a pixel's logits; permutations of the pixels and of the predicted classes.
     Degenerate solutions: one class everywhere, or any other certain prediction. Errors are reinforced.

@@ -54,6 +54,7 @@ def information_maximization_term(logits: Logits, labels: Labels, certainty: flo
 class InformationMaximization(UnlabeledLoss):
     """`information_maximization` as a module, added to a pixel loss with a weight of about 0.01 to 0.1.
 
+    Use: unlabeled images, or adaptation to other images, if the classes have similar frequencies.
     Assumes: all classes have the same number of pixels in a batch, which is false for scenes: if the class frequencies
         are known, use `segmi.losses.MarginalPrior` with entropy minimization.
     Invariances: a shift of a pixel's logits; permutations of the pixels and of the predicted classes.

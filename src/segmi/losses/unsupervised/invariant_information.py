@@ -51,6 +51,7 @@ class InvariantInformation(TwoViewObjective):
 
     The second view is the first one in other colors, mirrored or not; its predictions are mirrored back.
 
+    Use: unlabeled images in two views, if each batch contains all classes.
     Assumes: what distinguishes classes is the same in both views, and a batch contains all classes.
     Invariances: a shift of a pixel's logits; permutations of the pixels and of the predicted classes; an exchange of
         the views.

@@ -60,6 +60,7 @@ class LocalInvariantInformation(TwoViewObjective):
 
     Added to a cross-entropy on labeled images it is semi-supervised training; the published weight is 0.1.
 
+    Use: unlabeled images in two views, if neighbors usually have the same class.
     Assumes: neighbors usually have one class, what distinguishes classes is the same in both views, and the windows of
         a batch contain several classes.
     Invariances: a shift of a pixel's logits; a permutation of the predicted classes; an exchange of the views.

@@ -53,6 +53,7 @@ def marginal_prior_term(logits: Logits, labels: Labels, shares: Tensor, ignore_i
 class MarginalPrior(UnlabeledLoss):
     """`marginal_prior` as a module, with the class frequencies of the labeled training images.
 
+    Use: unlabeled images and known class frequencies, together with `entropy_minimization`.
     Assumes: the images of a batch together have the class frequencies of the dataset; small batches do not.
     Invariances: a shift of a pixel's logits; a permutation of the pixels.
     Degenerate solutions: any prediction with the right frequencies, such as the frequencies at every pixel.
