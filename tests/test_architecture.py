@@ -15,9 +15,10 @@ import segmi
 ROOT = Path(segmi.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
 
-BOTTOM = {"errors", "randomness", "types"}
+BOTTOM = {"errors", "plugins", "randomness", "types"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "plugins": {"errors"},
     "randomness": set(),
     "types": set(),
     "information": BOTTOM,
@@ -31,8 +32,9 @@ ALLOWED: dict[str, set[str]] = {
     "statistics": BOTTOM | {"records"},
     "report": BOTTOM | {"records", "statistics"},
     "study": BOTTOM | {"training", "losses", "metrics", "datasets", "models", "records", "deploy", "report"},
+    "testing": BOTTOM | {"losses", "datasets", "models"},
 }
-WITHOUT_TORCH = ("errors", "randomness", "types", "records", "statistics", "report", "cli")
+WITHOUT_TORCH = ("errors", "plugins", "randomness", "types", "records", "statistics", "report", "cli")
 
 
 def package_of(path: Path) -> str:

@@ -1,15 +1,13 @@
-"""One contract for all datasets; a new one costs a maker in conftest and nothing here."""
+"""One contract for all datasets; a new dataset needs a maker in conftest."""
 
 from __future__ import annotations
 
-import pickle
-
-import numpy as np
 import pytest
 
-from segmi import types
+from segmi import testing, types
 from segmi.datasets import DATASETS, DatasetReader, check_dataset, dataset_class, dataset_names, open_dataset
 from segmi.errors import DataError, UsageError
+from segmi.testing import DATASET_RULES
 from segmi.types import IGNORE_INDEX
 
 GENERATED = {
@@ -25,41 +23,19 @@ def dataset(request, make) -> DatasetReader:
     return open_dataset(request.param, make(request.param))
 
 
-def test_class_values_are_read_as_their_classes(dataset):
-    values = np.array([dataset.class_values()], dtype=np.uint8)
-    assert dataset.info.train_ids(values).tolist() == [list(range(len(dataset.info.classes)))]
+@pytest.mark.parametrize("rule", DATASET_RULES)
+def test_the_contract(dataset, rule):
+    testing.check_dataset(dataset, rules=[rule])
+
+
+def test_the_official_values_of_classes(dataset):
     official = {
         "cityscapes": [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33],
         "ade20k": list(range(1, 151)),
         "voc2012": list(range(21)),
     }
     assert dataset.class_values() == official.get(dataset.info.name, dataset.class_values())
-
-
-def test_the_contract(dataset):
-    info = dataset.info
-    assert DATASETS[info.name] is type(dataset)
-    assert info.classes
-    assert all(name == name.strip() and name for name in info.classes)
-    assert len(info.palette) == 256
-    assert all(0 <= value <= 255 for color in info.palette for value in color)
-    assert {*range(len(info.classes))} <= set(info.lookup), "every class has a native id"
-    assert info.ignored is None or info.lookup[info.ignored] == IGNORE_INDEX
-    assert {"train", "val"} <= set(dataset.splits)
-    assert pickle.loads(pickle.dumps(info)) == info
-    for split in dataset.splits:
-        samples = dataset.split(split)
-        assert samples == dataset.split(split)
-        assert len({sample.name for sample in samples}) == len(samples)
-        assert all(sample.group for sample in samples)
-        again = pickle.loads(pickle.dumps(dataset))
-        for sample in samples:
-            image, mask = dataset.read(sample)
-            assert image.dtype == mask.dtype == np.uint8
-            assert image.shape == (*mask.shape, 3)
-            assert set(np.unique(mask)) <= {*range(len(info.classes)), IGNORE_INDEX}
-            for one, other in zip((image, mask), again.read(sample), strict=True):
-                np.testing.assert_array_equal(one, other)
+    assert DATASETS[dataset.info.name] is type(dataset)
 
 
 def test_the_check_finds_no_problem(dataset):
@@ -90,21 +66,6 @@ def test_an_unknown_dataset_names_the_nearest():
 def test_an_unknown_option_names_the_nearest(make):
     with pytest.raises(UsageError, match=r"'folder' has no option 'clases'(.|\n)*did you mean 'classes'"):
         open_dataset("folder", make("folder"), clases=["a"])
-
-
-def test_other_packages_add_datasets(monkeypatch):
-    class Entry:
-        name, value = "mine", "mine.data:Mine"
-
-        def load(self):
-            return DATASETS["camvid"]
-
-    class Entries(list):
-        names = frozenset({"mine"})
-
-    monkeypatch.setattr("segmi.datasets.entry_points", lambda group, name=None: Entries([Entry()]))
-    assert dataset_class("mine") is DATASETS["camvid"]
-    assert "mine" in dataset_names()
 
 
 READERS = ["cityscapes", "voc2012", "ade20k", "camvid", "folder"]

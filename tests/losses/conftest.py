@@ -7,35 +7,18 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-
-def _labels(n: int, classes: int, height: int, width: int, *, ignored: bool = False, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.randn(n, classes, height // 6 + 2, width // 6 + 2, generator=generator)
-    labels = F.interpolate(coarse, (height, width), mode="bicubic").argmax(1)
-    if ignored:
-        labels[:, :3, : width // 3] = 255
-        labels[:, height // 2, ::5] = 255
-    return labels
-
-
-def _logits(labels: Tensor, channels: int, *, contrast: float = 2.0, noise: float = 1.0, seed: int = 1) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    known = labels.clamp(max=max(channels, 2))
-    one_hot = F.one_hot(known, max(channels, 2) + 1).movedim(-1, 1).double()
-    truth = one_hot[:, 1:2] if channels == 1 else one_hot[:, :channels]
-    return contrast * (2 * truth - 1) + noise * torch.randn(truth.shape, generator=generator, dtype=torch.float64)
+from segmi.testing.loss_subject import make_labels, make_logits
 
 
 @pytest.fixture
 def scene() -> SimpleNamespace:
     """``scene.labels(n, classes, height, width)`` and ``scene.logits(labels, channels)``, with options."""
-    return SimpleNamespace(labels=_labels, logits=_logits)
+    return SimpleNamespace(labels=make_labels, logits=make_logits)
 
 
 @pytest.fixture

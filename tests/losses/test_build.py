@@ -1,17 +1,14 @@
 from importlib import import_module
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 import segmi.losses
 from segmi.errors import UsageError
-from segmi.losses import LOSSES, ClassCounts, Loss, Objective, RMILoss, Term, build_objective
-from segmi.losses import build as build_module
-from segmi.types import Batch, Labels, Logits, Output, Views
+from segmi.losses import LOSSES, ClassCounts, Loss, Objective, RMILoss, build_objective
+from segmi.types import Batch, Output, Views
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -70,25 +67,6 @@ def test_options_reach_the_class() -> None:
 def test_invalid_options_raise(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=f"(?s){message}"):
         build_objective(**arguments, networks=["a"])
-
-
-class Zero(Loss):
-    def term(self, logits: Logits, labels: Labels) -> Term:
-        return Term(0 * logits.sum(), self._count(labels))
-
-    @staticmethod
-    def _count(labels: Tensor) -> Tensor:
-        return torch.tensor(float(len(labels)))
-
-
-def test_other_packages_add_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Found(EntryPoint):
-        def load(self) -> type[Zero]:
-            return Zero
-
-    offered = [Found("zero", "elsewhere:Zero", "segmi.losses")]
-    monkeypatch.setattr(build_module, "entry_points", lambda group: offered if group == "segmi.losses" else [])
-    build_objective({"zero": {}}, networks=["a"])
 
 
 def test_every_loss_of_a_file_is_in_the_table() -> None:

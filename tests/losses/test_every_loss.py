@@ -1,4 +1,4 @@
-"""Contract of every loss. A new loss needs one entry in `CASES`."""
+"""Contract of every loss, see `segmi.testing.check_loss`. A new loss needs one entry in `CASES`."""
 
 import inspect
 import math
@@ -16,7 +16,6 @@ import segmi.losses
 from segmi.losses import (
     LOSSES,
     BinaryCrossEntropy,
-    ClassCounts,
     CrossEntropy,
     Loss,
     MutualLearning,
@@ -27,6 +26,8 @@ from segmi.losses import (
     RMILoss,
     Term,
 )
+from segmi.testing import LOSS_RULES, check_loss
+from segmi.testing.loss_subject import LossSubject, outputs_of
 from segmi.types import Batch, Output
 
 Scene = Any
@@ -160,92 +161,18 @@ def info(request: pytest.FixtureRequest) -> LossCase:
     return request.param
 
 
-def terms(info: LossCase, logits: Tensor, labels: Tensor, ignore_index: int = 255) -> dict[str, Term]:
-    """Return the terms of the network ``net``; the peer is a frozen function of the same logits."""
-    objective = _as_objective(info, ignore_index, logits)
-    return objective(_outputs(logits), Batch(logits, labels))
-
-
-def value(info: LossCase, logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
-    return sum(term.weight * term.value for term in terms(info, logits, labels, ignore_index).values())  # type: ignore[return-value]
-
-
-def _as_objective(info: LossCase, ignore_index: int, logits: Tensor) -> Objective:
-    made = info.make(ignore_index=ignore_index)
-    for part in made.modules():
-        if isinstance(part, ClassCounts):
-            part.set_counts(torch.arange(1, max(logits.shape[1], 2) + 1))
-    if isinstance(made, Loss):
-        return PerNetwork(made, info.name, frozen=("peer",))
-    made.frozen = ("peer",)
-    made.prepare(_outputs(logits), seed=0)
-    return made.to(torch.promote_types(logits.dtype, torch.float32))
-
-
-def _outputs(logits: Tensor) -> dict[str, Output]:
-    return {"net": _output(logits), "peer": _output(0.5 * logits.detach().flip(1))}
-
-
-def _output(logits: Tensor) -> Output:
-    """For losses that look inside: a network whose last layer but one is its last."""
-    return Output(logits, {"body": logits if logits.ndim == 4 else logits.unsqueeze(0)})
+def value(info: LossCase, logits: Tensor, labels: Tensor) -> Tensor:
+    return LossSubject(info.make, info.name).value(logits, labels)
 
 
 def test_the_table_is_complete() -> None:
     assert {info.name.split("-")[0] for info in CASES} == set(LOSSES)
 
 
-@pytest.mark.parametrize("channels", [1, 4])
-def test_gradient_is_the_derivative(info: LossCase, scene: Scene, channels: int) -> None:
-    labels = scene.labels(1, max(channels, 2), 6, 6, ignored=True)
-    fixed = _outputs(scene.logits(labels, channels))["peer"]
-    objective = _as_objective(info, 255, fixed.logits)
-
-    def total(logits: Tensor) -> Tensor:
-        found = objective({"net": _output(logits), "peer": fixed}, Batch(logits, labels))
-        return sum(term.weight * term.value for term in found.values())  # type: ignore[return-value]
-
-    assert torch.autograd.gradcheck(total, scene.logits(labels, channels).requires_grad_())
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_computes_in_at_least_float32(info: LossCase, scene: Scene, gradient: Gradient, dtype: torch.dtype) -> None:
-    labels = scene.labels(2, 4, 20, 18, ignored=True)
-    logits = scene.logits(labels, 4).to(dtype)
-    exact, exact_slope = gradient(lambda z: value(info, z, labels), logits.double())
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        got, slope = gradient(lambda z: value(info, z, labels), logits)
-    assert got.dtype == torch.float32
-    assert slope.dtype == dtype
-    torch.testing.assert_close(got.double(), exact, rtol=2e-5, atol=1e-6)
-    half = dtype != torch.float32
-    assert (slope.double() - exact_slope).norm() <= (1e-2 if half else 1e-5) * exact_slope.norm()
-
-
-@pytest.mark.parametrize("ignore_index", [-1, -100, 4, 77])
-def test_any_ignore_value(info: LossCase, scene: Scene, ignore_index: int) -> None:
-    labels = scene.labels(2, 4, 12, 12, ignored=True)
-    logits = scene.logits(labels, 4)
-    renamed = labels.masked_fill(labels == 255, ignore_index)
-    assert torch.equal(value(info, logits, renamed, ignore_index), value(info, logits, labels))
-
-
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16])
-def test_any_integer_labels(info: LossCase, scene: Scene, dtype: torch.dtype) -> None:
-    labels = scene.labels(2, 4, 12, 12)
-    logits = scene.logits(labels, 4)
-    assert torch.equal(value(info, logits, labels.to(dtype)), value(info, logits, labels))
-
-
-def test_ignored_pixels_have_no_gradient(info: LossCase, scene: Scene, gradient: Gradient) -> None:
-    labels = scene.labels(2, 4, 14, 13, ignored=True)
-    logits = scene.logits(labels, 4)
-    ignored = (labels == 255).unsqueeze(1)
-    before, slope = gradient(lambda z: value(info, z, labels), logits)
-    after, _ = gradient(lambda z: value(info, z, labels), torch.where(ignored, 9.0 - logits, logits))
-    torch.testing.assert_close(after, before)
-    assert slope[ignored.expand_as(slope)].abs().max() == 0
-    assert slope.abs().max() > 0
+@pytest.mark.parametrize("rule", LOSS_RULES)
+def test_the_contract(info: LossCase, rule: str) -> None:
+    assert LossSubject(info.make).makes_any, "the loss is checked with several values of ignore_index"
+    check_loss(info.make, rules=[rule], name=info.name)
 
 
 @pytest.mark.parametrize("channels", [1, 4])
@@ -261,125 +188,6 @@ def test_all_ignored_is_a_constant_attached_to_the_graph(
     assert slope.abs().max() == 0
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_empty_batch_is_zero_attached_to_the_graph(info: LossCase, gradient: Gradient, dtype: torch.dtype) -> None:
-    labels = torch.zeros(0, 8, 8, dtype=torch.uint8)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        got, slope = gradient(lambda z: value(info, z, labels), torch.zeros(0, 4, 8, 8, dtype=dtype))
-    assert got.item() == 0
-    assert slope.shape == (0, 4, 8, 8)
-
-
-@pytest.mark.parametrize("case", ["one class", "class absent", "constant", "saturated", "huge", "huge and wrong"])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-def test_extremes_stay_finite(info: LossCase, scene: Scene, gradient: Gradient, case: str, dtype: torch.dtype) -> None:
-    labels = scene.labels(2, 4, 12, 12)
-    logits = scene.logits(labels, 4)
-    match case:
-        case "one class":
-            labels = torch.full_like(labels, 2)
-        case "class absent":
-            labels = labels.masked_fill(labels == 1, 0)
-        case "constant":
-            logits = torch.zeros_like(logits)
-        case "saturated":
-            logits = scene.logits(labels, 4, contrast=30.0, noise=0.0)
-        case "huge":
-            logits = scene.logits(labels, 4, contrast=1e4)
-        case "huge and wrong":
-            logits = scene.logits(labels, 4, contrast=-1e4)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        got, slope = gradient(lambda z: value(info, z, labels), logits.to(dtype))
-    assert got.isfinite()
-    assert slope.isfinite().all()
-
-
-def test_order_of_images_does_not_matter(info: LossCase, scene: Scene, gradient: Gradient) -> None:
-    labels = scene.labels(3, 4, 12, 12, ignored=True)
-    logits, order = scene.logits(labels, 4), torch.tensor([2, 0, 1])
-    before, slope = gradient(lambda z: value(info, z, labels), logits)
-    after, permuted = gradient(lambda z: value(info, z, labels[order]), logits[order])
-    torch.testing.assert_close(after, before)
-    torch.testing.assert_close(permuted, slope[order])
-
-
-def test_memory_layout_does_not_matter(info: LossCase, scene: Scene, gradient: Gradient) -> None:
-    labels = scene.labels(2, 4, 12, 10, ignored=True)
-    logits = scene.logits(labels, 4)
-    expected, slope = gradient(lambda z: value(info, z, labels), logits)
-    strided = torch.stack([logits, logits], -1)[..., 0]
-    swapped = labels.mT.contiguous().mT
-    for other in (logits.to(memory_format=torch.channels_last), strided):
-        got, other_slope = gradient(lambda z: value(info, z, swapped), other)
-        torch.testing.assert_close(got, expected)
-        torch.testing.assert_close(other_slope, slope)
-
-
-def test_terms_of_two_half_batches_add_up(info: LossCase, scene: Scene) -> None:
-    labels = scene.labels(4, 4, 12, 12, ignored=True)
-    if _as_objective(info, 255, scene.logits(labels, 4)).scope != "image":
-        pytest.skip("its value is not a sum over images; see test_processes_share_the_batch")
-    labels[0, 3:] = 255  # so that averaging the averages would be wrong
-    logits = scene.logits(labels, 4)
-    joint = terms(info, logits, labels)
-    halves = [terms(info, logits[part], labels[part]) for part in (slice(0, 1), slice(1, 4))]
-    for name, term in joint.items():
-        numerator = sum(half[name].numerator for half in halves)
-        denominator = sum(half[name].denominator for half in halves)
-        summed = term._replace(numerator=numerator, denominator=denominator)
-        torch.testing.assert_close(summed.value, term.value, rtol=1e-12, atol=1e-12)
-
-
-def _offset(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    return logits + torch.linspace(-2, 2, labels.numel(), dtype=logits.dtype).view(labels.shape).unsqueeze(1), labels
-
-
-def _renamed_predictions(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    return logits[:, ORDER], labels
-
-
-def _renamed_classes(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    names = torch.cat([torch.argsort(ORDER), torch.full((252,), 255)])
-    return logits[:, ORDER], names[labels]
-
-
-def _moved_pixels(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    n, c, *size = logits.shape
-    order = torch.randperm(labels.numel(), generator=torch.Generator().manual_seed(0))
-    moved = logits.movedim(1, -1).reshape(-1, c)[order].view(n, *size, c).movedim(-1, 1)
-    return moved, labels.flatten()[order].view(labels.shape)
-
-
-ORDER = torch.tensor([2, 0, 3, 1])
-CHANGES = {
-    "logit shift": _offset,
-    "prediction permutation": _renamed_predictions,
-    "class permutation": _renamed_classes,
-    "pixel permutation": _moved_pixels,
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_declared_invariances_hold_and_no_others(info: LossCase, scene: Scene, change: str) -> None:
-    labels = scene.labels(2, 4, 12, 12, ignored=True)
-    logits = scene.logits(labels, 4)
-    objective, outputs = _as_objective(info, 255, logits), _outputs(logits)
-    found = []
-    for alter in (lambda z, y: (z, y), CHANGES[change]):
-        altered = {
-            name: Output(
-                alter(output.logits, labels)[0],
-                # features are permuted with the pixels, and not changed otherwise
-                {"body": alter(output.logits, labels)[0] if change == "pixel permutation" else output.logits},
-            )
-            for name, output in outputs.items()
-        }
-        terms = objective(altered, Batch(logits, alter(logits, labels)[1]))
-        found.append(sum(term.weight * term.value for term in terms.values()).item())
-    holds = found[1] == pytest.approx(found[0], rel=1e-9, abs=1e-11)
-    assert holds == (change in objective.invariances)
-
-
 SECTIONS = ("Assumes:", "Invariances:", "Degenerate solutions:", "Cost:", "Args:")
 
 
@@ -391,36 +199,16 @@ def test_docstring_has_all_sections(info: LossCase) -> None:
     assert [section for section in said if section in SECTIONS] == list(SECTIONS)
 
 
-def test_denominators_need_no_logits(info: LossCase, scene: Scene) -> None:
-    labels = scene.labels(2, 4, 12, 12, ignored=True)
-    logits = scene.logits(labels, 4)
-    blank = logits.new_zeros(()).expand_as(logits)
-    found = _as_objective(info, 255, logits).denominators(_outputs(blank), Batch(logits, labels))
-    expected = terms(info, logits, labels)
-    assert found.keys() == expected.keys()
-    for name, denominator in found.items():
-        assert torch.equal(denominator, expected[name].denominator)
-        assert not expected[name].denominator.requires_grad
-
-
-def test_results_are_deterministic(info: LossCase, scene: Scene, gradient: Gradient) -> None:
-    labels = scene.labels(2, 4, 12, 12, ignored=True)
-    logits = scene.logits(labels, 4).float()
-    first, again = (gradient(lambda z: value(info, z, labels), logits) for _ in range(2))
-    assert torch.equal(first[0], again[0])
-    assert torch.equal(first[1], again[1])
-
-
 def test_no_gpu_synchronization(info: LossCase, no_synchronization: Any) -> None:
     cpu = torch.randn(2, 4, 12, 12)
-    objective = _as_objective(info, 255, cpu).to("meta")
+    objective = LossSubject(info.make, info.name).objective(cpu).to("meta")
     batch = Batch(cpu.to("meta"), torch.zeros(2, 12, 12, dtype=torch.int64, device="meta"))
     logits = cpu.to("meta").requires_grad_()
 
     def update() -> list[str]:
         with no_synchronization() as found:
-            objective.denominators(_outputs(logits), batch)
-            terms = objective(_outputs(logits), batch)
+            objective.denominators(outputs_of(logits), batch)
+            terms = objective(outputs_of(logits), batch)
             sum(term.weight * term.value for term in terms.values()).backward()  # type: ignore[union-attr]
             if isinstance(objective, PerNetwork):
                 objective.loss.term(logits, batch.labels)  # type: ignore[operator]
@@ -521,16 +309,6 @@ def test_copies_to_the_device_are_detected(no_synchronization: Any, copying: Cal
     with no_synchronization() as found:
         copying(torch.zeros(3, 3, device="meta"))
     assert found
-
-
-@pytest.mark.parametrize("where", ["valid pixel", "ignored pixel", "absent class"])
-def test_nan_logits_give_nan(info: LossCase, scene: Scene, where: str) -> None:
-    labels = scene.labels(1, 3, 12, 12)
-    labels[0, 0, 0] = 255
-    logits = scene.logits(labels, 4)  # class 3 is in no image
-    position = {"valid pixel": (0, 0, 5, 5), "ignored pixel": (0, 0, 0, 0), "absent class": (0, 3, 5, 5)}[where]
-    logits[position] = float("nan")
-    assert value(info, logits, labels).isnan()
 
 
 def test_unknown_ids_are_named(info: LossCase, scene: Scene) -> None:

@@ -1,4 +1,3 @@
-import copy
 import json
 
 import pytest
@@ -7,8 +6,7 @@ import torchvision
 
 from segmi.errors import UsageError
 from segmi.models import MODELS, adapters, build_network, list_encoders, list_models
-from segmi.models import catalog as catalog_module
-from segmi.types import Output
+from segmi.testing import MODEL_RULES, check_model
 
 LARGE = {"fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101"}
 # Parameters that the library does not use: PSPNet reads three stages of the encoder, DPT has no classifier.
@@ -24,57 +22,26 @@ UNUSED = {
 ALL = [pytest.param(name, marks=pytest.mark.slow) if name.endswith("101") else name for name in MODELS]
 
 
+@pytest.mark.parametrize("rule", MODEL_RULES)
 @pytest.mark.parametrize("name", ALL)
-def test_every_architecture_satisfies_the_interface(name, smallest):
+def test_every_architecture_satisfies_the_contract(name, rule, smallest):
+    if rule == "binary" and name in LARGE:
+        pytest.skip("the large variants share their code with the small ones")
     arguments, side = smallest(name)
-    names = build_network(**arguments, classes=3).feature_names
-    features = [next(n for n in names if n.endswith(("conv1", "conv_stem", "patch_embed", "0.0", "bottleneck")))]
-    network = build_network(**arguments, classes=3, features=features)
+    options = {key: value for key, value in arguments.items() if key != "architecture"}
+    check_model(name, options, side=side, unused=UNUSED.get(name, ()), rules=[rule])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_specifications_and_weights_are_checked(name, smallest):
+    arguments, _ = smallest(name)
+    network = build_network(**arguments, classes=3)
     assert (network.classes, network.channels, network.in_channels) == (3, 3, 3)
-
-    # in training, two images: gradient reaches the images and every parameter
-    images = torch.rand(2, 3, side, side, requires_grad=True)
-    output = network.train()(images)
-    assert isinstance(output, Output)
-    assert output.logits.shape == (2, 3, side, side)
-    assert output.logits.dtype == torch.float32
-    assert torch.isfinite(output.logits).all()
-    assert set(output.features) == set(features)
-    output.logits.square().mean().backward()
-    assert images.grad.abs().sum() > 0
-    untouched = [n for n, p in network.named_parameters() if p.grad is None]
-    assert all(n.startswith(UNUSED.get(name, "-")) for n in untouched), untouched
-
-    # evaluation: deterministic, images are independent, sizes are not square
-    network.eval()
-    with torch.no_grad():
-        images = torch.rand(2, 3, side, side + 2 * network.stride if network.stride > 1 else side + 5)
-        both, first = network(images).logits, network(images[:1]).logits
-    assert both.shape[-2:] == images.shape[-2:]
-    torch.testing.assert_close(both[:1], first, rtol=1e-3, atol=1e-4)
-
-    # specification: plain, and rebuilds a network that takes the state strictly and gives the same
-    specification = json.loads(json.dumps(network.specification))
-    assert specification == network.specification
-    twin = build_network(**specification).eval()
+    twin = build_network(**network.specification)
     assert twin.specification == network.specification
-    twin.load_state_dict(network.state_dict(), strict=True)
-    copied = copy.deepcopy(network)
-    with torch.no_grad():
-        assert torch.equal(twin(images).logits, both)
-        assert torch.equal(copied(images).logits, both)
     with pytest.raises(RuntimeError, match="Missing key"):
         twin.load_state_dict(dict(list(network.state_dict().items())[:-1]), strict=True)
-
-
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in LARGE])
-def test_one_logit_and_other_channels(name, smallest):
-    arguments, side = smallest(name)
-    network = build_network(**arguments, classes=2, one_logit=True, in_channels=4).eval()
-    assert (network.classes, network.channels) == (2, 1)
-    with torch.no_grad():
-        assert network(torch.rand(1, 4, side, side)).logits.shape == (1, 1, side, side)
-    assert build_network(**network.specification).channels == 1
+    assert build_network(**arguments, classes=2, one_logit=True).channels == 1
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -165,30 +132,6 @@ def test_weights_are_random_by_default(monkeypatch):
         network = build_network(name, classes=2)
         assert network.normalization is None
         assert network.specification["normalize"] == "none"
-
-
-def test_other_packages_add_architectures(monkeypatch):
-    class EntryPoint:
-        name, module, dist = "their_net", "theirs", None
-
-        def load(self):
-            def build(outputs, in_channels=3, *, depth: int = 1):
-                network = torch.nn.Conv2d(in_channels, outputs, depth)
-                network.stride = 2
-                return network
-
-            return build
-
-    monkeypatch.setattr(catalog_module, "entry_points", lambda group: [EntryPoint()])
-    catalog_module._external.cache_clear()
-    try:
-        network = build_network("their_net", classes=2, depth=1)
-        assert network.stride == 2
-        assert "their_net" in [row["name"] for row in list_models()]
-        with pytest.raises(UsageError, match="did you mean 'depth'"):
-            build_network("their_net", classes=2, deph=1)
-    finally:
-        catalog_module._external.cache_clear()
 
 
 def test_batch_norm_momentum() -> None:

@@ -70,12 +70,12 @@ def datasets(as_json: AsJson = False) -> None:
     Example: `segmi list datasets`
     """
     calm_libraries()
-    from segmi.datasets import dataset_class, dataset_names
+    from segmi.datasets import known_datasets
 
-    rows = []
-    for name in dataset_names():
-        kind = dataset_class(name)
-        rows.append({"name": name, "options": _options(kind, ("self", "root")), "about": _first_line(kind)})
+    rows = [
+        {"name": name, "options": _options(kind, ("self", "root")), "about": _first_line(kind)}
+        for name, kind in known_datasets().items()
+    ]
     _show(rows, ["name", "about", "options"], as_json)
 
 

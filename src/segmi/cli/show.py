@@ -48,6 +48,7 @@ def _put_description(description: Mapping[str, Any]) -> None:
         "loss": " + ".join(training.get("loss", {})) or None,
         **{key: training.get(key) for key in ("method", "seed", "steps", "epochs", "batch_size", "learning_rate")},
         **{key: training.get(key) for key in ("optimizer", "precision", "best_step")},
+        "plugins": ", ".join(f"{name} of {package}" for name, package in description["plugins"].items()) or None,
         "segmi": description["segmi_version"],
         "evaluated on": evaluation.get("split"),
         **{name: value for name, value in scores.items() if name != "IoU"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +17,8 @@ from segmi.datasets.holdout import hold_out
 from segmi.datasets.reader import DatasetInfo, DatasetReader, GeneratedImage, Listing, Problem, Sample, Source
 from segmi.datasets.scenes import ObjectScenes, StreetScenes
 from segmi.datasets.voc2012 import VOC2012
-from segmi.errors import EnvironmentProblem, UsageError, nearest, unknown_name
+from segmi.errors import UsageError, nearest, unknown_name
+from segmi.plugins import load_plugin, load_plugins, plugin_names
 
 if TYPE_CHECKING:
     from segmi.datasets.loader import Shard, Unlabeled, training_batches
@@ -52,6 +52,7 @@ __all__ = [
     "dataset_class",
     "dataset_names",
     "hold_out",
+    "known_datasets",
     "open_dataset",
     "training_batches",
 ]
@@ -68,7 +69,9 @@ DATASETS: Final[dict[str, type[DatasetReader]]] = {
 }
 """The datasets of segmi by name; other packages add theirs with entry points of the group ``segmi.datasets``."""
 
-_GROUP: Final = "segmi.datasets"
+_PLUGINS: Final = (
+    "segmi.datasets", lambda kind: isinstance(kind, type) and issubclass(kind, DatasetReader), "a DatasetReader class"
+)  # fmt: skip
 _GENERATED: Final = frozenset({StreetScenes, ObjectScenes})
 
 # Imported on first access, since they import PyTorch.
@@ -91,7 +94,12 @@ def __dir__() -> list[str]:
 
 def dataset_names() -> tuple[str, ...]:
     """Return the names of all datasets: first segmi's, then the datasets of other packages."""
-    return tuple(dict.fromkeys([*DATASETS, *sorted(entry_points(group=_GROUP).names)]))
+    return tuple(dict.fromkeys([*DATASETS, *plugin_names(_PLUGINS[0])]))
+
+
+def known_datasets() -> dict[str, type[DatasetReader]]:
+    """Return `DATASETS` and the datasets of other packages; a warning is logged for each that cannot be used."""
+    return {**DATASETS, **load_plugins(*_PLUGINS, own=DATASETS)}
 
 
 def dataset_class(name: str) -> type[DatasetReader]:
@@ -103,19 +111,10 @@ def dataset_class(name: str) -> type[DatasetReader]:
     """
     if name in DATASETS:
         return DATASETS[name]
-    for entry in entry_points(group=_GROUP, name=name):
-        try:
-            loaded = entry.load()
-        except Exception as error:  # another package's import can raise anything
-            raise EnvironmentProblem(
-                f"dataset {name!r}: {entry.value} cannot be imported ({error})", "reinstall the package that offers it"
-            ) from error
-        if not (isinstance(loaded, type) and issubclass(loaded, DatasetReader)):
-            raise EnvironmentProblem(
-                f"dataset {name!r}: expected a DatasetReader, got {entry.value}", "report it to the package's authors"
-            )
-        return loaded
-    raise unknown_name("dataset", name, dataset_names())
+    kind: type[DatasetReader] | None = load_plugin(_PLUGINS[0], name, *_PLUGINS[1:])
+    if kind is None:
+        raise unknown_name("dataset", name, dataset_names())
+    return kind
 
 
 def open_dataset(name: str, root: str | Path | None = None, **options: Any) -> DatasetReader:

@@ -18,9 +18,10 @@ from segmi.datasets.processing import Processing
 from segmi.deploy.bundle_paths import CARD, WEIGHTS, find_bundles, list_bundles
 from segmi.deploy.ensemble import BundlePath, Ensemble
 from segmi.deploy.mask_values import is_color, values_problem
-from segmi.errors import DataError, SegmiError, UsageError
+from segmi.errors import DataError, EnvironmentProblem, SegmiError, UsageError
 from segmi.models import SegmentationNetwork, build_network
 from segmi.models.network import MemoryLimit, MemoryLimitError
+from segmi.plugins import plugin_names, used_plugins
 from segmi.records.atomic import atomic_folder
 from segmi.records.serialization import plain, read_json
 from segmi.types import IGNORE_INDEX
@@ -98,7 +99,7 @@ def load(
         DataError: if the folder is not a bundle, has another schema version, is damaged, or its two files do not belong
             together; if the repository does not exist; or if the bundles of an ensemble differ in their classes.
         UsageError: if the folder contains no bundle, or several.
-        EnvironmentProblem: if the Hub cannot be reached.
+        EnvironmentProblem: if the Hub cannot be reached, or another package that adds the architecture is missing.
     """
     if not isinstance(folder, str | Path):
         folders = [bundle for one in folder for bundle in find_bundles(one)]
@@ -149,10 +150,14 @@ def _new_card(
     classes = list(dataset["classes"])
     if len(classes) != network.classes:
         raise UsageError(f"the network has {network.classes} classes, the dataset {dataset['name']} has {len(classes)}")
+    architecture = network.specification["architecture"]
+    losses = (record.get("training") or {}).get("loss", {})
+    names = {"segmi.models": [architecture], "segmi.losses": losses, "segmi.datasets": [dataset["name"]]}
+    plugins = used_plugins(names)
     card = {
         "schema_version": SCHEMA_VERSION,
         "segmi_version": __version__,
-        "architecture": network.specification["architecture"],
+        "architecture": architecture,
         "parameters": network.parameter_count,
         "specification": network.specification,
         "preprocessing": dict(preprocessing),
@@ -161,6 +166,7 @@ def _new_card(
         "palette": [list(color) for color in dataset["palette"]],
         "ignore_index": dataset.get("ignore_index", IGNORE_INDEX),
         **({"values": list(dataset["values"])} if "values" in dataset else {}),
+        **({"plugins": plugins} if plugins else {}),
         **plain(dict(record)),
         "sha256": "",
     }
@@ -229,7 +235,9 @@ def _check_card(card: Mapping[str, Any], path: Path, kind: type[SegmiError]) -> 
             problems.append("the palette should be 256 colors of three numbers from 0 to 255")
         if "values" in card and (problem := values_problem(card["values"], len(classes))) is not None:
             problems.append(problem)
-        problems += [f"{key} should be a dict" for key in RECORDS if not isinstance(card.get(key, {}), dict)]
+        problems += [
+            f"{key} should be a dict" for key in (*RECORDS, "plugins") if not isinstance(card.get(key, {}), dict)
+        ]
     if problems:
         raise kind(f"{path}: {'; '.join(problems)}", "restore the file as segmi wrote it")
 
@@ -257,6 +265,13 @@ def _rebuild(folder: Path, card: Mapping[str, Any]) -> SegmentationNetwork:
             f"restore {CARD} as the run wrote it",
         ) from error
     except Exception as error:  # the libraries raise many types
+        architecture = card["specification"].get("architecture")
+        package = card.get("plugins", {}).get(f"model {architecture}")
+        if package and architecture not in plugin_names("segmi.models"):
+            raise EnvironmentProblem(
+                f"{folder / CARD} describes the network {architecture!r} of the package {package!r}, which is missing",
+                "install this package",
+            ) from error
         raise DataError(
             f"{folder / CARD} describes a network that this segmi ({__version__}) cannot build: {_first_lines(error)}",
             f"install segmi {card.get('segmi_version', 'as it was')} or newer, and the package that adds the network",

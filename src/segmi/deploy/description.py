@@ -88,6 +88,7 @@ def describe_bundle(folder: Path) -> dict[str, Any]:
         },
         "augmentation": _augmentation(card["preprocessing"]),
         **record,
+        "plugins": card.get("plugins", {}),
         "segmi_version": card.get("segmi_version"),
     }
 

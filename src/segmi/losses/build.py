@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import inspect
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
 from importlib.resources import files
 from typing import Any, Final
 
@@ -15,8 +14,9 @@ from segmi.errors import UsageError, nearest, unknown_name
 from segmi.losses import distillation, label_information, pixel, representation, rmi, unsupervised
 from segmi.losses.base import Loss, Objective, PerNetwork, snake_case
 from segmi.losses.weighted_sum import WeightedSum
+from segmi.plugins import load_plugin, load_plugins, plugin_names
 
-__all__ = ["LOSSES", "build_objective", "known_losses"]
+__all__ = ["LOSSES", "build_objective", "known_losses", "loss_class"]
 
 _FAMILIES: Final = (pixel, rmi, label_information, distillation, unsupervised, representation)
 
@@ -30,13 +30,35 @@ LOSSES: Final[dict[str, type[Loss] | type[Objective]]] = {
 """The losses by name, which is the class name in snake case, in the order of the imports in the ``__init__`` of each
 family. A `Loss` applies to every trained network, an `Objective` to all together."""
 
+_PLUGINS: Final = (
+    "segmi.losses",
+    lambda kind: isinstance(kind, type) and issubclass(kind, nn.Module),
+    "a module class",
+)
 _NOT_OPTIONS: Final = ("name", "weight", "frozen")
 
 
 def known_losses() -> dict[str, type[nn.Module]]:
-    """Return `LOSSES` and the losses of installed packages, entry points of the group ``segmi.losses``."""
-    offered = {entry.name: entry.load() for entry in entry_points(group="segmi.losses")}
-    return {**offered, **LOSSES}
+    """Return `LOSSES` and the losses of installed packages, entry points of the group ``segmi.losses``.
+
+    A warning is logged for each that cannot be used, see `segmi.plugins`.
+    """
+    return {**load_plugins(*_PLUGINS, own=LOSSES), **LOSSES}
+
+
+def loss_class(name: str) -> type[nn.Module]:
+    """Return the class of a loss.
+
+    Raises:
+        UsageError: no loss has this name.
+        EnvironmentProblem: it belongs to another package, and cannot be used.
+    """
+    if name in LOSSES:
+        return LOSSES[name]
+    kind: type[nn.Module] | None = load_plugin(_PLUGINS[0], name, *_PLUGINS[1:])
+    if kind is None:
+        raise unknown_name("loss", name, [*LOSSES, *plugin_names(_PLUGINS[0])])
+    return kind
 
 
 def build_objective(
@@ -68,13 +90,10 @@ def build_objective(
 
 
 def _built(name: str, options: dict[str, Any], networks: Sequence[str], frozen: Sequence[str]) -> Objective:
-    known = known_losses()
-    if name not in known:
-        raise unknown_name("loss", name, known)
+    kind = loss_class(name)
     weight = options.pop("weight", 1.0)
     if isinstance(weight, bool) or not isinstance(weight, int | float):
         raise UsageError(f"loss {name}, weight: expected a number, got {weight!r}", "omit it for 1")
-    kind = known[name]
     _check_options(name, kind, options)
     if issubclass(kind, Objective):
         _check_networks(name, kind, networks, frozen)

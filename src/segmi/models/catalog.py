@@ -7,9 +7,8 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from importlib.metadata import entry_points
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Final, Literal
 
 from torch import nn
 
@@ -19,8 +18,9 @@ from segmi.models.depthwise import use_float_gradients
 from segmi.models.network import BuiltModule, Normalization, SegmentationNetwork
 from segmi.models.pretrained import BUNDLED
 from segmi.models.unet import UNet
+from segmi.plugins import load_plugin, load_plugins, plugin_names, plugin_package
 
-ENTRY_POINTS = "segmi.models"
+_PLUGINS: Final = ("segmi.models", callable, "a function that builds a module")
 """Entry points of architectures in other packages: ``name = module:build``, see `Architecture.build`."""
 
 
@@ -82,21 +82,18 @@ def get_architecture(name: str) -> Architecture:
 
     Raises:
         UsageError: for an unknown name, with the most similar known one.
+        EnvironmentProblem: for an architecture of another package that cannot be used.
     """
     if name in MODELS:
         return MODELS[name]
-    external = _external()
-    if name not in external:
-        raise unknown_name("architecture", name, [*MODELS, *external])
-    return external[name]
+    build = load_plugin(_PLUGINS[0], name, *_PLUGINS[1:])
+    if build is None:
+        raise unknown_name("architecture", name, [*MODELS, *plugin_names(_PLUGINS[0])])
+    return _plugin(name, build)
 
 
-@cache
-def _external() -> dict[str, Architecture]:
-    return {
-        point.name: Architecture(point.dist.name if point.dist else point.module, point.name, point.load())
-        for point in entry_points(group=ENTRY_POINTS)
-    }
+def _plugin(name: str, build: Callable[..., BuiltModule | nn.Module]) -> Architecture:
+    return Architecture(plugin_package(_PLUGINS[0], name) or "", name, build)
 
 
 def list_models() -> list[dict[str, Any]]:
@@ -106,10 +103,11 @@ def list_models() -> list[dict[str, Any]]:
         >>> list_models()[0]["name"]
         'unet'
     """
+    others = {name: _plugin(name, build) for name, build in load_plugins(*_PLUGINS, own=MODELS).items()}
     return [
         {"name": name, "title": row.title, "library": row.library, "weights": list(row.weights),
          "encoder": row.library == "segmentation_models_pytorch"}
-        for name, row in (MODELS | _external()).items()
+        for name, row in (MODELS | others).items()
     ]  # fmt: skip
 
 
@@ -161,7 +159,8 @@ def build_network(
     outputs = 1 if one_logit else classes
     built = row.build(outputs, in_channels, **arguments)
     if not isinstance(built, BuiltModule):
-        built = BuiltModule(built, int(getattr(built, "stride", 1)))
+        stride = getattr(built, "stride", 1)  # a tuple is the stride of a single convolution
+        built = BuiltModule(built, stride if isinstance(stride, int) else 1)
     use_float_gradients(built.module)
     normalization = _normalization(normalize, built.normalization, in_channels)
     if batch_norm_momentum is not None:

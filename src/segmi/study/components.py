@@ -17,7 +17,7 @@ from segmi.datasets import dataset_class, open_dataset
 from segmi.datasets.folds import Fold, parse_fold
 from segmi.datasets.reader import DatasetReader
 from segmi.errors import UsageError
-from segmi.losses import build_objective, known_losses
+from segmi.losses import build_objective, loss_class
 from segmi.losses.base import Objective
 from segmi.models import SegmentationNetwork, build_network, get_architecture, layer_names
 from segmi.models.network import MemoryLimit, MemoryLimitError
@@ -72,10 +72,10 @@ def method_objective(
     losses: Mapping[str, Mapping[str, Any]], networks: Sequence[str], frozen: Sequence[str]
 ) -> Objective:
     """Build the weighted sum of a method's losses."""
-    known, bound = known_losses(), {}
+    bound = {}
     for name, options in losses.items():
         own = {option: value for option, value in options.items() if option != "weight"}
-        bound[name] = {**arguments(known[name], own, NOT_OF_LOSSES), "weight": options.get("weight", 1.0)}
+        bound[name] = {**arguments(loss_class(name), own, NOT_OF_LOSSES), "weight": options.get("weight", 1.0)}
     return build_objective(bound, networks=networks, frozen=frozen)
 
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from segmi.datasets.processing import Processing
 from segmi.errors import EnvironmentProblem, UsageError
-from segmi.losses import known_losses
-from segmi.models import build_network, list_models
+from segmi.losses import known_losses, loss_class
+from segmi.models import build_network, get_architecture, list_models
 from segmi.study.binding import bind, describe, validate
 from segmi.study.components import (
     NOT_OF_LOSSES,
@@ -100,11 +100,9 @@ def _network(spec: Any, path: KeyPath, problems: Problems) -> dict[str, Any]:
     if not isinstance(spec, dict):
         return {}
     architecture = spec.get("architecture")
-    known = [row["name"] for row in list_models()]
     defaults: dict[str, Any] = {}
-    if isinstance(architecture, str) and architecture not in known:
-        problems.add((*path, "architecture"), unknown("architecture", architecture, known))
-    elif isinstance(architecture, str):
+    known = isinstance(architecture, str) and _is_known(architecture, (*path, "architecture"), problems)
+    if known:
         defaults = {"architecture": architecture, **network_options(architecture)}
         for option in spec:
             if option not in defaults:
@@ -118,6 +116,16 @@ def _network(spec: Any, path: KeyPath, problems: Problems) -> dict[str, Any]:
         except Exception as error:  # the libraries of networks raise errors of any type
             problems.add_error(path, error)
     return bound
+
+
+def _is_known(architecture: str, path: KeyPath, problems: Problems) -> bool:
+    try:
+        get_architecture(architecture)
+    except UsageError:
+        problems.add(path, unknown("architecture", architecture, [row["name"] for row in list_models()]))
+    except EnvironmentProblem as problem:  # of another package
+        problems.add_error(path, problem)
+    return not problems.touches(*path)
 
 
 @dataclass(frozen=True)
@@ -228,13 +236,15 @@ class _MethodCheck:
     def losses(self) -> dict[str, Any]:
         """Return the losses with every default, and check that they fit the networks."""
         method, problems = self.method, self.problems
-        path, known, bound = (*self.path, "loss"), known_losses(), {}
+        path, bound = (*self.path, "loss"), {}
         signature: dict[str, Any] = {"leave_out": NOT_OF_LOSSES, "extra": {"weight": (float, 1.0)}}
         for name, options in mapping(method.get("loss")).items():
-            if name not in known:
-                problems.add((*path, name), unknown("loss", name, known))
-            else:
-                bound[name] = bind(known[name], options, (*path, name), problems, **signature)
+            try:
+                bound[name] = bind(loss_class(name), options, (*path, name), problems, **signature)
+            except UsageError:
+                problems.add((*path, name), unknown("loss", name, known_losses()))
+            except EnvironmentProblem as problem:  # of another package
+                problems.add_error((*path, name), problem)
         if not method["networks"] or problems.touches(*path) or problems.touches(*self.path, "frozen"):
             return bound
         try:

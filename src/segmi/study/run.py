@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from segmi.errors import Diverged, EnvironmentProblem, SegmiError, UsageError, together
-from segmi.losses import known_losses
+from segmi.losses import loss_class
 from segmi.records import Plan, RunFolder, sweep, write_plan
 from segmi.records.run_folder import is_trial
 from segmi.records.study_records import Selection
@@ -189,7 +189,7 @@ class _Reporter:
 
 def study_plan(study: Study, context_of: Callable[[str], DatasetContext], command: str | None = None) -> Plan:
     """Return the plan of a study, which the report uses to find missing runs."""
-    methods, losses = study.methods, known_losses()
+    methods = study.methods
     used = dict.fromkeys(name for method in methods.values() for name in method.loss)
     return Plan(
         study=study.name,
@@ -205,7 +205,7 @@ def study_plan(study: Study, context_of: Callable[[str], DatasetContext], comman
             name: describe_reported(method.networks, method.ensembles, method.reported or "")
             for name, method in methods.items()
         },
-        loss_defaults={name: default_options(losses[name], NOT_OF_LOSSES) for name in used},
+        loss_defaults={name: default_options(loss_class(name), NOT_OF_LOSSES) for name in used},
     )
 
 
