@@ -33,9 +33,11 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 def test_losses_metrics_and_information_need_no_extra() -> None:
     done = run("""
 import torch, segmi
-from segmi.losses import RMILoss
+import segmi.testing
+from segmi.losses import Dice, RMILoss
 logits = torch.randn(1, 3, 12, 12, requires_grad=True)
 labels = torch.randint(0, 3, (1, 12, 12))
+segmi.testing.check_loss(Dice)
 RMILoss(kernel="torch")(logits, labels).backward()
 print(segmi.metrics.__name__, segmi.information.__name__, float(logits.grad.abs().sum()) > 0)
 """)

@@ -294,5 +294,7 @@ def snake_case(name: str) -> str:
     Example:
         >>> snake_case("RegionCCATrace")
         'region_cca_trace'
+        >>> snake_case("Poly1CrossEntropy")
+        'poly1_cross_entropy'
     """
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -122,8 +122,13 @@ def _factory(loss: Any) -> tuple[Callable[..., Any], bool]:
             pass
         else:
             return lambda: loss, False
-    any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
-    return loss, any_name or "ignore_index" in signature.parameters
+    if "ignore_index" in signature.parameters:
+        return loss, True
+    try:  # a signature with ``**options`` does not list the names
+        loss(ignore_index=IGNORE_INDEX)
+    except TypeError:
+        return loss, False
+    return loss, True
 
 
 def differences(
