@@ -101,8 +101,7 @@ def _network(spec: Any, path: KeyPath, problems: Problems) -> dict[str, Any]:
         return {}
     architecture = spec.get("architecture")
     defaults: dict[str, Any] = {}
-    known = isinstance(architecture, str) and _is_known(architecture, (*path, "architecture"), problems)
-    if known:
+    if isinstance(architecture, str) and _is_known(architecture, (*path, "architecture"), problems):
         defaults = {"architecture": architecture, **network_options(architecture)}
         for option in spec:
             if option not in defaults:

@@ -31,7 +31,7 @@ def label_types(subject: LossSubject) -> Iterator[str]:
     labels = make_labels(2, CLASSES, 12, 12)
     logits = make_logits(labels, CLASSES)
     expected = subject.value(logits, labels)
-    failed = {}
+    failed: dict[torch.dtype, str] = {}
     for dtype in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16):
         try:
             value = subject.value(logits, labels.to(dtype))

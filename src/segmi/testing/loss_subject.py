@@ -31,7 +31,7 @@ class LossSubject:
         self.make, self.makes_any = _factory(loss)
         named = loss.func if isinstance(loss, partial) else loss
         self.channels = tuple(channels)
-        self.title = title or getattr(named, "__name__", type(named).__name__)
+        self.title: str = title or str(getattr(named, "__name__", type(named).__name__))
 
     @property
     def declares(self) -> bool:

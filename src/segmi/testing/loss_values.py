@@ -30,7 +30,7 @@ def scalar(subject: LossSubject) -> Iterator[str]:
     if isinstance(built, Objective):
         value = subject.value(logits, labels)
     else:
-        value = subject.objective(logits).loss(logits, labels)  # type: ignore[operator, union-attr]
+        value = subject.objective(logits).loss(logits, labels)  # type: ignore[operator]
     if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
         shape = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         yield f"expected a floating-point tensor without dimensions, got {shape}. Fix: return the mean or the sum"
