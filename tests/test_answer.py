@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from segmi.errors import Diverged, UsageError
 from segmi.records import RunFolder, RunKey, reported_score, write_confusion, write_details
 from segmi.records.pack import pack_runs
+from segmi.study import load_study
+from segmi.study.run_config import changed_keys
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 sys.path.insert(0, str(DOCS))
@@ -280,6 +283,22 @@ def test_committed_comparisons_fit_the_registered_studies() -> None:
     named += [rival for one in answer.registry["questions"].values() for rival in one["rivals"]]
     named += [name for one in answer.registry["plain"].values() for pair in one["pairs"] for name in pair]
     assert not set(named) - set(answer.rivals.plan.methods)
+
+
+def test_the_command_at_scale_is_valid() -> None:
+    words = shlex.split(Answer.read(write_answer.REGISTRY, write_answer.RECORDS).registry["scale"]["command"])
+    assert words[:4] == ["segmi", "study", "run", "answer-gpu"]
+    study = load_study(words[3], [word for word in words[4:] if "=" in word])
+    assert list(study.datasets) == ["cityscapes", "voc2012"]
+    assert {(m.training or {})["steps"] for m in study.methods.values()} == {40000}
+
+
+def test_the_larger_stage_differs_in_scale_only() -> None:
+    one, other = (load_study(name).plain() for name in ("answer", "answer-gpu"))
+    changed = changed_keys(one, other)
+    names = ("steps", "warmup_steps", "validate_every", "precision", "threads")  # workers are not compared
+    assert set(changed) == {"name", "processing.crop", *(f"training.{name}" for name in names)}
+    assert changed["training.steps"] == (375, 3000)
 
 
 def test_the_page_is_written_before_all_studies_are_registered(registry: Path, tmp_path: Path) -> None:
