@@ -73,6 +73,7 @@ def draw(theme: Theme) -> Figure:
     upper, lower = figure.subfigures(2, 1, height_ratios=[2.5, 2])
     axes = upper.subplots(1, 6)
     show_map(axes[0], scene.colors[scene.labels[0].numpy()], "label")
+    axes[0].set_xlabel("72 × 72 pixels", fontsize=8)
     show_map(axes[1], scene.colors[logits[0].argmax(0).numpy()], "prediction")
     for (row, column), text, side in ((HOLE, "missing", 1), (FALSE, "false", -1)):
         axes[1].add_patch(Circle((column, row), RADIUS + 2.5, fill=False, color="white", linewidth=1.2))

@@ -71,8 +71,11 @@ def draw(theme: Theme) -> Figure:
         _draw_circle(axis, vectors, colors, theme)
         axis.set_title(f"{title}: loss {loss_of(vectors, classes):.2f} nats", fontsize=9)
     most = math.log(1 + (len(scene.classes) - 1) * PER_CLASS)
-    axes[1].set_xlabel(f"embedding\n(no information: {most:.2f} nats)")
-    axes[2].set_xlabel("embedding")
+    axes[0].set_xlabel("72 × 72 pixels")
+    axes[1].text(0, 0, f"no information:\n{most:.2f} nats", ha="center", va="center", fontsize=8.5)
+    axes[1].set_ylabel("second dimension", labelpad=-4)
+    for axis in axes[1:3]:
+        axis.set_xlabel("first dimension of the embedding")
     axis = axes[3]
     for (signal, rate), color in zip(rates().items(), (theme.faint, theme.blue, theme.orange), strict=True):
         axis.plot(NOISE, rate, color=color, linewidth=1.8, label=f"|h| = {signal:.0f}")

@@ -128,6 +128,7 @@ def draw_shuffles(theme: Theme) -> Figure:
         show_map(axes[1, k], lower.numpy(), "", cmap=theme.sequential, vmin=0, vmax=1.25)
     axes[0, 0].set_ylabel("label")
     axes[1, 0].set_ylabel("probability")
+    axes[1, 0].set_xlabel(f"{SIZE} × {SIZE} pixels", fontsize=8)
     axis = curves.subplots()
     values = information_after_shifts()
     for name, _, _, color in LOSSES:

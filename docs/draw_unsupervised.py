@@ -54,6 +54,7 @@ def draw(theme: Theme) -> Figure:
     figure = new_figure(10.4, 4.0)
     axes = figure.subplots(2, 5, height_ratios=[1, 1.1], sharey="row")
     show_map(axes[0, 0], scene.image, "image")
+    axes[0, 0].set_xlabel("72 × 72 pixels", fontsize=8)
     axes[1, 0].set_axis_off()
     colors = (theme.faint, theme.blue, theme.green, theme.orange)
     for column, (name, measured) in enumerate(values().items(), 1):

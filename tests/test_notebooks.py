@@ -13,7 +13,7 @@ nbformat = pytest.importorskip("nbformat")
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 TEXTS = sorted((DOCS / "notebooks").glob("*.py"))
 SLOW = ("study_and_statistics",)  # 30 seconds of CPU time
-LARGEST = 600_000  # bytes
+LARGEST = 400_000  # bytes
 
 
 @pytest.fixture(scope="module")
