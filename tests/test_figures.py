@@ -83,7 +83,7 @@ def test_shuffles() -> None:
     values = script("rmi").information_after_shifts()
     original, own, both, pixels, label = (np.array(one) for one in values.values())
     assert abs(label).max() < 0.01 * original[0]  # nothing is left
-    np.testing.assert_allclose(both, pixels, atol=0.01)  # the neighborhood is the difference
+    np.testing.assert_allclose(both, pixels, atol=0.03)  # up to chance, the neighborhood is the difference
     assert original[1] / original[0] == pytest.approx(0.70, abs=0.01)
     assert own[1] / own[0] == pytest.approx(0.07, abs=0.01)
 
