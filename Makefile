@@ -48,7 +48,7 @@ check: $(VENV)/.test ## style, types and the examples in docstrings
 	$(BIN)/ruff check src tests examples benchmarks docs
 	$(BIN)/ruff format --check src tests examples benchmarks docs
 	$(BIN)/mypy
-	$(BIN)/mypy --platform win32
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
 	$(BIN)/python -m pytest -q --doctest-modules src
 
 docs: $(BIN)/segmi ## write the generated pages and images of docs

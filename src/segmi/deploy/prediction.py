@@ -225,10 +225,9 @@ class _Probabilities:
     """Probabilities that are written to a memory-mapped file."""
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        size = math.prod(shape) * np.dtype(np.float16).itemsize
         self._map: NDArray[np.float16] | None = np.lib.format.open_memmap(path, "w+", np.float16, shape)
         with path.open("r+b") as file:
-            reserve_space(file, size, path.parent)
+            reserve_space(file, path.stat().st_size, path.parent)
 
     def write(self, rows: slice, columns: slice, logits: Logits) -> None:
         assert self._map is not None
