@@ -10,8 +10,8 @@ from typing import Any
 
 from segmi.errors import Diverged, UsageError
 from segmi.records import Plan, RunFolder, find_runs
-from segmi.statistics import LEVEL, Difference, StudyRuns, detectable_factor, holm
-from segmi.statistics.differences import judge, verdict_of
+from segmi.statistics import LEVEL, Difference, StudyRuns, describe_differences, detectable_factor, holm
+from segmi.statistics.differences import verdict_of
 from segmi.statistics.random_effects import FEWEST_DATASETS, pool
 from segmi.statistics.study_runs import pairing, score_differences
 from segmi.study.strict_yaml import parse_file
@@ -118,9 +118,9 @@ class Answer:
         A comparison with missing runs counts with p = 1, so that no verdict is easier to reach while runs are missing.
         """
         pairs = [pairing(runs, dataset, method, other) for _, dataset, method, other in cells]
-        judged = judge([score_differences(runs, pair) for pair in pairs])
         tests = []
-        for (key, *_), pair, (difference, *_) in zip(cells, pairs, judged, strict=True):
+        for (key, *_), pair in zip(cells, pairs, strict=True):
+            difference = describe_differences(score_differences(runs, pair))
             diverged = sum(
                 any(_diverged(runs.runs[runs.key(pair.dataset, m, seed)]) for m in (pair.method, pair.baseline))
                 for seed in pair.left_out

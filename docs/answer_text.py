@@ -20,6 +20,7 @@ PHRASES = {
     "no difference larger than 1 point": "differs by less than one point from",
     "not decided": "is not distinguishable at this scale from",
 }
+MOST_NAMES = 4  # comparisons that a sentence names
 COUNTS = {
     "better": "are better", "worse": "are worse", "no difference": "differ by less than one point",
     "not decided": "are not decided",
@@ -32,22 +33,30 @@ def sentences(answer: Answer, entries: Sequence[Reading]) -> list[str]:
     for keys in answer.registry["sentences"]:
         shown = [one for one in answer.means if one.key in keys]
         texts = [
-            f"{runs.plan.methods[method]} {_listed([_clause(runs, one) for one in shown if one.method == method])}"
+            f"{runs.plan.methods[method]} {_clauses(runs, [one for one in shown if one.method == method])}"
             for method in dict.fromkeys(one.method for one in shown)
         ]
         parts.append("; ".join(texts))
     first = f"On average over {len(runs.plan.datasets)} datasets, {parts[0]}."
     second = f"{'; '.join(parts[1:])}; of all {len(answer.primary_tests)} comparisons on single datasets, "
-    return [first, f"{second}{counts(answer.primary_tests)}.", explanation(answer, entries)]
+    return [first, f"{second}{counts(runs, answer.primary_tests)}.", explanation(answer, entries)]
 
 
-def counts(tests: Sequence[Tested]) -> str:
-    """Return the number of comparisons with each conclusion."""
+def counts(runs: StudyRuns, tests: Sequence[Tested]) -> str:
+    """Return the number of comparisons with each conclusion, and the names of a few that are better or worse."""
     open_ = sum(not one.settled for one in tests)
+    named = {
+        text: [f"{versus(runs, one)} on {title(runs, one.dataset)}" for one in tests if one.conclusion.startswith(kind)]
+        for kind, text in list(COUNTS.items())[:2]
+    }
     numbers = {
         text: sum(one.conclusion.startswith(kind) for one in tests if one.settled) for kind, text in COUNTS.items()
     }
-    texts = [f"{number} {text}" for text, number in numbers.items() if number or text in ("are better", "are worse")]
+    texts = [
+        f"{number} {text}" + (f" ({', '.join(named[text])})" if 0 < len(named.get(text, ())) <= MOST_NAMES else "")
+        for text, number in numbers.items()
+        if number or text in named
+    ]
     rest = len(tests) - open_ - sum(numbers.values())
     texts += [f"{rest} have no test"] if rest else []
     texts += [f"{open_} have missing runs and no conclusion"] if open_ else []
@@ -127,12 +136,19 @@ def limits(answer: Answer, entries: Sequence[Reading]) -> list[str]:
     return items
 
 
+def _clauses(runs: StudyRuns, tests: Sequence[Tested]) -> str:
+    open_ = [_lower(runs.plan.methods[one.baseline]) for one in tests if not one.settled]
+    texts = [_clause(runs, one) for one in tests if one.settled]
+    done = min((one.done for one in tests if not one.settled), default=0)
+    planned = tests[0].planned
+    texts += (
+        [f"has no conclusion yet against {_listed(open_)} ({done} of {planned} datasets complete)"] if open_ else []
+    )
+    return _listed(texts)
+
+
 def _clause(runs: StudyRuns, one: Tested) -> str:
     baseline = _lower(runs.plan.methods[one.baseline])
-    if not one.settled:
-        known = math.isfinite(one.difference.mean)
-        so_far = f", {signed(100 * one.difference.mean, 2)} points so far" if known else ""
-        return f"has no conclusion yet against {baseline} ({one.done} of {one.planned} datasets complete{so_far})"
     low, high = one.difference.interval or (math.nan, math.nan)
     numbers = (
         f"{signed(100 * one.difference.mean, 2)} points, {INTERVAL} {signed(100 * low, 2)} to {signed(100 * high, 2)}"

@@ -183,7 +183,11 @@ def test_missing_runs_give_no_conclusion(made: Callable[..., Answer]) -> None:
         1.0, 9 * min(one.difference.p for one in known if one.difference.p is not None)
     )
     assert recommendation(answer).startswith("No recommendation yet")
-    assert counts(answer.primary_tests).endswith("7 have missing runs and no conclusion")
+    assert counts(answer.primary, answer.primary_tests).endswith("7 have missing runs and no conclusion")
+    assert sentences(answer, [])[0] == (
+        "On average over 3 datasets, RMI has no conclusion yet against binary cross-entropy and cross-entropy "
+        "(0 of 3 datasets complete)."
+    )
     page = write_answer.render(answer.folder / "registry.yaml", answer.records)["answer.md"]
     assert "**Preliminary: 38 of 60 runs of `answer`" in page
     assert "better" not in re.sub(r"is better|better than|0 are better", "", page.partition("## Primary")[0])
