@@ -70,7 +70,9 @@ def further(values: Sequence[float], number: int = 1) -> tuple[float, float]:
         >>> round(low, 3), round(high, 3)
         (-0.546, 1.746)
     """
-    mean, sd, n = np.mean(values), np.std(values, ddof=1), len(values)
+    mean, sd, n = float(np.mean(values)), float(np.std(values, ddof=1)), len(values)
+    if not sd:  # scipy returns NaN for a scale of 0
+        return mean, mean
     low, high = stats.t.interval(FURTHER, n - 1, mean, sd * math.sqrt(1 / n + 1 / number))
     return float(low), float(high)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -127,7 +128,7 @@ def versus(runs: StudyRuns, one: Tested) -> str:
 
 
 def forest(answer: Answer) -> str:
-    """Return the forest plot of the primary comparisons as SVG; empty without a finished pair."""
+    """Return the forest plot of the primary comparisons as SVG on white; empty without a finished pair."""
     runs, kinds = answer.primary, ("better", "worse", "not d", "no difference")
     statements: dict[bool, list[Statement]] = {False: [], True: []}
     for one in (*answer.primary_tests, *answer.means):
@@ -141,7 +142,8 @@ def forest(answer: Answer) -> str:
         statements[not one.dataset].append(statement)
     with style():
         figure = forest_figure(Summary("", "", statements[False], statements[True]))
-        return svg_text(figure) if figure else ""
+        text = svg_text(figure) if figure else ""
+    return re.sub(r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', text, count=1)
 
 
 def readings(answer: Answer) -> list[Reading]:

@@ -7,6 +7,7 @@ interval in docs/answer/tables.md is an error.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from segmi.cli import main
 from segmi.errors import UsageError
 from segmi.records import RunFolder, reported_score
 from segmi.statistics import PRIMARY
+from segmi.study.study_file import read_study_file
 
 DATASET, METHODS, SEEDS = "object-scenes", ("region-published", "binary"), (0, 1)
 
@@ -34,9 +36,10 @@ def rerun(answer: Answer, runs: Path) -> int:
         (runs / inside).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(answer.records / inside, runs / inside)
     only = [word for method in METHODS for word in ("--only", f"{DATASET}/{method}/*")]
-    settings = [f"datasets={{{DATASET}: {{}}}}", f"seeds={list(SEEDS)}", "training.threads=1"]
-    file = str(answer.folder / answer.registry["primary"])
-    return main(["study", "run", file, *settings, *only, "--runs", str(runs), "--engine", "pool", "--jobs", "2"])
+    file = answer.folder / answer.registry["primary"]
+    datasets = json.dumps({DATASET: read_study_file(file).data["datasets"][DATASET] or {}})
+    settings = [f"datasets={datasets}", f"seeds={list(SEEDS)}", "training.threads=1"]
+    return main(["study", "run", str(file), *settings, *only, "--runs", str(runs), "--engine", "pool", "--jobs", "2"])
 
 
 def compare(answer: Answer, runs: Path) -> list[tuple[str, float, tuple[float, float]]]:

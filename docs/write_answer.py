@@ -48,6 +48,10 @@ Each rival lacks one property of a primary method. If the primary method is bett
 *not needed* for the gain if the rival is better than the baseline too, or equivalent to the primary method; it is
 *needed* if the primary method is better than the rival. [All numbers](answer/tables.md#rival-explanations)."""
 
+_SLICE = """\
+`make answer-slice` repeats four of the runs, without a download, and compares them with the
+[intervals of a further run](answer/tables.md#scores); `make answer-report` writes this page from the records again."""
+
 _TABLES_HEAD = """\
 # Tables of the answer
 
@@ -78,7 +82,7 @@ def _page(answer: Answer, entries: Sequence[Reading], figure: str) -> str:
         "## Diagnostics", markdown(correlation_matrix(correlations)) if correlations else "No finished runs yet.",
         markdown(secondary_table(answer, means=True)),
         "## What cannot be concluded", "\n".join(f"- {item}" for item in limits(answer, entries)),
-        "## Cost", *_cost(answer), "## At larger scale", *_scale(answer),
+        "## Cost", *_cost(answer), _SLICE, "## At larger scale", *_scale(answer),
     )  # fmt: skip
 
 

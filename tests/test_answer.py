@@ -16,6 +16,7 @@ from segmi.errors import Diverged, UsageError
 from segmi.records import RunFolder, RunKey, reported_score, write_confusion, write_details
 from segmi.records.pack import pack_runs
 from segmi.study import load_study
+from segmi.study.run import run_study
 from segmi.study.run_config import changed_keys
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -264,13 +265,50 @@ def test_the_slice_trains_with_the_recorded_settings(
     assert rerun_answer.rerun(answer, tmp_path / "slice") == 0
     assert (tmp_path / "slice/answer/streets/binary/selection.json").read_text() == "{}"
     assert calls[0][3:9] == [
-        "datasets={streets: {}}",
+        'datasets={"streets": {}}',
         "seeds=[0, 1]",
         "training.threads=1",
         "--only",
         "streets/region/*",
         "--only",
     ]
+
+
+REAL = """\
+name: answer
+seeds: [0, 1, 2]
+datasets:
+  street-scenes: {train: 8, val: 3, height: 40, width: 48}
+processing: {resize: 36, crop: 32}
+training: {steps: 6, batch_size: 2, holdout: 0.25, precision: fp32, threads: 1,
+           learning_rate: {grid: [1e-3, 1e-2]}}
+search_rungs: [0.5, 1.0]
+samples: 0
+methods:
+  region:
+    networks: {unet: {architecture: unet, width: 2}}
+    loss: {rmi_loss: {kernel: torch}}
+  binary:
+    networks: {unet: {architecture: unet, width: 2}}
+    loss: {binary_cross_entropy: {}}
+"""
+
+
+@pytest.mark.slow
+def test_a_real_slice_repeats_its_records_exactly(
+    registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rerun_answer, "METHODS", ("region", "binary"))
+    monkeypatch.setattr(rerun_answer, "DATASET", "street-scenes")
+    (tmp_path / "answer.yaml").write_text(REAL)
+    run_study(load_study(tmp_path / "answer.yaml"), tmp_path / "runs").raise_if_incomplete()
+    pack_runs(tmp_path / "runs", tmp_path / "records")
+    answer = Answer.read(registry, tmp_path / "records")
+    assert rerun_answer.rerun(answer, tmp_path / "slice") == 0
+    assert not list((tmp_path / "slice").glob("answer/*/*+trial*"))  # the recorded settings are used
+    rows = rerun_answer.compare(answer, tmp_path / "slice")
+    recorded = [reported_score(r, "mIoU") for key, r in answer.primary.results.items() if key.seed in (0, 1)]
+    assert [value for _, value, _ in rows[:4]] == recorded
 
 
 @pytest.mark.skipif(not write_answer.RECORDS.is_dir(), reason="no records of the study are committed yet")
