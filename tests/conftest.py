@@ -35,6 +35,12 @@ def _few_threads() -> None:
 
 
 @pytest.fixture(scope="session")
+def device() -> torch.device:
+    """Return the GPU if there is one, else the CPU; tests that use it are marked ``cuda``."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.fixture(scope="session")
 def camvid_root() -> Path:
     """Return the folder of CamVid, from ``SEGMI_DATA`` or a data folder beside the repository."""
     root = Path(os.environ.get("SEGMI_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "CamVid"

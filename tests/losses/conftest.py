@@ -92,6 +92,21 @@ def no_reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], TorchDispatchMode]
 
 
 @pytest.fixture
+def no_waiting(device: torch.device, no_reads: Callable[[], TorchDispatchMode]) -> Callable[[], Any]:
+    """``with no_waiting():`` refuse synchronizations: PyTorch does on a GPU, `no_reads` on the CPU."""
+
+    @contextmanager
+    def refusing() -> Iterator[None]:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    return refusing if device.type == "cuda" else no_reads
+
+
+@pytest.fixture
 def no_synchronization(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
     """``with no_synchronization() as copies``: detect synchronizations of a GPU with tensors on the device ``meta``.
 

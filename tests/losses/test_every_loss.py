@@ -27,7 +27,7 @@ from segmi.losses import (
     Term,
 )
 from segmi.testing import LOSS_RULES, check_loss
-from segmi.testing.loss_subject import LossSubject, outputs_of
+from segmi.testing.loss_subject import LossSubject, output_of, outputs_of, total
 from segmi.types import Batch, Output
 
 Scene = Any
@@ -175,6 +175,29 @@ def test_the_contract(info: LossCase, rule: str) -> None:
     check_loss(info.make, rules=[rule], name=info.name)
 
 
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_computes_in_at_least_float32_on_the_device(
+    info: LossCase, scene: Scene, gradient: Gradient, dtype: torch.dtype, device: torch.device
+) -> None:
+    """Compared with float64 on the CPU."""
+    labels = scene.labels(2, 4, 20, 18, ignored=True)
+    logits = scene.logits(labels, 4).to(dtype)
+    exact, exact_slope = gradient(lambda z: value(info, z, labels), logits.double())
+    objective = LossSubject(info.make, info.name).objective(logits).to(device)
+
+    def on_device(z: Tensor) -> Tensor:
+        return total(objective(outputs_of(z), Batch(z, labels.to(device))))
+
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        got, slope = gradient(on_device, logits.to(device))
+    assert got.dtype == torch.float32
+    assert slope.dtype == dtype
+    torch.testing.assert_close(got.double().cpu(), exact, rtol=2e-5, atol=1e-6)
+    half = dtype != torch.float32
+    assert (slope.double().cpu() - exact_slope).norm() <= (1e-2 if half else 1e-5) * exact_slope.norm()
+
+
 @pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_all_ignored_is_a_constant_attached_to_the_graph(
@@ -220,15 +243,59 @@ def test_no_gpu_synchronization(info: LossCase, no_synchronization: Any) -> None
     assert update() == []
 
 
-def test_same_result_without_reading_values(info: LossCase, scene: Scene, gradient: Gradient, no_reads: Any) -> None:
-    """As on a GPU, where a read would synchronize: `no_reads` selects the same code on the CPU."""
+def _step(info: LossCase, scene: Scene, device: torch.device) -> tuple[Callable[[], list[Tensor]], Tensor]:
+    """Return a function that computes terms and gradient of logits on a device, without other work, and the logits.
+
+    Class 1 is absent from the first image.
+    """
     labels = scene.labels(2, 4, 14, 13, ignored=True)
-    labels[0] = labels[0].masked_fill(labels[0] == 1, 0)  # absent from the first image
-    logits = scene.logits(labels, 4)
-    expected = gradient(lambda z: value(info, z, labels), logits)
-    with no_reads():
-        found = gradient(lambda z: value(info, z, labels), logits)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    labels[0] = labels[0].masked_fill(labels[0] == 1, 0)
+    logits = scene.logits(labels, 4).to(device).requires_grad_()
+    objective = LossSubject(info.make, info.name).objective(logits.detach().cpu()).to(device)
+    batch, fixed = Batch(logits, labels.to(device)), outputs_of(logits.detach().clone())["peer"]
+
+    def step() -> list[Tensor]:
+        outputs = {"net": output_of(logits), "peer": fixed}
+        result = total(objective(outputs, batch))
+        slope = torch.autograd.grad(result, logits)[0]
+        return [result.detach(), slope, *objective.denominators(outputs, batch).values()]
+
+    return step, logits
+
+
+@pytest.mark.cuda
+def test_same_result_without_synchronization(
+    info: LossCase, scene: Scene, no_waiting: Any, device: torch.device
+) -> None:
+    step, _ = _step(info, scene, torch.device("cpu"))
+    expected = step()
+    on_device = _step(info, scene, device)[0]
+    if device.type == "cuda":
+        on_device()  # compiles and checks kernels
+    with no_waiting():
+        found = on_device()
+    torch.testing.assert_close([one.cpu() for one in found], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.cuda
+def test_runs_in_a_cuda_graph(info: LossCase, scene: Scene, device: torch.device) -> None:
+    if device.type != "cuda":
+        pytest.skip("CUDA graphs need a GPU; the CPU checks that nothing is read, which graphs do not allow")
+    step, logits = _step(info, scene, device)
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = step()
+    with torch.no_grad():
+        logits.mul_(0.5)
+    expected = step()
+    graph.replay()
+    torch.testing.assert_close(captured, expected, rtol=1e-9, atol=1e-12)
 
 
 OPTIONS_OF_RMI: list[dict[str, Any]] = [

@@ -38,7 +38,7 @@ def run(
 
 
 def weights(cohort: nn.Module) -> list[bytes]:
-    return [value.numpy().tobytes() for value in cohort.state_dict().values()]
+    return [value.cpu().numpy().tobytes() for value in cohort.state_dict().values()]
 
 
 def test_loss_decreases_in_the_history(make_cohort, make_loss, train, val, run_folder):
@@ -84,6 +84,24 @@ def test_resumed_run_is_bit_identical(make_cohort, make_loss, train, val, tmp_pa
     assert resumed_outcome.history == outcome.history
     assert resumed_outcome.best_step == outcome.best_step
     assert (stopped / "metrics.csv").read_bytes() == (straight / "metrics.csv").read_bytes()
+
+
+@pytest.mark.cuda
+def test_resumed_run_is_bit_identical_on_the_device(
+    make_cohort, make_loss, train, val, tmp_path, stop_at, device, monkeypatch
+):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    settings = {"device": device.type, "precision": "bf16", "loss": {"rmi_loss": {}}, "validate_every": 5}
+    torch.use_deterministic_algorithms(True)
+    try:
+        whole, outcome = run(make_cohort, make_loss, train, tmp_path / "straight", val, **settings)
+        with pytest.raises(KeyboardInterrupt):
+            run(make_cohort, make_loss, train, tmp_path / "stopped", val, progress=stop_at(7), **settings)
+        resumed, again = run(make_cohort, make_loss, train, tmp_path / "stopped", val, **settings)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert weights(resumed) == weights(whole)
+    assert again.history == outcome.history
 
 
 @pytest.mark.parametrize(

@@ -122,14 +122,33 @@ def test_autocast_has_no_effect(scene: Scene) -> None:
     assert network.weight.grad.isfinite().all()
 
 
-def test_data_parallel_gradient(scene: Scene, tmp_path: Path) -> None:
-    labels = scene.labels(2, 3, 20, 22)
-    images = torch.randn(2, 4, 20, 22)
-    network = nn.Conv2d(4, 3, 1)
+@pytest.mark.cuda
+def test_loss_scaler_gives_the_same_step(scene: Scene, device: torch.device) -> None:
+    """Training in half precision with `torch.amp.GradScaler`: scaled gradients, unscaled before the step."""
+    labels, images = scene.labels(2, 3, 20, 22).to(device), torch.randn(2, 4, 20, 22).to(device)
+    network = nn.Conv2d(4, 3, 1).to(device)
+    optimizer, scaler = torch.optim.SGD(network.parameters(), 0.1), torch.amp.GradScaler(device.type, 2.0**12)
+    with torch.autocast(device.type, torch.float16 if device.type == "cuda" else torch.bfloat16):
+        loss = rmi_loss(network(images), labels)
+    plain = torch.autograd.grad(loss, network.weight, retain_graph=True)[0]
+    before = network.weight.detach().clone()
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert scaler.get_scale() == 2.0**12  # no gradient overflowed
+    torch.testing.assert_close(network.weight.detach(), before - 0.1 * plain, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.cuda
+def test_data_parallel_gradient(scene: Scene, tmp_path: Path, device: torch.device) -> None:
+    labels = scene.labels(2, 3, 20, 22).to(device)
+    images = torch.randn(2, 4, 20, 22).to(device)
+    network = nn.Conv2d(4, 3, 1).to(device)
     rmi_loss(network(images), labels).backward()
     expected = network.weight.grad
     network.weight.grad = None
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    torch.distributed.init_process_group(backend, init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
     try:
         wrapped = nn.parallel.DistributedDataParallel(network)
         rmi_loss(wrapped(images), labels).backward()

@@ -18,6 +18,7 @@ pytest.importorskip("triton", reason="the CUDA kernels need triton, which comes 
 CASES = Path(__file__).with_name("triton_cases.py")
 
 
+@pytest.mark.cuda
 @pytest.mark.timeout(1200)
 def test_kernels_agree_with_the_reference() -> None:
     environment = os.environ | {"TRITON_INTERPRET": "0" if torch.cuda.is_available() else "1"}

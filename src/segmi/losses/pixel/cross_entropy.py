@@ -39,7 +39,9 @@ def cross_entropy_term(logits: Logits, labels: Labels, ignore_index: int | None)
         total = F.binary_cross_entropy_with_logits(z[:, 0], truth, weight, reduction="sum")
     else:
         truth = targets.classes.masked_fill(~targets.valid, -100)
-        total = F.cross_entropy(z, truth, ignore_index=-100, reduction="sum")
+        # on CUDA the sum of PyTorch is not deterministic
+        reduction = "none" if z.is_cuda else "sum"
+        total = F.cross_entropy(z, truth, ignore_index=-100, reduction=reduction).sum()
     return Term(total + targets.invalid, targets.valid.sum().to(z.dtype))
 
 
