@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
 
-.PHONY: help install demo results answer-report answer-slice test slow smoke check docs notebooks site lock bench clean
+.PHONY: help install demo results answer-report answer-slice test slow smoke check docs notebooks site lock bench gpu clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -74,6 +74,9 @@ site: $(VENV)/.site ## the documentation site, in build/site/html
 
 bench: $(VENV)/.test ## time and memory against other implementations, written to benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/results.py
+
+gpu: $(VENV)/.test ## tests and measurements on a GPU in 8 minutes, written to benchmarks/GPU.md; small without one
+	$(BIN)/python benchmarks/gpu.py
 
 clean: ## remove caches; runs and the virtual environment stay
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist

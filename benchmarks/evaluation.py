@@ -66,7 +66,7 @@ def segmi(data: Data, classes: int) -> float:
     matrix = ConfusionMatrix(classes)
     for predictions, labels in data.batches():
         matrix.update(predictions, labels)
-    return float(class_iou(matrix.pooled().numpy()).mean())
+    return float(class_iou(matrix.pooled().cpu().numpy()).mean())
 
 
 def paper(data: Data, classes: int) -> float:
@@ -86,7 +86,7 @@ def paper(data: Data, classes: int) -> float:
 def torchmetrics_iou(data: Data, classes: int) -> float:
     from torchmetrics.classification import MulticlassJaccardIndex
 
-    metric = MulticlassJaccardIndex(classes, ignore_index=IGNORE_INDEX, validate_args=False)
+    metric = MulticlassJaccardIndex(classes, ignore_index=IGNORE_INDEX, validate_args=False).to(data.labels.device)
     for predictions, labels in data.batches():
         metric.update(predictions, labels)
     return float(metric.compute())

@@ -10,12 +10,33 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from segmi.information.estimation import ESTIMATORS
 from segmi.losses import LOSSES
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="`make gpu` takes minutes on a GPU")
+def test_gpu_runs_small_without_one(tmp_path: Path) -> None:
+    output = tmp_path / "GPU.md"
+    command = [sys.executable, str(FOLDER / "gpu.py"), "--output", str(output)]
+    command += ["--only", "losses", "steps", "mutual", "evaluation", "loader"]  # its tests run with all others
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("no GPU: PyTorch ")
+    text = output.read_text()
+    for part in (
+        "| RMILoss |",
+        "| unet | cross-entropy + RMI |",
+        "| segmi, one forward pass each |",
+        "images/s of 32²",
+    ):
+        assert part in text
+    assert "Triton's interpreter" in text
+    assert not (FOLDER / "GPU.md").exists()
 
 
 @pytest.mark.slow
