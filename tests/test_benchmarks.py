@@ -20,6 +20,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="`make gpu` takes minutes on a GPU")
+@pytest.mark.timeout(900)
 def test_gpu_runs_small_without_one(tmp_path: Path) -> None:
     output = tmp_path / "GPU.md"
     command = [sys.executable, str(FOLDER / "gpu.py"), "--output", str(output)]
