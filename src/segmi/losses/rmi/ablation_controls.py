@@ -32,9 +32,8 @@ def region_cka(
 
     ``L = -1/N Σ_n Σ_c ‖S_yp‖² / (‖S_yy + αI‖ ‖S_pp + αI‖)``, Frobenius norms
 
-    Removes: whitening. Directions count by their variance, so the mean of the window dominates, and the fine structure
-    that region mutual information amplifies has almost no weight. The ridge keeps a nearly constant map without
-    direction.
+    Removes: whitening. Directions count by their variance, so the mean of the window dominates, and fine structure has
+    almost no weight. The ridge keeps a nearly constant map without direction.
 
     Invariant to offsets, the complement, orthogonal maps of the predicted window and, up to α, contrast. A constant
     prediction is stationary; an absent class gives 0 without gradient. The variant ``corrected`` differs only in ridge,
@@ -61,8 +60,7 @@ class RegionCKA(RegionLoss):
     Use: a control that shows whether the whitening of directions matters.
     Assumes: as region mutual information, without the removed part.
     Invariances: offset, complement and rotations of each class's window; up to the ridge its contrast.
-    Degenerate solutions: the complement, and the mean of a window alone; constant maps and absent classes are
-    stationary.
+    Degenerate solutions: the complement, the mean of a window; constant maps and absent classes are stationary.
     Cost: at most twice region mutual information.
     """
 
@@ -77,8 +75,7 @@ def region_covariance_matching(
 
     ``L = 1/N Σ_n Σ_c (‖S_pp - S_yy‖² + ‖S_yp - S_yy‖²) / n²``, Frobenius norms, n windows
 
-    Removes: the information; plain second-order statistics remain. The first part alone would not depend on the
-    pairing of windows.
+    Removes: the information, not second-order statistics. The first part alone would ignore the pairing of windows.
 
     Invariant to offsets. A constant prediction is not stationary. The map of an absent class is pulled towards a
     constant; it is not counted in the variant ``corrected`` and with the reduction ``present``. A class with few pixels
@@ -86,8 +83,7 @@ def region_covariance_matching(
     ``corrected`` subtracts the value of a constant prediction, ``2 ‖S_yy‖²/n²``.
 
     Shapes: logits N×C×H×W, labels N×H×W; the result is a scalar.
-    Unit and sign: probabilities to the fourth power, minimized; at least 0, in the variant ``corrected`` of either
-    sign.
+    Unit and sign: probabilities to the fourth power, minimized; at least 0, for ``corrected`` of either sign.
     Raises: as `region_mutual_information`.
     Source: for the first part Sun and Saenko, *Deep CORAL: Correlation Alignment for Deep Domain Adaptation*, 2016.
     Example:
