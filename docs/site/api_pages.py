@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,12 @@ def _constant_doc(package: str, name: str, value: Any) -> str:
     return ""
 
 
+def _entries(value: Any) -> str:
+    """Return the names in a table or list that has no text."""
+    names = [one for one in value if isinstance(one, str)] if isinstance(value, Mapping | tuple | list) else []
+    return f"Names: {', '.join(f'``{one}``' for one in names)}." if names else ""
+
+
 def _loss_pages() -> dict[str, str]:
     """Return the loss page of each function and module."""
     modules = {kind.__name__: name for name, kind in LOSSES.items()}
@@ -105,7 +112,7 @@ def _directive(package: str, name: str, value: Any) -> list[str]:
         return [f".. autoclass:: {package}.{name}", "   :members:", "   :member-order: bysource", ""]
     if inspect.isroutine(value):
         return [f".. autofunction:: {package}.{name}", ""]
-    text = restructured(_constant_doc(package, name, value))
+    text = restructured(_constant_doc(package, name, value) or _entries(value))
     return [f".. py:data:: {name}", "", *(f"   {line}".rstrip() for line in text), ""]
 
 
