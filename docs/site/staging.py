@@ -120,6 +120,8 @@ class _Page:
         file = (self.path.parent / name).resolve()
         if image:
             return self._image(text, file)
+        if not file.exists():  # tests/test_docs.py reports the link
+            return text
         if file.is_dir():
             index = file / "README.md"
             return f"[{text}]({self._relative(index)})" if index.exists() and index.is_relative_to(DOCS) else text
@@ -142,8 +144,7 @@ class _Page:
         else:
             target = self.source / DOWNLOADS / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            if file.exists():  # otherwise, Sphinx reports the link
-                shutil.copy2(file, target)
+            shutil.copy2(file, target)
         return Path(os.path.relpath(target, self.folder)).as_posix()
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from segmi.losses import LOSSES
 
+pytestmark = pytest.mark.timeout(900)  # the first test builds the site
+
 LOADED = {"script": "src", "link": "href", "img": "src", "source": "srcset", "iframe": "src"}
 
 

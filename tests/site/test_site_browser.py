@@ -9,6 +9,8 @@ import pytest
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core: pip install 'segmi[dev]'")
 
+pytestmark = pytest.mark.timeout(900)  # the first test builds the site
+
 PAGES = (
     "index", "start/loss", "start/study", "guides/data", "guides/study-settings", "guides/statistics", "background/rmi",
     "losses/index", "losses/each/rmi_loss", "losses/own-loss", "reference/segmi.deploy", "changelog",
