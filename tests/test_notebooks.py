@@ -32,6 +32,7 @@ def test_names() -> None:
     assert {path.stem for path in (DOCS / "notebooks").glob("*.ipynb")} == {path.stem for path in TEXTS}
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "name", [pytest.param(path.stem, marks=pytest.mark.slow if path.stem in SLOW else ()) for path in TEXTS]
 )
