@@ -83,6 +83,21 @@ def test_few_images_fill_a_batch(tmp_path: Path) -> None:
     assert settings(facts, training__batch_size=8)["training.learning_rate"] == 3e-3
 
 
+def test_the_batch_is_described_with_the_given_values(small: Path) -> None:
+    facts = folder_facts(small)
+    given = {"training.batch_size": 4, "training.learning_rate": 0.02}
+    described = [decide(facts, dict(list(given.items())[:count]))["batch"] for count in range(3)]
+    assert [one.text.split(", ")[1] for one in described[1:]] == [
+        "AdamW with a learning rate of 0.0021",
+        "AdamW with a learning rate of 0.02",
+    ]
+    assert [one.reason for one in described[1:]] == [
+        "the learning rate follows the square root of the batch",
+        "as given",
+    ]
+    assert described[0].reason.endswith("; the learning rate follows the square root of the batch")
+
+
 def test_losses_for_two_and_for_many_classes(tmp_path: Path) -> None:
     for classes in (2, 40):
         folder = write(tmp_path / str(classes), {str(number): (64, 64) for number in range(8)}, classes=classes)

@@ -206,8 +206,12 @@ def _batch(facts: Facts, given: Mapping[str, Any]) -> Decision:
     size = given.get("training.batch_size") or batch
     rate = float(f"{3e-3 * math.sqrt(size / 8):.2g}")
     fields = {"training.batch_size": batch, "training.optimizer": "AdamW", "training.learning_rate": rate}
-    reason = f"{limit}; the learning rate follows the square root of the batch"
-    return Decision(fields, f"batches of {size}, AdamW with a learning rate of {rate:g}", reason)
+    reasons = {
+        "training.batch_size": limit, "training.learning_rate": "the learning rate follows the square root of the batch"
+    }  # fmt: skip
+    reason = "; ".join(text for field, text in reasons.items() if not given.get(field)) or "as given"
+    used, shown = given.get("training.optimizer") or "AdamW", given.get("training.learning_rate") or rate
+    return Decision(fields, f"batches of {size}, {used} with a learning rate of {shown}", reason)
 
 
 def _budget(facts: Facts, given: Mapping[str, Any]) -> Decision:
