@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from safetensors import safe_open
@@ -148,3 +149,23 @@ def test_networks_agree_on_twenty_images_of_camvid(tmp_path, dataset, camvid_roo
     done = export(bundle, tmp_path / f"m{module.FORMATS[format]}", format=format, images=images)
     assert done.parity.images >= 20
     assert done.parity.difference <= 1e-4
+
+
+def test_a_segformer_on_five_bands_of_16_bits(tmp_path, dataset):
+    """The file, its stated value range and the program give the labels that segmi predicts."""
+    format = {"bands": [1, 2, 3, 4, 5], "value_range": [[100, 9000]] * 5}
+    network = build_network("smp_segformer", encoder="resnet18", classes=3, in_channels=5).eval()
+    bundle = save_bundle(
+        tmp_path / "bundle", network, dataset=dataset, preprocessing={"resize": None, "image_format": format}
+    )
+    bands = np.random.default_rng(0).integers(0, 10_000, (5, 64, 96), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", bands, photometric="minisblack", planarconfig="separate")
+    done = export(bundle, tmp_path / "m.onnx", images=[tmp_path / "a.tif"])
+    assert done.parity.difference <= 1e-4
+    session = ort.InferenceSession(str(done.path), providers=["CPUExecutionProvider"])
+    low, high = json.loads(session.get_modelmeta().custom_metadata_map["segmi.preprocessing"])["image_format"][
+        "value_range"
+    ][0]
+    scaled = (bands.astype(np.float32) - low) / (high - low)
+    (logits,) = session.run(["logits"], {"images": scaled[None]})
+    assert (logits[0].argmax(0) == segmi.predict(load(bundle), tmp_path / "a.tif")).mean() > 0.999
