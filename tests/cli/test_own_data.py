@@ -136,6 +136,9 @@ def test_read_only_data(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert f"Fix: write it to another folder, which every command accepts: segmi data init {photos}" in (
         capsys.readouterr().err
     )
+    (tmp_path / "file").touch()
+    assert main(["data", "init", str(photos), "--output", str(tmp_path / "file" / "x")]) == 5
+    assert "segmi.toml: Not a directory\n  Fix: give a folder that this user can write" in capsys.readouterr().err
     folder = tmp_path / "descriptions" / "discs"
     assert main(["data", "init", str(photos), "--output", str(folder)]) == 0
     assert f"next: segmi train {folder} " in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import re
 import threading
 import warnings
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from segmi.losses import (
@@ -391,3 +393,36 @@ class TestMMSegmentation:
             loss(logits, labels, reduction_override="none")
         with pytest.raises(ValueError, match="expected the name of a loss of one network, got 'mutual_learning'"):
             MMSegmentationLoss("mutual_learning")
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "error", "fix"),
+    [
+        ((2, 3, 8, 9), torch.zeros(2, 1, 8, 9, dtype=torch.long), ValueError, "pass labels[:, 0]"),
+        ((2, 3, 8, 9), torch.ones(2, 3, 8, 9, dtype=torch.long), ValueError, "pass labels.argmax(1)"),
+        ((2, 3, 8, 9), torch.ones(2, 8, 9, 3, dtype=torch.long), ValueError, "pass labels.argmax(-1)"),
+        ((2, 8, 9, 3), torch.ones(2, 8, 9, dtype=torch.long), ValueError, "pass logits.permute(0, 3, 1, 2)"),
+        (
+            (2, 3, 8, 9),
+            torch.ones(2, 4, 5, dtype=torch.long),
+            ValueError,
+            "pass torch.nn.functional.interpolate(logits",
+        ),
+        ((1, 3, 8, 9), torch.ones(8, 9, dtype=torch.long), ValueError, "pass labels[None]"),
+        ((3, 8, 9), torch.ones(8, 9, dtype=torch.long), ValueError, "pass logits[None] and labels[None]"),
+        ((2, 3, 8, 9), {"image": 0, "labels": 1}, TypeError, "pass labels['labels']"),
+        ((2, 3, 8, 9), Image.new("L", (9, 8)), TypeError, "pass torch.as_tensor(numpy.array(labels), device"),
+        ((2, 3, 8, 9), torch.full((2, 8, 9), -100), ValueError, "pass ignore_index=-100"),
+    ],
+)
+def test_the_fix_is_the_expression_to_pass(logits, labels, error, fix):
+    loss = CrossEntropy()
+    given = torch.randn(logits)
+    with pytest.raises(error, match=re.escape(f"Fix: {fix}")) as caught:
+        loss(given, labels)
+    expression = str(caught.value).partition("Fix: pass ")[2]
+    names = {"logits": given, "labels": labels, "torch": torch, "numpy": np}
+    if expression.startswith(("labels[:", "labels.argmax", "labels[None]")):
+        assert loss(given, eval(expression.partition(" ")[0] if "argmax" in expression else expression, names)) > 0
+    if expression.startswith("ignore_index"):
+        assert CrossEntropy(ignore_index=-100)(given, labels) == 0

@@ -89,7 +89,12 @@ def init(
         folder, images=images, masks=masks, title=title, val=val, test=test, seed=seed, pairs_only=pairs_only,
         threshold=threshold, ignored=None if ignored is None else _ignored_values(ignored), progress=_stages(),
     )  # fmt: skip
-    written.mkdir(parents=True, exist_ok=True)
+    try:
+        written.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"cannot write {target}: {error.strerror}", "give a folder that this user can write: --output DIR"
+        ) from error
     with atomic_path(written / SHEET) as temporary:
         proposal.sheet().save(temporary, format="PNG")
     atomic_write(target, proposal.text(None if output is None else folder.resolve()))

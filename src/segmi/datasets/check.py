@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from segmi.datasets.reader import DatasetReader, Problem, Sample, combined_error, size_mismatch
 from segmi.errors import DataError, SegmiError, unknown_name
 from segmi.types import IGNORE_INDEX
+
+MOST_NAMES: Final = 12  # classes without pixels that a note lists
 
 Progress = Callable[[int, int], None]  # called with the number of images done and their total
 Item = TypeVar("Item")
@@ -122,7 +124,8 @@ def _absent_classes(classes: Sequence[str], reports: Sequence[SplitReport]) -> l
     for report in reports:
         absent = [index for index, pixels in enumerate(report.class_pixels) if not pixels]
         elsewhere = [other.name for other in reports if any(other.class_pixels[index] for index in absent)]
-        names = ", ".join(classes[index] for index in absent)
+        names = ", ".join(classes[index] for index in absent[:MOST_NAMES])
+        names += f" and {len(absent) - MOST_NAMES} more" if len(absent) > MOST_NAMES else ""
         effect = ""
         if report.name == "train" and elsewhere:
             effect = f", which {' and '.join(elsewhere)} has: move images to train, or merge classes (`value = [1, 2]`)"

@@ -37,13 +37,18 @@ _LOVEDA_COLORS: Final = from_hex("ffffff ff0000 ffff00 0000ff 9f81b7 00ff00 ffc3
 BY_VALUE: Final = (
     PublishedLabels("Cityscapes", *_CITYSCAPES_IDS, "", "_labelIds"),
     PublishedLabels("Cityscapes (train ids)", *_TRAIN_IDS, "", "_labelTrainIds"),
+    PublishedLabels("Cityscapes", *_CITYSCAPES_IDS, "KITTI", ""),
+    PublishedLabels("Cityscapes (train ids)", *_TRAIN_IDS, "BDD100K", ""),
     PublishedLabels("PASCAL VOC", voc2012.CLASSES, range(21), [IGNORE_INDEX], VOC_PALETTE, "PASCAL VOC", ""),
     PublishedLabels("CamVid", camvid.CLASSES, range(11), [11], CAMVID_PALETTE, "SegNet", ""),
     PublishedLabels("LoveDA", _LOVEDA, range(1, 8), [0], full_palette(_LOVEDA_COLORS, (0, 0, 0)), "LoveDA", ""),
     PublishedLabels("ADE20K", ade20k.CLASSES, range(1, 151), [0], ADE20K_PALETTE, "ADE20K", ""),
 )
 
+_UAVID: Final = ("building", "road", "tree", "low vegetation", "static car", "moving car", "human")
+_UAVID_COLORS: Final = from_hex("800000 804080 008000 808000 c000c0 400080 404000")
 BY_COLOR: Final = (
+    ("UAVid", _UAVID, full_palette(_UAVID_COLORS, (0, 0, 0))),
     ("PASCAL VOC", voc2012.CLASSES, VOC_PALETTE),
     ("Cityscapes", cityscapes.CLASSES, CITYSCAPES_PALETTE),
     ("CamVid", camvid.CLASSES, CAMVID_PALETTE),

@@ -88,10 +88,7 @@ def check_targets(logits: Logits, labels: Labels, ignore_index: int | None) -> N
     """
     check_logits("logits", logits)
     if not isinstance(labels, Tensor):
-        raise TypeError(
-            f"labels: expected a tensor of class indices, got {type(labels).__name__}. "
-            "Fix: pass torch.as_tensor(labels, device=logits.device)"
-        )
+        raise TypeError(_not_a_tensor(labels))
     if not logits.is_floating_point():
         raise TypeError(
             f"logits: expected a floating-point tensor, got {logits.dtype}. Fix: pass the output of the network"
@@ -101,14 +98,13 @@ def check_targets(logits: Logits, labels: Labels, ignore_index: int | None) -> N
             f"labels: expected class indices of an integer type, got {labels.dtype}. Fix: use {_indices_of(labels)}"
         )
     if logits.ndim != 4 or logits.shape[1] == 0:
-        raise ValueError(
-            f"logits: expected shape N×C×H×W with C ≥ 1, got {tuple(logits.shape)}. Fix: add the missing dimensions"
-        )
+        fix = "pass logits[None] and labels[None] for one image" if logits.ndim == 3 else "pass logits of images, in 2D"
+        raise ValueError(f"logits: expected shape N×C×H×W with C ≥ 1, got {tuple(logits.shape)}. Fix: {fix}")
     expected = (logits.shape[0], *logits.shape[2:])
     if tuple(labels.shape) != expected:
         raise ValueError(
             f"labels: expected shape N×H×W = {expected} to match logits of shape {tuple(logits.shape)}, got "
-            f"{tuple(labels.shape)}. Fix: squeeze a channel dimension of labels, resize the logits to the labels"
+            f"{tuple(labels.shape)}. Fix: {_matching_shape(logits, labels)}"
         )
     if labels.device != logits.device:
         raise TypeError(
@@ -137,6 +133,38 @@ def check_logits(name: str, logits: object) -> None:
         got += f" of {len(logits)}"
         fix = "pass output[0], and add the loss of auxiliary logits with a separate weight"
     raise TypeError(f"{name}: expected a tensor, got {got}. Fix: {fix}")
+
+
+def _not_a_tensor(labels: object) -> str:
+    got, fix = type(labels).__name__, "torch.as_tensor(labels, device=logits.device)"
+    if isinstance(labels, Mapping) and labels:
+        got += " with the keys " + ", ".join(map(repr, labels))
+        known = ("labels", "masks", "mask", "semantic")
+        fix = f"labels[{next((key for key in known if key in labels), next(iter(labels)))!r}]"
+    elif (
+        not isinstance(labels, list | tuple) and hasattr(labels, "__array_interface__") and not hasattr(labels, "ndim")
+    ):
+        fix = "torch.as_tensor(numpy.array(labels), device=logits.device)[None]"  # an image of Pillow
+    return f"labels: expected a tensor of class indices, got {got}. Fix: pass {fix}"
+
+
+def _matching_shape(logits: Logits, labels: Labels) -> str:
+    # the expression that makes the shapes match
+    count, classes, *size = logits.shape
+    shape = tuple(labels.shape)
+    if shape == (count, 1, *size):
+        return "pass labels[:, 0]"
+    if shape == (count, classes, *size):
+        return "pass labels.argmax(1) for one-hot labels"
+    if shape == (count, *size, classes):
+        return "pass labels.argmax(-1) for one-hot labels"
+    if shape == tuple(logits.shape[:3]):
+        return "pass logits.permute(0, 3, 1, 2) if the classes are last"
+    if count == 1 and shape == tuple(size):
+        return "pass labels[None]"
+    if len(shape) == 3 and shape[0] == count:
+        return "pass torch.nn.functional.interpolate(logits, labels.shape[-2:]) to resize the logits"
+    return "pass the labels of the same images, with one class index per pixel"
 
 
 def _indices_of(labels: Tensor) -> str:
@@ -190,7 +218,7 @@ def _unknown_ids(ids: Tensor, classes: int, ignore_index: int | None) -> str:
     )
     unknown = ids.unique().tolist()
     listing = ", ".join(map(str, unknown[:10])) + (f", … ({len(unknown)} in all)" if len(unknown) > 10 else "")
-    return (
-        f"labels: expected {known}, got also {listing}. "
-        "Fix: map them to classes or to the ignore value, or give the network one channel per class"
-    )
+    negative = [value for value in unknown if value < 0]
+    fix = "map them to classes or to the ignore value, or give the network one channel per class"
+    fix = f"pass ignore_index={negative[0]} to the loss if such pixels are ignored" if unknown == negative[:1] else fix
+    return f"labels: expected {known}, got also {listing}. Fix: {fix}"

@@ -283,6 +283,37 @@ def test_colors_of_v7(tmp_path):
     assert names_of(propose(tmp_path)) == {"back": (0, 0, 0), "cat": (255, 50, 50)}
 
 
+@pytest.mark.parametrize(
+    ("images", "masks", "values", "expected"),
+    [
+        ("training/image_2/{}", "training/semantic/{}", (0, 7, 8, 26), {"road": 7, "sidewalk": 8, "car": 26}),
+        ("images/10k/train/{}", "labels/sem_seg/masks/train/{}", (0, 2, 9, 13, 255), {"road": 0, "car": 13}),
+    ],
+)  # fmt: skip
+def test_labels_of_cityscapes_in_other_datasets(tmp_path, images, masks, values, expected):
+    """KITTI and BDD100K."""
+    for number in range(4):
+        photo(tmp_path / f"{images.format(number)}.jpg")
+        labels(tmp_path / f"{masks.format(number)}.png", values)
+        colors(
+            tmp_path / f"{masks.format(number).replace('semantic', 'semantic_rgb').replace('masks', 'colormaps')}.png"
+        )
+    names = names_of(propose(tmp_path))
+    assert len(names) == 19
+    assert names.items() >= expected.items()
+
+
+def test_colors_of_two_datasets_name_no_classes(tmp_path):
+    shown = ((0, 0, 0), (128, 0, 0), (128, 64, 128), (128, 128, 0))  # of CamVid and UAVid
+    for number in range(4):
+        photo(tmp_path / f"images/{number}.jpg")
+        colors(tmp_path / f"masks/{number}.png", shown)
+    assert [*names_of(propose(tmp_path))] == ["background", "class 1", "class 2", "class 3"]
+    for number in range(4):
+        colors(tmp_path / f"masks/{number}.png", (*shown, (192, 0, 192)))
+    assert names_of(propose(tmp_path))["static car"] == (192, 0, 192)
+
+
 def test_a_list_without_background_is_refused_with_its_place(tmp_path):
     for number in range(4):
         photo(tmp_path / f"images/{number}.jpg")

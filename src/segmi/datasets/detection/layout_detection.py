@@ -34,6 +34,8 @@ LAYOUTS: Final = (
     (r"(^|/)masks_png$", "LoveDA's layout"),
     (r"(^|/)stuffthingmaps", "COCO-Stuff's layout"),
     (r"(^|/)labelsT[rs]$", "nnU-Net's layout"),
+    (r"(^|/)training/semantic$", "KITTI's layout"),
+    (r"(^|/)labels/sem_seg/masks/", "BDD100K's layout"),
 )
 """Published layouts, by the path of their masks."""
 
