@@ -17,7 +17,7 @@ from segmi.records.atomic import atomic_write
 HERE: Final = Path(__file__).resolve().parent
 BENCHMARKS: Final = (
     "losses", "training", "precision", "processes", "data", "evaluation", "engines", "estimators",
-    "catalog_training",
+    "catalog_training", "whole_study",
 )  # fmt: skip
 
 HEAD: Final = """# Benchmarks

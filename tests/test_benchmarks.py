@@ -86,6 +86,20 @@ def test_training_prints_its_tables() -> None:
 
 
 @pytest.mark.slow
+def test_whole_study_compares_every_part_of_the_paper() -> None:
+    command = [sys.executable, str(FOLDER / "whole_study.py"), "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(" | ") for line in done.stdout.splitlines() if " s | " in line]
+    names = ("| Model 1", "| Model 2", "| Model 3", "| Evaluation", "| together")
+    assert len(lines) == len(names)
+    for cells, name in zip(lines, names, strict=True):
+        assert cells[0].startswith(name)
+        theirs, own, faster = (float(cell.removesuffix(" |").removesuffix(" s")) for cell in cells[1:])
+        assert faster == pytest.approx(theirs / own, rel=0.1)
+
+
+@pytest.mark.slow
 def test_processes_compares_two_with_one() -> None:
     command = [sys.executable, str(FOLDER / "processes.py"), "--quick", "--data", "none"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
