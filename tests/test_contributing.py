@@ -36,6 +36,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.timeout(900)  # five processes; half a minute without load
 def test_the_walk_ends_in_a_green_test(copy: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(copy / "src")}
     outputs: list[str] = []

@@ -44,6 +44,12 @@ print(segmi.metrics.__name__, segmi.information.__name__, float(logits.grad.abs(
     assert done.stdout.split() == ["segmi.metrics", "segmi.information", "True"], done.stderr
 
 
+def test_star_imports_need_no_other_package() -> None:
+    for package in ("losses", "metrics", "information"):
+        done = run(f"import sys; sys.modules['torchmetrics'] = None\nfrom segmi.{package} import *\nprint('ok')")
+        assert done.stdout == "ok\n", done.stderr
+
+
 def test_the_base_installation_has_three_requirements() -> None:
     names = {requirement.partition(">")[0] for requirement in PROJECT["dependencies"]}
     assert names == {"torch", "numpy", "numba"}

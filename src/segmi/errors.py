@@ -70,6 +70,16 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    Example:
+        >>> counted(1, "image"), counted(9, "image")
+        ('1 image', '9 images')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name most similar to ``name``, or None if no name is similar."""
     by_folded_name = {candidate.lower(): candidate for candidate in known}

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import segmi
 from segmi.cli import main
+from segmi.datasets import open_dataset
+from segmi.metrics.scores import scores
 
 CLASSES = ["background", "disc"]
 
@@ -96,10 +99,38 @@ def test_evaluate_warns_of_other_class_names_and_refuses_invalid_options(
     assert main(["evaluate", str(tmp_path / "runs"), "--root", str(discs), "classes=[disc, background]"]) == 0
     assert "name their classes differently" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path / "runs"), "--root", str(discs), "val"]) == 2
-    assert "expected OPTION=VALUE, got 'val'" in capsys.readouterr().err
+    assert "val is not a bundle" in capsys.readouterr().err
     for verb in (
         ["evaluate", str(tmp_path / "runs"), "--root", str(discs)],
         ["predict", str(tmp_path / "runs"), "x.png"],
     ):
         assert main([*verb, "--threshold", "0.4"]) == 2
         assert "a threshold of 0.4 needs a binary network with one logit" in capsys.readouterr().err
+
+
+def test_several_bundles_are_evaluated_as_predict_averages_them(
+    discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = ["--root", str(discs)]
+    for seed, resize in ((0, 36), (1, 48)):  # each bundle has its own preprocessing
+        output = ["-o", str(tmp_path / f"run{seed}"), f"processing={{resize: {resize}, crop: 32}}"]
+        arguments = ["--model", "unet", "--width", "4", "--steps", "20", "-b", "2", "--lr", "0.01", "--seed", str(seed)]
+        assert main(["train", *root, *arguments, "--loss", "cross_entropy", *output]) == 0
+    bundles = [str(tmp_path / "run0"), str(tmp_path / "run1")]
+    capsys.readouterr()
+    assert main(["evaluate", *bundles, "val=0.5", *root, "--split", "val", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert len(result["bundles"]) == 2
+    reader = open_dataset("folder", discs, val=0.5)
+    matrix = np.zeros((2, 2), np.int64)
+    for sample in reader.split("val"):
+        found, truth = segmi.predict(bundles, str(sample.image)), reader.read_mask(sample)
+        np.add.at(matrix, (truth, found), 1)
+    assert result["images"] == len(reader.split("val")) == 6
+    assert result["scores"]["mIoU"] == pytest.approx(scores(matrix)["mIoU"], abs=1e-12)
+
+    one = [main(["evaluate", bundle, "val=0.5", *root, "--json"]) for bundle in bundles]
+    assert one == [0, 0]
+    capsys.readouterr()
+    assert main(["evaluate", *bundles, *root, "--protocol", "paper"]) == 2
+    assert "the protocol paper evaluates one network, got several bundles" in capsys.readouterr().err

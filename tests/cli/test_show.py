@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -113,3 +114,16 @@ def test_a_damaged_record_is_refused(
         (copy / "model.json").write_text(json.dumps({**card, key: value}))
         assert main(["show", str(copy)]) == 3
         assert "model.json: " in capsys.readouterr().err
+
+
+def test_mappings_are_printed_as_words(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bundle,) = trained[1].glob("**/bundles/*")
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    card = json.loads((copy / "model.json").read_text())
+    card["specification"]["normalize"] = {"mean": [0.5, 0.25, 0.125], "std": [0.5, 1.0, 2.0]}
+    (copy / "model.json").write_text(json.dumps(card))
+    text = shown(capsys, copy)
+    assert re.search(r"^normalization +mean 0.5 0.25 0.125, std 0.5 1.0 2.0$", text, re.MULTILINE)
+    assert not set("{}[]'") & set(text.partition("\n")[2].replace(str(copy), "")), text

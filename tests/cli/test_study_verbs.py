@@ -83,10 +83,11 @@ def test_run_status_report_predict_evaluate(file: str, tmp_path: Path, capsys: p
     runs = str(tmp_path / "runs")
     assert main(["study", "run", file, "--runs", runs, "--resume"]) == 2
     assert "there is nothing to resume" in capsys.readouterr().err
-    assert main(["study", "status", file, "--runs", runs]) == 0
+    assert main(["study", "status", file, "--runs", runs, "--root", "/no/such/folder"]) == 0  # as `study run`
     assert "0 of 1 runs are finished" in capsys.readouterr().out
 
     assert main(["study", "run", file, "--runs", runs]) == 0
+    assert ": the network sees images of " in capsys.readouterr().err  # nothing is resized in silence
     first = capsys.readouterr()
     assert "Street scenes" in first.out
     assert "report: " in first.out
@@ -215,3 +216,16 @@ def test_data_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert str(tmp_path) in capsys.readouterr().err
     assert main(["data", "check", "camvd"]) == 2
     assert "did you mean 'camvid'" in capsys.readouterr().err
+
+
+def test_processes_of_torchrun_print_decisions_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    command = [*TRAIN, "--print-config", "-o", str(tmp_path / "mine")]
+    assert main(command) == 0
+    assert "methods:" in capsys.readouterr().out
+    monkeypatch.setenv("RANK", "1")
+    assert main(command) == 0
+    assert capsys.readouterr().out == ""

@@ -73,7 +73,7 @@ def test_labelme(tmp_path):
     photo(root / "c.jpg")
     result = convert_polygons(root, output)
     assert result.classes == ("background", "car", "tree")
-    assert result.notes == ("1 images without annotations are skipped", "1 shapes of the type line have no area")
+    assert result.notes == ("skipped 1 image without annotations", "skipped 1 shape of the type line, without area")
     drawn = masks(output)
     first = expected((4, 5, 14, 15, 1), (6, 7, 10, 11, 2), (20, 20, 30, 25, 255), (1, 1, 3, 4, 1))
     np.testing.assert_array_equal(drawn["a.png"], first)
@@ -176,7 +176,7 @@ def test_yolo(tmp_path, layout, names):
     result = convert_polygons(root, tmp_path / "out")
     known = ("class 0", "class 1") if names == "none" else ("car", "tree")
     assert result.classes == ("background", *known)
-    assert result.notes == ("2 images without annotations are skipped",)
+    assert result.notes == ("skipped 2 images without annotations",)
     drawn = masks(tmp_path / "out")
     assert [*drawn] == ["train/a.png", "train/empty.png", "val/a.png", "val/empty.png"]
     np.testing.assert_array_equal(drawn["val/a.png"], expected((4, 5, 14, 15, 1), (6, 7, 10, 11, 2)))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from segmi.cli import main
 from segmi.deploy import load, predict, save_bundle
@@ -40,7 +41,7 @@ def runs(tmp_path, network, dataset, preprocessing):
 def test_a_result_is_the_prediction_with_its_confidence(runs, tmp_path):
     network = load(find_bundles(runs)[0])
     pixels = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
-    found = predict_with_confidence(network, pixels)
+    found = predict_with_confidence([(network, pixels)])
     np.testing.assert_array_equal(found.labels, predict(network, pixels, probabilities=tmp_path / "p.npy"))
     np.testing.assert_allclose(found.confidence, np.load(tmp_path / "p.npy").max(0), atol=1e-3)
     assert sum(found.shares.values()) == pytest.approx(1)
@@ -52,9 +53,21 @@ def test_a_result_is_the_prediction_with_its_confidence(runs, tmp_path):
 def test_a_result_can_be_augmented(runs):
     network = load(find_bundles(runs)[0])
     pixels = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
-    found = predict_with_confidence(network, pixels, tta=("flips",))
+    found = predict_with_confidence([(network, pixels)], tta=("flips",))
     np.testing.assert_array_equal(found.labels, predict(network, pixels, tta="flips"))
-    assert not np.allclose(found.confidence, predict_with_confidence(network, pixels).confidence, atol=1e-3)
+    assert not np.allclose(found.confidence, predict_with_confidence([(network, pixels)]).confidence, atol=1e-3)
+
+
+def test_several_networks_form_an_ensemble(runs, tmp_path, network, dataset, preprocessing):
+    with torch.no_grad():
+        network.module.head.weight.neg_()
+    other = save_bundle(tmp_path / "other", network, dataset=dataset, preprocessing=preprocessing)
+    bundles = [find_bundles(runs)[0], other]
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    found = predict_with_confidence([(load(one), pixels) for one in bundles])
+    np.testing.assert_array_equal(found.labels, predict(bundles, pixels))
+    assert not np.array_equal(found.labels, predict(bundles[0], pixels))
+    assert sum(found.shares.values()) == pytest.approx(1)
 
 
 def test_the_page_offers_augmentation_and_original_values(runs):
@@ -65,6 +78,7 @@ def test_the_page_offers_augmentation_and_original_values(runs):
     assert [one.label for one in page.multiselect] == ["Networks", "Test-time augmentation"]
     assert list(page.multiselect[1].options) == ["flips", "scales"]
     assert list(page.radio[1].options) == ["index", "original"]
+    assert [one.label for one in page.checkbox] == ["Ensemble"]
 
 
 def test_titles_leave_out_shared_parts(runs):
@@ -77,7 +91,7 @@ def test_titles_leave_out_shared_parts(runs):
 
 
 def test_the_legend_has_colors_and_escaped_names(runs):
-    found = predict_with_confidence(load(find_bundles(runs)[0]), np.zeros((40, 40, 3), np.uint8))
+    found = predict_with_confidence([(load(find_bundles(runs)[0]), np.zeros((40, 40, 3), np.uint8))])
     shares = {"<b>sky</b>": 0.25, "road": 0.75, "car": 0.0}
     legend = legend_html(found._replace(shares=shares))
     assert legend.index("road") < legend.index("&lt;b&gt;sky&lt;/b&gt;")

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors import safe_open
 
 import segmi
+from segmi.cli import main
 from segmi.deploy import export as module
 from segmi.deploy import load, save_bundle
 from segmi.deploy.export import export
@@ -130,7 +131,7 @@ def test_a_program_that_does_not_agree_is_not_written(small, tmp_path, monkeypat
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle", "m.safetensors"]
 
 
-def test_invalid_arguments_are_refused(small, tmp_path, monkeypatch):
+def test_invalid_arguments_are_refused(small, tmp_path, monkeypatch, capsys):
     with pytest.raises(UsageError, match=r"unknown format 'onx'(.|\n)*did you mean 'onnx'"):
         export(small, tmp_path / "m.onnx", format="onx")
     with pytest.raises(UsageError, match=r"expected a file ending in .pt2 for torch-export, got .*m.onnx"):
@@ -138,6 +139,10 @@ def test_invalid_arguments_are_refused(small, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(EnvironmentProblem, match=r"needs the package onnxruntime(.|\n)*segmi\[export\]"):
         export(small, tmp_path / "m.onnx")
+    assert main(["export", str(small), "-o", str(tmp_path / "m.onnx")]) == 5
+    printed = capsys.readouterr().err
+    assert "needs the package onnxruntime" in printed
+    assert "tracing" not in printed
 
 
 @pytest.mark.slow

@@ -205,11 +205,20 @@ def test_explicit_options_override(small: Path, given: dict[str, Any], absent: s
 
 
 @pytest.mark.parametrize(
-    ("given", "warmup"),
-    [({}, 50), ({"training__steps": 400}, 20), ({"training__epochs": 100, "training__batch_size": 5}, 10)],
+    ("given", "warmup", "text"),
+    [
+        ({}, 50, "(50 of 1000 parts of the time)"),
+        ({"training__steps": 400}, 20, "(20 of 400 steps)"),
+        ({"training__steps": 1000}, 50, "(50 of 1000 steps)"),
+        ({"training__epochs": 100, "training__batch_size": 5}, 10, "(10 of 200 steps)"),
+        ({"training__steps": 10}, 0, "polynomial decay, without warm-up over 10 steps"),
+    ],
 )
-def test_warmup_takes_a_twentieth_of_any_budget(small: Path, given: dict[str, Any], warmup: int) -> None:
-    assert settings(folder_facts(small), **given)["training.warmup_steps"] == warmup
+def test_warmup_takes_a_twentieth_of_any_budget(small: Path, given: dict[str, Any], warmup: int, text: str) -> None:
+    facts = folder_facts(small)
+    assert settings(facts, **given)["training.warmup_steps"] == warmup
+    known = {name.replace("__", "."): value for name, value in given.items()}
+    assert text in recipe._schedule(facts, known).text
 
 
 def test_the_configuration_is_printed_and_stored(

@@ -40,12 +40,14 @@ def export(
     """
     calm_libraries()
     from segmi.deploy.bundle_paths import find_bundle
-    from segmi.deploy.export import FORMATS
+    from segmi.deploy.export import FORMATS, check_packages
     from segmi.deploy.export import export as write
 
+    folder = find_bundle(bundle)
+    check_packages(format)
     say("tracing and comparing; this takes up to a minute")
     target = output or Path(f"model{FORMATS.get(format, '')}")
-    result = write(find_bundle(bundle), target, format=format, images=images or [], threshold=threshold)
+    result = write(folder, target, format=format, images=images or [], threshold=threshold)
     if as_json:
         put_json({**result._asdict(), "path": str(result.path), "parity": result.parity._asdict()})
         return

@@ -25,7 +25,7 @@ from segmi.cli.output import calm_libraries, put, put_json, put_table, say
 from segmi.cli.own_data import open_reader
 from segmi.cli.progress_bars import counting
 from segmi.cli.train import put_scores
-from segmi.errors import DataError, UsageError
+from segmi.errors import DataError, UsageError, counted
 from segmi.types import THRESHOLD
 
 if TYPE_CHECKING:
@@ -37,8 +37,13 @@ AFTER: Final = "segmi.arguments_after_separator"
 
 
 def evaluate(
-    bundle: Bundle,
-    options: DatasetOptions = None,
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="BUNDLE... [OPTION=VALUE]...",
+            help="A bundle, or several as an ensemble; then options of the dataset, such as val=0.2 or masks=color.",
+        ),
+    ],
     data: Dataset = "folder",
     root: DatasetRoot = None,
     split: Annotated[str, typer.Option("--split", help="Split to evaluate on.")] = "val",
@@ -55,40 +60,56 @@ def evaluate(
 ) -> None:
     """Evaluate a bundle on a dataset: mean IoU, IoU per class, accuracies.
 
-    Example: `segmi evaluate runs/mine --data folder --root DIR`, with a bundle that `segmi train` wrote to runs/mine
+    Several bundles form an ensemble: their probabilities are averaged at the size of the image.
+
+    Example: `segmi evaluate runs/mine --data photos`, or `segmi evaluate runs/a runs/b --data folder --root DIR`
     """
     if protocol not in ("full", "paper"):
         raise UsageError(f"unknown protocol {protocol!r}", "use full or paper")
     calm_libraries()
     from segmi.datasets.segmentation_dataset import SegmentationDataset
     from segmi.deploy import load
-    from segmi.deploy.bundle_paths import find_bundle
+    from segmi.deploy.bundle_paths import find_bundles
+    from segmi.deploy.ensemble_evaluation import ensemble_confusion
     from segmi.metrics.scores import scores
+    from segmi.models import InferenceConfig
     from segmi.models.inference import check_threshold, parse_tta
     from segmi.training import Cohort
     from segmi.training import evaluate as score
     from segmi.training.region_diagnostics import diagnostics_of
 
-    network = load(find_bundle(bundle))
-    check_threshold(threshold, network.channels)  # before the dataset is read
+    options = [text for text in arguments if "=" in text and not Path(text).exists()]
+    folders = [folder for text in arguments if text not in options for folder in find_bundles(text)]
+    if not folders:
+        raise UsageError("expected a bundle, got none", "write `segmi evaluate BUNDLE`")
+    network, ensemble = load(folders[0]), load(folders) if folders[1:] else None
+    check_threshold(threshold, (ensemble or network).channels)  # before the dataset is read
     dataset = open_reader(data, root, options)
     check_classes(network, dataset)
-    images = SegmentationDataset(dataset, dataset.split(split), processing_of(network), seed=seed)
-    diagnostics = diagnostics_of(dataset.info.classes)
-    arguments: Any = {"protocol": protocol, "threshold": threshold, "tta": parse_tta(tta)}
-    matrices = score(
-        Cohort({"network": network}), images, **arguments, window=window, overlap=overlap, device=device,
-        progress=counting("scored"), diagnostics=diagnostics,
-    )  # fmt: skip
-    result: Any = scores(matrices["network"].pooled().numpy())
-    if not as_json:
-        put_scores(result, list(dataset.info.classes))
-        return
-    named = {name.replace("/network", "", 1): value for name, value in diagnostics.values().items()}
-    put_json({
-        "bundle": str(bundle), "data": data, "split": split, **arguments, "images": len(images),
-        "classes": dataset.info.classes, "scores": result, "diagnostics": named,
-    })  # fmt: skip
+    how: Any = {"protocol": protocol, "threshold": threshold, "tta": parse_tta(tta)}
+    result: dict[str, Any] = {"data": data, "split": split, **how, "images": len(dataset.split(split))}
+    result["classes"] = dataset.info.classes
+    scored = counting("scored")
+    if ensemble is not None:
+        if protocol == "paper":
+            raise UsageError("the protocol paper evaluates one network, got several bundles", "use --protocol full")
+        config = InferenceConfig(window, overlap, 1, threshold, how["tta"])
+        matrix = ensemble_confusion(ensemble, dataset, split, config, device=device, progress=scored)
+        result |= {"bundles": list(map(str, folders)), "scores": scores(matrix)}
+    else:
+        images = SegmentationDataset(dataset, dataset.split(split), processing_of(network), seed=seed)
+        diagnostics = diagnostics_of(dataset.info.classes)
+        matrices = score(
+            Cohort({"network": network}), images, **how, window=window, overlap=overlap, device=device,
+            progress=scored, diagnostics=diagnostics,
+        )  # fmt: skip
+        named = {name.replace("/network", "", 1): value for name, value in diagnostics.values().items()}
+        pooled = scores(matrices["network"].pooled().numpy())
+        result |= {"bundle": str(folders[0]), "scores": pooled, "diagnostics": named}
+    if as_json:
+        put_json(result)
+    else:
+        put_scores(result["scores"], list(dataset.info.classes))
 
 
 def probe(
@@ -125,7 +146,7 @@ def probe(
     dataset = open_reader(data, root, options)
     check_classes(network, dataset)
     images = SegmentationDataset(dataset, dataset.split(split), processing_of(network))
-    say(f"{len(images)} images")
+    say(counted(len(images), "image"))
     estimates = probe_layers(
         network, images, layers, per_image=per_image, seed=seed, device=device, steps=steps,
         progress=counting("trained", "probes"),

@@ -42,7 +42,7 @@ def _put_description(description: Mapping[str, Any]) -> None:
         "dataset": description["dataset"]["title"],
         "images": preprocessing["images"],
         "size": "original" if size is None else _size(size, preprocessing["resize_mode"]),
-        "normalization": preprocessing["normalization"] or "none",
+        "normalization": _cell(preprocessing["normalization"] or "none"),
         "threshold": preprocessing["threshold"],
         "augmentation": _options(description["augmentation"]),
         "loss": " + ".join(training.get("loss", {})) or None,
@@ -77,9 +77,12 @@ def _size(size: int, mode: str) -> str:
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    given = {name: value for name, value in options.items() if value not in (None, False, [])}
+    # the normalization has a separate row
+    given = {name: v for name, v in options.items() if v not in (None, False, [], {}) and name != "normalize"}
     return ", ".join(f"{name} {_cell(value)}" for name, value in given.items())
 
 
 def _cell(value: Any) -> Any:
-    return " ".join(map(str, value)) if isinstance(value, list) else value
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_cell(one)}" for name, one in value.items())
+    return " ".join(str(_cell(one)) for one in value) if isinstance(value, list | tuple) else value

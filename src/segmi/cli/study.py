@@ -115,7 +115,16 @@ def show(file: File, overrides: Overrides = None, as_json: AsJson = False) -> No
 
 
 @app.command()
-def status(file: File, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
+def status(
+    file: File,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    root: Annotated[
+        list[str] | None,
+        typer.Option("--root", metavar="[NAME=]DIR", help="Accepted as by `segmi study run`; no data are read."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Show the state of every run: finished, running, failed, diverged, interrupted or pending.
 
     A running run is shown with its process, machine and time, a failed one with its error.

@@ -11,6 +11,7 @@ import typer
 from segmi.cli.options import AllowChanged, Cache, InitFrom
 from segmi.cli.output import calm_libraries, put, say
 from segmi.cli.progress_bars import StudyProgress
+from segmi.cli.scales import scale_lines
 from segmi.cli.study import File, Overrides, Root, Runs, print_report
 from segmi.errors import UsageError, unknown_name
 
@@ -140,6 +141,7 @@ def _start(
     from segmi.study import DataRoots, expand, load_study, run_study
     from segmi.study.run_queue import RunQueue
     from segmi.study.status import study_status, to_retry
+    from segmi.training.launchers import is_first_process
 
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other", "give one of them")
@@ -155,6 +157,8 @@ def _start(
             put(f"no run of {study.name} has failed" + (f" among the {len(wanted)} of --only" if only else ""))
             return
         only = failed
+    for line in scale_lines(study, roots) if is_first_process() else ():
+        say(line)
     begun = RunQueue(study, wanted, runs).all() if resume else []
     if resume and not any((one.folder(runs) / "config.yaml").exists() for one in begun):
         raise UsageError(f"there is nothing to resume in {runs / study.name}", "omit --resume to start the study")

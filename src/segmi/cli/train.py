@@ -11,11 +11,10 @@ import typer
 from segmi.cli.options import AllowChanged, Cache, InitFrom
 from segmi.cli.output import calm_libraries, put, put_json, put_table, say
 from segmi.cli.progress_bars import StudyProgress
+from segmi.cli.scales import scale_lines
 from segmi.errors import UsageError
 
 if TYPE_CHECKING:
-    from segmi.study import DataRoots
-    from segmi.study.schema import Study
     from segmi.study.single_run import TrainedNetwork
 
 
@@ -98,6 +97,7 @@ def _train(
     from segmi.study.single_run import single_run, train_study
     from segmi.study.strict_yaml import dump
     from segmi.study.validation import validated
+    from segmi.training.launchers import is_first_process
 
     dataset, root, overrides = _data(data, root or [], overrides or [])
     if dataset == {"folder": {}} and not root and not os.environ.get("SEGMI_DATA") and not print_config:
@@ -114,18 +114,19 @@ def _train(
     single = single_run(
         dataset, network, loss or (), training, overrides, roots=roots, name=absolute.name, seed=seed, folds=folds
     )
-    roots = single.roots
+    roots, first = single.roots, is_first_process()
     if print_config:
-        put(dump(validated(single.document).plain()).rstrip())
+        if first:
+            put(dump(validated(single.document).plain()).rstrip())
         return
     study = validated(single.document, roots=roots)
-    for line in single.lines():
+    for line in single.lines() if first else ():
         say(line)
     folders = [RunFolder(run.folder(absolute.parent)) for run in expand(study)]
     if all(folder.finished for folder in folders) and not overwrite:
         say(f"{folders[0].path if folds is None else absolute} is already finished; use --overwrite to start again")
-    elif "size" not in single.decisions:  # otherwise it is printed with its reason
-        say(f"the network sees {_scale(study, roots)}")
+    elif first and "size" not in single.decisions:  # otherwise it is printed with its reason
+        say(next(scale_lines(study, roots)).partition(": ")[2])
     with StudyProgress() as progress:
         trained = train_study(
             study, absolute.parent, roots=roots, resume=resume, overwrite=overwrite, listener=progress,
@@ -156,17 +157,6 @@ def _data(name: str, roots: list[str], words: list[str]) -> tuple[dict[str, Any]
     if roots or name != "folder":
         raise UsageError(f"{folder} is given together with --data or --root", "omit the options or the folder")
     return {study_name(folder): {"type": reader_of(folder)}}, [words[0]], words[1:]
-
-
-def _scale(study: Study, roots: DataRoots) -> str:
-    """Return the sizes of the training images and of the network's input."""
-    from segmi.datasets.image_sizes import describe_scale, image_sizes
-    from segmi.study import expand
-    from segmi.study.components import open_data
-
-    config = expand(study)[0].config
-    dataset = open_data(config.dataset, config.dataset_options, roots)
-    return describe_scale(image_sizes(dataset, dataset.split("train")), config.processing)
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmi.datasets.reader import DatasetReader, Problem, Sample, combined_error, size_mismatch
-from segmi.errors import DataError, SegmiError, unknown_name
+from segmi.errors import DataError, SegmiError, counted, unknown_name
 from segmi.types import IGNORE_INDEX
 
 MOST_NAMES: Final = 12  # classes without pixels that a note lists
@@ -65,7 +65,7 @@ class CheckReport:
         """Return all problems as one error, None if there are none."""
         if not self.problems:
             return None
-        count = f"{len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}"
+        count = counted(len(self.problems), "problem")
         return combined_error(f"{count} in {self.title}", self.problems)
 
     def as_dict(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Final, final
 
 from segmi.datasets.image_format import ImageArray
 from segmi.datasets.reader import DatasetReader, Listing, Pixels, Sample
-from segmi.errors import UsageError
+from segmi.errors import UsageError, counted
 from segmi.randomness import key
 
 POOLED: Final = ("train", "val")
@@ -40,7 +40,7 @@ def assign_folds(groups: Sequence[str], folds: int) -> list[int]:
     if folds < 2:
         raise UsageError(f"expected at least 2 folds, got {folds}", "use --folds 5")
     if len(sizes) < folds:
-        groups_given = f"{len(sizes)} group{'s' if len(sizes) != 1 else ''} of {len(groups)} images"
+        groups_given = f"{counted(len(sizes), 'group')} of {counted(len(groups), 'image')}"
         remedy = "use fewer folds, or correct `group` in segmi.toml if more images are independent"
         raise UsageError(f"expected at least {folds} groups of images for {folds} folds, got {groups_given}", remedy)
     images, fold_of = [0] * folds, {}

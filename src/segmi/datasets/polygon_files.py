@@ -21,6 +21,7 @@ from segmi.datasets.decode import SUFFIXES, printable
 from segmi.datasets.detection.survey import classify_name
 from segmi.datasets.outlines import is_coco, is_labelme, read_json
 from segmi.datasets.reader import Problem
+from segmi.errors import counted
 
 YOLO_LINE: Final = re.compile(r"\d+(?:\s+-?[\d.]+(?:e-?\d+)?){6,}\s*")
 
@@ -72,7 +73,7 @@ def _read_labelme(root: Path, files: Sequence[Path], images: Sequence[Path]) -> 
     return (
         names,
         found,
-        [f"{count} shapes of the type {kind} have no area" for kind, count in skipped.items()],
+        [f"skipped {counted(count, 'shape')} of the type {kind}, without area" for kind, count in skipped.items()],
         problems,
     )
 

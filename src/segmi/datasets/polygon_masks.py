@@ -23,7 +23,7 @@ from segmi.datasets.detection.survey import classify_name
 from segmi.datasets.layout import walk
 from segmi.datasets.polygon_files import READERS, OutlinedImage, size_of
 from segmi.datasets.reader import Problem, combined_error
-from segmi.errors import DataError, UsageError
+from segmi.errors import DataError, UsageError, counted
 from segmi.types import IGNORE_INDEX
 
 BACKGROUND: Final = ("background", "_background_", "__background__")
@@ -88,7 +88,7 @@ def convert_polygons(root: Path, output: Path, progress: Callable[[int, int], No
     text = json.dumps(names, indent=1, ensure_ascii=False) + "\n"
     (output / "id2label.json").write_text(text, encoding="utf-8", newline="\n")
     without = len({*images} - {*targets})
-    notes = [f"{without} images without annotations are skipped"] if without else []
+    notes = [f"skipped {counted(without, 'image')} without annotations"] if without else []
     return Conversion(format, len(outlined), classes, (*notes, *skipped))
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from segmi.datasets.bands import decode_image
 from segmi.datasets.decode import decode_mask, indices_of, printable
 from segmi.datasets.image_format import RGB, ImageArray, ImageFormat
-from segmi.errors import DataError, SegmiError, together, unknown_name
+from segmi.errors import DataError, SegmiError, counted, together, unknown_name
 from segmi.types import IGNORE_INDEX
 
 UNKNOWN: Final = -1  # the lookup entry of a mask value that is neither a class nor ignored
@@ -196,7 +196,7 @@ class DatasetReader(ABC):
             raise unknown_name(f"split of {self.info.name}", name, self.splits)
         samples, problems = self.listing(name)
         if problems:
-            count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+            count = counted(len(problems), "problem")
             raise combined_error(f"{count} in split {name!r} of {self.info.name}", problems)
         if not samples:
             raise self.empty_split(name)

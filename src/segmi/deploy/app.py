@@ -17,10 +17,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from segmi.datasets.image_format import ImageArray
 from segmi.deploy.bundle_paths import CARD, WEIGHTS
-from segmi.deploy.ensemble import get_card
+from segmi.deploy.ensemble import Ensemble
 from segmi.deploy.predict_files import class_shares
-from segmi.deploy.prediction import predict_images
+from segmi.deploy.prediction import predict_members
 from segmi.errors import EnvironmentProblem, UsageError
 from segmi.models import InferenceConfig, SegmentationNetwork
 from segmi.models.inference import check_threshold, confidences
@@ -44,20 +45,28 @@ class Result(NamedTuple):
 
 
 def predict_with_confidence(
-    network: SegmentationNetwork, pixels: NDArray[np.uint8], threshold: float = THRESHOLD, tta: tuple[str, ...] = ()
+    members: Sequence[tuple[SegmentationNetwork, ImageArray]],
+    threshold: float = THRESHOLD,
+    tta: tuple[str, ...] = (),
 ) -> Result:
     """Predict an image with its confidence, in memory that the window bounds.
 
+    Args:
+        members: networks, each with its own channels of the image; the probabilities of several are averaged.
+        threshold, tta: as in `segmi.deploy.predict`.
+
     Raises:
-        ValueError: if the image is too small for the network.
+        DataError: if the networks have different classes.
+        ValueError: if the image is too small for a network.
     """
-    card = get_card(network)
+    card, pixels = Ensemble([network for network, _ in members]).card, members[0][1]
     confidence = np.empty(pixels.shape[:2], dtype=np.float32)
 
     def store(index: int, rows: slice, columns: slice, logits: Logits) -> None:
         confidence[rows, columns] = confidences(logits, threshold)[0].cpu().numpy()
 
-    (labels,) = predict_images(network, [pixels], InferenceConfig(threshold=threshold, tta=tta), visit=store)
+    config = InferenceConfig(threshold=threshold, tta=tta)
+    (labels,) = predict_members([(network, [image]) for network, image in members], config, visit=store)
     return Result(labels, confidence, class_shares(labels, card["classes"]), card["palette"])
 
 

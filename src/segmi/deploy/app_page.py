@@ -83,16 +83,19 @@ def heading(text: str) -> None:
 
 
 def show_result(
-    bundle: Path, title: str, upload: Any, layer: str, threshold: float, tta: tuple[str, ...], values: str
+    bundles: list[Path], title: str, upload: Any, layer: str, threshold: float, tta: tuple[str, ...], values: str
 ) -> None:
-    """Show the prediction of one network for an uploaded file."""
+    """Show the prediction of a network, or the mean of several, for an uploaded file."""
     heading(title)
     try:
         with st.spinner("Predicting …"):
-            format = format_of_bundle(bundle)
-            pixels = decode_upload(upload.name, upload.getvalue(), format)
-            network = load_cached(str(bundle), (bundle / "model.safetensors").stat().st_mtime)
-            result = app.predict_with_confidence(network, pixels, threshold if network.one_logit else THRESHOLD, tta)
+            formats = [format_of_bundle(bundle) for bundle in bundles]
+            images = [decode_upload(upload.name, upload.getvalue(), format) for format in formats]
+            networks = [load_cached(str(one), (one / "model.safetensors").stat().st_mtime) for one in bundles]
+            binary = all(network.one_logit for network in networks)
+            members = list(zip(networks, images, strict=True))
+            result = app.predict_with_confidence(members, threshold if binary else THRESHOLD, tta)
+            format, pixels, network = formats[0], images[0], networks[0]
     except (SegmiError, ValueError) as error:
         st.error(str(error))
         return
@@ -101,7 +104,8 @@ def show_result(
     st.caption(f"Mean confidence {result.confidence.mean():.0%}{scale}")
     st.html(app.legend_html(result))
     card = network.card or {}
-    st.caption(f"{card['architecture']}, trained on {card['dataset']['title']}".replace("_", r"\_"))
+    kind = card["architecture"] if len(bundles) == 1 else f"mean of {len(bundles)} networks"
+    st.caption(f"{kind}, trained on {card['dataset']['title']}".replace("_", r"\_"))
     data = io.BytesIO()
     # same PNG as `segmi predict` writes
     try:
@@ -112,7 +116,8 @@ def show_result(
     if values == "index":
         mask.putpalette([channel for color in result.palette for channel in color])
     mask.save(data, format="PNG")
-    st.download_button("Download mask", data.getvalue(), f"{bundle.name}.png", "image/png", key=str(bundle))
+    name = bundles[0].name if len(bundles) == 1 else "ensemble"
+    st.download_button("Download mask", data.getvalue(), f"{name}.png", "image/png", key="+".join(map(str, bundles)))
 
 
 def is_binary(bundle: Path) -> bool:
@@ -135,6 +140,7 @@ def page(root: Path, threshold: float = THRESHOLD) -> None:
     by_title = dict(zip(app.bundle_titles(bundles, root), bundles, strict=True))
     selected = [list(by_title)[index] for index in app.default_selection(bundles)]
     chosen = st.multiselect("Networks", list(by_title), default=selected, placeholder="Select networks")
+    together = st.checkbox("Ensemble", help="Also averages the probabilities of the selected networks.")
     layer = st.radio("Layer", LAYERS, horizontal=True)
     tta = tuple(st.multiselect("Test-time augmentation", TTA, help="Averages over mirrored or resized copies."))
     values = st.radio("Values of downloaded masks", VALUES, horizontal=True)
@@ -150,14 +156,17 @@ def page(root: Path, threshold: float = THRESHOLD) -> None:
     except SegmiError as error:
         st.error(error.message + (f". {error.remedy}" if error.remedy else ""))
         return
-    columns = st.columns(1 + len(chosen))
+    shown = {title: [by_title[title]] for title in chosen}
+    if together and chosen[1:]:
+        shown["Ensemble"] = [by_title[title] for title in chosen]
+    columns = st.columns(1 + len(shown))
     with columns[0]:
         heading("Image")
         st.image(format.to_rgb(pixels), width="stretch", alt="uploaded image")
         st.caption(f"{pixels.shape[1]} × {pixels.shape[0]} pixels")
-    for column, title in zip(columns[1:], chosen, strict=True):
+    for column, (title, some) in zip(columns[1:], shown.items(), strict=True):
         with column:
-            show_result(by_title[title], title, upload, str(layer), threshold, tta, str(values))
+            show_result(some, title, upload, str(layer), threshold, tta, str(values))
 
 
 if __name__ == "__main__":

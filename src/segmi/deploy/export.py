@@ -10,6 +10,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -29,7 +30,7 @@ from segmi.deploy.bundle_paths import find_bundle
 from segmi.deploy.ensemble import get_card
 from segmi.deploy.predict_files import find_images
 from segmi.deploy.prediction import format_of, prepare_image
-from segmi.errors import EnvironmentProblem, RunError, UsageError, first_line, unknown_name
+from segmi.errors import EnvironmentProblem, RunError, UsageError, counted, first_line, unknown_name
 from segmi.models import SegmentationNetwork, build_network, predict_labels
 from segmi.models.inference import check_threshold, pad_to_stride
 from segmi.records.atomic import atomic_path
@@ -40,6 +41,7 @@ __all__ = ["FORMATS", "Exported", "Parity", "export"]
 FORMATS: Final = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".safetensors"}
 """File suffix of each format."""
 
+_PACKAGES: Final = {"onnx": ("onnxruntime", "onnx", "onnxscript")}
 MAX_SIDE: Final = 8192  # upper bound of the sides of images, which tracing requires
 FALLBACK_STRIDE: Final = 32  # for networks whose internal padding cannot be traced at their own stride
 TOLERANCE: Final = 1e-4  # largest accepted difference of a logit
@@ -60,8 +62,8 @@ class Parity(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"largest difference to PyTorch {self.difference:.1e} over {self.images} images of {self.sizes} "
-            f"size{'s' if self.sizes > 1 else ''} ({self.source}), {self.same_class:.4%} of pixels in the same class"
+            f"largest difference to PyTorch {self.difference:.1e} over {counted(self.images, 'image')} of "
+            f"{counted(self.sizes, 'size')} ({self.source}), {self.same_class:.4%} of pixels in the same class"
         )
 
 
@@ -106,6 +108,7 @@ def export(
     if path.suffix != FORMATS[format]:
         problem = f"expected a file ending in {FORMATS[format]} for {format}, got {path}"
         raise UsageError(problem, "change the suffix or the format")
+    check_packages(format)
     network = (bundle if isinstance(bundle, SegmentationNetwork) else load(find_bundle(bundle))).eval().cpu()
     check_threshold(threshold, network.channels)
     write = {"onnx": _write_onnx, "torch-export": _write_torch_export, "safetensors": _write_safetensors}[format]
@@ -136,6 +139,18 @@ def trace(network: SegmentationNetwork) -> tuple[ExportedProgram, int]:
             problems.append(f"sides of multiples of {stride}: {first_line(error)}")
     problem = f"{network.specification.get('architecture')} cannot be traced:\n  - " + "\n  - ".join(problems)
     raise RunError(problem, "export it as safetensors, or choose another architecture")
+
+
+def check_packages(format: str) -> list[ModuleType]:
+    """Return the packages that a format needs, imported.
+
+    Raises: EnvironmentProblem if one is missing (``pip install segmi[export]``).
+    """
+    try:
+        return [importlib.import_module(name) for name in _PACKAGES.get(format, ())]
+    except ImportError as error:
+        problem = f"exporting as ONNX needs the package {error.name}, which is not installed"
+        raise EnvironmentProblem(problem, "pip install 'segmi[export]'") from error
 
 
 class _LogitsOnly(nn.Module):
@@ -177,11 +192,7 @@ def metadata(network: SegmentationNetwork, stride: int, threshold: float = THRES
 
 
 def _write_onnx(network: SegmentationNetwork, path: Path, threshold: float) -> tuple[Program, int]:
-    try:
-        onnxruntime, _, _ = (importlib.import_module(name) for name in ("onnxruntime", "onnx", "onnxscript"))
-    except ImportError as error:
-        problem = f"exporting as ONNX needs the package {error.name}, which is not installed"
-        raise EnvironmentProblem(problem, "pip install 'segmi[export]'") from error
+    onnxruntime = check_packages("onnx")[0]
     traced, stride = trace(network)
     exported = torch.onnx.export(traced, dynamo=True, verbose=False, input_names=["images"], output_names=["logits"])
     if exported is None:

@@ -4,6 +4,7 @@
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from segmi.metrics.scores import Scores, class_iou, constant_prediction_scores, scores
@@ -17,12 +18,14 @@ __all__ = [
     "ConfusionMatrix",
     "PredictionDiagnostics",
     "Scores",
-    "SegmentationScores",
     "class_iou",
     "confusion_counts",
     "constant_prediction_scores",
     "scores",
 ]  # fmt: skip
+
+if find_spec("torchmetrics") is not None:  # a star import must not fail without it
+    __all__ += ["SegmentationScores"]
 
 _LAZY: Final = {
     "ConfusionMatrix": "confusion_matrix",

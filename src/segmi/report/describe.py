@@ -105,7 +105,7 @@ def _budget(configs: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str,
     steps = number_range(entry.get("steps") for entry in recorded) or known("steps")
     batch, rate = known("batch_size"), known("learning_rate")
     optimizer = next((str(entry["optimizer"]) for entry in [*configured, *recorded] if entry.get("optimizer")), "")
-    budget = f"{steps} steps" + (f" of {batch} images" if batch else "") if steps else ""
+    budget = f"{steps} steps" + (f" of {batch} image{'' if batch == '1' else 's'}" if batch else "") if steps else ""
     optimization = f"{optimizer} at learning rate {rate}".strip() if rate else optimizer
     precision = next((entry["precision"]["dtype"] for entry in recorded if entry.get("precision")), "")
     return ", ".join(filter(None, (budget, optimization, precision)))

@@ -147,7 +147,8 @@ def _budget(sections: Sections) -> str:
     budget = next((f"{number} {text}" for unit, text in _BUDGETS.items() if (number := _range(sections, unit))), "")
     batch, rate, accumulated = (_range(sections, name) for name in ("batch_size", "learning_rate", "accumulate"))
     factor = f" × {accumulated}" if accumulated not in ("", "1") else ""
-    batches = f"{'of' if budget.endswith('steps') else 'in batches of'} {batch}{factor} images" if batch else ""
+    noun = "image" if batch + factor == "1" else "images"
+    batches = f"{'of' if budget.endswith('steps') else 'in batches of'} {batch}{factor} {noun}" if batch else ""
     optimizer, schedule = _texts(_values(sections, "optimizer")), _texts(map(_schedule, sections))
     optimization = (f"with {optimizer}" if optimizer else "") + (f" at learning rate {rate}" if rate else "")
     text = ", ".join(part for part in (f"{budget} {batches}".strip(), optimization.strip(), schedule) if part)

@@ -85,15 +85,15 @@ def summarize(scores: pd.DataFrame, score: str, by: tuple[str, ...] = ("dataset"
 def best(values: Mapping[str, float | None], digits: int = DIGITS) -> set[str]:
     """Return the names of the highest value; values that are equal at ``digits`` decimals are ties.
 
-    A single value is never marked as best.
+    None is best if all are equal, as for a single value.
 
     Example:
         >>> sorted(best({"a": 0.50001, "b": 0.50004, "c": 0.4, "d": None}))
         ['a', 'b']
-        >>> best({"a": 0.5})
-        set()
+        >>> best({"a": 0.5}), best({"a": 0.5, "b": 0.5})
+        (set(), set())
     """
     # Compare texts, so that values that print equal are ties.
     shown = {name: f"{v:.{digits}f}" for name, v in values.items() if v is not None and not math.isnan(v)}
     top = max(shown.values(), key=float, default="")
-    return {name for name, text in shown.items() if text == top} if len(shown) > 1 else set()
+    return {name for name, text in shown.items() if text == top} if len({*shown.values()}) > 1 else set()

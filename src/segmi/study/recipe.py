@@ -235,12 +235,15 @@ def _schedule(facts: Facts, given: Mapping[str, Any]) -> Decision:
     batch = given.get("training.batch_size") or _batch(facts, given).fields["training.batch_size"]
     per_epoch = max(1, facts.trained // batch)
     steps = given.get("training.steps") or given.get("training.epochs", 0) * per_epoch
-    steps = steps or -(-given.get("training.images", 0) // batch) or 1000  # thousandths of a budget in minutes
+    steps = steps or -(-given.get("training.images", 0) // batch)
+    unit, steps = ("steps", steps) if steps else ("parts of the time", 1000)  # of a budget in minutes
+    warmup = int(steps) // 20
     fields = {
         "training.schedule": "PolynomialLR", "training.schedule_options": {"power": 0.9},
-        "training.warmup_steps": int(steps) // 20,
+        "training.warmup_steps": warmup,
     }  # fmt: skip
-    text = "warm-up over 1/20 of the budget, then polynomial decay"
+    text = f"warm-up over 1/20 of the budget ({warmup} of {steps} {unit}), then polynomial decay"
+    text = text if warmup else f"polynomial decay, without warm-up over {steps} steps"
     reason = "the learning rate reaches zero when the budget ends"
     return Decision(fields, text, reason, whole=True)
 

@@ -45,6 +45,12 @@ def detect_launcher() -> Launcher:
     return Launcher("none", int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1)
 
 
+def is_first_process() -> bool:
+    """Return whether this process is the first of those that a launcher started together."""
+    variable = {"torchrun": "RANK", "srun": "SLURM_PROCID"}.get(detect_launcher().name)
+    return variable is None or os.environ.get(variable, "0") == "0"
+
+
 def cluster_environment(devices: int) -> environments.ClusterEnvironment:
     """Return the plugin that provides rank and world size to Lightning, for ``devices`` processes per node.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
-from segmi.errors import Interrupted
+from segmi.errors import Interrupted, counted
 from segmi.records.process import STOP_SIGNALS
 from segmi.training.checkpoints import Checkpoints
 from segmi.training.loggers import RunLogger
@@ -84,8 +84,8 @@ class LoopSchedule(NamedTuple):
         epochs = left * self.accumulate / self.batches_per_epoch
         minutes = left * step_seconds / 60
         return (
-            f"a step of {self.batch_size * self.accumulate} images takes {step_seconds:.2f} s: about {left} steps, "
-            f"{epochs:.1f} epochs, in {minutes:.1f} min without validation"
+            f"a step of {counted(self.batch_size * self.accumulate, 'image')} takes {step_seconds:.2f} s: "
+            f"about {counted(left, 'step')}, {epochs:.1f} epochs, in {minutes:.1f} min without validation"
         )
 
     def next_row(self, now: float, validation: float) -> float:

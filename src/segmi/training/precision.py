@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from segmi.errors import RunError, UsageError
+from segmi.errors import RunError, UsageError, counted
 from segmi.losses.base import Loss, Objective
 from segmi.losses.compiled.kernel_cache import compile_now
 from segmi.records.serialization import read_record, write_record
@@ -78,7 +78,8 @@ class ResolvedPrecision:
         times = "; ".join(f"{name} {part}" for name, part in parts.items())
         head = f"{self.dtype} {self.memory_format}"
         crops = f" of {self.side} pixels" if self.side else ""
-        return f"{head} (measured on {self.images} images{crops}: {times})" if times else f"{head} ({self.source})"
+        measured = f"measured on {counted(self.images, 'image')}{crops}: {times}"
+        return f"{head} ({measured if times else self.source})"
 
     def apply(self, cohort: nn.Module) -> None:
         """Convert the weights to the memory format."""

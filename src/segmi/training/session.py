@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from segmi.errors import RunError
+from segmi.errors import RunError, counted
 from segmi.losses.base import Objective, Term
 from segmi.randomness import key
 from segmi.training.allocator import is_out_of_memory
@@ -107,7 +107,7 @@ class Session:
             if not is_out_of_memory(error):
                 raise
             raise RunError(
-                f"out of memory at step {self.step + 1} with batches of {len(group[0])} images of "
+                f"out of memory at step {self.step + 1} with batches of {counted(len(group[0]), 'image')} of "
                 f"{tuple(group[0].images.shape[-2:])} pixels",
                 "use a smaller batch_size with accumulate, or a smaller crop",
             ) from error

@@ -212,7 +212,7 @@ def test_further_lists_are_named_and_unlisted_images_counted(tmp_path):
         (lists / f"{name}.txt").write_text("".join(f"2007_{number}\n" for number in numbers))
     notes = propose(tmp_path).notes
     assert any(note.startswith("further lists: ImageSets/Segmentation/trainaug.txt (5 images)") for note in notes)
-    assert "3 of 8 images are in none of the lists and are not used" in notes
+    assert "in none of the lists, and not used: 3 of 8 images" in notes
 
 
 def test_zero_of_loveda_is_ignored(tmp_path):

@@ -19,7 +19,7 @@ from segmi.datasets.cache.store import DamagedError, Store, StoreWriter
 from segmi.datasets.decode import printable
 from segmi.datasets.image_format import ImageArray
 from segmi.datasets.reader import DatasetReader, Sample, combined_error
-from segmi.errors import EnvironmentProblem, SegmiError, UsageError
+from segmi.errors import EnvironmentProblem, SegmiError, UsageError, counted
 from segmi.records import atomic_folder, run_lock, sweep
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def _check_disk_space(root: Path, decoders: Sequence[Decoder]) -> None:
     if needed > free:
         images = sum(len(decoder) for decoder in decoders if decoder.key.columns == IMAGES)
         splits = ", ".join(dict.fromkeys(decoder.key.split for decoder in decoders))
-        content = f"{images} prepared images" if images else f"the labels of {len(decoders[0])} images"
+        content = counted(images, "prepared image") if images else f"the labels of {counted(len(decoders[0]), 'image')}"
         raise EnvironmentProblem(
             f"{printable(root)}: expected {format_bytes(needed)} of disk space for {content} of "
             f"{decoders[0].dataset.info.name}, {splits}, got {format_bytes(free)}",

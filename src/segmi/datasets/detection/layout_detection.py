@@ -25,7 +25,7 @@ from segmi.datasets.detection.refusals import ambiguous_folders, ambiguous_names
 from segmi.datasets.detection.survey import Survey, classify_name
 from segmi.datasets.layout import image_files, read_list, stem_of
 from segmi.datasets.pair_table import EXISTING, classify_split, read_pairs, share_of_pairs
-from segmi.errors import DataError
+from segmi.errors import DataError, counted
 
 LAYOUTS: Final = (
     (r"(^|/)SegmentationClass[^/]*$", "PASCAL VOC's layout"),
@@ -231,7 +231,7 @@ def _split_by_lists(
         further += [path for lists in by_folder.values() for path in lists.values()]
     notes = []
     if further:
-        found = ", ".join(f"{printable(path)} ({len(listed[path])} images)" for path in sorted(further)[:6])
+        found = ", ".join(f"{printable(path)} ({counted(len(listed[path]), 'image')})" for path in sorted(further)[:6])
         more = f" and {len(further) - 6} more" if len(further) > 6 else ""
         notes.append(f"further lists: {found}{more}; to use one, set `names` of a split in segmi.toml to it")
     folder, lists = max(by_folder.items(), key=lambda i: ("Segmentation" in i[0], len(i[1])), default=("", {}))
@@ -239,7 +239,7 @@ def _split_by_lists(
         return {"train": part}, "", [*notes, *_unread_lists(survey)]
     unlisted = len(images.by_stem) - len(set().union(*(listed[path] for path in lists.values())))
     if unlisted:
-        notes.append(f"{unlisted} of {len(images.by_stem)} images are in none of the lists and are not used")
+        notes.append(f"in none of the lists, and not used: {unlisted} of {counted(len(images.by_stem), 'image')}")
     parts: dict[str, SplitFolders] = {n: part._replace(names=lists[n]) for n in SPLITS if n in lists}
     return parts, f", splits by the lists in {folder if folder != '.' else 'the folder itself'}", notes
 
