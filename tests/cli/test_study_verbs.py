@@ -87,8 +87,8 @@ def test_run_status_report_predict_evaluate(file: str, tmp_path: Path, capsys: p
     assert "0 of 1 runs are finished" in capsys.readouterr().out
 
     assert main(["study", "run", file, "--runs", runs]) == 0
-    assert ": the network sees images of " in capsys.readouterr().err  # nothing is resized in silence
     first = capsys.readouterr()
+    assert ": the network sees images of " in first.err  # nothing is resized in silence
     assert "Street scenes" in first.out
     assert "report: " in first.out
     assert "street-scenes/model-1/seed0: finished" in first.err

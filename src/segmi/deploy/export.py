@@ -41,7 +41,6 @@ __all__ = ["FORMATS", "Exported", "Parity", "export"]
 FORMATS: Final = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".safetensors"}
 """File suffix of each format."""
 
-_PACKAGES: Final = {"onnx": ("onnxruntime", "onnx", "onnxscript")}
 MAX_SIDE: Final = 8192  # upper bound of the sides of images, which tracing requires
 FALLBACK_STRIDE: Final = 32  # for networks whose internal padding cannot be traced at their own stride
 TOLERANCE: Final = 1e-4  # largest accepted difference of a logit
@@ -142,12 +141,10 @@ def trace(network: SegmentationNetwork) -> tuple[ExportedProgram, int]:
 
 
 def check_packages(format: str) -> list[ModuleType]:
-    """Return the packages that a format needs, imported.
-
-    Raises: EnvironmentProblem if one is missing (``pip install segmi[export]``).
-    """
+    """Return the packages that a format needs, imported; raises EnvironmentProblem if one is missing."""
+    names = ("onnxruntime", "onnx", "onnxscript") if format == "onnx" else ()
     try:
-        return [importlib.import_module(name) for name in _PACKAGES.get(format, ())]
+        return [importlib.import_module(name) for name in names]
     except ImportError as error:
         problem = f"exporting as ONNX needs the package {error.name}, which is not installed"
         raise EnvironmentProblem(problem, "pip install 'segmi[export]'") from error
@@ -241,11 +238,7 @@ def _quiet_exporters() -> Iterator[None]:
 
 
 def check_parity(
-    network: SegmentationNetwork,
-    program: Program,
-    images: Sequence[str | Path],
-    stride: int,
-    threshold: float,
+    network: SegmentationNetwork, program: Program, images: Sequence[str | Path], stride: int, threshold: float
 ) -> Parity:
     """Run a program and the network on images, one by one and in batches of two, and compare their logits.
 
