@@ -65,7 +65,7 @@ def test_the_walk_ends_in_a_green_test(copy: Path) -> None:
     tests, page, losses = outputs
     assert int(re.findall(r"(\d+) passed", tests)[0]) >= 30, "the contract, the value, its options and the example"
     assert "docs/losses" in page
-    assert "| `poly1_cross_entropy` | `Poly1CrossEntropy` | cross-entropy plus a multiple" in "".join(
+    assert "| `poly1_cross_entropy` | [pixel](pixel.md) | cross-entropy plus a multiple" in "".join(
         file.read_text(encoding="utf-8") for file in (copy / "docs" / "losses").glob("*.md")
     )
     assert re.search(r"^poly1_cross_entropy +pixel .*epsilon=1.0", losses, re.MULTILINE)

@@ -408,5 +408,13 @@ def test_types_must_match(info: LossCase) -> None:
 def test_documentation_is_complete(name: str) -> None:
     function = getattr(segmi.losses, name, None)
     text = "".join(inspect.getdoc(one) or "" for one in (LOSSES[name], function) if one is not None)
-    for said in ("Assum(es|ptions):", "Invariances:", "Degenerate solutions:", "Cost:", "Unit and sign:", "Source:"):
+    for said in (
+        "Use:",
+        "Assum(es|ptions):",
+        "Invariances:",
+        "Degenerate solutions:",
+        "Cost:",
+        "Unit and sign:",
+        "Source:",
+    ):
         assert re.search(said, " ".join(text.split())), said
