@@ -202,7 +202,7 @@ def run_loop(
                     checkpoints.save(step, session.weights(), state)
             if callbacks.stopped_by is not None:
                 report("train", f"stopped at step {step} by {callbacks.stopped_by}")
-            if signal_number and not last:
+            if signal_number:  # also in the last step, since other runs may follow
                 raise Interrupted(
                     f"interrupted at step {step} of {schedule.expected_steps(session)}; the checkpoint is in "
                     f"{checkpoints.folder}",
